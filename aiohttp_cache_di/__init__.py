@@ -1,0 +1,1 @@
+"""A persistent HTTP cache for aiohttp clients."""

@@ -1,0 +1,127 @@
+"""The messages that the rules reason about: immutable, and free of any client library."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeAlias
+
+import msgspec
+from multidict import CIMultiDict, CIMultiDictProxy, MultiMapping
+
+__all__ = ["Headers", "RawHeaders", "Request", "Response", "StoredResponse", "VariantRef"]
+
+Headers: TypeAlias = MultiMapping[str]
+"""Header fields, looked up without regard to case; several lines of one name stay apart (``getall``)."""
+
+RawHeaders: TypeAlias = tuple[tuple[bytes, bytes], ...]
+"""Header lines as they came over the wire, in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request as it would go on the wire.
+
+    Args:
+        method: upper case.
+        url: absolute, without fragment.
+        headers: the effective header fields.
+    """
+
+    method: str
+    url: str
+    headers: Headers
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """The head of a response as the origin sent it.
+
+    Args:
+        requested_at: POSIX time, UTC, at which the request was sent (RFC 9111 §4.2.3, ``request_time``).
+        received_at: POSIX time, UTC, at which the head arrived (``response_time``).
+    """
+
+    status: int
+    headers: Headers
+    requested_at: float
+    received_at: float
+
+
+class VariantRef(msgspec.Struct, frozen=True, array_like=True):
+    """Where another variant of the same URL is kept (RFC 9111 §4.1).
+
+    Args:
+        fields: the variant's Vary fields, lower case, sorted.
+        digest: of the normalised values that the storing request had for them (never in clear).
+        key: the storage key of that variant.
+        etag: its entity tag as sent, so that a validation may offer it, or None.
+        store_until: POSIX time after which the store may drop it; ``inf`` for never.
+    """
+
+    fields: tuple[str, ...]
+    digest: bytes
+    key: str
+    etag: str | None = None
+    store_until: float = math.inf
+
+
+class StoredResponse(msgspec.Struct, frozen=True, array_like=True, dict=True, kw_only=True):
+    """A complete response as the cache keeps it.
+
+    Args:
+        key: the storage key under which it is kept.
+        method: of the request that it answers.
+        url: of that request, without userinfo, fragment and the values of ignored parameters.
+        status: the final status code.
+        reason: the reason phrase as it came, or None.
+        version: HTTP version of the answer, as (major, minor).
+        raw_headers: the header lines that may be stored, in order.
+        requested_at: POSIX time of the request (``request_time``).
+        received_at: POSIX time of the answer or of its last validation (``response_time``).
+        created_at: POSIX time at which this body was first stored.
+        fresh_until: POSIX time until which it may be served without asking anyone; ``-inf`` where each
+            use needs a validation, ``inf`` for ever.
+        store_until: POSIX time after which the store may drop it; ``inf`` for never.
+        partition: digest of the credentials it was obtained with, or "".
+        vary_fields: Vary fields, lower case, sorted; ``("*",)`` matches no request.
+        vary_digest: of the storing request's normalised values for them.
+        variants: where the URL's other variants are kept.
+        history: keys of the redirects that led to it, where known.
+        body: the content, decoded where the client decodes.
+    """
+
+    key: str
+    method: str
+    url: str
+    status: int
+    reason: bytes | None
+    version: tuple[int, int] = (1, 1)
+    raw_headers: RawHeaders = ()
+    requested_at: float
+    received_at: float
+    created_at: float
+    fresh_until: float
+    store_until: float = math.inf
+    partition: str = ""
+    vary_fields: tuple[str, ...] = ()
+    vary_digest: bytes = b""
+    variants: tuple[VariantRef, ...] = ()
+    history: tuple[str, ...] = ()
+    body: bytes = b""
+
+    @cached_property
+    def headers(self) -> CIMultiDictProxy[str]:
+        """The stored header fields, decoded as aiohttp decodes them (UTF-8 with surrogate escapes)."""
+        return CIMultiDictProxy(
+            CIMultiDict(
+                (name.decode("utf-8", "surrogateescape"), value.decode("utf-8", "surrogateescape"))
+                for name, value in self.raw_headers
+            )
+        )
+
+    @property
+    def size_bytes(self) -> int:
+        """What the entry weighs: its body, its header lines and its key."""
+        return len(self.body) + len(self.key) + sum(len(n) + len(v) + 4 for n, v in self.raw_headers) + len(self.url)
