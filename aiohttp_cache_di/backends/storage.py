@@ -1,0 +1,181 @@
+"""The contract of a storage: entries by key, as items for its users and as stored responses for the engine."""
+
+from __future__ import annotations
+
+import logging
+from abc import ABCMeta, abstractmethod
+from collections.abc import AsyncIterable, Iterable
+from typing import Any, ClassVar, TypeAlias, Unpack
+
+from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, StorageOptions, refuse_unknown
+from aiohttp_cache_di.errors import UnreadableEntryError
+from aiohttp_cache_di.response import CachedResponse
+from aiohttp_cache_di.rfc9111.messages import StoredResponse
+from aiohttp_cache_di.serializers import EntryCodec, Opaque
+
+__all__ = ["BaseCache", "BaseStorage", "ResponseOrKey"]
+
+logger = logging.getLogger(__name__)
+
+ResponseOrKey: TypeAlias = CachedResponse | bytes | str | None
+"""What a storage holds under a key: a response, the key of another entry (an alias), or raw bytes."""
+
+
+class BaseCache(metaclass=ABCMeta):
+    """A storage of cache entries; subclass it to keep them somewhere else.
+
+    A subclass must implement `contains`, `clear`, `delete`, `keys`, `read`, `size`, `values` and `write`; `serialize`
+    and `deserialize` turn items into signed, checksummed bytes and back. What a driver raises may be raised: the
+    engine bounds each operation in time and answers from the origin when it fails.
+
+    Args:
+        secret_key: signs entries, so that what others put into the store is not believed; several keys for rotation
+            (the first one signs, all of them verify).
+        salt: distinguishes uses of one key.
+        serializer: an object with ``dumps`` and ``loads`` used in place of the built-in format (a signature, if
+            any, still surrounds it).
+        kwargs: options of the backend that a storage does not need are accepted; unknown ones are a TypeError.
+    """
+
+    authoritative_peek: ClassVar[bool] = False
+    """Whether `peek` answering None means that nothing is stored (rather than: not known)."""
+
+    def __init__(
+        self,
+        secret_key: Iterable[str | bytes] | str | bytes | None = None,
+        salt: str | bytes = b"aiohttp-client-cache",
+        serializer: Any = None,
+        **kwargs: Unpack[StorageOptions],
+    ) -> None:
+        refuse_unknown(type(self).__name__, kwargs, BACKEND_OPTIONS)
+        super().__init__()
+        self.codec = EntryCodec(secret_key=secret_key, salt=salt)
+        self.unreadable = 0
+        """How many stored entries could not be read since this object was made."""
+        self._serializer = serializer
+
+    # ---- items, as users see them
+
+    @abstractmethod
+    async def contains(self, key: str) -> bool:
+        """Check whether *key* is stored."""
+
+    @abstractmethod
+    async def clear(self) -> None:
+        """Delete everything."""
+
+    @abstractmethod
+    async def delete(self, key: str) -> None:
+        """Delete an item; a missing one is no error."""
+
+    @abstractmethod
+    def keys(self) -> AsyncIterable[str]:
+        """Iterate over all keys, without holding them all in memory."""
+
+    @abstractmethod
+    async def read(self, key: str) -> ResponseOrKey:
+        """Read an item; None when it is missing or unreadable."""
+
+    @abstractmethod
+    async def size(self) -> int:
+        """Count the items."""
+
+    @abstractmethod
+    def values(self) -> AsyncIterable[ResponseOrKey]:
+        """Iterate over all items, without holding them all in memory."""
+
+    @abstractmethod
+    async def write(self, key: str, item: ResponseOrKey) -> None:
+        """Store *item* under *key*, replacing what was there."""
+
+    async def bulk_delete(self, keys: set[str]) -> None:
+        """Delete several items; missing ones are no error."""
+        for key in keys:
+            await self.delete(key)
+
+    async def pop(self, key: str, default: ResponseOrKey = None) -> ResponseOrKey:
+        """Delete an item and return it, or *default* when it is missing."""
+        item = await self.read(key)
+        if item is None:
+            return default
+        await self.delete(key)
+        return item
+
+    async def close(self) -> None:
+        """Release connections, if there are any; may be called twice."""
+
+    def serialize(self, item: ResponseOrKey, key: str | None = None) -> bytes | None:
+        """Turn a response or an alias into the bytes that are stored; None stays None.
+
+        Args:
+            key: the key to bind the bytes to; that of the response itself when not given.
+        """
+        if item is None or isinstance(item, bytes):
+            return item
+        if self._serializer is not None:
+            payload: str | bytes = self._serializer.dumps(item)
+            bound = key or (item.stored.key if isinstance(item, CachedResponse) else "")
+            return self.codec.encode_opaque(payload.encode() if isinstance(payload, str) else payload, bound)
+        if isinstance(item, CachedResponse):
+            return self.codec.encode(item.stored)
+        return self.codec.encode_alias(item, key or "")
+
+    def deserialize(self, item: ResponseOrKey, key: str | None = None) -> CachedResponse | str | None:
+        """Turn stored bytes into a response or an alias; what is neither bytes nor stored by us comes back as it is.
+
+        Args:
+            key: when given, bytes that were stored under another key are refused.
+
+        Raises:
+            UnreadableEntryError: the bytes are damaged, foreign, wrongly signed or of another version.
+        """
+        if not isinstance(item, bytes):
+            return item
+        decoded = self.codec.decode(item, key)
+        if isinstance(decoded, Opaque):
+            if self._serializer is None:
+                raise UnreadableEntryError("the entry was written with a serializer, and none is configured")
+            loaded: CachedResponse | str = self._serializer.loads(decoded.payload)
+            return loaded
+        return CachedResponse.from_stored(decoded) if isinstance(decoded, StoredResponse) else decoded
+
+    # ---- entries, as the engine sees them
+
+    def peek(self, key: str) -> StoredResponse | None:
+        """Return an entry if it is at hand at once; never blocks. None means "not known" (`authoritative_peek`)."""
+        return None
+
+    async def read_entry(self, key: str) -> StoredResponse | None:
+        """Read the response kept under *key*, following one alias; None when missing or unreadable."""
+        item = await self.read(key)
+        try:
+            item = self.deserialize(item, key) if isinstance(item, bytes) else item
+        except UnreadableEntryError:
+            self.unreadable += 1
+            return None
+        return item.stored if isinstance(item, CachedResponse) else None
+
+    async def write_entry(self, entry: StoredResponse) -> None:
+        """Store *entry* under its own key until `StoredResponse.store_until`."""
+        await self.write(entry.key, CachedResponse.from_stored(entry))
+
+    async def delete_expired(self, now: float) -> int:
+        """Delete what may be dropped at *now* (POSIX time); return how many entries went."""
+        expired: set[str] = set()
+        async for key in self.keys():
+            entry = await self.read_entry(key)
+            if entry is not None and entry.store_until <= now:
+                expired.add(key)
+        await self.bulk_delete(expired)
+        return len(expired)
+
+    async def acquire_lease(self, key: str, ttl_s: float) -> bool:
+        """Ask to be the only process that fetches *key* for *ttl_s* seconds; True where nobody else could be."""
+        return True
+
+    async def release_lease(self, key: str) -> None:
+        """Give a lease back before its time."""
+
+
+BaseStorage = BaseCache
+"""The older name of `BaseCache`."""
