@@ -1,0 +1,328 @@
+"""A hit: a real `aiohttp.ClientResponse`, made from a stored entry and building nothing that nobody reads."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from functools import lru_cache
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, cast
+
+from aiohttp import ClientConnectionError, ClientResponse, ClientSession, HttpVersion, RequestInfo, StreamReader
+from aiohttp.base_protocol import BaseProtocol
+from aiohttp.helpers import TimerNoop
+from aiohttp.http import HttpVersion11
+from multidict import CIMultiDict, CIMultiDictProxy
+from yarl import URL
+
+from aiohttp_cache_di.rfc9111.messages import RawHeaders, StoredResponse
+
+__all__ = ["AnyResponse", "CachedResponse", "cached_class_for", "describe_miss", "entry_of", "expires_at"]
+
+DEFAULT_LIMIT_BYTES = 2**16  # aiohttp's own read_bufsize before 3.14; only the line length limit of a hit depends on it
+
+
+class _Released:
+    """What ``release()`` returns: awaitable, and done."""
+
+    def __await__(self) -> Any:
+        return iter(())
+
+
+_RELEASED = _Released()
+
+
+class _StoredProtocol(BaseProtocol):
+    """The protocol of a body that is wholly there: flow control has nothing to control."""
+
+    def pause_reading(self) -> None:
+        """The whole body is in memory already."""
+
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """The whole body is in memory already."""
+
+
+def expires_at(stored: StoredResponse) -> datetime | None:
+    """When *stored* stops being fresh, in UTC; None for never."""
+    at = stored.fresh_until
+    if at == float("inf"):
+        return None
+    try:
+        return datetime.fromtimestamp(max(at, stored.received_at), UTC)
+    except (OverflowError, ValueError):  # beyond the year 9999: never, as far as anyone can tell
+        return None
+
+
+class CachedResponse(ClientResponse):
+    """A response served from the cache.
+
+    Everything that `aiohttp.ClientResponse` offers works; ``connection`` is None and each hit has a stream of its
+    own. Besides: `from_cache`, `created_at`, `expires`, `is_expired`, `cache_status` and `key`.
+    """
+
+    from_cache: bool = True
+    cache_status: str = ""
+    """How the cache handled the request, as the value of a Cache-Status field (RFC 9211)."""
+    _extra_headers: tuple[tuple[str, str], ...] = ()
+    _stream: StreamReader | None = None
+    _info: RequestInfo | Callable[[], RequestInfo] | None = None
+    _own_headers: CIMultiDictProxy[str] | None = None
+    _stored: StoredResponse
+
+    @classmethod
+    def from_stored(
+        cls,
+        stored: StoredResponse,
+        *,
+        url: URL | None = None,
+        session: ClientSession | None = None,
+        request_info: RequestInfo | Callable[[], RequestInfo] | None = None,
+        cache_status: str = "",
+        extra_headers: tuple[tuple[str, str], ...] = (),
+    ) -> Self:
+        """Make a response from an entry.
+
+        Args:
+            url: the URL as the caller wrote it; by default the stored one, without secrets.
+            session: the session that serves it, if any.
+            request_info: what ``request_info`` shall be, or a function that makes it when it is asked for.
+            cache_status: the value for `cache_status`.
+            extra_headers: fields of the served response that are not stored, such as Age; each replaces a stored one.
+        """
+        self = cls.__new__(cls)
+        self._stored = stored
+        self.method = stored.method
+        self.status = stored.status
+        self._real_url = real_url = URL(stored.url) if url is None else url
+        self._url = real_url.with_fragment(None) if real_url.raw_fragment else real_url
+        self._cache = {}
+        self._traces = []
+        self._info = request_info
+        self.cache_status = cache_status
+        if extra_headers:
+            self._extra_headers = extra_headers
+        if session is not None:
+            self._loop = session._loop
+            self._resolve_charset = session._resolve_charset
+        return self
+
+    @classmethod
+    async def from_client_response(cls, response: ClientResponse, expires: datetime | None = None) -> Self:
+        """Read *response* to its end and make a cached one from it, fresh until *expires* (None: for ever)."""
+        if isinstance(response, CachedResponse):
+            return cls.from_stored(response.stored, url=response.real_url)
+        fresh_until = float("inf") if expires is None else expires.timestamp()
+        entry = entry_of(response, body=await response.read(), fresh_until=fresh_until)
+        return cls.from_stored(entry, url=response.real_url, request_info=response.request_info)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let a user's own serializer copy the stored entry (what belongs to a session stays behind)."""
+        return CachedResponse.from_stored, (self._stored,)
+
+    # ---- what the cache knows
+
+    @property
+    def stored(self) -> StoredResponse:
+        """The entry that this response was made from."""
+        return self._stored
+
+    @property
+    def key(self) -> str:
+        """The key that the entry is stored under."""
+        return self._stored.key
+
+    @property
+    def created_at(self) -> datetime:
+        """When the entry was stored first, in UTC."""
+        return datetime.fromtimestamp(self._stored.created_at, UTC)
+
+    @property
+    def expires(self) -> datetime | None:
+        """When the entry stops being fresh, in UTC; None for never."""
+        return expires_at(self._stored)
+
+    @property
+    def is_expired(self) -> bool:
+        """Whether the entry has stopped being fresh."""
+        return time.time() >= self._stored.fresh_until
+
+    # ---- what aiohttp's response has, made from the entry when it is asked for
+
+    if TYPE_CHECKING:  # aiohttp caches these by a descriptor of its own; here they are plain properties
+        headers: CIMultiDictProxy[str]
+        raw_headers: RawHeaders
+        request_info: RequestInfo
+        content: StreamReader
+        reason: str | None
+        version: HttpVersion | None
+    else:
+
+        @property
+        def _headers(self):
+            own = self._own_headers
+            if own is None:
+                own = self._stored.headers
+                if self._extra_headers:
+                    fields = CIMultiDict(own)
+                    fields.update(self._extra_headers)
+                    own = CIMultiDictProxy(fields)
+                self._own_headers = own
+            return own
+
+        @property
+        def headers(self):
+            return self._headers
+
+        @property
+        def _raw_headers(self):
+            replaced = {name.lower().encode() for name, _ in self._extra_headers}
+            kept = tuple(line for line in self._stored.raw_headers if line[0].lower() not in replaced)
+            return kept + tuple((name.encode(), value.encode()) for name, value in self._extra_headers)
+
+        @property
+        def raw_headers(self):
+            return self._raw_headers
+
+        @property
+        def request_info(self):
+            info = self._info
+            if callable(info):
+                self._info = info = info()
+            elif info is None:
+                empty = CIMultiDictProxy(CIMultiDict())
+                self._info = info = RequestInfo(self._url, self.method, empty, self._real_url)
+            return info
+
+        @property
+        def reason(self):
+            reason = self._stored.reason
+            return None if reason is None else reason.decode("utf-8", "surrogateescape")
+
+        @property
+        def version(self):
+            version = self._stored.version
+            return HttpVersion11 if version == (1, 1) else HttpVersion(*version)
+
+        @property
+        def content(self):
+            stream = self._stream
+            if stream is None:
+                loop = asyncio.get_running_loop()
+                stream = StreamReader(_StoredProtocol(loop), DEFAULT_LIMIT_BYTES, timer=TimerNoop(), loop=loop)
+                if self._body is None and self._stored.body:
+                    stream.feed_data(self._stored.body)
+                stream.feed_eof()
+                if self._released:
+                    stream.set_exception(ClientConnectionError("Connection closed"))
+                self._stream = stream
+            return stream
+
+    async def read(self) -> bytes:
+        """Read the response's payload; what was taken from `content` before is not repeated."""
+        body = self._body
+        if body is not None:
+            if self._released:
+                raise ClientConnectionError("Connection closed")
+            return body
+        if self._stream is not None or self._released:
+            body = await self.content.read()
+        else:
+            body = self._stored.body
+        self._body = body
+        for trace in self._traces:
+            await trace.send_response_chunk_received(self.method, self.url, body)
+        return body
+
+    def release(self) -> Any:
+        """Give the response up: what was not read cannot be read any more."""
+        if not self._released:
+            self._released = True
+            stream = self._stream
+            if stream is not None and stream.exception() is None:
+                stream.set_exception(ClientConnectionError("Connection closed"))
+        return _RELEASED
+
+    def close(self) -> None:
+        """Give the response up, as `release` does: there is no connection to close."""
+        self.release()
+
+    async def wait_for_close(self) -> None:
+        """Return at once: there is no connection to wait for."""
+        self.release()
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
+    ) -> None:
+        self._in_context = False
+        self.release()
+
+
+AnyResponse: TypeAlias = ClientResponse | CachedResponse
+"""What a cached session answers with: aiohttp's response on a miss, ours on a hit."""
+
+
+@lru_cache(maxsize=64)
+def cached_class_for(response_class: type[ClientResponse]) -> type[CachedResponse]:
+    """The class of hits for a session whose ``response_class`` is the user's own: both in one."""
+    if issubclass(CachedResponse, response_class):
+        return CachedResponse
+    if issubclass(response_class, CachedResponse):
+        return response_class
+    return cast("type[CachedResponse]", type(f"Cached{response_class.__name__}", (response_class, CachedResponse), {}))
+
+
+def describe_miss(response: ClientResponse, stored: StoredResponse | None, cache_status: str) -> None:
+    """Give aiohttp's own response the attributes that a hit has, where its class is aiohttp's own.
+
+    A class that the user supplied is left alone: its attributes are the user's.
+    """
+    if type(response) is not ClientResponse:
+        return
+    expires = None if stored is None else expires_at(stored)
+    extra: Mapping[str, object] = {
+        "from_cache": False,
+        "cache_status": cache_status,
+        "created_at": datetime.now(UTC),
+        "expires": expires,
+        "is_expired": False,
+    }
+    response.__dict__.update(extra)
+
+
+def entry_of(
+    response: ClientResponse,
+    *,
+    body: bytes,
+    key: str = "",
+    fresh_until: float = float("inf"),
+    drop: frozenset[str] = frozenset({"set-cookie", "set-cookie2"}),
+) -> StoredResponse:
+    """Make a stored entry from aiohttp's response, its body and nothing else.
+
+    Args:
+        drop: names, lower case, of header fields that are not stored.
+    """
+    now = time.time()
+    reason = response.reason
+    version = response.version
+    return StoredResponse(
+        key=key,
+        method=response.method,
+        url=str(response.url),
+        status=response.status,
+        reason=None if reason is None else reason.encode("utf-8", "surrogateescape"),
+        version=(1, 1) if version is None else (version.major, version.minor),
+        raw_headers=tuple(
+            (bytes(name), bytes(value))
+            for name, value in response.raw_headers
+            if name.decode("ascii", "replace").lower() not in drop
+        ),
+        requested_at=now,
+        received_at=now,
+        created_at=now,
+        fresh_until=fresh_until,
+        store_until=fresh_until,
+        body=body,
+    )
