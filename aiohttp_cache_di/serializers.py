@@ -1,0 +1,213 @@
+"""Entries as bytes: versioned, checksummed, signed where a secret is given, and never executable.
+
+Stored bytes are untrusted input: other programs, older versions, half-finished writes and attackers put
+things into stores. So an entry is a frame whose every bit is checked before anything in it is believed::
+
+    magic 4 | crc32 4 | version 1 | kind 1 | flags 1 | zero 1 | payload … | MAC 32, when signed
+
+The checksum covers all that follows it. The payload is a MessagePack array with the body as its last field,
+so that head and body lie apart in memory and the body is copied once in each direction. The MAC (keyed
+BLAKE2b) covers the whole frame but the checksum, and the payload begins with the key under which the entry
+is kept, so a signed entry that is moved to another key is refused as a forged one is.
+"""
+
+from __future__ import annotations
+
+import hmac
+import math
+import struct
+from collections.abc import Callable, Iterable
+from hashlib import blake2b
+from typing import Final, TypeAlias, cast
+from zlib import crc32
+
+import msgspec
+
+from aiohttp_cache_di.errors import ConfigurationError, StorageError, UnreadableEntryError
+from aiohttp_cache_di.rfc9111.messages import StoredResponse
+
+__all__ = ["FORMAT_VERSION", "EntryCodec", "Opaque", "SecretKeys"]
+
+SecretKeys: TypeAlias = Iterable[str | bytes] | str | bytes | None
+"""One secret, or several for rotation: the first signs, all verify."""
+
+FORMAT_VERSION: Final = 1  # Raise it whenever a field of a stored struct changes its place or meaning.
+
+_MAGIC: Final = b"\xacDI\n"  # Not UTF-8, not the start of a pickle, and a newline translation breaks it.
+_FRAME: Final = struct.Struct(">4sIBBBB")
+_CHECKED_FROM: Final = 8
+_MAC_BYTES: Final = 32
+
+_RESPONSE: Final = 1
+_ALIAS: Final = 2
+_OPAQUE: Final = 3
+_SIGNED: Final = 1
+
+_FAR_AT: Final = 253_402_300_800.0  # The year 10000, where datetime ends.
+
+
+class Opaque(msgspec.Struct, frozen=True, array_like=True):
+    """What a user's own serializer made of an item; we keep it, and only they can read it.
+
+    Args:
+        key: the storage key under which it is kept.
+        payload: the bytes that their ``dumps`` returned.
+    """
+
+    key: str
+    payload: bytes
+
+
+class _Alias(msgspec.Struct, frozen=True, array_like=True):
+    key: str
+    target: str
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_DECODERS: Final[dict[int, Callable[[memoryview], StoredResponse | _Alias | Opaque]]] = {
+    _RESPONSE: msgspec.msgpack.Decoder(StoredResponse).decode,
+    _ALIAS: msgspec.msgpack.Decoder(_Alias).decode,
+    _OPAQUE: msgspec.msgpack.Decoder(Opaque).decode,
+}
+
+
+class EntryCodec:
+    """Turns entries into bytes and back.
+
+    Args:
+        secret_key: signs entries, and then only entries signed with one of these keys are read. With several,
+            the first signs and all verify, so that a key can be rotated without losing the cache.
+        salt: separates signatures of different uses of one secret.
+
+    Raises:
+        ConfigurationError: a secret is empty, or there is none in the iterable.
+    """
+
+    __slots__ = ("_mac_keys",)
+
+    def __init__(self, secret_key: SecretKeys = None, salt: str | bytes = b"aiohttp-client-cache") -> None:
+        self._mac_keys = _mac_keys(secret_key, salt)
+
+    @property
+    def is_signing(self) -> bool:
+        """Whether entries are signed."""
+        return bool(self._mac_keys)
+
+    def encode(self, entry: StoredResponse) -> bytes:
+        """The bytes to store under ``entry.key``.
+
+        Raises:
+            StorageError: a text field holds what UTF-8 cannot (a lone surrogate).
+        """
+        return self._frame(_RESPONSE, entry)
+
+    def encode_alias(self, target: str, key: str) -> bytes:
+        """The bytes to store under *key* that lead to the entry under *target*."""
+        return self._frame(_ALIAS, _Alias(key, target))
+
+    def encode_opaque(self, payload: bytes, key: str) -> bytes:
+        """The bytes to store under *key* for what a user's serializer made."""
+        return self._frame(_OPAQUE, Opaque(key, payload))
+
+    def decode(self, data: bytes | bytearray | memoryview, key: str | None = None) -> StoredResponse | str | Opaque:
+        """What :meth:`encode` (an entry), :meth:`encode_alias` (its target) or :meth:`encode_opaque` was given.
+
+        Args:
+            data: anything at all; it need not come from us.
+            key: the key under which *data* was found; what was written for another is refused. None trusts
+                the key that the data names.
+
+        Raises:
+            UnreadableEntryError: always this, whatever is wrong with *data*.
+        """
+        payload, kind = self._checked(data)
+        try:
+            item = _DECODERS[kind](payload)
+        except (msgspec.MsgspecError, ValueError, RecursionError, MemoryError) as exc:
+            raise UnreadableEntryError("stored bytes have a valid checksum but no valid content") from exc
+        if key is not None and item.key != key:
+            raise UnreadableEntryError("stored bytes were written for another key")
+        if isinstance(item, StoredResponse):
+            if not _is_possible(item):
+                raise UnreadableEntryError("stored bytes describe no possible response")
+            return item
+        return item.target if isinstance(item, _Alias) else item
+
+    def _frame(self, kind: int, item: StoredResponse | _Alias | Opaque) -> bytes:
+        try:
+            payload = _encode(item)
+        except (UnicodeEncodeError, OverflowError) as exc:
+            raise StorageError(f"an entry cannot be written: {type(exc).__name__} in one of its fields") from exc
+        if not self._mac_keys:
+            head = bytes((FORMAT_VERSION, kind, 0, 0))
+            checksum = crc32(payload, crc32(head))
+            return b"".join((_MAGIC, checksum.to_bytes(4, "big"), head, payload))
+        head = bytes((FORMAT_VERSION, kind, _SIGNED, 0))
+        mac = _mac(self._mac_keys[0], head, payload)
+        checksum = crc32(mac, crc32(payload, crc32(head)))
+        return b"".join((_MAGIC, checksum.to_bytes(4, "big"), head, payload, mac))
+
+    def _checked(self, data: object) -> tuple[memoryview, int]:
+        if type(data) is not bytes:
+            if not isinstance(data, (bytearray, memoryview)):
+                raise UnreadableEntryError(f"the store returned a {type(data).__name__}, not bytes")
+            data = bytes(cast("bytearray", data))
+        view = memoryview(data)
+        if len(view) < _FRAME.size:
+            raise UnreadableEntryError(f"stored bytes are too short for an entry: {len(view)}")
+        magic, checksum, version, kind, flags, zero = _FRAME.unpack_from(view)
+        if magic != _MAGIC:
+            raise UnreadableEntryError("stored bytes are not an entry of this package")
+        if crc32(view[_CHECKED_FROM:]) != checksum:
+            raise UnreadableEntryError("stored bytes are damaged: the checksum differs")
+        if version != FORMAT_VERSION or kind not in _DECODERS or zero:
+            raise UnreadableEntryError(f"stored bytes are of format {version}.{kind}, we read {FORMAT_VERSION}")
+        if flags != (_SIGNED if self._mac_keys else 0):
+            raise UnreadableEntryError(
+                "stored bytes are not signed, and secret_key is set"
+                if self._mac_keys
+                else "stored bytes are signed, and no secret_key is set"
+            )
+        return (self._verified(view) if self._mac_keys else view[_FRAME.size :]), kind
+
+    def _verified(self, view: memoryview) -> memoryview:
+        if len(view) < _FRAME.size + _MAC_BYTES:
+            raise UnreadableEntryError("stored bytes are too short for a signed entry")
+        head, payload, mac = view[_CHECKED_FROM : _FRAME.size], view[_FRAME.size : -_MAC_BYTES], view[-_MAC_BYTES:]
+        for mac_key in self._mac_keys:
+            if hmac.compare_digest(_mac(mac_key, head, payload), mac):
+                return payload
+        raise UnreadableEntryError("stored bytes are not signed with any of our secret keys")
+
+
+def _is_possible(entry: StoredResponse) -> bool:
+    # NaN compares as False with everything, and would make an entry neither fresh nor expired.
+    return (
+        100 <= entry.status <= 999
+        and -_FAR_AT < entry.requested_at < _FAR_AT
+        and -_FAR_AT < entry.received_at < _FAR_AT
+        and -_FAR_AT < entry.created_at < _FAR_AT
+        and entry.fresh_until <= math.inf
+        and entry.store_until <= math.inf
+    )
+
+
+def _mac(mac_key: bytes, head: bytes | memoryview, payload: bytes | memoryview) -> bytes:
+    state = blake2b(head, key=mac_key, digest_size=_MAC_BYTES)
+    state.update(payload)
+    return state.digest()
+
+
+def _mac_keys(secret_key: SecretKeys, salt: str | bytes) -> tuple[bytes, ...]:
+    if secret_key is None:
+        return ()
+    secrets = [secret_key] if isinstance(secret_key, str | bytes) else list(secret_key)
+    if not secrets or not all(secrets):
+        # An empty secret would look like protection and be none.
+        raise ConfigurationError("secret_key is empty; give a secret, several, or None to store unsigned")
+    salt_key = blake2b(_as_bytes(salt)).digest()
+    return tuple(blake2b(_as_bytes(secret), key=salt_key).digest() for secret in secrets)
+
+
+def _as_bytes(value: str | bytes) -> bytes:
+    return value.encode("utf-8", "surrogateescape") if isinstance(value, str) else bytes(value)
