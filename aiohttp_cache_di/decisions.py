@@ -1,0 +1,278 @@
+"""What the policy can decide, as immutable values; whoever drives the policy matches on them and does as they say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from aiohttp_cache_di.rfc9111.messages import StoredResponse
+
+__all__ = [
+    "Bypass",
+    "Fetch",
+    "Freshen",
+    "GatewayTimeout",
+    "Load",
+    "NotModified",
+    "Partial",
+    "Pass",
+    "Plan",
+    "RangeNotSatisfiable",
+    "Refetch",
+    "RequestDecision",
+    "ResponseDecision",
+    "Reuse",
+    "Rules",
+    "Serve",
+    "ServeStale",
+    "Store",
+    "Validate",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the user has configured, resolved for one request.
+
+    Args:
+        cache_control: follow RFC 9111; otherwise the rules below decide alone.
+        shared: several users share the cache, so ``private``, ``s-maxage`` and ``proxy-revalidate`` count.
+        lifetime_s: the ``expire_after`` that applies: None adds none, ``inf`` is for ever, 0 does not cache.
+        override_origin: *lifetime_s* wins over what the origin says of freshness (with *cache_control*).
+        refresh: validate with the origin before use.
+        only_if_cached: answer from the cache or not at all.
+        stale_if_error_s: how long past its lifetime a response may stand in for an error; ``inf`` is for ever.
+        stale_while_revalidate_s: how long past its lifetime it may be served while it is validated.
+        allowed_codes: status codes that may be stored; None allows each.
+        allowed_methods: methods whose responses may be stored.
+        heuristic_fraction: share of the time since Last-Modified that counts as lifetime (RFC 9111 §4.2.2).
+        heuristic_max_s: bound of that lifetime.
+        heuristic_with_query: whether a URL with a query gets such a lifetime.
+        max_variants: how many variants of one URL are kept side by side.
+        secret: keys the digests of request headers that responses vary on.
+    """
+
+    cache_control: bool = False
+    shared: bool = False
+    lifetime_s: float | None = None
+    override_origin: bool = False
+    refresh: bool = False
+    only_if_cached: bool = False
+    stale_if_error_s: float | None = None
+    stale_while_revalidate_s: float | None = None
+    allowed_codes: frozenset[int] | None = frozenset({200})
+    allowed_methods: frozenset[str] = frozenset({"GET", "HEAD"})
+    heuristic_fraction: float = 0.1  # RFC 9111 §4.2.2: "a typical setting of this fraction might be 10%"
+    heuristic_max_s: float = 86400 * 7
+    heuristic_with_query: bool = False
+    max_variants: int = 16
+    secret: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Bypass:
+    """Send the request as it is; its response is neither stored nor used for anything."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """Send the request as it is.
+
+    Args:
+        reason: why nothing stored was used: a ``fwd`` token of RFC 9211.
+        fallback: what `on_failure` and `on_response` may fall back to when the origin fails.
+        store: whether the response may be stored.
+        stored: the stored response that could not be used, if there is one.
+    """
+
+    reason: str
+    fallback: StoredResponse | None = None
+    store: bool = True
+    stored: StoredResponse | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Serve:
+    """Answer with a stored response (a HEAD request: with its head).
+
+    Args:
+        age_s: the Age to state.
+        cache_status: the member of Cache-Status to state (RFC 9211).
+        stale: its lifetime is over.
+        revalidate: validate it in the background (`background_plan` tells how).
+    """
+
+    stored: StoredResponse
+    age_s: int
+    cache_status: str
+    stale: bool = False
+    revalidate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NotModified:
+    """Answer the caller's own condition with 304, from a stored response."""
+
+    stored: StoredResponse
+    age_s: int
+    cache_status: str
+    stale: bool = False
+    revalidate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Partial:
+    """Answer the caller's Range with 206, from a stored response.
+
+    Args:
+        first: position of the first byte of the representation to send.
+        last: position of the last one, inclusive.
+        complete_bytes: length of the whole representation, None when it is not known.
+        body_at: position in the representation of the first byte of ``stored.body`` (0 for a stored 200): what is sent
+            is ``stored.body[first - body_at : last - body_at + 1]``.
+    """
+
+    stored: StoredResponse
+    first: int
+    last: int
+    age_s: int
+    cache_status: str
+    complete_bytes: int | None = None
+    body_at: int = 0
+    stale: bool = False
+    revalidate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RangeNotSatisfiable:
+    """Answer the caller's Range with 416: it lies beyond the representation, which has *complete_bytes*."""
+
+    stored: StoredResponse
+    cache_status: str
+    complete_bytes: int = 0
+    stale: bool = False
+    revalidate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayTimeout:
+    """Answer 504: the caller wants what is stored or nothing, and nothing stored can be used."""
+
+    reason: str
+    cache_status: str
+
+
+@dataclass(frozen=True, slots=True)
+class Validate:
+    """Send the request with *headers* set in place of the caller's of those names; everything else stays.
+
+    Args:
+        stored: the response to validate; None when only variants for other requests are known, whose entity tags
+            are offered all the same (RFC 9111 §4.1).
+        headers: the conditions.
+        reason: a ``fwd`` token of RFC 9211.
+        fallback: as in `Fetch`.
+    """
+
+    stored: StoredResponse | None
+    headers: tuple[tuple[str, str], ...]
+    reason: str
+    fallback: StoredResponse | None = None
+
+
+Reuse: TypeAlias = Serve | NotModified | Partial | RangeNotSatisfiable
+"""An answer made from a stored response."""
+
+Plan: TypeAlias = Bypass | Fetch | Validate
+"""A request to the origin."""
+
+RequestDecision: TypeAlias = (
+    Bypass | Fetch | Serve | NotModified | Partial | RangeNotSatisfiable | GatewayTimeout | Validate
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """Hand the response on, and store it once its body has arrived completely.
+
+    Args:
+        drop: names (lower case) of header fields that must not be stored.
+        fresh_until: as in `StoredResponse`.
+        store_until: as in `StoredResponse`.
+        vary_fields: as in `StoredResponse`.
+        vary_digest: as in `StoredResponse`.
+        add: header lines to store besides (a missing Date, RFC 9110 §6.6.1).
+        combine_with: a stored part of the same representation, to be joined with this one by
+            `rfc9111.ranges.combine` (RFC 9111 §3.4).
+    """
+
+    drop: frozenset[str]
+    fresh_until: float
+    store_until: float
+    vary_fields: tuple[str, ...]
+    vary_digest: bytes
+    cache_status: str
+    add: tuple[tuple[str, str], ...] = ()
+    combine_with: StoredResponse | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Freshen:
+    """A 304 confirmed a stored response: write *stored* (updated) in place of it, and answer with it.
+
+    Args:
+        stored: with updated header fields and times.
+        serve_key: the storage key it has.
+        answer: how the caller is to be answered from it.
+    """
+
+    stored: StoredResponse
+    serve_key: str
+    cache_status: str
+    answer: Reuse
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Read the variant stored under *key* and ask again with it among the candidates (without it when it is gone)."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """Hand the response on and store nothing.
+
+    Args:
+        forget: what is stored for this request is known to be outdated and must be dropped.
+    """
+
+    reason: str
+    cache_status: str
+    forget: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Refetch:
+    """A 304 for something that is not stored: send the request again without our condition."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServeStale:
+    """Answer with a stored response whose lifetime is over, in place of an error.
+
+    Args:
+        answer: how the caller is to be answered from it.
+    """
+
+    stored: StoredResponse
+    age_s: int
+    cache_status: str
+    answer: Reuse
+
+
+ResponseDecision: TypeAlias = Store | Freshen | Load | Pass | Refetch | ServeStale

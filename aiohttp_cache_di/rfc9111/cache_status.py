@@ -1,0 +1,35 @@
+"""The Cache-Status member that says how the cache handled a request (RFC 9211)."""
+
+from __future__ import annotations
+
+import math
+
+__all__ = ["CACHE_NAME", "forwarded", "hit"]
+
+CACHE_NAME = "aiohttp-cache-di"
+
+_HIT = f"{CACHE_NAME}; hit"
+
+
+def hit(*, fresh_until: float, now: float, detail: str | None = None) -> str:
+    """The member for a response that came from the store; its ttl is left out where it never ends or never began."""
+    ttl_s = fresh_until - now
+    status = _HIT if math.isinf(ttl_s) else f"{_HIT}; ttl={math.floor(ttl_s)}"
+    return status if detail is None else f"{status}; detail={detail}"
+
+
+def forwarded(reason: str, *, fwd_status: int | None = None, stored: bool = False, detail: str | None = None) -> str:
+    """The member for a request that went to the origin.
+
+    Args:
+        reason: one of RFC 9211's ``fwd`` tokens.
+        fwd_status: what the origin answered, where the caller gets another status.
+        stored: whether the response is stored.
+        detail: a token.
+    """
+    status = f"{CACHE_NAME}; fwd={reason}"
+    if fwd_status is not None:
+        status += f"; fwd-status={fwd_status}"
+    if stored:
+        status += "; stored"
+    return status if detail is None else f"{status}; detail={detail}"

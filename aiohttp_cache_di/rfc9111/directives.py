@@ -1,0 +1,184 @@
+"""Cache-Control, as requests and responses use it (RFC 9111 §5.2), and Pragma (§5.4)."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+from aiohttp_cache_di.rfc9111.fields import combined, is_token, parse_delta_s, split_list, unquote
+from aiohttp_cache_di.rfc9111.messages import Headers
+
+__all__ = [
+    "NO_DIRECTIVES",
+    "RequestDirectives",
+    "ResponseDirectives",
+    "parse_members",
+    "request_directives",
+    "response_directives",
+]
+
+_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+
+Members = dict[str, tuple[str | None, ...]]
+"""By lower-case name: the arguments it came with, None for none, `_MALFORMED` for one that the grammar refuses."""
+
+_MALFORMED = "\x00"
+
+
+@lru_cache(maxsize=2048)
+def parse_members(value: str) -> Members:
+    """Cache-Control's directives by lower-case name, each with its arguments unquoted, in order.
+
+    A member that the grammar refuses keeps its name, if it begins with one, and counts as having an unusable argument:
+    what it restricts stays restricted, and what it would allow is not allowed (RFC 9111 §4.2.1).
+    """
+    found: dict[str, list[str | None]] = {}
+    for member in split_list(value):
+        name = _NAME.match(member)
+        if name is None:
+            continue
+        rest = member[name.end() :]
+        argument: str | None = None
+        if rest:
+            parsed = unquote(rest[1:]) if rest[0] == "=" else None
+            argument = _MALFORMED if parsed is None else parsed
+        found.setdefault(name[0].lower(), []).append(argument)
+    return {name: tuple(arguments) for name, arguments in found.items()}
+
+
+def _strictest_s(members: Members, name: str, *, otherwise: float) -> float | None:
+    """The smallest delta-seconds given for *name*; an unusable one counts as *otherwise*; None when absent."""
+    arguments = members.get(name)
+    if arguments is None:
+        return None
+    deltas = [None if argument is None else parse_delta_s(argument) for argument in arguments]
+    return min(otherwise if delta is None else float(delta) for delta in deltas)
+
+
+def _allows(members: Members, name: str) -> bool:
+    return any(argument != _MALFORMED for argument in members.get(name, ()))
+
+
+def _qualified(members: Members, name: str) -> tuple[bool, frozenset[str]]:
+    """Whether *name* occurs in its plain form, and which fields (lower case) its qualified forms name."""
+    plain, fields = False, set[str]()
+    for argument in members.get(name, ()):
+        names = () if argument is None else split_list(argument)
+        if names and all(is_token(field) for field in names):
+            fields.update(field.lower() for field in names)
+        else:
+            plain = True
+    return plain, frozenset(fields)
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseDirectives:
+    """What a response's Cache-Control says (RFC 9111 §5.2.2, RFC 5861, RFC 8246).
+
+    Lifetimes are seconds and None when absent; of several the strictest, and 0 for one that cannot be read.
+    """
+
+    max_age_s: float | None = None
+    s_maxage_s: float | None = None
+    no_store: bool = False
+    no_cache: bool = False
+    no_cache_fields: frozenset[str] = frozenset()
+    private: bool = False
+    private_fields: frozenset[str] = frozenset()
+    public: bool = False
+    must_revalidate: bool = False
+    proxy_revalidate: bool = False
+    must_understand: bool = False
+    immutable: bool = False
+    stale_while_revalidate_s: float | None = None
+    stale_if_error_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RequestDirectives:
+    """What a request's Cache-Control says (RFC 9111 §5.2.1), or its Pragma where it has no Cache-Control.
+
+    Args:
+        max_stale_s: ``inf`` for max-stale without a number.
+        min_fresh_s: ``inf`` for one that cannot be read: no response is fresh enough.
+    """
+
+    max_age_s: float | None = None
+    max_stale_s: float | None = None
+    min_fresh_s: float | None = None
+    no_cache: bool = False
+    no_store: bool = False
+    only_if_cached: bool = False
+    stale_if_error_s: float | None = None
+
+
+NO_DIRECTIVES = RequestDirectives()
+_NONE_IN_RESPONSE = ResponseDirectives()
+
+
+def response_directives(headers: Headers) -> ResponseDirectives:
+    """The directives of a response."""
+    value = combined(headers, "Cache-Control")
+    return _NONE_IN_RESPONSE if value is None else _response_directives(value)
+
+
+@lru_cache(maxsize=2048)
+def _response_directives(value: str) -> ResponseDirectives:
+    members = parse_members(value)
+    no_cache, no_cache_fields = _qualified(members, "no-cache")
+    private, private_fields = _qualified(members, "private")
+    return ResponseDirectives(
+        max_age_s=_strictest_s(members, "max-age", otherwise=0),
+        s_maxage_s=_strictest_s(members, "s-maxage", otherwise=0),
+        no_store="no-store" in members,
+        no_cache=no_cache,
+        no_cache_fields=no_cache_fields,
+        private=private,
+        private_fields=private_fields,
+        public=_allows(members, "public"),
+        must_revalidate="must-revalidate" in members,
+        proxy_revalidate="proxy-revalidate" in members,
+        must_understand=_allows(members, "must-understand"),
+        immutable=_allows(members, "immutable"),
+        stale_while_revalidate_s=_strictest_s(members, "stale-while-revalidate", otherwise=0),
+        stale_if_error_s=_strictest_s(members, "stale-if-error", otherwise=0),
+    )
+
+
+def request_directives(headers: Headers) -> RequestDirectives:
+    """The directives of a request; ``Pragma: no-cache`` counts only without Cache-Control (RFC 9111 §5.4)."""
+    value = combined(headers, "Cache-Control")
+    if value is not None:
+        return _request_directives(value)
+    pragma = combined(headers, "Pragma")
+    if pragma is not None and "no-cache" in parse_members(pragma):
+        return _PRAGMA_NO_CACHE
+    return NO_DIRECTIVES
+
+
+_PRAGMA_NO_CACHE = RequestDirectives(no_cache=True)
+
+
+@lru_cache(maxsize=2048)
+def _request_directives(value: str) -> RequestDirectives:
+    members = parse_members(value)
+    min_fresh = [_delta_or_inf(argument) for argument in members.get("min-fresh", ())]
+    max_stale = [
+        math.inf if argument is None else parse_delta_s(argument) or 0 for argument in members.get("max-stale", ())
+    ]
+    return RequestDirectives(
+        max_age_s=_strictest_s(members, "max-age", otherwise=0),
+        max_stale_s=min(max_stale, default=None),
+        min_fresh_s=max(min_fresh, default=None),
+        no_cache="no-cache" in members,
+        no_store="no-store" in members,
+        only_if_cached=_allows(members, "only-if-cached"),
+        stale_if_error_s=_strictest_s(members, "stale-if-error", otherwise=0),
+    )
+
+
+def _delta_or_inf(argument: str | None) -> float:
+    delta = None if argument is None else parse_delta_s(argument)
+    return math.inf if delta is None else delta

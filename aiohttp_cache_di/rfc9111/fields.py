@@ -1,0 +1,74 @@
+"""Reading header fields: lists, tokens, quoted strings and delta-seconds (RFC 9110 §5, RFC 9111 §1.2.2)."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from aiohttp_cache_di.rfc9111.messages import Headers
+
+__all__ = ["MAX_DELTA_S", "combined", "is_token", "parse_delta_s", "single", "split_list", "unquote"]
+
+MAX_DELTA_S = 2**31  # RFC 9111 §1.2.2: greater values count as this one
+
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"', re.S)
+_MEMBER = re.compile(r'(?:[^",]|"(?:[^"\\]|\\.)*")+', re.S)
+_ESCAPE = re.compile(r"\\(.)", re.S)
+_DIGITS = re.compile(r"[0-9]+", re.A)
+_OWS = " \t"
+
+
+def combined(headers: Headers, name: str) -> str | None:
+    """The field's lines joined into one value (RFC 9110 §5.3), or None when there is no such field."""
+    lines = headers.getall(name, ())
+    if not lines:
+        return None
+    return lines[0] if len(lines) == 1 else ", ".join(lines)
+
+
+def single(headers: Headers, name: str) -> str | None:
+    """The value of a field that must occur once, without surrounding whitespace; None when absent or repeated."""
+    lines = headers.getall(name, ())
+    return lines[0].strip(_OWS) if len(lines) == 1 else None
+
+
+def is_token(value: str) -> bool:
+    """Whether *value* is a token (RFC 9110 §5.6.2)."""
+    return _TOKEN.fullmatch(value) is not None
+
+
+@lru_cache(maxsize=4096)
+def split_list(value: str) -> tuple[str, ...]:
+    """The members of a comma-separated list, empty ones left out; commas in quoted strings do not separate.
+
+    In a value whose quotes do not pair each comma separates, so that a stray quote hides nothing that follows it.
+    """
+    if '"' not in value:
+        members = value.split(",")
+    elif _is_balanced(value):
+        members = _MEMBER.findall(value)
+    else:
+        members = value.split(",")
+    return tuple(stripped for member in members if (stripped := member.strip(_OWS)))
+
+
+def _is_balanced(value: str) -> bool:
+    return '"' not in _QUOTED.sub("", value)
+
+
+def unquote(value: str) -> str | None:
+    """What a token or quoted string means; None when *value* is neither."""
+    if is_token(value):
+        return value
+    quoted = _QUOTED.fullmatch(value)
+    return None if quoted is None else _ESCAPE.sub(r"\1", quoted[1])
+
+
+def parse_delta_s(value: str) -> int | None:
+    """Delta-seconds, at most `MAX_DELTA_S`; None when *value* is not 1*DIGIT."""
+    if _DIGITS.fullmatch(value) is None:
+        return None
+    # Enough digits to exceed the bound are not even converted: int() refuses very long strings.
+    digits = value.lstrip("0")
+    return MAX_DELTA_S if len(digits) > 10 else min(int(digits or "0"), MAX_DELTA_S)

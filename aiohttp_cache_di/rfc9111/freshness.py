@@ -1,0 +1,108 @@
+"""How old a response is and how long it stays fresh (RFC 9111 §4.2)."""
+
+from __future__ import annotations
+
+import math
+from urllib.parse import urlsplit
+
+from aiohttp_cache_di.rfc9111.dates import parse_http_date
+from aiohttp_cache_di.rfc9111.directives import response_directives
+from aiohttp_cache_di.rfc9111.fields import combined, parse_delta_s, single, split_list
+from aiohttp_cache_di.rfc9111.messages import Headers, StoredResponse
+
+__all__ = [
+    "age_value_s",
+    "current_age_s",
+    "date_at",
+    "explicit_lifetime_s",
+    "heuristic_lifetime_s",
+    "initial_age_s",
+    "last_modified_at",
+    "whole_s",
+]
+
+
+def date_at(headers: Headers, *, received_at: float) -> float:
+    """When the origin generated the message: its Date, or *received_at* where that is absent, repeated or no date.
+
+    A recipient with a clock takes the time of receipt for a missing Date (RFC 9110 §6.6.1).
+    """
+    value = single(headers, "Date")
+    at = None if value is None else parse_http_date(value, now=received_at)
+    return received_at if at is None else at
+
+
+def last_modified_at(headers: Headers, *, now: float) -> float | None:
+    """The POSIX time of a valid Last-Modified, or None."""
+    value = single(headers, "Last-Modified")
+    return None if value is None else parse_http_date(value, now=now)
+
+
+def age_value_s(headers: Headers) -> int:
+    """The Age that came with the message: its first member, 0 when there is none or it is no number (RFC 9111 §5.1)."""
+    value = combined(headers, "Age")
+    if value is None:
+        return 0
+    members = split_list(value)
+    return (parse_delta_s(members[0]) or 0) if members else 0
+
+
+def initial_age_s(headers: Headers, *, requested_at: float, received_at: float) -> float:
+    """The age at receipt, ``corrected_initial_age`` (RFC 9111 §4.2.3).
+
+    A Date in the future adds nothing rather than a negative age, and so does a clock set back between the times.
+    """
+    apparent_age_s = received_at - date_at(headers, received_at=received_at)
+    response_delay_s = max(0.0, received_at - requested_at)
+    return max(0.0, apparent_age_s, age_value_s(headers) + response_delay_s)
+
+
+def current_age_s(stored: StoredResponse, *, now: float) -> float:
+    """Seconds since the origin generated or last validated *stored*, never negative (RFC 9111 §4.2.3).
+
+    Args:
+        now: POSIX time, UTC; earlier than ``stored.received_at`` counts as that.
+    """
+    received_at = stored.received_at
+    age_s = initial_age_s(stored.headers, requested_at=stored.requested_at, received_at=received_at)
+    return age_s + now - received_at if now > received_at else age_s
+
+
+def explicit_lifetime_s(headers: Headers, *, received_at: float, shared: bool) -> float | None:
+    """The freshness lifetime that the origin states, or None when it states none (RFC 9111 §4.2.1).
+
+    s-maxage (for a shared cache) wins over max-age, which wins over Expires. An Expires that is repeated or no date
+    has passed (RFC 9111 §5.3).
+    """
+    directives = response_directives(headers)
+    if shared and directives.s_maxage_s is not None:
+        return directives.s_maxage_s
+    if directives.max_age_s is not None:
+        return directives.max_age_s
+    if "Expires" not in headers:
+        return None
+    value = single(headers, "Expires")
+    expires_at = None if value is None else parse_http_date(value, now=received_at)
+    if expires_at is None:
+        return 0.0
+    return max(0.0, expires_at - date_at(headers, received_at=received_at))
+
+
+def heuristic_lifetime_s(
+    headers: Headers, *, url: str, received_at: float, fraction: float, max_s: float, with_query: bool
+) -> float:
+    """The lifetime to assume for a response that states none: *fraction* of the time it has not been modified.
+
+    0 without a Last-Modified in the past, and 0 for a URL with a query unless *with_query*: stricter than RFC 9111
+    §4.2.2, because queries mostly address programs.
+    """
+    modified_at = last_modified_at(headers, now=received_at)
+    if modified_at is None or (not with_query and urlsplit(url).query):
+        return 0.0
+    unmodified_s = date_at(headers, received_at=received_at) - modified_at
+    return min(max(0.0, unmodified_s) * fraction, max_s)
+
+
+def whole_s(seconds: float) -> int:
+    """*seconds* rounded down, for a field that holds an integer; infinities become the greatest one in use."""
+    return math.floor(min(max(seconds, -(2.0**31)), 2.0**31))

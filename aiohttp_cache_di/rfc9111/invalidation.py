@@ -1,0 +1,54 @@
+"""What a request that changes something makes outdated (RFC 9111 §4.4)."""
+
+from __future__ import annotations
+
+from urllib.parse import SplitResult, urljoin, urlsplit, urlunsplit
+
+from aiohttp_cache_di.rfc9111.fields import single
+from aiohttp_cache_di.rfc9111.messages import Headers, Request
+
+__all__ = ["invalidated_urls", "is_unsafe"]
+
+# The registered methods that are safe (RFC 9110 §9.2.1; IANA's registry for the latter three).
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PROPFIND", "REPORT", "SEARCH"})
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+def is_unsafe(method: str) -> bool:
+    """Whether *method* may change something at the origin; a method that is not known may."""
+    return method.upper() not in _SAFE_METHODS
+
+
+def invalidated_urls(request: Request, response_status: int, response_headers: Headers) -> tuple[str, ...]:
+    """The URLs, without fragment, whose stored responses an unsafe request has made outdated, each once.
+
+    The target's own, and those in Location and Content-Location on the same origin; none when the method is safe or the
+    answer is an error (neither 2xx nor 3xx).
+    """
+    if not is_unsafe(request.method) or not 200 <= response_status < 400:
+        return ()
+    target = urlsplit(request.url)
+    urls = [urlunsplit(target._replace(fragment=""))]
+    for name in ("Location", "Content-Location"):
+        reference = single(response_headers, name)
+        url = None if not reference else _same_origin_url(target, reference)
+        if url is not None and url not in urls:
+            urls.append(url)
+    return tuple(urls)
+
+
+def _same_origin_url(target: SplitResult, reference: str) -> str | None:
+    """*reference* resolved against *target*, or None when it is of another origin or no URL.
+
+    Another origin's content is not this one's to invalidate: that would let it wipe the cache (RFC 9111 §4.4).
+    """
+    try:
+        url = urlsplit(urljoin(urlunsplit(target), reference))
+        same = _origin(url) == _origin(target)
+    except ValueError:  # such as a port or a bracketed host that is none; there is nothing stored to forget
+        return None
+    return urlunsplit(url._replace(fragment="")) if same else None
+
+
+def _origin(url: SplitResult) -> tuple[str, str | None, int | None]:
+    return url.scheme, url.hostname, url.port if url.port is not None else _DEFAULT_PORTS.get(url.scheme)

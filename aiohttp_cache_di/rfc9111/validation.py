@@ -1,0 +1,144 @@
+"""Conditional requests: making them, answering them, and what a 304 changes (RFC 9111 §4.3, RFC 9110 §13)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from aiohttp_cache_di.rfc9111.dates import parse_http_date
+from aiohttp_cache_di.rfc9111.fields import combined, single
+from aiohttp_cache_di.rfc9111.freshness import date_at, last_modified_at
+from aiohttp_cache_di.rfc9111.messages import Headers, RawHeaders, StoredResponse
+
+__all__ = [
+    "conditions",
+    "entity_tag",
+    "has_validator",
+    "if_range_holds",
+    "is_not_modified",
+    "is_strong",
+    "listed_entity_tags",
+    "matches_strongly",
+    "matches_weakly",
+    "updated_headers",
+]
+
+# A backslash does not escape here (RFC 9110 §8.8.3). Unquoted tags are not of the grammar, but some origins send
+# them and know them again only as they were.
+_TAG = re.compile(r'(?:W/)?"[^"]*"|[^\s,"]+')
+_LIST_OF_TAGS = re.compile(rf"[\s,]*(?:(?:{_TAG.pattern})\s*(?:,[\s,]*|$))*")
+
+
+def entity_tag(headers: Headers) -> str | None:
+    """The ETag as it was sent, quotes and all; None when absent, empty, repeated or unfit for a list."""
+    value = single(headers, "ETag")
+    return value if value and _TAG.fullmatch(value) else None
+
+
+def listed_entity_tags(value: str) -> tuple[str, ...]:
+    """The entity tags of an If-None-Match; none when *value* is not a list of tags."""
+    return tuple(_TAG.findall(value)) if _LIST_OF_TAGS.fullmatch(value) else ()
+
+
+def is_strong(tag: str) -> bool:
+    """Whether *tag* stands for the exact bytes (RFC 9110 §8.8.3)."""
+    return not tag.startswith("W/")
+
+
+def matches_weakly(one: str, other: str) -> bool:
+    """Weak comparison (RFC 9110 §8.8.3.2): for If-None-Match."""
+    return one.removeprefix("W/") == other.removeprefix("W/")
+
+
+def matches_strongly(one: str, other: str) -> bool:
+    """Strong comparison (RFC 9110 §8.8.3.2): for If-Range, and to join parts."""
+    return one == other and is_strong(one)
+
+
+def has_validator(headers: Headers) -> bool:
+    """Whether a response with *headers* can be validated: it has an ETag or a Last-Modified that is a date."""
+    return entity_tag(headers) is not None or last_modified_at(headers, now=0.0) is not None
+
+
+def conditions(stored: StoredResponse | None, other_tags: Iterable[str] = ()) -> tuple[tuple[str, str], ...]:
+    """The header fields that ask the origin whether *stored* still holds (RFC 9111 §4.3.1); none without validator.
+
+    Args:
+        other_tags: entity tags of the URL's other variants, to be offered too.
+    """
+    tags: dict[str, None] = {}
+    fields: list[tuple[str, str]] = []
+    if stored is not None:
+        tag = entity_tag(stored.headers)
+        if tag is not None:
+            tags[tag] = None
+        if last_modified_at(stored.headers, now=stored.received_at) is not None:
+            fields.append(("If-Modified-Since", stored.headers["Last-Modified"].strip()))
+    tags.update(dict.fromkeys(other_tags))
+    if tags:
+        fields.insert(0, ("If-None-Match", ", ".join(tags)))
+    return tuple(fields)
+
+
+def is_not_modified(request_headers: Headers, stored: StoredResponse) -> bool | None:
+    """Whether the caller's own condition makes a 304 of *stored*; None when the caller states none.
+
+    If-None-Match takes the place of If-Modified-Since, which is compared with Last-Modified, or else with Date, or else
+    with the time of receipt (RFC 9111 §4.3.2). A date that is none is ignored (RFC 9110 §13.1.3).
+    """
+    listed = combined(request_headers, "If-None-Match")
+    if listed is not None:
+        if listed.strip() == "*":
+            return True
+        tag = entity_tag(stored.headers)
+        return tag is not None and any(matches_weakly(tag, offered) for offered in listed_entity_tags(listed))
+    value = single(request_headers, "If-Modified-Since")
+    since_at = None if value is None else parse_http_date(value, now=stored.received_at)
+    if since_at is None:
+        return None
+    modified_at = last_modified_at(stored.headers, now=stored.received_at)
+    if modified_at is None:
+        modified_at = date_at(stored.headers, received_at=stored.received_at)
+    return modified_at <= since_at
+
+
+def if_range_holds(request_headers: Headers, stored: StoredResponse) -> bool:
+    """Whether If-Range, if there is one, lets Range apply to *stored* (RFC 9110 §13.1.5).
+
+    A date must equal Last-Modified and Last-Modified must be a strong validator: at least a second before Date.
+    """
+    if "If-Range" not in request_headers:
+        return True
+    value = single(request_headers, "If-Range")
+    if value is None:
+        return False
+    tag = entity_tag(stored.headers)
+    if tag is not None and matches_strongly(tag, value):
+        return True
+    modified = single(stored.headers, "Last-Modified")
+    modified_at = last_modified_at(stored.headers, now=stored.received_at)
+    if modified_at is None or value != modified:
+        return False
+    return date_at(stored.headers, received_at=stored.received_at) - modified_at >= 1
+
+
+# Content-Length: RFC 9111 §3.2. The others describe the stored bytes, which the client has decoded or joined by now.
+_KEPT_BY_304 = frozenset({"content-length", "content-encoding", "content-range"})
+# They are of one message; an old one would belie the new one, where that has none.
+_OF_ONE_MESSAGE = frozenset({"age", "date"})
+
+
+def updated_headers(stored: RawHeaders, fresh: Headers, drop: frozenset[str]) -> RawHeaders:
+    """The stored header lines, brought up to date by those of a 304 or a HEAD response (RFC 9111 §3.2).
+
+    Args:
+        drop: names (lower case) that must not be stored.
+    """
+    update = [
+        (name.encode("utf-8", "surrogateescape"), value.encode("utf-8", "surrogateescape"))
+        for name, value in fresh.items()
+        if (lower := name.lower()) not in drop and lower not in _KEPT_BY_304
+    ]
+    replaced = {name.lower() for name, _ in update} | {name.encode() for name in _OF_ONE_MESSAGE}
+    kept = tuple(line for line in stored if line[0].lower() not in replaced)
+    return kept + tuple(update)

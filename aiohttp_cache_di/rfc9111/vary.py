@@ -1,0 +1,133 @@
+"""Selecting among the responses of one URL by the request's header fields (RFC 9111 §4.1)."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from hashlib import blake2b
+
+from aiohttp_cache_di.rfc9111.fields import combined, is_token, split_list
+from aiohttp_cache_di.rfc9111.messages import Headers, Request, StoredResponse
+
+__all__ = ["VARIES_ON_ALL", "normalised", "select_variant", "variant_key", "vary_digest", "vary_fields"]
+
+VARIES_ON_ALL = ("*",)
+"""The Vary fields of a response that no request selects."""
+
+_ABSENT = b"\x00"  # length prefixes are ASCII digits, so no value looks like this
+_WEIGHTED = frozenset({"accept", "accept-charset", "accept-encoding", "accept-language"})
+# The order of Accept-Language is kept among equal weights: origins do take it for a preference (RFC 9110 §12.5.4).
+_UNORDERED = frozenset({"accept", "accept-charset", "accept-encoding"})
+
+
+def vary_fields(headers: Headers) -> tuple[str, ...]:
+    """The fields that a response varies on: lower case, sorted, each once; `VARIES_ON_ALL` for ``*`` on any line.
+
+    What is no field name cannot be compared either, and counts as ``*``.
+    """
+    value = combined(headers, "Vary")
+    return () if value is None else _vary_fields(value)
+
+
+@lru_cache(maxsize=1024)
+def _vary_fields(value: str) -> tuple[str, ...]:
+    names = split_list(value)
+    if any(name == "*" or not is_token(name) for name in names):
+        return VARIES_ON_ALL
+    return tuple(sorted({name.lower() for name in names}))
+
+
+@lru_cache(maxsize=4096)
+def normalised(name: str, value: str) -> str:
+    """*value* of the field *name* (lower case) in a form that equal meanings share.
+
+    White space around the commas of a list does not count. Where the field's own syntax says so, neither do case,
+    the order of members and a weight of 1.
+    """
+    members = split_list(value)
+    if name not in _WEIGHTED or '"' in value:
+        return ",".join(members)
+    weighted = [_weighted(member) for member in members]
+    if name in _UNORDERED:
+        weighted.sort(key=lambda item: item[1])
+    weighted.sort(key=lambda item: -item[0])
+    return ",".join(text if weight == 1 else f"{text};q={weight:g}" for weight, text in weighted)
+
+
+def _weighted(member: str) -> tuple[float, str]:
+    text, *parameters = [part.strip(" \t") for part in member.lower().split(";")]
+    weight = 1.0
+    kept: list[str] = [text]
+    for parameter in parameters:
+        name, _, argument = parameter.partition("=")
+        if name == "q":
+            weight = _qvalue(argument, otherwise=weight)
+            if weight < 0:
+                kept.append(parameter)
+        else:
+            kept.append(parameter)
+    return abs(weight), ";".join(kept)
+
+
+def _qvalue(argument: str, *, otherwise: float) -> float:
+    """The weight (RFC 9110 §12.4.2), or minus *otherwise* when it is none, so that the caller keeps the text."""
+    digits = argument.replace(".", "", 1)
+    if digits.isdecimal() and digits.isascii() and len(argument) <= 5:
+        return min(float(argument), 1.0)
+    return -otherwise
+
+
+def vary_digest(fields: tuple[str, ...], headers: Headers, secret: bytes) -> bytes:
+    """A digest of the normalised values that *headers* has for *fields*, so that none of them is kept in clear.
+
+    A field that is absent differs from one that is empty.
+
+    Args:
+        secret: keys the digest; of any length.
+    """
+    if not fields:
+        return b""
+    digest = blake2b(digest_size=16, key=_digest_key(secret))
+    for name in fields:
+        value = combined(headers, name)
+        if value is None:
+            digest.update(_ABSENT)
+            continue
+        data = normalised(name, value).encode("utf-8", "surrogatepass")
+        digest.update(b"%d:%d:%b%b" % (len(name), len(data), name.encode("utf-8", "surrogatepass"), data))
+    return digest.digest()
+
+
+@lru_cache(maxsize=16)
+def _digest_key(secret: bytes) -> bytes:
+    return secret if len(secret) <= 64 else blake2b(secret).digest()  # BLAKE2b takes at most 64 bytes
+
+
+def variant_key(primary_key: str, fields: tuple[str, ...], digest: bytes) -> str:
+    """Where the variant of *primary_key* with these values is kept; no primary key looks like it."""
+    name = blake2b(",".join(fields).encode() + b"\n" + digest, digest_size=16).hexdigest()
+    return f"{primary_key}.{name}"
+
+
+def select_variant(request: Request, primary: StoredResponse, secret: bytes) -> str | None:
+    """The storage key of the variant that *request* selects, or None when there is none.
+
+    Args:
+        primary: what is stored under the URL's own key.
+        secret: as for `vary_digest`.
+    """
+    fields, digest = primary.vary_fields, b""
+    if not fields:
+        return primary.key
+    if fields != VARIES_ON_ALL:
+        digest = vary_digest(fields, request.headers, secret)
+        if digest == primary.vary_digest:
+            return primary.key
+    for variant in primary.variants:
+        if variant.fields == VARIES_ON_ALL:
+            continue
+        if variant.fields != fields:
+            fields = variant.fields
+            digest = vary_digest(fields, request.headers, secret)
+        if digest == variant.digest:
+            return variant.key
+    return None

@@ -1,0 +1,68 @@
+"""Where the variants of one URL are kept: one under the URL's own key, the others beside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+
+from aiohttp_cache_di.rfc9111.messages import StoredResponse, VariantRef
+from aiohttp_cache_di.rfc9111.validation import entity_tag
+from aiohttp_cache_di.rfc9111.vary import variant_key
+
+__all__ = ["Placement", "place_variant"]
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """What to write, in this order, and which keys to delete then."""
+
+    writes: tuple[StoredResponse, ...]
+    deletes: tuple[str, ...] = ()
+
+
+def place_variant(primary: StoredResponse | None, entry: StoredResponse, *, max_variants: int, now: float) -> Placement:
+    """Find the place of *entry* beside what is stored for its URL.
+
+    A request may select several variants when they vary on different fields; then the newest must win (RFC 9111 §4.1),
+    and it does by being the first that `select_variant` looks at.
+
+    Args:
+        primary: what is stored under the URL's own key, or None.
+        entry: a new or freshened response; its key is the URL's own, or that of the variant it replaces.
+        max_variants: how many are kept, the oldest go first.
+        now: POSIX time, UTC; references that have expired are dropped.
+    """
+    if primary is None:
+        return Placement((entry,))
+    refs = [ref for ref in primary.variants if not _same(ref, entry) and ref.store_until > now]
+    if (primary.vary_fields, primary.vary_digest) == (
+        entry.vary_fields,
+        entry.vary_digest,
+    ) or primary.store_until <= now:
+        moved: tuple[StoredResponse, ...] = ()
+    else:
+        key = variant_key(primary.key, primary.vary_fields, primary.vary_digest)
+        moved = (msgspec.structs.replace(primary, key=key, variants=()),)
+        refs.insert(0, _ref(moved[0]))
+    kept = refs[: max(0, max_variants - 1)]
+    placed = msgspec.structs.replace(entry, key=primary.key, variants=tuple(kept))
+    kept_keys = {ref.key for ref in kept}
+    writes = tuple(write for write in moved if write.key in kept_keys)
+    old_keys = [ref.key for ref in primary.variants]
+    deletes = tuple(key for key in old_keys if key not in kept_keys)
+    return Placement((*writes, placed), deletes)
+
+
+def _same(ref: VariantRef, entry: StoredResponse) -> bool:
+    return (ref.fields, ref.digest) == (entry.vary_fields, entry.vary_digest)
+
+
+def _ref(entry: StoredResponse) -> VariantRef:
+    return VariantRef(
+        fields=entry.vary_fields,
+        digest=entry.vary_digest,
+        key=entry.key,
+        etag=entity_tag(entry.headers),
+        store_until=entry.store_until,
+    )
