@@ -36,7 +36,7 @@ from aiohttp_cache_di.decisions import (
     Validate,
 )
 from aiohttp_cache_di.fallback import on_failure
-from aiohttp_cache_di.reuse import background_plan, needs_policy, on_request
+from aiohttp_cache_di.reuse import PRIVATE_TO_CALLER, background_plan, needs_policy, on_request
 from aiohttp_cache_di.revalidation import on_head_response
 from aiohttp_cache_di.rfc9111.invalidation import invalidated_urls, is_unsafe
 from aiohttp_cache_di.rfc9111.ranges import combine, content_range
@@ -45,6 +45,7 @@ from aiohttp_cache_di.storing import on_response
 from aiohttp_cache_di.variants import Placement, place_variant
 
 __all__ = [
+    "PRIVATE_TO_CALLER",
     "Bypass",
     "Fetch",
     "Freshen",

@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
+from multidict import CIMultiDict
+
 from aiohttp_cache_di.decisions import (
     Bypass,
     Fetch,
@@ -22,6 +24,7 @@ from aiohttp_cache_di.decisions import (
 from aiohttp_cache_di.lifetimes import may_serve_stale, stale_while_revalidate_s
 from aiohttp_cache_di.rfc9111.cache_status import forwarded, hit
 from aiohttp_cache_di.rfc9111.directives import (
+    NO_DIRECTIVES,
     RequestDirectives,
     request_directives,
     response_directives,
@@ -31,18 +34,30 @@ from aiohttp_cache_di.rfc9111.messages import Headers, Request, StoredResponse, 
 from aiohttp_cache_di.rfc9111.ranges import Unsatisfiable, select_range
 from aiohttp_cache_di.rfc9111.validation import conditions, entity_tag, if_range_holds, is_not_modified
 
-__all__ = ["answer_from", "background_plan", "needs_policy", "on_request", "own_conditions"]
+__all__ = ["PRIVATE_TO_CALLER", "answer_from", "background_plan", "needs_policy", "on_request", "own_conditions"]
 
 _CONDITIONS = ("If-None-Match", "If-Modified-Since", "If-Match", "If-Unmodified-Since")
-_NEEDING_POLICY = ("Cache-Control", "Pragma", "Range", "If-Range", *_CONDITIONS)
 _CACHEABLE_METHODS = frozenset({"GET", "HEAD"})
+
+PRIVATE_TO_CALLER = frozenset({name.lower() for name in (*_CONDITIONS, "Range", "If-Range")})
+"""Request fields (lower case) that ask for one caller's own answer, and so have no place in a background request."""
 
 Candidates = Sequence[StoredResponse | VariantRef]
 
 
 def needs_policy(headers: Headers) -> bool:
     """Whether a request with *headers* asks for anything that a plain hit does not give."""
-    return any(name in headers for name in _NEEDING_POLICY)
+    # One expression, because this is on the way of each hit.
+    return (
+        "Cache-Control" in headers
+        or "Pragma" in headers
+        or "Range" in headers
+        or "If-Range" in headers
+        or "If-None-Match" in headers
+        or "If-Modified-Since" in headers
+        or "If-Match" in headers
+        or "If-Unmodified-Since" in headers
+    )
 
 
 def own_conditions(headers: Headers) -> bool:
@@ -78,8 +93,7 @@ def on_request(
         and (stored.method == request.method or stored.method != "HEAD")
         and not needs_policy(headers)
     ):
-        status = hit(fresh_until=stored.fresh_until, now=now)
-        return Serve(stored, whole_s(current_age_s(stored, now=now)), status)
+        return serve(stored, now=now)
     if rules.cache_control:
         return _by_standard(request, stored, rules, now, candidates)
     return _by_rules(request, stored, rules, now)
@@ -248,6 +262,9 @@ def serve(stored: StoredResponse, *, now: float, detail: str | None = None, reva
 
 
 def background_plan(request: Request, stored: StoredResponse, rules: Rules, *, now: float) -> Fetch | Validate:
-    """What to send to bring *stored* up to date after `Serve` asked for that; the caller's condition is left out."""
-    asked = conditions(stored) if rules.cache_control else ()
-    return Validate(stored, asked, "stale") if asked else Fetch("stale", stored=stored)
+    """What to send to bring *stored* up to date after it was served stale; `PRIVATE_TO_CALLER` must not be sent."""
+    headers = CIMultiDict((n, v) for n, v in request.headers.items() if n.lower() not in PRIVATE_TO_CALLER)
+    plain = Request(request.method, request.url, headers)
+    if rules.cache_control:
+        return _validation(plain, stored, NO_DIRECTIVES, rules, now, ())
+    return Fetch("stale", stored=stored)

@@ -57,7 +57,7 @@ def on_not_modified(
     else:
         confirmed = _by_caller(request, response, candidates)
     if confirmed is None:
-        return Refetch("304-unknown") if is_ours else Pass("not-modified", forwarded(plan.reason))
+        return Refetch(plan.reason) if is_ours else Pass("not-modified", forwarded(plan.reason))
     if isinstance(confirmed, VariantRef):
         return Load(confirmed.key)
     updated = _freshened(request, confirmed, response, rules)
@@ -68,7 +68,7 @@ def on_not_modified(
     status = forwarded(plan.reason, fwd_status=304, stored=True)
     reused = answer_from(request, updated, now=now)
     if reused is None:
-        return Refetch("304-insufficient")
+        return Refetch(plan.reason)
     # Validated a moment ago, whatever lifetime it has.
     return Freshen(updated, updated.key, status, replace(reused, cache_status=status, stale=False))
 
@@ -143,8 +143,16 @@ def on_head_response(
     """
     if not rules.cache_control or response.status != 200 or stored.status != 200 or stored.method == "HEAD":
         return None
-    for name in ("ETag", "Last-Modified", "Content-Length"):
-        value = single(response.headers, name)
-        if value is not None and value != single(stored.headers, name):
-            return None if stored.fresh_until <= now else msgspec.structs.replace(stored, fresh_until=now)
-    return _freshened(request, stored, response, rules)
+    if all(_agrees(name, response, stored) for name in ("ETag", "Last-Modified", "Content-Length")):
+        return _freshened(request, stored, response, rules)
+    return None if stored.fresh_until <= now else msgspec.structs.replace(stored, fresh_until=now)
+
+
+def _agrees(name: str, response: Response, stored: StoredResponse) -> bool:
+    value, known = single(response.headers, name), single(stored.headers, name)
+    if value is None:
+        return True
+    if known is None and name == "Content-Length":
+        # A chunked body came without one; once decoded, its length tells nothing.
+        return "Content-Encoding" in stored.headers or value == str(len(stored.body))
+    return value == known

@@ -83,7 +83,7 @@ def _why_not(request: Request, response: Response, plan: Fetch | Validate, rules
     status, headers = response.status, response.headers
     if isinstance(plan, Fetch) and not plan.store:
         return "request-no-store"
-    if rules.allowed_codes is not None and status not in rules.allowed_codes:
+    if rules.allowed_codes is not None and status not in rules.allowed_codes and not _is_plain_hop(response, rules):
         return "status"
     why_not = why_not_storable(request, status, headers, response_directives(headers), shared=rules.shared)
     if why_not is not None:
@@ -94,6 +94,16 @@ def _why_not(request: Request, response: Response, plan: Fetch | Validate, rules
             return "partial"
     # Nothing could ever select it.
     return "vary" if vary_fields(headers) == VARIES_ON_ALL else None
+
+
+def _is_plain_hop(response: Response, rules: Rules) -> bool:
+    """Whether *response* is a redirect on the way to one that may be stored, which the rules do not mention.
+
+    One that sets a cookie is part of a login or the like and must be gone through each time.
+    """
+    headers = response.headers
+    is_redirect = response.status in (301, 302, 303, 307, 308) and "Location" in headers
+    return is_redirect and not rules.cache_control and "Set-Cookie" not in headers
 
 
 def _pass(request: Request, plan: Fetch | Validate, status: int, why: str) -> Pass:

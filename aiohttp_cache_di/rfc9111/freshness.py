@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from aiohttp_cache_di.rfc9111.dates import parse_http_date
 from aiohttp_cache_di.rfc9111.directives import response_directives
-from aiohttp_cache_di.rfc9111.fields import combined, parse_delta_s, single, split_list
+from aiohttp_cache_di.rfc9111.fields import MAX_DELTA_S, combined, parse_delta_s, single, split_list
 from aiohttp_cache_di.rfc9111.messages import Headers, StoredResponse
 
 __all__ = [
@@ -20,6 +20,8 @@ __all__ = [
     "last_modified_at",
     "whole_s",
 ]
+
+_INITIAL_AGE = "initial_age_s"
 
 
 def date_at(headers: Headers, *, received_at: float) -> float:
@@ -64,7 +66,12 @@ def current_age_s(stored: StoredResponse, *, now: float) -> float:
         now: POSIX time, UTC; earlier than ``stored.received_at`` counts as that.
     """
     received_at = stored.received_at
-    age_s = initial_age_s(stored.headers, requested_at=stored.requested_at, received_at=received_at)
+    # A stored response never changes, so neither does this; it is wanted on each hit.
+    memo = vars(stored)
+    age_s: float | None = memo.get(_INITIAL_AGE)
+    if age_s is None:
+        age_s = initial_age_s(stored.headers, requested_at=stored.requested_at, received_at=received_at)
+        memo[_INITIAL_AGE] = age_s
     return age_s + now - received_at if now > received_at else age_s
 
 
@@ -104,5 +111,5 @@ def heuristic_lifetime_s(
 
 
 def whole_s(seconds: float) -> int:
-    """*seconds* rounded down, for a field that holds an integer; infinities become the greatest one in use."""
-    return math.floor(min(max(seconds, -(2.0**31)), 2.0**31))
+    """*seconds* rounded down, for a field that holds an integer; of at most `MAX_DELTA_S` either way."""
+    return math.floor(seconds) if -MAX_DELTA_S < seconds < MAX_DELTA_S else int(math.copysign(MAX_DELTA_S, seconds))
