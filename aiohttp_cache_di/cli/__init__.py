@@ -1,0 +1,1 @@
+"""Commands for people who run a service: thin consumers of the package."""

@@ -1,0 +1,119 @@
+"""The command line, in this process and as the real command."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from aiohttp_cache_di.cli.main import main
+from aiohttp_cache_di.settings_report import variables_table
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in os.environ:
+        if name.upper().startswith("AIOHTTP_CACHE_"):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+def run(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-m", "aiohttp_cache_di", *arguments],
+        cwd=cwd,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def test_the_command_shows_each_setting_and_where_it_came_from(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("AIOHTTP_CACHE_EXPIRE_AFTER=300\n")
+
+    done = run(
+        "settings",
+        cwd=tmp_path,
+        AIOHTTP_CACHE_BACKEND="redis",
+        AIOHTTP_CACHE_REDIS__URL="redis://app:hunter2@cache:6379/1",
+    )
+    rows = {line.split()[0]: line.split()[1:] for line in done.stdout.splitlines()}
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert rows["AIOHTTP_CACHE_BACKEND"] == ["redis", "environment"]
+    assert rows["AIOHTTP_CACHE_EXPIRE_AFTER"] == ["5m", ".env"]
+    assert rows["AIOHTTP_CACHE_CACHE_CONTROL"] == ["true", "default"]
+    assert rows["AIOHTTP_CACHE_REDIS__URL"] == ["redis://app:***@cache:6379/1", "environment"]
+    assert "hunter2" not in done.stdout
+
+
+def test_the_command_refuses_a_wrong_setting_without_a_traceback(tmp_path: Path) -> None:
+    done = run("settings", cwd=tmp_path, AIOHTTP_CACHE_BACKEND="redsi")
+
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr == ("AIOHTTP_CACHE_BACKEND='redsi': it accepts memory, sqlite, redis or package.module:Class\n")
+
+
+def test_a_reader_that_closes_early_is_no_error(tmp_path: Path) -> None:
+    command = f"{sys.executable} -m aiohttp_cache_di settings | head -n 1; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_settings_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["settings", "--json"]) == 0
+
+    rows = json.loads(capsys.readouterr().out)
+
+    assert {"variable": "AIOHTTP_CACHE_BACKEND", "value": "sqlite", "source": "default"} in rows
+
+
+def test_only_what_was_changed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WEATHER_CACHE_BACKEND", "memory")
+
+    assert main(["settings", "--changed", "--prefix", "WEATHER_CACHE_"]) == 0
+
+    assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
+        ["VARIABLE", "VALUE", "FROM"],
+        ["WEATHER_CACHE_BACKEND", "memory", "environment"],
+    ]
+
+
+def test_the_table_of_all_variables(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["settings", "--markdown"]) == 0
+
+    assert capsys.readouterr().out == variables_table()
+
+
+def test_the_table_does_not_depend_on_the_machine(tmp_path: Path) -> None:
+    assert str(Path.home()) not in variables_table()
+
+
+def test_a_missing_env_file_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["settings", "--env-file", "missing.env"]) == 2
+
+    assert capsys.readouterr().err == "env_file='missing.env': there is no such file\n"
+
+
+def test_no_command_is_refused_with_the_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([])
+
+    assert caught.value.code == 2
+    assert "usage: python -m aiohttp_cache_di" in capsys.readouterr().err
+
+
+def test_showing_settings_does_not_load_the_container() -> None:
+    code = "import sys, aiohttp_cache_di.cli.main; sys.exit('dependency_injector' in sys.modules)"
+
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
