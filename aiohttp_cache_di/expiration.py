@@ -1,0 +1,213 @@
+"""How long a response lives: every form in which a user may say so, and patterns of URLs that say it for some.
+
+A lifetime may be given as a number of seconds, a timedelta, a point in time (a datetime or an HTTP date), -1 for
+ever, 0 for not at all, or None for no lifetime of one's own.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from functools import lru_cache
+from typing import Any, Final, TypeAlias
+
+from yarl import URL
+
+from aiohttp_cache_di.errors import ConfigurationError
+
+__all__ = ["FOR_EVER", "NOT_AT_ALL", "ExpirationTime", "UrlExpiration", "UrlRules", "lifetime_s"]
+
+ExpirationTime: TypeAlias = int | float | str | datetime | timedelta | None
+"""A lifetime as users write it: see `lifetime_s`."""
+
+FOR_EVER: Final = -1
+"""The lifetime of what never expires."""
+
+NOT_AT_ALL: Final = 0
+"""The lifetime of what is not to be cached."""
+
+_ACCEPTED: Final = "seconds, -1 (for ever), 0 (do not cache), a timedelta, a datetime or an HTTP date"
+_IPV6: Final = re.compile(r"^\[([0-9a-fA-F.]*:[0-9a-fA-F:.]*)\]")  # An address, not a set of characters.
+_MEMOISED_URL_CHARS: Final = 1024
+
+
+def lifetime_s(value: ExpirationTime, *, now: float) -> float | None:
+    """Seconds for which *value* lets a response live: ``inf`` for ever, 0 not at all, None for "says nothing".
+
+    A datetime without a time zone is in local time, as everywhere in Python. A point in time that has passed, and
+    a negative timedelta, leave nothing (0).
+
+    Args:
+        now: POSIX time, UTC; points in time count from it.
+
+    Raises:
+        ConfigurationError: *value* is none of the accepted forms; the message names it.
+    """
+    if value is None:
+        return None
+    if isinstance(value, timedelta):
+        return max(value.total_seconds(), 0.0)
+    if isinstance(value, datetime):
+        return _until(value, now, value)
+    if isinstance(value, str):
+        return _of_text(value, now)
+    return _of_number(value)
+
+
+@dataclass(frozen=True, slots=True)
+class UrlExpiration:
+    """What a pattern of URLs says about the responses that it matches.
+
+    Args:
+        value: the lifetime.
+        override_origin: with ``cache_control``, it wins over what the origin says of its own response.
+    """
+
+    value: ExpirationTime = None
+    override_origin: bool = False
+
+
+class UrlRules:
+    """Lifetimes by URL pattern; the first pattern that matches wins.
+
+    A pattern is a shell glob for host and path: ``*`` and ``**`` are any characters, ``?`` is one, ``[…]`` is one of
+    a set. It may name the scheme (``https://api.example.org/v1``), else it matches any. It covers all that begins
+    with what it matches, as if ``*`` followed: ``example.org/api`` covers ``http://example.org/api/items?page=2``;
+    but a host without a path ends where the host does, so ``example.org`` does not cover ``example.org.evil.test``.
+    Letter case makes no difference in scheme and host, and neither does userinfo, a fragment or the scheme's own port.
+
+    Raises:
+        ConfigurationError: a pattern is not text, or its lifetime is none of the accepted forms.
+    """
+
+    __slots__ = ("_match", "_rules")
+
+    def __init__(self, patterns: Mapping[str, ExpirationTime | UrlExpiration]) -> None:
+        self._rules = tuple((_compiled(pattern), _rule(pattern, value)) for pattern, value in patterns.items())
+        # Remembered, since the same URLs come again and again; the size of a URL bounds what is remembered.
+        self._match = lru_cache(maxsize=1024)(self._first_match)
+
+    def __bool__(self) -> bool:
+        return bool(self._rules)
+
+    def __len__(self) -> int:
+        return len(self._rules)
+
+    def match(self, url: str | URL) -> UrlExpiration | None:
+        """What the first pattern that matches *url* says; None when none does."""
+        if not self._rules:
+            return None
+        text = url if isinstance(url, str) else str(url)
+        return self._match(text) if len(text) <= _MEMOISED_URL_CHARS else self._first_match(text)
+
+    def _first_match(self, url: str) -> UrlExpiration | None:
+        target = _target(url)
+        return next((rule for matches, rule in self._rules if matches(target) is not None), None)
+
+
+def _of_number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:  # NaN
+        raise _refused(value)
+    if value == FOR_EVER:
+        return math.inf
+    if value < 0:
+        return 0.0
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
+
+
+def _of_text(value: str, now: float) -> float:
+    try:
+        return _of_number(float(value))
+    except ConfigurationError as exc:
+        raise _refused(value) from exc
+    except ValueError:
+        pass  # Not a number, so it must be a date.
+    try:
+        moment = parsedate_to_datetime(value)
+    except (ValueError, TypeError, IndexError) as exc:
+        raise _refused(value) from exc
+    # Without a zone: asctime's form or "-0000", and both mean UTC (RFC 9110 §5.6.7, RFC 5322 §3.3).
+    return _until(moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC), now, value)
+
+
+def _until(moment: datetime, now: float, value: object) -> float:
+    try:
+        return max(moment.timestamp() - now, 0.0)
+    except (OverflowError, OSError) as exc:  # A naive datetime next to the end of the calendar.
+        raise _refused(value) from exc
+
+
+def _refused(value: object) -> ConfigurationError:
+    return ConfigurationError(f"expire_after={value!r} is no lifetime; use {_ACCEPTED}")
+
+
+def _rule(pattern: str, value: ExpirationTime | UrlExpiration) -> UrlExpiration:
+    rule = value if isinstance(value, UrlExpiration) else UrlExpiration(value)
+    try:
+        lifetime_s(rule.value, now=0.0)
+    except ConfigurationError as exc:
+        raise ConfigurationError(f"urls_expire_after[{pattern!r}]: {exc}") from exc
+    return rule
+
+
+def _target(url: str) -> str:
+    """*url* as patterns see it: lower-case scheme and host, no userinfo, no fragment, no port of the scheme's own."""
+    try:
+        parsed = URL(url)
+        host = parsed.host_port_subcomponent
+    except ValueError:
+        return url  # Not a URL that could be requested; a pattern may match it all the same.
+    if host is None:
+        return url
+    text = f"{parsed.scheme}://{host}{parsed.raw_path}"
+    return f"{text}?{parsed.raw_query_string}" if parsed.raw_query_string else text
+
+
+def _compiled(pattern: object) -> Callable[[str], re.Match[str] | None]:
+    if not isinstance(pattern, str):
+        raise ConfigurationError(f"urls_expire_after: {pattern!r} is no URL pattern; use text with shell globs")
+    scheme, separator, rest = pattern.strip().partition("://")
+    if not separator or "/" in scheme:
+        scheme, separator, rest = "", "", pattern.strip()
+    host, slash, path = rest.partition("/")
+    host = _IPV6.sub(r"[[]\1[]]", host)
+    chunks = _chunks(f"{scheme.lower()}{separator}{host.lower()}{slash}{path}")
+    if not separator:
+        chunks[0] = f"[a-z][a-z0-9+.-]*://{chunks[0]}"
+    if not slash and chunks[-1]:
+        chunks[-1] += r"(?=[:/?]|\Z)"
+    # What follows a match makes no difference, so the first place where a chunk fits is the best: an atomic group
+    # never tries another, and a hostile URL cannot make a pattern slow.
+    first, *others = chunks
+    return re.compile(first + "".join(f"(?>.*?{chunk})" for chunk in others), re.DOTALL).match
+
+
+def _chunks(glob: str) -> list[str]:
+    """The parts of a shell glob between its stars, as regular expressions."""
+    chunks = [""]
+    position = 0
+    while position < len(glob):
+        character = glob[position]
+        position += 1
+        if character == "*":
+            chunks.append("")
+        elif character == "?":
+            chunks[-1] += "."
+        elif character == "[" and (end := glob.find("]", position + 1)) != -1:
+            chunks[-1] += _set(glob[position:end])
+            position = end + 1
+        else:
+            chunks[-1] += re.escape(character)
+    return chunks
+
+
+def _set(members: str) -> str:
+    negation = "^" if members[0] in "!^" and len(members) > 1 else ""
+    return "[" + negation + re.sub(r"([\\\[\]^&~|])", r"\\\1", members[len(negation) :]) + "]"
