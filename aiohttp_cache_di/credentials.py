@@ -1,0 +1,154 @@
+"""Whose request it is: the partition of the cache that a set of credentials opens.
+
+Requests that carry credentials live in a partition of their own, so that nobody gets another's response. The
+partition is named by a digest, and the credentials themselves are stored nowhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from functools import lru_cache
+from hashlib import blake2b
+from http.cookies import BaseCookie, Morsel, SimpleCookie
+from typing import Any, Final, TypeAlias
+
+from aiohttp import BasicAuth
+from aiohttp.typedefs import LooseCookies
+from yarl import URL
+
+__all__ = ["DEFAULT_CREDENTIAL_HEADERS", "effective_credentials", "keyed_digest", "lower_names", "partition"]
+
+DEFAULT_CREDENTIAL_HEADERS: Final = frozenset(
+    {
+        "authorization",
+        "proxy-authorization",
+        "cookie",
+        "x-api-key",
+        "api-key",
+        "apikey",
+        "x-apikey",
+        "x-auth-token",
+        "x-access-token",
+        "x-session-token",
+        "x-goog-api-key",
+        "x-amz-security-token",
+        "x-functions-key",
+        "x-rapidapi-key",
+        "x-vault-token",
+        "ocp-apim-subscription-key",
+        "private-token",
+        "dd-api-key",
+    }
+)
+"""Request headers that say who asks, lower case."""
+
+Fields: TypeAlias = list[tuple[str, str]]
+"""Header lines with lower-case names, in the order of sending."""
+
+
+def partition(
+    headers: Mapping[str, str],
+    credential_headers: Collection[str] = DEFAULT_CREDENTIAL_HEADERS,
+    secret: bytes = b"",
+) -> str:
+    """The digest of the credentials among *headers*, or "" when there are none.
+
+    Args:
+        headers: the effective header fields of the request; lines of one name may repeat in a multidict.
+        credential_headers: names of the headers that say who asks, in any case.
+        secret: keys the digest, so that who reads the store cannot try passwords against it.
+    """
+    names = lower_names(credential_headers)
+    found = [(lower, value) for name, value in headers.items() if (lower := name.lower()) in names and value]
+    return digest_of(found, secret) if found else ""
+
+
+def digest_of(credentials: Fields, secret: bytes) -> str:
+    """The digest of *credentials*: the order of different names, and of cookies, makes no difference."""
+    text = "".join(
+        f"{len(name)}:{name}{len(value)}:{value}"
+        for name, value in sorted(
+            ((name, _sorted_cookies(value) if name == "cookie" else value) for name, value in credentials),
+            key=_first,  # Stable: several values of one name keep their order.
+        )
+    )
+    return keyed_digest(text, secret, 16)
+
+
+def effective_credentials(
+    fields: Fields,
+    *,
+    url: URL,
+    auth: BasicAuth | None = None,
+    cookies: LooseCookies | None = None,
+    proxy: str | URL | None = None,
+    proxy_auth: BasicAuth | None = None,
+    proxy_fields: Iterable[tuple[str, str]] = (),
+) -> Fields:
+    """*fields* with the credentials that aiohttp will add to them from the other arguments of a request."""
+    user = auth or (BasicAuth.from_url(url) if url.raw_user is not None or url.raw_password is not None else None)
+    if user is not None:
+        fields = [field for field in fields if field[0] != "authorization"]
+        fields.append(("authorization", user.encode()))
+    if cookies:
+        sent = "; ".join(value for name, value in fields if name == "cookie")
+        fields = [field for field in fields if field[0] != "cookie"]
+        fields.append(("cookie", _with_cookies(sent, cookies)))
+    fields = fields + [(name, value) for name, value in proxy_fields if name == "proxy-authorization"]
+    proxy_user = proxy_auth or (BasicAuth.from_url(URL(proxy)) if proxy else None)
+    if proxy_user is not None:
+        fields = [field for field in fields if field[0] != "proxy-authorization"]
+        fields.append(("proxy-authorization", proxy_user.encode()))
+    return fields
+
+
+def lower_names(names: Collection[str]) -> frozenset[str]:
+    """*names* in lower case, remembered for collections that come again and again."""
+    if names is DEFAULT_CREDENTIAL_HEADERS:
+        return DEFAULT_CREDENTIAL_HEADERS
+    return _lower_names(names if isinstance(names, frozenset) else frozenset(names))
+
+
+def pairs_of(fields: Any) -> Iterable[tuple[str, Any]]:
+    """The pairs of a mapping, a multidict or an iterable of pairs: all the forms in which aiohttp takes fields."""
+    pairs: Iterable[tuple[str, Any]] = fields.items() if hasattr(fields, "items") else fields
+    return pairs
+
+
+def keyed_digest(text: str, secret: bytes, size: int) -> str:
+    """The hexadecimal BLAKE2b digest of *text*, *size* bytes long, keyed when there is a secret."""
+    data = text.encode("utf-8", "surrogatepass")
+    if not secret:
+        return blake2b(data, digest_size=size).hexdigest()
+    key = secret if len(secret) <= blake2b.MAX_KEY_SIZE else blake2b(secret).digest()
+    return blake2b(data, key=key, digest_size=size).hexdigest()
+
+
+@lru_cache(maxsize=64)
+def _lower_names(names: frozenset[str]) -> frozenset[str]:
+    return frozenset(name.lower() for name in names)
+
+
+def _first(pair: tuple[str, str]) -> str:
+    return pair[0]
+
+
+def _cookie_pairs(header: str) -> list[tuple[str, str]]:
+    # Split on every semicolon, even one within quotes: the digest needs sameness, not meaning.
+    pairs = (part.strip().partition("=") for part in header.split(";"))
+    return [(name.strip(), equals + value.strip()) for name, equals, value in pairs if name or equals]
+
+
+def _sorted_cookies(header: str) -> str:
+    return "; ".join(name + value for name, value in sorted(_cookie_pairs(header), key=_first))
+
+
+def _with_cookies(header: str, cookies: LooseCookies) -> str:
+    """The Cookie header that aiohttp makes of a header and of ``cookies=``: the latter win by name."""
+    merged = dict(_cookie_pairs(header))
+    jar: BaseCookie[str] = SimpleCookie()
+    for name, value in pairs_of(cookies):
+        jar[name] = value
+        morsel: Morsel[str] = jar[name]
+        merged[name] = f"={morsel.coded_value}"
+    return "; ".join(name + value for name, value in merged.items())
