@@ -1,0 +1,96 @@
+# Two commands matter on a fresh machine: `make demo` and `make test`. Needed beforehand: make and a CPython >= 3.11.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+SHELL := /bin/sh
+
+VENV ?= .venv
+BACKEND ?= sqlite
+BIN := $(VENV)/bin
+PY := $(BIN)/python
+PYTEST := $(PY) -m pytest -q
+# pyright's wheel is a launcher; what it fetches stays inside the environment.
+PYRIGHT := PYRIGHT_PYTHON_CACHE_DIR=$(abspath $(VENV))/pyright PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright
+CODE := aiohttp_cache_di integrations tests examples tools $(wildcard benchmarks)
+# The part of the suite that touches other people's packages, for the lowest versions that we declare.
+LOWEST ?= tests
+
+.PHONY: help demo test test-all test-lowest check lint format types imports bench bench-quick docs clean
+
+help:
+	@echo 'make demo [BACKEND=redis]  run two example services against a real origin and show what the cache does'
+	@echo 'make test                  run every test'
+	@echo 'make check                 all that CI does: format, lint, types, import contracts, tests with coverage'
+	@echo 'make test-all              run the tests on every CPython >= 3.11 found on this machine'
+	@echo 'make test-lowest           run the tests with the lowest versions of our dependencies'
+	@echo 'make bench, bench-quick    measure'
+	@echo 'make format                rewrite the code in the one format'
+
+$(PY):
+	@python=$$(tools/pythons --one) && echo "creating $(VENV) with $$python" && "$$python" -m venv $(VENV)
+	@$(PY) -m pip install -q 'pip>=25.1'
+
+# Stamps, so that an environment that is up to date costs nothing; pyproject.toml is what makes it stale.
+$(VENV)/.demo: pyproject.toml | $(PY)
+	@echo 'installing what the demo needs'
+	@$(PY) -m pip install -q -e '.[all]' --group demo
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(PY)
+	@echo 'installing what development needs'
+	@$(PY) -m pip install -q -e '.[all]' --group dev
+	@touch $@ $(VENV)/.demo
+
+demo: $(VENV)/.demo
+	@$(PY) -m examples.demo --backend $(BACKEND)
+
+test: $(VENV)/.dev
+	$(PYTEST) $(ARGS)
+
+# The tests come last, so that what a log ends in is their summary.
+check: $(VENV)/.dev
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/mypy
+	$(PYRIGHT)
+	$(BIN)/lint-imports
+	$(MAKE) test-lowest LOWEST='tests/compatibility'
+	$(PYTEST) --cov --cov-report=term $(ARGS)
+
+lint imports types: $(VENV)/.dev
+lint:
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/ruff check $(CODE)
+types:
+	$(BIN)/mypy
+	$(PYRIGHT)
+imports:
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev
+	$(BIN)/ruff format $(CODE)
+	$(BIN)/ruff check --fix $(CODE)
+
+test-all:
+	@tools/test-all $(ARGS)
+
+# A fixed environment beside the first: the lowest direct versions, everything else as new as they allow.
+test-lowest: $(VENV)-lowest/.ready
+	$(VENV)-lowest/bin/python -m pytest -q $(LOWEST) $(ARGS)
+
+$(VENV)-lowest/.ready: pyproject.toml tools/lowest.py
+	@python=$$(tools/pythons --one) && "$$python" -m venv $(VENV)-lowest
+	@$(VENV)-lowest/bin/python -m pip install -q 'pip>=25.1'
+	@$(VENV)-lowest/bin/python tools/lowest.py > $(VENV)-lowest/constraints.txt
+	@$(VENV)-lowest/bin/python -m pip install -q -e '.[all]' --group test -c $(VENV)-lowest/constraints.txt
+	@touch $@
+
+bench: $(VENV)/.dev
+	$(PY) -m benchmarks $(ARGS)
+
+bench-quick: $(VENV)/.dev
+	$(PY) -m benchmarks --quick $(ARGS)
+
+clean:
+	rm -rf build dist htmlcov .coverage* .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
