@@ -1,1 +1,83 @@
-"""A persistent HTTP cache for aiohttp clients."""
+"""A persistent HTTP cache for aiohttp clients, wired for FastAPI and aiohttp.web services.
+
+`CachedSession` is a drop-in for `aiohttp.ClientSession`; `CacheContainer` builds one from environment variables and
+owns its lifecycle. What needs a driver or a framework is imported when it is asked for.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from aiohttp_cache_di.backends.base import BaseCache, BaseStorage, CacheBackend, DictCache
+from aiohttp_cache_di.errors import (
+    CacheError,
+    ConfigurationError,
+    LifecycleError,
+    MissingDependencyError,
+    StorageError,
+    StorageTimeoutError,
+    UnreadableEntryError,
+)
+from aiohttp_cache_di.expiration import ExpirationTime, UrlExpiration
+from aiohttp_cache_di.middleware import CacheMiddleware
+from aiohttp_cache_di.response import AnyResponse, CachedResponse
+from aiohttp_cache_di.session import CachedSession, CacheMixin
+
+if TYPE_CHECKING:
+    from aiohttp_cache_di.backends.redis import RedisBackend, RedisCache
+    from aiohttp_cache_di.backends.sqlite import SQLiteBackend, SQLiteCache
+    from aiohttp_cache_di.containers import CacheContainer, open_container
+    from aiohttp_cache_di.settings import CacheSettings
+
+_LAZY = {
+    "CacheContainer": "containers",
+    "CacheSettings": "settings",
+    "RedisBackend": "backends.redis",
+    "RedisCache": "backends.redis",
+    "SQLiteBackend": "backends.sqlite",
+    "SQLiteCache": "backends.sqlite",
+    "open_container": "containers",
+}
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AnyResponse",
+    "BaseCache",
+    "BaseStorage",
+    "CacheBackend",
+    "CacheContainer",
+    "CacheError",
+    "CacheMiddleware",
+    "CacheMixin",
+    "CacheSettings",
+    "CachedResponse",
+    "CachedSession",
+    "ConfigurationError",
+    "DictCache",
+    "ExpirationTime",
+    "LifecycleError",
+    "MissingDependencyError",
+    "RedisBackend",
+    "RedisCache",
+    "SQLiteBackend",
+    "SQLiteCache",
+    "StorageError",
+    "StorageTimeoutError",
+    "UnreadableEntryError",
+    "UrlExpiration",
+    "open_container",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -17,6 +17,8 @@ from aiohttp.http import HttpVersion11
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
+from aiohttp_cache_di.rfc9111.cache_status import hit
+from aiohttp_cache_di.rfc9111.freshness import current_age_s
 from aiohttp_cache_di.rfc9111.messages import RawHeaders, StoredResponse
 
 __all__ = ["AnyResponse", "CachedResponse", "cached_class_for", "describe_miss", "entry_of", "expires_at"]
@@ -63,9 +65,9 @@ class CachedResponse(ClientResponse):
     """
 
     from_cache: bool = True
-    cache_status: str = ""
-    """How the cache handled the request, as the value of a Cache-Status field (RFC 9211)."""
-    _extra_headers: tuple[tuple[str, str], ...] = ()
+    _cache_status: str = ""
+    _extra_headers: tuple[tuple[str, str], ...] | None = ()
+    _served_at: float = 0.0
     _stream: StreamReader | None = None
     _info: RequestInfo | Callable[[], RequestInfo] | None = None
     _own_headers: CIMultiDictProxy[str] | None = None
@@ -81,6 +83,8 @@ class CachedResponse(ClientResponse):
         request_info: RequestInfo | Callable[[], RequestInfo] | None = None,
         cache_status: str = "",
         extra_headers: tuple[tuple[str, str], ...] = (),
+        served_at: float = 0.0,
+        standard: bool = False,
     ) -> Self:
         """Make a response from an entry.
 
@@ -90,6 +94,8 @@ class CachedResponse(ClientResponse):
             request_info: what ``request_info`` shall be, or a function that makes it when it is asked for.
             cache_status: the value for `cache_status`.
             extra_headers: fields of the served response that are not stored, such as Age; each replaces a stored one.
+            served_at: POSIX time of a plain hit, from which its `cache_status` is made when it is asked for …
+            standard: … and its Age and Cache-Status fields too (RFC 9111 §4, RFC 9211).
         """
         self = cls.__new__(cls)
         self._stored = stored
@@ -100,8 +106,12 @@ class CachedResponse(ClientResponse):
         self._cache = {}
         self._traces = []
         self._info = request_info
-        self.cache_status = cache_status
-        if extra_headers:
+        if served_at:
+            self._served_at = served_at
+            if standard:
+                self._extra_headers = None
+        else:
+            self._cache_status = cache_status
             self._extra_headers = extra_headers
         if session is not None:
             self._loop = session._loop
@@ -148,6 +158,20 @@ class CachedResponse(ClientResponse):
         """Whether the entry has stopped being fresh."""
         return time.time() >= self._stored.fresh_until
 
+    @property
+    def cache_status(self) -> str:
+        """How the cache handled the request, as the value of a Cache-Status field (RFC 9211)."""
+        if not self._cache_status and self._served_at:
+            self._cache_status = hit(fresh_until=self._stored.fresh_until, now=self._served_at)
+        return self._cache_status
+
+    def _served_fields(self) -> tuple[tuple[str, str], ...]:
+        extra = self._extra_headers
+        if extra is None:
+            age_s = int(current_age_s(self._stored, now=self._served_at))
+            self._extra_headers = extra = (("Age", str(age_s)), ("Cache-Status", self.cache_status))
+        return extra
+
     # ---- what aiohttp's response has, made from the entry when it is asked for
 
     if TYPE_CHECKING:  # aiohttp caches these by a descriptor of its own; here they are plain properties
@@ -164,9 +188,10 @@ class CachedResponse(ClientResponse):
             own = self._own_headers
             if own is None:
                 own = self._stored.headers
-                if self._extra_headers:
+                extra = self._served_fields()
+                if extra:
                     fields = CIMultiDict(own)
-                    fields.update(self._extra_headers)
+                    fields.update(extra)
                     own = CIMultiDictProxy(fields)
                 self._own_headers = own
             return own
@@ -177,9 +202,10 @@ class CachedResponse(ClientResponse):
 
         @property
         def _raw_headers(self):
-            replaced = {name.lower().encode() for name, _ in self._extra_headers}
+            extra = self._served_fields()
+            replaced = {name.lower().encode() for name, _ in extra}
             kept = tuple(line for line in self._stored.raw_headers if line[0].lower() not in replaced)
-            return kept + tuple((name.encode(), value.encode()) for name, value in self._extra_headers)
+            return kept + tuple((name.encode(), value.encode()) for name, value in extra)
 
         @property
         def raw_headers(self):
@@ -257,6 +283,18 @@ class CachedResponse(ClientResponse):
     ) -> None:
         self._in_context = False
         self.release()
+
+
+if TYPE_CHECKING:
+
+    class DescribedResponse(ClientResponse):
+        """What a cached session answers with, for type checkers: a miss tells the same of itself as a hit."""
+
+        from_cache: bool
+        cache_status: str
+        created_at: datetime
+        expires: datetime | None
+        is_expired: bool
 
 
 AnyResponse: TypeAlias = ClientResponse | CachedResponse

@@ -1,0 +1,37 @@
+"""What the cache means to do about one request, for callers that drive a backend by hand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp_cache_di.policy import Rules
+
+__all__ = ["CacheActions"]
+
+
+@dataclass(frozen=True, slots=True)
+class CacheActions:
+    """Made by `CacheBackend.create_cache_actions`, used by `CacheBackend.request` and `CacheBackend.is_cacheable`.
+
+    Args:
+        key: the cache key of the request.
+        url: its URL.
+        rules: the settings that apply to it.
+        request: the other arguments of the request.
+    """
+
+    key: str
+    url: str
+    rules: Rules
+    request: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def expire_after(self) -> float | None:
+        """Lifetime of the response in seconds; ``inf`` for ever, 0 not to store it, None where nothing is said."""
+        return self.rules.lifetime_s
+
+    @property
+    def refresh(self) -> bool:
+        """Whether a stored response is validated before use."""
+        return self.rules.refresh

@@ -1,0 +1,441 @@
+"""The backend: what is cached, for how long and under which key, on top of two storages."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
+from datetime import datetime
+from typing import Any, Protocol, TypeAlias, Unpack
+from weakref import WeakSet
+
+import msgspec
+from aiohttp import ClientResponse
+from aiohttp.typedefs import StrOrURL
+from yarl import URL
+
+from aiohttp_cache_di import keys
+from aiohttp_cache_di.backends.actions import CacheActions
+from aiohttp_cache_di.backends.guard import StoreGuard
+from aiohttp_cache_di.backends.memory import DictCache
+from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, BackendOptions, refuse_unknown
+from aiohttp_cache_di.backends.storage import BaseCache, BaseStorage, ResponseOrKey
+from aiohttp_cache_di.expiration import ExpirationTime, UrlExpiration, UrlRules, lifetime_s
+from aiohttp_cache_di.policy import Rules
+from aiohttp_cache_di.response import AnyResponse, CachedResponse, entry_of
+from aiohttp_cache_di.rfc9111.messages import StoredResponse
+from aiohttp_cache_di.stats import CacheStats
+
+__all__ = ["BaseCache", "BaseStorage", "CacheBackend", "DictCache", "FilterFn", "ResponseOrKey"]
+
+FilterFn: TypeAlias = Callable[[AnyResponse], bool | Awaitable[bool]]
+"""Tells whether a response may be cached; may be a coroutine function."""
+
+DEFAULT_CODES = (200,)
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+MAX_HOPS = 30  # of a stored chain of redirects; aiohttp itself follows 10
+
+
+class Watcher(Protocol):
+    """Whoever holds entries that are on their way into the storages of a backend."""
+
+    def forget(self, keys: Collection[str] | None) -> None:
+        """Entries under *keys* (None: all) are being deleted."""
+
+    async def settle(self, keys: Collection[str] | None) -> None:
+        """Wait until the writes under *keys* (None: all) are over."""
+
+
+def accept_all(response: AnyResponse) -> bool:
+    """Cache every response that the other rules let through."""
+    return True
+
+
+class CacheBackend:
+    """Base class of all backends, and the one that keeps responses in memory.
+
+    To keep them elsewhere, subclass it and set `responses` and `redirects` to storages of your own (`BaseCache`).
+    The engine asks the backend through the methods below, so that overriding one takes effect.
+
+    Args:
+        cache_name: name of the cache: a namespace, a table or a file, as the backend has it.
+        expire_after: lifetime of a response: seconds, a timedelta, a datetime or an HTTP date; -1 for ever, 0 not to
+            cache. With ``cache_control`` it applies to responses that state no lifetime, and None adds none.
+        urls_expire_after: lifetimes by URL pattern (shell globs, the first match wins).
+        allowed_codes: statuses that are cached (with ``cache_control`` the default lets the response decide).
+        allowed_methods: methods that are cached.
+        include_headers: make all request headers a part of the key, rather than those named in Vary alone.
+        ignored_params: query, form and JSON parameters and headers that do not count, and are not stored.
+        autoclose: close the storages when a session that uses the backend is closed.
+        cache_control: follow RFC 9111 and the directives of origin and caller.
+        filter_fn: tells whether a response may be cached.
+        kwargs: ``shared`` (act as a shared cache), ``credential_headers`` (request headers that set principals
+            apart), ``partition_cookies`` (``"explicit"`` leaves the jar's cookies out of that), ``stale_if_error`` and
+            ``stale_while_revalidate`` (seconds; True for as long as it is stored), ``heuristic_fraction`` and
+            ``heuristic_with_query``, ``max_variants`` per URL, ``max_body_bytes`` of a response that is stored,
+            ``coalesce`` (one request to the origin per key at a time), ``coalesce_timeout`` (seconds that others
+            wait for it), ``lease`` (seconds that it holds for other processes; 0 for none), ``storage_deadline``
+            (seconds per storage operation), ``write_behind`` (store off the caller's path), ``fast_lane``,
+            ``store_cookies`` (store and replay Set-Cookie), ``secret_key``, ``salt`` and ``serializer`` (see
+            `BaseCache`), ``max_entries`` and ``max_bytes`` of the storage.
+
+    Raises:
+        TypeError: an option is not known.
+        ConfigurationError: an option has a value that cannot be used.
+    """
+
+    def __init__(
+        self,
+        cache_name: str = "aiohttp-cache",
+        expire_after: ExpirationTime = -1,
+        urls_expire_after: Mapping[str, ExpirationTime | UrlExpiration] | None = None,
+        allowed_codes: Collection[int] = DEFAULT_CODES,
+        allowed_methods: Collection[str] = ("GET", "HEAD"),
+        include_headers: bool = False,
+        ignored_params: Iterable[str] | None = None,
+        autoclose: bool = False,
+        cache_control: bool = False,
+        filter_fn: FilterFn = accept_all,
+        **kwargs: Unpack[BackendOptions],
+    ) -> None:
+        refuse_unknown(type(self).__name__, kwargs, BACKEND_OPTIONS)
+        lifetime_s(expire_after, now=time.time())  # a wrong value is refused here, not at the first request
+        self.name = cache_name
+        self.expire_after = expire_after
+        self.urls_expire_after = urls_expire_after
+        self._url_rules = UrlRules(urls_expire_after or {})
+        self.allowed_codes = allowed_codes
+        self.allowed_methods = frozenset(method.upper() for method in allowed_methods)
+        self.include_headers = include_headers
+        self.ignored_params = frozenset(ignored_params or ())
+        self.autoclose = autoclose
+        self.cache_control = cache_control
+        self.filter_fn = filter_fn
+        self.shared = kwargs.get("shared", False)
+        self.credential_headers = frozenset(
+            name.lower() for name in kwargs.get("credential_headers", keys.DEFAULT_CREDENTIAL_HEADERS)
+        )
+        self.partition_cookies = kwargs.get("partition_cookies", "effective")
+        self.stale_if_error_s = _window(kwargs.get("stale_if_error"))
+        self.stale_while_revalidate_s = _window(kwargs.get("stale_while_revalidate"))
+        self.heuristic_fraction = kwargs.get("heuristic_fraction", 0.1)
+        self.heuristic_with_query = kwargs.get("heuristic_with_query", False)
+        self.max_variants = kwargs.get("max_variants", 16)
+        self.max_body_bytes = kwargs.get("max_body_bytes", 8 * 1024 * 1024)
+        self.coalesce = kwargs.get("coalesce", True)
+        self.coalesce_timeout_s = kwargs.get("coalesce_timeout", 1.0)
+        self.lease_s = kwargs.get("lease", 5.0)
+        self.write_behind = kwargs.get("write_behind", True)
+        self.fast_lane = kwargs.get("fast_lane", True)
+        self.store_cookies = kwargs.get("store_cookies", False)
+        self.secret = _secret_bytes(kwargs.get("secret_key"))
+        self._watchers: WeakSet[Watcher] = WeakSet()
+        self.stats = CacheStats()
+        self.guard = StoreGuard(self.stats, deadline_s=kwargs.get("storage_deadline", 0.25))
+        storage_options: Any = {
+            name: kwargs[name]  # type: ignore[literal-required]  # the names are those of the TypedDict
+            for name in ("secret_key", "salt", "serializer", "max_entries", "max_bytes")
+            if name in kwargs
+        }
+        self.responses: BaseCache = DictCache(**storage_options)
+        self.redirects: BaseCache = DictCache(**storage_options)
+        for storage in (self.responses, self.redirects):
+            if isinstance(storage, DictCache):
+                storage.on_evicted = self.stats.count_evicted
+
+    @property
+    def response_aliases(self) -> BaseCache:
+        """The older name of `redirects`."""
+        return self.redirects
+
+    @response_aliases.setter
+    def response_aliases(self, storage: BaseCache) -> None:
+        self.redirects = storage
+
+    def __setattr__(self, name: str, value: object) -> None:
+        """Set an attribute, and let those who remember what the settings led to know that they changed."""
+        object.__setattr__(self, name, value)
+        object.__setattr__(self, "revision", self.__dict__.get("revision", 0) + 1)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether keys are made and responses found in the ways of this class, and not a subclass's."""
+        cls = type(self)
+        return cls.create_key is CacheBackend.create_key and cls.get_response is CacheBackend.get_response
+
+    # ---- what the engine asks, and a subclass may override
+
+    def create_key(self, method: str, url: StrOrURL, **kwargs: Any) -> str:
+        """Create the cache key of a request: the same for equal requests, different for all others.
+
+        Args:
+            method: the HTTP method.
+            url: the URL, with or without the query that *kwargs* may hold as ``params``.
+            kwargs: the other arguments of the request: ``params``, ``data``, ``json``, ``headers``, ``cookies``,
+                ``auth`` …; the engine gives the effective URL, headers and body.
+        """
+        return keys.create_key(
+            method,
+            url,
+            include_headers=self.include_headers,
+            ignored_params=self.ignored_params,
+            credential_headers=self.credential_headers,
+            secret=self.secret,
+            **kwargs,
+        )
+
+    def rules_for(
+        self,
+        url: StrOrURL,
+        *,
+        expire_after: ExpirationTime = None,
+        refresh: bool = False,
+        only_if_cached: bool = False,
+        stale_if_error: float | bool | None = None,
+    ) -> Rules:
+        """Resolve the settings for one request: its own, else those of the first URL pattern, else the backend's."""
+        override_origin = False
+        if expire_after is None:
+            found = self._url_rules.match(str(url)) if self._url_rules else None
+            if found is not None:
+                expire_after, override_origin = found.value, found.override_origin
+            else:
+                expire_after = self.expire_after
+        lifetime = lifetime_s(expire_after, now=time.time())
+        if lifetime is None and not self.cache_control:
+            lifetime = math.inf
+        return Rules(
+            cache_control=self.cache_control,
+            shared=self.shared,
+            lifetime_s=lifetime,
+            override_origin=override_origin,
+            refresh=refresh,
+            only_if_cached=only_if_cached,
+            stale_if_error_s=self.stale_if_error_s if stale_if_error is None else _window(stale_if_error),
+            stale_while_revalidate_s=self.stale_while_revalidate_s,
+            allowed_codes=self._codes(),
+            allowed_methods=self.allowed_methods,
+            heuristic_fraction=self.heuristic_fraction,
+            heuristic_with_query=self.heuristic_with_query,
+            max_variants=self.max_variants,
+            secret=self.secret,
+        )
+
+    def create_cache_actions(
+        self, key: str, url: StrOrURL, expire_after: ExpirationTime = None, refresh: bool = False, **kwargs: Any
+    ) -> CacheActions:
+        """Resolve what applies to one request.
+
+        Args:
+            key: from `create_key`.
+            url: of the request.
+            expire_after: a lifetime for this request alone; see `CacheBackend`.
+            refresh: validate with the origin before a stored response is used.
+            kwargs: all other arguments of the request.
+        """
+        rules = self.rules_for(url, expire_after=expire_after, refresh=refresh)
+        return CacheActions(key=key, url=str(url), rules=rules, request=kwargs)
+
+    async def request(self, actions: CacheActions) -> CachedResponse | None:
+        """Fetch the cached response that *actions* allow to be used, if there is one."""
+        if actions.refresh or actions.expire_after == 0:
+            return None
+        return await self.get_response(actions.key)
+
+    async def is_cacheable(self, response: AnyResponse | None, actions: CacheActions | None = None) -> bool:
+        """Tell whether *response* may be cached: its status, its method, its lifetime and the user's filter."""
+        if response is None or response.method not in self.allowed_methods:
+            return False
+        if actions is not None and actions.expire_after == 0:
+            return False
+        codes = self._codes()
+        if codes is not None and response.status not in codes:
+            return False
+        return await self.passes_filter(response)
+
+    async def passes_filter(self, response: AnyResponse) -> bool:
+        """Ask the user's ``filter_fn``, which may be a coroutine function."""
+        verdict = self.filter_fn(response)
+        return bool(await verdict if inspect.isawaitable(verdict) else verdict)
+
+    async def get_response(self, key: str) -> CachedResponse | None:
+        """Fetch the response kept under *key*, following redirects; an expired or filtered one is deleted."""
+        for _ in range(MAX_HOPS):
+            entry = await self.responses.read_entry(key)
+            if entry is not None:
+                return await self._usable(entry)
+            hop = await self.redirects.read(key)
+            following = hop if isinstance(hop, str) else _next_key(hop)
+            if following is None:
+                return None
+            key = following
+        return None
+
+    async def save_response(
+        self, response: ClientResponse, cache_key: str | None = None, expires: datetime | None = None
+    ) -> None:
+        """Save *response*, reading it to its end when that has not been done.
+
+        Args:
+            cache_key: the key to save it under; made from the response when not given.
+            expires: when it expires; by the backend's ``expire_after`` when not given.
+        """
+        key = cache_key or self.create_key(response.method, response.url, headers=response.request_info.headers)
+        if expires is None:
+            lifetime = self.rules_for(response.url).lifetime_s
+            fresh_until = math.inf if lifetime is None else time.time() + lifetime
+        else:
+            fresh_until = expires.timestamp()
+        if isinstance(response, CachedResponse):
+            entry = response.stored
+            if expires is not None:
+                entry = msgspec.structs.replace(entry, fresh_until=fresh_until, store_until=fresh_until)
+        else:
+            entry = entry_of(response, body=await response.read(), fresh_until=fresh_until)
+        await self.write(msgspec.structs.replace(entry, key=key) if entry.key != key else entry)
+        for hop in response.history:
+            hop_key = self.create_key(hop.method, hop.url, headers=hop.request_info.headers)
+            if not await self.redirects.contains(hop_key):
+                await self.redirects.write(hop_key, key)
+
+    async def delete(self, key: str) -> None:
+        """Delete a response, its variants, and the redirects that lead to it or from it."""
+        await self.bulk_delete({key})
+
+    async def bulk_delete(self, keys: set[str]) -> None:
+        """Delete several responses with what belongs to them; missing ones are no error."""
+        related: set[str] = set()
+        for key in keys:
+            await self._collect(key, related)
+        await self._before_deleting(related)
+        await self.responses.bulk_delete(related)
+        await self.redirects.bulk_delete(related)
+
+    # ---- for those who look after a cache
+
+    async def has_url(self, url: StrOrURL, method: str = "GET", **kwargs: Any) -> bool:
+        """Tell whether the response to this request is cached; *kwargs* are the request's arguments."""
+        await self.settle()
+        key = self.create_key(method, url, **kwargs)
+        return await self.responses.contains(key) or await self.redirects.contains(key)
+
+    async def delete_url(self, url: StrOrURL, method: str = "GET", **kwargs: Any) -> None:
+        """Delete the cached response to this request; *kwargs* are the request's arguments."""
+        await self.delete(self.create_key(method, url, **kwargs))
+
+    async def get_urls(self) -> AsyncIterator[str]:
+        """Iterate over the URLs that are cached, those of redirects included; without secrets and ignored values."""
+        await self.settle()
+        for storage in (self.responses, self.redirects):
+            async for item in storage.values():
+                if isinstance(item, bytes):
+                    item = storage.deserialize(item)
+                if isinstance(item, CachedResponse):
+                    yield item.stored.url
+
+    async def delete_expired_responses(self) -> int:
+        """Delete what has expired, and what ``filter_fn`` does not let through any more; return how many went."""
+        await self.settle()
+        now = time.time()
+        count = await self.responses.delete_expired(now) + await self.redirects.delete_expired(now)
+        if self.filter_fn is accept_all:
+            return count
+        refused: set[str] = set()
+        async for key in self.responses.keys():
+            item = await self.responses.read(key)
+            if isinstance(item, CachedResponse) and not await self.passes_filter(item):
+                refused.add(key)
+        await self.responses.bulk_delete(refused)
+        return count + len(refused)
+
+    remove_expired_responses = delete_expired_responses
+
+    async def clear(self) -> None:
+        """Delete everything."""
+        await self._before_deleting(None)
+        await self.responses.clear()
+        await self.redirects.clear()
+
+    async def close(self) -> None:
+        """Close the storages; may be called twice."""
+        await self.responses.close()
+        await self.redirects.close()
+
+    # ---- entries, as the engine moves them
+
+    def storage_for(self, entry: StoredResponse) -> BaseCache:
+        """The storage that *entry* belongs to: redirects have one of their own."""
+        return self.redirects if is_redirect(entry.status) and "Location" in entry.headers else self.responses
+
+    async def write(self, entry: StoredResponse) -> None:
+        """Write *entry* to the storage that it belongs to."""
+        await self.storage_for(entry).write_entry(entry)
+
+    def watch(self, watcher: Watcher) -> None:
+        """Let *watcher* know of deletions, and wait for it before anything is looked up or deleted."""
+        self._watchers.add(watcher)
+
+    async def _before_deleting(self, keys: Collection[str] | None) -> None:
+        for watcher in self._watchers:
+            watcher.forget(keys)
+            await watcher.settle(keys)
+
+    async def settle(self) -> None:
+        """Wait until what is being written in the running loop has been written."""
+        for watcher in self._watchers:
+            await watcher.settle(None)
+
+    def _codes(self) -> frozenset[int] | None:
+        """The statuses that may be stored; a redirect is stored for the sake of what it leads to."""
+        if self.cache_control:
+            return None if self.allowed_codes is DEFAULT_CODES else frozenset(self.allowed_codes)
+        return frozenset(self.allowed_codes) | REDIRECTS
+
+    async def _usable(self, entry: StoredResponse) -> CachedResponse | None:
+        response = CachedResponse.from_stored(entry)
+        if time.time() < entry.store_until and (
+            self.filter_fn is accept_all or await self.passes_filter(response)
+        ):
+            return response
+        await self.delete(entry.key)
+        return None
+
+    async def _collect(self, key: str | None, related: set[str]) -> None:
+        """Add to *related* the key itself, its variants, the redirects before it and what it redirects to."""
+        while key is not None and key not in related:
+            related.add(key)
+            entry = await self.responses.read_entry(key)
+            if entry is not None:
+                related.update(ref.key for ref in entry.variants)
+                related.update(entry.history)
+                return
+            hop = await self.redirects.read(key)
+            key = hop if isinstance(hop, str) else _next_key(hop)
+
+
+def _next_key(hop: ResponseOrKey) -> str | None:
+    """The key of what a stored redirect leads to, where it is known."""
+    if isinstance(hop, CachedResponse) and hop.stored.history:
+        return hop.stored.history[0]
+    return None
+
+
+def is_redirect(status: int) -> bool:
+    """Whether aiohttp follows a response of this status."""
+    return status in REDIRECTS
+
+
+def _window(value: float | bool | None) -> float | None:
+    """A stale window in seconds: True is for as long as the response is stored, False and None are none."""
+    if value is None or value is False:
+        return None
+    return math.inf if value is True else float(value)
+
+
+def _secret_bytes(secret_key: Any) -> bytes:
+    """The first key of *secret_key*, for digests; empty when there is none."""
+    if secret_key is None:
+        return b""
+    first = secret_key if isinstance(secret_key, str | bytes) else next(iter(secret_key), b"")
+    return first.encode() if isinstance(first, str) else bytes(first)

@@ -1,0 +1,212 @@
+"""Storage in this process's memory: bounded by entries and bytes, expired first, then least recently used."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import math
+import time
+from collections import OrderedDict, UserDict
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Any, ClassVar, Unpack
+
+import msgspec
+
+from aiohttp_cache_di.backends.options import StorageOptions
+from aiohttp_cache_di.backends.storage import BaseCache, ResponseOrKey
+from aiohttp_cache_di.response import CachedResponse
+from aiohttp_cache_di.rfc9111.messages import StoredResponse
+
+__all__ = ["DEFAULT_MAX_BYTES", "DictCache"]
+
+DEFAULT_MAX_BYTES = 64 * 1024 * 1024
+ENTRY_OVERHEAD_BYTES = 512  # what an entry costs beside its texts: objects, the table's slot and the expiry queue's
+CHUNK = 500  # entries dealt with before the loop gets its turn
+
+
+def _ignore(count: int) -> None:
+    """Take no notice of evictions."""
+
+
+class DictCache(BaseCache, UserDict):  # type: ignore[type-arg]  # the seeds' API has it a UserDict; its items are ours
+    """Entries in a dict of this process, shared by whoever shares the object; gone when the process ends.
+
+    Args:
+        max_entries: how many entries are kept at most; None for no bound.
+        max_bytes: how many bytes they may weigh together; None for no bound.
+        kwargs: see `BaseCache`; entries never leave the process, so nothing is signed.
+    """
+
+    authoritative_peek: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        secret_key: Iterable[str | bytes] | str | bytes | None = None,
+        salt: str | bytes = b"aiohttp-client-cache",
+        serializer: Any = None,
+        **kwargs: Unpack[StorageOptions],
+    ) -> None:
+        super().__init__(secret_key, salt, serializer, **kwargs)
+        self.data: OrderedDict[str, Any] = OrderedDict()
+        self.max_entries = kwargs.get("max_entries")
+        self.max_bytes = kwargs.get("max_bytes", DEFAULT_MAX_BYTES)
+        self.total_bytes = 0
+        self.on_evicted: Callable[[int], None] = _ignore
+        self._queue: list[tuple[float, str]] = []  # by store_until; may name entries that are gone or were replaced
+
+    # ---- the engine's side
+
+    def peek(self, key: str) -> StoredResponse | None:
+        """Return the entry at once."""
+        entry = self.data.get(key)
+        if entry is None or type(entry) is not StoredResponse:
+            return None
+        self.data.move_to_end(key)
+        return entry
+
+    def put(self, entry: StoredResponse) -> None:
+        """Store *entry* at once, and let others go where a bound asks for it."""
+        self[entry.key] = entry
+
+    async def read_entry(self, key: str) -> StoredResponse | None:
+        """Return the entry, following one alias."""
+        item = self.data.get(key)
+        if type(item) is str:
+            key = item
+        return self.peek(key)
+
+    async def write_entry(self, entry: StoredResponse) -> None:
+        """Store *entry* until its ``store_until``."""
+        self.put(entry)
+
+    async def delete_expired(self, now: float) -> int:
+        """Delete what may be dropped at *now*, with a pause for others now and then."""
+        count = 0
+        while self._drop_expired(now):
+            count += 1
+            if count % CHUNK == 0:
+                await asyncio.sleep(0)
+        return count
+
+    # ---- items
+
+    async def contains(self, key: str) -> bool:
+        """Check whether *key* is stored."""
+        return key in self.data
+
+    async def clear(self) -> None:  # type: ignore[override]  # the API's clear is a coroutine, UserDict's is not
+        """Delete everything."""
+        self.data.clear()
+        self._queue.clear()
+        self.total_bytes = 0
+
+    async def delete(self, key: str) -> None:
+        """Delete an item; a missing one is no error."""
+        if key in self.data:
+            del self[key]
+
+    async def bulk_delete(self, keys: set[str]) -> None:
+        """Delete several items; missing ones are no error."""
+        for key in keys:
+            await self.delete(key)
+
+    async def keys(self) -> AsyncIterator[str]:  # type: ignore[override]  # asynchronous by the API
+        """Iterate over the keys."""
+        for key in list(self.data):
+            yield key
+
+    async def values(self) -> AsyncIterator[ResponseOrKey]:  # type: ignore[override]  # asynchronous by the API
+        """Iterate over the items."""
+        for key in list(self.data):
+            if key in self.data:
+                yield self._item(key)
+
+    async def read(self, key: str) -> ResponseOrKey:
+        """Read an item; each reader of a response gets an object and a stream of its own."""
+        return self._item(key) if key in self.data else None
+
+    async def pop(self, key: str, default: ResponseOrKey = None) -> ResponseOrKey:  # type: ignore[override]
+        """Delete an item and return it, or *default* when it is missing."""
+        if key not in self.data:
+            return default
+        item = self._item(key)
+        del self[key]
+        return item
+
+    async def size(self) -> int:
+        """Count the items."""
+        return len(self.data)
+
+    async def write(self, key: str, item: ResponseOrKey) -> None:
+        """Store *item* under *key*."""
+        self[key] = item
+
+    # ---- the mapping underneath
+
+    def __setitem__(self, key: str, item: Any) -> None:
+        if isinstance(item, CachedResponse):
+            item = item.stored
+        until = math.inf
+        if type(item) is StoredResponse:
+            until = item.store_until
+            if item.key != key:
+                item = msgspec.structs.replace(item, key=key)
+        previous = self.data.get(key)
+        if previous is not None:
+            self.total_bytes -= _weight(previous)
+        self.data[key] = item
+        self.data.move_to_end(key)
+        self.total_bytes += _weight(item)
+        if until != math.inf:
+            heapq.heappush(self._queue, (until, key))
+            if len(self._queue) > 2 * len(self.data) + CHUNK:
+                self._rebuild_queue()
+        if self._over_bounds():
+            self._evict()
+
+    def __delitem__(self, key: str) -> None:
+        self.total_bytes -= _weight(self.data.pop(key))
+
+    def _item(self, key: str) -> ResponseOrKey:
+        item: ResponseOrKey | StoredResponse = self.data[key]
+        return CachedResponse.from_stored(item) if isinstance(item, StoredResponse) else item
+
+    def _over_bounds(self) -> bool:
+        return (self.max_bytes is not None and self.total_bytes > self.max_bytes) or (
+            self.max_entries is not None and len(self.data) > self.max_entries
+        )
+
+    def _evict(self) -> None:
+        now = time.time()
+        evicted = 0
+        while self.data and self._over_bounds():
+            if not self._drop_expired(now):
+                del self[next(iter(self.data))]
+            evicted += 1
+        self.on_evicted(evicted)
+
+    def _drop_expired(self, now: float) -> bool:
+        """Drop one entry that has expired, if there is one."""
+        queue = self._queue
+        while queue and queue[0][0] <= now:
+            _, key = heapq.heappop(queue)
+            entry = self.data.get(key)
+            if type(entry) is StoredResponse and entry.store_until <= now:
+                del self[key]
+                return True
+        return False
+
+    def _rebuild_queue(self) -> None:
+        self._queue = [
+            (entry.store_until, key)
+            for key, entry in self.data.items()
+            if type(entry) is StoredResponse and entry.store_until != math.inf
+        ]
+        heapq.heapify(self._queue)
+
+
+def _weight(item: object) -> int:
+    """What *item* weighs against the bound, in bytes."""
+    if isinstance(item, StoredResponse):
+        return item.size_bytes + ENTRY_OVERHEAD_BYTES
+    return ENTRY_OVERHEAD_BYTES + (len(item) if isinstance(item, str | bytes) else 0)

@@ -1,0 +1,81 @@
+"""What the caller of one request asks of the cache, on its way from the session to the middleware."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar, Token
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any
+
+from aiohttp import ClientSession
+
+from aiohttp_cache_di.expiration import ExpirationTime
+
+__all__ = ["CURRENT_CALL", "Call", "Disabled", "call_of", "is_disabled"]
+
+
+@dataclass(slots=True)
+class Call:
+    """One call of a session's request method, all hops of its redirects included.
+
+    Args:
+        session: the session that was called; a middleware of another session ignores the call.
+        expire_after, refresh, only_if_cached, stale_if_error: the caller's wishes for this request.
+        decoded: whether the body is to be decoded (``auto_decompress``).
+        explicit_cookies: the caller's own cookies, apart from the jar's.
+        keys: keys of the hops so far.
+    """
+
+    session: ClientSession
+    expire_after: ExpirationTime = None
+    refresh: bool = False
+    only_if_cached: bool = False
+    stale_if_error: float | bool | None = None
+    decoded: bool = True
+    explicit_cookies: Any = None
+    keys: list[str] = field(default_factory=list)
+
+
+CURRENT_CALL: ContextVar[Call | None] = ContextVar("aiohttp_cache_di_call", default=None)
+_DISABLED: ContextVar[tuple[ClientSession, ...]] = ContextVar("aiohttp_cache_di_disabled", default=())
+
+
+def call_of(session: ClientSession) -> Call:
+    """The call that *session* is serving in this task; a default one where it is a plain session."""
+    call = CURRENT_CALL.get()
+    if call is not None and call.session is session:
+        return call
+    return Call(session, decoded=session._auto_decompress)
+
+
+def is_disabled(session: ClientSession) -> bool:
+    """Whether the cache of *session* is off in this task."""
+    disabled = _DISABLED.get()
+    return bool(disabled) and any(one is session for one in disabled)
+
+
+class Disabled:
+    """Turns the cache of one session off, for this task and those that it starts meanwhile.
+
+    A context manager, asynchronous or not; what was before is restored however it is left.
+    """
+
+    def __init__(self, session: ClientSession) -> None:
+        self._session = session
+        self._tokens: list[Token[tuple[ClientSession, ...]]] = []
+
+    def __enter__(self) -> None:
+        self._tokens.append(_DISABLED.set((*_DISABLED.get(), self._session)))
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        _DISABLED.reset(self._tokens.pop())
+
+    async def __aenter__(self) -> None:
+        self.__enter__()
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.__exit__(exc_type, exc, traceback)

@@ -1,0 +1,136 @@
+"""One request to the origin per key at a time: others wait for its outcome, never for a lock.
+
+Whoever waits keeps its own timeout and cancellation. An outcome that helps nobody sets everybody free at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from aiohttp_cache_di.rfc9111.messages import StoredResponse
+
+__all__ = ["Flight", "Flights", "Outcome"]
+
+Outcome: TypeAlias = StoredResponse | Literal["parallel", "abandoned", "late"]
+"""How a flight ended for those who waited: with an entry; with nothing that can be shared ("parallel"); without
+an end, so that one of them should take its place ("abandoned"); or not in time for this one ("late")."""
+
+MAX_PASSES = 10_000
+
+
+@dataclass(eq=False)
+class Flight:
+    """A request to the origin that others may wait for."""
+
+    key: str
+    store_allowed: bool = True
+    """Set to False when what it fetches was invalidated meanwhile."""
+
+    def __post_init__(self) -> None:
+        self._waiters: set[asyncio.Future[Outcome]] = set()
+        self._outcome: Outcome | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended."""
+        return self._outcome is not None
+
+    def end(self, outcome: Outcome) -> None:
+        """End it; only the first outcome counts."""
+        if self._outcome is not None:
+            return
+        self._outcome = outcome
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(outcome)
+        self._waiters.clear()
+
+    async def join(self, patience_s: float) -> Outcome:
+        """Wait for its outcome for *patience_s* seconds at most."""
+        if self._outcome is not None:
+            return self._outcome
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[Outcome] = loop.create_future()
+        timer = loop.call_later(patience_s, _give_up, waiter)
+        self._waiters.add(waiter)
+        try:
+            return await waiter
+        finally:
+            timer.cancel()
+            self._waiters.discard(waiter)
+
+
+def _give_up(waiter: asyncio.Future[Outcome]) -> None:
+    if not waiter.done():
+        waiter.set_result("late")
+
+
+class Flights:
+    """The flights of one backend in one process, by key, and the keys whose responses cannot be shared.
+
+    Args:
+        pass_s: how long a key is remembered whose response could not be stored, so that requests for it go out
+            side by side at once.
+    """
+
+    def __init__(self, pass_s: float = 30.0) -> None:
+        self._flights: dict[str, Flight] = {}
+        self._fetching: dict[str, set[Flight]] = {}
+        self._passes: OrderedDict[str, float] = OrderedDict()
+        self._pass_s = pass_s
+
+    def current(self, key: str) -> Flight | None:
+        """The flight that may be joined, if there is one."""
+        return self._flights.get(key)
+
+    def start(self, key: str, *, joinable: bool) -> Flight:
+        """Begin a flight; others can join it when *joinable*."""
+        flight = Flight(key)
+        if joinable:
+            self._flights[key] = flight
+        self._fetching.setdefault(key, set()).add(flight)
+        return flight
+
+    def end(self, flight: Flight, outcome: Outcome) -> None:
+        """End a flight; harmless when it has ended before."""
+        if self._flights.get(flight.key) is flight:
+            del self._flights[flight.key]
+        fetching = self._fetching.get(flight.key)
+        if fetching is not None:
+            fetching.discard(flight)
+            if not fetching:
+                del self._fetching[flight.key]
+        flight.end(outcome)
+
+    def invalidate(self, key: str) -> None:
+        """What is on its way for *key* must not be stored: it may have been sent before a change."""
+        for flight in self._fetching.get(key, ()):
+            flight.store_allowed = False
+        flight = self._flights.pop(key, None)
+        if flight is not None:
+            flight.end("parallel")
+
+    def invalidate_all(self) -> None:
+        """As `invalidate`, for all keys."""
+        for key in list(self._fetching):
+            self.invalidate(key)
+
+    def remember_pass(self, key: str, *, now: float) -> None:
+        """Responses to *key* cannot be shared for a while."""
+        self._passes[key] = now + self._pass_s
+        self._passes.move_to_end(key)
+        if len(self._passes) > MAX_PASSES:
+            self._passes.popitem(last=False)
+
+    def is_pass(self, key: str, *, now: float) -> bool:
+        """Whether responses to *key* could not be shared lately."""
+        until = self._passes.get(key)
+        if until is None:
+            return False
+        if until > now:
+            return True
+        del self._passes[key]
+        return False

@@ -1,0 +1,291 @@
+"""One request on its way: looked up, decided upon, answered from the store or by the origin."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import logging
+from typing import Any, assert_never
+
+from aiohttp import ClientError, ClientHandlerType, ClientRequest, ClientResponse, hdrs
+from multidict import CIMultiDict
+
+from aiohttp_cache_di import policy
+from aiohttp_cache_di._aiohttp import timer_fired, watch_decoding
+from aiohttp_cache_di.answers import answer_from, gateway_timeout
+from aiohttp_cache_di.backends.base import CacheBackend
+from aiohttp_cache_di.calls import Call
+from aiohttp_cache_di.coalescing import Flight
+from aiohttp_cache_di.policy import Bypass, Fetch, Freshen, GatewayTimeout, Load, Pass, Plan, Refetch, Reuse, Serve
+from aiohttp_cache_di.policy import ServeStale, Store, Validate
+from aiohttp_cache_di.response import CachedResponse, describe_miss
+from aiohttp_cache_di.rfc9111.messages import Request, Response, StoredResponse, VariantRef
+from aiohttp_cache_di.runtime import Runtime
+from aiohttp_cache_di.shelf import Shelf
+
+__all__ = ["Exchange"]
+
+logger = logging.getLogger(__name__)
+
+BACKGROUND_LIMIT_S = 60.0  # of a validation in the background, which has no caller whose timeout would end it
+# Reasons of a fetch that waiting for somebody else's response may spare.
+_SHAREABLE = frozenset({"uri-miss", "vary-miss", "miss", "stale"})
+
+
+class Exchange:
+    """One hop of one call, from the request to the response that is handed to the caller."""
+
+    def __init__(
+        self,
+        request: ClientRequest,
+        handler: ClientHandlerType,
+        call: Call,
+        backend: CacheBackend,
+        runtime: Runtime,
+        key_arguments: dict[str, Any],
+    ) -> None:
+        self.request = request
+        self.handler = handler
+        self.backend = backend
+        self.runtime = runtime
+        self.call = call
+        self.message = Request(request.method, str(request.url), request.headers)
+        self.rules = backend.rules_for(
+            request.url,
+            expire_after=call.expire_after,
+            refresh=call.refresh,
+            only_if_cached=call.only_if_cached,
+            stale_if_error=call.stale_if_error,
+        )
+        self.shelf = Shelf(self.message, backend, runtime, self.rules, key_arguments)
+
+    # ---- the three roads
+
+    async def run(self) -> ClientResponse:
+        """Answer from the store where that is allowed, else from the origin."""
+        stored = await self.shelf.find()
+        decision = policy.on_request(
+            self.message, stored, self.rules, now=time.time(), candidates=self.shelf.candidates
+        )
+        match decision:
+            case GatewayTimeout():
+                self.backend.stats.misses += 1
+                return gateway_timeout(decision, self.request, now=time.time())
+            case Bypass():
+                return await self.run_uncached(decision.reason)
+            case Fetch() | Validate():
+                return await self._through_flight(decision)
+            case _:
+                return self._reuse(decision)
+
+    async def run_uncached(self, reason: str) -> ClientResponse:
+        """Let the origin answer, and store nothing."""
+        self.backend.stats.bypassed += 1
+        response = await self.handler(self.request)
+        describe_miss(response, None, f"aiohttp-cache-di; fwd={reason}")
+        return response
+
+    async def run_unsafe(self) -> ClientResponse:
+        """Let the origin answer a request that may change things, and forget what it may have changed."""
+        response = await self.run_uncached("method")
+        urls = policy.invalidated_urls(self.message, response.status, response.headers)
+        if urls:
+            await self.shelf.invalidate(urls)
+        return response
+
+    # ---- one request to the origin per key
+
+    async def _through_flight(self, plan: Fetch | Validate) -> ClientResponse:
+        flights, key = self.runtime.flights, self.shelf.key
+        if not self._may_share(plan):
+            return await self._fetch(plan, flights.start(key, joinable=False))
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self.backend.coalesce_timeout_s
+        while (flight := flights.current(key)) is not None:
+            outcome = await flight.join(max(0.0, until - loop.time()))
+            if outcome == "abandoned":
+                continue
+            shared = self._sharable(outcome) if isinstance(outcome, StoredResponse) else None
+            if shared is not None:
+                return self._collapsed(shared)
+            return await self._fetch(plan, flights.start(key, joinable=False))
+        flight = flights.start(key, joinable=True)
+        try:
+            answer = await self._wait_for_lease(flight, until)
+        except BaseException:
+            flights.end(flight, "abandoned")
+            raise
+        if answer is not None:
+            return answer
+        return await self._fetch(plan, flight)
+
+    def _may_share(self, plan: Fetch | Validate) -> bool:
+        return (
+            self.backend.coalesce
+            and plan.reason in _SHAREABLE
+            and not (isinstance(plan, Fetch) and not plan.store)
+            and hdrs.RANGE not in self.message.headers
+            and not self.runtime.flights.is_pass(self.shelf.key, now=time.monotonic())
+        )
+
+    def _sharable(self, entry: StoredResponse) -> Reuse | None:
+        """How somebody else's response answers this request, if it does."""
+        if policy.select_variant(self.message, entry, self.rules.secret) != entry.key:
+            return None
+        decision = policy.on_request(self.message, entry, self.rules, now=time.time())
+        return decision if isinstance(decision, Reuse) and not decision.stale else None
+
+    def _collapsed(self, decision: Reuse) -> CachedResponse:
+        self.backend.stats.coalesced += 1
+        return self._answer(decision, cache_status=f"{decision.cache_status}; collapsed")
+
+    async def _wait_for_lease(self, flight: Flight, until: float) -> CachedResponse | None:
+        """Become the one process that fetches, or find what another one has fetched meanwhile."""
+        found = await self.shelf.lease(until, self._sharable)
+        if found is None:
+            return None
+        self.shelf.settle(flight, found.stored)
+        return self._collapsed(found)
+
+    # ---- the origin
+
+    async def _fetch(self, plan: Fetch | Validate, flight: Flight) -> ClientResponse:
+        try:
+            return await self._ask(plan, flight)
+        except BaseException as error:
+            own_limit = isinstance(error, asyncio.CancelledError | TimeoutError)
+            self.shelf.settle(flight, "abandoned" if own_limit else "parallel")
+            raise
+
+    async def _ask(self, plan: Fetch | Validate, flight: Flight) -> ClientResponse:
+        requested_at = time.time()
+        watch = watch_decoding(self.request) if self.call.decoded else None
+        try:
+            response = await self._send(plan)
+        except (ClientError, OSError, asyncio.CancelledError) as error:
+            stale = self._stand_in(plan, error)
+            if stale is None:
+                raise
+            self.shelf.settle(flight, "parallel")
+            return stale
+        received_at = time.time()
+        head = Response(response.status, response.headers, requested_at, received_at)
+        decision = await self._decide(head, plan)
+        match decision:
+            case Store():
+                self.backend.stats.misses += 1
+                self._update_get(head)
+                self.shelf.store_when_whole(response, head, decision, flight, watch, self.call)
+                self.shelf.note_hop(self.call)
+                describe_miss(response, None, decision.cache_status)
+                return response
+            case Freshen():
+                response.release()
+                self.backend.stats.revalidated += 1
+                self.shelf.settle(flight, self.shelf.place(decision.stored))
+                return self._answer(decision.answer, cache_status=decision.cache_status)
+            case ServeStale():
+                response.release()
+                self.shelf.settle(flight, "parallel")
+                return self._answer(decision.answer, cache_status=decision.cache_status)
+            case Refetch():
+                response.release()
+                return await self._ask(Fetch(decision.reason), flight)
+            case Pass():
+                return await self._pass(response, head, decision, flight)
+            case _:
+                assert_never(decision)
+
+    async def _send(self, plan: Plan) -> ClientResponse:
+        """Send the request, with the conditions of *plan* in place of the caller's."""
+        if not isinstance(plan, Validate):
+            return await self.handler(self.request)
+        own = self.request.headers
+        conditional = CIMultiDict(own)
+        conditional.update(plan.headers)
+        self.request.headers = conditional
+        try:
+            return await self.handler(self.request)
+        finally:
+            self.request.headers = own
+
+    async def _decide(self, head: Response, plan: Fetch | Validate) -> Store | Freshen | Pass | Refetch | ServeStale:
+        candidates: list[StoredResponse | VariantRef] = list(self.shelf.candidates)
+        while True:
+            decision = policy.on_response(
+                self.message, head, plan, self.rules, now=head.received_at, candidates=candidates
+            )
+            if not isinstance(decision, Load):
+                return decision
+            wanted = decision.key
+            candidates = [candidate for candidate in candidates if candidate.key != wanted]
+            entry = await self.shelf.read(wanted)
+            if entry is not None:
+                candidates.append(entry)
+
+    async def _pass(self, response: ClientResponse, head: Response, decision: Pass, flight: Flight) -> ClientResponse:
+        self.backend.stats.misses += 1
+        self._update_get(head)
+        if decision.forget:
+            await self.shelf.forget()
+        self.shelf.settle(flight, "parallel", passes=response.status < 500)
+        describe_miss(response, None, decision.cache_status)
+        return response
+
+    def _update_get(self, head: Response) -> None:
+        """Let the response to HEAD tell of the stored response to GET (RFC 9111 §4.3.5)."""
+        if self.shelf.head_of is not None:
+            updated = policy.on_head_response(self.message, head, self.shelf.head_of, self.rules, now=head.received_at)
+            if updated is not None:
+                self.shelf.place(updated)
+
+    # ---- answers
+
+    def _reuse(self, decision: Reuse) -> CachedResponse:
+        stats = self.backend.stats
+        stats.hits += 1
+        if decision.stale:
+            stats.stale += 1
+        if decision.revalidate:
+            self._revalidate_later(decision.stored)
+        return self._answer(decision)
+
+    def _answer(self, decision: Reuse, *, cache_status: str = "") -> CachedResponse:
+        self.shelf.note_hop(self.call)
+        return answer_from(
+            decision, self.request, standard=self.backend.cache_control, cache_status=cache_status
+        )
+
+    def _stand_in(self, plan: Fetch | Validate, error: BaseException) -> CachedResponse | None:
+        """A stale response in place of *error*, if one may be used."""
+        timeout = isinstance(error, TimeoutError)
+        if isinstance(error, asyncio.CancelledError):
+            if not timer_fired(self.request):  # somebody else's cancellation
+                return None
+            timeout = True
+        stale = policy.on_failure(plan, self.rules, self.message, now=time.time(), timeout=timeout)
+        if stale is None:
+            return None
+        if isinstance(error, asyncio.CancelledError) and (task := asyncio.current_task()) is not None:
+            task.uncancel()
+        self.backend.stats.stale += 1
+        return self._answer(stale.answer, cache_status=stale.cache_status)
+
+    # ---- validation in the background (RFC 5861 §3)
+
+    def _revalidate_later(self, stored: StoredResponse) -> None:
+        self.runtime.spawn(self._revalidate(stored), owner=self.request.session, name=stored.key)
+
+    async def _revalidate(self, stored: StoredResponse) -> None:
+        plan = policy.background_plan(self.message, stored, self.rules, now=time.time())
+        flight = self.runtime.flights.start(self.shelf.key, joinable=False)
+        response: ClientResponse | None = None
+        try:
+            async with asyncio.timeout(BACKGROUND_LIMIT_S):
+                response = await self._fetch(plan, flight)
+                await response.read()
+        except (ClientError, OSError) as error:
+            logger.info("A validation in the background failed: %s", type(error).__name__)
+        finally:
+            if response is not None:
+                response.release()

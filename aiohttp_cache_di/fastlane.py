@@ -1,0 +1,136 @@
+"""A plain hit without the way through aiohttp's request: only where nothing could come of that way but the hit.
+
+What is remembered was learned from a hit that took the whole way, so the key is right by construction. Whenever
+anything differs from that hit (defaults, cookies, settings, the stored variant), the fast lane is not taken.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from aiohttp import CookieJar, DummyCookieJar, RequestInfo
+from aiohttp.typedefs import StrOrURL
+from multidict import getversion
+from yarl import URL
+
+from aiohttp_cache_di.backends.base import CacheBackend, accept_all
+from aiohttp_cache_di.calls import is_disabled
+from aiohttp_cache_di.policy import needs_policy
+from aiohttp_cache_di.response import CachedResponse, cached_class_for
+from aiohttp_cache_di.runtime import Runtime
+
+if TYPE_CHECKING:
+    from aiohttp_cache_di.session import CacheMixin
+
+__all__ = ["FastLane"]
+
+MAX_REMEMBERED = 10_000
+_PLAIN_OPTIONS = frozenset({"allow_redirects", "raise_for_status", "timeout"})
+
+Question: TypeAlias = tuple[str, StrOrURL]
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """What a request came to when it took the whole way."""
+
+    key: str
+    url: URL
+    info: RequestInfo
+    partition: str
+    vary_digest: bytes
+    defaults_version: int
+    backend_revision: int
+
+
+class FastLane:
+    """The fast lane of one session."""
+
+    def __init__(self, session: CacheMixin, backend: CacheBackend) -> None:
+        self._session = session
+        self._backend = backend
+        self._runtime: Runtime | None = None
+        self._known: OrderedDict[Question, Remembered] = OrderedDict()
+        self._response_class = cached_class_for(session._response_class)
+        jar = session.cookie_jar
+        self._cookies: Any = None if isinstance(jar, DummyCookieJar) else getattr(jar, "_cookies", jar)
+        self._jar_is_ours = isinstance(jar, DummyCookieJar) or type(jar) is CookieJar
+
+    def answer(self, method: str, url: StrOrURL, options: dict[str, Any]) -> CachedResponse | None:
+        """The hit, or None where it is not certain to be one."""
+        known = self._known.get((method, url))
+        if known is None or not options.keys() <= _PLAIN_OPTIONS or is_disabled(self._session):
+            return None
+        session, backend = self._session, self._backend
+        if (
+            known.defaults_version != getversion(session._default_headers)
+            or known.backend_revision != backend.revision
+            or self._cookies
+            or session.closed
+        ):
+            return None
+        key = known.key
+        runtime = self._runtime
+        entry = (runtime.pending(key) if runtime is not None else None) or backend.responses.peek(key)
+        if entry is None or entry.vary_digest != known.vary_digest or entry.partition != known.partition:
+            return None
+        now = time.time()
+        if now >= entry.fresh_until or entry.key != key or not self._status_passes(entry.status, options):
+            return None
+        backend.stats.hits += 1
+        return self._response_class.from_stored(
+            entry, url=known.url, session=session, request_info=known.info, served_at=now, standard=backend.cache_control
+        )
+
+    def _status_passes(self, status: int, options: dict[str, Any]) -> bool:
+        """Whether nobody would raise for *status*."""
+        raises = options.get("raise_for_status")
+        if raises is None:
+            raises = self._session._raise_for_status
+        return raises is False or raises is None or (raises is True and status < 400)
+
+    def learn(self, method: str, url: StrOrURL, options: dict[str, Any], response: object) -> None:
+        """Remember a hit that took the whole way, if the fast lane could have given it."""
+        if not isinstance(response, CachedResponse) or response.history or not options.keys() <= _PLAIN_OPTIONS:
+            return
+        session, backend, stored = self._session, self._backend, response.stored
+        if (
+            not self._jar_is_ours
+            or self._cookies
+            or not is_plain(session, backend)
+            or stored.status in (206, 304, 416, 504)
+            or response.method != method
+            or method != "GET"
+            or needs_policy(session._default_headers)
+        ):
+            return
+        self._runtime = Runtime.of(backend)
+        info = response.request_info
+        self._known[(method, url)] = Remembered(
+            key=stored.key,
+            url=response.real_url,
+            info=info,
+            partition=stored.partition,
+            vary_digest=stored.vary_digest,
+            defaults_version=getversion(session._default_headers),
+            backend_revision=backend.revision,
+        )
+        if len(self._known) > MAX_REMEMBERED:
+            self._known.popitem(last=False)
+
+
+def is_plain(session: CacheMixin, backend: CacheBackend) -> bool:
+    """Whether neither the session nor the backend has anything of its own to say about a hit."""
+    return (
+        backend.fast_lane
+        and backend.filter_fn is accept_all
+        and backend.is_plain
+        and len(session._middlewares) == 1
+        and not session._trace_configs
+        and not session._trust_env
+        and session._default_auth is None
+        and session._default_proxy is None
+    )

@@ -1,0 +1,100 @@
+"""Which stored response a request may share: its key, made from what will really go on the wire."""
+
+from __future__ import annotations
+
+import uuid
+from ssl import SSLContext
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from aiohttp import ClientRequest, Fingerprint, hdrs
+from aiohttp.payload import BytesPayload, IOBasePayload, Payload
+from multidict import CIMultiDict
+from yarl import URL
+
+from aiohttp_cache_di.backends.base import CacheBackend
+from aiohttp_cache_di.calls import Call
+from aiohttp_cache_di.rfc9111.messages import Request
+
+__all__ = ["MAX_KEYED_BODY_BYTES", "key_after_redirect", "key_arguments", "request_body"]
+
+MAX_KEYED_BODY_BYTES = 1024 * 1024  # a larger upload is not worth holding in memory for its key
+
+_contexts: WeakKeyDictionary[SSLContext, str] = WeakKeyDictionary()
+
+
+async def request_body(request: ClientRequest) -> bytes | None:
+    """The body as it will be sent; b"" for none, None for one that cannot be read twice or is large."""
+    payload = request.body
+    if isinstance(payload, bytes):
+        return payload
+    if not _is_repeatable(payload):
+        return None
+    size = payload.size
+    if size is None or size > MAX_KEYED_BODY_BYTES:
+        return None
+    return await payload.as_bytes()
+
+
+def _is_repeatable(payload: Payload) -> bool:
+    parts = getattr(payload, "_parts", None)  # aiohttp's MultipartWriter, a payload of payloads
+    if parts is not None:
+        return all(_is_repeatable(part[0]) for part in parts)
+    return isinstance(payload, BytesPayload | IOBasePayload)
+
+
+def key_arguments(request: ClientRequest, body: bytes, call: Call, backend: CacheBackend) -> dict[str, Any]:
+    """The keyword arguments for `CacheBackend.create_key` that a request amounts to."""
+    headers = request.headers
+    arguments: dict[str, Any] = {"headers": headers}
+    if body:
+        arguments["data"] = body
+    if not call.decoded:
+        arguments["decoded"] = False
+    if request.proxy is not None:
+        arguments["proxy_auth"] = request.proxy_auth
+        arguments["proxy_headers"] = request.proxy_headers
+    if request.is_ssl():
+        tls = _tls_token(request)
+        if tls:
+            arguments["tls"] = tls
+    if backend.partition_cookies == "explicit" and hdrs.COOKIE in headers:
+        arguments["headers"] = own = CIMultiDict(headers)
+        del own[hdrs.COOKIE]
+        arguments["cookies"] = call.explicit_cookies
+    return arguments
+
+
+def _tls_token(request: ClientRequest) -> str:
+    """What the request demands of TLS, as a text; "" for verification against the system's authorities."""
+    ssl = request.ssl
+    name = request.server_hostname or ""
+    if ssl is True:
+        return f"name:{name}" if name else ""
+    if ssl is False:
+        return f"unverified:{name}"
+    if isinstance(ssl, Fingerprint):
+        return f"fingerprint:{ssl.fingerprint.hex()}:{name}"
+    # Nothing tells what a context verifies, or as whom it connects: what it brought is for itself alone.
+    return f"context:{_contexts.setdefault(ssl, uuid.uuid4().hex)}:{name}"
+
+
+def key_after_redirect(
+    request: Request, status: int, location: str, arguments: dict[str, Any], backend: CacheBackend
+) -> str | None:
+    """The key of the request that aiohttp will make of a redirect; None where the location is no URL."""
+    try:
+        url = URL(request.url)
+        target = url.join(URL(location))
+        same_origin = target.origin() == url.origin()
+    except ValueError:
+        return None
+    method = request.method
+    if (status == 303 and method != hdrs.METH_HEAD) or (status in (301, 302) and method == hdrs.METH_POST):
+        method, arguments = hdrs.METH_GET, {**arguments, "data": None}
+    if not same_origin:
+        headers = CIMultiDict(arguments["headers"])
+        for name in (hdrs.AUTHORIZATION, hdrs.COOKIE, hdrs.PROXY_AUTHORIZATION):
+            headers.popall(name, None)
+        arguments = {**arguments, "headers": headers}
+    return backend.create_key(method, target, **arguments)

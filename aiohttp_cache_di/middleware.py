@@ -1,0 +1,65 @@
+"""The engine: an aiohttp client middleware that asks the policy, and does as it says.
+
+It runs once per redirect hop, innermost, so that it sees what really goes on the wire; redirects, cookies, traces,
+``raise_for_status`` and timeouts stay aiohttp's own.
+"""
+
+from __future__ import annotations
+
+from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, hdrs
+
+from aiohttp_cache_di._aiohttp import handler_option
+from aiohttp_cache_di.backends.base import CacheBackend
+from aiohttp_cache_di.calls import call_of, is_disabled
+from aiohttp_cache_di.exchange import Exchange
+from aiohttp_cache_di.identity import key_arguments, request_body
+from aiohttp_cache_di.policy import is_unsafe
+from aiohttp_cache_di.runtime import Runtime
+
+__all__ = ["CacheMiddleware"]
+
+
+class CacheMiddleware:
+    """Caches the responses of the session that it is installed in.
+
+    ``ClientSession(middlewares=(CacheMiddleware(backend),))`` caches as a `CachedSession` does; put it last, so that
+    it is the innermost.
+
+    Args:
+        backend: where responses are kept, and the rules for them; in memory by default.
+    """
+
+    def __init__(self, backend: CacheBackend | None = None) -> None:
+        self.backend = backend if backend is not None else CacheBackend()
+
+    async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+        """Answer *request* from the cache, or by *handler*."""
+        if is_disabled(request.session) or _passes_by(request):
+            return await handler(request)
+        call = call_of(request.session)
+        backend = self.backend
+        call.decoded = handler_option(handler, "auto_decompress", call.decoded)
+        if request.method not in backend.allowed_methods:
+            exchange = Exchange(request, handler, call, backend, Runtime.of(backend), {})
+            if backend.cache_control and is_unsafe(request.method):
+                return await exchange.run_unsafe()
+            return await exchange.run_uncached("method")
+        body = await request_body(request)
+        if body is None:
+            return await handler(request)
+        arguments = key_arguments(request, body, call, backend)
+        return await Exchange(request, handler, call, backend, Runtime.of(backend), arguments).run()
+
+    async def close(self) -> None:
+        """Cancel what runs in the background for the running loop, and wait for it."""
+        await Runtime.of(self.backend).cancel(self.backend)
+
+
+def _passes_by(request: ClientRequest) -> bool:
+    """Whether the request asks for something other than a response: a tunnel, another protocol, a stream of events."""
+    headers = request.headers
+    return (
+        request.method == hdrs.METH_CONNECT
+        or hdrs.UPGRADE in headers
+        or headers.get(hdrs.ACCEPT, "").startswith("text/event-stream")
+    )

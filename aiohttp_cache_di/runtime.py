@@ -1,0 +1,131 @@
+"""What a backend has going on in one event loop: requests under way, writes under way, tasks in the background."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Collection, Coroutine
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from aiohttp_cache_di.backends.base import CacheBackend
+from aiohttp_cache_di.backends.memory import DictCache
+from aiohttp_cache_di.backends.storage import BaseCache
+from aiohttp_cache_di.coalescing import Flights
+from aiohttp_cache_di.rfc9111.messages import StoredResponse
+
+__all__ = ["Runtime"]
+
+logger = logging.getLogger(__name__)
+
+MAX_PENDING_BYTES = 64 * 1024 * 1024  # of entries that wait to be written; more than that is not stored
+
+
+class Runtime:
+    """The moving parts of one backend in one event loop; sessions that share the backend share them.
+
+    A write is off the caller's path: it is pending until the storage has it, and meanwhile read from here.
+    """
+
+    _all: WeakKeyDictionary[CacheBackend, WeakKeyDictionary[asyncio.AbstractEventLoop, Runtime]] = (
+        WeakKeyDictionary()
+    )
+
+    def __init__(self, backend: CacheBackend) -> None:
+        self.flights = Flights()
+        self._loop = asyncio.get_running_loop()
+        self._stats = backend.stats
+        self._guard = backend.guard
+        self._pending: dict[str, StoredResponse] = {}
+        self._pending_bytes = 0
+        self._writes: dict[asyncio.Task[None], str] = {}
+        self._tasks: dict[asyncio.Task[None], object] = {}
+        self._names: set[tuple[object, str]] = set()
+
+    @classmethod
+    def of(cls, backend: CacheBackend) -> Runtime:
+        """The runtime of *backend* in the running loop, made when there is none."""
+        loop = asyncio.get_running_loop()
+        loops = cls._all.setdefault(backend, WeakKeyDictionary())
+        runtime = loops.get(loop)
+        if runtime is None:
+            runtime = loops[loop] = cls(backend)
+            backend.watch(runtime)
+        return runtime
+
+    # ---- writes
+
+    def pending(self, key: str) -> StoredResponse | None:
+        """The entry that is being written under *key*, if there is one."""
+        return self._pending.get(key)
+
+    def store(self, entry: StoredResponse, storage: BaseCache) -> None:
+        """Write *entry* to *storage*: at once where that takes no waiting, else in the background."""
+        self._stats.stored += 1
+        if isinstance(storage, DictCache):
+            storage.put(entry)
+            return
+        size = entry.size_bytes
+        if self._pending_bytes + size > MAX_PENDING_BYTES:
+            self._stats.count_error("write", "backlog")
+            return
+        self._pending[entry.key] = entry
+        self._pending_bytes += size
+        task = asyncio.get_running_loop().create_task(self._write(entry, storage, size))
+        self._writes[task] = entry.key
+        task.add_done_callback(self._writes.pop)
+
+    async def _write(self, entry: StoredResponse, storage: BaseCache, size: int) -> None:
+        try:
+            await self._guard.run("write", lambda: storage.write_entry(entry), None)
+        finally:
+            self._pending_bytes -= size
+            if self._pending.get(entry.key) is entry:
+                del self._pending[entry.key]
+
+    async def settle(self, keys: Collection[str] | None = None) -> None:
+        """Wait until pending writes (those of *keys*, or all) are done, or have been given up."""
+        if asyncio.get_running_loop() is not self._loop:
+            return  # a loop cannot wait for another one's tasks
+        waited = [task for task, key in self._writes.items() if keys is None or key in keys]
+        if waited:
+            await asyncio.wait(waited)
+
+    def forget(self, keys: Collection[str] | None) -> None:
+        """Entries under *keys* (None: all) are being deleted: nothing older may be stored or read any more."""
+        if keys is None:
+            self.flights.invalidate_all()
+            self._pending.clear()
+            return
+        for key in keys:
+            self.flights.invalidate(key)
+            self._pending.pop(key, None)
+
+    # ---- tasks in the background
+
+    def spawn(self, coroutine: Coroutine[Any, Any, None], *, owner: object, name: str | None = None) -> bool:
+        """Run *coroutine* in the background for *owner*; with a *name*, only if none of that name is running."""
+        if name is not None and (owner, name) in self._names:
+            coroutine.close()
+            return False
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks[task] = owner
+        if name is not None:
+            self._names.add((owner, name))
+
+        def over(task: asyncio.Task[None]) -> None:
+            del self._tasks[task]
+            self._names.discard((owner, name or ""))
+            if not task.cancelled() and (error := task.exception()) is not None:
+                logger.warning("A background task of the cache failed: %s", type(error).__name__)
+
+        task.add_done_callback(over)
+        return True
+
+    async def cancel(self, owner: object) -> None:
+        """Cancel what runs in the background for *owner* and wait until it has ended."""
+        tasks = [task for task, whose in self._tasks.items() if whose is owner]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)

@@ -1,0 +1,225 @@
+"""`CachedSession`: an `aiohttp.ClientSession` with the cache installed."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import warnings
+from collections.abc import Awaitable, Callable
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Unpack
+
+from aiohttp import ClientResponse, ClientSession
+from aiohttp.typedefs import StrOrURL
+
+from aiohttp_cache_di.backends.base import CacheBackend
+from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, refuse_unknown
+from aiohttp_cache_di.calls import CURRENT_CALL, Call, Disabled
+from aiohttp_cache_di.expiration import ExpirationTime
+from aiohttp_cache_di.fastlane import FastLane
+from aiohttp_cache_di.middleware import CacheMiddleware
+from aiohttp_cache_di.runtime import Runtime
+
+if TYPE_CHECKING:
+    from aiohttp.client import _BaseRequestContextManager, _RequestOptions
+
+    from aiohttp_cache_di.response import DescribedResponse
+
+    class CachedRequestOptions(_RequestOptions, total=False):
+        """What a request of a cached session takes beside a URL."""
+
+        expire_after: ExpirationTime
+        refresh: bool
+        only_if_cached: bool
+        stale_if_error: float | bool | None
+
+    MixinBase = ClientSession
+else:
+    MixinBase = object
+
+__all__ = ["CacheMixin", "CachedSession"]
+
+REQUEST_OPTIONS = frozenset({"expire_after", "refresh", "only_if_cached", "stale_if_error"})
+
+
+class CacheMixin(MixinBase):
+    """Adds the cache to a class that is derived from `aiohttp.ClientSession`; put it first among the bases.
+
+    Args:
+        cache: where responses are kept, and the rules for them; a `CacheBackend` in memory by default.
+        kwargs: the arguments of the other bases; without *cache*, also the options of `CacheBackend`.
+
+    Raises:
+        TypeError: an option that neither of them knows.
+    """
+
+    def __init__(self, *args: Any, cache: CacheBackend | None = None, **kwargs: Any) -> None:
+        accepted = _parameters(type(self))
+        own = {name: kwargs.pop(name) for name in BACKEND_OPTIONS - (accepted or frozenset()) if name in kwargs}
+        if cache is not None and own:
+            names = ", ".join(sorted(own))
+            raise TypeError(f"{type(self).__name__}: give {names} to the backend that is passed as cache=")
+        if accepted is not None:
+            refuse_unknown(type(self).__name__, kwargs, accepted | BACKEND_OPTIONS)
+        self._owns_cache = cache is None
+        self.cache = CacheBackend(**own) if cache is None else cache
+        self._cache_middleware = CacheMiddleware(self.cache)
+        kwargs["middlewares"] = (*(kwargs.get("middlewares") or ()), self._cache_middleware)
+        super().__init__(*args, **kwargs)
+        self._fast_lane = FastLane(self, self.cache)
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        with warnings.catch_warnings():  # aiohttp discourages subclasses; this API is made of them
+            warnings.filterwarnings("ignore", "Inheritance class .* is discouraged", DeprecationWarning)
+            super().__init_subclass__(**kwargs)
+
+    async def _request(
+        self,
+        method: str,
+        str_or_url: StrOrURL,
+        *,
+        expire_after: ExpirationTime = None,
+        refresh: bool = False,
+        only_if_cached: bool = False,
+        stale_if_error: float | bool | None = None,
+        **kwargs: Any,
+    ) -> ClientResponse:
+        """Send a request, or answer it from the cache.
+
+        Args:
+            expire_after: a lifetime for this response alone; see `CacheBackend`.
+            refresh: validate with the origin before a stored response is used.
+            only_if_cached: answer from the cache or with 504, without asking the origin.
+            stale_if_error: how long (seconds) past its lifetime a stored response may stand in for an error.
+            kwargs: the arguments of `aiohttp.ClientSession.request`.
+        """
+        plain = expire_after is None and not refresh and not only_if_cached and stale_if_error is None
+        if plain:
+            hit = self._fast_lane.answer(method, str_or_url, kwargs)
+            if hit is not None:
+                return hit
+        known = _request_parameters(type(self))
+        if known is not None and not kwargs.keys() <= known:
+            refuse_unknown(f"{type(self).__name__}.request()", kwargs, known | REQUEST_OPTIONS)
+        own_middlewares = kwargs.get("middlewares")
+        if own_middlewares is not None:
+            kwargs["middlewares"] = (*own_middlewares, self._cache_middleware)
+        decoded = kwargs.get("auto_decompress")
+        call = Call(
+            self,
+            expire_after=expire_after,
+            refresh=refresh,
+            only_if_cached=only_if_cached,
+            stale_if_error=stale_if_error,
+            decoded=self._auto_decompress if decoded is None else bool(decoded),
+            explicit_cookies=kwargs.get("cookies"),
+        )
+        token = CURRENT_CALL.set(call)
+        try:
+            response = await super()._request(method, str_or_url, **kwargs)
+        finally:
+            with contextlib.suppress(ValueError):  # a coroutine that is thrown away ends in another context
+                CURRENT_CALL.reset(token)
+        if plain:
+            self._fast_lane.learn(method, str_or_url, kwargs, response)
+        return response
+
+    if TYPE_CHECKING:
+
+        def request(
+            self, method: str, url: StrOrURL, **kwargs: Unpack[CachedRequestOptions]
+        ) -> _BaseRequestContextManager[DescribedResponse]: ...
+        def get(
+            self, url: StrOrURL, *, allow_redirects: bool = True, **kwargs: Unpack[CachedRequestOptions]
+        ) -> _BaseRequestContextManager[DescribedResponse]: ...
+        def options(
+            self, url: StrOrURL, *, allow_redirects: bool = True, **kwargs: Unpack[CachedRequestOptions]
+        ) -> _BaseRequestContextManager[DescribedResponse]: ...
+        def head(
+            self, url: StrOrURL, *, allow_redirects: bool = False, **kwargs: Unpack[CachedRequestOptions]
+        ) -> _BaseRequestContextManager[DescribedResponse]: ...
+        def post(
+            self, url: StrOrURL, *, data: Any = None, **kwargs: Unpack[CachedRequestOptions]
+        ) -> _BaseRequestContextManager[DescribedResponse]: ...
+        def put(
+            self, url: StrOrURL, *, data: Any = None, **kwargs: Unpack[CachedRequestOptions]
+        ) -> _BaseRequestContextManager[DescribedResponse]: ...
+        def patch(
+            self, url: StrOrURL, *, data: Any = None, **kwargs: Unpack[CachedRequestOptions]
+        ) -> _BaseRequestContextManager[DescribedResponse]: ...
+        def delete(
+            self, url: StrOrURL, **kwargs: Unpack[CachedRequestOptions]
+        ) -> _BaseRequestContextManager[DescribedResponse]: ...
+
+    def disabled(self) -> Disabled:
+        """Turn the cache off: ``async with session.disabled(): …``, for this session in this task."""
+        return Disabled(self)
+
+    async def delete_expired_responses(self) -> None:
+        """Delete all expired responses from the cache."""
+        await self.cache.delete_expired_responses()
+
+    remove_expired_responses = delete_expired_responses
+
+    async def close(self) -> None:
+        """Close the session, and the cache with it where it is the session's own or ``autoclose`` is set.
+
+        What is being stored is stored first; what runs in the background is cancelled. May be called twice.
+        """
+        runtime = Runtime.of(self.cache)
+        await runtime.cancel(self)
+        await super().close()
+        await runtime.settle()
+        if self._owns_cache or self.cache.autoclose:
+            await runtime.cancel(self.cache)
+            await self.cache.close()
+
+
+class CachedSession(CacheMixin, ClientSession):
+    """A drop-in for `aiohttp.ClientSession` that keeps responses in a cache.
+
+    Args:
+        cache: where responses are kept, and the rules for them; a `CacheBackend` in memory by default.
+        kwargs: the arguments of `aiohttp.ClientSession`; without *cache*, also the options of `CacheBackend`
+            (``expire_after``, ``cache_control`` …).
+
+    Example::
+
+        async with CachedSession(cache=SQLiteBackend()) as session:
+            async with session.get("https://example.org/") as response:
+                print(response.from_cache, await response.text())
+    """
+
+    ATTRS = ClientSession.ATTRS | {"cache", "_cache_middleware", "_fast_lane", "_owns_cache"}
+
+
+def _named(function: Callable[..., object]) -> frozenset[str]:
+    return frozenset(inspect.signature(function).parameters) - {"self", "args", "kwargs"}
+
+
+@lru_cache(maxsize=256)
+def _parameters(session_class: type) -> frozenset[str] | None:
+    """The arguments that the bases take; None where one of them takes what it likes."""
+    names: set[str] = set()
+    for base in session_class.__mro__[:-1]:
+        init = vars(base).get("__init__")
+        if init is None or base is CacheMixin:
+            continue
+        if base is not ClientSession and _takes_anything(init):
+            return None
+        names |= _named(init)
+    return frozenset(names)
+
+
+@lru_cache(maxsize=256)
+def _request_parameters(session_class: type) -> frozenset[str] | None:
+    """The arguments that a request takes; None where one of the bases has a ``_request`` of its own."""
+    for base in session_class.__mro__[:-1]:
+        if "_request" in vars(base) and base not in (CacheMixin, ClientSession):
+            return None
+    return _named(ClientSession._request)
+
+
+def _takes_anything(function: Callable[..., Awaitable[object] | object]) -> bool:
+    kinds = {parameter.kind for parameter in inspect.signature(function).parameters.values()}
+    return inspect.Parameter.VAR_KEYWORD in kinds

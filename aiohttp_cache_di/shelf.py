@@ -1,0 +1,362 @@
+"""The place of one request's response: found there, put there, and cleared."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import time
+from collections.abc import Callable, Iterable
+from functools import cached_property, lru_cache, partial
+from typing import Any, TypeVar
+
+from aiohttp import ClientRequest, ClientResponse, hdrs
+from msgspec.structs import replace
+
+from aiohttp_cache_di import keys, policy
+from aiohttp_cache_di._aiohttp import DecodingWatch
+from aiohttp_cache_di.backends.base import CacheBackend, accept_all, is_redirect
+from aiohttp_cache_di.backends.storage import BaseCache
+from aiohttp_cache_di.calls import Call
+from aiohttp_cache_di.coalescing import Flight, Outcome
+from aiohttp_cache_di.credentials import partition
+from aiohttp_cache_di.identity import key_after_redirect
+from aiohttp_cache_di.policy import Rules, Store
+from aiohttp_cache_di.response import CachedResponse, expires_at
+from aiohttp_cache_di.rfc9111.messages import Request, Response, StoredResponse, VariantRef
+from aiohttp_cache_di.runtime import Runtime
+from aiohttp_cache_di.streaming import Unkept, is_framed, record
+
+__all__ = ["Shelf"]
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+LEASE_POLL_S = 0.01  # at first; it doubles up to LEASE_POLL_MAX_S
+LEASE_POLL_MAX_S = 0.08
+_SET_COOKIE = frozenset({"set-cookie", "set-cookie2"})
+
+
+class Shelf:
+    """Where the response to one request is kept.
+
+    Args:
+        message: the request.
+        key_arguments: what `CacheBackend.create_key` is given beside method and URL.
+    """
+
+    def __init__(
+        self, message: Request, backend: CacheBackend, runtime: Runtime, rules: Rules, key_arguments: dict[str, Any]
+    ) -> None:
+        self.message = message
+        self.backend = backend
+        self.runtime = runtime
+        self.rules = rules
+        self.key_arguments = key_arguments
+        self.primary: StoredResponse | None = None
+        self.head_of: StoredResponse | None = None
+        """For a HEAD request: the stored response to GET that it speaks of."""
+        self._found_in: BaseCache | None = None
+        self._lease: str | None = None
+
+    @cached_property
+    def key(self) -> str:
+        """The request's own key."""
+        return self.backend.create_key(self.message.method, self.message.url, **self.key_arguments)
+
+    @cached_property
+    def partition(self) -> str:
+        """The digest of the credentials that the request carries."""
+        headers = self.key_arguments.get("headers", self.message.headers)
+        return partition(headers, self.backend.credential_headers, self.backend.secret)
+
+    @property
+    def candidates(self) -> tuple[StoredResponse | VariantRef, ...]:
+        """All that is known to be stored for the URL."""
+        return () if self.primary is None else (self.primary, *self.primary.variants)
+
+    # ---- finding
+
+    async def find(self) -> StoredResponse | None:
+        """The stored response that the request selects, fresh or not."""
+        if self.message.method == hdrs.METH_HEAD and self.backend.cache_control:
+            get_key = self.backend.create_key(hdrs.METH_GET, self.message.url, **self.key_arguments)
+            self.head_of = await self._select(get_key)
+            if self.head_of is not None:
+                return self.head_of
+        return await self._select(self.key)
+
+    async def _select(self, key: str) -> StoredResponse | None:
+        self.primary = primary = await self.read(key)
+        if primary is None:
+            return None
+        entry: StoredResponse | None = primary
+        if primary.vary_fields or primary.variants:
+            chosen = policy.select_variant(self.message, primary, self.rules.secret)
+            if chosen is None:
+                return None
+            if chosen != primary.key:
+                entry = await self.read(chosen)
+        if entry is not None and self.backend.filter_fn is not accept_all:
+            if not await self.backend.passes_filter(CachedResponse.from_stored(entry)):
+                return None
+        return entry
+
+    async def read(self, key: str) -> StoredResponse | None:
+        """The entry under *key*: what is being written counts as written, what has expired as gone."""
+        entry = self.runtime.pending(key)
+        if entry is None:
+            entry = await self._read_storages(key)
+        if entry is None or entry.partition != self.partition or time.time() >= entry.store_until:
+            return None
+        return entry
+
+    async def _read_storages(self, key: str) -> StoredResponse | None:
+        backend = self.backend
+        if _overrides(type(backend), "get_response"):
+            response = await backend.guard.run("read", lambda: backend.get_response(key), None)
+            if response is not None and response.stored.key == key:
+                return response.stored
+            return await self._read_storage(backend.redirects, key)
+        for storage in (backend.responses, backend.redirects):
+            entry = await self._read_storage(storage, key)
+            if entry is not None:
+                return entry
+        return None
+
+    async def _read_storage(self, storage: BaseCache, key: str) -> StoredResponse | None:
+        entry = storage.peek(key)
+        if entry is None and not storage.authoritative_peek:
+            entry = await self.backend.guard.run("read", lambda: storage.read_entry(key), None)
+        if entry is None or entry.key != key:
+            return None
+        self._found_in = storage
+        return entry
+
+    def note_hop(self, call: Call) -> None:
+        """The call has passed here on its way."""
+        call.keys.append(self.key)
+
+    # ---- putting
+
+    def store_when_whole(
+        self,
+        response: ClientResponse,
+        head: Response,
+        decision: Store,
+        flight: Flight,
+        watch: DecodingWatch | None,
+        call: Call,
+    ) -> None:
+        """Store *response* once its last byte has arrived; end *flight* with the entry, or with why there is none."""
+        length = response.headers.get(hdrs.CONTENT_LENGTH, "")
+        limit = self.backend.max_body_bytes
+        decoded = getattr(response.content, "total_compressed_bytes", None) is not None
+        if not is_framed(response) or (length.isdecimal() and int(length) > limit and response.method != "HEAD"):
+            self.settle(flight, "parallel", passes=True)
+            return
+        history = self._links(response, call)
+        make = partial(self._entry, response, response.version, response.raw_headers, head, decision, history)
+        finished = partial(self._finished, make, flight)
+        record(response, max_bytes=limit, finished=finished, watch=watch if decoded else None)
+
+    def _finished(self, make: Callable[[bytes], StoredResponse], flight: Flight, body: bytes | Unkept) -> None:
+        try:
+            if body is Unkept.CUT:
+                self.settle(flight, "abandoned")
+            elif body is Unkept.UNFIT or not flight.store_allowed:
+                self.settle(flight, "parallel", passes=body is Unkept.UNFIT)
+            else:
+                self._put(make(body), flight)
+        except Exception:
+            logger.exception("A response could not be stored")
+            self.settle(flight, "parallel")
+
+    def _put(self, entry: StoredResponse, flight: Flight) -> None:
+        backend = self.backend
+        if backend.filter_fn is not accept_all or _overrides(type(backend), "is_cacheable", "save_response"):
+            self.runtime.spawn(self._put_if_asked(entry, flight), owner=backend)
+            return
+        entry = self.place(entry)
+        self.settle(flight, entry)
+
+    async def _put_if_asked(self, entry: StoredResponse, flight: Flight) -> None:
+        backend = self.backend
+        try:
+            response = CachedResponse.from_stored(entry)
+            verdict: Any = backend.is_cacheable(response)
+            if not (await verdict if inspect.isawaitable(verdict) else verdict):
+                self.settle(flight, "parallel", passes=True)
+            elif _overrides(type(backend), "save_response"):
+                expires = expires_at(entry)
+                await backend.guard.run("write", lambda: backend.save_response(response, entry.key, expires), None)
+                self.settle(flight, entry)
+            else:
+                self.settle(flight, self.place(entry))
+        finally:
+            self.settle(flight, "parallel")  # has no effect on a flight that has ended
+
+    def place(self, entry: StoredResponse) -> StoredResponse:
+        """Write *entry* where it belongs among the variants of its URL; return it as it was written."""
+        primary = self.primary
+        if entry.method == hdrs.METH_HEAD and primary is not None and primary.method != hdrs.METH_HEAD:
+            primary = None  # a response to HEAD lies under a key of its own
+        placement = policy.place_variant(primary, entry, max_variants=self.rules.max_variants, now=time.time())
+        for write in placement.writes:
+            storage = self.backend.storage_for(write)
+            self.runtime.store(write, storage)
+            if self._found_in is not None and self._found_in is not storage:
+                self._delete_later(self._found_in, {write.key})
+        if placement.deletes:
+            self._delete_later(self.backend.responses, set(placement.deletes))
+        return placement.writes[-1]
+
+    def _delete_later(self, storage: BaseCache, doomed: set[str]) -> None:
+        guard = self.backend.guard
+
+        async def delete() -> None:
+            await guard.run("delete", lambda: storage.bulk_delete(doomed), None)
+
+        self.runtime.spawn(delete(), owner=self.backend)
+
+    def _entry(
+        self,
+        response: ClientResponse,
+        version: Any,
+        raw_headers: Iterable[tuple[bytes, bytes]],
+        head: Response,
+        decision: Store,
+        history: tuple[str, ...],
+        body: bytes,
+    ) -> StoredResponse:
+        drop = decision.drop - _SET_COOKIE if self.backend.store_cookies else decision.drop
+        reason = response.reason
+        entry = StoredResponse(
+            key=self.key,
+            method=self.message.method,
+            url=keys.redact_url(self.message.url, self.backend.ignored_params),
+            status=head.status,
+            reason=None if reason is None else reason.encode("utf-8", "surrogateescape"),
+            version=(1, 1) if version is None else (version.major, version.minor),
+            raw_headers=tuple(
+                _line(name, value) for name, value in raw_headers if _lower(name) not in drop
+            ) + tuple((name.encode(), value.encode()) for name, value in decision.add),
+            requested_at=head.requested_at,
+            received_at=head.received_at,
+            created_at=head.received_at,
+            fresh_until=decision.fresh_until,
+            store_until=decision.store_until,
+            partition=self.partition,
+            vary_fields=decision.vary_fields,
+            vary_digest=decision.vary_digest,
+            history=history,
+            body=body,
+        )
+        return entry if decision.combine_with is None else policy.combine(decision.combine_with, entry)
+
+    def _links(self, response: ClientResponse, call: Call) -> tuple[str, ...]:
+        """The keys of the redirects that led here, or of what this redirect leads to."""
+        location = response.headers.get(hdrs.LOCATION)
+        if location is None or not is_redirect(response.status):
+            return tuple(call.keys)
+        following = key_after_redirect(
+            self.message, response.status, location, self.key_arguments, self.backend
+        )
+        return () if following is None else (following,)
+
+    # ---- clearing
+
+    async def forget(self) -> None:
+        """Drop what is stored for the request."""
+        await self._drop({self.key if self.head_of is None else self.head_of.key})
+
+    async def invalidate(self, urls: Iterable[str]) -> None:
+        """Drop what is stored for *urls*: for these credentials and for none (RFC 9111 §4.4)."""
+        headers = self.message.headers
+        doomed = {
+            self.backend.create_key(method, url, headers=fields, decoded=decoded, **self.key_arguments)
+            for url in urls
+            for method in (hdrs.METH_GET, hdrs.METH_HEAD)
+            for fields in (headers, None)
+            for decoded in (True, False)
+        }
+        self.backend.stats.invalidated += 1
+        await self._drop(doomed)
+
+    async def _drop(self, doomed: set[str]) -> None:
+        backend = self.backend
+        self.runtime.forget(doomed)
+        await self.runtime.settle(doomed)
+        if _overrides(type(backend), "delete"):
+            for key in doomed:
+                await backend.guard.run("delete", partial(backend.delete, key), None)
+        else:
+            await backend.guard.run("delete", lambda: backend.bulk_delete(doomed), None)
+
+    # ---- one request to the origin per key, and one process
+
+    async def lease(self, until: float, usable: Callable[[StoredResponse], T | None]) -> T | None:
+        """Become the only process that fetches this key, or return what *usable* makes of another one's response.
+
+        Args:
+            until: loop time after which to fetch without a lease.
+        """
+        backend, storage = self.backend, self.backend.responses
+        if backend.lease_s <= 0 or type(storage).acquire_lease is BaseCache.acquire_lease:
+            return None
+        key, loop, pause_s = self.key, asyncio.get_running_loop(), LEASE_POLL_S
+        waited = False
+        while True:
+            if await backend.guard.run("lease", lambda: storage.acquire_lease(key, backend.lease_s), True):
+                self._lease = key
+            elif loop.time() + pause_s < until:
+                waited = True
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, LEASE_POLL_MAX_S)
+            if waited:  # whoever held the lease may have stored its response before it let go
+                entry = await self._select(key)
+                answer = None if entry is None else usable(entry)
+                if answer is not None:
+                    self.release_lease()
+                    return answer
+            if self._lease is not None or loop.time() + pause_s >= until:
+                return None
+
+    def release_lease(self) -> None:
+        """Let other processes fetch again, once what this one has stored is there to be seen."""
+        key, self._lease = self._lease, None
+        if key is None:
+            return
+        guard, storage = self.backend.guard, self.backend.responses
+
+        async def release() -> None:
+            await self.runtime.settle({key})
+            await guard.run("lease", lambda: storage.release_lease(key), None)
+
+        self.runtime.spawn(release(), owner=self.backend)
+
+    def settle(self, flight: Flight, outcome: Outcome, *, passes: bool = False) -> None:
+        """End *flight*; with *passes*, later requests for the key need not wait for one another."""
+        if flight.is_over:
+            return
+        if passes:
+            self.runtime.flights.remember_pass(self.key, now=time.monotonic())
+        self.runtime.flights.end(flight, outcome)
+        self.release_lease()
+
+
+@lru_cache(maxsize=256)
+def _overrides(backend_class: type[CacheBackend], *names: str) -> bool:
+    """Whether a subclass has a method of its own by one of these names."""
+    return any(getattr(backend_class, name) is not getattr(CacheBackend, name) for name in names)
+
+
+@lru_cache(maxsize=1024)
+def _lower(name: bytes) -> str:
+    return name.decode("ascii", "replace").lower()
+
+
+@lru_cache(maxsize=2048)
+def _line(name: bytes, value: bytes) -> tuple[bytes, bytes]:
+    """The line itself, the same object for the same line: entries of one origin share most of theirs."""
+    return bytes(name), bytes(value)
