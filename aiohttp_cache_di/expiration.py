@@ -81,7 +81,8 @@ class UrlRules:
     Letter case makes no difference in scheme and host, and neither does userinfo, a fragment or the scheme's own port.
 
     Raises:
-        ConfigurationError: a pattern is not text, or its lifetime is none of the accepted forms.
+        ConfigurationError: a pattern is not text, or has a set that is none (``[z-a]``), or its lifetime is none of
+            the accepted forms.
     """
 
     __slots__ = ("_match", "_rules")
@@ -186,7 +187,10 @@ def _compiled(pattern: object) -> Callable[[str], re.Match[str] | None]:
     # What follows a match makes no difference, so the first place where a chunk fits is the best: an atomic group
     # never tries another, and a hostile URL cannot make a pattern slow.
     first, *others = chunks
-    return re.compile(first + "".join(f"(?>.*?{chunk})" for chunk in others), re.DOTALL).match
+    try:
+        return re.compile(first + "".join(f"(?>.*?{chunk})" for chunk in others), re.DOTALL).match
+    except re.error as exc:
+        raise ConfigurationError(f"urls_expire_after: {pattern!r} is no URL pattern: {exc.msg}") from exc
 
 
 def _chunks(glob: str) -> list[str]:
