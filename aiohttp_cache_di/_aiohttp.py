@@ -110,12 +110,12 @@ def watch_decoding(request: ClientRequest) -> DecodingWatch:
     watch = DecodingWatch()
     send = request.send
 
-    async def watched_send(connection: Any) -> ClientResponse:
-        protocol = connection.protocol
+    async def watched_send(conn: Any) -> ClientResponse:
+        protocol = conn.protocol
         parser = getattr(protocol, "_parser", None)
         if parser is not None:
             protocol._parser = watch.attach(parser)
-        return await send(connection)
+        return await send(conn)
 
     request.send = watched_send  # type: ignore[method-assign]  # of this one object
     return watch

@@ -90,8 +90,9 @@ def _respond(
         extra_headers=extra,
     )
     response._traces = request._traces
-    cookies = tuple(value.decode("utf-8", "surrogateescape") for name, value in stored.raw_headers
-                    if name.lower() == b"set-cookie")  # only there when the user has it stored
+    cookies = tuple(
+        value.decode("utf-8", "surrogateescape") for name, value in stored.raw_headers if name.lower() == b"set-cookie"
+    )  # only there when the user has it stored
     if cookies:
         response._raw_cookie_headers = cookies
     return response

@@ -109,9 +109,8 @@ class Flights:
         """What is on its way for *key* must not be stored: it may have been sent before a change."""
         for flight in self._fetching.get(key, ()):
             flight.store_allowed = False
-        flight = self._flights.pop(key, None)
-        if flight is not None:
-            flight.end("parallel")
+        if key in self._flights:
+            self._flights.pop(key).end("parallel")
 
     def invalidate_all(self) -> None:
         """As `invalidate`, for all keys."""

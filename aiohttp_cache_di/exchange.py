@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import time
 import logging
+import time
 from typing import Any, assert_never
 
 from aiohttp import ClientError, ClientHandlerType, ClientRequest, ClientResponse, hdrs
@@ -16,8 +16,20 @@ from aiohttp_cache_di.answers import answer_from, gateway_timeout
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.calls import Call
 from aiohttp_cache_di.coalescing import Flight
-from aiohttp_cache_di.policy import Bypass, Fetch, Freshen, GatewayTimeout, Load, Pass, Plan, Refetch, Reuse, Serve
-from aiohttp_cache_di.policy import ServeStale, Store, Validate
+from aiohttp_cache_di.policy import (
+    Bypass,
+    Fetch,
+    Freshen,
+    GatewayTimeout,
+    Load,
+    Pass,
+    Plan,
+    Refetch,
+    Reuse,
+    ServeStale,
+    Store,
+    Validate,
+)
 from aiohttp_cache_di.response import CachedResponse, describe_miss
 from aiohttp_cache_di.rfc9111.messages import Request, Response, StoredResponse, VariantRef
 from aiohttp_cache_di.runtime import Runtime
@@ -141,7 +153,7 @@ class Exchange:
 
     async def _wait_for_lease(self, flight: Flight, until: float) -> CachedResponse | None:
         """Become the one process that fetches, or find what another one has fetched meanwhile."""
-        found = await self.shelf.lease(until, self._sharable)
+        found: Reuse | None = await self.shelf.lease(until, self._sharable)
         if found is None:
             return None
         self.shelf.settle(flight, found.stored)
@@ -252,9 +264,7 @@ class Exchange:
 
     def _answer(self, decision: Reuse, *, cache_status: str = "") -> CachedResponse:
         self.shelf.note_hop(self.call)
-        return answer_from(
-            decision, self.request, standard=self.backend.cache_control, cache_status=cache_status
-        )
+        return answer_from(decision, self.request, standard=self.backend.cache_control, cache_status=cache_status)
 
     def _stand_in(self, plan: Fetch | Validate, error: BaseException) -> CachedResponse | None:
         """A stale response in place of *error*, if one may be used."""

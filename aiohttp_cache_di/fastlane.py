@@ -66,7 +66,7 @@ class FastLane:
             return None
         session, backend = self._session, self._backend
         if (
-            known.defaults_version != getversion(session._default_headers)
+            known.defaults_version != _version(session)
             or known.backend_revision != backend.revision
             or self._cookies
             or session.closed
@@ -82,7 +82,12 @@ class FastLane:
             return None
         backend.stats.hits += 1
         return self._response_class.from_stored(
-            entry, url=known.url, session=session, request_info=known.info, served_at=now, standard=backend.cache_control
+            entry,
+            url=known.url,
+            session=session,
+            request_info=known.info,
+            served_at=now,
+            standard=backend.cache_control,
         )
 
     def _status_passes(self, status: int, options: dict[str, Any]) -> bool:
@@ -115,11 +120,17 @@ class FastLane:
             info=info,
             partition=stored.partition,
             vary_digest=stored.vary_digest,
-            defaults_version=getversion(session._default_headers),
+            defaults_version=_version(session),
             backend_revision=backend.revision,
         )
         if len(self._known) > MAX_REMEMBERED:
             self._known.popitem(last=False)
+
+
+def _version(session: CacheMixin) -> int:
+    """Differs whenever the session's default headers were changed."""
+    headers: Any = session._default_headers
+    return getversion(headers)
 
 
 def is_plain(session: CacheMixin, backend: CacheBackend) -> bool:
@@ -127,7 +138,7 @@ def is_plain(session: CacheMixin, backend: CacheBackend) -> bool:
     return (
         backend.fast_lane
         and backend.filter_fn is accept_all
-        and backend.is_plain
+        and not backend.overridden & {"create_key", "get_response"}
         and len(session._middlewares) == 1
         and not session._trace_configs
         and not session._trust_env

@@ -6,9 +6,9 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from functools import lru_cache
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, cast
+from weakref import WeakKeyDictionary
 
 from aiohttp import ClientConnectionError, ClientResponse, ClientSession, HttpVersion, RequestInfo, StreamReader
 from aiohttp.base_protocol import BaseProtocol
@@ -301,14 +301,23 @@ AnyResponse: TypeAlias = ClientResponse | CachedResponse
 """What a cached session answers with: aiohttp's response on a miss, ours on a hit."""
 
 
-@lru_cache(maxsize=64)
 def cached_class_for(response_class: type[ClientResponse]) -> type[CachedResponse]:
     """The class of hits for a session whose ``response_class`` is the user's own: both in one."""
-    if issubclass(CachedResponse, response_class):
+    if response_class is ClientResponse:
         return CachedResponse
-    if issubclass(response_class, CachedResponse):
-        return response_class
-    return cast("type[CachedResponse]", type(f"Cached{response_class.__name__}", (response_class, CachedResponse), {}))
+    found = _hit_classes.get(response_class)
+    if found is None:
+        found = response_class if issubclass(response_class, CachedResponse) else _both(response_class)
+        _hit_classes[response_class] = found
+    return found
+
+
+_hit_classes: WeakKeyDictionary[type[ClientResponse], type[CachedResponse]] = WeakKeyDictionary()
+
+
+def _both(response_class: type[ClientResponse]) -> type[CachedResponse]:
+    bases = (response_class, CachedResponse)
+    return cast("type[CachedResponse]", type(f"Cached{response_class.__name__}", bases, {}))
 
 
 def describe_miss(response: ClientResponse, stored: StoredResponse | None, cache_status: str) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Collection, Coroutine
-from typing import Any
-from weakref import WeakKeyDictionary
+from typing import Any, ClassVar
+from weakref import WeakKeyDictionary, ref
 
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.memory import DictCache
@@ -27,13 +27,13 @@ class Runtime:
     A write is off the caller's path: it is pending until the storage has it, and meanwhile read from here.
     """
 
-    _all: WeakKeyDictionary[CacheBackend, WeakKeyDictionary[asyncio.AbstractEventLoop, Runtime]] = (
+    _all: ClassVar[WeakKeyDictionary[CacheBackend, WeakKeyDictionary[asyncio.AbstractEventLoop, Runtime]]] = (
         WeakKeyDictionary()
     )
 
     def __init__(self, backend: CacheBackend) -> None:
         self.flights = Flights()
-        self._loop = asyncio.get_running_loop()
+        self._loop = ref(asyncio.get_running_loop())
         self._stats = backend.stats
         self._guard = backend.guard
         self._pending: dict[str, StoredResponse] = {}
@@ -85,7 +85,7 @@ class Runtime:
 
     async def settle(self, keys: Collection[str] | None = None) -> None:
         """Wait until pending writes (those of *keys*, or all) are done, or have been given up."""
-        if asyncio.get_running_loop() is not self._loop:
+        if asyncio.get_running_loop() is not self._loop():
             return  # a loop cannot wait for another one's tasks
         waited = [task for task, key in self._writes.items() if keys is None or key in keys]
         if waited:

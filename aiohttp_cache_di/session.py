@@ -62,6 +62,7 @@ class CacheMixin(MixinBase):
         if accepted is not None:
             refuse_unknown(type(self).__name__, kwargs, accepted | BACKEND_OPTIONS)
         self._owns_cache = cache is None
+        self._request_options = _request_parameters(type(self))
         self.cache = CacheBackend(**own) if cache is None else cache
         self._cache_middleware = CacheMiddleware(self.cache)
         kwargs["middlewares"] = (*(kwargs.get("middlewares") or ()), self._cache_middleware)
@@ -98,7 +99,7 @@ class CacheMixin(MixinBase):
             hit = self._fast_lane.answer(method, str_or_url, kwargs)
             if hit is not None:
                 return hit
-        known = _request_parameters(type(self))
+        known = self._request_options
         if known is not None and not kwargs.keys() <= known:
             refuse_unknown(f"{type(self).__name__}.request()", kwargs, known | REQUEST_OPTIONS)
         own_middlewares = kwargs.get("middlewares")
@@ -130,22 +131,22 @@ class CacheMixin(MixinBase):
             self, method: str, url: StrOrURL, **kwargs: Unpack[CachedRequestOptions]
         ) -> _BaseRequestContextManager[DescribedResponse]: ...
         def get(
-            self, url: StrOrURL, *, allow_redirects: bool = True, **kwargs: Unpack[CachedRequestOptions]
+            self, url: StrOrURL, **kwargs: Unpack[CachedRequestOptions]
         ) -> _BaseRequestContextManager[DescribedResponse]: ...
         def options(
-            self, url: StrOrURL, *, allow_redirects: bool = True, **kwargs: Unpack[CachedRequestOptions]
+            self, url: StrOrURL, **kwargs: Unpack[CachedRequestOptions]
         ) -> _BaseRequestContextManager[DescribedResponse]: ...
         def head(
-            self, url: StrOrURL, *, allow_redirects: bool = False, **kwargs: Unpack[CachedRequestOptions]
+            self, url: StrOrURL, **kwargs: Unpack[CachedRequestOptions]
         ) -> _BaseRequestContextManager[DescribedResponse]: ...
         def post(
-            self, url: StrOrURL, *, data: Any = None, **kwargs: Unpack[CachedRequestOptions]
+            self, url: StrOrURL, **kwargs: Unpack[CachedRequestOptions]
         ) -> _BaseRequestContextManager[DescribedResponse]: ...
         def put(
-            self, url: StrOrURL, *, data: Any = None, **kwargs: Unpack[CachedRequestOptions]
+            self, url: StrOrURL, **kwargs: Unpack[CachedRequestOptions]
         ) -> _BaseRequestContextManager[DescribedResponse]: ...
         def patch(
-            self, url: StrOrURL, *, data: Any = None, **kwargs: Unpack[CachedRequestOptions]
+            self, url: StrOrURL, **kwargs: Unpack[CachedRequestOptions]
         ) -> _BaseRequestContextManager[DescribedResponse]: ...
         def delete(
             self, url: StrOrURL, **kwargs: Unpack[CachedRequestOptions]
@@ -190,14 +191,14 @@ class CachedSession(CacheMixin, ClientSession):
                 print(response.from_cache, await response.text())
     """
 
-    ATTRS = ClientSession.ATTRS | {"cache", "_cache_middleware", "_fast_lane", "_owns_cache"}
+    ATTRS = ClientSession.ATTRS | {"cache", "_cache_middleware", "_fast_lane", "_owns_cache", "_request_options"}
 
 
+@lru_cache(maxsize=64)
 def _named(function: Callable[..., object]) -> frozenset[str]:
     return frozenset(inspect.signature(function).parameters) - {"self", "args", "kwargs"}
 
 
-@lru_cache(maxsize=256)
 def _parameters(session_class: type) -> frozenset[str] | None:
     """The arguments that the bases take; None where one of them takes what it likes."""
     names: set[str] = set()
@@ -211,7 +212,6 @@ def _parameters(session_class: type) -> frozenset[str] | None:
     return frozenset(names)
 
 
-@lru_cache(maxsize=256)
 def _request_parameters(session_class: type) -> frozenset[str] | None:
     """The arguments that a request takes; None where one of the bases has a ``_request`` of its own."""
     for base in session_class.__mro__[:-1]:
@@ -220,6 +220,7 @@ def _request_parameters(session_class: type) -> frozenset[str] | None:
     return _named(ClientSession._request)
 
 
+@lru_cache(maxsize=64)
 def _takes_anything(function: Callable[..., Awaitable[object] | object]) -> bool:
     kinds = {parameter.kind for parameter in inspect.signature(function).parameters.values()}
     return inspect.Parameter.VAR_KEYWORD in kinds

@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterable
 from functools import cached_property, lru_cache, partial
 from typing import Any, TypeVar
 
-from aiohttp import ClientRequest, ClientResponse, hdrs
-from msgspec.structs import replace
+from aiohttp import ClientResponse, hdrs
 
 from aiohttp_cache_di import keys, policy
 from aiohttp_cache_di._aiohttp import DecodingWatch
@@ -97,10 +96,9 @@ class Shelf:
                 return None
             if chosen != primary.key:
                 entry = await self.read(chosen)
-        if entry is not None and self.backend.filter_fn is not accept_all:
-            if not await self.backend.passes_filter(CachedResponse.from_stored(entry)):
-                return None
-        return entry
+        if entry is None or self.backend.filter_fn is accept_all:
+            return entry
+        return entry if await self.backend.passes_filter(CachedResponse.from_stored(entry)) else None
 
     async def read(self, key: str) -> StoredResponse | None:
         """The entry under *key*: what is being written counts as written, what has expired as gone."""
@@ -113,7 +111,7 @@ class Shelf:
 
     async def _read_storages(self, key: str) -> StoredResponse | None:
         backend = self.backend
-        if _overrides(type(backend), "get_response"):
+        if "get_response" in backend.overridden:
             response = await backend.guard.run("read", lambda: backend.get_response(key), None)
             if response is not None and response.stored.key == key:
                 return response.stored
@@ -174,7 +172,7 @@ class Shelf:
 
     def _put(self, entry: StoredResponse, flight: Flight) -> None:
         backend = self.backend
-        if backend.filter_fn is not accept_all or _overrides(type(backend), "is_cacheable", "save_response"):
+        if backend.filter_fn is not accept_all or backend.overridden & {"is_cacheable", "save_response"}:
             self.runtime.spawn(self._put_if_asked(entry, flight), owner=backend)
             return
         entry = self.place(entry)
@@ -187,7 +185,7 @@ class Shelf:
             verdict: Any = backend.is_cacheable(response)
             if not (await verdict if inspect.isawaitable(verdict) else verdict):
                 self.settle(flight, "parallel", passes=True)
-            elif _overrides(type(backend), "save_response"):
+            elif "save_response" in backend.overridden:
                 expires = expires_at(entry)
                 await backend.guard.run("write", lambda: backend.save_response(response, entry.key, expires), None)
                 self.settle(flight, entry)
@@ -238,9 +236,8 @@ class Shelf:
             status=head.status,
             reason=None if reason is None else reason.encode("utf-8", "surrogateescape"),
             version=(1, 1) if version is None else (version.major, version.minor),
-            raw_headers=tuple(
-                _line(name, value) for name, value in raw_headers if _lower(name) not in drop
-            ) + tuple((name.encode(), value.encode()) for name, value in decision.add),
+            raw_headers=tuple(_line(name, value) for name, value in raw_headers if _lower(name) not in drop)
+            + tuple((name.encode(), value.encode()) for name, value in decision.add),
             requested_at=head.requested_at,
             received_at=head.received_at,
             created_at=head.received_at,
@@ -259,9 +256,7 @@ class Shelf:
         location = response.headers.get(hdrs.LOCATION)
         if location is None or not is_redirect(response.status):
             return tuple(call.keys)
-        following = key_after_redirect(
-            self.message, response.status, location, self.key_arguments, self.backend
-        )
+        following = key_after_redirect(self.message, response.status, location, self.key_arguments, self.backend)
         return () if following is None else (following,)
 
     # ---- clearing
@@ -287,7 +282,7 @@ class Shelf:
         backend = self.backend
         self.runtime.forget(doomed)
         await self.runtime.settle(doomed)
-        if _overrides(type(backend), "delete"):
+        if "delete" in backend.overridden:
             for key in doomed:
                 await backend.guard.run("delete", partial(backend.delete, key), None)
         else:
@@ -343,12 +338,6 @@ class Shelf:
             self.runtime.flights.remember_pass(self.key, now=time.monotonic())
         self.runtime.flights.end(flight, outcome)
         self.release_lease()
-
-
-@lru_cache(maxsize=256)
-def _overrides(backend_class: type[CacheBackend], *names: str) -> bool:
-    """Whether a subclass has a method of its own by one of these names."""
-    return any(getattr(backend_class, name) is not getattr(CacheBackend, name) for name in names)
 
 
 @lru_cache(maxsize=1024)

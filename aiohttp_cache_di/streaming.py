@@ -40,9 +40,7 @@ def is_framed(response: ClientResponse) -> bool:
     return hdrs.CONTENT_LENGTH in headers
 
 
-def record(
-    response: ClientResponse, *, max_bytes: int, finished: Finished, watch: DecodingWatch | None = None
-) -> None:
+def record(response: ClientResponse, *, max_bytes: int, finished: Finished, watch: DecodingWatch | None = None) -> None:
     """Keep a copy of the body of *response* and hand it to *finished* once its last byte has arrived.
 
     Nothing is read for this purpose: what the caller does not let in (back-pressure, an early ``close()``) is not
@@ -70,9 +68,7 @@ class Recorder:
 
     __slots__ = ("_chunks", "_finished", "_loop", "_max_bytes", "_size", "_watch")
 
-    def __init__(
-        self, chunks: list[bytes], max_bytes: int, finished: Finished, watch: DecodingWatch | None
-    ) -> None:
+    def __init__(self, chunks: list[bytes], max_bytes: int, finished: Finished, watch: DecodingWatch | None) -> None:
         self._chunks = chunks
         self._size = sum(map(len, chunks))
         self._max_bytes = max_bytes

@@ -7,13 +7,13 @@ import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
 from datetime import datetime
+from functools import cached_property
 from typing import Any, Protocol, TypeAlias, Unpack
 from weakref import WeakSet
 
 import msgspec
 from aiohttp import ClientResponse
 from aiohttp.typedefs import StrOrURL
-from yarl import URL
 
 from aiohttp_cache_di import keys
 from aiohttp_cache_di.backends.actions import CacheActions
@@ -33,6 +33,7 @@ FilterFn: TypeAlias = Callable[[AnyResponse], bool | Awaitable[bool]]
 """Tells whether a response may be cached; may be a coroutine function."""
 
 DEFAULT_CODES = (200,)
+HOOKS = ("create_key", "get_response", "is_cacheable", "save_response", "delete")
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 MAX_HOPS = 30  # of a stored chain of redirects; aiohttp itself follows 10
 
@@ -85,6 +86,9 @@ class CacheBackend:
         ConfigurationError: an option has a value that cannot be used.
     """
 
+    revision: int = 0
+    """Raised whenever an attribute is set."""
+
     def __init__(
         self,
         cache_name: str = "aiohttp-cache",
@@ -134,7 +138,7 @@ class CacheBackend:
         self.stats = CacheStats()
         self.guard = StoreGuard(self.stats, deadline_s=kwargs.get("storage_deadline", 0.25))
         storage_options: Any = {
-            name: kwargs[name]  # type: ignore[literal-required]  # the names are those of the TypedDict
+            name: kwargs[name]
             for name in ("secret_key", "salt", "serializer", "max_entries", "max_bytes")
             if name in kwargs
         }
@@ -156,13 +160,14 @@ class CacheBackend:
     def __setattr__(self, name: str, value: object) -> None:
         """Set an attribute, and let those who remember what the settings led to know that they changed."""
         object.__setattr__(self, name, value)
-        object.__setattr__(self, "revision", self.__dict__.get("revision", 0) + 1)
+        object.__setattr__(self, "revision", self.revision + 1)
+        self.__dict__.pop("overridden", None)
 
-    @property
-    def is_plain(self) -> bool:
-        """Whether keys are made and responses found in the ways of this class, and not a subclass's."""
-        cls = type(self)
-        return cls.create_key is CacheBackend.create_key and cls.get_response is CacheBackend.get_response
+    @cached_property
+    def overridden(self) -> frozenset[str]:
+        """Names of the methods that the engine asks and that are not this class's own."""
+        ours = vars(CacheBackend)
+        return frozenset(name for name in HOOKS if name in self.__dict__ or getattr(type(self), name) is not ours[name])
 
     # ---- what the engine asks, and a subclass may override
 
@@ -394,9 +399,7 @@ class CacheBackend:
 
     async def _usable(self, entry: StoredResponse) -> CachedResponse | None:
         response = CachedResponse.from_stored(entry)
-        if time.time() < entry.store_until and (
-            self.filter_fn is accept_all or await self.passes_filter(response)
-        ):
+        if time.time() < entry.store_until and (self.filter_fn is accept_all or await self.passes_filter(response)):
             return response
         await self.delete(entry.key)
         return None

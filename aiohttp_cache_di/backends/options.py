@@ -10,11 +10,8 @@ __all__ = ["BACKEND_OPTIONS", "STORAGE_OPTIONS", "BackendOptions", "StorageOptio
 
 
 class StorageOptions(TypedDict, total=False):
-    """Options of a single storage (`BaseCache`)."""
+    """Options of a single storage (`BaseCache`) beside those that it names."""
 
-    secret_key: Iterable[str | bytes] | str | bytes | None
-    salt: str | bytes
-    serializer: Any
     max_entries: int | None
     max_bytes: int | None
 
@@ -22,6 +19,9 @@ class StorageOptions(TypedDict, total=False):
 class BackendOptions(StorageOptions, total=False):
     """Options of a backend beside those that the base class names: see `CacheBackend` for their meaning."""
 
+    secret_key: Iterable[str | bytes] | str | bytes | None
+    salt: str | bytes
+    serializer: Any
     shared: bool
     credential_headers: Collection[str]
     partition_cookies: Literal["effective", "explicit"]
@@ -40,7 +40,7 @@ class BackendOptions(StorageOptions, total=False):
     store_cookies: bool
 
 
-STORAGE_OPTIONS = frozenset(StorageOptions.__annotations__)
+STORAGE_OPTIONS = frozenset(StorageOptions.__annotations__) | {"secret_key", "salt", "serializer"}
 BACKEND_OPTIONS = frozenset(BackendOptions.__annotations__) | {
     "cache_name",
     "expire_after",

@@ -101,7 +101,7 @@ class BaseCache(metaclass=ABCMeta):
         await self.delete(key)
         return item
 
-    async def close(self) -> None:
+    async def close(self) -> None:  # noqa: B027  # a storage without connections has nothing to do
         """Release connections, if there are any; may be called twice."""
 
     def serialize(self, item: ResponseOrKey, key: str | None = None) -> bytes | None:
@@ -173,7 +173,7 @@ class BaseCache(metaclass=ABCMeta):
         """Ask to be the only process that fetches *key* for *ttl_s* seconds; True where nobody else could be."""
         return True
 
-    async def release_lease(self, key: str) -> None:
+    async def release_lease(self, key: str) -> None:  # noqa: B027  # as `acquire_lease`
         """Give a lease back before its time."""
 
 
