@@ -1,0 +1,173 @@
+"""`CacheContainer`: settings → back-end → session, and the one helper that opens and closes a container.
+
+Nothing else in the package imports dependency-injector, which takes half a second to load. What its resources do that
+one would not expect, and that `open_container` takes care of:
+
+- Once started, an asynchronous resource hands out futures, never the object: what is yielded here is the object.
+- ``init_resources()`` returns None when everything is synchronous, starts resources at the same time, starts those
+  that an override has made superfluous, and leaves running what had started when another fails.
+- ``shutdown_resources()`` stops at the first error.
+- A start that is cancelled midway leaves a callback that raises InvalidStateError.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from types import MappingProxyType
+from typing import Any, TypeAlias
+
+from dependency_injector import containers, providers
+
+from aiohttp_cache_di.assembly import build_backend, build_session
+from aiohttp_cache_di.backends.base import CacheBackend
+from aiohttp_cache_di.errors import ConfigurationError, LifecycleError
+from aiohttp_cache_di.session import CachedSession
+from aiohttp_cache_di.settings import DEFAULT_ENV_FILE, DEFAULT_PREFIX, CacheSettings
+
+__all__ = ["AnyContainer", "CacheContainer", "open_container", "session_already_open", "session_not_open"]
+
+CANCELLED_START_S = 5.0  # a resource that is just starting may finish, so that it can be closed in order
+
+AnyContainer: TypeAlias = "containers.Container | type[containers.Container] | providers.Container[Any]"
+"""A container, its class (a new container is then made at each start), or one that is embedded in another."""
+
+
+@asynccontextmanager
+async def backend_resource(settings: CacheSettings) -> AsyncGenerator[CacheBackend]:
+    """Build the back-end, and close it in the end."""
+    backend = build_backend(settings)
+    try:
+        yield backend
+    finally:
+        await backend.close()
+
+
+@asynccontextmanager
+async def session_resource(
+    backend: CacheBackend, settings: CacheSettings, options: Mapping[str, Any]
+) -> AsyncGenerator[CachedSession]:
+    """Build the session in the running loop, and close it in the end."""
+    session = build_session(backend, settings, options)
+    try:
+        yield session
+    finally:
+        await session.close()
+
+
+class CacheContainer(containers.DeclarativeContainer):
+    """The parts of one cache. Every provider can be given as a keyword argument, or overridden.
+
+    ``CacheContainer(prefix="WEATHER_CACHE_")`` is a cache with variables of its own;
+    ``CacheContainer(settings=CacheSettings(backend="memory"))`` has settings from code;
+    ``CacheContainer(session_options={"headers": {…}})`` hands arguments on to `CachedSession`. What needs a running
+    event loop, such as a connector, goes in as a provider: ``session_options=providers.Factory(dict, connector=…)``.
+
+    ``session`` is shared by the whole process: never inject it with ``Closing``.
+    """
+
+    prefix: providers.Provider[str] = providers.Object(DEFAULT_PREFIX)
+    env_file: providers.Provider[str | None] = providers.Object(DEFAULT_ENV_FILE)
+    session_options: providers.Provider[Mapping[str, Any]] = providers.Object(MappingProxyType[str, Any]({}))
+    # A resource, so that each start reads the environment anew; synchronous, so that it can be asked for anywhere.
+    settings: providers.Provider[CacheSettings] = providers.Resource(CacheSettings.load, prefix, env_file)
+    backend: providers.Provider[CacheBackend] = providers.Resource(backend_resource, settings)
+    session: providers.Provider[CachedSession] = providers.Resource(
+        session_resource, backend, settings, session_options
+    )
+
+
+@asynccontextmanager
+async def open_container(container: AnyContainer | None = None) -> AsyncGenerator[CachedSession]:
+    """Open *container*, yield its session, and close in reverse order whatever was started here.
+
+    The session is the object itself, not a future, and stays the same while the container is open. Only what the
+    session needs is started (with an override, that may be nothing), then the container's other resources. What was
+    running before stays running. When a start fails or is cancelled, what had started is closed in reverse order.
+
+    Args:
+        container: None for a new `CacheContainer`, which reads the variables that begin with ``AIOHTTP_CACHE_``.
+
+    Raises:
+        ConfigurationError: a setting cannot be used, or the container has no provider ``session``.
+        MissingDependencyError: the back-end's driver is not installed.
+    """
+    opened = _instance(CacheContainer if container is None else container)
+    async with AsyncExitStack() as stack:
+        for resource in _in_order(opened):
+            if not resource.initialized:
+                # Before the start, not after: a start that is cancelled midway is undone as well.
+                stack.push_async_callback(_stop, resource)
+            await _start(resource)
+        yield await _resolve(opened.session())
+
+
+def session_not_open(key: object, why: str) -> LifecycleError:
+    """Make the error of an adapter that finds no session under *key*."""
+    return LifecycleError(f"the cached session {key!r} is not open: {why}")
+
+
+def session_already_open(key: object) -> ConfigurationError:
+    """Make the error of an adapter that finds another cache's session under *key*."""
+    return ConfigurationError(f"two caches of one app are kept under {key!r}; give each a key of its own: key=…")
+
+
+def _instance(container: AnyContainer) -> Any:
+    if isinstance(container, providers.Container):
+        found: Any = container()
+    else:
+        found = container() if isinstance(container, type) else container
+    if "session" not in getattr(found, "providers", {}):
+        raise ConfigurationError(
+            f"{container!r} has no provider 'session'; give a CacheContainer, or the one embedded in yours: app.cache"
+        )
+    return found
+
+
+def _in_order(container: Any) -> Iterator[Any]:
+    """The resources to start, each after those that it depends on, the session's before all others."""
+    # With the session overridden, these two have no use but what the override itself makes of them.
+    skipped = {"settings", "backend"} if container.session.last_overriding is not None else set[str]()
+    seen: set[int] = set()
+    yield from _dependencies_first(container.session, seen)
+    for name, provider in container.providers.items():
+        if name not in skipped:
+            yield from _dependencies_first(provider, seen)
+
+
+def _dependencies_first(provider: Any, seen: set[int]) -> Iterator[Any]:
+    if id(provider) in seen:
+        return
+    seen.add(id(provider))
+    if provider.last_overriding is not None:  # asked instead, so what the overridden one depends on is not needed
+        yield from _dependencies_first(provider.last_overriding, seen)
+        return
+    for related in provider.related:
+        yield from _dependencies_first(related, seen)
+    if isinstance(provider, providers.BaseResource):
+        yield provider
+
+
+async def _start(resource: Any) -> None:
+    started = resource.init()
+    if not inspect.isawaitable(started):
+        return
+    future = asyncio.ensure_future(started)
+    try:
+        await asyncio.shield(future)
+    except asyncio.CancelledError:
+        await asyncio.wait({future}, timeout=CANCELLED_START_S)
+        future.cancel()  # does nothing to one that is done
+        raise
+
+
+async def _stop(resource: Any) -> None:
+    stopped = resource.shutdown()
+    if inspect.isawaitable(stopped):
+        await stopped
+
+
+async def _resolve(value: Any) -> Any:
+    return await value if inspect.isawaitable(value) else value

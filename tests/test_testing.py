@@ -1,0 +1,84 @@
+"""The fixtures that a user's tests take, in this test run and in a project of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from starlette.testclient import TestClient
+
+from aiohttp_cache_di import testing
+from aiohttp_cache_di.backends.base import CacheBackend
+from aiohttp_cache_di.containers import CacheContainer, open_container
+from aiohttp_cache_di.session import CachedSession
+from aiohttp_cache_di.settings import CacheSettings
+from aiohttp_cache_di_fastapi import lifespan
+
+cache_container, cache_in_memory, cached_session = (
+    testing.cache_container,
+    testing.cache_in_memory,
+    testing.cached_session,
+)
+
+
+@pytest.fixture
+def _wrong_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIOHTTP_CACHE_BACKEND", "wrong")
+
+
+@pytest.mark.usefixtures("_wrong_variable")
+async def test_the_session_of_a_test_is_in_memory_whatever_the_environment_says(
+    cached_session: CachedSession,
+) -> None:
+    assert type(cached_session.cache) is CacheBackend
+    assert cached_session.cache.cache_control
+    assert await cached_session.cache.responses.size() == 0
+
+
+async def test_providers_of_the_container_can_be_overridden(cache_container: Any) -> None:
+    fake = object()
+    cache_container.session.override(fake)
+
+    async with open_container(cache_container) as session:
+        assert session is fake
+
+
+@pytest.mark.usefixtures("_wrong_variable", "cache_in_memory")
+def test_an_app_under_test_keeps_its_responses_in_memory() -> None:
+    app = FastAPI(lifespan=lifespan)
+
+    with TestClient(app):
+        assert type(app.state.cached_session.cache) is CacheBackend
+
+
+def test_earlier_tests_have_left_no_override(cache_in_memory: CacheSettings) -> None:
+    provider: Any = CacheContainer.settings
+    assert len(provider.overridden) == 1
+
+
+def test_a_project_names_the_plugin_in_its_conftest(tmp_path: Path) -> None:
+    (tmp_path / "conftest.py").write_text('pytest_plugins = ["aiohttp_cache_di.testing"]\n')
+    (tmp_path / "test_app.py").write_text(
+        "import pytest\n"
+        "@pytest.mark.asyncio\n"
+        "async def test_it(cached_session):\n"
+        "    assert not cached_session.closed\n"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-W", "error", "-o", "asyncio_default_fixture_loop_scope=function", "."],
+        cwd=tmp_path,
+        env={**os.environ, "AIOHTTP_CACHE_BACKEND": "wrong"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 passed" in done.stdout
