@@ -1,0 +1,228 @@
+"""How a Redis server is reached: its address, the options of the driver, and one channel per event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import inspect
+import logging
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from aiohttp_cache_di.backends.redis_channel import Channel
+from aiohttp_cache_di.backends.redis_near import NearTier
+from aiohttp_cache_di.backends.redis_wire import ServerError, command
+from aiohttp_cache_di.errors import ConfigurationError, MissingDependencyError, StorageError
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+__all__ = ["DEFAULT_NEAR_TIER_BYTES", "RedisLink", "driver_options"]
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_NEAR_TIER_BYTES = 16 * 1024 * 1024
+CONNECT_TIMEOUT_S = 1.0  # a store that takes longer to greet is slower than most origins
+SOCKET_TIMEOUT_S = 1.0
+NOT_OPTIONS = frozenset({"self", "decode_responses", "encoding", "encoding_errors", "single_connection_client"})
+
+_inherited: list[Channel] = []
+"""Channels that a forked child got from its parent: they may not be used, closed or collected here."""
+
+
+def _driver() -> Any:
+    try:
+        return importlib.import_module("redis.asyncio")
+    except ImportError as exc:
+        raise MissingDependencyError("RedisBackend needs redis: pip install 'aiohttp-cache-di[redis]'") from exc
+
+
+def driver_options() -> frozenset[str]:
+    """The names that ``redis.asyncio.Redis`` takes and that make sense here."""
+    return frozenset(inspect.signature(_driver().Redis.__init__).parameters) - NOT_OPTIONS
+
+
+def _from_address(address: str) -> dict[str, Any]:
+    """Take *address* apart into arguments for the client; no message of an error repeats any of it."""
+    asyncio_connection: Any = importlib.import_module("redis.asyncio.connection")
+    try:
+        parts: dict[str, Any] = dict(asyncio_connection.parse_url(address))
+    except ValueError as exc:
+        secure = str(exc) if "Invalid value for" in str(exc) or "following schemes" in str(exc) else ""
+        hint = secure or "it should look like redis://user:password@host:6379/0, with special characters %-encoded"
+        raise ConfigurationError(f"the address of the Redis server cannot be read: {hint}") from None
+    kind = parts.pop("connection_class", None)
+    if kind is asyncio_connection.SSLConnection:
+        parts["ssl"] = True
+    if "path" in parts:
+        parts["unix_socket_path"] = parts.pop("path")
+    if parts.keys() - driver_options():
+        names = ", ".join(sorted(parts.keys() - driver_options()))
+        raise ConfigurationError(f"the address of the Redis server has options that do not exist: {names}")
+    return parts
+
+
+def _make_client(address: str, options: Mapping[str, Any]) -> Redis:
+    retry: Any = importlib.import_module("redis.asyncio.retry").Retry
+    no_backoff: Any = importlib.import_module("redis.backoff").NoBackoff
+    arguments: dict[str, Any] = {
+        "socket_timeout": SOCKET_TIMEOUT_S,
+        "socket_connect_timeout": CONNECT_TIMEOUT_S,
+        "protocol": 2,
+        "retry": retry(no_backoff(), 0),  # the engine decides when a store that failed is asked again
+        **_from_address(address),
+        **options,
+    }
+    client: Redis = _driver().Redis(**arguments)
+    return client
+
+
+def _checked_client(connection: Any) -> Any:
+    """Return *connection* if it is an asyncio client of a single server."""
+    pool: Any = getattr(connection, "connection_pool", None)
+    kind = getattr(pool, "connection_class", None)
+    if not hasattr(pool, "make_connection") or not inspect.iscoroutinefunction(getattr(kind, "connect", None)):
+        name = f"{type(connection).__module__}.{type(connection).__qualname__}"
+        raise ConfigurationError(f"connection has to be a redis.asyncio.Redis, not a {name}")
+    return connection
+
+
+class RedisLink:
+    """A server and the way to it; opens its channel when it is first needed in a loop, and again when it was lost.
+
+    Args:
+        address: ``redis://``, ``rediss://`` or ``unix://``.
+        connection: an existing client, whose settings are used and which stays open; *address* counts for nothing.
+        options: arguments for ``redis.asyncio.Redis``, over those in the address.
+        near_tier_s: seconds for which copies may be kept in this process; None for no copies.
+        near_tier_bytes: what they may weigh together.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        connection: Redis | None,
+        options: Mapping[str, Any],
+        near_tier_s: float | None = None,
+        near_tier_bytes: int = DEFAULT_NEAR_TIER_BYTES,
+    ) -> None:
+        if near_tier_s is not None and not near_tier_s > 0:
+            raise ConfigurationError(f"near_tier_s={near_tier_s!r}: give seconds above 0, or None for no near tier")
+        self.client = _make_client(address, options) if connection is None else _checked_client(connection)
+        self.near_tier_s = near_tier_s
+        self.near_tier_bytes = near_tier_bytes
+        self._pool: Any = self.client.connection_pool
+        self._channels: dict[asyncio.AbstractEventLoop, Channel] = {}
+        self._opening: dict[asyncio.AbstractEventLoop, asyncio.Task[Channel]] = {}
+        self._pid = os.getpid()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.where}>"
+
+    @property
+    def where(self) -> str:
+        """The address without user, password and options."""
+        settings: Mapping[str, Any] = self._pool.connection_kwargs
+        if "path" in settings:
+            return f"unix://{settings['path']}"
+        return f"redis://{settings.get('host', 'localhost')}:{settings.get('port', 6379)}/{settings.get('db') or 0}"
+
+    def channel_now(self) -> Channel | None:
+        """The channel of the running loop if it is open."""
+        channel = self._channels.get(asyncio.get_running_loop())
+        return None if channel is None or channel.closed else channel
+
+    async def channel(self) -> Channel:
+        """The channel of the running loop, opened if need be; all who ask meanwhile wait for the same one.
+
+        Raises:
+            StorageError: the server cannot be reached or refuses us.
+        """
+        loop = asyncio.get_running_loop()
+        channel = self._channels.get(loop)
+        if channel is not None and not channel.closed:
+            return channel
+        task = self._opening.get(loop)
+        if task is None:
+            self._forget_dead()
+            task = self._opening[loop] = loop.create_task(self._open())
+            task.add_done_callback(lambda done: self._opened(loop, done))
+        try:
+            return await asyncio.shield(task)  # one who stops waiting takes the connection from nobody
+        except asyncio.CancelledError as exc:
+            me = asyncio.current_task()
+            if task.cancelled() and not (me is not None and me.cancelling()):
+                raise StorageError(f"{self.where} was closed while it was being opened") from exc
+            raise
+
+    async def close(self) -> None:
+        """Close the channels of this loop and of closed ones, and have other loops close theirs."""
+        loop = asyncio.get_running_loop()
+        self._forget_dead()
+        task = self._opening.get(loop)
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+        own = self._channels.pop(loop, None)
+        for other, channel in self._channels.items():
+            other.call_soon_threadsafe(channel.abort)
+        self._channels.clear()
+        if own is not None:
+            own.abort()
+            await own.wait_closed()
+
+    async def _open(self) -> Channel:
+        connection: Any = self._pool.make_connection()
+        near = NearTier(self.near_tier_s, self.near_tier_bytes) if self.near_tier_s is not None else None
+        channel = Channel(self.where, connection.socket_timeout, near)
+        try:
+            await connection.connect()
+            self._take_over(connection, channel)
+            if near is not None:
+                await self._track(channel)
+        except BaseException as exc:
+            channel.abort()
+            await connection.disconnect(nowait=True)
+            if not isinstance(exc, Exception) or isinstance(exc, StorageError):
+                raise
+            raise StorageError(f"{self.where} cannot be used: {type(exc).__name__}") from exc
+        return channel
+
+    def _take_over(self, connection: Any, channel: Channel) -> None:
+        """Move the socket of a connection that the driver has opened and authenticated to *channel*.
+
+        The driver has no public name for the stream; a connection of another make has none at all.
+        """
+        writer: Any = getattr(connection, "_writer", None)
+        if not hasattr(getattr(writer, "transport", None), "set_protocol"):
+            raise ConfigurationError(f"{type(connection).__qualname__} has no transport of asyncio")
+        connection._reader = connection._writer = None
+        channel.adopt(writer)
+
+    async def _track(self, channel: Channel) -> None:
+        """Have the server tell when keys that were read here change; without that, their lifetime alone bounds them."""
+        for step in (command(b"HELLO", b"3"), command(b"CLIENT", b"TRACKING", b"ON", b"NOLOOP")):
+            if not await channel.submit(step, lambda reply: type(reply) is not ServerError):
+                logger.info("%s cannot track keys; copies of entries live for %g s", self.where, self.near_tier_s)
+                return
+
+    def _opened(self, loop: asyncio.AbstractEventLoop, task: asyncio.Task[Channel]) -> None:
+        self._opening.pop(loop, None)
+        if not task.cancelled() and task.exception() is None:
+            self._channels[loop] = task.result()
+
+    def _forget_dead(self) -> None:
+        """Drop the channels that were lost, that belong to a closed loop, or that a parent process owns."""
+        if self._pid != os.getpid():
+            self._pid = os.getpid()
+            _inherited.extend(self._channels.values())
+            self._channels.clear()
+            self._opening.clear()
+        for loop in [loop for loop in self._opening if loop.is_closed()]:
+            del self._opening[loop]
+        for loop, channel in list(self._channels.items()):
+            if loop.is_closed():
+                channel.abandon()
+            if channel.closed:
+                self._channels.pop(loop, None)
