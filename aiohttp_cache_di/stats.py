@@ -1,0 +1,169 @@
+"""What a cache has done, and whether it is well: counters for metrics, and a verdict for readiness probes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final, Literal, TypeAlias
+
+__all__ = ["CacheStats", "CircuitState", "Health", "StatsSnapshot"]
+
+CircuitState: TypeAlias = Literal["closed", "half-open", "open"]
+"""Whether a storage is asked (closed), tried again (half-open), or left alone (open)."""
+
+_RECENT_S: Final = 30.0  # Three periods of a Kubernetes readiness probe (10 s), so that none overlooks an error.
+
+
+@dataclass(frozen=True, slots=True)
+class StatsSnapshot:
+    """The counters of `CacheStats` at one moment.
+
+    Args:
+        store_errors: storage operations that failed, by kind of failure.
+        circuit: the worst state of any operation's circuit.
+    """
+
+    hits: int
+    misses: int
+    stale: int
+    revalidated: int
+    coalesced: int
+    stored: int
+    evicted: int
+    invalidated: int
+    bypassed: int
+    unreadable: int
+    skipped: int
+    store_errors: Mapping[str, int]
+    circuit: CircuitState
+
+    @property
+    def requests(self) -> int:
+        """All requests that the cache has seen."""
+        return self.hits + self.misses + self.revalidated + self.bypassed
+
+    @property
+    def hit_ratio(self) -> float:
+        """The share of requests that were answered from the cache without asking the origin; 0 before the first."""
+        return self.hits / self.requests if self.requests else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Whether a cache does what it is for. A degraded one costs its service time, never an answer.
+
+    Args:
+        status: "degraded" while a storage fails, or has done so lately.
+        reason: why, in words without secrets; "" when all is well.
+    """
+
+    status: Literal["ok", "degraded"]
+    reason: str = ""
+
+    @property
+    def is_ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return self.status == "ok"
+
+
+@dataclass(slots=True)
+class CacheStats:
+    """The counters of one backend, counting up from its creation; read them here or take a `snapshot`.
+
+    Args:
+        hits: answered from the cache, stale ones included.
+        misses: fetched from the origin and not found in the cache.
+        stale: answered with a stale response, as the rules allow when the origin fails or is being asked.
+        revalidated: validated with the origin, which said that nothing had changed.
+        coalesced: answered by another request's fetch that was under way.
+        stored: responses stored.
+        evicted: entries dropped to make room.
+        invalidated: entries dropped because a request changed what they show.
+        bypassed: sent to the origin without asking the cache.
+        unreadable: stored entries that could not be read: damaged, foreign, or wrongly signed.
+        skipped: storage operations that were not tried because the storage is left alone (an open circuit).
+        store_errors: storage operations that failed, by kind of failure.
+        circuits: the state of the circuits that are not closed, by operation.
+        clock: seconds of a clock that never goes back.
+    """
+
+    hits: int = 0
+    misses: int = 0
+    stale: int = 0
+    revalidated: int = 0
+    coalesced: int = 0
+    stored: int = 0
+    evicted: int = 0
+    invalidated: int = 0
+    bypassed: int = 0
+    unreadable: int = 0
+    skipped: int = 0
+    store_errors: dict[str, int] = field(default_factory=dict[str, int])
+    circuits: dict[str, CircuitState] = field(default_factory=dict[str, CircuitState])
+    clock: Callable[[], float] = field(default=time.monotonic, repr=False, compare=False)
+    _last_error: tuple[float, str, str] | None = field(default=None, init=False, repr=False, compare=False)
+
+    def count_error(self, operation: str, kind: str) -> None:
+        """Count a storage operation that failed.
+
+        Args:
+            operation: what was tried: "read", "write" …
+            kind: why it failed, in a word of a small set: a label of a metric, with no secrets in it.
+        """
+        self.store_errors[kind] = self.store_errors.get(kind, 0) + 1
+        self._last_error = (self.clock(), operation, kind)
+
+    def count_evicted(self, count: int) -> None:
+        """Count *count* entries that were dropped to make room."""
+        self.evicted += count
+
+    def count_unreadable(self, count: int = 1) -> None:
+        """Count *count* stored entries that could not be read."""
+        self.unreadable += count
+
+    def set_circuit(self, operation: str, state: CircuitState) -> None:
+        """Note the state of an operation's circuit."""
+        if state == "closed":
+            self.circuits.pop(operation, None)
+        else:
+            self.circuits[operation] = state
+
+    @property
+    def circuit(self) -> CircuitState:
+        """The worst state of any operation's circuit."""
+        states = set(self.circuits.values())
+        return "open" if "open" in states else "half-open" if states else "closed"
+
+    def snapshot(self) -> StatsSnapshot:
+        """The counters as they are now, immutable."""
+        return StatsSnapshot(
+            hits=self.hits,
+            misses=self.misses,
+            stale=self.stale,
+            revalidated=self.revalidated,
+            coalesced=self.coalesced,
+            stored=self.stored,
+            evicted=self.evicted,
+            invalidated=self.invalidated,
+            bypassed=self.bypassed,
+            unreadable=self.unreadable,
+            skipped=self.skipped,
+            store_errors=MappingProxyType(dict(self.store_errors)),
+            circuit=self.circuit,
+        )
+
+    def health(self, recent_s: float = _RECENT_S) -> Health:
+        """Whether the storage is well: no circuit is open, and nothing failed within the last *recent_s* seconds.
+
+        A readiness probe should report a degraded cache and let the service take requests all the same.
+        """
+        last = self._last_error
+        because = f"; the last error was {last[2]!r} on {last[1]}" if last is not None else ""
+        if self.circuits:
+            waiting = ", ".join(sorted(self.circuits))
+            return Health("degraded", f"the storage is left alone after failures of: {waiting}{because}")
+        if last is not None and self.clock() - last[0] < recent_s:
+            return Health("degraded", f"storage operations failed within the last {recent_s:g} s{because}")
+        return Health("ok")
