@@ -54,7 +54,9 @@ class Exchange:
         call: Call,
         backend: CacheBackend,
         runtime: Runtime,
-        key_arguments: dict[str, Any],
+        key: str = "",
+        partition: str = "",
+        key_arguments: dict[str, Any] | None = None,
     ) -> None:
         self.request = request
         self.handler = handler
@@ -69,7 +71,7 @@ class Exchange:
             only_if_cached=call.only_if_cached,
             stale_if_error=call.stale_if_error,
         )
-        self.shelf = Shelf(self.message, backend, runtime, self.rules, key_arguments)
+        self.shelf = Shelf(self.message, backend, runtime, self.rules, key, partition, key_arguments or {})
 
     # ---- the three roads
 

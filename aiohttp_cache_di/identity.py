@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections import OrderedDict
 from ssl import SSLContext
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -14,10 +15,12 @@ from yarl import URL
 
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.calls import Call
+from aiohttp_cache_di.credentials import digest_of, effective_credentials
 from aiohttp_cache_di.rfc9111.messages import Request
 
-__all__ = ["MAX_KEYED_BODY_BYTES", "key_after_redirect", "key_arguments", "request_body"]
+__all__ = ["MAX_KEYED_BODY_BYTES", "Identities", "key_after_redirect", "key_arguments", "request_body"]
 
+MAX_KNOWN = 10_000
 MAX_KEYED_BODY_BYTES = 1024 * 1024  # a larger upload is not worth holding in memory for its key
 
 _contexts: WeakKeyDictionary[SSLContext, str] = WeakKeyDictionary()
@@ -63,6 +66,54 @@ def key_arguments(request: ClientRequest, body: bytes, call: Call, backend: Cach
         del own[hdrs.COOKIE]
         arguments["cookies"] = call.explicit_cookies
     return arguments
+
+
+class Identities:
+    """The keys of requests, and the partitions that their credentials open; plain ones are remembered.
+
+    Args:
+        backend: makes the keys.
+    """
+
+    def __init__(self, backend: CacheBackend) -> None:
+        self._backend = backend
+        self._known: OrderedDict[tuple[str, URL], str] = OrderedDict()
+        self._revision = backend.revision
+
+    def of(self, request: ClientRequest, arguments: dict[str, Any]) -> tuple[str, str]:
+        """Key and partition of *request*, *arguments* being its `key_arguments`."""
+        backend = self._backend
+        headers = arguments["headers"]
+        names = backend.credential_headers
+        plain = len(arguments) == 1 and not any(name.lower() in names for name in headers)
+        if not plain or backend.include_headers or "create_key" in backend.overridden:
+            key = backend.create_key(request.method, request.url, **arguments)
+            return key, "" if plain else _partition(request, arguments, names, backend.secret)
+        if self._revision != backend.revision:
+            self._known.clear()
+            self._revision = backend.revision
+        question = request.method, request.url
+        key = self._known.get(question, "")
+        if not key:
+            key = self._known[question] = backend.create_key(request.method, request.url, **arguments)
+            if len(self._known) > MAX_KNOWN:
+                self._known.popitem(last=False)
+        return key, ""
+
+
+def _partition(request: ClientRequest, arguments: dict[str, Any], names: frozenset[str], secret: bytes) -> str:
+    """The partition of all that may say who asks: of the request, of the way to a proxy, and the caller's cookies."""
+    fields = [(name.lower(), value) for name, value in arguments["headers"].items()]
+    proxy_fields = [(name.lower(), value) for name, value in (arguments.get("proxy_headers") or {}).items()]
+    fields = effective_credentials(
+        fields,
+        url=request.url,
+        cookies=arguments.get("cookies"),
+        proxy_auth=arguments.get("proxy_auth"),
+        proxy_fields=proxy_fields,
+    )
+    found = [field for field in fields if field[0] in names and field[1]]
+    return digest_of(found, secret) if found else ""
 
 
 def _tls_token(request: ClientRequest) -> str:

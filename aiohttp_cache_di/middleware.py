@@ -12,7 +12,7 @@ from aiohttp_cache_di._aiohttp import handler_option
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.calls import call_of, is_disabled
 from aiohttp_cache_di.exchange import Exchange
-from aiohttp_cache_di.identity import key_arguments, request_body
+from aiohttp_cache_di.identity import Identities, key_arguments, request_body
 from aiohttp_cache_di.policy import is_unsafe
 from aiohttp_cache_di.runtime import Runtime
 
@@ -31,6 +31,8 @@ class CacheMiddleware:
 
     def __init__(self, backend: CacheBackend | None = None) -> None:
         self.backend = backend if backend is not None else CacheBackend()
+        self._identities = Identities(self.backend)
+        self._runtime: Runtime | None = None
 
     async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
         """Answer *request* from the cache, or by *handler*."""
@@ -38,9 +40,12 @@ class CacheMiddleware:
             return await handler(request)
         call = call_of(request.session)
         backend = self.backend
+        runtime = self._runtime
+        if runtime is None or not runtime.is_current():
+            self._runtime = runtime = Runtime.of(backend)
         call.decoded = handler_option(handler, "auto_decompress", call.decoded)
         if request.method not in backend.allowed_methods:
-            exchange = Exchange(request, handler, call, backend, Runtime.of(backend), {})
+            exchange = Exchange(request, handler, call, backend, runtime)
             if backend.cache_control and is_unsafe(request.method):
                 return await exchange.run_unsafe()
             return await exchange.run_uncached("method")
@@ -48,7 +53,8 @@ class CacheMiddleware:
         if body is None:
             return await handler(request)
         arguments = key_arguments(request, body, call, backend)
-        return await Exchange(request, handler, call, backend, Runtime.of(backend), arguments).run()
+        key, partition = self._identities.of(request, arguments)
+        return await Exchange(request, handler, call, backend, runtime, key, partition, arguments).run()
 
     async def close(self) -> None:
         """Cancel what runs in the background for the running loop, and wait for it."""

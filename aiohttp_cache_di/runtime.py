@@ -53,6 +53,10 @@ class Runtime:
             backend.watch(runtime)
         return runtime
 
+    def is_current(self) -> bool:
+        """Whether this is the runtime of the running loop."""
+        return self._loop() is asyncio.get_running_loop()
+
     # ---- writes
 
     def pending(self, key: str) -> StoredResponse | None:
@@ -85,7 +89,7 @@ class Runtime:
 
     async def settle(self, keys: Collection[str] | None = None) -> None:
         """Wait until pending writes (those of *keys*, or all) are done, or have been given up."""
-        if asyncio.get_running_loop() is not self._loop():
+        if not self.is_current():
             return  # a loop cannot wait for another one's tasks
         waited = [task for task, key in self._writes.items() if keys is None or key in keys]
         if waited:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import enum
 import inspect
 import logging
 import time
-from collections.abc import Callable, Iterable
-from functools import cached_property, lru_cache, partial
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Iterable
+from functools import lru_cache, partial
+from typing import Any, Final, TypeVar
 
 from aiohttp import ClientResponse, hdrs
 
@@ -18,7 +19,6 @@ from aiohttp_cache_di.backends.base import CacheBackend, accept_all, is_redirect
 from aiohttp_cache_di.backends.storage import BaseCache
 from aiohttp_cache_di.calls import Call
 from aiohttp_cache_di.coalescing import Flight, Outcome
-from aiohttp_cache_di.credentials import partition
 from aiohttp_cache_di.identity import key_after_redirect
 from aiohttp_cache_di.policy import Rules, Store
 from aiohttp_cache_di.response import CachedResponse, expires_at
@@ -36,38 +36,48 @@ LEASE_POLL_MAX_S = 0.08
 _SET_COOKIE = frozenset({"set-cookie", "set-cookie2"})
 
 
+class Failed(enum.Enum):
+    """What a storage operation gives when the storage does not."""
+
+    FAILED = enum.auto()
+
+
+FAILED: Final = Failed.FAILED
+
+
 class Shelf:
     """Where the response to one request is kept.
 
     Args:
         message: the request.
+        key: the request's own key; "" for one whose response is never stored.
+        partition: the digest of the credentials that it carries.
         key_arguments: what `CacheBackend.create_key` is given beside method and URL.
     """
 
     def __init__(
-        self, message: Request, backend: CacheBackend, runtime: Runtime, rules: Rules, key_arguments: dict[str, Any]
+        self,
+        message: Request,
+        backend: CacheBackend,
+        runtime: Runtime,
+        rules: Rules,
+        key: str,
+        partition: str,
+        key_arguments: dict[str, Any],
     ) -> None:
         self.message = message
         self.backend = backend
         self.runtime = runtime
         self.rules = rules
+        self.key = key
+        self.partition = partition
         self.key_arguments = key_arguments
         self.primary: StoredResponse | None = None
         self.head_of: StoredResponse | None = None
         """For a HEAD request: the stored response to GET that it speaks of."""
         self._found_in: BaseCache | None = None
         self._lease: str | None = None
-
-    @cached_property
-    def key(self) -> str:
-        """The request's own key."""
-        return self.backend.create_key(self.message.method, self.message.url, **self.key_arguments)
-
-    @cached_property
-    def partition(self) -> str:
-        """The digest of the credentials that the request carries."""
-        headers = self.key_arguments.get("headers", self.message.headers)
-        return partition(headers, self.backend.credential_headers, self.backend.secret)
+        self._store_failed = False
 
     @property
     def candidates(self) -> tuple[StoredResponse | VariantRef, ...]:
@@ -102,34 +112,43 @@ class Shelf:
 
     async def read(self, key: str) -> StoredResponse | None:
         """The entry under *key*: what is being written counts as written, what has expired as gone."""
-        entry = self.runtime.pending(key)
+        entry = self._at_hand(key)
         if entry is None:
             entry = await self._read_storages(key)
         if entry is None or entry.partition != self.partition or time.time() >= entry.store_until:
             return None
         return entry
 
+    def _at_hand(self, key: str) -> StoredResponse | None:
+        """The entry if it can be had without waiting."""
+        entry = self.runtime.pending(key)
+        if entry is None and "get_response" not in self.backend.overridden:
+            entry = self.backend.responses.peek(key)
+            self._found_in = self.backend.responses
+        return entry if entry is not None and entry.key == key else None
+
     async def _read_storages(self, key: str) -> StoredResponse | None:
         backend = self.backend
+        storages: tuple[BaseCache, ...] = (backend.responses, backend.redirects)
         if "get_response" in backend.overridden:
             response = await backend.guard.run("read", lambda: backend.get_response(key), None)
             if response is not None and response.stored.key == key:
                 return response.stored
-            return await self._read_storage(backend.redirects, key)
-        for storage in (backend.responses, backend.redirects):
-            entry = await self._read_storage(storage, key)
-            if entry is not None:
+            storages = storages[1:]
+        for storage in storages:
+            entry = storage.peek(key)
+            if entry is None and not storage.authoritative_peek:
+                read: Callable[[], Awaitable[StoredResponse | Failed | None]] = partial(storage.read_entry, key)
+                found = await backend.guard.run("read", read, FAILED)
+                if isinstance(found, Failed):  # one deadline per request is enough
+                    self._store_failed = True
+                    break
+                entry = found
+            if entry is not None and entry.key == key:
+                self._found_in = storage
                 return entry
+        self._found_in = None
         return None
-
-    async def _read_storage(self, storage: BaseCache, key: str) -> StoredResponse | None:
-        entry = storage.peek(key)
-        if entry is None and not storage.authoritative_peek:
-            entry = await self.backend.guard.run("read", lambda: storage.read_entry(key), None)
-        if entry is None or entry.key != key:
-            return None
-        self._found_in = storage
-        return entry
 
     def note_hop(self, call: Call) -> None:
         """The call has passed here on its way."""
@@ -297,7 +316,7 @@ class Shelf:
             until: loop time after which to fetch without a lease.
         """
         backend, storage = self.backend, self.backend.responses
-        if backend.lease_s <= 0 or type(storage).acquire_lease is BaseCache.acquire_lease:
+        if self._store_failed or backend.lease_s <= 0 or type(storage).acquire_lease is BaseCache.acquire_lease:
             return None
         key, loop, pause_s = self.key, asyncio.get_running_loop(), LEASE_POLL_S
         waited = False

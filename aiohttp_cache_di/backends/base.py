@@ -35,6 +35,7 @@ FilterFn: TypeAlias = Callable[[AnyResponse], bool | Awaitable[bool]]
 DEFAULT_CODES = (200,)
 HOOKS = ("create_key", "get_response", "is_cacheable", "save_response", "delete")
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
+MAX_RESOLVED = 1000
 MAX_HOPS = 30  # of a stored chain of redirects; aiohttp itself follows 10
 
 
@@ -144,9 +145,6 @@ class CacheBackend:
         }
         self.responses: BaseCache = DictCache(**storage_options)
         self.redirects: BaseCache = DictCache(**storage_options)
-        for storage in (self.responses, self.redirects):
-            if isinstance(storage, DictCache):
-                storage.on_evicted = self.stats.count_evicted
 
     @property
     def response_aliases(self) -> BaseCache:
@@ -161,7 +159,15 @@ class CacheBackend:
         """Set an attribute, and let those who remember what the settings led to know that they changed."""
         object.__setattr__(self, name, value)
         object.__setattr__(self, "revision", self.revision + 1)
+        if name in ("responses", "redirects") and isinstance(value, BaseCache):
+            value.on_unreadable, value.on_evicted = self.stats.count_unreadable, self.stats.count_evicted
         self.__dict__.pop("overridden", None)
+        self.__dict__.pop("_resolved", None)
+
+    @cached_property
+    def _resolved(self) -> dict[tuple[object, ...], Rules]:
+        """Rules by the wishes they were resolved from."""
+        return {}
 
     @cached_property
     def overridden(self) -> frozenset[str]:
@@ -207,6 +213,24 @@ class CacheBackend:
                 expire_after, override_origin = found.value, found.override_origin
             else:
                 expire_after = self.expire_after
+        if isinstance(expire_after, str | datetime):  # a point in time leaves less with every second
+            return self._rules(expire_after, override_origin, refresh, only_if_cached, stale_if_error)
+        wishes = (expire_after, override_origin, refresh, only_if_cached, stale_if_error)
+        rules = self._resolved.get(wishes)
+        if rules is None:
+            if len(self._resolved) > MAX_RESOLVED:
+                self._resolved.clear()
+            rules = self._resolved[wishes] = self._rules(*wishes)
+        return rules
+
+    def _rules(
+        self,
+        expire_after: ExpirationTime,
+        override_origin: bool,
+        refresh: bool,
+        only_if_cached: bool,
+        stale_if_error: float | bool | None,
+    ) -> Rules:
         lifetime = lifetime_s(expire_after, now=time.time())
         if lifetime is None and not self.cache_control:
             lifetime = math.inf
@@ -257,6 +281,8 @@ class CacheBackend:
         codes = self._codes()
         if codes is not None and response.status not in codes:
             return False
+        if not self.cache_control and getattr(response, "is_expired", False):
+            return False
         return await self.passes_filter(response)
 
     async def passes_filter(self, response: AnyResponse) -> bool:
@@ -267,11 +293,13 @@ class CacheBackend:
     async def get_response(self, key: str) -> CachedResponse | None:
         """Fetch the response kept under *key*, following redirects; an expired or filtered one is deleted."""
         for _ in range(MAX_HOPS):
-            entry = await self.responses.read_entry(key)
-            if entry is not None:
-                return await self._usable(entry)
+            item = await self.responses.read(key)
+            if isinstance(item, bytes):
+                item = self.responses.deserialize(item, key)
+            if item is not None and not isinstance(item, str):
+                return await self._usable(item, key)
             hop = await self.redirects.read(key)
-            following = hop if isinstance(hop, str) else _next_key(hop)
+            following = item or (hop if isinstance(hop, str) else _next_key(hop))
             if following is None:
                 return None
             key = following
@@ -397,11 +425,12 @@ class CacheBackend:
             return None if self.allowed_codes is DEFAULT_CODES else frozenset(self.allowed_codes)
         return frozenset(self.allowed_codes) | REDIRECTS
 
-    async def _usable(self, entry: StoredResponse) -> CachedResponse | None:
-        response = CachedResponse.from_stored(entry)
-        if time.time() < entry.store_until and (self.filter_fn is accept_all or await self.passes_filter(response)):
+    async def _usable(self, response: CachedResponse, key: str) -> CachedResponse | None:
+        # Past its lifetime, a standard cache may still validate a response; by the user's rules alone it is over.
+        expired = time.time() >= response.stored.store_until if self.cache_control else response.is_expired
+        if not expired and (self.filter_fn is accept_all or await self.passes_filter(response)):
             return response
-        await self.delete(entry.key)
+        await self.delete(key)
         return None
 
     async def _collect(self, key: str | None, related: set[str]) -> None:

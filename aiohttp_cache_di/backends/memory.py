@@ -7,7 +7,7 @@ import heapq
 import math
 import time
 from collections import OrderedDict, UserDict
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from typing import Any, ClassVar, Unpack
 
 import msgspec
@@ -22,10 +22,6 @@ __all__ = ["DEFAULT_MAX_BYTES", "DictCache"]
 DEFAULT_MAX_BYTES = 64 * 1024 * 1024
 ENTRY_OVERHEAD_BYTES = 512  # what an entry costs beside its texts: objects, the table's slot and the expiry queue's
 CHUNK = 500  # entries dealt with before the loop gets its turn
-
-
-def _ignore(count: int) -> None:
-    """Take no notice of evictions."""
 
 
 class DictCache(BaseCache, UserDict):  # type: ignore[type-arg]  # the seeds' API has it a UserDict; its items are ours
@@ -51,7 +47,7 @@ class DictCache(BaseCache, UserDict):  # type: ignore[type-arg]  # the seeds' AP
         self.max_entries = kwargs.get("max_entries")
         self.max_bytes = kwargs.get("max_bytes", DEFAULT_MAX_BYTES)
         self.total_bytes = 0
-        self.on_evicted: Callable[[int], None] = _ignore
+        self._foreign: set[str] = set()  # keys of what is no stored response: aliases, and objects of the user's
         self._queue: list[tuple[float, str]] = []  # by store_until; may name entries that are gone or were replaced
 
     # ---- the engine's side
@@ -86,7 +82,9 @@ class DictCache(BaseCache, UserDict):  # type: ignore[type-arg]  # the seeds' AP
             count += 1
             if count % CHUNK == 0:
                 await asyncio.sleep(0)
-        return count
+        expired = {key for key in self._foreign if getattr(self.data[key], "is_expired", False)}
+        await self.bulk_delete(expired)
+        return count + len(expired)
 
     # ---- items
 
@@ -98,6 +96,7 @@ class DictCache(BaseCache, UserDict):  # type: ignore[type-arg]  # the seeds' AP
         """Delete everything."""
         self.data.clear()
         self._queue.clear()
+        self._foreign.clear()
         self.total_bytes = 0
 
     async def delete(self, key: str) -> None:
@@ -144,8 +143,9 @@ class DictCache(BaseCache, UserDict):  # type: ignore[type-arg]  # the seeds' AP
     # ---- the mapping underneath
 
     def __setitem__(self, key: str, item: Any) -> None:
-        if isinstance(item, CachedResponse):
-            item = item.stored
+        stored = getattr(item, "stored", None)
+        if isinstance(stored, StoredResponse):
+            item = stored
         until = math.inf
         if type(item) is StoredResponse:
             until = item.store_until
@@ -154,9 +154,12 @@ class DictCache(BaseCache, UserDict):  # type: ignore[type-arg]  # the seeds' AP
         previous = self.data.get(key)
         if previous is not None:
             self.total_bytes -= _weight(previous)
+            self._foreign.discard(key)
         self.data[key] = item
         self.data.move_to_end(key)
         self.total_bytes += _weight(item)
+        if type(item) is not StoredResponse:
+            self._foreign.add(key)
         if until != math.inf:
             heapq.heappush(self._queue, (until, key))
             if len(self._queue) > 2 * len(self.data) + CHUNK:
@@ -166,6 +169,7 @@ class DictCache(BaseCache, UserDict):  # type: ignore[type-arg]  # the seeds' AP
 
     def __delitem__(self, key: str) -> None:
         self.total_bytes -= _weight(self.data.pop(key))
+        self._foreign.discard(key)
 
     def _item(self, key: str) -> ResponseOrKey:
         item: ResponseOrKey | StoredResponse = self.data[key]

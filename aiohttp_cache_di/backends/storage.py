@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABCMeta, abstractmethod
-from collections.abc import AsyncIterable, Iterable
+from collections.abc import AsyncIterable, Callable, Iterable
 from typing import Any, ClassVar, TypeAlias, Unpack
 
 from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, StorageOptions, refuse_unknown
@@ -19,6 +19,10 @@ logger = logging.getLogger(__name__)
 
 ResponseOrKey: TypeAlias = CachedResponse | bytes | str | None
 """What a storage holds under a key: a response, the key of another entry (an alias), or raw bytes."""
+
+
+def _ignore(count: int) -> None:
+    """Nobody counts."""
 
 
 class BaseCache(metaclass=ABCMeta):
@@ -50,8 +54,10 @@ class BaseCache(metaclass=ABCMeta):
         refuse_unknown(type(self).__name__, kwargs, BACKEND_OPTIONS)
         super().__init__()
         self.codec = EntryCodec(secret_key=secret_key, salt=salt)
-        self.unreadable = 0
-        """How many stored entries could not be read since this object was made."""
+        self.on_unreadable: Callable[[int], None] = _ignore
+        """Called with the number of entries that turned out to be unreadable."""
+        self.on_evicted: Callable[[int], None] = _ignore
+        """Called with the number of entries that had to make room."""
         self._serializer = serializer
 
     # ---- items, as users see them
@@ -151,7 +157,7 @@ class BaseCache(metaclass=ABCMeta):
         try:
             item = self.deserialize(item, key) if isinstance(item, bytes) else item
         except UnreadableEntryError:
-            self.unreadable += 1
+            self.on_unreadable(1)
             return None
         return item.stored if isinstance(item, CachedResponse) else None
 
