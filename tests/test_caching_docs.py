@@ -52,11 +52,11 @@ class Diagram:
         assert set(ways.values()) - questions == set(ends)
         return cls(ways, ends)
 
-    def walk(self, start: str, answer: Callable[[str], bool]) -> str:
+    def walk_to(self, start: str, answer: Callable[[str], bool]) -> str:
         node = start
         while node not in self.ends:
             node = self.ways[node, "yes" if answer(node) else "no"]
-        return self.ends[node]
+        return node
 
 
 def names(union: object) -> set[str]:
@@ -158,8 +158,38 @@ def test_the_diagram_of_requests_leads_to_the_decision(
     if request_.headers.get("Foo") == "2":
         stored = None
     decision = policy.on_request(request_, stored, rules, now=now)
-    end = REQUEST_DIAGRAM.walk("method", lambda question: answer_about_request(question, request_, stored, rules, now))
-    assert type(decision).__name__ == end
+    end = REQUEST_DIAGRAM.walk_to("method", lambda node: answer_about_request(node, request_, stored, rules, now))
+    assert type(decision).__name__ == REQUEST_DIAGRAM.ends[end]
+
+
+FRESH = a_stored({"ETag": '"a"'})
+ONLY = {"Cache-Control": "only-if-cached"}
+
+
+@pytest.mark.parametrize(
+    ("end", "request_", "stored"),
+    [
+        ("bypass", a_request(method="POST"), None),
+        ("timeout_bypass", a_request(method="POST"), None),
+        ("bypass_no_store", a_request({"Cache-Control": "no-store"}), FRESH),
+        ("timeout", a_request(ONLY), None),
+        ("timeout_fetch", a_request({**ONLY, "If-Match": '"a"'}), FRESH),
+        ("fetch", a_request(), None),
+        ("fetch_anew", a_request({"If-Match": '"a"'}), FRESH),
+        ("validate", a_request({"Cache-Control": "no-cache"}), FRESH),
+        ("serve", a_request(), FRESH),
+        ("not_modified", a_request({"If-None-Match": '"a"'}), FRESH),
+        ("partial", a_request({"Range": "bytes=0-4"}), FRESH),
+        ("unsatisfiable", a_request({"Range": "bytes=20-"}), FRESH),
+    ],
+)
+def test_the_ends_of_the_diagram_of_requests_are_reached(
+    end: str, request_: Request, stored: StoredResponse | None
+) -> None:
+    rules = replace(PRIVATE, only_if_cached=end == "timeout_bypass")
+    reached = REQUEST_DIAGRAM.walk_to("method", lambda node: answer_about_request(node, request_, stored, rules, NOW))
+    assert reached == end
+    assert type(policy.on_request(request_, stored, rules, now=NOW)).__name__ == REQUEST_DIAGRAM.ends[end]
 
 
 REQUEST_DIAGRAM = Diagram.read("request diagram")
