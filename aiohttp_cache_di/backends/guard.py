@@ -24,6 +24,7 @@ __all__ = ["DEFAULT_DEADLINE_S", "StoreGuard"]
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+D = TypeVar("D")
 
 DEFAULT_DEADLINE_S: Final = 0.25
 """How long a storage operation may take."""
@@ -86,7 +87,7 @@ class StoreGuard:
         """Whether the storage is left alone for now."""
         return self._reads.is_open
 
-    async def run(self, operation: str, call: Callable[[], Awaitable[T]], default: T) -> T:
+    async def run(self, operation: str, call: Callable[[], Awaitable[T]], default: D) -> T | D:
         """The result of ``await call()``, or *default* when it fails, takes too long, or is not tried.
 
         Args:
