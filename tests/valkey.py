@@ -102,6 +102,11 @@ class ValkeyServer:
         with self.client() as client:
             return client.execute_command(*args)
 
+    def connections(self) -> int:
+        """How many connections others than the one that asks have open."""
+        with self.client() as client:
+            return len(client.client_list()) - 1
+
     def __enter__(self) -> Self:
         return self.start()
 

@@ -288,7 +288,7 @@ class RedisCache(BaseCache):
         try:
             found = self.codec.decode(data, key)
         except UnreadableEntryError:
-            self.unreadable += 1
+            self.on_unreadable(1)
             return None
         if isinstance(found, StoredResponse):
             if near is not None:
@@ -302,7 +302,7 @@ class RedisCache(BaseCache):
         try:
             return self.deserialize(data, key)
         except UnreadableEntryError:
-            self.unreadable += 1
+            self.on_unreadable(1)
             return None
 
     async def _set(self, key: str, data: bytes, until: float) -> None:

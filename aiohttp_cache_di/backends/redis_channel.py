@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
@@ -27,6 +28,15 @@ BATCH_BYTES = 256 * 1024  # handed to the transport at a time
 CLOSE_TIMEOUT_S = 1.0
 HIGH_WATER_BYTES = 1024 * 1024  # unsent bytes at which sending waits for the server to take some
 
+_REFUSALS = {
+    "LOADING": "BusyLoadingError",
+    "NOAUTH": "AuthenticationError",
+    "NOPERM": "NoPermissionError",
+    "OOM": "OutOfMemoryError",
+    "READONLY": "ReadOnlyError",
+}
+"""The driver's names for what a server refuses; everything else is its ResponseError."""
+
 
 class _Command:
     """A command and those who wait for its reply."""
@@ -42,7 +52,10 @@ class _Command:
 
 def refusal(error: ServerError) -> StorageError:
     """Say that the server refused a command; only the kind of error is quoted, for the text may hold the command."""
-    return StorageError(f"redis refused the command: {error.code}")
+    known: Any = importlib.import_module("redis.exceptions")
+    refused = StorageError(f"redis refused the command: {error.code}")
+    refused.__cause__ = getattr(known, _REFUSALS.get(error.code, "ResponseError"))(error.code)
+    return refused
 
 
 def expect_no_error(reply: Reply) -> Reply:
