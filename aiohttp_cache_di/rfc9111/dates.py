@@ -22,6 +22,7 @@ _IMF_FIXDATE = re.compile(f"{_DAY}, (?P<day>[0-9]{{2}}) {_MONTH} (?P<year>[0-9]{
 _RFC850 = re.compile(f"{_LONG_DAY}, (?P<day>[0-9]{{2}})-{_MONTH}-(?P<year>[0-9]{{2}}) {_TIME} gmt", re.I | re.A)
 _ASCTIME = re.compile(f"{_DAY} {_MONTH} (?P<day>[0-9]{{2}}| [0-9]) {_TIME} (?P<year>[0-9]{{4}})", re.I | re.A)
 
+_LONGEST = len("Wednesday, 06-Nov-94 08:49:37 GMT")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CENTURY_HORIZON_YEARS = 50  # RFC 9110 §5.6.7
 
@@ -35,6 +36,8 @@ def parse_http_date(value: str, *, now: float) -> float | None:
     Args:
         now: decides the century of a two-digit year: a date more than 50 years ahead is taken to be past.
     """
+    if len(value) > _LONGEST:
+        return None
     fixed = _parse_fixed(value)
     return fixed if fixed is not None else _parse_rfc850(value, now)
 

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-from aiohttp_cache_di.rfc9111.fields import combined, is_token, parse_delta_s, split_list, unquote
+from aiohttp_cache_di.rfc9111.fields import MEMOISED_CHARS, combined, is_token, parse_delta_s, split_list, unquote
 from aiohttp_cache_di.rfc9111.messages import Headers
 
 __all__ = [
@@ -27,7 +27,6 @@ Members = dict[str, tuple[str | None, ...]]
 _MALFORMED = "\x00"
 
 
-@lru_cache(maxsize=2048)
 def parse_members(value: str) -> Members:
     """Cache-Control's directives by lower-case name, each with its arguments unquoted, in order.
 
@@ -121,7 +120,9 @@ _NONE_IN_RESPONSE = ResponseDirectives()
 def response_directives(headers: Headers) -> ResponseDirectives:
     """The directives of a response."""
     value = combined(headers, "Cache-Control")
-    return _NONE_IN_RESPONSE if value is None else _response_directives(value)
+    if value is None:
+        return _NONE_IN_RESPONSE
+    return _response_directives(value) if len(value) <= MEMOISED_CHARS else _response_directives.__wrapped__(value)
 
 
 @lru_cache(maxsize=2048)
@@ -151,7 +152,7 @@ def request_directives(headers: Headers) -> RequestDirectives:
     """The directives of a request; ``Pragma: no-cache`` counts only without Cache-Control (RFC 9111 §5.4)."""
     value = combined(headers, "Cache-Control")
     if value is not None:
-        return _request_directives(value)
+        return _request_directives(value) if len(value) <= MEMOISED_CHARS else _request_directives.__wrapped__(value)
     pragma = combined(headers, "Pragma")
     if pragma is not None and "no-cache" in parse_members(pragma):
         return _PRAGMA_NO_CACHE

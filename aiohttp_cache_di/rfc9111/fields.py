@@ -7,16 +7,21 @@ from functools import lru_cache
 
 from aiohttp_cache_di.rfc9111.messages import Headers
 
-__all__ = ["MAX_DELTA_S", "combined", "is_token", "parse_delta_s", "single", "split_list", "unquote"]
+__all__ = ["MAX_DELTA_S", "MEMOISED_CHARS", "combined", "is_token", "parse_delta_s", "single", "split_list", "unquote"]
 
 MAX_DELTA_S = 2**31  # RFC 9111 §1.2.2: greater values count as this one
 
-_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"', re.S)
-_MEMBER = re.compile(r'(?:[^",]|"(?:[^"\\]|\\.)*")+', re.S)
+# Possessive throughout, so that no header value takes more than linear time.
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]++")
+_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*+)"', re.S)
+_BALANCED = re.compile(r'(?:[^"]|"(?:[^"\\]|\\.)*+")*+', re.S)
+_MEMBER = re.compile(r'(?:[^",]|"(?:[^"\\]|\\.)*+")++', re.S)
 _ESCAPE = re.compile(r"\\(.)", re.S)
-_DIGITS = re.compile(r"[0-9]+", re.A)
+_DIGITS = re.compile(r"[0-9]++", re.A)
 _OWS = " \t"
+
+MEMOISED_CHARS = 256
+"""How long a field value may be for its meaning to be remembered: this bounds the memory, and few are longer."""
 
 
 def combined(headers: Headers, name: str) -> str | None:
@@ -38,23 +43,19 @@ def is_token(value: str) -> bool:
     return _TOKEN.fullmatch(value) is not None
 
 
-@lru_cache(maxsize=4096)
 def split_list(value: str) -> tuple[str, ...]:
     """The members of a comma-separated list, empty ones left out; commas in quoted strings do not separate.
 
     In a value whose quotes do not pair each comma separates, so that a stray quote hides nothing that follows it.
     """
-    if '"' not in value:
-        members = value.split(",")
-    elif _is_balanced(value):
-        members = _MEMBER.findall(value)
-    else:
-        members = value.split(",")
+    return _split_list(value) if len(value) <= MEMOISED_CHARS else _split_list.__wrapped__(value)
+
+
+@lru_cache(maxsize=2048)
+def _split_list(value: str) -> tuple[str, ...]:
+    is_quoting = '"' in value and _BALANCED.fullmatch(value) is not None
+    members = _MEMBER.findall(value) if is_quoting else value.split(",")
     return tuple(stripped for member in members if (stripped := member.strip(_OWS)))
-
-
-def _is_balanced(value: str) -> bool:
-    return '"' not in _QUOTED.sub("", value)
 
 
 def unquote(value: str) -> str | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from urllib.parse import urlsplit
 
 from aiohttp_cache_di.rfc9111.dates import parse_http_date
 from aiohttp_cache_di.rfc9111.directives import response_directives
@@ -104,7 +103,7 @@ def heuristic_lifetime_s(
     §4.2.2, because queries mostly address programs.
     """
     modified_at = last_modified_at(headers, now=received_at)
-    if modified_at is None or (not with_query and urlsplit(url).query):
+    if modified_at is None or (not with_query and url.partition("?")[2]):
         return 0.0
     unmodified_s = date_at(headers, received_at=received_at) - modified_at
     return min(max(0.0, unmodified_s) * fraction, max_s)

@@ -25,8 +25,8 @@ __all__ = [
 
 # A backslash does not escape here (RFC 9110 §8.8.3). Unquoted tags are not of the grammar, but some origins send
 # them and know them again only as they were.
-_TAG = re.compile(r'(?:W/)?"[^"]*"|[^\s,"]+')
-_LIST_OF_TAGS = re.compile(rf"[\s,]*(?:(?:{_TAG.pattern})\s*(?:,[\s,]*|$))*")
+_TAG = re.compile(r'(?:W/)?"[^"]*+"|[^\s,"]++')
+_LIST_OF_TAGS = re.compile(rf"[\s,]*+(?:(?:{_TAG.pattern})\s*+(?:,[\s,]*+|$))*+")
 
 
 def entity_tag(headers: Headers) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from hashlib import blake2b
 
-from aiohttp_cache_di.rfc9111.fields import combined, is_token, split_list
+from aiohttp_cache_di.rfc9111.fields import MEMOISED_CHARS, combined, is_token, split_list
 from aiohttp_cache_di.rfc9111.messages import Headers, Request, StoredResponse
 
 __all__ = ["VARIES_ON_ALL", "normalised", "select_variant", "variant_key", "vary_digest", "vary_fields"]
@@ -25,7 +25,9 @@ def vary_fields(headers: Headers) -> tuple[str, ...]:
     What is no field name cannot be compared either, and counts as ``*``.
     """
     value = combined(headers, "Vary")
-    return () if value is None else _vary_fields(value)
+    if value is None:
+        return ()
+    return _vary_fields(value) if len(value) <= MEMOISED_CHARS else _vary_fields.__wrapped__(value)
 
 
 @lru_cache(maxsize=1024)
@@ -36,17 +38,20 @@ def _vary_fields(value: str) -> tuple[str, ...]:
     return tuple(sorted({name.lower() for name in names}))
 
 
-@lru_cache(maxsize=4096)
 def normalised(name: str, value: str) -> str:
     """*value* of the field *name* (lower case) in a form that equal meanings share.
 
     White space around the commas of a list does not count. Where the field's own syntax says so, neither do case,
     the order of members and a weight of 1.
     """
-    members = split_list(value)
-    if name not in _WEIGHTED or '"' in value:
-        return ",".join(members)
-    weighted = [_weighted(member) for member in members]
+    if name not in _WEIGHTED or '"' in value or len(value) > MEMOISED_CHARS:
+        return ",".join(split_list(value))
+    return _normalised_weights(name, value)
+
+
+@lru_cache(maxsize=1024)
+def _normalised_weights(name: str, value: str) -> str:
+    weighted = [_weighted(member) for member in split_list(value)]
     if name in _UNORDERED:
         weighted.sort(key=lambda item: item[1])
     weighted.sort(key=lambda item: -item[0])
