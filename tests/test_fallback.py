@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from aiohttp_cache_di.policy import Bypass, Fetch, Partial, Rules, ServeStale, on_failure
+from aiohttp_cache_di.rfc9111.messages import StoredResponse
+from tests.messages import NOW, PRIVATE, Fields, a_request, a_stored
+
+OLD = a_stored(fresh_for_s=-5)
+WINDOW = a_stored({"Cache-Control": "stale-if-error=60"}, fresh_for_s=-5)
+
+
+def stood_in(
+    stored: StoredResponse | None, *, rules: Rules = PRIVATE, asked: Fields = (), timeout: bool = False
+) -> ServeStale | None:
+    return on_failure(Fetch("stale", stored), rules, a_request(asked), now=NOW, timeout=timeout)
+
+
+def test_without_anything_stored_the_error_is_the_callers() -> None:
+    assert stood_in(None) is None
+    assert on_failure(Bypass("method"), PRIVATE, a_request(), now=NOW, timeout=False) is None
+
+
+def test_a_broken_connection_is_stood_in_for_by_default() -> None:
+    answer = stood_in(OLD)
+    assert answer is not None
+    assert (answer.stored, answer.age_s) == (OLD, 0)
+    assert answer.cache_status.endswith("detail=disconnected")
+
+
+def test_a_timeout_is_stood_in_for_only_when_told() -> None:
+    assert stood_in(OLD, timeout=True) is None
+    assert stood_in(WINDOW, timeout=True) is not None
+    assert stood_in(OLD, timeout=True, rules=replace(PRIVATE, stale_if_error_s=60)) is not None
+    assert stood_in(OLD, timeout=True, asked={"Cache-Control": "stale-if-error=60"}) is not None
+    assert stood_in(OLD, timeout=True, rules=replace(PRIVATE, stale_if_error_s=5)) is None
+
+
+@pytest.mark.parametrize("directive", ["max-age=60", "min-fresh=1"])
+def test_a_caller_who_bounds_the_age_gets_something_stale_only_when_told(directive: str) -> None:
+    assert stood_in(OLD, asked={"Cache-Control": directive}) is None
+    assert stood_in(WINDOW, asked={"Cache-Control": directive}) is not None
+
+
+def test_under_rules_only_the_setting_counts() -> None:
+    assert stood_in(WINDOW, rules=Rules(lifetime_s=60)) is None
+    assert stood_in(OLD, rules=Rules(lifetime_s=60, stale_if_error_s=6)) is not None
+    assert stood_in(OLD, rules=Rules(lifetime_s=60, stale_if_error_s=5)) is None
+
+
+def test_the_callers_range_is_answered_in_an_emergency_too() -> None:
+    answer = stood_in(OLD, asked={"Range": "bytes=0-1"})
+    assert answer is not None
+    assert isinstance(answer.answer, Partial)
+    assert stood_in(OLD, asked={"Range": "bytes=0-1,3-4"}) is None

@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from aiohttp_cache_di.policy import (
+    Fetch,
+    Freshen,
+    Load,
+    NotModified,
+    Pass,
+    Refetch,
+    Rules,
+    Serve,
+    Validate,
+    on_head_response,
+    on_response,
+)
+from aiohttp_cache_di.rfc9111.messages import StoredResponse, VariantRef
+from tests.messages import NOW, PRIVATE, Fields, a_request, a_response, a_stored, date
+
+OLD = a_stored({"ETag": '"a"', "Cache-Control": "max-age=5", "Age": "3"}, received_at=NOW - 100, fresh_for_s=5)
+REF = VariantRef(("foo",), b"2", "k.2", '"b"')
+
+
+def validation(stored: StoredResponse | None) -> Validate:
+    return Validate(stored, (("If-None-Match", "…"),), "stale")
+
+
+def freshened(fields: Fields, *, stored: StoredResponse = OLD, rules: Rules = PRIVATE) -> StoredResponse:
+    response = a_response(fields, status=304, dated=False)
+    decision = on_response(a_request(), response, validation(stored), rules, now=NOW)
+    assert isinstance(decision, Freshen)
+    assert isinstance(decision.answer, Serve)
+    assert decision.answer.stored is decision.stored
+    assert decision.serve_key == stored.key
+    return decision.stored
+
+
+def test_a_304_renews_lifetime_age_and_times_and_keeps_the_body() -> None:
+    new = freshened({"ETag": '"a"', "Cache-Control": "max-age=50"})
+    assert (new.fresh_until, new.received_at, new.requested_at) == (NOW + 50, NOW, NOW)
+    assert (new.created_at, new.body) == (OLD.created_at, OLD.body)
+    assert "Age" not in new.headers
+    assert new.headers["Date"] == date()
+    assert new.store_until > NOW + 50
+
+
+def test_a_304_that_says_nothing_renews_the_old_lifetime() -> None:
+    assert freshened({"ETag": '"a"'}).fresh_until == NOW + 5
+
+
+def test_the_age_of_a_304_counts() -> None:
+    assert freshened({"ETag": '"a"', "Age": "2"}).fresh_until == NOW + 3
+
+
+def test_a_304_under_rules_renews_the_users_lifetime() -> None:
+    assert freshened({}, rules=Rules(lifetime_s=60)).fresh_until == NOW + 60
+
+
+@pytest.mark.parametrize("fields", [{"Cache-Control": "no-store"}, {"Vary": "Foo"}, {"Vary": "*"}])
+def test_what_a_304_no_longer_lets_keep_answers_once_more(fields: dict[str, str]) -> None:
+    new = freshened({"ETag": '"a"', **fields})
+    assert (new.fresh_until, new.store_until) == (-math.inf, NOW)
+
+
+def test_what_the_users_rules_no_longer_let_keep_answers_once_more() -> None:
+    assert freshened({}, rules=Rules(lifetime_s=0)).store_until == NOW
+
+
+@pytest.mark.parametrize("tag", ['"a"', 'W/"a"'])
+def test_a_304_is_matched_by_its_tag(tag: str) -> None:
+    assert freshened({"ETag": tag}, stored=a_stored({"ETag": '"a"'}, fresh_for_s=-1)).headers["ETag"] == tag
+
+
+def test_an_equal_tag_is_preferred_to_one_that_matches_weakly() -> None:
+    weak, strong = a_stored({"ETag": 'W/"a"'}, key="weak"), a_stored({"ETag": '"a"'}, key="strong")
+    response = a_response({"ETag": '"a"'}, status=304)
+    decision = on_response(a_request(), response, validation(None), PRIVATE, now=NOW, candidates=(weak, strong))
+    assert isinstance(decision, Freshen)
+    assert decision.serve_key == "strong"
+
+
+def test_a_304_for_a_variant_that_is_not_at_hand_asks_for_it() -> None:
+    response = a_response({"ETag": '"b"'}, status=304)
+    assert on_response(a_request(), response, validation(OLD), PRIVATE, now=NOW, candidates=(OLD, REF)) == Load("k.2")
+
+
+def test_a_304_without_tag_is_about_the_only_one_that_was_asked_about() -> None:
+    assert freshened({}).received_at == NOW
+    response = a_response({}, status=304)
+    alone = on_response(a_request(), response, validation(None), PRIVATE, now=NOW, candidates=(REF,))
+    assert alone == Load("k.2")
+    several = on_response(a_request(), response, validation(OLD), PRIVATE, now=NOW, candidates=(OLD, REF))
+    assert several == Refetch("stale")
+
+
+def test_a_304_may_bring_a_tag_where_there_was_only_a_date() -> None:
+    dated = a_stored({"Last-Modified": date(-500)}, fresh_for_s=-1)
+    assert freshened({"ETag": '"new"', "Last-Modified": date(-500)}, stored=dated).headers["ETag"] == '"new"'
+    for fields in ({"ETag": '"new"'}, {"ETag": '"new"', "Last-Modified": date(-400)}):
+        response = a_response(fields, status=304)
+        assert on_response(a_request(), response, validation(dated), PRIVATE, now=NOW) == Refetch("stale")
+
+
+def test_a_304_that_cannot_answer_the_request_is_no_answer() -> None:
+    part = a_stored({"ETag": '"a"', "Content-Range": "bytes 0-9/20"}, status=206)
+    response = a_response({"ETag": '"a"'}, status=304)
+    request = a_request({"Range": "bytes=15-"})
+    assert on_response(request, response, validation(part), PRIVATE, now=NOW) == Refetch("stale")
+
+
+@pytest.mark.parametrize(
+    ("asked", "told", "is_confirmed"),
+    [
+        ({"If-None-Match": '"a"'}, {"ETag": '"a"'}, True),
+        ({"If-None-Match": '"a"'}, {}, True),
+        ({"If-None-Match": '"a", "z"'}, {}, False),
+        ({"If-None-Match": '"z"'}, {}, False),
+        ({"If-None-Match": "*"}, {}, False),
+        ({"If-Modified-Since": date(-500)}, {}, True),
+        ({"If-Modified-Since": date(-400)}, {"Last-Modified": date(-500)}, True),
+        ({"If-Modified-Since": date(-400)}, {}, False),
+        ({}, {}, False),
+    ],
+)
+def test_a_304_to_the_caller_confirms_only_what_it_names(asked: Fields, told: Fields, is_confirmed: bool) -> None:
+    stored = a_stored({"ETag": '"a"', "Last-Modified": date(-500)}, fresh_for_s=-1)
+    response = a_response(told, status=304)
+    decision = on_response(a_request(asked), response, Fetch("stale", stored=stored), PRIVATE, now=NOW)
+    if is_confirmed:
+        assert isinstance(decision, Freshen)
+        assert isinstance(decision.answer, NotModified)
+    else:
+        assert isinstance(decision, Pass)
+
+
+# ---- HEAD
+
+
+def after_head(fields: Fields, *, stored: StoredResponse, rules: Rules = PRIVATE, status: int = 200) -> object:
+    response = a_response(fields, status=status)
+    return on_head_response(a_request(method="HEAD"), response, stored, rules, now=NOW)
+
+
+def test_a_head_response_is_compared_by_length_where_the_body_came_in_chunks() -> None:
+    stored = a_stored({"Cache-Control": "max-age=60"}, body=b"12345")
+    same, other = after_head({"Content-Length": "5"}, stored=stored), after_head({"Content-Length": "6"}, stored=stored)
+    assert isinstance(same, StoredResponse)
+    assert same.fresh_until == NOW + 60
+    assert isinstance(other, StoredResponse)
+    assert other.fresh_until == NOW
+    coded = a_stored({"Cache-Control": "max-age=60", "Content-Encoding": "gzip"}, body=b"12345")
+    renewed = after_head({"Content-Length": "6"}, stored=coded)
+    assert isinstance(renewed, StoredResponse)
+    assert renewed.fresh_until == NOW + 60
+
+
+def test_a_head_response_leaves_alone_what_it_says_nothing_of() -> None:
+    stored = a_stored({"ETag": '"a"'})
+    assert after_head({}, stored=stored, rules=Rules()) is None
+    assert after_head({}, stored=stored, status=404) is None
+    assert after_head({}, stored=a_stored(status=404)) is None
+    assert after_head({}, stored=a_stored(method="HEAD")) is None
+    assert after_head({"ETag": '"b"'}, stored=a_stored({"ETag": '"a"'}, fresh_for_s=-1)) is None
