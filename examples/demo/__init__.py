@@ -1,0 +1,1 @@
+"""`make demo`: two real services, a real origin, and what the cache does between them."""

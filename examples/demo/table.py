@@ -1,0 +1,40 @@
+"""The demo's table: rows are printed as they come."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+__all__ = ["Row", "outcome", "print_header", "print_row"]
+
+_WIDTHS: Final = (12, 9, 20, 13, 13, 9)
+
+
+class Row(NamedTuple):
+    """One request: to which service and worker, what came of it, and how often the origin was asked for it."""
+
+    service: str
+    worker: str
+    request: str
+    outcome: str
+    origin_hits: str
+    time: str
+
+
+def outcome(cache_status: str) -> str:
+    """Say in a word what an RFC 9211 Cache-Status tells."""
+    parameters = [part.strip() for part in cache_status.split(";")]
+    if "hit" in parameters:
+        return "hit"
+    return "revalidated" if "fwd-status=304" in parameters else "miss"
+
+
+def print_header(title: str) -> None:
+    """Begin a table."""
+    print(f"\n{title}\n")
+    print_row(Row("service", "worker", "request", "cache", "origin hits", "time"))
+    print_row(Row(*("-" * width for width in _WIDTHS)))
+
+
+def print_row(row: Row) -> None:
+    """Print a row at once, also into a pipe."""
+    print("  " + "  ".join(cell.ljust(width) for cell, width in zip(row, _WIDTHS, strict=True)).rstrip(), flush=True)
