@@ -7,7 +7,7 @@ import inspect
 import warnings
 from collections.abc import Awaitable, Callable
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from aiohttp import ClientResponse, ClientSession
 from aiohttp.typedefs import StrOrURL
@@ -127,6 +127,7 @@ class CacheMixin(MixinBase):
 
     if TYPE_CHECKING:
 
+        async def __aenter__(self) -> Self: ...
         def request(
             self, method: str, url: StrOrURL, **kwargs: Unpack[CachedRequestOptions]
         ) -> _BaseRequestContextManager[DescribedResponse]: ...
