@@ -1,0 +1,408 @@
+"""Storage in a SQLite file: the embedded default, shared by all processes of one machine."""
+
+from __future__ import annotations
+
+import math
+import os
+import secrets
+import sqlite3
+import time
+from collections.abc import AsyncIterator
+from typing import Any, Final, TypeAlias, TypedDict, Unpack, cast
+
+import msgspec
+
+from aiohttp_cache_di.backends import sqlite_jobs as jobs
+from aiohttp_cache_di.backends.base import CacheBackend
+from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, STORAGE_OPTIONS, BackendOptions, refuse_unknown
+from aiohttp_cache_di.backends.sqlite_database import Connected, Database
+from aiohttp_cache_di.backends.sqlite_eviction import Bounds, shrink
+from aiohttp_cache_di.backends.sqlite_files import CONNECT_OPTIONS, CacheFile
+from aiohttp_cache_di.backends.sqlite_schema import Key, pack_key, unpack_key
+from aiohttp_cache_di.backends.sqlite_worker import Job
+from aiohttp_cache_di.backends.storage import BaseCache, ResponseOrKey
+from aiohttp_cache_di.errors import StorageError, UnreadableEntryError
+from aiohttp_cache_di.response import CachedResponse
+from aiohttp_cache_di.rfc9111.messages import StoredResponse
+
+__all__ = ["DEFAULT_MAX_BYTES", "DEFAULT_NEAR_BYTES", "SQLiteBackend", "SQLiteCache", "SQLitePickleCache"]
+
+DEFAULT_MAX_BYTES: Final = 1024 * 1024 * 1024
+DEFAULT_NEAR_BYTES: Final = 32 * 1024 * 1024
+MAX_FRAME_BYTES: Final = 900_000_000  # SQLite's limit for a row is 1,000,000,000
+KEYS_PER_PAGE: Final = 1000
+VALUES_PER_PAGE: Final = 64
+PAGE_BYTES: Final = 2 * 1024 * 1024  # of values; a page ends when it has this much
+
+
+class ConnectOptions(TypedDict, total=False):
+    """Arguments of ``sqlite3.connect``, and what only this storage has."""
+
+    timeout: float
+    uri: bool | str
+    detect_types: int
+    factory: Any
+    cached_statements: int
+    isolation_level: Any
+    check_same_thread: bool
+    autocommit: Any
+    near_tier: bool
+    near_tier_bytes: int
+
+
+class SQLiteOptions(BackendOptions, ConnectOptions, total=False):
+    """Options of a SQLite storage or backend beside those that their classes name."""
+
+
+OWN_OPTIONS: Final = frozenset(ConnectOptions.__annotations__)
+
+
+class SQLiteCache(BaseCache):
+    """Entries in a table of a SQLite file.
+
+    The file is opened when it is used first, in the loop that uses it; each event loop and each forked child opens
+    connections of its own. Several processes may use one file.
+
+    Args:
+        filename: path of the file, ``~`` allowed; ``.sqlite`` is added where there is no suffix. ``":memory:"`` for a
+            database in memory, which is gone when its loop or the storage is closed.
+        table_name: name of the table.
+        use_temp: keep the file in the directory for temporary files.
+        fast_save: do not wait for the disk; a power cut may then damage the file, and a damaged one is begun anew.
+        database: the file, where several storages share its connections.
+        kwargs: arguments of ``sqlite3.connect`` (``timeout`` in seconds is how long a lock is waited for; ``uri`` may
+            be a ``file:`` URI; transactions and threads are the storage's own affair), ``max_bytes`` of the file in use
+            (1 GiB by default; None for no bound), ``max_entries`` of a table, ``near_tier`` (keep hot entries in
+            memory too, unless another process has changed them), ``near_tier_bytes`` (32 MiB by default), and those
+            of `BaseCache`.
+
+    Raises:
+        TypeError: an option is not known.
+    """
+
+    def __init__(
+        self,
+        filename: str | os.PathLike[str],
+        table_name: str = "aiohttp-cache",
+        use_temp: bool = False,
+        fast_save: bool = False,
+        database: Database | None = None,
+        **kwargs: Unpack[SQLiteOptions],
+    ) -> None:
+        refuse_unknown(type(self).__name__, kwargs, BACKEND_OPTIONS | OWN_OPTIONS)
+        signing: dict[str, Any] = {
+            name: value for name, value in kwargs.items() if name in ("secret_key", "salt", "serializer")
+        }
+        super().__init__(**signing)
+        self.fast_save = fast_save
+        self.table_name = table_name
+        self._database = database or open_database(filename, use_temp, fast_save, kwargs)
+        self._table = self._database.add(table_name)
+        self._database.on_evicted[self._table] = lambda count: self.on_evicted(count)
+        self._owner = secrets.token_bytes(8)
+
+    @property
+    def filename(self) -> str:
+        """The path of the file."""
+        return self._database.file.path or ":memory:"
+
+    # ---- the engine's side
+
+    def peek(self, key: str) -> StoredResponse | None:
+        """Return the entry if it is in memory and nobody has changed the file since."""
+        here = self._database.here()
+        if here is None:
+            return None
+        held = here.link.tiers[self._table].held
+        if key not in held or not here.link.is_current():
+            return None
+        found = held.get(key)
+        if found is None:
+            return None
+        held.move_to_end(key)
+        here.evictor.touch(self._table, key)
+        return found.entry
+
+    async def read_entry(self, key: str) -> StoredResponse | None:
+        """Read the response kept under *key*, following one alias; None when missing or unreadable."""
+        item = await self._read(key)
+        if isinstance(item, str):
+            item = await self._read(item)
+        return item if isinstance(item, StoredResponse) else None
+
+    async def write_entry(self, entry: StoredResponse) -> None:
+        """Store *entry*; returns when it is committed."""
+        if self._serializer is None:
+            frame = self.codec.encode(entry)
+        else:
+            frame = self.serialize(CachedResponse.from_stored(entry), entry.key) or b""
+        await self._put(entry.key, frame, entry.store_until, entry)
+
+    async def delete_expired(self, now: float) -> int:
+        """Delete what may be dropped at *now*, in steps between which others may write."""
+        count = 0
+        while rows := await self._call(lambda connection: jobs.drop_expired(connection, self._table, now)):
+            count += len(rows)
+            self._bury(rows)
+        while count and await self._call(shrink):
+            pass
+        return count
+
+    async def acquire_lease(self, key: str, ttl_s: float) -> bool:
+        """Ask to be the only one, in this process and all others, that fetches *key* for *ttl_s* seconds."""
+        packed, owner = _column_key(key), self._owner
+        taken: bool = await self._call(lambda connection: jobs.acquire(connection, packed, owner, time.time(), ttl_s))
+        return taken
+
+    async def release_lease(self, key: str) -> None:
+        """Give a lease back before its time."""
+        packed, owner = _column_key(key), self._owner
+        await self._call(lambda connection: jobs.release(connection, packed, owner))
+
+    async def close(self) -> None:
+        """Finish what is being written and close the file; it is opened again if the storage is used again."""
+        await self._database.close()
+
+    # ---- items
+
+    async def contains(self, key: str) -> bool:
+        """Check whether *key* is stored."""
+        packed = _column_key(key)
+        row = await self._query(lambda connection: connection.execute(self._table.has, (packed,)).fetchone())
+        return row is not None
+
+    async def clear(self) -> None:
+        """Delete everything that has been written so far."""
+
+        async def begin(connected: Connected) -> int:
+            bound, deletion = await connected.link.call(lambda connection: jobs.begin_clear(connection, self._table))
+            connected.link.note_deletion(self._table, deletion)
+            connected.link.tiers[self._table].bury_upto(bound)
+            return int(bound)
+
+        bound = await self._database.use_writing(begin)
+        while await self._call(lambda connection: jobs.drop_upto(connection, self._table, bound)):
+            pass
+        while await self._call(shrink):
+            pass
+
+    async def delete(self, key: str) -> None:
+        """Delete an item; a missing one is no error."""
+        await self.bulk_delete({key})
+
+    async def bulk_delete(self, keys: set[str]) -> None:
+        """Delete several items; missing ones are no error."""
+        if not keys:
+            return
+        packed = [_column_key(key) for key in keys]
+
+        async def run(connected: Connected) -> None:
+            deletion = await connected.link.call(lambda connection: jobs.delete_keys(connection, self._table, packed))
+            connected.link.note_deletion(self._table, deletion)
+
+        await self._database.use_writing(run)
+
+    async def keys(self) -> AsyncIterator[str]:
+        """Iterate over all keys, a page at a time."""
+        after: Key = ""
+        first = True
+        while True:
+            page = await self._keys_after(after, first)
+            for key in page:
+                yield unpack_key(key)
+            if len(page) < KEYS_PER_PAGE:
+                return
+            after, first = page[-1], False
+
+    async def values(self) -> AsyncIterator[ResponseOrKey]:
+        """Iterate over all items, a page at a time; unreadable ones are left out."""
+        after: Key | None = None
+        while True:
+            page = await self._rows_after(after)
+            for key, frame in page:
+                item = self._decoded(unpack_key(key), frame)
+                if item is not None:
+                    yield CachedResponse.from_stored(item) if isinstance(item, StoredResponse) else item
+            if not page:
+                return
+            after = page[-1][0]
+
+    async def read(self, key: str) -> ResponseOrKey:
+        """Read an item; None when it is missing or unreadable."""
+        item = await self._read(key)
+        return CachedResponse.from_stored(item) if isinstance(item, StoredResponse) else item
+
+    async def size(self) -> int:
+        """Count the items."""
+        row = await self._query(lambda connection: connection.execute(self._table.count).fetchone())
+        return int(row[0])
+
+    async def write(self, key: str, item: ResponseOrKey) -> None:
+        """Store *item* under *key*; None deletes what is there."""
+        if item is None:
+            await self.delete(key)
+            return
+        entry = None
+        until = math.inf
+        if isinstance(item, CachedResponse):
+            entry = item.stored
+            until = entry.store_until
+            if entry.key != key:
+                entry = msgspec.structs.replace(entry, key=key)
+                item = CachedResponse.from_stored(entry)
+        await self._put(key, self.serialize(item, key) or b"", until, entry)
+
+    # ---- what they share
+
+    async def _put(self, key: str, frame: bytes, until: float, entry: StoredResponse | None) -> None:
+        if len(frame) > MAX_FRAME_BYTES:
+            raise StorageError(f"an entry of {len(frame)} bytes is more than SQLite takes")
+        now = time.time()
+        row: jobs.Row = (_column_key(key), None if until == math.inf else _clamped(until), int(now * 1000), frame)
+
+        async def run(connected: Connected) -> None:
+            link = connected.link
+            tier = link.tiers[self._table]
+            epoch = tier.epoch
+            row_id = await link.write(self._table, row)
+            tier.supersede(key, row_id)
+            tier.wrote(row_id, row_id)
+            if entry is not None:
+                tier.put(entry, key, row_id, epoch)
+
+        await self._database.use_writing(run)
+
+    async def _read(self, key: str) -> StoredResponse | str | None:
+        database = self._database
+        packed = pack_key(key)
+
+        async def run(connected: Connected) -> StoredResponse | str | None:
+            link = connected.link
+            tier = link.tiers[self._table]
+            epoch = tier.epoch
+            found = await link.fetch(self._table, packed)
+            if found is None:
+                return None
+            row_id, frame = found
+            item = self._decoded(key, frame)
+            if isinstance(item, StoredResponse):
+                tier.put(item, key, row_id, epoch)
+                connected.evictor.touch(self._table, key)
+            return item
+
+        return await database.use(run)
+
+    def _decoded(self, key: str, frame: object) -> StoredResponse | str | None:
+        try:
+            if self._serializer is None:
+                return cast("StoredResponse | str", self.codec.decode(cast("bytes", frame), key))
+            item = self.deserialize(cast("bytes", frame), key)
+        except UnreadableEntryError:
+            self.on_unreadable(1)
+            return None
+        return item.stored if isinstance(item, CachedResponse) else item
+
+    async def _keys_after(self, after: Key, first: bool) -> list[Key]:
+        sql = self._table.keys_page if not first else self._table.keys_first
+        arguments = (KEYS_PER_PAGE,) if first else (after, KEYS_PER_PAGE)
+        return [row[0] for row in await self._query(lambda connection: connection.execute(sql, arguments).fetchall())]
+
+    async def _rows_after(self, after: Key | None) -> list[tuple[Key, object]]:
+        def job(connection: sqlite3.Connection) -> list[tuple[Key, object]]:
+            if after is None:
+                cursor = connection.execute(self._table.rows_first)
+            else:
+                cursor = connection.execute(self._table.rows_page, (after,))
+            page: list[tuple[Key, object]] = []
+            weight = 0
+            for key, frame in cursor:
+                page.append((key, frame))
+                weight += len(frame) if isinstance(frame, bytes) else 0
+                if weight > PAGE_BYTES or len(page) >= VALUES_PER_PAGE:
+                    break
+            cursor.close()  # ends the snapshot, so that the log can be folded into the file
+            return page
+
+        rows: list[tuple[Key, object]] = await self._query(job)
+        return rows
+
+    async def _query(self, job: Job) -> Any:
+        async def run(connected: Connected) -> Any:
+            return await connected.link.query(job)
+
+        return await self._database.use(run)
+
+    async def _call(self, job: Job) -> Any:
+        async def run(connected: Connected) -> Any:
+            return await connected.link.call(job)
+
+        return await self._database.use_writing(run)
+
+    def _bury(self, rows: list[tuple[int, Key]]) -> None:
+        here = self._database.here()
+        if here is not None:
+            tier = here.link.tiers[self._table]
+            for row_id, key in rows:
+                tier.bury(unpack_key(key), row_id)
+
+
+SQLitePickleCache: TypeAlias = SQLiteCache
+"""The older name of a storage of whole responses; nothing is ever pickled."""
+
+
+class SQLiteBackend(CacheBackend):
+    """Responses in a SQLite file.
+
+    Args:
+        cache_name: path of the file, ``~`` allowed; ``.sqlite`` is added where there is no suffix.
+        use_temp: keep the file in the directory for temporary files.
+        fast_save: do not wait for the disk; see `SQLiteCache`.
+        autoclose: close the file when a session that uses the backend is closed.
+        kwargs: see `CacheBackend` and `SQLiteCache`.
+    """
+
+    def __init__(
+        self,
+        cache_name: str = "aiohttp-cache",
+        use_temp: bool = False,
+        fast_save: bool = False,
+        autoclose: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        refuse_unknown(type(self).__name__, kwargs, BACKEND_OPTIONS | OWN_OPTIONS)
+        own = OWN_OPTIONS | STORAGE_OPTIONS
+        storage = cast("SQLiteOptions", {name: value for name, value in kwargs.items() if name in own})
+        others = {name: value for name, value in kwargs.items() if name not in OWN_OPTIONS}
+        super().__init__(cache_name, autoclose=autoclose, **others)
+        database = open_database(cache_name, use_temp, fast_save, storage)
+        for name in ("responses", "redirects"):
+            cache = SQLiteCache(cache_name, name, use_temp, fast_save, database=database, **storage)
+            setattr(self, name, cache)
+
+
+def open_database(
+    filename: str | os.PathLike[str], use_temp: bool, fast_save: bool, options: SQLiteOptions
+) -> Database:
+    """Make the database of *filename*; nothing is opened yet."""
+    connect = {name: value for name, value in options.items() if name in CONNECT_OPTIONS}
+    near_bytes = options.get("near_tier_bytes", DEFAULT_NEAR_BYTES) if options.get("near_tier", True) else 0
+    bounds = Bounds(options.get("max_bytes", DEFAULT_MAX_BYTES), options.get("max_entries"))
+    return Database(CacheFile.resolve(filename, use_temp, connect), bounds, near_bytes=near_bytes, fast_save=fast_save)
+
+
+def _column_key(key: str) -> Key:
+    """The key as its column holds it.
+
+    Raises:
+        StorageError: it is not text that UTF-8 can express.
+    """
+    try:
+        key.encode()
+    except UnicodeEncodeError as exc:
+        raise StorageError(f"the key {key!r} is no text that can be stored") from exc
+    return pack_key(key)
+
+
+def _clamped(until: float) -> int:
+    """A POSIX time as whole seconds that fit the column; rounded up, so that nothing goes too early."""
+    return math.ceil(min(max(until, -(2.0**40)), 2.0**40))

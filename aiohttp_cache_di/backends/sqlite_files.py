@@ -1,0 +1,155 @@
+"""Where a SQLite cache keeps its file, how the file is opened, and what is done with one that is damaged."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import os
+import sqlite3
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, quote, urlsplit
+
+from aiohttp_cache_di.errors import StorageError
+
+__all__ = ["CONNECT_OPTIONS", "CacheFile", "Identity", "is_corruption", "storage_error"]
+
+logger = logging.getLogger(__name__)
+
+CONNECT_OPTIONS = frozenset(
+    {
+        "timeout",
+        "uri",
+        "detect_types",
+        "factory",
+        "cached_statements",
+        # Accepted, and without effect: transactions and threads are this module's own affair.
+        "isolation_level",
+        "check_same_thread",
+        "autocommit",
+    }
+)
+"""The parameters of ``sqlite3.connect`` beside the name of the database."""
+
+PASSED_ON = ("detect_types", "factory", "cached_statements")
+BUSY_TIMEOUT_S = 0.15  # below the 250 ms that a request waits for a storage, so that the error says what it was
+COMPANIONS = ("-wal", "-shm")
+
+Identity = tuple[int, ...]
+"""Device and inode: what tells a file from another one of the same name; with size and time of its last change
+where SQLite itself would not notice one."""
+
+_CORRUPTION = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+
+
+@dataclass(frozen=True)
+class CacheFile:
+    """A database file, or memory, and how to connect to it.
+
+    Args:
+        path: absolute; None for a database in memory.
+        query: parameters of a URI that the user gave, such as ``cache=private``.
+        read_only: never write (``mode=ro`` or ``immutable=1`` in a URI).
+        options: for ``sqlite3.connect``.
+    """
+
+    path: str | None
+    query: str = ""
+    read_only: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    @classmethod
+    def resolve(cls, name: str | os.PathLike[str], use_temp: bool, connect_options: Mapping[str, Any]) -> CacheFile:
+        """Make a file of what the user calls it: a path, ``~`` allowed, ``:memory:``, or a ``file:`` URI."""
+        options = {key: value for key, value in connect_options.items() if key in PASSED_ON}
+        options["timeout"] = float(connect_options.get("timeout", BUSY_TIMEOUT_S))
+        uri = connect_options.get("uri", False)
+        text = uri if isinstance(uri, str) else os.fspath(name)
+        if text.startswith("file:") and uri:
+            return cls._of_uri(text, options)
+        if text == ":memory:":
+            return cls(None, options=options)
+        path = Path(text).expanduser()
+        if use_temp:
+            path = Path(tempfile.gettempdir()) / path.name
+        if not path.suffix:
+            path = path.with_name(path.name + ".sqlite")
+        return cls(os.path.abspath(path), options=options)
+
+    @classmethod
+    def _of_uri(cls, uri: str, options: Mapping[str, Any]) -> CacheFile:
+        parts = urlsplit(uri)
+        given = parse_qs(parts.query)
+        if given.get("mode") == ["memory"] or parts.path == ":memory:":
+            return cls(None, options=options)
+        read_only = given.get("mode") == ["ro"] or "immutable" in given
+        kept = "&".join(f"{key}={values[-1]}" for key, values in given.items() if key in ("vfs", "psow", "nolock"))
+        return cls(os.path.abspath(parts.netloc + parts.path), kept, read_only, options)
+
+    def connect(self, mode: str, *, timeout_s: float | None = None) -> sqlite3.Connection:
+        """Open a connection in the given *mode*: ``rw``, ``ro``, or ``immutable`` for a file nobody can write."""
+        options = dict(self.options)
+        if timeout_s is not None:
+            options["timeout"] = min(timeout_s, options["timeout"])
+        if self.path is None:
+            memory: sqlite3.Connection
+            memory = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False, **options)
+            return memory
+        flags = "mode=ro&immutable=1" if mode == "immutable" else f"mode={mode}"
+        query = f"{flags}&{self.query}" if self.query else flags
+        uri = f"file:{quote(self.path)}?{query}"
+        connection: sqlite3.Connection
+        connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, **options)
+        return connection
+
+    def create(self) -> None:
+        """Make an empty file that only its owner can read, unless there is one; SQLite would ask the umask."""
+        if self.path is None:
+            return
+        os.makedirs(os.path.dirname(self.path), mode=0o700, exist_ok=True)
+        # Only an exclusive creation is safe: closing a file that SQLite has open elsewhere drops its locks.
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+
+    def identity(self, *, frozen: bool = False) -> Identity | None:
+        """What tells the present file from another one, or *frozen* from a changed one; None when there is none."""
+        if self.path is None:
+            return (0, 0)
+        try:
+            status = os.stat(self.path)
+        except OSError:
+            return None
+        if frozen:
+            return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+        return status.st_dev, status.st_ino
+
+    def set_aside(self, damaged: Identity | None) -> None:
+        """Rename the *damaged* file and its companions, unless somebody has done it before."""
+        if self.path is None or damaged is None or self.identity() != damaged:
+            return
+        target = next(name for n in itertools.count(1) if not os.path.lexists(name := f"{self.path}.corrupt-{n}"))
+        for suffix in COMPANIONS:
+            # Before the file itself, lest a new one inherit its log; absent when nobody has the file open.
+            with contextlib.suppress(OSError):
+                os.rename(self.path + suffix, target + suffix)
+        try:
+            os.rename(self.path, target)
+        except OSError as exc:
+            raise StorageError(f"{self.path} is damaged and cannot be renamed: {exc}") from exc
+        logger.warning("The cache file %s was damaged; it is kept as %s and a new one is begun", self.path, target)
+
+
+def is_corruption(error: BaseException | None) -> bool:
+    """Whether *error* says that the file is damaged, or no database at all."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return isinstance(error, sqlite3.DatabaseError) and code is not None and (code & 0xFF) in _CORRUPTION
+
+
+def storage_error(error: BaseException, file: CacheFile) -> StorageError:
+    """Say what happened to which file."""
+    where = file.path or "the SQLite database in memory"
+    return StorageError(f"{where}: {getattr(error, 'sqlite_errorname', type(error).__name__)}: {error}")

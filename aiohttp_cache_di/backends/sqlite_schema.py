@@ -1,0 +1,217 @@
+"""The tables of a SQLite cache and the statements on them.
+
+A cache is a rowid table of frames with a unique index over their keys: WITHOUT ROWID is slower with blobs. A row's
+``id`` grows with every write and is never used twice, so that whoever knows the highest one can ask for what has
+been written since; what was deleted by name is listed in ``deletions`` for a while, for the same reason.
+"""
+
+# ruff: noqa: S608  # table names cannot be parameters; ours are constants, or quoted in `Table`
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import time
+from typing import Final
+
+from aiohttp_cache_di.backends.sqlite_files import CacheFile
+
+__all__ = ["LEASES", "MAX_BATCH", "Key", "Table", "pack_key", "prepare", "unpack_key"]
+
+SCHEMA_VERSION: Final = 1  # Raise it whenever a table changes; tables of another version are dropped and made anew.
+
+PAGE_BYTES: Final = 2048  # Of 1, 2, 4 and 8 KiB the one that wastes least over entries of 0.5, 2 and 10 kB.
+LOG_BYTES: Final = 4 * 1024 * 1024  # The write-ahead log is folded into the file at this size.
+MAX_BATCH: Final = 512  # keys per statement
+
+HEX_DIGITS: Final = 40  # of the keys that `create_key` makes; half as long as bytes
+OPEN_PATIENCE_S: Final = 2.0  # while other processes make the same tables
+RETRY_S: Final = 0.01
+
+META: Final = '"aiohttp_cache_di"'
+LEASES: Final = '"aiohttp_cache_di:leases"'
+DELETIONS: Final = '"aiohttp_cache_di:deletions"'
+KEPT_DELETIONS: Final = 1024
+
+READ_TIMEOUT_S: Final = 0.1
+CANNOT_SHARE: Final = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY})
+
+Key = bytes | str
+"""A key as a column holds it: the bytes of a digest, or text."""
+
+
+def pack_key(key: str) -> Key:
+    """Make of a key what the column holds."""
+    if len(key) == HEX_DIGITS:
+        try:
+            digest = bytes.fromhex(key)
+        except ValueError:
+            return key
+        if digest.hex() == key:
+            return digest
+    return key
+
+
+def unpack_key(key: Key) -> str:
+    """Make the key again of what the column holds."""
+    return key.hex() if isinstance(key, bytes) else key
+
+
+class Table:
+    """The statements on the table of one cache.
+
+    Args:
+        name: as the user calls it; any text without NUL.
+    """
+
+    def __init__(self, name: str) -> None:
+        if not name or "\0" in name:
+            raise ValueError(f"table_name={name!r}: give a name of at least one character, without NUL")
+        self.name = name
+        quoted = name.replace('"', '""')
+        # A prefix keeps clear of tables that others (or other libraries) have in the file.
+        t = self.sql = f'"cache:{quoted}"'
+        self.create = (
+            # The frame comes last, so that a look at the other columns reads no overflow pages. AUTOINCREMENT,
+            # because a row id that is used twice would hide a change from those who look for higher ones.
+            f"CREATE TABLE IF NOT EXISTS {t} (id INTEGER PRIMARY KEY AUTOINCREMENT, key NOT NULL UNIQUE, "
+            "store_until INTEGER, used INTEGER NOT NULL, frame BLOB NOT NULL)",
+            f'CREATE INDEX IF NOT EXISTS "cache:{quoted}:until" ON {t} (store_until) WHERE store_until IS NOT NULL',
+            f'CREATE INDEX IF NOT EXISTS "cache:{quoted}:used" ON {t} (used)',
+        )
+        self.put = f"INSERT OR REPLACE INTO {t} (key, store_until, used, frame) VALUES (?, ?, ?, ?)"
+        self.get = f"SELECT key, id, frame FROM {t} WHERE key = ?"
+        self.has = f"SELECT 1 FROM {t} WHERE key = ?"
+        self.count = f"SELECT count(*) FROM {t}"
+        self.last_id = f"SELECT max(id) FROM {t}"
+        self.touch = f"UPDATE {t} SET used = ? WHERE key = ?"
+        self.since = f"SELECT id, key FROM {t} WHERE id > ? ORDER BY id LIMIT ?"
+        self.keys_first = f"SELECT key FROM {t} ORDER BY key LIMIT ?"
+        self.keys_page = f"SELECT key FROM {t} WHERE key > ? ORDER BY key LIMIT ?"
+        self.rows_first = f"SELECT key, frame FROM {t} ORDER BY key"
+        self.rows_page = f"SELECT key, frame FROM {t} WHERE key > ? ORDER BY key"
+        self.expired = f"SELECT id, key FROM {t} WHERE store_until <= ? ORDER BY store_until LIMIT ?"
+        self.oldest = f"SELECT used, id, key, length(frame) FROM {t} ORDER BY used, id LIMIT ?"
+        self.upto = f"SELECT id FROM {t} WHERE id <= ? ORDER BY id LIMIT ?"
+        self.remove = f"DELETE FROM {t} WHERE id = ?"
+        self._get_many = {
+            n: f"SELECT key, id, frame FROM {t} WHERE key IN ({', '.join('?' * n)})"
+            for n in (2**power for power in range(1, MAX_BATCH.bit_length()))
+        }
+
+    def rows(self, connection: sqlite3.Connection, keys: list[Key]) -> list[tuple[Key, int, object]]:
+        """Read ``(key, id, frame)`` of those of *keys* that there are."""
+        if len(keys) == 1:
+            return connection.execute(self.get, keys).fetchall()
+        found: list[tuple[Key, int, object]] = []
+        for start in range(0, len(keys), MAX_BATCH):
+            chunk = keys[start : start + MAX_BATCH]
+            # Few different lengths, so that each statement is prepared once; a repeated key costs next to nothing.
+            width = max(2, 1 << (len(chunk) - 1).bit_length())
+            chunk += chunk[-1:] * (width - len(chunk))
+            found += connection.execute(self._get_many[width], chunk).fetchall()
+        return found
+
+
+def prepare(connection: sqlite3.Connection, tables: list[Table], *, fast_save: bool) -> None:
+    """Set a writing connection up, and make the tables that are missing.
+
+    Others may be doing the same: SQLite does not wait for them in all of this, so we do.
+    """
+    patience_ends_at = time.monotonic() + OPEN_PATIENCE_S
+    while True:
+        try:
+            _prepare_once(connection, tables, fast_save)
+        except sqlite3.OperationalError as exc:
+            with contextlib.suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
+            if exc.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > patience_ends_at:
+                raise
+            time.sleep(RETRY_S)
+        else:
+            return
+
+
+def _prepare_once(connection: sqlite3.Connection, tables: list[Table], fast_save: bool) -> None:
+    run = connection.execute
+    run(f"PRAGMA page_size = {PAGE_BYTES}")  # these two take effect in an empty file only
+    run("PRAGMA auto_vacuum = INCREMENTAL")
+    run("PRAGMA journal_mode = WAL")
+    run(f"PRAGMA synchronous = {'OFF' if fast_save else 'NORMAL'}")
+    page_bytes: int = run("PRAGMA page_size").fetchone()[0]
+    run(f"PRAGMA wal_autocheckpoint = {LOG_BYTES // page_bytes}")
+    run(f"PRAGMA journal_size_limit = {LOG_BYTES}")
+    run("PRAGMA mmap_size = 0")  # a mapped file that somebody truncates kills the process
+    run("PRAGMA temp_store = MEMORY")
+    run("PRAGMA secure_delete = OFF")
+    if not is_prepared(connection, tables):
+        run("BEGIN IMMEDIATE")
+        _make_tables(connection, tables)
+        run("COMMIT")
+
+
+def is_prepared(connection: sqlite3.Connection, tables: list[Table]) -> bool:
+    """Whether the file has all the tables, of our version."""
+    try:
+        versions = dict(connection.execute(f"SELECT name, version FROM {META}"))
+    except sqlite3.OperationalError as exc:
+        if "no such table" in str(exc):
+            return False
+        raise
+    return all(versions.get(name) == SCHEMA_VERSION for name in ("", *(table.name for table in tables)))
+
+
+def _make_tables(connection: sqlite3.Connection, tables: list[Table]) -> None:
+    run = connection.execute
+    run(f"CREATE TABLE IF NOT EXISTS {META} (name TEXT PRIMARY KEY, version INTEGER NOT NULL)")
+    versions = dict(run(f"SELECT name, version FROM {META}"))
+    shared = (
+        f"CREATE TABLE IF NOT EXISTS {LEASES} (key PRIMARY KEY, owner BLOB NOT NULL, until REAL NOT NULL)",
+        f"CREATE TABLE IF NOT EXISTS {DELETIONS} "
+        "(n INTEGER PRIMARY KEY AUTOINCREMENT, cache TEXT NOT NULL, key, id INTEGER NOT NULL)",
+    )
+    wanted = [("", (LEASES, DELETIONS), shared), *((table.name, (table.sql,), table.create) for table in tables)]
+    for name, named, statements in wanted:
+        if versions.get(name) == SCHEMA_VERSION:
+            continue
+        for each in named if name in versions else ():
+            run(f"DROP TABLE IF EXISTS {each}")
+        for statement in statements:
+            run(statement)
+        run(f"INSERT OR REPLACE INTO {META} VALUES (?, ?)", (name, SCHEMA_VERSION))
+
+
+def open_for_writing(file: CacheFile, tables: list[Table], *, fast_save: bool) -> sqlite3.Connection:
+    """Open the file to read and write, and make what is missing."""
+    file.create()
+    connection = file.connect("rw")
+    try:
+        prepare(connection, tables, fast_save=fast_save)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def open_for_reading(file: CacheFile) -> tuple[sqlite3.Connection, bool]:
+    """Open the file to read only; tell whether it had to be opened as one that nobody changes.
+
+    Without a right to write, SQLite cannot make the log's index, and without that a reader has no place to
+    meet writers; where nobody can write, none is needed.
+    """
+    try:
+        return _connect_reader(file, "ro"), False
+    except sqlite3.OperationalError as exc:
+        if exc.sqlite_errorcode & 0xFF not in CANNOT_SHARE:
+            raise
+    return _connect_reader(file, "immutable"), True
+
+
+def _connect_reader(file: CacheFile, mode: str) -> sqlite3.Connection:
+    connection = file.connect(mode, timeout_s=READ_TIMEOUT_S)
+    try:
+        connection.execute("PRAGMA mmap_size = 0")
+        connection.execute(f"SELECT count(*) FROM {META}").fetchone()
+    except BaseException:
+        connection.close()
+        raise
+    return connection
