@@ -296,10 +296,11 @@ def release_transport(transport: Any) -> None:
     ``abort`` needs the loop. What it would have the loop do next is a method without a public name; uvloop has none
     and needs none, because it closes its sockets when the loop is closed.
     """
-    with contextlib.suppress(RuntimeError):  # the loop is closed: expected, and the rest follows
-        transport.abort()
     inner = getattr(getattr(transport, "_ssl_protocol", None), "_transport", None)
+    with contextlib.suppress(RuntimeError):  # the loop is closed, which is expected; the transport counts as closed
+        transport.abort()
     for each in (inner, transport):
         finish = getattr(each, "_call_connection_lost", None)
         if finish is not None and getattr(each, "_sock", None) is not None:
-            finish(None)
+            with contextlib.suppress(RuntimeError):  # TLS would tell the loop; the socket is closed all the same
+                finish(None)

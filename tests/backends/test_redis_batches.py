@@ -1,0 +1,74 @@
+"""How many commands a server sees: what comes together goes together, and equal reads are one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from aiohttp_cache_di.backends.redis import RedisCache
+from tests.backends.entries import make_entry
+from tests.valkey import ValkeyServer
+
+
+@pytest.fixture
+async def cache(own_valkey: ValkeyServer) -> AsyncIterator[RedisCache]:
+    storage = RedisCache("batch", "r", own_valkey.url)
+    await asyncio.gather(*(storage.write_entry(make_entry(f"k{index}")) for index in range(100)))
+    own_valkey.command("CONFIG", "RESETSTAT")
+    yield storage
+    await storage.close()
+
+
+def calls(server: ValkeyServer, name: str) -> int:
+    stats: dict[str, Any] = server.command("INFO", "commandstats")
+    return int(stats.get(f"cmdstat_{name}", {"calls": 0})["calls"])
+
+
+async def test_equal_reads_of_one_tick_are_at_most_two_commands(own_valkey: ValkeyServer, cache: RedisCache) -> None:
+    found = await asyncio.gather(*(cache.read_entry("k1") for _ in range(1000)))
+    assert all(entry is not None for entry in found)
+    assert calls(own_valkey, "get") == 2
+
+
+async def test_a_read_after_a_write_of_the_same_tick_sees_it(cache: RedisCache) -> None:
+    async def write_then_read(index: int) -> bytes:
+        await cache.write_entry(make_entry("k1", b"%d" % index))
+        found = await cache.read_entry("k1")
+        assert found is not None
+        return found.body
+
+    bodies = await asyncio.gather(*(write_then_read(index) for index in range(50)))
+    assert set(bodies) == {b"49"}  # all writes left before the first read
+
+
+async def test_reads_join_none_that_was_asked_for_before_a_change(cache: RedisCache) -> None:
+    channel = await cache.link.channel()
+    first = asyncio.create_task(cache.size())  # keeps the connection busy, so that what follows is held back
+    await asyncio.sleep(0)
+    before, _, after = await asyncio.gather(cache.read_entry("k1"), cache.delete("k1"), cache.read_entry("k1"))
+    assert before is not None
+    assert after is None
+    await first
+    assert not channel.closed
+
+
+async def test_each_reader_may_leave_a_shared_read(cache: RedisCache) -> None:
+    await cache.size()
+    reads = [asyncio.create_task(cache.read_entry("k1")) for _ in range(10)]
+    await asyncio.sleep(0)
+    for read in reads[::2]:
+        read.cancel()
+    found = await asyncio.gather(*reads, return_exceptions=True)
+    assert [isinstance(each, asyncio.CancelledError) for each in found] == [True, False] * 5
+    assert all(not isinstance(each, BaseException) and each is not None for each in found[1::2])
+
+
+async def test_counting_and_clearing_take_a_command_per_page(own_valkey: ValkeyServer, cache: RedisCache) -> None:
+    assert await cache.size() == 100
+    await cache.clear()
+    assert calls(own_valkey, "scan") <= 4
+    assert calls(own_valkey, "unlink") <= 2
+    assert calls(own_valkey, "keys") == 0
