@@ -8,9 +8,7 @@ so the parser of a response is watched (`watch_decoding`).
 from __future__ import annotations
 
 import gc
-import re
 import zlib
-from collections.abc import Callable
 from typing import Any
 
 from aiohttp import ClientRequest, ClientResponse, ClientSession, StreamReader
@@ -39,44 +37,53 @@ TOUCHED: dict[type, tuple[str, ...]] = {
 }
 """Attributes by the class on which they must be found."""
 
-_HEAD_END = re.compile(rb"\r?\n\r?\n")
+_HEAD_END = b"\r\n\r\n"
 _GZIP_PROBE = zlib.compress(b"ok", wbits=31)
 
 
 class DecodingWatch:
-    """Learns whether the content coding of one response came to its end."""
+    """Learns whether the content coding of one response came to its end.
 
-    __slots__ = ("_parser", "_tail", "finished", "seen")
+    A decoder lives from the head of a response to the end of its body, and may do so within one packet. So the parser
+    is fed head and body apart, and looked at in between; from then on it is left alone.
+    """
+
+    __slots__ = ("_parser", "_protocol", "finished")
 
     def __init__(self) -> None:
         self.finished = False
-        self.seen = False
-        """Whether a decoder was found at all; a body whose decoder was not seen is not known to be whole."""
+        """Whether a decoder was seen to come to the end of its stream."""
+        self._protocol: Any = None
         self._parser: Any = None
-        self._tail = b""
 
-    def attach(self, parser: Any) -> _WatchedParser:
-        self._parser = parser
-        return _WatchedParser(parser, self)
+    def attach(self, protocol: Any) -> None:
+        """Stand in for the parser of *protocol* until the head of a final response has been parsed."""
+        self._protocol, self._parser = protocol, protocol._parser
+        protocol._parser = self
 
-    def feed(self, feed_data: Callable[[bytes], Any], data: bytes) -> Any:
-        """Feed *data* so that the parser can be looked at between a head and its body."""
-        seam = _HEAD_END.search(self._tail + data)
-        at = 0 if seam is None else seam.end() - len(self._tail)
-        self._tail = data[-3:]
-        if seam is None or not 0 < at < len(data):
-            result = feed_data(data)
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._parser, name)
+
+    def feed_data(self, data: bytes) -> Any:
+        """Feed *data* to the parser, head and body apart."""
+        at = data.find(_HEAD_END) + len(_HEAD_END)
+        head, body = (data[:at], data[at:]) if at >= len(_HEAD_END) else (data, b"")
+        messages, upgraded, tail = self._parser.feed_data(head)
+        if any(message.code >= 200 for message, _ in messages):
             self._look()
-            return result
-        messages, _, _ = feed_data(data[:at])
-        self._look()
-        rest, upgraded, tail = self.feed(feed_data, data[at:]) if not self.seen else feed_data(data[at:])
-        return [*messages, *rest], upgraded, tail
+            if self._protocol._parser is self:
+                self._protocol._parser = self._parser
+            feed = self._parser.feed_data
+        else:
+            feed = self.feed_data
+        if not body:
+            return messages, upgraded, tail
+        more, upgraded, tail = feed(body)
+        return [*messages, *more], upgraded, tail
 
     def _look(self) -> None:
         for buffer in gc.get_referents(self._parser):
             if isinstance(buffer, DeflateBuffer):
-                self.seen = True
                 self._hook(buffer)
 
     def _hook(self, buffer: DeflateBuffer) -> None:
@@ -89,32 +96,14 @@ class DecodingWatch:
         buffer.feed_eof = watched  # type: ignore[method-assign]  # of this one object
 
 
-class _WatchedParser:
-    """Stands in for the parser of one connection until the next request on it."""
-
-    def __init__(self, parser: Any, watch: DecodingWatch) -> None:
-        self._watched = parser
-        self._watch = watch
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._watched, name)
-
-    def feed_data(self, data: bytes) -> Any:
-        if self._watch.seen:
-            return self._watched.feed_data(data)
-        return self._watch.feed(self._watched.feed_data, data)
-
-
 def watch_decoding(request: ClientRequest) -> DecodingWatch:
     """Watch the decoder of the response to *request*, from the moment it is sent."""
     watch = DecodingWatch()
     send = request.send
 
     async def watched_send(conn: Any) -> ClientResponse:
-        protocol = conn.protocol
-        parser = getattr(protocol, "_parser", None)
-        if parser is not None:
-            protocol._parser = watch.attach(parser)
+        if getattr(conn.protocol, "_parser", None) is not None:
+            watch.attach(conn.protocol)
         return await send(conn)
 
     request.send = watched_send  # type: ignore[method-assign]  # of this one object
