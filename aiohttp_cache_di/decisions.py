@@ -158,7 +158,11 @@ class RangeNotSatisfiable:
 
 @dataclass(frozen=True, slots=True)
 class GatewayTimeout:
-    """Answer 504: the caller wants what is stored or nothing, and nothing stored can be used."""
+    """Answer 504: the caller wants what is stored or nothing, and nothing stored can be used.
+
+    Args:
+        reason: why not: the ``fwd`` token that the request would have had.
+    """
 
     reason: str
     cache_status: str

@@ -22,7 +22,7 @@ from aiohttp_cache_di.decisions import (
     Validate,
 )
 from aiohttp_cache_di.lifetimes import may_serve_stale, stale_while_revalidate_s
-from aiohttp_cache_di.rfc9111.cache_status import forwarded, hit
+from aiohttp_cache_di.rfc9111.cache_status import generated, hit
 from aiohttp_cache_di.rfc9111.directives import (
     NO_DIRECTIVES,
     RequestDirectives,
@@ -106,7 +106,7 @@ def may_be_cached(method: str, rules: Rules) -> bool:
 
 def _forward(plan: Bypass | Fetch | Validate, only_if_cached: bool) -> RequestDecision:
     if only_if_cached:
-        return GatewayTimeout("only-if-cached", forwarded(plan.reason, fwd_status=504, detail="only-if-cached"))
+        return GatewayTimeout(plan.reason, generated("only-if-cached"))
     return plan
 
 

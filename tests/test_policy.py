@@ -530,6 +530,12 @@ def test_a_part_does_not_replace_the_whole() -> None:
     assert cache.send(a_request()).from_cache
 
 
+def test_a_part_that_says_not_which_part_is_not_stored() -> None:
+    cache = scripted([reply({"Cache-Control": "max-age=60"}, status=206)])
+    ask_range(cache, "bytes=0-1")
+    assert cache.entries == {}
+
+
 def test_a_part_of_another_state_drops_the_whole() -> None:
     cache = scripted([reply({"Cache-Control": "max-age=60", "ETag": '"a"'}), part(0, 1, ETag='"b"')])
     cache.send(a_request())
@@ -766,6 +772,12 @@ def test_stale_use_under_rules_is_set_by_the_user() -> None:
         cache.now += 100
         assert cache.send(a_request()).stale
     assert is_reused({}, rules=replace(RULES, stale_while_revalidate_s=100.0), after_s=100)
+    cache = scripted([reply(body=b"old"), reply(body=b"new")], replace(RULES, stale_while_revalidate_s=100.0))
+    cache.send(a_request())
+    cache.now += 100
+    assert cache.send(a_request()).body == b"old"
+    cache.refresh()
+    assert cache.send(a_request()).body == b"new"
     cache = scripted([reply(), None], RULES)
     cache.send(a_request())
     cache.now += 100

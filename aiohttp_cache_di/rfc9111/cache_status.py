@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["CACHE_NAME", "forwarded", "hit"]
+__all__ = ["CACHE_NAME", "forwarded", "generated", "hit"]
 
 CACHE_NAME = "aiohttp-cache-di"
 
@@ -33,3 +33,8 @@ def forwarded(reason: str, *, fwd_status: int | None = None, stored: bool = Fals
     if stored:
         status += "; stored"
     return status if detail is None else f"{status}; detail={detail}"
+
+
+def generated(detail: str) -> str:
+    """The member for an answer that the cache made itself, without anything stored and without the origin."""
+    return f"{CACHE_NAME}; detail={detail}"

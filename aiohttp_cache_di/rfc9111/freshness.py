@@ -53,7 +53,8 @@ def initial_age_s(headers: Headers, *, requested_at: float, received_at: float) 
 
     A Date in the future adds nothing rather than a negative age, and so does a clock set back between the times.
     """
-    apparent_age_s = received_at - date_at(headers, received_at=received_at)
+    # Date has no fractions: compared with a whole second, a response of this second has not aged yet.
+    apparent_age_s = math.floor(received_at) - date_at(headers, received_at=received_at)
     response_delay_s = max(0.0, received_at - requested_at)
     return max(0.0, apparent_age_s, age_value_s(headers) + response_delay_s)
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import math
 
-from aiohttp_cache_di.rfc9111.cache_status import forwarded, hit
+from aiohttp_cache_di.rfc9111.cache_status import forwarded, generated, hit
 
 
 def test_a_hit_states_the_seconds_left_rounded_down() -> None:
@@ -19,3 +19,7 @@ def test_a_forwarded_request_states_why_and_what_came_of_it() -> None:
     assert forwarded("uri-miss") == "aiohttp-cache-di; fwd=uri-miss"
     assert forwarded("stale", fwd_status=304, stored=True) == "aiohttp-cache-di; fwd=stale; fwd-status=304; stored"
     assert forwarded("uri-miss", detail="no-store") == "aiohttp-cache-di; fwd=uri-miss; detail=no-store"
+
+
+def test_an_answer_of_the_caches_own_is_neither_hit_nor_forwarded() -> None:
+    assert generated("only-if-cached") == "aiohttp-cache-di; detail=only-if-cached"

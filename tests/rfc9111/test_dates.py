@@ -66,6 +66,7 @@ def test_case_does_not_count(value: str) -> None:
         "Sunday, 06 Nov 1994 08:49:37 GMT",
         "Sun, 06-Nov-94 08:49:37 GMT",
         "Sunday, 06-Nov-1994 08:49:37 GMT",
+        "Sunday, 31-Feb-94 08:49:37 GMT",
         "Sun Nov 6 08:49:37 1994",
         "Sun Nov 06 08:49:37 1994 GMT",
         "1994-11-06T08:49:37Z",

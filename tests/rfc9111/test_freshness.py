@@ -107,6 +107,12 @@ def test_apparent_age_counts_where_age_is_smaller() -> None:
     assert initial_age_s(headers, requested_at=NOW, received_at=NOW) == 50
 
 
+def test_a_response_of_this_second_has_not_aged() -> None:
+    headers = fields_of({"Date": date()})
+    assert initial_age_s(headers, requested_at=NOW + 0.9, received_at=NOW + 0.9) == 0
+    assert initial_age_s(headers, requested_at=NOW + 1.1, received_at=NOW + 1.1) == 1
+
+
 def test_response_delay_is_added_to_age() -> None:
     headers = fields_of({"Date": date(), "Age": "20"})
     assert initial_age_s(headers, requested_at=NOW - 5, received_at=NOW) == 25
