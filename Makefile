@@ -16,7 +16,7 @@ CODE := aiohttp_cache_di integrations tests examples tools $(wildcard benchmarks
 # The part of the suite that touches other people's packages, for the lowest versions that we declare.
 LOWEST ?= tests
 
-.PHONY: help demo test test-all test-lowest check lint format types imports bench bench-quick docs clean
+.PHONY: help demo test test-all test-lowest check lint format types imports soak bench bench-quick docs clean
 
 help:
 	@echo 'make demo [BACKEND=redis]  run two example services against a real origin and show what the cache does'
@@ -24,6 +24,7 @@ help:
 	@echo 'make check                 all that CI does: format, lint, types, import contracts, tests with coverage'
 	@echo 'make test-all              run the tests on every CPython >= 3.11 found on this machine'
 	@echo 'make test-lowest           run the tests with the lowest versions of our dependencies'
+	@echo 'make soak                  inject faults for minutes rather than seconds, and print the figures'
 	@echo 'make bench, bench-quick    measure'
 	@echo 'make format                rewrite the code in the one format'
 
@@ -85,6 +86,9 @@ $(VENV)-lowest/.ready: pyproject.toml tools/lowest.py
 	@$(VENV)-lowest/bin/python tools/lowest.py > $(VENV)-lowest/constraints.txt
 	@$(VENV)-lowest/bin/python -m pip install -q -e '.[all]' --group test -c $(VENV)-lowest/constraints.txt
 	@touch $@
+
+soak: $(VENV)/.dev
+	$(PYTEST) -m slow tests/faults $(ARGS)
 
 bench: $(VENV)/.dev
 	$(PY) -m benchmarks $(ARGS)

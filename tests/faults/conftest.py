@@ -1,0 +1,83 @@
+"""Fixtures of the fault-injection suite: stores of every kind, and figures that the summary prints."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import cast
+
+import pytest
+from _pytest.terminal import TerminalReporter
+
+from aiohttp_cache_di.backends.base import CacheBackend
+from tests.faults.origin import Origin
+from tests.faults.stores import STORES, Store, make_store
+from tests.valkey import ValkeyServer
+
+FIGURES = "figures"
+numbers = itertools.count()
+
+Note = Callable[..., None]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the long soaks out unless they are asked for by ``-m slow``."""
+    if "slow" in config.option.markexpr:
+        return
+    for item in items:
+        if item.get_closest_marker("slow") is not None:
+            item.add_marker(pytest.mark.skip(reason="a long soak: make soak"))
+
+
+def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
+    """Print the figures that the scenarios have measured."""
+    reports = [report for outcome in ("passed", "failed") for report in terminalreporter.stats.get(outcome, [])]
+    lines = [
+        f"{report.nodeid.rpartition('::')[2]}: {value}"
+        for report in reports
+        for name, value in getattr(report, "user_properties", ())
+        if name == FIGURES
+    ]
+    if lines:
+        terminalreporter.section("faults: figures")
+        for line in lines:
+            terminalreporter.write_line(line)
+
+
+@pytest.fixture
+def note(record_property: Callable[[str, object], None]) -> Note:
+    """Note figures for the summary: ``note(failed=0, p99_ms=3.2)``."""
+
+    def write(**figures: object) -> None:
+        record_property(FIGURES, ", ".join(f"{name}={_shown(value)}" for name, value in figures.items()))
+
+    return write
+
+
+def _shown(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+@pytest.fixture
+async def origin() -> AsyncIterator[Origin]:
+    """Run an origin for this test."""
+    async with Origin() as server:
+        yield server
+
+
+@pytest.fixture(params=STORES)
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    """A store of each kind, empty, whose bytes can be looked at."""
+    kind = cast(str, request.param)
+    server = cast(ValkeyServer, request.getfixturevalue("valkey")) if kind == "redis" else None
+    return make_store(kind, tmp_path, server, f"faults-{os.getpid()}-{next(numbers)}")
+
+
+@pytest.fixture
+async def backend(store: Store) -> AsyncIterator[CacheBackend]:
+    """A backend on each kind of store, closed after the test."""
+    made = store.backend()
+    yield made
+    await made.close()

@@ -1,0 +1,100 @@
+"""Worker processes: started together, heard to their end, and never left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+__all__ = ["ROOT", "Workers", "run_python"]
+
+ROOT = Path(__file__).parents[2]
+READY_WITHIN_S = 30.0
+
+
+def _environment() -> dict[str, str]:
+    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH", ""))))
+    return {**os.environ, "PYTHONPATH": path, "PYTHONWARNINGS": "error::ResourceWarning"}
+
+
+class Workers:
+    """Processes that run `tests.faults.worker`, one for each job.
+
+    Args:
+        jobs: see `tests.faults.worker`.
+    """
+
+    def __init__(self, *jobs: dict[str, Any]) -> None:
+        self.jobs = jobs
+        self.processes: list[asyncio.subprocess.Process] = []
+
+    async def __aenter__(self) -> Self:
+        for job in self.jobs:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "tests.faults.worker",
+                json.dumps(job),
+                cwd=ROOT,
+                env=_environment(),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                limit=64 * 1024 * 1024,
+            )
+            self.processes.append(process)
+        async with asyncio.timeout(READY_WITHIN_S):
+            for process in self.processes:
+                assert process.stdout is not None
+                line = await process.stdout.readline()
+                if line != b"ready\n":
+                    raise AssertionError((await process.communicate())[1].decode())
+        return self
+
+    def go(self) -> None:
+        """Let all begin."""
+        for process in self.processes:
+            assert process.stdin is not None
+            process.stdin.write(b"go\n")
+
+    async def reports(self, within_s: float) -> list[dict[str, Any]]:
+        """What each has to say at its end."""
+        async with asyncio.timeout(within_s):
+            ended = await asyncio.gather(*(process.communicate() for process in self.processes))
+        for process, (_, errors) in zip(self.processes, ended, strict=True):
+            assert process.returncode == 0, errors.decode()
+            assert not errors, errors.decode()
+        return [json.loads(output) for output, _ in ended]
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for process in self.processes:
+            if process.returncode is None:
+                process.kill()
+            await process.communicate()
+
+
+async def run_python(*arguments: str, within_s: float) -> tuple[int, str, str]:
+    """Run Python to its end and return its exit status, output and errors; a status of -9 means that it hung."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *arguments,
+        cwd=ROOT,
+        env=_environment(),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(within_s):
+            output, errors = await process.communicate()
+    except TimeoutError:
+        process.kill()
+        output, errors = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, output.decode(), errors.decode()

@@ -1,0 +1,217 @@
+"""Floods of equal requests: one of them goes to the origin, and none waits for a leader that helps nobody."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+from aiohttp import ClientError, ClientTimeout, TCPConnector, web
+
+from aiohttp_cache_di import CachedSession
+from aiohttp_cache_di.backends.base import CacheBackend
+from tests.faults.conftest import Note
+from tests.faults.origin import Origin
+from tests.faults.processes import Workers
+from tests.faults.stores import Store
+
+FLOOD = 500
+LEASE_S = 2.0
+
+
+def open_session(backend: CacheBackend, **options: Any) -> CachedSession:
+    return CachedSession(cache=backend, connector=TCPConnector(limit=0), **options)
+
+
+async def body(session: CachedSession, url: str, **options: Any) -> bytes:
+    async with session.get(url, **options) as response:
+        return await response.read()
+
+
+async def test_500_equal_cold_requests_are_one_to_the_origin(
+    backend: CacheBackend, store: Store, origin: Origin, note: Note
+) -> None:
+    async with open_session(backend) as session:
+        begun = time.perf_counter()
+        bodies = await asyncio.gather(*(body(session, f"{origin.url}/one") for _ in range(FLOOD)))
+        took_s = time.perf_counter() - begun
+    note(origin_hits=origin.total, took_s=took_s, coalesced=backend.stats.coalesced, errors=backend.stats.store_errors)
+    assert set(bodies) == {origin.body_of("/one")}
+    assert origin.total == 1
+    assert backend.stats.coalesced == FLOOD - 1
+
+
+@pytest.mark.parametrize("store", ["sqlite", "redis"], indirect=True)
+async def test_floods_in_four_processes_are_one_to_the_origin(store: Store, note: Note) -> None:
+    async with Origin(delay_s=0.2) as origin:
+        job = {"kind": store.kind, "options": store.options, "task": "fetch", "size": origin.size}
+        job |= {"urls": [f"{origin.url}/one"], "tasks": 125}
+        async with Workers(*[job] * 4) as workers:
+            workers.go()
+            reports = await workers.reports(within_s=20)
+    note(origin_hits=origin.total, slowest_s=max(report["took_s"] for report in reports))
+    assert [report["outcomes"] for report in reports] == [{"ok": 125}] * 4
+    assert origin.total == 1
+
+
+@pytest.mark.parametrize("store", ["sqlite", "redis"], indirect=True)
+async def test_a_killed_holder_of_a_lease_frees_other_processes_within_its_time(store: Store, note: Note) -> None:
+    async with Origin() as origin:
+        origin.gate = asyncio.Event()
+        options = {"lease": LEASE_S, "coalesce_timeout": 10.0}
+        job = {"kind": store.kind, "options": store.options, "task": "fetch", "size": origin.size}
+        job |= {"urls": [f"{origin.url}/one"], "tasks": 1, "backend": options}
+        async with Workers(job) as holder, Workers(job, job) as others:
+            holder.go()
+            async with asyncio.timeout(10):
+                await origin.arrived.wait()
+            holder.processes[0].kill()
+            begun = time.perf_counter()
+            origin.gate.set()
+            others.go()
+            reports = await others.reports(within_s=20)
+        took_s = time.perf_counter() - begun
+    note(origin_hits=origin.total, freed_after_s=max(report["took_s"] for report in reports), all_s=took_s)
+    assert [report["outcomes"] for report in reports] == [{"ok": 1}] * 2
+    assert all(report["took_s"] < LEASE_S + 0.5 for report in reports)
+    assert origin.total == 2
+
+
+async def test_a_leader_cancelled_at_any_step_leaves_its_followers_served(
+    store: Store, origin: Origin, note: Note
+) -> None:
+    backend = store.backend()
+    steps = 60
+    cancelled = 0
+    async with open_session(backend) as session:
+        for step in range(steps):
+            url = f"{origin.url}/{step}"
+            leader = asyncio.create_task(body(session, url))
+            followers = [asyncio.create_task(body(session, url)) for _ in range(4)]
+            for _ in range(step):
+                await asyncio.sleep(0)
+            leader.cancel()
+            async with asyncio.timeout(5):
+                bodies = await asyncio.gather(*followers)
+                outcome = (await asyncio.gather(leader, return_exceptions=True))[0]
+            cancelled += isinstance(outcome, asyncio.CancelledError)
+            assert set(bodies) == {origin.body_of(f"/{step}")}
+            assert origin.hits[f"/{step}"] <= 2, f"step {step}"
+            assert await body(session, url) == origin.body_of(f"/{step}")
+    await backend.close()
+    note(steps=steps, leaders_cancelled=cancelled, origin_hits=origin.total)
+    assert cancelled > 5
+
+
+async def test_a_followers_own_timeout_and_cancellation_act_at_once(
+    backend: CacheBackend, origin: Origin, note: Note
+) -> None:
+    origin.gate = asyncio.Event()
+    backend.coalesce_timeout_s = 60.0
+    async with open_session(backend) as session:
+        leader = asyncio.create_task(body(session, f"{origin.url}/one"))
+        async with asyncio.timeout(5):
+            await origin.arrived.wait()
+        begun = time.perf_counter()
+        with pytest.raises(TimeoutError):
+            await body(session, f"{origin.url}/one", timeout=ClientTimeout(total=0.1))
+        timeout_s = time.perf_counter() - begun
+        follower = asyncio.create_task(body(session, f"{origin.url}/one"))
+        await asyncio.sleep(0.02)  # until it waits for the leader; nothing tells of that
+        begun = time.perf_counter()
+        follower.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await follower
+        cancel_s = time.perf_counter() - begun
+        origin.gate.set()
+        assert await leader == origin.body_of("/one")
+    note(timeout_of_100_ms_took_s=timeout_s, cancel_s=cancel_s)
+    assert timeout_s < 0.25
+    assert cancel_s < 0.05
+    assert origin.total == 1
+
+
+async def uncacheable(request: web.Request) -> web.Response:
+    await asyncio.sleep(0.1)
+    return web.Response(body=b"mine", headers={"Cache-Control": "no-store"})
+
+
+async def failing(request: web.Request) -> web.Response:
+    await asyncio.sleep(0.1)
+    return web.Response(status=500, body=b"mine")
+
+
+async def resetting(request: web.Request) -> web.Response:
+    await asyncio.sleep(0.1)
+    assert request.transport is not None
+    request.transport.abort()
+    return web.Response()
+
+
+async def hanging(request: web.Request) -> web.Response:
+    await asyncio.sleep(60)
+    return web.Response()
+
+
+@pytest.mark.parametrize("kind", ["uncacheable", "failing", "resetting", "hanging"])
+async def test_a_leader_that_helps_nobody_holds_nobody_up(
+    backend: CacheBackend, origin: Origin, note: Note, kind: str
+) -> None:
+    origin.answer = {"uncacheable": uncacheable, "failing": failing, "resetting": resetting, "hanging": hanging}[kind]
+    timeout = ClientTimeout(total=0.1 if kind == "hanging" else 30)
+
+    async def flood(url: str) -> tuple[float, list[str]]:
+        async def one() -> str:
+            try:
+                async with session.get(url, timeout=timeout) as response:
+                    await response.read()
+                    return str(response.status)
+            except (ClientError, TimeoutError) as error:
+                return type(error).__name__
+
+        begun = time.perf_counter()
+        outcomes = await asyncio.gather(*(one() for _ in range(FLOOD)))
+        return time.perf_counter() - begun, outcomes
+
+    async with open_session(backend) as session:
+        with session.disabled():
+            plain_s, plain = await flood(f"{origin.url}/plain")
+        took_s, outcomes = await flood(f"{origin.url}/cached")
+    note(took_s=took_s, plain_aiohttp_s=plain_s, outcome=outcomes[0])
+    assert set(outcomes) == set(plain)
+    assert took_s < max(1.0, 2 * plain_s + 0.2), "a busy machine is slow without a cache too"
+
+
+async def test_a_slow_leader_holds_others_up_for_the_coalescing_timeout_at_most(
+    backend: CacheBackend, origin: Origin, note: Note
+) -> None:
+    backend.coalesce_timeout_s = 0.2
+    origin.gate = asyncio.Event()
+    async with open_session(backend) as session:
+        leader = asyncio.create_task(body(session, f"{origin.url}/one"))
+        async with asyncio.timeout(5):
+            await origin.arrived.wait()
+        held, origin.gate = origin.gate, None
+        begun = time.perf_counter()
+        bodies = await asyncio.gather(*(body(session, f"{origin.url}/one") for _ in range(50)))
+        took_s = time.perf_counter() - begun
+        held.set()
+        await leader
+    note(took_s=took_s)
+    assert set(bodies) == {origin.body_of("/one")}
+    assert took_s < 1.0
+
+
+async def test_coalescing_is_off_by_one_setting(store: Store, origin: Origin) -> None:
+    backend = store.backend(coalesce=False)
+    origin.gate = asyncio.Event()
+    async with open_session(backend) as session:
+        tasks = [asyncio.create_task(body(session, f"{origin.url}/one")) for _ in range(50)]
+        async with asyncio.timeout(5):
+            while origin.total < 50:
+                origin.arrived.clear()
+                await origin.arrived.wait()
+        origin.gate.set()
+        assert set(await asyncio.gather(*tasks)) == {origin.body_of("/one")}
+    await backend.close()

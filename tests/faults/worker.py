@@ -1,0 +1,101 @@
+"""One of several processes that use one store: told what to do by its arguments, reports by its output.
+
+``python -m tests.faults.worker '{"kind": "sqlite", "options": {…}, "task": "fetch", "urls": […], "tasks": 8}'`` says
+``ready``, waits for a line on its input, and ends with one line of JSON.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import sys
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiohttp import ClientTimeout, TCPConnector
+from yarl import URL
+
+from aiohttp_cache_di import CachedSession
+from tests.faults.origin import body_of
+from tests.faults.stores import Store
+
+Job = dict[str, Any]
+Report = dict[str, Any]
+
+
+async def fetch(session: CachedSession, job: Job) -> Report:
+    """Ask for each URL in each of many tasks at once."""
+
+    async def one(url: str) -> str:
+        async with session.get(url) as response:
+            return "ok" if await response.read() == body_of(URL(url).raw_path_qs, job["size"]) else "wrong"
+
+    begun = time.perf_counter()
+    found = await asyncio.gather(
+        *(one(url) for url in job["urls"] for _ in range(job["tasks"])), return_exceptions=True
+    )
+    outcomes = Counter(one if isinstance(one, str) else type(one).__name__ for one in found)
+    return {"outcomes": outcomes, "took_s": time.perf_counter() - begun}
+
+
+async def churn(session: CachedSession, job: Job) -> Report:
+    """Read, write and now and then delete at random for a while, in several tasks."""
+    outcomes: Counter[str] = Counter()
+    hits_s: list[float] = []
+    until = time.perf_counter() + job["seconds"]
+    chance = random.Random(job["seed"])
+
+    async def client() -> None:
+        while time.perf_counter() < until:
+            url = chance.choice(job["urls"])
+            begun = time.perf_counter()
+            try:
+                async with session.get(url, refresh=False) as response:
+                    body = await response.read()
+                took_s = time.perf_counter() - begun
+                if response.from_cache:
+                    hits_s.append(took_s)
+                outcomes["ok" if body == body_of(URL(url).raw_path_qs, job["size"]) else "wrong"] += 1
+                if chance.random() < 0.02:
+                    await session.cache.delete_url(url)
+            except Exception as error:
+                outcomes[f"{type(error).__name__}: {error}"] += 1
+            await asyncio.sleep(chance.random() * job["pause_s"])
+
+    await asyncio.gather(*(client() for _ in range(job["tasks"])))
+    return {"outcomes": outcomes, "hits_s": hits_s}
+
+
+TASKS: dict[str, Callable[[CachedSession, Job], Awaitable[Report]]] = {"fetch": fetch, "churn": churn}
+
+
+async def main() -> None:
+    """Do the job that the argument describes."""
+    job: Job = json.loads(sys.argv[1])
+    store = Store(job["kind"], job["options"])
+    backend = store.backend(**job.get("backend", {}))
+    timeout = ClientTimeout(total=job.get("timeout_s", 20))
+    async with CachedSession(cache=backend, connector=TCPConnector(limit=0), timeout=timeout) as session:
+        print("ready", flush=True)
+        await asyncio.to_thread(sys.stdin.readline)
+        report = await TASKS[job["task"]](session, job)
+        await backend.settle()
+        report["stats"] = {**vars_of(backend.stats.snapshot())}
+    await backend.close()
+    print(json.dumps(report), flush=True)
+
+
+def vars_of(snapshot: Any) -> dict[str, Any]:
+    """The counters as plain values."""
+    return {
+        name: dict(value) if name == "store_errors" else value
+        for name in snapshot.__dataclass_fields__
+        if (value := getattr(snapshot, name)) is not None
+    }
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
