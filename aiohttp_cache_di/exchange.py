@@ -96,7 +96,7 @@ class Exchange:
         """Let the origin answer, and store nothing."""
         self.backend.stats.bypassed += 1
         response = await self.handler(self.request)
-        describe_miss(response, None, f"aiohttp-cache-di; fwd={reason}")
+        describe_miss(response, f"aiohttp-cache-di; fwd={reason}")
         return response
 
     async def run_unsafe(self) -> ClientResponse:
@@ -191,7 +191,9 @@ class Exchange:
                 self._update_get(head)
                 self.shelf.store_when_whole(response, head, decision, flight, watch, self.call)
                 self.shelf.note_hop(self.call)
-                describe_miss(response, None, decision.cache_status)
+                describe_miss(
+                    response, decision.cache_status, received_at=received_at, fresh_until=decision.fresh_until
+                )
                 return response
             case Freshen():
                 response.release()
@@ -243,7 +245,7 @@ class Exchange:
         if decision.forget:
             await self.shelf.forget()
         self.shelf.settle(flight, "parallel", passes=response.status < 500)
-        describe_miss(response, None, decision.cache_status)
+        describe_miss(response, decision.cache_status)
         return response
 
     def _update_get(self, head: Response) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -48,11 +49,14 @@ class _StoredProtocol(BaseProtocol):
 
 def expires_at(stored: StoredResponse) -> datetime | None:
     """When *stored* stops being fresh, in UTC; None for never."""
-    at = stored.fresh_until
-    if at == float("inf"):
+    return _as_datetime(stored.fresh_until, earliest=stored.received_at)
+
+
+def _as_datetime(at: float, *, earliest: float) -> datetime | None:
+    if at == math.inf:
         return None
     try:
-        return datetime.fromtimestamp(max(at, stored.received_at), UTC)
+        return datetime.fromtimestamp(max(at, earliest), UTC)
     except (OverflowError, ValueError):  # beyond the year 9999: never, as far as anyone can tell
         return None
 
@@ -320,20 +324,31 @@ def _both(response_class: type[ClientResponse]) -> type[CachedResponse]:
     return cast("type[CachedResponse]", type(f"Cached{response_class.__name__}", bases, {}))
 
 
-def describe_miss(response: ClientResponse, stored: StoredResponse | None, cache_status: str) -> None:
+def describe_miss(
+    response: ClientResponse,
+    cache_status: str,
+    *,
+    received_at: float | None = None,
+    fresh_until: float = math.inf,
+) -> None:
     """Give aiohttp's own response the attributes that a hit has, where its class is aiohttp's own.
 
     A class that the user supplied is left alone: its attributes are the user's.
+
+    Args:
+        received_at: POSIX time at which its head arrived; now when not given.
+        fresh_until: POSIX time until which it is fresh, should it be stored.
     """
     if type(response) is not ClientResponse:
         return
-    expires = None if stored is None else expires_at(stored)
+    if received_at is None:
+        received_at = time.time()
     extra: Mapping[str, object] = {
         "from_cache": False,
         "cache_status": cache_status,
-        "created_at": datetime.now(UTC),
-        "expires": expires,
-        "is_expired": False,
+        "created_at": datetime.fromtimestamp(received_at, UTC),
+        "expires": _as_datetime(fresh_until, earliest=received_at),
+        "is_expired": fresh_until <= received_at,
     }
     response.__dict__.update(extra)
 

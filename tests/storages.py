@@ -1,0 +1,77 @@
+"""Storages of a user's own making: the one of the documentation, complete, over a dict of bytes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+from aiohttp_cache_di.backends import BaseCache, CacheBackend, ResponseOrKey
+
+__all__ = ["CustomBackend", "CustomStorage"]
+
+
+class CustomStorage(BaseCache):
+    """Keeps serialised items in a dict, and takes a turn of the loop for everything, as a remote store does."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.items: dict[str, bytes] = {}
+        self.reads = 0
+
+    async def contains(self, key: str) -> bool:
+        """Check whether a key is stored."""
+        await asyncio.sleep(0)
+        return key in self.items
+
+    async def clear(self) -> None:
+        """Delete everything."""
+        await asyncio.sleep(0)
+        self.items.clear()
+
+    async def delete(self, key: str) -> None:
+        """Delete an item."""
+        await asyncio.sleep(0)
+        self.items.pop(key, None)
+
+    async def keys(self) -> AsyncIterator[str]:
+        """Iterate over all keys."""
+        for key in list(self.items):
+            await asyncio.sleep(0)
+            yield key
+
+    async def read(self, key: str) -> ResponseOrKey:
+        """Read an item."""
+        self.reads += 1
+        await asyncio.sleep(0)
+        return self.deserialize(self.items.get(key), key)
+
+    async def size(self) -> int:
+        """Count the items."""
+        await asyncio.sleep(0)
+        return len(self.items)
+
+    async def values(self) -> AsyncIterator[ResponseOrKey]:
+        """Iterate over all items."""
+        for key, item in list(self.items.items()):
+            await asyncio.sleep(0)
+            yield self.deserialize(item, key)
+
+    async def write(self, key: str, item: ResponseOrKey) -> None:
+        """Store an item."""
+        await asyncio.sleep(0)
+        stored = self.serialize(item, key)
+        assert stored is not None
+        self.items[key] = stored
+
+
+class CustomBackend(CacheBackend):
+    """A backend whose only matter is which storages it uses."""
+
+    responses: CustomStorage
+    redirects: CustomStorage
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.redirects = CustomStorage()
+        self.responses = CustomStorage()
