@@ -182,6 +182,8 @@ def _content(payload: Payload) -> bytes:
         delimiter = b"--" + payload.boundary.encode("ascii")
         parts = b"".join(b"%b\r\n%b%b\r\n" % (delimiter, _head(part), _content(part)) for part, _, _ in payload)
         return parts + delimiter + b"--\r\n"
+    if isinstance(payload, IOBasePayload) and payload.size is None:
+        raise _no_content(payload)  # A pipe or the like: what is read of it here could not be sent any more.
     if isinstance(payload, TextIOPayload):
         return payload.decode().encode(payload.encoding or "utf-8")
     if isinstance(payload, IOBasePayload):
@@ -206,7 +208,7 @@ def _run_at_once(payload: Payload) -> bytes:
     raise _no_content(payload)
 
 
-def _no_content(payload: Payload) -> TypeError:
+def _no_content(payload: Payload | io.IOBase) -> TypeError:
     return TypeError(
         f"a {type(payload).__name__} is a stream: its content is unknown before it is sent, so it has no key"
     )
@@ -217,8 +219,9 @@ def _positions_kept(data: Any) -> Generator[None]:
     """Put files back to where they were, so that the request itself still sends them whole."""
     with ExitStack() as stack:
         for file in _files(data):
-            if file.seekable():
-                stack.callback(file.seek, file.tell())
+            if not file.seekable():
+                raise _no_content(file)
+            stack.callback(file.seek, file.tell())
         yield
 
 

@@ -52,7 +52,7 @@ def lifetime_s(value: ExpirationTime, *, now: float) -> float | None:
     if isinstance(value, timedelta):
         return max(value.total_seconds(), 0.0)
     if isinstance(value, datetime):
-        return _until(value, now, value)
+        return _until(value, now)
     if isinstance(value, str):
         return _of_text(value, now)
     return _of_number(value)
@@ -135,14 +135,15 @@ def _of_text(value: str, now: float) -> float:
     except (ValueError, TypeError, IndexError) as exc:
         raise _refused(value) from exc
     # Without a zone: asctime's form or "-0000", and both mean UTC (RFC 9110 §5.6.7, RFC 5322 §3.3).
-    return _until(moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC), now, value)
+    return _until(moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC), now)
 
 
-def _until(moment: datetime, now: float, value: object) -> float:
+def _until(moment: datetime, now: float) -> float:
     try:
         return max(moment.timestamp() - now, 0.0)
-    except (OverflowError, OSError) as exc:  # A naive datetime next to the end of the calendar.
-        raise _refused(value) from exc
+    except (OverflowError, OSError, ValueError):
+        # At an end of the calendar a naive datetime can leave it on its way to UTC.
+        return math.inf if moment.year > datetime.max.year // 2 else 0.0
 
 
 def _refused(value: object) -> ConfigurationError:

@@ -73,6 +73,20 @@ def test_a_date_text_without_a_zone_is_universal_time(monkeypatch: pytest.Monkey
         time.tzset()
 
 
+@pytest.mark.parametrize("zone", ["Asia/Tokyo", "America/New_York"])
+def test_the_ends_of_the_calendar_are_far_away_in_every_zone(monkeypatch: pytest.MonkeyPatch, zone: str) -> None:
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        far = lifetime_s(datetime.max, now=NOW)
+        assert far is not None
+        assert far > 1e11
+        assert lifetime_s(datetime.min, now=NOW) == 0.0
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
 @pytest.mark.parametrize(
     "value",
     ["", "tomorrow", "5m", "nan", "2030-13-45", math.nan, True, False, b"60", [60], object, datetime.max.date()],

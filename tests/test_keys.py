@@ -4,6 +4,7 @@ import asyncio
 import io
 import itertools
 import json
+import os
 import string
 from typing import Any
 
@@ -346,6 +347,18 @@ async def test_a_stream_has_no_key() -> None:
 
     with pytest.raises(TypeError, match="stream"):
         create_key("POST", BASE, data=chunks())
+
+
+def test_a_pipe_has_no_key_and_is_not_read() -> None:
+    reading, writing = os.pipe()
+    os.write(writing, b"content")
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        data: Any
+        for data in (pipe, {"f": pipe}, form(("f", pipe))):
+            with pytest.raises(TypeError, match="stream"):
+                create_key("POST", BASE, data=data)
+        assert pipe.read() == b"content"
 
 
 async def test_a_payload_that_is_read_asynchronously_has_no_key() -> None:

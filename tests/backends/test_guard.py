@@ -238,6 +238,23 @@ async def test_cancellation_at_the_moment_of_the_deadline_reaches_the_caller(sto
         await task
 
 
+async def test_cancellation_swallowed_along_with_the_deadline_still_reaches_the_caller(guard: StoreGuard) -> None:
+    async def stubborn() -> str:
+        try:
+            await asyncio.sleep(LONG_S)
+        except asyncio.CancelledError:
+            task.cancel()
+        try:
+            await asyncio.sleep(LONG_S)
+        except asyncio.CancelledError:
+            return "saved"
+        return "never"
+
+    task = asyncio.ensure_future(guard.run("read", stubborn, ""))
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
 async def test_a_future_that_the_storage_itself_cancels_is_a_failure_of_the_storage(guard: StoreGuard) -> None:
     future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     asyncio.get_running_loop().call_soon(future.cancel)
