@@ -7,6 +7,7 @@ import re
 import secrets
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -138,9 +139,11 @@ class RedisCache(BaseCache):
         """Read the response kept under *key*, following one alias; None when missing or unreadable."""
         if self._serializer is not None:
             return await super().read_entry(key)
-        found = await self._fetch(key)
+        channel, name = self.link.channel_now() or await self.link.channel(), self._full(key)
+        found = await channel.get(name, partial(self._decoded, key, name, channel.near))
         if type(found) is str:
-            found = await self._fetch(found)
+            key, name = found, self._full(found)
+            found = await channel.get(name, partial(self._decoded, key, name, channel.near))
         return found if isinstance(found, StoredResponse) else None
 
     async def write_entry(self, entry: StoredResponse) -> None:
@@ -276,12 +279,8 @@ class RedisCache(BaseCache):
     async def _channel(self) -> Channel:
         return self.link.channel_now() or await self.link.channel()
 
-    async def _fetch(self, key: str) -> StoredResponse | str | None:
-        """Read and decode what is kept under *key*, and leave a copy of an entry in the near tier."""
-        channel, name = await self._channel(), self._full(key)
-        return await channel.get(name, lambda reply: self._decoded(key, name, reply, channel.near))
-
-    def _decoded(self, key: str, name: bytes, reply: Reply, near: NearTier | None) -> StoredResponse | str | None:
+    def _decoded(self, key: str, name: bytes, near: NearTier | None, reply: Reply) -> StoredResponse | str | None:
+        """Decode what the server has under *key*, and leave a copy of an entry in the near tier."""
         data = _bytes_or_none(reply)
         if data is None:
             return None

@@ -23,7 +23,9 @@ __all__ = ["Channel", "expect_no_error", "refusal"]
 
 T = TypeVar("T")
 
-WINDOW = 512  # commands under way at a time: bounds what the server has to keep in its output buffer
+MAX_WINDOW = 1024  # commands under way at a time
+MIN_WINDOW = 16
+WINDOW_BYTES = 32 * 1024 * 1024  # of replies under way, as far as can be told: the server has to keep them in memory
 BATCH_BYTES = 256 * 1024  # handed to the transport at a time
 CLOSE_TIMEOUT_S = 1.0
 HIGH_WATER_BYTES = 1024 * 1024  # unsent bytes at which sending waits for the server to take some
@@ -86,6 +88,8 @@ class Channel(asyncio.Protocol):
         self._outbox: deque[_Command] = deque()
         self._awaiting: deque[_Command] = deque()
         self._joinable: dict[bytes, _Command] = {}
+        self._window = MAX_WINDOW // 4
+        self._unaccounted_bytes = 0
         self._paused = False
         self._flush_planned = False
         self._heard_at = 0.0
@@ -153,15 +157,15 @@ class Channel(asyncio.Protocol):
     def _flush(self) -> None:
         self._flush_planned = False
         outbox, awaiting = self._outbox, self._awaiting
-        while outbox and not self._paused and not self.closed and len(awaiting) < WINDOW:
+        while outbox and not self._paused and not self.closed and len(awaiting) < self._window:
             batch: list[bytes] = []
             size = 0
-            while outbox and size < BATCH_BYTES and len(awaiting) < WINDOW:
+            while outbox and size < BATCH_BYTES and len(awaiting) < self._window:
                 item = outbox.popleft()
                 if item.key is not None and self._joinable.get(item.key) is item:
                     del self._joinable[item.key]
-                if all(waiter.done() for waiter in item.waiters):
-                    continue  # all of them were cancelled before it was sent
+                if _is_abandoned(item.waiters):
+                    continue  # all were cancelled before it was sent
                 batch.append(item.payload)
                 size += len(item.payload)
                 awaiting.append(item)
@@ -207,8 +211,17 @@ class Channel(asyncio.Protocol):
             else:
                 self._fail(StorageError(f"{self._where} sent a reply that nobody asked for"))
                 return
-        if self._outbox and not self._flush_planned:
+        self._adapt_window(len(data), len(replies))
+        if self._outbox and not self._flush_planned and len(awaiting) <= self._window // 2:
             self._flush()
+
+    def _adapt_window(self, size: int, count: int) -> None:
+        """Let fewer commands be under way the longer the replies are."""
+        self._unaccounted_bytes += size
+        if count:
+            fitting = WINDOW_BYTES * count // self._unaccounted_bytes
+            self._window = (3 * self._window + min(max(fitting, MIN_WINDOW), MAX_WINDOW)) // 4
+            self._unaccounted_bytes = 0
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell everybody who waits that no reply will come."""
@@ -274,9 +287,16 @@ class Channel(asyncio.Protocol):
         release_transport(self._transport)
 
 
+def _is_abandoned(waiters: list[asyncio.Future[Any]]) -> bool:
+    for waiter in waiters:  # noqa: SIM110  # a generator costs more than all the rest
+        if not waiter.done():
+            return False
+    return True
+
+
 def _deliver(item: _Command, reply: Reply) -> None:
     waiters = item.waiters
-    if all(waiter.done() for waiter in waiters):
+    if _is_abandoned(waiters):
         return
     try:
         result = item.convert(reply)
