@@ -126,7 +126,7 @@ def _by_rules(request: Request, stored: StoredResponse | None, rules: Rules, now
     if not rules.refresh:
         if past_s < 0:
             return serve(stored, now=now)
-        if past_s < (rules.stale_while_revalidate_s or 0.0):
+        if past_s < stale_while_revalidate_s(stored, rules):
             return serve(stored, now=now, detail="stale-while-revalidate", revalidate=not rules.only_if_cached)
     asked = conditions(stored)
     fallback = stored if rules.stale_if_error_s is not None and not rules.refresh else None
@@ -146,7 +146,7 @@ def _by_standard(
     if directives.no_store and not only_if_cached:
         return Bypass("request")
     if stored is None or not _is_usable(request, stored):
-        return _forward(_miss(request, candidates, store=not directives.no_store), only_if_cached)
+        return _forward(_miss(request, candidates), only_if_cached)
     use = _use(stored, directives, rules, now)
     if use is not None:
         revalidate = use == "stale-while-revalidate" and not only_if_cached
@@ -157,12 +157,12 @@ def _by_standard(
     return _forward(_validation(request, stored, directives, rules, now, candidates), only_if_cached)
 
 
-def _miss(request: Request, candidates: Candidates, *, store: bool) -> Fetch | Validate:
+def _miss(request: Request, candidates: Candidates) -> Fetch | Validate:
     tags = _tags(candidates)
     # Validators of other variants, so that a body we have is not sent again (RFC 9111 §4.1).
-    if tags and store and not own_conditions(request.headers) and "Range" not in request.headers:
+    if tags and not own_conditions(request.headers) and "Range" not in request.headers:
         return Validate(None, conditions(None, tags), "vary-miss")
-    return Fetch("vary-miss" if candidates else "uri-miss", store=store)
+    return Fetch("vary-miss" if candidates else "uri-miss")
 
 
 def _tags(candidates: Candidates) -> tuple[str, ...]:
@@ -216,7 +216,7 @@ def _validation(
     fallback = stored if is_replaceable else None
     asked = conditions(stored, _tags(candidates))
     if not asked or not may_answer or own_conditions(request.headers):
-        return Fetch(reason, fallback, store=not directives.no_store, stored=stored)
+        return Fetch(reason, fallback, stored=stored)
     return Validate(stored, asked, reason, fallback)
 
 

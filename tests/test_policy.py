@@ -10,7 +10,7 @@ import pytest
 from aiohttp_cache_di import decisions, policy
 from aiohttp_cache_di.decisions import Rules
 from aiohttp_cache_di.rfc9111.messages import Request
-from tests.messages import PRIVATE, SHARED, Fields, a_request, date, fields_of
+from tests.messages import NOW, PRIVATE, SHARED, Fields, a_request, a_response, a_stored, date, fields_of
 from tests.sync_cache import Answer, OriginDownError, Reply, SyncCache
 
 
@@ -205,6 +205,19 @@ def test_a_request_with_no_store_leaves_no_trace() -> None:
     cache = scripted([reply({"Cache-Control": "max-age=60"})])
     cache.send(a_request({"Cache-Control": "no-store"}))
     assert cache.entries == {}
+
+
+def test_a_plan_may_forbid_to_store() -> None:
+    plan = policy.Fetch("request", store=False)
+    response = a_response({"Cache-Control": "max-age=60"})
+    decision = policy.on_response(a_request(), response, plan, PRIVATE, now=NOW)
+    assert decision == policy.Pass("request-no-store", "aiohttp-cache-di; fwd=request; detail=request-no-store")
+
+
+def test_a_stored_head_response_or_part_answers_no_plain_request() -> None:
+    for rules in (PRIVATE, RULES):
+        for stored in (a_stored(method="HEAD"), a_stored({"Content-Range": "bytes 0-9/20"}, status=206)):
+            assert isinstance(policy.on_request(a_request(), stored, rules, now=NOW), policy.Fetch)
 
 
 def test_max_stale_says_so_and_yields_to_the_origin() -> None:
