@@ -89,7 +89,7 @@ class RedisCache(BaseCache):
         kwargs: options of `BaseCache`; ``near_tier_s``: seconds for which a copy of an entry that was read may be
             used again without asking the server, None (the default) for never. The server is asked to tell at once
             when such an entry changes (client-side caching, RESP3), so the seconds bound only what happens when the
-            network loses that message; ``near_tier_bytes``: what the copies may weigh together, 16 MiB by
+            network loses that message; ``near_tier_bytes``: what the copies may weigh together, 32 MiB by
             default; arguments of ``redis.asyncio.Redis``.
 
     Raises:

@@ -80,6 +80,8 @@ class Channel(asyncio.Protocol):
         self.near = near
         self.loop = asyncio.get_running_loop()
         self.closed = False
+        self.retired = False
+        """Whether the server is one that takes no writes: what is under way ends here, and the next call looks anew."""
         self._where = where
         self._timeout_s = timeout_s
         self._transport: asyncio.Transport | None = None
@@ -207,11 +209,15 @@ class Channel(asyncio.Protocol):
             if type(reply) is Push:
                 self._pushed(reply)
             elif awaiting:
+                if type(reply) is ServerError and reply.code == "READONLY":
+                    self.retired = True  # after a failover the name leads to another server
                 _deliver(awaiting.popleft(), reply)
             else:
                 self._fail(StorageError(f"{self._where} sent a reply that nobody asked for"))
                 return
         self._adapt_window(len(data), len(replies))
+        if self.retired and not awaiting and not self._outbox:
+            self.abort()
         if self._outbox and not self._flush_planned and len(awaiting) <= self._window // 2:
             self._flush()
 

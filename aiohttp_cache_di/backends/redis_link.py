@@ -22,7 +22,7 @@ __all__ = ["DEFAULT_NEAR_TIER_BYTES", "RedisLink", "driver_options"]
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_NEAR_TIER_BYTES = 16 * 1024 * 1024
+DEFAULT_NEAR_TIER_BYTES = 32 * 1024 * 1024
 CONNECT_TIMEOUT_S = 1.0  # a store that takes longer to greet is slower than most origins
 SOCKET_TIMEOUT_S = 1.0
 NOT_OPTIONS = frozenset({"self", "decode_responses", "encoding", "encoding_errors", "single_connection_client"})
@@ -131,7 +131,7 @@ class RedisLink:
     def channel_now(self) -> Channel | None:
         """The channel of the running loop if it is open."""
         channel = self._channels.get(asyncio.get_running_loop())
-        return None if channel is None or channel.closed else channel
+        return None if channel is None or channel.closed or channel.retired else channel
 
     async def channel(self) -> Channel:
         """The channel of the running loop, opened if need be; all who ask meanwhile wait for the same one.
@@ -140,8 +140,8 @@ class RedisLink:
             StorageError: the server cannot be reached or refuses us.
         """
         loop = asyncio.get_running_loop()
-        channel = self._channels.get(loop)
-        if channel is not None and not channel.closed:
+        channel = self.channel_now()
+        if channel is not None:
             return channel
         task = self._opening.get(loop)
         if task is None:

@@ -8,6 +8,7 @@ import math
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator
 from typing import Any, cast
@@ -17,7 +18,7 @@ import redis
 import redis.asyncio
 
 from aiohttp_cache_di.backends.redis import RedisBackend, RedisCache
-from aiohttp_cache_di.errors import ConfigurationError, MissingDependencyError
+from aiohttp_cache_di.errors import ConfigurationError, MissingDependencyError, StorageError
 from aiohttp_cache_di.response import CachedResponse
 from tests.backends.entries import make_entry
 from tests.valkey import ValkeyServer
@@ -216,6 +217,40 @@ async def test_a_client_that_was_handed_in_is_used_and_not_closed(valkey: Valkey
 async def test_a_synchronous_client_is_refused(valkey: ValkeyServer) -> None:
     with pytest.raises(ConfigurationError, match=r"redis\.asyncio\.Redis"):
         RedisBackend("handed", connection=valkey.client())
+
+
+async def test_a_client_whose_connections_are_no_sockets_is_refused(valkey: ValkeyServer) -> None:
+    class Memory(redis.asyncio.Connection):
+        async def connect(self) -> None:
+            """Be a connection without a transport."""
+
+    pool = redis.asyncio.ConnectionPool(connection_class=Memory)
+    backend = RedisBackend("handed", connection=redis.asyncio.Redis(connection_pool=pool))
+    with pytest.raises(StorageError) as caught:
+        await backend.responses.size()
+    assert "Memory has no transport" in str(caught.value.__cause__)
+    await backend.close()
+
+
+async def test_a_loop_in_another_thread_is_served_too_and_closed_from_here(own_valkey: ValkeyServer) -> None:
+    cache = RedisCache("threads", "r", own_valkey.url)
+    await cache.write_entry(make_entry("k"))
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        for _ in range(20):
+            there = asyncio.run_coroutine_threadsafe(cache.read_entry("k"), loop)
+            assert await cache.read_entry("k") is not None
+            assert await asyncio.wrap_future(there) is not None
+        assert own_valkey.connections() == 2
+        await cache.close()
+        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(asyncio.sleep(0.01), loop))
+        assert own_valkey.connections() == 0
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
 
 
 def test_a_misspelt_option_names_its_neighbour() -> None:

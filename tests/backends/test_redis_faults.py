@@ -145,6 +145,24 @@ async def test_a_replica_refuses_writes_and_answers_reads(own_valkey: ValkeyServ
     await cache.close()
 
 
+async def test_a_server_that_takes_no_writes_any_more_is_looked_for_anew(own_valkey: ValkeyServer) -> None:
+    cache = RedisCache("app", "r", own_valkey.url)
+    await cache.write_entry(make_entry("k"))
+    channel = await cache.link.channel()
+    own_valkey.command("REPLICAOF", "127.0.0.1", "1")
+    steps = [cache.read_entry("k"), cache.write_entry(make_entry("k")), cache.read_entry("k")]
+    before, refused, after = await asyncio.gather(*steps, return_exceptions=True)
+    assert isinstance(refused, StorageError)
+    assert not isinstance(before, BaseException)
+    assert not isinstance(after, BaseException)
+    own_valkey.command("REPLICAOF", "NO", "ONE")
+    await channel.wait_closed()
+    assert await cache.link.channel() is not channel
+    await cache.write_entry(make_entry("k"))
+    assert own_valkey.connections() == 1
+    await cache.close()
+
+
 @pytest.mark.parametrize("line", [b"-MOVED 1 127.0.0.1:1\r\n", b"-LOADING soon\r\n", b"-NOAUTH no\r\n", b"-ERR x\r\n"])
 async def test_an_error_reply_is_our_error_and_the_connection_stays(line: bytes) -> None:
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
