@@ -74,7 +74,7 @@ def _own_options(settings: CacheSettings) -> dict[str, Any]:
         return {"cache_name": str(settings.sqlite_path), "timeout": sqlite.timeout, "fast_save": sqlite.fast_save}
     if settings.backend == "redis":
         redis = settings.redis
-        own: dict[str, Any] = {"address": redis.url.get_secret_value(), "max_connections": redis.max_connections}
+        own: dict[str, Any] = {"address": redis.url.get_secret_value(), "near_tier_s": redis.near_tier}
         if redis.username is not None:
             own["username"] = redis.username
         if redis.password is not None:

@@ -146,7 +146,7 @@ def _dependencies_first(provider: Any, seen: set[int]) -> Iterator[Any]:
         return
     for related in provider.related:
         yield from _dependencies_first(related, seen)
-    if isinstance(provider, providers.BaseResource):
+    if isinstance(provider, providers.Resource):
         yield provider
 
 

@@ -69,7 +69,9 @@ class RedisSettings(_Section):
     url: RedisUrl = Field(default=SecretStr("redis://localhost:6379/0"), description="where the server is")
     username: FreeText | None = Field(default=None, description="user name, unless the URL has it")
     password: OptionalSecret = Field(default=None, description="password, unless the URL has it")
-    max_connections: int = Field(default=16, ge=1, description="connections of one process at most")
+    near_tier: OptionalDuration = Field(
+        default=None, description="how long a process may use its own copy of what it has read from the server"
+    )
 
 
 class ClientSettings(_Section):

@@ -78,14 +78,14 @@ def test_a_variable_is_read_in_its_human_form(
 
 def test_sections_are_reached_with_two_underscores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIOHTTP_CACHE_SQLITE__PATH", "~/http.db")
-    monkeypatch.setenv("AIOHTTP_CACHE_REDIS__MAX_CONNECTIONS", "3")
+    monkeypatch.setenv("AIOHTTP_CACHE_REDIS__NEAR_TIER", "3s")
     monkeypatch.setenv("AIOHTTP_CACHE_CLIENT__TIMEOUT", "none")
 
     settings = CacheSettings.load()
 
     assert settings.sqlite_path == Path.home() / "http.db"
     assert settings.sqlite.timeout == 5.0
-    assert settings.redis.max_connections == 3
+    assert settings.redis.near_tier == 3.0
     assert settings.client.timeout is None
 
 
@@ -118,7 +118,7 @@ def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) ->
         ("PARTITION_COOKIES", "all", "effective or explicit"),
         ("REDIS__URL", "http://localhost", "redis://"),
         ("REDIS__URL", "redis://localhost:port", "redis://"),
-        ("REDIS__MAX_CONNECTIONS", "many", "a whole number from 1"),
+        ("REDIS__NEAR_TIER", "many", "1h30m"),
         ("CLIENT__CONNECTIONS", "-1", "a whole number from 0"),
     ],
 )
@@ -261,12 +261,12 @@ def test_code_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("AIOHTTP_CACHE_BACKEND", "redis")
     monkeypatch.setenv("AIOHTTP_CACHE_REDIS__USERNAME", "app")
 
-    settings = CacheSettings(backend="memory", redis=RedisSettings(max_connections=2))
+    settings = CacheSettings(backend="memory", redis=RedisSettings(near_tier=2))
 
     assert settings.backend == "memory"
-    assert settings.redis.max_connections == 2
+    assert settings.redis.near_tier == 2
     assert settings.source_of(("backend",)) == "code"
-    assert settings.source_of(("redis", "max_connections")) == "code"
+    assert settings.source_of(("redis", "near_tier")) == "code"
 
 
 @pytest.mark.parametrize(
