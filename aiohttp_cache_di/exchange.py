@@ -127,7 +127,7 @@ class Exchange:
         try:
             answer = await self._wait_for_lease(flight, until)
         except BaseException:
-            flights.end(flight, "abandoned")
+            self.shelf.settle(flight, "abandoned")
             raise
         if answer is not None:
             return answer

@@ -112,6 +112,9 @@ class Shelf:
 
     async def read(self, key: str) -> StoredResponse | None:
         """The entry under *key*: what is being written counts as written, what has expired as gone."""
+        if key in self.runtime.doomed and self.runtime.pending(key) is None:
+            await self._drop({key})
+            return None
         entry = self._at_hand(key)
         if entry is None:
             entry = await self._read_storages(key)
@@ -301,11 +304,19 @@ class Shelf:
         backend = self.backend
         self.runtime.forget(doomed)
         await self.runtime.settle(doomed)
-        if "delete" in backend.overridden:
-            for key in doomed:
-                await backend.guard.run("delete", partial(backend.delete, key), None)
+        deleted = await backend.guard.run("delete", lambda: self._delete(doomed), FAILED)
+        if deleted is FAILED:
+            self.runtime.doom(doomed)
         else:
-            await backend.guard.run("delete", lambda: backend.bulk_delete(doomed), None)
+            for key in doomed:
+                self.runtime.doomed.pop(key, None)
+
+    async def _delete(self, doomed: set[str]) -> None:
+        if "delete" not in self.backend.overridden:
+            await self.backend.bulk_delete(doomed)
+            return
+        for key in doomed:
+            await self.backend.delete(key)
 
     # ---- one request to the origin per key, and one process
 
@@ -351,12 +362,11 @@ class Shelf:
 
     def settle(self, flight: Flight, outcome: Outcome, *, passes: bool = False) -> None:
         """End *flight*; with *passes*, later requests for the key need not wait for one another."""
-        if flight.is_over:
-            return
-        if passes:
-            self.runtime.flights.remember_pass(self.key, now=time.monotonic())
-        self.runtime.flights.end(flight, outcome)
-        self.release_lease()
+        if not flight.is_over:
+            if passes:
+                self.runtime.flights.remember_pass(self.key, now=time.monotonic())
+            self.runtime.flights.end(flight, outcome)
+        self.release_lease()  # also of a flight that an invalidation has ended
 
 
 @lru_cache(maxsize=1024)
