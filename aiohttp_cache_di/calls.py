@@ -22,7 +22,7 @@ class Call:
         session: the session that was called; a middleware of another session ignores the call.
         expire_after, refresh, only_if_cached, stale_if_error: the caller's wishes for this request.
         decoded: whether the body is to be decoded (``auto_decompress``).
-        explicit_cookies: the caller's own cookies, apart from the jar's.
+        headers, cookies: as the caller gave them; *headers* is None where that is not known.
         keys: keys of the hops so far.
     """
 
@@ -32,7 +32,8 @@ class Call:
     only_if_cached: bool = False
     stale_if_error: float | bool | None = None
     decoded: bool = True
-    explicit_cookies: Any = None
+    headers: Any = None
+    cookies: Any = None
     keys: list[str] = field(default_factory=list)
 
 

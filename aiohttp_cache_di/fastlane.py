@@ -74,7 +74,9 @@ class FastLane:
             return None
         key = known.key
         runtime = self._runtime
-        entry = (runtime.pending(key) if runtime is not None else None) or backend.responses.peek(key)
+        if runtime is None or key in runtime.doomed:
+            return None
+        entry = runtime.pending(key) or backend.responses.peek(key)
         if entry is None or entry.vary_digest != known.vary_digest or entry.partition != known.partition:
             return None
         now = time.time()

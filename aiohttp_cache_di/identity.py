@@ -21,6 +21,7 @@ from aiohttp_cache_di.rfc9111.messages import Request
 __all__ = ["MAX_KEYED_BODY_BYTES", "Identities", "key_after_redirect", "key_arguments", "request_body"]
 
 MAX_KNOWN = 10_000
+MAX_KNOWN_CHARS = 1024  # of a remembered URL: with MAX_KNOWN this bounds the memory that they take
 MAX_KEYED_BODY_BYTES = 1024 * 1024  # a larger upload is not worth holding in memory for its key
 
 _contexts: WeakKeyDictionary[SSLContext, str] = WeakKeyDictionary()
@@ -55,6 +56,7 @@ def key_arguments(request: ClientRequest, body: bytes, call: Call, backend: Cach
     if not call.decoded:
         arguments["decoded"] = False
     if request.proxy is not None:
+        arguments["proxy"] = request.proxy
         arguments["proxy_auth"] = request.proxy_auth
         arguments["proxy_headers"] = request.proxy_headers
     if request.is_ssl():
@@ -62,10 +64,21 @@ def key_arguments(request: ClientRequest, body: bytes, call: Call, backend: Cach
         if tls:
             arguments["tls"] = tls
     if backend.partition_cookies == "explicit" and hdrs.COOKIE in headers:
-        arguments["headers"] = own = CIMultiDict(headers)
-        del own[hdrs.COOKIE]
-        arguments["cookies"] = call.explicit_cookies
+        arguments["headers"] = _without_jar(request, call)
+        arguments["cookies"] = call.cookies
     return arguments
+
+
+def _without_jar(request: ClientRequest, call: Call) -> CIMultiDict[str]:
+    """The header fields of *request* with the cookies of the caller's own headers, and not those of the jar."""
+    fields = CIMultiDict(request.headers)
+    if call.headers is None:  # a plain session: nothing tells the caller's cookies from the jar's
+        return fields
+    del fields[hdrs.COOKIE]
+    own = CIMultiDict(call.session._default_headers)
+    own.update(call.headers)
+    fields.extend((hdrs.COOKIE, value) for value in own.getall(hdrs.COOKIE, ()))
+    return fields
 
 
 class Identities:
@@ -95,7 +108,9 @@ class Identities:
         question = request.method, request.url
         key = self._known.get(question, "")
         if not key:
-            key = self._known[question] = backend.create_key(request.method, request.url, **arguments)
+            key = backend.create_key(request.method, request.url, **arguments)
+            if len(str(request.url)) <= MAX_KNOWN_CHARS:
+                self._known[question] = key
             if len(self._known) > MAX_KNOWN:
                 self._known.popitem(last=False)
         return key, ""
@@ -109,6 +124,7 @@ def _partition(request: ClientRequest, arguments: dict[str, Any], names: frozens
         fields,
         url=request.url,
         cookies=arguments.get("cookies"),
+        proxy=arguments.get("proxy"),
         proxy_auth=arguments.get("proxy_auth"),
         proxy_fields=proxy_fields,
     )

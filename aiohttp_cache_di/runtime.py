@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import OrderedDict
 from collections.abc import Collection, Coroutine
 from typing import Any, ClassVar
 from weakref import WeakKeyDictionary, ref
@@ -19,6 +20,8 @@ __all__ = ["Runtime"]
 logger = logging.getLogger(__name__)
 
 MAX_PENDING_BYTES = 64 * 1024 * 1024  # of entries that wait to be written; more than that is not stored
+MAX_DOOMED = 100_000
+FINISH_WITHIN_S = 1.0  # several storage deadlines; only a user's own code could take longer
 
 
 class Runtime:
@@ -38,6 +41,8 @@ class Runtime:
         self._guard = backend.guard
         self._pending: dict[str, StoredResponse] = {}
         self._pending_bytes = 0
+        self.doomed: OrderedDict[str, None] = OrderedDict()
+        """Keys whose deletion failed: what is stored under them must not be used any more."""
         self._writes: dict[asyncio.Task[None], str] = {}
         self._tasks: dict[asyncio.Task[None], object] = {}
         self._names: set[tuple[object, str]] = set()
@@ -81,7 +86,8 @@ class Runtime:
 
     async def _write(self, entry: StoredResponse, storage: BaseCache, size: int) -> None:
         try:
-            await self._guard.run("write", lambda: storage.write_entry(entry), None)
+            if await self._guard.run("write", lambda: storage.write_entry(entry), False) is not False:
+                self.doomed.pop(entry.key, None)
         finally:
             self._pending_bytes -= size
             if self._pending.get(entry.key) is entry:
@@ -105,6 +111,13 @@ class Runtime:
             self.flights.invalidate(key)
             self._pending.pop(key, None)
 
+    def doom(self, keys: Collection[str]) -> None:
+        """Remember that *keys* could not be deleted."""
+        for key in keys:
+            self.doomed[key] = None
+        while len(self.doomed) > MAX_DOOMED:
+            self.doomed.popitem(last=False)
+
     # ---- tasks in the background
 
     def spawn(self, coroutine: Coroutine[Any, Any, None], *, owner: object, name: str | None = None) -> bool:
@@ -125,6 +138,12 @@ class Runtime:
 
         task.add_done_callback(over)
         return True
+
+    async def finish(self, owner: object) -> None:
+        """Wait a moment for what runs in the background for *owner*, such as a lease that is given back."""
+        tasks = [task for task, whose in self._tasks.items() if whose is owner]
+        if tasks and asyncio.get_running_loop() is self._loop():
+            await asyncio.wait(tasks, timeout=FINISH_WITHIN_S)
 
     async def cancel(self, owner: object) -> None:
         """Cancel what runs in the background for *owner* and wait until it has ended."""

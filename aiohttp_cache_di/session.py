@@ -113,7 +113,8 @@ class CacheMixin(MixinBase):
             only_if_cached=only_if_cached,
             stale_if_error=stale_if_error,
             decoded=self._auto_decompress if decoded is None else bool(decoded),
-            explicit_cookies=kwargs.get("cookies"),
+            headers=kwargs.get("headers") or (),
+            cookies=kwargs.get("cookies"),
         )
         token = CURRENT_CALL.set(call)
         try:
@@ -172,6 +173,7 @@ class CacheMixin(MixinBase):
         await runtime.cancel(self)
         await super().close()
         await runtime.settle()
+        await runtime.finish(self.cache)  # whoever owns the cache may close it next
         if self._owns_cache or self.cache.autoclose:
             await runtime.cancel(self.cache)
             await self.cache.close()
