@@ -18,7 +18,8 @@ from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, STORAGE_OPTIONS, 
 from aiohttp_cache_di.backends.sqlite_database import Connected, Database
 from aiohttp_cache_di.backends.sqlite_eviction import Bounds, shrink
 from aiohttp_cache_di.backends.sqlite_files import CONNECT_OPTIONS, CacheFile
-from aiohttp_cache_di.backends.sqlite_schema import Key, pack_key, unpack_key
+from aiohttp_cache_di.backends.sqlite_link import LinkLostError
+from aiohttp_cache_di.backends.sqlite_schema import Key, Table, pack_key, unpack_key
 from aiohttp_cache_di.backends.sqlite_worker import Job
 from aiohttp_cache_di.backends.storage import BaseCache, ResponseOrKey
 from aiohttp_cache_di.errors import StorageError, UnreadableEntryError
@@ -97,7 +98,7 @@ class SQLiteCache(BaseCache):
         self.fast_save = fast_save
         self.table_name = table_name
         self._database = database or open_database(filename, use_temp, fast_save, kwargs)
-        self._table = self._database.add(table_name)
+        self._table = self._database.add(Table(table_name, self._decode))
         self._database.on_evicted[self._table] = lambda count: self.on_evicted(count)
         self._owner = secrets.token_bytes(8)
 
@@ -220,7 +221,7 @@ class SQLiteCache(BaseCache):
         while True:
             page = await self._rows_after(after)
             for key, frame in page:
-                item = self._decoded(unpack_key(key), frame)
+                item = self._settled(unpack_key(key), frame)
                 if item is not None:
                     yield CachedResponse.from_stored(item) if isinstance(item, StoredResponse) else item
             if not page:
@@ -273,34 +274,51 @@ class SQLiteCache(BaseCache):
         await self._database.use_writing(run)
 
     async def _read(self, key: str) -> StoredResponse | str | None:
-        database = self._database
-        packed = pack_key(key)
-
-        async def run(connected: Connected) -> StoredResponse | str | None:
-            link = connected.link
-            tier = link.tiers[self._table]
-            epoch = tier.epoch
-            found = await link.fetch(self._table, packed)
-            if found is None:
-                return None
-            row_id, frame = found
-            item = self._decoded(key, frame)
-            if isinstance(item, StoredResponse):
-                tier.put(item, key, row_id, epoch)
-                connected.evictor.touch(self._table, key)
-            return item
-
-        return await database.use(run)
-
-    def _decoded(self, key: str, frame: object) -> StoredResponse | str | None:
+        database, table, packed = self._database, self._table, pack_key(key)
+        connected = database.here() or await database.connected()
+        epoch = connected.link.tiers[table].epoch
         try:
-            if self._serializer is None:
-                return cast("StoredResponse | str", self.codec.decode(cast("bytes", frame), key))
-            item = self.deserialize(cast("bytes", frame), key)
-        except UnreadableEntryError:
+            found = await connected.link.fetch(table, packed)
+        except LinkLostError:  # asked again of a new link, as `Database.use` does
+            connected = await database.connected()
+            epoch = connected.link.tiers[table].epoch
+            found = await connected.link.fetch(table, packed)
+        if found is None:
+            return None
+        item = self._settled(key, found[1])
+        if type(item) is StoredResponse:
+            connected.link.tiers[table].put(item, key, found[0], epoch)
+            connected.evictor.touch(table, key)
+        return item
+
+    def _decode(self, key: Key, frame: object) -> object:
+        """Decode a frame in the thread that has just read it: its bytes are in that processor's cache.
+
+        What a user's serializer made is left to the loop's thread, which is the one that serializer knows.
+        """
+        if self._serializer is not None:
+            return frame
+        try:
+            return self.codec.decode(cast("bytes", frame), unpack_key(key))
+        except UnreadableEntryError as exc:
+            return exc
+
+    def _settled(self, key: str, item: object) -> StoredResponse | str | None:
+        """What `_decode` made of a frame, None if it was unreadable."""
+        if type(item) is StoredResponse:
+            return item
+        if isinstance(item, UnreadableEntryError):
             self.on_unreadable(1)
             return None
-        return item.stored if isinstance(item, CachedResponse) else item
+        if self._serializer is None:
+            return cast("str", item)
+        try:
+            loaded = self.deserialize(item, key) if isinstance(item, bytes) else None
+        except UnreadableEntryError:
+            loaded = None
+        if loaded is None:
+            self.on_unreadable(1)
+        return loaded.stored if isinstance(loaded, CachedResponse) else loaded
 
     async def _keys_after(self, after: Key, first: bool) -> list[Key]:
         sql = self._table.keys_page if not first else self._table.keys_first
@@ -316,7 +334,7 @@ class SQLiteCache(BaseCache):
             page: list[tuple[Key, object]] = []
             weight = 0
             for key, frame in cursor:
-                page.append((key, frame))
+                page.append((key, self._decode(key, frame)))
                 weight += len(frame) if isinstance(frame, bytes) else 0
                 if weight > PAGE_BYTES or len(page) >= VALUES_PER_PAGE:
                     break

@@ -53,9 +53,8 @@ class Database:
         self._latest: Connected | None = None
         _databases.add(self)
 
-    def add(self, name: str) -> Table:
-        """Have a table of this *name* in the file."""
-        table = Table(name)
+    def add(self, table: Table) -> Table:
+        """Have *table* in the file."""
         self.tables.append(table)
         return table
 
@@ -80,9 +79,9 @@ class Database:
             StorageError: the file cannot be opened, or not be asked.
         """
         try:
-            return await operation(self.here() or await self._connected())
+            return await operation(self.here() or await self.connected())
         except LinkLostError:
-            return await operation(await self._connected())
+            return await operation(await self.connected())
 
     async def use_writing(self, operation: Callable[[Connected], Awaitable[T]]) -> T:
         """Run *operation*, which writes; see `use`."""
@@ -113,7 +112,12 @@ class Database:
         self._links = {}
         self._latest = None
 
-    async def _connected(self) -> Connected:
+    async def connected(self) -> Connected:
+        """The running loop's link, opened if it is not.
+
+        Raises:
+            StorageError: the file cannot be opened.
+        """
         loop = asyncio.get_running_loop()
         connected = self._links.get(loop)
         if connected is None or connected.link.closed:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import sqlite3
 import time
 from collections import deque
@@ -25,11 +26,12 @@ from aiohttp_cache_di.errors import StorageError
 __all__ = ["Found", "Link", "LinkLostError", "Put"]
 
 MAX_IN_FLIGHT: Final = 2  # read batches on their way; what comes meanwhile makes larger ones
+FILE_CHECK_S: Final = 0.1  # how long a file that was deleted or replaced may be read and written unnoticed
 MAX_GROUP: Final = 256  # writes in one transaction
 MAX_GROUP_BYTES: Final = 4 * 1024 * 1024
 
 Found: TypeAlias = "tuple[int, object] | None"
-"""A row's id and its frame; None when there is none."""
+"""A row's id and what `Table.decode` made of its frame; None when there is none."""
 
 _CANNOT_WRITE: Final = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM})
 _GONE: Final = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOTFOUND})
@@ -80,6 +82,7 @@ class Link:
         self._tables = tables
         self._identity: Identity | None = None
         self._frozen = False
+        self._checked_at = -math.inf
         self._reads: dict[Table, dict[Key, list[asyncio.Future[Found]]]] = {}
         self._reads_in_flight = 0
         self._flush_scheduled = False
@@ -240,7 +243,7 @@ class Link:
         """Read a row: at once when nobody else is reading, else together with what is asked for in this tick."""
         future: asyncio.Future[Found] = self.loop.create_future()
         if self._reads_in_flight == 0 and not self._reads:
-            self._send_reads({table: {key: [future]}})
+            self._send_lone(table, key, future)
             return future
         self._reads.setdefault(table, {}).setdefault(key, []).append(future)
         if not self._flush_scheduled and self._reads_in_flight < MAX_IN_FLIGHT:
@@ -258,7 +261,11 @@ class Link:
             else:
                 self._read_failed([future], error)
 
-        self._submit(self._reader, self._checked(job), done)
+        def checked(connection: sqlite3.Connection) -> Any:
+            self._check_file()
+            return job(connection)
+
+        self._submit(self._reader, checked, done)
         return future
 
     def _flush_reads(self) -> None:
@@ -267,10 +274,30 @@ class Link:
             reads, self._reads = self._reads, {}
             self._send_reads(reads)
 
+    def _send_lone(self, table: Table, key: Key, future: asyncio.Future[Found]) -> None:
+        self._reads_in_flight += 1
+
+        def job(connection: sqlite3.Connection) -> Found:
+            self._check_file()
+            return table.row(connection, key)
+
+        def done(result: Found, error: BaseException | None) -> None:
+            self._reads_in_flight -= 1
+            if error is not None:
+                self._read_failed([future], error)
+                return
+            if not future.done():
+                future.set_result(result)
+            if self._reads and not self._flush_scheduled:
+                self._flush_reads()
+
+        self._submit(self._reader, job, done)
+
     def _send_reads(self, reads: dict[Table, dict[Key, list[asyncio.Future[Found]]]]) -> None:
         self._reads_in_flight += 1
 
         def job(connection: sqlite3.Connection) -> list[tuple[Table, list[tuple[Key, int, object]]]]:
+            self._check_file()
             return [(table, table.rows(connection, list(waiting))) for table, waiting in reads.items()]
 
         def done(result: list[tuple[Table, list[tuple[Key, int, object]]]] | None, error: BaseException | None) -> None:
@@ -290,15 +317,15 @@ class Link:
             if self._reads and not self._flush_scheduled:
                 self._flush_reads()
 
-        self._submit(self._reader, self._checked(job), done)
+        self._submit(self._reader, job, done)
 
-    def _checked(self, job: Job) -> Job:
-        def run(connection: sqlite3.Connection) -> Any:
+    def _check_file(self) -> None:
+        """See now and then, in a connection's thread, whether the file is still the one that was opened."""
+        now = time.monotonic()
+        if now - self._checked_at > FILE_CHECK_S:
             if self.file.identity(frozen=self._frozen) != self._identity:
                 raise LinkLostError(f"{self.file.path} was deleted or replaced")
-            return job(connection)
-
-        return run
+            self._checked_at = now
 
     def _read_failed(self, futures: Iterable[asyncio.Future[Any]], error: BaseException) -> None:
         _fail(futures, self._dealt_with(error, reading=True))
@@ -354,7 +381,11 @@ class Link:
             if not self.closed:
                 self._send_writes()
 
-        self._submit(self._writer, self._checked(lambda connection: _commit(connection, group)), done)
+        def job(connection: sqlite3.Connection) -> list[Any]:
+            self._check_file()
+            return _commit(connection, group)
+
+        self._submit(self._writer, job, done)
 
     def _wake_idle(self) -> None:
         idle, self._idle = self._idle, []

@@ -63,8 +63,10 @@ class Tier:
             row_id: of the row that it was read from or written to.
             epoch: `epoch` at the time when reading or writing began.
         """
+        if not self.max_bytes or epoch < self._trusted_epoch or row_id <= self._floor:
+            return
         weight = entry.size_bytes + ENTRY_OVERHEAD_BYTES
-        if weight > self.max_bytes // 8 or epoch < self._trusted_epoch or row_id <= self._floor:
+        if weight > self.max_bytes // 8:
             return
         if self._newest.get(key, 0) > row_id:
             return

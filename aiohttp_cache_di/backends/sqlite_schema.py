@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import time
+from collections.abc import Callable
 from typing import Final
 
 from aiohttp_cache_di.backends.sqlite_files import CacheFile
@@ -61,12 +62,14 @@ class Table:
 
     Args:
         name: as the user calls it; any text without NUL.
+        decode: what is made, in the reader's thread, of a row's key and frame.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, decode: Callable[[Key, object], object]) -> None:
         if not name or "\0" in name:
             raise ValueError(f"table_name={name!r}: give a name of at least one character, without NUL")
         self.name = name
+        self.decode = decode
         quoted = name.replace('"', '""')
         # A prefix keeps clear of tables that others (or other libraries) have in the file.
         t = self.sql = f'"cache:{quoted}"'
@@ -79,7 +82,7 @@ class Table:
             f'CREATE INDEX IF NOT EXISTS "cache:{quoted}:used" ON {t} (used)',
         )
         self.put = f"INSERT OR REPLACE INTO {t} (key, store_until, used, frame) VALUES (?, ?, ?, ?)"
-        self.get = f"SELECT key, id, frame FROM {t} WHERE key = ?"
+        self.get = f"SELECT id, frame FROM {t} WHERE key = ?"
         self.has = f"SELECT 1 FROM {t} WHERE key = ?"
         self.count = f"SELECT count(*) FROM {t}"
         self.last_id = f"SELECT max(id) FROM {t}"
@@ -98,17 +101,22 @@ class Table:
             for n in (2**power for power in range(1, MAX_BATCH.bit_length()))
         }
 
+    def row(self, connection: sqlite3.Connection, key: Key) -> tuple[int, object] | None:
+        """Read ``(id, item)`` of *key*, the item as ``decode`` makes it."""
+        found = connection.execute(self.get, (key,)).fetchone()
+        return None if found is None else (found[0], self.decode(key, found[1]))
+
     def rows(self, connection: sqlite3.Connection, keys: list[Key]) -> list[tuple[Key, int, object]]:
-        """Read ``(key, id, frame)`` of those of *keys* that there are."""
-        if len(keys) == 1:
-            return connection.execute(self.get, keys).fetchall()
+        """Read ``(key, id, item)`` of those of *keys* that there are, the item as ``decode`` makes it."""
+        decode = self.decode
         found: list[tuple[Key, int, object]] = []
         for start in range(0, len(keys), MAX_BATCH):
             chunk = keys[start : start + MAX_BATCH]
             # Few different lengths, so that each statement is prepared once; a repeated key costs next to nothing.
             width = max(2, 1 << (len(chunk) - 1).bit_length())
             chunk += chunk[-1:] * (width - len(chunk))
-            found += connection.execute(self._get_many[width], chunk).fetchall()
+            cursor = connection.execute(self._get_many[width], chunk)
+            found += [(key, row_id, decode(key, frame)) for key, row_id, frame in cursor]
         return found
 
 
