@@ -64,6 +64,8 @@ def _common_options(settings: CacheSettings) -> dict[str, Any]:
     options["secret_key"] = [key.get_secret_value() for key in settings.secret_key] or None
     if settings.allowed_codes is None:
         del options["allowed_codes"]  # the mode's own default
+    if settings.max_bytes == "auto":
+        del options["max_bytes"]  # the back-end's own
     return options
 
 

@@ -30,10 +30,10 @@ from aiohttp_cache_di.settings_types import (
     OptionalDuration,
     OptionalPath,
     OptionalSecret,
-    OptionalSize,
     RedisUrl,
     Secrets,
     Size,
+    SizeLimit,
     StaleWindow,
     UrlLifetimes,
 )
@@ -59,8 +59,10 @@ class SQLiteSettings(_Section):
     path: OptionalPath = Field(
         default=None, description="database file; none: `<cache name>.sqlite` in the user's cache directory"
     )
-    timeout: Duration = Field(default=5.0, description="how long a writer waits for another process's lock")
-    fast_save: Flag = Field(default=False, description="do not wait for the disk; a power cut may cost the cache")
+    timeout: Duration = Field(
+        default=0.15, description="how long another process's lock is waited for; keep it below storage_deadline"
+    )
+    fast_save: Flag = Field(default=False, description="do not wait for the disk; a power cut may cost what is stored")
 
 
 class RedisSettings(_Section):
@@ -166,7 +168,7 @@ class CacheSettings(BaseSettings):
     max_variants: int = Field(default=16, ge=1, description="variants (Vary) of one URL at most")
     max_body_bytes: Size = Field(default=8 * 1024**2, description="larger responses are not stored")
     max_entries: OptionalCount = Field(default=None, ge=1, description="responses stored at most")
-    max_bytes: OptionalSize = Field(default=64 * 1024**2, description="size of the store at most")
+    max_bytes: SizeLimit = Field(default="auto", description="size of the store at most; a Redis server has its own")
     secret_key: Secrets = Field(default=(), description="keys that sign what is stored")
     coalesce: Flag = Field(default=True, description="equal requests at the same time share one to the origin")
     coalesce_timeout: Duration = Field(default=1.0, description="how long a request waits for its equal")

@@ -30,10 +30,10 @@ __all__ = [
     "OptionalDuration",
     "OptionalPath",
     "OptionalSecret",
-    "OptionalSize",
     "RedisUrl",
     "Secrets",
     "Size",
+    "SizeLimit",
     "StaleWindow",
     "UrlLifetimes",
 ]
@@ -100,7 +100,9 @@ def _bytes(value: object) -> object:
     return parse_size(value) if isinstance(value, str) else value
 
 
-def _optional_bytes(value: object) -> object:
+def _size_limit(value: object) -> object:
+    if isinstance(value, str) and value.strip().lower() == "auto":
+        return "auto"
     return None if _is_none(value) else _bytes(value)
 
 
@@ -185,8 +187,8 @@ def _show_window(value: float | bool | None) -> str:
     return "always" if value is True else _show_seconds(value)
 
 
-def _show_size(value: int | None) -> str:
-    return "none" if value is None else format_size(value)
+def _show_size(value: int | str | None) -> str:
+    return format_size(value) if isinstance(value, int) else value or "none"
 
 
 def _show_list(values: Collection[object] | None) -> str:
@@ -221,7 +223,11 @@ StaleWindow: TypeAlias = Annotated[
     float | Literal[True] | None, BeforeValidator(_stale_window), Kind(f"{_SECONDS}; always or none", _show_window)
 ]
 Size: TypeAlias = Annotated[int, BeforeValidator(_bytes), Kind(_SIZE, _show_size)]
-OptionalSize: TypeAlias = Annotated[int | None, BeforeValidator(_optional_bytes), Kind(f"{_SIZE}, or none", _show_size)]
+SizeLimit: TypeAlias = Annotated[
+    int | Literal["auto"] | None,
+    BeforeValidator(_size_limit),
+    Kind(f"{_SIZE}; auto (64MiB in memory, 1GiB in a file) or none", _show_size),
+]
 OptionalCount: TypeAlias = Annotated[
     int | None, BeforeValidator(_optional), Kind("a whole number from 1, or none", bounded=True)
 ]

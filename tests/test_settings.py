@@ -58,6 +58,8 @@ def test_the_defaults_are_sqlite_in_the_users_cache_directory_and_the_rules_of_h
         ("stale_while_revalidate", "none", None),
         ("max_body_bytes", "1MiB", 1024**2),
         ("max_bytes", "none", None),
+        ("max_bytes", "auto", "auto"),
+        ("max_bytes", "1GiB", 1024**3),
         ("max_entries", "10", 10),
         ("storage_deadline", "100ms", 0.1),
         ("partition_cookies", "explicit", "explicit"),
@@ -84,7 +86,7 @@ def test_sections_are_reached_with_two_underscores(monkeypatch: pytest.MonkeyPat
     settings = CacheSettings.load()
 
     assert settings.sqlite_path == Path.home() / "http.db"
-    assert settings.sqlite.timeout == 5.0
+    assert settings.sqlite.timeout == 0.15
     assert settings.redis.near_tier == 3.0
     assert settings.client.timeout is None
 
