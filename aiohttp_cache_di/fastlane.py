@@ -19,7 +19,7 @@ from yarl import URL
 from aiohttp_cache_di.backends.base import CacheBackend, accept_all
 from aiohttp_cache_di.calls import is_disabled
 from aiohttp_cache_di.policy import needs_policy
-from aiohttp_cache_di.response import CachedResponse, cached_class_for
+from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.runtime import Runtime
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ class Remembered:
     key: str
     url: URL
     info: RequestInfo
+    response_class: type[CachedResponse]
     partition: str
     vary_digest: bytes
     defaults_version: int
@@ -49,27 +50,25 @@ class Remembered:
 class FastLane:
     """The fast lane of one session."""
 
-    def __init__(self, session: CacheMixin, backend: CacheBackend) -> None:
-        self._session = session
+    def __init__(self, backend: CacheBackend) -> None:
         self._backend = backend
         self._runtime: Runtime | None = None
         self._known: OrderedDict[Question, Remembered] = OrderedDict()
-        self._response_class = cached_class_for(session._response_class)
-        jar = session.cookie_jar
-        self._cookies: Any = None if isinstance(jar, DummyCookieJar) else getattr(jar, "_cookies", jar)
-        self._jar_is_ours = isinstance(jar, DummyCookieJar) or type(jar) is CookieJar
 
-    def answer(self, method: str, url: StrOrURL, options: dict[str, Any]) -> CachedResponse | None:
+    def answer(self, session: CacheMixin, method: str, url: StrOrURL, options: dict[str, Any]) -> CachedResponse | None:
         """The hit, or None where it is not certain to be one."""
-        known = self._known.get((method, url))
-        if known is None or not options.keys() <= _PLAIN_OPTIONS or is_disabled(self._session):
+        try:
+            known = self._known.get((method, url))
+        except TypeError:  # a URL that is none: aiohttp says so
             return None
-        session, backend = self._session, self._backend
+        if known is None or not options.keys() <= _PLAIN_OPTIONS or is_disabled(session):
+            return None
+        backend = self._backend
         if (
             known.defaults_version != _version(session)
             or known.backend_revision != backend.revision
-            or self._cookies
             or session.closed
+            or not _has_nothing_to_say(session)
         ):
             return None
         key = known.key
@@ -80,10 +79,10 @@ class FastLane:
         if entry is None or entry.vary_digest != known.vary_digest or entry.partition != known.partition:
             return None
         now = time.time()
-        if now >= entry.fresh_until or entry.key != key or not self._status_passes(entry.status, options):
+        if now >= entry.fresh_until or entry.key != key or not _status_passes(session, entry.status, options):
             return None
         backend.stats.hits += 1
-        return self._response_class.from_stored(
+        return known.response_class.from_stored(
             entry,
             url=known.url,
             session=session,
@@ -92,21 +91,13 @@ class FastLane:
             standard=backend.cache_control,
         )
 
-    def _status_passes(self, status: int, options: dict[str, Any]) -> bool:
-        """Whether nobody would raise for *status*."""
-        raises = options.get("raise_for_status")
-        if raises is None:
-            raises = self._session._raise_for_status
-        return raises is False or raises is None or (raises is True and status < 400)
-
-    def learn(self, method: str, url: StrOrURL, options: dict[str, Any], response: object) -> None:
+    def learn(self, session: CacheMixin, method: str, url: StrOrURL, options: dict[str, Any], response: object) -> None:
         """Remember a hit that took the whole way, if the fast lane could have given it."""
         if not isinstance(response, CachedResponse) or response.history or not options.keys() <= _PLAIN_OPTIONS:
             return
-        session, backend, stored = self._session, self._backend, response.stored
+        backend, stored = self._backend, response.stored
         if (
-            not self._jar_is_ours
-            or self._cookies
+            not _has_nothing_to_say(session)
             or not is_plain(session, backend)
             or stored.status in (206, 304, 416, 504)
             or response.method != method
@@ -120,6 +111,7 @@ class FastLane:
             key=stored.key,
             url=response.real_url,
             info=info,
+            response_class=type(response),
             partition=stored.partition,
             vary_digest=stored.vary_digest,
             defaults_version=_version(session),
@@ -135,14 +127,32 @@ def _version(session: CacheMixin) -> int:
     return getversion(headers)
 
 
+def _has_nothing_to_say(session: CacheMixin) -> bool:
+    """Whether the session has no cookie to send and nobody to tell or to ask; all of that may change at any time."""
+    jar: Any = session._cookie_jar
+    jar_class = type(jar)
+    return (
+        (jar_class is DummyCookieJar or (jar_class is CookieJar and not jar._cookies))
+        and not session._trace_configs
+        and len(session._middlewares) == 1
+    )
+
+
+def _status_passes(session: CacheMixin, status: int, options: dict[str, Any]) -> bool:
+    """Whether nobody would raise for *status*, or follow it elsewhere."""
+    raises = options.get("raise_for_status")
+    if raises is None:
+        raises = session._raise_for_status
+    return not 300 <= status < 400 and (raises is False or raises is None or (raises is True and status < 400))
+
+
 def is_plain(session: CacheMixin, backend: CacheBackend) -> bool:
     """Whether neither the session nor the backend has anything of its own to say about a hit."""
     return (
         backend.fast_lane
+        and not backend.store_cookies
         and backend.filter_fn is accept_all
         and not backend.overridden & {"create_key", "get_response"}
-        and len(session._middlewares) == 1
-        and not session._trace_configs
         and not session._trust_env
         and session._default_auth is None
         and session._default_proxy is None

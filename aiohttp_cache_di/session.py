@@ -6,7 +6,7 @@ import contextlib
 import inspect
 import warnings
 from collections.abc import Awaitable, Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from aiohttp import ClientResponse, ClientSession
@@ -39,6 +39,8 @@ else:
 
 __all__ = ["CacheMixin", "CachedSession"]
 
+_DISCOURAGED = "Inheritance class .* from ClientSession is discouraged"
+_DEPRECATED = frozenset({"auth", "conn_timeout", "proxy_auth", "read_timeout", "ssl_shutdown_timeout"})
 REQUEST_OPTIONS = frozenset({"expire_after", "refresh", "only_if_cached", "stale_if_error"})
 
 
@@ -53,7 +55,11 @@ class CacheMixin(MixinBase):
         TypeError: an option that neither of them knows.
     """
 
+    ATTRS = ClientSession.ATTRS | {"cache", "_cache_middleware", "_fast_lane", "_owns_cache", "_request_options"}
+
     def __init__(self, *args: Any, cache: CacheBackend | None = None, **kwargs: Any) -> None:
+        if not isinstance(cache, CacheBackend | None):
+            raise TypeError(f"{type(self).__name__}: cache= takes a CacheBackend, not {cache!r}")
         accepted = _parameters(type(self))
         own = {name: kwargs.pop(name) for name in BACKEND_OPTIONS - (accepted or frozenset()) if name in kwargs}
         if cache is not None and own:
@@ -63,16 +69,34 @@ class CacheMixin(MixinBase):
             refuse_unknown(type(self).__name__, kwargs, accepted | BACKEND_OPTIONS)
         self._owns_cache = cache is None
         self._request_options = _request_parameters(type(self))
-        self.cache = CacheBackend(**own) if cache is None else cache
-        self._cache_middleware = CacheMiddleware(self.cache)
+        backend = CacheBackend(**own) if cache is None else cache
+        self._cache_middleware = CacheMiddleware(backend)
+        self._fast_lane = FastLane(backend)
         kwargs["middlewares"] = (*(kwargs.get("middlewares") or ()), self._cache_middleware)
-        super().__init__(*args, **kwargs)
-        self._fast_lane = FastLane(self, self.cache)
+        if kwargs.keys() & _DEPRECATED:
+            _warn_at_the_caller(partial(super().__init__, *args, **kwargs), undo=self.detach)
+        else:
+            super().__init__(*args, **kwargs)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        with warnings.catch_warnings():  # aiohttp discourages subclasses; this API is made of them
-            warnings.filterwarnings("ignore", "Inheritance class .* is discouraged", DeprecationWarning)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", _DISCOURAGED, DeprecationWarning)
             super().__init_subclass__(**kwargs)
+        if CacheMixin not in cls.__bases__:  # what the API is made of; whoever derives from that hears of it
+            warnings.warn(_DISCOURAGED.replace(".*", cls.__name__), DeprecationWarning, stacklevel=2)
+
+    @property
+    def cache(self) -> CacheBackend:
+        """Where responses are kept, and the rules for them; another backend may take its place."""
+        return self._cache_middleware.backend
+
+    @cache.setter
+    def cache(self, backend: CacheBackend) -> None:
+        before, now = self._cache_middleware, CacheMiddleware(backend)
+        self._middlewares = tuple(now if middleware is before else middleware for middleware in self._middlewares)
+        self._cache_middleware = now
+        self._fast_lane = FastLane(backend)
+        self._owns_cache = False
 
     async def _request(
         self,
@@ -96,12 +120,9 @@ class CacheMixin(MixinBase):
         """
         plain = expire_after is None and not refresh and not only_if_cached and stale_if_error is None
         if plain:
-            hit = self._fast_lane.answer(method, str_or_url, kwargs)
+            hit = self._fast_lane.answer(self, method, str_or_url, kwargs)
             if hit is not None:
                 return hit
-        known = self._request_options
-        if known is not None and not kwargs.keys() <= known:
-            refuse_unknown(f"{type(self).__name__}.request()", kwargs, known | REQUEST_OPTIONS)
         own_middlewares = kwargs.get("middlewares")
         if own_middlewares is not None:
             kwargs["middlewares"] = (*own_middlewares, self._cache_middleware)
@@ -119,11 +140,16 @@ class CacheMixin(MixinBase):
         token = CURRENT_CALL.set(call)
         try:
             response = await super()._request(method, str_or_url, **kwargs)
+        except TypeError:
+            known = self._request_options
+            if known is not None:
+                refuse_unknown(f"{type(self).__name__}.request()", kwargs, known | REQUEST_OPTIONS)
+            raise
         finally:
             with contextlib.suppress(ValueError):  # a coroutine that is thrown away ends in another context
                 CURRENT_CALL.reset(token)
         if plain:
-            self._fast_lane.learn(method, str_or_url, kwargs, response)
+            self._fast_lane.learn(self, method, str_or_url, kwargs, response)
         return response
 
     if TYPE_CHECKING:
@@ -194,7 +220,18 @@ class CachedSession(CacheMixin, ClientSession):
                 print(response.from_cache, await response.text())
     """
 
-    ATTRS = ClientSession.ATTRS | {"cache", "_cache_middleware", "_fast_lane", "_owns_cache", "_request_options"}
+
+def _warn_at_the_caller(initialise: Callable[[], None], *, undo: Callable[[], None]) -> None:
+    """Let the warnings of aiohttp's initialiser name the line that calls ours, as they would name one that calls it."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        initialise()
+    try:
+        for one in caught:
+            warnings.warn(one.message, one.category, stacklevel=3)
+    except Warning:
+        undo()
+        raise
 
 
 @lru_cache(maxsize=64)
