@@ -101,7 +101,7 @@ class Identities:
         plain = len(arguments) == 1 and not any(name.lower() in names for name in headers)
         if not plain or backend.include_headers or "create_key" in backend.overridden:
             key = backend.create_key(request.method, request.url, **arguments)
-            return key, "" if plain else _partition(request, arguments, names, backend.secret)
+            return key, "" if plain else _partition(request, arguments, names)
         if self._revision != backend.revision:
             self._known.clear()
             self._revision = backend.revision
@@ -116,7 +116,7 @@ class Identities:
         return key, ""
 
 
-def _partition(request: ClientRequest, arguments: dict[str, Any], names: frozenset[str], secret: bytes) -> str:
+def _partition(request: ClientRequest, arguments: dict[str, Any], names: frozenset[str]) -> str:
     """The partition of all that may say who asks: of the request, of the way to a proxy, and the caller's cookies."""
     fields = [(name.lower(), value) for name, value in arguments["headers"].items()]
     proxy_fields = [(name.lower(), value) for name, value in (arguments.get("proxy_headers") or {}).items()]
@@ -129,7 +129,7 @@ def _partition(request: ClientRequest, arguments: dict[str, Any], names: frozens
         proxy_fields=proxy_fields,
     )
     found = [field for field in fields if field[0] in names and field[1]]
-    return digest_of(found, secret) if found else ""
+    return digest_of(found, b"") if found else ""
 
 
 def _tls_token(request: ClientRequest) -> str:

@@ -15,7 +15,8 @@ from aiohttp import ClientResponse, hdrs
 
 from aiohttp_cache_di import keys, policy
 from aiohttp_cache_di._aiohttp import DecodingWatch
-from aiohttp_cache_di.backends.base import CacheBackend, accept_all, is_redirect
+from aiohttp_cache_di.backends.base import CacheBackend, accept_all
+from aiohttp_cache_di.backends.rulebook import is_redirect
 from aiohttp_cache_di.backends.storage import BaseCache
 from aiohttp_cache_di.calls import Call
 from aiohttp_cache_di.coalescing import Flight, Outcome

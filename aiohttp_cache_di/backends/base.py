@@ -20,9 +20,9 @@ from aiohttp_cache_di.backends.actions import CacheActions
 from aiohttp_cache_di.backends.guard import StoreGuard
 from aiohttp_cache_di.backends.memory import DictCache
 from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, BackendOptions, refuse_unknown
+from aiohttp_cache_di.backends.rulebook import DEFAULT_CODES, RuleBook, is_redirect, window_s
 from aiohttp_cache_di.backends.storage import BaseCache, BaseStorage, ResponseOrKey
 from aiohttp_cache_di.expiration import ExpirationTime, UrlExpiration, UrlRules, lifetime_s
-from aiohttp_cache_di.policy import Rules
 from aiohttp_cache_di.response import AnyResponse, CachedResponse, entry_of
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from aiohttp_cache_di.stats import CacheStats
@@ -32,10 +32,7 @@ __all__ = ["BaseCache", "BaseStorage", "CacheBackend", "DictCache", "FilterFn", 
 FilterFn: TypeAlias = Callable[[AnyResponse], bool | Awaitable[bool]]
 """Tells whether a response may be cached; may be a coroutine function."""
 
-DEFAULT_CODES = (200,)
 HOOKS = ("create_key", "get_response", "is_cacheable", "save_response", "delete")
-REDIRECTS = frozenset({301, 302, 303, 307, 308})
-MAX_RESOLVED = 1000
 MAX_HOPS = 30  # of a stored chain of redirects; aiohttp itself follows 10
 
 
@@ -54,7 +51,7 @@ def accept_all(response: AnyResponse) -> bool:
     return True
 
 
-class CacheBackend:
+class CacheBackend(RuleBook):
     """Base class of all backends, and the one that keeps responses in memory.
 
     To keep them elsewhere, subclass it and set `responses` and `redirects` to storages of your own (`BaseCache`).
@@ -109,7 +106,7 @@ class CacheBackend:
         self.name = cache_name
         self.expire_after = expire_after
         self.urls_expire_after = urls_expire_after
-        self._url_rules = UrlRules(urls_expire_after or {})
+        self.url_rules = UrlRules(urls_expire_after or {})
         self.allowed_codes = allowed_codes
         self.allowed_methods = frozenset(method.upper() for method in allowed_methods)
         self.include_headers = include_headers
@@ -122,8 +119,8 @@ class CacheBackend:
             name.lower() for name in kwargs.get("credential_headers", keys.DEFAULT_CREDENTIAL_HEADERS)
         )
         self.partition_cookies = kwargs.get("partition_cookies", "effective")
-        self.stale_if_error_s = _window(kwargs.get("stale_if_error"))
-        self.stale_while_revalidate_s = _window(kwargs.get("stale_while_revalidate"))
+        self.stale_if_error_s = window_s(kwargs.get("stale_if_error"))
+        self.stale_while_revalidate_s = window_s(kwargs.get("stale_while_revalidate"))
         self.heuristic_fraction = kwargs.get("heuristic_fraction", 0.1)
         self.heuristic_with_query = kwargs.get("heuristic_with_query", False)
         self.max_variants = kwargs.get("max_variants", 16)
@@ -134,7 +131,6 @@ class CacheBackend:
         self.write_behind = kwargs.get("write_behind", True)
         self.fast_lane = kwargs.get("fast_lane", True)
         self.store_cookies = kwargs.get("store_cookies", False)
-        self.secret = _secret_bytes(kwargs.get("secret_key"))
         self._watchers: WeakSet[Watcher] = WeakSet()
         self.stats = CacheStats()
         self.guard = StoreGuard(self.stats, deadline_s=kwargs.get("storage_deadline", 0.25))
@@ -162,12 +158,7 @@ class CacheBackend:
         if name in ("responses", "redirects") and isinstance(value, BaseCache):
             value.on_unreadable, value.on_evicted = self.stats.count_unreadable, self.stats.count_evicted
         self.__dict__.pop("overridden", None)
-        self.__dict__.pop("_resolved", None)
-
-    @cached_property
-    def _resolved(self) -> dict[tuple[object, ...], Rules]:
-        """Rules by the wishes they were resolved from."""
-        return {}
+        self.__dict__.pop("resolved", None)
 
     @cached_property
     def overridden(self) -> frozenset[str]:
@@ -192,63 +183,7 @@ class CacheBackend:
             include_headers=self.include_headers,
             ignored_params=self.ignored_params,
             credential_headers=self.credential_headers,
-            secret=self.secret,
             **kwargs,
-        )
-
-    def rules_for(
-        self,
-        url: StrOrURL,
-        *,
-        expire_after: ExpirationTime = None,
-        refresh: bool = False,
-        only_if_cached: bool = False,
-        stale_if_error: float | bool | None = None,
-    ) -> Rules:
-        """Resolve the settings for one request: its own, else those of the first URL pattern, else the backend's."""
-        override_origin = False
-        if expire_after is None:
-            found = self._url_rules.match(str(url)) if self._url_rules else None
-            if found is not None:
-                expire_after, override_origin = found.value, found.override_origin
-            else:
-                expire_after = self.expire_after
-        if isinstance(expire_after, str | datetime):  # a point in time leaves less with every second
-            return self._rules(expire_after, override_origin, refresh, only_if_cached, stale_if_error)
-        wishes = (expire_after, override_origin, refresh, only_if_cached, stale_if_error)
-        rules = self._resolved.get(wishes)
-        if rules is None:
-            if len(self._resolved) > MAX_RESOLVED:
-                self._resolved.clear()
-            rules = self._resolved[wishes] = self._rules(*wishes)
-        return rules
-
-    def _rules(
-        self,
-        expire_after: ExpirationTime,
-        override_origin: bool,
-        refresh: bool,
-        only_if_cached: bool,
-        stale_if_error: float | bool | None,
-    ) -> Rules:
-        lifetime = lifetime_s(expire_after, now=time.time())
-        if lifetime is None and not self.cache_control:
-            lifetime = math.inf
-        return Rules(
-            cache_control=self.cache_control,
-            shared=self.shared,
-            lifetime_s=lifetime,
-            override_origin=override_origin,
-            refresh=refresh,
-            only_if_cached=only_if_cached,
-            stale_if_error_s=self.stale_if_error_s if stale_if_error is None else _window(stale_if_error),
-            stale_while_revalidate_s=self.stale_while_revalidate_s,
-            allowed_codes=self._codes(),
-            allowed_methods=self.allowed_methods,
-            heuristic_fraction=self.heuristic_fraction,
-            heuristic_with_query=self.heuristic_with_query,
-            max_variants=self.max_variants,
-            secret=self.secret,
         )
 
     def create_cache_actions(
@@ -278,7 +213,7 @@ class CacheBackend:
             return False
         if actions is not None and actions.expire_after == 0:
             return False
-        codes = self._codes()
+        codes = self.codes()
         if codes is not None and response.status not in codes:
             return False
         if not self.cache_control and getattr(response, "is_expired", False):
@@ -419,12 +354,6 @@ class CacheBackend:
         for watcher in self._watchers:
             await watcher.settle(None)
 
-    def _codes(self) -> frozenset[int] | None:
-        """The statuses that may be stored; a redirect is stored for the sake of what it leads to."""
-        if self.cache_control:
-            return None if self.allowed_codes is DEFAULT_CODES else frozenset(self.allowed_codes)
-        return frozenset(self.allowed_codes) | REDIRECTS
-
     async def _usable(self, response: CachedResponse, key: str) -> CachedResponse | None:
         # Past its lifetime, a standard cache may still validate a response; by the user's rules alone it is over.
         expired = time.time() >= response.stored.store_until if self.cache_control else response.is_expired
@@ -451,23 +380,3 @@ def _next_key(hop: ResponseOrKey) -> str | None:
     if isinstance(hop, CachedResponse) and hop.stored.history:
         return hop.stored.history[0]
     return None
-
-
-def is_redirect(status: int) -> bool:
-    """Whether aiohttp follows a response of this status."""
-    return status in REDIRECTS
-
-
-def _window(value: float | bool | None) -> float | None:
-    """A stale window in seconds: True is for as long as the response is stored, False and None are none."""
-    if value is None or value is False:
-        return None
-    return math.inf if value is True else float(value)
-
-
-def _secret_bytes(secret_key: Any) -> bytes:
-    """The first key of *secret_key*, for digests; empty when there is none."""
-    if secret_key is None:
-        return b""
-    first = secret_key if isinstance(secret_key, str | bytes) else next(iter(secret_key), b"")
-    return first.encode() if isinstance(first, str) else bytes(first)
