@@ -41,11 +41,14 @@ def _by_rules(response: Response, rules: Rules) -> Lifetime | None:
 
 def _by_standard(request: Request, response: Response, rules: Rules) -> Lifetime | None:
     directives = response_directives(response.headers)
-    fresh_until, is_stated = _fresh_until(request, response, directives, rules)
+    fresh_until, stated_s = _fresh_until(request, response, directives, rules)
     if fresh_until is None:
         return None
-    validator = has_validator(response.headers)
-    grace_s = 0.0
+    is_useful = fresh_until > response.received_at
+    if has_validator(response.headers):
+        is_useful, grace_s = True, DEFAULT_GRACE_S
+    else:
+        grace_s = 0.0
     if _permits_stale(directives, shared=rules.shared):
         window_s = _longest_s(
             directives.stale_if_error_s if directives.stale_if_error_s is not None else rules.stale_if_error_s,
@@ -54,45 +57,45 @@ def _by_standard(request: Request, response: Response, rules: Rules) -> Lifetime
             else rules.stale_while_revalidate_s,
         )
         grace_s = max(DEFAULT_GRACE_S, window_s)
-        is_stated = is_stated and window_s > 0
-    else:
-        is_stated = False
-        grace_s = DEFAULT_GRACE_S if validator else 0.0
-    if not (fresh_until > response.received_at or validator or is_stated):
+        # Of a lifetime of 0 nothing is meant to remain, unless a window says so.
+        is_useful = is_useful or (stated_s is not None and (stated_s > 0 or window_s > 0))
+    if not is_useful:
         return None
     return Lifetime(fresh_until, max(fresh_until, response.received_at) + grace_s)
 
 
 def _fresh_until(
     request: Request, response: Response, directives: ResponseDirectives, rules: Rules
-) -> tuple[float | None, bool]:
-    """The end of the lifetime and whether the origin stated it; no end where RFC 9111 §3 gives no leave to store."""
+) -> tuple[float | None, float | None]:
+    """When the lifetime ends (None: RFC 9111 §3 gives no leave to store), and the one that the origin stated."""
     headers, received_at = response.headers, response.received_at
     may_add = response.status in HEURISTIC_STATUSES or directives.public
     added_s = rules.lifetime_s if may_add else None
     if added_s is not None and rules.override_origin:
-        return (received_at + added_s, False) if added_s > 0 else (None, False)
+        return (received_at + added_s, None) if added_s > 0 else (None, None)
     stated_s = explicit_lifetime_s(headers, received_at=received_at, shared=rules.shared)
     if stated_s is None and not may_add and not (directives.private and not rules.shared):
-        return None, False
+        return None, None
     if directives.no_cache:
-        return -math.inf, stated_s is not None
+        return -math.inf, stated_s
     if stated_s is None and added_s is not None:
-        return (received_at + added_s, False) if added_s > 0 else (None, False)
+        return (received_at + added_s, None) if added_s > 0 else (None, None)
     age_s = initial_age_s(headers, requested_at=response.requested_at, received_at=received_at)
     if stated_s is not None:
-        return received_at + stated_s - age_s, True
-    heuristic_s = 0.0
-    if may_add:
-        heuristic_s = heuristic_lifetime_s(
-            headers,
-            url=request.url,
-            received_at=received_at,
-            fraction=rules.heuristic_fraction,
-            max_s=rules.heuristic_max_s,
-            with_query=rules.heuristic_with_query,
-        )
-    return received_at + heuristic_s - age_s, False
+        return received_at + stated_s - age_s, stated_s
+    heuristic_s = _heuristic_s(request, response, rules) if may_add else 0.0
+    return received_at + heuristic_s - age_s, None
+
+
+def _heuristic_s(request: Request, response: Response, rules: Rules) -> float:
+    return heuristic_lifetime_s(
+        response.headers,
+        url=request.url,
+        received_at=response.received_at,
+        fraction=rules.heuristic_fraction,
+        max_s=rules.heuristic_max_s,
+        with_query=rules.heuristic_with_query,
+    )
 
 
 def _longest_s(*windows: float | None) -> float:

@@ -1,0 +1,419 @@
+"""HTTP caching as it is seen on the wire, against an origin that follows a script, in each way to cache."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+import pytest
+from aiohttp import ClientConnectionError, ServerDisconnectedError
+from multidict import MultiMapping
+
+from aiohttp_cache_di.rfc9111.dates import format_http_date
+from tests.clients import Client, Clients, is_hit
+from tests.origin import CLOSE, Origin, Received, answer
+
+STALE = {"Cache-Control": "max-age=60", "Age": "100"}
+"""Stored, and stale at once: tests need not wait."""
+
+DEFAULTS: dict[str, Any] = {"cache_control": True, "expire_after": None}
+
+
+def date(offset_s: float = 0) -> str:
+    return format_http_date(time.time() + offset_s)
+
+
+def reply(
+    fields: Mapping[str, str | None] | None = None,
+    *lines: tuple[str, str],
+    status: int = 200,
+    body: bytes | str = "0123456789",
+) -> bytes:
+    bodiless = status in (204, 304)
+    headers: dict[str, str | None] = {"Cache-Control": None, "Content-Type": None, "Date": date()}
+    if bodiless:
+        headers["Content-Length"] = None
+    reason = HTTPStatus(status).phrase if status in set(HTTPStatus) else "Unknown"
+    return answer(
+        "" if bodiless else body, status=status, reason=reason, headers={**headers, **(fields or {})}, lines=lines
+    )
+
+
+@dataclass
+class Replies:
+    """Answers in turn, the last one for ever; one that is CLOSE ends the connection."""
+
+    waiting: Sequence[bytes]
+    asked: list[Received] = field(default_factory=list[Received])
+
+    def __call__(self, request: Received) -> bytes:
+        self.asked.append(request)
+        return self.waiting[min(len(self.asked), len(self.waiting)) - 1]
+
+
+@dataclass(frozen=True)
+class Got:
+    status: int
+    body: bytes
+    headers: MultiMapping[str]
+    hit: bool
+    cache_status: str
+
+
+class Wire:
+    """A client before an origin that gives *replies*."""
+
+    def __init__(self, client: Client, origin: Origin, *replies: bytes) -> None:
+        self.client = client
+        self.replies = Replies(replies)
+        self.url = origin.on("/thing", self.replies)
+
+    @property
+    def asked(self) -> list[Received]:
+        return self.replies.asked
+
+    async def send(self, fields: Mapping[str, str] | None = None, method: str = "GET", **options: Any) -> Got:
+        async with self.client.session.request(method, self.url, headers=fields, **options) as response:
+            body = await response.read()
+            status = str(getattr(response, "cache_status", ""))
+            return Got(response.status, body, response.headers, is_hit(response), status)
+
+
+@pytest.fixture
+def wire(clients: Clients, origin: Origin) -> Any:
+    def make(*replies: bytes, **options: Any) -> Wire:
+        made: Client = clients(**{**DEFAULTS, **options})
+        return Wire(made, origin, *replies)
+
+    return make
+
+
+class TestStoring:
+    @pytest.mark.parametrize("status", [200, 203, 204, 299, 301, 400, 404, 410, 499, 500, 503, 599])
+    async def test_any_status_with_explicit_freshness_is_reused(self, wire: Any, status: int) -> None:
+        line = wire(reply({"Cache-Control": "max-age=60"}, status=status))
+        assert [(await line.send(allow_redirects=False)).hit for _ in range(3)] == [False, True, True]
+
+    @pytest.mark.parametrize(
+        "fields",
+        [
+            {},
+            {"Cache-Control": "no-store, max-age=60"},
+            {"Cache-Control": "max-age=0"},
+            {"Cache-Control": "s-maxage=60"},
+            {"Expires": "0"},
+            {"Cache-Control": "max-age=60", "Vary": "*"},
+            STALE,
+        ],
+    )
+    async def test_what_is_not_fresh_is_not_reused(self, wire: Any, fields: dict[str, str]) -> None:
+        line = wire(reply(fields))
+        assert [(await line.send()).hit for _ in range(3)] == [False, False, False]
+
+    async def test_only_what_may_be_stored_is_stored(self, wire: Any) -> None:
+        fields = {"Cache-Control": 'max-age=60, no-cache="X-D"', "X-A": "1", "X-B": "1", "X-C": "1", "X-D": "1"}
+        lines = [("Connection", "X-A, keep-alive"), ("Connection", "x-b"), ("Keep-Alive", "timeout=5")]
+        lines += [("Proxy-Authenticate", "Basic"), ("Set-Cookie", "secret=1"), ("Trailer", "X-T")]
+        line = wire(reply(fields, *lines))
+        first = await line.send()
+        assert {"X-A", "X-B", "X-D", "Set-Cookie"} <= set(first.headers)
+        again = await line.send()
+        assert again.hit
+        assert set(again.headers) == {"Date", "Content-Length", "Cache-Control", "X-C", "Age", "Cache-Status"}
+        await line.client.backend.settle()
+        async for key in line.client.backend.responses.keys():
+            entry = await line.client.backend.responses.read_entry(key)
+            assert entry is not None
+            names = {name.lower() for name, _ in entry.raw_headers}
+            assert names == {b"date", b"content-length", b"cache-control", b"x-c"}
+
+    async def test_a_missing_date_is_added(self, wire: Any) -> None:
+        line = wire(reply({"Cache-Control": "max-age=60", "Date": None}))
+        await line.send()
+        assert (await line.send()).headers["Date"] in {date(), date(-1), date(-2)}
+
+    async def test_age_is_the_one_that_came_and_stated_once(self, wire: Any) -> None:
+        line = wire(reply({"Cache-Control": "max-age=600", "Age": "100"}))
+        await line.send()
+        again = await line.send()
+        assert again.headers.getall("Age") in (["100"], ["101"])
+        assert again.headers["Cache-Status"].startswith("aiohttp-cache-di; hit; ttl=")
+        assert again.cache_status == again.headers["Cache-Status"]
+
+    async def test_a_lifetime_is_added_to_what_says_nothing(self, wire: Any) -> None:
+        line = wire(reply(), expire_after=60)
+        assert [(await line.send()).hit for _ in range(2)] == [False, True]
+        line = wire(reply({"Cache-Control": "max-age=0"}), expire_after=60)
+        assert [(await line.send()).hit for _ in range(2)] == [False, False]
+
+
+class TestRequestDirectives:
+    @pytest.mark.parametrize(
+        "fields",
+        [
+            {"Cache-Control": "no-cache"},
+            {"Cache-Control": "no-store"},
+            {"Cache-Control": "max-age=0"},
+            {"Cache-Control": "min-fresh=100"},
+            {"Pragma": "no-cache"},
+        ],
+    )
+    async def test_they_keep_a_fresh_response_from_being_used(self, wire: Any, fields: dict[str, str]) -> None:
+        line = wire(reply({"Cache-Control": "max-age=60"}))
+        await line.send()
+        assert not (await line.send(fields)).hit
+        assert (await line.send()).hit
+
+    async def test_max_stale_lets_a_stale_one_be_used(self, wire: Any) -> None:
+        line = wire(reply(STALE))
+        await line.send()
+        got = await line.send({"Cache-Control": "max-stale=100"})
+        assert got.hit
+        assert got.headers["Age"] in ("100", "101")
+        assert got.cache_status.endswith("detail=max-stale")
+        assert not (await line.send({"Cache-Control": "max-stale=10"})).hit
+
+    async def test_only_if_cached_never_reaches_the_origin(self, wire: Any) -> None:
+        line = wire(reply({"Cache-Control": "max-age=60"}))
+        got = await line.send({"Cache-Control": "only-if-cached"})
+        assert (got.status, line.asked) == (504, [])
+        await line.send()
+        assert (await line.send({"Cache-Control": "only-if-cached"})).hit
+
+    async def test_a_request_with_no_store_stores_nothing(self, wire: Any) -> None:
+        line = wire(reply({"Cache-Control": "max-age=60"}))
+        await line.send({"Cache-Control": "no-store"})
+        assert not (await line.send()).hit
+
+
+class TestVary:
+    async def test_variants_live_side_by_side(self, clients: Clients, origin: Origin) -> None:
+        client = clients(cache_control=True, expire_after=None)
+
+        def script(request: Received) -> bytes:
+            body = f"{request.headers.get('Foo')} {request.number}"
+            return reply({"Cache-Control": "max-age=60", "Vary": "Foo"}, body=body)
+
+        url = origin.on("/", script)
+        for number, value in enumerate(["1", "2", "3"], 1):
+            assert await client.fetch(url, headers={"Foo": value}) == (False, f"{value} {number}")
+        for number, value in enumerate(["1", "2", "3"], 1):
+            assert await client.fetch(url, headers={"Foo": value}) == (True, f"{value} {number}")
+            assert await client.fetch(url, headers={"Foo": f" {value}"}) == (True, f"{value} {number}")
+        assert await client.fetch(url) == (False, "None 4")
+
+    async def test_a_304_selects_among_the_tags_of_all_variants(self, clients: Clients, origin: Origin) -> None:
+        client = clients(cache_control=True, expire_after=None)
+
+        def script(request: Received) -> bytes:
+            value = request.headers["Foo"]
+            if value == "3":
+                return reply({"ETag": '"1"', "X-New": "1"}, status=304)
+            return reply({"Cache-Control": "max-age=60", "Vary": "Foo", "ETag": f'"{value}"'}, body=value)
+
+        url = origin.on("/", script)
+        for value in ("1", "2"):
+            await client.fetch(url, headers={"Foo": value})
+        assert (await client.fetch(url, headers={"Foo": "3"}))[1] == "1"
+        assert set(origin.received[-1].headers["If-None-Match"].split(", ")) == {'"1"', '"2"'}
+
+
+class TestValidation:
+    async def test_a_304_freshens_headers_and_lifetime(self, wire: Any) -> None:
+        first = reply({**STALE, "ETag": '"a"', "Last-Modified": date(-900), "X-A": "1", "Content-Type": "a/b"})
+        fields = {"Cache-Control": "max-age=60", "ETag": '"a"', "X-A": "2", "Content-Type": "c/d"}
+        line = wire(first, reply({**fields, "Content-Encoding": "gzip"}, status=304))
+        await line.send()
+        got = await line.send()
+        assert line.asked[1].headers["If-None-Match"] == '"a"'
+        assert "If-Modified-Since" in line.asked[1].headers
+        assert (got.status, got.body, got.headers["X-A"], got.headers["Content-Type"]) == (
+            200,
+            b"0123456789",
+            "2",
+            "c/d",
+        )
+        assert (got.headers["Content-Length"], "Content-Encoding" in got.headers) == ("10", False)
+        assert "fwd-status=304" in got.cache_status
+        assert (await line.send()).hit
+        assert len(line.asked) == 2
+
+    async def test_the_connection_of_a_304_is_used_again(self, wire: Any, origin: Origin) -> None:
+        line = wire(reply({"Cache-Control": "no-cache", "ETag": '"a"'}), reply({"ETag": '"a"'}, status=304))
+        for _ in range(5):
+            assert (await line.send()).status == 200
+        assert len(line.asked) == 5
+        assert origin.connections == 1
+
+    async def test_an_unknown_304_is_asked_again_without_condition(self, wire: Any) -> None:
+        line = wire(reply({**STALE, "ETag": '"a"'}), reply({"ETag": '"b"'}, status=304), reply(body="new"))
+        await line.send()
+        got = await line.send()
+        assert (got.status, got.body) == (200, b"new")
+        assert "If-None-Match" not in line.asked[2].headers
+
+    async def test_a_head_request_freshens_a_stored_get(self, wire: Any) -> None:
+        fields = {"ETag": '"a"', "Cache-Control": "max-age=60"}
+        line = wire(reply({**STALE, "ETag": '"a"'}), reply({**fields, "X-New": "1"}, body=b"0123456789"))
+        await line.send()
+        line.replies.waiting = [
+            line.replies.waiting[0],
+            reply({**fields, "X-New": "1", "Content-Length": "10"}, body=""),
+        ]
+        await line.send(method="HEAD")
+        got = await line.send()
+        assert (got.hit, got.body, got.headers["X-New"]) == (True, b"0123456789", "1")
+
+    async def test_a_head_request_is_answered_from_a_stored_get(self, wire: Any) -> None:
+        line = wire(reply({"Cache-Control": "max-age=60"}))
+        await line.send()
+        got = await line.send(method="HEAD")
+        assert (got.hit, got.body, got.headers["Content-Length"]) == (True, b"", "10")
+
+
+class TestOwnConditions:
+    @pytest.mark.parametrize("listed", ['"a"', 'W/"a"', '"x", "a"', "*"])
+    async def test_they_are_answered_with_304_from_a_fresh_response(self, wire: Any, listed: str) -> None:
+        line = wire(reply({"Cache-Control": "max-age=60", "ETag": '"a"'}))
+        await line.send()
+        got = await line.send({"If-None-Match": listed})
+        assert (got.status, got.body, got.hit, got.headers["ETag"]) == (304, b"", True, '"a"')
+
+    async def test_dates_are_compared(self, wire: Any) -> None:
+        line = wire(reply({"Cache-Control": "max-age=60", "Last-Modified": date(-900)}))
+        await line.send()
+        assert (await line.send({"If-Modified-Since": date(-500)})).status == 304
+        assert (await line.send({"If-Modified-Since": date(-950)})).status == 200
+        assert len(line.asked) == 1
+
+    async def test_the_callers_own_304_is_handed_on(self, wire: Any) -> None:
+        line = wire(reply({"ETag": '"a"'}, status=304))
+        got = await line.send({"If-None-Match": '"a"'})
+        assert (got.status, got.hit) == (304, False)
+        assert line.asked[0].headers.getall("If-None-Match") == ['"a"']
+
+    async def test_conditions_for_the_origin_reach_it(self, wire: Any) -> None:
+        line = wire(reply({"Cache-Control": "max-age=60", "ETag": '"a"'}), reply(status=412))
+        await line.send()
+        assert (await line.send({"If-Match": '"b"'})).status == 412
+        assert (await line.send()).hit
+
+
+class TestRanges:
+    @pytest.mark.parametrize(
+        ("wanted", "status", "body", "described"),
+        [
+            ("bytes=2-4", 206, b"234", "bytes 2-4/10"),
+            ("bytes=-3", 206, b"789", "bytes 7-9/10"),
+            ("bytes=99-", 416, b"", "bytes */10"),
+        ],
+    )
+    async def test_they_are_answered_from_a_complete_response(
+        self, wire: Any, wanted: str, status: int, body: bytes, described: str
+    ) -> None:
+        line = wire(reply({"Cache-Control": "max-age=60"}))
+        await line.send()
+        got = await line.send({"Range": wanted})
+        assert (got.status, got.body, got.headers["Content-Range"]) == (status, body, described)
+        assert (got.headers["Content-Length"], got.hit) == (str(len(body)), True)
+
+    async def test_a_decoded_response_is_not_sliced(self, wire: Any) -> None:
+        body = gzip.compress(b"0123456789")
+        line = wire(reply({"Cache-Control": "max-age=60", "Content-Encoding": "gzip"}, body=body))
+        assert (await line.send()).body == b"0123456789"
+        assert not (await line.send({"Range": "bytes=0-4"})).hit
+
+    async def test_parts_answer_what_they_hold_and_are_joined(self, wire: Any) -> None:
+        fields = {"Cache-Control": "max-age=60", "ETag": '"a"'}
+        line = wire(
+            reply({**fields, "Content-Range": "bytes 0-4/10"}, status=206, body="01234"),
+            reply({**fields, "Content-Range": "bytes 5-9/10"}, status=206, body="56789"),
+        )
+        await line.send({"Range": "bytes=0-4"})
+        got = await line.send({"Range": "bytes=1-2"})
+        assert (got.hit, got.status, got.body) == (True, 206, b"12")
+        await line.send({"Range": "bytes=5-9"})
+        whole = await line.send()
+        assert (whole.hit, whole.status, whole.body) == (True, 200, b"0123456789")
+        assert "Content-Range" not in whole.headers
+
+    async def test_a_part_is_no_answer_to_a_plain_request(self, wire: Any) -> None:
+        fields = {"Cache-Control": "max-age=60", "Content-Range": "bytes 0-4/10"}
+        line = wire(reply(fields, status=206, body="01234"), reply({"Cache-Control": "max-age=60"}))
+        await line.send({"Range": "bytes=0-4"})
+        got = await line.send()
+        assert (got.hit, got.status, got.body) == (False, 200, b"0123456789")
+
+
+class TestStale:
+    async def test_it_is_served_while_it_is_validated(self, wire: Any) -> None:
+        first = reply({"Cache-Control": "max-age=60, stale-while-revalidate=600", "Age": "100", "ETag": '"a"'})
+        line = wire(first, reply({"ETag": '"a"', "Cache-Control": "max-age=60"}, status=304))
+        await line.send()
+        got = await line.send()
+        assert got.hit
+        assert got.cache_status.endswith("detail=stale-while-revalidate")
+        async with asyncio.timeout(5):
+            while got.cache_status.endswith("detail=stale-while-revalidate"):
+                await asyncio.sleep(0.001)
+                got = await line.send()
+        assert got.cache_status in {f"aiohttp-cache-di; hit; ttl={ttl}" for ttl in (57, 58, 59, 60)}
+        assert len(line.asked) == 2
+        assert line.asked[1].headers["If-None-Match"] == '"a"'
+
+    @pytest.mark.parametrize("status", [500, 502, 503, 504])
+    async def test_it_stands_in_for_an_error(self, wire: Any, status: int) -> None:
+        stale = {"Cache-Control": "max-age=60, stale-if-error=600", "Age": "100"}
+        line = wire(reply(stale), reply(status=status, body="broken"))
+        await line.send()
+        got = await line.send()
+        assert (got.status, got.body) == (200, b"0123456789")
+        assert got.cache_status.endswith("detail=stale-if-error")
+
+    async def test_without_leave_the_error_is_handed_on(self, wire: Any) -> None:
+        line = wire(reply(STALE), reply(status=503))
+        await line.send()
+        assert (await line.send()).status == 503
+
+    async def test_it_stands_in_for_an_origin_that_hangs_up(self, wire: Any) -> None:
+        line = wire(reply(STALE), CLOSE)
+        await line.send()
+        got = await line.send()
+        assert (got.status, got.body) == (200, b"0123456789")
+        assert got.cache_status.endswith("detail=disconnected")
+
+    async def test_must_revalidate_forbids_that(self, wire: Any) -> None:
+        line = wire(reply({"Cache-Control": "max-age=60, must-revalidate", "Age": "100"}), CLOSE)
+        await line.send()
+        with pytest.raises((ServerDisconnectedError, ClientConnectionError)):
+            await line.send()
+
+
+class TestInvalidation:
+    @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "FOO"])
+    async def test_an_unsafe_request_makes_all_variants_outdated(self, wire: Any, method: str) -> None:
+        line = wire(reply({"Cache-Control": "max-age=60", "Vary": "Foo"}))
+        for value in ("1", "2"):
+            await line.send({"Foo": value})
+        await line.send(method=method)
+        for value in ("1", "2"):
+            assert not (await line.send({"Foo": value})).hit
+
+    async def test_an_unsafe_request_that_fails_does_not(self, wire: Any) -> None:
+        line = wire(reply({"Cache-Control": "max-age=60"}), reply(status=500))
+        await line.send()
+        await line.send(method="POST")
+        assert (await line.send()).hit
+
+    @pytest.mark.parametrize("name", ["Location", "Content-Location"])
+    async def test_it_makes_the_named_resource_outdated(self, wire: Any, origin: Origin, name: str) -> None:
+        line = wire(reply({"Cache-Control": "max-age=60"}))
+        await line.send()
+        url = origin.on("/other", reply({name: "/thing"}, status=201))
+        await line.client.fetch(url, "POST")
+        assert not (await line.send()).hit
