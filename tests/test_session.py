@@ -1,0 +1,391 @@
+"""CachedSession's own: construction, options, disabling, expiry and closing."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import subprocess
+import sys
+import warnings
+import weakref
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from aiohttp import ClientResponse, ClientSession, CookieJar, DummyCookieJar, TraceConfig, hdrs
+
+from aiohttp_cache_di import CachedResponse, CachedSession, CacheMiddleware, CacheMixin, ConfigurationError
+from aiohttp_cache_di.backends import CacheBackend, DictCache
+from tests.origin import Origin, Received, answer
+from tests.storages import CustomBackend
+
+
+def numbered(request: Received) -> bytes:
+    """Answer with the number of the request."""
+    return answer(str(request.number))
+
+
+async def fetch(session: ClientSession, url: str, **options: Any) -> tuple[bool, str]:
+    """Whether the response was a hit, and its text."""
+    async with session.get(url, **options) as response:
+        return isinstance(response, CachedResponse), await response.text()
+
+
+class TestConstruction:
+    async def test_the_default_cache_is_in_memory_and_the_session_s_own(self) -> None:
+        async with CachedSession() as session:
+            assert type(session.cache) is CacheBackend
+            assert isinstance(session.cache.responses, DictCache)
+
+    async def test_options_of_the_backend_are_handed_on_to_the_default_one(self) -> None:
+        async with CachedSession(expire_after=3, cache_control=True, headers={"A": "b"}) as session:
+            assert (session.cache.expire_after, session.cache.cache_control) == (3, True)
+            assert session.headers["A"] == "b"
+
+    async def test_options_of_the_backend_beside_a_backend_are_refused(self) -> None:
+        with pytest.raises(TypeError, match="give expire_after to the backend"):
+            CachedSession(cache=CacheBackend(), expire_after=3)
+
+    async def test_a_storage_is_not_taken_for_a_backend(self) -> None:
+        wrong: Any = DictCache()
+        with pytest.raises(TypeError, match="cache= takes a CacheBackend"):
+            CachedSession(cache=wrong)
+
+    async def test_a_misspelt_option_is_refused_with_the_right_one(self) -> None:
+        with pytest.raises(TypeError, match="'expire_afer'; did you mean 'expire_after'"):
+            CachedSession(expire_afer=3)
+
+    async def test_a_misspelt_option_of_a_request_is_refused_with_the_right_one(self, origin: Origin) -> None:
+        async with CachedSession() as session:
+            misspelt: Any = {"expire_afer": 3}
+            with pytest.raises(TypeError, match="'expire_afer'; did you mean 'expire_after'"):
+                await session.get(origin.on("/", numbered), **misspelt)
+
+    async def test_a_wrong_lifetime_is_refused_at_the_request(self, origin: Origin) -> None:
+        async with CachedSession() as session:
+            with pytest.raises(ConfigurationError, match="tomorrow-ish"):
+                await session.get(origin.on("/", numbered), expire_after="tomorrow-ish")
+
+    async def test_the_mixin_combines_with_other_mixins(self, origin: Origin) -> None:
+        class Counting:
+            """A mixin of a user's."""
+
+            def __init__(self, *args: Any, label: str = "", **kwargs: Any) -> None:
+                super().__init__(*args, **kwargs)
+                self.label, self.requests = label, 0
+
+            async def _request(self, method: str, url: str, **kwargs: Any) -> ClientResponse:
+                self.requests += 1
+                parent: Any = super()
+                response: ClientResponse = await parent._request(method, url, **kwargs)
+                return response
+
+        class CustomSession(CacheMixin, Counting, ClientSession):
+            """As the documentation has it."""
+
+        url = origin.on("/", numbered)
+        async with CustomSession(label="mine", expire_after=60, raise_for_status=True) as session:
+            assert [await fetch(session, url) for _ in range(3)] == [(False, "1"), (True, "1"), (True, "1")]
+            assert (session.label, session.cache.expire_after) == ("mine", 60)
+            assert session.requests >= 1
+
+    def test_a_session_class_of_the_mixin_is_not_discouraged_and_one_of_the_session_is(self) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            type("OfTheMixin", (CacheMixin, ClientSession), {})
+        with pytest.warns(DeprecationWarning, match="Inheritance class OfTheSession from ClientSession is discouraged"):
+            type("OfTheSession", (CachedSession,), {})
+
+    async def test_another_backend_may_take_the_place_of_the_first(self, origin: Origin) -> None:
+        url = origin.on("/", numbered)
+        async with CachedSession() as session:
+            for _ in range(3):
+                await fetch(session, url)
+            session.cache = other = CacheBackend()
+            assert [await fetch(session, url) for _ in range(3)] == [(False, "2"), (True, "2"), (True, "2")]
+            assert await other.responses.size() == 1
+
+    async def test_its_attributes_are_among_those_that_aiohttp_knows(self) -> None:
+        async with CachedSession() as session:
+            assert set(vars(session)) <= session.ATTRS
+
+    def test_no_warning_of_a_development_mode_speaks_of_it(self) -> None:
+        program = (
+            "import asyncio, aiohttp_cache_di\n"
+            "from aiohttp import ClientSession\n"
+            "class Mixed(aiohttp_cache_di.CacheMixin, ClientSession): pass\n"
+            "async def main():\n"
+            "    async with aiohttp_cache_di.CachedSession() as session: session.cache = session.cache\n"
+            "    async with Mixed(): pass\n"
+            "asyncio.run(main())\n"
+        )
+        ran = subprocess.run(
+            [sys.executable, "-X", "dev", "-W", "error", "-c", program], capture_output=True, text=True, check=False
+        )
+        assert (ran.returncode, ran.stderr) == (0, "")
+
+    async def test_a_deprecated_argument_is_reported_at_the_caller_s_line(self) -> None:
+        with pytest.warns(DeprecationWarning, match="read_timeout is deprecated") as caught:
+            session = CachedSession(read_timeout=3)
+        assert [warning.filename for warning in caught] == [__file__]
+        await session.close()
+
+    async def test_a_deprecated_argument_may_be_an_error(self) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            with pytest.raises(DeprecationWarning):
+                CachedSession(read_timeout=3)
+
+
+class TestFastLane:
+    """Whatever changes after a hit was remembered, a later request is answered as if nothing were remembered."""
+
+    @pytest.fixture
+    async def session(self, origin: Origin) -> Any:
+        async with CachedSession(cookie_jar=CookieJar(unsafe=True)) as session:
+            for _ in range(3):
+                await fetch(session, origin.on("/", numbered))
+            assert origin.hits == 1
+            yield session
+
+    async def test_a_new_default_header_counts(self, session: CachedSession, origin: Origin) -> None:
+        session.headers["Authorization"] = "Bearer of-another-user"
+        assert await fetch(session, origin.url + "/") == (False, "2")
+
+    async def test_a_new_cookie_counts(self, session: CachedSession, origin: Origin) -> None:
+        session.cookie_jar.update_cookies({"session": "of-another-user"})
+        assert await fetch(session, origin.url + "/") == (False, "2")
+
+    async def test_cookies_that_are_loaded_count(self, session: CachedSession, origin: Origin, tmp_path: Any) -> None:
+        jar = CookieJar(unsafe=True)
+        jar.update_cookies({"session": "of-another-user"})
+        jar.save(tmp_path / "cookies")
+        assert isinstance(session.cookie_jar, CookieJar)
+        session.cookie_jar.load(tmp_path / "cookies")
+        assert await fetch(session, origin.url + "/") == (False, "2")
+
+    async def test_a_new_trace_is_told(self, session: CachedSession, origin: Origin) -> None:
+        seen: list[bool] = []
+
+        async def on_end(session: ClientSession, context: Any, params: Any) -> None:
+            seen.append(params.response.from_cache)
+
+        trace = TraceConfig()
+        trace.on_request_end.append(on_end)
+        trace.freeze()
+        session.trace_configs.append(trace)
+        await fetch(session, origin.url + "/")
+        assert seen == [True]
+
+    async def test_a_changed_setting_counts(self, session: CachedSession, origin: Origin) -> None:
+        session.cache.filter_fn = lambda response: False
+        assert await fetch(session, origin.url + "/") == (False, "2")
+
+    async def test_a_deleted_entry_is_gone(self, session: CachedSession, origin: Origin) -> None:
+        await session.cache.clear()
+        assert await fetch(session, origin.url + "/") == (False, "2")
+
+    async def test_a_disabled_cache_is_not_asked(self, session: CachedSession, origin: Origin) -> None:
+        async with session.disabled():
+            assert await fetch(session, origin.url + "/") == (False, "2")
+
+    @pytest.mark.parametrize("option", [{"headers": {"X-Api-Key": "1"}}, {"params": {"a": "1"}}, {"json": {"a": 1}}])
+    async def test_an_option_that_may_matter_is_looked_at(
+        self, session: CachedSession, origin: Origin, option: dict[str, Any]
+    ) -> None:
+        assert await fetch(session, origin.url + "/", **option) == (False, "2")
+
+    async def test_a_redirect_that_was_asked_for_is_not_handed_to_one_who_follows(self, origin: Origin) -> None:
+        origin.on("/old", answer(status=302, headers={"Location": "/new"}))
+        origin.on("/new", numbered)
+        for backend in (CacheBackend(), CustomBackend()):
+            async with CachedSession(cache=backend) as session:
+                for _ in range(3):
+                    async with session.get(origin.url + "/old", allow_redirects=False) as response:
+                        assert response.status == 302
+                async with session.get(origin.url + "/old") as response:
+                    assert response.status == 200
+
+    async def test_stored_cookies_are_seen_at_every_hit(self, origin: Origin) -> None:
+        url = origin.on("/", answer(headers={"Set-Cookie": "a=b"}))
+        async with CachedSession(store_cookies=True, cookie_jar=DummyCookieJar()) as session:
+            for _ in range(4):
+                async with session.get(url) as response:
+                    assert response.cookies["a"].value == "b"
+        assert origin.hits == 1
+
+
+class TestDisabled:
+    async def test_it_is_off_within_and_on_again_after(self, origin: Origin) -> None:
+        url = origin.on("/", numbered)
+        async with CachedSession() as session:
+            await fetch(session, url)
+            async with session.disabled():
+                assert await fetch(session, url) == (False, "2")
+            with session.disabled():
+                assert await fetch(session, url) == (False, "3")
+            assert await fetch(session, url) == (True, "1")
+
+    async def test_an_exception_turns_it_on_again(self, origin: Origin) -> None:
+        url = origin.on("/", numbered)
+        async with CachedSession() as session:
+            await fetch(session, url)
+            with pytest.raises(ZeroDivisionError):
+                async with session.disabled():
+                    raise ZeroDivisionError
+            assert await fetch(session, url) == (True, "1")
+
+    async def test_nested_uses_end_with_the_outermost(self, origin: Origin) -> None:
+        url = origin.on("/", numbered)
+        async with CachedSession() as session:
+            await fetch(session, url)
+            disabled = session.disabled()
+            async with disabled:
+                async with disabled:
+                    pass
+                assert await fetch(session, url) == (False, "2")
+            assert await fetch(session, url) == (True, "1")
+
+    async def test_other_tasks_and_other_sessions_keep_their_cache(self, origin: Origin) -> None:
+        url, backend = origin.on("/", numbered), CacheBackend()
+        off, checked = asyncio.Event(), asyncio.Event()
+
+        async with CachedSession(cache=backend) as session, CachedSession(cache=backend) as other:
+            await fetch(session, url)
+
+            async def elsewhere() -> tuple[bool, str]:
+                await off.wait()
+                try:
+                    return await fetch(session, url)
+                finally:
+                    checked.set()
+
+            task = asyncio.create_task(elsewhere())
+            async with session.disabled():
+                off.set()
+                await checked.wait()
+                assert await fetch(other, url) == (True, "1")
+            assert await task == (True, "1")
+
+    async def test_a_response_without_the_cache_says_so(self, origin: Origin) -> None:
+        async with CachedSession() as session, session.disabled(), session.get(origin.on("/", numbered)) as response:
+            assert response.from_cache is False
+
+
+class TestExpiry:
+    async def test_expired_responses_are_deleted_on_demand(self, origin: Origin) -> None:
+        origin.on("/short", numbered)
+        origin.on("/long", numbered)
+        async with CachedSession(expire_after=60) as session:
+            await fetch(session, origin.url + "/short", expire_after=datetime.now(UTC) + timedelta(seconds=0.05))
+            await fetch(session, origin.url + "/long")
+            await asyncio.sleep(0.06)
+            assert await session.cache.responses.size() == 2
+            await session.delete_expired_responses()
+            assert await session.cache.responses.size() == 1
+            await session.remove_expired_responses()
+
+    async def test_what_the_filter_refuses_now_is_deleted_too(self, origin: Origin) -> None:
+        origin.on("/a", numbered)
+        origin.on("/b", numbered)
+        async with CachedSession() as session:
+            await fetch(session, origin.url + "/a")
+            await fetch(session, origin.url + "/b")
+
+            async def is_a(response: ClientResponse) -> bool:
+                return response.url.path == "/a"
+
+            session.cache.filter_fn = is_a
+            await session.delete_expired_responses()
+            assert [url async for url in session.cache.get_urls()] == [origin.url + "/a"]
+
+
+class TestClosing:
+    async def test_it_may_be_closed_twice(self) -> None:
+        session = CachedSession()
+        await session.close()
+        await session.close()
+        assert session.closed
+
+    async def test_a_hit_after_the_close_is_refused_as_a_miss_is(self, origin: Origin) -> None:
+        url, session = origin.on("/", numbered), CachedSession()
+        for _ in range(3):
+            await fetch(session, url)
+        await session.close()
+        with pytest.raises(RuntimeError, match="Session is closed"):
+            await fetch(session, url)
+
+    @pytest.mark.parametrize("autoclose", [True, False])
+    async def test_a_backend_that_was_passed_is_closed_when_it_says_so(self, autoclose: bool) -> None:
+        closed: list[object] = []
+
+        class Noting(CacheBackend):
+            async def close(self) -> None:
+                closed.append(self)
+                await super().close()
+
+        async with CachedSession(cache=Noting(autoclose=autoclose)):
+            pass
+        assert len(closed) == autoclose
+
+    async def test_what_is_being_stored_is_stored_before_the_close_is_over(self, origin: Origin) -> None:
+        backend = CustomBackend()
+        async with CachedSession(cache=backend) as session:
+            await fetch(session, origin.on("/", numbered))
+        assert await backend.responses.size() == 1
+
+    async def test_a_session_that_is_dropped_is_gone_at_once_and_says_that_it_was_not_closed(self) -> None:
+        session = CachedSession()
+        gone = weakref.ref(session)
+        gc.disable()
+        try:
+            with pytest.warns(ResourceWarning, match="Unclosed client session"):
+                del session
+            assert gone() is None
+        finally:
+            gc.enable()
+
+    async def test_a_detached_session_leaves_its_connector_open(self) -> None:
+        session = CachedSession()
+        connector = session.connector
+        session.detach()
+        assert session.closed
+        assert connector is not None
+        assert not connector.closed
+        await session.close()
+        await connector.close()
+
+    def test_it_cannot_be_made_outside_a_loop_and_leaves_nothing_behind(self) -> None:
+        with pytest.raises(RuntimeError, match="no running event loop"):
+            CachedSession()
+
+
+class TestMiddlewares:
+    async def test_the_cache_is_behind_the_session_s_own(self, origin: Origin) -> None:
+        async def sign(request: Any, handler: Any) -> ClientResponse:
+            request.headers["X-Api-Key"] = "secret"
+            response: ClientResponse = await handler(request)
+            return response
+
+        url = origin.on("/", numbered)
+        async with CachedSession(middlewares=(sign,)) as session:
+            for number in range(3):
+                assert await fetch(session, url) == (number > 0, "1")
+            assert await fetch(session, url, middlewares=()) == (False, "2")
+            assert await fetch(session, url, middlewares=[sign]) == (True, "1")
+
+    async def test_a_backend_may_be_shared_by_a_session_and_a_middleware(self, origin: Origin) -> None:
+        url, backend = origin.on("/", numbered), CacheBackend()
+        async with (
+            CachedSession(cache=backend) as one,
+            ClientSession(middlewares=(CacheMiddleware(backend),)) as other,
+        ):
+            assert await fetch(one, url) == (False, "1")
+            assert await fetch(other, url) == (True, "1")
+
+    async def test_the_middleware_alone_has_a_backend_of_its_own(self, origin: Origin) -> None:
+        middleware, url = CacheMiddleware(), origin.on("/", numbered)
+        async with ClientSession(middlewares=(middleware,)) as session:
+            await fetch(session, url)
+            assert await middleware.backend.has_url(url, headers={hdrs.ACCEPT: "*/*"})
+        await middleware.close()
