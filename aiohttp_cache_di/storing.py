@@ -43,8 +43,9 @@ def on_response(
     if isinstance(plan, Bypass):
         return Pass(plan.reason, forwarded(plan.reason))
     stored = plan.stored
-    if stored is not None and all(candidate.key != stored.key for candidate in candidates):
-        candidates = (stored, *candidates)
+    if stored is not None:
+        # First, because variants may share a weak tag, and this one is what the request selects.
+        candidates = (stored, *(candidate for candidate in candidates if candidate.key != stored.key))
     if response.status == 304:
         return on_not_modified(request, response, plan, rules, now=now, candidates=candidates)
     if response.status in ERROR_STATUSES:

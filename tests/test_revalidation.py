@@ -87,6 +87,15 @@ def test_a_304_for_a_variant_that_is_not_at_hand_asks_for_it() -> None:
     assert on_response(a_request(), response, validation(OLD), PRIVATE, now=NOW, candidates=(OLD, REF)) == Load("k.2")
 
 
+def test_of_variants_that_share_a_tag_the_selected_one_is_confirmed() -> None:
+    selected = a_stored({"ETag": 'W/"a"'}, key="k.2", fresh_for_s=-1)
+    candidates = (a_stored({"ETag": 'W/"a"'}), VariantRef(("foo",), b"2", "k.2", 'W/"a"'))
+    response = a_response({"ETag": 'W/"a"'}, status=304)
+    decision = on_response(a_request(), response, validation(selected), PRIVATE, now=NOW, candidates=candidates)
+    assert isinstance(decision, Freshen)
+    assert decision.serve_key == "k.2"
+
+
 def test_a_304_without_tag_is_about_the_only_one_that_was_asked_about() -> None:
     assert freshened({}).received_at == NOW
     response = a_response({}, status=304)
