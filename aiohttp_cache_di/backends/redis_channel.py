@@ -39,6 +39,9 @@ _REFUSALS = {
 }
 """The driver's names for what a server refuses; everything else is its ResponseError."""
 
+_STALE = frozenset({"NOAUTH", "READONLY"})
+"""What a new connection may mend: a password that was renewed, a name that leads to another server by now."""
+
 
 class _Command:
     """A command and those who wait for its reply."""
@@ -81,7 +84,7 @@ class Channel(asyncio.Protocol):
         self.loop = asyncio.get_running_loop()
         self.closed = False
         self.retired = False
-        """Whether the server is one that takes no writes: what is under way ends here, and the next call looks anew."""
+        """Whether what is under way ends here, and whoever comes next looks for the server anew."""
         self._where = where
         self._timeout_s = timeout_s
         self._transport: asyncio.Transport | None = None
@@ -209,8 +212,8 @@ class Channel(asyncio.Protocol):
             if type(reply) is Push:
                 self._pushed(reply)
             elif awaiting:
-                if type(reply) is ServerError and reply.code == "READONLY":
-                    self.retired = True  # after a failover the name leads to another server
+                if type(reply) is ServerError and reply.code in _STALE:
+                    self.retired = True
                 _deliver(awaiting.popleft(), reply)
             else:
                 self._fail(StorageError(f"{self._where} sent a reply that nobody asked for"))

@@ -197,8 +197,11 @@ class RedisLink:
         writer: Any = getattr(connection, "_writer", None)
         if not hasattr(getattr(writer, "transport", None), "set_protocol"):
             raise ConfigurationError(f"{type(connection).__qualname__} has no transport of asyncio")
+        ahead = bytes(getattr(connection._reader, "_buffer", b""))  # a message that came unasked, if anything
         connection._reader = connection._writer = None
         channel.adopt(writer)
+        if ahead:
+            channel.data_received(ahead)
 
     async def _track(self, channel: Channel) -> None:
         """Have the server tell when keys that were read here change; without that, their lifetime alone bounds them."""

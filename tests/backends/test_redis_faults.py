@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from aiohttp_cache_di.backends.redis import RedisCache
+from aiohttp_cache_di.backends.redis_wire import command
 from aiohttp_cache_di.errors import StorageError, StorageTimeoutError
 from tests.backends.entries import make_entry
 from tests.valkey import ValkeyServer
@@ -35,13 +36,13 @@ async def server_that(script: Script) -> AsyncGenerator[str]:
         server.close()
 
 
-async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Accept the driver's two introductions (CLIENT SETINFO)."""
-    for _ in range(2):
+async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, after: bytes = b"") -> None:
+    """Accept the driver's two introductions (CLIENT SETINFO), and say *after* in the same breath."""
+    for last in (False, True):
         lines = int((await reader.readuntil(b"\r\n"))[1:-2]) * 2
         for _ in range(lines):
             await reader.readuntil(b"\r\n")
-        writer.write(b"+OK\r\n")
+        writer.write(b"+OK\r\n" + (after if last else b""))
 
 
 async def test_a_server_that_is_not_there_is_our_error_with_the_drivers_behind_it(tmp_path: Path) -> None:
@@ -164,7 +165,7 @@ async def test_a_server_that_takes_no_writes_any_more_is_looked_for_anew(own_val
 
 
 @pytest.mark.parametrize("line", [b"-MOVED 1 127.0.0.1:1\r\n", b"-LOADING soon\r\n", b"-NOAUTH no\r\n", b"-ERR x\r\n"])
-async def test_an_error_reply_is_our_error_and_the_connection_stays(line: bytes) -> None:
+async def test_an_error_reply_is_our_error_and_the_server_is_asked_again(line: bytes) -> None:
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await greet(reader, writer)
         while await reader.read(1000):
@@ -176,6 +177,31 @@ async def test_an_error_reply_is_our_error_and_the_connection_stays(line: bytes)
             with pytest.raises(StorageError, match=line[1:].split()[0].decode()):
                 await cache.read_entry("k")
         assert not (await cache.link.channel()).closed
+        await cache.close()
+
+
+async def test_a_connection_that_lost_its_rights_is_opened_anew(own_valkey: ValkeyServer) -> None:
+    cache = RedisCache("app", "r", own_valkey.url, password="new", username="default")
+    own_valkey.command("CONFIG", "SET", "requirepass", "new")
+    own_valkey.config["requirepass"] = "new"
+    await cache.write_entry(make_entry("k"))
+    channel = await cache.link.channel()
+    await channel.submit(command(b"RESET"))
+    with pytest.raises(StorageError, match="NOAUTH"):
+        await cache.read_entry("k")
+    assert await cache.read_entry("k") is not None
+    await cache.close()
+
+
+async def test_a_message_ahead_of_the_first_reply_is_read_past() -> None:
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await greet(reader, writer, b">2\r\n+MOVING\r\n:1\r\n")
+        while await reader.read(1000):
+            writer.write(b"$-1\r\n")
+
+    async with server_that(script) as url:
+        cache = RedisCache("app", "r", url)
+        assert await cache.read_entry("k") is None
         await cache.close()
 
 
