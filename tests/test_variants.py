@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+from typing import Any
+
 from aiohttp_cache_di.rfc9111.messages import StoredResponse, VariantRef
 from aiohttp_cache_di.rfc9111.vary import variant_key
 from aiohttp_cache_di.variants import Placement, place_variant
 from tests.messages import NOW, a_stored
 
 
-def variant(digest: bytes, *, fields: tuple[str, ...] = ("foo",), **more: object) -> StoredResponse:
-    return a_stored({"ETag": f'"{digest.decode()}"'}, vary_fields=fields, vary_digest=digest, **more)  # type: ignore[arg-type]
+def variant(digest: bytes, *, fields: tuple[str, ...] = ("foo",), **more: Any) -> StoredResponse:
+    return a_stored({"ETag": f'"{digest.decode()}"'}, vary_fields=fields, vary_digest=digest, **more)
 
 
 def place(primary: StoredResponse | None, entry: StoredResponse, *, max_variants: int = 8) -> Placement:

@@ -114,3 +114,23 @@ def test_a_fraction_of_a_second_is_rounded_down() -> None:
 def test_any_text_is_a_date_or_none(value: str) -> None:
     parsed = parse_http_date(value, now=NOW)
     assert parsed is None or isinstance(parsed, float)
+
+
+VALID = ["Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"]
+
+
+@given(st.sampled_from(VALID), st.integers(0, 40), st.integers(0, 2), st.text(max_size=2))
+def test_a_damaged_date_is_none_or_another_date(value: str, place: int, removed: int, inserted: str) -> None:
+    damaged = value[:place] + inserted + value[place + removed :]
+    at = parse_http_date(damaged, now=NOW)
+    if at is None or damaged.lower() == value.lower():
+        return
+    moment = datetime.fromtimestamp(at, UTC)
+    # Whatever is accepted is, but for the name of the day, a date that this very time has.
+    forms = {
+        moment.strftime(", %d %b %Y %H:%M:%S GMT"),
+        moment.strftime(", %d-%b-%y %H:%M:%S GMT"),
+        moment.strftime(f" %b {moment.day:2d} %H:%M:%S %Y"),
+        moment.strftime(" %b %d %H:%M:%S %Y"),
+    }
+    assert damaged.lower().endswith(tuple(form.lower() for form in forms)) or ":60" in damaged
