@@ -25,10 +25,11 @@ def build_backend(settings: CacheSettings) -> CacheBackend:
         ConfigurationError: the class cannot be found, is no back-end, or does not take an option.
         MissingDependencyError: its driver is not installed.
     """
+    backend_class = _backend_class(settings)
     options = {**_common_options(settings), **_own_options(settings), **settings.backend_options}
     try:
-        return _backend_class(settings)(**options)
-    except TypeError as exc:
+        return backend_class(**options)
+    except (TypeError, ConfigurationError) as exc:
         raise ConfigurationError(f"{settings.prefix}BACKEND={settings.backend!r} cannot be built: {exc}") from exc
 
 

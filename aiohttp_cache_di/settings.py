@@ -21,6 +21,7 @@ from aiohttp_cache_di.settings_types import (
     Duration,
     Flag,
     FreeText,
+    HeaderNames,
     JsonObject,
     Kind,
     Lifetime,
@@ -153,7 +154,7 @@ class CacheSettings(BaseSettings):
     include_headers: Flag = Field(default=False, description="all request headers are part of the key")
     ignored_params: Names = Field(default=(), description="parameters and headers that do not count, nor are stored")
     shared: Flag = Field(default=False, description="act as a shared cache: store nothing private")
-    credential_headers: Names = Field(default=(), description="further request headers that set principals apart")
+    credential_headers: HeaderNames = Field(default=(), description="further request headers that set principals apart")
     partition_cookies: Literal["effective", "explicit"] = Field(
         default="effective", description="explicit: cookies of the jar do not set principals apart"
     )
@@ -178,7 +179,7 @@ class CacheSettings(BaseSettings):
     fast_lane: Flag = Field(default=True, description="answer plain hits by the shortest way")
     store_cookies: Flag = Field(default=False, description="store and replay Set-Cookie")
     backend_options: JsonObject = Field(
-        default_factory=dict, description="further keyword arguments of the back-end's class"
+        default_factory=dict, repr=False, description="further keyword arguments of the back-end's class"
     )
     sqlite: SQLiteSettings = Field(default_factory=SQLiteSettings)
     redis: RedisSettings = Field(default_factory=RedisSettings)

@@ -21,6 +21,7 @@ __all__ = [
     "Duration",
     "Flag",
     "FreeText",
+    "HeaderNames",
     "JsonObject",
     "Kind",
     "Lifetime",
@@ -41,6 +42,7 @@ __all__ = [
 MASK: Final = "***"
 BUILT_IN_BACKENDS: Final = ("memory", "sqlite", "redis")
 _CLASS_PATH: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)  # RFC 9110 §5.6.2
 _NONE_WORDS: Final = frozenset({"none", "null", "off"})
 
 
@@ -116,8 +118,22 @@ def _split(value: object) -> object:
     return tuple(part.strip() for part in value.split(",") if part.strip())
 
 
-def _split_upper(value: object) -> object:
+def _secrets(value: object) -> object:
     parts = _split(value)
+    if isinstance(value, str) and not parts:
+        raise ValueError("no secret")  # someone who sets it means to sign
+    return parts
+
+
+def _tokens(value: object) -> object:
+    parts = _split(value)
+    if isinstance(value, str) and not all(_TOKEN.fullmatch(part) for part in cast(Collection[str], parts)):
+        raise ValueError("not tokens")
+    return parts
+
+
+def _methods(value: object) -> object:
+    parts = _tokens(value)
     return tuple(part.upper() for part in cast(Collection[str], parts)) if isinstance(value, str) else parts
 
 
@@ -143,7 +159,10 @@ def _url_lifetimes(value: object) -> object:
     found = _json_object(value)
     if not isinstance(found, Mapping):
         return found
-    return {pattern: _lifetime(lifetime) for pattern, lifetime in cast(Mapping[object, object], found).items()}
+    rules = cast(Mapping[object, object], found)
+    if not all(rules):
+        raise ValueError("a pattern is empty")
+    return {pattern: _lifetime(lifetime) for pattern, lifetime in rules.items()}
 
 
 def _backend_name(value: object) -> object:
@@ -154,9 +173,14 @@ def _backend_name(value: object) -> object:
 
 def _redis_url(value: object) -> object:
     text = value.get_secret_value() if isinstance(value, SecretStr) else value
-    if not isinstance(text, str) or not text.startswith(("redis://", "rediss://", "unix://")):
+    parts = urlsplit(text) if isinstance(text, str) else None
+    if parts is None or parts.scheme not in {"redis", "rediss", "unix"}:
         raise ValueError("not the URL of a Redis server")
-    _ = urlsplit(text).port  # raises ValueError for a port that is no number
+    _ = parts.port  # raises ValueError for one that is no number
+    if not (
+        parts.path if parts.scheme == "unix" else parts.hostname and re.fullmatch(r"(/\d*)?", parts.path, re.ASCII)
+    ):
+        raise ValueError("no socket, no host, or no number of a database")
     return text
 
 
@@ -170,8 +194,10 @@ def mask_url(url: str) -> str:
         return MASK  # what cannot be taken apart may hold a password anywhere
     if not parts.scheme or "@" in parts.path:
         return MASK
-    userinfo = f"{user or ''}:{MASK}@" if parts.password else (f"{user}@" if user else "")
     query = re.sub(r"((?:^|&)[^=&]*password[^=&]*=)[^&]*", rf"\g<1>{MASK}", parts.query, flags=re.IGNORECASE)
+    if parts.password is None and query == parts.query:
+        return url
+    userinfo = f"{user or ''}:{MASK}@" if parts.password else (f"{user}@" if user else "")
     return urlunsplit((parts.scheme, userinfo + host, parts.path, query, ""))
 
 
@@ -233,8 +259,11 @@ OptionalCount: TypeAlias = Annotated[
 ]
 OptionalPath: TypeAlias = Annotated[Path | None, BeforeValidator(_optional), Kind("a file path (~ is your home)")]
 Names: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_split), Kind("names, separated by commas", _show_list)]
+HeaderNames: TypeAlias = Annotated[
+    tuple[str, ...], BeforeValidator(_tokens), Kind("names of header fields, separated by commas", _show_list)
+]
 Methods: TypeAlias = Annotated[
-    tuple[str, ...], BeforeValidator(_split_upper), Kind("HTTP methods, separated by commas", _show_list)
+    tuple[str, ...], BeforeValidator(_methods), Kind("HTTP methods, separated by commas", _show_list)
 ]
 Codes: TypeAlias = Annotated[
     tuple[int, ...] | None,
@@ -243,7 +272,7 @@ Codes: TypeAlias = Annotated[
 ]
 Secrets: TypeAlias = Annotated[
     tuple[SecretStr, ...],
-    BeforeValidator(_split),
+    BeforeValidator(_secrets),
     Kind("secrets, separated by commas: the first signs, all verify", _show_secrets, _mask_all),
 ]
 OptionalSecret: TypeAlias = Annotated[SecretStr | None, Kind("a secret", _show_secrets, _mask_all)]
@@ -251,7 +280,9 @@ RedisUrl: TypeAlias = Annotated[
     SecretStr,
     BeforeValidator(_redis_url),
     Kind(
-        "redis://, rediss:// or unix:// and where the server is", lambda url: mask_url(url.get_secret_value()), mask_url
+        "redis://host:6379/0, rediss:// for TLS, or unix:///path",
+        lambda url: mask_url(url.get_secret_value()),
+        mask_url,
     ),
 ]
 BackendName: TypeAlias = Annotated[

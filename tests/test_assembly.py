@@ -91,3 +91,10 @@ def test_a_class_that_cannot_be_used_is_refused_with_the_variable(name: str, mes
 def test_an_unknown_backend_option_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="unexpected option 'regoin'"):
         build_backend(CacheSettings(backend="memory", backend_options={"regoin": 1}))
+
+
+def test_what_the_class_refuses_is_told_with_the_variable() -> None:
+    settings = CacheSettings(backend=f"{__name__}:PickyBackend", backend_options={"region": "x", "storage_deadline": 0})
+
+    with pytest.raises(ConfigurationError, match=r"AIOHTTP_CACHE_BACKEND=.* cannot be built: storage_deadline=0"):
+        build_backend(settings)

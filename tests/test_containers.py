@@ -8,7 +8,7 @@ import sys
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, assert_type
 
 import pytest
 from aiohttp import CookieJar, DummyCookieJar, TCPConnector, web
@@ -128,13 +128,34 @@ async def test_init_resources_starts_what_an_override_has_made_superfluous() -> 
     await container.shutdown_resources()
 
 
+async def test_shutdown_resources_stops_at_the_first_error() -> None:
+    journal = Journal()
+
+    @asynccontextmanager
+    async def session(backend: object) -> AsyncGenerator[str]:
+        yield "session"
+        raise OSError("session cannot close")
+
+    class Failing(containers.DeclarativeContainer):
+        backend = providers.Resource(journal.resource, "backend")
+        session_ = providers.Resource(session, backend)
+
+    container: Any = Failing()
+    await container.init_resources()
+    with pytest.raises(OSError, match="session cannot close"):
+        await container.shutdown_resources()
+
+    assert journal == ["backend opens"]
+    await container.backend.shutdown()
+
+
 # open_container
 
 
 async def test_one_line_opens_the_cache_that_the_variables_describe() -> None:
     async with origin() as server:
         async with open_container() as session:
-            assert isinstance(session, CachedSession)
+            assert_type(session, CachedSession)
             assert [await fetch(session, server) for _ in range(3)] == ["1", "1", "1"]
         assert session.closed
 

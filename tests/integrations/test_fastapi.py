@@ -234,6 +234,18 @@ def test_a_starlette_app_has_the_session_too(origin: Origin) -> None:
         assert client.get("/").text == "1"
 
 
+def test_the_dependency_is_no_parameter_of_the_api(origin: Origin) -> None:
+    operation = app_for(origin, lifespan=lifespan).openapi()["paths"]["/session"]["get"]
+
+    assert "parameters" not in operation
+    assert "requestBody" not in operation
+
+
+async def test_an_asgi_app_that_is_no_application_gets_the_session_in_the_state() -> None:
+    async with lifespan(None) as state:
+        assert isinstance(state[CACHED_SESSION], CachedSession)
+
+
 # Without the lifespan
 
 
