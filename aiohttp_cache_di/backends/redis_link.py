@@ -107,18 +107,22 @@ class RedisLink:
         near_tier_s: float | None = None,
         near_tier_bytes: int = DEFAULT_NEAR_TIER_BYTES,
     ) -> None:
+        self._channels: dict[asyncio.AbstractEventLoop, Channel] = {}
+        self._pid = os.getpid()
         if near_tier_s is not None and not near_tier_s > 0:
             raise ConfigurationError(f"near_tier_s={near_tier_s!r}: give seconds above 0, or None for no near tier")
         self.client = _make_client(address, options) if connection is None else _checked_client(connection)
         self.near_tier_s = near_tier_s
         self.near_tier_bytes = near_tier_bytes
         self._pool: Any = self.client.connection_pool
-        self._channels: dict[asyncio.AbstractEventLoop, Channel] = {}
         self._opening: dict[asyncio.AbstractEventLoop, asyncio.Task[Channel]] = {}
-        self._pid = os.getpid()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.where}>"
+
+    def __del__(self) -> None:
+        if self._pid == os.getpid():
+            self._let_go()
 
     @property
     def where(self) -> str:
@@ -165,12 +169,19 @@ class RedisLink:
             task.cancel()
             await asyncio.wait([task])
         own = self._channels.pop(loop, None)
-        for other, channel in self._channels.items():
-            other.call_soon_threadsafe(channel.abort)
-        self._channels.clear()
+        self._let_go()
         if own is not None:
             own.abort()
             await own.wait_closed()
+
+    def _let_go(self) -> None:
+        """Close all channels from outside of their loops, without waiting."""
+        while self._channels:
+            loop, channel = self._channels.popitem()
+            try:
+                loop.call_soon_threadsafe(channel.abort)
+            except RuntimeError:  # that loop is closed
+                channel.abandon()
 
     async def _open(self) -> Channel:
         connection: Any = self._pool.make_connection()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import math
 import os
@@ -18,6 +19,7 @@ import redis
 import redis.asyncio
 
 from aiohttp_cache_di.backends.redis import RedisBackend, RedisCache
+from aiohttp_cache_di.backends.redis_channel import Channel
 from aiohttp_cache_di.errors import ConfigurationError, MissingDependencyError, StorageError
 from aiohttp_cache_di.response import CachedResponse
 from tests.backends.entries import make_entry
@@ -329,6 +331,25 @@ def test_each_loop_opens_a_connection_of_its_own_and_leaves_none(own_valkey: Val
     while own_valkey.connections() and time.monotonic() < deadline:
         time.sleep(0.01)  # the server takes note of a closed socket in its own time
     assert own_valkey.connections() == 0
+
+
+async def test_a_storage_that_nobody_holds_any_more_leaves_no_connection(own_valkey: ValkeyServer) -> None:
+    async def use() -> Channel:
+        cache = RedisCache("forgotten", "r", own_valkey.url)
+        await cache.write_entry(make_entry("k"))
+        return await cache.link.channel()
+
+    channel = await use()
+    gc.collect()
+    await channel.wait_closed()
+    assert own_valkey.connections() == 0
+
+
+def test_a_storage_that_outlives_its_loop_may_be_dropped(own_valkey: ValkeyServer) -> None:
+    cache = RedisCache("forgotten", "r", own_valkey.url)
+    asyncio.run(cache.write_entry(make_entry("k")))
+    del cache
+    gc.collect()
 
 
 async def test_opening_and_closing_two_hundred_times_leaks_nothing(own_valkey: ValkeyServer) -> None:
