@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import assert_never
 
@@ -30,9 +30,9 @@ from aiohttp_cache_di.policy import (
     Validate,
 )
 from aiohttp_cache_di.rfc9111.messages import Headers, Request, Response, StoredResponse, VariantRef
-from tests.messages import NOW
+from tests.messages import NOW, PRIVATE, Fields, a_request, date, fields_of
 
-__all__ = ["Answer", "OriginDownError", "Reply", "SyncCache"]
+__all__ = ["Answer", "OriginDownError", "Reply", "SyncCache", "is_reused", "reply", "scripted"]
 
 
 class OriginDownError(Exception):
@@ -75,8 +75,6 @@ class SyncCache:
         self.sent: list[Request] = []
         self.refreshes: list[tuple[Request, StoredResponse]] = []
 
-    # ---- storage
-
     @staticmethod
     def key(request: Request) -> str:
         return request.url
@@ -96,8 +94,6 @@ class SyncCache:
         primary = self.entries.pop(key, None)
         for ref in () if primary is None else primary.variants:
             self.entries.pop(ref.key, None)
-
-    # ---- requests
 
     def send(self, request: Request) -> Answer:
         if policy.is_unsafe(request.method):
@@ -206,8 +202,6 @@ class SyncCache:
         for key in placement.deletes:
             self.entries.pop(key, None)
 
-    # ---- answers
-
     def _handed_on(self, reply: Reply, cache_status: str) -> Answer:
         return Answer(reply.status, reply.headers, reply.body, cache_status, False)
 
@@ -235,3 +229,40 @@ class SyncCache:
     @staticmethod
     def _headers(headers: Headers) -> CIMultiDict[str]:
         return CIMultiDict(headers.items())
+
+
+def reply(fields: Fields = (), *, status: int = 200, body: bytes = b"0123456789", dated: bool = True) -> Reply:
+    headers = fields_of(fields)
+    if dated and "Date" not in headers:
+        headers["Date"] = date()
+    return Reply(status, headers, body)
+
+
+def scripted(replies: Sequence[Reply | None], rules: Rules = PRIVATE) -> SyncCache:
+    """A cache before an origin that gives *replies* in turn, the last one for ever; None: it cannot be reached."""
+    waiting = list(replies)
+
+    def origin(request: Request) -> Reply:
+        answer = waiting.pop(0) if len(waiting) > 1 else waiting[0]
+        if answer is None:
+            raise OriginDownError
+        return answer
+
+    return SyncCache(origin, rules)
+
+
+def is_reused(
+    fields: Fields,
+    *,
+    status: int = 200,
+    after_s: float = 3,
+    second: Fields = (),
+    rules: Rules = PRIVATE,
+    url: str = "http://example.org/thing",
+    dated: bool = True,
+) -> bool:
+    """Whether a response is served from the store to the same request, *after_s* later."""
+    cache = scripted([reply(fields, status=status, dated=dated), reply(status=status)], rules)
+    cache.send(a_request(url=url))
+    cache.now += after_s
+    return cache.send(a_request(second, url=url)).from_cache

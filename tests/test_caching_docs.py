@@ -68,9 +68,6 @@ def test_every_decision_is_an_end_of_a_diagram() -> None:
     assert set(Diagram.read("response diagram").ends.values()) == names(policy.ResponseDecision)
 
 
-# ---- the request's diagram, each question answered in the terms of the page
-
-
 def may_be_used(request: Request, stored: StoredResponse, rules: Rules, now: float) -> bool:
     asked, said = request_directives(request.headers), response_directives(stored.headers)
     age_s, left_s = current_age_s(stored, now=now), stored.fresh_until - now
@@ -195,7 +192,6 @@ def test_the_ends_of_the_diagram_of_requests_are_reached(
 REQUEST_DIAGRAM = Diagram.read("request diagram")
 RESPONSE_DIAGRAM = Diagram.read("response diagram")
 
-# ---- the response's diagram: an example for each end, with the answers that lead there
 
 TAGGED = a_stored({"ETag": '"a"'}, fresh_for_s=-5)
 FALLBACK = a_stored({"Cache-Control": "stale-if-error=60"}, fresh_for_s=-5)
@@ -237,8 +233,6 @@ def test_the_ends_of_the_diagram_of_responses_are_reached(
     decision = policy.on_response(a_request(asked), response, plan, PRIVATE, now=NOW, candidates=(REF,))
     assert type(decision).__name__ == RESPONSE_DIAGRAM.ends[end]
 
-
-# ---- the table
 
 ROWS = [[cell.strip() for cell in line.strip("|").split("|")] for line in section("precedence").splitlines()[2:]]
 

@@ -142,9 +142,6 @@ def test_the_age_that_is_stated_is_the_age(stored: StoredResponse, offset_s: flo
         assert decision.age_s == int(current_age_s(stored, now=NOW + offset_s))
 
 
-# ---- conversations
-
-
 @dataclass
 class Fact:
     """What the reference model knows of one response that the origin gave."""

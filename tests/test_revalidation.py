@@ -145,9 +145,6 @@ def test_a_304_to_the_caller_confirms_only_what_it_names(asked: Fields, told: Fi
         assert isinstance(decision, Pass)
 
 
-# ---- HEAD
-
-
 def after_head(fields: Fields, *, stored: StoredResponse, rules: Rules = PRIVATE, status: int = 200) -> object:
     response = a_response(fields, status=status)
     return on_head_response(a_request(method="HEAD"), response, stored, rules, now=NOW)
