@@ -1,0 +1,22 @@
+"""The page about applications: its examples are real."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+PAGE = Path(__file__).parents[1] / "docs" / "applications.md"
+BLOCKS = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+
+
+@pytest.mark.parametrize("number", range(len(BLOCKS)))
+def test_an_example_of_the_page_runs(number: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    exec(compile(BLOCKS[number], f"{PAGE.name}[{number}]", "exec"), {"__name__": f"block_{number}"})  # noqa: S102  # ours
+
+
+def test_the_page_has_examples() -> None:
+    assert len(BLOCKS) == 5
