@@ -191,7 +191,7 @@ class CacheSettings(BaseSettings):
     if not TYPE_CHECKING:  # type checkers make the signature from the fields, and so see a misspelt one
 
         def __init__(self, **values: Any) -> None:
-            prefix = values.get("_env_prefix") or DEFAULT_PREFIX
+            prefix = values["_env_prefix"] = values.get("_env_prefix") or DEFAULT_PREFIX
             values.setdefault("_env_file", DEFAULT_ENV_FILE)
             given = {name: value for name, value in values.items() if not name.startswith("_")}
             refuse_unknown(type(self).__name__, given, type(self).model_fields)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import traceback
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -226,9 +227,13 @@ def test_each_cache_has_a_prefix_and_a_store_of_its_own(monkeypatch: pytest.Monk
     assert weather.prefix == "WEATHER_CACHE_"
 
 
-def test_variables_without_a_prefix_are_never_read() -> None:
+def test_variables_without_a_prefix_are_never_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BACKEND", "memory")
+    options: dict[str, Any] = {"_env_prefix": ""}
+
     with pytest.raises(ConfigurationError, match="prefix=''"):
         CacheSettings.load("")
+    assert CacheSettings(**options).backend == "sqlite"
 
 
 def test_the_environment_goes_before_the_env_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
