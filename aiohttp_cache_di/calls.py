@@ -24,6 +24,7 @@ class Call:
         decoded: whether the body is to be decoded (``auto_decompress``).
         headers, cookies: as the caller gave them; *headers* is None where that is not known.
         keys: keys of the hops so far.
+        failures: how often the origin has not answered; aiohttp asks again where an old connection may be to blame.
     """
 
     session: ClientSession
@@ -35,6 +36,7 @@ class Call:
     headers: Any = None
     cookies: Any = None
     keys: list[str] = field(default_factory=list)
+    failures: int = 0
 
 
 CURRENT_CALL: ContextVar[Call | None] = ContextVar("aiohttp_cache_di_call", default=None)

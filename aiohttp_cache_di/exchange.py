@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import time
 from typing import Any, assert_never
 
-from aiohttp import ClientError, ClientHandlerType, ClientRequest, ClientResponse, hdrs
+from aiohttp import ClientError, ClientHandlerType, ClientRequest, ClientResponse, ServerDisconnectedError, hdrs
 from multidict import CIMultiDict
 
 from aiohttp_cache_di import policy
-from aiohttp_cache_di._aiohttp import timer_fired, watch_decoding
+from aiohttp_cache_di._aiohttp import DecodingWatch, timer_fired, watch_decoding
 from aiohttp_cache_di.answers import answer_from, gateway_timeout
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.calls import Call
@@ -40,6 +41,7 @@ __all__ = ["Exchange"]
 logger = logging.getLogger(__name__)
 
 BACKGROUND_LIMIT_S = 60.0  # of a validation in the background, which has no caller whose timeout would end it
+MAX_ABANDONED = 1  # flights that one request sees abandoned before it goes on its own
 # Reasons of a fetch that waiting for somebody else's response may spare.
 _SHAREABLE = frozenset({"uri-miss", "vary-miss", "miss", "stale"})
 
@@ -115,9 +117,11 @@ class Exchange:
             return await self._fetch(plan, flights.start(key, joinable=False))
         loop = asyncio.get_running_loop()
         until = loop.time() + self.backend.coalesce_timeout_s
+        abandoned = 0
         while (flight := flights.current(key)) is not None:
             outcome = await flight.join(max(0.0, until - loop.time()))
-            if outcome == "abandoned":
+            if outcome == "abandoned" and abandoned < MAX_ABANDONED:
+                abandoned += 1
                 continue
             shared = self._sharable(outcome) if isinstance(outcome, StoredResponse) else None
             if shared is not None:
@@ -136,6 +140,7 @@ class Exchange:
     def _may_share(self, plan: Fetch | Validate) -> bool:
         return (
             self.backend.coalesce
+            and not self.call.failures
             and plan.reason in _SHAREABLE
             and not (isinstance(plan, Fetch) and not plan.store)
             and hdrs.RANGE not in self.message.headers
@@ -167,8 +172,8 @@ class Exchange:
         try:
             return await self._ask(plan, flight)
         except BaseException as error:
-            own_limit = isinstance(error, asyncio.CancelledError | TimeoutError)
-            self.shelf.settle(flight, "abandoned" if own_limit else "parallel")
+            self.call.failures += 1
+            self.shelf.settle(flight, "abandoned" if _concerns_one_caller(error) else "parallel")
             raise
 
     async def _ask(self, plan: Fetch | Validate, flight: Flight) -> ClientResponse:
@@ -182,19 +187,33 @@ class Exchange:
                 raise
             self.shelf.settle(flight, "parallel")
             return stale
-        received_at = time.time()
-        head = Response(response.status, response.headers, requested_at, received_at)
+        if not isinstance(response, ClientResponse):  # a stand-in of somebody's test, of which nothing is known
+            self.shelf.settle(flight, "parallel")
+            return response
+        try:
+            return await self._use(response, plan, flight, watch, requested_at)
+        except BaseException:
+            response.close()  # nobody else knows of it
+            raise
+
+    async def _use(
+        self,
+        response: ClientResponse,
+        plan: Fetch | Validate,
+        flight: Flight,
+        watch: DecodingWatch | None,
+        requested_at: float,
+    ) -> ClientResponse:
+        """Do with the origin's response as the policy decides."""
+        head = Response(response.status, response.headers, requested_at, time.time())
         decision = await self._decide(head, plan)
         match decision:
-            case Store():
-                self.backend.stats.misses += 1
-                self._update_get(head)
-                self.shelf.store_when_whole(response, head, decision, flight, watch, self.call)
-                self.shelf.note_hop(self.call)
-                describe_miss(
-                    response, decision.cache_status, received_at=received_at, fresh_until=decision.fresh_until
-                )
+            case None:
+                self.shelf.settle(flight, "parallel")
+                describe_miss(response, "aiohttp-cache-di; fwd=bypass; detail=error")
                 return response
+            case Store():
+                return self._store(response, head, decision, flight, watch)
             case Freshen():
                 response.release()
                 self.backend.stats.revalidated += 1
@@ -225,7 +244,19 @@ class Exchange:
         finally:
             self.request.headers = own
 
-    async def _decide(self, head: Response, plan: Fetch | Validate) -> Store | Freshen | Pass | Refetch | ServeStale:
+    async def _decide(
+        self, head: Response, plan: Fetch | Validate
+    ) -> Store | Freshen | Pass | Refetch | ServeStale | None:
+        """What to do with the response; None where it cannot be understood, which is no reason not to hand it on."""
+        try:
+            return await self._ask_policy(head, plan)
+        except Exception:
+            logger.exception("A response could not be decided upon, and is not stored")
+            return None
+
+    async def _ask_policy(
+        self, head: Response, plan: Fetch | Validate
+    ) -> Store | Freshen | Pass | Refetch | ServeStale:
         candidates: list[StoredResponse | VariantRef] = list(self.shelf.candidates)
         while True:
             decision = policy.on_response(
@@ -238,6 +269,16 @@ class Exchange:
             entry = await self.shelf.read(wanted)
             if entry is not None:
                 candidates.append(entry)
+
+    def _store(
+        self, response: ClientResponse, head: Response, decision: Store, flight: Flight, watch: DecodingWatch | None
+    ) -> ClientResponse:
+        self.backend.stats.misses += 1
+        self._update_get(head)
+        self.shelf.store_when_whole(response, head, decision, flight, watch, self.call)
+        self.shelf.note_hop(self.call)
+        describe_miss(response, decision.cache_status, received_at=head.received_at, fresh_until=decision.fresh_until)
+        return response
 
     async def _pass(self, response: ClientResponse, head: Response, decision: Pass, flight: Flight) -> ClientResponse:
         self.backend.stats.misses += 1
@@ -303,3 +344,10 @@ class Exchange:
         finally:
             if response is not None:
                 response.release()
+
+
+def _concerns_one_caller(error: BaseException) -> bool:
+    """Whether *error* says little of another's request: a caller's time was over, or its connection was an old one."""
+    if isinstance(error, asyncio.CancelledError | TimeoutError | ServerDisconnectedError):
+        return True
+    return isinstance(error, OSError) and error.errno in (errno.ECONNRESET, errno.EPIPE)

@@ -87,8 +87,8 @@ class Origin:
         self._scripts: dict[str, Script] = {}
         self._tls = tls
         self._server: asyncio.Server | None = None
-        self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._arrived = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
@@ -130,16 +130,14 @@ class Origin:
         self._scripts[path] = script
         return self.url + path
 
-    def drop_connections(self) -> None:
-        """Close the connections that wait for a request, as servers do after a while."""
-        for writer in self._writers:
-            writer.close()
+    async def arrival(self) -> None:
+        """Wait until a request has come."""
+        await self._arrived.wait()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
-        self._writers.add(writer)
         self.connections += 1
         try:
             with suppress(ConnectionError, asyncio.IncompleteReadError):
@@ -149,7 +147,6 @@ class Origin:
             pass
         finally:
             self._tasks.discard(task)
-            self._writers.discard(writer)
             writer.close()
             with suppress(ConnectionError, asyncio.CancelledError):
                 await writer.wait_closed()
@@ -178,6 +175,7 @@ class Origin:
         path = target.partition("?")[0]
         received = Received(method, target, headers, body, self.hits_of(path) + 1, reader)
         self.received.append(received)
+        self._arrived.set()
         return received
 
 

@@ -74,11 +74,10 @@ class TestConstruction:
                 super().__init__(*args, **kwargs)
                 self.label, self.requests = label, 0
 
-            async def _request(self, method: str, url: str, **kwargs: Any) -> ClientResponse:
+            async def _request(self, *args: Any, **kwargs: Any) -> Any:
                 self.requests += 1
                 parent: Any = super()
-                response: ClientResponse = await parent._request(method, url, **kwargs)
-                return response
+                return await parent._request(*args, **kwargs)
 
         class CustomSession(CacheMixin, Counting, ClientSession):
             """As the documentation has it."""
