@@ -65,7 +65,7 @@ class Database:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             return None
-        if latest is None or latest.link.loop is not loop:
+        if latest is None or latest.link.loop is not loop or latest.link.closed:
             latest = self._links.get(loop)
         if latest is None or latest.link.closed or not latest.link.opened.done():
             return None

@@ -105,15 +105,16 @@ class Link:
         else:
             self._open_reader()
 
-    def retire(self) -> None:
-        """Use these connections no more; what is under way ends, what waits fails with `LinkLostError`."""
+    def retire(self, *, replaced: bool = False) -> None:
+        """Use these connections no more; what is under way ends, what waits fails with `LinkLostError`.
+
+        Args:
+            replaced: another file has taken the place of the one that is open.
+        """
         if self.closed:
             return
         self.closed = True
-        if self.gate is not None:
-            self.gate.close()
-        for worker in self._workers():
-            worker.stop()
+        self._let_go(replaced)
         if self.loop.is_closed():
             return  # nobody is left who could be told
         lost = LinkLostError("the connection to the cache file was given up")
@@ -148,6 +149,21 @@ class Link:
         self.closed = True
         if self.gate is not None:
             self.gate.abandon()
+
+    def _let_go(self, replaced: bool) -> None:
+        """Close the connections without waiting.
+
+        Whoever closes a file last deletes its log by name, and the log of that name may be another file's by now. So
+        one connection to a file that was replaced is never closed.
+        """
+        workers = self._workers()
+        if replaced and self.gate is None:
+            for worker in workers:
+                worker.abandon()
+        if self.gate is not None:
+            self.gate.abandon() if replaced else self.gate.close()
+        for worker in workers:
+            worker.stop()
 
     def _workers(self) -> list[Worker]:
         return [worker for worker in dict.fromkeys((self._reader, self._writer)) if worker is not None]
@@ -204,10 +220,10 @@ class Link:
 
     def _failed_to_open(self, error: BaseException) -> None:
         self.closed = True
-        if is_corruption(error) and self.writable:
+        damaged = is_corruption(error) and self.writable
+        if damaged:
             error = self._set_aside(error)
-        for worker in self._workers():
-            worker.stop()
+        self._let_go(replaced=damaged or isinstance(error, LinkLostError))
         if not self.opened.done():
             self.opened.set_exception(self._translated(error))
             self.opened.exception()  # whoever waits gets it; nobody need
@@ -404,9 +420,9 @@ class Link:
         """Do what *error* asks for (give the connections up, set the file aside) and say what happened."""
         if is_corruption(error):
             error = self._set_aside(error) if self.writable else error
-            self.retire()
+            self.retire(replaced=True)
         elif isinstance(error, LinkLostError):
-            self.retire()
+            self.retire(replaced=True)
         elif (reading and getattr(error, "sqlite_errorcode", 0) & 0xFF in _GONE) or "no such table" in str(error):
             self.retire()  # a new connection may find things in order, or will say what is wrong
         return self._translated(error)

@@ -92,8 +92,10 @@ class Worker(aiosqlite.Connection):
         self.join(EXIT_PATIENCE_S)
 
     def abandon(self) -> None:
-        """Never touch the connection again, in a forked child: its locks and its mutexes are the parent's."""
-        self._stopping = True
+        """Never touch the connection again, and never close it.
+
+        In a forked child its locks and its mutexes are the parent's; of a file that was replaced, see `Link`.
+        """
         connection, self._connection = self._connection, None
         if connection is not None:
             keep_for_ever(connection)
@@ -103,6 +105,8 @@ class Worker(aiosqlite.Connection):
 
     def _opened(self) -> sqlite3.Connection:
         if self._connection is None:
+            if self._stopping:
+                raise sqlite3.ProgrammingError("the connection was given up")
             self._connection = self._connector()
         return self._connection
 
@@ -132,6 +136,7 @@ def _stop_all() -> None:
 def _abandon_all() -> None:
     for worker in list(_live):
         worker.abandon()
+        worker._stopping = True  # its thread stayed with the parent
     _live.clear()
 
 
