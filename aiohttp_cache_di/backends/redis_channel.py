@@ -19,7 +19,7 @@ from aiohttp_cache_di.backends.redis_near import NearTier
 from aiohttp_cache_di.backends.redis_wire import ProtocolError, Push, Reply, ReplyParser, ServerError
 from aiohttp_cache_di.errors import StorageError, StorageTimeoutError
 
-__all__ = ["Channel", "expect_no_error", "refusal"]
+__all__ = ["REFUSALS", "Channel", "expect_no_error", "refusal"]
 
 T = TypeVar("T")
 
@@ -30,7 +30,7 @@ BATCH_BYTES = 256 * 1024  # handed to the transport at a time
 CLOSE_TIMEOUT_S = 1.0
 HIGH_WATER_BYTES = 1024 * 1024  # unsent bytes at which sending waits for the server to take some
 
-_REFUSALS = {
+REFUSALS = {
     "LOADING": "BusyLoadingError",
     "NOAUTH": "AuthenticationError",
     "NOPERM": "NoPermissionError",
@@ -59,7 +59,7 @@ def refusal(error: ServerError) -> StorageError:
     """Say that the server refused a command; only the kind of error is quoted, for the text may hold the command."""
     known: Any = importlib.import_module("redis.exceptions")
     refused = StorageError(f"redis refused the command: {error.code}")
-    refused.__cause__ = getattr(known, _REFUSALS.get(error.code, "ResponseError"))(error.code)
+    refused.__cause__ = getattr(known, REFUSALS.get(error.code, "ResponseError"))(error.code)
     return refused
 
 
@@ -148,7 +148,7 @@ class Channel(asyncio.Protocol):
             return future
         item.waiters.append(future)
         if not self._awaiting and not self._outbox and not self._paused:
-            self._send(item.payload)  # a lone command waits for nobody
+            self.send(item.payload)  # a lone command waits for nobody
             self._awaiting.append(item)
             return future
         self._outbox.append(item)
@@ -175,9 +175,10 @@ class Channel(asyncio.Protocol):
                 size += len(item.payload)
                 awaiting.append(item)
             if batch:
-                self._send(b"".join(batch))
+                self.send(b"".join(batch))
 
-    def _send(self, data: bytes) -> None:
+    def send(self, data: bytes) -> None:
+        """Write *data* to the transport, and mind the time until something comes back."""
         if self._transport is None:
             raise StorageError(f"{self._where} is not open yet")
         if self._watch is None and self._timeout_s is not None:
@@ -186,6 +187,11 @@ class Channel(asyncio.Protocol):
         elif not self._awaiting:
             self._heard_at = self.loop.time()
         self._transport.write(data)
+
+    def give_up(self) -> None:
+        """Let go of the transport at once."""
+        if self._transport is not None:
+            self._transport.abort()
 
     def _check_alive(self) -> None:
         self._watch = None
@@ -197,6 +203,11 @@ class Channel(asyncio.Protocol):
         else:
             self._watch = self.loop.call_later(left, self._check_alive)
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether replies are to come."""
+        return bool(self._awaiting)
+
     # ---- what the transport tells
 
     def data_received(self, data: bytes) -> None:
@@ -207,6 +218,11 @@ class Channel(asyncio.Protocol):
         except ProtocolError as exc:
             self._fail(StorageError(f"{self._where} does not speak the Redis protocol: {exc}"), exc)
             return
+        self.replied(replies)
+        self._adapt_window(len(data), len(replies))
+
+    def replied(self, replies: list[Reply]) -> None:
+        """Hand *replies* to those who wait for them, and go on sending."""
         awaiting = self._awaiting
         for reply in replies:
             if type(reply) is Push:
@@ -218,7 +234,6 @@ class Channel(asyncio.Protocol):
             else:
                 self._fail(StorageError(f"{self._where} sent a reply that nobody asked for"))
                 return
-        self._adapt_window(len(data), len(replies))
         if self.retired and not awaiting and not self._outbox:
             self.abort()
         if self._outbox and not self._flush_planned and len(awaiting) <= self._window // 2:
@@ -262,8 +277,7 @@ class Channel(asyncio.Protocol):
         """Give up the connection; everybody who waits gets an error of his own, caused by *cause*."""
         if not self.closed:
             self.closed = True
-            if self._transport is not None:
-                self._transport.abort()
+            self.give_up()
         if self._watch is not None:
             self._watch.cancel()
             self._watch = None
@@ -293,7 +307,8 @@ class Channel(asyncio.Protocol):
         self.closed = True
         if self.near is not None:
             self.near.clear()
-        release_transport(self._transport)
+        if self._transport is not None:
+            release_transport(self._transport)
 
 
 def _is_abandoned(waiters: list[asyncio.Future[Any]]) -> bool:

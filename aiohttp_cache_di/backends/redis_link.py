@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from aiohttp_cache_di.backends.redis_channel import Channel
+from aiohttp_cache_di.backends.redis_driven import DrivenChannel
 from aiohttp_cache_di.backends.redis_near import NearTier
 from aiohttp_cache_di.backends.redis_wire import ServerError, command
 from aiohttp_cache_di.errors import ConfigurationError, MissingDependencyError, StorageError
@@ -185,34 +186,37 @@ class RedisLink:
 
     async def _open(self) -> Channel:
         connection: Any = self._pool.make_connection()
-        near = NearTier(self.near_tier_s, self.near_tier_bytes) if self.near_tier_s is not None else None
-        channel = Channel(self.where, connection.socket_timeout, near)
+        channel: Channel | None = None
         try:
             await connection.connect()
-            self._take_over(connection, channel)
-            if near is not None:
+            channel = self._take_over(connection)
+            if channel.near is not None:
                 await self._track(channel)
         except BaseException as exc:
-            channel.abort()
+            if channel is not None:
+                channel.abort()
             await connection.disconnect(nowait=True)
             if not isinstance(exc, Exception) or isinstance(exc, StorageError):
                 raise
             raise StorageError(f"{self.where} cannot be used: {type(exc).__name__}") from exc
         return channel
 
-    def _take_over(self, connection: Any, channel: Channel) -> None:
-        """Move the socket of a connection that the driver has opened and authenticated to *channel*.
+    def _take_over(self, connection: Any) -> Channel:
+        """Move the socket of a connection that the driver has opened and authenticated to a channel.
 
-        The driver has no public name for the stream; a connection of another make has none at all.
+        The driver has no public name for the stream. A connection that has none goes on being used as it is.
         """
         writer: Any = getattr(connection, "_writer", None)
         if not hasattr(getattr(writer, "transport", None), "set_protocol"):
-            raise ConfigurationError(f"{type(connection).__qualname__} has no transport of asyncio")
+            return DrivenChannel(self.where, connection)
+        near = NearTier(self.near_tier_s, self.near_tier_bytes) if self.near_tier_s is not None else None
+        channel = Channel(self.where, connection.socket_timeout, near)
         ahead = bytes(getattr(connection._reader, "_buffer", b""))  # a message that came unasked, if anything
         connection._reader = connection._writer = None
         channel.adopt(writer)
         if ahead:
             channel.data_received(ahead)
+        return channel
 
     async def _track(self, channel: Channel) -> None:
         """Have the server tell when keys that were read here change; without that, their lifetime alone bounds them."""

@@ -20,7 +20,7 @@ import redis.asyncio
 
 from aiohttp_cache_di.backends.redis import RedisBackend, RedisCache
 from aiohttp_cache_di.backends.redis_channel import Channel
-from aiohttp_cache_di.errors import ConfigurationError, MissingDependencyError, StorageError
+from aiohttp_cache_di.errors import ConfigurationError, MissingDependencyError
 from aiohttp_cache_di.response import CachedResponse
 from tests.backends.entries import make_entry
 from tests.valkey import ValkeyServer
@@ -219,19 +219,6 @@ async def test_a_client_that_was_handed_in_is_used_and_not_closed(valkey: Valkey
 async def test_a_synchronous_client_is_refused(valkey: ValkeyServer) -> None:
     with pytest.raises(ConfigurationError, match=r"redis\.asyncio\.Redis"):
         RedisBackend("handed", connection=valkey.client())
-
-
-async def test_a_client_whose_connections_are_no_sockets_is_refused(valkey: ValkeyServer) -> None:
-    class Memory(redis.asyncio.Connection):
-        async def connect(self) -> None:
-            """Be a connection without a transport."""
-
-    pool = redis.asyncio.ConnectionPool(connection_class=Memory)
-    backend = RedisBackend("handed", connection=redis.asyncio.Redis(connection_pool=pool))
-    with pytest.raises(StorageError) as caught:
-        await backend.responses.size()
-    assert "Memory has no transport" in str(caught.value.__cause__)
-    await backend.close()
 
 
 async def test_a_loop_in_another_thread_is_served_too_and_closed_from_here(own_valkey: ValkeyServer) -> None:
