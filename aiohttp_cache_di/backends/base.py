@@ -157,6 +157,7 @@ class CacheBackend(RuleBook):
         object.__setattr__(self, "revision", self.revision + 1)
         if name in ("responses", "redirects") and isinstance(value, BaseCache):
             value.on_unreadable, value.on_evicted = self.stats.count_unreadable, self.stats.count_evicted
+            value.settle_writes = self.settle
         self.__dict__.pop("overridden", None)
         self.__dict__.pop("resolved", None)
 
@@ -349,10 +350,10 @@ class CacheBackend(RuleBook):
             watcher.forget(keys)
             await watcher.settle(keys)
 
-    async def settle(self) -> None:
-        """Wait until what is being written in the running loop has been written."""
+    async def settle(self, keys: Collection[str] | None = None) -> None:
+        """Wait until what is being written in the running loop, under *keys* or at all, has been written."""
         for watcher in self._watchers:
-            await watcher.settle(None)
+            await watcher.settle(keys)
 
     async def _usable(self, response: CachedResponse, key: str) -> CachedResponse | None:
         # Past its lifetime, a standard cache may still validate a response; by the user's rules alone it is over.

@@ -195,11 +195,13 @@ class RedisCache(BaseCache):
 
     async def contains(self, key: str) -> bool:
         """Check whether *key* is stored."""
+        await self.settle_writes({key})
         channel = await self._channel()
         return bool(await channel.submit(command(b"EXISTS", self._full(key))))
 
     async def read(self, key: str) -> ResponseOrKey:
         """Read an item; None when it is missing or unreadable."""
+        await self.settle_writes({key})
         channel = await self._channel()
         return self._item(key, await channel.submit(command(b"GET", self._full(key)), _bytes_or_none))
 
@@ -218,6 +220,7 @@ class RedisCache(BaseCache):
 
     async def pop(self, key: str, default: ResponseOrKey = None) -> ResponseOrKey:
         """Delete an item and return it, or *default* when it is missing."""
+        await self.settle_writes({key})
         channel, name = await self._channel(), self._full(key)
         found = channel.submit(command(b"GET", name), _bytes_or_none)
         await channel.change([name], command(b"UNLINK", name))
@@ -239,6 +242,7 @@ class RedisCache(BaseCache):
 
     async def keys(self) -> AsyncIterator[str]:
         """Iterate over all keys, page by page. One may come twice while the server resizes its table."""
+        await self.settle_writes(None)
         start = len(self._prefix)
         async for page in self._pages():
             for name in page:
@@ -246,6 +250,7 @@ class RedisCache(BaseCache):
 
     async def values(self) -> AsyncIterator[ResponseOrKey]:
         """Iterate over all readable items, a few at a time."""
+        await self.settle_writes(None)
         start = len(self._prefix)
         async for page in self._pages():
             for first in range(0, len(page), BODIES):
@@ -259,6 +264,7 @@ class RedisCache(BaseCache):
 
     async def size(self) -> int:
         """Count the items, page by page."""
+        await self.settle_writes(None)
         count = 0
         async for page in self._pages():
             count += len(page)

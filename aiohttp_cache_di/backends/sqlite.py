@@ -168,6 +168,7 @@ class SQLiteCache(BaseCache):
 
     async def contains(self, key: str) -> bool:
         """Check whether *key* is stored."""
+        await self.settle_writes({key})
         packed = _column_key(key)
         row = await self._query(lambda connection: connection.execute(self._table.has, (packed,)).fetchone())
         return row is not None
@@ -205,6 +206,7 @@ class SQLiteCache(BaseCache):
 
     async def keys(self) -> AsyncIterator[str]:
         """Iterate over all keys, a page at a time."""
+        await self.settle_writes(None)
         after: Key = ""
         first = True
         while True:
@@ -217,6 +219,7 @@ class SQLiteCache(BaseCache):
 
     async def values(self) -> AsyncIterator[ResponseOrKey]:
         """Iterate over all items, a page at a time; unreadable ones are left out."""
+        await self.settle_writes(None)
         after: Key | None = None
         while True:
             page = await self._rows_after(after)
@@ -230,11 +233,13 @@ class SQLiteCache(BaseCache):
 
     async def read(self, key: str) -> ResponseOrKey:
         """Read an item; None when it is missing or unreadable."""
+        await self.settle_writes({key})
         item = await self._read(key)
         return CachedResponse.from_stored(item) if isinstance(item, StoredResponse) else item
 
     async def size(self) -> int:
         """Count the items."""
+        await self.settle_writes(None)
         row = await self._query(lambda connection: connection.execute(self._table.count).fetchone())
         return int(row[0])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABCMeta, abstractmethod
-from collections.abc import AsyncIterable, Callable, Iterable
+from collections.abc import AsyncIterable, Awaitable, Callable, Collection, Iterable
 from typing import Any, ClassVar, TypeAlias, Unpack
 
 from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, StorageOptions, refuse_unknown
@@ -23,6 +23,10 @@ ResponseOrKey: TypeAlias = CachedResponse | bytes | str | None
 
 def _ignore(count: int) -> None:
     """Nobody counts."""
+
+
+async def _nothing_to_settle(keys: Collection[str] | None) -> None:
+    """Nothing is written by anyone else."""
 
 
 class BaseCache(metaclass=ABCMeta):
@@ -58,6 +62,11 @@ class BaseCache(metaclass=ABCMeta):
         """Called with the number of entries that turned out to be unreadable."""
         self.on_evicted: Callable[[int], None] = _ignore
         """Called with the number of entries that had to make room."""
+        self.settle_writes: Callable[[Collection[str] | None], Awaitable[None]] = _nothing_to_settle
+        """Waits until the engine's writes under some keys (None: all) have been made.
+
+        The engine writes off its callers' path; whoever looks into the storage directly shall see what they stored.
+        """
         self._serializer = serializer
 
     # ---- items, as users see them
