@@ -391,7 +391,8 @@ def test_loops_in_several_threads_share_a_storage(tmp_path: Path) -> None:
 FORGETFUL = {
     "after its work": "async def main():\n    await cache.write_entry(make_entry('k'))\nasyncio.run(main())",
     "with writes under way": (
-        "async def main():\n    await cache.write_entry(make_entry('k'))\n"
+        "async def main():\n    asyncio.get_running_loop().slow_callback_duration = 60\n"
+        "    await cache.write_entry(make_entry('k'))\n"
         "    for n in range(500):\n        asyncio.ensure_future(cache.write_entry(make_entry(str(n))))\n"
         "    await asyncio.sleep(0.001)\nasyncio.run(main())"
     ),
