@@ -1,0 +1,164 @@
+"""Real services in processes of their own, on a real origin and real stores."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TypeAlias
+
+import pytest
+
+from tests.e2e.processes import Answer, Client, Ended, Origin, Service, running_origin
+from tests.valkey import ValkeyServer
+
+pytestmark = pytest.mark.processes
+
+Start: TypeAlias = Callable[[Service], Service]
+AT_ONCE = 40
+
+
+@pytest.fixture
+async def origin() -> AsyncGenerator[Origin]:
+    async with running_origin() as server:
+        yield server
+
+
+@pytest.fixture
+async def client() -> AsyncGenerator[Client]:
+    async with Client() as opened:
+        yield opened
+
+
+@pytest.fixture
+def track() -> Iterator[Start]:
+    """Make sure that a service is ended, also when the test fails."""
+    services: list[Service] = []
+
+    def remember(service: Service) -> Service:
+        services.append(service)
+        return service
+
+    yield remember
+    for service in services:
+        service.kill()
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+def variables(request: pytest.FixtureRequest, origin: Origin, tmp_path: Path) -> Mapping[str, str]:
+    """The whole configuration of a service: two upstreams, two caches."""
+    found = {"WEATHER_URL": origin.url, "RATES_URL": origin.url}
+    for prefix in ("AIOHTTP_CACHE_", "RATES_CACHE_"):
+        found[f"{prefix}BACKEND"] = request.param
+        if request.param == "redis":
+            valkey: ValkeyServer = request.getfixturevalue("valkey")
+            found[f"{prefix}REDIS__URL"] = valkey.url
+            found[f"{prefix}CACHE_NAME"] = uuid.uuid4().hex
+        else:
+            found[f"{prefix}SQLITE__PATH"] = str(tmp_path / f"{prefix.lower()}.sqlite")
+    return found
+
+
+def fastapi(variables: Mapping[str, str], folder: Path) -> Service:
+    return Service.fastapi(variables, folder, workers=2)
+
+
+async def ask_until(client: Client, url: str, condition: Callable[[list[Answer]], bool]) -> list[Answer]:
+    """Ask again until the answers so far fulfil *condition*; the kernel chooses the worker."""
+    answers: list[Answer] = []
+    while not condition(answers):
+        assert len(answers) < 500, "it never came true"
+        answers.append(await client.get(url))
+    return answers
+
+
+def two_workers(answers: list[Answer]) -> bool:
+    return len({answer.worker for answer in answers}) == 2
+
+
+def assert_ended_in_order(ended: Ended, status: int) -> None:
+    assert ended.orphans == []
+    assert ended.trouble == [], ended.output
+    assert ended.status == status, ended.output
+
+
+async def test_two_fastapi_workers_share_one_cache_and_end_in_order(
+    variables: Mapping[str, str], origin: Origin, client: Client, track: Start, tmp_path: Path
+) -> None:
+    service = track(fastapi(variables, tmp_path))
+    await service.start()
+
+    at_once = await asyncio.gather(*(client.get(f"{service.url}/weather/paris") for _ in range(AT_ONCE)))
+    assert {answer.data for answer in at_once} == {"/weather/paris"}
+    assert origin.hits == {"/weather/paris": 1}
+
+    later = await ask_until(client, f"{service.url}/weather/paris", two_workers)
+    assert all(answer.is_hit for answer in later)
+    assert origin.hits == {"/weather/paris": 1}
+
+    rates = await ask_until(client, f"{service.url}/rates/EUR", two_workers)
+    assert "fwd=uri-miss" in rates[0].cache
+    assert all("fwd-status=304" in answer.cache for answer in rates[1:])
+    assert origin.hits["/rates/EUR"] == len(rates)
+
+    assert_ended_in_order(await service.stop(), status=0)
+
+
+async def test_an_aiohttp_service_caches_and_ends_in_order(
+    variables: Mapping[str, str], origin: Origin, client: Client, track: Start, tmp_path: Path
+) -> None:
+    service = track(Service.web(variables, tmp_path))
+    await service.start()
+
+    await asyncio.gather(*(client.get(f"{service.url}/weather/paris") for _ in range(AT_ONCE)))
+    assert (await client.get(f"{service.url}/weather/paris")).is_hit
+    assert origin.hits == {"/weather/paris": 1}
+
+    assert "fwd=uri-miss" in (await client.get(f"{service.url}/rates/EUR")).cache
+    assert "fwd-status=304" in (await client.get(f"{service.url}/rates/EUR")).cache
+
+    assert_ended_in_order(await service.stop(), status=0)
+
+
+@pytest.mark.parametrize("make", [fastapi, Service.web])
+async def test_the_cache_survives_a_restart(
+    make: Callable[[Mapping[str, str], Path], Service],
+    variables: Mapping[str, str],
+    origin: Origin,
+    client: Client,
+    track: Start,
+    tmp_path: Path,
+) -> None:
+    for expected_hit in (False, True):
+        service = track(make(variables, tmp_path))
+        await service.start()
+        assert (await client.get(f"{service.url}/weather/paris")).is_hit is expected_hit
+        assert_ended_in_order(await service.stop(), status=0)
+    assert origin.hits == {"/weather/paris": 1}
+
+
+@pytest.mark.parametrize("make", [fastapi, Service.web])
+async def test_a_request_under_way_at_sigterm_is_answered_and_stored(
+    make: Callable[[Mapping[str, str], Path], Service],
+    variables: Mapping[str, str],
+    origin: Origin,
+    client: Client,
+    track: Start,
+    tmp_path: Path,
+) -> None:
+    service = track(make(variables, tmp_path))
+    await service.start()
+    origin.may_answer.clear()
+    under_way = asyncio.ensure_future(client.get(f"{service.url}/weather/paris"))
+    await origin.asked.wait()
+    service.terminate()
+    origin.may_answer.set()
+    assert (await under_way).data == "/weather/paris"
+    assert_ended_in_order(await service.ended(), status=0)
+
+    again = track(make(variables, tmp_path))
+    await again.start()
+    assert (await client.get(f"{again.url}/weather/paris")).is_hit
+    assert_ended_in_order(await again.stop(), status=0)
+    assert origin.hits == {"/weather/paris": 1}
