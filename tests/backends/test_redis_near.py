@@ -15,7 +15,7 @@ from tests.backends.entries import make_entry
 from tests.valkey import ValkeyServer
 
 LIFETIME_S = 30.0  # far above what the tests take: what they see change was told by the server
-TOLD_WITHIN_S = 0.5
+TOLD_WITHIN_S = 2
 
 OTHER_PROCESS = """
 import asyncio, sys, time
@@ -123,7 +123,7 @@ async def test_a_copy_is_believed_for_its_lifetime_when_the_server_falls_silent(
     await cache.write_entry(make_entry("k"))
     await cache.read_entry("k")
     own_valkey.pause()
-    await until_gone(cache, within_s=0.3)
+    await until_gone(cache, within_s=1)
     await cache.close()
 
 
@@ -133,7 +133,7 @@ async def test_a_server_that_cannot_track_leaves_the_lifetime(own_valkey: Valkey
     await cache.write_entry(make_entry("k"))
     await cache.read_entry("k")
     own_valkey.command("DEL", "near:r:k")
-    await until_gone(cache, within_s=0.3)
+    await until_gone(cache, within_s=1)
     await cache.close()
 
 
