@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import heapq
 import math
+import threading
 import time
 from collections import OrderedDict, UserDict
 from collections.abc import AsyncIterator, Iterable
@@ -47,6 +49,7 @@ class DictCache(BaseCache, UserDict):  # type: ignore[type-arg]  # the seeds' AP
         self.max_entries = kwargs.get("max_entries")
         self.max_bytes = kwargs.get("max_bytes", DEFAULT_MAX_BYTES)
         self.total_bytes = 0
+        self._lock = threading.RLock()  # event loops in several threads may share the storage
         self._foreign: set[str] = set()  # keys of what is no stored response: aliases, and objects of the user's
         self._queue: list[tuple[float, str]] = []  # by store_until; may name entries that are gone or were replaced
 
@@ -57,7 +60,10 @@ class DictCache(BaseCache, UserDict):  # type: ignore[type-arg]  # the seeds' AP
         entry = self.data.get(key)
         if entry is None or type(entry) is not StoredResponse:
             return None
-        self.data.move_to_end(key)
+        try:
+            self.data.move_to_end(key)
+        except KeyError:  # another thread has just deleted it
+            return None
         return entry
 
     def put(self, entry: StoredResponse) -> None:
@@ -94,14 +100,15 @@ class DictCache(BaseCache, UserDict):  # type: ignore[type-arg]  # the seeds' AP
 
     async def clear(self) -> None:  # type: ignore[override]  # the API's clear is a coroutine, UserDict's is not
         """Delete everything."""
-        self.data.clear()
-        self._queue.clear()
-        self._foreign.clear()
-        self.total_bytes = 0
+        with self._lock:
+            self.data.clear()
+            self._queue.clear()
+            self._foreign.clear()
+            self.total_bytes = 0
 
     async def delete(self, key: str) -> None:
         """Delete an item; a missing one is no error."""
-        if key in self.data:
+        with contextlib.suppress(KeyError):
             del self[key]
 
     async def bulk_delete(self, keys: set[str]) -> None:
@@ -126,11 +133,12 @@ class DictCache(BaseCache, UserDict):  # type: ignore[type-arg]  # the seeds' AP
 
     async def pop(self, key: str, default: ResponseOrKey = None) -> ResponseOrKey:  # type: ignore[override]
         """Delete an item and return it, or *default* when it is missing."""
-        if key not in self.data:
-            return default
-        item = self._item(key)
-        del self[key]
-        return item
+        with self._lock:
+            if key not in self.data:
+                return default
+            item = self._item(key)
+            del self[key]
+            return item
 
     async def size(self) -> int:
         """Count the items."""
@@ -143,6 +151,10 @@ class DictCache(BaseCache, UserDict):  # type: ignore[type-arg]  # the seeds' AP
     # ---- the mapping underneath
 
     def __setitem__(self, key: str, item: Any) -> None:
+        with self._lock:
+            self._put(key, item)
+
+    def _put(self, key: str, item: Any) -> None:
         stored = getattr(item, "stored", None)
         if isinstance(stored, StoredResponse):
             item = stored
@@ -168,8 +180,9 @@ class DictCache(BaseCache, UserDict):  # type: ignore[type-arg]  # the seeds' AP
             self._evict()
 
     def __delitem__(self, key: str) -> None:
-        self.total_bytes -= _weight(self.data.pop(key))
-        self._foreign.discard(key)
+        with self._lock:
+            self.total_bytes -= _weight(self.data.pop(key))
+            self._foreign.discard(key)
 
     def _item(self, key: str) -> ResponseOrKey:
         item: ResponseOrKey | StoredResponse = self.data[key]
@@ -191,6 +204,10 @@ class DictCache(BaseCache, UserDict):  # type: ignore[type-arg]  # the seeds' AP
 
     def _drop_expired(self, now: float) -> bool:
         """Drop one entry that has expired, if there is one."""
+        with self._lock:
+            return self._drop_first_expired(now)
+
+    def _drop_first_expired(self, now: float) -> bool:
         queue = self._queue
         while queue and queue[0][0] <= now:
             _, key = heapq.heappop(queue)
