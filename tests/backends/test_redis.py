@@ -20,7 +20,8 @@ import redis.asyncio
 
 from aiohttp_cache_di.backends.redis import RedisBackend, RedisCache
 from aiohttp_cache_di.backends.redis_channel import Channel
-from aiohttp_cache_di.errors import ConfigurationError, MissingDependencyError
+from aiohttp_cache_di.backends.redis_wire import command
+from aiohttp_cache_di.errors import ConfigurationError, MissingDependencyError, StorageError
 from aiohttp_cache_di.response import CachedResponse
 from tests.backends.entries import make_entry
 from tests.valkey import ValkeyServer
@@ -388,3 +389,17 @@ def test_neither_the_package_nor_its_backends_import_the_driver() -> None:
     code = "import aiohttp_cache_di, aiohttp_cache_di.backends, aiohttp_cache_di.backends.redis, sys; "
     code += "sys.exit('redis' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+async def test_writing_nothing_deletes(cache: RedisCache) -> None:
+    await cache.write("k", "value")
+    await cache.write("k", None)
+    assert not await cache.contains("k")
+
+
+async def test_a_channel_that_was_closed_refuses_and_the_storage_opens_another(cache: RedisCache) -> None:
+    channel = await cache.link.channel()
+    channel.abort()
+    with pytest.raises(StorageError, match="closed"):
+        await channel.submit(command(b"PING"))
+    assert await cache.read_entry("k") is None
