@@ -151,7 +151,9 @@ async def test_a_request_under_way_at_sigterm_is_answered_and_stored(
     await service.start()
     origin.may_answer.clear()
     under_way = asyncio.ensure_future(client.get(f"{service.url}/weather/paris"))
-    await origin.asked.wait()
+    asked = asyncio.ensure_future(origin.asked.wait())
+    await asyncio.wait([under_way, asked], return_when=asyncio.FIRST_COMPLETED)
+    assert asked.done(), under_way.exception()
     service.terminate()
     origin.may_answer.set()
     assert (await under_way).data == "/weather/paris"
