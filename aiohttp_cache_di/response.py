@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias, cast
 from weakref import WeakKeyDictionary
 
 from aiohttp import ClientConnectionError, ClientResponse, ClientSession, HttpVersion, RequestInfo, StreamReader
+from aiohttp.abc import AbstractStreamWriter
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.helpers import TimerNoop
 from aiohttp.http import HttpVersion11
@@ -35,6 +36,12 @@ class _Released:
 
 
 _RELEASED = _Released()
+
+
+class _NothingSent:
+    """The writer of a request that nobody had to send."""
+
+    output_size = 0
 
 
 class _StoredProtocol(BaseProtocol):
@@ -76,6 +83,8 @@ class CachedResponse(ClientResponse):
     _info: RequestInfo | Callable[[], RequestInfo] | None = None
     _own_headers: CIMultiDictProxy[str] | None = None
     _stored: StoredResponse
+    _has_own_init: bool = False
+    """Whether a user's class has an ``__init__`` that wants to be called."""
 
     @classmethod
     def from_stored(
@@ -103,13 +112,15 @@ class CachedResponse(ClientResponse):
         """
         self = cls.__new__(cls)
         self._stored = stored
+        self._info = request_info
         self.method = stored.method
         self.status = stored.status
         self._real_url = real_url = URL(stored.url) if url is None else url
         self._url = real_url.with_fragment(None) if real_url.raw_fragment else real_url
         self._cache = {}
         self._traces = []
-        self._info = request_info
+        if cls._has_own_init:
+            self._initialise(real_url, session)
         if served_at:
             self._served_at = served_at
             if standard:
@@ -121,6 +132,22 @@ class CachedResponse(ClientResponse):
             self._loop = session._loop
             self._resolve_charset = session._resolve_charset
         return self
+
+    def _initialise(self, url: URL, session: ClientSession | None) -> None:
+        """Call the ``__init__`` of a user's class as aiohttp calls it, for what it sets besides."""
+        self.__init__(  # type: ignore[misc]  # on an object that is being made
+            self._stored.method,
+            url,
+            writer=None,
+            continue100=None,
+            timer=TimerNoop(),
+            request_info=self.request_info,
+            traces=[],
+            loop=asyncio.get_running_loop(),
+            session=cast("ClientSession", session),
+            stream_writer=cast("AbstractStreamWriter", _NothingSent),
+        )
+        self._session = None  # as a response has it whose body has arrived
 
     @classmethod
     async def from_client_response(cls, response: ClientResponse, expires: datetime | None = None) -> Self:
@@ -320,8 +347,9 @@ _hit_classes: WeakKeyDictionary[type[ClientResponse], type[CachedResponse]] = We
 
 
 def _both(response_class: type[ClientResponse]) -> type[CachedResponse]:
-    bases = (response_class, CachedResponse)
-    return cast("type[CachedResponse]", type(f"Cached{response_class.__name__}", bases, {}))
+    own_init = response_class.__init__ is not ClientResponse.__init__
+    both = type(f"Cached{response_class.__name__}", (response_class, CachedResponse), {"_has_own_init": own_init})
+    return cast("type[CachedResponse]", both)
 
 
 def describe_miss(

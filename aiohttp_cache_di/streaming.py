@@ -135,3 +135,6 @@ class RecordingStreamReader(StreamReader):
         super().set_exception(exc, *cause)
         for recorder in recorders:
             recorder.give_up(Unkept.CUT)
+
+
+RecordingStreamReader.__name__ = StreamReader.__name__  # which is what its repr shows

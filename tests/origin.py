@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -158,6 +160,8 @@ class Origin:
             if piece == CLOSE:
                 return False
             if piece == CUT:
+                linger_not = struct.pack("ii", 1, 0)
+                writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger_not)
                 writer.transport.abort()
                 return False
             writer.write(piece)

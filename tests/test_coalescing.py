@@ -188,7 +188,6 @@ async def test_a_follower_keeps_its_own_time_and_its_own_cancellation(origin: Or
     client, url = clients(session=many()), origin.on("/", slow(0.3))
     leader = asyncio.create_task(client.fetch(url))
     await origin.arrival()
-    began = time.perf_counter()
     with pytest.raises(TimeoutError):
         await client.fetch(url, timeout=ClientTimeout(total=0.05))
     cancelled = asyncio.create_task(client.fetch(url))
