@@ -1,0 +1,42 @@
+"""The two example apps, in this process: two upstreams and a cache for each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+from fastapi.testclient import TestClient as FastAPIClient
+
+from examples import fastapi_app, web_app
+from tests.integrations.origin import Origin, running_origin
+
+
+@pytest.fixture
+def upstreams(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[tuple[Origin, Origin]]:
+    """Run both upstreams and configure both caches by variables alone."""
+    with running_origin() as weather, running_origin() as rates:
+        for prefix in ("AIOHTTP_CACHE_", "RATES_CACHE_"):
+            monkeypatch.setenv(f"{prefix}SQLITE__PATH", str(tmp_path / f"{prefix}.sqlite"))
+        for module in (fastapi_app, web_app):
+            monkeypatch.setattr(module, "WEATHER_URL", weather.url)
+            monkeypatch.setattr(module, "RATES_URL", rates.url)
+        yield weather, rates
+
+
+def test_the_fastapi_app_keeps_two_caches(upstreams: tuple[Origin, Origin], tmp_path: Path) -> None:
+    with FastAPIClient(fastapi_app.make_app()) as client:
+        for path in ("/weather/paris", "/weather/paris", "/rates/EUR", "/rates/EUR"):
+            assert client.get(path).json()["data"] == 1
+    assert [upstream.hits for upstream in upstreams] == [1, 1]
+    assert sorted(path.name for path in tmp_path.glob("*.sqlite")) == ["AIOHTTP_CACHE_.sqlite", "RATES_CACHE_.sqlite"]
+
+
+async def test_the_aiohttp_app_keeps_two_caches(upstreams: tuple[Origin, Origin], tmp_path: Path) -> None:
+    async with TestClient(TestServer(web_app.make_app())) as client:
+        for path in ("/weather/paris", "/weather/paris", "/rates/EUR", "/rates/EUR"):
+            async with client.get(path) as response:
+                assert (await response.json())["data"] == 1
+    assert [upstream.hits for upstream in upstreams] == [1, 1]
+    assert sorted(path.name for path in tmp_path.glob("*.sqlite")) == ["AIOHTTP_CACHE_.sqlite", "RATES_CACHE_.sqlite"]

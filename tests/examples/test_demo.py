@@ -1,0 +1,91 @@
+"""`make demo`, as far as a test can look at a table; and how it ends when it is interrupted."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from examples.demo.table import outcome
+
+pytestmark = pytest.mark.processes
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.mark.parametrize(
+    ("cache_status", "word"),
+    [
+        ("aiohttp-cache-di; hit; ttl=30", "hit"),
+        ("aiohttp-cache-di; fwd=uri-miss; stored", "miss"),
+        ("aiohttp-cache-di; fwd=stale; fwd-status=304", "revalidated"),
+        ("aiohttp-cache-di; fwd=stale; fwd-status=200; stored", "miss"),
+    ],
+)
+def test_a_cache_status_in_a_word(cache_status: str, word: str) -> None:
+    assert outcome(cache_status) == word
+
+
+@contextmanager
+def _demo(*arguments: str) -> Generator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "examples.demo", *arguments],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    with process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:  # the test failed; end it as it likes to be ended
+                process.terminate()
+
+
+def _running_examples() -> list[str]:
+    """Command lines of processes that a demo starts: of all sessions, as each service has one of its own."""
+    found: list[str] = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            environment = path.with_name("environ").read_bytes()
+        except OSError:  # it has ended meanwhile
+            continue
+        if f"{ROOT}/.demo/".encode() in environment or str(ROOT / ".demo") in line:
+            found.append(line)
+    return found
+
+
+@pytest.mark.parametrize("backend", ["sqlite", "redis"])
+def test_the_demo_shows_misses_hits_and_validations_and_leaves_nothing_running(backend: str) -> None:
+    with _demo("--backend", backend) as demo:
+        shown, complaints = demo.communicate(timeout=100)
+    assert demo.returncode == 0, shown + complaints
+    assert complaints == ""
+    for word in ("miss", "hit", "revalidated", "FastAPI", "aiohttp.web", "the cache is still there"):
+        assert word in shown
+    assert ("Two workers, one cache" in shown) is (backend == "redis")
+    assert _running_examples() == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_demo_ends_what_it_started(number: signal.Signals) -> None:
+    with _demo("--backend", "redis") as demo:
+        assert demo.stdout is not None
+        while not demo.stdout.readline().lstrip().startswith("FastAPI"):  # both services and the store are running
+            assert demo.poll() is None
+        assert _running_examples()
+        os.killpg(demo.pid, number)  # as a terminal does: everyone in the foreground gets it
+        _, complaints = demo.communicate(timeout=60)
+    assert demo.returncode == 130, complaints
+    assert complaints == "stopped; nothing is left running\n"
+    assert _running_examples() == []
