@@ -13,6 +13,8 @@ __all__ = ["Deadline", "Deadlines"]
 
 _LATE: Final = 0.2  # Of the deadline: a timer that comes later than this tells of a busy loop, not of a slow storage.
 
+_MAX_POSTPONEMENTS: Final = 10  # In a row; a loop that is late each time is not helped by giving up either.
+
 
 class Deadline:
     """One operation under way in *task*; `expired` tells that it was cancelled by us. Times are the loop's."""
@@ -39,13 +41,13 @@ class Deadline:
 class Deadlines:
     """The operations under way in one event loop, each cancelled when it has taken *deadline_s* seconds."""
 
-    __slots__ = ("__weakref__", "_armed", "_deadline_s", "_postponed", "_running")
+    __slots__ = ("__weakref__", "_armed", "_deadline_s", "_postponements", "_running")
 
     def __init__(self, deadline_s: float) -> None:
         self._deadline_s = deadline_s
         self._running: dict[Deadline, None] = {}  # In the order of their begin, and so of their end.
         self._armed = False
-        self._postponed = False
+        self._postponements = 0
 
     def begin(self, loop: asyncio.AbstractEventLoop, task: asyncio.Task[object]) -> Deadline:
         """Start the clock for an operation; `end` must follow, however the operation ends."""
@@ -68,12 +70,12 @@ class Deadlines:
         self._armed = False
         now = loop.time()
         late_s = now - due_at
-        if late_s > self._deadline_s * _LATE and not self._postponed and self._running:
-            # The loop was held up, perhaps with the results of these operations waiting in it: hear them first.
-            self._postponed = True
+        if late_s > self._deadline_s * _LATE and self._postponements < _MAX_POSTPONEMENTS and self._running:
+            # The loop is held up, perhaps with the results of these operations waiting in it: hear them first.
+            self._postponements += 1
             self._arm(loop, now + min(late_s, self._deadline_s))
             return
-        self._postponed = False
+        self._postponements = 0
         for deadline in list(self._running):
             if deadline.due_at > now:
                 self._arm(loop, deadline.due_at)
