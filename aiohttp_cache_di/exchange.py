@@ -74,6 +74,7 @@ class Exchange:
             stale_if_error=call.stale_if_error,
         )
         self.shelf = Shelf(self.message, backend, runtime, self.rules, key, partition, key_arguments or {})
+        self.shelf.looked_up, call.looked_up = call.looked_up, None
 
     # ---- the three roads
 
@@ -149,6 +150,8 @@ class Exchange:
 
     def _sharable(self, entry: StoredResponse) -> Reuse | None:
         """How somebody else's response answers this request, if it does."""
+        if entry.partition != self.shelf.partition:  # a subclass's keys may leave credentials out
+            return None
         if policy.select_variant(self.message, entry, self.rules.secret) != entry.key:
             return None
         decision = policy.on_request(self.message, entry, self.rules, now=time.time())

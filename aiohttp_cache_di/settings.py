@@ -172,7 +172,7 @@ class CacheSettings(BaseSettings):
     max_bytes: SizeLimit = Field(default="auto", description="size of the store at most; a Redis server has its own")
     secret_key: Secrets = Field(default=(), description="keys that sign what is stored")
     coalesce: Flag = Field(default=True, description="equal requests at the same time share one to the origin")
-    coalesce_timeout: Duration = Field(default=1.0, description="how long a request waits for its equal")
+    coalesce_timeout: Duration = Field(default=2.0, description="how long a request waits for its equal")
     lease: Duration = Field(default=5.0, description="how long other processes wait for one's request; 0: not at all")
     storage_deadline: Duration = Field(default=0.25, gt=0, description="limit of one operation of the store")
     write_behind: Flag = Field(default=True, description="store after the response was handed on")

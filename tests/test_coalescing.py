@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 from aiohttp import ClientError, ClientTimeout, TCPConnector
+from aiohttp.typedefs import StrOrURL
 
+from aiohttp_cache_di import CachedSession
+from aiohttp_cache_di.backends import CacheBackend
 from aiohttp_cache_di.coalescing import Flight, Flights
 from tests.clients import Client, Clients, is_hit
 from tests.origin import CLOSE, CUT, Origin, Received, Script, answer
@@ -257,3 +260,25 @@ async def test_what_is_deleted_while_it_is_fetched_is_not_stored(origin: Origin,
     assert await leader == (False, "text")
     async with client.session.get(url) as response:
         assert not is_hit(response)
+
+
+class CarelessKeys(CacheBackend):
+    """A backend whose keys leave out who asks."""
+
+    def create_key(self, method: str, url: StrOrURL, **kwargs: Any) -> str:
+        return f"{method} {url}"
+
+
+async def test_a_request_is_not_answered_by_its_equal_of_another_principal(origin: Origin) -> None:
+    async def script(request: Received) -> bytes:
+        await asyncio.sleep(0.05)
+        return answer(request.headers["Authorization"])
+
+    url = origin.on("/", script)
+    async with CachedSession(cache=CarelessKeys()) as session:
+
+        async def ask(who: str) -> str:
+            async with session.get(url, headers={"Authorization": who}) as response:
+                return await response.text()
+
+        assert await asyncio.gather(ask("alice"), ask("bob")) == ["alice", "bob"]

@@ -126,7 +126,7 @@ class CacheBackend(RuleBook):
         self.max_variants = kwargs.get("max_variants", 16)
         self.max_body_bytes = kwargs.get("max_body_bytes", 8 * 1024 * 1024)
         self.coalesce = kwargs.get("coalesce", True)
-        self.coalesce_timeout_s = kwargs.get("coalesce_timeout", 1.0)
+        self.coalesce_timeout_s = kwargs.get("coalesce_timeout", 2.0)
         self.lease_s = kwargs.get("lease", 5.0)
         self.write_behind = kwargs.get("write_behind", True)
         self.fast_lane = kwargs.get("fast_lane", True)
