@@ -15,6 +15,7 @@ from aiohttp_cache_di import policy
 from aiohttp_cache_di._aiohttp import DecodingWatch, timer_fired, watch_decoding
 from aiohttp_cache_di.answers import answer_from, gateway_timeout
 from aiohttp_cache_di.backends.base import CacheBackend
+from aiohttp_cache_di.backends.rulebook import is_redirect
 from aiohttp_cache_di.calls import Call
 from aiohttp_cache_di.coalescing import Flight
 from aiohttp_cache_di.policy import (
@@ -35,6 +36,7 @@ from aiohttp_cache_di.response import CachedResponse, describe_miss
 from aiohttp_cache_di.rfc9111.messages import Request, Response, StoredResponse, VariantRef
 from aiohttp_cache_di.runtime import Runtime
 from aiohttp_cache_di.shelf import Shelf
+from aiohttp_cache_di.streaming import wait_for_end
 
 __all__ = ["Exchange"]
 
@@ -216,12 +218,20 @@ class Exchange:
                 describe_miss(response, "aiohttp-cache-di; fwd=bypass; detail=error")
                 return response
             case Store():
-                return self._store(response, head, decision, flight, watch)
+                self._store(response, head, decision, flight, watch)
+                if (
+                    is_redirect(response.status) and hdrs.LOCATION in response.headers
+                ):  # aiohttp is about to leave it unread
+                    await wait_for_end(response)
+                return response
             case Freshen():
                 response.release()
                 self.backend.stats.revalidated += 1
                 self.shelf.settle(flight, self.shelf.place(decision.stored))
-                return self._answer(decision.answer, cache_status=decision.cache_status)
+                answer = self._answer(decision.answer, cache_status=decision.cache_status)
+                if response._raw_cookie_headers:  # they are for this caller
+                    answer._raw_cookie_headers = response._raw_cookie_headers
+                return answer
             case ServeStale():
                 response.release()
                 self.shelf.settle(flight, "parallel")
@@ -275,13 +285,12 @@ class Exchange:
 
     def _store(
         self, response: ClientResponse, head: Response, decision: Store, flight: Flight, watch: DecodingWatch | None
-    ) -> ClientResponse:
+    ) -> None:
         self.backend.stats.misses += 1
         self._update_get(head)
         self.shelf.store_when_whole(response, head, decision, flight, watch, self.call)
         self.shelf.note_hop(self.call)
         describe_miss(response, decision.cache_status, received_at=head.received_at, fresh_until=decision.fresh_until)
-        return response
 
     async def _pass(self, response: ClientResponse, head: Response, decision: Pass, flight: Flight) -> ClientResponse:
         self.backend.stats.misses += 1

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import enum
 from collections.abc import Callable
 from typing import TypeAlias
 
-from aiohttp import ClientResponse, StreamReader, hdrs
+from aiohttp import ClientError, ClientResponse, StreamReader, hdrs
 
 from aiohttp_cache_di._aiohttp import DecodingWatch, arrived_chunks
 
-__all__ = ["Finished", "Unkept", "is_framed", "record"]
+__all__ = ["Finished", "Unkept", "is_framed", "record", "wait_for_end"]
 
 
 class Unkept(enum.Enum):
@@ -25,6 +26,7 @@ Finished: TypeAlias = Callable[[bytes | Unkept], None]
 """Called once: with the whole body, or with why there is none to keep."""
 
 BODILESS_STATUSES = (204, 304)
+WAIT_FOR_END_S = 0.05
 
 
 def is_framed(response: ClientResponse) -> bool:
@@ -61,6 +63,13 @@ def record(response: ClientResponse, *, max_bytes: int, finished: Finished, watc
         stream.__class__ = RecordingStreamReader
     else:  # a stream of somebody else's making
         recorder.give_up(Unkept.UNFIT)
+
+
+async def wait_for_end(response: ClientResponse) -> None:
+    """Wait a moment for the rest of a small body, which commonly comes with its head."""
+    with contextlib.suppress(TimeoutError, ClientError):  # whoever reads the body is told of what is wrong with it
+        async with asyncio.timeout(WAIT_FOR_END_S):
+            await response.content.wait_eof()
 
 
 class Recorder:
