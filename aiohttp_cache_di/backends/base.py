@@ -106,7 +106,6 @@ class CacheBackend(RuleBook):
         self.name = cache_name
         self.expire_after = expire_after
         self.urls_expire_after = urls_expire_after
-        self.url_rules = UrlRules(urls_expire_after or {})
         self.allowed_codes = allowed_codes
         self.allowed_methods = frozenset(method.upper() for method in allowed_methods)
         self.include_headers = include_headers
@@ -155,6 +154,8 @@ class CacheBackend(RuleBook):
         """Set an attribute, and let those who remember what the settings led to know that they changed."""
         object.__setattr__(self, name, value)
         object.__setattr__(self, "revision", self.revision + 1)
+        if name == "urls_expire_after":
+            self.url_rules = UrlRules(self.urls_expire_after or {})
         if name in ("responses", "redirects") and isinstance(value, BaseCache):
             value.on_unreadable, value.on_evicted = self.stats.count_unreadable, self.stats.count_evicted
             value.settle_writes = self.settle
