@@ -25,6 +25,7 @@ class Call:
         headers, cookies: as the caller gave them; *headers* is None where that is not known.
         keys: keys of the hops so far.
         failures: how often the origin has not answered; aiohttp asks again where an old connection may be to blame.
+        looked_up: a key, and what the storage of responses has just been found to have under it.
     """
 
     session: ClientSession
@@ -37,6 +38,7 @@ class Call:
     cookies: Any = None
     keys: list[str] = field(default_factory=list)
     failures: int = 0
+    looked_up: tuple[str, object] | None = None
 
 
 CURRENT_CALL: ContextVar[Call | None] = ContextVar("aiohttp_cache_di_call", default=None)

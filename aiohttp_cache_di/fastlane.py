@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from aiohttp import CookieJar, DummyCookieJar, RequestInfo
@@ -20,14 +22,17 @@ from aiohttp_cache_di.backends.base import CacheBackend, accept_all
 from aiohttp_cache_di.calls import is_disabled
 from aiohttp_cache_di.policy import needs_policy
 from aiohttp_cache_di.response import CachedResponse
+from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from aiohttp_cache_di.runtime import Runtime
+from aiohttp_cache_di.shelf import FAILED, Failed
 
 if TYPE_CHECKING:
     from aiohttp_cache_di.session import CacheMixin
 
-__all__ = ["FastLane"]
+__all__ = ["FastLane", "Remembered"]
 
 MAX_REMEMBERED = 10_000
+MIN_SHARE = 20  # of a storage's deadline in the caller's total timeout, for it to be asked before that timeout begins
 _PLAIN_OPTIONS = frozenset({"allow_redirects", "raise_for_status", "timeout"})
 
 Question: TypeAlias = tuple[str, StrOrURL]
@@ -55,8 +60,10 @@ class FastLane:
         self._runtime: Runtime | None = None
         self._known: OrderedDict[Question, Remembered] = OrderedDict()
 
-    def answer(self, session: CacheMixin, method: str, url: StrOrURL, options: dict[str, Any]) -> CachedResponse | None:
-        """The hit, or None where it is not certain to be one."""
+    def answer(
+        self, session: CacheMixin, method: str, url: StrOrURL, options: dict[str, Any]
+    ) -> CachedResponse | Remembered | None:
+        """The hit; what is remembered of it, for `fetch`, where the storage has to be asked; else None."""
         try:
             known = self._known.get((method, url))
         except TypeError:  # a URL that is none: aiohttp says so
@@ -76,11 +83,33 @@ class FastLane:
         if runtime is None or key in runtime.doomed:
             return None
         entry = runtime.pending(key) or backend.responses.peek(key)
-        if entry is None or entry.vary_digest != known.vary_digest or entry.partition != known.partition:
+        if entry is None:
+            return None if backend.responses.authoritative_peek or not _has_time(session, options, backend) else known
+        return self._hit(session, known, entry, options)
+
+    async def fetch(
+        self, session: CacheMixin, known: Remembered, options: dict[str, Any]
+    ) -> CachedResponse | tuple[str, StoredResponse | Failed | None]:
+        """The hit; else the key and what the storage has under it, so that it need not be asked again."""
+        backend, key = self._backend, known.key
+        read: Callable[[], Awaitable[StoredResponse | Failed | None]] = partial(backend.responses.read_entry, key)
+        entry = await backend.guard.run("read", read, FAILED)
+        runtime = self._runtime
+        if isinstance(entry, StoredResponse) and runtime is not None and key not in runtime.doomed:
+            hit = self._hit(session, known, entry, options)
+            if hit is not None:
+                return hit
+        return key, entry
+
+    def _hit(
+        self, session: CacheMixin, known: Remembered, entry: StoredResponse, options: dict[str, Any]
+    ) -> CachedResponse | None:
+        if entry.vary_digest != known.vary_digest or entry.partition != known.partition:
             return None
         now = time.time()
-        if now >= entry.fresh_until or entry.key != key or not _status_passes(session, entry.status, options):
+        if now >= entry.fresh_until or entry.key != known.key or not _status_passes(session, entry.status, options):
             return None
+        backend = self._backend
         backend.stats.hits += 1
         return known.response_class.from_stored(
             entry,
@@ -136,6 +165,12 @@ def _has_nothing_to_say(session: CacheMixin) -> bool:
         and not session._trace_configs
         and len(session._middlewares) == 1
     )
+
+
+def _has_time(session: CacheMixin, options: dict[str, Any], backend: CacheBackend) -> bool:
+    """Whether a storage that takes all its time leaves the caller most of its own: that clock starts afterwards."""
+    total_s = session._timeout.total
+    return "timeout" not in options and (total_s is None or total_s >= MIN_SHARE * backend.guard.deadline_s)
 
 
 def _status_passes(session: CacheMixin, status: int, options: dict[str, Any]) -> bool:

@@ -16,8 +16,9 @@ from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, refuse_unknown
 from aiohttp_cache_di.calls import CURRENT_CALL, Call, Disabled
 from aiohttp_cache_di.expiration import ExpirationTime
-from aiohttp_cache_di.fastlane import FastLane
+from aiohttp_cache_di.fastlane import FastLane, Remembered
 from aiohttp_cache_di.middleware import CacheMiddleware
+from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.runtime import Runtime
 
 if TYPE_CHECKING:
@@ -118,11 +119,14 @@ class CacheMixin(MixinBase):
             stale_if_error: how long (seconds) past its lifetime a stored response may stand in for an error.
             kwargs: the arguments of `aiohttp.ClientSession.request`.
         """
+        found: object = None
         plain = expire_after is None and not refresh and not only_if_cached and stale_if_error is None
         if plain:
-            hit = self._fast_lane.answer(self, method, str_or_url, kwargs)
-            if hit is not None:
-                return hit
+            found = self._fast_lane.answer(self, method, str_or_url, kwargs)
+            if type(found) is Remembered:
+                found = await self._fast_lane.fetch(self, found, kwargs)
+            if isinstance(found, CachedResponse):
+                return found
         own_middlewares = kwargs.get("middlewares")
         if own_middlewares is not None:
             kwargs["middlewares"] = (*own_middlewares, self._cache_middleware)
@@ -136,6 +140,7 @@ class CacheMixin(MixinBase):
             decoded=self._auto_decompress if decoded is None else bool(decoded),
             headers=kwargs.get("headers") or (),
             cookies=kwargs.get("cookies"),
+            looked_up=found if isinstance(found, tuple) else None,
         )
         token = CURRENT_CALL.set(call)
         try:

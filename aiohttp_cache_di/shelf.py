@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from functools import lru_cache, partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 from aiohttp import ClientResponse, hdrs
 
@@ -27,7 +27,7 @@ from aiohttp_cache_di.rfc9111.messages import Request, Response, StoredResponse,
 from aiohttp_cache_di.runtime import Runtime
 from aiohttp_cache_di.streaming import Unkept, is_framed, record
 
-__all__ = ["Shelf"]
+__all__ = ["FAILED", "Failed", "Shelf"]
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -76,6 +76,8 @@ class Shelf:
         self.primary: StoredResponse | None = None
         self.head_of: StoredResponse | None = None
         """For a HEAD request: the stored response to GET that it speaks of."""
+        self.looked_up: tuple[str, object] | None = None
+        """A key, and what `backend.responses` has just been found to have under it; good for one read."""
         self._found_in: BaseCache | None = None
         self._lease: str | None = None
         self._store_failed = False
@@ -142,8 +144,7 @@ class Shelf:
         for storage in storages:
             entry = storage.peek(key)
             if entry is None and not storage.authoritative_peek:
-                read: Callable[[], Awaitable[StoredResponse | Failed | None]] = partial(storage.read_entry, key)
-                found = await backend.guard.run("read", read, FAILED)
+                found = await self._read_from(storage, key)
                 if isinstance(found, Failed):  # one deadline per request is enough
                     self._store_failed = True
                     break
@@ -153,6 +154,13 @@ class Shelf:
                 return entry
         self._found_in = None
         return None
+
+    async def _read_from(self, storage: BaseCache, key: str) -> StoredResponse | Failed | None:
+        looked_up, self.looked_up = self.looked_up, None
+        if looked_up is not None and looked_up[0] == key and storage is self.backend.responses:
+            return cast("StoredResponse | Failed | None", looked_up[1])
+        read: Callable[[], Awaitable[StoredResponse | Failed | None]] = partial(storage.read_entry, key)
+        return await self.backend.guard.run("read", read, FAILED)
 
     def note_hop(self, call: Call) -> None:
         """The call has passed here on its way."""
