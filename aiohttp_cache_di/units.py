@@ -64,8 +64,8 @@ def parse_size(text: str) -> int:
 
 def format_duration(seconds: float) -> str:
     """Write *seconds* so that `parse_duration` reads the same: ``1h30m``, ``0.25s`` as ``250ms``."""
-    if seconds < 0 or seconds >= 1e12 or round(seconds * 1000) != seconds * 1000:
-        return f"{seconds:g}"
+    if seconds < 0 or round(seconds, 3) != seconds:
+        return f"{seconds:.9f}".rstrip("0").rstrip(".")
     rest_ms = round(seconds * 1000)
     parts: list[str] = []
     for unit, unit_s in _UNIT_S.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aiohttp_cache_di.units import format_duration, format_size, parse_duration, parse_size
@@ -50,6 +50,7 @@ def test_what_is_no_size_is_refused(text: str) -> None:
 
 
 @given(st.integers(0, 10**12))
+@example(16616934)
 def test_a_written_duration_reads_the_same(milliseconds: int) -> None:
     assert parse_duration(format_duration(milliseconds / 1000)) == pytest.approx(milliseconds / 1000)
 
@@ -61,3 +62,8 @@ def test_a_written_size_reads_the_same(size: int) -> None:
 
 def test_a_duration_finer_than_milliseconds_is_written_as_a_number() -> None:
     assert format_duration(0.0001) == "0.0001"
+    assert format_duration(10.0001) == "10.0001"
+
+
+def test_what_is_no_length_of_time_is_written_as_a_number() -> None:
+    assert format_duration(-1) == "-1"
