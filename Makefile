@@ -26,6 +26,7 @@ help:
 	@echo 'make test-lowest           run the tests with the lowest versions of our dependencies'
 	@echo 'make soak                  inject faults for minutes rather than seconds, and print the figures'
 	@echo 'make bench, bench-quick    measure'
+	@echo 'make docs                  write the table of variables into the README'
 	@echo 'make format                rewrite the code in the one format'
 
 $(PY):
@@ -95,6 +96,9 @@ bench: $(VENV)/.dev
 
 bench-quick: $(VENV)/.dev
 	$(PY) -m benchmarks --quick $(ARGS)
+
+docs: $(VENV)/.dev
+	$(PY) -m tools.readme
 
 clean:
 	rm -rf build dist htmlcov .coverage* .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

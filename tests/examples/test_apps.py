@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from fastapi.testclient import TestClient as FastAPIClient
 
@@ -16,6 +17,12 @@ from tests.integrations.origin import Origin, running_origin
 @pytest.fixture
 def upstreams(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[tuple[Origin, Origin]]:
     """Run both upstreams and configure both caches by variables alone."""
+
+    async def answer(origin: Origin, request: web.Request) -> web.Response:
+        origin.hits += 1
+        return web.json_response(origin.hits, headers={"Cache-Control": "max-age=60"})
+
+    monkeypatch.setattr(Origin, "answer", answer)
     with running_origin() as weather, running_origin() as rates:
         for prefix in ("AIOHTTP_CACHE_", "RATES_CACHE_"):
             monkeypatch.setenv(f"{prefix}SQLITE__PATH", str(tmp_path / f"{prefix}.sqlite"))
@@ -25,12 +32,16 @@ def upstreams(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[tuple
         yield weather, rates
 
 
+def databases(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.glob("*.sqlite"))
+
+
 def test_the_fastapi_app_keeps_two_caches(upstreams: tuple[Origin, Origin], tmp_path: Path) -> None:
     with FastAPIClient(fastapi_app.make_app()) as client:
         for path in ("/weather/paris", "/weather/paris", "/rates/EUR", "/rates/EUR"):
             assert client.get(path).json()["data"] == 1
     assert [upstream.hits for upstream in upstreams] == [1, 1]
-    assert sorted(path.name for path in tmp_path.glob("*.sqlite")) == ["AIOHTTP_CACHE_.sqlite", "RATES_CACHE_.sqlite"]
+    assert databases(tmp_path) == ["AIOHTTP_CACHE_.sqlite", "RATES_CACHE_.sqlite"]
 
 
 async def test_the_aiohttp_app_keeps_two_caches(upstreams: tuple[Origin, Origin], tmp_path: Path) -> None:
@@ -39,4 +50,4 @@ async def test_the_aiohttp_app_keeps_two_caches(upstreams: tuple[Origin, Origin]
             async with client.get(path) as response:
                 assert (await response.json())["data"] == 1
     assert [upstream.hits for upstream in upstreams] == [1, 1]
-    assert sorted(path.name for path in tmp_path.glob("*.sqlite")) == ["AIOHTTP_CACHE_.sqlite", "RATES_CACHE_.sqlite"]
+    assert databases(tmp_path) == ["AIOHTTP_CACHE_.sqlite", "RATES_CACHE_.sqlite"]

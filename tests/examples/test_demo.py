@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import uuid
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,10 +34,11 @@ def test_a_cache_status_in_a_word(cache_status: str, word: str) -> None:
 
 
 @contextmanager
-def _demo(*arguments: str) -> Generator[subprocess.Popen[str]]:
+def _demo(mark: str, *arguments: str) -> Generator[subprocess.Popen[str]]:
     process = subprocess.Popen(
         [sys.executable, "-m", "examples.demo", *arguments],
         cwd=ROOT,
+        env={**os.environ, "DEMO_MARK": mark},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -51,41 +53,43 @@ def _demo(*arguments: str) -> Generator[subprocess.Popen[str]]:
                 process.terminate()
 
 
-def _running_examples() -> list[str]:
-    """Command lines of processes that a demo starts: of all sessions, as each service has one of its own."""
+def _running(mark: str) -> list[str]:
+    """Command lines of what a demo has started and is still there, whatever session it is in."""
     found: list[str] = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
+    for process in Path("/proc").glob("[0-9]*"):
         try:
-            line = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            environment = path.with_name("environ").read_bytes()
+            inherited = f"DEMO_MARK={mark}".encode() in (process / "environ").read_bytes()
+            # The store writes its title over its environment, but it lives in the demo's folder.
+            lives_there = (process / "cwd").readlink() == ROOT / ".demo" / "valkey"
+            line = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except OSError:  # it has ended meanwhile
             continue
-        if f"{ROOT}/.demo/".encode() in environment or str(ROOT / ".demo") in line:
+        if (inherited or lives_there) and line:
             found.append(line)
     return found
 
 
 @pytest.mark.parametrize("backend", ["sqlite", "redis"])
 def test_the_demo_shows_misses_hits_and_validations_and_leaves_nothing_running(backend: str) -> None:
-    with _demo("--backend", backend) as demo:
+    with _demo(mark := uuid.uuid4().hex, "--backend", backend) as demo:
         shown, complaints = demo.communicate(timeout=100)
     assert demo.returncode == 0, shown + complaints
     assert complaints == ""
     for word in ("miss", "hit", "revalidated", "FastAPI", "aiohttp.web", "the cache is still there"):
         assert word in shown
     assert ("Two workers, one cache" in shown) is (backend == "redis")
-    assert _running_examples() == []
+    assert _running(mark) == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_demo_ends_what_it_started(number: signal.Signals) -> None:
-    with _demo("--backend", "redis") as demo:
+    with _demo(mark := uuid.uuid4().hex, "--backend", "redis") as demo:
         assert demo.stdout is not None
         while not demo.stdout.readline().lstrip().startswith("FastAPI"):  # both services and the store are running
             assert demo.poll() is None
-        assert _running_examples()
+        assert len(_running(mark)) >= 4  # the demo, both services, the store
         os.killpg(demo.pid, number)  # as a terminal does: everyone in the foreground gets it
         _, complaints = demo.communicate(timeout=60)
     assert demo.returncode == 130, complaints
     assert complaints == "stopped; nothing is left running\n"
-    assert _running_examples() == []
+    assert _running(mark) == []
