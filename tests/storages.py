@@ -68,10 +68,10 @@ class CustomStorage(BaseCache):
 class CustomBackend(CacheBackend):
     """A backend whose only matter is which storages it uses."""
 
-    responses: CustomStorage
-    redirects: CustomStorage
+    responses: CustomStorage  # pyright: ignore[reportIncompatibleVariableOverride]  # the tests look inside
+    redirects: CustomStorage  # pyright: ignore[reportIncompatibleVariableOverride]  # the tests look inside
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.redirects = CustomStorage()
-        self.responses = CustomStorage()
+        self.redirects = CustomStorage()  # pyright: ignore[reportIncompatibleVariableOverride]  # the tests look inside
+        self.responses = CustomStorage()  # pyright: ignore[reportIncompatibleVariableOverride]  # the tests look inside

@@ -248,7 +248,7 @@ class TestHeadersAndParameters:
         url = origin.on("/", numbered)
         async with CachedSession(cache=backend) as session:
             client = Client(session, backend)
-            asked = [
+            asked: list[dict[str, Any]] = [
                 {"params": {"a": "1", "token": "s3cret"}},
                 {"params": {"a": "1", "token": "0ther"}, "headers": {"X-Token": "s3cret"}},
             ]
@@ -345,16 +345,22 @@ class TestFilter:
         client, url = clients(), origin.on("/", numbered)
         assert await hits(client, url) == [False, True, True]
 
+        def refuse(response: ClientResponse) -> bool:
+            return False
+
         async def refuse_later(response: ClientResponse) -> bool:
             return False
 
-        client.backend.filter_fn = refuse_later if asynchronous else lambda response: False
+        client.backend.filter_fn = refuse_later if asynchronous else refuse
         assert await hits(client, url) == [False, False, False]
 
     async def test_a_filter_that_fails_costs_the_caching_and_not_the_answer(
         self, origin: Origin, clients: Clients, caplog: pytest.LogCaptureFixture
     ) -> None:
-        client, url = clients(filter_fn=lambda response: 1 / 0 > 0), origin.on("/", numbered)
+        def fail(response: ClientResponse) -> bool:
+            raise ZeroDivisionError
+
+        client, url = clients(filter_fn=fail), origin.on("/", numbered)
         for number in ("1", "2"):
             assert await client.fetch(url) == (False, number)
             await client.backend.settle()

@@ -79,7 +79,7 @@ class TestConstruction:
                 parent: Any = super()
                 return await parent._request(*args, **kwargs)
 
-        class CustomSession(CacheMixin, Counting, ClientSession):
+        class CustomSession(CacheMixin, Counting, ClientSession):  # pyright: ignore[reportIncompatibleMethodOverride]
             """As the documentation has it."""
 
         url = origin.on("/", numbered)
@@ -177,7 +177,10 @@ class TestFastLane:
         assert seen == [True]
 
     async def test_a_changed_setting_counts(self, session: CachedSession, origin: Origin) -> None:
-        session.cache.filter_fn = lambda response: False
+        def refuse(response: ClientResponse) -> bool:
+            return False
+
+        session.cache.filter_fn = refuse
         assert await fetch(session, origin.url + "/") == (False, "2")
 
     async def test_a_deleted_entry_is_gone(self, session: CachedSession, origin: Origin) -> None:

@@ -348,7 +348,7 @@ class TestResponses:
 
     async def test_the_encoding_may_be_resolved_by_the_session(self, open_session: Open, origin: Origin) -> None:
         url = origin.on("/", answer("ä".encode("latin-1"), headers={"Content-Type": "text/plain"}))
-        session = open_session(fallback_charset_resolver=lambda response, body: "latin-1")
+        session = open_session(fallback_charset_resolver=latin_1)
         for _ in range(3):
             async with session.get(url) as response:
                 assert (await response.text(), response.get_encoding()) == ("ä", "latin-1")
@@ -794,7 +794,8 @@ class TestMiddlewaresAndTraces:
             seen.append(("chunk", params.chunk))
 
         async def on_exception(session: ClientSession, context: Any, params: Any) -> None:
-            seen.append(("exception", type(params.exception)))
+            failure: BaseException = params.exception
+            seen.append(("exception", type(failure)))
 
         trace.on_request_start.append(on_start)
         trace.on_request_end.append(on_end)
@@ -876,6 +877,11 @@ class TestLifecycle:
         assert (session.timeout, session.trust_env, session.raise_for_status) == (timeout, False, True)
         assert (session.trace_configs, set(session.skip_auto_headers)) == ([trace], {"A"})
         assert (session.auto_decompress, session.requote_redirect_url, session.auth) == (True, True, None)
+
+
+def latin_1(response: ClientResponse, body: bytes) -> str:
+    """Resolve every unknown charset."""
+    return "latin-1"
 
 
 async def read_to_the_end(response: ClientResponse, how: str) -> None:

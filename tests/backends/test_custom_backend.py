@@ -1,0 +1,294 @@
+"""A backend of a user's own: the documentation's example with a real storage, and methods that a user overrides."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import ClientResponse
+
+from aiohttp_cache_di import CachedResponse, CachedSession
+from aiohttp_cache_di.backends import BaseCache, BaseStorage, CacheActions, CacheBackend, ResponseOrKey
+from tests.origin import Origin, Received, answer
+from tests.storages import CustomBackend, CustomStorage
+
+
+def numbered(request: Received) -> bytes:
+    """Answer with the number of the request."""
+    return answer(str(request.number))
+
+
+async def fetch(session: CachedSession, url: str, **options: Any) -> tuple[bool, str]:
+    """Whether the response was a hit, and its text."""
+    async with session.get(url, **options) as response:
+        return response.from_cache, await response.text()
+
+
+class FolderStorage(BaseStorage):
+    """Keeps each item in a file of its own: written by the documentation, and nothing else."""
+
+    def __init__(self, folder: Path, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.folder = folder
+        folder.mkdir(parents=True)
+
+    async def contains(self, key: str) -> bool:
+        """Check if a key is stored in the cache."""
+        return (self.folder / key).exists()
+
+    async def clear(self) -> None:
+        """Delete all items from the cache."""
+        for path in self.folder.iterdir():
+            path.unlink()
+
+    async def delete(self, key: str) -> None:
+        """Delete an item from the cache."""
+        (self.folder / key).unlink(missing_ok=True)
+
+    async def keys(self) -> AsyncIterator[str]:
+        """Get all keys stored in the cache."""
+        for path in self.folder.iterdir():
+            yield path.name
+
+    async def read(self, key: str) -> ResponseOrKey:
+        """Read an item from the cache."""
+        path = self.folder / key
+        return self.deserialize(path.read_bytes()) if path.exists() else None
+
+    async def size(self) -> int:
+        """Get the number of items in the cache."""
+        return sum(1 for _ in self.folder.iterdir())
+
+    async def values(self) -> AsyncIterator[ResponseOrKey]:
+        """Get all values stored in the cache."""
+        for path in self.folder.iterdir():
+            yield self.deserialize(path.read_bytes())
+
+    async def write(self, key: str, item: ResponseOrKey) -> None:
+        """Write an item to the cache."""
+        serialized = self.serialize(item)
+        assert serialized is not None
+        (self.folder / key).write_bytes(serialized)
+
+
+class FolderBackend(CacheBackend):
+    """Wrapper for higher-level cache operations: only specifies which storage classes to use."""
+
+    def __init__(self, folder: Path, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.redirects = FolderStorage(folder / "redirects")
+        self.responses = FolderStorage(folder / "responses")
+
+
+class TestTheExampleOfTheDocumentation:
+    async def test_it_caches_and_survives_the_session(self, origin: Origin, tmp_path: Path) -> None:
+        url = origin.on("/", numbered)
+        origin.on("/old", answer(status=301, headers={"Location": "/"}))
+        backend = FolderBackend(tmp_path, expire_after=60)
+        async with CachedSession(cache=backend) as session:
+            assert [await fetch(session, f"{origin.url}/old") for _ in range(2)] == [(False, "1"), (True, "1")]
+        async with CachedSession(cache=backend) as session:
+            assert await fetch(session, url) == (True, "1")
+            assert {found async for found in backend.get_urls()} == {url, f"{origin.url}/old"}
+            await backend.delete_url(url)
+            assert await fetch(session, url) == (False, "2")
+            await backend.clear()
+            assert await fetch(session, url) == (False, "3")
+
+    async def test_expired_entries_are_deleted(self, origin: Origin, tmp_path: Path) -> None:
+        backend = FolderBackend(tmp_path, expire_after=0.01)
+        async with CachedSession(cache=backend) as session:
+            await fetch(session, origin.on("/", numbered))
+            await backend.settle()
+            await asyncio.sleep(0.01)
+            assert await backend.responses.size() == 1
+            await session.delete_expired_responses()
+            assert await backend.responses.size() == 0
+
+    async def test_a_file_that_is_none_of_ours_is_a_miss(self, origin: Origin, tmp_path: Path) -> None:
+        backend, url = FolderBackend(tmp_path), origin.on("/", numbered)
+        async with CachedSession(cache=backend) as session:
+            await fetch(session, url)
+            await backend.settle()
+            (file,) = (tmp_path / "responses").iterdir()
+            file.write_bytes(b"anything")
+            assert await fetch(session, url) == (False, "2")
+            await backend.settle()
+            assert await fetch(session, url) == (True, "2")
+
+    async def test_a_serializer_of_the_user_is_used(self, origin: Origin) -> None:
+        class JsonSerializer:
+            """Keeps responses as readable text."""
+
+            def dumps(self, item: Any) -> str:
+                entry = item.stored
+                return json.dumps({"key": entry.key, "url": entry.url, "body": entry.body.decode()})
+
+            def loads(self, data: bytes) -> Any:
+                from tests.test_response import entry
+
+                fields = json.loads(data)
+                return CachedResponse.from_stored(entry(fields["body"].encode(), key=fields["key"], url=fields["url"]))
+
+        backend = CustomBackend()
+        backend.responses = CustomStorage(serializer=JsonSerializer())
+        async with CachedSession(cache=backend) as session:
+            assert [await fetch(session, origin.on("/", numbered)) for _ in range(2)] == [(False, "1"), (True, "1")]
+            await backend.settle()
+            assert any(b'"body": "1"' in item for item in backend.responses.items.values())
+
+
+class TestOverrides:
+    """The engine consults the backend through its documented methods."""
+
+    async def test_create_key(self, origin: Origin) -> None:
+        class ByPath(CacheBackend):
+            def create_key(self, method: str, url: Any, **kwargs: Any) -> str:
+                return str(url).partition("?")[0]
+
+        async with CachedSession(cache=ByPath()) as session:
+            url = origin.on("/", numbered)
+            assert [await fetch(session, f"{url}?{number}") for number in range(3)] == [
+                (False, "1"),
+                (True, "1"),
+                (True, "1"),
+            ]
+            assert await session.cache.responses.contains(url)
+
+    @pytest.mark.parametrize("backend_class", [CacheBackend, CustomBackend])
+    async def test_is_cacheable(self, origin: Origin, backend_class: type[CacheBackend]) -> None:
+        class ShortOnly(backend_class):  # type: ignore[misc, valid-type]  # one of two
+            async def is_cacheable(self, response: Any, actions: CacheActions | None = None) -> bool:
+                return await super().is_cacheable(response, actions) and len(await response.read()) < 5
+
+        async with CachedSession(cache=ShortOnly()) as session:
+            for path, body, expected in (("/a", "four", True), ("/b", "three", False)):
+                url = origin.on(path, answer(body))
+                await fetch(session, url)
+                await asyncio.sleep(0)
+                assert (await fetch(session, url))[0] is expected
+
+    @pytest.mark.parametrize("backend_class", [CacheBackend, CustomBackend])
+    async def test_get_response(self, origin: Origin, backend_class: type[CacheBackend]) -> None:
+        class Forgetful(backend_class):  # type: ignore[misc, valid-type]  # one of two
+            hidden = False
+            asked = 0
+
+            async def get_response(self, key: str) -> CachedResponse | None:
+                self.asked += 1
+                found: CachedResponse | None = None if self.hidden else await super().get_response(key)
+                return found
+
+        backend, url = Forgetful(), origin.on("/", numbered)
+        async with CachedSession(cache=backend) as session:
+            await fetch(session, url)
+            await backend.settle()
+            assert await fetch(session, url) == (True, "1")
+            backend.hidden = True
+            assert await fetch(session, url) == (False, "2")
+            assert backend.asked >= 3
+
+    @pytest.mark.parametrize("backend_class", [CacheBackend, CustomBackend])
+    async def test_save_response(self, origin: Origin, backend_class: type[CacheBackend]) -> None:
+        class Counting(backend_class):  # type: ignore[misc, valid-type]  # one of two
+            saved = 0
+
+            async def save_response(
+                self, response: ClientResponse, cache_key: str | None = None, expires: datetime | None = None
+            ) -> None:
+                self.saved += 1
+                if response.url.path != "/never":
+                    await super().save_response(response, cache_key, expires)
+
+        backend = Counting(expire_after=60)
+        async with CachedSession(cache=backend) as session:
+            for path, expected in (("/", True), ("/never", False)):
+                url = origin.on(path, numbered)
+                await fetch(session, url)
+                await asyncio.sleep(0.01)
+                async with session.get(url) as response:
+                    assert response.from_cache is expected
+                    if expected:
+                        assert response.expires is not None
+        assert backend.saved >= 2
+
+    async def test_delete(self, origin: Origin) -> None:
+        class Noting(CacheBackend):
+            def __init__(self, **kwargs: Any) -> None:
+                super().__init__(**kwargs)
+                self.deleted: list[str] = []
+
+            async def delete(self, key: str) -> None:
+                self.deleted.append(key)
+                await super().delete(key)
+
+        backend, url = Noting(cache_control=True), origin.on("/", numbered)
+        async with CachedSession(cache=backend) as session:
+            await fetch(session, url)
+            await session.put(url)
+            assert backend.create_key("GET", url) in backend.deleted
+            assert not (await fetch(session, url))[0]
+
+    async def test_filter_fn_may_be_a_method(self, origin: Origin) -> None:
+        class Picky(CacheBackend):
+            def __init__(self, **kwargs: Any) -> None:
+                super().__init__(filter_fn=self.may_keep, **kwargs)
+
+            async def may_keep(self, response: ClientResponse) -> bool:
+                return response.headers.get("X-Keep") == "yes"
+
+        async with CachedSession(cache=Picky()) as session:
+            for keep in ("yes", "no"):
+                url = origin.on(f"/{keep}", answer(headers={"X-Keep": keep}))
+                await fetch(session, url)
+                await asyncio.sleep(0)
+                assert (await fetch(session, url))[0] is (keep == "yes")
+
+    async def test_a_method_replaced_on_the_object_counts_too(self, origin: Origin) -> None:
+        backend, url = CacheBackend(), origin.on("/", numbered)
+        async with CachedSession(cache=backend) as session:
+            assert [await fetch(session, url) for _ in range(3)] == [(False, "1"), (True, "1"), (True, "1")]
+
+            async def nothing(key: str) -> CachedResponse | None:
+                return None
+
+            replaced: Any = backend
+            replaced.get_response = nothing
+            assert await fetch(session, url) == (False, "2")
+
+
+class TestStorages:
+    async def test_a_storage_that_fails_costs_no_request(self, origin: Origin) -> None:
+        class Broken(CustomStorage):
+            async def read(self, key: str) -> ResponseOrKey:
+                raise OSError("no such disk")
+
+            async def write(self, key: str, item: ResponseOrKey) -> None:
+                raise OSError("no such disk")
+
+        backend, url = CustomBackend(), origin.on("/", numbered)
+        backend.responses = Broken()
+        async with CachedSession(cache=backend) as session:
+            for number in ("1", "2"):
+                assert await fetch(session, url) == (False, number)
+                await backend.settle()
+        assert backend.stats.store_errors
+
+    async def test_a_storage_that_lacks_a_method_cannot_be_made(self) -> None:
+        incomplete: Any = type("Incomplete", (BaseCache,), {})
+        with pytest.raises(TypeError, match="abstract"):
+            incomplete()
+
+    async def test_bulk_delete_and_pop_need_not_be_written(self) -> None:
+        storage = CustomStorage()
+        for key in "abc":
+            await storage.write(key, "target")
+        await storage.bulk_delete({"a", "missing"})
+        assert await storage.pop("b") == "target"
+        assert await storage.pop("b", "default") == "default"
+        assert [key async for key in storage.keys()] == ["c"]  # noqa: SIM118  # not a dict's
