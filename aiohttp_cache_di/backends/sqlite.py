@@ -8,17 +8,22 @@ import secrets
 import sqlite3
 import time
 from collections.abc import AsyncIterator
-from typing import Any, Final, TypeAlias, TypedDict, Unpack, cast
+from typing import Any, Final, TypeAlias, Unpack, cast
 
 import msgspec
 
 from aiohttp_cache_di.backends import sqlite_jobs as jobs
 from aiohttp_cache_di.backends.base import CacheBackend
-from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, STORAGE_OPTIONS, BackendOptions, refuse_unknown
+from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, STORAGE_OPTIONS, refuse_unknown
 from aiohttp_cache_di.backends.sqlite_database import Connected, Database
-from aiohttp_cache_di.backends.sqlite_eviction import Bounds, shrink
-from aiohttp_cache_di.backends.sqlite_files import CONNECT_OPTIONS, CacheFile
 from aiohttp_cache_di.backends.sqlite_link import LinkLostError
+from aiohttp_cache_di.backends.sqlite_options import (
+    DEFAULT_MAX_BYTES,
+    DEFAULT_NEAR_BYTES,
+    OWN_OPTIONS,
+    SQLiteOptions,
+    open_database,
+)
 from aiohttp_cache_di.backends.sqlite_schema import Key, Table, pack_key, unpack_key
 from aiohttp_cache_di.backends.sqlite_worker import Job
 from aiohttp_cache_di.backends.storage import BaseCache, ResponseOrKey
@@ -28,34 +33,10 @@ from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = ["DEFAULT_MAX_BYTES", "DEFAULT_NEAR_BYTES", "SQLiteBackend", "SQLiteCache", "SQLitePickleCache"]
 
-DEFAULT_MAX_BYTES: Final = 1024 * 1024 * 1024
-DEFAULT_NEAR_BYTES: Final = 32 * 1024 * 1024
 MAX_FRAME_BYTES: Final = 900_000_000  # SQLite's limit for a row is 1,000,000,000
 KEYS_PER_PAGE: Final = 1000
 VALUES_PER_PAGE: Final = 64
 PAGE_BYTES: Final = 2 * 1024 * 1024  # of values; a page ends when it has this much
-
-
-class ConnectOptions(TypedDict, total=False):
-    """Arguments of ``sqlite3.connect``, and what only this storage has."""
-
-    timeout: float
-    uri: bool | str
-    detect_types: int
-    factory: Any
-    cached_statements: int
-    isolation_level: Any
-    check_same_thread: bool
-    autocommit: Any
-    near_tier: bool
-    near_tier_bytes: int
-
-
-class SQLiteOptions(BackendOptions, ConnectOptions, total=False):
-    """Options of a SQLite storage or backend beside those that their classes name."""
-
-
-OWN_OPTIONS: Final = frozenset(ConnectOptions.__annotations__)
 
 
 class SQLiteCache(BaseCache):
@@ -145,8 +126,7 @@ class SQLiteCache(BaseCache):
         while rows := await self._call(lambda connection: jobs.drop_expired(connection, self._table, now)):
             count += len(rows)
             self._bury(rows)
-        while count and await self._call(shrink):
-            pass
+        self._tidy()
         return count
 
     async def acquire_lease(self, key: str, ttl_s: float) -> bool:
@@ -185,8 +165,7 @@ class SQLiteCache(BaseCache):
         bound = await self._database.use_writing(begin)
         while await self._call(lambda connection: jobs.drop_upto(connection, self._table, bound)):
             pass
-        while await self._call(shrink):
-            pass
+        self._tidy()
 
     async def delete(self, key: str) -> None:
         """Delete an item; a missing one is no error."""
@@ -361,6 +340,11 @@ class SQLiteCache(BaseCache):
 
         return await self._database.use_writing(run)
 
+    def _tidy(self) -> None:
+        here = self._database.here()
+        if here is not None:
+            here.evictor.tidy()
+
     def _bury(self, rows: list[tuple[int, Key]]) -> None:
         here = self._database.here()
         if here is not None:
@@ -401,16 +385,6 @@ class SQLiteBackend(CacheBackend):
         for name in ("responses", "redirects"):
             cache = SQLiteCache(cache_name, name, use_temp, fast_save, database=database, **storage)
             setattr(self, name, cache)
-
-
-def open_database(
-    filename: str | os.PathLike[str], use_temp: bool, fast_save: bool, options: SQLiteOptions
-) -> Database:
-    """Make the database of *filename*; nothing is opened yet."""
-    connect = {name: value for name, value in options.items() if name in CONNECT_OPTIONS}
-    near_bytes = options.get("near_tier_bytes", DEFAULT_NEAR_BYTES) if options.get("near_tier", True) else 0
-    bounds = Bounds(options.get("max_bytes", DEFAULT_MAX_BYTES), options.get("max_entries"))
-    return Database(CacheFile.resolve(filename, use_temp, connect), bounds, near_bytes=near_bytes, fast_save=fast_save)
 
 
 def _column_key(key: str) -> Key:

@@ -118,13 +118,21 @@ class Database:
         Raises:
             StorageError: the file cannot be opened.
         """
+        connected = self._opening()
+        try:
+            # Shielded: others wait for the same opening.
+            await asyncio.shield(connected.link.opened)
+        except LinkLostError:  # what was damaged has been set aside
+            connected = self._opening()
+            await asyncio.shield(connected.link.opened)
+        return connected
+
+    def _opening(self) -> Connected:
         loop = asyncio.get_running_loop()
         connected = self._links.get(loop)
         if connected is None or connected.link.closed:
             self._drop_dead()
             connected = self._links[loop] = self._new()
-        # Shielded: others wait for the same opening.
-        await asyncio.shield(connected.link.opened)
         return connected
 
     def _new(self) -> Connected:

@@ -26,7 +26,7 @@ TOUCHES_PER_STEP: Final = 500
 MAX_TOUCHED: Final = 20_000
 FREE_SHARE: Final = 0.08  # of a file's pages may be free before it is made smaller
 FREE_PAGES: Final = 512
-VACUUM_PAGES: Final = 500  # per step
+VACUUM_PAGES: Final = 200  # per step, some ten milliseconds
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,7 @@ class Step(NamedTuple):
     evicted: Evicted
     counts: dict[Table, int]
     again: bool
+    shrinking: bool = False
 
 
 @dataclass
@@ -123,7 +124,12 @@ class Evictor:
             self._touches = [(table, key) for table, touched in self.touched.items() for key in touched]
             self.touched.clear()
         self._draining = step.again
-        if step.again and not self.link.closed:
+        if (step.again or step.shrinking) and not (self.link.closing or self.link.closed):
+            self.run()
+
+    def tidy(self) -> None:
+        """Begin to make the file smaller, after much of it was deleted."""
+        if not self._running:
             self.run()
 
     # ---- in the writer's thread
@@ -133,7 +139,7 @@ class Evictor:
         full = [table for table, count in counts.items() if count > self._most_entries(draining)]
         excess = self._excess_bytes(connection, draining)
         if not (full or excess > 0):
-            return Step({}, counts, shrink(connection))
+            return Step({}, counts, False, shrink(connection))
         if not draining:
             return Step({}, counts, True)
         now = time.time()
@@ -199,7 +205,8 @@ def shrink(connection: sqlite3.Connection) -> bool:
     spare = max(FREE_PAGES, int(pages * FREE_SHARE))
     if free <= spare or connection.execute("PRAGMA auto_vacuum").fetchone()[0] != 2:
         return False
-    connection.execute(f"PRAGMA incremental_vacuum({min(VACUUM_PAGES, free - spare)})").fetchall()
+    for _ in range(min(VACUUM_PAGES, free - spare)):
+        connection.execute("PRAGMA incremental_vacuum(1)")  # sqlite3 stops after the first page of a larger number
     return free - VACUUM_PAGES > spare
 
 

@@ -73,6 +73,7 @@ class Link:
         self.file = file
         self.loop = asyncio.get_running_loop()
         self.opened: asyncio.Future[None] = self.loop.create_future()
+        self.closing = False
         self.closed = False
         self.writable = not file.read_only
         self.made_at = self.loop.time()
@@ -133,6 +134,7 @@ class Link:
                 await asyncio.shield(self.opened)
         if self.closed:
             return
+        self.closing = True
         while self._writing or self._writes:
             idle = self.loop.create_future()
             self._idle.append(idle)

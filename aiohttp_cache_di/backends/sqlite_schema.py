@@ -22,6 +22,7 @@ SCHEMA_VERSION: Final = 1  # Raise it whenever a table changes; tables of anothe
 
 PAGE_BYTES: Final = 2048  # Of 1, 2, 4 and 8 KiB the one that wastes least over entries of 0.5, 2 and 10 kB.
 LOG_BYTES: Final = 4 * 1024 * 1024  # The write-ahead log is folded into the file at this size.
+CACHE_KIB: Final = 8192  # of each connection; enough for the inner pages of the index over a million keys
 MAX_BATCH: Final = 512  # keys per statement
 
 HEX_DIGITS: Final = 40  # of the keys that `create_key` makes; half as long as bytes
@@ -92,10 +93,15 @@ class Table:
         self.keys_page = f"SELECT key FROM {t} WHERE key > ? ORDER BY key LIMIT ?"
         self.rows_first = f"SELECT key, frame FROM {t} ORDER BY key"
         self.rows_page = f"SELECT key, frame FROM {t} WHERE key > ? ORDER BY key"
-        self.expired = f"SELECT id, key FROM {t} WHERE store_until <= ? ORDER BY store_until LIMIT ?"
+        self.expired = f"SELECT id, key FROM {t} WHERE store_until <= ? ORDER BY store_until, id LIMIT ?"
         self.oldest = f"SELECT used, id, key, length(frame) FROM {t} ORDER BY used, id LIMIT ?"
         self.upto = f"SELECT id FROM {t} WHERE id <= ? ORDER BY id LIMIT ?"
         self.remove = f"DELETE FROM {t} WHERE id = ?"
+        self.remove_upto = f"DELETE FROM {t} WHERE id <= ?"
+        self.remove_expired = (
+            f"DELETE FROM {t} WHERE id IN (SELECT id FROM {t} WHERE store_until <= ? ORDER BY store_until, id LIMIT ?)"
+        )
+        self.empty = f"DELETE FROM {t}"
         self._get_many = {
             n: f"SELECT key, id, frame FROM {t} WHERE key IN ({', '.join('?' * n)})"
             for n in (2**power for power in range(1, MAX_BATCH.bit_length()))
@@ -141,14 +147,16 @@ def prepare(connection: sqlite3.Connection, tables: list[Table], *, fast_save: b
 
 def _prepare_once(connection: sqlite3.Connection, tables: list[Table], fast_save: bool) -> None:
     run = connection.execute
-    run(f"PRAGMA page_size = {PAGE_BYTES}")  # these two take effect in an empty file only
-    run("PRAGMA auto_vacuum = INCREMENTAL")
-    run("PRAGMA journal_mode = WAL")
+    if run("PRAGMA journal_mode").fetchone()[0] != "wal":  # else others may hold the lock that these need
+        run(f"PRAGMA page_size = {PAGE_BYTES}")  # these two take effect in an empty file only
+        run("PRAGMA auto_vacuum = INCREMENTAL")
+        run("PRAGMA journal_mode = WAL")
     run(f"PRAGMA synchronous = {'OFF' if fast_save else 'NORMAL'}")
     page_bytes: int = run("PRAGMA page_size").fetchone()[0]
     run(f"PRAGMA wal_autocheckpoint = {LOG_BYTES // page_bytes}")
     run(f"PRAGMA journal_size_limit = {LOG_BYTES}")
     run("PRAGMA mmap_size = 0")  # a mapped file that somebody truncates kills the process
+    run(f"PRAGMA cache_size = -{CACHE_KIB}")
     run("PRAGMA temp_store = MEMORY")
     run("PRAGMA secure_delete = OFF")
     if not is_prepared(connection, tables):
@@ -218,6 +226,7 @@ def _connect_reader(file: CacheFile, mode: str) -> sqlite3.Connection:
     connection = file.connect(mode, timeout_s=READ_TIMEOUT_S)
     try:
         connection.execute("PRAGMA mmap_size = 0")
+        connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         connection.execute(f"SELECT count(*) FROM {META}").fetchone()
     except BaseException:
         connection.close()
