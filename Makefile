@@ -92,11 +92,18 @@ $(VENV)-lowest/.ready: pyproject.toml tools/lowest.py
 soak: $(VENV)/.dev
 	$(PYTEST) -m slow tests/faults $(ARGS)
 
-bench: $(VENV)/.dev
-	$(PY) -m benchmarks $(ARGS)
+# The peers live in an environment of their own, so that they do not meet what we develop with.
+$(VENV)-bench/.ready: pyproject.toml
+	@python=$$(tools/pythons --one) && "$$python" -m venv $(VENV)-bench
+	@$(VENV)-bench/bin/python -m pip install -q 'pip>=25.1'
+	@$(VENV)-bench/bin/python -m pip install -q -e '.[all]' --group bench
+	@touch $@
 
-bench-quick: $(VENV)/.dev
-	$(PY) -m benchmarks --quick $(ARGS)
+bench: $(VENV)-bench/.ready
+	$(VENV)-bench/bin/python -m benchmarks $(ARGS)
+
+bench-quick: $(VENV)-bench/.ready
+	$(VENV)-bench/bin/python -m benchmarks --quick $(ARGS)
 
 docs: $(VENV)/.dev
 	$(PY) -m tools.settings_table

@@ -1,0 +1,71 @@
+"""The origin of the benchmarks, a process of its own: as little work per response as asyncio allows.
+
+``/…`` answers 10 kB at once, ``/b/<bytes>/…`` as many as it says, ``/slow/<ms>/…`` its first kilobyte at once and the
+rest after so many milliseconds. Every response has eight header fields, and an ETag of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+
+__all__ = ["main"]
+
+BODY_BYTES = 10_000
+FIRST_BYTES = 1_000
+_HEAD = (
+    b"HTTP/1.1 200 OK\r\n"
+    b"Date: Sat, 21 Nov 2026 08:00:00 GMT\r\n"
+    b"Server: bench\r\n"
+    b"Content-Type: application/json; charset=utf-8\r\n"
+    b"Cache-Control: public, max-age=86400\r\n"
+    b"Last-Modified: Fri, 20 Nov 2026 08:00:00 GMT\r\n"
+    b"X-Request-Id: %016x\r\n"
+    b'ETag: "%016x"\r\n'
+    b"Content-Length: %d\r\n\r\n"
+)
+
+
+class Origin(asyncio.Protocol):
+    """One connection; a request is taken to be as long as its head."""
+
+    _numbers = itertools.count(random.getrandbits(40))  # only to differ
+    _bodies: dict[int, bytes] = {}  # noqa: RUF012  # one for all connections
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._rest = b""
+
+    def data_received(self, data: bytes) -> None:
+        """Answer every request whose head is complete."""
+        data = self._rest + data
+        while (end := data.find(b"\r\n\r\n")) >= 0:
+            self._answer(data[: data.index(b"\r\n")].split(b" ")[1])
+            data = data[end + 4 :]
+        self._rest = data
+
+    def _answer(self, path: bytes) -> None:
+        parts = path.split(b"/")
+        size = int(parts[2]) if parts[1] == b"b" else BODY_BYTES
+        number = next(self._numbers)
+        head = _HEAD % (number, number, size)
+        body = self._bodies.setdefault(size, b"x" * size)
+        if parts[1] != b"slow":
+            self._transport.write(head + body)
+            return
+        self._transport.write(head + body[:FIRST_BYTES])
+        asyncio.get_running_loop().call_later(int(parts[2]) / 1000, self._transport.write, body[FIRST_BYTES:])
+
+
+async def main() -> None:
+    """Serve until killed; the port is the first line on standard output."""
+    server = await asyncio.get_running_loop().create_server(Origin, "127.0.0.1", 0, backlog=20_000)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

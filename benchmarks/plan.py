@@ -1,0 +1,397 @@
+"""What is measured, and what is aimed at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
+
+from benchmarks.rounds import Measured, Subject
+
+__all__ = ["AIMS", "OURS", "SCENARIOS", "Aim", "Found", "Scenario", "quick"]
+
+OURS = "aiohttp-cache-di"
+RELATIVE = "aiohttp-client-cache"
+HISHEL = "hishel"
+FLOOR = "floor"
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One comparison.
+
+    Args:
+        name: a short word for results and for ``--only``.
+        title: what is measured.
+        workload: a name in `benchmarks.workloads`.
+        rounds: of each subject; and in a quick run.
+        quick_subjects: how many of the subjects a quick run has; None for all.
+        quick_parameters: of the workload in a quick run, over the others; None leaves the scenario out.
+    """
+
+    name: str
+    title: str
+    workload: str
+    subjects: tuple[Subject, ...]
+    parameters: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    rounds: int = 12
+    quick_rounds: int = 4
+    quick_parameters: Mapping[str, Any] | None = field(default_factory=dict[str, Any])
+
+
+def quick(scenario: Scenario) -> Scenario:
+    """The same with fewer and smaller rounds."""
+    parameters = {"target_s": 0.05, **scenario.parameters, **(scenario.quick_parameters or {})}
+    return replace(scenario, parameters=parameters, rounds=scenario.quick_rounds)
+
+
+def _hits(store: str, tasks: int) -> Scenario:
+    one = "one GET" if store == "redis" else "one aiosqlite hop"
+    many = "one MGET per tick" if store == "redis" else "one IN (…) per tick"
+    off: dict[str, Any] = {"near_tier": False} if store == "sqlite" else {}
+    floors: tuple[Subject, ...] = (Subject(FLOOR if tasks == 1 else "one each", f"floor-{store}"),)
+    if tasks > 1:
+        floors = (Subject(FLOOR, f"floor-{store}", {"batched": True}), *floors)
+    title = {"sqlite": "SQLite", "redis": "Redis"}[store]
+    peers: tuple[Subject, ...] = (
+        Subject(RELATIVE, "relative", {"store": store}),
+        Subject(HISHEL, "hishel", {"store": store}),
+    )
+    if store == "redis" and tasks > 64:
+        floors, peers = floors[:1], peers[:0]  # what they do then is seen in the flood
+    return Scenario(
+        f"{store}-{tasks}",
+        f"{title} hit, {'one at a time' if tasks == 1 else f'{tasks:,} tasks'} (floor: {one if tasks == 1 else many})",
+        "hits",
+        (*floors, Subject(OURS, "ours", {"store": store, **off}), *peers),
+        {"urls": 1000, "tasks": tasks},
+        rounds=10,
+        quick_rounds=2,
+        quick_parameters={"urls": 200} if tasks < 1000 else None,
+    )
+
+
+def _misses() -> Scenario:
+    return Scenario(
+        "miss",
+        "cold miss, 32 tasks",
+        "misses",
+        (
+            Subject("aiohttp", "aiohttp"),
+            *(Subject(f"{OURS} {store}", "ours", {"store": store}) for store in ("memory", "sqlite", "redis")),
+            *(Subject(f"{RELATIVE} {store}", "relative", {"store": store}) for store in ("memory", "sqlite", "redis")),
+            Subject("httpx", "httpx", parameters={"requests": 300}),
+            *(
+                Subject(f"{HISHEL} {store}", "hishel", {"store": store}, {"requests": 300})
+                for store in ("sqlite", "redis")
+            ),
+        ),
+        {"tasks": 32, "requests": 1500},
+        rounds=8,
+        quick_rounds=2,
+        quick_parameters={"requests": 300},
+    )
+
+
+SCENARIOS: tuple[Scenario, ...] = (
+    Scenario(
+        "memory",
+        "memory hit, one URL (floor: a ClientSession subclass that answers from a dict)",
+        "hits",
+        (
+            Subject(FLOOR, "floor-session"),
+            Subject(OURS, "ours"),
+            Subject("middleware floor", "floor-middleware"),
+            Subject(f"{OURS} middleware only", "ours-middleware"),
+            Subject(f"{OURS} fast lane off", "ours", {"fast_lane": False}),
+            Subject(RELATIVE, "relative"),
+        ),
+        rounds=20,
+        quick_rounds=6,
+    ),
+    Scenario(
+        "memory-1000",
+        "memory hit, 1,000 URLs in turn",
+        "hits",
+        (
+            Subject(FLOOR, "floor-session"),
+            Subject(OURS, "ours"),
+            Subject("middleware floor", "floor-middleware"),
+            Subject(f"{OURS} middleware only", "ours-middleware"),
+            Subject(RELATIVE, "relative"),
+        ),
+        {"urls": 1000},
+    ),
+    Scenario(
+        "standard",
+        "memory hit that follows RFC 9111 (cache_control=True)",
+        "hits",
+        (
+            Subject(OURS, "ours", {"cache_control": True}),
+            Subject(f"{OURS} middleware only", "ours-middleware", {"cache_control": True}),
+        ),
+    ),
+    *(_hits("sqlite", tasks) for tasks in (1, 64, 1000)),
+    *(_hits("redis", tasks) for tasks in (1, 64, 1000)),
+    Scenario(
+        "near",
+        "hot hit of a shared store, 100 URLs (near tier)",
+        "hits",
+        (
+            Subject("memory", "ours"),
+            Subject("memory, fast lane off", "ours", {"fast_lane": False}),
+            Subject("SQLite", "ours", {"store": "sqlite"}),
+            Subject("Redis", "ours", {"store": "redis", "near_tier_s": 60.0}),
+        ),
+        {"urls": 100},
+    ),
+    Scenario(
+        "flood-1000",
+        "Redis hits by 1,000 tasks at once",
+        "flood",
+        tuple(
+            Subject(label, client, {"store": "redis"})
+            for label, client in ((OURS, "ours"), (RELATIVE, "relative"), (HISHEL, "hishel"))
+        ),
+        {"tasks": 1000},
+        rounds=3,
+        quick_rounds=1,
+    ),
+    Scenario(
+        "flood-10000",
+        "Redis hits by 10,000 tasks at once",
+        "flood",
+        (Subject(OURS, "ours", {"store": "redis"}),),
+        {"tasks": 10_000},
+        rounds=3,
+        quick_rounds=1,
+    ),
+    _misses(),
+    Scenario(
+        "first-byte",
+        "first byte of a miss whose body takes 50 ms more",
+        "first-byte",
+        (Subject("aiohttp", "aiohttp"), Subject(OURS, "ours"), Subject(RELATIVE, "relative")),
+        rounds=6,
+        quick_rounds=2,
+    ),
+    Scenario(
+        "key",
+        "create_key, ten parameters",
+        "key",
+        (
+            Subject(OURS, "ours"),
+            Subject(RELATIVE, "relative"),
+            Subject(f"{OURS} new URL", "ours", parameters={"new": True}),
+            Subject(f"{RELATIVE} new URL", "relative", parameters={"new": True}),
+        ),
+    ),
+    Scenario(
+        "import",
+        "import",
+        "import",
+        (
+            Subject("aiohttp", "aiohttp"),
+            Subject(OURS, "aiohttp_cache_di"),
+            Subject(RELATIVE, "aiohttp_client_cache"),
+            Subject(HISHEL, "hishel.httpx"),
+        ),
+        rounds=12,
+        quick_rounds=5,
+    ),
+    Scenario(
+        "fastapi",
+        "FastAPI route with one cached GET (uvicorn, 1 worker, 32 connections)",
+        "load",
+        (
+            *(Subject(f"{OURS} {store}", "ours", {"store": store}) for store in ("memory", "sqlite", "redis")),
+            Subject(f"{OURS} sqlite, near tier off", "ours", {"store": "sqlite", "near_tier": False}),
+            *(Subject(f"{RELATIVE} {store}", "relative", {"store": store}) for store in ("memory", "sqlite")),
+            Subject(f"{HISHEL} sqlite", "hishel", {"store": "sqlite"}),
+        ),
+        {"seconds": 0.8},
+        rounds=5,
+        quick_rounds=1,
+        quick_parameters={"seconds": 0.4},
+    ),
+    Scenario(
+        "entries-memory",
+        "memory hit among so many entries (through the middleware)",
+        "filled",
+        tuple(
+            Subject(f"{count:,}", "ours", {"fast_lane": False, "max_bytes": None}, {"entries": count})
+            for count in (1000, 100_000, 1_000_000)
+        ),
+        {"body": 96},
+        rounds=15,
+        quick_parameters=None,
+    ),
+    Scenario(
+        "entries-sqlite",
+        "SQLite hit among so many entries, one at a time",
+        "filled",
+        tuple(
+            Subject(
+                f"{count:,}",
+                "ours",
+                {"store": "sqlite", "near_tier": False, "max_bytes": None},
+                {"entries": count},
+            )
+            for count in (1000, 100_000)
+        ),
+        {"body": 2000},
+        quick_parameters=None,
+    ),
+    Scenario(
+        "weight",
+        "memory per entry beside its 2 kB body, eight headers",
+        "weight",
+        (
+            Subject(OURS, "ours", {"max_bytes": None}),
+            Subject(RELATIVE, "relative", parameters={"entries": 3000}),
+        ),
+        {"entries": 10_000, "body": 2000},
+        rounds=2,
+        quick_rounds=1,
+        quick_parameters={"entries": 3000},
+    ),
+    Scenario(
+        "file",
+        "SQLite file over the bodies and headers in it",
+        "size",
+        tuple(
+            Subject(f"{count:,} entries of {body:,} bytes", "ours", {}, {"entries": count, "body": body})
+            for count, body in ((100_000, 2000), (10_000, 10_000))
+        ),
+        rounds=1,
+        quick_parameters=None,
+    ),
+    Scenario(
+        "expire",
+        "deleting the expired half of 100,000 entries of 2 kB",
+        "expire",
+        tuple(Subject(store, "ours", {"store": store}) for store in ("memory", "sqlite", "redis")),
+        {"entries": 100_000, "body": 2000},
+        rounds=2,
+        quick_parameters=None,
+    ),
+    Scenario(
+        "iterate",
+        "memory for walking over 20,000 entries of 2 kB, as a share of them",
+        "iterate",
+        tuple(Subject(store, "ours", {"store": store}) for store in ("sqlite", "redis")),
+        {"entries": 20_000, "body": 2000},
+        rounds=1,
+        quick_parameters=None,
+    ),
+)
+
+Found: TypeAlias = Mapping[str, Mapping[str, Measured]]
+"""Figures by scenario and subject."""
+
+
+@dataclass(frozen=True)
+class Aim:
+    """A figure that is to be reached.
+
+    Args:
+        item: of the list of aims, 1 to 11.
+        text: what it is about.
+        value: computes the figure.
+        bound: the figure aimed at.
+        at_least: whether more is better.
+    """
+
+    item: int
+    text: str
+    value: Callable[[Found], float]
+    bound: float
+    unit: str = "x"
+    at_least: bool = False
+
+    def is_reached(self, value: float) -> bool:
+        """Whether *value* is good enough."""
+        return value >= self.bound if self.at_least else value <= self.bound
+
+
+def _best(found: Found, scenario: str, subject: str, name: str = "us") -> float:
+    return found[scenario][subject].best[name]
+
+
+def _ratio(scenario: str, subject: str, other: str) -> Callable[[Found], float]:
+    return lambda found: _best(found, scenario, subject) / _best(found, scenario, other)
+
+
+def _less(scenario: str, subject: str, other: str, scale: float = 1.0) -> Callable[[Found], float]:
+    return lambda found: (_best(found, scenario, subject) - _best(found, scenario, other)) / scale
+
+
+def _figure(scenario: str, subject: str, name: str = "us") -> Callable[[Found], float]:
+    return lambda found: _best(found, scenario, subject, name)
+
+
+def _worst(scenario: str, subject: str, name: str) -> Callable[[Found], float]:
+    return lambda found: found[scenario][subject].median[name]
+
+
+def _throughput(subject: str) -> Callable[[Found], float]:
+    return lambda found: 100 * (1 - found["fastapi"][subject].median["lost"])
+
+
+AIMS: tuple[Aim, ...] = (
+    Aim(1, f"memory hit: {RELATIVE} takes … as long", _ratio("memory", RELATIVE, OURS), 15, at_least=True),
+    Aim(1, "memory hit over its floor", _ratio("memory", OURS, FLOOR), 2.5),
+    Aim(1, "memory hit, middleware only", _figure("memory", f"{OURS} middleware only"), 30, " µs"),
+    Aim(
+        1,
+        "memory hit, middleware only, over its floor",
+        _ratio("memory", f"{OURS} middleware only", "middleware floor"),
+        30 / 12.8,
+    ),
+    Aim(2, "SQLite, one at a time, over one hop", _ratio("sqlite-1", OURS, FLOOR), 1.3),
+    *(
+        aim
+        for tasks in (64, 1000)
+        for aim in (
+            Aim(
+                2,
+                f"SQLite, {tasks:,} tasks: {RELATIVE} takes …",
+                _ratio(f"sqlite-{tasks}", RELATIVE, OURS),
+                8,
+                at_least=True,
+            ),
+            Aim(2, f"SQLite, {tasks:,} tasks, over the micro-batch floor", _ratio(f"sqlite-{tasks}", OURS, FLOOR), 2),
+        )
+    ),
+    Aim(3, "Redis, one at a time, over one GET", _ratio("redis-1", OURS, FLOOR), 1.3),
+    Aim(3, f"Redis, 64 tasks: {RELATIVE} takes …", _ratio("redis-64", RELATIVE, OURS), 8, at_least=True),
+    Aim(3, "Redis, 64 tasks, over the MGET floor", _ratio("redis-64", OURS, FLOOR), 2),
+    Aim(3, "Redis, 1,000 tasks, over the MGET floor", _ratio("redis-1000", OURS, FLOOR), 2),
+    Aim(3, "Redis, errors of 1,000 tasks", _worst("flood-1000", OURS, "errors"), 0, ""),
+    Aim(3, "Redis, errors of 10,000 tasks", _worst("flood-10000", OURS, "errors"), 0, ""),
+    Aim(4, "miss, added to aiohttp, memory", _less("miss", f"{OURS} memory", "aiohttp"), 110, " µs"),
+    Aim(4, "miss, added to aiohttp, SQLite", _less("miss", f"{OURS} sqlite", "aiohttp"), 180, " µs"),
+    Aim(4, "miss, added to aiohttp, Redis", _less("miss", f"{OURS} redis", "aiohttp"), 150, " µs"),
+    Aim(4, "first byte later than aiohttp's", _less("first-byte", OURS, "aiohttp", 1000), 1, " ms"),
+    Aim(5, "memory hit at 100,000 entries over 1,000", _ratio("entries-memory", "100,000", "1,000"), 1.2),
+    Aim(5, "memory hit at 1,000,000 entries over 1,000", _ratio("entries-memory", "1,000,000", "1,000"), 1.2),
+    Aim(5, "SQLite hit at 100,000 entries over 1,000", _ratio("entries-sqlite", "100,000", "1,000"), 1.2),
+    Aim(5, "memory per entry beside its body", _worst("weight", OURS, "bytes"), 700, " B"),
+    Aim(5, "SQLite file over content, 2 kB", _figure("file", "100,000 entries of 2,000 bytes", "ratio"), 1.15),
+    Aim(5, "SQLite file over content, 10 kB", _figure("file", "10,000 entries of 10,000 bytes", "ratio"), 1.15),
+    *(
+        aim
+        for store in ("memory", "sqlite")
+        for aim in (
+            Aim(5, f"expired half of 100,000 deleted, {store}", _worst("expire", store, "s"), 2, " s"),
+            Aim(5, f"… longest stall of the loop, {store}", _worst("expire", store, "stall_ms"), 10, " ms"),
+        )
+    ),
+    Aim(5, "walking over all of SQLite holds", _figure("iterate", "sqlite", "share"), 0.25, " of it"),
+    Aim(6, "key, ten parameters", _figure("key", OURS), 10, " µs"),
+    Aim(7, "import, over aiohttp", _less("import", OURS, "aiohttp", 1000), 40, " ms"),
+    Aim(8, "FastAPI throughput, memory", _throughput(f"{OURS} memory"), 85, " %", at_least=True),
+    Aim(8, "FastAPI throughput, SQLite", _throughput(f"{OURS} sqlite"), 60, " %", at_least=True),
+    Aim(11, "hot hit, SQLite over memory", _ratio("near", "SQLite", "memory"), 3),
+    Aim(11, "hot hit, Redis over memory", _ratio("near", "Redis", "memory"), 3),
+)

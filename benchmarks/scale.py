@@ -1,0 +1,205 @@
+"""What grows with the number of entries: memory, files, the time to delete, and what an iteration holds."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import itertools
+import os
+import time
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from aiohttp_cache_di import CacheBackend
+from aiohttp_cache_di.rfc9111.messages import StoredResponse
+from aiohttp_cache_di.runtime import Runtime
+from benchmarks.clients import CLIENTS, Place, SessionClient, make_backend
+from benchmarks.rounds import Round
+
+__all__ = ["expire", "filled", "iterate", "size", "weight"]
+
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+WRITTEN_AT_ONCE = 500
+
+
+def _resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE_BYTES
+
+
+def _entries(count: int, body_bytes: int, expired_at: float | None = None) -> Iterator[StoredResponse]:
+    """Entries with eight header lines; every second one may be dropped at *expired_at*."""
+    now = time.time()
+    for number in range(count):
+        tag = b'"%016x"' % number
+        until = now + 7 * 86400 if expired_at is None or number % 2 else expired_at
+        yield StoredResponse(
+            key=f"{number:040x}",
+            method="GET",
+            url=f"http://api.example.com/items/{number}",
+            status=200,
+            reason=b"OK",
+            raw_headers=(
+                (b"Date", b"Sat, 21 Nov 2026 08:00:00 GMT"),
+                (b"Server", b"bench"),
+                (b"Content-Type", b"application/json; charset=utf-8"),
+                (b"Cache-Control", b"public, max-age=86400"),
+                (b"Last-Modified", b"Fri, 20 Nov 2026 08:00:00 GMT"),
+                (b"X-Request-Id", tag[1:-1]),
+                (b"ETag", tag),
+                (b"Content-Length", b"%d" % body_bytes),
+            ),
+            requested_at=now,
+            received_at=now,
+            created_at=now,
+            fresh_until=until,
+            store_until=until,
+            body=number.to_bytes(8, "big") * (body_bytes // 8),
+        )
+
+
+async def _fill(backend: CacheBackend, entries: Iterator[StoredResponse]) -> None:
+    storage = backend.responses
+    while some := list(itertools.islice(entries, WRITTEN_AT_ONCE)):
+        await asyncio.gather(*map(storage.write_entry, some))
+
+
+@dataclass
+class Stalls:
+    """The longest time for which the loop was not free."""
+
+    longest_s: float = 0.0
+
+    async def watch(self) -> None:
+        """Look every millisecond, until cancelled."""
+        loop = asyncio.get_running_loop()
+        last = loop.time()
+        while True:
+            await asyncio.sleep(0.001)
+            now = loop.time()
+            self.longest_s = max(self.longest_s, now - last - 0.001)
+            last = now
+
+
+@asynccontextmanager
+async def filled(name: str, place: Place, options: dict[str, Any], parameters: dict[str, Any]) -> AsyncGenerator[Round]:
+    """Hits of a thousand URLs among ``entries``; with ``spread``, of that many URLs and each asked for once in turn."""
+    options = dict(options)
+    backend = make_backend(options.pop("store", "memory"), place, options)
+    session_class = import_module("aiohttp_cache_di").CachedSession
+    async with session_class(cache=backend) as session:
+        client = SessionClient(session, backend)
+        hot = [f"{place.origin}b/{parameters['body']}/{number}" for number in range(1000)]
+        await _fill(backend, _entries(parameters["entries"] - len(hot), parameters["body"]))
+        for _ in range(3):
+            await client.fetch(hot)
+            await client.drain()
+        gc.collect()
+        gc.freeze()  # the collector's walks over a million objects are the program's affair, and not a hit's
+
+        async def run_round() -> dict[str, float]:
+            started = time.perf_counter()
+            await client.fetch(hot)
+            await client.fetch(hot)
+            return {"us": (time.perf_counter() - started) / (2 * len(hot)) * 1e6}
+
+        yield run_round
+    await backend.close()
+
+
+@asynccontextmanager
+async def weight(name: str, place: Place, options: dict[str, Any], parameters: dict[str, Any]) -> AsyncGenerator[Round]:
+    """What the process grows by per entry, beside the body, when entries come over the wire."""
+    count, body = parameters["entries"], parameters["body"]
+    rounds = itertools.count()
+    async with CLIENTS[name](place, options) as client:
+        await client.fetch([f"{place.origin}b/{body}/warm/{number}" for number in range(200)])
+
+        async def run_round() -> dict[str, float]:
+            number = next(rounds)
+            gc.collect()
+            before = _resident_bytes()
+            await client.fetch([f"{place.origin}b/{body}/{number}/{each}" for each in range(count)])
+            await client.drain()
+            gc.collect()
+            return {"bytes": (_resident_bytes() - before) / count - body}
+
+        yield run_round
+
+
+@asynccontextmanager
+async def size(name: str, place: Place, options: dict[str, Any], parameters: dict[str, Any]) -> AsyncGenerator[Round]:
+    """The file's size over what was stored in it: bodies and header lines."""
+    backend = make_backend("sqlite", place, {"max_bytes": None, "near_tier": False})
+    count, body = parameters["entries"], parameters["body"]
+    content = sum(
+        body + sum(len(name) + len(value) + 4 for name, value in entry.raw_headers) for entry in _entries(count, body)
+    )
+    await _fill(backend, _entries(count, body))
+
+    async def run_round() -> dict[str, float]:
+        await backend.close()  # folds the log into the file
+        return {"ratio": sum(path.stat().st_size for path in Path(place.directory).iterdir()) / content}
+
+    yield run_round
+    await backend.close()
+
+
+@asynccontextmanager
+async def expire(name: str, place: Place, options: dict[str, Any], parameters: dict[str, Any]) -> AsyncGenerator[Round]:
+    """Deletes the expired half of ``entries``: how long it takes, and for how long nothing else can run."""
+    options = dict(options)
+    bounds = {"max_bytes": None} if options["store"] != "redis" else {}
+    backend = make_backend(options["store"], place, {**bounds, "storage_deadline": 60.0})
+    count = parameters["entries"]
+
+    async def run_round() -> dict[str, float]:
+        expired_at = time.time() + 3600
+        await backend.responses.clear()
+        await _fill(backend, _entries(count, parameters["body"], expired_at))
+        gc.collect()
+        stalls = Stalls()
+        watcher = asyncio.create_task(stalls.watch())
+        await asyncio.sleep(0.05)
+        stalls.longest_s = 0.0
+        started = time.perf_counter()
+        gone = await backend.responses.delete_expired(expired_at + 1)
+        took_s = time.perf_counter() - started
+        watcher.cancel()
+        if gone != count // 2:
+            raise RuntimeError(f"{gone} entries went, of {count}")
+        return {"s": took_s, "stall_ms": stalls.longest_s * 1000}
+
+    yield run_round
+    await backend.close()
+
+
+@asynccontextmanager
+async def iterate(
+    name: str, place: Place, options: dict[str, Any], parameters: dict[str, Any]
+) -> AsyncGenerator[Round]:
+    """Walks over all entries: what the process grows by meanwhile, over the bytes that it walks over."""
+    options = dict(options)
+    bounds: dict[str, Any] = {"max_bytes": None, "near_tier": False} if options["store"] == "sqlite" else {}
+    backend = make_backend(options["store"], place, bounds)
+    count, body = parameters["entries"], parameters["body"]
+    await _fill(backend, _entries(count, body))
+    gc.collect()
+
+    async def run_round() -> dict[str, float]:
+        before = most = _resident_bytes()
+        seen = 0
+        async for _ in backend.responses.values():
+            seen += 1
+            if seen % 200 == 0:
+                most = max(most, _resident_bytes())
+        if seen != count or await backend.responses.size() != count:
+            raise RuntimeError(f"{seen} of {count} entries came by")
+        return {"share": (most - before) / (count * body)}
+
+    yield run_round
+    await Runtime.of(backend).settle()
+    await backend.close()

@@ -1,0 +1,58 @@
+"""What the scenarios need around them: an origin, a Redis server and directories, all gone afterwards."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import sys
+import tempfile
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from benchmarks.rounds import Subject
+from tests.valkey import ValkeyServer
+
+__all__ = ["Services"]
+
+
+class Services(AbstractContextManager["Services"]):
+    """An origin and a Redis server, in processes of their own."""
+
+    def __enter__(self) -> Self:
+        self._stack = ExitStack()
+        self._directory = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
+        self._numbers = itertools.count()
+        origin = subprocess.Popen([sys.executable, "-m", "benchmarks.origin"], stdout=subprocess.PIPE, text=True)
+        self._stack.callback(_end, origin)
+        assert origin.stdout is not None
+        self._origin = f"http://127.0.0.1:{int(origin.stdout.readline())}/"
+        server = self._directory / "server"
+        server.mkdir()
+        self._redis = ValkeyServer(server, config={"maxclients": "20000"})
+        self._stack.enter_context(self._redis)
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def place(self, subject: Subject) -> dict[str, str]:
+        """A place for *subject*: a directory and a database number of its own."""
+        number = next(self._numbers)
+        directory = self._directory / str(number)
+        directory.mkdir()
+        return {"origin": self._origin, "redis": f"{self._redis.url}/{number % 15}", "directory": str(directory)}
+
+    def clear(self) -> None:
+        """Empty the Redis server, between two scenarios."""
+        self._redis.command("FLUSHALL")
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    process.terminate()
+    process.wait()
+    if process.stdout is not None:
+        process.stdout.close()

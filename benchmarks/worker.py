@@ -1,0 +1,38 @@
+"""A process that holds one implementation: prepares, says that it is ready, and runs a round whenever it is told to."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import sys
+from typing import Any
+
+from benchmarks import workloads
+from benchmarks.clients import Place
+
+__all__ = ["main"]
+
+
+async def _open(stack: contextlib.AsyncExitStack, spec: dict[str, Any]) -> workloads.Round:
+    make = workloads.WORKLOADS[spec["workload"]]
+    place = Place(**spec["place"])
+    return await stack.enter_async_context(make(spec["client"], place, spec["options"], spec["parameters"]))
+
+
+def main() -> None:
+    """Answer each line on standard input by a line with what a round found."""
+    spec = json.loads(sys.argv[1])
+    with asyncio.Runner() as runner:
+        stack = contextlib.AsyncExitStack()
+        try:
+            run_round = runner.run(_open(stack, spec))
+            print("{}", flush=True)
+            for _ in sys.stdin:
+                print(json.dumps(runner.run(run_round())), flush=True)
+        finally:
+            runner.run(stack.aclose())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,180 @@
+"""What an implementation is made to do: hits, misses, floods, first bytes, keys. Each is one round, timed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from importlib import import_module
+from typing import Any, TypeAlias
+
+from benchmarks import floors, loads, scale
+from benchmarks.clients import CLIENTS, Client, Place, SessionClient
+from benchmarks.rounds import Round
+
+__all__ = ["WORKLOADS", "Round"]
+
+Made: TypeAlias = "AbstractAsyncContextManager[Round]"
+TARGET_S = 0.15  # of a round: long against the clock's noise, short against that of a busy machine
+MICRO = 1_000_000
+
+assert floors.__name__  # imported for what it registers
+
+
+async def _run_tasks(client: Client, urls: list[str], tasks: int) -> None:
+    if tasks == 1:
+        await client.fetch(urls)
+    else:
+        await asyncio.gather(*(client.fetch(urls[number::tasks]) for number in range(tasks)))
+
+
+async def _calibrated(client: Client, urls: list[str], tasks: int, target_s: float) -> list[str]:
+    """As many of *urls*, over and over, as take about *target_s*."""
+    started = time.perf_counter()
+    await _run_tasks(client, urls, tasks)
+    per_request_s = (time.perf_counter() - started) / len(urls)
+    wanted = max(len(urls), tasks, int(target_s / per_request_s))
+    return list(itertools.islice(itertools.cycle(urls), wanted - wanted % tasks))
+
+
+@asynccontextmanager
+async def hits(name: str, place: Place, options: dict[str, Any], parameters: dict[str, Any]) -> AsyncGenerator[Round]:
+    """Requests that are answered from the cache: ``urls`` different ones, by ``tasks`` at a time."""
+    tasks: int = parameters.get("tasks", 1)
+    urls = [f"{place.origin}hit/{number}" for number in range(parameters.get("urls", 1))]
+    async with CLIENTS[name](place, options) as client:
+        await _run_tasks(client, urls, min(tasks, 32))
+        await client.drain()
+        await _run_tasks(client, urls * 2, min(tasks, 32))
+        repeated = await _calibrated(client, urls, tasks, parameters.get("target_s", TARGET_S))
+
+        async def run_round() -> dict[str, float]:
+            started = time.perf_counter()
+            await _run_tasks(client, repeated, tasks)
+            return {"us": (time.perf_counter() - started) / len(repeated) * MICRO}
+
+        yield run_round
+
+
+@asynccontextmanager
+async def misses(name: str, place: Place, options: dict[str, Any], parameters: dict[str, Any]) -> AsyncGenerator[Round]:
+    """Requests for URLs that were never asked for, until all that they brought is stored."""
+    tasks: int = parameters["tasks"]
+    count: int = parameters["requests"]
+    rounds = itertools.count()
+    async with CLIENTS[name](place, options) as client:
+
+        async def run_round() -> dict[str, float]:
+            urls = [f"{place.origin}miss/{name}/{next(rounds)}/{number}" for number in range(count)]
+            started = time.perf_counter()
+            await _run_tasks(client, urls, tasks)
+            answered_s = time.perf_counter() - started
+            await client.drain()
+            stored_s = time.perf_counter() - started
+            return {"us": stored_s / count * MICRO, "answered_us": answered_s / count * MICRO}
+
+        await run_round()
+        yield run_round
+
+
+@asynccontextmanager
+async def flood(name: str, place: Place, options: dict[str, Any], parameters: dict[str, Any]) -> AsyncGenerator[Round]:
+    """Hits by ``tasks`` tasks that begin at once, one request each; errors are counted."""
+    tasks: int = parameters["tasks"]
+    urls = [f"{place.origin}flood/{number}" for number in range(1000)]
+    async with CLIENTS[name](place, options) as client:
+        await _run_tasks(client, urls, 32)
+        await client.drain()
+
+        async def run_round() -> dict[str, float]:
+            started = time.perf_counter()
+            outcomes = await asyncio.gather(
+                *(client.fetch((urls[number % len(urls)],)) for number in range(tasks)), return_exceptions=True
+            )
+            took_s = time.perf_counter() - started
+            errors = sum(isinstance(outcome, BaseException) for outcome in outcomes)
+            return {"us": took_s / tasks * MICRO, "errors": errors}
+
+        yield run_round
+
+
+@asynccontextmanager
+async def first_byte(
+    name: str, place: Place, options: dict[str, Any], parameters: dict[str, Any]
+) -> AsyncGenerator[Round]:
+    """How long a miss takes to its first byte, where the rest of the body comes 50 ms later."""
+    rounds = itertools.count()
+    async with CLIENTS[name](place, options) as client:
+        assert isinstance(client, SessionClient)
+
+        async def once() -> float:
+            started = time.perf_counter()
+            async with client.session.get(f"{place.origin}slow/50/{next(rounds)}") as response:
+                await response.content.read(100)
+                took_s = time.perf_counter() - started
+                await response.read()
+            return took_s
+
+        async def run_round() -> dict[str, float]:
+            took_s = [await once() for _ in range(parameters.get("requests", 5))]
+            await client.drain()
+            return {"us": min(took_s) * MICRO}
+
+        await run_round()
+        yield run_round
+
+
+@asynccontextmanager
+async def key(name: str, place: Place, options: dict[str, Any], parameters: dict[str, Any]) -> AsyncGenerator[Round]:
+    """``create_key`` for a URL with ten parameters; with ``new``, for another such URL every time."""
+    package = {"ours": "aiohttp_cache_di", "relative": "aiohttp_client_cache"}[name]
+    create_key = import_module(package).CacheBackend().create_key
+    query = "&".join(f"parameter{number}=value%20{number}" for number in range(10))
+    url = f"https://api.example.com/v1/items?{query}"
+    numbers = itertools.count()
+    count = 2000
+
+    async def run_round() -> dict[str, float]:
+        await asyncio.sleep(0)
+        urls = [f"{url}&n={next(numbers)}" for _ in range(count)] if parameters.get("new") else [url] * count
+        started = time.perf_counter()
+        for each in urls:
+            create_key("GET", each)
+        return {"us": (time.perf_counter() - started) / count * MICRO}
+
+    yield run_round
+
+
+@asynccontextmanager
+async def importing(
+    name: str, place: Place, options: dict[str, Any], parameters: dict[str, Any]
+) -> AsyncGenerator[Round]:
+    """How long importing ``module`` takes in a new interpreter."""
+
+    async def run_round() -> dict[str, float]:
+        with contextlib.closing(await loads.python("-c", _IMPORT.format(name))) as process:
+            return {"us": float(await process.line()) * MICRO}
+
+    await run_round()
+    yield run_round
+
+
+_IMPORT = "import time; t = time.perf_counter(); import {}; print(time.perf_counter() - t)"
+
+WORKLOADS: dict[str, Callable[[str, Place, dict[str, Any], dict[str, Any]], Made]] = {
+    "hits": hits,
+    "misses": misses,
+    "flood": flood,
+    "first-byte": first_byte,
+    "key": key,
+    "import": importing,
+    "load": loads.load,
+    "weight": scale.weight,
+    "size": scale.size,
+    "expire": scale.expire,
+    "iterate": scale.iterate,
+    "filled": scale.filled,
+}
