@@ -24,7 +24,7 @@ from aiohttp_cache_di.backends.sqlite_options import (
     SQLiteOptions,
     open_database,
 )
-from aiohttp_cache_di.backends.sqlite_schema import Key, Table, pack_key, unpack_key
+from aiohttp_cache_di.backends.sqlite_schema import Key, Table, column_key, pack_key, unpack_key
 from aiohttp_cache_di.backends.sqlite_worker import Job
 from aiohttp_cache_di.backends.storage import BaseCache, ResponseOrKey
 from aiohttp_cache_di.errors import StorageError, UnreadableEntryError
@@ -131,13 +131,13 @@ class SQLiteCache(BaseCache):
 
     async def acquire_lease(self, key: str, ttl_s: float) -> bool:
         """Ask to be the only one, in this process and all others, that fetches *key* for *ttl_s* seconds."""
-        packed, owner = _column_key(key), self._owner
+        packed, owner = column_key(key), self._owner
         taken: bool = await self._call(lambda connection: jobs.acquire(connection, packed, owner, time.time(), ttl_s))
         return taken
 
     async def release_lease(self, key: str) -> None:
         """Give a lease back before its time."""
-        packed, owner = _column_key(key), self._owner
+        packed, owner = column_key(key), self._owner
         await self._call(lambda connection: jobs.release(connection, packed, owner))
 
     async def close(self) -> None:
@@ -149,7 +149,7 @@ class SQLiteCache(BaseCache):
     async def contains(self, key: str) -> bool:
         """Check whether *key* is stored."""
         await self.settle_writes({key})
-        packed = _column_key(key)
+        packed = column_key(key)
         row = await self._query(lambda connection: connection.execute(self._table.has, (packed,)).fetchone())
         return row is not None
 
@@ -175,7 +175,7 @@ class SQLiteCache(BaseCache):
         """Delete several items; missing ones are no error."""
         if not keys:
             return
-        packed = [_column_key(key) for key in keys]
+        packed = [column_key(key) for key in keys]
 
         async def run(connected: Connected) -> None:
             deletion = await connected.link.call(lambda connection: jobs.delete_keys(connection, self._table, packed))
@@ -243,7 +243,7 @@ class SQLiteCache(BaseCache):
         if len(frame) > MAX_FRAME_BYTES:
             raise StorageError(f"an entry of {len(frame)} bytes is more than SQLite takes")
         now = time.time()
-        row: jobs.Row = (_column_key(key), None if until == math.inf else _clamped(until), int(now * 1000), frame)
+        row: jobs.Row = (column_key(key), None if until == math.inf else _clamped(until), int(now * 1000), frame)
 
         async def run(connected: Connected) -> None:
             link = connected.link
@@ -385,19 +385,6 @@ class SQLiteBackend(CacheBackend):
         for name in ("responses", "redirects"):
             cache = SQLiteCache(cache_name, name, use_temp, fast_save, database=database, **storage)
             setattr(self, name, cache)
-
-
-def _column_key(key: str) -> Key:
-    """The key as its column holds it.
-
-    Raises:
-        StorageError: it is not text that UTF-8 can express.
-    """
-    try:
-        key.encode()
-    except UnicodeEncodeError as exc:
-        raise StorageError(f"the key {key!r} is no text that can be stored") from exc
-    return pack_key(key)
 
 
 def _clamped(until: float) -> int:

@@ -138,7 +138,7 @@ class Database:
     def _new(self) -> Connected:
         link = Link(self.file, list(self.tables), near_bytes=self._near_bytes, fast_save=self._fast_save)
         evictor = Evictor(link, self.bounds, self._evicted)
-        link.after_commit = evictor.after_commit
+        link.writes.after_commit = evictor.after_commit
         link.open()
         return Connected(link, evictor)
 

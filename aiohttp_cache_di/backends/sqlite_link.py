@@ -1,4 +1,4 @@
-"""One event loop's connections to a cache file: reads in micro-batches, writes in group commits.
+"""One event loop's connections to a cache file: how they are opened, watched, given up and closed.
 
 Nothing here is a task: batches go to the connections' threads and come back by callback, so that a waiter who is
 cancelled takes nobody with it, and a program that forgets to close has nothing pending.
@@ -11,51 +11,23 @@ import contextlib
 import math
 import sqlite3
 import time
-from collections import deque
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from aiohttp_cache_di.backends import sqlite_jobs as jobs
 from aiohttp_cache_di.backends.sqlite_files import CacheFile, Identity, is_corruption, storage_error
 from aiohttp_cache_di.backends.sqlite_near import Gate, Tier
+from aiohttp_cache_di.backends.sqlite_reads import Found, LinkLostError, ReadQueue
 from aiohttp_cache_di.backends.sqlite_schema import Key, Table, open_for_reading, open_for_writing, unpack_key
-from aiohttp_cache_di.backends.sqlite_worker import Job, Worker
+from aiohttp_cache_di.backends.sqlite_worker import Done, Job, Worker
+from aiohttp_cache_di.backends.sqlite_writes import WriteQueue
 from aiohttp_cache_di.errors import StorageError
 
-__all__ = ["Found", "Link", "LinkLostError", "Put"]
+__all__ = ["Link", "LinkLostError"]
 
-MAX_IN_FLIGHT: Final = 2  # read batches on their way; what comes meanwhile makes larger ones
 FILE_CHECK_S: Final = 0.1  # how long a file that was deleted or replaced may be read and written unnoticed
-MAX_GROUP: Final = 256  # writes in one transaction
-MAX_GROUP_BYTES: Final = 4 * 1024 * 1024
-
-Found: TypeAlias = "tuple[int, object] | None"
-"""A row's id and what `Table.decode` made of its frame; None when there is none."""
 
 _CANNOT_WRITE: Final = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM})
 _GONE: Final = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOTFOUND})
-
-
-class LinkLostError(StorageError):
-    """The connections are of no more use; what was asked of them may be asked of new ones, once."""
-
-
-@dataclass(slots=True)
-class Put:
-    """A row to be written; those of one table that follow each other are written by one statement."""
-
-    table: Table
-    row: jobs.Row
-    future: asyncio.Future[int]
-
-
-@dataclass(slots=True)
-class Call:
-    """Any other job within a transaction."""
-
-    job: Job
-    future: asyncio.Future[Any]
 
 
 class Link:
@@ -66,7 +38,6 @@ class Link:
         tables: what must be there.
         near_bytes: how much each table's near tier may hold.
         fast_save: do not wait for the disk, at the price of a damaged file after a power cut.
-        on_commit: called in the writer's thread after each commit with the number of rows and bytes written.
     """
 
     def __init__(self, file: CacheFile, tables: list[Table], *, near_bytes: int, fast_save: bool) -> None:
@@ -79,17 +50,12 @@ class Link:
         self.made_at = self.loop.time()
         self.tiers = {table: Tier(table, near_bytes) for table in tables}
         self.gate: Gate | None = None
-        self.after_commit: Callable[[int, int], None] = _ignore
         self._tables = tables
         self._identity: Identity | None = None
         self._frozen = False
         self._checked_at = -math.inf
-        self._reads: dict[Table, dict[Key, list[asyncio.Future[Found]]]] = {}
-        self._reads_in_flight = 0
-        self._flush_scheduled = False
-        self._writes: deque[Put | Call] = deque()
-        self._writing = False
-        self._idle: list[asyncio.Future[None]] = []
+        self.writes = WriteQueue(self)
+        self._reads = ReadQueue(self)
         self._writer: Worker | None = None
         self._reader: Worker | None = None
         self._fast_save = fast_save
@@ -119,13 +85,8 @@ class Link:
         if self.loop.is_closed():
             return  # nobody is left who could be told
         lost = LinkLostError("the connection to the cache file was given up")
-        for waiting in self._reads.values():
-            for futures in waiting.values():
-                _fail(futures, lost)
-        self._reads.clear()
-        _fail([write.future for write in self._writes], lost)
-        self._writes.clear()
-        self._wake_idle()
+        self._reads.give_up(lost)
+        self.writes.give_up(lost)
 
     async def close(self) -> None:
         """Finish what is under way, close the connections and end their threads."""
@@ -135,10 +96,7 @@ class Link:
         if self.closed:
             return
         self.closing = True
-        while self._writing or self._writes:
-            idle = self.loop.create_future()
-            self._idle.append(idle)
-            await idle
+        await self.writes.drain()
         self.closed = True
         if self.gate is not None:
             self.gate.close()
@@ -255,89 +213,35 @@ class Link:
         if self.gate is not None:
             self.gate.deleted(deletion)
 
-    # ---- reading
+    # ---- reading and writing
 
     def fetch(self, table: Table, key: Key) -> asyncio.Future[Found]:
-        """Read a row: at once when nobody else is reading, else together with what is asked for in this tick."""
-        future: asyncio.Future[Found] = self.loop.create_future()
-        if self._reads_in_flight == 0 and not self._reads:
-            self._send_lone(table, key, future)
-            return future
-        self._reads.setdefault(table, {}).setdefault(key, []).append(future)
-        if not self._flush_scheduled and self._reads_in_flight < MAX_IN_FLIGHT:
-            self._flush_scheduled = True
-            self.loop.call_soon(self._flush_reads)
-        return future
+        """Read a row; see `ReadQueue`."""
+        return self._reads.fetch(table, key)
 
     def query(self, job: Job) -> asyncio.Future[Any]:
-        """Run a reading *job* of another kind."""
-        future: asyncio.Future[Any] = self.loop.create_future()
+        """Run a reading *job*."""
+        return self._reads.query(job)
 
-        def done(result: Any, error: BaseException | None) -> None:
-            if error is None:
-                _resolve(future, result)
-            else:
-                self._read_failed([future], error)
+    def write(self, table: Table, row: jobs.Row) -> asyncio.Future[int]:
+        """Write a row; see `WriteQueue`."""
+        self._refuse_if_read_only()
+        return self.writes.write(table, row)
 
-        def checked(connection: sqlite3.Connection) -> Any:
-            self._check_file()
-            return job(connection)
+    def call(self, job: Job) -> asyncio.Future[Any]:
+        """Run *job* in a transaction, after the writes before it and before those that follow."""
+        self._refuse_if_read_only()
+        return self.writes.call(job)
 
-        self._submit(self._reader, checked, done)
-        return future
+    def submit(self, job: Job, done: Done, *, writing: bool = False) -> None:
+        """Run *job* in the thread of the reader or the writer, then ``done(result, error)`` in the loop."""
+        worker = self._writer if writing else self._reader
+        if self.closed or worker is None:
+            done(None, LinkLostError("the connection to the cache file is closed"))
+        else:
+            worker.submit(job, done)
 
-    def _flush_reads(self) -> None:
-        self._flush_scheduled = False
-        if self._reads:
-            reads, self._reads = self._reads, {}
-            self._send_reads(reads)
-
-    def _send_lone(self, table: Table, key: Key, future: asyncio.Future[Found]) -> None:
-        self._reads_in_flight += 1
-
-        def job(connection: sqlite3.Connection) -> Found:
-            self._check_file()
-            return table.row(connection, key)
-
-        def done(result: Found, error: BaseException | None) -> None:
-            self._reads_in_flight -= 1
-            if error is not None:
-                self._read_failed([future], error)
-                return
-            if not future.done():
-                future.set_result(result)
-            if self._reads and not self._flush_scheduled:
-                self._flush_reads()
-
-        self._submit(self._reader, job, done)
-
-    def _send_reads(self, reads: dict[Table, dict[Key, list[asyncio.Future[Found]]]]) -> None:
-        self._reads_in_flight += 1
-
-        def job(connection: sqlite3.Connection) -> list[tuple[Table, list[tuple[Key, int, object]]]]:
-            self._check_file()
-            return [(table, table.rows(connection, list(waiting))) for table, waiting in reads.items()]
-
-        def done(result: list[tuple[Table, list[tuple[Key, int, object]]]] | None, error: BaseException | None) -> None:
-            self._reads_in_flight -= 1
-            if result is None:
-                futures = [f for waiting in reads.values() for some in waiting.values() for f in some]
-                self._read_failed(futures, error or LinkLostError("no answer"))
-                return
-            for table, rows in result:
-                waiting = reads[table]
-                for key, row_id, frame in rows:
-                    for future in waiting.pop(key, ()):
-                        _resolve(future, (row_id, frame))
-                for futures in waiting.values():
-                    for future in futures:
-                        _resolve(future, None)
-            if self._reads and not self._flush_scheduled:
-                self._flush_reads()
-
-        self._submit(self._reader, job, done)
-
-    def _check_file(self) -> None:
+    def check_file(self) -> None:
         """See now and then, in a connection's thread, whether the file is still the one that was opened."""
         now = time.monotonic()
         if now - self._checked_at > FILE_CHECK_S:
@@ -345,89 +249,20 @@ class Link:
                 raise LinkLostError(f"{self.file.path} was deleted or replaced")
             self._checked_at = now
 
-    def _read_failed(self, futures: Iterable[asyncio.Future[Any]], error: BaseException) -> None:
-        _fail(futures, self._dealt_with(error, reading=True))
-        if self._reads and not self.closed:
-            self._flush_reads()
-
-    # ---- writing
-
-    def write(self, table: Table, row: jobs.Row) -> asyncio.Future[int]:
-        """Write a row; the answer is its id, after the commit that it shares with what is written meanwhile."""
-        future: asyncio.Future[int] = self.loop.create_future()
-        self._enqueue(Put(table, row, future))
-        return future
-
-    def call(self, job: Job) -> asyncio.Future[Any]:
-        """Run *job* in a transaction, after the writes before it and before those that follow."""
-        future: asyncio.Future[Any] = self.loop.create_future()
-        self._enqueue(Call(job, future))
-        return future
-
-    def _enqueue(self, write: Put | Call) -> None:
-        if not self.writable:
-            raise StorageError(f"{self.file.path} cannot be written: it, or its directory, is read-only")
-        self._writes.append(write)
-        if not self._writing:
-            self._send_writes()
-
-    def _send_writes(self) -> None:
-        group: list[Put | Call] = []
-        weight = 0
-        while self._writes and len(group) < MAX_GROUP and weight < MAX_GROUP_BYTES:
-            write = self._writes.popleft()
-            if write.future.cancelled() and isinstance(write, Call):
-                continue  # nobody waits for a lease any more; a row is worth keeping all the same
-            group.append(write)
-            weight += len(write.row[3]) if isinstance(write, Put) else 0
-        if not group:
-            self._wake_idle()
-            return
-        self._writing = True
-
-        def done(results: list[Any] | None, error: BaseException | None) -> None:
-            self._writing = False
-            if results is None:
-                _fail(
-                    [write.future for write in group],
-                    self._dealt_with(error or LinkLostError("no answer"), reading=False),
-                )
-            else:
-                for write, result in zip(group, results, strict=True):
-                    _resolve(write.future, result)
-                self.after_commit(sum(isinstance(write, Put) for write in group), weight)
-            if not self.closed:
-                self._send_writes()
-
-        def job(connection: sqlite3.Connection) -> list[Any]:
-            self._check_file()
-            return _commit(connection, group)
-
-        self._submit(self._writer, job, done)
-
-    def _wake_idle(self) -> None:
-        idle, self._idle = self._idle, []
-        for future in idle:
-            _resolve(future, None)
-
-    # ---- both
-
-    def _submit(self, worker: Worker | None, job: Job, done: Callable[[Any, BaseException | None], None]) -> None:
-        if self.closed or worker is None:
-            done(None, LinkLostError("the connection to the cache file is closed"))
-        else:
-            worker.submit(job, done)
-
-    def _dealt_with(self, error: BaseException, *, reading: bool) -> StorageError:
+    def dealt_with(self, error: BaseException, *, writing: bool = False) -> StorageError:
         """Do what *error* asks for (give the connections up, set the file aside) and say what happened."""
         if is_corruption(error):
             error = self._set_aside(error) if self.writable else error
             self.retire(replaced=True)
         elif isinstance(error, LinkLostError):
             self.retire(replaced=True)
-        elif (reading and getattr(error, "sqlite_errorcode", 0) & 0xFF in _GONE) or "no such table" in str(error):
+        elif (not writing and getattr(error, "sqlite_errorcode", 0) & 0xFF in _GONE) or "no such table" in str(error):
             self.retire()  # a new connection may find things in order, or will say what is wrong
         return self._translated(error)
+
+    def _refuse_if_read_only(self) -> None:
+        if not self.writable:
+            raise StorageError(f"{self.file.path} cannot be written: it, or its directory, is read-only")
 
     def _translated(self, error: BaseException) -> StorageError:
         if isinstance(error, StorageError):
@@ -435,46 +270,3 @@ class Link:
         translated = storage_error(error, self.file)
         translated.__cause__ = error
         return translated
-
-
-def _commit(connection: sqlite3.Connection, group: list[Put | Call]) -> list[Any]:
-    results: list[Any] = []
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        start = 0
-        while start < len(group):
-            first = group[start]
-            if isinstance(first, Call):
-                results.append(first.job(connection))
-                start += 1
-                continue
-            rows: list[jobs.Row] = []
-            for write in group[start:]:
-                if not isinstance(write, Put) or write.table is not first.table:
-                    break
-                rows.append(write.row)
-            last = jobs.put_all(connection, first.table, rows)
-            results += range(last - len(rows) + 1, last + 1)
-            start += len(rows)
-        connection.execute("COMMIT")
-    except BaseException:
-        # SQLite has rolled back by itself after some errors, and says so by another.
-        with contextlib.suppress(sqlite3.Error):
-            connection.execute("ROLLBACK")
-        raise
-    return results
-
-
-def _resolve(future: asyncio.Future[Any], result: Any) -> None:
-    if not future.done():
-        future.set_result(result)
-
-
-def _fail(futures: Iterable[asyncio.Future[Any]], error: BaseException) -> None:
-    for future in futures:
-        if not future.done():
-            future.set_exception(error)
-
-
-def _ignore(rows: int, weight: int) -> None:
-    """Take no notice of commits."""

@@ -15,8 +15,9 @@ from collections.abc import Callable
 from typing import Final
 
 from aiohttp_cache_di.backends.sqlite_files import CacheFile
+from aiohttp_cache_di.errors import StorageError
 
-__all__ = ["LEASES", "MAX_BATCH", "Key", "Table", "pack_key", "prepare", "unpack_key"]
+__all__ = ["LEASES", "MAX_BATCH", "Key", "Table", "column_key", "pack_key", "prepare", "unpack_key"]
 
 SCHEMA_VERSION: Final = 1  # Raise it whenever a table changes; tables of another version are dropped and made anew.
 
@@ -51,6 +52,19 @@ def pack_key(key: str) -> Key:
         if digest.hex() == key:
             return digest
     return key
+
+
+def column_key(key: str) -> Key:
+    """As `pack_key`, for a key that shall be found again.
+
+    Raises:
+        StorageError: it is not text that UTF-8 can express.
+    """
+    try:
+        key.encode()
+    except UnicodeEncodeError as exc:
+        raise StorageError(f"the key {key!r} is no text that can be stored") from exc
+    return pack_key(key)
 
 
 def unpack_key(key: Key) -> str:

@@ -17,10 +17,13 @@ from typing import Any, cast
 import aiosqlite
 from aiosqlite.core import _STOP_RUNNING_SENTINEL
 
-__all__ = ["Job", "Worker"]
+__all__ = ["Done", "Job", "Worker"]
 
 Job = Callable[[sqlite3.Connection], Any]
 """What a worker runs: any number of statements, in one hop to its thread."""
+
+Done = Callable[[Any, BaseException | None], None]
+"""Is told, in the loop, a job's result or the error that it raised."""
 
 EXIT_PATIENCE_S = 1.0  # how long a program that forgot to close waits for its connections when it ends
 
@@ -48,7 +51,7 @@ class Worker(aiosqlite.Connection):
         _live.add(self)
         self._thread.start()
 
-    def submit(self, job: Job, done: Callable[[Any, BaseException | None], None]) -> None:
+    def submit(self, job: Job, done: Done) -> None:
         """Run *job* on the thread, after those before it, and then ``done(result, error)`` in the loop."""
         loop = self._loop
 

@@ -19,7 +19,7 @@ async def settled(cache: SQLiteCache) -> None:
     """Wait until nothing is being evicted any more."""
     here = cache._database.here()
     assert here is not None
-    while here.evictor._running or here.link._writing:
+    while here.evictor._running or not here.link.writes.is_idle:
         await asyncio.sleep(0.001)
 
 
