@@ -10,15 +10,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-__all__ = ["ROOT", "Workers", "run_python"]
+__all__ = ["ROOT", "Workers", "environment", "run_python"]
 
 ROOT = Path(__file__).parents[2]
 READY_WITHIN_S = 30.0
 
 
-def _environment() -> dict[str, str]:
+def environment(warnings: str = "error::ResourceWarning") -> dict[str, str]:
+    """The variables of a process that finds the project, and complains of a forgotten resource."""
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH", ""))))
-    return {**os.environ, "PYTHONPATH": path, "PYTHONWARNINGS": "error::ResourceWarning"}
+    return {**os.environ, "PYTHONPATH": path, "PYTHONWARNINGS": warnings}
 
 
 class Workers:
@@ -40,7 +41,7 @@ class Workers:
                 "tests.faults.worker",
                 json.dumps(job),
                 cwd=ROOT,
-                env=_environment(),
+                env=environment(),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
@@ -80,12 +81,15 @@ class Workers:
 
 
 async def run_python(*arguments: str, within_s: float) -> tuple[int, str, str]:
-    """Run Python to its end and return its exit status, output and errors; a status of -9 means that it hung."""
+    """Run Python to its end and return its exit status, output and errors; a status of -9 means that it hung.
+
+    It may forget resources: to say so is for aiohttp and asyncio.
+    """
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *arguments,
         cwd=ROOT,
-        env=_environment(),
+        env=environment("default"),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

@@ -1,0 +1,180 @@
+"""Programs that end without tidying up, one function each; run as ``python -m tests.faults.programs <name> <store>``.
+
+Each prints ``done`` and must then end by itself. The store is a kind and its options as JSON.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import os
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from aiohttp import ClientSession
+
+from aiohttp_cache_di import CachedSession, CacheMiddleware
+from aiohttp_cache_di.backends.base import CacheBackend
+from tests.faults.origin import Origin, body_of
+from tests.faults.stores import Store
+
+kept: list[object] = []
+"""What a program holds on to until its very end."""
+
+
+def new_backend() -> CacheBackend:
+    """A backend on the store that the arguments name."""
+    described = json.loads(sys.argv[2])
+    return Store(described["kind"], described["options"]).backend(**described.get("backend", {}))
+
+
+async def use(session: ClientSession, url: str) -> None:
+    """Ask for something twice."""
+    for _ in range(2):
+        async with session.get(f"{url}/a") as response:
+            assert await response.read() == body_of("/a")
+
+
+async def forget_everything() -> None:
+    """Neither session nor backend is closed."""
+    async with Origin() as origin:
+        session = CachedSession(cache=new_backend())
+        await use(session, origin.url)
+        kept.append(session)
+
+
+async def forget_backend() -> None:
+    """The session is closed, the backend is not."""
+    async with Origin() as origin, CachedSession(cache=new_backend()) as session:
+        await use(session, origin.url)
+        kept.append(session.cache)
+
+
+async def drop_everything() -> None:
+    """The session is dropped and collected while the loop runs."""
+    async with Origin() as origin:
+        session = CachedSession(cache=new_backend())
+        await use(session, origin.url)
+        del session
+        gc.collect()
+
+
+async def plain_middleware() -> None:
+    """A plain session is closed, which knows nothing of the backend of its middleware."""
+    async with Origin() as origin:
+        middleware = CacheMiddleware(new_backend())
+        async with ClientSession(middlewares=(middleware,)) as session:
+            await use(session, origin.url)
+        kept.append(middleware)
+
+
+async def raise_an_error() -> None:
+    """The program ends by an exception."""
+    async with Origin() as origin:
+        session = CachedSession(cache=new_backend())
+        await use(session, origin.url)
+        kept.append(session)
+        print("done", flush=True)
+        raise SystemExit(3)
+
+
+async def in_flight() -> None:
+    """Requests and writes are under way as the loop is closed."""
+    origin = await Origin().__aenter__()  # never left, so that it is there to the end
+    session = CachedSession(cache=new_backend())
+    await use(session, origin.url)
+    origin.gate = asyncio.Event()
+    origin.arrived.clear()
+    kept.extend(asyncio.create_task(use(session, f"{origin.url}/{n}")) for n in range(20))
+    await origin.arrived.wait()
+    kept.append(session)
+
+
+async def several_loops() -> None:
+    """Loops in threads use one backend and end; nobody closes it."""
+    backend = new_backend()
+    kept.append(backend)
+
+    async def work() -> None:
+        async with Origin() as origin, CachedSession(cache=backend) as session:
+            await use(session, origin.url)
+
+    threads = [threading.Thread(target=asyncio.run, args=(work(),)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        await asyncio.to_thread(thread.join)
+    await work()
+
+
+async def forked_child() -> None:
+    """A child is forked from a process that has used the cache; both end."""
+    async with Origin() as origin:
+        session = CachedSession(cache=new_backend())
+        await use(session, origin.url)
+        kept.append(session)
+    child = os.fork()
+    if child == 0:
+        os._exit(in_child(session.cache))
+    _, status = await asyncio.to_thread(os.waitpid, child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0, "the child could not use the cache"
+
+
+def in_child(backend: CacheBackend) -> int:
+    """Use the inherited backend in a loop of the child's own, and end without closing it."""
+
+    async def work() -> None:
+        async with Origin() as origin, CachedSession(cache=backend) as session:
+            await use(session, origin.url)
+            assert backend.stats.hits >= 2
+
+    loop_running = asyncio.events._get_running_loop()
+    asyncio.events._set_running_loop(None)  # the parent's loop, which does not run here
+    try:
+        asyncio.run(work())
+    except BaseException as error:
+        print(f"in the child: {error!r}", file=sys.stderr, flush=True)
+        return 1
+    finally:
+        asyncio.events._set_running_loop(loop_running)
+    return 0
+
+
+async def created_outside() -> None:
+    """The backend was made before any loop ran."""
+    async with Origin() as origin:
+        session = CachedSession(cache=made_early[0])
+        await use(session, origin.url)
+        kept.append(session)
+
+
+made_early: list[CacheBackend] = []
+
+PROGRAMS: dict[str, Callable[[], Any]] = {
+    program.__name__: program
+    for program in (
+        forget_everything,
+        forget_backend,
+        drop_everything,
+        plain_middleware,
+        raise_an_error,
+        in_flight,
+        several_loops,
+        forked_child,
+        created_outside,
+    )
+}
+
+
+def main() -> None:
+    """Run the program that the arguments name."""
+    made_early.append(new_backend())
+    asyncio.run(PROGRAMS[sys.argv[1]]())
+    print("done", flush=True)
+
+
+if __name__ == "__main__":
+    main()
