@@ -36,7 +36,7 @@ class Call:
     decoded: bool = True
     headers: Any = None
     cookies: Any = None
-    keys: list[str] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list[str])
     failures: int = 0
     looked_up: tuple[str, object] | None = None
 

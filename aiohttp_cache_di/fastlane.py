@@ -159,7 +159,7 @@ def _version(session: CacheMixin) -> int:
 def _has_nothing_to_say(session: CacheMixin) -> bool:
     """Whether the session has no cookie to send and nobody to tell or to ask; all of that may change at any time."""
     jar: Any = session._cookie_jar
-    jar_class = type(jar)
+    jar_class: Any = jar.__class__
     return (
         (jar_class is DummyCookieJar or (jar_class is CookieJar and not jar._cookies))
         and not session._trace_configs

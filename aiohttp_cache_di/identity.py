@@ -118,15 +118,15 @@ class Identities:
 
 def _partition(request: ClientRequest, arguments: dict[str, Any], names: frozenset[str]) -> str:
     """The partition of all that may say who asks: of the request, of the way to a proxy, and the caller's cookies."""
-    fields = [(name.lower(), value) for name, value in arguments["headers"].items()]
-    proxy_fields = [(name.lower(), value) for name, value in (arguments.get("proxy_headers") or {}).items()]
+    headers: CIMultiDict[str] = arguments["headers"]
+    proxy_headers: CIMultiDict[str] = arguments.get("proxy_headers") or CIMultiDict()
     fields = effective_credentials(
-        fields,
+        [(name.lower(), value) for name, value in headers.items()],
         url=request.url,
         cookies=arguments.get("cookies"),
         proxy=arguments.get("proxy"),
         proxy_auth=arguments.get("proxy_auth"),
-        proxy_fields=proxy_fields,
+        proxy_fields=[(name.lower(), value) for name, value in proxy_headers.items()],
     )
     found = [field for field in fields if field[0] in names and field[1]]
     return digest_of(found, b"") if found else ""

@@ -15,7 +15,6 @@ from aiohttp import ClientConnectionError, ClientResponse, ClientSession, HttpVe
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.helpers import TimerNoop
-from aiohttp.http import HttpVersion11
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
@@ -25,6 +24,7 @@ from aiohttp_cache_di.rfc9111.messages import RawHeaders, StoredResponse
 
 __all__ = ["AnyResponse", "CachedResponse", "cached_class_for", "describe_miss", "entry_of", "expires_at"]
 
+HTTP_1_1 = HttpVersion(1, 1)
 DEFAULT_LIMIT_BYTES = 2**16  # aiohttp's own read_bufsize before 3.14; only the line length limit of a hit depends on it
 
 
@@ -206,9 +206,9 @@ class CachedResponse(ClientResponse):
     # ---- what aiohttp's response has, made from the entry when it is asked for
 
     if TYPE_CHECKING:  # aiohttp caches these by a descriptor of its own; here they are plain properties
-        headers: CIMultiDictProxy[str]
-        raw_headers: RawHeaders
-        request_info: RequestInfo
+        headers: CIMultiDictProxy[str]  # pyright: ignore[reportIncompatibleVariableOverride]
+        raw_headers: RawHeaders  # pyright: ignore[reportIncompatibleVariableOverride]
+        request_info: RequestInfo  # pyright: ignore[reportIncompatibleVariableOverride]
         content: StreamReader
         reason: str | None
         version: HttpVersion | None
@@ -260,7 +260,7 @@ class CachedResponse(ClientResponse):
         @property
         def version(self):
             version = self._stored.version
-            return HttpVersion11 if version == (1, 1) else HttpVersion(*version)
+            return HTTP_1_1 if version == (1, 1) else HttpVersion(*version)
 
         @property
         def content(self):
@@ -348,8 +348,8 @@ _hit_classes: WeakKeyDictionary[type[ClientResponse], type[CachedResponse]] = We
 
 def _both(response_class: type[ClientResponse]) -> type[CachedResponse]:
     own_init = response_class.__init__ is not ClientResponse.__init__
-    both = type(f"Cached{response_class.__name__}", (response_class, CachedResponse), {"_has_own_init": own_init})
-    return cast("type[CachedResponse]", both)
+    bases: Any = (response_class, CachedResponse)
+    return cast("type[CachedResponse]", type(f"Cached{response_class.__name__}", bases, {"_has_own_init": own_init}))
 
 
 def describe_miss(

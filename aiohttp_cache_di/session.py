@@ -160,28 +160,28 @@ class CacheMixin(MixinBase):
     if TYPE_CHECKING:
 
         async def __aenter__(self) -> Self: ...
-        def request(
+        def request(  # pyright: ignore[reportIncompatibleMethodOverride]  # more options
             self, method: str, url: StrOrURL, **kwargs: Unpack[CachedRequestOptions]
         ) -> _BaseRequestContextManager[DescribedResponse]: ...
-        def get(
+        def get(  # pyright: ignore[reportIncompatibleMethodOverride]  # more options
             self, url: StrOrURL, **kwargs: Unpack[CachedRequestOptions]
         ) -> _BaseRequestContextManager[DescribedResponse]: ...
-        def options(
+        def options(  # pyright: ignore[reportIncompatibleMethodOverride]  # more options
             self, url: StrOrURL, **kwargs: Unpack[CachedRequestOptions]
         ) -> _BaseRequestContextManager[DescribedResponse]: ...
-        def head(
+        def head(  # pyright: ignore[reportIncompatibleMethodOverride]  # more options
             self, url: StrOrURL, **kwargs: Unpack[CachedRequestOptions]
         ) -> _BaseRequestContextManager[DescribedResponse]: ...
-        def post(
+        def post(  # pyright: ignore[reportIncompatibleMethodOverride]  # more options
             self, url: StrOrURL, **kwargs: Unpack[CachedRequestOptions]
         ) -> _BaseRequestContextManager[DescribedResponse]: ...
-        def put(
+        def put(  # pyright: ignore[reportIncompatibleMethodOverride]  # more options
             self, url: StrOrURL, **kwargs: Unpack[CachedRequestOptions]
         ) -> _BaseRequestContextManager[DescribedResponse]: ...
-        def patch(
+        def patch(  # pyright: ignore[reportIncompatibleMethodOverride]  # more options
             self, url: StrOrURL, **kwargs: Unpack[CachedRequestOptions]
         ) -> _BaseRequestContextManager[DescribedResponse]: ...
-        def delete(
+        def delete(  # pyright: ignore[reportIncompatibleMethodOverride]  # more options
             self, url: StrOrURL, **kwargs: Unpack[CachedRequestOptions]
         ) -> _BaseRequestContextManager[DescribedResponse]: ...
 
@@ -210,7 +210,7 @@ class CacheMixin(MixinBase):
             await self.cache.close()
 
 
-class CachedSession(CacheMixin, ClientSession):
+class CachedSession(CacheMixin, ClientSession):  # pyright: ignore[reportIncompatibleMethodOverride]  # as in the mixin
     """A drop-in for `aiohttp.ClientSession` that keeps responses in a cache.
 
     Args:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from aiohttp import ClientError, ClientResponse, StreamReader, hdrs
+from aiohttp.helpers import _EXC_SENTINEL
 
 from aiohttp_cache_di._aiohttp import DecodingWatch, arrived_chunks
 
@@ -124,6 +125,11 @@ class Recorder:
             self._loop.call_soon_threadsafe(finished, Unkept.CUT)
 
 
+def _recorders(stream: StreamReader) -> list[Recorder]:
+    callbacks: list[object] = list(stream._eof_callbacks)
+    return [callback for callback in callbacks if isinstance(callback, Recorder)]
+
+
 class RecordingStreamReader(StreamReader):
     """aiohttp's stream, telling a recorder what it is fed.
 
@@ -134,14 +140,13 @@ class RecordingStreamReader(StreamReader):
     __slots__ = ()
 
     def feed_data(self, data: bytes, size: int = 0) -> bool:
-        for callback in self._eof_callbacks:
-            if type(callback) is Recorder:
-                callback.feed(data)
+        for recorder in _recorders(self):
+            recorder.feed(data)
         return super().feed_data(data, size)
 
-    def set_exception(self, exc: BaseException, *cause: BaseException) -> None:
-        recorders = [callback for callback in self._eof_callbacks if type(callback) is Recorder]
-        super().set_exception(exc, *cause)
+    def set_exception(self, exc: BaseException, exc_cause: BaseException = _EXC_SENTINEL) -> None:
+        recorders = _recorders(self)
+        super().set_exception(exc, exc_cause)
         for recorder in recorders:
             recorder.give_up(Unkept.CUT)
 

@@ -24,7 +24,7 @@ class CacheActions:
     key: str
     url: str
     rules: Rules
-    request: dict[str, Any] = field(default_factory=dict)
+    request: dict[str, Any] = field(default_factory=dict[str, Any])
 
     @property
     def expire_after(self) -> float | None:

@@ -19,7 +19,7 @@ from aiohttp_cache_di import keys
 from aiohttp_cache_di.backends.actions import CacheActions
 from aiohttp_cache_di.backends.guard import StoreGuard
 from aiohttp_cache_di.backends.memory import DictCache
-from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, BackendOptions, refuse_unknown
+from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, STORAGE_OPTIONS, BackendOptions, refuse_unknown
 from aiohttp_cache_di.backends.rulebook import DEFAULT_CODES, RuleBook, is_redirect, window_s
 from aiohttp_cache_di.backends.storage import BaseCache, BaseStorage, ResponseOrKey
 from aiohttp_cache_di.expiration import ExpirationTime, UrlExpiration, UrlRules, lifetime_s
@@ -133,11 +133,7 @@ class CacheBackend(RuleBook):
         self._watchers: WeakSet[Watcher] = WeakSet()
         self.stats = CacheStats()
         self.guard = StoreGuard(self.stats, deadline_s=kwargs.get("storage_deadline", 0.25))
-        storage_options: Any = {
-            name: kwargs[name]
-            for name in ("secret_key", "salt", "serializer", "max_entries", "max_bytes")
-            if name in kwargs
-        }
+        storage_options: Any = {name: value for name, value in kwargs.items() if name in STORAGE_OPTIONS}
         self.responses: BaseCache = DictCache(**storage_options)
         self.redirects: BaseCache = DictCache(**storage_options)
 

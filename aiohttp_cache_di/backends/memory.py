@@ -45,7 +45,7 @@ class DictCache(BaseCache, UserDict):  # type: ignore[type-arg]  # the seeds' AP
         **kwargs: Unpack[StorageOptions],
     ) -> None:
         super().__init__(secret_key, salt, serializer, **kwargs)
-        self.data: OrderedDict[str, Any] = OrderedDict()
+        self.data: OrderedDict[str, Any] = OrderedDict()  # pyright: ignore[reportIncompatibleVariableOverride]  # ordered
         self.max_entries = kwargs.get("max_entries")
         self.max_bytes = kwargs.get("max_bytes", DEFAULT_MAX_BYTES)
         self.total_bytes = 0
