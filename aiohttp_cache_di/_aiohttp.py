@@ -8,36 +8,64 @@ so the parser of a response is watched (`watch_decoding`).
 from __future__ import annotations
 
 import gc
+import itertools
 import zlib
 from typing import Any
 
-from aiohttp import ClientRequest, ClientResponse, ClientSession, StreamReader
+from aiohttp import ClientRequest, ClientResponse, ClientSession, CookieJar, MultipartWriter, StreamReader
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.compression_utils import ZLibDecompressor
+from aiohttp.helpers import TimerContext
 from aiohttp.http_parser import DeflateBuffer
 
 __all__ = ["TOUCHED", "DecodingWatch", "arrived_chunks", "handler_option", "timer_fired", "watch_decoding"]
 
 TOUCHED: dict[type, tuple[str, ...]] = {
     ClientSession: (
+        "_auto_decompress",
+        "_cookie_jar",
+        "_default_auth",
+        "_default_headers",
+        "_default_proxy",
+        "_loop",
+        "_middlewares",
+        "_raise_for_status",
         "_request",
-        "_build_url",
-        "_prepare_headers",
+        "_resolve_charset",
+        "_timeout",
+        "_trace_configs",
+        "_trust_env",
     ),
+    ClientRequest: ("_timer", "_traces"),
     ClientResponse: (
         "_body",
+        "_cache",
         "_closed",
         "_headers",
         "_history",
         "_in_context",
+        "_loop",
         "_raw_cookie_headers",
+        "_raw_headers",
+        "_real_url",
         "_released",
         "_resolve_charset",
+        "_session",
+        "_traces",
+        "_url",
     ),
+    CookieJar: ("_cookies",),
+    DeflateBuffer: ("decompressor", "feed_eof", "size"),
+    MultipartWriter: ("_parts",),
+    ResponseHandler: ("_parser",),
     StreamReader: ("_buffer", "_eof_callbacks", "_exception"),
-    DeflateBuffer: ("feed_eof",),
+    TimerContext: ("_cancelled",),
+    ZLibDecompressor: ("_decompressor",),
 }
 """Attributes by the class on which they must be found."""
 
 _HEAD_END = b"\r\n\r\n"
+MAX_HEADS = 8  # of one response, informational ones included; behind more of them no decoder is looked for
 _GZIP_PROBE = zlib.compress(b"ok", wbits=31)
 
 
@@ -66,25 +94,32 @@ class DecodingWatch:
 
     def feed_data(self, data: bytes) -> Any:
         """Feed *data* to the parser, head and body apart."""
-        at = data.find(_HEAD_END) + len(_HEAD_END)
-        head, body = (data[:at], data[at:]) if at >= len(_HEAD_END) else (data, b"")
-        messages, upgraded, tail = self._parser.feed_data(head)
-        if any(message.code >= 200 for message, _ in messages):
-            self._look()
-            if self._protocol._parser is self:
-                self._protocol._parser = self._parser
-            feed = self._parser.feed_data
-        else:
-            feed = self.feed_data
-        if not body:
-            return messages, upgraded, tail
-        more, upgraded, tail = feed(body)
-        return [*messages, *more], upgraded, tail
+        messages: list[Any] = []
+        for heads in itertools.count():
+            at = data.find(_HEAD_END) + len(_HEAD_END)
+            split = at >= len(_HEAD_END) and heads < MAX_HEADS
+            piece, data = (data[:at], data[at:]) if split else (data, b"")
+            parsed, upgraded, tail = self._parser.feed_data(piece)
+            messages += parsed
+            if any(message.code >= 200 for message, _ in parsed):
+                self._look()
+                if data:
+                    parsed, upgraded, tail = self._parser.feed_data(data)
+                    messages += parsed
+                return messages, upgraded, tail
+            if upgraded or not data:
+                break
+        return messages, upgraded, tail + data
 
     def _look(self) -> None:
-        for buffer in gc.get_referents(self._parser):
+        """Watch the decoder of the body that comes next, and leave the parser alone."""
+        if self._protocol._parser is self:
+            self._protocol._parser = self._parser
+        in_python = getattr(getattr(self._parser, "_payload_parser", None), "payload", None)
+        for buffer in (in_python, *gc.get_referents(self._parser)):  # aiohttp's C parser shows it to nobody else
             if isinstance(buffer, DeflateBuffer):
                 self._hook(buffer)
+                return
 
     def _hook(self, buffer: DeflateBuffer) -> None:
         feed_eof = buffer.feed_eof
