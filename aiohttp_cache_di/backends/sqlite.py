@@ -388,5 +388,5 @@ class SQLiteBackend(CacheBackend):
 
 
 def _clamped(until: float) -> int:
-    """A POSIX time as whole seconds that fit the column; rounded up, so that nothing goes too early."""
-    return math.ceil(min(max(until, -(2.0**40)), 2.0**40))
+    """A POSIX time as milliseconds that fit the column; rounded up, so that nothing goes too early."""
+    return math.ceil(min(max(until * 1000, -(2.0**47)), 2.0**47))

@@ -180,7 +180,7 @@ class Evictor:
         wanted = min(count - int(self._most_entries(draining=True)), CHUNK_ROWS)
         if wanted <= 0:
             return 0
-        rows: list[tuple[int, Key]] = connection.execute(table.expired, (int(now), wanted)).fetchall()
+        rows: list[tuple[int, Key]] = connection.execute(table.expired, (int(now * 1000), wanted)).fetchall()
         if len(rows) < wanted:
             taken = {row[0] for row in rows}
             oldest = connection.execute(table.oldest, (wanted,)).fetchall()

@@ -12,7 +12,7 @@ from aiohttp_cache_di.backends.sqlite_schema import DELETIONS, KEPT_DELETIONS, L
 __all__ = ["Deletion", "Row", "acquire", "delete_keys", "drop_expired", "drop_upto", "put_all", "release"]
 
 Row = tuple[Key, int | None, int, bytes]
-"""Key, POSIX second after which it may be dropped (None for never), POSIX millisecond of its last use, frame."""
+"""Key, POSIX millisecond after which it may be dropped (None for never) and that of its last use, frame."""
 
 CHUNK_ROWS: Final = 500  # deleted in one transaction: some ten milliseconds, after which others may write
 AT_ONCE_PAGES: Final = 150_000  # a table of this size is emptied at once, in some hundred milliseconds
@@ -78,9 +78,9 @@ def drop_expired(connection: sqlite3.Connection, table: Table, now: float) -> li
 
     Not listed as deleted: whoever still has one in memory knows when it expires.
     """
-    rows = connection.execute(table.expired, (int(now), CHUNK_ROWS)).fetchall()
+    rows = connection.execute(table.expired, (int(now * 1000), CHUNK_ROWS)).fetchall()
     if rows:
-        connection.execute(table.remove_expired, (int(now), CHUNK_ROWS))
+        connection.execute(table.remove_expired, (int(now * 1000), CHUNK_ROWS))
     return rows
 
 

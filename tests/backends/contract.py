@@ -244,6 +244,13 @@ class StorageContract:
         assert storage.peek("soon") is None
         assert await storage.delete_expired(now + 1000) == 0
 
+    async def test_what_has_just_expired_is_dropped_when_asked_for(self, storage: BaseCache) -> None:
+        await storage.write_entry(make_entry("k", store_until=time.time() + 0.02))
+        await asyncio.sleep(0.03)
+        await storage.delete_expired(time.time())
+        assert not await storage.contains("k")
+        assert await storage.size() == 0
+
     # ---- bytes of others
 
     @pytest.mark.parametrize("data", [b"", b"garbage", b"\x80\x04N.", b"\xacDI\n" + bytes(40)])

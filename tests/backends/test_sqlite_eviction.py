@@ -138,7 +138,7 @@ async def slowest_tick(stop: asyncio.Event) -> float:
 def plant(path: Path, count: int, until: Callable[[int], float]) -> None:
     """Write rows as another process would, quicker than one by one."""
     connection = sqlite3.connect(path)
-    rows = [(b"%020d" % n, int(until(n)), n, bytes(2000)) for n in range(count)]
+    rows = [(b"%020d" % n, int(until(n) * 1000), n, bytes(2000)) for n in range(count)]
     with connection:
         connection.executemany('INSERT INTO "cache:t" (key, store_until, used, frame) VALUES (?, ?, ?, ?)', rows)
     connection.close()
