@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from aiohttp_cache_di.backends import sqlite_writes
 from aiohttp_cache_di.backends.sqlite import SQLiteCache
 from aiohttp_cache_di.errors import StorageError
 from tests.backends.entries import make_entry
@@ -349,3 +350,60 @@ asyncio.run(main())
     errors = [(await asyncio.to_thread(process.communicate))[1] for process in processes]
     assert errors == [b""] * 4
     assert await cache.size() == 4 * 8 * 40
+
+
+async def test_a_file_that_can_be_written_again_is_written_again(cache: SQLiteCache) -> None:
+    await cache.write_entry(make_entry("k"))
+    here = cache._database.here()
+    assert here is not None
+    here.link.writable = False
+    with pytest.raises(StorageError, match="read-only"):
+        await cache.write_entry(make_entry("new"))
+    here.link.made_at -= 60  # a while later
+    await cache.write_entry(make_entry("new"))
+    assert await cache.read_entry("new") is not None
+
+
+async def test_a_new_file_that_another_process_holds_is_opened_when_that_lets_go(
+    cache: SQLiteCache, tmp_path: Path
+) -> None:
+    locker = sqlite3.connect(tmp_path / "cache.sqlite", isolation_level=None)
+    locker.execute("BEGIN EXCLUSIVE")
+    reading = asyncio.ensure_future(cache.read_entry("k"))
+    await asyncio.sleep(0.3)
+    assert not reading.done()
+    locker.execute("ROLLBACK")
+    locker.close()
+    assert await reading is None
+    await cache.write_entry(make_entry("k"))
+
+
+async def test_not_more_is_kept_for_a_locked_file_than_memory_should_bear(
+    cache: SQLiteCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_writes, "MAX_WAITING_BYTES", 50_000)
+    await cache.write_entry(make_entry("k"))
+    locker = sqlite3.connect(tmp_path / "cache.sqlite", isolation_level=None)
+    locker.execute("BEGIN IMMEDIATE")
+    writes = [asyncio.ensure_future(cache.write_entry(make_entry(f"k{n}", bytes(10_000)))) for n in range(20)]
+    await asyncio.sleep(0)
+    refused = [write for write in writes if write.done()]
+    assert len(refused) == 14  # one is on its way, and with five the bound is passed
+    assert all("wait to be written" in str(write.exception()) for write in refused)
+    locker.execute("ROLLBACK")
+    locker.close()
+    results = await asyncio.gather(*writes, return_exceptions=True)
+    assert results.count(None) == 6
+
+
+async def test_a_table_that_somebody_dropped_is_made_anew(cache: SQLiteCache, tmp_path: Path) -> None:
+    await cache.write_entry(make_entry("k"))
+    connection = sqlite3.connect(tmp_path / "cache.sqlite")
+    with connection:
+        connection.execute('DROP TABLE "cache:responses"')
+        connection.execute('DELETE FROM "aiohttp_cache_di"')
+    connection.close()
+    with pytest.raises(StorageError, match="no such table"):
+        await cache.read_entry("k")
+    assert await cache.read_entry("k") is None
+    await cache.write_entry(make_entry("k"))
