@@ -18,6 +18,7 @@ from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.rulebook import is_redirect
 from aiohttp_cache_di.calls import Call
 from aiohttp_cache_di.coalescing import Flight
+from aiohttp_cache_di.entries import describe_miss
 from aiohttp_cache_di.policy import (
     Bypass,
     Fetch,
@@ -32,7 +33,7 @@ from aiohttp_cache_di.policy import (
     Store,
     Validate,
 )
-from aiohttp_cache_di.response import CachedResponse, describe_miss
+from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.messages import Request, Response, StoredResponse, VariantRef
 from aiohttp_cache_di.runtime import Runtime
 from aiohttp_cache_di.shelf import Shelf

@@ -11,10 +11,10 @@ from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, hdrs
 from aiohttp_cache_di._aiohttp import handler_option
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.calls import call_of, is_disabled
+from aiohttp_cache_di.entries import describe_miss
 from aiohttp_cache_di.exchange import Exchange
 from aiohttp_cache_di.identity import Identities, key_arguments, request_body
 from aiohttp_cache_di.policy import is_unsafe
-from aiohttp_cache_di.response import describe_miss
 from aiohttp_cache_di.runtime import Runtime
 
 __all__ = ["CacheMiddleware"]

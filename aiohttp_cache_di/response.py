@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, cast
@@ -18,11 +17,12 @@ from aiohttp.helpers import TimerNoop
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
+from aiohttp_cache_di.entries import entry_of, expires_at, parsed_fields
 from aiohttp_cache_di.rfc9111.cache_status import hit
 from aiohttp_cache_di.rfc9111.freshness import current_age_s
 from aiohttp_cache_di.rfc9111.messages import RawHeaders, StoredResponse
 
-__all__ = ["AnyResponse", "CachedResponse", "cached_class_for", "describe_miss", "entry_of", "expires_at"]
+__all__ = ["AnyResponse", "CachedResponse", "cached_class_for"]
 
 HTTP_1_1 = HttpVersion(1, 1)
 DEFAULT_LIMIT_BYTES = 2**16  # aiohttp's own read_bufsize before 3.14; only the line length limit of a hit depends on it
@@ -52,20 +52,6 @@ class _StoredProtocol(BaseProtocol):
 
     def resume_reading(self, resume_parser: bool = True) -> None:
         """The whole body is in memory already."""
-
-
-def expires_at(stored: StoredResponse) -> datetime | None:
-    """When *stored* stops being fresh, in UTC; None for never."""
-    return _as_datetime(stored.fresh_until, earliest=stored.received_at)
-
-
-def _as_datetime(at: float, *, earliest: float) -> datetime | None:
-    if at == math.inf:
-        return None
-    try:
-        return datetime.fromtimestamp(max(at, earliest), UTC)
-    except (OverflowError, ValueError):  # beyond the year 9999: never, as far as anyone can tell
-        return None
 
 
 class CachedResponse(ClientResponse):
@@ -218,7 +204,7 @@ class CachedResponse(ClientResponse):
         def _headers(self):
             own = self._own_headers
             if own is None:
-                own = self._stored.headers
+                own = parsed_fields(self._stored)
                 extra = self._served_fields()
                 if extra:
                     fields = CIMultiDict(own)
@@ -350,69 +336,3 @@ def _both(response_class: type[ClientResponse]) -> type[CachedResponse]:
     own_init = response_class.__init__ is not ClientResponse.__init__
     bases: Any = (response_class, CachedResponse)
     return cast("type[CachedResponse]", type(f"Cached{response_class.__name__}", bases, {"_has_own_init": own_init}))
-
-
-def describe_miss(
-    response: ClientResponse,
-    cache_status: str,
-    *,
-    received_at: float | None = None,
-    fresh_until: float = math.inf,
-) -> None:
-    """Give aiohttp's own response the attributes that a hit has, where its class is aiohttp's own.
-
-    A class that the user supplied is left alone: its attributes are the user's.
-
-    Args:
-        received_at: POSIX time at which its head arrived; now when not given.
-        fresh_until: POSIX time until which it is fresh, should it be stored.
-    """
-    if type(response) is not ClientResponse:
-        return
-    if received_at is None:
-        received_at = time.time()
-    extra: Mapping[str, object] = {
-        "from_cache": False,
-        "cache_status": cache_status,
-        "created_at": datetime.fromtimestamp(received_at, UTC),
-        "expires": _as_datetime(fresh_until, earliest=received_at),
-        "is_expired": fresh_until <= received_at,
-    }
-    response.__dict__.update(extra)
-
-
-def entry_of(
-    response: ClientResponse,
-    *,
-    body: bytes,
-    key: str = "",
-    fresh_until: float = float("inf"),
-    drop: frozenset[str] = frozenset({"set-cookie", "set-cookie2"}),
-) -> StoredResponse:
-    """Make a stored entry from aiohttp's response, its body and nothing else.
-
-    Args:
-        drop: names, lower case, of header fields that are not stored.
-    """
-    now = time.time()
-    reason = response.reason
-    version = response.version
-    return StoredResponse(
-        key=key,
-        method=response.method,
-        url=str(response.url),
-        status=response.status,
-        reason=None if reason is None else reason.encode("utf-8", "surrogateescape"),
-        version=(1, 1) if version is None else (version.major, version.minor),
-        raw_headers=tuple(
-            (bytes(name), bytes(value))
-            for name, value in response.raw_headers
-            if name.decode("ascii", "replace").lower() not in drop
-        ),
-        requested_at=now,
-        received_at=now,
-        created_at=now,
-        fresh_until=fresh_until,
-        store_until=fresh_until,
-        body=body,
-    )

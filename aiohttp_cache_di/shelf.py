@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from functools import lru_cache, partial
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeAlias, TypeVar, cast
 
 from aiohttp import ClientResponse, hdrs
 
@@ -20,9 +20,10 @@ from aiohttp_cache_di.backends.rulebook import is_redirect
 from aiohttp_cache_di.backends.storage import BaseCache
 from aiohttp_cache_di.calls import Call
 from aiohttp_cache_di.coalescing import Flight, Outcome
+from aiohttp_cache_di.entries import expires_at
 from aiohttp_cache_di.identity import key_after_redirect
 from aiohttp_cache_di.policy import Rules, Store
-from aiohttp_cache_di.response import CachedResponse, expires_at
+from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.messages import Request, Response, StoredResponse, VariantRef
 from aiohttp_cache_di.runtime import Runtime
 from aiohttp_cache_di.streaming import Unkept, is_framed, record
@@ -44,6 +45,9 @@ class Failed(enum.Enum):
 
 
 FAILED: Final = Failed.FAILED
+
+Found: TypeAlias = tuple[StoredResponse | None, BaseCache]
+"""What a storage has, and which one."""
 
 
 class Shelf:
@@ -134,32 +138,43 @@ class Shelf:
         return entry if entry is not None and entry.key == key else None
 
     async def _read_storages(self, key: str) -> StoredResponse | None:
-        backend = self.backend
-        storages: tuple[BaseCache, ...] = (backend.responses, backend.redirects)
+        backend, responses = self.backend, self.backend.responses
+        looked_up, self.looked_up = self.looked_up, None
+        self._found_in = None
         if "get_response" in backend.overridden:
             response = await backend.guard.run("read", lambda: backend.get_response(key), None)
             if response is not None and response.stored.key == key:
                 return response.stored
-            storages = storages[1:]
-        for storage in storages:
-            entry = storage.peek(key)
-            if entry is None and not storage.authoritative_peek:
-                found = await self._read_from(storage, key)
-                if isinstance(found, Failed):  # one deadline per request is enough
-                    self._store_failed = True
-                    break
-                entry = found
-            if entry is not None and entry.key == key:
-                self._found_in = storage
-                return entry
-        self._found_in = None
-        return None
+            found = await self._read_redirect(key)
+        elif looked_up is not None and looked_up[0] == key:
+            known = cast("StoredResponse | Failed | None", looked_up[1])
+            if known is None:
+                found = await self._read_redirect(key)
+            else:
+                found = known if isinstance(known, Failed) else (known, responses)
+        elif responses.authoritative_peek:
+            found = await self._read_redirect(key)
+        else:
+            read: Callable[[], Awaitable[Found]] = partial(responses.read_either, key, backend.redirects)
+            found = await backend.guard.run("read", read, FAILED)
+        if isinstance(found, Failed):  # one deadline per request is enough
+            self._store_failed = True
+            return None
+        entry, storage = found
+        if entry is None or entry.key != key:
+            return None
+        self._found_in = storage
+        return entry
 
-    async def _read_from(self, storage: BaseCache, key: str) -> StoredResponse | Failed | None:
-        looked_up, self.looked_up = self.looked_up, None
-        if looked_up is not None and looked_up[0] == key and storage is self.backend.responses:
-            return cast("StoredResponse | Failed | None", looked_up[1])
-        read: Callable[[], Awaitable[StoredResponse | Failed | None]] = partial(storage.read_entry, key)
+    async def _read_redirect(self, key: str) -> Found | Failed:
+        storage = self.backend.redirects
+        entry = storage.peek(key)
+        if entry is not None or storage.authoritative_peek:
+            return entry, storage
+
+        async def read() -> Found:
+            return await storage.read_entry(key), storage
+
         return await self.backend.guard.run("read", read, FAILED)
 
     def note_hop(self, call: Call) -> None:
@@ -361,13 +376,7 @@ class Shelf:
         key, self._lease = self._lease, None
         if key is None:
             return
-        guard, storage = self.backend.guard, self.backend.responses
-
-        async def release() -> None:
-            await self.runtime.settle({key})
-            await guard.run("lease", lambda: storage.release_lease(key), None)
-
-        self.runtime.spawn(release(), owner=self.backend)
+        self.runtime.give_back(key, self.backend.responses, owner=self.backend)
 
     def settle(self, flight: Flight, outcome: Outcome, *, passes: bool = False) -> None:
         """End *flight*; with *passes*, later requests for the key need not wait for one another."""

@@ -22,8 +22,9 @@ from aiohttp_cache_di.backends.memory import DictCache
 from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, STORAGE_OPTIONS, BackendOptions, refuse_unknown
 from aiohttp_cache_di.backends.rulebook import DEFAULT_CODES, RuleBook, is_redirect, window_s
 from aiohttp_cache_di.backends.storage import BaseCache, BaseStorage, ResponseOrKey
+from aiohttp_cache_di.entries import entry_of
 from aiohttp_cache_di.expiration import ExpirationTime, UrlExpiration, UrlRules, lifetime_s
-from aiohttp_cache_di.response import AnyResponse, CachedResponse, entry_of
+from aiohttp_cache_di.response import AnyResponse, CachedResponse
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from aiohttp_cache_di.stats import CacheStats
 

@@ -1,0 +1,115 @@
+"""What is known of a response, whoever gave it: turned into an entry, and back into what aiohttp would tell of it."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from aiohttp import ClientResponse, hdrs
+from aiohttp.http_parser import HttpResponseParser, HttpResponseParserPy
+from multidict import CIMultiDict, CIMultiDictProxy, istr
+
+from aiohttp_cache_di.rfc9111.messages import StoredResponse
+
+__all__ = ["describe_miss", "entry_of", "expires_at", "parsed_fields"]
+
+# aiohttp's C parser spells the names that it knows in its own way, which whoever iterates over them sees.
+_SPELLINGS: dict[bytes, str] = (
+    {}
+    if HttpResponseParser is HttpResponseParserPy
+    else {name.lower().encode(): name for name in vars(hdrs).values() if isinstance(name, istr)}
+)
+
+
+def parsed_fields(stored: StoredResponse) -> CIMultiDictProxy[str]:
+    """The header fields of *stored* as aiohttp would have parsed them; made once per entry."""
+    found: CIMultiDictProxy[str] | None = stored.__dict__.get("fields")
+    if found is None:
+        fields: CIMultiDict[str] = CIMultiDict()
+        for name, value in stored.raw_headers:
+            spelling = _SPELLINGS.get(name.lower()) or name.decode("utf-8", "surrogateescape")
+            fields.add(spelling, value.decode("utf-8", "surrogateescape"))
+        stored.__dict__["fields"] = found = CIMultiDictProxy(fields)
+    return found
+
+
+def expires_at(stored: StoredResponse) -> datetime | None:
+    """When *stored* stops being fresh, in UTC; None for never."""
+    return _as_datetime(stored.fresh_until, earliest=stored.received_at)
+
+
+def _as_datetime(at: float, *, earliest: float) -> datetime | None:
+    if at == math.inf:
+        return None
+    try:
+        return datetime.fromtimestamp(max(at, earliest), UTC)
+    except (OverflowError, ValueError):  # beyond the year 9999: never, as far as anyone can tell
+        return None
+
+
+def describe_miss(
+    response: ClientResponse,
+    cache_status: str,
+    *,
+    received_at: float | None = None,
+    fresh_until: float = math.inf,
+) -> None:
+    """Give aiohttp's own response the attributes that a hit has, where its class is aiohttp's own.
+
+    A class that the user supplied is left alone: its attributes are the user's.
+
+    Args:
+        received_at: POSIX time at which its head arrived; now when not given.
+        fresh_until: POSIX time until which it is fresh, should it be stored.
+    """
+    if type(response) is not ClientResponse:
+        return
+    if received_at is None:
+        received_at = time.time()
+    extra: Mapping[str, object] = {
+        "from_cache": False,
+        "cache_status": cache_status,
+        "created_at": datetime.fromtimestamp(received_at, UTC),
+        "expires": _as_datetime(fresh_until, earliest=received_at),
+        "is_expired": fresh_until <= received_at,
+    }
+    response.__dict__.update(extra)
+
+
+def entry_of(
+    response: ClientResponse,
+    *,
+    body: bytes,
+    key: str = "",
+    fresh_until: float = float("inf"),
+    drop: frozenset[str] = frozenset({"set-cookie", "set-cookie2"}),
+) -> StoredResponse:
+    """Make a stored entry from aiohttp's response, its body and nothing else.
+
+    Args:
+        drop: names, lower case, of header fields that are not stored.
+    """
+    now = time.time()
+    reason = response.reason
+    version = response.version
+    return StoredResponse(
+        key=key,
+        method=response.method,
+        url=str(response.url),
+        status=response.status,
+        reason=None if reason is None else reason.encode("utf-8", "surrogateescape"),
+        version=(1, 1) if version is None else (version.major, version.minor),
+        raw_headers=tuple(
+            (bytes(name), bytes(value))
+            for name, value in response.raw_headers
+            if name.decode("ascii", "replace").lower() not in drop
+        ),
+        requested_at=now,
+        received_at=now,
+        created_at=now,
+        fresh_until=fresh_until,
+        store_until=fresh_until,
+        body=body,
+    )
