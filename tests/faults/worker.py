@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
+import resource
 import sys
 import time
 from collections import Counter
@@ -22,6 +24,8 @@ from aiohttp_cache_di import CachedSession
 from tests.faults.origin import body_of
 from tests.faults.stores import Store
 
+NOBODY = 65534
+
 Job = dict[str, Any]
 Report = dict[str, Any]
 
@@ -29,8 +33,12 @@ Report = dict[str, Any]
 async def fetch(session: CachedSession, job: Job) -> Report:
     """Ask for each URL in each of many tasks at once."""
 
+    times_s: list[float] = []
+
     async def one(url: str) -> str:
+        started = time.perf_counter()
         async with session.get(url) as response:
+            times_s.append(time.perf_counter() - started)
             return "ok" if await response.read() == body_of(URL(url).raw_path_qs, job["size"]) else "wrong"
 
     begun = time.perf_counter()
@@ -38,7 +46,7 @@ async def fetch(session: CachedSession, job: Job) -> Report:
         *(one(url) for url in job["urls"] for _ in range(job["tasks"])), return_exceptions=True
     )
     outcomes = Counter(one if isinstance(one, str) else type(one).__name__ for one in found)
-    return {"outcomes": outcomes, "took_s": time.perf_counter() - begun}
+    return {"outcomes": outcomes, "took_s": time.perf_counter() - begun, "slowest_s": max(times_s, default=0.0)}
 
 
 async def churn(session: CachedSession, job: Job) -> Report:
@@ -75,6 +83,11 @@ TASKS: dict[str, Callable[[CachedSession, Job], Awaitable[Report]]] = {"fetch": 
 async def main() -> None:
     """Do the job that the argument describes."""
     job: Job = json.loads(sys.argv[1])
+    if "file_size_limit" in job:  # what is beyond it cannot be written, as on a full disk
+        resource.setrlimit(resource.RLIMIT_FSIZE, (job["file_size_limit"],) * 2)
+    if job.get("unprivileged") and os.geteuid() == 0:  # permissions mean nothing to root
+        os.setgid(NOBODY)
+        os.setuid(NOBODY)
     store = Store(job["kind"], job["options"])
     backend = store.backend(**job.get("backend", {}))
     timeout = ClientTimeout(total=job.get("timeout_s", 20))

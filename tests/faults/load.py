@@ -1,0 +1,127 @@
+"""Steady traffic while something happens to the store, and what came of each request."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+from aiohttp import TCPConnector
+
+from aiohttp_cache_di import CachedSession
+from aiohttp_cache_di.backends.base import CacheBackend
+from tests.faults.origin import Origin
+
+__all__ = ["DEADLINE_S", "RESUMES_WITHIN_S", "Traffic", "hits_resume", "open_circuit_costs"]
+
+DEADLINE_S = 0.25
+SLACK_S = 0.35  # of a loop that serves 64 clients and their origin on a busy machine
+RESUMES_WITHIN_S = 5.0
+
+
+@dataclass
+class Traffic:
+    """Clients that ask for some URLs again and again: half of them old ones, half of them new.
+
+    Args:
+        clients: how many ask at the same time.
+        urls: how many different ones the old ones are.
+    """
+
+    backend: CacheBackend
+    origin: Origin
+    clients: int = 64
+    urls: int = 20
+    pause_s: float = 0.02
+    outcomes: Counter[str] = field(default_factory=Counter[str])
+    latencies_s: list[float] = field(default_factory=list[float])
+    hits: int = 0
+
+    async def __aenter__(self) -> Self:
+        self.session = CachedSession(cache=self.backend, connector=TCPConnector(limit=0))
+        await asyncio.gather(*(self.ask(f"/old/{number}") for number in range(self.urls)))
+        await self.backend.settle()
+        self._new = 0
+        self._stop = asyncio.Event()
+        self._tasks = [asyncio.create_task(self._client(number)) for number in range(self.clients)]
+        return self
+
+    async def ask(self, path: str) -> bool:
+        """Ask once; tell whether it was a hit."""
+        begun = time.perf_counter()
+        from_cache = False
+        try:
+            async with self.session.get(self.origin.url + path) as response:
+                right = await response.read() == self.origin.body_of(path)
+                from_cache = response.from_cache
+            outcome = "ok" if right and response.status == 200 else "wrong"
+        except Exception as error:
+            outcome = repr(error)
+        self.latencies_s.append(time.perf_counter() - begun)
+        self.outcomes[outcome] += 1
+        self.hits += from_cache
+        return from_cache
+
+    async def _client(self, number: int) -> None:
+        while not self._stop.is_set():
+            self._new += 1
+            await self.ask(f"/old/{number % self.urls}" if number % 2 else f"/new/{self._new}")
+            await asyncio.sleep(self.pause_s)
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        await asyncio.gather(*self._tasks)
+        await self.session.close()
+
+    @property
+    def figures(self) -> dict[str, object]:
+        """For the summary."""
+        return {
+            "requests": self.outcomes.total(),
+            "not_ok": self.outcomes.total() - self.outcomes["ok"],
+            "hits": self.hits,
+            "median_ms": statistics.median(self.latencies_s) * 1000,
+            "slowest_ms": max(self.latencies_s) * 1000,
+            "errors": dict(self.backend.stats.store_errors),
+        }
+
+    def check(self) -> None:
+        """No request failed, none got a wrong body, none waited for longer than a deadline."""
+        assert self.outcomes["ok"] == self.outcomes.total(), self.outcomes.most_common(3)
+        assert max(self.latencies_s) < DEADLINE_S + SLACK_S, sorted(self.latencies_s)[-3:]
+
+
+async def hits_resume(traffic: Traffic) -> float:
+    """Seconds until something that is stored now is a hit, by itself."""
+    begun = time.perf_counter()
+    while time.perf_counter() - begun < RESUMES_WITHIN_S + 5:
+        path = f"/again/{time.perf_counter()}"
+        await traffic.ask(path)
+        await traffic.backend.settle()
+        if await traffic.ask(path):
+            break
+        await asyncio.sleep(0.02)  # the circuit tries the store again when its time has come, and not before
+    return time.perf_counter() - begun
+
+
+async def open_circuit_costs(traffic: Traffic) -> float:
+    """Median seconds that a request takes longer through a cache whose store is left alone than without a cache."""
+
+    async def one(path: str) -> float:
+        begun = time.perf_counter()
+        async with traffic.session.get(traffic.origin.url + path) as response:
+            await response.read()
+        return time.perf_counter() - begun
+
+    through, without = list[float](), list[float]()
+    for number in range(60):
+        through.append(await one(f"/costs/{number}"))
+        with traffic.session.disabled():
+            without.append(await one(f"/costs/{number}"))
+    return statistics.median(through) - statistics.median(without)
