@@ -179,6 +179,7 @@ async def test_evicting_and_clearing_never_hold_the_loop_up(tmp_path: Path) -> N
     assert await cache.size() == 0
     stop.set()
     assert await watching < 0.25  # 10 ms where nobody else needs the processor
+    await cache.close()
 
 
 async def test_what_is_written_while_all_is_cleared_stays(tmp_path: Path) -> None:
