@@ -44,6 +44,8 @@ class Runtime:
         self.doomed: OrderedDict[str, None] = OrderedDict()
         """Keys whose deletion failed: what is stored under them must not be used any more."""
         self._writes: dict[asyncio.Task[None], str] = {}
+        self._queued: dict[str, BaseCache] = {}  # keys of writes that have not begun
+        self._leased: set[str] = set()  # keys of those among them with which a lease ends
         self._tasks: dict[asyncio.Task[None], object] = {}
         self._names: set[tuple[object, str]] = set()
 
@@ -82,16 +84,38 @@ class Runtime:
         self._pending_bytes += size
         task = asyncio.get_running_loop().create_task(self._write(entry, storage, size))
         self._writes[task] = entry.key
+        self._queued[entry.key] = storage
         task.add_done_callback(self._writes.pop)
 
     async def _write(self, entry: StoredResponse, storage: BaseCache, size: int) -> None:
+        key = entry.key
+        self._queued.pop(key, None)
+        is_leased = key in self._leased
+        self._leased.discard(key)
+        write = storage.write_leased if is_leased else storage.write_entry
+        is_written = False
         try:
-            if await self._guard.run("write", lambda: storage.write_entry(entry), False) is not False:
-                self.doomed.pop(entry.key, None)
+            is_written = await self._guard.run("write", lambda: write(entry), False) is not False
+            if is_written:
+                self.doomed.pop(key, None)
         finally:
             self._pending_bytes -= size
-            if self._pending.get(entry.key) is entry:
-                del self._pending[entry.key]
+            if self._pending.get(key) is entry:
+                del self._pending[key]
+        if is_leased and not is_written:
+            await self._guard.run("lease", lambda: storage.release_lease(key), None)
+
+    def give_back(self, key: str, storage: BaseCache, *, owner: object) -> None:
+        """Give the lease on *key* back, once what is being written under it is there to be seen."""
+        if self._queued.get(key) is storage:  # with the write, which has not begun
+            self._leased.add(key)
+            return
+
+        async def release() -> None:
+            await self.settle({key})
+            await self._guard.run("lease", lambda: storage.release_lease(key), None)
+
+        self.spawn(release(), owner=owner)
 
     async def settle(self, keys: Collection[str] | None = None) -> None:
         """Wait until pending writes (those of *keys*, or all) are done, or have been given up."""

@@ -18,7 +18,7 @@ from aiohttp_cache_di.backends.redis_channel import Channel, expect_no_error
 from aiohttp_cache_di.backends.redis_link import DEFAULT_NEAR_TIER_BYTES, RedisLink, driver_options
 from aiohttp_cache_di.backends.redis_near import NearTier
 from aiohttp_cache_di.backends.redis_wire import Reply, ServerError, command
-from aiohttp_cache_di.backends.storage import BaseCache, ResponseOrKey
+from aiohttp_cache_di.backends.storage import BaseCache, ResponseOrKey, disregard, hear
 from aiohttp_cache_di.errors import UnreadableEntryError
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
@@ -146,12 +146,49 @@ class RedisCache(BaseCache):
             found = await channel.get(name, partial(self._decoded, key, name, channel.near))
         return found if isinstance(found, StoredResponse) else None
 
+    async def read_either(self, key: str, other: BaseCache) -> tuple[StoredResponse | None, BaseCache]:
+        """Read the response kept under *key* here, or else in *other*, in one round trip where they share the link."""
+        channel = self.link.channel_now()
+        if channel is None or type(other) is not RedisCache or other.link is not self.link or other._serializer:
+            return await super().read_either(key, other)
+        name = other._full(key)
+        beside = channel.get(name, partial(other._decoded, key, name, channel.near))
+        try:
+            entry = await self.read_entry(key)
+            if entry is not None:
+                return entry, self
+            found = await beside
+        finally:
+            disregard(beside)
+        if type(found) is str:
+            return await other.read_entry(found), other
+        return (found if isinstance(found, StoredResponse) else None), other
+
     async def write_entry(self, entry: StoredResponse) -> None:
         """Store *entry* until its ``store_until``; the server drops it then."""
         if self._serializer is not None:
             await super().write_entry(entry)
         else:
             await self._set(entry.key, self.codec.encode(entry), entry.store_until)
+
+    async def write_leased(self, entry: StoredResponse) -> None:
+        """Store *entry* and give the lease on its key back, in one round trip."""
+        key = entry.key
+        channel, token = self.link.channel_now(), self._tokens.get(key)
+        if self._serializer is not None or channel is None or token is None:
+            await super().write_leased(entry)
+            return
+        name = self._full(key)
+        written = channel.change([name], _storing(name, self.codec.encode(entry), entry.store_until))
+        released = channel.submit(self._release(key, token), _is_no_error)
+        try:
+            await written
+            if await released:
+                self._tokens.pop(key, None)
+                return
+        finally:
+            disregard(released)
+        await self.release_lease(key)
 
     async def delete_expired(self, now: float) -> int:
         """Delete what may be dropped at *now*; return how many entries went beside those the server has dropped."""
@@ -171,7 +208,12 @@ class RedisCache(BaseCache):
         token = secrets.token_bytes(16)
         ttl_ms = b"%d" % max(1, int(ttl_s * 1000))
         channel = await self._channel()
-        reply: Reply = await channel.submit(command(b"SET", self._lease(key), token, b"NX", b"PX", ttl_ms))
+        try:
+            reply: Reply = await channel.submit(command(b"SET", self._lease(key), token, b"NX", b"PX", ttl_ms))
+        except asyncio.CancelledError:
+            # It may be granted all the same. What gives it back goes out behind it, over the same connection.
+            channel.submit(self._release(key, token), _is_no_error).add_done_callback(hear)
+            raise
         if reply is None:
             return False
         self._tokens[key] = token
@@ -183,8 +225,7 @@ class RedisCache(BaseCache):
         if token is None:
             return
         channel, name = await self._channel(), self._lease(key)
-        script = command(b"EVAL", RELEASE_SCRIPT, b"1", name, token)
-        if await channel.submit(script, lambda reply: type(reply) is not ServerError):
+        if await channel.submit(self._release(key, token), _is_no_error):
             return
         # Scripts may be forbidden. Between these two commands the lease can pass to another process only if its time
         # runs out just then; and all that is lost by it is that the origin is asked twice.
@@ -310,15 +351,12 @@ class RedisCache(BaseCache):
             self.on_unreadable(1)
             return None
 
+    def _release(self, key: str, token: bytes) -> bytes:
+        return command(b"EVAL", RELEASE_SCRIPT, b"1", self._lease(key), token)
+
     async def _set(self, key: str, data: bytes, until: float) -> None:
         channel, name = await self._channel(), self._full(key)
-        left_s = until - time.time()
-        if left_s <= 0:  # what is over by now still replaces what was there
-            await channel.change([name], command(b"UNLINK", name))
-        elif left_s > FOR_EVER_S:
-            await channel.change([name], command(b"SET", name, data))
-        else:
-            await channel.change([name], command(b"SET", name, data, b"PX", b"%d" % max(1, int(left_s * 1000))))
+        await channel.change([name], _storing(name, data, until))
 
     async def _unlink(self, names: Sequence[bytes]) -> int:
         count = 0
@@ -339,6 +377,20 @@ class RedisCache(BaseCache):
                 yield page
             if cursor == b"0":
                 return
+
+
+def _storing(name: bytes, data: bytes, until: float) -> bytes:
+    """The command that keeps *data* under *name* until a POSIX time."""
+    left_s = until - time.time()
+    if left_s <= 0:  # what is over by now still replaces what was there
+        return command(b"UNLINK", name)
+    if left_s > FOR_EVER_S:
+        return command(b"SET", name, data)
+    return command(b"SET", name, data, b"PX", b"%d" % max(1, int(left_s * 1000)))
+
+
+def _is_no_error(reply: Reply) -> bool:
+    return type(reply) is not ServerError
 
 
 def _bytes_or_none(reply: Reply) -> bytes | None:

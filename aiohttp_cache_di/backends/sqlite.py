@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import os
 import secrets
@@ -24,9 +25,10 @@ from aiohttp_cache_di.backends.sqlite_options import (
     SQLiteOptions,
     open_database,
 )
+from aiohttp_cache_di.backends.sqlite_reads import Found
 from aiohttp_cache_di.backends.sqlite_schema import Key, Table, column_key, pack_key, unpack_key
 from aiohttp_cache_di.backends.sqlite_worker import Job
-from aiohttp_cache_di.backends.storage import BaseCache, ResponseOrKey
+from aiohttp_cache_di.backends.storage import BaseCache, ResponseOrKey, disregard, hear
 from aiohttp_cache_di.errors import StorageError, UnreadableEntryError
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
@@ -112,13 +114,40 @@ class SQLiteCache(BaseCache):
             item = await self._read(item)
         return item if isinstance(item, StoredResponse) else None
 
+    async def read_either(self, key: str, other: BaseCache) -> tuple[StoredResponse | None, BaseCache]:
+        """Read the response kept under *key* here, or else in *other*, both in one hop where they share the file."""
+        here = self._database.here()
+        if here is None or type(other) is not SQLiteCache or other._database is not self._database:
+            return await super().read_either(key, other)
+        epoch = here.link.tiers[other._table].epoch
+        beside = here.link.fetch(other._table, pack_key(key))
+        try:
+            entry = await self.read_entry(key)
+            if entry is not None:
+                return entry, self
+            item = other._received(here, epoch, key, await beside)
+        except LinkLostError:
+            return await other.read_entry(key), other
+        finally:
+            disregard(beside)
+        if isinstance(item, str):
+            item = await other._read(item)
+        return (item if isinstance(item, StoredResponse) else None), other
+
     async def write_entry(self, entry: StoredResponse) -> None:
         """Store *entry*; returns when it is committed."""
-        if self._serializer is None:
-            frame = self.codec.encode(entry)
-        else:
-            frame = self.serialize(CachedResponse.from_stored(entry), entry.key) or b""
-        await self._put(entry.key, frame, entry.store_until, entry)
+        await self._put(entry.key, self._frame(entry), entry.store_until, entry)
+
+    async def write_leased(self, entry: StoredResponse) -> None:
+        """Store *entry* and give the lease on its key back, in one transaction."""
+        packed, owner = column_key(entry.key), self._owner
+        await self._put(
+            entry.key,
+            self._frame(entry),
+            entry.store_until,
+            entry,
+            also=lambda connection: jobs.release(connection, packed, owner),
+        )
 
     async def delete_expired(self, now: float) -> int:
         """Delete what may be dropped at *now*, in steps between which others may write."""
@@ -132,8 +161,14 @@ class SQLiteCache(BaseCache):
     async def acquire_lease(self, key: str, ttl_s: float) -> bool:
         """Ask to be the only one, in this process and all others, that fetches *key* for *ttl_s* seconds."""
         packed, owner = column_key(key), self._owner
-        taken: bool = await self._call(lambda connection: jobs.acquire(connection, packed, owner, time.time(), ttl_s))
-        return taken
+        try:
+            return bool(await self._call(lambda connection: jobs.acquire(connection, packed, owner, time.time(), ttl_s)))
+        except asyncio.CancelledError:
+            # It may be granted all the same; what gives it back waits behind it.
+            here = self._database.here()
+            if here is not None and here.link.writable:
+                here.link.call(lambda connection: jobs.release(connection, packed, owner)).add_done_callback(hear)
+            raise
 
     async def release_lease(self, key: str) -> None:
         """Give a lease back before its time."""
@@ -239,7 +274,14 @@ class SQLiteCache(BaseCache):
 
     # ---- what they share
 
-    async def _put(self, key: str, frame: bytes, until: float, entry: StoredResponse | None) -> None:
+    def _frame(self, entry: StoredResponse) -> bytes:
+        if self._serializer is None:
+            return self.codec.encode(entry)
+        return self.serialize(CachedResponse.from_stored(entry), entry.key) or b""
+
+    async def _put(
+        self, key: str, frame: bytes, until: float, entry: StoredResponse | None, *, also: Job | None = None
+    ) -> None:
         if len(frame) > MAX_FRAME_BYTES:
             raise StorageError(f"an entry of {len(frame)} bytes is more than SQLite takes")
         now = time.time()
@@ -249,11 +291,20 @@ class SQLiteCache(BaseCache):
             link = connected.link
             tier = link.tiers[self._table]
             epoch = tier.epoch
-            row_id = await link.write(self._table, row)
+            written = link.write(self._table, row)
+            done = None if also is None else link.call(also)
+            try:
+                row_id = await written
+            except BaseException:
+                if done is not None:
+                    disregard(done)
+                raise
             tier.supersede(key, row_id)
             tier.wrote(row_id, row_id)
             if entry is not None:
                 tier.put(entry, key, row_id, epoch)
+            if done is not None:
+                await done
 
         await self._database.use_writing(run)
 
@@ -267,12 +318,16 @@ class SQLiteCache(BaseCache):
             connected = await database.connected()
             epoch = connected.link.tiers[table].epoch
             found = await connected.link.fetch(table, packed)
+        return self._received(connected, epoch, key, found)
+
+    def _received(self, connected: Connected, epoch: int, key: str, found: Found) -> StoredResponse | str | None:
+        """What a read of *key* has found, a copy of which goes into the near tier."""
         if found is None:
             return None
         item = self._settled(key, found[1])
         if type(item) is StoredResponse:
-            connected.link.tiers[table].put(item, key, found[0], epoch)
-            connected.evictor.touch(table, key)
+            connected.link.tiers[self._table].put(item, key, found[0], epoch)
+            connected.evictor.touch(self._table, key)
         return item
 
     def _decode(self, key: Key, frame: object) -> object:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from abc import ABCMeta, abstractmethod
 from collections.abc import AsyncIterable, Awaitable, Callable, Collection, Iterable
@@ -150,9 +151,20 @@ class BaseCache(metaclass=ABCMeta):
         if isinstance(decoded, Opaque):
             if self._serializer is None:
                 raise UnreadableEntryError("the entry was written with a serializer, and none is configured")
-            loaded: CachedResponse | str = self._serializer.loads(decoded.payload)
+            try:
+                loaded: CachedResponse | str = self._serializer.loads(decoded.payload)
+            except Exception as exc:  # whatever it raises: the entry is of no more use
+                raise UnreadableEntryError("the user's serializer cannot read the entry") from exc
             return loaded
         return CachedResponse.from_stored(decoded) if isinstance(decoded, StoredResponse) else decoded
+
+    def readable(self, item: ResponseOrKey, key: str | None = None) -> CachedResponse | str | None:
+        """As `deserialize`, with None for what is unreadable, which is counted."""
+        try:
+            return self.deserialize(item, key)
+        except UnreadableEntryError:
+            self.on_unreadable(1)
+            return None
 
     # ---- entries, as the engine sees them
 
@@ -162,17 +174,31 @@ class BaseCache(metaclass=ABCMeta):
 
     async def read_entry(self, key: str) -> StoredResponse | None:
         """Read the response kept under *key*, following one alias; None when missing or unreadable."""
-        item = await self.read(key)
-        try:
-            item = self.deserialize(item, key) if isinstance(item, bytes) else item
-        except UnreadableEntryError:
-            self.on_unreadable(1)
-            return None
-        return item.stored if isinstance(item, CachedResponse) else None
+        item = self.readable(await self.read(key), key)
+        stored = getattr(item, "stored", None)  # another object of the user's has none, or one of its own
+        return stored if isinstance(stored, StoredResponse) else None
+
+    async def read_either(self, key: str, other: BaseCache) -> tuple[StoredResponse | None, BaseCache]:
+        """Read the response kept under *key* here, or else in *other*; return it and where it was found.
+
+        A storage that shares a connection with *other* asks for both at once.
+        """
+        entry = await self.read_entry(key)
+        if entry is not None:
+            return entry, self
+        entry = other.peek(key)
+        if entry is None and not other.authoritative_peek:
+            entry = await other.read_entry(key)
+        return entry, other
 
     async def write_entry(self, entry: StoredResponse) -> None:
         """Store *entry* under its own key until `StoredResponse.store_until`."""
         await self.write(entry.key, CachedResponse.from_stored(entry))
+
+    async def write_leased(self, entry: StoredResponse) -> None:
+        """Store *entry*, and then give the lease on its key back."""
+        await self.write_entry(entry)
+        await self.release_lease(entry.key)
 
     async def delete_expired(self, now: float) -> int:
         """Delete what may be dropped at *now* (POSIX time); return how many entries went."""
@@ -190,6 +216,18 @@ class BaseCache(metaclass=ABCMeta):
 
     async def release_lease(self, key: str) -> None:  # noqa: B027  # as `acquire_lease`
         """Give a lease back before its time."""
+
+
+def disregard(future: asyncio.Future[Any]) -> None:
+    """Nobody waits for *future* any more, or needs to hear of its failure."""
+    if not future.cancel() and not future.cancelled():
+        future.exception()
+
+
+def hear(future: asyncio.Future[Any]) -> None:
+    """Take note of a failure that concerns nobody, as the callback of a future for whose end nobody waits."""
+    if not future.cancelled():
+        future.exception()
 
 
 BaseStorage = BaseCache
