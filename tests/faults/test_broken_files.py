@@ -8,7 +8,7 @@ import os
 import random
 import sqlite3
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
@@ -45,7 +45,7 @@ def path(tmp_path: Path) -> Path:
 
 
 @asynccontextmanager
-async def locked(path: Path) -> AsyncIterator[None]:
+async def locked(path: Path) -> AsyncGenerator[None]:
     """Another process holds the file's write lock."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", LOCKER, str(path), "NORMAL"),

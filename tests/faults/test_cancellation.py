@@ -84,5 +84,5 @@ async def test_a_storm_of_cancellations_leaks_nothing(store: Store, origin: Orig
     assert not complaints
     given_up = "CancelledError" if how == "cancelled" else "TimeoutError"
     assert set(outcomes) <= {"ok", given_up} | ({"ServerTimeoutError"} if how == "timed out" else set())
-    assert outcomes["ok"] > 50
-    assert outcomes[given_up] > 50
+    assert outcomes["ok"] > 10
+    assert outcomes[given_up] > 10
