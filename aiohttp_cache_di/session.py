@@ -7,7 +7,7 @@ import inspect
 import warnings
 from collections.abc import Awaitable, Callable
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from typing import Any
 
 from aiohttp import ClientResponse, ClientSession
 from aiohttp.typedefs import StrOrURL
@@ -20,23 +20,7 @@ from aiohttp_cache_di.fastlane import FastLane, Remembered
 from aiohttp_cache_di.middleware import CacheMiddleware
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.runtime import Runtime
-
-if TYPE_CHECKING:
-    from aiohttp.client import _BaseRequestContextManager, _RequestOptions
-
-    from aiohttp_cache_di.response import DescribedResponse
-
-    class CachedRequestOptions(_RequestOptions, total=False):
-        """What a request of a cached session takes beside a URL."""
-
-        expire_after: ExpirationTime
-        refresh: bool
-        only_if_cached: bool
-        stale_if_error: float | bool | None
-
-    MixinBase = ClientSession
-else:
-    MixinBase = object
+from aiohttp_cache_di.session_types import TypedSession
 
 __all__ = ["CacheMixin", "CachedSession"]
 
@@ -45,7 +29,7 @@ _DEPRECATED = frozenset({"auth", "conn_timeout", "proxy_auth", "read_timeout", "
 REQUEST_OPTIONS = frozenset({"expire_after", "refresh", "only_if_cached", "stale_if_error"})
 
 
-class CacheMixin(MixinBase):
+class CacheMixin(TypedSession):
     """Adds the cache to a class that is derived from `aiohttp.ClientSession`; put it first among the bases.
 
     Args:
@@ -157,34 +141,6 @@ class CacheMixin(MixinBase):
             self._fast_lane.learn(self, method, str_or_url, kwargs, response)
         return response
 
-    if TYPE_CHECKING:
-
-        async def __aenter__(self) -> Self: ...
-        def request(  # pyright: ignore[reportIncompatibleMethodOverride]  # more options
-            self, method: str, url: StrOrURL, **kwargs: Unpack[CachedRequestOptions]
-        ) -> _BaseRequestContextManager[DescribedResponse]: ...
-        def get(  # pyright: ignore[reportIncompatibleMethodOverride]  # more options
-            self, url: StrOrURL, **kwargs: Unpack[CachedRequestOptions]
-        ) -> _BaseRequestContextManager[DescribedResponse]: ...
-        def options(  # pyright: ignore[reportIncompatibleMethodOverride]  # more options
-            self, url: StrOrURL, **kwargs: Unpack[CachedRequestOptions]
-        ) -> _BaseRequestContextManager[DescribedResponse]: ...
-        def head(  # pyright: ignore[reportIncompatibleMethodOverride]  # more options
-            self, url: StrOrURL, **kwargs: Unpack[CachedRequestOptions]
-        ) -> _BaseRequestContextManager[DescribedResponse]: ...
-        def post(  # pyright: ignore[reportIncompatibleMethodOverride]  # more options
-            self, url: StrOrURL, **kwargs: Unpack[CachedRequestOptions]
-        ) -> _BaseRequestContextManager[DescribedResponse]: ...
-        def put(  # pyright: ignore[reportIncompatibleMethodOverride]  # more options
-            self, url: StrOrURL, **kwargs: Unpack[CachedRequestOptions]
-        ) -> _BaseRequestContextManager[DescribedResponse]: ...
-        def patch(  # pyright: ignore[reportIncompatibleMethodOverride]  # more options
-            self, url: StrOrURL, **kwargs: Unpack[CachedRequestOptions]
-        ) -> _BaseRequestContextManager[DescribedResponse]: ...
-        def delete(  # pyright: ignore[reportIncompatibleMethodOverride]  # more options
-            self, url: StrOrURL, **kwargs: Unpack[CachedRequestOptions]
-        ) -> _BaseRequestContextManager[DescribedResponse]: ...
-
     def disabled(self) -> Disabled:
         """Turn the cache off: ``async with session.disabled(): …``, for this session in this task."""
         return Disabled(self)
@@ -210,7 +166,7 @@ class CacheMixin(MixinBase):
             await self.cache.close()
 
 
-class CachedSession(CacheMixin, ClientSession):  # pyright: ignore[reportIncompatibleMethodOverride]  # as in the mixin
+class CachedSession(CacheMixin, ClientSession):
     """A drop-in for `aiohttp.ClientSession` that keeps responses in a cache.
 
     Args:

@@ -79,7 +79,7 @@ class TestConstruction:
                 parent: Any = super()
                 return await parent._request(*args, **kwargs)
 
-        class CustomSession(CacheMixin, Counting, ClientSession):  # pyright: ignore[reportIncompatibleMethodOverride]
+        class CustomSession(CacheMixin, Counting, ClientSession):
             """As the documentation has it."""
 
         url = origin.on("/", numbered)

@@ -1,0 +1,83 @@
+"""What type checkers know of a caching session's requests; at run time there is nothing to it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+__all__ = ["TypedSession"]
+
+if TYPE_CHECKING:
+    from typing import Self, Unpack, overload
+
+    from aiohttp import ClientSession
+    from aiohttp.client import _BaseRequestContextManager, _RequestOptions
+    from aiohttp.typedefs import StrOrURL
+
+    from aiohttp_cache_di.expiration import ExpirationTime
+    from aiohttp_cache_di.response import DescribedResponse
+
+    class CachedRequestOptions(_RequestOptions, total=False):
+        """What a request of a caching session takes beside a URL."""
+
+        expire_after: ExpirationTime
+        refresh: bool
+        only_if_cached: bool
+        stale_if_error: float | bool | None
+
+    Answer = _BaseRequestContextManager[DescribedResponse]
+
+    class TypedSession(ClientSession):
+        """Each method twice: as aiohttp has it, so that it overrides that one, and with the options of the cache."""
+
+        async def __aenter__(self) -> Self: ...
+
+        @overload
+        def request(self, method: str, url: StrOrURL, **kwargs: Unpack[_RequestOptions]) -> Answer: ...
+        @overload
+        def request(self, method: str, url: StrOrURL, **kwargs: Unpack[CachedRequestOptions]) -> Answer: ...
+        def request(self, method: str, url: StrOrURL, **kwargs: Unpack[CachedRequestOptions]) -> Answer: ...
+
+        @overload
+        def get(self, url: StrOrURL, **kwargs: Unpack[_RequestOptions]) -> Answer: ...
+        @overload
+        def get(self, url: StrOrURL, **kwargs: Unpack[CachedRequestOptions]) -> Answer: ...
+        def get(self, url: StrOrURL, **kwargs: Unpack[CachedRequestOptions]) -> Answer: ...
+
+        @overload
+        def options(self, url: StrOrURL, **kwargs: Unpack[_RequestOptions]) -> Answer: ...
+        @overload
+        def options(self, url: StrOrURL, **kwargs: Unpack[CachedRequestOptions]) -> Answer: ...
+        def options(self, url: StrOrURL, **kwargs: Unpack[CachedRequestOptions]) -> Answer: ...
+
+        @overload
+        def head(self, url: StrOrURL, **kwargs: Unpack[_RequestOptions]) -> Answer: ...
+        @overload
+        def head(self, url: StrOrURL, **kwargs: Unpack[CachedRequestOptions]) -> Answer: ...
+        def head(self, url: StrOrURL, **kwargs: Unpack[CachedRequestOptions]) -> Answer: ...
+
+        @overload
+        def post(self, url: StrOrURL, **kwargs: Unpack[_RequestOptions]) -> Answer: ...
+        @overload
+        def post(self, url: StrOrURL, **kwargs: Unpack[CachedRequestOptions]) -> Answer: ...
+        def post(self, url: StrOrURL, **kwargs: Unpack[CachedRequestOptions]) -> Answer: ...
+
+        @overload
+        def put(self, url: StrOrURL, **kwargs: Unpack[_RequestOptions]) -> Answer: ...
+        @overload
+        def put(self, url: StrOrURL, **kwargs: Unpack[CachedRequestOptions]) -> Answer: ...
+        def put(self, url: StrOrURL, **kwargs: Unpack[CachedRequestOptions]) -> Answer: ...
+
+        @overload
+        def patch(self, url: StrOrURL, **kwargs: Unpack[_RequestOptions]) -> Answer: ...
+        @overload
+        def patch(self, url: StrOrURL, **kwargs: Unpack[CachedRequestOptions]) -> Answer: ...
+        def patch(self, url: StrOrURL, **kwargs: Unpack[CachedRequestOptions]) -> Answer: ...
+
+        @overload
+        def delete(self, url: StrOrURL, **kwargs: Unpack[_RequestOptions]) -> Answer: ...
+        @overload
+        def delete(self, url: StrOrURL, **kwargs: Unpack[CachedRequestOptions]) -> Answer: ...
+        def delete(self, url: StrOrURL, **kwargs: Unpack[CachedRequestOptions]) -> Answer: ...
+
+else:
+    TypedSession = object
