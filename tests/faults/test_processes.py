@@ -1,0 +1,101 @@
+"""Many processes on one store: no errors, no lost entries, quick hits, and a whole store when one is killed."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+import sqlite3
+import statistics
+from collections import Counter
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from aiohttp_cache_di import CachedSession
+from tests.faults.conftest import Note
+from tests.faults.origin import Origin
+from tests.faults.processes import Workers
+from tests.faults.stores import Store
+
+PROCESSES = 4
+TASKS = 8
+URLS = 200
+SHARED_STORES = ["sqlite", "redis"]
+
+
+def jobs(store: Store, origin: Origin, seconds: float, **more: Any) -> list[dict[str, Any]]:
+    urls = [f"{origin.url}/{number}" for number in range(URLS)]
+    job: dict[str, Any] = {"kind": store.kind, "options": store.options, "task": "churn", "size": origin.size}
+    job |= {"urls": urls, "tasks": TASKS, "seconds": seconds, "pause_s": 0.02, **more}
+    return [{**job, "seed": seed} for seed in range(PROCESSES)]
+
+
+async def wrong_or_missing(store: Store, origin: Origin) -> tuple[int, int]:
+    """How many of the responses are wrong, and how many are not there though they had been stored."""
+    backend = store.backend()
+    wrong = missing = 0
+    async with CachedSession(cache=backend) as session:
+        for number in range(URLS):
+            async with session.get(f"{origin.url}/{number}") as response:
+                wrong += await response.read() != origin.body_of(f"/{number}")
+                missing += not response.from_cache
+    await backend.close()
+    return wrong, missing
+
+
+def is_sound(store: Store) -> bool:
+    """Whether the file is whole; a server looks after itself."""
+    if store.kind != "sqlite":
+        return True
+    with closing(sqlite3.connect(store.options["cache_name"])) as connection:
+        return connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+@pytest.mark.parametrize("store", SHARED_STORES, indirect=True)
+@pytest.mark.parametrize("seconds", [2, pytest.param(15, marks=pytest.mark.slow)])
+async def test_four_processes_share_a_store(store: Store, origin: Origin, note: Note, seconds: int) -> None:
+    async with Workers(*jobs(store, origin, seconds)) as workers:
+        workers.go()
+        reports = await workers.reports(within_s=seconds + 30)
+    outcomes, errors = Counter[str](), Counter[str]()
+    hits_s: list[float] = []
+    for report in reports:
+        outcomes.update(report["outcomes"])
+        errors.update(report["stats"]["store_errors"])
+        hits_s += report["hits_s"]
+    # Each process deletes now and then; what is fetched now must stay.
+    wrong, _ = await wrong_or_missing(store, origin)
+    wrong_again, lost = await wrong_or_missing(store, origin)
+    p99_ms = statistics.quantiles(hits_s, n=100)[98] * 1000
+    note(requests=outcomes.total(), hits=len(hits_s), p99_ms=p99_ms, errors=dict(errors), lost=lost, wrong=wrong)
+    assert set(outcomes) == {"ok"}
+    assert not errors
+    assert wrong == wrong_again == lost == 0
+    assert p99_ms < 50 or len(hits_s) < 1000
+    assert is_sound(store)
+
+
+@pytest.mark.parametrize("store", SHARED_STORES, indirect=True)
+@pytest.mark.parametrize("rounds", [1, pytest.param(10, marks=pytest.mark.slow)])
+async def test_killing_writers_leaves_the_store_whole(store: Store, origin: Origin, note: Note, rounds: int) -> None:
+    chance = random.Random(2)
+    for _ in range(rounds):
+        async with Workers(*jobs(store, origin, 60, pause_s=0.0)[:2]) as workers:
+            workers.go()
+            before = origin.total
+            async with asyncio.timeout(20):
+                while origin.total < before + 60:
+                    origin.arrived.clear()
+                    await origin.arrived.wait()
+            for process in workers.processes:
+                await asyncio.sleep(chance.random() * 0.1)
+                process.send_signal(signal.SIGKILL)
+            for process in workers.processes:
+                await process.communicate()
+        assert is_sound(store)
+    wrong, missing = await wrong_or_missing(store, origin)
+    note(killed=2 * rounds, wrong=wrong, there=URLS - missing)
+    assert wrong == 0
+    assert missing < URLS
