@@ -82,7 +82,10 @@ class FastLane:
         runtime = self._runtime
         if runtime is None or key in runtime.doomed:
             return None
-        entry = runtime.pending(key) or backend.responses.peek(key)
+        entry = runtime.pending(key)
+        if entry is not None and not backend.write_behind:
+            return None
+        entry = entry or backend.responses.peek(key)
         if entry is None:
             return None if backend.responses.authoritative_peek or not _has_time(session, options, backend) else known
         return self._hit(session, known, entry, options)
@@ -187,7 +190,7 @@ def is_plain(session: CacheMixin, backend: CacheBackend) -> bool:
         backend.fast_lane
         and not backend.store_cookies
         and backend.filter_fn is accept_all
-        and not backend.overridden & {"create_key", "get_response"}
+        and not backend.overridden & {"create_key", "create_cache_actions", "request", "get_response"}
         and not session._trust_env
         and session._default_auth is None
         and session._default_proxy is None

@@ -127,6 +127,13 @@ class Runtime:
 
     def forget(self, keys: Collection[str] | None) -> None:
         """Entries under *keys* (None: all) are being deleted: nothing older may be stored or read any more."""
+        loop = self._loop()
+        if self.is_current():
+            self._forget(keys)
+        elif loop is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(self._forget, keys)  # those who wait do so in the loop of another thread
+
+    def _forget(self, keys: Collection[str] | None) -> None:
         if keys is None:
             self.flights.invalidate_all()
             self._pending.clear()

@@ -33,7 +33,7 @@ __all__ = ["BaseCache", "BaseStorage", "CacheBackend", "DictCache", "FilterFn", 
 FilterFn: TypeAlias = Callable[[AnyResponse], bool | Awaitable[bool]]
 """Tells whether a response may be cached; may be a coroutine function."""
 
-HOOKS = ("create_key", "get_response", "is_cacheable", "save_response", "delete")
+HOOKS = ("create_key", "create_cache_actions", "request", "get_response", "is_cacheable", "save_response", "delete")
 MAX_HOPS = 30  # of a stored chain of redirects; aiohttp itself follows 10
 
 
@@ -347,13 +347,13 @@ class CacheBackend(RuleBook):
         self._watchers.add(watcher)
 
     async def _before_deleting(self, keys: Collection[str] | None) -> None:
-        for watcher in self._watchers:
+        for watcher in list(self._watchers):
             watcher.forget(keys)
             await watcher.settle(keys)
 
     async def settle(self, keys: Collection[str] | None = None) -> None:
         """Wait until what is being written in the running loop, under *keys* or at all, has been written."""
-        for watcher in self._watchers:
+        for watcher in list(self._watchers):
             await watcher.settle(keys)
 
     async def _usable(self, response: CachedResponse, key: str) -> CachedResponse | None:
