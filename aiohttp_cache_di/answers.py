@@ -33,7 +33,8 @@ def answer_from(reuse: Reuse, request: ClientRequest, *, standard: bool, cache_s
             if request.method == hdrs.METH_HEAD and (stored.body or stored.method != hdrs.METH_HEAD):
                 stored = replace(stored, method=hdrs.METH_HEAD, body=b"")
         case NotModified():
-            lines = tuple(line for line in reuse.stored.raw_headers if line[0].lower() in _SENT_WITH_304)
+            sent = _SENT_WITH_304 if hdrs.ETAG in reuse.stored.headers else _SENT_WITH_304 | {b"last-modified"}
+            lines = tuple(line for line in reuse.stored.raw_headers if line[0].lower() in sent)
             stored = replace(reuse.stored, status=304, reason=b"Not Modified", raw_headers=lines, body=b"")
         case Partial():
             stored = _partial(reuse)

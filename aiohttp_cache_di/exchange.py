@@ -83,7 +83,7 @@ class Exchange:
 
     async def run(self) -> ClientResponse:
         """Answer from the store where that is allowed, else from the origin."""
-        stored = await self.shelf.find()
+        stored = await self.shelf.find() if self.shelf.key else None
         decision = policy.on_request(
             self.message, stored, self.rules, now=time.time(), candidates=self.shelf.candidates
         )
@@ -92,25 +92,21 @@ class Exchange:
                 self.backend.stats.misses += 1
                 return gateway_timeout(decision, self.request, now=time.time())
             case Bypass():
-                return await self.run_uncached(decision.reason)
+                return await self.forward(decision.reason)
             case Fetch() | Validate():
                 return await self._through_flight(decision)
             case _:
                 return self._reuse(decision)
 
-    async def run_uncached(self, reason: str) -> ClientResponse:
-        """Let the origin answer, and store nothing."""
+    async def forward(self, reason: str) -> ClientResponse:
+        """Let the origin answer, store nothing, and forget what the request may have changed."""
         self.backend.stats.bypassed += 1
         response = await self.handler(self.request)
         describe_miss(response, f"aiohttp-cache-di; fwd={reason}")
-        return response
-
-    async def run_unsafe(self) -> ClientResponse:
-        """Let the origin answer a request that may change things, and forget what it may have changed."""
-        response = await self.run_uncached("method")
-        urls = policy.invalidated_urls(self.message, response.status, response.headers)
-        if urls:
-            await self.shelf.invalidate(urls)
+        if self.backend.cache_control:
+            urls = policy.invalidated_urls(self.message, response.status, response.headers)
+            if urls:
+                await self.shelf.invalidate(urls)
         return response
 
     # ---- one request to the origin per key

@@ -14,7 +14,6 @@ from aiohttp_cache_di.calls import call_of, is_disabled
 from aiohttp_cache_di.entries import describe_miss
 from aiohttp_cache_di.exchange import Exchange
 from aiohttp_cache_di.identity import Identities, key_arguments, request_body
-from aiohttp_cache_di.policy import is_unsafe
 from aiohttp_cache_di.runtime import Runtime
 
 __all__ = ["CacheMiddleware"]
@@ -39,7 +38,7 @@ class CacheMiddleware:
         """Answer *request* from the cache, or by *handler*."""
         if not isinstance(request, ClientRequest):  # a stand-in of somebody's test, of which nothing is known
             return await handler(request)
-        if is_disabled(request.session) or _passes_by(request):
+        if is_disabled(request.session) or _passes_by(request, self.backend):
             return await self._pass_by(request, handler)
         call = call_of(request.session)
         backend = self.backend
@@ -47,15 +46,12 @@ class CacheMiddleware:
         if runtime is None or not runtime.is_current():
             self._runtime = runtime = Runtime.of(backend)
         call.decoded = handler_option(handler, "auto_decompress", call.decoded)
-        if request.method not in backend.allowed_methods:
-            exchange = Exchange(request, handler, call, backend, runtime)
-            if backend.cache_control and is_unsafe(request.method):
-                return await exchange.run_unsafe()
-            return await exchange.run_uncached("method")
-        body = await request_body(request)
-        if body is None:
-            return await self._pass_by(request, handler)
-        arguments = key_arguments(request, body, call, backend)
+        is_allowed = request.method in backend.allowed_methods
+        body = await request_body(request) if is_allowed else b""
+        arguments = key_arguments(request, body or b"", call, backend)
+        if body is None or not is_allowed:
+            exchange = Exchange(request, handler, call, backend, runtime, key_arguments=arguments)
+            return await (exchange.forward("bypass") if body is None else exchange.run())
         key, partition = self._identities.of(request, arguments)
         return await Exchange(request, handler, call, backend, runtime, key, partition, arguments).run()
 
@@ -71,11 +67,11 @@ class CacheMiddleware:
         await Runtime.of(self.backend).cancel(self.backend)
 
 
-def _passes_by(request: ClientRequest) -> bool:
+def _passes_by(request: ClientRequest, backend: CacheBackend) -> bool:
     """Whether the request asks for something other than a response: a tunnel, another protocol, a stream of events."""
     headers = request.headers
     return (
         request.method == hdrs.METH_CONNECT
         or hdrs.UPGRADE in headers
-        or headers.get(hdrs.ACCEPT, "").startswith("text/event-stream")
+        or (request.method in backend.allowed_methods and headers.get(hdrs.ACCEPT, "").startswith("text/event-stream"))
     )

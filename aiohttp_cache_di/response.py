@@ -19,6 +19,7 @@ from yarl import URL
 
 from aiohttp_cache_di.entries import entry_of, expires_at, parsed_fields
 from aiohttp_cache_di.rfc9111.cache_status import hit
+from aiohttp_cache_di.rfc9111.fields import combined
 from aiohttp_cache_di.rfc9111.freshness import current_age_s
 from aiohttp_cache_di.rfc9111.messages import RawHeaders, StoredResponse
 
@@ -187,7 +188,11 @@ class CachedResponse(ClientResponse):
         if extra is None:
             age_s = int(current_age_s(self._stored, now=self._served_at))
             self._extra_headers = extra = (("Age", str(age_s)), ("Cache-Status", self.cache_status))
-        return extra
+        earlier = combined(self._stored.headers, "Cache-Status") if extra else None
+        if earlier is None:
+            return extra
+        # What caches on the way have said goes before our word (RFC 9211 §2).
+        return tuple((name, f"{earlier}, {value}" if name == "Cache-Status" else value) for name, value in extra)
 
     # ---- what aiohttp's response has, made from the entry when it is asked for
 
@@ -222,7 +227,7 @@ class CachedResponse(ClientResponse):
             extra = self._served_fields()
             replaced = {name.lower().encode() for name, _ in extra}
             kept = tuple(line for line in self._stored.raw_headers if line[0].lower() not in replaced)
-            return kept + tuple((name.encode(), value.encode()) for name, value in extra)
+            return kept + tuple((name.encode(), value.encode("utf-8", "surrogateescape")) for name, value in extra)
 
         @property
         def raw_headers(self):

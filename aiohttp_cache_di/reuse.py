@@ -82,9 +82,9 @@ def on_request(
     """
     headers = request.headers
     if not may_be_cached(request.method, rules):
-        return _forward(Bypass("method"), rules.only_if_cached)
+        return _forward(Bypass("method"), _only_if_cached(request, rules))
     if rules.lifetime_s == 0 and (rules.override_origin or not rules.cache_control):
-        return _forward(Bypass("bypass"), rules.only_if_cached)
+        return _forward(Bypass("bypass"), _only_if_cached(request, rules))
     if (
         stored is not None
         and stored.fresh_until > now
@@ -102,6 +102,11 @@ def on_request(
 def may_be_cached(method: str, rules: Rules) -> bool:
     """Whether the cache deals with *method* at all."""
     return method in rules.allowed_methods and (not rules.cache_control or method in _CACHEABLE_METHODS)
+
+
+def _only_if_cached(request: Request, rules: Rules) -> bool:
+    """Whether the caller wants what is stored or nothing; in a field of the request that is the standard's word."""
+    return rules.only_if_cached or (rules.cache_control and request_directives(request.headers).only_if_cached)
 
 
 def _forward(plan: Bypass | Fetch | Validate, only_if_cached: bool) -> RequestDecision:
@@ -142,7 +147,7 @@ def _by_standard(
     directives = request_directives(request.headers)
     if rules.refresh:
         directives = replace(directives, no_cache=True, max_stale_s=None)
-    only_if_cached = rules.only_if_cached or directives.only_if_cached
+    only_if_cached = _only_if_cached(request, rules)
     if directives.no_store and not only_if_cached:
         return Bypass("request")
     if stored is None or not _is_usable(request, stored):

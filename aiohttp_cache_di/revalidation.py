@@ -125,7 +125,9 @@ def _tag(candidate: Candidate) -> str | None:
 def _freshened(request: Request, stored: StoredResponse, response: Response, rules: Rules) -> StoredResponse:
     """*stored*, with the header fields and times that *response* brings."""
     directives = response_directives(response.headers)
-    drop = unstorable_fields(response.headers, directives, shared=rules.shared)
+    # What the stored Cache-Control says of fields holds until another one takes its place.
+    speaking = response.headers if "Cache-Control" in response.headers else stored.headers
+    drop = unstorable_fields(response.headers, response_directives(speaking), shared=rules.shared)
     lines = updated_headers(stored.raw_headers, response.headers, drop)
     if "Date" not in response.headers:
         lines += ((b"Date", format_http_date(response.received_at).encode()),)

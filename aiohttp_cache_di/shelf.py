@@ -35,6 +35,8 @@ T = TypeVar("T")
 
 LEASE_POLL_S = 0.01  # at first; it doubles up to LEASE_POLL_MAX_S
 LEASE_POLL_MAX_S = 0.08
+_OF_THIS_REQUEST = frozenset({"headers", "cookies", "data", "decoded"})
+"""Arguments of a key that tell of one request rather than of the way to the origin."""
 _SET_COOKIE = frozenset({"set-cookie", "set-cookie2"})
 
 
@@ -313,12 +315,13 @@ class Shelf:
 
     async def invalidate(self, urls: Iterable[str]) -> None:
         """Drop what is stored for *urls*: for these credentials and for none (RFC 9111 §4.4)."""
-        headers = self.message.headers
+        way = {name: value for name, value in self.key_arguments.items() if name not in _OF_THIS_REQUEST}
+        own = {name: self.key_arguments.get(name) for name in ("headers", "cookies")}
         doomed = {
-            self.backend.create_key(method, url, headers=fields, decoded=decoded, **self.key_arguments)
+            self.backend.create_key(method, url, **fields, decoded=decoded, **way)
             for url in urls
             for method in (hdrs.METH_GET, hdrs.METH_HEAD)
-            for fields in (headers, None)
+            for fields in (own, {})
             for decoded in (True, False)
         }
         self.backend.stats.invalidated += 1

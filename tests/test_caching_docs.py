@@ -119,13 +119,11 @@ def answer_about_request(
     question: str, request: Request, stored: StoredResponse | None, rules: Rules, now: float
 ) -> bool:
     asked = request_directives(request.headers)
-    only_if_cached = rules.only_if_cached or (asked.only_if_cached and request.method in ("GET", "HEAD"))
+    only_if_cached = rules.only_if_cached or asked.only_if_cached
     if question == "method":
         allowed = request.method in ("GET", "HEAD")
         return allowed and not (rules.lifetime_s == 0 and rules.override_origin)
-    if question == "only_bypass":
-        return rules.only_if_cached
-    if question in ("only", "only_fetch"):
+    if question in ("only", "only_fetch", "only_bypass"):
         return only_if_cached
     if question == "no_store":
         return asked.no_store and not only_if_cached

@@ -11,8 +11,9 @@ from http import HTTPStatus
 from typing import Any
 
 import pytest
-from aiohttp import ClientConnectionError, ServerDisconnectedError
+from aiohttp import ClientConnectionError, CookieJar, ServerDisconnectedError
 from multidict import MultiMapping
+from yarl import URL
 
 from aiohttp_cache_di.rfc9111.dates import format_http_date
 from tests.clients import Client, Clients, is_hit
@@ -144,6 +145,13 @@ class TestStoring:
         assert again.headers.getall("Age") in (["100"], ["101"])
         assert again.headers["Cache-Status"].startswith("aiohttp-cache-di; hit; ttl=")
         assert again.cache_status == again.headers["Cache-Status"]
+
+    async def test_what_caches_on_the_way_say_is_kept(self, wire: Any) -> None:
+        line = wire(reply({"Cache-Control": "max-age=60", "Cache-Status": "cdn; hit"}))
+        for _ in range(2):
+            await line.send()
+        again = await line.send()
+        assert again.headers["Cache-Status"] == f"cdn; hit, {again.cache_status}"
 
     async def test_a_lifetime_is_added_to_what_says_nothing(self, wire: Any) -> None:
         line = wire(reply(), expire_after=60)
@@ -403,6 +411,22 @@ class TestInvalidation:
         await line.send(method=method)
         for value in ("1", "2"):
             assert not (await line.send({"Foo": value})).hit
+
+    async def test_it_does_so_although_its_own_response_might_be_stored(self, wire: Any) -> None:
+        line = wire(reply({"Cache-Control": "max-age=60"}), allowed_methods=("GET", "HEAD", "POST"))
+        await line.send()
+        await line.send(method="POST")
+        assert not (await line.send()).hit
+
+    async def test_it_does_so_for_the_cookies_that_count(self, clients: Clients, origin: Origin) -> None:
+        jar = CookieJar(unsafe=True)
+        client = clients(**DEFAULTS, partition_cookies="explicit", session={"cookie_jar": jar})
+        jar.update_cookies({"visit": "1"}, URL(origin.url))
+        url = origin.on("/thing", reply({"Cache-Control": "max-age=60"}))
+        own = {"Cookie": "user=1"}
+        assert [(await client.fetch(url, headers=own))[0] for _ in range(2)] == [False, True]
+        await client.fetch(url, "POST", headers=own)
+        assert not (await client.fetch(url, headers=own))[0]
 
     async def test_an_unsafe_request_that_fails_does_not(self, wire: Any) -> None:
         line = wire(reply({"Cache-Control": "max-age=60"}), reply(status=500))

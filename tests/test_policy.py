@@ -212,3 +212,12 @@ def test_only_fields_that_ask_for_something_need_the_policy() -> None:
     for name in ("cache-control", "PRAGMA", "Range", "If-Range", "If-None-Match", "If-Modified-Since", "If-Match"):
         assert policy.needs_policy(fields_of({name: "x"}))
     assert policy.needs_policy(fields_of({"If-Unmodified-Since": "x"}))
+
+
+@pytest.mark.parametrize(
+    ("method", "rules"),
+    [("POST", PRIVATE), ("GET", replace(PRIVATE, lifetime_s=0, override_origin=True))],
+)
+def test_only_if_cached_holds_where_nothing_is_ever_cached(method: str, rules: Rules) -> None:
+    request = a_request({"Cache-Control": "only-if-cached"}, method=method)
+    assert isinstance(policy.on_request(request, None, rules, now=NOW), decisions.GatewayTimeout)

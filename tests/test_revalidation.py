@@ -51,6 +51,12 @@ def test_a_304_that_says_nothing_renews_the_old_lifetime() -> None:
     assert freshened({"ETag": '"a"'}).fresh_until == NOW + 5
 
 
+def test_fields_not_to_be_reused_are_not_taken_from_a_304_that_does_not_name_them() -> None:
+    stored = a_stored({"ETag": '"a"', "Cache-Control": 'max-age=5, no-cache="X-A"'})
+    assert "X-A" not in freshened({"ETag": '"a"', "X-A": "1"}, stored=stored).headers
+    assert "X-A" in freshened({"ETag": '"a"', "X-A": "1", "Cache-Control": "max-age=5"}, stored=stored).headers
+
+
 def test_the_age_of_a_304_counts() -> None:
     assert freshened({"ETag": '"a"', "Age": "2"}).fresh_until == NOW + 3
 

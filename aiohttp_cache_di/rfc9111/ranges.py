@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Set
 from dataclasses import dataclass
 
 import msgspec
@@ -26,6 +27,9 @@ __all__ = [
 
 _RANGE_SPEC = re.compile(r"([0-9]*)-([0-9]*)", re.A)
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)", re.A | re.I)
+
+_DESCRIBING_PART = frozenset({b"content-range", b"content-length"})
+_OF_ONE_PART = _DESCRIBING_PART | {b"age", b"date"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +157,8 @@ def may_combine(stored: StoredResponse, headers: Headers) -> bool:
 def combine(stored: StoredResponse, new: StoredResponse) -> StoredResponse:
     """*new* with the bytes that *stored* has besides: a 200 once they are all there (RFC 9110 §15.3.7.3).
 
-    Returns *new* itself when the two cannot be joined, or when *new*'s body is not as long as it claims.
+    Header fields that *new* leaves out, as the answer to If-Range does, are those of *stored*. Returns *new* itself
+    when the two cannot be joined, or when *new*'s body is not as long as it claims.
     """
     held, added = _part(stored), _part(new)
     if new.status != 206 or held is None or added is None or not may_combine(stored, new.headers):
@@ -164,7 +169,8 @@ def combine(stored: StoredResponse, new: StoredResponse) -> StoredResponse:
     complete = added.complete if added.complete is not None else held.complete
     body = before + new.body + after
     whole = first == 0 and complete == len(body)
-    lines = _without(new.raw_headers, {b"content-range", b"content-length"})
+    sent = {name.lower() for name, _ in new.raw_headers}
+    lines = _without(stored.raw_headers, sent | _OF_ONE_PART) + _without(new.raw_headers, _DESCRIBING_PART)
     lines += ((b"Content-Length", str(len(body)).encode()),)
     if not whole:
         lines += ((b"Content-Range", content_range(first, last, complete).encode()),)
@@ -173,5 +179,5 @@ def combine(stored: StoredResponse, new: StoredResponse) -> StoredResponse:
     )
 
 
-def _without(lines: RawHeaders, names: set[bytes]) -> RawHeaders:
+def _without(lines: RawHeaders, names: Set[bytes]) -> RawHeaders:
     return tuple(line for line in lines if line[0].lower() not in names)

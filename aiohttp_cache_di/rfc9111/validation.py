@@ -26,6 +26,8 @@ __all__ = [
 # A backslash does not escape here (RFC 9110 §8.8.3). Unquoted tags are not of the grammar, but some origins send
 # them and know them again only as they were.
 _TAG = re.compile(r'(?:W/)?"[^"]*+"|[^\s,"]++')
+# Bytes of a tag that are no UTF-8 are read as surrogates, and clients cannot send them as they came.
+_NOT_TEXT = re.compile("[\ud800-\udfff]")
 _LIST_OF_TAGS = re.compile(rf"[\s,]*+(?:(?:{_TAG.pattern})\s*+(?:,[\s,]*+|$))*+")
 
 
@@ -75,8 +77,9 @@ def conditions(stored: StoredResponse | None, other_tags: Iterable[str] = ()) ->
         if last_modified_at(stored.headers, now=stored.received_at) is not None:
             fields.append(("If-Modified-Since", stored.headers["Last-Modified"].strip()))
     tags.update(dict.fromkeys(other_tags))
-    if tags:
-        fields.insert(0, ("If-None-Match", ", ".join(tags)))
+    sendable = [tag for tag in tags if not _NOT_TEXT.search(tag)]
+    if sendable:
+        fields.insert(0, ("If-None-Match", ", ".join(sendable)))
     return tuple(fields)
 
 

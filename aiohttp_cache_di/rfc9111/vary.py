@@ -94,11 +94,12 @@ def vary_digest(fields: tuple[str, ...], headers: Headers, secret: bytes) -> byt
     digest = blake2b(digest_size=16, key=_digest_key(secret))
     for name in fields:
         value = combined(headers, name)
+        field = name.encode("utf-8", "surrogatepass")
         if value is None:
-            digest.update(_ABSENT)
+            digest.update(b"%b%d:%b" % (_ABSENT, len(field), field))
             continue
         data = normalised(name, value).encode("utf-8", "surrogatepass")
-        digest.update(b"%d:%d:%b%b" % (len(name), len(data), name.encode("utf-8", "surrogatepass"), data))
+        digest.update(b"%d:%d:%b%b" % (len(field), len(data), field, data))
     return digest.digest()
 
 

@@ -183,6 +183,19 @@ def test_parts_make_a_larger_part() -> None:
     assert larger.headers["Content-Length"] == "5"
 
 
+def test_a_whole_keeps_the_fields_that_the_new_part_left_out() -> None:
+    old = a_stored(
+        {"ETag": '"a"', "Content-Range": "bytes 0-4/10", "Content-Type": "a/b", "X-A": "1", "Age": "5"},
+        status=206,
+        body=BODY[:5],
+    )
+    new = a_stored({"ETag": '"a"', "Content-Range": "bytes 5-9/10", "x-a": "2"}, status=206, body=BODY[5:])
+    whole = combine(old, new)
+    assert (whole.headers["Content-Type"], whole.headers.getall("X-A")) == ("a/b", ["2"])
+    assert "Age" not in whole.headers
+    assert len(whole.headers.getall("Date")) == 1
+
+
 def test_a_new_part_that_does_not_fit_stays_alone() -> None:
     new = part(7, 9)
     assert combine(part(0, 4), new) is new

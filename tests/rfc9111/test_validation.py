@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -85,6 +86,14 @@ def test_both_validators_are_sent() -> None:
 def test_tags_of_other_variants_are_offered_once_each() -> None:
     assert conditions(a_stored({"ETag": '"a"'}), ['"b"', '"a"']) == (("If-None-Match", '"a", "b"'),)
     assert conditions(None, ['"b"']) == (("If-None-Match", '"b"'),)
+
+
+def test_a_tag_that_cannot_be_sent_as_it_came_is_not_offered() -> None:
+    tag = b'"\xfc"'.decode("utf-8", "surrogateescape")
+    stored = a_stored({"Last-Modified": date(-60)})
+    stored = msgspec.structs.replace(stored, raw_headers=(*stored.raw_headers, (b"ETag", b'"\xfc"')))
+    assert conditions(stored, ['"b"']) == (("If-None-Match", '"b"'), ("If-Modified-Since", date(-60)))
+    assert conditions(None, [tag]) == ()
 
 
 def test_without_a_validator_there_is_nothing_to_ask() -> None:

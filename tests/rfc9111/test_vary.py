@@ -87,6 +87,10 @@ def test_an_absent_field_differs_from_an_empty_one() -> None:
     assert digest(("foo",), {}) != digest(("foo",), {"Foo": ""})
 
 
+def test_absent_fields_of_different_names_differ() -> None:
+    assert digest(("foo",), {}) != digest(("bar",), {})
+
+
 def test_values_do_not_run_into_each_other() -> None:
     assert digest(("bar", "foo"), {"Bar": "1", "Foo": "23"}) != digest(("bar", "foo"), {"Bar": "12", "Foo": "3"})
     assert digest(("bar", "foo"), {"Bar": "1"}) != digest(("bar", "foo"), {"Foo": "1"})
