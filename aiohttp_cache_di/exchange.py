@@ -6,6 +6,7 @@ import asyncio
 import errno
 import logging
 import time
+from dataclasses import replace
 from typing import Any, assert_never
 
 from aiohttp import ClientError, ClientHandlerType, ClientRequest, ClientResponse, ServerDisconnectedError, hdrs
@@ -76,6 +77,10 @@ class Exchange:
             only_if_cached=call.only_if_cached,
             stale_if_error=call.stale_if_error,
         )
+        if key and "create_cache_actions" in backend.overridden:
+            wishes: dict[str, Any] = {"expire_after": call.expire_after, "refresh": call.refresh}
+            resolved = backend.create_cache_actions(key, request.url, **wishes, **(key_arguments or {})).rules
+            self.rules = replace(self.rules, lifetime_s=resolved.lifetime_s, refresh=resolved.refresh)
         self.shelf = Shelf(self.message, backend, runtime, self.rules, key, partition, key_arguments or {})
         self.shelf.looked_up, call.looked_up = call.looked_up, None
 
@@ -84,6 +89,9 @@ class Exchange:
     async def run(self) -> ClientResponse:
         """Answer from the store where that is allowed, else from the origin."""
         stored = await self.shelf.find() if self.shelf.key else None
+        if self.shelf.stand_in is not None:
+            stand_in: ClientResponse = self.shelf.stand_in
+            return stand_in
         decision = policy.on_request(
             self.message, stored, self.rules, now=time.time(), candidates=self.shelf.candidates
         )

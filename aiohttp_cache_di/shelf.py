@@ -12,9 +12,11 @@ from functools import lru_cache, partial
 from typing import Any, Final, TypeAlias, TypeVar, cast
 
 from aiohttp import ClientResponse, hdrs
+from msgspec.structs import replace
 
 from aiohttp_cache_di import keys, policy
 from aiohttp_cache_di._aiohttp import DecodingWatch
+from aiohttp_cache_di.backends.actions import CacheActions
 from aiohttp_cache_di.backends.base import CacheBackend, accept_all
 from aiohttp_cache_di.backends.rulebook import is_redirect
 from aiohttp_cache_di.backends.storage import BaseCache
@@ -37,6 +39,7 @@ LEASE_POLL_S = 0.01  # at first; it doubles up to LEASE_POLL_MAX_S
 LEASE_POLL_MAX_S = 0.08
 _OF_THIS_REQUEST = frozenset({"headers", "cookies", "data", "decoded"})
 """Arguments of a key that tell of one request rather than of the way to the origin."""
+_LOOKUPS: Final = frozenset({"request", "get_response"})
 _SET_COOKIE = frozenset({"set-cookie", "set-cookie2"})
 
 
@@ -84,6 +87,8 @@ class Shelf:
         """For a HEAD request: the stored response to GET that it speaks of."""
         self.looked_up: tuple[str, object] | None = None
         """A key, and what `backend.responses` has just been found to have under it; good for one read."""
+        self.stand_in: Any = None
+        """What a method of the user's has found, if that is nothing that the policy could judge."""
         self._found_in: BaseCache | None = None
         self._lease: str | None = None
         self._store_failed = False
@@ -92,6 +97,11 @@ class Shelf:
     def candidates(self) -> tuple[StoredResponse | VariantRef, ...]:
         """All that is known to be stored for the URL."""
         return () if self.primary is None else (self.primary, *self.primary.variants)
+
+    @property
+    def actions(self) -> CacheActions:
+        """What the methods of the user's are told of the request."""
+        return CacheActions(self.key, self.message.url, self.rules, self.key_arguments)
 
     # ---- finding
 
@@ -124,7 +134,10 @@ class Shelf:
         if key in self.runtime.doomed and self.runtime.pending(key) is None:
             await self._drop({key})
             return None
-        entry = self._at_hand(key)
+        asks_user = bool(self.backend.overridden & _LOOKUPS)
+        if (asks_user or not self.backend.write_behind) and self.runtime.pending(key) is not None:
+            await self.runtime.settle({key})
+        entry = None if asks_user else self._at_hand(key)
         if entry is None:
             entry = await self._read_storages(key)
         if entry is None or entry.partition != self.partition or time.time() >= entry.store_until:
@@ -134,7 +147,7 @@ class Shelf:
     def _at_hand(self, key: str) -> StoredResponse | None:
         """The entry if it can be had without waiting."""
         entry = self.runtime.pending(key)
-        if entry is None and "get_response" not in self.backend.overridden:
+        if entry is None:
             entry = self.backend.responses.peek(key)
             self._found_in = self.backend.responses
         return entry if entry is not None and entry.key == key else None
@@ -143,11 +156,14 @@ class Shelf:
         backend, responses = self.backend, self.backend.responses
         looked_up, self.looked_up = self.looked_up, None
         self._found_in = None
-        if "get_response" in backend.overridden:
-            response = await backend.guard.run("read", lambda: backend.get_response(key), None)
-            if response is not None and response.stored.key == key:
-                return response.stored
+        if backend.overridden & _LOOKUPS:
+            response = await backend.guard.run("read", lambda: self._ask_the_user(key), None)
+            stored = getattr(response, "stored", None)
+            if isinstance(stored, StoredResponse) and stored.key == key:
+                return stored
             found = await self._read_redirect(key)
+            if response is not None and not isinstance(found, Failed) and found[0] is None:
+                return self._adopted(response, key)
         elif looked_up is not None and looked_up[0] == key:
             known = cast("StoredResponse | Failed | None", looked_up[1])
             if known is None:
@@ -167,6 +183,20 @@ class Shelf:
             return None
         self._found_in = storage
         return entry
+
+    async def _ask_the_user(self, key: str) -> CachedResponse | None:
+        backend = self.backend
+        if "request" in backend.overridden and key == self.key:
+            return await backend.request(self.actions)
+        return await backend.get_response(key)
+
+    def _adopted(self, response: Any, key: str) -> StoredResponse | None:
+        """The entry of a response that the user keeps elsewhere, as if it had been kept here."""
+        stored = getattr(response, "stored", None)
+        if isinstance(stored, StoredResponse):
+            return replace(stored, key=key, partition=self.partition, vary_fields=(), vary_digest=b"", variants=())
+        self.stand_in = response
+        return None
 
     async def _read_redirect(self, key: str) -> Found | Failed:
         storage = self.backend.redirects
@@ -195,8 +225,7 @@ class Shelf:
         call: Call,
     ) -> None:
         """Store *response* once its last byte has arrived; end *flight* with the entry, or with why there is none."""
-        length = response.headers.get(hdrs.CONTENT_LENGTH, "")
-        limit = self.backend.max_body_bytes
+        length, limit = response.headers.get(hdrs.CONTENT_LENGTH, ""), self.backend.max_body_bytes
         decoded = getattr(response.content, "total_compressed_bytes", None) is not None
         if not is_framed(response) or (length.isdecimal() and int(length) > limit and response.method != "HEAD"):
             self.settle(flight, "parallel", passes=True)
@@ -230,7 +259,7 @@ class Shelf:
         backend = self.backend
         try:
             response = CachedResponse.from_stored(entry)
-            verdict: Any = backend.is_cacheable(response)
+            verdict: Any = backend.is_cacheable(response, self.actions)
             if not (await verdict if inspect.isawaitable(verdict) else verdict):
                 self.settle(flight, "parallel", passes=True)
             elif "save_response" in backend.overridden:

@@ -1,0 +1,111 @@
+"""Programs and tests that were written for aiohttp-client-cache, by its documentation, with other imports."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from unittest.mock import AsyncMock, MagicMock
+
+import pytest
+from aiohttp import ClientResponse
+from yarl import URL
+
+from aiohttp_cache_di import CachedResponse, CachedSession
+from aiohttp_cache_di.backends import CacheActions, CacheBackend, RedisBackend, SQLiteBackend
+from tests.origin import Origin, Received, answer
+from tests.storages import CustomBackend
+from tests.valkey import ValkeyServer
+
+
+def numbered(request: Received) -> bytes:
+    """Answer with the number of the request."""
+    return answer(str(request.number))
+
+
+async def fetch(session: CachedSession, url: str, **options: Any) -> tuple[bool, str]:
+    """Whether the response was a hit, and its text."""
+    async with session.get(url, **options) as response:
+        return response.from_cache, await response.text()
+
+
+@pytest.fixture(params=["memory", "custom", "sqlite", "redis"])
+def backend(request: pytest.FixtureRequest, tmp_path: Path) -> CacheBackend:
+    """A backend of each kind."""
+    if request.param == "memory":
+        return CacheBackend()
+    if request.param == "custom":
+        return CustomBackend(autoclose=True)
+    if request.param == "sqlite":
+        return SQLiteBackend(str(tmp_path / "cache"))
+    server: ValkeyServer = request.getfixturevalue("valkey")
+    return RedisBackend(f"migration-{tmp_path.name}", server.url, autoclose=True)
+
+
+class TestMethodsOfTheBackend:
+    """What a subclass, or a test, puts in place of a documented method is what the session asks."""
+
+    async def test_request_may_be_replaced(self, origin: Origin, backend: CacheBackend) -> None:
+        url = origin.on("/", numbered)
+        async with CachedSession(cache=backend) as session:
+            for _ in range(3):
+                await fetch(session, url)
+            replaced = AsyncMock(return_value=None)
+            session.cache.request = replaced  # type: ignore[method-assign]  # as tests do
+            assert await fetch(session, url) == (False, "2")
+            (actions,) = replaced.call_args.args
+            assert isinstance(actions, CacheActions)
+            assert (actions.key, actions.url, actions.refresh) == (backend.create_key("GET", url), url, False)
+
+    @pytest.mark.parametrize("method", ["request", "get_response"])
+    async def test_a_response_from_elsewhere_is_served(
+        self, origin: Origin, backend: CacheBackend, method: str
+    ) -> None:
+        url, other = origin.on("/", numbered), origin.on("/other", numbered)
+        async with CachedSession(cache=backend) as session:
+            async with session.get(url) as response:
+                elsewhere = await CachedResponse.from_client_response(response)
+            setattr(session.cache, method, AsyncMock(return_value=elsewhere))
+            for _ in range(3):
+                assert await fetch(session, other) == (True, "1")
+            assert origin.hits_of("/other") == 0
+
+    @pytest.mark.parametrize("method", ["request", "get_response"])
+    async def test_a_stand_in_for_a_response_is_handed_on(
+        self, origin: Origin, backend: CacheBackend, method: str
+    ) -> None:
+        stand_in = MagicMock(spec=CachedResponse, status=200, url=URL(origin.url), method="GET")
+        async with CachedSession(cache=backend) as session:
+            setattr(session.cache, method, AsyncMock(return_value=stand_in))
+            assert await session.get(origin.url) is stand_in
+
+    async def test_actions_may_be_made_by_a_subclass(self, origin: Origin) -> None:
+        class Choosy(CacheBackend):
+            """Keeps some pages out of the cache."""
+
+            def create_cache_actions(
+                self, key: str, url: Any, expire_after: Any = None, refresh: bool = False, **kwargs: Any
+            ) -> CacheActions:
+                if URL(url).path == "/live":
+                    expire_after = 0
+                return super().create_cache_actions(key, url, expire_after, refresh, **kwargs)
+
+        live, page = origin.on("/live", numbered), origin.on("/page", numbered)
+        async with CachedSession(cache=Choosy()) as session:
+            assert [await fetch(session, live) for _ in range(3)] == [(False, "1"), (False, "2"), (False, "3")]
+            assert [await fetch(session, page) for _ in range(3)] == [(False, "1"), (True, "1"), (True, "1")]
+
+    async def test_cacheability_is_decided_by_response_and_actions(self, origin: Origin) -> None:
+        asked: list[CacheActions | None] = []
+
+        class Curious(CacheBackend):
+            """Notes what it is asked about."""
+
+            async def is_cacheable(self, response: ClientResponse | None, actions: CacheActions | None = None) -> bool:
+                asked.append(actions)
+                return await super().is_cacheable(response, actions)
+
+        url = origin.on("/", numbered)
+        async with CachedSession(cache=Curious(expire_after=30)) as session:
+            assert await fetch(session, url) == (False, "1")
+            assert await fetch(session, url) == (True, "1")
+        assert [actions.expire_after for actions in asked if actions is not None] == [30]
