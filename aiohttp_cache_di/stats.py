@@ -82,7 +82,7 @@ class CacheStats:
         evicted: entries dropped to make room.
         invalidated: entries dropped because a request changed what they show.
         bypassed: sent to the origin without asking the cache.
-        unreadable: stored entries that could not be read: damaged, foreign, or wrongly signed.
+        unreadable: stored entries that could not be read: damaged, foreign, or wrongly signed. A damaged file is one.
         skipped: storage operations that were not tried because the storage is left alone (an open circuit).
         store_errors: storage operations that failed, by kind of failure.
         circuits: the state of the circuits that are not closed, by operation.

@@ -83,6 +83,7 @@ class SQLiteCache(BaseCache):
         self._database = database or open_database(filename, use_temp, fast_save, kwargs)
         self._table = self._database.add(Table(table_name, self._decode))
         self._database.on_evicted[self._table] = lambda count: self.on_evicted(count)
+        self._database.on_damaged = lambda: self.on_unreadable(1)  # one of the storages on the file counts it
         self._owner = secrets.token_bytes(8)
 
     @property

@@ -47,6 +47,8 @@ class Database:
         self.bounds = bounds
         self.tables: list[Table] = []
         self.on_evicted: dict[Table, Callable[[int], None]] = {}
+        self.on_damaged: Callable[[], None] = _ignore
+        """Called when the file was damaged and another one takes its place."""
         self._near_bytes = near_bytes
         self._fast_save = fast_save
         self._links: dict[asyncio.AbstractEventLoop, Connected] = {}
@@ -131,6 +133,8 @@ class Database:
         loop = asyncio.get_running_loop()
         connected = self._links.get(loop)
         if connected is None or connected.link.closed:
+            if connected is not None and connected.link.damaged:
+                self.on_damaged()
             self._drop_dead()
             connected = self._links[loop] = self._new()
         return connected
@@ -151,6 +155,10 @@ class Database:
             if loop.is_closed():
                 connected.link.retire()
                 self._links.pop(loop, None)
+
+
+def _ignore() -> None:
+    """Nobody counts."""
 
 
 def _abandon_all() -> None:

@@ -59,6 +59,8 @@ class Link:
         self._writer: Worker | None = None
         self._reader: Worker | None = None
         self._fast_save = fast_save
+        self.damaged = False
+        """Whether the file turned out to be damaged, so that its entries are lost."""
 
     # ---- opening and closing
 
@@ -193,6 +195,7 @@ class Link:
             self.file.set_aside(self._identity or self.file.identity())
         except StorageError as exc:
             return exc
+        self.damaged = True
         lost = LinkLostError(f"{self.file.path} was damaged")
         lost.__cause__ = error
         return lost

@@ -197,6 +197,8 @@ async def test_a_file_that_is_damaged_while_it_is_open(
     await backend.close()
     traffic.check()
     assert resumed_s < RESUMES_WITHIN_S
+    if aside:
+        assert backend.stats.unreadable >= 1
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
@@ -218,6 +220,7 @@ async def test_a_file_that_is_damaged_before_it_is_opened(
     assert resumed_s < RESUMES_WITHIN_S
     if damage in SET_ASIDE:
         assert aside, "the damaged file is kept"
+        assert backend.stats.unreadable >= 1
         assert any("damaged" in record.getMessage() for record in caplog.records)
     assert is_sound(path)
 
