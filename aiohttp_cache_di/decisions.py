@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from msgspec import Struct
+
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = [
@@ -69,15 +71,13 @@ class Rules:
     secret: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
-class Bypass:
+class Bypass(Struct, frozen=True):
     """Send the request as it is; its response is neither stored nor used for anything."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Fetch:
+class Fetch(Struct, frozen=True):
     """Send the request as it is.
 
     Args:
@@ -93,8 +93,7 @@ class Fetch:
     stored: StoredResponse | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Serve:
+class Serve(Struct, frozen=True):
     """Answer with a stored response (a HEAD request: with its head).
 
     Args:
@@ -111,8 +110,7 @@ class Serve:
     revalidate: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class NotModified:
+class NotModified(Struct, frozen=True):
     """Answer the caller's own condition with 304, from a stored response."""
 
     stored: StoredResponse
@@ -122,8 +120,7 @@ class NotModified:
     revalidate: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Partial:
+class Partial(Struct, frozen=True):
     """Answer the caller's Range with 206, from a stored response.
 
     Args:
@@ -145,8 +142,7 @@ class Partial:
     revalidate: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class RangeNotSatisfiable:
+class RangeNotSatisfiable(Struct, frozen=True):
     """Answer the caller's Range with 416: it lies beyond the representation, which has *complete_bytes*."""
 
     stored: StoredResponse
@@ -156,8 +152,7 @@ class RangeNotSatisfiable:
     revalidate: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class GatewayTimeout:
+class GatewayTimeout(Struct, frozen=True):
     """Answer 504: the caller wants what is stored or nothing, and nothing stored can be used.
 
     Args:
@@ -168,8 +163,7 @@ class GatewayTimeout:
     cache_status: str
 
 
-@dataclass(frozen=True, slots=True)
-class Validate:
+class Validate(Struct, frozen=True):
     """Send the request with *headers* set in place of the caller's of those names; everything else stays.
 
     Args:
@@ -197,8 +191,7 @@ RequestDecision: TypeAlias = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Store:
+class Store(Struct, frozen=True):
     """Hand the response on, and store it once its body has arrived completely.
 
     Args:
@@ -222,8 +215,7 @@ class Store:
     combine_with: StoredResponse | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Freshen:
+class Freshen(Struct, frozen=True):
     """A 304 confirmed a stored response: write *stored* (updated) in place of it, and answer with it.
 
     Args:
@@ -238,15 +230,13 @@ class Freshen:
     answer: Reuse
 
 
-@dataclass(frozen=True, slots=True)
-class Load:
+class Load(Struct, frozen=True):
     """Read the variant stored under *key* and ask again with it among the candidates (without it when it is gone)."""
 
     key: str
 
 
-@dataclass(frozen=True, slots=True)
-class Pass:
+class Pass(Struct, frozen=True):
     """Hand the response on and store nothing.
 
     Args:
@@ -258,15 +248,13 @@ class Pass:
     forget: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Refetch:
+class Refetch(Struct, frozen=True):
     """A 304 for something that is not stored: send the request again without our condition."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class ServeStale:
+class ServeStale(Struct, frozen=True):
     """Answer with a stored response whose lifetime is over, in place of an error.
 
     Args:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 import msgspec
 
@@ -70,7 +69,7 @@ def on_not_modified(
     if reused is None:
         return Refetch(plan.reason)
     # Validated a moment ago, whatever lifetime it has.
-    return Freshen(updated, updated.key, status, replace(reused, cache_status=status, stale=False))
+    return Freshen(updated, updated.key, status, msgspec.structs.replace(reused, cache_status=status, stale=False))
 
 
 def _confirmed_by_us(response: Response, plan: Validate, candidates: Sequence[Candidate]) -> Candidate | None:

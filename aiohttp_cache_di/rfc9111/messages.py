@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeAlias
 
@@ -19,8 +18,7 @@ RawHeaders: TypeAlias = tuple[tuple[bytes, bytes], ...]
 """Header lines as they came over the wire, in order."""
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(msgspec.Struct, frozen=True):
     """A request as it would go on the wire.
 
     Args:
@@ -34,8 +32,7 @@ class Request:
     headers: Headers
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(msgspec.Struct, frozen=True):
     """The head of a response as the origin sent it.
 
     Args:
