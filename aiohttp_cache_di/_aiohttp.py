@@ -10,7 +10,9 @@ from __future__ import annotations
 import gc
 import itertools
 import zlib
+from functools import partial
 from typing import Any
+from weakref import ref
 
 from aiohttp import ClientRequest, ClientResponse, ClientSession, CookieJar, MultipartWriter, StreamReader
 from aiohttp.client_proto import ResponseHandler
@@ -119,30 +121,37 @@ class DecodingWatch:
         for buffer in (in_python, *gc.get_referents(self._parser)):  # aiohttp's C parser shows it to nobody else
             if isinstance(buffer, DeflateBuffer):
                 self._hook(buffer)
-                return
+                break
 
     def _hook(self, buffer: DeflateBuffer) -> None:
-        feed_eof = buffer.feed_eof
-
-        def watched() -> None:
-            self.finished = buffer.size == 0 or _has_ended(buffer.decompressor)
-            feed_eof()
-
-        buffer.feed_eof = watched  # type: ignore[method-assign]  # of this one object
+        buffer.feed_eof = partial(_end_watched, ref(buffer), self)  # type: ignore[method-assign]  # of this one object
 
 
 def watch_decoding(request: ClientRequest) -> DecodingWatch:
     """Watch the decoder of the response to *request*, from the moment it is sent."""
     watch = DecodingWatch()
-    send = request.send
-
-    async def watched_send(conn: Any) -> ClientResponse:
-        if getattr(conn.protocol, "_parser", None) is not None:
-            watch.attach(conn.protocol)
-        return await send(conn)
-
-    request.send = watched_send  # type: ignore[method-assign]  # of this one object
+    if "send" not in vars(request):  # which somebody's test may have put there
+        request.send = partial(_send_watched, ref(request), watch)  # type: ignore[method-assign]  # of this one object
     return watch
+
+
+# Objects of aiohttp refer to these only weakly, so that they go when aiohttp lets go of them.
+
+
+async def _send_watched(request_ref: ref[ClientRequest], watch: DecodingWatch, conn: Any) -> ClientResponse:
+    request: Any = request_ref()  # alive: it is being sent
+    del request.send
+    if getattr(conn.protocol, "_parser", None) is not None:
+        watch.attach(conn.protocol)
+    response: ClientResponse = await request.send(conn)
+    return response
+
+
+def _end_watched(buffer_ref: ref[DeflateBuffer], watch: DecodingWatch) -> None:
+    buffer: Any = buffer_ref()  # alive: it is being fed
+    watch.finished = buffer.size == 0 or _has_ended(buffer.decompressor)
+    del buffer.feed_eof
+    buffer.feed_eof()
 
 
 def _has_ended(decompressor: Any) -> bool:

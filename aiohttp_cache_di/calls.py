@@ -6,6 +6,7 @@ from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
+from weakref import ref
 
 from aiohttp import ClientSession
 
@@ -19,7 +20,8 @@ class Call:
     """One call of a session's request method, all hops of its redirects included.
 
     Args:
-        session: the session that was called; a middleware of another session ignores the call.
+        session: refers to the session that was called; a middleware of another session ignores the call. What is
+            opened meanwhile remembers the call for as long as it lives, and must not keep the session alive.
         expire_after, refresh, only_if_cached, stale_if_error: the caller's wishes for this request.
         decoded: whether the body is to be decoded (``auto_decompress``).
         headers, cookies: as the caller gave them; *headers* is None where that is not known.
@@ -28,7 +30,7 @@ class Call:
         looked_up: a key, and what the storage of responses has just been found to have under it.
     """
 
-    session: ClientSession
+    session: ref[ClientSession]
     expire_after: ExpirationTime = None
     refresh: bool = False
     only_if_cached: bool = False
@@ -42,21 +44,21 @@ class Call:
 
 
 CURRENT_CALL: ContextVar[Call | None] = ContextVar("aiohttp_cache_di_call", default=None)
-_DISABLED: ContextVar[tuple[ClientSession, ...]] = ContextVar("aiohttp_cache_di_disabled", default=())
+_DISABLED: ContextVar[tuple[ref[ClientSession], ...]] = ContextVar("aiohttp_cache_di_disabled", default=())
 
 
 def call_of(session: ClientSession) -> Call:
     """The call that *session* is serving in this task; a default one where it is a plain session."""
     call = CURRENT_CALL.get()
-    if call is not None and call.session is session:
+    if call is not None and call.session() is session:
         return call
-    return Call(session, decoded=session._auto_decompress)
+    return Call(ref(session), decoded=session._auto_decompress)
 
 
 def is_disabled(session: ClientSession) -> bool:
     """Whether the cache of *session* is off in this task."""
     disabled = _DISABLED.get()
-    return bool(disabled) and any(one is session for one in disabled)
+    return bool(disabled) and any(one() is session for one in disabled)
 
 
 class Disabled:
@@ -67,10 +69,10 @@ class Disabled:
 
     def __init__(self, session: ClientSession) -> None:
         self._session = session
-        self._tokens: list[Token[tuple[ClientSession, ...]]] = []
+        self._tokens: list[Token[tuple[ref[ClientSession], ...]]] = []
 
     def __enter__(self) -> None:
-        self._tokens.append(_DISABLED.set((*_DISABLED.get(), self._session)))
+        self._tokens.append(_DISABLED.set((*_DISABLED.get(), ref(self._session))))
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Awaitable, Callable
 from functools import lru_cache, partial
 from typing import Any
+from weakref import ref
 
 from aiohttp import ClientResponse, ClientSession
 from aiohttp.typedefs import StrOrURL
@@ -116,7 +117,7 @@ class CacheMixin(TypedSession):
             kwargs["middlewares"] = (*own_middlewares, self._cache_middleware)
         decoded = kwargs.get("auto_decompress")
         call = Call(
-            self,
+            ref(self),
             expire_after=expire_after,
             refresh=refresh,
             only_if_cached=only_if_cached,
@@ -135,6 +136,7 @@ class CacheMixin(TypedSession):
                 refuse_unknown(f"{type(self).__name__}.request()", kwargs, known | REQUEST_OPTIONS)
             raise
         finally:
+            call.headers = call.cookies = None  # whoever remembers the call shall not remember what was sent
             with contextlib.suppress(ValueError):  # a coroutine that is thrown away ends in another context
                 CURRENT_CALL.reset(token)
         if plain:
@@ -158,6 +160,7 @@ class CacheMixin(TypedSession):
         """
         runtime = Runtime.of(self.cache)
         await runtime.cancel(self)
+        await runtime.arrive(owner=self)
         await super().close()
         await runtime.settle()
         await runtime.finish(self.cache)  # whoever owns the cache may close it next

@@ -6,6 +6,7 @@ import io
 import ssl
 from pathlib import Path
 from typing import Any
+from weakref import ref
 
 import pytest
 from aiohttp import ClientRequest, ClientSession, Fingerprint, FormData, MultipartWriter, encode_basic_auth
@@ -36,7 +37,7 @@ async def identity(
     """Key and partition of a request as aiohttp would make it."""
     backend = backend or CacheBackend()
     request = ClientRequest("GET", URL(url), loop=session._loop, session=session, **options)
-    arguments = key_arguments(request, await request_body(request) or b"", Call(session), backend)
+    arguments = key_arguments(request, await request_body(request) or b"", Call(ref(session)), backend)
     return Identities(backend).of(request, arguments)
 
 
@@ -100,7 +101,7 @@ class TestPartition:
         backend = CacheBackend()
         identities = Identities(backend)
         request = ClientRequest("GET", URL("http://example.org/?a=1&b=2"), loop=session._loop, session=session)
-        arguments = key_arguments(request, b"", Call(session), backend)
+        arguments = key_arguments(request, b"", Call(ref(session)), backend)
         before = identities.of(request, arguments)
         assert identities.of(request, arguments) == before
         backend.ignored_params = frozenset({"b"})

@@ -6,9 +6,11 @@ That a test passes with aiohttp's own session shows that what it asks for is how
 from __future__ import annotations
 
 import asyncio
+import gc
 import gzip
 import io
 import tracemalloc
+import weakref
 import zlib
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -68,6 +70,8 @@ async def open_session(request: pytest.FixtureRequest) -> AsyncIterator[Open]:
         made.append(session)
         return session
 
+    maker: Any = make
+    maker.made = made
     yield make
     for session in made:
         await session.close()
@@ -871,6 +875,61 @@ class TestLifecycle:
         with pytest.raises(TypeError), session:
             pass
 
+    async def test_a_session_that_is_dropped_is_gone_at_once(self, open_session: Open, origin: Origin) -> None:
+        kept = TCPConnector()
+        session: ClientSession | None = open_session(connector=kept, connector_owner=False)
+        assert session is not None
+        url = origin.on("/", gzipped(b"text"))
+        async with session.get(url) as response:
+            await response.read()
+        gone = weakref.ref(session)
+        forget(open_session)
+        gc.disable()
+        try:
+            session.detach()
+            del session
+            assert gone() is None
+        finally:
+            gc.enable()
+        await kept.close()
+
+    @pytest.mark.parametrize("how", ["read", "closed", "refused"])
+    async def test_a_response_that_is_dropped_is_gone_at_once(
+        self, open_session: Open, origin: Origin, how: str
+    ) -> None:
+        async def late(request: Received) -> AsyncIterator[bytes]:
+            if how == "refused":
+                yield CLOSE
+            whole = gzipped(b"text" * 1000)
+            yield whole[:-10]
+            await asyncio.sleep(0.01)
+            yield whole[-10:]
+
+        session, url = open_session(), origin.on("/", late)
+        made: list[weakref.ref[Any]] = []
+
+        async def note(request: ClientRequest, handler: Any) -> ClientResponse:
+            made.append(weakref.ref(request))
+            answered: ClientResponse = await handler(request)
+            made.append(weakref.ref(answered))
+            return answered
+
+        gc.collect()
+        gc.disable()
+        try:
+            if how == "refused":
+                with pytest.raises(ServerDisconnectedError):
+                    await session.post(url, middlewares=(note,))
+            else:
+                async with session.get(url, middlewares=(note,)) as response:
+                    if how == "read":
+                        await response.read()
+                del response
+            await asyncio.sleep(0.02)
+            assert [one() for one in made] == [None] * len(made)
+        finally:
+            gc.enable()
+
     async def test_its_properties_are_what_it_was_made_with(self, open_session: Open) -> None:
         timeout, trace = ClientTimeout(total=1), TraceConfig()
         session = open_session(
@@ -879,6 +938,16 @@ class TestLifecycle:
         assert (session.timeout, session.trust_env, session.raise_for_status) == (timeout, False, True)
         assert (session.trace_configs, set(session.skip_auto_headers)) == ([trace], {"A"})
         assert (session.auto_decompress, session.requote_redirect_url, session.auth) == (True, True, None)
+
+
+def gzipped(body: bytes) -> bytes:
+    """A response with a gzip body."""
+    return answer(gzip.compress(body), headers={"Content-Encoding": "gzip"})
+
+
+def forget(open_session: Any) -> None:
+    """Let go of the sessions that were made."""
+    open_session.made.clear()
 
 
 def latin_1(response: ClientResponse, body: bytes) -> str:
