@@ -239,6 +239,7 @@ class Exchange:
                 return answer
             case ServeStale():
                 response.release()
+                self._count_stale()
                 self.shelf.settle(flight, "parallel")
                 return self._answer(decision.answer, cache_status=decision.cache_status)
             case Refetch():
@@ -340,8 +341,12 @@ class Exchange:
             return None
         if isinstance(error, asyncio.CancelledError) and (task := asyncio.current_task()) is not None:
             task.uncancel()
-        self.backend.stats.stale += 1
+        self._count_stale()
         return self._answer(stale.answer, cache_status=stale.cache_status)
+
+    def _count_stale(self) -> None:
+        self.backend.stats.hits += 1
+        self.backend.stats.stale += 1
 
     # ---- validation in the background (RFC 5861 §3)
 
