@@ -111,11 +111,20 @@ class Exchange:
         self.backend.stats.bypassed += 1
         response = await self.handler(self.request)
         describe_miss(response, f"aiohttp-cache-di; fwd={reason}")
-        if self.backend.cache_control:
+        if self.backend.cache_control and isinstance(response, ClientResponse):
+            await self._forget_changed(response)
+        return response
+
+    async def _forget_changed(self, response: ClientResponse) -> None:
+        try:
             urls = policy.invalidated_urls(self.message, response.status, response.headers)
             if urls:
                 await self.shelf.invalidate(urls)
-        return response
+        except Exception:
+            logger.exception("What a request has changed could not be told from its response")
+        except BaseException:
+            response.close()  # nobody else knows of it
+            raise
 
     # ---- one request to the origin per key
 
@@ -232,7 +241,7 @@ class Exchange:
             case Freshen():
                 response.release()
                 self.backend.stats.revalidated += 1
-                self.shelf.settle(flight, self.shelf.place(decision.stored))
+                self.shelf.settle(flight, self.shelf.place(decision.stored) if flight.store_allowed else "parallel")
                 answer = self._answer(decision.answer, cache_status=decision.cache_status)
                 if response._raw_cookie_headers:  # they are for this caller
                     answer._raw_cookie_headers = response._raw_cookie_headers
@@ -293,23 +302,23 @@ class Exchange:
         self, response: ClientResponse, head: Response, decision: Store, flight: Flight, watch: DecodingWatch | None
     ) -> None:
         self.backend.stats.misses += 1
-        self._update_get(head)
+        self._update_get(head, flight)
         self.shelf.store_when_whole(response, head, decision, flight, watch, self.call)
         self.shelf.note_hop(self.call)
         describe_miss(response, decision.cache_status, received_at=head.received_at, fresh_until=decision.fresh_until)
 
     async def _pass(self, response: ClientResponse, head: Response, decision: Pass, flight: Flight) -> ClientResponse:
         self.backend.stats.misses += 1
-        self._update_get(head)
+        self._update_get(head, flight)
         if decision.forget:
             await self.shelf.forget()
         self.shelf.settle(flight, "parallel", passes=response.status < 500)
         describe_miss(response, decision.cache_status)
         return response
 
-    def _update_get(self, head: Response) -> None:
+    def _update_get(self, head: Response, flight: Flight) -> None:
         """Let the response to HEAD tell of the stored response to GET (RFC 9111 §4.3.5)."""
-        if self.shelf.head_of is not None:
+        if self.shelf.head_of is not None and flight.store_allowed:
             updated = policy.on_head_response(self.message, head, self.shelf.head_of, self.rules, now=head.received_at)
             if updated is not None:
                 self.shelf.place(updated)
@@ -354,6 +363,12 @@ class Exchange:
         self.runtime.spawn(self._revalidate(stored), owner=self.request.session, name=stored.key)
 
     async def _revalidate(self, stored: StoredResponse) -> None:
+        own = self.request.headers
+        plain = CIMultiDict(
+            (name, value) for name, value in own.items() if name.lower() not in policy.PRIVATE_TO_CALLER
+        )
+        self.request.headers = plain
+        self.message = self.shelf.message = Request(self.message.method, self.message.url, plain)
         plan = policy.background_plan(self.message, stored, self.rules, now=time.time())
         flight = self.runtime.flights.start(self.shelf.key, joinable=False)
         response: ClientResponse | None = None

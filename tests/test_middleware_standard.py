@@ -260,6 +260,16 @@ class TestHostileOrigins:
                     if name != "Age" or not is_hit(response):  # a hit has an age of its own
                         assert response.headers[name] == value
 
+    @pytest.mark.parametrize("location", ["http://[::1", "http://:80/", "\udce9", "//", "mailto:a@example.org"])
+    @pytest.mark.parametrize("field", ["Location", "Content-Location"])
+    async def test_a_change_that_points_nowhere(
+        self, origin: Origin, clients: Clients, location: str, field: str
+    ) -> None:
+        client, url = clients(cache_control=True), origin.on("/", answer("text", headers={field: location}))
+        await client.fetch(url)
+        assert await client.fetch(url, "PUT") == (False, "text")
+        assert await client.fetch(url) == (False, "text")
+
     @pytest.mark.parametrize("standard", [True, False])
     async def test_a_reason_that_is_not_ascii(self, origin: Origin, clients: Clients, standard: bool) -> None:
         client, url = clients(cache_control=standard), origin.on("/", answer("text", reason="Schön\udcff"))
