@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -28,6 +29,8 @@ class Flight:
     key: str
     store_allowed: bool = True
     """Set to False when what it fetches was invalidated meanwhile."""
+    arriving_for: object = None
+    """A reference to the session whose response's body is on its way, needing nobody to read it."""
 
     def __post_init__(self) -> None:
         self._waiters: set[asyncio.Future[Outcome]] = set()
@@ -116,6 +119,18 @@ class Flights:
         """As `invalidate`, for all keys."""
         for key in list(self._fetching):
             self.invalidate(key)
+
+    async def arrive(self, keys: Collection[str] | None, patience_s: float, *, owner: object = None) -> None:
+        """Wait for bodies on their way (under *keys*, or all; of *owner*, or all), *patience_s* seconds at most."""
+        coming = [
+            flight.join(patience_s)
+            for key, flights in self._fetching.items()
+            if keys is None or key in keys
+            for flight in flights
+            if flight.arriving_for is not None and flight.store_allowed and owner in (None, flight.arriving_for)
+        ]
+        if coming:
+            await asyncio.gather(*coming)
 
     def remember_pass(self, key: str, *, now: float) -> None:
         """Responses to *key* cannot be shared for a while."""

@@ -6,11 +6,13 @@ It runs once per redirect hop, innermost, so that it sees what really goes on th
 
 from __future__ import annotations
 
+import contextlib
+
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, hdrs
 
 from aiohttp_cache_di._aiohttp import handler_option
 from aiohttp_cache_di.backends.base import CacheBackend
-from aiohttp_cache_di.calls import call_of, is_disabled
+from aiohttp_cache_di.calls import CURRENT_CALL, call_of, is_disabled
 from aiohttp_cache_di.entries import describe_miss
 from aiohttp_cache_di.exchange import Exchange
 from aiohttp_cache_di.identity import Identities, key_arguments, request_body
@@ -53,7 +55,15 @@ class CacheMiddleware:
             exchange = Exchange(request, handler, call, backend, runtime, key_arguments=arguments)
             return await (exchange.forward("bypass") if body is None else exchange.run())
         key, partition = self._identities.of(request, arguments)
-        return await Exchange(request, handler, call, backend, runtime, key, partition, arguments).run()
+        exchange = Exchange(request, handler, call, backend, runtime, key, partition, arguments)
+        if CURRENT_CALL.get() is call:
+            return await exchange.run()
+        token = CURRENT_CALL.set(call)  # of a plain session
+        try:
+            return await exchange.run()
+        finally:
+            with contextlib.suppress(ValueError):  # a coroutine that is thrown away ends in another context
+                CURRENT_CALL.reset(token)
 
     async def _pass_by(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
         """Let the origin answer, the cache looking away."""

@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary, ref
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.memory import DictCache
 from aiohttp_cache_di.backends.storage import BaseCache
+from aiohttp_cache_di.calls import CURRENT_CALL
 from aiohttp_cache_di.coalescing import Flights
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
@@ -21,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 MAX_PENDING_BYTES = 64 * 1024 * 1024  # of entries that wait to be written; more than that is not stored
 MAX_DOOMED = 100_000
+ARRIVE_WITHIN_S = 0.5  # bodies commonly follow their heads at once
 FINISH_WITHIN_S = 1.0  # several storage deadlines; only a user's own code could take longer
 
 
@@ -117,10 +119,20 @@ class Runtime:
 
         self.spawn(release(), owner=owner)
 
+    async def arrive(self, keys: Collection[str] | None = None, *, owner: object = None) -> None:
+        """Wait a moment for bodies that are on their way, and that nobody need read for them to come.
+
+        Args:
+            keys: of which responses; None for all.
+            owner: a reference to the session that asked for them; None for any.
+        """
+        if self.is_current() and CURRENT_CALL.get() is None:  # within a request, it might be its own that it waits for
+            await self.flights.arrive(keys, ARRIVE_WITHIN_S, owner=owner)
+
     async def settle(self, keys: Collection[str] | None = None) -> None:
         """Wait until pending writes (those of *keys*, or all) are done, or have been given up."""
-        if not self.is_current():
-            return  # a loop cannot wait for another one's tasks
+        if not self.is_current() or asyncio.current_task() in self._writes:
+            return  # a loop cannot wait for another one's tasks, nor a write for itself
         waited = [task for task, key in self._writes.items() if keys is None or key in keys]
         if waited:
             await asyncio.wait(waited)

@@ -160,7 +160,7 @@ class CacheMixin(TypedSession):
         """
         runtime = Runtime.of(self.cache)
         await runtime.cancel(self)
-        await runtime.arrive(owner=self)
+        await runtime.arrive(owner=ref(self))
         await super().close()
         await runtime.settle()
         await runtime.finish(self.cache)  # whoever owns the cache may close it next

@@ -37,6 +37,7 @@ T = TypeVar("T")
 
 LEASE_POLL_S = 0.01  # at first; it doubles up to LEASE_POLL_MAX_S
 LEASE_POLL_MAX_S = 0.08
+UNREAD_BYTES = 2**16  # aiohttp lets about twice as much in before somebody reads
 _OF_THIS_REQUEST = frozenset({"headers", "cookies", "data", "decoded"})
 """Arguments of a key that tell of one request rather than of the way to the origin."""
 _LOOKUPS: Final = frozenset({"request", "get_response"})
@@ -230,12 +231,15 @@ class Shelf:
         if not is_framed(response) or (length.isdecimal() and int(length) > limit and response.method != "HEAD"):
             self.settle(flight, "parallel", passes=True)
             return
+        if not length.isdecimal() or int(length) <= UNREAD_BYTES:
+            flight.arriving_for = call.session
         history = self._links(response, call)
         make = partial(self._entry, response, response.version, response.raw_headers, head, decision, history)
         finished = partial(self._finished, make, flight)
         record(response, max_bytes=limit, finished=finished, watch=watch if decoded else None)
 
     def _finished(self, make: Callable[[bytes], StoredResponse], flight: Flight, body: bytes | Unkept) -> None:
+        flight.arriving_for = None
         try:
             if body is Unkept.CUT:
                 self.settle(flight, "abandoned")

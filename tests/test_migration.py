@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 from unittest.mock import AsyncMock, MagicMock
@@ -109,3 +111,74 @@ class TestMethodsOfTheBackend:
             assert await fetch(session, url) == (False, "1")
             assert await fetch(session, url) == (True, "1")
         assert [actions.expire_after for actions in asked if actions is not None] == [30]
+
+
+async def late(request: Received) -> AsyncIterator[bytes]:
+    """Answer with the number of the request, its body a while after its head."""
+    head, _, body = answer(str(request.number)).partition(b"\r\n\r\n")
+    yield head + b"\r\n\r\n"
+    await asyncio.sleep(0.02)
+    yield body
+
+
+class TestBodiesThatNobodyReads:
+    """``await session.get(url)``, and then a look into the cache: the body is on its way, and is waited for."""
+
+    @pytest.fixture
+    async def url(self, origin: Origin) -> str:
+        return origin.on("/", late)
+
+    async def test_its_url_is_cached(self, url: str, backend: CacheBackend) -> None:
+        async with CachedSession(cache=backend) as session:
+            response = await session.get(url)
+            assert await backend.has_url(url)
+            assert await response.text() == "1"
+
+    async def test_it_is_counted(self, url: str, backend: CacheBackend) -> None:
+        async with CachedSession(cache=backend) as session:
+            await session.get(url)
+            assert await backend.responses.size() == 1
+
+    async def test_it_is_listed(self, url: str, backend: CacheBackend) -> None:
+        key = backend.create_key("GET", url)
+        async with CachedSession(cache=backend) as session:
+            await session.get(url)
+            listed = backend.responses.keys()
+            assert [found async for found in listed] == [key]
+            await backend.clear()
+            await session.get(url)
+            assert [found async for found in backend.get_urls()] == [url]
+
+    async def test_it_is_found(self, url: str, backend: CacheBackend) -> None:
+        key = backend.create_key("GET", url)
+        async with CachedSession(cache=backend) as session:
+            await session.get(url)
+            assert await backend.responses.contains(key)
+            await backend.delete(key)
+            await session.get(url)
+            found = await backend.get_response(key)
+            assert found is not None
+            assert await found.text() == "2"
+
+    async def test_it_is_a_hit_for_the_next_one(self, url: str, backend: CacheBackend) -> None:
+        async with CachedSession(cache=backend) as session:
+            await session.get(url)
+            assert await fetch(session, url) == (True, "1")
+
+    async def test_it_outlives_its_session(self, url: str, backend: CacheBackend) -> None:
+        async with CachedSession(cache=backend) as session:
+            await session.get(url)
+        async with CachedSession(cache=backend) as session:
+            assert await fetch(session, url) == (True, "1")
+
+    async def test_one_that_does_not_come_holds_nobody_up_for_long(self, origin: Origin) -> None:
+        async def never(request: Received) -> AsyncIterator[bytes]:
+            yield answer("whole")[:-1]
+            await asyncio.Event().wait()
+
+        url = origin.on("/never", never)
+        async with asyncio.timeout(5), CachedSession() as session:
+            response = await session.get(url)
+            assert not await session.cache.has_url(url)
+            assert await session.cache.responses.size() == 0
+            response.close()

@@ -46,6 +46,9 @@ class Watcher(Protocol):
     async def settle(self, keys: Collection[str] | None) -> None:
         """Wait until the writes under *keys* (None: all) are over."""
 
+    async def arrive(self, keys: Collection[str] | None) -> None:
+        """Wait a moment for bodies on their way that will be written under *keys* (None: all)."""
+
 
 def accept_all(response: AnyResponse) -> bool:
     """Cache every response that the other rules let through."""
@@ -286,8 +289,8 @@ class CacheBackend(RuleBook):
 
     async def has_url(self, url: StrOrURL, method: str = "GET", **kwargs: Any) -> bool:
         """Tell whether the response to this request is cached; *kwargs* are the request's arguments."""
-        await self.settle()
         key = self.create_key(method, url, **kwargs)
+        await self.settle({key})
         return await self.responses.contains(key) or await self.redirects.contains(key)
 
     async def delete_url(self, url: StrOrURL, method: str = "GET", **kwargs: Any) -> None:
@@ -352,8 +355,12 @@ class CacheBackend(RuleBook):
             await watcher.settle(keys)
 
     async def settle(self, keys: Collection[str] | None = None) -> None:
-        """Wait until what is being written in the running loop, under *keys* or at all, has been written."""
+        """Wait until what is being written in the running loop, under *keys* or at all, has been written.
+
+        Responses whose bodies nobody has read yet are waited for too, if only for a moment.
+        """
         for watcher in list(self._watchers):
+            await watcher.arrive(keys)
             await watcher.settle(keys)
 
     async def _usable(self, response: CachedResponse, key: str) -> CachedResponse | None:

@@ -96,6 +96,7 @@ class DictCache(BaseCache, UserDict):  # type: ignore[type-arg]  # the seeds' AP
 
     async def contains(self, key: str) -> bool:
         """Check whether *key* is stored."""
+        await self.settle_writes({key})
         return key in self.data
 
     async def clear(self) -> None:  # type: ignore[override]  # the API's clear is a coroutine, UserDict's is not
@@ -118,17 +119,20 @@ class DictCache(BaseCache, UserDict):  # type: ignore[type-arg]  # the seeds' AP
 
     async def keys(self) -> AsyncIterator[str]:  # type: ignore[override]  # asynchronous by the API
         """Iterate over the keys."""
+        await self.settle_writes(None)
         for key in list(self.data):
             yield key
 
     async def values(self) -> AsyncIterator[ResponseOrKey]:  # type: ignore[override]  # asynchronous by the API
         """Iterate over the items."""
+        await self.settle_writes(None)
         for key in list(self.data):
             if key in self.data:
                 yield self._item(key)
 
     async def read(self, key: str) -> ResponseOrKey:
         """Read an item; each reader of a response gets an object and a stream of its own."""
+        await self.settle_writes({key})
         return self._item(key) if key in self.data else None
 
     async def pop(self, key: str, default: ResponseOrKey = None) -> ResponseOrKey:  # type: ignore[override]
@@ -142,6 +146,7 @@ class DictCache(BaseCache, UserDict):  # type: ignore[type-arg]  # the seeds' AP
 
     async def size(self) -> int:
         """Count the items."""
+        await self.settle_writes(None)
         return len(self.data)
 
     async def write(self, key: str, item: ResponseOrKey) -> None:

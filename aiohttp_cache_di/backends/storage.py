@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 from abc import ABCMeta, abstractmethod
-from collections.abc import AsyncIterable, Awaitable, Callable, Collection, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Collection, Iterable
+from contextlib import aclosing
+from functools import wraps
 from typing import Any, ClassVar, TypeAlias, Unpack
 
 from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, StorageOptions, refuse_unknown
@@ -17,6 +20,8 @@ from aiohttp_cache_di.serializers import EntryCodec, Opaque
 __all__ = ["BaseCache", "BaseStorage", "ResponseOrKey"]
 
 logger = logging.getLogger(__name__)
+
+_LOOKS = frozenset({"contains", "keys", "read", "size", "values"})
 
 ResponseOrKey: TypeAlias = CachedResponse | bytes | str | None
 """What a storage holds under a key: a response, the key of another entry (an alias), or raw bytes."""
@@ -45,6 +50,13 @@ class BaseCache(metaclass=ABCMeta):
             any, still surrounds it).
         kwargs: options of the backend that a storage does not need are accepted; unknown ones are a TypeError.
     """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.__module__.startswith("aiohttp_cache_di."):  # ours do it themselves, where it is needed
+            return
+        for name in _LOOKS & vars(cls).keys():
+            setattr(cls, name, settled(vars(cls)[name]))
 
     authoritative_peek: ClassVar[bool] = False
     """Whether `peek` answering None means that nothing is stored (rather than: not known)."""
@@ -216,6 +228,26 @@ class BaseCache(metaclass=ABCMeta):
 
     async def release_lease(self, key: str) -> None:  # noqa: B027  # as `acquire_lease`
         """Give a lease back before its time."""
+
+
+def settled(look: Callable[..., Any]) -> Callable[..., Any]:
+    """A method that looks into a storage, so that it sees what is still being written when it is called."""
+
+    @wraps(look)
+    async def look_once(self: BaseCache, *args: Any, **kwargs: Any) -> Any:
+        await self.settle_writes({args[0]} if args and isinstance(args[0], str) else None)
+        return await look(self, *args, **kwargs)
+
+    @wraps(look)
+    async def look_on(self: BaseCache, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+        await self.settle_writes(None)
+        async with aclosing(look(self, *args, **kwargs)) as items:
+            async for item in items:
+                yield item
+
+    if inspect.isasyncgenfunction(look):
+        return look_on
+    return look_once if inspect.iscoroutinefunction(look) else look
 
 
 def disregard(future: asyncio.Future[Any]) -> None:
