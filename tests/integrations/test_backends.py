@@ -115,7 +115,7 @@ def test_a_dead_server_stops_neither_the_start_nor_the_answers(origin: Origin, m
     monkeypatch.setenv("AIOHTTP_CACHE_BACKEND", "redis")
     monkeypatch.setenv("AIOHTTP_CACHE_REDIS__URL", "redis://127.0.0.1:1")
 
-    assert ask(fastapi_app(origin), "a", "a") == ["1", "2"]
+    assert ask(fastapi_app(origin), "a", "b") == ["1", "2"]
 
 
 def test_without_its_driver_the_start_fails_with_what_to_install(
