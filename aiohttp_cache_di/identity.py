@@ -75,7 +75,7 @@ def _without_jar(request: ClientRequest, call: Call) -> CIMultiDict[str]:
     if call.headers is None:  # a plain session: nothing tells the caller's cookies from the jar's
         return fields
     del fields[hdrs.COOKIE]
-    own = CIMultiDict(call.session._default_headers)
+    own = CIMultiDict(request.session._default_headers)
     own.update(call.headers)
     fields.extend((hdrs.COOKIE, value) for value in own.getall(hdrs.COOKIE, ()))
     return fields
@@ -98,7 +98,7 @@ class Identities:
         backend = self._backend
         headers = arguments["headers"]
         names = backend.credential_headers
-        plain = len(arguments) == 1 and not any(name.lower() in names for name in headers)
+        plain = len(arguments) == 1 and names.isdisjoint(map(str.lower, headers))
         if not plain or backend.include_headers or "create_key" in backend.overridden:
             key = backend.create_key(request.method, request.url, **arguments)
             return key, "" if plain else _partition(request, arguments, names)
