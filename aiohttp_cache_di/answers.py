@@ -91,9 +91,8 @@ def _respond(
         extra_headers=extra,
     )
     response._traces = request._traces
-    cookies = tuple(
-        value.decode("utf-8", "surrogateescape") for name, value in stored.raw_headers if name.lower() == b"set-cookie"
-    )  # only there when the user has it stored
+    # Only there when the user has it stored; this is on the way of each hit, and a length is quickly compared.
+    cookies = [line[1] for line in stored.raw_headers if len(line[0]) == 10 and line[0].lower() == b"set-cookie"]
     if cookies:
-        response._raw_cookie_headers = cookies
+        response._raw_cookie_headers = tuple(value.decode("utf-8", "surrogateescape") for value in cookies)
     return response

@@ -158,7 +158,10 @@ def create_key(
 
 def redact_url(url: str | URL, ignored_params: Collection[str] = ()) -> str:
     """*url* as it may be stored and shown: no userinfo, no fragment, and no values of ignored parameters."""
-    url = URL(url) if isinstance(url, str) else url
+    if isinstance(url, str):
+        if not ignored_params and "@" not in url and "#" not in url:
+            return url
+        url = URL(url)
     if url.raw_user is not None or url.raw_password is not None:
         url = url.with_user(None)
     base, _, query = str(url.with_fragment(None)).partition("?")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import cached_property
+from itertools import chain
 from typing import TypeAlias
 
 import msgspec
@@ -121,4 +122,6 @@ class StoredResponse(msgspec.Struct, frozen=True, array_like=True, dict=True, kw
     @property
     def size_bytes(self) -> int:
         """What the entry weighs: its body, its header lines and its key."""
-        return len(self.body) + len(self.key) + sum(len(n) + len(v) + 4 for n, v in self.raw_headers) + len(self.url)
+        lines = self.raw_headers
+        texts = len(self.body) + len(self.key) + len(self.url) + sum(map(len, chain.from_iterable(lines)))
+        return texts + 4 * len(lines)
