@@ -9,6 +9,8 @@ import asyncio
 import gc
 import gzip
 import io
+import ssl
+import subprocess
 import tracemalloc
 import weakref
 import zlib
@@ -20,6 +22,7 @@ import aiohttp
 import pytest
 from aiohttp import (
     ClientConnectionError,
+    ClientConnectorCertificateError,
     ClientConnectorError,
     ClientOSError,
     ClientPayloadError,
@@ -32,18 +35,21 @@ from aiohttp import (
     ContentTypeError,
     CookieJar,
     DigestAuthMiddleware,
+    Fingerprint,
     FormData,
     InvalidUrlClientError,
     InvalidUrlRedirectClientError,
     NonHttpUrlClientError,
     NonHttpUrlRedirectClientError,
     ServerDisconnectedError,
+    ServerFingerprintMismatch,
     SocketTimeoutError,
     StreamReader,
     TCPConnector,
     TooManyRedirects,
     TraceConfig,
     WSServerHandshakeError,
+    encode_basic_auth,
     web,
 )
 from aiohttp.test_utils import TestServer
@@ -858,6 +864,56 @@ class TestOtherProtocols:
         for _ in range(2):
             with pytest.raises(WSServerHandshakeError):
                 await session.ws_connect(url)
+
+
+class TestTheWayThere:
+    """Proxies, TLS and credentials from the environment."""
+
+    @pytest.fixture
+    def certificate(self, tmp_path: Path) -> ssl.SSLContext:
+        folder = tmp_path
+        command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+        command += ["-days", "1", "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
+        command += ["-keyout", str(folder / "key.pem"), "-out", str(folder / "cert.pem")]
+        subprocess.run(command, check=True, capture_output=True)
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
+        return context
+
+    async def test_an_answer_is_not_for_those_who_verify_otherwise(
+        self, open_session: Open, certificate: ssl.SSLContext
+    ) -> None:
+        async with Origin(tls=certificate) as origin:
+            session, url = open_session(), origin.on("/", numbered)
+            for _ in range(3):
+                async with session.get(url, ssl=False) as response:
+                    assert await response.text()
+                with pytest.raises(ClientConnectorCertificateError):
+                    await session.get(url)
+                with pytest.raises(ServerFingerprintMismatch):
+                    await session.get(url, ssl=Fingerprint(b"x" * 32))
+
+    async def test_a_proxy_is_asked(self, open_session: Open, origin: Origin) -> None:
+        session, url = open_session(), "http://example.org/page"
+        origin.on(url, numbered)
+        for _ in range(3):
+            async with session.get(url, proxy=origin.url, proxy_headers={"X-Proxy": "1"}) as response:
+                assert await response.text()
+                assert str(response.url) == url
+        assert origin.received[0].target == url
+
+    async def test_credentials_of_the_environment_are_sent(
+        self, open_session: Open, origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        url = origin.on("/", lambda request: answer(request.headers.get("Authorization", "none")))
+        netrc = tmp_path / "netrc"
+        monkeypatch.setenv("NETRC", str(netrc))
+        session = open_session(trust_env=True)
+        for user in ("alice", "bob"):
+            netrc.write_text(f"machine 127.0.0.1 login {user} password secret")
+            for _ in range(3):
+                async with session.get(url) as response:
+                    assert await response.text() == encode_basic_auth(user, "secret")
 
 
 class TestLifecycle:
