@@ -63,13 +63,14 @@ class Exchange:
         key: str = "",
         partition: str = "",
         key_arguments: dict[str, Any] | None = None,
+        url: str = "",
     ) -> None:
         self.request = request
         self.handler = handler
         self.backend = backend
         self.runtime = runtime
         self.call = call
-        self.message = Request(request.method, str(request.url), request.headers)
+        self.message = Request(request.method, url or str(request.url), request.headers)
         self.rules = backend.rules_for(
             request.url,
             expire_after=call.expire_after,

@@ -90,11 +90,11 @@ class Identities:
 
     def __init__(self, backend: CacheBackend) -> None:
         self._backend = backend
-        self._known: OrderedDict[tuple[str, URL], str] = OrderedDict()
+        self._known: OrderedDict[tuple[str, str], str] = OrderedDict()
         self._revision = backend.revision
 
-    def of(self, request: ClientRequest, arguments: dict[str, Any]) -> tuple[str, str]:
-        """Key and partition of *request*, *arguments* being its `key_arguments`."""
+    def of(self, request: ClientRequest, arguments: dict[str, Any], url: str) -> tuple[str, str]:
+        """Key and partition of *request*, *arguments* being its `key_arguments` and *url* its URL as a text."""
         backend = self._backend
         headers = arguments["headers"]
         names = backend.credential_headers
@@ -105,11 +105,11 @@ class Identities:
         if self._revision != backend.revision:
             self._known.clear()
             self._revision = backend.revision
-        question = request.method, request.url
+        question = request.method, url  # a text, because a URL with all that it remembers weighs ten times as much
         key = self._known.get(question, "")
         if not key:
             key = backend.create_key(request.method, request.url, **arguments)
-            if len(str(request.url)) <= MAX_KNOWN_CHARS:
+            if len(url) <= MAX_KNOWN_CHARS:
                 self._known[question] = key
             if len(self._known) > MAX_KNOWN:
                 self._known.popitem(last=False)

@@ -54,8 +54,9 @@ class CacheMiddleware:
         if body is None or not is_allowed:
             exchange = Exchange(request, handler, call, backend, runtime, key_arguments=arguments)
             return await (exchange.forward("bypass") if body is None else exchange.run())
-        key, partition = self._identities.of(request, arguments)
-        exchange = Exchange(request, handler, call, backend, runtime, key, partition, arguments)
+        url = str(request.url)
+        key, partition = self._identities.of(request, arguments, url)
+        exchange = Exchange(request, handler, call, backend, runtime, key, partition, arguments, url)
         if CURRENT_CALL.get() is call:
             return await exchange.run()
         token = CURRENT_CALL.set(call)  # of a plain session

@@ -38,7 +38,7 @@ async def identity(
     backend = backend or CacheBackend()
     request = ClientRequest("GET", URL(url), loop=session._loop, session=session, **options)
     arguments = key_arguments(request, await request_body(request) or b"", Call(ref(session)), backend)
-    return Identities(backend).of(request, arguments)
+    return Identities(backend).of(request, arguments, str(request.url))
 
 
 class TestTls:
@@ -102,10 +102,10 @@ class TestPartition:
         identities = Identities(backend)
         request = ClientRequest("GET", URL("http://example.org/?a=1&b=2"), loop=session._loop, session=session)
         arguments = key_arguments(request, b"", Call(ref(session)), backend)
-        before = identities.of(request, arguments)
-        assert identities.of(request, arguments) == before
+        before = identities.of(request, arguments, str(request.url))
+        assert identities.of(request, arguments, str(request.url)) == before
         backend.ignored_params = frozenset({"b"})
-        assert identities.of(request, arguments) != before
+        assert identities.of(request, arguments, str(request.url)) != before
 
 
 class TestBody:
