@@ -113,7 +113,7 @@ class Flights:
         for flight in self._fetching.get(key, ()):
             flight.store_allowed = False
         if key in self._flights:
-            self._flights.pop(key).end("parallel")
+            self.end(self._flights[key], "parallel")
 
     def invalidate_all(self) -> None:
         """As `invalidate`, for all keys."""

@@ -277,9 +277,7 @@ class Shelf:
 
     def place(self, entry: StoredResponse) -> StoredResponse:
         """Write *entry* where it belongs among the variants of its URL; return it as it was written."""
-        primary = self.primary
-        if entry.method == hdrs.METH_HEAD and primary is not None and primary.method != hdrs.METH_HEAD:
-            primary = None  # a response to HEAD lies under a key of its own
+        primary = self._primary_now(entry)
         placement = policy.place_variant(primary, entry, max_variants=self.rules.max_variants, now=time.time())
         for write in placement.writes:
             storage = self.backend.storage_for(write)
@@ -289,6 +287,17 @@ class Shelf:
         if placement.deletes:
             self._delete_later(self.backend.responses, set(placement.deletes))
         return placement.writes[-1]
+
+    def _primary_now(self, entry: StoredResponse) -> StoredResponse | None:
+        """What lies where *entry* goes by now, as far as that can be told at once: other variants may have come."""
+        primary, backend = self.primary, self.backend
+        if entry.method == hdrs.METH_HEAD and primary is not None and primary.method != hdrs.METH_HEAD:
+            primary = None  # a response to HEAD lies under a key of its own
+        key = entry.key if primary is None else primary.key
+        for latest in (self.runtime.pending(key), backend.responses.peek(key), backend.redirects.peek(key)):
+            if latest is not None and latest.key == key and latest.partition == entry.partition:
+                return latest
+        return primary
 
     def _delete_later(self, storage: BaseCache, doomed: set[str]) -> None:
         guard = self.backend.guard
@@ -317,8 +326,10 @@ class Shelf:
             status=head.status,
             reason=None if reason is None else reason.encode("utf-8", "surrogateescape"),
             version=(1, 1) if version is None else (version.major, version.minor),
-            raw_headers=tuple(_line(name, value) for name, value in raw_headers if _lower(name) not in drop)
-            + tuple((name.encode(), value.encode()) for name, value in decision.add),
+            raw_headers=(
+                *[_line(name, value) for name, value in raw_headers if _lower(name) not in drop],
+                *[(name.encode(), value.encode()) for name, value in decision.add],
+            ),
             requested_at=head.requested_at,
             received_at=head.received_at,
             created_at=head.received_at,

@@ -59,6 +59,17 @@ class TestFlights:
         flights.invalidate_all()
         assert not other.store_allowed
 
+    def test_nothing_remains_of_what_was_invalidated(self) -> None:
+        flights = Flights()
+        flight = flights.start("k", joinable=True)
+        flights.invalidate("k")
+        assert flight.is_over
+        assert flights.current("k") is None
+        other = flights.start("k", joinable=False)
+        flights.invalidate_all()
+        flights.end(other, "parallel")
+        assert not flights._fetching
+
     def test_a_key_that_cannot_be_shared_is_remembered_for_a_while(self) -> None:
         flights = Flights(pass_s=10)
         flights.remember_pass("key", now=0)

@@ -215,6 +215,29 @@ class TestVary:
             assert await client.fetch(url, headers={"Foo": f" {value}"}) == (True, f"{value} {number}")
         assert await client.fetch(url) == (False, "None 4")
 
+    async def test_variants_that_come_at_once_do_not_displace_each_other(
+        self, clients: Clients, origin: Origin
+    ) -> None:
+        client = clients(cache_control=True, expire_after=None)
+        both_asked = asyncio.Event()
+
+        async def script(request: Received) -> bytes:
+            if request.number == 3:
+                both_asked.set()
+            if request.number > 1:
+                await both_asked.wait()
+            return reply({"Cache-Control": "max-age=60", "Vary": "Foo"}, body=request.headers["Foo"])
+
+        url = origin.on("/", script)
+        await client.fetch(url, headers={"Foo": "1"})
+        await asyncio.gather(*(client.fetch(url, headers={"Foo": value}) for value in ("2", "3")))
+        assert origin.hits == 3
+        # What is there by now can be told in time only of a storage that tells at once.
+        is_told = client.backend.responses.authoritative_peek
+        for value in ("1", "2", "3"):
+            hit, text = await client.fetch(url, headers={"Foo": value})
+            assert (hit or not is_told, text) == (True, value)
+
     async def test_a_304_selects_among_the_tags_of_all_variants(self, clients: Clients, origin: Origin) -> None:
         client = clients(cache_control=True, expire_after=None)
 
@@ -374,6 +397,19 @@ class TestStale:
         assert len(line.asked) == 2
         assert line.asked[1].headers["If-None-Match"] == '"a"'
 
+    async def test_the_validation_asks_for_the_whole(self, wire: Any) -> None:
+        first = reply({"Cache-Control": "max-age=60, stale-while-revalidate=600", "Age": "100"})
+        line = wire(first, reply({"Cache-Control": "max-age=60"}, body="abcdefghij"))
+        await line.send()
+        got = await line.send({"Range": "bytes=0-2", "If-None-Match": '"x"'})
+        assert (got.status, got.body) == (206, b"012")
+        async with asyncio.timeout(5):
+            while got.body != b"abc":
+                await asyncio.sleep(0.001)
+                got = await line.send({"Range": "bytes=0-2"})
+        assert len(line.asked) == 2
+        assert not {"Range", "If-None-Match"} & set(line.asked[1].headers)
+
     @pytest.mark.parametrize("status", [500, 502, 503, 504])
     async def test_it_stands_in_for_an_error(self, wire: Any, status: int) -> None:
         stale = {"Cache-Control": "max-age=60, stale-if-error=600", "Age": "100"}
@@ -427,6 +463,30 @@ class TestInvalidation:
         assert [(await client.fetch(url, headers=own))[0] for _ in range(2)] == [False, True]
         await client.fetch(url, "POST", headers=own)
         assert not (await client.fetch(url, headers=own))[0]
+
+    @pytest.mark.parametrize("method", ["GET", "HEAD"])
+    async def test_what_was_asked_before_it_confirms_nothing(
+        self, clients: Clients, origin: Origin, method: str
+    ) -> None:
+        client = clients(**DEFAULTS)
+        asked, changed = asyncio.Event(), asyncio.Event()
+
+        async def script(request: Received) -> bytes:
+            if "If-None-Match" not in request.headers:
+                return reply({**STALE, "ETag": '"a"'})
+            asked.set()
+            await changed.wait()
+            return reply({"Cache-Control": "max-age=60", "ETag": '"a"'}, status=304)
+
+        url = origin.on("/thing", script)
+        await client.fetch(url)
+        validation = asyncio.create_task(client.fetch(url, method))
+        await asked.wait()
+        await client.fetch(url, "POST")
+        changed.set()
+        await validation
+        assert not (await client.fetch(url))[0]
+        assert "If-None-Match" not in origin.received[-1].headers
 
     async def test_an_unsafe_request_that_fails_does_not(self, wire: Any) -> None:
         line = wire(reply({"Cache-Control": "max-age=60"}), reply(status=500))
