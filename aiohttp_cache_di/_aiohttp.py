@@ -25,6 +25,7 @@ __all__ = ["TOUCHED", "DecodingWatch", "arrived_chunks", "handler_option", "time
 TOUCHED: dict[type, tuple[str, ...]] = {
     ClientSession: (
         "_auto_decompress",
+        "_build_url",
         "_cookie_jar",
         "_default_auth",
         "_default_headers",

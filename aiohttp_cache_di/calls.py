@@ -28,6 +28,7 @@ class Call:
         keys: keys of the hops so far.
         failures: how often the origin has not answered; aiohttp asks again where an old connection may be to blame.
         looked_up: a key, and what the storage of responses has just been found to have under it.
+        is_reached: whether the engine has seen a request of the call.
     """
 
     session: ref[ClientSession]
@@ -41,6 +42,7 @@ class Call:
     keys: list[str] = field(default_factory=list[str])
     failures: int = 0
     looked_up: tuple[str, object] | None = None
+    is_reached: bool = False
 
 
 CURRENT_CALL: ContextVar[Call | None] = ContextVar("aiohttp_cache_di_call", default=None)

@@ -40,9 +40,10 @@ class CacheMiddleware:
         """Answer *request* from the cache, or by *handler*."""
         if not isinstance(request, ClientRequest):  # a stand-in of somebody's test, of which nothing is known
             return await handler(request)
+        call = call_of(request.session)
+        call.is_reached = True
         if is_disabled(request.session) or _passes_by(request, self.backend):
             return await self._pass_by(request, handler)
-        call = call_of(request.session)
         backend = self.backend
         runtime = self._runtime
         if runtime is None or not runtime.is_current():

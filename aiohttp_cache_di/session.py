@@ -22,6 +22,7 @@ from aiohttp_cache_di.middleware import CacheMiddleware
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.runtime import Runtime
 from aiohttp_cache_di.session_types import TypedSession
+from aiohttp_cache_di.standins import StandIns, is_backend
 
 __all__ = ["CacheMixin", "CachedSession"]
 
@@ -41,7 +42,14 @@ class CacheMixin(TypedSession):
         TypeError: an option that neither of them knows.
     """
 
-    ATTRS = ClientSession.ATTRS | {"cache", "_cache_middleware", "_fast_lane", "_owns_cache", "_request_options"}
+    ATTRS = ClientSession.ATTRS | {
+        "cache",
+        "_cache_middleware",
+        "_fast_lane",
+        "_owns_cache",
+        "_request_options",
+        "_stand_ins",
+    }
 
     def __init__(self, *args: Any, cache: CacheBackend | None = None, **kwargs: Any) -> None:
         if not isinstance(cache, CacheBackend | None):
@@ -58,6 +66,7 @@ class CacheMixin(TypedSession):
         backend = CacheBackend(**own) if cache is None else cache
         self._cache_middleware = CacheMiddleware(backend)
         self._fast_lane = FastLane(backend)
+        self._stand_ins = StandIns()
         kwargs["middlewares"] = (*(kwargs.get("middlewares") or ()), self._cache_middleware)
         if kwargs.keys() & _DEPRECATED:
             _warn_at_the_caller(partial(super().__init__, *args, **kwargs), undo=self.detach)
@@ -129,7 +138,11 @@ class CacheMixin(TypedSession):
         )
         token = CURRENT_CALL.set(call)
         try:
-            response = await super()._request(method, str_or_url, **kwargs)
+            if StandIns.are_there(self.cache):
+                plain, send = False, super()._request
+                response = await self._stand_ins.request(send, self.cache, call, method, str_or_url, kwargs)
+            else:
+                response = await super()._request(method, str_or_url, **kwargs)
         except TypeError:
             known = self._request_options
             if known is not None:
@@ -158,6 +171,11 @@ class CacheMixin(TypedSession):
 
         What is being stored is stored first; what runs in the background is cancelled. May be called twice.
         """
+        if not is_backend(self.cache):
+            await super().close()
+            if getattr(self.cache, "autoclose", False):
+                await self.cache.close()
+            return
         runtime = Runtime.of(self.cache)
         await runtime.cancel(self)
         await runtime.arrive(owner=ref(self))

@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
-from unittest.mock import AsyncMock, MagicMock
+from unittest.mock import AsyncMock, MagicMock, patch
 
 import pytest
-from aiohttp import ClientResponse
+from aiohttp import ClientResponse, ClientSession
+from multidict import CIMultiDict
 from yarl import URL
 
 from aiohttp_cache_di import CachedResponse, CachedSession
@@ -22,6 +23,11 @@ from tests.valkey import ValkeyServer
 def numbered(request: Received) -> bytes:
     """Answer with the number of the request."""
     return answer(str(request.number))
+
+
+def refuse_all(response: ClientResponse) -> bool:
+    """Let nothing into the cache."""
+    return False
 
 
 async def fetch(session: CachedSession, url: str, **options: Any) -> tuple[bool, str]:
@@ -119,6 +125,119 @@ async def late(request: Received) -> AsyncIterator[bytes]:
     yield head + b"\r\n\r\n"
     await asyncio.sleep(0.02)
     yield body
+
+
+class TestStandInsForTheNetwork:
+    """Tests that replace ``ClientSession._request``, as aioresponses does too, see the cache work above it."""
+
+    @staticmethod
+    def answer_with(body: bytes, *, url: str = "http://origin.test/", **headers: str) -> AsyncMock:
+        """What stands in for the network."""
+        response = AsyncMock(spec=ClientResponse, method="GET", status=200, url=URL(url), history=())
+        response.headers = CIMultiDict({name.replace("_", "-"): value for name, value in headers.items()})
+        response.raw_headers = tuple((name.encode(), value.encode()) for name, value in response.headers.items())
+        response.read.return_value, response.reason, response.version = body, "OK", None
+        response.request_info.headers = {}
+        return AsyncMock(return_value=response)
+
+    async def test_the_second_request_is_a_hit(self, backend: CacheBackend) -> None:
+        async with CachedSession(cache=backend) as session:
+            with patch.object(ClientSession, "_request", self.answer_with(b"1")) as network:
+                await session.get("http://origin.test/", expire_after=60)
+                response = await session.get("http://origin.test/")
+                assert network.call_count == 1
+                assert isinstance(response, CachedResponse)
+                assert await response.text() == "1"
+                assert response.expires is not None
+                assert await backend.has_url("http://origin.test/")
+                async with session.disabled():
+                    await session.get("http://origin.test/")
+                assert network.call_count == 2
+
+    @pytest.mark.parametrize(
+        ("options", "said"),
+        [
+            ({}, "no-store"),
+            ({"cache_control": True}, "max-age=0"),
+            ({"expire_after": 0}, "max-age=60"),
+            ({"allowed_codes": (404,)}, "max-age=60"),
+            ({"filter_fn": refuse_all}, "max-age=60"),
+        ],
+    )
+    async def test_the_rules_hold(self, options: dict[str, Any], said: str) -> None:
+        async with CachedSession(**options) as session:
+            with patch.object(ClientSession, "_request", self.answer_with(b"1", Cache_Control=said)) as network:
+                for _ in range(3):
+                    await session.get("http://origin.test/")
+            assert network.call_count == 3
+            assert await session.cache.responses.size() == 0
+
+    async def test_principals_do_not_share(self) -> None:
+        async with CachedSession(headers={"Authorization": "one"}) as session:
+            with patch.object(ClientSession, "_request", self.answer_with(b"1")) as network:
+                await session.get("http://origin.test/")
+                session.headers["Authorization"] = "another"
+                await session.get("http://origin.test/")
+                assert network.call_count == 2
+
+    async def test_a_body_that_cannot_be_read_twice_is_sent(self) -> None:
+        async def body() -> AsyncIterator[bytes]:
+            yield b"x"
+
+        async with CachedSession(allowed_methods=("POST",)) as session:
+            with patch.object(ClientSession, "_request", self.answer_with(b"1")) as network:
+                await session.post("http://origin.test/", data=body())
+            assert network.call_count == 1
+
+    async def test_what_hands_on_to_the_network_leaves_it_to_the_engine(self, origin: Origin) -> None:
+        url, genuine = origin.on("/", numbered), ClientSession._request
+        calls: list[str] = []
+
+        async def instrumented(self: ClientSession, method: str, *args: Any, **kwargs: Any) -> ClientResponse:
+            calls.append(method)
+            return await genuine(self, method, *args, **kwargs)
+
+        async with CachedSession(cache_control=True) as session:
+            with patch.object(ClientSession, "_request", instrumented):
+                for hit in (False, True, True):
+                    response = await session.get(url)
+                    assert (response.from_cache, await response.text()) == (hit, "1")
+                    assert "cache" in response.cache_status
+        assert calls == ["GET", "GET", "GET"]
+
+
+class TestStandInsForTheBackend:
+    """A backend that only looks like one is asked through its documented methods."""
+
+    @pytest.fixture
+    def looks(self) -> Any:
+        """As tests make it; nothing is found in it, and all is taken."""
+        looks = MagicMock(spec=CacheBackend)
+        looks.request.return_value, looks.is_cacheable.return_value = None, True
+        return looks
+
+    async def test_a_hit_is_what_it_answers(self, looks: Any, origin: Origin) -> None:
+        looks.request.return_value = hit = MagicMock(spec=CachedResponse)
+        async with CachedSession(cache=looks) as session:
+            assert await session.get(origin.url) is hit
+        assert origin.hits == 0
+
+    @pytest.mark.parametrize("cacheable", [True, False])
+    async def test_a_miss_is_saved_where_it_says_so(self, looks: Any, cacheable: bool) -> None:
+        looks.is_cacheable.return_value = cacheable
+        async with CachedSession(cache=looks) as session:
+            with patch.object(ClientSession, "_request", TestStandInsForTheNetwork.answer_with(b"1")) as network:
+                await session.get("http://origin.test/")
+        assert network.called
+        assert looks.save_response.called is cacheable
+
+    @pytest.mark.parametrize("autoclose", [True, False])
+    async def test_it_is_closed_when_it_says_so(self, looks: Any, autoclose: bool) -> None:
+        looks.autoclose = autoclose
+        async with CachedSession(cache=looks) as session:
+            await session.delete_expired_responses()
+        looks.delete_expired_responses.assert_awaited_once()
+        assert looks.close.called is autoclose
 
 
 class TestBodiesThatNobodyReads:

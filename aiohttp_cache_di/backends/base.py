@@ -265,9 +265,8 @@ class CacheBackend(RuleBook):
                 entry = msgspec.structs.replace(entry, fresh_until=fresh_until, store_until=fresh_until)
         else:
             entry = entry_of(response, body=await response.read(), fresh_until=fresh_until)
-        if entry.key != key or hops:
-            entry = msgspec.structs.replace(entry, key=key, history=hops or entry.history)
-        await self.write(entry)
+        url = keys.redact_url(entry.url, self.ignored_params)
+        await self.write(msgspec.structs.replace(entry, key=key, url=url, history=hops or entry.history))
         for hop_key in hops:
             if not await self.redirects.contains(hop_key):
                 await self.redirects.write(hop_key, key)
