@@ -46,11 +46,14 @@ async def test_500_equal_cold_requests_are_one_to_the_origin(
 async def test_floods_in_four_processes_are_one_to_the_origin(store: Store, note: Note) -> None:
     async with Origin(delay_s=0.2) as origin:
         job = {"kind": store.kind, "options": store.options, "task": "fetch", "size": origin.size}
-        job |= {"urls": [f"{origin.url}/one"], "tasks": 125}
+        # Patient, for a busy machine takes long to begin with all of them.
+        patience = {"storage_deadline": 3.0, "coalesce_timeout": 8.0, "lease": 10.0}
+        job |= {"urls": [f"{origin.url}/one"], "tasks": 125, "backend": patience}
         async with Workers(*[job] * 4) as workers:
             workers.go()
             reports = await workers.reports(within_s=20)
-    note(origin_hits=origin.total, slowest_s=max(report["took_s"] for report in reports))
+    errors = [report["stats"]["store_errors"] for report in reports]
+    note(origin_hits=origin.total, slowest_s=max(report["took_s"] for report in reports), errors=errors)
     assert [report["outcomes"] for report in reports] == [{"ok": 125}] * 4
     assert origin.total == 1
 

@@ -211,7 +211,7 @@ def test_a_mutated_frame_with_a_fitting_checksum_costs_no_more_than_its_size(dat
     decoded(CODECS[0], mutant)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert decoded(CODECS[1], mutant) is None, "it is signed by nobody"
+    assert mutant in corpus() or decoded(CODECS[1], mutant) is None, "it is signed by nobody"
     assert peak < 64 * len(mutant) + 100_000
 
 

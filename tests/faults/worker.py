@@ -31,7 +31,7 @@ Report = dict[str, Any]
 
 
 async def fetch(session: CachedSession, job: Job) -> Report:
-    """Ask for each URL in each of many tasks at once."""
+    """Ask for each URL in each of many tasks at once, perhaps in several rounds."""
 
     times_s: list[float] = []
 
@@ -42,10 +42,13 @@ async def fetch(session: CachedSession, job: Job) -> Report:
             return "ok" if await response.read() == body_of(URL(url).raw_path_qs, job["size"]) else "wrong"
 
     begun = time.perf_counter()
-    found = await asyncio.gather(
-        *(one(url) for url in job["urls"] for _ in range(job["tasks"])), return_exceptions=True
-    )
-    outcomes = Counter(one if isinstance(one, str) else type(one).__name__ for one in found)
+    outcomes: Counter[str] = Counter()
+    for _ in range(job.get("rounds", 1)):
+        found = await asyncio.gather(
+            *(one(url) for url in job["urls"] for _ in range(job["tasks"])), return_exceptions=True
+        )
+        outcomes.update(one if isinstance(one, str) else type(one).__name__ for one in found)
+        await asyncio.sleep(job.get("pause_s", 0.0))
     return {"outcomes": outcomes, "took_s": time.perf_counter() - begun, "slowest_s": max(times_s, default=0.0)}
 
 
