@@ -84,9 +84,9 @@ class Runtime:
             return
         self._pending[entry.key] = entry
         self._pending_bytes += size
+        self._queued[entry.key] = storage  # before the task, which may begin at once
         task = asyncio.get_running_loop().create_task(self._write(entry, storage, size))
         self._writes[task] = entry.key
-        self._queued[entry.key] = storage
         task.add_done_callback(self._writes.pop)
 
     async def _write(self, entry: StoredResponse, storage: BaseCache, size: int) -> None:

@@ -28,7 +28,7 @@ from aiohttp_cache_di.policy import Rules, Store
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.messages import Request, Response, StoredResponse, VariantRef
 from aiohttp_cache_di.runtime import Runtime
-from aiohttp_cache_di.streaming import Unkept, is_framed, record
+from aiohttp_cache_di.streaming import Unkept, may_be_kept, record
 
 __all__ = ["FAILED", "Failed", "Shelf"]
 
@@ -228,7 +228,7 @@ class Shelf:
         """Store *response* once its last byte has arrived; end *flight* with the entry, or with why there is none."""
         length, limit = response.headers.get(hdrs.CONTENT_LENGTH, ""), self.backend.max_body_bytes
         decoded = getattr(response.content, "total_compressed_bytes", None) is not None
-        if not is_framed(response) or (length.isdecimal() and int(length) > limit and response.method != "HEAD"):
+        if not may_be_kept(response, limit):
             self.settle(flight, "parallel", passes=True)
             return
         if not length.isdecimal() or int(length) <= UNREAD_BYTES:

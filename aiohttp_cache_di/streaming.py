@@ -13,7 +13,7 @@ from aiohttp.helpers import _EXC_SENTINEL
 
 from aiohttp_cache_di._aiohttp import DecodingWatch, arrived_chunks
 
-__all__ = ["Finished", "Unkept", "is_framed", "record", "wait_for_end"]
+__all__ = ["Finished", "Unkept", "is_framed", "may_be_kept", "record", "wait_for_end"]
 
 
 class Unkept(enum.Enum):
@@ -41,6 +41,15 @@ def is_framed(response: ClientResponse) -> bool:
     if hdrs.TRANSFER_ENCODING in headers:
         return headers[hdrs.TRANSFER_ENCODING].lower().rpartition(",")[2].strip() == "chunked"
     return hdrs.CONTENT_LENGTH in headers
+
+
+def may_be_kept(response: ClientResponse, max_bytes: int) -> bool:
+    """Whether to begin a copy: the end of the body can be told, is not known to be too far, and will come at all."""
+    if response.method == hdrs.METH_HEAD:
+        return True
+    length = response.headers.get(hdrs.CONTENT_LENGTH, "")
+    is_too_large = length.isdecimal() and int(length) > max_bytes
+    return is_framed(response) and not is_too_large and response.content_type != "text/event-stream"
 
 
 def record(response: ClientResponse, *, max_bytes: int, finished: Finished, watch: DecodingWatch | None = None) -> None:

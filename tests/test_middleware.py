@@ -242,6 +242,14 @@ class TestBodies:
             response.close()
         assert await stored(client.backend) == []
 
+    async def test_events_are_not_kept_though_nobody_asked_for_them(self, origin: Origin, clients: Clients) -> None:
+        client = clients()
+        fields = {"Content-Length": None, "Transfer-Encoding": "chunked", "Content-Type": "text/event-stream"}
+        url = origin.on("/", answer(headers=fields) + chunked(b"data: 1\n\n"))
+        for _ in range(2):
+            assert await client.fetch(url) == (False, "data: 1\n\n")
+        assert await stored(client.backend) == []
+
     async def test_a_body_of_blank_lines_arrives_as_it_is(self, origin: Origin, clients: Clients) -> None:
         body = b"\r\n\r\n" * 50_000
         client, url = clients(), origin.on("/", answer(body))

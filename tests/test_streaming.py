@@ -12,7 +12,7 @@ from aiohttp.streams import EMPTY_PAYLOAD
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from aiohttp_cache_di._aiohttp import DecodingWatch
-from aiohttp_cache_di.streaming import Unkept, is_framed, record, wait_for_end
+from aiohttp_cache_di.streaming import Unkept, is_framed, may_be_kept, record, wait_for_end
 
 LIMIT = 1000
 
@@ -160,6 +160,27 @@ class TestFraming:
     async def test_what_has_no_body_needs_no_end(self, body: Body, method: str, status: int) -> None:
         body.response.method, body.response.status = method, status
         assert is_framed(body.response)
+
+
+class TestMayBeKept:
+    @pytest.mark.parametrize(
+        ("headers", "expected"),
+        [
+            ({"Content-Length": f"{LIMIT}"}, True),
+            ({"Content-Length": f"{LIMIT + 1}"}, False),
+            ({"Content-Length": "many"}, True),
+            ({"Transfer-Encoding": "chunked"}, True),
+            ({"Transfer-Encoding": "chunked", "Content-Type": "text/event-stream; charset=utf-8"}, False),
+            ({}, False),
+        ],
+    )
+    async def test_only_what_ends_soon_enough_is_copied(self, headers: dict[str, str], expected: bool) -> None:
+        assert may_be_kept(Body(**headers).response, LIMIT) is expected
+
+    async def test_a_head_may_speak_of_a_large_body(self) -> None:
+        body = Body(**{"Content-Length": f"{LIMIT + 1}"})
+        body.response.method = "HEAD"
+        assert may_be_kept(body.response, LIMIT)
 
 
 class TestWaitForEnd:
