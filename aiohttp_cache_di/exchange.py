@@ -35,6 +35,7 @@ from aiohttp_cache_di.policy import (
     Validate,
 )
 from aiohttp_cache_di.response import CachedResponse
+from aiohttp_cache_di.rfc9111.cache_status import forwarded
 from aiohttp_cache_di.rfc9111.messages import Request, Response, StoredResponse, VariantRef
 from aiohttp_cache_di.runtime import Runtime
 from aiohttp_cache_di.shelf import Shelf
@@ -143,11 +144,11 @@ class Exchange:
                 continue
             shared = self._sharable(outcome) if isinstance(outcome, StoredResponse) else None
             if shared is not None:
-                return self._collapsed(shared)
+                return self._collapsed(shared, plan)
             return await self._fetch(plan, flights.start(key, joinable=False))
         flight = flights.start(key, joinable=True)
         try:
-            answer = await self._wait_for_lease(flight, until)
+            answer = await self._wait_for_lease(flight, until, plan)
         except BaseException:
             self.shelf.settle(flight, "abandoned")
             raise
@@ -174,17 +175,17 @@ class Exchange:
         decision = policy.on_request(self.message, entry, self.rules, now=time.time())
         return decision if isinstance(decision, Reuse) and not decision.stale else None
 
-    def _collapsed(self, decision: Reuse) -> CachedResponse:
+    def _collapsed(self, decision: Reuse, plan: Fetch | Validate) -> CachedResponse:
         self.backend.stats.coalesced += 1
-        return self._answer(decision, cache_status=f"{decision.cache_status}; collapsed")
+        return self._answer(decision, cache_status=forwarded(plan.reason, collapsed=True))
 
-    async def _wait_for_lease(self, flight: Flight, until: float) -> CachedResponse | None:
+    async def _wait_for_lease(self, flight: Flight, until: float, plan: Fetch | Validate) -> CachedResponse | None:
         """Become the one process that fetches, or find what another one has fetched meanwhile."""
         found: Reuse | None = await self.shelf.lease(until, self._sharable)
         if found is None:
             return None
         self.shelf.settle(flight, found.stored)
-        return self._collapsed(found)
+        return self._collapsed(found, plan)
 
     # ---- the origin
 

@@ -159,6 +159,23 @@ class TestStoring:
         line = wire(reply({"Cache-Control": "max-age=0"}), expire_after=60)
         assert [(await line.send()).hit for _ in range(2)] == [False, False]
 
+    async def test_a_request_that_another_one_spares_says_so(self, clients: Clients, origin: Origin) -> None:
+        client = clients(**DEFAULTS)
+
+        async def script(request: Received) -> bytes:
+            await asyncio.sleep(0.02)
+            return reply({"Cache-Control": "max-age=60"})
+
+        url = origin.on("/thing", script)
+
+        async def send() -> str:
+            async with client.session.get(url) as response:
+                await response.read()
+                return str(getattr(response, "cache_status", ""))
+
+        statuses = await asyncio.gather(send(), send())
+        assert sorted(statuses) == [f"aiohttp-cache-di; fwd=uri-miss; {what}" for what in ("collapsed", "stored")]
+
 
 class TestRequestDirectives:
     @pytest.mark.parametrize(

@@ -18,13 +18,21 @@ def hit(*, fresh_until: float, now: float, detail: str | None = None) -> str:
     return status if detail is None else f"{status}; detail={detail}"
 
 
-def forwarded(reason: str, *, fwd_status: int | None = None, stored: bool = False, detail: str | None = None) -> str:
+def forwarded(
+    reason: str,
+    *,
+    fwd_status: int | None = None,
+    stored: bool = False,
+    collapsed: bool = False,
+    detail: str | None = None,
+) -> str:
     """The member for a request that went to the origin.
 
     Args:
         reason: one of RFC 9211's ``fwd`` tokens.
         fwd_status: what the origin answered, where the caller gets another status.
         stored: whether the response is stored.
+        collapsed: whether another request went in place of this one, and its response answers both.
         detail: a token.
     """
     status = f"{CACHE_NAME}; fwd={reason}"
@@ -32,6 +40,8 @@ def forwarded(reason: str, *, fwd_status: int | None = None, stored: bool = Fals
         status += f"; fwd-status={fwd_status}"
     if stored:
         status += "; stored"
+    if collapsed:
+        status += "; collapsed"
     return status if detail is None else f"{status}; detail={detail}"
 
 

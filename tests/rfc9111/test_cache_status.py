@@ -18,6 +18,7 @@ def test_a_hit_without_an_end_states_none() -> None:
 def test_a_forwarded_request_states_why_and_what_came_of_it() -> None:
     assert forwarded("uri-miss") == "aiohttp-cache-di; fwd=uri-miss"
     assert forwarded("stale", fwd_status=304, stored=True) == "aiohttp-cache-di; fwd=stale; fwd-status=304; stored"
+    assert forwarded("uri-miss", collapsed=True) == "aiohttp-cache-di; fwd=uri-miss; collapsed"
     assert forwarded("uri-miss", detail="no-store") == "aiohttp-cache-di; fwd=uri-miss; detail=no-store"
 
 
