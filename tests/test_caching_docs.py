@@ -25,11 +25,11 @@ from aiohttp_cache_di.rfc9111.validation import conditions, if_range_holds, is_n
 from tests.messages import NOW, PRIVATE, a_request, a_response, a_stored
 from tests.test_policy_properties import OFFSETS, REQUESTS, RULES, STORED
 
-PAGE = (Path(__file__).parents[1] / "docs" / "caching.md").read_text()
+ROOT = Path(__file__).parents[1]
 
 
-def section(title: str) -> str:
-    found = re.search(rf"<!-- {title} -->\n(.*?)<!-- end -->", PAGE, re.S)
+def section(title: str, page: str = "docs/caching.md") -> str:
+    found = re.search(rf"<!-- {title} -->\n(.*?)<!-- end -->", (ROOT / page).read_text(), re.S)
     assert found is not None
     return found[1]
 
@@ -233,6 +233,10 @@ def test_the_ends_of_the_diagram_of_responses_are_reached(
 
 
 ROWS = [[cell.strip() for cell in line.strip("|").split("|")] for line in section("precedence").splitlines()[2:]]
+
+
+def test_the_readme_has_the_same_table_of_lifetimes() -> None:
+    assert section("precedence", "README.md") == section("precedence")
 
 
 @pytest.mark.parametrize("row", ROWS, ids=[" ".join(row) for row in ROWS])
