@@ -13,7 +13,7 @@ from multidict import CIMultiDict, CIMultiDictProxy, istr
 
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
-__all__ = ["describe_miss", "entry_of", "expires_at", "parsed_fields"]
+__all__ = ["body_of", "describe_miss", "entry_of", "expires_at", "parsed_fields"]
 
 # aiohttp's C parser spells the names that it knows in its own way, which whoever iterates over them sees.
 _SPELLINGS: dict[bytes, str] = (
@@ -76,6 +76,12 @@ def describe_miss(
         "is_expired": fresh_until <= received_at,
     }
     response.__dict__.update(extra)
+
+
+async def body_of(response: ClientResponse) -> bytes:
+    """The body of *response*: what was read of it before it was given up, or else all there is to read."""
+    body = getattr(response, "_body", None)
+    return body if isinstance(body, bytes) else await response.read()
 
 
 def entry_of(

@@ -17,7 +17,7 @@ from aiohttp.helpers import TimerNoop
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
-from aiohttp_cache_di.entries import entry_of, expires_at, parsed_fields
+from aiohttp_cache_di.entries import body_of, entry_of, expires_at, parsed_fields
 from aiohttp_cache_di.rfc9111.cache_status import hit
 from aiohttp_cache_di.rfc9111.fields import combined
 from aiohttp_cache_di.rfc9111.freshness import current_age_s
@@ -142,7 +142,7 @@ class CachedResponse(ClientResponse):
         if isinstance(response, CachedResponse):
             return cls.from_stored(response.stored, url=response.real_url)
         fresh_until = float("inf") if expires is None else expires.timestamp()
-        entry = entry_of(response, body=await response.read(), fresh_until=fresh_until)
+        entry = entry_of(response, body=await body_of(response), fresh_until=fresh_until)
         return cls.from_stored(entry, url=response.real_url, request_info=response.request_info)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -282,6 +282,11 @@ class CachedResponse(ClientResponse):
         for trace in self._traces:
             await trace.send_response_chunk_received(self.method, self.url, body)
         return body
+
+    def reset(self) -> None:
+        """Let the body be read again from its beginning, even if the response was given up."""
+        self._body = self._stream = None
+        self._released = False
 
     def release(self) -> Any:
         """Give the response up: what was not read cannot be read any more."""

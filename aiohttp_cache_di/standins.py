@@ -107,6 +107,6 @@ def _fresh_until(response: Any, actions: CacheActions) -> float | None:
     own: CIMultiDict[str] = CIMultiDict(actions.request.get("headers") or {})
     head = Response(status, cast("CIMultiDict[str]", headers), now, now)
     decision = policy.on_response(
-        Request(method, actions.url, own), head, Fetch("uri-miss"), actions.rules, now=now, candidates=()
+        Request(method.upper(), actions.url, own), head, Fetch("uri-miss"), actions.rules, now=now, candidates=()
     )
     return decision.fresh_until if isinstance(decision, Store) else 0.0

@@ -301,3 +301,40 @@ class TestBodiesThatNobodyReads:
             assert not await session.cache.has_url(url)
             assert await session.cache.responses.size() == 0
             response.close()
+
+
+class TestCachedResponse:
+    """What programs do with a response besides reading it once."""
+
+    async def test_it_can_be_made_of_a_response_that_was_read_and_given_up(self, origin: Origin) -> None:
+        url = origin.on("/", numbered)
+        async with ClientSession() as session, session.get(url) as response:
+            await response.read()
+        cached = await CachedResponse.from_client_response(response)
+        assert await cached.text() == "1"
+        backend = CacheBackend()
+        await backend.save_response(response)
+        assert await backend.has_url(url)
+
+    async def test_it_can_be_reset(self, origin: Origin) -> None:
+        async with CachedSession() as session:
+            await fetch(session, origin.on("/", numbered))
+            async with session.get(origin.url) as response:
+                assert isinstance(response, CachedResponse)
+                assert await response.content.read() == b"1"
+                response.reset()
+                assert await response.content.read() == b"1"
+            response.reset()
+            assert await response.text() == "1"
+
+    async def test_the_method_of_a_stand_in_may_be_in_any_case(self) -> None:
+        stand_in = MagicMock(spec=CachedResponse, method="get", status=200, is_expired=False)
+        assert await CacheBackend().is_cacheable(stand_in)
+
+    async def test_what_is_saved_by_hand_tells_no_secrets(self, origin: Origin) -> None:
+        origin.on("/", numbered)
+        backend = CacheBackend(ignored_params=["token"])
+        async with ClientSession() as session, session.get(f"{origin.url}/?token=secret&page=1") as response:
+            await backend.save_response(response)
+        assert [url async for url in backend.get_urls()] == [f"{origin.url}/?token=REDACTED&page=1"]
+        assert await backend.has_url(f"{origin.url}/?page=1")

@@ -22,7 +22,7 @@ from aiohttp_cache_di.backends.memory import DictCache
 from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, STORAGE_OPTIONS, BackendOptions, refuse_unknown
 from aiohttp_cache_di.backends.rulebook import DEFAULT_CODES, RuleBook, is_redirect, window_s
 from aiohttp_cache_di.backends.storage import BaseCache, BaseStorage, ResponseOrKey
-from aiohttp_cache_di.entries import entry_of
+from aiohttp_cache_di.entries import body_of, entry_of
 from aiohttp_cache_di.expiration import ExpirationTime, UrlExpiration, UrlRules, lifetime_s
 from aiohttp_cache_di.response import AnyResponse, CachedResponse
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
@@ -212,7 +212,7 @@ class CacheBackend(RuleBook):
 
     async def is_cacheable(self, response: AnyResponse | None, actions: CacheActions | None = None) -> bool:
         """Tell whether *response* may be cached: its status, its method, its lifetime and the user's filter."""
-        if response is None or response.method not in self.allowed_methods:
+        if response is None or response.method.upper() not in self.allowed_methods:
             return False
         if actions is not None and actions.expire_after == 0:
             return False
@@ -264,7 +264,7 @@ class CacheBackend(RuleBook):
             if expires is not None:
                 entry = msgspec.structs.replace(entry, fresh_until=fresh_until, store_until=fresh_until)
         else:
-            entry = entry_of(response, body=await response.read(), fresh_until=fresh_until)
+            entry = entry_of(response, body=await body_of(response), fresh_until=fresh_until)
         url = keys.redact_url(entry.url, self.ignored_params)
         await self.write(msgspec.structs.replace(entry, key=key, url=url, history=hops or entry.history))
         for hop_key in hops:
