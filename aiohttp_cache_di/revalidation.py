@@ -33,7 +33,7 @@ from aiohttp_cache_di.rfc9111.validation import (
     matches_weakly,
     updated_headers,
 )
-from aiohttp_cache_di.rfc9111.vary import vary_fields
+from aiohttp_cache_di.rfc9111.vary import VARIES_ON_ALL, vary_digest, vary_fields
 
 __all__ = ["on_head_response", "on_not_modified"]
 
@@ -135,10 +135,18 @@ def _freshened(request: Request, stored: StoredResponse, response: Response, rul
     )
     merged = Response(stored.status, updated.headers, response.requested_at, response.received_at)
     times = lifetime(request, merged, rules)
-    if times is None or directives.no_store or vary_fields(updated.headers) != stored.vary_fields:
+    fields = vary_fields(updated.headers)
+    if fields not in (stored.vary_fields, VARIES_ON_ALL) and _selects(request, stored, rules):
+        digest = vary_digest(fields, request.headers, rules.secret)
+        stored = updated = msgspec.structs.replace(updated, vary_fields=fields, vary_digest=digest)
+    if times is None or directives.no_store or fields != stored.vary_fields:
         # It answers this one request; the store drops it at once, for what it says of itself no longer holds.
         return msgspec.structs.replace(updated, fresh_until=-math.inf, store_until=response.received_at)
     return msgspec.structs.replace(updated, fresh_until=times.fresh_until, store_until=times.store_until)
+
+
+def _selects(request: Request, stored: StoredResponse, rules: Rules) -> bool:
+    return vary_digest(stored.vary_fields, request.headers, rules.secret) == stored.vary_digest
 
 
 def on_head_response(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 
+import msgspec
 import pytest
 
 from aiohttp_cache_di.policy import (
@@ -16,6 +17,7 @@ from aiohttp_cache_di.policy import (
     Validate,
     on_head_response,
     on_response,
+    select_variant,
 )
 from aiohttp_cache_di.rfc9111.messages import StoredResponse, VariantRef
 from tests.messages import NOW, PRIVATE, Fields, a_request, a_response, a_stored, date
@@ -65,10 +67,28 @@ def test_a_304_under_rules_renews_the_users_lifetime() -> None:
     assert freshened({}, rules=Rules(lifetime_s=60)).fresh_until == NOW + 60
 
 
-@pytest.mark.parametrize("fields", [{"Cache-Control": "no-store"}, {"Vary": "Foo"}, {"Vary": "*"}])
+@pytest.mark.parametrize("fields", [{"Cache-Control": "no-store"}, {"Vary": "*"}])
 def test_what_a_304_no_longer_lets_keep_answers_once_more(fields: dict[str, str]) -> None:
     new = freshened({"ETag": '"a"', **fields})
     assert (new.fresh_until, new.store_until) == (-math.inf, NOW)
+
+
+def test_a_304_may_say_anew_what_the_response_varies_on() -> None:
+    response = a_response({"ETag": '"a"', "Vary": "Foo"}, status=304)
+    request = a_request({"Foo": "1"})
+    decision = on_response(request, response, validation(OLD), PRIVATE, now=NOW)
+    assert isinstance(decision, Freshen)
+    assert decision.stored.fresh_until == NOW + 5
+    assert select_variant(request, decision.stored, b"") == OLD.key
+    assert select_variant(a_request({"Foo": "2"}), decision.stored, b"") is None
+
+
+def test_a_304_does_not_say_on_what_another_requests_variant_varies() -> None:
+    variant = msgspec.structs.replace(OLD, vary_fields=("bar",), vary_digest=b"of another request")
+    response = a_response({"ETag": '"a"', "Vary": "Foo"}, status=304)
+    decision = on_response(a_request(), response, validation(None), PRIVATE, now=NOW, candidates=(variant,))
+    assert isinstance(decision, Freshen)
+    assert decision.stored.fresh_until == -math.inf
 
 
 def test_what_the_users_rules_no_longer_let_keep_answers_once_more() -> None:

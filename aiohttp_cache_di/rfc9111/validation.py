@@ -94,7 +94,12 @@ def is_not_modified(request_headers: Headers, stored: StoredResponse) -> bool | 
         if listed.strip() == "*":
             return True
         tag = entity_tag(stored.headers)
-        return tag is not None and any(matches_weakly(tag, offered) for offered in listed_entity_tags(listed))
+        if tag is None:
+            return False
+        # Of bytes beyond ASCII nothing says what characters they are; the caller may have read them as Latin-1.
+        readings = {tag, tag.encode("utf-8", "surrogateescape").decode("latin-1")}
+        offers = listed_entity_tags(listed)
+        return any(matches_weakly(reading, offered) for reading in readings for offered in offers)
     value = single(request_headers, "If-Modified-Since")
     since_at = None if value is None else parse_http_date(value, now=stored.received_at)
     if since_at is None:

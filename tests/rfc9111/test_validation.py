@@ -119,6 +119,15 @@ def test_if_none_match_of_other_tags_does_not_match(listed: str) -> None:
     assert not_modified({"If-None-Match": listed}, {"ETag": '"a"'}) is False
 
 
+@pytest.mark.parametrize("sent", [b'"\xfc"', '"\xfc"'.encode()])
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_a_tag_beyond_ascii_matches_however_the_caller_has_read_it(sent: bytes, encoding: str) -> None:
+    stored = msgspec.structs.replace(a_stored(), raw_headers=((b"ETag", sent),))
+    read = sent.decode(encoding, "surrogateescape")
+    assert is_not_modified(fields_of({"If-None-Match": read}), stored) is True
+    assert is_not_modified(fields_of({"If-None-Match": '"\xf6"'}), stored) is False
+
+
 def test_if_none_match_on_several_lines_is_one_list() -> None:
     assert is_not_modified(fields_of([("If-None-Match", '"x"'), ("If-None-Match", '"a"')]), a_stored({"ETag": '"a"'}))
 
