@@ -56,7 +56,7 @@ def _hits(store: str, tasks: int) -> Scenario:
     title = {"sqlite": "SQLite", "redis": "Redis"}[store]
     peers: tuple[Subject, ...] = (
         Subject(RELATIVE, "relative", {"store": store}),
-        Subject(HISHEL, "hishel", {"store": store}),
+        Subject(HISHEL, "hishel", {"store": store}, {"urls": max(100, tasks)}),
     )
     if store == "redis" and tasks > 64:
         floors, peers = floors[:1], peers[:0]  # what they do then is seen in the flood
@@ -66,7 +66,7 @@ def _hits(store: str, tasks: int) -> Scenario:
         "hits",
         (*floors, Subject(OURS, "ours", {"store": store, **off}), *peers),
         {"urls": 1000, "tasks": tasks},
-        rounds=10,
+        rounds=8,
         quick_rounds=2,
         quick_parameters={"urls": 200} if tasks < 1000 else None,
     )
@@ -81,14 +81,14 @@ def _misses() -> Scenario:
             Subject("aiohttp", "aiohttp"),
             *(Subject(f"{OURS} {store}", "ours", {"store": store}) for store in ("memory", "sqlite", "redis")),
             *(Subject(f"{RELATIVE} {store}", "relative", {"store": store}) for store in ("memory", "sqlite", "redis")),
-            Subject("httpx", "httpx", parameters={"requests": 300}),
+            Subject("httpx", "httpx", parameters={"requests": 200}),
             *(
-                Subject(f"{HISHEL} {store}", "hishel", {"store": store}, {"requests": 300})
+                Subject(f"{HISHEL} {store}", "hishel", {"store": store}, {"requests": 200})
                 for store in ("sqlite", "redis")
             ),
         ),
-        {"tasks": 32, "requests": 1500},
-        rounds=8,
+        {"tasks": 32, "requests": 1000},
+        rounds=6,
         quick_rounds=2,
         quick_parameters={"requests": 300},
     )
@@ -210,8 +210,8 @@ SCENARIOS: tuple[Scenario, ...] = (
             *(Subject(f"{RELATIVE} {store}", "relative", {"store": store}) for store in ("memory", "sqlite")),
             Subject(f"{HISHEL} sqlite", "hishel", {"store": "sqlite"}),
         ),
-        {"seconds": 0.8},
-        rounds=5,
+        {"seconds": 0.6},
+        rounds=4,
         quick_rounds=1,
         quick_parameters={"seconds": 0.4},
     ),

@@ -1,0 +1,93 @@
+"""What a hit is made of, on each backend: ``python -m benchmarks.profiles``.
+
+The profiler slows Python's own functions down most, so shares are shown, and the time that they are shares of comes
+from rounds without it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import cProfile
+import pstats
+import time
+from collections import Counter
+from pathlib import PurePath
+from typing import Any
+
+from benchmarks import floors
+from benchmarks.clients import CLIENTS, Place
+from benchmarks.rounds import Subject
+from benchmarks.services import Services
+
+__all__ = ["main"]
+
+URLS = 200
+REPEATS = 20
+LEAST_SHARE = 0.02
+SUBJECTS = (
+    Subject("memory", "ours"),
+    Subject("memory, middleware only", "ours-middleware"),
+    Subject("the floor of a middleware", "floor-middleware"),
+    Subject("SQLite", "ours", {"store": "sqlite", "near_tier": False}),
+    Subject("SQLite, near tier", "ours", {"store": "sqlite"}),
+    Subject("Redis", "ours", {"store": "redis"}),
+    Subject("Redis, near tier", "ours", {"store": "redis", "near_tier_s": 60.0}),
+)
+
+assert floors.__name__  # imported for what it registers
+
+
+def _part(filename: str, function: str) -> str:
+    """To whom the time spent in *function* belongs."""
+    path = PurePath(filename)
+    if "aiohttp_cache_di" in path.parts:
+        return f"ours: {path.stem}"
+    for package in ("aiohttp", "yarl", "multidict", "asyncio", "aiosqlite", "benchmarks"):
+        if package in path.parts:
+            return package
+    if path.name in ("selectors.py", "contextvars.py"):
+        return "asyncio"
+    if any(word in function for word in ("epoll", "socket", "SimpleQueue")):
+        return "waiting: epoll, sockets, the other thread"
+    return "built-in functions" if filename == "~" else "other"
+
+
+def _shares(profile: cProfile.Profile) -> Counter[str]:
+    shares: Counter[str] = Counter()
+    figures: dict[tuple[str, int, str], Any] = vars(pstats.Stats(profile))["stats"]
+    for (filename, _, function), (_, _, own_s, _, _) in figures.items():
+        shares[_part(filename, function)] += own_s
+    return shares
+
+
+async def _profile(subject: Subject, place: Place) -> tuple[float, Counter[str]]:
+    urls = [f"{place.origin}hit/{number}" for number in range(URLS)]
+    async with CLIENTS[subject.client](place, dict(subject.options)) as client:
+        await client.fetch(urls)
+        await client.drain()
+        await client.fetch(urls * 2)
+        best_s = float("inf")
+        for _ in range(REPEATS):
+            started = time.perf_counter()
+            await client.fetch(urls)
+            best_s = min(best_s, (time.perf_counter() - started) / URLS)
+        profile = cProfile.Profile()
+        with profile:
+            await client.fetch(urls * REPEATS)
+    return best_s, _shares(profile)
+
+
+def main() -> None:
+    """Print a table per backend."""
+    with Services() as services:
+        for subject in SUBJECTS:
+            best_s, shares = asyncio.run(_profile(subject, Place(**services.place(subject))))
+            print(f"\n{subject.label}: {best_s * 1e6:.1f} µs, one at a time")
+            for part, own_s in shares.most_common():
+                share = own_s / shares.total()
+                if share >= LEAST_SHARE:
+                    print(f"  {share:6.1%}  {part}")
+
+
+if __name__ == "__main__":
+    main()
