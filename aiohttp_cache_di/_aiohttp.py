@@ -8,7 +8,6 @@ so the parser of a response is watched (`watch_decoding`).
 from __future__ import annotations
 
 import gc
-import itertools
 import zlib
 from functools import partial
 from typing import Any
@@ -98,7 +97,8 @@ class DecodingWatch:
     def feed_data(self, data: bytes) -> Any:
         """Feed *data* to the parser, head and body apart."""
         messages: list[Any] = []
-        for heads in itertools.count():
+        heads = 0
+        while True:
             at = data.find(_HEAD_END) + len(_HEAD_END)
             split = at >= len(_HEAD_END) and heads < MAX_HEADS
             piece, data = (data[:at], data[at:]) if split else (data, b"")
@@ -111,8 +111,8 @@ class DecodingWatch:
                     messages += parsed
                 return messages, upgraded, tail
             if upgraded or not data:
-                break
-        return messages, upgraded, tail + data
+                return messages, upgraded, tail + data
+            heads += 1
 
     def _look(self) -> None:
         """Watch the decoder of the body that comes next, and leave the parser alone."""

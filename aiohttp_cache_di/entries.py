@@ -25,13 +25,14 @@ _SPELLINGS: dict[bytes, str] = (
 
 def parsed_fields(stored: StoredResponse) -> CIMultiDictProxy[str]:
     """The header fields of *stored* as aiohttp would have parsed them; made once per entry."""
-    found: CIMultiDictProxy[str] | None = stored.__dict__.get("fields")
+    memo = vars(stored)
+    found: CIMultiDictProxy[str] | None = memo.get("fields")
     if found is None:
         fields: CIMultiDict[str] = CIMultiDict()
         for name, value in stored.raw_headers:
             spelling = _SPELLINGS.get(name.lower()) or name.decode("utf-8", "surrogateescape")
             fields.add(spelling, value.decode("utf-8", "surrogateescape"))
-        stored.__dict__["fields"] = found = CIMultiDictProxy(fields)
+        memo["fields"] = found = CIMultiDictProxy(fields)
     return found
 
 

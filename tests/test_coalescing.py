@@ -248,6 +248,15 @@ async def test_leaders_that_do_not_read_their_bodies_do_not_queue_up(origin: Ori
     assert time.perf_counter() - began < 3  # one after the other they would take ten
 
 
+async def test_who_asks_again_before_having_read_does_not_wait_for_itself(origin: Origin, clients: Clients) -> None:
+    client, body = clients(coalesce_timeout=20), b"x" * 4_000_000
+    url = origin.on("/", answer(body))
+    async with asyncio.timeout(10), client.session.get(url) as first, client.session.get(url) as second:
+        assert await second.read() == body
+        assert await first.read() == body
+    assert origin.hits == 2
+
+
 async def test_different_variants_do_not_answer_each_other(origin: Origin, clients: Clients) -> None:
     client = clients(session=many())
 
@@ -292,4 +301,4 @@ async def test_a_request_is_not_answered_by_its_equal_of_another_principal(origi
             async with session.get(url, headers={"Authorization": who}) as response:
                 return await response.text()
 
-        assert await asyncio.gather(ask("alice"), ask("bob")) == ["alice", "bob"]
+        assert list(await asyncio.gather(ask("alice"), ask("bob"))) == ["alice", "bob"]

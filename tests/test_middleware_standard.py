@@ -15,7 +15,11 @@ from tests.origin import Origin, Received, answer
 
 def numbered(cache_control: str | None, **headers: str) -> Any:
     """A script that answers with the number of the request."""
-    return lambda request: answer(str(request.number), headers={"Cache-Control": cache_control, **headers})
+
+    def script(request: Received) -> bytes:
+        return answer(str(request.number), headers={"Cache-Control": cache_control, **headers})
+
+    return script
 
 
 def validated(cache_control: str = "max-age=0", tag: str = '"1"') -> Any:
