@@ -29,7 +29,9 @@ _TROUBLE = re.compile(
 )
 
 # With several workers uvicorn leaves the socket that it listens on (no raddr) to the end of the interpreter.
-_UVICORNS_OWN = re.compile(r"^sys:1: ResourceWarning: unclosed <socket[^>]*laddr=[^>]*\)>$|Enable tracemalloc to get")
+_UVICORNS_OWN = re.compile(
+    r"^<?sys>?:\d: ResourceWarning: unclosed <socket[^>]*laddr=[^>]*\)>$|Enable tracemalloc to get"
+)
 
 
 @dataclass(frozen=True, slots=True)
