@@ -259,6 +259,9 @@ class Link:
             self.retire(replaced=True)
         elif isinstance(error, LinkLostError):
             self.retire(replaced=True)
+        elif self.closed and isinstance(error, sqlite3.ProgrammingError):
+            # It was with a thread, and not yet begun, when the connections were given up.
+            return LinkLostError("the connection to the cache file was given up")
         elif (not writing and getattr(error, "sqlite_errorcode", 0) & 0xFF in _GONE) or "no such table" in str(error):
             self.retire()  # a new connection may find things in order, or will say what is wrong
         return self._translated(error)
