@@ -29,6 +29,8 @@ class Flight:
     key: str
     store_allowed: bool = True
     """Set to False when what it fetches was invalidated meanwhile."""
+    leader: asyncio.Task[object] | None = None
+    """The task that asked first; it would wait for itself if it asked again before it has read the response."""
     arriving_for: object = None
     """A reference to the session whose response's body is on its way, needing nobody to read it."""
 

@@ -137,8 +137,10 @@ class Exchange:
         loop = asyncio.get_running_loop()
         until = loop.time() + self.backend.coalesce_timeout_s
         abandoned = 0
+        task = asyncio.current_task()
         while (flight := flights.current(key)) is not None:
-            outcome = await flight.join(max(0.0, until - loop.time()))
+            is_own = flight.leader is task
+            outcome = "parallel" if is_own else await flight.join(max(0.0, until - loop.time()))
             if outcome == "abandoned" and abandoned < MAX_ABANDONED:
                 abandoned += 1
                 continue
@@ -147,6 +149,7 @@ class Exchange:
                 return self._collapsed(shared, plan)
             return await self._fetch(plan, flights.start(key, joinable=False))
         flight = flights.start(key, joinable=True)
+        flight.leader = task
         try:
             answer = await self._wait_for_lease(flight, until, plan)
         except BaseException:
