@@ -32,7 +32,7 @@ from aiohttp_cache_di.credentials import (
     partition,
 )
 
-__all__ = ["DEFAULT_CREDENTIAL_HEADERS", "REDACTED", "create_key", "partition", "redact_url"]
+__all__ = ["DEFAULT_CREDENTIAL_HEADERS", "REDACTED", "create_key", "has_param", "partition", "redact_url"]
 
 REDACTED: Final = "REDACTED"
 """What stands in a stored URL in place of the value of an ignored parameter."""
@@ -169,6 +169,12 @@ def redact_url(url: str | URL, ignored_params: Collection[str] = ()) -> str:
         ignored = frozenset(ignored_params)
         query = "&".join(_redacted(pair, ignored) for pair in query.split("&"))
     return f"{base}?{query}" if query else base
+
+
+def has_param(reference: str, names: Collection[str]) -> bool:
+    """Whether the query of a URL or of a relative reference has a parameter of *names*."""
+    query = reference.partition("#")[0].partition("?")[2]
+    return bool(names and query) and any(unquote_plus(pair.partition("=")[0]) in names for pair in query.split("&"))
 
 
 def _redacted(pair: str, ignored: frozenset[str]) -> str:

@@ -228,18 +228,21 @@ class Shelf:
         """Store *response* once its last byte has arrived; end *flight* with the entry, or with why there is none."""
         length, limit = response.headers.get(hdrs.CONTENT_LENGTH, ""), self.backend.max_body_bytes
         decoded = getattr(response.content, "total_compressed_bytes", None) is not None
-        if not may_be_kept(response, limit):
+        target = response.headers.get(hdrs.LOCATION, "")
+        # A parameter that is not to be stored is nothing to lead the next caller to, either.
+        if not may_be_kept(response, limit) or keys.has_param(target, self.backend.ignored_params):
             self.settle(flight, "parallel", passes=True)
             return
         if not length.isdecimal() or int(length) <= UNREAD_BYTES:
             flight.arriving_for = call.session
+            flight.leader = None  # who asks again waits for what comes by itself
         history = self._links(response, call)
         make = partial(self._entry, response, response.version, response.raw_headers, head, decision, history)
         finished = partial(self._finished, make, flight)
         record(response, max_bytes=limit, finished=finished, watch=watch if decoded else None)
 
     def _finished(self, make: Callable[[bytes], StoredResponse], flight: Flight, body: bytes | Unkept) -> None:
-        flight.arriving_for = None
+        flight.arriving_for = flight.leader = None
         try:
             if body is Unkept.CUT:
                 self.settle(flight, "abandoned")
@@ -442,4 +445,10 @@ def _lower(name: bytes) -> str:
 @lru_cache(maxsize=2048)
 def _line(name: bytes, value: bytes) -> tuple[bytes, bytes]:
     """The line itself, the same object for the same line: entries of one origin share most of theirs."""
-    return bytes(name), bytes(value)
+    return _name(name), bytes(value)
+
+
+@lru_cache(maxsize=1024)
+def _name(name: bytes) -> bytes:
+    """The name itself, the same object for the same name."""
+    return bytes(name)

@@ -338,3 +338,23 @@ class TestCachedResponse:
             await backend.save_response(response)
         assert [url async for url in backend.get_urls()] == [f"{origin.url}/?token=REDACTED&page=1"]
         assert await backend.has_url(f"{origin.url}/?page=1")
+
+    async def test_a_redirect_that_hands_an_ignored_parameter_on_leads_nobody_else_there(
+        self, origin: Origin, backend: CacheBackend
+    ) -> None:
+        def onwards(request: Received) -> bytes:
+            return answer(status=302, headers={"Location": "/new" + request.target[len("/old") :]})
+
+        backend.ignored_params = frozenset({"token"})
+        old = origin.on("/old", onwards)
+        origin.on("/new", numbered)
+        async with CachedSession(cache=backend) as session:
+            for token in ("first", "second"):
+                async with session.get(old, params={"token": token}) as response:
+                    assert (response.url.query["token"], await response.text()) == (token, "1")
+            kept: list[str] = []
+            for storage in (backend.responses, backend.redirects):
+                items = storage.values()
+                kept += [repr(item.stored) async for item in items if isinstance(item, CachedResponse)]
+        assert origin.hits_of("/new") == len(kept) == 1
+        assert "first" not in kept[0]
