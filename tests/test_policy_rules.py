@@ -87,6 +87,11 @@ def test_refresh_fetches_where_nothing_can_be_validated() -> None:
     assert cache.send(a_request()).body == b"new"
 
 
+@pytest.mark.parametrize("asked", ["max-age=0", "no-cache", "min-fresh=999"])
+def test_under_rules_the_request_bounds_no_age(asked: str) -> None:
+    assert is_reused({}, rules=RULES, second={"Cache-Control": asked})
+
+
 def test_only_if_cached_under_rules() -> None:
     cache = scripted([reply()], replace(RULES, only_if_cached=True))
     assert cache.send(a_request()).status == 504
