@@ -37,7 +37,7 @@ from aiohttp_cache_di.policy import (
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.cache_status import forwarded
 from aiohttp_cache_di.rfc9111.messages import Request, Response, StoredResponse, VariantRef
-from aiohttp_cache_di.runtime import Runtime
+from aiohttp_cache_di.runtime import FAIR_SHARE, Runtime
 from aiohttp_cache_di.shelf import Shelf
 from aiohttp_cache_di.streaming import wait_for_end
 
@@ -106,6 +106,8 @@ class Exchange:
             case Fetch() | Validate():
                 return await self._through_flight(decision)
             case _:
+                if not self.backend.stats.hits % FAIR_SHARE:
+                    await asyncio.sleep(0)
                 return self._reuse(decision)
 
     async def forward(self, reason: str) -> ClientResponse:

@@ -57,6 +57,7 @@ class FastLane:
 
     def __init__(self, backend: CacheBackend) -> None:
         self._backend = backend
+        self.stats = backend.stats
         self._runtime: Runtime | None = None
         self._known: OrderedDict[Question, Remembered] = OrderedDict()
 

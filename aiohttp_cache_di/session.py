@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import inspect
 import warnings
@@ -20,7 +21,7 @@ from aiohttp_cache_di.expiration import ExpirationTime
 from aiohttp_cache_di.fastlane import FastLane, Remembered
 from aiohttp_cache_di.middleware import CacheMiddleware
 from aiohttp_cache_di.response import CachedResponse
-from aiohttp_cache_di.runtime import Runtime
+from aiohttp_cache_di.runtime import FAIR_SHARE, Runtime
 from aiohttp_cache_di.session_types import TypedSession
 from aiohttp_cache_di.standins import StandIns, is_backend
 
@@ -120,6 +121,8 @@ class CacheMixin(TypedSession):
             if type(found) is Remembered:
                 found = await self._fast_lane.fetch(self, found, kwargs)
             if isinstance(found, CachedResponse):
+                if not self._fast_lane.stats.hits % FAIR_SHARE:
+                    await asyncio.sleep(0)
                 return found
         own_middlewares = kwargs.get("middlewares")
         if own_middlewares is not None:

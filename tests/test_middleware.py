@@ -96,6 +96,14 @@ class TestPlainGet:
                 told: Any = response
                 assert (await response.text(), told.from_cache) == (number, False)
 
+    async def test_hits_in_a_row_leave_others_their_turn(self, origin: Origin, clients: Clients) -> None:
+        client, url, over = clients(), origin.on("/", numbered), asyncio.Event()
+        asyncio.get_running_loop().call_later(0.02, over.set)
+        async with asyncio.timeout(5):
+            while not over.is_set():  # what a program may do that polls
+                async with client.session.get(url) as response:
+                    assert await response.text() == "1"
+
 
 class TestBodies:
     """What is stored is a whole body, or nothing."""
