@@ -16,6 +16,15 @@ __all__ = ["answer_from", "gateway_timeout"]
 
 # RFC 9110 §15.4.5: what a 304 carries; the rest would describe a body that is not sent.
 _SENT_WITH_304 = frozenset({b"cache-control", b"content-location", b"date", b"etag", b"expires", b"vary"})
+_WHY_NOT = {
+    "method": "responses to its method are not cached",
+    "bypass": "this URL is not cached, or its range cannot be cut from what is stored",
+    "uri-miss": "no response is stored for its URL",
+    "vary-miss": "the responses stored for its URL are for other header fields",
+    "stale": "the stored response is no longer fresh",
+    "request": "it demands to ask the origin",
+    "partial": "only another part of the response is stored",
+}
 
 
 def answer_from(reuse: Reuse, request: ClientRequest, *, standard: bool, cache_status: str = "") -> CachedResponse:
@@ -52,7 +61,8 @@ def answer_from(reuse: Reuse, request: ClientRequest, *, standard: bool, cache_s
 
 def gateway_timeout(decision: GatewayTimeout, request: ClientRequest, *, now: float) -> CachedResponse:
     """The 504 of a cache that may not ask the origin (RFC 9111 §5.2.1.7)."""
-    body = decision.reason.encode()
+    why_not = _WHY_NOT.get(decision.reason, "no stored response may be used")
+    body = f"The request may only be answered from the cache, and {why_not}.".encode()
     stored = StoredResponse(
         key="",
         method=request.method,
