@@ -22,7 +22,7 @@ _WHY_NOT = {
     "uri-miss": "no response is stored for its URL",
     "vary-miss": "the responses stored for its URL are for other header fields",
     "stale": "the stored response is no longer fresh",
-    "request": "it demands to ask the origin",
+    "request": "the request itself keeps what is stored from being used",
     "partial": "only another part of the response is stored",
 }
 
