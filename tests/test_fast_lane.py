@@ -1,0 +1,81 @@
+"""The fast lane over a storage that has to be waited for: one look at it, whatever comes of it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+from aiohttp import ClientTimeout
+
+from aiohttp_cache_di import CachedSession
+from aiohttp_cache_di.rfc9111.messages import StoredResponse
+from tests.origin import Origin, answer
+from tests.storages import CustomBackend
+
+
+@pytest.fixture
+async def backend() -> CustomBackend:
+    return CustomBackend(storage_deadline=0.2)
+
+
+@pytest.fixture
+async def session(origin: Origin, backend: CustomBackend) -> AsyncIterator[CachedSession]:
+    """Make a session that has learned the way to one response."""
+    origin.on("/", answer(b"a"))
+    async with CachedSession(cache=backend) as session:
+        for _ in range(2):
+            assert await body_of(session, origin) == b"a"
+            await backend.settle()
+        assert origin.hits == 1
+        yield session
+
+
+async def body_of(session: CachedSession, origin: Origin, timeout: ClientTimeout | None = None) -> bytes:
+    request = session.get(origin.url + "/") if timeout is None else session.get(origin.url + "/", timeout=timeout)
+    async with request as response:
+        return await response.read()
+
+
+async def test_a_hit_takes_one_look(session: CachedSession, origin: Origin, backend: CustomBackend) -> None:
+    before = backend.responses.reads
+    assert await body_of(session, origin) == b"a"
+    assert backend.responses.reads == before + 1
+    assert origin.hits == 1
+
+
+async def test_what_has_gone_is_looked_for_once(session: CachedSession, origin: Origin, backend: CustomBackend) -> None:
+    backend.responses.items.clear()
+    before = backend.responses.reads
+    assert await body_of(session, origin) == b"a"
+    assert backend.responses.reads == before + 1
+    assert origin.hits == 2
+
+
+async def test_a_storage_that_hangs_costs_one_deadline(
+    session: CachedSession, origin: Origin, backend: CustomBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hang(key: str) -> StoredResponse | None:
+        await asyncio.Event().wait()
+        return None
+
+    monkeypatch.setattr(backend.responses, "read_entry", hang)
+    monkeypatch.setattr(backend.redirects, "read_entry", hang)
+    assert await body_of(session, origin) == b"a"
+    assert backend.stats.store_errors == {"timeout": 1}
+    assert origin.hits == 2
+
+
+async def test_a_short_timeout_of_the_caller_bounds_the_look(
+    session: CachedSession, origin: Origin, backend: CustomBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hang(key: str) -> StoredResponse | None:
+        await asyncio.Event().wait()
+        return None
+
+    monkeypatch.setattr(backend.responses, "read_entry", hang)
+    started = time.monotonic()
+    with pytest.raises(TimeoutError):
+        await body_of(session, origin, ClientTimeout(total=0.02))
+    assert time.monotonic() - started < 0.2
