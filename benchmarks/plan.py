@@ -135,6 +135,23 @@ SCENARIOS: tuple[Scenario, ...] = (
     *(_hits("sqlite", tasks) for tasks in (1, 64, 1000)),
     *(_hits("redis", tasks) for tasks in (1, 64, 1000)),
     Scenario(
+        "body",
+        "hit by size of its body, one at a time",
+        "hits",
+        tuple(
+            Subject(f"{title} {size:,} B", "ours", options, {"body": size})
+            for title, options in (
+                ("memory", {}),
+                ("SQLite", {"store": "sqlite", "near_tier": False}),
+                ("Redis", {"store": "redis"}),
+            )
+            for size in (1000, 10_000, 100_000, 1_000_000)
+        ),
+        {"urls": 20},
+        rounds=6,
+        quick_parameters=None,
+    ),
+    Scenario(
         "near",
         "hot hit of a shared store, 100 URLs (near tier)",
         "hits",

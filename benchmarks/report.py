@@ -14,7 +14,7 @@ from typing import Any
 
 from benchmarks.plan import AIMS, Found, Scenario
 
-__all__ = ["aims_table", "as_json", "scenario_table", "write_json"]
+__all__ = ["aims_markdown", "aims_table", "as_json", "scenario_table", "write_json"]
 
 PACKAGES = ("aiohttp", "aiohttp-client-cache", "hishel", "httpx", "aiosqlite", "redis", "fastapi", "uvicorn")
 UNITS = {"us": ("µs", 1.0), "answered_us": ("µs answered", 1.0), "constant_us": ("µs constant", 1.0)}
@@ -66,6 +66,17 @@ def aims_table(found: Found) -> str:
     return "\n".join(lines)
 
 
+def aims_markdown(data: dict[str, Any]) -> str:
+    """The same from the JSON of a run, for `README.md` beside this file."""
+    lines = ["| | aim | measured | aimed at | |", "|---|---|---:|---:|---|"]
+    for aim in data["aims"]:
+        bound = f"{'≥' if aim['at_least'] else '≤'} {_number(aim['bound'])}{aim['unit']}"
+        value = f"{_number(aim['value'])}{aim['unit']}"
+        verdict = "reached" if aim["reached"] else "**not reached**"
+        lines.append(f"| {aim['item']} | {aim['text']} | {value} | {bound} | {verdict} |")
+    return "\n".join(lines)
+
+
 def _number(value: float) -> str:
     if not math.isfinite(value):
         return str(value)
@@ -96,3 +107,7 @@ def as_json(found: Found, *, is_quick: bool) -> dict[str, Any]:
 def write_json(path: Path, data: dict[str, Any]) -> None:
     """Write *data* so that two runs can be compared line by line."""
     path.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n")
+
+
+if __name__ == "__main__":
+    print(aims_markdown(json.loads((Path(__file__).parent / "results" / "results.json").read_text())))

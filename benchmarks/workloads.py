@@ -45,7 +45,8 @@ async def _calibrated(client: Client, urls: list[str], tasks: int, target_s: flo
 async def hits(name: str, place: Place, options: dict[str, Any], parameters: dict[str, Any]) -> AsyncGenerator[Round]:
     """Requests that are answered from the cache: ``urls`` different ones, by ``tasks`` at a time."""
     tasks: int = parameters.get("tasks", 1)
-    urls = [f"{place.origin}hit/{number}" for number in range(parameters.get("urls", 1))]
+    path = f"b/{parameters.get('body', 10_000)}/hit"
+    urls = [f"{place.origin}{path}/{number}" for number in range(parameters.get("urls", 1))]
     async with CLIENTS[name](place, options) as client:
         await _run_tasks(client, urls, min(tasks, 32))
         await client.drain()
