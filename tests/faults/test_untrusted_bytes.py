@@ -183,7 +183,7 @@ def test_the_corpus_is_there_and_reads_as_it_always_did() -> None:
     assert sum(plain for plain, _ in read) == sum(signed for _, signed in read) == 4
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_a_mutated_frame_is_refused(data: st.DataObject) -> None:
     frame = data.draw(st.sampled_from([frame for frame in corpus() if any(decoded(codec, frame) for codec in CODECS)]))
@@ -194,7 +194,7 @@ def test_a_mutated_frame_is_refused(data: st.DataObject) -> None:
         assert mutant == frame or decoded(codec, mutant) is None
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_a_mutated_frame_with_a_fitting_checksum_costs_no_more_than_its_size(data: st.DataObject) -> None:
     frame = bytearray(data.draw(st.sampled_from([frame for frame in corpus() if len(frame) > PAYLOAD_AT])))
