@@ -32,8 +32,8 @@ async def session(origin: Origin, backend: CustomBackend) -> AsyncIterator[Cache
         yield session
 
 
-async def body_of(session: CachedSession, origin: Origin, timeout: ClientTimeout | None = None) -> bytes:
-    request = session.get(origin.url + "/") if timeout is None else session.get(origin.url + "/", timeout=timeout)
+async def body_of(session: CachedSession, origin: Origin, limit: ClientTimeout | None = None) -> bytes:
+    request = session.get(origin.url + "/") if limit is None else session.get(origin.url + "/", timeout=limit)
     async with request as response:
         return await response.read()
 
