@@ -107,7 +107,7 @@ SCENARIOS: tuple[Scenario, ...] = (
             Subject(f"{OURS} fast lane off", "ours", {"fast_lane": False}),
             Subject(RELATIVE, "relative"),
         ),
-        rounds=20,
+        rounds=15,
         quick_rounds=6,
     ),
     Scenario(
