@@ -187,7 +187,7 @@ async def test_a_leader_that_helps_nobody_holds_nobody_up(
         took_s, outcomes = await flood(f"{origin.url}/cached")
     note(took_s=took_s, plain_aiohttp_s=plain_s, outcome=outcomes[0])
     assert set(outcomes) == set(plain)
-    assert took_s < max(1.0, 2 * plain_s + 0.2), "a busy machine is slow without a cache too"
+    assert took_s < max(1.0, 3 * plain_s + 0.2), "a busy machine is slow without a cache too"
 
 
 async def test_a_slow_leader_holds_others_up_for_the_coalescing_timeout_at_most(
