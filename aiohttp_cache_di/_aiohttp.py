@@ -18,8 +18,17 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.compression_utils import ZLibDecompressor
 from aiohttp.helpers import TimerContext
 from aiohttp.http_parser import DeflateBuffer
+from aiohttp.streams import EMPTY_PAYLOAD
 
-__all__ = ["TOUCHED", "DecodingWatch", "arrived_chunks", "handler_option", "timer_fired", "watch_decoding"]
+__all__ = [
+    "TOUCHED",
+    "DecodingWatch",
+    "arrived_chunks",
+    "handler_option",
+    "is_decoded",
+    "timer_fired",
+    "watch_decoding",
+]
 
 TOUCHED: dict[type, tuple[str, ...]] = {
     ClientSession: (
@@ -171,6 +180,14 @@ def _has_ended(decompressor: Any) -> bool:
         return False
     is_finished = getattr(inner, "is_finished", None)
     return bool(is_finished() if is_finished is not None else getattr(inner, "eof", False))
+
+
+def is_decoded(stream: StreamReader) -> bool:
+    """Whether *stream* is fed by a decoder.
+
+    The stream of a response without a body is one object for all, which a decoder may have left its mark on.
+    """
+    return stream is not EMPTY_PAYLOAD and getattr(stream, "total_compressed_bytes", None) is not None
 
 
 def arrived_chunks(stream: StreamReader) -> list[bytes]:

@@ -15,7 +15,7 @@ from aiohttp import ClientResponse, hdrs
 from msgspec.structs import replace
 
 from aiohttp_cache_di import keys, policy
-from aiohttp_cache_di._aiohttp import DecodingWatch
+from aiohttp_cache_di._aiohttp import DecodingWatch, is_decoded
 from aiohttp_cache_di.backends.actions import CacheActions
 from aiohttp_cache_di.backends.base import CacheBackend, accept_all
 from aiohttp_cache_di.backends.rulebook import is_redirect
@@ -227,7 +227,6 @@ class Shelf:
     ) -> None:
         """Store *response* once its last byte has arrived; end *flight* with the entry, or with why there is none."""
         length, limit = response.headers.get(hdrs.CONTENT_LENGTH, ""), self.backend.max_body_bytes
-        decoded = getattr(response.content, "total_compressed_bytes", None) is not None
         target = response.headers.get(hdrs.LOCATION, "")
         # A parameter that is not to be stored is nothing to lead the next caller to, either.
         if not may_be_kept(response, limit) or keys.has_param(target, self.backend.ignored_params):
@@ -239,7 +238,7 @@ class Shelf:
         history = self._links(response, call)
         make = partial(self._entry, response, response.version, response.raw_headers, head, decision, history)
         finished = partial(self._finished, make, flight)
-        record(response, max_bytes=limit, finished=finished, watch=watch if decoded else None)
+        record(response, max_bytes=limit, finished=finished, watch=watch if is_decoded(response.content) else None)
 
     def _finished(self, make: Callable[[bytes], StoredResponse], flight: Flight, body: bytes | Unkept) -> None:
         flight.arriving_for = flight.leader = None

@@ -72,6 +72,15 @@ class TestPlainGet:
         url = origin.on("/", answer(status=204, reason="No Content", headers={"Content-Length": None}))
         assert [(await client.fetch(url))[0] for _ in range(3)] == [False, True, True]
 
+    async def test_a_bodiless_response_that_speaks_of_a_coding_spoils_no_other(
+        self, origin: Origin, clients: Clients
+    ) -> None:
+        client = clients()
+        coded = origin.on("/coded", gzipped(gzip.compress(b"text")))
+        plain = origin.on("/plain", answer("text"))
+        for url in (coded, plain):
+            assert [(await client.fetch(url, "HEAD"))[0] for _ in range(3)] == [False, True, True]
+
     async def test_a_status_that_is_not_allowed_is_not_stored(self, origin: Origin, clients: Clients) -> None:
         client, url = clients(), origin.on("/", answer("gone", status=404))
         assert [(await client.fetch(url))[0] for _ in range(3)] == [False, False, False]
