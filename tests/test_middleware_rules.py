@@ -395,7 +395,7 @@ class TestRedirects:
         async def late(request: Received) -> Any:
             whole = answer("moved", status=301, headers={"Location": "/2"})
             yield whole[:-5]
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(0)
             yield whole[-5:]
 
         client, url = clients(), origin.on("/", late)

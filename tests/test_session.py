@@ -362,6 +362,25 @@ class TestClosing:
             CachedSession()
 
 
+class TestTraces:
+    async def test_a_trace_tells_hits_from_misses(self, origin: Origin) -> None:
+        seen: list[tuple[bool, str]] = []
+
+        async def on_end(session: ClientSession, context: Any, params: Any) -> None:
+            seen.append((params.response.from_cache, params.response.cache_status.split("; ")[1].partition("=")[0]))
+
+        trace = TraceConfig()
+        trace.on_request_end.append(on_end)
+        url = origin.on("/", numbered)
+        async with CachedSession(trace_configs=[trace]) as session:
+            for _ in range(3):
+                await fetch(session, url)
+            await session.post(url)
+            async with session.disabled():
+                await fetch(session, url)
+        assert seen == [(False, "fwd"), (True, "hit"), (True, "hit"), (False, "fwd"), (False, "fwd")]
+
+
 class TestMiddlewares:
     async def test_the_cache_is_behind_the_session_s_own(self, origin: Origin) -> None:
         async def sign(request: Any, handler: Any) -> ClientResponse:
