@@ -163,7 +163,9 @@ class SQLiteCache(BaseCache):
         """Ask to be the only one, in this process and all others, that fetches *key* for *ttl_s* seconds."""
         packed, owner = column_key(key), self._owner
         try:
-            return bool(await self._call(lambda connection: jobs.acquire(connection, packed, owner, time.time(), ttl_s)))
+            return bool(
+                await self._call(lambda connection: jobs.acquire(connection, packed, owner, time.time(), ttl_s))
+            )
         except asyncio.CancelledError:
             # It may be granted all the same; what gives it back waits behind it.
             here = self._database.here()
