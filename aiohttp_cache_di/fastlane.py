@@ -20,11 +20,11 @@ from yarl import URL
 
 from aiohttp_cache_di.backends.base import CacheBackend, accept_all
 from aiohttp_cache_di.calls import is_disabled
+from aiohttp_cache_di.lookup import FAILED, Failed
 from aiohttp_cache_di.policy import needs_policy
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from aiohttp_cache_di.runtime import Runtime
-from aiohttp_cache_di.shelf import FAILED, Failed
 from aiohttp_cache_di.stats import CacheStats
 
 if TYPE_CHECKING:
