@@ -340,8 +340,17 @@ def _ratio(scenario: str, subject: str, other: str) -> Callable[[Found], float]:
     return lambda found: _best(found, scenario, subject) / _best(found, scenario, other)
 
 
+def _work(scenario: str, subject: str, other: str) -> Callable[[Found], float]:
+    """The ratio of the processor's times: of what waits for nothing, and which other programs disturb least."""
+    return lambda found: _best(found, scenario, subject, "cpu_us") / _best(found, scenario, other, "cpu_us")
+
+
 def _less(scenario: str, subject: str, other: str, scale: float = 1.0) -> Callable[[Found], float]:
     return lambda found: (_best(found, scenario, subject) - _best(found, scenario, other)) / scale
+
+
+def _added_share(subject: str) -> Callable[[Found], float]:
+    return lambda found: _best(found, "miss", subject) / _best(found, "miss", "aiohttp") - 1
 
 
 def _figure(scenario: str, subject: str, name: str = "us") -> Callable[[Found], float]:
@@ -357,13 +366,13 @@ def _throughput(subject: str) -> Callable[[Found], float]:
 
 
 AIMS: tuple[Aim, ...] = (
-    Aim(1, f"memory hit: {RELATIVE} takes … as long", _ratio("memory", RELATIVE, OURS), 15, at_least=True),
-    Aim(1, "memory hit over its floor", _ratio("memory", OURS, FLOOR), 2.5),
-    Aim(1, "memory hit, middleware only", _figure("memory", f"{OURS} middleware only"), 30, " µs"),
+    Aim(1, f"memory hit: {RELATIVE} takes … as long", _work("memory", RELATIVE, OURS), 15, at_least=True),
+    Aim(1, "memory hit over its floor", _work("memory", OURS, FLOOR), 2.5),
+    Aim(1, "memory hit, middleware only", _figure("memory", f"{OURS} middleware only", "cpu_us"), 30, " µs"),
     Aim(
         1,
         "memory hit, middleware only, over its floor",
-        _ratio("memory", f"{OURS} middleware only", "middleware floor"),
+        _work("memory", f"{OURS} middleware only", "middleware floor"),
         30 / 12.8,
     ),
     Aim(2, "SQLite, one at a time, over one hop", _ratio("sqlite-1", OURS, FLOOR), 1.3),
@@ -390,6 +399,11 @@ AIMS: tuple[Aim, ...] = (
     Aim(4, "miss, added to aiohttp, memory", _less("miss", f"{OURS} memory", "aiohttp"), 110, " µs"),
     Aim(4, "miss, added to aiohttp, SQLite", _less("miss", f"{OURS} sqlite", "aiohttp"), 180, " µs"),
     Aim(4, "miss, added to aiohttp, Redis", _less("miss", f"{OURS} redis", "aiohttp"), 150, " µs"),
+    # The aims were set where a request of aiohttp's alone took 68 µs: on another machine, the shares tell.
+    *(
+        Aim(4, f"… over aiohttp alone, {store}", _added_share(f"{OURS} {store.lower()}"), bound / 68)
+        for store, bound in (("memory", 110), ("SQLite", 180), ("Redis", 150))
+    ),
     Aim(4, "first byte later than aiohttp's", _less("first-byte", OURS, "aiohttp", 1000), 1, " ms"),
     Aim(5, "memory hit at 100,000 entries over 1,000", _ratio("entries-memory", "100,000", "1,000"), 1.2),
     Aim(5, "memory hit at 1,000,000 entries over 1,000", _ratio("entries-memory", "1,000,000", "1,000"), 1.2),
@@ -410,6 +424,6 @@ AIMS: tuple[Aim, ...] = (
     Aim(7, "import, over aiohttp", _less("import", OURS, "aiohttp", 1000), 40, " ms"),
     Aim(8, "FastAPI throughput, memory", _throughput(f"{OURS} memory"), 85, " %", at_least=True),
     Aim(8, "FastAPI throughput, SQLite", _throughput(f"{OURS} sqlite"), 60, " %", at_least=True),
-    Aim(11, "hot hit, SQLite over memory", _ratio("near", "SQLite", "memory"), 3),
-    Aim(11, "hot hit, Redis over memory", _ratio("near", "Redis", "memory"), 3),
+    Aim(11, "hot hit, SQLite over memory", _work("near", "SQLite", "memory"), 3),
+    Aim(11, "hot hit, Redis over memory", _work("near", "Redis", "memory"), 3),
 )

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.plan import AIMS, Found, Scenario
+from benchmarks.rounds import Measured
 
-__all__ = ["aims_markdown", "aims_table", "as_json", "scenario_table", "write_json"]
+__all__ = ["aims_markdown", "aims_table", "as_json", "from_json", "scenario_table", "write_json"]
 
 PACKAGES = ("aiohttp", "aiohttp-client-cache", "hishel", "httpx", "aiosqlite", "redis", "fastapi", "uvicorn")
 UNITS = {"us": ("µs", 1.0), "cpu_us": ("µs CPU", 1.0), "constant_us": ("µs constant", 1.0)}
@@ -94,6 +95,7 @@ def as_json(found: Found, *, is_quick: bool) -> dict[str, Any]:
             continue
     return {
         "quick": is_quick,
+        "load_average": os.getloadavg()[1],
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors",
         "versions": versions,
@@ -109,5 +111,21 @@ def write_json(path: Path, data: dict[str, Any]) -> None:
     path.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n")
 
 
+def from_json(data: dict[str, Any]) -> Found:
+    """The figures of a run that was written down."""
+    return {
+        name: {label: Measured(**measured) for label, measured in figures.items()}
+        for name, figures in data["scenarios"].items()
+    }
+
+
+def _judge_again(path: Path) -> None:
+    """Compute the aims of a run that was written down anew, and print them for `README.md` beside this file."""
+    data = json.loads(path.read_text())
+    data["aims"] = list(_values(from_json(data)))
+    write_json(path, data)
+    print(aims_markdown(data))
+
+
 if __name__ == "__main__":
-    print(aims_markdown(json.loads((Path(__file__).parent / "results" / "results.json").read_text())))
+    _judge_again(Path(__file__).parent / "results" / "results.json")
