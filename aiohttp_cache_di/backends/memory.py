@@ -23,7 +23,7 @@ __all__ = ["DEFAULT_MAX_BYTES", "DictCache"]
 
 DEFAULT_MAX_BYTES = 64 * 1024 * 1024
 ENTRY_OVERHEAD_BYTES = 512  # what an entry costs beside its texts: objects, the table's slot and the expiry queue's
-CHUNK = 500  # entries dealt with before the loop gets its turn
+CHUNK = 100  # entries dealt with before the loop gets its turn: some milliseconds
 
 
 class DictCache(BaseCache, UserDict):  # type: ignore[type-arg]  # the seeds' API has it a UserDict; its items are ours
