@@ -82,7 +82,7 @@ def body_digest(body: Body, ignored: frozenset[str] = frozenset(), content_encod
     kind, _, parameters = body.content_type.partition(";")
     kind = kind.strip().lower()
     if content_encoding:
-        return _digest(content_encoding.lower().encode(), _text(body.content_type), body.content)
+        return _digest(b"coded", _text(content_encoding.lower()), _text(body.content_type), body.content)
     try:
         if kind == _FORM:
             text = canonical_pairs(body.content.decode("ascii"), ignored)

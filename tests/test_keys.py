@@ -392,3 +392,11 @@ def test_a_long_url_has_a_key_and_is_not_remembered() -> None:
 def test_a_url_is_shown_without_secrets(url: str | URL, shown: str) -> None:
     assert redact_url(url, {"token"}) == shown
     assert "secret" not in redact_url(url, {"token"})
+
+
+def test_a_content_coding_that_is_no_text_makes_a_key_all_the_same() -> None:
+    odd, plain = (
+        create_key("POST", BASE, data=b"", headers={"Content-Encoding": coding}) for coding in ("\ud800", "x")
+    )
+    assert create_key("POST", BASE, data=b"", headers={"Content-Encoding": "\ud800"}) == odd
+    assert create_key("POST", BASE, data=b"a", headers={"Content-Encoding": "\ud800"}) not in (odd, plain)
