@@ -30,13 +30,14 @@ if TYPE_CHECKING:
     from aiohttp_cache_di.containers import CacheContainer, open_container
     from aiohttp_cache_di.settings import CacheSettings
 
+# What is imported when it is asked for; `backends` knows which of its own modules has what.
 _LAZY = {
     "CacheContainer": "containers",
     "CacheSettings": "settings",
-    "RedisBackend": "backends.redis",
-    "RedisCache": "backends.redis",
-    "SQLiteBackend": "backends.sqlite",
-    "SQLiteCache": "backends.sqlite",
+    "RedisBackend": "backends",
+    "RedisCache": "backends",
+    "SQLiteBackend": "backends",
+    "SQLiteCache": "backends",
     "open_container": "containers",
 }
 
