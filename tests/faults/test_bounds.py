@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import statistics
 import time
 from pathlib import Path
 
@@ -91,33 +92,35 @@ async def test_a_file_stays_within_its_bytes_and_nobody_waits_for_it(
     backend = SQLiteBackend(str(path), max_bytes=bound)
     origin.size = 10_000
     largest = 0
-    slowest_s = 0.0
+    evicting, plain = list[float](), list[float]()
+
+    async def batch(first: int) -> float:
+        async with LoopWatch() as watch:
+            await asyncio.gather(*(ask(session, f"{origin.url}/{number}") for number in range(first, first + 32)))
+        return watch.longest_s
+
     async with CachedSession(cache=backend, connector=TCPConnector(limit=0)) as session:
-        await asyncio.gather(*(ask(session, f"{origin.url}/{number}") for number in range(50)))
-        async with LoopWatch() as plain:
+        for first in range(0, 1600, 32):
+            evicting.append(await batch(first))
+            largest = max(largest, file_bytes(path))
             with session.disabled():
-                for first in range(0, 320, 32):
-                    await asyncio.gather(*(ask(session, f"{origin.url}/{n}") for n in range(first, first + 32)))
-        async with LoopWatch() as evicting:
-            for first in range(0, 1600, 32):
-                begun = time.perf_counter()
-                await asyncio.gather(*(ask(session, f"{origin.url}/{n}") for n in range(first, first + 32)))
-                slowest_s = max(slowest_s, time.perf_counter() - begun)
-                largest = max(largest, file_bytes(path))
+                plain.append(await batch(first))
+    evicting_s, plain_s = statistics.median(evicting), statistics.median(plain)
     note(
         written_mb=16,
         largest_mb=largest / MEGABYTE,
         evicted=backend.stats.evicted,
-        longest_block_ms=evicting.longest_s * 1000,
-        without_cache_ms=plain.longest_s * 1000,
-        slowest_batch_ms=slowest_s * 1000,
+        block_ms=evicting_s * 1000,
+        without_cache_ms=plain_s * 1000,
+        longest_block_ms=max(evicting) * 1000,
+        longest_without_cache_ms=max(plain) * 1000,
     )
     await backend.close()
     assert backend.stats.evicted > 500
     assert not backend.stats.store_errors
     assert largest < 2 * bound + 5 * MEGABYTE, "the log, too, is there while it is written"
-    # The loop also serves the origin and 32 clients.
-    assert evicting.longest_s < 10 * plain.longest_s + 0.05
+    # The loop also serves the origin and 32 clients, which is what it does without a cache.
+    assert evicting_s < plain_s + 0.010
 
 
 async def test_making_room_in_a_file_does_not_block_the_loop(tmp_path: Path, note: Note) -> None:
