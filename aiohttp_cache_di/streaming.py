@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import enum
+import tempfile
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import IO, TypeAlias
 
 from aiohttp import ClientError, ClientResponse, StreamReader, hdrs
 from aiohttp.helpers import _EXC_SENTINEL
@@ -20,7 +21,7 @@ class Unkept(enum.Enum):
     """Why there is no copy of a body."""
 
     CUT = "it did not arrive to its end"
-    UNFIT = "it is too large to keep, or its content coding is damaged"
+    UNFIT = "it is too large to keep, or its content coding is damaged, or there is no room to hold it"
 
 
 Finished: TypeAlias = Callable[[bytes | Unkept], None]
@@ -28,6 +29,8 @@ Finished: TypeAlias = Callable[[bytes | Unkept], None]
 
 BODILESS_STATUSES = (204, 304)
 WAIT_FOR_END_S = 0.05
+IN_MEMORY_BYTES = 1024 * 1024
+"""As much of a body is held in memory while nobody knows how much more will come; the rest waits in a file."""
 
 
 def is_framed(response: ClientResponse) -> bool:
@@ -52,6 +55,12 @@ def may_be_kept(response: ClientResponse, max_bytes: int) -> bool:
     return is_framed(response) and not is_too_large and response.content_type != "text/event-stream"
 
 
+def tells_its_size(response: ClientResponse) -> bool:
+    """Whether the head says how many bytes the reader will see: what is decoded may be far more than what is sent."""
+    headers = response.headers
+    return hdrs.CONTENT_LENGTH in headers and hdrs.CONTENT_ENCODING not in headers
+
+
 def record(response: ClientResponse, *, max_bytes: int, finished: Finished, watch: DecodingWatch | None = None) -> None:
     """Keep a copy of the body of *response* and hand it to *finished* once its last byte has arrived.
 
@@ -63,7 +72,8 @@ def record(response: ClientResponse, *, max_bytes: int, finished: Finished, watc
         watch: tells whether the content coding ended properly.
     """
     stream = response.content
-    recorder = Recorder(arrived_chunks(stream), max_bytes, finished, watch)
+    copy = Copy(arrived_chunks(stream), max_bytes if tells_its_size(response) else IN_MEMORY_BYTES)
+    recorder = Recorder(copy, max_bytes, finished, watch)
     if stream.exception() is not None:
         recorder.give_up(Unkept.CUT)
     elif stream.is_eof() or recorder.is_over:
@@ -82,14 +92,64 @@ async def wait_for_end(response: ClientResponse) -> None:
             await response.content.wait_eof()
 
 
+class Copy:
+    """The bytes of one body so far: in memory up to a bound, and beyond that in a nameless temporary file.
+
+    What is written to the file is in the page cache of the system at once, so that the loop does not wait for a disk.
+
+    Args:
+        chunks: what has arrived already.
+        in_memory_bytes: beyond this, chunks go to the file.
+    """
+
+    __slots__ = ("_chunks", "_file", "_in_memory_bytes", "size")
+
+    def __init__(self, chunks: list[bytes], in_memory_bytes: float) -> None:
+        self.size = sum(map(len, chunks))
+        self._chunks = chunks
+        self._in_memory_bytes = in_memory_bytes
+        self._file: IO[bytes] | None = None
+
+    def add(self, data: bytes) -> None:
+        """Take a chunk; OSError when there is no room for it on the disk."""
+        self.size += len(data)
+        if self._file is None and self.size > self._in_memory_bytes:
+            self._begin_file()
+        if self._file is None:
+            self._chunks.append(data)
+        else:
+            self._file.write(data)
+
+    def _begin_file(self) -> None:
+        try:
+            self._file = tempfile.TemporaryFile()  # noqa: SIM115  # closed by release()
+        except OSError:  # no directory that may be written to: the memory has to do
+            self._in_memory_bytes = float("inf")
+
+    def whole(self) -> bytes:
+        """All of it; OSError when it cannot be read back."""
+        chunks = self._chunks
+        if self._file is not None:
+            self._file.seek(0)
+            chunks = [*chunks, self._file.read()]
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    def release(self) -> None:
+        """Let go of the bytes."""
+        self._chunks = []
+        file, self._file = self._file, None
+        if file is not None:
+            with contextlib.suppress(OSError):  # what could not be written is not wanted any more
+                file.close()
+
+
 class Recorder:
     """Collects the chunks of one body; called at its end."""
 
-    __slots__ = ("_chunks", "_finished", "_loop", "_max_bytes", "_size", "_watch")
+    __slots__ = ("_copy", "_finished", "_loop", "_max_bytes", "_watch")
 
-    def __init__(self, chunks: list[bytes], max_bytes: int, finished: Finished, watch: DecodingWatch | None) -> None:
-        self._chunks = chunks
-        self._size = sum(map(len, chunks))
+    def __init__(self, copy: Copy, max_bytes: int, finished: Finished, watch: DecodingWatch | None) -> None:
+        self._copy = copy
         self._max_bytes = max_bytes
         self._finished: Finished | None = finished
         self._watch = watch
@@ -98,17 +158,19 @@ class Recorder:
     @property
     def is_over(self) -> bool:
         """Whether the body is larger than what is kept."""
-        return self._size > self._max_bytes
+        return self._copy.size > self._max_bytes
 
     def feed(self, data: bytes) -> None:
         """Take note of a chunk."""
         if self._finished is None:
             return
-        self._size += len(data)
-        if self.is_over:
+        if self._copy.size + len(data) > self._max_bytes:
             self.give_up(Unkept.UNFIT)
-        else:
-            self._chunks.append(data)
+            return
+        try:
+            self._copy.add(data)
+        except OSError:
+            self.give_up(Unkept.UNFIT)
 
     def give_up(self, why: Unkept) -> None:
         """The body will not be kept."""
@@ -116,20 +178,27 @@ class Recorder:
 
     def __call__(self) -> None:
         """The last byte has arrived."""
+        if self._finished is None:
+            return
         if self.is_over or (self._watch is not None and not self._watch.finished):
             self._end(Unkept.UNFIT)
             return
-        chunks = self._chunks
-        self._end(chunks[0] if len(chunks) == 1 else b"".join(chunks))
+        body: bytes | Unkept
+        try:
+            body = self._copy.whole()
+        except OSError:
+            body = Unkept.UNFIT
+        self._end(body)
 
     def _end(self, body: bytes | Unkept) -> None:
         finished, self._finished = self._finished, None
-        self._chunks = []
+        self._copy.release()
         if finished is not None:
             finished(body)
 
     def __del__(self) -> None:
         finished = self._finished
+        self._copy.release()
         if finished is not None and not self._loop.is_closed():  # the response was dropped, maybe in another thread
             self._loop.call_soon_threadsafe(finished, Unkept.CUT)
 

@@ -581,12 +581,17 @@ class TestBodies:
             assert sent < 32
             response.close()
 
-    async def test_a_large_body_is_not_held_in_memory(self, open_session: Open, origin: Origin) -> None:
+    @pytest.mark.parametrize("is_announced", [True, False])
+    async def test_a_large_body_is_not_held_in_memory(
+        self, open_session: Open, origin: Origin, is_announced: bool
+    ) -> None:
         async def large(request: Received) -> AsyncIterator[bytes]:
-            yield answer(headers={"Content-Length": str(32 * 2**20)})
+            length = str(32 * 2**20) if is_announced else None
+            yield answer(headers={"Content-Length": length, "Transfer-Encoding": None if is_announced else "chunked"})
             piece = b"x" * 2**16
             for _ in range(512):
-                yield piece
+                yield piece if is_announced else chunked(piece, end=False)
+            yield b"" if is_announced else chunked()
 
         session, url, read = open_session(), origin.on("/", large), 0
         tracemalloc.start()

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from typing import Any
+import os
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import IO, Any
 
 import pytest
 from aiohttp import ClientPayloadError, ClientResponse, StreamReader
 from aiohttp.streams import EMPTY_PAYLOAD
 from multidict import CIMultiDict, CIMultiDictProxy
 
+from aiohttp_cache_di import streaming
 from aiohttp_cache_di._aiohttp import DecodingWatch
 from aiohttp_cache_di.streaming import Unkept, is_framed, may_be_kept, record, wait_for_end
 
@@ -47,6 +52,20 @@ class Body:
     def record(self, watch: DecodingWatch | None = None) -> None:
         """Begin to copy."""
         record(self.response, max_bytes=LIMIT, finished=self.ends.append, watch=watch)
+
+
+def files_made(monkeypatch: pytest.MonkeyPatch) -> list[IO[bytes]]:
+    """Let copies go to a file after 50 bytes; the files that are made for them."""
+    files: list[IO[bytes]] = []
+    make = tempfile.TemporaryFile
+
+    def noted() -> IO[bytes]:
+        files.append(make())
+        return files[-1]
+
+    monkeypatch.setattr(streaming, "IN_MEMORY_BYTES", 50)
+    monkeypatch.setattr(tempfile, "TemporaryFile", noted)
+    return files
 
 
 @pytest.fixture
@@ -115,6 +134,80 @@ class TestRecord:
         gc.collect()
         await asyncio.sleep(0)
         assert ends == [Unkept.CUT]
+
+    @pytest.mark.parametrize("headers", [{}, {"Content-Length": "9", "Content-Encoding": "gzip"}])
+    async def test_a_body_that_may_become_large_waits_in_a_file(
+        self, monkeypatch: pytest.MonkeyPatch, headers: dict[str, str]
+    ) -> None:
+        files = files_made(monkeypatch)
+        body = Body(**headers)
+        body.stream.feed_data(b"early ")
+        body.record()
+        body.stream.feed_data(b"late ")
+        assert not files
+        body.stream.feed_data(b"x" * 100)
+        body.stream.feed_data(b"last")
+        assert len(files) == 1
+        body.stream.feed_eof()
+        assert body.ends == [b"early late " + b"x" * 100 + b"last"]
+        assert files[0].closed
+
+    async def test_a_body_of_a_known_length_waits_in_memory(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        files = files_made(monkeypatch)
+        body = Body(**{"Content-Length": "100"})
+        body.record()
+        body.stream.feed_data(b"x" * 100)
+        body.stream.feed_eof()
+        assert body.ends == [b"x" * 100]
+        assert not files
+
+    @pytest.mark.parametrize("end", ["too large", "broken", "dropped"])
+    async def test_a_file_that_is_not_needed_any_more_is_closed(
+        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, end: str
+    ) -> None:
+        files = files_made(monkeypatch)
+        body = Body()
+        ends = body.ends
+        body.record()
+        body.stream.feed_data(b"x" * 100)
+        if end == "too large":
+            body.stream.feed_data(b"x" * LIMIT)
+            body.stream.feed_eof()
+        elif end == "broken":
+            body.stream.set_exception(ClientPayloadError("broken"))
+        else:
+            del body
+            gc.collect()
+            await asyncio.sleep(0)
+        assert ends == [Unkept.UNFIT if end == "too large" else Unkept.CUT]
+        assert files[0].closed
+        assert not caplog.records, "aiohttp logs what goes wrong at the end of a body"
+
+    @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the system has no device that is always full")
+    @pytest.mark.parametrize("size", [100, 100_000], ids=["noticed at the end", "noticed at once"])
+    async def test_a_disk_that_is_full_costs_the_copy_and_nothing_else(
+        self, monkeypatch: pytest.MonkeyPatch, size: int
+    ) -> None:
+        monkeypatch.setattr(streaming, "IN_MEMORY_BYTES", 50)
+        monkeypatch.setattr(tempfile, "TemporaryFile", partial(open, "/dev/full", "w+b"))
+        body = Body()
+        record(body.response, max_bytes=1_000_000, finished=body.ends.append)
+        body.stream.feed_data(b"x" * size)
+        body.stream.feed_eof()
+        assert body.ends == [Unkept.UNFIT]
+        assert await body.stream.read() == b"x" * size
+
+    async def test_without_a_place_for_files_the_memory_has_to_do(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        monkeypatch.setattr(streaming, "IN_MEMORY_BYTES", 50)
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+        body = Body()
+        body.record()
+        body.stream.feed_data(b"x" * 100)
+        body.stream.feed_data(b"y" * 100)
+        body.stream.feed_eof()
+        assert body.ends == [b"x" * 100 + b"y" * 100]
 
     @pytest.mark.parametrize("finished", [True, False])
     async def test_a_coding_has_to_come_to_its_end(self, body: Body, finished: bool) -> None:
