@@ -51,6 +51,8 @@ def variables(request: pytest.FixtureRequest, origin: Origin, tmp_path: Path) ->
     found = {"WEATHER_URL": origin.url, "RATES_URL": origin.url}
     for prefix in ("AIOHTTP_CACHE_", "RATES_CACHE_"):
         found[f"{prefix}BACKEND"] = request.param
+        # A machine that is busy with other tests may take its time: what a slow store costs is not in question here.
+        found |= {f"{prefix}STORAGE_DEADLINE": "10s", f"{prefix}COALESCE_TIMEOUT": "20s", f"{prefix}LEASE": "20s"}
         if request.param == "redis":
             valkey: ValkeyServer = request.getfixturevalue("valkey")
             found[f"{prefix}REDIS__URL"] = valkey.url
@@ -94,7 +96,9 @@ async def test_two_fastapi_workers_share_one_cache_and_end_in_order(
     assert origin.hits == {"/weather/paris": 1}
 
     later = await ask_until(client, f"{service.url}/weather/paris", two_workers)
-    assert all(answer.is_hit for answer in later)
+    # The other worker may come while the first is still writing, and wait for that.
+    assert all(answer.is_hit or "collapsed" in answer.cache for answer in later)
+    assert (await client.get(f"{service.url}/weather/paris")).is_hit
     assert origin.hits == {"/weather/paris": 1}
 
     rates = await ask_until(client, f"{service.url}/rates/EUR", two_workers)
