@@ -8,11 +8,12 @@ from aiohttp import ClientRequest, hdrs
 from msgspec.structs import replace
 
 from aiohttp_cache_di.decisions import GatewayTimeout, NotModified, Partial, RangeNotSatisfiable, Reuse, Serve
+from aiohttp_cache_di.entries import set_cookies
 from aiohttp_cache_di.response import CachedResponse, cached_class_for
 from aiohttp_cache_di.rfc9111.messages import RawHeaders, StoredResponse
 from aiohttp_cache_di.rfc9111.ranges import content_range
 
-__all__ = ["answer_from", "gateway_timeout"]
+__all__ = ["answer_from", "gateway_timeout", "plain_answer"]
 
 # RFC 9110 §15.4.5: what a 304 carries; the rest would describe a body that is not sent.
 _SENT_WITH_304 = frozenset({b"cache-control", b"content-location", b"date", b"etag", b"expires", b"vary"})
@@ -59,6 +60,19 @@ def answer_from(reuse: Reuse, request: ClientRequest, *, standard: bool, cache_s
     return _respond(stored, request, status, extra)
 
 
+def plain_answer(stored: StoredResponse, request: ClientRequest, *, now: float, standard: bool) -> CachedResponse:
+    """Make the response that `answer_from` makes of a fresh *stored* as it is; what it says of itself comes later."""
+    response = cached_class_for(request.response_class).from_stored(
+        stored,
+        url=request.original_url,
+        session=request.session,
+        request_info=request.request_info,
+        served_at=now,
+        standard=standard,
+    )
+    return _tied(response, request)
+
+
 def gateway_timeout(decision: GatewayTimeout, request: ClientRequest, *, now: float) -> CachedResponse:
     """The 504 of a cache that may not ask the origin (RFC 9111 §5.2.1.7)."""
     why_not = _WHY_NOT.get(decision.reason, "no stored response may be used")
@@ -100,9 +114,13 @@ def _respond(
         cache_status=status,
         extra_headers=extra,
     )
+    return _tied(response, request)
+
+
+def _tied(response: CachedResponse, request: ClientRequest) -> CachedResponse:
+    """*response* with what aiohttp looks at in the response to *request*."""
     response._traces = request._traces
-    # Only there when the user has it stored; this is on the way of each hit, and a length is quickly compared.
-    cookies = [line[1] for line in stored.raw_headers if len(line[0]) == 10 and line[0].lower() == b"set-cookie"]
+    cookies = set_cookies(response.stored)
     if cookies:
-        response._raw_cookie_headers = tuple(value.decode("utf-8", "surrogateescape") for value in cookies)
+        response._raw_cookie_headers = cookies
     return response

@@ -12,7 +12,7 @@ from aiohttp import ClientSession
 
 from aiohttp_cache_di.expiration import ExpirationTime
 
-__all__ = ["CURRENT_CALL", "Call", "Disabled", "call_of", "is_disabled"]
+__all__ = ["CURRENT_CALL", "Call", "Disabled", "current_call", "is_disabled"]
 
 
 @dataclass(slots=True)
@@ -44,17 +44,26 @@ class Call:
     looked_up: tuple[str, object] | None = None
     is_reached: bool = False
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether the caller wishes for nothing, and nothing is known beforehand."""
+        return (
+            self.expire_after is None
+            and not self.refresh
+            and not self.only_if_cached
+            and self.stale_if_error is None
+            and self.looked_up is None
+        )
+
 
 CURRENT_CALL: ContextVar[Call | None] = ContextVar("aiohttp_cache_di_call", default=None)
 _DISABLED: ContextVar[tuple[ref[ClientSession], ...]] = ContextVar("aiohttp_cache_di_disabled", default=())
 
 
-def call_of(session: ClientSession) -> Call:
-    """The call that *session* is serving in this task; a default one where it is a plain session."""
+def current_call(session: ClientSession) -> Call | None:
+    """The call that *session* is serving in this task; None where it is a plain session."""
     call = CURRENT_CALL.get()
-    if call is not None and call.session() is session:
-        return call
-    return Call(ref(session), decoded=session._auto_decompress)
+    return call if call is not None and call.session() is session else None
 
 
 def is_disabled(session: ClientSession) -> bool:

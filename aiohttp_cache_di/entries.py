@@ -13,7 +13,7 @@ from multidict import CIMultiDict, CIMultiDictProxy, istr
 
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
-__all__ = ["body_of", "describe_miss", "entry_of", "expires_at", "parsed_fields"]
+__all__ = ["body_of", "describe_miss", "entry_of", "expires_at", "parsed_fields", "set_cookies"]
 
 # aiohttp's C parser spells the names that it knows in its own way, which whoever iterates over them sees.
 _SPELLINGS: dict[bytes, str] = (
@@ -33,6 +33,16 @@ def parsed_fields(stored: StoredResponse) -> CIMultiDictProxy[str]:
             spelling = _SPELLINGS.get(name.lower()) or name.decode("utf-8", "surrogateescape")
             fields.add(spelling, value.decode("utf-8", "surrogateescape"))
         memo["fields"] = found = CIMultiDictProxy(fields)
+    return found
+
+
+def set_cookies(stored: StoredResponse) -> tuple[str, ...]:
+    """The values of Set-Cookie in *stored*, where the user has them stored; looked for once per entry."""
+    memo = vars(stored)
+    found: tuple[str, ...] | None = memo.get("set_cookies")
+    if found is None:
+        lines = (value for name, value in stored.raw_headers if name.lower() == b"set-cookie")
+        memo["set_cookies"] = found = tuple(value.decode("utf-8", "surrogateescape") for value in lines)
     return found
 
 

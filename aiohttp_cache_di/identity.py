@@ -16,6 +16,7 @@ from yarl import URL
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.calls import Call
 from aiohttp_cache_di.credentials import digest_of, effective_credentials
+from aiohttp_cache_di.policy import NEEDING_POLICY
 from aiohttp_cache_di.rfc9111.messages import Request
 
 __all__ = ["MAX_KEYED_BODY_BYTES", "Identities", "key_after_redirect", "key_arguments", "request_body"]
@@ -91,7 +92,30 @@ class Identities:
     def __init__(self, backend: CacheBackend) -> None:
         self._backend = backend
         self._known: OrderedDict[tuple[str, str], str] = OrderedDict()
+        self._revision = -1
+        self._telling: frozenset[str] = frozenset()
+
+    def plain(self, request: ClientRequest, url: str) -> str:
+        """The key of *request*, if it is known and asks for nothing but what is stored there, for anybody; else ""."""
+        if self._revision != self._backend.revision:
+            self._renew()
+        key = self._known.get((request.method, url))
+        if (
+            key is None
+            or not self._telling.isdisjoint(map(str.lower, request.headers))
+            or request.body
+            or request.proxy is not None
+            or request.ssl is not True
+            or request.server_hostname
+        ):
+            return ""
+        return key
+
+    def _renew(self) -> None:
+        backend = self._backend
+        self._known.clear()
         self._revision = backend.revision
+        self._telling = backend.credential_headers | NEEDING_POLICY | {"cookie"}
 
     def of(self, request: ClientRequest, arguments: dict[str, Any], url: str) -> tuple[str, str]:
         """Key and partition of *request*, *arguments* being its `key_arguments` and *url* its URL as a text."""
@@ -103,8 +127,7 @@ class Identities:
             key = backend.create_key(request.method, request.url, **arguments)
             return key, "" if plain else _partition(request, arguments, names)
         if self._revision != backend.revision:
-            self._known.clear()
-            self._revision = backend.revision
+            self._renew()
         question = request.method, url  # a text, because a URL with all that it remembers weighs ten times as much
         key = self._known.get(question, "")
         if not key:

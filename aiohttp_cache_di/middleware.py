@@ -6,19 +6,30 @@ It runs once per redirect hop, innermost, so that it sees what really goes on th
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import time
+from typing import Final
+from weakref import ref
 
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, hdrs
 
+from aiohttp_cache_di import policy
 from aiohttp_cache_di._aiohttp import handler_option
-from aiohttp_cache_di.backends.base import CacheBackend
-from aiohttp_cache_di.calls import CURRENT_CALL, call_of, is_disabled
+from aiohttp_cache_di.answers import plain_answer
+from aiohttp_cache_di.backends.base import CacheBackend, accept_all
+from aiohttp_cache_di.calls import CURRENT_CALL, Call, current_call, is_disabled
 from aiohttp_cache_di.entries import describe_miss
 from aiohttp_cache_di.exchange import Exchange
 from aiohttp_cache_di.identity import Identities, key_arguments, request_body
-from aiohttp_cache_di.runtime import Runtime
+from aiohttp_cache_di.response import CachedResponse
+from aiohttp_cache_di.rfc9111.messages import Request
+from aiohttp_cache_di.runtime import FAIR_SHARE, Runtime
 
 __all__ = ["CacheMiddleware"]
+
+_DECIDING: Final = frozenset({"create_cache_actions", "request", "get_response"})
+"""Methods of a backend which, overridden, decide about what is served."""
 
 
 class CacheMiddleware:
@@ -40,22 +51,68 @@ class CacheMiddleware:
         """Answer *request* from the cache, or by *handler*."""
         if not isinstance(request, ClientRequest):  # a stand-in of somebody's test, of which nothing is known
             return await handler(request)
-        call = call_of(request.session)
-        call.is_reached = True
-        if is_disabled(request.session) or _passes_by(request, self.backend):
+        backend, session = self.backend, request.session
+        call = current_call(session)
+        if call is not None:
+            call.is_reached = True
+        if is_disabled(session) or _passes_by(request, backend):
             return await self._pass_by(request, handler)
-        backend = self.backend
         runtime = self._runtime
         if runtime is None or not runtime.is_current():
             self._runtime = runtime = Runtime.of(backend)
-        call.decoded = handler_option(handler, "auto_decompress", call.decoded)
+        decoded = handler_option(handler, "auto_decompress", call.decoded if call else session._auto_decompress)
+        url = str(request.url)
+        if decoded and (call is None or call.is_plain):
+            hit = self._at_once(request, url, call, runtime)
+            if hit is not None:
+                if not backend.stats.hits % FAIR_SHARE:
+                    await asyncio.sleep(0)
+                return hit
+        if call is None:
+            call = Call(ref(session))
+        call.decoded = decoded
+        return await self._exchange(request, handler, url, call, runtime)
+
+    def _at_once(self, request: ClientRequest, url: str, call: Call | None, runtime: Runtime) -> CachedResponse | None:
+        """The plain hit that takes neither waiting nor more than a look: what an exchange would come to, sooner."""
+        backend, method = self.backend, request.method
+        key = self._identities.plain(request, url)
+        if not key or key in runtime.doomed or method == hdrs.METH_HEAD or self._asks_user():
+            return None
+        entry = runtime.pending(key)
+        if entry is not None and not backend.write_behind:
+            return None
+        entry = entry or backend.responses.peek(key)
+        if entry is None or entry.key != key or entry.partition:
+            return None
+        rules, now = backend.rules_for(request.url), time.time()
+        if now >= entry.store_until or not policy.is_plain_hit(method, entry, rules, now=now):
+            return None
+        if entry.vary_fields:
+            message = Request(method, url, request.headers)
+            if policy.select_variant(message, entry, rules.secret) != key:
+                return None
+        if call is not None:
+            call.keys.append(key)
+        backend.stats.hits += 1
+        return plain_answer(entry, request, now=now, standard=backend.cache_control)
+
+    def _asks_user(self) -> bool:
+        """Whether the user has a say in what is served."""
+        backend = self.backend
+        return backend.filter_fn is not accept_all or not _DECIDING.isdisjoint(backend.overridden)
+
+    async def _exchange(
+        self, request: ClientRequest, handler: ClientHandlerType, url: str, call: Call, runtime: Runtime
+    ) -> ClientResponse:
+        """Let the policy decide, which may take asking storages and the origin."""
+        backend = self.backend
         is_allowed = request.method in backend.allowed_methods
         body = await request_body(request) if is_allowed else b""
         arguments = key_arguments(request, body or b"", call, backend)
         if body is None or not is_allowed:
-            exchange = Exchange(request, handler, call, backend, runtime, key_arguments=arguments)
+            exchange = Exchange(request, handler, call, backend, runtime, key_arguments=arguments, url=url)
             return await (exchange.forward("bypass") if body is None else exchange.run())
-        url = str(request.url)
         key, partition = self._identities.of(request, arguments, url)
         exchange = Exchange(request, handler, call, backend, runtime, key, partition, arguments, url)
         if CURRENT_CALL.get() is call:

@@ -36,7 +36,14 @@ from aiohttp_cache_di.decisions import (
     Validate,
 )
 from aiohttp_cache_di.fallback import on_failure
-from aiohttp_cache_di.reuse import PRIVATE_TO_CALLER, background_plan, needs_policy, on_request
+from aiohttp_cache_di.reuse import (
+    NEEDING_POLICY,
+    PRIVATE_TO_CALLER,
+    background_plan,
+    is_plain_hit,
+    needs_policy,
+    on_request,
+)
 from aiohttp_cache_di.revalidation import on_head_response
 from aiohttp_cache_di.rfc9111.invalidation import invalidated_urls, is_unsafe
 from aiohttp_cache_di.rfc9111.ranges import combine, content_range
@@ -45,6 +52,7 @@ from aiohttp_cache_di.storing import on_response
 from aiohttp_cache_di.variants import Placement, place_variant
 
 __all__ = [
+    "NEEDING_POLICY",
     "PRIVATE_TO_CALLER",
     "Bypass",
     "Fetch",
@@ -70,6 +78,7 @@ __all__ = [
     "combine",
     "content_range",
     "invalidated_urls",
+    "is_plain_hit",
     "is_unsafe",
     "needs_policy",
     "on_failure",

@@ -34,7 +34,16 @@ from aiohttp_cache_di.rfc9111.messages import Headers, Request, StoredResponse, 
 from aiohttp_cache_di.rfc9111.ranges import Unsatisfiable, select_range
 from aiohttp_cache_di.rfc9111.validation import conditions, entity_tag, if_range_holds, is_not_modified
 
-__all__ = ["PRIVATE_TO_CALLER", "answer_from", "background_plan", "needs_policy", "on_request", "own_conditions"]
+__all__ = [
+    "NEEDING_POLICY",
+    "PRIVATE_TO_CALLER",
+    "answer_from",
+    "background_plan",
+    "is_plain_hit",
+    "needs_policy",
+    "on_request",
+    "own_conditions",
+]
 
 _CONDITIONS = ("If-None-Match", "If-Modified-Since", "If-Match", "If-Unmodified-Since")
 _CACHEABLE_METHODS = frozenset({"GET", "HEAD"})
@@ -42,22 +51,15 @@ _CACHEABLE_METHODS = frozenset({"GET", "HEAD"})
 PRIVATE_TO_CALLER = frozenset({name.lower() for name in (*_CONDITIONS, "Range", "If-Range")})
 """Request fields (lower case) that ask for one caller's own answer, and so have no place in a background request."""
 
+NEEDING_POLICY = PRIVATE_TO_CALLER | {"cache-control", "pragma"}
+"""Request fields (lower case) that ask for something that a plain hit does not give."""
+
 Candidates = Sequence[StoredResponse | VariantRef]
 
 
 def needs_policy(headers: Headers) -> bool:
     """Whether a request with *headers* asks for anything that a plain hit does not give."""
-    # One expression, because this is on the way of each hit.
-    return (
-        "Cache-Control" in headers
-        or "Pragma" in headers
-        or "Range" in headers
-        or "If-Range" in headers
-        or "If-None-Match" in headers
-        or "If-Modified-Since" in headers
-        or "If-Match" in headers
-        or "If-Unmodified-Since" in headers
-    )
+    return not NEEDING_POLICY.isdisjoint(map(str.lower, headers))
 
 
 def own_conditions(headers: Headers) -> bool:
@@ -83,20 +85,29 @@ def on_request(
     headers = request.headers
     if not may_be_cached(request.method, rules):
         return _forward(Bypass("method"), _only_if_cached(request, rules))
-    if rules.lifetime_s == 0 and (rules.override_origin or not rules.cache_control):
+    if _is_off(rules):
         return _forward(Bypass("bypass"), _only_if_cached(request, rules))
-    if (
-        stored is not None
-        and stored.fresh_until > now
-        and not rules.refresh
-        and stored.status != 206
-        and (stored.method == request.method or stored.method != "HEAD")
-        and not needs_policy(headers)
-    ):
+    if stored is not None and is_plain_hit(request.method, stored, rules, now=now) and not needs_policy(headers):
         return serve(stored, now=now)
     if rules.cache_control:
         return _by_standard(request, stored, rules, now, candidates)
     return _by_rules(request, stored, rules, now)
+
+
+def is_plain_hit(method: str, stored: StoredResponse, rules: Rules, *, now: float) -> bool:
+    """Whether *stored* is served as it is to a request that selects it and does not need the policy."""
+    return (
+        stored.fresh_until > now
+        and not rules.refresh
+        and stored.status != 206
+        and (stored.method == method or stored.method != "HEAD")
+        and may_be_cached(method, rules)
+        and not _is_off(rules)
+    )
+
+
+def _is_off(rules: Rules) -> bool:
+    return rules.lifetime_s == 0 and (rules.override_origin or not rules.cache_control)
 
 
 def may_be_cached(method: str, rules: Rules) -> bool:
