@@ -20,7 +20,7 @@ from yarl import URL
 from aiohttp_cache_di.entries import body_of, entry_of, expires_at, parsed_fields
 from aiohttp_cache_di.rfc9111.cache_status import hit
 from aiohttp_cache_di.rfc9111.fields import combined
-from aiohttp_cache_di.rfc9111.freshness import current_age_s
+from aiohttp_cache_di.rfc9111.freshness import current_age_s, whole_s
 from aiohttp_cache_di.rfc9111.messages import RawHeaders, StoredResponse
 
 __all__ = ["AnyResponse", "CachedResponse", "cached_class_for"]
@@ -186,7 +186,7 @@ class CachedResponse(ClientResponse):
     def _served_fields(self) -> tuple[tuple[str, str], ...]:
         extra = self._extra_headers
         if extra is None:
-            age_s = int(current_age_s(self._stored, now=self._served_at))
+            age_s = whole_s(current_age_s(self._stored, now=self._served_at))
             self._extra_headers = extra = (("Age", str(age_s)), ("Cache-Status", self.cache_status))
         earlier = combined(self._stored.headers, "Cache-Status") if extra else None
         if earlier is None:
