@@ -1,7 +1,8 @@
 """Deadlines for many short operations: one timer for all of them, where `asyncio.timeout` takes one each.
 
-All operations have the same time, so they end in the order of their begin; a timer for the oldest is enough. This
-costs a happy operation a fraction of a microsecond.
+All operations have the same time, so they end in the order of their begin. This costs a happy operation a fraction
+of a microsecond. Time in which the loop was held up is not counted: the results of the operations may have been
+waiting in it, or those who work for them may not have had their turn.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ from typing import Final
 
 __all__ = ["Deadline", "Deadlines"]
 
-_LATE: Final = 0.2  # Of the deadline: a timer that comes later than this tells of a busy loop, not of a slow storage.
-
-_MAX_POSTPONEMENTS: Final = 10  # In a row; a loop that is late each time is not helped by giving up either.
+_BEATS: Final = 5  # In the time of a deadline: the loop is asked so often whether it is held up.
+_LATE: Final = 0.1  # Of the deadline: a timer that comes later than this tells of a loop that is held up.
+_MAX_STRETCH: Final = 5  # Deadlines that an operation may take, however often the loop is held up meanwhile.
 
 
 class Deadline:
@@ -41,13 +42,13 @@ class Deadline:
 class Deadlines:
     """The operations under way in one event loop, each cancelled when it has taken *deadline_s* seconds."""
 
-    __slots__ = ("__weakref__", "_armed", "_deadline_s", "_postponements", "_running")
+    __slots__ = ("__weakref__", "_armed", "_beat_s", "_deadline_s", "_running")
 
     def __init__(self, deadline_s: float) -> None:
         self._deadline_s = deadline_s
+        self._beat_s = deadline_s / _BEATS
         self._running: dict[Deadline, None] = {}  # In the order of their begin, and so of their end.
         self._armed = False
-        self._postponements = 0
 
     def begin(self, loop: asyncio.AbstractEventLoop, task: asyncio.Task[object]) -> Deadline:
         """Start the clock for an operation; `end` must follow, however the operation ends."""
@@ -55,31 +56,34 @@ class Deadlines:
         deadline = Deadline(task, now, now + self._deadline_s)
         self._running[deadline] = None
         if not self._armed:
-            self._arm(loop, deadline.due_at)
+            self._arm(loop, now, deadline)
         return deadline
 
     def end(self, deadline: Deadline) -> None:
         """The operation is over."""
         self._running.pop(deadline, None)
 
-    def _arm(self, loop: asyncio.AbstractEventLoop, due_at: float) -> None:
+    def _arm(self, loop: asyncio.AbstractEventLoop, now: float, oldest: Deadline) -> None:
         self._armed = True
-        loop.call_at(due_at, self._check, loop, due_at)
+        planned_at = min(now + self._beat_s, oldest.due_at)
+        loop.call_at(planned_at, self._check, loop, planned_at)
 
-    def _check(self, loop: asyncio.AbstractEventLoop, due_at: float) -> None:
+    def _check(self, loop: asyncio.AbstractEventLoop, planned_at: float) -> None:
         self._armed = False
         now = loop.time()
-        late_s = now - due_at
-        if late_s > self._deadline_s * _LATE and self._postponements < _MAX_POSTPONEMENTS and self._running:
-            # The loop is held up, perhaps with the results of these operations waiting in it: hear them first.
-            self._postponements += 1
-            self._arm(loop, now + min(late_s, self._deadline_s))
-            return
-        self._postponements = 0
+        if now - planned_at > self._deadline_s * _LATE:
+            self._make_up_for(planned_at, now)
         for deadline in list(self._running):
             if deadline.due_at > now:
-                self._arm(loop, deadline.due_at)
+                self._arm(loop, now, deadline)
                 return
             del self._running[deadline]
             deadline.expired = True
             deadline.task.cancel()
+
+    def _make_up_for(self, held_up_at: float, now: float) -> None:
+        """Put off all that is under way by the time for which the loop was held up, and hear what waits in it."""
+        for deadline in self._running:
+            put_off_to = deadline.due_at + now - max(held_up_at, deadline.begun_at)
+            latest = deadline.begun_at + _MAX_STRETCH * self._deadline_s
+            deadline.due_at = min(max(put_off_to, now + self._beat_s), latest)
