@@ -8,9 +8,9 @@ import heapq
 import math
 import threading
 import time
-from collections import OrderedDict, UserDict
+from collections import OrderedDict, UserDict, deque
 from collections.abc import AsyncIterator, Iterable
-from typing import Any, ClassVar, Unpack
+from typing import Any, ClassVar, Self, Unpack
 
 import msgspec
 
@@ -24,10 +24,42 @@ __all__ = ["DEFAULT_MAX_BYTES", "DictCache"]
 DEFAULT_MAX_BYTES = 64 * 1024 * 1024
 ENTRY_OVERHEAD_BYTES = 512  # what an entry costs beside its texts: objects, the table's slot and the expiry queue's
 CHUNK = 100  # entries dealt with before the loop gets its turn: some milliseconds
+MAX_UNPACKED = 1024
+MAX_PACKED_BYTES = 64 * 1024  # of an entry: beside a larger body its objects weigh nothing, and it takes time to copy
+
+
+class Packed(msgspec.Struct, frozen=True, gc=False):
+    """An entry at rest: one piece of bytes weighs half of what its objects do, and gives the collector no work.
+
+    Args:
+        data: its fields but the key, which the table has, as MessagePack.
+        store_until: as in `StoredResponse`.
+    """
+
+    data: bytes
+    store_until: float
+
+    @classmethod
+    def of(cls, entry: StoredResponse) -> Self:
+        """Pack *entry*; one that somebody has put things into that have no such form raises."""
+        data = _encode(msgspec.structs.replace(entry, key=""))
+        until = entry.store_until
+        # A copy, since the encoder leaves room behind what it returns; and one infinity is enough for all.
+        return cls(bytes(memoryview(data)), math.inf if until == math.inf else until)
+
+    def unpacked(self, key: str) -> StoredResponse:
+        """The entry that is kept under *key*."""
+        return msgspec.structs.replace(_decode(self.data), key=key)
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(StoredResponse).decode
 
 
 class DictCache(BaseCache, UserDict):  # type: ignore[type-arg]  # the seeds' API has it a UserDict; its items are ours
     """Entries in a dict of this process, shared by whoever shares the object; gone when the process ends.
+
+    Those that were stored or asked for lately are kept as they are, the others are packed.
 
     Args:
         max_entries: how many entries are kept at most; None for no bound.
@@ -52,14 +84,17 @@ class DictCache(BaseCache, UserDict):  # type: ignore[type-arg]  # the seeds' AP
         self._lock = threading.RLock()  # event loops in several threads may share the storage
         self._foreign: set[str] = set()  # keys of what is no stored response: aliases, and objects of the user's
         self._queue: list[tuple[float, str]] = []  # by store_until; may name entries that are gone or were replaced
+        self._unpacked: deque[str] = deque()  # keys, the first unpacked first; may name entries that are gone
 
     # ---- the engine's side
 
     def peek(self, key: str) -> StoredResponse | None:
         """Return the entry at once."""
         entry = self.data.get(key)
-        if entry is None or type(entry) is not StoredResponse:
-            return None
+        if type(entry) is not StoredResponse:
+            if type(entry) is not Packed:
+                return None
+            entry = self._unpack(key, entry)
         try:
             self.data.move_to_end(key)
         except KeyError:  # another thread has just deleted it
@@ -104,6 +139,7 @@ class DictCache(BaseCache, UserDict):  # type: ignore[type-arg]  # the seeds' AP
         with self._lock:
             self.data.clear()
             self._queue.clear()
+            self._unpacked.clear()
             self._foreign.clear()
             self.total_bytes = 0
 
@@ -155,6 +191,10 @@ class DictCache(BaseCache, UserDict):  # type: ignore[type-arg]  # the seeds' AP
 
     # ---- the mapping underneath
 
+    def __getitem__(self, key: str) -> Any:
+        item = self.data[key]
+        return item.unpacked(key) if type(item) is Packed else item
+
     def __setitem__(self, key: str, item: Any) -> None:
         with self._lock:
             self._put(key, item)
@@ -164,19 +204,16 @@ class DictCache(BaseCache, UserDict):  # type: ignore[type-arg]  # the seeds' AP
         if isinstance(stored, StoredResponse):
             item = stored
         until = math.inf
+        self._foreign.discard(key)
         if type(item) is StoredResponse:
             until = item.store_until
             if item.key != key:
                 item = msgspec.structs.replace(item, key=key)
-        previous = self.data.get(key)
-        if previous is not None:
-            self.total_bytes -= _weight(previous)
-            self._foreign.discard(key)
-        self.data[key] = item
-        self.data.move_to_end(key)
-        self.total_bytes += _weight(item)
-        if type(item) is not StoredResponse:
+            self._note_unpacked(key)
+        else:
             self._foreign.add(key)
+        self._hold(key, item)
+        self.data.move_to_end(key)
         if until != math.inf:
             heapq.heappush(self._queue, (until, key))
             if len(self._queue) > 2 * len(self.data) + CHUNK:
@@ -190,8 +227,35 @@ class DictCache(BaseCache, UserDict):  # type: ignore[type-arg]  # the seeds' AP
             self._foreign.discard(key)
 
     def _item(self, key: str) -> ResponseOrKey:
-        item: ResponseOrKey | StoredResponse = self.data[key]
+        item: ResponseOrKey | StoredResponse = self[key]
         return CachedResponse.from_stored(item) if isinstance(item, StoredResponse) else item
+
+    def _hold(self, key: str, item: Any) -> None:
+        """Have *item* in the place of what *key* had."""
+        previous = self.data.get(key)
+        if previous is not None:
+            self.total_bytes -= _weight(previous)
+        self.data[key] = item
+        self.total_bytes += _weight(item)
+
+    def _unpack(self, key: str, packed: Packed) -> StoredResponse:
+        entry = packed.unpacked(key)
+        with self._lock:
+            if self.data.get(key) is packed:
+                self._hold(key, entry)
+                self._note_unpacked(key)
+        return entry
+
+    def _note_unpacked(self, key: str) -> None:
+        """Remember *key*, and pack what has been unpacked for the longest; if it is wanted often, it soon is again."""
+        self._unpacked.append(key)
+        if len(self._unpacked) <= MAX_UNPACKED:
+            return
+        oldest = self._unpacked.popleft()
+        entry = self.data.get(oldest)
+        if type(entry) is StoredResponse and len(entry.body) <= MAX_PACKED_BYTES:
+            with contextlib.suppress(TypeError, ValueError, OverflowError):  # what has no packed form is kept as it is
+                self._hold(oldest, Packed.of(entry))
 
     def _over_bounds(self) -> bool:
         return (self.max_bytes is not None and self.total_bytes > self.max_bytes) or (
@@ -217,7 +281,7 @@ class DictCache(BaseCache, UserDict):  # type: ignore[type-arg]  # the seeds' AP
         while queue and queue[0][0] <= now:
             _, key = heapq.heappop(queue)
             entry = self.data.get(key)
-            if type(entry) is StoredResponse and entry.store_until <= now:
+            if isinstance(entry, StoredResponse | Packed) and entry.store_until <= now:
                 del self[key]
                 return True
         return False
@@ -226,7 +290,7 @@ class DictCache(BaseCache, UserDict):  # type: ignore[type-arg]  # the seeds' AP
         self._queue = [
             (entry.store_until, key)
             for key, entry in self.data.items()
-            if type(entry) is StoredResponse and entry.store_until != math.inf
+            if isinstance(entry, StoredResponse | Packed) and entry.store_until != math.inf
         ]
         heapq.heapify(self._queue)
 
@@ -235,4 +299,6 @@ def _weight(item: object) -> int:
     """What *item* weighs against the bound, in bytes."""
     if isinstance(item, StoredResponse):
         return item.size_bytes + ENTRY_OVERHEAD_BYTES
+    if isinstance(item, Packed):
+        return len(item.data) + ENTRY_OVERHEAD_BYTES
     return ENTRY_OVERHEAD_BYTES + (len(item) if isinstance(item, str | bytes) else 0)
