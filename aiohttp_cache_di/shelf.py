@@ -16,7 +16,7 @@ from aiohttp_cache_di import keys, policy
 from aiohttp_cache_di._aiohttp import DecodingWatch, is_decoded
 from aiohttp_cache_di.backends.base import accept_all
 from aiohttp_cache_di.backends.rulebook import is_redirect
-from aiohttp_cache_di.backends.storage import BaseCache
+from aiohttp_cache_di.backends.storage import BaseCache, Lease
 from aiohttp_cache_di.calls import Call
 from aiohttp_cache_di.coalescing import Flight, Outcome
 from aiohttp_cache_di.entries import expires_at
@@ -217,25 +217,35 @@ class Shelf(Lookup):
             until: loop time after which to fetch without a lease.
         """
         backend, storage = self.backend, self.backend.responses
+        key, loop, pause_s = self.key, asyncio.get_running_loop(), LEASE_POLL_S
+        at_hand = self.runtime.pending(key) or storage.peek(key)
+        if at_hand is not None and at_hand is not self.primary:  # it came after the storage was asked
+            answer = await self._look_again(usable)
+            if answer is not None:
+                return answer
         if self._store_failed or backend.lease_s <= 0 or type(storage).acquire_lease is BaseCache.acquire_lease:
             return None
-        key, loop, pause_s = self.key, asyncio.get_running_loop(), LEASE_POLL_S
         waited = False
         while True:
-            if await backend.guard.run("lease", lambda: storage.acquire_lease(key, backend.lease_s), True):
+            lease = await backend.guard.run("lease", lambda: storage.acquire_lease(key, backend.lease_s), Lease.GRANTED)
+            if lease:
                 self._lease = key
             elif loop.time() + pause_s < until:
                 waited = True
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, LEASE_POLL_MAX_S)
-            if waited:  # whoever held the lease may have stored its response before it let go
-                entry = await self._select(key)
-                answer = None if entry is None else usable(entry)
+            # Whoever held the lease may have stored its response before it let go.
+            if waited or lease is Lease.GRANTED_LATE:
+                answer = await self._look_again(usable)
                 if answer is not None:
                     self.release_lease()
                     return answer
             if self._lease is not None or loop.time() + pause_s >= until:
                 return None
+
+    async def _look_again(self, usable: Callable[[StoredResponse], T | None]) -> T | None:
+        entry = await self._select(self.key)
+        return None if entry is None else usable(entry)
 
     def release_lease(self) -> None:
         """Let other processes fetch again, once what this one has stored is there to be seen."""

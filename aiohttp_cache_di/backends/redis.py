@@ -18,7 +18,7 @@ from aiohttp_cache_di.backends.redis_channel import Channel, expect_no_error
 from aiohttp_cache_di.backends.redis_link import DEFAULT_NEAR_TIER_BYTES, RedisLink, driver_options
 from aiohttp_cache_di.backends.redis_near import NearTier
 from aiohttp_cache_di.backends.redis_wire import Reply, ServerError, command
-from aiohttp_cache_di.backends.storage import BaseCache, ResponseOrKey, disregard, hear
+from aiohttp_cache_di.backends.storage import BaseCache, Lease, ResponseOrKey, disregard, hear
 from aiohttp_cache_di.errors import UnreadableEntryError
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
@@ -203,21 +203,25 @@ class RedisCache(BaseCache):
             count += await self._unlink(expired)
         return count
 
-    async def acquire_lease(self, key: str, ttl_s: float) -> bool:
+    async def acquire_lease(self, key: str, ttl_s: float) -> Lease:
         """Ask to be the only process that fetches *key* for *ttl_s* seconds."""
         token = secrets.token_bytes(16)
         ttl_ms = b"%d" % max(1, int(ttl_s * 1000))
         channel = await self._channel()
+        granted: asyncio.Future[Reply] = channel.submit(command(b"SET", self._lease(key), token, b"NX", b"PX", ttl_ms))
+        there: asyncio.Future[Reply] = channel.submit(command(b"EXISTS", self._full(key)))
         try:
-            reply: Reply = await channel.submit(command(b"SET", self._lease(key), token, b"NX", b"PX", ttl_ms))
+            if await granted is None:
+                return Lease.REFUSED
+            self._tokens[key] = token
+            return Lease.GRANTED_LATE if await there else Lease.GRANTED
         except asyncio.CancelledError:
             # It may be granted all the same. What gives it back goes out behind it, over the same connection.
+            self._tokens.pop(key, None)
             channel.submit(self._release(key, token), _is_no_error).add_done_callback(hear)
             raise
-        if reply is None:
-            return False
-        self._tokens[key] = token
-        return True
+        finally:
+            disregard(there)
 
     async def release_lease(self, key: str) -> None:
         """Give a lease back before its time, unless it has passed to another process."""

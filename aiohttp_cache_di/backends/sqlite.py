@@ -28,7 +28,7 @@ from aiohttp_cache_di.backends.sqlite_options import (
 from aiohttp_cache_di.backends.sqlite_reads import Found
 from aiohttp_cache_di.backends.sqlite_schema import Key, Table, column_key, pack_key, unpack_key
 from aiohttp_cache_di.backends.sqlite_worker import Job
-from aiohttp_cache_di.backends.storage import BaseCache, ResponseOrKey, disregard, hear
+from aiohttp_cache_di.backends.storage import BaseCache, Lease, ResponseOrKey, disregard, hear
 from aiohttp_cache_di.errors import StorageError, UnreadableEntryError
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
@@ -159,13 +159,18 @@ class SQLiteCache(BaseCache):
         self._tidy()
         return count
 
-    async def acquire_lease(self, key: str, ttl_s: float) -> bool:
+    async def acquire_lease(self, key: str, ttl_s: float) -> Lease:
         """Ask to be the only one, in this process and all others, that fetches *key* for *ttl_s* seconds."""
         packed, owner = column_key(key), self._owner
+
+        def acquire(connection: sqlite3.Connection) -> Lease:
+            if not jobs.acquire(connection, packed, owner, time.time(), ttl_s):
+                return Lease.REFUSED
+            is_there = any(connection.execute(table.has, (packed,)).fetchone() for table in self._database.tables)
+            return Lease.GRANTED_LATE if is_there else Lease.GRANTED
+
         try:
-            return bool(
-                await self._call(lambda connection: jobs.acquire(connection, packed, owner, time.time(), ttl_s))
-            )
+            return Lease(await self._call(acquire))
         except asyncio.CancelledError:
             # It may be granted all the same; what gives it back waits behind it.
             here = self._database.here()

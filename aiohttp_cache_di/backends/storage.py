@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import enum
 import inspect
 import logging
 from abc import ABCMeta, abstractmethod
@@ -17,7 +18,7 @@ from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from aiohttp_cache_di.serializers import EntryCodec, Opaque
 
-__all__ = ["BaseCache", "BaseStorage", "ResponseOrKey"]
+__all__ = ["BaseCache", "BaseStorage", "Lease", "ResponseOrKey"]
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +26,15 @@ _LOOKS = frozenset({"contains", "keys", "read", "size", "values"})
 
 ResponseOrKey: TypeAlias = CachedResponse | bytes | str | None
 """What a storage holds under a key: a response, the key of another entry (an alias), or raw bytes."""
+
+
+class Lease(enum.IntEnum):
+    """The answer to one who asks to be the only process that fetches a key; a plain bool will do."""
+
+    REFUSED = 0
+    GRANTED = 1
+    GRANTED_LATE = 2
+    """Granted, and something is stored under the key: perhaps since the one who asks has looked."""
 
 
 def _ignore(count: int) -> None:
@@ -222,9 +232,9 @@ class BaseCache(metaclass=ABCMeta):
         await self.bulk_delete(expired)
         return len(expired)
 
-    async def acquire_lease(self, key: str, ttl_s: float) -> bool:
+    async def acquire_lease(self, key: str, ttl_s: float) -> Lease | bool:
         """Ask to be the only process that fetches *key* for *ttl_s* seconds; True where nobody else could be."""
-        return True
+        return Lease.GRANTED
 
     async def release_lease(self, key: str) -> None:  # noqa: B027  # as `acquire_lease`
         """Give a lease back before its time."""

@@ -43,6 +43,39 @@ async def test_500_equal_cold_requests_are_one_to_the_origin(
 
 
 @pytest.mark.parametrize("store", ["sqlite", "redis"], indirect=True)
+@pytest.mark.parametrize("who", ["the same process", "another process"])
+async def test_what_was_stored_since_a_request_has_looked_is_not_fetched_again(
+    store: Store, origin: Origin, who: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late, other = store.backend(), store.backend()
+    quick = late if who == "the same process" else other
+    has_looked, may_go_on = asyncio.Event(), asyncio.Event()
+    read: Any = late.responses.read_either
+
+    async def read_and_dawdle(*args: Any) -> Any:
+        found = await read(*args)
+        if not has_looked.is_set():
+            has_looked.set()
+            await may_go_on.wait()
+        return found
+
+    late.guard.deadline_s = 30.0
+    monkeypatch.setattr(late.responses, "read_either", read_and_dawdle)
+    async with open_session(late) as session, open_session(quick) as another:
+        first = asyncio.create_task(body(session, f"{origin.url}/one"))
+        async with asyncio.timeout(10):
+            await has_looked.wait()
+        assert await body(another, f"{origin.url}/one") == origin.body_of("/one")
+        await quick.settle()
+        may_go_on.set()
+        assert await first == origin.body_of("/one")
+    assert origin.total == 1
+    assert late.stats.coalesced == 1
+    await late.close()
+    await other.close()
+
+
+@pytest.mark.parametrize("store", ["sqlite", "redis"], indirect=True)
 async def test_floods_in_four_processes_are_one_to_the_origin(store: Store, note: Note) -> None:
     async with Origin(delay_s=0.2) as origin:
         job = {"kind": store.kind, "options": store.options, "task": "fetch", "size": origin.size}
