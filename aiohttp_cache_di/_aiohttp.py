@@ -105,6 +105,9 @@ class DecodingWatch:
 
     def feed_data(self, data: bytes) -> Any:
         """Feed *data* to the parser, head and body apart."""
+        if self._protocol._parser is self and _begins_uncoded(data):
+            self._protocol._parser = self._parser
+            return self._parser.feed_data(data)
         messages: list[Any] = []
         heads = 0
         while True:
@@ -135,6 +138,14 @@ class DecodingWatch:
 
     def _hook(self, buffer: DeflateBuffer) -> None:
         buffer.feed_eof = partial(_end_watched, ref(buffer), self)  # type: ignore[method-assign]  # of this one object
+
+
+def _begins_uncoded(data: bytes) -> bool:
+    """Whether *data* begins with the whole head of a final response without a content coding."""
+    if not data.startswith(b"HTTP/1.") or data[9:10] not in b"2345":
+        return False
+    end = data.find(_HEAD_END)
+    return end >= 0 and b"content-encoding" not in data[:end].lower()
 
 
 def watch_decoding(request: ClientRequest) -> DecodingWatch:

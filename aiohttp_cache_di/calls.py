@@ -12,7 +12,7 @@ from aiohttp import ClientSession
 
 from aiohttp_cache_di.expiration import ExpirationTime
 
-__all__ = ["CURRENT_CALL", "Call", "Disabled", "current_call", "is_disabled"]
+__all__ = ["CURRENT_CALL", "Call", "Disabled", "current_call", "end_call", "is_disabled"]
 
 
 @dataclass(slots=True)
@@ -70,6 +70,14 @@ def is_disabled(session: ClientSession) -> bool:
     """Whether the cache of *session* is off in this task."""
     disabled = _DISABLED.get()
     return bool(disabled) and any(one() is session for one in disabled)
+
+
+def end_call(token: Token[Call | None]) -> None:
+    """The call that *token* came with is over."""
+    try:  # noqa: SIM105  # suppress() takes a microsecond, on the way of each request
+        CURRENT_CALL.reset(token)
+    except ValueError:  # a coroutine that is thrown away ends in another context
+        pass
 
 
 class Disabled:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
@@ -22,7 +22,7 @@ an end, so that one of them should take its place ("abandoned"); or not in time 
 MAX_PASSES = 10_000
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Flight:
     """A request to the origin that others may wait for."""
 
@@ -34,9 +34,8 @@ class Flight:
     arriving_for: object = None
     """A reference to the session whose response's body is on its way, needing nobody to read it."""
 
-    def __post_init__(self) -> None:
-        self._waiters: set[asyncio.Future[Outcome]] = set()
-        self._outcome: Outcome | None = None
+    _waiters: set[asyncio.Future[Outcome]] = field(default_factory=set[asyncio.Future[Outcome]], init=False)
+    _outcome: Outcome | None = field(default=None, init=False)
 
     @property
     def is_over(self) -> bool:

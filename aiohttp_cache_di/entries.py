@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from aiohttp import ClientResponse, hdrs
@@ -79,14 +78,13 @@ def describe_miss(
         return
     if received_at is None:
         received_at = time.time()
-    extra: Mapping[str, object] = {
-        "from_cache": False,
-        "cache_status": cache_status,
-        "created_at": datetime.fromtimestamp(received_at, UTC),
-        "expires": _as_datetime(fresh_until, earliest=received_at),
-        "is_expired": fresh_until <= received_at,
-    }
-    response.__dict__.update(extra)
+    response.__dict__.update(
+        from_cache=False,
+        cache_status=cache_status,
+        created_at=datetime.fromtimestamp(received_at, UTC),
+        expires=_as_datetime(fresh_until, earliest=received_at),
+        is_expired=fresh_until <= received_at,
+    )
 
 
 async def body_of(response: ClientResponse) -> bytes:

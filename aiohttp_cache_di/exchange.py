@@ -6,6 +6,7 @@ import asyncio
 import errno
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, assert_never
 
@@ -27,8 +28,8 @@ from aiohttp_cache_di.policy import (
     GatewayTimeout,
     Load,
     Pass,
-    Plan,
     Refetch,
+    ResponseDecision,
     Reuse,
     ServeStale,
     Store,
@@ -206,7 +207,7 @@ class Exchange:
         requested_at = time.time()
         watch = watch_decoding(self.request) if self.call.decoded else None
         try:
-            response = await self._send(plan)
+            response = await (self._validate(plan) if isinstance(plan, Validate) else self.handler(self.request))
         except (ClientError, OSError, asyncio.CancelledError) as error:
             stale = self._stand_in(plan, error)
             if stale is None:
@@ -232,7 +233,9 @@ class Exchange:
     ) -> ClientResponse:
         """Do with the origin's response as the policy decides."""
         head = Response(response.status, response.headers, requested_at, time.time())
-        decision = await self._decide(head, plan)
+        decision = self._decide(head, plan, self.shelf.candidates)
+        if isinstance(decision, Load):
+            decision = await self._load_and_decide(head, plan)
         match decision:
             case None:
                 self.shelf.settle(flight, "parallel")
@@ -266,10 +269,8 @@ class Exchange:
             case _:
                 assert_never(decision)
 
-    async def _send(self, plan: Plan) -> ClientResponse:
+    async def _validate(self, plan: Validate) -> ClientResponse:
         """Send the request, with the conditions of *plan* in place of the caller's."""
-        if not isinstance(plan, Validate):
-            return await self.handler(self.request)
         own = self.request.headers
         conditional = CIMultiDict(own)
         conditional.update(plan.headers)
@@ -279,31 +280,32 @@ class Exchange:
         finally:
             self.request.headers = own
 
-    async def _decide(
-        self, head: Response, plan: Fetch | Validate
-    ) -> Store | Freshen | Pass | Refetch | ServeStale | None:
+    def _decide(
+        self, head: Response, plan: Fetch | Validate, candidates: Sequence[StoredResponse | VariantRef]
+    ) -> ResponseDecision | None:
         """What to do with the response; None where it cannot be understood, which is no reason not to hand it on."""
         try:
-            return await self._ask_policy(head, plan)
+            return policy.on_response(self.message, head, plan, self.rules, now=head.received_at, candidates=candidates)
         except Exception:
             logger.exception("A response could not be decided upon, and is not stored")
             return None
 
-    async def _ask_policy(
+    async def _load_and_decide(
         self, head: Response, plan: Fetch | Validate
-    ) -> Store | Freshen | Pass | Refetch | ServeStale:
+    ) -> Store | Freshen | Pass | Refetch | ServeStale | None:
+        """As `_decide`, with the variants at hand that the policy asks for."""
         candidates: list[StoredResponse | VariantRef] = list(self.shelf.candidates)
-        while True:
-            decision = policy.on_response(
-                self.message, head, plan, self.rules, now=head.received_at, candidates=candidates
-            )
-            if not isinstance(decision, Load):
-                return decision
+        while isinstance(decision := self._decide(head, plan, candidates), Load):
             wanted = decision.key
             candidates = [candidate for candidate in candidates if candidate.key != wanted]
-            entry = await self.shelf.read(wanted)
+            try:
+                entry = await self.shelf.read(wanted)
+            except Exception:
+                logger.exception("A stored variant could not be read")
+                return None
             if entry is not None:
                 candidates.append(entry)
+        return decision
 
     def _store(
         self, response: ClientResponse, head: Response, decision: Store, flight: Flight, watch: DecodingWatch | None

@@ -131,7 +131,8 @@ class Identities:
         question = request.method, url  # a text, because a URL with all that it remembers weighs ten times as much
         key = self._known.get(question, "")
         if not key:
-            key = backend.create_key(request.method, request.url, **arguments)
+            # Of the headers only credentials would count, and there are none.
+            key = backend.create_key(request.method, request.url)
             if len(url) <= MAX_KNOWN_CHARS:
                 self._known[question] = key
             if len(self._known) > MAX_KNOWN:

@@ -98,8 +98,8 @@ def _heuristic_s(request: Request, response: Response, rules: Rules) -> float:
     )
 
 
-def _longest_s(*windows: float | None) -> float:
-    return max((window for window in windows if window is not None), default=0.0)
+def _longest_s(one: float | None, other: float | None) -> float:
+    return max(one or 0.0, other or 0.0)
 
 
 def _permits_stale(directives: ResponseDirectives, *, shared: bool) -> bool:

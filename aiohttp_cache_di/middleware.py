@@ -7,7 +7,6 @@ It runs once per redirect hop, innermost, so that it sees what really goes on th
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from typing import Final
 from weakref import ref
@@ -18,7 +17,7 @@ from aiohttp_cache_di import policy
 from aiohttp_cache_di._aiohttp import handler_option
 from aiohttp_cache_di.answers import plain_answer
 from aiohttp_cache_di.backends.base import CacheBackend, accept_all
-from aiohttp_cache_di.calls import CURRENT_CALL, Call, current_call, is_disabled
+from aiohttp_cache_di.calls import CURRENT_CALL, Call, current_call, end_call, is_disabled
 from aiohttp_cache_di.entries import describe_miss
 from aiohttp_cache_di.exchange import Exchange
 from aiohttp_cache_di.identity import Identities, key_arguments, request_body
@@ -121,8 +120,7 @@ class CacheMiddleware:
         try:
             return await exchange.run()
         finally:
-            with contextlib.suppress(ValueError):  # a coroutine that is thrown away ends in another context
-                CURRENT_CALL.reset(token)
+            end_call(token)
 
     async def _pass_by(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
         """Let the origin answer, the cache looking away."""

@@ -134,7 +134,9 @@ def _is_usable(request: Request, stored: StoredResponse) -> bool:
 def _by_rules(request: Request, stored: StoredResponse | None, rules: Rules, now: float) -> RequestDecision:
     """The user's rules alone: lifetimes count, conditions and ranges of the caller go to the origin."""
     headers = request.headers
-    if request_directives(headers).no_store or own_conditions(headers) or "Range" in headers:
+    if needs_policy(headers) and (
+        request_directives(headers).no_store or own_conditions(headers) or "Range" in headers
+    ):
         return _forward(Bypass("request"), rules.only_if_cached)
     if stored is None or not _is_usable(request, stored) or stored.status == 206:
         return _forward(Fetch("uri-miss"), rules.only_if_cached)

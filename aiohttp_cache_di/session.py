@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import inspect
 import warnings
 from collections.abc import Awaitable, Callable
@@ -16,7 +15,7 @@ from aiohttp.typedefs import StrOrURL
 
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, refuse_unknown
-from aiohttp_cache_di.calls import CURRENT_CALL, Call, Disabled
+from aiohttp_cache_di.calls import CURRENT_CALL, Call, Disabled, end_call
 from aiohttp_cache_di.expiration import ExpirationTime
 from aiohttp_cache_di.fastlane import FastLane, Remembered
 from aiohttp_cache_di.middleware import CacheMiddleware
@@ -153,8 +152,7 @@ class CacheMixin(TypedSession):
             raise
         finally:
             call.headers = call.cookies = None  # whoever remembers the call shall not remember what was sent
-            with contextlib.suppress(ValueError):  # a coroutine that is thrown away ends in another context
-                CURRENT_CALL.reset(token)
+            end_call(token)
         if plain:
             self._fast_lane.learn(self, method, str_or_url, kwargs, response)
         return response
