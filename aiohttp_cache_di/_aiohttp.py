@@ -68,7 +68,7 @@ TOUCHED: dict[type, tuple[str, ...]] = {
     CookieJar: ("_cookies",),
     DeflateBuffer: ("decompressor", "feed_eof", "size"),
     MultipartWriter: ("_parts",),
-    ResponseHandler: ("_parser",),
+    ResponseHandler: ("_parser", "_payload"),
     StreamReader: ("_buffer", "_eof_callbacks", "_exception"),
     TimerContext: ("_cancelled",),
     ZLibDecompressor: ("_decompressor",),
@@ -87,11 +87,13 @@ class DecodingWatch:
     is fed head and body apart, and looked at in between; from then on it is left alone.
     """
 
-    __slots__ = ("_parser", "_protocol", "finished")
+    __slots__ = ("_parser", "_protocol", "finished", "is_first")
 
     def __init__(self) -> None:
         self.finished = False
         """Whether a decoder was seen to come to the end of its stream."""
+        self.is_first = False
+        """Whether the request was sent on a connection that had brought no response before."""
         self._protocol: Any = None
         self._parser: Any = None
 
@@ -163,6 +165,7 @@ async def _send_watched(request_ref: ref[ClientRequest], watch: DecodingWatch, c
     request: Any = request_ref()  # alive: it is being sent
     del request.send
     if getattr(conn.protocol, "_parser", None) is not None:
+        watch.is_first = conn.protocol._payload is None
         watch.attach(conn.protocol)
     response: ClientResponse = await request.send(conn)
     return response

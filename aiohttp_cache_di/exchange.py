@@ -7,10 +7,10 @@ import errno
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, assert_never
 
 from aiohttp import ClientError, ClientHandlerType, ClientRequest, ClientResponse, ServerDisconnectedError, hdrs
+from msgspec.structs import replace
 from multidict import CIMultiDict
 
 from aiohttp_cache_di import policy
@@ -47,6 +47,7 @@ __all__ = ["Exchange"]
 logger = logging.getLogger(__name__)
 
 BACKGROUND_LIMIT_S = 60.0  # of a validation in the background, which has no caller whose timeout would end it
+_DISCONNECTED = (errno.ECONNRESET, errno.EPIPE)
 MAX_ABANDONED = 1  # flights that one request sees abandoned before it goes on its own
 # Reasons of a fetch that waiting for somebody else's response may spare.
 _SHAREABLE = frozenset({"uri-miss", "vary-miss", "miss", "stale"})
@@ -86,6 +87,7 @@ class Exchange:
             self.rules = replace(self.rules, lifetime_s=resolved.lifetime_s, refresh=resolved.refresh)
         self.shelf = Shelf(self.message, backend, runtime, self.rules, key, partition, key_arguments or {})
         self.shelf.looked_up, call.looked_up = call.looked_up, None
+        self.watch: DecodingWatch | None = None
 
     # ---- the three roads
 
@@ -200,12 +202,20 @@ class Exchange:
             return await self._ask(plan, flight)
         except BaseException as error:
             self.call.failures += 1
-            self.shelf.settle(flight, "abandoned" if _concerns_one_caller(error) else "parallel")
+            self.shelf.settle(flight, "abandoned" if self._concerns_one_caller(error) else "parallel")
             raise
+
+    def _concerns_one_caller(self, error: BaseException) -> bool:
+        """Whether *error* says little of another's request: its caller's time was over, or its connection was old."""
+        if isinstance(error, asyncio.CancelledError | TimeoutError):
+            return True
+        if not isinstance(error, ServerDisconnectedError) and getattr(error, "errno", None) not in _DISCONNECTED:
+            return False
+        return self.watch is None or not self.watch.is_first
 
     async def _ask(self, plan: Fetch | Validate, flight: Flight) -> ClientResponse:
         requested_at = time.time()
-        watch = watch_decoding(self.request) if self.call.decoded else None
+        self.watch = watch_decoding(self.request) if self.call.decoded else None
         try:
             response = await (self._validate(plan) if isinstance(plan, Validate) else self.handler(self.request))
         except (ClientError, OSError, asyncio.CancelledError) as error:
@@ -218,7 +228,7 @@ class Exchange:
             self.shelf.settle(flight, "parallel")
             return response
         try:
-            return await self._use(response, plan, flight, watch, requested_at)
+            return await self._use(response, plan, flight, requested_at)
         except BaseException:
             response.close()  # nobody else knows of it
             raise
@@ -228,7 +238,6 @@ class Exchange:
         response: ClientResponse,
         plan: Fetch | Validate,
         flight: Flight,
-        watch: DecodingWatch | None,
         requested_at: float,
     ) -> ClientResponse:
         """Do with the origin's response as the policy decides."""
@@ -242,11 +251,9 @@ class Exchange:
                 describe_miss(response, "aiohttp-cache-di; fwd=bypass; detail=error")
                 return response
             case Store():
-                self._store(response, head, decision, flight, watch)
-                if (
-                    is_redirect(response.status) and hdrs.LOCATION in response.headers
-                ):  # aiohttp is about to leave it unread
-                    await wait_for_end(response)
+                self._store(response, head, decision, flight)
+                if is_redirect(response.status) and hdrs.LOCATION in response.headers:
+                    await wait_for_end(response)  # aiohttp is about to leave it unread
                 return response
             case Freshen():
                 response.release()
@@ -307,12 +314,10 @@ class Exchange:
                 candidates.append(entry)
         return decision
 
-    def _store(
-        self, response: ClientResponse, head: Response, decision: Store, flight: Flight, watch: DecodingWatch | None
-    ) -> None:
+    def _store(self, response: ClientResponse, head: Response, decision: Store, flight: Flight) -> None:
         self.backend.stats.misses += 1
         self._update_get(head, flight)
-        self.shelf.store_when_whole(response, head, decision, flight, watch, self.call)
+        self.shelf.store_when_whole(response, head, decision, flight, self.watch, self.call)
         self.shelf.note_hop(self.call)
         describe_miss(response, decision.cache_status, received_at=head.received_at, fresh_until=decision.fresh_until)
 
@@ -390,10 +395,3 @@ class Exchange:
         finally:
             if response is not None:
                 response.release()
-
-
-def _concerns_one_caller(error: BaseException) -> bool:
-    """Whether *error* says little of another's request: a caller's time was over, or its connection was an old one."""
-    if isinstance(error, asyncio.CancelledError | TimeoutError | ServerDisconnectedError):
-        return True
-    return isinstance(error, OSError) and error.errno in (errno.ECONNRESET, errno.EPIPE)

@@ -230,6 +230,24 @@ async def test_an_old_connection_of_the_leader_does_not_let_all_others_loose(ori
     assert origin.hits_of("/") <= 3
 
 
+@pytest.mark.parametrize("how", [CUT, CLOSE])
+async def test_an_origin_that_breaks_a_new_connection_lets_all_others_loose(
+    origin: Origin, clients: Clients, how: bytes
+) -> None:
+    client, others = clients(session=many(), coalesce_timeout=60), asyncio.Event()
+
+    async def script(request: Received) -> AsyncIterator[bytes]:
+        if request.number == 1:
+            yield how
+        if origin.hits == 51:  # aiohttp sends the first one twice
+            others.set()
+        await others.wait()
+        yield answer("text")
+
+    url = origin.on("/", script)
+    assert await asyncio.wait_for(flood(client, url, 50), 10) == ["text"] * 50
+
+
 async def test_leaders_that_do_not_read_their_bodies_do_not_queue_up(origin: Origin, clients: Clients) -> None:
     client = clients(session=many())
 
