@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from contextvars import ContextVar, Token
-from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 from weakref import ref
 
 from aiohttp import ClientSession
+from msgspec import Struct, field
 
 from aiohttp_cache_di.expiration import ExpirationTime
 
 __all__ = ["CURRENT_CALL", "Call", "Disabled", "current_call", "end_call", "is_disabled"]
 
 
-@dataclass(slots=True)
-class Call:
+class Call(Struct):
     """One call of a session's request method, all hops of its redirects included.
 
     Args:

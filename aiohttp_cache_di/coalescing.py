@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Collection
-from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
+
+from msgspec import Struct, field
 
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
@@ -22,8 +23,7 @@ an end, so that one of them should take its place ("abandoned"); or not in time 
 MAX_PASSES = 10_000
 
 
-@dataclass(eq=False, slots=True)
-class Flight:
+class Flight(Struct, eq=False):
     """A request to the origin that others may wait for."""
 
     key: str
@@ -34,8 +34,8 @@ class Flight:
     arriving_for: object = None
     """A reference to the session whose response's body is on its way, needing nobody to read it."""
 
-    _waiters: set[asyncio.Future[Outcome]] = field(default_factory=set[asyncio.Future[Outcome]], init=False)
-    _outcome: Outcome | None = field(default=None, init=False)
+    _waiters: set[asyncio.Future[Outcome]] = field(default_factory=set[asyncio.Future[Outcome]])
+    _outcome: Outcome | None = None
 
     @property
     def is_over(self) -> bool:

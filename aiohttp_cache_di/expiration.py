@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
+from msgspec import Struct
 from yarl import URL
 
 from aiohttp_cache_di.errors import ConfigurationError
@@ -58,8 +58,7 @@ def lifetime_s(value: ExpirationTime, *, now: float) -> float | None:
     return _of_number(value)
 
 
-@dataclass(frozen=True, slots=True)
-class UrlExpiration:
+class UrlExpiration(Struct, frozen=True):
     """What a pattern of URLs says about the responses that it matches.
 
     Args:

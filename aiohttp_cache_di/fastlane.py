@@ -9,12 +9,12 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from aiohttp import CookieJar, DummyCookieJar, RequestInfo
 from aiohttp.typedefs import StrOrURL
+from msgspec import Struct
 from multidict import getversion
 from yarl import URL
 
@@ -39,8 +39,7 @@ _PLAIN_OPTIONS = frozenset({"allow_redirects", "raise_for_status", "timeout"})
 Question: TypeAlias = tuple[str, StrOrURL]
 
 
-@dataclass(frozen=True, slots=True)
-class Remembered:
+class Remembered(Struct, frozen=True):
     """What a request came to when it took the whole way."""
 
     key: str

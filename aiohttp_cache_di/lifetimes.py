@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from aiohttp_cache_di.decisions import Rules
 from aiohttp_cache_di.rfc9111.directives import RequestDirectives, ResponseDirectives, response_directives
@@ -18,8 +19,7 @@ DEFAULT_GRACE_S = 86400.0
 """How long past its lifetime a response is kept, to be validated or to stand in when the origin cannot be reached."""
 
 
-@dataclass(frozen=True, slots=True)
-class Lifetime:
+class Lifetime(Struct, frozen=True):
     """Times of a response that may be stored, as `StoredResponse` has them."""
 
     fresh_until: float

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 
+from msgspec.structs import replace
 from multidict import CIMultiDict
 
 from aiohttp_cache_di.decisions import (

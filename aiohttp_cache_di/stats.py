@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, Literal, TypeAlias
+
+from msgspec import Struct, field
 
 __all__ = ["CacheStats", "CircuitState", "Health", "StatsSnapshot"]
 
@@ -16,8 +17,7 @@ CircuitState: TypeAlias = Literal["closed", "half-open", "open"]
 _RECENT_S: Final = 30.0  # Three periods of a Kubernetes readiness probe (10 s), so that none overlooks an error.
 
 
-@dataclass(frozen=True, slots=True)
-class StatsSnapshot:
+class StatsSnapshot(Struct, frozen=True):
     """The counters of `CacheStats` at one moment.
 
     Args:
@@ -50,8 +50,7 @@ class StatsSnapshot:
         return self.hits / self.requests if self.requests else 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Health:
+class Health(Struct, frozen=True):
     """Whether a cache does what it is for. A degraded one costs its service time, never an answer.
 
     Args:
@@ -68,8 +67,7 @@ class Health:
         return self.status == "ok"
 
 
-@dataclass(slots=True)
-class CacheStats:
+class CacheStats(Struct, repr_omit_defaults=True):
     """The counters of one backend, counting up from its creation; read them here or take a `snapshot`.
 
     Args:
@@ -102,8 +100,8 @@ class CacheStats:
     skipped: int = 0
     store_errors: dict[str, int] = field(default_factory=dict[str, int])
     circuits: dict[str, CircuitState] = field(default_factory=dict[str, CircuitState])
-    clock: Callable[[], float] = field(default=time.monotonic, repr=False, compare=False)
-    _last_error: tuple[float, str, str] | None = field(default=None, init=False, repr=False, compare=False)
+    clock: Callable[[], float] = time.monotonic
+    _last_error: tuple[float, str, str] | None = None
 
     def count_error(self, operation: str, kind: str) -> None:
         """Count a storage operation that failed.

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
 
 from aiohttp_cache_di.rfc9111.messages import StoredResponse, VariantRef
 from aiohttp_cache_di.rfc9111.validation import entity_tag
@@ -13,8 +12,7 @@ from aiohttp_cache_di.rfc9111.vary import variant_key
 __all__ = ["Placement", "place_variant"]
 
 
-@dataclass(frozen=True, slots=True)
-class Placement:
+class Placement(Struct, frozen=True):
     """What to write, in this order, and which keys to delete then."""
 
     writes: tuple[StoredResponse, ...]
@@ -43,10 +41,10 @@ def place_variant(primary: StoredResponse | None, entry: StoredResponse, *, max_
         moved: tuple[StoredResponse, ...] = ()
     else:
         key = variant_key(primary.key, primary.vary_fields, primary.vary_digest)
-        moved = (msgspec.structs.replace(primary, key=key, variants=()),)
+        moved = (replace(primary, key=key, variants=()),)
         refs.insert(0, _ref(moved[0]))
     kept = refs[: max(0, max_variants - 1)]
-    placed = msgspec.structs.replace(entry, key=primary.key, variants=tuple(kept))
+    placed = replace(entry, key=primary.key, variants=tuple(kept))
     kept_keys = {ref.key for ref in kept}
     writes = tuple(write for write in moved if write.key in kept_keys)
     old_keys = [ref.key for ref in primary.variants]

@@ -1,8 +1,7 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from aiohttp_cache_di.policy import Bypass, Fetch, Partial, Rules, ServeStale, on_failure
 from aiohttp_cache_di.rfc9111.messages import StoredResponse

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from aiohttp_cache_di.decisions import Rules
 from aiohttp_cache_di.lifetimes import DEFAULT_GRACE_S, Lifetime, lifetime

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from aiohttp_cache_di.decisions import Rules
 from tests.messages import Fields, a_request, date, fields_of

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from aiohttp_cache_di.decisions import Rules
 from tests.messages import PRIVATE, SHARED, a_request, fields_of

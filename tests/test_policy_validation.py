@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from aiohttp_cache_di.rfc9111.messages import Request
 from tests.messages import PRIVATE, Fields, a_request, date, fields_of

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import FrozenInstanceError
 from typing import Any
 
 import pytest
@@ -35,7 +34,7 @@ def test_a_snapshot_does_not_follow_the_counters_and_cannot_be_changed() -> None
     stats.count_unreadable()
     assert (snapshot.hits, snapshot.store_errors, snapshot.evicted, snapshot.unreadable) == (3, {"timeout": 1}, 0, 0)
     assert (stats.snapshot().evicted, stats.snapshot().unreadable) == (5, 1)
-    with pytest.raises(FrozenInstanceError):
+    with pytest.raises(AttributeError):
         snapshot.hits = 7
     with pytest.raises(TypeError):
         snapshot.store_errors["timeout"] = 0

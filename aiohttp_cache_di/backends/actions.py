@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from aiohttp_cache_di.policy import Rules
 
 __all__ = ["CacheActions"]
 
 
-@dataclass(frozen=True, slots=True)
-class CacheActions:
+class CacheActions(Struct, frozen=True):
     """Made by `CacheBackend.create_cache_actions`, used by `CacheBackend.request` and `CacheBackend.is_cacheable`.
 
     Args:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
 from functools import lru_cache
+
+from msgspec import Struct
 
 from aiohttp_cache_di.rfc9111.fields import MEMOISED_CHARS, combined, is_token, parse_delta_s, split_list, unquote
 from aiohttp_cache_di.rfc9111.messages import Headers
@@ -72,8 +73,7 @@ def _qualified(members: Members, name: str) -> tuple[bool, frozenset[str]]:
     return plain, frozenset(fields)
 
 
-@dataclass(frozen=True, slots=True)
-class ResponseDirectives:
+class ResponseDirectives(Struct, frozen=True):
     """What a response's Cache-Control says (RFC 9111 §5.2.2, RFC 5861, RFC 8246).
 
     Lifetimes are seconds and None when absent; of several the strictest, and 0 for one that cannot be read.
@@ -95,8 +95,7 @@ class ResponseDirectives:
     stale_if_error_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class RequestDirectives:
+class RequestDirectives(Struct, frozen=True):
     """What a request's Cache-Control says (RFC 9111 §5.2.1), or its Pragma where it has no Cache-Control.
 
     Args:

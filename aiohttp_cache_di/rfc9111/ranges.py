@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Set
-from dataclasses import dataclass
 
-import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
 
 from aiohttp_cache_di.rfc9111.fields import single, split_list
 from aiohttp_cache_di.rfc9111.messages import Headers, RawHeaders, StoredResponse
@@ -32,8 +32,7 @@ _DESCRIBING_PART = frozenset({b"content-range", b"content-length"})
 _OF_ONE_PART = _DESCRIBING_PART | {b"age", b"date"}
 
 
-@dataclass(frozen=True, slots=True)
-class RangeSpec:
+class RangeSpec(Struct, frozen=True):
     """One range of a Range field: from *first* to *last* inclusive (to the end: None), or the last *suffix* bytes."""
 
     first: int | None = None
@@ -41,8 +40,7 @@ class RangeSpec:
     suffix: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ContentRange:
+class ContentRange(Struct, frozen=True):
     """Which bytes of a representation a part holds; *complete* is its whole length, None when not known."""
 
     first: int
@@ -50,8 +48,7 @@ class ContentRange:
     complete: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Slice:
+class Slice(Struct, frozen=True):
     """Bytes *first* to *last*, inclusive, of a representation of *complete* bytes; the body begins at *body_at*."""
 
     first: int
@@ -60,8 +57,7 @@ class Slice:
     body_at: int
 
 
-@dataclass(frozen=True, slots=True)
-class Unsatisfiable:
+class Unsatisfiable(Struct, frozen=True):
     """The range lies beyond a representation of *complete* bytes."""
 
     complete: int
@@ -174,7 +170,7 @@ def combine(stored: StoredResponse, new: StoredResponse) -> StoredResponse:
     lines += ((b"Content-Length", str(len(body)).encode()),)
     if not whole:
         lines += ((b"Content-Range", content_range(first, last, complete).encode()),)
-    return msgspec.structs.replace(
+    return replace(
         new, status=200 if whole else 206, reason=b"OK" if whole else new.reason, raw_headers=lines, body=body
     )
 
