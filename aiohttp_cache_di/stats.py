@@ -80,7 +80,8 @@ class CacheStats(Struct, repr_omit_defaults=True):
         evicted: entries dropped to make room.
         invalidated: entries dropped because a request changed what they show.
         bypassed: sent to the origin without asking the cache.
-        unreadable: stored entries that could not be read: damaged, foreign, or wrongly signed. A damaged file is one.
+        unreadable: stored entries that could not be read: damaged, foreign, or wrongly signed. A file that is
+            damaged, deleted or replaced counts as one.
         skipped: storage operations that were not tried because the storage is left alone (an open circuit).
         store_errors: storage operations that failed, by kind of failure.
         circuits: the state of the circuits that are not closed, by operation.

@@ -13,9 +13,10 @@ from typing import Any, Final, TypeAlias, Unpack, cast
 
 import msgspec
 
+from aiohttp_cache_di.arguments import refuse_unknown
 from aiohttp_cache_di.backends import sqlite_jobs as jobs
 from aiohttp_cache_di.backends.base import CacheBackend
-from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, STORAGE_OPTIONS, refuse_unknown
+from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, STORAGE_OPTIONS
 from aiohttp_cache_di.backends.sqlite_database import Connected, Database
 from aiohttp_cache_di.backends.sqlite_link import LinkLostError
 from aiohttp_cache_di.backends.sqlite_options import (
@@ -83,7 +84,7 @@ class SQLiteCache(BaseCache):
         self._database = database or open_database(filename, use_temp, fast_save, kwargs)
         self._table = self._database.add(Table(table_name, self._decode))
         self._database.on_evicted[self._table] = lambda count: self.on_evicted(count)
-        self._database.on_damaged = lambda: self.on_unreadable(1)  # one of the storages on the file counts it
+        self._database.on_lost = lambda: self.on_unreadable(1)  # one of the storages on the file counts it
         self._owner = secrets.token_bytes(8)
 
     @property

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import math
 import os
+import time
 import weakref
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
@@ -15,6 +18,9 @@ from aiohttp_cache_di.backends.sqlite_schema import Table
 
 __all__ = ["Database"]
 
+logger = logging.getLogger(__name__)
+
+LOG_INTERVAL_S: Final = 60.0
 READ_ONLY_RETRY_S: Final = 2.0  # after which a file that could not be written is tried again
 
 T = TypeVar("T")
@@ -47,8 +53,9 @@ class Database:
         self.bounds = bounds
         self.tables: list[Table] = []
         self.on_evicted: dict[Table, Callable[[int], None]] = {}
-        self.on_damaged: Callable[[], None] = _ignore
-        """Called when the file was damaged and another one takes its place."""
+        self.on_lost: Callable[[], None] = _ignore
+        """Called when the file was damaged, deleted or replaced, and another one takes its place."""
+        self._logged_at = -math.inf
         self._near_bytes = near_bytes
         self._fast_save = fast_save
         self._links: dict[asyncio.AbstractEventLoop, Connected] = {}
@@ -133,8 +140,8 @@ class Database:
         loop = asyncio.get_running_loop()
         connected = self._links.get(loop)
         if connected is None or connected.link.closed:
-            if connected is not None and connected.link.damaged:
-                self.on_damaged()
+            if connected is not None and connected.link.lost is not None:
+                self._note_loss(connected.link.lost)
             self._drop_dead()
             connected = self._links[loop] = self._new()
         return connected
@@ -145,6 +152,13 @@ class Database:
         link.writes.after_commit = evictor.after_commit
         link.open()
         return Connected(link, evictor)
+
+    def _note_loss(self, what: str) -> None:
+        self.on_lost()
+        now = time.monotonic()
+        if what == "replaced" and now - self._logged_at > LOG_INTERVAL_S:  # of damage, another message tells
+            self._logged_at = now
+            logger.warning("The cache file %s was deleted or replaced while it was open", self.file.path)
 
     def _evicted(self, table: Table, count: int) -> None:
         self.on_evicted[table](count)

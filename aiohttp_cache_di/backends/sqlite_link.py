@@ -11,7 +11,7 @@ import contextlib
 import math
 import sqlite3
 import time
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from aiohttp_cache_di.backends import sqlite_jobs as jobs
 from aiohttp_cache_di.backends.sqlite_files import CacheFile, Identity, is_corruption, storage_error
@@ -59,8 +59,8 @@ class Link:
         self._writer: Worker | None = None
         self._reader: Worker | None = None
         self._fast_save = fast_save
-        self.damaged = False
-        """Whether the file turned out to be damaged, so that its entries are lost."""
+        self.lost: Literal["damaged", "replaced"] | None = None
+        """What has become of the file (deleted counts as replaced), so that its entries are gone."""
 
     # ---- opening and closing
 
@@ -115,17 +115,24 @@ class Link:
     def _let_go(self, replaced: bool) -> None:
         """Close the connections without waiting.
 
-        Whoever closes a file last deletes its log by name, and the log of that name may be another file's by now. So
-        one connection to a file that was replaced is never closed.
+        Whoever closes a file last, with a right to write it, deletes its log by name, and the log of that name may be
+        another file's by now. So the writer of a file that was replaced is closed while the others still have the
+        file open, and if there are no others, never.
         """
-        workers = self._workers()
-        if replaced and self.gate is None:
-            for worker in workers:
-                worker.abandon()
+        if not replaced or self._writer is None:
+            self._close_readers()
+        elif self.gate is None and self._reader is None:
+            self._writer.abandon()
+        else:
+            self._writer.stop(then=self._close_readers)
+        if self._writer is not None:
+            self._writer.stop()
+
+    def _close_readers(self) -> None:
         if self.gate is not None:
-            self.gate.abandon() if replaced else self.gate.close()
-        for worker in workers:
-            worker.stop()
+            self.gate.close()
+        if self._reader is not None:
+            self._reader.stop()
 
     def _workers(self) -> list[Worker]:
         return [worker for worker in dict.fromkeys((self._reader, self._writer)) if worker is not None]
@@ -195,7 +202,7 @@ class Link:
             self.file.set_aside(self._identity or self.file.identity())
         except StorageError as exc:
             return exc
-        self.damaged = True
+        self.lost = "damaged"
         lost = LinkLostError(f"{self.file.path} was damaged")
         lost.__cause__ = error
         return lost
@@ -258,6 +265,7 @@ class Link:
             error = self._set_aside(error) if self.writable else error
             self.retire(replaced=True)
         elif isinstance(error, LinkLostError):
+            self.lost = self.lost or (None if self.closed else "replaced")
             self.retire(replaced=True)
         elif self.closed and isinstance(error, sqlite3.ProgrammingError):
             # It was with a thread, and not yet begun, when the connections were given up.

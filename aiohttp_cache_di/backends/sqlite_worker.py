@@ -45,6 +45,7 @@ class Worker(aiosqlite.Connection):
         super().__init__(connect, iter_chunk_size=64)
         self._loop = loop
         self._stopping = False
+        self._then: Callable[[], None] | None = None
         self._jobs = cast("SimpleQueue[tuple[None, Callable[[], object]]]", self._tx)  # pyright: ignore[reportUnknownMemberType]  # aiosqlite does not say whose future
         self._thread.daemon = True
         self._thread.name = "aiohttp-cache-sqlite"
@@ -67,10 +68,15 @@ class Worker(aiosqlite.Connection):
 
         self._jobs.put((None, run))
 
-    def stop(self) -> None:
-        """Close the connection after the jobs before, and end the thread; do not wait."""
+    def stop(self, then: Callable[[], None] | None = None) -> None:
+        """Close the connection after the jobs before, and end the thread; do not wait.
+
+        Args:
+            then: called in the thread once the connection is closed.
+        """
         if not self._stopping:
             self._stopping = True
+            self._then = then
             _live.discard(self)
             self._jobs.put((None, self._close_and_end))
 
@@ -119,6 +125,9 @@ class Worker(aiosqlite.Connection):
             # A failing close (disk full) leaves the write-ahead log to the next who opens the file.
             with contextlib.suppress(sqlite3.Error):
                 connection.close()
+        then, self._then = self._then, None
+        if then is not None:
+            then()
         return _STOP_RUNNING_SENTINEL
 
 

@@ -197,6 +197,75 @@ async def test_a_file_that_takes_the_place_of_the_open_one_is_read(cache: SQLite
     assert await cache.read_entry("k1") is None
 
 
+def open_files(directory: Path) -> list[str]:
+    """The files in *directory* that this process has open, deleted ones too."""
+    found: list[str] = []
+    for number in os.listdir("/proc/self/fd"):
+        try:
+            found.append(os.readlink(f"/proc/self/fd/{number}"))
+        except OSError:  # the descriptor of the listing itself
+            continue
+    return sorted(name for name in found if name.startswith(str(directory)))
+
+
+def deleted(path: Path) -> None:
+    for each in path.parent.glob(path.name + "*"):
+        each.unlink()
+
+
+def replaced(path: Path) -> None:
+    other = path.with_name("other")
+    sqlite3.connect(other).close()
+    other.replace(path)
+
+
+@pytest.mark.parametrize("near_tier", [True, False])
+@pytest.mark.parametrize("loss", [deleted, replaced])
+async def test_a_lost_file_leaves_nothing_open_and_takes_nothing_from_the_next(
+    tmp_path: Path, loss: Callable[[Path], None], near_tier: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "cache.sqlite"
+    cache = SQLiteCache(path, near_tier=near_tier)
+    unreadable: list[int] = []
+    cache.on_unreadable = unreadable.append
+    for _ in range(3):
+        await fill(cache)
+        now_open = open_files(tmp_path)
+        loss(path)
+        async with asyncio.timeout(5):
+            while len(unreadable) == 0:
+                await cache.read_entry("not in memory")
+        assert len(unreadable) == 1, "the loss counts once"
+        unreadable.clear()
+        await fill(cache)
+        async with asyncio.timeout(5):
+            # A thread closes what is left.
+            while open_files(tmp_path) != now_open:  # noqa: ASYNC110  # nothing tells of it
+                await asyncio.sleep(0.01)
+        other = SQLiteCache(path)
+        assert await read_all(other) == COUNT, "the log of the new file is there"
+        await other.close()
+    await cache.close()
+    messages = [record.getMessage() for record in caplog.records]
+    assert len(messages) == 1, "and is logged once a minute"
+    assert "deleted or replaced" in messages[0]
+
+
+async def test_closing_takes_nothing_from_the_file_that_has_taken_the_place(tmp_path: Path) -> None:
+    path = tmp_path / "cache.sqlite"
+    cache = SQLiteCache(path)
+    await fill(cache)
+    deleted(path)
+    other = SQLiteCache(path)
+    await fill(other)
+    await cache.close()
+    third = SQLiteCache(path)
+    assert await read_all(third) == COUNT
+    await third.close()
+    await other.close()
+    assert open_files(tmp_path) == []
+
+
 async def test_while_another_process_holds_the_lock_hits_go_on_and_writes_fail_soon(
     cache: SQLiteCache, tmp_path: Path
 ) -> None:
