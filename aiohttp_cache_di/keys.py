@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import inspect
 import json as jsonlib
-from collections.abc import Callable, Collection, Mapping
-from difflib import get_close_matches
+from collections.abc import Callable, Collection
 from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import unquote_plus
@@ -20,6 +19,7 @@ from aiohttp.http import SERVER_SOFTWARE
 from aiohttp.typedefs import LooseCookies, LooseHeaders, Query
 from yarl import URL
 
+from aiohttp_cache_di.arguments import refuse_unknown
 from aiohttp_cache_di.bodies import OCTETS, body_digest, body_of, canonical_pairs
 from aiohttp_cache_di.credentials import (
     DEFAULT_CREDENTIAL_HEADERS,
@@ -116,7 +116,7 @@ def create_key(
         TypeError: an argument that `aiohttp.ClientSession.request` does not know, or a body that is a stream.
     """
     if kwargs:
-        _refuse_unknown(kwargs)
+        refuse_unknown("create_key()", kwargs, _KNOWN_ARGUMENTS)
     url = URL(url) if isinstance(url, str) else url
     ignored = frozenset(ignored_params) if ignored_params else frozenset[str]()
     target = _target(url.extend_query(params) if params else url, ignored)
@@ -243,11 +243,3 @@ def _matched(
     ]
     found.sort(key=lambda field: field[0])  # Stable: several lines of one name keep their order.
     return "".join(f"{len(name)}:{name}{len(value)}:{value}" for name, value in found)
-
-
-def _refuse_unknown(kwargs: Mapping[str, Any]) -> None:
-    for name in kwargs:
-        if name not in _KNOWN_ARGUMENTS:
-            near = get_close_matches(name, _KNOWN_ARGUMENTS, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise TypeError(f"create_key() got an unexpected argument {name!r}{hint}")

@@ -13,8 +13,9 @@ from weakref import ref
 from aiohttp import ClientResponse, ClientSession
 from aiohttp.typedefs import StrOrURL
 
+from aiohttp_cache_di.arguments import refuse_unknown
 from aiohttp_cache_di.backends.base import CacheBackend
-from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, refuse_unknown
+from aiohttp_cache_di.backends.options import BACKEND_OPTIONS
 from aiohttp_cache_di.calls import CURRENT_CALL, Call, Disabled, end_call
 from aiohttp_cache_di.expiration import ExpirationTime
 from aiohttp_cache_di.fastlane import FastLane, Remembered

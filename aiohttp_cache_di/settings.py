@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, Valid
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, SettingsConfigDict
 
-from aiohttp_cache_di.backends.options import refuse_unknown
+from aiohttp_cache_di.arguments import refuse_unknown
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.settings_types import (
     BackendName,

@@ -16,10 +16,11 @@ from aiohttp import ClientResponse
 from aiohttp.typedefs import StrOrURL
 
 from aiohttp_cache_di import keys
+from aiohttp_cache_di.arguments import refuse_unknown
 from aiohttp_cache_di.backends.actions import CacheActions
 from aiohttp_cache_di.backends.guard import StoreGuard
 from aiohttp_cache_di.backends.memory import DictCache
-from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, STORAGE_OPTIONS, BackendOptions, refuse_unknown
+from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, STORAGE_OPTIONS, BackendOptions
 from aiohttp_cache_di.backends.rulebook import DEFAULT_CODES, RuleBook, is_redirect, window_s
 from aiohttp_cache_di.backends.storage import BaseCache, BaseStorage, ResponseOrKey
 from aiohttp_cache_di.entries import body_of, entry_of

@@ -1,12 +1,11 @@
-"""The options that every backend takes, and the refusal of misspelt ones."""
+"""The options that every backend takes."""
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from typing import Any, Literal, TypedDict
 
-__all__ = ["BACKEND_OPTIONS", "STORAGE_OPTIONS", "BackendOptions", "StorageOptions", "refuse_unknown"]
+__all__ = ["BACKEND_OPTIONS", "STORAGE_OPTIONS", "BackendOptions", "StorageOptions"]
 
 
 class StorageOptions(TypedDict, total=False):
@@ -53,13 +52,3 @@ BACKEND_OPTIONS = frozenset(BackendOptions.__annotations__) | {
     "cache_control",
     "filter_fn",
 }
-
-
-def refuse_unknown(owner: str, given: Mapping[str, object], known: Iterable[str]) -> None:
-    """Raise TypeError for the first option of *given* that is not *known*, naming it and its nearest neighbour."""
-    names = sorted(known)
-    for name in given:
-        if name not in names:
-            near = difflib.get_close_matches(name, names, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else f"; it takes {', '.join(names)}"
-            raise TypeError(f"{owner} got an unexpected option {name!r}{hint}")

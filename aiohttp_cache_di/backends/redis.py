@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from aiohttp_cache_di.arguments import refuse_unknown
 from aiohttp_cache_di.backends.base import CacheBackend
-from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, STORAGE_OPTIONS, refuse_unknown
+from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, STORAGE_OPTIONS
 from aiohttp_cache_di.backends.redis_channel import Channel, expect_no_error
 from aiohttp_cache_di.backends.redis_link import DEFAULT_NEAR_TIER_BYTES, RedisLink, driver_options
 from aiohttp_cache_di.backends.redis_near import NearTier

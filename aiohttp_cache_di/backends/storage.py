@@ -12,7 +12,8 @@ from contextlib import aclosing
 from functools import wraps
 from typing import Any, ClassVar, TypeAlias, Unpack
 
-from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, StorageOptions, refuse_unknown
+from aiohttp_cache_di.arguments import refuse_unknown
+from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, StorageOptions
 from aiohttp_cache_di.errors import UnreadableEntryError
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
