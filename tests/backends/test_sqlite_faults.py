@@ -228,9 +228,9 @@ async def test_a_lost_file_leaves_nothing_open_and_takes_nothing_from_the_next(
     cache = SQLiteCache(path, near_tier=near_tier)
     unreadable: list[int] = []
     cache.on_unreadable = unreadable.append
+    await fill(cache)
+    now_open = open_files(tmp_path)
     for _ in range(3):
-        await fill(cache)
-        now_open = open_files(tmp_path)
         loss(path)
         async with asyncio.timeout(5):
             while len(unreadable) == 0:
