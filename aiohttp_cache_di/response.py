@@ -10,10 +10,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, cast
 from weakref import WeakKeyDictionary
 
-from aiohttp import ClientConnectionError, ClientResponse, ClientSession, HttpVersion, RequestInfo, StreamReader
+from aiohttp import ClientConnectionError, ClientResponse, ClientSession, HttpVersion, RequestInfo, StreamReader, hdrs
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.base_protocol import BaseProtocol
-from aiohttp.helpers import TimerNoop
+from aiohttp.helpers import EMPTY_BODY_STATUS_CODES, TimerNoop
+from aiohttp.streams import EMPTY_PAYLOAD
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
@@ -26,7 +27,7 @@ from aiohttp_cache_di.rfc9111.messages import RawHeaders, StoredResponse
 __all__ = ["AnyResponse", "CachedResponse", "cached_class_for"]
 
 HTTP_1_1 = HttpVersion(1, 1)
-DEFAULT_LIMIT_BYTES = 2**16  # aiohttp's own read_bufsize before 3.14; only the line length limit of a hit depends on it
+DEFAULT_LIMIT_BYTES = 2**18  # aiohttp's own read_bufsize
 
 
 class _Released:
@@ -258,13 +259,19 @@ class CachedResponse(ClientResponse):
             stream = self._stream
             if stream is None:
                 loop = asyncio.get_running_loop()
-                stream = StreamReader(_StoredProtocol(loop), DEFAULT_LIMIT_BYTES, timer=TimerNoop(), loop=loop)
-                if self._body is None and self._stored.body:
-                    stream.feed_data(self._stored.body)
+                body = self._stored.body
+                if not body and (self.status in EMPTY_BODY_STATUS_CODES or self.method == hdrs.METH_HEAD):
+                    return EMPTY_PAYLOAD
+                loop = asyncio.get_running_loop()
+                limit = max(DEFAULT_LIMIT_BYTES, len(body))  # no line of what is in memory is too long
+                self._stream = stream = StreamReader(_StoredProtocol(loop), limit, timer=TimerNoop(), loop=loop)
+                if body:
+                    stream.feed_data(body)
+                    if self._body is not None:
+                        stream.read_nowait()
                 stream.feed_eof()
                 if self._released:
                     stream.set_exception(ClientConnectionError("Connection closed"))
-                self._stream = stream
             return stream
 
     async def read(self) -> bytes:

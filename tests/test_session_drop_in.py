@@ -347,6 +347,36 @@ class TestResponses:
                 assert await response.content.read() == b""
                 assert response.content.at_eof()
 
+    async def test_the_header_is_what_the_origin_sent(self, open_session: Open, origin: Origin) -> None:
+        session, url = open_session(), origin.on("/", answer("text"))
+        for _ in range(3):
+            async with session.get(url) as response:
+                assert list(response.headers) == ["Content-Type", "Cache-Control", "Content-Length"]
+
+    async def test_a_line_may_be_long(self, open_session: Open, origin: Origin) -> None:
+        session, url = open_session(), origin.on("/", answer("x" * 300_000 + "\nend"))
+        for _ in range(3):
+            async with session.get(url) as response:
+                assert [len(line) async for line in response.content] == [300_001, 3]
+
+    async def test_the_stream_tells_how_much_there_was(self, open_session: Open, origin: Origin) -> None:
+        session, url = open_session(), origin.on("/", answer("text"))
+        for _ in range(3):
+            async with session.get(url) as response:
+                await response.read()
+                assert (response.content.total_bytes, response.content.is_eof()) == (4, True)
+
+    @pytest.mark.parametrize(("method", "status"), [("HEAD", 200), ("GET", 204)])
+    async def test_what_has_no_body_can_be_read_when_it_was_released(
+        self, open_session: Open, origin: Origin, method: str, status: int
+    ) -> None:
+        session = open_session()
+        url = origin.on("/", answer(status=status, headers={"Content-Length": None}))
+        for _ in range(3):
+            response = await session.request(method, url)
+            response.release()
+            assert (await response.content.readany(), await response.read()) == (b"", b"")
+
     async def test_a_plain_await_gives_a_response_too(self, open_session: Open, origin: Origin) -> None:
         session, url = open_session(), origin.on("/", answer("text"))
         for _ in range(3):
