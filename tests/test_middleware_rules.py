@@ -391,6 +391,19 @@ class TestRedirects:
         assert await client.fetch(f"{origin.url}/2") == (True, "1")
         assert await client.fetch(f"{origin.url}/3?a=b") == (True, "1")
 
+    @pytest.mark.parametrize("store_cookies", [False, True])
+    async def test_a_redirect_that_sets_a_cookie_is_stored_only_with_it(
+        self, origin: Origin, clients: Clients, store_cookies: bool
+    ) -> None:
+        entry = origin.on("/login", answer(status=302, headers={"Location": "/home"}, lines=(("Set-Cookie", "a=1"),)))
+        origin.on("/home", lambda request: answer(request.headers.get("Cookie", "nobody")))
+        client = clients(store_cookies=store_cookies)
+        for number in range(3):
+            client.session.cookie_jar.clear()
+            async with client.session.get(entry) as response:
+                assert is_hit(response.history[0]) is (store_cookies and number > 0)
+                assert response.history[0].cookies["a"].value == "1"
+
     async def test_a_redirect_whose_body_comes_late_is_stored_too(self, origin: Origin, clients: Clients) -> None:
         async def late(request: Received) -> Any:
             whole = answer("moved", status=301, headers={"Location": "/2"})

@@ -29,6 +29,7 @@ class RuleBook:
     allowed_methods: frozenset[str]
     cache_control: bool
     shared: bool
+    store_cookies: bool
     stale_if_error_s: float | None
     stale_while_revalidate_s: float | None
     heuristic_fraction: float
@@ -88,7 +89,7 @@ class RuleBook:
             only_if_cached=only_if_cached,
             stale_if_error_s=self.stale_if_error_s if stale_if_error is None else window_s(stale_if_error),
             stale_while_revalidate_s=self.stale_while_revalidate_s,
-            allowed_codes=self.codes(),
+            allowed_codes=self.codes() if self.cache_control or self.store_cookies else frozenset(self.allowed_codes),
             allowed_methods=self.allowed_methods,
             heuristic_fraction=self.heuristic_fraction,
             heuristic_with_query=self.heuristic_with_query,
