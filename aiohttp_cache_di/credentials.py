@@ -6,7 +6,7 @@ partition is named by a digest, and the credentials themselves are stored nowher
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from functools import lru_cache
 from hashlib import blake2b
 from http.cookies import BaseCookie, Morsel, SimpleCookie
@@ -16,7 +16,15 @@ from aiohttp import BasicAuth
 from aiohttp.typedefs import LooseCookies
 from yarl import URL
 
-__all__ = ["DEFAULT_CREDENTIAL_HEADERS", "effective_credentials", "keyed_digest", "lower_names", "partition"]
+__all__ = [
+    "DEFAULT_CREDENTIAL_HEADERS",
+    "Fields",
+    "digest_of",
+    "effective_credentials",
+    "hex_digest",
+    "lower_names",
+    "pairs_of",
+]
 
 DEFAULT_CREDENTIAL_HEADERS: Final = frozenset(
     {
@@ -46,25 +54,10 @@ Fields: TypeAlias = list[tuple[str, str]]
 """Header lines with lower-case names, in the order of sending."""
 
 
-def partition(
-    headers: Mapping[str, str],
-    credential_headers: Collection[str] = DEFAULT_CREDENTIAL_HEADERS,
-    secret: bytes = b"",
-) -> str:
-    """The digest of the credentials among *headers*, or "" when there are none.
-
-    Args:
-        headers: the effective header fields of the request; lines of one name may repeat in a multidict.
-        credential_headers: names of the headers that say who asks, in any case.
-        secret: keys the digest, so that who reads the store cannot try passwords against it.
-    """
-    names = lower_names(credential_headers)
-    found = [(lower, value) for name, value in headers.items() if (lower := name.lower()) in names and value]
-    return digest_of(found, secret) if found else ""
-
-
-def digest_of(credentials: Fields, secret: bytes) -> str:
-    """The digest of *credentials*: the order of different names, and of cookies, makes no difference."""
+def digest_of(credentials: Fields) -> str:
+    """The digest of *credentials*, "" for none: the order of different names, and of cookies, makes no difference."""
+    if not credentials:
+        return ""
     text = "".join(
         f"{len(name)}:{name}{len(value)}:{value}"
         for name, value in sorted(
@@ -72,7 +65,7 @@ def digest_of(credentials: Fields, secret: bytes) -> str:
             key=_first,  # Stable: several values of one name keep their order.
         )
     )
-    return keyed_digest(text, secret, 16)
+    return hex_digest(text, 16)
 
 
 def effective_credentials(
@@ -115,13 +108,9 @@ def pairs_of(fields: Any) -> Iterable[tuple[str, Any]]:
     return pairs
 
 
-def keyed_digest(text: str, secret: bytes, size: int) -> str:
-    """The hexadecimal BLAKE2b digest of *text*, *size* bytes long, keyed when there is a secret."""
-    data = text.encode("utf-8", "surrogatepass")
-    if not secret:
-        return blake2b(data, digest_size=size).hexdigest()
-    key = secret if len(secret) <= blake2b.MAX_KEY_SIZE else blake2b(secret).digest()
-    return blake2b(data, key=key, digest_size=size).hexdigest()
+def hex_digest(text: str, size: int) -> str:
+    """The hexadecimal BLAKE2b digest of *text*, *size* bytes long."""
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=size).hexdigest()
 
 
 @lru_cache(maxsize=64)

@@ -49,7 +49,6 @@ class Rules(Struct, frozen=True):
         heuristic_max_s: bound of that lifetime.
         heuristic_with_query: whether a URL with a query gets such a lifetime.
         max_variants: how many variants of one URL are kept side by side.
-        secret: keys the digests of request headers that responses vary on.
     """
 
     cache_control: bool = False
@@ -66,7 +65,6 @@ class Rules(Struct, frozen=True):
     heuristic_max_s: float = 86400 * 7
     heuristic_with_query: bool = False
     max_variants: int = 16
-    secret: bytes = b""
 
 
 class Bypass(Struct, frozen=True):

@@ -153,7 +153,7 @@ def _partition(request: ClientRequest, arguments: dict[str, Any], names: frozens
         proxy_fields=[(name.lower(), value) for name, value in proxy_headers.items()],
     )
     found = [field for field in fields if field[0] in names and field[1]]
-    return digest_of(found, b"") if found else ""
+    return digest_of(found)
 
 
 def _tls_token(request: ClientRequest) -> str:

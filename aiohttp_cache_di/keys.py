@@ -26,13 +26,12 @@ from aiohttp_cache_di.credentials import (
     Fields,
     digest_of,
     effective_credentials,
-    keyed_digest,
+    hex_digest,
     lower_names,
     pairs_of,
-    partition,
 )
 
-__all__ = ["DEFAULT_CREDENTIAL_HEADERS", "REDACTED", "create_key", "has_param", "partition", "redact_url"]
+__all__ = ["DEFAULT_CREDENTIAL_HEADERS", "REDACTED", "create_key", "has_param", "redact_url"]
 
 REDACTED: Final = "REDACTED"
 """What stands in a stored URL in place of the value of an ignored parameter."""
@@ -91,7 +90,6 @@ def create_key(
     match_headers: Collection[str] = (),
     ignored_params: Collection[str] = (),
     credential_headers: Collection[str] = DEFAULT_CREDENTIAL_HEADERS,
-    secret: bytes = b"",
     tls: str = "",
     decoded: bool = True,
     json_serialize: Callable[[Any], str | bytes] = jsonlib.dumps,
@@ -107,7 +105,6 @@ def create_key(
         ignored_params: names of query parameters, top-level JSON members, form fields and headers that make no
             difference. Credentials make one all the same: narrow ``credential_headers`` to share what they protect.
         credential_headers: headers that say who asks, in any case; each set of values has keys of its own.
-        secret: keys the digest, so that who reads the store cannot find out by trial what was asked for.
         tls: how the connection is verified, where that differs from the default.
         decoded: whether the client decodes content codings (``auto_decompress``).
         kwargs: the other arguments of `aiohttp.ClientSession.request`; they make no difference.
@@ -142,7 +139,7 @@ def create_key(
         )
     names = lower_names(credential_headers)
     credentials = [field for field in credentials if field[0] in names and field[1]]
-    who = digest_of(credentials, secret) if credentials else ""
+    who = digest_of(credentials)
     body = "" if data is None and json is None else _body(data, json, json_serialize, fields, compress, ignored)
     matched = ""
     if include_headers or match_headers:
@@ -153,7 +150,7 @@ def create_key(
         f"1,{len(method)}:{method}{len(target)}:{target}{len(who)}:{who}{len(tls)}:{tls}"
         f"{decoded:d}{len(body)}:{body}{len(matched)}:{matched}"
     )
-    return keyed_digest(text, secret, _KEY_BYTES)
+    return hex_digest(text, _KEY_BYTES)
 
 
 def redact_url(url: str | URL, ignored_params: Collection[str] = ()) -> str:

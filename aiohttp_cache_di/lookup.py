@@ -101,7 +101,7 @@ class Lookup:
             return None
         entry: StoredResponse | None = primary
         if primary.vary_fields or primary.variants:
-            chosen = policy.select_variant(self.message, primary, self.rules.secret)
+            chosen = policy.select_variant(self.message, primary)
             if chosen is None:
                 return None
             if chosen != primary.key:
@@ -118,8 +118,9 @@ class Lookup:
         asks_user = bool(self.backend.overridden & _LOOKUPS)
         if (asks_user or not self.backend.write_behind) and self.runtime.pending(key) is not None:
             await self.runtime.settle({key})
+        self._found_in = None
         entry = None if asks_user else self._at_hand(key)
-        if entry is None:
+        if entry is None and (asks_user or not self._tells_all):
             entry = await self._read_storages(key)
         if entry is None or entry.partition != self.partition or time.time() >= entry.store_until:
             return None
@@ -128,15 +129,25 @@ class Lookup:
     def _at_hand(self, key: str) -> StoredResponse | None:
         """The entry if it can be had without waiting."""
         entry = self.runtime.pending(key)
-        if entry is None:
-            entry = self.backend.responses.peek(key)
-            self._found_in = self.backend.responses
-        return entry if entry is not None and entry.key == key else None
+        if entry is not None:
+            return entry if entry.key == key else None
+        for storage in (self.backend.responses, self.backend.redirects):
+            entry = storage.peek(key)
+            if entry is not None and entry.key == key:
+                self._found_in = storage
+                return entry
+            if not storage.authoritative_peek:
+                break
+        return None
+
+    @property
+    def _tells_all(self) -> bool:
+        """Whether what is not at hand is not there."""
+        return self.backend.responses.authoritative_peek and self.backend.redirects.authoritative_peek
 
     async def _read_storages(self, key: str) -> StoredResponse | None:
         backend, responses = self.backend, self.backend.responses
         looked_up, self.looked_up = self.looked_up, None
-        self._found_in = None
         if backend.overridden & _LOOKUPS:
             response = await backend.guard.run("read", lambda: self._ask_the_user(key), None)
             stored = getattr(response, "stored", None)

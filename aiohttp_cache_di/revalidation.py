@@ -137,7 +137,7 @@ def _freshened(request: Request, stored: StoredResponse, response: Response, rul
     times = lifetime(request, merged, rules)
     fields = vary_fields(updated.headers)
     if fields not in (stored.vary_fields, VARIES_ON_ALL) and _selects(request, stored, rules):
-        digest = vary_digest(fields, request.headers, rules.secret)
+        digest = vary_digest(fields, request.headers)
         stored = updated = msgspec.structs.replace(updated, vary_fields=fields, vary_digest=digest)
     if times is None or directives.no_store or fields != stored.vary_fields:
         # It answers this one request; the store drops it at once, for what it says of itself no longer holds.
@@ -146,7 +146,7 @@ def _freshened(request: Request, stored: StoredResponse, response: Response, rul
 
 
 def _selects(request: Request, stored: StoredResponse, rules: Rules) -> bool:
-    return vary_digest(stored.vary_fields, request.headers, rules.secret) == stored.vary_digest
+    return vary_digest(stored.vary_fields, request.headers) == stored.vary_digest
 
 
 def on_head_response(

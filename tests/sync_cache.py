@@ -87,7 +87,7 @@ class SyncCache:
         primary = self._read(self.key(request))
         if primary is None:
             return None, ()
-        key = policy.select_variant(request, primary, self.rules.secret)
+        key = policy.select_variant(request, primary)
         return (None if key is None else self._read(key)), (primary, *primary.variants)
 
     def _forget(self, key: str) -> None:

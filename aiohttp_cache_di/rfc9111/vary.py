@@ -81,17 +81,14 @@ def _qvalue(argument: str, *, otherwise: float) -> float:
     return -otherwise
 
 
-def vary_digest(fields: tuple[str, ...], headers: Headers, secret: bytes) -> bytes:
+def vary_digest(fields: tuple[str, ...], headers: Headers) -> bytes:
     """A digest of the normalised values that *headers* has for *fields*, so that none of them is kept in clear.
 
     A field that is absent differs from one that is empty.
-
-    Args:
-        secret: keys the digest; of any length.
     """
     if not fields:
         return b""
-    digest = blake2b(digest_size=16, key=_digest_key(secret))
+    digest = blake2b(digest_size=16)
     for name in fields:
         value = combined(headers, name)
         field = name.encode("utf-8", "surrogatepass")
@@ -103,29 +100,23 @@ def vary_digest(fields: tuple[str, ...], headers: Headers, secret: bytes) -> byt
     return digest.digest()
 
 
-@lru_cache(maxsize=16)
-def _digest_key(secret: bytes) -> bytes:
-    return secret if len(secret) <= 64 else blake2b(secret).digest()  # BLAKE2b takes at most 64 bytes
-
-
 def variant_key(primary_key: str, fields: tuple[str, ...], digest: bytes) -> str:
     """Where the variant of *primary_key* with these values is kept; no primary key looks like it."""
     name = blake2b(",".join(fields).encode() + b"\n" + digest, digest_size=16).hexdigest()
     return f"{primary_key}.{name}"
 
 
-def select_variant(request: Request, primary: StoredResponse, secret: bytes) -> str | None:
+def select_variant(request: Request, primary: StoredResponse) -> str | None:
     """The storage key of the variant that *request* selects, or None when there is none.
 
     Args:
         primary: what is stored under the URL's own key.
-        secret: as for `vary_digest`.
     """
     fields, digest = primary.vary_fields, b""
     if not fields:
         return primary.key
     if fields != VARIES_ON_ALL:
-        digest = vary_digest(fields, request.headers, secret)
+        digest = vary_digest(fields, request.headers)
         if digest == primary.vary_digest:
             return primary.key
     for variant in primary.variants:
@@ -133,7 +124,7 @@ def select_variant(request: Request, primary: StoredResponse, secret: bytes) -> 
             continue
         if variant.fields != fields:
             fields = variant.fields
-            digest = vary_digest(fields, request.headers, secret)
+            digest = vary_digest(fields, request.headers)
         if digest == variant.digest:
             return variant.key
     return None
