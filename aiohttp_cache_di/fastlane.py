@@ -1,7 +1,9 @@
 """A plain hit without the way through aiohttp's request: only where nothing could come of that way but the hit.
 
 What is remembered was learned from a hit that took the whole way, so the key is right by construction. Whenever
-anything differs from that hit (defaults, cookies, settings, the stored variant), the fast lane is not taken.
+anything differs from that hit (defaults, cookies, settings, the stored variant), the fast lane is not taken. What such
+a hit teaches about its origin (scheme, host and port) holds for the origin's other URLs, where nobody has a say in what
+is asked for them.
 """
 
 from __future__ import annotations
@@ -12,16 +14,18 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from aiohttp import CookieJar, DummyCookieJar, RequestInfo
+from aiohttp import ClientRequest, CookieJar, DummyCookieJar, RequestInfo
 from aiohttp.typedefs import StrOrURL
 from msgspec import Struct
+from msgspec.structs import replace
 from multidict import getversion
 from yarl import URL
 
 from aiohttp_cache_di.backends.base import CacheBackend, accept_all
 from aiohttp_cache_di.calls import is_disabled
+from aiohttp_cache_di.decisions import Rules
 from aiohttp_cache_di.lookup import FAILED, Failed
-from aiohttp_cache_di.policy import needs_policy
+from aiohttp_cache_di.policy import is_plain_hit, needs_policy
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from aiohttp_cache_di.runtime import Runtime
@@ -33,6 +37,8 @@ if TYPE_CHECKING:
 __all__ = ["FastLane", "Remembered"]
 
 MAX_REMEMBERED = 10_000
+MAX_ORIGINS = 1000
+MAX_URL_CHARS = 1024  # of a URL whose origin is known: what is remembered is bounded in bytes too
 MIN_SHARE = 20  # of a storage's deadline in the caller's total timeout, for it to be asked before that timeout begins
 _PLAIN_OPTIONS = frozenset({"allow_redirects", "raise_for_status", "timeout"})
 
@@ -40,8 +46,13 @@ Question: TypeAlias = tuple[str, StrOrURL]
 
 
 class Remembered(Struct, frozen=True):
-    """What a request came to when it took the whole way."""
+    """What a request came to when it took the whole way; or will, as one to the same origin did.
 
+    Args:
+        rules: those for the URL, if it is only the origin that is known.
+    """
+
+    question: Question
     key: str
     url: URL
     info: RequestInfo
@@ -50,6 +61,7 @@ class Remembered(Struct, frozen=True):
     vary_digest: bytes
     defaults_version: int
     backend_revision: int
+    rules: Rules | None = None
 
 
 class FastLane:
@@ -60,6 +72,7 @@ class FastLane:
         self.stats: CacheStats = getattr(backend, "stats", None) or CacheStats()  # a test's stand-in has none
         self._runtime: Runtime | None = None
         self._known: OrderedDict[Question, Remembered] = OrderedDict()
+        self._origins: OrderedDict[tuple[str, str], Remembered] = OrderedDict()
 
     def answer(
         self, session: CacheMixin, method: str, url: StrOrURL, options: dict[str, Any]
@@ -69,8 +82,12 @@ class FastLane:
             known = self._known.get((method, url))
         except TypeError:  # a URL that is none: aiohttp says so
             return None
-        if known is None or not options.keys() <= _PLAIN_OPTIONS or is_disabled(session):
+        if not options.keys() <= _PLAIN_OPTIONS or is_disabled(session):
             return None
+        if known is None:
+            known = self._unheard_of(session, method, url)
+            if known is None:
+                return None
         backend = self._backend
         if (
             known.defaults_version != _version(session)
@@ -90,6 +107,27 @@ class FastLane:
         if entry is None:
             return None if backend.responses.authoritative_peek or not _has_time(session, options, backend) else known
         return self._hit(session, known, entry, options)
+
+    def _unheard_of(self, session: CacheMixin, method: str, url: StrOrURL) -> Remembered | None:
+        """What a request will come to whose URL is new here, if its origin is not."""
+        if not self._origins or method != "GET" or not isinstance(url, str | URL):
+            return None
+        try:
+            target = session._build_url(url)
+            origin = self._origins.get((target.scheme, target.raw_authority))
+        except ValueError:  # aiohttp says so
+            return None
+        if origin is None or target.raw_fragment or len(target.raw_path_qs) > MAX_URL_CHARS:
+            return None
+        backend = self._backend
+        return replace(
+            origin,
+            question=(method, url),
+            key=backend.create_key(method, target),
+            url=target,
+            info=RequestInfo(target, method, origin.info.headers, target),
+            rules=backend.rules_for(target),
+        )
 
     async def fetch(
         self, session: CacheMixin, known: Remembered, options: dict[str, Any]
@@ -111,6 +149,11 @@ class FastLane:
         if entry.vary_digest != known.vary_digest or entry.partition != known.partition:
             return None
         now = time.time()
+        rules = known.rules
+        if rules is not None:
+            if not is_plain_hit("GET", entry, rules, now=now):
+                return None
+            self._remember(known)
         if now >= entry.fresh_until or entry.key != known.key or not _status_passes(session, entry.status, options):
             return None
         backend = self._backend
@@ -140,7 +183,8 @@ class FastLane:
             return
         self._runtime = Runtime.of(backend)
         info = response.request_info
-        self._known[(method, url)] = Remembered(
+        known = Remembered(
+            question=(method, url),
             key=stored.key,
             url=response.real_url,
             info=info,
@@ -150,8 +194,26 @@ class FastLane:
             defaults_version=_version(session),
             backend_revision=backend.revision,
         )
+        self._remember(known)
+        if _speaks_for_its_origin(known, session, backend):
+            self._origins[info.url.scheme, info.url.raw_authority] = known
+            if len(self._origins) > MAX_ORIGINS:
+                self._origins.popitem(last=False)
+
+    def _remember(self, known: Remembered) -> None:
+        self._known[known.question] = known
         if len(self._known) > MAX_REMEMBERED:
             self._known.popitem(last=False)
+
+
+def _speaks_for_its_origin(known: Remembered, session: CacheMixin, backend: CacheBackend) -> bool:
+    """Whether other URLs of the origin are asked for in the same way, and their keys made of nothing but the URL."""
+    return (
+        session._request_class is ClientRequest
+        and not known.partition
+        and not known.vary_digest
+        and known.key == backend.create_key("GET", known.info.url)
+    )
 
 
 def _version(session: CacheMixin) -> int:
