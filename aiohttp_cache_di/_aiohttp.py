@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import zlib
+from collections.abc import Coroutine
 from functools import partial
 from typing import Any
 from weakref import ref
@@ -42,6 +43,7 @@ TOUCHED: dict[type, tuple[str, ...]] = {
         "_middlewares",
         "_raise_for_status",
         "_request",
+        "_request_class",
         "_resolve_charset",
         "_timeout",
         "_trace_configs",
@@ -161,14 +163,17 @@ def watch_decoding(request: ClientRequest) -> DecodingWatch:
 # Objects of aiohttp refer to these only weakly, so that they go when aiohttp lets go of them.
 
 
-async def _send_watched(request_ref: ref[ClientRequest], watch: DecodingWatch, conn: Any) -> ClientResponse:
+def _send_watched(
+    request_ref: ref[ClientRequest], watch: DecodingWatch, conn: Any
+) -> Coroutine[Any, Any, ClientResponse]:
     request: Any = request_ref()  # alive: it is being sent
     del request.send
-    if getattr(conn.protocol, "_parser", None) is not None:
-        watch.is_first = conn.protocol._payload is None
-        watch.attach(conn.protocol)
-    response: ClientResponse = await request.send(conn)
-    return response
+    protocol = conn.protocol
+    if getattr(protocol, "_parser", None) is not None:
+        watch.is_first = protocol._payload is None
+        watch.attach(protocol)
+    sending: Coroutine[Any, Any, ClientResponse] = request.send(conn)
+    return sending
 
 
 def _end_watched(buffer_ref: ref[DeflateBuffer], watch: DecodingWatch) -> None:

@@ -65,6 +65,8 @@ _NEVER_MATCHED: Final = frozenset(
     }
 )
 
+_NONE: Final[frozenset[str]] = frozenset()
+
 # What aiohttp adds by itself, and the user who asks with their own arguments does not see.
 _AUTOMATIC: Final = {name.lower(): value for name, value in ClientRequest.DEFAULT_HEADERS.items()} | {
     "user-agent": SERVER_SOFTWARE,
@@ -115,7 +117,7 @@ def create_key(
     if kwargs:
         refuse_unknown("create_key()", kwargs, _KNOWN_ARGUMENTS)
     url = URL(url) if isinstance(url, str) else url
-    ignored = frozenset(ignored_params) if ignored_params else frozenset[str]()
+    ignored = frozenset(ignored_params) if ignored_params else _NONE
     target = _target(url.extend_query(params) if params else url, ignored)
     fields = _fields(headers)
     credentials = fields
@@ -138,8 +140,7 @@ def create_key(
             proxy_fields=_fields(proxy_headers),
         )
     names = lower_names(credential_headers)
-    credentials = [field for field in credentials if field[0] in names and field[1]]
-    who = digest_of(credentials)
+    who = digest_of([field for field in credentials if field[0] in names and field[1]]) if credentials else ""
     body = "" if data is None and json is None else _body(data, json, json_serialize, fields, compress, ignored)
     matched = ""
     if include_headers or match_headers:
@@ -148,7 +149,7 @@ def create_key(
     method = method.upper()
     text = (
         f"1,{len(method)}:{method}{len(target)}:{target}{len(who)}:{who}{len(tls)}:{tls}"
-        f"{decoded:d}{len(body)}:{body}{len(matched)}:{matched}"
+        f"{'1' if decoded else '0'}{len(body)}:{body}{len(matched)}:{matched}"
     )
     return hex_digest(text, _KEY_BYTES)
 

@@ -154,7 +154,7 @@ class Shelf(Lookup):
         history: tuple[str, ...],
         body: bytes,
     ) -> StoredResponse:
-        drop = decision.drop - _SET_COOKIE if self.backend.store_cookies else decision.drop
+        drop = _in_bytes(decision.drop - _SET_COOKIE if self.backend.store_cookies else decision.drop)
         reason = response.reason
         entry = StoredResponse(
             key=self.key,
@@ -164,7 +164,7 @@ class Shelf(Lookup):
             reason=None if reason is None else reason.encode("utf-8", "surrogateescape"),
             version=(1, 1) if version is None else (version.major, version.minor),
             raw_headers=(
-                *[_line(name, value) for name, value in raw_headers if _lower(name) not in drop],
+                *[_line(name, value) for name, value in raw_headers if name.lower() not in drop],
                 *[(name.encode(), value.encode()) for name, value in decision.add],
             ),
             requested_at=head.requested_at,
@@ -263,9 +263,9 @@ class Shelf(Lookup):
         self.release_lease()  # also of a flight that an invalidation has ended
 
 
-@lru_cache(maxsize=1024)
-def _lower(name: bytes) -> str:
-    return name.decode("ascii", "replace").lower()
+@lru_cache(maxsize=64)
+def _in_bytes(names: frozenset[str]) -> frozenset[bytes]:
+    return frozenset(name.encode("utf-8", "surrogateescape") for name in names)
 
 
 @lru_cache(maxsize=2048)
