@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import re
-import secrets
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from aiohttp_cache_di.arguments import refuse_unknown
 from aiohttp_cache_di.backends.base import CacheBackend
-from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, STORAGE_OPTIONS
+from aiohttp_cache_di.backends.options import STORAGE_OPTIONS
 from aiohttp_cache_di.backends.redis_channel import Channel, expect_no_error
-from aiohttp_cache_di.backends.redis_link import DEFAULT_NEAR_TIER_BYTES, RedisLink, driver_options
+from aiohttp_cache_di.backends.redis_leases import Leases
+from aiohttp_cache_di.backends.redis_link import RedisLink, sorted_options
 from aiohttp_cache_di.backends.redis_near import NearTier
 from aiohttp_cache_di.backends.redis_wire import Reply, ServerError, command
-from aiohttp_cache_di.backends.storage import BaseCache, Lease, ResponseOrKey, disregard, hear
+from aiohttp_cache_di.backends.storage import BaseCache, Lease, ResponseOrKey, disregard
 from aiohttp_cache_di.errors import UnreadableEntryError
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
@@ -32,10 +31,6 @@ __all__ = ["RedisBackend", "RedisCache"]
 PAGE = 512  # keys per SCAN and UNLINK: keeps the server busy for well under a millisecond
 BODIES = 32  # entries read at a time when all are iterated over
 FOR_EVER_S = 100 * 365 * 86400.0  # beyond it no expiry is set: the server refuses what overflows its clock
-NEAR_OPTIONS = frozenset({"near_tier_s", "near_tier_bytes"})
-
-# Nobody else's lease is given back: it may have passed to another process since.
-RELEASE_SCRIPT = b"if redis.call('get',KEYS[1])==ARGV[1] then return redis.call('unlink',KEYS[1]) end return 0"
 
 
 class RedisBackend(CacheBackend):
@@ -63,10 +58,9 @@ class RedisBackend(CacheBackend):
         connection: Redis | None = None,
         **kwargs: Any,
     ) -> None:
-        driver = driver_options()
-        refuse_unknown(type(self).__name__, kwargs, BACKEND_OPTIONS | NEAR_OPTIONS | driver)
-        super().__init__(cache_name, **{name: kwargs[name] for name in kwargs.keys() & BACKEND_OPTIONS})
-        link = _make_link(address, connection, kwargs, driver)
+        options, of_link = sorted_options(type(self).__name__, kwargs)
+        super().__init__(cache_name, **options)
+        link = RedisLink(address, connection, **of_link)
         self._where = link.where
         storage = {name: kwargs[name] for name in kwargs.keys() & STORAGE_OPTIONS}
         self.responses = RedisCache(cache_name, "responses", connection=link, **storage)
@@ -94,9 +88,7 @@ class RedisCache(BaseCache):
             default; arguments of ``redis.asyncio.Redis``.
 
     Raises:
-        TypeError: an option is not known.
-        ConfigurationError: an option or the address has a value that cannot be used.
-        MissingDependencyError: redis is not installed.
+        TypeError, ConfigurationError, MissingDependencyError: as `RedisBackend`.
     """
 
     def __init__(
@@ -107,15 +99,13 @@ class RedisCache(BaseCache):
         connection: Redis | RedisLink | None = None,
         **kwargs: Any,
     ) -> None:
-        driver = driver_options()
-        refuse_unknown(type(self).__name__, kwargs, BACKEND_OPTIONS | NEAR_OPTIONS | driver)
-        super().__init__(**{name: kwargs[name] for name in kwargs.keys() & BACKEND_OPTIONS})
-        self.link = connection if isinstance(connection, RedisLink) else _make_link(address, connection, kwargs, driver)
+        options, of_link = sorted_options(type(self).__name__, kwargs)
+        super().__init__(**options)
+        self.link = connection if isinstance(connection, RedisLink) else RedisLink(address, connection, **of_link)
         self.namespace = namespace
         self.collection_name = collection_name
         self._prefix = f"{namespace}:{collection_name}:".encode("utf-8", "surrogateescape")
-        self._lease_prefix = f"{namespace}:{collection_name}-lease:".encode("utf-8", "surrogateescape")
-        self._tokens: dict[str, bytes] = {}
+        self._leases = Leases(f"{namespace}:{collection_name}-lease:")
         self._has_near = self.link.near_tier_s is not None
 
     def __repr__(self) -> str:
@@ -175,21 +165,13 @@ class RedisCache(BaseCache):
     async def write_leased(self, entry: StoredResponse) -> None:
         """Store *entry* and give the lease on its key back, in one round trip."""
         key = entry.key
-        channel, token = self.link.channel_now(), self._tokens.get(key)
+        channel, token = self.link.channel_now(), self._leases.held(key)
         if self._serializer is not None or channel is None or token is None:
             await super().write_leased(entry)
             return
         name = self._full(key)
         written = channel.change([name], _storing(name, self.codec.encode(entry), entry.store_until))
-        released = channel.submit(self._release(key, token), _is_no_error)
-        try:
-            await written
-            if await released:
-                self._tokens.pop(key, None)
-                return
-        finally:
-            disregard(released)
-        await self.release_lease(key)
+        await self._leases.release_after(written, channel, key, token)
 
     async def delete_expired(self, now: float) -> int:
         """Delete what may be dropped at *now*; return how many entries went beside those the server has dropped."""
@@ -206,36 +188,13 @@ class RedisCache(BaseCache):
 
     async def acquire_lease(self, key: str, ttl_s: float) -> Lease:
         """Ask to be the only process that fetches *key* for *ttl_s* seconds."""
-        token = secrets.token_bytes(16)
-        ttl_ms = b"%d" % max(1, int(ttl_s * 1000))
-        channel = await self._channel()
-        granted: asyncio.Future[Reply] = channel.submit(command(b"SET", self._lease(key), token, b"NX", b"PX", ttl_ms))
-        there: asyncio.Future[Reply] = channel.submit(command(b"EXISTS", self._full(key)))
-        try:
-            if await granted is None:
-                return Lease.REFUSED
-            self._tokens[key] = token
-            return Lease.GRANTED_LATE if await there else Lease.GRANTED
-        except asyncio.CancelledError:
-            # It may be granted all the same. What gives it back goes out behind it, over the same connection.
-            self._tokens.pop(key, None)
-            channel.submit(self._release(key, token), _is_no_error).add_done_callback(hear)
-            raise
-        finally:
-            disregard(there)
+        return await self._leases.acquire(await self._channel(), key, ttl_s, self._full(key))
 
     async def release_lease(self, key: str) -> None:
         """Give a lease back before its time, unless it has passed to another process."""
-        token = self._tokens.pop(key, None)
-        if token is None:
-            return
-        channel, name = await self._channel(), self._lease(key)
-        if await channel.submit(self._release(key, token), _is_no_error):
-            return
-        # Scripts may be forbidden. Between these two commands the lease can pass to another process only if its time
-        # runs out just then; and all that is lost by it is that the origin is asked twice.
-        if await channel.submit(command(b"GET", name)) == token:
-            await channel.submit(command(b"UNLINK", name))
+        token = self._leases.forget(key)
+        if token is not None:
+            await self._leases.release(await self._channel(), key, token)
 
     # ---- items
 
@@ -325,9 +284,6 @@ class RedisCache(BaseCache):
     def _full(self, key: str) -> bytes:
         return self._prefix + key.encode("utf-8", "surrogateescape")
 
-    def _lease(self, key: str) -> bytes:
-        return self._lease_prefix + key.encode("utf-8", "surrogateescape")
-
     async def _channel(self) -> Channel:
         return self.link.channel_now() or await self.link.channel()
 
@@ -355,9 +311,6 @@ class RedisCache(BaseCache):
         except UnreadableEntryError:
             self.on_unreadable(1)
             return None
-
-    def _release(self, key: str, token: bytes) -> bytes:
-        return command(b"EVAL", RELEASE_SCRIPT, b"1", self._lease(key), token)
 
     async def _set(self, key: str, data: bytes, until: float) -> None:
         channel, name = await self._channel(), self._full(key)
@@ -394,19 +347,9 @@ def _storing(name: bytes, data: bytes, until: float) -> bytes:
     return command(b"SET", name, data, b"PX", b"%d" % max(1, int(left_s * 1000)))
 
 
-def _is_no_error(reply: Reply) -> bool:
-    return type(reply) is not ServerError
-
-
 def _bytes_or_none(reply: Reply) -> bytes | None:
     """A value of another type than ours is as good as none."""
     if type(reply) is ServerError and reply.code == "WRONGTYPE":
         return None
     reply = expect_no_error(reply)
     return reply if isinstance(reply, bytes) else None
-
-
-def _make_link(address: str, connection: Redis | None, kwargs: dict[str, Any], driver: Iterable[str]) -> RedisLink:
-    options = {name: kwargs[name] for name in kwargs.keys() & frozenset(driver)}
-    near_bytes = kwargs.get("near_tier_bytes", DEFAULT_NEAR_TIER_BYTES)
-    return RedisLink(address, connection, options, kwargs.get("near_tier_s"), near_bytes)

@@ -10,6 +10,8 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from aiohttp_cache_di.arguments import refuse_unknown
+from aiohttp_cache_di.backends.options import BACKEND_OPTIONS
 from aiohttp_cache_di.backends.redis_channel import Channel
 from aiohttp_cache_di.backends.redis_driven import DrivenChannel
 from aiohttp_cache_di.backends.redis_near import NearTier
@@ -19,13 +21,14 @@ from aiohttp_cache_di.errors import ConfigurationError, MissingDependencyError, 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-__all__ = ["DEFAULT_NEAR_TIER_BYTES", "RedisLink", "driver_options"]
+__all__ = ["RedisLink", "sorted_options"]
 
 logger = logging.getLogger(__name__)
 
 DEFAULT_NEAR_TIER_BYTES = 32 * 1024 * 1024
 CONNECT_TIMEOUT_S = 1.0  # a store that takes longer to greet is slower than most origins
 SOCKET_TIMEOUT_S = 1.0
+NEAR_OPTIONS = frozenset({"near_tier_s", "near_tier_bytes"})
 NOT_OPTIONS = frozenset({"self", "decode_responses", "encoding", "encoding_errors", "single_connection_client"})
 
 _inherited: list[Channel] = []
@@ -39,9 +42,23 @@ def _driver() -> Any:
         raise MissingDependencyError("RedisBackend needs redis: pip install 'aiohttp-cache-di[redis]'") from exc
 
 
-def driver_options() -> frozenset[str]:
+def _driver_options() -> frozenset[str]:
     """The names that ``redis.asyncio.Redis`` takes and that make sense here."""
     return frozenset(inspect.signature(_driver().Redis.__init__).parameters) - NOT_OPTIONS
+
+
+def sorted_options(owner: str, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The options of every backend among those *given*, and the options of a `RedisLink`.
+
+    Raises:
+        TypeError: an option is neither.
+        MissingDependencyError: redis is not installed.
+    """
+    of_link = NEAR_OPTIONS | _driver_options()
+    refuse_unknown(owner, given, BACKEND_OPTIONS | of_link)
+    return {name: given[name] for name in given.keys() & BACKEND_OPTIONS}, {
+        name: given[name] for name in given.keys() & of_link
+    }
 
 
 def _from_address(address: str) -> dict[str, Any]:
@@ -58,8 +75,8 @@ def _from_address(address: str) -> dict[str, Any]:
         parts["ssl"] = True
     if "path" in parts:
         parts["unix_socket_path"] = parts.pop("path")
-    if parts.keys() - driver_options():
-        names = ", ".join(sorted(parts.keys() - driver_options()))
+    if unknown := parts.keys() - _driver_options():
+        names = ", ".join(sorted(unknown))
         raise ConfigurationError(f"the address of the Redis server has options that do not exist: {names}")
     return parts
 
@@ -95,18 +112,22 @@ class RedisLink:
     Args:
         address: ``redis://``, ``rediss://`` or ``unix://``.
         connection: an existing client, whose settings are used and which stays open; *address* counts for nothing.
-        options: arguments for ``redis.asyncio.Redis``, over those in the address.
         near_tier_s: seconds for which copies may be kept in this process; None for no copies.
         near_tier_bytes: what they may weigh together.
+        options: arguments for ``redis.asyncio.Redis``, over those in the address.
+
+    Raises:
+        ConfigurationError: an option or the address has a value that cannot be used.
     """
 
     def __init__(
         self,
         address: str,
         connection: Redis | None,
-        options: Mapping[str, Any],
+        *,
         near_tier_s: float | None = None,
         near_tier_bytes: int = DEFAULT_NEAR_TIER_BYTES,
+        **options: Any,
     ) -> None:
         self._channels: dict[asyncio.AbstractEventLoop, Channel] = {}
         self._pid = os.getpid()
