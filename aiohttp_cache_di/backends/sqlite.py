@@ -26,7 +26,6 @@ from aiohttp_cache_di.backends.sqlite_options import (
     SQLiteOptions,
     open_database,
 )
-from aiohttp_cache_di.backends.sqlite_reads import Found
 from aiohttp_cache_di.backends.sqlite_schema import Key, Table, column_key, pack_key, unpack_key
 from aiohttp_cache_di.backends.sqlite_worker import Job
 from aiohttp_cache_di.backends.storage import BaseCache, Lease, ResponseOrKey, disregard, hear
@@ -40,6 +39,9 @@ MAX_FRAME_BYTES: Final = 900_000_000  # SQLite's limit for a row is 1,000,000,00
 KEYS_PER_PAGE: Final = 1000
 VALUES_PER_PAGE: Final = 64
 PAGE_BYTES: Final = 2 * 1024 * 1024  # of values; a page ends when it has this much
+
+Item: TypeAlias = "StoredResponse | str | None"
+"""A response, the key of another one, or nothing that can be read."""
 
 
 class SQLiteCache(BaseCache):
@@ -83,6 +85,7 @@ class SQLiteCache(BaseCache):
         self.table_name = table_name
         self._database = database or open_database(filename, use_temp, fast_save, kwargs)
         self._table = self._database.add(Table(table_name, self._decode))
+        self._tables = (self._table,)
         self._database.on_evicted[self._table] = lambda count: self.on_evicted(count)
         self._database.on_lost = lambda: self.on_unreadable(1)  # one of the storages on the file counts it
         self._owner = secrets.token_bytes(8)
@@ -111,30 +114,20 @@ class SQLiteCache(BaseCache):
 
     async def read_entry(self, key: str) -> StoredResponse | None:
         """Read the response kept under *key*, following one alias; None when missing or unreadable."""
-        item = await self._read(key)
+        item, _ = await self._read(key)
         if isinstance(item, str):
-            item = await self._read(item)
+            item, _ = await self._read(item)
         return item if isinstance(item, StoredResponse) else None
 
     async def read_either(self, key: str, other: BaseCache) -> tuple[StoredResponse | None, BaseCache]:
         """Read the response kept under *key* here, or else in *other*, both in one hop where they share the file."""
-        here = self._database.here()
-        if here is None or type(other) is not SQLiteCache or other._database is not self._database:
+        # A subclass may read in a way of its own.
+        if type(self) is not SQLiteCache or type(other) is not SQLiteCache or other._database is not self._database:
             return await super().read_either(key, other)
-        epoch = here.link.tiers[other._table].epoch
-        beside = here.link.fetch(other._table, pack_key(key))
-        try:
-            entry = await self.read_entry(key)
-            if entry is not None:
-                return entry, self
-            item = other._received(here, epoch, key, await beside)
-        except LinkLostError:
-            return await other.read_entry(key), other
-        finally:
-            disregard(beside)
+        item, cache = await self._read(key, other)
         if isinstance(item, str):
-            item = await other._read(item)
-        return (item if isinstance(item, StoredResponse) else None), other
+            item, _ = await cache._read(item)
+        return (item if isinstance(item, StoredResponse) else None), cache
 
     async def write_entry(self, entry: StoredResponse) -> None:
         """Store *entry*; returns when it is committed."""
@@ -257,7 +250,7 @@ class SQLiteCache(BaseCache):
     async def read(self, key: str) -> ResponseOrKey:
         """Read an item; None when it is missing or unreadable."""
         await self.settle_writes({key})
-        item = await self._read(key)
+        item, _ = await self._read(key)
         return CachedResponse.from_stored(item) if isinstance(item, StoredResponse) else item
 
     async def size(self) -> int:
@@ -299,7 +292,7 @@ class SQLiteCache(BaseCache):
         async def run(connected: Connected) -> None:
             link = connected.link
             tier = link.tiers[self._table]
-            epoch = tier.epoch
+            begun_at = time.monotonic()
             written = link.write(self._table, row)
             done = None if also is None else link.call(also)
             try:
@@ -311,33 +304,36 @@ class SQLiteCache(BaseCache):
             tier.supersede(key, row_id)
             tier.wrote(row_id, row_id)
             if entry is not None:
-                tier.put(entry, key, row_id, epoch)
+                tier.put(entry, key, row_id, begun_at)
             if done is not None:
                 await done
 
         await self._database.use_writing(run)
 
-    async def _read(self, key: str) -> StoredResponse | str | None:
-        database, table, packed = self._database, self._table, pack_key(key)
+    async def _read(self, key: str, other: SQLiteCache | None = None) -> tuple[Item, SQLiteCache]:
+        """Read *key* here, or else in *other*, in one hop; say what was found and where."""
+        database, packed = self._database, pack_key(key)
+        tables = self._tables if other is None else (self._table, other._table)
         connected = database.here() or await database.connected()
-        epoch = connected.link.tiers[table].epoch
+        begun_at = time.monotonic()
         try:
-            found = await connected.link.fetch(table, packed)
+            found = await connected.link.fetch(tables, packed)
         except LinkLostError:  # asked again of a new link, as `Database.use` does
             connected = await database.connected()
-            epoch = connected.link.tiers[table].epoch
-            found = await connected.link.fetch(table, packed)
-        return self._received(connected, epoch, key, found)
-
-    def _received(self, connected: Connected, epoch: int, key: str, found: Found) -> StoredResponse | str | None:
-        """What a read of *key* has found, a copy of which goes into the near tier."""
+            found = await connected.link.fetch(tables, packed)
         if found is None:
-            return None
-        item = self._settled(key, found[1])
-        if type(item) is StoredResponse:
-            connected.link.tiers[self._table].put(item, key, found[0], epoch)
+            return None, other or self
+        table, row_id, item = found
+        cache = self if other is None or table is self._table else other
+        return cache._received(connected, begun_at, key, row_id, item), cache
+
+    def _received(self, connected: Connected, begun_at: float, key: str, row_id: int, item: object) -> Item:
+        """What a read of *key* has found, a copy of which goes into the near tier."""
+        settled = self._settled(key, item)
+        if type(settled) is StoredResponse:
+            connected.link.tiers[self._table].put(settled, key, row_id, begun_at)
             connected.evictor.touch(self._table, key)
-        return item
+        return settled
 
     def _decode(self, key: Key, frame: object) -> object:
         """Decode a frame in the thread that has just read it: its bytes are in that processor's cache.
@@ -351,7 +347,7 @@ class SQLiteCache(BaseCache):
         except UnreadableEntryError as exc:
             return exc
 
-    def _settled(self, key: str, item: object) -> StoredResponse | str | None:
+    def _settled(self, key: str, item: object) -> Item:
         """What `_decode` made of a frame, None if it was unreadable."""
         if type(item) is StoredResponse:
             return item
@@ -387,6 +383,7 @@ class SQLiteCache(BaseCache):
                 if weight > PAGE_BYTES or len(page) >= VALUES_PER_PAGE:
                     break
             cursor.close()  # ends the snapshot, so that the log can be folded into the file
+            connection.execute("PRAGMA shrink_memory")  # what a walk has seen is not what will be asked for
             return page
 
         rows: list[tuple[Key, object]] = await self._query(job)

@@ -69,13 +69,14 @@ class Database:
 
     def here(self) -> Connected | None:
         """The running loop's link if there is one and it works; never waits."""
-        latest = self._latest
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             return None
-        if latest is None or latest.link.loop is not loop or latest.link.closed:
-            latest = self._links.get(loop)
+        latest = self._latest
+        if latest is not None and latest.link.loop is loop and not latest.link.closed:
+            return latest
+        latest = self._links.get(loop)
         if latest is None or latest.link.closed or not latest.link.opened.done():
             return None
         self._latest = latest

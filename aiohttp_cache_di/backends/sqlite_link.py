@@ -16,8 +16,8 @@ from typing import Any, Final, Literal
 from aiohttp_cache_di.backends import sqlite_jobs as jobs
 from aiohttp_cache_di.backends.sqlite_files import CacheFile, Identity, is_corruption, storage_error
 from aiohttp_cache_di.backends.sqlite_near import Gate, Tier
-from aiohttp_cache_di.backends.sqlite_reads import Found, LinkLostError, ReadQueue
-from aiohttp_cache_di.backends.sqlite_schema import Key, Table, open_for_reading, open_for_writing, unpack_key
+from aiohttp_cache_di.backends.sqlite_reads import LinkLostError, ReadQueue, Tables
+from aiohttp_cache_di.backends.sqlite_schema import Found, Key, Table, open_for_reading, open_for_writing, unpack_key
 from aiohttp_cache_di.backends.sqlite_worker import Done, Job, Worker
 from aiohttp_cache_di.backends.sqlite_writes import WriteQueue
 from aiohttp_cache_di.errors import StorageError
@@ -225,9 +225,9 @@ class Link:
 
     # ---- reading and writing
 
-    def fetch(self, table: Table, key: Key) -> asyncio.Future[Found]:
+    def fetch(self, tables: Tables, key: Key) -> asyncio.Future[Found | None]:
         """Read a row; see `ReadQueue`."""
-        return self._reads.fetch(table, key)
+        return self._reads.fetch(tables, key)
 
     def query(self, job: Job) -> asyncio.Future[Any]:
         """Run a reading *job*."""

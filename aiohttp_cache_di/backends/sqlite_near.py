@@ -10,6 +10,7 @@ told apart by the ids that they got.
 from __future__ import annotations
 
 import contextlib
+import math
 import sqlite3
 import time
 from collections import OrderedDict
@@ -50,20 +51,19 @@ class Tier:
         self.max_bytes = max_bytes
         self.held: OrderedDict[str, Held] = OrderedDict()
         self.last_id = 0
-        self.epoch = 0
         self._bytes = 0
         self._newest: dict[str, int] = {}
         self._floor = 0
-        self._trusted_epoch = 0
+        self._forgot_at = -math.inf
 
-    def put(self, entry: StoredResponse, key: str, row_id: int, epoch: int) -> None:
+    def put(self, entry: StoredResponse, key: str, row_id: int, begun_at: float) -> None:
         """Keep *entry* unless a newer row of *key*, or its deletion, is known already.
 
         Args:
             row_id: of the row that it was read from or written to.
-            epoch: `epoch` at the time when reading or writing began.
+            begun_at: time (``time.monotonic``) when reading or writing began.
         """
-        if not self.max_bytes or epoch < self._trusted_epoch or row_id <= self._floor:
+        if not self.max_bytes or begun_at <= self._forgot_at or row_id <= self._floor:
             return
         weight = entry.size_bytes + ENTRY_OVERHEAD_BYTES
         if weight > self.max_bytes // 8:
@@ -89,7 +89,7 @@ class Tier:
         newest = self._newest
         if len(newest) >= MAX_REMEMBERED:
             newest.clear()
-            self._trusted_epoch = self.epoch = self.epoch + 1
+            self._forgot_at = time.monotonic()
         newest[key] = max(row_id, newest.get(key, 0))
         held = self.held.get(key)
         if held is not None and held.row_id < row_id:
@@ -110,7 +110,7 @@ class Tier:
         self.held.clear()
         self._bytes = 0
         self._newest.clear()
-        self._trusted_epoch = self.epoch = self.epoch + 1
+        self._forgot_at = time.monotonic()
 
     def _drop(self, key: str) -> None:
         self._bytes -= self.held.pop(key).weight
@@ -190,7 +190,6 @@ class Gate:
                 tier.forget_all()
                 tier.last_id = self._ask(tier.table.last_id).fetchone()[0]
             elif rows:
-                tier.epoch += 1
                 tier.last_id = rows[-1][0]
                 for row_id, key in rows:
                     tier.supersede(unpack_key(key), row_id)

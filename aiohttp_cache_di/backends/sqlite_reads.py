@@ -5,21 +5,18 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Iterable
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
-from aiohttp_cache_di.backends.sqlite_schema import Key, Table
+from aiohttp_cache_di.backends.sqlite_schema import Found, Key, Table
 from aiohttp_cache_di.backends.sqlite_worker import Done, Job
 from aiohttp_cache_di.errors import StorageError
 
-__all__ = ["Found", "LinkLostError", "Port", "ReadQueue", "fail", "resolve"]
+__all__ = ["LinkLostError", "Port", "ReadQueue", "Tables", "fail", "resolve"]
 
-MAX_IN_FLIGHT: Final = 2  # read batches on their way; what comes meanwhile makes larger ones
+Tables: TypeAlias = "tuple[Table, ...]"
+"""Where a key is looked for: in one table after the other, until it is found."""
 
-Found: TypeAlias = "tuple[int, object] | None"
-"""A row's id and what `Table.decode` made of its frame; None when there is none."""
-
-Rows: TypeAlias = "list[tuple[Table, list[tuple[Key, int, object]]]]"
-Waiting: TypeAlias = "dict[Table, dict[Key, list[asyncio.Future[Found]]]]"
+Asked: TypeAlias = "list[tuple[Tables, Key, asyncio.Future[Found | None]]]"
 
 
 class LinkLostError(StorageError):
@@ -43,25 +40,30 @@ class Port(Protocol):
 
 
 class ReadQueue:
-    """The reads of one link."""
+    """The reads of one link.
+
+    One batch at a time is with the thread: while the loop waits for it, thread and loop do not fight for the
+    interpreter's lock, and what is asked for meanwhile makes the next batch larger.
+    """
 
     def __init__(self, port: Port) -> None:
         self._port = port
         self._loop = port.loop
-        self._waiting: Waiting = {}
-        self._in_flight = 0
+        self._waiting: Asked = []
+        self._in_flight = False
+        self._is_crowded = False  # the last batch had several keys, so that it is worth while to wait for others
         self._flush_scheduled = False
 
-    def fetch(self, table: Table, key: Key) -> asyncio.Future[Found]:
+    def fetch(self, tables: Tables, key: Key) -> asyncio.Future[Found | None]:
         """Read a row: at once when nobody else is reading, else together with what is asked for in this tick."""
-        future: asyncio.Future[Found] = self._loop.create_future()
-        if self._in_flight == 0 and not self._waiting:
-            self._send_lone(table, key, future)
-            return future
-        self._waiting.setdefault(table, {}).setdefault(key, []).append(future)
-        if not self._flush_scheduled and self._in_flight < MAX_IN_FLIGHT:
-            self._flush_scheduled = True
-            self._loop.call_soon(self._flush)
+        future: asyncio.Future[Found | None] = self._loop.create_future()
+        self._waiting.append((tables, key, future))
+        if not (self._in_flight or self._flush_scheduled):
+            if self._is_crowded:
+                self._flush_scheduled = True
+                self._loop.call_soon(self._flush)
+            else:
+                self._flush()
         return future
 
     def query(self, job: Job) -> asyncio.Future[Any]:
@@ -83,67 +85,51 @@ class ReadQueue:
 
     def give_up(self, reason: StorageError) -> None:
         """Fail what waits."""
-        waiting, self._waiting = self._waiting, {}
-        fail(_futures(waiting), reason)
+        waiting, self._waiting = self._waiting, []
+        fail([future for _, _, future in waiting], reason)
 
     def _flush(self) -> None:
         self._flush_scheduled = False
-        if self._waiting:
-            waiting, self._waiting = self._waiting, {}
-            self._send(waiting)
+        asked, self._waiting = self._waiting, []
+        if not asked:
+            return
+        self._in_flight = True
+        self._is_crowded = len(asked) > 1
 
-    def _send_lone(self, table: Table, key: Key, future: asyncio.Future[Found]) -> None:
-        self._in_flight += 1
-
-        def job(connection: sqlite3.Connection) -> Found:
+        def job(connection: sqlite3.Connection) -> list[Found | None]:
             self._port.check_file()
-            return table.row(connection, key)
+            return _look_up(connection, asked)
 
-        def done(result: Found, error: BaseException | None) -> None:
-            self._in_flight -= 1
-            if error is not None:
-                fail([future], self._port.dealt_with(error))
-            elif not future.done():
-                future.set_result(result)
-            self._next()
-
-        self._port.submit(job, done)
-
-    def _send(self, waiting: Waiting) -> None:
-        self._in_flight += 1
-
-        def job(connection: sqlite3.Connection) -> Rows:
-            self._port.check_file()
-            return [(table, table.rows(connection, list(keys))) for table, keys in waiting.items()]
-
-        def done(result: Rows | None, error: BaseException | None) -> None:
-            self._in_flight -= 1
-            if result is None:
-                fail(_futures(waiting), self._port.dealt_with(error or LinkLostError("no answer")))
+        def done(answers: list[Found | None] | None, error: BaseException | None) -> None:
+            self._in_flight = False
+            if answers is None:
+                reason = self._port.dealt_with(error or LinkLostError("no answer"))
+                fail([future for _, _, future in asked], reason)
             else:
-                _hand_out(result, waiting)
-            self._next()
+                for (_, _, future), found in zip(asked, answers, strict=True):
+                    if not future.done():
+                        future.set_result(found)
+            if self._waiting and not self._flush_scheduled:
+                self._flush()
 
         self._port.submit(job, done)
 
-    def _next(self) -> None:
-        if self._waiting and not self._flush_scheduled:
-            self._flush()
 
-
-def _hand_out(result: Rows, waiting: Waiting) -> None:
-    for table, rows in result:
-        keys = waiting[table]
-        for key, row_id, item in rows:
-            for future in keys.pop(key, ()):
-                resolve(future, (row_id, item))
-        for futures in keys.values():
-            for future in futures:
-                resolve(future, None)
-
-
-def _futures(waiting: Waiting) -> list[asyncio.Future[Found]]:
-    return [future for keys in waiting.values() for futures in keys.values() for future in futures]
+def _look_up(connection: sqlite3.Connection, asked: Asked) -> list[Found | None]:
+    """In a reader's thread: find each key in the first of its tables that has it."""
+    if len(asked) == 1:
+        tables, key, _ = asked[0]
+        for table in tables:
+            row = table.row(connection, key)
+            if row is not None:
+                return [row]
+        return [None]
+    found: dict[Tables, dict[Key, Found]] = {tables: {} for tables, _, _ in asked}
+    for tables, rows in found.items():
+        keys = {key for each, key, _ in asked if each == tables}
+        for table in tables:
+            rows |= table.rows(connection, [key for key in keys if key not in rows])
+    return [found[tables].get(key) for tables, key, _ in asked]
 
 
 def resolve(future: asyncio.Future[Any], result: Any) -> None:

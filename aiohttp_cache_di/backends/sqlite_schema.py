@@ -12,18 +12,19 @@ import contextlib
 import sqlite3
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeAlias
 
 from aiohttp_cache_di.backends.sqlite_files import CacheFile
 from aiohttp_cache_di.errors import StorageError
 
-__all__ = ["LEASES", "MAX_BATCH", "Key", "Table", "column_key", "pack_key", "prepare", "unpack_key"]
+__all__ = ["LEASES", "MAX_BATCH", "Found", "Key", "Table", "column_key", "pack_key", "prepare", "unpack_key"]
 
 SCHEMA_VERSION: Final = 1  # Raise it whenever a table changes; tables of another version are dropped and made anew.
 
 PAGE_BYTES: Final = 2048  # Of 1, 2, 4 and 8 KiB the one that wastes least over entries of 0.5, 2 and 10 kB.
 LOG_BYTES: Final = 4 * 1024 * 1024  # The write-ahead log is folded into the file at this size.
-CACHE_KIB: Final = 8192  # of each connection; enough for the inner pages of the index over a million keys
+CACHE_KIB: Final = 8192  # of a connection; enough for the inner pages of the index over a million keys
+READ_CACHE_KIB: Final = 16384  # of the reader, which would ask the system for each page of a frame again
 MAX_BATCH: Final = 512  # keys per statement
 
 HEX_DIGITS: Final = 40  # of the keys that `create_key` makes; half as long as bytes
@@ -40,6 +41,9 @@ CANNOT_SHARE: Final = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONL
 
 Key = bytes | str
 """A key as a column holds it: the bytes of a digest, or text."""
+
+Found: TypeAlias = "tuple[Table, int, object]"
+"""The table that has a row, the row's id, and what `Table.decode` made of its frame."""
 
 
 def pack_key(key: str) -> Key:
@@ -118,25 +122,26 @@ class Table:
         self.empty = f"DELETE FROM {t}"
         self._get_many = {
             n: f"SELECT key, id, frame FROM {t} WHERE key IN ({', '.join('?' * n)})"
-            for n in (2**power for power in range(1, MAX_BATCH.bit_length()))
+            for n in (2**power for power in range(MAX_BATCH.bit_length()))
         }
 
-    def row(self, connection: sqlite3.Connection, key: Key) -> tuple[int, object] | None:
-        """Read ``(id, item)`` of *key*, the item as ``decode`` makes it."""
+    def row(self, connection: sqlite3.Connection, key: Key) -> Found | None:
+        """Read the row of *key*."""
         found = connection.execute(self.get, (key,)).fetchone()
-        return None if found is None else (found[0], self.decode(key, found[1]))
+        return None if found is None else (self, found[0], self.decode(key, found[1]))
 
-    def rows(self, connection: sqlite3.Connection, keys: list[Key]) -> list[tuple[Key, int, object]]:
-        """Read ``(key, id, item)`` of those of *keys* that there are, the item as ``decode`` makes it."""
+    def rows(self, connection: sqlite3.Connection, keys: list[Key]) -> dict[Key, Found]:
+        """Read the rows of those of *keys* that there are."""
         decode = self.decode
-        found: list[tuple[Key, int, object]] = []
+        found: dict[Key, Found] = {}
         for start in range(0, len(keys), MAX_BATCH):
             chunk = keys[start : start + MAX_BATCH]
             # Few different lengths, so that each statement is prepared once; a repeated key costs next to nothing.
-            width = max(2, 1 << (len(chunk) - 1).bit_length())
+            width = 1 << (len(chunk) - 1).bit_length()
             chunk += chunk[-1:] * (width - len(chunk))
             cursor = connection.execute(self._get_many[width], chunk)
-            found += [(key, row_id, decode(key, frame)) for key, row_id, frame in cursor]
+            for key, row_id, frame in cursor:
+                found[key] = (self, row_id, decode(key, frame))
         return found
 
 
@@ -240,7 +245,7 @@ def _connect_reader(file: CacheFile, mode: str) -> sqlite3.Connection:
     connection = file.connect(mode, timeout_s=READ_TIMEOUT_S)
     try:
         connection.execute("PRAGMA mmap_size = 0")
-        connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+        connection.execute(f"PRAGMA cache_size = -{READ_CACHE_KIB}")
         connection.execute(f"SELECT count(*) FROM {META}").fetchone()
     except BaseException:
         connection.close()

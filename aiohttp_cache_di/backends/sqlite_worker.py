@@ -59,12 +59,13 @@ class Worker(aiosqlite.Connection):
         def run() -> None:
             result, error = None, None
             try:
-                result = job(self._opened())
+                result = job(self._connection or self._opened())
             except BaseException as exc:
                 error = exc
-            # A closed loop has nobody left who waits for the answer.
-            with contextlib.suppress(RuntimeError):
+            try:
                 loop.call_soon_threadsafe(done, result, error)
+            except RuntimeError:
+                return  # the loop is closed: nobody is left who waits for the answer
 
         self._jobs.put((None, run))
 

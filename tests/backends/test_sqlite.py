@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -193,6 +194,41 @@ async def test_what_is_asked_for_in_one_tick_is_one_statement(cache: SQLiteCache
     entries = await asyncio.gather(*(cache.read_entry(f"k{n}") for n in range(400)))
     assert all(entries)
     assert len(statements) == 2  # the first went at once, the others together
+
+
+async def test_a_response_is_looked_for_among_redirects_too_in_one_hop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = SQLiteBackend(str(tmp_path / "cache"))
+    responses, redirects = backend.responses, backend.redirects
+    assert isinstance(responses, SQLiteCache)
+    await responses.write_entry(make_entry("both", b"response"))
+    await redirects.write_entry(make_entry("both", b"redirect"))
+    await redirects.write_entry(make_entry("redirect"))
+    await redirects.write("alias", "redirect")
+    here = responses._database.here()
+    assert here is not None
+    hops: list[object] = []
+    submit = here.link.submit
+
+    def submit_one(*args: Any, **kwargs: Any) -> None:
+        hops.append(args)
+        submit(*args, **kwargs)
+
+    monkeypatch.setattr(here.link, "submit", submit_one)
+    found, where = await responses.read_either("both", redirects)
+    assert (found and found.body, where) == (b"response", responses)
+    found, where = await responses.read_either("redirect", redirects)
+    assert (found and found.key, where) == ("redirect", redirects)
+    assert await responses.read_either("none", redirects) == (None, redirects)
+    assert len(hops) == 3
+    keys = ["both", "redirect", "none"] * 3
+    found_at_once = await asyncio.gather(*(responses.read_either(key, redirects) for key in keys))
+    assert [where for _, where in found_at_once] == [responses, redirects, redirects] * 3
+    assert len(hops) == 5
+    found, where = await responses.read_either("alias", redirects)
+    assert (found and found.key, where) == ("redirect", redirects)
+    await backend.close()
 
 
 async def test_what_is_written_at_once_is_few_transactions(cache: SQLiteCache) -> None:
