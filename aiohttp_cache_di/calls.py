@@ -7,12 +7,12 @@ from types import TracebackType
 from typing import Any
 from weakref import ref
 
-from aiohttp import ClientSession
+from aiohttp import ClientConnectionError, ClientSession
 from msgspec import Struct, field
 
 from aiohttp_cache_di.expiration import ExpirationTime
 
-__all__ = ["CURRENT_CALL", "Call", "Disabled", "current_call", "end_call", "is_disabled"]
+__all__ = ["CURRENT_CALL", "Call", "Disabled", "current_call", "end_call", "is_disabled", "refuse_when_closed"]
 
 
 class Call(Struct):
@@ -77,6 +77,12 @@ def end_call(token: Token[Call | None]) -> None:
         CURRENT_CALL.reset(token)
     except ValueError:  # a coroutine that is thrown away ends in another context
         pass
+
+
+def refuse_when_closed(session: ClientSession) -> None:
+    """Raise what aiohttp raises for a request that is about to connect when its session is closed."""
+    if session.closed:
+        raise ClientConnectionError("Connector is closed.")
 
 
 class Disabled:

@@ -18,7 +18,7 @@ from aiohttp_cache_di._aiohttp import DecodingWatch, timer_fired, watch_decoding
 from aiohttp_cache_di.answers import answer_from, gateway_timeout
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.rulebook import is_redirect
-from aiohttp_cache_di.calls import Call
+from aiohttp_cache_di.calls import Call, refuse_when_closed
 from aiohttp_cache_di.coalescing import Flight
 from aiohttp_cache_di.entries import describe_miss
 from aiohttp_cache_di.policy import (
@@ -199,6 +199,7 @@ class Exchange:
 
     async def _fetch(self, plan: Fetch | Validate, flight: Flight) -> ClientResponse:
         try:
+            refuse_when_closed(self.request.session)
             return await self._ask(plan, flight)
         except BaseException as error:
             self.call.failures += 1

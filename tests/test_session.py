@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from aiohttp import ClientResponse, ClientSession, CookieJar, DummyCookieJar, TraceConfig, hdrs
+from aiohttp import ClientConnectionError, ClientResponse, ClientSession, CookieJar, DummyCookieJar, TraceConfig, hdrs
 
 from aiohttp_cache_di import CachedResponse, CachedSession, CacheMiddleware, CacheMixin, ConfigurationError
 from aiohttp_cache_di.backends import CacheBackend, DictCache
@@ -316,6 +316,26 @@ class TestClosing:
         await session.close()
         with pytest.raises(RuntimeError, match="Session is closed"):
             await fetch(session, url)
+
+    async def test_a_request_that_asks_the_store_meanwhile_fails_as_one_that_connects(
+        self, origin: Origin, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked, closed = asyncio.Event(), asyncio.Event()
+
+        async def read_late(key: str) -> None:
+            asked.set()
+            await closed.wait()
+
+        backend = CustomBackend()
+        monkeypatch.setattr(backend.responses, "read", read_late)
+        session = CachedSession(cache=backend)
+        task = asyncio.create_task(fetch(session, origin.on("/", numbered)))
+        await asked.wait()
+        await session.close()
+        closed.set()
+        with pytest.raises(ClientConnectionError, match="Connector is closed"):
+            await task
+        assert origin.hits == 0
 
     @pytest.mark.parametrize("autoclose", [True, False])
     async def test_a_backend_that_was_passed_is_closed_when_it_says_so(self, autoclose: bool) -> None:

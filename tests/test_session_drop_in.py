@@ -17,6 +17,7 @@ import zlib
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock, MagicMock, create_autospec
 
 import aiohttp
 import pytest
@@ -201,6 +202,16 @@ class TestForeignObjects:
         session = open_session(request_class=fake)
         connector: Any = session.connector
         connector.connect = connect
+        with pytest.raises(ClientOSError) as caught:
+            await session.get("http://example.org")
+        assert caught.value.errno == 1
+
+    async def test_a_request_that_only_says_that_it_is_one(self, open_session: Open) -> None:
+        request = create_autospec(ClientRequest, instance=True, method="GET", url=URL("http://example.org"), _body=None)
+        request.send.side_effect = OSError(1, "not permitted")
+        session = open_session(request_class=MagicMock(return_value=request))
+        connector: Any = session.connector
+        connector.connect = AsyncMock(return_value=MagicMock())
         with pytest.raises(ClientOSError) as caught:
             await session.get("http://example.org")
         assert caught.value.errno == 1
