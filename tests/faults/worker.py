@@ -18,6 +18,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiohttp import ClientTimeout, TCPConnector
+from msgspec.structs import asdict
 from yarl import URL
 
 from aiohttp_cache_di import CachedSession
@@ -99,18 +100,10 @@ async def main() -> None:
         await asyncio.to_thread(sys.stdin.readline)
         report = await TASKS[job["task"]](session, job)
         await backend.settle()
-        report["stats"] = {**vars_of(backend.stats.snapshot())}
+        snapshot = backend.stats.snapshot()
+        report["stats"] = asdict(snapshot) | {"store_errors": dict(snapshot.store_errors)}
     await backend.close()
     print(json.dumps(report), flush=True)
-
-
-def vars_of(snapshot: Any) -> dict[str, Any]:
-    """The counters as plain values."""
-    return {
-        name: dict(value) if name == "store_errors" else value
-        for name in snapshot.__dataclass_fields__
-        if (value := getattr(snapshot, name)) is not None
-    }
 
 
 if __name__ == "__main__":
