@@ -8,8 +8,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
 from datetime import datetime
 from functools import cached_property
-from typing import Any, Protocol, TypeAlias, Unpack
-from weakref import WeakSet
+from typing import Any, TypeAlias, Unpack
 
 import msgspec
 from aiohttp import ClientResponse
@@ -23,6 +22,7 @@ from aiohttp_cache_di.backends.memory import DictCache
 from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, STORAGE_OPTIONS, BackendOptions
 from aiohttp_cache_di.backends.rulebook import DEFAULT_CODES, RuleBook, is_redirect, window_s
 from aiohttp_cache_di.backends.storage import BaseCache, BaseStorage, ResponseOrKey
+from aiohttp_cache_di.backends.watched import Watched
 from aiohttp_cache_di.entries import body_of, entry_of
 from aiohttp_cache_di.expiration import ExpirationTime, UrlExpiration, UrlRules, lifetime_s
 from aiohttp_cache_di.response import AnyResponse, CachedResponse
@@ -38,25 +38,12 @@ HOOKS = ("create_key", "create_cache_actions", "request", "get_response", "is_ca
 MAX_HOPS = 30  # of a stored chain of redirects; aiohttp itself follows 10
 
 
-class Watcher(Protocol):
-    """Whoever holds entries that are on their way into the storages of a backend."""
-
-    def forget(self, keys: Collection[str] | None) -> None:
-        """Entries under *keys* (None: all) are being deleted."""
-
-    async def settle(self, keys: Collection[str] | None) -> None:
-        """Wait until the writes under *keys* (None: all) are over."""
-
-    async def arrive(self, keys: Collection[str] | None) -> None:
-        """Wait a moment for bodies on their way that will be written under *keys* (None: all)."""
-
-
 def accept_all(response: AnyResponse) -> bool:
     """Cache every response that the other rules let through."""
     return True
 
 
-class CacheBackend(RuleBook):
+class CacheBackend(Watched, RuleBook):
     """Base class of all backends, and the one that keeps responses in memory.
 
     To keep them elsewhere, subclass it and set `responses` and `redirects` to storages of your own (`BaseCache`).
@@ -108,6 +95,7 @@ class CacheBackend(RuleBook):
         **kwargs: Unpack[BackendOptions],
     ) -> None:
         refuse_unknown(type(self).__name__, kwargs, BACKEND_OPTIONS)
+        super().__init__()
         lifetime_s(expire_after, now=time.time())  # a wrong value is refused here, not at the first request
         self.name = cache_name
         self.expire_after = expire_after
@@ -136,7 +124,6 @@ class CacheBackend(RuleBook):
         self.write_behind = kwargs.get("write_behind", True)
         self.fast_lane = kwargs.get("fast_lane", True)
         self.store_cookies = kwargs.get("store_cookies", False)
-        self._watchers: WeakSet[Watcher] = WeakSet()
         self.stats = CacheStats()
         self.guard = StoreGuard(self.stats, deadline_s=kwargs.get("storage_deadline", 0.25))
         storage_options: Any = {name: value for name, value in kwargs.items() if name in STORAGE_OPTIONS}
@@ -344,24 +331,6 @@ class CacheBackend(RuleBook):
     async def write(self, entry: StoredResponse) -> None:
         """Write *entry* to the storage that it belongs to."""
         await self.storage_for(entry).write_entry(entry)
-
-    def watch(self, watcher: Watcher) -> None:
-        """Let *watcher* know of deletions, and wait for it before anything is looked up or deleted."""
-        self._watchers.add(watcher)
-
-    async def _before_deleting(self, keys: Collection[str] | None) -> None:
-        for watcher in list(self._watchers):
-            watcher.forget(keys)
-            await watcher.settle(keys)
-
-    async def settle(self, keys: Collection[str] | None = None) -> None:
-        """Wait until what is being written in the running loop, under *keys* or at all, has been written.
-
-        Responses whose bodies nobody has read yet are waited for too, if only for a moment.
-        """
-        for watcher in list(self._watchers):
-            await watcher.arrive(keys)
-            await watcher.settle(keys)
 
     async def _usable(self, response: CachedResponse, key: str) -> CachedResponse | None:
         # Past its lifetime, a standard cache may still validate a response; by the user's rules alone it is over.
