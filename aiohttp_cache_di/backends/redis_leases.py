@@ -1,4 +1,4 @@
-"""Leases on keys, who fetches one for all processes: keys of their own, which the server drops when their time is over."""
+"""Leases on keys, by which one process fetches for all: keys of their own, which the server drops in time."""
 
 from __future__ import annotations
 
