@@ -26,7 +26,7 @@ class Call(Struct):
         headers, cookies: as the caller gave them; *headers* is None where that is not known.
         keys: keys of the hops so far.
         failures: how often the origin has not answered; aiohttp asks again where an old connection may be to blame.
-        looked_up: a key, and what the storage of responses has just been found to have under it.
+        looked_up: a key, and what has just been found under it (None: no response).
         is_reached: whether the engine has seen a request of the call.
     """
 

@@ -24,7 +24,8 @@ from yarl import URL
 from aiohttp_cache_di.backends.base import CacheBackend, accept_all
 from aiohttp_cache_di.calls import is_disabled
 from aiohttp_cache_di.decisions import Rules
-from aiohttp_cache_di.lookup import FAILED, Failed
+from aiohttp_cache_di.identity import Identities
+from aiohttp_cache_di.lookup import FAILED, Failed, Found
 from aiohttp_cache_di.policy import is_plain_hit, needs_policy
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
@@ -65,10 +66,15 @@ class Remembered(Struct, frozen=True):
 
 
 class FastLane:
-    """The fast lane of one session."""
+    """The fast lane of one session.
 
-    def __init__(self, backend: CacheBackend) -> None:
+    Args:
+        identities: the keys that the session's middleware makes.
+    """
+
+    def __init__(self, backend: CacheBackend, identities: Identities) -> None:
         self._backend = backend
+        self._identities = identities
         self.stats: CacheStats = getattr(backend, "stats", None) or CacheStats()  # a test's stand-in has none
         self._runtime: Runtime | None = None
         self._known: OrderedDict[Question, Remembered] = OrderedDict()
@@ -123,7 +129,7 @@ class FastLane:
         return replace(
             origin,
             question=(method, url),
-            key=backend.create_key(method, target),
+            key=self._identities.plain_key(method, target),
             url=target,
             info=RequestInfo(target, method, origin.info.headers, target),
             rules=backend.rules_for(target),
@@ -131,17 +137,25 @@ class FastLane:
 
     async def fetch(
         self, session: CacheMixin, known: Remembered, options: dict[str, Any]
-    ) -> CachedResponse | tuple[str, StoredResponse | Failed | None]:
-        """The hit; else the key and what the storage has under it, so that it need not be asked again."""
+    ) -> CachedResponse | tuple[str, Found | Failed | None]:
+        """The hit; else the key and what is stored under it (None: no response), so that nobody need ask again."""
         backend, key = self._backend, known.key
-        read: Callable[[], Awaitable[StoredResponse | Failed | None]] = partial(backend.responses.read_entry, key)
-        entry = await backend.guard.run("read", read, FAILED)
+        responses = backend.responses
+        found: Found | Failed | None
+        if known.rules is None:
+            read: Callable[[], Awaitable[StoredResponse | Failed | None]] = partial(responses.read_entry, key)
+            entry = await backend.guard.run("read", read, FAILED)
+            found = (entry, responses) if isinstance(entry, StoredResponse) else entry
+        else:  # which may well be a redirect, or nothing
+            read_either: Callable[[], Awaitable[Found]] = partial(responses.read_either, key, backend.redirects)
+            found = await backend.guard.run("read", read_either, FAILED)
+            entry = FAILED if isinstance(found, Failed) else found[0]
         runtime = self._runtime
         if isinstance(entry, StoredResponse) and runtime is not None and key not in runtime.doomed:
             hit = self._hit(session, known, entry, options)
             if hit is not None:
                 return hit
-        return key, entry
+        return key, found
 
     def _hit(
         self, session: CacheMixin, known: Remembered, entry: StoredResponse, options: dict[str, Any]

@@ -94,6 +94,7 @@ class Identities:
         self._known: OrderedDict[tuple[str, str], str] = OrderedDict()
         self._revision = -1
         self._telling: frozenset[str] = frozenset()
+        self._counts_more = False
 
     def plain(self, request: ClientRequest, url: str) -> str:
         """The key of *request*, if it is known and asks for nothing but what is stored there, for anybody; else ""."""
@@ -116,6 +117,7 @@ class Identities:
         self._known.clear()
         self._revision = backend.revision
         self._telling = backend.credential_headers | NEEDING_POLICY | {"cookie"}
+        self._counts_more = backend.include_headers or "create_key" in backend.overridden
 
     def of(self, request: ClientRequest, arguments: dict[str, Any], url: str) -> tuple[str, str]:
         """Key and partition of *request*, *arguments* being its `key_arguments` and *url* its URL as a text."""
@@ -123,21 +125,26 @@ class Identities:
         headers = arguments["headers"]
         names = backend.credential_headers
         plain = len(arguments) == 1 and names.isdisjoint(map(str.lower, headers))
-        if not plain or backend.include_headers or "create_key" in backend.overridden:
-            key = backend.create_key(request.method, request.url, **arguments)
-            return key, "" if plain else _partition(request, arguments, names)
         if self._revision != backend.revision:
             self._renew()
-        question = request.method, url  # a text, because a URL with all that it remembers weighs ten times as much
-        key = self._known.get(question, "")
-        if not key:
-            # Of the headers only credentials would count, and there are none.
-            key = backend.create_key(request.method, request.url)
-            if len(url) <= MAX_KNOWN_CHARS:
+        if not plain or self._counts_more:
+            key = backend.create_key(request.method, request.url, **arguments)
+            return key, "" if plain else _partition(request, arguments, names)
+        return self.plain_key(request.method, request.url, url), ""
+
+    def plain_key(self, method: str, url: URL, text: str = "") -> str:
+        """The key of a request that nothing sets apart but its method and *url* (as a *text*, if that is at hand)."""
+        if self._revision != self._backend.revision:
+            self._renew()
+        question = method, text or str(url)  # a URL with all that it remembers weighs ten times as much
+        key = self._known.get(question)
+        if key is None:
+            key = self._backend.create_key(method, url)  # of the headers only credentials would count
+            if len(question[1]) <= MAX_KNOWN_CHARS and not self._counts_more:
                 self._known[question] = key
             if len(self._known) > MAX_KNOWN:
                 self._known.popitem(last=False)
-        return key, ""
+        return key
 
 
 def _partition(request: ClientRequest, arguments: dict[str, Any], names: frozenset[str]) -> str:

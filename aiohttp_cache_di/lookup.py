@@ -68,7 +68,7 @@ class Lookup:
         self.head_of: StoredResponse | None = None
         """For a HEAD request: the stored response to GET that it speaks of."""
         self.looked_up: tuple[str, object] | None = None
-        """A key, and what `backend.responses` has just been found to have under it; good for one read."""
+        """A key, and what has just been found under it (None: no response); good for one read."""
         self.stand_in: Any = None
         """What a method of the user's has found, if that is nothing that the policy could judge."""
         self._found_in: BaseCache | None = None
@@ -157,11 +157,7 @@ class Lookup:
             if response is not None and not isinstance(found, Failed) and found[0] is None:
                 return self._adopted(response, key)
         elif looked_up is not None and looked_up[0] == key:
-            known = cast("StoredResponse | Failed | None", looked_up[1])
-            if known is None:
-                found = await self._read_redirect(key)
-            else:
-                found = known if isinstance(known, Failed) else (known, responses)
+            found = cast("Found | Failed | None", looked_up[1]) or await self._read_redirect(key)
         elif responses.authoritative_peek:
             found = await self._read_redirect(key)
         else:

@@ -43,7 +43,7 @@ class CacheMiddleware:
 
     def __init__(self, backend: CacheBackend | None = None) -> None:
         self.backend = backend if backend is not None else CacheBackend()
-        self._identities = Identities(self.backend)
+        self.identities = Identities(self.backend)
         self._runtime: Runtime | None = None
 
     async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
@@ -75,7 +75,7 @@ class CacheMiddleware:
     def _at_once(self, request: ClientRequest, url: str, call: Call | None, runtime: Runtime) -> CachedResponse | None:
         """The plain hit that takes neither waiting nor more than a look: what an exchange would come to, sooner."""
         backend, method = self.backend, request.method
-        key = self._identities.plain(request, url)
+        key = self.identities.plain(request, url)
         if not key or key in runtime.doomed or method == hdrs.METH_HEAD or self._asks_user():
             return None
         entry = runtime.pending(key)
@@ -112,7 +112,7 @@ class CacheMiddleware:
         if body is None or not is_allowed:
             exchange = Exchange(request, handler, call, backend, runtime, key_arguments=arguments, url=url)
             return await (exchange.forward("bypass") if body is None else exchange.run())
-        key, partition = self._identities.of(request, arguments, url)
+        key, partition = self.identities.of(request, arguments, url)
         exchange = Exchange(request, handler, call, backend, runtime, key, partition, arguments, url)
         if CURRENT_CALL.get() is call:
             return await exchange.run()

@@ -66,7 +66,7 @@ class CacheMixin(TypedSession):
         self._request_options = _request_parameters(type(self))
         backend = CacheBackend(**own) if cache is None else cache
         self._cache_middleware = CacheMiddleware(backend)
-        self._fast_lane = FastLane(backend)
+        self._fast_lane = FastLane(backend, self._cache_middleware.identities)
         self._stand_ins = StandIns()
         kwargs["middlewares"] = (*(kwargs.get("middlewares") or ()), self._cache_middleware)
         if kwargs.keys() & _DEPRECATED:
@@ -91,7 +91,7 @@ class CacheMixin(TypedSession):
         before, now = self._cache_middleware, CacheMiddleware(backend)
         self._middlewares = tuple(now if middleware is before else middleware for middleware in self._middlewares)
         self._cache_middleware = now
-        self._fast_lane = FastLane(backend)
+        self._fast_lane = FastLane(backend, now.identities)
         self._owns_cache = False
 
     async def _request(

@@ -176,3 +176,29 @@ async def test_a_storage_that_has_to_be_asked_is_asked(origin: Origin) -> None:
             assert not miss.from_cache
             assert await miss.text() == "/new"
     assert origin.hits == 3
+
+
+async def test_a_new_url_with_a_header_that_counts_is_not_answered_as_one_without(origin: Origin) -> None:
+    backend = CacheBackend(include_headers=True)
+    for path in ("/a", "/b"):
+        origin.on(path, lambda request: answer(request.headers.get("X-Who", "nobody")))
+    async with CachedSession(cache=backend) as session:
+        await teach(session, origin.url + "/a")
+        for who in ("nobody", "one", "other", "one"):
+            headers = {} if who == "nobody" else {"X-Who": who}
+            async with session.get(origin.url + "/b", headers=headers) as response:
+                assert await response.text() == who
+    await backend.close()
+
+
+async def test_a_new_url_is_looked_for_once_wherever_it_may_be(origin: Origin) -> None:
+    backend = CustomBackend()
+    for path in ("/a", "/b"):
+        origin.on(path, path_of)
+    async with CachedSession(cache=backend) as session:
+        await teach(session, origin.url + "/a")
+        before = backend.responses.reads
+        async with session.get(origin.url + "/b") as response:
+            assert not response.from_cache
+        assert backend.responses.reads == before + 1
+    await backend.close()
