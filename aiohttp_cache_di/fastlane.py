@@ -243,7 +243,7 @@ def _has_nothing_to_say(session: CacheMixin) -> bool:
     return (
         (jar_class is DummyCookieJar or (jar_class is CookieJar and not jar._cookies))
         and not session._trace_configs
-        and len(session._middlewares) == 1
+        and not session._own_middlewares
     )
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import inspect
 import warnings
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import lru_cache, partial
 from typing import Any
 from weakref import ref
 
-from aiohttp import ClientResponse, ClientSession
+from aiohttp import ClientMiddlewareType, ClientResponse, ClientSession
 from aiohttp.typedefs import StrOrURL
 
 from aiohttp_cache_di.arguments import refuse_unknown
@@ -47,6 +47,7 @@ class CacheMixin(TypedSession):
         "cache",
         "_cache_middleware",
         "_fast_lane",
+        "_own_middlewares",
         "_owns_cache",
         "_request_options",
         "_stand_ins",
@@ -68,7 +69,6 @@ class CacheMixin(TypedSession):
         self._cache_middleware = CacheMiddleware(backend)
         self._fast_lane = FastLane(backend, self._cache_middleware.identities)
         self._stand_ins = StandIns()
-        kwargs["middlewares"] = (*(kwargs.get("middlewares") or ()), self._cache_middleware)
         if kwargs.keys() & _DEPRECATED:
             _warn_at_the_caller(partial(super().__init__, *args, **kwargs), undo=self.detach)
         else:
@@ -88,11 +88,18 @@ class CacheMixin(TypedSession):
 
     @cache.setter
     def cache(self, backend: CacheBackend) -> None:
-        before, now = self._cache_middleware, CacheMiddleware(backend)
-        self._middlewares = tuple(now if middleware is before else middleware for middleware in self._middlewares)
-        self._cache_middleware = now
-        self._fast_lane = FastLane(backend, now.identities)
+        self._cache_middleware = CacheMiddleware(backend)
+        self._fast_lane = FastLane(backend, self._cache_middleware.identities)
         self._owns_cache = False
+
+    @property
+    def _middlewares(self) -> Sequence[ClientMiddlewareType]:
+        """What aiohttp calls for each request: the session's own, which may have changed, and innermost the cache."""
+        return (*(self._own_middlewares or ()), self._cache_middleware)
+
+    @_middlewares.setter
+    def _middlewares(self, middlewares: Sequence[ClientMiddlewareType]) -> None:
+        self._own_middlewares = middlewares
 
     async def _request(
         self,

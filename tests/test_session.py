@@ -66,6 +66,22 @@ class TestConstruction:
             with pytest.raises(ConfigurationError, match="tomorrow-ish"):
                 await session.get(origin.on("/", numbered), expire_after="tomorrow-ish")
 
+    async def test_a_session_class_need_not_know_of_what_the_mixin_does(self, origin: Origin) -> None:
+        with pytest.warns(DeprecationWarning, match="discouraged"):
+
+            class Api(ClientSession):
+                """Takes one argument, and no other."""
+
+                def __init__(self, token: str) -> None:
+                    super().__init__(headers={"X-Token": token})
+
+        class CachedApi(CacheMixin, Api):
+            """The same, cached."""
+
+        async with CachedApi("secret") as session:
+            url = origin.on("/", lambda request: answer(request.headers["X-Token"]))
+            assert [await fetch(session, url) for _ in range(2)] == [(False, "secret"), (True, "secret")]
+
     async def test_the_mixin_combines_with_other_mixins(self, origin: Origin) -> None:
         class Counting:
             """A mixin of a user's."""

@@ -791,6 +791,22 @@ class TestMiddlewaresAndTraces:
             pass
         assert seen == ["c in", "c out"]
 
+    async def test_a_middleware_may_be_added_later(self, open_session: Open, origin: Origin) -> None:
+        called: list[str] = []
+
+        async def note(request: ClientRequest, handler: Any) -> ClientResponse:
+            called.append(request.url.path)
+            response: ClientResponse = await handler(request)
+            return response
+
+        middlewares: list[Any] = []
+        session, url = open_session(middlewares=middlewares), origin.on("/", numbered)
+        for _ in range(3):
+            await (await session.get(url)).read()
+        middlewares.append(note)
+        await (await session.get(url)).read()
+        assert called == ["/"]
+
     async def test_a_middleware_may_ask_again(self, open_session: Open, origin: Origin) -> None:
         async def retry(request: ClientRequest, handler: Any) -> ClientResponse:
             for _ in range(3):
