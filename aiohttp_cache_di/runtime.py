@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import OrderedDict
 from collections.abc import Collection, Coroutine
@@ -86,7 +87,7 @@ class Runtime:
         self._pending[entry.key] = entry
         self._pending_bytes += size
         self._queued[entry.key] = storage  # before the task, which may begin at once
-        task = asyncio.get_running_loop().create_task(self._write(entry, storage, size))
+        task = _background(self._write(entry, storage, size))
         self._writes[task] = entry.key
         task.add_done_callback(self._writes.pop)
 
@@ -169,7 +170,7 @@ class Runtime:
         if name is not None and (owner, name) in self._names:
             coroutine.close()
             return False
-        task = asyncio.get_running_loop().create_task(coroutine)
+        task = _background(coroutine)
         self._tasks[task] = owner
         if name is not None:
             self._names.add((owner, name))
@@ -196,3 +197,12 @@ class Runtime:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+
+
+def _background(coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """A task that nobody is told of when a program drops its loop without closing: only what is cached may be lost."""
+    task = asyncio.get_running_loop().create_task(coroutine)
+    inner: Any = task
+    with contextlib.suppress(AttributeError):  # of a task of another make
+        inner._log_destroy_pending = False
+    return task

@@ -86,6 +86,9 @@ class DictCache(BaseCache, UserDict):  # type: ignore[type-arg]  # the seeds' AP
         self._queue: list[tuple[float, str]] = []  # by store_until; may name entries that are gone or were replaced
         self._unpacked: deque[str] = deque()  # keys, the first unpacked first; may name entries that are gone
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {len(self.data)} entries, {self.total_bytes} bytes>"
+
     # ---- the engine's side
 
     def peek(self, key: str) -> StoredResponse | None:

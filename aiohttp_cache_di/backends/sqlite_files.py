@@ -110,10 +110,11 @@ class CacheFile:
         """Make an empty file that only its owner can read, unless there is one; SQLite would ask the umask."""
         if self.path is None:
             return
-        os.makedirs(os.path.dirname(self.path), mode=0o700, exist_ok=True)
+        path = os.path.realpath(self.path)  # of a link that leads to no file yet, what it leads to
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
         # Only an exclusive creation is safe: closing a file that SQLite has open elsewhere drops its locks.
         with contextlib.suppress(FileExistsError):
-            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
 
     def identity(self, *, frozen: bool = False) -> Identity | None:
         """What tells the present file from another one, or *frozen* from a changed one; None when there is none."""

@@ -123,6 +123,14 @@ async def test_only_the_owner_may_read_the_files(cache: SQLiteCache, tmp_path: P
     assert files(tmp_path) == {"cache.sqlite": 0o600, "cache.sqlite-wal": 0o600, "cache.sqlite-shm": 0o600}
 
 
+async def test_a_link_to_a_file_that_is_not_there_yet_leads_to_it(tmp_path: Path) -> None:
+    (tmp_path / "link.sqlite").symlink_to(tmp_path / "elsewhere" / "cache.sqlite")
+    cache = SQLiteCache(tmp_path / "link")
+    await cache.write_entry(make_entry("k"))
+    await cache.close()
+    assert files(tmp_path / "elsewhere") == {"cache.sqlite": 0o600}
+
+
 @pytest.mark.parametrize(("fast_save", "synchronous"), [(False, 1), (True, 0)])
 async def test_the_log_is_written_ahead_and_the_disk_waited_for_as_asked(
     tmp_path: Path, fast_save: bool, synchronous: int

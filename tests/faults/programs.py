@@ -81,6 +81,17 @@ async def raise_an_error() -> None:
         raise SystemExit(3)
 
 
+async def drop_the_loop() -> None:
+    """The loop is neither closed nor told to end its tasks, as a response is being stored."""
+    origin = await Origin().__aenter__()  # never left
+    session = CachedSession(cache=new_backend())
+    await use(session, origin.url)
+    async with session.get(f"{origin.url}/last") as response:
+        await response.read()
+    kept.append(session)
+    await asyncio.sleep(0)
+
+
 async def in_flight() -> None:
     """Requests and writes are under way as the loop is closed."""
     origin = await Origin().__aenter__()  # never left, so that it is there to the end
@@ -161,6 +172,7 @@ PROGRAMS: dict[str, Callable[[], Any]] = {
         drop_everything,
         plain_middleware,
         raise_an_error,
+        drop_the_loop,
         in_flight,
         several_loops,
         forked_child,
@@ -172,7 +184,11 @@ PROGRAMS: dict[str, Callable[[], Any]] = {
 def main() -> None:
     """Run the program that the arguments name."""
     made_early.append(new_backend())
-    asyncio.run(PROGRAMS[sys.argv[1]]())
+    program = PROGRAMS[sys.argv[1]]
+    if program is drop_the_loop:
+        asyncio.new_event_loop().run_until_complete(program())
+    else:
+        asyncio.run(program())
     print("done", flush=True)
 
 

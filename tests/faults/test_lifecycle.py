@@ -171,6 +171,7 @@ async def test_programs_that_forget_to_close_end_by_themselves(store: Store, not
         assert status == (3 if name == "raise_an_error" else 0), f"{name} did not end: {errors}"
         assert "Traceback" not in errors, name
         assert "Exception ignored" not in errors, name
+        assert "Runtime." not in errors, f"{name}: a complaint of a task of the cache"
     note(programs=len(names), ended=len(names), all_within_s=time.perf_counter() - begun)
 
 
