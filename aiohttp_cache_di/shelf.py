@@ -164,7 +164,7 @@ class Shelf(Lookup):
             reason=None if reason is None else reason.encode("utf-8", "surrogateescape"),
             version=(1, 1) if version is None else (version.major, version.minor),
             raw_headers=(
-                *[_line(name, value) for name, value in raw_headers if name.lower() not in drop],
+                *[line for line in raw_headers if line[0].lower() not in drop],
                 *[(name.encode(), value.encode()) for name, value in decision.add],
             ),
             requested_at=head.requested_at,
@@ -266,15 +266,3 @@ class Shelf(Lookup):
 @lru_cache(maxsize=64)
 def _in_bytes(names: frozenset[str]) -> frozenset[bytes]:
     return frozenset(name.encode("utf-8", "surrogateescape") for name in names)
-
-
-@lru_cache(maxsize=2048)
-def _line(name: bytes, value: bytes) -> tuple[bytes, bytes]:
-    """The line itself, the same object for the same line: entries of one origin share most of theirs."""
-    return _name(name), bytes(value)
-
-
-@lru_cache(maxsize=1024)
-def _name(name: bytes) -> bytes:
-    """The name itself, the same object for the same name."""
-    return bytes(name)
