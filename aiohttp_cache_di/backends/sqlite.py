@@ -28,7 +28,7 @@ from aiohttp_cache_di.backends.sqlite_options import (
 )
 from aiohttp_cache_di.backends.sqlite_schema import Key, Table, column_key, pack_key, unpack_key
 from aiohttp_cache_di.backends.sqlite_worker import Job
-from aiohttp_cache_di.backends.storage import BaseCache, Lease, ResponseOrKey, disregard, hear
+from aiohttp_cache_di.backends.storage import BaseCache, Lease, ResponseOrKey, hear
 from aiohttp_cache_di.errors import StorageError, UnreadableEntryError
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
@@ -135,14 +135,7 @@ class SQLiteCache(BaseCache):
 
     async def write_leased(self, entry: StoredResponse) -> None:
         """Store *entry* and give the lease on its key back, in one transaction."""
-        packed, owner = column_key(entry.key), self._owner
-        await self._put(
-            entry.key,
-            self._frame(entry),
-            entry.store_until,
-            entry,
-            also=lambda connection: jobs.release(connection, packed, owner),
-        )
+        await self._put(entry.key, self._frame(entry), entry.store_until, entry, leased=True)
 
     async def delete_expired(self, now: float) -> int:
         """Delete what may be dropped at *now*, in steps between which others may write."""
@@ -160,7 +153,7 @@ class SQLiteCache(BaseCache):
         def acquire(connection: sqlite3.Connection) -> Lease:
             if not jobs.acquire(connection, packed, owner, time.time(), ttl_s):
                 return Lease.REFUSED
-            is_there = any(connection.execute(table.has, (packed,)).fetchone() for table in self._database.tables)
+            is_there = jobs.is_there(connection, self._database.tables, packed)
             return Lease.GRANTED_LATE if is_there else Lease.GRANTED
 
         try:
@@ -169,13 +162,13 @@ class SQLiteCache(BaseCache):
             # It may be granted all the same; what gives it back waits behind it.
             here = self._database.here()
             if here is not None and here.link.writable:
-                here.link.call(lambda connection: jobs.release(connection, packed, owner)).add_done_callback(hear)
+                here.link.call(lambda connection: jobs.release(connection, [(packed, owner)])).add_done_callback(hear)
             raise
 
     async def release_lease(self, key: str) -> None:
         """Give a lease back before its time."""
         packed, owner = column_key(key), self._owner
-        await self._call(lambda connection: jobs.release(connection, packed, owner))
+        await self._call(lambda connection: jobs.release(connection, [(packed, owner)]))
 
     async def close(self) -> None:
         """Finish what is being written and close the file; it is opened again if the storage is used again."""
@@ -282,31 +275,24 @@ class SQLiteCache(BaseCache):
         return self.serialize(CachedResponse.from_stored(entry), entry.key) or b""
 
     async def _put(
-        self, key: str, frame: bytes, until: float, entry: StoredResponse | None, *, also: Job | None = None
+        self, key: str, frame: bytes, until: float, entry: StoredResponse | None, *, leased: bool = False
     ) -> None:
         if len(frame) > MAX_FRAME_BYTES:
             raise StorageError(f"an entry of {len(frame)} bytes is more than SQLite takes")
         now = time.time()
-        row: jobs.Row = (column_key(key), None if until == math.inf else _clamped(until), int(now * 1000), frame)
+        packed = column_key(key)
+        lease = (packed, self._owner) if leased else None
+        row: jobs.Row = (packed, None if until == math.inf else _clamped(until), int(now * 1000), frame)
 
         async def run(connected: Connected) -> None:
             link = connected.link
             tier = link.tiers[self._table]
             begun_at = time.monotonic()
-            written = link.write(self._table, row)
-            done = None if also is None else link.call(also)
-            try:
-                row_id = await written
-            except BaseException:
-                if done is not None:
-                    disregard(done)
-                raise
+            row_id = await link.write(self._table, row, lease)
             tier.supersede(key, row_id)
             tier.wrote(row_id, row_id)
             if entry is not None:
                 tier.put(entry, key, row_id, begun_at)
-            if done is not None:
-                await done
 
         await self._database.use_writing(run)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from aiohttp_cache_di.backends.sqlite_schema import DELETIONS, KEPT_DELETIONS, LEASES, MAX_BATCH, Key, Table
 
@@ -14,6 +14,10 @@ __all__ = ["Deletion", "Row", "acquire", "delete_keys", "drop_expired", "drop_up
 Row = tuple[Key, int | None, int, bytes]
 """Key, POSIX millisecond after which it may be dropped (None for never) and that of its last use, frame."""
 
+LeaseOf: TypeAlias = "tuple[Key, bytes]"
+"""A key and who holds the lease on it."""
+
+PUTS_AT_ONCE: Final = 32  # rows per statement
 CHUNK_ROWS: Final = 500  # deleted in one transaction: some ten milliseconds, after which others may write
 AT_ONCE_PAGES: Final = 150_000  # a table of this size is emptied at once, in some hundred milliseconds
 
@@ -28,9 +32,13 @@ class Deletion(NamedTuple):
 
 def put_all(connection: sqlite3.Connection, table: Table, rows: Sequence[Row]) -> int:
     """Write *rows*; return the id of the last, the others having those just below it."""
-    connection.executemany(table.put, rows)
-    last: int = connection.execute("SELECT last_insert_rowid()").fetchone()[0]
-    return last
+    last: int | None = None
+    for start in range(0, len(rows), PUTS_AT_ONCE):
+        some = rows[start : start + PUTS_AT_ONCE]
+        # One statement for all of them: after each one, the thread has to wait for the interpreter's lock.
+        marks = ", ".join(["(?, ?, ?, ?)"] * len(some))
+        last = connection.execute(table.put + marks, [value for row in some for value in row]).lastrowid
+    return last or 0
 
 
 def delete_keys(connection: sqlite3.Connection, table: Table, keys: Sequence[Key]) -> Deletion:
@@ -94,9 +102,16 @@ def acquire(connection: sqlite3.Connection, key: Key, owner: bytes, now: float, 
     return cursor.rowcount > 0
 
 
-def release(connection: sqlite3.Connection, key: Key, owner: bytes) -> None:
-    """Give the lease on *key* back, if it is still the owner's."""
-    connection.execute(f"DELETE FROM {LEASES} WHERE key = ? AND owner = ?", (key, owner))
+def is_there(connection: sqlite3.Connection, tables: Sequence[Table], key: Key) -> bool:
+    """Whether one of *tables* has *key*."""
+    sql = " UNION ALL ".join(table.has for table in tables)
+    return connection.execute(sql, (key,) * len(tables)).fetchone() is not None
+
+
+def release(connection: sqlite3.Connection, leases: Sequence[LeaseOf]) -> None:
+    """Give *leases* back, those of them that are still their owner's."""
+    if leases:
+        connection.executemany(f"DELETE FROM {LEASES} WHERE key = ? AND owner = ?", leases)
 
 
 def drop_dead_leases(connection: sqlite3.Connection, now: float) -> None:

@@ -233,10 +233,10 @@ class Link:
         """Run a reading *job*."""
         return self._reads.query(job)
 
-    def write(self, table: Table, row: jobs.Row) -> asyncio.Future[int]:
+    def write(self, table: Table, row: jobs.Row, lease: jobs.LeaseOf | None = None) -> asyncio.Future[int]:
         """Write a row; see `WriteQueue`."""
         self._refuse_if_read_only()
-        return self.writes.write(table, row)
+        return self.writes.write(table, row, lease)
 
     def call(self, job: Job) -> asyncio.Future[Any]:
         """Run *job* in a transaction, after the writes before it and before those that follow."""

@@ -100,7 +100,7 @@ class Table:
             f'CREATE INDEX IF NOT EXISTS "cache:{quoted}:until" ON {t} (store_until) WHERE store_until IS NOT NULL',
             f'CREATE INDEX IF NOT EXISTS "cache:{quoted}:used" ON {t} (used)',
         )
-        self.put = f"INSERT OR REPLACE INTO {t} (key, store_until, used, frame) VALUES (?, ?, ?, ?)"
+        self.put = f"INSERT OR REPLACE INTO {t} (key, store_until, used, frame) VALUES "  # and four marks for each row
         self.get = f"SELECT id, frame FROM {t} WHERE key = ?"
         self.has = f"SELECT 1 FROM {t} WHERE key = ?"
         self.count = f"SELECT count(*) FROM {t}"
@@ -200,7 +200,8 @@ def _make_tables(connection: sqlite3.Connection, tables: list[Table]) -> None:
     run(f"CREATE TABLE IF NOT EXISTS {META} (name TEXT PRIMARY KEY, version INTEGER NOT NULL)")
     versions = dict(run(f"SELECT name, version FROM {META}"))
     shared = (
-        f"CREATE TABLE IF NOT EXISTS {LEASES} (key PRIMARY KEY, owner BLOB NOT NULL, until REAL NOT NULL)",
+        f"CREATE TABLE IF NOT EXISTS {LEASES} "
+        "(key PRIMARY KEY, owner BLOB NOT NULL, until REAL NOT NULL) WITHOUT ROWID",
         f"CREATE TABLE IF NOT EXISTS {DELETIONS} "
         "(n INTEGER PRIMARY KEY AUTOINCREMENT, cache TEXT NOT NULL, key, id INTEGER NOT NULL)",
     )

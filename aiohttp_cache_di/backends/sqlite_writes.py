@@ -29,6 +29,7 @@ class Put:
 
     table: Table
     row: jobs.Row
+    lease: jobs.LeaseOf | None
     future: asyncio.Future[int]
 
 
@@ -58,13 +59,16 @@ class WriteQueue:
         """Whether nothing is being written or waits."""
         return not (self._committing or self._waiting)
 
-    def write(self, table: Table, row: jobs.Row) -> asyncio.Future[int]:
-        """Write a row; the answer is its id, after the commit that it shares with what is written meanwhile."""
+    def write(self, table: Table, row: jobs.Row, lease: jobs.LeaseOf | None = None) -> asyncio.Future[int]:
+        """Write a row, and give a lease back; the answer is the row's id.
+
+        It comes after the commit, which is shared with what is written meanwhile.
+        """
         if self._waiting_bytes > MAX_WAITING_BYTES:
             raise StorageError(f"{self._waiting_bytes} bytes wait to be written already")
         future: asyncio.Future[int] = self._loop.create_future()
         self._waiting_bytes += len(row[3])
-        self._enqueue(Put(table, row, future))
+        self._enqueue(Put(table, row, lease, future))
         return future
 
     def call(self, job: Job) -> asyncio.Future[Any]:
@@ -147,14 +151,15 @@ def _commit(connection: sqlite3.Connection, group: list[Put | Call]) -> list[Any
                 results.append(first.job(connection))
                 start += 1
                 continue
-            rows: list[jobs.Row] = []
+            puts: list[Put] = []
             for write in group[start:]:
                 if not isinstance(write, Put) or write.table is not first.table:
                     break
-                rows.append(write.row)
-            last = jobs.put_all(connection, first.table, rows)
-            results += range(last - len(rows) + 1, last + 1)
-            start += len(rows)
+                puts.append(write)
+            last = jobs.put_all(connection, first.table, [put.row for put in puts])
+            jobs.release(connection, [put.lease for put in puts if put.lease is not None])
+            results += range(last - len(puts) + 1, last + 1)
+            start += len(puts)
         connection.execute("COMMIT")
     except BaseException:
         # SQLite has rolled back by itself after some errors, and says so by another.

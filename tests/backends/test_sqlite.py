@@ -247,6 +247,23 @@ async def test_what_is_written_at_once_is_few_transactions(cache: SQLiteCache) -
     assert statements.count("BEGIN IMMEDIATE") == 2
 
 
+async def test_rows_that_share_a_statement_get_the_ids_that_they_are_remembered_by(cache: SQLiteCache) -> None:
+    await cache.write_entry(make_entry("first"))
+    keys = [f"k{n}" for n in range(100)]
+    assert all(await asyncio.gather(*(cache.acquire_lease(key, 5) for key in keys)))
+    entries = [make_entry(key, body) for body in (b"old", b"new") for key in keys]
+    await asyncio.gather(*(cache.write_leased(entry) for entry in entries))
+    here = cache._database.here()
+    assert here is not None
+    tier = here.link.tiers[cache._table]
+    rows: dict[str, int] = await here.link.query(
+        lambda connection: dict(connection.execute('SELECT key, id FROM "cache:responses"').fetchall())
+    )
+    assert {key: held.row_id for key, held in tier.held.items()} == rows
+    assert [(await cache.read_entry(key) or entries[0]).body for key in keys] == [b"new"] * 100
+    assert all(await asyncio.gather(*(cache.acquire_lease(key, 5) for key in keys)))
+
+
 async def test_a_written_entry_is_committed(cache: SQLiteCache, tmp_path: Path) -> None:
     await cache.write_entry(make_entry("k"))
     result = run_program(
