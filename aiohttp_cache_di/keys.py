@@ -182,7 +182,8 @@ def _redacted(pair: str, ignored: frozenset[str]) -> str:
 
 def _target(url: URL, ignored: frozenset[str]) -> str:
     """Scheme, host, port, path and sorted query of *url*; userinfo counts as a credential, the fragment not at all."""
-    if len(url.raw_query_string) + len(url.raw_path) > _MEMOISED_URL_CHARS:
+    query = url.raw_query_string
+    if not query or len(query) + len(url.raw_path) > _MEMOISED_URL_CHARS:  # without one, it is quicker made than found
         return _canonical_target(url, ignored)
     return _memoised_target(url, ignored)
 
