@@ -52,7 +52,8 @@ def may_be_kept(response: ClientResponse, max_bytes: int) -> bool:
         return True
     length = response.headers.get(hdrs.CONTENT_LENGTH, "")
     is_too_large = length.isdecimal() and int(length) > max_bytes
-    return is_framed(response) and not is_too_large and response.content_type != "text/event-stream"
+    is_endless = response.headers.get(hdrs.CONTENT_TYPE, "").lower().startswith("text/event-stream")
+    return is_framed(response) and not is_too_large and not is_endless
 
 
 def tells_its_size(response: ClientResponse) -> bool:

@@ -248,6 +248,20 @@ class TestForeignObjects:
                 assert isinstance(response, Upper)
                 assert (await response.text(), response.mark) == ("TEXT", "mine")
 
+    async def test_nothing_of_a_response_class_is_used_but_what_aiohttp_uses(
+        self, open_session: Open, origin: Origin
+    ) -> None:
+        class Untouched(ClientResponse):
+            @property
+            def content_type(self) -> str:
+                raise AssertionError("nobody has asked for it")
+
+        session, url = open_session(response_class=Untouched), origin.on("/", answer("text"))
+        for _ in range(3):
+            async with session.get(url) as response:
+                assert await response.read() == b"text"
+                assert not vars(response).keys() & {"from_cache", "cache_status", "_content_type"}
+
     async def test_a_connector_that_cannot_connect_in_time(self, open_session: Open) -> None:
         async def connect(*args: Any, **kwargs: Any) -> Any:
             raise TimeoutError
