@@ -125,11 +125,13 @@ class FastLane:
             return None
         if origin is None or target.raw_fragment or len(target.raw_path_qs) > MAX_URL_CHARS:
             return None
-        backend = self._backend
+        backend, key = self._backend, self._identities.plain_key(method, target)
+        if backend.responses.authoritative_peek and backend.responses.peek(key) is None:
+            return None
         return replace(
             origin,
             question=(method, url),
-            key=self._identities.plain_key(method, target),
+            key=key,
             url=target,
             info=RequestInfo(target, method, origin.info.headers, target),
             rules=backend.rules_for(target),
