@@ -22,8 +22,9 @@ from aiohttp_cache_di.rfc9111.messages import StoredResponse
 __all__ = ["DEFAULT_MAX_BYTES", "DictCache"]
 
 DEFAULT_MAX_BYTES = 64 * 1024 * 1024
-ENTRY_OVERHEAD_BYTES = 512  # what an entry costs beside its texts: objects, the table's slot and the expiry queue's
-CHUNK = 100  # entries dealt with before the loop gets its turn: some milliseconds
+ENTRY_OVERHEAD_BYTES = 400  # what an entry costs beside its texts: objects, the table's slot and the expiry queue's
+CHUNK = 100  # entries dealt with before the loop gets its turn: a millisecond at the most
+SIFTED = 4  # places of the expiry queue that are looked at for each one that is added
 MAX_UNPACKED = 1024
 MAX_PACKED_BYTES = 64 * 1024  # of an entry: beside a larger body its objects weigh nothing, and it takes time to copy
 
@@ -83,7 +84,9 @@ class DictCache(BaseCache, UserDict):  # type: ignore[type-arg]  # the seeds' AP
         self.total_bytes = 0
         self._lock = threading.RLock()  # event loops in several threads may share the storage
         self._foreign: set[str] = set()  # keys of what is no stored response: aliases, and objects of the user's
-        self._queue: list[tuple[float, str]] = []  # by store_until; may name entries that are gone or were replaced
+        # Heaps by store_until; they may name entries that are gone or were replaced, for which the second is sifted.
+        self._queue: list[tuple[float, str]] = []
+        self._unsifted: list[tuple[float, str]] = []
         self._unpacked: deque[str] = deque()  # keys, the first unpacked first; may name entries that are gone
 
     def __repr__(self) -> str:
@@ -138,13 +141,21 @@ class DictCache(BaseCache, UserDict):  # type: ignore[type-arg]  # the seeds' AP
         return key in self.data
 
     async def clear(self) -> None:  # type: ignore[override]  # the API's clear is a coroutine, UserDict's is not
-        """Delete everything."""
+        """Delete everything: at once, but give the memory back with a pause for others now and then."""
         with self._lock:
-            self.data.clear()
-            self._queue.clear()
+            old = self.data
+            self.data = OrderedDict()  # pyright: ignore[reportIncompatibleVariableOverride]  # ordered
+            queues = self._queue, self._unsifted
+            self._queue, self._unsifted = [], []
             self._unpacked.clear()
             self._foreign.clear()
             self.total_bytes = 0
+        while old or any(queues):
+            for _ in range(min(CHUNK, len(old))):
+                old.popitem(last=False)
+            for queue in queues:
+                del queue[-CHUNK:]
+            await asyncio.sleep(0)
 
     async def delete(self, key: str) -> None:
         """Delete an item; a missing one is no error."""
@@ -157,15 +168,17 @@ class DictCache(BaseCache, UserDict):  # type: ignore[type-arg]  # the seeds' AP
             await self.delete(key)
 
     async def keys(self) -> AsyncIterator[str]:  # type: ignore[override]  # asynchronous by the API
-        """Iterate over the keys."""
+        """Iterate over the keys, with a pause for others now and then."""
         await self.settle_writes(None)
-        for key in list(self.data):
+        keys = list(dict[str, Any].keys(self.data))  # not in the order of use, which takes ten times as long
+        for number, key in enumerate(keys, 1):
             yield key
+            if number % CHUNK == 0:
+                await asyncio.sleep(0)
 
     async def values(self) -> AsyncIterator[ResponseOrKey]:  # type: ignore[override]  # asynchronous by the API
-        """Iterate over the items."""
-        await self.settle_writes(None)
-        for key in list(self.data):
+        """Iterate over the items, with a pause for others now and then."""
+        async for key in self.keys():
             if key in self.data:
                 yield self._item(key)
 
@@ -219,8 +232,7 @@ class DictCache(BaseCache, UserDict):  # type: ignore[type-arg]  # the seeds' AP
         self.data.move_to_end(key)
         if until != math.inf:
             heapq.heappush(self._queue, (until, key))
-            if len(self._queue) > 2 * len(self.data) + CHUNK:
-                self._rebuild_queue()
+            self._sift_queue()
         if self._over_bounds():
             self._evict()
 
@@ -280,22 +292,26 @@ class DictCache(BaseCache, UserDict):  # type: ignore[type-arg]  # the seeds' AP
             return self._drop_first_expired(now)
 
     def _drop_first_expired(self, now: float) -> bool:
-        queue = self._queue
-        while queue and queue[0][0] <= now:
-            _, key = heapq.heappop(queue)
-            entry = self.data.get(key)
-            if isinstance(entry, StoredResponse | Packed) and entry.store_until <= now:
-                del self[key]
-                return True
+        for queue in (self._queue, self._unsifted):
+            while queue and queue[0][0] <= now:
+                until, key = heapq.heappop(queue)
+                if self._is_kept_until(until, key):
+                    del self[key]
+                    return True
         return False
 
-    def _rebuild_queue(self) -> None:
-        self._queue = [
-            (entry.store_until, key)
-            for key, entry in self.data.items()
-            if isinstance(entry, StoredResponse | Packed) and entry.store_until != math.inf
-        ]
-        heapq.heapify(self._queue)
+    def _sift_queue(self) -> None:
+        """When the queue names most entries in vain, leave those out: a few at a time, for they may be many."""
+        if not self._unsifted and len(self._queue) > 2 * len(self.data) + CHUNK:
+            self._queue, self._unsifted = [], self._queue
+        for _ in range(min(SIFTED, len(self._unsifted))):
+            until, key = self._unsifted.pop()  # without its last place, a heap is one still
+            if self._is_kept_until(until, key):
+                heapq.heappush(self._queue, (until, key))
+
+    def _is_kept_until(self, until: float, key: str) -> bool:
+        entry = self.data.get(key)
+        return isinstance(entry, StoredResponse | Packed) and entry.store_until == until
 
 
 def _weight(item: object) -> int:
