@@ -186,14 +186,18 @@ class CacheMixin(TypedSession):
                 await self.cache.close()
             return
         runtime = Runtime.of(self.cache)
-        await runtime.cancel(self)
-        await runtime.arrive(owner=ref(self))
-        await super().close()
-        await runtime.settle()
-        await runtime.finish(self.cache)  # whoever owns the cache may close it next
-        if self._owns_cache or self.cache.autoclose:
-            await runtime.cancel(self.cache)
-            await self.cache.close()
+        try:
+            try:
+                await runtime.cancel(self)
+                await runtime.arrive(owner=ref(self))
+            finally:  # whoever cancels the wait wants all closed nevertheless
+                await super().close()
+            await runtime.settle()
+            await runtime.finish(self.cache)  # whoever owns the cache may close it next
+        finally:
+            if self._owns_cache or self.cache.autoclose:
+                await runtime.cancel(self.cache)
+                await self.cache.close()
 
 
 class CachedSession(CacheMixin, ClientSession):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import warnings
 import weakref
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -324,6 +325,26 @@ class TestClosing:
         await session.close()
         await session.close()
         assert session.closed
+
+    async def test_it_is_closed_even_if_the_close_is_cancelled(self, origin: Origin) -> None:
+        async def never_whole(request: Received) -> AsyncIterator[bytes]:
+            yield answer(headers={"Content-Length": "10"})
+            await asyncio.sleep(10)
+
+        session, closed = CachedSession(), asyncio.Event()
+        backend_close = session.cache.close
+
+        async def note() -> None:
+            closed.set()
+            await backend_close()
+
+        session.cache.close = note  # type: ignore[method-assign]  # to see that it is called
+        response = await session.get(origin.on("/", never_whole))
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(session.close(), 0.01)
+        assert session.closed
+        assert closed.is_set()
+        response.close()
 
     async def test_a_hit_after_the_close_is_refused_as_a_miss_is(self, origin: Origin) -> None:
         url, session = origin.on("/", numbered), CachedSession()
