@@ -169,7 +169,7 @@ class FastLane:
         if rules is not None:
             if not is_plain_hit("GET", entry, rules, now=now):
                 return None
-            self._remember(known)
+            self._remember(replace(known, rules=None))
         if now >= entry.fresh_until or entry.key != known.key or not _status_passes(session, entry.status, options):
             return None
         backend = self._backend
@@ -256,11 +256,12 @@ def _has_time(session: CacheMixin, options: dict[str, Any], backend: CacheBacken
 
 
 def _status_passes(session: CacheMixin, status: int, options: dict[str, Any]) -> bool:
-    """Whether nobody would raise for *status*, or follow it elsewhere."""
+    """Whether *status* is of a whole response, and nobody would raise for it or follow it elsewhere."""
     raises = options.get("raise_for_status")
     if raises is None:
         raises = session._raise_for_status
-    return not 300 <= status < 400 and (raises is False or raises is None or (raises is True and status < 400))
+    is_whole = not 300 <= status < 400 and status != 206  # which may have come in place of what was learned from
+    return is_whole and (raises is False or raises is None or (raises is True and status < 400))
 
 
 def is_plain(session: CacheMixin, backend: CacheBackend) -> bool:

@@ -202,3 +202,36 @@ async def test_a_new_url_is_looked_for_once_wherever_it_may_be(origin: Origin) -
             assert not response.from_cache
         assert backend.responses.reads == before + 1
     await backend.close()
+
+
+async def test_a_part_is_not_taken_for_the_whole_that_was_there_before(origin: Origin) -> None:
+    def script(request: Received) -> bytes:
+        if "Range" in request.headers:
+            fields = {"Content-Range": "bytes 0-1/4", "ETag": '"x"'}
+            return answer("te", status=206, reason="Partial Content", headers=fields)
+        return answer("text", headers={"ETag": '"x"'})
+
+    backend, url = CacheBackend(cache_control=True), origin.on("/a", script)
+    async with CachedSession(cache=backend) as session:
+        await teach(session, url)
+        assert isinstance(found(session, url), CachedResponse)
+        await backend.clear()
+        async with session.get(url, headers={"Range": "bytes=0-1"}) as part:
+            assert (part.status, await part.read()) == (206, b"te")
+        await backend.settle()
+        assert [entry.status async for entry in backend.responses.values()] == [206]  # type: ignore[union-attr]  # ours
+        async with session.get(url) as whole:
+            assert (whole.status, await whole.read()) == (200, b"text")
+    await backend.close()
+
+
+async def test_a_new_url_is_looked_at_closely_once(
+    backend: CacheBackend, origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with CachedSession(cache=backend) as session:
+        await teach(session, origin.url + "/a")
+        for url in (origin.url + "/e", origin.url + "/a"):
+            assert isinstance(found(session, url), CachedResponse)
+        monkeypatch.setattr("aiohttp_cache_di.fastlane.is_plain_hit", None)
+        for url in (origin.url + "/e", origin.url + "/a"):
+            assert isinstance(found(session, url), CachedResponse)
