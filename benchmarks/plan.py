@@ -413,10 +413,11 @@ AIMS: tuple[Aim, ...] = (
     Aim(5, "SQLite file over content, 10 kB", _figure("file", "10,000 entries of 10,000 bytes", "ratio"), 1.15),
     *(
         aim
-        for store in ("memory", "sqlite")
+        # In memory nothing is waited for, so the processor's time tells; SQLite's worker can hold the loop up too.
+        for store, stall in (("memory", "stall_cpu_ms"), ("sqlite", "stall_ms"))
         for aim in (
             Aim(5, f"expired half of 100,000 deleted, {store}", _worst("expire", store, "s"), 2, " s"),
-            Aim(5, f"… longest stall of the loop, {store}", _worst("expire", store, "stall_ms"), 10, " ms"),
+            Aim(5, f"… longest stall of the loop, {store}", _worst("expire", store, stall), 10, " ms"),
         )
     ),
     Aim(5, "walking over all of SQLite holds", _figure("iterate", "sqlite", "share"), 0.25, " of it"),

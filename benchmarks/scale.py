@@ -69,19 +69,24 @@ async def _fill(backend: CacheBackend, entries: Iterator[StoredResponse]) -> Non
 
 @dataclass
 class Stalls:
-    """The longest time for which the loop was not free."""
+    """The longest time for which the loop was not free, and of the processor's time in its thread.
+
+    The former counts what other programs take from us too; the latter leaves out what our own other threads do.
+    """
 
     longest_s: float = 0.0
+    longest_cpu_s: float = 0.0
 
     async def watch(self) -> None:
         """Look every millisecond, until cancelled."""
         loop = asyncio.get_running_loop()
-        last = loop.time()
+        last, last_cpu = loop.time(), time.thread_time()
         while True:
             await asyncio.sleep(0.001)
-            now = loop.time()
+            now, cpu = loop.time(), time.thread_time()
             self.longest_s = max(self.longest_s, now - last - 0.001)
-            last = now
+            self.longest_cpu_s = max(self.longest_cpu_s, cpu - last_cpu)
+            last, last_cpu = now, cpu
 
 
 @asynccontextmanager
@@ -164,14 +169,14 @@ async def expire(name: str, place: Place, options: dict[str, Any], parameters: d
         stalls = Stalls()
         watcher = asyncio.create_task(stalls.watch())
         await asyncio.sleep(0.05)
-        stalls.longest_s = 0.0
+        stalls.longest_s = stalls.longest_cpu_s = 0.0
         started = time.perf_counter()
         gone = await backend.responses.delete_expired(expired_at + 1)
         took_s = time.perf_counter() - started
         watcher.cancel()
         if gone != count // 2:
             raise RuntimeError(f"{gone} entries went, of {count}")
-        return {"s": took_s, "stall_ms": stalls.longest_s * 1000}
+        return {"s": took_s, "stall_ms": stalls.longest_s * 1000, "stall_cpu_ms": stalls.longest_cpu_s * 1000}
 
     yield run_round
     await backend.close()
