@@ -31,6 +31,8 @@ class Flight(Struct, eq=False):
     """Set to False when what it fetches was invalidated meanwhile."""
     leader: asyncio.Task[object] | None = None
     """The task that asked first; it would wait for itself if it asked again before it has read the response."""
+    asked_at: float = 0.0
+    """Loop time at which the leader turned to the origin after it had waited for another process; else 0."""
     arriving_for: object = None
     """A reference to the session whose response's body is on its way, needing nobody to read it."""
 
@@ -53,10 +55,17 @@ class Flight(Struct, eq=False):
         self._waiters.clear()
 
     async def join(self, patience_s: float) -> Outcome:
-        """Wait for its outcome for *patience_s* seconds at most."""
+        """Wait for its outcome for *patience_s* seconds at most, or as long from when the origin was asked at last."""
+        loop = asyncio.get_running_loop()
+        joined_at = loop.time()
+        outcome = await self._wait(loop, patience_s)
+        if outcome == "late" and self.asked_at > joined_at:
+            return await self._wait(loop, self.asked_at + patience_s - loop.time())
+        return outcome
+
+    async def _wait(self, loop: asyncio.AbstractEventLoop, patience_s: float) -> Outcome:
         if self._outcome is not None:
             return self._outcome
-        loop = asyncio.get_running_loop()
         waiter: asyncio.Future[Outcome] = loop.create_future()
         timer = loop.call_later(patience_s, _give_up, waiter)
         self._waiters.add(waiter)

@@ -162,6 +162,7 @@ class Exchange:
             raise
         if answer is not None:
             return answer
+        flight.asked_at = loop.time()
         return await self._fetch(plan, flight)
 
     def _may_share(self, plan: Fetch | Validate) -> bool:

@@ -148,7 +148,7 @@ async def open_circuit_costs(traffic: Traffic) -> float:
         return time.perf_counter() - begun
 
     through, without = list[float](), list[float]()
-    for number in range(60):
+    for number in range(40):
         through.append(await one(f"/costs/{number}"))
         with traffic.session.disabled():
             without.append(await one(f"/costs/{number}"))

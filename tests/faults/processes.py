@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 from types import TracebackType
@@ -84,6 +85,8 @@ class Workers:
 async def run_python(*arguments: str, within_s: float) -> tuple[int, str, str]:
     """Run Python to its end and return its exit status, output and errors; a status of -9 means that it hung.
 
+    Then its children are killed too.
+
     It may forget resources: to say so is for aiohttp and asyncio.
     """
     process = await asyncio.create_subprocess_exec(
@@ -94,12 +97,13 @@ async def run_python(*arguments: str, within_s: float) -> tuple[int, str, str]:
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,
     )
     try:
         async with asyncio.timeout(within_s):
             output, errors = await process.communicate()
     except TimeoutError:
-        process.kill()
+        os.killpg(process.pid, signal.SIGKILL)
         output, errors = await process.communicate()
     assert process.returncode is not None
     return process.returncode, output.decode(), errors.decode()

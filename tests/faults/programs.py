@@ -1,6 +1,8 @@
-"""Programs that end without tidying up, one function each; run as ``python -m tests.faults.programs <name> <store>``.
+"""Programs that end without tidying up: ``python -m tests.faults.programs <store> <directory> <name> …``.
 
-Each prints ``done`` and must then end by itself. The store is a kind and its options as JSON.
+Each function is one, and runs in a process of its own, forked from one that has imported all there is and done
+nothing yet. It prints ``done`` and must then end by itself. The store is a kind and its options as JSON, the
+directory is for what they print.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from aiohttp import ClientSession
@@ -27,7 +30,7 @@ kept: list[object] = []
 
 def new_backend() -> CacheBackend:
     """A backend on the store that the arguments name."""
-    described = json.loads(sys.argv[2])
+    described = json.loads(sys.argv[1])
     return Store(described["kind"], described["options"]).backend(**described.get("backend", {}))
 
 
@@ -181,10 +184,10 @@ PROGRAMS: dict[str, Callable[[], Any]] = {
 }
 
 
-def main() -> None:
-    """Run the program that the arguments name."""
+def run(name: str) -> None:
+    """Run a program, and return to have the interpreter end."""
     made_early.append(new_backend())
-    program = PROGRAMS[sys.argv[1]]
+    program = PROGRAMS[name]
     if program is drop_the_loop:
         asyncio.new_event_loop().run_until_complete(program())
     else:
@@ -192,5 +195,25 @@ def main() -> None:
     print("done", flush=True)
 
 
+def launch(directory: Path) -> str:
+    """Fork a process for each program; return its name there, and "" in the parent when all have ended."""
+    names: dict[int, str] = {}
+    for name in sys.argv[3:]:
+        child = os.fork()
+        if child == 0:
+            for number, suffix in ((1, "out"), (2, "err")):
+                os.dup2(os.open(directory / f"{name}.{suffix}", os.O_WRONLY | os.O_CREAT), number)
+            return name
+        names[child] = name
+    while names:
+        child, status = os.wait()
+        name = names.pop(child)
+        output, errors = ((directory / f"{name}.{suffix}").read_text() for suffix in ("out", "err"))
+        print(json.dumps([name, os.waitstatus_to_exitcode(status), output, errors]), flush=True)
+    return ""
+
+
 if __name__ == "__main__":
-    main()
+    mine = launch(Path(sys.argv[2]))
+    if mine:
+        run(mine)

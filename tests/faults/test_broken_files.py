@@ -254,8 +254,7 @@ async def test_a_file_that_may_only_be_read_keeps_serving_hits(
     path = Path(store.options["cache_name"])
     new = [f"{origin.url}/new/{number}" for number in range(20)]
     job = {"kind": "sqlite", "options": store.options, "task": "fetch", "urls": old + new, "tasks": 2, "size": 2000}
-    # A second round, for the first may find a busy machine opening the file for longer than a deadline.
-    job |= {"unprivileged": True, "rounds": 3, "pause_s": 1.0}
+    job |= {"unprivileged": True, "rounds": 2, "backend": {"storage_deadline": 5.0}}  # on a busy machine
     before = origin.total
     for each in path.parent.iterdir():
         each.chmod(0o444)
@@ -267,9 +266,9 @@ async def test_a_file_that_may_only_be_read_keeps_serving_hits(
     finally:
         path.parent.chmod(0o700)
     note(**{name: report["stats"][name] for name in ("hits", "coalesced", "skipped", "store_errors", "circuit")})
-    assert report["outcomes"] == {"ok": 240}
-    assert report["stats"]["hits"] >= 80
-    assert origin.total - before <= 160
+    assert report["outcomes"] == {"ok": 160}
+    assert report["stats"]["hits"] == 80, "all of those that are in the file"
+    assert origin.total - before <= 80
 
 
 @pytest.mark.parametrize("store", ["sqlite"], indirect=True)

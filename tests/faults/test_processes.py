@@ -34,15 +34,16 @@ def jobs(store: Store, origin: Origin, seconds: float, **more: Any) -> list[dict
 
 async def wrong_or_missing(store: Store, origin: Origin) -> tuple[int, int]:
     """How many of the responses are wrong, and how many are not there though they had been stored."""
-    backend = store.backend()
-    wrong = missing = 0
+    backend = store.backend(storage_deadline=5.0)
+
+    async def look(number: int) -> tuple[bool, bool]:
+        async with session.get(f"{origin.url}/{number}") as response:
+            return await response.read() != origin.body_of(f"/{number}"), not response.from_cache
+
     async with CachedSession(cache=backend) as session:
-        for number in range(URLS):
-            async with session.get(f"{origin.url}/{number}") as response:
-                wrong += await response.read() != origin.body_of(f"/{number}")
-                missing += not response.from_cache
+        found = await asyncio.gather(*map(look, range(URLS)))
     await backend.close()
-    return wrong, missing
+    return sum(wrong for wrong, _ in found), sum(missing for _, missing in found)
 
 
 def is_sound(store: Store) -> bool:
@@ -60,20 +61,31 @@ async def test_four_processes_share_a_store(store: Store, origin: Origin, note: 
         workers.go()
         reports = await workers.reports(within_s=seconds + 30)
     outcomes, errors = Counter[str](), Counter[str]()
-    hits_s: list[float] = []
+    hits_s, turns_s = list[float](), list[float]()
     for report in reports:
         outcomes.update(report["outcomes"])
         errors.update(report["stats"]["store_errors"])
         hits_s += report["hits_s"]
+        turns_s += report["turns_s"]
     # Each process deletes now and then; what is fetched now must stay.
     wrong, _ = await wrong_or_missing(store, origin)
     wrong_again, lost = await wrong_or_missing(store, origin)
-    p99_ms = statistics.quantiles(hits_s, n=100)[98] * 1000
-    note(requests=outcomes.total(), hits=len(hits_s), p99_ms=p99_ms, errors=dict(errors), lost=lost, wrong=wrong)
+    p99_ms, turn_p99_ms = (statistics.quantiles(times_s, n=100)[98] * 1000 for times_s in (hits_s, turns_s))
+    note(
+        requests=outcomes.total(),
+        hits=len(hits_s),
+        p99_ms=p99_ms,
+        p99_of_a_turn_of_the_loop_ms=turn_p99_ms,
+        errors=dict(errors),
+        lost=lost,
+        wrong=wrong,
+    )
     assert set(outcomes) == {"ok"}
-    assert not errors
+    # Where a machine has a process wait for its turn, a thread of it may miss a deadline now and then.
+    assert set(errors) <= {"timeout"}
+    assert errors.total() <= outcomes.total() * 0.01
     assert wrong == wrong_again == lost == 0
-    assert p99_ms < 50 or len(hits_s) < 1000
+    assert p99_ms < max(50, 2 * turn_p99_ms), "a hit waits for nothing but its turn"
     assert is_sound(store)
 
 

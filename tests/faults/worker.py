@@ -57,6 +57,7 @@ async def churn(session: CachedSession, job: Job) -> Report:
     """Read, write and now and then delete at random for a while, in several tasks."""
     outcomes: Counter[str] = Counter()
     hits_s: list[float] = []
+    turns_s: list[float] = []
     until = time.perf_counter() + job["seconds"]
     chance = random.Random(job["seed"])
 
@@ -77,8 +78,14 @@ async def churn(session: CachedSession, job: Job) -> Report:
                 outcomes[f"{type(error).__name__}: {error}"] += 1
             await asyncio.sleep(chance.random() * job["pause_s"])
 
-    await asyncio.gather(*(client() for _ in range(job["tasks"])))
-    return {"outcomes": outcomes, "hits_s": hits_s}
+    async def watch() -> None:
+        while time.perf_counter() < until:
+            begun = time.perf_counter()
+            await asyncio.sleep(0.005)
+            turns_s.append(time.perf_counter() - begun - 0.005)
+
+    await asyncio.gather(watch(), *(client() for _ in range(job["tasks"])))
+    return {"outcomes": outcomes, "hits_s": hits_s, "turns_s": turns_s}
 
 
 TASKS: dict[str, Callable[[CachedSession, Job], Awaitable[Report]]] = {"fetch": fetch, "churn": churn}
