@@ -28,6 +28,7 @@ from aiohttp_cache_di.backends.sqlite_options import (
 )
 from aiohttp_cache_di.backends.sqlite_schema import Key, Table, column_key, pack_key, unpack_key
 from aiohttp_cache_di.backends.sqlite_worker import Job
+from aiohttp_cache_di.backends.sqlite_writes import Put
 from aiohttp_cache_di.backends.storage import BaseCache, Lease, ResponseOrKey, hear
 from aiohttp_cache_di.errors import StorageError, UnreadableEntryError
 from aiohttp_cache_di.response import CachedResponse
@@ -84,7 +85,7 @@ class SQLiteCache(BaseCache):
         self.fast_save = fast_save
         self.table_name = table_name
         self._database = database or open_database(filename, use_temp, fast_save, kwargs)
-        self._table = self._database.add(Table(table_name, self._decode))
+        self._table = self._database.add(Table(table_name, self._decode, self._encode))
         self._tables = (self._table,)
         self._database.on_evicted[self._table] = lambda count: self.on_evicted(count)
         self._database.on_lost = lambda: self.on_unreadable(1)  # one of the storages on the file counts it
@@ -131,11 +132,11 @@ class SQLiteCache(BaseCache):
 
     async def write_entry(self, entry: StoredResponse) -> None:
         """Store *entry*; returns when it is committed."""
-        await self._put(entry.key, self._frame(entry), entry.store_until, entry)
+        await self._put(entry.key, self._packed(entry), entry.store_until, entry)
 
     async def write_leased(self, entry: StoredResponse) -> None:
         """Store *entry* and give the lease on its key back, in one transaction."""
-        await self._put(entry.key, self._frame(entry), entry.store_until, entry, leased=True)
+        await self._put(entry.key, self._packed(entry), entry.store_until, entry, leased=True)
 
     async def delete_expired(self, now: float) -> int:
         """Delete what may be dropped at *now*, in steps between which others may write."""
@@ -269,26 +270,41 @@ class SQLiteCache(BaseCache):
 
     # ---- what they share
 
-    def _frame(self, entry: StoredResponse) -> bytes:
+    def _packed(self, entry: StoredResponse) -> StoredResponse | bytes:
+        """The entry itself, which `_encode` packs; or what a user's serializer makes of it here."""
         if self._serializer is None:
-            return self.codec.encode(entry)
+            return entry
         return self.serialize(CachedResponse.from_stored(entry), entry.key) or b""
 
-    async def _put(
-        self, key: str, frame: bytes, until: float, entry: StoredResponse | None, *, leased: bool = False
-    ) -> None:
+    def _encode(self, item: object) -> bytes:
+        """Make a frame in the thread that is about to write it.
+
+        The loop would lose the interpreter's lock to other threads while it computes the checksum.
+        """
+        frame = item if isinstance(item, bytes) else self.codec.encode(cast("StoredResponse", item))
         if len(frame) > MAX_FRAME_BYTES:
             raise StorageError(f"an entry of {len(frame)} bytes is more than SQLite takes")
-        now = time.time()
+        return frame
+
+    async def _put(
+        self,
+        key: str,
+        item: StoredResponse | bytes,
+        until: float,
+        entry: StoredResponse | None,
+        *,
+        leased: bool = False,
+    ) -> None:
         packed = column_key(key)
+        expires = None if until == math.inf else _clamped(until)
+        weight = len(item) if isinstance(item, bytes) else item.size_bytes
         lease = (packed, self._owner) if leased else None
-        row: jobs.Row = (packed, None if until == math.inf else _clamped(until), int(now * 1000), frame)
+        put = Put(self._table, packed, expires, int(time.time() * 1000), item, weight, lease)
 
         async def run(connected: Connected) -> None:
-            link = connected.link
-            tier = link.tiers[self._table]
+            tier = connected.link.tiers[self._table]
             begun_at = time.monotonic()
-            row_id = await link.write(self._table, row, lease)
+            row_id = await connected.link.write(put)
             tier.supersede(key, row_id)
             tier.wrote(row_id, row_id)
             if entry is not None:

@@ -82,13 +82,15 @@ class Table:
     Args:
         name: as the user calls it; any text without NUL.
         decode: what is made, in the reader's thread, of a row's key and frame.
+        encode: what is made, in the writer's thread, of an item: its frame.
     """
 
-    def __init__(self, name: str, decode: Callable[[Key, object], object]) -> None:
+    def __init__(self, name: str, decode: Callable[[Key, object], object], encode: Callable[[object], bytes]) -> None:
         if not name or "\0" in name:
             raise ValueError(f"table_name={name!r}: give a name of at least one character, without NUL")
         self.name = name
         self.decode = decode
+        self.encode = encode
         quoted = name.replace('"', '""')
         # A prefix keeps clear of tables that others (or other libraries) have in the file.
         t = self.sql = f'"cache:{quoted}"'

@@ -7,16 +7,16 @@ import contextlib
 import sqlite3
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from aiohttp_cache_di.backends import sqlite_jobs as jobs
 from aiohttp_cache_di.backends.sqlite_reads import LinkLostError, Port, fail, resolve
-from aiohttp_cache_di.backends.sqlite_schema import Table
+from aiohttp_cache_di.backends.sqlite_schema import Key, Table
 from aiohttp_cache_di.backends.sqlite_worker import Job
 from aiohttp_cache_di.errors import StorageError
 
-__all__ = ["WriteQueue"]
+__all__ = ["Put", "WriteQueue"]
 
 MAX_GROUP: Final = 256  # writes in one transaction
 MAX_GROUP_BYTES: Final = 4 * 1024 * 1024
@@ -25,12 +25,32 @@ MAX_WAITING_BYTES: Final = 64 * 1024 * 1024  # of a file that is locked for long
 
 @dataclass(slots=True)
 class Put:
-    """A row to be written; those of one table that follow each other are written by one statement."""
+    """An item to be written; those of one table that follow each other are written by one statement.
+
+    Args:
+        until: POSIX millisecond after which it may be dropped; None for never.
+        used: POSIX millisecond of its last use.
+        item: for `Table.encode`.
+        weight: how many bytes the item takes, as far as can be told before it is encoded.
+        lease: what is given back in the same transaction.
+    """
 
     table: Table
-    row: jobs.Row
+    key: Key
+    until: int | None
+    used: int
+    item: object
+    weight: int
     lease: jobs.LeaseOf | None
-    future: asyncio.Future[int]
+    future: asyncio.Future[int] = field(init=False)
+    row: jobs.Row | Exception = field(init=False)
+
+    def encode(self) -> None:
+        """Make the row; or take note of why there is none, which concerns no other write."""
+        try:
+            self.row = (self.key, self.until, self.used, self.table.encode(self.item))
+        except Exception as exc:
+            self.row = exc
 
 
 @dataclass(slots=True)
@@ -59,17 +79,14 @@ class WriteQueue:
         """Whether nothing is being written or waits."""
         return not (self._committing or self._waiting)
 
-    def write(self, table: Table, row: jobs.Row, lease: jobs.LeaseOf | None = None) -> asyncio.Future[int]:
-        """Write a row, and give a lease back; the answer is the row's id.
-
-        It comes after the commit, which is shared with what is written meanwhile.
-        """
+    def write(self, write: Put) -> asyncio.Future[int]:
+        """Write a row; the answer is its id, after the commit that it shares with what is written meanwhile."""
         if self._waiting_bytes > MAX_WAITING_BYTES:
             raise StorageError(f"{self._waiting_bytes} bytes wait to be written already")
-        future: asyncio.Future[int] = self._loop.create_future()
-        self._waiting_bytes += len(row[3])
-        self._enqueue(Put(table, row, lease, future))
-        return future
+        write.future = self._loop.create_future()
+        self._waiting_bytes += write.weight
+        self._enqueue(write)
+        return write.future
 
     def call(self, job: Job) -> asyncio.Future[Any]:
         """Run *job* in a transaction, after the writes before it and before those that follow."""
@@ -114,7 +131,10 @@ class WriteQueue:
                 fail([write.future for write in group], reason)
             else:
                 for write, result in zip(group, results, strict=True):
-                    resolve(write.future, result)
+                    if isinstance(result, Exception):
+                        fail([write.future], result)
+                    else:
+                        resolve(write.future, result)
                 self.after_commit(sum(isinstance(write, Put) for write in group), weight)
             if not self._committing:
                 self._send()
@@ -127,7 +147,7 @@ class WriteQueue:
         while self._waiting and len(group) < MAX_GROUP and weight < MAX_GROUP_BYTES:
             write = self._waiting.popleft()
             if isinstance(write, Put):
-                weight += len(write.row[3])
+                weight += write.weight
             elif write.future.cancelled():
                 continue  # nobody waits for a lease any more; a row is worth keeping all the same
             group.append(write)
@@ -141,25 +161,23 @@ class WriteQueue:
 
 
 def _commit(connection: sqlite3.Connection, group: list[Put | Call]) -> list[Any]:
+    for write in group:  # before the transaction, for whose end others may wait
+        if isinstance(write, Put):
+            write.encode()
     results: list[Any] = []
     connection.execute("BEGIN IMMEDIATE")
     try:
-        start = 0
-        while start < len(group):
-            first = group[start]
+        while len(results) < len(group):
+            first = group[len(results)]
             if isinstance(first, Call):
                 results.append(first.job(connection))
-                start += 1
                 continue
             puts: list[Put] = []
-            for write in group[start:]:
+            for write in group[len(results) :]:
                 if not isinstance(write, Put) or write.table is not first.table:
                     break
                 puts.append(write)
-            last = jobs.put_all(connection, first.table, [put.row for put in puts])
-            jobs.release(connection, [put.lease for put in puts if put.lease is not None])
-            results += range(last - len(puts) + 1, last + 1)
-            start += len(puts)
+            results += _put(connection, first.table, puts)
         connection.execute("COMMIT")
     except BaseException:
         # SQLite has rolled back by itself after some errors, and says so by another.
@@ -167,6 +185,15 @@ def _commit(connection: sqlite3.Connection, group: list[Put | Call]) -> list[Any
             connection.execute("ROLLBACK")
         raise
     return results
+
+
+def _put(connection: sqlite3.Connection, table: Table, puts: list[Put]) -> list[int | Exception]:
+    """Write what could be encoded; return the rows' ids, and the errors of the others."""
+    rows = [put.row for put in puts if isinstance(put.row, tuple)]
+    last = jobs.put_all(connection, table, rows)
+    jobs.release(connection, [put.lease for put in puts if put.lease is not None])
+    ids = iter(range(last - len(rows) + 1, last + 1))
+    return [next(ids) if isinstance(put.row, tuple) else put.row for put in puts]
 
 
 def _ignore(rows: int, weight: int) -> None:

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from aiohttp_cache_di.backends.sqlite import SQLiteBackend, SQLiteCache, SQLitePickleCache
@@ -262,6 +263,20 @@ async def test_rows_that_share_a_statement_get_the_ids_that_they_are_remembered_
     assert {key: held.row_id for key, held in tier.held.items()} == rows
     assert [(await cache.read_entry(key) or entries[0]).body for key in keys] == [b"new"] * 100
     assert all(await asyncio.gather(*(cache.acquire_lease(key, 5) for key in keys)))
+
+
+async def test_an_entry_that_cannot_be_packed_fails_no_other(cache: SQLiteCache) -> None:
+    await cache.write_entry(make_entry("first"))
+    odd = msgspec.structs.replace(make_entry("odd"), url="http://origin.test/\udc80")
+    entries = [make_entry("before"), make_entry("k1"), odd, make_entry("k2")]
+    _, *outcomes = await asyncio.gather(*map(cache.write_leased, entries), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [type(None), StorageError, type(None)]
+    for key in ("k1", "k2"):
+        assert (entry := await cache.read_entry(key)) is not None
+        assert entry.key == key
+    assert not await cache.contains("odd")
+    await cache.delete("k2")
+    assert cache.peek("k2") is None
 
 
 async def test_a_written_entry_is_committed(cache: SQLiteCache, tmp_path: Path) -> None:

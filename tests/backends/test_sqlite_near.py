@@ -189,7 +189,7 @@ async def test_the_tier_is_bounded_and_keeps_what_was_used_last(tmp_path: Path) 
 
 
 async def test_an_older_row_never_takes_the_place_of_a_newer_one() -> None:
-    tier = Tier(Table("t", lambda key, frame: frame), 1_000_000)
+    tier = Tier(Table("t", lambda key, frame: frame, lambda item: b""), 1_000_000)
     tier.put(make_entry("k", b"new"), "k", 5, time.monotonic())
     tier.supersede("k", 5)
     tier.put(make_entry("k", b"old"), "k", 4, time.monotonic())
@@ -203,7 +203,7 @@ async def test_an_older_row_never_takes_the_place_of_a_newer_one() -> None:
 
 
 async def test_what_was_being_read_when_all_was_forgotten_is_not_held() -> None:
-    tier = Tier(Table("t", lambda key, frame: frame), 1_000_000)
+    tier = Tier(Table("t", lambda key, frame: frame, lambda item: b""), 1_000_000)
     before = time.monotonic()
     tier.forget_all()
     tier.put(make_entry("k"), "k", 5, before)
