@@ -14,7 +14,15 @@ from functools import partial
 from typing import Any
 from weakref import ref
 
-from aiohttp import ClientRequest, ClientResponse, ClientSession, CookieJar, MultipartWriter, StreamReader
+from aiohttp import (
+    ClientRequest,
+    ClientResponse,
+    ClientSession,
+    CookieJar,
+    MultipartWriter,
+    StreamReader,
+    TCPConnector,
+)
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.compression_utils import ZLibDecompressor
 from aiohttp.helpers import TimerContext
@@ -25,6 +33,7 @@ __all__ = [
     "TOUCHED",
     "DecodingWatch",
     "arrived_chunks",
+    "connector_ssl",
     "handler_option",
     "is_decoded",
     "timer_fired",
@@ -72,6 +81,7 @@ TOUCHED: dict[type, tuple[str, ...]] = {
     MultipartWriter: ("_parts",),
     ResponseHandler: ("_parser", "_payload"),
     StreamReader: ("_buffer", "_eof_callbacks", "_exception"),
+    TCPConnector: ("_ssl",),
     TimerContext: ("_cancelled",),
     ZLibDecompressor: ("_decompressor",),
 }
@@ -220,6 +230,12 @@ def handler_option(handler: Any, name: str, default: Any) -> Any:
     if code is None or name not in code.co_freevars:
         return default
     return handler.__closure__[code.co_freevars.index(name)].cell_contents
+
+
+def connector_ssl(session: ClientSession) -> Any:
+    """How the connector of *session* verifies TLS for requests that say nothing: what its ``ssl`` argument was."""
+    connector = session.connector
+    return connector._ssl if isinstance(connector, TCPConnector) else True
 
 
 def timer_fired(request: ClientRequest) -> bool:

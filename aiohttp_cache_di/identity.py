@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import uuid
 from collections import OrderedDict
-from ssl import SSLContext
+from ssl import CERT_REQUIRED, SSLContext
 from typing import Any
-from weakref import WeakKeyDictionary
 
-from aiohttp import ClientRequest, Fingerprint, hdrs
+from aiohttp import ClientRequest, hdrs
 from aiohttp.payload import BytesPayload, IOBasePayload, Payload
 from multidict import CIMultiDict
 from yarl import URL
 
+from aiohttp_cache_di import keys
+from aiohttp_cache_di._aiohttp import connector_ssl
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.calls import Call
 from aiohttp_cache_di.credentials import digest_of, effective_credentials
@@ -24,8 +24,6 @@ __all__ = ["MAX_KEYED_BODY_BYTES", "Identities", "key_after_redirect", "key_argu
 MAX_KNOWN = 10_000
 MAX_KNOWN_CHARS = 1024  # of a remembered URL: with MAX_KNOWN this bounds the memory that they take
 MAX_KEYED_BODY_BYTES = 1024 * 1024  # a larger upload is not worth holding in memory for its key
-
-_contexts: WeakKeyDictionary[SSLContext, str] = WeakKeyDictionary()
 
 
 async def request_body(request: ClientRequest) -> bytes | None:
@@ -61,7 +59,7 @@ def key_arguments(request: ClientRequest, body: bytes, call: Call, backend: Cach
         arguments["proxy_auth"] = request.proxy_auth
         arguments["proxy_headers"] = request.proxy_headers
     if request.is_ssl():
-        tls = _tls_token(request)
+        tls = keys.tls_token(_demand(request), request.server_hostname)
         if tls:
             arguments["tls"] = tls
     if backend.partition_cookies == "explicit" and hdrs.COOKIE in headers:
@@ -107,6 +105,7 @@ class Identities:
             or request.body
             or request.proxy is not None
             or request.ssl is not True
+            or (request.is_ssl() and connector_ssl(request.session) is not True)
             or request.server_hostname
         ):
             return ""
@@ -163,18 +162,16 @@ def _partition(request: ClientRequest, arguments: dict[str, Any], names: frozens
     return digest_of(found)
 
 
-def _tls_token(request: ClientRequest) -> str:
-    """What the request demands of TLS, as a text; "" for verification against the system's authorities."""
-    ssl = request.ssl
-    name = request.server_hostname or ""
-    if ssl is True:
-        return f"name:{name}" if name else ""
-    if ssl is False:
-        return f"unverified:{name}"
-    if isinstance(ssl, Fingerprint):
-        return f"fingerprint:{ssl.fingerprint.hex()}:{name}"
-    # Nothing tells what a context verifies, or as whom it connects: what it brought is for itself alone.
-    return f"context:{_contexts.setdefault(ssl, uuid.uuid4().hex)}:{name}"
+def _demand(request: ClientRequest) -> Any:
+    """How the connection is to be verified: as the request says, or else the connector.
+
+    A context of the connector's that verifies is how a session trusts whom it trusts, and may be another object in
+    the next process; it counts as the usual verification.
+    """
+    demand: Any = request.ssl if request.ssl is not True else connector_ssl(request.session)
+    if not isinstance(demand, SSLContext) or demand is request.ssl:
+        return demand
+    return demand.check_hostname and demand.verify_mode is CERT_REQUIRED
 
 
 def key_after_redirect(

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import inspect
 import json as jsonlib
+import uuid
 from collections.abc import Callable, Collection
 from functools import lru_cache
+from ssl import SSLContext
 from typing import Any, Final
 from urllib.parse import unquote_plus
+from weakref import WeakKeyDictionary
 
-from aiohttp import BasicAuth, ClientRequest, ClientSession
+from aiohttp import BasicAuth, ClientRequest, ClientSession, Fingerprint
 from aiohttp.http import SERVER_SOFTWARE
 from aiohttp.typedefs import LooseCookies, LooseHeaders, Query
 from yarl import URL
@@ -31,7 +34,7 @@ from aiohttp_cache_di.credentials import (
     pairs_of,
 )
 
-__all__ = ["DEFAULT_CREDENTIAL_HEADERS", "REDACTED", "create_key", "has_param", "redact_url"]
+__all__ = ["DEFAULT_CREDENTIAL_HEADERS", "REDACTED", "create_key", "has_param", "redact_url", "tls_token"]
 
 REDACTED: Final = "REDACTED"
 """What stands in a stored URL in place of the value of an ignored parameter."""
@@ -66,6 +69,7 @@ _NEVER_MATCHED: Final = frozenset(
 )
 
 _NONE: Final[frozenset[str]] = frozenset()
+_contexts: Final[WeakKeyDictionary[SSLContext, str]] = WeakKeyDictionary()
 
 # What aiohttp adds by itself, and the user who asks with their own arguments does not see.
 _AUTOMATIC: Final = {name.lower(): value for name, value in ClientRequest.DEFAULT_HEADERS.items()} | {
@@ -92,6 +96,8 @@ def create_key(
     match_headers: Collection[str] = (),
     ignored_params: Collection[str] = (),
     credential_headers: Collection[str] = DEFAULT_CREDENTIAL_HEADERS,
+    ssl: SSLContext | bool | Fingerprint | None = True,
+    server_hostname: str | None = None,
     tls: str = "",
     decoded: bool = True,
     json_serialize: Callable[[Any], str | bytes] = jsonlib.dumps,
@@ -107,7 +113,8 @@ def create_key(
         ignored_params: names of query parameters, top-level JSON members, form fields and headers that make no
             difference. Credentials make one all the same: narrow ``credential_headers`` to share what they protect.
         credential_headers: headers that say who asks, in any case; each set of values has keys of its own.
-        tls: how the connection is verified, where that differs from the default.
+        ssl, server_hostname: how the connection is verified, which matters for https alone.
+        tls: the same, as a text (`tls_token`).
         decoded: whether the client decodes content codings (``auto_decompress``).
         kwargs: the other arguments of `aiohttp.ClientSession.request`; they make no difference.
 
@@ -119,6 +126,8 @@ def create_key(
     url = URL(url) if isinstance(url, str) else url
     ignored = frozenset(ignored_params) if ignored_params else _NONE
     target = _target(url.extend_query(params) if params else url, ignored)
+    if (ssl is not True or server_hostname) and url.scheme in ("https", "wss"):
+        tls = tls_token(ssl, server_hostname)
     fields = _fields(headers)
     credentials = fields
     if (
@@ -152,6 +161,19 @@ def create_key(
         f"{'1' if decoded else '0'}{len(body)}:{body}{len(matched)}:{matched}"
     )
     return hex_digest(text, _KEY_BYTES)
+
+
+def tls_token(ssl: SSLContext | bool | Fingerprint | None, server_hostname: str | None) -> str:
+    """What a request demands of TLS, as a text; "" for verification against the system's authorities."""
+    name = server_hostname or ""
+    if ssl is True or ssl is None:
+        return f"name:{name}" if name else ""
+    if ssl is False:
+        return f"unverified:{name}"
+    if isinstance(ssl, Fingerprint):
+        return f"fingerprint:{ssl.fingerprint.hex()}:{name}"
+    # Nothing tells what a context verifies, or as whom it connects: what it brought is for itself alone.
+    return f"context:{_contexts.setdefault(ssl, uuid.uuid4().hex)}:{name}"
 
 
 def redact_url(url: str | URL, ignored_params: Collection[str] = ()) -> str:

@@ -57,7 +57,7 @@ async def test_each_private_attribute_is_there(owner: type, name: str, origin: O
         assert response.connection is not None
         decoder = DeflateBuffer(StreamReader(response.content._protocol, 1), "gzip")
         found += [session, response, session.cookie_jar, response.content, response.connection.protocol]
-        found += [decoder, decoder.decompressor]
+        found += [decoder, decoder.decompressor, session.connector]
         (one,) = (one for one in found if isinstance(one, owner))
         assert hasattr(one, name), changed(f"{owner.__name__}.{name}")
 

@@ -9,7 +9,15 @@ from typing import Any
 from weakref import ref
 
 import pytest
-from aiohttp import ClientRequest, ClientSession, Fingerprint, FormData, MultipartWriter, encode_basic_auth
+from aiohttp import (
+    ClientRequest,
+    ClientSession,
+    Fingerprint,
+    FormData,
+    MultipartWriter,
+    TCPConnector,
+    encode_basic_auth,
+)
 from multidict import CIMultiDict
 from yarl import URL
 
@@ -63,6 +71,22 @@ class TestTls:
         demands: list[dict[str, Any]] = [{}, {"ssl": False}, {"ssl": context}, {"ssl": Fingerprint(b"a" * 32)}]
         for demand in demands:
             assert await identity(session, **demand) == await identity(session, **demand)
+
+    @pytest.mark.parametrize("demand", [False, True, Fingerprint(b"a" * 32)])
+    async def test_what_a_connector_demands_counts_as_if_the_request_did(
+        self, session: ClientSession, demand: Any
+    ) -> None:
+        async with ClientSession(connector=TCPConnector(ssl=demand)) as other:
+            expected = await identity(session, ssl=demand)
+            assert await identity(other) == expected
+            assert CacheBackend().create_key("GET", "https://example.org/", ssl=demand) == expected[0]
+
+    async def test_a_connector_s_context_counts_by_whether_it_verifies(self, session: ClientSession) -> None:
+        verifying, careless = ssl.create_default_context(), ssl.create_default_context()
+        careless.check_hostname = False
+        for context, demand in ((verifying, True), (careless, False)):
+            async with ClientSession(connector=TCPConnector(ssl=context)) as other:
+                assert await identity(other) == await identity(session, ssl=demand)
 
     async def test_without_tls_there_is_nothing_to_verify(self, session: ClientSession) -> None:
         url = "http://example.org/"

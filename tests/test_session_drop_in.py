@@ -57,6 +57,7 @@ from aiohttp.test_utils import TestServer
 from yarl import URL
 
 from aiohttp_cache_di import CachedSession
+from aiohttp_cache_di.backends import CacheBackend
 from tests.origin import CLOSE, CUT, Origin, Received, answer, chunked
 
 Open = Callable[..., ClientSession]
@@ -968,6 +969,24 @@ class TestTheWayThere:
                     await session.get(url)
                 with pytest.raises(ServerFingerprintMismatch):
                     await session.get(url, ssl=Fingerprint(b"x" * 32))
+
+    async def test_a_connector_that_verifies_nothing_shares_nothing_with_one_that_does(
+        self, certificate: ssl.SSLContext
+    ) -> None:
+        backend = CacheBackend()
+        async with (
+            Origin(tls=certificate) as origin,
+            CachedSession(cache=backend, connector=TCPConnector(ssl=False)) as careless,
+            CachedSession(cache=backend) as careful,
+        ):
+            url = origin.on("/", numbered)
+            for _ in range(3):
+                async with careless.get(url) as response:
+                    assert await response.text() == "1"
+                with pytest.raises(ClientConnectorCertificateError):
+                    await careful.get(url)
+            assert await backend.has_url(url, ssl=False)
+            assert not await backend.has_url(url)
 
     async def test_a_proxy_is_asked(self, open_session: Open, origin: Origin) -> None:
         session, url = open_session(), "http://example.org/page"
