@@ -116,9 +116,9 @@ class SQLiteCache(BaseCache):
     async def read_entry(self, key: str) -> StoredResponse | None:
         """Read the response kept under *key*, following one alias; None when missing or unreadable."""
         item, _ = await self._read(key)
-        if isinstance(item, str):
+        if type(item) is str:
             item, _ = await self._read(item)
-        return item if isinstance(item, StoredResponse) else None
+        return item if type(item) is StoredResponse else None
 
     async def read_either(self, key: str, other: BaseCache) -> tuple[StoredResponse | None, BaseCache]:
         """Read the response kept under *key* here, or else in *other*, both in one hop where they share the file."""
@@ -327,17 +327,13 @@ class SQLiteCache(BaseCache):
             return None, other or self
         table, row_id, item = found
         cache = self if other is None or table is self._table else other
-        return cache._received(connected, begun_at, key, row_id, item), cache
-
-    def _received(self, connected: Connected, begun_at: float, key: str, row_id: int, item: object) -> Item:
-        """What a read of *key* has found, a copy of which goes into the near tier."""
-        settled = self._settled(key, item)
+        settled = cache._settled(key, item)
         if type(settled) is StoredResponse:
-            connected.link.tiers[self._table].put(settled, key, row_id, begun_at)
-            connected.evictor.touch(self._table, key)
-        return settled
+            connected.link.tiers[table].put(settled, key, row_id, begun_at)
+            connected.evictor.touch(table, key)
+        return settled, cache
 
-    def _decode(self, key: Key, frame: object) -> object:
+    def _decode(self, key: Key, frame: Any) -> object:
         """Decode a frame in the thread that has just read it: its bytes are in that processor's cache.
 
         What a user's serializer made is left to the loop's thread, which is the one that serializer knows.
@@ -345,7 +341,7 @@ class SQLiteCache(BaseCache):
         if self._serializer is not None:
             return frame
         try:
-            return self.codec.decode(cast("bytes", frame), unpack_key(key))
+            return self.codec.decode(frame, unpack_key(key))
         except UnreadableEntryError as exc:
             return exc
 

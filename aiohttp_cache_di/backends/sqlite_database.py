@@ -93,14 +93,14 @@ class Database:
         except LinkLostError:
             return await operation(await self.connected())
 
-    async def use_writing(self, operation: Callable[[Connected], Awaitable[T]]) -> T:
+    def use_writing(self, operation: Callable[[Connected], Awaitable[T]]) -> Awaitable[T]:
         """Run *operation*, which writes; see `use`."""
         connected = self.here()
         if connected is not None and not connected.link.writable:
             link = connected.link
             if not self.file.read_only and link.loop.time() - link.made_at > READ_ONLY_RETRY_S:
                 link.retire()
-        return await self.use(operation)
+        return self.use(operation)
 
     async def close(self) -> None:
         """Close the running loop's link, and those of loops that do not run; may be called twice."""
