@@ -17,7 +17,7 @@ from tests.faults.processes import Workers
 from tests.faults.stores import Store
 
 FLOOD = 500
-LEASE_S = 2.0
+LEASE_S = 1.0
 TURNS = 10  # of the loop, in which a task that waits for nothing ends
 SLACK_S = 1.0  # of a busy machine; what is waited for otherwise takes several times as long
 
@@ -78,13 +78,10 @@ async def test_what_was_stored_since_a_request_has_looked_is_not_fetched_again(
 
 
 @pytest.mark.parametrize("store", ["sqlite", "redis"], indirect=True)
-@pytest.mark.parametrize("settings", ["default", "patient"])
-async def test_floods_in_four_processes_are_one_to_the_origin(store: Store, note: Note, settings: str) -> None:
+async def test_floods_in_four_processes_are_one_to_the_origin(store: Store, note: Note) -> None:
     async with Origin(delay_s=0.2) as origin:
         job = {"kind": store.kind, "options": store.options, "task": "fetch", "size": origin.size}
-        # A busy machine takes long to begin with all of them.
-        patience = {"storage_deadline": 3.0, "coalesce_timeout": 8.0, "lease": 10.0} if settings == "patient" else {}
-        job |= {"urls": [f"{origin.url}/one"], "tasks": 125, "backend": patience}
+        job |= {"urls": [f"{origin.url}/one"], "tasks": 125}
         async with Workers(*[job] * 4) as workers:
             workers.go()
             reports = await workers.reports(within_s=20)
@@ -92,7 +89,7 @@ async def test_floods_in_four_processes_are_one_to_the_origin(store: Store, note
     note(origin_hits=origin.total, slowest_s=max(report["took_s"] for report in reports), errors=errors)
     assert [report["outcomes"] for report in reports] == [{"ok": 125}] * 4
     # A process to which the machine gives no time finds the store too slow, and does without.
-    assert origin.total <= 1 + sum(settings == "default" and bool(kinds) for kinds in errors)
+    assert origin.total <= 1 + sum(map(bool, errors))
 
 
 @pytest.mark.parametrize("store", ["sqlite", "redis"], indirect=True)
@@ -223,6 +220,7 @@ async def test_a_leader_that_helps_nobody_holds_nobody_up(
 ) -> None:
     origin.answer = {"uncacheable": uncacheable, "failing": failing, "resetting": resetting, "hanging": hanging}[kind]
     timeout = ClientTimeout(total=0.1 if kind == "hanging" else 30)
+    count = FLOOD if kind in ("uncacheable", "failing") else FLOOD // 4  # aiohttp asks twice where it is cut off
 
     async def flood(url: str) -> tuple[float, list[str]]:
         async def one() -> str:
@@ -234,7 +232,7 @@ async def test_a_leader_that_helps_nobody_holds_nobody_up(
                 return type(error).__name__
 
         begun = time.perf_counter()
-        outcomes = await asyncio.gather(*(one() for _ in range(FLOOD)))
+        outcomes = await asyncio.gather(*(one() for _ in range(count)))
         return time.perf_counter() - begun, outcomes
 
     async with open_session(backend) as session:

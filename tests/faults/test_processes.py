@@ -85,7 +85,8 @@ async def test_four_processes_share_a_store(store: Store, origin: Origin, note: 
     assert set(errors) <= {"timeout"}
     assert errors.total() <= outcomes.total() * 0.01
     assert wrong == wrong_again == lost == 0
-    assert p99_ms < max(50, 2 * turn_p99_ms), "a hit waits for nothing but its turn"
+    # Two turns of its own loop, one of a thread or a server that reads, and one to come back.
+    assert p99_ms < max(50, 4 * turn_p99_ms), "a hit waits for nothing but turns"
     assert is_sound(store)
 
 
