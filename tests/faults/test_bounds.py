@@ -139,7 +139,7 @@ async def test_making_room_in_a_file_does_not_block_the_loop(tmp_path: Path, not
     assert min(longest_s) < 0.010
 
 
-@pytest.mark.parametrize("seconds", [5, pytest.param(60, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("seconds", [3, pytest.param(60, marks=pytest.mark.slow)])
 async def test_memory_is_flat_under_ever_new_urls(store: Store, note: Note, seconds: int) -> None:
     if store.kind != "memory" and seconds < 60:
         pytest.skip("the long soak does it")

@@ -137,7 +137,7 @@ async def test_a_server_that_is_none(origin: Origin, note: Note, caplog: pytest.
     async with server_saying(FOREIGN[name]) as url:
         backend = RedisBackend("faults", url)
         async with Traffic(backend, origin, clients=32) as traffic:
-            await asyncio.sleep(0.6)
+            await asyncio.sleep(0.4)
             if name != "wrong type":
                 check_observable(backend, caplog)
         note(**traffic.figures, circuit=backend.stats.circuit)
