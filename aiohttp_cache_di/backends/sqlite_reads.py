@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterable
 from typing import Any, Protocol, TypeAlias
 
-from aiohttp_cache_di.backends.sqlite_schema import Found, Key, Table
+from aiohttp_cache_di.backends.sqlite_schema import MAX_BATCH, Found, Key, Table
 from aiohttp_cache_di.backends.sqlite_worker import Done, Job
 from aiohttp_cache_di.errors import StorageError
 
@@ -60,8 +60,7 @@ class ReadQueue:
         self._waiting.append((tables, key, future))
         if not (self._in_flight or self._flush_scheduled):
             if self._is_crowded:
-                self._flush_scheduled = True
-                self._loop.call_soon(self._flush)
+                self._flush_soon()
             else:
                 self._flush()
         return future
@@ -88,9 +87,15 @@ class ReadQueue:
         waiting, self._waiting = self._waiting, []
         fail([future for _, _, future in waiting], reason)
 
+    def _flush_soon(self) -> None:
+        """Send the next batch after those who run in this tick of the loop, and may ask for more."""
+        if not self._flush_scheduled:
+            self._flush_scheduled = True
+            self._loop.call_soon(self._flush)
+
     def _flush(self) -> None:
         self._flush_scheduled = False
-        asked, self._waiting = self._waiting, []
+        asked, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
         if not asked:
             return
         self._in_flight = True
@@ -109,8 +114,8 @@ class ReadQueue:
                 for (_, _, future), found in zip(asked, answers, strict=True):
                     if not future.done():
                         future.set_result(found)
-            if self._waiting and not self._flush_scheduled:
-                self._flush()
+            if self._waiting:
+                self._flush_soon()
 
         self._port.submit(job, done)
 

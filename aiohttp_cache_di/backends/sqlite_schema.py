@@ -25,7 +25,7 @@ PAGE_BYTES: Final = 2048  # Of 1, 2, 4 and 8 KiB the one that wastes least over 
 LOG_BYTES: Final = 4 * 1024 * 1024  # The write-ahead log is folded into the file at this size.
 CACHE_KIB: Final = 8192  # of a connection; enough for the inner pages of the index over a million keys
 READ_CACHE_KIB: Final = 16384  # of the reader, which would ask the system for each page of a frame again
-MAX_BATCH: Final = 512  # keys per statement
+MAX_BATCH: Final = 128  # keys per statement; rows of 10 kB then fit a cache of the processor until they are used
 
 HEX_DIGITS: Final = 40  # of the keys that `create_key` makes; half as long as bytes
 OPEN_PATIENCE_S: Final = 2.0  # while other processes make the same tables
@@ -133,18 +133,14 @@ class Table:
         return None if found is None else (self, found[0], self.decode(key, found[1]))
 
     def rows(self, connection: sqlite3.Connection, keys: list[Key]) -> dict[Key, Found]:
-        """Read the rows of those of *keys* that there are."""
+        """Read the rows of those of *keys*, `MAX_BATCH` at most, that there are."""
+        if not keys:
+            return {}
+        # Few different lengths, so that each statement is prepared once; a repeated key costs next to nothing.
+        width = 1 << (len(keys) - 1).bit_length()
+        cursor = connection.execute(self._get_many[width], keys + keys[-1:] * (width - len(keys)))
         decode = self.decode
-        found: dict[Key, Found] = {}
-        for start in range(0, len(keys), MAX_BATCH):
-            chunk = keys[start : start + MAX_BATCH]
-            # Few different lengths, so that each statement is prepared once; a repeated key costs next to nothing.
-            width = 1 << (len(chunk) - 1).bit_length()
-            chunk += chunk[-1:] * (width - len(chunk))
-            cursor = connection.execute(self._get_many[width], chunk)
-            for key, row_id, frame in cursor:
-                found[key] = (self, row_id, decode(key, frame))
-        return found
+        return {key: (self, row_id, decode(key, frame)) for key, row_id, frame in cursor}
 
 
 def prepare(connection: sqlite3.Connection, tables: list[Table], *, fast_save: bool) -> None:
