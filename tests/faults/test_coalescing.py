@@ -41,7 +41,7 @@ async def test_500_equal_cold_requests_are_one_to_the_origin(
     note(origin_hits=origin.total, took_s=took_s, coalesced=backend.stats.coalesced, errors=backend.stats.store_errors)
     assert set(bodies) == {origin.body_of("/one")}
     assert origin.total == 1
-    assert backend.stats.coalesced == FLOOD - 1
+    assert backend.stats.coalesced + backend.stats.hits == FLOOD - 1, "the last may ask when it is stored already"
 
 
 @pytest.mark.parametrize("store", ["sqlite", "redis"], indirect=True)
