@@ -9,6 +9,7 @@ been written since; what was deleted by name is listed in ``deletions`` for a wh
 from __future__ import annotations
 
 import contextlib
+import math
 import sqlite3
 import time
 from collections.abc import Callable
@@ -17,7 +18,18 @@ from typing import Final, TypeAlias
 from aiohttp_cache_di.backends.sqlite_files import CacheFile
 from aiohttp_cache_di.errors import StorageError
 
-__all__ = ["LEASES", "MAX_BATCH", "Found", "Key", "Table", "column_key", "pack_key", "prepare", "unpack_key"]
+__all__ = [
+    "LEASES",
+    "MAX_BATCH",
+    "Found",
+    "Key",
+    "Table",
+    "column_key",
+    "column_time",
+    "pack_key",
+    "prepare",
+    "unpack_key",
+]
 
 SCHEMA_VERSION: Final = 1  # Raise it whenever a table changes; tables of another version are dropped and made anew.
 
@@ -69,6 +81,13 @@ def column_key(key: str) -> Key:
     except UnicodeEncodeError as exc:
         raise StorageError(f"the key {key!r} is no text that can be stored") from exc
     return pack_key(key)
+
+
+def column_time(until: float) -> int | None:
+    """A POSIX time as milliseconds that fit the column; rounded up, so that nothing goes too early; None for never."""
+    if until == math.inf:
+        return None
+    return math.ceil(min(max(until * 1000, -(2.0**47)), 2.0**47))
 
 
 def unpack_key(key: Key) -> str:
