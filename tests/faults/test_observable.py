@@ -68,8 +68,15 @@ async def test_each_thing_that_a_cache_does_moves_its_counter(store: Store, orig
 
         origin.answer = origin.answer_plainly
         origin.headers = {"Cache-Control": "max-age=600"}
+        origin.arrived.clear()
+        origin.gate = asyncio.Event()
         before = stats.snapshot()
-        await asyncio.gather(*(ask(session, f"{url}/c") for _ in range(10)))
+        asking = [asyncio.create_task(ask(session, f"{url}/c")) for _ in range(10)]
+        async with asyncio.timeout(10):
+            await origin.arrived.wait()
+        await asyncio.sleep(0.1)  # until the others wait; nothing tells of that
+        origin.gate.set()
+        await asyncio.gather(*asking)
         assert moved(before, stats.snapshot())["coalesced"] == 9
     await backend.close()
 

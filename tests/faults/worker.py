@@ -11,6 +11,7 @@ import json
 import os
 import random
 import resource
+import signal
 import sys
 import time
 from collections import Counter
@@ -114,4 +115,6 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
+    # The background of a shell ignores this signal, and lets its children inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     asyncio.run(main())
