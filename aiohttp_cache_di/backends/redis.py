@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RedisBackend", "RedisCache"]
 
-PAGE = 512  # keys per SCAN and UNLINK: keeps the server busy for well under a millisecond
+PAGE = 128  # keys per SCAN and UNLINK: keeps the server busy for a fraction of a millisecond, and the loop for a few
 BODIES = 32  # entries read at a time when all are iterated over
 FOR_EVER_S = 100 * 365 * 86400.0  # beyond it no expiry is set: the server refuses what overflows its clock
 
