@@ -3,13 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from functools import wraps
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from aiohttp_cache_di.backends import CacheBackend
+from aiohttp_cache_di.backends.sqlite import SQLiteBackend
 from tests.clients import WAYS, Clients
 from tests.origin import Origin
 from tests.valkey import ValkeyServer
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the whole suite show that speed changes no behaviour."""
+    parser.addoption("--without-shortcuts", action="store_true", help="no fast lane, write-behind or near tier")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Turn off, where a test does not say otherwise, what is only there for speed."""
+    if config.getoption("--without-shortcuts"):
+        turn_off(CacheBackend, fast_lane=False, write_behind=False)
+        turn_off(SQLiteBackend, near_tier=False)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the tests of what is turned off."""
+    if config.getoption("--without-shortcuts"):
+        for item in items:
+            if item.get_closest_marker("shortcuts") is not None:
+                item.add_marker(pytest.mark.skip(reason="about what --without-shortcuts turns off"))
+
+
+def turn_off(made: type[CacheBackend], **options: bool) -> None:
+    """Give *made* other defaults."""
+    init: Any = made.__init__
+
+    @wraps(init)
+    def plain(self: CacheBackend, *args: Any, **kwargs: Any) -> None:
+        init(self, *args, **{**options, **kwargs})
+
+    made.__init__ = plain  # type: ignore[method-assign]  # which is what it is for
 
 
 @pytest.fixture(scope="session")

@@ -33,6 +33,7 @@ def plain(backend: CacheBackend) -> dict[str, object]:
     return {name: value for name, value in vars(backend).items() if isinstance(value, kept)}
 
 
+@pytest.mark.shortcuts
 def test_default_settings_build_the_same_as_the_defaults_of_the_backend() -> None:
     built = plain(build_backend(CacheSettings(backend="memory")))
     by_hand = plain(CacheBackend(cache_control=True, expire_after=None))

@@ -16,6 +16,8 @@ from aiohttp_cache_di.fastlane import Remembered
 from tests.origin import Origin, Received, answer
 from tests.storages import CustomBackend
 
+pytestmark = pytest.mark.shortcuts
+
 
 def path_of(request: Received) -> bytes:
     """Answer with the path."""
