@@ -57,20 +57,12 @@ def answer_from(reuse: Reuse, request: ClientRequest, *, standard: bool, cache_s
     if standard:
         age = () if isinstance(reuse, RangeNotSatisfiable) else (("Age", str(reuse.age_s)),)
         extra = (*age, ("Cache-Status", status))
-    return _respond(stored, request, status, extra)
+    return _respond(stored, request, cache_status=status, extra_headers=extra)
 
 
 def plain_answer(stored: StoredResponse, request: ClientRequest, *, now: float, standard: bool) -> CachedResponse:
     """Make the response that `answer_from` makes of a fresh *stored* as it is; what it says of itself comes later."""
-    response = cached_class_for(request.response_class).from_stored(
-        stored,
-        url=request.original_url,
-        session=request.session,
-        request_info=request.request_info,
-        served_at=now,
-        standard=standard,
-    )
-    return _tied(response, request)
+    return _respond(stored, request, served_at=now, standard=standard)
 
 
 def gateway_timeout(decision: GatewayTimeout, request: ClientRequest, *, now: float) -> CachedResponse:
@@ -90,7 +82,8 @@ def gateway_timeout(decision: GatewayTimeout, request: ClientRequest, *, now: fl
         fresh_until=now,
         body=b"" if request.method == hdrs.METH_HEAD else body,
     )
-    return _respond(stored, request, decision.cache_status, (("Cache-Status", decision.cache_status),))
+    status = decision.cache_status
+    return _respond(stored, request, cache_status=status, extra_headers=(("Cache-Status", status),))
 
 
 def _partial(reuse: Partial) -> StoredResponse:
@@ -104,23 +97,27 @@ def _partial(reuse: Partial) -> StoredResponse:
 
 
 def _respond(
-    stored: StoredResponse, request: ClientRequest, status: str, extra: tuple[tuple[str, str], ...]
+    stored: StoredResponse,
+    request: ClientRequest,
+    *,
+    cache_status: str = "",
+    extra_headers: tuple[tuple[str, str], ...] = (),
+    served_at: float = 0.0,
+    standard: bool = False,
 ) -> CachedResponse:
+    """Make a response of *stored*, with what aiohttp looks at in the response to *request*."""
     response = cached_class_for(request.response_class).from_stored(
         stored,
         url=request.original_url,
         session=request.session,
         request_info=request.request_info,
-        cache_status=status,
-        extra_headers=extra,
+        cache_status=cache_status,
+        extra_headers=extra_headers,
+        served_at=served_at,
+        standard=standard,
     )
-    return _tied(response, request)
-
-
-def _tied(response: CachedResponse, request: ClientRequest) -> CachedResponse:
-    """*response* with what aiohttp looks at in the response to *request*."""
     response._traces = request._traces
-    cookies = set_cookies(response.stored)
+    cookies = set_cookies(stored)
     if cookies:
         response._raw_cookie_headers = cookies
     return response

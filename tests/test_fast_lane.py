@@ -32,6 +32,18 @@ async def session(origin: Origin, backend: CustomBackend) -> AsyncIterator[Cache
         yield session
 
 
+@pytest.fixture
+def hanging(session: CachedSession, backend: CustomBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on, once the session has learned its way, the storages answer nothing."""
+
+    async def hang(key: str) -> StoredResponse | None:
+        await asyncio.Event().wait()
+        return None
+
+    for storage in (backend.responses, backend.redirects):
+        monkeypatch.setattr(storage, "read_entry", hang)
+
+
 async def body_of(session: CachedSession, origin: Origin, limit: ClientTimeout | None = None) -> bytes:
     request = session.get(origin.url + "/") if limit is None else session.get(origin.url + "/", timeout=limit)
     async with request as response:
@@ -53,28 +65,17 @@ async def test_what_has_gone_is_looked_for_once(session: CachedSession, origin: 
     assert origin.hits == 2
 
 
+@pytest.mark.usefixtures("hanging")
 async def test_a_storage_that_hangs_costs_one_deadline(
-    session: CachedSession, origin: Origin, backend: CustomBackend, monkeypatch: pytest.MonkeyPatch
+    session: CachedSession, origin: Origin, backend: CustomBackend
 ) -> None:
-    async def hang(key: str) -> StoredResponse | None:
-        await asyncio.Event().wait()
-        return None
-
-    monkeypatch.setattr(backend.responses, "read_entry", hang)
-    monkeypatch.setattr(backend.redirects, "read_entry", hang)
     assert await body_of(session, origin) == b"a"
     assert backend.stats.store_errors == {"timeout": 1}
     assert origin.hits == 2
 
 
-async def test_a_short_timeout_of_the_caller_bounds_the_look(
-    session: CachedSession, origin: Origin, backend: CustomBackend, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def hang(key: str) -> StoredResponse | None:
-        await asyncio.Event().wait()
-        return None
-
-    monkeypatch.setattr(backend.responses, "read_entry", hang)
+@pytest.mark.usefixtures("hanging")
+async def test_a_short_timeout_of_the_caller_bounds_the_look(session: CachedSession, origin: Origin) -> None:
     started = time.monotonic()
     with pytest.raises(TimeoutError):
         await body_of(session, origin, ClientTimeout(total=0.02))
