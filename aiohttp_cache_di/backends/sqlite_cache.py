@@ -26,7 +26,7 @@ from aiohttp_cache_di.backends.sqlite_options import (
 )
 from aiohttp_cache_di.backends.sqlite_schema import Key, Table, column_key, column_time, pack_key, unpack_key
 from aiohttp_cache_di.backends.sqlite_worker import Job
-from aiohttp_cache_di.backends.sqlite_writes import Put
+from aiohttp_cache_di.backends.sqlite_writes import Acquire, Put, Release, Write
 from aiohttp_cache_di.backends.storage import BaseCache, Lease, ResponseOrKey, hear
 from aiohttp_cache_di.errors import StorageError, UnreadableEntryError
 from aiohttp_cache_di.response import CachedResponse
@@ -145,26 +145,19 @@ class SQLiteCache(BaseCache):
     async def acquire_lease(self, key: str, ttl_s: float) -> Lease:
         """Ask to be the only one, in this process and all others, that fetches *key* for *ttl_s* seconds."""
         packed, owner = column_key(key), self._owner
-
-        def acquire(connection: sqlite3.Connection) -> Lease:
-            if not jobs.acquire(connection, packed, owner, time.time(), ttl_s):
-                return Lease.REFUSED
-            is_there = jobs.is_there(connection, self._database.tables, packed)
-            return Lease.GRANTED_LATE if is_there else Lease.GRANTED
-
+        claim = jobs.Claim(packed, owner, ttl_s, self._database.tables)
         try:
-            return Lease(await self._call(acquire))
+            return Lease(await self._write(Acquire(claim)))
         except asyncio.CancelledError:
             # It may be granted all the same; what gives it back waits behind it.
             here = self._database.here()
             if here is not None and here.link.writable:
-                here.link.call(lambda connection: jobs.release(connection, [(packed, owner)])).add_done_callback(hear)
+                here.link.write(Release((packed, owner))).add_done_callback(hear)
             raise
 
     async def release_lease(self, key: str) -> None:
         """Give a lease back before its time."""
-        packed, owner = column_key(key), self._owner
-        await self._call(lambda connection: jobs.release(connection, [(packed, owner)]))
+        await self._write(Release((column_key(key), self._owner)))
 
     async def close(self) -> None:
         """Finish what is being written and close the file; it is opened again if the storage is used again."""
@@ -292,7 +285,7 @@ class SQLiteCache(BaseCache):
         packed = column_key(key)
         weight = len(item) if isinstance(item, bytes) else item.size_bytes
         lease = (packed, self._owner) if leased else None
-        put = Put(self._table, packed, column_time(until), int(time.time() * 1000), item, weight, lease)
+        put = Put(self._table, packed, column_time(until), int(time.time() * 1000), item, lease, weight=weight)
 
         async def run(connected: Connected) -> None:
             tier = connected.link.tiers[self._table]
@@ -363,6 +356,12 @@ class SQLiteCache(BaseCache):
             return await connected.link.query(job)
 
         return await self._database.use(run)
+
+    async def _write(self, write: Write) -> Any:
+        async def run(connected: Connected) -> Any:
+            return await connected.link.write(write)
+
+        return await self._database.use_writing(run)
 
     async def _call(self, job: Job) -> Any:
         async def run(connected: Connected) -> Any:

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
-from typing import Final, NamedTuple, TypeAlias
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from aiohttp_cache_di.backends.sqlite_schema import DELETIONS, KEPT_DELETIONS, LEASES, MAX_BATCH, Key, Table
+from aiohttp_cache_di.backends.storage import Lease
 
-__all__ = ["Deletion", "Row", "acquire", "delete_keys", "drop_expired", "drop_upto", "put_all", "release"]
+__all__ = ["Claim", "Deletion", "Row", "acquire", "delete_keys", "drop_expired", "drop_upto", "put_all", "release"]
 
 Row = tuple[Key, int | None, int, bytes]
 """Key, POSIX millisecond after which it may be dropped (None for never) and that of its last use, frame."""
@@ -17,9 +18,18 @@ Row = tuple[Key, int | None, int, bytes]
 LeaseOf: TypeAlias = "tuple[Key, bytes]"
 """A key and who holds the lease on it."""
 
-PUTS_AT_ONCE: Final = 32  # rows per statement
+ROWS_AT_ONCE: Final = 32  # per statement that inserts
 CHUNK_ROWS: Final = 500  # deleted in one transaction: some ten milliseconds, after which others may write
 AT_ONCE_PAGES: Final = 150_000  # a table of this size is emptied at once, in some hundred milliseconds
+
+
+class Claim(NamedTuple):
+    """A lease that is asked for, and the tables in which something may be stored under its key by now."""
+
+    key: Key
+    owner: bytes
+    ttl_s: float
+    tables: Sequence[Table]
 
 
 class Deletion(NamedTuple):
@@ -32,22 +42,12 @@ class Deletion(NamedTuple):
 
 def put_all(connection: sqlite3.Connection, table: Table, rows: Sequence[Row]) -> int:
     """Write *rows*; return the id of the last, the others having those just below it."""
-    last: int | None = None
-    for start in range(0, len(rows), PUTS_AT_ONCE):
-        some = rows[start : start + PUTS_AT_ONCE]
-        # One statement for all of them: after each one, the thread has to wait for the interpreter's lock.
-        marks = ", ".join(["(?, ?, ?, ?)"] * len(some))
-        last = connection.execute(table.put + marks, [value for row in some for value in row]).lastrowid
-    return last or 0
+    return _insert(connection, table.put, rows)
 
 
 def delete_keys(connection: sqlite3.Connection, table: Table, keys: Sequence[Key]) -> Deletion:
     """Delete the rows of *keys* and list them as deleted."""
-    rows: list[tuple[int, Key]] = []
-    for start in range(0, len(keys), MAX_BATCH):
-        chunk = keys[start : start + MAX_BATCH]
-        marks = ", ".join("?" * len(chunk))
-        rows += connection.execute(f"SELECT id, key FROM {table.sql} WHERE key IN ({marks})", chunk)
+    rows: list[tuple[int, Key]] = _select(connection, f"SELECT id, key FROM {table.sql} WHERE key IN ", keys)
     connection.executemany(table.remove, [(row[0],) for row in rows])
     if len(rows) <= KEPT_DELETIONS // 4:
         first, last = _list_deleted(connection, table, [(key, row_id) for row_id, key in rows])
@@ -92,31 +92,64 @@ def drop_expired(connection: sqlite3.Connection, table: Table, now: float) -> li
     return rows
 
 
-def acquire(connection: sqlite3.Connection, key: Key, owner: bytes, now: float, ttl_s: float) -> bool:
-    """Take the lease on *key* unless another holds it; one that ends later than any could is from a wrong clock."""
-    cursor = connection.execute(
-        f"INSERT INTO {LEASES} VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE "
-        "SET owner = excluded.owner, until = excluded.until WHERE until <= ? OR until > ?",
-        (key, owner, now + ttl_s, now, now + max(60.0, 10 * ttl_s)),
-    )
-    return cursor.rowcount > 0
+def acquire(connection: sqlite3.Connection, claims: Sequence[Claim], now: float) -> list[Lease]:
+    """Take the leases that nobody holds; of two claims to one key the first succeeds."""
+    keys = list(dict.fromkeys(claim.key for claim in claims))
+    latest = now + max(60.0, *(10 * claim.ttl_s for claim in claims))  # one that ends later is from a wrong clock
+    held = f"SELECT key FROM {LEASES} WHERE until > ? AND until <= ? AND key IN "
+    taken = {key for (key,) in _select(connection, held, keys, now, latest)}
+    granted: dict[Key, Claim] = {}
+    for claim in claims:
+        if claim.key not in taken:
+            granted.setdefault(claim.key, claim)
+    leases = [(claim.key, claim.owner, now + claim.ttl_s) for claim in granted.values()]
+    _insert(connection, f"INSERT OR REPLACE INTO {LEASES} VALUES ", leases)
+    stored: set[Key] = set()
+    for table in dict.fromkeys(table for claim in granted.values() for table in claim.tables):
+        stored |= {key for (key,) in _select(connection, table.which, list(granted))}
+    return [
+        (Lease.GRANTED_LATE if claim.key in stored else Lease.GRANTED)
+        if granted.get(claim.key) is claim
+        else Lease.REFUSED
+        for claim in claims
+    ]
 
 
-def is_there(connection: sqlite3.Connection, tables: Sequence[Table], key: Key) -> bool:
-    """Whether one of *tables* has *key*."""
-    sql = " UNION ALL ".join(table.has for table in tables)
-    return connection.execute(sql, (key,) * len(tables)).fetchone() is not None
-
-
-def release(connection: sqlite3.Connection, leases: Sequence[LeaseOf]) -> None:
+def release(connection: sqlite3.Connection, leases: Iterable[LeaseOf]) -> None:
     """Give *leases* back, those of them that are still their owner's."""
-    if leases:
-        connection.executemany(f"DELETE FROM {LEASES} WHERE key = ? AND owner = ?", leases)
+    by_owner: dict[bytes, list[Key]] = {}
+    for key, owner in leases:
+        by_owner.setdefault(owner, []).append(key)
+    for owner, keys in by_owner.items():
+        _select(connection, f"DELETE FROM {LEASES} WHERE owner = ? AND key IN ", keys, owner)
 
 
 def drop_dead_leases(connection: sqlite3.Connection, now: float) -> None:
     """Delete the leases whose holders did not live to give them back."""
     connection.execute(f"DELETE FROM {LEASES} WHERE until <= ?", (now,))
+
+
+# One statement for many rows: after each one, the thread has to wait for the interpreter's lock.
+
+
+def _insert(connection: sqlite3.Connection, sql: str, rows: Sequence[Sequence[object]]) -> int:
+    """Run *sql*, which ends in ``VALUES``, for *rows*; return the id of the last."""
+    last: int | None = None
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        some = rows[start : start + ROWS_AT_ONCE]
+        marks = f"({', '.join('?' * len(some[0]))})"
+        values = [value for row in some for value in row]
+        last = connection.execute(sql + ", ".join([marks] * len(some)), values).lastrowid
+    return last or 0
+
+
+def _select(connection: sqlite3.Connection, sql: str, keys: Sequence[Key], *before: object) -> list[Any]:
+    """Run *sql*, which ends in ``key IN`` after marks for *before*, for *keys*; return the rows that it gives."""
+    rows: list[Any] = []
+    for start in range(0, len(keys), MAX_BATCH):
+        some = keys[start : start + MAX_BATCH]
+        rows += connection.execute(f"{sql}({', '.join('?' * len(some))})", (*before, *some))
+    return rows
 
 
 def _list_deleted(

@@ -19,7 +19,7 @@ from aiohttp_cache_di.backends.sqlite_near import Gate, Tier
 from aiohttp_cache_di.backends.sqlite_reads import LinkLostError, ReadQueue, Tables
 from aiohttp_cache_di.backends.sqlite_schema import Found, Key, Table, open_for_reading, open_for_writing, unpack_key
 from aiohttp_cache_di.backends.sqlite_worker import Done, Job, Worker
-from aiohttp_cache_di.backends.sqlite_writes import Put, WriteQueue
+from aiohttp_cache_di.backends.sqlite_writes import Write, WriteQueue
 from aiohttp_cache_di.errors import StorageError
 
 __all__ = ["Link", "LinkLostError"]
@@ -233,8 +233,8 @@ class Link:
         """Run a reading *job*."""
         return self._reads.query(job)
 
-    def write(self, write: Put) -> asyncio.Future[int]:
-        """Write a row; see `WriteQueue`."""
+    def write(self, write: Write) -> asyncio.Future[Any]:
+        """Write a row, or take or release a lease; see `WriteQueue`."""
         self._refuse_if_read_only()
         return self.writes.write(write)
 

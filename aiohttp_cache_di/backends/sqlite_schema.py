@@ -124,6 +124,7 @@ class Table:
         self.put = f"INSERT OR REPLACE INTO {t} (key, store_until, used, frame) VALUES "  # and four marks for each row
         self.get = f"SELECT id, frame FROM {t} WHERE key = ?"
         self.has = f"SELECT 1 FROM {t} WHERE key = ?"
+        self.which = f"SELECT key FROM {t} WHERE key IN "  # and a list of marks
         self.count = f"SELECT count(*) FROM {t}"
         self.last_id = f"SELECT max(id) FROM {t}"
         self.touch = f"UPDATE {t} SET used = ? WHERE key = ?"

@@ -5,33 +5,48 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any, Final
 
 from aiohttp_cache_di.backends import sqlite_jobs as jobs
-from aiohttp_cache_di.backends.sqlite_reads import LinkLostError, Port, fail, resolve
+from aiohttp_cache_di.backends.sqlite_reads import Port, fail, resolve
 from aiohttp_cache_di.backends.sqlite_schema import Key, Table
 from aiohttp_cache_di.backends.sqlite_worker import Job
 from aiohttp_cache_di.errors import StorageError
 
-__all__ = ["Put", "WriteQueue"]
+__all__ = ["Acquire", "Put", "Release", "Write", "WriteQueue"]
 
 MAX_GROUP: Final = 256  # writes in one transaction
 MAX_GROUP_BYTES: Final = 4 * 1024 * 1024
 MAX_WAITING_BYTES: Final = 64 * 1024 * 1024  # of a file that is locked for long; the next writes are refused
 
 
+@dataclass(slots=True, kw_only=True)
+class Write:
+    """Something to be done within a transaction.
+
+    Args:
+        weight: how many bytes are to be written, as far as can be told before they are encoded.
+    """
+
+    weight: int = 0
+    future: asyncio.Future[Any] = field(init=False)
+    result: Any = field(init=False, default=None)
+    """What the future is to be given: an exception, or else the result."""
+
+
 @dataclass(slots=True)
-class Put:
-    """An item to be written; those of one table that follow each other are written by one statement.
+class Put(Write):
+    """An item to be written; the answer is its row's id.
 
     Args:
         until: POSIX millisecond after which it may be dropped; None for never.
         used: POSIX millisecond of its last use.
         item: for `Table.encode`.
-        weight: how many bytes the item takes, as far as can be told before it is encoded.
         lease: what is given back in the same transaction.
     """
 
@@ -40,25 +55,36 @@ class Put:
     until: int | None
     used: int
     item: object
-    weight: int
     lease: jobs.LeaseOf | None
-    future: asyncio.Future[int] = field(init=False)
-    row: jobs.Row | Exception = field(init=False)
+    row: jobs.Row | None = field(init=False, default=None)
 
     def encode(self) -> None:
         """Make the row; or take note of why there is none, which concerns no other write."""
         try:
             self.row = (self.key, self.until, self.used, self.table.encode(self.item))
         except Exception as exc:
-            self.row = exc
+            self.result = exc
 
 
 @dataclass(slots=True)
-class Call:
-    """Any other job within a transaction."""
+class Acquire(Write):
+    """A lease to be taken; the answer is a `Lease`."""
+
+    claim: jobs.Claim
+
+
+@dataclass(slots=True)
+class Release(Write):
+    """A lease to be given back."""
+
+    lease: jobs.LeaseOf
+
+
+@dataclass(slots=True)
+class Call(Write):
+    """Any other job; the answer is what it returns."""
 
     job: Job
-    future: asyncio.Future[Any]
 
 
 class WriteQueue:
@@ -69,7 +95,7 @@ class WriteQueue:
         """Called in the loop after each commit with the number of rows and of bytes written."""
         self._port = port
         self._loop = port.loop
-        self._waiting: deque[Put | Call] = deque()
+        self._waiting: deque[Write] = deque()
         self._waiting_bytes = 0
         self._committing = False
         self._idle: list[asyncio.Future[None]] = []
@@ -79,20 +105,20 @@ class WriteQueue:
         """Whether nothing is being written or waits."""
         return not (self._committing or self._waiting)
 
-    def write(self, write: Put) -> asyncio.Future[int]:
-        """Write a row; the answer is its id, after the commit that it shares with what is written meanwhile."""
-        if self._waiting_bytes > MAX_WAITING_BYTES:
+    def write(self, write: Write) -> asyncio.Future[Any]:
+        """Do *write* after those before it; the answer comes with the commit that it shares with others."""
+        if write.weight and self._waiting_bytes > MAX_WAITING_BYTES:
             raise StorageError(f"{self._waiting_bytes} bytes wait to be written already")
         write.future = self._loop.create_future()
         self._waiting_bytes += write.weight
-        self._enqueue(write)
+        self._waiting.append(write)
+        if not self._committing:
+            self._send()
         return write.future
 
     def call(self, job: Job) -> asyncio.Future[Any]:
         """Run *job* in a transaction, after the writes before it and before those that follow."""
-        future: asyncio.Future[Any] = self._loop.create_future()
-        self._enqueue(Call(job, future))
-        return future
+        return self.write(Call(job))
 
     async def drain(self) -> None:
         """Wait until everything is written."""
@@ -108,11 +134,6 @@ class WriteQueue:
         self._waiting_bytes = 0
         self._wake_idle()
 
-    def _enqueue(self, write: Put | Call) -> None:
-        self._waiting.append(write)
-        if not self._committing:
-            self._send()
-
     def _send(self) -> None:
         group, weight = self._next_group()
         if not group:
@@ -120,36 +141,35 @@ class WriteQueue:
             return
         self._committing = True
 
-        def job(connection: sqlite3.Connection) -> list[Any]:
+        def job(connection: sqlite3.Connection) -> None:
             self._port.check_file()
-            return _commit(connection, group)
+            _commit(connection, group)
 
-        def done(results: list[Any] | None, error: BaseException | None) -> None:
+        def done(_: object, error: BaseException | None) -> None:
             self._committing = False
-            if results is None:
-                reason = self._port.dealt_with(error or LinkLostError("no answer"), writing=True)
+            if error is not None:
+                reason = self._port.dealt_with(error, writing=True)
                 fail([write.future for write in group], reason)
             else:
-                for write, result in zip(group, results, strict=True):
-                    if isinstance(result, Exception):
-                        fail([write.future], result)
+                for write in group:
+                    if isinstance(write.result, Exception):
+                        fail([write.future], write.result)
                     else:
-                        resolve(write.future, result)
+                        resolve(write.future, write.result)
                 self.after_commit(sum(isinstance(write, Put) for write in group), weight)
             if not self._committing:
                 self._send()
 
         self._port.submit(job, done, writing=True)
 
-    def _next_group(self) -> tuple[list[Put | Call], int]:
-        group: list[Put | Call] = []
+    def _next_group(self) -> tuple[list[Write], int]:
+        group: list[Write] = []
         weight = 0
         while self._waiting and len(group) < MAX_GROUP and weight < MAX_GROUP_BYTES:
             write = self._waiting.popleft()
-            if isinstance(write, Put):
-                weight += write.weight
-            elif write.future.cancelled():
+            if write.future.cancelled() and not isinstance(write, Put | Release):
                 continue  # nobody waits for a lease any more; a row is worth keeping all the same
+            weight += write.weight
             group.append(write)
         self._waiting_bytes -= weight
         return group, weight
@@ -160,40 +180,46 @@ class WriteQueue:
             resolve(future, None)
 
 
-def _commit(connection: sqlite3.Connection, group: list[Put | Call]) -> list[Any]:
+def _commit(connection: sqlite3.Connection, group: list[Write]) -> None:
     for write in group:  # before the transaction, for whose end others may wait
         if isinstance(write, Put):
             write.encode()
-    results: list[Any] = []
     connection.execute("BEGIN IMMEDIATE")
     try:
-        while len(results) < len(group):
-            first = group[len(results)]
-            if isinstance(first, Call):
-                results.append(first.job(connection))
-                continue
-            puts: list[Put] = []
-            for write in group[len(results) :]:
-                if not isinstance(write, Put) or write.table is not first.table:
-                    break
-                puts.append(write)
-            results += _put(connection, first.table, puts)
+        for is_call, some in groupby(group, lambda write: isinstance(write, Call)):
+            (_run if is_call else _batch)(connection, list(some))
         connection.execute("COMMIT")
     except BaseException:
         # SQLite has rolled back by itself after some errors, and says so by another.
         with contextlib.suppress(sqlite3.Error):
             connection.execute("ROLLBACK")
         raise
-    return results
 
 
-def _put(connection: sqlite3.Connection, table: Table, puts: list[Put]) -> list[int | Exception]:
-    """Write what could be encoded; return the rows' ids, and the errors of the others."""
-    rows = [put.row for put in puts if isinstance(put.row, tuple)]
-    last = jobs.put_all(connection, table, rows)
-    jobs.release(connection, [put.lease for put in puts if put.lease is not None])
-    ids = iter(range(last - len(rows) + 1, last + 1))
-    return [next(ids) if isinstance(put.row, tuple) else put.row for put in puts]
+def _run(connection: sqlite3.Connection, calls: list[Write]) -> None:
+    for call in calls:
+        if isinstance(call, Call):
+            call.result = call.job(connection)
+
+
+def _batch(connection: sqlite3.Connection, writes: list[Write]) -> None:
+    """Write the rows first and take leases last: whoever gets one learns of all that is stored by then."""
+    puts = [write for write in writes if isinstance(write, Put)]
+    for table, some in groupby((put for put in puts if put.row is not None), lambda put: put.table):
+        _put(connection, table, list(some))
+    released = [write.lease for write in writes if isinstance(write, Release)]
+    jobs.release(connection, [*released, *(put.lease for put in puts if put.lease is not None)])
+    acquired = [write for write in writes if isinstance(write, Acquire)]
+    if acquired:
+        leases = jobs.acquire(connection, [write.claim for write in acquired], time.time())
+        for write, lease in zip(acquired, leases, strict=True):
+            write.result = lease
+
+
+def _put(connection: sqlite3.Connection, table: Table, puts: list[Put]) -> None:
+    last = jobs.put_all(connection, table, [put.row for put in puts if put.row is not None])
+    for put, row_id in zip(puts, range(last - len(puts) + 1, last + 1), strict=True):
+        put.result = row_id
 
 
 def _ignore(rows: int, weight: int) -> None:

@@ -19,6 +19,7 @@ import pytest
 
 from aiohttp_cache_di.backends.sqlite import SQLiteBackend, SQLiteCache, SQLitePickleCache
 from aiohttp_cache_di.backends.sqlite_schema import MAX_BATCH, META
+from aiohttp_cache_di.backends.storage import Lease
 from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.response import CachedResponse
 from tests.backends.entries import make_entry
@@ -377,6 +378,45 @@ async def test_a_lease_from_a_clock_that_was_wrong_is_void(cache: SQLiteCache) -
         )
     )
     assert await cache.acquire_lease("k", 5)
+
+
+async def test_leases_that_are_asked_for_together_are_each_answered_for_themselves(
+    cache: SQLiteCache, tmp_path: Path
+) -> None:
+    other = SQLiteCache(tmp_path / "cache", "redirects")
+    count = 2 * MAX_BATCH
+    await asyncio.gather(*(other.acquire_lease(f"{number}", 5) for number in range(0, count, 3)))
+    await cache.write_entry(make_entry("1"))
+    async with asyncio.timeout(5):
+        first, *answers = await asyncio.gather(
+            cache.acquire_lease("first", 5),  # under way while the others gather
+            *(cache.acquire_lease(f"{number}", 5) for number in range(count)),
+            *(cache.acquire_lease(f"{number}", 5) for number in range(count)),
+        )
+    assert first
+    once = [Lease.REFUSED if number % 3 == 0 else Lease.GRANTED for number in range(count)]
+    assert answers[count:] == [Lease.REFUSED] * count
+    assert answers[:count] == [once[0], Lease.GRANTED_LATE, *once[2:]]
+    await asyncio.gather(*(cache.release_lease(f"{number}") for number in range(count)))
+    assert not await cache.acquire_lease("0", 5), "it is another's"
+    assert await other.acquire_lease("2", 5)
+    await other.close()
+
+
+async def test_who_gets_a_lease_learns_of_what_is_written_in_the_same_commit(cache: SQLiteCache) -> None:
+    await cache.acquire_lease("held", 5)
+    entry = make_entry("held")
+    _, late, _, written = await asyncio.gather(
+        cache.contains("k"),
+        cache.acquire_lease("held", 5),  # alone, and refused
+        cache.write_leased(entry),
+        cache.acquire_lease("held", 5),
+    )
+    assert late is Lease.REFUSED
+    assert written is Lease.GRANTED_LATE
+    connection = sqlite3.connect(cache.filename)
+    assert connection.execute('SELECT count(*) FROM "aiohttp_cache_di:leases"').fetchone() == (1,)
+    connection.close()
 
 
 # ---- lifecycle
