@@ -7,8 +7,9 @@ things into stores. So an entry is a frame whose every bit is checked before any
 
 The checksum covers all that follows it. The payload is a MessagePack array with the body as its last field,
 so that head and body lie apart in memory and the body is copied once in each direction. The MAC (keyed
-BLAKE2b) covers the whole frame but the checksum, and the payload begins with the key under which the entry
-is kept, so a signed entry that is moved to another key is refused as a forged one is.
+BLAKE2b) covers the whole frame but the checksum. The payload begins with the key under which the entry is
+kept, or the key is left out, where it stands beside the frame, and checksum and MAC cover it before the
+payload: an entry that is moved to another key is refused either way.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import Final, TypeAlias, cast
 from zlib import crc32
 
 import msgspec
+from msgspec.structs import force_setattr, replace
 
 from aiohttp_cache_di.errors import ConfigurationError, StorageError, UnreadableEntryError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
@@ -42,6 +44,7 @@ _RESPONSE: Final = 1
 _ALIAS: Final = 2
 _OPAQUE: Final = 3
 _SIGNED: Final = 1
+_NAMELESS: Final = 2
 
 _FAR_AT: Final = 253_402_300_800.0  # The year 10000, where datetime ends.
 
@@ -93,13 +96,16 @@ class EntryCodec:
         """Whether entries are signed."""
         return bool(self._mac_keys)
 
-    def encode(self, entry: StoredResponse) -> bytes:
+    def encode(self, entry: StoredResponse, *, named: bool = True) -> bytes:
         """The bytes to store under ``entry.key``.
+
+        Args:
+            named: whether they hold the key. Without it they are smaller, and only who knows the key can read them.
 
         Raises:
             StorageError: a text field holds what UTF-8 cannot (a lone surrogate).
         """
-        return self._frame(_RESPONSE, entry)
+        return self._frame(_RESPONSE, entry) if named else self._frame(_RESPONSE, replace(entry, key=""), entry.key)
 
     def encode_alias(self, target: str, key: str) -> bytes:
         """The bytes to store under *key* that lead to the entry under *target*."""
@@ -115,39 +121,42 @@ class EntryCodec:
         Args:
             data: anything at all; it need not come from us.
             key: the key under which *data* was found; what was written for another is refused. None trusts
-                the key that the data names.
+                the key that the data names, and refuses data that names none.
 
         Raises:
             UnreadableEntryError: always this, whatever is wrong with *data*.
         """
-        payload, kind = self._checked(data)
+        payload, kind, is_nameless = self._checked(data, key)
         try:
             item = _DECODERS[kind](payload)
         except (msgspec.MsgspecError, ValueError, RecursionError, MemoryError) as exc:
             raise UnreadableEntryError("stored bytes have a valid checksum but no valid content") from exc
-        if key is not None and item.key != key:
+        if key is not None and item.key != ("" if is_nameless else key):
             raise UnreadableEntryError("stored bytes were written for another key")
         if isinstance(item, StoredResponse):
             if not _is_possible(item):
                 raise UnreadableEntryError("stored bytes describe no possible response")
+            if is_nameless:
+                force_setattr(item, "key", key)  # of an object that nobody else has seen
             return item
         return item.target if isinstance(item, _Alias) else item
 
-    def _frame(self, kind: int, item: StoredResponse | _Alias | Opaque) -> bytes:
+    def _frame(self, kind: int, item: StoredResponse | _Alias | Opaque, key: str | None = None) -> bytes:
         try:
             payload = _encode(item)
+            beside = b"" if key is None else _beside(key)
         except (UnicodeEncodeError, OverflowError) as exc:
             raise StorageError(f"an entry cannot be written: {type(exc).__name__} in one of its fields") from exc
+        flags = (_SIGNED if self._mac_keys else 0) | (_NAMELESS if beside else 0)
+        head = bytes((FORMAT_VERSION, kind, flags, 0))
+        checksum = crc32(payload, crc32(head + beside))
         if not self._mac_keys:
-            head = bytes((FORMAT_VERSION, kind, 0, 0))
-            checksum = crc32(payload, crc32(head))
             return b"".join((_MAGIC, checksum.to_bytes(4, "big"), head, payload))
-        head = bytes((FORMAT_VERSION, kind, _SIGNED, 0))
-        mac = _mac(self._mac_keys[0], head, payload)
-        checksum = crc32(mac, crc32(payload, crc32(head)))
-        return b"".join((_MAGIC, checksum.to_bytes(4, "big"), head, payload, mac))
+        mac = _mac(self._mac_keys[0], head + beside, payload)
+        return b"".join((_MAGIC, crc32(mac, checksum).to_bytes(4, "big"), head, payload, mac))
 
-    def _checked(self, data: object) -> tuple[memoryview, int]:
+    def _checked(self, data: object, key: str | None) -> tuple[memoryview, int, bool]:
+        """The payload, its kind, and whether it names no key."""
         if type(data) is not bytes:
             if not isinstance(data, (bytearray, memoryview)):
                 raise UnreadableEntryError(f"the store returned a {type(data).__name__}, not bytes")
@@ -158,22 +167,29 @@ class EntryCodec:
         magic, checksum, version, kind, flags, zero = _FRAME.unpack_from(view)
         if magic != _MAGIC:
             raise UnreadableEntryError("stored bytes are not an entry of this package")
-        if crc32(view[_CHECKED_FROM:]) != checksum:
-            raise UnreadableEntryError("stored bytes are damaged: the checksum differs")
+        head, is_nameless = data[_CHECKED_FROM : _FRAME.size], bool(flags & _NAMELESS)
+        if is_nameless:
+            if key is None:
+                raise UnreadableEntryError("stored bytes name no key, and it is not known")
+            head += _beside(key)
+        if crc32(view[_FRAME.size :], crc32(head)) != checksum:
+            raise UnreadableEntryError(
+                "stored bytes are damaged, or were written for another key: the checksum differs"
+            )
         if version != FORMAT_VERSION or kind not in _DECODERS or zero:
             raise UnreadableEntryError(f"stored bytes are of format {version}.{kind}, we read {FORMAT_VERSION}")
-        if flags != (_SIGNED if self._mac_keys else 0):
+        if flags & ~_NAMELESS != (_SIGNED if self._mac_keys else 0):
             raise UnreadableEntryError(
                 "stored bytes are not signed, and secret_key is set"
                 if self._mac_keys
                 else "stored bytes are signed, and no secret_key is set"
             )
-        return (self._verified(view) if self._mac_keys else view[_FRAME.size :]), kind
+        return (self._verified(view, head) if self._mac_keys else view[_FRAME.size :]), kind, is_nameless
 
-    def _verified(self, view: memoryview) -> memoryview:
+    def _verified(self, view: memoryview, head: bytes) -> memoryview:
         if len(view) < _FRAME.size + _MAC_BYTES:
             raise UnreadableEntryError("stored bytes are too short for a signed entry")
-        head, payload, mac = view[_CHECKED_FROM : _FRAME.size], view[_FRAME.size : -_MAC_BYTES], view[-_MAC_BYTES:]
+        payload, mac = view[_FRAME.size : -_MAC_BYTES], view[-_MAC_BYTES:]
         for mac_key in self._mac_keys:
             if hmac.compare_digest(_mac(mac_key, head, payload), mac):
                 return payload
@@ -192,7 +208,13 @@ def _is_possible(entry: StoredResponse) -> bool:
     )
 
 
-def _mac(mac_key: bytes, head: bytes | memoryview, payload: bytes | memoryview) -> bytes:
+def _beside(key: str) -> bytes:
+    """What checksum and MAC cover of a key that is kept beside the frame."""
+    text = key.encode("utf-8", "surrogatepass")
+    return len(text).to_bytes(4, "big") + text
+
+
+def _mac(mac_key: bytes, head: bytes, payload: bytes | memoryview) -> bytes:
     state = blake2b(head, key=mac_key, digest_size=_MAC_BYTES)
     state.update(payload)
     return state.digest()

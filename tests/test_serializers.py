@@ -81,6 +81,7 @@ def test_an_entry_survives_the_round_trip(codec: EntryCodec, stored: StoredRespo
     data = codec.encode(stored)
     assert codec.decode(data, stored.key) == stored
     assert codec.decode(data) == stored
+    assert codec.decode(codec.encode(stored, named=False), stored.key) == stored
 
 
 @pytest.mark.parametrize("codec", CODECS)
@@ -102,7 +103,12 @@ def test_other_buffers_of_bytes_are_read_like_bytes(buffer: Callable[[bytes], An
 
 @pytest.mark.parametrize("codec", CODECS)
 def test_every_flip_of_a_single_bit_is_refused(codec: EntryCodec) -> None:
-    for data in (codec.encode(entry(body=b"x" * 200)), codec.encode_alias("a", "k1"), codec.encode_opaque(b"p", "k1")):
+    for data in (
+        codec.encode(entry(body=b"x" * 200)),
+        codec.encode(entry(body=b"x" * 200), named=False),
+        codec.encode_alias("a", "k1"),
+        codec.encode_opaque(b"p", "k1"),
+    ):
         for position in range(len(data) * 8):
             flipped = bytearray(data)
             flipped[position // 8] ^= 1 << position % 8
@@ -110,9 +116,10 @@ def test_every_flip_of_a_single_bit_is_refused(codec: EntryCodec) -> None:
                 codec.decode(bytes(flipped), "k1")
 
 
+@pytest.mark.parametrize("named", [True, False])
 @pytest.mark.parametrize("codec", CODECS)
-def test_every_truncation_and_any_addition_is_refused(codec: EntryCodec) -> None:
-    data = codec.encode(entry())
+def test_every_truncation_and_any_addition_is_refused(codec: EntryCodec, named: bool) -> None:
+    data = codec.encode(entry(), named=named)
     for length in range(len(data)):
         with pytest.raises(UnreadableEntryError):
             codec.decode(data[:length], "k1")
@@ -187,12 +194,29 @@ def test_unknown_flags_are_refused(flags: int) -> None:
 def test_entries_swapped_between_keys_are_refused(codec: EntryCodec) -> None:
     for data in (
         codec.encode(entry(key="k2")),
+        codec.encode(entry(key="k2"), named=False),
         codec.encode_alias("k1", "k2"),
         codec.encode_opaque(b"payload", "k2"),
     ):
         assert codec.decode(data, "k2")
         with pytest.raises(UnreadableEntryError, match="another key"):
             codec.decode(data, "k1")
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_bytes_that_name_no_key_are_refused_where_it_is_not_known(codec: EntryCodec) -> None:
+    data = codec.encode(entry(), named=False)
+    assert b"k1" not in data
+    with pytest.raises(UnreadableEntryError, match="no key"):
+        codec.decode(data)
+
+
+def test_bytes_that_are_said_to_name_no_key_and_do_are_refused() -> None:
+    data = PLAIN.encode(entry())
+    head, beside = bytes((FORMAT_VERSION, 1, 2, 0)), b"\0\0\0\x02k1"
+    data = data[:4] + zlib.crc32(head + beside + data[12:]).to_bytes(4, "big") + head + data[12:]
+    with pytest.raises(UnreadableEntryError, match="another key"):
+        PLAIN.decode(data, "k1")
 
 
 class Exploit:

@@ -160,7 +160,7 @@ class RedisCache(BaseCache):
         if self._serializer is not None:
             await super().write_entry(entry)
         else:
-            await self._set(entry.key, self.codec.encode(entry), entry.store_until)
+            await self._set(entry.key, self.codec.encode(entry, named=False), entry.store_until)
 
     async def write_leased(self, entry: StoredResponse) -> None:
         """Store *entry* and give the lease on its key back, in one round trip."""
@@ -170,7 +170,7 @@ class RedisCache(BaseCache):
             await super().write_leased(entry)
             return
         name = self._full(key)
-        written = channel.change([name], _storing(name, self.codec.encode(entry), entry.store_until))
+        written = channel.change([name], _storing(name, self.codec.encode(entry, named=False), entry.store_until))
         await self._leases.release_after(written, channel, key, token)
 
     async def delete_expired(self, now: float) -> int:
@@ -295,13 +295,15 @@ class RedisCache(BaseCache):
         try:
             found = self.codec.decode(data, key)
         except UnreadableEntryError:
-            self.on_unreadable(1)
-            return None
+            found = None
         if isinstance(found, StoredResponse):
             if near is not None:
                 near.put(name, found)
             return found
-        return found if isinstance(found, str) else None
+        if isinstance(found, str):
+            return found
+        self.on_unreadable(1)  # also what was written with a serializer, which is not there
+        return None
 
     def _item(self, key: str, data: bytes | None) -> ResponseOrKey:
         if data is None:

@@ -268,7 +268,7 @@ class SQLiteCache(BaseCache):
 
         The loop would lose the interpreter's lock to other threads while it computes the checksum.
         """
-        frame = item if isinstance(item, bytes) else self.codec.encode(cast("StoredResponse", item))
+        frame = item if isinstance(item, bytes) else self.codec.encode(cast("StoredResponse", item), named=False)
         if len(frame) > MAX_FRAME_BYTES:
             raise StorageError(f"an entry of {len(frame)} bytes is more than SQLite takes")
         return frame
@@ -335,11 +335,11 @@ class SQLiteCache(BaseCache):
         """What `_decode` made of a frame, None if it was unreadable."""
         if type(item) is StoredResponse:
             return item
-        if isinstance(item, UnreadableEntryError):
+        if self._serializer is None:
+            if isinstance(item, str):
+                return item
             self.on_unreadable(1)
             return None
-        if self._serializer is None:
-            return cast("str", item)
         try:
             loaded = self.deserialize(item, key) if isinstance(item, bytes) else None
         except UnreadableEntryError:

@@ -28,6 +28,7 @@ from tests.faults.stores import Store
 
 CORPUS: Final = Path(__file__).parent / "corpus"
 PAYLOAD_AT: Final = 12
+NAMELESS: Final = 2  # a flag: the key stands beside the frame
 KEY: Final = "k" * 40
 
 
@@ -41,19 +42,21 @@ class Trap:
         return os.mkdir, (str(self.path),)
 
 
-def with_checksum(frame: bytes) -> bytes:
-    """*frame* with a checksum that fits, as somebody who knows the format would write it."""
-    return frame[:4] + zlib.crc32(frame[8:]).to_bytes(4, "big") + frame[8:]
+def with_checksum(frame: bytes, key: str = "") -> bytes:
+    """*frame* with a checksum that fits, as somebody who knows the format would write it under *key*."""
+    beside = len(key).to_bytes(4, "big") + key.encode() if frame[10] & NAMELESS else b""
+    checksum = zlib.crc32(frame[8:PAYLOAD_AT] + beside + frame[PAYLOAD_AT:])
+    return frame[:4] + checksum.to_bytes(4, "big") + frame[8:]
 
 
-def forged(frame: bytes, **changes: object) -> bytes:
+def forged(frame: bytes, at: str, **changes: object) -> bytes:
     """The entry in *frame*, unsigned, with some of its fields changed and its checksum right."""
     entry = msgspec.msgpack.Decoder(StoredResponse).decode(frame[PAYLOAD_AT:])
-    return with_checksum(frame[:PAYLOAD_AT] + msgspec.msgpack.encode(msgspec.structs.replace(entry, **changes)))
+    return with_checksum(frame[:PAYLOAD_AT] + msgspec.msgpack.encode(msgspec.structs.replace(entry, **changes)), at)
 
 
-def planted(frame: bytes, other: bytes, trap: Path) -> dict[str, bytes]:
-    """What somebody else could have put in the place of *frame*; *other* is an entry of another key."""
+def planted(frame: bytes, key: str, other: bytes, trap: Path) -> dict[str, bytes]:
+    """What somebody else could have put in the place of *frame*; *other* is an entry of another key than *key*."""
     chance = random.Random(6)
     return {
         "nothing": b"",
@@ -65,19 +68,20 @@ def planted(frame: bytes, other: bytes, trap: Path) -> dict[str, bytes]:
         "more than itself": frame + b"x",
         "itself twice": frame + frame,
         "an entry of another key": other,
-        "the next version": with_checksum(frame[:8] + bytes([frame[8] + 1]) + frame[9:]),
-        "an unknown kind": with_checksum(frame[:9] + b"\x63" + frame[10:]),
+        "the next version": with_checksum(frame[:8] + bytes([frame[8] + 1]) + frame[9:], key),
+        "an unknown kind": with_checksum(frame[:9] + b"\x63" + frame[10:], key),
         "a pickle": pickle.dumps(Trap(trap)),
         "an entry whose body is a pickle, under a kind of its own": with_checksum(
-            frame[:9] + b"\x03" + frame[10:PAYLOAD_AT] + msgspec.msgpack.encode([KEY, pickle.dumps(Trap(trap))])
+            frame[:9] + b"\x03" + frame[10:PAYLOAD_AT] + msgspec.msgpack.encode(["", pickle.dumps(Trap(trap))]), key
         ),
         "a deflated bomb": zlib.compress(bytes(50_000_000)),
-        "a bomb of nesting": with_checksum(frame[:PAYLOAD_AT] + b"\x91" * 200_000),
-        "a bomb of a length": with_checksum(frame[:PAYLOAD_AT] + b"\xdd\xff\xff\xff\xff" + b"\x00" * 100),
-        "a body of a length that is none": with_checksum(frame[:-2100] + b"\xc6\xff\xff\xff\xff" + b"x" * 100),
-        "a time that is no number": forged(frame, fresh_until=float("nan")),
-        "a status that is none": forged(frame, status=7),
-        "an entry that was renamed": forged(frame, key="another"),
+        "a bomb of nesting": with_checksum(frame[:PAYLOAD_AT] + b"\x91" * 200_000, key),
+        "a bomb of a length": with_checksum(frame[:PAYLOAD_AT] + b"\xdd\xff\xff\xff\xff" + b"\x00" * 100, key),
+        "a body of a length that is none": with_checksum(frame[:-2100] + b"\xc6\xff\xff\xff\xff" + b"x" * 100, key),
+        "a time that is no number": forged(frame, key, fresh_until=float("nan")),
+        "a status that is none": forged(frame, key, status=7),
+        "an entry that was renamed": with_checksum(frame, "another"),
+        "an entry that names another key": forged(frame, key, key="another"),
     } | {f"bit {bit} flipped": flipped(frame, bit) for bit in chance.sample(range(8 * len(frame)), 20)}
 
 
@@ -106,7 +110,7 @@ async def test_what_others_put_there_is_a_miss_that_is_overwritten(
     await stored(backend, origin, "/a", "/b")
     key, other = (backend.create_key("GET", origin.url + path) for path in ("/a", "/b"))
     genuine, trap = kept(store, key), tmp_path / "trap"
-    cases = planted(genuine, kept(store, other), trap)
+    cases = planted(genuine, key, kept(store, other), trap)
     unreadable = 0
     for name, data in cases.items():
         plant(store, key, data)
@@ -130,17 +134,17 @@ async def test_with_a_secret_nobody_else_can_write_an_entry(store: Store, origin
     key, other = (backend.create_key("GET", origin.url + path) for path in ("/a", "/b"))
     genuine = kept(store, key)
     payload = genuine[PAYLOAD_AT:-32]
-    entry = msgspec.msgpack.Decoder(StoredResponse).decode(payload)
-    evil = msgspec.msgpack.encode(msgspec.structs.replace(entry, body=b"evil"))
+    entry = msgspec.structs.replace(msgspec.msgpack.Decoder(StoredResponse).decode(payload), key=key)
+    evil = msgspec.msgpack.encode(msgspec.structs.replace(entry, key="", body=b"evil"))
     frames = {
-        "another body": with_checksum(genuine[:PAYLOAD_AT] + evil + genuine[-32:]),
+        "another body": with_checksum(genuine[:PAYLOAD_AT] + evil + genuine[-32:], key),
         "unsigned": EntryCodec().encode(msgspec.structs.replace(entry, body=b"evil")),
         "signed with another secret": EntryCodec("guess").encode(msgspec.structs.replace(entry, body=b"evil")),
         "signed for another use": EntryCodec("new secret", salt="other").encode(entry),
-        "moved from another key": kept(store, other),
-        "signature cut": with_checksum(genuine[:-1]),
-        "signature of zeros": with_checksum(genuine[:-32] + bytes(32)),
-        "flag taken off": with_checksum(genuine[:10] + b"\x00" + genuine[11:-32]),
+        "moved from another key": with_checksum(kept(store, other), key),
+        "signature cut": with_checksum(genuine[:-1], key),
+        "signature of zeros": with_checksum(genuine[:-32] + bytes(32), key),
+        "flag taken off": with_checksum(genuine[:10] + bytes([NAMELESS]) + genuine[11:-32], key),
     }
     for name, data in frames.items():
         plant(store, key, data)
