@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from aiohttp_cache_di.backends import CacheBackend
+from aiohttp_cache_di.backends import CacheBackend, redis_channel, sqlite_reads, sqlite_writes
 from aiohttp_cache_di.backends.sqlite import SQLiteBackend
 from tests.clients import WAYS, Clients
 from tests.origin import Origin
@@ -18,7 +18,8 @@ from tests.valkey import ValkeyServer
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let the whole suite show that speed changes no behaviour."""
-    parser.addoption("--without-shortcuts", action="store_true", help="no fast lane, write-behind or near tier")
+    without = "no fast lane, write-behind, batches or near tier"
+    parser.addoption("--without-shortcuts", action="store_true", help=without)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -26,6 +27,9 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--without-shortcuts"):
         turn_off(CacheBackend, fast_lane=False, write_behind=False)
         turn_off(SQLiteBackend, near_tier=False)
+        for module, name in ((sqlite_reads, "MAX_BATCH"), (sqlite_writes, "MAX_GROUP"), (redis_channel, "BATCH_BYTES")):
+            assert getattr(module, name) > 1
+            setattr(module, name, 1)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

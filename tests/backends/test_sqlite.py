@@ -199,6 +199,7 @@ async def test_tables_of_another_version_are_made_anew(tmp_path: Path) -> None:
 # ---- how it is asked
 
 
+@pytest.mark.shortcuts
 async def test_what_is_asked_for_in_one_tick_is_few_statements(cache: SQLiteCache) -> None:
     await asyncio.gather(*(cache.write_entry(make_entry(f"k{n}")) for n in range(400)))
     statements = traced(cache, writer=False)
@@ -207,6 +208,7 @@ async def test_what_is_asked_for_in_one_tick_is_few_statements(cache: SQLiteCach
     assert len(statements) == 1 + math.ceil(399 / MAX_BATCH)  # the first went at once, the others together
 
 
+@pytest.mark.shortcuts
 async def test_a_response_is_looked_for_among_redirects_too_in_one_hop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -242,6 +244,7 @@ async def test_a_response_is_looked_for_among_redirects_too_in_one_hop(
     await backend.close()
 
 
+@pytest.mark.shortcuts
 async def test_what_is_written_at_once_is_few_transactions(cache: SQLiteCache) -> None:
     await cache.write_entry(make_entry("first"))
     statements = traced(cache, writer=True)
