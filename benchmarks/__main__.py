@@ -44,11 +44,12 @@ def main() -> None:
     found: dict[str, dict[str, Measured]] = {}
     with Services() as services:
         for scenario in _chosen(arguments.only, is_quick=arguments.quick):
+            begun = time.monotonic()
             found[scenario.name] = measure(
                 scenario.subjects, scenario.workload, scenario.parameters, scenario.rounds, services.place
             )
             services.clear()
-            print(f"\n{scenario_table(scenario, found)}", flush=True)
+            print(f"\n{scenario_table(scenario, found)}\n  {time.monotonic() - begun:.0f} s", flush=True)
     print(f"\n{aims_table(found)}\n\n{time.monotonic() - started:.0f} s", flush=True)
     if not arguments.only:
         arguments.out.mkdir(parents=True, exist_ok=True)

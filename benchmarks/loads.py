@@ -142,5 +142,6 @@ async def load(name: str, place: Place, options: dict[str, Any], parameters: dic
             cached = await _drive(port, "/cached", seconds)
             return {"us": 1e6 / cached, "constant_us": 1e6 / constant, "lost": 1 - cached / constant}
 
-        await run_round()
+        for path in ("/constant", "/cached"):
+            await _drive(port, path, parameters.get("seconds", ROUND_S))
         yield run_round

@@ -11,6 +11,8 @@ from benchmarks.rounds import Measured, Subject
 __all__ = ["AIMS", "OURS", "SCENARIOS", "Aim", "Found", "Scenario", "quick"]
 
 OURS = "aiohttp-cache-di"
+INSTALLED = f"{OURS} as installed"
+"""With its defaults, where the subject called `OURS` is without its near tier."""
 RELATIVE = "aiohttp-client-cache"
 HISHEL = "hishel"
 FLOOR = "floor"
@@ -50,6 +52,7 @@ def _hits(store: str, tasks: int) -> Scenario:
     one = "one GET" if store == "redis" else "one aiosqlite hop"
     many = "one MGET per tick" if store == "redis" else "one IN (…) per tick"
     off: dict[str, Any] = {"near_tier": False} if store == "sqlite" else {}
+    installed = (Subject(INSTALLED, "ours", {"store": store}),) if off else ()
     floors: tuple[Subject, ...] = (Subject(FLOOR if tasks == 1 else "one each", f"floor-{store}"),)
     if tasks > 1:
         floors = (Subject(FLOOR, f"floor-{store}", {"batched": True}), *floors)
@@ -64,7 +67,7 @@ def _hits(store: str, tasks: int) -> Scenario:
         f"{store}-{tasks}",
         f"{title} hit, {'one at a time' if tasks == 1 else f'{tasks:,} tasks'} (floor: {one if tasks == 1 else many})",
         "hits",
-        (*floors, Subject(OURS, "ours", {"store": store, **off}), *peers),
+        (*floors, Subject(OURS, "ours", {"store": store, **off}), *installed, *peers),
         {"urls": 1000, "tasks": tasks},
         rounds=8,
         quick_rounds=2,
@@ -108,7 +111,6 @@ SCENARIOS: tuple[Scenario, ...] = (
             Subject(RELATIVE, "relative"),
         ),
         rounds=15,
-        quick_rounds=6,
     ),
     Scenario(
         "memory-1000",
@@ -122,6 +124,7 @@ SCENARIOS: tuple[Scenario, ...] = (
             Subject(RELATIVE, "relative"),
         ),
         {"urls": 1000},
+        quick_parameters=None,
     ),
     Scenario(
         "standard",
@@ -182,7 +185,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         (Subject(OURS, "ours", {"store": "redis"}),),
         {"tasks": 10_000},
         rounds=3,
-        quick_rounds=1,
+        quick_parameters=None,
     ),
     _misses(),
     Scenario(
@@ -203,6 +206,7 @@ SCENARIOS: tuple[Scenario, ...] = (
             Subject(f"{OURS} new URL", "ours", parameters={"new": True}),
             Subject(f"{RELATIVE} new URL", "relative", parameters={"new": True}),
         ),
+        quick_parameters={"keys": 500},
     ),
     Scenario(
         "import",
@@ -215,7 +219,7 @@ SCENARIOS: tuple[Scenario, ...] = (
             Subject(HISHEL, "hishel.httpx"),
         ),
         rounds=12,
-        quick_rounds=5,
+        quick_rounds=3,
     ),
     Scenario(
         "fastapi",
@@ -230,7 +234,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         {"seconds": 0.6},
         rounds=4,
         quick_rounds=1,
-        quick_parameters={"seconds": 0.4},
+        quick_parameters={"seconds": 0.25},
     ),
     Scenario(
         "entries-memory",
@@ -270,8 +274,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         ),
         {"entries": 20_000, "body": 2000},
         rounds=2,
-        quick_rounds=1,
-        quick_parameters={"entries": 3000},
+        quick_parameters=None,
     ),
     Scenario(
         "file",
@@ -375,19 +378,25 @@ AIMS: tuple[Aim, ...] = (
         _work("memory", f"{OURS} middleware only", "middleware floor"),
         30 / 12.8,
     ),
-    Aim(2, "SQLite, one at a time, over one hop", _ratio("sqlite-1", OURS, FLOOR), 1.3),
     *(
         aim
-        for tasks in (64, 1000)
+        for subject, where in ((INSTALLED, "SQLite as installed"), (OURS, "SQLite, from the file"))
         for aim in (
-            Aim(
-                2,
-                f"SQLite, {tasks:,} tasks: {RELATIVE} takes …",
-                _ratio(f"sqlite-{tasks}", RELATIVE, OURS),
-                8,
-                at_least=True,
+            Aim(2, f"{where}, one at a time, over one hop", _ratio("sqlite-1", subject, FLOOR), 1.3),
+            *(
+                Aim(
+                    2,
+                    f"{where}, {tasks:,} tasks: {RELATIVE} takes …",
+                    _ratio(name, RELATIVE, subject),
+                    8,
+                    at_least=True,
+                )
+                for tasks, name in ((64, "sqlite-64"), (1000, "sqlite-1000"))
             ),
-            Aim(2, f"SQLite, {tasks:,} tasks, over the micro-batch floor", _ratio(f"sqlite-{tasks}", OURS, FLOOR), 2),
+            *(
+                Aim(2, f"{where}, {tasks:,} tasks, over the micro-batch floor", _ratio(name, subject, FLOOR), 2)
+                for tasks, name in ((64, "sqlite-64"), (1000, "sqlite-1000"))
+            ),
         )
     ),
     Aim(3, "Redis, one at a time, over one GET", _ratio("redis-1", OURS, FLOOR), 1.3),

@@ -57,7 +57,7 @@ class Measured:
 
 
 class Worker(AbstractContextManager["Worker"]):
-    """The process of one implementation."""
+    """The process of one implementation, which prepares itself from the beginning."""
 
     def __init__(
         self, subject: Subject, workload: str, place: Mapping[str, str], parameters: Mapping[str, Any]
@@ -77,7 +77,8 @@ class Worker(AbstractContextManager["Worker"]):
             text=True,
         )
 
-    def __enter__(self) -> Self:
+    def wait_until_ready(self) -> Self:
+        """Wait until it has prepared what it needs."""
         self._answer()
         return self
 
@@ -123,10 +124,11 @@ def measure(
         place_of: gives each subject a place that it shares with nobody.
     """
     with ExitStack() as stack:
-        workers = {
-            subject.label: stack.enter_context(Worker(subject, workload, place_of(subject), parameters))
+        begun = [
+            (subject.label, stack.enter_context(Worker(subject, workload, place_of(subject), parameters)))
             for subject in subjects
-        }
+        ]
+        workers = {label: worker.wait_until_ready() for label, worker in begun}
         found: dict[str, list[dict[str, float]]] = {label: [] for label in workers}
         for _ in range(rounds):
             for label, worker in workers.items():
