@@ -47,7 +47,7 @@ def put_all(connection: sqlite3.Connection, table: Table, rows: Sequence[Row]) -
 
 def delete_keys(connection: sqlite3.Connection, table: Table, keys: Sequence[Key]) -> Deletion:
     """Delete the rows of *keys* and list them as deleted."""
-    rows: list[tuple[int, Key]] = _select(connection, f"SELECT id, key FROM {table.sql} WHERE key IN ", keys)
+    rows: list[tuple[int, Key]] = _for_keys(connection, f"SELECT id, key FROM {table.sql} WHERE key IN ", keys)
     connection.executemany(table.remove, [(row[0],) for row in rows])
     if len(rows) <= KEPT_DELETIONS // 4:
         first, last = _list_deleted(connection, table, [(key, row_id) for row_id, key in rows])
@@ -97,7 +97,7 @@ def acquire(connection: sqlite3.Connection, claims: Sequence[Claim], now: float)
     keys = list(dict.fromkeys(claim.key for claim in claims))
     latest = now + max(60.0, *(10 * claim.ttl_s for claim in claims))  # one that ends later is from a wrong clock
     held = f"SELECT key FROM {LEASES} WHERE until > ? AND until <= ? AND key IN "
-    taken = {key for (key,) in _select(connection, held, keys, now, latest)}
+    taken = {key for (key,) in _for_keys(connection, held, keys, now, latest)}
     granted: dict[Key, Claim] = {}
     for claim in claims:
         if claim.key not in taken:
@@ -106,7 +106,7 @@ def acquire(connection: sqlite3.Connection, claims: Sequence[Claim], now: float)
     _insert(connection, f"INSERT OR REPLACE INTO {LEASES} VALUES ", leases)
     stored: set[Key] = set()
     for table in dict.fromkeys(table for claim in granted.values() for table in claim.tables):
-        stored |= {key for (key,) in _select(connection, table.which, list(granted))}
+        stored |= {key for (key,) in _for_keys(connection, table.which, list(granted))}
     return [
         (Lease.GRANTED_LATE if claim.key in stored else Lease.GRANTED)
         if granted.get(claim.key) is claim
@@ -121,7 +121,7 @@ def release(connection: sqlite3.Connection, leases: Iterable[LeaseOf]) -> None:
     for key, owner in leases:
         by_owner.setdefault(owner, []).append(key)
     for owner, keys in by_owner.items():
-        _select(connection, f"DELETE FROM {LEASES} WHERE owner = ? AND key IN ", keys, owner)
+        _for_keys(connection, f"DELETE FROM {LEASES} WHERE owner = ? AND key IN ", keys, owner)
 
 
 def drop_dead_leases(connection: sqlite3.Connection, now: float) -> None:
@@ -143,7 +143,7 @@ def _insert(connection: sqlite3.Connection, sql: str, rows: Sequence[Sequence[ob
     return last or 0
 
 
-def _select(connection: sqlite3.Connection, sql: str, keys: Sequence[Key], *before: object) -> list[Any]:
+def _for_keys(connection: sqlite3.Connection, sql: str, keys: Sequence[Key], *before: object) -> list[Any]:
     """Run *sql*, which ends in ``key IN`` after marks for *before*, for *keys*; return the rows that it gives."""
     rows: list[Any] = []
     for start in range(0, len(keys), MAX_BATCH):
