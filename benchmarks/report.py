@@ -15,7 +15,7 @@ from typing import Any
 from benchmarks.plan import AIMS, Found, Scenario
 from benchmarks.rounds import Measured
 
-__all__ = ["aims_markdown", "aims_table", "as_json", "from_json", "scenario_table", "write_json"]
+__all__ = ["aims_markdown", "aims_table", "as_json", "from_json", "judged_again", "scenario_table", "write_json"]
 
 PACKAGES = ("aiohttp", "aiohttp-client-cache", "hishel", "httpx", "aiosqlite", "redis", "fastapi", "uvicorn")
 UNITS = {"us": ("µs", 1.0), "cpu_us": ("µs CPU", 1.0), "constant_us": ("µs constant", 1.0)}
@@ -68,7 +68,7 @@ def aims_table(found: Found) -> str:
 
 
 def aims_markdown(data: dict[str, Any]) -> str:
-    """The same from the JSON of a run, for `README.md` beside this file."""
+    """The same from the JSON of a run, as a table of Markdown."""
     lines = ["| | aim | measured | aimed at | |", "|---|---|---:|---:|---|"]
     for aim in data["aims"]:
         bound = f"{'≥' if aim['at_least'] else '≤'} {_number(aim['bound'])}{aim['unit']}"
@@ -119,13 +119,6 @@ def from_json(data: dict[str, Any]) -> Found:
     }
 
 
-def _judge_again(path: Path) -> None:
-    """Compute the aims of a run that was written down anew, and print them for `README.md` beside this file."""
-    data = json.loads(path.read_text())
-    data["aims"] = list(_values(from_json(data)))
-    write_json(path, data)
-    print(aims_markdown(data))
-
-
-if __name__ == "__main__":
-    _judge_again(Path(__file__).parent / "results" / "results.json")
+def judged_again(data: dict[str, Any]) -> dict[str, Any]:
+    """A run that was written down, with the aims of today."""
+    return {**data, "aims": list(_values(from_json(data)))}
