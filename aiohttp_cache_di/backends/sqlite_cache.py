@@ -24,7 +24,7 @@ from aiohttp_cache_di.backends.sqlite_options import (
     SQLiteOptions,
     open_database,
 )
-from aiohttp_cache_di.backends.sqlite_schema import Key, Table, column_key, column_time, pack_key, unpack_key
+from aiohttp_cache_di.backends.sqlite_schema import Key, Table, column_key, column_time, unpack_key
 from aiohttp_cache_di.backends.sqlite_worker import Job
 from aiohttp_cache_di.backends.sqlite_writes import Acquire, Put, Release, Write
 from aiohttp_cache_di.backends.storage import BaseCache, Lease, ResponseOrKey, hear
@@ -300,7 +300,7 @@ class SQLiteCache(BaseCache):
 
     async def _read(self, key: str, other: SQLiteCache | None = None) -> tuple[Item, SQLiteCache]:
         """Read *key* here, or else in *other*, in one hop; say what was found and where."""
-        database, packed = self._database, pack_key(key)
+        database, packed = self._database, column_key(key)
         tables = self._tables if other is None else (self._table, other._table)
         connected = database.here() or await database.connected()
         begun_at = time.monotonic()

@@ -95,15 +95,15 @@ class CacheFile:
         options = dict(self.options)
         if timeout_s is not None:
             options["timeout"] = min(timeout_s, options["timeout"])
-        if self.path is None:
-            memory: sqlite3.Connection
-            memory = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False, **options)
-            return memory
-        flags = "mode=ro&immutable=1" if mode == "immutable" else f"mode={mode}"
-        query = f"{flags}&{self.query}" if self.query else flags
-        uri = f"file:{quote(self.path)}?{query}"
-        connection: sqlite3.Connection
-        connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, **options)
+        name = ":memory:"
+        if self.path is not None:
+            flags = "mode=ro&immutable=1" if mode == "immutable" else f"mode={mode}"
+            query = f"{flags}&{self.query}" if self.query else flags
+            name = f"file:{quote(self.path)}?{query}"
+        connection: sqlite3.Connection = sqlite3.connect(
+            name, uri=self.path is not None, isolation_level=None, check_same_thread=False, **options
+        )
+        connection.text_factory = _as_text
         return connection
 
     def create(self) -> None:
@@ -142,6 +142,11 @@ class CacheFile:
         except OSError as exc:
             raise StorageError(f"{self.path} is damaged and cannot be renamed: {exc}") from exc
         logger.warning("The cache file %s was damaged; it is kept as %s and a new one is begun", self.path, target)
+
+
+def _as_text(column: bytes) -> str:
+    """Text of any bytes: one row that holds no UTF-8 shall not fail the statement that reads others too."""
+    return column.decode("utf-8", "surrogateescape")
 
 
 def is_corruption(error: BaseException | None) -> bool:

@@ -76,11 +76,13 @@ def column_key(key: str) -> Key:
     Raises:
         StorageError: it is not text that UTF-8 can express.
     """
-    try:
-        key.encode()
-    except UnicodeEncodeError as exc:
-        raise StorageError(f"the key {key!r} is no text that can be stored") from exc
-    return pack_key(key)
+    packed = pack_key(key)
+    if isinstance(packed, str):
+        try:
+            packed.encode()
+        except UnicodeEncodeError as exc:
+            raise StorageError(f"the key {key!r} is no text that can be stored") from exc
+    return packed
 
 
 def column_time(until: float) -> int | None:

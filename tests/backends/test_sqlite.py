@@ -307,6 +307,15 @@ async def test_a_key_that_is_no_text_cannot_be_stored_and_is_missing(cache: SQLi
     assert not await cache.contains("k")
 
 
+async def test_a_key_that_is_no_text_fails_no_other_read(cache: SQLiteCache) -> None:
+    await cache.write_entry(make_entry("k"))
+    _, odd, found = await asyncio.gather(
+        *(cache.read_entry(key) for key in ("first", "\udc80", "k")), return_exceptions=True
+    )
+    assert isinstance(odd, StorageError)
+    assert getattr(found, "key", None) == "k"
+
+
 async def test_a_users_serializer_is_used_in_the_loops_thread(tmp_path: Path) -> None:
     threads: list[threading.Thread] = []
 

@@ -121,6 +121,23 @@ async def test_a_file_damaged_while_open_is_set_aside_or_read_around(
     assert await read_all(cache) == COUNT
 
 
+@pytest.mark.parametrize("column", ["key", "frame"])
+async def test_a_row_with_text_that_is_none_fails_no_other(cache: SQLiteCache, tmp_path: Path, column: str) -> None:
+    await fill(cache)
+    await cache.close()
+    connection = sqlite3.connect(tmp_path / "cache.sqlite")
+    with connection:
+        connection.execute(f"UPDATE \"cache:responses\" SET {column} = CAST(x'ff80' AS TEXT) WHERE key = 'k1'")  # noqa: S608
+    connection.close()
+    unreadable: list[int] = []
+    cache.on_unreadable = unreadable.append
+    found = await asyncio.gather(*(cache.read_entry(f"k{n}") for n in range(COUNT)))
+    assert [n for n in range(COUNT) if found[n] is None] == [1]
+    assert sum(unreadable) == (column == "frame")
+    keys = cache.keys()
+    assert len([key async for key in keys]) == COUNT
+
+
 async def test_several_damaged_files_are_kept_apart(cache: SQLiteCache, tmp_path: Path) -> None:
     for _ in range(3):
         await cache.write_entry(make_entry("k"))
