@@ -387,6 +387,17 @@ async def test_an_override_after_a_start_is_resolved_as_well() -> None:
             assert session == "fake"
 
 
+async def test_an_override_that_was_used_leaves_no_trace() -> None:
+    container: Any = CacheContainer()
+    for _ in range(2):
+        with container.session.override("fake"):
+            async with opened(container) as session:
+                assert session == "fake"
+
+        async with open_container(container) as session:
+            assert isinstance(session, CachedSession)
+
+
 # Being part of a user's application
 
 
