@@ -8,8 +8,8 @@ one would not expect, and that `open_container` takes care of:
   that an override has made superfluous, and leaves running what had started when another fails.
 - ``shutdown_resources()`` stops at the first error.
 - A start that is cancelled midway leaves a callback that raises InvalidStateError.
-- A provider takes for good after the first thing that it gives: one whose override gave a plain object does not wait for
-  what it depends on when the override is gone.
+- A provider takes for good after the first thing that it gives: one whose override gave a plain object does not wait
+  for what it depends on when the override is gone.
 """
 
 from __future__ import annotations
