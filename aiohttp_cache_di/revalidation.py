@@ -26,7 +26,7 @@ from aiohttp_cache_di.rfc9111.directives import response_directives
 from aiohttp_cache_di.rfc9111.fields import combined, single
 from aiohttp_cache_di.rfc9111.freshness import current_age_s, whole_s
 from aiohttp_cache_di.rfc9111.messages import Request, Response, StoredResponse, VariantRef
-from aiohttp_cache_di.rfc9111.storability import unstorable_fields
+from aiohttp_cache_di.rfc9111.storability import forbidding_directive, unstorable_fields
 from aiohttp_cache_di.rfc9111.validation import (
     entity_tag,
     listed_entity_tags,
@@ -60,11 +60,11 @@ def on_not_modified(
     if isinstance(confirmed, VariantRef):
         return Load(confirmed.key)
     updated = _freshened(request, confirmed, response, rules)
+    is_kept = updated.store_until > response.received_at
+    status = forwarded(plan.reason, fwd_status=304 if is_ours else None, stored=is_kept)
     if not is_ours:
-        status = forwarded(plan.reason, stored=True)
         answer = NotModified(updated, whole_s(current_age_s(updated, now=now)), status)
         return Freshen(updated, updated.key, status, answer)
-    status = forwarded(plan.reason, fwd_status=304, stored=True)
     reused = answer_from(request, updated, now=now)
     if reused is None:
         return Refetch(plan.reason)
@@ -123,10 +123,9 @@ def _tag(candidate: Candidate) -> str | None:
 
 def _freshened(request: Request, stored: StoredResponse, response: Response, rules: Rules) -> StoredResponse:
     """*stored*, with the header fields and times that *response* brings."""
-    directives = response_directives(response.headers)
-    # What the stored Cache-Control says of fields holds until another one takes its place.
-    speaking = response.headers if "Cache-Control" in response.headers else stored.headers
-    drop = unstorable_fields(response.headers, response_directives(speaking), shared=rules.shared)
+    # What the stored Cache-Control says holds until another one takes its place.
+    directives = response_directives(response.headers if "Cache-Control" in response.headers else stored.headers)
+    drop = unstorable_fields(response.headers, directives, shared=rules.shared)
     lines = updated_headers(stored.raw_headers, response.headers, drop)
     if "Date" not in response.headers:
         lines += ((b"Date", format_http_date(response.received_at).encode()),)
@@ -139,7 +138,8 @@ def _freshened(request: Request, stored: StoredResponse, response: Response, rul
     if fields not in (stored.vary_fields, VARIES_ON_ALL) and _selects(request, stored, rules):
         digest = vary_digest(fields, request.headers)
         stored = updated = msgspec.structs.replace(updated, vary_fields=fields, vary_digest=digest)
-    if times is None or directives.no_store or fields != stored.vary_fields:
+    forbidden = forbidding_directive(request, stored.status, directives, shared=rules.shared)
+    if times is None or forbidden or fields != stored.vary_fields:
         # It answers this one request; the store drops it at once, for what it says of itself no longer holds.
         return msgspec.structs.replace(updated, fresh_until=-math.inf, store_until=response.received_at)
     return msgspec.structs.replace(updated, fresh_until=times.fresh_until, store_until=times.store_until)

@@ -84,6 +84,8 @@ def _why_not(request: Request, response: Response, plan: Fetch | Validate, rules
     status, headers = response.status, response.headers
     if isinstance(plan, Fetch) and not plan.store:
         return "request-no-store"
+    if isinstance(plan, Validate) and status == 412:
+        return "answers-condition"  # ours
     if rules.allowed_codes is not None and status not in rules.allowed_codes and not _is_plain_hop(response, rules):
         return "status"
     why_not = why_not_storable(request, status, headers, response_directives(headers), shared=rules.shared)

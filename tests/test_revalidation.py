@@ -20,7 +20,7 @@ from aiohttp_cache_di.policy import (
     select_variant,
 )
 from aiohttp_cache_di.rfc9111.messages import StoredResponse, VariantRef
-from tests.messages import NOW, PRIVATE, Fields, a_request, a_response, a_stored, date
+from tests.messages import NOW, PRIVATE, SHARED, Fields, a_request, a_response, a_stored, date
 
 OLD = a_stored({"ETag": '"a"', "Cache-Control": "max-age=5", "Age": "3"}, received_at=NOW - 100, fresh_for_s=5)
 REF = VariantRef(("foo",), b"2", "k.2", '"b"')
@@ -71,6 +71,28 @@ def test_a_304_under_rules_renews_the_users_lifetime() -> None:
 def test_what_a_304_no_longer_lets_keep_answers_once_more(fields: dict[str, str]) -> None:
     new = freshened({"ETag": '"a"', **fields})
     assert (new.fresh_until, new.store_until) == (-math.inf, NOW)
+
+
+def test_a_shared_cache_does_not_keep_what_a_304_makes_private() -> None:
+    fields = {"ETag": '"a"', "Cache-Control": "private, max-age=50"}
+    assert freshened(fields, rules=SHARED).store_until == NOW
+    assert freshened(fields).store_until > NOW
+
+
+def test_a_shared_cache_does_not_keep_for_credentials_what_a_304_no_longer_makes_public() -> None:
+    stored = a_stored({"ETag": '"a"', "Cache-Control": "public, max-age=5"}, fresh_for_s=-1)
+    request = a_request({"Authorization": "Basic x"})
+    for cache_control, store_until in (("public, max-age=50", NOW + 50 + 86400), ("max-age=50", NOW)):
+        response = a_response({"ETag": '"a"', "Cache-Control": cache_control}, status=304)
+        decision = on_response(request, response, validation(stored), SHARED, now=NOW)
+        assert isinstance(decision, Freshen)
+        assert decision.stored.store_until == store_until
+        assert ("stored" in decision.answer.cache_status) == (store_until > NOW)
+
+
+def test_what_must_be_understood_is_kept_after_a_304_that_says_no_store_too() -> None:
+    fields = {"ETag": '"a"', "Cache-Control": "must-understand, no-store, max-age=50"}
+    assert freshened(fields, stored=a_stored(fields, fresh_for_s=-1)).fresh_until == NOW + 50
 
 
 def test_a_304_may_say_anew_what_the_response_varies_on() -> None:

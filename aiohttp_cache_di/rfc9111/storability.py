@@ -6,7 +6,14 @@ from aiohttp_cache_di.rfc9111.directives import ResponseDirectives
 from aiohttp_cache_di.rfc9111.fields import combined, is_token, split_list
 from aiohttp_cache_di.rfc9111.messages import Headers, Request
 
-__all__ = ["HEURISTIC_STATUSES", "HOP_BY_HOP", "UNDERSTOOD_STATUSES", "unstorable_fields", "why_not_storable"]
+__all__ = [
+    "HEURISTIC_STATUSES",
+    "HOP_BY_HOP",
+    "UNDERSTOOD_STATUSES",
+    "forbidding_directive",
+    "unstorable_fields",
+    "why_not_storable",
+]
 
 HEURISTIC_STATUSES = frozenset({200, 203, 204, 206, 300, 301, 308, 404, 405, 410, 414, 501})
 """Statuses that may get a lifetime which the origin did not state (RFC 9110 §15.1)."""
@@ -58,6 +65,11 @@ def why_not_storable(
         return "answers-condition"  # it says nothing of the resource as such
     if status == 206 and not _is_single_part(request, headers):
         return "partial"
+    return forbidding_directive(request, status, directives, shared=shared)
+
+
+def forbidding_directive(request: Request, status: int, directives: ResponseDirectives, *, shared: bool) -> str | None:
+    """Which of *directives*, or the lack of which, forbids to store or to keep a response; None when none does."""
     if directives.must_understand:
         # A cache that knows the directive heeds it in place of no-store (RFC 9111 §5.2.2.3).
         if status not in UNDERSTOOD_STATUSES:
