@@ -16,10 +16,10 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncGenerator, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from dependency_injector import containers, providers
 
@@ -33,30 +33,39 @@ __all__ = ["AnyContainer", "CacheContainer", "open_container", "session_already_
 
 CANCELLED_START_S = 5.0  # a resource that is just starting may finish, so that it can be closed in order
 
+Closable = TypeVar("Closable", CacheBackend, CachedSession)
+
 AnyContainer: TypeAlias = "containers.Container | type[containers.Container] | providers.Container[Any]"
 """A container, its class (a new container is then made at each start), or one that is embedded in another."""
 
 
-@asynccontextmanager
-async def backend_resource(settings: CacheSettings) -> AsyncGenerator[CacheBackend]:
+class _Closing(AbstractAsyncContextManager[Closable]):
+    """Gives a thing, and closes it in the end.
+
+    No generator, and neither is `_Opening`: when the start of an aiohttp.web app fails, the loop closes all generators
+    at the same time. There must be only that of the app's context, whose end closes the rest in order.
+    """
+
+    def __init__(self, thing: Closable) -> None:
+        self._thing: Closable = thing
+
+    async def __aenter__(self) -> Closable:
+        return self._thing
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self._thing.close()
+
+
+def backend_resource(settings: CacheSettings) -> AbstractAsyncContextManager[CacheBackend]:
     """Build the back-end, and close it in the end."""
-    backend = build_backend(settings)
-    try:
-        yield backend
-    finally:
-        await backend.close()
+    return _Closing(build_backend(settings))
 
 
-@asynccontextmanager
-async def session_resource(
+def session_resource(
     backend: CacheBackend, settings: CacheSettings, options: Mapping[str, Any]
-) -> AsyncGenerator[CachedSession]:
+) -> AbstractAsyncContextManager[CachedSession]:
     """Build the session in the running loop, and close it in the end."""
-    session = build_session(backend, settings, options)
-    try:
-        yield session
-    finally:
-        await session.close()
+    return _Closing(build_session(backend, settings, options))
 
 
 class CacheContainer(containers.DeclarativeContainer):
@@ -81,8 +90,7 @@ class CacheContainer(containers.DeclarativeContainer):
     )
 
 
-@asynccontextmanager
-async def open_container(container: AnyContainer | None = None) -> AsyncGenerator[CachedSession]:
+def open_container(container: AnyContainer | None = None) -> AbstractAsyncContextManager[CachedSession]:
     """Open *container*, yield its session, and close in reverse order whatever was started here.
 
     The session is the object itself, not a future, and stays the same while the container is open. Only what the
@@ -96,15 +104,31 @@ async def open_container(container: AnyContainer | None = None) -> AsyncGenerato
         ConfigurationError: a setting cannot be used, or the container has no provider ``session``.
         MissingDependencyError: the back-end's driver is not installed.
     """
-    opened = _instance(CacheContainer if container is None else container)
-    async with AsyncExitStack() as stack:
-        for resource in _in_order(opened):
-            if not resource.initialized:
-                # Before the start, not after: a start that is cancelled midway is undone as well.
-                stack.push_async_callback(_stop, resource)
-                resource.reset_async_mode()
-            await _start(resource)
-        yield await _resolve(opened.session())
+    return _Opening(CacheContainer if container is None else container)
+
+
+class _Opening(AbstractAsyncContextManager[CachedSession]):
+    """What `open_container` returns."""
+
+    def __init__(self, container: AnyContainer) -> None:
+        self._container = container
+        self._started = AsyncExitStack()
+
+    async def __aenter__(self) -> CachedSession:
+        opened = _instance(self._container)
+        async with AsyncExitStack() as stack:
+            for resource in _in_order(opened):
+                if not resource.initialized:
+                    # Before the start, not after: a start that is cancelled midway is undone as well.
+                    stack.push_async_callback(_stop, resource)
+                    resource.reset_async_mode()
+                await _start(resource)
+            session: CachedSession = await _resolve(opened.session())
+            self._started = stack.pop_all()
+        return session
+
+    async def __aexit__(self, *exc_info: Any) -> None:
+        await self._started.__aexit__(*exc_info)
 
 
 def session_not_open(key: object, why: str) -> LifecycleError:

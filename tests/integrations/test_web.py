@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import AsyncGenerator
 from typing import Any
@@ -261,3 +262,24 @@ async def test_inject_gives_a_handler_the_session_that_the_adapter_opened(
         assert await text(client, "/injected") == await text(client, "/session")
     finally:
         container.unwire()
+
+
+def test_a_start_that_another_context_fails_closes_the_cache_in_silence() -> None:
+    complaints: list[dict[str, Any]] = []
+
+    async def failing(app: web.Application) -> AsyncGenerator[None]:
+        raise RuntimeError("the database is down")
+        yield
+
+    app = web.Application()
+    app.cleanup_ctx.extend([cache_ctx, failing])
+
+    async def start() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: complaints.append(context))
+        await web.AppRunner(app, handle_signals=False).setup()
+
+    with pytest.raises(RuntimeError, match="database"):
+        asyncio.run(start())
+
+    assert complaints == []
+    assert app[CACHED_SESSION].closed
