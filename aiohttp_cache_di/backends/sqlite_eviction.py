@@ -185,7 +185,7 @@ class Evictor:
             taken = {row[0] for row in rows}
             oldest = connection.execute(table.oldest, (wanted,)).fetchall()
             rows += [(row_id, key) for _, row_id, key, _ in oldest if row_id not in taken][: wanted - len(rows)]
-        connection.executemany(table.remove, [(row[0],) for row in rows])
+        jobs.drop_rows(connection, table, rows)
         evicted.setdefault(table, []).extend(rows)
         return len(rows)
 
@@ -225,8 +225,9 @@ def _evict_bytes(
     candidates.sort(key=lambda row: row[:2])
     freed = 0
     for _, row_id, key, size, table in candidates[:CHUNK_ROWS]:
-        connection.execute(table.remove, (row_id,))
         evicted.setdefault(table, []).append((row_id, key))
         freed += size
         if freed >= excess:
             break
+    for table, rows in evicted.items():
+        jobs.drop_rows(connection, table, rows)

@@ -7,10 +7,21 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from aiohttp_cache_di.backends.sqlite_schema import DELETIONS, KEPT_DELETIONS, LEASES, MAX_BATCH, Key, Table
+from aiohttp_cache_di.backends.sqlite_schema import DELETIONS, EXPIRED, KEPT_DELETIONS, LEASES, MAX_BATCH, Key, Table
 from aiohttp_cache_di.backends.storage import Lease
 
-__all__ = ["Claim", "Deletion", "Row", "acquire", "delete_keys", "drop_expired", "drop_upto", "put_all", "release"]
+__all__ = [
+    "Claim",
+    "Deletion",
+    "Row",
+    "acquire",
+    "delete_keys",
+    "drop_expired",
+    "drop_rows",
+    "drop_upto",
+    "put_all",
+    "release",
+]
 
 Row = tuple[Key, int | None, int, bytes]
 """Key, POSIX millisecond after which it may be dropped (None for never) and that of its last use, frame."""
@@ -48,6 +59,11 @@ def put_all(connection: sqlite3.Connection, table: Table, rows: Sequence[Row]) -
 def delete_keys(connection: sqlite3.Connection, table: Table, keys: Sequence[Key]) -> Deletion:
     """Delete the rows of *keys* and list them as deleted."""
     rows: list[tuple[int, Key]] = _for_keys(connection, f"SELECT id, key FROM {table.sql} WHERE key IN ", keys)
+    return drop_rows(connection, table, rows)
+
+
+def drop_rows(connection: sqlite3.Connection, table: Table, rows: list[tuple[int, Key]]) -> Deletion:
+    """Delete *rows*, ids and keys, and list them as deleted."""
     connection.executemany(table.remove, [(row[0],) for row in rows])
     if len(rows) <= KEPT_DELETIONS // 4:
         first, last = _list_deleted(connection, table, [(key, row_id) for row_id, key in rows])
@@ -84,11 +100,13 @@ def drop_upto(connection: sqlite3.Connection, table: Table, bound: int) -> int:
 def drop_expired(connection: sqlite3.Connection, table: Table, now: float) -> list[tuple[int, Key]]:
     """Delete some of the rows that may be dropped at *now*; return their ids and keys.
 
-    Not listed as deleted: whoever still has one in memory knows when it expires.
+    Not each is listed as deleted: whoever still has one in memory knows when it expires. Who has never seen the newest
+    may have in memory what it replaced.
     """
     rows = connection.execute(table.expired, (int(now * 1000), CHUNK_ROWS)).fetchall()
     if rows:
         connection.execute(table.remove_expired, (int(now * 1000), CHUNK_ROWS))
+        _list_deleted(connection, table, [(EXPIRED, max(row[0] for row in rows))])
     return rows
 
 

@@ -2,7 +2,8 @@
 
 ``PRAGMA data_version`` says in a few microseconds whether any other connection has committed. When one has, the rows
 written since (their ids are higher than the highest seen) and the deletions listed since tell which of the
-entries in memory are no longer those of the file. Our own commits come through another connection, and are
+entries in memory are no longer those of the file. What expires goes without being listed; where what went may have been
+newer than what is in memory, all of that is forgotten. Our own commits come through another connection, and are
 told apart by the ids that they got.
 """
 
@@ -14,11 +15,12 @@ import math
 import sqlite3
 import time
 from collections import OrderedDict
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from aiohttp_cache_di.backends.sqlite_files import CacheFile
 from aiohttp_cache_di.backends.sqlite_jobs import Deletion
-from aiohttp_cache_di.backends.sqlite_schema import DELETIONS, Table, unpack_key
+from aiohttp_cache_di.backends.sqlite_schema import DELETIONS, EXPIRED, Table, unpack_key
 from aiohttp_cache_di.backends.sqlite_worker import keep_for_ever
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
@@ -184,18 +186,19 @@ class Gate:
             tier.last_id = self._ask(tier.table.last_id).fetchone()[0] or 0
 
     def _catch_up(self) -> None:
+        seen = {tier: tier.last_id for tier in self._tiers}
         for tier in self._tiers:
             rows = self._ask(tier.table.since, (tier.last_id, MAX_CHANGES)).fetchall()
             if len(rows) == MAX_CHANGES:
                 tier.forget_all()
-                tier.last_id = self._ask(tier.table.last_id).fetchone()[0]
+                tier.last_id = self._ask(tier.table.last_id).fetchone()[0] or rows[-1][0]
             elif rows:
                 tier.last_id = rows[-1][0]
                 for row_id, key in rows:
                     tier.supersede(unpack_key(key), row_id)
-        self._catch_up_deletions()
+        self._catch_up_deletions(seen)
 
-    def _catch_up_deletions(self) -> None:
+    def _catch_up_deletions(self, seen: Mapping[Tier, int]) -> None:
         deletions = self._ask(self._deletions, (self._last_n, MAX_CHANGES)).fetchall()
         if not deletions:
             return
@@ -204,8 +207,14 @@ class Gate:
                 tier.forget_all()
         for _, cache, key, row_id in deletions:
             for tier in self._tiers:
-                if tier.table.name == cache:
-                    tier.bury_upto(row_id) if key is None else tier.bury(unpack_key(key), row_id)
+                if tier.table.name != cache:
+                    continue
+                if key is None:
+                    tier.bury_upto(row_id)
+                elif key != EXPIRED:
+                    tier.bury(unpack_key(key), row_id)
+                elif row_id > seen[tier]:
+                    tier.forget_all()
         self._last_n = deletions[-1][0]
 
     def _distrust(self) -> None:

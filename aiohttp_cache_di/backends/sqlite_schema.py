@@ -2,7 +2,7 @@
 
 A cache is a rowid table of frames with a unique index over their keys: WITHOUT ROWID is slower with blobs. A row's
 ``id`` grows with every write and is never used twice, so that whoever knows the highest one can ask for what has
-been written since; what was deleted by name is listed in ``deletions`` for a while, for the same reason.
+been written since; what was deleted or evicted is listed in ``deletions`` for a while, for the same reason.
 """
 
 # ruff: noqa: S608  # table names cannot be parameters; ours are constants, or quoted in `Table`
@@ -19,6 +19,7 @@ from aiohttp_cache_di.backends.sqlite_files import CacheFile
 from aiohttp_cache_di.errors import StorageError
 
 __all__ = [
+    "EXPIRED",
     "LEASES",
     "MAX_BATCH",
     "Found",
@@ -47,6 +48,8 @@ META: Final = '"aiohttp_cache_di"'
 LEASES: Final = '"aiohttp_cache_di:leases"'
 DELETIONS: Final = '"aiohttp_cache_di:deletions"'
 KEPT_DELETIONS: Final = 1024
+EXPIRED: Final = b""
+"""In place of a key, which is never without bytes, in the list of deletions: up to this id, rows that had expired."""
 
 READ_TIMEOUT_S: Final = 0.1
 CANNOT_SHARE: Final = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY})

@@ -126,6 +126,34 @@ async def test_many_deletions_at_once_are_noticed(cache: SQLiteCache, other: SQL
     assert cache.peek("kept") is not None
 
 
+async def test_what_replaced_an_entry_is_noticed_even_if_it_has_expired_since(
+    cache: SQLiteCache, other: SQLiteCache
+) -> None:
+    for key in ("k", "kept"):
+        await cache.write_entry(make_entry(key))
+    await other.write_entry(make_entry("o", store_until=time.time() - 1))
+    assert body_of(cache, "kept") is not None
+    await other.delete_expired(time.time())
+    assert body_of(cache, "k") is not None, "what went was known"
+    await other.write_entry(make_entry("k", b"new", store_until=time.time() - 1))
+    await other.delete_expired(time.time())
+    assert cache.peek("k") is None
+    await cache.read_entry("kept")
+    assert cache.peek("kept") is not None
+
+
+async def test_what_another_evicts_is_not_held_when_it_is_deleted(cache: SQLiteCache, tmp_path: Path) -> None:
+    other, evicted = SQLiteCache(tmp_path / "cache", "responses", max_entries=1), asyncio.Event()
+    other.on_evicted = lambda count: evicted.set()
+    await cache.write_entry(make_entry("k"))
+    await other.write_entry(make_entry("o"))
+    async with asyncio.timeout(5):
+        await evicted.wait()
+    await other.delete("k")
+    assert cache.peek("k") is None
+    await other.close()
+
+
 async def test_what_is_read_while_another_deletes_it_is_not_held(cache: SQLiteCache, other: SQLiteCache) -> None:
     for n in range(30):
         await other.write_entry(make_entry("k", b"%d" % n))
