@@ -75,7 +75,8 @@ class Channel(asyncio.Protocol):
 
     Args:
         where: what to call the server in messages.
-        timeout_s: with a command under way and nothing arriving for so long, the connection is given up.
+        timeout_s: with a command under way and nothing arriving for so long, or nothing but parts of a reply for
+            which nobody waits, the connection is given up.
         near: copies of entries to drop when the server, or losing it, says so.
     """
 
@@ -199,7 +200,7 @@ class Channel(asyncio.Protocol):
             return
         left = self._heard_at + self._timeout_s - self.loop.time()
         if left <= 0:
-            self._fail(StorageTimeoutError(f"{self._where} sent nothing for {self._timeout_s:g} s"))
+            self._fail(StorageTimeoutError(f"{self._where} sent nothing of use for {self._timeout_s:g} s"))
         else:
             self._watch = self.loop.call_later(left, self._check_alive)
 
@@ -212,12 +213,14 @@ class Channel(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Hand replies to those who wait for them, and follow the server's invalidations."""
-        self._heard_at = self.loop.time()
         try:
             replies = self._parser.feed(data)
         except ProtocolError as exc:
             self._fail(StorageError(f"{self._where} does not speak the Redis protocol: {exc}"), exc)
             return
+        # A reply that trickles in, and for which nobody waits any more, keeps all others from being answered.
+        if replies or not self._awaiting or not _is_abandoned(self._awaiting[0].waiters):
+            self._heard_at = self.loop.time()
         self.replied(replies)
         self._adapt_window(len(data), len(replies))
 
@@ -265,11 +268,12 @@ class Channel(asyncio.Protocol):
     def _pushed(self, push: Push) -> None:
         if self.near is None or not push.items or push.items[0] != b"invalidate":
             return
-        keys = push.items[1] if len(push.items) > 1 else None
-        if keys is None:  # all of them: the server was flushed
+        keys: Reply = push.items[1] if len(push.items) > 1 else None
+        names: list[Reply] = keys if type(keys) is list else []
+        if names and all(type(name) is bytes for name in names):
+            self.near.drop(*names)
+        else:  # all of them: the server was flushed, or it cannot be told what changed
             self.near.clear()
-            return
-        self.near.drop(*keys)
 
     # ---- the end
 

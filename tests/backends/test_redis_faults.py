@@ -24,16 +24,22 @@ Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 async def server_that(script: Script) -> AsyncGenerator[str]:
     """Listen as a server that follows *script*; yields its address."""
 
+    serving = set[asyncio.Task[None]]()
+
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
             await script(reader, writer)
         writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    def begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        serving.add(asyncio.create_task(serve(reader, writer)))
+
+    server = await asyncio.start_server(begin, "127.0.0.1", 0)
     try:
         yield f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     finally:
         server.close()
+        await asyncio.wait_for(asyncio.gather(*serving), 5)  # each ends with its client
 
 
 async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, after: bytes = b"") -> None:
@@ -117,6 +123,35 @@ async def test_a_slow_server_that_goes_on_sending_is_not_given_up(own_valkey: Va
         assert await cache.read_entry("k") is not None
     assert await cache.link.channel() is channel
     await cache.close()
+
+
+async def test_a_reply_that_trickles_in_and_that_nobody_waits_for_is_given_up() -> None:
+    connections = 0
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        is_slow = connections == 1
+        await greet(reader, writer)
+        await reader.read(1000)
+        writer.write(b"$1000000\r\n" if is_slow else b"$-1\r\n")
+        while is_slow:
+            writer.write(b"x")
+            await writer.drain()
+            await asyncio.sleep(0.01)  # the pace of a bad link
+        await reader.read()
+
+    async with server_that(script) as url:
+        cache = RedisCache("app", "r", url, socket_timeout=0.2)
+        channel = await cache.link.channel()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3):  # whoever waits decides how long
+                await cache.read_entry("k")
+        assert not channel.closed
+        async with asyncio.timeout(2):
+            await channel.wait_closed()
+            assert await cache.read_entry("k") is None
+        await cache.close()
 
 
 @pytest.mark.parametrize(

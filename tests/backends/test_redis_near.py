@@ -10,6 +10,7 @@ import pytest
 
 from aiohttp_cache_di.backends.redis import RedisCache
 from aiohttp_cache_di.backends.redis_near import NearTier
+from aiohttp_cache_di.backends.redis_wire import Push
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from tests.backends.entries import make_entry
 from tests.valkey import ValkeyServer
@@ -135,6 +136,17 @@ async def test_a_server_that_cannot_track_leaves_the_lifetime(own_valkey: Valkey
     own_valkey.command("DEL", "near:r:k")
     await until_gone(cache, within_s=1)
     await cache.close()
+
+
+@pytest.mark.parametrize("keys", [5, [b"other", [b"k"]], [5], {}])
+async def test_a_message_that_cannot_be_understood_loses_all_copies(cache: RedisCache, keys: object) -> None:
+    await cache.write_entry(make_entry("k"))
+    await cache.read_entry("k")
+    channel = await cache.link.channel()
+    channel.replied([Push([b"invalidate", keys])])
+    assert cache.peek("k") is None
+    assert await cache.read_entry("k") is not None
+    assert not channel.closed
 
 
 def entry_of_weight(key: str, weight: int) -> StoredResponse:
