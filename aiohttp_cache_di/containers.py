@@ -39,6 +39,11 @@ AnyContainer: TypeAlias = "containers.Container | type[containers.Container] | p
 """A container, its class (a new container is then made at each start), or one that is embedded in another."""
 
 
+def load_settings(prefix: str, env_file: str | None) -> CacheSettings:
+    """Read the variables, unless a test has put something else in the place of `CacheSettings.load`."""
+    return CacheSettings.load(prefix, env_file)
+
+
 class _Closing(AbstractAsyncContextManager[Closable]):
     """Gives a thing, and closes it in the end.
 
@@ -83,7 +88,7 @@ class CacheContainer(containers.DeclarativeContainer):
     env_file: providers.Provider[str | None] = providers.Object(DEFAULT_ENV_FILE)
     session_options: providers.Provider[Mapping[str, Any]] = providers.Object(MappingProxyType[str, Any]({}))
     # A resource, so that each start reads the environment anew; synchronous, so that it can be asked for anywhere.
-    settings: providers.Provider[CacheSettings] = providers.Resource(CacheSettings.load, prefix, env_file)
+    settings: providers.Provider[CacheSettings] = providers.Resource(load_settings, prefix, env_file)
     backend: providers.Provider[CacheBackend] = providers.Resource(backend_resource, settings)
     session: providers.Provider[CachedSession] = providers.Resource(
         session_resource, backend, settings, session_options

@@ -2,8 +2,8 @@
 
 In the ``conftest.py`` of the app: ``pytest_plugins = ["aiohttp_cache_di.testing"]``.
 
-- ``cache_in_memory``: every container that is made during the test, also by the lifespans and contexts of the adapters,
-  keeps responses in memory, empty at first; variables and ``.env`` are not read.
+- ``cache_in_memory``: every container that is opened during the test, also one that a module of the app has made
+  before, keeps responses in memory, empty at first; variables and ``.env`` are not read.
 - ``cache_container``: such a container, not open, for overrides of providers.
 - ``cached_session``: its session, open in the loop of the test.
 """
@@ -29,8 +29,13 @@ def cache_in_memory() -> Generator[CacheSettings]:
     # A prefix that nobody's variables have: a test must not depend on the machine that it runs on.
     options: dict[str, Any] = {"_env_prefix": "AIOHTTP_CACHE_DI_TESTING_", "_env_file": None}
     settings = CacheSettings(backend="memory", cache_name="testing", **options)
-    provider: Any = CacheContainer.settings  # the library's types are incomplete here
-    with provider.override(settings):
+
+    def load(*_: object) -> CacheSettings:
+        return settings
+
+    with pytest.MonkeyPatch.context() as patch:
+        # Where all containers ask: an override of the class would not reach those that have been made already.
+        patch.setattr(CacheSettings, "load", load)
         yield settings
 
 

@@ -15,6 +15,7 @@ from starlette.testclient import TestClient
 from aiohttp_cache_di import testing
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.containers import CacheContainer, open_container
+from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.session import CachedSession
 from aiohttp_cache_di.settings import CacheSettings
 from aiohttp_cache_di_fastapi import lifespan
@@ -24,6 +25,8 @@ cache_container, cache_in_memory, cached_session = (
     testing.cache_in_memory,
     testing.cached_session,
 )
+
+MADE_BEFORE = CacheContainer(prefix="RATES_CACHE_")
 
 
 @pytest.fixture
@@ -56,9 +59,16 @@ def test_an_app_under_test_keeps_its_responses_in_memory() -> None:
         assert type(app.state.cached_session.cache) is CacheBackend
 
 
-def test_earlier_tests_have_left_no_override(cache_in_memory: CacheSettings) -> None:
-    provider: Any = CacheContainer.settings
-    assert len(provider.overridden) == 1
+@pytest.mark.usefixtures("cache_in_memory")
+async def test_a_container_that_a_module_has_made_keeps_its_responses_in_memory() -> None:
+    async with open_container(MADE_BEFORE) as session:
+        assert type(session.cache) is CacheBackend
+
+
+@pytest.mark.usefixtures("_wrong_variable")
+def test_earlier_tests_have_left_nothing_behind() -> None:
+    with pytest.raises(ConfigurationError, match="wrong"):
+        CacheSettings.load()
 
 
 def test_a_project_names_the_plugin_in_its_conftest(tmp_path: Path) -> None:
