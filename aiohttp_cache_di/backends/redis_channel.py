@@ -324,7 +324,8 @@ def _is_abandoned(waiters: list[asyncio.Future[Any]]) -> bool:
 
 def _deliver(item: _Command, reply: Reply) -> None:
     waiters = item.waiters
-    if _is_abandoned(waiters):
+    # What was read needs nobody's decoding then; a change has been made nevertheless, and copies have to go.
+    if item.key is not None and _is_abandoned(waiters):
         return
     try:
         result = item.convert(reply)

@@ -110,6 +110,24 @@ async def test_our_own_changes_are_seen_before_they_return(cache: RedisCache) ->
     assert cache.peek("k") is None
 
 
+@pytest.mark.parametrize("action", ["delete", "write"])
+async def test_a_change_that_nobody_waits_for_any_more_is_seen_too(cache: RedisCache, action: str) -> None:
+    await cache.write_entry(make_entry("k", b"old"))
+    reading = asyncio.ensure_future(cache.read_entry("k"))
+    await asyncio.sleep(0)  # now it is on its way
+    changing = asyncio.ensure_future(
+        cache.delete("k") if action == "delete" else cache.write_entry(make_entry("k", b"new"))
+    )
+    for _ in range(2):
+        await asyncio.sleep(0)
+    changing.cancel()
+    assert await reading is not None, "it went out first"
+    await cache.contains("k")
+    assert cache.peek("k") is None
+    found = await cache.read_entry("k")
+    assert (found and found.body) == (None if action == "delete" else b"new"), "it was sent all the same"
+
+
 async def test_losing_the_server_loses_the_copies(own_valkey: ValkeyServer, cache: RedisCache) -> None:
     await cache.write_entry(make_entry("k"))
     await cache.read_entry("k")
