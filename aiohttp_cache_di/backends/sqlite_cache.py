@@ -55,9 +55,9 @@ class SQLiteCache(BaseCache):
         database: the file, where several storages share its connections.
         kwargs: arguments of ``sqlite3.connect`` (``timeout`` in seconds is how long a lock is waited for; ``uri`` may
             be a ``file:`` URI; transactions and threads are the storage's own affair), ``max_bytes`` of the file in use
-            (1 GiB by default; None for no bound), ``max_entries`` of a table, ``near_tier`` (keep hot entries in
-            memory too, unless another process has changed them), ``near_tier_bytes`` (32 MiB by default), and those
-            of `BaseCache`.
+            (1 GiB by default; None for no bound), ``max_entries`` of a table, ``near_tier`` (keep hot entries of a
+            file in memory too, unless another process has changed them), ``near_tier_bytes`` (32 MiB by default), and
+            those of `BaseCache`.
 
     Raises:
         TypeError: an option is not known.

@@ -48,7 +48,8 @@ class Link:
         self.closed = False
         self.writable = not file.read_only
         self.made_at = self.loop.time()
-        self.tiers = {table: Tier(table, near_bytes) for table in tables}
+        # Without a file there is no gate, which alone hears of writes whose callers wait no more.
+        self.tiers = {table: Tier(table, near_bytes if file.path else 0) for table in tables}
         self.gate: Gate | None = None
         self._tables = tables
         self._identity: Identity | None = None
@@ -211,9 +212,7 @@ class Link:
 
     def is_current(self) -> bool:
         """Whether what the tiers hold now is what the file has; asks the file, and never waits."""
-        if self.gate is not None:
-            return self.gate.is_open()
-        return self.file.path is None  # in memory, nobody else can write
+        return self.gate is not None and self.gate.is_open()
 
     def note_deletion(self, table: Table, deletion: jobs.Deletion) -> None:
         """Take note of rows that we have deleted."""

@@ -122,7 +122,7 @@ class Gate:
     """The reading connection, in the loop's own thread, that tells whether what the tiers hold is still true.
 
     Args:
-        file: the database file; one in memory has no other writers and needs no gate.
+        file: the database file; one in memory has no gate.
         tiers: what to keep true.
     """
 
