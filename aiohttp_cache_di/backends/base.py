@@ -22,6 +22,7 @@ from aiohttp_cache_di.backends.memory import DictCache
 from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, STORAGE_OPTIONS, BackendOptions
 from aiohttp_cache_di.backends.rulebook import DEFAULT_CODES, RuleBook, is_redirect, window_s
 from aiohttp_cache_di.backends.storage import BaseCache, BaseStorage, ResponseOrKey
+from aiohttp_cache_di.backends.values import refuse_unusable
 from aiohttp_cache_di.backends.watched import Watched
 from aiohttp_cache_di.entries import body_of, entry_of
 from aiohttp_cache_di.expiration import ExpirationTime, UrlExpiration, UrlRules, lifetime_s
@@ -96,7 +97,18 @@ class CacheBackend(Watched, RuleBook):
     ) -> None:
         refuse_unknown(type(self).__name__, kwargs, BACKEND_OPTIONS)
         super().__init__()
-        lifetime_s(expire_after, now=time.time())  # a wrong value is refused here, not at the first request
+        # A wrong value is refused here, not at the first request.
+        lifetime_s(expire_after, now=time.time())
+        refuse_unusable(
+            {
+                "urls_expire_after": urls_expire_after,
+                "allowed_codes": allowed_codes,
+                "allowed_methods": allowed_methods,
+                "ignored_params": ignored_params,
+                "filter_fn": filter_fn,
+                **kwargs,
+            }
+        )
         self.name = cache_name
         self.expire_after = expire_after
         self.urls_expire_after = urls_expire_after

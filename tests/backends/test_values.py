@@ -1,0 +1,56 @@
+"""A wrong value of an option is refused where the backend is made, not at each request."""
+
+from __future__ import annotations
+
+import math
+from http import HTTPStatus
+from typing import Any
+
+import pytest
+
+from aiohttp_cache_di import ConfigurationError
+from aiohttp_cache_di.backends import CacheBackend
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("urls_expire_after", [("*", 1)]),
+        ("allowed_codes", 200),
+        ("allowed_codes", None),
+        ("allowed_codes", ["200"]),
+        ("allowed_codes", iter([200])),
+        ("allowed_methods", "GET"),
+        ("allowed_methods", None),
+        ("ignored_params", "token"),
+        ("filter_fn", None),
+        ("credential_headers", "X-Api-Key"),
+        ("partition_cookies", "none"),
+        ("stale_if_error", "5m"),
+        ("stale_while_revalidate", -1),
+        ("heuristic_fraction", 7),
+        ("max_variants", None),
+        ("max_body_bytes", None),
+        ("max_entries", "5"),
+        ("max_bytes", -1),
+        ("coalesce_timeout", math.nan),
+        ("lease", True),
+        ("storage_deadline", None),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_refused_by_name(name: str, value: Any) -> None:
+    options: dict[str, Any] = {name: value}
+    with pytest.raises(ConfigurationError, match=f"^{name}=.*: use "):
+        CacheBackend(**options)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"allowed_codes": [HTTPStatus.OK, 404], "allowed_methods": {"GET": 1}, "ignored_params": iter(["a"])},
+        {"stale_if_error": True, "stale_while_revalidate": math.inf, "heuristic_fraction": 0, "lease": 0},
+        {"max_entries": None, "max_bytes": 1e6, "max_body_bytes": 0, "credential_headers": ()},
+    ],
+)
+def test_what_the_documentation_allows_is_taken(options: dict[str, Any]) -> None:
+    CacheBackend(**options)
