@@ -74,24 +74,21 @@ def on_not_modified(
 
 def _confirmed_by_us(response: Response, plan: Validate, candidates: Sequence[Candidate]) -> Candidate | None:
     """The stored response that a 304 to our own condition is about (RFC 9111 §4.3.4)."""
-    tag = entity_tag(response.headers)
+    stored, tag = plan.stored, entity_tag(response.headers)
+    confirmed = None if tag is None else _with_tag(tag, candidates)
+    if confirmed is not None:
+        return confirmed
+    modified = single(response.headers, "Last-Modified")
+    if stored is not None and entity_tag(stored.headers) is None and modified is not None:
+        # Asked about by its date alone, it is confirmed by that date alone: a file put back has an older one.
+        return stored if modified == single(stored.headers, "Last-Modified") else None
     if tag is not None:
-        confirmed = _with_tag(tag, candidates)
-        return _unmodified(response, plan) if confirmed is None else confirmed
+        return None
     # Many origins leave the tag out of a 304; then it can only be about the one response that was asked about.
     tagged = [candidate for candidate in candidates if _tag(candidate) is not None]
     if len(tagged) > 1:
         return None
-    return plan.stored if plan.stored is not None else next(iter(tagged), None)
-
-
-def _unmodified(response: Response, plan: Validate) -> StoredResponse | None:
-    """The response that was asked about by its date alone, if the 304 has that date: the tag is new."""
-    stored = plan.stored
-    if stored is None or entity_tag(stored.headers) is not None:
-        return None
-    modified = single(response.headers, "Last-Modified")
-    return stored if modified is not None and modified == single(stored.headers, "Last-Modified") else None
+    return stored if stored is not None else next(iter(tagged), None)
 
 
 def _by_caller(request: Request, response: Response, candidates: Sequence[Candidate]) -> Candidate | None:

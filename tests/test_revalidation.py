@@ -161,6 +161,15 @@ def test_a_304_may_bring_a_tag_where_there_was_only_a_date() -> None:
         assert on_response(a_request(), response, validation(dated), PRIVATE, now=NOW) == Refetch("stale")
 
 
+@pytest.mark.parametrize("offset_s", [-600, -400])
+def test_a_304_with_another_date_than_the_one_asked_about_confirms_nothing(offset_s: float) -> None:
+    dated = a_stored({"Last-Modified": date(-500)}, fresh_for_s=-1)
+    response = a_response({"Last-Modified": date(offset_s)}, status=304)
+    assert on_response(a_request(), response, validation(dated), PRIVATE, now=NOW) == Refetch("stale")
+    tagged = a_stored({"ETag": '"a"', "Last-Modified": date(-500)}, fresh_for_s=-1)
+    assert freshened({"Last-Modified": date(offset_s)}, stored=tagged).headers["Last-Modified"] == date(offset_s)
+
+
 def test_a_304_that_cannot_answer_the_request_is_no_answer() -> None:
     part = a_stored({"ETag": '"a"', "Content-Range": "bytes 0-9/20"}, status=206)
     response = a_response({"ETag": '"a"'}, status=304)
