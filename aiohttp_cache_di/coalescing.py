@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Collection
-from typing import Literal, TypeAlias
+from collections.abc import Awaitable, Callable, Collection
+from typing import Any, Literal, TypeAlias, TypeVar, cast
 
 from msgspec import Struct, field
 
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
-__all__ = ["Flight", "Flights", "Outcome"]
+__all__ = ["Flight", "Flights", "Outcome", "unless_landed"]
+
+R = TypeVar("R")
+T = TypeVar("T")
 
 Outcome: TypeAlias = StoredResponse | Literal["parallel", "abandoned", "late"]
 """How a flight ended for those who waited: with an entry; with nothing that can be shared ("parallel"); without
@@ -66,19 +69,59 @@ class Flight(Struct, eq=False):
     async def _wait(self, loop: asyncio.AbstractEventLoop, patience_s: float) -> Outcome:
         if self._outcome is not None:
             return self._outcome
-        waiter: asyncio.Future[Outcome] = loop.create_future()
+        waiter = self.begin_wait()
         timer = loop.call_later(patience_s, _give_up, waiter)
-        self._waiters.add(waiter)
         try:
             return await waiter
         finally:
             timer.cancel()
-            self._waiters.discard(waiter)
+            self.end_wait(waiter)
+
+    def begin_wait(self) -> asyncio.Future[Outcome]:
+        """A future that gets the outcome when there is one; `end_wait` must follow."""
+        waiter: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._waiters.add(waiter)
+        return waiter
+
+    def end_wait(self, waiter: asyncio.Future[Outcome]) -> None:
+        """Nobody waits for *waiter* any more."""
+        self._waiters.discard(waiter)
 
 
 def _give_up(waiter: asyncio.Future[Outcome]) -> None:
     if not waiter.done():
         waiter.set_result("late")
+
+
+async def unless_landed(flight: Flight, usable: Callable[[StoredResponse], T | None], work: Awaitable[R]) -> R | T:
+    """The result of *work*; or what *usable* makes of the entry of *flight*, if that comes first and is of use.
+
+    For one who was late, and now does the same work: nobody shall wait longer than without a flight, or with it.
+    """
+    task = cast("asyncio.Task[Any]", asyncio.current_task())
+    cancelling = task.cancelling()
+    found: T | None = None
+
+    def landed(waiter: asyncio.Future[Outcome]) -> None:
+        nonlocal found
+        outcome = waiter.result()
+        found = usable(outcome) if isinstance(outcome, StoredResponse) else None
+        if found is not None:
+            task.cancel()
+
+    waiter = flight.begin_wait()
+    waiter.add_done_callback(landed)
+    try:
+        return await work
+    except asyncio.CancelledError:
+        if found is None or task.cancelling() > cancelling + 1:  # somebody else's cancellation
+            raise
+        return found
+    finally:
+        waiter.remove_done_callback(landed)
+        flight.end_wait(waiter)
+        if found is not None:
+            task.uncancel()
 
 
 class Flights:

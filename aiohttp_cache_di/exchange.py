@@ -19,7 +19,7 @@ from aiohttp_cache_di.answers import answer_from, gateway_timeout
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.rulebook import is_redirect
 from aiohttp_cache_di.calls import Call, refuse_when_closed
-from aiohttp_cache_di.coalescing import Flight
+from aiohttp_cache_di.coalescing import Flight, unless_landed
 from aiohttp_cache_di.entries import describe_miss
 from aiohttp_cache_di.policy import (
     Bypass,
@@ -144,15 +144,19 @@ class Exchange:
         abandoned = 0
         task = asyncio.current_task()
         while (flight := flights.current(key)) is not None:
-            is_own = flight.leader is task
-            outcome = "parallel" if is_own else await flight.join(max(0.0, until - loop.time()))
+            outcome = "parallel" if flight.leader is task else await flight.join(max(0.0, until - loop.time()))
             if outcome == "abandoned" and abandoned < MAX_ABANDONED:
                 abandoned += 1
                 continue
             shared = self._sharable(outcome) if isinstance(outcome, StoredResponse) else None
-            if shared is not None:
-                return self._collapsed(shared, plan)
-            return await self._fetch(plan, flights.start(key, joinable=False))
+            if shared is None:
+                fetch = self._fetch(plan, flights.start(key, joinable=False))
+                first: Reuse | ClientResponse = await unless_landed(flight, self._sharable, fetch)
+                if not isinstance(first, Reuse):
+                    return first
+                shared = first
+                self.call.failures -= 1  # it has only been overtaken
+            return self._collapsed(shared, plan)
         flight = flights.start(key, joinable=True)
         flight.leader = task
         try:
@@ -236,11 +240,7 @@ class Exchange:
             raise
 
     async def _use(
-        self,
-        response: ClientResponse,
-        plan: Fetch | Validate,
-        flight: Flight,
-        requested_at: float,
+        self, response: ClientResponse, plan: Fetch | Validate, flight: Flight, requested_at: float
     ) -> ClientResponse:
         """Do with the origin's response as the policy decides."""
         head = Response(response.status, response.headers, requested_at, time.time())

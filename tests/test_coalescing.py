@@ -13,7 +13,7 @@ from aiohttp.typedefs import StrOrURL
 
 from aiohttp_cache_di import CachedSession
 from aiohttp_cache_di.backends import CacheBackend
-from aiohttp_cache_di.coalescing import Flight, Flights
+from aiohttp_cache_di.coalescing import Flight, Flights, Outcome, unless_landed
 from tests.clients import Client, Clients, is_hit
 from tests.origin import CLOSE, CUT, Origin, Received, Script, answer
 from tests.test_response import entry
@@ -40,6 +40,42 @@ class TestFlights:
         await asyncio.gather(one, return_exceptions=True)
         flight.end("parallel")
         assert await other == "parallel"
+
+    async def test_work_goes_on_until_the_flight_brings_something_of_use(self) -> None:
+        flight, ended = Flight("key"), asyncio.Event()
+
+        async def work() -> str:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ended.set()
+            return "work"
+
+        task = asyncio.create_task(unless_landed(flight, lambda entry: entry.status, work()))
+        await asyncio.sleep(0)
+        flight.end(entry())
+        assert await task == 200
+        assert ended.is_set()
+        assert task.cancelling() == 0
+
+    @pytest.mark.parametrize("outcome", [entry(), "parallel", "abandoned"])
+    async def test_work_comes_to_its_end_when_the_flight_brings_nothing_of_use(self, outcome: Outcome) -> None:
+        flight, done = Flight("key"), asyncio.Event()
+        task = asyncio.create_task(unless_landed(flight, lambda _: None, done.wait()))
+        await asyncio.sleep(0)
+        flight.end(outcome)
+        await asyncio.sleep(0)
+        done.set()
+        assert await task is True
+
+    async def test_who_is_cancelled_while_the_flight_lands_is_cancelled(self) -> None:
+        flight = Flight("key")
+        task = asyncio.create_task(unless_landed(flight, lambda entry: entry, asyncio.Event().wait()))
+        await asyncio.sleep(0)
+        flight.end(entry())
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled()
 
     def test_only_a_joinable_flight_is_current(self) -> None:
         flights = Flights()
@@ -171,6 +207,23 @@ async def test_a_leader_that_hangs_holds_the_others_up_for_a_moment_only(origin:
     await origin.arrival()
     assert await asyncio.wait_for(flood(client, url, 20), 2) == ["text"] * 20
     hang.set()
+    assert (await leader)[1] == "text"
+
+
+async def test_a_follower_that_was_late_gets_what_the_leader_brings_first(origin: Origin, clients: Clients) -> None:
+    client, slow, never = clients(session=many(), coalesce_timeout=0.05), asyncio.Event(), asyncio.Event()
+
+    async def script(request: Received) -> bytes:
+        await (slow if request.number == 1 else never).wait()
+        return answer("text")
+
+    url = origin.on("/", script)
+    leader = asyncio.create_task(client.fetch(url))
+    await origin.arrival()
+    followers = asyncio.create_task(flood(client, url, 20))
+    await origin.arrival()
+    slow.set()
+    assert await asyncio.wait_for(followers, 2) == ["text"] * 20
     assert (await leader)[1] == "text"
 
 
