@@ -198,6 +198,8 @@ class BaseCache(metaclass=ABCMeta):
     async def read_entry(self, key: str) -> StoredResponse | None:
         """Read the response kept under *key*, following one alias; None when missing or unreadable."""
         item = self.readable(await self.read(key), key)
+        if isinstance(item, str):
+            item = self.readable(await self.read(item), item)
         stored = getattr(item, "stored", None)  # another object of the user's has none, or one of its own
         return stored if isinstance(stored, StoredResponse) else None
 

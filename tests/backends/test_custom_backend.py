@@ -14,6 +14,7 @@ from aiohttp import ClientResponse
 
 from aiohttp_cache_di import CachedResponse, CachedSession
 from aiohttp_cache_di.backends import BaseCache, BaseStorage, CacheActions, CacheBackend, ResponseOrKey
+from tests.backends.entries import make_entry
 from tests.origin import Origin, Received, answer
 from tests.storages import CustomBackend, CustomStorage
 
@@ -292,3 +293,13 @@ class TestStorages:
         assert await storage.pop("b") == "target"
         assert await storage.pop("b", "default") == "default"
         assert [key async for key in storage.keys()] == ["c"]  # noqa: SIM118  # not a dict's
+
+    async def test_an_entry_is_found_through_one_alias(self) -> None:
+        storage = CustomStorage()
+        await storage.write_entry(make_entry("target"))
+        await storage.write("alias", "target")
+        await storage.write("loop", "loop")
+        entry = await storage.read_entry("alias")
+        assert entry is not None
+        assert entry.key == "target"
+        assert await storage.read_entry("loop") is None
