@@ -269,7 +269,7 @@ class Channel(asyncio.Protocol):
         if self.near is None or not push.items or push.items[0] != b"invalidate":
             return
         keys: Reply = push.items[1] if len(push.items) > 1 else None
-        names: list[Reply] = keys if type(keys) is list else []
+        names = cast("list[bytes]", keys) if type(keys) is list else []
         if names and all(type(name) is bytes for name in names):
             self.near.drop(*names)
         else:  # all of them: the server was flushed, or it cannot be told what changed
