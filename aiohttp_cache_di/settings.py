@@ -6,7 +6,7 @@ import difflib
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, cast, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias, cast, get_args, get_origin
 
 from platformdirs import user_cache_path
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError
@@ -46,8 +46,8 @@ DEFAULT_ENV_FILE: Final = ".env"
 
 _BOUNDS: Final = {"gt": "more than", "ge": "from", "le": "to", "min_length": "of a length from"}
 
-Source = Literal["default", "environment", ".env", "code"]
-"""Where the value of a setting came from."""
+Source: TypeAlias = str
+"""Where the value of a setting came from: ``default``, ``environment``, ``code`` or the name of a file."""
 
 
 class _Section(BaseModel):
@@ -263,6 +263,7 @@ class _Variables(NamedTuple):
     known: tuple[Variable, ...]
     environment: Mapping[str, str]
     env_file: Mapping[str, str]
+    file_name: str
 
     @classmethod
     def read(cls, settings: type[CacheSettings], prefix: str, env_file: Any) -> _Variables:
@@ -271,7 +272,7 @@ class _Variables(NamedTuple):
         except (OSError, UnicodeDecodeError) as exc:
             raise ConfigurationError(f"env_file={str(env_file)!r} cannot be read: {exc}") from exc
         known = tuple(settings.variables())
-        return cls(prefix, known, _with_prefix(os.environ, prefix), _with_prefix(in_file, prefix))
+        return cls(prefix, known, _with_prefix(os.environ, prefix), _with_prefix(in_file, prefix), str(env_file))
 
     def unknown(self) -> list[str]:
         """Explain the variables that have the prefix and are no setting."""
@@ -305,7 +306,7 @@ class _Variables(NamedTuple):
         name = self.name(item).lower()
         if name in self.environment:
             return "environment"
-        return ".env" if name in self.env_file else "default"
+        return self.file_name if name in self.env_file else "default"
 
 
 def _with_prefix(variables: Mapping[str, str | None], prefix: str) -> dict[str, str]:

@@ -260,7 +260,8 @@ def test_a_misspelt_variable_in_the_env_file_is_refused(tmp_path: Path) -> None:
 def test_another_env_file_may_be_named_but_must_exist(tmp_path: Path) -> None:
     (tmp_path / "test.env").write_text("AIOHTTP_CACHE_BACKEND=memory\n")
 
-    assert CacheSettings.load(env_file=tmp_path / "test.env").backend == "memory"
+    settings = CacheSettings.load(env_file=tmp_path / "test.env")
+    assert (settings.backend, settings.source_of(("backend",))) == ("memory", str(tmp_path / "test.env"))
     assert CacheSettings.load(env_file=None).backend == "sqlite"
     with pytest.raises(ConfigurationError, match="there is no such file"):
         CacheSettings.load(env_file=tmp_path / "missing.env")
