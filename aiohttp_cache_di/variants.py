@@ -23,7 +23,8 @@ def place_variant(primary: StoredResponse | None, entry: StoredResponse, *, max_
     """Find the place of *entry* beside what is stored for its URL.
 
     A request may select several variants when they vary on different fields; then the newest must win (RFC 9111 §4.1),
-    and it does by being the first that `select_variant` looks at.
+    and it does by being the first that `select_variant` looks at. One without Vary, which every request selects, goes when
+    a newer one has Vary, which is preferred to it.
 
     Args:
         primary: what is stored under the URL's own key, or None.
@@ -33,11 +34,8 @@ def place_variant(primary: StoredResponse | None, entry: StoredResponse, *, max_
     """
     if primary is None:
         return Placement((entry,))
-    refs = [ref for ref in primary.variants if not _same(ref, entry) and ref.store_until > now]
-    if (primary.vary_fields, primary.vary_digest) == (
-        entry.vary_fields,
-        entry.vary_digest,
-    ) or primary.store_until <= now:
+    refs = [ref for ref in primary.variants if ref.store_until > now and not _replaces(entry, ref.fields, ref.digest)]
+    if primary.store_until <= now or _replaces(entry, primary.vary_fields, primary.vary_digest):
         moved: tuple[StoredResponse, ...] = ()
     else:
         key = variant_key(primary.key, primary.vary_fields, primary.vary_digest)
@@ -52,8 +50,10 @@ def place_variant(primary: StoredResponse | None, entry: StoredResponse, *, max_
     return Placement((*writes, placed), deletes)
 
 
-def _same(ref: VariantRef, entry: StoredResponse) -> bool:
-    return (ref.fields, ref.digest) == (entry.vary_fields, entry.vary_digest)
+def _replaces(entry: StoredResponse, fields: tuple[str, ...], digest: bytes) -> bool:
+    if entry.vary_fields and not fields:
+        return True
+    return (fields, digest) == (entry.vary_fields, entry.vary_digest)
 
 
 def _ref(entry: StoredResponse) -> VariantRef:

@@ -73,3 +73,13 @@ def test_a_response_that_varies_otherwise_is_another_variant() -> None:
     placed = place(variant(b"1"), a_stored())
     assert placed.writes[-1].vary_fields == ()
     assert [ref.fields for ref in placed.writes[-1].variants] == [("foo",)]
+
+
+def test_a_response_that_varies_takes_the_place_of_older_ones_that_do_not() -> None:
+    silent = variant(b"", fields=())
+    placed = place(silent, variant(b"1"))
+    assert [(write.key, write.vary_fields, write.variants) for write in placed.writes] == [("k", ("foo",), ())]
+    beside = VariantRef((), b"", "k.0")
+    placed = place(variant(b"1", variants=(beside,)), variant(b"2"))
+    assert beside not in placed.writes[-1].variants
+    assert placed.deletes == ("k.0",)
