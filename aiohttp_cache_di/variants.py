@@ -23,8 +23,8 @@ def place_variant(primary: StoredResponse | None, entry: StoredResponse, *, max_
     """Find the place of *entry* beside what is stored for its URL.
 
     A request may select several variants when they vary on different fields; then the newest must win (RFC 9111 §4.1),
-    and it does by being the first that `select_variant` looks at. One without Vary, which every request selects, goes when
-    a newer one has Vary, which is preferred to it.
+    and it does by being the first that `select_variant` looks at. One without Vary, which every request selects, goes
+    when a newer one has Vary, which is preferred to it.
 
     Args:
         primary: what is stored under the URL's own key, or None.
