@@ -7,6 +7,7 @@ so the parser of a response is watched (`watch_decoding`).
 
 from __future__ import annotations
 
+import errno
 import gc
 import zlib
 from collections.abc import Coroutine
@@ -15,11 +16,13 @@ from typing import Any
 from weakref import ref
 
 from aiohttp import (
+    ClientConnectorError,
     ClientRequest,
     ClientResponse,
     ClientSession,
     CookieJar,
     MultipartWriter,
+    ServerDisconnectedError,
     StreamReader,
     TCPConnector,
 )
@@ -36,8 +39,10 @@ __all__ = [
     "connector_ssl",
     "handler_option",
     "is_decoded",
+    "is_disconnection",
     "timer_fired",
     "watch_decoding",
+    "will_retry",
 ]
 
 TOUCHED: dict[type, tuple[str, ...]] = {
@@ -54,6 +59,7 @@ TOUCHED: dict[type, tuple[str, ...]] = {
         "_request",
         "_request_class",
         "_resolve_charset",
+        "_source_traceback",
         "_timeout",
         "_trace_configs",
         "_trust_env",
@@ -87,6 +93,8 @@ TOUCHED: dict[type, tuple[str, ...]] = {
 }
 """Attributes by the class on which they must be found."""
 
+_RETRIED = frozenset({"GET", "HEAD"})  # of what aiohttp sends once more, the methods that are ever cached
+_DISCONNECTED = (errno.ECONNRESET, errno.EPIPE)
 _HEAD_END = b"\r\n\r\n"
 MAX_HEADS = 8  # of one response, informational ones included; behind more of them no decoder is looked for
 _GZIP_PROBE = zlib.compress(b"ok", wbits=31)
@@ -241,3 +249,17 @@ def connector_ssl(session: ClientSession) -> Any:
 def timer_fired(request: ClientRequest) -> bool:
     """Whether the request's total timeout is what cancels the task that sends it."""
     return bool(getattr(request._timer, "_cancelled", False))
+
+
+def is_disconnection(error: BaseException) -> bool:
+    """Whether *error* says that a connection was lost, which may have been idle for too long."""
+    return isinstance(error, ServerDisconnectedError) or getattr(error, "errno", None) in _DISCONNECTED
+
+
+def will_retry(request: ClientRequest, error: BaseException, watch: DecodingWatch | None) -> bool:
+    """Whether aiohttp will send *request* once more after *error*, unless it has done so before.
+
+    The connection was an old one, which the origin may have closed for being idle; a new one will tell.
+    """
+    is_old = watch is not None and not watch.is_first and not isinstance(error, ClientConnectorError)
+    return is_old and is_disconnection(error) and request.method in _RETRIED

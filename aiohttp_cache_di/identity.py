@@ -27,7 +27,7 @@ MAX_KEYED_BODY_BYTES = 1024 * 1024  # a larger upload is not worth holding in me
 
 
 async def request_body(request: ClientRequest) -> bytes | None:
-    """The body as it will be sent; b"" for none, None for one that cannot be read twice or is large."""
+    """The body as it will be sent; b"" for none, None for one that cannot be read, or not twice, or is large."""
     payload = request.body
     if isinstance(payload, bytes):
         return payload
@@ -36,7 +36,10 @@ async def request_body(request: ClientRequest) -> bytes | None:
     size = payload.size
     if size is None or size > MAX_KEYED_BODY_BYTES:
         return None
-    return await payload.as_bytes()
+    try:
+        return await payload.as_bytes()
+    except Exception:  # aiohttp says so when it sends it
+        return None
 
 
 def _is_repeatable(payload: Payload) -> bool:

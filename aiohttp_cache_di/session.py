@@ -73,6 +73,8 @@ class CacheMixin(TypedSession):
             _warn_at_the_caller(partial(super().__init__, *args, **kwargs), undo=self.detach)
         else:
             super().__init__(*args, **kwargs)
+        if self._source_traceback is not None:  # which shall end at the line that calls us
+            self._source_traceback.pop()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         with warnings.catch_warnings():
@@ -189,7 +191,8 @@ class CacheMixin(TypedSession):
         try:
             try:
                 await runtime.cancel(self)
-                await runtime.arrive(owner=ref(self))
+                if not self._owns_cache:  # else it is in memory, and nobody will ask it any more
+                    await runtime.arrive(owner=ref(self))
             finally:  # whoever cancels the wait wants all closed nevertheless
                 await super().close()
             await runtime.settle()

@@ -331,7 +331,7 @@ class TestClosing:
             yield answer(headers={"Content-Length": "10"})
             await asyncio.sleep(10)
 
-        session, closed = CachedSession(), asyncio.Event()
+        session, closed = CachedSession(cache=CacheBackend(autoclose=True)), asyncio.Event()
         backend_close = session.cache.close
 
         async def note() -> None:

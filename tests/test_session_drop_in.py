@@ -727,6 +727,22 @@ class TestUploads:
         assert origin.received[0].headers["Expect"] == "100-continue"
         assert origin.received[0].body == b"x" * 10
 
+    @pytest.mark.parametrize("method", ["GET", "POST"])
+    async def test_a_body_that_cannot_be_read_is_reported(
+        self, open_session: Open, origin: Origin, method: str
+    ) -> None:
+        class Unreadable(io.BytesIO):
+            def read(self, size: int | None = -1) -> bytes:
+                raise OSError(5, "bad sector")
+
+            def readlines(self, hint: int | None = -1) -> list[bytes]:
+                raise OSError(5, "bad sector")
+
+        url = origin.on("/", numbered)
+        with pytest.raises(ClientOSError, match="Can not write request body for") as caught:
+            await open_session().request(method, url, data=Unreadable(b"text"))
+        assert caught.value.errno == 5
+
     async def test_an_upload_is_tracked(self, open_session: Open, origin: Origin) -> None:
         if not hasattr(aiohttp, "UploadTracker"):
             pytest.skip("this aiohttp has no UploadTracker yet")
@@ -1020,6 +1036,25 @@ class TestLifecycle:
         assert session.closed
         assert not connector.closed
         await connector.close()
+
+    async def test_closing_it_waits_for_no_body(self, open_session: Open, origin: Origin) -> None:
+        async def never(request: Received) -> AsyncIterator[bytes]:
+            yield answer(headers={"Content-Length": "10"}) + b"12345"
+            await asyncio.sleep(10)
+
+        session = open_session()
+        response = await session.get(origin.on("/", never))
+        async with asyncio.timeout(0.3):
+            await session.close()
+        with pytest.raises(RuntimeError, match="Connection closed"):
+            await response.read()
+
+    async def test_in_debug_mode_it_remembers_the_line_that_made_it(self) -> None:
+        asyncio.get_running_loop().set_debug(True)
+        for session in (ClientSession(), CachedSession(), CachedSession(read_bufsize=1024)):
+            assert session._source_traceback is not None
+            assert session._source_traceback[-1].filename == __file__
+            await session.close()
 
     async def test_it_is_no_synchronous_context_manager(self, open_session: Open) -> None:
         session: Any = open_session()
