@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import time
 from collections.abc import Sequence
 from typing import Any, assert_never
 
-from aiohttp import ClientError, ClientHandlerType, ClientRequest, ClientResponse, ServerDisconnectedError, hdrs
+from aiohttp import ClientError, ClientHandlerType, ClientRequest, ClientResponse, hdrs
 from msgspec.structs import replace
 from multidict import CIMultiDict
 
 from aiohttp_cache_di import policy
-from aiohttp_cache_di._aiohttp import DecodingWatch, timer_fired, watch_decoding
+from aiohttp_cache_di._aiohttp import DecodingWatch, is_disconnection, timer_fired, watch_decoding, will_retry
 from aiohttp_cache_di.answers import answer_from, gateway_timeout
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.rulebook import is_redirect
@@ -47,7 +46,6 @@ __all__ = ["Exchange"]
 logger = logging.getLogger(__name__)
 
 BACKGROUND_LIMIT_S = 60.0  # of a validation in the background, which has no caller whose timeout would end it
-_DISCONNECTED = (errno.ECONNRESET, errno.EPIPE)
 MAX_ABANDONED = 1  # flights that one request sees abandoned before it goes on its own
 # Reasons of a fetch that waiting for somebody else's response may spare.
 _SHAREABLE = frozenset({"uri-miss", "vary-miss", "miss", "stale"})
@@ -215,9 +213,7 @@ class Exchange:
         """Whether *error* says little of another's request: its caller's time was over, or its connection was old."""
         if isinstance(error, asyncio.CancelledError | TimeoutError):
             return True
-        if not isinstance(error, ServerDisconnectedError) and getattr(error, "errno", None) not in _DISCONNECTED:
-            return False
-        return self.watch is None or not self.watch.is_first
+        return is_disconnection(error) and (self.watch is None or not self.watch.is_first)
 
     async def _ask(self, plan: Fetch | Validate, flight: Flight) -> ClientResponse:
         requested_at = time.time()
@@ -225,6 +221,8 @@ class Exchange:
         try:
             response = await (self._validate(plan) if isinstance(plan, Validate) else self.handler(self.request))
         except (ClientError, OSError, asyncio.CancelledError) as error:
+            if not self.call.failures and will_retry(self.request, error, self.watch):
+                raise  # the origin is not known to be out of reach yet
             stale = self._stand_in(plan, error)
             if stale is None:
                 raise

@@ -449,6 +449,13 @@ class TestStale:
         assert (got.status, got.body) == (200, b"0123456789")
         assert got.cache_status.endswith("detail=disconnected")
 
+    async def test_it_does_not_stand_in_where_an_old_connection_was_closed(self, wire: Any) -> None:
+        line = wire(reply(STALE), CLOSE, reply(body="new"))
+        await line.send()
+        got = await line.send()
+        assert (got.hit, got.body) == (False, b"new")
+        assert len(line.asked) == 3
+
     async def test_must_revalidate_forbids_that(self, wire: Any) -> None:
         line = wire(reply({"Cache-Control": "max-age=60, must-revalidate", "Age": "100"}), CLOSE)
         await line.send()
