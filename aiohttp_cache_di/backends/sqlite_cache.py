@@ -34,6 +34,8 @@ from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = ["SQLiteCache"]
 
+TURN_S: Final = 0.05  # of steps in a row, between which the lock is free for too short to be found so
+PAUSE_S: Final = 0.03  # whoever waits for a lock looks for it every 25 ms at least
 MAX_FRAME_BYTES: Final = 900_000_000  # SQLite's limit for a row is 1,000,000,000
 
 Item: TypeAlias = "StoredResponse | str | None"
@@ -136,7 +138,7 @@ class SQLiteCache(BaseCache):
     async def delete_expired(self, now: float) -> int:
         """Delete what may be dropped at *now*, in steps between which others may write."""
         count = 0
-        while rows := await self._call(lambda connection: jobs.drop_expired(connection, self._table, now)):
+        async for rows in self._in_turns(lambda connection: jobs.drop_expired(connection, self._table, now)):
             count += len(rows)
             self._bury(rows)
         self._tidy()
@@ -182,7 +184,7 @@ class SQLiteCache(BaseCache):
             return int(bound)
 
         bound = await self._database.use_writing(begin)
-        while await self._call(lambda connection: jobs.drop_upto(connection, self._table, bound)):
+        async for _ in self._in_turns(lambda connection: jobs.drop_upto(connection, self._table, bound)):
             pass
         self._tidy()
 
@@ -368,6 +370,15 @@ class SQLiteCache(BaseCache):
             return await connected.link.call(job)
 
         return await self._database.use_writing(run)
+
+    async def _in_turns(self, job: Job) -> AsyncIterator[Any]:
+        """Run *job* until it has nothing more to do, with pauses in which every process that waits can write."""
+        turn_ends_at = time.monotonic() + TURN_S
+        while done := await self._call(job):
+            yield done
+            if time.monotonic() > turn_ends_at:
+                await asyncio.sleep(PAUSE_S)
+                turn_ends_at = time.monotonic() + TURN_S
 
     def _tidy(self) -> None:
         here = self._database.here()
