@@ -88,7 +88,10 @@ class Call(Write):
 
 
 class WriteQueue:
-    """The writes of one link, committed in the order in which they were asked for."""
+    """The writes of one link, committed in groups, in the order in which they were asked for.
+
+    Between two calls of one group, rows are written before leases are given back and taken.
+    """
 
     def __init__(self, port: Port) -> None:
         self.after_commit: Callable[[int, int], None] = _ignore
