@@ -93,7 +93,7 @@ def _misses() -> Scenario:
         {"tasks": 32, "requests": 1000},
         rounds=6,
         quick_rounds=2,
-        quick_parameters={"requests": 300},
+        quick_parameters={"requests": 150},
     )
 
 
@@ -219,7 +219,7 @@ SCENARIOS: tuple[Scenario, ...] = (
             Subject(HISHEL, "hishel.httpx"),
         ),
         rounds=10,
-        quick_rounds=3,
+        quick_rounds=2,
     ),
     Scenario(
         "fastapi",
@@ -234,7 +234,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         {"seconds": 0.6},
         rounds=4,
         quick_rounds=1,
-        quick_parameters={"seconds": 0.25},
+        quick_parameters={"seconds": 0.15},
     ),
     Scenario(
         "entries-memory",
