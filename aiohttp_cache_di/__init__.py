@@ -19,16 +19,16 @@ from aiohttp_cache_di.errors import (
     StorageTimeoutError,
     UnreadableEntryError,
 )
-from aiohttp_cache_di.expiration import ExpirationTime, UrlExpiration
 from aiohttp_cache_di.middleware import CacheMiddleware
+from aiohttp_cache_di.policy.expiration import ExpirationTime, UrlExpiration
 from aiohttp_cache_di.response import AnyResponse, CachedResponse
 from aiohttp_cache_di.session import CachedSession, CacheMixin
 
 if TYPE_CHECKING:
-    from aiohttp_cache_di.backends.redis import RedisBackend, RedisCache
-    from aiohttp_cache_di.backends.sqlite import SQLiteBackend, SQLiteCache
+    from aiohttp_cache_di.backends.redis.backend import RedisBackend, RedisCache
+    from aiohttp_cache_di.backends.sqlite.backend import SQLiteBackend, SQLiteCache
     from aiohttp_cache_di.containers import CacheContainer, open_container
-    from aiohttp_cache_di.settings import CacheSettings
+    from aiohttp_cache_di.settings.model import CacheSettings
 
 # What is imported when it is asked for; `backends` knows which of its own modules has what.
 _LAZY = {

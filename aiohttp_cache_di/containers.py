@@ -23,11 +23,11 @@ from typing import Any, TypeAlias, TypeVar
 
 from dependency_injector import containers, providers
 
-from aiohttp_cache_di.assembly import build_backend, build_session
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.errors import ConfigurationError, LifecycleError
 from aiohttp_cache_di.session import CachedSession
-from aiohttp_cache_di.settings import DEFAULT_ENV_FILE, DEFAULT_PREFIX, CacheSettings
+from aiohttp_cache_di.settings.build import build_backend, build_session
+from aiohttp_cache_di.settings.model import DEFAULT_ENV_FILE, DEFAULT_PREFIX, CacheSettings
 
 __all__ = ["AnyContainer", "CacheContainer", "open_container", "session_already_open", "session_not_open"]
 

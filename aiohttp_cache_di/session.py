@@ -7,7 +7,7 @@ import inspect
 import warnings
 from collections.abc import Awaitable, Callable, Sequence
 from functools import lru_cache, partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 from aiohttp import ClientMiddlewareType, ClientResponse, ClientSession
@@ -16,20 +16,94 @@ from aiohttp.typedefs import StrOrURL
 from aiohttp_cache_di.arguments import refuse_unknown
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.options import BACKEND_OPTIONS
-from aiohttp_cache_di.calls import CURRENT_CALL, Call, Disabled, end_call
-from aiohttp_cache_di.expiration import ExpirationTime
-from aiohttp_cache_di.fastlane import FastLane, Remembered
+from aiohttp_cache_di.engine.call import CURRENT_CALL, Call, Disabled, end_call
+from aiohttp_cache_di.engine.doubles import StandIns, is_backend
+from aiohttp_cache_di.engine.hits import FastLane, Remembered
+from aiohttp_cache_di.engine.runtime import FAIR_SHARE, Runtime
 from aiohttp_cache_di.middleware import CacheMiddleware
+from aiohttp_cache_di.policy.expiration import ExpirationTime
 from aiohttp_cache_di.response import CachedResponse
-from aiohttp_cache_di.runtime import FAIR_SHARE, Runtime
-from aiohttp_cache_di.session_types import TypedSession
-from aiohttp_cache_di.standins import StandIns, is_backend
 
 __all__ = ["CacheMixin", "CachedSession"]
 
 _DISCOURAGED = "Inheritance class .* from ClientSession is discouraged"
 _DEPRECATED = frozenset({"auth", "conn_timeout", "proxy_auth", "read_timeout", "ssl_shutdown_timeout"})
 REQUEST_OPTIONS = frozenset({"expire_after", "refresh", "only_if_cached", "stale_if_error"})
+
+
+# What type checkers know of a caching session's requests; at run time there is nothing to it.
+if TYPE_CHECKING:
+    from typing import Self, Unpack, overload
+
+    from aiohttp.client import _BaseRequestContextManager, _RequestOptions
+
+    from aiohttp_cache_di.response import DescribedResponse
+
+    class CachedRequestOptions(_RequestOptions, total=False):
+        """What a request of a caching session takes beside a URL."""
+
+        expire_after: ExpirationTime
+        refresh: bool
+        only_if_cached: bool
+        stale_if_error: float | bool | None
+
+    Answer = _BaseRequestContextManager[DescribedResponse]
+
+    class TypedSession(ClientSession):
+        """Each method twice: as aiohttp has it, so that it overrides that one, and with the options of the cache."""
+
+        async def __aenter__(self) -> Self: ...
+
+        @overload
+        def request(self, method: str, url: StrOrURL, **kwargs: Unpack[_RequestOptions]) -> Answer: ...
+        @overload
+        def request(self, method: str, url: StrOrURL, **kwargs: Unpack[CachedRequestOptions]) -> Answer: ...
+        def request(self, method: str, url: StrOrURL, **kwargs: Unpack[CachedRequestOptions]) -> Answer: ...
+
+        @overload
+        def get(self, url: StrOrURL, **kwargs: Unpack[_RequestOptions]) -> Answer: ...
+        @overload
+        def get(self, url: StrOrURL, **kwargs: Unpack[CachedRequestOptions]) -> Answer: ...
+        def get(self, url: StrOrURL, **kwargs: Unpack[CachedRequestOptions]) -> Answer: ...
+
+        @overload
+        def options(self, url: StrOrURL, **kwargs: Unpack[_RequestOptions]) -> Answer: ...
+        @overload
+        def options(self, url: StrOrURL, **kwargs: Unpack[CachedRequestOptions]) -> Answer: ...
+        def options(self, url: StrOrURL, **kwargs: Unpack[CachedRequestOptions]) -> Answer: ...
+
+        @overload
+        def head(self, url: StrOrURL, **kwargs: Unpack[_RequestOptions]) -> Answer: ...
+        @overload
+        def head(self, url: StrOrURL, **kwargs: Unpack[CachedRequestOptions]) -> Answer: ...
+        def head(self, url: StrOrURL, **kwargs: Unpack[CachedRequestOptions]) -> Answer: ...
+
+        @overload
+        def post(self, url: StrOrURL, **kwargs: Unpack[_RequestOptions]) -> Answer: ...
+        @overload
+        def post(self, url: StrOrURL, **kwargs: Unpack[CachedRequestOptions]) -> Answer: ...
+        def post(self, url: StrOrURL, **kwargs: Unpack[CachedRequestOptions]) -> Answer: ...
+
+        @overload
+        def put(self, url: StrOrURL, **kwargs: Unpack[_RequestOptions]) -> Answer: ...
+        @overload
+        def put(self, url: StrOrURL, **kwargs: Unpack[CachedRequestOptions]) -> Answer: ...
+        def put(self, url: StrOrURL, **kwargs: Unpack[CachedRequestOptions]) -> Answer: ...
+
+        @overload
+        def patch(self, url: StrOrURL, **kwargs: Unpack[_RequestOptions]) -> Answer: ...
+        @overload
+        def patch(self, url: StrOrURL, **kwargs: Unpack[CachedRequestOptions]) -> Answer: ...
+        def patch(self, url: StrOrURL, **kwargs: Unpack[CachedRequestOptions]) -> Answer: ...
+
+        @overload
+        def delete(self, url: StrOrURL, **kwargs: Unpack[_RequestOptions]) -> Answer: ...
+        @overload
+        def delete(self, url: StrOrURL, **kwargs: Unpack[CachedRequestOptions]) -> Answer: ...
+        def delete(self, url: StrOrURL, **kwargs: Unpack[CachedRequestOptions]) -> Answer: ...
+
+else:
+    TypedSession = object
 
 
 class CacheMixin(TypedSession):
@@ -124,7 +198,13 @@ class CacheMixin(TypedSession):
             kwargs: the arguments of `aiohttp.ClientSession.request`.
         """
         found: object = None
-        plain = expire_after is None and not refresh and not only_if_cached and stale_if_error is None
+        plain = (
+            expire_after is None
+            and not refresh
+            and not only_if_cached
+            and stale_if_error is None
+            and not self._own_middlewares  # which would have to be asked about a hit too
+        )
         if plain:
             found = self._fast_lane.answer(self, method, str_or_url, kwargs)
             if type(found) is Remembered:

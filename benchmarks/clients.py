@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeAlias
 from aiohttp import ClientSession, TCPConnector
 
 from aiohttp_cache_di import CacheBackend, CachedSession, CacheMiddleware
-from aiohttp_cache_di.runtime import Runtime
+from aiohttp_cache_di.engine.runtime import Runtime
 
 __all__ = ["CLIENTS", "Client", "Place", "SessionClient", "opened"]
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from aiohttp_cache_di import CacheBackend
+from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
-from aiohttp_cache_di.runtime import Runtime
 from benchmarks.clients import CLIENTS, Place, SessionClient, make_backend
 from benchmarks.rounds import Round
 

@@ -15,16 +15,16 @@ from msgspec.structs import replace
 
 from aiohttp_cache_di import policy
 from aiohttp_cache_di.backends.base import CacheBackend
-from aiohttp_cache_di.expiration import UrlExpiration
 from aiohttp_cache_di.policy import Bypass, Fetch, Rules, Store, Validate
-from aiohttp_cache_di.reuse import own_conditions
+from aiohttp_cache_di.policy.expiration import UrlExpiration
+from aiohttp_cache_di.policy.request import own_conditions
 from aiohttp_cache_di.rfc9111.directives import request_directives, response_directives
 from aiohttp_cache_di.rfc9111.freshness import current_age_s
 from aiohttp_cache_di.rfc9111.messages import Request, Response, StoredResponse
 from aiohttp_cache_di.rfc9111.ranges import Slice, Unsatisfiable, select_range
 from aiohttp_cache_di.rfc9111.validation import conditions, if_range_holds, is_not_modified
 from tests.messages import NOW, PRIVATE, a_request, a_response, a_stored
-from tests.test_policy_properties import OFFSETS, REQUESTS, RULES, STORED
+from tests.policy.test_properties import OFFSETS, REQUESTS, RULES, STORED
 
 ROOT = Path(__file__).parents[1]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from aiohttp_cache_di.settings_report import variables_table
+from aiohttp_cache_di.settings.report import variables_table
 
 README = Path(__file__).parents[1] / "README.md"
 BEGIN, END = "<!-- settings:begin -->\n", "<!-- settings:end -->\n"

@@ -9,8 +9,8 @@ from aiohttp_cache_di.backends.actions import CacheActions
 from aiohttp_cache_di.backends.base import BaseCache, BaseStorage, CacheBackend, DictCache, ResponseOrKey
 
 if TYPE_CHECKING:
-    from aiohttp_cache_di.backends.redis import RedisBackend, RedisCache
-    from aiohttp_cache_di.backends.sqlite import SQLiteBackend, SQLiteCache
+    from aiohttp_cache_di.backends.redis.backend import RedisBackend, RedisCache
+    from aiohttp_cache_di.backends.sqlite.backend import SQLiteBackend, SQLiteCache
 
 _LAZY = {"RedisBackend": "redis", "RedisCache": "redis", "SQLiteBackend": "sqlite", "SQLiteCache": "sqlite"}
 

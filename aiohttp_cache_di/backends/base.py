@@ -17,18 +17,19 @@ from aiohttp.typedefs import StrOrURL
 from aiohttp_cache_di import keys
 from aiohttp_cache_di.arguments import refuse_unknown
 from aiohttp_cache_di.backends.actions import CacheActions
-from aiohttp_cache_di.backends.guard import StoreGuard
-from aiohttp_cache_di.backends.memory import DictCache
+from aiohttp_cache_di.backends.memory.store import DictCache
 from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, STORAGE_OPTIONS, BackendOptions
-from aiohttp_cache_di.backends.rulebook import DEFAULT_CODES, RuleBook, is_redirect, window_s
 from aiohttp_cache_di.backends.storage import BaseCache, BaseStorage, ResponseOrKey
 from aiohttp_cache_di.backends.values import refuse_unusable
 from aiohttp_cache_di.backends.watched import Watched
-from aiohttp_cache_di.entries import body_of, entry_of
-from aiohttp_cache_di.expiration import ExpirationTime, UrlExpiration, UrlRules, lifetime_s
+from aiohttp_cache_di.backends.wrap.guard import StoreGuard
+from aiohttp_cache_di.entries.fields import body_of, entry_of
+from aiohttp_cache_di.policy import Rules
+from aiohttp_cache_di.policy.expiration import ExpirationTime, UrlExpiration, UrlRules, lifetime_s
+from aiohttp_cache_di.policy.rules import DEFAULT_CODES, RuleBook, is_redirect, window_s
 from aiohttp_cache_di.response import AnyResponse, CachedResponse
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
-from aiohttp_cache_di.stats import CacheStats
+from aiohttp_cache_di.telemetry.counters import CacheStats
 
 __all__ = ["BaseCache", "BaseStorage", "CacheBackend", "DictCache", "FilterFn", "ResponseOrKey"]
 
@@ -168,6 +169,25 @@ class CacheBackend(Watched, RuleBook):
         """Names of the methods that the engine asks and that are not this class's own."""
         ours = vars(CacheBackend)
         return frozenset(name for name in HOOKS if name in self.__dict__ or getattr(type(self), name) is not ours[name])
+
+    def rules_for(
+        self,
+        url: StrOrURL,
+        *,
+        expire_after: ExpirationTime = None,
+        refresh: bool = False,
+        only_if_cached: bool = False,
+        stale_if_error: float | bool | None = None,
+    ) -> Rules:
+        """Resolve the settings for one request: its own, else those of the first URL pattern, else the backend's."""
+        return self.resolve(
+            url,
+            now=time.time(),
+            expire_after=expire_after,
+            refresh=refresh,
+            only_if_cached=only_if_cached,
+            stale_if_error=stale_if_error,
+        )
 
     # ---- what the engine asks, and a subclass may override
 

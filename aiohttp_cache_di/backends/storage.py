@@ -14,10 +14,10 @@ from typing import Any, ClassVar, TypeAlias, Unpack
 
 from aiohttp_cache_di.arguments import refuse_unknown
 from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, StorageOptions
+from aiohttp_cache_di.entries.codec import EntryCodec, Opaque
 from aiohttp_cache_di.errors import UnreadableEntryError
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
-from aiohttp_cache_di.serializers import EntryCodec, Opaque
 
 __all__ = ["BaseCache", "BaseStorage", "Lease", "ResponseOrKey"]
 

@@ -9,8 +9,8 @@ import sys
 from collections.abc import Sequence
 
 from aiohttp_cache_di.errors import ConfigurationError
-from aiohttp_cache_di.settings import DEFAULT_ENV_FILE, DEFAULT_PREFIX, CacheSettings
-from aiohttp_cache_di.settings_report import EffectiveSetting, effective_settings, variables_table
+from aiohttp_cache_di.settings.model import DEFAULT_ENV_FILE, DEFAULT_PREFIX, CacheSettings
+from aiohttp_cache_di.settings.report import EffectiveSetting, effective_settings, variables_table
 
 __all__ = ["main"]
 

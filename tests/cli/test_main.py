@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from aiohttp_cache_di.cli.main import main
-from aiohttp_cache_di.settings_report import variables_table
+from aiohttp_cache_di.settings.report import variables_table
 
 
 @pytest.fixture(autouse=True)

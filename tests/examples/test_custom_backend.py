@@ -9,7 +9,7 @@ from aiohttp import web
 from aiohttp.test_utils import BaseTestServer, TestServer
 
 from aiohttp_cache_di import CachedSession, CacheSettings
-from aiohttp_cache_di.assembly import build_backend
+from aiohttp_cache_di.settings.build import build_backend
 from examples.custom_backend import FolderBackend
 
 

@@ -6,7 +6,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from aiohttp_cache_di.backends.sqlite_schema import pack_key
+from aiohttp_cache_di.backends.sqlite.schema import pack_key
 from tests.faults.stores import Store
 
 __all__ = ["kept", "plant"]

@@ -13,7 +13,7 @@ import pytest
 from aiohttp import ClientTimeout, TCPConnector
 
 from aiohttp_cache_di import CachedSession
-from aiohttp_cache_di.runtime import Runtime
+from aiohttp_cache_di.engine.runtime import Runtime
 from tests.faults.conftest import Note
 from tests.faults.origin import Origin
 from tests.faults.stores import Store

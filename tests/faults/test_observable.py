@@ -14,7 +14,7 @@ from aiohttp.test_utils import TestServer
 from aiohttp_cache_di import CachedSession
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.redis import RedisBackend
-from aiohttp_cache_di.stats import StatsSnapshot
+from aiohttp_cache_di.telemetry.counters import StatsSnapshot
 from tests.faults.conftest import Note
 from tests.faults.origin import Origin
 from tests.faults.stores import Store
@@ -151,4 +151,4 @@ async def test_a_readiness_probe_says_degraded_and_lets_the_service_work(
 
 def failures(caplog: pytest.LogCaptureFixture) -> list[str]:
     """What was logged of operations that failed."""
-    return [record.getMessage() for record in caplog.records if record.name == "aiohttp_cache_di.backends.guard"]
+    return [record.getMessage() for record in caplog.records if record.name == "aiohttp_cache_di.backends.wrap.guard"]

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 
 from aiohttp_cache_di import CachedSession
 from aiohttp_cache_di.backends.base import CacheBackend
+from aiohttp_cache_di.entries.codec import EntryCodec, Opaque
 from aiohttp_cache_di.errors import UnreadableEntryError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
-from aiohttp_cache_di.serializers import EntryCodec, Opaque
 from tests.faults.conftest import Note
 from tests.faults.origin import Origin
 from tests.faults.plant import kept, plant

@@ -1,0 +1,355 @@
+"""One connection to Redis that any number of tasks share: commands go out in batches, replies come back in order.
+
+A pool lends a connection to one task at a time, so a thousand tasks need a thousand connections or wait in a queue,
+and a task that is cancelled while it holds one has to break it. Here every command is written to the one connection
+as it comes, what a tick of the loop brings together is sent together, and each reply goes to whoever waits for it. A
+cancelled waiter merely is not there any more when its reply arrives.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar, cast
+
+from aiohttp_cache_di.backends.redis.near import NearTier
+from aiohttp_cache_di.backends.redis.wire import ProtocolError, Push, Reply, ReplyParser, ServerError
+from aiohttp_cache_di.errors import StorageError, StorageTimeoutError
+
+__all__ = ["REFUSALS", "Channel", "expect_no_error", "refusal"]
+
+T = TypeVar("T")
+
+MAX_WINDOW = 1024  # commands under way at a time
+MIN_WINDOW = 16
+WINDOW_BYTES = 32 * 1024 * 1024  # of replies under way, as far as can be told: the server has to keep them in memory
+BATCH_BYTES = 256 * 1024  # handed to the transport at a time
+CLOSE_TIMEOUT_S = 1.0
+HIGH_WATER_BYTES = 1024 * 1024  # unsent bytes at which sending waits for the server to take some
+
+REFUSALS = {
+    "LOADING": "BusyLoadingError",
+    "NOAUTH": "AuthenticationError",
+    "NOPERM": "NoPermissionError",
+    "OOM": "OutOfMemoryError",
+    "READONLY": "ReadOnlyError",
+}
+"""The driver's names for what a server refuses; everything else is its ResponseError."""
+
+_STALE = frozenset({"NOAUTH", "READONLY"})
+"""What a new connection may mend: a password that was renewed, a name that leads to another server by now."""
+
+
+class _Command:
+    """A command and those who wait for its reply."""
+
+    __slots__ = ("convert", "key", "payload", "waiters")
+
+    def __init__(self, payload: bytes, convert: Callable[[Reply], Any], key: bytes | None) -> None:
+        self.payload = payload
+        self.convert = convert
+        self.key = key
+        self.waiters: list[asyncio.Future[Any]] = []
+
+
+def refusal(error: ServerError) -> StorageError:
+    """Say that the server refused a command; only the kind of error is quoted, for the text may hold the command."""
+    known: Any = importlib.import_module("redis.exceptions")
+    refused = StorageError(f"redis refused the command: {error.code}")
+    refused.__cause__ = getattr(known, REFUSALS.get(error.code, "ResponseError"))(error.code)
+    return refused
+
+
+def expect_no_error(reply: Reply) -> Reply:
+    """Hand a reply on, and raise when it is an error."""
+    if type(reply) is ServerError:
+        raise refusal(reply)
+    return reply
+
+
+class Channel(asyncio.Protocol):
+    """A connection that has been opened and authenticated; belongs to the loop that is running.
+
+    Args:
+        where: what to call the server in messages.
+        timeout_s: with a command under way and nothing arriving for so long, or nothing but parts of a reply for
+            which nobody waits, the connection is given up.
+        near: copies of entries to drop when the server, or losing it, says so.
+    """
+
+    def __init__(self, where: str, timeout_s: float | None, near: NearTier | None) -> None:
+        self.near = near
+        self.loop = asyncio.get_running_loop()
+        self.closed = False
+        self.retired = False
+        """Whether what is under way ends here, and whoever comes next looks for the server anew."""
+        self._where = where
+        self._timeout_s = timeout_s
+        self._transport: asyncio.Transport | None = None
+        self._writer: asyncio.StreamWriter | None = None
+        self._parser = ReplyParser()
+        self._outbox: deque[_Command] = deque()
+        self._awaiting: deque[_Command] = deque()
+        self._joinable: dict[bytes, _Command] = {}
+        self._window = MAX_WINDOW // 4
+        self._unaccounted_bytes = 0
+        self._paused = False
+        self._flush_planned = False
+        self._heard_at = 0.0
+        self._watch: asyncio.TimerHandle | None = None
+        self._lost: asyncio.Future[None] = self.loop.create_future()
+
+    def adopt(self, writer: asyncio.StreamWriter) -> None:
+        """Take over the transport of *writer*, on which nothing is under way."""
+        self._writer = writer  # which closes its transport when it is collected
+        transport: asyncio.Transport = cast(asyncio.Transport, writer.transport)
+        self._transport = transport
+        transport.set_write_buffer_limits(high=HIGH_WATER_BYTES)
+        transport.set_protocol(self)
+        transport.resume_reading()
+
+    # ---- commands
+
+    def submit(self, payload: bytes, convert: Callable[[Reply], T] = expect_no_error) -> asyncio.Future[T]:
+        """Send one encoded command; the future gets what *convert* makes of its reply."""
+        return self._enqueue(_Command(payload, convert, None))
+
+    def get(self, key: bytes, convert: Callable[[Reply], T]) -> asyncio.Future[T]:
+        """Read *key*. Reads of one key that leave in one batch are one command, and *convert* is called once."""
+        joined = self._joinable.get(key)
+        if joined is not None:
+            future: asyncio.Future[T] = self.loop.create_future()
+            joined.waiters.append(future)
+            return future
+        return self._enqueue(_Command(b"*2\r\n$3\r\nGET\r\n$%d\r\n%b\r\n" % (len(key), key), convert, key))
+
+    def change(self, keys: Sequence[bytes], payload: bytes) -> asyncio.Future[Reply]:
+        """Send a command that changes *keys*: a later read of them joins none that was asked for before."""
+        for key in keys:
+            self._joinable.pop(key, None)
+        near = self.near
+        if near is None:
+            return self.submit(payload)
+
+        def changed(reply: Reply) -> Reply:
+            # A read that went out before the change may have put a copy back since.
+            near.drop(*keys)
+            return expect_no_error(reply)
+
+        near.drop(*keys)
+        return self.submit(payload, changed)
+
+    def _enqueue(self, item: _Command) -> asyncio.Future[Any]:
+        future: asyncio.Future[Any] = self.loop.create_future()
+        if self.closed:
+            future.set_exception(StorageError(f"the connection to {self._where} is closed"))
+            return future
+        item.waiters.append(future)
+        if not self._awaiting and not self._outbox and not self._paused:
+            self.send(item.payload)  # a lone command waits for nobody
+            self._awaiting.append(item)
+            return future
+        self._outbox.append(item)
+        if item.key is not None:
+            self._joinable[item.key] = item
+        if not self._flush_planned:
+            self._flush_planned = True
+            self.loop.call_soon(self._flush)
+        return future
+
+    def _flush(self) -> None:
+        self._flush_planned = False
+        outbox, awaiting = self._outbox, self._awaiting
+        while outbox and not self._paused and not self.closed and len(awaiting) < self._window:
+            batch: list[bytes] = []
+            size = 0
+            while outbox and size < BATCH_BYTES and len(awaiting) < self._window:
+                item = outbox.popleft()
+                if item.key is not None and self._joinable.get(item.key) is item:
+                    del self._joinable[item.key]
+                if _is_abandoned(item.waiters):
+                    continue  # all were cancelled before it was sent
+                batch.append(item.payload)
+                size += len(item.payload)
+                awaiting.append(item)
+            if batch:
+                self.send(b"".join(batch))
+
+    def send(self, data: bytes) -> None:
+        """Write *data* to the transport, and mind the time until something comes back."""
+        if self._transport is None:
+            raise StorageError(f"{self._where} is not open yet")
+        if self._watch is None and self._timeout_s is not None:
+            self._heard_at = self.loop.time()
+            self._watch = self.loop.call_later(self._timeout_s, self._check_alive)
+        elif not self._awaiting:
+            self._heard_at = self.loop.time()
+        self._transport.write(data)
+
+    def give_up(self) -> None:
+        """Let go of the transport at once."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _check_alive(self) -> None:
+        self._watch = None
+        if self.closed or self._timeout_s is None or not (self._awaiting or self._outbox):
+            return
+        left = self._heard_at + self._timeout_s - self.loop.time()
+        if left <= 0:
+            self._fail(StorageTimeoutError(f"{self._where} sent nothing of use for {self._timeout_s:g} s"))
+        else:
+            self._watch = self.loop.call_later(left, self._check_alive)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether replies are to come."""
+        return bool(self._awaiting)
+
+    # ---- what the transport tells
+
+    def data_received(self, data: bytes) -> None:
+        """Hand replies to those who wait for them, and follow the server's invalidations."""
+        try:
+            replies = self._parser.feed(data)
+        except ProtocolError as exc:
+            self._fail(StorageError(f"{self._where} does not speak the Redis protocol: {exc}"), exc)
+            return
+        # A reply that trickles in, and for which nobody waits any more, keeps all others from being answered.
+        if replies or not self._awaiting or not _is_abandoned(self._awaiting[0].waiters):
+            self._heard_at = self.loop.time()
+        self.replied(replies)
+        self._adapt_window(len(data), len(replies))
+
+    def replied(self, replies: list[Reply]) -> None:
+        """Hand *replies* to those who wait for them, and go on sending."""
+        awaiting = self._awaiting
+        for reply in replies:
+            if type(reply) is Push:
+                self._pushed(reply)
+            elif awaiting:
+                if type(reply) is ServerError and reply.code in _STALE:
+                    self.retired = True
+                _deliver(awaiting.popleft(), reply)
+            else:
+                self._fail(StorageError(f"{self._where} sent a reply that nobody asked for"))
+                return
+        if self.retired and not awaiting and not self._outbox:
+            self.abort()
+        if self._outbox and not self._flush_planned and len(awaiting) <= self._window // 2:
+            self._flush()
+
+    def _adapt_window(self, size: int, count: int) -> None:
+        """Let fewer commands be under way the longer the replies are."""
+        self._unaccounted_bytes += size
+        if count:
+            fitting = WINDOW_BYTES * count // self._unaccounted_bytes
+            self._window = (3 * self._window + min(max(fitting, MIN_WINDOW), MAX_WINDOW)) // 4
+            self._unaccounted_bytes = 0
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell everybody who waits that no reply will come."""
+        self._fail(StorageError(f"the connection to {self._where} was lost"), exc)
+        if not self._lost.done():
+            self._lost.set_result(None)
+
+    def pause_writing(self) -> None:
+        """Send nothing more for now: the server is slower than we are."""
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        """Go on sending."""
+        self._paused = False
+        self._flush()
+
+    def _pushed(self, push: Push) -> None:
+        if self.near is None or not push.items or push.items[0] != b"invalidate":
+            return
+        keys: Reply = push.items[1] if len(push.items) > 1 else None
+        names = cast("list[bytes]", keys) if type(keys) is list else []
+        if names and all(type(name) is bytes for name in names):
+            self.near.drop(*names)
+        else:  # all of them: the server was flushed, or it cannot be told what changed
+            self.near.clear()
+
+    # ---- the end
+
+    def _fail(self, error: StorageError, cause: BaseException | None = None) -> None:
+        """Give up the connection; everybody who waits gets an error of his own, caused by *cause*."""
+        if not self.closed:
+            self.closed = True
+            self.give_up()
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+        if self.near is not None:
+            self.near.clear()
+        waiting = [*self._awaiting, *self._outbox]
+        self._awaiting.clear()
+        self._outbox.clear()
+        self._joinable.clear()
+        for item in waiting:
+            for waiter in item.waiters:
+                if not waiter.done():
+                    copy = type(error)(*error.args)
+                    copy.__cause__ = cause
+                    waiter.set_exception(copy)
+
+    def abort(self) -> None:
+        """Close at once."""
+        self._fail(StorageError(f"the connection to {self._where} is closed"))
+
+    async def wait_closed(self) -> None:
+        """Wait until the transport has let go of its socket."""
+        await asyncio.wait([self._lost], timeout=CLOSE_TIMEOUT_S)
+
+    def abandon(self) -> None:
+        """Let go of the socket when the loop is closed already, so that nobody can be told any more."""
+        self.closed = True
+        if self.near is not None:
+            self.near.clear()
+        if self._transport is not None:
+            release_transport(self._transport)
+
+
+def _is_abandoned(waiters: list[asyncio.Future[Any]]) -> bool:
+    for waiter in waiters:  # noqa: SIM110  # a generator costs more than all the rest
+        if not waiter.done():
+            return False
+    return True
+
+
+def _deliver(item: _Command, reply: Reply) -> None:
+    waiters = item.waiters
+    # What was read needs nobody's decoding then; a change has been made nevertheless, and copies have to go.
+    if item.key is not None and _is_abandoned(waiters):
+        return
+    try:
+        result = item.convert(reply)
+    except Exception as exc:
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_exception(exc)
+        return
+    for waiter in waiters:
+        if not waiter.done():
+            waiter.set_result(result)
+
+
+def release_transport(transport: Any) -> None:
+    """Close the socket of a transport whose loop is closed.
+
+    ``abort`` needs the loop. What it would have the loop do next is a method without a public name; uvloop has none
+    and needs none, because it closes its sockets when the loop is closed.
+    """
+    inner = getattr(getattr(transport, "_ssl_protocol", None), "_transport", None)
+    with contextlib.suppress(RuntimeError):  # the loop is closed, which is expected; the transport counts as closed
+        transport.abort()
+    for each in (inner, transport):
+        finish = getattr(each, "_call_connection_lost", None)
+        if finish is not None and getattr(each, "_sock", None) is not None:
+            with contextlib.suppress(RuntimeError):  # TLS would tell the loop; the socket is closed all the same
+                finish(None)

@@ -1,0 +1,65 @@
+"""A channel over connections of the driver that have no socket of asyncio beneath them, such as in-memory fakes."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+from typing import Any
+
+from aiohttp_cache_di.backends.redis.channel import REFUSALS, Channel
+from aiohttp_cache_di.backends.redis.wire import Reply, ServerError
+from aiohttp_cache_di.errors import StorageError
+
+__all__ = ["DrivenChannel"]
+
+
+class DrivenChannel(Channel):
+    """Sends and receives through the methods of a connection of the driver; slower, and without a near tier.
+
+    Args:
+        where: what to call the server in messages.
+        connection: open; nobody else uses it.
+    """
+
+    def __init__(self, where: str, connection: Any) -> None:
+        super().__init__(where, None, None)  # the driver minds the time
+        self._connection = connection
+        self._refusal: type[Exception] = importlib.import_module("redis.exceptions").ResponseError
+        self._unsent: list[bytes] = []
+        self._work = asyncio.Event()
+        self._pump = self.loop.create_task(self._run())
+        self._pump.add_done_callback(self._ended)
+
+    def send(self, data: bytes) -> None:
+        """Leave *data* to the task that sends it."""
+        self._unsent.append(data)
+        self._work.set()
+
+    def give_up(self) -> None:
+        """Close the connection, unless the task that uses it is at its end anyway."""
+        self._pump.cancel()
+
+    async def _run(self) -> None:
+        try:
+            while not self.closed:
+                await self._work.wait()
+                self._work.clear()
+                while self._unsent or self.is_busy:
+                    if self._unsent:
+                        unsent, self._unsent = self._unsent, []
+                        await self._connection.send_packed_command(unsent, check_health=False)
+                    if self.is_busy:
+                        self.replied([await self._reply()])
+        finally:
+            await self._connection.disconnect(nowait=True)
+
+    async def _reply(self) -> Reply:
+        try:
+            return await self._connection.read_response(disable_decoding=True)
+        except self._refusal as exc:
+            codes = [code for code, name in REFUSALS.items() if name == type(exc).__name__]
+            return ServerError(codes[0] if codes else str(exc).partition(" ")[0], str(exc))
+
+    def _ended(self, pump: asyncio.Task[None]) -> None:
+        error = None if pump.cancelled() else pump.exception()
+        self.connection_lost(error if isinstance(error, Exception) else StorageError("closed"))

@@ -1,0 +1,52 @@
+"""Storage in a SQLite file: the embedded default, shared by all processes of one machine."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias, cast
+
+from aiohttp_cache_di.arguments import refuse_unknown
+from aiohttp_cache_di.backends.base import CacheBackend
+from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, STORAGE_OPTIONS
+from aiohttp_cache_di.backends.sqlite.options import (
+    DEFAULT_MAX_BYTES,
+    DEFAULT_NEAR_BYTES,
+    OWN_OPTIONS,
+    SQLiteOptions,
+    open_database,
+)
+from aiohttp_cache_di.backends.sqlite.store import SQLiteCache
+
+__all__ = ["DEFAULT_MAX_BYTES", "DEFAULT_NEAR_BYTES", "SQLiteBackend", "SQLiteCache", "SQLitePickleCache"]
+
+SQLitePickleCache: TypeAlias = SQLiteCache
+"""The older name of a storage of whole responses; nothing is ever pickled."""
+
+
+class SQLiteBackend(CacheBackend):
+    """Responses in a SQLite file.
+
+    Args:
+        cache_name: path of the file, ``~`` allowed; ``.sqlite`` is added where there is no suffix.
+        use_temp: keep the file in the directory for temporary files.
+        fast_save: do not wait for the disk; see `SQLiteCache`.
+        autoclose: close the file when a session that uses the backend is closed.
+        kwargs: see `CacheBackend` and `SQLiteCache`.
+    """
+
+    def __init__(
+        self,
+        cache_name: str = "aiohttp-cache",
+        use_temp: bool = False,
+        fast_save: bool = False,
+        autoclose: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        refuse_unknown(type(self).__name__, kwargs, BACKEND_OPTIONS | OWN_OPTIONS)
+        own = OWN_OPTIONS | STORAGE_OPTIONS
+        storage = cast("SQLiteOptions", {name: value for name, value in kwargs.items() if name in own})
+        others = {name: value for name, value in kwargs.items() if name not in OWN_OPTIONS}
+        super().__init__(cache_name, autoclose=autoclose, **others)
+        database = open_database(cache_name, use_temp, fast_save, storage)
+        for name in ("responses", "redirects"):
+            cache = SQLiteCache(cache_name, name, use_temp, fast_save, database=database, **storage)
+            setattr(self, name, cache)

@@ -1,0 +1,198 @@
+"""The guard between requests and storages: whatever a storage does, a request gets its answer, and soon.
+
+A storage that fails, hangs or is gone costs its callers a deadline at most, and after a few failures nothing: its
+circuit is open, and one operation in a while tries whether it is back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import weakref
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, Final, TypeVar, cast
+
+from aiohttp_cache_di.backends.wrap.circuit import MAX_BACKOFF_S, Circuit
+from aiohttp_cache_di.backends.wrap.deadline import Deadline, Deadlines
+from aiohttp_cache_di.errors import ConfigurationError, StorageError
+from aiohttp_cache_di.telemetry.counters import CacheStats, CircuitState
+
+__all__ = ["DEFAULT_DEADLINE_S", "StoreGuard"]
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+D = TypeVar("D")
+
+DEFAULT_DEADLINE_S: Final = 0.25
+"""How long a storage operation may take."""
+
+READ: Final = "read"
+"""The operation that each request begins with, and so the one that tells whether a storage is there at all."""
+
+TIMEOUT: Final = "timeout"
+ABANDONED: Final = "abandoned"
+"""The caller gave up on an operation that had already taken suspiciously long."""
+CANCELLED: Final = "cancelled"
+"""The storage cancelled an operation by itself, as one that is being closed does."""
+
+# One entry or one answer is at fault: the storage is well, and its circuit stays closed.
+_OF_THE_DATA: Final = frozenset({"UnreadableEntryError", "UnicodeEncodeError", "UnicodeDecodeError", "OverflowError"})
+
+_LOG_INTERVAL_S: Final = 60.0
+_SUSPECT: Final = 0.2  # Of the deadline: a caller who gives up on an operation after this long was waiting for it.
+
+
+class StoreGuard:
+    """Runs storage operations so that none fails a request, or holds one up for longer than a deadline.
+
+    Each operation has a circuit of its own, so that a storage that refuses writes still answers reads. While reads
+    find nobody there, nothing else is tried.
+
+    A deadline cancels the operation, as a caller who is cancelled does: a storage in which several callers wait for
+    one future must shield it. An operation that takes long to end after its cancellation holds its caller up.
+
+    Args:
+        stats: counts errors and shows circuits.
+        deadline_s: how long an operation may take, in seconds; ``inf`` for ever.
+        clock: seconds of a clock that never goes back, for circuits and for the rate of log messages.
+
+    Raises:
+        ConfigurationError: ``deadline_s`` is not positive.
+    """
+
+    def __init__(
+        self,
+        stats: CacheStats | None = None,
+        *,
+        deadline_s: float = DEFAULT_DEADLINE_S,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if not deadline_s > 0:
+            raise ConfigurationError(f"storage_deadline={deadline_s!r}: use a positive number of seconds")
+        self.stats = CacheStats(clock=clock) if stats is None else stats
+        self.deadline_s = deadline_s
+        self._clock = clock
+        self._circuits: dict[str, Circuit] = {}
+        self._reads = self._circuit(READ)
+        self._reads_hang_until = 0.0
+        self._deadlines: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Deadlines] = weakref.WeakKeyDictionary()
+        self._latest: tuple[Callable[[], object], Deadlines] = (lambda: None, Deadlines(deadline_s))
+        self._logged: dict[str, tuple[float, int]] = {}
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the storage is left alone for now."""
+        return self._reads.is_open
+
+    async def run(self, operation: str, call: Callable[[], Awaitable[T]], default: D) -> T | D:
+        """The result of ``await call()``, or *default* when it fails, takes too long, or is not tried.
+
+        Args:
+            operation: what is done ("read", "write" …), a word of a small set.
+            call: begins the operation; not called at all while the storage is left alone.
+
+        Raises:
+            CancelledError: the caller was cancelled; at once.
+        """
+        circuit = self._circuits.get(operation) or self._circuit(operation)
+        if circuit is not self._reads and (self._reads.is_open or self._reads_hang_until) and self._reads_fail():
+            self.stats.skipped += 1
+            return default
+        probe = circuit.is_open
+        if probe and not circuit.begin_probe():
+            self.stats.skipped += 1
+            return default
+        loop = asyncio.get_running_loop()
+        of_loop, deadlines = self._latest
+        if of_loop() is not loop:
+            deadlines = self._deadlines_in(loop)
+        deadline = deadlines.begin(loop, cast("asyncio.Task[Any]", asyncio.current_task(loop)))
+        try:
+            result = await call()
+        except (asyncio.CancelledError, Exception) as exc:
+            self._settle(operation, circuit, exc, deadline, probe=probe)
+            return default
+        finally:
+            deadlines.end(deadline)
+            if probe:
+                circuit.end_probe()
+        if deadline.expired and deadline.was_cancelled_by_others():
+            raise asyncio.CancelledError
+        if circuit.failures:
+            self._succeeded(circuit, probe=probe)
+        return result
+
+    def _settle(self, operation: str, circuit: Circuit, exc: BaseException, deadline: Deadline, *, probe: bool) -> None:
+        """Count the failure that *exc* is, or raise it again when it is the caller's own cancellation."""
+        is_cancelled = isinstance(exc, asyncio.CancelledError)
+        if deadline.was_cancelled_by_others() or (is_cancelled and not deadline.expired and deadline.task.cancelling()):
+            if deadline.elapsed_s() > self.deadline_s * _SUSPECT:
+                self._failed(operation, circuit, ABANDONED, probe=probe)
+            if is_cancelled:
+                raise exc
+            raise asyncio.CancelledError from exc  # The storage made an error of it; the caller shall not.
+        kind = TIMEOUT if deadline.expired else CANCELLED if is_cancelled else _kind(exc)
+        self._failed(operation, circuit, kind, probe=probe)
+
+    def _reads_fail(self) -> bool:
+        """Whether reads find nobody there: the circuit is open, or the last one took all its time."""
+        if not self._reads.is_open and self._clock() >= self._reads_hang_until:
+            self._reads_hang_until = 0.0
+            return False
+        return True
+
+    def _succeeded(self, circuit: Circuit, *, probe: bool) -> None:
+        if circuit is self._reads:
+            self._reads_hang_until = 0.0
+        circuit.succeeded(probe=probe)
+
+    def _failed(self, operation: str, circuit: Circuit, kind: str, *, probe: bool) -> None:
+        self.stats.count_error(operation, kind)
+        self._log(operation, kind)
+        if kind in _OF_THE_DATA:
+            return
+        if circuit is self._reads and kind in (TIMEOUT, ABANDONED):
+            self._reads_hang_until = self._clock() + MAX_BACKOFF_S
+        circuit.failed(probe=probe)
+
+    def _log(self, operation: str, kind: str) -> None:
+        now = self._clock()
+        logged_at, unlogged = self._logged.get(kind, (-_LOG_INTERVAL_S, 0))
+        if now - logged_at < _LOG_INTERVAL_S:
+            self._logged[kind] = (logged_at, unlogged + 1)
+            return
+        self._logged[kind] = (now, 0)
+        # The error's own text may name hosts, paths and passwords.
+        logger.warning(
+            "A storage operation failed (%s: %s); requests go to the origin meanwhile. %d more of this kind since the "
+            "last message, and none will be logged for %d s",
+            operation,
+            kind,
+            unlogged,
+            _LOG_INTERVAL_S,
+        )
+
+    def _circuit(self, operation: str) -> Circuit:
+        circuit = Circuit(self._clock, partial(self._note_circuit, operation))
+        return self._circuits.setdefault(operation, circuit)
+
+    def _note_circuit(self, operation: str, state: CircuitState) -> None:
+        self.stats.set_circuit(operation, state)
+
+    def _deadlines_in(self, loop: asyncio.AbstractEventLoop) -> Deadlines:
+        deadlines = self._deadlines.get(loop)
+        if deadlines is None:
+            deadlines = self._deadlines[loop] = Deadlines(self.deadline_s)
+        self._latest = (weakref.ref(loop), deadlines)
+        return deadlines
+
+
+def _kind(exc: BaseException) -> str:
+    """The kind of a failure: the name of the driver's error, or that of ours when it has no other cause."""
+    cause = exc.__cause__ if isinstance(exc, StorageError) and exc.__cause__ is not None else exc
+    if isinstance(exc, TimeoutError) or isinstance(cause, TimeoutError) or type(cause).__name__ == "TimeoutError":
+        return TIMEOUT
+    return type(cause).__name__

@@ -1,0 +1,123 @@
+"""Answers made from stored entries: whole, without body, in part, or the statement that there is none."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from aiohttp import ClientRequest, hdrs
+from msgspec.structs import replace
+
+from aiohttp_cache_di.entries.fields import set_cookies
+from aiohttp_cache_di.policy.decisions import GatewayTimeout, NotModified, Partial, RangeNotSatisfiable, Reuse, Serve
+from aiohttp_cache_di.response import CachedResponse, cached_class_for
+from aiohttp_cache_di.rfc9111.messages import RawHeaders, StoredResponse
+from aiohttp_cache_di.rfc9111.ranges import content_range
+
+__all__ = ["answer_from", "gateway_timeout", "plain_answer"]
+
+# RFC 9110 §15.4.5: what a 304 carries; the rest would describe a body that is not sent.
+_SENT_WITH_304 = frozenset({b"cache-control", b"content-location", b"date", b"etag", b"expires", b"vary"})
+_WHY_NOT = {
+    "method": "responses to its method are not cached",
+    "bypass": "this URL is not cached, or its range cannot be cut from what is stored",
+    "uri-miss": "no response is stored for its URL",
+    "vary-miss": "the responses stored for its URL are for other header fields",
+    "stale": "the stored response is no longer fresh",
+    "request": "the request itself keeps what is stored from being used",
+    "partial": "only another part of the response is stored",
+}
+
+
+def answer_from(reuse: Reuse, request: ClientRequest, *, standard: bool, cache_status: str = "") -> CachedResponse:
+    """Make the response that *reuse* decides on.
+
+    Args:
+        standard: state Age and Cache-Status in its headers, as RFC 9111 §4 and RFC 9211 have it.
+        cache_status: in place of the one that *reuse* has.
+    """
+    status = cache_status or reuse.cache_status
+    extra: tuple[tuple[str, str], ...] = ()
+    match reuse:
+        case Serve():
+            stored = reuse.stored
+            if request.method == hdrs.METH_HEAD and (stored.body or stored.method != hdrs.METH_HEAD):
+                stored = replace(stored, method=hdrs.METH_HEAD, body=b"")
+        case NotModified():
+            sent = _SENT_WITH_304 if hdrs.ETAG in reuse.stored.headers else _SENT_WITH_304 | {b"last-modified"}
+            lines = tuple(line for line in reuse.stored.raw_headers if line[0].lower() in sent)
+            stored = replace(reuse.stored, status=304, reason=b"Not Modified", raw_headers=lines, body=b"")
+        case Partial():
+            stored = _partial(reuse)
+        case RangeNotSatisfiable():
+            lines = ((b"Content-Range", content_range(None, None, reuse.complete_bytes).encode()),)
+            lines += ((b"Content-Length", b"0"),)
+            stored = replace(reuse.stored, status=416, reason=b"Range Not Satisfiable", raw_headers=lines, body=b"")
+        case _:
+            assert_never(reuse)
+    if standard:
+        age = () if isinstance(reuse, RangeNotSatisfiable) else (("Age", str(reuse.age_s)),)
+        extra = (*age, ("Cache-Status", status))
+    return _respond(stored, request, cache_status=status, extra_headers=extra)
+
+
+def plain_answer(stored: StoredResponse, request: ClientRequest, *, now: float, standard: bool) -> CachedResponse:
+    """Make the response that `answer_from` makes of a fresh *stored* as it is; what it says of itself comes later."""
+    return _respond(stored, request, served_at=now, standard=standard)
+
+
+def gateway_timeout(decision: GatewayTimeout, request: ClientRequest, *, now: float) -> CachedResponse:
+    """The 504 of a cache that may not ask the origin (RFC 9111 §5.2.1.7)."""
+    why_not = _WHY_NOT.get(decision.reason, "no stored response may be used")
+    body = f"The request may only be answered from the cache, and {why_not}.".encode()
+    stored = StoredResponse(
+        key="",
+        method=request.method,
+        url=str(request.url),
+        status=504,
+        reason=b"Gateway Timeout",
+        raw_headers=((b"Content-Type", b"text/plain; charset=utf-8"), (b"Content-Length", str(len(body)).encode())),
+        requested_at=now,
+        received_at=now,
+        created_at=now,
+        fresh_until=now,
+        body=b"" if request.method == hdrs.METH_HEAD else body,
+    )
+    status = decision.cache_status
+    return _respond(stored, request, cache_status=status, extra_headers=(("Cache-Status", status),))
+
+
+def _partial(reuse: Partial) -> StoredResponse:
+    body = reuse.stored.body[reuse.first - reuse.body_at : reuse.last - reuse.body_at + 1]
+    kept: RawHeaders = tuple(
+        line for line in reuse.stored.raw_headers if line[0].lower() not in (b"content-range", b"content-length")
+    )
+    described = content_range(reuse.first, reuse.last, reuse.complete_bytes)
+    lines = (*kept, (b"Content-Range", described.encode()), (b"Content-Length", str(len(body)).encode()))
+    return replace(reuse.stored, status=206, reason=b"Partial Content", raw_headers=lines, body=body)
+
+
+def _respond(
+    stored: StoredResponse,
+    request: ClientRequest,
+    *,
+    cache_status: str = "",
+    extra_headers: tuple[tuple[str, str], ...] = (),
+    served_at: float = 0.0,
+    standard: bool = False,
+) -> CachedResponse:
+    """Make a response of *stored*, with what aiohttp looks at in the response to *request*."""
+    response = cached_class_for(request.response_class).from_stored(
+        stored,
+        url=request.original_url,
+        session=request.session,
+        request_info=request.request_info,
+        cache_status=cache_status,
+        extra_headers=extra_headers,
+        served_at=served_at,
+        standard=standard,
+    )
+    response._traces = request._traces
+    cookies = set_cookies(stored)
+    if cookies:
+        response._raw_cookie_headers = cookies
+    return response

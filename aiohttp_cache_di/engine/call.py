@@ -1,0 +1,112 @@
+"""What the caller of one request asks of the cache, on its way from the session to the middleware."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar, Token
+from types import TracebackType
+from typing import Any
+from weakref import ref
+
+from aiohttp import ClientConnectionError, ClientSession
+from msgspec import Struct, field
+
+from aiohttp_cache_di.policy.expiration import ExpirationTime
+
+__all__ = ["CURRENT_CALL", "Call", "Disabled", "current_call", "end_call", "is_disabled", "refuse_when_closed"]
+
+
+class Call(Struct):
+    """One call of a session's request method, all hops of its redirects included.
+
+    Args:
+        session: refers to the session that was called; a middleware of another session ignores the call. What is
+            opened meanwhile remembers the call for as long as it lives, and must not keep the session alive.
+        expire_after, refresh, only_if_cached, stale_if_error: the caller's wishes for this request.
+        decoded: whether the body is to be decoded (``auto_decompress``).
+        headers, cookies: as the caller gave them; *headers* is None where that is not known.
+        keys: keys of the hops so far.
+        failures: how often the origin has not answered; aiohttp asks again where an old connection may be to blame.
+        looked_up: a key, and what has just been found under it (None: no response).
+        is_reached: whether the engine has seen a request of the call.
+    """
+
+    session: ref[ClientSession]
+    expire_after: ExpirationTime = None
+    refresh: bool = False
+    only_if_cached: bool = False
+    stale_if_error: float | bool | None = None
+    decoded: bool = True
+    headers: Any = None
+    cookies: Any = None
+    keys: list[str] = field(default_factory=list[str])
+    failures: int = 0
+    looked_up: tuple[str, object] | None = None
+    is_reached: bool = False
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the caller wishes for nothing, and nothing is known beforehand."""
+        return (
+            self.expire_after is None
+            and not self.refresh
+            and not self.only_if_cached
+            and self.stale_if_error is None
+            and self.looked_up is None
+        )
+
+
+CURRENT_CALL: ContextVar[Call | None] = ContextVar("aiohttp_cache_di_call", default=None)
+_DISABLED: ContextVar[tuple[ref[ClientSession], ...]] = ContextVar("aiohttp_cache_di_disabled", default=())
+
+
+def current_call(session: ClientSession) -> Call | None:
+    """The call that *session* is serving in this task; None where it is a plain session."""
+    call = CURRENT_CALL.get()
+    return call if call is not None and call.session() is session else None
+
+
+def is_disabled(session: ClientSession) -> bool:
+    """Whether the cache of *session* is off in this task."""
+    disabled = _DISABLED.get()
+    return bool(disabled) and any(one() is session for one in disabled)
+
+
+def end_call(token: Token[Call | None]) -> None:
+    """The call that *token* came with is over."""
+    try:  # noqa: SIM105  # suppress() takes a microsecond, on the way of each request
+        CURRENT_CALL.reset(token)
+    except ValueError:  # a coroutine that is thrown away ends in another context
+        pass
+
+
+def refuse_when_closed(session: ClientSession) -> None:
+    """Raise what aiohttp raises for a request that is about to connect when its session is closed."""
+    if session.closed:
+        raise ClientConnectionError("Connector is closed.")
+
+
+class Disabled:
+    """Turns the cache of one session off, for this task and those that it starts meanwhile.
+
+    A context manager, asynchronous or not; what was before is restored however it is left.
+    """
+
+    def __init__(self, session: ClientSession) -> None:
+        self._session = session
+        self._tokens: list[Token[tuple[ref[ClientSession], ...]]] = []
+
+    def __enter__(self) -> None:
+        self._tokens.append(_DISABLED.set((*_DISABLED.get(), ref(self._session))))
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        _DISABLED.reset(self._tokens.pop())
+
+    async def __aenter__(self) -> None:
+        self.__enter__()
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.__exit__(exc_type, exc, traceback)

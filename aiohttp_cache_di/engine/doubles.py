@@ -1,0 +1,112 @@
+"""Requests while a test has something else in place of the network or of the backend.
+
+The engine works beneath ``ClientSession._request``. Where a test (or aioresponses) has replaced that, and where a
+backend only looks like one, all there is to drive are the documented methods of the backend. In earnest, nothing of
+this is done: whoever replaces ``_request`` and hands on to it, as instrumentation does, is answered by the engine.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+
+from aiohttp import ClientResponse, ClientSession
+from aiohttp.typedefs import StrOrURL
+from multidict import CIMultiDict, CIMultiDictProxy
+
+from aiohttp_cache_di import policy
+from aiohttp_cache_di.backends.actions import CacheActions
+from aiohttp_cache_di.backends.base import CacheBackend
+from aiohttp_cache_di.engine.call import Call, is_disabled
+from aiohttp_cache_di.entries.fields import describe_miss
+from aiohttp_cache_di.policy import Fetch, Store
+from aiohttp_cache_di.rfc9111.messages import Request, Response
+
+__all__ = ["StandIns", "is_backend"]
+
+GENUINE = ClientSession._request
+LOOKUPS = frozenset({"request", "get_response"})
+
+Send = Callable[..., Awaitable[ClientResponse]]
+
+
+def is_backend(candidate: object) -> bool:
+    """Whether *candidate* is a backend, rather than an object that says so of itself (``MagicMock(spec=…)``)."""
+    return issubclass(type(candidate), CacheBackend)
+
+
+class StandIns:
+    """What one session does while the engine is not reached."""
+
+    def __init__(self) -> None:
+        self._keys: set[str] = set()  # of what was stored here; the rest is the engine's
+
+    @staticmethod
+    def are_there(backend: object) -> bool:
+        """Whether something stands in for the network or for *backend*."""
+        return ClientSession._request is not GENUINE or not is_backend(backend)
+
+    async def request(
+        self, send: Send, backend: CacheBackend, call: Call, method: str, url: StrOrURL, options: dict[str, Any]
+    ) -> ClientResponse:
+        """Send a request by *send*, or answer it from *backend*, asking its documented methods."""
+        session = call.session()
+        if session is None or is_disabled(session):
+            return await send(method, url, **options)
+        try:
+            key = backend.create_key(method, url, **_identity(session, url, options))
+            actions = backend.create_cache_actions(key, url, call.expire_after, call.refresh, **options)
+        except TypeError:  # a body that cannot be read twice, or an option that aiohttp refuses better
+            return await send(method, url, **options)
+        if not is_backend(backend) or key in self._keys or LOOKUPS & vars(backend).keys():
+            found = await backend.request(actions)
+            if found is not None:
+                return found
+        response = await send(method, url, **options)
+        if not call.is_reached:
+            await self._keep(response, backend, key, actions)
+        return response
+
+    async def _keep(self, response: Any, backend: CacheBackend, key: str, actions: CacheActions) -> None:
+        fresh_until = _fresh_until(response, actions) if is_backend(backend) else None
+        if isinstance(response, ClientResponse) and is_backend(backend):
+            describe_miss(response, "aiohttp-cache-di; fwd=uri-miss", fresh_until=fresh_until or 0.0)
+        if fresh_until == 0.0 or not await backend.is_cacheable(response, actions):
+            return
+        expires = None
+        if fresh_until is not None and fresh_until < math.inf:
+            expires = datetime.now(UTC) + timedelta(seconds=min(fresh_until - time.time(), 1e9))
+        await backend.save_response(response, key, expires)
+        self._keys.add(key)
+
+
+def _identity(session: ClientSession, url: StrOrURL, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments for a key: those of the request, and what the session sends besides."""
+    headers = CIMultiDict(session.headers)
+    headers.update(options.get("headers") or {})
+    jar = {name: cookie.value for name, cookie in session.cookie_jar.filter_cookies(session._build_url(url)).items()}
+    cookies = {**jar, **dict(options.get("cookies") or {})}
+    auth = options.get("auth") or session.auth
+    return {**options, "headers": headers, "cookies": cookies or None, "auth": auth}
+
+
+def _fresh_until(response: Any, actions: CacheActions) -> float | None:
+    """Until when the rules let *response* be used: a POSIX time, 0.0 not to store it, None where nothing is known."""
+    headers: Any = getattr(response, "headers", None)
+    status, method = getattr(response, "status", None), getattr(response, "method", None)
+    if (
+        not isinstance(headers, CIMultiDict | CIMultiDictProxy)
+        or not isinstance(status, int)
+        or not isinstance(method, str)
+    ):
+        return None
+    now = time.time()
+    own: CIMultiDict[str] = CIMultiDict(actions.request.get("headers") or {})
+    head = Response(status, cast("CIMultiDict[str]", headers), now, now)
+    decision = policy.on_response(
+        Request(method.upper(), actions.url, own), head, Fetch("uri-miss"), actions.rules, now=now, candidates=()
+    )
+    return decision.fresh_until if isinstance(decision, Store) else 0.0

@@ -1,0 +1,272 @@
+"""A plain hit without the way through aiohttp's request: only where nothing could come of that way but the hit.
+
+What is remembered was learned from a hit that took the whole way, so the key is right by construction. Whenever
+anything differs from that hit (defaults, cookies, settings, the stored variant), the fast lane is not taken. What such
+a hit teaches about its origin (scheme, host and port) holds for the origin's other URLs, where nobody has a say in what
+is asked for them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, TypeAlias
+
+from aiohttp import ClientRequest, ClientSession, CookieJar, DummyCookieJar, RequestInfo
+from aiohttp.typedefs import StrOrURL
+from msgspec import Struct
+from msgspec.structs import replace
+from multidict import getversion
+from yarl import URL
+
+from aiohttp_cache_di.backends.base import CacheBackend, accept_all
+from aiohttp_cache_di.engine.call import is_disabled
+from aiohttp_cache_di.engine.lookup import FAILED, Failed, Found
+from aiohttp_cache_di.engine.question import Identities
+from aiohttp_cache_di.engine.runtime import Runtime
+from aiohttp_cache_di.policy import is_plain_hit, needs_policy
+from aiohttp_cache_di.policy.decisions import Rules
+from aiohttp_cache_di.response import CachedResponse
+from aiohttp_cache_di.rfc9111.messages import StoredResponse
+from aiohttp_cache_di.telemetry.counters import CacheStats
+
+__all__ = ["FastLane", "Remembered"]
+
+MAX_REMEMBERED = 10_000
+MAX_ORIGINS = 1000
+MAX_URL_CHARS = 1024  # of a URL whose origin is known: what is remembered is bounded in bytes too
+MIN_SHARE = 20  # of a storage's deadline in the caller's total timeout, for it to be asked before that timeout begins
+_PLAIN_OPTIONS = frozenset({"allow_redirects", "raise_for_status", "timeout"})
+
+Question: TypeAlias = tuple[str, StrOrURL]
+
+
+class Remembered(Struct, frozen=True):
+    """What a request came to when it took the whole way; or will, as one to the same origin did.
+
+    Args:
+        rules: those for the URL, if it is only the origin that is known.
+    """
+
+    question: Question
+    key: str
+    url: URL
+    info: RequestInfo
+    response_class: type[CachedResponse]
+    partition: str
+    vary_digest: bytes
+    defaults_version: int
+    backend_revision: int
+    rules: Rules | None = None
+
+
+class FastLane:
+    """The fast lane of one session.
+
+    Args:
+        identities: the keys that the session's middleware makes.
+    """
+
+    def __init__(self, backend: CacheBackend, identities: Identities) -> None:
+        self._backend = backend
+        self._identities = identities
+        self.stats: CacheStats = getattr(backend, "stats", None) or CacheStats()  # a test's stand-in has none
+        self._runtime: Runtime | None = None
+        self._known: OrderedDict[Question, Remembered] = OrderedDict()
+        self._origins: OrderedDict[tuple[str, str], Remembered] = OrderedDict()
+
+    def answer(
+        self, session: ClientSession, method: str, url: StrOrURL, options: dict[str, Any]
+    ) -> CachedResponse | Remembered | None:
+        """The hit; what is remembered of it, for `fetch`, where the storage has to be asked; else None."""
+        try:
+            known = self._known.get((method, url))
+        except TypeError:  # a URL that is none: aiohttp says so
+            return None
+        if not options.keys() <= _PLAIN_OPTIONS or is_disabled(session):
+            return None
+        if known is None:
+            known = self._unheard_of(session, method, url)
+            if known is None:
+                return None
+        backend = self._backend
+        if (
+            known.defaults_version != _version(session)
+            or known.backend_revision != backend.revision
+            or session.closed
+            or not _has_nothing_to_say(session)
+        ):
+            return None
+        key = known.key
+        runtime = self._runtime
+        if runtime is None or key in runtime.doomed:
+            return None
+        entry = runtime.pending(key)
+        if entry is not None and not backend.write_behind:
+            return None
+        entry = entry or backend.responses.peek(key)
+        if entry is None:
+            return None if backend.responses.authoritative_peek or not _has_time(session, options, backend) else known
+        return self._hit(session, known, entry, options)
+
+    def _unheard_of(self, session: ClientSession, method: str, url: StrOrURL) -> Remembered | None:
+        """What a request will come to whose URL is new here, if its origin is not."""
+        if not self._origins or method != "GET" or not isinstance(url, str | URL):
+            return None
+        try:
+            target = session._build_url(url)
+            origin = self._origins.get((target.scheme, target.raw_authority))
+        except ValueError:  # aiohttp says so
+            return None
+        if origin is None or target.raw_fragment or len(target.raw_path_qs) > MAX_URL_CHARS:
+            return None
+        backend, key = self._backend, self._identities.plain_key(method, target)
+        if backend.responses.authoritative_peek and backend.responses.peek(key) is None:
+            return None
+        return replace(
+            origin,
+            question=(method, url),
+            key=key,
+            url=target,
+            info=RequestInfo(target, method, origin.info.headers, target),
+            rules=backend.rules_for(target),
+        )
+
+    async def fetch(
+        self, session: ClientSession, known: Remembered, options: dict[str, Any]
+    ) -> CachedResponse | tuple[str, Found | Failed | None]:
+        """The hit; else the key and what is stored under it (None: no response), so that nobody need ask again."""
+        backend, key = self._backend, known.key
+        responses = backend.responses
+        found: Found | Failed | None
+        if known.rules is None:
+            read: Callable[[], Awaitable[StoredResponse | Failed | None]] = partial(responses.read_entry, key)
+            entry = await backend.guard.run("read", read, FAILED)
+            found = (entry, responses) if isinstance(entry, StoredResponse) else entry
+        else:  # which may well be a redirect, or nothing
+            read_either: Callable[[], Awaitable[Found]] = partial(responses.read_either, key, backend.redirects)
+            found = await backend.guard.run("read", read_either, FAILED)
+            entry = FAILED if isinstance(found, Failed) else found[0]
+        runtime = self._runtime
+        if isinstance(entry, StoredResponse) and runtime is not None and key not in runtime.doomed:
+            hit = self._hit(session, known, entry, options)
+            if hit is not None:
+                return hit
+        return key, found
+
+    def _hit(
+        self, session: ClientSession, known: Remembered, entry: StoredResponse, options: dict[str, Any]
+    ) -> CachedResponse | None:
+        if entry.vary_digest != known.vary_digest or entry.partition != known.partition:
+            return None
+        now = time.time()
+        rules = known.rules
+        if rules is not None:
+            if not is_plain_hit("GET", entry, rules, now=now):
+                return None
+            self._remember(replace(known, rules=None))
+        if now >= entry.fresh_until or entry.key != known.key or not _status_passes(session, entry.status, options):
+            return None
+        backend = self._backend
+        backend.stats.hits += 1
+        return known.response_class.from_stored(
+            entry,
+            url=known.url,
+            session=session,
+            request_info=known.info,
+            served_at=now,
+            standard=backend.cache_control,
+        )
+
+    def learn(
+        self, session: ClientSession, method: str, url: StrOrURL, options: dict[str, Any], response: object
+    ) -> None:
+        """Remember a hit that took the whole way, if the fast lane could have given it."""
+        if not isinstance(response, CachedResponse) or response.history or not options.keys() <= _PLAIN_OPTIONS:
+            return
+        backend, stored = self._backend, response.stored
+        if (
+            not _has_nothing_to_say(session)
+            or not is_plain(session, backend)
+            or stored.status in (206, 304, 416, 504)
+            or response.method != method
+            or method != "GET"
+            or needs_policy(session._default_headers)
+        ):
+            return
+        self._runtime = Runtime.of(backend)
+        info = response.request_info
+        known = Remembered(
+            question=(method, url),
+            key=stored.key,
+            url=response.real_url,
+            info=info,
+            response_class=type(response),
+            partition=stored.partition,
+            vary_digest=stored.vary_digest,
+            defaults_version=_version(session),
+            backend_revision=backend.revision,
+        )
+        self._remember(known)
+        if _speaks_for_its_origin(known, session, backend):
+            self._origins[info.url.scheme, info.url.raw_authority] = known
+            if len(self._origins) > MAX_ORIGINS:
+                self._origins.popitem(last=False)
+
+    def _remember(self, known: Remembered) -> None:
+        self._known[known.question] = known
+        if len(self._known) > MAX_REMEMBERED:
+            self._known.popitem(last=False)
+
+
+def _speaks_for_its_origin(known: Remembered, session: ClientSession, backend: CacheBackend) -> bool:
+    """Whether other URLs of the origin are asked for in the same way, and their keys made of nothing but the URL."""
+    return (
+        session._request_class is ClientRequest
+        and not known.partition
+        and not known.vary_digest
+        and known.key == backend.create_key("GET", known.info.url)
+    )
+
+
+def _version(session: ClientSession) -> int:
+    """Differs whenever the session's default headers were changed."""
+    headers: Any = session._default_headers
+    return getversion(headers)
+
+
+def _has_nothing_to_say(session: ClientSession) -> bool:
+    """Whether the session has no cookie to send and nobody to tell or to ask; all of that may change at any time."""
+    jar: Any = session._cookie_jar
+    jar_class: Any = jar.__class__
+    return (jar_class is DummyCookieJar or (jar_class is CookieJar and not jar._cookies)) and not session._trace_configs
+
+
+def _has_time(session: ClientSession, options: dict[str, Any], backend: CacheBackend) -> bool:
+    """Whether a storage that takes all its time leaves the caller most of its own: that clock starts afterwards."""
+    total_s = session._timeout.total
+    return "timeout" not in options and (total_s is None or total_s >= MIN_SHARE * backend.guard.deadline_s)
+
+
+def _status_passes(session: ClientSession, status: int, options: dict[str, Any]) -> bool:
+    """Whether *status* is of a whole response, and nobody would raise for it or follow it elsewhere."""
+    raises = options.get("raise_for_status")
+    if raises is None:
+        raises = session._raise_for_status
+    is_whole = not 300 <= status < 400 and status != 206  # which may have come in place of what was learned from
+    return is_whole and (raises is False or raises is None or (raises is True and status < 400))
+
+
+def is_plain(session: ClientSession, backend: CacheBackend) -> bool:
+    """Whether neither the session nor the backend has anything of its own to say about a hit."""
+    return (
+        backend.fast_lane
+        and not backend.store_cookies
+        and backend.filter_fn is accept_all
+        and not backend.overridden & {"create_key", "create_cache_actions", "request", "get_response"}
+        and not session._trust_env
+        and session._default_auth is None
+        and session._default_proxy is None
+    )

@@ -1,0 +1,198 @@
+"""Which stored response a request may share: its key, made from what will really go on the wire."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from ssl import CERT_REQUIRED, SSLContext
+from typing import Any
+
+from aiohttp import ClientRequest, hdrs
+from aiohttp.payload import BytesPayload, IOBasePayload, Payload
+from multidict import CIMultiDict
+from yarl import URL
+
+from aiohttp_cache_di import keys
+from aiohttp_cache_di._aiohttp import connector_ssl
+from aiohttp_cache_di.backends.base import CacheBackend
+from aiohttp_cache_di.engine.call import Call
+from aiohttp_cache_di.keys.credentials import digest_of, effective_credentials
+from aiohttp_cache_di.policy import NEEDING_POLICY
+from aiohttp_cache_di.rfc9111.messages import Request
+
+__all__ = ["MAX_KEYED_BODY_BYTES", "Identities", "key_after_redirect", "key_arguments", "request_body"]
+
+MAX_KNOWN = 10_000
+MAX_KNOWN_CHARS = 1024  # of a remembered URL: with MAX_KNOWN this bounds the memory that they take
+MAX_KEYED_BODY_BYTES = 1024 * 1024  # a larger upload is not worth holding in memory for its key
+
+
+async def request_body(request: ClientRequest) -> bytes | None:
+    """The body as it will be sent; b"" for none, None for one that cannot be read, or not twice, or is large."""
+    payload = request.body
+    if isinstance(payload, bytes):
+        return payload
+    if not _is_repeatable(payload):
+        return None
+    size = payload.size
+    if size is None or size > MAX_KEYED_BODY_BYTES:
+        return None
+    try:
+        return await payload.as_bytes()
+    except Exception:  # aiohttp says so when it sends it
+        return None
+
+
+def _is_repeatable(payload: Payload) -> bool:
+    parts = getattr(payload, "_parts", None)  # aiohttp's MultipartWriter, a payload of payloads
+    if parts is not None:
+        return all(_is_repeatable(part[0]) for part in parts)
+    return isinstance(payload, BytesPayload | IOBasePayload)
+
+
+def key_arguments(request: ClientRequest, body: bytes, call: Call, backend: CacheBackend) -> dict[str, Any]:
+    """The keyword arguments for `CacheBackend.create_key` that a request amounts to."""
+    headers = request.headers
+    arguments: dict[str, Any] = {"headers": headers}
+    if body:
+        arguments["data"] = body
+    if not call.decoded:
+        arguments["decoded"] = False
+    if request.proxy is not None:
+        arguments["proxy"] = request.proxy
+        arguments["proxy_auth"] = request.proxy_auth
+        arguments["proxy_headers"] = request.proxy_headers
+    if request.is_ssl():
+        tls = keys.tls_token(_demand(request), request.server_hostname)
+        if tls:
+            arguments["tls"] = tls
+    if backend.partition_cookies == "explicit" and hdrs.COOKIE in headers:
+        arguments["headers"] = _without_jar(request, call)
+        arguments["cookies"] = call.cookies
+    return arguments
+
+
+def _without_jar(request: ClientRequest, call: Call) -> CIMultiDict[str]:
+    """The header fields of *request* with the cookies of the caller's own headers, and not those of the jar."""
+    fields = CIMultiDict(request.headers)
+    if call.headers is None:  # a plain session: nothing tells the caller's cookies from the jar's
+        return fields
+    del fields[hdrs.COOKIE]
+    own = CIMultiDict(request.session._default_headers)
+    own.update(call.headers)
+    fields.extend((hdrs.COOKIE, value) for value in own.getall(hdrs.COOKIE, ()))
+    return fields
+
+
+class Identities:
+    """The keys of requests, and the partitions that their credentials open; plain ones are remembered.
+
+    Args:
+        backend: makes the keys.
+    """
+
+    def __init__(self, backend: CacheBackend) -> None:
+        self._backend = backend
+        self._known: OrderedDict[tuple[str, str], str] = OrderedDict()
+        self._revision = -1
+        self._telling: frozenset[str] = frozenset()
+        self._counts_more = False
+
+    def plain(self, request: ClientRequest, url: str) -> str:
+        """The key of *request*, if it is known and asks for nothing but what is stored there, for anybody; else ""."""
+        if self._revision != self._backend.revision:
+            self._renew()
+        key = self._known.get((request.method, url))
+        if (
+            key is None
+            or not self._telling.isdisjoint(map(str.lower, request.headers))
+            or request.body
+            or request.proxy is not None
+            or request.ssl is not True
+            or (request.is_ssl() and connector_ssl(request.session) is not True)
+            or request.server_hostname
+        ):
+            return ""
+        return key
+
+    def _renew(self) -> None:
+        backend = self._backend
+        self._known.clear()
+        self._revision = backend.revision
+        self._telling = backend.credential_headers | NEEDING_POLICY | {"cookie"}
+        self._counts_more = backend.include_headers or "create_key" in backend.overridden
+
+    def of(self, request: ClientRequest, arguments: dict[str, Any], url: str) -> tuple[str, str]:
+        """Key and partition of *request*, *arguments* being its `key_arguments` and *url* its URL as a text."""
+        backend = self._backend
+        headers = arguments["headers"]
+        names = backend.credential_headers
+        plain = len(arguments) == 1 and names.isdisjoint(map(str.lower, headers))
+        if self._revision != backend.revision:
+            self._renew()
+        if not plain or self._counts_more:
+            key = backend.create_key(request.method, request.url, **arguments)
+            return key, "" if plain else _partition(request, arguments, names)
+        return self.plain_key(request.method, request.url, url), ""
+
+    def plain_key(self, method: str, url: URL, text: str = "") -> str:
+        """The key of a request that nothing sets apart but its method and *url* (as a *text*, if that is at hand)."""
+        if self._revision != self._backend.revision:
+            self._renew()
+        question = method, text or str(url)  # a URL with all that it remembers weighs ten times as much
+        key = self._known.get(question)
+        if key is None:
+            key = self._backend.create_key(method, url)  # of the headers only credentials would count
+            if len(question[1]) <= MAX_KNOWN_CHARS and not self._counts_more:
+                self._known[question] = key
+            if len(self._known) > MAX_KNOWN:
+                self._known.popitem(last=False)
+        return key
+
+
+def _partition(request: ClientRequest, arguments: dict[str, Any], names: frozenset[str]) -> str:
+    """The partition of all that may say who asks: of the request, of the way to a proxy, and the caller's cookies."""
+    headers: CIMultiDict[str] = arguments["headers"]
+    proxy_headers: CIMultiDict[str] = arguments.get("proxy_headers") or CIMultiDict()
+    fields = effective_credentials(
+        [(name.lower(), value) for name, value in headers.items()],
+        url=request.url,
+        cookies=arguments.get("cookies"),
+        proxy=arguments.get("proxy"),
+        proxy_auth=arguments.get("proxy_auth"),
+        proxy_fields=[(name.lower(), value) for name, value in proxy_headers.items()],
+    )
+    found = [field for field in fields if field[0] in names and field[1]]
+    return digest_of(found)
+
+
+def _demand(request: ClientRequest) -> Any:
+    """How the connection is to be verified: as the request says, or else the connector.
+
+    A context of the connector's that verifies is how a session trusts whom it trusts, and may be another object in
+    the next process; it counts as the usual verification.
+    """
+    demand: Any = request.ssl if request.ssl is not True else connector_ssl(request.session)
+    if not isinstance(demand, SSLContext) or demand is request.ssl:
+        return demand
+    return demand.check_hostname and demand.verify_mode is CERT_REQUIRED
+
+
+def key_after_redirect(
+    request: Request, status: int, location: str, arguments: dict[str, Any], backend: CacheBackend
+) -> str | None:
+    """The key of the request that aiohttp will make of a redirect; None where the location is no URL."""
+    try:
+        url = URL(request.url)
+        target = url.join(URL(location))
+        same_origin = target.origin() == url.origin()
+    except ValueError:
+        return None
+    method = request.method
+    if (status == 303 and method != hdrs.METH_HEAD) or (status in (301, 302) and method == hdrs.METH_POST):
+        method, arguments = hdrs.METH_GET, {**arguments, "data": None}
+    if not same_origin:
+        headers = CIMultiDict(arguments["headers"])
+        for name in (hdrs.AUTHORIZATION, hdrs.COOKIE, hdrs.PROXY_AUTHORIZATION):
+            headers.popall(name, None)
+        arguments = {**arguments, "headers": headers}
+    return backend.create_key(method, target, **arguments)

@@ -1,0 +1,1 @@
+"""A stored response's bytes, and what is known of them."""

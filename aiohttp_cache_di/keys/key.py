@@ -1,0 +1,266 @@
+"""Cache keys: one digest per distinguishable request, equal for the engine and for the user who asks about it.
+
+The engine knows a request as it goes on the wire (final URL, effective headers, body as bytes); users know it by the
+arguments of ``session.get(…)``. Both views come to the same key. Every component of a key is preceded by its length,
+so no two different requests are spelt alike.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json as jsonlib
+import uuid
+from collections.abc import Callable, Collection
+from functools import lru_cache
+from ssl import SSLContext
+from typing import Any, Final
+from urllib.parse import unquote_plus
+from weakref import WeakKeyDictionary
+
+from aiohttp import BasicAuth, ClientRequest, ClientSession, Fingerprint
+from aiohttp.http import SERVER_SOFTWARE
+from aiohttp.typedefs import LooseCookies, LooseHeaders, Query
+from yarl import URL
+
+from aiohttp_cache_di.arguments import refuse_unknown
+from aiohttp_cache_di.keys.bodies import OCTETS, body_digest, body_of, canonical_pairs
+from aiohttp_cache_di.keys.credentials import (
+    DEFAULT_CREDENTIAL_HEADERS,
+    Fields,
+    digest_of,
+    effective_credentials,
+    hex_digest,
+    lower_names,
+    pairs_of,
+)
+
+__all__ = ["DEFAULT_CREDENTIAL_HEADERS", "REDACTED", "create_key", "has_param", "redact_url", "tls_token"]
+
+REDACTED: Final = "REDACTED"
+"""What stands in a stored URL in place of the value of an ignored parameter."""
+
+_KEY_BYTES: Final = 20
+_MEMOISED_URL_CHARS: Final = 1024  # Times the number of remembered URLs, this bounds the memory that they may take.
+_KNOWN_ARGUMENTS: Final = frozenset(inspect.signature(ClientSession._request).parameters) | {"expire_after", "refresh"}
+
+# Fields that belong to a connection, to the body (which is a component of its own), or to the cache itself: a
+# precondition or a Cache-Control in a request chooses how a stored response is used, not which one.
+_NEVER_MATCHED: Final = frozenset(
+    {
+        "host",
+        "connection",
+        "keep-alive",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "expect",
+        "content-length",
+        "content-encoding",
+        "cache-control",
+        "pragma",
+        "range",
+        "if-match",
+        "if-none-match",
+        "if-modified-since",
+        "if-unmodified-since",
+        "if-range",
+    }
+)
+
+_NONE: Final[frozenset[str]] = frozenset()
+_contexts: Final[WeakKeyDictionary[SSLContext, str]] = WeakKeyDictionary()
+
+# What aiohttp adds by itself, and the user who asks with their own arguments does not see.
+_AUTOMATIC: Final = {name.lower(): value for name, value in ClientRequest.DEFAULT_HEADERS.items()} | {
+    "user-agent": SERVER_SOFTWARE,
+    "content-type": OCTETS,
+}
+
+
+def create_key(
+    method: str,
+    url: str | URL,
+    *,
+    params: Query = None,
+    data: Any = None,
+    json: Any = None,
+    headers: LooseHeaders | None = None,
+    cookies: LooseCookies | None = None,
+    auth: BasicAuth | None = None,
+    proxy: str | URL | None = None,
+    proxy_auth: BasicAuth | None = None,
+    proxy_headers: LooseHeaders | None = None,
+    compress: str | bool | None = None,
+    include_headers: bool = False,
+    match_headers: Collection[str] = (),
+    ignored_params: Collection[str] = (),
+    credential_headers: Collection[str] = DEFAULT_CREDENTIAL_HEADERS,
+    ssl: SSLContext | bool | Fingerprint | None = True,
+    server_hostname: str | None = None,
+    tls: str = "",
+    decoded: bool = True,
+    json_serialize: Callable[[Any], str | bytes] = jsonlib.dumps,
+    **kwargs: Any,
+) -> str:
+    """The key under which the response to a request is kept, as hexadecimal digits.
+
+    The order of parameters with different names makes no difference to it, the order of values of one name does.
+
+    Args:
+        include_headers: match on all request headers but those of the connection, the cache and aiohttp's defaults.
+        match_headers: match on these headers, in any case.
+        ignored_params: names of query parameters, top-level JSON members, form fields and headers that make no
+            difference. Credentials make one all the same: narrow ``credential_headers`` to share what they protect.
+        credential_headers: headers that say who asks, in any case; each set of values has keys of its own.
+        ssl, server_hostname: how the connection is verified, which matters for https alone.
+        tls: the same, as a text (`tls_token`).
+        decoded: whether the client decodes content codings (``auto_decompress``).
+        kwargs: the other arguments of `aiohttp.ClientSession.request`; they make no difference.
+
+    Raises:
+        TypeError: an argument that `aiohttp.ClientSession.request` does not know, or a body that is a stream.
+    """
+    if kwargs:
+        refuse_unknown("create_key()", kwargs, _KNOWN_ARGUMENTS)
+    url = URL(url) if isinstance(url, str) else url
+    ignored = frozenset(ignored_params) if ignored_params else _NONE
+    target = _target(url.extend_query(params) if params else url, ignored)
+    if (ssl is not True or server_hostname) and url.scheme in ("https", "wss"):
+        tls = tls_token(ssl, server_hostname)
+    fields = _fields(headers)
+    credentials = fields
+    if (
+        cookies
+        or auth
+        or proxy
+        or proxy_auth
+        or proxy_headers
+        or url.raw_user is not None
+        or url.raw_password is not None
+    ):
+        credentials = effective_credentials(
+            fields,
+            url=url,
+            auth=auth,
+            cookies=cookies,
+            proxy=proxy,
+            proxy_auth=proxy_auth,
+            proxy_fields=_fields(proxy_headers),
+        )
+    names = lower_names(credential_headers)
+    who = digest_of([field for field in credentials if field[0] in names and field[1]]) if credentials else ""
+    body = "" if data is None and json is None else _body(data, json, json_serialize, fields, compress, ignored)
+    matched = ""
+    if include_headers or match_headers:
+        only = None if include_headers else lower_names(match_headers)
+        matched = _matched(fields, only, ignored, names, has_body=bool(body))
+    method = method.upper()
+    text = (
+        f"1,{len(method)}:{method}{len(target)}:{target}{len(who)}:{who}{len(tls)}:{tls}"
+        f"{'1' if decoded else '0'}{len(body)}:{body}{len(matched)}:{matched}"
+    )
+    return hex_digest(text, _KEY_BYTES)
+
+
+def tls_token(ssl: SSLContext | bool | Fingerprint | None, server_hostname: str | None) -> str:
+    """What a request demands of TLS, as a text; "" for verification against the system's authorities."""
+    name = server_hostname or ""
+    if ssl is True or ssl is None:
+        return f"name:{name}" if name else ""
+    if ssl is False:
+        return f"unverified:{name}"
+    if isinstance(ssl, Fingerprint):
+        return f"fingerprint:{ssl.fingerprint.hex()}:{name}"
+    # Nothing tells what a context verifies, or as whom it connects: what it brought is for itself alone.
+    return f"context:{_contexts.setdefault(ssl, uuid.uuid4().hex)}:{name}"
+
+
+def redact_url(url: str | URL, ignored_params: Collection[str] = ()) -> str:
+    """*url* as it may be stored and shown: no userinfo, no fragment, and no values of ignored parameters."""
+    if isinstance(url, str):
+        if not ignored_params and "@" not in url and "#" not in url:
+            return url
+        url = URL(url)
+    if url.raw_user is not None or url.raw_password is not None:
+        url = url.with_user(None)
+    base, _, query = str(url.with_fragment(None)).partition("?")
+    if ignored_params and query:
+        ignored = frozenset(ignored_params)
+        query = "&".join(_redacted(pair, ignored) for pair in query.split("&"))
+    return f"{base}?{query}" if query else base
+
+
+def has_param(reference: str, names: Collection[str]) -> bool:
+    """Whether the query of a URL or of a relative reference has a parameter of *names*."""
+    query = reference.partition("#")[0].partition("?")[2]
+    return bool(names and query) and any(unquote_plus(pair.partition("=")[0]) in names for pair in query.split("&"))
+
+
+def _redacted(pair: str, ignored: frozenset[str]) -> str:
+    name = pair.partition("=")[0]
+    return f"{name}={REDACTED}" if unquote_plus(name) in ignored else pair
+
+
+def _target(url: URL, ignored: frozenset[str]) -> str:
+    """Scheme, host, port, path and sorted query of *url*; userinfo counts as a credential, the fragment not at all."""
+    query = url.raw_query_string
+    if not query or len(query) + len(url.raw_path) > _MEMOISED_URL_CHARS:  # without one, it is quicker made than found
+        return _canonical_target(url, ignored)
+    return _memoised_target(url, ignored)
+
+
+def _canonical_target(url: URL, ignored: frozenset[str]) -> str:
+    query = url.raw_query_string
+    query = canonical_pairs(query, ignored) if query else ""
+    base = f"{url.scheme}://{(url.raw_host or '').lower()}:{url.port}{url.raw_path}"
+    return f"{base}?{query}" if query else base
+
+
+_memoised_target = lru_cache(maxsize=4096)(_canonical_target)
+
+
+def _fields(headers: LooseHeaders | None) -> Fields:
+    if not headers:
+        return []
+    return [(name.lower(), value) for name, value in pairs_of(headers)]
+
+
+def _body(
+    data: Any,
+    json: Any,
+    json_serialize: Callable[[Any], str | bytes],
+    fields: Fields,
+    compress: str | bool | None,
+    ignored: frozenset[str],
+) -> str:
+    body = body_of(data, json, json_serialize=json_serialize)
+    if body is None or not body.content:
+        return ""  # aiohttp sends the same for b"" and for None, but for a Content-Type of nothing.
+    content_encoding = compress if isinstance(compress, str) else "deflate" if compress else ""
+    for name, value in fields:
+        if name == "content-type":
+            body = body._replace(content_type=value)
+        elif name == "content-encoding":
+            content_encoding = value
+    return body_digest(body, ignored, content_encoding).hex()
+
+
+def _matched(
+    fields: Fields,
+    only: frozenset[str] | None,
+    ignored: frozenset[str],
+    credentials: frozenset[str],
+    *,
+    has_body: bool,
+) -> str:
+    unmatched = _NEVER_MATCHED | credentials | {name.lower() for name in ignored}
+    if has_body:
+        unmatched |= {"content-type"}
+    found = [
+        (name, value)
+        for name, value in fields
+        if name not in unmatched and (only is None or name in only) and _AUTOMATIC.get(name) != value
+    ]
+    found.sort(key=lambda field: field[0])  # Stable: several lines of one name keep their order.
+    return "".join(f"{len(name)}:{name}{len(value)}:{value}" for name, value in found)

@@ -1,0 +1,92 @@
+"""The policy: from a request, what is stored, the user's rules and the time to one decision. Pure, and all of it here.
+
+=====================  ====================================================================================
+`on_request`           answer from the store, validate, or send the request on
+`on_response`          store the origin's response, use it on what is stored, or hand it on
+`on_failure`           what to answer when the origin does not
+`on_head_response`     what the answer to a HEAD request says of a stored GET response
+`background_plan`      how to validate what was served stale
+`select_variant`       which of a URL's stored responses a request selects
+`place_variant`        where among them a new one goes
+`invalidated_urls`     what an unsafe request makes outdated
+=====================  ====================================================================================
+"""
+
+from __future__ import annotations
+
+from aiohttp_cache_di.policy.decisions import (
+    Bypass,
+    Fetch,
+    Freshen,
+    GatewayTimeout,
+    Load,
+    NotModified,
+    Partial,
+    Pass,
+    Plan,
+    RangeNotSatisfiable,
+    Refetch,
+    RequestDecision,
+    ResponseDecision,
+    Reuse,
+    Rules,
+    Serve,
+    ServeStale,
+    Store,
+    Validate,
+)
+from aiohttp_cache_di.policy.failure import on_failure
+from aiohttp_cache_di.policy.not_modified import on_head_response
+from aiohttp_cache_di.policy.request import (
+    NEEDING_POLICY,
+    PRIVATE_TO_CALLER,
+    background_plan,
+    is_plain_hit,
+    needs_policy,
+    on_request,
+)
+from aiohttp_cache_di.policy.response import on_response
+from aiohttp_cache_di.policy.variants import Placement, place_variant
+from aiohttp_cache_di.rfc9111.invalidation import invalidated_urls, is_unsafe
+from aiohttp_cache_di.rfc9111.ranges import combine, content_range
+from aiohttp_cache_di.rfc9111.vary import select_variant, variant_key, vary_digest
+
+__all__ = [
+    "NEEDING_POLICY",
+    "PRIVATE_TO_CALLER",
+    "Bypass",
+    "Fetch",
+    "Freshen",
+    "GatewayTimeout",
+    "Load",
+    "NotModified",
+    "Partial",
+    "Pass",
+    "Placement",
+    "Plan",
+    "RangeNotSatisfiable",
+    "Refetch",
+    "RequestDecision",
+    "ResponseDecision",
+    "Reuse",
+    "Rules",
+    "Serve",
+    "ServeStale",
+    "Store",
+    "Validate",
+    "background_plan",
+    "combine",
+    "content_range",
+    "invalidated_urls",
+    "is_plain_hit",
+    "is_unsafe",
+    "needs_policy",
+    "on_failure",
+    "on_head_response",
+    "on_request",
+    "on_response",
+    "place_variant",
+    "select_variant",
+    "variant_key",
+    "vary_digest",
+]

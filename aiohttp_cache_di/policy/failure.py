@@ -1,0 +1,47 @@
+"""Standing in for an origin that fails: what is stored, past its lifetime (RFC 9111 §4.2.4, RFC 5861 §4)."""
+
+from __future__ import annotations
+
+from aiohttp_cache_di.policy.decisions import Bypass, Plan, Rules, ServeStale
+from aiohttp_cache_di.policy.lifetimes import stale_if_error_s
+from aiohttp_cache_di.policy.request import answer_from, serve
+from aiohttp_cache_di.rfc9111.directives import request_directives
+from aiohttp_cache_di.rfc9111.messages import Request
+
+__all__ = ["ERROR_STATUSES", "on_failure", "stand_in"]
+
+ERROR_STATUSES = frozenset({500, 502, 503, 504})  # RFC 5861 §4
+
+
+def on_failure(plan: Plan, rules: Rules, request: Request, *, now: float, timeout: bool) -> ServeStale | None:
+    """What to answer when the origin gave no answer at all; None when the error is the caller's.
+
+    Args:
+        now: POSIX time, UTC.
+        timeout: it may have been slow rather than unreachable; only ``stale-if-error`` covers that.
+    """
+    return stand_in(plan, rules, request, now=now, by_default=not timeout)
+
+
+def stand_in(plan: Plan, rules: Rules, request: Request, *, now: float, by_default: bool) -> ServeStale | None:
+    """The plan's fallback, if it may be used now.
+
+    Args:
+        by_default: the origin cannot be reached, so that no directive is needed to serve what is stale.
+    """
+    if isinstance(plan, Bypass) or plan.fallback is None:
+        return None
+    stored = plan.fallback
+    directives = request_directives(request.headers)
+    if now - stored.fresh_until < stale_if_error_s(stored, directives, rules):
+        detail = "stale-if-error"
+    elif by_default and rules.cache_control and directives.max_age_s is None and directives.min_fresh_s is None:
+        # A caller who bounds the age wants no stale response (RFC 9111 §5.2.1.1).
+        detail = "disconnected"
+    else:
+        return None
+    answer = answer_from(request, stored, now=now, detail=detail)
+    if answer is None:
+        return None
+    served = serve(stored, now=now, detail=detail)
+    return ServeStale(stored, served.age_s, served.cache_status, answer)

@@ -1,0 +1,134 @@
+"""How long a response may be used and kept, by the user's rules and the origin's word together."""
+
+from __future__ import annotations
+
+import math
+
+from msgspec import Struct
+
+from aiohttp_cache_di.policy.decisions import Rules
+from aiohttp_cache_di.rfc9111.directives import RequestDirectives, ResponseDirectives, response_directives
+from aiohttp_cache_di.rfc9111.freshness import explicit_lifetime_s, heuristic_lifetime_s, initial_age_s
+from aiohttp_cache_di.rfc9111.messages import Request, Response, StoredResponse
+from aiohttp_cache_di.rfc9111.storability import HEURISTIC_STATUSES
+from aiohttp_cache_di.rfc9111.validation import has_validator
+
+__all__ = ["Lifetime", "lifetime", "may_serve_stale", "stale_if_error_s", "stale_while_revalidate_s"]
+
+DEFAULT_GRACE_S = 86400.0
+"""How long past its lifetime a response is kept, to be validated or to stand in when the origin cannot be reached."""
+
+
+class Lifetime(Struct, frozen=True):
+    """Times of a response that may be stored, as `StoredResponse` has them."""
+
+    fresh_until: float
+    store_until: float
+
+
+def lifetime(request: Request, response: Response, rules: Rules) -> Lifetime | None:
+    """When the lifetime of *response* ends and when the store may drop it; None when storing it is of no use."""
+    return _by_standard(request, response, rules) if rules.cache_control else _by_rules(response, rules)
+
+
+def _by_rules(response: Response, rules: Rules) -> Lifetime | None:
+    lifetime_s = math.inf if rules.lifetime_s is None else rules.lifetime_s
+    if lifetime_s <= 0:
+        return None
+    fresh_until = response.received_at + lifetime_s
+    return Lifetime(fresh_until, fresh_until + _longest_s(rules.stale_if_error_s, rules.stale_while_revalidate_s))
+
+
+def _by_standard(request: Request, response: Response, rules: Rules) -> Lifetime | None:
+    directives = response_directives(response.headers)
+    fresh_until, stated_s = _fresh_until(request, response, directives, rules)
+    if fresh_until is None:
+        return None
+    is_useful = fresh_until > response.received_at
+    if has_validator(response.headers):
+        is_useful, grace_s = True, DEFAULT_GRACE_S
+    else:
+        grace_s = 0.0
+    if _permits_stale(directives, shared=rules.shared):
+        window_s = _longest_s(
+            directives.stale_if_error_s if directives.stale_if_error_s is not None else rules.stale_if_error_s,
+            directives.stale_while_revalidate_s
+            if directives.stale_while_revalidate_s is not None
+            else rules.stale_while_revalidate_s,
+        )
+        grace_s = max(DEFAULT_GRACE_S, window_s)
+        # Of a lifetime of 0 nothing is meant to remain, unless a window says so.
+        is_useful = is_useful or (stated_s is not None and (stated_s > 0 or window_s > 0))
+    if not is_useful:
+        return None
+    return Lifetime(fresh_until, max(fresh_until, response.received_at) + grace_s)
+
+
+def _fresh_until(
+    request: Request, response: Response, directives: ResponseDirectives, rules: Rules
+) -> tuple[float | None, float | None]:
+    """When the lifetime ends (None: RFC 9111 §3 gives no leave to store), and the one that the origin stated."""
+    headers, received_at = response.headers, response.received_at
+    may_add = response.status in HEURISTIC_STATUSES or directives.public
+    added_s = rules.lifetime_s if may_add else None
+    if added_s is not None and rules.override_origin:
+        return (received_at + added_s, None) if added_s > 0 else (None, None)
+    stated_s = explicit_lifetime_s(headers, received_at=received_at, shared=rules.shared)
+    if stated_s is None and not may_add and not (directives.private and not rules.shared):
+        return None, None
+    if directives.no_cache:
+        return -math.inf, stated_s
+    if stated_s is None and added_s is not None:
+        return (received_at + added_s, None) if added_s > 0 else (None, None)
+    age_s = initial_age_s(headers, requested_at=response.requested_at, received_at=received_at)
+    if stated_s is not None:
+        return received_at + stated_s - age_s, stated_s
+    heuristic_s = _heuristic_s(request, response, rules) if may_add else 0.0
+    return received_at + heuristic_s - age_s, None
+
+
+def _heuristic_s(request: Request, response: Response, rules: Rules) -> float:
+    return heuristic_lifetime_s(
+        response.headers,
+        url=request.url,
+        received_at=response.received_at,
+        fraction=rules.heuristic_fraction,
+        max_s=rules.heuristic_max_s,
+        with_query=rules.heuristic_with_query,
+    )
+
+
+def _longest_s(one: float | None, other: float | None) -> float:
+    return max(one or 0.0, other or 0.0)
+
+
+def _permits_stale(directives: ResponseDirectives, *, shared: bool) -> bool:
+    if directives.no_cache or directives.must_revalidate:
+        return False
+    # s-maxage implies proxy-revalidate (RFC 9111 §5.2.2.10).
+    return not (shared and (directives.proxy_revalidate or directives.s_maxage_s is not None))
+
+
+def may_serve_stale(stored: StoredResponse, rules: Rules) -> bool:
+    """Whether nothing forbids to use *stored* past its lifetime (RFC 9111 §4.2.4)."""
+    return not rules.cache_control or _permits_stale(response_directives(stored.headers), shared=rules.shared)
+
+
+def stale_while_revalidate_s(stored: StoredResponse, rules: Rules) -> float:
+    """How long past its lifetime *stored* may be served while it is validated: the origin's word, else the user's."""
+    if rules.cache_control:
+        stated_s = response_directives(stored.headers).stale_while_revalidate_s
+        if stated_s is not None:
+            return stated_s
+    return rules.stale_while_revalidate_s or 0.0
+
+
+def stale_if_error_s(stored: StoredResponse, directives: RequestDirectives, rules: Rules) -> float:
+    """How long past its lifetime *stored* may stand in for an error: the request's word, the origin's, the user's."""
+    if rules.cache_control:
+        stated_s = directives.stale_if_error_s
+        if stated_s is None:
+            stated_s = response_directives(stored.headers).stale_if_error_s
+        if stated_s is not None:
+            return stated_s
+    return rules.stale_if_error_s or 0.0

@@ -1,0 +1,288 @@
+"""What to do with a request: answer it from the store, validate first, or send it on (RFC 9111 §4)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+from multidict import CIMultiDict
+
+from aiohttp_cache_di.policy.decisions import (
+    Bypass,
+    Fetch,
+    GatewayTimeout,
+    NotModified,
+    Partial,
+    RangeNotSatisfiable,
+    RequestDecision,
+    Reuse,
+    Rules,
+    Serve,
+    Validate,
+)
+from aiohttp_cache_di.policy.lifetimes import may_serve_stale, stale_while_revalidate_s
+from aiohttp_cache_di.rfc9111.cache_status import generated, hit
+from aiohttp_cache_di.rfc9111.directives import (
+    NO_DIRECTIVES,
+    RequestDirectives,
+    request_directives,
+    response_directives,
+)
+from aiohttp_cache_di.rfc9111.freshness import current_age_s, whole_s
+from aiohttp_cache_di.rfc9111.messages import Headers, Request, StoredResponse, VariantRef
+from aiohttp_cache_di.rfc9111.ranges import Unsatisfiable, select_range
+from aiohttp_cache_di.rfc9111.validation import conditions, entity_tag, if_range_holds, is_not_modified
+
+__all__ = [
+    "NEEDING_POLICY",
+    "PRIVATE_TO_CALLER",
+    "answer_from",
+    "background_plan",
+    "is_plain_hit",
+    "needs_policy",
+    "on_request",
+    "own_conditions",
+]
+
+_CONDITIONS = ("If-None-Match", "If-Modified-Since", "If-Match", "If-Unmodified-Since")
+_CACHEABLE_METHODS = frozenset({"GET", "HEAD"})
+
+PRIVATE_TO_CALLER = frozenset({name.lower() for name in (*_CONDITIONS, "Range", "If-Range")})
+"""Request fields (lower case) that ask for one caller's own answer, and so have no place in a background request."""
+
+NEEDING_POLICY = PRIVATE_TO_CALLER | {"cache-control", "pragma"}
+"""Request fields (lower case) that ask for something that a plain hit does not give."""
+
+Candidates = Sequence[StoredResponse | VariantRef]
+
+
+def needs_policy(headers: Headers) -> bool:
+    """Whether a request with *headers* asks for anything that a plain hit does not give."""
+    return not NEEDING_POLICY.isdisjoint(map(str.lower, headers))
+
+
+def own_conditions(headers: Headers) -> bool:
+    """Whether the caller makes the request conditional."""
+    return any(name in headers for name in _CONDITIONS)
+
+
+def on_request(
+    request: Request,
+    stored: StoredResponse | None,
+    rules: Rules,
+    *,
+    now: float,
+    candidates: Candidates = (),
+) -> RequestDecision:
+    """Decide about *request*.
+
+    Args:
+        stored: the stored response that the request selects (`select_variant`), or None.
+        now: POSIX time, UTC.
+        candidates: what else is stored for the URL; the entity tags are offered when *stored* is None.
+    """
+    headers = request.headers
+    if not may_be_cached(request.method, rules):
+        return _forward(Bypass("method"), _only_if_cached(request, rules))
+    if _is_off(rules):
+        return _forward(Bypass("bypass"), _only_if_cached(request, rules))
+    if stored is not None and is_plain_hit(request.method, stored, rules, now=now) and not needs_policy(headers):
+        return serve(stored, now=now)
+    if rules.cache_control:
+        return _by_standard(request, stored, rules, now, candidates)
+    return _by_rules(request, stored, rules, now)
+
+
+def is_plain_hit(method: str, stored: StoredResponse, rules: Rules, *, now: float) -> bool:
+    """Whether *stored* is served as it is to a request that selects it and does not need the policy."""
+    return (
+        stored.fresh_until > now
+        and not rules.refresh
+        and stored.status != 206
+        and (stored.method == method or stored.method != "HEAD")
+        and may_be_cached(method, rules)
+        and not _is_off(rules)
+    )
+
+
+def _is_off(rules: Rules) -> bool:
+    return rules.lifetime_s == 0 and (rules.override_origin or not rules.cache_control)
+
+
+def may_be_cached(method: str, rules: Rules) -> bool:
+    """Whether the cache deals with *method* at all."""
+    return method in rules.allowed_methods and (not rules.cache_control or method in _CACHEABLE_METHODS)
+
+
+def _only_if_cached(request: Request, rules: Rules) -> bool:
+    """Whether the caller wants what is stored or nothing; in a field of the request that is the standard's word."""
+    return rules.only_if_cached or (rules.cache_control and request_directives(request.headers).only_if_cached)
+
+
+def _forward(plan: Bypass | Fetch | Validate, only_if_cached: bool) -> RequestDecision:
+    if only_if_cached:
+        return GatewayTimeout(plan.reason, generated("only-if-cached"))
+    return plan
+
+
+def _is_usable(request: Request, stored: StoredResponse) -> bool:
+    # A HEAD response has no body to answer anything else with (RFC 9110 §9.3.2).
+    return stored.method == request.method or stored.method != "HEAD"
+
+
+def _by_rules(request: Request, stored: StoredResponse | None, rules: Rules, now: float) -> RequestDecision:
+    """The user's rules alone: lifetimes count, conditions and ranges of the caller go to the origin."""
+    headers = request.headers
+    if needs_policy(headers) and (
+        request_directives(headers).no_store or own_conditions(headers) or "Range" in headers
+    ):
+        return _forward(Bypass("request"), rules.only_if_cached)
+    if stored is None or not _is_usable(request, stored) or stored.status == 206:
+        return _forward(Fetch("uri-miss"), rules.only_if_cached)
+    past_s = now - stored.fresh_until
+    if not rules.refresh:
+        if past_s < 0:
+            return serve(stored, now=now)
+        if past_s < stale_while_revalidate_s(stored, rules):
+            return serve(stored, now=now, detail="stale-while-revalidate", revalidate=not rules.only_if_cached)
+    asked = conditions(stored)
+    fallback = stored if rules.stale_if_error_s is not None and not rules.refresh else None
+    if rules.refresh and asked:
+        return _forward(Validate(stored, asked, "request"), rules.only_if_cached)
+    reason = "request" if rules.refresh else "stale"
+    return _forward(Fetch(reason, fallback, stored=stored), rules.only_if_cached)
+
+
+def _by_standard(
+    request: Request, stored: StoredResponse | None, rules: Rules, now: float, candidates: Candidates
+) -> RequestDecision:
+    directives = request_directives(request.headers)
+    if rules.refresh:
+        directives = replace(directives, no_cache=True, max_stale_s=None)
+    only_if_cached = _only_if_cached(request, rules)
+    if directives.no_store and not only_if_cached:
+        return Bypass("request")
+    if stored is None or not _is_usable(request, stored):
+        return _forward(_miss(request, candidates), only_if_cached)
+    use = _use(stored, directives, rules, now)
+    if use is not None:
+        revalidate = use == "stale-while-revalidate" and not only_if_cached
+        answer = answer_from(request, stored, now=now, detail=use or None, revalidate=revalidate)
+        if answer is not None:
+            return answer
+        return _forward(Fetch("partial" if stored.status == 206 else "bypass", stored=stored), only_if_cached)
+    return _forward(_validation(request, stored, directives, rules, now, candidates), only_if_cached)
+
+
+def _miss(request: Request, candidates: Candidates) -> Fetch | Validate:
+    tags = _tags(candidates)
+    # Validators of other variants, so that a body we have is not sent again (RFC 9111 §4.1).
+    if tags and not own_conditions(request.headers) and "Range" not in request.headers:
+        return Validate(None, conditions(None, tags), "vary-miss")
+    return Fetch("vary-miss" if candidates else "uri-miss")
+
+
+def _tags(candidates: Candidates) -> tuple[str, ...]:
+    tags = [
+        candidate.etag if isinstance(candidate, VariantRef) else entity_tag(candidate.headers)
+        for candidate in candidates
+        if isinstance(candidate, VariantRef) or candidate.status == 200
+    ]
+    return tuple(tag for tag in tags if tag is not None)
+
+
+def _use(stored: StoredResponse, directives: RequestDirectives, rules: Rules, now: float) -> str | None:
+    """Why *stored* may be used without asking the origin: "" because it is fresh; None when it may not."""
+    if directives.no_cache:
+        return None
+    remaining_s = stored.fresh_until - now
+    is_reload = directives.max_age_s == 0
+    if remaining_s > 0 and is_reload and response_directives(stored.headers).immutable:
+        return ""  # RFC 8246 §2: within its lifetime it is not validated upon a reload
+    if directives.min_fresh_s is not None and remaining_s < directives.min_fresh_s:
+        return None
+    max_stale_s = directives.max_stale_s
+    if directives.max_age_s is not None:
+        over_s = current_age_s(stored, now=now) - directives.max_age_s
+        is_over = over_s > 0 or is_reload
+        # max-stale widens max-age (RFC 9111 §5.2.1.1), as far as the origin allows stale use.
+        if is_over and (max_stale_s is None or over_s > max_stale_s or not may_serve_stale(stored, rules)):
+            return None
+    if remaining_s > 0:
+        return ""
+    if math.isinf(remaining_s) or not may_serve_stale(stored, rules):
+        return None
+    if max_stale_s is not None and -remaining_s <= max_stale_s:
+        return "max-stale"
+    if directives.max_age_s is None and -remaining_s < stale_while_revalidate_s(stored, rules):
+        return "stale-while-revalidate"
+    return None
+
+
+def _validation(
+    request: Request,
+    stored: StoredResponse,
+    directives: RequestDirectives,
+    rules: Rules,
+    now: float,
+    candidates: Candidates,
+) -> Fetch | Validate:
+    reason = "request" if stored.fresh_until > now else "stale"
+    may_answer = answer_from(request, stored, now=now) is not None
+    is_replaceable = may_answer and not directives.no_cache and may_serve_stale(stored, rules)
+    fallback = stored if is_replaceable else None
+    asked = conditions(stored, _tags(candidates))
+    if not asked or not may_answer or own_conditions(request.headers):
+        return Fetch(reason, fallback, stored=stored)
+    return Validate(stored, asked, reason, fallback)
+
+
+def answer_from(
+    request: Request, stored: StoredResponse, *, now: float, detail: str | None = None, revalidate: bool = False
+) -> Reuse | None:
+    """What *stored* answers to *request*, its condition and range included; None when only the origin can answer.
+
+    Args:
+        detail: why it is used, for Cache-Status.
+    """
+    headers = request.headers
+    if stored.status not in (200, 206):
+        return serve(stored, now=now, detail=detail, revalidate=revalidate)
+    if "If-Match" in headers or "If-Unmodified-Since" in headers:
+        return None  # they are for the origin, which alone knows the current state (RFC 9111 §4.3.2)
+    age_s = whole_s(current_age_s(stored, now=now))
+    status = hit(fresh_until=stored.fresh_until, now=now, detail=detail)
+    stale = stored.fresh_until <= now
+    if is_not_modified(headers, stored):
+        return NotModified(stored, age_s, status, stale, revalidate)
+    if request.method == "GET" and "Range" in headers and if_range_holds(headers, stored):
+        part = select_range(", ".join(headers.getall("Range")), stored)
+        if part is None:
+            return None
+        if isinstance(part, Unsatisfiable):
+            return RangeNotSatisfiable(stored, status, part.complete, stale, revalidate)
+        return Partial(stored, part.first, part.last, age_s, status, part.complete, part.body_at, stale, revalidate)
+    if stored.status == 206:
+        return None
+    return Serve(stored, age_s, status, stale, revalidate)
+
+
+def serve(stored: StoredResponse, *, now: float, detail: str | None = None, revalidate: bool = False) -> Serve:
+    """*stored* as it is."""
+    return Serve(
+        stored,
+        whole_s(current_age_s(stored, now=now)),
+        hit(fresh_until=stored.fresh_until, now=now, detail=detail),
+        stored.fresh_until <= now,
+        revalidate,
+    )
+
+
+def background_plan(request: Request, stored: StoredResponse, rules: Rules, *, now: float) -> Fetch | Validate:
+    """What to send to bring *stored* up to date after it was served stale; `PRIVATE_TO_CALLER` must not be sent."""
+    headers = CIMultiDict((n, v) for n, v in request.headers.items() if n.lower() not in PRIVATE_TO_CALLER)
+    plain = Request(request.method, request.url, headers)
+    if rules.cache_control:
+        return _validation(plain, stored, NO_DIRECTIVES, rules, now, ())
+    return Fetch("stale", stored=stored)

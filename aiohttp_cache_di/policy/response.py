@@ -1,0 +1,119 @@
+"""What to do with a response from the origin: store it, use it on what is stored, or hand it on (RFC 9111 §3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from aiohttp_cache_di.policy.decisions import Bypass, Fetch, Pass, Plan, ResponseDecision, Rules, Store, Validate
+from aiohttp_cache_di.policy.failure import ERROR_STATUSES, stand_in
+from aiohttp_cache_di.policy.lifetimes import lifetime
+from aiohttp_cache_di.policy.not_modified import on_not_modified
+from aiohttp_cache_di.rfc9111.cache_status import forwarded
+from aiohttp_cache_di.rfc9111.dates import format_http_date
+from aiohttp_cache_di.rfc9111.directives import response_directives
+from aiohttp_cache_di.rfc9111.fields import single
+from aiohttp_cache_di.rfc9111.messages import Headers, Request, Response, StoredResponse, VariantRef
+from aiohttp_cache_di.rfc9111.ranges import may_combine, parse_content_range
+from aiohttp_cache_di.rfc9111.storability import unstorable_fields, why_not_storable
+from aiohttp_cache_di.rfc9111.validation import entity_tag
+from aiohttp_cache_di.rfc9111.vary import VARIES_ON_ALL, vary_digest, vary_fields
+
+__all__ = ["on_response"]
+
+# Answers that tell the current state of the resource, so that what was stored before is outdated.
+_OUTDATING = frozenset({*range(200, 206), *range(300, 304), 307, 308, 404, 410})
+
+
+def on_response(
+    request: Request,
+    response: Response,
+    plan: Plan,
+    rules: Rules,
+    *,
+    now: float,
+    candidates: Sequence[StoredResponse | VariantRef] = (),
+) -> ResponseDecision:
+    """Decide about the origin's *response* to *plan*.
+
+    Args:
+        request: the caller's, without the conditions that the plan added.
+        now: POSIX time, UTC; at or after ``response.received_at``.
+        candidates: what is stored for the URL, as far as it is known; ``plan.stored`` counts as one of them.
+    """
+    if isinstance(plan, Bypass):
+        return Pass(plan.reason, forwarded(plan.reason))
+    stored = plan.stored
+    if stored is not None:
+        # First, because variants may share a weak tag, and this one is what the request selects.
+        candidates = (stored, *(candidate for candidate in candidates if candidate.key != stored.key))
+    if response.status == 304:
+        return on_not_modified(request, response, plan, rules, now=now, candidates=candidates)
+    if response.status in ERROR_STATUSES:
+        stale = stand_in(plan, rules, request, now=now, by_default=False)
+        if stale is not None:
+            return stale
+    why_not = _why_not(request, response, plan, rules)
+    if why_not is not None:
+        return _pass(request, plan, response.status, why_not)
+    return _store(request, response, plan, rules)
+
+
+def _store(request: Request, response: Response, plan: Fetch | Validate, rules: Rules) -> Store | Pass:
+    headers, stored = response.headers, plan.stored
+    times = lifetime(request, response, rules)
+    if times is None:
+        return _pass(request, plan, response.status, "no-lifetime")
+    if response.status == 206 and stored is not None and stored.status == 200:
+        # A part must not take the place of the whole, unless the whole is of another state of the resource.
+        return Pass("partial", forwarded(plan.reason, detail="partial"), forget=_differ(stored.headers, headers))
+    fields = vary_fields(headers)
+    return Store(
+        drop=unstorable_fields(headers, response_directives(headers), shared=rules.shared),
+        fresh_until=times.fresh_until,
+        store_until=times.store_until,
+        vary_fields=fields,
+        vary_digest=vary_digest(fields, request.headers),
+        cache_status=forwarded(plan.reason, stored=True),
+        # A recipient with a clock adds the Date that is missing to what it stores (RFC 9110 §6.6.1).
+        add=() if "Date" in headers or not rules.cache_control else (("Date", format_http_date(response.received_at)),),
+        combine_with=stored if response.status == 206 and stored is not None and may_combine(stored, headers) else None,
+    )
+
+
+def _why_not(request: Request, response: Response, plan: Fetch | Validate, rules: Rules) -> str | None:
+    status, headers = response.status, response.headers
+    if isinstance(plan, Fetch) and not plan.store:
+        return "request-no-store"
+    if isinstance(plan, Validate) and status == 412:
+        return "answers-condition"  # ours
+    if rules.allowed_codes is not None and status not in rules.allowed_codes and not _is_plain_hop(response, rules):
+        return "status"
+    why_not = why_not_storable(request, status, headers, response_directives(headers), shared=rules.shared)
+    if why_not is not None:
+        return why_not
+    if status == 206:
+        value = single(headers, "Content-Range")
+        if not rules.cache_control or value is None or parse_content_range(value) is None:
+            return "partial"
+    # Nothing could ever select it.
+    return "vary" if vary_fields(headers) == VARIES_ON_ALL else None
+
+
+def _is_plain_hop(response: Response, rules: Rules) -> bool:
+    """Whether *response* is a redirect on the way to one that may be stored, which the rules do not mention.
+
+    One that sets a cookie is part of a login or the like and must be gone through each time.
+    """
+    headers = response.headers
+    is_redirect = response.status in (301, 302, 303, 307, 308) and "Location" in headers
+    return is_redirect and not rules.cache_control and "Set-Cookie" not in headers
+
+
+def _pass(request: Request, plan: Fetch | Validate, status: int, why: str) -> Pass:
+    forget = plan.stored is not None and plan.stored.method == request.method and status in _OUTDATING
+    return Pass(why, forwarded(plan.reason, detail=why), forget=forget and why != "request-no-store")
+
+
+def _differ(one: Headers, other: Headers) -> bool:
+    tags = entity_tag(one), entity_tag(other)
+    return None not in tags and tags[0] != tags[1]

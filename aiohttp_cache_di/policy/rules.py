@@ -1,0 +1,124 @@
+"""The settings that apply to one request, resolved from those of the backend and the caller's own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from datetime import datetime
+from functools import cached_property
+
+from yarl import URL
+
+from aiohttp_cache_di.policy.decisions import Rules
+from aiohttp_cache_di.policy.expiration import ExpirationTime, UrlRules, lifetime_s
+
+__all__ = ["DEFAULT_CODES", "RuleBook", "is_redirect", "window_s"]
+
+DEFAULT_CODES = (200,)
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+MAX_RESOLVED = 1000
+
+
+class RuleBook:
+    """The rules of a backend; for the meaning of its attributes see `CacheBackend`, which sets them."""
+
+    expire_after: ExpirationTime
+    url_rules: UrlRules
+    allowed_codes: Collection[int]
+    allowed_methods: frozenset[str]
+    cache_control: bool
+    shared: bool
+    store_cookies: bool
+    stale_if_error_s: float | None
+    stale_while_revalidate_s: float | None
+    heuristic_fraction: float
+    heuristic_with_query: bool
+    max_variants: int
+
+    @cached_property
+    def resolved(self) -> dict[tuple[object, ...], Rules]:
+        """Rules by the wishes they were resolved from."""
+        return {}
+
+    def resolve(
+        self,
+        url: str | URL,
+        *,
+        now: float,
+        expire_after: ExpirationTime = None,
+        refresh: bool = False,
+        only_if_cached: bool = False,
+        stale_if_error: float | bool | None = None,
+    ) -> Rules:
+        """Resolve the settings for one request: its own, else those of the first URL pattern, else the backend's.
+
+        Args:
+            now: POSIX time, UTC, from which a lifetime that ends at a point in time is counted.
+        """
+        override_origin = False
+        if expire_after is None:
+            found = self.url_rules.match(str(url)) if self.url_rules else None
+            if found is not None:
+                expire_after, override_origin = found.value, found.override_origin
+            else:
+                expire_after = self.expire_after
+        if isinstance(expire_after, str | datetime):  # a point in time leaves less with every second
+            return self._rules(expire_after, override_origin, refresh, only_if_cached, stale_if_error, now=now)
+        wishes = (expire_after, override_origin, refresh, only_if_cached, stale_if_error)
+        question = (*wishes, type(stale_if_error))  # True and 1 are equal, and mean different things here
+        rules = self.resolved.get(question)
+        if rules is None:
+            if len(self.resolved) > MAX_RESOLVED:
+                self.resolved.clear()
+            rules = self.resolved[question] = self._rules(*wishes, now=now)
+        return rules
+
+    def _rules(
+        self,
+        expire_after: ExpirationTime,
+        override_origin: bool,
+        refresh: bool,
+        only_if_cached: bool,
+        stale_if_error: float | bool | None,
+        *,
+        now: float,
+    ) -> Rules:
+        lifetime = lifetime_s(expire_after, now=now)
+        if lifetime is None and not self.cache_control:
+            lifetime = math.inf
+        return Rules(
+            cache_control=self.cache_control,
+            shared=self.shared,
+            lifetime_s=lifetime,
+            override_origin=override_origin,
+            refresh=refresh,
+            only_if_cached=only_if_cached,
+            stale_if_error_s=self.stale_if_error_s if stale_if_error is None else window_s(stale_if_error),
+            stale_while_revalidate_s=self.stale_while_revalidate_s,
+            allowed_codes=self.codes() if self.cache_control or self.store_cookies else frozenset(self.allowed_codes),
+            allowed_methods=self.allowed_methods,
+            heuristic_fraction=self.heuristic_fraction,
+            heuristic_with_query=self.heuristic_with_query,
+            max_variants=self.max_variants,
+        )
+
+    def codes(self) -> frozenset[int] | None:
+        """The statuses that may be stored, None for all; a redirect is stored for the sake of what it leads to.
+
+        With ``cache_control`` the default leaves the choice to the response.
+        """
+        if self.cache_control:
+            return None if self.allowed_codes is DEFAULT_CODES else frozenset(self.allowed_codes)
+        return frozenset(self.allowed_codes) | REDIRECTS
+
+
+def is_redirect(status: int) -> bool:
+    """Whether aiohttp follows a response of this status."""
+    return status in REDIRECTS
+
+
+def window_s(value: float | bool | None) -> float | None:
+    """A stale window in seconds: True is for as long as the response is stored, False and None are none."""
+    if value is None or value is False:
+        return None
+    return math.inf if value is True else float(value)

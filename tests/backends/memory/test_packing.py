@@ -1,0 +1,174 @@
+"""Entries in memory that nobody has asked for lately are packed, which nobody notices but the memory."""
+
+from __future__ import annotations
+
+import gc
+import time
+import tracemalloc
+from typing import Any
+
+import msgspec
+import pytest
+
+from aiohttp_cache_di.backends.memory.store import (
+    ENTRY_OVERHEAD_BYTES,
+    MAX_PACKED_BYTES,
+    MAX_UNPACKED,
+    DictCache,
+    Packed,
+)
+from aiohttp_cache_di.response import CachedResponse
+from aiohttp_cache_di.rfc9111.messages import StoredResponse, VariantRef
+from tests.backends.entries import make_entry
+
+
+def bury(storage: DictCache) -> None:
+    """Store so many others that what was there before is packed."""
+    for number in range(MAX_UNPACKED):
+        storage.put(make_entry(f"other-{number}"))
+
+
+def packed(storage: DictCache, key: str) -> bool:
+    return isinstance(storage.data[key], Packed)
+
+
+@pytest.fixture
+def storage() -> DictCache:
+    return DictCache(max_bytes=None)
+
+
+def everything(key: str) -> StoredResponse:
+    """An entry none of whose fields has its default."""
+    now = time.time()
+    return StoredResponse(
+        key=key,
+        method="HEAD",
+        url="http://origin.test/é?a=1",
+        status=301,
+        reason=b"Moved \xff",
+        version=(1, 0),
+        raw_headers=((b"Vary", b"Accept"), (b"X-Odd", b"\xff\n"), (b"Vary", b"Accept-Language")),
+        requested_at=now - 2,
+        received_at=now - 1,
+        created_at=now - 3,
+        fresh_until=float("-inf"),
+        store_until=now + 60,
+        partition="somebody",
+        vary_fields=("accept", "accept-language"),
+        vary_digest=b"digest",
+        variants=(VariantRef(("accept",), b"other digest", "another key", '"tag"', now + 30),),
+        history=("first", "second"),
+        body=b"body",
+    )
+
+
+async def test_a_packed_entry_is_the_same_entry(storage: DictCache) -> None:
+    entry = everything("k")
+    assert not any(getattr(entry, field.name) == field.default for field in msgspec.structs.fields(entry))
+    storage.put(entry)
+    assert storage.peek("k") is entry
+    bury(storage)
+    assert packed(storage, "k")
+    found = await storage.read("k")
+    assert isinstance(found, CachedResponse)
+    assert found.stored == entry
+    assert storage["k"] == entry
+    assert packed(storage, "k")
+    assert await storage.read_entry("k") == entry
+    assert not packed(storage, "k")
+    assert storage.peek("k") is storage.peek("k")
+
+
+async def test_an_alias_leads_to_a_packed_entry(storage: DictCache) -> None:
+    entry = make_entry("k")
+    storage.put(entry)
+    await storage.write("alias", "k")
+    bury(storage)
+    assert await storage.read_entry("alias") == entry
+
+
+async def test_a_packed_entry_can_be_popped_replaced_and_deleted(storage: DictCache) -> None:
+    for key in ("popped", "replaced", "deleted"):
+        storage.put(make_entry(key))
+    bury(storage)
+    popped = await storage.pop("popped")
+    assert isinstance(popped, CachedResponse)
+    assert await popped.read() == b"body"
+    replacement = make_entry("replaced", b"another body")
+    storage.put(replacement)
+    assert storage.peek("replaced") is replacement
+    await storage.delete("deleted")
+    assert await storage.size() == MAX_UNPACKED + 1
+    await storage.bulk_delete(set(storage.data))
+    assert storage.total_bytes == 0
+
+
+async def test_a_packed_entry_expires(storage: DictCache) -> None:
+    now = time.time()
+    storage.put(make_entry("short", store_until=now + 10))
+    storage.put(make_entry("long", store_until=now + 1000))
+    bury(storage)
+    assert packed(storage, "short")
+    assert await storage.delete_expired(now + 11) == 1
+    assert [await storage.contains(key) for key in ("short", "long")] == [False, True]
+
+
+def test_packed_entries_go_when_a_bound_asks_for_it_those_that_nobody_reads_first() -> None:
+    storage = DictCache(max_entries=MAX_UNPACKED + 2)
+    for key in ("read", "forgotten"):
+        storage.put(make_entry(key))
+    bury(storage)
+    assert storage.peek("read") is not None
+    storage.put(make_entry("one more"))
+    assert "forgotten" not in storage
+    assert "read" in storage
+
+
+def test_the_bytes_that_are_counted_are_those_that_are_there() -> None:
+    storage = DictCache(max_bytes=600 * (ENTRY_OVERHEAD_BYTES + 1200))
+    for number in range(3 * MAX_UNPACKED):
+        storage.put(make_entry(f"{number}", b"x" * 1000))
+        storage.peek(f"{number // 2}")
+    weights = [
+        ENTRY_OVERHEAD_BYTES + (len(item.data) if isinstance(item, Packed) else item.size_bytes)
+        for item in storage.data.values()
+    ]
+    assert storage.total_bytes == sum(weights) <= 600 * (ENTRY_OVERHEAD_BYTES + 1200)
+
+
+def test_a_large_body_is_not_copied(storage: DictCache) -> None:
+    body = b"x" * (MAX_PACKED_BYTES + 1)
+    storage.put(make_entry("k", body))
+    bury(storage)
+    found = storage.peek("k")
+    assert found is not None
+    assert found.body is body
+
+
+@pytest.mark.parametrize("field", [{"partition": object()}, {"partition": "\udcff"}, {"status": 1 << 70}])
+def test_what_has_no_packed_form_is_kept_as_it_is(storage: DictCache, field: dict[str, Any]) -> None:
+    entry = msgspec.structs.replace(make_entry("k"), **field)
+    storage.put(entry)
+    bury(storage)
+    assert storage.peek("k") is entry
+
+
+def test_an_entry_at_rest_weighs_little_beside_its_body(storage: DictCache) -> None:
+    lines = tuple((b"X-Field-%d" % number, b"some value of a header field") for number in range(8))
+
+    def fill(start: int) -> None:
+        for number in range(start, start + 4000):
+            entry = make_entry(f"{number:040x}", number.to_bytes(8, "big") * 250)
+            storage.put(msgspec.structs.replace(entry, raw_headers=lines))
+
+    tracemalloc.start()
+    try:
+        fill(0)
+        gc.collect()
+        before_bytes, _ = tracemalloc.get_traced_memory()
+        fill(4000)
+        gc.collect()
+        after_bytes, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (after_bytes - before_bytes) / 4000 - 2000 < 750  # of which some 330 are texts

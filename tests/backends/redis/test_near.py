@@ -1,0 +1,192 @@
+"""The near tier: hot entries at memory speed, and yet what another process changes is seen."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+
+import pytest
+
+from aiohttp_cache_di.backends.redis import RedisCache
+from aiohttp_cache_di.backends.redis.near import NearTier
+from aiohttp_cache_di.backends.redis.wire import Push
+from aiohttp_cache_di.rfc9111.messages import StoredResponse
+from tests.backends.entries import make_entry
+from tests.valkey import ValkeyServer
+
+LIFETIME_S = 30.0  # far above what the tests take: what they see change was told by the server
+TOLD_WITHIN_S = 2
+
+OTHER_PROCESS = """
+import asyncio, sys, time
+from aiohttp_cache_di.backends.redis import RedisCache
+from tests.backends.entries import make_entry
+
+async def main(url, action):
+    cache = RedisCache("near", "r", url)
+    if action == "delete":
+        await cache.delete("k")
+    elif action == "clear":
+        await cache.clear()
+    elif action == "write":
+        await cache.write_entry(make_entry("k", b"newer"))
+    await cache.close()
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+@pytest.fixture
+async def cache(own_valkey: ValkeyServer) -> AsyncIterator[RedisCache]:
+    storage = RedisCache("near", "r", own_valkey.url, near_tier_s=LIFETIME_S)
+    yield storage
+    await storage.close()
+
+
+async def until_gone(cache: RedisCache, within_s: float = TOLD_WITHIN_S) -> None:
+    async with asyncio.timeout(within_s):
+        while cache.peek("k") is not None:  # noqa: ASYNC110  # the message comes by itself, and sets no event
+            await asyncio.sleep(0.001)
+
+
+async def test_what_was_read_is_at_hand_and_what_was_only_written_is_not(cache: RedisCache) -> None:
+    assert cache.peek("k") is None
+    await cache.write_entry(make_entry("k"))
+    assert cache.peek("k") is None
+    entry = await cache.read_entry("k")
+    assert entry is not None
+    assert cache.peek("k") is entry
+
+
+async def test_without_the_setting_nothing_is_at_hand(own_valkey: ValkeyServer) -> None:
+    cache = RedisCache("near", "r", own_valkey.url)
+    await cache.write_entry(make_entry("k"))
+    await cache.read_entry("k")
+    assert cache.peek("k") is None
+    await cache.close()
+
+
+@pytest.mark.parametrize("action", ["delete", "clear", "write"])
+async def test_a_change_by_another_process_is_seen_at_once(
+    own_valkey: ValkeyServer, cache: RedisCache, action: str
+) -> None:
+    await cache.write_entry(make_entry("k"))
+    await cache.read_entry("k")
+    assert cache.peek("k") is not None
+    other = await asyncio.create_subprocess_exec(sys.executable, "-c", OTHER_PROCESS, own_valkey.url, action)
+    assert await other.wait() == 0
+    await until_gone(cache)
+    found = await cache.read_entry("k")
+    assert (found.body if found is not None else None) == (b"newer" if action == "write" else None)
+
+
+async def test_a_change_after_our_own_write_is_seen_too(own_valkey: ValkeyServer, cache: RedisCache) -> None:
+    for _ in range(3):
+        await cache.write_entry(make_entry("k"))
+        await cache.read_entry("k")
+        own_valkey.command("DEL", "near:r:k")
+        await until_gone(cache)
+
+
+async def test_a_flush_of_the_server_is_seen(own_valkey: ValkeyServer, cache: RedisCache) -> None:
+    await cache.write_entry(make_entry("k"))
+    await cache.read_entry("k")
+    own_valkey.command("FLUSHALL")
+    await until_gone(cache)
+
+
+async def test_our_own_changes_are_seen_before_they_return(cache: RedisCache) -> None:
+    for change in (cache.delete, cache.pop):
+        await cache.write_entry(make_entry("k"))
+        read = asyncio.create_task(cache.read_entry("k"))
+        await asyncio.sleep(0)
+        await change("k")
+        await read
+        assert cache.peek("k") is None
+    await cache.write_entry(make_entry("k"))
+    await cache.read_entry("k")
+    await cache.bulk_delete({"k"})
+    assert cache.peek("k") is None
+
+
+@pytest.mark.parametrize("action", ["delete", "write"])
+async def test_a_change_that_nobody_waits_for_any_more_is_seen_too(cache: RedisCache, action: str) -> None:
+    await cache.write_entry(make_entry("k", b"old"))
+    reading = asyncio.ensure_future(cache.read_entry("k"))
+    await asyncio.sleep(0)  # now it is on its way
+    changing = asyncio.ensure_future(
+        cache.delete("k") if action == "delete" else cache.write_entry(make_entry("k", b"new"))
+    )
+    for _ in range(2):
+        await asyncio.sleep(0)
+    changing.cancel()
+    assert await reading is not None, "it went out first"
+    await cache.contains("k")
+    assert cache.peek("k") is None
+    found = await cache.read_entry("k")
+    assert (found and found.body) == (None if action == "delete" else b"new"), "it was sent all the same"
+
+
+async def test_losing_the_server_loses_the_copies(own_valkey: ValkeyServer, cache: RedisCache) -> None:
+    await cache.write_entry(make_entry("k"))
+    await cache.read_entry("k")
+    channel = await cache.link.channel()
+    own_valkey.kill()
+    await channel.wait_closed()
+    assert cache.peek("k") is None
+
+
+async def test_a_copy_is_believed_for_its_lifetime_when_the_server_falls_silent(own_valkey: ValkeyServer) -> None:
+    cache = RedisCache("near", "r", own_valkey.url, near_tier_s=0.2)
+    await cache.write_entry(make_entry("k"))
+    await cache.read_entry("k")
+    own_valkey.pause()
+    await until_gone(cache, within_s=1)
+    await cache.close()
+
+
+async def test_a_server_that_cannot_track_leaves_the_lifetime(own_valkey: ValkeyServer) -> None:
+    own_valkey.command("ACL", "SETUSER", "default", "-client|tracking")
+    cache = RedisCache("near", "r", own_valkey.url, near_tier_s=0.1)
+    await cache.write_entry(make_entry("k"))
+    await cache.read_entry("k")
+    own_valkey.command("DEL", "near:r:k")
+    await until_gone(cache, within_s=1)
+    await cache.close()
+
+
+@pytest.mark.parametrize("keys", [5, [b"other", [b"k"]], [5], {}])
+async def test_a_message_that_cannot_be_understood_loses_all_copies(cache: RedisCache, keys: object) -> None:
+    await cache.write_entry(make_entry("k"))
+    await cache.read_entry("k")
+    channel = await cache.link.channel()
+    channel.replied([Push([b"invalidate", keys])])
+    assert cache.peek("k") is None
+    assert await cache.read_entry("k") is not None
+    assert not channel.closed
+
+
+def entry_of_weight(key: str, weight: int) -> StoredResponse:
+    return make_entry(key, bytes(weight))
+
+
+def test_the_least_recently_used_copies_make_room() -> None:
+    near = NearTier(10, 100_000)
+    for index in range(20):
+        near.put(b"k%d" % index, entry_of_weight(f"k{index}", 10_000))
+        assert near.get(b"k0") is not None
+        assert near.total_bytes <= 100_000
+    assert near.get(b"k1") is None
+    assert near.get(b"k19") is not None
+    near.drop(b"k0", b"k0", b"unknown")
+    near.clear()
+    assert (len(near), near.total_bytes) == (0, 0)
+
+
+def test_one_large_entry_does_not_push_out_the_others() -> None:
+    near = NearTier(10, 100_000)
+    near.put(b"k", entry_of_weight("k", 1000))
+    near.put(b"large", entry_of_weight("large", 90_000))
+    assert near.get(b"large") is None
+    assert near.get(b"k") is not None

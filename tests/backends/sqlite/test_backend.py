@@ -1,0 +1,579 @@
+"""A SQLite file as a store: where it is, who may read it, how it is opened and closed, and how it is asked."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import sqlite3
+import stat
+import tempfile
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from aiohttp_cache_di.backends.sqlite import SQLiteBackend, SQLiteCache, SQLitePickleCache
+from aiohttp_cache_di.backends.sqlite.schema import MAX_BATCH, META
+from aiohttp_cache_di.backends.storage import Lease
+from aiohttp_cache_di.errors import StorageError
+from aiohttp_cache_di.response import CachedResponse
+from tests.backends.entries import make_entry
+from tests.backends.processes import run_program
+
+
+@pytest.fixture
+async def cache(tmp_path: Path) -> AsyncIterator[SQLiteCache]:
+    storage = SQLiteCache(tmp_path / "cache", "responses")
+    yield storage
+    await storage.close()
+
+
+def files(directory: Path) -> dict[str, int]:
+    """The names of all files and their modes."""
+    return {path.name: stat.S_IMODE(path.stat().st_mode) for path in directory.iterdir()}
+
+
+def own_threads() -> int:
+    return sum(thread.name == "aiohttp-cache-sqlite" for thread in threading.enumerate())
+
+
+def traced(cache: SQLiteCache, *, writer: bool) -> list[str]:
+    """The statements that the reader or the writer runs from now on."""
+    here = cache._database.here()
+    assert here is not None
+    worker = here.link._writer if writer else here.link._reader
+    assert worker is not None
+    statements: list[str] = []
+    worker._opened().set_trace_callback(statements.append)
+    return statements
+
+
+# ---- where the file is
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("plain", "plain.sqlite"),
+        ("named.db", "named.db"),
+        ("sub/dir/x", "sub/dir/x.sqlite"),
+        ("odd %?#", "odd %?#.sqlite"),
+    ],
+)
+async def test_the_file_is_where_its_name_says(tmp_path: Path, name: str, file: str) -> None:
+    cache = SQLiteCache(tmp_path / name)
+    assert cache.filename == str(tmp_path / file)
+    await cache.write_entry(make_entry("k"))
+    await cache.close()
+    assert (tmp_path / file).exists()
+
+
+async def test_a_tilde_is_the_users_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert SQLiteCache("~/cache").filename == str(tmp_path / "cache.sqlite")
+
+
+async def test_a_temporary_file_is_in_the_directory_for_them() -> None:
+    assert SQLiteCache("some/where/x", use_temp=True).filename == os.path.join(tempfile.gettempdir(), "x.sqlite")
+
+
+async def test_a_uri_names_a_file_that_is_only_read(tmp_path: Path) -> None:
+    writing = SQLiteCache(tmp_path / "cache")
+    await writing.write_entry(make_entry("k"))
+    reading = SQLiteCache("ignored", uri=f"file://{tmp_path}/cache.sqlite?mode=ro&cache=private")
+    assert await reading.read_entry("k") is not None
+    with pytest.raises(StorageError, match="read-only"):
+        await reading.write_entry(make_entry("k2"))
+    await reading.close()
+    await writing.close()
+
+
+async def test_nothing_is_opened_before_it_is_used(tmp_path: Path) -> None:
+    SQLiteBackend(str(tmp_path / "cache"))
+    assert files(tmp_path) == {}
+    assert own_threads() == 0
+
+
+@pytest.mark.parametrize("make", [SQLiteBackend, SQLiteCache])
+def test_a_misspelt_option_is_refused_and_the_nearest_one_named(make: Callable[..., object]) -> None:
+    with pytest.raises(TypeError, match=r"'timout'; did you mean 'timeout'\?"):
+        make("x", timout=1)
+
+
+def test_the_older_class_name_is_the_same_class() -> None:
+    assert SQLitePickleCache is SQLiteCache
+
+
+def test_a_table_must_have_a_name() -> None:
+    with pytest.raises(ValueError, match="table_name"):
+        SQLiteCache("x", "")
+
+
+# ---- the file itself
+
+
+async def test_only_the_owner_may_read_the_files(cache: SQLiteCache, tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        await cache.write_entry(make_entry("k"))
+    finally:
+        os.umask(before)
+    assert files(tmp_path) == {"cache.sqlite": 0o600, "cache.sqlite-wal": 0o600, "cache.sqlite-shm": 0o600}
+
+
+async def test_a_link_to_a_file_that_is_not_there_yet_leads_to_it(tmp_path: Path) -> None:
+    (tmp_path / "link.sqlite").symlink_to(tmp_path / "elsewhere" / "cache.sqlite")
+    cache = SQLiteCache(tmp_path / "link")
+    await cache.write_entry(make_entry("k"))
+    await cache.close()
+    assert files(tmp_path / "elsewhere") == {"cache.sqlite": 0o600}
+
+
+@pytest.mark.parametrize(("fast_save", "synchronous"), [(False, 1), (True, 0)])
+async def test_the_log_is_written_ahead_and_the_disk_waited_for_as_asked(
+    tmp_path: Path, fast_save: bool, synchronous: int
+) -> None:
+    cache = SQLiteCache(tmp_path / "cache", fast_save=fast_save)
+    await cache.write_entry(make_entry("k"))
+    here = cache._database.here()
+    assert here is not None
+    pragmas = await here.link.call(
+        lambda connection: [
+            connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous")
+        ]
+    )
+    assert pragmas == ["wal", synchronous]
+    await cache.close()
+
+
+async def test_storages_of_a_backend_share_two_connections(tmp_path: Path) -> None:
+    backend = SQLiteBackend(str(tmp_path / "cache"))
+    await backend.responses.write_entry(make_entry("k", b"response"))
+    await backend.redirects.write_entry(make_entry("k", b"redirect"))
+    entry = await backend.responses.read_entry("k")
+    assert entry is not None
+    assert entry.body == b"response"
+    assert own_threads() == 2
+    await backend.close()
+    assert own_threads() == 0
+
+
+async def test_tables_of_others_in_the_file_are_left_alone(tmp_path: Path) -> None:
+    connection = sqlite3.connect(tmp_path / "cache.sqlite")
+    with connection:
+        connection.execute("CREATE TABLE responses (key TEXT PRIMARY KEY, value BLOB)")
+        connection.execute("INSERT INTO responses VALUES ('k', x'8004')")
+    cache = SQLiteCache(tmp_path / "cache.sqlite", "responses")
+    assert await cache.read_entry("k") is None
+    await cache.write_entry(make_entry("k"))
+    await cache.clear()
+    await cache.close()
+    assert connection.execute("SELECT * FROM responses").fetchall() == [("k", b"\x80\x04")]
+    connection.close()
+
+
+async def test_tables_of_another_version_are_made_anew(tmp_path: Path) -> None:
+    cache = SQLiteCache(tmp_path / "cache", "responses")
+    other = SQLiteCache(tmp_path / "cache", "others")
+    await cache.write_entry(make_entry("k"))
+    await other.write_entry(make_entry("k"))
+    await cache.close()
+    await other.close()
+    connection = sqlite3.connect(tmp_path / "cache.sqlite")
+    with connection:
+        connection.execute(f"UPDATE {META} SET version = 99 WHERE name = 'responses'")  # noqa: S608
+    connection.close()
+    assert await cache.read_entry("k") is None
+    await cache.write_entry(make_entry("k"))
+    assert await cache.size() == 1
+    assert await other.read_entry("k") is not None
+    await cache.close()
+    await other.close()
+
+
+# ---- how it is asked
+
+
+@pytest.mark.shortcuts
+async def test_what_is_asked_for_in_one_tick_is_few_statements(cache: SQLiteCache) -> None:
+    await asyncio.gather(*(cache.write_entry(make_entry(f"k{n}")) for n in range(400)))
+    statements = traced(cache, writer=False)
+    entries = await asyncio.gather(*(cache.read_entry(f"k{n}") for n in range(400)))
+    assert all(entries)
+    assert len(statements) == 1 + math.ceil(399 / MAX_BATCH)  # the first went at once, the others together
+
+
+@pytest.mark.shortcuts
+async def test_a_response_is_looked_for_among_redirects_too_in_one_hop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = SQLiteBackend(str(tmp_path / "cache"))
+    responses, redirects = backend.responses, backend.redirects
+    assert isinstance(responses, SQLiteCache)
+    await responses.write_entry(make_entry("both", b"response"))
+    await redirects.write_entry(make_entry("both", b"redirect"))
+    await redirects.write_entry(make_entry("redirect"))
+    await redirects.write("alias", "redirect")
+    here = responses._database.here()
+    assert here is not None
+    hops: list[object] = []
+    submit = here.link.submit
+
+    def submit_one(*args: Any, **kwargs: Any) -> None:
+        hops.append(args)
+        submit(*args, **kwargs)
+
+    monkeypatch.setattr(here.link, "submit", submit_one)
+    found, where = await responses.read_either("both", redirects)
+    assert (found and found.body, where) == (b"response", responses)
+    found, where = await responses.read_either("redirect", redirects)
+    assert (found and found.key, where) == ("redirect", redirects)
+    assert await responses.read_either("none", redirects) == (None, redirects)
+    assert len(hops) == 3
+    keys = ["both", "redirect", "none"] * 3
+    found_at_once = await asyncio.gather(*(responses.read_either(key, redirects) for key in keys))
+    assert [where for _, where in found_at_once] == [responses, redirects, redirects] * 3
+    assert len(hops) == 5
+    found, where = await responses.read_either("alias", redirects)
+    assert (found and found.key, where) == ("redirect", redirects)
+    await backend.close()
+
+
+@pytest.mark.shortcuts
+async def test_what_is_written_at_once_is_few_transactions(cache: SQLiteCache) -> None:
+    await cache.write_entry(make_entry("first"))
+    statements = traced(cache, writer=True)
+    await asyncio.gather(*(cache.write_entry(make_entry(f"k{n}")) for n in range(200)))
+    assert statements.count("COMMIT") == 2
+    assert statements.count("BEGIN IMMEDIATE") == 2
+
+
+async def test_rows_that_share_a_statement_get_the_ids_that_they_are_remembered_by(cache: SQLiteCache) -> None:
+    await cache.write_entry(make_entry("first"))
+    keys = [f"k{n}" for n in range(100)]
+    assert all(await asyncio.gather(*(cache.acquire_lease(key, 5) for key in keys)))
+    entries = [make_entry(key, body) for body in (b"old", b"new") for key in keys]
+    await asyncio.gather(*(cache.write_leased(entry) for entry in entries))
+    here = cache._database.here()
+    assert here is not None
+    tier = here.link.tiers[cache._table]
+    rows: dict[str, int] = await here.link.query(
+        lambda connection: dict(connection.execute('SELECT key, id FROM "cache:responses"').fetchall())
+    )
+    assert {key: held.row_id for key, held in tier.held.items()} == rows
+    assert [(await cache.read_entry(key) or entries[0]).body for key in keys] == [b"new"] * 100
+    assert all(await asyncio.gather(*(cache.acquire_lease(key, 5) for key in keys)))
+
+
+async def test_an_entry_that_cannot_be_packed_fails_no_other(cache: SQLiteCache) -> None:
+    await cache.write_entry(make_entry("first"))
+    odd = msgspec.structs.replace(make_entry("odd"), url="http://origin.test/\udc80")
+    entries = [make_entry("before"), make_entry("k1"), odd, make_entry("k2")]
+    _, *outcomes = await asyncio.gather(*map(cache.write_leased, entries), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [type(None), StorageError, type(None)]
+    for key in ("k1", "k2"):
+        assert (entry := await cache.read_entry(key)) is not None
+        assert entry.key == key
+    assert not await cache.contains("odd")
+    await cache.delete("k2")
+    assert cache.peek("k2") is None
+
+
+async def test_a_written_entry_is_committed(cache: SQLiteCache, tmp_path: Path) -> None:
+    await cache.write_entry(make_entry("k"))
+    result = run_program(
+        "async def main():\n"
+        "    cache = SQLiteCache(sys.argv[1], 'responses')\n"
+        "    print((await cache.read_entry('k')).body)\n"
+        "    await cache.close()\n"
+        "asyncio.run(main())",
+        tmp_path / "cache",
+    )
+    assert (result.stdout, result.stderr) == ("b'body'\n", "")
+
+
+async def test_a_key_that_is_no_text_cannot_be_stored_and_is_missing(cache: SQLiteCache) -> None:
+    with pytest.raises(StorageError):
+        await cache.write("\udc80", "target")
+    with pytest.raises(StorageError):
+        await cache.read("\udc80")
+    await cache.write("k", "target")
+    await cache.write("k", None)
+    assert not await cache.contains("k")
+
+
+async def test_a_key_that_is_no_text_fails_no_other_read(cache: SQLiteCache) -> None:
+    await cache.write_entry(make_entry("k"))
+    _, odd, found = await asyncio.gather(
+        *(cache.read_entry(key) for key in ("first", "\udc80", "k")), return_exceptions=True
+    )
+    assert isinstance(odd, StorageError)
+    assert getattr(found, "key", None) == "k"
+
+
+async def test_a_users_serializer_is_used_in_the_loops_thread(tmp_path: Path) -> None:
+    threads: list[threading.Thread] = []
+
+    class Serializer:
+        def dumps(self, item: CachedResponse | str) -> bytes:
+            return b"alias" if isinstance(item, str) else item.stored.body
+
+        def loads(self, data: bytes) -> CachedResponse | str:
+            threads.append(threading.current_thread())
+            if data == b"bad":
+                raise ValueError("cannot be loaded")
+            return "target" if data == b"alias" else CachedResponse.from_stored(make_entry("k", data))
+
+    cache = SQLiteCache(tmp_path / "cache", serializer=Serializer())
+    await cache.write_entry(make_entry("k", b"hello"))
+    await cache.write("alias", "target")
+    entry = await cache.read_entry("k")
+    assert entry is not None
+    assert entry.body == b"hello"
+    assert await cache.read("alias") == "target"
+    assert len([item async for item in cache.values()]) == 2
+    assert set(threads) == {threading.current_thread()}
+    await cache.write("raw", b"not ours")
+    assert await cache.read("raw") is None
+    await cache.close()
+
+
+async def test_rows_that_are_not_even_bytes_are_unreadable(cache: SQLiteCache, tmp_path: Path) -> None:
+    await cache.write_entry(make_entry("k"))
+    unreadable: list[int] = []
+    cache.on_unreadable = unreadable.append
+    connection = sqlite3.connect(tmp_path / "cache.sqlite")
+    for value in ("text", 5, 2.5, b""):
+        with connection:
+            connection.execute('UPDATE "cache:responses" SET frame = ?', (value,))
+        assert await cache.read("k") is None
+    connection.close()
+    assert [item async for item in cache.values()] == []
+    assert sum(unreadable) == 5
+
+
+# ---- leases
+
+
+async def test_a_lease_has_one_holder_among_all_processes(cache: SQLiteCache, tmp_path: Path) -> None:
+    other = SQLiteCache(tmp_path / "cache", "responses")
+    assert await cache.acquire_lease("k", 5)
+    assert not await cache.acquire_lease("k", 5)
+    assert not await other.acquire_lease("k", 5)
+    await other.release_lease("k")
+    assert not await other.acquire_lease("k", 5)
+    await cache.release_lease("k")
+    assert await other.acquire_lease("k", 5)
+    await other.close()
+
+
+async def test_a_lease_that_was_not_given_back_ends(cache: SQLiteCache, tmp_path: Path) -> None:
+    other = SQLiteCache(tmp_path / "cache", "responses")
+    assert await cache.acquire_lease("k", 0.05)
+    await asyncio.sleep(0.05)
+    assert await other.acquire_lease("k", 5)
+    await other.close()
+
+
+async def test_a_lease_from_a_clock_that_was_wrong_is_void(cache: SQLiteCache) -> None:
+    await cache.acquire_lease("k", 5)
+    here = cache._database.here()
+    assert here is not None
+    await here.link.call(
+        lambda connection: (
+            connection.execute('UPDATE "aiohttp_cache_di:leases" SET until = ?', (time.time() + 1e6,)).rowcount
+        )
+    )
+    assert await cache.acquire_lease("k", 5)
+
+
+async def test_leases_that_are_asked_for_together_are_each_answered_for_themselves(
+    cache: SQLiteCache, tmp_path: Path
+) -> None:
+    other = SQLiteCache(tmp_path / "cache", "redirects")
+    count = 2 * MAX_BATCH
+    await asyncio.gather(*(other.acquire_lease(f"{number}", 5) for number in range(0, count, 3)))
+    await cache.write_entry(make_entry("1"))
+    async with asyncio.timeout(5):
+        first, *answers = await asyncio.gather(
+            cache.acquire_lease("first", 5),  # under way while the others gather
+            *(cache.acquire_lease(f"{number}", 5) for number in range(count)),
+            *(cache.acquire_lease(f"{number}", 5) for number in range(count)),
+        )
+    assert first
+    once = [Lease.REFUSED if number % 3 == 0 else Lease.GRANTED for number in range(count)]
+    assert answers[count:] == [Lease.REFUSED] * count
+    assert answers[:count] == [once[0], Lease.GRANTED_LATE, *once[2:]]
+    await asyncio.gather(*(cache.release_lease(f"{number}") for number in range(count)))
+    assert not await cache.acquire_lease("0", 5), "it is another's"
+    assert await other.acquire_lease("2", 5)
+    await other.close()
+
+
+async def test_who_gets_a_lease_learns_of_what_is_written_in_the_same_commit(cache: SQLiteCache) -> None:
+    await cache.acquire_lease("held", 5)
+    entry = make_entry("held")
+    _, late, _, written = await asyncio.gather(
+        cache.contains("k"),
+        cache.acquire_lease("held", 5),  # alone, and refused
+        cache.write_leased(entry),
+        cache.acquire_lease("held", 5),
+    )
+    assert late is Lease.REFUSED
+    assert written is Lease.GRANTED_LATE
+    connection = sqlite3.connect(cache.filename)
+    assert connection.execute('SELECT count(*) FROM "aiohttp_cache_di:leases"').fetchone() == (1,)
+    connection.close()
+
+
+# ---- lifecycle
+
+
+async def test_closing_leaves_no_thread_and_folds_the_log_into_the_file(cache: SQLiteCache, tmp_path: Path) -> None:
+    writes = [asyncio.ensure_future(cache.write_entry(make_entry(f"k{n}"))) for n in range(50)]
+    await asyncio.sleep(0)
+    await cache.close()
+    await asyncio.gather(*writes)
+    await cache.close()
+    assert own_threads() == 0
+    assert list(files(tmp_path)) == ["cache.sqlite"]
+    assert await cache.size() == 50
+
+
+async def test_closing_while_it_is_being_opened_is_safe(tmp_path: Path) -> None:
+    cache = SQLiteCache(tmp_path / "cache")
+    reading = asyncio.ensure_future(cache.read_entry("k"))
+    await asyncio.sleep(0)
+    await cache.close()
+    await reading
+    await cache.close()
+    assert own_threads() == 0
+
+
+async def test_it_is_opened_once_for_all_who_ask_at_once(cache: SQLiteCache) -> None:
+    readers = [asyncio.ensure_future(cache.read_entry(f"k{n}")) for n in range(20)]
+    await asyncio.sleep(0)
+    readers[0].cancel()
+    results = await asyncio.gather(*readers, return_exceptions=True)
+    assert results[1:] == [None] * 19
+    assert own_threads() == 2
+
+
+async def test_opening_and_closing_leaks_no_descriptor(tmp_path: Path) -> None:
+    counts: list[int] = []
+    for _ in range(20):
+        cache = SQLiteCache(tmp_path / "cache")
+        await cache.write_entry(make_entry("k"))
+        await cache.close()
+        counts.append(len(os.listdir("/proc/self/fd")))
+    assert counts[-1] == counts[0]
+
+
+def test_each_event_loop_has_connections_of_its_own(tmp_path: Path) -> None:
+    cache = SQLiteCache(tmp_path / "cache")
+
+    async def write_and_forget(n: int) -> None:
+        await cache.write_entry(make_entry(f"k{n}"))
+
+    async def read_and_close() -> None:
+        assert [await cache.read_entry(f"k{n}") for n in range(3)].count(None) == 0
+        await cache.close()
+
+    for n in range(3):
+        asyncio.run(write_and_forget(n))
+    asyncio.run(read_and_close())
+    assert own_threads() == 0
+
+
+def test_loops_in_several_threads_share_a_storage(tmp_path: Path) -> None:
+    cache = SQLiteCache(tmp_path / "cache")
+    failures: list[BaseException] = []
+
+    async def work(name: str) -> None:
+        for n in range(50):
+            await cache.write_entry(make_entry(f"{name}{n}", name.encode()))
+            entry = await cache.read_entry(f"{name}{n}")
+            assert entry is not None
+            assert entry.body == name.encode()
+        await cache.close()
+
+    def run(name: str) -> None:
+        try:
+            asyncio.run(work(name))
+        except BaseException as exc:
+            failures.append(exc)
+
+    threads = [threading.Thread(target=run, args=(name,)) for name in "abc"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert own_threads() == 0
+
+
+FORGETFUL = {
+    "after its work": "async def main():\n    await cache.write_entry(make_entry('k'))\nasyncio.run(main())",
+    "with writes under way": (
+        "async def main():\n    asyncio.get_running_loop().slow_callback_duration = 60\n"
+        "    await cache.write_entry(make_entry('k'))\n"
+        "    for n in range(500):\n        asyncio.ensure_future(cache.write_entry(make_entry(str(n))))\n"
+        "    await asyncio.sleep(0.001)\nasyncio.run(main())"
+    ),
+    "while it is being opened": (
+        "async def main():\n    asyncio.ensure_future(cache.read_entry('k'))\n    await asyncio.sleep(0)\n"
+        "asyncio.run(main())"
+    ),
+    "by sys.exit": (
+        "async def main():\n    await cache.write_entry(make_entry('k'))\n    sys.exit(0)\nasyncio.run(main())"
+    ),
+    "with a loop that is never closed": (
+        "loop = asyncio.new_event_loop()\nloop.run_until_complete(cache.write_entry(make_entry('k')))\nloop.close()"
+    ),
+    "in a thread": (
+        "import threading\nasync def main():\n    await cache.write_entry(make_entry('k'))\n"
+        "thread = threading.Thread(target=lambda: asyncio.run(main()))\nthread.start()\nthread.join()"
+    ),
+}
+
+
+@pytest.mark.parametrize("program", FORGETFUL.values(), ids=FORGETFUL.keys())
+def test_a_program_that_forgets_to_close_ends_by_itself_and_says_nothing(tmp_path: Path, program: str) -> None:
+    # CPython >= 3.13 itself tells of a connection that is left open, as it does of files, to those who ask for it.
+    options = ("-X", "dev", "-W", "error", "-W", "ignore:unclosed database:ResourceWarning")
+    result = run_program("cache = SQLiteCache(sys.argv[1])\n" + program, tmp_path / "cache", options=options)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+
+
+def test_a_forked_child_opens_connections_of_its_own(tmp_path: Path) -> None:
+    program = """
+async def write(key):
+    await cache.write_entry(make_entry(key))
+    assert cache.peek(key) is not None
+async def both():
+    assert await cache.read_entry("parent") is not None
+    await write("child")
+    await cache.close()
+async def check():
+    assert await cache.read_entry("child") is not None
+    assert await cache.read_entry("parent") is not None
+    await cache.close()
+cache = SQLiteCache(sys.argv[1])
+loop = asyncio.new_event_loop()
+loop.run_until_complete(write("parent"))
+child = os.fork()
+if child == 0:
+    asyncio.run(both())
+    sys.exit(0)
+assert os.waitpid(child, 0)[1] == 0
+loop.run_until_complete(check())
+loop.close()
+"""
+    # CPython >= 3.12 warns of any fork while there are threads; ours are why there are.
+    result = run_program(program, tmp_path / "cache", options=("-W", "ignore:This process:DeprecationWarning"))
+    assert (result.returncode, result.stderr) == (0, "")

@@ -1,0 +1,494 @@
+"""A SQLite file that is damaged, gone, locked, full or read-only: hits go on where they can, and nothing hangs."""
+
+# ruff: noqa: ASYNC220, ASYNC240  # tests may block: they do to files and processes what others would do
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import resource
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from aiohttp_cache_di.backends.sqlite import SQLiteCache, writes
+from aiohttp_cache_di.errors import StorageError
+from tests.backends.entries import make_entry
+from tests.backends.processes import PREAMBLE, ROOT, run_program
+
+NOBODY = 65534
+COUNT = 200
+QUICK_S = 1.0  # far above what is promised, for machines that are busy
+
+
+@pytest.fixture
+async def cache(tmp_path: Path) -> AsyncIterator[SQLiteCache]:
+    storage = SQLiteCache(tmp_path / "cache", "responses", near_tier=False)
+    yield storage
+    await storage.close()
+
+
+async def fill(cache: SQLiteCache, count: int = COUNT) -> None:
+    await asyncio.gather(*(cache.write_entry(make_entry(f"k{n}", b"%d " % n * 1000)) for n in range(count)))
+
+
+async def read_all(cache: SQLiteCache, count: int = COUNT) -> int:
+    """Read everything; no body is wrong, and only StorageError is raised. Tells how many were found."""
+    found = 0
+    for n in range(count):
+        try:
+            entry = await cache.read_entry(f"k{n}")
+        except StorageError:
+            continue
+        if entry is not None:
+            assert entry.body == b"%d " % n * 1000
+            found += 1
+    return found
+
+
+def overwrite(path: Path, at: int, data: bytes) -> None:
+    with path.open("r+b") as file:
+        file.seek(at)
+        file.write(data)
+
+
+def random_middle(path: Path) -> None:
+    overwrite(path, path.stat().st_size // 3, os.urandom(100_000))
+
+
+def no_header(path: Path) -> None:
+    overwrite(path, 0, bytes(200))
+
+
+def foreign(path: Path) -> None:
+    path.write_bytes(b"this is not a database\n" * 1000)
+
+
+def truncated(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2 + 7)
+
+
+def empty(path: Path) -> None:
+    os.truncate(path, 0)
+
+
+DAMAGES: list[Callable[[Path], None]] = [random_middle, no_header, foreign, truncated, empty]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+async def test_a_file_damaged_while_closed_is_set_aside_or_read_around(
+    cache: SQLiteCache, tmp_path: Path, damage: Callable[[Path], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    await fill(cache)
+    await cache.close()
+    damage(tmp_path / "cache.sqlite")
+    caplog.set_level(logging.WARNING)
+    await read_all(cache)
+    await fill(cache)
+    assert await read_all(cache) == COUNT
+    aside = [name for name in os.listdir(tmp_path) if "corrupt" in name]
+    assert len(caplog.records) == len([name for name in aside if name[-1].isdigit()])
+    if damage in (no_header, foreign, truncated):
+        assert "cache.sqlite.corrupt-1" in aside
+        assert "damaged" in caplog.text
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+async def test_a_file_damaged_while_open_is_set_aside_or_read_around(
+    cache: SQLiteCache, tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    await fill(cache)
+    # Folds the log into the file, and lets nothing be remembered of it.
+    connection = sqlite3.connect(tmp_path / "cache.sqlite")
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    damage(tmp_path / "cache.sqlite")
+    await read_all(cache)
+    for n in range(COUNT):
+        try:
+            await cache.write_entry(make_entry(f"k{n}", b"%d " % n * 1000))
+        except StorageError:
+            await cache.write_entry(make_entry(f"k{n}", b"%d " % n * 1000))
+    assert await read_all(cache) == COUNT
+    await cache.close()
+    assert await read_all(cache) == COUNT
+
+
+@pytest.mark.parametrize("column", ["key", "frame"])
+async def test_a_row_with_text_that_is_none_fails_no_other(cache: SQLiteCache, tmp_path: Path, column: str) -> None:
+    await fill(cache)
+    await cache.close()
+    connection = sqlite3.connect(tmp_path / "cache.sqlite")
+    with connection:
+        connection.execute(f"UPDATE \"cache:responses\" SET {column} = CAST(x'ff80' AS TEXT) WHERE key = 'k1'")  # noqa: S608
+    connection.close()
+    unreadable: list[int] = []
+    cache.on_unreadable = unreadable.append
+    found = await asyncio.gather(*(cache.read_entry(f"k{n}") for n in range(COUNT)))
+    assert [n for n in range(COUNT) if found[n] is None] == [1]
+    assert sum(unreadable) == (column == "frame")
+    keys = cache.keys()
+    assert len([key async for key in keys]) == COUNT
+
+
+async def test_several_damaged_files_are_kept_apart(cache: SQLiteCache, tmp_path: Path) -> None:
+    for _ in range(3):
+        await cache.write_entry(make_entry("k"))
+        await cache.close()
+        foreign(tmp_path / "cache.sqlite")
+    assert await cache.read_entry("k") is None
+    aside = sorted(name for name in os.listdir(tmp_path) if name[-1].isdigit())
+    assert aside == [f"cache.sqlite.corrupt-{n}" for n in (1, 2, 3)]
+
+
+@contextmanager
+def another_process_finds_it_too(path: Path) -> Generator[subprocess.Popen[str]]:
+    code = (
+        "async def main():\n"
+        "    cache = SQLiteCache(sys.argv[1], 'responses')\n"
+        "    await cache.read_entry('k')\n"
+        "    print('open', flush=True)\n"
+        "    sys.stdin.readline()\n"
+        "    for n in range(50):\n"
+        "        try:\n"
+        "            await cache.write_entry(make_entry(f'peer{n}'))\n"
+        "        except Exception as exc:\n"
+        "            print(repr(exc))\n"
+        "    await cache.close()\n"
+        "asyncio.run(main())"
+    )
+    command = [sys.executable, "-c", PREAMBLE + code, str(path)]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "open\n"
+        yield process
+
+
+async def test_a_process_that_has_the_old_file_open_does_no_harm_to_the_new_one(
+    cache: SQLiteCache, tmp_path: Path
+) -> None:
+    await fill(cache)
+    with another_process_finds_it_too(tmp_path / "cache") as peer:
+        for suffix in ("", "-wal", "-shm"):
+            os.unlink(tmp_path / f"cache.sqlite{suffix}")
+        await asyncio.sleep(0.15)
+        await fill(cache)
+        output, _ = peer.communicate("go\n", timeout=20)
+    assert output == ""
+    assert await read_all(cache) == COUNT
+    assert await cache.read_entry("peer49") is not None
+    await cache.close()
+    assert await read_all(cache) == COUNT
+
+
+@pytest.mark.parametrize("companions", [True, False])
+async def test_a_file_deleted_while_open_is_begun_anew(cache: SQLiteCache, tmp_path: Path, companions: bool) -> None:
+    await fill(cache)
+    for suffix in ("", "-wal", "-shm") if companions else ("",):
+        os.unlink(tmp_path / f"cache.sqlite{suffix}")
+    await asyncio.sleep(0.15)  # after which the file is looked at again
+    assert await read_all(cache) == 0
+    await fill(cache)
+    assert await read_all(cache) == COUNT
+    await cache.close()
+    assert await read_all(cache) == COUNT
+
+
+async def test_a_file_that_takes_the_place_of_the_open_one_is_read(cache: SQLiteCache, tmp_path: Path) -> None:
+    other = SQLiteCache(tmp_path / "other", "responses")
+    await other.write_entry(make_entry("new"))
+    await other.close()
+    await fill(cache, 5)
+    os.replace(tmp_path / "other.sqlite", tmp_path / "cache.sqlite")
+    for suffix in ("-wal", "-shm"):
+        os.unlink(tmp_path / f"cache.sqlite{suffix}")
+    await asyncio.sleep(0.15)
+    assert await cache.read_entry("new") is not None
+    assert await cache.read_entry("k1") is None
+
+
+def open_files(directory: Path) -> list[str]:
+    """The files in *directory* that this process has open, deleted ones too."""
+    found: list[str] = []
+    for number in os.listdir("/proc/self/fd"):
+        try:
+            found.append(os.readlink(f"/proc/self/fd/{number}"))
+        except OSError:  # the descriptor of the listing itself
+            continue
+    return sorted(name for name in found if name.startswith(str(directory)))
+
+
+def deleted(path: Path) -> None:
+    for each in path.parent.glob(path.name + "*"):
+        each.unlink()
+
+
+def replaced(path: Path) -> None:
+    other = path.with_name("other")
+    sqlite3.connect(other).close()
+    other.replace(path)
+
+
+@pytest.mark.parametrize("near_tier", [True, False])
+@pytest.mark.parametrize("loss", [deleted, replaced])
+async def test_a_lost_file_leaves_nothing_open_and_takes_nothing_from_the_next(
+    tmp_path: Path, loss: Callable[[Path], None], near_tier: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "cache.sqlite"
+    cache = SQLiteCache(path, near_tier=near_tier)
+    unreadable: list[int] = []
+    cache.on_unreadable = unreadable.append
+    await fill(cache)
+    now_open = open_files(tmp_path)
+    for _ in range(3):
+        loss(path)
+        async with asyncio.timeout(5):
+            while len(unreadable) == 0:
+                await cache.read_entry("not in memory")
+        assert len(unreadable) == 1, "the loss counts once"
+        unreadable.clear()
+        await fill(cache)
+        async with asyncio.timeout(5):
+            # A thread closes what is left.
+            while open_files(tmp_path) != now_open:  # noqa: ASYNC110  # nothing tells of it
+                await asyncio.sleep(0.01)
+        other = SQLiteCache(path)
+        assert await read_all(other) == COUNT, "the log of the new file is there"
+        await other.close()
+    await cache.close()
+    messages = [record.getMessage() for record in caplog.records]
+    assert len(messages) == 1, "and is logged once a minute"
+    assert "deleted or replaced" in messages[0]
+
+
+async def test_closing_takes_nothing_from_the_file_that_has_taken_the_place(tmp_path: Path) -> None:
+    path = tmp_path / "cache.sqlite"
+    cache = SQLiteCache(path)
+    await fill(cache)
+    deleted(path)
+    other = SQLiteCache(path)
+    await fill(other)
+    await cache.close()
+    third = SQLiteCache(path)
+    assert await read_all(third) == COUNT
+    await third.close()
+    await other.close()
+    assert open_files(tmp_path) == []
+
+
+async def test_while_another_process_holds_the_lock_hits_go_on_and_writes_fail_soon(
+    cache: SQLiteCache, tmp_path: Path
+) -> None:
+    await fill(cache)
+    locker = sqlite3.connect(tmp_path / "cache.sqlite", isolation_level=None)
+    locker.execute("BEGIN EXCLUSIVE")
+    assert await read_all(cache) == COUNT
+    begun = time.monotonic()
+    with pytest.raises(StorageError, match="locked"):
+        await cache.write_entry(make_entry("new"))
+    with pytest.raises(StorageError, match="locked"):
+        await cache.delete("k1")
+    assert time.monotonic() - begun < QUICK_S
+    opened_meanwhile = SQLiteCache(tmp_path / "cache", "responses")
+    assert await opened_meanwhile.read_entry("k1") is not None
+    await opened_meanwhile.close()
+    locker.execute("ROLLBACK")
+    locker.close()
+    await cache.write_entry(make_entry("new"))
+    assert await cache.read_entry("new") is not None
+
+
+async def test_without_a_right_to_write_nothing_can_be_made(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_bytes(b"")
+    cache = SQLiteCache(blocked / "cache", "responses")
+    for _ in range(2):
+        with pytest.raises(StorageError):
+            await cache.read_entry("k")
+        with pytest.raises(StorageError):
+            await cache.write_entry(make_entry("k"))
+    await cache.close()
+
+
+@pytest.mark.parametrize("read_only", ["file", "directory"])
+async def test_a_file_that_cannot_be_written_still_serves_hits(
+    cache: SQLiteCache, tmp_path: Path, read_only: str
+) -> None:
+    await fill(cache, 20)
+    await cache.close()
+    for path in (tmp_path, *tmp_path.parents):
+        if path.stat().st_uid == os.getuid() and path != Path("/tmp").resolve():
+            path.chmod(path.stat().st_mode | 0o055)
+    (tmp_path / "cache.sqlite").chmod(0o444)
+    if read_only == "file" and os.getuid() == 0:
+        tmp_path.chmod(0o777)
+    elif read_only == "directory":
+        tmp_path.chmod(0o555)
+    program = f"""
+from aiohttp_cache_di.errors import StorageError
+async def main():
+    if os.getuid() == 0:
+        os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})
+    cache = SQLiteCache(sys.argv[1], "responses")
+    for n in range(20):
+        assert await cache.read_entry(f"k{{n}}") is not None
+    begun = time.monotonic()
+    for n in range(20):
+        try:
+            await cache.write_entry(make_entry("new"))
+        except StorageError as exc:
+            pass
+        else:
+            print("written")
+    print(time.monotonic() - begun < {QUICK_S}, await cache.size(), len([k async for k in cache.keys()]))
+    await cache.close()
+asyncio.run(main())
+"""
+    try:
+        result = await asyncio.to_thread(run_program, program, tmp_path / "cache")
+    finally:
+        tmp_path.chmod(0o700)
+    assert (result.stdout, result.stderr) == ("True 20 20\n", "")
+
+
+async def test_a_full_disk_fails_writes_and_no_hits() -> None:
+    program = f"""
+import resource, tempfile
+from aiohttp_cache_di.errors import StorageError
+async def main(directory):
+    cache = SQLiteCache(directory + "/cache", "responses", near_tier=False)
+    for n in range(20):
+        await cache.write_entry(make_entry(f"k{{n}}", bytes(10_000)))
+    hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, hard))
+    failed = 0
+    slowest = 0.0
+    for n in range(60):
+        begun = time.monotonic()
+        try:
+            await cache.write_entry(make_entry(f"new{{n}}", bytes(10_000)))
+        except StorageError:
+            failed += 1
+        slowest = max(slowest, time.monotonic() - begun)
+        assert await cache.read_entry(f"k{{n % 20}}") is not None
+    assert failed > 20, failed
+    assert slowest < {QUICK_S}, slowest
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, hard))
+    await cache.write_entry(make_entry("after"))
+    assert await cache.read_entry("after") is not None
+    await cache.close()
+with tempfile.TemporaryDirectory() as directory:
+    asyncio.run(main(directory))
+"""
+    assert resource.getrlimit(resource.RLIMIT_FSIZE)[1] == resource.RLIM_INFINITY
+    result = await asyncio.to_thread(run_program, program)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+async def test_writers_that_are_killed_leave_a_sound_file(cache: SQLiteCache, tmp_path: Path) -> None:
+    code = """
+async def main():
+    cache = SQLiteCache(sys.argv[1], "responses")
+    n = 0
+    while True:
+        await asyncio.gather(*(cache.write_entry(make_entry(f"k{i}", b"%d " % i * 1000)) for i in range(200)))
+        print(n, flush=True)
+        n += 1
+asyncio.run(main())
+"""
+    for _ in range(3):
+        command = [sys.executable, "-c", PREAMBLE + code, str(tmp_path / "cache")]
+        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            process.stdout.readline()
+            process.kill()
+        assert await read_all(cache) == COUNT
+    await cache.close()
+    connection = sqlite3.connect(tmp_path / "cache.sqlite")
+    assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    connection.close()
+
+
+async def test_several_processes_begin_a_file_and_write_at_once(cache: SQLiteCache, tmp_path: Path) -> None:
+    code = """
+async def main():
+    cache = SQLiteCache(sys.argv[1], "responses")
+    name = sys.argv[2]
+    async def work(task):
+        for n in range(40):
+            key = f"{name}-{task}-{n}"
+            await cache.write_entry(make_entry(key, key.encode()))
+            assert (await cache.read_entry(key)).body == key.encode()
+    await asyncio.gather(*(work(task) for task in range(8)))
+    await cache.close()
+asyncio.run(main())
+"""
+    command = [sys.executable, "-c", PREAMBLE + code, str(tmp_path / "cache")]
+    processes = [subprocess.Popen([*command, str(n)], cwd=ROOT, stderr=subprocess.PIPE) for n in range(4)]
+    errors = [(await asyncio.to_thread(process.communicate))[1] for process in processes]
+    assert errors == [b""] * 4
+    assert await cache.size() == 4 * 8 * 40
+
+
+async def test_a_file_that_can_be_written_again_is_written_again(cache: SQLiteCache) -> None:
+    await cache.write_entry(make_entry("k"))
+    here = cache._database.here()
+    assert here is not None
+    here.link.writable = False
+    with pytest.raises(StorageError, match="read-only"):
+        await cache.write_entry(make_entry("new"))
+    here.link.made_at -= 60  # a while later
+    await cache.write_entry(make_entry("new"))
+    assert await cache.read_entry("new") is not None
+
+
+async def test_a_new_file_that_another_process_holds_is_opened_when_that_lets_go(
+    cache: SQLiteCache, tmp_path: Path
+) -> None:
+    locker = sqlite3.connect(tmp_path / "cache.sqlite", isolation_level=None)
+    locker.execute("BEGIN EXCLUSIVE")
+    reading = asyncio.ensure_future(cache.read_entry("k"))
+    await asyncio.sleep(0.3)
+    assert not reading.done()
+    locker.execute("ROLLBACK")
+    locker.close()
+    assert await reading is None
+    await cache.write_entry(make_entry("k"))
+
+
+async def test_not_more_is_kept_for_a_locked_file_than_memory_should_bear(
+    cache: SQLiteCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writes, "MAX_WAITING_BYTES", 50_000)
+    await cache.write_entry(make_entry("k"))
+    locker = sqlite3.connect(tmp_path / "cache.sqlite", isolation_level=None)
+    locker.execute("BEGIN IMMEDIATE")
+    asked = [asyncio.ensure_future(cache.write_entry(make_entry(f"k{n}", bytes(10_000)))) for n in range(20)]
+    await asyncio.sleep(0)
+    refused = [write for write in asked if write.done()]
+    assert len(refused) == 14  # one is on its way, and with five the bound is passed
+    assert all("wait to be written" in str(write.exception()) for write in refused)
+    locker.execute("ROLLBACK")
+    locker.close()
+    results = await asyncio.gather(*asked, return_exceptions=True)
+    assert results.count(None) == 6
+
+
+async def test_a_table_that_somebody_dropped_is_made_anew(cache: SQLiteCache, tmp_path: Path) -> None:
+    await cache.write_entry(make_entry("k"))
+    connection = sqlite3.connect(tmp_path / "cache.sqlite")
+    with connection:
+        connection.execute('DROP TABLE "cache:responses"')
+        connection.execute('DELETE FROM "aiohttp_cache_di"')
+    connection.close()
+    with pytest.raises(StorageError, match="no such table"):
+        await cache.read_entry("k")
+    assert await cache.read_entry("k") is None
+    await cache.write_entry(make_entry("k"))

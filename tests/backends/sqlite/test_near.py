@@ -1,0 +1,270 @@
+"""The near tier in front of a file: as fast as memory, and never behind what another process has written."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from aiohttp_cache_di.backends.sqlite import SQLiteCache
+from aiohttp_cache_di.backends.sqlite.generation import MAX_CHANGES, Tier
+from aiohttp_cache_di.backends.sqlite.schema import Table
+from tests.backends.entries import make_entry
+from tests.backends.processes import Peer
+
+
+@pytest.fixture
+async def cache(tmp_path: Path) -> AsyncIterator[SQLiteCache]:
+    storage = SQLiteCache(tmp_path / "cache", "responses")
+    yield storage
+    await storage.close()
+
+
+@pytest.fixture
+async def other(tmp_path: Path) -> AsyncIterator[SQLiteCache]:
+    """Has connections of its own to the same file, as another process has."""
+    storage = SQLiteCache(tmp_path / "cache", "responses")
+    yield storage
+    await storage.close()
+
+
+def body_of(cache: SQLiteCache, key: str) -> bytes | None:
+    entry = cache.peek(key)
+    return None if entry is None else entry.body
+
+
+async def test_what_was_written_or_read_is_at_hand(cache: SQLiteCache, other: SQLiteCache) -> None:
+    entry = make_entry("k")
+    await cache.write_entry(entry)
+    assert cache.peek("k") == entry
+    assert other.peek("k") is None
+    await other.read_entry("k")
+    assert other.peek("k") == entry
+
+
+async def test_another_process_deletes_clears_and_writes_anew(cache: SQLiteCache, tmp_path: Path) -> None:
+    with Peer(tmp_path / "cache") as peer:
+        for key in ("deleted", "rewritten", "cleared"):
+            await cache.write_entry(make_entry(key, b"old"))
+            assert body_of(cache, key) == b"old"
+        assert peer.do('cache.delete("deleted")') == "None"
+        assert cache.peek("deleted") is None
+        assert body_of(cache, "rewritten") == b"old"
+        peer.do('cache.write_entry(make_entry("rewritten", b"new"))')
+        assert cache.peek("rewritten") is None
+        entry = await cache.read_entry("rewritten")
+        assert entry is not None
+        assert entry.body == b"new"
+        assert body_of(cache, "rewritten") == b"new"
+        peer.do("cache.clear()")
+        assert cache.peek("cleared") is None
+        assert cache.peek("rewritten") is None
+
+
+async def test_writes_of_others_leave_what_they_did_not_touch(cache: SQLiteCache, other: SQLiteCache) -> None:
+    await cache.write_entry(make_entry("mine"))
+    for n in range(50):
+        await other.write_entry(make_entry(f"other{n}"))
+        assert cache.peek("mine") is not None
+    await other.delete("other1")
+    assert cache.peek("mine") is not None
+
+
+async def test_own_writes_and_those_of_others_in_turn(cache: SQLiteCache, other: SQLiteCache) -> None:
+    for n in range(30):
+        first, second = (cache, other) if n % 2 else (other, cache)
+        await first.write_entry(make_entry("k", b"%d" % n))
+        assert body_of(first, "k") == b"%d" % n
+        assert body_of(second, "k") is None
+        await second.read_entry("k")
+        assert body_of(second, "k") == b"%d" % n
+
+
+async def test_a_rowid_is_never_used_twice(cache: SQLiteCache, other: SQLiteCache) -> None:
+    await cache.write_entry(make_entry("a", b"old"))
+    await cache.write_entry(make_entry("last"))
+    assert body_of(cache, "a") == b"old"
+    await other.delete("last")
+    await other.write_entry(make_entry("a", b"new"))
+    assert cache.peek("a") is None
+
+
+async def test_after_too_many_changes_to_look_at_everything_is_forgotten(
+    cache: SQLiteCache, other: SQLiteCache
+) -> None:
+    await cache.write_entry(make_entry("k", b"old"))
+    await asyncio.gather(*(other.write_entry(make_entry(f"o{n}")) for n in range(MAX_CHANGES + 10)))
+    await other.write_entry(make_entry("k", b"new"))
+    assert cache.peek("k") is None
+    await cache.read_entry("k")
+    assert body_of(cache, "k") == b"new"
+
+
+async def test_after_more_deletions_than_are_listed_everything_is_forgotten(
+    cache: SQLiteCache, other: SQLiteCache
+) -> None:
+    for n in range(5):
+        await cache.write_entry(make_entry(f"k{n}"))
+    await asyncio.gather(*(other.write_entry(make_entry(f"o{n}")) for n in range(1200)))
+    await other.delete("k1")
+    await asyncio.gather(*(other.delete(f"o{n}") for n in range(1200)))
+    assert cache.peek("k1") is None
+    await cache.read_entry("k2")
+    assert cache.peek("k2") is not None
+
+
+async def test_many_deletions_at_once_are_noticed(cache: SQLiteCache, other: SQLiteCache) -> None:
+    await asyncio.gather(*(cache.write_entry(make_entry(f"k{n}")) for n in range(700)))
+    await cache.write_entry(make_entry("kept"))
+    await other.bulk_delete({f"k{n}" for n in range(700)})
+    assert all(cache.peek(f"k{n}") is None for n in range(700))
+    assert cache.peek("kept") is not None
+
+
+async def test_what_replaced_an_entry_is_noticed_even_if_it_has_expired_since(
+    cache: SQLiteCache, other: SQLiteCache
+) -> None:
+    for key in ("k", "kept"):
+        await cache.write_entry(make_entry(key))
+    await other.write_entry(make_entry("o", store_until=time.time() - 1))
+    assert body_of(cache, "kept") is not None
+    await other.delete_expired(time.time())
+    assert body_of(cache, "k") is not None, "what went was known"
+    await other.write_entry(make_entry("k", b"new", store_until=time.time() - 1))
+    await other.delete_expired(time.time())
+    assert cache.peek("k") is None
+    await cache.read_entry("kept")
+    assert cache.peek("kept") is not None
+
+
+async def test_what_another_evicts_is_not_held_when_it_is_deleted(cache: SQLiteCache, tmp_path: Path) -> None:
+    other, evicted = SQLiteCache(tmp_path / "cache", "responses", max_entries=1), asyncio.Event()
+    other.on_evicted = lambda count: evicted.set()
+    await cache.write_entry(make_entry("k"))
+    await other.write_entry(make_entry("o"))
+    async with asyncio.timeout(5):
+        await evicted.wait()
+    await other.delete("k")
+    assert cache.peek("k") is None
+    await other.close()
+
+
+async def test_what_is_read_while_another_deletes_it_is_not_held(cache: SQLiteCache, other: SQLiteCache) -> None:
+    for n in range(30):
+        await other.write_entry(make_entry("k", b"%d" % n))
+        await cache.write_entry(make_entry("probe"))
+        reading = asyncio.ensure_future(cache.read_entry("k"))
+        await asyncio.sleep(0)
+        await other.delete("k")
+        cache.peek("probe")
+        await reading
+        assert cache.peek("k") is None
+
+
+async def test_a_file_that_was_replaced_is_noticed(cache: SQLiteCache, tmp_path: Path) -> None:
+    await cache.write_entry(make_entry("k"))
+    assert cache.peek("k") is not None
+    os.unlink(tmp_path / "cache.sqlite")
+    deadline = time.monotonic() + 5
+    while cache.peek("k") is not None:
+        assert time.monotonic() < deadline
+    assert await cache.read_entry("k") is None
+    await cache.write_entry(make_entry("k"))
+    assert cache.peek("k") is not None
+
+
+async def test_nothing_is_believed_when_the_file_cannot_be_asked(cache: SQLiteCache) -> None:
+    await cache.write_entry(make_entry("k"))
+    here = cache._database.here()
+    assert here is not None
+    assert here.link.gate is not None
+    here.link.gate._connection.close()
+    assert cache.peek("k") is None
+    assert await cache.read_entry("k") is not None
+
+
+async def test_outside_of_a_loop_nothing_is_known(tmp_path: Path) -> None:
+    cache = SQLiteCache(tmp_path / "cache")
+    await cache.write_entry(make_entry("k"))
+    assert await asyncio.to_thread(cache.peek, "k") is None
+    await cache.close()
+    assert cache.peek("k") is None
+
+
+async def test_the_tier_can_be_switched_off(tmp_path: Path) -> None:
+    cache = SQLiteCache(tmp_path / "cache", near_tier=False)
+    await cache.write_entry(make_entry("k"))
+    await cache.read_entry("k")
+    assert cache.peek("k") is None
+    await cache.close()
+
+
+@pytest.mark.parametrize("name", ["cache", ":memory:"])
+async def test_a_change_that_nobody_waits_for_any_more_is_seen_too(tmp_path: Path, name: str) -> None:
+    cache = SQLiteCache(name if name == ":memory:" else tmp_path / name)
+    for change in (cache.write_entry(make_entry("k", b"new")), cache.delete("k")):
+        await cache.write_entry(make_entry("k", b"old"))
+        changing = asyncio.ensure_future(change)
+        await asyncio.sleep(0)
+        changing.cancel()
+        await cache.release_lease("k")  # waits behind it
+        held, stored = cache.peek("k"), await cache.read_entry("k")
+        assert held is None or (stored is not None and stored.body == held.body)
+        assert stored is None or stored.body == b"new"
+    await cache.close()
+
+
+async def test_the_tier_is_bounded_and_keeps_what_was_used_last(tmp_path: Path) -> None:
+    cache = SQLiteCache(tmp_path / "cache", near_tier_bytes=100_000)
+    await cache.write_entry(make_entry("hot", bytes(5000)))
+    for n in range(40):
+        await cache.write_entry(make_entry(f"k{n}", bytes(5000)))
+        assert cache.peek("hot") is not None
+    assert sum(cache.peek(f"k{n}") is not None for n in range(40)) in range(10, 20)
+    await cache.write_entry(make_entry("huge", bytes(50_000)))
+    assert cache.peek("huge") is None
+    await cache.close()
+
+
+async def test_an_older_row_never_takes_the_place_of_a_newer_one() -> None:
+    tier = Tier(Table("t", lambda key, frame: frame, lambda item: b""), 1_000_000)
+    tier.put(make_entry("k", b"new"), "k", 5, time.monotonic())
+    tier.supersede("k", 5)
+    tier.put(make_entry("k", b"old"), "k", 4, time.monotonic())
+    assert tier.held["k"].entry.body == b"new"
+    tier.bury("k", 5)
+    assert "k" not in tier.held
+    tier.put(make_entry("k", b"new"), "k", 5, time.monotonic())
+    assert "k" not in tier.held
+    tier.put(make_entry("k", b"newest"), "k", 6, time.monotonic())
+    assert tier.held["k"].entry.body == b"newest"
+
+
+async def test_what_was_being_read_when_all_was_forgotten_is_not_held() -> None:
+    tier = Tier(Table("t", lambda key, frame: frame, lambda item: b""), 1_000_000)
+    before = time.monotonic()
+    tier.forget_all()
+    tier.put(make_entry("k"), "k", 5, before)
+    assert "k" not in tier.held
+    began = time.monotonic()
+    for n in range(10_000):  # more changes than are remembered one by one
+        tier.supersede(f"k{n}", n)
+    tier.put(make_entry("k1"), "k1", 0, began)
+    assert "k1" not in tier.held
+
+
+async def test_a_meddler_with_plain_sqlite_is_seen_too(cache: SQLiteCache, tmp_path: Path) -> None:
+    await cache.write_entry(make_entry("a"))
+    await cache.write_entry(make_entry("k"))
+    assert cache.peek("k") is not None
+    connection = sqlite3.connect(tmp_path / "cache.sqlite")
+    with connection:
+        connection.execute("INSERT OR REPLACE INTO \"cache:responses\" (key, used, frame) VALUES ('k', 0, x'00')")
+    connection.close()
+    assert cache.peek("k") is None
+    assert await cache.read_entry("k") is None

@@ -1,0 +1,375 @@
+"""One request to the origin per key at a time, and nobody waits for nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from aiohttp import ClientError, ClientTimeout, TCPConnector
+from aiohttp.typedefs import StrOrURL
+
+from aiohttp_cache_di import CachedSession
+from aiohttp_cache_di.backends import CacheBackend
+from aiohttp_cache_di.engine.flights import Flight, Flights, Outcome, unless_landed
+from tests.clients import Client, Clients, is_hit
+from tests.origin import CLOSE, CUT, Origin, Received, Script, answer
+from tests.test_response import entry
+
+
+class TestFlights:
+    async def test_an_outcome_reaches_all_who_wait(self) -> None:
+        flight, outcome = Flight("key"), entry()
+        waiting = [asyncio.create_task(flight.join(1)) for _ in range(3)]
+        await asyncio.sleep(0)
+        flight.end(outcome)
+        flight.end("parallel")
+        assert [await task for task in waiting] == [outcome] * 3
+        assert await flight.join(0) is outcome
+
+    async def test_patience_ends(self) -> None:
+        assert await Flight("key").join(0.001) == "late"
+
+    async def test_a_follower_that_is_cancelled_leaves_the_others(self) -> None:
+        flight = Flight("key")
+        one, other = (asyncio.create_task(flight.join(1)) for _ in range(2))
+        await asyncio.sleep(0)
+        one.cancel()
+        await asyncio.gather(one, return_exceptions=True)
+        flight.end("parallel")
+        assert await other == "parallel"
+
+    async def test_work_goes_on_until_the_flight_brings_something_of_use(self) -> None:
+        flight, ended = Flight("key"), asyncio.Event()
+
+        async def work() -> str:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ended.set()
+            return "work"
+
+        task = asyncio.create_task(unless_landed(flight, lambda entry: entry.status, work()))
+        await asyncio.sleep(0)
+        flight.end(entry())
+        assert await task == 200
+        assert ended.is_set()
+        assert task.cancelling() == 0
+
+    @pytest.mark.parametrize("outcome", [entry(), "parallel", "abandoned"])
+    async def test_work_comes_to_its_end_when_the_flight_brings_nothing_of_use(self, outcome: Outcome) -> None:
+        flight, done = Flight("key"), asyncio.Event()
+        task = asyncio.create_task(unless_landed(flight, lambda _: None, done.wait()))
+        await asyncio.sleep(0)
+        flight.end(outcome)
+        await asyncio.sleep(0)
+        done.set()
+        assert await task is True
+
+    async def test_who_is_cancelled_while_the_flight_lands_is_cancelled(self) -> None:
+        flight = Flight("key")
+        task = asyncio.create_task(unless_landed(flight, lambda entry: entry, asyncio.Event().wait()))
+        await asyncio.sleep(0)
+        flight.end(entry())
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled()
+
+    def test_only_a_joinable_flight_is_current(self) -> None:
+        flights = Flights()
+        flights.start("key", joinable=False)
+        assert flights.current("key") is None
+        flight = flights.start("key", joinable=True)
+        assert flights.current("key") is flight
+        flights.end(flight, "parallel")
+        assert flights.current("key") is None
+
+    def test_what_was_invalidated_meanwhile_may_not_be_stored(self) -> None:
+        flights = Flights()
+        joined, alone = flights.start("key", joinable=True), flights.start("key", joinable=False)
+        flights.invalidate("key")
+        assert (joined.store_allowed, alone.store_allowed, joined.is_over) == (False, False, True)
+        other = flights.start("other", joinable=True)
+        flights.invalidate_all()
+        assert not other.store_allowed
+
+    def test_nothing_remains_of_what_was_invalidated(self) -> None:
+        flights = Flights()
+        flight = flights.start("k", joinable=True)
+        flights.invalidate("k")
+        assert flight.is_over
+        assert flights.current("k") is None
+        other = flights.start("k", joinable=False)
+        flights.invalidate_all()
+        flights.end(other, "parallel")
+        assert not flights._fetching
+
+    def test_a_key_that_cannot_be_shared_is_remembered_for_a_while(self) -> None:
+        flights = Flights(pass_s=10)
+        flights.remember_pass("key", now=0)
+        assert flights.is_pass("key", now=9)
+        assert not flights.is_pass("key", now=10)
+        assert not flights.is_pass("key", now=9)
+
+
+def slow(seconds: float, body: str = "text", **options: Any) -> Script:
+    """A script that answers after a while."""
+
+    async def script(request: Received) -> bytes:
+        await asyncio.sleep(seconds)
+        return answer(body, **options)
+
+    return script
+
+
+async def flood(client: Client, url: str, count: int, **options: Any) -> list[object]:
+    """Ask for *url* *count* times at once; the texts, or what was raised."""
+
+    async def ask() -> str:
+        async with client.session.get(url, **options) as response:
+            return await response.text()
+
+    return await asyncio.gather(*(ask() for _ in range(count)), return_exceptions=True)
+
+
+def many() -> dict[str, Any]:
+    """Arguments of a session without a bound on its connections."""
+    return {"connector": TCPConnector(limit=0)}
+
+
+async def test_500_identical_cold_requests_are_one_at_the_origin(origin: Origin, clients: Clients) -> None:
+    client, url = clients(session=many()), origin.on("/", slow(0.05))
+    assert await flood(client, url, 500) == ["text"] * 500
+    assert origin.hits == 1
+    assert client.backend.stats.coalesced == 499
+
+
+async def test_coalescing_can_be_switched_off(origin: Origin, clients: Clients) -> None:
+    client, url = clients(coalesce=False), origin.on("/", slow(0.05))
+    await flood(client, url, 5)
+    assert origin.hits == 5
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"status": 500},
+        {"status": 404},
+        {"headers": {"Cache-Control": "no-store"}},
+        {"headers": {"Vary": "*"}},
+        {"headers": {"Content-Length": None, "Connection": "close"}},
+    ],
+    ids=str,
+)
+async def test_a_leader_that_cannot_be_shared_holds_nobody_up(
+    origin: Origin, clients: Clients, options: dict[str, Any]
+) -> None:
+    client, url = clients(session=many()), origin.on("/", slow(0.1, **options))
+
+    async def script(request: Received) -> AsyncIterator[bytes]:
+        await asyncio.sleep(0.1)
+        yield answer("text", **options)
+        if "Connection" in options.get("headers", ()):
+            yield CLOSE
+
+    origin.on("/", script)
+    began = time.perf_counter()
+    assert await flood(client, url, 100) == ["text"] * 100
+    assert time.perf_counter() - began < 3  # one after the other they would take ten
+    assert origin.hits == 100
+
+
+@pytest.mark.parametrize("how", [CUT, CLOSE])
+async def test_a_leader_whose_connection_breaks_holds_nobody_up(origin: Origin, clients: Clients, how: bytes) -> None:
+    client = clients(session=many())
+
+    async def script(request: Received) -> AsyncIterator[bytes]:
+        await asyncio.sleep(0.1)
+        yield how
+
+    url, began = origin.on("/", script), time.perf_counter()
+    assert all(isinstance(failure, ClientError) for failure in await flood(client, url, 100))
+    assert time.perf_counter() - began < 3  # one after the other they would take ten
+
+
+async def test_a_leader_that_hangs_holds_the_others_up_for_a_moment_only(origin: Origin, clients: Clients) -> None:
+    client, hang = clients(session=many(), coalesce_timeout=0.05), asyncio.Event()
+
+    async def script(request: Received) -> bytes:
+        if request.number == 1:
+            await hang.wait()
+        return answer("text")
+
+    url = origin.on("/", script)
+    leader = asyncio.create_task(client.fetch(url))
+    await origin.arrival()
+    assert await asyncio.wait_for(flood(client, url, 20), 2) == ["text"] * 20
+    hang.set()
+    assert (await leader)[1] == "text"
+
+
+async def test_a_follower_that_was_late_gets_what_the_leader_brings_first(origin: Origin, clients: Clients) -> None:
+    client, slow, never = clients(session=many(), coalesce_timeout=0.05), asyncio.Event(), asyncio.Event()
+
+    async def script(request: Received) -> bytes:
+        await (slow if request.number == 1 else never).wait()
+        return answer("text")
+
+    url = origin.on("/", script)
+    leader = asyncio.create_task(client.fetch(url))
+    await origin.arrival()
+    followers = asyncio.create_task(flood(client, url, 20))
+    await origin.arrival()
+    slow.set()
+    assert await asyncio.wait_for(followers, 2) == ["text"] * 20
+    assert (await leader)[1] == "text"
+
+
+async def test_a_cancelled_leader_hands_over_to_one_follower(origin: Origin, clients: Clients) -> None:
+    client = clients(session=many())
+    url = origin.on("/", slow(0.1))
+    leader = asyncio.create_task(client.fetch(url))
+    await origin.arrival()
+    followers = asyncio.create_task(flood(client, url, 50))
+    await asyncio.sleep(0.02)
+    leader.cancel()
+    assert await followers == ["text"] * 50
+    assert origin.hits == 2
+    assert leader.cancelled()
+
+
+async def test_a_leader_out_of_time_hands_over_to_one_follower(origin: Origin, clients: Clients) -> None:
+    client = clients(session=many())
+    url = origin.on("/", slow(0.1))
+    leader = asyncio.create_task(client.fetch(url, timeout=ClientTimeout(total=0.05)))
+    await origin.arrival()
+    assert await flood(client, url, 50) == ["text"] * 50
+    assert origin.hits == 2
+    with pytest.raises(TimeoutError):
+        await leader
+
+
+async def test_a_follower_keeps_its_own_time_and_its_own_cancellation(origin: Origin, clients: Clients) -> None:
+    client, url = clients(session=many()), origin.on("/", slow(0.3))
+    leader = asyncio.create_task(client.fetch(url))
+    await origin.arrival()
+    with pytest.raises(TimeoutError):
+        await client.fetch(url, timeout=ClientTimeout(total=0.05))
+    cancelled = asyncio.create_task(client.fetch(url))
+    await asyncio.sleep(0)
+    cancelled.cancel()
+    await asyncio.gather(cancelled, return_exceptions=True)
+    assert not leader.done()
+    assert await leader == (False, "text")
+    assert origin.hits == 1
+
+
+async def test_an_old_connection_of_the_leader_does_not_let_all_others_loose(origin: Origin, clients: Clients) -> None:
+    client = clients(session=many())
+    origin.on("/warm", answer("warm"))
+    url = origin.on("/", slow(0.02))
+    await client.fetch(origin.url + "/warm")
+
+    async def script(request: Received) -> AsyncIterator[bytes]:
+        if request.number == 1:
+            yield CLOSE
+        await asyncio.sleep(0.02)
+        yield answer("text")
+
+    origin.on("/", script)
+    assert await flood(client, url, 50) == ["text"] * 50
+    assert origin.hits_of("/") <= 3
+
+
+@pytest.mark.parametrize("how", [CUT, CLOSE])
+async def test_an_origin_that_breaks_a_new_connection_lets_all_others_loose(
+    origin: Origin, clients: Clients, how: bytes
+) -> None:
+    client, others = clients(session=many(), coalesce_timeout=60), asyncio.Event()
+
+    async def script(request: Received) -> AsyncIterator[bytes]:
+        if request.number == 1:
+            yield how
+        if origin.hits == 51:  # aiohttp sends the first one twice
+            others.set()
+        await others.wait()
+        yield answer("text")
+
+    url = origin.on("/", script)
+    assert await asyncio.wait_for(flood(client, url, 50), 10) == ["text"] * 50
+
+
+async def test_leaders_that_do_not_read_their_bodies_do_not_queue_up(origin: Origin, clients: Clients) -> None:
+    client = clients(session=many())
+
+    async def script(request: Received) -> AsyncIterator[bytes]:
+        yield answer(headers={"Content-Length": "1000000"})
+        await asyncio.sleep(5)
+
+    url = origin.on("/", script)
+
+    async def glance() -> int:
+        async with client.session.get(url) as response:
+            return response.status
+
+    began = time.perf_counter()
+    assert await asyncio.gather(*(glance() for _ in range(100))) == [200] * 100
+    assert time.perf_counter() - began < 3  # one after the other they would take ten
+
+
+async def test_who_asks_again_before_having_read_does_not_wait_for_itself(origin: Origin, clients: Clients) -> None:
+    client, body = clients(coalesce_timeout=20), b"x" * 4_000_000
+    url = origin.on("/", answer(body))
+    async with asyncio.timeout(10), client.session.get(url) as first, client.session.get(url) as second:
+        assert await second.read() == body
+        assert await first.read() == body
+    assert origin.hits == 2
+
+
+async def test_different_variants_do_not_answer_each_other(origin: Origin, clients: Clients) -> None:
+    client = clients(session=many())
+
+    async def script(request: Received) -> bytes:
+        await asyncio.sleep(0.02)
+        return answer(request.headers["Accept-Language"], headers={"Vary": "Accept-Language"})
+
+    url = origin.on("/", script)
+    german, french = await asyncio.gather(
+        flood(client, url, 5, headers={"Accept-Language": "de"}),
+        flood(client, url, 5, headers={"Accept-Language": "fr"}),
+    )
+    assert (german, french) == (["de"] * 5, ["fr"] * 5)
+
+
+async def test_what_is_deleted_while_it_is_fetched_is_not_stored(origin: Origin, clients: Clients) -> None:
+    client, url = clients(), origin.on("/", slow(0.05))
+    leader = asyncio.create_task(client.fetch(url))
+    await origin.arrival()
+    await client.backend.clear()
+    assert await leader == (False, "text")
+    async with client.session.get(url) as response:
+        assert not is_hit(response)
+
+
+class CarelessKeys(CacheBackend):
+    """A backend whose keys leave out who asks."""
+
+    def create_key(self, method: str, url: StrOrURL, **kwargs: Any) -> str:
+        return f"{method} {url}"
+
+
+async def test_a_request_is_not_answered_by_its_equal_of_another_principal(origin: Origin) -> None:
+    async def script(request: Received) -> bytes:
+        await asyncio.sleep(0.05)
+        return answer(request.headers["Authorization"])
+
+    url = origin.on("/", script)
+    async with CachedSession(cache=CarelessKeys()) as session:
+
+        async def ask(who: str) -> str:
+            async with session.get(url, headers={"Authorization": who}) as response:
+                return await response.text()
+
+        assert list(await asyncio.gather(ask("alice"), ask("bob"))) == ["alice", "bob"]

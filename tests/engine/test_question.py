@@ -1,0 +1,233 @@
+"""Which stored response a request may share: the key and the partition that it comes to."""
+
+from __future__ import annotations
+
+import io
+import ssl
+from pathlib import Path
+from typing import Any
+from weakref import ref
+
+import pytest
+from aiohttp import (
+    ClientRequest,
+    ClientSession,
+    Fingerprint,
+    FormData,
+    MultipartWriter,
+    TCPConnector,
+    encode_basic_auth,
+)
+from multidict import CIMultiDict
+from yarl import URL
+
+from aiohttp_cache_di.backends import CacheBackend
+from aiohttp_cache_di.engine.call import Call
+from aiohttp_cache_di.engine.question import (
+    MAX_KEYED_BODY_BYTES,
+    Identities,
+    key_after_redirect,
+    key_arguments,
+    request_body,
+)
+from aiohttp_cache_di.rfc9111.messages import Request
+
+
+@pytest.fixture
+async def session() -> Any:
+    async with ClientSession() as session:
+        yield session
+
+
+async def identity(
+    session: ClientSession, url: str = "https://example.org/", *, backend: CacheBackend | None = None, **options: Any
+) -> tuple[str, str]:
+    """Key and partition of a request as aiohttp would make it."""
+    backend = backend or CacheBackend()
+    request = ClientRequest("GET", URL(url), loop=session._loop, session=session, **options)
+    arguments = key_arguments(request, await request_body(request) or b"", Call(ref(session)), backend)
+    return Identities(backend).of(request, arguments, str(request.url))
+
+
+class TestTls:
+    """What was obtained under one verification is not for those who ask for another."""
+
+    async def test_every_demand_has_a_key_of_its_own(self, session: ClientSession) -> None:
+        demands: list[dict[str, Any]] = [
+            {},
+            {"ssl": False},
+            {"ssl": ssl.create_default_context()},
+            {"ssl": ssl.create_default_context()},
+            {"ssl": Fingerprint(b"a" * 32)},
+            {"ssl": Fingerprint(b"b" * 32)},
+            {"server_hostname": "other.example.org"},
+            {"server_hostname": "other.example.org", "ssl": False},
+        ]
+        keys = [(await identity(session, **demand))[0] for demand in demands]
+        assert len(set(keys)) == len(demands)
+
+    async def test_the_same_demand_has_the_same_key(self, session: ClientSession) -> None:
+        context = ssl.create_default_context()
+        demands: list[dict[str, Any]] = [{}, {"ssl": False}, {"ssl": context}, {"ssl": Fingerprint(b"a" * 32)}]
+        for demand in demands:
+            assert await identity(session, **demand) == await identity(session, **demand)
+
+    @pytest.mark.parametrize("demand", [False, True, Fingerprint(b"a" * 32)])
+    async def test_what_a_connector_demands_counts_as_if_the_request_did(
+        self, session: ClientSession, demand: Any
+    ) -> None:
+        async with ClientSession(connector=TCPConnector(ssl=demand)) as other:
+            expected = await identity(session, ssl=demand)
+            assert await identity(other) == expected
+            assert CacheBackend().create_key("GET", "https://example.org/", ssl=demand) == expected[0]
+
+    async def test_a_connector_s_context_counts_by_whether_it_verifies(self, session: ClientSession) -> None:
+        verifying, careless = ssl.create_default_context(), ssl.create_default_context()
+        careless.check_hostname = False
+        for context, demand in ((verifying, True), (careless, False)):
+            async with ClientSession(connector=TCPConnector(ssl=context)) as other:
+                assert await identity(other) == await identity(session, ssl=demand)
+
+    async def test_without_tls_there_is_nothing_to_verify(self, session: ClientSession) -> None:
+        url = "http://example.org/"
+        assert await identity(session, url, ssl=False) == await identity(session, url)
+
+
+class TestPartition:
+    async def test_each_principal_has_one(self, session: ClientSession) -> None:
+        asked: list[dict[str, Any]] = [
+            {},
+            {"headers": {"Authorization": encode_basic_auth("a", "b")}},
+            {"headers": {"Authorization": encode_basic_auth("a", "c")}},
+            {"headers": {"X-Api-Key": "a"}},
+            {"headers": {"Cookie": "a=b"}},
+            {"cookies": {"a": "c"}},
+            {"headers": {"Proxy-Authorization": "a"}},
+        ]
+        found = [await identity(session, **options) for options in asked]
+        assert len({key for key, _ in found}) == len(asked)
+        assert len({partition for _, partition in found}) == len(asked)
+        assert found[0][1] == ""
+        assert not any("b" * 2 in partition for _, partition in found)
+
+    async def test_a_header_of_no_account_has_none(self, session: ClientSession) -> None:
+        assert await identity(session, headers={"Accept-Language": "de"}) == await identity(session)
+
+    async def test_proxy_credentials_are_credentials(self, session: ClientSession) -> None:
+        proxy = URL("http://proxy.example.org")
+        plain = await identity(session, "http://example.org/", proxy=proxy)
+        other = await identity(
+            session, "http://example.org/", proxy=proxy, proxy_headers={"Proxy-Authorization": "secret"}
+        )
+        assert plain[1] != other[1]
+
+    async def test_a_setting_that_changes_is_heeded(self, session: ClientSession) -> None:
+        backend = CacheBackend()
+        identities = Identities(backend)
+        request = ClientRequest("GET", URL("http://example.org/?a=1&b=2"), loop=session._loop, session=session)
+        arguments = key_arguments(request, b"", Call(ref(session)), backend)
+        before = identities.of(request, arguments, str(request.url))
+        assert identities.of(request, arguments, str(request.url)) == before
+        backend.ignored_params = frozenset({"b"})
+        assert identities.of(request, arguments, str(request.url)) != before
+
+
+class TestBody:
+    @pytest.mark.parametrize(
+        ("data", "expected"),
+        [
+            (None, b""),
+            (b"", b""),
+            (b"bytes", b"bytes"),
+            (bytearray(b"array"), b"array"),
+            ("text", b"text"),
+            (io.BytesIO(b"stream"), b"stream"),
+            (io.StringIO("text stream"), b"text stream"),
+            (io.BytesIO(bytes(MAX_KEYED_BODY_BYTES + 1)), None),
+        ],
+        ids=lambda value: type(value).__name__,
+    )
+    async def test_what_can_be_read_twice_is_read(
+        self, session: ClientSession, data: Any, expected: bytes | None
+    ) -> None:
+        request = ClientRequest("POST", URL("http://example.org/"), loop=session._loop, session=session, data=data)
+        assert await request_body(request) == expected
+
+    async def test_a_file_is_read_from_where_it_stands(self, session: ClientSession, tmp_path: Path) -> None:
+        path = tmp_path / "file"
+        path.write_bytes(b"0123456789")
+        with path.open("rb") as file:
+            file.seek(5)
+            request = ClientRequest("POST", URL("http://example.org/"), loop=session._loop, session=session, data=file)
+            assert await request_body(request) == b"56789"
+            assert await request_body(request) == b"56789"
+            await request._body.close()  # type: ignore[union-attr]  # it has one
+
+    async def test_what_cannot_be_read_twice_is_left_alone(self, session: ClientSession) -> None:
+        async def generate() -> Any:
+            yield b"data"
+
+        form = FormData()
+        form.add_field("generated", generate(), content_type="text/plain")
+        for data in (generate(), form):
+            request = ClientRequest("POST", URL("http://example.org/"), loop=session._loop, session=session, data=data)
+            assert await request_body(request) is None
+
+    async def test_a_multipart_body_is_read_part_by_part(self, session: ClientSession) -> None:
+        with MultipartWriter("mixed", boundary="b") as writer:
+            writer.append("one")
+            writer.append(b"two")
+        request = ClientRequest("POST", URL("http://example.org/"), loop=session._loop, session=session, data=writer)
+        body = await request_body(request)
+        assert body is not None
+        assert b"one" in body
+        assert b"two" in body
+
+
+class TestAfterRedirect:
+    def key(self, status: int, location: str, method: str = "GET", **headers: str) -> str | None:
+        """The key that follows on a redirect."""
+        fields = CIMultiDict(headers)
+        request = Request(method, "http://example.org/a/b?c=d", fields)
+        arguments: dict[str, Any] = {"headers": fields, "data": b"data" if method == "POST" else None}
+        return key_after_redirect(request, status, location, arguments, CacheBackend())
+
+    @pytest.mark.parametrize(
+        ("location", "target"),
+        [
+            ("/e", "http://example.org/e"),
+            ("e", "http://example.org/a/e"),
+            ("?f", "http://example.org/a/b?f"),
+            ("http://example.com/", "http://example.com/"),
+            ("/e#part", "http://example.org/e"),
+        ],
+    )
+    def test_the_location_is_resolved(self, location: str, target: str) -> None:
+        assert self.key(302, location) == CacheBackend().create_key("GET", target)
+
+    @pytest.mark.parametrize("location", ["http://[::1", "http://:80/"])
+    def test_a_location_that_is_none_has_no_key(self, location: str) -> None:
+        assert self.key(302, location) is None
+
+    @pytest.mark.parametrize(
+        ("status", "method", "following"),
+        [
+            (303, "POST", "GET"),
+            (302, "POST", "GET"),
+            (301, "POST", "GET"),
+            (307, "POST", "POST"),
+            (303, "HEAD", "HEAD"),
+        ],
+    )
+    def test_the_method_may_change(self, status: int, method: str, following: str) -> None:
+        data = b"data" if following == "POST" else None
+        assert self.key(status, "/e", method) == CacheBackend().create_key(
+            following, "http://example.org/e", data=data, headers={}
+        )
+
+    def test_credentials_stay_with_their_origin(self) -> None:
+        backend = CacheBackend()
+        assert self.key(302, "http://example.com/", Authorization="a") == backend.create_key(
+            "GET", "http://example.com/"
+        )
+        assert self.key(302, "/e", Authorization="a") != backend.create_key("GET", "http://example.org/e")

@@ -1,0 +1,195 @@
+"""What a backend has going on in a loop: writes that are pending, and tasks in the background."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import threading
+import weakref
+from typing import Any
+
+import pytest
+
+from aiohttp_cache_di.backends import CacheBackend, ResponseOrKey
+from aiohttp_cache_di.engine.runtime import MAX_PENDING_BYTES, Runtime
+from tests.storages import CustomBackend, CustomStorage
+from tests.test_response import entry
+
+
+class SlowStorage(CustomStorage):
+    """Writes when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_write = asyncio.Event()
+
+    async def write(self, key: str, item: ResponseOrKey) -> None:
+        """Store an item, later."""
+        await self.may_write.wait()
+        await super().write(key, item)
+
+
+@pytest.fixture
+def backend() -> CustomBackend:
+    return CustomBackend(storage_deadline=5)
+
+
+class TestIdentity:
+    async def test_there_is_one_per_backend_and_loop(self, backend: CustomBackend) -> None:
+        assert Runtime.of(backend) is Runtime.of(backend)
+        assert Runtime.of(backend) is not Runtime.of(CacheBackend())
+        assert Runtime.of(backend).is_current()
+
+    def test_another_loop_has_another_one(self, backend: CustomBackend) -> None:
+        async def made() -> Runtime:
+            return Runtime.of(backend)
+
+        first, second = asyncio.run(made()), asyncio.run(made())
+        assert first is not second
+
+    async def test_it_does_not_keep_its_backend_alive(self) -> None:
+        backend = CacheBackend()
+        Runtime.of(backend)
+        gone = weakref.ref(backend)
+        del backend
+        gc.collect()
+        assert gone() is None
+
+
+class TestWrites:
+    async def test_a_pending_entry_can_be_read(self, backend: CustomBackend) -> None:
+        runtime, storage = Runtime.of(backend), SlowStorage()
+        runtime.store(stored := entry(), storage)
+        assert runtime.pending("key") is stored
+        await asyncio.sleep(0)
+        assert runtime.pending("key") is stored
+        storage.may_write.set()
+        await runtime.settle({"key"})
+        assert runtime.pending("key") is None
+        assert await storage.size() == 1
+
+    async def test_memory_is_written_at_once(self) -> None:
+        backend = CacheBackend()
+        Runtime.of(backend).store(entry(), backend.responses)
+        assert backend.responses.peek("key") is not None
+        assert Runtime.of(backend).pending("key") is None
+
+    async def test_the_newest_of_two_entries_is_the_pending_one(self, backend: CustomBackend) -> None:
+        runtime, storage = Runtime.of(backend), SlowStorage()
+        runtime.store(entry(b"old"), storage)
+        runtime.store(new := entry(b"new"), storage)
+        assert runtime.pending("key") is new
+        storage.may_write.set()
+        await runtime.settle()
+        written = await storage.read_entry("key")
+        assert written is not None
+        assert written.body == b"new"
+
+    async def test_what_is_forgotten_is_not_read_any_more(self, backend: CustomBackend) -> None:
+        runtime, storage = Runtime.of(backend), SlowStorage()
+        for key in ("a", "b", "c"):
+            runtime.store(entry(key=key), storage)
+        runtime.forget({"a"})
+        assert [runtime.pending(key) is None for key in "abc"] == [True, False, False]
+        runtime.forget(None)
+        assert [runtime.pending(key) is None for key in "abc"] == [True, True, True]
+        storage.may_write.set()
+        await runtime.settle()
+
+    async def test_a_backlog_is_bounded(self, backend: CustomBackend) -> None:
+        runtime, storage = Runtime.of(backend), SlowStorage()
+        large = bytes(MAX_PENDING_BYTES // 2)
+        for key in ("a", "b", "c"):
+            runtime.store(entry(large, key=key), storage)
+        assert [runtime.pending(key) is None for key in "abc"] == [False, True, True]
+        assert backend.stats.store_errors["backlog"] == 2
+        storage.may_write.set()
+        await runtime.settle()
+
+    async def test_a_write_that_fails_is_counted_and_not_pending(self, backend: CustomBackend) -> None:
+        class Broken(CustomStorage):
+            async def write(self, key: str, item: ResponseOrKey) -> None:
+                raise OSError("no such disk")
+
+        runtime = Runtime.of(backend)
+        runtime.store(entry(), Broken())
+        await runtime.settle()
+        assert runtime.pending("key") is None
+        assert backend.stats.store_errors == {"OSError": 1}
+
+    def test_one_loop_does_not_wait_for_another(self, backend: CustomBackend) -> None:
+        async def begin() -> Runtime:
+            runtime = Runtime.of(backend)
+            runtime.store(entry(), SlowStorage())
+            return runtime
+
+        async def wait(runtime: Runtime) -> None:
+            await asyncio.wait_for(runtime.settle(), 1)
+
+        asyncio.run(wait(asyncio.run(begin())))
+
+    async def test_a_deletion_in_another_thread_is_noted_in_the_loop_of_this_one(self, backend: CustomBackend) -> None:
+        runtime = Runtime.of(backend)
+        flight = runtime.flights.start("key", joinable=True)
+        waiting = asyncio.create_task(flight.join(5))
+        await asyncio.sleep(0)
+        thread = threading.Thread(target=asyncio.run, args=(backend.clear(),))
+        thread.start()
+        assert await waiting == "parallel"
+        assert not flight.store_allowed
+        await asyncio.to_thread(thread.join)
+
+
+class TestTasks:
+    async def test_only_one_of_a_name_runs_at_a_time(self, backend: CustomBackend) -> None:
+        runtime, ran = Runtime.of(backend), 0
+
+        async def work() -> None:
+            nonlocal ran
+            ran += 1
+
+        assert [runtime.spawn(work(), owner=self, name="one") for _ in range(2)] == [True, False]
+        await asyncio.sleep(0.001)
+        assert runtime.spawn(work(), owner=self, name="one")
+        await asyncio.sleep(0.001)
+        assert ran == 2
+
+    async def test_those_of_one_owner_are_cancelled(self, backend: CustomBackend) -> None:
+        runtime, ended = Runtime.of(backend), list[str]()
+
+        async def work(name: str) -> None:
+            try:
+                await asyncio.sleep(10)
+            finally:
+                ended.append(name)
+
+        mine, other = object(), object()
+        runtime.spawn(work("mine"), owner=mine)
+        runtime.spawn(work("other"), owner=other)
+        await asyncio.sleep(0)
+        await runtime.cancel(mine)
+        assert ended == ["mine"]
+        await runtime.cancel(other)
+        await runtime.cancel(other)
+
+    async def test_one_that_fails_is_logged(self, backend: CustomBackend, caplog: pytest.LogCaptureFixture) -> None:
+        async def work() -> None:
+            raise ZeroDivisionError("with a secret")
+
+        with caplog.at_level(logging.WARNING):
+            Runtime.of(backend).spawn(work(), owner=self)
+            await asyncio.sleep(0.001)
+        assert "ZeroDivisionError" in caplog.text
+
+    async def test_those_of_one_owner_are_waited_for(self, backend: CustomBackend) -> None:
+        runtime, done = Runtime.of(backend), list[int]()
+
+        async def work() -> None:
+            await asyncio.sleep(0)
+            done.append(1)
+
+        owner: Any = object()
+        runtime.spawn(work(), owner=owner)
+        await runtime.finish(owner)
+        assert done == [1]

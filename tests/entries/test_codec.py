@@ -1,0 +1,324 @@
+from __future__ import annotations
+
+import io
+import math
+import pickle
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from aiohttp_cache_di.entries.codec import FORMAT_VERSION, EntryCodec, Opaque
+from aiohttp_cache_di.errors import ConfigurationError, StorageError, UnreadableEntryError
+from aiohttp_cache_di.rfc9111.messages import StoredResponse, VariantRef
+
+PLAIN = EntryCodec()
+SIGNED = EntryCodec("a secret")
+CODECS = [pytest.param(PLAIN, id="unsigned"), pytest.param(SIGNED, id="signed")]
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
+times = st.floats(-1e9, 1e10)
+ends = times | st.sampled_from([math.inf, -math.inf])
+refs = st.builds(
+    VariantRef,
+    fields=st.lists(texts, max_size=3).map(tuple),
+    digest=st.binary(max_size=20),
+    key=texts,
+    etag=texts | st.none(),
+    store_until=ends,
+)
+entries = st.builds(
+    StoredResponse,
+    key=texts,
+    method=st.sampled_from(["GET", "HEAD", "POST"]),
+    url=texts,
+    status=st.integers(100, 999),
+    reason=st.none() | st.binary(max_size=20),
+    version=st.sampled_from([(1, 0), (1, 1)]),
+    raw_headers=st.lists(st.tuples(st.binary(max_size=12), st.binary(max_size=40)), max_size=6).map(tuple),
+    requested_at=times,
+    received_at=times,
+    created_at=times,
+    fresh_until=ends,
+    store_until=ends,
+    partition=texts,
+    vary_fields=st.lists(texts, max_size=3).map(tuple),
+    vary_digest=st.binary(max_size=20),
+    variants=st.lists(refs, max_size=3).map(tuple),
+    history=st.lists(texts, max_size=3).map(tuple),
+    body=st.binary(max_size=300),
+)
+
+
+def entry(key: str = "k1", body: bytes = b"a body", **fields: Any) -> StoredResponse:
+    values: dict[str, Any] = {
+        "method": "GET",
+        "url": "http://example.org/",
+        "status": 200,
+        "reason": b"OK",
+        "raw_headers": ((b"Content-Type", b"text/plain"),),
+        "requested_at": 1_000.0,
+        "received_at": 1_001.0,
+        "created_at": 1_001.0,
+        "fresh_until": 2_000.0,
+    } | fields
+    return StoredResponse(key=key, body=body, **values)
+
+
+def reframed(data: bytes, payload: bytes, *, head: bytes | None = None) -> bytes:
+    """An unsigned frame around *payload* with a checksum that fits: what a hostile writer would make."""
+    head = data[8:12] if head is None else head
+    return data[:4] + zlib.crc32(head + payload).to_bytes(4, "big") + head + payload
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@given(stored=entries)
+def test_an_entry_survives_the_round_trip(codec: EntryCodec, stored: StoredResponse) -> None:
+    data = codec.encode(stored)
+    assert codec.decode(data, stored.key) == stored
+    assert codec.decode(data) == stored
+    assert codec.decode(codec.encode(stored, named=False), stored.key) == stored
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@given(target=texts, key=texts)
+def test_an_alias_survives_the_round_trip(codec: EntryCodec, target: str, key: str) -> None:
+    assert codec.decode(codec.encode_alias(target, key), key) == target
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@given(payload=st.binary(max_size=200), key=texts)
+def test_the_bytes_of_a_users_serializer_survive_the_round_trip(codec: EntryCodec, payload: bytes, key: str) -> None:
+    assert codec.decode(codec.encode_opaque(payload, key), key) == Opaque(key, payload)
+
+
+@pytest.mark.parametrize("buffer", [bytearray, memoryview])
+def test_other_buffers_of_bytes_are_read_like_bytes(buffer: Callable[[bytes], Any]) -> None:
+    assert PLAIN.decode(buffer(PLAIN.encode(entry())), "k1") == entry()
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_every_flip_of_a_single_bit_is_refused(codec: EntryCodec) -> None:
+    for data in (
+        codec.encode(entry(body=b"x" * 200)),
+        codec.encode(entry(body=b"x" * 200), named=False),
+        codec.encode_alias("a", "k1"),
+        codec.encode_opaque(b"p", "k1"),
+    ):
+        for position in range(len(data) * 8):
+            flipped = bytearray(data)
+            flipped[position // 8] ^= 1 << position % 8
+            with pytest.raises(UnreadableEntryError):
+                codec.decode(bytes(flipped), "k1")
+
+
+@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize("codec", CODECS)
+def test_every_truncation_and_any_addition_is_refused(codec: EntryCodec, named: bool) -> None:
+    data = codec.encode(entry(), named=named)
+    for length in range(len(data)):
+        with pytest.raises(UnreadableEntryError):
+            codec.decode(data[:length], "k1")
+    for extra in (b"\0", b"\xc0", data):
+        with pytest.raises(UnreadableEntryError):
+            codec.decode(data + extra, "k1")
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@given(data=st.binary(max_size=200))
+@example(b"")
+@example(b"\xacDI\n")
+@example(zlib.compress(b"\0" * 1_000_000))
+def test_garbage_is_refused(codec: EntryCodec, data: bytes) -> None:
+    with pytest.raises(UnreadableEntryError):
+        codec.decode(data)
+
+
+@given(payload=st.binary(max_size=200), kind=st.integers(1, 3))
+@example(b"\xdd\xff\xff\xff\xff", 1)  # An array said to have four thousand million elements.
+@example(b"\x92\xa1k\xdb\xff\xff\xff\xff", 2)
+@example(b"\x92\xa1k\xc6\xff\xff\xff\xff", 3)
+@example(b"\x93\xa1k\xa1t" + b"\x91" * 100_000, 2)  # Nested deeper than a stack.
+@example(b"\x92\xa1\xff\xa1k", 2)  # Not UTF-8.
+def test_a_hostile_payload_with_a_fitting_checksum_never_raises_anything_else(payload: bytes, kind: int) -> None:
+    data = reframed(PLAIN.encode(entry()), payload, head=bytes((FORMAT_VERSION, kind, 0, 0)))
+    try:
+        PLAIN.decode(data, "k1")
+    except UnreadableEntryError:
+        return
+    assert msgspec.msgpack.decode(payload)[0] == "k1"
+
+
+@given(changes=st.lists(st.tuples(st.integers(0, 150), st.integers(0, 255)), min_size=1, max_size=4))
+def test_a_mutated_entry_with_a_fitting_checksum_is_read_as_an_entry_or_refused(
+    changes: list[tuple[int, int]],
+) -> None:
+    data = PLAIN.encode(entry())
+    payload = bytearray(data[12:])
+    for position, value in changes:
+        payload[position % len(payload)] = value
+    try:
+        decoded = PLAIN.decode(reframed(data, bytes(payload)), "k1")
+    except UnreadableEntryError:
+        return
+    assert isinstance(decoded, StoredResponse)
+    assert decoded.key == "k1"
+
+
+@pytest.mark.parametrize("version", [0, FORMAT_VERSION + 1, 255])
+def test_another_version_of_the_format_is_refused(version: int) -> None:
+    data = PLAIN.encode(entry())
+    with pytest.raises(UnreadableEntryError, match=f"format {version}"):
+        PLAIN.decode(reframed(data, data[12:], head=bytes((version, 1, 0, 0))), "k1")
+
+
+@pytest.mark.parametrize("head", [(FORMAT_VERSION, 0, 0, 0), (FORMAT_VERSION, 9, 0, 0), (FORMAT_VERSION, 1, 0, 1)])
+def test_an_unknown_kind_or_a_reserved_byte_in_use_is_refused(head: tuple[int, ...]) -> None:
+    data = PLAIN.encode(entry())
+    with pytest.raises(UnreadableEntryError, match="format"):
+        PLAIN.decode(reframed(data, data[12:], head=bytes(head)), "k1")
+
+
+@pytest.mark.parametrize("flags", [1, 2, 128])
+def test_unknown_flags_are_refused(flags: int) -> None:
+    data = PLAIN.encode(entry())
+    with pytest.raises(UnreadableEntryError):
+        PLAIN.decode(reframed(data, data[12:], head=bytes((FORMAT_VERSION, 1, flags, 0))), "k1")
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_entries_swapped_between_keys_are_refused(codec: EntryCodec) -> None:
+    for data in (
+        codec.encode(entry(key="k2")),
+        codec.encode(entry(key="k2"), named=False),
+        codec.encode_alias("k1", "k2"),
+        codec.encode_opaque(b"payload", "k2"),
+    ):
+        assert codec.decode(data, "k2")
+        with pytest.raises(UnreadableEntryError, match="another key"):
+            codec.decode(data, "k1")
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_bytes_that_name_no_key_are_refused_where_it_is_not_known(codec: EntryCodec) -> None:
+    data = codec.encode(entry(), named=False)
+    assert b"k1" not in data
+    with pytest.raises(UnreadableEntryError, match="no key"):
+        codec.decode(data)
+
+
+def test_bytes_that_are_said_to_name_no_key_and_do_are_refused() -> None:
+    data = PLAIN.encode(entry())
+    head, beside = bytes((FORMAT_VERSION, 1, 2, 0)), b"\0\0\0\x02k1"
+    data = data[:4] + zlib.crc32(head + beside + data[12:]).to_bytes(4, "big") + head + data[12:]
+    with pytest.raises(UnreadableEntryError, match="another key"):
+        PLAIN.decode(data, "k1")
+
+
+class Exploit:
+    ran = False
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return setattr, (Exploit, "ran", True)
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_a_pickle_is_refused_and_runs_nothing(protocol: int) -> None:
+    pickled = pickle.dumps(Exploit(), protocol)
+    for data in (pickled, reframed(PLAIN.encode(entry()), pickled)):
+        with pytest.raises(UnreadableEntryError):
+            PLAIN.decode(data)
+    assert not Exploit.ran
+
+
+@pytest.mark.parametrize("data", [None, "text", 7, io.BytesIO(b"x"), [b"x"]])
+def test_what_is_not_bytes_is_refused(data: Any) -> None:
+    with pytest.raises(UnreadableEntryError, match="not bytes"):
+        PLAIN.decode(data)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"status": 99},
+        {"status": 1000},
+        {"status": -200},
+        {"fresh_until": math.nan},
+        {"store_until": math.nan},
+        {"created_at": math.nan},
+        {"created_at": math.inf},
+        {"received_at": 1e300},
+        {"requested_at": -math.inf},
+    ],
+)
+def test_an_impossible_response_is_refused(fields: dict[str, Any]) -> None:
+    with pytest.raises(UnreadableEntryError, match="no possible response"):
+        PLAIN.decode(PLAIN.encode(entry(**fields)), "k1")
+
+
+def test_unsigned_and_signed_entries_are_not_confused() -> None:
+    with pytest.raises(UnreadableEntryError, match="not signed"):
+        SIGNED.decode(PLAIN.encode(entry()), "k1")
+    with pytest.raises(UnreadableEntryError, match="no secret_key"):
+        PLAIN.decode(SIGNED.encode(entry()), "k1")
+
+
+def test_a_forged_signature_with_a_fitting_checksum_is_refused() -> None:
+    data = SIGNED.encode(entry())
+    forged = reframed(data, data[12:].replace(b"a body", b"b body"))
+    with pytest.raises(UnreadableEntryError, match="secret keys"):
+        SIGNED.decode(forged, "k1")
+    for length in range(12 + 32):
+        with pytest.raises(UnreadableEntryError):
+            SIGNED.decode(reframed(data, data[12 : 12 + length]), "k1")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [EntryCodec("another secret"), EntryCodec(b"a secret", salt="another salt"), EntryCodec("a secret\0")],
+)
+def test_another_secret_or_salt_is_refused(other: EntryCodec) -> None:
+    with pytest.raises(UnreadableEntryError, match="secret keys"):
+        other.decode(SIGNED.encode(entry()), "k1")
+
+
+def test_a_secret_may_be_text_or_bytes() -> None:
+    assert EntryCodec(b"a secret", salt="aiohttp-client-cache").decode(SIGNED.encode(entry()), "k1") == entry()
+
+
+def test_rotated_secrets_sign_with_the_first_and_verify_with_all() -> None:
+    rotated = EntryCodec(("new", b"a secret"))
+    assert rotated.decode(SIGNED.encode(entry()), "k1") == entry()
+    assert EntryCodec("new").decode(rotated.encode(entry()), "k1") == entry()
+    with pytest.raises(UnreadableEntryError):
+        SIGNED.decode(rotated.encode(entry()), "k1")
+
+
+@pytest.mark.parametrize("secret", ["", b"", [], ["good", ""]])
+def test_an_empty_secret_is_a_configuration_error(secret: Any) -> None:
+    with pytest.raises(ConfigurationError, match="secret_key is empty"):
+        EntryCodec(secret)
+
+
+def test_whether_a_codec_signs_is_told() -> None:
+    assert SIGNED.is_signing
+    assert not PLAIN.is_signing
+
+
+def test_text_that_utf8_cannot_hold_is_a_storage_error_when_writing() -> None:
+    with pytest.raises(StorageError, match="cannot be written"):
+        PLAIN.encode(entry(vary_fields=("\udcff",)))
+
+
+def test_the_secret_is_in_no_repr() -> None:
+    assert "a secret" not in repr(SIGNED)
+
+
+@settings(max_examples=20)
+@given(body=st.binary(min_size=1000, max_size=2000))
+def test_the_body_lies_in_the_bytes_as_it_is(body: bytes) -> None:
+    assert PLAIN.encode(entry(body=body)).endswith(body)

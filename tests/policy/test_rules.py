@@ -1,0 +1,118 @@
+"""The user's rules without the standard, in whole exchanges that the policy alone decides."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec.structs import replace
+
+from aiohttp_cache_di.policy.decisions import Rules
+from tests.messages import Fields, a_request, date, fields_of
+from tests.sync_cache import OriginDownError, Reply, is_reused, reply, scripted
+
+RULES = Rules(lifetime_s=60)
+
+
+@pytest.mark.parametrize(
+    ("fields", "reused"),
+    [
+        ({}, True),
+        ({"Cache-Control": "max-age=1"}, True),
+        ({"Cache-Control": "no-cache"}, True),
+        ({"Cache-Control": "no-store"}, False),
+        ({"Cache-Control": "private"}, True),
+        ({"Vary": "*"}, False),
+        ({"Expires": "0", "Pragma": "no-cache"}, True),
+    ],
+)
+def test_rules_decide_alone_but_for_no_store_and_vary(fields: Fields, reused: bool) -> None:
+    assert is_reused(fields, rules=RULES) is reused
+
+
+def test_rules_honour_private_when_shared() -> None:
+    assert not is_reused({"Cache-Control": "private"}, rules=replace(RULES, shared=True))
+
+
+@pytest.mark.parametrize(
+    ("lifetime_s", "after_s", "reused"),
+    [(60, 59, True), (60, 60, False), (0, 0, False), (float("inf"), 1e9, True), (None, 1e9, True)],
+)
+def test_rules_give_the_lifetime(lifetime_s: float | None, after_s: float, reused: bool) -> None:
+    assert is_reused({}, rules=replace(RULES, lifetime_s=lifetime_s), after_s=after_s) is reused
+
+
+def test_rules_store_allowed_codes_only() -> None:
+    assert not is_reused({}, status=404, rules=RULES)
+    assert is_reused({}, status=404, rules=replace(RULES, allowed_codes=frozenset({404})))
+    assert is_reused({}, status=404, rules=replace(RULES, allowed_codes=None))
+
+
+def test_rules_store_redirects_on_the_way_unless_they_set_cookies() -> None:
+    assert is_reused({"Location": "/b"}, status=302, rules=RULES)
+    assert not is_reused({"Location": "/b", "Set-Cookie": "a=b"}, status=302, rules=RULES)
+    assert not is_reused({}, status=302, rules=RULES)
+
+
+@pytest.mark.parametrize(
+    "second",
+    [{"Cache-Control": "no-store"}, {"If-None-Match": '"a"'}, {"Range": "bytes=0-1"}, {"If-Modified-Since": date()}],
+)
+def test_under_rules_the_callers_conditions_and_ranges_go_to_the_origin(second: Fields) -> None:
+    cache = scripted([reply()], RULES)
+    cache.send(a_request())
+    stored = dict(cache.entries)
+    assert not cache.send(a_request(second)).from_cache
+    assert cache.entries == stored
+
+
+def test_rules_allow_other_methods() -> None:
+    rules = replace(RULES, allowed_methods=frozenset({"GET", "OPTIONS"}))
+    cache = scripted([reply()], rules)
+    cache.send(a_request(method="OPTIONS"))
+    assert cache.send(a_request(method="OPTIONS")).from_cache
+
+
+def test_refresh_validates_under_rules() -> None:
+    cache = scripted([reply({"ETag": '"a"'}), Reply(304, fields_of({"ETag": '"a"'}))], RULES)
+    cache.send(a_request())
+    cache.rules = replace(RULES, refresh=True)
+    answer = cache.send(a_request())
+    assert (answer.status, cache.sent[-1].headers["If-None-Match"]) == (200, '"a"')
+
+
+def test_refresh_fetches_where_nothing_can_be_validated() -> None:
+    cache = scripted([reply(), reply(body=b"new")], RULES)
+    cache.send(a_request())
+    cache.rules = replace(RULES, refresh=True)
+    assert cache.send(a_request()).body == b"new"
+
+
+@pytest.mark.parametrize("asked", ["max-age=0", "no-cache", "min-fresh=999"])
+def test_under_rules_the_request_bounds_no_age(asked: str) -> None:
+    assert is_reused({}, rules=RULES, second={"Cache-Control": asked})
+
+
+def test_only_if_cached_under_rules() -> None:
+    cache = scripted([reply()], replace(RULES, only_if_cached=True))
+    assert cache.send(a_request()).status == 504
+    assert cache.send(a_request(method="OPTIONS")).status == 504
+
+
+def test_stale_use_under_rules_is_set_by_the_user() -> None:
+    rules = replace(RULES, stale_if_error_s=100.0)
+    for failing in (None, reply(status=503)):
+        cache = scripted([reply(), failing], rules)
+        cache.send(a_request())
+        cache.now += 100
+        assert cache.send(a_request()).stale
+    assert is_reused({}, rules=replace(RULES, stale_while_revalidate_s=100.0), after_s=100)
+    cache = scripted([reply(body=b"old"), reply(body=b"new")], replace(RULES, stale_while_revalidate_s=100.0))
+    cache.send(a_request())
+    cache.now += 100
+    assert cache.send(a_request()).body == b"old"
+    cache.refresh()
+    assert cache.send(a_request()).body == b"new"
+    cache = scripted([reply(), None], RULES)
+    cache.send(a_request())
+    cache.now += 100
+    with pytest.raises(OriginDownError):
+        cache.send(a_request())

@@ -1,0 +1,101 @@
+"""From settings to a back-end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aiohttp_cache_di import keys
+from aiohttp_cache_di.backends.base import CacheBackend
+from aiohttp_cache_di.errors import ConfigurationError
+from aiohttp_cache_di.settings import CacheSettings
+from aiohttp_cache_di.settings.build import build_backend
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+class PickyBackend(CacheBackend):
+    """Take one option more."""
+
+    def __init__(self, *, region: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.region = region
+
+
+def plain(backend: CacheBackend) -> dict[str, object]:
+    """The options of a back-end that can be compared."""
+    kept = int, float, str, bool, frozenset, tuple, bytes, type(None)
+    return {name: value for name, value in vars(backend).items() if isinstance(value, kept)}
+
+
+@pytest.mark.shortcuts
+def test_default_settings_build_the_same_as_the_defaults_of_the_backend() -> None:
+    built = plain(build_backend(CacheSettings(backend="memory")))
+    by_hand = plain(CacheBackend(cache_control=True, expire_after=None))
+
+    assert built == by_hand
+
+
+def test_every_setting_reaches_the_backend() -> None:
+    backend = build_backend(
+        CacheSettings(
+            backend="memory",
+            cache_name="api",
+            expire_after=60,
+            allowed_codes=(200, 404),
+            ignored_params=("token",),
+            credential_headers=("X-Tenant",),
+            stale_if_error=30,
+            max_body_bytes=1000,
+            storage_deadline=0.5,
+            coalesce=False,
+        )
+    )
+
+    assert backend.name == "api"
+    assert backend.expire_after == 60
+    assert set(backend.allowed_codes) == {200, 404}
+    assert backend.ignored_params == {"token"}
+    assert backend.credential_headers == {"x-tenant", *(name.lower() for name in keys.DEFAULT_CREDENTIAL_HEADERS)}
+    assert backend.stale_if_error_s == 30
+    assert backend.max_body_bytes == 1000
+    assert backend.coalesce is False
+
+
+def test_a_class_is_named_by_module_and_name_and_gets_its_own_options() -> None:
+    backend = build_backend(CacheSettings(backend=f"{__name__}:PickyBackend", backend_options={"region": "north"}))
+
+    assert isinstance(backend, PickyBackend)
+    assert backend.region == "north"
+    assert backend.cache_control
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("no.such.module:Class", "module no.such.module cannot be imported"),
+        ("json:Backend", "module json has no Backend"),
+        ("json:JSONDecoder", "JSONDecoder is not a subclass of"),
+        (f"{__name__}:PickyBackend", "cannot be built: .*'region'"),
+    ],
+)
+def test_a_class_that_cannot_be_used_is_refused_with_the_variable(name: str, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=rf"AIOHTTP_CACHE_BACKEND='{name}'.*{message}"):
+        build_backend(CacheSettings(backend=name))
+
+
+def test_an_unknown_backend_option_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="unexpected option 'regoin'"):
+        build_backend(CacheSettings(backend="memory", backend_options={"regoin": 1}))
+
+
+def test_what_the_class_refuses_is_told_with_the_variable() -> None:
+    settings = CacheSettings(backend=f"{__name__}:PickyBackend", backend_options={"region": "x", "storage_deadline": 0})
+
+    with pytest.raises(ConfigurationError, match=r"AIOHTTP_CACHE_BACKEND=.* cannot be built: storage_deadline=0"):
+        build_backend(settings)
