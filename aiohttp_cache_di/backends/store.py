@@ -1,0 +1,231 @@
+"""The contract of a store: the little that memory, SQLite, Redis and each later store do in a way of their own.
+
+A store keeps *records*: an item under a key, until a time. It knows nothing of requests, freshness, callers' patience
+or other stores; `backends/wrap` gives it all of that. What a store must do is in `Store`. What it can do besides is
+told by the protocols that it satisfies (`Leasing`, `Versioned` …): the stack looks for them once, when it is built.
+
+Promises that every store keeps, each tested for each store (`tests/backends/contract.py`):
+
+1. What was put is what is got: all of an item, or nothing. Bytes that are damaged, foreign, wrongly signed or stored
+   under another key are `UNREADABLE`, never an error and never an item.
+2. A `get` that begins after a `put`, `delete` or `clear` has returned sees its effect, from any process.
+3. Nothing waits in the event loop: not for a file, a lock or a database.
+4. A call that is cancelled takes no other call with it. A `put` that was cancelled may have happened, or not.
+5. Whatever a driver raises may be raised, best as a `StorageError`; the guard counts it.
+6. A store belongs to no event loop. Each loop that uses it has connections of its own, and so has a forked child.
+7. `close` may be called twice; a store that is used again opens again.
+
+Items travel decoded: a store encodes and decodes by the `EntryCodec` that it is given, where its bytes are (SQLite's
+thread, a pool's), so that the loop does not.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from typing import Final, NamedTuple, Protocol, TypeAlias, runtime_checkable
+
+from msgspec import Struct
+
+from aiohttp_cache_di.entries.codec import Opaque
+from aiohttp_cache_di.errors import StorageError
+from aiohttp_cache_di.rfc9111.messages import StoredResponse
+
+__all__ = [
+    "UNREADABLE",
+    "Changing",
+    "Expiring",
+    "Found",
+    "Immediate",
+    "Item",
+    "Lease",
+    "Leasing",
+    "Limits",
+    "Record",
+    "Row",
+    "Store",
+    "Touching",
+    "Unreadable",
+    "Versioned",
+    "Written",
+]
+
+Item: TypeAlias = StoredResponse | str | Opaque
+"""What is kept: a response, the key of another record (an alias), or what a user's serializer made."""
+
+
+class Unreadable(enum.Enum):
+    """In place of an item: there are bytes under the key, and they are not to be believed."""
+
+    UNREADABLE = enum.auto()
+
+
+UNREADABLE: Final = Unreadable.UNREADABLE
+
+
+class Lease(enum.IntEnum):
+    """The answer to a request to be the only process that fetches a key; a plain bool will do."""
+
+    REFUSED = 0
+    GRANTED = 1
+    GRANTED_LATE = 2
+    """Granted, and something is stored under the key: perhaps since the process that asks has looked."""
+
+
+class Limits(Struct, frozen=True):
+    """What the stack has to know of a store.
+
+    Args:
+        value_bytes: the largest encoded item that fits under one key; larger ones are split. None for any size.
+        batch: how many keys one call may have.
+        parallel: how many calls of `get` are under way at a time; more wait and so make larger batches.
+        drops_expired: the store drops a record by itself when its time has come.
+    """
+
+    value_bytes: int | None = None
+    batch: int = 1
+    parallel: int = 1
+    drops_expired: bool = False
+
+
+class Found(NamedTuple):
+    """What a store has under a key.
+
+    Args:
+        version: a number that grows with the changes of the key; 0 where the store has none (see `Versioned`).
+    """
+
+    item: Item | Unreadable
+    version: int = 0
+
+
+class Record(NamedTuple):
+    """An item to be kept.
+
+    Args:
+        until: POSIX time from which it may be dropped; ``inf`` for never.
+        leased: give the lease on the key back with the write, at once or (no lease known) not at all.
+    """
+
+    key: str
+    item: Item
+    until: float
+    leased: bool = False
+
+
+Written: TypeAlias = int | StorageError
+"""The version that a record got (0 where the store has none), or why this one could not be written."""
+
+
+class Row(NamedTuple):
+    """One record met on a walk.
+
+    Args:
+        leads_on: whether it is a redirect or an alias, rather than a response that is an end in itself.
+        item: None on a walk over keys alone.
+    """
+
+    key: str
+    leads_on: bool
+    item: Item | Unreadable | None = None
+
+
+class Store(Protocol):
+    """A place where records are kept."""
+
+    limits: Limits
+
+    async def get(self, keys: Sequence[str]) -> Sequence[Found | None]:
+        """Look *keys* up, `Limits.batch` of them at most; the answers are in their order, None for nothing."""
+        ...
+
+    async def put(self, records: Sequence[Record]) -> Sequence[Written]:
+        """Keep *records*, `Limits.batch` of them at most; a later one of a key replaces an earlier one.
+
+        Raises:
+            StorageError, or what the driver raises: none of them could be written.
+        """
+        ...
+
+    async def delete(self, keys: Collection[str]) -> None:
+        """Drop *keys*, `Limits.batch` of them at most; missing ones are no error."""
+
+    def pages(self, *, items: bool) -> AsyncIterator[Sequence[Row]]:
+        """Walk over all records, a page at a time: in bounded memory, and without holding anybody up.
+
+        A record that is put or dropped meanwhile may be met or not; all others are met, some perhaps twice.
+
+        Args:
+            items: with their items; else keys alone.
+        """
+        ...
+
+    async def clear(self) -> None:
+        """Drop all that was put before."""
+
+    async def close(self) -> None:
+        """Finish what was begun and release the running loop's connections."""
+
+
+# ---- what a store may be able to do besides
+
+
+@runtime_checkable
+class Immediate(Protocol):
+    """A store in this process's memory: it answers without waiting, and what it does not have is not there."""
+
+    def look(self, key: str) -> Found | None:
+        """As `Store.get`, at once."""
+        ...
+
+    def keep(self, record: Record) -> None:
+        """As `Store.put`, at once."""
+
+
+@runtime_checkable
+class Leasing(Protocol):
+    """Lets one process fetch a key while others wait. Without this, each process fetches for itself."""
+
+    async def acquire(self, key: str, ttl_s: float) -> Lease:
+        """Ask to be the only process that fetches *key* for *ttl_s* seconds; cancelled, nothing stays held."""
+        ...
+
+    async def release(self, key: str) -> None:
+        """Give a lease back before its time, unless it has passed to another process."""
+
+
+@runtime_checkable
+class Versioned(Protocol):
+    """Tells from memory whether a copy is still what is stored, whoever has written since."""
+
+    def version(self, key: str) -> int | None:
+        """The highest version that *key* may have by now. A copy of that or a later version is good.
+
+        Never waits. None while it is not known: then no copy is believed.
+        """
+        ...
+
+
+@runtime_checkable
+class Changing(Protocol):
+    """Tells of changes that others make to keys that were got here."""
+
+    def on_change(self, listener: Callable[[Collection[str] | None], None]) -> None:
+        """Call *listener* in the running loop with keys that have changed; None: any may have."""
+
+
+@runtime_checkable
+class Expiring(Protocol):
+    """Finds what has expired without a walk over everything."""
+
+    async def delete_expired(self, now: float) -> int:
+        """Drop what may be dropped at *now* (POSIX time); return how many records went."""
+        ...
+
+
+@runtime_checkable
+class Touching(Protocol):
+    """Keeps an order of use, and so has to hear of uses that it does not see."""
+
+    def touch(self, key: str) -> None:
+        """Note that a copy of *key* was used; at once, written down whenever it suits the store."""
