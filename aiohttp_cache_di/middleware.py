@@ -18,10 +18,10 @@ from aiohttp_cache_di._aiohttp import handler_option
 from aiohttp_cache_di.backends.base import CacheBackend, accept_all
 from aiohttp_cache_di.engine.answers import plain_answer
 from aiohttp_cache_di.engine.call import CURRENT_CALL, Call, current_call, end_call, is_disabled
+from aiohttp_cache_di.engine.describe import describe_miss
 from aiohttp_cache_di.engine.exchange import Exchange
 from aiohttp_cache_di.engine.question import Identities, key_arguments, request_body
 from aiohttp_cache_di.engine.runtime import FAIR_SHARE, Runtime
-from aiohttp_cache_di.entries.fields import describe_miss
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.messages import Request
 
