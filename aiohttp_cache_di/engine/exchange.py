@@ -152,8 +152,9 @@ class Exchange:
                 first: Reuse | ClientResponse = await unless_landed(flight, self._sharable, fetch)
                 if not isinstance(first, Reuse):
                     return first
-                shared = first
                 self.call.failures -= 1  # it has only been overtaken
+                self.backend.stats.misses += 1  # and has asked the origin
+                return self._answer(first, cache_status=forwarded(plan.reason, detail="overtaken"))
             return self._collapsed(shared, plan)
         flight = flights.start(key, joinable=True)
         flight.leader = task

@@ -15,6 +15,7 @@ from aiohttp_cache_di import CachedSession
 from aiohttp_cache_di.backends import CacheBackend, ResponseOrKey
 from aiohttp_cache_di.engine import runtime
 from aiohttp_cache_di.engine.describe import DETAILS
+from tests.clients import Clients
 from tests.origin import CLOSE, CUT, Origin, Received, answer, chunked
 from tests.storages import CustomBackend, CustomStorage
 
@@ -223,6 +224,37 @@ async def test_what_a_304_confirms_says_whether_that_is_stored(origin: Origin) -
             await backend.settle()
             assert said.cache_status == "aiohttp-cache-di; fwd=stale; fwd-status=304; detail=store-failed"
             assert response.headers["Cache-Status"] == said.cache_status
+
+
+async def test_a_follower_that_asked_for_itself_was_spared_nothing(origin: Origin, clients: Clients) -> None:
+    """It waits for as long as it may, asks, and then the one that it had waited for is answered first."""
+    client, go, both = clients(expire_after=60, coalesce_timeout=0.05), asyncio.Event(), asyncio.Event()
+
+    async def script(request: Received) -> bytes:
+        if request.number == 2:
+            both.set()
+            await asyncio.Event().wait()
+        await go.wait()
+        return answer("text")
+
+    url = origin.on("/", script)
+    leader = asyncio.create_task(client.fetch(url))
+    await origin.arrival()
+
+    async def follow() -> str:
+        async with client.session.get(url) as response:
+            said: Any = response
+            await response.read()
+            return str(said.cache_status)
+
+    follower = asyncio.create_task(follow())
+    async with asyncio.timeout(10):
+        await both.wait()
+        go.set()
+        await leader
+        assert await follower == f"{MISS}; detail=overtaken"
+    stats = client.backend.stats
+    assert (stats.coalesced, stats.misses, stats.hits) == (0, 2, 0)
 
 
 def test_each_detail_is_documented() -> None:
