@@ -86,6 +86,7 @@ class Exchange:
         self.shelf = Shelf(self.message, backend, runtime, self.rules, key, partition, key_arguments or {})
         self.shelf.looked_up, call.looked_up = call.looked_up, None
         self.watch: DecodingWatch | None = None
+        self.in_background = False
 
     # ---- the three roads
 
@@ -381,6 +382,8 @@ class Exchange:
         return self._answer(stale.answer, cache_status=stale.cache_status)
 
     def _count_stale(self) -> None:
+        if self.in_background:  # where it answers no one
+            return
         self.backend.stats.hits += 1
         self.backend.stats.stale += 1
 
@@ -390,6 +393,7 @@ class Exchange:
         self.runtime.spawn(self._revalidate(stored), owner=self.request.session, name=stored.key)
 
     async def _revalidate(self, stored: StoredResponse) -> None:
+        self.in_background = True
         own = self.request.headers
         plain = CIMultiDict(
             (name, value) for name, value in own.items() if name.lower() not in policy.PRIVATE_TO_CALLER

@@ -226,6 +226,29 @@ async def test_what_a_304_confirms_says_whether_that_is_stored(origin: Origin) -
             assert response.headers["Cache-Status"] == said.cache_status
 
 
+@pytest.mark.parametrize("failure", ["status", "disconnection"])
+async def test_a_validation_in_the_background_that_fails_counts_no_hit(
+    origin: Origin, clients: Clients, failure: str
+) -> None:
+    failed = asyncio.Event()
+
+    async def script(request: Received) -> AsyncIterator[bytes]:
+        if request.number == 1:
+            yield answer("text", headers={"Cache-Control": "max-age=0, stale-while-revalidate=60, stale-if-error=60"})
+            return
+        failed.set()
+        yield answer(status=503) if failure == "status" else CUT
+
+    client, url = clients(cache_control=True), origin.on("/", script)
+    for _ in range(2):
+        await client.fetch(url)
+        await client.backend.settle()
+    async with asyncio.timeout(10):
+        await failed.wait()
+    await asyncio.sleep(0.05)  # until the failure has come back; nothing tells of that
+    assert (client.backend.stats.hits, client.backend.stats.stale) == (1, 1)
+
+
 async def test_a_follower_that_asked_for_itself_was_spared_nothing(origin: Origin, clients: Clients) -> None:
     """It waits for as long as it may, asks, and then the one that it had waited for is answered first."""
     client, go, both = clients(expire_after=60, coalesce_timeout=0.05), asyncio.Event(), asyncio.Event()
