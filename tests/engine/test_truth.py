@@ -15,6 +15,7 @@ from aiohttp_cache_di import CachedSession
 from aiohttp_cache_di.backends import CacheBackend, ResponseOrKey
 from aiohttp_cache_di.engine import runtime
 from aiohttp_cache_di.engine.describe import DETAILS
+from aiohttp_cache_di.response import AnyResponse
 from tests.clients import Clients
 from tests.origin import CLOSE, CUT, Origin, Received, answer, chunked
 from tests.storages import CustomBackend, CustomStorage
@@ -88,11 +89,15 @@ async def close_delimited(request: Received) -> AsyncIterator[bytes]:
     yield CLOSE
 
 
+def refuse(response: AnyResponse) -> bool:
+    return False
+
+
 NEVER_STORED: dict[str, tuple[Any, dict[str, Any]]] = {
     "too-large": (answer(b"x" * (LIMIT + 1)), {}),
     "close-delimited": (close_delimited, {}),
     "event-stream": (answer("data: 1\n\n", headers={"Content-Type": "text/event-stream"}), {}),
-    "filtered": (answer("text"), {"filter_fn": lambda response: False}),
+    "filtered": (answer("text"), {"filter_fn": refuse}),
     "ignored-param": (answer(status=302, headers={"Location": "/next?token=1"}), {"ignored_params": ["token"]}),
     "no-room": (answer("text"), {"max_bytes": 1}),
     "no-lifetime": (answer("text", headers={"Cache-Control": "max-age=0"}), {"cache_control": True}),
@@ -102,9 +107,9 @@ NEVER_STORED: dict[str, tuple[Any, dict[str, Any]]] = {
 @pytest.mark.parametrize("detail", NEVER_STORED)
 async def test_what_is_known_not_to_be_stored_says_why_at_once(origin: Origin, detail: str) -> None:
     script, options = NEVER_STORED[detail]
-    options = {"expire_after": 60, "max_body_bytes": LIMIT, **options}
+    backend = CacheBackend(**{"expire_after": 60, "max_body_bytes": LIMIT, **options})
     url = origin.on("/", script)
-    async with CachedSession(**options) as session, session.get(url, allow_redirects=False) as response:
+    async with CachedSession(cache=backend) as session, session.get(url, allow_redirects=False) as response:
         assert told(response) == (f"detail={detail}", False)
         await response.read()
         assert told(response) == (f"detail={detail}", False)
