@@ -107,7 +107,8 @@ NEVER_STORED: dict[str, tuple[Any, dict[str, Any]]] = {
 @pytest.mark.parametrize("detail", NEVER_STORED)
 async def test_what_is_known_not_to_be_stored_says_why_at_once(origin: Origin, detail: str) -> None:
     script, options = NEVER_STORED[detail]
-    backend = CacheBackend(**{"expire_after": 60, "max_body_bytes": LIMIT, **options})
+    own: dict[str, Any] = {"expire_after": 60, "max_body_bytes": LIMIT, **options}
+    backend = CacheBackend(**own)
     url = origin.on("/", script)
     async with CachedSession(cache=backend) as session, session.get(url, allow_redirects=False) as response:
         assert told(response) == (f"detail={detail}", False)
