@@ -20,7 +20,7 @@ from aiohttp_cache_di.engine.call import Call, refuse_when_closed
 from aiohttp_cache_di.engine.describe import Report, describe_miss
 from aiohttp_cache_di.engine.flights import Flight, unless_landed
 from aiohttp_cache_di.engine.recording import wait_for_end
-from aiohttp_cache_di.engine.runtime import FAIR_SHARE, Runtime
+from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.engine.storing import Shelf
 from aiohttp_cache_di.policy import (
     Bypass,
@@ -84,7 +84,7 @@ class Exchange:
             resolved = backend.create_cache_actions(key, request.url, **wishes, **(key_arguments or {})).rules
             self.rules = replace(self.rules, lifetime_s=resolved.lifetime_s, refresh=resolved.refresh)
         self.shelf = Shelf(self.message, backend, runtime, self.rules, key, partition, key_arguments or {})
-        self.shelf.looked_up, call.looked_up = call.looked_up, None
+        self.shelf.early_read, call.early_read = call.early_read, None
         self.watch: DecodingWatch | None = None
         self.in_background = False
 
@@ -108,8 +108,6 @@ class Exchange:
             case Fetch() | Validate():
                 return await self._through_flight(decision)
             case _:
-                if not self.backend.stats.hits % FAIR_SHARE:
-                    await asyncio.sleep(0)
                 return self._reuse(decision)
 
     async def forward(self, reason: str) -> ClientResponse:

@@ -24,7 +24,6 @@ logger = logging.getLogger(__name__)
 MAX_PENDING_BYTES = 64 * 1024 * 1024  # of entries that wait to be written; more than that is not stored
 MAX_DOOMED = 100_000
 ARRIVE_WITHIN_S = 0.5  # bodies commonly follow their heads at once
-FAIR_SHARE = 128  # hits in a row after which other tasks get their turn: a hit that waits for nothing gives them none
 FINISH_WITHIN_S = 1.0  # several storage deadlines; only a user's own code could take longer
 
 

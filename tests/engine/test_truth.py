@@ -223,10 +223,12 @@ async def test_what_a_304_confirms_says_whether_that_is_stored(origin: Origin) -
         async with session.get(url):
             pass
         await backend.settle()
-        gate.error = OSError("down")
+        gate.open.clear()
         async with session.get(url) as response:
             said: Any = response
             assert said.cache_status == "aiohttp-cache-di; fwd=stale; fwd-status=304; stored"
+            gate.error = OSError("down")
+            gate.open.set()
             await backend.settle()
             assert said.cache_status == "aiohttp-cache-di; fwd=stale; fwd-status=304; detail=store-failed"
             assert response.headers["Cache-Status"] == said.cache_status
