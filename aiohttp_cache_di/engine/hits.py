@@ -102,7 +102,7 @@ class FastLane:
             return None
         key = known.question.key
         runtime = self._runtime
-        if runtime is None or key in runtime.doomed:
+        if runtime is None or (runtime.doomed and key in runtime.doomed):
             return None
         entry = runtime.pending(key)
         if entry is not None and not backend.write_behind:
