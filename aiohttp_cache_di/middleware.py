@@ -19,11 +19,12 @@ from aiohttp_cache_di.engine.answers import plain_answer
 from aiohttp_cache_di.engine.call import CURRENT_CALL, Call, current_call, end_call, is_disabled
 from aiohttp_cache_di.engine.describe import describe_miss
 from aiohttp_cache_di.engine.exchange import Exchange
-from aiohttp_cache_di.engine.question import Questions, key_arguments, request_body
+from aiohttp_cache_di.engine.question import Questions, full_question, key_arguments, request_body
 from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.engine.turns import count_hit, is_turn_over
 from aiohttp_cache_di.policy import PLAIN_HIT, decide, vary_digest
 from aiohttp_cache_di.response import CachedResponse
+from aiohttp_cache_di.rfc9111.cache_status import forwarded
 
 __all__ = ["CacheMiddleware"]
 
@@ -100,11 +101,13 @@ class CacheMiddleware:
         is_allowed = request.method in backend.allowed_methods
         body = await request_body(request) if is_allowed else b""
         arguments = key_arguments(request, body or b"", call, backend)
-        if body is None or not is_allowed:
-            exchange = Exchange(request, handler, call, backend, runtime, key_arguments=arguments, url=url)
-            return await (exchange.forward("bypass") if body is None else exchange.run())
-        key, partition = self.questions.key_of(request, arguments, url)
-        exchange = Exchange(request, handler, call, backend, runtime, key, partition, arguments, url)
+        key, partition = ("", "")
+        if body is not None and is_allowed:
+            key, partition = self.questions.key_of(request, arguments, url)
+        question = full_question(request, call, backend, arguments, url=url, key=key, partition=partition)
+        exchange = Exchange(request, handler, call, runtime, backend, question, arguments)
+        if body is None:
+            return await exchange.bypass("bypass")
         if CURRENT_CALL.get() is call:
             return await exchange.run()
         token = CURRENT_CALL.set(call)  # of a plain session
@@ -117,7 +120,7 @@ class CacheMiddleware:
         """Let the origin answer, the cache looking away."""
         self.backend.stats.bypassed += 1
         response = await handler(request)
-        describe_miss(response, "aiohttp-cache-di; fwd=bypass")
+        describe_miss(response, forwarded("bypass"))
         return response
 
     async def close(self) -> None:

@@ -18,7 +18,8 @@ from aiohttp.streams import EMPTY_PAYLOAD
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
-from aiohttp_cache_di.entries.fields import body_of, entry_of, expires_at, parsed_fields
+from aiohttp_cache_di.entries.build import body_of, entry_of
+from aiohttp_cache_di.entries.fields import expires_at, parsed_fields
 from aiohttp_cache_di.rfc9111.cache_status import hit
 from aiohttp_cache_di.rfc9111.fields import combined
 from aiohttp_cache_di.rfc9111.freshness import current_age_s, whole_s

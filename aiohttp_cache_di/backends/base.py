@@ -23,7 +23,7 @@ from aiohttp_cache_di.backends.storage import BaseCache, BaseStorage, ResponseOr
 from aiohttp_cache_di.backends.values import refuse_unusable
 from aiohttp_cache_di.backends.watched import Watched
 from aiohttp_cache_di.backends.wrap.guard import StoreGuard
-from aiohttp_cache_di.entries.fields import body_of, entry_of
+from aiohttp_cache_di.entries.build import body_of, entry_of
 from aiohttp_cache_di.policy import Rules
 from aiohttp_cache_di.policy.expiration import ExpirationTime, UrlExpiration, UrlRules, lifetime_s
 from aiohttp_cache_di.policy.rules import DEFAULT_CODES, RuleBook, is_redirect, window_s

@@ -10,6 +10,7 @@ from typing import Any
 
 from aiohttp import ClientRequest, hdrs
 from aiohttp.payload import BytesPayload, IOBasePayload, Payload
+from msgspec.structs import replace
 from multidict import CIMultiDict
 from yarl import URL
 
@@ -19,10 +20,10 @@ from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.engine.call import Call
 from aiohttp_cache_di.engine.hooks import Hooks
 from aiohttp_cache_di.keys.credentials import digest_of, effective_credentials
-from aiohttp_cache_di.policy import NEEDING_POLICY, Question, may_be_plain
+from aiohttp_cache_di.policy import NEEDING_POLICY, FullQuestion, Question, may_be_plain
 from aiohttp_cache_di.rfc9111.messages import Request
 
-__all__ = ["MAX_KEYED_BODY_BYTES", "Questions", "key_after_redirect", "key_arguments", "request_body"]
+__all__ = ["MAX_KEYED_BODY_BYTES", "Questions", "full_question", "key_after_redirect", "key_arguments", "request_body"]
 
 MAX_KNOWN = 10_000
 MAX_KNOWN_CHARS = 1024  # of a remembered URL: with MAX_KNOWN this bounds the memory that they take
@@ -84,6 +85,39 @@ def _without_jar(request: ClientRequest, call: Call) -> CIMultiDict[str]:
     own.update(call.headers)
     fields.extend((hdrs.COOKIE, value) for value in own.getall(hdrs.COOKIE, ()))
     return fields
+
+
+def full_question(
+    request: ClientRequest,
+    call: Call,
+    backend: CacheBackend,
+    arguments: dict[str, Any],
+    *,
+    url: str,
+    key: str = "",
+    partition: str = "",
+) -> FullQuestion:
+    """All that *request* asks, with the caller's wishes and by the rules that apply.
+
+    Args:
+        arguments: its `key_arguments`.
+        url: its URL as a text.
+        key: "" for one whose response is never stored.
+        partition: the digest of its credentials.
+    """
+    rules = backend.rules_for(
+        request.url,
+        expire_after=call.expire_after,
+        refresh=call.refresh,
+        only_if_cached=call.only_if_cached,
+        stale_if_error=call.stale_if_error,
+    )
+    if key and Hooks.of(backend).makes_rules:
+        wishes: dict[str, Any] = {"expire_after": call.expire_after, "refresh": call.refresh}
+        resolved = backend.create_cache_actions(key, request.url, **wishes, **arguments).rules
+        rules = replace(rules, lifetime_s=resolved.lifetime_s, refresh=resolved.refresh)
+    message = Request(request.method, url, request.headers)
+    return FullQuestion.of(message, rules, key=key, partition=partition)
 
 
 class Questions:

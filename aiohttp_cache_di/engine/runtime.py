@@ -143,7 +143,7 @@ class Runtime:
             owner: a reference to the session that asked for them; None for any.
         """
         if self.is_current() and CURRENT_CALL.get() is None:  # within a request, it might be its own that it waits for
-            await self.flights.arrive(keys, ARRIVE_WITHIN_S, owner=owner)
+            await self.flights.drain_bodies(keys, ARRIVE_WITHIN_S, owner=owner)
 
     async def settle(self, keys: Collection[str] | None = None) -> None:
         """Wait until pending writes (those of *keys*, or all) are done, or have been given up."""

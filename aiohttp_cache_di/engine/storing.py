@@ -6,29 +6,30 @@ import asyncio
 import inspect
 import logging
 import time
-from collections.abc import Callable, Iterable
-from functools import lru_cache, partial
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from aiohttp import ClientResponse, hdrs
 
 from aiohttp_cache_di import keys, policy
-from aiohttp_cache_di._aiohttp import DecodingWatch, is_decoded
-from aiohttp_cache_di.backends.base import accept_all
+from aiohttp_cache_di._aiohttp import is_decoded
 from aiohttp_cache_di.backends.storage import BaseCache, Lease
-from aiohttp_cache_di.engine.call import Call
 from aiohttp_cache_di.engine.describe import Report
 from aiohttp_cache_di.engine.flights import Flight, Outcome
+from aiohttp_cache_di.engine.hooks import Hooks
 from aiohttp_cache_di.engine.lookup import Lookup
+from aiohttp_cache_di.engine.origin import Reply
 from aiohttp_cache_di.engine.question import key_after_redirect
 from aiohttp_cache_di.engine.recording import Unkept, record, why_not_kept
+from aiohttp_cache_di.entries.build import SET_COOKIE, kept_lines, reason_of, version_of
 from aiohttp_cache_di.entries.fields import expires_at
 from aiohttp_cache_di.policy import Store
 from aiohttp_cache_di.policy.rules import is_redirect
 from aiohttp_cache_di.response import CachedResponse
-from aiohttp_cache_di.rfc9111.messages import Response, StoredResponse
+from aiohttp_cache_di.rfc9111.messages import RawHeaders, Response, StoredResponse
 
-__all__ = ["Shelf"]
+__all__ = ["ResponseStoring"]
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -38,7 +39,6 @@ LEASE_POLL_MAX_S = 0.08
 UNREAD_BYTES = 2**16  # aiohttp lets about twice as much in before somebody reads
 _OF_THIS_REQUEST = frozenset({"headers", "cookies", "data", "decoded"})
 """Arguments of a key that tell of one request rather than of the way to the origin."""
-_SET_COOKIE = frozenset({"set-cookie", "set-cookie2"})
 _UNKEPT = {
     Unkept.CUT: "cut",
     Unkept.TOO_LARGE: "too-large",
@@ -47,74 +47,84 @@ _UNKEPT = {
 }
 
 
-class Shelf(Lookup):
+class ResponseStoring(Lookup):
     """Where the response to one request is kept: looked for, put there, and cleared."""
 
     _lease: str | None = None
     is_asking_user: bool = False
     """Whether a method of the user's has a say in whether the response is stored."""
 
-    def note_hop(self, call: Call) -> None:
-        """The call has passed here on its way."""
-        call.keys.append(self.key)
-
     # ---- putting
 
     def store_when_whole(
-        self,
-        response: ClientResponse,
-        head: Response,
-        decision: Store,
-        flight: Flight,
-        watch: DecodingWatch | None,
-        call: Call,
+        self, reply: Reply, decision: Store, flight: Flight, history: tuple[str, ...], owner: object
     ) -> None:
-        """Store *response* once its last byte has arrived; end *flight* with the entry, or with why there is none."""
-        report = Report(response, decision.cache_status, received_at=head.received_at)
-        length, limit = response.headers.get(hdrs.CONTENT_LENGTH, ""), self.backend.max_body_bytes
-        target = response.headers.get(hdrs.LOCATION, "")
-        why_not = why_not_kept(response, limit)
-        # A parameter that is not to be stored is nothing to lead the next caller to, either.
-        if why_not is None and keys.has_param(target, self.backend.ignored_params):
-            why_not = "ignored-param"
+        """Store a response once its last byte has arrived; end *flight* with the entry, or with why there is none.
+
+        Args:
+            history: keys of the redirects that led to it, or of what it leads to.
+            owner: a reference to the session that asked.
+        """
+        response, limit = reply.response, self.backend.max_body_bytes
+        report = Report(response, decision.cache_status, received_at=reply.head.received_at)
+        why_not = self._why_not(response)
         if why_not is not None:
             report.not_stored(why_not)
-            self.settle(flight, "parallel", passes=True)
+            self.end_unshared(flight)
             return
+        length = response.headers.get(hdrs.CONTENT_LENGTH, "")
         if not length.isdecimal() or int(length) <= UNREAD_BYTES:
-            flight.arriving_for = call.session
-            flight.leader = None  # who asks again waits for what comes by itself
-        history = self._links(response, call)
-        make = partial(self._entry, response, response.version, response.raw_headers, head, decision, history)
+            flight.body_for = owner
+            flight.leader = None  # a task that asks again waits for what comes by itself
+        # What a caller does to the response afterwards makes no difference.
+        read = reason_of(response), version_of(response), response.raw_headers
+        make = partial(self._entry, read, reply.head, decision, history)
         finished = partial(self._finished, make, flight, report)
-        record(response, max_bytes=limit, finished=finished, watch=watch if is_decoded(response.content) else None)
+        watch = reply.watch if is_decoded(response.content) else None
+        flight.hand_over()
+        record(response, max_bytes=limit, finished=finished, watch=watch)
+
+    def _why_not(self, response: ClientResponse) -> str | None:
+        """Why the body is not even copied: a detail of Cache-Status."""
+        why_not = why_not_kept(response, self.backend.max_body_bytes)
+        # A parameter that is not to be stored is nothing to lead the next caller to, either.
+        if why_not is None and keys.has_param(response.headers.get(hdrs.LOCATION, ""), self.backend.ignored_params):
+            return "ignored-param"
+        return why_not
+
+    def end_unshared(self, flight: Flight) -> None:
+        """End *flight*, and let later requests for the key go out side by side for a while (hit-for-miss)."""
+        if not flight.is_over:
+            self.runtime.flights.remember_hit_for_miss(self.key, now=time.monotonic())
+            flight.end(Outcome.UNSHARED)
 
     def _finished(
         self, make: Callable[[bytes], StoredResponse], flight: Flight, report: Report, body: bytes | Unkept
     ) -> None:
-        flight.arriving_for = flight.leader = None
+        flight.body_for = flight.leader = None
         try:
-            if isinstance(body, Unkept):
+            if body is Unkept.CUT:
                 report.not_stored(_UNKEPT[body])
-                is_cut = body is Unkept.CUT
-                self.settle(flight, "abandoned" if is_cut else "parallel", passes=not is_cut)
+                flight.end(Outcome.ABANDONED)
+            elif isinstance(body, Unkept):
+                report.not_stored(_UNKEPT[body])
+                self.end_unshared(flight)
             elif not flight.store_allowed:
                 report.not_stored("invalidated")
-                self.settle(flight, "parallel")
+                flight.end(Outcome.UNSHARED)
             else:
                 self._put(make(body), flight, report)
         except Exception:
             logger.exception("A response could not be stored")
             report.not_stored("error")
-            self.settle(flight, "parallel")
+            flight.end(Outcome.UNSHARED)
 
     def _put(self, entry: StoredResponse, flight: Flight, report: Report) -> None:
-        backend = self.backend
-        if backend.filter_fn is not accept_all or backend.overridden & {"is_cacheable", "save_response"}:
+        if Hooks.of(self.backend).judges_entries:
             self.is_asking_user = True
-            self.runtime.spawn(self._put_if_asked(entry, flight, report), owner=backend)
-            return
-        self.settle(flight, self.place_and_tell(entry, report))
+            self.runtime.spawn(self._put_if_asked(entry, flight, report), owner=self.backend)
+        else:
+            flight.end(self.place_and_tell(entry, report))
 
     def place_and_tell(self, entry: StoredResponse, report: Report) -> StoredResponse:
         """As `place`, letting *report* say what becomes of it."""
@@ -130,17 +140,17 @@ class Shelf(Lookup):
             verdict: Any = backend.is_cacheable(response, self.actions)
             if not (await verdict if inspect.isawaitable(verdict) else verdict):
                 report.not_stored("filtered")
-                self.settle(flight, "parallel", passes=True)
-            elif "save_response" in backend.overridden:
+                self.end_unshared(flight)
+            elif Hooks.of(backend).saves:
                 await self._save_by_user(response, report)
-                self.settle(flight, entry)
+                flight.end(entry)
             else:
-                self.settle(flight, self.place_and_tell(entry, report))
+                flight.end(self.place_and_tell(entry, report))
         except BaseException:
             report.not_stored("error")
             raise
         finally:
-            self.settle(flight, "parallel")  # has no effect on a flight that has ended
+            flight.end(Outcome.UNSHARED)  # has no effect on a flight that has ended
 
     async def _save_by_user(self, response: CachedResponse, report: Report) -> None:
         """Let the user's own method store *response*."""
@@ -150,12 +160,11 @@ class Shelf(Lookup):
             await backend.save_response(response, entry.key, expires_at(entry))
             return True
 
-        if await backend.guard.run("write", save, False):
-            backend.stats.stored += 1
-            report.placed(entry.fresh_until)
-            report.written(True)
-        else:
-            report.not_stored("store-failed")
+        is_saved = await backend.guard.run("write", save, False)
+        backend.stats.stored += is_saved
+        report.placed(entry.fresh_until)
+        report.accepted(is_failing=False)
+        report.written(is_saved)
 
     def place(self, entry: StoredResponse, *, outcome: Callable[[bool], None] | None = None) -> StoredResponse:
         """Write *entry* where it belongs among the variants of its URL; return it as it was written."""
@@ -191,27 +200,22 @@ class Shelf(Lookup):
 
     def _entry(
         self,
-        response: ClientResponse,
-        version: Any,
-        raw_headers: Iterable[tuple[bytes, bytes]],
+        read: tuple[bytes | None, tuple[int, int], RawHeaders],
         head: Response,
         decision: Store,
         history: tuple[str, ...],
         body: bytes,
     ) -> StoredResponse:
-        drop = _in_bytes(decision.drop - _SET_COOKIE if self.backend.store_cookies else decision.drop)
-        reason = response.reason
+        reason, version, lines = read
+        drop = decision.drop - SET_COOKIE if self.backend.store_cookies else decision.drop
         entry = StoredResponse(
+            reason=reason,
+            version=version,
+            raw_headers=kept_lines(lines, drop, add=decision.add),
             key=self.key,
             method=self.message.method,
             url=keys.redact_url(self.message.url, self.backend.ignored_params),
             status=head.status,
-            reason=None if reason is None else reason.encode("utf-8", "surrogateescape"),
-            version=(1, 1) if version is None else (version.major, version.minor),
-            raw_headers=(
-                *[line for line in raw_headers if line[0].lower() not in drop],
-                *[(name.encode(), value.encode()) for name, value in decision.add],
-            ),
             requested_at=head.requested_at,
             received_at=head.received_at,
             created_at=head.received_at,
@@ -225,11 +229,11 @@ class Shelf(Lookup):
         )
         return entry if decision.combine_with is None else policy.combine(decision.combine_with, entry)
 
-    def _links(self, response: ClientResponse, call: Call) -> tuple[str, ...]:
-        """The keys of the redirects that led here, or of what this redirect leads to."""
+    def links(self, response: ClientResponse, hops: Sequence[str]) -> tuple[str, ...]:
+        """The keys of the redirects that led here (*hops*), or of what this redirect leads to."""
         location = response.headers.get(hdrs.LOCATION)
         if location is None or not is_redirect(response.status):
-            return tuple(call.keys)
+            return tuple(hops)
         following = key_after_redirect(self.message, response.status, location, self.key_arguments, self.backend)
         return () if following is None else (following,)
 
@@ -298,16 +302,3 @@ class Shelf(Lookup):
         if key is None:
             return
         self.runtime.give_back(key, self.backend.responses, owner=self.backend)
-
-    def settle(self, flight: Flight, outcome: Outcome, *, passes: bool = False) -> None:
-        """End *flight*; with *passes*, later requests for the key need not wait for one another."""
-        if not flight.is_over:
-            if passes:
-                self.runtime.flights.remember_pass(self.key, now=time.monotonic())
-            self.runtime.flights.end(flight, outcome)
-        self.release_lease()  # also of a flight that an invalidation has ended
-
-
-@lru_cache(maxsize=64)
-def _in_bytes(names: frozenset[str]) -> frozenset[bytes]:
-    return frozenset(name.encode("utf-8", "surrogateescape") for name in names)
