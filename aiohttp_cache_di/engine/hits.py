@@ -30,7 +30,7 @@ from aiohttp_cache_di.policy import is_plain_hit, needs_policy
 from aiohttp_cache_di.policy.decisions import Rules
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
-from aiohttp_cache_di.telemetry.counters import CacheStats
+from aiohttp_cache_di.telemetry import CacheStats
 
 __all__ = ["FastLane", "Remembered"]
 
