@@ -12,7 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import BeforeValidator, SecretStr
 
-from aiohttp_cache_di.settings.units import format_duration, format_size, parse_duration, parse_size
+from aiohttp_cache_di.units import format_duration, format_size, parse_duration, parse_size
 
 __all__ = [
     "MASK",
