@@ -61,7 +61,7 @@ def refuse_odd_redis_address(address: str) -> None:
     authority, slash, path = before_query.partition("/")
     if not _QUERY.fullmatch(query) or "@" in slash + path:
         raise ValueError(f"the address has a stray character behind its host; {_ENCODE}")
-    userinfo, at, host = authority.rpartition("@")
+    userinfo, _, host = authority.rpartition("@")
     if not _USERINFO.fullmatch(userinfo):
         raise ValueError(f"the address has a stray character before its host; {_ENCODE}")
     if scheme.lower() == "unix":
@@ -97,7 +97,7 @@ def mask_redis_address(address: str) -> str:
         scheme = re.match(r"(?:rediss?|unix|https?)://", address)
         return (scheme[0] if scheme else "") + MASK
     userinfo, at, host = parts.netloc.rpartition("@")
-    user, colon, password = userinfo.partition(":")
+    user, _, password = userinfo.partition(":")
     shown = f"{user}:{MASK}" if password else user
     query = "&".join(f"{key}={quote(value) if key in _SHOWN_OPTIONS else MASK}" for key, value in options)
     where = f"{parts.scheme}://{shown}{at if shown else ''}{host}{parts.path}"
