@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from platformdirs import user_cache_path
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from aiohttp_cache_di.arguments import refuse_unknown
 from aiohttp_cache_di.errors import ConfigurationError
@@ -17,7 +17,6 @@ from aiohttp_cache_di.settings.kinds import (
     Codes,
     Duration,
     Flag,
-    FreeText,
     HeaderNames,
     JsonObject,
     Lifetime,
@@ -27,6 +26,7 @@ from aiohttp_cache_di.settings.kinds import (
     OptionalDuration,
     OptionalPath,
     OptionalSecret,
+    OptionalText,
     RedisUrl,
     Secrets,
     Size,
@@ -34,12 +34,12 @@ from aiohttp_cache_di.settings.kinds import (
     StaleWindow,
     UrlLifetimes,
 )
-from aiohttp_cache_di.settings.variables import Source, Variable, Variables, explain, refuse
+from aiohttp_cache_di.settings.sources import DEFAULT_ENV_FILE
+from aiohttp_cache_di.settings.variables import Source, Variable, Variables, refuse
 
 __all__ = ["DEFAULT_PREFIX", "CacheSettings", "ClientSettings", "RedisSettings", "SQLiteSettings"]
 
 DEFAULT_PREFIX: Final = "AIOHTTP_CACHE_"
-DEFAULT_ENV_FILE: Final = ".env"
 
 
 class _Section(BaseModel):
@@ -62,7 +62,7 @@ class RedisSettings(_Section):
     """What concerns ``backend=redis`` alone."""
 
     url: RedisUrl = Field(default=SecretStr("redis://localhost:6379/0"), description="where the server is")
-    username: FreeText | None = Field(default=None, description="user name, unless the URL has it")
+    username: OptionalText = Field(default=None, description="user name, unless the URL has it")
     password: OptionalSecret = Field(default=None, description="password, unless the URL has it")
     near_tier: OptionalDuration = Field(
         default=None, description="how long a process may use its own copy of what it has read from the server"
@@ -81,7 +81,7 @@ class ClientSettings(_Section):
 
 
 class CacheSettings(BaseSettings):
-    """The settings of one cache; what is not given comes from the environment, then from ``.env``.
+    """The settings of one cache; what is not given comes from the environment, ``.env``, and the secrets directory.
 
     A value that cannot be used is refused with the variable's name, the value (unless it is a secret) and what is
     accepted; so is a variable that has the prefix and is no setting. Several caches in one process take a prefix each.
@@ -93,17 +93,13 @@ class CacheSettings(BaseSettings):
 
     model_config = SettingsConfigDict(
         env_prefix=DEFAULT_PREFIX,
-        env_nested_delimiter="__",
-        env_ignore_empty=True,
-        enable_decoding=False,  # values are read by their kind; JSON is not asked of a list of words
-        extra="ignore",  # what is unknown is refused below, with the nearest name
+        extra="forbid",
         frozen=True,
         hide_input_in_errors=True,
-        nested_model_default_partial_update=True,
     )
 
     backend: BackendName = Field(default="sqlite", description="where responses are kept")
-    cache_name: FreeText | None = Field(
+    cache_name: OptionalText = Field(
         default=None, min_length=1, description="namespace or file name; none: from the prefix (`aiohttp-cache`)"
     )
     cache_control: Flag = Field(default=True, description="follow HTTP's own caching rules (RFC 9111)")
@@ -134,6 +130,9 @@ class CacheSettings(BaseSettings):
     max_body_bytes: Size = Field(default=8 * 1024**2, description="larger responses are not stored")
     max_entries: OptionalCount = Field(default=None, ge=1, description="responses stored at most")
     max_bytes: SizeLimit = Field(default="auto", description="size of the store at most; a Redis server has its own")
+    secrets_dir: OptionalPath = Field(
+        default=None, description="directory of files that are named like variables and hold their values"
+    )
     secret_key: Secrets = Field(default=(), description="keys that sign what is stored")
     coalesce: Flag = Field(default=True, description="equal requests at the same time share one to the origin")
     coalesce_timeout: Duration = Field(default=2.0, description="how long a request waits for its equal")
@@ -155,20 +154,34 @@ class CacheSettings(BaseSettings):
     if not TYPE_CHECKING:  # type checkers make the signature from the fields, and so see a misspelt one
 
         def __init__(self, **values: Any) -> None:
-            prefix = values["_env_prefix"] = values.get("_env_prefix") or DEFAULT_PREFIX
-            values.setdefault("_env_file", DEFAULT_ENV_FILE)
+            prefix = values.pop("_env_prefix", None) or DEFAULT_PREFIX
+            env_file = values.pop("_env_file", DEFAULT_ENV_FILE)
+            if directory := values.pop("_secrets_dir", None):
+                values["secrets_dir"] = directory
             given = {name: value for name, value in values.items() if not name.startswith("_")}
             refuse_unknown(type(self).__name__, given, type(self).model_fields)
-            found = Variables.read(type(self), type(self).variables(), prefix, values["_env_file"])
-            problems = found.unknown()
+            found = Variables.read(type(self).variables(), prefix, env_file, given)
+            problems = found.problems
             try:
-                super().__init__(**values)
+                super().__init__(**{**values, **found.values()})
             except ValidationError as exc:
-                problems += filter(None, (explain(error, found, given) for error in exc.errors(include_url=False)))
+                problems += filter(None, map(found.explain, exc.errors(include_url=False)))
             if problems:
                 refuse(problems)
             self._prefix = prefix
-            self._sources = {item.path: found.source(item, given) for item in found.known}
+            self._sources = {item.path: found.source(item) for item in found.known}
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Leave to ``__init__`` what pydantic-settings would read by itself: it opens each file twice, or more."""
+        return (init_settings,)
 
     @classmethod
     def load(cls, prefix: str = DEFAULT_PREFIX, env_file: str | Path | None = DEFAULT_ENV_FILE) -> CacheSettings:
@@ -176,14 +189,13 @@ class CacheSettings(BaseSettings):
 
         Args:
             prefix: of the variables; must not be empty, and should not begin with another cache's.
-            env_file: read for what the environment lacks. A missing ``.env`` is no error, any other is.
+            env_file: read for what the environment lacks. A missing ``.env`` is no error, any other is. The ``.env``
+                of the current directory may name no class as ``BACKEND``; a file that is named may.
         """
         if not prefix:
             raise ConfigurationError(
                 "prefix='': variables without a prefix are never read; give one such as 'API_CACHE_'"
             )
-        if env_file is not None and str(env_file) != DEFAULT_ENV_FILE and not Path(env_file).is_file():
-            raise ConfigurationError(f"env_file={str(env_file)!r}: there is no such file")
         options: dict[str, Any] = {"_env_prefix": prefix, "_env_file": env_file}
         return cls(**options)
 

@@ -1,25 +1,28 @@
-"""The variables of a cache: found in the environment and ``.env``, told apart, and explained when refused."""
+"""The settings as variables: what each is called, which are given and by what, and why one is refused."""
 
 from __future__ import annotations
 
 import difflib
-import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, TypeAlias, cast, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, DotEnvSettingsSource
 
 from aiohttp_cache_di.errors import ConfigurationError
+from aiohttp_cache_di.settings.forms import CLASS_PATH, FormError
 from aiohttp_cache_di.settings.kinds import Kind
+from aiohttp_cache_di.settings.sources import DEFAULT_ENV_FILE, ENVIRONMENT, FILE_SUFFIX, Found, Layers
 
-__all__ = ["Source", "Variable", "Variables", "explain", "refuse"]
+__all__ = ["Source", "Variable", "Variables", "refuse"]
 
 _BOUNDS: Final = {"gt": "more than", "ge": "from", "le": "to", "min_length": "of a length from"}
 
 Source: TypeAlias = str
 """Where the value of a setting came from: ``default``, ``environment``, ``code`` or the name of a file."""
+
+EnvFiles: TypeAlias = "str | Path | Sequence[str | Path] | None"
 
 
 class Variable(NamedTuple):
@@ -51,43 +54,54 @@ def _kind_of(annotation: object) -> Kind:
 
 
 class Variables(NamedTuple):
-    """The variables that begin with the prefix, names in lower case, as the environment and ``.env`` have them."""
+    """What was given for one cache: keyword arguments by code, and the variables that begin with the prefix."""
 
     prefix: str
     known: tuple[Variable, ...]
-    environment: Mapping[str, str]
-    env_file: Mapping[str, str]
-    file_name: str
+    found: Mapping[str, Found]
+    given: Mapping[str, Any]
+    problems: list[str]
 
     @classmethod
-    def read(cls, settings: type[BaseSettings], known: Iterable[Variable], prefix: str, env_file: Any) -> Variables:
-        try:
-            in_file = DotEnvSettingsSource(settings, env_file=env_file, env_prefix=prefix).env_vars
-        except (OSError, UnicodeDecodeError) as exc:
-            raise ConfigurationError(f"env_file={str(env_file)!r} cannot be read: {exc}") from exc
-        return cls(prefix, tuple(known), _with_prefix(os.environ, prefix), _with_prefix(in_file, prefix), str(env_file))
+    def read(cls, known: Iterable[Variable], prefix: str, env_files: EnvFiles, given: Mapping[str, Any]) -> Variables:
+        """Read all sources; *given* are the settings that code gives, which go before."""
+        items = tuple(known)
+        names = {(prefix + item.suffix).lower(): item for item in items}
+        layers = Layers(
+            prefix,
+            secret={name for name, item in names.items() if item.kind.secret},
+            required={name for name, item in names.items() if not item.kind.may_be_empty},
+        )
+        if env_files is None or isinstance(env_files, (str, Path)):
+            env_files = () if env_files is None else (env_files,)
+        directory = given.get("secrets_dir")
+        layers.read_all(env_files, None if directory is None else str(directory))
+        found = cls(prefix, items, layers.found, given, layers.problems)
+        found.problems.extend([*found._unknown(), *found._distrusted()])
+        return found
 
-    def unknown(self) -> list[str]:
-        """Explain the variables that have the prefix and are no setting."""
-        known = {self.name(item).lower(): self.name(item) for item in self.known}
-        problems: list[str] = []
-        for name in sorted({*self.environment, *self.env_file} - known.keys()):
-            hints = [f"did you mean {known[near]}?" for near in difflib.get_close_matches(name, known, 1, cutoff=0.75)]
-            if any(name.endswith(f"_{item.suffix.lower()}") for item in self.known) or not hints:
-                hints.append(f"variables of another cache need a prefix that does not begin with {self.prefix}")
-            problems.append(f"{name.upper()}: there is no such setting; {' '.join(hints)}")
-        return problems
+    def values(self) -> dict[str, Any]:
+        """Everything that is given, as keyword arguments of the model; texts are still to be read."""
+        values: dict[str, Any] = {}
+        for item in self.known:
+            one = self.found.get(self.name(item).lower())
+            if one is not None:
+                place = values
+                for step in item.path[:-1]:
+                    place = place.setdefault(step, {})
+                place[item.path[-1]] = one.text
+        for name, value in self.given.items():
+            both = isinstance(value, Mapping) and isinstance(values.get(name), dict)
+            values[name] = {**values[name], **value} if both else value
+        return values
 
     def name(self, item: Variable) -> str:
+        """The variable's whole name."""
         return self.prefix + item.suffix
 
-    def raw(self, item: Variable) -> str | None:
-        name = self.name(item).lower()
-        return self.environment.get(name, self.env_file.get(name))
-
-    def source(self, item: Variable, given: Mapping[str, Any]) -> Source:
-        """Tell which source decides about *item*, *given* being the keyword arguments."""
-        value: Any = given
+    def source(self, item: Variable) -> Source:
+        """Tell which source decides about *item*."""
+        value: Any = self.given
         for step in item.path:
             if isinstance(value, BaseModel):
                 return "code"
@@ -96,30 +110,53 @@ class Variables(NamedTuple):
             value = cast(Mapping[str, Any], value)[step]
         else:
             return "code"
-        name = self.name(item).lower()
-        if name in self.environment:
-            return "environment"
-        return self.file_name if name in self.env_file else "default"
+        one = self.found.get(self.name(item).lower())
+        return "default" if one is None else one.source
 
+    def explain(self, error: Any) -> str | None:
+        """Turn one of pydantic's errors into a sentence that names the variable, the value and what is accepted."""
+        location = tuple(str(step) for step in error["loc"])
+        item = next((item for item in self.known if location[: len(item.path)] == item.path), None)
+        if (
+            item is None
+        ):  # a section that is none, or has something that is no setting; a variable is refused as unknown
+            return f"{'.'.join(location)}: {error['msg']}" if location[0] in self.given else None
+        cause = error.get("ctx", {}).get("error")
+        accepted = f"it accepts {item.accepts}{f' ({cause})' if isinstance(cause, FormError) else ''}"
+        source = self.source(item)
+        if source == "code":
+            return f"{'.'.join(item.path)}={item.kind.mask(repr(error['input']))}: {accepted}"
+        raw = item.kind.mask(self.found[self.name(item).lower()].text)
+        return f"{self.name(item)}={raw!r}{'' if source == ENVIRONMENT else f' in {source}'}: {accepted}"
 
-def _with_prefix(variables: Mapping[str, str | None], prefix: str) -> dict[str, str]:
-    start = prefix.lower()
-    return {name.lower(): value for name, value in variables.items() if value and name.lower().startswith(start)}
+    def _distrusted(self) -> Iterator[str]:
+        """Explain what a file must not say that lies in the current directory by chance."""
+        name = f"{self.prefix}BACKEND"
+        one = self.found.get(name.lower())
+        if one and one.source == DEFAULT_ENV_FILE and CLASS_PATH.fullmatch(one.text) and "backend" not in self.given:
+            yield (
+                f"{name}={one.text!r} in {one.source}: code is not imported at the word of a file that lies in the "
+                "current directory; set it in the environment, or name the file: env_file='./.env'"
+            )
 
-
-def explain(error: Any, found: Variables, given: Mapping[str, Any]) -> str | None:
-    """Turn one of pydantic's errors into a sentence that names the variable, the value and what is accepted."""
-    location = tuple(str(step) for step in error["loc"])
-    item = next((item for item in found.known if location[: len(item.path)] == item.path), None)
-    if item is None:  # a section that is none, or has something that is no setting; a variable is refused as unknown
-        return f"{'.'.join(location)}: {error['msg']}" if location[0] in given else None
-    if found.source(item, given) == "code":
-        return f"{'.'.join(item.path)}={item.kind.mask(repr(error['input']))}: it accepts {item.accepts}"
-    raw = item.kind.mask(found.raw(item) or "")
-    return f"{found.name(item)}={raw!r}: it accepts {item.accepts}"
+    def _unknown(self) -> list[str]:
+        """Explain the variables that have the prefix and are no setting."""
+        known = {self.name(item).lower(): self.name(item) for item in self.known}
+        files = [name + FILE_SUFFIX for name, item in zip(known, self.known, strict=True) if item.kind.secret]
+        meant = {**known, **{name: name.upper() for name in files}}
+        problems: list[str] = []
+        for name in sorted(self.found.keys() - known.keys()):
+            hints = [f"did you mean {meant[near]}?" for near in difflib.get_close_matches(name, meant, 1, cutoff=0.75)]
+            if any(name.endswith(f"_{item.suffix.lower()}") for item in self.known) or not hints:
+                hints.append(f"variables of another cache need a prefix that does not begin with {self.prefix}")
+            source = self.found[name].source
+            where = "" if source == ENVIRONMENT else f" in {source}"
+            problems.append(f"{name.upper()}{where}: there is no such setting; {' '.join(hints)}")
+        return problems
 
 
 def refuse(problems: list[str]) -> None:
+    """Raise one error that tells all *problems*."""
     unique = list(dict.fromkeys(problems))
     if len(unique) == 1:
         raise ConfigurationError(unique[0])
