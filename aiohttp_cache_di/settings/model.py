@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from platformdirs import user_cache_path
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -34,6 +33,7 @@ from aiohttp_cache_di.settings.kinds import (
     StaleWindow,
     UrlLifetimes,
 )
+from aiohttp_cache_di.settings.places import Place, find_place
 from aiohttp_cache_di.settings.sources import DEFAULT_ENV_FILE
 from aiohttp_cache_di.settings.variables import Source, Variable, Variables, refuse
 
@@ -50,7 +50,8 @@ class SQLiteSettings(_Section):
     """What concerns ``backend=sqlite`` alone."""
 
     path: OptionalPath = Field(
-        default=None, description="database file; none: `<cache name>.sqlite` in the user's cache directory"
+        default=None,
+        description="database file, or the directory for it; none: `<cache name>.sqlite` in the user's cache directory",
     )
     timeout: Duration = Field(
         default=0.15, description="how long another process's lock is waited for; keep it below storage_deadline"
@@ -210,11 +211,14 @@ class CacheSettings(BaseSettings):
         return self.cache_name or self._prefix.strip("_").lower().replace("_", "-")
 
     @property
+    def sqlite_place(self) -> Place:
+        """The database file of ``backend=sqlite``, and what is to be told about it; looks at the file system."""
+        return find_place(self.sqlite.path, self.name, f"{self._prefix}SQLITE__PATH")
+
+    @property
     def sqlite_path(self) -> Path:
-        """The database file of ``backend=sqlite``."""
-        if self.sqlite.path is not None:
-            return self.sqlite.path.expanduser()
-        return user_cache_path("aiohttp-cache-di", appauthor=False) / f"{self.name}.sqlite"
+        """The database file of ``backend=sqlite``, ``:memory:`` where none can be written."""
+        return self.sqlite_place.path
 
     def source_of(self, path: tuple[str, ...]) -> Source:
         """Tell where the value at *path* came from."""
