@@ -31,7 +31,7 @@ from aiohttp_cache_di.engine.turns import count_hit
 from aiohttp_cache_di.policy import PLAIN_HIT, Question, decide, needs_policy
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
-from aiohttp_cache_di.telemetry.counters import CacheStats
+from aiohttp_cache_di.telemetry import CacheStats
 
 __all__ = ["FastLane", "Remembered"]
 

@@ -17,7 +17,7 @@ from typing import Any, Final, TypeVar, cast
 from aiohttp_cache_di.backends.wrap.circuit import MAX_BACKOFF_S, Circuit
 from aiohttp_cache_di.backends.wrap.deadline import Deadline, Deadlines
 from aiohttp_cache_di.errors import ConfigurationError, StorageError
-from aiohttp_cache_di.telemetry.counters import CacheStats, CircuitState
+from aiohttp_cache_di.telemetry import CacheStats, CircuitState
 
 __all__ = ["DEFAULT_DEADLINE_S", "StoreGuard"]
 
