@@ -46,7 +46,7 @@ class CacheMiddleware:
 
     async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
         """Answer *request* from the cache, or by *handler*."""
-        if not issubclass(type(request), ClientRequest):  # a stand-in of somebody's test, of which nothing is known
+        if not issubclass(type(request), ClientRequest):  # a double of a test, of which nothing is known
             return await handler(request)
         backend, session = self.backend, request.session
         call = current_call(session)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 
 from aiohttp import ClientError, ClientRequest, ClientResponse
 from multidict import CIMultiDict
@@ -28,12 +28,12 @@ def own_request(request: ClientRequest) -> ClientRequest:
     return own
 
 
-async def read_and_release(fetching: Awaitable[ClientResponse]) -> None:
-    """Let what is fetched arrive, for it to be stored."""
+async def read_and_release(fetch: Callable[[], Awaitable[ClientResponse]]) -> None:
+    """Fetch a response and let it arrive, for it to be stored."""
     response: ClientResponse | None = None
     try:
         async with asyncio.timeout(BACKGROUND_LIMIT_S):
-            response = await fetching
+            response = await fetch()
             await response.read()
     except (ClientError, OSError) as error:
         logger.info("A validation in the background failed: %s", type(error).__name__)

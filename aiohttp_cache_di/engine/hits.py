@@ -1,9 +1,9 @@
-"""A plain hit without the way through aiohttp's request: only where nothing could come of that way but the hit.
+"""The fast lane: a plain hit without the way through aiohttp's request, where that way could only lead to the hit.
 
 What is remembered was learned from a hit that took the whole way, so the key is right by construction. Whenever
 anything differs from that hit (defaults, cookies, settings, the stored variant), the fast lane is not taken. What such
-a hit teaches about its origin (scheme, host and port) holds for the origin's other URLs, where nobody has a say in what
-is asked for them.
+a hit teaches about its origin (scheme, host and port) holds for the origin's other URLs, if only the URL sets them
+apart.
 """
 
 from __future__ import annotations
@@ -238,7 +238,7 @@ def _version(session: ClientSession) -> int:
 
 
 def _has_nothing_to_say(session: ClientSession) -> bool:
-    """Whether the session has no cookie to send and nobody to tell or to ask; all of that may change at any time."""
+    """Whether the session has no cookie to send and no trace to call; all of that may change at any time."""
     jar: Any = session._cookie_jar
     jar_class: Any = jar.__class__
     return (jar_class is DummyCookieJar or (jar_class is CookieJar and not jar._cookies)) and not session._trace_configs
@@ -251,7 +251,7 @@ def _has_time(session: ClientSession, options: dict[str, Any], backend: CacheBac
 
 
 def _status_passes(session: ClientSession, status: int, options: dict[str, Any]) -> bool:
-    """Whether *status* is of a whole response, and nobody would raise for it or follow it elsewhere."""
+    """Whether *status* is of a whole response, for which aiohttp would neither raise nor ask elsewhere."""
     raises = options.get("raise_for_status")
     if raises is None:
         raises = session._raise_for_status

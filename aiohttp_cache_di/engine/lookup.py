@@ -57,8 +57,8 @@ class Lookup:
         """For a HEAD request: the stored response to GET that it speaks of."""
         self.early_read: EarlyRead | None = None
         """What has just been found; good for one read."""
-        self.stand_in: Any = None
-        """What a method of the user's has found, if that is nothing that the policy could judge."""
+        self.foreign: Any = None
+        """What a method of the user's has found, if that is no response that the policy could judge."""
         self._found_in: BaseCache | None = None
         self._store_failed = False
 
@@ -171,7 +171,7 @@ class Lookup:
         stored = getattr(response, "stored", None)
         if isinstance(stored, StoredResponse):
             return replace(stored, key=key, partition=self.partition, vary_fields=(), vary_digest=b"", variants=())
-        self.stand_in = response
+        self.foreign = response
         return None
 
     async def _read_redirect(self, key: str) -> Found | Failed:

@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 LEASE_POLL_S = 0.01  # at first; it doubles up to LEASE_POLL_MAX_S
 LEASE_POLL_MAX_S = 0.08
-UNREAD_BYTES = 2**16  # aiohttp lets about twice as much in before somebody reads
+UNREAD_BYTES = 2**16  # aiohttp lets about twice as much in before it is read
 _OF_THIS_REQUEST = frozenset({"headers", "cookies", "data", "decoded"})
 """Arguments of a key that tell of one request rather than of the way to the origin."""
 _UNKEPT = {

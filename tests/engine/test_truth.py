@@ -253,7 +253,7 @@ async def test_a_validation_in_the_background_that_fails_counts_no_hit(
         await client.backend.settle()
     async with asyncio.timeout(10):
         await failed.wait()
-    await asyncio.sleep(0.05)  # until the failure has come back; nothing tells of that
+    await runtime.Runtime.of(client.backend).finish(client.session)
     assert (client.backend.stats.hits, client.backend.stats.stale) == (1, 1)
 
 
