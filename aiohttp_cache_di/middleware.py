@@ -19,7 +19,7 @@ from aiohttp_cache_di.engine.answers import plain_answer
 from aiohttp_cache_di.engine.call import CURRENT_CALL, Call, current_call, end_call, is_disabled
 from aiohttp_cache_di.engine.describe import describe_miss
 from aiohttp_cache_di.engine.exchange import Exchange
-from aiohttp_cache_di.engine.question import Questions, full_question, key_arguments, request_body
+from aiohttp_cache_di.engine.question import Questions, key_arguments, request_body
 from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.engine.turns import count_hit, is_turn_over
 from aiohttp_cache_di.policy import PLAIN_HIT, decide, vary_digest
@@ -104,7 +104,7 @@ class CacheMiddleware:
         key, partition = ("", "")
         if body is not None and is_allowed:
             key, partition = self.questions.key_of(request, arguments, url)
-        question = full_question(request, call, backend, arguments, url=url, key=key, partition=partition)
+        question = self.questions.full(request, call, arguments, url=url, key=key, partition=partition)
         exchange = Exchange(request, handler, call, runtime, backend, question, arguments)
         if body is None:
             return await exchange.bypass("bypass")

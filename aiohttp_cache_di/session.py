@@ -18,7 +18,7 @@ from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.options import BACKEND_OPTIONS
 from aiohttp_cache_di.engine.call import CURRENT_CALL, Call, Disabled, end_call
 from aiohttp_cache_di.engine.doubles import Doubles, is_backend
-from aiohttp_cache_di.engine.hits import FastLane, Remembered
+from aiohttp_cache_di.engine.hits import FastLane, KnownCall
 from aiohttp_cache_di.engine.reads import EarlyRead
 from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.engine.turns import is_turn_over
@@ -199,7 +199,7 @@ class CacheMixin(TypedSession):
             stale_if_error: how long (seconds) past its lifetime a stored response may stand in for an error.
             kwargs: the arguments of `aiohttp.ClientSession.request`.
         """
-        found: CachedResponse | Remembered | EarlyRead | None = None
+        found: CachedResponse | KnownCall | EarlyRead | None = None
         plain = (
             expire_after is None
             and not refresh
@@ -209,7 +209,7 @@ class CacheMixin(TypedSession):
         )
         if plain:
             found = self._fast_lane.answer(self, method, str_or_url, kwargs)
-            if type(found) is Remembered:
+            if type(found) is KnownCall:
                 found = await self._fast_lane.fetch(self, found, kwargs)
             if isinstance(found, CachedResponse):
                 if is_turn_over(self._fast_lane.stats):

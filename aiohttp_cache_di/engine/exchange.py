@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from functools import cached_property, partial
-from typing import TypeAlias, assert_never
+from functools import partial
+from typing import TypeAlias, assert_never, cast
 
 from aiohttp import ClientError, ClientResponse
 from msgspec.structs import replace
@@ -28,6 +28,7 @@ from aiohttp_cache_di.policy import (
     NotModified,
     Partial,
     Pass,
+    PlainHit,
     RangeNotSatisfiable,
     Refetch,
     ResponseDecision,
@@ -36,6 +37,7 @@ from aiohttp_cache_di.policy import (
     ServeStale,
     Store,
     Validate,
+    decide,
 )
 from aiohttp_cache_di.rfc9111.cache_status import forwarded
 from aiohttp_cache_di.rfc9111.messages import StoredResponse, VariantRef
@@ -50,16 +52,6 @@ Candidates: TypeAlias = tuple[StoredResponse | VariantRef, ...]
 class Exchange(Steps):
     """One hop of one call, from the request to the response that is handed to the caller."""
 
-    @cached_property
-    def sharing(self) -> Sharing:
-        """What it may have of other requests."""
-        return Sharing(self.question, self.storing, self.call)
-
-    @cached_property
-    def origin(self) -> OriginRequest:
-        """Its way to the origin."""
-        return OriginRequest(self.request, self.handler, self.call)
-
     # ---- the request
 
     async def run(self) -> ClientResponse:
@@ -68,8 +60,11 @@ class Exchange(Steps):
         foreign: ClientResponse | None = self.storing.foreign
         if foreign is not None:
             return foreign
-        decision = self.sharing.decide(stored)
+        now = time.time()
+        decision = decide(self.question, stored, now, self.storing.candidates)
         match decision:
+            case PlainHit.PLAIN_HIT:
+                return self._hit(cast("StoredResponse", stored), now)  # without which there is no plain hit
             case Serve() | NotModified() | Partial() | RangeNotSatisfiable():
                 if decision.revalidate:
                     self._revalidate_later(decision.stored)
@@ -87,7 +82,7 @@ class Exchange(Steps):
 
     async def _share_or_fetch(self, plan: Fetch | Validate) -> ClientResponse:
         """Use what another request is about to bring, or lead the way to the origin."""
-        sharing = self.sharing
+        sharing = Sharing(self.question, self.storing, self.call, self._usable)
         if not sharing.may_share(plan):
             return await self._fetch_alone(plan)
         until = asyncio.get_running_loop().time() + self.backend.coalesce_timeout_s
@@ -100,17 +95,25 @@ class Exchange(Steps):
             found = await sharing.lease(flight, until)
             return await self.fetch(plan, flight) if found is None else self._collapsed(found, plan)
 
+    def _usable(self, entry: StoredResponse) -> Reuse | None:
+        """How the response to another request answers this one, if it does."""
+        now = time.time()
+        decision = decide(self.question, entry, now)
+        if decision is policy.PLAIN_HIT:
+            return policy.serve(entry, now=now)
+        return decision if isinstance(decision, Reuse) and not decision.stale else None
+
     async def _race(self, plan: Fetch | Validate, flight: Flight) -> ClientResponse:
         """Fetch, unless *flight* after all brings what answers this request, and sooner."""
         fetching = self._fetch_alone(plan)
-        first: ClientResponse | Reuse = await unless_ended(flight, self.sharing.usable, fetching)
+        first: ClientResponse | Reuse = await unless_ended(flight, self._usable, fetching)
         if isinstance(first, ClientResponse):
             return first
         self.backend.stats.misses += 1  # nothing was spared: the origin has been asked
         return self._answer(first, cache_status=forwarded(plan.reason, detail="overtaken"))
 
     async def _fetch_alone(self, plan: Fetch | Validate) -> ClientResponse:
-        async with self.sharing.go_alone() as flight:
+        async with self.runtime.flights.start(self.question.key, joinable=False) as flight:
             return await self.fetch(plan, flight)
 
     # ---- the origin, and what it answers
@@ -118,8 +121,9 @@ class Exchange(Steps):
     async def fetch(self, plan: Fetch | Validate, flight: Flight) -> ClientResponse:
         """Ask the origin, and do as the policy decides about what it answers."""
         refuse_when_closed(self.request.session)
+        origin = OriginRequest(self.request, self.handler, self.call)
         while True:
-            reply = await self._ask(plan, flight)
+            reply = await self._ask(origin, plan, flight)
             if not isinstance(reply, Reply):
                 return reply
             with reply:
@@ -143,25 +147,25 @@ class Exchange(Steps):
                     case _:
                         assert_never(decision)
 
-    async def _ask(self, plan: Fetch | Validate, flight: Flight) -> Reply | ClientResponse:
+    async def _ask(self, origin: OriginRequest, plan: Fetch | Validate, flight: Flight) -> Reply | ClientResponse:
         """What the origin answers; or a stale response in place of its failure, if one may be used."""
         try:
-            return await self.origin.ask(plan)
+            return await origin.ask(plan)
         except (ClientError, OSError, asyncio.CancelledError) as error:
-            stale = None if self.origin.comes_again(error) else self._instead_of(error, plan)
+            stale = None if origin.comes_again(error) else self._instead_of(error, origin, plan)
             if stale is not None:
                 return self._serve_stale(stale)
-            if self.origin.is_old_connection(error):
+            if origin.is_old_connection(error):
                 flight.end(Outcome.ABANDONED)
             if not isinstance(error, asyncio.CancelledError):
                 self.call.failures += 1
             raise
 
-    def _instead_of(self, error: BaseException, plan: Fetch | Validate) -> ServeStale | None:
+    def _instead_of(self, error: BaseException, origin: OriginRequest, plan: Fetch | Validate) -> ServeStale | None:
         is_cancelled = isinstance(error, asyncio.CancelledError)
-        if is_cancelled and not self.origin.is_own_cancellation(error):
+        if is_cancelled and not origin.is_own_cancellation(error):
             return None
-        is_timeout = self.origin.is_timeout(error)
+        is_timeout = origin.is_timeout(error)
         stale = policy.on_failure(plan, self.question.rules, self.question.request, now=time.time(), timeout=is_timeout)
         if stale is not None and is_cancelled and (task := asyncio.current_task()) is not None:
             task.uncancel()

@@ -33,7 +33,7 @@ from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from aiohttp_cache_di.telemetry import CacheStats
 
-__all__ = ["FastLane", "Remembered"]
+__all__ = ["FastLane", "KnownCall"]
 
 MAX_REMEMBERED = 10_000
 MAX_ORIGINS = 1000
@@ -41,10 +41,10 @@ MAX_URL_CHARS = 1024  # of a URL whose origin is known: what is remembered is bo
 MIN_SHARE = 20  # of a storage's deadline in the caller's total timeout, for it to be asked before that timeout begins
 _PLAIN_OPTIONS = frozenset({"allow_redirects", "raise_for_status", "timeout"})
 
-CallOfLane: TypeAlias = tuple[str, StrOrURL]
+CallKey: TypeAlias = tuple[str, StrOrURL]
 
 
-class Remembered(Struct, frozen=True):
+class KnownCall(Struct, frozen=True):
     """What a request came to when it took the whole way; or will, as one to the same origin did.
 
     Args:
@@ -52,7 +52,7 @@ class Remembered(Struct, frozen=True):
         is_new: it is only the origin that is known; under the key there may be a redirect, or nothing.
     """
 
-    call: CallOfLane
+    call: CallKey
     question: Question
     url: URL
     info: RequestInfo
@@ -74,12 +74,12 @@ class FastLane:
         self._questions = questions
         self.stats: CacheStats = getattr(backend, "stats", None) or CacheStats()  # a test's stand-in has none
         self._runtime: Runtime | None = None
-        self._known: OrderedDict[CallOfLane, Remembered] = OrderedDict()
-        self._origins: OrderedDict[tuple[str, str], Remembered] = OrderedDict()
+        self._known: OrderedDict[CallKey, KnownCall] = OrderedDict()
+        self._origins: OrderedDict[tuple[str, str], KnownCall] = OrderedDict()
 
     def answer(
         self, session: ClientSession, method: str, url: StrOrURL, options: dict[str, Any]
-    ) -> CachedResponse | Remembered | None:
+    ) -> CachedResponse | KnownCall | None:
         """The hit; what is remembered of it, for `fetch`, where the storage has to be asked; else None."""
         try:
             known = self._known.get((method, url))
@@ -88,7 +88,7 @@ class FastLane:
         if (options and not options.keys() <= _PLAIN_OPTIONS) or is_disabled(session):
             return None
         if known is None:
-            known = self._unheard_of(session, method, url)
+            known = self._of_known_origin(session, method, url)
             if known is None:
                 return None
         backend = self._backend
@@ -112,7 +112,7 @@ class FastLane:
             return None if backend.responses.authoritative_peek or not _has_time(session, options, backend) else known
         return self._hit(session, known, entry, options)
 
-    def _unheard_of(self, session: ClientSession, method: str, url: StrOrURL) -> Remembered | None:
+    def _of_known_origin(self, session: ClientSession, method: str, url: StrOrURL) -> KnownCall | None:
         """What a request will come to whose URL is new here, if its origin is not."""
         if not self._origins or method != "GET" or not isinstance(url, str | URL):
             return None
@@ -136,7 +136,7 @@ class FastLane:
         )
 
     async def fetch(
-        self, session: ClientSession, known: Remembered, options: dict[str, Any]
+        self, session: ClientSession, known: KnownCall, options: dict[str, Any]
     ) -> CachedResponse | EarlyRead:
         """The hit; else what is stored, so that the storage is not asked twice."""
         backend, key = self._backend, known.question.key
@@ -158,7 +158,7 @@ class FastLane:
         return EarlyRead(key, found)
 
     def _hit(
-        self, session: ClientSession, known: Remembered, entry: StoredResponse, options: dict[str, Any]
+        self, session: ClientSession, known: KnownCall, entry: StoredResponse, options: dict[str, Any]
     ) -> CachedResponse | None:
         now = time.time()
         if decide(known.question, entry, now) is not PLAIN_HIT or not _status_passes(session, entry.status, options):
@@ -194,7 +194,7 @@ class FastLane:
             return
         self._runtime = Runtime.of(backend)
         info = response.request_info
-        known = Remembered(
+        known = KnownCall(
             call=(method, url),
             question=Question(
                 method,
@@ -215,13 +215,13 @@ class FastLane:
             if len(self._origins) > MAX_ORIGINS:
                 self._origins.popitem(last=False)
 
-    def _remember(self, known: Remembered) -> None:
+    def _remember(self, known: KnownCall) -> None:
         self._known[known.call] = known
         if len(self._known) > MAX_REMEMBERED:
             self._known.popitem(last=False)
 
 
-def _speaks_for_its_origin(known: Remembered, session: ClientSession, backend: CacheBackend) -> bool:
+def _speaks_for_its_origin(known: KnownCall, session: ClientSession, backend: CacheBackend) -> bool:
     """Whether other URLs of the origin are asked for in the same way, and their keys made of nothing but the URL."""
     return (
         session._request_class is ClientRequest

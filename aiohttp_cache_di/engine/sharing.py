@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import cast
+from collections.abc import Callable
 
 from aiohttp import hdrs
 
 from aiohttp_cache_di.engine.call import Call
 from aiohttp_cache_di.engine.flights import Flight, Outcome
 from aiohttp_cache_di.engine.storing import ResponseStoring
-from aiohttp_cache_di.policy import PLAIN_HIT, Fetch, FullQuestion, RequestDecision, Reuse, Validate, decide, serve
+from aiohttp_cache_di.policy import Fetch, FullQuestion, Reuse, Validate
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = ["Sharing"]
@@ -21,9 +21,20 @@ _SHAREABLE = frozenset({"uri-miss", "vary-miss", "miss", "stale"})  # reasons of
 
 
 class Sharing:
-    """What one request may have of the others."""
+    """What one request may have of the others.
 
-    def __init__(self, question: FullQuestion, storing: ResponseStoring, call: Call) -> None:
+    Args:
+        usable: how the response to another request answers this one, if it does.
+    """
+
+    def __init__(
+        self,
+        question: FullQuestion,
+        storing: ResponseStoring,
+        call: Call,
+        usable: Callable[[StoredResponse], Reuse | None],
+    ) -> None:
+        self.usable = usable
         self._question = question
         self._storing = storing
         self._call = call
@@ -40,18 +51,6 @@ class Sharing:
             and hdrs.RANGE not in self._question.request.headers
             and not self._flights.is_hit_for_miss(self._question.key, now=time.monotonic())
         )
-
-    def decide(self, entry: StoredResponse | None) -> RequestDecision:
-        """As the policy's `decide`, with a plain hit as the answer that it is."""
-        now = time.time()
-        decision = decide(self._question, entry, now, self._storing.candidates)
-        # There is no plain hit without an entry.
-        return serve(cast("StoredResponse", entry), now=now) if decision is PLAIN_HIT else decision
-
-    def usable(self, entry: StoredResponse) -> Reuse | None:
-        """How the response to another request answers this one, if it does."""
-        decision = self.decide(entry)
-        return decision if isinstance(decision, Reuse) and not decision.stale else None
 
     async def follow(self, until: float) -> Reuse | Flight | None:
         """What a flight under way brings for this request; else that flight; None where there is none to wait for.
@@ -76,10 +75,6 @@ class Sharing:
         flight = self._flights.start(self._question.key, joinable=True)
         flight.leader = asyncio.current_task()
         return flight
-
-    def go_alone(self) -> Flight:
-        """Begin a flight that no other joins."""
-        return self._flights.start(self._question.key, joinable=False)
 
     async def lease(self, flight: Flight, until: float) -> Reuse | None:
         """Become the one process that fetches, or find what another one has fetched meanwhile."""

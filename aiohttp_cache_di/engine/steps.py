@@ -11,7 +11,7 @@ from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, hdrs
 
 from aiohttp_cache_di import policy
 from aiohttp_cache_di.backends.base import CacheBackend
-from aiohttp_cache_di.engine.answers import answer_from, gateway_timeout
+from aiohttp_cache_di.engine.answers import answer_from, gateway_timeout, plain_answer
 from aiohttp_cache_di.engine.call import Call
 from aiohttp_cache_di.engine.describe import Report, describe_miss
 from aiohttp_cache_di.engine.flights import Flight
@@ -34,6 +34,7 @@ from aiohttp_cache_di.policy import (
 from aiohttp_cache_di.policy.rules import is_redirect
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.cache_status import forwarded
+from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = ["Steps"]
 
@@ -73,6 +74,11 @@ class Steps:
         self.storing.early_read, call.early_read = call.early_read, None
 
     # ---- without the origin
+
+    def _hit(self, stored: StoredResponse, now: float) -> CachedResponse:
+        count_hit(self.backend.stats)
+        self._note_hop()
+        return plain_answer(stored, self.request, now=now, standard=self.backend.cache_control)
 
     def _reuse(self, decision: Reuse) -> CachedResponse:
         if decision.stale:
