@@ -76,12 +76,11 @@ class CacheMiddleware:
         """The plain hit that takes neither waiting nor more than a look: what an exchange would come to, sooner."""
         backend, method = self.backend, request.method
         key = self.identities.plain(request, url)
-        if not key or key in runtime.doomed or method == hdrs.METH_HEAD or self._asks_user():
+        if not key or method == hdrs.METH_HEAD or self._asks_user():
             return None
-        entry = runtime.pending(key)
-        if entry is not None and not backend.write_behind:
+        if not backend.write_behind and runtime.pending(key) is not None:
             return None
-        entry = entry or backend.responses.peek(key)
+        entry = runtime.peek(key)
         if entry is None or entry.key != key or entry.partition:
             return None
         rules, now = backend.rules_for(request.url), time.time()

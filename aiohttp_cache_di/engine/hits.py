@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import Any, TypeAlias
 
 from aiohttp import ClientRequest, ClientSession, CookieJar, DummyCookieJar, RequestInfo
@@ -22,8 +20,8 @@ from multidict import getversion
 from yarl import URL
 
 from aiohttp_cache_di.backends.base import CacheBackend, accept_all
+from aiohttp_cache_di.backends.wrap.stack import Failed
 from aiohttp_cache_di.engine.call import is_disabled
-from aiohttp_cache_di.engine.lookup import FAILED, Failed, Found
 from aiohttp_cache_di.engine.question import Identities
 from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.policy import is_plain_hit, needs_policy
@@ -101,14 +99,15 @@ class FastLane:
             return None
         key = known.key
         runtime = self._runtime
-        if runtime is None or key in runtime.doomed:
+        if runtime is None:
             return None
-        entry = runtime.pending(key)
-        if entry is not None and not backend.write_behind:
-            return None
-        entry = entry or backend.responses.peek(key)
+        entry = runtime.peek(key)
         if entry is None:
-            return None if backend.responses.authoritative_peek or not _has_time(session, options, backend) else known
+            here = runtime.here
+            may_ask = not here.tells_all and key not in here.tombstones and _has_time(session, options, backend)
+            return known if may_ask else None
+        if not backend.write_behind and runtime.pending(key) is not None:
+            return None
         return self._hit(session, known, entry, options)
 
     def _unheard_of(self, session: ClientSession, method: str, url: StrOrURL) -> Remembered | None:
@@ -122,8 +121,8 @@ class FastLane:
             return None
         if origin is None or target.raw_fragment or len(target.raw_path_qs) > MAX_URL_CHARS:
             return None
-        backend, key = self._backend, self._identities.plain_key(method, target)
-        if backend.responses.authoritative_peek and backend.responses.peek(key) is None:
+        backend, key, runtime = self._backend, self._identities.plain_key(method, target), self._runtime
+        if runtime is None or (runtime.here.tells_all and runtime.peek(key) is None):
             return None
         return replace(
             origin,
@@ -136,22 +135,14 @@ class FastLane:
 
     async def fetch(
         self, session: ClientSession, known: Remembered, options: dict[str, Any]
-    ) -> CachedResponse | tuple[str, Found | Failed | None]:
+    ) -> CachedResponse | tuple[str, StoredResponse | Failed | None] | None:
         """The hit; else the key and what is stored under it (None: no response), so that nobody need ask again."""
-        backend, key = self._backend, known.key
-        responses = backend.responses
-        found: Found | Failed | None
-        if known.rules is None:
-            read: Callable[[], Awaitable[StoredResponse | Failed | None]] = partial(responses.read_entry, key)
-            entry = await backend.guard.run("read", read, FAILED)
-            found = (entry, responses) if isinstance(entry, StoredResponse) else entry
-        else:  # which may well be a redirect, or nothing
-            read_either: Callable[[], Awaitable[Found]] = partial(responses.read_either, key, backend.redirects)
-            found = await backend.guard.run("read", read_either, FAILED)
-            entry = FAILED if isinstance(found, Failed) else found[0]
-        runtime = self._runtime
-        if isinstance(entry, StoredResponse) and runtime is not None and key not in runtime.doomed:
-            hit = self._hit(session, known, entry, options)
+        runtime, key = self._runtime, known.key
+        if runtime is None:
+            return None
+        found = await runtime.here.fetch(key)
+        if isinstance(found, StoredResponse) and key not in runtime.doomed:
+            hit = self._hit(session, known, found, options)
             if hit is not None:
                 return hit
         return key, found
