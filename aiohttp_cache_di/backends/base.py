@@ -33,7 +33,7 @@ from aiohttp_cache_di.policy.expiration import ExpirationTime, UrlExpiration, Ur
 from aiohttp_cache_di.policy.rules import DEFAULT_CODES, RuleBook, window_s
 from aiohttp_cache_di.response import AnyResponse, CachedResponse
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
-from aiohttp_cache_di.telemetry.counters import CacheStats
+from aiohttp_cache_di.telemetry import CacheStats
 
 __all__ = ["BaseCache", "BaseStorage", "CacheBackend", "DictCache", "FilterFn", "ResponseOrKey"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from aiohttp import hdrs
 from msgspec.structs import replace
@@ -11,14 +11,14 @@ from msgspec.structs import replace
 from aiohttp_cache_di import policy
 from aiohttp_cache_di.backends.actions import CacheActions
 from aiohttp_cache_di.backends.base import CacheBackend, accept_all
-from aiohttp_cache_di.backends.wrap.stack import FAILED, Failed
+from aiohttp_cache_di.engine.reads import FAILED, EarlyRead, Failed
 from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.entries.codec import item_leads_on
 from aiohttp_cache_di.policy import Rules
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.messages import Request, StoredResponse, VariantRef
 
-__all__ = ["FAILED", "Failed", "Lookup"]
+__all__ = ["Lookup"]
 
 _LOOKUPS: Final = frozenset({"request", "get_response"})
 
@@ -53,8 +53,8 @@ class Lookup:
         self.primary: StoredResponse | None = None
         self.head_of: StoredResponse | None = None
         """For a HEAD request: the stored response to GET that it speaks of."""
-        self.looked_up: tuple[str, object] | None = None
-        """A key, and what has just been found under it (None: no response); good for one read."""
+        self.early_read: EarlyRead | None = None
+        """What has just been found; good for one read."""
         self.stand_in: Any = None
         """What a method of the user's has found, if that is nothing that the policy could judge."""
         self._store_failed = False
@@ -114,12 +114,12 @@ class Lookup:
     async def _read(self, key: str) -> StoredResponse | None:
         """The entry that is at hand, or that the store has."""
         here = self.runtime.here
-        looked_up, self.looked_up = self.looked_up, None
+        early_read, self.early_read = self.early_read, None
         entry = here.peek(key)
         if entry is not None or here.tells_all:
             return entry
-        if looked_up is not None and looked_up[0] == key:
-            found = cast("StoredResponse | Failed | None", looked_up[1])
+        if early_read is not None and early_read.key == key:
+            found = early_read.found
         else:
             found = await here.fetch(key)
         if isinstance(found, Failed):  # one deadline per request is enough

@@ -18,7 +18,6 @@ from aiohttp_cache_di.rfc9111.messages import StoredResponse
 __all__ = ["Runtime"]
 
 ARRIVE_WITHIN_S = 0.5  # bodies commonly follow their heads at once
-FAIR_SHARE = 128  # hits in a row after which other tasks get their turn: a hit that waits for nothing gives them none
 
 
 class Runtime:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from aiohttp_cache_di.telemetry.counters import CircuitState
+from aiohttp_cache_di.telemetry import CircuitState
 
 __all__ = ["FIRST_BACKOFF_S", "MAX_BACKOFF_S", "THRESHOLD", "Circuit"]
 

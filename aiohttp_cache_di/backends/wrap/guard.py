@@ -17,7 +17,7 @@ from typing import Any, Final, TypeVar, cast
 from aiohttp_cache_di.backends.wrap.circuit import MAX_BACKOFF_S, Circuit
 from aiohttp_cache_di.backends.wrap.deadline import Deadline, Deadlines
 from aiohttp_cache_di.errors import ConfigurationError, StorageError
-from aiohttp_cache_di.telemetry.counters import CacheStats, CircuitState
+from aiohttp_cache_di.telemetry import CacheStats, CircuitState
 
 __all__ = ["DEFAULT_DEADLINE_S", "OF_THE_DATA", "StoreGuard", "kind_of"]
 
@@ -90,6 +90,15 @@ class StoreGuard:
     def is_open(self) -> bool:
         """Whether the storage is left alone for now."""
         return self._reads.is_open
+
+    def is_failing(self, operation: str) -> bool:
+        """Whether *operation* failed the last time it was tried, or would not be tried now."""
+        circuit = self._circuits.get(operation)
+        return (
+            (circuit is not None and circuit.failures > 0)
+            or self._reads.is_open
+            or self._clock() < self._reads_hang_until
+        )
 
     async def run(
         self, operation: str, call: Callable[[], Awaitable[T]], default: D, *, patient: bool = False

@@ -17,7 +17,7 @@ from aiohttp_cache_di.entries.codec import Opaque, item_leads_on
 from aiohttp_cache_di.errors import UnreadableEntryError
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
-from aiohttp_cache_di.telemetry.counters import CacheStats
+from aiohttp_cache_di.telemetry import CacheStats
 
 __all__ = ["StackCache"]
 

@@ -32,7 +32,7 @@ from aiohttp_cache_di.entries.codec import EntryCodec, Opaque, item_leads_on
 from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
-from aiohttp_cache_di.telemetry.counters import CacheStats
+from aiohttp_cache_di.telemetry import CacheStats
 
 __all__ = ["FAILED", "Failed", "LoopStack", "StoreStack", "UnderWay"]
 
@@ -356,10 +356,10 @@ class LoopStack:
             self.pending.add(entry, outcome)
             return
         self._keep(Record(entry.key, entry, entry.store_until))
-        self.tombstones.pop(entry.key, None)
-        self.guard.stats.stored += 1
+        is_written = self._at_hand(entry.key) is not None  # or too large for the store's bounds
+        self.guard.stats.stored += is_written
         if outcome is not None:
-            outcome(True)
+            outcome(is_written)
 
     def invalidate(self, keys: Collection[str] | None) -> None:
         """*keys* (None: all) are being deleted: nothing older is to be stored or read any more."""

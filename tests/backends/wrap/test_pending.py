@@ -15,7 +15,7 @@ from aiohttp_cache_di.backends.wrap.pending import MAX_PENDING_BYTES
 from aiohttp_cache_di.backends.wrap.stack import LoopStack, StoreStack
 from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
-from aiohttp_cache_di.telemetry.counters import CacheStats
+from aiohttp_cache_di.telemetry import CacheStats
 from tests.backends.entries import make_entry
 from tests.backends.proof import ProofStore
 
