@@ -13,8 +13,9 @@ from aiohttp import ClientResponse
 
 from aiohttp_cache_di import CachedSession
 from aiohttp_cache_di.backends import CacheBackend, ResponseOrKey
-from aiohttp_cache_di.engine import runtime
+from aiohttp_cache_di.backends.wrap import pending
 from aiohttp_cache_di.engine.describe import DETAILS
+from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.response import AnyResponse
 from tests.clients import Clients
 from tests.origin import CLOSE, CUT, Origin, Received, answer, chunked
@@ -186,7 +187,7 @@ async def test_nothing_is_promised_while_a_store_is_known_to_fail(origin: Origin
 
 
 async def test_what_finds_no_room_among_the_writes_says_so(origin: Origin, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runtime, "MAX_PENDING_BYTES", 10)
+    monkeypatch.setattr(pending, "MAX_PENDING_BYTES", 10)
     backend = CustomBackend(expire_after=60)
     async with CachedSession(cache=backend) as session, session.get(origin.on("/", answer("text"))) as response:
         assert told(response) == ("detail=no-room", False)
@@ -253,7 +254,7 @@ async def test_a_validation_in_the_background_that_fails_counts_no_hit(
         await client.backend.settle()
     async with asyncio.timeout(10):
         await failed.wait()
-    await runtime.Runtime.of(client.backend).finish(client.session)
+    await Runtime.of(client.backend).finish(client.session)
     assert (client.backend.stats.hits, client.backend.stats.stale) == (1, 1)
 
 
