@@ -17,7 +17,6 @@ from aiohttp_cache_di.backends.wrap import leases
 from aiohttp_cache_di.backends.wrap.pending import Outcome as Written
 from aiohttp_cache_di.engine.describe import Report
 from aiohttp_cache_di.engine.flights import Flight, Outcome
-from aiohttp_cache_di.engine.hooks import Hooks
 from aiohttp_cache_di.engine.lookup import Lookup
 from aiohttp_cache_di.engine.origin import Reply
 from aiohttp_cache_di.engine.question import key_after_redirect
@@ -118,7 +117,7 @@ class ResponseStoring(Lookup):
             flight.end(Outcome.UNSHARED)
 
     def _put(self, entry: StoredResponse, flight: Flight, report: Report) -> None:
-        if Hooks.of(self.backend).judges_entries:
+        if self.hooks.judges_entries:
             self.is_asking_user = True
             self.runtime.spawn(self._put_if_asked(entry, flight, report), owner=self.backend)
         else:
@@ -139,7 +138,7 @@ class ResponseStoring(Lookup):
             if not (await verdict if inspect.isawaitable(verdict) else verdict):
                 report.not_stored("filtered")
                 self.end_unshared(flight)
-            elif Hooks.of(backend).saves:
+            elif self.hooks.saves:
                 await self._save_by_user(response, report)
                 flight.end(entry)
             else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -28,6 +29,45 @@ class TestFlights:
         flight.end(Outcome.UNSHARED)
         assert [await task for task in waiting] == [outcome] * 3
         assert await flight.join(0) is outcome
+
+    @pytest.mark.parametrize(
+        ("error", "expected"),
+        [
+            (None, Outcome.UNSHARED),
+            (ValueError(), Outcome.UNSHARED),
+            (TimeoutError(), Outcome.ABANDONED),
+            (asyncio.CancelledError(), Outcome.ABANDONED),
+        ],
+        ids=repr,
+    )
+    async def test_it_ends_with_its_owner(self, error: BaseException | None, expected: Outcome) -> None:
+        flight = Flights().start("key", joinable=True)
+        with suppress(ValueError, TimeoutError, asyncio.CancelledError):
+            async with flight:
+                if error is not None:
+                    raise error
+        assert await flight.join(0) is expected
+
+    async def test_it_goes_on_when_its_owner_hands_it_over(self) -> None:
+        async with Flights().start("key", joinable=True) as flight:
+            flight.hand_over()
+        assert not flight.is_over
+
+    async def test_an_error_after_that_ends_it_all_the_same(self) -> None:
+        flight = Flights().start("key", joinable=True)
+        with suppress(TimeoutError):
+            async with flight:
+                flight.hand_over()
+                raise TimeoutError
+        assert await flight.join(0) is Outcome.ABANDONED
+
+    def test_what_waits_for_its_end_is_called_once(self) -> None:
+        flight, calls = Flight("key"), list[str]()
+        flight.when_over(lambda: calls.append("before"))
+        flight.end(Outcome.UNSHARED)
+        flight.end(Outcome.ABANDONED)
+        flight.when_over(lambda: calls.append("after"))
+        assert calls == ["before", "after"]
 
     async def test_patience_ends(self) -> None:
         assert await Flight("key").join(0.001) == Outcome.LATE
