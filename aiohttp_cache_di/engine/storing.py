@@ -126,7 +126,13 @@ class ResponseStoring(Lookup):
     def place_and_tell(self, entry: StoredResponse, report: Report) -> StoredResponse:
         """As `place`, letting *report* say what becomes of it."""
         report.placed(entry.fresh_until)
-        placed = self.place(entry, outcome=report.written)
+        placed: StoredResponse | None = None
+
+        def tell(is_written: bool) -> None:
+            is_waiting = placed is not None and self.runtime.pending(placed.key) is not None
+            report.written(is_written, is_waiting=is_waiting)
+
+        placed = self.place(entry, outcome=tell)
         report.accepted(is_failing=self.backend.guard.is_failing("write"))
         return placed
 

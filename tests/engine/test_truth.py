@@ -171,6 +171,17 @@ async def test_what_waits_to_be_written_is_stored_until_that_fails(origin: Origi
         assert backend.stats.stored == 0
 
 
+async def test_what_is_deleted_while_it_waits_to_be_written_says_so(origin: Origin) -> None:
+    backend, gate = gated(expire_after=60)
+    gate.error = OSError("down")
+    gate.open.set()
+    async with CachedSession(cache=backend) as session, session.get(origin.on("/", answer("text"))) as response:
+        await backend.settle()
+        assert told(response) == ("detail=store-failed", False)
+        await backend.clear()
+        assert told(response) == ("detail=given-up", False)
+
+
 async def test_nothing_is_promised_while_a_store_is_known_to_fail(origin: Origin) -> None:
     backend, gate = gated(expire_after=60)
     gate.error = OSError("down")
