@@ -35,7 +35,7 @@ OVERHEAD_BYTES: Final = 512  # of a write, beside what its entry weighs
 MAX_BATCH_BYTES: Final = 4 * 1024 * 1024  # of one put, so that it ends within its deadline
 FIRST_REST_S: Final = 0.1
 MAX_REST_S: Final = 5.0
-RETRY_AT_CLOSE_S: Final = 0.05
+RETRY_AT_CLOSE_S: Final = 0.1
 
 
 class Tombstones(OrderedDict[str, None]):
@@ -238,7 +238,11 @@ class PendingWrites:
         loop = asyncio.get_running_loop()
         until = loop.time() + within_s
         while (self._newest or self._busy) and (left_s := until - loop.time()) > 0:
-            for write in self._newest.values():
+            self._guard.retry_now("write")
+            if self._pause is not None:
+                self._pause.cancel()
+                self._resume()
+            for write in list(self._newest.values()):
                 self._wake(write)
             await self.settle(within_s=left_s)
             if self._newest:
