@@ -13,7 +13,7 @@ import msgspec
 
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.options import STORAGE_OPTIONS
-from aiohttp_cache_di.backends.redis.channel import Channel, expect_no_error
+from aiohttp_cache_di.backends.redis.connections import Connection, expect_no_error
 from aiohttp_cache_di.backends.redis.near import NearTier
 from aiohttp_cache_di.backends.redis.scripts import Leases
 from aiohttp_cache_di.backends.redis.topology import RedisLink, sorted_options
@@ -284,7 +284,7 @@ class RedisCache(BaseCache):
     def _full(self, key: str) -> bytes:
         return self._prefix + key.encode("utf-8", "surrogateescape")
 
-    async def _channel(self) -> Channel:
+    async def _channel(self) -> Connection:
         return self.link.channel_now() or await self.link.channel()
 
     def _decoded(self, key: str, name: bytes, near: NearTier | None, reply: Reply) -> StoredResponse | str | None:

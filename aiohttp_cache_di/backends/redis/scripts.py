@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 
-from aiohttp_cache_di.backends.redis.channel import Channel
+from aiohttp_cache_di.backends.redis.connections import Connection
 from aiohttp_cache_di.backends.redis.wire import Reply, ServerError, command
 from aiohttp_cache_di.backends.storage import Lease, disregard, hear
 
@@ -36,7 +36,7 @@ class Leases:
         """Hold the one on *key* no longer; return its token, for `release`."""
         return self._tokens.pop(key, None)
 
-    async def acquire(self, channel: Channel, key: str, ttl_s: float, stored: bytes) -> Lease:
+    async def acquire(self, channel: Connection, key: str, ttl_s: float, stored: bytes) -> Lease:
         """Ask for one on *key*, and whether there is anything under the name *stored*."""
         token = secrets.token_bytes(16)
         ttl_ms = b"%d" % max(1, int(ttl_s * 1000))
@@ -55,7 +55,7 @@ class Leases:
         finally:
             disregard(there)
 
-    async def release(self, channel: Channel, key: str, token: bytes) -> None:
+    async def release(self, channel: Connection, key: str, token: bytes) -> None:
         """Give the one on *key* back before its time, unless it has passed to another process."""
         if await self._give_back(channel, key, token):
             return
@@ -65,7 +65,7 @@ class Leases:
         if await channel.submit(command(b"GET", name)) == token:
             await channel.submit(command(b"UNLINK", name))
 
-    async def release_after(self, written: asyncio.Future[Reply], channel: Channel, key: str, token: bytes) -> None:
+    async def release_after(self, written: asyncio.Future[Reply], channel: Connection, key: str, token: bytes) -> None:
         """Give the one on *key* back in the same round trip in which its entry is *written*."""
         released = self._give_back(channel, key, token)
         try:
@@ -77,7 +77,7 @@ class Leases:
         if not is_released:
             await self.release(channel, key, token)
 
-    def _give_back(self, channel: Channel, key: str, token: bytes) -> asyncio.Future[bool]:
+    def _give_back(self, channel: Connection, key: str, token: bytes) -> asyncio.Future[bool]:
         return channel.submit(command(b"EVAL", RELEASE_SCRIPT, b"1", self._name(key), token), _is_no_error)
 
     def _name(self, key: str) -> bytes:

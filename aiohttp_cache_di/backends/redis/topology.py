@@ -10,13 +10,14 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from aiohttp_cache_di._redis import driver, take_stream
 from aiohttp_cache_di.arguments import refuse_unknown
 from aiohttp_cache_di.backends.options import BACKEND_OPTIONS
-from aiohttp_cache_di.backends.redis.channel import Channel
-from aiohttp_cache_di.backends.redis.driven import DrivenChannel
+from aiohttp_cache_di.backends.redis.connections import Connection
+from aiohttp_cache_di.backends.redis.driven import DrivenConnection
 from aiohttp_cache_di.backends.redis.near import NearTier
 from aiohttp_cache_di.backends.redis.wire import ServerError, command
-from aiohttp_cache_di.errors import ConfigurationError, MissingDependencyError, StorageError
+from aiohttp_cache_di.errors import ConfigurationError, StorageError
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -31,20 +32,13 @@ SOCKET_TIMEOUT_S = 1.0
 NEAR_OPTIONS = frozenset({"near_tier_s", "near_tier_bytes"})
 NOT_OPTIONS = frozenset({"self", "decode_responses", "encoding", "encoding_errors", "single_connection_client"})
 
-_inherited: list[Channel] = []
-"""Channels that a forked child got from its parent: they may not be used, closed or collected here."""
-
-
-def _driver() -> Any:
-    try:
-        return importlib.import_module("redis.asyncio")
-    except ImportError as exc:
-        raise MissingDependencyError("RedisBackend needs redis: pip install 'aiohttp-cache-di[redis]'") from exc
+_inherited: list[Connection] = []
+"""Connections that a forked child got from its parent: they may not be used, closed or collected here."""
 
 
 def _driver_options() -> frozenset[str]:
     """The names that ``redis.asyncio.Redis`` takes and that make sense here."""
-    return frozenset(inspect.signature(_driver().Redis.__init__).parameters) - NOT_OPTIONS
+    return frozenset(inspect.signature(driver().Redis.__init__).parameters) - NOT_OPTIONS
 
 
 def sorted_options(owner: str, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -92,7 +86,7 @@ def _make_client(address: str, options: Mapping[str, Any]) -> Redis:
         **_from_address(address),
         **options,
     }
-    client: Redis = _driver().Redis(**arguments)
+    client: Redis = driver().Redis(**arguments)
     return client
 
 
@@ -129,7 +123,7 @@ class RedisLink:
         near_tier_bytes: int = DEFAULT_NEAR_TIER_BYTES,
         **options: Any,
     ) -> None:
-        self._channels: dict[asyncio.AbstractEventLoop, Channel] = {}
+        self._channels: dict[asyncio.AbstractEventLoop, Connection] = {}
         self._pid = os.getpid()
         if near_tier_s is not None and not near_tier_s > 0:
             raise ConfigurationError(f"near_tier_s={near_tier_s!r}: give seconds above 0, or None for no near tier")
@@ -137,7 +131,7 @@ class RedisLink:
         self.near_tier_s = near_tier_s
         self.near_tier_bytes = near_tier_bytes
         self._pool: Any = self.client.connection_pool
-        self._opening: dict[asyncio.AbstractEventLoop, asyncio.Task[Channel]] = {}
+        self._opening: dict[asyncio.AbstractEventLoop, asyncio.Task[Connection]] = {}
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.where}>"
@@ -154,12 +148,12 @@ class RedisLink:
             return f"unix://{settings['path']}"
         return f"redis://{settings.get('host', 'localhost')}:{settings.get('port', 6379)}/{settings.get('db') or 0}"
 
-    def channel_now(self) -> Channel | None:
+    def channel_now(self) -> Connection | None:
         """The channel of the running loop if it is open."""
         channel = self._channels.get(asyncio.get_running_loop())
         return None if channel is None or channel.closed or channel.retired else channel
 
-    async def channel(self) -> Channel:
+    async def channel(self) -> Connection:
         """The channel of the running loop, opened if need be; all who ask meanwhile wait for the same one.
 
         Raises:
@@ -205,9 +199,9 @@ class RedisLink:
             except RuntimeError:  # that loop is closed
                 channel.abandon()
 
-    async def _open(self) -> Channel:
+    async def _open(self) -> Connection:
         connection: Any = self._pool.make_connection()
-        channel: Channel | None = None
+        channel: Connection | None = None
         try:
             await connection.connect()
             channel = self._take_over(connection)
@@ -222,31 +216,30 @@ class RedisLink:
             raise StorageError(f"{self.where} cannot be used: {type(exc).__name__}") from exc
         return channel
 
-    def _take_over(self, connection: Any) -> Channel:
+    def _take_over(self, connection: Any) -> Connection:
         """Move the socket of a connection that the driver has opened and authenticated to a channel.
 
         The driver has no public name for the stream. A connection that has none goes on being used as it is.
         """
-        writer: Any = getattr(connection, "_writer", None)
-        if not hasattr(getattr(writer, "transport", None), "set_protocol"):
-            return DrivenChannel(self.where, connection)
+        stream = take_stream(connection)
+        if stream is None:
+            return DrivenConnection(self.where, connection)
+        writer, ahead = stream
         near = NearTier(self.near_tier_s, self.near_tier_bytes) if self.near_tier_s is not None else None
-        channel = Channel(self.where, connection.socket_timeout, near)
-        ahead = bytes(getattr(connection._reader, "_buffer", b""))  # a message that came unasked, if anything
-        connection._reader = connection._writer = None
+        channel = Connection(self.where, connection.socket_timeout, near)
         channel.adopt(writer)
-        if ahead:
+        if ahead:  # a message that came unasked
             channel.data_received(ahead)
         return channel
 
-    async def _track(self, channel: Channel) -> None:
+    async def _track(self, channel: Connection) -> None:
         """Have the server tell when keys that were read here change; without that, their lifetime alone bounds them."""
         for step in (command(b"HELLO", b"3"), command(b"CLIENT", b"TRACKING", b"ON", b"NOLOOP")):
             if not await channel.submit(step, lambda reply: type(reply) is not ServerError):
                 logger.info("%s cannot track keys; copies of entries live for %g s", self.where, self.near_tier_s)
                 return
 
-    def _opened(self, loop: asyncio.AbstractEventLoop, task: asyncio.Task[Channel]) -> None:
+    def _opened(self, loop: asyncio.AbstractEventLoop, task: asyncio.Task[Connection]) -> None:
         self._opening.pop(loop, None)
         if not task.cancelled() and task.exception() is None:
             self._channels[loop] = task.result()

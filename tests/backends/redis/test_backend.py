@@ -19,7 +19,7 @@ import redis
 import redis.asyncio
 
 from aiohttp_cache_di.backends.redis import RedisBackend, RedisCache
-from aiohttp_cache_di.backends.redis.channel import Channel
+from aiohttp_cache_di.backends.redis.connections import Connection
 from aiohttp_cache_di.backends.redis.wire import command
 from aiohttp_cache_di.errors import ConfigurationError, MissingDependencyError, StorageError
 from aiohttp_cache_di.response import CachedResponse
@@ -322,7 +322,7 @@ def test_each_loop_opens_a_connection_of_its_own_and_leaves_none(own_valkey: Val
 
 
 async def test_a_storage_that_nobody_holds_any_more_leaves_no_connection(own_valkey: ValkeyServer) -> None:
-    async def use() -> Channel:
+    async def use() -> Connection:
         cache = RedisCache("forgotten", "r", own_valkey.url)
         await cache.write_entry(make_entry("k"))
         return await cache.link.channel()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from aiohttp_cache_di.backends.redis import RedisCache
+from aiohttp_cache_di.backends.redis import RedisCache, connections
 from aiohttp_cache_di.backends.redis.wire import command
 from aiohttp_cache_di.errors import StorageError, StorageTimeoutError
 from tests.backends.entries import make_entry
@@ -359,3 +359,30 @@ async def test_large_writes_wait_for_a_server_that_is_slower_than_we_are(own_val
     found = await asyncio.gather(*(cache.read_entry(f"k{index}") for index in range(20)))
     assert all(entry is not None and entry.body == body for entry in found)
     await cache.close()
+
+
+@pytest.mark.parametrize("endless", [b"$99999999999999\r\n", b"+"])
+async def test_a_reply_that_is_larger_than_anything_we_keep_is_refused_before_it_is_whole(
+    monkeypatch: pytest.MonkeyPatch, endless: bytes
+) -> None:
+    monkeypatch.setattr(connections, "MAX_UNASKED_BYTES", 100_000)
+    sent = 0
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        await greet(reader, writer)
+        await reader.read(1000)
+        writer.write(endless)
+        while True:
+            writer.write(b"x" * 10_000)
+            await writer.drain()
+            sent += 10_000
+
+    async with server_that(script) as url:
+        cache = RedisCache("app", "r", url)
+        connection = await cache.link.channel()
+        with pytest.raises(StorageError, match="larger than any"):
+            await connection.submit(command(b"PING"), max_bytes=1_000_000)
+        assert connection.closed
+        assert sent < 50_000_000
+        await cache.close()

@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from aiohttp_cache_di._redis import push_type
 from aiohttp_cache_di.backends.redis import RedisCache
 from aiohttp_cache_di.backends.redis.near import NearTier
-from aiohttp_cache_di.backends.redis.wire import Push
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from tests.backends.entries import make_entry
 from tests.valkey import ValkeyServer
@@ -161,7 +161,7 @@ async def test_a_message_that_cannot_be_understood_loses_all_copies(cache: Redis
     await cache.write_entry(make_entry("k"))
     await cache.read_entry("k")
     channel = await cache.link.channel()
-    channel.replied([Push([b"invalidate", keys])])
+    channel.replied([push_type()([b"invalidate", keys])])
     assert cache.peek("k") is None
     assert await cache.read_entry("k") is not None
     assert not channel.closed

@@ -2,24 +2,24 @@
 
 A pool lends a connection to one task at a time, so a thousand tasks need a thousand connections or wait in a queue,
 and a task that is cancelled while it holds one has to break it. Here every command is written to the one connection
-as it comes, what a tick of the loop brings together is sent together, and each reply goes to whoever waits for it. A
-cancelled waiter merely is not there any more when its reply arrives.
+as it comes, what a tick of the loop brings together is sent together, and each reply goes to the task that waits for
+it. A task that is cancelled merely is not there any more when its reply arrives.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
 
+from aiohttp_cache_di._redis import error_named
 from aiohttp_cache_di.backends.redis.near import NearTier
-from aiohttp_cache_di.backends.redis.wire import ProtocolError, Push, Reply, ReplyParser, ServerError
+from aiohttp_cache_di.backends.redis.wire import ProtocolError, Reply, ReplyParser, ServerError
 from aiohttp_cache_di.errors import StorageError, StorageTimeoutError
 
-__all__ = ["REFUSALS", "Channel", "expect_no_error", "refusal"]
+__all__ = ["MAX_REPLY_BYTES", "REFUSALS", "Connection", "expect_no_error", "refusal"]
 
 T = TypeVar("T")
 
@@ -27,6 +27,8 @@ MAX_WINDOW = 1024  # commands under way at a time
 MIN_WINDOW = 16
 WINDOW_BYTES = 32 * 1024 * 1024  # of replies under way, as far as can be told: the server has to keep them in memory
 BATCH_BYTES = 256 * 1024  # handed to the transport at a time
+MAX_REPLY_BYTES = 512 * 1024 * 1024  # the server's own bound for one string (proto-max-bulk-len)
+MAX_UNASKED_BYTES = 16 * 1024 * 1024  # of a message that came unasked
 CLOSE_TIMEOUT_S = 1.0
 HIGH_WATER_BYTES = 1024 * 1024  # unsent bytes at which sending waits for the server to take some
 
@@ -46,20 +48,22 @@ _STALE = frozenset({"NOAUTH", "READONLY"})
 class _Command:
     """A command and those who wait for its reply."""
 
-    __slots__ = ("convert", "key", "payload", "waiters")
+    __slots__ = ("convert", "key", "max_bytes", "payload", "waiters")
 
-    def __init__(self, payload: bytes, convert: Callable[[Reply], Any], key: bytes | None) -> None:
+    def __init__(
+        self, payload: bytes, convert: Callable[[Reply], Any], key: bytes | None, max_bytes: int = MAX_REPLY_BYTES
+    ) -> None:
         self.payload = payload
         self.convert = convert
         self.key = key
+        self.max_bytes = max_bytes
         self.waiters: list[asyncio.Future[Any]] = []
 
 
 def refusal(error: ServerError) -> StorageError:
     """Say that the server refused a command; only the kind of error is quoted, for the text may hold the command."""
-    known: Any = importlib.import_module("redis.exceptions")
     refused = StorageError(f"redis refused the command: {error.code}")
-    refused.__cause__ = getattr(known, REFUSALS.get(error.code, "ResponseError"))(error.code)
+    refused.__cause__ = error_named(REFUSALS.get(error.code, "ResponseError"))(error.code)
     return refused
 
 
@@ -70,13 +74,13 @@ def expect_no_error(reply: Reply) -> Reply:
     return reply
 
 
-class Channel(asyncio.Protocol):
+class Connection(asyncio.Protocol):
     """A connection that has been opened and authenticated; belongs to the loop that is running.
 
     Args:
         where: what to call the server in messages.
         timeout_s: with a command under way and nothing arriving for so long, or nothing but parts of a reply for
-            which nobody waits, the connection is given up.
+            which no task waits, the connection is given up.
         near: copies of entries to drop when the server, or losing it, says so.
     """
 
@@ -85,12 +89,13 @@ class Channel(asyncio.Protocol):
         self.loop = asyncio.get_running_loop()
         self.closed = False
         self.retired = False
-        """Whether what is under way ends here, and whoever comes next looks for the server anew."""
+        """Whether what is under way ends here, and what comes next goes over a new connection."""
         self._where = where
         self._timeout_s = timeout_s
         self._transport: asyncio.Transport | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._parser = ReplyParser()
+        self._push_type = self._parser.push_type
         self._outbox: deque[_Command] = deque()
         self._awaiting: deque[_Command] = deque()
         self._joinable: dict[bytes, _Command] = {}
@@ -113,9 +118,19 @@ class Channel(asyncio.Protocol):
 
     # ---- commands
 
-    def submit(self, payload: bytes, convert: Callable[[Reply], T] = expect_no_error) -> asyncio.Future[T]:
-        """Send one encoded command; the future gets what *convert* makes of its reply."""
-        return self._enqueue(_Command(payload, convert, None))
+    def submit(
+        self,
+        payload: bytes,
+        convert: Callable[[Reply], T] = expect_no_error,
+        *,
+        max_bytes: int = MAX_REPLY_BYTES,
+    ) -> asyncio.Future[T]:
+        """Send one encoded command; the future gets what *convert* makes of its reply.
+
+        Args:
+            max_bytes: of the reply, about: one that grows beyond them ends the connection.
+        """
+        return self._enqueue(_Command(payload, convert, None, max_bytes))
 
     def get(self, key: bytes, convert: Callable[[Reply], T]) -> asyncio.Future[T]:
         """Read *key*. Reads of one key that leave in one batch are one command, and *convert* is called once."""
@@ -149,7 +164,7 @@ class Channel(asyncio.Protocol):
             return future
         item.waiters.append(future)
         if not self._awaiting and not self._outbox and not self._paused:
-            self.send(item.payload)  # a lone command waits for nobody
+            self.send(item.payload)  # a lone command goes at once
             self._awaiting.append(item)
             return future
         self._outbox.append(item)
@@ -218,17 +233,19 @@ class Channel(asyncio.Protocol):
         except ProtocolError as exc:
             self._fail(StorageError(f"{self._where} does not speak the Redis protocol: {exc}"), exc)
             return
-        # A reply that trickles in, and for which nobody waits any more, keeps all others from being answered.
+        # A reply that trickles in, and for which no task waits any more, keeps all others from being answered.
         if replies or not self._awaiting or not _is_abandoned(self._awaiting[0].waiters):
             self._heard_at = self.loop.time()
         self.replied(replies)
         self._adapt_window(len(data), len(replies))
+        if not replies and self._unaccounted_bytes > MAX_UNASKED_BYTES:
+            self._refuse_endless()
 
     def replied(self, replies: list[Reply]) -> None:
         """Hand *replies* to those who wait for them, and go on sending."""
         awaiting = self._awaiting
         for reply in replies:
-            if type(reply) is Push:
+            if type(reply) is self._push_type:
                 self._pushed(reply)
             elif awaiting:
                 if type(reply) is ServerError and reply.code in _STALE:
@@ -250,8 +267,13 @@ class Channel(asyncio.Protocol):
             self._window = (3 * self._window + min(max(fitting, MIN_WINDOW), MAX_WINDOW)) // 4
             self._unaccounted_bytes = 0
 
+    def _refuse_endless(self) -> None:
+        """End the connection if the reply that arrives is larger than its command can have asked for."""
+        if not self._awaiting or self._unaccounted_bytes > self._awaiting[0].max_bytes:
+            self._fail(StorageError(f"{self._where} sends a reply that is larger than any that is kept there"))
+
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell everybody who waits that no reply will come."""
+        """Tell all who wait that no reply will come."""
         self._fail(StorageError(f"the connection to {self._where} was lost"), exc)
         if not self._lost.done():
             self._lost.set_result(None)
@@ -265,10 +287,10 @@ class Channel(asyncio.Protocol):
         self._paused = False
         self._flush()
 
-    def _pushed(self, push: Push) -> None:
-        if self.near is None or not push.items or push.items[0] != b"invalidate":
+    def _pushed(self, push: list[Reply]) -> None:
+        if self.near is None or not push or push[0] != b"invalidate":
             return
-        keys: Reply = push.items[1] if len(push.items) > 1 else None
+        keys: Reply = push[1] if len(push) > 1 else None
         names = cast("list[bytes]", keys) if type(keys) is list else []
         if names and all(type(name) is bytes for name in names):
             self.near.drop(*names)
@@ -278,7 +300,7 @@ class Channel(asyncio.Protocol):
     # ---- the end
 
     def _fail(self, error: StorageError, cause: BaseException | None = None) -> None:
-        """Give up the connection; everybody who waits gets an error of his own, caused by *cause*."""
+        """Give up the connection; each who waits gets an error of his own, caused by *cause*."""
         if not self.closed:
             self.closed = True
             self.give_up()
@@ -307,7 +329,7 @@ class Channel(asyncio.Protocol):
         await asyncio.wait([self._lost], timeout=CLOSE_TIMEOUT_S)
 
     def abandon(self) -> None:
-        """Let go of the socket when the loop is closed already, so that nobody can be told any more."""
+        """Let go of the socket when the loop is closed already, so that no waiter can be told any more."""
         self.closed = True
         if self.near is not None:
             self.near.clear()
@@ -324,7 +346,7 @@ def _is_abandoned(waiters: list[asyncio.Future[Any]]) -> bool:
 
 def _deliver(item: _Command, reply: Reply) -> None:
     waiters = item.waiters
-    # What was read needs nobody's decoding then; a change has been made nevertheless, and copies have to go.
+    # What was read need not be decoded then; a change has been made nevertheless, and copies have to go.
     if item.key is not None and _is_abandoned(waiters):
         return
     try:
