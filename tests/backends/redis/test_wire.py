@@ -70,7 +70,7 @@ def test_a_long_string_in_many_pieces_is_put_together_once() -> None:
         b"$3\r\nabcde\r\n",
         b"*99999999999\r\n",
         b"%1\r\n*1\r\n:1\r\n:1\r\n",
-        b"*1\r\n" * 1000,
+        b"*1\r\n" * 10_000,
         b"\x00" * 70_000,
     ],
 )
