@@ -14,6 +14,7 @@ from aiohttp_cache_di.backends.redis import RedisBackend, RedisCache
 from aiohttp_cache_di.backends.redis.driven import DrivenConnection
 from aiohttp_cache_di.errors import MissingDependencyError
 from tests.backends.entries import make_entry
+from tests.backends.redis.opened import connection_of
 from tests.valkey import ValkeyServer
 
 
@@ -85,7 +86,7 @@ async def test_without_a_private_name_a_storage_is_slower_and_right(own_valkey: 
     assert await cache.acquire_lease("k", 10)
     assert not await cache.acquire_lease("k", 10)
     assert await cache.size() == 100
-    assert isinstance(await cache.link.channel(), DrivenConnection)
+    assert isinstance(await connection_of(cache), DrivenConnection)
     await cache.clear()
     await cache.close()
     await client.aclose()

@@ -23,13 +23,12 @@ from __future__ import annotations
 
 import enum
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
-from typing import Final, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from msgspec import Struct
 
-from aiohttp_cache_di.entries.codec import Opaque
+from aiohttp_cache_di.entries.codec import UNREADABLE, Item, Unreadable
 from aiohttp_cache_di.errors import StorageError
-from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = [
     "UNREADABLE",
@@ -41,6 +40,7 @@ __all__ = [
     "Lease",
     "Leasing",
     "Limits",
+    "LookingOrLeasing",
     "Record",
     "Row",
     "Store",
@@ -49,18 +49,6 @@ __all__ = [
     "Versioned",
     "Written",
 ]
-
-Item: TypeAlias = StoredResponse | str | Opaque
-"""What is kept: a response, the key of another record (an alias), or what a user's serializer made."""
-
-
-class Unreadable(enum.Enum):
-    """In place of an item: there are bytes under the key, and they are not to be believed."""
-
-    UNREADABLE = enum.auto()
-
-
-UNREADABLE: Final = Unreadable.UNREADABLE
 
 
 class Lease(enum.IntEnum):
@@ -78,7 +66,8 @@ class Limits(Struct, frozen=True):
     Args:
         value_bytes: the largest encoded item that fits under one key; larger ones are split. None for any size.
         batch: how many keys one call may have.
-        parallel: how many calls of `get` are under way at a time; more wait and so make larger batches.
+        parallel: how many calls of `get`, and as many of `put`, are under way at a time; more wait and so make larger
+            batches.
         drops_expired: the store drops a record by itself when its time has come.
     """
 
@@ -174,7 +163,7 @@ class Store(Protocol):
 class Immediate(Protocol):
     """A store in this process's memory: it answers without waiting, and what it does not have is not there."""
 
-    def look(self, key: str) -> Found | None:
+    def look(self, key: str) -> Item | None:
         """As `Store.get`, at once."""
         ...
 
@@ -192,6 +181,15 @@ class Leasing(Protocol):
 
     async def release(self, key: str) -> None:
         """Give a lease back before its time, unless it has passed to another process."""
+
+
+@runtime_checkable
+class LookingOrLeasing(Protocol):
+    """A `Leasing` store that looks up and leases in one round trip."""
+
+    async def get_or_acquire(self, key: str, ttl_s: float) -> Found | Lease:
+        """What is under *key*; where nothing is, the answer to a request for the lease on it, as `Leasing.acquire`."""
+        ...
 
 
 @runtime_checkable

@@ -11,11 +11,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar, cast
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple, TypeVar, cast
 
 from aiohttp_cache_di._redis import error_named
-from aiohttp_cache_di.backends.redis.near import NearTier
 from aiohttp_cache_di.backends.redis.wire import ProtocolError, Reply, ReplyParser, ServerError
 from aiohttp_cache_di.errors import StorageError, StorageTimeoutError
 
@@ -45,19 +44,13 @@ _STALE = frozenset({"NOAUTH", "READONLY"})
 """What a new connection may mend: a password that was renewed, a name that leads to another server by now."""
 
 
-class _Command:
-    """A command and those who wait for its reply."""
+class _Command(NamedTuple):
+    """A command and what waits for its reply."""
 
-    __slots__ = ("convert", "key", "max_bytes", "payload", "waiters")
-
-    def __init__(
-        self, payload: bytes, convert: Callable[[Reply], Any], key: bytes | None, max_bytes: int = MAX_REPLY_BYTES
-    ) -> None:
-        self.payload = payload
-        self.convert = convert
-        self.key = key
-        self.max_bytes = max_bytes
-        self.waiters: list[asyncio.Future[Any]] = []
+    payload: bytes
+    convert: Callable[[Reply], Any]
+    max_bytes: int
+    waiter: asyncio.Future[Any]
 
 
 def refusal(error: ServerError) -> StorageError:
@@ -81,16 +74,21 @@ class Connection(asyncio.Protocol):
         where: what to call the server in messages.
         timeout_s: with a command under way and nothing arriving for so long, or nothing but parts of a reply for
             which no task waits, the connection is given up.
-        near: copies of entries to drop when the server, or losing it, says so.
     """
 
-    def __init__(self, where: str, timeout_s: float | None, near: NearTier | None) -> None:
-        self.near = near
+    can_push: ClassVar[bool] = True
+    """Whether what the server sends unasked is heard."""
+
+    def __init__(self, where: str, timeout_s: float | None) -> None:
+        self.on_push: Callable[[list[Reply]], None] | None = None
+        """Called with what the server sends unasked (RESP3), as it is parsed."""
+        self.on_lost: Callable[[], None] | None = None
+        """Called when the connection is given up, for whatever reason."""
+        self.where = where
         self.loop = asyncio.get_running_loop()
         self.closed = False
         self.retired = False
         """Whether what is under way ends here, and what comes next goes over a new connection."""
-        self._where = where
         self._timeout_s = timeout_s
         self._transport: asyncio.Transport | None = None
         self._writer: asyncio.StreamWriter | None = None
@@ -98,7 +96,6 @@ class Connection(asyncio.Protocol):
         self._push_type = self._parser.push_type
         self._outbox: deque[_Command] = deque()
         self._awaiting: deque[_Command] = deque()
-        self._joinable: dict[bytes, _Command] = {}
         self._window = MAX_WINDOW // 4
         self._unaccounted_bytes = 0
         self._paused = False
@@ -130,46 +127,16 @@ class Connection(asyncio.Protocol):
         Args:
             max_bytes: of the reply, about: one that grows beyond them ends the connection.
         """
-        return self._enqueue(_Command(payload, convert, None, max_bytes))
-
-    def get(self, key: bytes, convert: Callable[[Reply], T]) -> asyncio.Future[T]:
-        """Read *key*. Reads of one key that leave in one batch are one command, and *convert* is called once."""
-        joined = self._joinable.get(key)
-        if joined is not None:
-            future: asyncio.Future[T] = self.loop.create_future()
-            joined.waiters.append(future)
-            return future
-        return self._enqueue(_Command(b"*2\r\n$3\r\nGET\r\n$%d\r\n%b\r\n" % (len(key), key), convert, key))
-
-    def change(self, keys: Sequence[bytes], payload: bytes) -> asyncio.Future[Reply]:
-        """Send a command that changes *keys*: a later read of them joins none that was asked for before."""
-        for key in keys:
-            self._joinable.pop(key, None)
-        near = self.near
-        if near is None:
-            return self.submit(payload)
-
-        def changed(reply: Reply) -> Reply:
-            # A read that went out before the change may have put a copy back since.
-            near.drop(*keys)
-            return expect_no_error(reply)
-
-        near.drop(*keys)
-        return self.submit(payload, changed)
-
-    def _enqueue(self, item: _Command) -> asyncio.Future[Any]:
-        future: asyncio.Future[Any] = self.loop.create_future()
+        future: asyncio.Future[T] = self.loop.create_future()
         if self.closed:
-            future.set_exception(StorageError(f"the connection to {self._where} is closed"))
+            future.set_exception(StorageError(f"the connection to {self.where} is closed"))
             return future
-        item.waiters.append(future)
+        item = _Command(payload, convert, max_bytes, future)
         if not self._awaiting and not self._outbox and not self._paused:
-            self.send(item.payload)  # a lone command goes at once
+            self.send(payload)  # a lone command goes at once
             self._awaiting.append(item)
             return future
         self._outbox.append(item)
-        if item.key is not None:
-            self._joinable[item.key] = item
         if not self._flush_planned:
             self._flush_planned = True
             self.loop.call_soon(self._flush)
@@ -183,10 +150,8 @@ class Connection(asyncio.Protocol):
             size = 0
             while outbox and size < BATCH_BYTES and len(awaiting) < self._window:
                 item = outbox.popleft()
-                if item.key is not None and self._joinable.get(item.key) is item:
-                    del self._joinable[item.key]
-                if _is_abandoned(item.waiters):
-                    continue  # all were cancelled before it was sent
+                if item.waiter.done():
+                    continue  # it was cancelled before it was sent
                 batch.append(item.payload)
                 size += len(item.payload)
                 awaiting.append(item)
@@ -196,7 +161,7 @@ class Connection(asyncio.Protocol):
     def send(self, data: bytes) -> None:
         """Write *data* to the transport, and mind the time until something comes back."""
         if self._transport is None:
-            raise StorageError(f"{self._where} is not open yet")
+            raise StorageError(f"{self.where} is not open yet")
         if self._watch is None and self._timeout_s is not None:
             self._heard_at = self.loop.time()
             self._watch = self.loop.call_later(self._timeout_s, self._check_alive)
@@ -215,7 +180,7 @@ class Connection(asyncio.Protocol):
             return
         left = self._heard_at + self._timeout_s - self.loop.time()
         if left <= 0:
-            self._fail(StorageTimeoutError(f"{self._where} sent nothing of use for {self._timeout_s:g} s"))
+            self._fail(StorageTimeoutError(f"{self.where} sent nothing of use for {self._timeout_s:g} s"))
         else:
             self._watch = self.loop.call_later(left, self._check_alive)
 
@@ -231,10 +196,10 @@ class Connection(asyncio.Protocol):
         try:
             replies = self._parser.feed(data)
         except ProtocolError as exc:
-            self._fail(StorageError(f"{self._where} does not speak the Redis protocol: {exc}"), exc)
+            self._fail(StorageError(f"{self.where} does not speak the Redis protocol: {exc}"), exc)
             return
         # A reply that trickles in, and for which no task waits any more, keeps all others from being answered.
-        if replies or not self._awaiting or not _is_abandoned(self._awaiting[0].waiters):
+        if replies or not self._awaiting or not self._awaiting[0].waiter.done():
             self._heard_at = self.loop.time()
         self.replied(replies)
         self._adapt_window(len(data), len(replies))
@@ -246,13 +211,14 @@ class Connection(asyncio.Protocol):
         awaiting = self._awaiting
         for reply in replies:
             if type(reply) is self._push_type:
-                self._pushed(reply)
+                if self.on_push is not None:
+                    self.on_push(reply)
             elif awaiting:
                 if type(reply) is ServerError and reply.code in _STALE:
                     self.retired = True
                 _deliver(awaiting.popleft(), reply)
             else:
-                self._fail(StorageError(f"{self._where} sent a reply that nobody asked for"))
+                self._fail(StorageError(f"{self.where} sent a reply that nobody asked for"))
                 return
         if self.retired and not awaiting and not self._outbox:
             self.abort()
@@ -270,11 +236,11 @@ class Connection(asyncio.Protocol):
     def _refuse_endless(self) -> None:
         """End the connection if the reply that arrives is larger than its command can have asked for."""
         if not self._awaiting or self._unaccounted_bytes > self._awaiting[0].max_bytes:
-            self._fail(StorageError(f"{self._where} sends a reply that is larger than any that is kept there"))
+            self._fail(StorageError(f"{self.where} sends a reply that is larger than any that is kept there"))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell all who wait that no reply will come."""
-        self._fail(StorageError(f"the connection to {self._where} was lost"), exc)
+        self._fail(StorageError(f"the connection to {self.where} was lost"), exc)
         if not self._lost.done():
             self._lost.set_result(None)
 
@@ -287,16 +253,6 @@ class Connection(asyncio.Protocol):
         self._paused = False
         self._flush()
 
-    def _pushed(self, push: list[Reply]) -> None:
-        if self.near is None or not push or push[0] != b"invalidate":
-            return
-        keys: Reply = push[1] if len(push) > 1 else None
-        names = cast("list[bytes]", keys) if type(keys) is list else []
-        if names and all(type(name) is bytes for name in names):
-            self.near.drop(*names)
-        else:  # all of them: the server was flushed, or it cannot be told what changed
-            self.near.clear()
-
     # ---- the end
 
     def _fail(self, error: StorageError, cause: BaseException | None = None) -> None:
@@ -304,25 +260,23 @@ class Connection(asyncio.Protocol):
         if not self.closed:
             self.closed = True
             self.give_up()
+            if self.on_lost is not None:
+                self.on_lost()
         if self._watch is not None:
             self._watch.cancel()
             self._watch = None
-        if self.near is not None:
-            self.near.clear()
         waiting = [*self._awaiting, *self._outbox]
         self._awaiting.clear()
         self._outbox.clear()
-        self._joinable.clear()
         for item in waiting:
-            for waiter in item.waiters:
-                if not waiter.done():
-                    copy = type(error)(*error.args)
-                    copy.__cause__ = cause
-                    waiter.set_exception(copy)
+            if not item.waiter.done():
+                copy = type(error)(*error.args)
+                copy.__cause__ = cause
+                item.waiter.set_exception(copy)
 
     def abort(self) -> None:
         """Close at once."""
-        self._fail(StorageError(f"the connection to {self._where} is closed"))
+        self._fail(StorageError(f"the connection to {self.where} is closed"))
 
     async def wait_closed(self) -> None:
         """Wait until the transport has let go of its socket."""
@@ -331,34 +285,18 @@ class Connection(asyncio.Protocol):
     def abandon(self) -> None:
         """Let go of the socket when the loop is closed already, so that no waiter can be told any more."""
         self.closed = True
-        if self.near is not None:
-            self.near.clear()
         if self._transport is not None:
             release_transport(self._transport)
 
 
-def _is_abandoned(waiters: list[asyncio.Future[Any]]) -> bool:
-    for waiter in waiters:  # noqa: SIM110  # a generator costs more than all the rest
-        if not waiter.done():
-            return False
-    return True
-
-
 def _deliver(item: _Command, reply: Reply) -> None:
-    waiters = item.waiters
-    # What was read need not be decoded then; a change has been made nevertheless, and copies have to go.
-    if item.key is not None and _is_abandoned(waiters):
+    waiter = item.waiter
+    if waiter.done():
         return
     try:
-        result = item.convert(reply)
+        waiter.set_result(item.convert(reply))
     except Exception as exc:
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_exception(exc)
-        return
-    for waiter in waiters:
-        if not waiter.done():
-            waiter.set_result(result)
+        waiter.set_exception(exc)
 
 
 def release_transport(transport: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, ClassVar
 
 from aiohttp_cache_di._redis import error_named
 from aiohttp_cache_di.backends.redis.connections import REFUSALS, Connection
@@ -14,15 +14,17 @@ __all__ = ["DrivenConnection"]
 
 
 class DrivenConnection(Connection):
-    """Sends and receives through the methods of a connection of the driver; slower, and without a near tier.
+    """Sends and receives through the methods of a connection of the driver; slower, and deaf to what comes unasked.
 
     Args:
         where: what to call the server in messages.
         connection: open, and used here alone.
     """
 
+    can_push: ClassVar[bool] = False
+
     def __init__(self, where: str, connection: Any) -> None:
-        super().__init__(where, None, None)  # the driver minds the time
+        super().__init__(where, None)  # the driver minds the time
         self._connection = connection
         self._refusal = error_named("ResponseError")
         self._unsent: list[bytes] = []
