@@ -170,6 +170,9 @@ class Immediate(Protocol):
     def keep(self, record: Record) -> None:
         """As `Store.put`, at once."""
 
+    def drop(self, key: str) -> None:
+        """As `Store.delete`, at once."""
+
 
 @runtime_checkable
 class Leasing(Protocol):

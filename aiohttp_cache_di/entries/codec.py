@@ -49,6 +49,8 @@ FORMAT_VERSION: Final = 1  # Raise it whenever a field of a stored struct change
 _MAGIC: Final = b"\xacDI\n"  # Not UTF-8, not the start of a pickle, and a newline translation breaks it.
 _FRAME: Final = struct.Struct(">4sIBBBB")
 _CHECKED_FROM: Final = 8
+_KIND_AT: Final = 9
+_FLAGS_AT: Final = 10
 _MAC_BYTES: Final = 32
 
 _RESPONSE: Final = 1
@@ -68,10 +70,12 @@ class Opaque(msgspec.Struct, frozen=True, array_like=True):
     Args:
         key: the storage key under which it is kept.
         payload: the bytes that their ``dumps`` returned.
+        leads_on: whether the item is a redirect or an alias.
     """
 
     key: str
     payload: bytes
+    leads_on: bool = False
 
 
 Item: TypeAlias = StoredResponse | str | Opaque
@@ -91,7 +95,7 @@ def item_leads_on(item: object) -> bool:
     """Whether *item* is a redirect or an alias, rather than a response that is an end in itself."""
     if isinstance(item, StoredResponse):
         return item.status in _REDIRECTS and "Location" in item.headers
-    return isinstance(item, str)
+    return item.leads_on if isinstance(item, Opaque) else isinstance(item, str)
 
 
 def leads_on(frame: bytes | bytearray | memoryview) -> bool:
@@ -99,7 +103,7 @@ def leads_on(frame: bytes | bytearray | memoryview) -> bool:
 
     Frames of earlier versions do not tell it of redirects.
     """
-    return len(frame) >= _FRAME.size and (frame[9] == _ALIAS or bool(frame[10] & _LEADS_ON))
+    return len(frame) >= _FRAME.size and (frame[_KIND_AT] == _ALIAS or bool(frame[_FLAGS_AT] & _LEADS_ON))
 
 
 class _Alias(msgspec.Struct, frozen=True, array_like=True):
@@ -166,7 +170,7 @@ class EntryCodec:
             return self._frame(_RESPONSE, replace(item, key=""), key)
         if isinstance(item, str):
             return self._frame(_ALIAS, _Alias("", item), key)
-        return self._frame(_OPAQUE, Opaque("", item.payload), key)
+        return self._frame(_OPAQUE, replace(item, key=""), key)
 
     def unpack(self, data: bytes | bytearray | memoryview, key: str) -> Item | Unreadable:
         """What was packed under *key*; frames that hold their key are read too."""
@@ -208,7 +212,7 @@ class EntryCodec:
         except (UnicodeEncodeError, OverflowError) as exc:
             raise StorageError(f"an entry cannot be written: {type(exc).__name__} in one of its fields") from exc
         flags = (_SIGNED if self._mac_keys else 0) | (_NAMELESS if beside else 0)
-        if kind == _RESPONSE and item_leads_on(item):
+        if kind != _ALIAS and item_leads_on(item):
             flags |= _LEADS_ON
         head = bytes((FORMAT_VERSION, kind, flags, 0))
         checksum = crc32(payload, crc32(head + beside))
