@@ -47,7 +47,7 @@ async def open_connection(server: ValkeyServer) -> Any:
 
 async def test_an_open_connection_has_its_stream_where_we_look_for_it(valkey: ValkeyServer) -> None:
     connection = await open_connection(valkey)
-    kinds = [type(getattr(connection, name)) for name in _redis.TOUCHED]
+    kinds: list[type[object]] = [type(getattr(connection, name)) for name in _redis.TOUCHED]
     assert kinds == [asyncio.StreamReader, asyncio.StreamWriter]
     await connection.disconnect()
 

@@ -12,9 +12,8 @@ from typing import Final
 
 from aiohttp_cache_di.backends.redis.connections import Connection
 from aiohttp_cache_di.backends.redis.wire import Reply, ServerError, command
-from aiohttp_cache_di.backends.storage import disregard as abandon
-from aiohttp_cache_di.backends.storage import hear as consume_error
 from aiohttp_cache_di.backends.store import Lease
+from aiohttp_cache_di.backends.wrap.tasks import abandon, consume_error
 
 __all__ = ["Leases", "Release"]
 

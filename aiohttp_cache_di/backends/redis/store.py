@@ -7,16 +7,17 @@ import contextlib
 import re
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar
 
-from aiohttp_cache_di.backends.redis.connections import MAX_REPLY_BYTES, Connection, expect_no_error
+from aiohttp_cache_di.backends.redis.commands import get, head, number, page, storing, submit_mget, value
+from aiohttp_cache_di.backends.redis.connections import MAX_REPLY_BYTES, Connection
 from aiohttp_cache_di.backends.redis.endpoints import Endpoint
 from aiohttp_cache_di.backends.redis.scripts import Leases, Release
 from aiohttp_cache_di.backends.redis.topology import Topology
 from aiohttp_cache_di.backends.redis.tracking import Tracking
-from aiohttp_cache_di.backends.redis.wire import Reply, ServerError, command
-from aiohttp_cache_di.backends.storage import disregard as abandon
+from aiohttp_cache_di.backends.redis.wire import Reply, command
 from aiohttp_cache_di.backends.store import Found, Lease, Limits, Record, Row, Written
+from aiohttp_cache_di.backends.wrap.tasks import abandon
 from aiohttp_cache_di.entries.codec import EntryCodec, leads_on
 from aiohttp_cache_di.errors import StorageError
 
@@ -28,9 +29,7 @@ PAGE: Final = 128  # keys per SCAN and UNLINK: keeps the server busy for a fract
 BODIES: Final = 32  # records read at a time on a walk over items
 VALUE_BYTES: Final = MAX_REPLY_BYTES - 1024  # the server's bound (proto-max-bulk-len), less what surrounds it
 REPLY_BYTES: Final = 4 * 1024 * 1024  # aimed at for one MGET, from the sizes of those before
-LARGE: Final = 4  # values of the largest size that one MGET may bring
 HEAD_BYTES: Final = 16  # of a frame, enough to tell its kind
-FOR_EVER_S: Final = 100 * 365 * 86400.0  # beyond it no expiry is set: the server refuses what overflows its clock
 
 
 class RedisStore:
@@ -44,7 +43,7 @@ class RedisStore:
     """
 
     def __init__(self, topology: Topology, namespace: str, collection: str, codec: EntryCodec) -> None:
-        self.limits = Limits(batch=1024, parallel=16, drops_expired=True)
+        self.limits = Limits(batch=256, parallel=16, drops_expired=True)
         self.topology = topology
         self.namespace = namespace
         self.collection = collection
@@ -61,6 +60,16 @@ class RedisStore:
 
     async def get(self, keys: Sequence[str]) -> Sequence[Found | None]:
         """Look *keys* up in one round trip."""
+        if len(keys) == 1:
+            key = keys[0]
+            name = self._prefix + key.encode("utf-8", "surrogateescape")
+            endpoint = self.topology.endpoint_of(name)
+            connection = endpoint.connection_now() or await endpoint.connection()
+            data = await connection.submit(get(name), value)
+            return [None if data is None else Found(self.codec.unpack(data, key))]
+        return await self._get_many(keys)
+
+    async def _get_many(self, keys: Sequence[str]) -> Sequence[Found | None]:
         names = [self._prefix + _as_bytes(key) for key in keys]
         asked: list[tuple[Sequence[int], asyncio.Future[list[bytes | None]]]] = []
         most = max(1, min(self.limits.batch, int(REPLY_BYTES / self._mean_bytes)))
@@ -68,14 +77,17 @@ class RedisStore:
             connection = endpoint.connection_now() or await endpoint.connection()
             for first in range(0, len(indexes), most):
                 part = indexes[first : first + most]
-                asked.append((part, _mget(connection, [names[index] for index in part])))
+                asked.append((part, submit_mget(connection, [names[index] for index in part])))
         found: list[Found | None] = [None] * len(keys)
+        unpack = self.codec.unpack
         try:
             for part, future in asked:
+                size = 0
                 for index, data in zip(part, await future, strict=True):
                     if data is not None:
-                        self._mean_bytes += (len(data) - self._mean_bytes) / PAGE
-                        found[index] = Found(self.codec.unpack(data, keys[index]))
+                        size += len(data)
+                        found[index] = Found(unpack(data, keys[index]))
+                self._mean_bytes += (size / len(part) - self._mean_bytes) / 4
         finally:
             _abandon(future for _, future in asked)
         return found
@@ -92,7 +104,7 @@ class RedisStore:
             except StorageError as exc:
                 written.append(exc)
             else:
-                written.append(connection.submit(_storing(name, data, record.until)))
+                written.append(connection.submit(storing(name, data, record.until)))
             if record.leased and (release := self._leases.begin_release(connection, record.key)) is not None:
                 releases.append(release)
         try:
@@ -167,7 +179,7 @@ class RedisStore:
         for endpoint in self.topology.endpoints() if now > real_now else ():
             async for names in self._names(endpoint):
                 connection = await endpoint.connection()
-                left_ms = await _all([connection.submit(command(b"PTTL", name), _number) for name in names])
+                left_ms = await _all([connection.submit(command(b"PTTL", name), number) for name in names])
                 until_ms = (now - real_now) * 1000
                 expired = [name for name, left in zip(names, left_ms, strict=True) if 0 <= left <= until_ms]
                 count += await self._unlink(expired)
@@ -191,7 +203,7 @@ class RedisStore:
             connection = await endpoint.connection()
             for first in range(0, len(indexes), PAGE):
                 part = [names[index] for index in indexes[first : first + PAGE]]
-                asked.append(connection.submit(command(b"UNLINK", *part), _number))
+                asked.append(connection.submit(command(b"UNLINK", *part), number))
         return sum(await _all(asked))
 
     async def _names(self, endpoint: Endpoint) -> AsyncIterator[list[bytes]]:
@@ -201,7 +213,7 @@ class RedisStore:
         while True:
             connection = await endpoint.connection()
             scan = command(b"SCAN", cursor, b"MATCH", pattern, b"COUNT", b"%d" % PAGE)
-            cursor, names = await connection.submit(scan, _page)
+            cursor, names = await connection.submit(scan, page)
             if names:
                 yield names
             if cursor == b"0":
@@ -209,13 +221,13 @@ class RedisStore:
 
     async def _heads(self, connection: Connection, names: Sequence[bytes]) -> list[Row]:
         last = b"%d" % (HEAD_BYTES - 1)
-        asked = [connection.submit(command(b"GETRANGE", name, b"0", last), _head) for name in names]
+        asked = [connection.submit(command(b"GETRANGE", name, b"0", last), head) for name in names]
         heads = await _all(asked)
         return [Row(self._key(name), leads_on(head)) for name, head in zip(names, heads, strict=True) if head]
 
     async def _rows(self, connection: Connection, names: Sequence[bytes]) -> list[Row]:
         rows: list[Row] = []
-        for name, data in zip(names, await _mget(connection, names), strict=True):
+        for name, data in zip(names, await submit_mget(connection, names), strict=True):
             if data is not None:
                 key = self._key(name)
                 rows.append(Row(key, leads_on(data), self.codec.unpack(data, key)))
@@ -231,52 +243,6 @@ def _as_bytes(text: str) -> bytes:
 
 def _as_text(name: bytes) -> str:
     return name.decode("utf-8", "surrogateescape")
-
-
-def _storing(name: bytes, data: bytes, until: float) -> bytes:
-    """The command that keeps *data* under *name* until a POSIX time."""
-    left_s = until - time.time()
-    if left_s <= 0:  # what is over by now still replaces what was there
-        return command(b"UNLINK", name)
-    if left_s > FOR_EVER_S:
-        return command(b"SET", name, data)
-    return command(b"SET", name, data, b"PX", b"%d" % max(1, int(left_s * 1000)))
-
-
-def _mget(connection: Connection, names: Sequence[bytes]) -> asyncio.Future[list[bytes | None]]:
-    """Ask for the values of *names*; one of another type than ours is as good as none."""
-    count = len(names)
-
-    def values(reply: Reply) -> list[bytes | None]:
-        if not isinstance(expect_no_error(reply), list) or len(reply) != count:
-            raise StorageError("redis sent other values than it was asked for")
-        return [value if isinstance(value, bytes) else None for value in reply]
-
-    return connection.submit(command(b"MGET", *names), values, max_bytes=min(count, LARGE) * MAX_REPLY_BYTES)
-
-
-def _page(reply: Reply) -> tuple[bytes, list[bytes]]:
-    """The cursor of the next page, and the names of this one."""
-    match expect_no_error(reply):
-        case [bytes() as cursor, list(names)] if all(type(name) is bytes for name in names):
-            return cursor, cast("list[bytes]", names)
-        case _:
-            raise StorageError("redis sent something else than a page of keys")
-
-
-def _head(reply: Reply) -> bytes:
-    """The beginning of a value; of one of another type there is none."""
-    if type(reply) is ServerError and reply.code == "WRONGTYPE":
-        return b""
-    reply = expect_no_error(reply)
-    return reply if isinstance(reply, bytes) else b""
-
-
-def _number(reply: Reply) -> int:
-    reply = expect_no_error(reply)
-    if not isinstance(reply, int):
-        raise StorageError("redis sent something else than a number")
-    return reply
 
 
 async def _outcome(written: asyncio.Future[Reply] | StorageError) -> Written:

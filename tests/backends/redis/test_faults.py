@@ -135,7 +135,7 @@ async def test_a_reply_that_trickles_in_and_that_nobody_waits_for_is_given_up() 
         is_slow = connections == 1
         await greet(reader, writer)
         await reader.read(1000)
-        writer.write(b"*1\r\n$1000000\r\n" if is_slow else b"*1\r\n$-1\r\n")
+        writer.write(b"$1000000\r\n" if is_slow else b"$-1\r\n")
         while is_slow:
             writer.write(b"x")
             await writer.drain()
@@ -233,7 +233,7 @@ async def test_a_message_ahead_of_the_first_reply_is_read_past() -> None:
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await greet(reader, writer, b">2\r\n+MOVING\r\n:1\r\n")
         while await reader.read(1000):
-            writer.write(b"*1\r\n$-1\r\n")
+            writer.write(b"$-1\r\n")
 
     async with server_that(script) as url:
         cache = RedisCache("app", "r", url)
