@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, cast
 
 from aiohttp_cache_di.backends.redis.connections import MAX_REPLY_BYTES, Connection, expect_no_error
 from aiohttp_cache_di.backends.redis.wire import Reply, ServerError, command
@@ -60,7 +60,7 @@ def page(reply: Reply) -> tuple[bytes, list[bytes]]:
     names = _items(parts[1]) if len(parts) == 2 else None
     if names is None or type(parts[0]) is not bytes or not all(type(name) is bytes for name in names):
         raise _unexpected(reply, "a page of names")
-    return parts[0], names
+    return parts[0], list(names)
 
 
 def head(reply: Reply) -> bytes:
@@ -75,11 +75,8 @@ def number(reply: Reply) -> int:
     return reply
 
 
-def _items(reply: Reply) -> list[Reply] | None:
-    if not isinstance(reply, list):
-        return None
-    items: list[Reply] = reply
-    return items
+def _items(reply: Reply) -> Sequence[Reply] | None:
+    return cast("Sequence[Reply]", reply) if isinstance(reply, list) else None
 
 
 def _unexpected(reply: Reply, expected: str) -> StorageError:
