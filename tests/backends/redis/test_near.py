@@ -12,7 +12,7 @@ import pytest
 from aiohttp_cache_di._redis import push_type
 from aiohttp_cache_di.backends.redis import RedisCache
 from aiohttp_cache_di.backends.store import Record
-from aiohttp_cache_di.backends.wrap.stack import Failed
+from aiohttp_cache_di.backends.wrap.loop import Failed
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from tests.backends.entries import make_entry
 from tests.backends.redis.opened import connection_of, store_of

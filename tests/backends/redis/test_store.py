@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import time
 from collections.abc import AsyncIterator, Collection
 from typing import Any, cast
@@ -11,9 +10,7 @@ from typing import Any, cast
 import msgspec
 import pytest
 
-from aiohttp_cache_di.backends.redis.options import make_client
 from aiohttp_cache_di.backends.redis.store import PAGE, RedisStore
-from aiohttp_cache_di.backends.redis.topology import SingleServer
 from aiohttp_cache_di.backends.store import (
     UNREADABLE,
     Changing,
@@ -29,17 +26,11 @@ from aiohttp_cache_di.entries.codec import EntryCodec, Opaque
 from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from tests.backends.entries import make_entry
+from tests.backends.redis.opened import make_store
 from tests.valkey import ValkeyServer
 
-numbers = itertools.count()
 NEVER = float("inf")
 TOLD_WITHIN_S = 2
-
-
-def make_store(server: ValkeyServer, namespace: str = "", *, user: str = "", secret: str | None = None) -> RedisStore:
-    address = server.url.replace("redis://", f"redis://{user}")
-    topology = SingleServer(make_client(address, {}))
-    return RedisStore(topology, namespace or f"store-{next(numbers)}", "responses", EntryCodec(secret_key=secret))
 
 
 @pytest.fixture
@@ -104,7 +95,7 @@ async def test_what_is_not_ours_is_unreadable(own_valkey: ValkeyServer, store: R
 
 
 async def test_another_secret_and_another_key_are_unreadable(own_valkey: ValkeyServer, store: RedisStore) -> None:
-    theirs = make_store(own_valkey, "app", secret="theirs")
+    theirs = make_store(own_valkey, "app", codec=EntryCodec(secret_key="theirs"))
     await theirs.put([record("signed")])
     await store.put([record("k")])
     own_valkey.command("COPY", "app:responses:k", "app:responses:moved")
