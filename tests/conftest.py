@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from aiohttp_cache_di.backends import CacheBackend
-from aiohttp_cache_di.backends.redis import channel
+from aiohttp_cache_di.backends.redis import connections
 from aiohttp_cache_di.backends.sqlite import SQLiteBackend, reads, writes
 from tests.clients import WAYS, Clients
 from tests.origin import Origin
@@ -28,7 +28,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--without-shortcuts"):
         turn_off(CacheBackend, fast_lane=False, write_behind=False)
         turn_off(SQLiteBackend, near_tier=False)
-        for module, name in ((reads, "MAX_BATCH"), (writes, "MAX_GROUP"), (channel, "BATCH_BYTES")):
+        for module, name in ((reads, "MAX_BATCH"), (writes, "MAX_GROUP"), (connections, "BATCH_BYTES")):
             assert getattr(module, name) > 1
             setattr(module, name, 1)
 
