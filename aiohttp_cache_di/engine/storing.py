@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from aiohttp import ClientResponse, hdrs
 
 from aiohttp_cache_di import keys, policy
-from aiohttp_cache_di._aiohttp import DecodingWatch, is_decoded
+from aiohttp_cache_di._aiohttp import DecodingWatch
 from aiohttp_cache_di.backends.base import accept_all
 from aiohttp_cache_di.backends.storage import BaseCache, Lease
 from aiohttp_cache_di.engine.call import Call
@@ -73,15 +73,16 @@ class Shelf(Lookup):
         history = self._links(response, call)
         make = partial(self._entry, response, response.version, response.raw_headers, head, decision, history)
         finished = partial(self._finished, make, flight)
-        record(response, max_bytes=limit, finished=finished, watch=watch if is_decoded(response.content) else None)
+        failed = partial(self.backend.stats.count_error, "record")
+        record(response, max_bytes=limit, finished=finished, watch=watch, failed=failed)
 
     def _finished(self, make: Callable[[bytes], StoredResponse], flight: Flight, body: bytes | Unkept) -> None:
         flight.arriving_for = flight.leader = None
         try:
             if body is Unkept.CUT:
                 self.settle(flight, "abandoned")
-            elif body is Unkept.UNFIT or not flight.store_allowed:
-                self.settle(flight, "parallel", passes=body is Unkept.UNFIT)
+            elif isinstance(body, Unkept) or not flight.store_allowed:
+                self.settle(flight, "parallel", passes=isinstance(body, Unkept) and body.is_lasting)
             else:
                 self._put(make(body), flight)
         except Exception:
