@@ -16,8 +16,9 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from functools import partial
 from types import MappingProxyType
 from typing import Any, TypeAlias, TypeVar
 
@@ -26,7 +27,7 @@ from dependency_injector import containers, providers
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.errors import ConfigurationError, LifecycleError
 from aiohttp_cache_di.session import CachedSession
-from aiohttp_cache_di.settings.build import build_backend, build_session
+from aiohttp_cache_di.settings.build import build_backend, build_session, find_backend_class
 from aiohttp_cache_di.settings.model import DEFAULT_ENV_FILE, DEFAULT_PREFIX, CacheSettings
 
 __all__ = ["AnyContainer", "CacheContainer", "open_container", "session_already_open", "session_not_open"]
@@ -51,10 +52,14 @@ class _Closing(AbstractAsyncContextManager[Closable]):
     at the same time. There must be only that of the app's context, whose end closes the rest in order.
     """
 
-    def __init__(self, thing: Closable) -> None:
-        self._thing: Closable = thing
+    def __init__(self, build: Callable[[], Closable], *, find: Callable[[], object] | None = None) -> None:
+        self._build = build
+        self._find = find
 
     async def __aenter__(self) -> Closable:
+        if self._find is not None:
+            await asyncio.to_thread(self._find)
+        self._thing = self._build()
         return self._thing
 
     async def __aexit__(self, *exc_info: object) -> None:
@@ -62,15 +67,15 @@ class _Closing(AbstractAsyncContextManager[Closable]):
 
 
 def backend_resource(settings: CacheSettings) -> AbstractAsyncContextManager[CacheBackend]:
-    """Build the back-end, and close it in the end."""
-    return _Closing(build_backend(settings))
+    """Build the back-end, and close it in the end; its module is imported in a thread, for that reads files."""
+    return _Closing(partial(build_backend, settings), find=partial(find_backend_class, settings))
 
 
 def session_resource(
     backend: CacheBackend, settings: CacheSettings, options: Mapping[str, Any]
 ) -> AbstractAsyncContextManager[CachedSession]:
     """Build the session in the running loop, and close it in the end."""
-    return _Closing(build_session(backend, settings, options))
+    return _Closing(partial(build_session, backend, settings, options))
 
 
 class CacheContainer(containers.DeclarativeContainer):
@@ -183,7 +188,8 @@ def _dependencies_first(provider: Any, seen: set[int]) -> Iterator[Any]:
 
 
 async def _start(resource: Any) -> None:
-    started = resource.init()
+    # Settings read files, and nothing in them belongs to the loop.
+    started = asyncio.to_thread(resource.init) if _makes_settings(resource) else resource.init()
     if not inspect.isawaitable(started):
         return
     future = asyncio.ensure_future(started)
@@ -193,6 +199,11 @@ async def _start(resource: Any) -> None:
         await asyncio.wait({future}, timeout=CANCELLED_START_S)
         future.cancel()  # does nothing to one that is done
         raise
+
+
+def _makes_settings(resource: Any) -> bool:
+    made_by: object = getattr(resource, "provides", None)
+    return made_by is load_settings or (isinstance(made_by, type) and issubclass(made_by, CacheSettings))
 
 
 async def _stop(resource: Any) -> None:

@@ -171,7 +171,7 @@ async def test_the_session_is_the_one_that_the_container_provides() -> None:
 
 async def test_the_session_closes_before_the_backend() -> None:
     RecordingBackend.journal.clear()
-    settings = CacheSettings(backend=f"{__name__}:RecordingBackend")
+    settings = await asyncio.to_thread(CacheSettings, backend=f"{__name__}:RecordingBackend")
     container: Any = CacheContainer(settings=settings)
 
     async with open_container(container) as session:
@@ -309,6 +309,7 @@ async def test_each_start_reads_the_variables_anew(monkeypatch: pytest.MonkeyPat
 
 async def test_what_was_running_before_stays_running() -> None:
     container: Any = CacheContainer()
+    await asyncio.to_thread(container.settings.init)
     await container.init_resources()
 
     async with open_container(container) as session:
@@ -409,7 +410,7 @@ async def test_it_embeds_in_a_container_of_the_users() -> None:
     class App(containers.DeclarativeContainer):
         config = providers.Configuration()
         cache: Any = providers.Container(
-            CacheContainer, settings=providers.Factory(CacheSettings, backend=config.backend)
+            CacheContainer, settings=providers.Resource(CacheSettings, backend=config.backend)
         )
         client = providers.Factory(Client, session=cache.session)
 
@@ -419,6 +420,7 @@ async def test_it_embeds_in_a_container_of_the_users() -> None:
         assert (await app.client()).session is session
     assert session.closed
 
+    await asyncio.to_thread(app.cache.settings.init)
     await app.init_resources()
     session = await app.cache.session()
     assert not session.closed

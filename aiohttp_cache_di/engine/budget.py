@@ -8,7 +8,7 @@ from threading import Lock
 __all__ = ["COPIES", "Budget"]
 
 COPIES_BYTES = 64 * 1024 * 1024
-"""What the copies of bodies under way may take together, in one process: eight of the largest that are kept by default."""
+"""What the copies of bodies under way may take together, in one process: eight of the largest kept by default."""
 
 
 class Budget:

@@ -15,7 +15,7 @@ from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.session import CachedSession
 from aiohttp_cache_di.settings.model import CacheSettings
 
-__all__ = ["build_backend", "build_session"]
+__all__ = ["build_backend", "build_session", "find_backend_class"]
 
 
 def build_backend(settings: CacheSettings) -> CacheBackend:
@@ -25,7 +25,7 @@ def build_backend(settings: CacheSettings) -> CacheBackend:
         ConfigurationError: the class cannot be found, is no back-end, or does not take an option.
         MissingDependencyError: its driver is not installed.
     """
-    backend_class = _backend_class(settings)
+    backend_class = find_backend_class(settings)
     options = {**_common_options(settings), **_own_options(settings), **settings.backend_options}
     try:
         return backend_class(**options)
@@ -86,7 +86,8 @@ def _own_options(settings: CacheSettings) -> dict[str, Any]:
     return {}
 
 
-def _backend_class(settings: CacheSettings) -> Callable[..., CacheBackend]:
+def find_backend_class(settings: CacheSettings) -> Callable[..., CacheBackend]:
+    """Import what *settings* name, which reads files when it is done first; raises as `build_backend` does."""
     if settings.backend == "memory":
         return CacheBackend
     if settings.backend == "sqlite":

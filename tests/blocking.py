@@ -1,0 +1,88 @@
+"""Blocking calls of the package in a running event loop: none is allowed, and none goes unnoticed.
+
+blockbuster raises at the call. The package lives with errors beside a request, so one that is only raised might change
+nothing that a test looks at: each is remembered too, and the test fails for it. A call counts if a function of ours is
+anywhere above it on the stack. What only tests, pytest, in-process servers and drivers do is theirs.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from blockbuster import BlockBuster, BlockingError
+from blockbuster.blockbuster import BlockBusterFunction
+
+import aiohttp_cache_di
+
+__all__ = ["NOT_YET_CLEAN", "allow_blocking", "forbid_blocking", "no_blocking"]
+
+PACKAGES = ["aiohttp_cache_di", "aiohttp_cache_di_fastapi", "aiohttp_cache_di_web"]
+
+NOT_YET_CLEAN = (
+    "backends/sqlite/*.py",
+    "backends/redis/topology.py",  # redis-py reads its own version from its metadata for each client that is made
+)
+"""Files of the package, as patterns, that still wait in the loop."""
+
+NOT_OURS: tuple[tuple[str, set[str]], ...] = (
+    # What a handler of log records does with them is its owner's affair; here it is pytest's, which writes to a file.
+    ("logging/__init__.py", {"emit"}),
+)
+
+# What blockbuster leaves out.
+MORE = ("builtins.open", "io.open", "os.open", "os.fsync", "sqlite3.connect", "socket.getaddrinfo")
+
+_seen: list[str] = []
+_all: list[BlockBuster] = []
+
+
+class _AnyFunction(set[str]):
+    def __contains__(self, name: object) -> bool:
+        return True
+
+
+def forbid_blocking() -> None:
+    """Let blocking calls of the package raise from now on, wherever an event loop runs."""
+    blocking = BlockBuster(PACKAGES)
+    for name in MORE:
+        blocking.functions[name] = BlockBusterFunction(None, name, scanned_modules=PACKAGES)
+    root = Path(aiohttp_cache_di.__file__).parent
+    unclean = [path for pattern in NOT_YET_CLEAN for path in root.glob(pattern)]
+    for function in blocking.functions.values():
+        for path in unclean:
+            function.can_block_in(path.as_posix(), _AnyFunction())
+        for file, functions in NOT_OURS:
+            function.can_block_in(file, functions)
+    _note_each()
+    blocking.activate()
+    _all.append(blocking)
+
+
+def allow_blocking() -> None:
+    """Undo `forbid_blocking`."""
+    while _all:
+        _all.pop().deactivate()
+
+
+def _note_each() -> None:
+    init: Any = BlockingError.__init__
+
+    def noted(self: BlockingError, func: str) -> None:
+        init(self, func)
+        _seen.append(f"{func}\n{''.join(traceback.format_stack(limit=25)[:-2])}")
+
+    BlockingError.__init__ = noted  # type: ignore[method-assign]  # so that none that is caught is lost
+
+
+@contextmanager
+def no_blocking() -> Iterator[None]:
+    """Fail if the package waits in a loop meanwhile, whatever became of the error."""
+    _seen.clear()
+    yield
+    seen, _seen[:] = _seen[:], []
+    if seen:
+        raise AssertionError(f"the event loop waited {len(seen)} times, first for {seen[0]}")
