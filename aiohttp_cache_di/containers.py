@@ -53,17 +53,19 @@ class _Closing(AbstractAsyncContextManager[Closable]):
     """
 
     def __init__(self, build: Callable[[], Closable], *, find: Callable[[], object] | None = None) -> None:
-        self._build = build
+        self._build: Callable[[], Closable] = build
         self._find = find
+        self._thing: Closable | None = None
 
     async def __aenter__(self) -> Closable:
         if self._find is not None:
             await asyncio.to_thread(self._find)
-        self._thing = self._build()
-        return self._thing
+        self._thing = thing = self._build()
+        return thing
 
     async def __aexit__(self, *exc_info: object) -> None:
-        await self._thing.close()
+        if self._thing is not None:
+            await self._thing.close()
 
 
 def backend_resource(settings: CacheSettings) -> AbstractAsyncContextManager[CacheBackend]:

@@ -2,15 +2,18 @@
 
 blockbuster raises at the call. The package lives with errors beside a request, so one that is only raised might change
 nothing that a test looks at: each is remembered too, and the test fails for it. A call counts if a function of ours is
-anywhere above it on the stack. What only tests, pytest, in-process servers and drivers do is theirs.
+above it on the stack, also through a driver or the standard library. It does not count if something of the tests' own
+is nearer: a storage, a filter or a settings class of a test stands for the user's code.
 """
 
 from __future__ import annotations
 
+import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from blockbuster import BlockBuster, BlockingError
@@ -51,8 +54,11 @@ def forbid_blocking() -> None:
     for name in MORE:
         blocking.functions[name] = BlockBusterFunction(None, name, scanned_modules=PACKAGES)
     root = Path(aiohttp_cache_di.__file__).parent
+    tests = Path(__file__).parent.as_posix()
+    folders = (root.as_posix(), (root.parent / "integrations").as_posix())
     unclean = [path for pattern in NOT_YET_CLEAN for path in root.glob(pattern)]
     for function in blocking.functions.values():
+        function.can_block_predicate = _unless_ours(function.can_block_predicate, folders, tests)
         for path in unclean:
             function.can_block_in(path.as_posix(), _AnyFunction())
         for file, functions in NOT_OURS:
@@ -66,6 +72,20 @@ def allow_blocking() -> None:
     """Undo `forbid_blocking`."""
     while _all:
         _all.pop().deactivate()
+
+
+def _unless_ours(allowed: Callable[..., bool], ours: tuple[str, ...], tests: str) -> Callable[..., bool]:
+    def is_allowed(*args: Any, **kwargs: Any) -> bool:
+        if allowed(*args, **kwargs):
+            return True
+        frame: FrameType | None = sys._getframe(2)  # of the caller of blockbuster's wrapper
+        while frame is not None and not frame.f_code.co_filename.startswith(ours):
+            if frame.f_code.co_filename.startswith(tests):
+                return True
+            frame = frame.f_back
+        return frame is None
+
+    return is_allowed
 
 
 def _note_each() -> None:

@@ -95,13 +95,13 @@ async def use_sessions(told: dict[str, Any]) -> None:
     """Let a cached session and a plain one ask for everything, thrice."""
     from aiohttp import ClientSession
 
-    from aiohttp_cache_di import CachedSession, CacheMiddleware
+    from aiohttp_cache_di import CacheBackend, CachedSession, CacheMiddleware
     from tests.origin import Origin
 
     async with Origin() as origin:
-        async with CachedSession() as session:
+        async with CachedSession(cache_control=True) as session:
             await ask(session, origin, "session", told)
-        async with ClientSession(middlewares=(CacheMiddleware(),)) as session:
+        async with ClientSession(middlewares=(CacheMiddleware(CacheBackend(cache_control=True)),)) as session:
             await ask(session, origin, "middleware", told)
 
 

@@ -24,13 +24,13 @@ from aiohttp_cache_di._aiohttp.names import Needs, can
 
 __all__ = [
     "arrived_chunks",
+    "body_read_of",
     "build_url",
     "connector_ssl",
     "decodes",
     "genuine_request",
     "hand_on_cookies",
     "hand_on_traces",
-    "handler_option",
     "headers_version",
     "is_mute",
     "parts_of",
@@ -68,12 +68,10 @@ def decodes(handler: Any, wished: bool | None, session: ClientSession) -> bool |
     return session.auto_decompress
 
 
-def handler_option(handler: Any, name: str, default: Any) -> Any:
-    """An argument of the request that aiohttp keeps in the closure of its innermost handler only."""
-    code = getattr(handler, "__code__", None)
-    if code is None or name not in code.co_freevars:
-        return default
-    return handler.__closure__[code.co_freevars.index(name)].cell_contents
+def body_read_of(response: ClientResponse) -> bytes | None:
+    """The body of *response*, if its reader has read it whole."""
+    body = getattr(response, "_body", None)
+    return body if isinstance(body, bytes) else None
 
 
 def connector_ssl(session: ClientSession) -> Any:

@@ -57,9 +57,8 @@ class DecodingWatch:
 
     def feed_data(self, data: bytes) -> Any:
         """Feed *data* to the parser, head and body apart."""
-        protocol, parser = self._protocol, self._parser
-        if protocol._parser is self and _begins_uncoded(data):
-            protocol._parser = parser
+        parser = self._parser
+        if self._is_over(data):
             return parser.feed_data(data)
         messages: list[Any] = []
         heads = 0
@@ -70,7 +69,9 @@ class DecodingWatch:
             parsed, upgraded, tail = parser.feed_data(piece)
             messages += parsed
             if any(message.code >= 200 for message, _ in parsed):
-                self._look()
+                self._detach()
+                with suppress(Exception):  # a decoder that is not found is one whose end is not seen
+                    self._look()
                 if data:
                     parsed, upgraded, tail = parser.feed_data(data)
                     messages += parsed
@@ -79,17 +80,28 @@ class DecodingWatch:
                 return messages, upgraded, tail + data
             heads += 1
 
-    def _look(self) -> None:
-        """Watch the decoder of the body that comes next, and leave the parser alone."""
+    def _is_over(self, data: bytes) -> bool:
+        """Leave the parser alone if there is nothing to watch, or an error of ours keeps it from being watched."""
+        try:
+            is_over = self._protocol._parser is self and _begins_uncoded(data)
+        except Exception:
+            is_over = True
+        if is_over:
+            self._detach()
+        return is_over
+
+    def _detach(self) -> None:
         if self._protocol._parser is self:
             self._protocol._parser = self._parser
-        with suppress(Exception):  # a decoder that is not found is one whose end is not seen
-            in_python = getattr(getattr(self._parser, "_payload_parser", None), "payload", None)
-            for buffer in (in_python, *gc.get_referents(self._parser)):  # aiohttp's C parser shows it to no one else
-                if isinstance(buffer, DeflateBuffer):
-                    # Of this one object.
-                    buffer.feed_eof = partial(_end_watched, ref(buffer), self)  # type: ignore[method-assign]
-                    break
+
+    def _look(self) -> None:
+        """Watch the decoder of the body that comes next."""
+        in_python = getattr(getattr(self._parser, "_payload_parser", None), "payload", None)
+        for buffer in (in_python, *gc.get_referents(self._parser)):  # aiohttp's C parser shows it to no one else
+            if isinstance(buffer, DeflateBuffer):
+                # Of this one object.
+                buffer.feed_eof = partial(_end_watched, ref(buffer), self)  # type: ignore[method-assign]
+                break
 
 
 def _begins_uncoded(data: bytes) -> bool:

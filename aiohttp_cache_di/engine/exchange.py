@@ -13,7 +13,14 @@ from msgspec.structs import replace
 from multidict import CIMultiDict
 
 from aiohttp_cache_di import policy
-from aiohttp_cache_di._aiohttp import DecodingWatch, is_disconnection, timer_fired, watch_decoding, will_retry
+from aiohttp_cache_di._aiohttp import (
+    DecodingWatch,
+    hand_on_cookies,
+    is_disconnection,
+    timer_fired,
+    watch_decoding,
+    will_retry,
+)
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.engine.answers import answer_from, gateway_timeout
 from aiohttp_cache_di.engine.call import Call, refuse_when_closed
@@ -260,8 +267,7 @@ class Exchange:
                 self.backend.stats.revalidated += 1
                 self.shelf.settle(flight, self.shelf.place(decision.stored) if flight.store_allowed else "parallel")
                 answer = self._answer(decision.answer, cache_status=decision.cache_status)
-                if response._raw_cookie_headers:  # they are for this caller
-                    answer._raw_cookie_headers = response._raw_cookie_headers
+                hand_on_cookies(answer, response)  # they are for this caller
                 return answer
             case ServeStale():
                 response.release()

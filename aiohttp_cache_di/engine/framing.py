@@ -14,17 +14,17 @@ BODILESS_STATUSES = (204, 304)
 
 
 class Unkept(enum.Enum):
-    """Why there is no copy of a body."""
+    """Why there is no copy of a body, in a word."""
 
-    CUT = "it did not arrive to its end"
-    UNFRAMED = "its end cannot be told from a connection that broke"
-    ENDLESS = "it is a stream of events, which has no end"
-    TOO_LARGE = "it is larger than max_body_bytes"
-    DAMAGED = "its content coding did not come to its end, or is not as long as announced"
-    UNVERIFIED = "whether its content coding came to its end cannot be seen"
-    NO_ROOM = "the copies under way take all the memory that is set aside for them"
-    FOREIGN = "its stream is not aiohttp's own, or what has arrived of it cannot be seen"
-    FAILED = "an error of the cache"
+    CUT = "cut"  # it did not arrive to its end
+    UNFRAMED = "close-delimited"  # its end cannot be told from a connection that broke
+    ENDLESS = "event-stream"  # it has no end
+    TOO_LARGE = "too-large"  # for max_body_bytes
+    DAMAGED = "damaged"  # its content coding did not come to its end, or it is not as long as announced
+    UNVERIFIED = "unverified"  # whether its content coding came to its end cannot be seen
+    NO_ROOM = "no-room"  # the copies under way take all the memory that is set aside for them
+    FOREIGN = "foreign-stream"  # its stream is not aiohttp's own, or what has arrived of it cannot be seen
+    FAILED = "error"  # of the cache
 
     @property
     def is_lasting(self) -> bool:

@@ -28,6 +28,7 @@ __all__ = [
     "Unkept",
     "is_framed",
     "may_be_kept",
+    "note_failure",
     "record",
     "wait_for_end",
     "why_not_kept",

@@ -20,7 +20,7 @@ from aiohttp_cache_di.engine.call import Call
 from aiohttp_cache_di.engine.flights import Flight, Outcome
 from aiohttp_cache_di.engine.lookup import Lookup
 from aiohttp_cache_di.engine.question import key_after_redirect
-from aiohttp_cache_di.engine.recording import Unkept, may_be_kept, record
+from aiohttp_cache_di.engine.recording import Failed, Unkept, may_be_kept, note_failure, record
 from aiohttp_cache_di.entries.fields import expires_at
 from aiohttp_cache_di.policy import Store
 from aiohttp_cache_di.policy.rules import is_redirect
@@ -60,7 +60,27 @@ class Shelf(Lookup):
         watch: DecodingWatch | None,
         call: Call,
     ) -> None:
-        """Store *response* once its last byte has arrived; end *flight* with the entry, or with why there is none."""
+        """Store *response* once its last byte has arrived; end *flight* with the entry, or with why there is none.
+
+        Raises nothing: what goes wrong with the cache is not the caller's.
+        """
+        failed = partial(self.backend.stats.count_error, "record")
+        try:
+            self._record(response, head, decision, flight, watch, call, failed)
+        except Exception as error:
+            note_failure(error, failed)
+            self.settle(flight, "parallel")
+
+    def _record(
+        self,
+        response: ClientResponse,
+        head: Response,
+        decision: Store,
+        flight: Flight,
+        watch: DecodingWatch | None,
+        call: Call,
+        failed: Failed,
+    ) -> None:
         length, limit = response.headers.get(hdrs.CONTENT_LENGTH, ""), self.backend.max_body_bytes
         target = response.headers.get(hdrs.LOCATION, "")
         # A parameter that is not to be stored is nothing to lead the next caller to, either.
@@ -73,7 +93,6 @@ class Shelf(Lookup):
         history = self._links(response, call)
         make = partial(self._entry, response, response.version, response.raw_headers, head, decision, history)
         finished = partial(self._finished, make, flight)
-        failed = partial(self.backend.stats.count_error, "record")
         record(response, max_bytes=limit, finished=finished, watch=watch, failed=failed)
 
     def _finished(self, make: Callable[[bytes], StoredResponse], flight: Flight, body: bytes | Unkept) -> None:
