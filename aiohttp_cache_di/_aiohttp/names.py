@@ -24,7 +24,7 @@ class Needs(Enum):
     """What cannot be done without some of aiohttp's private names; the value says what becomes of requests then."""
 
     HITS = "nothing is cached"
-    COPIES = "a response is only stored if no byte of its body comes with its head"
+    COPIES = "no response is stored"
     DECODING = "compressed responses are not stored"
     FAST_LANE = "hits are slower"
     COOKIES = "cookies are parsed once more"
@@ -55,7 +55,7 @@ FEATURES: Final[Mapping[Needs, Mapping[type, tuple[str, ...]]]] = {
             "_url",
         ),
     },
-    Needs.COPIES: {StreamReader: ("_buffer",)},
+    Needs.COPIES: {StreamReader: ("_buffer", "feed_data", "feed_eof", "on_eof", "set_exception", "total_bytes")},
     Needs.DECODING: {
         ResponseHandler: ("_parser", "_payload"),
         DeflateBuffer: ("decompressor", "feed_eof", "size"),

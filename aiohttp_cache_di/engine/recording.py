@@ -16,7 +16,7 @@ from weakref import WeakValueDictionary
 
 from aiohttp import ClientError, ClientResponse, StreamReader
 
-from aiohttp_cache_di._aiohttp import DecodingWatch, arrived_chunks, is_decoded
+from aiohttp_cache_di._aiohttp import DecodingWatch, Needs, arrived_chunks, can, is_decoded
 from aiohttp_cache_di.engine.budget import COPIES, Budget
 from aiohttp_cache_di.engine.framing import Unkept, is_framed, known_size, may_be_kept, why_not_kept
 
@@ -69,6 +69,9 @@ def record(
             bit.
     """
     recorder: Recorder | None = None
+    if not _CAN_RECORD:
+        _call(finished, Unkept.FOREIGN, failed)
+        return
     try:
         watch = watch if is_decoded(response) else None
         recorder = Recorder(known_size(response), max_bytes, finished, watch, failed, budget)
@@ -84,13 +87,15 @@ def record(
 def _begin(response: ClientResponse, recorder: Recorder) -> None:
     stream: Any = response.content
     chunks = arrived_chunks(stream)
-    if stream.exception() is not None:
+    if chunks is None:
+        recorder.end(Unkept.FOREIGN)
+    elif stream.exception() is not None:
         recorder.end(Unkept.CUT)
     elif is_decoded(response) and not recorder.is_watched:
         recorder.end(Unkept.UNVERIFIED)
     elif stream.is_eof():
         recorder.take_whole(chunks, stream)
-    elif type(stream) is not StreamReader or chunks is None or not _CAN_RECORD:
+    elif type(stream) is not StreamReader:
         recorder.end(Unkept.FOREIGN)
     elif recorder.take_first(chunks, stream):
         stream.on_eof(recorder)  # which keeps it for as long as there is a stream
@@ -148,16 +153,17 @@ class Recorder:
         self._finished = finished
 
     def __call__(self) -> None:
-        """Wait among the callbacks for the end of the stream; `RecordingStreamReader` says when it has come."""
+        """Wait among the callbacks for the end of the stream, which `RecordingStreamReader` has told of before."""
+        self.end(Unkept.FOREIGN)  # a stream that has come to its end on another way
 
     @property
     def is_watched(self) -> bool:
         """Whether it can be told that a content coding has come to its end."""
         return self._watch is not None
 
-    def take_whole(self, chunks: list[bytes] | None, stream: StreamReader) -> None:
+    def take_whole(self, chunks: list[bytes], stream: StreamReader) -> None:
         """Take the body that has arrived already: its bytes are shared with the stream, so they take no more memory."""
-        self._chunks, self._so_far = chunks or [], sum(map(len, chunks or ()))
+        self._chunks, self._so_far = chunks, sum(map(len, chunks))
         self.complete(stream)
 
     def take_first(self, chunks: list[bytes], stream: StreamReader) -> bool:
@@ -299,9 +305,9 @@ class RecordingStreamReader(StreamReader):
 
     def feed_eof(self) -> None:
         recorder = _recorders.get(id(self))
-        super().feed_eof()
         if recorder is not None:
             recorder.complete(self)
+        super().feed_eof()
 
     def set_exception(self, exc: BaseException, *args: Any, **kwargs: Any) -> None:
         recorder = _recorders.get(id(self))
@@ -312,4 +318,5 @@ class RecordingStreamReader(StreamReader):
 
 RecordingStreamReader.__name__ = StreamReader.__name__  # which is what its repr shows
 
-_CAN_RECORD = RecordingStreamReader.__basicsize__ == StreamReader.__basicsize__  # else objects cannot change over
+# Objects can only change over to a class of the same layout.
+_CAN_RECORD = can(Needs.COPIES) and RecordingStreamReader.__basicsize__ == StreamReader.__basicsize__
