@@ -29,13 +29,14 @@ from aiohttp_cache_di import CachedSession, CacheMiddleware, middleware
 from aiohttp_cache_di._aiohttp import (
     FEATURES,
     Needs,
+    access,
     arrived_chunks,
     can,
     connector_ssl,
     decodes,
+    decoding,
     hand_on_cookies,
     is_decoded,
-    names,
     parts_of,
     timer_fired,
     watch_decoding,
@@ -313,11 +314,9 @@ class TestWithoutAName:
         assert timer_fired(bare(_timer=bare())) is False
         assert timer_fired(bare(_timer=bare(_cancelled=True))) is True
 
-    @pytest.mark.parametrize("needs", [{}, {Needs.COOKIES: False}])
-    async def test_cookies_are_handed_on(
-        self, needs: dict[Needs, bool], monkeypatch: pytest.MonkeyPatch, origin: Origin
-    ) -> None:
-        monkeypatch.setattr(names, "_CAN", {**names._CAN, **needs})
+    @pytest.mark.parametrize("by_name", [True, False])
+    async def test_cookies_are_handed_on(self, by_name: bool, monkeypatch: pytest.MonkeyPatch, origin: Origin) -> None:
+        monkeypatch.setattr(access, "_CAN_COOKIES", by_name)
         lines = (("Set-Cookie", "a=b; Path=/"), ("Set-Cookie", "c=d"))
         async with ClientSession() as session, session.get(origin.on("/", answer(lines=lines))) as first:
             for cookies in (first, [value for _, value in lines]):
@@ -327,7 +326,7 @@ class TestWithoutAName:
                     assert second.cookies["a"]["path"] == "/"
 
     async def test_a_parser_is_not_watched_without_all_of_its_names(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(names, "_CAN", {**names._CAN, Needs.DECODING: False})
+        monkeypatch.setattr(decoding, "_CAN_WATCH", False)
         request = bare()
         assert watch_decoding(request) is None
         assert not vars(request)

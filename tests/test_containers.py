@@ -10,13 +10,14 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any, assert_type
 
+import dependency_injector
 import pytest
 from aiohttp import CookieJar, DummyCookieJar, TCPConnector, web
 from aiohttp.test_utils import BaseTestServer, TestServer
 from dependency_injector import containers, providers
 
 from aiohttp_cache_di.backends.base import CacheBackend
-from aiohttp_cache_di.containers import CacheContainer, open_container
+from aiohttp_cache_di.containers import NEEDED, CacheContainer, open_container, require
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.session import CachedSession
 from aiohttp_cache_di.settings import CacheSettings
@@ -509,3 +510,19 @@ def test_container_and_settings_are_found_in_the_package_all_the_same() -> None:
     assert aiohttp_cache_di.CacheContainer is CacheContainer
     assert aiohttp_cache_di.CacheSettings is CacheSettings
     assert aiohttp_cache_di.open_container is open_container
+
+
+# What dependency-injector does not promise
+
+
+@pytest.mark.parametrize(("owner", "name"), [(owner, name) for owner, names in NEEDED.items() for name in names])
+def test_what_is_used_of_dependency_injector_is_there(owner: type, name: str) -> None:
+    assert hasattr(owner, name)
+
+
+def test_a_release_that_lacks_something_is_refused_at_the_import_with_its_version() -> None:
+    with pytest.raises(ImportError) as error:
+        require({providers.Resource: ("init", "a_name_of_old")})
+    assert dependency_injector.__version__ in str(error.value)
+    assert "Resource.a_name_of_old" in str(error.value)
+    assert "Resource.init" not in str(error.value)

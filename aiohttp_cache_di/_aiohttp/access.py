@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from http.cookies import CookieError, SimpleCookie
-from typing import Any
+from operator import attrgetter
+from typing import Any, Final
 
 from aiohttp import (
     ClientRequest,
@@ -40,6 +41,9 @@ __all__ = [
     "timer_fired",
     "total_timeout_s",
 ]
+
+_CAN_COOKIES: Final = can(Needs.COOKIES)
+_CAN_TRACES: Final = can(Needs.TRACES)
 
 
 def arrived_chunks(stream: StreamReader) -> list[bytes] | None:
@@ -120,9 +124,8 @@ def total_timeout_s(session: ClientSession) -> float | None:
     return session._timeout.total
 
 
-def raises_for_status(session: ClientSession) -> Any:
-    """What *session* does about a status that is an error, unless a request says otherwise."""
-    return session._raise_for_status
+raises_for_status: Callable[[ClientSession], Any] = attrgetter("_raise_for_status")
+"""What a session does about a status that is an error, unless a request says otherwise."""
 
 
 def sets_proxy_or_auth(session: ClientSession) -> bool:
@@ -140,13 +143,13 @@ def request_class_of(session: ClientSession) -> type[ClientRequest]:
 
 def hand_on_traces(request: ClientRequest, response: ClientResponse) -> None:
     """Let those who trace *request* hear of the body of *response*."""
-    if can(Needs.TRACES):
+    if _CAN_TRACES:
         response._traces = request._traces
 
 
 def hand_on_cookies(response: ClientResponse, cookies: Iterable[str] | ClientResponse) -> None:
     """Let aiohttp find *cookies* in *response*: values of Set-Cookie, or those of another response."""
-    if can(Needs.COOKIES):
+    if _CAN_COOKIES:
         found = cookies._raw_cookie_headers if isinstance(cookies, ClientResponse) else tuple(cookies)
         if found:
             response._raw_cookie_headers = found

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Coroutine
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, Final
 from weakref import ref
 
 from aiohttp import ClientConnectorError, ClientRequest, ClientResponse, ServerDisconnectedError, hdrs
@@ -23,6 +23,7 @@ from aiohttp_cache_di._aiohttp.names import Needs, can
 
 __all__ = ["DecodingWatch", "is_decoded", "is_disconnection", "watch_decoding", "will_retry"]
 
+_CAN_WATCH: Final = can(Needs.DECODING)
 _RETRIED = frozenset({"GET", "HEAD"})  # of what aiohttp sends once more, the methods that are ever cached
 _DISCONNECTED = (errno.ECONNRESET, errno.EPIPE)
 _HEAD_END = b"\r\n\r\n"
@@ -114,7 +115,7 @@ def _begins_uncoded(data: bytes) -> bool:
 
 def watch_decoding(request: ClientRequest) -> DecodingWatch | None:
     """Watch the decoder of the response to *request*, from the moment it is sent; None where that cannot be done."""
-    if not can(Needs.DECODING):
+    if not _CAN_WATCH:
         return None
     watch = DecodingWatch()
     if "send" not in vars(request):  # which a test of the user's may have put there
