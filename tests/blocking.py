@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -99,7 +99,7 @@ def _note_each() -> None:
 
 
 @contextmanager
-def no_blocking() -> Iterator[None]:
+def no_blocking() -> Generator[None]:
     """Fail if the package waits in a loop meanwhile, whatever became of the error."""
     _seen.clear()
     yield

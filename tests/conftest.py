@@ -30,14 +30,14 @@ def pytest_unconfigure() -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_call() -> Generator[None, None, None]:
+def pytest_runtest_call() -> Generator[None]:
     """Fail a test in which the package lets an event loop wait."""
     with no_blocking():
         yield
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_teardown() -> Generator[None, None, None]:
+def pytest_runtest_teardown() -> Generator[None]:
     """Fail a test in whose end the package lets an event loop wait."""
     with no_blocking():
         yield

@@ -86,7 +86,7 @@ def main(package: str, name: str, modules: str = "") -> None:
         logging.getLogger(logger).addHandler(logged)
     told: dict[str, Any] = {"wrong": [], "asked": {}, "logged": logged.lines, "import_error": ""}
     try:
-        import aiohttp_cache_di  # noqa: F401
+        importlib.import_module("aiohttp_cache_di")
     except ImportError as error:
         told["import_error"] = str(error)
     else:

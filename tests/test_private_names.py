@@ -1,4 +1,4 @@
-"""Other packages' private names: those of aiohttp and of the drivers have modules of their own, and there are no others."""
+"""Other packages' private names: those of aiohttp and of drivers have modules of their own, and there are no others."""
 
 from __future__ import annotations
 
