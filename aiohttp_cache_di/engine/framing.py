@@ -8,7 +8,7 @@ from aiohttp import ClientResponse, hdrs
 
 from aiohttp_cache_di._aiohttp import is_decoded
 
-__all__ = ["Unkept", "is_framed", "known_size", "may_be_kept", "why_not_kept"]
+__all__ = ["Unkept", "is_framed", "known_size", "why_not_kept"]
 
 BODILESS_STATUSES = (204, 304)
 
@@ -21,9 +21,8 @@ class Unkept(enum.Enum):
     ENDLESS = "event-stream"  # it has no end
     TOO_LARGE = "too-large"  # for max_body_bytes
     DAMAGED = "damaged"  # its content coding did not come to its end, or it is not as long as announced
-    UNVERIFIED = "unverified"  # whether its content coding came to its end cannot be seen
     NO_ROOM = "no-room"  # the copies under way take all the memory that is set aside for them
-    FOREIGN = "foreign-stream"  # its stream is not aiohttp's own, or what has arrived of it cannot be seen
+    UNSEEN = "unseen"  # its stream is not aiohttp's own, or what has arrived of it, or the end of its coding, is hidden
     FAILED = "error"  # of the cache
 
     @property
@@ -62,11 +61,6 @@ def why_not_kept(response: ClientResponse, max_bytes: int) -> Unkept | None:
     if response.headers.get(hdrs.CONTENT_TYPE, "").lower().startswith("text/event-stream"):
         return Unkept.ENDLESS
     return None
-
-
-def may_be_kept(response: ClientResponse, max_bytes: int) -> bool:
-    """Whether to begin a copy: the end of the body can be told, is not known to be too far, and will come at all."""
-    return why_not_kept(response, max_bytes) is None
 
 
 def known_size(response: ClientResponse) -> int | None:

@@ -18,7 +18,7 @@ from aiohttp import ClientError, ClientResponse, StreamReader
 
 from aiohttp_cache_di._aiohttp import DecodingWatch, Needs, arrived_chunks, can, is_decoded
 from aiohttp_cache_di.engine.budget import COPIES, Budget
-from aiohttp_cache_di.engine.framing import Unkept, is_framed, known_size, may_be_kept, why_not_kept
+from aiohttp_cache_di.engine.framing import Unkept, is_framed, known_size, why_not_kept
 
 __all__ = [
     "COPIES",
@@ -27,7 +27,6 @@ __all__ = [
     "Finished",
     "Unkept",
     "is_framed",
-    "may_be_kept",
     "note_failure",
     "record",
     "wait_for_end",
@@ -70,7 +69,7 @@ def record(
     """
     recorder: Recorder | None = None
     if not _CAN_RECORD:
-        _call(finished, Unkept.FOREIGN, failed)
+        _call(finished, Unkept.UNSEEN, failed)
         return
     try:
         watch = watch if is_decoded(response) else None
@@ -88,15 +87,15 @@ def _begin(response: ClientResponse, recorder: Recorder) -> None:
     stream: Any = response.content
     chunks = arrived_chunks(stream)
     if chunks is None:
-        recorder.end(Unkept.FOREIGN)
+        recorder.end(Unkept.UNSEEN)
     elif stream.exception() is not None:
         recorder.end(Unkept.CUT)
     elif is_decoded(response) and not recorder.is_watched:
-        recorder.end(Unkept.UNVERIFIED)
+        recorder.end(Unkept.UNSEEN)
     elif stream.is_eof():
         recorder.take_whole(chunks, stream)
     elif type(stream) is not StreamReader:
-        recorder.end(Unkept.FOREIGN)
+        recorder.end(Unkept.UNSEEN)
     elif recorder.take_first(chunks, stream):
         stream.on_eof(recorder)  # which keeps it for as long as there is a stream
         _recorders[id(stream)] = recorder
@@ -154,7 +153,7 @@ class Recorder:
 
     def __call__(self) -> None:
         """Wait among the callbacks for the end of the stream, which `RecordingStreamReader` has told of before."""
-        self.end(Unkept.FOREIGN)  # a stream that has come to its end on another way
+        self.end(Unkept.UNSEEN)  # a stream that has come to its end on another way
 
     @property
     def is_watched(self) -> bool:
@@ -170,7 +169,7 @@ class Recorder:
         """Take what has arrived, and reserve what is known to come; whether there is a body to go on with."""
         self._so_far = sum(map(len, chunks))
         if self._so_far != stream.total_bytes:  # a part of it has been read, so that it is gone
-            self.end(Unkept.FOREIGN)
+            self.end(Unkept.UNSEEN)
         elif self._so_far > self._max_bytes:
             self.end(Unkept.TOO_LARGE)
         elif not self._take(self._so_far if self._size is None else self._size):
@@ -218,7 +217,7 @@ class Recorder:
         chunks = self._chunks
         body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         if len(body) != stream.total_bytes:
-            return Unkept.FOREIGN
+            return Unkept.UNSEEN
         return Unkept.DAMAGED if self._size is not None and len(body) != self._size else body
 
     def _lose(self, error: Exception) -> None:

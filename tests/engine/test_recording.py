@@ -16,7 +16,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from aiohttp_cache_di._aiohttp import DecodingWatch
 from aiohttp_cache_di.engine import recording
 from aiohttp_cache_di.engine.budget import COPIES, Budget
-from aiohttp_cache_di.engine.framing import Unkept, is_framed, may_be_kept, why_not_kept
+from aiohttp_cache_di.engine.framing import Unkept, is_framed, why_not_kept
 from aiohttp_cache_di.engine.recording import RecordingStreamReader, record, wait_for_end
 
 LIMIT = 1000
@@ -146,19 +146,19 @@ class TestRecord:
         protocol: Any = FakeProtocol()
         body = Body(stream=OwnStream(protocol, 1, loop=asyncio.get_running_loop()))
         body.record()
-        assert body.ends == [Unkept.FOREIGN]
+        assert body.ends == [Unkept.UNSEEN]
         assert type(body.stream) is OwnStream
 
     async def test_without_a_watch_nothing_that_is_decoded_is_kept(self, body: Body) -> None:
         body.stream.total_compressed_bytes = 0
         body.record()
-        assert body.ends == [Unkept.UNVERIFIED]
+        assert body.ends == [Unkept.UNSEEN]
 
     async def test_a_body_whose_beginning_has_been_read_is_not_kept(self, body: Body) -> None:
         body.stream.feed_data(b"early ")
         await body.stream.readany()
         body.record()
-        assert body.ends == [Unkept.FOREIGN]
+        assert body.ends == [Unkept.UNSEEN]
 
     async def test_a_body_that_was_read_before_its_end_was_looked_at_is_not_kept(self, body: Body) -> None:
         body.stream.feed_data(b"early ")
@@ -166,7 +166,7 @@ class TestRecord:
         body.stream.feed_data(b"late")
         body.stream.feed_eof()
         body.record()
-        assert body.ends == [Unkept.FOREIGN]
+        assert body.ends == [Unkept.UNSEEN]
 
     @pytest.mark.parametrize("at_once", [True, False])
     async def test_a_body_is_only_whole_if_it_is_as_long_as_announced(self, at_once: bool) -> None:
@@ -185,7 +185,7 @@ class TestRecord:
         StreamReader.feed_data(body.stream, b"two ")
         body.stream.feed_data(b"three")
         body.stream.feed_eof()
-        assert body.ends == [Unkept.FOREIGN]
+        assert body.ends == [Unkept.UNSEEN]
         assert await body.stream.read() == b"one two three"
 
     async def test_what_a_head_announces_of_another_body_is_not_waited_for(self) -> None:
@@ -385,7 +385,7 @@ class TestFence:
     async def test_a_stream_that_cannot_change_is_left_alone(self, body: Body, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(recording, "_CAN_RECORD", False)
         body.record()
-        assert body.ends == [Unkept.FOREIGN]
+        assert body.ends == [Unkept.UNSEEN]
         assert type(body.stream) is StreamReader
 
     async def test_a_copy_that_was_begun_changes_the_stream_and_nothing_that_it_shows(self, body: Body) -> None:
@@ -429,7 +429,7 @@ class TestMayBeKept:
         ],
     )
     async def test_only_what_ends_soon_enough_is_copied(self, headers: dict[str, str], expected: bool) -> None:
-        assert may_be_kept(Body(**headers).response, LIMIT) is expected
+        assert (why_not_kept(Body(**headers).response, LIMIT) is None) is expected
 
     @pytest.mark.parametrize(
         ("headers", "why"),
@@ -450,7 +450,7 @@ class TestMayBeKept:
     async def test_a_head_may_speak_of_a_large_body(self) -> None:
         body = Body(**{"Content-Length": f"{LIMIT + 1}"})
         body.response.method = "HEAD"
-        assert may_be_kept(body.response, LIMIT)
+        assert why_not_kept(body.response, LIMIT) is None
 
 
 class TestWaitForEnd:
