@@ -12,6 +12,7 @@ import sys
 import traceback
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -21,7 +22,7 @@ from blockbuster.blockbuster import BlockBusterFunction
 
 import aiohttp_cache_di
 
-__all__ = ["NOT_YET_CLEAN", "allow_blocking", "forbid_blocking", "no_blocking"]
+__all__ = ["NOT_YET_CLEAN", "allow_blocking", "allowed_to_block", "forbid_blocking", "no_blocking"]
 
 PACKAGES = ["aiohttp_cache_di", "aiohttp_cache_di_fastapi", "aiohttp_cache_di_web"]
 
@@ -39,6 +40,7 @@ NOT_OURS: tuple[tuple[str, set[str]], ...] = (
 # What blockbuster leaves out.
 MORE = ("builtins.open", "io.open", "os.open", "os.fsync", "sqlite3.connect", "socket.getaddrinfo")
 
+_reason: ContextVar[str] = ContextVar("reason", default="")
 _seen: list[str] = []
 _all: list[BlockBuster] = []
 
@@ -76,7 +78,7 @@ def allow_blocking() -> None:
 
 def _unless_ours(allowed: Callable[..., bool], ours: tuple[str, ...], tests: str) -> Callable[..., bool]:
     def is_allowed(*args: Any, **kwargs: Any) -> bool:
-        if allowed(*args, **kwargs):
+        if allowed(*args, **kwargs) or _reason.get():
             return True
         frame: FrameType | None = sys._getframe(2)  # of the caller of blockbuster's wrapper
         while frame is not None and not frame.f_code.co_filename.startswith(ours):
@@ -96,6 +98,16 @@ def _note_each() -> None:
         _seen.append(f"{func}\n{''.join(traceback.format_stack(limit=25)[:-2])}")
 
     BlockingError.__init__ = noted  # type: ignore[method-assign]  # so that none that is caught is lost
+
+
+@contextmanager
+def allowed_to_block(reason: str) -> Generator[None]:
+    """Let this task wait in its loop, for a *reason* that makes it another's doing."""
+    token = _reason.set(reason)
+    try:
+        yield
+    finally:
+        _reason.reset(token)
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from aiohttp_cache_di.containers import NEEDED, CacheContainer, open_container, 
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.session import CachedSession
 from aiohttp_cache_di.settings import CacheSettings
+from tests.blocking import allowed_to_block
 
 pytestmark = pytest.mark.usefixtures("_no_variables")
 
@@ -174,7 +175,7 @@ async def test_the_session_is_the_one_that_the_container_provides() -> None:
 
 async def test_the_session_closes_before_the_backend() -> None:
     RecordingBackend.journal.clear()
-    settings = CacheSettings(backend=f"{__name__}:RecordingBackend")
+    settings = await asyncio.to_thread(CacheSettings, backend=f"{__name__}:RecordingBackend")
     container: Any = CacheContainer(settings=settings)
 
     async with open_container(container) as session:
@@ -312,6 +313,7 @@ async def test_each_start_reads_the_variables_anew(monkeypatch: pytest.MonkeyPat
 
 async def test_what_was_running_before_stays_running() -> None:
     container: Any = CacheContainer()
+    await asyncio.to_thread(container.settings.init)
     await container.init_resources()
 
     async with open_container(container) as session:
@@ -422,7 +424,8 @@ async def test_it_embeds_in_a_container_of_the_users() -> None:
         assert (await app.client()).session is session
     assert session.closed
 
-    await app.init_resources()
+    with allowed_to_block("dependency-injector's own start asks each provider where it is called"):
+        await app.init_resources()
     session = await app.cache.session()
     assert not session.closed
     await app.shutdown_resources()
