@@ -331,6 +331,24 @@ class TestWithoutAName:
         assert watch_decoding(request) is None
         assert not vars(request)
 
+    async def test_a_decoder_that_the_parser_hides_is_warned_of_once_and_its_bodies_are_not_stored(
+        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, origin: Origin
+    ) -> None:
+        def hidden(*objects: object) -> list[object]:
+            return []
+
+        monkeypatch.setattr(decoding.gc, "get_referents", hidden)
+        decoding._warn_of_hidden_decoders.cache_clear()
+        url = origin.on("/", answer(gzip.compress(b"text"), headers={"Content-Encoding": "gzip"}))
+        other = origin.on("/other", answer(b"text"))
+        async with CachedSession() as session:
+            for one in (url, other, url, other):
+                async with session.get(one) as response:
+                    assert await response.text() == "text"
+        assert (origin.hits_of("/"), origin.hits_of("/other")) == (2, 1)
+        (warning,) = caplog.messages
+        assert aiohttp.__version__ in warning
+
     def test_this_release_has_them_all(self) -> None:
         assert all(map(can, Needs))
 

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import errno
 import gc
+import logging
 import zlib
 from collections.abc import Coroutine
 from contextlib import suppress
-from functools import partial
+from functools import cache, partial
 from typing import Any, Final
 from weakref import ref
 
+import aiohttp
 from aiohttp import ClientConnectorError, ClientRequest, ClientResponse, ServerDisconnectedError, hdrs
 from aiohttp.http_parser import DeflateBuffer
 from aiohttp.streams import EMPTY_PAYLOAD
@@ -22,6 +24,8 @@ from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp_cache_di._aiohttp.names import Needs, can
 
 __all__ = ["DecodingWatch", "is_decoded", "is_disconnection", "watch_decoding", "will_retry"]
+
+logger = logging.getLogger(__name__)
 
 _CAN_WATCH: Final = can(Needs.DECODING)
 _RETRIED = frozenset({"GET", "HEAD"})  # of what aiohttp sends once more, the methods that are ever cached
@@ -72,7 +76,7 @@ class DecodingWatch:
             if any(message.code >= 200 for message, _ in parsed):
                 self._detach()
                 with suppress(Exception):  # a decoder that is not found is one whose end is not seen
-                    self._look()
+                    self._look(parsed)
                 if data:
                     parsed, upgraded, tail = parser.feed_data(data)
                     messages += parsed
@@ -95,14 +99,21 @@ class DecodingWatch:
         if self._protocol._parser is self:
             self._protocol._parser = self._parser
 
-    def _look(self) -> None:
-        """Watch the decoder of the body that comes next."""
+    def _look(self, parsed: list[Any]) -> None:
+        """Watch the decoder of the body that comes next, *parsed* being its head."""
         in_python = getattr(getattr(self._parser, "_payload_parser", None), "payload", None)
         for buffer in (in_python, *gc.get_referents(self._parser)):  # aiohttp's C parser shows it to no one else
             if isinstance(buffer, DeflateBuffer):
                 # Of this one object.
                 buffer.feed_eof = partial(_end_watched, ref(buffer), self)  # type: ignore[method-assign]
-                break
+                return
+        if any(message.compression and not payload.is_eof() for message, payload in parsed):
+            _warn_of_hidden_decoders()
+
+
+@cache
+def _warn_of_hidden_decoders() -> None:
+    logger.warning("aiohttp %s shows no decoder of a parser: %s", aiohttp.__version__, Needs.DECODING.value)
 
 
 def _begins_uncoded(data: bytes) -> bool:
