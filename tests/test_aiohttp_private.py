@@ -337,7 +337,7 @@ class TestWithoutAName:
         def hidden(*objects: object) -> list[object]:
             return []
 
-        monkeypatch.setattr(decoding.gc, "get_referents", hidden)
+        monkeypatch.setattr("gc.get_referents", hidden)
         decoding._warn_of_hidden_decoders.cache_clear()
         url = origin.on("/", answer(gzip.compress(b"text"), headers={"Content-Encoding": "gzip"}))
         other = origin.on("/other", answer(b"text"))
