@@ -10,6 +10,7 @@ from typing import Any
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, hdrs
 
 from aiohttp_cache_di import policy
+from aiohttp_cache_di._aiohttp import hand_on_cookies
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.engine.answers import answer_from, gateway_timeout, plain_answer
 from aiohttp_cache_di.engine.call import Call
@@ -131,8 +132,7 @@ class Steps:
         response, call = reply.response, self.call
         self.backend.stats.misses += 1
         self._update_get(reply, flight)
-        history = self.storing.links(response, call.keys)
-        self.storing.store_when_whole(reply, decision, flight, history, call.session)
+        self.storing.store_when_whole(reply, decision, flight, call.keys, call.session)
         self._note_hop()
         if self.storing.is_asking_user:  # whose methods commonly answer at once
             await asyncio.sleep(0)
@@ -146,14 +146,17 @@ class Steps:
         self.backend.stats.revalidated += 1
         answer = self._answer(decision.answer, cache_status=decision.cache_status)
         report = Report(answer, decision.cache_status, received_at=reply.head.received_at)
-        if not flight.store_allowed:
-            report.not_stored("invalidated")
-        elif decision.stored.store_until > reply.head.received_at:
-            flight.end(self.storing.place_and_tell(decision.stored, report))
-        else:
-            flight.end(self.storing.place(decision.stored))
-        if reply.response._raw_cookie_headers:  # they are for this caller
-            answer._raw_cookie_headers = reply.response._raw_cookie_headers
+        try:
+            if not flight.store_allowed:
+                report.not_stored("invalidated")
+            elif decision.stored.store_until > reply.head.received_at:
+                flight.end(self.storing.place_and_tell(decision.stored, report))
+            else:
+                flight.end(self.storing.place(decision.stored))
+        except Exception:
+            logger.exception("What a 304 has confirmed could not be stored")
+            report.not_stored("error")
+        hand_on_cookies(answer, reply.response)  # they are for this caller
         return answer
 
     def _serve_stale(self, decision: ServeStale) -> CachedResponse:
@@ -176,6 +179,9 @@ class Steps:
         question, head_of = self.question, self.storing.head_of
         if head_of is not None and flight.store_allowed:
             now = reply.head.received_at
-            updated = policy.on_head_response(question.request, reply.head, head_of, question.rules, now=now)
-            if updated is not None:
-                self.storing.place(updated)
+            try:
+                updated = policy.on_head_response(question.request, reply.head, head_of, question.rules, now=now)
+                if updated is not None:
+                    self.storing.place(updated)
+            except Exception:
+                logger.exception("What a response to HEAD says of a stored one could not be used")

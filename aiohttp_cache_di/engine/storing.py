@@ -12,15 +12,14 @@ from typing import Any, TypeVar
 from aiohttp import ClientResponse, hdrs
 
 from aiohttp_cache_di import keys, policy
-from aiohttp_cache_di._aiohttp import is_decoded
 from aiohttp_cache_di.backends.wrap import leases
-from aiohttp_cache_di.backends.wrap.pending import Outcome as Written
+from aiohttp_cache_di.backends.wrap.write import Outcome as Written
 from aiohttp_cache_di.engine.describe import Report
 from aiohttp_cache_di.engine.flights import Flight, Outcome
 from aiohttp_cache_di.engine.lookup import Lookup
 from aiohttp_cache_di.engine.origin import Reply
 from aiohttp_cache_di.engine.question import key_after_redirect
-from aiohttp_cache_di.engine.recording import Unkept, record, why_not_kept
+from aiohttp_cache_di.engine.recording import Failed, Unkept, note_failure, record, why_not_kept
 from aiohttp_cache_di.entries.build import SET_COOKIE, kept_lines, reason_of, version_of
 from aiohttp_cache_di.entries.fields import expires_at
 from aiohttp_cache_di.policy import Store
@@ -36,12 +35,6 @@ T = TypeVar("T")
 UNREAD_BYTES = 2**16  # aiohttp lets about twice as much in before it is read
 _OF_THIS_REQUEST = frozenset({"headers", "cookies", "data", "decoded"})
 """Arguments of a key that tell of one request rather than of the way to the origin."""
-_UNKEPT = {
-    Unkept.CUT: "cut",
-    Unkept.TOO_LARGE: "too-large",
-    Unkept.NO_ROOM: "no-room",
-    Unkept.UNFIT: "damaged",
-}
 
 
 class ResponseStoring(Lookup):
@@ -54,16 +47,36 @@ class ResponseStoring(Lookup):
     # ---- putting
 
     def store_when_whole(
-        self, reply: Reply, decision: Store, flight: Flight, history: tuple[str, ...], owner: object
+        self, reply: Reply, decision: Store, flight: Flight, hops: Sequence[str], owner: object
     ) -> None:
         """Store a response once its last byte has arrived; end *flight* with the entry, or with why there is none.
 
+        Raises nothing: what goes wrong with the cache is not the caller's.
+
         Args:
-            history: keys of the redirects that led to it, or of what it leads to.
+            hops: keys of the redirects that led to it.
             owner: a reference to the session that asked.
         """
-        response, limit = reply.response, self.backend.max_body_bytes
-        report = Report(response, decision.cache_status, received_at=reply.head.received_at)
+        report = Report(reply.response, decision.cache_status, received_at=reply.head.received_at)
+        failed = partial(self.backend.stats.count_error, "record")
+        try:
+            self._record(reply, decision, flight, report, hops, owner, failed)
+        except Exception as error:
+            note_failure(error, failed)
+            report.not_stored("error")
+            flight.end(Outcome.UNSHARED)
+
+    def _record(
+        self,
+        reply: Reply,
+        decision: Store,
+        flight: Flight,
+        report: Report,
+        hops: Sequence[str],
+        owner: object,
+        failed: Failed,
+    ) -> None:
+        response = reply.response
         why_not = self._why_not(response)
         if why_not is not None:
             report.not_stored(why_not)
@@ -75,19 +88,19 @@ class ResponseStoring(Lookup):
             flight.leader = None  # a task that asks again waits for what comes by itself
         # What a caller does to the response afterwards makes no difference.
         read = reason_of(response), version_of(response), response.raw_headers
-        make = partial(self._entry, read, reply.head, decision, history)
+        make = partial(self._entry, read, reply.head, decision, self._links(response, hops))
         finished = partial(self._finished, make, flight, report)
-        watch = reply.watch if is_decoded(response.content) else None
         flight.hand_over()
-        record(response, max_bytes=limit, finished=finished, watch=watch)
+        record(response, max_bytes=self.backend.max_body_bytes, finished=finished, watch=reply.watch, failed=failed)
 
     def _why_not(self, response: ClientResponse) -> str | None:
         """Why the body is not even copied: a detail of Cache-Status."""
-        why_not = why_not_kept(response, self.backend.max_body_bytes)
+        unkept = why_not_kept(response, self.backend.max_body_bytes)
+        if unkept is not None:
+            return unkept.value
         # A parameter that is not to be stored is nothing to lead the next caller to, either.
-        if why_not is None and keys.has_param(response.headers.get(hdrs.LOCATION, ""), self.backend.ignored_params):
-            return "ignored-param"
-        return why_not
+        leads_on = keys.has_param(response.headers.get(hdrs.LOCATION, ""), self.backend.ignored_params)
+        return "ignored-param" if leads_on else None
 
     def end_unshared(self, flight: Flight) -> None:
         """End *flight*, and let later requests for the key go out side by side for a while (hit-for-miss)."""
@@ -100,12 +113,11 @@ class ResponseStoring(Lookup):
     ) -> None:
         flight.body_for = flight.leader = None
         try:
-            if body is Unkept.CUT:
-                report.not_stored(_UNKEPT[body])
-                flight.end(Outcome.ABANDONED)
-            elif isinstance(body, Unkept):
-                report.not_stored(_UNKEPT[body])
-                self.end_unshared(flight)
+            if isinstance(body, Unkept):
+                report.not_stored(body.value)
+                if body.is_lasting:
+                    self.end_unshared(flight)
+                flight.end(Outcome.ABANDONED if body is Unkept.CUT else Outcome.UNSHARED)
             elif not flight.store_allowed:
                 report.not_stored("invalidated")
                 flight.end(Outcome.UNSHARED)
@@ -234,7 +246,7 @@ class ResponseStoring(Lookup):
         )
         return entry if decision.combine_with is None else policy.combine(decision.combine_with, entry)
 
-    def links(self, response: ClientResponse, hops: Sequence[str]) -> tuple[str, ...]:
+    def _links(self, response: ClientResponse, hops: Sequence[str]) -> tuple[str, ...]:
         """The keys of the redirects that led here (*hops*), or of what this redirect leads to."""
         location = response.headers.get(hdrs.LOCATION)
         if location is None or not is_redirect(response.status):

@@ -8,6 +8,7 @@ from functools import lru_cache
 
 from aiohttp import ClientResponse
 
+from aiohttp_cache_di._aiohttp import body_read_of
 from aiohttp_cache_di.rfc9111.messages import RawHeaders, StoredResponse
 from aiohttp_cache_di.rfc9111.storability import SET_COOKIE
 
@@ -16,8 +17,8 @@ __all__ = ["SET_COOKIE", "body_of", "entry_of", "kept_lines", "reason_of", "vers
 
 async def body_of(response: ClientResponse) -> bytes:
     """The body of *response*: what was read of it before it was given up, or else all there is to read."""
-    body = getattr(response, "_body", None)
-    return body if isinstance(body, bytes) else await response.read()
+    body = body_read_of(response)
+    return await response.read() if body is None else body
 
 
 def kept_lines(

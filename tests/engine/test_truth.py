@@ -16,6 +16,7 @@ from aiohttp_cache_di.backends import CacheBackend, ResponseOrKey
 from aiohttp_cache_di.backends.wrap import pending
 from aiohttp_cache_di.engine.describe import DETAILS
 from aiohttp_cache_di.engine.runtime import Runtime
+from aiohttp_cache_di.engine.storing import ResponseStoring
 from aiohttp_cache_di.response import AnyResponse
 from tests.clients import Clients
 from tests.origin import CLOSE, CUT, Origin, Received, answer, chunked
@@ -304,3 +305,27 @@ def test_each_detail_is_documented() -> None:
     text = (Path(__file__).parents[2] / "docs" / "caching.md").read_text(encoding="utf-8")
     for detail, meaning in DETAILS.items():
         assert f"| `{detail}` | {meaning} |" in text
+
+
+async def test_an_error_of_the_cache_beside_a_304_reaches_no_caller(
+    origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fields = {"ETag": '"a"', "Cache-Control": "max-age=0"}
+
+    def script(request: Received) -> bytes:
+        if "If-None-Match" in request.headers:
+            return answer(status=304, headers=fields)
+        return answer("text", headers=fields)
+
+    def broken(*args: Any, **kwargs: Any) -> Any:
+        raise RuntimeError("of the cache")
+
+    url = origin.on("/", script)
+    async with CachedSession(cache_control=True) as session:
+        async with session.get(url) as response:
+            await response.read()
+        monkeypatch.setattr(ResponseStoring, "place", broken)
+        async with session.get(url) as response:
+            said: Any = response
+            assert await response.text() == "text"
+            assert said.cache_status == "aiohttp-cache-di; fwd=stale; fwd-status=304; detail=error"
