@@ -285,7 +285,7 @@ class CacheBackend(Stacked, RuleBook):
         hops = tuple(self.create_key(hop.method, hop.url, headers=hop.request_info.headers) for hop in response.history)
         if isinstance(response, CachedResponse):
             entry = response.stored
-            if not isinstance(entry, StoredResponse):  # a stand-in of somebody's test: nothing else can be kept of it
+            if not isinstance(entry, StoredResponse):  # a stand-in of a test: nothing else can be kept of it
                 await self.responses.write(key, response)
                 return
             if expires is not None:
