@@ -162,7 +162,7 @@ def tokens(value: object) -> object:
 def methods(value: object) -> object:
     """HTTP methods; letter case makes no difference."""
     found = tokens(value)
-    if isinstance(found, (tuple, list)):
+    if isinstance(found, Collection):
         return tuple(part.upper() if isinstance(part, str) else part for part in cast("Collection[object]", found))
     return found
 
@@ -182,8 +182,9 @@ def secrets(value: object) -> object:
     found = _items(value)
     if isinstance(value, str) and not found:
         raise ValueError("no secret")  # to set it means to sign
-    if isinstance(found, (tuple, list, set, frozenset)):
-        for one in cast("Collection[object]", found):
+    if isinstance(found, Collection):
+        found = cast("Collection[object]", found)
+        for one in found:
             text = one.get_secret_value() if isinstance(one, SecretStr) else one
             if isinstance(text, str) and len(text) < MIN_SECRET_CHARS:
                 raise FormError(
