@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import enum
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, Final
 
 from aiohttp import hdrs
 from msgspec.structs import replace
@@ -15,26 +14,15 @@ from aiohttp_cache_di import policy
 from aiohttp_cache_di.backends.actions import CacheActions
 from aiohttp_cache_di.backends.base import CacheBackend, accept_all
 from aiohttp_cache_di.backends.storage import BaseCache
+from aiohttp_cache_di.engine.reads import FAILED, EarlyRead, Failed, Found
 from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.policy import Rules
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.messages import Request, StoredResponse, VariantRef
 
-__all__ = ["FAILED", "Failed", "Lookup"]
+__all__ = ["Lookup"]
 
 _LOOKUPS: Final = frozenset({"request", "get_response"})
-
-
-class Failed(enum.Enum):
-    """What a storage operation gives when the storage does not."""
-
-    FAILED = enum.auto()
-
-
-FAILED: Final = Failed.FAILED
-
-Found: TypeAlias = tuple[StoredResponse | None, BaseCache]
-"""What a storage has, and which one."""
 
 
 class Lookup:
@@ -67,8 +55,8 @@ class Lookup:
         self.primary: StoredResponse | None = None
         self.head_of: StoredResponse | None = None
         """For a HEAD request: the stored response to GET that it speaks of."""
-        self.looked_up: tuple[str, object] | None = None
-        """A key, and what has just been found under it (None: no response); good for one read."""
+        self.early_read: EarlyRead | None = None
+        """What has just been found; good for one read."""
         self.stand_in: Any = None
         """What a method of the user's has found, if that is nothing that the policy could judge."""
         self._found_in: BaseCache | None = None
@@ -147,7 +135,7 @@ class Lookup:
 
     async def _read_storages(self, key: str) -> StoredResponse | None:
         backend, responses = self.backend, self.backend.responses
-        looked_up, self.looked_up = self.looked_up, None
+        early_read, self.early_read = self.early_read, None
         if backend.overridden & _LOOKUPS:
             response = await backend.guard.run("read", lambda: self._ask_the_user(key), None)
             stored = getattr(response, "stored", None)
@@ -156,8 +144,8 @@ class Lookup:
             found = await self._read_redirect(key)
             if response is not None and not isinstance(found, Failed) and found[0] is None:
                 return self._adopted(response, key)
-        elif looked_up is not None and looked_up[0] == key:
-            found = cast("Found | Failed | None", looked_up[1]) or await self._read_redirect(key)
+        elif early_read is not None and early_read.key == key:
+            found = early_read.found or await self._read_redirect(key)
         elif responses.authoritative_peek:
             found = await self._read_redirect(key)
         else:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections import OrderedDict
-from collections.abc import Collection, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from typing import Any, ClassVar
 from weakref import WeakKeyDictionary, ref
 
@@ -24,7 +24,6 @@ logger = logging.getLogger(__name__)
 MAX_PENDING_BYTES = 64 * 1024 * 1024  # of entries that wait to be written; more than that is not stored
 MAX_DOOMED = 100_000
 ARRIVE_WITHIN_S = 0.5  # bodies commonly follow their heads at once
-FAIR_SHARE = 128  # hits in a row after which other tasks get their turn: a hit that waits for nothing gives them none
 FINISH_WITHIN_S = 1.0  # several storage deadlines; only a user's own code could take longer
 
 
@@ -74,24 +73,38 @@ class Runtime:
         """The entry that is being written under *key*, if there is one."""
         return self._pending.get(key)
 
-    def store(self, entry: StoredResponse, storage: BaseCache) -> None:
-        """Write *entry* to *storage*: at once where that takes no waiting, else in the background."""
-        self._stats.stored += 1
+    def store(
+        self, entry: StoredResponse, storage: BaseCache, *, outcome: Callable[[bool], None] | None = None
+    ) -> None:
+        """Write *entry* to *storage*: at once where that takes no waiting, else in the background.
+
+        Args:
+            outcome: called with True when it is written; with False when it is refused, or a try has failed.
+        """
         if isinstance(storage, DictCache):
             storage.put(entry)
+            self._tell(outcome, is_written=entry.key in storage.data)  # or too large for the storage's bounds
             return
         size = entry.size_bytes
         if self._pending_bytes + size > MAX_PENDING_BYTES:
             self._stats.count_error("write", "backlog")
+            self._tell(outcome, is_written=False)
             return
         self._pending[entry.key] = entry
         self._pending_bytes += size
         self._queued[entry.key] = storage  # before the task, which may begin at once
-        task = _background(self._write(entry, storage, size))
+        task = _background(self._write(entry, storage, size, outcome))
         self._writes[task] = entry.key
         task.add_done_callback(self._writes.pop)
 
-    async def _write(self, entry: StoredResponse, storage: BaseCache, size: int) -> None:
+    def _tell(self, outcome: Callable[[bool], None] | None, *, is_written: bool) -> None:
+        self._stats.stored += is_written
+        if outcome is not None:
+            outcome(is_written)
+
+    async def _write(
+        self, entry: StoredResponse, storage: BaseCache, size: int, outcome: Callable[[bool], None] | None
+    ) -> None:
         key = entry.key
         self._queued.pop(key, None)
         is_leased = key in self._leased
@@ -106,6 +119,7 @@ class Runtime:
             self._pending_bytes -= size
             if self._pending.get(key) is entry:
                 del self._pending[key]
+            self._tell(outcome, is_written=is_written)
         if is_leased and not is_written:
             await self._guard.run("lease", lambda: storage.release_lease(key), None)
 

@@ -17,10 +17,11 @@ from aiohttp_cache_di._aiohttp import DecodingWatch, is_decoded
 from aiohttp_cache_di.backends.base import accept_all
 from aiohttp_cache_di.backends.storage import BaseCache, Lease
 from aiohttp_cache_di.engine.call import Call
+from aiohttp_cache_di.engine.describe import Report
 from aiohttp_cache_di.engine.flights import Flight, Outcome
 from aiohttp_cache_di.engine.lookup import Lookup
 from aiohttp_cache_di.engine.question import key_after_redirect
-from aiohttp_cache_di.engine.recording import Unkept, may_be_kept, record
+from aiohttp_cache_di.engine.recording import Unkept, record, why_not_kept
 from aiohttp_cache_di.entries.fields import expires_at
 from aiohttp_cache_di.policy import Store
 from aiohttp_cache_di.policy.rules import is_redirect
@@ -38,12 +39,20 @@ UNREAD_BYTES = 2**16  # aiohttp lets about twice as much in before somebody read
 _OF_THIS_REQUEST = frozenset({"headers", "cookies", "data", "decoded"})
 """Arguments of a key that tell of one request rather than of the way to the origin."""
 _SET_COOKIE = frozenset({"set-cookie", "set-cookie2"})
+_UNKEPT = {
+    Unkept.CUT: "cut",
+    Unkept.TOO_LARGE: "too-large",
+    Unkept.NO_ROOM: "no-room",
+    Unkept.UNFIT: "damaged",
+}
 
 
 class Shelf(Lookup):
     """Where the response to one request is kept: looked for, put there, and cleared."""
 
     _lease: str | None = None
+    is_asking_user: bool = False
+    """Whether a method of the user's has a say in whether the response is stored."""
 
     def note_hop(self, call: Call) -> None:
         """The call has passed here on its way."""
@@ -61,10 +70,15 @@ class Shelf(Lookup):
         call: Call,
     ) -> None:
         """Store *response* once its last byte has arrived; end *flight* with the entry, or with why there is none."""
+        report = Report(response, decision.cache_status, received_at=head.received_at)
         length, limit = response.headers.get(hdrs.CONTENT_LENGTH, ""), self.backend.max_body_bytes
         target = response.headers.get(hdrs.LOCATION, "")
+        why_not = why_not_kept(response, limit)
         # A parameter that is not to be stored is nothing to lead the next caller to, either.
-        if not may_be_kept(response, limit) or keys.has_param(target, self.backend.ignored_params):
+        if why_not is None and keys.has_param(target, self.backend.ignored_params):
+            why_not = "ignored-param"
+        if why_not is not None:
+            report.not_stored(why_not)
             self.settle(flight, "parallel", passes=True)
             return
         if not length.isdecimal() or int(length) <= UNREAD_BYTES:
@@ -72,53 +86,84 @@ class Shelf(Lookup):
             flight.leader = None  # who asks again waits for what comes by itself
         history = self._links(response, call)
         make = partial(self._entry, response, response.version, response.raw_headers, head, decision, history)
-        finished = partial(self._finished, make, flight)
+        finished = partial(self._finished, make, flight, report)
         record(response, max_bytes=limit, finished=finished, watch=watch if is_decoded(response.content) else None)
 
-    def _finished(self, make: Callable[[bytes], StoredResponse], flight: Flight, body: bytes | Unkept) -> None:
+    def _finished(
+        self, make: Callable[[bytes], StoredResponse], flight: Flight, report: Report, body: bytes | Unkept
+    ) -> None:
         flight.arriving_for = flight.leader = None
         try:
-            if body is Unkept.CUT:
-                self.settle(flight, "abandoned")
-            elif body is Unkept.UNFIT or not flight.store_allowed:
-                self.settle(flight, "parallel", passes=body is Unkept.UNFIT)
+            if isinstance(body, Unkept):
+                report.not_stored(_UNKEPT[body])
+                is_cut = body is Unkept.CUT
+                self.settle(flight, "abandoned" if is_cut else "parallel", passes=not is_cut)
+            elif not flight.store_allowed:
+                report.not_stored("invalidated")
+                self.settle(flight, "parallel")
             else:
-                self._put(make(body), flight)
+                self._put(make(body), flight, report)
         except Exception:
             logger.exception("A response could not be stored")
+            report.not_stored("error")
             self.settle(flight, "parallel")
 
-    def _put(self, entry: StoredResponse, flight: Flight) -> None:
+    def _put(self, entry: StoredResponse, flight: Flight, report: Report) -> None:
         backend = self.backend
         if backend.filter_fn is not accept_all or backend.overridden & {"is_cacheable", "save_response"}:
-            self.runtime.spawn(self._put_if_asked(entry, flight), owner=backend)
+            self.is_asking_user = True
+            self.runtime.spawn(self._put_if_asked(entry, flight, report), owner=backend)
             return
-        entry = self.place(entry)
-        self.settle(flight, entry)
+        self.settle(flight, self.place_and_tell(entry, report))
 
-    async def _put_if_asked(self, entry: StoredResponse, flight: Flight) -> None:
+    def place_and_tell(self, entry: StoredResponse, report: Report) -> StoredResponse:
+        """As `place`, letting *report* say what becomes of it."""
+        report.placed(entry.fresh_until)
+        placed = self.place(entry, outcome=report.written)
+        report.accepted(is_failing=self.backend.guard.is_failing("write"))
+        return placed
+
+    async def _put_if_asked(self, entry: StoredResponse, flight: Flight, report: Report) -> None:
         backend = self.backend
         try:
             response = CachedResponse.from_stored(entry)
             verdict: Any = backend.is_cacheable(response, self.actions)
             if not (await verdict if inspect.isawaitable(verdict) else verdict):
+                report.not_stored("filtered")
                 self.settle(flight, "parallel", passes=True)
             elif "save_response" in backend.overridden:
-                expires = expires_at(entry)
-                await backend.guard.run("write", lambda: backend.save_response(response, entry.key, expires), None)
+                await self._save_by_user(response, report)
                 self.settle(flight, entry)
             else:
-                self.settle(flight, self.place(entry))
+                self.settle(flight, self.place_and_tell(entry, report))
+        except BaseException:
+            report.not_stored("error")
+            raise
         finally:
             self.settle(flight, "parallel")  # has no effect on a flight that has ended
 
-    def place(self, entry: StoredResponse) -> StoredResponse:
+    async def _save_by_user(self, response: CachedResponse, report: Report) -> None:
+        """Let the user's own method store *response*."""
+        backend, entry = self.backend, response.stored
+
+        async def save() -> bool:
+            await backend.save_response(response, entry.key, expires_at(entry))
+            return True
+
+        if await backend.guard.run("write", save, False):
+            backend.stats.stored += 1
+            report.placed(entry.fresh_until)
+            report.written(True)
+        else:
+            report.not_stored("store-failed")
+
+    def place(self, entry: StoredResponse, *, outcome: Callable[[bool], None] | None = None) -> StoredResponse:
         """Write *entry* where it belongs among the variants of its URL; return it as it was written."""
         primary = self._primary_now(entry)
         placement = policy.place_variant(primary, entry, max_variants=self.rules.max_variants, now=time.time())
         for write in placement.writes:
             storage = self.backend.storage_for(write)
-            self.runtime.store(write, storage)
+            self.runtime.store(write, storage, outcome=outcome if write is placement.writes[-1] else None)
             if self._found_in is not None and self._found_in is not storage:
                 self._delete_later(self._found_in, {write.key})
         if placement.deletes:

@@ -87,6 +87,15 @@ class StoreGuard:
         """Whether the storage is left alone for now."""
         return self._reads.is_open
 
+    def is_failing(self, operation: str) -> bool:
+        """Whether *operation* failed the last time it was tried, or would not be tried now."""
+        circuit = self._circuits.get(operation)
+        return (
+            (circuit is not None and circuit.failures > 0)
+            or self._reads.is_open
+            or self._clock() < self._reads_hang_until
+        )
+
     async def run(self, operation: str, call: Callable[[], Awaitable[T]], default: D) -> T | D:
         """The result of ``await call()``, or *default* when it fails, takes too long, or is not tried.
 
