@@ -179,7 +179,8 @@ UrlLifetimes: TypeAlias = Annotated[
     BeforeValidator(read_url_rules),
     Kind(
         'a JSON object of URL patterns and lifetimes, such as {"*.example.com/static/*": "1d"}; '
-        'instead of a lifetime {"expire_after": "5m", "override_origin": true}',
+        'a rule may be {"expire_after": "5m", "override_origin": true, "stale_if_error": "1h", '
+        '"stale_while_revalidate": "30s", "allowed_methods": ["GET", "POST"]}',
         show_url_rules,
         mask_patterns,
     ),

@@ -11,14 +11,20 @@ from typing import Any, Final, TypeAlias, cast
 import msgspec
 
 from aiohttp_cache_di.policy.expiration import UrlExpiration, UrlRules
-from aiohttp_cache_di.settings.forms import FormError, flag, json_object, lifetime
+from aiohttp_cache_di.settings.forms import FormError, flag, json_object, lifetime, methods, stale_window
 from aiohttp_cache_di.units import format_duration
 
 __all__ = ["RULE_NAMES", "UrlRule", "mask_patterns", "read_url_rules", "show_url_rules"]
 
 UrlRule: TypeAlias = float | UrlExpiration | None
 
-_READ: Final[Mapping[str, Callable[[object], object]]] = {"expire_after": lifetime, "override_origin": flag}
+_READ: Final[Mapping[str, Callable[[object], object]]] = {
+    "expire_after": lifetime,
+    "override_origin": flag,
+    "stale_if_error": stale_window,
+    "stale_while_revalidate": stale_window,
+    "allowed_methods": methods,
+}
 _FIELDS: Final = {"expire_after": "value"}  # the other names are the same in both places
 RULE_NAMES: Final = tuple(_READ)
 """What the object of a pattern may hold."""
@@ -67,9 +73,12 @@ def _policy(given: Mapping[object, object]) -> UrlExpiration:
         if not isinstance(name, str) or name not in _READ:
             raise FormError(f"it has something that is none of {', '.join(RULE_NAMES)}")
         try:
-            fields[_FIELDS.get(name, name)] = _READ[name](value)
-        except (ValueError, TypeError):
-            raise FormError(f"its {name} cannot be used") from None
+            found = _READ[name](value)
+        except ValueError:
+            found = ...
+        if not isinstance(found, tuple if name == "allowed_methods" else (int, float, type(None))):
+            raise FormError(f"its {name} cannot be used")
+        fields[_FIELDS.get(name, name)] = frozenset(found) if isinstance(found, tuple) else found
     return UrlExpiration(**fields)
 
 
@@ -81,13 +90,20 @@ def show_url_rules(rules: Mapping[str, UrlRule]) -> str:
 def _shown(rule: UrlRule) -> object:
     if not isinstance(rule, UrlExpiration):
         return show_lifetime(rule)
-    default = UrlExpiration()
-    values = {name: getattr(rule, _FIELDS.get(name, name)) for name in RULE_NAMES}
-    return {
-        name: show_lifetime(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
-        for name, value in values.items()
-        if value != getattr(default, _FIELDS.get(name, name))
-    }
+    default, shown = UrlExpiration(), dict[str, object]()
+    for name in RULE_NAMES:
+        value = getattr(rule, _FIELDS.get(name, name))
+        if value == getattr(default, _FIELDS.get(name, name)):
+            continue
+        if name == "allowed_methods":
+            shown[name] = sorted(value)
+        elif name == "override_origin":
+            shown[name] = value
+        elif isinstance(value, datetime):
+            shown[name] = value.isoformat()
+        else:
+            shown[name] = "always" if value is True else show_lifetime(value)
+    return shown
 
 
 def show_lifetime(value: float | None) -> str:

@@ -142,12 +142,21 @@ def test_a_password_with_quotes_around_it_can_come_from_code() -> None:
 def test_a_pattern_may_have_everything_that_code_can_give_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(
         "AIOHTTP_CACHE_URLS_EXPIRE_AFTER",
-        '{"*.test/a": "5m", "*.test/b": {"expire_after": "1h", "override_origin": true}, "*": "none"}',
+        '{"*.test/a": "5m", "*.test/b": {"expire_after": "1h", "override_origin": true}, "*.test/c": '
+        '{"stale_if_error": "always", "stale_while_revalidate": "30s", "allowed_methods": ["get", "post"]}, '
+        '"*": "none"}',
     )
 
     settings = CacheSettings.load()
 
-    assert settings.urls_expire_after == {"*.test/a": 300.0, "*.test/b": UrlExpiration(3600.0, True), "*": None}
+    assert settings.urls_expire_after == {
+        "*.test/a": 300.0,
+        "*.test/b": UrlExpiration(3600.0, True),
+        "*.test/c": UrlExpiration(
+            stale_if_error=True, stale_while_revalidate=30.0, allowed_methods=frozenset({"GET", "POST"})
+        ),
+        "*": None,
+    }
     shown = {row.variable: row.value for row in effective_settings(settings)}["AIOHTTP_CACHE_URLS_EXPIRE_AFTER"]
     monkeypatch.setenv("AIOHTTP_CACHE_URLS_EXPIRE_AFTER", shown)
     assert CacheSettings.load().urls_expire_after == settings.urls_expire_after
@@ -174,6 +183,10 @@ def test_code_gives_durations_as_text_or_timedelta_as_well() -> None:
         ('{"a.test": "1h", "b.test": [1]}', "b.test"),
         ('{"a.test": "1h", "b.test": {"expire_after": "soon"}}', "b.test': its expire_after"),
         ('{"a.test": "1h", "b.test": {"override_origin": "maybe"}}', "b.test': its override_origin"),
+        ('{"a.test": "1h", "b.test": {"stale_if_error": [1]}}', "b.test': its stale_if_error"),
+        ('{"a.test": "1h", "b.test": {"stale_while_revalidate": "-1"}}', "b.test': its stale_while_revalidate"),
+        ('{"a.test": "1h", "b.test": {"allowed_methods": 5}}', "b.test': its allowed_methods"),
+        ('{"a.test": "1h", "b.test": {"allowed_methods": "GET POST"}}', "b.test': its allowed_methods"),
         ('{"a.test": "1h", "b.test": {"overide_origin": true}}', "b.test': it has something that is none of"),
         ('{"a.test": "1h", "[z-a]": "1h"}', "[z-a]"),
         ('{"a.test": "1h", "b.test": true}', "b.test"),
