@@ -136,14 +136,20 @@ secret = plain_text
 
 def optional_text(value: object) -> object:
     """Text as it is, or None."""
-    return optional(plain_text(value))
+    return optional(_no_structure(plain_text(value)))
 
 
 def path(value: object) -> object:
     """A file path, or None."""
-    if isinstance(value, str) and re.match(r"(file|sqlite[\w+]*):", value.strip(), re.IGNORECASE):
+    if isinstance(value, str) and re.search(r"\A\s*(?:file|sqlite[\w+]*):|://", value, re.IGNORECASE):
         raise FormError("a URL, where a path belongs")
-    return optional(plain_text(value))
+    return optional(_no_structure(plain_text(value)))
+
+
+def _no_structure(value: object) -> object:
+    if isinstance(value, str) and ("://" in value or value.lstrip()[:1] == "{"):
+        raise FormError("a URL or JSON, where a name belongs")
+    return value
 
 
 def names(value: object) -> object:
@@ -251,6 +257,8 @@ def _texts(found: object) -> Iterable[str]:
 
 
 def _refuse_separators(name: str) -> None:
+    if "://" in name:
+        raise FormError("a URL, where names belong")
     if re.search(r"[\s;]", name):
         raise FormError("a space or a semicolon inside of a name; if it is meant, write a JSON list")
 

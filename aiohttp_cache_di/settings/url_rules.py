@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Final, TypeAlias, cast
@@ -14,7 +13,7 @@ from aiohttp_cache_di.policy.expiration import UrlExpiration, UrlRules
 from aiohttp_cache_di.settings.forms import FormError, flag, json_object, lifetime, methods, stale_window
 from aiohttp_cache_di.units import format_duration
 
-__all__ = ["RULE_NAMES", "UrlRule", "mask_patterns", "read_url_rules", "show_url_rules"]
+__all__ = ["RULE_NAMES", "UrlRule", "read_url_rules", "show_lifetime", "show_url_rules"]
 
 UrlRule: TypeAlias = float | UrlExpiration | None
 
@@ -41,13 +40,15 @@ def read_url_rules(value: object) -> object:
 def _rule(pattern: object, given: object) -> object:
     if not isinstance(pattern, str) or not pattern.strip():
         raise FormError("a pattern is empty")
+    if "@" in pattern.partition("://")[2].partition("/")[0]:
+        raise FormError("a pattern has a user or a password; what stands before an @ in a URL makes no difference")
     try:
         rule = _read(given)
         UrlRules({pattern: cast("Any", rule)})
     except FormError as exc:
-        raise FormError(f"{mask_patterns(repr(pattern))}: {exc}") from None
+        raise FormError(f"{pattern!r}: {exc}") from None
     except ValueError:
-        raise FormError(f"{mask_patterns(repr(pattern))}: no lifetime, or no pattern") from None
+        raise FormError(f"{pattern!r}: no lifetime, or no pattern") from None
     return rule
 
 
@@ -84,7 +85,7 @@ def _policy(given: Mapping[object, object]) -> UrlExpiration:
 
 def show_url_rules(rules: Mapping[str, UrlRule]) -> str:
     """Write *rules* as JSON that is read back as the same."""
-    return mask_patterns(json.dumps({pattern: _shown(rule) for pattern, rule in rules.items()}, ensure_ascii=False))
+    return json.dumps({pattern: _shown(rule) for pattern, rule in rules.items()}, ensure_ascii=False)
 
 
 def _shown(rule: UrlRule) -> object:
@@ -111,8 +112,3 @@ def show_lifetime(value: float | None) -> str:
     if value is None:
         return "none"
     return "never" if value == -1 else format_duration(value)
-
-
-def mask_patterns(text: str) -> str:
-    """Return *text* without what stands before an ``@`` in the URLs in it."""
-    return re.sub(r"//[^/@\s\"']*@", "//***@", text)

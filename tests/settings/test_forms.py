@@ -109,6 +109,11 @@ def test_json_that_is_nested_too_deeply_is_refused(name: str, monkeypatch: pytes
     assert refusal_of(name, deep, monkeypatch).strip().endswith(("nested too deeply)", "bare text belongs)"))
 
 
+@pytest.mark.parametrize("text", ["[1]", "5m", "{'*': '5m'}"])
+def test_rules_that_are_no_json_object_are_refused(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "it accepts a JSON object of URL patterns" in refusal_of("URLS_EXPIRE_AFTER", text, monkeypatch)
+
+
 def test_json_that_says_the_same_thing_twice_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "twice" in refusal_of("URLS_EXPIRE_AFTER", '{"*": 1, "*": 2}', monkeypatch)
 
@@ -181,6 +186,8 @@ def test_code_gives_durations_as_text_or_timedelta_as_well() -> None:
     [
         ('{"a.test": "1h", "b.test": "soon"}', "b.test"),
         ('{"a.test": "1h", "b.test": [1]}', "b.test"),
+        ('{"a.test": "1h", "": "5m"}', "a pattern is empty"),
+        ('{"a.test": "1h", "https://user:pw@b.test/*": "5m"}', "a pattern has a user or a password"),
         ('{"a.test": "1h", "b.test": {"expire_after": "soon"}}', "b.test': its expire_after"),
         ('{"a.test": "1h", "b.test": {"override_origin": "maybe"}}', "b.test': its override_origin"),
         ('{"a.test": "1h", "b.test": {"stale_if_error": [1]}}', "b.test': its stale_if_error"),

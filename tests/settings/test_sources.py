@@ -162,7 +162,7 @@ def test_a_file_that_holds_no_secret_is_refused(
     message = refusal()
 
     assert why in message
-    assert "secret" in message
+    assert "SECRET_KEY" in message
     assert "hunter2" not in message
 
 
