@@ -73,13 +73,12 @@ class CacheMiddleware:
     def _at_once(self, request: ClientRequest, url: str, call: Call | None, runtime: Runtime) -> CachedResponse | None:
         """The plain hit that takes neither waiting nor more than a look: what an exchange would come to, sooner."""
         backend, question = self.backend, self.questions.remembered(request, url)
-        if question is None or question.key in runtime.doomed:
+        if question is None:
             return None
         key = question.key
-        entry = runtime.pending(key)
-        if entry is not None and not backend.write_behind:
+        if not backend.write_behind and runtime.pending(key) is not None:
             return None
-        entry = entry or backend.responses.peek(key)
+        entry = runtime.peek(key)
         if entry is None:
             return None
         if entry.vary_fields:

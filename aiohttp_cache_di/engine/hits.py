@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import Any, TypeAlias
 
 from aiohttp import ClientRequest, ClientSession, CookieJar, DummyCookieJar, RequestInfo
@@ -25,7 +23,7 @@ from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.engine.call import is_disabled
 from aiohttp_cache_di.engine.hooks import Hooks
 from aiohttp_cache_di.engine.question import Questions
-from aiohttp_cache_di.engine.reads import FAILED, EarlyRead, Failed, Found
+from aiohttp_cache_di.engine.reads import EarlyRead
 from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.engine.turns import count_hit
 from aiohttp_cache_di.policy import PLAIN_HIT, Question, decide, needs_policy
@@ -102,14 +100,15 @@ class FastLane:
             return None
         key = known.question.key
         runtime = self._runtime
-        if runtime is None or (runtime.doomed and key in runtime.doomed):
+        if runtime is None:
             return None
-        entry = runtime.pending(key)
-        if entry is not None and not backend.write_behind:
-            return None
-        entry = entry or backend.responses.peek(key)
+        entry = runtime.peek(key)
         if entry is None:
-            return None if backend.responses.authoritative_peek or not _has_time(session, options, backend) else known
+            here = runtime.here
+            may_ask = not here.tells_all and key not in here.tombstones and _has_time(session, options, backend)
+            return known if may_ask else None
+        if not backend.write_behind and runtime.pending(key) is not None:
+            return None
         return self._hit(session, known, entry, options)
 
     def _unheard_of(self, session: ClientSession, method: str, url: StrOrURL) -> Remembered | None:
@@ -123,8 +122,8 @@ class FastLane:
             return None
         if origin is None or target.raw_fragment or len(target.raw_path_qs) > MAX_URL_CHARS:
             return None
-        backend, question = self._backend, self._questions.plain(method, target)
-        if backend.responses.authoritative_peek and backend.responses.peek(question.key) is None:
+        question, runtime = self._questions.plain(method, target), self._runtime
+        if runtime is None or (runtime.here.tells_all and runtime.peek(question.key) is None):
             return None
         return replace(
             origin,
@@ -137,22 +136,14 @@ class FastLane:
 
     async def fetch(
         self, session: ClientSession, known: Remembered, options: dict[str, Any]
-    ) -> CachedResponse | EarlyRead:
-        """The hit; else what is stored, so that the storage is not asked twice."""
-        backend, key = self._backend, known.question.key
-        responses = backend.responses
-        found: Found | Failed | None
-        if not known.is_new:
-            read: Callable[[], Awaitable[StoredResponse | Failed | None]] = partial(responses.read_entry, key)
-            entry = await backend.guard.run("read", read, FAILED)
-            found = (entry, responses) if isinstance(entry, StoredResponse) else entry
-        else:  # which may well be a redirect, or nothing
-            read_either: Callable[[], Awaitable[Found]] = partial(responses.read_either, key, backend.redirects)
-            found = await backend.guard.run("read", read_either, FAILED)
-            entry = FAILED if isinstance(found, Failed) else found[0]
-        runtime = self._runtime
-        if isinstance(entry, StoredResponse) and runtime is not None and key not in runtime.doomed:
-            hit = self._hit(session, known, entry, options)
+    ) -> CachedResponse | EarlyRead | None:
+        """The hit; else what is stored, so that the store is not asked twice."""
+        runtime, key = self._runtime, known.question.key
+        if runtime is None:
+            return None
+        found = await runtime.here.fetch(key)
+        if isinstance(found, StoredResponse) and key not in runtime.doomed:
+            hit = self._hit(session, known, found, options)
             if hit is not None:
                 return hit
         return EarlyRead(key, found)

@@ -2,27 +2,12 @@
 
 from __future__ import annotations
 
-import enum
-from typing import Final, TypeAlias
-
 from msgspec import Struct
 
-from aiohttp_cache_di.backends.storage import BaseCache
+from aiohttp_cache_di.backends.wrap.stack import FAILED, Failed
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
-__all__ = ["FAILED", "EarlyRead", "Failed", "Found"]
-
-
-class Failed(enum.Enum):
-    """What a storage operation gives when the storage does not."""
-
-    FAILED = enum.auto()
-
-
-FAILED: Final = Failed.FAILED
-
-Found: TypeAlias = tuple[StoredResponse | None, BaseCache]
-"""What a storage has, and which one."""
+__all__ = ["FAILED", "EarlyRead", "Failed"]
 
 
 class EarlyRead(Struct, frozen=True):
@@ -30,8 +15,8 @@ class EarlyRead(Struct, frozen=True):
 
     Args:
         key: under which.
-        found: what the storages have; None where only the one of responses was asked, and has nothing.
+        found: what the store has there.
     """
 
     key: str
-    found: Found | Failed | None
+    found: StoredResponse | Failed | None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import logging
 import time
@@ -15,10 +14,12 @@ from aiohttp import ClientResponse, hdrs
 from aiohttp_cache_di import keys, policy
 from aiohttp_cache_di._aiohttp import DecodingWatch, is_decoded
 from aiohttp_cache_di.backends.base import accept_all
-from aiohttp_cache_di.backends.storage import BaseCache, Lease
+from aiohttp_cache_di.backends.wrap import leases
+from aiohttp_cache_di.backends.wrap.pending import Outcome
 from aiohttp_cache_di.engine.call import Call
 from aiohttp_cache_di.engine.describe import Report
-from aiohttp_cache_di.engine.flights import Flight, Outcome
+from aiohttp_cache_di.engine.flights import Flight
+from aiohttp_cache_di.engine.flights import Outcome as Landing
 from aiohttp_cache_di.engine.lookup import Lookup
 from aiohttp_cache_di.engine.question import key_after_redirect
 from aiohttp_cache_di.engine.recording import Unkept, record, why_not_kept
@@ -33,8 +34,6 @@ __all__ = ["Shelf"]
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
-LEASE_POLL_S = 0.01  # at first; it doubles up to LEASE_POLL_MAX_S
-LEASE_POLL_MAX_S = 0.08
 UNREAD_BYTES = 2**16  # aiohttp lets about twice as much in before somebody reads
 _OF_THIS_REQUEST = frozenset({"headers", "cookies", "data", "decoded"})
 """Arguments of a key that tell of one request rather than of the way to the origin."""
@@ -157,37 +156,39 @@ class Shelf(Lookup):
         else:
             report.not_stored("store-failed")
 
-    def place(self, entry: StoredResponse, *, outcome: Callable[[bool], None] | None = None) -> StoredResponse:
-        """Write *entry* where it belongs among the variants of its URL; return it as it was written."""
+    def place(self, entry: StoredResponse, *, outcome: Outcome | None = None) -> StoredResponse:
+        """Write *entry* where it belongs among the variants of its URL; return it as it was written.
+
+        Args:
+            outcome: told of the entry's own write; see `Runtime.store`.
+        """
         primary = self._primary_now(entry)
         placement = policy.place_variant(primary, entry, max_variants=self.rules.max_variants, now=time.time())
+        placed = placement.writes[-1]
         for write in placement.writes:
-            storage = self.backend.storage_for(write)
-            self.runtime.store(write, storage, outcome=outcome if write is placement.writes[-1] else None)
-            if self._found_in is not None and self._found_in is not storage:
-                self._delete_later(self._found_in, {write.key})
+            self.runtime.store(write, outcome=outcome if write is placed else None)
         if placement.deletes:
-            self._delete_later(self.backend.responses, set(placement.deletes))
-        return placement.writes[-1]
+            self._delete_later(set(placement.deletes))
+        return placed
 
     def _primary_now(self, entry: StoredResponse) -> StoredResponse | None:
         """What lies where *entry* goes by now, as far as that can be told at once: other variants may have come."""
-        primary, backend = self.primary, self.backend
+        primary = self.primary
         if entry.method == hdrs.METH_HEAD and primary is not None and primary.method != hdrs.METH_HEAD:
             primary = None  # a response to HEAD lies under a key of its own
         key = entry.key if primary is None else primary.key
-        for latest in (self.runtime.pending(key), backend.responses.peek(key), backend.redirects.peek(key)):
-            if latest is not None and latest.key == key and latest.partition == entry.partition:
-                return latest
+        latest = self.runtime.peek(key)
+        if latest is not None and latest.key == key and latest.partition == entry.partition:
+            return latest
         return primary
 
-    def _delete_later(self, storage: BaseCache, doomed: set[str]) -> None:
-        guard = self.backend.guard
+    def _delete_later(self, doomed: set[str]) -> None:
+        backend = self.backend
 
         async def delete() -> None:
-            await guard.run("delete", lambda: storage.bulk_delete(doomed), None)
+            await backend.guard.run("delete", lambda: backend.stack.delete(doomed), None)
 
-        self.runtime.spawn(delete(), owner=self.backend)
+        self.runtime.spawn(delete(), owner=backend)
 
     def _entry(
         self,
@@ -261,32 +262,21 @@ class Shelf(Lookup):
         Args:
             until: loop time after which to fetch without a lease.
         """
-        backend, storage = self.backend, self.backend.responses
-        key, loop, pause_s = self.key, asyncio.get_running_loop(), LEASE_POLL_S
-        at_hand = self.runtime.pending(key) or storage.peek(key)
-        if at_hand is not None and at_hand is not self.primary:  # it came after the storage was asked
+        here, lease_s, key = self.runtime.here, self.backend.lease_s, self.key
+        at_hand = here.peek(key)
+        if at_hand is not None and at_hand is not self.primary:  # it came after the store was asked
             answer = await self._look_again(usable)
             if answer is not None:
                 return answer
-        if self._store_failed or backend.lease_s <= 0 or type(storage).acquire_lease is BaseCache.acquire_lease:
+        if self._store_failed or lease_s <= 0 or here.leasing is None:
             return None
-        waited = False
-        while True:
-            lease = await backend.guard.run("lease", lambda: storage.acquire_lease(key, backend.lease_s), Lease.GRANTED)
-            if lease:
-                self._lease = key
-            elif loop.time() + pause_s < until:
-                waited = True
-                await asyncio.sleep(pause_s)
-                pause_s = min(2 * pause_s, LEASE_POLL_MAX_S)
-            # Whoever held the lease may have stored its response before it let go.
-            if waited or lease is Lease.GRANTED_LATE:
-                answer = await self._look_again(usable)
-                if answer is not None:
-                    self.release_lease()
-                    return answer
-            if self._lease is not None or loop.time() + pause_s >= until:
-                return None
+        look = partial(self._look_again, usable)
+        is_held, answer = await leases.obtain(here.leasing, here.guard, key, lease_s, until=until, look=look)
+        if is_held:
+            self._lease = key
+            if answer is not None:
+                self.release_lease()
+        return answer
 
     async def _look_again(self, usable: Callable[[StoredResponse], T | None]) -> T | None:
         entry = await self._select(self.key)
@@ -297,9 +287,9 @@ class Shelf(Lookup):
         key, self._lease = self._lease, None
         if key is None:
             return
-        self.runtime.give_back(key, self.backend.responses, owner=self.backend)
+        self.runtime.give_back(key, owner=self.backend)
 
-    def settle(self, flight: Flight, outcome: Outcome, *, passes: bool = False) -> None:
+    def settle(self, flight: Flight, outcome: Landing, *, passes: bool = False) -> None:
         """End *flight*; with *passes*, later requests for the key need not wait for one another."""
         if not flight.is_over:
             if passes:

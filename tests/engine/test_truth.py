@@ -13,7 +13,7 @@ from aiohttp import ClientResponse
 
 from aiohttp_cache_di import CachedSession
 from aiohttp_cache_di.backends import CacheBackend, ResponseOrKey
-from aiohttp_cache_di.engine import runtime
+from aiohttp_cache_di.backends.wrap import pending
 from aiohttp_cache_di.engine.describe import DETAILS
 from aiohttp_cache_di.response import AnyResponse
 from tests.clients import Clients
@@ -186,7 +186,7 @@ async def test_nothing_is_promised_while_a_store_is_known_to_fail(origin: Origin
 
 
 async def test_what_finds_no_room_among_the_writes_says_so(origin: Origin, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runtime, "MAX_PENDING_BYTES", 10)
+    monkeypatch.setattr(pending, "MAX_PENDING_BYTES", 10)
     backend = CustomBackend(expire_after=60)
     async with CachedSession(cache=backend) as session, session.get(origin.on("/", answer("text"))) as response:
         assert told(response) == ("detail=no-room", False)
