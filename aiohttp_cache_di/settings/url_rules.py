@@ -79,7 +79,9 @@ def _policy(given: Mapping[object, object]) -> UrlExpiration:
             found = ...
         if not isinstance(found, tuple if name == "allowed_methods" else (int, float, type(None))):
             raise FormError(f"its {name} cannot be used")
-        fields[_FIELDS.get(name, name)] = frozenset(found) if isinstance(found, tuple) else found
+        fields[_FIELDS.get(name, name)] = (
+            frozenset(cast("tuple[str, ...]", found)) if isinstance(found, tuple) else found
+        )
     return UrlExpiration(**fields)
 
 
