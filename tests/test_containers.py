@@ -323,7 +323,8 @@ async def test_what_was_running_before_stays_running() -> None:
 
 async def test_a_container_that_is_opened_twice_is_closed_with_the_last() -> None:
     RecordingBackend.journal.clear()
-    container: Any = CacheContainer(settings=CacheSettings(backend=f"{__name__}:RecordingBackend"))
+    settings = await asyncio.to_thread(CacheSettings, backend=f"{__name__}:RecordingBackend")
+    container: Any = CacheContainer(settings=settings)
     first, second = open_container(container), open_container(container)
 
     session, same = await asyncio.gather(first.__aenter__(), second.__aenter__())

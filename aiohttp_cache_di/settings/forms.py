@@ -50,6 +50,8 @@ BUILT_IN_BACKENDS: Final = ("memory", "sqlite", "redis")
 CLASS_PATH: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 MIN_SECRET_CHARS: Final = 16  # 96 bits, if they are random base64 (RFC 4086 §8.2.2 asks for 96 to resist for long)
 
+MAX_DEPTH: Final = 32  # of JSON; options of drivers have three levels or four
+
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)  # RFC 9110 §5.6.2
 _NONE_WORDS: Final = frozenset({"none", "null", "off"})
 _TRUE_WORDS: Final = frozenset({"true", "yes", "on", "1"})
@@ -278,17 +280,36 @@ def _is_json(text: str) -> bool:
 
 
 _NO_JSON: Final = "not JSON"
+_TOO_DEEP: Final = "JSON that is nested too deeply"
 
 
 def _json(text: str) -> object:
     try:
-        return json.loads(text, object_pairs_hook=_unique)
+        found = json.loads(text, object_pairs_hook=_unique)
     except RecursionError:
-        raise FormError("JSON that is nested too deeply") from None
+        raise FormError(_TOO_DEEP) from None
     except FormError:
         raise
     except ValueError:  # whose text may repeat what it could not read
         raise FormError(_NO_JSON) from None
+    _refuse_depth(found)
+    return cast("object", found)
+
+
+def _refuse_depth(found: object) -> None:
+    """Whatever walks through the values later may do so by recursion."""
+    level: list[object] = [found]
+    for _ in range(MAX_DEPTH):
+        below: list[object] = []
+        for value in level:
+            if isinstance(value, dict):
+                below.extend(cast("dict[str, object]", value).values())
+            elif isinstance(value, list):
+                below.extend(cast("list[object]", value))
+        if not below:
+            return
+        level = below
+    raise FormError(_TOO_DEEP)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> Mapping[str, Any]:

@@ -101,8 +101,9 @@ def test_what_looks_like_a_form_that_is_not_taken_is_refused(
 
 
 @pytest.mark.parametrize("name", ["URLS_EXPIRE_AFTER", "BACKEND_OPTIONS", "IGNORED_PARAMS", "REDIS__PASSWORD"])
-def test_json_that_is_nested_too_deeply_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    deep = "[" * 100_000 + "]" * 100_000
+@pytest.mark.parametrize("depth", [40, 900, 60_000])
+def test_json_that_is_nested_too_deeply_is_refused(name: str, depth: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    deep = "[" * depth + "]" * depth
     if name in {"URLS_EXPIRE_AFTER", "BACKEND_OPTIONS"}:
         deep = f'{{"a": {deep}}}'
 
