@@ -7,7 +7,6 @@ than taken literally: ``["token"]`` read as a name would let the token be stored
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import timedelta
@@ -50,6 +49,7 @@ BUILT_IN_BACKENDS: Final = ("memory", "sqlite", "redis")
 CLASS_PATH: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 MIN_SECRET_CHARS: Final = 16  # 96 bits, if they are random base64 (RFC 4086 §8.2.2 asks for 96 to resist for long)
 
+MAX_SECONDS: Final = 1e10  # 317 years; timers of the operating system overflow not far beyond
 MAX_DEPTH: Final = 32  # of JSON; options of drivers have three levels or four
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)  # RFC 9110 §5.6.2
@@ -78,7 +78,7 @@ def seconds(value: object) -> object:
     if isinstance(value, timedelta):
         value = value.total_seconds()
     found = parse_duration(value) if isinstance(value, str) else value
-    if isinstance(found, (int, float)) and not isinstance(found, bool) and not 0 <= found < math.inf:
+    if isinstance(found, (int, float)) and not isinstance(found, bool) and not 0 <= found < MAX_SECONDS:
         raise ValueError("not a length of time")
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -95,7 +96,11 @@ def _show_size(value: int | str | None) -> str:
 
 
 def _show_list(values: Collection[object] | None) -> str:
-    return "none" if values is None else ",".join(str(value) for value in values)
+    if values is None:
+        return "none"
+    texts = [str(value) for value in values]
+    plain = texts and all(re.fullmatch(r"[\w!#$%&*+.^|~\-\]\[/]+", text) and text[0] != "[" for text in texts)
+    return ",".join(texts) if plain else json.dumps(texts, ensure_ascii=False)
 
 
 def _show_secret(values: Collection[SecretStr] | SecretStr | None) -> str:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import functools
+import json
 import os
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.policy.expiration import UrlExpiration
 from aiohttp_cache_di.settings import CacheSettings, RedisSettings
 from aiohttp_cache_di.settings.report import effective_settings
+from aiohttp_cache_di.settings.variables import Variable
 
 LONG = "correct horse battery"
 
@@ -205,3 +210,38 @@ def test_a_bad_rule_is_told_with_its_pattern(text: str, pattern: str, monkeypatc
 
     assert pattern in reason
     assert "a.test" not in reason
+
+
+TEXTS = st.one_of(
+    st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=40),
+    st.text("[]{}\"':,@#?/%\\ 0123456789.-+eabn", min_size=1, max_size=40),
+    st.recursive(
+        st.none() | st.booleans() | st.floats() | st.integers() | st.text("a*/.:@", max_size=5),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("a*/.:@[", max_size=5), inner, max_size=3),
+    ).map(json.dumps),
+)
+
+
+@given(item=st.sampled_from(list(CacheSettings.variables())), text=TEXTS)
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_text_is_taken_or_refused_and_what_is_taken_is_shown_so_that_it_is_read_as_the_same(
+    item: Variable, text: str
+) -> None:
+    name = f"AIOHTTP_CACHE_{item.suffix}"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(name, text)
+        try:
+            before = CacheSettings.load(env_file=None)
+        except ConfigurationError:
+            return
+        if item.kind.secret or item.path == ("sqlite", "path"):
+            return
+        shown = item.kind.show(value_at(before, item.path))
+        patch.setenv(name, shown)
+        after = CacheSettings.load(env_file=None)
+
+    assert value_at(after, item.path) == value_at(before, item.path)
+
+
+def value_at(settings: object, path: tuple[str, ...]) -> object:
+    return functools.reduce(getattr, path, settings)
