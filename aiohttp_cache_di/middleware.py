@@ -130,5 +130,8 @@ def _passes_by(request: ClientRequest, backend: CacheBackend) -> bool:
     return (
         request.method == hdrs.METH_CONNECT
         or hdrs.UPGRADE in headers
-        or (backend.may_allow(request.method) and headers.get(hdrs.ACCEPT, "").startswith("text/event-stream"))
+        or (
+            (request.method in backend.allowed_methods or backend.may_allow(request.method))
+            and headers.get(hdrs.ACCEPT, "").startswith("text/event-stream")
+        )
     )
