@@ -23,6 +23,7 @@ from types import MappingProxyType
 from typing import Any, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
+import dependency_injector
 from dependency_injector import containers, providers
 
 from aiohttp_cache_di.backends.base import CacheBackend
@@ -40,6 +41,26 @@ __all__ = [
     "session_already_open",
     "session_not_open",
 ]
+
+NEEDED: Mapping[type, tuple[str, ...]] = {
+    containers.DeclarativeContainer: ("providers",),
+    providers.Provider: ("last_overriding", "related"),
+    providers.Resource: ("init", "initialized", "provides", "reset_async_mode", "shutdown"),
+}
+"""What is used of dependency-injector beyond what its documentation shows, by the class that has it."""
+
+
+def require(needed: Mapping[type, tuple[str, ...]]) -> None:
+    """Raise ImportError if this release of dependency-injector lacks any of the attributes *needed*."""
+    missing = [f"{one.__name__}.{name}" for one, names in needed.items() for name in names if not hasattr(one, name)]
+    if missing:
+        raise ImportError(
+            f"aiohttp_cache_di.containers cannot work with dependency-injector {dependency_injector.__version__}, "
+            f"which has no {', '.join(missing)}; install a release that the requirements of aiohttp-cache-di name"
+        )
+
+
+require(NEEDED)
 
 CANCELLED_START_S = 5.0  # a resource that is just starting may finish, so that it can be closed in order
 
@@ -81,7 +102,8 @@ def backend_resource(settings: SettingsProvider) -> AbstractAsyncContextManager[
 
     async def make() -> CacheBackend:
         plan = await asyncio.to_thread(plan_backend, await _in_thread(settings))
-        return plan.build()
+        # Drivers look at files as well, redis-py at its own metadata; a class of the user's may want the loop.
+        return await asyncio.to_thread(plan.build) if plan.is_built_in else plan.build()
 
     return _Closing(make)
 
