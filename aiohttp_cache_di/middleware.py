@@ -102,7 +102,7 @@ class CacheMiddleware:
     ) -> ClientResponse:
         """Let the policy decide, which may take asking storages and the origin."""
         backend = self.backend
-        is_allowed = request.method in backend.allowed_methods
+        is_allowed = backend.may_allow(request.method)
         body = await request_body(request) if is_allowed else b""
         arguments = key_arguments(request, body or b"", call, backend)
         key, partition = ("", "")
@@ -138,5 +138,8 @@ def _passes_by(request: ClientRequest, backend: CacheBackend) -> bool:
     return (
         request.method == hdrs.METH_CONNECT
         or hdrs.UPGRADE in headers
-        or (request.method in backend.allowed_methods and headers.get(hdrs.ACCEPT, "").startswith("text/event-stream"))
+        or (
+            (request.method in backend.allowed_methods or backend.may_allow(request.method))
+            and headers.get(hdrs.ACCEPT, "").startswith("text/event-stream")
+        )
     )

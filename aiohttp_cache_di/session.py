@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import warnings
-from collections.abc import Awaitable, Callable, Sequence
-from functools import lru_cache, partial
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
@@ -14,7 +13,7 @@ from aiohttp import ClientMiddlewareType, ClientResponse, ClientSession
 from aiohttp.typedefs import StrOrURL
 
 from aiohttp_cache_di._aiohttp import Needs, can, genuine_request
-from aiohttp_cache_di.arguments import refuse_unknown
+from aiohttp_cache_di.arguments import named_parameters, refuse_unknown
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.options import BACKEND_OPTIONS
 from aiohttp_cache_di.engine.call import CURRENT_CALL, Call, Disabled, end_call
@@ -327,21 +326,21 @@ def _warn_at_the_caller(initialise: Callable[[], None], *, undo: Callable[[], No
         raise
 
 
-@lru_cache(maxsize=64)
-def _named(function: Callable[..., object]) -> frozenset[str]:
-    return frozenset(inspect.signature(function).parameters) - {"self", "args", "kwargs"}
-
-
 def _parameters(session_class: type) -> frozenset[str] | None:
-    """The arguments that the bases take; None where one of them takes what it likes."""
+    """The arguments that the bases below the mixin take; None where one of them takes what it likes.
+
+    Classes above it have taken theirs when the mixin is asked, though they be named like an option of the cache.
+    """
+    bases = session_class.__mro__[:-1]
     names: set[str] = set()
-    for base in session_class.__mro__[:-1]:
+    for base in bases[bases.index(CacheMixin) + 1 :]:
         init = vars(base).get("__init__")
-        if init is None or base is CacheMixin:
+        if init is None:
             continue
-        if base is not ClientSession and _takes_anything(init):
+        named = named_parameters(init)
+        if named is None:
             return None
-        names |= _named(init)
+        names |= named
     return frozenset(names)
 
 
@@ -350,10 +349,4 @@ def _request_parameters(session_class: type) -> frozenset[str] | None:
     for base in session_class.__mro__[:-1]:
         if "_request" in vars(base) and base not in (CacheMixin, ClientSession):
             return None
-    return _named(genuine_request())
-
-
-@lru_cache(maxsize=64)
-def _takes_anything(function: Callable[..., Awaitable[object] | object]) -> bool:
-    kinds = {parameter.kind for parameter in inspect.signature(function).parameters.values()}
-    return inspect.Parameter.VAR_KEYWORD in kinds
+    return named_parameters(genuine_request())

@@ -236,7 +236,8 @@ class CacheBackend(Stacked, RuleBook):
     @hook
     async def is_cacheable(self, response: AnyResponse | None, actions: CacheActions | None = None) -> bool:
         """Tell whether *response* may be cached: its status, its method, its lifetime and the user's filter."""
-        if response is None or response.method.upper() not in self.allowed_methods:
+        methods = self.allowed_methods if actions is None else actions.rules.allowed_methods
+        if response is None or response.method.upper() not in methods:
             return False
         if actions is not None and actions.expire_after == 0:
             return False
