@@ -24,7 +24,7 @@ from aiohttp_cache_di.backends.stacked import Stacked
 from aiohttp_cache_di.backends.storage import BaseCache, BaseStorage, ResponseOrKey
 from aiohttp_cache_di.backends.wrap.guard import DEFAULT_DEADLINE_S, StoreGuard
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
-from aiohttp_cache_di.entries.fields import body_of, entry_of
+from aiohttp_cache_di.entries.build import body_of, entry_of
 from aiohttp_cache_di.policy import Rules
 from aiohttp_cache_di.policy.expiration import ExpirationTime, UrlExpiration, UrlRules, lifetime_s
 from aiohttp_cache_di.policy.rules import DEFAULT_CODES, RuleBook, window_s
@@ -236,7 +236,8 @@ class CacheBackend(Stacked, RuleBook):
     @hook
     async def is_cacheable(self, response: AnyResponse | None, actions: CacheActions | None = None) -> bool:
         """Tell whether *response* may be cached: its status, its method, its lifetime and the user's filter."""
-        if response is None or response.method.upper() not in self.allowed_methods:
+        methods = self.allowed_methods if actions is None else actions.rules.allowed_methods
+        if response is None or response.method.upper() not in methods:
             return False
         if actions is not None and actions.expire_after == 0:
             return False
