@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from aiohttp_cache_di._redis import driver
+from aiohttp_cache_di._redis import driver, introduction
 from aiohttp_cache_di.arguments import refuse_unknown
 from aiohttp_cache_di.backends.options import BACKEND_OPTIONS
 from aiohttp_cache_di.errors import ConfigurationError
@@ -90,6 +90,8 @@ def make_client(address: str, options: Mapping[str, Any]) -> Redis:
         **_from_address(address),
         **options,
     }
+    if not arguments.keys() & {"driver_info", "lib_name", "lib_version"}:
+        arguments |= introduction()
     client: Redis = driver().Redis(**arguments)
     return client
 
