@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import Any, Literal, TypedDict
 
+from aiohttp_cache_di.keys import CredentialNames
+
 __all__ = ["BACKEND_OPTIONS", "STORAGE_OPTIONS", "BackendOptions", "StorageOptions"]
 
 
@@ -22,7 +24,7 @@ class BackendOptions(StorageOptions, total=False):
     salt: str | bytes
     serializer: Any
     shared: bool
-    credential_headers: Collection[str]
+    credential_headers: Collection[str] | CredentialNames
     partition_cookies: Literal["effective", "explicit"]
     stale_if_error: float | bool | None
     stale_while_revalidate: float | None

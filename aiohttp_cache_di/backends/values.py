@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, NamedTuple, SupportsIndex, TypeAlias, cast
 
 from aiohttp_cache_di.errors import ConfigurationError
+from aiohttp_cache_di.keys import CredentialNames
 
 __all__ = ["refuse_unusable"]
 
@@ -35,6 +36,10 @@ def _are_codes(value: Any) -> bool:
 def _are_names(value: Any) -> bool:
     # Text is iterable too, and its letters are nobody's names.
     return isinstance(value, Iterable) and not isinstance(value, str | bytes)
+
+
+def _are_credential_names(value: Any) -> bool:
+    return isinstance(value, CredentialNames) or _are_names(value)
 
 
 def _at_least(low: float, high: float = math.inf) -> Check:
@@ -68,7 +73,7 @@ _RULES: Mapping[str, _Rule] = {
     "allowed_methods": _Rule(_are_names, "a collection of methods, such as ('GET', 'HEAD')"),
     "ignored_params": _Rule(_or_none(_are_names), "a collection of names, or None"),
     "filter_fn": _Rule(callable, "a function or coroutine function of a response"),
-    "credential_headers": _Rule(_are_names, "a collection of names of header fields"),
+    "credential_headers": _Rule(_are_credential_names, "a collection of names of header fields"),
     "partition_cookies": _Rule(_is_partitioning, "'effective' or 'explicit'"),
     "stale_if_error": _WINDOW,
     "stale_while_revalidate": _WINDOW,

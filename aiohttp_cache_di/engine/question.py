@@ -94,7 +94,7 @@ class Identities:
         self._backend = backend
         self._known: OrderedDict[tuple[str, str], str] = OrderedDict()
         self._revision = -1
-        self._telling: frozenset[str] = frozenset()
+        self._telling = keys.DEFAULT_CREDENTIAL_HEADERS
         self._counts_more = False
 
     def plain(self, request: ClientRequest, url: str) -> str:
@@ -149,7 +149,7 @@ class Identities:
         return key
 
 
-def _partition(request: ClientRequest, arguments: dict[str, Any], names: frozenset[str]) -> str:
+def _partition(request: ClientRequest, arguments: dict[str, Any], names: keys.CredentialNames) -> str:
     """The partition of all that may say who asks: of the request, of the way to a proxy, and the caller's cookies."""
     headers: CIMultiDict[str] = arguments["headers"]
     proxy_headers: CIMultiDict[str] = arguments.get("proxy_headers") or CIMultiDict()

@@ -6,49 +6,22 @@ partition is named by a digest, and the credentials themselves are stored nowher
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from functools import lru_cache
+from collections.abc import Iterable
 from hashlib import blake2b
 from http.cookies import BaseCookie, Morsel, SimpleCookie
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 from aiohttp import BasicAuth
 from aiohttp.typedefs import LooseCookies
 from yarl import URL
 
 __all__ = [
-    "DEFAULT_CREDENTIAL_HEADERS",
     "Fields",
     "digest_of",
     "effective_credentials",
     "hex_digest",
-    "lower_names",
     "pairs_of",
 ]
-
-DEFAULT_CREDENTIAL_HEADERS: Final = frozenset(
-    {
-        "authorization",
-        "proxy-authorization",
-        "cookie",
-        "x-api-key",
-        "api-key",
-        "apikey",
-        "x-apikey",
-        "x-auth-token",
-        "x-access-token",
-        "x-session-token",
-        "x-goog-api-key",
-        "x-amz-security-token",
-        "x-functions-key",
-        "x-rapidapi-key",
-        "x-vault-token",
-        "ocp-apim-subscription-key",
-        "private-token",
-        "dd-api-key",
-    }
-)
-"""Request headers that say who asks, lower case."""
 
 Fields: TypeAlias = list[tuple[str, str]]
 """Header lines with lower-case names, in the order of sending."""
@@ -95,13 +68,6 @@ def effective_credentials(
     return fields
 
 
-def lower_names(names: Collection[str]) -> frozenset[str]:
-    """*names* in lower case, remembered for collections that come again and again."""
-    if names is DEFAULT_CREDENTIAL_HEADERS:
-        return DEFAULT_CREDENTIAL_HEADERS
-    return _lower_names(names if isinstance(names, frozenset) else frozenset(names))
-
-
 def pairs_of(fields: Any) -> Iterable[tuple[str, Any]]:
     """The pairs of a mapping, a multidict or an iterable of pairs: all the forms in which aiohttp takes fields."""
     pairs: Iterable[tuple[str, Any]] = fields.items() if hasattr(fields, "items") else fields
@@ -111,11 +77,6 @@ def pairs_of(fields: Any) -> Iterable[tuple[str, Any]]:
 def hex_digest(text: str, size: int) -> str:
     """The hexadecimal BLAKE2b digest of *text*, *size* bytes long."""
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=size).hexdigest()
-
-
-@lru_cache(maxsize=64)
-def _lower_names(names: frozenset[str]) -> frozenset[str]:
-    return frozenset(name.lower() for name in names)
 
 
 def _first(pair: tuple[str, str]) -> str:

@@ -25,16 +25,15 @@ from yarl import URL
 from aiohttp_cache_di.arguments import refuse_unknown
 from aiohttp_cache_di.keys.bodies import OCTETS, body_digest, body_of, canonical_pairs
 from aiohttp_cache_di.keys.credentials import (
-    DEFAULT_CREDENTIAL_HEADERS,
     Fields,
     digest_of,
     effective_credentials,
     hex_digest,
-    lower_names,
     pairs_of,
 )
+from aiohttp_cache_di.keys.names import DEFAULT_CREDENTIAL_HEADERS, CredentialNames, credential_names, lower_names
 
-__all__ = ["DEFAULT_CREDENTIAL_HEADERS", "REDACTED", "create_key", "has_param", "redact_url", "tls_token"]
+__all__ = ["REDACTED", "create_key", "has_param", "redact_url", "tls_token"]
 
 REDACTED: Final = "REDACTED"
 """What stands in a stored URL in place of the value of an ignored parameter."""
@@ -95,7 +94,7 @@ def create_key(
     include_headers: bool = False,
     match_headers: Collection[str] = (),
     ignored_params: Collection[str] = (),
-    credential_headers: Collection[str] = DEFAULT_CREDENTIAL_HEADERS,
+    credential_headers: CredentialNames | Collection[str] = DEFAULT_CREDENTIAL_HEADERS,
     ssl: SSLContext | bool | Fingerprint | None = True,
     server_hostname: str | None = None,
     tls: str = "",
@@ -111,8 +110,10 @@ def create_key(
         include_headers: match on all request headers but those of the connection, the cache and aiohttp's defaults.
         match_headers: match on these headers, in any case.
         ignored_params: names of query parameters, top-level JSON members, form fields and headers that make no
-            difference. Credentials make one all the same: narrow ``credential_headers`` to share what they protect.
-        credential_headers: headers that say who asks, in any case; each set of values has keys of its own.
+            difference; of headers in any case, and credentials too: what they protect is then shared.
+        credential_headers: headers that say who asks; each set of values has keys of its own. By default those whose
+            names say so, and those that ``DEFAULT_CREDENTIAL_HEADERS | names`` adds; a collection of names stands for
+            these alone, in any case.
         ssl, server_hostname: how the connection is verified, which matters for https alone.
         tls: the same, as a text (`tls_token`).
         decoded: whether the client decodes content codings (``auto_decompress``).
@@ -148,12 +149,12 @@ def create_key(
             proxy_auth=proxy_auth,
             proxy_fields=_fields(proxy_headers),
         )
-    names = lower_names(credential_headers)
+    names = credential_names(credential_headers, ignored)
     who = digest_of([field for field in credentials if field[0] in names and field[1]]) if credentials else ""
     body = "" if data is None and json is None else _body(data, json, json_serialize, fields, compress, ignored)
     matched = ""
     if include_headers or match_headers:
-        only = None if include_headers else lower_names(match_headers)
+        only = None if include_headers else lower_names(frozenset(match_headers))
         matched = _matched(fields, only, ignored, names, has_body=bool(body))
     method = method.upper()
     text = (
@@ -250,17 +251,20 @@ def _matched(
     fields: Fields,
     only: frozenset[str] | None,
     ignored: frozenset[str],
-    credentials: frozenset[str],
+    credentials: CredentialNames,
     *,
     has_body: bool,
 ) -> str:
-    unmatched = _NEVER_MATCHED | credentials | {name.lower() for name in ignored}
+    unmatched = _NEVER_MATCHED | lower_names(ignored)
     if has_body:
         unmatched |= {"content-type"}
     found = [
         (name, value)
         for name, value in fields
-        if name not in unmatched and (only is None or name in only) and _AUTOMATIC.get(name) != value
+        if name not in unmatched
+        and name not in credentials
+        and (only is None or name in only)
+        and _AUTOMATIC.get(name) != value
     ]
     found.sort(key=lambda field: field[0])  # Stable: several lines of one name keep their order.
     return "".join(f"{len(name)}:{name}{len(value)}:{value}" for name, value in found)
