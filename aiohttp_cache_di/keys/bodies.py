@@ -109,7 +109,8 @@ def canonical_pairs(query: str, ignored: frozenset[str] = frozenset()) -> str:
 
 
 def _pair_name(pair: str) -> str:
-    return pair.partition("=")[0]
+    # Decoded, since to a server "sort+by" and "sort%20by" are one name, whose values have an order.
+    return unquote_plus(pair.partition("=")[0])
 
 
 def _text(content_type: str) -> bytes:

@@ -84,12 +84,14 @@ def _first(pair: tuple[str, str]) -> str:
 
 
 def _cookie_pairs(header: str) -> list[tuple[str, str]]:
-    # Split on every semicolon, even one within quotes: the digest needs sameness, not meaning.
     pairs = (part.strip().partition("=") for part in header.split(";"))
     return [(name.strip(), equals + value.strip()) for name, equals, value in pairs if name or equals]
 
 
 def _sorted_cookies(header: str) -> str:
+    # Servers do not agree on whether a semicolon within quotes separates; where one could be, the order counts.
+    if '"' in header and (r"\"" in header or any(part.count('"') % 2 for part in header.split(";"))):
+        return header
     return "; ".join(name + value for name, value in sorted(_cookie_pairs(header), key=_first))
 
 

@@ -57,9 +57,10 @@ def distinct_requests() -> dict[str, dict[str, Any]]:
         for path in ("/", "/a", "/A", "/a/", "/a//", "/a/b", "/a%2Fb", "/a%2520b", "/a%20b"):
             add(url=host + path)
     queries = ["a", "a=", "a=1", "a=1&a=2", "a=2&a=1", "a=1&b=2", "a=2&b=1", "a=12", "a=1&a=", "a=1&", "b=1", "A=1"]
+    queries += ["sort+by=a&sort%20by=b", "sort%20by=b&sort+by=a", "%61=1&a=2&b=1", "a=2&%61=1&b=1"]
     queries += ["a=1%26b=2", "a%3D1", "a==1", "a=1%23", "a=%2B", "a=+", "a=1;b=2", "ab=1", "a=1&b=", "a=b", "b=a"]
     for query in queries:
-        add(url=f"{BASE}?{query}")
+        add(url=URL(f"{BASE}?{query}", encoded=True))
         add(method="POST", data=query, headers=FORM)
         add(method="POST", data=query)
         add(method="POST", data=query.encode(), headers=JSON)
@@ -103,6 +104,8 @@ def distinct_requests() -> dict[str, dict[str, Any]]:
     credentials = [{"Authorization": f"Bearer {who}"} for who in "ab"] + [{"Cookie": f"id={who}"} for who in "ab"]
     credentials += [{"X-Api-Key": "a"}, {"X-API-KEY": "b"}, {"Proxy-Authorization": "a"}, {"Authorization": "a"}]
     credentials += [{"Authorization": "Bearer a", "Cookie": "id=a"}, {"Cookie": "id=a; id=b"}, {"Cookie": "id=b; id=a"}]
+    for cookies in ('a="x; b=y"', 'b=y"; a="x', 'a="x\\"; b=y"; c=z', 'b=y"; a="x\\"; c=z', 'a="x"; b=y', "a=x; b=y"):
+        credentials += [{"Cookie": cookies}]
     for headers in credentials:
         add(headers=headers)
     add(tls="other")
@@ -146,6 +149,7 @@ def test_distinct_requests_have_distinct_keys() -> None:
         [{"data": b""}, {"data": None}, {}, {"data": b"", "headers": {"Content-Type": "application/octet-stream"}}],
         [{"url": "http://u:p@example.org/api"}, {"headers": {"authorization": encode_basic_auth("u", "p")}}],
         [{"headers": {"Cookie": "a=1; b=2"}}, {"headers": {"Cookie": "b=2;a=1"}}, {"cookies": {"b": "2", "a": "1"}}],
+        [{"headers": {"Cookie": 'a="1 2"; b="3"'}}, {"headers": {"Cookie": 'b="3"; a="1 2"'}}],
         [{"headers": CIMultiDict({"X-Api-Key": "k"})}, {"headers": CIMultiDictProxy(CIMultiDict({"x-api-key": "k"}))}],
         [
             {"proxy": "http://u:p@proxy"},

@@ -13,7 +13,8 @@ BASE = "http://example.org/api"
 
 TELLING = """
     Authorization Proxy-Authorization Cookie X-Api-Key Api-Key ApiKey X-ApiKey X-Auth-Token X-Access-Token
-    X-Session-Token X-Goog-Api-Key X-Amz-Security-Token X-Functions-Key X-RapidAPI-Key X-Vault-Token Ocp-Apim-Subscription-Key
+    X-Session-Token X-Goog-Api-Key X-Amz-Security-Token X-Functions-Key X-RapidAPI-Key X-Vault-Token
+    Ocp-Apim-Subscription-Key
     Private-Token DD-API-KEY DD-APPLICATION-KEY X-Shopify-Access-Token X-Auth-Key X-API-Token Job-Token xi-api-key
     APCA-API-KEY-ID APCA-API-SECRET-KEY Cf-Access-Jwt-Assertion X-Forwarded-Access-Token DPoP Signature X-Signature
     X-Client-Cert X_Api_Key X-User-Id X-Forwarded-User Remote-User X-Tenant X-Tenant-Id X-Account-Id Client-Id
