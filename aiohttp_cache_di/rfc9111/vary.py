@@ -15,6 +15,24 @@ VARIES_ON_ALL = ("*",)
 
 _ABSENT = b"\x00"  # length prefixes are ASCII digits, so no value looks like this
 _WEIGHTED = frozenset({"accept", "accept-charset", "accept-encoding", "accept-language"})
+# Fields that are lists by their definition, so that empty members mean nothing (RFC 9110 §5.6.1.2). To a field that
+# nothing is known of, "bob" and "bob," may be two names.
+_LISTS = _WEIGHTED | {
+    "accept-datetime",
+    "accept-patch",
+    "accept-ranges",
+    "cache-control",
+    "connection",
+    "content-encoding",
+    "content-language",
+    "if-match",
+    "if-none-match",
+    "prefer",
+    "te",
+    "trailer",
+    "upgrade",
+    "via",
+}
 # The order of Accept-Language is kept among equal weights: origins do take it for a preference (RFC 9110 §12.5.4).
 _UNORDERED = frozenset({"accept", "accept-charset", "accept-encoding"})
 
@@ -41,9 +59,11 @@ def _vary_fields(value: str) -> tuple[str, ...]:
 def normalised(name: str, value: str) -> str:
     """*value* of the field *name* (lower case) in a form that equal meanings share.
 
-    White space around the commas of a list does not count. Where the field's own syntax says so, neither do case,
-    the order of members and a weight of 1.
+    White space around commas does not count, as if each field were a list. Where the field's own syntax says so, nor
+    do empty members, case, the order of members and a weight of 1.
     """
+    if name not in _LISTS:
+        return ",".join(split_list(value, empty=True))
     if name not in _WEIGHTED or '"' in value or len(value) > MEMOISED_CHARS:
         return ",".join(split_list(value))
     return _normalised_weights(name, value)

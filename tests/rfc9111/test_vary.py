@@ -49,6 +49,7 @@ def test_vary_names_fields_or_everything(lines: list[str], fields: tuple[str, ..
         ("foo", "1,2", " 1 ,\t2 "),
         ("foo", '"a,b",c', '"a,b" , c'),
         ("accept-encoding", "gzip, br", "br,gzip"),
+        ("accept-encoding", "gzip,, br,", "gzip, br"),
         ("accept-encoding", "gzip;q=1.0, br", "GZIP, br;q=1"),
         ("accept", "text/html, */*;q=0.1", "*/*; q=0.10, text/html"),
         ("accept-language", "en;q=0.5, de", "de, EN;q=0.5"),
@@ -64,6 +65,10 @@ def test_values_of_one_meaning_are_normalised_alike(name: str, one: str, other: 
     [
         ("foo", "1, 2", "2, 1"),
         ("foo", "A", "a"),
+        ("foo", "bob", "bob,"),
+        ("foo", "bob", ",bob"),
+        ("foo", "a,,b", "a,b"),
+        ("foo", '"a",', '"a"'),
         ("foo", '"a, b"', '"a,b"'),
         ("foo", "1 2", "12"),
         ("accept", "text/html;q=0.5", "text/html;q=0.6"),
