@@ -114,6 +114,7 @@ def create_key(
         credential_headers: headers that say who asks; each set of values has keys of its own. By default those whose
             names say so, and those that ``DEFAULT_CREDENTIAL_HEADERS | names`` adds; a collection of names stands for
             these alone, in any case.
+        proxy, proxy_headers: the way to the origin, which may answer for it.
         ssl, server_hostname: how the connection is verified, which matters for https alone.
         tls: the same, as a text (`tls_token`).
         decoded: whether the client decodes content codings (``auto_decompress``).
@@ -156,11 +157,14 @@ def create_key(
     if include_headers or match_headers:
         only = None if include_headers else lower_names(frozenset(match_headers))
         matched = _matched(fields, only, ignored, names, has_body=bool(body))
+    way = _way_by(proxy, proxy_headers, ignored) if proxy else ""
     method = method.upper()
     text = (
         f"1,{len(method)}:{method}{len(target)}:{target}{len(who)}:{who}{len(tls)}:{tls}"
         f"{'1' if decoded else '0'}{len(body)}:{body}{len(matched)}:{matched}"
     )
+    if way:
+        text += f"p{len(way)}:{way}"
     return hex_digest(text, _KEY_BYTES)
 
 
@@ -219,6 +223,18 @@ def _canonical_target(url: URL, ignored: frozenset[str]) -> str:
 
 
 _memoised_target = lru_cache(maxsize=4096)(_canonical_target)
+
+
+def _way_by(proxy: str | URL, proxy_headers: LooseHeaders | None, ignored: frozenset[str]) -> str:
+    """The proxy that is asked, and what it is asked besides; its answers are its own, such as those of another country.
+
+    What a user is known by to the proxy is a credential, and counts as such.
+    """
+    address = URL(proxy)
+    without = lower_names(ignored) | {"proxy-authorization"}
+    fields = sorted((field for field in _fields(proxy_headers) if field[0] not in without), key=lambda field: field[0])
+    host = f"{address.scheme}://{(address.raw_host or '').lower()}:{address.port}"
+    return "".join((f"{len(host)}:{host}", *(f"{len(name)}:{name}{len(value)}:{value}" for name, value in fields)))
 
 
 def _fields(headers: LooseHeaders | None) -> Fields:

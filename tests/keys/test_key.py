@@ -109,6 +109,10 @@ def distinct_requests() -> dict[str, dict[str, Any]]:
     for headers in credentials:
         add(headers=headers)
     add(tls="other")
+    for proxy in ("http://proxy", "http://proxy:81", "https://proxy:80", "http://other", "http://u:p@proxy"):
+        add(proxy=proxy)
+    for proxy_headers in ({"X-Country": "de"}, {"X-Country": "fr"}, {"Proxy-Authorization": "Basic eA=="}):
+        add(proxy="http://proxy", proxy_headers=proxy_headers)
     add(decoded=False)
     return table
 
@@ -153,8 +157,9 @@ def test_distinct_requests_have_distinct_keys() -> None:
         [{"headers": CIMultiDict({"X-Api-Key": "k"})}, {"headers": CIMultiDictProxy(CIMultiDict({"x-api-key": "k"}))}],
         [
             {"proxy": "http://u:p@proxy"},
-            {"proxy_auth": basic_auth},
+            {"proxy": URL("HTTP://PROXY:80/"), "proxy_auth": basic_auth},
         ],
+        [{"proxy_headers": {"X": "a"}}, {}],
         [{"headers": {"Authorization": ""}}, {"headers": {}}, {"headers": None}],
         [{"headers": {"Accept": "text/html"}}, {"headers": {"Accept": "image/png"}}, {}],
         [{"tls": ""}, {"decoded": True}, {"ssl": False, "timeout": 5, "expire_after": 3, "refresh": True}],

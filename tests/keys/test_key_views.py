@@ -37,7 +37,9 @@ async def wire_view(method: str, url: str | URL, **kwargs: Any) -> tuple[str, UR
         body = request.body
         content = body if isinstance(body, bytes) else await body.as_bytes()
         arguments: dict[str, Any] = {"headers": request.headers, "data": content}
-        arguments |= {"proxy_auth": request.proxy_auth, "proxy_headers": request.proxy_headers}
+        if request.proxy is not None:
+            arguments["proxy"] = request.proxy
+            arguments |= {"proxy_auth": request.proxy_auth, "proxy_headers": request.proxy_headers}
         seen.append((request.method, request.url, arguments))
         raise _Captured
 
