@@ -110,6 +110,7 @@ class Identities:
             or request.ssl is not True
             or (request.is_ssl() and connector_ssl(request.session) is not True)
             or request.server_hostname
+            or not keys.is_own_host(request.headers.get(hdrs.HOST, ""), request.url)
         ):
             return ""
         return key
@@ -126,7 +127,11 @@ class Identities:
         backend = self._backend
         headers = arguments["headers"]
         names = backend.credential_headers
-        plain = len(arguments) == 1 and names.isdisjoint(map(str.lower, headers))
+        plain = (
+            len(arguments) == 1
+            and names.isdisjoint(map(str.lower, headers))
+            and keys.is_own_host(headers.get(hdrs.HOST, ""), request.url)
+        )
         if self._revision != backend.revision:
             self._renew()
         if not plain or self._counts_more:
@@ -188,11 +193,18 @@ def key_after_redirect(
     except ValueError:
         return None
     method = request.method
+    if keys.is_own_host(arguments["headers"].get(hdrs.HOST, ""), url):  # which the next request has one of its own for
+        arguments = {**arguments, "headers": _without(arguments["headers"], hdrs.HOST)}
     if (status == 303 and method != hdrs.METH_HEAD) or (status in (301, 302) and method == hdrs.METH_POST):
         method, arguments = hdrs.METH_GET, {**arguments, "data": None}
     if not same_origin:
-        headers = CIMultiDict(arguments["headers"])
-        for name in (hdrs.AUTHORIZATION, hdrs.COOKIE, hdrs.PROXY_AUTHORIZATION):
-            headers.popall(name, None)
-        arguments = {**arguments, "headers": headers}
+        told = (hdrs.AUTHORIZATION, hdrs.COOKIE, hdrs.PROXY_AUTHORIZATION)
+        arguments = {**arguments, "headers": _without(arguments["headers"], *told)}
     return backend.create_key(method, target, **arguments)
+
+
+def _without(fields: CIMultiDict[str], *names: str) -> CIMultiDict[str]:
+    rest = CIMultiDict(fields)
+    for name in names:
+        rest.popall(name, None)
+    return rest

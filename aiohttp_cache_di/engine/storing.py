@@ -198,11 +198,12 @@ class Shelf(Lookup):
         """Drop what is stored for *urls*: for these credentials and for none (RFC 9111 §4.4)."""
         way = {name: value for name, value in self.key_arguments.items() if name not in _OF_THIS_REQUEST}
         own = {name: self.key_arguments.get(name) for name in ("headers", "cookies")}
+        plain = {"headers": [(hdrs.HOST, host) for host in self.message.headers.getall(hdrs.HOST, ())]}
         doomed = {
             self.backend.create_key(method, url, **fields, decoded=decoded, **way)
             for url in urls
             for method in (hdrs.METH_GET, hdrs.METH_HEAD)
-            for fields in (own, {})
+            for fields in (own, plain)
             for decoded in (True, False)
         }
         self.backend.stats.invalidated += 1

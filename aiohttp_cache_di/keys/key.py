@@ -33,7 +33,7 @@ from aiohttp_cache_di.keys.credentials import (
 )
 from aiohttp_cache_di.keys.names import DEFAULT_CREDENTIAL_HEADERS, CredentialNames, credential_names, lower_names
 
-__all__ = ["REDACTED", "create_key", "has_param", "redact_url", "tls_token"]
+__all__ = ["REDACTED", "create_key", "has_param", "is_own_host", "redact_url", "tls_token"]
 
 REDACTED: Final = "REDACTED"
 """What stands in a stored URL in place of the value of an ignored parameter."""
@@ -157,14 +157,15 @@ def create_key(
     if include_headers or match_headers:
         only = None if include_headers else lower_names(frozenset(match_headers))
         matched = _matched(fields, only, ignored, names, has_body=bool(body))
+    host = _effective_host(fields, url)
     way = _way_by(proxy, proxy_headers, ignored) if proxy else ""
     method = method.upper()
     text = (
         f"1,{len(method)}:{method}{len(target)}:{target}{len(who)}:{who}{len(tls)}:{tls}"
         f"{'1' if decoded else '0'}{len(body)}:{body}{len(matched)}:{matched}"
     )
-    if way:
-        text += f"p{len(way)}:{way}"
+    if host or way:
+        text += f"h{len(host)}:{host}p{len(way)}:{way}"
     return hex_digest(text, _KEY_BYTES)
 
 
@@ -223,6 +224,21 @@ def _canonical_target(url: URL, ignored: frozenset[str]) -> str:
 
 
 _memoised_target = lru_cache(maxsize=4096)(_canonical_target)
+
+
+def is_own_host(host: str, url: URL) -> bool:
+    """Whether *host*, a Host field, says no more than *url* does."""
+    own = url.host_port_subcomponent
+    if host == own:
+        return True
+    host = host.strip().lower()
+    return host == own or host == f"{url.host_subcomponent}:{url.port}"
+
+
+def _effective_host(fields: Fields, url: URL) -> str:
+    """The Host where it is not the URL's own: the server's name for another resource. Of several the last is sent."""
+    hosts = [value for name, value in fields if name == "host"]
+    return "" if not hosts or is_own_host(hosts[-1], url) else hosts[-1].strip().lower()
 
 
 def _way_by(proxy: str | URL, proxy_headers: LooseHeaders | None, ignored: frozenset[str]) -> str:

@@ -1,4 +1,4 @@
-"""What names say: which request headers say who asks, and which parameters of a URL are secrets.
+"""What names say: which request headers say who asks or for what, and which parameters of a URL are secrets.
 
 A list of names is never complete, since each API has a name of its own for its key. So names are judged by the words
 in them, and the rule errs on the safe side: a header that is taken for a credential without being one costs a shared
@@ -33,7 +33,11 @@ _IDENTITY: Final = (
     r"user(?!-?agent)|tenant|account|principal|identity|impersonat|on-?behalf|client-?(?:id|cert)|app(?:lication)?-?id"
     r"|e-?mail"
 )
-_WHO: Final = re.compile(rf"{_BEARER}|{_SIGNED}|{_IDENTITY}|\bsid\b")
+# By them a server or what stands before it takes another resource than the URL's, or another method.
+_RESOURCE: Final = (
+    r"forwarded-(?:host|server|prefix)|\bx-host\b|original-(?:host|ur[il])|rewrite-ur[il]|http-method|method-override"
+)
+_WHO: Final = re.compile(rf"{_BEARER}|{_SIGNED}|{_IDENTITY}|{_RESOURCE}|\bsid\b")
 _SECRET_PARAM: Final = re.compile(rf"{_BEARER}|{_SIGNED}|\bsid\b|accessid")
 _BEARER_PARAM: Final = re.compile(rf"{_BEARER}|\bsid\b")
 
@@ -49,7 +53,7 @@ _REMEMBERED: Final = 1024
 
 
 def says_who_asks(name: str) -> bool:
-    """Whether a request header called *name* (lower case) says who asks, by the words in its name."""
+    """Whether a request header called *name* (lower case) says who asks, or for which resource, by the words in it."""
     words = name.replace("_", "-")
     return _WHO.search(words) is not None and _ELSEWHERE.fullmatch(words) is None
 

@@ -111,6 +111,10 @@ def distinct_requests() -> dict[str, dict[str, Any]]:
     add(tls="other")
     for proxy in ("http://proxy", "http://proxy:81", "https://proxy:80", "http://other", "http://u:p@proxy"):
         add(proxy=proxy)
+    for host in ("a.test", "b.test", "example.org:81", "example.org:443", "example.org.evil.test"):
+        add(headers={"Host": host})
+    for name in ("X-Forwarded-Host", "X-Original-URL", "X-HTTP-Method-Override"):
+        add(headers={name: "a"})
     for proxy_headers in ({"X-Country": "de"}, {"X-Country": "fr"}, {"Proxy-Authorization": "Basic eA=="}):
         add(proxy="http://proxy", proxy_headers=proxy_headers)
     add(decoded=False)
@@ -160,6 +164,12 @@ def test_distinct_requests_have_distinct_keys() -> None:
             {"proxy": URL("HTTP://PROXY:80/"), "proxy_auth": basic_auth},
         ],
         [{"proxy_headers": {"X": "a"}}, {}],
+        [{"headers": {"Host": host}} for host in ("example.org", "EXAMPLE.org", "example.org:80", " example.org ")]
+        + [{}],
+        [
+            {"url": "http://[::1]:8080/"},
+            {"url": "http://[::1]:8080/", "headers": [("host", "a"), ("Host", "[::1]:8080")]},
+        ],
         [{"headers": {"Authorization": ""}}, {"headers": {}}, {"headers": None}],
         [{"headers": {"Accept": "text/html"}}, {"headers": {"Accept": "image/png"}}, {}],
         [{"tls": ""}, {"decoded": True}, {"ssl": False, "timeout": 5, "expire_after": 3, "refresh": True}],
@@ -273,7 +283,7 @@ def test_headers_count_when_they_are_included_and_not_otherwise() -> None:
     assert key(accept="*/*") == key()
     assert key(a="1", b="2") == key(b="2", A="1")
     assert key(a="1", b="2") != key(a="12", b="")
-    assert key(host="a", connection="close", te="x") == key()
+    assert key(host="example.org", connection="close", te="x") == key()
     assert key(**{"if-none-match": "x", "cache-control": "no-cache", "range": "bytes=0-1"}) == key()
     assert create_key("GET", BASE, headers=[("a", "1"), ("a", "2")], include_headers=True) != create_key(
         "GET", BASE, headers=[("a", "2"), ("a", "1")], include_headers=True

@@ -117,6 +117,8 @@ REQUESTS: dict[str, Callable[[], tuple[str, str | URL, dict[str, Any]]]] = {
     "compressed with gzip": lambda: ("POST", BASE, {"json": {"a": 1}, "compress": "gzip"}),
     "header": lambda: ("GET", BASE, {"headers": {"Accept": "text/html", "X-A": "1"}}),
     "headers as pairs": lambda: ("GET", BASE, {"headers": [("X-A", "1"), ("X-A", "2")]}),
+    "another host": lambda: ("GET", BASE, {"headers": {"Host": "a.test"}}),
+    "its own host": lambda: ("GET", BASE, {"headers": {"host": "EXAMPLE.org:80"}}),
     "conditional": lambda: ("GET", BASE, {"headers": {"If-None-Match": '"x"', "Cache-Control": "no-cache"}}),
     "content type of its own": lambda: ("POST", BASE, {"data": b"<a/>", "headers": {"content-type": "text/xml"}}),
     "content type without body": lambda: ("GET", BASE, {"headers": {"Content-Type": "application/vnd.x+json"}}),
