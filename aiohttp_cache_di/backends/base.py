@@ -63,17 +63,19 @@ class CacheBackend(Watched, RuleBook):
         autoclose: close the storages when a session that uses the backend is closed.
         cache_control: follow RFC 9111 and the directives of origin and caller.
         filter_fn: tells whether a response may be cached.
-        kwargs: ``shared`` (act as a shared cache), ``credential_headers`` (request headers that set principals apart:
-            by default those whose names say so; names alone, or ``DEFAULT_CREDENTIAL_HEADERS | names``),
-            ``partition_cookies`` (``"explicit"`` leaves the jar's cookies out of that), ``stale_if_error`` and
-            ``stale_while_revalidate`` (seconds; True for as long as it is stored), ``heuristic_fraction`` and
-            ``heuristic_with_query``, ``max_variants`` per URL, ``max_body_bytes`` of a response that is stored (while
-            nobody knows how much more will come, what is beyond 1 MiB waits in a nameless temporary file), ``coalesce``
-            (one request to the origin per key at a time), ``coalesce_timeout`` (seconds that others wait for it),
-            ``lease`` (seconds that it holds for other processes; 0 for none), ``storage_deadline`` (seconds per storage
-            operation), ``write_behind`` (answer from what is on its way into the storage; else wait until it is there),
-            ``fast_lane``, ``store_cookies`` (store and replay Set-Cookie), ``secret_key``, ``salt`` and ``serializer``
-            (see `BaseCache`), ``max_entries`` and ``max_bytes`` of the storage.
+        kwargs: ``shared`` (act as a shared cache), ``match_order`` (whether the order of different names in a query, a
+            form and a JSON body makes a difference; None: with ``cache_control`` alone), ``credential_headers``
+            (request headers that set principals apart: by default those whose names say so; names alone, or
+            ``DEFAULT_CREDENTIAL_HEADERS | names``), ``partition_cookies`` (``"explicit"`` leaves the jar's cookies out
+            of that), ``stale_if_error`` and ``stale_while_revalidate`` (seconds; True for as long as it is stored),
+            ``heuristic_fraction`` and ``heuristic_with_query``, ``max_variants`` per URL, ``max_body_bytes`` of a
+            response that is stored (while nobody knows how much more will come, what is beyond 1 MiB waits in a
+            nameless temporary file), ``coalesce`` (one request to the origin per key at a time), ``coalesce_timeout``
+            (seconds that others wait for it), ``lease`` (seconds that it holds for other processes; 0 for none),
+            ``storage_deadline`` (seconds per storage operation), ``write_behind`` (answer from what is on its way into
+            the storage; else wait until it is there), ``fast_lane``, ``store_cookies`` (store and replay Set-Cookie),
+            ``secret_key``, ``salt`` and ``serializer`` (see `BaseCache`), ``max_entries`` and ``max_bytes`` of the
+            storage.
 
     Raises:
         TypeError: an option is not known.
@@ -125,6 +127,7 @@ class CacheBackend(Watched, RuleBook):
         self.credential_headers = keys.credential_names(
             kwargs.get("credential_headers", keys.DEFAULT_CREDENTIAL_HEADERS), self.ignored_params
         )
+        self.match_order = kwargs.get("match_order")
         self.partition_cookies = kwargs.get("partition_cookies", "effective")
         self.stale_if_error_s = window_s(kwargs.get("stale_if_error"))
         self.stale_while_revalidate_s = window_s(kwargs.get("stale_while_revalidate"))
@@ -206,6 +209,7 @@ class CacheBackend(Watched, RuleBook):
             url,
             include_headers=self.include_headers,
             ignored_params=self.ignored_params,
+            ordered=self.cache_control if self.match_order is None else self.match_order,
             credential_headers=self.credential_headers,
             **kwargs,
         )

@@ -24,6 +24,7 @@ class BackendOptions(StorageOptions, total=False):
     salt: str | bytes
     serializer: Any
     shared: bool
+    match_order: bool | None
     credential_headers: Collection[str] | CredentialNames
     partition_cookies: Literal["effective", "explicit"]
     stale_if_error: float | bool | None

@@ -58,6 +58,10 @@ def _or_none(check: Check) -> Check:
     return lambda value: value is None or check(value)
 
 
+def _is_flag(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
 def _is_window(value: Any) -> bool:
     return isinstance(value, bool) or _at_least(0)(value)
 
@@ -73,6 +77,7 @@ _RULES: Mapping[str, _Rule] = {
     "allowed_methods": _Rule(_are_names, "a collection of methods, such as ('GET', 'HEAD')"),
     "ignored_params": _Rule(_or_none(_are_names), "a collection of names, or None"),
     "filter_fn": _Rule(callable, "a function or coroutine function of a response"),
+    "match_order": _Rule(_or_none(_is_flag), "True, False, or None for what the mode says"),
     "credential_headers": _Rule(_are_credential_names, "a collection of names of header fields"),
     "partition_cookies": _Rule(_is_partitioning, "'effective' or 'explicit'"),
     "stale_if_error": _WINDOW,

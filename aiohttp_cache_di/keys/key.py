@@ -99,12 +99,13 @@ def create_key(
     server_hostname: str | None = None,
     tls: str = "",
     decoded: bool = True,
+    ordered: bool = False,
     json_serialize: Callable[[Any], str | bytes] = jsonlib.dumps,
     **kwargs: Any,
 ) -> str:
     """The key under which the response to a request is kept, as hexadecimal digits.
 
-    The order of parameters with different names makes no difference to it, the order of values of one name does.
+    The order of values of one name makes a difference to it, that of different names only where it is asked for.
 
     Args:
         include_headers: match on all request headers but those of the connection, the cache and aiohttp's defaults.
@@ -117,6 +118,7 @@ def create_key(
         proxy, proxy_headers: the way to the origin, which may answer for it.
         ssl, server_hostname: how the connection is verified, which matters for https alone.
         tls: the same, as a text (`tls_token`).
+        ordered: whether the order of different names in a query, a form and a JSON body makes a difference.
         decoded: whether the client decodes content codings (``auto_decompress``).
         kwargs: the other arguments of `aiohttp.ClientSession.request`; they make no difference.
 
@@ -127,7 +129,7 @@ def create_key(
         refuse_unknown("create_key()", kwargs, _KNOWN_ARGUMENTS)
     url = URL(url) if isinstance(url, str) else url
     ignored = frozenset(ignored_params) if ignored_params else _NONE
-    target = _target(url.extend_query(params) if params else url, ignored)
+    target = _target(url.extend_query(params) if params else url, ignored, ordered)
     if (ssl is not True or server_hostname) and url.scheme in ("https", "wss"):
         tls = tls_token(ssl, server_hostname)
     fields = _fields(headers)
@@ -152,7 +154,9 @@ def create_key(
         )
     names = credential_names(credential_headers, ignored)
     who = digest_of([field for field in credentials if field[0] in names and field[1]]) if credentials else ""
-    body = "" if data is None and json is None else _body(data, json, json_serialize, fields, compress, ignored)
+    body = (
+        "" if data is None and json is None else _body(data, json, json_serialize, fields, compress, ignored, ordered)
+    )
     matched = ""
     if include_headers or match_headers:
         only = None if include_headers else lower_names(frozenset(match_headers))
@@ -208,17 +212,17 @@ def _redacted(pair: str, ignored: frozenset[str]) -> str:
     return f"{name}={REDACTED}" if unquote_plus(name) in ignored else pair
 
 
-def _target(url: URL, ignored: frozenset[str]) -> str:
-    """Scheme, host, port, path and sorted query of *url*; userinfo counts as a credential, the fragment not at all."""
+def _target(url: URL, ignored: frozenset[str], ordered: bool) -> str:
+    """Scheme, host, port, path and query of *url*; userinfo counts as a credential, the fragment not at all."""
     query = url.raw_query_string
     if not query or len(query) + len(url.raw_path) > _MEMOISED_URL_CHARS:  # without one, it is quicker made than found
-        return _canonical_target(url, ignored)
-    return _memoised_target(url, ignored)
+        return _canonical_target(url, ignored, ordered)
+    return _memoised_target(url, ignored, ordered)
 
 
-def _canonical_target(url: URL, ignored: frozenset[str]) -> str:
+def _canonical_target(url: URL, ignored: frozenset[str], ordered: bool) -> str:
     query = url.raw_query_string
-    query = canonical_pairs(query, ignored) if query else ""
+    query = canonical_pairs(query, ignored, ordered=ordered) if query else ""
     base = f"{url.scheme}://{(url.raw_host or '').lower()}:{url.port}{url.raw_path}"
     return f"{base}?{query}" if query else base
 
@@ -266,6 +270,7 @@ def _body(
     fields: Fields,
     compress: str | bool | None,
     ignored: frozenset[str],
+    ordered: bool,
 ) -> str:
     body = body_of(data, json, json_serialize=json_serialize)
     if body is None or not body.content:
@@ -276,7 +281,7 @@ def _body(
             body = body._replace(content_type=value)
         elif name == "content-encoding":
             content_encoding = value
-    return body_digest(body, ignored, content_encoding).hex()
+    return body_digest(body, ignored, content_encoding, ordered=ordered).hex()
 
 
 def _matched(

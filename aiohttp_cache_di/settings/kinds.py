@@ -237,6 +237,9 @@ _SECONDS: Final = "a number of seconds or a duration such as 250ms, 5m, 1h30m, 2
 _SIZE: Final = "a number of bytes or a size such as 500kB, 64MiB, 1GiB"
 
 Flag: TypeAlias = Annotated[bool, Kind("true or false (also 1/0, yes/no, on/off)")]
+OptionalFlag: TypeAlias = Annotated[
+    bool | None, BeforeValidator(_optional), Kind("true or false (also 1/0, yes/no, on/off), or none")
+]
 FreeText: TypeAlias = Annotated[str, Kind("any text", bounded=True)]
 Duration: TypeAlias = Annotated[float, BeforeValidator(_seconds), Kind(_SECONDS, _show_seconds)]
 OptionalDuration: TypeAlias = Annotated[

@@ -24,6 +24,7 @@ from aiohttp_cache_di.backends import CacheBackend
         ("allowed_methods", None),
         ("ignored_params", "token"),
         ("filter_fn", None),
+        ("match_order", "yes"),
         ("credential_headers", "X-Api-Key"),
         ("partition_cookies", "none"),
         ("stale_if_error", "5m"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -44,3 +45,34 @@ async def test_a_change_at_one_host_leaves_the_other_alone(clients: Clients, ori
         await is_hit(host)
     await client.fetch(url, "PUT", headers={"Host": "a.test"})
     assert [await is_hit(host) for host in ("a.test", "b.test")] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("options", "is_kept_apart"),
+    [
+        ({}, False),
+        ({"match_order": True}, True),
+        ({"cache_control": True}, True),
+        ({"cache_control": True, "match_order": False}, False),
+    ],
+)
+async def test_the_order_of_names_counts_by_mode_or_by_option(
+    clients: Clients, origin: Origin, options: dict[str, Any], is_kept_apart: bool
+) -> None:
+    url = origin.on("/image", lambda request: answer(request.target))
+    client = clients(**options)
+    assert await client.fetch(url + "?resize&crop") == (False, "/image?resize&crop")
+    found, text = await client.fetch(url + "?crop&resize")
+    assert (found, text == "/image?crop&resize") == (not is_kept_apart, is_kept_apart)
+
+
+async def test_a_query_that_begins_otherwise_is_not_found_nor_deleted_in_its_place(
+    clients: Clients, origin: Origin
+) -> None:
+    url = origin.on("/image", answer("an image"))
+    client = clients(cache_control=True)
+    await client.fetch(url + "?resize&crop")
+    assert await client.backend.has_url(url + "?resize&crop")
+    assert not await client.backend.has_url(url + "?crop&resize")
+    await client.fetch(url + "?crop&resize", "PUT", data=b"")
+    assert (await client.fetch(url + "?resize&crop"))[0]

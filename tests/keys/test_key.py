@@ -251,6 +251,17 @@ def test_any_body_of_any_type_has_a_key(headers: dict[str, str], data: bytes) ->
     assert create_key("POST", BASE, data=data + b"\0", headers=headers) != key
 
 
+def test_the_order_of_names_makes_a_difference_where_it_is_asked_for() -> None:
+    def key(**request: Any) -> str:
+        return create_key("POST", **{"url": BASE, "ordered": True, **request})
+
+    assert key(url=BASE + "?resize&crop") != key(url=BASE + "?crop&resize")
+    assert key(json={"a": 1, "b": 2}) != key(json={"b": 2, "a": 1})
+    assert key(data={"a": "1", "b": "2"}) != key(data={"b": "2", "a": "1"})
+    assert key(json={"a": "ü", "b": 2}) == key(data='{ "a" :"\\u00fc", "b":2 }', headers=JSON)
+    assert key(url=BASE + "?a=1&t=2&b=1", ignored_params=["t"]) == key(url=BASE + "?a=1&b=1")
+
+
 def test_ignored_params_make_no_difference_wherever_they_are() -> None:
     def key(method: str = "POST", url: str = BASE, **kwargs: Any) -> str:
         return create_key(method, url, ignored_params=["token", "X-Trace"], include_headers=True, **kwargs)
