@@ -313,13 +313,17 @@ class CacheBackend(Watched, RuleBook):
 
     async def has_url(self, url: StrOrURL, method: str = "GET", **kwargs: Any) -> bool:
         """Tell whether the response to this request is cached; *kwargs* are the request's arguments."""
-        key = self.create_key(method, url, **kwargs)
-        await self.settle({key})
-        return await self.responses.contains(key) or await self.redirects.contains(key)
+        named = {self.create_key(method, spelling, **kwargs) for spelling in keys.spellings(url)}
+        await self.settle(named)
+        for key in named:
+            if await self.responses.contains(key) or await self.redirects.contains(key):
+                return True
+        return False
 
     async def delete_url(self, url: StrOrURL, method: str = "GET", **kwargs: Any) -> None:
         """Delete the cached response to this request; *kwargs* are the request's arguments."""
-        await self.delete(self.create_key(method, url, **kwargs))
+        for spelling in keys.spellings(url):
+            await self.delete(self.create_key(method, spelling, **kwargs))
 
     async def get_urls(self) -> AsyncIterator[str]:
         """Iterate over the URLs that are cached, those of redirects included; without secrets and ignored values."""

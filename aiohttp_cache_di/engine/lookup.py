@@ -10,6 +10,7 @@ from typing import Any, Final, TypeAlias, cast
 
 from aiohttp import hdrs
 from msgspec.structs import replace
+from yarl import URL
 
 from aiohttp_cache_di import policy
 from aiohttp_cache_di.backends.actions import CacheActions
@@ -89,7 +90,7 @@ class Lookup:
     async def find(self) -> StoredResponse | None:
         """The stored response that the request selects, fresh or not."""
         if self.message.method == hdrs.METH_HEAD and self.backend.cache_control:
-            get_key = self.backend.create_key(hdrs.METH_GET, self.message.url, **self.key_arguments)
+            get_key = self.backend.create_key(hdrs.METH_GET, URL(self.message.url, encoded=True), **self.key_arguments)
             self.head_of = await self._select(get_key)
             if self.head_of is not None:
                 return self.head_of

@@ -187,7 +187,7 @@ def key_after_redirect(
 ) -> str | None:
     """The key of the request that aiohttp will make of a redirect; None where the location is no URL."""
     try:
-        url = URL(request.url)
+        url = URL(request.url, encoded=True)
         target = url.join(URL(location))
         same_origin = target.origin() == url.origin()
     except ValueError:

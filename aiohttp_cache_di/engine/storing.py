@@ -200,8 +200,9 @@ class Shelf(Lookup):
         own = {name: self.key_arguments.get(name) for name in ("headers", "cookies")}
         plain = {"headers": [(hdrs.HOST, host) for host in self.message.headers.getall(hdrs.HOST, ())]}
         doomed = {
-            self.backend.create_key(method, url, **fields, decoded=decoded, **way)
+            self.backend.create_key(method, spelling, **fields, decoded=decoded, **way)
             for url in urls
+            for spelling in keys.spellings(url)
             for method in (hdrs.METH_GET, hdrs.METH_HEAD)
             for fields in (own, plain)
             for decoded in (True, False)

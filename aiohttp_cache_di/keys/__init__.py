@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aiohttp_cache_di.keys.key import REDACTED, create_key, has_param, is_own_host, redact_url, tls_token
+from aiohttp_cache_di.keys.key import REDACTED, create_key, has_param, is_own_host, redact_url, spellings, tls_token
 from aiohttp_cache_di.keys.names import DEFAULT_CREDENTIAL_HEADERS, CredentialNames, credential_names
 
 __all__ = [
@@ -14,5 +14,6 @@ __all__ = [
     "has_param",
     "is_own_host",
     "redact_url",
+    "spellings",
     "tls_token",
 ]

@@ -33,7 +33,7 @@ from aiohttp_cache_di.keys.credentials import (
 )
 from aiohttp_cache_di.keys.names import DEFAULT_CREDENTIAL_HEADERS, CredentialNames, credential_names, lower_names
 
-__all__ = ["REDACTED", "create_key", "has_param", "is_own_host", "redact_url", "tls_token"]
+__all__ = ["REDACTED", "create_key", "has_param", "is_own_host", "redact_url", "spellings", "tls_token"]
 
 REDACTED: Final = "REDACTED"
 """What stands in a stored URL in place of the value of an ignored parameter."""
@@ -171,6 +171,22 @@ def create_key(
     if host or way:
         text += f"h{len(host)}:{host}p{len(way)}:{way}"
     return hex_digest(text, _KEY_BYTES)
+
+
+def spellings(url: str | URL) -> tuple[URL, ...]:
+    """The URLs that *url* may stand for: a text is requested as `URL` quotes it anew, or as it is by ``encoded=True``.
+
+    Both are the same but for texts such as ``?a=b%2Fc``, which aiohttp requests as ``?a=b/c``.
+    """
+    if isinstance(url, URL):
+        return (url,)
+    quoted = URL(url)
+    try:
+        as_it_is = URL(url, encoded=True)
+        same = str(as_it_is) == str(quoted) or not as_it_is.is_absolute()
+    except ValueError:
+        return (quoted,)
+    return (quoted,) if same else (quoted, as_it_is)
 
 
 def tls_token(ssl: SSLContext | bool | Fingerprint | None, server_hostname: str | None) -> str:

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from yarl import URL
 
 from tests.clients import Clients
 from tests.origin import Origin, Received, answer
@@ -76,3 +77,42 @@ async def test_a_query_that_begins_otherwise_is_not_found_nor_deleted_in_its_pla
     assert not await client.backend.has_url(url + "?crop&resize")
     await client.fetch(url + "?crop&resize", "PUT", data=b"")
     assert (await client.fetch(url + "?resize&crop"))[0]
+
+
+RAW = ["/x?sig=a%2Fb", "/x?q=%41", "/x?a=1%20b+c", "/%7Euser"]
+
+
+@pytest.mark.parametrize("target", RAW)
+async def test_a_change_is_seen_by_a_url_that_is_requested_as_it_is(
+    clients: Clients, origin: Origin, target: str
+) -> None:
+    origin.on(target.partition("?")[0], lambda request: answer(str(request.number)))
+    url = URL(origin.url + target, encoded=True)
+    client = clients(cache_control=True)
+
+    async def text(method: str = "GET") -> str:
+        async with client.session.request(method, url) as response:
+            return await response.text()
+
+    assert [await text() for _ in range(2)] == ["1", "1"]
+    assert await text("PUT") == "2"
+    assert await text() == "3"
+    assert {request.target for request in origin.received} == {target}
+    async with client.session.head(url) as response:
+        assert getattr(response, "from_cache", False)
+
+
+@pytest.mark.parametrize("target", RAW)
+@pytest.mark.parametrize("encoded", [False, True])
+async def test_what_is_listed_can_be_asked_for_and_deleted(
+    clients: Clients, origin: Origin, target: str, encoded: bool
+) -> None:
+    origin.on(URL(target).raw_path, answer("a"))
+    origin.on(target.partition("?")[0], answer("a"))
+    client = clients(cache_control=True)
+    async with client.session.get(URL(origin.url + target, encoded=encoded)) as response:
+        await response.read()
+    (listed,) = [url async for url in client.backend.get_urls()]
+    assert await client.backend.has_url(listed)
+    await client.backend.delete_url(listed)
+    assert [url async for url in client.backend.get_urls()] == []
