@@ -89,7 +89,7 @@ class CacheMiddleware:
             return None
         if entry.vary_fields:
             message = Request(method, url, request.headers)
-            if policy.select_variant(message, entry) != key:
+            if policy.select_variant(message, entry, rules.digest_key) != key:
                 return None
         if call is not None:
             call.keys.append(key)

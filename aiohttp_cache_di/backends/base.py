@@ -24,6 +24,7 @@ from aiohttp_cache_di.backends.values import refuse_unusable
 from aiohttp_cache_di.backends.watched import Watched
 from aiohttp_cache_di.backends.wrap.guard import StoreGuard
 from aiohttp_cache_di.entries.fields import body_of, entry_of
+from aiohttp_cache_di.entries.secrets import DEFAULT_SALT, digest_key_of
 from aiohttp_cache_di.policy import Rules
 from aiohttp_cache_di.policy.expiration import ExpirationTime, UrlExpiration, UrlRules, lifetime_s
 from aiohttp_cache_di.policy.rules import DEFAULT_CODES, RuleBook, is_redirect, window_s
@@ -141,6 +142,7 @@ class CacheBackend(Watched, RuleBook):
         self.write_behind = kwargs.get("write_behind", True)
         self.fast_lane = kwargs.get("fast_lane", True)
         self.store_cookies = kwargs.get("store_cookies", False)
+        self.digest_key = digest_key_of(kwargs.get("secret_key"), kwargs.get("salt", DEFAULT_SALT))
         self.stats = CacheStats()
         self.guard = StoreGuard(self.stats, deadline_s=kwargs.get("storage_deadline", 0.25))
         storage_options: Any = {name: value for name, value in kwargs.items() if name in STORAGE_OPTIONS}
@@ -209,6 +211,7 @@ class CacheBackend(Watched, RuleBook):
             url,
             include_headers=self.include_headers,
             ignored_params=self.ignored_params,
+            digest_key=self.digest_key,
             ordered=self.cache_control if self.match_order is None else self.match_order,
             credential_headers=self.credential_headers,
             **kwargs,

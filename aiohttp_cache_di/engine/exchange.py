@@ -181,7 +181,7 @@ class Exchange:
         """How somebody else's response answers this request, if it does."""
         if entry.partition != self.shelf.partition:  # a subclass's keys may leave credentials out
             return None
-        if policy.select_variant(self.message, entry) != entry.key:
+        if policy.select_variant(self.message, entry, self.rules.digest_key) != entry.key:
             return None
         decision = policy.on_request(self.message, entry, self.rules, now=time.time())
         return decision if isinstance(decision, Reuse) and not decision.stale else None

@@ -102,7 +102,7 @@ class Lookup:
             return None
         entry: StoredResponse | None = primary
         if primary.vary_fields or primary.variants:
-            chosen = policy.select_variant(self.message, primary)
+            chosen = policy.select_variant(self.message, primary, self.rules.digest_key)
             if chosen is None:
                 return None
             if chosen != primary.key:

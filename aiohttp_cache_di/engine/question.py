@@ -136,7 +136,7 @@ class Identities:
             self._renew()
         if not plain or self._counts_more:
             key = backend.create_key(request.method, request.url, **arguments)
-            return key, "" if plain else _partition(request, arguments, names)
+            return key, "" if plain else _partition(request, arguments, backend)
         return self.plain_key(request.method, request.url, url), ""
 
     def plain_key(self, method: str, url: URL, text: str = "") -> str:
@@ -154,7 +154,7 @@ class Identities:
         return key
 
 
-def _partition(request: ClientRequest, arguments: dict[str, Any], names: keys.CredentialNames) -> str:
+def _partition(request: ClientRequest, arguments: dict[str, Any], backend: CacheBackend) -> str:
     """The partition of all that may say who asks: of the request, of the way to a proxy, and the caller's cookies."""
     headers: CIMultiDict[str] = arguments["headers"]
     proxy_headers: CIMultiDict[str] = arguments.get("proxy_headers") or CIMultiDict()
@@ -166,8 +166,8 @@ def _partition(request: ClientRequest, arguments: dict[str, Any], names: keys.Cr
         proxy_auth=arguments.get("proxy_auth"),
         proxy_fields=[(name.lower(), value) for name, value in proxy_headers.items()],
     )
-    found = [field for field in fields if field[0] in names and field[1]]
-    return digest_of(found)
+    found = [field for field in fields if field[0] in backend.credential_headers and field[1]]
+    return digest_of(found, backend.digest_key)
 
 
 def _demand(request: ClientRequest) -> Any:

@@ -27,8 +27,11 @@ Fields: TypeAlias = list[tuple[str, str]]
 """Header lines with lower-case names, in the order of sending."""
 
 
-def digest_of(credentials: Fields) -> str:
-    """The digest of *credentials*, "" for none: the order of different names, and of cookies, makes no difference."""
+def digest_of(credentials: Fields, key: bytes = b"") -> str:
+    """The digest of *credentials*, "" for none: the order of different names, and of cookies, makes no difference.
+
+    Without a *key* short credentials can be guessed from it.
+    """
     if not credentials:
         return ""
     text = "".join(
@@ -38,7 +41,7 @@ def digest_of(credentials: Fields) -> str:
             key=_first,  # Stable: several values of one name keep their order.
         )
     )
-    return hex_digest(text, 16)
+    return hex_digest(text, 16, key)
 
 
 def effective_credentials(
@@ -74,9 +77,9 @@ def pairs_of(fields: Any) -> Iterable[tuple[str, Any]]:
     return pairs
 
 
-def hex_digest(text: str, size: int) -> str:
-    """The hexadecimal BLAKE2b digest of *text*, *size* bytes long."""
-    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=size).hexdigest()
+def hex_digest(text: str, size: int, key: bytes = b"") -> str:
+    """The hexadecimal BLAKE2b digest of *text*, *size* bytes long, made with *key*."""
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=size, key=key).hexdigest()
 
 
 def _first(pair: tuple[str, str]) -> str:

@@ -100,6 +100,7 @@ def create_key(
     tls: str = "",
     decoded: bool = True,
     ordered: bool = False,
+    digest_key: bytes = b"",
     json_serialize: Callable[[Any], str | bytes] = jsonlib.dumps,
     **kwargs: Any,
 ) -> str:
@@ -119,6 +120,7 @@ def create_key(
         ssl, server_hostname: how the connection is verified, which matters for https alone.
         tls: the same, as a text (`tls_token`).
         ordered: whether the order of different names in a query, a form and a JSON body makes a difference.
+        digest_key: of the digest where more than a method and a URL is in it, so that short secrets cannot be guessed.
         decoded: whether the client decodes content codings (``auto_decompress``).
         kwargs: the other arguments of `aiohttp.ClientSession.request`; they make no difference.
 
@@ -170,7 +172,7 @@ def create_key(
     )
     if host or way:
         text += f"h{len(host)}:{host}p{len(way)}:{way}"
-    return hex_digest(text, _KEY_BYTES)
+    return hex_digest(text, _KEY_BYTES, digest_key if who or body or matched else b"")
 
 
 def spellings(url: str | URL) -> tuple[URL, ...]:

@@ -34,6 +34,7 @@ class RuleBook:
     heuristic_fraction: float
     heuristic_with_query: bool
     max_variants: int
+    digest_key: bytes
 
     @cached_property
     def resolved(self) -> dict[tuple[object, ...], Rules]:
@@ -100,6 +101,7 @@ class RuleBook:
             heuristic_fraction=self.heuristic_fraction,
             heuristic_with_query=self.heuristic_with_query,
             max_variants=self.max_variants,
+            digest_key=self.digest_key,
         )
 
     def codes(self) -> frozenset[int] | None:

@@ -101,14 +101,14 @@ def _qvalue(argument: str, *, otherwise: float) -> float:
     return -otherwise
 
 
-def vary_digest(fields: tuple[str, ...], headers: Headers) -> bytes:
+def vary_digest(fields: tuple[str, ...], headers: Headers, key: bytes = b"") -> bytes:
     """A digest of the normalised values that *headers* has for *fields*, so that none of them is kept in clear.
 
-    A field that is absent differs from one that is empty.
+    A field that is absent differs from one that is empty. Without a *key* the values can be guessed from it.
     """
     if not fields:
         return b""
-    digest = blake2b(digest_size=16)
+    digest = blake2b(digest_size=16, key=key)
     for name in fields:
         value = combined(headers, name)
         field = name.encode("utf-8", "surrogatepass")
@@ -126,17 +126,18 @@ def variant_key(primary_key: str, fields: tuple[str, ...], digest: bytes) -> str
     return f"{primary_key}.{name}"
 
 
-def select_variant(request: Request, primary: StoredResponse) -> str | None:
+def select_variant(request: Request, primary: StoredResponse, key: bytes = b"") -> str | None:
     """The storage key of the variant that *request* selects, or None when there is none.
 
     Args:
         primary: what is stored under the URL's own key.
+        key: that of the digests, as `vary_digest` has it.
     """
     fields, digest = primary.vary_fields, b""
     if not fields:
         return primary.key
     if fields != VARIES_ON_ALL:
-        digest = vary_digest(fields, request.headers)
+        digest = vary_digest(fields, request.headers, key)
         if digest == primary.vary_digest:
             return primary.key
     for variant in primary.variants:
@@ -144,7 +145,7 @@ def select_variant(request: Request, primary: StoredResponse) -> str | None:
             continue
         if variant.fields != fields:
             fields = variant.fields
-            digest = vary_digest(fields, request.headers)
+            digest = vary_digest(fields, request.headers, key)
         if digest == variant.digest:
             return variant.key
     return None

@@ -6,8 +6,10 @@ import asyncio
 from typing import Any
 
 import pytest
+from aiohttp import encode_basic_auth
 from yarl import URL
 
+from aiohttp_cache_di.backends import CacheBackend
 from tests.clients import Clients
 from tests.origin import Origin, Received, answer
 
@@ -116,3 +118,31 @@ async def test_what_is_listed_can_be_asked_for_and_deleted(
     assert await client.backend.has_url(listed)
     await client.backend.delete_url(listed)
     assert [url async for url in client.backend.get_urls()] == []
+
+
+async def test_what_is_stored_of_credentials_and_of_vary_cannot_be_guessed_with_a_secret_key(
+    clients: Clients, origin: Origin
+) -> None:
+    url = origin.on("/", answer("a", headers={"Vary": "X-Pin"}))
+    fields = {"Authorization": encode_basic_auth("alice", "1234"), "X-Pin": "1234"}
+    found: list[tuple[str, str, bytes]] = []
+    for secret in (None, "s", "s", "t"):
+        client = clients(cache_control=True, secret_key=secret)
+        for _ in range(2):
+            is_hit, _ = await client.fetch(url, headers=fields)
+        assert is_hit
+        await client.backend.settle()
+        key = client.backend.create_key("GET", url, headers=fields)
+        entry = await client.backend.responses.read_entry(key)
+        assert entry is not None
+        found.append((key, entry.partition, entry.vary_digest))
+    guessed, one, same, other = found
+    assert one == same
+    assert all(len({tried[part] for tried in (guessed, one, other)}) == 3 for part in range(3))
+
+
+def test_a_key_of_digests_is_shown_nowhere() -> None:
+    backend = CacheBackend(secret_key="s")
+    actions = backend.create_cache_actions("key", "http://example.org/")
+    assert backend.digest_key.hex() not in f"{actions!r} {backend!r}"
+    assert "DigestKey(...)" in repr(actions.rules)

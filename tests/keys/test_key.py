@@ -332,6 +332,23 @@ def test_a_partition_is_named_by_a_digest() -> None:
     assert digest_of([("x-api-key", "a"), ("x-api-key", "b")]) != digest_of([("x-api-key", "a")])
 
 
+def test_short_credentials_cannot_be_guessed_from_a_digest_with_a_key() -> None:
+    def told(pin: int, key: bytes) -> tuple[str, str]:
+        value = encode_basic_auth("alice", f"{pin:04}")
+        headers = {"Authorization": value}
+        return digest_of([("authorization", value)], key), create_key("GET", BASE, headers=headers, digest_key=key)
+
+    guesses = {digest for pin in range(10_000) for digest in told(pin, b"")}
+    assert guesses.isdisjoint(told(1234, b"a key"))
+    assert not guesses.isdisjoint(told(1234, b""))
+    assert told(1234, b"a key") == told(1234, b"a key") != told(1234, b"another key")
+
+
+def test_a_key_of_digests_makes_no_difference_where_there_is_nothing_to_guess() -> None:
+    assert create_key("GET", BASE, digest_key=b"a key") == create_key("GET", BASE)
+    assert create_key("POST", BASE, data=b"1234", digest_key=b"a key") != create_key("POST", BASE, data=b"1234")
+
+
 def test_a_key_is_forty_hexadecimal_digits() -> None:
     key = create_key("GET", BASE, headers={"Authorization": "hunter2"})
     assert len(key) == 40

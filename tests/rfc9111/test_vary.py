@@ -86,6 +86,15 @@ def test_lines_of_one_field_equal_their_list() -> None:
     assert digest(("foo",), [("Foo", "1"), ("Foo", "2")]) == digest(("foo",), {"Foo": "1,2"})
 
 
+def test_a_digest_with_a_key_cannot_be_made_without_it() -> None:
+    fields, headers = ("foo",), fields_of({"Foo": "1"})
+    digests = {vary_digest(fields, headers, key) for key in (b"", b"a key", b"another key")}
+    assert len(digests) == 3
+    primary = a_stored(vary_fields=fields, vary_digest=vary_digest(fields, headers, b"a key"))
+    assert select_variant(a_request({"Foo": "1"}), primary, b"a key") == "k"
+    assert select_variant(a_request({"Foo": "1"}), primary) is None
+
+
 def test_an_absent_field_differs_from_an_empty_one() -> None:
     assert digest(("foo",), {}) != digest(("foo",), {"Foo": ""})
 
