@@ -15,7 +15,6 @@ payload: an entry that is moved to another key is refused either way.
 from __future__ import annotations
 
 import hmac
-import math
 import struct
 from collections.abc import Callable
 from hashlib import blake2b
@@ -25,6 +24,7 @@ from zlib import crc32
 import msgspec
 from msgspec.structs import force_setattr, replace
 
+from aiohttp_cache_di.entries.checks import is_possible
 from aiohttp_cache_di.entries.secrets import DEFAULT_SALT, SecretKeys, subkeys
 from aiohttp_cache_di.errors import StorageError, UnreadableEntryError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
@@ -43,8 +43,6 @@ _ALIAS: Final = 2
 _OPAQUE: Final = 3
 _SIGNED: Final = 1
 _NAMELESS: Final = 2
-
-_FAR_AT: Final = 253_402_300_800.0  # The year 10000, where datetime ends.
 
 
 class Opaque(msgspec.Struct, frozen=True, array_like=True):
@@ -136,7 +134,7 @@ class EntryCodec:
         if key is not None and item.key != ("" if is_nameless else key):
             raise UnreadableEntryError("stored bytes were written for another key")
         if isinstance(item, StoredResponse):
-            if not _is_possible(item):
+            if not is_possible(item):
                 raise UnreadableEntryError("stored bytes describe no possible response")
             if is_nameless:
                 force_setattr(item, "key", key)  # of an object that nobody else has seen
@@ -196,18 +194,6 @@ class EntryCodec:
             if hmac.compare_digest(_mac(mac_key, head, payload), mac):
                 return payload
         raise UnreadableEntryError("stored bytes are not signed with any of our secret keys")
-
-
-def _is_possible(entry: StoredResponse) -> bool:
-    # NaN compares as False with everything, and would make an entry neither fresh nor expired.
-    return (
-        100 <= entry.status <= 999
-        and -_FAR_AT < entry.requested_at < _FAR_AT
-        and -_FAR_AT < entry.received_at < _FAR_AT
-        and -_FAR_AT < entry.created_at < _FAR_AT
-        and entry.fresh_until <= math.inf
-        and entry.store_until <= math.inf
-    )
 
 
 def _beside(key: str) -> bytes:

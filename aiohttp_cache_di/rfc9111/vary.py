@@ -8,10 +8,22 @@ from hashlib import blake2b
 from aiohttp_cache_di.rfc9111.fields import MEMOISED_CHARS, combined, is_token, split_list
 from aiohttp_cache_di.rfc9111.messages import Headers, Request, StoredResponse
 
-__all__ = ["VARIES_ON_ALL", "normalised", "select_variant", "variant_key", "vary_digest", "vary_fields"]
+__all__ = [
+    "MAX_VARY_NAMES",
+    "VARIES_ON_ALL",
+    "normalised",
+    "select_variant",
+    "variant_key",
+    "vary_digest",
+    "vary_fields",
+]
 
 VARIES_ON_ALL = ("*",)
 """The Vary fields of a response that no request selects."""
+
+MAX_VARY_NAMES = 64
+MAX_VARY_CHARS = 4096
+"""A response that varies on more, or says so at greater length, is selected by no request: looking stays cheap."""
 
 _ABSENT = b"\x00"  # length prefixes are ASCII digits, so no value looks like this
 _WEIGHTED = frozenset({"accept", "accept-charset", "accept-encoding", "accept-language"})
@@ -40,11 +52,14 @@ _UNORDERED = frozenset({"accept", "accept-charset", "accept-encoding"})
 def vary_fields(headers: Headers) -> tuple[str, ...]:
     """The fields that a response varies on: lower case, sorted, each once; `VARIES_ON_ALL` for ``*`` on any line.
 
-    What is no field name cannot be compared either, and counts as ``*``.
+    What is no field name cannot be compared either, and counts as ``*``; so does more than `MAX_VARY_NAMES` or
+    `MAX_VARY_CHARS`.
     """
     value = combined(headers, "Vary")
     if value is None:
         return ()
+    if len(value) > MAX_VARY_CHARS:
+        return VARIES_ON_ALL
     return _vary_fields(value) if len(value) <= MEMOISED_CHARS else _vary_fields.__wrapped__(value)
 
 
@@ -53,7 +68,8 @@ def _vary_fields(value: str) -> tuple[str, ...]:
     names = split_list(value)
     if any(name == "*" or not is_token(name) for name in names):
         return VARIES_ON_ALL
-    return tuple(sorted({name.lower() for name in names}))
+    fields = tuple(sorted({name.lower() for name in names}))
+    return fields if len(fields) <= MAX_VARY_NAMES else VARIES_ON_ALL
 
 
 def normalised(name: str, value: str) -> str:

@@ -36,6 +36,11 @@ def digest(fields: tuple[str, ...], headers: Fields) -> bytes:
         ([" * "], VARIES_ON_ALL),
         (["foo bar"], VARIES_ON_ALL),
         (['"foo"'], VARIES_ON_ALL),
+        ([", ".join(f"x-{number}" for number in range(64))], tuple(sorted(f"x-{number}" for number in range(64)))),
+        ([", ".join(f"x-{number}" for number in range(65))], VARIES_ON_ALL),
+        (["x" * 4096], ("x" * 4096,)),
+        (["x" * 4097], VARIES_ON_ALL),
+        (["x" * 4000, "y" * 100], VARIES_ON_ALL),
     ],
 )
 def test_vary_names_fields_or_everything(lines: list[str], fields: tuple[str, ...]) -> None:
