@@ -124,11 +124,11 @@ class StoredResponse(msgspec.Struct, frozen=True, array_like=True, dict=True, kw
     created_at: _At
     fresh_until: float
     store_until: float = math.inf
-    partition: Annotated[str, Meta(max_length=256)] = ""
+    partition: Annotated[str, Meta(max_length=4096)] = ""
     vary_fields: tuple[str, ...] = ()
     vary_digest: _Digest = b""
     variants: Annotated[tuple[VariantRef, ...], Meta(max_length=MAX_VARIANTS)] = ()
-    history: Annotated[tuple[str, ...], Meta(max_length=64)] = ()  # aiohttp follows 10
+    history: Annotated[tuple[str, ...], Meta(max_length=1024)] = ()  # aiohttp follows 10, unless it is told to go on
     body: bytes = b""
 
     @cached_property
@@ -143,7 +143,18 @@ class StoredResponse(msgspec.Struct, frozen=True, array_like=True, dict=True, kw
 
     @property
     def size_bytes(self) -> int:
-        """What the entry weighs: its body, its header lines and its key."""
+        """What the entry weighs: all its texts but the digest of credentials, and for each of a list some more."""
         lines = self.raw_headers
         texts = len(self.body) + len(self.key) + len(self.url) + sum(map(len, chain.from_iterable(lines)))
-        return texts + 4 * len(lines)
+        weight = texts + 4 * len(lines) + len(self.vary_digest) + len(self.reason or b"")
+        if self.vary_fields or self.variants or self.history:
+            weight += _names_bytes(self.vary_fields) + _names_bytes(self.history) + sum(map(_ref_bytes, self.variants))
+        return weight
+
+
+def _names_bytes(names: tuple[str, ...]) -> int:
+    return sum(map(len, names)) + 4 * len(names)
+
+
+def _ref_bytes(ref: VariantRef) -> int:
+    return _names_bytes(ref.fields) + len(ref.digest) + len(ref.key) + len(ref.etag or "") + 16
