@@ -216,6 +216,7 @@ PART = {"Cache-Control": "max-age=5", "Content-Range": "bytes 0-4/10"}
         ("freshen", OURS, a_response({"ETag": '"a"'}, status=304), {}),
         ("load", Validate(None, (), "vary-miss"), a_response({"ETag": '"a"'}, status=304), {}),
         ("refetch", OURS, a_response({"ETag": '"b"'}, status=304), {}),
+        ("refetch_refused", OURS, a_response(status=431), {}),
         ("pass_304", Fetch("uri-miss"), a_response({"ETag": '"b"'}, status=304), {"If-None-Match": '"b"'}),
         ("serve_stale", Fetch("stale", FALLBACK), a_response(status=503), {}),
         ("pass_unstorable", Fetch("stale"), a_response(status=503), {}),

@@ -247,7 +247,7 @@ class Pass(Struct, frozen=True):
 
 
 class Refetch(Struct, frozen=True):
-    """A 304 for something that is not stored: send the request again without our condition."""
+    """Send the request again without our condition: a 304 is about nothing that is stored, or it was refused."""
 
     reason: str
 

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from aiohttp_cache_di.policy.decisions import Bypass, Fetch, Pass, Plan, ResponseDecision, Rules, Store, Validate
+from aiohttp_cache_di.policy.decisions import (
+    Bypass,
+    Fetch,
+    Pass,
+    Plan,
+    Refetch,
+    ResponseDecision,
+    Rules,
+    Store,
+    Validate,
+)
 from aiohttp_cache_di.policy.failure import ERROR_STATUSES, stand_in
 from aiohttp_cache_di.policy.lifetimes import lifetime
 from aiohttp_cache_di.policy.not_modified import on_not_modified
@@ -19,6 +29,9 @@ from aiohttp_cache_di.rfc9111.validation import entity_tag
 from aiohttp_cache_di.rfc9111.vary import VARIES_ON_ALL, vary_digest, vary_fields
 
 __all__ = ["on_response"]
+
+# With a condition of ours in the request, these may be about the condition; the caller has sent none.
+_REFUSING = frozenset({400, 412, 431})
 
 # Answers that tell the current state of the resource, so that what was stored before is outdated.
 _OUTDATING = frozenset({*range(200, 206), *range(300, 304), 307, 308, 404, 410})
@@ -48,6 +61,8 @@ def on_response(
         candidates = (stored, *(candidate for candidate in candidates if candidate.key != stored.key))
     if response.status == 304:
         return on_not_modified(request, response, plan, rules, now=now, candidates=candidates)
+    if isinstance(plan, Validate) and response.status in _REFUSING:
+        return Refetch(plan.reason)
     if response.status in ERROR_STATUSES:
         stale = stand_in(plan, rules, request, now=now, by_default=False)
         if stale is not None:
@@ -84,8 +99,6 @@ def _why_not(request: Request, response: Response, plan: Fetch | Validate, rules
     status, headers = response.status, response.headers
     if isinstance(plan, Fetch) and not plan.store:
         return "request-no-store"
-    if isinstance(plan, Validate) and status == 412:
-        return "answers-condition"  # ours
     if rules.allowed_codes is not None and status not in rules.allowed_codes and not _is_plain_hop(response, rules):
         return "status"
     why_not = why_not_storable(request, status, headers, response_directives(headers), shared=rules.shared)
