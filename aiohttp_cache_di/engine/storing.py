@@ -114,6 +114,7 @@ class Shelf(Lookup):
 
     def place(self, entry: StoredResponse) -> StoredResponse:
         """Write *entry* where it belongs among the variants of its URL; return it as it was written."""
+        entry = keys.redacted(entry, self.backend.ignored_params)
         primary = self._primary_now(entry)
         placement = policy.place_variant(primary, entry, max_variants=self.rules.max_variants, now=time.time())
         for write in placement.writes:
@@ -178,7 +179,9 @@ class Shelf(Lookup):
             history=history,
             body=body,
         )
-        return entry if decision.combine_with is None else policy.combine(decision.combine_with, entry)
+        if decision.combine_with is not None:
+            entry = policy.combine(decision.combine_with, entry)
+        return keys.redacted(entry, self.backend.ignored_params)
 
     def _links(self, response: ClientResponse, call: Call) -> tuple[str, ...]:
         """The keys of the redirects that led here, or of what this redirect leads to."""

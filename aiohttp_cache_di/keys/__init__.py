@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from aiohttp_cache_di.keys.key import REDACTED, create_key, has_param, is_own_host, redact_url, spellings, tls_token
+from aiohttp_cache_di.keys.key import create_key, is_own_host, spellings, tls_token
 from aiohttp_cache_di.keys.names import DEFAULT_CREDENTIAL_HEADERS, CredentialNames, credential_names
+from aiohttp_cache_di.keys.redaction import REDACTED, has_param, redact_url, redacted
 
 __all__ = [
     "DEFAULT_CREDENTIAL_HEADERS",
@@ -14,6 +15,7 @@ __all__ = [
     "has_param",
     "is_own_host",
     "redact_url",
+    "redacted",
     "spellings",
     "tls_token",
 ]

@@ -14,7 +14,6 @@ from collections.abc import Callable, Collection
 from functools import lru_cache
 from ssl import SSLContext
 from typing import Any, Final
-from urllib.parse import unquote_plus
 from weakref import WeakKeyDictionary
 
 from aiohttp import BasicAuth, ClientRequest, ClientSession, Fingerprint
@@ -33,10 +32,7 @@ from aiohttp_cache_di.keys.credentials import (
 )
 from aiohttp_cache_di.keys.names import DEFAULT_CREDENTIAL_HEADERS, CredentialNames, credential_names, lower_names
 
-__all__ = ["REDACTED", "create_key", "has_param", "is_own_host", "redact_url", "spellings", "tls_token"]
-
-REDACTED: Final = "REDACTED"
-"""What stands in a stored URL in place of the value of an ignored parameter."""
+__all__ = ["create_key", "is_own_host", "spellings", "tls_token"]
 
 _KEY_BYTES: Final = 20
 _MEMOISED_URL_CHARS: Final = 1024  # Times the number of remembered URLs, this bounds the memory that they may take.
@@ -202,32 +198,6 @@ def tls_token(ssl: SSLContext | bool | Fingerprint | None, server_hostname: str 
         return f"fingerprint:{ssl.fingerprint.hex()}:{name}"
     # Nothing tells what a context verifies, or as whom it connects: what it brought is for itself alone.
     return f"context:{_contexts.setdefault(ssl, uuid.uuid4().hex)}:{name}"
-
-
-def redact_url(url: str | URL, ignored_params: Collection[str] = ()) -> str:
-    """*url* as it may be stored and shown: no userinfo, no fragment, and no values of ignored parameters."""
-    if isinstance(url, str):
-        if not ignored_params and "@" not in url and "#" not in url:
-            return url
-        url = URL(url)
-    if url.raw_user is not None or url.raw_password is not None:
-        url = url.with_user(None)
-    base, _, query = str(url.with_fragment(None)).partition("?")
-    if ignored_params and query:
-        ignored = frozenset(ignored_params)
-        query = "&".join(_redacted(pair, ignored) for pair in query.split("&"))
-    return f"{base}?{query}" if query else base
-
-
-def has_param(reference: str, names: Collection[str]) -> bool:
-    """Whether the query of a URL or of a relative reference has a parameter of *names*."""
-    query = reference.partition("#")[0].partition("?")[2]
-    return bool(names and query) and any(unquote_plus(pair.partition("=")[0]) in names for pair in query.split("&"))
-
-
-def _redacted(pair: str, ignored: frozenset[str]) -> str:
-    name = pair.partition("=")[0]
-    return f"{name}={REDACTED}" if unquote_plus(name) in ignored else pair
 
 
 def _target(url: URL, ignored: frozenset[str], ordered: bool) -> str:

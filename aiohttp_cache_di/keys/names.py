@@ -27,7 +27,7 @@ _BEARER: Final = (
     r"|token|key(?!word|board|frame)|secret|session|jwt|credential|passw|pwd|passphrase|passcode|pin-?code|cookie|bearer"
     r"|assertion|saml|ticket|\botp\b"
 )
-_SIGNED: Final = r"signature|\bsig\b|hmac|dpop"
+_SIGNED: Final = r"signature|hmac|dpop"
 # Not secrets, but they say for whom a request is, or which application asks.
 _IDENTITY: Final = (
     r"user(?!-?agent)|tenant|account|principal|identity|impersonat|on-?behalf|client-?(?:id|cert)|app(?:lication)?-?id"
@@ -37,7 +37,7 @@ _IDENTITY: Final = (
 _RESOURCE: Final = (
     r"forwarded-(?:host|server|prefix)|\bx-host\b|original-(?:host|ur[il])|rewrite-ur[il]|http-method|method-override"
 )
-_WHO: Final = re.compile(rf"{_BEARER}|{_SIGNED}|{_IDENTITY}|{_RESOURCE}|\bsid\b")
+_WHO: Final = re.compile(rf"{_BEARER}|{_SIGNED}|{_IDENTITY}|{_RESOURCE}|\b(?:sid|sig)\b")
 _SECRET_PARAM: Final = re.compile(rf"{_BEARER}|{_SIGNED}|\bsid\b|accessid")
 _BEARER_PARAM: Final = re.compile(rf"{_BEARER}|\bsid\b")
 
