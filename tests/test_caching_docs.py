@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given, settings
@@ -248,11 +248,10 @@ def test_the_rows_of_the_table_of_lifetimes_are_true(row: list[str]) -> None:
     if pattern is not None:
         seconds, _, insist = pattern.partition(", ")
         patterns["example.org"] = UrlExpiration(int(seconds), override_origin=bool(insist))
-    backend = CacheBackend(
-        expire_after=None if default is None else int(default),
-        urls_expire_after=patterns,
-        cache_control=mode == "True",
+    given: dict[str, Any] = (
+        {} if default == "not given" else {"expire_after": None if default is None else int(default)}
     )
+    backend = CacheBackend(urls_expire_after=patterns, cache_control=mode == "True", **given)
     request = a_request()
     rules = backend.rules_for(request.url, expire_after=None if asked is None else int(asked))
     plan = policy.on_request(request, None, rules, now=NOW)

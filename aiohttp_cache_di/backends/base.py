@@ -26,7 +26,7 @@ from aiohttp_cache_di.backends.wrap.guard import StoreGuard
 from aiohttp_cache_di.entries.fields import body_of, entry_of
 from aiohttp_cache_di.entries.secrets import DEFAULT_SALT, digest_key_of
 from aiohttp_cache_di.policy import Rules
-from aiohttp_cache_di.policy.expiration import ExpirationTime, UrlExpiration, UrlRules, lifetime_s
+from aiohttp_cache_di.policy.expiration import UNSET, ExpirationTime, UrlExpiration, UrlRules, lifetime_s
 from aiohttp_cache_di.policy.rules import DEFAULT_CODES, RuleBook, is_redirect, window_s
 from aiohttp_cache_di.response import AnyResponse, CachedResponse
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
@@ -55,7 +55,8 @@ class CacheBackend(Watched, RuleBook):
     Args:
         cache_name: name of the cache: a namespace, a table or a file, as the backend has it.
         expire_after: lifetime of a response: seconds, a timedelta, a datetime or an HTTP date; -1 for ever, 0 not to
-            cache. With ``cache_control`` it applies to responses that state no lifetime, and None adds none.
+            cache. With ``cache_control`` it applies to responses that state no lifetime, and None adds none; nor does
+            what is not given, though the default is -1.
         urls_expire_after: lifetimes by URL pattern (shell globs, the first match wins).
         allowed_codes: statuses that are cached (with ``cache_control`` the default lets the response decide).
         allowed_methods: methods that are cached.
@@ -89,7 +90,7 @@ class CacheBackend(Watched, RuleBook):
     def __init__(
         self,
         cache_name: str = "aiohttp-cache",
-        expire_after: ExpirationTime = -1,
+        expire_after: ExpirationTime = UNSET,
         urls_expire_after: Mapping[str, ExpirationTime | UrlExpiration] | None = None,
         allowed_codes: Collection[int] = DEFAULT_CODES,
         allowed_methods: Collection[str] = ("GET", "HEAD"),

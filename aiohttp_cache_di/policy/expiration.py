@@ -19,13 +19,21 @@ from yarl import URL
 
 from aiohttp_cache_di.errors import ConfigurationError
 
-__all__ = ["FOR_EVER", "NOT_AT_ALL", "ExpirationTime", "UrlExpiration", "UrlRules", "lifetime_s"]
+__all__ = ["FOR_EVER", "NOT_AT_ALL", "UNSET", "ExpirationTime", "UrlExpiration", "UrlRules", "lifetime_s"]
 
 ExpirationTime: TypeAlias = int | float | str | datetime | timedelta | None
 """A lifetime as users write it: see `lifetime_s`."""
 
 FOR_EVER: Final = -1
 """The lifetime of what never expires."""
+
+
+class _Unset(int):
+    """The default of ``expire_after``: -1 to all who look at it, and yet not a -1 that was given."""
+
+
+UNSET: Final = _Unset(FOR_EVER)
+"""No lifetime was given: for ever by the rules alone, none of the user's where the standard decides."""
 
 NOT_AT_ALL: Final = 0
 """The lifetime of what is not to be cached."""

@@ -10,7 +10,7 @@ from functools import cached_property
 from yarl import URL
 
 from aiohttp_cache_di.policy.decisions import Rules
-from aiohttp_cache_di.policy.expiration import ExpirationTime, UrlRules, lifetime_s
+from aiohttp_cache_di.policy.expiration import UNSET, ExpirationTime, UrlRules, lifetime_s
 
 __all__ = ["DEFAULT_CODES", "RuleBook", "is_redirect", "window_s"]
 
@@ -63,6 +63,8 @@ class RuleBook:
                 expire_after, override_origin = found.value, found.override_origin
             else:
                 expire_after = self.expire_after
+        if expire_after is UNSET and self.cache_control:
+            expire_after = None
         if isinstance(expire_after, str | datetime):  # a point in time leaves less with every second
             return self._rules(expire_after, override_origin, refresh, only_if_cached, stale_if_error, now=now)
         wishes = (expire_after, override_origin, refresh, only_if_cached, stale_if_error)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from msgspec.structs import replace
 
+from aiohttp_cache_di.backends import CacheBackend
 from aiohttp_cache_di.policy.decisions import Rules
 from tests.messages import Fields, a_request, date, fields_of
 from tests.sync_cache import OriginDownError, Reply, is_reused, reply, scripted
@@ -116,3 +119,18 @@ def test_stale_use_under_rules_is_set_by_the_user() -> None:
     cache.now += 100
     with pytest.raises(OriginDownError):
         cache.send(a_request())
+
+
+@pytest.mark.parametrize("cache_control", [False, True])
+def test_a_lifetime_that_is_not_given_is_no_lifetime_that_is_for_ever(cache_control: bool) -> None:
+    unset, for_ever = (
+        CacheBackend(cache_control=cache_control),
+        CacheBackend(cache_control=cache_control, expire_after=-1),
+    )
+    url = "http://example.org/"
+    assert for_ever.rules_for(url).lifetime_s == math.inf
+    assert unset.rules_for(url).lifetime_s == (None if cache_control else math.inf)
+    assert unset.rules_for(url, expire_after=-1).lifetime_s == math.inf
+    assert unset.rules_for(url).lifetime_s == (None if cache_control else math.inf)
+    assert unset.expire_after == -1
+    assert repr(unset.expire_after) == "-1"
