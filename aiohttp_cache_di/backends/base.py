@@ -26,7 +26,7 @@ from aiohttp_cache_di.backends.wrap.guard import StoreGuard
 from aiohttp_cache_di.entries.fields import body_of, entry_of
 from aiohttp_cache_di.entries.secrets import DEFAULT_SALT, digest_key_of
 from aiohttp_cache_di.policy import Rules
-from aiohttp_cache_di.policy.expiration import UNSET, ExpirationTime, UrlExpiration, UrlRules, lifetime_s
+from aiohttp_cache_di.policy.expiration import UNSET, ExpirationTime, UrlExpiration, UrlRules, lifetime_s, posix_time
 from aiohttp_cache_di.policy.rules import DEFAULT_CODES, RuleBook, is_redirect, window_s
 from aiohttp_cache_di.response import AnyResponse, CachedResponse
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
@@ -283,7 +283,7 @@ class CacheBackend(Watched, RuleBook):
             lifetime = self.rules_for(response.url).lifetime_s
             fresh_until = math.inf if lifetime is None else time.time() + lifetime
         else:
-            fresh_until = expires.timestamp()
+            fresh_until = posix_time(expires)
         hops = tuple(self.create_key(hop.method, hop.url, headers=hop.request_info.headers) for hop in response.history)
         if isinstance(response, CachedResponse):
             entry = response.stored
