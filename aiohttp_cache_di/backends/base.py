@@ -27,7 +27,7 @@ from aiohttp_cache_di.entries.fields import body_of, entry_of
 from aiohttp_cache_di.entries.secrets import DEFAULT_SALT, digest_key_of
 from aiohttp_cache_di.policy import Rules
 from aiohttp_cache_di.policy.expiration import UNSET, ExpirationTime, UrlExpiration, UrlRules, lifetime_s, posix_time
-from aiohttp_cache_di.policy.rules import DEFAULT_CODES, RuleBook, is_redirect, window_s
+from aiohttp_cache_di.policy.rules import DEFAULT_CODES, RuleBook, Window, is_redirect, window_s
 from aiohttp_cache_di.response import AnyResponse, CachedResponse
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from aiohttp_cache_di.telemetry.counters import CacheStats
@@ -54,9 +54,9 @@ class CacheBackend(Watched, RuleBook):
 
     Args:
         cache_name: name of the cache: a namespace, a table or a file, as the backend has it.
-        expire_after: lifetime of a response: seconds, a timedelta, a datetime or an HTTP date; -1 for ever, 0 not to
-            cache. With ``cache_control`` it applies to responses that state no lifetime, and None adds none; nor does
-            what is not given, though the default is -1.
+        expire_after: lifetime of a response: seconds, ``"5m"``, a timedelta, a datetime or an HTTP date; -1 for ever, 0
+            not to cache. With ``cache_control`` it applies to responses that state no lifetime, and None adds none; nor
+            does what is not given, though the default is -1.
         urls_expire_after: lifetimes by URL pattern (shell globs, the first match wins).
         allowed_codes: statuses that are cached (with ``cache_control`` the default lets the response decide).
         allowed_methods: methods that are cached.
@@ -132,7 +132,7 @@ class CacheBackend(Watched, RuleBook):
         self.match_order = kwargs.get("match_order")
         self.partition_cookies = kwargs.get("partition_cookies", "effective")
         self.stale_if_error_s = window_s(kwargs.get("stale_if_error"))
-        self.stale_while_revalidate_s = window_s(kwargs.get("stale_while_revalidate"))
+        self.stale_while_revalidate_s = window_s(kwargs.get("stale_while_revalidate"), option="stale_while_revalidate")
         self.heuristic_fraction = kwargs.get("heuristic_fraction", 0.1)
         self.heuristic_with_query = kwargs.get("heuristic_with_query", False)
         self.max_variants = kwargs.get("max_variants", 16)
@@ -184,7 +184,7 @@ class CacheBackend(Watched, RuleBook):
         expire_after: ExpirationTime = None,
         refresh: bool = False,
         only_if_cached: bool = False,
-        stale_if_error: float | bool | None = None,
+        stale_if_error: Window = None,
     ) -> Rules:
         """Resolve the settings for one request: its own, else those of the first URL pattern, else the backend's."""
         return self.resolve(

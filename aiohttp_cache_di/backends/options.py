@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable
 from typing import Any, Literal, TypedDict
 
 from aiohttp_cache_di.keys import CredentialNames
+from aiohttp_cache_di.policy.rules import Window
 
 __all__ = ["BACKEND_OPTIONS", "STORAGE_OPTIONS", "BackendOptions", "StorageOptions"]
 
@@ -27,8 +28,8 @@ class BackendOptions(StorageOptions, total=False):
     match_order: bool | None
     credential_headers: Collection[str] | CredentialNames
     partition_cookies: Literal["effective", "explicit"]
-    stale_if_error: float | bool | None
-    stale_while_revalidate: float | None
+    stale_if_error: Window
+    stale_while_revalidate: Window
     heuristic_fraction: float
     heuristic_with_query: bool
     max_variants: int

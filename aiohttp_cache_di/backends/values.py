@@ -62,14 +62,9 @@ def _is_flag(value: Any) -> bool:
     return isinstance(value, bool)
 
 
-def _is_window(value: Any) -> bool:
-    return isinstance(value, bool) or _at_least(0)(value)
-
-
 _COUNT = _Rule(_at_least(0), "a number from 0")
 _BOUND = _Rule(_or_none(_at_least(0)), "a number from 0, or None for no bound")
 _SECONDS = _Rule(_at_least(0), "a number of seconds")
-_WINDOW = _Rule(_or_none(_is_window), "a number of seconds, True for as long as it is stored, or None")
 
 _RULES: Mapping[str, _Rule] = {
     "urls_expire_after": _Rule(_or_none(_is_mapping), "a mapping of URL patterns to lifetimes, or None"),
@@ -80,8 +75,6 @@ _RULES: Mapping[str, _Rule] = {
     "match_order": _Rule(_or_none(_is_flag), "True, False, or None for what the mode says"),
     "credential_headers": _Rule(_are_credential_names, "a collection of names of header fields"),
     "partition_cookies": _Rule(_is_partitioning, "'effective' or 'explicit'"),
-    "stale_if_error": _WINDOW,
-    "stale_while_revalidate": _WINDOW,
     "heuristic_fraction": _Rule(_at_least(0, 1), "a number from 0 to 1"),
     "max_variants": _COUNT,
     "max_body_bytes": _COUNT,

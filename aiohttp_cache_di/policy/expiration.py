@@ -1,7 +1,7 @@
 """How long a response lives: every form in which a user may say so, and patterns of URLs that say it for some.
 
-A lifetime may be given as a number of seconds, a timedelta, a point in time (a datetime or an HTTP date), -1 for
-ever, 0 for not at all, or None for no lifetime of one's own.
+A lifetime may be given as a number of seconds, a timedelta, a text with units (``"5m"``), a point in time (a datetime
+or an HTTP date), -1 or ``"never"`` for ever, 0 for not at all, or None for no lifetime of one's own.
 """
 
 from __future__ import annotations
@@ -17,9 +17,20 @@ from msgspec import Struct
 from yarl import URL
 
 from aiohttp_cache_di.errors import ConfigurationError
+from aiohttp_cache_di.policy.durations import parse_duration
 from aiohttp_cache_di.policy.patterns import MEMOISED_URL_CHARS, as_read, compiled
 
-__all__ = ["FOR_EVER", "NOT_AT_ALL", "UNSET", "ExpirationTime", "UrlExpiration", "UrlRules", "lifetime_s", "posix_time"]
+__all__ = [
+    "FOR_EVER",
+    "NOT_AT_ALL",
+    "UNSET",
+    "ExpirationTime",
+    "UrlExpiration",
+    "UrlRules",
+    "fixed_s",
+    "lifetime_s",
+    "posix_time",
+]
 
 ExpirationTime: TypeAlias = int | float | str | datetime | timedelta | None
 """A lifetime as users write it: see `lifetime_s`."""
@@ -38,7 +49,10 @@ UNSET: Final = _Unset(FOR_EVER)
 NOT_AT_ALL: Final = 0
 """The lifetime of what is not to be cached."""
 
-_ACCEPTED: Final = "seconds, -1 (for ever), 0 (do not cache), a timedelta, a datetime or an HTTP date"
+_ACCEPTED: Final = (
+    "seconds, -1 (for ever), 0 (do not cache), a text such as '5m', a timedelta, a datetime or an HTTP date"
+)
+_LONGEST_TEXT: Final = 64
 
 
 def lifetime_s(value: ExpirationTime, *, now: float) -> float | None:
@@ -132,13 +146,36 @@ def _of_number(value: Any) -> float:
         return math.inf
 
 
-def _of_text(value: str, now: float) -> float:
+def fixed_s(value: str) -> float | None:
+    """Seconds for which the text *value* lets a response live, where that does not depend on when: no date.
+
+    Raises:
+        ConfigurationError: *value* is NaN.
+    """
+    return _fixed_s(value) if len(value) <= _LONGEST_TEXT else None
+
+
+@lru_cache(maxsize=256)
+def _fixed_s(value: str) -> float | None:
+    text = value.strip().lower()
+    if text == "never":
+        return math.inf
     try:
-        return _of_number(float(value))
+        return _of_number(float(text))
     except ConfigurationError as exc:
         raise _refused(value) from exc
     except ValueError:
-        pass  # Not a number, so it must be a date.
+        pass  # Not a number.
+    try:
+        return parse_duration(text)
+    except ValueError:
+        return None
+
+
+def _of_text(value: str, now: float) -> float:
+    fixed = fixed_s(value)
+    if fixed is not None:
+        return fixed
     try:
         moment = parsedate_to_datetime(value)
     except (ValueError, TypeError, IndexError) as exc:

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
-from datetime import datetime
+from datetime import timedelta
 from functools import cached_property
+from typing import TypeAlias
 
 from yarl import URL
 
+from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.policy.decisions import Rules
-from aiohttp_cache_di.policy.expiration import UNSET, ExpirationTime, UrlRules, lifetime_s
+from aiohttp_cache_di.policy.durations import parse_duration
+from aiohttp_cache_di.policy.expiration import UNSET, ExpirationTime, UrlRules, fixed_s, lifetime_s
 
-__all__ = ["DEFAULT_CODES", "RuleBook", "is_redirect", "window_s"]
+__all__ = ["DEFAULT_CODES", "RuleBook", "Window", "is_redirect", "window_s"]
+
+Window: TypeAlias = float | bool | str | timedelta | None
+"""A stale window as users write it: see `window_s`."""
 
 DEFAULT_CODES = (200,)
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 MAX_RESOLVED = 1000
+_STAYING = (int, float, timedelta, type(None))
 
 
 class RuleBook:
@@ -49,7 +56,7 @@ class RuleBook:
         expire_after: ExpirationTime = None,
         refresh: bool = False,
         only_if_cached: bool = False,
-        stale_if_error: float | bool | None = None,
+        stale_if_error: Window = None,
     ) -> Rules:
         """Resolve the settings for one request: its own, else those of the first URL pattern, else the backend's.
 
@@ -65,15 +72,18 @@ class RuleBook:
                 expire_after = self.expire_after
         if expire_after is UNSET and self.cache_control:
             expire_after = None
-        if isinstance(expire_after, str | datetime):  # a point in time leaves less with every second
-            return self._rules(expire_after, override_origin, refresh, only_if_cached, stale_if_error, now=now)
-        wishes = (expire_after, override_origin, refresh, only_if_cached, stale_if_error)
-        question = (*wishes, type(stale_if_error))  # True and 1 are equal, and mean different things here
-        rules = self.resolved.get(question)
+        if isinstance(expire_after, str):
+            seconds = fixed_s(expire_after)
+            expire_after = expire_after if seconds is None else seconds
+        window = self.stale_if_error_s if stale_if_error is None else window_s(stale_if_error)
+        wishes = (expire_after, override_origin, refresh, only_if_cached, window)
+        if not isinstance(expire_after, _STAYING):  # a point in time leaves less with every second
+            return self._rules(*wishes, now=now)
+        rules = self.resolved.get(wishes)
         if rules is None:
             if len(self.resolved) > MAX_RESOLVED:
                 self.resolved.clear()
-            rules = self.resolved[question] = self._rules(*wishes, now=now)
+            rules = self.resolved[wishes] = self._rules(*wishes, now=now)
         return rules
 
     def _rules(
@@ -82,7 +92,7 @@ class RuleBook:
         override_origin: bool,
         refresh: bool,
         only_if_cached: bool,
-        stale_if_error: float | bool | None,
+        stale_if_error_s: float | None,
         *,
         now: float,
     ) -> Rules:
@@ -96,7 +106,7 @@ class RuleBook:
             override_origin=override_origin,
             refresh=refresh,
             only_if_cached=only_if_cached,
-            stale_if_error_s=self.stale_if_error_s if stale_if_error is None else window_s(stale_if_error),
+            stale_if_error_s=stale_if_error_s,
             stale_while_revalidate_s=self.stale_while_revalidate_s,
             allowed_codes=self.codes() if self.cache_control or self.store_cookies else frozenset(self.allowed_codes),
             allowed_methods=self.allowed_methods,
@@ -121,8 +131,33 @@ def is_redirect(status: int) -> bool:
     return status in REDIRECTS
 
 
-def window_s(value: float | bool | None) -> float | None:
-    """A stale window in seconds: True is for as long as the response is stored, False and None are none."""
+def window_s(value: Window, *, option: str = "stale_if_error") -> float | None:
+    """A stale window in seconds: True is for as long as the response is stored, False and None are none.
+
+    Args:
+        value: seconds, a timedelta, or a text with units (``"1h"``).
+        option: the name that a refusal gives.
+
+    Raises:
+        ConfigurationError: *value* is no length of time.
+    """
     if value is None or value is False:
         return None
-    return math.inf if value is True else float(value)
+    if value is True:
+        return math.inf
+    try:
+        seconds = parse_duration(value) if isinstance(value, str) else _seconds(value)
+    except (TypeError, ValueError) as exc:
+        raise _refused_window(option, value) from exc
+    if not seconds >= 0:  # NaN is neither
+        raise _refused_window(option, value)
+    return seconds
+
+
+def _seconds(value: float | timedelta) -> float:
+    return value.total_seconds() if isinstance(value, timedelta) else float(value)
+
+
+def _refused_window(option: str, value: object) -> ConfigurationError:
+    accepted = "a number of seconds, a text such as '1h', a timedelta, True for as long as it is stored, or None"
+    return ConfigurationError(f"{option}={value!r}: use {accepted}")

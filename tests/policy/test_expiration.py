@@ -44,6 +44,10 @@ def at(offset_s: float) -> datetime:
         (formatdate(NOW - 60, usegmt=True), 0.0),
         ("Sunday, 06-Nov-94 08:49:37 GMT", 0.0),
         ("90", 90.0),
+        ("5m", 300.0),
+        ("1h 30m", 5400.0),
+        (" 2D ", 172_800.0),
+        ("never", math.inf),
         ("-1", math.inf),
         ("0", 0.0),
     ],
@@ -92,7 +96,21 @@ def test_the_ends_of_the_calendar_are_far_away_in_every_zone(monkeypatch: pytest
 
 @pytest.mark.parametrize(
     "value",
-    ["", "tomorrow", "5m", "nan", "2030-13-45", math.nan, True, False, b"60", [60], object, datetime.max.date()],
+    [
+        "",
+        "tomorrow",
+        "5 minutes",
+        "5m5m",
+        "nan",
+        "2030-13-45",
+        math.nan,
+        True,
+        False,
+        b"60",
+        [60],
+        object,
+        datetime.max.date(),
+    ],
 )
 def test_a_wrong_form_is_refused_with_the_value_and_what_is_accepted(value: Any) -> None:
     with pytest.raises(ConfigurationError) as caught:
