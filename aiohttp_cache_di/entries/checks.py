@@ -52,7 +52,7 @@ def _is_method(method: str) -> bool:
 
 def _is_url(url: str) -> bool:
     end = url.find("/", _BEYOND_SCHEME)
-    return url.isprintable() and " " not in url and _is_origin(url[:end] if end > 0 else url)
+    return url.isprintable() and _is_origin(url[:end] if end > 0 else url)
 
 
 @lru_cache(maxsize=1024)

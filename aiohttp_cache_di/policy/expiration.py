@@ -17,8 +17,8 @@ from msgspec import Struct
 from yarl import URL
 
 from aiohttp_cache_di.errors import ConfigurationError
-from aiohttp_cache_di.policy.durations import parse_duration
 from aiohttp_cache_di.policy.patterns import MEMOISED_URL_CHARS, as_read, compiled
+from aiohttp_cache_di.units import parse_duration
 
 __all__ = [
     "FOR_EVER",

@@ -12,8 +12,8 @@ from yarl import URL
 
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.policy.decisions import Rules
-from aiohttp_cache_di.policy.durations import parse_duration
 from aiohttp_cache_di.policy.expiration import UNSET, ExpirationTime, UrlRules, fixed_s, lifetime_s
+from aiohttp_cache_di.units import parse_duration
 
 __all__ = ["DEFAULT_CODES", "RuleBook", "Window", "is_redirect", "window_s"]
 

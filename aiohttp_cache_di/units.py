@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Final
 
-from aiohttp_cache_di.policy.durations import UNIT_S, parse_duration
-
 __all__ = ["format_duration", "format_size", "parse_duration", "parse_size"]
 
+_UNIT_S: Final = {"w": 604800.0, "d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _UNIT_BYTES: Final = {
     "b": 1,
     "kb": 1000,
@@ -18,7 +18,33 @@ _UNIT_BYTES: Final = {
     "mib": 1024**2,
     "gib": 1024**3,
 }
+_DURATION_PART: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|[wdhms])", re.ASCII)
 _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([kmg]?i?b)?", re.ASCII | re.IGNORECASE)
+_NUMBER: Final = re.compile(r"[+-]?\d+(?:\.\d+)?", re.ASCII)
+
+
+def parse_duration(text: str) -> float:
+    """Read a duration in seconds: a plain number, or numbers with units from weeks to milliseconds (``1h30m``).
+
+    Units go from the largest to the smallest, each at most once, so that a typing error is not added up.
+
+    Raises:
+        ValueError: *text* is neither.
+    """
+    compact = text.replace(" ", "").lower()
+    if _NUMBER.fullmatch(compact):
+        return float(compact)
+    position, seconds, last_unit_s = 0, 0.0, math.inf
+    while position < len(compact):
+        part = _DURATION_PART.match(compact, position)
+        if part is None or _UNIT_S[part[2]] >= last_unit_s:
+            raise ValueError("not a duration")
+        last_unit_s = _UNIT_S[part[2]]
+        seconds += float(part[1]) * last_unit_s
+        position = part.end()
+    if position == 0:
+        raise ValueError("not a duration")
+    return seconds
 
 
 def parse_size(text: str) -> int:
@@ -42,7 +68,7 @@ def format_duration(seconds: float) -> str:
         return f"{seconds:.9f}".rstrip("0").rstrip(".")
     rest_ms = round(seconds * 1000)
     parts: list[str] = []
-    for unit, unit_s in UNIT_S.items():
+    for unit, unit_s in _UNIT_S.items():
         count, rest_ms = divmod(rest_ms, round(unit_s * 1000))
         if count:
             parts.append(f"{count}{unit}")
