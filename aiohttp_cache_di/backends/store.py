@@ -40,6 +40,7 @@ __all__ = [
     "Lease",
     "Leasing",
     "Limits",
+    "LookingOrLeasing",
     "Record",
     "Row",
     "Store",
@@ -183,6 +184,15 @@ class Leasing(Protocol):
 
     async def release(self, key: str) -> None:
         """Give a lease back before its time, unless it has passed to another process."""
+
+
+@runtime_checkable
+class LookingOrLeasing(Protocol):
+    """A `Leasing` store that looks up and leases in one round trip."""
+
+    async def get_or_acquire(self, key: str, ttl_s: float) -> Found | Lease:
+        """What is under *key*; where nothing is, the answer to a request for the lease on it, as `Leasing.acquire`."""
+        ...
 
 
 @runtime_checkable
