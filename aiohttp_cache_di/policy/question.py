@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from aiohttp_cache_di.policy.decisions import RequestDecision, Rules
 from aiohttp_cache_di.policy.request import is_off, may_be_cached, needs_policy, on_request
+from aiohttp_cache_di.rfc9111.freshness import MAX_SKEW_S
 from aiohttp_cache_di.rfc9111.messages import Request, StoredResponse, VariantRef
 from aiohttp_cache_di.rfc9111.vary import VARIES_ON_ALL, vary_digest
 
@@ -118,6 +119,7 @@ def decide(
             if (
                 now < entry.fresh_until
                 and now < question.plain_until
+                and (entry.received_at <= now + MAX_SKEW_S or entry.fresh_until == math.inf)
                 and entry.method == question.method
                 and entry.status != 206
             ):

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from aiohttp_cache_di.backends import CacheBackend
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.policy.decisions import Rules
-from tests.messages import Fields, a_request, date, fields_of
+from tests.messages import PRIVATE, Fields, a_request, date, fields_of
 from tests.sync_cache import OriginDownError, Reply, is_reused, reply, scripted
 
 RULES = Rules(lifetime_s=60)
@@ -155,3 +155,23 @@ def test_lifetimes_and_windows_may_have_units() -> None:
 def test_a_window_that_is_none_is_refused_with_its_value(value: Any) -> None:
     with pytest.raises(ConfigurationError, match=f"stale_if_error={re.escape(repr(value))}: use "):
         CacheBackend().rules_for("http://example.org/", stale_if_error=value)
+
+
+@pytest.mark.parametrize("rules", [RULES, replace(RULES, stale_while_revalidate_s=60), PRIVATE])
+def test_what_a_wrong_clock_has_stored_does_not_outlive_its_lifetime(rules: Rules) -> None:
+    cache = scripted([reply({"Cache-Control": "max-age=60"}, dated=False)], rules)
+    right, cache.now = cache.now, cache.now + 365 * 86400
+    assert not cache.send(a_request()).from_cache
+    cache.now -= 30  # as clocks of several machines differ
+    assert cache.send(a_request()).from_cache
+    cache.now = right
+    assert not cache.send(a_request()).from_cache
+    assert cache.send(a_request()).from_cache
+
+
+def test_what_is_kept_for_ever_outlives_a_wrong_clock_too() -> None:
+    cache = scripted([reply()], replace(RULES, lifetime_s=math.inf))
+    cache.now += 365 * 86400
+    cache.send(a_request())
+    cache.now -= 365 * 86400
+    assert cache.send(a_request()).from_cache
