@@ -333,6 +333,14 @@ class TestOwnConditions:
         got = await line.send({"If-None-Match": listed})
         assert (got.status, got.body, got.hit, got.headers["ETag"]) == (304, b"", True, '"a"')
 
+    async def test_a_304_has_the_validators_of_the_response_that_it_stands_for(self, wire: Any) -> None:
+        line = wire(reply({"Cache-Control": "max-age=60", "ETag": '"a"', "Last-Modified": date(-900), "X-A": "1"}))
+        stored = await line.send()
+        got = await line.send({"If-None-Match": '"a"'})
+        assert (got.status, got.hit) == (304, True)
+        assert got.headers["Last-Modified"] == stored.headers["Last-Modified"]
+        assert "X-A" not in got.headers
+
     async def test_dates_are_compared(self, wire: Any) -> None:
         line = wire(reply({"Cache-Control": "max-age=60", "Last-Modified": date(-900)}))
         await line.send()
