@@ -5,12 +5,13 @@ from __future__ import annotations
 from functools import lru_cache
 from hashlib import blake2b
 
-from aiohttp_cache_di.rfc9111.fields import MEMOISED_CHARS, combined, is_token, split_list
+from aiohttp_cache_di.rfc9111.fields import MEMOISED_CHARS, combined, is_token, single, split_list
 from aiohttp_cache_di.rfc9111.messages import Headers, Request, StoredResponse
 
 __all__ = [
     "MAX_VARY_NAMES",
     "VARIES_ON_ALL",
+    "is_of_preferred_language",
     "normalised",
     "select_variant",
     "variant_key",
@@ -45,8 +46,6 @@ _LISTS = _WEIGHTED | {
     "upgrade",
     "via",
 }
-# The order of Accept-Language is kept among equal weights: origins do take it for a preference (RFC 9110 §12.5.4).
-_UNORDERED = frozenset({"accept", "accept-charset", "accept-encoding"})
 
 
 def vary_fields(headers: Headers) -> tuple[str, ...]:
@@ -88,9 +87,7 @@ def normalised(name: str, value: str) -> str:
 @lru_cache(maxsize=1024)
 def _normalised_weights(name: str, value: str) -> str:
     weighted = [_weighted(member) for member in split_list(value)]
-    if name in _UNORDERED:
-        weighted.sort(key=lambda item: item[1])
-    weighted.sort(key=lambda item: -item[0])
+    weighted.sort(key=lambda item: (-item[0], item[1]))
     return ",".join(text if weight == 1 else f"{text};q={weight:g}" for weight, text in weighted)
 
 
@@ -136,6 +133,24 @@ def vary_digest(fields: tuple[str, ...], headers: Headers, key: bytes = b"") -> 
     return digest.digest()
 
 
+def is_of_preferred_language(stored: StoredResponse, headers: Headers) -> bool:
+    """Whether *stored* varies on the language alone, and is in the one that a request with *headers* prefers to all.
+
+    An origin that has a language gives it to those who ask for nothing better (RFC 9110 §12.5.4, RFC 9111 §4.1); among
+    languages that are wanted equally it may choose, so that nothing is said of them.
+    """
+    if stored.vary_fields != ("accept-language",):
+        return False
+    language, accepted = single(stored.headers, "Content-Language"), combined(headers, "Accept-Language")
+    if not language or accepted is None or '"' in accepted or len(accepted) > MEMOISED_CHARS:
+        return False
+    weighted = sorted((_weighted(member) for member in split_list(accepted)), reverse=True)
+    if not weighted or (len(weighted) > 1 and weighted[0][0] == weighted[1][0]):
+        return False
+    weight, preferred = weighted[0]
+    return weight > 0 and preferred == language.lower()
+
+
 def variant_key(primary_key: str, fields: tuple[str, ...], digest: bytes) -> str:
     """Where the variant of *primary_key* with these values is kept; no primary key looks like it."""
     name = blake2b(",".join(fields).encode() + b"\n" + digest, digest_size=16).hexdigest()
@@ -156,6 +171,8 @@ def select_variant(request: Request, primary: StoredResponse, key: bytes = b"") 
         digest = vary_digest(fields, request.headers, key)
         if digest == primary.vary_digest:
             return primary.key
+    if is_of_preferred_language(primary, request.headers):
+        return primary.key
     for variant in primary.variants:
         if variant.fields == VARIES_ON_ALL:
             continue

@@ -59,6 +59,7 @@ def test_vary_names_fields_or_everything(lines: list[str], fields: tuple[str, ..
         ("accept", "text/html, */*;q=0.1", "*/*; q=0.10, text/html"),
         ("accept-language", "en;q=0.5, de", "de, EN;q=0.5"),
         ("accept-language", "de,en", "de, en"),
+        ("accept-language", "de, en", "en, de"),
     ],
 )
 def test_values_of_one_meaning_are_normalised_alike(name: str, one: str, other: str) -> None:
@@ -80,7 +81,6 @@ def test_values_of_one_meaning_are_normalised_alike(name: str, one: str, other: 
         ("accept", "text/html;level=1", "text/html;level=2"),
         ("accept", "text/html;q=x", "text/html"),
         ("accept-encoding", "gzip;q=0", "gzip"),
-        ("accept-language", "de, en", "en, de"),
     ],
 )
 def test_values_of_different_meanings_stay_apart(name: str, one: str, other: str) -> None:
@@ -156,3 +156,33 @@ def test_normalising_twice_changes_nothing(name: str, value: str) -> None:
 def test_equal_digests_mean_equal_normalised_values(one: str, other: str) -> None:
     same = digest(("foo",), {"Foo": one}) == digest(("foo",), {"Foo": other})
     assert same == (normalised("foo", one) == normalised("foo", other))
+
+
+@pytest.mark.parametrize(
+    ("language", "asked", "is_selected"),
+    [
+        ("de", "fr;q=0.5, de;q=1.0", True),
+        ("DE", "de", True),
+        ("de", "de, en;q=0.9, *;q=0.1", True),
+        ("de", "de, en", False),
+        ("de", "en, de;q=0.9", False),
+        ("de", "de-AT", False),
+        ("de, en", "de", False),
+        ("de", "de;q=0", False),
+        ("de", "*", False),
+        ("de", "", False),
+        ("", "de", False),
+    ],
+)
+def test_a_language_that_is_preferred_to_all_others_is_selected(language: str, asked: str, is_selected: bool) -> None:
+    fields = ("accept-language",)
+    stored = a_stored(
+        {"Content-Language": language}, vary_fields=fields, vary_digest=digest(fields, {"Accept-Language": "x"})
+    )
+    assert select_variant(a_request({"Accept-Language": asked}), stored) == ("k" if is_selected else None)
+
+
+def test_a_language_selects_nothing_where_more_than_the_language_varies() -> None:
+    stored = a_stored({"Content-Language": "de"}, vary_fields=("accept-language", "foo"), vary_digest=b"x")
+    assert select_variant(a_request({"Accept-Language": "de"}), stored) is None
+    assert select_variant(a_request(), stored) is None
