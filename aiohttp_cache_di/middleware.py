@@ -23,7 +23,7 @@ from aiohttp_cache_di.engine.exchange import Exchange
 from aiohttp_cache_di.engine.question import Questions, key_arguments, request_body
 from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.engine.turns import count_hit, is_turn_over
-from aiohttp_cache_di.policy import PLAIN_HIT, decide, vary_digest
+from aiohttp_cache_di.policy import PLAIN_HIT, decide, may_be_cached, vary_digest
 from aiohttp_cache_di.response import CachedResponse
 
 __all__ = ["CacheMiddleware"]
@@ -103,7 +103,7 @@ class CacheMiddleware:
     ) -> ClientResponse:
         """Let the policy decide, which may take asking storages and the origin."""
         backend = self.backend
-        is_allowed = request.method in backend.allowed_methods
+        is_allowed = may_be_cached(request.method, backend.rules_for(request.url))
         body = await request_body(request) if is_allowed else b""
         arguments = key_arguments(request, body or b"", call, backend)
         if body is None or not is_allowed:

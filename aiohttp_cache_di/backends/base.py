@@ -65,18 +65,20 @@ class CacheBackend(Stacked, RuleBook):
         autoclose: close the storages when a session that uses the backend is closed.
         cache_control: follow RFC 9111 and the directives of origin and caller.
         filter_fn: tells whether a response may be cached.
-        kwargs: ``shared`` (act as a shared cache), ``match_order`` (whether the order of different names in a query, a
-            form and a JSON body makes a difference; None: with ``cache_control`` alone), ``credential_headers``
-            (request headers that set principals apart: by default those whose names say so; names alone, or
-            ``DEFAULT_CREDENTIAL_HEADERS | names``), ``partition_cookies`` (``"explicit"`` leaves the jar's cookies out
-            of that), ``stale_if_error`` and ``stale_while_revalidate`` (seconds; True for as long as it is stored),
-            ``heuristic_fraction`` and ``heuristic_with_query``, ``max_variants`` per URL, ``max_body_bytes`` of a
-            response that is stored (the copies under way in a process share 64 MiB: one that finds no room in them is
-            not stored), ``coalesce`` (one request to the origin per key at a time), ``coalesce_timeout`` (seconds that
-            others wait for it), ``lease`` (seconds that it holds for other processes; 0 for none), ``storage_deadline``
-            (seconds per storage operation), ``write_behind`` (answer from what is on its way into the storage; else
-            wait until it is there), ``fast_lane``, ``store_cookies`` (store and replay Set-Cookie), ``secret_key``,
-            ``salt`` and ``serializer`` (see `BaseCache`), ``max_entries`` and ``max_bytes`` of the storage.
+        kwargs: ``shared`` (act as a shared cache), ``post_as_query`` (patterns of URLs to which POST is a query: with
+            ``cache_control`` it is then cached as the method QUERY is), ``match_order`` (whether the order of different
+            names in a query, a form and a JSON body makes a difference; None: with ``cache_control`` alone),
+            ``credential_headers`` (request headers that set principals apart: by default those whose names say so;
+            names alone, or ``DEFAULT_CREDENTIAL_HEADERS | names``), ``partition_cookies`` (``"explicit"`` leaves the
+            jar's cookies out of that), ``stale_if_error`` and ``stale_while_revalidate`` (seconds; True for as long as
+            it is stored), ``heuristic_fraction`` and ``heuristic_with_query``, ``max_variants`` per URL,
+            ``max_body_bytes`` of a response that is stored (the copies under way in a process share 64 MiB: one that
+            finds no room in them is not stored), ``coalesce`` (one request to the origin per key at a time),
+            ``coalesce_timeout`` (seconds that others wait for it), ``lease`` (seconds that it holds for other
+            processes; 0 for none), ``storage_deadline`` (seconds per storage operation), ``write_behind`` (answer from
+            what is on its way into the storage; else wait until it is there), ``fast_lane``, ``store_cookies`` (store
+            and replay Set-Cookie), ``secret_key``, ``salt`` and ``serializer`` (see `BaseCache`), ``max_entries`` and
+            ``max_bytes`` of the storage.
 
     Raises:
         TypeError: an option is not known.
@@ -96,6 +98,7 @@ class CacheBackend(Stacked, RuleBook):
     match_order: bool | None = setting()
     credential_headers: keys.CredentialNames = setting()
     digest_key: DigestKey = setting()
+    post_as_query: Collection[str] = setting()
     partition_cookies: str = setting()
     stale_if_error_s: float | None = setting()
     stale_while_revalidate_s: float | None = setting()
@@ -153,6 +156,8 @@ class CacheBackend(Stacked, RuleBook):
         self.credential_headers = keys.credential_names(
             kwargs.get("credential_headers", keys.DEFAULT_CREDENTIAL_HEADERS), self.ignored_params
         )
+        self.post_as_query = kwargs.get("post_as_query", ())
+        _ = self.query_patterns  # as above
         self.match_order = kwargs.get("match_order")
         self.partition_cookies = kwargs.get("partition_cookies", "effective")
         self.stale_if_error_s = window_s(kwargs.get("stale_if_error"))

@@ -28,6 +28,7 @@ class BackendOptions(StorageOptions, total=False):
     serializer: Any
     shared: bool
     match_order: bool | None
+    post_as_query: Collection[str]
     credential_headers: Collection[str] | CredentialNames
     partition_cookies: Literal["effective", "explicit"]
     stale_if_error: Window
@@ -120,6 +121,7 @@ _RULES: Mapping[str, _Rule] = {
     "allowed_methods": _Rule(_are_names, "a collection of methods, such as ('GET', 'HEAD')"),
     "ignored_params": _Rule(_or_none(_are_names), "a collection of names, or None"),
     "filter_fn": _Rule(callable, "a function or coroutine function of a response"),
+    "post_as_query": _Rule(_are_names, "a collection of URL patterns"),
     "match_order": _Rule(_or_none(_is_flag), "True, False, or None for what the mode says"),
     "credential_headers": _Rule(_are_credential_names, "a collection of names of header fields"),
     "partition_cookies": _Rule(_is_partitioning, "'effective' or 'explicit'"),

@@ -156,13 +156,15 @@ def create_key(
     body = (
         "" if data is None and json is None else _body(data, json, json_serialize, fields, compress, ignored, ordered)
     )
+    method = method.upper()
+    if method == "QUERY" and not body:  # what no content means is told by its type too
+        body = "".join(value for name, value in fields if name == "content-type")
     matched = ""
     if include_headers or match_headers:
         only = None if include_headers else lower_names(frozenset(match_headers))
         matched = _matched(fields, only, ignored, names, has_body=bool(body))
     host = _effective_host(fields, url)
     way = _way_by(proxy, proxy_headers, ignored) if proxy else ""
-    method = method.upper()
     text = (
         f"1,{len(method)}:{method}{len(target)}:{target}{len(who)}:{who}{len(tls)}:{tls}"
         f"{'1' if decoded else '0'}{len(body)}:{body}{len(matched)}:{matched}"

@@ -43,6 +43,7 @@ from aiohttp_cache_di.policy.request import (
     NEEDING_POLICY,
     PRIVATE_TO_CALLER,
     background_plan,
+    may_be_cached,
     needs_policy,
     on_request,
 )
@@ -85,6 +86,7 @@ __all__ = [
     "decide",
     "invalidated_urls",
     "is_unsafe",
+    "may_be_cached",
     "may_be_plain",
     "needs_policy",
     "on_failure",

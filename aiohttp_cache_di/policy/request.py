@@ -47,7 +47,8 @@ __all__ = [
 ]
 
 _CONDITIONS = ("If-None-Match", "If-Modified-Since", "If-Match", "If-Unmodified-Since")
-_CACHEABLE_METHODS = frozenset({"GET", "HEAD"})
+_CACHEABLE_METHODS = frozenset({"GET", "HEAD", "QUERY"})
+_QUERYING = frozenset({"QUERY", "POST"})
 
 PRIVATE_TO_CALLER = frozenset({name.lower() for name in (*_CONDITIONS, "Range", "If-Range")})
 """Request fields (lower case) that ask for one caller's own answer, and so have no place in a background request."""
@@ -85,6 +86,9 @@ def on_request(
     """
     if not may_be_cached(request.method, rules):
         return _forward(Bypass("method"), _only_if_cached(request, rules))
+    if request.method in _QUERYING and rules.cache_control and "Content-Type" not in request.headers:
+        # What its content asks for cannot be told (RFC 10008 §2.7: it is a part of the cache key).
+        return _forward(Bypass("request"), _only_if_cached(request, rules))
     if is_off(rules):
         return _forward(Bypass("bypass"), _only_if_cached(request, rules))
     if rules.cache_control:
@@ -98,8 +102,20 @@ def is_off(rules: Rules) -> bool:
 
 
 def may_be_cached(method: str, rules: Rules) -> bool:
-    """Whether the cache deals with *method* at all."""
-    return method in rules.allowed_methods and (not rules.cache_control or method in _CACHEABLE_METHODS)
+    """Whether the cache deals with *method* at all.
+
+    QUERY is as safe and as cacheable as GET (RFC 10008 §2), so that the standard allows the one with the other. POST is
+    neither, but where the user says that it is used as a query.
+    """
+    if not rules.cache_control:
+        return method in rules.allowed_methods
+    if method == "POST":
+        return rules.post_as_query
+    return method in _CACHEABLE_METHODS and (method in rules.allowed_methods or _is_allowed_with_get(method, rules))
+
+
+def _is_allowed_with_get(method: str, rules: Rules) -> bool:
+    return method == "QUERY" and "GET" in rules.allowed_methods
 
 
 def _only_if_cached(request: Request, rules: Rules) -> bool:

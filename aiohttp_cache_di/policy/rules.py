@@ -13,6 +13,7 @@ from yarl import URL
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.policy.decisions import Rules
 from aiohttp_cache_di.policy.expiration import UNSET, ExpirationTime, UrlRules, fixed_s, lifetime_s
+from aiohttp_cache_di.policy.patterns import UrlPatterns
 from aiohttp_cache_di.units import parse_duration
 
 __all__ = ["DEFAULT_CODES", "RuleBook", "Window", "is_redirect", "window_s"]
@@ -42,6 +43,12 @@ class RuleBook:
     heuristic_with_query: bool
     max_variants: int
     digest_key: bytes
+    post_as_query: Collection[str]
+
+    @cached_property
+    def query_patterns(self) -> UrlPatterns:
+        """Patterns of the URLs where POST is used as a query."""
+        return UrlPatterns(self.post_as_query, option="post_as_query")
 
     @cached_property
     def resolved(self) -> dict[tuple[object, ...], Rules]:
@@ -76,7 +83,7 @@ class RuleBook:
             seconds = fixed_s(expire_after)
             expire_after = expire_after if seconds is None else seconds
         window = self.stale_if_error_s if stale_if_error is None else window_s(stale_if_error)
-        wishes = (expire_after, override_origin, refresh, only_if_cached, window)
+        wishes = (expire_after, override_origin, refresh, only_if_cached, window, self.query_patterns.match(url))
         if not isinstance(expire_after, _STAYING):  # a point in time leaves less with every second
             return self._rules(*wishes, now=now)
         rules = self.resolved.get(wishes)
@@ -93,6 +100,7 @@ class RuleBook:
         refresh: bool,
         only_if_cached: bool,
         stale_if_error_s: float | None,
+        post_as_query: bool,
         *,
         now: float,
     ) -> Rules:
@@ -110,6 +118,7 @@ class RuleBook:
             stale_while_revalidate_s=self.stale_while_revalidate_s,
             allowed_codes=self.codes() if self.cache_control or self.store_cookies else frozenset(self.allowed_codes),
             allowed_methods=self.allowed_methods,
+            post_as_query=post_as_query,
             heuristic_fraction=self.heuristic_fraction,
             heuristic_with_query=self.heuristic_with_query,
             max_variants=self.max_variants,

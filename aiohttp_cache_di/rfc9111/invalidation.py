@@ -9,8 +9,8 @@ from aiohttp_cache_di.rfc9111.messages import Headers, Request
 
 __all__ = ["invalidated_urls", "is_unsafe"]
 
-# The registered methods that are safe (RFC 9110 §9.2.1; IANA's registry for the latter three).
-_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PROPFIND", "REPORT", "SEARCH"})
+# The registered methods that are safe (RFC 9110 §9.2.1, RFC 10008 §2; IANA's registry for the latter three).
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "QUERY", "PROPFIND", "REPORT", "SEARCH"})
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 

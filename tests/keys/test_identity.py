@@ -146,3 +146,47 @@ def test_a_key_of_digests_is_shown_nowhere() -> None:
     actions = backend.create_cache_actions("key", "http://example.org/")
     assert backend.digest_key.hex() not in f"{actions!r} {backend!r}"
     assert "DigestKey(...)" in repr(actions.rules)
+
+
+QUERYING = {"Content-Type": "application/sql"}
+
+
+async def test_a_query_is_cached_by_its_content_and_changes_nothing(clients: Clients, origin: Origin) -> None:
+    url = origin.on("/", lambda request: answer(f"{request.method} {request.body.decode()}"))
+    client = clients(cache_control=True)
+
+    async def query(text: str, **fields: str) -> tuple[bool, str]:
+        return await client.fetch(url, "QUERY", data=text.encode(), headers={**QUERYING, **fields})
+
+    assert await client.fetch(url) == (False, "GET ")
+    assert [await query(text) for text in "aba"] == [(False, "QUERY a"), (False, "QUERY b"), (True, "QUERY a")]
+    assert await query("a", **{"Content-Type": "text/plain"}) == (False, "QUERY a")
+    assert await client.fetch(url) == (True, "GET ")
+    await client.fetch(url, "PUT")
+    assert await client.fetch(url) == (False, "GET ")
+
+
+async def test_a_query_without_a_type_is_for_the_origin_alone(clients: Clients, origin: Origin) -> None:
+    url = origin.on("/", answer("a"))
+    client = clients(cache_control=True)
+    assert [(await client.fetch(url, "QUERY"))[0] for _ in range(2)] == [False, False]
+
+
+async def test_by_the_rules_alone_a_query_is_cached_if_it_is_allowed(clients: Clients, origin: Origin) -> None:
+    url = origin.on("/", answer("a"))
+    for methods, is_hit in ((("GET", "HEAD"), False), (("GET", "QUERY"), True)):
+        client = clients(allowed_methods=methods)
+        found = [(await client.fetch(url, "QUERY", data=b"a", headers=QUERYING))[0] for _ in range(2)]
+        assert found == [False, is_hit]
+
+
+async def test_a_post_is_a_query_where_the_user_says_so(clients: Clients, origin: Origin) -> None:
+    script = lambda request: answer(f"{request.number} {request.body.decode()}")  # noqa: E731  # two pages have it
+    search, other = origin.on("/search", script), origin.on("/other", script)
+    client = clients(cache_control=True, post_as_query=["127.0.0.1:*/search"], allowed_methods=("GET", "POST"))
+    assert [await client.fetch(search, "POST", json=text) for text in "aba"] == [
+        (False, '1 "a"'),
+        (False, '2 "b"'),
+        (True, '1 "a"'),
+    ]
+    assert [(await client.fetch(other, "POST", json="a"))[0] for _ in range(2)] == [False, False]
