@@ -4,6 +4,7 @@
 `decide`               what answers a question: a plain hit, or what `on_request` says
 `on_request`           answer from the store, validate, or send the request on
 `on_response`          store the origin's response, use it on what is stored, or hand it on
+`on_post_response`     what of GET the response to POST answers
 `on_failure`           what to answer when the origin does not
 `on_head_response`     what the answer to a HEAD request says of a stored GET response
 `background_plan`      how to validate what was served stale
@@ -47,7 +48,7 @@ from aiohttp_cache_di.policy.request import (
     needs_policy,
     on_request,
 )
-from aiohttp_cache_di.policy.response import on_response
+from aiohttp_cache_di.policy.response import on_post_response, on_response
 from aiohttp_cache_di.policy.variants import Placement, place_variant
 from aiohttp_cache_di.rfc9111.invalidation import invalidated_urls, is_unsafe
 from aiohttp_cache_di.rfc9111.ranges import combine, content_range
@@ -91,6 +92,7 @@ __all__ = [
     "needs_policy",
     "on_failure",
     "on_head_response",
+    "on_post_response",
     "on_request",
     "on_response",
     "place_variant",

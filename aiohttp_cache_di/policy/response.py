@@ -22,13 +22,15 @@ from aiohttp_cache_di.rfc9111.cache_status import forwarded
 from aiohttp_cache_di.rfc9111.dates import format_http_date
 from aiohttp_cache_di.rfc9111.directives import response_directives
 from aiohttp_cache_di.rfc9111.fields import single
+from aiohttp_cache_di.rfc9111.freshness import explicit_lifetime_s
+from aiohttp_cache_di.rfc9111.invalidation import is_same_url
 from aiohttp_cache_di.rfc9111.messages import Headers, Request, Response, StoredResponse, VariantRef
 from aiohttp_cache_di.rfc9111.ranges import may_combine, parse_content_range
 from aiohttp_cache_di.rfc9111.storability import unstorable_fields, why_not_storable
 from aiohttp_cache_di.rfc9111.validation import entity_tag
 from aiohttp_cache_di.rfc9111.vary import VARIES_ON_ALL, vary_digest, vary_fields
 
-__all__ = ["on_response"]
+__all__ = ["on_post_response", "on_response"]
 
 # With a condition of ours in the request, these may be about the condition; the caller has sent none.
 _REFUSING = frozenset({400, 412, 431})
@@ -71,6 +73,26 @@ def on_response(
     if why_not is not None:
         return _pass(request, plan, response.status, why_not)
     return _store(request, response, plan, rules)
+
+
+def on_post_response(request: Request, response: Response, rules: Rules) -> tuple[Request, Store] | None:
+    """The request to GET that the response to a POST request answers, and how it is to be stored for that; else None.
+
+    It says so by a Content-Location that is the target's own URL, and by a lifetime of its own (RFC 9110 §9.3.3). It
+    never answers another POST.
+    """
+    headers = response.headers
+    if not rules.cache_control or request.method != "POST" or "GET" not in rules.allowed_methods:
+        return None
+    reference = single(headers, "Content-Location")
+    stated_s = explicit_lifetime_s(headers, received_at=response.received_at, shared=rules.shared)
+    if not 200 <= response.status < 300 or response.status == 206 or not reference or not stated_s:
+        return None
+    if not is_same_url(request.url, reference):
+        return None
+    get = Request("GET", request.url, request.headers)
+    decision = on_response(get, response, Fetch("method"), rules, now=response.received_at)
+    return (get, decision) if isinstance(decision, Store) else None
 
 
 def _store(request: Request, response: Response, plan: Fetch | Validate, rules: Rules) -> Store | Pass:
