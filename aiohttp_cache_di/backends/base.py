@@ -24,7 +24,7 @@ from aiohttp_cache_di.backends.stacked import Stacked
 from aiohttp_cache_di.backends.storage import BaseCache, BaseStorage, ResponseOrKey
 from aiohttp_cache_di.backends.wrap.guard import DEFAULT_DEADLINE_S, StoreGuard
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
-from aiohttp_cache_di.entries.fields import body_of, entry_of
+from aiohttp_cache_di.entries.build import body_of, entry_of
 from aiohttp_cache_di.entries.secrets import DEFAULT_SALT, DigestKey, digest_key_of
 from aiohttp_cache_di.policy import Rules
 from aiohttp_cache_di.policy.expiration import UNSET, ExpirationTime, UrlExpiration, UrlRules, lifetime_s, posix_time
@@ -251,7 +251,8 @@ class CacheBackend(Stacked, RuleBook):
     @hook
     async def is_cacheable(self, response: AnyResponse | None, actions: CacheActions | None = None) -> bool:
         """Tell whether *response* may be cached: its status, its method, its lifetime and the user's filter."""
-        if response is None or response.method.upper() not in self.allowed_methods:
+        methods = self.allowed_methods if actions is None else actions.rules.allowed_methods
+        if response is None or response.method.upper() not in methods:
             return False
         if actions is not None and actions.expire_after == 0:
             return False
@@ -300,7 +301,7 @@ class CacheBackend(Stacked, RuleBook):
         hops = tuple(self.create_key(hop.method, hop.url, headers=hop.request_info.headers) for hop in response.history)
         if isinstance(response, CachedResponse):
             entry = response.stored
-            if not isinstance(entry, StoredResponse):  # a stand-in of somebody's test: nothing else can be kept of it
+            if not isinstance(entry, StoredResponse):  # a stand-in of a test: nothing else can be kept of it
                 await self.responses.write(key, response)
                 return
             if expires is not None:

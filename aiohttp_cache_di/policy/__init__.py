@@ -47,6 +47,7 @@ from aiohttp_cache_di.policy.request import (
     may_be_cached,
     needs_policy,
     on_request,
+    serve,
 )
 from aiohttp_cache_di.policy.response import on_post_response, on_response
 from aiohttp_cache_di.policy.variants import Placement, place_variant
@@ -97,6 +98,7 @@ __all__ = [
     "on_response",
     "place_variant",
     "select_variant",
+    "serve",
     "variant_key",
     "vary_digest",
 ]

@@ -12,7 +12,7 @@ from yarl import URL
 
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.policy.decisions import Rules
-from aiohttp_cache_di.policy.expiration import UNSET, ExpirationTime, UrlRules, fixed_s, lifetime_s
+from aiohttp_cache_di.policy.expiration import UNSET, ExpirationTime, UrlExpiration, UrlRules, fixed_s, lifetime_s
 from aiohttp_cache_di.policy.patterns import UrlPatterns
 from aiohttp_cache_di.units import parse_duration
 
@@ -70,20 +70,22 @@ class RuleBook:
         Args:
             now: POSIX time, UTC, from which a lifetime that ends at a point in time is counted.
         """
+        found = self.url_rules.match(str(url)) if self.url_rules else None
+        more = found if found is not None and found.says_more else None
         override_origin = False
         if expire_after is None:
-            found = self.url_rules.match(str(url)) if self.url_rules else None
-            if found is not None:
-                expire_after, override_origin = found.value, found.override_origin
-            else:
+            if found is None or (more is not None and more.value is None):
                 expire_after = self.expire_after
+            else:
+                expire_after, override_origin = found.value, found.override_origin
         if expire_after is UNSET and self.cache_control:
             expire_after = None
         if isinstance(expire_after, str):
             seconds = fixed_s(expire_after)
             expire_after = expire_after if seconds is None else seconds
-        window = self.stale_if_error_s if stale_if_error is None else window_s(stale_if_error)
-        wishes = (expire_after, override_origin, refresh, only_if_cached, window, self.query_patterns.match(url))
+        window = None if stale_if_error is None else (window_s(stale_if_error),)
+        is_query = self.query_patterns.match(url)
+        wishes = (expire_after, override_origin, refresh, only_if_cached, window, is_query, more)
         if not isinstance(expire_after, _STAYING):  # a point in time leaves less with every second
             return self._rules(*wishes, now=now)
         rules = self.resolved.get(wishes)
@@ -99,14 +101,16 @@ class RuleBook:
         override_origin: bool,
         refresh: bool,
         only_if_cached: bool,
-        stale_if_error_s: float | None,
+        window: tuple[float | None] | None,
         post_as_query: bool,
+        pattern: UrlExpiration | None,
         *,
         now: float,
     ) -> Rules:
         lifetime = lifetime_s(expire_after, now=now)
         if lifetime is None and not self.cache_control:
             lifetime = math.inf
+        on_error_s, revalidating_s, methods = self._of_pattern(pattern)
         return Rules(
             cache_control=self.cache_control,
             shared=self.shared,
@@ -114,16 +118,36 @@ class RuleBook:
             override_origin=override_origin,
             refresh=refresh,
             only_if_cached=only_if_cached,
-            stale_if_error_s=stale_if_error_s,
-            stale_while_revalidate_s=self.stale_while_revalidate_s,
+            stale_if_error_s=on_error_s if window is None else window[0],
+            stale_while_revalidate_s=revalidating_s,
             allowed_codes=self.codes() if self.cache_control or self.store_cookies else frozenset(self.allowed_codes),
-            allowed_methods=self.allowed_methods,
+            allowed_methods=methods,
             post_as_query=post_as_query,
             heuristic_fraction=self.heuristic_fraction,
             heuristic_with_query=self.heuristic_with_query,
             max_variants=self.max_variants,
             digest_key=self.digest_key,
         )
+
+    def _of_pattern(self, pattern: UrlExpiration | None) -> tuple[float | None, float | None, frozenset[str]]:
+        """The stale windows and the methods, which a pattern may say and the backend says for all others."""
+        on_error_s, revalidating_s, methods = self.stale_if_error_s, self.stale_while_revalidate_s, self.allowed_methods
+        if pattern is not None:
+            if pattern.stale_if_error is not None:
+                on_error_s = window_s(pattern.stale_if_error)
+            if pattern.stale_while_revalidate is not None:
+                revalidating_s = window_s(pattern.stale_while_revalidate)
+            if pattern.allowed_methods is not None:
+                methods = frozenset(pattern.allowed_methods)
+        return on_error_s, revalidating_s, methods
+
+    def may_allow(self, method: str) -> bool:
+        """Whether any URL's responses to *method* may be stored; which one's, its rules know."""
+        if method in self.allowed_methods or method in self.url_rules.methods:
+            return True
+        if not self.cache_control:
+            return False
+        return self.may_allow("GET") if method == "QUERY" else method == "POST" and bool(self.query_patterns)
 
     def codes(self) -> frozenset[int] | None:
         """The statuses that may be stored, None for all; a redirect is stored for the sake of what it leads to.
