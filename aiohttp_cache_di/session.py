@@ -17,8 +17,8 @@ from aiohttp_cache_di.arguments import named_parameters, refuse_unknown
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.options import BACKEND_OPTIONS
 from aiohttp_cache_di.engine.call import CURRENT_CALL, Call, Disabled, end_call
-from aiohttp_cache_di.engine.doubles import StandIns, is_backend
-from aiohttp_cache_di.engine.hits import FastLane, Remembered
+from aiohttp_cache_di.engine.doubles import Doubles, is_backend
+from aiohttp_cache_di.engine.hits import FastLane, KnownCall
 from aiohttp_cache_di.engine.reads import EarlyRead
 from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.engine.turns import is_turn_over
@@ -127,7 +127,7 @@ class CacheMixin(TypedSession):
         "_own_middlewares",
         "_owns_cache",
         "_request_options",
-        "_stand_ins",
+        "_doubles",
     }
 
     def __init__(self, *args: Any, cache: CacheBackend | None = None, **kwargs: Any) -> None:
@@ -145,7 +145,7 @@ class CacheMixin(TypedSession):
         backend = CacheBackend(**own) if cache is None else cache
         self._cache_middleware = CacheMiddleware(backend)
         self._fast_lane = FastLane(backend, self._cache_middleware.questions)
-        self._stand_ins = StandIns()
+        self._doubles = Doubles()
         if not _CAN_INSTALL:
             self._own_middlewares = kwargs.get("middlewares")
         if kwargs.keys() & _DEPRECATED:
@@ -160,7 +160,7 @@ class CacheMixin(TypedSession):
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", _DISCOURAGED, DeprecationWarning)
             super().__init_subclass__(**kwargs)
-        if CacheMixin not in cls.__bases__:  # what the API is made of; whoever derives from that hears of it
+        if CacheMixin not in cls.__bases__:  # what the API is made of; a class that derives from that is warned of
             warnings.warn(_DISCOURAGED.replace(".*", cls.__name__), DeprecationWarning, stacklevel=2)
 
     @property
@@ -203,7 +203,7 @@ class CacheMixin(TypedSession):
             stale_if_error: how long (seconds) past its lifetime a stored response may stand in for an error.
             kwargs: the arguments of `aiohttp.ClientSession.request`.
         """
-        found: CachedResponse | Remembered | EarlyRead | None = None
+        found: CachedResponse | KnownCall | EarlyRead | None = None
         plain = (
             expire_after is None
             and not refresh
@@ -213,17 +213,12 @@ class CacheMixin(TypedSession):
         )
         if plain:
             found = self._fast_lane.answer(self, method, str_or_url, kwargs)
-            if type(found) is Remembered:
+            if type(found) is KnownCall:
                 found = await self._fast_lane.fetch(self, found, kwargs)
             if isinstance(found, CachedResponse):
                 if is_turn_over(self._fast_lane.stats):
                     await asyncio.sleep(0)
                 return found
-        own_middlewares = kwargs.get("middlewares")
-        if own_middlewares is None and not _CAN_INSTALL:
-            own_middlewares = self._own_middlewares or ()
-        if own_middlewares is not None:
-            kwargs["middlewares"] = (*own_middlewares, self._cache_middleware)
         decoded = kwargs.get("auto_decompress")
         call = Call(
             ref(self),
@@ -236,23 +231,34 @@ class CacheMixin(TypedSession):
             cookies=kwargs.get("cookies"),
             early_read=found if isinstance(found, EarlyRead) else None,
         )
+        return await self._send(method, str_or_url, call, kwargs, may_learn=plain)
+
+    async def _send(
+        self, method: str, url: StrOrURL, call: Call, options: dict[str, Any], *, may_learn: bool
+    ) -> ClientResponse:
+        """Send a request through aiohttp, which asks the cache for each hop; let the fast lane learn from a hit."""
+        own_middlewares = options.get("middlewares")
+        if own_middlewares is None and not _CAN_INSTALL:
+            own_middlewares = self._own_middlewares or ()
+        if own_middlewares is not None:
+            options["middlewares"] = (*own_middlewares, self._cache_middleware)
         token = CURRENT_CALL.set(call)
         try:
-            if StandIns.are_there(self.cache):
-                plain, send = False, super()._request
-                response = await self._stand_ins.request(send, self.cache, call, method, str_or_url, kwargs)
+            if Doubles.are_there(self.cache):
+                may_learn, send = False, super()._request
+                response = await self._doubles.request(send, self.cache, call, method, url, options)
             else:
-                response = await super()._request(method, str_or_url, **kwargs)
+                response = await super()._request(method, url, **options)
         except TypeError:
             known = self._request_options
             if known is not None:
-                refuse_unknown(f"{type(self).__name__}.request()", kwargs, known | REQUEST_OPTIONS)
+                refuse_unknown(f"{type(self).__name__}.request()", options, known | REQUEST_OPTIONS)
             raise
         finally:
-            call.headers = call.cookies = None  # whoever remembers the call shall not remember what was sent
+            call.headers = call.cookies = None  # what remembers the call must not remember what was sent
             end_call(token)
-        if plain:
-            self._fast_lane.learn(self, method, str_or_url, kwargs, response)
+        if may_learn:
+            self._fast_lane.learn(self, method, url, options, response)
         return response
 
     def disabled(self) -> Disabled:
@@ -279,12 +285,12 @@ class CacheMixin(TypedSession):
         try:
             try:
                 await runtime.cancel(self)
-                if not self._owns_cache:  # else it is in memory, and nobody will ask it any more
+                if not self._owns_cache:  # else it is in memory, and is asked no more
                     await runtime.arrive(owner=ref(self))
-            finally:  # whoever cancels the wait wants all closed nevertheless
+            finally:  # one who cancels the wait wants all closed nevertheless
                 await super().close()
             await runtime.settle()
-            await runtime.finish(self.cache)  # whoever owns the cache may close it next
+            await runtime.finish(self.cache)  # its owner may close it next
         finally:
             if self._owns_cache or self.cache.autoclose:
                 await runtime.cancel(self.cache)

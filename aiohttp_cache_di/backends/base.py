@@ -24,7 +24,7 @@ from aiohttp_cache_di.backends.stacked import Stacked
 from aiohttp_cache_di.backends.storage import BaseCache, BaseStorage, ResponseOrKey
 from aiohttp_cache_di.backends.wrap.guard import DEFAULT_DEADLINE_S, StoreGuard
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
-from aiohttp_cache_di.entries.fields import body_of, entry_of
+from aiohttp_cache_di.entries.build import body_of, entry_of
 from aiohttp_cache_di.policy import Rules
 from aiohttp_cache_di.policy.expiration import ExpirationTime, UrlExpiration, UrlRules, lifetime_s
 from aiohttp_cache_di.policy.rules import DEFAULT_CODES, RuleBook, window_s
@@ -286,7 +286,7 @@ class CacheBackend(Stacked, RuleBook):
         hops = tuple(self.create_key(hop.method, hop.url, headers=hop.request_info.headers) for hop in response.history)
         if isinstance(response, CachedResponse):
             entry = response.stored
-            if not isinstance(entry, StoredResponse):  # a stand-in of somebody's test: nothing else can be kept of it
+            if not isinstance(entry, StoredResponse):  # a stand-in of a test: nothing else can be kept of it
                 await self.responses.write(key, response)
                 return
             if expires is not None:
