@@ -18,7 +18,7 @@ from aiohttp_cache_di.backends.sqlite.files import CacheFile, Identity, is_corru
 from aiohttp_cache_di.backends.sqlite.generation import Gate, Tier
 from aiohttp_cache_di.backends.sqlite.reads import LinkLostError, ReadQueue, Tables
 from aiohttp_cache_di.backends.sqlite.schema import Found, Key, Table, open_for_reading, open_for_writing, unpack_key
-from aiohttp_cache_di.backends.sqlite.thread import Done, Job, Worker
+from aiohttp_cache_di.backends.sqlite.thread import Done, Job, JobConnection, Worker
 from aiohttp_cache_di.backends.sqlite.writes import Write, WriteQueue
 from aiohttp_cache_di.errors import StorageError
 
@@ -167,7 +167,7 @@ class Link:
         self._reader = Worker(self._connect_reader, self.loop)
         self._reader.submit(self._note_identity, self._reader_opened)
 
-    def _connect_reader(self) -> sqlite3.Connection:
+    def _connect_reader(self) -> JobConnection:
         connection, self._frozen = open_for_reading(self.file)
         return connection
 

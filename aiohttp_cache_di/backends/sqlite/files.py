@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 
+from aiohttp_cache_di.backends.sqlite.thread import JobConnection, running_jobs
 from aiohttp_cache_di.errors import StorageError
 
 __all__ = ["CONNECT_OPTIONS", "CacheFile", "Identity", "is_corruption", "storage_error"]
@@ -90,9 +91,10 @@ class CacheFile:
         kept = "&".join(f"{key}={values[-1]}" for key, values in given.items() if key in ("vfs", "psow", "nolock"))
         return cls(os.path.abspath(parts.netloc + parts.path), kept, read_only, options)
 
-    def connect(self, mode: str, *, timeout_s: float | None = None) -> sqlite3.Connection:
+    def connect(self, mode: str, *, timeout_s: float | None = None) -> JobConnection:
         """Open a connection in the given *mode*: ``rw``, ``ro``, or ``immutable`` for a file nobody can write."""
         options = dict(self.options)
+        options["factory"] = running_jobs(options.get("factory", JobConnection))
         if timeout_s is not None:
             options["timeout"] = min(timeout_s, options["timeout"])
         name = ":memory:"
@@ -100,7 +102,7 @@ class CacheFile:
             flags = "mode=ro&immutable=1" if mode == "immutable" else f"mode={mode}"
             query = f"{flags}&{self.query}" if self.query else flags
             name = f"file:{quote(self.path)}?{query}"
-        connection: sqlite3.Connection = sqlite3.connect(
+        connection: JobConnection = sqlite3.connect(
             name, uri=self.path is not None, isolation_level=None, check_same_thread=False, **options
         )
         connection.text_factory = _as_text

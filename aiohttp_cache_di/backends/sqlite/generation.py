@@ -21,7 +21,6 @@ from typing import Final, NamedTuple
 from aiohttp_cache_di.backends.sqlite.files import CacheFile
 from aiohttp_cache_di.backends.sqlite.schema import DELETIONS, EXPIRED, Table, unpack_key
 from aiohttp_cache_di.backends.sqlite.statements import Deletion
-from aiohttp_cache_di.backends.sqlite.thread import keep_for_ever
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = ["Gate", "Tier"]
@@ -177,7 +176,7 @@ class Gate:
     def abandon(self) -> None:
         """Never touch the connection again, in a forked child."""
         self._identity = None
-        keep_for_ever(self._connection)
+        self._connection.abandon()
 
     def _start(self) -> None:
         self._version = self._ask("PRAGMA data_version").fetchone()[0]

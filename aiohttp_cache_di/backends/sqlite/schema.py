@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Final, TypeAlias
 
 from aiohttp_cache_di.backends.sqlite.files import CacheFile
+from aiohttp_cache_di.backends.sqlite.thread import JobConnection
 from aiohttp_cache_di.errors import StorageError
 
 __all__ = [
@@ -239,7 +240,7 @@ def _make_tables(connection: sqlite3.Connection, tables: list[Table]) -> None:
         run(f"INSERT OR REPLACE INTO {META} VALUES (?, ?)", (name, SCHEMA_VERSION))
 
 
-def open_for_writing(file: CacheFile, tables: list[Table], *, fast_save: bool) -> sqlite3.Connection:
+def open_for_writing(file: CacheFile, tables: list[Table], *, fast_save: bool) -> JobConnection:
     """Open the file to read and write, and make what is missing."""
     file.create()
     connection = file.connect("rw")
@@ -251,7 +252,7 @@ def open_for_writing(file: CacheFile, tables: list[Table], *, fast_save: bool) -
     return connection
 
 
-def open_for_reading(file: CacheFile) -> tuple[sqlite3.Connection, bool]:
+def open_for_reading(file: CacheFile) -> tuple[JobConnection, bool]:
     """Open the file to read only; tell whether it had to be opened as one that nobody changes.
 
     Without a right to write, SQLite cannot make the log's index, and without that a reader has no place to
@@ -265,7 +266,7 @@ def open_for_reading(file: CacheFile) -> tuple[sqlite3.Connection, bool]:
     return _connect_reader(file, "immutable"), True
 
 
-def _connect_reader(file: CacheFile, mode: str) -> sqlite3.Connection:
+def _connect_reader(file: CacheFile, mode: str) -> JobConnection:
     connection = file.connect(mode, timeout_s=READ_TIMEOUT_S)
     try:
         connection.execute("PRAGMA mmap_size = 0")

@@ -49,7 +49,8 @@ def traced(cache: SQLiteCache, *, writer: bool) -> list[str]:
     worker = here.link._writer if writer else here.link._reader
     assert worker is not None
     statements: list[str] = []
-    worker._opened().set_trace_callback(statements.append)
+    assert worker._jobs.connection is not None
+    worker._jobs.connection.set_trace_callback(statements.append)
     return statements
 
 
