@@ -95,7 +95,7 @@ class _Task(NamedTuple):
 
 
 class _Jobs:
-    """What a worker and its threads share. It does not lead to the worker, which ends the threads when it is deleted."""
+    """What a worker and its threads share; it keeps no worker alive, since that ends the threads when it is deleted."""
 
     def __init__(self) -> None:
         self.queue: SimpleQueue[_Task | None] = SimpleQueue()
