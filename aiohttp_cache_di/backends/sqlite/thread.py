@@ -48,6 +48,8 @@ class JobConnection(sqlite3.Connection):
     """A connection that runs a job where others run a script, since aiosqlite passes either on to its thread."""
 
     is_abandoned = False
+    is_frozen = False
+    """Whether the file was opened as one that no program changes."""
 
     def executescript(self, sql_script: str | Job, /) -> sqlite3.Cursor:
         """Run *sql_script*."""
@@ -65,7 +67,7 @@ class JobConnection(sqlite3.Connection):
     def abandon(self) -> None:
         """Never close the connection, and never let it be finalised."""
         self.is_abandoned = True
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self))
+        _keep_for_ever(self)
 
 
 @lru_cache(maxsize=8)
@@ -162,9 +164,13 @@ class Worker:
             return
         ended: asyncio.Future[None] = self._loop.create_future()
 
+        def end() -> None:
+            if not ended.done():
+                ended.set_result(None)
+
         def tell() -> None:
-            with contextlib.suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(lambda: ended.done() or ended.set_result(None))
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon_threadsafe(end)
 
         self.stop(tell)
         await ended
@@ -178,9 +184,13 @@ class Worker:
             self._jobs.connection.abandon()
 
     def forsake(self) -> None:
-        """Forget thread and connection in a forked child: both stayed with the parent."""
+        """Forget thread and connection in a forked child: both stayed with the parent.
+
+        So did the loop. Finalising it here would keep the parent's from being woken: both share an epoll object.
+        """
         self.abandon()
         self._stopping = True
+        _keep_for_ever(self._loop)
 
     def __del__(self) -> None:
         self.stop()  # without aiosqlite's warning: forgetting to close a cache loses nothing
@@ -222,6 +232,10 @@ async def _hold_open(connect: Connect, jobs: _Jobs) -> None:
     for thread in threads:
         while thread.is_alive():  # noqa: ASYNC110  # a thread tells of its end in no other way
             await asyncio.sleep(JOIN_S)
+
+
+def _keep_for_ever(thing: object) -> None:
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
 
 
 def _stop_all() -> None:

@@ -19,7 +19,7 @@ async def settled(cache: SQLiteCache) -> None:
     """Wait until nothing is being evicted any more."""
     here = cache._database.here()
     assert here is not None
-    while here.evictor._running or not here.link.writes.is_idle:
+    while here.evictor._running or not here.connections.writes.is_idle:
         await asyncio.sleep(0.001)
 
 
@@ -99,7 +99,7 @@ async def test_both_storages_of_a_backend_share_the_bound_and_evictions_are_coun
     assert isinstance(backend.responses, SQLiteCache)
     for n in range(300):
         await backend.responses.write_entry(make_entry(f"k{n}", bytes(9000)))
-        await backend.redirects.write_entry(make_entry(f"k{n}", b""))
+        await backend.redirects.write(f"alias{n}", f"k{n}")
     await settled(backend.responses)
     count = await backend.responses.size() + await backend.redirects.size()
     assert count < 300

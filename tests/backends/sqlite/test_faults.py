@@ -441,10 +441,10 @@ async def test_a_file_that_can_be_written_again_is_written_again(cache: SQLiteCa
     await cache.write_entry(make_entry("k"))
     here = cache._database.here()
     assert here is not None
-    here.link.writable = False
+    here.connections.writable = False
     with pytest.raises(StorageError, match="read-only"):
         await cache.write_entry(make_entry("new"))
-    here.link.made_at -= 60  # a while later
+    here.connections.made_at -= 60  # a while later
     await cache.write_entry(make_entry("new"))
     assert await cache.read_entry("new") is not None
 
