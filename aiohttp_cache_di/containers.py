@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from types import MappingProxyType
 from typing import Any, TypeAlias, TypeVar
@@ -26,14 +26,17 @@ from dependency_injector import containers, providers
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.errors import ConfigurationError, LifecycleError
 from aiohttp_cache_di.session import CachedSession
-from aiohttp_cache_di.settings.build import build_backend, build_session
-from aiohttp_cache_di.settings.model import DEFAULT_ENV_FILE, DEFAULT_PREFIX, CacheSettings
+from aiohttp_cache_di.settings.build import build_session, plan_backend
+from aiohttp_cache_di.settings.model import DEFAULT_PREFIX, CacheSettings
+from aiohttp_cache_di.settings.sources import DEFAULT_ENV_FILE
 
 __all__ = ["AnyContainer", "CacheContainer", "open_container", "session_already_open", "session_not_open"]
 
 CANCELLED_START_S = 5.0  # a resource that is just starting may finish, so that it can be closed in order
 
 Closable = TypeVar("Closable", CacheBackend, CachedSession)
+
+SettingsProvider: TypeAlias = Callable[[], Any]
 
 AnyContainer: TypeAlias = "containers.Container | type[containers.Container] | providers.Container[Any]"
 """A container, its class (a new container is then made at each start), or one that is embedded in another."""
@@ -45,32 +48,55 @@ def load_settings(prefix: str, env_file: str | None) -> CacheSettings:
 
 
 class _Closing(AbstractAsyncContextManager[Closable]):
-    """Gives a thing, and closes it in the end.
+    """Makes a thing in the running loop, and closes it in the end.
 
     No generator, and neither is `_Opening`: when the start of an aiohttp.web app fails, the loop closes all generators
     at the same time. There must be only that of the app's context, whose end closes the rest in order.
     """
 
-    def __init__(self, thing: Closable) -> None:
-        self._thing: Closable = thing
+    def __init__(self, make: Callable[[], Awaitable[Closable]]) -> None:
+        self._make: Callable[[], Awaitable[Closable]] = make
+        self._thing: Closable | None = None
 
     async def __aenter__(self) -> Closable:
+        self._thing = await self._make()
         return self._thing
 
     async def __aexit__(self, *exc_info: object) -> None:
-        await self._thing.close()
+        if self._thing is not None:
+            await self._thing.close()
 
 
-def backend_resource(settings: CacheSettings) -> AbstractAsyncContextManager[CacheBackend]:
+def backend_resource(settings: SettingsProvider) -> AbstractAsyncContextManager[CacheBackend]:
     """Build the back-end, and close it in the end."""
-    return _Closing(build_backend(settings))
+
+    async def make() -> CacheBackend:
+        plan = await asyncio.to_thread(plan_backend, await _in_thread(settings))
+        return plan.build()
+
+    return _Closing(make)
 
 
 def session_resource(
-    backend: CacheBackend, settings: CacheSettings, options: Mapping[str, Any]
+    backend: CacheBackend, settings: SettingsProvider, options: Mapping[str, Any]
 ) -> AbstractAsyncContextManager[CachedSession]:
     """Build the session in the running loop, and close it in the end."""
-    return _Closing(build_session(backend, settings, options))
+
+    async def make() -> CachedSession:
+        return build_session(backend, await _in_thread(settings), options)
+
+    return _Closing(make)
+
+
+async def _in_thread(settings: SettingsProvider) -> CacheSettings:
+    """Ask for the settings where files may be read: a provider of the user's may well read them anew each time."""
+    asked: Any = settings
+    while asked.last_overriding is not None:
+        asked = asked.last_overriding
+    if isinstance(asked, providers.Resource) and asked.provides is not load_settings:
+        found: CacheSettings = await _resolve(asked())  # which may hand out a future of this loop
+        return found
+    return await _resolve(await asyncio.to_thread(asked))  # type: ignore[no-any-return]  # a provider gives anything
 
 
 class CacheContainer(containers.DeclarativeContainer):
@@ -89,9 +115,10 @@ class CacheContainer(containers.DeclarativeContainer):
     session_options: providers.Provider[Mapping[str, Any]] = providers.Object(MappingProxyType[str, Any]({}))
     # A resource, so that each start reads the environment anew; synchronous, so that it can be asked for anywhere.
     settings: providers.Provider[CacheSettings] = providers.Resource(load_settings, prefix, env_file)
-    backend: providers.Provider[CacheBackend] = providers.Resource(backend_resource, settings)
+    # Both are given the provider, not the settings, so that they can ask it in a thread.
+    backend: providers.Provider[CacheBackend] = providers.Resource(backend_resource, settings.provider)
     session: providers.Provider[CachedSession] = providers.Resource(
-        session_resource, backend, settings, session_options
+        session_resource, backend, settings.provider, session_options
     )
 
 
@@ -183,7 +210,7 @@ def _dependencies_first(provider: Any, seen: set[int]) -> Iterator[Any]:
 
 
 async def _start(resource: Any) -> None:
-    started = resource.init()
+    started = asyncio.to_thread(resource.init) if resource.provides is load_settings else resource.init()
     if not inspect.isawaitable(started):
         return
     future = asyncio.ensure_future(started)

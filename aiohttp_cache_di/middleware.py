@@ -8,27 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Final
 from weakref import ref
 
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, hdrs
+from msgspec.structs import replace
 
-from aiohttp_cache_di import policy
 from aiohttp_cache_di._aiohttp import handler_option
-from aiohttp_cache_di.backends.base import CacheBackend, accept_all
+from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.engine.answers import plain_answer
 from aiohttp_cache_di.engine.call import CURRENT_CALL, Call, current_call, end_call, is_disabled
+from aiohttp_cache_di.engine.describe import describe_miss
 from aiohttp_cache_di.engine.exchange import Exchange
-from aiohttp_cache_di.engine.question import Identities, key_arguments, request_body
-from aiohttp_cache_di.engine.runtime import FAIR_SHARE, Runtime
-from aiohttp_cache_di.entries.fields import describe_miss
+from aiohttp_cache_di.engine.question import Questions, key_arguments, request_body
+from aiohttp_cache_di.engine.runtime import Runtime
+from aiohttp_cache_di.engine.turns import count_hit, is_turn_over
+from aiohttp_cache_di.policy import PLAIN_HIT, decide, vary_digest
 from aiohttp_cache_di.response import CachedResponse
-from aiohttp_cache_di.rfc9111.messages import Request
 
 __all__ = ["CacheMiddleware"]
-
-_DECIDING: Final = frozenset({"create_cache_actions", "request", "get_response"})
-"""Methods of a backend which, overridden, decide about what is served."""
 
 
 class CacheMiddleware:
@@ -43,7 +40,7 @@ class CacheMiddleware:
 
     def __init__(self, backend: CacheBackend | None = None) -> None:
         self.backend = backend if backend is not None else CacheBackend()
-        self.identities = Identities(self.backend)
+        self.questions = Questions(self.backend)
         self._runtime: Runtime | None = None
 
     async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
@@ -61,45 +58,38 @@ class CacheMiddleware:
             self._runtime = runtime = Runtime.of(backend)
         decoded = handler_option(handler, "auto_decompress", call.decoded if call else session._auto_decompress)
         url = str(request.url)
+        response: ClientResponse | None = None
         if decoded and (call is None or call.is_plain):
-            hit = self._at_once(request, url, call, runtime)
-            if hit is not None:
-                if not backend.stats.hits % FAIR_SHARE:
-                    await asyncio.sleep(0)
-                return hit
-        if call is None:
-            call = Call(ref(session))
-        call.decoded = decoded
-        return await self._exchange(request, handler, url, call, runtime)
+            response = self._at_once(request, url, call, runtime)
+        if response is None:
+            if call is None:
+                call = Call(ref(session))
+            call.decoded = decoded
+            response = await self._exchange(request, handler, url, call, runtime)
+        if is_turn_over(backend.stats) and isinstance(response, CachedResponse):
+            await asyncio.sleep(0)
+        return response
 
     def _at_once(self, request: ClientRequest, url: str, call: Call | None, runtime: Runtime) -> CachedResponse | None:
         """The plain hit that takes neither waiting nor more than a look: what an exchange would come to, sooner."""
-        backend, method = self.backend, request.method
-        key = self.identities.plain(request, url)
-        if not key or key in runtime.doomed or method == hdrs.METH_HEAD or self._asks_user():
+        backend, question = self.backend, self.questions.remembered(request, url)
+        if question is None:
             return None
-        entry = runtime.pending(key)
-        if entry is not None and not backend.write_behind:
+        key = question.key
+        if not backend.write_behind and runtime.pending(key) is not None:
             return None
-        entry = entry or backend.responses.peek(key)
-        if entry is None or entry.key != key or entry.partition:
-            return None
-        rules, now = backend.rules_for(request.url), time.time()
-        if now >= entry.store_until or not policy.is_plain_hit(method, entry, rules, now=now):
+        entry = runtime.peek(key)
+        if entry is None:
             return None
         if entry.vary_fields:
-            message = Request(method, url, request.headers)
-            if policy.select_variant(message, entry) != key:
-                return None
+            question = replace(question, vary_digest=vary_digest(entry.vary_fields, request.headers))
+        now = time.time()
+        if decide(question, entry, now) is not PLAIN_HIT:
+            return None
         if call is not None:
             call.keys.append(key)
-        backend.stats.hits += 1
+        count_hit(backend.stats)
         return plain_answer(entry, request, now=now, standard=backend.cache_control)
-
-    def _asks_user(self) -> bool:
-        """Whether the user has a say in what is served."""
-        backend = self.backend
-        return backend.filter_fn is not accept_all or not _DECIDING.isdisjoint(backend.overridden)
 
     async def _exchange(
         self, request: ClientRequest, handler: ClientHandlerType, url: str, call: Call, runtime: Runtime
@@ -112,7 +102,7 @@ class CacheMiddleware:
         if body is None or not is_allowed:
             exchange = Exchange(request, handler, call, backend, runtime, key_arguments=arguments, url=url)
             return await (exchange.forward("bypass") if body is None else exchange.run())
-        key, partition = self.identities.of(request, arguments, url)
+        key, partition = self.questions.key_of(request, arguments, url)
         exchange = Exchange(request, handler, call, backend, runtime, key, partition, arguments, url)
         if CURRENT_CALL.get() is call:
             return await exchange.run()

@@ -184,6 +184,14 @@ class CachedResponse(ClientResponse):
             self._cache_status = hit(fresh_until=self._stored.fresh_until, now=self._served_at)
         return self._cache_status
 
+    def restate(self, cache_status: str) -> None:
+        """Say *cache_status* from now on, in the header fields too where they say it."""
+        self._cache_status = cache_status
+        if self._extra_headers:
+            kept = (field for field in self._extra_headers if field[0] != "Cache-Status")
+            self._extra_headers = (*kept, ("Cache-Status", cache_status))
+            self._own_headers = None
+
     def _served_fields(self) -> tuple[tuple[str, str], ...]:
         extra = self._extra_headers
         if extra is None:

@@ -19,7 +19,9 @@ from aiohttp_cache_di.backends.options import BACKEND_OPTIONS
 from aiohttp_cache_di.engine.call import CURRENT_CALL, Call, Disabled, end_call
 from aiohttp_cache_di.engine.doubles import StandIns, is_backend
 from aiohttp_cache_di.engine.hits import FastLane, Remembered
-from aiohttp_cache_di.engine.runtime import FAIR_SHARE, Runtime
+from aiohttp_cache_di.engine.reads import EarlyRead
+from aiohttp_cache_di.engine.runtime import Runtime
+from aiohttp_cache_di.engine.turns import is_turn_over
 from aiohttp_cache_di.middleware import CacheMiddleware
 from aiohttp_cache_di.policy.expiration import ExpirationTime
 from aiohttp_cache_di.response import CachedResponse
@@ -141,7 +143,7 @@ class CacheMixin(TypedSession):
         self._request_options = _request_parameters(type(self))
         backend = CacheBackend(**own) if cache is None else cache
         self._cache_middleware = CacheMiddleware(backend)
-        self._fast_lane = FastLane(backend, self._cache_middleware.identities)
+        self._fast_lane = FastLane(backend, self._cache_middleware.questions)
         self._stand_ins = StandIns()
         if kwargs.keys() & _DEPRECATED:
             _warn_at_the_caller(partial(super().__init__, *args, **kwargs), undo=self.detach)
@@ -165,7 +167,7 @@ class CacheMixin(TypedSession):
     @cache.setter
     def cache(self, backend: CacheBackend) -> None:
         self._cache_middleware = CacheMiddleware(backend)
-        self._fast_lane = FastLane(backend, self._cache_middleware.identities)
+        self._fast_lane = FastLane(backend, self._cache_middleware.questions)
         self._owns_cache = False
 
     @property
@@ -197,7 +199,7 @@ class CacheMixin(TypedSession):
             stale_if_error: how long (seconds) past its lifetime a stored response may stand in for an error.
             kwargs: the arguments of `aiohttp.ClientSession.request`.
         """
-        found: object = None
+        found: CachedResponse | Remembered | EarlyRead | None = None
         plain = (
             expire_after is None
             and not refresh
@@ -210,7 +212,7 @@ class CacheMixin(TypedSession):
             if type(found) is Remembered:
                 found = await self._fast_lane.fetch(self, found, kwargs)
             if isinstance(found, CachedResponse):
-                if not self._fast_lane.stats.hits % FAIR_SHARE:
+                if is_turn_over(self._fast_lane.stats):
                     await asyncio.sleep(0)
                 return found
         own_middlewares = kwargs.get("middlewares")
@@ -226,7 +228,7 @@ class CacheMixin(TypedSession):
             decoded=self._auto_decompress if decoded is None else bool(decoded),
             headers=kwargs.get("headers") or (),
             cookies=kwargs.get("cookies"),
-            looked_up=found if isinstance(found, tuple) else None,
+            early_read=found if isinstance(found, EarlyRead) else None,
         )
         token = CURRENT_CALL.set(call)
         try:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -453,6 +455,35 @@ def test_a_container_is_made_without_a_loop_and_reads_nothing(monkeypatch: pytes
 
     with pytest.raises(ConfigurationError, match="AIOHTTP_CACHE_BACKEND='wrong'"):
         container.settings()
+
+
+@pytest.mark.parametrize("given", [None, "factory"])
+async def test_opening_looks_at_files_in_threads_only(
+    given: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / ".env").write_text("AIOHTTP_CACHE_LEASE=1s\n")
+    monkeypatch.setenv("AIOHTTP_CACHE_BACKEND", "sqlite")
+    monkeypatch.setenv("AIOHTTP_CACHE_SQLITE__PATH", str(tmp_path))
+    options: dict[str, Any] = {} if given is None else {"settings": providers.Factory(CacheSettings)}
+    container: Any = CacheContainer(**options)
+    async with open_container(container):
+        pass  # imports what it needs
+    looked: list[str] = []
+    loop_thread = threading.get_ident()
+    for name in ("access", "listdir", "lstat", "mkdir", "open", "stat"):
+        real = getattr(os, name)
+
+        def watched(*args: Any, real: Any = real, name: str = name, **kwargs: Any) -> Any:
+            if threading.get_ident() == loop_thread:
+                looked.append(f"os.{name}{args}")
+            return real(*args, **kwargs)
+
+        monkeypatch.setattr(os, name, watched)
+
+    async with open_container(container) as session:
+        assert session.cache.name == str(tmp_path / "aiohttp-cache.sqlite")
+        assert session.cache.lease_s == 1.0
+        assert looked == []
 
 
 # What the session is made with

@@ -7,8 +7,9 @@ import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
 from datetime import datetime
-from functools import cached_property
-from typing import Any, TypeAlias, Unpack
+from functools import cached_property, partial
+from typing import Any, Protocol, TypeAlias, Unpack
+from weakref import WeakSet, ref
 
 import msgspec
 from aiohttp import ClientResponse
@@ -17,19 +18,22 @@ from aiohttp.typedefs import StrOrURL
 from aiohttp_cache_di import keys
 from aiohttp_cache_di.arguments import refuse_unknown
 from aiohttp_cache_di.backends.actions import CacheActions
-from aiohttp_cache_di.backends.memory.store import DictCache
-from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, STORAGE_OPTIONS, BackendOptions
+from aiohttp_cache_di.backends.memory import DEFAULT_MAX_BYTES, DictCache, MemoryStore
+from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, BackendOptions, refuse_unusable
+from aiohttp_cache_di.backends.revision import Revised, hook, setting
 from aiohttp_cache_di.backends.storage import BaseCache, BaseStorage, ResponseOrKey
-from aiohttp_cache_di.backends.values import refuse_unusable
-from aiohttp_cache_di.backends.watched import Watched
+from aiohttp_cache_di.backends.store import Record
+from aiohttp_cache_di.backends.wrap.foreign import pair_of
 from aiohttp_cache_di.backends.wrap.guard import StoreGuard
+from aiohttp_cache_di.backends.wrap.items import StackCache
+from aiohttp_cache_di.backends.wrap.stack import StoreStack
 from aiohttp_cache_di.entries.fields import body_of, entry_of
 from aiohttp_cache_di.policy import Rules
 from aiohttp_cache_di.policy.expiration import ExpirationTime, UrlExpiration, UrlRules, lifetime_s
-from aiohttp_cache_di.policy.rules import DEFAULT_CODES, RuleBook, is_redirect, window_s
+from aiohttp_cache_di.policy.rules import DEFAULT_CODES, RuleBook, window_s
 from aiohttp_cache_di.response import AnyResponse, CachedResponse
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
-from aiohttp_cache_di.telemetry.counters import CacheStats
+from aiohttp_cache_di.telemetry import CacheStats
 
 __all__ = ["BaseCache", "BaseStorage", "CacheBackend", "DictCache", "FilterFn", "ResponseOrKey"]
 
@@ -45,7 +49,39 @@ def accept_all(response: AnyResponse) -> bool:
     return True
 
 
-class CacheBackend(Watched, RuleBook):
+class Runtime(Protocol):
+    """What uses a backend in one event loop."""
+
+    def use(self, stack: StoreStack) -> None:
+        """Keep and look for responses on *stack* from now on."""
+
+
+class _Storage:
+    """One of the two storages of a backend: setting it makes a store of the two."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __set__(self, backend: CacheBackend, storage: BaseCache) -> None:
+        both: dict[str, Any] = {"responses": backend.responses, "redirects": backend.redirects, self._name: storage}
+        if isinstance(storage, BaseCache):
+            storage.count_into(backend.stats)
+            storage.settle_writes = partial(_settle, ref(backend))
+        stack = StoreStack(pair_of(**both), guard=backend.guard)
+        backend._set_stack(stack, **both)
+
+
+async def _settle(backend: ref[CacheBackend], keys: Collection[str] | None) -> None:
+    found = backend()
+    if found is not None:
+        await found.settle(keys)
+
+
+def _storage() -> Any:
+    return _Storage()
+
+
+class CacheBackend(Revised, RuleBook):
     """Base class of all backends, and the one that keeps responses in memory.
 
     To keep them elsewhere, subclass it and set `responses` and `redirects` to storages of your own (`BaseCache`).
@@ -79,8 +115,32 @@ class CacheBackend(Watched, RuleBook):
         ConfigurationError: an option has a value that cannot be used.
     """
 
-    revision: int = 0
-    """Raised whenever an attribute is set."""
+    name: str = setting()
+    expire_after: ExpirationTime = setting()
+    urls_expire_after: Mapping[str, ExpirationTime | UrlExpiration] | None = setting()
+    allowed_codes: Collection[int] = setting()
+    allowed_methods: frozenset[str] = setting()
+    include_headers: bool = setting()
+    ignored_params: frozenset[str] = setting()
+    cache_control: bool = setting()
+    filter_fn: FilterFn = setting()
+    shared: bool = setting()
+    credential_headers: frozenset[str] = setting()
+    partition_cookies: str = setting()
+    stale_if_error_s: float | None = setting()
+    stale_while_revalidate_s: float | None = setting()
+    heuristic_fraction: float = setting()
+    heuristic_with_query: bool = setting()
+    max_variants: int = setting()
+    max_body_bytes: int = setting()
+    coalesce: bool = setting()
+    coalesce_timeout_s: float = setting()
+    lease_s: float = setting()
+    write_behind: bool = setting()
+    fast_lane: bool = setting()
+    store_cookies: bool = setting()
+    responses: BaseCache = _storage()
+    redirects: BaseCache = _storage()
 
     def __init__(
         self,
@@ -98,6 +158,7 @@ class CacheBackend(Watched, RuleBook):
     ) -> None:
         refuse_unknown(type(self).__name__, kwargs, BACKEND_OPTIONS)
         super().__init__()
+        self._runtimes: WeakSet[Runtime] = WeakSet()
         # A wrong value is refused here, not at the first request.
         lifetime_s(expire_after, now=time.time())
         refuse_unusable(
@@ -113,6 +174,7 @@ class CacheBackend(Watched, RuleBook):
         self.name = cache_name
         self.expire_after = expire_after
         self.urls_expire_after = urls_expire_after
+        _ = self.url_rules  # a wrong pattern is refused here too
         self.allowed_codes = allowed_codes
         self.allowed_methods = frozenset(method.upper() for method in allowed_methods)
         self.include_headers = include_headers
@@ -139,9 +201,8 @@ class CacheBackend(Watched, RuleBook):
         self.store_cookies = kwargs.get("store_cookies", False)
         self.stats = CacheStats()
         self.guard = StoreGuard(self.stats, deadline_s=kwargs.get("storage_deadline", 0.25))
-        storage_options: Any = {name: value for name, value in kwargs.items() if name in STORAGE_OPTIONS}
-        self.responses: BaseCache = DictCache(**storage_options)
-        self.redirects: BaseCache = DictCache(**storage_options)
+        memory = MemoryStore(kwargs.get("max_entries"), kwargs.get("max_bytes", DEFAULT_MAX_BYTES))
+        self.use(StoreStack(memory, guard=self.guard), DictCache)
 
     @property
     def response_aliases(self) -> BaseCache:
@@ -152,23 +213,18 @@ class CacheBackend(Watched, RuleBook):
     def response_aliases(self, storage: BaseCache) -> None:
         self.redirects = storage
 
-    def __setattr__(self, name: str, value: object) -> None:
-        """Set an attribute, and let those who remember what the settings led to know that they changed."""
-        object.__setattr__(self, name, value)
-        object.__setattr__(self, "revision", self.revision + 1)
-        if name == "urls_expire_after":
-            self.url_rules = UrlRules(self.urls_expire_after or {})
-        if name in ("responses", "redirects") and isinstance(value, BaseCache):
-            value.on_unreadable, value.on_evicted = self.stats.count_unreadable, self.stats.count_evicted
-            value.settle_writes = self.settle
-        self.__dict__.pop("overridden", None)
-        self.__dict__.pop("resolved", None)
+    @cached_property
+    def url_rules(self) -> UrlRules:  # type: ignore[override]  # made of `urls_expire_after`
+        """The lifetimes by URL pattern."""
+        return UrlRules(self.urls_expire_after or {})
 
     @cached_property
     def overridden(self) -> frozenset[str]:
         """Names of the methods that the engine asks and that are not this class's own."""
-        ours = vars(CacheBackend)
-        return frozenset(name for name in HOOKS if name in self.__dict__ or getattr(type(self), name) is not ours[name])
+        ours, own = CacheBackend, type(self)
+        return frozenset(
+            name for name in HOOKS if name in self.__dict__ or getattr(own, name) is not getattr(ours, name)
+        )
 
     def rules_for(
         self,
@@ -191,6 +247,7 @@ class CacheBackend(Watched, RuleBook):
 
     # ---- what the engine asks, and a subclass may override
 
+    @hook
     def create_key(self, method: str, url: StrOrURL, **kwargs: Any) -> str:
         """Create the cache key of a request: the same for equal requests, different for all others.
 
@@ -209,6 +266,7 @@ class CacheBackend(Watched, RuleBook):
             **kwargs,
         )
 
+    @hook
     def create_cache_actions(
         self, key: str, url: StrOrURL, expire_after: ExpirationTime = None, refresh: bool = False, **kwargs: Any
     ) -> CacheActions:
@@ -224,12 +282,14 @@ class CacheBackend(Watched, RuleBook):
         rules = self.rules_for(url, expire_after=expire_after, refresh=refresh)
         return CacheActions(key=key, url=str(url), rules=rules, request=kwargs)
 
+    @hook
     async def request(self, actions: CacheActions) -> CachedResponse | None:
         """Fetch the cached response that *actions* allow to be used, if there is one."""
         if actions.refresh or actions.expire_after == 0:
             return None
         return await self.get_response(actions.key)
 
+    @hook
     async def is_cacheable(self, response: AnyResponse | None, actions: CacheActions | None = None) -> bool:
         """Tell whether *response* may be cached: its status, its method, its lifetime and the user's filter."""
         if response is None or response.method.upper() not in self.allowed_methods:
@@ -248,8 +308,10 @@ class CacheBackend(Watched, RuleBook):
         verdict = self.filter_fn(response)
         return bool(await verdict if inspect.isawaitable(verdict) else verdict)
 
+    @hook
     async def get_response(self, key: str) -> CachedResponse | None:
         """Fetch the response kept under *key*, following redirects; an expired or filtered one is deleted."""
+        await self.settle({key})
         for _ in range(MAX_HOPS):
             item = await _item(self.responses, key)
             if item is not None and not isinstance(item, str):
@@ -260,6 +322,7 @@ class CacheBackend(Watched, RuleBook):
             key = following
         return None
 
+    @hook
     async def save_response(
         self, response: ClientResponse, cache_key: str | None = None, expires: datetime | None = None
     ) -> None:
@@ -291,6 +354,7 @@ class CacheBackend(Watched, RuleBook):
             if not await self.redirects.contains(hop_key):
                 await self.redirects.write(hop_key, key)
 
+    @hook
     async def delete(self, key: str) -> None:
         """Delete a response, its variants, and the redirects that lead to it or from it."""
         await self.bulk_delete({key})
@@ -298,11 +362,10 @@ class CacheBackend(Watched, RuleBook):
     async def bulk_delete(self, keys: set[str]) -> None:
         """Delete several responses with what belongs to them; missing ones are no error."""
         related: set[str] = set()
+        await self.settle(keys)
         for key in keys:
             await self._collect(key, related)
-        await self._before_deleting(related)
-        await self.responses.bulk_delete(related)
-        await self.redirects.bulk_delete(related)
+        await self.stack.delete(related)
 
     # ---- for those who look after a cache
 
@@ -330,7 +393,7 @@ class CacheBackend(Watched, RuleBook):
         """Delete what has expired, and what ``filter_fn`` does not let through any more; return how many went."""
         await self.settle()
         now = time.time()
-        count = await self.responses.delete_expired(now) + await self.redirects.delete_expired(now)
+        count = await self.stack.delete_expired(now)
         if self.filter_fn is accept_all:
             return count
         refused: set[str] = set()
@@ -345,24 +408,42 @@ class CacheBackend(Watched, RuleBook):
 
     async def clear(self) -> None:
         """Delete everything."""
-        await self._before_deleting(None)
-        await self.responses.clear()
-        await self.redirects.clear()
+        await self.stack.clear()
+
+    async def settle(self, keys: Collection[str] | None = None) -> None:
+        """Wait until what is being written in the running loop, under *keys* or at all, is written or a try has failed.
+
+        Responses whose bodies have not been read yet are waited for too, if only for a moment.
+        """
+        await self.stack.settle(keys)
 
     async def close(self) -> None:
         """Close the storages; may be called twice."""
-        await self.responses.close()
-        await self.redirects.close()
+        await self.stack.close()
 
     # ---- entries, as the engine moves them
 
-    def storage_for(self, entry: StoredResponse) -> BaseCache:
-        """The storage that *entry* belongs to: redirects have one of their own."""
-        return self.redirects if is_redirect(entry.status) and "Location" in entry.headers else self.responses
-
     async def write(self, entry: StoredResponse) -> None:
         """Write *entry* to the storage that it belongs to."""
-        await self.storage_for(entry).write_entry(entry)
+        stack = self.stack
+        await stack.put(Record(entry.key, stack.packed(entry), entry.store_until))
+
+    def use(self, stack: StoreStack, face: type[StackCache]) -> None:
+        """Keep responses and redirects on *stack* from now on, and show them by two objects of the class *face*."""
+        stack.count_into(self.guard)
+        self._set_stack(stack, face.on(stack, leads_on=False), face.on(stack, leads_on=True))
+
+    def attach(self, runtime: Runtime) -> None:
+        """Tell *runtime* of the stack, now and whenever it is another one."""
+        self._runtimes.add(runtime)
+        runtime.use(self.stack)
+
+    def _set_stack(self, stack: StoreStack, responses: BaseCache, redirects: BaseCache) -> None:
+        self.stack = stack
+        self.__dict__.update(responses=responses, redirects=redirects)
+        for runtime in list(self._runtimes):
+            runtime.use(stack)
+        self.revise()
 
     async def _usable(self, response: CachedResponse, key: str) -> CachedResponse | None:
         # Past its lifetime, a standard cache may still validate a response; by the user's rules alone it is over.

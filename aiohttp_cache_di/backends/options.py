@@ -1,11 +1,14 @@
-"""The options that every backend takes."""
+"""The options that every backend takes, and what their values must be: a wrong one is refused where it is given."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from typing import Any, Literal, TypedDict
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, Literal, NamedTuple, SupportsIndex, TypeAlias, TypedDict, cast
 
-__all__ = ["BACKEND_OPTIONS", "STORAGE_OPTIONS", "BackendOptions", "StorageOptions"]
+from aiohttp_cache_di.errors import ConfigurationError
+
+__all__ = ["BACKEND_OPTIONS", "STORAGE_OPTIONS", "BackendOptions", "StorageOptions", "refuse_unusable"]
 
 
 class StorageOptions(TypedDict, total=False):
@@ -51,4 +54,76 @@ BACKEND_OPTIONS = frozenset(BackendOptions.__annotations__) | {
     "autoclose",
     "cache_control",
     "filter_fn",
+}
+
+Check: TypeAlias = Callable[[Any], bool]
+
+
+class _Rule(NamedTuple):
+    check: Check
+    accepted: str
+
+
+def refuse_unusable(options: Mapping[str, Any]) -> None:
+    """Raise ConfigurationError for the first value of *options* that cannot be used, saying what can."""
+    for name, value in options.items():
+        rule = _RULES.get(name)
+        if rule is not None and not rule.check(value):
+            raise ConfigurationError(f"{name}={value!r}: use {rule.accepted}")
+
+
+def _are_codes(value: Any) -> bool:
+    if not isinstance(value, Collection):
+        return False
+    return all(isinstance(code, SupportsIndex) for code in cast("Collection[object]", value))
+
+
+def _are_names(value: Any) -> bool:
+    # Text is iterable too, and its letters are nobody's names.
+    return isinstance(value, Iterable) and not isinstance(value, str | bytes)
+
+
+def _at_least(low: float, high: float = math.inf) -> Check:
+    return lambda value: isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
+
+
+def _is_partitioning(value: Any) -> bool:
+    return value in ("effective", "explicit")
+
+
+def _is_mapping(value: Any) -> bool:
+    return isinstance(value, Mapping)
+
+
+def _or_none(check: Check) -> Check:
+    return lambda value: value is None or check(value)
+
+
+def _is_window(value: Any) -> bool:
+    return isinstance(value, bool) or _at_least(0)(value)
+
+
+_COUNT = _Rule(_at_least(0), "a number from 0")
+_BOUND = _Rule(_or_none(_at_least(0)), "a number from 0, or None for no bound")
+_SECONDS = _Rule(_at_least(0), "a number of seconds")
+_WINDOW = _Rule(_or_none(_is_window), "a number of seconds, True for as long as it is stored, or None")
+
+_RULES: Mapping[str, _Rule] = {
+    "urls_expire_after": _Rule(_or_none(_is_mapping), "a mapping of URL patterns to lifetimes, or None"),
+    "allowed_codes": _Rule(_are_codes, "a collection of status codes, such as (200, 404)"),
+    "allowed_methods": _Rule(_are_names, "a collection of methods, such as ('GET', 'HEAD')"),
+    "ignored_params": _Rule(_or_none(_are_names), "a collection of names, or None"),
+    "filter_fn": _Rule(callable, "a function or coroutine function of a response"),
+    "credential_headers": _Rule(_are_names, "a collection of names of header fields"),
+    "partition_cookies": _Rule(_is_partitioning, "'effective' or 'explicit'"),
+    "stale_if_error": _WINDOW,
+    "stale_while_revalidate": _WINDOW,
+    "heuristic_fraction": _Rule(_at_least(0, 1), "a number from 0 to 1"),
+    "max_variants": _COUNT,
+    "max_body_bytes": _COUNT,
+    "max_entries": _BOUND,
+    "max_bytes": _BOUND,
+    "coalesce_timeout": _SECONDS,
+    "lease": _SECONDS,
+    "storage_deadline": _SECONDS,
 }

@@ -3,39 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import enum
-import inspect
-import logging
 from abc import ABCMeta, abstractmethod
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Collection, Iterable
-from contextlib import aclosing
-from functools import wraps
+from collections.abc import AsyncIterable, Awaitable, Callable, Collection, Iterable
 from typing import Any, ClassVar, TypeAlias, Unpack
 
 from aiohttp_cache_di.arguments import refuse_unknown
 from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, StorageOptions
+from aiohttp_cache_di.backends.store import Lease
 from aiohttp_cache_di.entries.codec import EntryCodec, Opaque
 from aiohttp_cache_di.errors import UnreadableEntryError
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
+from aiohttp_cache_di.telemetry import CacheStats
 
-__all__ = ["BaseCache", "BaseStorage", "Lease", "ResponseOrKey"]
-
-logger = logging.getLogger(__name__)
-
-_LOOKS = frozenset({"contains", "keys", "read", "size", "values"})
+__all__ = ["BaseCache", "BaseStorage", "Lease", "ResponseOrKey", "disregard", "hear"]
 
 ResponseOrKey: TypeAlias = CachedResponse | bytes | str | None
 """What a storage holds under a key: a response, the key of another entry (an alias), or raw bytes."""
-
-
-class Lease(enum.IntEnum):
-    """The answer to one who asks to be the only process that fetches a key; a plain bool will do."""
-
-    REFUSED = 0
-    GRANTED = 1
-    GRANTED_LATE = 2
-    """Granted, and something is stored under the key: perhaps since the one who asks has looked."""
 
 
 def _ignore(count: int) -> None:
@@ -62,13 +46,6 @@ class BaseCache(metaclass=ABCMeta):
         kwargs: options of the backend that a storage does not need are accepted; unknown ones are a TypeError.
     """
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        if cls.__module__.startswith("aiohttp_cache_di."):  # ours do it themselves, where it is needed
-            return
-        for name in _LOOKS & vars(cls).keys():
-            setattr(cls, name, settled(vars(cls)[name]))
-
     authoritative_peek: ClassVar[bool] = False
     """Whether `peek` answering None means that nothing is stored (rather than: not known)."""
 
@@ -92,6 +69,10 @@ class BaseCache(metaclass=ABCMeta):
         The engine writes off its callers' path; whoever looks into the storage directly shall see what they stored.
         """
         self._serializer = serializer
+
+    def count_into(self, stats: CacheStats) -> None:
+        """Count what is evicted and what is unreadable in *stats*."""
+        self.on_unreadable, self.on_evicted = stats.count_unreadable, stats.count_evicted
 
     # ---- items, as users see them
 
@@ -243,34 +224,14 @@ class BaseCache(metaclass=ABCMeta):
         """Give a lease back before its time."""
 
 
-def settled(look: Callable[..., Any]) -> Callable[..., Any]:
-    """A method that looks into a storage, so that it sees what is still being written when it is called."""
-
-    @wraps(look)
-    async def look_once(self: BaseCache, *args: Any, **kwargs: Any) -> Any:
-        await self.settle_writes({args[0]} if args and isinstance(args[0], str) else None)
-        return await look(self, *args, **kwargs)
-
-    @wraps(look)
-    async def look_on(self: BaseCache, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
-        await self.settle_writes(None)
-        async with aclosing(look(self, *args, **kwargs)) as items:
-            async for item in items:
-                yield item
-
-    if inspect.isasyncgenfunction(look):
-        return look_on
-    return look_once if inspect.iscoroutinefunction(look) else look
-
-
 def disregard(future: asyncio.Future[Any]) -> None:
-    """Nobody waits for *future* any more, or needs to hear of its failure."""
+    """Cancel *future*, whose result and failure are of no more interest."""
     if not future.cancel() and not future.cancelled():
         future.exception()
 
 
 def hear(future: asyncio.Future[Any]) -> None:
-    """Take note of a failure that concerns nobody, as the callback of a future for whose end nobody waits."""
+    """As the callback of a future that is not awaited: take its failure."""
     if not future.cancelled():
         future.exception()
 

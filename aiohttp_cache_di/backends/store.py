@@ -23,13 +23,12 @@ from __future__ import annotations
 
 import enum
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
-from typing import Final, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from msgspec import Struct
 
-from aiohttp_cache_di.entries.codec import Opaque
+from aiohttp_cache_di.entries.codec import UNREADABLE, Item, Unreadable
 from aiohttp_cache_di.errors import StorageError
-from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = [
     "UNREADABLE",
@@ -50,18 +49,6 @@ __all__ = [
     "Written",
 ]
 
-Item: TypeAlias = StoredResponse | str | Opaque
-"""What is kept: a response, the key of another record (an alias), or what a user's serializer made."""
-
-
-class Unreadable(enum.Enum):
-    """In place of an item: there are bytes under the key, and they are not to be believed."""
-
-    UNREADABLE = enum.auto()
-
-
-UNREADABLE: Final = Unreadable.UNREADABLE
-
 
 class Lease(enum.IntEnum):
     """The answer to a request to be the only process that fetches a key; a plain bool will do."""
@@ -78,7 +65,8 @@ class Limits(Struct, frozen=True):
     Args:
         value_bytes: the largest encoded item that fits under one key; larger ones are split. None for any size.
         batch: how many keys one call may have.
-        parallel: how many calls of `get` are under way at a time; more wait and so make larger batches.
+        parallel: how many calls of `get`, and as many of `put`, are under way at a time; more wait and so make larger
+            batches.
         drops_expired: the store drops a record by itself when its time has come.
     """
 
@@ -174,12 +162,15 @@ class Store(Protocol):
 class Immediate(Protocol):
     """A store in this process's memory: it answers without waiting, and what it does not have is not there."""
 
-    def look(self, key: str) -> Found | None:
+    def look(self, key: str) -> Item | None:
         """As `Store.get`, at once."""
         ...
 
     def keep(self, record: Record) -> None:
         """As `Store.put`, at once."""
+
+    def drop(self, key: str) -> None:
+        """As `Store.delete`, at once."""
 
 
 @runtime_checkable

@@ -9,8 +9,9 @@ import sys
 from collections.abc import Sequence
 
 from aiohttp_cache_di.errors import ConfigurationError
-from aiohttp_cache_di.settings.model import DEFAULT_ENV_FILE, DEFAULT_PREFIX, CacheSettings
+from aiohttp_cache_di.settings.model import DEFAULT_PREFIX, CacheSettings
 from aiohttp_cache_di.settings.report import EffectiveSetting, effective_settings, variables_table
+from aiohttp_cache_di.settings.sources import DEFAULT_ENV_FILE
 
 __all__ = ["main"]
 
@@ -56,10 +57,14 @@ def _settings(given: argparse.Namespace) -> int:
         print(variables_table(), end="")
         return 0
     try:
-        rows = list(effective_settings(CacheSettings.load(given.prefix, given.env_file)))
+        settings = CacheSettings.load(given.prefix, given.env_file)
+        rows = list(effective_settings(settings))
+        warning = settings.sqlite_place.warning if settings.backend == "sqlite" else None
     except ConfigurationError as exc:
         print(exc, file=sys.stderr)
         return EXIT_REFUSED
+    if warning is not None:
+        print(f"warning: {warning}", file=sys.stderr)
     if given.json:
         print(json.dumps([row._asdict() for row in rows], indent=2))
     else:

@@ -10,6 +10,7 @@ from weakref import ref
 from aiohttp import ClientConnectionError, ClientSession
 from msgspec import Struct, field
 
+from aiohttp_cache_di.engine.reads import EarlyRead
 from aiohttp_cache_di.policy.expiration import ExpirationTime
 
 __all__ = ["CURRENT_CALL", "Call", "Disabled", "current_call", "end_call", "is_disabled", "refuse_when_closed"]
@@ -26,7 +27,7 @@ class Call(Struct):
         headers, cookies: as the caller gave them; *headers* is None where that is not known.
         keys: keys of the hops so far.
         failures: how often the origin has not answered; aiohttp asks again where an old connection may be to blame.
-        looked_up: a key, and what has just been found under it (None: no response).
+        early_read: what the fast lane has read.
         is_reached: whether the engine has seen a request of the call.
     """
 
@@ -40,7 +41,7 @@ class Call(Struct):
     cookies: Any = None
     keys: list[str] = field(default_factory=list[str])
     failures: int = 0
-    looked_up: tuple[str, object] | None = None
+    early_read: EarlyRead | None = None
     is_reached: bool = False
 
     @property
@@ -51,7 +52,7 @@ class Call(Struct):
             and not self.refresh
             and not self.only_if_cached
             and self.stale_if_error is None
-            and self.looked_up is None
+            and self.early_read is None
         )
 
 

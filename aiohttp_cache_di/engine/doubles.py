@@ -21,8 +21,9 @@ from aiohttp_cache_di import policy
 from aiohttp_cache_di.backends.actions import CacheActions
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.engine.call import Call, is_disabled
-from aiohttp_cache_di.entries.fields import describe_miss
+from aiohttp_cache_di.engine.describe import Report
 from aiohttp_cache_di.policy import Fetch, Store
+from aiohttp_cache_di.rfc9111.cache_status import forwarded
 from aiohttp_cache_di.rfc9111.messages import Request, Response
 
 __all__ = ["StandIns", "is_backend"]
@@ -72,15 +73,23 @@ class StandIns:
 
     async def _keep(self, response: Any, backend: CacheBackend, key: str, actions: CacheActions) -> None:
         fresh_until = _fresh_until(response, actions) if is_backend(backend) else None
+        report = None
         if isinstance(response, ClientResponse) and is_backend(backend):
-            describe_miss(response, "aiohttp-cache-di; fwd=uri-miss", fresh_until=fresh_until or 0.0)
-        if fresh_until == 0.0 or not await backend.is_cacheable(response, actions):
+            report = Report(response, forwarded("uri-miss"), received_at=time.time())
+        if fresh_until == 0.0:
+            return
+        if not await backend.is_cacheable(response, actions):
+            if report is not None:
+                report.not_stored("filtered")
             return
         expires = None
         if fresh_until is not None and fresh_until < math.inf:
             expires = datetime.now(UTC) + timedelta(seconds=min(fresh_until - time.time(), 1e9))
         await backend.save_response(response, key, expires)
         self._keys.add(key)
+        if report is not None:
+            report.placed(fresh_until or math.inf)
+            report.written(True)
 
 
 def _identity(session: ClientSession, url: StrOrURL, options: Mapping[str, Any]) -> dict[str, Any]:

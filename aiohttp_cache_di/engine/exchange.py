@@ -17,11 +17,11 @@ from aiohttp_cache_di._aiohttp import DecodingWatch, is_disconnection, timer_fir
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.engine.answers import answer_from, gateway_timeout
 from aiohttp_cache_di.engine.call import Call, refuse_when_closed
+from aiohttp_cache_di.engine.describe import Report, describe_miss
 from aiohttp_cache_di.engine.flights import Flight, unless_landed
 from aiohttp_cache_di.engine.recording import wait_for_end
-from aiohttp_cache_di.engine.runtime import FAIR_SHARE, Runtime
+from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.engine.storing import Shelf
-from aiohttp_cache_di.entries.fields import describe_miss
 from aiohttp_cache_di.policy import (
     Bypass,
     Fetch,
@@ -84,8 +84,9 @@ class Exchange:
             resolved = backend.create_cache_actions(key, request.url, **wishes, **(key_arguments or {})).rules
             self.rules = replace(self.rules, lifetime_s=resolved.lifetime_s, refresh=resolved.refresh)
         self.shelf = Shelf(self.message, backend, runtime, self.rules, key, partition, key_arguments or {})
-        self.shelf.looked_up, call.looked_up = call.looked_up, None
+        self.shelf.early_read, call.early_read = call.early_read, None
         self.watch: DecodingWatch | None = None
+        self.in_background = False
 
     # ---- the three roads
 
@@ -107,8 +108,6 @@ class Exchange:
             case Fetch() | Validate():
                 return await self._through_flight(decision)
             case _:
-                if not self.backend.stats.hits % FAIR_SHARE:
-                    await asyncio.sleep(0)
                 return self._reuse(decision)
 
     async def forward(self, reason: str) -> ClientResponse:
@@ -152,8 +151,9 @@ class Exchange:
                 first: Reuse | ClientResponse = await unless_landed(flight, self._sharable, fetch)
                 if not isinstance(first, Reuse):
                     return first
-                shared = first
                 self.call.failures -= 1  # it has only been overtaken
+                self.backend.stats.misses += 1  # and has asked the origin
+                return self._answer(first, cache_status=forwarded(plan.reason, detail="overtaken"))
             return self._collapsed(shared, plan)
         flight = flights.start(key, joinable=True)
         flight.leader = task
@@ -252,14 +252,16 @@ class Exchange:
                 return response
             case Store():
                 self._store(response, head, decision, flight)
+                if self.shelf.is_asking_user:  # who commonly answers at once
+                    await asyncio.sleep(0)
                 if is_redirect(response.status) and hdrs.LOCATION in response.headers:
                     await wait_for_end(response)  # aiohttp is about to leave it unread
                 return response
             case Freshen():
                 response.release()
                 self.backend.stats.revalidated += 1
-                self.shelf.settle(flight, self.shelf.place(decision.stored) if flight.store_allowed else "parallel")
                 answer = self._answer(decision.answer, cache_status=decision.cache_status)
+                self._keep_freshened(answer, head, decision, flight)
                 if response._raw_cookie_headers:  # they are for this caller
                     answer._raw_cookie_headers = response._raw_cookie_headers
                 return answer
@@ -319,7 +321,6 @@ class Exchange:
         self._update_get(head, flight)
         self.shelf.store_when_whole(response, head, decision, flight, self.watch, self.call)
         self.shelf.note_hop(self.call)
-        describe_miss(response, decision.cache_status, received_at=head.received_at, fresh_until=decision.fresh_until)
 
     async def _pass(self, response: ClientResponse, head: Response, decision: Pass, flight: Flight) -> ClientResponse:
         self.backend.stats.misses += 1
@@ -329,6 +330,17 @@ class Exchange:
         self.shelf.settle(flight, "parallel", passes=response.status < 500)
         describe_miss(response, decision.cache_status)
         return response
+
+    def _keep_freshened(self, answer: CachedResponse, head: Response, decision: Freshen, flight: Flight) -> None:
+        """Write what a 304 has confirmed; what it no longer lets keep is written too, so that it is not used again."""
+        report = Report(answer, decision.cache_status, received_at=head.received_at)
+        if not flight.store_allowed:
+            report.not_stored("invalidated")
+            self.shelf.settle(flight, "parallel")
+        elif decision.stored.store_until > head.received_at:
+            self.shelf.settle(flight, self.shelf.place_and_tell(decision.stored, report))
+        else:
+            self.shelf.settle(flight, self.shelf.place(decision.stored))
 
     def _update_get(self, head: Response, flight: Flight) -> None:
         """Let the response to HEAD tell of the stored response to GET (RFC 9111 §4.3.5)."""
@@ -368,6 +380,8 @@ class Exchange:
         return self._answer(stale.answer, cache_status=stale.cache_status)
 
     def _count_stale(self) -> None:
+        if self.in_background:  # where it answers no one
+            return
         self.backend.stats.hits += 1
         self.backend.stats.stale += 1
 
@@ -377,6 +391,7 @@ class Exchange:
         self.runtime.spawn(self._revalidate(stored), owner=self.request.session, name=stored.key)
 
     async def _revalidate(self, stored: StoredResponse) -> None:
+        self.in_background = True
         own = self.request.headers
         plain = CIMultiDict(
             (name, value) for name, value in own.items() if name.lower() not in policy.PRIVATE_TO_CALLER

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import Any, TypeAlias
 
 from aiohttp import ClientRequest, ClientSession, CookieJar, DummyCookieJar, RequestInfo
@@ -21,16 +19,17 @@ from msgspec.structs import replace
 from multidict import getversion
 from yarl import URL
 
-from aiohttp_cache_di.backends.base import CacheBackend, accept_all
+from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.engine.call import is_disabled
-from aiohttp_cache_di.engine.lookup import FAILED, Failed, Found
-from aiohttp_cache_di.engine.question import Identities
+from aiohttp_cache_di.engine.hooks import Hooks
+from aiohttp_cache_di.engine.question import Questions
+from aiohttp_cache_di.engine.reads import EarlyRead
 from aiohttp_cache_di.engine.runtime import Runtime
-from aiohttp_cache_di.policy import is_plain_hit, needs_policy
-from aiohttp_cache_di.policy.decisions import Rules
+from aiohttp_cache_di.engine.turns import count_hit
+from aiohttp_cache_di.policy import PLAIN_HIT, Question, decide, needs_policy
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
-from aiohttp_cache_di.telemetry.counters import CacheStats
+from aiohttp_cache_di.telemetry import CacheStats
 
 __all__ = ["FastLane", "Remembered"]
 
@@ -40,41 +39,40 @@ MAX_URL_CHARS = 1024  # of a URL whose origin is known: what is remembered is bo
 MIN_SHARE = 20  # of a storage's deadline in the caller's total timeout, for it to be asked before that timeout begins
 _PLAIN_OPTIONS = frozenset({"allow_redirects", "raise_for_status", "timeout"})
 
-Question: TypeAlias = tuple[str, StrOrURL]
+CallOfLane: TypeAlias = tuple[str, StrOrURL]
 
 
 class Remembered(Struct, frozen=True):
     """What a request came to when it took the whole way; or will, as one to the same origin did.
 
     Args:
-        rules: those for the URL, if it is only the origin that is known.
+        call: method and URL as the caller gave them.
+        is_new: it is only the origin that is known; under the key there may be a redirect, or nothing.
     """
 
+    call: CallOfLane
     question: Question
-    key: str
     url: URL
     info: RequestInfo
     response_class: type[CachedResponse]
-    partition: str
-    vary_digest: bytes
     defaults_version: int
     backend_revision: int
-    rules: Rules | None = None
+    is_new: bool = False
 
 
 class FastLane:
     """The fast lane of one session.
 
     Args:
-        identities: the keys that the session's middleware makes.
+        questions: those that the session's middleware makes.
     """
 
-    def __init__(self, backend: CacheBackend, identities: Identities) -> None:
+    def __init__(self, backend: CacheBackend, questions: Questions) -> None:
         self._backend = backend
-        self._identities = identities
+        self._questions = questions
         self.stats: CacheStats = getattr(backend, "stats", None) or CacheStats()  # a test's stand-in has none
         self._runtime: Runtime | None = None
-        self._known: OrderedDict[Question, Remembered] = OrderedDict()
+        self._known: OrderedDict[CallOfLane, Remembered] = OrderedDict()
         self._origins: OrderedDict[tuple[str, str], Remembered] = OrderedDict()
 
     def answer(
@@ -85,30 +83,32 @@ class FastLane:
             known = self._known.get((method, url))
         except TypeError:  # a URL that is none: aiohttp says so
             return None
-        if not options.keys() <= _PLAIN_OPTIONS or is_disabled(session):
+        if (options and not options.keys() <= _PLAIN_OPTIONS) or is_disabled(session):
             return None
         if known is None:
             known = self._unheard_of(session, method, url)
             if known is None:
                 return None
         backend = self._backend
+        defaults: Any = session._default_headers
         if (
-            known.defaults_version != _version(session)
+            known.defaults_version != getversion(defaults)
             or known.backend_revision != backend.revision
             or session.closed
             or not _has_nothing_to_say(session)
         ):
             return None
-        key = known.key
+        key = known.question.key
         runtime = self._runtime
-        if runtime is None or key in runtime.doomed:
+        if runtime is None:
             return None
-        entry = runtime.pending(key)
-        if entry is not None and not backend.write_behind:
-            return None
-        entry = entry or backend.responses.peek(key)
+        entry = runtime.peek(key)
         if entry is None:
-            return None if backend.responses.authoritative_peek or not _has_time(session, options, backend) else known
+            here = runtime.here
+            may_ask = not here.tells_all and key not in here.tombstones and _has_time(session, options, backend)
+            return known if may_ask else None
+        if not backend.write_behind and runtime.pending(key) is not None:
+            return None
         return self._hit(session, known, entry, options)
 
     def _unheard_of(self, session: ClientSession, method: str, url: StrOrURL) -> Remembered | None:
@@ -122,55 +122,42 @@ class FastLane:
             return None
         if origin is None or target.raw_fragment or len(target.raw_path_qs) > MAX_URL_CHARS:
             return None
-        backend, key = self._backend, self._identities.plain_key(method, target)
-        if backend.responses.authoritative_peek and backend.responses.peek(key) is None:
+        question, runtime = self._questions.plain(method, target), self._runtime
+        if runtime is None or (runtime.here.tells_all and runtime.peek(question.key) is None):
             return None
         return replace(
             origin,
-            question=(method, url),
-            key=key,
+            call=(method, url),
+            question=question,
             url=target,
             info=RequestInfo(target, method, origin.info.headers, target),
-            rules=backend.rules_for(target),
+            is_new=True,
         )
 
     async def fetch(
         self, session: ClientSession, known: Remembered, options: dict[str, Any]
-    ) -> CachedResponse | tuple[str, Found | Failed | None]:
-        """The hit; else the key and what is stored under it (None: no response), so that nobody need ask again."""
-        backend, key = self._backend, known.key
-        responses = backend.responses
-        found: Found | Failed | None
-        if known.rules is None:
-            read: Callable[[], Awaitable[StoredResponse | Failed | None]] = partial(responses.read_entry, key)
-            entry = await backend.guard.run("read", read, FAILED)
-            found = (entry, responses) if isinstance(entry, StoredResponse) else entry
-        else:  # which may well be a redirect, or nothing
-            read_either: Callable[[], Awaitable[Found]] = partial(responses.read_either, key, backend.redirects)
-            found = await backend.guard.run("read", read_either, FAILED)
-            entry = FAILED if isinstance(found, Failed) else found[0]
-        runtime = self._runtime
-        if isinstance(entry, StoredResponse) and runtime is not None and key not in runtime.doomed:
-            hit = self._hit(session, known, entry, options)
+    ) -> CachedResponse | EarlyRead | None:
+        """The hit; else what is stored, so that the store is not asked twice."""
+        runtime, key = self._runtime, known.question.key
+        if runtime is None:
+            return None
+        found = await runtime.here.fetch(key)
+        if isinstance(found, StoredResponse) and key not in runtime.doomed:
+            hit = self._hit(session, known, found, options)
             if hit is not None:
                 return hit
-        return key, found
+        return EarlyRead(key, found)
 
     def _hit(
         self, session: ClientSession, known: Remembered, entry: StoredResponse, options: dict[str, Any]
     ) -> CachedResponse | None:
-        if entry.vary_digest != known.vary_digest or entry.partition != known.partition:
-            return None
         now = time.time()
-        rules = known.rules
-        if rules is not None:
-            if not is_plain_hit("GET", entry, rules, now=now):
-                return None
-            self._remember(replace(known, rules=None))
-        if now >= entry.fresh_until or entry.key != known.key or not _status_passes(session, entry.status, options):
+        if decide(known.question, entry, now) is not PLAIN_HIT or not _status_passes(session, entry.status, options):
             return None
+        if known.is_new:
+            self._remember(replace(known, is_new=False))
         backend = self._backend
-        backend.stats.hits += 1
+        count_hit(backend.stats)
         return known.response_class.from_stored(
             entry,
             url=known.url,
@@ -199,13 +186,17 @@ class FastLane:
         self._runtime = Runtime.of(backend)
         info = response.request_info
         known = Remembered(
-            question=(method, url),
-            key=stored.key,
+            call=(method, url),
+            question=Question(
+                method,
+                stored.key,
+                partition=stored.partition,
+                plain_until=self._questions.plain_until(method, info.url),
+                vary_digest=stored.vary_digest,
+            ),
             url=response.real_url,
             info=info,
             response_class=type(response),
-            partition=stored.partition,
-            vary_digest=stored.vary_digest,
             defaults_version=_version(session),
             backend_revision=backend.revision,
         )
@@ -216,7 +207,7 @@ class FastLane:
                 self._origins.popitem(last=False)
 
     def _remember(self, known: Remembered) -> None:
-        self._known[known.question] = known
+        self._known[known.call] = known
         if len(self._known) > MAX_REMEMBERED:
             self._known.popitem(last=False)
 
@@ -225,9 +216,9 @@ def _speaks_for_its_origin(known: Remembered, session: ClientSession, backend: C
     """Whether other URLs of the origin are asked for in the same way, and their keys made of nothing but the URL."""
     return (
         session._request_class is ClientRequest
-        and not known.partition
-        and not known.vary_digest
-        and known.key == backend.create_key("GET", known.info.url)
+        and not known.question.partition
+        and not known.question.vary_digest
+        and known.question.key == backend.create_key("GET", known.info.url)
     )
 
 
@@ -261,11 +252,12 @@ def _status_passes(session: ClientSession, status: int, options: dict[str, Any])
 
 def is_plain(session: ClientSession, backend: CacheBackend) -> bool:
     """Whether neither the session nor the backend has anything of its own to say about a hit."""
+    hooks = Hooks.of(backend)
     return (
         backend.fast_lane
         and not backend.store_cookies
-        and backend.filter_fn is accept_all
-        and not backend.overridden & {"create_key", "create_cache_actions", "request", "get_response"}
+        and not hooks.judges_hits
+        and not hooks.makes_keys
         and not session._trust_env
         and session._default_auth is None
         and session._default_proxy is None

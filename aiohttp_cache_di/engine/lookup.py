@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import enum
 import time
-from collections.abc import Awaitable, Callable
-from functools import partial
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, Final
 
 from aiohttp import hdrs
 from msgspec.structs import replace
@@ -14,27 +11,16 @@ from msgspec.structs import replace
 from aiohttp_cache_di import policy
 from aiohttp_cache_di.backends.actions import CacheActions
 from aiohttp_cache_di.backends.base import CacheBackend, accept_all
-from aiohttp_cache_di.backends.storage import BaseCache
+from aiohttp_cache_di.engine.reads import FAILED, EarlyRead, Failed
 from aiohttp_cache_di.engine.runtime import Runtime
+from aiohttp_cache_di.entries.codec import item_leads_on
 from aiohttp_cache_di.policy import Rules
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.messages import Request, StoredResponse, VariantRef
 
-__all__ = ["FAILED", "Failed", "Lookup"]
+__all__ = ["Lookup"]
 
 _LOOKUPS: Final = frozenset({"request", "get_response"})
-
-
-class Failed(enum.Enum):
-    """What a storage operation gives when the storage does not."""
-
-    FAILED = enum.auto()
-
-
-FAILED: Final = Failed.FAILED
-
-Found: TypeAlias = tuple[StoredResponse | None, BaseCache]
-"""What a storage has, and which one."""
 
 
 class Lookup:
@@ -67,11 +53,10 @@ class Lookup:
         self.primary: StoredResponse | None = None
         self.head_of: StoredResponse | None = None
         """For a HEAD request: the stored response to GET that it speaks of."""
-        self.looked_up: tuple[str, object] | None = None
-        """A key, and what has just been found under it (None: no response); good for one read."""
+        self.early_read: EarlyRead | None = None
+        """What has just been found; good for one read."""
         self.stand_in: Any = None
         """What a method of the user's has found, if that is nothing that the policy could judge."""
-        self._found_in: BaseCache | None = None
         self._store_failed = False
 
     @property
@@ -112,65 +97,49 @@ class Lookup:
 
     async def read(self, key: str) -> StoredResponse | None:
         """The entry under *key*: what is being written counts as written, what has expired as gone."""
-        if key in self.runtime.doomed and self.runtime.pending(key) is None:
+        runtime, backend = self.runtime, self.backend
+        if key in runtime.doomed and runtime.pending(key) is None:
             await self.drop({key})
             return None
-        asks_user = bool(self.backend.overridden & _LOOKUPS)
-        if (asks_user or not self.backend.write_behind) and self.runtime.pending(key) is not None:
-            await self.runtime.settle({key})
-        self._found_in = None
-        entry = None if asks_user else self._at_hand(key)
-        if entry is None and (asks_user or not self._tells_all):
-            entry = await self._read_storages(key)
-        if entry is None or entry.partition != self.partition or time.time() >= entry.store_until:
+        asks_user = bool(backend.overridden & _LOOKUPS)
+        if (asks_user or not backend.write_behind) and runtime.pending(key) is not None:
+            await runtime.settle({key}, backend.guard.deadline_s)
+            if runtime.pending(key) is not None:  # the store does not take it for now
+                return None
+        entry = await self._ask(key) if asks_user else await self._read(key)
+        if entry is None or entry.key != key or entry.partition != self.partition or time.time() >= entry.store_until:
             return None
         return entry
 
-    def _at_hand(self, key: str) -> StoredResponse | None:
-        """The entry if it can be had without waiting."""
-        entry = self.runtime.pending(key)
-        if entry is not None:
-            return entry if entry.key == key else None
-        for storage in (self.backend.responses, self.backend.redirects):
-            entry = storage.peek(key)
-            if entry is not None and entry.key == key:
-                self._found_in = storage
-                return entry
-            if not storage.authoritative_peek:
-                break
-        return None
-
-    @property
-    def _tells_all(self) -> bool:
-        """Whether what is not at hand is not there."""
-        return self.backend.responses.authoritative_peek and self.backend.redirects.authoritative_peek
-
-    async def _read_storages(self, key: str) -> StoredResponse | None:
-        backend, responses = self.backend, self.backend.responses
-        looked_up, self.looked_up = self.looked_up, None
-        if backend.overridden & _LOOKUPS:
-            response = await backend.guard.run("read", lambda: self._ask_the_user(key), None)
-            stored = getattr(response, "stored", None)
-            if isinstance(stored, StoredResponse) and stored.key == key:
-                return stored
-            found = await self._read_redirect(key)
-            if response is not None and not isinstance(found, Failed) and found[0] is None:
-                return self._adopted(response, key)
-        elif looked_up is not None and looked_up[0] == key:
-            found = cast("Found | Failed | None", looked_up[1]) or await self._read_redirect(key)
-        elif responses.authoritative_peek:
-            found = await self._read_redirect(key)
+    async def _read(self, key: str) -> StoredResponse | None:
+        """The entry that is at hand, or that the store has."""
+        here = self.runtime.here
+        early_read, self.early_read = self.early_read, None
+        entry = here.peek(key)
+        if entry is not None or here.tells_all:
+            return entry
+        if early_read is not None and early_read.key == key:
+            found = early_read.found
         else:
-            read: Callable[[], Awaitable[Found]] = partial(responses.read_either, key, backend.redirects)
-            found = await backend.guard.run("read", read, FAILED)
+            found = await here.fetch(key)
         if isinstance(found, Failed):  # one deadline per request is enough
             self._store_failed = True
             return None
-        entry, storage = found
-        if entry is None or entry.key != key:
+        return found
+
+    async def _ask(self, key: str) -> StoredResponse | None:
+        """The entry that methods of the user's find, or a redirect that the store has."""
+        response = await self.backend.guard.run("read", lambda: self._ask_the_user(key), None)
+        stored = getattr(response, "stored", None)
+        if isinstance(stored, StoredResponse) and stored.key == key:
+            return stored
+        found = await self.runtime.here.fetch(key)
+        if isinstance(found, Failed):
+            self._store_failed = True
             return None
-        self._found_in = storage
-        return entry
+        if found is not None and found.key == key and item_leads_on(found):
+            return found
+        return None if response is None else self._adopted(response, key)
 
     async def _ask_the_user(self, key: str) -> CachedResponse | None:
         backend = self.backend
@@ -186,25 +155,14 @@ class Lookup:
         self.stand_in = response
         return None
 
-    async def _read_redirect(self, key: str) -> Found | Failed:
-        storage = self.backend.redirects
-        entry = storage.peek(key)
-        if entry is not None or storage.authoritative_peek:
-            return entry, storage
-
-        async def read() -> Found:
-            return await storage.read_entry(key), storage
-
-        return await self.backend.guard.run("read", read, FAILED)
-
     async def drop(self, doomed: set[str]) -> None:
         """Delete what is stored under the keys *doomed*; where that fails, see to it that it is not used."""
         backend = self.backend
-        self.runtime.forget(doomed)
-        await self.runtime.settle(doomed)
+        self.runtime.here.invalidate(doomed)
+        await self.runtime.settle(doomed, backend.guard.deadline_s)
         deleted = await backend.guard.run("delete", lambda: self._delete(doomed), FAILED)
         if deleted is FAILED:
-            self.runtime.doom(doomed)
+            self.runtime.doomed.bury(doomed)
         else:
             for key in doomed:
                 self.runtime.doomed.pop(key, None)

@@ -1,7 +1,9 @@
-"""Which stored response a request may share: its key, made from what will really go on the wire."""
+"""What a request asks of the cache: its key, made from what will really go on the wire, and what may answer it."""
 
 from __future__ import annotations
 
+import math
+import time
 from collections import OrderedDict
 from ssl import CERT_REQUIRED, SSLContext
 from typing import Any
@@ -15,11 +17,12 @@ from aiohttp_cache_di import keys
 from aiohttp_cache_di._aiohttp import connector_ssl
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.engine.call import Call
+from aiohttp_cache_di.engine.hooks import Hooks
 from aiohttp_cache_di.keys.credentials import digest_of, effective_credentials
-from aiohttp_cache_di.policy import NEEDING_POLICY
+from aiohttp_cache_di.policy import NEEDING_POLICY, Question, may_be_plain
 from aiohttp_cache_di.rfc9111.messages import Request
 
-__all__ = ["MAX_KEYED_BODY_BYTES", "Identities", "key_after_redirect", "key_arguments", "request_body"]
+__all__ = ["MAX_KEYED_BODY_BYTES", "Questions", "key_after_redirect", "key_arguments", "request_body"]
 
 MAX_KNOWN = 10_000
 MAX_KNOWN_CHARS = 1024  # of a remembered URL: with MAX_KNOWN this bounds the memory that they take
@@ -83,27 +86,35 @@ def _without_jar(request: ClientRequest, call: Call) -> CIMultiDict[str]:
     return fields
 
 
-class Identities:
-    """The keys of requests, and the partitions that their credentials open; plain ones are remembered.
+class Questions:
+    """Makes the questions of requests to one backend: their keys, and the partitions that their credentials open.
+
+    Those of plain requests are remembered until a setting changes.
 
     Args:
-        backend: makes the keys.
+        backend: makes the keys and the rules.
     """
 
     def __init__(self, backend: CacheBackend) -> None:
         self._backend = backend
-        self._known: OrderedDict[tuple[str, str], str] = OrderedDict()
+        self._known: OrderedDict[tuple[str, str], Question] = OrderedDict()
         self._revision = -1
         self._telling: frozenset[str] = frozenset()
-        self._counts_more = False
+        self._keys_count_more = False
+        self._judges_hits = False
 
-    def plain(self, request: ClientRequest, url: str) -> str:
-        """The key of *request*, if it is known and asks for nothing but what is stored there, for anybody; else ""."""
+    def remembered(self, request: ClientRequest, url: str) -> Question | None:
+        """The question of *request*, if it is known and a plain hit may be all that it takes.
+
+        Args:
+            url: its URL as a text.
+        """
         if self._revision != self._backend.revision:
             self._renew()
-        key = self._known.get((request.method, url))
+        question = self._known.get((request.method, url))
         if (
-            key is None
+            question is None
+            or self._judges_hits
             or not self._telling.isdisjoint(map(str.lower, request.headers))
             or request.body
             or request.proxy is not None
@@ -111,17 +122,18 @@ class Identities:
             or (request.is_ssl() and connector_ssl(request.session) is not True)
             or request.server_hostname
         ):
-            return ""
-        return key
+            return None
+        return question
 
     def _renew(self) -> None:
-        backend = self._backend
+        backend, hooks = self._backend, Hooks.of(self._backend)
         self._known.clear()
         self._revision = backend.revision
         self._telling = backend.credential_headers | NEEDING_POLICY | {"cookie"}
-        self._counts_more = backend.include_headers or "create_key" in backend.overridden
+        self._keys_count_more = backend.include_headers or hooks.makes_keys
+        self._judges_hits = hooks.judges_hits
 
-    def of(self, request: ClientRequest, arguments: dict[str, Any], url: str) -> tuple[str, str]:
+    def key_of(self, request: ClientRequest, arguments: dict[str, Any], url: str) -> tuple[str, str]:
         """Key and partition of *request*, *arguments* being its `key_arguments` and *url* its URL as a text."""
         backend = self._backend
         headers = arguments["headers"]
@@ -129,24 +141,34 @@ class Identities:
         plain = len(arguments) == 1 and names.isdisjoint(map(str.lower, headers))
         if self._revision != backend.revision:
             self._renew()
-        if not plain or self._counts_more:
+        if not plain or self._keys_count_more:
             key = backend.create_key(request.method, request.url, **arguments)
             return key, "" if plain else _partition(request, arguments, names)
-        return self.plain_key(request.method, request.url, url), ""
+        return self.plain(request.method, request.url, url).key, ""
 
-    def plain_key(self, method: str, url: URL, text: str = "") -> str:
-        """The key of a request that nothing sets apart but its method and *url* (as a *text*, if that is at hand)."""
+    def plain(self, method: str, url: URL, text: str = "") -> Question:
+        """The question of a request that nothing sets apart but its method and *url* (as a *text*, if at hand)."""
         if self._revision != self._backend.revision:
             self._renew()
-        question = method, text or str(url)  # a URL with all that it remembers weighs ten times as much
-        key = self._known.get(question)
-        if key is None:
+        asked = method, text or str(url)  # a URL with all that it remembers weighs ten times as much
+        question = self._known.get(asked)
+        if question is None:
             key = self._backend.create_key(method, url)  # of the headers only credentials would count
-            if len(question[1]) <= MAX_KNOWN_CHARS and not self._counts_more:
-                self._known[question] = key
+            question = Question(method, key, plain_until=self.plain_until(method, url))
+            if len(asked[1]) <= MAX_KNOWN_CHARS and not self._keys_count_more:
+                self._known[asked] = question
             if len(self._known) > MAX_KNOWN:
                 self._known.popitem(last=False)
-        return key
+        return question
+
+    def plain_until(self, method: str, url: URL) -> float:
+        """Until when a plain hit may answer a request without wishes of its own (`Question.plain_until`)."""
+        rules = self._backend.rules_for(url)
+        if method == hdrs.METH_HEAD or not may_be_plain(method, rules):  # HEAD is answered by what GET has, too
+            return -math.inf
+        if rules.lifetime_s is None or rules.lifetime_s == math.inf or rules is self._backend.rules_for(url):
+            return math.inf
+        return time.time() + rules.lifetime_s  # which ends at a point in time, and leaves less with every second
 
 
 def _partition(request: ClientRequest, arguments: dict[str, Any], names: frozenset[str]) -> str:

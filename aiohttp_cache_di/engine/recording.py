@@ -14,14 +14,16 @@ from aiohttp.helpers import _EXC_SENTINEL
 
 from aiohttp_cache_di._aiohttp import DecodingWatch, arrived_chunks
 
-__all__ = ["Finished", "Unkept", "is_framed", "may_be_kept", "record", "wait_for_end"]
+__all__ = ["Finished", "Unkept", "is_framed", "record", "wait_for_end", "why_not_kept"]
 
 
 class Unkept(enum.Enum):
     """Why there is no copy of a body."""
 
     CUT = "it did not arrive to its end"
-    UNFIT = "it is too large to keep, or its content coding is damaged, or there is no room to hold it"
+    TOO_LARGE = "it is too large to keep"
+    NO_ROOM = "there is no room to hold it"
+    UNFIT = "its content coding is damaged, or its stream is not aiohttp's own"
 
 
 Finished: TypeAlias = Callable[[bytes | Unkept], None]
@@ -46,14 +48,16 @@ def is_framed(response: ClientResponse) -> bool:
     return hdrs.CONTENT_LENGTH in headers
 
 
-def may_be_kept(response: ClientResponse, max_bytes: int) -> bool:
-    """Whether to begin a copy: the end of the body can be told, is not known to be too far, and will come at all."""
+def why_not_kept(response: ClientResponse, max_bytes: int) -> str | None:
+    """Why not to begin a copy, in a word; None where the end of the body can be told, is near enough, and will come."""
     if response.method == hdrs.METH_HEAD:
-        return True
+        return None
     length = response.headers.get(hdrs.CONTENT_LENGTH, "")
-    is_too_large = length.isdecimal() and int(length) > max_bytes
-    is_endless = response.headers.get(hdrs.CONTENT_TYPE, "").lower().startswith("text/event-stream")
-    return is_framed(response) and not is_too_large and not is_endless
+    if response.headers.get(hdrs.CONTENT_TYPE, "").lower().startswith("text/event-stream"):
+        return "event-stream"
+    if not is_framed(response):
+        return "close-delimited"
+    return "too-large" if length.isdecimal() and int(length) > max_bytes else None
 
 
 def tells_its_size(response: ClientResponse) -> bool:
@@ -166,12 +170,12 @@ class Recorder:
         if self._finished is None:
             return
         if self._copy.size + len(data) > self._max_bytes:
-            self.give_up(Unkept.UNFIT)
+            self.give_up(Unkept.TOO_LARGE)
             return
         try:
             self._copy.add(data)
         except OSError:
-            self.give_up(Unkept.UNFIT)
+            self.give_up(Unkept.NO_ROOM)
 
     def give_up(self, why: Unkept) -> None:
         """The body will not be kept."""
@@ -181,14 +185,17 @@ class Recorder:
         """The last byte has arrived."""
         if self._finished is None:
             return
-        if self.is_over or (self._watch is not None and not self._watch.finished):
+        if self.is_over:
+            self._end(Unkept.TOO_LARGE)
+            return
+        if self._watch is not None and not self._watch.finished:
             self._end(Unkept.UNFIT)
             return
         body: bytes | Unkept
         try:
             body = self._copy.whole()
         except OSError:
-            body = Unkept.UNFIT
+            body = Unkept.NO_ROOM
         self._end(body)
 
     def _end(self, body: bytes | Unkept) -> None:

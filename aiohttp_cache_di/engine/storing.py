@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import logging
 import time
@@ -15,12 +14,15 @@ from aiohttp import ClientResponse, hdrs
 from aiohttp_cache_di import keys, policy
 from aiohttp_cache_di._aiohttp import DecodingWatch, is_decoded
 from aiohttp_cache_di.backends.base import accept_all
-from aiohttp_cache_di.backends.storage import BaseCache, Lease
+from aiohttp_cache_di.backends.wrap import leases
+from aiohttp_cache_di.backends.wrap.pending import Outcome
 from aiohttp_cache_di.engine.call import Call
-from aiohttp_cache_di.engine.flights import Flight, Outcome
+from aiohttp_cache_di.engine.describe import Report
+from aiohttp_cache_di.engine.flights import Flight
+from aiohttp_cache_di.engine.flights import Outcome as Landing
 from aiohttp_cache_di.engine.lookup import Lookup
 from aiohttp_cache_di.engine.question import key_after_redirect
-from aiohttp_cache_di.engine.recording import Unkept, may_be_kept, record
+from aiohttp_cache_di.engine.recording import Unkept, record, why_not_kept
 from aiohttp_cache_di.entries.fields import expires_at
 from aiohttp_cache_di.policy import Store
 from aiohttp_cache_di.policy.rules import is_redirect
@@ -32,18 +34,24 @@ __all__ = ["Shelf"]
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
-LEASE_POLL_S = 0.01  # at first; it doubles up to LEASE_POLL_MAX_S
-LEASE_POLL_MAX_S = 0.08
 UNREAD_BYTES = 2**16  # aiohttp lets about twice as much in before somebody reads
 _OF_THIS_REQUEST = frozenset({"headers", "cookies", "data", "decoded"})
 """Arguments of a key that tell of one request rather than of the way to the origin."""
 _SET_COOKIE = frozenset({"set-cookie", "set-cookie2"})
+_UNKEPT = {
+    Unkept.CUT: "cut",
+    Unkept.TOO_LARGE: "too-large",
+    Unkept.NO_ROOM: "no-room",
+    Unkept.UNFIT: "damaged",
+}
 
 
 class Shelf(Lookup):
     """Where the response to one request is kept: looked for, put there, and cleared."""
 
     _lease: str | None = None
+    is_asking_user: bool = False
+    """Whether a method of the user's has a say in whether the response is stored."""
 
     def note_hop(self, call: Call) -> None:
         """The call has passed here on its way."""
@@ -61,10 +69,15 @@ class Shelf(Lookup):
         call: Call,
     ) -> None:
         """Store *response* once its last byte has arrived; end *flight* with the entry, or with why there is none."""
+        report = Report(response, decision.cache_status, received_at=head.received_at)
         length, limit = response.headers.get(hdrs.CONTENT_LENGTH, ""), self.backend.max_body_bytes
         target = response.headers.get(hdrs.LOCATION, "")
+        why_not = why_not_kept(response, limit)
         # A parameter that is not to be stored is nothing to lead the next caller to, either.
-        if not may_be_kept(response, limit) or keys.has_param(target, self.backend.ignored_params):
+        if why_not is None and keys.has_param(target, self.backend.ignored_params):
+            why_not = "ignored-param"
+        if why_not is not None:
+            report.not_stored(why_not)
             self.settle(flight, "parallel", passes=True)
             return
         if not length.isdecimal() or int(length) <= UNREAD_BYTES:
@@ -72,77 +85,110 @@ class Shelf(Lookup):
             flight.leader = None  # who asks again waits for what comes by itself
         history = self._links(response, call)
         make = partial(self._entry, response, response.version, response.raw_headers, head, decision, history)
-        finished = partial(self._finished, make, flight)
+        finished = partial(self._finished, make, flight, report)
         record(response, max_bytes=limit, finished=finished, watch=watch if is_decoded(response.content) else None)
 
-    def _finished(self, make: Callable[[bytes], StoredResponse], flight: Flight, body: bytes | Unkept) -> None:
+    def _finished(
+        self, make: Callable[[bytes], StoredResponse], flight: Flight, report: Report, body: bytes | Unkept
+    ) -> None:
         flight.arriving_for = flight.leader = None
         try:
-            if body is Unkept.CUT:
-                self.settle(flight, "abandoned")
-            elif body is Unkept.UNFIT or not flight.store_allowed:
-                self.settle(flight, "parallel", passes=body is Unkept.UNFIT)
+            if isinstance(body, Unkept):
+                report.not_stored(_UNKEPT[body])
+                is_cut = body is Unkept.CUT
+                self.settle(flight, "abandoned" if is_cut else "parallel", passes=not is_cut)
+            elif not flight.store_allowed:
+                report.not_stored("invalidated")
+                self.settle(flight, "parallel")
             else:
-                self._put(make(body), flight)
+                self._put(make(body), flight, report)
         except Exception:
             logger.exception("A response could not be stored")
+            report.not_stored("error")
             self.settle(flight, "parallel")
 
-    def _put(self, entry: StoredResponse, flight: Flight) -> None:
+    def _put(self, entry: StoredResponse, flight: Flight, report: Report) -> None:
         backend = self.backend
         if backend.filter_fn is not accept_all or backend.overridden & {"is_cacheable", "save_response"}:
-            self.runtime.spawn(self._put_if_asked(entry, flight), owner=backend)
+            self.is_asking_user = True
+            self.runtime.spawn(self._put_if_asked(entry, flight, report), owner=backend)
             return
-        entry = self.place(entry)
-        self.settle(flight, entry)
+        self.settle(flight, self.place_and_tell(entry, report))
 
-    async def _put_if_asked(self, entry: StoredResponse, flight: Flight) -> None:
+    def place_and_tell(self, entry: StoredResponse, report: Report) -> StoredResponse:
+        """As `place`, letting *report* say what becomes of it."""
+        report.placed(entry.fresh_until)
+        placed = self.place(entry, outcome=report.written)
+        report.accepted(is_failing=self.backend.guard.is_failing("write"))
+        return placed
+
+    async def _put_if_asked(self, entry: StoredResponse, flight: Flight, report: Report) -> None:
         backend = self.backend
         try:
             response = CachedResponse.from_stored(entry)
             verdict: Any = backend.is_cacheable(response, self.actions)
             if not (await verdict if inspect.isawaitable(verdict) else verdict):
+                report.not_stored("filtered")
                 self.settle(flight, "parallel", passes=True)
             elif "save_response" in backend.overridden:
-                expires = expires_at(entry)
-                await backend.guard.run("write", lambda: backend.save_response(response, entry.key, expires), None)
+                await self._save_by_user(response, report)
                 self.settle(flight, entry)
             else:
-                self.settle(flight, self.place(entry))
+                self.settle(flight, self.place_and_tell(entry, report))
+        except BaseException:
+            report.not_stored("error")
+            raise
         finally:
             self.settle(flight, "parallel")  # has no effect on a flight that has ended
 
-    def place(self, entry: StoredResponse) -> StoredResponse:
-        """Write *entry* where it belongs among the variants of its URL; return it as it was written."""
+    async def _save_by_user(self, response: CachedResponse, report: Report) -> None:
+        """Let the user's own method store *response*."""
+        backend, entry = self.backend, response.stored
+
+        async def save() -> bool:
+            await backend.save_response(response, entry.key, expires_at(entry))
+            return True
+
+        if await backend.guard.run("write", save, False):
+            backend.stats.stored += 1
+            report.placed(entry.fresh_until)
+            report.written(True)
+        else:
+            report.not_stored("store-failed")
+
+    def place(self, entry: StoredResponse, *, outcome: Outcome | None = None) -> StoredResponse:
+        """Write *entry* where it belongs among the variants of its URL; return it as it was written.
+
+        Args:
+            outcome: told of the entry's own write; see `Runtime.store`.
+        """
         primary = self._primary_now(entry)
         placement = policy.place_variant(primary, entry, max_variants=self.rules.max_variants, now=time.time())
+        placed = placement.writes[-1]
         for write in placement.writes:
-            storage = self.backend.storage_for(write)
-            self.runtime.store(write, storage)
-            if self._found_in is not None and self._found_in is not storage:
-                self._delete_later(self._found_in, {write.key})
+            self.runtime.store(write, outcome=outcome if write is placed else None)
         if placement.deletes:
-            self._delete_later(self.backend.responses, set(placement.deletes))
-        return placement.writes[-1]
+            self._delete_later(set(placement.deletes))
+        return placed
 
     def _primary_now(self, entry: StoredResponse) -> StoredResponse | None:
         """What lies where *entry* goes by now, as far as that can be told at once: other variants may have come."""
-        primary, backend = self.primary, self.backend
+        primary = self.primary
         if entry.method == hdrs.METH_HEAD and primary is not None and primary.method != hdrs.METH_HEAD:
             primary = None  # a response to HEAD lies under a key of its own
         key = entry.key if primary is None else primary.key
-        for latest in (self.runtime.pending(key), backend.responses.peek(key), backend.redirects.peek(key)):
-            if latest is not None and latest.key == key and latest.partition == entry.partition:
-                return latest
+        latest = self.runtime.peek(key)
+        if latest is not None and latest.key == key and latest.partition == entry.partition:
+            return latest
         return primary
 
-    def _delete_later(self, storage: BaseCache, doomed: set[str]) -> None:
-        guard = self.backend.guard
+    def _delete_later(self, doomed: set[str]) -> None:
+        backend = self.backend
 
         async def delete() -> None:
-            await guard.run("delete", lambda: storage.bulk_delete(doomed), None)
+            await backend.guard.run("delete", lambda: backend.stack.delete(doomed), None)
 
-        self.runtime.spawn(delete(), owner=self.backend)
+        self.runtime.spawn(delete(), owner=backend)
 
     def _entry(
         self,
@@ -216,32 +262,21 @@ class Shelf(Lookup):
         Args:
             until: loop time after which to fetch without a lease.
         """
-        backend, storage = self.backend, self.backend.responses
-        key, loop, pause_s = self.key, asyncio.get_running_loop(), LEASE_POLL_S
-        at_hand = self.runtime.pending(key) or storage.peek(key)
-        if at_hand is not None and at_hand is not self.primary:  # it came after the storage was asked
+        here, lease_s, key = self.runtime.here, self.backend.lease_s, self.key
+        at_hand = here.peek(key)
+        if at_hand is not None and at_hand is not self.primary:  # it came after the store was asked
             answer = await self._look_again(usable)
             if answer is not None:
                 return answer
-        if self._store_failed or backend.lease_s <= 0 or type(storage).acquire_lease is BaseCache.acquire_lease:
+        if self._store_failed or lease_s <= 0 or here.leasing is None:
             return None
-        waited = False
-        while True:
-            lease = await backend.guard.run("lease", lambda: storage.acquire_lease(key, backend.lease_s), Lease.GRANTED)
-            if lease:
-                self._lease = key
-            elif loop.time() + pause_s < until:
-                waited = True
-                await asyncio.sleep(pause_s)
-                pause_s = min(2 * pause_s, LEASE_POLL_MAX_S)
-            # Whoever held the lease may have stored its response before it let go.
-            if waited or lease is Lease.GRANTED_LATE:
-                answer = await self._look_again(usable)
-                if answer is not None:
-                    self.release_lease()
-                    return answer
-            if self._lease is not None or loop.time() + pause_s >= until:
-                return None
+        look = partial(self._look_again, usable)
+        is_held, answer = await leases.obtain(here.leasing, here.guard, key, lease_s, until=until, look=look)
+        if is_held:
+            self._lease = key
+            if answer is not None:
+                self.release_lease()
+        return answer
 
     async def _look_again(self, usable: Callable[[StoredResponse], T | None]) -> T | None:
         entry = await self._select(self.key)
@@ -252,9 +287,9 @@ class Shelf(Lookup):
         key, self._lease = self._lease, None
         if key is None:
             return
-        self.runtime.give_back(key, self.backend.responses, owner=self.backend)
+        self.runtime.give_back(key, owner=self.backend)
 
-    def settle(self, flight: Flight, outcome: Outcome, *, passes: bool = False) -> None:
+    def settle(self, flight: Flight, outcome: Landing, *, passes: bool = False) -> None:
         """End *flight*; with *passes*, later requests for the key need not wait for one another."""
         if not flight.is_over:
             if passes:

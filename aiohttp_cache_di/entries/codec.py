@@ -14,6 +14,7 @@ payload: an entry that is moved to another key is refused either way.
 
 from __future__ import annotations
 
+import enum
 import hmac
 import math
 import struct
@@ -28,7 +29,17 @@ from msgspec.structs import force_setattr, replace
 from aiohttp_cache_di.errors import ConfigurationError, StorageError, UnreadableEntryError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
-__all__ = ["FORMAT_VERSION", "EntryCodec", "Opaque", "SecretKeys"]
+__all__ = [
+    "FORMAT_VERSION",
+    "UNREADABLE",
+    "EntryCodec",
+    "Item",
+    "Opaque",
+    "SecretKeys",
+    "Unreadable",
+    "item_leads_on",
+    "leads_on",
+]
 
 SecretKeys: TypeAlias = Iterable[str | bytes] | str | bytes | None
 """One secret, or several for rotation: the first signs, all verify."""
@@ -38,6 +49,8 @@ FORMAT_VERSION: Final = 1  # Raise it whenever a field of a stored struct change
 _MAGIC: Final = b"\xacDI\n"  # Not UTF-8, not the start of a pickle, and a newline translation breaks it.
 _FRAME: Final = struct.Struct(">4sIBBBB")
 _CHECKED_FROM: Final = 8
+_KIND_AT: Final = 9
+_FLAGS_AT: Final = 10
 _MAC_BYTES: Final = 32
 
 _RESPONSE: Final = 1
@@ -45,6 +58,8 @@ _ALIAS: Final = 2
 _OPAQUE: Final = 3
 _SIGNED: Final = 1
 _NAMELESS: Final = 2
+_LEADS_ON: Final = 4
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})  # those that aiohttp follows
 
 _FAR_AT: Final = 253_402_300_800.0  # The year 10000, where datetime ends.
 
@@ -55,10 +70,40 @@ class Opaque(msgspec.Struct, frozen=True, array_like=True):
     Args:
         key: the storage key under which it is kept.
         payload: the bytes that their ``dumps`` returned.
+        leads_on: whether the item is a redirect or an alias.
     """
 
     key: str
     payload: bytes
+    leads_on: bool = False
+
+
+Item: TypeAlias = StoredResponse | str | Opaque
+"""What is kept: a response, the key of another record (an alias), or what a user's serializer made."""
+
+
+class Unreadable(enum.Enum):
+    """In place of an item: there are bytes under the key, and they are not to be believed."""
+
+    UNREADABLE = enum.auto()
+
+
+UNREADABLE: Final = Unreadable.UNREADABLE
+
+
+def item_leads_on(item: object) -> bool:
+    """Whether *item* is a redirect or an alias, rather than a response that is an end in itself."""
+    if isinstance(item, StoredResponse):
+        return item.status in _REDIRECTS and "Location" in item.headers
+    return item.leads_on if isinstance(item, Opaque) else isinstance(item, str)
+
+
+def leads_on(frame: bytes | bytearray | memoryview) -> bool:
+    """As `item_leads_on`, of the item that *frame* holds, without a look at anything but its head.
+
+    Frames of earlier versions do not tell it of redirects.
+    """
+    return len(frame) >= _FRAME.size and (frame[_KIND_AT] == _ALIAS or bool(frame[_FLAGS_AT] & _LEADS_ON))
 
 
 class _Alias(msgspec.Struct, frozen=True, array_like=True):
@@ -115,6 +160,25 @@ class EntryCodec:
         """The bytes to store under *key* for what a user's serializer made."""
         return self._frame(_OPAQUE, Opaque(key, payload))
 
+    def pack(self, item: Item, key: str) -> bytes:
+        """The bytes to store under *key*, which they do not hold.
+
+        Raises:
+            StorageError: a text field holds what UTF-8 cannot (a lone surrogate).
+        """
+        if isinstance(item, StoredResponse):
+            return self._frame(_RESPONSE, replace(item, key=""), key)
+        if isinstance(item, str):
+            return self._frame(_ALIAS, _Alias("", item), key)
+        return self._frame(_OPAQUE, replace(item, key=""), key)
+
+    def unpack(self, data: bytes | bytearray | memoryview, key: str) -> Item | Unreadable:
+        """What was packed under *key*; frames that hold their key are read too."""
+        try:
+            return self.decode(data, key)
+        except UnreadableEntryError:
+            return UNREADABLE
+
     def decode(self, data: bytes | bytearray | memoryview, key: str | None = None) -> StoredResponse | str | Opaque:
         """What :meth:`encode` (an entry), :meth:`encode_alias` (its target) or :meth:`encode_opaque` was given.
 
@@ -133,13 +197,13 @@ class EntryCodec:
             raise UnreadableEntryError("stored bytes have a valid checksum but no valid content") from exc
         if key is not None and item.key != ("" if is_nameless else key):
             raise UnreadableEntryError("stored bytes were written for another key")
-        if isinstance(item, StoredResponse):
-            if not _is_possible(item):
-                raise UnreadableEntryError("stored bytes describe no possible response")
-            if is_nameless:
-                force_setattr(item, "key", key)  # of an object that nobody else has seen
-            return item
-        return item.target if isinstance(item, _Alias) else item
+        if isinstance(item, _Alias):
+            return item.target
+        if isinstance(item, StoredResponse) and not _is_possible(item):
+            raise UnreadableEntryError("stored bytes describe no possible response")
+        if is_nameless:
+            force_setattr(item, "key", key)  # of an object that nobody else has seen
+        return item
 
     def _frame(self, kind: int, item: StoredResponse | _Alias | Opaque, key: str | None = None) -> bytes:
         try:
@@ -148,6 +212,8 @@ class EntryCodec:
         except (UnicodeEncodeError, OverflowError) as exc:
             raise StorageError(f"an entry cannot be written: {type(exc).__name__} in one of its fields") from exc
         flags = (_SIGNED if self._mac_keys else 0) | (_NAMELESS if beside else 0)
+        if kind != _ALIAS and item_leads_on(item):
+            flags |= _LEADS_ON
         head = bytes((FORMAT_VERSION, kind, flags, 0))
         checksum = crc32(payload, crc32(head + beside))
         if not self._mac_keys:
@@ -178,7 +244,7 @@ class EntryCodec:
             )
         if version != FORMAT_VERSION or kind not in _DECODERS or zero:
             raise UnreadableEntryError(f"stored bytes are of format {version}.{kind}, we read {FORMAT_VERSION}")
-        if flags & ~_NAMELESS != (_SIGNED if self._mac_keys else 0):
+        if flags & ~(_NAMELESS | _LEADS_ON) != (_SIGNED if self._mac_keys else 0):
             raise UnreadableEntryError(
                 "stored bytes are not signed, and secret_key is set"
                 if self._mac_keys

@@ -12,7 +12,7 @@ from multidict import CIMultiDict, CIMultiDictProxy, istr
 
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
-__all__ = ["body_of", "describe_miss", "entry_of", "expires_at", "parsed_fields", "set_cookies"]
+__all__ = ["as_datetime", "body_of", "entry_of", "expires_at", "parsed_fields", "set_cookies"]
 
 # aiohttp's C parser spells the names that it knows in its own way, which whoever iterates over them sees.
 _SPELLINGS: dict[bytes, str] = (
@@ -47,44 +47,17 @@ def set_cookies(stored: StoredResponse) -> tuple[str, ...]:
 
 def expires_at(stored: StoredResponse) -> datetime | None:
     """When *stored* stops being fresh, in UTC; None for never."""
-    return _as_datetime(stored.fresh_until, earliest=stored.received_at)
+    return as_datetime(stored.fresh_until, earliest=stored.received_at)
 
 
-def _as_datetime(at: float, *, earliest: float) -> datetime | None:
+def as_datetime(at: float, *, earliest: float) -> datetime | None:
+    """The POSIX time *at* as a datetime in UTC, no earlier than *earliest*; None for never."""
     if at == math.inf:
         return None
     try:
         return datetime.fromtimestamp(max(at, earliest), UTC)
     except (OverflowError, ValueError):  # beyond the year 9999: never, as far as anyone can tell
         return None
-
-
-def describe_miss(
-    response: ClientResponse,
-    cache_status: str,
-    *,
-    received_at: float | None = None,
-    fresh_until: float = math.inf,
-) -> None:
-    """Give aiohttp's own response the attributes that a hit has, where its class is aiohttp's own.
-
-    A class that the user supplied is left alone: its attributes are the user's.
-
-    Args:
-        received_at: POSIX time at which its head arrived; now when not given.
-        fresh_until: POSIX time until which it is fresh, should it be stored.
-    """
-    if type(response) is not ClientResponse:
-        return
-    if received_at is None:
-        received_at = time.time()
-    response.__dict__.update(
-        from_cache=False,
-        cache_status=cache_status,
-        created_at=datetime.fromtimestamp(received_at, UTC),
-        expires=_as_datetime(fresh_until, earliest=received_at),
-        is_expired=fresh_until <= received_at,
-    )
 
 
 async def body_of(response: ClientResponse) -> bytes:

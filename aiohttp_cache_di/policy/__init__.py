@@ -1,6 +1,7 @@
 """The policy: from a request, what is stored, the user's rules and the time to one decision. Pure, and all of it here.
 
 =====================  ====================================================================================
+`decide`               what answers a question: a plain hit, or what `on_request` says
 `on_request`           answer from the store, validate, or send the request on
 `on_response`          store the origin's response, use it on what is stored, or hand it on
 `on_failure`           what to answer when the origin does not
@@ -37,11 +38,11 @@ from aiohttp_cache_di.policy.decisions import (
 )
 from aiohttp_cache_di.policy.failure import on_failure
 from aiohttp_cache_di.policy.not_modified import on_head_response
+from aiohttp_cache_di.policy.question import PLAIN_HIT, FullQuestion, PlainHit, Question, decide, may_be_plain
 from aiohttp_cache_di.policy.request import (
     NEEDING_POLICY,
     PRIVATE_TO_CALLER,
     background_plan,
-    is_plain_hit,
     needs_policy,
     on_request,
 )
@@ -53,17 +54,21 @@ from aiohttp_cache_di.rfc9111.vary import select_variant, variant_key, vary_dige
 
 __all__ = [
     "NEEDING_POLICY",
+    "PLAIN_HIT",
     "PRIVATE_TO_CALLER",
     "Bypass",
     "Fetch",
     "Freshen",
+    "FullQuestion",
     "GatewayTimeout",
     "Load",
     "NotModified",
     "Partial",
     "Pass",
     "Placement",
+    "PlainHit",
     "Plan",
+    "Question",
     "RangeNotSatisfiable",
     "Refetch",
     "RequestDecision",
@@ -77,9 +82,10 @@ __all__ = [
     "background_plan",
     "combine",
     "content_range",
+    "decide",
     "invalidated_urls",
-    "is_plain_hit",
     "is_unsafe",
+    "may_be_plain",
     "needs_policy",
     "on_failure",
     "on_head_response",

@@ -60,8 +60,7 @@ def on_not_modified(
     if isinstance(confirmed, VariantRef):
         return Load(confirmed.key)
     updated = _freshened(request, confirmed, response, rules)
-    is_kept = updated.store_until > response.received_at
-    status = forwarded(plan.reason, fwd_status=304 if is_ours else None, stored=is_kept)
+    status = forwarded(plan.reason, fwd_status=304 if is_ours else None)
     if not is_ours:
         answer = NotModified(updated, whole_s(current_age_s(updated, now=now)), status)
         return Freshen(updated, updated.key, status, answer)

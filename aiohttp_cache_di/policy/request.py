@@ -39,7 +39,8 @@ __all__ = [
     "PRIVATE_TO_CALLER",
     "answer_from",
     "background_plan",
-    "is_plain_hit",
+    "is_off",
+    "may_be_cached",
     "needs_policy",
     "on_request",
     "own_conditions",
@@ -82,31 +83,17 @@ def on_request(
         now: POSIX time, UTC.
         candidates: what else is stored for the URL; the entity tags are offered when *stored* is None.
     """
-    headers = request.headers
     if not may_be_cached(request.method, rules):
         return _forward(Bypass("method"), _only_if_cached(request, rules))
-    if _is_off(rules):
+    if is_off(rules):
         return _forward(Bypass("bypass"), _only_if_cached(request, rules))
-    if stored is not None and is_plain_hit(request.method, stored, rules, now=now) and not needs_policy(headers):
-        return serve(stored, now=now)
     if rules.cache_control:
         return _by_standard(request, stored, rules, now, candidates)
     return _by_rules(request, stored, rules, now)
 
 
-def is_plain_hit(method: str, stored: StoredResponse, rules: Rules, *, now: float) -> bool:
-    """Whether *stored* is served as it is to a request that selects it and does not need the policy."""
-    return (
-        stored.fresh_until > now
-        and not rules.refresh
-        and stored.status != 206
-        and (stored.method == method or stored.method != "HEAD")
-        and may_be_cached(method, rules)
-        and not _is_off(rules)
-    )
-
-
-def _is_off(rules: Rules) -> bool:
+def is_off(rules: Rules) -> bool:
+    """Whether the user's lifetime of 0 keeps the cache out of it."""
     return rules.lifetime_s == 0 and (rules.override_origin or not rules.cache_control)
 
 

@@ -73,7 +73,7 @@ def _store(request: Request, response: Response, plan: Fetch | Validate, rules: 
         store_until=times.store_until,
         vary_fields=fields,
         vary_digest=vary_digest(fields, request.headers),
-        cache_status=forwarded(plan.reason, stored=True),
+        cache_status=forwarded(plan.reason),
         # A recipient with a clock adds the Date that is missing to what it stores (RFC 9110 §6.6.1).
         add=() if "Date" in headers or not rules.cache_control else (("Date", format_http_date(response.received_at)),),
         combine_with=stored if response.status == 206 and stored is not None and may_combine(stored, headers) else None,

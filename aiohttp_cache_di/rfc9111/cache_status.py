@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["CACHE_NAME", "forwarded", "generated", "hit"]
+__all__ = ["CACHE_NAME", "forwarded", "generated", "hit", "stored", "with_detail"]
 
 CACHE_NAME = "aiohttp-cache-di"
 
@@ -22,7 +22,6 @@ def forwarded(
     reason: str,
     *,
     fwd_status: int | None = None,
-    stored: bool = False,
     collapsed: bool = False,
     detail: str | None = None,
 ) -> str:
@@ -31,18 +30,25 @@ def forwarded(
     Args:
         reason: one of RFC 9211's ``fwd`` tokens.
         fwd_status: what the origin answered, where the caller gets another status.
-        stored: whether the response is stored.
         collapsed: whether another request went in place of this one, and its response answers both.
         detail: a token.
     """
     status = f"{CACHE_NAME}; fwd={reason}"
     if fwd_status is not None:
         status += f"; fwd-status={fwd_status}"
-    if stored:
-        status += "; stored"
     if collapsed:
         status += "; collapsed"
-    return status if detail is None else f"{status}; detail={detail}"
+    return status if detail is None else with_detail(status, detail)
+
+
+def stored(member: str) -> str:
+    """*member*, of a request that went to the origin, now that the response is stored."""
+    return f"{member}; stored"
+
+
+def with_detail(member: str, detail: str) -> str:
+    """*member* with a token that says more."""
+    return f"{member}; detail={detail}"
 
 
 def generated(detail: str) -> str:

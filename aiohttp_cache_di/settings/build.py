@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
@@ -14,8 +16,56 @@ from aiohttp_cache_di.backends.options import BACKEND_OPTIONS
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.session import CachedSession
 from aiohttp_cache_di.settings.model import CacheSettings
+from aiohttp_cache_di.settings.places import IN_MEMORY
+from aiohttp_cache_di.settings.secrecy import without_secrets
 
-__all__ = ["build_backend", "build_session"]
+__all__ = ["BackendPlan", "build_backend", "build_session", "plan_backend"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class BackendPlan:
+    """A back-end about to be built: what needed the file system has been done, `build` does nothing of the kind."""
+
+    settings: CacheSettings
+    backend_class: Callable[..., CacheBackend]
+    options: Mapping[str, Any] = field(repr=False)
+
+    def build(self) -> CacheBackend:
+        """Build the back-end; nothing is opened before its first use.
+
+        Raises:
+            ConfigurationError: the class does not take an option.
+            MissingDependencyError: its driver is not installed.
+        """
+        try:
+            return self.backend_class(**self.options)
+        except (TypeError, ConfigurationError) as exc:
+            what = f"{self.settings.prefix}BACKEND={self.settings.backend!r} cannot be built"
+            message = without_secrets(str(exc), self.settings)
+            # A cause is printed with the error, and has said what the message does not.
+            raise ConfigurationError(f"{what}: {message}") from (exc if message == str(exc) else None)
+
+
+def plan_backend(settings: CacheSettings) -> BackendPlan:
+    """Find the class and the place of the back-end that *settings* name; an event loop does this in a thread.
+
+    Raises:
+        ConfigurationError: the class cannot be found or is no back-end, or the file's path is none.
+    """
+    options = _common_options(settings)
+    if settings.backend == "sqlite":
+        path, warning = settings.sqlite_place
+        if warning is not None:
+            logger.warning("Cache %s: %s", settings.name, warning)
+        if path == IN_MEMORY and settings.sqlite.path is None:
+            return BackendPlan(settings, CacheBackend, options)
+        sqlite = settings.sqlite
+        options |= {"cache_name": str(path), "timeout": sqlite.timeout, "fast_save": sqlite.fast_save}
+    elif settings.backend == "redis":
+        options |= _redis_options(settings)
+    return BackendPlan(settings, _backend_class(settings), {**options, **settings.backend_options})
 
 
 def build_backend(settings: CacheSettings) -> CacheBackend:
@@ -25,12 +75,7 @@ def build_backend(settings: CacheSettings) -> CacheBackend:
         ConfigurationError: the class cannot be found, is no back-end, or does not take an option.
         MissingDependencyError: its driver is not installed.
     """
-    backend_class = _backend_class(settings)
-    options = {**_common_options(settings), **_own_options(settings), **settings.backend_options}
-    try:
-        return backend_class(**options)
-    except (TypeError, ConfigurationError) as exc:
-        raise ConfigurationError(f"{settings.prefix}BACKEND={settings.backend!r} cannot be built: {exc}") from exc
+    return plan_backend(settings).build()
 
 
 def build_session(
@@ -70,20 +115,14 @@ def _common_options(settings: CacheSettings) -> dict[str, Any]:
     return options
 
 
-def _own_options(settings: CacheSettings) -> dict[str, Any]:
-    """Options of the one back-end that is asked for."""
-    if settings.backend == "sqlite":
-        sqlite = settings.sqlite
-        return {"cache_name": str(settings.sqlite_path), "timeout": sqlite.timeout, "fast_save": sqlite.fast_save}
-    if settings.backend == "redis":
-        redis = settings.redis
-        own: dict[str, Any] = {"address": redis.url.get_secret_value(), "near_tier_s": redis.near_tier}
-        if redis.username is not None:
-            own["username"] = redis.username
-        if redis.password is not None:
-            own["password"] = redis.password.get_secret_value()
-        return own
-    return {}
+def _redis_options(settings: CacheSettings) -> dict[str, Any]:
+    redis = settings.redis
+    own: dict[str, Any] = {"address": redis.url.get_secret_value(), "near_tier_s": redis.near_tier}
+    if redis.username is not None:
+        own["username"] = redis.username
+    if redis.password is not None:
+        own["password"] = redis.password.get_secret_value()
+    return own
 
 
 def _backend_class(settings: CacheSettings) -> Callable[..., CacheBackend]:

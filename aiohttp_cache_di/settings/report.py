@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
-from aiohttp_cache_di.settings.model import DEFAULT_PREFIX, CacheSettings, Variable
+from aiohttp_cache_di.settings.model import DEFAULT_PREFIX, CacheSettings
+from aiohttp_cache_di.settings.variables import Variable
 
 __all__ = ["EffectiveSetting", "effective_settings", "variables_table"]
 

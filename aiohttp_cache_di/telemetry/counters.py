@@ -1,70 +1,19 @@
-"""What a cache has done, and whether it is well: counters for metrics, and a verdict for readiness probes."""
+"""What a cache has done: counters, read as they are or as a snapshot, and the verdict that they come to."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from types import MappingProxyType
-from typing import Final, Literal, TypeAlias
+from typing import Final
 
 from msgspec import Struct, field
 
-__all__ = ["CacheStats", "CircuitState", "Health", "StatsSnapshot"]
+from aiohttp_cache_di.telemetry.health import CircuitState, Health, StatsSnapshot
 
-CircuitState: TypeAlias = Literal["closed", "half-open", "open"]
-"""Whether a storage is asked (closed), tried again (half-open), or left alone (open)."""
+__all__ = ["CacheStats"]
 
 _RECENT_S: Final = 30.0  # Three periods of a Kubernetes readiness probe (10 s), so that none overlooks an error.
-
-
-class StatsSnapshot(Struct, frozen=True):
-    """The counters of `CacheStats` at one moment.
-
-    Args:
-        store_errors: storage operations that failed, by kind of failure.
-        circuit: the worst state of any operation's circuit.
-    """
-
-    hits: int
-    misses: int
-    stale: int
-    revalidated: int
-    coalesced: int
-    stored: int
-    evicted: int
-    invalidated: int
-    bypassed: int
-    unreadable: int
-    skipped: int
-    store_errors: Mapping[str, int]
-    circuit: CircuitState
-
-    @property
-    def requests(self) -> int:
-        """All requests that the cache has seen."""
-        return self.hits + self.misses + self.revalidated + self.bypassed
-
-    @property
-    def hit_ratio(self) -> float:
-        """The share of requests that were answered from the cache without asking the origin; 0 before the first."""
-        return self.hits / self.requests if self.requests else 0.0
-
-
-class Health(Struct, frozen=True):
-    """Whether a cache does what it is for. A degraded one costs its service time, never an answer.
-
-    Args:
-        status: "degraded" while a storage fails, or has done so lately.
-        reason: why, in words without secrets; "" when all is well.
-    """
-
-    status: Literal["ok", "degraded"]
-    reason: str = ""
-
-    @property
-    def is_ok(self) -> bool:
-        """Whether nothing is wrong."""
-        return self.status == "ok"
 
 
 class CacheStats(Struct, repr_omit_defaults=True):

@@ -6,6 +6,9 @@ In the ``conftest.py`` of the app: ``pytest_plugins = ["aiohttp_cache_di.testing
   before, keeps responses in memory, empty at first; variables and ``.env`` are not read.
 - ``cache_container``: such a container, not open, for overrides of providers.
 - ``cached_session``: its session, open in the loop of the test.
+
+The room is a thin consumer: it may import all that stands below it, and nothing imports it but a test-suite. What
+needs pytest stands in this module, which pytest loads as a plugin.
 """
 
 from __future__ import annotations

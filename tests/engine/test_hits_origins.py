@@ -234,6 +234,6 @@ async def test_a_new_url_is_looked_at_closely_once(
         await teach(session, origin.url + "/a")
         for url in (origin.url + "/e", origin.url + "/a"):
             assert isinstance(found(session, url), CachedResponse)
-        monkeypatch.setattr("aiohttp_cache_di.engine.hits.is_plain_hit", None)
+        monkeypatch.setattr(session._fast_lane._questions, "plain", None)
         for url in (origin.url + "/e", origin.url + "/a"):
             assert isinstance(found(session, url), CachedResponse)

@@ -25,7 +25,7 @@ from aiohttp_cache_di.backends import CacheBackend
 from aiohttp_cache_di.engine.call import Call
 from aiohttp_cache_di.engine.question import (
     MAX_KEYED_BODY_BYTES,
-    Identities,
+    Questions,
     key_after_redirect,
     key_arguments,
     request_body,
@@ -46,7 +46,7 @@ async def identity(
     backend = backend or CacheBackend()
     request = ClientRequest("GET", URL(url), loop=session._loop, session=session, **options)
     arguments = key_arguments(request, await request_body(request) or b"", Call(ref(session)), backend)
-    return Identities(backend).of(request, arguments, str(request.url))
+    return Questions(backend).key_of(request, arguments, str(request.url))
 
 
 class TestTls:
@@ -123,13 +123,13 @@ class TestPartition:
 
     async def test_a_setting_that_changes_is_heeded(self, session: ClientSession) -> None:
         backend = CacheBackend()
-        identities = Identities(backend)
+        questions = Questions(backend)
         request = ClientRequest("GET", URL("http://example.org/?a=1&b=2"), loop=session._loop, session=session)
         arguments = key_arguments(request, b"", Call(ref(session)), backend)
-        before = identities.of(request, arguments, str(request.url))
-        assert identities.of(request, arguments, str(request.url)) == before
+        before = questions.key_of(request, arguments, str(request.url))
+        assert questions.key_of(request, arguments, str(request.url)) == before
         backend.ignored_params = frozenset({"b"})
-        assert identities.of(request, arguments, str(request.url)) != before
+        assert questions.key_of(request, arguments, str(request.url)) != before
 
 
 class TestBody:

@@ -17,7 +17,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from aiohttp_cache_di._aiohttp import DecodingWatch
 from aiohttp_cache_di.engine import recording
-from aiohttp_cache_di.engine.recording import Unkept, is_framed, may_be_kept, record, wait_for_end
+from aiohttp_cache_di.engine.recording import Unkept, is_framed, record, wait_for_end, why_not_kept
 
 LIMIT = 1000
 
@@ -102,16 +102,16 @@ class TestRecord:
         body.stream.feed_data(b"x" * LIMIT)
         assert body.ends == []
         body.stream.feed_data(b"x")
-        assert body.ends == [Unkept.UNFIT]
+        assert body.ends == [Unkept.TOO_LARGE]
         body.stream.feed_data(b"x")
         body.stream.feed_eof()
-        assert body.ends == [Unkept.UNFIT]
+        assert body.ends == [Unkept.TOO_LARGE]
         assert len(await body.stream.read()) == LIMIT + 2
 
     async def test_a_body_that_has_grown_too_large_before_is_let_go(self, body: Body) -> None:
         body.stream.feed_data(b"x" * (LIMIT + 1))
         body.record()
-        assert body.ends == [Unkept.UNFIT]
+        assert body.ends == [Unkept.TOO_LARGE]
 
     async def test_a_body_that_breaks_is_not_kept(self, body: Body) -> None:
         body.record()
@@ -179,7 +179,7 @@ class TestRecord:
             del body
             gc.collect()
             await asyncio.sleep(0)
-        assert ends == [Unkept.UNFIT if end == "too large" else Unkept.CUT]
+        assert ends == [Unkept.TOO_LARGE if end == "too large" else Unkept.CUT]
         assert files[0].closed
         assert not caplog.records, "aiohttp logs what goes wrong at the end of a body"
 
@@ -194,7 +194,7 @@ class TestRecord:
         record(body.response, max_bytes=1_000_000, finished=body.ends.append)
         body.stream.feed_data(b"x" * size)
         body.stream.feed_eof()
-        assert body.ends == [Unkept.UNFIT]
+        assert body.ends == [Unkept.NO_ROOM]
         assert await body.stream.read() == b"x" * size
 
     async def test_without_a_place_for_files_the_memory_has_to_do(
@@ -268,12 +268,12 @@ class TestMayBeKept:
         ],
     )
     async def test_only_what_ends_soon_enough_is_copied(self, headers: dict[str, str], expected: bool) -> None:
-        assert may_be_kept(Body(**headers).response, LIMIT) is expected
+        assert (why_not_kept(Body(**headers).response, LIMIT) is None) is expected
 
     async def test_a_head_may_speak_of_a_large_body(self) -> None:
         body = Body(**{"Content-Length": f"{LIMIT + 1}"})
         body.response.method = "HEAD"
-        assert may_be_kept(body.response, LIMIT)
+        assert why_not_kept(body.response, LIMIT) is None
 
 
 class TestWaitForEnd:

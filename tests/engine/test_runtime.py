@@ -11,23 +11,10 @@ from typing import Any
 
 import pytest
 
-from aiohttp_cache_di.backends import CacheBackend, ResponseOrKey
-from aiohttp_cache_di.engine.runtime import MAX_PENDING_BYTES, Runtime
+from aiohttp_cache_di.backends import CacheBackend
+from aiohttp_cache_di.engine.runtime import Runtime
 from tests.storages import CustomBackend, CustomStorage
 from tests.test_response import entry
-
-
-class SlowStorage(CustomStorage):
-    """Writes when it is told to."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.may_write = asyncio.Event()
-
-    async def write(self, key: str, item: ResponseOrKey) -> None:
-        """Store an item, later."""
-        await self.may_write.wait()
-        await super().write(key, item)
 
 
 @pytest.fixture
@@ -48,8 +35,9 @@ class TestIdentity:
         first, second = asyncio.run(made()), asyncio.run(made())
         assert first is not second
 
-    async def test_it_does_not_keep_its_backend_alive(self) -> None:
-        backend = CacheBackend()
+    @pytest.mark.parametrize("make", [CacheBackend, CustomBackend])
+    async def test_it_does_not_keep_its_backend_alive(self, make: type[CacheBackend]) -> None:
+        backend = make()
         Runtime.of(backend)
         gone = weakref.ref(backend)
         del backend
@@ -57,71 +45,35 @@ class TestIdentity:
         assert gone() is None
 
 
-class TestWrites:
-    async def test_a_pending_entry_can_be_read(self, backend: CustomBackend) -> None:
-        runtime, storage = Runtime.of(backend), SlowStorage()
-        runtime.store(stored := entry(), storage)
-        assert runtime.pending("key") is stored
-        await asyncio.sleep(0)
-        assert runtime.pending("key") is stored
-        storage.may_write.set()
+class TestStore:
+    async def test_memory_is_written_at_once(self) -> None:
+        backend, outcomes = CacheBackend(), list[bool]()
+        runtime = Runtime.of(backend)
+        runtime.store(stored := entry(), outcome=outcomes.append)
+        assert runtime.peek("key") is stored
+        assert runtime.pending("key") is None
+        assert (outcomes, backend.stats.stored) == ([True], 1)
+
+    async def test_what_is_written_is_counted_when_it_is_written(self, backend: CustomBackend) -> None:
+        runtime, outcomes = Runtime.of(backend), list[bool]()
+        runtime.store(entry(), outcome=outcomes.append)
+        assert runtime.pending("key") is runtime.peek("key")
+        assert (outcomes, backend.stats.stored) == ([], 0)
         await runtime.settle({"key"})
         assert runtime.pending("key") is None
-        assert await storage.size() == 1
+        assert (outcomes, backend.stats.stored, len(backend.responses.items)) == ([True], 1, 1)
 
-    async def test_memory_is_written_at_once(self) -> None:
-        backend = CacheBackend()
-        Runtime.of(backend).store(entry(), backend.responses)
-        assert backend.responses.peek("key") is not None
-        assert Runtime.of(backend).pending("key") is None
-
-    async def test_the_newest_of_two_entries_is_the_pending_one(self, backend: CustomBackend) -> None:
-        runtime, storage = Runtime.of(backend), SlowStorage()
-        runtime.store(entry(b"old"), storage)
-        runtime.store(new := entry(b"new"), storage)
-        assert runtime.pending("key") is new
-        storage.may_write.set()
+    async def test_another_storage_takes_the_place_of_one_at_once(self, backend: CustomBackend) -> None:
+        runtime, other = Runtime.of(backend), CustomStorage()
+        backend.responses = other
+        runtime.store(entry())
         await runtime.settle()
-        written = await storage.read_entry("key")
-        assert written is not None
-        assert written.body == b"new"
-
-    async def test_what_is_forgotten_is_not_read_any_more(self, backend: CustomBackend) -> None:
-        runtime, storage = Runtime.of(backend), SlowStorage()
-        for key in ("a", "b", "c"):
-            runtime.store(entry(key=key), storage)
-        runtime.forget({"a"})
-        assert [runtime.pending(key) is None for key in "abc"] == [True, False, False]
-        runtime.forget(None)
-        assert [runtime.pending(key) is None for key in "abc"] == [True, True, True]
-        storage.may_write.set()
-        await runtime.settle()
-
-    async def test_a_backlog_is_bounded(self, backend: CustomBackend) -> None:
-        runtime, storage = Runtime.of(backend), SlowStorage()
-        large = bytes(MAX_PENDING_BYTES // 2)
-        for key in ("a", "b", "c"):
-            runtime.store(entry(large, key=key), storage)
-        assert [runtime.pending(key) is None for key in "abc"] == [False, True, True]
-        assert backend.stats.store_errors["backlog"] == 2
-        storage.may_write.set()
-        await runtime.settle()
-
-    async def test_a_write_that_fails_is_counted_and_not_pending(self, backend: CustomBackend) -> None:
-        class Broken(CustomStorage):
-            async def write(self, key: str, item: ResponseOrKey) -> None:
-                raise OSError("no such disk")
-
-        runtime = Runtime.of(backend)
-        runtime.store(entry(), Broken())
-        await runtime.settle()
-        assert runtime.pending("key") is None
-        assert backend.stats.store_errors == {"OSError": 1}
+        assert list(other.items) == ["key"]
 
     def test_one_loop_does_not_wait_for_another(self, backend: CustomBackend) -> None:
         async def begin() -> Runtime:
             runtime = Runtime.of(backend)
-            runtime.store(entry(), SlowStorage())
+            runtime.store(entry())
             return runtime
 
         async def wait(runtime: Runtime) -> None:
@@ -129,6 +81,8 @@ class TestWrites:
 
         asyncio.run(wait(asyncio.run(begin())))
 
+
+class TestDeletions:
     async def test_a_deletion_in_another_thread_is_noted_in_the_loop_of_this_one(self, backend: CustomBackend) -> None:
         runtime = Runtime.of(backend)
         flight = runtime.flights.start("key", joinable=True)

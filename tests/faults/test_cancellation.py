@@ -76,8 +76,8 @@ async def test_a_storm_of_cancellations_leaks_nothing(store: Store, origin: Orig
         connector: Any = session.connector
         assert not runtime.flights._flights
         assert not runtime.flights._fetching
-        assert not runtime._pending
-        assert runtime._pending_bytes == 0
+        assert not runtime.here.pending.entries
+        assert runtime.here.pending._bytes == 0
         assert not connector._acquired
     if store.server is not None:
         assert store.server.connections() <= 1 + 4, "one of ours, and those of sessions that other tests left open"

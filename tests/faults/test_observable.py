@@ -14,7 +14,7 @@ from aiohttp.test_utils import TestServer
 from aiohttp_cache_di import CachedSession
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.redis import RedisBackend
-from aiohttp_cache_di.telemetry.counters import StatsSnapshot
+from aiohttp_cache_di.telemetry import StatsSnapshot
 from tests.faults.conftest import Note
 from tests.faults.origin import Origin
 from tests.faults.stores import Store

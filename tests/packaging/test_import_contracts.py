@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,12 @@ def test_every_import_points_down_the_layers(project: Path) -> None:
         ("aiohttp_cache_di/containers.py", "import fastapi", "Each framework is known to its adapter only"),
         ("aiohttp_cache_di/containers.py", "import aiohttp_cache_di_web", "The package does not know its adapters"),
         ("aiohttp_cache_di/misplaced.py", "", "Imports point down the layers"),
+        ("aiohttp_cache_di/rfc9111/dates.py", "import aiohttp_cache_di.rfc9111.freshness", "No circle of imports"),
+        (
+            "aiohttp_cache_di/backends/redis/wire.py",
+            "import aiohttp_cache_di.backends.sqlite",
+            "A store knows no other",
+        ),
     ],
 )
 def test_a_planted_violation_is_caught(project: Path, module: str, line: str, contract: str) -> None:
@@ -67,3 +74,10 @@ def test_a_planted_violation_is_caught(project: Path, module: str, line: str, co
     assert linted.returncode == 1, linted.stdout + linted.stderr
     broken = linted.stdout.partition("Broken contracts")[2]
     assert contract in broken, linted.stdout
+
+
+def test_contributing_shows_the_layers_as_they_are_enforced() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    enforced = next(contract["layers"] for contract in contracts if contract["id"] == "layers")
+    shown = (ROOT / "CONTRIBUTING.md").read_text().partition("```text\n")[2].partition("\n```")[0].splitlines()
+    assert [line.partition("   ")[0].strip() for line in shown] == enforced

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import math
 
-from aiohttp_cache_di.rfc9111.cache_status import forwarded, generated, hit
+from aiohttp_cache_di.rfc9111.cache_status import forwarded, generated, hit, stored
 
 
 def test_a_hit_states_the_seconds_left_rounded_down() -> None:
@@ -17,7 +17,8 @@ def test_a_hit_without_an_end_states_none() -> None:
 
 def test_a_forwarded_request_states_why_and_what_came_of_it() -> None:
     assert forwarded("uri-miss") == "aiohttp-cache-di; fwd=uri-miss"
-    assert forwarded("stale", fwd_status=304, stored=True) == "aiohttp-cache-di; fwd=stale; fwd-status=304; stored"
+    assert forwarded("stale", fwd_status=304) == "aiohttp-cache-di; fwd=stale; fwd-status=304"
+    assert stored(forwarded("stale", fwd_status=304)) == "aiohttp-cache-di; fwd=stale; fwd-status=304; stored"
     assert forwarded("uri-miss", collapsed=True) == "aiohttp-cache-di; fwd=uri-miss; collapsed"
     assert forwarded("uri-miss", detail="no-store") == "aiohttp-cache-di; fwd=uri-miss; detail=no-store"
 

@@ -121,8 +121,7 @@ def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) ->
         ("HEURISTIC_FRACTION", "2", "a number from 0 to 1"),
         ("PARTITION_COOKIES", "all", "effective or explicit"),
         ("REDIS__URL", "http://localhost", "redis://"),
-        ("REDIS__URL", "redis://localhost:port", "redis://"),
-        ("REDIS__URL", "redis://localhost/name", "redis://"),
+        ("REDIS__URL", "redis://localhost:0", "redis://"),
         ("REDIS__URL", "redis:///0", "redis://"),
         ("REDIS__URL", "unix://", "unix:///path"),
         ("URLS_EXPIRE_AFTER", '{"": "5m"}', "a JSON object"),
@@ -158,6 +157,16 @@ def test_all_wrong_values_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> N
     ("name", "text"),
     [
         ("BACKEND_OPTIONS", '{"password": "hunter2"'),
+        ("BACKEND_OPTIONS", '{"hunter2": 1, "hunter2": 2}'),
+        ("SECRET_KEY", "hunter2"),
+        ("SECRET_KEY", '{"key": "hunter2"}'),
+        ("REDIS__PASSWORD", '"hunter2"'),
+        ("REDIS__PASSWORD", '{"password": "hunter2"}'),
+        ("REDIS__URL", "redis://:hunter2#x@host/0"),
+        ("REDIS__URL", "redis://:hunter2?x@host/0"),
+        ("REDIS__URL", "redis://user:hunter2"),
+        ("REDIS__URL", "'redis://:hunter2@host/0'"),
+        ("URLS_EXPIRE_AFTER", '{"https://user:hunter2@host/*": "soon"}'),
         ("SECRET_KEY", ","),
         ("REDIS__URL", "http://user:hunter2@localhost"),
         ("REDIS__URL", "redis//user:hunter2@localhost"),
@@ -175,7 +184,7 @@ def test_a_refusal_shows_no_secret(name: str, text: str, monkeypatch: pytest.Mon
 
 
 def test_secrets_are_in_no_representation(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AIOHTTP_CACHE_SECRET_KEY", "hunter2,hunter1")
+    monkeypatch.setenv("AIOHTTP_CACHE_SECRET_KEY", "hunter2hunter2hunter2,hunter1hunter1hunter1")
     monkeypatch.setenv("AIOHTTP_CACHE_REDIS__URL", "redis://user:hunter2@host:1/0?password=hunter2")
     monkeypatch.setenv("AIOHTTP_CACHE_REDIS__PASSWORD", "hunter2")
     monkeypatch.setenv("AIOHTTP_CACHE_BACKEND_OPTIONS", '{"token": "hunter2"}')
@@ -183,7 +192,7 @@ def test_secrets_are_in_no_representation(monkeypatch: pytest.MonkeyPatch) -> No
     settings = CacheSettings.load()
     shown = {row.variable: row.value for row in effective_settings(settings)}
 
-    assert [key.get_secret_value() for key in settings.secret_key] == ["hunter2", "hunter1"]
+    assert [key.get_secret_value() for key in settings.secret_key] == ["hunter2" * 3, "hunter1" * 3]
     assert "hunter" not in repr(settings) + str(shown)
     assert shown["AIOHTTP_CACHE_SECRET_KEY"] == "***"
     assert shown["AIOHTTP_CACHE_REDIS__URL"] == "redis://user:***@host:1/0?password=***"
@@ -289,8 +298,12 @@ def test_code_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> No
     ("given", "message"),
     [
         ({"backend": "x"}, "backend='x': it accepts memory, sqlite, redis or package.module:Class"),
-        ({"sqlite": {"path": 3}}, "sqlite.path=3: it accepts a file path (~ is your home)"),
-        ({"secret_key": 5}, "secret_key=***: it accepts secrets, separated by commas: the first signs, all verify"),
+        ({"sqlite": {"path": 3}}, "sqlite.path=3: it accepts a path (~ is your home), or none"),
+        (
+            {"secret_key": 5},
+            "secret_key=***: it accepts secrets of 16 characters or more, separated by commas or as a JSON list: "
+            "the first signs, all verify",
+        ),
     ],
 )
 def test_a_wrong_value_in_code_is_a_configuration_error_too(given: dict[str, object], message: str) -> None:

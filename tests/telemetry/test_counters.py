@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from aiohttp_cache_di.telemetry.counters import CacheStats, Health
+from aiohttp_cache_di.telemetry import CacheStats, Health
 
 
 class FakeClock:

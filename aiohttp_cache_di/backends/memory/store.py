@@ -1,4 +1,4 @@
-"""Storage in this process's memory: bounded by entries and bytes, expired first, then least recently used."""
+"""A store in this process's memory: bounded by entries and bytes, expired first, then least recently used."""
 
 from __future__ import annotations
 
@@ -8,18 +8,17 @@ import heapq
 import math
 import threading
 import time
-from collections import OrderedDict, UserDict, deque
-from collections.abc import AsyncIterator, Iterable
-from typing import Any, ClassVar, Self, Unpack
+from collections import OrderedDict, deque
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from typing import Any, Self
 
 import msgspec
 
-from aiohttp_cache_di.backends.options import StorageOptions
-from aiohttp_cache_di.backends.storage import BaseCache, ResponseOrKey
-from aiohttp_cache_di.response import CachedResponse
+from aiohttp_cache_di.backends.store import Found, Item, Limits, Record, Row, Written
+from aiohttp_cache_di.entries.codec import item_leads_on
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
-__all__ = ["DEFAULT_MAX_BYTES", "DictCache"]
+__all__ = ["DEFAULT_MAX_BYTES", "MemoryStore"]
 
 DEFAULT_MAX_BYTES = 64 * 1024 * 1024
 ENTRY_OVERHEAD_BYTES = 400  # what an entry costs beside its texts: objects, the table's slot and the expiry queue's
@@ -57,45 +56,42 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(StoredResponse).decode
 
 
-class DictCache(BaseCache, UserDict):  # type: ignore[type-arg]  # the seeds' API has it a UserDict; its items are ours
-    """Entries in a dict of this process, shared by whoever shares the object; gone when the process ends.
+def _ignore(count: int) -> None:
+    """Nothing is counted."""
 
-    Those that were stored or asked for lately are kept as they are, the others are packed.
+
+class MemoryStore:
+    """Items in a dict of this process; gone when the process ends.
+
+    Responses that were stored or asked for lately are kept as they are, the others are packed. Users' tests may put
+    any object in place of a response.
 
     Args:
-        max_entries: how many entries are kept at most; None for no bound.
+        max_entries: how many items are kept at most; None for no bound.
         max_bytes: how many bytes they may weigh together; None for no bound.
-        kwargs: see `BaseCache`; entries never leave the process, so nothing is signed.
     """
 
-    authoritative_peek: ClassVar[bool] = True
+    limits = Limits(batch=1000)
 
-    def __init__(
-        self,
-        secret_key: Iterable[str | bytes] | str | bytes | None = None,
-        salt: str | bytes = b"aiohttp-client-cache",
-        serializer: Any = None,
-        **kwargs: Unpack[StorageOptions],
-    ) -> None:
-        super().__init__(secret_key, salt, serializer, **kwargs)
-        self.data: OrderedDict[str, Any] = OrderedDict()  # pyright: ignore[reportIncompatibleVariableOverride]  # ordered
-        self.max_entries = kwargs.get("max_entries")
-        self.max_bytes = kwargs.get("max_bytes", DEFAULT_MAX_BYTES)
+    def __init__(self, max_entries: int | None = None, max_bytes: float | None = DEFAULT_MAX_BYTES) -> None:
+        self.on_evicted: Callable[[int], None] = _ignore
+        self.data: OrderedDict[str, Any] = OrderedDict()
+        self.leading_on: set[str] = set()
+        """Keys of redirects and aliases."""
+        self.max_entries = max_entries
+        self.max_bytes = max_bytes
         self.total_bytes = 0
-        self._lock = threading.RLock()  # event loops in several threads may share the storage
+        self._lock = threading.RLock()  # event loops in several threads may share the store
         self._foreign: set[str] = set()  # keys of what is no stored response: aliases, and objects of the user's
         # Heaps by store_until; they may name entries that are gone or were replaced, for which the second is sifted.
         self._queue: list[tuple[float, str]] = []
         self._unsifted: list[tuple[float, str]] = []
         self._unpacked: deque[str] = deque()  # keys, the first unpacked first; may name entries that are gone
 
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} of {len(self.data)} entries, {self.total_bytes} bytes>"
-
-    # ---- the engine's side
+    # ---- at once
 
     def peek(self, key: str) -> StoredResponse | None:
-        """Return the entry at once."""
+        """Return the response under *key*."""
         entry = self.data.get(key)
         if type(entry) is not StoredResponse:
             if type(entry) is not Packed:
@@ -107,48 +103,80 @@ class DictCache(BaseCache, UserDict):  # type: ignore[type-arg]  # the seeds' AP
             return None
         return entry
 
-    def put(self, entry: StoredResponse) -> None:
-        """Store *entry* at once, and let others go where a bound asks for it."""
-        self[entry.key] = entry
+    def look(self, key: str) -> Item | None:
+        """Return the item under *key*."""
+        item: Item | None = self.peek(key)
+        return self.data.get(key) if item is None else item
 
-    async def read_entry(self, key: str) -> StoredResponse | None:
-        """Return the entry, following one alias."""
-        item = self.data.get(key)
-        if type(item) is str:
-            key = item
-        return self.peek(key)
+    def keep(self, record: Record) -> None:
+        """Keep a record, and let others go where a bound asks for it."""
+        self.set(record.key, record.item)
 
-    async def write_entry(self, entry: StoredResponse) -> None:
-        """Store *entry* until its ``store_until``."""
-        self.put(entry)
+    def item(self, key: str) -> Any:
+        """The item under *key*, which stays as packed as it is; KeyError where there is none."""
+        item = self.data[key]
+        return item.unpacked(key) if type(item) is Packed else item
 
-    async def delete_expired(self, now: float) -> int:
-        """Delete what may be dropped at *now*, with a pause for others now and then."""
-        count = 0
-        while self._drop_expired(now):
-            count += 1
-            if count % CHUNK == 0:
-                await asyncio.sleep(0)
-        expired = {key for key in self._foreign if getattr(self.data[key], "is_expired", False)}
-        await self.bulk_delete(expired)
-        return count + len(expired)
+    def set(self, key: str, item: Any, *, leads_on: bool | None = None) -> None:
+        """Have *item* under *key*.
 
-    # ---- items
+        Args:
+            leads_on: whether it counts as a redirect or an alias; None to look at it.
+        """
+        with self._lock:
+            self._put(key, item, leads_on)
 
-    async def contains(self, key: str) -> bool:
-        """Check whether *key* is stored."""
-        await self.settle_writes({key})
-        return key in self.data
+    def drop(self, key: str) -> None:
+        """Drop the item under *key*, if there is one."""
+        with self._lock, contextlib.suppress(KeyError):
+            self._pop(key)
 
-    async def clear(self) -> None:  # type: ignore[override]  # the API's clear is a coroutine, UserDict's is not
-        """Delete everything: at once, but give the memory back with a pause for others now and then."""
+    def take(self, key: str) -> Any:
+        """Drop the item under *key* and return it; KeyError where there is none."""
+        with self._lock:
+            item = self.item(key)
+            self._pop(key)
+            return item
+
+    # ---- as a store
+
+    async def get(self, keys: Sequence[str]) -> Sequence[Found | None]:
+        """Look *keys* up."""
+        return [Found(self.item(key)) if key in self.data else None for key in keys]
+
+    async def put(self, records: Sequence[Record]) -> Sequence[Written]:
+        """Keep *records*."""
+        for record in records:
+            self.set(record.key, record.item)
+        return [0] * len(records)
+
+    async def delete(self, keys: Collection[str]) -> None:
+        """Drop *keys*."""
+        for key in keys:
+            self.drop(key)
+
+    async def pages(self, *, items: bool) -> AsyncIterator[Sequence[Row]]:
+        """Walk over all items, with a pause for others after each page."""
+        keys = list(dict[str, Any].keys(self.data))  # not in the order of use, which takes ten times as long
+        for first in range(0, len(keys), CHUNK):
+            page: list[Row] = []
+            for key in keys[first : first + CHUNK]:
+                with contextlib.suppress(KeyError):  # deleted meanwhile
+                    item = self.item(key) if items else self.data[key] and None
+                    page.append(Row(key, key in self.leading_on, item))
+            yield page
+            await asyncio.sleep(0)
+
+    async def clear(self) -> None:
+        """Drop everything: at once, but give the memory back with a pause for others now and then."""
         with self._lock:
             old = self.data
-            self.data = OrderedDict()  # pyright: ignore[reportIncompatibleVariableOverride]  # ordered
+            self.data = OrderedDict()
             queues = self._queue, self._unsifted
             self._queue, self._unsifted = [], []
             self._unpacked.clear()
             self._foreign.clear()
+            self.leading_on.clear()
             self.total_bytes = 0
         while old or any(queues):
             for _ in range(min(CHUNK, len(old))):
@@ -157,70 +185,31 @@ class DictCache(BaseCache, UserDict):  # type: ignore[type-arg]  # the seeds' AP
                 del queue[-CHUNK:]
             await asyncio.sleep(0)
 
-    async def delete(self, key: str) -> None:
-        """Delete an item; a missing one is no error."""
-        with contextlib.suppress(KeyError):
-            del self[key]
+    async def close(self) -> None:
+        """Nothing is held that would have to be released."""
 
-    async def bulk_delete(self, keys: set[str]) -> None:
-        """Delete several items; missing ones are no error."""
-        for key in keys:
-            await self.delete(key)
-
-    async def keys(self) -> AsyncIterator[str]:  # type: ignore[override]  # asynchronous by the API
-        """Iterate over the keys, with a pause for others now and then."""
-        await self.settle_writes(None)
-        keys = list(dict[str, Any].keys(self.data))  # not in the order of use, which takes ten times as long
-        for number, key in enumerate(keys, 1):
-            yield key
-            if number % CHUNK == 0:
+    async def delete_expired(self, now: float) -> int:
+        """Drop what may be dropped at *now*, with a pause for others now and then."""
+        count = 0
+        while self._drop_expired(now):
+            count += 1
+            if count % CHUNK == 0:
                 await asyncio.sleep(0)
+        expired = {key for key in self._foreign if getattr(self.data[key], "is_expired", False)}
+        await self.delete(expired)
+        return count + len(expired)
 
-    async def values(self) -> AsyncIterator[ResponseOrKey]:  # type: ignore[override]  # asynchronous by the API
-        """Iterate over the items, with a pause for others now and then."""
-        async for key in self.keys():
-            if key in self.data:
-                yield self._item(key)
+    # ---- inside
 
-    async def read(self, key: str) -> ResponseOrKey:
-        """Read an item; each reader of a response gets an object and a stream of its own."""
-        await self.settle_writes({key})
-        return self._item(key) if key in self.data else None
-
-    async def pop(self, key: str, default: ResponseOrKey = None) -> ResponseOrKey:  # type: ignore[override]
-        """Delete an item and return it, or *default* when it is missing."""
-        with self._lock:
-            if key not in self.data:
-                return default
-            item = self._item(key)
-            del self[key]
-            return item
-
-    async def size(self) -> int:
-        """Count the items."""
-        await self.settle_writes(None)
-        return len(self.data)
-
-    async def write(self, key: str, item: ResponseOrKey) -> None:
-        """Store *item* under *key*."""
-        self[key] = item
-
-    # ---- the mapping underneath
-
-    def __getitem__(self, key: str) -> Any:
-        item = self.data[key]
-        return item.unpacked(key) if type(item) is Packed else item
-
-    def __setitem__(self, key: str, item: Any) -> None:
-        with self._lock:
-            self._put(key, item)
-
-    def _put(self, key: str, item: Any) -> None:
+    def _put(self, key: str, item: Any, leads_on: bool | None) -> None:
         stored = getattr(item, "stored", None)
         if isinstance(stored, StoredResponse):
             item = stored
         until = math.inf
         self._foreign.discard(key)
+        self.leading_on.discard(key)
+        if item_leads_on(item) if leads_on is None else leads_on:
+            self.leading_on.add(key)
         if type(item) is StoredResponse:
             until = item.store_until
             if item.key != key:
@@ -236,14 +225,10 @@ class DictCache(BaseCache, UserDict):  # type: ignore[type-arg]  # the seeds' AP
         if self._over_bounds():
             self._evict()
 
-    def __delitem__(self, key: str) -> None:
-        with self._lock:
-            self.total_bytes -= _weight(self.data.pop(key))
-            self._foreign.discard(key)
-
-    def _item(self, key: str) -> ResponseOrKey:
-        item: ResponseOrKey | StoredResponse = self[key]
-        return CachedResponse.from_stored(item) if isinstance(item, StoredResponse) else item
+    def _pop(self, key: str) -> None:
+        self.total_bytes -= _weight(self.data.pop(key))
+        self._foreign.discard(key)
+        self.leading_on.discard(key)
 
     def _hold(self, key: str, item: Any) -> None:
         """Have *item* in the place of what *key* had."""
@@ -282,7 +267,7 @@ class DictCache(BaseCache, UserDict):  # type: ignore[type-arg]  # the seeds' AP
         evicted = 0
         while self.data and self._over_bounds():
             if not self._drop_expired(now):
-                del self[next(iter(self.data))]
+                self._pop(next(iter(self.data)))
             evicted += 1
         self.on_evicted(evicted)
 
@@ -296,7 +281,7 @@ class DictCache(BaseCache, UserDict):  # type: ignore[type-arg]  # the seeds' AP
             while queue and queue[0][0] <= now:
                 until, key = heapq.heappop(queue)
                 if self._is_kept_until(until, key):
-                    del self[key]
+                    self._pop(key)
                     return True
         return False
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from aiohttp_cache_di.telemetry.counters import CircuitState
+from aiohttp_cache_di.telemetry import CircuitState
 
 __all__ = ["FIRST_BACKOFF_S", "MAX_BACKOFF_S", "THRESHOLD", "Circuit"]
 
@@ -37,6 +37,14 @@ class Circuit:
         self._probing = False
         self.failures = 0
         self.is_open = False
+
+    def probe_in_s(self) -> float | None:
+        """Seconds until the next caller may try an open circuit; None for a closed one."""
+        return max(0.0, self._retry_at - self._clock()) if self.is_open else None
+
+    def retry_now(self) -> None:
+        """Let the next caller try, however lately it was tried."""
+        self._retry_at = self._clock()
 
     def begin_probe(self) -> bool:
         """Whether the caller may try an open circuit; who is told so must end with `end_probe`."""

@@ -17,9 +17,9 @@ from typing import Any, Final, TypeVar, cast
 from aiohttp_cache_di.backends.wrap.circuit import MAX_BACKOFF_S, Circuit
 from aiohttp_cache_di.backends.wrap.deadline import Deadline, Deadlines
 from aiohttp_cache_di.errors import ConfigurationError, StorageError
-from aiohttp_cache_di.telemetry.counters import CacheStats, CircuitState
+from aiohttp_cache_di.telemetry import CacheStats, CircuitState
 
-__all__ = ["DEFAULT_DEADLINE_S", "StoreGuard"]
+__all__ = ["DEFAULT_DEADLINE_S", "OF_THE_DATA", "StoreGuard", "kind_of"]
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +32,9 @@ DEFAULT_DEADLINE_S: Final = 0.25
 READ: Final = "read"
 """The operation that each request begins with, and so the one that tells whether a storage is there at all."""
 
+PATIENCE: Final = 8
+"""Deadlines that an operation may take for which no caller waits."""
+
 TIMEOUT: Final = "timeout"
 ABANDONED: Final = "abandoned"
 """The caller gave up on an operation that had already taken suspiciously long."""
@@ -39,7 +42,7 @@ CANCELLED: Final = "cancelled"
 """The storage cancelled an operation by itself, as one that is being closed does."""
 
 # One entry or one answer is at fault: the storage is well, and its circuit stays closed.
-_OF_THE_DATA: Final = frozenset({"UnreadableEntryError", "UnicodeEncodeError", "UnicodeDecodeError", "OverflowError"})
+OF_THE_DATA: Final = frozenset({"UnreadableEntryError", "UnicodeEncodeError", "UnicodeDecodeError", "OverflowError"})
 
 _LOG_INTERVAL_S: Final = 60.0
 _SUSPECT: Final = 0.2  # Of the deadline: a caller who gives up on an operation after this long was waiting for it.
@@ -79,6 +82,7 @@ class StoreGuard:
         self._reads = self._circuit(READ)
         self._reads_hang_until = 0.0
         self._deadlines: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Deadlines] = weakref.WeakKeyDictionary()
+        self._patient: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Deadlines] = weakref.WeakKeyDictionary()
         self._latest: tuple[Callable[[], object], Deadlines] = (lambda: None, Deadlines(deadline_s))
         self._logged: dict[str, tuple[float, int]] = {}
 
@@ -87,18 +91,31 @@ class StoreGuard:
         """Whether the storage is left alone for now."""
         return self._reads.is_open
 
-    async def run(self, operation: str, call: Callable[[], Awaitable[T]], default: D) -> T | D:
+    def is_failing(self, operation: str) -> bool:
+        """Whether *operation* failed the last time it was tried, or would not be tried now."""
+        circuit = self._circuits.get(operation)
+        return (
+            (circuit is not None and circuit.failures > 0)
+            or self._reads.is_open
+            or self._clock() < self._reads_hang_until
+        )
+
+    async def run(
+        self, operation: str, call: Callable[[], Awaitable[T]], default: D, *, patient: bool = False
+    ) -> T | D:
         """The result of ``await call()``, or *default* when it fails, takes too long, or is not tried.
 
         Args:
             operation: what is done ("read", "write" …), a word of a small set.
             call: begins the operation; not called at all while the storage is left alone.
+            patient: no caller waits for it: it may take several deadlines, and is tried though reads fail.
 
         Raises:
             CancelledError: the caller was cancelled; at once.
         """
         circuit = self._circuits.get(operation) or self._circuit(operation)
-        if circuit is not self._reads and (self._reads.is_open or self._reads_hang_until) and self._reads_fail():
+        reads_may_fail = self._reads.is_open or self._reads_hang_until
+        if reads_may_fail and circuit is not self._reads and not patient and self._reads_fail():
             self.stats.skipped += 1
             return default
         probe = circuit.is_open
@@ -107,7 +124,9 @@ class StoreGuard:
             return default
         loop = asyncio.get_running_loop()
         of_loop, deadlines = self._latest
-        if of_loop() is not loop:
+        if patient:
+            deadlines = self._patient.setdefault(loop, Deadlines(PATIENCE * self.deadline_s))
+        elif of_loop() is not loop:
             deadlines = self._deadlines_in(loop)
         deadline = deadlines.begin(loop, cast("asyncio.Task[Any]", asyncio.current_task(loop)))
         try:
@@ -125,6 +144,23 @@ class StoreGuard:
             self._succeeded(circuit, probe=probe)
         return result
 
+    def probe_in_s(self, operation: str) -> float | None:
+        """Seconds until *operation* may be tried, one caller at a time; None where nothing keeps it from being."""
+        circuit = self._circuits.get(operation)
+        return None if circuit is None else circuit.probe_in_s()
+
+    def retry_now(self, operation: str) -> None:
+        """Let *operation* be tried once more, as there will be no later time for it."""
+        circuit = self._circuits.get(operation)
+        if circuit is not None:
+            circuit.retry_now()
+
+    def note_failure(self, operation: str, exc: BaseException) -> None:
+        """Count and log the failure of one record, or of a step that concerns no storage's health."""
+        kind = kind_of(exc)
+        self.stats.count_error(operation, kind)
+        self._log(operation, kind)
+
     def _settle(self, operation: str, circuit: Circuit, exc: BaseException, deadline: Deadline, *, probe: bool) -> None:
         """Count the failure that *exc* is, or raise it again when it is the caller's own cancellation."""
         is_cancelled = isinstance(exc, asyncio.CancelledError)
@@ -134,7 +170,7 @@ class StoreGuard:
             if is_cancelled:
                 raise exc
             raise asyncio.CancelledError from exc  # The storage made an error of it; the caller shall not.
-        kind = TIMEOUT if deadline.expired else CANCELLED if is_cancelled else _kind(exc)
+        kind = TIMEOUT if deadline.expired else CANCELLED if is_cancelled else kind_of(exc)
         self._failed(operation, circuit, kind, probe=probe)
 
     def _reads_fail(self) -> bool:
@@ -152,7 +188,7 @@ class StoreGuard:
     def _failed(self, operation: str, circuit: Circuit, kind: str, *, probe: bool) -> None:
         self.stats.count_error(operation, kind)
         self._log(operation, kind)
-        if kind in _OF_THE_DATA:
+        if kind in OF_THE_DATA:
             return
         if circuit is self._reads and kind in (TIMEOUT, ABANDONED):
             self._reads_hang_until = self._clock() + MAX_BACKOFF_S
@@ -190,7 +226,7 @@ class StoreGuard:
         return deadlines
 
 
-def _kind(exc: BaseException) -> str:
+def kind_of(exc: BaseException) -> str:
     """The kind of a failure: the name of the driver's error, or that of ours when it has no other cause."""
     cause = exc.__cause__ if isinstance(exc, StorageError) and exc.__cause__ is not None else exc
     if isinstance(exc, TimeoutError) or isinstance(cause, TimeoutError) or type(cause).__name__ == "TimeoutError":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from aiohttp_cache_di.backends.memory.store import DictCache
+from aiohttp_cache_di.backends.memory import DictCache
 from tests.backends.contract import MakeStorage, StorageContract
 
 

@@ -10,13 +10,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from aiohttp_cache_di.backends.memory.store import (
-    ENTRY_OVERHEAD_BYTES,
-    MAX_PACKED_BYTES,
-    MAX_UNPACKED,
-    DictCache,
-    Packed,
-)
+from aiohttp_cache_di.backends.memory import DictCache
+from aiohttp_cache_di.backends.memory.store import ENTRY_OVERHEAD_BYTES, MAX_PACKED_BYTES, MAX_UNPACKED, Packed
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.messages import StoredResponse, VariantRef
 from tests.backends.entries import make_entry

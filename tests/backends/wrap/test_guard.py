@@ -12,7 +12,7 @@ import pytest
 from aiohttp_cache_di.backends.wrap.circuit import FIRST_BACKOFF_S, MAX_BACKOFF_S, THRESHOLD
 from aiohttp_cache_di.backends.wrap.guard import StoreGuard
 from aiohttp_cache_di.errors import ConfigurationError, StorageError, StorageTimeoutError, UnreadableEntryError
-from aiohttp_cache_di.telemetry.counters import CacheStats
+from aiohttp_cache_di.telemetry import CacheStats
 
 DEADLINE_S = 0.02
 LONG_S = 30.0

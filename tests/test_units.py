@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from aiohttp_cache_di.settings.units import format_duration, format_size, parse_duration, parse_size
+from aiohttp_cache_di.units import format_duration, format_size, parse_duration, parse_size
 
 
 @pytest.mark.parametrize(

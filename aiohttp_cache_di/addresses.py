@@ -1,0 +1,104 @@
+"""Addresses of stores: refused when they can be read in two ways, and shown without their secrets.
+
+Programs read a URL that breaks RFC 3986 each in a way of its own. In ``redis://:pa#ss@host/0`` the fragment begins
+inside of the password: a driver then connects to its default host, and an error that repeats the "host" repeats the
+password.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+from urllib.parse import parse_qsl, quote, urlsplit
+
+__all__ = ["MASK", "mask_redis_address", "refuse_odd_redis_address"]
+
+MASK: Final = "***"
+
+_UNRESERVED: Final = r"A-Za-z0-9._~\-"  # RFC 3986 §2.3
+_SUB_DELIMS: Final = "!$&'()*+,;="  # RFC 3986 §2.2
+_USERINFO: Final = re.compile(rf"(?:[{_UNRESERVED}{_SUB_DELIMS}:]|%[0-9A-Fa-f]{{2}})*")
+_HOST: Final = re.compile(r"[A-Za-z0-9._\-]+|\[[0-9A-Fa-f:.]+(?:%25[A-Za-z0-9._~\-]+)?\]")
+_QUERY: Final = re.compile(rf"(?:[{_UNRESERVED}{_SUB_DELIMS}:/?]|%[0-9A-Fa-f]{{2}})*")
+# A URL of a host that has nowhere to hide a secret.
+_HARMLESS: Final = re.compile(r"[a-z]{1,10}://(?:[A-Za-z0-9.\-]*|\[[0-9A-Fa-f:]+\])(?::\d*)?(?:/\d*)?", re.ASCII)
+_SHOWN_OPTIONS: Final = frozenset(
+    {
+        "client_name",
+        "db",
+        "health_check_interval",
+        "max_connections",
+        "protocol",
+        "retry_on_timeout",
+        "socket_connect_timeout",
+        "socket_keepalive",
+        "socket_timeout",
+        "ssl_ca_certs",
+        "ssl_ca_path",
+        "ssl_cert_reqs",
+        "ssl_certfile",
+        "ssl_check_hostname",
+        "ssl_keyfile",
+        "virtual_host",
+    }
+)
+_ENCODE: Final = "write special characters of a name or a password %-encoded (# as %23, ? as %3F, / as %2F, @ as %40)"
+
+
+def refuse_odd_redis_address(address: str) -> None:
+    """Raise ValueError unless *address* names one server, or one socket, whichever way it is read.
+
+    The message repeats nothing of the address.
+    """
+    if re.search(r"[\x00-\x20\x7f\\]", address):
+        raise ValueError("the address has a space, a backslash or a control character")
+    scheme, separator, rest = address.partition("://")
+    if not separator or scheme.lower() not in {"redis", "rediss", "unix"}:
+        raise ValueError("the address begins with none of redis://, rediss:// and unix://")
+    if "#" in rest:
+        raise ValueError(f"the address has a fragment; {_ENCODE}")
+    before_query, _, query = rest.partition("?")
+    authority, slash, path = before_query.partition("/")
+    if not _QUERY.fullmatch(query) or "@" in slash + path:
+        raise ValueError(f"the address has a stray character behind its host; {_ENCODE}")
+    userinfo, _, host = authority.rpartition("@")
+    if not _USERINFO.fullmatch(userinfo):
+        raise ValueError(f"the address has a stray character before its host; {_ENCODE}")
+    if scheme.lower() == "unix":
+        if host or not path:
+            raise ValueError("the address names no socket: give its whole path, unix:///path")
+        return
+    _refuse_odd_host(host, slash + path)
+
+
+def _refuse_odd_host(host_and_port: str, path: str) -> None:
+    host, port = host_and_port, ""
+    if found := re.search(r":([^:\]]*)\Z", host_and_port):
+        host, port = host_and_port[: found.start()], found[1]
+    if not _HOST.fullmatch(host):
+        raise ValueError("the address names no host")
+    if port and not (re.fullmatch(r"\d{1,5}", port, re.ASCII) and 0 < int(port) < 65536):
+        raise ValueError(
+            f"the address has a port that is none; if that is a password, @ and a host follow it; {_ENCODE}"
+        )
+    if not re.fullmatch(r"(/\d*)?", path, re.ASCII):
+        raise ValueError("the address ends in something else than /, or / and the number of a database")
+
+
+def mask_redis_address(address: str) -> str:
+    """Return *address* without what may be a secret: a password, and options that are not known to be none."""
+    try:
+        refuse_odd_redis_address(address)
+        parts = urlsplit(address)
+        options = parse_qsl(parts.query, keep_blank_values=True)
+    except ValueError:
+        if _HARMLESS.fullmatch(address):
+            return address
+        scheme = re.match(r"(?:rediss?|unix|https?)://", address)
+        return (scheme[0] if scheme else "") + MASK
+    userinfo, at, host = parts.netloc.rpartition("@")
+    user, _, password = userinfo.partition(":")
+    shown = f"{user}:{MASK}" if password else user
+    query = "&".join(f"{key}={quote(value) if key in _SHOWN_OPTIONS else MASK}" for key, value in options)
+    where = f"{parts.scheme}://{shown}{at if shown else ''}{host}{parts.path}"
+    return f"{where}?{query}" if query else where

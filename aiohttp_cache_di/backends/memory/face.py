@@ -1,0 +1,152 @@
+"""The storage in memory as its users see it: items by key, and a dict too."""
+
+from __future__ import annotations
+
+from collections import UserDict
+from collections.abc import AsyncIterator, Iterable, Iterator, MutableMapping
+from contextlib import aclosing
+from typing import Any, ClassVar, Unpack, cast
+
+from aiohttp_cache_di.arguments import refuse_unknown
+from aiohttp_cache_di.backends.memory.store import DEFAULT_MAX_BYTES, MemoryStore
+from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, StorageOptions
+from aiohttp_cache_di.backends.storage import ResponseOrKey
+from aiohttp_cache_di.backends.store import Item
+from aiohttp_cache_di.backends.wrap.items import StackCache
+from aiohttp_cache_di.backends.wrap.stack import StoreStack
+from aiohttp_cache_di.entries.codec import EntryCodec
+from aiohttp_cache_di.rfc9111.messages import StoredResponse
+
+__all__ = ["DictCache"]
+
+
+class DictCache(StackCache, UserDict):  # type: ignore[type-arg, misc]  # the seeds' API has it both
+    """Entries in a dict of this process, shared by all who share the object; gone when the process ends.
+
+    Those that were stored or asked for lately are kept as they are, the others are packed.
+
+    Args:
+        max_entries: how many entries are kept at most; None for no bound.
+        max_bytes: how many bytes they may weigh together; None for no bound.
+        kwargs: see `BaseCache`; entries never leave the process, so nothing is signed.
+    """
+
+    authoritative_peek: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        secret_key: Iterable[str | bytes] | str | bytes | None = None,
+        salt: str | bytes = b"aiohttp-client-cache",
+        serializer: Any = None,
+        **kwargs: Unpack[StorageOptions],
+    ) -> None:
+        refuse_unknown(type(self).__name__, kwargs, BACKEND_OPTIONS)
+        store = MemoryStore(kwargs.get("max_entries"), kwargs.get("max_bytes", DEFAULT_MAX_BYTES))
+        super().__init__(StoreStack(store, EntryCodec(secret_key, salt)))
+        self._serializer = serializer  # for `serialize`: what is kept here needs none
+
+    @property
+    def _store(self) -> MemoryStore:
+        return cast("MemoryStore", self.stack.store)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {len(self)} entries, {self.total_bytes} bytes>"
+
+    @property
+    def total_bytes(self) -> int:
+        """What the store weighs against its bound."""
+        return self._store.total_bytes
+
+    def peek(self, key: str) -> StoredResponse | None:
+        """Return the entry at once."""
+        return self._store.peek(key)
+
+    def put(self, entry: StoredResponse) -> None:
+        """Store *entry* at once, and let others go where a bound asks for it."""
+        self[entry.key] = entry
+
+    async def read_entry(self, key: str) -> StoredResponse | None:
+        """Return the entry, following one alias."""
+        item = self._store.data.get(key)
+        return self._store.peek(item if type(item) is str else key)
+
+    async def write(self, key: str, item: ResponseOrKey) -> None:
+        """Store *item* under *key*, whatever it is."""
+        self[key] = item
+
+    async def pop(self, key: str, default: ResponseOrKey = None) -> ResponseOrKey:  # type: ignore[override]
+        """Delete an item and return it, or *default* when it is missing."""
+        return self._seen(self._store.take(key)) if key in self else default
+
+    async def values(self) -> AsyncIterator[ResponseOrKey]:  # type: ignore[override]  # asynchronous by the API
+        """Iterate over the items, with a pause for others now and then."""
+        async with aclosing(self.keys()) as keys:
+            async for key in keys:
+                if key in self:
+                    yield self._seen(self._store.item(key))
+
+    async def size(self) -> int:
+        """Count the items."""
+        await self.stack.settle(None)
+        return len(self)
+
+    # ---- the mapping
+
+    @property  # type: ignore[override]  # a view, where the store is shared
+    def data(self) -> MutableMapping[str, Any]:
+        """The items as they are kept."""
+        return self._store.data if self._leads_on is None else _Shown(self._store, self._leads_on)
+
+    @data.setter
+    def data(self, items: MutableMapping[str, Any]) -> None:
+        for key in [] if not items else list(self):  # UserDict begins with nothing, which is to change nothing
+            del self[key]
+        for key, item in items.items():
+            self[key] = item
+
+    def __getitem__(self, key: str) -> Any:
+        if key not in self:
+            raise KeyError(key)
+        return self._store.item(key)
+
+    def __setitem__(self, key: str, item: Any) -> None:
+        self._store.set(key, item, leads_on=self._leads_on)
+
+    def __delitem__(self, key: str) -> None:
+        if key not in self:
+            raise KeyError(key)
+        self._store.drop(key)
+
+    def _shows(self, key: str, item: Item) -> bool:
+        return key in self
+
+
+class _Shown(MutableMapping[str, Any]):
+    """The items of a shared store that a face shows."""
+
+    def __init__(self, store: MemoryStore, leads_on: bool) -> None:
+        self._store = store
+        self._leads_on = leads_on
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._store.data and (key in self._store.leading_on) is self._leads_on
+
+    def __getitem__(self, key: str) -> Any:
+        if key not in self:
+            raise KeyError(key)
+        return self._store.data[key]
+
+    def __setitem__(self, key: str, item: Any) -> None:
+        self._store.set(key, item, leads_on=self._leads_on)
+
+    def __delitem__(self, key: str) -> None:
+        if key not in self:
+            raise KeyError(key)
+        self._store.drop(key)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter([key for key in self._store.data if key in self])
+
+    def __len__(self) -> int:
+        leading_on = len(self._store.leading_on)
+        return leading_on if self._leads_on else len(self._store.data) - leading_on

@@ -1,0 +1,109 @@
+"""Reading in batches: a lone read goes at once, and those that come while others are under way go together.
+
+Each batch lasts as long as one of its readers waits. A reader who is cancelled, by a deadline for example, takes no
+other with it; when all of them are gone the batch is cancelled, so that a store that hangs is asked anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from functools import partial
+from itertools import islice
+
+from aiohttp_cache_di.backends.store import Found, Store
+from aiohttp_cache_di.backends.wrap.tasks import background, consume_error
+
+__all__ = ["BatchedReads"]
+
+Waiting = dict[str, list[asyncio.Future[Found | None]]]
+
+
+class BatchedReads:
+    """The reads of one event loop from one store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._limits = store.limits
+        self._under_way = 0
+        self._waiting: Waiting = {}
+        self._is_scheduled = False
+        self._is_crowded = False  # the last batch had several keys, so that others are likely to follow in this tick
+
+    async def get(self, key: str) -> Found | None:
+        """What the store has under *key*, asked for now or later than now."""
+        if self._under_way < self._limits.parallel and not (self._is_crowded or self._waiting):
+            self._under_way += 1
+            try:
+                (found,) = await self._store.get((key,))
+            finally:
+                self._under_way -= 1
+                if self._waiting:
+                    self._flush_soon()
+            return found
+        future: asyncio.Future[Found | None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(key, []).append(future)
+        if self._under_way < self._limits.parallel:
+            self._flush_soon()
+        return await future
+
+    def _flush_soon(self) -> None:
+        """Send the next batch after those who run in this tick of the loop, and may ask for more."""
+        if not self._is_scheduled:
+            self._is_scheduled = True
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._is_scheduled = False
+        self._is_crowded = False
+        for key, futures in list(self._waiting.items()):
+            if all(future.done() for future in futures):
+                del self._waiting[key]
+        while self._waiting and self._under_way < self._limits.parallel:
+            keys = tuple(islice(self._waiting, self._limits.batch))
+            batch = {key: self._waiting.pop(key) for key in keys}
+            self._is_crowded = self._limits.batch > 1 and len(keys) > 1
+            self._under_way += 1
+            task = background(self._ask(keys, batch))
+            task.add_done_callback(partial(self._end, batch))  # also of one that is cancelled before it begins
+            for futures in batch.values():
+                for future in futures:
+                    future.add_done_callback(_Ender(task, batch))
+
+    async def _ask(self, keys: Sequence[str], batch: Waiting) -> None:
+        try:
+            found = await self._store.get(keys)
+        except Exception as exc:
+            for future in _open(batch):
+                future.set_exception(exc)
+        else:
+            for key, one in zip(keys, found, strict=True):
+                for future in batch[key]:
+                    if not future.done():
+                        future.set_result(one)
+
+    def _end(self, batch: Waiting, task: asyncio.Task[None]) -> None:
+        consume_error(task)
+        for future in _open(batch):  # the store has cancelled the batch by itself
+            future.cancel()
+        self._under_way -= 1
+        if self._waiting:
+            self._flush_soon()
+
+
+class _Ender:
+    """Ends a batch when no reader is left who waits for it."""
+
+    __slots__ = ("_batch", "_task")
+
+    def __init__(self, task: asyncio.Task[None], batch: Waiting) -> None:
+        self._task = task
+        self._batch = batch
+
+    def __call__(self, future: asyncio.Future[Found | None]) -> None:
+        if future.cancelled() and not _open(self._batch):
+            self._task.cancel()
+
+
+def _open(batch: Waiting) -> list[asyncio.Future[Found | None]]:
+    return [future for futures in batch.values() for future in futures if not future.done()]

@@ -1,0 +1,152 @@
+"""Items that are larger than what a store takes under one key: a head that says how many chunks there are, and these.
+
+Head and chunks name the generation that they belong to. Chunks are written before their head, under keys that are the
+same for each generation; while another generation is being written, what is read does not fit together and is a miss.
+"""
+
+from __future__ import annotations
+
+import secrets
+import sys
+from collections.abc import AsyncIterator, Collection, Sequence
+from typing import Final
+
+import msgspec
+
+from aiohttp_cache_di.backends.store import UNREADABLE, Found, Item, Record, Row, Store, Unreadable, Written
+from aiohttp_cache_di.entries.codec import EntryCodec, Opaque, item_leads_on
+from aiohttp_cache_di.errors import StorageError
+from aiohttp_cache_di.rfc9111.messages import StoredResponse
+
+__all__ = ["ChunkedStore"]
+
+FRAME_BYTES: Final = 256  # more than a frame and its MAC add to a chunk
+_MARK: Final = b"\x00aiohttp-cache-di chunks\x00"
+_CHUNK: Final = "\x00chunk "  # in the key of a chunk: no key of a request has a zero in it
+
+
+class _Head(msgspec.Struct, frozen=True, array_like=True):
+    generation: bytes
+    count: int
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(_Head).decode
+
+
+class ChunkedStore:
+    """A store that takes items of any size, over one that does not.
+
+    Args:
+        store: the store; its `Limits.value_bytes` is the bound.
+        codec: makes the bytes that are split.
+    """
+
+    def __init__(self, store: Store, codec: EntryCodec) -> None:
+        self._store = store
+        self._codec = codec
+        self._piece_bytes = (store.limits.value_bytes or sys.maxsize) - FRAME_BYTES
+        self.limits = msgspec.structs.replace(store.limits, value_bytes=None)
+
+    async def get(self, keys: Sequence[str]) -> Sequence[Found | None]:
+        """Look *keys* up, and the chunks of those that have any."""
+        return [await self._whole(key, found) for key, found in zip(keys, await self._store.get(keys), strict=True)]
+
+    async def put(self, records: Sequence[Record]) -> Sequence[Written]:
+        """Keep *records*, the large ones in chunks."""
+        heads: list[Record] = []
+        failed: dict[int, StorageError] = {}
+        for number, record in enumerate(records):
+            try:
+                heads.append(await self._split(record))
+            except StorageError as exc:
+                failed[number] = exc
+        written = iter(await self._store.put(heads) if heads else ())
+        return [failed[number] if number in failed else next(written) for number in range(len(records))]
+
+    async def delete(self, keys: Collection[str]) -> None:
+        """Drop *keys* with their chunks."""
+        asked = list(keys)
+        chunks: list[str] = []
+        for key, found in zip(asked, await self._store.get(asked), strict=True):
+            head = None if found is None else _head(found.item)
+            if head is not None:
+                chunks += [_name(key, number) for number in range(head.count)]
+        await self._store.delete(keys)
+        for first in range(0, len(chunks), self.limits.batch):
+            await self._store.delete(chunks[first : first + self.limits.batch])
+
+    async def pages(self, *, items: bool) -> AsyncIterator[Sequence[Row]]:
+        """Walk over all records; chunks are none."""
+        async for page in self._store.pages(items=items):
+            rows = [row for row in page if _CHUNK not in row.key]
+            yield [await self._row(row) for row in rows] if items else rows
+
+    async def clear(self) -> None:
+        """Drop all that was put before."""
+        await self._store.clear()
+
+    async def close(self) -> None:
+        """Close the store."""
+        await self._store.close()
+
+    async def _row(self, row: Row) -> Row:
+        if row.item is None or _head(row.item) is None:
+            return row
+        found = await self._whole(row.key, Found(row.item))
+        return row._replace(item=UNREADABLE if found is None else found.item)
+
+    async def _split(self, record: Record) -> Record:
+        item, key = record.item, record.key
+        if 2 * _weight(item) < self._piece_bytes:  # what is near the bound may be larger than it weighs
+            return record
+        data = self._codec.pack(item, key)
+        if len(data) <= self._piece_bytes:
+            return record
+        generation = secrets.token_bytes(8)
+        pieces = [data[first : first + self._piece_bytes] for first in range(0, len(data), self._piece_bytes)]
+        chunks = [
+            Record(name, Opaque(name, generation + piece), record.until)
+            for number, piece in enumerate(pieces)
+            for name in (_name(key, number),)
+        ]
+        for first in range(0, len(chunks), self.limits.batch):
+            for written in await self._store.put(chunks[first : first + self.limits.batch]):
+                if isinstance(written, StorageError):
+                    raise written
+        head = _encode(_Head(generation, len(pieces)))
+        return record._replace(item=Opaque(key, _MARK + head, item_leads_on(item)))
+
+    async def _whole(self, key: str, found: Found | None) -> Found | None:
+        head = None if found is None else _head(found.item)
+        if found is None or head is None:
+            return found
+        names = [_name(key, number) for number in range(head.count)]
+        pieces: list[bytes] = []
+        for first in range(0, len(names), self.limits.batch):
+            for chunk in await self._store.get(names[first : first + self.limits.batch]):
+                payload = chunk.item.payload if chunk is not None and isinstance(chunk.item, Opaque) else b""
+                if not payload.startswith(head.generation):
+                    return None
+                pieces.append(payload[len(head.generation) :])
+        item: Item | Unreadable = self._codec.unpack(b"".join(pieces), key)
+        return Found(item, found.version)
+
+
+def _head(item: Item | Unreadable | None) -> _Head | None:
+    if not isinstance(item, Opaque) or not item.payload.startswith(_MARK):
+        return None
+    try:
+        return _decode(memoryview(item.payload)[len(_MARK) :])
+    except msgspec.MsgspecError:
+        return None
+
+
+def _weight(item: Item) -> int:
+    if isinstance(item, StoredResponse):
+        return item.size_bytes
+    return len(item if isinstance(item, str) else item.payload)
+
+
+def _name(key: str, number: int) -> str:
+    return f"{key}{_CHUNK}{number}"

@@ -1,0 +1,186 @@
+"""Two storages of a user's own, one for responses and one for redirects, as one store."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import aclosing
+from typing import Any, Final
+
+from aiohttp_cache_di.backends.storage import BaseCache
+from aiohttp_cache_di.backends.store import (
+    UNREADABLE,
+    Found,
+    Immediate,
+    Item,
+    Lease,
+    Limits,
+    Record,
+    Row,
+    Store,
+    Unreadable,
+    Written,
+)
+from aiohttp_cache_di.backends.wrap.items import StackCache
+from aiohttp_cache_di.entries.codec import Opaque, item_leads_on
+from aiohttp_cache_di.errors import StorageError, UnreadableEntryError
+from aiohttp_cache_di.rfc9111.messages import StoredResponse
+
+__all__ = ["ForeignPair", "pair_of"]
+
+PARALLEL: Final = 64  # calls of a user's methods at a time: what takes no batches is asked side by side
+MAX_REMEMBERED: Final = 10_000
+
+
+def pair_of(responses: BaseCache, redirects: BaseCache) -> Store:
+    """The store that two storages make together, with what they can do besides."""
+    if isinstance(responses, StackCache) and isinstance(redirects, StackCache) and _are_immediate(responses, redirects):
+        return ImmediatePair(responses, redirects)
+    can_lease = responses.stack.leasing is not None if isinstance(responses, StackCache) else _has_leases(responses)
+    return (LeasingPair if can_lease else ForeignPair)(responses, redirects)
+
+
+def _are_immediate(*faces: StackCache) -> bool:
+    return all(isinstance(face.stack.store, Immediate) for face in faces)
+
+
+def _has_leases(storage: BaseCache) -> bool:
+    return type(storage).acquire_lease is not BaseCache.acquire_lease
+
+
+class ForeignPair:
+    """Responses are kept in one storage, redirects and aliases in the other.
+
+    A key has one or the other; where its kind changes, what was known to be in the other storage is deleted.
+    """
+
+    limits = Limits(batch=1, parallel=PARALLEL)
+
+    def __init__(self, responses: BaseCache, redirects: BaseCache) -> None:
+        self.responses = responses
+        self.redirects = redirects
+        self._lead_on: OrderedDict[str, None] = OrderedDict()  # keys lately found among the redirects
+
+    def peek(self, key: str) -> StoredResponse | None:
+        """What one of them has at hand."""
+        entry = self.responses.peek(key)
+        if entry is None:
+            entry = self.redirects.peek(key)
+        return entry if entry is not None and entry.key == key else None
+
+    async def get(self, keys: Sequence[str]) -> Sequence[Found | None]:
+        """Look *keys* up: among the responses, then among the redirects."""
+        return [await self._find(key) for key in keys]
+
+    async def _find(self, key: str) -> Found | None:
+        responses, redirects = self.responses, self.redirects
+        if type(responses).read_either is not BaseCache.read_either:  # both in one go
+            entry, storage = await responses.read_either(key, redirects)
+            item: Item | Unreadable | None = entry if entry is None or entry.key == key else entry.key
+        else:
+            item, storage = await _read(responses, key), responses
+            if item is None:
+                item, storage = await _read(redirects, key), redirects
+        if item is None:
+            return None
+        if storage is redirects:
+            self._lead_on[key] = None
+            if len(self._lead_on) > MAX_REMEMBERED:
+                self._lead_on.popitem(last=False)
+        return Found(item)
+
+    async def put(self, records: Sequence[Record]) -> Sequence[Written]:
+        """Keep *records* where they belong."""
+        return [await self._put(record) for record in records]
+
+    async def _put(self, record: Record) -> Written:
+        leads_on, key, item = item_leads_on(record.item), record.key, record.item
+        storage, other = (self.redirects, self.responses) if leads_on else (self.responses, self.redirects)
+        if isinstance(item, Opaque):
+            return StorageError("a storage with a serializer of its own takes no item of another serializer")
+        if isinstance(item, str):
+            await storage.write(key, item)
+        elif record.leased and not leads_on:
+            await storage.write_leased(item)
+        else:
+            await storage.write_entry(item)
+            if record.leased:
+                await self.responses.release_lease(key)
+        if leads_on or self._lead_on.pop(key, self) is None:
+            await other.delete(key)
+        return 0
+
+    async def delete(self, keys: Collection[str]) -> None:
+        """Drop *keys* in both."""
+        await self.responses.bulk_delete(set(keys))
+        await self.redirects.bulk_delete(set(keys))
+
+    async def pages(self, *, items: bool) -> AsyncIterator[Sequence[Row]]:
+        """Walk over both, one item at a time."""
+        for storage in (self.responses, self.redirects):
+            keys: Any = storage.keys()
+            async with aclosing(keys):
+                async for key in keys:
+                    item = await _read(storage, key) if items else None
+                    yield [Row(key, storage is self.redirects, item)]
+
+    async def clear(self) -> None:
+        """Clear both."""
+        await self.responses.clear()
+        await self.redirects.clear()
+
+    async def close(self) -> None:
+        """Close both."""
+        await self.responses.close()
+        await self.redirects.close()
+
+    async def delete_expired(self, now: float) -> int:
+        """Let both drop what may be dropped at *now* (POSIX time)."""
+        return await self.responses.delete_expired(now) + await self.redirects.delete_expired(now)
+
+
+class LeasingPair(ForeignPair):
+    """A pair of which the storage of responses has leases."""
+
+    async def acquire(self, key: str, ttl_s: float) -> Lease:
+        """Ask to be the only process that fetches *key*."""
+        return Lease(await self.responses.acquire_lease(key, ttl_s))
+
+    async def release(self, key: str) -> None:
+        """Give the lease back."""
+        await self.responses.release_lease(key)
+
+
+class ImmediatePair(ForeignPair):
+    """A pair in this process's memory."""
+
+    def __init__(self, responses: StackCache, redirects: StackCache) -> None:
+        super().__init__(responses, redirects)
+        self._stores: tuple[Any, Any] = (responses.stack.store, redirects.stack.store)
+
+    def look(self, key: str) -> Item | None:
+        """What one of them has."""
+        return self.peek(key)
+
+    def keep(self, record: Record) -> None:
+        """Keep *record* where it belongs."""
+        leads_on = item_leads_on(record.item)
+        self._stores[leads_on].keep(record)
+        self._stores[not leads_on].drop(record.key)
+
+
+async def _read(storage: BaseCache, key: str) -> Item | Unreadable | None:
+    """What *storage* has under *key*: by the way for entries that it has of its own, or else as an item."""
+    if isinstance(storage, StackCache):
+        return await storage.stack.get(key)
+    if type(storage).read_entry is not BaseCache.read_entry:
+        entry = await storage.read_entry(key)
+        return entry if entry is None or entry.key == key else entry.key
+    try:
+        item = storage.deserialize(await storage.read(key), key)
+    except UnreadableEntryError:
+        return UNREADABLE
+    if isinstance(item, str):
+        return item
+    stored = getattr(item, "stored", None)  # another object of the user's has none, or one of its own
+    return stored if isinstance(stored, StoredResponse) and stored.key == key else None

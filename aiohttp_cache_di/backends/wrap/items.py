@@ -1,0 +1,198 @@
+"""The face that users see of our own stores: items by key, as the API of `BaseCache` has them, written once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any, Self
+
+from msgspec.structs import replace
+
+from aiohttp_cache_di.backends.storage import BaseCache, ResponseOrKey
+from aiohttp_cache_di.backends.store import Item, Lease, Record, Row, Unreadable
+from aiohttp_cache_di.backends.wrap.guard import StoreGuard
+from aiohttp_cache_di.backends.wrap.stack import StoreStack
+from aiohttp_cache_di.entries.codec import Opaque, item_leads_on
+from aiohttp_cache_di.errors import UnreadableEntryError
+from aiohttp_cache_di.response import CachedResponse
+from aiohttp_cache_di.rfc9111.messages import StoredResponse
+from aiohttp_cache_di.telemetry import CacheStats
+
+__all__ = ["StackCache"]
+
+
+class StackCache(BaseCache):
+    """Items of a stack.
+
+    Args:
+        stack: where they are kept.
+        leads_on: show only redirects and aliases (True), or only what is neither (False); None shows everything.
+    """
+
+    def __init__(self, stack: StoreStack, *, leads_on: bool | None = None) -> None:
+        self.stack = stack
+        self._leads_on = leads_on
+        super().__init__(serializer=stack.serializer)
+        self.codec = stack.codec
+        self.on_unreadable = lambda count: stack.stats.count_unreadable(count)
+
+    @classmethod
+    def on(cls, stack: StoreStack, *, leads_on: bool) -> Self:
+        """A face on a stack that it shares with others."""
+        face = cls.__new__(cls)
+        StackCache.__init__(face, stack, leads_on=leads_on)
+        return face
+
+    def count_into(self, stats: CacheStats) -> None:
+        """Count what happens here in *stats*."""
+        self.stack.count_into(StoreGuard(stats))
+
+    # ---- items
+
+    async def contains(self, key: str) -> bool:
+        """Check whether *key* is stored."""
+        return await self._item(key) is not None
+
+    async def read(self, key: str) -> ResponseOrKey:
+        """Read an item; None when it is missing or unreadable."""
+        return self._seen(await self._item(key))
+
+    async def write(self, key: str, item: ResponseOrKey) -> None:
+        """Store *item* under *key*: a response until its ``store_until``, anything else until it is deleted.
+
+        None, and bytes that cannot be read, delete what is there.
+        """
+        made = self._made(key, item)
+        if made is None:
+            await self.stack.delete({key})
+        else:
+            until = item.stored.store_until if isinstance(item, CachedResponse) else math.inf
+            await self.stack.put(Record(key, made, until))
+
+    async def delete(self, key: str) -> None:
+        """Delete an item; a missing one is no error."""
+        await self.bulk_delete({key})
+
+    async def bulk_delete(self, keys: set[str]) -> None:
+        """Delete several items; missing ones are no error."""
+        shown = keys if self._leads_on is None else {key for key in keys if await self._item(key) is not None}
+        if shown:
+            await self.stack.delete(shown)
+
+    async def pop(self, key: str, default: ResponseOrKey = None) -> ResponseOrKey:
+        """Delete an item and return it, or *default* when it is missing."""
+        item = await self._item(key)
+        if item is None:
+            return default
+        await self.stack.delete({key})
+        return self._seen(item)
+
+    async def keys(self) -> AsyncGenerator[str]:
+        """Iterate over all keys, a page at a time."""
+        async with aclosing(self._rows(items=False)) as rows:
+            async for row in rows:
+                yield row.key
+
+    async def values(self) -> AsyncGenerator[ResponseOrKey]:
+        """Iterate over all readable items, a page at a time."""
+        async with aclosing(self._rows(items=True)) as rows:
+            async for row in rows:
+                if isinstance(row.item, Unreadable):
+                    self.stack.stats.count_unreadable()
+                    continue
+                item = self._seen(row.item)
+                if item is not None:
+                    yield item
+
+    async def size(self) -> int:
+        """Count the items, a page at a time."""
+        count = 0
+        async with aclosing(self._rows(items=False)) as rows:
+            async for _ in rows:
+                count += 1
+        return count
+
+    async def clear(self) -> None:
+        """Delete everything that is shown here."""
+        if self._leads_on is None:
+            await self.stack.clear()
+            return
+        async for page in self.stack.pages(items=False):
+            doomed = [row.key for row in page if row.leads_on is self._leads_on]
+            if doomed:
+                await self.stack.delete(doomed)
+
+    async def close(self) -> None:
+        """Finish what is being written and release connections; what is used again opens again."""
+        await self.stack.close()
+
+    # ---- entries
+
+    def peek(self, key: str) -> StoredResponse | None:
+        """Return a response if it is at hand at once."""
+        return self.stack.here().peek(key)
+
+    async def read_entry(self, key: str) -> StoredResponse | None:
+        """Read the response kept under *key*, following one alias; None when missing or unreadable."""
+        item = await self._item(key)
+        if isinstance(item, Opaque):
+            item = self.stack.loaded(item)
+        if isinstance(item, str):
+            key, item = item, await self.stack.get(item)
+        return self.stack.entry_of(item, key)
+
+    async def write_entry(self, entry: StoredResponse) -> None:
+        """Store *entry* under its own key until its ``store_until``."""
+        await self.stack.put(Record(entry.key, self.stack.packed(entry), entry.store_until))
+
+    async def delete_expired(self, now: float) -> int:
+        """Delete what may be dropped at *now* (POSIX time); return how many entries went."""
+        return await self.stack.delete_expired(now)
+
+    async def acquire_lease(self, key: str, ttl_s: float) -> Lease | bool:
+        """Ask to be the only process that fetches *key* for *ttl_s* seconds."""
+        leasing = self.stack.leasing
+        return Lease.GRANTED if leasing is None else await leasing.acquire(key, ttl_s)
+
+    async def release_lease(self, key: str) -> None:
+        """Give a lease back before its time."""
+        if self.stack.leasing is not None:
+            await self.stack.leasing.release(key)
+
+    # ---- inside
+
+    def _shows(self, key: str, item: Item) -> bool:
+        return self._leads_on is None or item_leads_on(item) is self._leads_on
+
+    async def _item(self, key: str) -> Item | None:
+        item = await self.stack.get(key)
+        return item if item is not None and self._shows(key, item) else None
+
+    async def _rows(self, *, items: bool) -> AsyncGenerator[Row]:
+        async with aclosing(self.stack.pages(items=items)) as pages:
+            async for page in pages:
+                for row in page:
+                    if self._leads_on is None or row.leads_on is self._leads_on:
+                        yield row
+
+    def _seen(self, item: Item | None) -> ResponseOrKey:
+        """*item* as its users see it."""
+        loaded: Any = self.stack.loaded(item)
+        return CachedResponse.from_stored(loaded) if isinstance(loaded, StoredResponse) else loaded
+
+    def _made(self, key: str, item: ResponseOrKey) -> Item | None:
+        """What is stored of *item*."""
+        if isinstance(item, bytes):
+            try:
+                return self.codec.decode(item, key)
+            except UnreadableEntryError:
+                return None
+        if item is None:
+            return None
+        if isinstance(item, CachedResponse) and item.stored.key != key:
+            item = CachedResponse.from_stored(replace(item.stored, key=key))
+        if self.stack.serializer is not None:
+            shown = item.stored if isinstance(item, CachedResponse) else item
+            return self.stack.opaque(item, key, leads_on=item_leads_on(shown))
+        return item.stored if isinstance(item, CachedResponse) else item

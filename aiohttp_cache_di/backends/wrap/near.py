@@ -1,0 +1,135 @@
+"""The near tier: copies in this process's memory of what a store has, in front of a store that others write to.
+
+A copy is believed as long as the store can tell that it is still what is stored. A *versioned* store tells it by a
+number that it keeps in memory: a copy is good until the number of its key grows. A *changing* store tells when keys
+change; between a change and its news lies no more than ``lifetime_s``. A change that is heard while its key is being
+read voids that read's copy: each read begins with a token for its key, and a drop takes the token away.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Collection
+from typing import Final, NamedTuple, TypeAlias
+
+from aiohttp_cache_di.backends.store import Changing, Store, Touching, Versioned
+from aiohttp_cache_di.rfc9111.messages import StoredResponse
+
+__all__ = ["NearTier", "Token"]
+
+ENTRY_OVERHEAD_BYTES: Final = 512  # objects and the table's slot
+LARGEST_SHARE: Final = 8  # of the tier's bytes: one large body does not push out all the others
+
+Token: TypeAlias = object
+"""Proves that nothing has been heard of a key since its read began."""
+
+
+class Held(NamedTuple):
+    """A copy, and how far it is believed."""
+
+    entry: StoredResponse
+    version: float
+    until: float
+    weight: int
+
+
+class NearTier:
+    """A bounded table of copies for one event loop; the least recently used one goes first.
+
+    Args:
+        store: what they are copies of; `Versioned` or `Changing`.
+        max_bytes: what the copies may weigh together.
+        lifetime_s: seconds for which a copy is believed at most, whatever the store says or fails to say.
+    """
+
+    def __init__(self, store: Store, max_bytes: int, lifetime_s: float = math.inf) -> None:
+        self.max_bytes = max_bytes
+        self.lifetime_s = lifetime_s
+        self.total_bytes = 0
+        self._held: OrderedDict[str, Held] = OrderedDict()
+        self._reading: dict[str, Token] = {}
+        self._version: Callable[[str], int | None] | None = store.version if isinstance(store, Versioned) else None
+        self._touch: Callable[[str], None] | None = store.touch if isinstance(store, Touching) else None
+        if isinstance(store, Changing):
+            store.on_change(self._hear)
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def peek(self, key: str) -> StoredResponse | None:
+        """The copy under *key*, if it may still be believed."""
+        held = self._held.get(key)
+        if held is None:
+            return None
+        if self._version is not None:
+            version = self._version(key)
+            if version is None:
+                return None
+            if version > held.version:
+                self.drop((key,))
+                return None
+        if time.monotonic() >= held.until:
+            self.drop((key,))
+            return None
+        self._held.move_to_end(key)
+        if self._touch is not None:
+            self._touch(key)
+        return held.entry
+
+    # ---- reads
+
+    def begin(self, key: str) -> Token:
+        """A read of *key* begins; `end` must follow."""
+        return self._reading.setdefault(key, object())
+
+    def end(self, key: str, token: Token, entry: StoredResponse | None = None, version: int = 0) -> None:
+        """The read is over: keep a copy of what it found, if *token* still holds."""
+        if self._reading.get(key) is not token:
+            return
+        del self._reading[key]
+        if entry is not None:
+            self._put(key, entry, version)
+
+    # ---- changes
+
+    def wrote(self, entry: StoredResponse, version: int) -> None:
+        """*entry* has just been written here; a store that has no versions cannot tell whether another came after."""
+        self.drop((entry.key,))
+        if version and self._version is not None:
+            self._put(entry.key, entry, version)
+
+    def drop(self, keys: Collection[str]) -> None:
+        """Forget *keys*, and what is being read of them."""
+        for key in keys:
+            self._reading.pop(key, None)
+            held = self._held.pop(key, None)
+            if held is not None:
+                self.total_bytes -= held.weight
+
+    def clear(self) -> None:
+        """Forget everything, and what is being read."""
+        self._held.clear()
+        self._reading.clear()
+        self.total_bytes = 0
+
+    def _hear(self, keys: Collection[str] | None) -> None:
+        if keys is None:
+            self.clear()
+        else:
+            self.drop(keys)
+
+    def _put(self, key: str, entry: StoredResponse, version: int) -> None:
+        before = self._held.pop(key, None)
+        if before is not None:
+            self.total_bytes -= before.weight
+        weight = entry.size_bytes + ENTRY_OVERHEAD_BYTES
+        if weight > self.max_bytes // LARGEST_SHARE:
+            return
+        until = math.inf if self.lifetime_s == math.inf else time.monotonic() + self.lifetime_s
+        self._held[key] = Held(entry, version, until, weight)
+        self.total_bytes += weight
+        while self.total_bytes > self.max_bytes:
+            _, oldest = self._held.popitem(last=False)
+            self.total_bytes -= oldest.weight

@@ -1,0 +1,444 @@
+"""Writes on their way: off their callers' path, read from here meanwhile, and tried until they are written.
+
+A write is *ready* until a batch takes it, *busy* while the store is asked to put it, and *resting* after a try that
+failed. It leaves when it is written, deleted, replaced by a later one of its key, or when the memory set aside for all
+of them is needed: then those that have failed go first, the oldest of them before the others. While the store's circuit
+is open, one batch in a while tries whether it is back, as the guard allows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Sequence
+from itertools import islice
+from typing import Final, cast
+
+from aiohttp_cache_di.backends.store import Item, Record, Store, Written
+from aiohttp_cache_di.backends.wrap.guard import OF_THE_DATA, StoreGuard, kind_of
+from aiohttp_cache_di.backends.wrap.tasks import background
+from aiohttp_cache_di.errors import StorageError
+from aiohttp_cache_di.rfc9111.messages import StoredResponse
+
+__all__ = ["MAX_PENDING_BYTES", "Outcome", "PendingWrites", "Tombstones"]
+
+Outcome = Callable[[bool], None]
+"""Told True when an entry, or a later one of its key, is written; False when a try has failed or it is given up."""
+
+MAX_PENDING_BYTES = 64 * 1024 * 1024
+"""Of entries that wait to be written; more is not stored."""
+
+MAX_TOMBSTONES: Final = 100_000
+OVERHEAD_BYTES: Final = 512  # of a write, beside what its entry weighs
+MAX_BATCH_BYTES: Final = 4 * 1024 * 1024  # of one put, so that it ends within its deadline
+FIRST_REST_S: Final = 0.1
+MAX_REST_S: Final = 5.0
+RETRY_AT_CLOSE_S: Final = 0.1
+
+
+class Tombstones(OrderedDict[str, None]):
+    """Keys whose deletion failed: what is stored under them is not to be used any more."""
+
+    def bury(self, keys: Collection[str]) -> None:
+        """Add *keys*; the oldest go when there are too many."""
+        self.update(dict.fromkeys(keys))
+        while len(self) > MAX_TOMBSTONES:
+            self.popitem(last=False)
+
+
+class Write:
+    """An entry on its way into the store."""
+
+    __slots__ = (
+        "entry",
+        "has_failed",
+        "is_deleted",
+        "is_leased",
+        "is_over",
+        "outcomes",
+        "rest_s",
+        "size",
+        "timer",
+        "tries",
+    )
+
+    def __init__(self, entry: StoredResponse, outcome: Outcome | None) -> None:
+        self.entry = entry
+        self.size = entry.size_bytes + OVERHEAD_BYTES
+        self.outcomes = [] if outcome is None else [outcome]
+        self.is_leased = False
+        self.is_deleted = False
+        """It is to be deleted again once the put that is under way has ended."""
+        self.is_over = False
+        self.has_failed = False
+        self.tries = 0
+        self.rest_s = FIRST_REST_S
+        self.timer: asyncio.TimerHandle | None = None
+
+    def tell(self, is_written: bool) -> None:
+        """Tell those who want to know."""
+        for outcome in self.outcomes:
+            outcome(is_written)
+
+
+class PendingWrites:
+    """The writes of one event loop into one store.
+
+    Args:
+        tombstones: keys whose stored items must not be used; one that is written is one no more.
+        pack: makes the item that is stored of an entry.
+        written: told of an entry that is in the store, and of its version.
+        release: gives the lease on a key back, in the background.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        guard: StoreGuard,
+        tombstones: Tombstones,
+        *,
+        pack: Callable[[StoredResponse], Item],
+        written: Callable[[StoredResponse, int], None],
+        release: Callable[[str], None],
+    ) -> None:
+        self.entries: dict[str, StoredResponse] = {}
+        """What to read in place of what is stored; never replaced by another dict."""
+        self._store = store
+        self._guard = guard
+        self._tombstones = tombstones
+        self._pack = pack
+        self._on_written = written
+        self._release = release
+        self._batch = store.limits.batch
+        self._bytes = 0
+        self._newest: dict[str, Write] = {}  # those that are read from, the oldest first
+        self._ready: dict[str, Write] = {}
+        self._busy: dict[str, Write] = {}
+        self._workers: set[asyncio.Task[None]] = set()
+        self._starting: set[asyncio.Task[None]] = set()
+        self._pause: asyncio.TimerHandle | None = None
+        self._waiting: list[asyncio.Future[None]] = []
+
+    # ---- what is written
+
+    def add(self, entry: StoredResponse, outcome: Outcome | None = None) -> None:
+        """Have *entry* written, in place of what is on its way under its key."""
+        write, key = Write(entry, outcome), entry.key
+        earlier = self._newest.get(key)
+        if earlier is not None and self._busy.get(key) is not earlier:
+            self._take_back(earlier)
+            write.outcomes = earlier.outcomes + write.outcomes
+            write.is_leased = earlier.is_leased
+        if not self._make_room(write.size):
+            self._newest.pop(key, None)
+            self.entries.pop(key, None)
+            self._guard.stats.count_error("write", "backlog")
+            write.tell(False)
+            return
+        self._bytes += write.size
+        self._newest.pop(key, None)  # to the end, as the youngest
+        self._newest[key] = self._ready[key] = write
+        self.entries[key] = entry
+        self._kick()
+
+    def give_back_with(self, key: str) -> bool:
+        """Give the lease on *key* back with the write of that key; False where none is about to begin."""
+        write = self._ready.get(key)
+        if write is None or write.has_failed or self._pause is not None:
+            return False
+        write.is_leased = True
+        return True
+
+    def _make_room(self, size: int) -> bool:
+        if self._bytes + size > MAX_PENDING_BYTES:
+            failing = [each for each in self._newest.values() if each.has_failed and each.entry.key not in self._busy]
+            for write in failing:
+                self._take_back(write)
+                self._forget_newest(write)
+                self._guard.stats.count_error("write", "backlog")
+                write.tell(False)
+                if self._bytes + size <= MAX_PENDING_BYTES:
+                    break
+        return self._bytes + size <= MAX_PENDING_BYTES
+
+    def _take_back(self, write: Write) -> None:
+        """Take out a write that is not busy."""
+        if self._ready.get(write.entry.key) is write:
+            del self._ready[write.entry.key]
+        if write.timer is not None:
+            write.timer.cancel()
+        self._end(write)
+
+    def _end(self, write: Write) -> None:
+        write.is_over = True
+        self._bytes -= write.size
+
+    def _forget_newest(self, write: Write) -> bool:
+        """Read from *write* no more; tell whether it was read from."""
+        key = write.entry.key
+        if self._newest.get(key) is not write:
+            return False
+        del self._newest[key]
+        del self.entries[key]
+        return True
+
+    # ---- deletions
+
+    def forget(self, keys: Collection[str] | None) -> None:
+        """What is on its way under *keys* (None: all) is not to be read any more, nor to be written if it can wait."""
+        for key in list(self._newest) if keys is None else keys:
+            write = self._newest.get(key)
+            if write is None:
+                continue
+            self._forget_newest(write)
+            if self._busy.get(key) is not write:
+                self._take_back(write)
+                write.tell(False)
+
+    def delete_again(self, keys: Collection[str] | None) -> None:
+        """Delete what is being put under *keys* (None: all) right now, once that has ended."""
+        for key, write in self._busy.items():
+            if keys is None or key in keys:
+                write.is_deleted = True
+
+    # ---- waiting
+
+    async def settle(self, keys: Collection[str] | None = None, within_s: float | None = None) -> None:
+        """Wait until what is on its way under *keys* (None: all) is written, or until a try has failed.
+
+        Args:
+            within_s: seconds, if it may not take longer.
+        """
+        if not (self._newest or self._busy) or asyncio.current_task() in self._workers:
+            return
+        loop = asyncio.get_running_loop()
+        begun = [
+            (write, write.tries)
+            for of_keys in (self._newest, self._busy)
+            for key, write in of_keys.items()
+            if keys is None or key in keys
+        ]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                while any(self._is_under_way(write, tries) for write, tries in begun):
+                    waiter: asyncio.Future[None] = loop.create_future()
+                    self._waiting.append(waiter)
+                    await waiter
+
+    def _is_under_way(self, write: Write, tries: int) -> bool:
+        if write.is_over or write.tries != tries:
+            return False
+        key = write.entry.key
+        return self._busy.get(key) is write or (self._ready.get(key) is write and self._pause is None)
+
+    async def finish(self, within_s: float) -> None:
+        """Try what is left again and again for *within_s* seconds at most."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + within_s
+        while (self._newest or self._busy) and (left_s := until - loop.time()) > 0:
+            self._guard.retry_now("write")
+            if self._pause is not None:
+                self._pause.cancel()
+                self._resume()
+            for write in list(self._newest.values()):
+                self._wake(write)
+            await self.settle(within_s=left_s)
+            if self._newest:
+                await asyncio.sleep(min(RETRY_AT_CLOSE_S, left_s))
+
+    async def give_up(self) -> None:
+        """Drop what is left, and count it."""
+        for write in list(self._newest.values()):
+            self._guard.stats.count_error("write", "unwritten")
+            write.tell(False)
+        self.forget(None)
+        workers = list(self._workers)
+        for worker in workers:
+            worker.cancel()
+        if workers:
+            await asyncio.wait(workers)
+        if self._pause is not None:
+            self._pause.cancel()
+            self._pause = None
+
+    # ---- trying
+
+    def _kick(self) -> None:
+        """See to it that what is ready is taken care of."""
+        limits = self._store.limits
+        parallel, probe_in_s = limits.parallel, self._guard.probe_in_s("write")
+        if probe_in_s is not None:
+            if probe_in_s > 0:
+                if self._pause is None:
+                    self._pause = asyncio.get_running_loop().call_later(probe_in_s + 0.001, self._resume)
+                    self._tell_waiting()
+                return
+            parallel = 1
+        while len(self._workers) < parallel and len(self._ready) > len(self._starting) * limits.batch:
+            worker = background(self._work())
+            self._workers.add(worker)
+            self._starting.add(worker)
+            worker.add_done_callback(self._end_worker)
+
+    def _resume(self) -> None:
+        self._pause = None
+        if self._ready:
+            self._kick()
+
+    def _end_worker(self, worker: asyncio.Task[None]) -> None:
+        self._workers.discard(worker)
+        self._starting.discard(worker)
+
+    async def _work(self) -> None:
+        self._starting.discard(_current_task())
+        while self._pause is None and (batch := self._take()):
+            try:
+                await self._try(batch)
+            finally:
+                self._put_back(batch)
+            if self._guard.probe_in_s("write") is not None:
+                break
+        self._workers.discard(_current_task())
+        if self._ready.keys() - self._busy.keys():
+            self._kick()
+
+    def _put_back(self, batch: list[Write]) -> None:
+        """*batch* is busy no more; what has neither ended nor begun to rest was cancelled."""
+        for write in batch:
+            key = write.entry.key
+            if self._busy.get(key) is write:
+                del self._busy[key]
+            if write.is_over or write.timer is not None:
+                continue
+            if self._newest.get(key) is write:
+                self._ready[key] = write
+            else:
+                self._end(write)
+        self._tell_waiting()
+
+    def _take(self) -> list[Write]:
+        batch: list[Write] = []
+        total_bytes = 0
+        for key, write in islice(self._ready.items(), 2 * self._batch + len(self._busy)):
+            if key in self._busy:
+                continue
+            total_bytes += write.size
+            if batch and total_bytes > MAX_BATCH_BYTES:
+                break
+            batch.append(write)
+            if len(batch) >= self._batch:
+                break
+        for write in batch:
+            del self._ready[write.entry.key]
+            self._busy[write.entry.key] = write
+            write.timer = None
+        return batch
+
+    async def _try(self, batch: list[Write]) -> None:
+        batch = [write for write in batch if self._may_be_tried(write)]
+        packed: list[tuple[Write, Record]] = []
+        for write in batch:
+            entry = write.entry
+            try:
+                item = self._pack(entry)
+            except Exception as exc:  # whatever a user's serializer raises
+                self._refuse(write, exc)
+                continue
+            packed.append((write, Record(entry.key, item, entry.store_until, write.is_leased)))
+        if not packed:
+            return
+        error: Exception | None = None
+
+        async def put() -> Sequence[Written]:
+            nonlocal error
+            try:
+                return await self._store.put([record for _, record in packed])
+            except Exception as exc:
+                error = exc
+                raise
+
+        results = await self._guard.run("write", put, None, patient=True)
+        if results is None:
+            self._note_failure([write for write, _ in packed], error)
+        else:
+            self._batch = min(2 * self._batch, self._store.limits.batch)
+            for (write, _), result in zip(packed, results, strict=True):
+                if isinstance(result, StorageError):
+                    self._refuse(write, result)
+                else:
+                    self._note_written(write, result)
+        deleted = [write.entry.key for write, _ in packed if write.is_deleted]
+        if deleted and await self._guard.run("delete", lambda: self._delete(deleted), False) is False:
+            self._tombstones.bury(deleted)
+
+    async def _delete(self, keys: Collection[str]) -> bool:
+        await self._store.delete(keys)
+        return True
+
+    def _may_be_tried(self, write: Write) -> bool:
+        if write.entry.store_until > time.time() or not write.has_failed:
+            return True
+        self._forget_newest(write)  # its time has come meanwhile
+        self._end(write)
+        return False
+
+    def _note_written(self, write: Write, version: int) -> None:
+        entry = write.entry
+        self._end(write)
+        if not write.is_deleted:
+            self._tombstones.pop(entry.key, None)
+            self._guard.stats.stored += 1
+        if self._forget_newest(write) and not write.is_deleted:
+            self._on_written(entry, version)
+        write.tell(not write.is_deleted)
+
+    def _refuse(self, write: Write, exc: Exception) -> None:
+        """The store is well, and does not take this entry."""
+        self._guard.note_failure("write", exc)
+        self._drop(write)
+
+    def _drop(self, write: Write) -> None:
+        self._forget_newest(write)
+        self._end(write)
+        self._let_lease_go(write)
+        write.tell(False)
+
+    def _note_failure(self, batch: list[Write], error: Exception | None) -> None:
+        is_about_data = error is not None and kind_of(error) in OF_THE_DATA
+        self._batch = max(1, len(batch) // 2)  # so that one which is at fault is soon alone
+        for write in batch:
+            if self._newest.get(write.entry.key) is not write or (is_about_data and len(batch) == 1):
+                self._drop(write)
+                continue
+            write.tries += 1
+            write.has_failed = True
+            self._let_lease_go(write)
+            write.tell(False)
+            write.timer = asyncio.get_running_loop().call_later(write.rest_s, self._wake, write)
+            write.rest_s = min(2 * write.rest_s, MAX_REST_S)
+
+    def _let_lease_go(self, write: Write) -> None:
+        if write.is_leased:
+            write.is_leased = False
+            self._release(write.entry.key)
+
+    def _wake(self, write: Write) -> None:
+        """Try a write again that has rested."""
+        key = write.entry.key
+        if write.timer is not None and not write.is_over and self._newest.get(key) is write:
+            write.timer.cancel()
+            write.timer = None
+            self._ready[key] = write
+            self._kick()
+
+    def _tell_waiting(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for waiter in waiting:
+            if not waiter.done():
+                waiter.set_result(None)
+
+
+def _current_task() -> asyncio.Task[None]:
+    return cast("asyncio.Task[None]", asyncio.current_task())

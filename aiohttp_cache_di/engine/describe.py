@@ -1,0 +1,123 @@
+"""What a response that the origin gave says of the cache, kept true while it turns out whether it is stored."""
+
+from __future__ import annotations
+
+import math
+import time
+from datetime import UTC, datetime
+from typing import Final
+from weakref import ref
+
+from aiohttp import ClientResponse
+
+from aiohttp_cache_di.entries.fields import as_datetime
+from aiohttp_cache_di.response import CachedResponse
+from aiohttp_cache_di.rfc9111 import cache_status as status
+
+__all__ = ["DETAILS", "Report", "describe_miss"]
+
+DETAILS: Final = {
+    "too-large": "the body is longer than `max_body_bytes`",
+    "close-delimited": "the body ends where the connection ends, so that nothing tells whether it is whole",
+    "event-stream": "the body is a stream of events",
+    "cut": "the body did not arrive to its end, or was not read to its end",
+    "damaged": "the content coding of the body is damaged",
+    "ignored-param": "it redirects to a URL with a parameter of `ignored_params`",
+    "filtered": "`filter_fn` or `is_cacheable` refused it",
+    "invalidated": "what it shows was changed or deleted while it was on its way",
+    "no-room": "the memory for it, or for what waits to be written, is full",
+    "store-failed": "the store failed, or is left alone because it has failed",
+    "error": "it could not be decided upon",
+}
+"""Why a response is not stored that the policy would store: details of a Cache-Status member (RFC 9211 §2.8)."""
+
+
+def describe_miss(
+    response: ClientResponse,
+    cache_status: str,
+    *,
+    received_at: float | None = None,
+    fresh_until: float = math.inf,
+) -> None:
+    """Give aiohttp's own response the attributes that a hit has, where its class is aiohttp's own.
+
+    A class that the user supplied is left alone: its attributes are the user's.
+
+    Args:
+        received_at: POSIX time at which its head arrived; now when not given.
+        fresh_until: POSIX time until which it is fresh, if it is stored.
+    """
+    if type(response) is not ClientResponse:
+        return
+    if received_at is None:
+        received_at = time.time()
+    response.__dict__.update(
+        from_cache=False,
+        cache_status=cache_status,
+        created_at=datetime.fromtimestamp(received_at, UTC),
+        expires=as_datetime(fresh_until, earliest=received_at),
+        is_expired=fresh_until <= received_at,
+    )
+
+
+class Report:
+    """What one response says of having been stored.
+
+    It says so when its entry is accepted: it is in memory, or waits to be written to a store that is not known to
+    fail. It takes that back when writing fails, and says it again if the entry is written later.
+
+    Args:
+        response: aiohttp's own for a miss, ours for what a 304 has confirmed.
+        cache_status: what is known at the head.
+        received_at: POSIX time at which the head arrived.
+    """
+
+    __slots__ = ("_fresh_until", "_is_accepted", "_is_told", "_received_at", "_response", "_status")
+
+    def __init__(self, response: ClientResponse, cache_status: str, *, received_at: float) -> None:
+        self._response = ref(response)
+        self._status = cache_status
+        self._received_at = received_at
+        self._fresh_until = math.inf
+        self._is_accepted = False
+        self._is_told = False
+        self._say(cache_status, math.inf)
+
+    def not_stored(self, detail: str) -> None:
+        """It is not stored, for a reason of `DETAILS`."""
+        self._say(status.with_detail(self._status, detail), math.inf)
+
+    def placed(self, fresh_until: float) -> None:
+        """An entry is about to be handed to the store, which is fresh until *fresh_until* (POSIX time)."""
+        self._fresh_until = fresh_until
+
+    def written(self, is_written: bool) -> None:
+        """The store says that the entry is written; or that it is not, as far as it has been tried."""
+        self._is_told = True
+        if is_written:
+            self._say(status.stored(self._status), self._fresh_until)
+        else:
+            self.not_stored("store-failed" if self._is_accepted else "no-room")
+
+    def accepted(self, *, is_failing: bool) -> None:
+        """The entry waits to be written, unless the store has said more of it already.
+
+        Args:
+            is_failing: the store is known to fail, so that nothing can be promised.
+        """
+        self._is_accepted = True
+        if self._is_told:
+            return
+        if is_failing:
+            self.not_stored("store-failed")
+        else:
+            self._say(status.stored(self._status), self._fresh_until)
+
+    def _say(self, cache_status: str, fresh_until: float) -> None:
+        response = self._response()
+        if response is None:
+            return
+        if isinstance(response, CachedResponse):
+            response.restate(cache_status)
+        else:
+            describe_miss(response, cache_status, received_at=self._received_at, fresh_until=fresh_until)

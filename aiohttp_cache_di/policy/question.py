@@ -1,0 +1,130 @@
+"""Whether a stored response answers a request: one decision, whichever way the request takes.
+
+A `Question` is made once and remembered. It suffices for the commonest answer by far, a *plain hit*: the entry is
+fresh, the request asks for nothing special, and nothing keeps the one from being the answer to the other. All else
+takes a `FullQuestion`, which has the request itself.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Sequence
+from typing import Final, TypeAlias, overload
+
+from msgspec import Struct
+
+from aiohttp_cache_di.policy.decisions import RequestDecision, Rules
+from aiohttp_cache_di.policy.request import is_off, may_be_cached, needs_policy, on_request
+from aiohttp_cache_di.rfc9111.messages import Request, StoredResponse, VariantRef
+from aiohttp_cache_di.rfc9111.vary import VARIES_ON_ALL, vary_digest
+
+__all__ = ["PLAIN_HIT", "FullQuestion", "PlainHit", "Question", "decide", "may_be_plain"]
+
+
+class PlainHit(enum.Enum):
+    """The decision that costs nothing to make."""
+
+    PLAIN_HIT = "the entry is the answer, as it is"
+
+
+PLAIN_HIT: Final = PlainHit.PLAIN_HIT
+
+Decision: TypeAlias = RequestDecision | PlainHit
+
+
+class Question(Struct, frozen=True):
+    """What a request asks for, as far as that is the same each time.
+
+    Args:
+        method: upper case.
+        key: where the response is stored that it selects.
+        partition: the digest of its credentials, "" for none.
+        plain_until: POSIX time until which a plain hit may answer it; ``-inf`` where none ever may.
+        vary_digest: of its values for the fields that the response varies on, b"" for none.
+    """
+
+    method: str
+    key: str
+    partition: str = ""
+    plain_until: float = math.inf
+    vary_digest: bytes = b""
+
+    def selects(self, entry: StoredResponse) -> bool:
+        """Whether *entry*, of another key or with other values for its Vary fields, is one that it asks for."""
+        return False
+
+
+class FullQuestion(Question, frozen=True, kw_only=True):
+    """A question with all that any decision takes.
+
+    Args:
+        request: as it would go on the wire.
+        rules: those that apply to it.
+    """
+
+    request: Request
+    rules: Rules
+
+    def selects(self, entry: StoredResponse) -> bool:
+        """Whether the values of the request for the Vary fields of *entry* are those that it was stored with."""
+        fields = entry.vary_fields
+        return not fields or (
+            fields != VARIES_ON_ALL and vary_digest(fields, self.request.headers) == entry.vary_digest
+        )
+
+    @classmethod
+    def of(cls, request: Request, rules: Rules, *, key: str, partition: str = "") -> FullQuestion:
+        """The question that *request* comes to."""
+        is_plain = may_be_plain(request.method, rules) and not needs_policy(request.headers)
+        plain_until = math.inf if is_plain else -math.inf
+        return cls(
+            method=request.method, key=key, partition=partition, plain_until=plain_until, request=request, rules=rules
+        )
+
+
+def may_be_plain(method: str, rules: Rules) -> bool:
+    """Whether the rules let a plain hit be the answer."""
+    return may_be_cached(method, rules) and not rules.refresh and not is_off(rules)
+
+
+@overload
+def decide(
+    question: FullQuestion,
+    entry: StoredResponse | None,
+    now: float,
+    candidates: Sequence[StoredResponse | VariantRef] = (),
+) -> Decision: ...
+@overload
+def decide(question: Question, entry: StoredResponse | None, now: float) -> Decision | None: ...
+def decide(
+    question: Question,
+    entry: StoredResponse | None,
+    now: float,
+    candidates: Sequence[StoredResponse | VariantRef] = (),
+) -> Decision | None:
+    """Decide what answers *question*; None where that takes a `FullQuestion`.
+
+    Args:
+        entry: what is stored for it: under its key, or the variant that was selected.
+        now: POSIX time, UTC.
+        candidates: as in `on_request`.
+    """
+    if entry is not None:
+        if entry.partition == question.partition and (
+            (entry.vary_digest == question.vary_digest and entry.key == question.key) or question.selects(entry)
+        ):
+            if (
+                now < entry.fresh_until
+                and now < question.plain_until
+                and entry.method == question.method
+                and entry.status != 206
+            ):
+                return PLAIN_HIT
+            if now >= entry.store_until:
+                entry = None
+        else:
+            entry = None
+    if not isinstance(question, FullQuestion):
+        return None
+    return on_request(question.request, entry, question.rules, now=now, candidates=candidates)

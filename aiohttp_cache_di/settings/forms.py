@@ -1,0 +1,289 @@
+"""How text becomes a value: the forms that are taken, and those that look like one that is not.
+
+What is not text comes from code and passes through, for pydantic to check. A form that is not taken is refused rather
+than taken literally: ``["token"]`` read as a name would let the token be stored.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
+from datetime import timedelta
+from typing import Any, Final, cast
+
+from pydantic import SecretStr
+
+from aiohttp_cache_di.addresses import refuse_odd_redis_address
+from aiohttp_cache_di.units import parse_duration, parse_size
+
+__all__ = [
+    "BUILT_IN_BACKENDS",
+    "CLASS_PATH",
+    "MIN_SECRET_CHARS",
+    "FormError",
+    "backend_name",
+    "codes",
+    "flag",
+    "is_none",
+    "json_object",
+    "lifetime",
+    "methods",
+    "names",
+    "number_of_bytes",
+    "optional",
+    "optional_seconds",
+    "optional_text",
+    "path",
+    "plain_text",
+    "redis_url",
+    "seconds",
+    "secret",
+    "secrets",
+    "size_limit",
+    "stale_window",
+    "tokens",
+]
+
+BUILT_IN_BACKENDS: Final = ("memory", "sqlite", "redis")
+CLASS_PATH: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+MIN_SECRET_CHARS: Final = 16  # 96 bits, if they are random base64 (RFC 4086 §8.2.2 asks for 96 to resist for long)
+
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)  # RFC 9110 §5.6.2
+_NONE_WORDS: Final = frozenset({"none", "null", "off"})
+_TRUE_WORDS: Final = frozenset({"true", "yes", "on", "1"})
+_FALSE_WORDS: Final = frozenset({"false", "no", "off", "0"})
+_QUOTES: Final = ('""', "''", "``", "“”", "„“")
+
+
+class FormError(ValueError):
+    """Why the form of a value is not taken, in words that repeat none of it, for it may be a secret."""
+
+
+def is_none(value: object) -> bool:
+    """Whether *value* is one of the words for nothing."""
+    return value is None or (isinstance(value, str) and value.strip().lower() in _NONE_WORDS)
+
+
+def optional(value: object) -> object:
+    """None for one of the words for nothing, else *value*."""
+    return None if is_none(value) else value
+
+
+def seconds(value: object) -> object:
+    """A length of time in seconds: a number, or a number with a unit."""
+    if isinstance(value, timedelta):
+        value = value.total_seconds()
+    found = parse_duration(value) if isinstance(value, str) else value
+    if isinstance(found, (int, float)) and not isinstance(found, bool) and not 0 <= found < math.inf:
+        raise ValueError("not a length of time")
+    return found
+
+
+def optional_seconds(value: object) -> object:
+    """A length of time, or None."""
+    return None if is_none(value) else seconds(value)
+
+
+def lifetime(value: object) -> object:
+    """A length of time, -1 for ever, or None."""
+    if value == -1 or (isinstance(value, str) and value.strip().lower() in {"never", "-1"}):
+        return -1.0
+    return optional_seconds(value)
+
+
+def stale_window(value: object) -> object:
+    """A length of time, True for as long as it is stored, or None."""
+    if value is True or (isinstance(value, str) and value.strip().lower() == "always"):
+        return True
+    return optional_seconds(value)
+
+
+def number_of_bytes(value: object) -> object:
+    """A size in bytes."""
+    return parse_size(value) if isinstance(value, str) else value
+
+
+def size_limit(value: object) -> object:
+    """A size in bytes, ``auto``, or None."""
+    if isinstance(value, str) and value.strip().lower() == "auto":
+        return "auto"
+    return None if is_none(value) else number_of_bytes(value)
+
+
+def flag(value: object) -> bool:
+    """True or False, of a word for either."""
+    word = str(value).strip().lower()
+    if isinstance(value, (bool, str)) and word in _TRUE_WORDS | _FALSE_WORDS:
+        return word in _TRUE_WORDS
+    raise ValueError("neither true nor false")
+
+
+def plain_text(value: object) -> object:
+    """Text as it is; quotes that came along and JSON are no part of any text that makes sense here."""
+    if isinstance(value, str):
+        _refuse_quotes(value)
+        if value.strip()[:1] in ("[", "{") and _is_json(value):
+            raise FormError("JSON, where the bare text belongs")
+        if re.search(r"[\x00-\x1f\x7f]", value):
+            raise FormError("a line break or another control character in it")
+    return value
+
+
+secret = plain_text
+
+
+def optional_text(value: object) -> object:
+    """Text as it is, or None."""
+    return optional(plain_text(value))
+
+
+def path(value: object) -> object:
+    """A file path, or None."""
+    if isinstance(value, str) and re.match(r"(file|sqlite[\w+]*):", value.strip(), re.IGNORECASE):
+        raise FormError("a URL, where a path belongs")
+    return optional(plain_text(value))
+
+
+def names(value: object) -> object:
+    """Names, as a JSON list or separated by commas."""
+    return _items(value, part=_refuse_separators)
+
+
+def tokens(value: object) -> object:
+    """Names of header fields or methods, as a JSON list or separated by commas."""
+    found = _items(value)
+    if isinstance(value, str) and not all(_TOKEN.fullmatch(part) for part in cast("Collection[str]", found)):
+        raise FormError("a name that has other characters than HTTP allows")
+    return found
+
+
+def methods(value: object) -> object:
+    """HTTP methods; letter case makes no difference."""
+    found = tokens(value)
+    if isinstance(found, (tuple, list)):
+        return tuple(part.upper() if isinstance(part, str) else part for part in cast("Collection[object]", found))
+    return found
+
+
+def codes(value: object) -> object:
+    """Status codes, as a JSON list or separated by commas, or None."""
+    if is_none(value):
+        return None
+    found = _items(value)
+    if isinstance(value, str) and not all(re.fullmatch(r"[1-5]\d\d", part) for part in cast("Collection[str]", found)):
+        raise FormError("a status is a number from 100 to 599")
+    return found
+
+
+def secrets(value: object) -> object:
+    """Secrets, as a JSON list or separated by commas; each has to be long enough to be one."""
+    found = _items(value)
+    if isinstance(value, str) and not found:
+        raise ValueError("no secret")  # to set it means to sign
+    if isinstance(found, (tuple, list, set, frozenset)):
+        for one in cast("Collection[object]", found):
+            text = one.get_secret_value() if isinstance(one, SecretStr) else one
+            if isinstance(text, str) and len(text) < MIN_SECRET_CHARS:
+                raise FormError(
+                    f"a secret of less than {MIN_SECRET_CHARS} characters can be guessed; make one with "
+                    "python -c 'import secrets; print(secrets.token_urlsafe(32))'"
+                )
+    return found
+
+
+def redis_url(value: object) -> object:
+    """The address of a Redis server that can be read in one way only."""
+    text = value.get_secret_value() if isinstance(value, SecretStr) else value
+    if not isinstance(text, str):
+        raise ValueError("not the URL of a Redis server")
+    try:
+        refuse_odd_redis_address(text)
+    except ValueError as exc:
+        raise FormError(str(exc)) from None
+    return text
+
+
+def backend_name(value: object) -> object:
+    """One of our back-ends, or a class by its module and name."""
+    if isinstance(value, str) and (value in BUILT_IN_BACKENDS or CLASS_PATH.fullmatch(value)):
+        return value
+    raise ValueError("unknown back-end")
+
+
+def json_object(value: object) -> object:
+    """A JSON object."""
+    if not isinstance(value, str):
+        return value
+    found = _json(value)
+    if not isinstance(found, dict):
+        raise ValueError("not a JSON object")
+    return cast("object", found)
+
+
+def _items(value: object, part: Callable[[str], object] = str) -> object:
+    """The parts of a list in either of its forms; texts are stripped."""
+    if not isinstance(value, str):
+        return value
+    _refuse_quotes(value)
+    text = value.strip()
+    if text.startswith("{"):
+        raise FormError("a JSON object, where a list belongs")
+    if text.startswith("["):
+        return tuple(_texts(_json(text)))
+    parts = [each.strip() for each in text.split(",") if each.strip()]
+    for each in parts:
+        if each[0] in "\"'`“„" or each[-1] in "\"'`”“":
+            raise FormError("quotes came along; leave them out, or write a JSON list")
+        part(each)
+    return tuple(parts)
+
+
+def _texts(found: object) -> Iterable[str]:
+    if not isinstance(found, list):
+        raise FormError("not a JSON list")
+    for item in cast("list[object]", found):
+        if isinstance(item, bool) or not isinstance(item, (str, int)) or item == "":
+            raise FormError("a JSON list of something else than texts")
+        yield str(item)
+
+
+def _refuse_separators(name: str) -> None:
+    if re.search(r"[\s;]", name):
+        raise FormError("a space or a semicolon inside of a name; if it is meant, write a JSON list")
+
+
+def _refuse_quotes(text: str) -> None:
+    bare = text.strip()
+    if len(bare) > 1 and bare[0] + bare[-1] in _QUOTES:
+        raise FormError("quotes came along; leave them out")
+
+
+def _is_json(text: str) -> bool:
+    try:
+        _json(text)
+    except FormError as exc:
+        return exc.args != (_NO_JSON,)
+    return True
+
+
+_NO_JSON: Final = "not JSON"
+
+
+def _json(text: str) -> object:
+    try:
+        return json.loads(text, object_pairs_hook=_unique)
+    except RecursionError:
+        raise FormError("JSON that is nested too deeply") from None
+    except FormError:
+        raise
+    except ValueError:  # whose text may repeat what it could not read
+        raise FormError(_NO_JSON) from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> Mapping[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise FormError("JSON that names the same thing twice")
+    return found

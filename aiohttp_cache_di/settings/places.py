@@ -1,0 +1,122 @@
+"""Where the file of ``backend=sqlite`` goes on this machine, and where instead when nothing can be written there.
+
+What is asked for in so many words is not put anywhere else: a path that cannot be written is told, and the store fails
+open. What the default finds unusable is replaced, by a directory of our own for temporary files, else by memory. All of
+this looks at the file system: an event loop asks for it in a thread.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from platformdirs import user_cache_path
+
+from aiohttp_cache_di.errors import ConfigurationError
+
+__all__ = ["IN_MEMORY", "Place", "find_place"]
+
+IN_MEMORY: Final = Path(":memory:")
+SUFFIX: Final = ".sqlite"
+
+
+class Place(NamedTuple):
+    """The file's path, or `IN_MEMORY`; and what is to be told about it, if anything."""
+
+    path: Path
+    warning: str | None = None
+
+
+def find_place(given: Path | None, name: str, variable: str) -> Place:
+    """Find the place of the database file.
+
+    Args:
+        given: what the settings say; a directory holds the file. None for the user's cache directory.
+        name: of the cache, which names the file.
+        variable: that sets the path, for messages.
+
+    Raises:
+        ConfigurationError: *given* cannot be a file's path at all.
+    """
+    if given is not None:
+        return _given_place(given, name, variable)
+    home = _user_cache_file(name)
+    why = "there is no home directory" if home is None else _obstacle(home)
+    if home is not None and why is None:
+        return Place(home)
+    temporary = _temporary_directory()
+    if temporary is not None:
+        path = temporary / f"{name}{SUFFIX}"
+        where = f"responses are kept in {path}, where they may be deleted"
+    else:
+        path, where = IN_MEMORY, "responses are kept in the memory of this process"
+    return Place(path, f"{why}: {where}; {variable} names another place")
+
+
+def _given_place(given: Path, name: str, variable: str) -> Place:
+    if given == IN_MEMORY:
+        return Place(given)
+    try:
+        path = given.expanduser()
+    except RuntimeError as exc:
+        raise ConfigurationError(
+            f"{variable}={str(given)!r}: there is no such home directory; give a whole path"
+        ) from exc
+    path = Path(os.path.abspath(path))
+    if path.is_dir():
+        path /= f"{name}{SUFFIX}"
+    elif not path.suffix:
+        path = path.with_name(path.name + SUFFIX)  # as SQLiteBackend does
+    if path.is_dir():
+        raise ConfigurationError(f"{variable}={str(given)!r}: {path} is a directory")
+    why = _obstacle(path)
+    return Place(path, None if why is None else f"{why}: responses are not kept; {variable} names another place")
+
+
+def _user_cache_file(name: str) -> Path | None:
+    try:
+        directory = user_cache_path("aiohttp-cache-di", appauthor=False)
+    except (RuntimeError, KeyError):  # a user whom the system does not know, and no HOME
+        return None
+    return directory / f"{name}{SUFFIX}" if directory.is_absolute() else None
+
+
+def _obstacle(path: Path) -> str | None:
+    """Say why no file can be written at *path*; None if one can."""
+    if os.path.exists(path):
+        return None if os.access(path, os.R_OK | os.W_OK) and _is_open(path.parent) else _cause(path)
+    for parent in path.parents:
+        try:
+            mode = os.stat(parent).st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as exc:
+            return f"{parent} cannot be looked at ({exc.strerror})"
+        if not stat.S_ISDIR(mode):
+            return f"{parent} is not a directory"
+        return None if _is_open(parent) else _cause(parent)
+    return f"{path} has no directory above it"
+
+
+def _is_open(directory: Path) -> bool:
+    return os.access(directory, os.W_OK | os.X_OK)
+
+
+def _cause(path: Path) -> str:
+    read_only = bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+    return f"{path} cannot be written ({'read-only file system' if read_only else 'permission denied'})"
+
+
+def _temporary_directory() -> Path | None:
+    """A directory for temporary files that no other user can write to, or see into; None where there can be none."""
+    try:
+        directory = Path(tempfile.gettempdir()) / f"aiohttp-cache-di-{os.getuid()}"
+        directory.mkdir(mode=0o700, exist_ok=True)
+        status = directory.lstat()  # not of what a link of another user leads to
+    except OSError:
+        return None
+    private = stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o077
+    return directory if private and _is_open(directory) else None

@@ -1,0 +1,45 @@
+"""Texts of others that may repeat a secret: what is known to be one is taken out before a person sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Final, cast
+from urllib.parse import unquote, urlsplit
+
+from aiohttp_cache_di.addresses import MASK
+from aiohttp_cache_di.settings.model import CacheSettings
+
+__all__ = ["without_secrets"]
+
+MIN_MASKED_CHARS: Final = 4  # of an option that may be anything: "a" is no secret, and stands in most words
+
+
+def without_secrets(text: str, settings: CacheSettings) -> str:
+    """Return *text* with every secret of *settings* masked."""
+    for secret in sorted(set(_secrets(settings)), key=len, reverse=True):
+        for form in (secret, repr(secret)[1:-1]):
+            text = text.replace(form, MASK)
+    return text
+
+
+def _secrets(settings: CacheSettings) -> Iterator[str]:
+    yield from (key.get_secret_value() for key in settings.secret_key)
+    if settings.redis.password is not None:
+        yield settings.redis.password.get_secret_value()
+    address = settings.redis.url.get_secret_value()
+    if password := urlsplit(address).password:
+        yield from (password, unquote(password), address)
+    yield from _texts(settings.backend_options)
+
+
+def _texts(value: object) -> Iterator[str]:
+    """The texts in options of a driver, any of which may be a secret."""
+    if isinstance(value, (str, int)):
+        if len(str(value)) >= MIN_MASKED_CHARS and not isinstance(value, bool):
+            yield str(value)
+    elif isinstance(value, Mapping):
+        for item in cast("Mapping[str, object]", value).values():
+            yield from _texts(item)
+    elif isinstance(value, (list, tuple)):
+        for item in cast("list[object]", value):
+            yield from _texts(item)

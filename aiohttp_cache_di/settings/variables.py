@@ -1,0 +1,163 @@
+"""The settings as variables: what each is called, which are given and by what, and why one is refused."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, Literal, NamedTuple, TypeAlias, cast, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from aiohttp_cache_di.errors import ConfigurationError
+from aiohttp_cache_di.settings.forms import CLASS_PATH, FormError
+from aiohttp_cache_di.settings.kinds import Kind
+from aiohttp_cache_di.settings.sources import DEFAULT_ENV_FILE, ENVIRONMENT, FILE_SUFFIX, Found, Layers
+
+__all__ = ["Source", "Variable", "Variables", "refuse"]
+
+_BOUNDS: Final = {"gt": "more than", "ge": "from", "le": "to", "min_length": "of a length from"}
+
+Source: TypeAlias = str
+"""Where the value of a setting came from: ``default``, ``environment``, ``code`` or the name of a file."""
+
+EnvFiles: TypeAlias = "str | Path | Sequence[str | Path] | None"
+
+
+class Variable(NamedTuple):
+    """One setting as a variable: its name without prefix, where it stands in the model, and what it takes."""
+
+    suffix: str
+    path: tuple[str, ...]
+    field: FieldInfo
+
+    @property
+    def kind(self) -> Kind:
+        """How the value is shown, and what is accepted apart from bounds."""
+        return next((item for item in self.field.metadata if isinstance(item, Kind)), _kind_of(self.field.annotation))
+
+    @property
+    def accepts(self) -> str:
+        """What is accepted, in words."""
+        bounds = {name: getattr(item, name) for item in self.field.metadata for name in _BOUNDS if hasattr(item, name)}
+        if not bounds or self.kind.bounded:
+            return self.kind.accepts
+        extent = " ".join(f"{_BOUNDS[name]} {bound}" for name, bound in bounds.items())
+        return f"{self.kind.accepts}{',' if ',' in self.kind.accepts else ''} {extent}"
+
+
+def _kind_of(annotation: object) -> Kind:
+    if get_origin(annotation) is Literal:
+        return Kind(" or ".join(str(value) for value in get_args(annotation)))
+    return Kind({int: "a whole number", float: "a number"}.get(cast(type, annotation), "any text"))
+
+
+class Variables(NamedTuple):
+    """What was given for one cache: keyword arguments by code, and the variables that begin with the prefix."""
+
+    prefix: str
+    known: tuple[Variable, ...]
+    found: Mapping[str, Found]
+    given: Mapping[str, Any]
+    problems: list[str]
+
+    @classmethod
+    def read(cls, known: Iterable[Variable], prefix: str, env_files: EnvFiles, given: Mapping[str, Any]) -> Variables:
+        """Read all sources; *given* are the settings that code gives, which go before."""
+        items = tuple(known)
+        names = {(prefix + item.suffix).lower(): item for item in items}
+        layers = Layers(
+            prefix,
+            secret={name for name, item in names.items() if item.kind.secret},
+            required={name for name, item in names.items() if not item.kind.may_be_empty},
+        )
+        if env_files is None or isinstance(env_files, (str, Path)):
+            env_files = () if env_files is None else (env_files,)
+        directory = given.get("secrets_dir")
+        layers.read_all(env_files, None if directory is None else str(directory))
+        found = cls(prefix, items, layers.found, given, layers.problems)
+        found.problems.extend([*found._unknown(), *found._distrusted()])
+        return found
+
+    def values(self) -> dict[str, Any]:
+        """Everything that is given, as keyword arguments of the model; texts are still to be read."""
+        values: dict[str, Any] = {}
+        for item in self.known:
+            one = self.found.get(self.name(item).lower())
+            if one is not None:
+                place = values
+                for step in item.path[:-1]:
+                    place = place.setdefault(step, {})
+                place[item.path[-1]] = one.text
+        for name, value in self.given.items():
+            both = isinstance(value, Mapping) and isinstance(values.get(name), dict)
+            values[name] = {**values[name], **value} if both else value
+        return values
+
+    def name(self, item: Variable) -> str:
+        """The variable's whole name."""
+        return self.prefix + item.suffix
+
+    def source(self, item: Variable) -> Source:
+        """Tell which source decides about *item*."""
+        value: Any = self.given
+        for step in item.path:
+            if isinstance(value, BaseModel):
+                return "code"
+            if not isinstance(value, Mapping) or step not in value:
+                break
+            value = cast(Mapping[str, Any], value)[step]
+        else:
+            return "code"
+        one = self.found.get(self.name(item).lower())
+        return "default" if one is None else one.source
+
+    def explain(self, error: Any) -> str | None:
+        """Turn one of pydantic's errors into a sentence that names the variable, the value and what is accepted."""
+        location = tuple(str(step) for step in error["loc"])
+        item = next((item for item in self.known if location[: len(item.path)] == item.path), None)
+        if (
+            item is None
+        ):  # a section that is none, or has something that is no setting; a variable is refused as unknown
+            return f"{'.'.join(location)}: {error['msg']}" if location[0] in self.given else None
+        cause = error.get("ctx", {}).get("error")
+        accepted = f"it accepts {item.accepts}{f' ({cause})' if isinstance(cause, FormError) else ''}"
+        source = self.source(item)
+        if source == "code":
+            return f"{'.'.join(item.path)}={item.kind.mask(repr(error['input']))}: {accepted}"
+        raw = item.kind.mask(self.found[self.name(item).lower()].text)
+        return f"{self.name(item)}={raw!r}{'' if source == ENVIRONMENT else f' in {source}'}: {accepted}"
+
+    def _distrusted(self) -> Iterator[str]:
+        """Explain what a file must not say that lies in the current directory by chance."""
+        name = f"{self.prefix}BACKEND"
+        one = self.found.get(name.lower())
+        if one and one.source == DEFAULT_ENV_FILE and CLASS_PATH.fullmatch(one.text) and "backend" not in self.given:
+            yield (
+                f"{name}={one.text!r} in {one.source}: code is not imported at the word of a file that lies in the "
+                "current directory; set it in the environment, or name the file: env_file='./.env'"
+            )
+
+    def _unknown(self) -> list[str]:
+        """Explain the variables that have the prefix and are no setting."""
+        known = {self.name(item).lower(): self.name(item) for item in self.known}
+        files = [name + FILE_SUFFIX for name, item in zip(known, self.known, strict=True) if item.kind.secret]
+        meant = {**known, **{name: name.upper() for name in files}}
+        problems: list[str] = []
+        for name in sorted(self.found.keys() - known.keys()):
+            hints = [f"did you mean {meant[near]}?" for near in difflib.get_close_matches(name, meant, 1, cutoff=0.75)]
+            if any(name.endswith(f"_{item.suffix.lower()}") for item in self.known) or not hints:
+                hints.append(f"variables of another cache need a prefix that does not begin with {self.prefix}")
+            source = self.found[name].source
+            where = "" if source == ENVIRONMENT else f" in {source}"
+            problems.append(f"{name.upper()}{where}: there is no such setting; {' '.join(hints)}")
+        return problems
+
+
+def refuse(problems: list[str]) -> None:
+    """Raise one error that tells all *problems*."""
+    unique = list(dict.fromkeys(problems))
+    if len(unique) == 1:
+        raise ConfigurationError(unique[0])
+    raise ConfigurationError(f"{len(unique)} settings cannot be used:\n" + "\n".join(f"  {line}" for line in unique))

@@ -1,0 +1,350 @@
+"""What every store keeps to (`aiohttp_cache_di.backends.store`): one suite, to be subclassed for each store."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+import time
+from abc import abstractmethod
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from typing import Any
+
+import msgspec
+import pytest
+
+from aiohttp_cache_di.backends.store import (
+    Expiring,
+    Found,
+    Immediate,
+    Item,
+    Leasing,
+    Record,
+    Store,
+    Touching,
+    Unreadable,
+    Versioned,
+)
+from aiohttp_cache_di.entries.codec import EntryCodec, Opaque
+from aiohttp_cache_di.errors import StorageError
+from aiohttp_cache_di.rfc9111.messages import StoredResponse
+from tests.backends.contract import AWKWARD_KEYS
+from tests.backends.entries import make_entry
+
+__all__ = ["MakeStore", "StoreContract", "keep", "look", "make_redirect", "walk"]
+
+MakeStore = Callable[..., Store]
+"""Makes a store with a codec; all that a test makes keep their records in the same place, if that can be shared."""
+
+MANY = 130
+
+
+def make_redirect(key: str, to: str = "http://origin.test/elsewhere") -> StoredResponse:
+    """Make a stored redirect."""
+    return msgspec.structs.replace(make_entry(key), status=301, raw_headers=((b"Location", to.encode()),))
+
+
+async def keep(store: Store, key: str, item: Item | None = None, *, until: float = math.inf) -> None:
+    """Put one record."""
+    (written,) = await store.put([Record(key, make_entry(key) if item is None else item, until)])
+    assert not isinstance(written, StorageError)
+
+
+async def look(store: Store, key: str) -> Item | Unreadable | None:
+    """Get one item."""
+    (found,) = await store.get([key])
+    return None if found is None else found.item
+
+
+async def walk(store: Store, *, items: bool = False) -> dict[str, tuple[bool, Any]]:
+    """All rows, each met once."""
+    rows: dict[str, tuple[bool, Any]] = {}
+    async for page in store.pages(items=items):
+        for row in page:
+            assert row.key not in rows
+            rows[row.key] = row.leads_on, row.item
+    return rows
+
+
+class StoreContract:
+    """Subclass it as ``TestX`` and override `make`."""
+
+    keeps_opaque = True
+    """Whether it takes what a user's serializer made."""
+    is_shared = True
+    """Whether another store on the same place sees what one has put."""
+    outlives_loops = True
+    """Whether what was put is still there when its loop has ended."""
+
+    @pytest.fixture
+    @abstractmethod
+    def make(self) -> MakeStore:
+        """A function that makes a store."""
+
+    @pytest.fixture
+    async def store(self, make: MakeStore) -> AsyncIterator[Store]:
+        store = make()
+        yield store
+        await store.close()
+
+    # ---- what was put is what is got
+
+    async def test_what_was_put_is_what_is_got(self, store: Store) -> None:
+        items: dict[str, Item] = {
+            "end": make_entry("end", b"body"),
+            "redirect": make_redirect("redirect"),
+            "alias": "end",
+        }
+        if self.keeps_opaque:
+            items |= {"opaque": Opaque("opaque", b"\x00any"), "leads": Opaque("leads", b"bytes", leads_on=True)}
+        for key, item in items.items():
+            await keep(store, key, item)
+        assert {key: await look(store, key) for key in items} == items
+
+    @pytest.mark.parametrize("size", [0, 1, 4096, 1_000_000])
+    async def test_bodies_of_all_sizes_come_back_as_they_were(self, store: Store, size: int) -> None:
+        entry = make_entry("k", random.Random(size).randbytes(size))
+        await keep(store, "k", entry)
+        assert await look(store, "k") == entry
+
+    @pytest.mark.parametrize("key", AWKWARD_KEYS, ids=lambda key: str(key)[:20])
+    async def test_any_text_is_a_key(self, store: Store, key: str) -> None:
+        await keep(store, key, make_entry(key, b"mine"))
+        await keep(store, key + "!", make_entry(key + "!", b"another's"))
+        found = await look(store, key)
+        assert isinstance(found, StoredResponse)
+        assert (found.key, found.body) == (key, b"mine")
+        assert set(await walk(store)) == {key, key + "!"}
+        await store.delete([key])
+        assert set(await walk(store)) == {key + "!"}
+
+    async def test_answers_are_in_the_order_of_the_keys(self, store: Store) -> None:
+        batch = store.limits.batch
+        keys = [f"k{number}" for number in range(min(batch, 20))]
+        written = await store.put([Record(key, make_entry(key), math.inf) for key in keys[::2]])
+        assert len(written) == len(keys[::2])
+        found = await store.get(keys)
+        stored = [one.item if isinstance(one, Found) else None for one in found]
+        assert [item.key if isinstance(item, StoredResponse) else None for item in stored] == [
+            key if number % 2 == 0 else None for number, key in enumerate(keys)
+        ]
+
+    async def test_a_later_record_of_a_key_replaces_an_earlier_one(self, store: Store) -> None:
+        records = [Record("k", make_entry("k", b"%d" % number), math.inf) for number in range(3)]
+        for first in range(0, 3, store.limits.batch):
+            await store.put(records[first : first + store.limits.batch])
+        found = await look(store, "k")
+        assert isinstance(found, StoredResponse)
+        assert found.body == b"2"
+        assert len(await walk(store)) == 1
+
+    async def test_a_redirect_may_take_the_place_of_a_response_and_the_other_way_round(self, store: Store) -> None:
+        for item in (make_entry("k"), make_redirect("k"), make_entry("k")):
+            await keep(store, "k", item)
+            assert await look(store, "k") == item
+            assert {key: leads_on for key, (leads_on, _) in (await walk(store)).items()} == {"k": item.status == 301}
+
+    async def test_an_entry_that_cannot_be_encoded_harms_no_other(self, store: Store) -> None:
+        await keep(store, "other")
+        bad = msgspec.structs.replace(make_entry("k"), partition="\udcff")
+        try:
+            (written,) = await store.put([Record("k", bad, math.inf)])
+        except (StorageError, UnicodeError):
+            written = StorageError("refused")
+        if isinstance(written, StorageError):
+            assert await look(store, "k") is None
+        assert await look(store, "other") is not None
+
+    # ---- effects are seen, from everywhere
+
+    async def test_what_is_deleted_is_gone_and_missing_keys_are_no_error(self, store: Store) -> None:
+        await keep(store, "k")
+        for _ in range(2):
+            await store.delete(["k"])
+        await store.delete([])
+        assert await look(store, "k") is None
+        assert await walk(store) == {}
+
+    async def test_clear_leaves_nothing_and_what_is_put_after_it_stays(self, store: Store) -> None:
+        for number in range(10):
+            await keep(store, f"k{number}", make_redirect(f"k{number}") if number % 2 else None)
+        await store.clear()
+        assert await walk(store) == {}
+        assert await look(store, "k1") is None
+        await keep(store, "k1")
+        assert await look(store, "k1") is not None
+
+    async def test_another_store_sees_each_change(self, make: MakeStore, store: Store) -> None:
+        if not self.is_shared:
+            pytest.skip("what it keeps is its own")
+        other = make()
+        await keep(other, "k", make_entry("k", b"old"))
+        assert await look(store, "k") is not None
+        await keep(other, "k", new := make_entry("k", b"new"))
+        assert await look(store, "k") == new
+        await other.delete(["k"])
+        assert await look(store, "k") is None
+        await keep(store, "k")
+        await other.clear()
+        assert await look(store, "k") is None
+        await other.close()
+
+    # ---- many, and at once
+
+    async def test_a_walk_meets_each_record_and_says_which_lead_on(self, store: Store) -> None:
+        expected = {f"end{number}": False for number in range(MANY)} | {
+            f"redirect{number}": True for number in range(20)
+        }
+        for key, leads_on in expected.items():
+            await keep(store, key, make_redirect(key) if leads_on else make_entry(key))
+        assert {key: leads_on for key, (leads_on, _) in (await walk(store)).items()} == expected
+        with_items = await walk(store, items=True)
+        assert {key: item.key for key, (_, item) in with_items.items()} == {key: key for key in expected}
+
+    async def test_a_walk_may_be_left_early_and_others_may_write_meanwhile(self, store: Store) -> None:
+        for number in range(MANY):
+            await keep(store, f"k{number}")
+        pages: Any = store.pages(items=True)
+        async with aclosing(pages):
+            async for page in pages:
+                assert page
+                await keep(store, "new")
+                break
+        async for page in store.pages(items=False):
+            await store.delete([row.key for row in page][: store.limits.batch])
+        assert await look(store, "k0") is None or len(await walk(store)) < MANY + 1
+
+    async def test_many_at_once_get_each_what_is_theirs(self, store: Store) -> None:
+        await asyncio.gather(
+            *(keep(store, f"k{number}", make_entry(f"k{number}", b"%d" % number)) for number in range(60))
+        )
+        found = await asyncio.gather(*(look(store, f"k{number % 65}") for number in range(200)))
+        bodies = [item.body if isinstance(item, StoredResponse) else None for item in found]
+        assert bodies == [b"%d" % (number % 65) if number % 65 < 60 else None for number in range(200)]
+
+    async def test_a_call_that_is_cancelled_takes_no_other_with_it(self, store: Store) -> None:
+        puts = [asyncio.ensure_future(keep(store, f"k{number}")) for number in range(40)]
+        await asyncio.sleep(0)
+        for task in puts[::2]:
+            task.cancel()
+        await asyncio.gather(*puts, return_exceptions=True)
+        gets = [asyncio.ensure_future(look(store, f"k{number}")) for number in range(40)]
+        await asyncio.sleep(0)
+        for get in gets[::3]:
+            get.cancel()
+        await asyncio.gather(*gets, return_exceptions=True)
+        for number in range(1, 40, 2):
+            if number % 3:
+                assert gets[number].result() is not None
+            assert await look(store, f"k{number}") is not None
+
+    # ---- bytes are not believed
+
+    async def test_what_was_signed_with_another_secret_is_no_item(self, make: MakeStore) -> None:
+        signing = make(codec=EntryCodec("one"))
+        if not self.is_shared or isinstance(signing, Immediate):
+            pytest.skip("nobody else reads its bytes")
+        await keep(signing, "k", entry := make_entry("k"))
+        others = {secrets: make(codec=EntryCodec(secrets)) for secrets in (("two",), ("two", "one"), None)}
+        for secrets, other in others.items():
+            found = await look(other, "k")
+            assert (
+                (found == entry) if secrets and "one" in secrets else (found is None or isinstance(found, Unreadable))
+            )
+            await other.close()
+        await signing.close()
+
+    # ---- closing, and other loops
+
+    async def test_it_can_be_closed_twice_and_used_again(self, make: MakeStore) -> None:
+        store = make()
+        await store.close()
+        await keep(store, "k")
+        await store.close()
+        await store.close()
+        await keep(store, "k2")
+        assert await look(store, "k2") is not None
+        await store.close()
+
+    def test_another_loop_finds_what_one_has_put(self, make: MakeStore) -> None:
+        store = make()
+
+        async def use(key: str) -> bool:
+            await keep(store, key)
+            found = await look(store, "first")
+            await store.close()
+            return found is not None
+
+        found_again = [asyncio.run(use(key)) for key in ("first", "second")]
+        assert found_again == [True, self.outlives_loops]
+
+    # ---- what it may be able to do besides
+
+    async def test_what_it_has_at_once_is_what_it_has(self, store: Store) -> None:
+        if not isinstance(store, Immediate):
+            pytest.skip("it takes time to answer")
+        assert store.look("k") is None
+        store.keep(Record("k", entry := make_entry("k"), math.inf))
+        assert store.look("k") == await look(store, "k") == entry
+        store.drop("k")
+        store.drop("k")
+        assert store.look("k") is None
+
+    async def test_a_lease_is_had_by_one_and_goes_back_with_a_put(self, make: MakeStore, store: Store) -> None:
+        other = make()
+        if not isinstance(store, Leasing) or not isinstance(other, Leasing):
+            pytest.skip("it has no leases")
+        assert await store.acquire("k", 5)
+        assert not await other.acquire("k", 5)
+        assert await other.acquire("another", 5)
+        await store.put([Record("k", make_entry("k"), math.inf, leased=True)])
+        assert await other.acquire("k", 5)
+        await other.release("k")
+        await other.release("k")
+        assert await store.acquire("k", 5)
+        await store.release("k")
+        await other.release("another")
+        await other.close()
+
+    async def test_a_version_tells_of_each_change(self, make: MakeStore, store: Store) -> None:
+        other = make()
+        if not isinstance(store, Versioned) or not isinstance(other, Versioned):
+            pytest.skip("it has no versions")
+        await keep(store, "k")
+        (found,) = await store.get(["k"])
+        version = store.version("k")
+        assert found is not None
+        assert version is not None
+        assert version <= found.version
+        await keep(other, "k", make_entry("k", b"new"))
+        version = store.version("k")
+        assert version is None or version > found.version
+        (written,) = await store.put([Record("k", make_entry("k"), math.inf)])
+        version = store.version("k")
+        assert isinstance(written, int)
+        assert version is not None
+        assert version <= written
+        await other.delete(["k"])
+        version = store.version("k")
+        assert version is None or version > written
+        await other.close()
+
+    async def test_what_may_be_dropped_is_dropped_when_asked_for(self, store: Store) -> None:
+        if not isinstance(store, Expiring):
+            pytest.skip("a walk has to find it")
+        now = time.time()
+        for key, until in (("soon", now + 100), ("late", now + 10_000), ("never", math.inf)):
+            await keep(store, key, make_entry(key, store_until=until), until=until)
+        await keep(store, "alias", "never")
+        await store.delete_expired(now + 1000)
+        assert set(await walk(store)) >= {"late", "never", "alias"}
+        assert "soon" not in await walk(store) or store.limits.drops_expired
+
+    async def test_a_use_may_be_noted_of_any_key(self, store: Store) -> None:
+        if not isinstance(store, Touching):
+            pytest.skip("it keeps no order of use")
+        await keep(store, "k")
+        for key in ("k", "missing"):
+            store.touch(key)
+        assert await look(store, "k") is not None

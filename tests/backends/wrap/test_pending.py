@@ -1,0 +1,294 @@
+"""Writes on their way: read from meanwhile, tried until they are written, and bounded in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from aiohttp_cache_di.backends.store import Limits, Record, Written
+from aiohttp_cache_di.backends.wrap import pending
+from aiohttp_cache_di.backends.wrap.guard import StoreGuard
+from aiohttp_cache_di.backends.wrap.pending import MAX_PENDING_BYTES
+from aiohttp_cache_di.backends.wrap.stack import LoopStack, StoreStack
+from aiohttp_cache_di.errors import StorageError
+from aiohttp_cache_di.rfc9111.messages import StoredResponse
+from aiohttp_cache_di.telemetry import CacheStats
+from tests.backends.entries import make_entry
+from tests.backends.proof import ProofStore
+
+
+class SlowStore(ProofStore):
+    """Puts when it is told to, and refuses as often as it is told to."""
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        super().__init__()
+        self.limits = limits or Limits(batch=10)
+        self.may_put = asyncio.Event()
+        self.may_put.set()
+        self.refusals: list[Exception] = []
+        self.batches: list[list[str]] = []
+
+    async def put(self, records: Sequence[Record]) -> Sequence[Written]:
+        self.batches.append([record.key for record in records])
+        await self.may_put.wait()
+        if self.refusals:
+            raise self.refusals.pop()
+        return await super().put(records)
+
+
+class Clock:
+    """A clock that tests move."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do not let tests wait for what rests."""
+    monkeypatch.setattr(pending, "FIRST_REST_S", 0.001)
+
+
+@pytest.fixture
+def store() -> SlowStore:
+    return SlowStore()
+
+
+@pytest.fixture
+def stack(store: SlowStore) -> StoreStack:
+    return StoreStack(store, guard=StoreGuard(CacheStats()))
+
+
+@pytest.fixture
+async def here(stack: StoreStack) -> LoopStack:
+    return stack.here()
+
+
+async def written(stack: StoreStack) -> None:
+    """Wait until nothing is on its way any more."""
+    async with asyncio.timeout(5):
+        while stack.here().pending.entries:
+            await stack.settle()
+            await asyncio.sleep(0.001)
+
+
+async def test_an_entry_is_read_while_it_is_written(here: LoopStack, store: SlowStore) -> None:
+    store.may_put.clear()
+    here.store(entry := make_entry("k"))
+    assert here.peek("k") is entry
+    await asyncio.sleep(0)
+    assert here.peek("k") is entry
+    store.may_put.set()
+    await here.pending.settle({"k"})
+    assert here.peek("k") is None
+    assert await here.fetch("k") == entry
+
+
+async def test_what_comes_together_is_put_together(here: LoopStack, store: SlowStore, stack: StoreStack) -> None:
+    for number in range(25):
+        here.store(make_entry(f"{number}"))
+    await written(stack)
+    assert [len(batch) for batch in store.batches] == [10, 10, 5]
+    assert stack.stats.stored == 25
+
+
+async def test_the_newest_of_two_entries_is_read_and_written_last(here: LoopStack, store: SlowStore) -> None:
+    store.may_put.clear()
+    outcomes: list[str] = []
+    here.store(make_entry("k", b"old"), lambda done: outcomes.append(f"old {done}"))
+    await asyncio.sleep(0)
+    here.store(make_entry("k", b"newer"), lambda done: outcomes.append(f"newer {done}"))
+    here.store(new := make_entry("k", b"newest"), lambda done: outcomes.append(f"newest {done}"))
+    assert here.peek("k") is new
+    store.may_put.set()
+    await here.pending.settle()
+    assert await here.fetch("k") == new
+    assert store.batches == [["k"], ["k"]]
+    assert outcomes == ["old True", "newer True", "newest True"]
+
+
+async def test_a_store_that_refuses_the_first_writes_loses_none(stack: StoreStack, store: SlowStore) -> None:
+    here, outcomes = stack.here(), list[bool]()
+    store.refusals = [OSError("not now"), OSError("not yet")]
+    for number in range(30):
+        here.store(make_entry(f"{number}"), outcomes.append)
+    await written(stack)
+    assert sorted(store.data) == sorted(f"{number}" for number in range(30))
+    assert stack.stats.stored == 30
+    assert stack.stats.store_errors == {"OSError": 2}
+    assert outcomes.count(True) == 30
+    assert outcomes.count(False) > 0
+
+
+async def test_what_cannot_be_written_yet_is_read_and_not_waited_for(here: LoopStack, store: SlowStore) -> None:
+    store.refusals = [OSError("no such disk")] * 2
+    here.store(entry := make_entry("k"))
+    await here.pending.settle({"k"})
+    assert here.peek("k") is entry
+
+
+async def test_a_dead_store_is_tried_as_seldom_as_its_circuit_allows(store: SlowStore) -> None:
+    clock = Clock()
+    stack = StoreStack(store, guard=StoreGuard(CacheStats(), clock=clock))
+    here = stack.here()
+    store.refusals = [OSError("down")] * 1000
+    for number in range(100):
+        here.store(make_entry(f"{number}"))
+    await asyncio.sleep(0.05)
+    assert len(store.batches) <= 4
+    here.store(make_entry("another"))
+    await asyncio.sleep(0.05)
+    assert len(store.batches) <= 4
+    store.refusals.clear()
+    clock.now += 1
+    async with asyncio.timeout(5):
+        await written(stack)
+    assert len(store.data) == 101
+
+
+async def test_an_entry_that_is_at_fault_keeps_no_other_from_being_written(store: SlowStore, stack: StoreStack) -> None:
+    class Picky(SlowStore):
+        async def put(self, records: Sequence[Record]) -> Sequence[Written]:
+            if any(record.key == "bad" for record in records):
+                raise UnicodeEncodeError("utf-8", "\udcff", 0, 1, "surrogates not allowed")
+            return await super().put(records)
+
+    picky, outcomes = Picky(), list[bool]()
+    stack = StoreStack(picky)
+    here = stack.here()
+    for key in ("a", "bad", "c", "d"):
+        here.store(make_entry(key), outcomes.append if key == "bad" else None)
+    await written(stack)
+    assert sorted(picky.data) == ["a", "c", "d"]
+    assert outcomes[-1] is False
+    assert set(stack.stats.store_errors) == {"UnicodeEncodeError"}
+
+
+async def test_a_record_that_the_store_does_not_take_is_given_up(stack: StoreStack, store: SlowStore) -> None:
+    class Small(SlowStore):
+        async def put(self, records: Sequence[Record]) -> Sequence[Written]:
+            await super().put(records)
+            return [StorageError("too large") if record.key == "large" else 0 for record in records]
+
+    stack, outcomes = StoreStack(Small()), dict[str, bool]()
+    for key in ("small", "large"):
+        stack.here().store(make_entry(key), lambda done, key=key: outcomes.update({key: done}))  # type: ignore[misc]  # a key each
+    await written(stack)
+    assert outcomes == {"small": True, "large": False}
+    assert (stack.stats.stored, stack.stats.store_errors) == (1, {"StorageError": 1})
+
+
+async def test_a_backlog_is_bounded(here: LoopStack, store: SlowStore, stack: StoreStack) -> None:
+    store.may_put.clear()
+    large = bytes(MAX_PENDING_BYTES // 2)
+    for key in "abc":
+        here.store(make_entry(key, large))
+    assert [here.peek(key) is None for key in "abc"] == [False, True, True]
+    assert stack.stats.store_errors["backlog"] == 2
+    store.may_put.set()
+    await written(stack)
+
+
+async def test_what_has_failed_for_the_longest_makes_room(store: SlowStore) -> None:
+    stack = StoreStack(store, guard=StoreGuard(CacheStats(), clock=Clock()))
+    here, outcomes = stack.here(), list[str]()
+    store.refusals = [OSError("down")] * 10
+    third = bytes(MAX_PENDING_BYTES // 3 - 4096)
+    for key in "abc":
+        here.store(make_entry(key, third), lambda done, key=key: outcomes.append(f"{key} {done}"))  # type: ignore[misc]  # a key each
+        await here.pending.settle()
+    here.store(make_entry("d", third))
+    assert [here.peek(key) is None for key in "abcd"] == [True, False, False, False]
+    assert stack.stats.store_errors["backlog"] == 1
+    assert outcomes[-1] == "a False"
+
+
+async def test_what_is_deleted_is_neither_read_nor_written(
+    here: LoopStack, store: SlowStore, stack: StoreStack
+) -> None:
+    store.may_put.clear()
+    for key in ("begun", "a", "b"):
+        here.store(make_entry(key))
+        await asyncio.sleep(0)
+    here.invalidate({"a"})
+    assert [here.peek(key) is None for key in ("begun", "a", "b")] == [False, True, False]
+    here.invalidate(None)
+    assert [here.peek(key) is None for key in ("begun", "a", "b")] == [True, True, True]
+    store.may_put.set()
+    await here.pending.settle()
+    assert sorted(store.data) == ["begun"], "what the store was putting already is deleted by those who asked for it"
+
+
+async def test_a_put_that_outlives_a_deletion_is_deleted_again(store: SlowStore) -> None:
+    stack = StoreStack(store, guard=StoreGuard(CacheStats(), deadline_s=0.05))
+    store.may_put.clear()
+    outcomes: list[bool] = []
+    stack.here().store(make_entry("k"), outcomes.append)
+    await asyncio.sleep(0)
+    await stack.delete({"k"})  # which does not wait for longer than a deadline
+    store.may_put.set()
+    await stack.settle()
+    assert store.data == {}
+    assert (outcomes, stack.stats.stored) == ([False], 0)
+
+
+async def test_what_is_left_is_tried_again_at_the_end_for_a_moment(stack: StoreStack, store: SlowStore) -> None:
+    store.refusals = [OSError("not now")]
+    stack.here().store(make_entry("k"))
+    await stack.close()
+    assert list(store.data) == ["k"]
+
+
+async def test_the_end_does_not_wait_for_a_store_that_is_gone(
+    store: SlowStore, stack: StoreStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aiohttp_cache_di.backends.wrap.stack.FINISH_WITHIN_S", 0.05)
+    outcomes: list[bool] = []
+    store.refusals = [OSError("gone")] * 1000
+    stack.here().store(make_entry("k"), outcomes.append)
+    async with asyncio.timeout(1):
+        await stack.close()
+    assert outcomes[-1] is False
+    assert stack.stats.store_errors["unwritten"] == 1
+    assert stack.here().peek("k") is None
+
+
+async def test_a_storage_that_waits_for_the_writes_waits_for_none_of_its_own() -> None:
+    class Waiting(SlowStore):
+        stack: Any = None
+
+        async def put(self, records: Sequence[Record]) -> Sequence[Written]:
+            await self.stack.settle()
+            return await super().put(records)
+
+    store = Waiting()
+    store.stack = stack = StoreStack(store)
+    stack.here().store(make_entry("k"))
+    async with asyncio.timeout(1):
+        await written(stack)
+    assert list(store.data) == ["k"]
+
+
+async def test_a_tombstone_is_gone_once_its_key_is_written(here: LoopStack, stack: StoreStack) -> None:
+    stack.tombstones.bury({"k"})
+    here.store(entry := make_entry("k"))
+    assert here.peek("k") is entry
+    await here.pending.settle()
+    assert "k" not in stack.tombstones
+
+
+def test_another_loop_writes_its_own(store: SlowStore) -> None:
+    stack = StoreStack(ProofStore())
+
+    async def write(key: str) -> StoredResponse | object:
+        stack.here().store(make_entry(key))
+        await stack.settle()
+        return await stack.here().fetch(key)
+
+    assert [isinstance(asyncio.run(write(key)), StoredResponse) for key in "ab"] == [True, True]

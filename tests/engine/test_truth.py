@@ -1,0 +1,294 @@
+"""What a response, and the counters, say of what became of it: only what is so."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import ClientResponse
+
+from aiohttp_cache_di import CachedSession
+from aiohttp_cache_di.backends import CacheBackend, ResponseOrKey
+from aiohttp_cache_di.backends.wrap import pending
+from aiohttp_cache_di.engine.describe import DETAILS
+from aiohttp_cache_di.response import AnyResponse
+from tests.clients import Clients
+from tests.origin import CLOSE, CUT, Origin, Received, answer, chunked
+from tests.storages import CustomBackend, CustomStorage
+
+LIMIT = 1000
+MISS = "aiohttp-cache-di; fwd=uri-miss"
+
+
+class Gate(CustomStorage):
+    """A storage whose writes wait, or fail."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.open = asyncio.Event()
+        self.error: Exception | None = None
+
+    async def write(self, key: str, item: ResponseOrKey) -> None:
+        """Store *item* once the gate is open."""
+        await self.open.wait()
+        if self.error is not None:
+            raise self.error
+        await super().write(key, item)
+
+
+def gated(**options: Any) -> tuple[CustomBackend, Gate]:
+    backend, gate = CustomBackend(**options), Gate()
+    backend.responses = gate
+    return backend, gate
+
+
+def told(response: ClientResponse) -> tuple[str, bool]:
+    """What a miss says of itself: its Cache-Status without what each miss has, and whether it has an end."""
+    said: Any = response
+    assert said.cache_status.startswith(MISS)
+    return said.cache_status.removeprefix(MISS).removeprefix("; "), said.expires is not None
+
+
+async def test_a_small_miss_says_that_it_is_stored_when_it_is_there(origin: Origin) -> None:
+    url = origin.on("/", answer("text"))
+    async with CachedSession(expire_after=60) as session, session.get(url) as response:
+        assert told(response) == ("stored", True)
+        assert session.cache.stats.stored == 1
+
+
+async def test_a_miss_says_that_it_is_stored_when_its_last_byte_has_come(origin: Origin) -> None:
+    more = asyncio.Event()
+
+    async def script(request: Received) -> AsyncIterator[bytes]:
+        whole = answer(b"x" * 100)
+        yield whole[:-50]
+        await more.wait()
+        yield whole[-50:]
+
+    async with CachedSession(expire_after=60) as session, session.get(origin.on("/", script)) as response:
+        assert told(response) == ("", False)
+        more.set()
+        await response.read()
+        assert told(response) == ("stored", True)
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\n"
+
+
+async def cut(request: Received) -> AsyncIterator[bytes]:
+    yield answer(b"x" * 100)[:-50]
+    yield CUT
+
+
+async def close_delimited(request: Received) -> AsyncIterator[bytes]:
+    yield HEAD + b"\r\ntext"
+    yield CLOSE
+
+
+def refuse(response: AnyResponse) -> bool:
+    return False
+
+
+NEVER_STORED: dict[str, tuple[Any, dict[str, Any]]] = {
+    "too-large": (answer(b"x" * (LIMIT + 1)), {}),
+    "close-delimited": (close_delimited, {}),
+    "event-stream": (answer("data: 1\n\n", headers={"Content-Type": "text/event-stream"}), {}),
+    "filtered": (answer("text"), {"filter_fn": refuse}),
+    "ignored-param": (answer(status=302, headers={"Location": "/next?token=1"}), {"ignored_params": ["token"]}),
+    "no-room": (answer("text"), {"max_bytes": 1}),
+    "no-lifetime": (answer("text", headers={"Cache-Control": "max-age=0"}), {"cache_control": True}),
+}
+
+
+@pytest.mark.parametrize("detail", NEVER_STORED)
+async def test_what_is_known_not_to_be_stored_says_why_at_once(origin: Origin, detail: str) -> None:
+    script, options = NEVER_STORED[detail]
+    own: dict[str, Any] = {"expire_after": 60, "max_body_bytes": LIMIT, **options}
+    backend = CacheBackend(**own)
+    url = origin.on("/", script)
+    async with CachedSession(cache=backend) as session, session.get(url, allow_redirects=False) as response:
+        assert told(response) == (f"detail={detail}", False)
+        await response.read()
+        assert told(response) == (f"detail={detail}", False)
+        assert session.cache.stats.stored == 0
+
+
+async def damaged(request: Received) -> bytes:
+    coded = gzip.compress(b"text" * 100)[:-9]
+    return answer(coded, headers={"Content-Encoding": "gzip"})
+
+
+FOUND_OUT: dict[str, Any] = {
+    "too-large": HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + chunked(b"x" * LIMIT, b"x"),
+    "cut": cut,
+    "damaged": damaged,
+}
+
+
+@pytest.mark.parametrize("detail", FOUND_OUT)
+async def test_what_turns_out_not_to_be_stored_says_why(origin: Origin, detail: str) -> None:
+    url = origin.on("/", FOUND_OUT[detail])
+    async with CachedSession(expire_after=60, max_body_bytes=LIMIT) as session, session.get(url) as response:
+        try:
+            await response.read()
+        except Exception:
+            assert detail == "cut"
+        assert told(response) == (f"detail={detail}", False)
+        assert session.cache.stats.stored == 0
+
+
+async def test_what_was_invalidated_on_its_way_says_so(origin: Origin) -> None:
+    more = asyncio.Event()
+
+    async def script(request: Received) -> AsyncIterator[bytes]:
+        whole = answer(b"x" * 100)
+        yield whole[:-50]
+        await more.wait()
+        yield whole[-50:]
+
+    url = origin.on("/", script)
+    async with CachedSession(expire_after=60) as session, session.get(url) as response:
+        await session.cache.clear()
+        more.set()
+        await response.read()
+        assert told(response) == ("detail=invalidated", False)
+
+
+async def test_what_waits_to_be_written_is_stored_until_that_fails(origin: Origin) -> None:
+    backend, gate = gated(expire_after=60)
+    async with CachedSession(cache=backend) as session, session.get(origin.on("/", answer("text"))) as response:
+        assert told(response) == ("stored", True)
+        assert backend.stats.stored == 0
+        gate.error = OSError("down")
+        gate.open.set()
+        await backend.settle()
+        assert told(response) == ("detail=store-failed", False)
+        assert backend.stats.stored == 0
+
+
+async def test_nothing_is_promised_while_a_store_is_known_to_fail(origin: Origin) -> None:
+    backend, gate = gated(expire_after=60)
+    gate.error = OSError("down")
+    gate.open.set()
+    async with CachedSession(cache=backend) as session:
+        async with session.get(origin.on("/one", answer("text"))) as response:
+            await backend.settle()
+        gate.error = None
+        async with session.get(origin.on("/two", answer("text"))) as response:
+            assert told(response) == ("detail=store-failed", False)
+            await backend.settle()
+            assert told(response) == ("stored", True)
+            assert backend.stats.stored == 1
+
+
+async def test_what_finds_no_room_among_the_writes_says_so(origin: Origin, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pending, "MAX_PENDING_BYTES", 10)
+    backend = CustomBackend(expire_after=60)
+    async with CachedSession(cache=backend) as session, session.get(origin.on("/", answer("text"))) as response:
+        assert told(response) == ("detail=no-room", False)
+        await backend.settle()
+        assert backend.stats.stored == 0
+
+
+@pytest.mark.parametrize("works", [True, False])
+async def test_what_a_method_of_the_user_s_saves_is_stored_if_it_does(origin: Origin, works: bool) -> None:
+    class Own(CacheBackend):
+        async def save_response(self, *args: Any, **kwargs: Any) -> None:
+            if not works:
+                raise OSError("down")
+            await super().save_response(*args, **kwargs)
+
+    backend = Own(expire_after=60)
+    async with CachedSession(cache=backend) as session, session.get(origin.on("/", answer("text"))) as response:
+        await response.read()
+        await session.close()
+        assert told(response) == (("stored", True) if works else ("detail=store-failed", False))
+        assert backend.stats.stored == works
+
+
+async def test_what_a_304_confirms_says_whether_that_is_stored(origin: Origin) -> None:
+    fields = {"ETag": '"a"', "Cache-Control": "max-age=0"}
+
+    def script(request: Received) -> bytes:
+        return answer(status=304 if "If-None-Match" in request.headers else 200, headers=fields)
+
+    backend, gate = gated(cache_control=True)
+    url = origin.on("/", script)
+    async with CachedSession(cache=backend) as session:
+        gate.open.set()
+        async with session.get(url):
+            pass
+        await backend.settle()
+        gate.open.clear()
+        async with session.get(url) as response:
+            said: Any = response
+            assert said.cache_status == "aiohttp-cache-di; fwd=stale; fwd-status=304; stored"
+            gate.error = OSError("down")
+            gate.open.set()
+            await backend.settle()
+            assert said.cache_status == "aiohttp-cache-di; fwd=stale; fwd-status=304; detail=store-failed"
+            assert response.headers["Cache-Status"] == said.cache_status
+
+
+@pytest.mark.parametrize("failure", ["status", "disconnection"])
+async def test_a_validation_in_the_background_that_fails_counts_no_hit(
+    origin: Origin, clients: Clients, failure: str
+) -> None:
+    failed = asyncio.Event()
+
+    async def script(request: Received) -> AsyncIterator[bytes]:
+        if request.number == 1:
+            yield answer("text", headers={"Cache-Control": "max-age=0, stale-while-revalidate=60, stale-if-error=60"})
+            return
+        failed.set()
+        yield answer(status=503) if failure == "status" else CUT
+
+    client, url = clients(cache_control=True), origin.on("/", script)
+    for _ in range(2):
+        await client.fetch(url)
+        await client.backend.settle()
+    async with asyncio.timeout(10):
+        await failed.wait()
+    await asyncio.sleep(0.05)  # until the failure has come back; nothing tells of that
+    assert (client.backend.stats.hits, client.backend.stats.stale) == (1, 1)
+
+
+async def test_a_follower_that_asked_for_itself_was_spared_nothing(origin: Origin, clients: Clients) -> None:
+    """It waits for as long as it may, asks, and then the one that it had waited for is answered first."""
+    client, go, both = clients(expire_after=60, coalesce_timeout=0.05), asyncio.Event(), asyncio.Event()
+
+    async def script(request: Received) -> bytes:
+        if request.number == 2:
+            both.set()
+            await asyncio.Event().wait()
+        await go.wait()
+        return answer("text")
+
+    url = origin.on("/", script)
+    leader = asyncio.create_task(client.fetch(url))
+    await origin.arrival()
+
+    async def follow() -> str:
+        async with client.session.get(url) as response:
+            said: Any = response
+            await response.read()
+            return str(said.cache_status)
+
+    follower = asyncio.create_task(follow())
+    async with asyncio.timeout(10):
+        await both.wait()
+        go.set()
+        await leader
+        assert await follower == f"{MISS}; detail=overtaken"
+    stats = client.backend.stats
+    assert (stats.coalesced, stats.misses, stats.hits) == (0, 2, 0)
+
+
+def test_each_detail_is_documented() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "caching.md").read_text(encoding="utf-8")
+    for detail, meaning in DETAILS.items():
+        assert f"| `{detail}` | {meaning} |" in text

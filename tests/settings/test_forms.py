@@ -1,0 +1,186 @@
+"""The forms of values in variables: lists both ways, and what is refused rather than taken literally."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from aiohttp_cache_di.errors import ConfigurationError
+from aiohttp_cache_di.policy.expiration import UrlExpiration
+from aiohttp_cache_di.settings import CacheSettings, RedisSettings
+from aiohttp_cache_di.settings.report import effective_settings
+
+LONG = "correct horse battery"
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in os.environ:
+        if name.upper().startswith("AIOHTTP_CACHE_"):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+def refusal_of(name: str, text: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv(f"AIOHTTP_CACHE_{name}", text)
+    with pytest.raises(ConfigurationError, match=f"^AIOHTTP_CACHE_{name}=") as caught:
+        CacheSettings.load()
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("ignored_params", '["token", "api key"]', ("token", "api key")),
+        ("ignored_params", " token ,, api_key ", ("token", "api_key")),
+        ("ignored_params", "filter[name]", ("filter[name]",)),
+        ("ignored_params", "[]", ()),
+        ("allowed_codes", "[200, 404]", (200, 404)),
+        ("allowed_codes", '["200"]', (200,)),
+        ("allowed_methods", '["get", "POST"]', ("GET", "POST")),
+        ("credential_headers", '["X-Tenant"]', ("X-Tenant",)),
+    ],
+)
+def test_a_list_is_read_in_both_forms(name: str, text: str, value: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"AIOHTTP_CACHE_{name.upper()}", text)
+
+    assert getattr(CacheSettings.load(), name) == value
+
+
+@pytest.mark.parametrize("text", [f"{LONG},{LONG[::-1]}", f'["{LONG}", "{LONG[::-1]}"]'])
+def test_secrets_are_read_in_both_forms(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIOHTTP_CACHE_SECRET_KEY", text)
+
+    assert [key.get_secret_value() for key in CacheSettings.load().secret_key] == [LONG, LONG[::-1]]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "why"),
+    [
+        ("IGNORED_PARAMS", '"token"', "quotes"),
+        ("IGNORED_PARAMS", "'token', 'key'", "quotes"),
+        ("IGNORED_PARAMS", "token,'key'", "quotes"),
+        ("IGNORED_PARAMS", "['token']", "not JSON"),
+        ("IGNORED_PARAMS", '{"token": 1}', "a JSON object, where a list belongs"),
+        ("IGNORED_PARAMS", '["token", ["key"]]', "something else than texts"),
+        ("IGNORED_PARAMS", '["token", ""]', "something else than texts"),
+        ("IGNORED_PARAMS", "token key", "a space"),
+        ("IGNORED_PARAMS", "token;key", "a semicolon"),
+        ("ALLOWED_CODES", "[20]", "from 100 to 599"),
+        ("ALLOWED_METHODS", '["GET POST"]', "HTTP allows"),
+        ("CACHE_NAME", '"api"', "quotes"),
+        ("CACHE_NAME", "“api”", "quotes"),
+        ("CACHE_NAME", '["api"]', "JSON"),
+        ("CACHE_NAME", "a\nb", "control character"),
+        ("REDIS__USERNAME", "'app'", "quotes"),
+        ("REDIS__PASSWORD", '"x"', "quotes"),
+        ("REDIS__PASSWORD", '{"password": "x"}', "JSON"),
+        ("REDIS__PASSWORD", "x\r", "control character"),
+        ("REDIS__URL", '"redis://localhost"', "none of redis://"),
+        ("SECRET_KEY", f'"{LONG}"', "quotes"),
+        ("SECRET_KEY", f'{{"key": "{LONG}"}}', "a JSON object"),
+        ("SECRET_KEY", "x", "16 characters"),
+        ("SECRET_KEY", f"{LONG},x", "16 characters"),
+        ("SECRET_KEY", '["x"]', "16 characters"),
+        ("SQLITE__PATH", '"/var/cache/http.sqlite"', "quotes"),
+        ("SQLITE__PATH", "sqlite:////var/cache/http.sqlite", "a URL"),
+        ("SQLITE__PATH", "file:///var/cache/http.sqlite", "a URL"),
+        ("SQLITE__PATH", '["/var/cache"]', "JSON"),
+        ("BACKEND", '"memory"', "it accepts memory"),
+        ("EXPIRE_AFTER", '"60"', "it accepts"),
+    ],
+)
+def test_what_looks_like_a_form_that_is_not_taken_is_refused(
+    name: str, text: str, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert why in refusal_of(name, text, monkeypatch)
+
+
+@pytest.mark.parametrize("name", ["URLS_EXPIRE_AFTER", "BACKEND_OPTIONS", "IGNORED_PARAMS", "REDIS__PASSWORD"])
+def test_json_that_is_nested_too_deeply_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    deep = "[" * 100_000 + "]" * 100_000
+    if name in {"URLS_EXPIRE_AFTER", "BACKEND_OPTIONS"}:
+        deep = f'{{"a": {deep}}}'
+
+    assert refusal_of(name, deep, monkeypatch).strip().endswith(("nested too deeply)", "bare text belongs)"))
+
+
+def test_json_that_says_the_same_thing_twice_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "twice" in refusal_of("URLS_EXPIRE_AFTER", '{"*": 1, "*": 2}', monkeypatch)
+
+
+def test_a_secret_key_that_is_set_to_nothing_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("AIOHTTP_CACHE_SECRET_KEY", "")
+    with pytest.raises(ConfigurationError, match=r"^AIOHTTP_CACHE_SECRET_KEY: it is empty"):
+        CacheSettings.load()
+
+    monkeypatch.delenv("AIOHTTP_CACHE_SECRET_KEY")
+    (tmp_path / ".env").write_text("AIOHTTP_CACHE_SECRET_KEY=\n")
+    with pytest.raises(ConfigurationError, match=r"^AIOHTTP_CACHE_SECRET_KEY: it is empty"):
+        CacheSettings.load()
+
+
+@pytest.mark.parametrize("given", ["", "short", ["", LONG], [SecretStr("short")]])
+def test_a_secret_key_from_code_has_to_be_long_enough_too(given: object) -> None:
+    with pytest.raises(ConfigurationError, match=r"^secret_key=\*\*\*: "):
+        CacheSettings(secret_key=given)  # type: ignore[arg-type]  # what pydantic makes of it  # pyright: ignore
+
+
+def test_a_password_with_quotes_around_it_can_come_from_code() -> None:
+    settings = CacheSettings(backend="redis", redis=RedisSettings(password=SecretStr('"x"')))
+
+    assert settings.redis.password == SecretStr('"x"')
+
+
+# Rules by URL pattern
+
+
+def test_a_pattern_may_have_everything_that_code_can_give_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(
+        "AIOHTTP_CACHE_URLS_EXPIRE_AFTER",
+        '{"*.test/a": "5m", "*.test/b": {"expire_after": "1h", "override_origin": true}, "*": "none"}',
+    )
+
+    settings = CacheSettings.load()
+
+    assert settings.urls_expire_after == {"*.test/a": 300.0, "*.test/b": UrlExpiration(3600.0, True), "*": None}
+    shown = {row.variable: row.value for row in effective_settings(settings)}["AIOHTTP_CACHE_URLS_EXPIRE_AFTER"]
+    monkeypatch.setenv("AIOHTTP_CACHE_URLS_EXPIRE_AFTER", shown)
+    assert CacheSettings.load().urls_expire_after == settings.urls_expire_after
+
+
+def test_code_gives_rules_by_pattern_as_a_backend_takes_them() -> None:
+    settings = CacheSettings(
+        urls_expire_after={"a.test": UrlExpiration("5m", override_origin=True), "b.test": 60, "c.test": None}
+    )
+
+    assert settings.urls_expire_after == {"a.test": UrlExpiration(300.0, True), "b.test": 60.0, "c.test": None}
+
+
+def test_code_gives_durations_as_text_or_timedelta_as_well() -> None:
+    settings = CacheSettings(expire_after="5m", coalesce_timeout=timedelta(seconds=3))  # type: ignore[arg-type]  # pyright: ignore  # pydantic reads them
+
+    assert (settings.expire_after, settings.coalesce_timeout) == (300.0, 3.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "pattern"),
+    [
+        ('{"a.test": "1h", "b.test": "soon"}', "b.test"),
+        ('{"a.test": "1h", "b.test": [1]}', "b.test"),
+        ('{"a.test": "1h", "b.test": {"expire_after": "soon"}}', "b.test': its expire_after"),
+        ('{"a.test": "1h", "b.test": {"override_origin": "maybe"}}', "b.test': its override_origin"),
+        ('{"a.test": "1h", "b.test": {"overide_origin": true}}', "b.test': it has something that is none of"),
+        ('{"a.test": "1h", "[z-a]": "1h"}', "[z-a]"),
+        ('{"a.test": "1h", "b.test": true}', "b.test"),
+    ],
+)
+def test_a_bad_rule_is_told_with_its_pattern(text: str, pattern: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    reason = refusal_of("URLS_EXPIRE_AFTER", text, monkeypatch).rpartition(" (")[2]
+
+    assert pattern in reason
+    assert "a.test" not in reason

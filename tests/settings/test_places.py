@@ -1,0 +1,195 @@
+"""Where the database file goes: beside what can be written, with a warning when that is not where it is looked for."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from aiohttp_cache_di.backends.base import CacheBackend
+from aiohttp_cache_di.errors import ConfigurationError
+from aiohttp_cache_di.settings import CacheSettings, SQLiteSettings
+from aiohttp_cache_di.settings.build import build_backend
+from aiohttp_cache_di.settings.places import IN_MEMORY, find_place
+
+VARIABLE = "X_SQLITE__PATH"
+AS_ROOT = os.getuid() == 0  # to whom permissions mean nothing
+
+
+@pytest.fixture(autouse=True)
+def temporary(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
+    """Give each test a home and a directory for temporary files of its own."""
+    for name in [name for name in os.environ if name.startswith("AIOHTTP_CACHE_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    home, temporary = tmp_path / "home", tmp_path / "tmp"
+    home.mkdir()
+    temporary.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    yield temporary
+    tempfile.tempdir = None
+
+
+def own(temporary: Path) -> Path:
+    return temporary / f"aiohttp-cache-di-{os.getuid()}"
+
+
+def test_the_file_goes_into_the_users_cache_directory(tmp_path: Path) -> None:
+    path, warning = find_place(None, "api", VARIABLE)
+
+    assert path.is_relative_to(tmp_path / "home")
+    assert path.name == "api.sqlite"
+    assert warning is None
+    assert not path.parent.exists()  # nothing is made before it is needed
+
+
+def test_without_a_home_it_goes_into_a_private_directory_for_temporary_files(
+    monkeypatch: pytest.MonkeyPatch, temporary: Path
+) -> None:
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("aiohttp_cache_di.settings.places.user_cache_path", _raise)
+
+    path, warning = find_place(None, "api", VARIABLE)
+
+    assert path == own(temporary) / "api.sqlite"
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+    assert warning is not None
+    assert warning.startswith(f"there is no home directory: responses are kept in {path}")
+    assert VARIABLE in warning
+
+
+def _raise(*_: object, **__: object) -> Path:
+    raise RuntimeError("could not determine the home directory")
+
+
+@pytest.mark.parametrize("obstacle", ["file", "closed"])
+def test_a_home_that_cannot_be_written_counts_as_none(
+    obstacle: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, temporary: Path
+) -> None:
+    if obstacle == "file":
+        (tmp_path / "home" / ".cache").write_text("")
+        (tmp_path / "home" / "Library").write_text("")
+    else:
+        monkeypatch.setattr(os, "access", lambda path, mode: own(temporary) in (Path(path), Path(path).parent))
+
+    path, warning = find_place(None, "api", VARIABLE)
+
+    assert path == own(temporary) / "api.sqlite"
+    assert warning is not None
+    assert ("is not a directory" if obstacle == "file" else "permission denied") in warning
+
+
+@pytest.mark.parametrize("obstacle", ["link", "open", "file"])
+def test_a_temporary_directory_that_others_may_write_to_is_not_used(
+    obstacle: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, temporary: Path
+) -> None:
+    monkeypatch.setattr("aiohttp_cache_di.settings.places.user_cache_path", _raise)
+    if obstacle == "link":
+        (tmp_path / "elsewhere").mkdir(mode=0o700)
+        own(temporary).symlink_to(tmp_path / "elsewhere")
+    elif obstacle == "open":
+        own(temporary).mkdir()
+        own(temporary).chmod(0o777)
+    else:
+        own(temporary).write_text("")
+
+    path, warning = find_place(None, "api", VARIABLE)
+
+    assert path == IN_MEMORY
+    assert warning is not None
+    assert "in the memory of this process" in warning
+
+
+def test_where_nothing_can_be_written_responses_are_kept_in_memory_and_that_is_told(
+    monkeypatch: pytest.MonkeyPatch, temporary: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("aiohttp_cache_di.settings.places.user_cache_path", _raise)
+    own(temporary).write_text("")
+
+    backend = build_backend(CacheSettings.load())
+
+    assert type(backend) is CacheBackend
+    assert [(record.levelno, record.getMessage()) for record in caplog.records] == [
+        (
+            logging.WARNING,
+            "Cache aiohttp-cache: there is no home directory: responses are kept in the memory of this process; "
+            "AIOHTTP_CACHE_SQLITE__PATH names another place",
+        )
+    ]
+
+
+@pytest.mark.parametrize("slash", ["", "/"])
+def test_a_path_that_is_a_directory_holds_the_file(slash: str, tmp_path: Path) -> None:
+    (tmp_path / "cache.d").mkdir()
+
+    settings = CacheSettings(cache_name="api", sqlite=SQLiteSettings(path=Path(f"{tmp_path}/cache.d{slash}")))
+
+    assert settings.sqlite_path == tmp_path / "cache.d" / "api.sqlite"
+
+
+def test_a_path_without_a_suffix_gets_that_of_the_backend(tmp_path: Path) -> None:
+    assert find_place(tmp_path / "app", "api", VARIABLE) == (tmp_path / "app.sqlite", None)
+
+
+def test_a_path_whose_file_would_be_a_directory_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "app.sqlite").mkdir()
+
+    with pytest.raises(ConfigurationError, match=rf"^{VARIABLE}='.*/app': .*/app\.sqlite is a directory"):
+        find_place(tmp_path / "app", "api", VARIABLE)
+
+
+def test_a_home_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match=rf"^{VARIABLE}='~no-such-user/x': there is no such home directory"):
+        find_place(Path("~no-such-user/x"), "api", VARIABLE)
+
+
+def test_memory_may_be_asked_for() -> None:
+    assert find_place(IN_MEMORY, "api", VARIABLE) == (IN_MEMORY, None)
+
+
+def test_a_path_that_cannot_be_written_is_told_and_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+
+    path, warning = find_place(tmp_path / "file" / "app.sqlite", "api", VARIABLE)
+
+    assert path == tmp_path / "file" / "app.sqlite"
+    assert warning == f"{tmp_path / 'file'} is not a directory: responses are not kept; {VARIABLE} names another place"
+
+
+@pytest.mark.skipif(not AS_ROOT, reason="only root can become another user")
+def test_a_user_whom_the_system_does_not_know_can_start(tmp_path: Path) -> None:
+    """The command and an app run under ``env -i`` and a user id that is in no list."""
+    code = (
+        "import asyncio, logging, os, sys\n"
+        "from aiohttp_cache_di import open_container\n"
+        "async def main():\n"
+        "    async with open_container() as session: return type(session.cache).__name__\n"
+        "os.environ['AIOHTTP_CACHE_SQLITE__PATH'] = ':memory:'\n"
+        "asyncio.run(main())  # imports all there is, for the other user may be unable to read it\n"
+        "os.environ.clear()\n"
+        "os.setgroups([]); os.setgid(54321); os.setuid(54321); os.chdir('/')\n"
+        "logging.basicConfig(format='%(levelname)s %(message)s')\n"
+        "print(asyncio.run(main()))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        env={"PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+    shutil.rmtree("/tmp/aiohttp-cache-di-54321", ignore_errors=True)
+    assert (done.returncode, done.stdout) == (0, "SQLiteBackend\n"), done.stderr
+    assert "WARNING Cache aiohttp-cache: there is no home directory: responses are kept in" in done.stderr
