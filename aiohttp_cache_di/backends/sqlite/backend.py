@@ -7,7 +7,7 @@ from typing import Any, TypeAlias, cast
 from aiohttp_cache_di.arguments import refuse_unknown
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, STORAGE_OPTIONS
-from aiohttp_cache_di.backends.sqlite.cache import SQLiteCache
+from aiohttp_cache_di.backends.sqlite.cache import SQLiteCache, make_stack
 from aiohttp_cache_di.backends.sqlite.options import (
     DEFAULT_MAX_BYTES,
     DEFAULT_NEAR_BYTES,
@@ -45,8 +45,5 @@ class SQLiteBackend(CacheBackend):
         storage = cast("SQLiteOptions", {name: value for name, value in kwargs.items() if name in own})
         others = {name: value for name, value in kwargs.items() if name not in OWN_OPTIONS}
         super().__init__(cache_name, autoclose=autoclose, **others)
-        responses = SQLiteCache(cache_name, "responses", use_temp, fast_save, leads_on=False, **storage)
-        self.responses = responses
-        self.redirects = SQLiteCache(
-            cache_name, "responses", use_temp, fast_save, store=responses.store, leads_on=True, **storage
-        )
+        # One table: a URL has a response or a redirect.
+        self.use(make_stack(cache_name, "responses", use_temp, fast_save, storage), SQLiteCache)

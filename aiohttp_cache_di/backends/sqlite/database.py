@@ -58,7 +58,7 @@ class Database:
         self.on_lost: Callable[[], None] = _ignore
         """Called when the file was damaged, deleted or replaced, and another one takes its place."""
         self._logged_at = -math.inf
-        self._fast_save = fast_save
+        self.fast_save = fast_save
         self._here: dict[asyncio.AbstractEventLoop, Here] = {}
         self._latest: Here | None = None
         _databases.add(self)
@@ -147,7 +147,7 @@ class Database:
         return here
 
     def _new(self) -> Here:
-        connections = Connections(self.file, self.table, self.generations, fast_save=self._fast_save)
+        connections = Connections(self.file, self.table, self.generations, fast_save=self.fast_save)
         evictor = Evictor(connections, self.bounds, self._evicted)
         connections.writes.after_commit = evictor.after_commit
         connections.open()

@@ -123,6 +123,7 @@ class Table:
             "store_until INTEGER, used INTEGER NOT NULL, leads_on INTEGER, frame BLOB NOT NULL)",
             f'CREATE INDEX IF NOT EXISTS "cache:{quoted}:until" ON {t} (store_until) WHERE store_until IS NOT NULL',
             f'CREATE INDEX IF NOT EXISTS "cache:{quoted}:used" ON {t} (used)',
+            f'CREATE INDEX IF NOT EXISTS "cache:{quoted}:leads_on" ON {t} (leads_on) WHERE leads_on',
             *(_watch(quoted, event) for event in ("INSERT", "UPDATE OF id, key, store_until, leads_on, frame")),
         )
         self.watch_deletions = _watch(quoted, "DELETE")
@@ -133,7 +134,7 @@ class Table:
         self.get = f"SELECT number, tie, key, frame FROM {GENERATION} LEFT JOIN {t} ON key = ?"
         self.which = f"SELECT key FROM {t} WHERE key IN "  # and a list of marks
         self.count = f"SELECT count(*) FROM {t}"
-        self.count_kinds = f"SELECT coalesce(leads_on, 0) != 0, count(*) FROM {t} GROUP BY 1"
+        self.count_kinds = f"SELECT (SELECT count(*) FROM {t}), (SELECT count(*) FROM {t} WHERE leads_on)"
         self.last_id = f"SELECT max(id) FROM {t}"
         self.touch = f"UPDATE {t} SET used = ? WHERE key = ?"
         self.keys_first = f"SELECT key, leads_on FROM {t} ORDER BY key LIMIT ?"

@@ -56,7 +56,7 @@ class Snapshot(NamedTuple):
 
     number: int
     tie: int
-    frames: dict[Key, object]
+    frames: dict[Key, Any]
 
 
 def look_up(connection: sqlite3.Connection, table: Table, keys: Sequence[Key]) -> Snapshot:

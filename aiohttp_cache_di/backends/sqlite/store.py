@@ -10,8 +10,6 @@ from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from functools import partial
 from typing import Any, Final
 
-from msgspec.structs import replace
-
 from aiohttp_cache_di.backends.sqlite import statements as jobs
 from aiohttp_cache_di.backends.sqlite.connections import ConnectionsLostError
 from aiohttp_cache_di.backends.sqlite.database import Database, Here
@@ -19,10 +17,9 @@ from aiohttp_cache_di.backends.sqlite.schema import MAX_BATCH, Key, column_key, 
 from aiohttp_cache_di.backends.sqlite.thread import Job
 from aiohttp_cache_di.backends.sqlite.walk import Page, items_page, keys_page
 from aiohttp_cache_di.backends.sqlite.writes import Acquire, Put, Release, Transaction, TransactionJob, Write
-from aiohttp_cache_di.backends.store import UNREADABLE, Found, Item, Lease, Limits, Record, Row, Unreadable, Written
-from aiohttp_cache_di.entries.codec import EntryCodec, Opaque
-from aiohttp_cache_di.errors import StorageError, UnreadableEntryError
-from aiohttp_cache_di.policy.rules import is_redirect
+from aiohttp_cache_di.backends.store import Found, Lease, Limits, Record, Row, Written
+from aiohttp_cache_di.entries.codec import EntryCodec, Opaque, item_leads_on
+from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = ["SQLiteStore"]
@@ -49,7 +46,7 @@ class SQLiteStore:
     """The highest version that a key may have by now, from memory; see `Versioned`."""
 
     def __init__(self, database: Database, codec: EntryCodec) -> None:
-        self._database = database
+        self.database = database
         self._codec = codec
         self._owner = secrets.token_bytes(8)
         self.version = database.generations.version
@@ -57,26 +54,26 @@ class SQLiteStore:
     @property
     def on_evicted(self) -> Callable[[int], None]:
         """Called with the number of records that had to make room."""
-        return self._database.on_evicted
+        return self.database.on_evicted
 
     @on_evicted.setter
     def on_evicted(self, listener: Callable[[int], None]) -> None:
-        self._database.on_evicted = listener
+        self.database.on_evicted = listener
 
     @property
     def on_lost(self) -> Callable[[], None]:
         """Called when the file was damaged, deleted or replaced, so that its records are gone."""
-        return self._database.on_lost
+        return self.database.on_lost
 
     @on_lost.setter
     def on_lost(self, listener: Callable[[], None]) -> None:
-        self._database.on_lost = listener
+        self.database.on_lost = listener
 
     # ---- records
 
     async def get(self, keys: Sequence[str]) -> Sequence[Found | None]:
         """Look *keys* up in one hop to the reader's thread, where they are decoded."""
-        database = self._database
+        database = self.database
         here = database.here() or await database.connected()
         job = partial(self._look_up, keys)
         try:
@@ -113,9 +110,9 @@ class SQLiteStore:
         after: Key | None = None
         while True:
             if items:
-                read = partial(items_page, table=self._database.table, after=after, decode=self._decode)
+                read = partial(items_page, table=self.database.table, after=after, decode=self._codec.unpack)
             else:
-                read = partial(keys_page, table=self._database.table, after=after)
+                read = partial(keys_page, table=self.database.table, after=after)
             page: Page = await self._query(read)
             rows, after = page
             if rows:
@@ -142,16 +139,20 @@ class SQLiteStore:
             pass
         self._tidy()
 
-    async def count(self) -> dict[bool, int]:
-        """Count the records, those that lead on (True) and the others."""
-        counts: dict[bool, int] = await self._query(
-            lambda connection: dict(connection.execute(self._database.table.count_kinds))
-        )
-        return counts
+    async def count(self, *, leads_on: bool | None = None) -> int:
+        """Count the records.
+
+        Args:
+            leads_on: only redirects and aliases (True), or only what is neither (False).
+        """
+        table = self.database.table
+        total, leading = await self._query(lambda connection: connection.execute(table.count_kinds).fetchone())
+        count: int = total if leads_on is None else leading if leads_on else total - leading
+        return count
 
     async def close(self) -> None:
         """Finish what is being written and close the file; it is opened again if the store is used again."""
-        await self._database.close()
+        await self.database.close()
 
     # ---- what it can do besides
 
@@ -163,7 +164,7 @@ class SQLiteStore:
             lease: Lease = await self._write(Acquire(claim))
         except asyncio.CancelledError:
             # It may be granted all the same; what gives it back waits behind it.
-            here = self._database.here()
+            here = self.database.here()
             if here is not None and here.connections.writable:
                 here.connections.write(Release((packed, self._owner))).add_done_callback(_hear)
             raise
@@ -190,52 +191,36 @@ class SQLiteStore:
 
     def touch(self, key: str) -> None:
         """Note that a copy of *key* was used."""
-        here = self._database.here()
+        here = self.database.here()
         if here is not None:
             here.evictor.touch(key)
 
     # ---- in the threads
 
     def _look_up(self, keys: Sequence[str], connection: sqlite3.Connection) -> list[Found | None]:
-        generations = self._database.generations
+        generations = self.database.generations
         sight = generations.sight
         columns = [_column_or_none(key) for key in keys]
         asked = [column for column in columns if column is not None]
         if not asked:
             return [None] * len(keys)
-        number, tie, frames = jobs.look_up(connection, self._database.table, asked)
+        number, tie, frames = jobs.look_up(connection, self.database.table, asked)
         version = 0
         if sight is not None:
             version = sight.version_at(number, tie)
             if not version:
                 generations.distrust(sight)
-        return [
-            None
-            if column is None or (frame := frames.get(column)) is None
-            else Found(self._decode(frame, key), version)
-            for key, column in zip(keys, columns, strict=True)
-        ]
-
-    def _decode(self, frame: Any, key: str) -> Item | Unreadable:
-        try:
-            return self._codec.decode(frame, key)
-        except UnreadableEntryError:
-            return UNREADABLE
+        found: list[Found | None] = []
+        for key, column in zip(keys, columns, strict=True):
+            frame = None if column is None else frames.get(column)
+            found.append(None if frame is None else Found(self._codec.unpack(frame, key), version))
+        return found
 
     def _encode(self, record: Record) -> tuple[bytes, bool]:
-        key, item = record.key, record.item
-        if isinstance(item, StoredResponse):
-            leads_on = is_redirect(item.status) and "Location" in item.headers
-            frame = self._codec.encode(item if item.key == key else replace(item, key=key), named=False)
-        elif isinstance(item, Opaque):
-            leads_on, frame = False, self._codec.encode_opaque(item.payload, key)
-        elif isinstance(item, str):
-            leads_on, frame = True, self._codec.encode_alias(item, key)
-        else:
-            leads_on, frame = False, bytes(item)
+        frame = self._codec.pack(record.item, record.key)
         if len(frame) > MAX_FRAME_BYTES:
             raise StorageError(f"an entry of {len(frame)} bytes is more than SQLite takes")
-        return frame, leads_on
+        return frame, item_leads_on(record.item)
 
     # ---- what they share
 
@@ -243,19 +228,19 @@ class SQLiteStore:
         async def run(here: Here) -> Any:
             return await here.connections.query(job)
 
-        return await self._database.use(run)
+        return await self.database.use(run)
 
     async def _write(self, write: Write) -> Any:
         async def run(here: Here) -> Any:
             return await here.connections.write(write)
 
-        return await self._database.use_writing(run)
+        return await self.database.use_writing(run)
 
     async def _call(self, job: TransactionJob) -> Any:
         async def run(here: Here) -> Any:
             return await here.connections.call(job)
 
-        return await self._database.use_writing(run)
+        return await self.database.use_writing(run)
 
     async def _in_turns(self, job: TransactionJob) -> AsyncIterator[int]:
         """Run *job* until it has nothing more to do, with pauses in which every process that waits can write."""
@@ -267,7 +252,7 @@ class SQLiteStore:
                 turn_ends_at = time.monotonic() + TURN_S
 
     def _tidy(self) -> None:
-        here = self._database.here()
+        here = self.database.here()
         if here is not None and here.connections.writable:
             here.evictor.tidy()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from aiohttp_cache_di.backends.sqlite.schema import Key, Table, unpack_key
 from aiohttp_cache_di.backends.store import Item, Row, Unreadable
@@ -30,7 +30,7 @@ def keys_page(connection: sqlite3.Connection, table: Table, after: Key | None) -
 
 
 def items_page(
-    connection: sqlite3.Connection, table: Table, after: Key | None, decode: Callable[[object, str], Item | Unreadable]
+    connection: sqlite3.Connection, table: Table, after: Key | None, decode: Callable[[Any, str], Item | Unreadable]
 ) -> Page:
     """The rows that follow *after*, None for the first ones, with their items."""
     sql, arguments = (table.rows_first, ()) if after is None else (table.rows_page, (after,))
