@@ -49,7 +49,7 @@ class ConnectionsLostError(StorageError):
 
     def __init__(self, message: str, reason: Literal["damaged", "replaced"] | None = None) -> None:
         super().__init__(message)
-        self.reason = reason
+        self.reason: Literal["damaged", "replaced"] | None = reason
 
 
 class Connections:

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
 from aiohttp_cache_di.backends.sqlite.connections import Connections, ConnectionsLostError
-from aiohttp_cache_di.backends.sqlite.eviction import Bounds, Evictor
+from aiohttp_cache_di.backends.sqlite.eviction import Bounds, Evictor, Uses
 from aiohttp_cache_di.backends.sqlite.files import CacheFile
 from aiohttp_cache_di.backends.sqlite.generation import Generations
 from aiohttp_cache_di.backends.sqlite.schema import Table
@@ -54,6 +54,7 @@ class Database:
         self.table = table
         self.bounds = bounds
         self.generations = Generations(file)
+        self.uses = Uses()
         self.on_evicted: Callable[[int], None] = _ignore_count
         self.on_lost: Callable[[], None] = _ignore
         """Called when the file was damaged, deleted or replaced, and another one takes its place."""
@@ -148,7 +149,7 @@ class Database:
 
     def _new(self) -> Here:
         connections = Connections(self.file, self.table, self.generations, fast_save=self.fast_save)
-        evictor = Evictor(connections, self.bounds, self._evicted)
+        evictor = Evictor(connections, self.bounds, self.uses, self._evicted)
         connections.writes.after_commit = evictor.after_commit
         connections.open()
         return Here(connections, evictor)

@@ -20,7 +20,7 @@ from aiohttp_cache_di.backends.sqlite.schema import Table, now_used, pack_key
 from aiohttp_cache_di.backends.sqlite.writes import Transaction
 from aiohttp_cache_di.errors import StorageError
 
-__all__ = ["Bounds", "Evictor"]
+__all__ = ["Bounds", "Evictor", "Uses"]
 
 LOW_WATER: Final = 0.97  # evict down to this share of a bound, so that not every write evicts
 EXACT_BELOW: Final = 100  # entries; a bound below it is kept exactly
@@ -42,6 +42,26 @@ class Bounds:
     max_entries: int | None
 
 
+class Uses:
+    """The keys that were used lately, in any loop; written down when it matters, which is when something is evicted."""
+
+    __slots__ = ("_keys",)
+
+    def __init__(self) -> None:
+        self._keys: set[str] = set()
+
+    def touch(self, key: str) -> None:
+        """Remember that *key* was used."""
+        keys = self._keys
+        if len(keys) < MAX_TOUCHED:
+            keys.add(key)
+
+    def take(self) -> list[str]:
+        """The keys that were used since the last time."""
+        keys, self._keys = self._keys, set()
+        return list(keys)
+
+
 class Step(NamedTuple):
     """What one step of eviction has done."""
 
@@ -60,24 +80,20 @@ class Evictor:
     Args:
         connections: where to write.
         bounds: what is allowed.
+        uses: by which the least used entries are found.
         on_evicted: told how many entries went.
     """
 
     connections: Connections
     bounds: Bounds
+    uses: Uses
     on_evicted: Callable[[int], None]
-    touched: set[str] = field(default_factory=set[str])
     _written_bytes: int = 0
     _most: float = math.inf  # entries that the table may have by now
     _counted_at: float = -math.inf
     _touches: list[str] = field(default_factory=list[str])
     _running: bool = False
     _draining: bool = False
-
-    def touch(self, key: str) -> None:
-        """Remember that *key* was used; written down when it matters, which is when something is evicted."""
-        if len(self.touched) < MAX_TOUCHED:
-            self.touched.add(key)
 
     def after_commit(self, rows: int, weight: int) -> None:
         """Look whether a bound may have been passed."""
@@ -125,8 +141,7 @@ class Evictor:
         if step.evicted:
             self.on_evicted(step.evicted)
         if step.again and not self._draining:
-            self._touches = list(self.touched)
-            self.touched.clear()
+            self._touches = self.uses.take()
         self._draining = step.again
         if (step.again or step.shrinking) and not (self.connections.closing or self.connections.closed):
             self.run()

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, cast
 from urllib.parse import parse_qs, quote, urlsplit
 
 from aiohttp_cache_di.backends.sqlite.thread import JobConnection, running_jobs
@@ -131,11 +131,11 @@ class CacheFile:
             flags = "mode=ro&immutable=1" if mode == "immutable" else f"mode={mode}"
             query = f"{flags}&{self.query}" if self.query else flags
             name = f"file:{quote(self.path)}?{query}"
-        connection: JobConnection = sqlite3.connect(
+        connection = sqlite3.connect(
             name, uri=not self.is_memory, isolation_level=None, check_same_thread=False, **options
         )
         connection.text_factory = _as_text
-        return connection
+        return cast("JobConnection", connection)  # so says its factory
 
     def create(self) -> None:
         """Make an empty file that only its owner can read, unless there is one; SQLite would ask the umask."""

@@ -102,8 +102,10 @@ class Generations:
         if sight is None or monotonic() > sight.good_until:
             return None
         counters = sight.counters
-        number = counters[crc32(key.encode("utf-8", "surrogatepass")) & MASK]
-        of_all = counters[ALL]
+        try:
+            number, of_all = counters[crc32(key.encode()) & MASK], counters[ALL]
+        except UnicodeEncodeError:  # a key that cannot be stored
+            return None
         return sight.base + (number if number > of_all else of_all)
 
     def distrust(self, sight: Sight | None = None) -> None:

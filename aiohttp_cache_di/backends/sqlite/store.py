@@ -45,11 +45,15 @@ class SQLiteStore:
     version: Callable[[str], int | None]
     """The highest version that a key may have by now, from memory; see `Versioned`."""
 
+    touch: Callable[[str], None]
+    """Notes that a copy of a key was used; see `Touching`."""
+
     def __init__(self, database: Database, codec: EntryCodec) -> None:
         self.database = database
         self._codec = codec
         self._owner = secrets.token_bytes(8)
         self.version = database.generations.version
+        self.touch = database.uses.touch
 
     @property
     def on_evicted(self) -> Callable[[int], None]:
@@ -81,7 +85,7 @@ class SQLiteStore:
         except ConnectionsLostError:  # asked again of new ones, as `Database.use` does
             here = await database.connected()
             found = await here.connections.query(job)
-        touch = here.evictor.touch
+        touch = self.touch
         for key, each in zip(keys, found, strict=True):
             if each is not None:
                 touch(key)
@@ -188,12 +192,6 @@ class SQLiteStore:
             count += dropped
         self._tidy()
         return count
-
-    def touch(self, key: str) -> None:
-        """Note that a copy of *key* was used."""
-        here = self.database.here()
-        if here is not None:
-            here.evictor.touch(key)
 
     # ---- in the threads
 

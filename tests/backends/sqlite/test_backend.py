@@ -99,6 +99,23 @@ async def test_nothing_is_opened_before_it_is_used(tmp_path: Path) -> None:
     assert own_threads() == 0
 
 
+@pytest.mark.parametrize(("name", "use_temp"), [("relative", False), ("~/home", False), ("x", True), ("/a/b", False)])
+async def test_making_a_backend_in_a_running_loop_touches_no_file(
+    monkeypatch: pytest.MonkeyPatch, name: str, use_temp: bool
+) -> None:
+    def touch(*args: object, **kwargs: object) -> Any:
+        raise AssertionError("this may wait for a file system")
+
+    with monkeypatch.context() as patch:
+        for module, function in ((os, "getcwd"), (os, "stat"), (os.path, "expanduser"), (tempfile, "gettempdir")):
+            patch.setattr(module, function, touch)
+        backend = SQLiteBackend(name, use_temp=use_temp)
+        repr(backend.responses)
+    assert isinstance(backend.responses, SQLiteCache)
+    assert os.path.isabs(backend.responses.filename)
+    assert backend.responses.filename.endswith(".sqlite")
+
+
 @pytest.mark.parametrize("make", [SQLiteBackend, SQLiteCache])
 def test_a_misspelt_option_is_refused_and_the_nearest_one_named(make: Callable[..., object]) -> None:
     with pytest.raises(TypeError, match=r"'timout'; did you mean 'timeout'\?"):

@@ -225,7 +225,7 @@ async def test_after_the_bound_changes_are_seen_although_the_counters_are_lost(
 ) -> None:
     await cache.write_entry(make_entry("k", b"old"))
     assert await current(cache, "k") == b"old"
-    harm(table)
+    await asyncio.to_thread(harm, table)
     with Peer(tmp_path / "cache") as peer:  # opened after the harm: it has other counters than we
         peer.do('cache.write_entry(make_entry("k", b"new"))')
         deadline = time.monotonic() + CHECK_S
@@ -249,7 +249,7 @@ async def test_counters_that_were_harmed_while_nothing_was_open_are_made_anew(
 ) -> None:
     await cache.write_entry(make_entry("k"))
     await cache.close()
-    harm(table)
+    await asyncio.to_thread(harm, table)
     assert await current(cache, "k") == b"body"
     assert cache.peek("k") is not None
 

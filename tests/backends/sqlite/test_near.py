@@ -142,12 +142,12 @@ async def test_what_replaced_an_entry_is_noticed_even_if_it_has_expired_since(
 
 
 async def test_what_another_evicts_is_not_held_when_it_is_deleted(cache: SQLiteCache, tmp_path: Path) -> None:
-    other, evicted = SQLiteCache(tmp_path / "cache", "responses", max_entries=1), asyncio.Event()
-    other._store.on_evicted = lambda count: evicted.set()
+    other = SQLiteCache(tmp_path / "cache", "responses", max_entries=1)
     await cache.write_entry(make_entry("k"))
     await other.write_entry(make_entry("o"))
     async with asyncio.timeout(5):
-        await evicted.wait()
+        while not other.stack.stats.evicted:  # noqa: ASYNC110  # nothing tells of it
+            await asyncio.sleep(0.001)
     await other.delete("k")
     assert cache.peek("k") is None
     await other.close()
@@ -183,7 +183,7 @@ async def test_nothing_is_believed_when_the_file_cannot_be_asked(cache: SQLiteCa
     here = cache._store.database.here()
     assert here is not None
     stalled = threading.Event()
-    here.connections.submit(lambda _: stalled.wait(), lambda *_: None)  # no check gets its turn
+    here.connections.query(lambda _: stalled.wait())  # no check gets its turn
     await asyncio.sleep(CHECK_S)
     assert cache.peek("k") is None
     stalled.set()

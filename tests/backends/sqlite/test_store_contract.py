@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ def make_store(filename: str | Path, codec: EntryCodec | None = None) -> SQLiteS
 class TestFile(StoreContract):
     @pytest.fixture
     def make(self, tmp_path: Path) -> MakeStore:
-        return lambda codec=None: make_store(tmp_path / "cache", codec)
+        return partial(make_store, tmp_path / "cache")
 
 
 class TestMemory(StoreContract):
@@ -28,4 +29,4 @@ class TestMemory(StoreContract):
 
     @pytest.fixture
     def make(self) -> MakeStore:
-        return lambda codec=None: make_store(":memory:", codec)
+        return partial(make_store, ":memory:")
