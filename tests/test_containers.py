@@ -12,16 +12,18 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any, assert_type
 
+import dependency_injector
 import pytest
 from aiohttp import CookieJar, DummyCookieJar, TCPConnector, web
 from aiohttp.test_utils import BaseTestServer, TestServer
 from dependency_injector import containers, providers
 
 from aiohttp_cache_di.backends.base import CacheBackend
-from aiohttp_cache_di.containers import CacheContainer, open_container
+from aiohttp_cache_di.containers import NEEDED, CacheContainer, open_container, require
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.session import CachedSession
 from aiohttp_cache_di.settings import CacheSettings
+from tests.blocking import allowed_to_block
 
 pytestmark = pytest.mark.usefixtures("_no_variables")
 
@@ -173,7 +175,7 @@ async def test_the_session_is_the_one_that_the_container_provides() -> None:
 
 async def test_the_session_closes_before_the_backend() -> None:
     RecordingBackend.journal.clear()
-    settings = CacheSettings(backend=f"{__name__}:RecordingBackend")
+    settings = await asyncio.to_thread(CacheSettings, backend=f"{__name__}:RecordingBackend")
     container: Any = CacheContainer(settings=settings)
 
     async with open_container(container) as session:
@@ -311,6 +313,7 @@ async def test_each_start_reads_the_variables_anew(monkeypatch: pytest.MonkeyPat
 
 async def test_what_was_running_before_stays_running() -> None:
     container: Any = CacheContainer()
+    await asyncio.to_thread(container.settings.init)
     await container.init_resources()
 
     async with open_container(container) as session:
@@ -319,6 +322,68 @@ async def test_what_was_running_before_stays_running() -> None:
     assert not session.closed
     await container.shutdown_resources()
     assert session.closed
+
+
+async def test_a_container_that_is_opened_twice_is_closed_with_the_last() -> None:
+    RecordingBackend.journal.clear()
+    settings = await asyncio.to_thread(CacheSettings, backend=f"{__name__}:RecordingBackend")
+    container: Any = CacheContainer(settings=settings)
+    first, second = open_container(container), open_container(container)
+
+    session, same = await asyncio.gather(first.__aenter__(), second.__aenter__())
+    assert session is same
+    await first.__aexit__(None, None, None)
+    assert not session.closed
+    assert RecordingBackend.journal == []
+    await second.__aexit__(None, None, None)
+    assert session.closed
+    assert RecordingBackend.journal == ["backend closes"]
+
+    async with open_container(container) as another:
+        assert another is not session
+
+
+async def test_who_opens_while_the_last_closes_gets_a_session_of_its_own() -> None:
+    container: Any = CacheContainer()
+    first = open_container(container)
+    session = await first.__aenter__()
+
+    closing = asyncio.ensure_future(first.__aexit__(None, None, None))
+    async with open_container(container) as other:
+        await closing
+        assert not other.closed
+        assert other is session or session.closed
+
+
+async def test_a_second_start_that_fails_leaves_the_first_open() -> None:
+    journal = Journal()
+    container: Any = CacheContainer()
+    async with open_container(container) as session:
+        failing = providers.Resource(journal.resource, "other", fails=True)
+        with container.session.override(failing), pytest.raises(OSError, match="other cannot open"):
+            async with open_container(container):
+                pytest.fail("it must not open")
+        assert not session.closed
+
+
+def test_a_container_that_is_open_in_another_loop_has_a_session_of_its_own_here() -> None:
+    container: Any = CacheContainer(session_options={"headers": {"User-Agent": "app"}})
+    agents: list[str] = []
+
+    async def here(other: CachedSession) -> None:
+        async with open_container(container) as session:
+            assert session is not other
+            agents.append(session.headers["User-Agent"])
+        assert session.closed
+
+    async def there() -> None:
+        async with open_container(container) as session:
+            await asyncio.to_thread(asyncio.run, here(session))
+            assert not session.closed
+            agents.append(session.headers["User-Agent"])
+
+    asyncio.run(there())
+    assert agents == ["app", "app"]
 
 
 async def test_a_class_makes_a_container_at_each_start() -> None:
@@ -421,7 +486,8 @@ async def test_it_embeds_in_a_container_of_the_users() -> None:
         assert (await app.client()).session is session
     assert session.closed
 
-    await app.init_resources()
+    with allowed_to_block("dependency-injector's own start asks each provider where it is called"):
+        await app.init_resources()
     session = await app.cache.session()
     assert not session.closed
     await app.shutdown_resources()
@@ -538,3 +604,19 @@ def test_container_and_settings_are_found_in_the_package_all_the_same() -> None:
     assert aiohttp_cache_di.CacheContainer is CacheContainer
     assert aiohttp_cache_di.CacheSettings is CacheSettings
     assert aiohttp_cache_di.open_container is open_container
+
+
+# What dependency-injector does not promise
+
+
+@pytest.mark.parametrize(("owner", "name"), [(owner, name) for owner, names in NEEDED.items() for name in names])
+def test_what_is_used_of_dependency_injector_is_there(owner: type, name: str) -> None:
+    assert hasattr(owner, name)
+
+
+def test_a_release_that_lacks_something_is_refused_at_the_import_with_its_version() -> None:
+    with pytest.raises(ImportError) as error:
+        require({providers.Resource: ("init", "a_name_of_old")})
+    assert dependency_injector.__version__ in str(error.value)
+    assert "Resource.a_name_of_old" in str(error.value)
+    assert "Resource.init" not in str(error.value)

@@ -1,4 +1,26 @@
-"""Where responses are kept; a backend that needs a driver is imported when it is asked for."""
+"""Where responses are kept.
+
+This room may import `response` and what lies below it: policy, keys, entries, telemetry, rfc9111, errors. It knows no
+request on its way: that is the engine's. A backend that needs a driver is imported when it is asked for.
+
+- `base` has `CacheBackend`: settings, and the methods that users call and override; `stacked` is its hold on the store,
+  `revision` tells those who remember answers that a setting has changed, `options` says what may be set to what.
+- `store` is the contract of a store; `memory/`, `sqlite/` and `redis/` each keep it and nothing else.
+- `wrap/` is what every store gets around it: the stack that the engine asks, and the item face that users see.
+- `storage` is `BaseCache`, the API of that face, and of storages that users write.
+
+How a backend is put together::
+
+    CacheBackend ── stack ──────────── StoreStack ── LoopStack, one per event loop ── Store   (one per backend)
+         │                                 ▲
+         ├── responses ── StackCache ──────┤   shows what is an end in itself
+         └── redirects ── StackCache ──────┘   shows redirects and aliases
+
+A URL has a response or a redirect, so both share one namespace and a look-up asks once. Where a user sets `responses`
+or `redirects` to a `BaseCache` of their own, the two become a store through `wrap.foreign`, and a new stack is built
+around it. A look straight into such a storage sees what has been written so far; ``await backend.settle()`` first waits
+for what is on its way. Looks through our own faces wait by themselves.
+"""
 
 from __future__ import annotations
 

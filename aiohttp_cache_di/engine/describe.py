@@ -21,13 +21,15 @@ DETAILS: Final = {
     "close-delimited": "the body ends where the connection ends, so that nothing tells whether it is whole",
     "event-stream": "the body is a stream of events",
     "cut": "the body did not arrive to its end, or was not read to its end",
-    "damaged": "the content coding of the body is damaged",
+    "damaged": "the content coding of the body is damaged, or its length is not the one that was announced",
+    "unseen": "the body cannot be copied: its stream is not aiohttp's own, or aiohttp has changed inside",
     "ignored-param": "it redirects to a URL with a parameter of `ignored_params`",
     "filtered": "`filter_fn` or `is_cacheable` refused it",
     "invalidated": "what it shows was changed or deleted while it was on its way",
     "no-room": "the memory for it, or for what waits to be written, is full",
     "store-failed": "the store failed, or is left alone because it has failed",
-    "error": "it could not be decided upon",
+    "given-up": "it was deleted before it was written, or the store does not take it, or others need its room",
+    "error": "an error of the cache: it could not be decided upon, or copied",
 }
 """Why a response is not stored that the policy would store: details of a Cache-Status member (RFC 9211 §2.8)."""
 
@@ -91,13 +93,19 @@ class Report:
         """An entry is about to be handed to the store, which is fresh until *fresh_until* (POSIX time)."""
         self._fresh_until = fresh_until
 
-    def written(self, is_written: bool) -> None:
-        """The store says that the entry is written; or that it is not, as far as it has been tried."""
+    def written(self, is_written: bool, *, is_waiting: bool = True) -> None:
+        """The store says that the entry is written; or that it is not, as far as it has been tried.
+
+        Args:
+            is_waiting: it may still be written.
+        """
         self._is_told = True
         if is_written:
             self._say(status.stored(self._status), self._fresh_until)
+        elif not self._is_accepted:
+            self.not_stored("no-room")
         else:
-            self.not_stored("store-failed" if self._is_accepted else "no-room")
+            self.not_stored("store-failed" if is_waiting else "given-up")
 
     def accepted(self, *, is_failing: bool) -> None:
         """The entry waits to be written, unless the store has said more of it already.

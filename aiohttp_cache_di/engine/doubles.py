@@ -2,7 +2,7 @@
 
 The engine works beneath ``ClientSession._request``. Where a test (or aioresponses) has replaced that, and where a
 backend only looks like one, all there is to drive are the documented methods of the backend. In earnest, nothing of
-this is done: whoever replaces ``_request`` and hands on to it, as instrumentation does, is answered by the engine.
+this is done: what replaces ``_request`` and hands on to it, as instrumentation does, is answered by the engine.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from aiohttp.typedefs import StrOrURL
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from aiohttp_cache_di import policy
+from aiohttp_cache_di._aiohttp import build_url, genuine_request
 from aiohttp_cache_di.backends.actions import CacheActions
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.engine.call import Call, is_disabled
@@ -26,9 +27,9 @@ from aiohttp_cache_di.policy import Fetch, Store
 from aiohttp_cache_di.rfc9111.cache_status import forwarded
 from aiohttp_cache_di.rfc9111.messages import Request, Response
 
-__all__ = ["StandIns", "is_backend"]
+__all__ = ["Doubles", "is_backend"]
 
-GENUINE = ClientSession._request
+GENUINE = genuine_request()
 LOOKUPS = frozenset({"request", "get_response"})
 
 Send = Callable[..., Awaitable[ClientResponse]]
@@ -39,7 +40,7 @@ def is_backend(candidate: object) -> bool:
     return issubclass(type(candidate), CacheBackend)
 
 
-class StandIns:
+class Doubles:
     """What one session does while the engine is not reached."""
 
     def __init__(self) -> None:
@@ -48,7 +49,7 @@ class StandIns:
     @staticmethod
     def are_there(backend: object) -> bool:
         """Whether something stands in for the network or for *backend*."""
-        return ClientSession._request is not GENUINE or not is_backend(backend)
+        return genuine_request() is not GENUINE or not is_backend(backend)
 
     async def request(
         self, send: Send, backend: CacheBackend, call: Call, method: str, url: StrOrURL, options: dict[str, Any]
@@ -96,7 +97,7 @@ def _identity(session: ClientSession, url: StrOrURL, options: Mapping[str, Any])
     """The arguments for a key: those of the request, and what the session sends besides."""
     headers = CIMultiDict(session.headers)
     headers.update(options.get("headers") or {})
-    jar = {name: cookie.value for name, cookie in session.cookie_jar.filter_cookies(session._build_url(url)).items()}
+    jar = {name: cookie.value for name, cookie in session.cookie_jar.filter_cookies(build_url(session, url)).items()}
     cookies = {**jar, **dict(options.get("cookies") or {})}
     auth = options.get("auth") or session.auth
     return {**options, "headers": headers, "cookies": cookies or None, "auth": auth}

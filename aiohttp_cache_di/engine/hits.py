@@ -1,24 +1,34 @@
-"""A plain hit without the way through aiohttp's request: only where nothing could come of that way but the hit.
+"""The fast lane: a plain hit without the way through aiohttp's request, where that way could only lead to the hit.
 
 What is remembered was learned from a hit that took the whole way, so the key is right by construction. Whenever
 anything differs from that hit (defaults, cookies, settings, the stored variant), the fast lane is not taken. What such
-a hit teaches about its origin (scheme, host and port) holds for the origin's other URLs, where nobody has a say in what
-is asked for them.
+a hit teaches about its origin (scheme, host and port) holds for the origin's other URLs, if only the URL sets them
+apart.
 """
 
 from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
-from aiohttp import ClientRequest, ClientSession, CookieJar, DummyCookieJar, RequestInfo
+from aiohttp import ClientRequest, ClientSession, RequestInfo
 from aiohttp.typedefs import StrOrURL
 from msgspec import Struct
 from msgspec.structs import replace
-from multidict import getversion
 from yarl import URL
 
+from aiohttp_cache_di._aiohttp import (
+    Needs,
+    build_url,
+    can,
+    headers_version,
+    is_mute,
+    raises_for_status,
+    request_class_of,
+    sets_proxy_or_auth,
+    total_timeout_s,
+)
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.engine.call import is_disabled
 from aiohttp_cache_di.engine.hooks import Hooks
@@ -31,18 +41,19 @@ from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from aiohttp_cache_di.telemetry import CacheStats
 
-__all__ = ["FastLane", "Remembered"]
+__all__ = ["FastLane", "KnownCall"]
 
 MAX_REMEMBERED = 10_000
 MAX_ORIGINS = 1000
 MAX_URL_CHARS = 1024  # of a URL whose origin is known: what is remembered is bounded in bytes too
 MIN_SHARE = 20  # of a storage's deadline in the caller's total timeout, for it to be asked before that timeout begins
+_CAN_HURRY: Final = can(Needs.FAST_LANE)
 _PLAIN_OPTIONS = frozenset({"allow_redirects", "raise_for_status", "timeout"})
 
-CallOfLane: TypeAlias = tuple[str, StrOrURL]
+CallKey: TypeAlias = tuple[str, StrOrURL]
 
 
-class Remembered(Struct, frozen=True):
+class KnownCall(Struct, frozen=True):
     """What a request came to when it took the whole way; or will, as one to the same origin did.
 
     Args:
@@ -50,7 +61,7 @@ class Remembered(Struct, frozen=True):
         is_new: it is only the origin that is known; under the key there may be a redirect, or nothing.
     """
 
-    call: CallOfLane
+    call: CallKey
     question: Question
     url: URL
     info: RequestInfo
@@ -72,12 +83,12 @@ class FastLane:
         self._questions = questions
         self.stats: CacheStats = getattr(backend, "stats", None) or CacheStats()  # a test's stand-in has none
         self._runtime: Runtime | None = None
-        self._known: OrderedDict[CallOfLane, Remembered] = OrderedDict()
-        self._origins: OrderedDict[tuple[str, str], Remembered] = OrderedDict()
+        self._known: OrderedDict[CallKey, KnownCall] = OrderedDict()
+        self._origins: OrderedDict[tuple[str, str], KnownCall] = OrderedDict()
 
     def answer(
         self, session: ClientSession, method: str, url: StrOrURL, options: dict[str, Any]
-    ) -> CachedResponse | Remembered | None:
+    ) -> CachedResponse | KnownCall | None:
         """The hit; what is remembered of it, for `fetch`, where the storage has to be asked; else None."""
         try:
             known = self._known.get((method, url))
@@ -86,16 +97,15 @@ class FastLane:
         if (options and not options.keys() <= _PLAIN_OPTIONS) or is_disabled(session):
             return None
         if known is None:
-            known = self._unheard_of(session, method, url)
+            known = self._of_known_origin(session, method, url)
             if known is None:
                 return None
         backend = self._backend
-        defaults: Any = session._default_headers
         if (
-            known.defaults_version != getversion(defaults)
+            known.defaults_version != headers_version(session)
             or known.backend_revision != backend.revision
             or session.closed
-            or not _has_nothing_to_say(session)
+            or not is_mute(session)
         ):
             return None
         key = known.question.key
@@ -111,12 +121,12 @@ class FastLane:
             return None
         return self._hit(session, known, entry, options)
 
-    def _unheard_of(self, session: ClientSession, method: str, url: StrOrURL) -> Remembered | None:
+    def _of_known_origin(self, session: ClientSession, method: str, url: StrOrURL) -> KnownCall | None:
         """What a request will come to whose URL is new here, if its origin is not."""
         if not self._origins or method != "GET" or not isinstance(url, str | URL):
             return None
         try:
-            target = session._build_url(url)
+            target = build_url(session, url)
             origin = self._origins.get((target.scheme, target.raw_authority))
         except ValueError:  # aiohttp says so
             return None
@@ -135,21 +145,21 @@ class FastLane:
         )
 
     async def fetch(
-        self, session: ClientSession, known: Remembered, options: dict[str, Any]
+        self, session: ClientSession, known: KnownCall, options: dict[str, Any]
     ) -> CachedResponse | EarlyRead | None:
         """The hit; else what is stored, so that the store is not asked twice."""
         runtime, key = self._runtime, known.question.key
         if runtime is None:
             return None
         found = await runtime.here.fetch(key)
-        if isinstance(found, StoredResponse) and key not in runtime.doomed:
+        if isinstance(found, StoredResponse) and key not in runtime.tombstones:
             hit = self._hit(session, known, found, options)
             if hit is not None:
                 return hit
         return EarlyRead(key, found)
 
     def _hit(
-        self, session: ClientSession, known: Remembered, entry: StoredResponse, options: dict[str, Any]
+        self, session: ClientSession, known: KnownCall, entry: StoredResponse, options: dict[str, Any]
     ) -> CachedResponse | None:
         now = time.time()
         if decide(known.question, entry, now) is not PLAIN_HIT or not _status_passes(session, entry.status, options):
@@ -175,17 +185,18 @@ class FastLane:
             return
         backend, stored = self._backend, response.stored
         if (
-            not _has_nothing_to_say(session)
+            not _CAN_HURRY
+            or not is_mute(session)
             or not is_plain(session, backend)
             or stored.status in (206, 304, 416, 504)
             or response.method != method
             or method != "GET"
-            or needs_policy(session._default_headers)
+            or needs_policy(session.headers)
         ):
             return
         self._runtime = Runtime.of(backend)
         info = response.request_info
-        known = Remembered(
+        known = KnownCall(
             call=(method, url),
             question=Question(
                 method,
@@ -197,7 +208,7 @@ class FastLane:
             url=response.real_url,
             info=info,
             response_class=type(response),
-            defaults_version=_version(session),
+            defaults_version=headers_version(session),
             backend_revision=backend.revision,
         )
         self._remember(known)
@@ -206,46 +217,33 @@ class FastLane:
             if len(self._origins) > MAX_ORIGINS:
                 self._origins.popitem(last=False)
 
-    def _remember(self, known: Remembered) -> None:
+    def _remember(self, known: KnownCall) -> None:
         self._known[known.call] = known
         if len(self._known) > MAX_REMEMBERED:
             self._known.popitem(last=False)
 
 
-def _speaks_for_its_origin(known: Remembered, session: ClientSession, backend: CacheBackend) -> bool:
+def _speaks_for_its_origin(known: KnownCall, session: ClientSession, backend: CacheBackend) -> bool:
     """Whether other URLs of the origin are asked for in the same way, and their keys made of nothing but the URL."""
     return (
-        session._request_class is ClientRequest
+        request_class_of(session) is ClientRequest
         and not known.question.partition
         and not known.question.vary_digest
         and known.question.key == backend.create_key("GET", known.info.url)
     )
 
 
-def _version(session: ClientSession) -> int:
-    """Differs whenever the session's default headers were changed."""
-    headers: Any = session._default_headers
-    return getversion(headers)
-
-
-def _has_nothing_to_say(session: ClientSession) -> bool:
-    """Whether the session has no cookie to send and nobody to tell or to ask; all of that may change at any time."""
-    jar: Any = session._cookie_jar
-    jar_class: Any = jar.__class__
-    return (jar_class is DummyCookieJar or (jar_class is CookieJar and not jar._cookies)) and not session._trace_configs
-
-
 def _has_time(session: ClientSession, options: dict[str, Any], backend: CacheBackend) -> bool:
     """Whether a storage that takes all its time leaves the caller most of its own: that clock starts afterwards."""
-    total_s = session._timeout.total
+    total_s = total_timeout_s(session)
     return "timeout" not in options and (total_s is None or total_s >= MIN_SHARE * backend.guard.deadline_s)
 
 
 def _status_passes(session: ClientSession, status: int, options: dict[str, Any]) -> bool:
-    """Whether *status* is of a whole response, and nobody would raise for it or follow it elsewhere."""
+    """Whether *status* is of a whole response, for which aiohttp would neither raise nor ask elsewhere."""
     raises = options.get("raise_for_status")
     if raises is None:
-        raises = session._raise_for_status
+        raises = raises_for_status(session)
     is_whole = not 300 <= status < 400 and status != 206  # which may have come in place of what was learned from
     return is_whole and (raises is False or raises is None or (raises is True and status < 400))
 
@@ -258,7 +256,5 @@ def is_plain(session: ClientSession, backend: CacheBackend) -> bool:
         and not backend.store_cookies
         and not hooks.judges_hits
         and not hooks.makes_keys
-        and not session._trust_env
-        and session._default_auth is None
-        and session._default_proxy is None
+        and not sets_proxy_or_auth(session)
     )

@@ -10,16 +10,17 @@ from typing import Any
 
 from aiohttp import ClientRequest, hdrs
 from aiohttp.payload import BytesPayload, IOBasePayload, Payload
+from msgspec.structs import replace
 from multidict import CIMultiDict
 from yarl import URL
 
 from aiohttp_cache_di import keys
-from aiohttp_cache_di._aiohttp import connector_ssl
+from aiohttp_cache_di._aiohttp import connector_ssl, parts_of
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.engine.call import Call
 from aiohttp_cache_di.engine.hooks import Hooks
 from aiohttp_cache_di.keys.credentials import digest_of, effective_credentials
-from aiohttp_cache_di.policy import NEEDING_POLICY, Question, may_be_plain
+from aiohttp_cache_di.policy import NEEDING_POLICY, FullQuestion, Question, may_be_plain
 from aiohttp_cache_di.rfc9111.messages import Request
 
 __all__ = ["MAX_KEYED_BODY_BYTES", "Questions", "key_after_redirect", "key_arguments", "request_body"]
@@ -46,9 +47,9 @@ async def request_body(request: ClientRequest) -> bytes | None:
 
 
 def _is_repeatable(payload: Payload) -> bool:
-    parts = getattr(payload, "_parts", None)  # aiohttp's MultipartWriter, a payload of payloads
+    parts = parts_of(payload)
     if parts is not None:
-        return all(_is_repeatable(part[0]) for part in parts)
+        return all(map(_is_repeatable, parts))
     return isinstance(payload, BytesPayload | IOBasePayload)
 
 
@@ -80,7 +81,7 @@ def _without_jar(request: ClientRequest, call: Call) -> CIMultiDict[str]:
     if call.headers is None:  # a plain session: nothing tells the caller's cookies from the jar's
         return fields
     del fields[hdrs.COOKIE]
-    own = CIMultiDict(request.session._default_headers)
+    own = CIMultiDict(request.session.headers)
     own.update(call.headers)
     fields.extend((hdrs.COOKIE, value) for value in own.getall(hdrs.COOKIE, ()))
     return fields
@@ -101,7 +102,7 @@ class Questions:
         self._revision = -1
         self._telling: frozenset[str] = frozenset()
         self._keys_count_more = False
-        self._judges_hits = False
+        self._judges_hits = self._makes_rules = False
 
     def remembered(self, request: ClientRequest, url: str) -> Question | None:
         """The question of *request*, if it is known and a plain hit may be all that it takes.
@@ -131,7 +132,7 @@ class Questions:
         self._revision = backend.revision
         self._telling = backend.credential_headers | NEEDING_POLICY | {"cookie"}
         self._keys_count_more = backend.include_headers or hooks.makes_keys
-        self._judges_hits = hooks.judges_hits
+        self._judges_hits, self._makes_rules = hooks.judges_hits, hooks.makes_rules
 
     def key_of(self, request: ClientRequest, arguments: dict[str, Any], url: str) -> tuple[str, str]:
         """Key and partition of *request*, *arguments* being its `key_arguments` and *url* its URL as a text."""
@@ -145,6 +146,41 @@ class Questions:
             key = backend.create_key(request.method, request.url, **arguments)
             return key, "" if plain else _partition(request, arguments, names)
         return self.plain(request.method, request.url, url).key, ""
+
+    def full(
+        self,
+        request: ClientRequest,
+        call: Call,
+        arguments: dict[str, Any],
+        *,
+        url: str,
+        key: str = "",
+        partition: str = "",
+    ) -> FullQuestion:
+        """All that *request* asks, with the caller's wishes and by the rules that apply.
+
+        Args:
+            arguments: its `key_arguments`.
+            url: its URL as a text.
+            key: "" for one whose response is never stored.
+            partition: the digest of its credentials.
+        """
+        backend = self._backend
+        if self._revision != backend.revision:
+            self._renew()
+        rules = backend.rules_for(
+            request.url,
+            expire_after=call.expire_after,
+            refresh=call.refresh,
+            only_if_cached=call.only_if_cached,
+            stale_if_error=call.stale_if_error,
+        )
+        if key and self._makes_rules:
+            wishes: dict[str, Any] = {"expire_after": call.expire_after, "refresh": call.refresh}
+            resolved = backend.create_cache_actions(key, request.url, **wishes, **arguments).rules
+            rules = replace(rules, lifetime_s=resolved.lifetime_s, refresh=resolved.refresh)
+        message = Request(request.method, url, request.headers)
+        return FullQuestion.of(message, rules, key=key, partition=partition)
 
     def plain(self, method: str, url: URL, text: str = "") -> Question:
         """The question of a request that nothing sets apart but its method and *url* (as a *text*, if at hand)."""

@@ -8,9 +8,11 @@ from typing import Any, ClassVar
 from weakref import WeakKeyDictionary, ref
 
 from aiohttp_cache_di.backends.base import CacheBackend
-from aiohttp_cache_di.backends.wrap.pending import Outcome, Tombstones
-from aiohttp_cache_di.backends.wrap.stack import LoopStack, StoreStack
+from aiohttp_cache_di.backends.wrap.loop import LoopStack
+from aiohttp_cache_di.backends.wrap.stack import StoreStack
 from aiohttp_cache_di.backends.wrap.tasks import FINISH_WITHIN_S, Tasks
+from aiohttp_cache_di.backends.wrap.tombstones import Tombstones
+from aiohttp_cache_di.backends.wrap.write import Outcome
 from aiohttp_cache_di.engine.call import CURRENT_CALL
 from aiohttp_cache_di.engine.flights import Flights
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
@@ -63,7 +65,7 @@ class Runtime:
     # ---- the store
 
     @property
-    def doomed(self) -> Tombstones:
+    def tombstones(self) -> Tombstones:
         """Keys whose deletion failed: what is stored under them must not be used any more."""
         return self.here.tombstones
 
@@ -99,7 +101,7 @@ class Runtime:
             owner: a reference to the session that asked for them; None for any.
         """
         if self.is_current() and CURRENT_CALL.get() is None:  # within a request, it might be its own that it waits for
-            await self.flights.arrive(keys, ARRIVE_WITHIN_S, owner=owner)
+            await self.flights.drain_bodies(keys, ARRIVE_WITHIN_S, owner=owner)
 
     def invalidate(self, keys: Collection[str] | None) -> None:
         """What is on its way for *keys* (None: all) is not to be stored: it may have been sent before a change."""

@@ -7,7 +7,6 @@ so no two different requests are spelt alike.
 
 from __future__ import annotations
 
-import inspect
 import json as jsonlib
 import uuid
 from collections.abc import Callable, Collection
@@ -17,12 +16,13 @@ from typing import Any, Final
 from urllib.parse import unquote_plus
 from weakref import WeakKeyDictionary
 
-from aiohttp import BasicAuth, ClientRequest, ClientSession, Fingerprint
+from aiohttp import BasicAuth, ClientRequest, Fingerprint
 from aiohttp.http import SERVER_SOFTWARE
 from aiohttp.typedefs import LooseCookies, LooseHeaders, Query
 from yarl import URL
 
-from aiohttp_cache_di.arguments import refuse_unknown
+from aiohttp_cache_di._aiohttp import genuine_request
+from aiohttp_cache_di.arguments import named_parameters, refuse_unknown
 from aiohttp_cache_di.keys.bodies import OCTETS, body_digest, body_of, canonical_pairs
 from aiohttp_cache_di.keys.credentials import (
     DEFAULT_CREDENTIAL_HEADERS,
@@ -41,7 +41,7 @@ REDACTED: Final = "REDACTED"
 
 _KEY_BYTES: Final = 20
 _MEMOISED_URL_CHARS: Final = 1024  # Times the number of remembered URLs, this bounds the memory that they may take.
-_KNOWN_ARGUMENTS: Final = frozenset(inspect.signature(ClientSession._request).parameters) | {"expire_after", "refresh"}
+_KNOWN_ARGUMENTS: Final = named_parameters(genuine_request())
 
 # Fields that belong to a connection, to the body (which is a component of its own), or to the cache itself: a
 # precondition or a Cache-Control in a request chooses how a stored response is used, not which one.
@@ -121,8 +121,8 @@ def create_key(
     Raises:
         TypeError: an argument that `aiohttp.ClientSession.request` does not know, or a body that is a stream.
     """
-    if kwargs:
-        refuse_unknown("create_key()", kwargs, _KNOWN_ARGUMENTS)
+    if kwargs and _KNOWN_ARGUMENTS is not None:
+        refuse_unknown("create_key()", kwargs, _KNOWN_ARGUMENTS | {"expire_after", "refresh"})
     url = URL(url) if isinstance(url, str) else url
     ignored = frozenset(ignored_params) if ignored_params else _NONE
     target = _target(url.extend_query(params) if params else url, ignored)

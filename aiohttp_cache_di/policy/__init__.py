@@ -45,6 +45,7 @@ from aiohttp_cache_di.policy.request import (
     background_plan,
     needs_policy,
     on_request,
+    serve,
 )
 from aiohttp_cache_di.policy.response import on_response
 from aiohttp_cache_di.policy.variants import Placement, place_variant
@@ -93,6 +94,7 @@ __all__ = [
     "on_response",
     "place_variant",
     "select_variant",
+    "serve",
     "variant_key",
     "vary_digest",
 ]

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
 from msgspec import Struct
+from msgspec.structs import replace
 from yarl import URL
 
 from aiohttp_cache_di.errors import ConfigurationError
@@ -62,12 +63,23 @@ class UrlExpiration(Struct, frozen=True):
     """What a pattern of URLs says about the responses that it matches.
 
     Args:
-        value: the lifetime.
+        value: the lifetime; None adds none, or leaves it to the backend in a rule that says something else.
         override_origin: with ``cache_control``, it wins over what the origin says of its own response.
+        stale_if_error: seconds, or True for as long as it is stored; None leaves it to the backend.
+        stale_while_revalidate: the same.
+        allowed_methods: methods that are cached; None leaves them to the backend.
     """
 
     value: ExpirationTime = None
     override_origin: bool = False
+    stale_if_error: float | bool | None = None
+    stale_while_revalidate: float | bool | None = None
+    allowed_methods: Collection[str] | None = None
+
+    @property
+    def says_more(self) -> bool:
+        """Whether it says anything but a lifetime."""
+        return (self.stale_if_error, self.stale_while_revalidate, self.allowed_methods) != (None, None, None)
 
 
 class UrlRules:
@@ -84,10 +96,11 @@ class UrlRules:
             the accepted forms.
     """
 
-    __slots__ = ("_match", "_rules")
+    __slots__ = ("_match", "_rules", "methods")
 
     def __init__(self, patterns: Mapping[str, ExpirationTime | UrlExpiration]) -> None:
         self._rules = tuple((_compiled(pattern), _rule(pattern, value)) for pattern, value in patterns.items())
+        self.methods = frozenset(name for _, rule in self._rules for name in rule.allowed_methods or ())
         # Remembered, since the same URLs come again and again; the size of a URL bounds what is remembered.
         self._match = lru_cache(maxsize=1024)(self._first_match)
 
@@ -155,7 +168,15 @@ def _rule(pattern: str, value: ExpirationTime | UrlExpiration) -> UrlExpiration:
         lifetime_s(rule.value, now=0.0)
     except ConfigurationError as exc:
         raise ConfigurationError(f"urls_expire_after[{pattern!r}]: {exc}") from exc
-    return rule
+    for name in ("stale_if_error", "stale_while_revalidate"):
+        window = getattr(rule, name)
+        if window is not None and not (isinstance(window, (int, float)) and window >= 0):
+            raise ConfigurationError(f"urls_expire_after[{pattern!r}]: {name}={window!r} is no number of seconds")
+    if rule.allowed_methods is None:
+        return rule
+    if isinstance(rule.allowed_methods, str):  # whose letters are no methods
+        raise ConfigurationError(f"urls_expire_after[{pattern!r}]: allowed_methods takes a collection of methods")
+    return replace(rule, allowed_methods=frozenset(name.upper() for name in rule.allowed_methods))
 
 
 def _target(url: str) -> str:

@@ -32,6 +32,7 @@ from aiohttp_cache_di.rfc9111.directives import (
 from aiohttp_cache_di.rfc9111.freshness import current_age_s, whole_s
 from aiohttp_cache_di.rfc9111.messages import Headers, Request, StoredResponse, VariantRef
 from aiohttp_cache_di.rfc9111.ranges import Unsatisfiable, select_range
+from aiohttp_cache_di.rfc9111.storability import CONDITIONAL_OR_RANGE, CONDITIONS
 from aiohttp_cache_di.rfc9111.validation import conditions, entity_tag, if_range_holds, is_not_modified
 
 __all__ = [
@@ -44,12 +45,12 @@ __all__ = [
     "needs_policy",
     "on_request",
     "own_conditions",
+    "serve",
 ]
 
-_CONDITIONS = ("If-None-Match", "If-Modified-Since", "If-Match", "If-Unmodified-Since")
 _CACHEABLE_METHODS = frozenset({"GET", "HEAD"})
 
-PRIVATE_TO_CALLER = frozenset({name.lower() for name in (*_CONDITIONS, "Range", "If-Range")})
+PRIVATE_TO_CALLER = frozenset(map(str.lower, CONDITIONAL_OR_RANGE))
 """Request fields (lower case) that ask for one caller's own answer, and so have no place in a background request."""
 
 NEEDING_POLICY = PRIVATE_TO_CALLER | {"cache-control", "pragma"}
@@ -65,7 +66,7 @@ def needs_policy(headers: Headers) -> bool:
 
 def own_conditions(headers: Headers) -> bool:
     """Whether the caller makes the request conditional."""
-    return any(name in headers for name in _CONDITIONS)
+    return any(name in headers for name in CONDITIONS)
 
 
 def on_request(

@@ -8,6 +8,7 @@ from aiohttp_cache_di.policy.decisions import Bypass, Fetch, Pass, Plan, Respons
 from aiohttp_cache_di.policy.failure import ERROR_STATUSES, stand_in
 from aiohttp_cache_di.policy.lifetimes import lifetime
 from aiohttp_cache_di.policy.not_modified import on_not_modified
+from aiohttp_cache_di.policy.rules import is_redirect
 from aiohttp_cache_di.rfc9111.cache_status import forwarded
 from aiohttp_cache_di.rfc9111.dates import format_http_date
 from aiohttp_cache_di.rfc9111.directives import response_directives
@@ -105,8 +106,8 @@ def _is_plain_hop(response: Response, rules: Rules) -> bool:
     One that sets a cookie is part of a login or the like and must be gone through each time.
     """
     headers = response.headers
-    is_redirect = response.status in (301, 302, 303, 307, 308) and "Location" in headers
-    return is_redirect and not rules.cache_control and "Set-Cookie" not in headers
+    is_hop = is_redirect(response.status) and "Location" in headers
+    return is_hop and not rules.cache_control and "Set-Cookie" not in headers
 
 
 def _pass(request: Request, plan: Fetch | Validate, status: int, why: str) -> Pass:

@@ -10,7 +10,7 @@ from functools import cached_property
 from yarl import URL
 
 from aiohttp_cache_di.policy.decisions import Rules
-from aiohttp_cache_di.policy.expiration import ExpirationTime, UrlRules, lifetime_s
+from aiohttp_cache_di.policy.expiration import ExpirationTime, UrlExpiration, UrlRules, lifetime_s
 
 __all__ = ["DEFAULT_CODES", "RuleBook", "is_redirect", "window_s"]
 
@@ -55,16 +55,17 @@ class RuleBook:
         Args:
             now: POSIX time, UTC, from which a lifetime that ends at a point in time is counted.
         """
+        found = self.url_rules.match(str(url)) if self.url_rules else None
+        more = found if found is not None and found.says_more else None
         override_origin = False
         if expire_after is None:
-            found = self.url_rules.match(str(url)) if self.url_rules else None
-            if found is not None:
-                expire_after, override_origin = found.value, found.override_origin
-            else:
+            if found is None or (more is not None and more.value is None):
                 expire_after = self.expire_after
+            else:
+                expire_after, override_origin = found.value, found.override_origin
         if isinstance(expire_after, str | datetime):  # a point in time leaves less with every second
-            return self._rules(expire_after, override_origin, refresh, only_if_cached, stale_if_error, now=now)
-        wishes = (expire_after, override_origin, refresh, only_if_cached, stale_if_error)
+            return self._rules(expire_after, override_origin, refresh, only_if_cached, stale_if_error, more, now=now)
+        wishes = (expire_after, override_origin, refresh, only_if_cached, stale_if_error, more)
         question = (*wishes, type(stale_if_error))  # True and 1 are equal, and mean different things here
         rules = self.resolved.get(question)
         if rules is None:
@@ -80,12 +81,14 @@ class RuleBook:
         refresh: bool,
         only_if_cached: bool,
         stale_if_error: float | bool | None,
+        pattern: UrlExpiration | None,
         *,
         now: float,
     ) -> Rules:
         lifetime = lifetime_s(expire_after, now=now)
         if lifetime is None and not self.cache_control:
             lifetime = math.inf
+        on_error_s, revalidating_s, methods = self._of_pattern(pattern)
         return Rules(
             cache_control=self.cache_control,
             shared=self.shared,
@@ -93,14 +96,30 @@ class RuleBook:
             override_origin=override_origin,
             refresh=refresh,
             only_if_cached=only_if_cached,
-            stale_if_error_s=self.stale_if_error_s if stale_if_error is None else window_s(stale_if_error),
-            stale_while_revalidate_s=self.stale_while_revalidate_s,
+            stale_if_error_s=on_error_s if stale_if_error is None else window_s(stale_if_error),
+            stale_while_revalidate_s=revalidating_s,
             allowed_codes=self.codes() if self.cache_control or self.store_cookies else frozenset(self.allowed_codes),
-            allowed_methods=self.allowed_methods,
+            allowed_methods=methods,
             heuristic_fraction=self.heuristic_fraction,
             heuristic_with_query=self.heuristic_with_query,
             max_variants=self.max_variants,
         )
+
+    def _of_pattern(self, pattern: UrlExpiration | None) -> tuple[float | None, float | None, frozenset[str]]:
+        """The stale windows and the methods, which a pattern may say and the backend says for all others."""
+        on_error_s, revalidating_s, methods = self.stale_if_error_s, self.stale_while_revalidate_s, self.allowed_methods
+        if pattern is not None:
+            if pattern.stale_if_error is not None:
+                on_error_s = window_s(pattern.stale_if_error)
+            if pattern.stale_while_revalidate is not None:
+                revalidating_s = window_s(pattern.stale_while_revalidate)
+            if pattern.allowed_methods is not None:
+                methods = frozenset(pattern.allowed_methods)
+        return on_error_s, revalidating_s, methods
+
+    def may_allow(self, method: str) -> bool:
+        """Whether any URL's responses to *method* may be stored; which one's, its rules know."""
+        return method in self.allowed_methods or method in self.url_rules.methods
 
     def codes(self) -> frozenset[int] | None:
         """The statuses that may be stored, None for all; a redirect is stored for the sake of what it leads to.

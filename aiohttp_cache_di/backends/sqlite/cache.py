@@ -67,7 +67,7 @@ class SQLiteCache(StackCache):
 
     @property
     def filename(self) -> str:
-        """The path of the file."""
+        """The path of the file; before it is opened, and if it is not absolute, a look at the file system."""
         return self._store.database.file.path
 
     @property

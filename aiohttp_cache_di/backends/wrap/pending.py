@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Sequence
 from itertools import islice
 from typing import Final, cast
@@ -19,68 +18,19 @@ from typing import Final, cast
 from aiohttp_cache_di.backends.store import Item, Record, Store, Written
 from aiohttp_cache_di.backends.wrap.guard import OF_THE_DATA, StoreGuard, kind_of
 from aiohttp_cache_di.backends.wrap.tasks import background
+from aiohttp_cache_di.backends.wrap.tombstones import Tombstones
+from aiohttp_cache_di.backends.wrap.write import Outcome, Write
 from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
-__all__ = ["MAX_PENDING_BYTES", "Outcome", "PendingWrites", "Tombstones"]
-
-Outcome = Callable[[bool], None]
-"""Told True when an entry, or a later one of its key, is written; False when a try has failed or it is given up."""
+__all__ = ["MAX_PENDING_BYTES", "PendingWrites"]
 
 MAX_PENDING_BYTES = 64 * 1024 * 1024
 """Of entries that wait to be written; more is not stored."""
 
-MAX_TOMBSTONES: Final = 100_000
-OVERHEAD_BYTES: Final = 512  # of a write, beside what its entry weighs
 MAX_BATCH_BYTES: Final = 4 * 1024 * 1024  # of one put, so that it ends within its deadline
-FIRST_REST_S: Final = 0.1
 MAX_REST_S: Final = 5.0
 RETRY_AT_CLOSE_S: Final = 0.1
-
-
-class Tombstones(OrderedDict[str, None]):
-    """Keys whose deletion failed: what is stored under them is not to be used any more."""
-
-    def bury(self, keys: Collection[str]) -> None:
-        """Add *keys*; the oldest go when there are too many."""
-        self.update(dict.fromkeys(keys))
-        while len(self) > MAX_TOMBSTONES:
-            self.popitem(last=False)
-
-
-class Write:
-    """An entry on its way into the store."""
-
-    __slots__ = (
-        "entry",
-        "has_failed",
-        "is_deleted",
-        "is_leased",
-        "is_over",
-        "outcomes",
-        "rest_s",
-        "size",
-        "timer",
-        "tries",
-    )
-
-    def __init__(self, entry: StoredResponse, outcome: Outcome | None) -> None:
-        self.entry = entry
-        self.size = entry.size_bytes + OVERHEAD_BYTES
-        self.outcomes = [] if outcome is None else [outcome]
-        self.is_leased = False
-        self.is_deleted = False
-        """It is to be deleted again once the put that is under way has ended."""
-        self.is_over = False
-        self.has_failed = False
-        self.tries = 0
-        self.rest_s = FIRST_REST_S
-        self.timer: asyncio.TimerHandle | None = None
-
-    def tell(self, is_written: bool) -> None:
-        """Tell those who want to know."""
-        for outcome in self.outcomes:
-            outcome(is_written)
 
 
 class PendingWrites:
@@ -337,16 +287,7 @@ class PendingWrites:
         return batch
 
     async def _try(self, batch: list[Write]) -> None:
-        batch = [write for write in batch if self._may_be_tried(write)]
-        packed: list[tuple[Write, Record]] = []
-        for write in batch:
-            entry = write.entry
-            try:
-                item = self._pack(entry)
-            except Exception as exc:  # whatever a user's serializer raises
-                self._refuse(write, exc)
-                continue
-            packed.append((write, Record(entry.key, item, entry.store_until, write.is_leased)))
+        packed = self._packed(batch)
         if not packed:
             return
         error: Exception | None = None
@@ -363,26 +304,39 @@ class PendingWrites:
         if results is None:
             self._note_failure([write for write, _ in packed], error)
         else:
-            self._batch = min(2 * self._batch, self._store.limits.batch)
-            for (write, _), result in zip(packed, results, strict=True):
-                if isinstance(result, StorageError):
-                    self._refuse(write, result)
-                else:
-                    self._note_written(write, result)
+            self._note_results([write for write, _ in packed], results)
         deleted = [write.entry.key for write, _ in packed if write.is_deleted]
         if deleted and await self._guard.run("delete", lambda: self._delete(deleted), False) is False:
             self._tombstones.bury(deleted)
+
+    def _packed(self, batch: list[Write]) -> list[tuple[Write, Record]]:
+        """The records of those writes that are still to be made."""
+        packed: list[tuple[Write, Record]] = []
+        for write in batch:
+            entry = write.entry
+            if write.has_failed and entry.store_until <= time.time():  # its time has come meanwhile
+                self._forget_newest(write)
+                self._end(write)
+                continue
+            try:
+                item = self._pack(entry)
+            except Exception as exc:  # whatever a user's serializer raises
+                self._refuse(write, exc)
+                continue
+            packed.append((write, Record(entry.key, item, entry.store_until, write.is_leased)))
+        return packed
 
     async def _delete(self, keys: Collection[str]) -> bool:
         await self._store.delete(keys)
         return True
 
-    def _may_be_tried(self, write: Write) -> bool:
-        if write.entry.store_until > time.time() or not write.has_failed:
-            return True
-        self._forget_newest(write)  # its time has come meanwhile
-        self._end(write)
-        return False
+    def _note_results(self, writes: list[Write], results: Sequence[Written]) -> None:
+        self._batch = min(2 * self._batch, self._store.limits.batch)
+        for write, result in zip(writes, results, strict=True):
+            if isinstance(result, StorageError):
+                self._refuse(write, result)
+            else:
+                self._note_written(write, result)
 
     def _note_written(self, write: Write, version: int) -> None:
         entry = write.entry

@@ -19,7 +19,7 @@ from aiohttp_cache_di.backends.sqlite import SQLiteCache
 from aiohttp_cache_di.backends.sqlite.counters import SIZE_BYTES, CounterFile, stripe_of
 from aiohttp_cache_di.backends.sqlite.files import CacheFile
 from aiohttp_cache_di.backends.sqlite.generation import CHECK_S, Generations
-from aiohttp_cache_di.backends.wrap.stack import Failed
+from aiohttp_cache_di.backends.wrap.loop import Failed
 from tests.backends.entries import make_entry
 from tests.backends.processes import PREAMBLE, ROOT, Peer, run_program
 
@@ -53,7 +53,7 @@ async def current(cache: SQLiteCache, key: str) -> bytes | None:
 
 CHECKED = """
 import mmap, random
-from aiohttp_cache_di.backends.wrap.stack import Failed
+from aiohttp_cache_di.backends.wrap.loop import Failed
 KEYS = [f"k{n}" for n in range(12)]
 # One word for each key: what its value is at least. A writer raises it when its write has returned, so that what a
 # reader sees of a key may not be less than the word was before the reader began.

@@ -15,7 +15,7 @@ import pytest
 
 from aiohttp_cache_di.backends.sqlite import SQLiteCache
 from aiohttp_cache_di.backends.sqlite.generation import CHECK_S
-from aiohttp_cache_di.backends.wrap.stack import Failed
+from aiohttp_cache_di.backends.wrap.loop import Failed
 from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from tests.backends.entries import make_entry

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from aiohttp_cache_di.backends.store import Found
+from aiohttp_cache_di.backends.wrap.loop import LoopStack
 from aiohttp_cache_di.backends.wrap.near import ENTRY_OVERHEAD_BYTES, NearTier
-from aiohttp_cache_di.backends.wrap.stack import LoopStack, StoreStack
+from aiohttp_cache_di.backends.wrap.stack import StoreStack
 from tests.backends.entries import make_entry
 from tests.backends.proof import ProofStore
 
@@ -137,12 +138,14 @@ class TestChanging:
         assert here.peek("k") is None
 
     async def test_what_is_written_or_deleted_here_is_asked_for_again(self) -> None:
-        here = await filled(FakeChanging(), "k")
+        stack = StoreStack(FakeChanging(), near_bytes=MEGABYTE)
+        here = stack.here()
+        await here.fetch("k")
         here.store(make_entry("k", b"new"))
         await here.pending.settle()
         assert here.peek("k") is None
-        assert await here.fetch("k") is not None
-        await here.stack.delete({"k"})
+        assert await here.fetch("k") is here.peek("k") is not None
+        await stack.delete({"k"})
         assert here.peek("k") is None
         assert await here.fetch("k") is None
 
