@@ -26,7 +26,7 @@ __all__ = ["NOT_YET_CLEAN", "allow_blocking", "allowed_to_block", "forbid_blocki
 
 PACKAGES = ["aiohttp_cache_di", "aiohttp_cache_di_fastapi", "aiohttp_cache_di_web"]
 
-NOT_YET_CLEAN = ("backends/sqlite/*.py",)
+NOT_YET_CLEAN: tuple[str, ...] = ()
 """Files of the package, as patterns, that still wait in the loop."""
 
 NOT_OURS: tuple[tuple[str, set[str]], ...] = (
