@@ -79,13 +79,9 @@ class ForeignPair:
 
     async def _find(self, key: str) -> Found | None:
         responses, redirects = self.responses, self.redirects
-        if _is_own(responses.read_either, BaseCache.read_either):  # both in one go
-            entry, storage = await responses.read_either(key, redirects)
-            item: Item | Unreadable | None = entry if entry is None or entry.key == key else entry.key
-        else:
-            item, storage = await _read(responses, key), responses
-            if item is None:
-                item, storage = await _read(redirects, key), redirects
+        item, storage = await _read(responses, key), responses
+        if item is None:
+            item, storage = await _read(redirects, key), redirects
         if item is None:
             return None
         if storage is redirects:
@@ -105,8 +101,6 @@ class ForeignPair:
             return StorageError("a storage with a serializer of its own takes no item of another serializer")
         if isinstance(item, str):
             await storage.write(key, item)
-        elif record.leased and not leads_on:
-            await storage.write_leased(item)
         else:
             await storage.write_entry(item)
             if record.leased:
