@@ -4,6 +4,7 @@ This room may import `response` and what lies below it: policy, keys, entries, t
 request on its way: that is the engine's. A backend that needs a driver is imported when it is asked for.
 
 - `base` has `CacheBackend`: settings, and the methods that users call and override; `stacked` is its hold on the store,
+  `deleting` knows what goes with a response that is deleted (`invalidate` is the engine's, and follows no redirect),
   `revision` tells those who remember answers that a setting has changed, `options` says what may be set to what.
 - `store` is the contract of a store; `memory/`, `sqlite/` and `redis/` each keep it and nothing else.
 - `wrap/` is what every store gets around it: the stack that the engine asks, and the item face that users see.

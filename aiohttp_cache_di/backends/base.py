@@ -17,10 +17,10 @@ from aiohttp.typedefs import StrOrURL
 from aiohttp_cache_di import keys
 from aiohttp_cache_di.arguments import refuse_unknown
 from aiohttp_cache_di.backends.actions import CacheActions
+from aiohttp_cache_di.backends.deleting import Deleting, item_of, next_key
 from aiohttp_cache_di.backends.memory import DEFAULT_MAX_BYTES, DictCache, MemoryStore
 from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, BackendOptions, refuse_unusable
 from aiohttp_cache_di.backends.revision import hook, setting
-from aiohttp_cache_di.backends.stacked import Stacked
 from aiohttp_cache_di.backends.storage import BaseCache, BaseStorage, ResponseOrKey
 from aiohttp_cache_di.backends.wrap.guard import DEFAULT_DEADLINE_S, StoreGuard
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
@@ -46,7 +46,7 @@ def accept_all(response: AnyResponse) -> bool:
     return True
 
 
-class CacheBackend(Stacked, RuleBook):
+class CacheBackend(Deleting, RuleBook):
     """Base class of all backends, and the one that keeps responses in memory.
 
     To keep them elsewhere, subclass it and set `responses` and `redirects` to storages of your own (`BaseCache`).
@@ -273,10 +273,10 @@ class CacheBackend(Stacked, RuleBook):
         """Fetch the response kept under *key*, following redirects; an expired or filtered one is deleted."""
         await self.settle({key})
         for _ in range(MAX_HOPS):
-            item = await _item(self.responses, key)
+            item = await item_of(self.responses, key)
             if item is not None and not isinstance(item, str):
                 return await self._usable(item, key)
-            following = item or _next_key(await _item(self.redirects, key))
+            following = item or next_key(await item_of(self.redirects, key))
             if following is None:
                 return None
             key = following
@@ -317,16 +317,8 @@ class CacheBackend(Stacked, RuleBook):
 
     @hook
     async def delete(self, key: str) -> None:
-        """Delete a response, its variants, and the redirects that lead to it or from it."""
+        """Delete a response, its variants, the redirects that lead to it, and what it leads to."""
         await self.bulk_delete({key})
-
-    async def bulk_delete(self, keys: set[str]) -> None:
-        """Delete several responses with what belongs to them; missing ones are no error."""
-        related: set[str] = set()
-        await self.stack.settle(keys, within_s=self.guard.deadline_s / 2)
-        for key in keys:
-            await self._collect(key, related)
-        await self.stack.delete(related)
 
     # ---- for those who look after a cache
 
@@ -363,7 +355,7 @@ class CacheBackend(Stacked, RuleBook):
             return count
         refused: set[str] = set()
         async for key in self.responses.keys():
-            item = await _item(self.responses, key)
+            item = await item_of(self.responses, key)
             if item is not None and not isinstance(item, str) and not await self.passes_filter(item):
                 refused.add(key)
         await self.responses.bulk_delete(refused)
@@ -388,32 +380,3 @@ class CacheBackend(Stacked, RuleBook):
             return response
         await self.delete(key)
         return None
-
-    async def _collect(self, key: str | None, related: set[str]) -> None:
-        """Add to *related* the key itself, its variants, the redirects before it and what it redirects to."""
-        while key is not None and key not in related:
-            related.add(key)
-            item = await _item(self.responses, key)
-            if item is not None and not isinstance(item, str):
-                related.update(self._belonging_to(item))
-                return
-            key = item or _next_key(await _item(self.redirects, key))
-
-    def _belonging_to(self, response: CachedResponse) -> Iterable[str]:
-        """The keys of what is stored for the sake of *response*."""
-        stored = getattr(response, "stored", None)
-        if isinstance(stored, StoredResponse):
-            return (*(ref.key for ref in stored.variants), *stored.history)
-        return [self.create_key(hop.method, hop.url) for hop in response.history]
-
-
-async def _item(storage: BaseCache, key: str) -> CachedResponse | str | None:
-    return storage.readable(await storage.read(key), key)
-
-
-def _next_key(hop: CachedResponse | str | None) -> str | None:
-    """The key of what a stored redirect leads to, where it is known."""
-    if hop is None or isinstance(hop, str):
-        return hop
-    stored = getattr(hop, "stored", None)
-    return stored.history[0] if isinstance(stored, StoredResponse) and stored.history else None

@@ -159,16 +159,9 @@ class Lookup:
     async def drop(self, keys: set[str]) -> None:
         """Delete what is stored under *keys*; where that fails, see to it that it is not used."""
         self.runtime.here.invalidate(keys)
-        deleted = await self.backend.guard.run("delete", lambda: self._delete(keys), FAILED)
+        deleted = await self.backend.guard.run("delete", lambda: self.backend.invalidate(keys), FAILED)
         if deleted is FAILED:
             self.runtime.tombstones.bury(keys)
         else:
             for key in keys:
                 self.runtime.tombstones.pop(key, None)
-
-    async def _delete(self, keys: set[str]) -> None:
-        if not self.hooks.deletes:
-            await self.backend.bulk_delete(keys)
-            return
-        for key in keys:
-            await self.backend.delete(key)
