@@ -251,7 +251,7 @@ class TestVary:
         await asyncio.gather(*(client.fetch(url, headers={"Foo": value}) for value in ("2", "3")))
         assert origin.hits == 3
         # What is there by now can be told in time only of a storage that tells at once.
-        is_told = client.backend.responses.authoritative_peek
+        is_told = client.backend.stack.here().tells_all
         for value in ("1", "2", "3"):
             hit, text = await client.fetch(url, headers={"Foo": value})
             assert (hit or not is_told, text) == (True, value)
