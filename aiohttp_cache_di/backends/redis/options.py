@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aiohttp_cache_di._redis import driver, introduction
+from aiohttp_cache_di.addresses import refuse_odd_redis_address
 from aiohttp_cache_di.arguments import refuse_unknown
 from aiohttp_cache_di.backends.options import BACKEND_OPTIONS
 from aiohttp_cache_di.errors import ConfigurationError
@@ -57,6 +58,10 @@ def sorted_options(owner: str, given: Mapping[str, Any]) -> Sorted:
 def _from_address(address: str) -> dict[str, Any]:
     """Take *address* apart into arguments for the client; no message of an error repeats any of it."""
     asyncio_connection: Any = importlib.import_module("redis.asyncio.connection")
+    try:
+        refuse_odd_redis_address(address)
+    except ValueError as exc:
+        raise ConfigurationError(f"the address of the Redis server cannot be read: {exc}") from None
     try:
         parts: dict[str, Any] = dict(asyncio_connection.parse_url(address))
     except ValueError as exc:
