@@ -88,7 +88,9 @@ class CacheMiddleware:
         if entry is None:
             return None
         if entry.vary_fields:
-            question = replace(question, vary_digest=vary_digest(entry.vary_fields, request.headers))
+            question = replace(
+                question, vary_digest=vary_digest(entry.vary_fields, request.headers, backend.digest_key)
+            )
         now = time.time()
         if decide(question, entry, now) is not PLAIN_HIT:
             return None

@@ -24,6 +24,7 @@ from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.engine.turns import is_turn_over
 from aiohttp_cache_di.middleware import CacheMiddleware
 from aiohttp_cache_di.policy.expiration import ExpirationTime
+from aiohttp_cache_di.policy.rules import Window
 from aiohttp_cache_di.response import CachedResponse
 
 __all__ = ["CacheMixin", "CachedSession"]
@@ -191,7 +192,7 @@ class CacheMixin(TypedSession):
         expire_after: ExpirationTime = None,
         refresh: bool = False,
         only_if_cached: bool = False,
-        stale_if_error: float | bool | None = None,
+        stale_if_error: Window = None,
         **kwargs: Any,
     ) -> ClientResponse:
         """Send a request, or answer it from the cache.
@@ -200,7 +201,7 @@ class CacheMixin(TypedSession):
             expire_after: a lifetime for this response alone; see `CacheBackend`.
             refresh: validate with the origin before a stored response is used.
             only_if_cached: answer from the cache or with 504, without asking the origin.
-            stale_if_error: how long (seconds) past its lifetime a stored response may stand in for an error.
+            stale_if_error: how long (seconds, ``"1h"``) past its lifetime a stored response may stand in for an error.
             kwargs: the arguments of `aiohttp.ClientSession.request`.
         """
         found: CachedResponse | KnownCall | EarlyRead | None = None

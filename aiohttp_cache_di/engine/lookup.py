@@ -7,6 +7,7 @@ from typing import Any
 
 from aiohttp import hdrs
 from msgspec.structs import replace
+from yarl import URL
 
 from aiohttp_cache_di import policy
 from aiohttp_cache_di.backends.actions import CacheActions
@@ -74,7 +75,7 @@ class Lookup:
     async def find(self) -> StoredResponse | None:
         """The stored response that the request selects, fresh or not."""
         if self.message.method == hdrs.METH_HEAD and self.backend.cache_control:
-            get_key = self.backend.create_key(hdrs.METH_GET, self.message.url, **self.key_arguments)
+            get_key = self.backend.create_key(hdrs.METH_GET, URL(self.message.url, encoded=True), **self.key_arguments)
             self.head_of = await self._select(get_key)
             if self.head_of is not None:
                 return self.head_of
@@ -86,7 +87,7 @@ class Lookup:
             return None
         entry: StoredResponse | None = primary
         if primary.vary_fields or primary.variants:
-            chosen = policy.select_variant(self.message, primary)
+            chosen = policy.select_variant(self.message, primary, self.rules.digest_key)
             if chosen is None:
                 return None
             if chosen != primary.key:

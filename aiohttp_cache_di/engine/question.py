@@ -100,7 +100,7 @@ class Questions:
         self._backend = backend
         self._known: OrderedDict[tuple[str, str], Question] = OrderedDict()
         self._revision = -1
-        self._telling: frozenset[str] = frozenset()
+        self._telling = keys.DEFAULT_CREDENTIAL_HEADERS
         self._keys_count_more = False
         self._judges_hits = self._makes_rules = False
 
@@ -122,6 +122,7 @@ class Questions:
             or request.ssl is not True
             or (request.is_ssl() and connector_ssl(request.session) is not True)
             or request.server_hostname
+            or not keys.is_own_host(request.headers.get(hdrs.HOST, ""), request.url)
         ):
             return None
         return question
@@ -139,12 +140,16 @@ class Questions:
         backend = self._backend
         headers = arguments["headers"]
         names = backend.credential_headers
-        plain = len(arguments) == 1 and names.isdisjoint(map(str.lower, headers))
+        plain = (
+            len(arguments) == 1
+            and names.isdisjoint(map(str.lower, headers))
+            and keys.is_own_host(headers.get(hdrs.HOST, ""), request.url)
+        )
         if self._revision != backend.revision:
             self._renew()
         if not plain or self._keys_count_more:
             key = backend.create_key(request.method, request.url, **arguments)
-            return key, "" if plain else _partition(request, arguments, names)
+            return key, "" if plain else _partition(request, arguments, backend)
         return self.plain(request.method, request.url, url).key, ""
 
     def full(
@@ -207,7 +212,7 @@ class Questions:
         return time.time() + rules.lifetime_s  # which ends at a point in time, and leaves less with every second
 
 
-def _partition(request: ClientRequest, arguments: dict[str, Any], names: frozenset[str]) -> str:
+def _partition(request: ClientRequest, arguments: dict[str, Any], backend: CacheBackend) -> str:
     """The partition of all that may say who asks: of the request, of the way to a proxy, and the caller's cookies."""
     headers: CIMultiDict[str] = arguments["headers"]
     proxy_headers: CIMultiDict[str] = arguments.get("proxy_headers") or CIMultiDict()
@@ -219,8 +224,8 @@ def _partition(request: ClientRequest, arguments: dict[str, Any], names: frozens
         proxy_auth=arguments.get("proxy_auth"),
         proxy_fields=[(name.lower(), value) for name, value in proxy_headers.items()],
     )
-    found = [field for field in fields if field[0] in names and field[1]]
-    return digest_of(found)
+    found = [field for field in fields if field[0] in backend.credential_headers and field[1]]
+    return digest_of(found, backend.digest_key)
 
 
 def _demand(request: ClientRequest) -> Any:
@@ -240,17 +245,24 @@ def key_after_redirect(
 ) -> str | None:
     """The key of the request that aiohttp will make of a redirect; None where the location is no URL."""
     try:
-        url = URL(request.url)
+        url = URL(request.url, encoded=True)
         target = url.join(URL(location))
         same_origin = target.origin() == url.origin()
     except ValueError:
         return None
     method = request.method
+    if keys.is_own_host(arguments["headers"].get(hdrs.HOST, ""), url):  # which the next request has one of its own for
+        arguments = {**arguments, "headers": _without(arguments["headers"], hdrs.HOST)}
     if (status == 303 and method != hdrs.METH_HEAD) or (status in (301, 302) and method == hdrs.METH_POST):
         method, arguments = hdrs.METH_GET, {**arguments, "data": None}
     if not same_origin:
-        headers = CIMultiDict(arguments["headers"])
-        for name in (hdrs.AUTHORIZATION, hdrs.COOKIE, hdrs.PROXY_AUTHORIZATION):
-            headers.popall(name, None)
-        arguments = {**arguments, "headers": headers}
+        told = (hdrs.AUTHORIZATION, hdrs.COOKIE, hdrs.PROXY_AUTHORIZATION)
+        arguments = {**arguments, "headers": _without(arguments["headers"], *told)}
     return backend.create_key(method, target, **arguments)
+
+
+def _without(fields: CIMultiDict[str], *names: str) -> CIMultiDict[str]:
+    rest = CIMultiDict(fields)
+    for name in names:
+        rest.popall(name, None)
+    return rest

@@ -187,6 +187,7 @@ class ResponseStoring(Lookup):
         Args:
             outcome: told of the entry's own write; see `Runtime.store`.
         """
+        entry = keys.redacted(entry, self.backend.ignored_params)
         primary = self._primary_now(entry)
         placement = policy.place_variant(primary, entry, max_variants=self.rules.max_variants, now=time.time())
         placed = placement.writes[-1]
@@ -244,7 +245,9 @@ class ResponseStoring(Lookup):
             history=history,
             body=body,
         )
-        return entry if decision.combine_with is None else policy.combine(decision.combine_with, entry)
+        if decision.combine_with is not None:
+            entry = policy.combine(decision.combine_with, entry)
+        return keys.redacted(entry, self.backend.ignored_params)
 
     def _links(self, response: ClientResponse, hops: Sequence[str]) -> tuple[str, ...]:
         """The keys of the redirects that led here (*hops*), or of what this redirect leads to."""
@@ -264,11 +267,13 @@ class ResponseStoring(Lookup):
         """Drop what is stored for *urls*: for these credentials and for none (RFC 9111 §4.4)."""
         way = {name: value for name, value in self.key_arguments.items() if name not in _OF_THIS_REQUEST}
         own = {name: self.key_arguments.get(name) for name in ("headers", "cookies")}
+        plain = {"headers": [(hdrs.HOST, host) for host in self.message.headers.getall(hdrs.HOST, ())]}
         doomed = {
-            self.backend.create_key(method, url, **fields, decoded=decoded, **way)
+            self.backend.create_key(method, spelling, **fields, decoded=decoded, **way)
             for url in urls
+            for spelling in keys.spellings(url)
             for method in (hdrs.METH_GET, hdrs.METH_HEAD)
-            for fields in (own, {})
+            for fields in (own, plain)
             for decoded in (True, False)
         }
         self.backend.stats.invalidated += 1

@@ -125,6 +125,9 @@ _SIZE: Final = "a number of bytes or a size such as 500kB, 64MiB, 1GiB"
 _LIST: Final = "separated by commas or as a JSON list"
 
 Flag: TypeAlias = Annotated[bool, Kind("true or false (also 1/0, yes/no, on/off)")]
+OptionalFlag: TypeAlias = Annotated[
+    bool | None, BeforeValidator(forms.optional), Kind("true or false (also 1/0, yes/no, on/off), or none")
+]
 OptionalText: TypeAlias = Annotated[
     str | None, BeforeValidator(forms.optional_text), Kind("any text without quotes around it, or none", bounded=True)
 ]

@@ -239,7 +239,7 @@ async def test_an_entry_that_cannot_be_packed_fails_no_other(cache: SQLiteCache)
     await cache.write_entry(make_entry("first"))
     odd = msgspec.structs.replace(make_entry("odd"), url="http://origin.test/\udc80")
     entries = [make_entry("before"), make_entry("k1"), odd, make_entry("k2")]
-    _, *outcomes = await asyncio.gather(*map(cache.write_leased, entries), return_exceptions=True)
+    _, *outcomes = await asyncio.gather(*map(cache.write_entry, entries), return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [type(None), StorageError, type(None)]
     for key in ("k1", "k2"):
         assert (entry := await cache.read_entry(key)) is not None
