@@ -1,0 +1,1 @@
+"""Storage in DynamoDB, shared by any number of machines."""

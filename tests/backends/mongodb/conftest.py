@@ -1,0 +1,24 @@
+"""The server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.secantus import SecantusServer
+
+
+@pytest.fixture(scope="session")
+def secantus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecantusServer]:
+    """Run one server for the whole test run; each test takes a database of its own."""
+    with SecantusServer(tmp_path_factory.mktemp("secantus")) as server:
+        yield server
+
+
+@pytest.fixture
+def own_secantus(tmp_path: Path) -> Iterator[SecantusServer]:
+    """Run a server for this test alone, which may kill or freeze it."""
+    with SecantusServer(tmp_path) as server:
+        yield server
