@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 import urllib.error
@@ -11,7 +12,7 @@ from typing import Any
 
 from tests.server import ServerProcess
 
-__all__ = ["CREDENTIALS", "MinistackServer"]
+__all__ = ["CREDENTIALS", "MinistackServer", "create_client"]
 
 CREDENTIALS = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "eu-west-1"}
 
@@ -65,3 +66,9 @@ class MinistackServer(ServerProcess):
                 return json.load(answer)
         except urllib.error.HTTPError as exc:
             raise RuntimeError(exc.read().decode()) from exc
+
+
+def create_client(url: str) -> Any:
+    """A context that gives a client of the driver."""
+    session: Any = importlib.import_module("aiobotocore.session").get_session()
+    return session.create_client("dynamodb", endpoint_url=url, **CREDENTIALS)

@@ -140,7 +140,7 @@ class Service:
 CLIENT_OPTIONS: Final[dict[str, Any]] = {
     "connect_timeout": 5,
     "read_timeout": 10,
-    "retries": {"mode": "standard", "total_max_attempts": 3},  # what callers wait for has a deadline far below
+    "retries": {"mode": "standard", "total_max_attempts": 2},  # callers wait far shorter than more would take
     "max_pool_connections": 32,
 }
 
