@@ -10,7 +10,7 @@ from aiohttp import ClientResponse, ClientSession
 
 from aiohttp_cache_di import CachedSession, CacheMiddleware
 from aiohttp_cache_di.backends import CacheBackend
-from tests.storages import CustomBackend
+from tests.storages import CustomBackend, ProofBackend
 
 __all__ = ["WAYS", "Client", "Clients", "is_hit"]
 
@@ -37,6 +37,7 @@ WAYS = {
     "session, asynchronous storage": Way(backend=CustomBackend),
     "session, asynchronous storage, no write-behind": Way(backend=CustomBackend, options={"write_behind": False}),
     "session, asynchronous storage, no fast lane": Way(backend=CustomBackend, options={"fast_lane": False}),
+    "session, store of the least size": Way(backend=ProofBackend),
     "middleware, asynchronous storage": Way(plain=True, backend=CustomBackend),
 }
 

@@ -7,8 +7,19 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from aiohttp_cache_di.backends import BaseCache, CacheBackend, ResponseOrKey
+from aiohttp_cache_di.backends.wrap.items import StackCache
+from aiohttp_cache_di.backends.wrap.stack import StoreStack
+from tests.backends.proof import ProofStore
 
-__all__ = ["CustomBackend", "CustomStorage"]
+__all__ = ["CustomBackend", "CustomStorage", "ProofBackend"]
+
+
+class ProofBackend(CacheBackend):
+    """A backend on the store of the least size."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.use(StoreStack(ProofStore()), StackCache)
 
 
 class CustomStorage(BaseCache):

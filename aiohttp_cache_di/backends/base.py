@@ -7,9 +7,8 @@ import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
 from datetime import datetime
-from functools import cached_property, partial
-from typing import Any, Protocol, TypeAlias, Unpack
-from weakref import WeakSet, ref
+from functools import cached_property
+from typing import Any, TypeAlias, Unpack
 
 import msgspec
 from aiohttp import ClientResponse
@@ -20,12 +19,10 @@ from aiohttp_cache_di.arguments import refuse_unknown
 from aiohttp_cache_di.backends.actions import CacheActions
 from aiohttp_cache_di.backends.memory import DEFAULT_MAX_BYTES, DictCache, MemoryStore
 from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, BackendOptions, refuse_unusable
-from aiohttp_cache_di.backends.revision import Revised, hook, setting
+from aiohttp_cache_di.backends.revision import hook, setting
+from aiohttp_cache_di.backends.stacked import Stacked
 from aiohttp_cache_di.backends.storage import BaseCache, BaseStorage, ResponseOrKey
-from aiohttp_cache_di.backends.store import Record
-from aiohttp_cache_di.backends.wrap.foreign import pair_of
-from aiohttp_cache_di.backends.wrap.guard import StoreGuard
-from aiohttp_cache_di.backends.wrap.items import StackCache
+from aiohttp_cache_di.backends.wrap.guard import DEFAULT_DEADLINE_S, StoreGuard
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
 from aiohttp_cache_di.entries.fields import body_of, entry_of
 from aiohttp_cache_di.policy import Rules
@@ -40,7 +37,6 @@ __all__ = ["BaseCache", "BaseStorage", "CacheBackend", "DictCache", "FilterFn", 
 FilterFn: TypeAlias = Callable[[AnyResponse], bool | Awaitable[bool]]
 """Tells whether a response may be cached; may be a coroutine function."""
 
-HOOKS = ("create_key", "create_cache_actions", "request", "get_response", "is_cacheable", "save_response", "delete")
 MAX_HOPS = 30  # of a stored chain of redirects; aiohttp itself follows 10
 
 
@@ -49,39 +45,7 @@ def accept_all(response: AnyResponse) -> bool:
     return True
 
 
-class Runtime(Protocol):
-    """What uses a backend in one event loop."""
-
-    def use(self, stack: StoreStack) -> None:
-        """Keep and look for responses on *stack* from now on."""
-
-
-class _Storage:
-    """One of the two storages of a backend: setting it makes a store of the two."""
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._name = name
-
-    def __set__(self, backend: CacheBackend, storage: BaseCache) -> None:
-        both: dict[str, Any] = {"responses": backend.responses, "redirects": backend.redirects, self._name: storage}
-        if isinstance(storage, BaseCache):
-            storage.count_into(backend.stats)
-            storage.settle_writes = partial(_settle, ref(backend))
-        stack = StoreStack(pair_of(**both), guard=backend.guard)
-        backend._set_stack(stack, **both)
-
-
-async def _settle(backend: ref[CacheBackend], keys: Collection[str] | None) -> None:
-    found = backend()
-    if found is not None:
-        await found.settle(keys)
-
-
-def _storage() -> Any:
-    return _Storage()
-
-
-class CacheBackend(Revised, RuleBook):
+class CacheBackend(Stacked, RuleBook):
     """Base class of all backends, and the one that keeps responses in memory.
 
     To keep them elsewhere, subclass it and set `responses` and `redirects` to storages of your own (`BaseCache`).
@@ -139,8 +103,6 @@ class CacheBackend(Revised, RuleBook):
     write_behind: bool = setting()
     fast_lane: bool = setting()
     store_cookies: bool = setting()
-    responses: BaseCache = _storage()
-    redirects: BaseCache = _storage()
 
     def __init__(
         self,
@@ -158,7 +120,6 @@ class CacheBackend(Revised, RuleBook):
     ) -> None:
         refuse_unknown(type(self).__name__, kwargs, BACKEND_OPTIONS)
         super().__init__()
-        self._runtimes: WeakSet[Runtime] = WeakSet()
         # A wrong value is refused here, not at the first request.
         lifetime_s(expire_after, now=time.time())
         refuse_unusable(
@@ -200,31 +161,14 @@ class CacheBackend(Revised, RuleBook):
         self.fast_lane = kwargs.get("fast_lane", True)
         self.store_cookies = kwargs.get("store_cookies", False)
         self.stats = CacheStats()
-        self.guard = StoreGuard(self.stats, deadline_s=kwargs.get("storage_deadline", 0.25))
+        self.guard = StoreGuard(self.stats, deadline_s=kwargs.get("storage_deadline", DEFAULT_DEADLINE_S))
         memory = MemoryStore(kwargs.get("max_entries"), kwargs.get("max_bytes", DEFAULT_MAX_BYTES))
         self.use(StoreStack(memory, guard=self.guard), DictCache)
-
-    @property
-    def response_aliases(self) -> BaseCache:
-        """The older name of `redirects`."""
-        return self.redirects
-
-    @response_aliases.setter
-    def response_aliases(self, storage: BaseCache) -> None:
-        self.redirects = storage
 
     @cached_property
     def url_rules(self) -> UrlRules:  # type: ignore[override]  # made of `urls_expire_after`
         """The lifetimes by URL pattern."""
         return UrlRules(self.urls_expire_after or {})
-
-    @cached_property
-    def overridden(self) -> frozenset[str]:
-        """Names of the methods that the engine asks and that are not this class's own."""
-        ours, own = CacheBackend, type(self)
-        return frozenset(
-            name for name in HOOKS if name in self.__dict__ or getattr(own, name) is not getattr(ours, name)
-        )
 
     def rules_for(
         self,
@@ -362,7 +306,7 @@ class CacheBackend(Revised, RuleBook):
     async def bulk_delete(self, keys: set[str]) -> None:
         """Delete several responses with what belongs to them; missing ones are no error."""
         related: set[str] = set()
-        await self.settle(keys)
+        await self.stack.settle(keys, within_s=self.guard.deadline_s / 2)
         for key in keys:
             await self._collect(key, related)
         await self.stack.delete(related)
@@ -410,40 +354,9 @@ class CacheBackend(Revised, RuleBook):
         """Delete everything."""
         await self.stack.clear()
 
-    async def settle(self, keys: Collection[str] | None = None) -> None:
-        """Wait until what is being written in the running loop, under *keys* or at all, is written or a try has failed.
-
-        Responses whose bodies have not been read yet are waited for too, if only for a moment.
-        """
-        await self.stack.settle(keys)
-
     async def close(self) -> None:
         """Close the storages; may be called twice."""
         await self.stack.close()
-
-    # ---- entries, as the engine moves them
-
-    async def write(self, entry: StoredResponse) -> None:
-        """Write *entry* to the storage that it belongs to."""
-        stack = self.stack
-        await stack.put(Record(entry.key, stack.packed(entry), entry.store_until))
-
-    def use(self, stack: StoreStack, face: type[StackCache]) -> None:
-        """Keep responses and redirects on *stack* from now on, and show them by two objects of the class *face*."""
-        stack.count_into(self.guard)
-        self._set_stack(stack, face.on(stack, leads_on=False), face.on(stack, leads_on=True))
-
-    def attach(self, runtime: Runtime) -> None:
-        """Tell *runtime* of the stack, now and whenever it is another one."""
-        self._runtimes.add(runtime)
-        runtime.use(self.stack)
-
-    def _set_stack(self, stack: StoreStack, responses: BaseCache, redirects: BaseCache) -> None:
-        self.stack = stack
-        self.__dict__.update(responses=responses, redirects=redirects)
-        for runtime in list(self._runtimes):
-            runtime.use(stack)
-        self.revise()
 
     async def _usable(self, response: CachedResponse, key: str) -> CachedResponse | None:
         # Past its lifetime, a standard cache may still validate a response; by the user's rules alone it is over.

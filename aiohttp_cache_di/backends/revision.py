@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
+from inspect import getattr_static
 from types import MethodType
-from typing import Any, TypeVar, cast
+from typing import Any, ClassVar, TypeVar, cast
 
 __all__ = ["Revised", "hook", "setting"]
 
@@ -18,7 +20,15 @@ class Revised:
     """Base of a class with settings."""
 
     revision: int = 0
-    """Raised whenever a setting changes."""
+    """Raised whenever a setting changes, or a hook is replaced."""
+    hooks: ClassVar[frozenset[str]] = frozenset()
+    """Names of the methods that users may put others in place of."""
+
+    @cached_property
+    def overridden(self) -> frozenset[str]:
+        """Names of the hooks that are the user's: overridden in a subclass, or replaced on the object."""
+        ours = {name for name in self.hooks if isinstance(getattr_static(type(self), name), _Hook)}
+        return self.hooks - ours | (self.hooks & self.__dict__.keys())
 
     def revise(self) -> None:
         """Forget what was made of the settings."""
@@ -47,8 +57,9 @@ class _Hook:
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function
 
-    def __set_name__(self, owner: type, name: str) -> None:
+    def __set_name__(self, owner: type[Revised], name: str) -> None:
         self._name = name
+        owner.hooks |= {name}
 
     def __get__(self, instance: Revised | None, owner: type) -> Any:
         if instance is None:

@@ -142,7 +142,7 @@ class FastLane:
         if runtime is None:
             return None
         found = await runtime.here.fetch(key)
-        if isinstance(found, StoredResponse) and key not in runtime.doomed:
+        if isinstance(found, StoredResponse) and key not in runtime.tombstones:
             hit = self._hit(session, known, found, options)
             if hit is not None:
                 return hit

@@ -98,7 +98,7 @@ class Lookup:
     async def read(self, key: str) -> StoredResponse | None:
         """The entry under *key*: what is being written counts as written, what has expired as gone."""
         runtime, backend = self.runtime, self.backend
-        if key in runtime.doomed and runtime.pending(key) is None:
+        if key in runtime.tombstones and runtime.pending(key) is None:
             await self.drop({key})
             return None
         asks_user = bool(backend.overridden & _LOOKUPS)
@@ -155,21 +155,19 @@ class Lookup:
         self.stand_in = response
         return None
 
-    async def drop(self, doomed: set[str]) -> None:
-        """Delete what is stored under the keys *doomed*; where that fails, see to it that it is not used."""
-        backend = self.backend
-        self.runtime.here.invalidate(doomed)
-        await self.runtime.settle(doomed, backend.guard.deadline_s)
-        deleted = await backend.guard.run("delete", lambda: self._delete(doomed), FAILED)
+    async def drop(self, keys: set[str]) -> None:
+        """Delete what is stored under *keys*; where that fails, see to it that it is not used."""
+        self.runtime.here.invalidate(keys)
+        deleted = await self.backend.guard.run("delete", lambda: self._delete(keys), FAILED)
         if deleted is FAILED:
-            self.runtime.doomed.bury(doomed)
+            self.runtime.tombstones.bury(keys)
         else:
-            for key in doomed:
-                self.runtime.doomed.pop(key, None)
+            for key in keys:
+                self.runtime.tombstones.pop(key, None)
 
-    async def _delete(self, doomed: set[str]) -> None:
+    async def _delete(self, keys: set[str]) -> None:
         if "delete" not in self.backend.overridden:
-            await self.backend.bulk_delete(doomed)
+            await self.backend.bulk_delete(keys)
             return
-        for key in doomed:
+        for key in keys:
             await self.backend.delete(key)

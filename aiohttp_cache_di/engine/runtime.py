@@ -8,9 +8,11 @@ from typing import Any, ClassVar
 from weakref import WeakKeyDictionary, ref
 
 from aiohttp_cache_di.backends.base import CacheBackend
-from aiohttp_cache_di.backends.wrap.pending import Outcome, Tombstones
-from aiohttp_cache_di.backends.wrap.stack import LoopStack, StoreStack
+from aiohttp_cache_di.backends.wrap.loop import LoopStack
+from aiohttp_cache_di.backends.wrap.stack import StoreStack
 from aiohttp_cache_di.backends.wrap.tasks import FINISH_WITHIN_S, Tasks
+from aiohttp_cache_di.backends.wrap.tombstones import Tombstones
+from aiohttp_cache_di.backends.wrap.write import Outcome
 from aiohttp_cache_di.engine.call import CURRENT_CALL
 from aiohttp_cache_di.engine.flights import Flights
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
@@ -63,7 +65,7 @@ class Runtime:
     # ---- the store
 
     @property
-    def doomed(self) -> Tombstones:
+    def tombstones(self) -> Tombstones:
         """Keys whose deletion failed: what is stored under them must not be used any more."""
         return self.here.tombstones
 

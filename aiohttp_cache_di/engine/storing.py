@@ -15,7 +15,7 @@ from aiohttp_cache_di import keys, policy
 from aiohttp_cache_di._aiohttp import DecodingWatch, is_decoded
 from aiohttp_cache_di.backends.base import accept_all
 from aiohttp_cache_di.backends.wrap import leases
-from aiohttp_cache_di.backends.wrap.pending import Outcome
+from aiohttp_cache_di.backends.wrap.write import Outcome
 from aiohttp_cache_di.engine.call import Call
 from aiohttp_cache_di.engine.describe import Report
 from aiohttp_cache_di.engine.flights import Flight

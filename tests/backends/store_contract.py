@@ -7,337 +7,346 @@ import math
 import random
 import time
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from typing import Any
 
+import msgspec
 import pytest
-from msgspec.structs import replace
 
-from aiohttp_cache_di.backends.store import UNREADABLE, Found, Item, Lease, Leasing, Record, Row, Store, Written
+from aiohttp_cache_di.backends.store import (
+    Expiring,
+    Found,
+    Immediate,
+    Item,
+    Leasing,
+    Record,
+    Store,
+    Touching,
+    Unreadable,
+    Versioned,
+)
 from aiohttp_cache_di.entries.codec import EntryCodec, Opaque
 from aiohttp_cache_di.errors import StorageError
+from aiohttp_cache_di.rfc9111.messages import StoredResponse
+from tests.backends.contract import AWKWARD_KEYS
 from tests.backends.entries import make_entry
 
-__all__ = ["AWKWARD_KEYS", "LeasingStore", "MakeStore", "StoreContract", "entry", "read", "write"]
+__all__ = ["MakeStore", "StoreContract", "keep", "look", "make_redirect", "walk"]
 
-AWKWARD_KEYS = (
-    "with space",
-    "GET https://host/path?q=1&r=%20#x",
-    "käse/☕",
-    "quote'\"`;--",
-    "$where",
-    "a.b.c",
-    "nul\0inside",
-    "%",
-    "_",
-    "*",
-    "#",
-    ":",
-    "",
-    "lone \udc80 surrogate",
-    "x" * 2047,
-    "x" * 3000,
-)
+MakeStore = Callable[..., Store]
+"""Makes a store with a codec; all that a test makes keep their records in the same place, if that can be shared."""
+
+MANY = 130
 
 
-class LeasingStore(Store, Leasing, Protocol):
-    """What the suite is for."""
+def make_redirect(key: str, to: str = "http://origin.test/elsewhere") -> StoredResponse:
+    """Make a stored redirect."""
+    return msgspec.structs.replace(make_entry(key), status=301, raw_headers=((b"Location", to.encode()),))
 
 
-MakeStore = Callable[[EntryCodec], LeasingStore]
-"""Makes a store with this codec; each one that a test makes has the same place behind it."""
+async def keep(store: Store, key: str, item: Item | None = None, *, until: float = math.inf) -> None:
+    """Put one record."""
+    (written,) = await store.put([Record(key, make_entry(key) if item is None else item, until)])
+    assert not isinstance(written, StorageError)
 
 
-def entry(key: str, body: bytes = b"body", until: float = math.inf) -> Record:
-    """A record of a response."""
-    return Record(key, replace(make_entry("url", body, until), key=key), until)
-
-
-async def write(store: Store, *records: Record) -> None:
-    """Put *records*; all have to be written."""
-    for result in await store.put(records):
-        assert not isinstance(result, StorageError), result
-
-
-async def read(store: Store, key: str) -> Any:
-    """The item under *key*."""
+async def look(store: Store, key: str) -> Item | Unreadable | None:
+    """Get one item."""
     (found,) = await store.get([key])
     return None if found is None else found.item
 
 
-async def walk(store: Store, *, items: bool = False) -> list[Row]:
-    """All rows, each key of them once."""
-    rows = {row.key: row for page in [page async for page in store.pages(items=items)] for row in page}
-    return list(rows.values())
+async def walk(store: Store, *, items: bool = False) -> dict[str, tuple[bool, Any]]:
+    """All rows, each met once."""
+    rows: dict[str, tuple[bool, Any]] = {}
+    async for page in store.pages(items=items):
+        for row in page:
+            assert row.key not in rows
+            rows[row.key] = row.leads_on, row.item
+    return rows
 
 
 class StoreContract:
-    """Subclass it as ``TestX`` and override `make`, and `meddle` to change the bytes under a key."""
+    """Subclass it as ``TestX`` and override `make`."""
 
-    codec = EntryCodec()
+    keeps_opaque = True
+    """Whether it takes what a user's serializer made."""
+    is_shared = True
+    """Whether another store on the same place sees what one has put."""
+    outlives_loops = True
+    """Whether what was put is still there when its loop has ended."""
 
     @pytest.fixture
     @abstractmethod
     def make(self) -> MakeStore:
         """A function that makes a store."""
 
-    @abstractmethod
-    async def meddle(self, key: str, change: Callable[[bytes], Any]) -> None:
-        """Replace the bytes under *key*, as another program might."""
-
     @pytest.fixture
-    async def store(self, make: MakeStore) -> AsyncIterator[LeasingStore]:
-        store = make(self.codec)
+    async def store(self, make: MakeStore) -> AsyncIterator[Store]:
+        store = make()
         yield store
         await store.close()
 
-    # ---- items
+    # ---- what was put is what is got
 
-    async def test_nothing_is_found_where_nothing_was_put(self, store: LeasingStore) -> None:
-        assert list(await store.get(["a", "b"])) == [None, None]
-        assert await walk(store) == []
-
-    async def test_each_kind_of_item_comes_back_as_it_was(self, store: LeasingStore) -> None:
-        items: dict[str, Item] = {"r": make_entry("r"), "a": "target", "o": Opaque("o", b"\x00\xff")}
-        await write(store, *(Record(key, item, math.inf) for key, item in items.items()))
+    async def test_what_was_put_is_what_is_got(self, store: Store) -> None:
+        items: dict[str, Item] = {
+            "end": make_entry("end", b"body"),
+            "redirect": make_redirect("redirect"),
+            "alias": "end",
+        }
+        if self.keeps_opaque:
+            items |= {"opaque": Opaque("opaque", b"\x00any"), "leads": Opaque("leads", b"bytes", leads_on=True)}
         for key, item in items.items():
-            assert await read(store, key) == item
+            await keep(store, key, item)
+        assert {key: await look(store, key) for key in items} == items
 
-    async def test_answers_come_in_the_order_of_the_keys(self, store: LeasingStore) -> None:
-        await write(store, *(entry(f"k{n}", b"%d" % n) for n in range(0, 20, 2)))
-        keys = [f"k{n}" for n in random.Random(1).sample(range(20), 20)]
-        for key, found in zip(keys, await store.get(keys), strict=True):
-            n = int(key[1:])
-            assert (found and getattr(found.item, "body", None)) == (None if n % 2 else b"%d" % n)
+    @pytest.mark.parametrize("size", [0, 1, 4096, 1_000_000])
+    async def test_bodies_of_all_sizes_come_back_as_they_were(self, store: Store, size: int) -> None:
+        if size >= (store.limits.value_bytes or math.inf):
+            pytest.skip("it is given such bodies in chunks")
+        entry = make_entry("k", random.Random(size).randbytes(size))
+        await keep(store, "k", entry)
+        assert await look(store, "k") == entry
 
-    async def test_a_later_record_replaces_an_earlier_one_in_a_put_and_between_puts(self, store: LeasingStore) -> None:
-        await write(store, entry("k", b"first"), entry("j"), entry("k", b"second and longer"))
-        assert (await read(store, "k")).body == b"second and longer"
-        await write(store, entry("k", b"third"))
-        assert (await read(store, "k")).body == b"third"
-        assert len(await walk(store)) == 2
-
-    async def test_an_entry_is_kept_under_the_key_that_the_record_names(self, store: LeasingStore) -> None:
-        await write(store, Record("other", make_entry("k"), math.inf))
-        assert (await read(store, "other")).key == "other"
-        assert await read(store, "k") is None
-
-    async def test_deleting_drops_and_a_missing_key_is_no_error(self, store: LeasingStore) -> None:
-        await write(store, *(entry(f"k{n}") for n in range(60)))
-        await store.delete([f"k{n}" for n in range(0, 60, 2)] + ["missing"])
-        assert {row.key for row in await walk(store)} == {f"k{n}" for n in range(1, 60, 2)}
-        assert await read(store, "k0") is None
-
-    async def test_clearing_drops_all_and_what_is_put_after_it_stays(self, store: LeasingStore) -> None:
-        await write(store, *(entry(f"k{n}") for n in range(60)))
-        await store.clear()
-        assert await walk(store) == []
-        await write(store, entry("k1"))
-        assert await read(store, "k1") is not None
-
-    @pytest.mark.parametrize("key", AWKWARD_KEYS, ids=lambda key: ascii(key)[:20])
-    async def test_any_text_is_a_key(self, store: LeasingStore, key: str) -> None:
-        await write(store, entry(key, b"mine"), entry(key + "!", b"another's"))
-        assert [getattr(found and found.item, "body", None) for found in await store.get([key, key + "!"])] == [
-            b"mine",
-            b"another's",
-        ]
-        assert {row.key for row in await walk(store)} == {key, key + "!"}
-        assert await store.acquire(key, 5) == Lease.GRANTED_LATE
-        await store.release(key)
+    @pytest.mark.parametrize("key", AWKWARD_KEYS, ids=lambda key: str(key)[:20])
+    async def test_any_text_is_a_key(self, store: Store, key: str) -> None:
+        await keep(store, key, make_entry(key, b"mine"))
+        await keep(store, key + "!", make_entry(key + "!", b"another's"))
+        found = await look(store, key)
+        assert isinstance(found, StoredResponse)
+        assert (found.key, found.body) == (key, b"mine")
+        assert set(await walk(store)) == {key, key + "!"}
         await store.delete([key])
-        assert {row.key for row in await walk(store)} == {key + "!"}
+        assert set(await walk(store)) == {key + "!"}
 
-    @pytest.mark.parametrize("share", [0.0, 0.001, 0.5, 1.0])
-    async def test_items_of_all_sizes_up_to_the_limit_come_back(self, store: LeasingStore, share: float) -> None:
-        limit = store.limits.value_bytes or 16_000_000
-        head = len(self.codec.pack(make_entry("k"), "k")) + 8
-        body = random.Random(7).randbytes(max(0, int(limit * share) - head))
-        await write(store, entry("k", body))
-        assert (await read(store, "k")).body == body
+    async def test_answers_are_in_the_order_of_the_keys(self, store: Store) -> None:
+        batch = store.limits.batch
+        keys = [f"k{number}" for number in range(min(batch, 20))]
+        written = await store.put([Record(key, make_entry(key), math.inf) for key in keys[::2]])
+        assert len(written) == len(keys[::2])
+        found = await store.get(keys)
+        stored = [one.item if isinstance(one, Found) else None for one in found]
+        assert [item.key if isinstance(item, StoredResponse) else None for item in stored] == [
+            key if number % 2 == 0 else None for number, key in enumerate(keys)
+        ]
 
-    async def test_an_item_beyond_the_limit_is_refused_and_takes_no_other_with_it(self, store: LeasingStore) -> None:
-        if store.limits.value_bytes is None:
-            pytest.skip("this store has no limit")
-        large = bytes(store.limits.value_bytes + 32 * 1024)
-        results: Sequence[Written] = await store.put([entry("a"), entry("large", large), entry("b")])
-        assert [isinstance(result, StorageError) for result in results] == [False, True, False]
-        assert [found is not None for found in await store.get(["a", "large", "b"])] == [True, False, True]
+    async def test_a_later_record_of_a_key_replaces_an_earlier_one(self, store: Store) -> None:
+        records = [Record("k", make_entry("k", b"%d" % number), math.inf) for number in range(3)]
+        for first in range(0, 3, store.limits.batch):
+            await store.put(records[first : first + store.limits.batch])
+        found = await look(store, "k")
+        assert isinstance(found, StoredResponse)
+        assert found.body == b"2"
+        assert len(await walk(store)) == 1
 
-    async def test_what_cannot_be_encoded_is_refused_and_takes_no_other_with_it(self, store: LeasingStore) -> None:
-        broken = Record("k", replace(make_entry("k"), url="http://\udc80/"), math.inf)
-        results = await store.put([broken, entry("b")])
-        assert isinstance(results[0], StorageError)
-        assert await read(store, "b") is not None
+    async def test_a_redirect_may_take_the_place_of_a_response_and_the_other_way_round(self, store: Store) -> None:
+        for item in (make_entry("k"), make_redirect("k"), make_entry("k")):
+            await keep(store, "k", item)
+            assert await look(store, "k") == item
+            assert {key: leads_on for key, (leads_on, _) in (await walk(store)).items()} == {"k": item.status == 301}
 
-    # ---- bytes that are not to be believed
+    async def test_an_entry_that_cannot_be_encoded_harms_no_other(self, store: Store) -> None:
+        await keep(store, "other")
+        bad = msgspec.structs.replace(make_entry("k"), partition="\udcff")
+        try:
+            (written,) = await store.put([Record("k", bad, math.inf)])
+        except (StorageError, UnicodeError):
+            written = StorageError("refused")
+        if isinstance(written, StorageError):
+            assert await look(store, "k") is None
+        assert await look(store, "other") is not None
 
-    @pytest.mark.parametrize("data", [b"", b"garbage", "text", 7, None])
-    async def test_what_is_no_frame_is_unreadable_and_is_overwritten(self, store: LeasingStore, data: Any) -> None:
-        await write(store, entry("k"))
-        await self.meddle("k", lambda frame: data)
-        assert await read(store, "k") is UNREADABLE
-        assert [row.item for row in await walk(store, items=True)] == [UNREADABLE]
-        await write(store, entry("k", b"again"))
-        assert (await read(store, "k")).body == b"again"
+    # ---- effects are seen, from everywhere
 
-    async def test_a_flipped_bit_makes_an_entry_unreadable(self, store: LeasingStore) -> None:
-        await write(store, entry("k"))
-        await self.meddle("k", lambda frame: frame[:-1] + bytes([frame[-1] ^ 1]))
-        assert await read(store, "k") is UNREADABLE
+    async def test_what_is_deleted_is_gone_and_missing_keys_are_no_error(self, store: Store) -> None:
+        await keep(store, "k")
+        for _ in range(2):
+            await store.delete(["k"])
+        await store.delete([])
+        assert await look(store, "k") is None
+        assert await walk(store) == {}
 
-    async def test_a_frame_of_another_key_is_unreadable(self, store: LeasingStore) -> None:
-        await write(store, entry("k"), entry("j"))
-        await self.meddle("k", lambda frame: self.codec.pack(make_entry("j"), "j"))
-        assert await read(store, "k") is UNREADABLE
+    async def test_clear_leaves_nothing_and_what_is_put_after_it_stays(self, store: Store) -> None:
+        for number in range(10):
+            await keep(store, f"k{number}", make_redirect(f"k{number}") if number % 2 else None)
+        await store.clear()
+        assert await walk(store) == {}
+        assert await look(store, "k1") is None
+        await keep(store, "k1")
+        assert await look(store, "k1") is not None
 
-    async def test_a_signed_entry_is_read_with_its_secret_alone(self, make: MakeStore) -> None:
-        signing, other, rotated = (make(EntryCodec(secret)) for secret in ("one", "two", ["two", "one"]))
-        await write(signing, entry("k"))
-        assert await read(other, "k") is UNREADABLE
-        assert (await read(rotated, "k")).body == b"body"
-        for store in (signing, other, rotated):
-            await store.close()
+    async def test_another_store_sees_each_change(self, make: MakeStore, store: Store) -> None:
+        if not self.is_shared:
+            pytest.skip("what it keeps is its own")
+        other = make()
+        await keep(other, "k", make_entry("k", b"old"))
+        assert await look(store, "k") is not None
+        await keep(other, "k", new := make_entry("k", b"new"))
+        assert await look(store, "k") == new
+        await other.delete(["k"])
+        assert await look(store, "k") is None
+        await keep(store, "k")
+        await other.clear()
+        assert await look(store, "k") is None
+        await other.close()
 
-    # ---- walks
+    # ---- many, and at once
 
-    async def test_a_walk_meets_all_and_tells_what_leads_on(self, store: LeasingStore) -> None:
-        redirect = replace(make_entry("r"), status=302, raw_headers=((b"Location", b"/x"),))
-        await write(store, Record("r", redirect, math.inf), Record("a", "r", math.inf), entry("k"))
-        await store.acquire("leased and empty", 5)
-        assert {row.key: row.leads_on for row in await walk(store)} == {"r": True, "a": True, "k": False}
-        rows = {row.key: row for row in await walk(store, items=True)}
-        assert rows["r"].item == redirect
-        assert rows["a"].item == "r"
-        assert {row.item for row in await walk(store)} == {None}
+    async def test_a_walk_meets_each_record_and_says_which_lead_on(self, store: Store) -> None:
+        expected = {f"end{number}": False for number in range(MANY)} | {
+            f"redirect{number}": True for number in range(20)
+        }
+        for key, leads_on in expected.items():
+            await keep(store, key, make_redirect(key) if leads_on else make_entry(key))
+        assert {key: leads_on for key, (leads_on, _) in (await walk(store)).items()} == expected
+        with_items = await walk(store, items=True)
+        assert {key: item.key for key, (_, item) in with_items.items()} == {key: key for key in expected}
 
-    async def test_a_walk_goes_by_pages_and_may_be_left(self, store: LeasingStore) -> None:
-        for first in range(0, 1000, 100):
-            await write(store, *(entry(f"k{n}", bytes(2000)) for n in range(first, first + 100)))
-        pages = store.pages(items=True)
-        first_page = await anext(pages)
-        assert 0 < len(first_page) < 1000
-        await write(store, entry("meanwhile"))
-        await pages.aclose()  # type: ignore[attr-defined]  # an async generator, as stores make them
-        assert {f"k{n}" for n in range(1000)} <= {row.key for row in await walk(store)}
+    async def test_a_walk_may_be_left_early_and_others_may_write_meanwhile(self, store: Store) -> None:
+        for number in range(MANY):
+            await keep(store, f"k{number}")
+        pages: Any = store.pages(items=True)
+        async with aclosing(pages):
+            async for page in pages:
+                assert page
+                await keep(store, "new")
+                break
+        async for page in store.pages(items=False):
+            await store.delete([row.key for row in page][: store.limits.batch])
+        assert await look(store, "k0") is None or len(await walk(store)) < MANY + 1
 
-    # ---- expiry
+    async def test_many_at_once_get_each_what_is_theirs(self, store: Store) -> None:
+        await asyncio.gather(
+            *(keep(store, f"k{number}", make_entry(f"k{number}", b"%d" % number)) for number in range(60))
+        )
+        found = await asyncio.gather(*(look(store, f"k{number % 65}") for number in range(200)))
+        bodies = [item.body if isinstance(item, StoredResponse) else None for item in found]
+        assert bodies == [b"%d" % (number % 65) if number % 65 < 60 else None for number in range(200)]
 
-    async def test_what_has_expired_is_not_found_and_not_met(self, store: LeasingStore) -> None:
-        soon = time.time() + 0.05
-        await write(store, entry("soon", until=soon), entry("late", until=soon + 1000), entry("never"))
-        assert await read(store, "late") is not None
-        await asyncio.sleep(max(0.0, soon - time.time()) + 0.005)
-        assert [found is not None for found in await store.get(["soon", "late", "never"])] == [False, True, True]
-        assert {row.key for row in await walk(store)} == {"late", "never"}
-
-    async def test_a_lifetime_may_be_of_any_length(self, store: LeasingStore) -> None:
-        await write(store, *(entry(f"{until}", until=until) for until in (4e9, 1e15, math.inf)))
-        assert [found is not None for found in await store.get(["4000000000.0", "1000000000000000.0", "inf"])] == [
-            True
-        ] * 3
-        await write(store, entry("k", until=5.0))
-        assert await read(store, "k") is None
-        await write(store, entry("k"))
-        assert await read(store, "k") is not None
-
-    # ---- leases
-
-    async def test_a_lease_is_had_by_one_and_given_back_by_its_owner_alone(self, make: MakeStore) -> None:
-        one, two = make(self.codec), make(self.codec)
-        assert await one.acquire("k", 5) == Lease.GRANTED
-        assert await two.acquire("k", 5) == Lease.REFUSED
-        assert await one.acquire("k", 5) == Lease.REFUSED
-        await two.release("k")
-        assert await two.acquire("k", 5) == Lease.REFUSED
-        await one.release("k")
-        assert await two.acquire("k", 5) == Lease.GRANTED
-        assert await read(one, "k") is None
-        await two.release("k")
-        await two.release("k")
-        await one.close()
-        await two.close()
-
-    async def test_a_lease_ends_by_itself_and_then_its_first_owner_gives_nothing_back(self, make: MakeStore) -> None:
-        one, two = make(self.codec), make(self.codec)
-        assert await one.acquire("k", 0.05)
-        await asyncio.sleep(0.06)
-        assert await two.acquire("k", 5)
-        await one.release("k")
-        assert not await one.acquire("k", 5)
-        await one.close()
-        await two.close()
-
-    async def test_a_lease_is_given_back_with_the_write(self, make: MakeStore) -> None:
-        one, two = make(self.codec), make(self.codec)
-        assert await one.acquire("k", 5) == Lease.GRANTED
-        await write(one, entry("k")._replace(leased=True))
-        assert await two.acquire("k", 5) == Lease.GRANTED_LATE
-        await two.release("k")
-        assert (await read(one, "k")).body == b"body"
-        await write(one, entry("k", b"without a lease")._replace(leased=True))
-        assert (await read(two, "k")).body == b"without a lease"
-        await one.close()
-        await two.close()
-
-    async def test_of_many_that_ask_at_once_one_has_the_lease(self, make: MakeStore) -> None:
-        stores = [make(self.codec) for _ in range(4)]
-        asked = await asyncio.gather(*(store.acquire("k", 5) for store in stores * 5))
-        assert sorted(asked) == [Lease.REFUSED] * 19 + [Lease.GRANTED]
-        for store in stores:
-            await store.close()
-
-    async def test_a_lease_that_was_asked_for_in_vain_is_not_held(self, make: MakeStore) -> None:
-        one, two = make(self.codec), make(self.codec)
-        assert await two.get(["k"]) == [None]
-        await one.get(["k"])  # opened
-        asking = asyncio.ensure_future(one.acquire("k", 30))
+    async def test_a_call_that_is_cancelled_takes_no_other_with_it(self, store: Store) -> None:
+        puts = [asyncio.ensure_future(keep(store, f"k{number}")) for number in range(40)]
         await asyncio.sleep(0)
-        asking.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await asking
-        await one.close()
-        assert await two.acquire("k", 5) == Lease.GRANTED
-        await two.close()
-
-    # ---- loops, and closing
-
-    async def test_a_cancelled_caller_takes_no_other_with_it(self, store: LeasingStore) -> None:
-        reading: list[asyncio.Future[Any]] = [asyncio.ensure_future(store.get([f"k{n}"])) for n in range(10)]
-        writing: list[asyncio.Future[Any]] = [asyncio.ensure_future(store.put([entry(f"k{n}")])) for n in range(10)]
-        await asyncio.sleep(0)
-        for task in (*reading[::2], *writing[::2]):
+        for task in puts[::2]:
             task.cancel()
-        results = await asyncio.gather(*reading, *writing, return_exceptions=True)
-        assert [type(result) for result in results[::2]] == [asyncio.CancelledError] * 10
-        assert not any(isinstance(result, BaseException) for result in results[1::2])
-        found: Sequence[Found | None] = await store.get([f"k{n}" for n in range(1, 10, 2)])
-        assert None not in found
+        await asyncio.gather(*puts, return_exceptions=True)
+        gets = [asyncio.ensure_future(look(store, f"k{number}")) for number in range(40)]
+        await asyncio.sleep(0)
+        for get in gets[::3]:
+            get.cancel()
+        await asyncio.gather(*gets, return_exceptions=True)
+        for number in range(1, 40, 2):
+            if number % 3:
+                assert gets[number].result() is not None
+            assert await look(store, f"k{number}") is not None
 
-    async def test_closing_twice_is_once_and_a_store_that_is_used_again_opens_again(self, make: MakeStore) -> None:
-        store = make(self.codec)
+    # ---- bytes are not believed
+
+    async def test_what_was_signed_with_another_secret_is_no_item(self, make: MakeStore) -> None:
+        signing = make(codec=EntryCodec("one"))
+        if not self.is_shared or isinstance(signing, Immediate):
+            pytest.skip("nobody else reads its bytes")
+        await keep(signing, "k", entry := make_entry("k"))
+        others = {secrets: make(codec=EntryCodec(secrets)) for secrets in (("two",), ("two", "one"), None)}
+        for secrets, other in others.items():
+            found = await look(other, "k")
+            assert (
+                (found == entry) if secrets and "one" in secrets else (found is None or isinstance(found, Unreadable))
+            )
+            await other.close()
+        await signing.close()
+
+    # ---- closing, and other loops
+
+    async def test_it_can_be_closed_twice_and_used_again(self, make: MakeStore) -> None:
+        store = make()
         await store.close()
-        await write(store, entry("k"))
+        await keep(store, "k")
         await store.close()
         await store.close()
-        assert await read(store, "k") is not None
+        await keep(store, "k2")
+        assert await look(store, "k2") is not None
         await store.close()
 
-    def test_each_loop_has_connections_of_its_own(self, make: MakeStore) -> None:
-        store = make(self.codec)
+    def test_another_loop_finds_what_one_has_put(self, make: MakeStore) -> None:
+        store = make()
 
-        async def use() -> Any:
-            await write(store, entry("k"))
-            found = await asyncio.to_thread(asyncio.run, look())
-            assert found.body == b"body"
-            assert await read(store, "k") is not None
+        async def use(key: str) -> bool:
+            await keep(store, key)
+            found = await look(store, "first")
             await store.close()
+            return found is not None
 
-        async def look() -> Any:
-            try:
-                return await read(store, "k")
-            finally:
-                await store.close()
+        found_again = [asyncio.run(use(key)) for key in ("first", "second")]
+        assert found_again == [True, self.outlives_loops]
 
-        asyncio.run(use())
-        assert asyncio.run(look()).body == b"body"
+    # ---- what it may be able to do besides
+
+    async def test_what_it_has_at_once_is_what_it_has(self, store: Store) -> None:
+        if not isinstance(store, Immediate):
+            pytest.skip("it takes time to answer")
+        assert store.look("k") is None
+        store.keep(Record("k", entry := make_entry("k"), math.inf))
+        assert store.look("k") == await look(store, "k") == entry
+        store.drop("k")
+        store.drop("k")
+        assert store.look("k") is None
+
+    async def test_a_lease_is_had_by_one_and_goes_back_with_a_put(self, make: MakeStore, store: Store) -> None:
+        other = make()
+        if not isinstance(store, Leasing) or not isinstance(other, Leasing):
+            pytest.skip("it has no leases")
+        assert await store.acquire("k", 5)
+        assert not await other.acquire("k", 5)
+        assert await other.acquire("another", 5)
+        await store.put([Record("k", make_entry("k"), math.inf, leased=True)])
+        assert await other.acquire("k", 5)
+        await other.release("k")
+        await other.release("k")
+        assert await store.acquire("k", 5)
+        await store.release("k")
+        await other.release("another")
+        await other.close()
+
+    async def test_a_version_tells_of_each_change(self, make: MakeStore, store: Store) -> None:
+        other = make()
+        if not isinstance(store, Versioned) or not isinstance(other, Versioned):
+            pytest.skip("it has no versions")
+        await keep(store, "k")
+        (found,) = await store.get(["k"])
+        version = store.version("k")
+        assert found is not None
+        assert version is not None
+        assert version <= found.version
+        await keep(other, "k", make_entry("k", b"new"))
+        version = store.version("k")
+        assert version is None or version > found.version
+        (written,) = await store.put([Record("k", make_entry("k"), math.inf)])
+        version = store.version("k")
+        assert isinstance(written, int)
+        assert version is not None
+        assert version <= written
+        await other.delete(["k"])
+        version = store.version("k")
+        assert version is None or version > written
+        await other.close()
+
+    async def test_what_may_be_dropped_is_dropped_when_asked_for(self, store: Store) -> None:
+        if not isinstance(store, Expiring):
+            pytest.skip("a walk has to find it")
+        now = time.time()
+        for key, until in (("soon", now + 100), ("late", now + 10_000), ("never", math.inf)):
+            await keep(store, key, make_entry(key, store_until=until), until=until)
+        await keep(store, "alias", "never")
+        await store.delete_expired(now + 1000)
+        assert set(await walk(store)) >= {"late", "never", "alias"}
+        assert "soon" not in await walk(store) or store.limits.drops_expired
+
+    async def test_a_use_may_be_noted_of_any_key(self, store: Store) -> None:
+        if not isinstance(store, Touching):
+            pytest.skip("it keeps no order of use")
+        await keep(store, "k")
+        for key in ("k", "missing"):
+            store.touch(key)
+        assert await look(store, "k") is not None

@@ -15,13 +15,13 @@ from aiohttp import ClientResponse, ClientSession
 from aiohttp_cache_di import CachedResponse, CachedSession, ConfigurationError, UrlExpiration
 from aiohttp_cache_di.backends import BaseStorage, CacheActions, CacheBackend, DictCache
 from tests.origin import Origin, answer
-from tests.storages import CustomBackend
+from tests.storages import CustomBackend, ProofBackend
 from tests.test_response import entry
 
 Make = Callable[..., CacheBackend]
 
 
-@pytest.fixture(params=[CacheBackend, CustomBackend])
+@pytest.fixture(params=[CacheBackend, CustomBackend, ProofBackend])
 def make(request: pytest.FixtureRequest) -> Make:
     """Make backends, over memory and over a storage that takes its time."""
     maker: Make = request.param

@@ -91,6 +91,26 @@ async def test_four_processes_share_a_store(store: Store, origin: Origin, note: 
 
 
 @pytest.mark.parametrize("store", SHARED_STORES, indirect=True)
+@pytest.mark.parametrize("seconds", [2, pytest.param(15, marks=pytest.mark.slow)])
+async def test_nothing_is_lost_that_four_processes_store(
+    store: Store, origin: Origin, note: Note, seconds: int
+) -> None:
+    more = {"max_bytes": None} if store.kind == "sqlite" else {}
+    job: dict[str, Any] = {"kind": store.kind, "options": {**store.options, **more}, "task": "fill", "url": origin.url}
+    job["tasks"], job["seconds"] = TASKS, seconds
+    async with Workers(*({**job, "seed": seed} for seed in range(PROCESSES))) as workers:
+        workers.go()
+        reports = await workers.reports(within_s=seconds + 30)
+    backend = store.backend(**more)
+    asked, stored = (sum(values) for values in zip(*((r["asked"], r["stats"]["stored"]) for r in reports), strict=True))
+    kept = await backend.responses.size()
+    await backend.close()
+    errors = [report["stats"]["store_errors"] for report in reports]
+    note(asked=asked, said_to_be_stored=stored, kept=kept, errors=errors)
+    assert asked == stored == kept
+
+
+@pytest.mark.parametrize("store", SHARED_STORES, indirect=True)
 @pytest.mark.parametrize("rounds", [1, pytest.param(10, marks=pytest.mark.slow)])
 async def test_killing_writers_leaves_the_store_whole(store: Store, origin: Origin, note: Note, rounds: int) -> None:
     chance = random.Random(2)

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import random
@@ -89,7 +90,21 @@ async def churn(session: CachedSession, job: Job) -> Report:
     return {"outcomes": outcomes, "hits_s": hits_s, "turns_s": turns_s}
 
 
-TASKS: dict[str, Callable[[CachedSession, Job], Awaitable[Report]]] = {"fetch": fetch, "churn": churn}
+async def fill(session: CachedSession, job: Job) -> Report:
+    """Ask for URLs that no other asks for, in several tasks, for a while; tell how many."""
+    until = time.perf_counter() + job["seconds"]
+    numbers = itertools.count()
+
+    async def client() -> None:
+        while time.perf_counter() < until:
+            async with session.get(f"{job['url']}/{job['seed']}/{next(numbers)}") as response:
+                await response.read()
+
+    await asyncio.gather(*(client() for _ in range(job["tasks"])))
+    return {"asked": next(numbers)}
+
+
+TASKS: dict[str, Callable[[CachedSession, Job], Awaitable[Report]]] = {"fetch": fetch, "churn": churn, "fill": fill}
 
 
 async def main() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from aiohttp_cache_di.backends.dynamodb.client import Client, error_code
@@ -15,6 +15,7 @@ __all__ = ["READ_AT_ONCE", "read_items", "write_items"]
 
 READ_AT_ONCE: Final = 100  # BatchGetItem: distinct keys
 WRITTEN_AT_ONCE: Final = 25  # BatchWriteItem: requests
+WRITTEN_BYTES: Final = 700 * 1024  # as base 64, less than the MiB from which aiohttp warns of a body that takes long
 PAUSE_S: Final = 0.05  # before what was left is asked for again; doubles
 PAUSE_MAX_S: Final = 2.0
 ATTEMPTS: Final = 8  # without any progress
@@ -42,10 +43,15 @@ async def read_items(
         await _pause(failures)  # none after progress: an answer has 16 MB at most
 
 
-async def write_items(client: Client, table: str, requests: Mapping[str, Any]) -> dict[str, StorageError]:
-    """Make *requests*, by name; return which of them failed, or raise where all did."""
-    names = list(requests)
-    groups = [names[first : first + WRITTEN_AT_ONCE] for first in range(0, len(names), WRITTEN_AT_ONCE)]
+async def write_items(
+    client: Client, table: str, requests: Mapping[str, Any], weights: Mapping[str, int] | None = None
+) -> dict[str, StorageError]:
+    """Make *requests*, by name; return which of them failed, or raise where all did.
+
+    Args:
+        weights: how many bytes the large ones have.
+    """
+    groups = _grouped(requests, weights or {})
     results = await asyncio.gather(
         *(_write(client, table, [requests[name] for name in group]) for group in groups), return_exceptions=True
     )
@@ -59,6 +65,18 @@ async def write_items(client: Client, table: str, requests: Mapping[str, Any]) -
             told = StorageError(f"DynamoDB has not written: {error_code(result) or type(result).__name__}")
             failed |= dict.fromkeys(group, told)
     return failed
+
+
+def _grouped(names: Iterable[str], weights: Mapping[str, int]) -> list[list[str]]:
+    groups: list[list[str]] = []
+    weight = 0
+    for name in names:
+        weight += weights.get(name, 0)
+        if not groups or len(groups[-1]) == WRITTEN_AT_ONCE or weight > WRITTEN_BYTES:
+            groups.append([])
+            weight = weights.get(name, 0)
+        groups[-1].append(name)
+    return groups
 
 
 async def _write(client: Client, table: str, requests: Sequence[Any]) -> None:

@@ -90,7 +90,8 @@ class DynamoDBStore:
         made = await aside(partial(self._made, latest), sum(_size(record.item) for record in latest.values()))
         requests = {name: {"PutRequest": {"Item": item}} for name, item in made.items() if not _is_error(item)}
         failed = {name: item for name, item in made.items() if isinstance(item, StorageError)}
-        failed |= await write_items(here.client, self._layout.table, requests)
+        weights = {name: self._weight(item) for name, item in made.items() if not isinstance(item, StorageError)}
+        failed |= await write_items(here.client, self._layout.table, requests, weights)
         for name, record in latest.items():
             if record.leased and name not in failed:
                 here.held.pop(name, None)

@@ -42,6 +42,10 @@ class Circuit:
         """Seconds until the next caller may try an open circuit; None for a closed one."""
         return max(0.0, self._retry_at - self._clock()) if self.is_open else None
 
+    def retry_now(self) -> None:
+        """Let the next caller try, however lately it was tried."""
+        self._retry_at = self._clock()
+
     def begin_probe(self) -> bool:
         """Whether the caller may try an open circuit; who is told so must end with `end_probe`."""
         if self._probing or self._clock() < self._retry_at:

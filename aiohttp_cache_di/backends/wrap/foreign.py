@@ -8,9 +8,22 @@ from contextlib import aclosing
 from typing import Any, Final
 
 from aiohttp_cache_di.backends.storage import BaseCache
-from aiohttp_cache_di.backends.store import Found, Immediate, Item, Lease, Limits, Record, Row, Store, Written
+from aiohttp_cache_di.backends.store import (
+    UNREADABLE,
+    Found,
+    Immediate,
+    Item,
+    Lease,
+    Limits,
+    Record,
+    Row,
+    Store,
+    Unreadable,
+    Written,
+)
 from aiohttp_cache_di.backends.wrap.items import StackCache
-from aiohttp_cache_di.entries.codec import item_leads_on
+from aiohttp_cache_di.entries.codec import Opaque, item_leads_on
+from aiohttp_cache_di.errors import StorageError, UnreadableEntryError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = ["ForeignPair", "pair_of"]
@@ -60,34 +73,42 @@ class ForeignPair:
         return [await self._find(key) for key in keys]
 
     async def _find(self, key: str) -> Found | None:
-        entry, storage = await self.responses.read_either(key, self.redirects)
-        if entry is None or entry.key != key:
+        responses, redirects = self.responses, self.redirects
+        if type(responses).read_either is not BaseCache.read_either:  # both in one go
+            entry, storage = await responses.read_either(key, redirects)
+            item: Item | Unreadable | None = entry if entry is None or entry.key == key else entry.key
+        else:
+            item, storage = await _read(responses, key), responses
+            if item is None:
+                item, storage = await _read(redirects, key), redirects
+        if item is None:
             return None
-        if storage is self.redirects:
+        if storage is redirects:
             self._lead_on[key] = None
             if len(self._lead_on) > MAX_REMEMBERED:
                 self._lead_on.popitem(last=False)
-        return Found(entry)
+        return Found(item)
 
     async def put(self, records: Sequence[Record]) -> Sequence[Written]:
         """Keep *records* where they belong."""
-        for record in records:
-            await self._put(record)
-        return [0] * len(records)
+        return [await self._put(record) for record in records]
 
-    async def _put(self, record: Record) -> None:
-        leads_on, item = item_leads_on(record.item), record.item
+    async def _put(self, record: Record) -> Written:
+        leads_on, key, item = item_leads_on(record.item), record.key, record.item
         storage, other = (self.redirects, self.responses) if leads_on else (self.responses, self.redirects)
-        if not isinstance(item, StoredResponse):
-            await storage.write(record.key, _written(item))
+        if isinstance(item, Opaque):
+            return StorageError("a storage with a serializer of its own takes no item of another serializer")
+        if isinstance(item, str):
+            await storage.write(key, item)
         elif record.leased and not leads_on:
             await storage.write_leased(item)
         else:
             await storage.write_entry(item)
             if record.leased:
-                await self.responses.release_lease(record.key)
-        if leads_on or self._lead_on.pop(record.key, self) is None:
-            await other.delete(record.key)
+                await self.responses.release_lease(key)
+        if leads_on or self._lead_on.pop(key, self) is None:
+            await other.delete(key)
+        return 0
 
     async def delete(self, keys: Collection[str]) -> None:
         """Drop *keys* in both."""
@@ -100,7 +121,7 @@ class ForeignPair:
             keys: Any = storage.keys()
             async with aclosing(keys):
                 async for key in keys:
-                    item = await storage.read_entry(key) if items else None
+                    item = await _read(storage, key) if items else None
                     yield [Row(key, storage is self.redirects, item)]
 
     async def clear(self) -> None:
@@ -148,5 +169,18 @@ class ImmediatePair(ForeignPair):
         self._stores[not leads_on].drop(record.key)
 
 
-def _written(item: Item) -> str | None:
-    return item if isinstance(item, str) else None
+async def _read(storage: BaseCache, key: str) -> Item | Unreadable | None:
+    """What *storage* has under *key*: by the way for entries that it has of its own, or else as an item."""
+    if isinstance(storage, StackCache):
+        return await storage.stack.get(key)
+    if type(storage).read_entry is not BaseCache.read_entry:
+        entry = await storage.read_entry(key)
+        return entry if entry is None or entry.key == key else entry.key
+    try:
+        item = storage.deserialize(await storage.read(key), key)
+    except UnreadableEntryError:
+        return UNREADABLE
+    if isinstance(item, str):
+        return item
+    stored = getattr(item, "stored", None)  # another object of the user's has none, or one of its own
+    return stored if isinstance(stored, StoredResponse) and stored.key == key else None

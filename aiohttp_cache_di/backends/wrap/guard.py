@@ -149,6 +149,12 @@ class StoreGuard:
         circuit = self._circuits.get(operation)
         return None if circuit is None else circuit.probe_in_s()
 
+    def retry_now(self, operation: str) -> None:
+        """Let *operation* be tried once more, as there will be no later time for it."""
+        circuit = self._circuits.get(operation)
+        if circuit is not None:
+            circuit.retry_now()
+
     def note_failure(self, operation: str, exc: BaseException) -> None:
         """Count and log the failure of one record, or of a step that concerns no storage's health."""
         kind = kind_of(exc)

@@ -33,7 +33,7 @@ class StackCache(BaseCache):
     def __init__(self, stack: StoreStack, *, leads_on: bool | None = None) -> None:
         self.stack = stack
         self._leads_on = leads_on
-        super().__init__(serializer=stack.serializer)
+        super().__init__(serializer=stack.packing.serializer)
         self.codec = stack.codec
         self.on_unreadable = lambda count: stack.stats.count_unreadable(count)
 
@@ -119,9 +119,9 @@ class StackCache(BaseCache):
             await self.stack.clear()
             return
         async for page in self.stack.pages(items=False):
-            doomed = [row.key for row in page if row.leads_on is self._leads_on]
-            if doomed:
-                await self.stack.delete(doomed)
+            shown = [row.key for row in page if row.leads_on is self._leads_on]
+            if shown:
+                await self.stack.delete(shown)
 
     async def close(self) -> None:
         """Finish what is being written and release connections; what is used again opens again."""
@@ -137,14 +137,14 @@ class StackCache(BaseCache):
         """Read the response kept under *key*, following one alias; None when missing or unreadable."""
         item = await self._item(key)
         if isinstance(item, Opaque):
-            item = self.stack.loaded(item)
+            item = self.stack.packing.loaded(item)
         if isinstance(item, str):
             key, item = item, await self.stack.get(item)
-        return self.stack.entry_of(item, key)
+        return self.stack.packing.entry_of(item, key)
 
     async def write_entry(self, entry: StoredResponse) -> None:
         """Store *entry* under its own key until its ``store_until``."""
-        await self.stack.put(Record(entry.key, self.stack.packed(entry), entry.store_until))
+        await self.stack.put(Record(entry.key, self.stack.packing.packed(entry), entry.store_until))
 
     async def delete_expired(self, now: float) -> int:
         """Delete what may be dropped at *now* (POSIX time); return how many entries went."""
@@ -178,7 +178,7 @@ class StackCache(BaseCache):
 
     def _seen(self, item: Item | None) -> ResponseOrKey:
         """*item* as its users see it."""
-        loaded: Any = self.stack.loaded(item)
+        loaded: Any = self.stack.packing.loaded(item)
         return CachedResponse.from_stored(loaded) if isinstance(loaded, StoredResponse) else loaded
 
     def _made(self, key: str, item: ResponseOrKey) -> Item | None:
@@ -192,7 +192,7 @@ class StackCache(BaseCache):
             return None
         if isinstance(item, CachedResponse) and item.stored.key != key:
             item = CachedResponse.from_stored(replace(item.stored, key=key))
-        if self.stack.serializer is not None:
+        if self.stack.packing.serializer is not None:
             shown = item.stored if isinstance(item, CachedResponse) else item
-            return self.stack.opaque(item, key, leads_on=item_leads_on(shown))
+            return self.stack.packing.opaque(item, key, leads_on=item_leads_on(shown))
         return item.stored if isinstance(item, CachedResponse) else item

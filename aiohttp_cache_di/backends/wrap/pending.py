@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Sequence
 from itertools import islice
 from typing import Final, cast
@@ -19,68 +18,19 @@ from typing import Final, cast
 from aiohttp_cache_di.backends.store import Item, Record, Store, Written
 from aiohttp_cache_di.backends.wrap.guard import OF_THE_DATA, StoreGuard, kind_of
 from aiohttp_cache_di.backends.wrap.tasks import background
+from aiohttp_cache_di.backends.wrap.tombstones import Tombstones
+from aiohttp_cache_di.backends.wrap.write import Outcome, Write
 from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
-__all__ = ["MAX_PENDING_BYTES", "Outcome", "PendingWrites", "Tombstones"]
-
-Outcome = Callable[[bool], None]
-"""Told True when an entry, or a later one of its key, is written; False when a try has failed or it is given up."""
+__all__ = ["MAX_PENDING_BYTES", "PendingWrites"]
 
 MAX_PENDING_BYTES = 64 * 1024 * 1024
 """Of entries that wait to be written; more is not stored."""
 
-MAX_TOMBSTONES: Final = 100_000
-OVERHEAD_BYTES: Final = 512  # of a write, beside what its entry weighs
 MAX_BATCH_BYTES: Final = 4 * 1024 * 1024  # of one put, so that it ends within its deadline
-FIRST_REST_S: Final = 0.1
 MAX_REST_S: Final = 5.0
-RETRY_AT_CLOSE_S: Final = 0.05
-
-
-class Tombstones(OrderedDict[str, None]):
-    """Keys whose deletion failed: what is stored under them is not to be used any more."""
-
-    def bury(self, keys: Collection[str]) -> None:
-        """Add *keys*; the oldest go when there are too many."""
-        self.update(dict.fromkeys(keys))
-        while len(self) > MAX_TOMBSTONES:
-            self.popitem(last=False)
-
-
-class Write:
-    """An entry on its way into the store."""
-
-    __slots__ = (
-        "entry",
-        "has_failed",
-        "is_deleted",
-        "is_leased",
-        "is_over",
-        "outcomes",
-        "rest_s",
-        "size",
-        "timer",
-        "tries",
-    )
-
-    def __init__(self, entry: StoredResponse, outcome: Outcome | None) -> None:
-        self.entry = entry
-        self.size = entry.size_bytes + OVERHEAD_BYTES
-        self.outcomes = [] if outcome is None else [outcome]
-        self.is_leased = False
-        self.is_deleted = False
-        """It is to be deleted again once the put that is under way has ended."""
-        self.is_over = False
-        self.has_failed = False
-        self.tries = 0
-        self.rest_s = FIRST_REST_S
-        self.timer: asyncio.TimerHandle | None = None
-
-    def tell(self, is_written: bool) -> None:
-        """Tell those who want to know."""
-        for outcome in self.outcomes:
-            outcome(is_written)
+RETRY_AT_CLOSE_S: Final = 0.1
 
 
 class PendingWrites:
@@ -238,7 +188,11 @@ class PendingWrites:
         loop = asyncio.get_running_loop()
         until = loop.time() + within_s
         while (self._newest or self._busy) and (left_s := until - loop.time()) > 0:
-            for write in self._newest.values():
+            self._guard.retry_now("write")
+            if self._pause is not None:
+                self._pause.cancel()
+                self._resume()
+            for write in list(self._newest.values()):
                 self._wake(write)
             await self.settle(within_s=left_s)
             if self._newest:

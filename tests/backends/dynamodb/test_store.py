@@ -25,7 +25,8 @@ from aiohttp_cache_di.backends.store import UNREADABLE
 from aiohttp_cache_di.entries.codec import EntryCodec
 from aiohttp_cache_di.errors import ConfigurationError, StorageError
 from tests.backends.dynamodb.relay import Relay
-from tests.backends.store_contract import MakeStore, StoreContract, entry, read, write
+from tests.backends.remote_contract import MakeStore, RemoteContract, entry, read, write
+from tests.backends.store_contract import StoreContract
 from tests.ministack import CREDENTIALS, MinistackServer, create_client
 
 
@@ -56,6 +57,15 @@ async def relay(ministack: MinistackServer) -> AsyncIterator[Relay]:
 
 class TestContract(StoreContract):
     """All that every store keeps to."""
+
+    @pytest.fixture
+    def make(self, ministack: MinistackServer) -> MakeStore:
+        table = uuid.uuid4().hex
+        return lambda codec=None: make_store(ministack, table, codec)
+
+
+class TestRemoteContract(RemoteContract):
+    """All that every store on a server keeps to."""
 
     @pytest.fixture
     def make(self, ministack: MinistackServer) -> MakeStore:

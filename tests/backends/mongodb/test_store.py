@@ -25,19 +25,31 @@ from aiohttp_cache_di.backends.mongodb.store import MongoDBStore
 from aiohttp_cache_di.backends.store import Changing, Expiring, Lease, Leasing, Versioned
 from aiohttp_cache_di.entries.codec import EntryCodec
 from aiohttp_cache_di.errors import ConfigurationError
-from tests.backends.store_contract import MakeStore, StoreContract, entry, read, write
+from tests.backends.remote_contract import MakeStore, RemoteContract, entry, read, write
+from tests.backends.store_contract import StoreContract
 from tests.secantus import SecantusServer
 
 
-def make_store(server: SecantusServer, name: str | None = None, **options: Any) -> MongoDBStore:
+def make_store(
+    server: SecantusServer, name: str | None = None, codec: EntryCodec | None = None, **options: Any
+) -> MongoDBStore:
     """Make a store in a database of its own, or in that of this *name*."""
     return MongoDBStore(
-        name or uuid.uuid4().hex, "responses", codec=EntryCodec(), options={"host": server.url, **options}
+        name or uuid.uuid4().hex, "responses", codec=codec or EntryCodec(), options={"host": server.url, **options}
     )
 
 
 class TestContract(StoreContract):
     """All that every store keeps to."""
+
+    @pytest.fixture
+    def make(self, secantus: SecantusServer) -> MakeStore:
+        name = uuid.uuid4().hex
+        return lambda codec=None: make_store(secantus, name, codec)
+
+
+class TestRemoteContract(RemoteContract):
+    """All that every store on a server keeps to."""
 
     @pytest.fixture
     def make(self, secantus: SecantusServer) -> MakeStore:

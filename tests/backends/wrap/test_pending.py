@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from aiohttp_cache_di.backends.store import Limits, Record, Written
-from aiohttp_cache_di.backends.wrap import pending
+from aiohttp_cache_di.backends.wrap import write
 from aiohttp_cache_di.backends.wrap.guard import StoreGuard
+from aiohttp_cache_di.backends.wrap.loop import LoopStack
 from aiohttp_cache_di.backends.wrap.pending import MAX_PENDING_BYTES
-from aiohttp_cache_di.backends.wrap.stack import LoopStack, StoreStack
+from aiohttp_cache_di.backends.wrap.stack import StoreStack
 from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from aiohttp_cache_di.telemetry import CacheStats
@@ -52,7 +53,7 @@ class Clock:
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Do not let tests wait for what rests."""
-    monkeypatch.setattr(pending, "FIRST_REST_S", 0.001)
+    monkeypatch.setattr(write, "FIRST_REST_S", 0.001)
 
 
 @pytest.fixture
@@ -248,7 +249,7 @@ async def test_what_is_left_is_tried_again_at_the_end_for_a_moment(stack: StoreS
 async def test_the_end_does_not_wait_for_a_store_that_is_gone(
     store: SlowStore, stack: StoreStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("aiohttp_cache_di.backends.wrap.stack.FINISH_WITHIN_S", 0.05)
+    monkeypatch.setattr("aiohttp_cache_di.backends.wrap.loop.FINISH_WITHIN_S", 0.05)
     outcomes: list[bool] = []
     store.refusals = [OSError("gone")] * 1000
     stack.here().store(make_entry("k"), outcomes.append)
@@ -286,9 +287,9 @@ async def test_a_tombstone_is_gone_once_its_key_is_written(here: LoopStack, stac
 def test_another_loop_writes_its_own(store: SlowStore) -> None:
     stack = StoreStack(ProofStore())
 
-    async def write(key: str) -> StoredResponse | object:
+    async def store_one(key: str) -> StoredResponse | object:
         stack.here().store(make_entry(key))
         await stack.settle()
         return await stack.here().fetch(key)
 
-    assert [isinstance(asyncio.run(write(key)), StoredResponse) for key in "ab"] == [True, True]
+    assert [isinstance(asyncio.run(store_one(key)), StoredResponse) for key in "ab"] == [True, True]

@@ -1,0 +1,191 @@
+"""What one event loop has of a stack: what a request asks, and what it leaves to be done."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Collection
+from functools import partial
+from typing import Final, Protocol
+
+from aiohttp_cache_di.backends.store import Found, Immediate, Leasing, Record, Store
+from aiohttp_cache_di.backends.wrap.batching import BatchedReads
+from aiohttp_cache_di.backends.wrap.guard import StoreGuard
+from aiohttp_cache_di.backends.wrap.near import NearTier
+from aiohttp_cache_di.backends.wrap.packing import Packing
+from aiohttp_cache_di.backends.wrap.pending import PendingWrites
+from aiohttp_cache_di.backends.wrap.tasks import FINISH_WITHIN_S, Tasks
+from aiohttp_cache_di.backends.wrap.tombstones import Tombstones
+from aiohttp_cache_di.backends.wrap.write import Outcome
+from aiohttp_cache_di.rfc9111.messages import StoredResponse
+
+__all__ = ["FAILED", "Failed", "LoopStack", "UnderWay"]
+
+
+class Failed(enum.Enum):
+    """What a store operation gives when the store does not."""
+
+    FAILED = enum.auto()
+
+
+FAILED: Final = Failed.FAILED
+
+
+class UnderWay(Protocol):
+    """The requests of one event loop that are on their way to the origin, and will store what they get."""
+
+    async def arrive(self, keys: Collection[str] | None) -> None:
+        """Wait a moment for bodies on their way that will be stored under *keys* (None: all)."""
+
+    def invalidate(self, keys: Collection[str] | None) -> None:
+        """What is on its way for *keys* (None: all) is not to be stored: it may have been sent before a change."""
+
+
+class LoopStack:
+    """The part of a stack in one event loop: what is pending there, its near tier, and its reads.
+
+    Args:
+        store: where records are kept, with all that it can do.
+        whole: the same, for items of any size.
+        near_bytes: what copies in memory may weigh; 0 keeps none.
+        near_lifetime_s: seconds for which such a copy is believed at most.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        whole: Store,
+        guard: StoreGuard,
+        tombstones: Tombstones,
+        packing: Packing,
+        near_bytes: int,
+        near_lifetime_s: float,
+    ) -> None:
+        self.guard = guard
+        self.tombstones = tombstones
+        self.leasing: Leasing | None = store if isinstance(store, Leasing) else None
+        self.tasks = Tasks()
+        self.under_way: UnderWay | None = None
+        self.near = NearTier(store, near_bytes, near_lifetime_s) if near_bytes else None
+        self.pending = PendingWrites(
+            whole,
+            guard,
+            tombstones,
+            pack=packing.packed,
+            written=self._note_written,
+            release=self._release_later,
+        )
+        self.tells_all = isinstance(store, Immediate)
+        """Whether what is not at hand is not there."""
+        self._entry_of = packing.entry_of
+        self._keep = store.keep if isinstance(store, Immediate) else None
+        self._at_hand = _at_hand(store, self.near)
+        self.peek: Callable[[str], StoredResponse | None] = self._at_hand if self.tells_all else self._peek
+        """Gives the response under a key, if it is at hand; what is on its way counts as stored."""
+        self._pending = self.pending.entries
+        self._reads = BatchedReads(whole)
+
+    # ---- reading
+
+    def _peek(self, key: str) -> StoredResponse | None:
+        entry = self._pending.get(key)
+        if entry is None and key not in self.tombstones:
+            return self._at_hand(key)
+        return entry
+
+    async def fetch(self, key: str) -> StoredResponse | Failed | None:
+        """The response that the store has under *key*, asked within a deadline."""
+        if self.tells_all:
+            return self.peek(key)
+        return await self.guard.run("read", partial(self._fetch, key), FAILED)
+
+    async def _fetch(self, key: str) -> StoredResponse | None:
+        near = self.near
+        if near is None:
+            return self._entry(key, await self._reads.get(key))
+        token, entry, version = near.begin(key), None, 0
+        try:
+            found = await self._reads.get(key)
+            entry, version = self._entry(key, found), 0 if found is None else found.version
+        finally:
+            near.end(key, token, entry, version)
+        return entry
+
+    def _entry(self, key: str, found: Found | None) -> StoredResponse | None:
+        if found is None:
+            return None
+        item = found.item
+        return item if type(item) is StoredResponse else self._entry_of(item, key)
+
+    async def get(self, key: str) -> Found | None:
+        """What the store has under *key*, without a deadline."""
+        return await self._reads.get(key)
+
+    # ---- writing
+
+    def store(self, entry: StoredResponse, outcome: Outcome | None = None) -> None:
+        """Write *entry*: at once where that takes no waiting, else in the background."""
+        if self._keep is None:
+            self.pending.add(entry, outcome)
+            return
+        self._keep(Record(entry.key, entry, entry.store_until))
+        is_written = self._at_hand(entry.key) is not None  # or too large for the store's bounds
+        self.guard.stats.stored += is_written
+        if outcome is not None:
+            outcome(is_written)
+
+    def invalidate(self, keys: Collection[str] | None) -> None:
+        """*keys* (None: all) are being deleted: nothing older is to be stored or read any more."""
+        if self.under_way is not None:
+            self.under_way.invalidate(keys)
+        self.pending.forget(keys)
+        if self.near is not None:
+            if keys is None:
+                self.near.clear()
+            else:
+                self.near.drop(keys)
+
+    def invalidate_from_afar(self, keys: Collection[str] | None) -> None:
+        """As `invalidate`, by another loop, which cannot wait for what is being put here."""
+        self.invalidate(keys)
+        self.pending.delete_again(keys)
+
+    def give_back(self, key: str, *, owner: object) -> None:
+        """Give the lease on *key* back, once what is being written under it is there to be seen."""
+        if self.leasing is not None and not self.pending.give_back_with(key):
+            self.tasks.spawn(self._release(key), owner=owner)
+
+    async def close(self) -> None:
+        """Write what is left, for a moment."""
+        await self.pending.finish(FINISH_WITHIN_S)
+        await self.pending.give_up()
+        if self.near is not None:
+            self.near.clear()
+
+    async def _release(self, key: str) -> None:
+        await self.pending.settle({key})
+        if self.leasing is not None:
+            await self.guard.run("lease", partial(self.leasing.release, key), None)
+
+    def _release_later(self, key: str) -> None:
+        self.tasks.spawn(self._release(key), owner=self)
+
+    def _note_written(self, entry: StoredResponse, version: int) -> None:
+        if self.near is not None:
+            self.near.wrote(entry, version)
+
+
+def _at_hand(store: Store, near: NearTier | None) -> Callable[[str], StoredResponse | None]:
+    """How a response is had at once."""
+    if near is not None:
+        return near.peek
+    peek: Callable[[str], StoredResponse | None] | None = getattr(store, "peek", None)
+    if peek is not None:
+        return peek
+    if not isinstance(store, Immediate):
+        return lambda key: None
+
+    def look(key: str) -> StoredResponse | None:
+        item = store.look(key)
+        return item if isinstance(item, StoredResponse) else None
+
+    return look

@@ -1,0 +1,52 @@
+"""One write on its way into a store."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from aiohttp_cache_di.rfc9111.messages import StoredResponse
+
+__all__ = ["Outcome", "Write"]
+
+Outcome = Callable[[bool], None]
+"""Told True when an entry, or a later one of its key, is written; False when a try has failed or it is given up."""
+
+OVERHEAD_BYTES: Final = 512  # of a write, beside what its entry weighs
+FIRST_REST_S = 0.1
+
+
+class Write:
+    """An entry on its way into the store."""
+
+    __slots__ = (
+        "entry",
+        "has_failed",
+        "is_deleted",
+        "is_leased",
+        "is_over",
+        "outcomes",
+        "rest_s",
+        "size",
+        "timer",
+        "tries",
+    )
+
+    def __init__(self, entry: StoredResponse, outcome: Outcome | None) -> None:
+        self.entry = entry
+        self.size = entry.size_bytes + OVERHEAD_BYTES
+        self.outcomes = [] if outcome is None else [outcome]
+        self.is_leased = False
+        self.is_deleted = False
+        """It is to be deleted again once the put that is under way has ended."""
+        self.is_over = False
+        self.has_failed = False
+        self.tries = 0
+        self.rest_s = FIRST_REST_S
+        self.timer: asyncio.TimerHandle | None = None
+
+    def tell(self, is_written: bool) -> None:
+        """Tell those who want to know."""
+        for outcome in self.outcomes:
+            outcome(is_written)

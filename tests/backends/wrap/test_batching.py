@@ -1,0 +1,110 @@
+"""Concurrent reads go together, and each of them ends as if it were alone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from aiohttp_cache_di.backends.store import Found, Limits
+from aiohttp_cache_di.backends.wrap.batching import BatchedReads
+from tests.backends.proof import ProofStore
+
+
+class Noting(ProofStore):
+    """Notes what it is asked for, and answers when it may."""
+
+    def __init__(self, *, batch: int = 100, parallel: int = 1) -> None:
+        super().__init__()
+        self.limits = Limits(batch=batch, parallel=parallel)
+        self.calls: list[list[str]] = []
+        self.under_way = 0
+        self.most = 0
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
+
+    async def get(self, keys: Sequence[str]) -> Sequence[Found | None]:
+        self.calls.append(list(keys))
+        self.under_way += 1
+        self.most = max(self.most, self.under_way)
+        try:
+            await self.may_answer.wait()
+            await asyncio.sleep(0)
+            if "bad" in keys:
+                raise OSError("no such disk")
+            return [Found(key) for key in keys]
+        finally:
+            self.under_way -= 1
+
+
+async def ask(reads: BatchedReads, *keys: str) -> list[object]:
+    """Ask for all of *keys* at once."""
+    found = await asyncio.gather(*map(reads.get, keys), return_exceptions=True)
+    return [one.item if isinstance(one, Found) else one for one in found]
+
+
+async def test_a_lone_read_goes_at_once_and_those_that_come_meanwhile_go_together() -> None:
+    store = Noting()
+    assert await ask(BatchedReads(store), *"abcd") == list("abcd")
+    assert store.calls == [["a"], ["b", "c", "d"]]
+
+
+async def test_a_batch_has_no_more_keys_than_the_store_takes_and_each_key_once() -> None:
+    store = Noting(batch=2)
+    assert await ask(BatchedReads(store), *"abbccdd") == list("abbccdd")
+    assert store.calls == [["a"], ["b", "c"], ["d"]]
+
+
+@pytest.mark.parametrize("parallel", [1, 3])
+async def test_as_many_calls_are_under_way_as_the_store_takes(parallel: int) -> None:
+    store = Noting(batch=1, parallel=parallel)
+    assert await ask(BatchedReads(store), *"abcdefgh") == list("abcdefgh")
+    assert store.most == parallel
+
+
+async def test_a_read_never_joins_one_that_has_begun() -> None:
+    store, reads = Noting(), None
+    reads = BatchedReads(store)
+    await ask(reads, "a", "a", "a")
+    assert store.calls == [["a"], ["a"]]
+
+
+async def test_who_is_cancelled_takes_no_other_along() -> None:
+    store = Noting()
+    reads = BatchedReads(store)
+    store.may_answer.clear()
+    tasks = {key: asyncio.create_task(reads.get(key)) for key in "abcd"}
+    await asyncio.sleep(0)
+    for key in "ac":
+        tasks[key].cancel()
+    store.may_answer.set()
+    found = await asyncio.gather(*tasks.values(), return_exceptions=True)
+    assert [isinstance(one, asyncio.CancelledError) for one in found] == [True, False, True, False]
+
+
+async def test_a_batch_ends_when_none_waits_for_it_so_that_a_store_that_hangs_is_asked_anew() -> None:
+    store = Noting()
+    reads = BatchedReads(store)
+    store.may_answer.clear()
+    tasks = [asyncio.create_task(reads.get(key)) for key in "abc"]
+    for _ in range(3):
+        await asyncio.sleep(0)
+    tasks[0].cancel()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert store.calls == [["a"], ["b", "c"]]
+    for task in tasks[1:]:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    store.may_answer.set()
+    async with asyncio.timeout(1):
+        assert await ask(reads, "d") == ["d"]
+    assert store.under_way == 0
+
+
+async def test_an_error_is_told_to_all_who_wait_and_the_next_read_is_asked_anew() -> None:
+    reads = BatchedReads(Noting())
+    found = await ask(reads, "a", "bad", "c")
+    assert [type(one) for one in found] == [str, OSError, OSError]
+    assert await ask(reads, "c") == ["c"]

@@ -1,0 +1,217 @@
+"""A stack on a shared place: what one process does, the other sees; and what fails, costs no request."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import pytest
+
+from aiohttp_cache_di import CachedSession
+from aiohttp_cache_di.backends.store import Found, Lease, Record, Written
+from aiohttp_cache_di.backends.wrap import leases
+from aiohttp_cache_di.backends.wrap.guard import StoreGuard
+from aiohttp_cache_di.backends.wrap.items import StackCache
+from aiohttp_cache_di.backends.wrap.loop import FAILED
+from aiohttp_cache_di.backends.wrap.stack import StoreStack
+from aiohttp_cache_di.errors import StorageError
+from aiohttp_cache_di.rfc9111.messages import StoredResponse
+from aiohttp_cache_di.telemetry import CacheStats
+from tests.backends.entries import make_entry
+from tests.backends.proof import ProofStore
+from tests.backends.store_contract import make_redirect
+from tests.backends.wrap.test_contract import CapableStore, Place
+from tests.origin import Origin, answer
+from tests.storages import ProofBackend
+
+
+class FaultyStore(ProofStore):
+    """Fails or hangs when it is told to."""
+
+    fault: Exception | asyncio.Event | None = None
+
+    async def _fail(self) -> None:
+        if isinstance(self.fault, Exception):
+            raise self.fault
+        if self.fault is not None:
+            await self.fault.wait()
+
+    async def get(self, keys: Sequence[str]) -> Sequence[Found | None]:
+        await self._fail()
+        return await super().get(keys)
+
+    async def put(self, records: Sequence[Record]) -> Sequence[Written]:
+        await self._fail()
+        return await super().put(records)
+
+    async def delete(self, keys: Collection[str]) -> None:
+        await self._fail()
+        await super().delete(keys)
+
+
+def process(place: Place) -> StoreStack:
+    """What another process would have on the same place."""
+    return StoreStack(CapableStore(place=place), near_bytes=1_000_000)
+
+
+class TestTwoProcesses:
+    async def test_one_sees_what_the_other_changes_also_through_its_near_tier(self) -> None:
+        one, other = process(place := Place()), process(place)
+        one.here().store(make_entry("k", b"old"))
+        await one.settle()
+        assert isinstance(await other.here().fetch("k"), StoredResponse)
+        assert other.here().peek("k") is not None
+        one.here().store(make_entry("k", b"new"))
+        await one.settle()
+        assert other.here().peek("k") is None
+        found = await other.here().fetch("k")
+        assert isinstance(found, StoredResponse)
+        assert found.body == b"new"
+        await one.delete({"k"})
+        assert other.here().peek("k") is None
+        assert await other.here().fetch("k") is None
+
+    async def test_a_lease_goes_back_with_the_write(self) -> None:
+        one, other = process(place := Place()), process(place)
+        assert one.leasing is not None
+        assert other.leasing is not None
+        assert await one.leasing.acquire("k", 5)
+        here = one.here()
+        here.store(make_entry("k"))
+        here.give_back("k", owner=self)
+        assert not await other.leasing.acquire("k", 5)
+        await one.settle()
+        assert await other.leasing.acquire("k", 5) is Lease.GRANTED_LATE
+
+    async def test_a_lease_goes_back_at_once_when_the_write_fails(self) -> None:
+        class Refusing(CapableStore):
+            async def put(self, records: Sequence[Record]) -> Sequence[Written]:
+                raise OSError("no such disk")
+
+        one, other = StoreStack(Refusing(place=(place := Place()))), process(place)
+        assert one.leasing is not None
+        assert other.leasing is not None
+        await one.leasing.acquire("k", 5)
+        here = one.here()
+        here.store(make_entry("k"))
+        here.give_back("k", owner=self)
+        await one.settle()
+        await here.tasks.finish(here)
+        assert await other.leasing.acquire("k", 5)
+
+    async def test_who_waits_for_a_lease_finds_what_its_holder_has_stored(self) -> None:
+        holder, waiter = process(place := Place()), process(place)
+        assert holder.leasing is not None
+        assert waiter.leasing is not None
+        await holder.leasing.acquire("k", 5)
+        guard, until = StoreGuard(CacheStats()), asyncio.get_running_loop().time() + 5
+
+        async def look() -> StoredResponse | None:
+            found = await waiter.here().fetch("k")
+            return found if isinstance(found, StoredResponse) else None
+
+        waiting = asyncio.create_task(leases.obtain(waiter.leasing, guard, "k", 5, until=until, look=look))
+        await asyncio.sleep(0)
+        holder.here().store(entry := make_entry("k"))
+        holder.here().give_back("k", owner=self)
+        assert (await waiting)[1] == entry
+
+    async def test_who_has_waited_long_enough_goes_without(self) -> None:
+        place = Place()
+        place.leases["k"] = self
+        guard, loop = StoreGuard(CacheStats()), asyncio.get_running_loop()
+
+        async def look() -> None:
+            return None
+
+        store = CapableStore(place=place)
+        assert await leases.obtain(store, guard, "k", 5, until=loop.time() + 0.03, look=look) == (False, None)
+
+
+class TestFaults:
+    @pytest.fixture
+    def store(self) -> FaultyStore:
+        return FaultyStore()
+
+    @pytest.fixture
+    def backend(self, store: FaultyStore) -> ProofBackend:
+        backend = ProofBackend(storage_deadline=0.05)
+        backend.use(StoreStack(store), StackCache)
+        return backend
+
+    @pytest.mark.parametrize("fault", [OSError("gone"), asyncio.Event()], ids=["fails", "hangs"])
+    async def test_no_request_fails_or_waits_for_long(
+        self, store: FaultyStore, backend: ProofBackend, origin: Origin, fault: Any
+    ) -> None:
+        async with CachedSession(cache=backend) as session:
+            store.fault = fault
+            for number in range(10):
+                async with asyncio.timeout(1), session.get(origin.on(f"/{number}", answer("text"))) as response:
+                    assert await response.text() == "text"
+            assert backend.stats.store_errors
+            store.fault = None
+        await backend.close()
+
+    async def test_what_cannot_be_deleted_is_not_used_any_more(self, store: FaultyStore) -> None:
+        backend = ProofBackend()
+        backend.use(stack := StoreStack(store), StackCache)
+        await backend.write(make_entry("k"))
+        stack.tombstones.bury({"k"})
+        assert stack.here().peek("k") is None
+        assert await backend.responses.read("k") is None
+        await backend.write(make_entry("k"))
+        assert await backend.responses.read("k") is not None
+
+    async def test_a_read_that_fails_is_told_from_one_that_finds_nothing(self, store: FaultyStore) -> None:
+        here = StoreStack(store).here()
+        assert await here.fetch("k") is None
+        store.fault = OSError("gone")
+        assert await here.fetch("k") is FAILED
+
+    async def test_a_user_who_writes_hears_of_a_failure(self, store: FaultyStore) -> None:
+        face = StackCache(StoreStack(store))
+        store.fault = StorageError("no such disk")
+        with pytest.raises(StorageError, match="no such disk"):
+            await face.write("k", "alias")
+
+
+class TestFaces:
+    @pytest.fixture
+    def backend(self) -> ProofBackend:
+        return ProofBackend()
+
+    async def test_each_shows_its_kind_and_deletes_no_other(self, backend: ProofBackend) -> None:
+        await backend.write(make_entry("end"))
+        await backend.write(make_redirect("redirect"))
+        await backend.redirects.write("alias", "end")
+        responses, redirects = backend.responses, backend.redirects
+        assert [key async for key in responses.keys()] == ["end"]  # noqa: SIM118  # not a dict's
+        assert {key async for key in redirects.keys()} == {"redirect", "alias"}  # noqa: SIM118  # not a dict's
+        assert (await responses.size(), await redirects.size()) == (1, 2)
+        assert [await responses.contains(key) for key in ("end", "redirect", "alias")] == [True, False, False]
+        await responses.bulk_delete({"end", "redirect"})
+        assert (await responses.size(), await redirects.size()) == (0, 2)
+        assert await responses.pop("alias") is None
+        await redirects.clear()
+        assert await redirects.size() == 0
+
+    async def test_they_wait_for_what_is_on_its_way(self, backend: ProofBackend) -> None:
+        for key in "abc":
+            backend.stack.here().store(make_entry(key))
+        assert await backend.responses.size() == 3
+
+    async def test_what_is_written_by_hand_takes_the_place_of_what_is_on_its_way(self, backend: ProofBackend) -> None:
+        backend.stack.here().store(make_entry("k", b"on its way"))
+        await backend.write(make_entry("k", b"by hand"))
+        found = await backend.responses.read_entry("k")
+        assert found is not None
+        assert found.body == b"by hand"
+
+    async def test_expired_records_are_found_by_a_walk(self, backend: ProofBackend) -> None:
+        for number in range(5):
+            await backend.write(make_entry(f"{number}", store_until=0.0 if number % 2 else math.inf))
+        await backend.redirects.write("alias", "0")
+        assert await backend.delete_expired_responses() == 2
+        assert (await backend.responses.size(), await backend.redirects.size()) == (3, 1)
