@@ -21,6 +21,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from types import MappingProxyType
 from typing import Any, TypeAlias, TypeVar
 
+import dependency_injector
 from dependency_injector import containers, providers
 
 from aiohttp_cache_di.backends.base import CacheBackend
@@ -31,6 +32,26 @@ from aiohttp_cache_di.settings.model import DEFAULT_PREFIX, CacheSettings
 from aiohttp_cache_di.settings.sources import DEFAULT_ENV_FILE
 
 __all__ = ["AnyContainer", "CacheContainer", "open_container", "session_already_open", "session_not_open"]
+
+NEEDED: Mapping[type, tuple[str, ...]] = {
+    containers.DeclarativeContainer: ("providers",),
+    providers.Provider: ("last_overriding", "related"),
+    providers.Resource: ("init", "initialized", "provides", "reset_async_mode", "shutdown"),
+}
+"""What is used of dependency-injector beyond what its documentation shows, by the class that has it."""
+
+
+def require(needed: Mapping[type, tuple[str, ...]]) -> None:
+    """Raise ImportError if this release of dependency-injector lacks any of the attributes *needed*."""
+    missing = [f"{one.__name__}.{name}" for one, names in needed.items() for name in names if not hasattr(one, name)]
+    if missing:
+        raise ImportError(
+            f"aiohttp_cache_di.containers cannot work with dependency-injector {dependency_injector.__version__}, "
+            f"which has no {', '.join(missing)}; install a release that the requirements of aiohttp-cache-di name"
+        )
+
+
+require(NEEDED)
 
 CANCELLED_START_S = 5.0  # a resource that is just starting may finish, so that it can be closed in order
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import Final
 from weakref import ref
 
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, hdrs
 from msgspec.structs import replace
 
-from aiohttp_cache_di._aiohttp import handler_option
+from aiohttp_cache_di._aiohttp import Needs, can, decodes
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.engine.answers import plain_answer
 from aiohttp_cache_di.engine.call import CURRENT_CALL, Call, current_call, end_call, is_disabled
@@ -26,6 +27,8 @@ from aiohttp_cache_di.policy import PLAIN_HIT, decide, vary_digest
 from aiohttp_cache_di.response import CachedResponse
 
 __all__ = ["CacheMiddleware"]
+
+_CAN_CACHE: Final = can(Needs.HITS)
 
 
 class CacheMiddleware:
@@ -51,12 +54,14 @@ class CacheMiddleware:
         call = current_call(session)
         if call is not None:
             call.is_reached = True
-        if is_disabled(session) or _passes_by(request, backend):
+        if not _CAN_CACHE or is_disabled(session) or _passes_by(request, backend):
             return await self._pass_by(request, handler)
         runtime = self._runtime
         if runtime is None or not runtime.is_current():
             self._runtime = runtime = Runtime.of(backend)
-        decoded = handler_option(handler, "auto_decompress", call.decoded if call else session._auto_decompress)
+        decoded = decodes(handler, call.decoded if call else None, session)
+        if decoded is None:
+            return await self._pass_by(request, handler)
         url = str(request.url)
         response: ClientResponse | None = None
         if decoded and (call is None or call.is_plain):

@@ -13,6 +13,7 @@ from weakref import ref
 from aiohttp import ClientMiddlewareType, ClientResponse, ClientSession
 from aiohttp.typedefs import StrOrURL
 
+from aiohttp_cache_di._aiohttp import Needs, can, genuine_request
 from aiohttp_cache_di.arguments import refuse_unknown
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.options import BACKEND_OPTIONS
@@ -28,6 +29,7 @@ from aiohttp_cache_di.response import CachedResponse
 
 __all__ = ["CacheMixin", "CachedSession"]
 
+_CAN_INSTALL = can(Needs.INSTALLING)
 _DISCOURAGED = "Inheritance class .* from ClientSession is discouraged"
 _DEPRECATED = frozenset({"auth", "conn_timeout", "proxy_auth", "read_timeout", "ssl_shutdown_timeout"})
 REQUEST_OPTIONS = frozenset({"expire_after", "refresh", "only_if_cached", "stale_if_error"})
@@ -145,12 +147,15 @@ class CacheMixin(TypedSession):
         self._cache_middleware = CacheMiddleware(backend)
         self._fast_lane = FastLane(backend, self._cache_middleware.questions)
         self._stand_ins = StandIns()
+        if not _CAN_INSTALL:
+            self._own_middlewares = kwargs.get("middlewares")
         if kwargs.keys() & _DEPRECATED:
             _warn_at_the_caller(partial(super().__init__, *args, **kwargs), undo=self.detach)
         else:
             super().__init__(*args, **kwargs)
-        if self._source_traceback is not None:  # which shall end at the line that calls us
-            self._source_traceback.pop()
+        traceback = getattr(self, "_source_traceback", None)
+        if traceback is not None:  # which is to end at the line that calls us
+            traceback.pop()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         with warnings.catch_warnings():
@@ -216,6 +221,8 @@ class CacheMixin(TypedSession):
                     await asyncio.sleep(0)
                 return found
         own_middlewares = kwargs.get("middlewares")
+        if own_middlewares is None and not _CAN_INSTALL:
+            own_middlewares = self._own_middlewares or ()
         if own_middlewares is not None:
             kwargs["middlewares"] = (*own_middlewares, self._cache_middleware)
         decoded = kwargs.get("auto_decompress")
@@ -225,7 +232,7 @@ class CacheMixin(TypedSession):
             refresh=refresh,
             only_if_cached=only_if_cached,
             stale_if_error=stale_if_error,
-            decoded=self._auto_decompress if decoded is None else bool(decoded),
+            decoded=self.auto_decompress if decoded is None else bool(decoded),
             headers=kwargs.get("headers") or (),
             cookies=kwargs.get("cookies"),
             early_read=found if isinstance(found, EarlyRead) else None,
@@ -337,7 +344,7 @@ def _request_parameters(session_class: type) -> frozenset[str] | None:
     for base in session_class.__mro__[:-1]:
         if "_request" in vars(base) and base not in (CacheMixin, ClientSession):
             return None
-    return _named(ClientSession._request)
+    return _named(genuine_request())
 
 
 @lru_cache(maxsize=64)

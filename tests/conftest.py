@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from aiohttp_cache_di.backends import CacheBackend
-from aiohttp_cache_di.backends.redis import channel
+from aiohttp_cache_di.backends.redis import connections
 from aiohttp_cache_di.backends.sqlite import SQLiteBackend, reads, writes
+from tests.blocking import allow_blocking, forbid_blocking, no_blocking
 from tests.clients import WAYS, Clients
 from tests.origin import Origin
 from tests.valkey import ValkeyServer
@@ -23,12 +24,32 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--without-shortcuts", action="store_true", help=without)
 
 
+def pytest_unconfigure() -> None:
+    """Leave things as they were."""
+    allow_blocking()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None]:
+    """Fail a test in which the package lets an event loop wait."""
+    with no_blocking():
+        yield
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown() -> Generator[None]:
+    """Fail a test in whose end the package lets an event loop wait."""
+    with no_blocking():
+        yield
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    """Turn off, where a test does not say otherwise, what is only there for speed."""
+    """Forbid blocking calls; turn off, where a test does not say otherwise, what is only there for speed."""
+    forbid_blocking()
     if config.getoption("--without-shortcuts"):
         turn_off(CacheBackend, fast_lane=False, write_behind=False)
         turn_off(SQLiteBackend, near_tier=False)
-        for module, name in ((reads, "MAX_BATCH"), (writes, "MAX_GROUP"), (channel, "BATCH_BYTES")):
+        for module, name in ((reads, "MAX_BATCH"), (writes, "MAX_GROUP"), (connections, "BATCH_BYTES")):
             assert getattr(module, name) > 1
             setattr(module, name, 1)
 

@@ -25,20 +25,42 @@ from aiohttp.helpers import TimerContext
 from aiohttp.http_parser import DeflateBuffer
 
 import aiohttp_cache_di
-from aiohttp_cache_di._aiohttp import TOUCHED, arrived_chunks, handler_option, timer_fired, watch_decoding
+from aiohttp_cache_di import CachedSession, CacheMiddleware, middleware
+from aiohttp_cache_di._aiohttp import (
+    FEATURES,
+    Needs,
+    access,
+    arrived_chunks,
+    can,
+    connector_ssl,
+    decodes,
+    decoding,
+    hand_on_cookies,
+    is_decoded,
+    parts_of,
+    timer_fired,
+    watch_decoding,
+)
 from tests.origin import Origin, Received, answer
+from tests.renaming import renamed
 
 PACKAGE = Path(aiohttp_cache_di.__file__).parent
+TOUCHED = [
+    (owner, name)
+    for owner, name in dict.fromkeys(
+        (owner, name) for classes in FEATURES.values() for owner, found in classes.items() for name in found
+    )
+]
+THEIR_SUBCLASSES = {"session.py", "response.py"}
+"""Modules with subclasses of aiohttp's classes, which use the names of their bases."""
 
 
 def changed(what: str) -> str:
     """What to say when something is not as it was."""
-    return f"aiohttp {aiohttp.__version__} has changed {what}; see aiohttp_cache_di/_aiohttp.py"
+    return f"aiohttp {aiohttp.__version__} has changed {what}; see aiohttp_cache_di/_aiohttp"
 
 
-@pytest.mark.parametrize(
-    ("owner", "name"), [(owner, name) for owner, names in TOUCHED.items() for name in names], ids=str
-)
+@pytest.mark.parametrize(("owner", "name"), TOUCHED, ids=str)
 async def test_each_private_attribute_is_there(owner: type, name: str, origin: Origin) -> None:
     found: list[Any] = [MultipartWriter(), TimerContext(asyncio.get_running_loop())]
 
@@ -62,15 +84,15 @@ async def test_each_private_attribute_is_there(owner: type, name: str, origin: O
         assert hasattr(one, name), changed(f"{owner.__name__}.{name}")
 
 
-def test_every_private_attribute_that_is_used_is_listed() -> None:
-    listed = {name for names in TOUCHED.values() for name in names}
+@pytest.mark.parametrize("module", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_every_private_attribute_that_is_used_is_listed(module: Path) -> None:
+    listed = {name for _, name in TOUCHED} | {"_request"}
     classes = (ClientSession, ClientResponse, ClientRequest, StreamReader, DeflateBuffer, CookieJar)
     theirs = {name for one in classes for name in private_names(one)}
-    modules = sorted(PACKAGE.rglob("*.py"))
-    ours = {name for module in modules for name in names_of(module)}
-    for module in modules:
-        unlisted = attributes_read_in(module) & theirs - ours - listed
-        assert not unlisted, f"{module.name} touches {', '.join(unlisted)} of aiohttp: list it in _aiohttp.TOUCHED"
+    used = attributes_read_in(module) & theirs - OURS
+    if module.parent.name != "_aiohttp" and module.name not in THEIR_SUBCLASSES:
+        assert not used, f"{module.name} touches {', '.join(used)} of aiohttp: let aiohttp_cache_di._aiohttp do that"
+    assert used <= listed, f"{module.name} touches {', '.join(used - listed)} of aiohttp: list it in _aiohttp/names.py"
 
 
 def private_names(one: type) -> set[str]:
@@ -104,6 +126,9 @@ def names_of(module: Path) -> set[str]:
             case _:
                 pass
     return names
+
+
+OURS = {name for module in PACKAGE.rglob("*.py") if module.name not in THEIR_SUBCLASSES for name in names_of(module)}
 
 
 class TestDecodingWatch:
@@ -188,15 +213,21 @@ async def test_an_option_is_found_where_aiohttp_keeps_it(origin: Origin) -> None
     found: list[object] = []
 
     async def look(request: ClientRequest, handler: Any) -> ClientResponse:
-        found.append(handler_option(handler, "auto_decompress", "missing"))
+        found.append(decodes(handler, None, request.session))
         response: ClientResponse = await handler(request)
         return response
 
     async with ClientSession(middlewares=(look,), auto_decompress=False) as session:
         await session.get(origin.on("/", answer()))
         await session.get(origin.on("/", answer()), auto_decompress=True)
-    assert found == [False, True], changed("the closure of its innermost handler")
-    assert handler_option(object(), "auto_decompress", "missing") == "missing"
+        assert found == [False, True], changed("the closure of its innermost handler")
+        assert decodes(object(), None, session) is False, "a handler of another make follows the session"
+        assert decodes(object(), True, session) is True
+
+        async def silent(request: ClientRequest) -> None: ...
+
+        silent.__qualname__ = "ClientSession._request.<locals>._connect_and_send_request"
+        assert decodes(silent, None, session) is None
 
 
 async def test_a_total_timeout_is_told_from_a_cancellation(origin: Origin) -> None:
@@ -225,7 +256,7 @@ async def test_a_total_timeout_is_told_from_a_cancellation(origin: Origin) -> No
 
 async def test_what_has_arrived_of_a_body_can_be_seen(origin: Origin) -> None:
     async with ClientSession() as session, session.get(origin.on("/", answer("text"))) as response:
-        assert b"".join(arrived_chunks(response.content)) == b"text", changed("the buffer of a StreamReader")
+        assert b"".join(arrived_chunks(response.content) or ()) == b"text", changed("the buffer of a StreamReader")
 
 
 async def test_a_stream_may_change_its_class() -> None:
@@ -236,3 +267,135 @@ async def test_a_stream_may_change_its_class() -> None:
     stream = StreamReader(protocol, 1, loop=asyncio.get_running_loop())
     stream.__class__ = Other
     assert type(stream) is Other, changed("the layout of StreamReader")
+
+
+class Bare:
+    """An object that lacks what is looked for."""
+
+    def __init__(self, **has: object) -> None:
+        vars(self).update(has)
+
+
+def bare(**has: object) -> Any:
+    return Bare(**has)
+
+
+class TestWithoutAName:
+    """Where a name is gone, there is a way on that is right."""
+
+    def test_a_buffer_that_cannot_be_seen_is_taken_for_empty_only_if_it_is(self) -> None:
+        assert arrived_chunks(bare(total_bytes=0)) == []
+        assert arrived_chunks(bare(total_bytes=1)) is None
+
+    @pytest.mark.parametrize("headers", [{"Content-Encoding": "gzip"}, {}])
+    def test_a_body_that_may_be_decoded_counts_as_decoded(self, headers: dict[str, str]) -> None:
+        assert is_decoded(bare(content=bare(), headers=headers)) is bool(headers)
+
+    async def test_a_connector_that_does_not_tell_how_it_verifies_is_like_no_other(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async with ClientSession() as session:
+            assert connector_ssl(session) is True
+            monkeypatch.delattr(session.connector, "_ssl")
+            assert connector_ssl(session) is session.connector
+            monkeypatch.undo()
+
+    def test_a_form_whose_parts_cannot_be_seen_is_no_form_that_can_be_read_twice(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        form = MultipartWriter()
+        form.append("field")
+        assert len(parts_of(form) or ()) == 1
+        monkeypatch.delattr(form, "_parts")
+        assert parts_of(form) is None
+
+    def test_a_request_without_a_timer_was_cancelled_by_others(self) -> None:
+        assert timer_fired(bare()) is False
+        assert timer_fired(bare(_timer=bare())) is False
+        assert timer_fired(bare(_timer=bare(_cancelled=True))) is True
+
+    @pytest.mark.parametrize("by_name", [True, False])
+    async def test_cookies_are_handed_on(self, by_name: bool, monkeypatch: pytest.MonkeyPatch, origin: Origin) -> None:
+        monkeypatch.setattr(access, "_CAN_COOKIES", by_name)
+        lines = (("Set-Cookie", "a=b; Path=/"), ("Set-Cookie", "c=d"))
+        async with ClientSession() as session, session.get(origin.on("/", answer(lines=lines))) as first:
+            for cookies in (first, [value for _, value in lines]):
+                async with session.get(origin.on("/other", answer())) as second:
+                    hand_on_cookies(second, cookies)
+                    assert {name: one.value for name, one in second.cookies.items()} == {"a": "b", "c": "d"}
+                    assert second.cookies["a"]["path"] == "/"
+
+    async def test_a_parser_is_not_watched_without_all_of_its_names(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(decoding, "_CAN_WATCH", False)
+        request = bare()
+        assert watch_decoding(request) is None
+        assert not vars(request)
+
+    async def test_a_decoder_that_the_parser_hides_is_warned_of_once_and_its_bodies_are_not_stored(
+        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, origin: Origin
+    ) -> None:
+        def hidden(*objects: object) -> list[object]:
+            return []
+
+        monkeypatch.setattr("gc.get_referents", hidden)
+        decoding._warn_of_hidden_decoders.cache_clear()
+        url = origin.on("/", answer(gzip.compress(b"text"), headers={"Content-Encoding": "gzip"}))
+        other = origin.on("/other", answer(b"text"))
+        async with CachedSession() as session:
+            for one in (url, other, url, other):
+                async with session.get(one) as response:
+                    assert await response.text() == "text"
+        assert (origin.hits_of("/"), origin.hits_of("/other")) == (2, 1)
+        (warning,) = caplog.messages
+        assert aiohttp.__version__ in warning
+
+    def test_this_release_has_them_all(self) -> None:
+        assert all(map(can, Needs))
+
+
+GENERIC = {"decompressor": "http_parser", "size": "http_parser", "feed_eof": "streams,http_parser"}
+"""Names that other things have as well, with the modules in which they can be renamed."""
+SHARED = {"_cache", "set_exception"}
+"""Names that aiohttp cannot change alone: propcache keeps its values in the one, asyncio's futures have the other."""
+
+
+@pytest.mark.processes
+class TestARenamedName:
+    """With a release that calls a thing otherwise, callers get the same bytes as ever, and one warning tells of it."""
+
+    async def test_as_it_is(self) -> None:
+        usual = await renamed("aiohttp", "nothing_that_there_is")
+        assert usual["wrong"] == usual["logged"] == []
+        assert set(usual["asked"].values()) == {1, 3}, "all but what has to be validated is asked for once"
+
+    @pytest.mark.parametrize("name", sorted({name for _, name in TOUCHED} - SHARED))
+    async def test_costs_speed_and_nothing_else(self, name: str) -> None:
+        told = await renamed("aiohttp", name, modules=GENERIC.get(name, ""))
+        assert told["wrong"] == []
+        assert told["import_error"] == ""
+        warnings = [line for line in told["logged"] if name in line]
+        assert warnings, "nothing tells why"
+        assert all(aiohttp.__version__ in line for line in warnings)
+        assert len(told["logged"]) == len(set(told["logged"])) == len(warnings), told["logged"]
+
+    async def test_without_the_one_that_all_rests_on_the_import_says_so(self) -> None:
+        told = await renamed("aiohttp", "_request")
+        assert aiohttp.__version__ in told["import_error"]
+        assert "ClientSession._request" in told["import_error"]
+
+
+@pytest.mark.parametrize("plain", [True, False])
+async def test_an_option_that_cannot_be_seen_keeps_a_plain_session_from_the_cache(
+    plain: bool, origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unseen(handler: object, wished: bool | None, session: ClientSession) -> bool | None:
+        return wished
+
+    monkeypatch.setattr(middleware, "decodes", unseen)
+    url = origin.on("/", answer(gzip.compress(b"text"), headers={"Content-Encoding": "gzip"}))
+    made = ClientSession(middlewares=(CacheMiddleware(),)) if plain else CachedSession()
+    async with made as session:
+        for decoded, body in ((True, b"text"), (False, gzip.compress(b"text"))) * 2:
+            async with session.get(url, auto_decompress=decoded) as response:
+                assert (await response.read())[10:] == body[10:]  # a gzip head has the time in it
+    assert origin.hits == (4 if plain else 2)

@@ -12,16 +12,18 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any, assert_type
 
+import dependency_injector
 import pytest
 from aiohttp import CookieJar, DummyCookieJar, TCPConnector, web
 from aiohttp.test_utils import BaseTestServer, TestServer
 from dependency_injector import containers, providers
 
 from aiohttp_cache_di.backends.base import CacheBackend
-from aiohttp_cache_di.containers import CacheContainer, open_container
+from aiohttp_cache_di.containers import NEEDED, CacheContainer, open_container, require
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.session import CachedSession
 from aiohttp_cache_di.settings import CacheSettings
+from tests.blocking import allowed_to_block
 
 pytestmark = pytest.mark.usefixtures("_no_variables")
 
@@ -173,7 +175,7 @@ async def test_the_session_is_the_one_that_the_container_provides() -> None:
 
 async def test_the_session_closes_before_the_backend() -> None:
     RecordingBackend.journal.clear()
-    settings = CacheSettings(backend=f"{__name__}:RecordingBackend")
+    settings = await asyncio.to_thread(CacheSettings, backend=f"{__name__}:RecordingBackend")
     container: Any = CacheContainer(settings=settings)
 
     async with open_container(container) as session:
@@ -311,6 +313,7 @@ async def test_each_start_reads_the_variables_anew(monkeypatch: pytest.MonkeyPat
 
 async def test_what_was_running_before_stays_running() -> None:
     container: Any = CacheContainer()
+    await asyncio.to_thread(container.settings.init)
     await container.init_resources()
 
     async with open_container(container) as session:
@@ -421,7 +424,8 @@ async def test_it_embeds_in_a_container_of_the_users() -> None:
         assert (await app.client()).session is session
     assert session.closed
 
-    await app.init_resources()
+    with allowed_to_block("dependency-injector's own start asks each provider where it is called"):
+        await app.init_resources()
     session = await app.cache.session()
     assert not session.closed
     await app.shutdown_resources()
@@ -538,3 +542,19 @@ def test_container_and_settings_are_found_in_the_package_all_the_same() -> None:
     assert aiohttp_cache_di.CacheContainer is CacheContainer
     assert aiohttp_cache_di.CacheSettings is CacheSettings
     assert aiohttp_cache_di.open_container is open_container
+
+
+# What dependency-injector does not promise
+
+
+@pytest.mark.parametrize(("owner", "name"), [(owner, name) for owner, names in NEEDED.items() for name in names])
+def test_what_is_used_of_dependency_injector_is_there(owner: type, name: str) -> None:
+    assert hasattr(owner, name)
+
+
+def test_a_release_that_lacks_something_is_refused_at_the_import_with_its_version() -> None:
+    with pytest.raises(ImportError) as error:
+        require({providers.Resource: ("init", "a_name_of_old")})
+    assert dependency_injector.__version__ in str(error.value)
+    assert "Resource.a_name_of_old" in str(error.value)
+    assert "Resource.init" not in str(error.value)

@@ -659,7 +659,8 @@ class TestBodies:
         finally:
             tracemalloc.stop()
         assert read == 32 * 2**20
-        assert peak < 4 * 2**20
+        # What may yet turn out to be small enough to be stored is held until it does not.
+        assert peak < (4 if is_announced else 4 + 8) * 2**20
 
     async def test_the_coding_can_be_left_alone(self, open_session: Open, origin: Origin) -> None:
         coded = gzip.compress(b"text")

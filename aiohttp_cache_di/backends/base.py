@@ -66,8 +66,8 @@ class CacheBackend(Stacked, RuleBook):
         kwargs: ``shared`` (act as a shared cache), ``credential_headers`` (request headers that set principals
             apart), ``partition_cookies`` (``"explicit"`` leaves the jar's cookies out of that), ``stale_if_error`` and
             ``stale_while_revalidate`` (seconds; True for as long as it is stored), ``heuristic_fraction`` and
-            ``heuristic_with_query``, ``max_variants`` per URL, ``max_body_bytes`` of a response that is stored (while
-            nobody knows how much more will come, what is beyond 1 MiB waits in a nameless temporary file),
+            ``heuristic_with_query``, ``max_variants`` per URL, ``max_body_bytes`` of a response that is stored (the
+            copies under way in a process share 64 MiB: one that finds no room in them is not stored),
             ``coalesce`` (one request to the origin per key at a time), ``coalesce_timeout`` (seconds that others
             wait for it), ``lease`` (seconds that it holds for other processes; 0 for none), ``storage_deadline``
             (seconds per storage operation), ``write_behind`` (answer from what is on its way into the storage; else
@@ -285,7 +285,7 @@ class CacheBackend(Stacked, RuleBook):
         hops = tuple(self.create_key(hop.method, hop.url, headers=hop.request_info.headers) for hop in response.history)
         if isinstance(response, CachedResponse):
             entry = response.stored
-            if not isinstance(entry, StoredResponse):  # a stand-in of somebody's test: nothing else can be kept of it
+            if not isinstance(entry, StoredResponse):  # a stand-in of a test: nothing else can be kept of it
                 await self.responses.write(key, response)
                 return
             if expires is not None:

@@ -79,7 +79,7 @@ def _are_codes(value: Any) -> bool:
 
 
 def _are_names(value: Any) -> bool:
-    # Text is iterable too, and its letters are nobody's names.
+    # Text is iterable too, and its letters are no names.
     return isinstance(value, Iterable) and not isinstance(value, str | bytes)
 
 

@@ -37,6 +37,10 @@ class BaseCache(metaclass=ABCMeta):
     and `deserialize` turn items into signed, checksummed bytes and back. What a driver raises may be raised: the
     engine bounds each operation in time and answers from the origin when it fails.
 
+    It may also implement `acquire_lease` and `release_lease`, so that one process at a time fetches a key; `peek`, if
+    it has copies in memory; and `read_entry`, `write_entry` and `delete_expired`, where it has a shorter way than
+    through items.
+
     Args:
         secret_key: signs entries, so that what others put into the store is not believed; several keys for rotation
             (the first one signs, all of them verify).
@@ -66,7 +70,7 @@ class BaseCache(metaclass=ABCMeta):
         self.settle_writes: Callable[[Collection[str] | None], Awaitable[None]] = _nothing_to_settle
         """Waits until the engine's writes under some keys (None: all) have been made.
 
-        The engine writes off its callers' path; whoever looks into the storage directly shall see what they stored.
+        The engine writes off its callers' path, and a direct look is to show what they stored.
         """
         self._serializer = serializer
 
@@ -217,7 +221,7 @@ class BaseCache(metaclass=ABCMeta):
         return len(expired)
 
     async def acquire_lease(self, key: str, ttl_s: float) -> Lease | bool:
-        """Ask to be the only process that fetches *key* for *ttl_s* seconds; True where nobody else could be."""
+        """Ask to be the only process that fetches *key* for *ttl_s* seconds; True where no other could be."""
         return Lease.GRANTED
 
     async def release_lease(self, key: str) -> None:  # noqa: B027  # as `acquire_lease`

@@ -4,7 +4,7 @@ A store keeps *records*: an item under a key, until a time. It knows nothing of 
 or other stores; `backends/wrap` gives it all of that. What a store must do is in `Store`. What it can do besides is
 told by the protocols that it satisfies (`Leasing`, `Versioned` …): the stack looks for them once, when it is built.
 
-Promises that every store keeps, each tested for each store (`tests/backends/contract.py`):
+Promises that every store keeps, each tested for each store (`tests/backends/store_contract.py`):
 
 1. What was put is what is got: all of an item, or nothing. Bytes that are damaged, foreign, wrongly signed or stored
    under another key are `UNREADABLE`, never an error and never an item.
@@ -40,6 +40,7 @@ __all__ = [
     "Lease",
     "Leasing",
     "Limits",
+    "LookingOrLeasing",
     "Record",
     "Row",
     "Store",
@@ -119,7 +120,11 @@ class Row(NamedTuple):
 
 
 class Store(Protocol):
-    """A place where records are kept."""
+    """A place where records are kept.
+
+    A store that drops records to make room has an attribute ``on_evicted``, a callable that it tells how many; one
+    that may lose all (a file that is damaged or replaced) has ``on_lost``, which it calls. The stack sets both.
+    """
 
     limits: Limits
 
@@ -186,8 +191,17 @@ class Leasing(Protocol):
 
 
 @runtime_checkable
+class LookingOrLeasing(Protocol):
+    """A `Leasing` store that looks up and leases in one round trip."""
+
+    async def get_or_acquire(self, key: str, ttl_s: float) -> Found | Lease:
+        """What is under *key*; where nothing is, the answer to a request for the lease on it, as `Leasing.acquire`."""
+        ...
+
+
+@runtime_checkable
 class Versioned(Protocol):
-    """Tells from memory whether a copy is still what is stored, whoever has written since."""
+    """Tells from memory whether a copy is still what is stored, whichever process has written since."""
 
     def version(self, key: str) -> int | None:
         """The highest version that *key* may have by now. A copy of that or a later version is good.

@@ -7,6 +7,7 @@ from typing import assert_never
 from aiohttp import ClientRequest, hdrs
 from msgspec.structs import replace
 
+from aiohttp_cache_di._aiohttp import hand_on_cookies, hand_on_traces
 from aiohttp_cache_di.entries.fields import set_cookies
 from aiohttp_cache_di.policy.decisions import GatewayTimeout, NotModified, Partial, RangeNotSatisfiable, Reuse, Serve
 from aiohttp_cache_di.response import CachedResponse, cached_class_for
@@ -116,8 +117,8 @@ def _respond(
         served_at=served_at,
         standard=standard,
     )
-    response._traces = request._traces
+    hand_on_traces(request, response)
     cookies = set_cookies(stored)
     if cookies:
-        response._raw_cookie_headers = cookies
+        hand_on_cookies(response, cookies)
     return response

@@ -21,13 +21,14 @@ DETAILS: Final = {
     "close-delimited": "the body ends where the connection ends, so that nothing tells whether it is whole",
     "event-stream": "the body is a stream of events",
     "cut": "the body did not arrive to its end, or was not read to its end",
-    "damaged": "the content coding of the body is damaged",
+    "damaged": "the content coding of the body is damaged, or its length is not the one that was announced",
+    "unseen": "the body cannot be copied: its stream is not aiohttp's own, or aiohttp has changed inside",
     "ignored-param": "it redirects to a URL with a parameter of `ignored_params`",
     "filtered": "`filter_fn` or `is_cacheable` refused it",
     "invalidated": "what it shows was changed or deleted while it was on its way",
     "no-room": "the memory for it, or for what waits to be written, is full",
     "store-failed": "the store failed, or is left alone because it has failed",
-    "error": "it could not be decided upon",
+    "error": "an error of the cache: it could not be decided upon, or copied",
 }
 """Why a response is not stored that the policy would store: details of a Cache-Status member (RFC 9211 §2.8)."""
 

@@ -18,6 +18,7 @@ from aiohttp.typedefs import StrOrURL
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from aiohttp_cache_di import policy
+from aiohttp_cache_di._aiohttp import build_url, genuine_request
 from aiohttp_cache_di.backends.actions import CacheActions
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.engine.call import Call, is_disabled
@@ -28,7 +29,7 @@ from aiohttp_cache_di.rfc9111.messages import Request, Response
 
 __all__ = ["StandIns", "is_backend"]
 
-GENUINE = ClientSession._request
+GENUINE = genuine_request()
 LOOKUPS = frozenset({"request", "get_response"})
 
 Send = Callable[..., Awaitable[ClientResponse]]
@@ -48,7 +49,7 @@ class StandIns:
     @staticmethod
     def are_there(backend: object) -> bool:
         """Whether something stands in for the network or for *backend*."""
-        return ClientSession._request is not GENUINE or not is_backend(backend)
+        return genuine_request() is not GENUINE or not is_backend(backend)
 
     async def request(
         self, send: Send, backend: CacheBackend, call: Call, method: str, url: StrOrURL, options: dict[str, Any]
@@ -96,7 +97,7 @@ def _identity(session: ClientSession, url: StrOrURL, options: Mapping[str, Any])
     """The arguments for a key: those of the request, and what the session sends besides."""
     headers = CIMultiDict(session.headers)
     headers.update(options.get("headers") or {})
-    jar = {name: cookie.value for name, cookie in session.cookie_jar.filter_cookies(session._build_url(url)).items()}
+    jar = {name: cookie.value for name, cookie in session.cookie_jar.filter_cookies(build_url(session, url)).items()}
     cookies = {**jar, **dict(options.get("cookies") or {})}
     auth = options.get("auth") or session.auth
     return {**options, "headers": headers, "cookies": cookies or None, "auth": auth}

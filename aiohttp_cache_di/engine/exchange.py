@@ -13,7 +13,14 @@ from msgspec.structs import replace
 from multidict import CIMultiDict
 
 from aiohttp_cache_di import policy
-from aiohttp_cache_di._aiohttp import DecodingWatch, is_disconnection, timer_fired, watch_decoding, will_retry
+from aiohttp_cache_di._aiohttp import (
+    DecodingWatch,
+    hand_on_cookies,
+    is_disconnection,
+    timer_fired,
+    watch_decoding,
+    will_retry,
+)
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.engine.answers import answer_from, gateway_timeout
 from aiohttp_cache_di.engine.call import Call, refuse_when_closed
@@ -262,8 +269,7 @@ class Exchange:
                 self.backend.stats.revalidated += 1
                 answer = self._answer(decision.answer, cache_status=decision.cache_status)
                 self._keep_freshened(answer, head, decision, flight)
-                if response._raw_cookie_headers:  # they are for this caller
-                    answer._raw_cookie_headers = response._raw_cookie_headers
+                hand_on_cookies(answer, response)  # they are for this caller
                 return answer
             case ServeStale():
                 response.release()

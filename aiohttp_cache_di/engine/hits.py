@@ -10,15 +10,25 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
-from aiohttp import ClientRequest, ClientSession, CookieJar, DummyCookieJar, RequestInfo
+from aiohttp import ClientRequest, ClientSession, RequestInfo
 from aiohttp.typedefs import StrOrURL
 from msgspec import Struct
 from msgspec.structs import replace
-from multidict import getversion
 from yarl import URL
 
+from aiohttp_cache_di._aiohttp import (
+    Needs,
+    build_url,
+    can,
+    headers_version,
+    is_mute,
+    raises_for_status,
+    request_class_of,
+    sets_proxy_or_auth,
+    total_timeout_s,
+)
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.engine.call import is_disabled
 from aiohttp_cache_di.engine.hooks import Hooks
@@ -37,6 +47,7 @@ MAX_REMEMBERED = 10_000
 MAX_ORIGINS = 1000
 MAX_URL_CHARS = 1024  # of a URL whose origin is known: what is remembered is bounded in bytes too
 MIN_SHARE = 20  # of a storage's deadline in the caller's total timeout, for it to be asked before that timeout begins
+_CAN_HURRY: Final = can(Needs.FAST_LANE)
 _PLAIN_OPTIONS = frozenset({"allow_redirects", "raise_for_status", "timeout"})
 
 CallOfLane: TypeAlias = tuple[str, StrOrURL]
@@ -90,12 +101,11 @@ class FastLane:
             if known is None:
                 return None
         backend = self._backend
-        defaults: Any = session._default_headers
         if (
-            known.defaults_version != getversion(defaults)
+            known.defaults_version != headers_version(session)
             or known.backend_revision != backend.revision
             or session.closed
-            or not _has_nothing_to_say(session)
+            or not is_mute(session)
         ):
             return None
         key = known.question.key
@@ -116,7 +126,7 @@ class FastLane:
         if not self._origins or method != "GET" or not isinstance(url, str | URL):
             return None
         try:
-            target = session._build_url(url)
+            target = build_url(session, url)
             origin = self._origins.get((target.scheme, target.raw_authority))
         except ValueError:  # aiohttp says so
             return None
@@ -175,12 +185,13 @@ class FastLane:
             return
         backend, stored = self._backend, response.stored
         if (
-            not _has_nothing_to_say(session)
+            not _CAN_HURRY
+            or not is_mute(session)
             or not is_plain(session, backend)
             or stored.status in (206, 304, 416, 504)
             or response.method != method
             or method != "GET"
-            or needs_policy(session._default_headers)
+            or needs_policy(session.headers)
         ):
             return
         self._runtime = Runtime.of(backend)
@@ -197,7 +208,7 @@ class FastLane:
             url=response.real_url,
             info=info,
             response_class=type(response),
-            defaults_version=_version(session),
+            defaults_version=headers_version(session),
             backend_revision=backend.revision,
         )
         self._remember(known)
@@ -215,29 +226,16 @@ class FastLane:
 def _speaks_for_its_origin(known: Remembered, session: ClientSession, backend: CacheBackend) -> bool:
     """Whether other URLs of the origin are asked for in the same way, and their keys made of nothing but the URL."""
     return (
-        session._request_class is ClientRequest
+        request_class_of(session) is ClientRequest
         and not known.question.partition
         and not known.question.vary_digest
         and known.question.key == backend.create_key("GET", known.info.url)
     )
 
 
-def _version(session: ClientSession) -> int:
-    """Differs whenever the session's default headers were changed."""
-    headers: Any = session._default_headers
-    return getversion(headers)
-
-
-def _has_nothing_to_say(session: ClientSession) -> bool:
-    """Whether the session has no cookie to send and nobody to tell or to ask; all of that may change at any time."""
-    jar: Any = session._cookie_jar
-    jar_class: Any = jar.__class__
-    return (jar_class is DummyCookieJar or (jar_class is CookieJar and not jar._cookies)) and not session._trace_configs
-
-
 def _has_time(session: ClientSession, options: dict[str, Any], backend: CacheBackend) -> bool:
     """Whether a storage that takes all its time leaves the caller most of its own: that clock starts afterwards."""
-    total_s = session._timeout.total
+    total_s = total_timeout_s(session)
     return "timeout" not in options and (total_s is None or total_s >= MIN_SHARE * backend.guard.deadline_s)
 
 
@@ -245,7 +243,7 @@ def _status_passes(session: ClientSession, status: int, options: dict[str, Any])
     """Whether *status* is of a whole response, and nobody would raise for it or follow it elsewhere."""
     raises = options.get("raise_for_status")
     if raises is None:
-        raises = session._raise_for_status
+        raises = raises_for_status(session)
     is_whole = not 300 <= status < 400 and status != 206  # which may have come in place of what was learned from
     return is_whole and (raises is False or raises is None or (raises is True and status < 400))
 
@@ -258,7 +256,5 @@ def is_plain(session: ClientSession, backend: CacheBackend) -> bool:
         and not backend.store_cookies
         and not hooks.judges_hits
         and not hooks.makes_keys
-        and not session._trust_env
-        and session._default_auth is None
-        and session._default_proxy is None
+        and not sets_proxy_or_auth(session)
     )

@@ -14,7 +14,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from aiohttp_cache_di import keys
-from aiohttp_cache_di._aiohttp import connector_ssl
+from aiohttp_cache_di._aiohttp import connector_ssl, parts_of
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.engine.call import Call
 from aiohttp_cache_di.engine.hooks import Hooks
@@ -46,9 +46,9 @@ async def request_body(request: ClientRequest) -> bytes | None:
 
 
 def _is_repeatable(payload: Payload) -> bool:
-    parts = getattr(payload, "_parts", None)  # aiohttp's MultipartWriter, a payload of payloads
+    parts = parts_of(payload)
     if parts is not None:
-        return all(_is_repeatable(part[0]) for part in parts)
+        return all(map(_is_repeatable, parts))
     return isinstance(payload, BytesPayload | IOBasePayload)
 
 
@@ -80,7 +80,7 @@ def _without_jar(request: ClientRequest, call: Call) -> CIMultiDict[str]:
     if call.headers is None:  # a plain session: nothing tells the caller's cookies from the jar's
         return fields
     del fields[hdrs.COOKIE]
-    own = CIMultiDict(request.session._default_headers)
+    own = CIMultiDict(request.session.headers)
     own.update(call.headers)
     fields.extend((hdrs.COOKIE, value) for value in own.getall(hdrs.COOKIE, ()))
     return fields

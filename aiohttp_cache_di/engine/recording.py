@@ -1,240 +1,321 @@
-"""A copy of a body, taken as it arrives: the reader reads from aiohttp's own stream and waits for nothing of ours."""
+"""A copy of a body, taken as it arrives: the reader reads from aiohttp's own stream and waits for nothing of ours.
+
+What happens here happens inside aiohttp's own feeding of the stream, where an exception would break the body for its
+reader. So each step is fenced: what goes wrong costs the copy, is counted and logged, and is forgotten.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import enum
-import tempfile
+import logging
+import time
 from collections.abc import Callable
-from typing import IO, TypeAlias
+from typing import Any, TypeAlias
+from weakref import WeakValueDictionary
 
-from aiohttp import ClientError, ClientResponse, StreamReader, hdrs
-from aiohttp.helpers import _EXC_SENTINEL
+from aiohttp import ClientError, ClientResponse, StreamReader
 
-from aiohttp_cache_di._aiohttp import DecodingWatch, arrived_chunks
+from aiohttp_cache_di._aiohttp import DecodingWatch, Needs, arrived_chunks, can, is_decoded
+from aiohttp_cache_di.engine.budget import COPIES, Budget
+from aiohttp_cache_di.engine.framing import Unkept, is_framed, known_size, why_not_kept
 
-__all__ = ["Finished", "Unkept", "is_framed", "record", "wait_for_end", "why_not_kept"]
+__all__ = [
+    "COPIES",
+    "Budget",
+    "Failed",
+    "Finished",
+    "Unkept",
+    "is_framed",
+    "note_failure",
+    "record",
+    "wait_for_end",
+    "why_not_kept",
+]
 
-
-class Unkept(enum.Enum):
-    """Why there is no copy of a body."""
-
-    CUT = "it did not arrive to its end"
-    TOO_LARGE = "it is too large to keep"
-    NO_ROOM = "there is no room to hold it"
-    UNFIT = "its content coding is damaged, or its stream is not aiohttp's own"
+logger = logging.getLogger(__name__)
 
 
 Finished: TypeAlias = Callable[[bytes | Unkept], None]
 """Called once: with the whole body, or with why there is none to keep."""
 
-BODILESS_STATUSES = (204, 304)
+Failed: TypeAlias = Callable[[str], None]
+"""Called with the kind of an error of ours that cost a copy, to count it."""
+
 WAIT_FOR_END_S = 0.05
-IN_MEMORY_BYTES = 1024 * 1024
-"""As much of a body is held in memory while nobody knows how much more will come; the rest waits in a file."""
+LOG_INTERVAL_S = 60.0
 
 
-def is_framed(response: ClientResponse) -> bool:
-    """Whether the end of the body can be told from a connection that broke (RFC 9112 §6.3).
-
-    A body that ends where the connection ends may have been cut; it is handed on and never stored.
-    """
-    if response.method == hdrs.METH_HEAD or response.status in BODILESS_STATUSES:
-        return True
-    headers = response.headers
-    if hdrs.TRANSFER_ENCODING in headers:
-        return headers[hdrs.TRANSFER_ENCODING].lower().rpartition(",")[2].strip() == "chunked"
-    return hdrs.CONTENT_LENGTH in headers
-
-
-def why_not_kept(response: ClientResponse, max_bytes: int) -> str | None:
-    """Why not to begin a copy, in a word; None where the end of the body can be told, is near enough, and will come."""
-    if response.method == hdrs.METH_HEAD:
-        return None
-    length = response.headers.get(hdrs.CONTENT_LENGTH, "")
-    if response.headers.get(hdrs.CONTENT_TYPE, "").lower().startswith("text/event-stream"):
-        return "event-stream"
-    if not is_framed(response):
-        return "close-delimited"
-    return "too-large" if length.isdecimal() and int(length) > max_bytes else None
-
-
-def tells_its_size(response: ClientResponse) -> bool:
-    """Whether the head says how many bytes the reader will see: what is decoded may be far more than what is sent."""
-    headers = response.headers
-    return hdrs.CONTENT_LENGTH in headers and hdrs.CONTENT_ENCODING not in headers
-
-
-def record(response: ClientResponse, *, max_bytes: int, finished: Finished, watch: DecodingWatch | None = None) -> None:
+def record(
+    response: ClientResponse,
+    *,
+    max_bytes: int,
+    finished: Finished,
+    watch: DecodingWatch | None = None,
+    failed: Failed | None = None,
+    budget: Budget = COPIES,
+) -> None:
     """Keep a copy of the body of *response* and hand it to *finished* once its last byte has arrived.
 
     Nothing is read for this purpose: what the caller does not let in (back-pressure, an early ``close()``) is not
-    copied, and then *finished* is called with `Unkept.CUT`.
+    copied, and then *finished* is called with `Unkept.CUT`. Raises nothing.
 
     Args:
         max_bytes: a longer body is let go as soon as it shows.
-        watch: tells whether the content coding ended properly.
+        watch: tells whether the content coding ended properly; of a body that is decoded, nothing is kept without.
+        failed: told of errors of ours, to count them.
+        budget: the memory that copies share: a body of known size reserves its own at once, another takes it bit by
+            bit.
     """
-    stream = response.content
-    copy = Copy(arrived_chunks(stream), max_bytes if tells_its_size(response) else IN_MEMORY_BYTES)
-    recorder = Recorder(copy, max_bytes, finished, watch)
-    if stream.exception() is not None:
-        recorder.give_up(Unkept.CUT)
-    elif stream.is_eof() or recorder.is_over:
-        recorder()
-    elif type(stream) is StreamReader:
-        stream.on_eof(recorder)
+    recorder: Recorder | None = None
+    if not _CAN_RECORD:
+        _call(finished, Unkept.UNSEEN, failed)
+        return
+    try:
+        watch = watch if is_decoded(response) else None
+        recorder = Recorder(known_size(response), max_bytes, finished, watch, failed, budget)
+        _begin(response, recorder)
+    except Exception as error:
+        note_failure(error, failed)
+        if recorder is None:
+            _call(finished, Unkept.FAILED, failed)
+        else:
+            recorder.end(Unkept.FAILED)
+
+
+def _begin(response: ClientResponse, recorder: Recorder) -> None:
+    stream: Any = response.content
+    chunks = arrived_chunks(stream)
+    if chunks is None:
+        recorder.end(Unkept.UNSEEN)
+    elif stream.exception() is not None:
+        recorder.end(Unkept.CUT)
+    elif is_decoded(response) and not recorder.is_watched:
+        recorder.end(Unkept.UNSEEN)
+    elif stream.is_eof():
+        recorder.take_whole(chunks, stream)
+    elif type(stream) is not StreamReader:
+        recorder.end(Unkept.UNSEEN)
+    elif recorder.take_first(chunks, stream):
+        stream.on_eof(recorder)  # which keeps it for as long as there is a stream
+        _recorders[id(stream)] = recorder
         stream.__class__ = RecordingStreamReader
-    else:  # a stream of somebody else's making
-        recorder.give_up(Unkept.UNFIT)
 
 
 async def wait_for_end(response: ClientResponse) -> None:
     """Wait a moment for the rest of a small body, which commonly comes with its head."""
-    with contextlib.suppress(TimeoutError, ClientError):  # whoever reads the body is told of what is wrong with it
+    with contextlib.suppress(TimeoutError, ClientError):  # the one who reads the body is told of what is wrong with it
         async with asyncio.timeout(WAIT_FOR_END_S):
             await response.content.wait_eof()
 
 
-class Copy:
-    """The bytes of one body so far: in memory up to a bound, and beyond that in a nameless temporary file.
-
-    What is written to the file is in the page cache of the system at once, so that the loop does not wait for a disk.
+class Recorder:
+    """Collects the chunks of one body. Raises nothing.
 
     Args:
-        chunks: what has arrived already.
-        in_memory_bytes: beyond this, chunks go to the file.
+        size: of the whole body, if that is known; it is reserved at once.
     """
 
-    __slots__ = ("_chunks", "_file", "_in_memory_bytes", "size")
+    __slots__ = (
+        "__weakref__",
+        "_budget",
+        "_chunks",
+        "_failed",
+        "_finished",
+        "_held",
+        "_loop",
+        "_max_bytes",
+        "_size",
+        "_so_far",
+        "_watch",
+    )
 
-    def __init__(self, chunks: list[bytes], in_memory_bytes: float) -> None:
-        self.size = sum(map(len, chunks))
-        self._chunks = chunks
-        self._in_memory_bytes = in_memory_bytes
-        self._file: IO[bytes] | None = None
-
-    def add(self, data: bytes) -> None:
-        """Take a chunk; OSError when there is no room for it on the disk."""
-        self.size += len(data)
-        if self._file is None and self.size > self._in_memory_bytes:
-            self._begin_file()
-        if self._file is None:
-            self._chunks.append(data)
-        else:
-            self._file.write(data)
-
-    def _begin_file(self) -> None:
-        try:
-            self._file = tempfile.TemporaryFile()  # noqa: SIM115  # closed by release()
-        except OSError:  # no directory that may be written to: the memory has to do
-            self._in_memory_bytes = float("inf")
-
-    def whole(self) -> bytes:
-        """All of it; OSError when it cannot be read back."""
-        chunks = self._chunks
-        if self._file is not None:
-            self._file.seek(0)
-            chunks = [*chunks, self._file.read()]
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
-
-    def release(self) -> None:
-        """Let go of the bytes."""
-        self._chunks = []
-        file, self._file = self._file, None
-        if file is not None:
-            with contextlib.suppress(OSError):  # what could not be written is not wanted any more
-                file.close()
-
-
-class Recorder:
-    """Collects the chunks of one body; called at its end."""
-
-    __slots__ = ("_copy", "_finished", "_loop", "_max_bytes", "_watch")
-
-    def __init__(self, copy: Copy, max_bytes: int, finished: Finished, watch: DecodingWatch | None) -> None:
-        self._copy = copy
+    def __init__(
+        self,
+        size: int | None,
+        max_bytes: int,
+        finished: Finished,
+        watch: DecodingWatch | None,
+        failed: Failed | None,
+        budget: Budget,
+    ) -> None:
+        self._finished: Finished | None = None
+        self._budget = budget
+        self._held = 0
+        self._chunks: list[bytes] = []
+        self._so_far = 0
+        self._size = size
         self._max_bytes = max_bytes
-        self._finished: Finished | None = finished
         self._watch = watch
+        self._failed = failed
         self._loop = asyncio.get_running_loop()
+        self._finished = finished
+
+    def __call__(self) -> None:
+        """Wait among the callbacks for the end of the stream, which `RecordingStreamReader` has told of before."""
+        self.end(Unkept.UNSEEN)  # a stream that has come to its end on another way
 
     @property
-    def is_over(self) -> bool:
-        """Whether the body is larger than what is kept."""
-        return self._copy.size > self._max_bytes
+    def is_watched(self) -> bool:
+        """Whether it can be told that a content coding has come to its end."""
+        return self._watch is not None
+
+    def take_whole(self, chunks: list[bytes], stream: StreamReader) -> None:
+        """Take the body that has arrived already: its bytes are shared with the stream, so they take no more memory."""
+        self._chunks, self._so_far = chunks, sum(map(len, chunks))
+        self.complete(stream)
+
+    def take_first(self, chunks: list[bytes], stream: StreamReader) -> bool:
+        """Take what has arrived, and reserve what is known to come; whether there is a body to go on with."""
+        self._so_far = sum(map(len, chunks))
+        if self._so_far != stream.total_bytes:  # a part of it has been read, so that it is gone
+            self.end(Unkept.UNSEEN)
+        elif self._so_far > self._max_bytes:
+            self.end(Unkept.TOO_LARGE)
+        elif not self._take(self._so_far if self._size is None else self._size):
+            self.end(Unkept.NO_ROOM)
+        else:
+            self._chunks = chunks
+            return True
+        return False
 
     def feed(self, data: bytes) -> None:
         """Take note of a chunk."""
         if self._finished is None:
             return
-        if self._copy.size + len(data) > self._max_bytes:
-            self.give_up(Unkept.TOO_LARGE)
-            return
         try:
-            self._copy.add(data)
-        except OSError:
-            self.give_up(Unkept.NO_ROOM)
+            self._so_far += len(data)
+            if self._so_far > self._max_bytes:
+                self.end(Unkept.TOO_LARGE)
+            elif self._so_far > self._held and not self._take(self._so_far - self._held):
+                self.end(Unkept.NO_ROOM)
+            else:
+                self._chunks.append(data)
+        except Exception as error:
+            self._lose(error)
 
-    def give_up(self, why: Unkept) -> None:
-        """The body will not be kept."""
-        self._end(why)
+    def _take(self, size: int) -> bool:
+        if not self._budget.take(size, held=self._held):
+            return False
+        self._held += size
+        return True
 
-    def __call__(self) -> None:
+    def complete(self, stream: StreamReader) -> None:
         """The last byte has arrived."""
         if self._finished is None:
             return
-        if self.is_over:
-            self._end(Unkept.TOO_LARGE)
-            return
-        if self._watch is not None and not self._watch.finished:
-            self._end(Unkept.UNFIT)
-            return
-        body: bytes | Unkept
         try:
-            body = self._copy.whole()
-        except OSError:
-            body = Unkept.NO_ROOM
-        self._end(body)
+            self.end(self._body(stream))
+        except Exception as error:
+            self._lose(error)
 
-    def _end(self, body: bytes | Unkept) -> None:
+    def _body(self, stream: StreamReader) -> bytes | Unkept:
+        if self._so_far > self._max_bytes:
+            return Unkept.TOO_LARGE
+        if self._watch is not None and not self._watch.finished:
+            return Unkept.DAMAGED
+        chunks = self._chunks
+        body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        if len(body) != stream.total_bytes:
+            return Unkept.UNSEEN
+        return Unkept.DAMAGED if self._size is not None and len(body) != self._size else body
+
+    def _lose(self, error: Exception) -> None:
+        self._chunks = []
+        note_failure(error, self._failed)
+        self.end(Unkept.FAILED)
+
+    def end(self, body: bytes | Unkept) -> None:
+        """Let go of the bytes and say what became of them."""
         finished, self._finished = self._finished, None
-        self._copy.release()
+        self._release()
         if finished is not None:
-            finished(body)
+            _call(finished, body, self._failed)
+
+    def _release(self) -> None:
+        self._chunks = []
+        held, self._held = self._held, 0
+        self._budget.give_back(held)
 
     def __del__(self) -> None:
         finished = self._finished
-        self._copy.release()
-        if finished is not None and not self._loop.is_closed():  # the response was dropped, maybe in another thread
-            self._loop.call_soon_threadsafe(finished, Unkept.CUT)
+        if finished is not None:  # the response was dropped, maybe in another thread
+            self._release()
+            with contextlib.suppress(RuntimeError):  # a loop that is closed
+                self._loop.call_soon_threadsafe(_call, finished, Unkept.CUT, self._failed)
 
 
-def _recorders(stream: StreamReader) -> list[Recorder]:
-    callbacks: list[object] = list(stream._eof_callbacks)
-    return [callback for callback in callbacks if isinstance(callback, Recorder)]
+def _call(finished: Finished, body: bytes | Unkept, failed: Failed | None) -> None:
+    try:
+        finished(body)
+    except Exception as error:
+        note_failure(error, failed)
+
+
+_noted: dict[str, float] = {}
+
+
+def note_failure(error: Exception, failed: Failed | None) -> None:
+    """Count an error of ours that cost a copy, and log one of its kind once in a while. Raises nothing."""
+    kind = type(error).__name__
+    with contextlib.suppress(Exception):
+        if failed is not None:
+            failed(kind)
+    with contextlib.suppress(Exception):
+        now = time.monotonic()
+        if now - _noted.get(kind, -LOG_INTERVAL_S) >= LOG_INTERVAL_S:
+            _noted[kind] = now
+            # The error's own text may hold a part of the body.
+            logger.warning(
+                "A body could not be kept (%s in %s); its reader is not concerned. None of this kind will be logged "
+                "for %d s",
+                kind,
+                _place(error),
+                LOG_INTERVAL_S,
+            )
+
+
+def _place(error: BaseException) -> str:
+    """Where *error* was raised."""
+    at = error.__traceback__
+    while at is not None and at.tb_next is not None:
+        at = at.tb_next
+    return "?" if at is None else f"{at.tb_frame.f_code.co_qualname}, line {at.tb_lineno}"
+
+
+_recorders: WeakValueDictionary[int, Recorder] = WeakValueDictionary()
+"""By the id of the stream, which has no place for an attribute and holds its recorder as a callback for its end."""
 
 
 class RecordingStreamReader(StreamReader):
     """aiohttp's stream, telling a recorder what it is fed.
 
-    An object of aiohttp's class becomes one of this class, so that whoever holds it already (the parser, the
-    response) feeds and reads the same object as before. The recorder waits among the callbacks for the end.
+    An object of aiohttp's class becomes one of this class, so that all who hold it already (the parser, the
+    response) feed and read the same object as before.
     """
 
     __slots__ = ()
 
-    def feed_data(self, data: bytes, size: int = 0) -> bool:
-        for recorder in _recorders(self):
+    def feed_data(self, data: bytes, *args: Any, **kwargs: Any) -> bool:
+        recorder = _recorders.get(id(self))
+        if recorder is not None:
             recorder.feed(data)
-        return super().feed_data(data, size)
+        return super().feed_data(data, *args, **kwargs)
 
-    def set_exception(self, exc: BaseException, exc_cause: BaseException = _EXC_SENTINEL) -> None:
-        recorders = _recorders(self)
-        super().set_exception(exc, exc_cause)
-        for recorder in recorders:
-            recorder.give_up(Unkept.CUT)
+    def feed_eof(self) -> None:
+        recorder = _recorders.get(id(self))
+        if recorder is not None:
+            recorder.complete(self)
+        super().feed_eof()
+
+    def set_exception(self, exc: BaseException, *args: Any, **kwargs: Any) -> None:
+        recorder = _recorders.get(id(self))
+        super().set_exception(exc, *args, **kwargs)
+        if recorder is not None:
+            recorder.end(Unkept.CUT)
 
 
 RecordingStreamReader.__name__ = StreamReader.__name__  # which is what its repr shows
+
+# Objects can only change over to a class of the same layout.
+_CAN_RECORD = can(Needs.COPIES) and RecordingStreamReader.__basicsize__ == StreamReader.__basicsize__

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from aiohttp import ClientResponse, hdrs
 
 from aiohttp_cache_di import keys, policy
-from aiohttp_cache_di._aiohttp import DecodingWatch, is_decoded
+from aiohttp_cache_di._aiohttp import DecodingWatch
 from aiohttp_cache_di.backends.base import accept_all
 from aiohttp_cache_di.backends.wrap import leases
 from aiohttp_cache_di.backends.wrap.write import Outcome
@@ -22,7 +22,7 @@ from aiohttp_cache_di.engine.flights import Flight
 from aiohttp_cache_di.engine.flights import Outcome as Landing
 from aiohttp_cache_di.engine.lookup import Lookup
 from aiohttp_cache_di.engine.question import key_after_redirect
-from aiohttp_cache_di.engine.recording import Unkept, record, why_not_kept
+from aiohttp_cache_di.engine.recording import Failed, Unkept, note_failure, record, why_not_kept
 from aiohttp_cache_di.entries.fields import expires_at
 from aiohttp_cache_di.policy import Store
 from aiohttp_cache_di.policy.rules import is_redirect
@@ -38,12 +38,6 @@ UNREAD_BYTES = 2**16  # aiohttp lets about twice as much in before somebody read
 _OF_THIS_REQUEST = frozenset({"headers", "cookies", "data", "decoded"})
 """Arguments of a key that tell of one request rather than of the way to the origin."""
 _SET_COOKIE = frozenset({"set-cookie", "set-cookie2"})
-_UNKEPT = {
-    Unkept.CUT: "cut",
-    Unkept.TOO_LARGE: "too-large",
-    Unkept.NO_ROOM: "no-room",
-    Unkept.UNFIT: "damaged",
-}
 
 
 class Shelf(Lookup):
@@ -68,11 +62,32 @@ class Shelf(Lookup):
         watch: DecodingWatch | None,
         call: Call,
     ) -> None:
-        """Store *response* once its last byte has arrived; end *flight* with the entry, or with why there is none."""
+        """Store *response* once its last byte has arrived; end *flight* with the entry, or with why there is none.
+
+        Raises nothing: what goes wrong with the cache is not the caller's.
+        """
+        failed = partial(self.backend.stats.count_error, "record")
+        try:
+            self._record(response, head, decision, flight, watch, call, failed)
+        except Exception as error:
+            note_failure(error, failed)
+            self.settle(flight, "parallel")
+
+    def _record(
+        self,
+        response: ClientResponse,
+        head: Response,
+        decision: Store,
+        flight: Flight,
+        watch: DecodingWatch | None,
+        call: Call,
+        failed: Failed,
+    ) -> None:
         report = Report(response, decision.cache_status, received_at=head.received_at)
         length, limit = response.headers.get(hdrs.CONTENT_LENGTH, ""), self.backend.max_body_bytes
         target = response.headers.get(hdrs.LOCATION, "")
-        why_not = why_not_kept(response, limit)
+        unkept = why_not_kept(response, limit)
+        why_not = None if unkept is None else unkept.value
         # A parameter that is not to be stored is nothing to lead the next caller to, either.
         if why_not is None and keys.has_param(target, self.backend.ignored_params):
             why_not = "ignored-param"
@@ -86,7 +101,7 @@ class Shelf(Lookup):
         history = self._links(response, call)
         make = partial(self._entry, response, response.version, response.raw_headers, head, decision, history)
         finished = partial(self._finished, make, flight, report)
-        record(response, max_bytes=limit, finished=finished, watch=watch if is_decoded(response.content) else None)
+        record(response, max_bytes=limit, finished=finished, watch=watch, failed=failed)
 
     def _finished(
         self, make: Callable[[bytes], StoredResponse], flight: Flight, report: Report, body: bytes | Unkept
@@ -94,9 +109,8 @@ class Shelf(Lookup):
         flight.arriving_for = flight.leader = None
         try:
             if isinstance(body, Unkept):
-                report.not_stored(_UNKEPT[body])
-                is_cut = body is Unkept.CUT
-                self.settle(flight, "abandoned" if is_cut else "parallel", passes=not is_cut)
+                report.not_stored(body.value)
+                self.settle(flight, "abandoned" if body is Unkept.CUT else "parallel", passes=body.is_lasting)
             elif not flight.store_allowed:
                 report.not_stored("invalidated")
                 self.settle(flight, "parallel")

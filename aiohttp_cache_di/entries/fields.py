@@ -10,6 +10,7 @@ from aiohttp import ClientResponse, hdrs
 from aiohttp.http_parser import HttpResponseParser, HttpResponseParserPy
 from multidict import CIMultiDict, CIMultiDictProxy, istr
 
+from aiohttp_cache_di._aiohttp import body_read_of
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = ["as_datetime", "body_of", "entry_of", "expires_at", "parsed_fields", "set_cookies"]
@@ -62,8 +63,8 @@ def as_datetime(at: float, *, earliest: float) -> datetime | None:
 
 async def body_of(response: ClientResponse) -> bytes:
     """The body of *response*: what was read of it before it was given up, or else all there is to read."""
-    body = getattr(response, "_body", None)
-    return body if isinstance(body, bytes) else await response.read()
+    body = body_read_of(response)
+    return await response.read() if body is None else body
 
 
 def entry_of(

@@ -17,11 +17,12 @@ from typing import Any, Final
 from urllib.parse import unquote_plus
 from weakref import WeakKeyDictionary
 
-from aiohttp import BasicAuth, ClientRequest, ClientSession, Fingerprint
+from aiohttp import BasicAuth, ClientRequest, Fingerprint
 from aiohttp.http import SERVER_SOFTWARE
 from aiohttp.typedefs import LooseCookies, LooseHeaders, Query
 from yarl import URL
 
+from aiohttp_cache_di._aiohttp import genuine_request
 from aiohttp_cache_di.arguments import refuse_unknown
 from aiohttp_cache_di.keys.bodies import OCTETS, body_digest, body_of, canonical_pairs
 from aiohttp_cache_di.keys.credentials import (
@@ -41,7 +42,7 @@ REDACTED: Final = "REDACTED"
 
 _KEY_BYTES: Final = 20
 _MEMOISED_URL_CHARS: Final = 1024  # Times the number of remembered URLs, this bounds the memory that they may take.
-_KNOWN_ARGUMENTS: Final = frozenset(inspect.signature(ClientSession._request).parameters) | {"expire_after", "refresh"}
+_KNOWN_ARGUMENTS: Final = frozenset(inspect.signature(genuine_request()).parameters) | {"expire_after", "refresh"}
 
 # Fields that belong to a connection, to the body (which is a component of its own), or to the cache itself: a
 # precondition or a Cache-Control in a request chooses how a stored response is used, not which one.

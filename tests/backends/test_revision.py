@@ -12,31 +12,41 @@ from aiohttp_cache_di.backends import CacheBackend, DictCache
 from aiohttp_cache_di.policy.expiration import lifetime_s
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("expire_after", 5),
-        ("urls_expire_after", {"*.org": 5}),
-        ("allowed_codes", (404,)),
-        ("allowed_methods", frozenset({"POST"})),
-        ("include_headers", True),
-        ("ignored_params", frozenset({"token"})),
-        ("cache_control", True),
-        ("filter_fn", lambda response: False),
-        ("shared", True),
-        ("credential_headers", frozenset({"x-key"})),
-        ("stale_if_error_s", 5.0),
-        ("max_variants", 1),
-        ("write_behind", False),
-        ("fast_lane", False),
-        ("store_cookies", True),
-        ("responses", DictCache()),
-        ("redirects", DictCache()),
-        ("response_aliases", DictCache()),
-        ("create_key", lambda *args, **kwargs: "k"),
-        ("get_response", None),
-    ],
-)
+def refuse(response: object) -> bool:
+    """Cache nothing."""
+    return False
+
+
+def one_key(*args: object, **kwargs: object) -> str:
+    """The same key for all."""
+    return "k"
+
+
+SETTINGS: list[tuple[str, Any]] = [
+    ("expire_after", 5),
+    ("urls_expire_after", {"*.org": 5}),
+    ("allowed_codes", (404,)),
+    ("allowed_methods", frozenset({"POST"})),
+    ("include_headers", True),
+    ("ignored_params", frozenset({"token"})),
+    ("cache_control", True),
+    ("filter_fn", refuse),
+    ("shared", True),
+    ("credential_headers", frozenset({"x-key"})),
+    ("stale_if_error_s", 5.0),
+    ("max_variants", 1),
+    ("write_behind", False),
+    ("fast_lane", False),
+    ("store_cookies", True),
+    ("responses", DictCache()),
+    ("redirects", DictCache()),
+    ("response_aliases", DictCache()),
+    ("create_key", one_key),
+    ("get_response", None),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), SETTINGS)
 def test_a_setting_that_is_set_raises_it_and_is_read_again(name: str, value: Any) -> None:
     backend = CacheBackend()
     before = backend.revision

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
-import tempfile
-from functools import partial
-from pathlib import Path
-from typing import IO, Any
+import logging
+from threading import Thread
+from typing import Any
 
 import pytest
 from aiohttp import ClientPayloadError, ClientResponse, StreamReader
@@ -17,13 +15,15 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from aiohttp_cache_di._aiohttp import DecodingWatch
 from aiohttp_cache_di.engine import recording
-from aiohttp_cache_di.engine.recording import Unkept, is_framed, record, wait_for_end, why_not_kept
+from aiohttp_cache_di.engine.budget import COPIES, Budget
+from aiohttp_cache_di.engine.framing import Unkept, is_framed, why_not_kept
+from aiohttp_cache_di.engine.recording import RecordingStreamReader, record, wait_for_end
 
 LIMIT = 1000
 
 
 class FakeProtocol:
-    """A connection whose flow nobody has to control."""
+    """A connection whose flow needs no control."""
 
     paused = 0
 
@@ -48,24 +48,18 @@ class Body:
         self.response._cache = {}
         self.response._headers = CIMultiDictProxy(CIMultiDict(headers))
         self.ends: list[bytes | Unkept] = []
+        self.failures: list[str] = []
 
-    def record(self, watch: DecodingWatch | None = None) -> None:
+    def record(self, watch: DecodingWatch | None = None, *, budget: Budget = COPIES) -> None:
         """Begin to copy."""
-        record(self.response, max_bytes=LIMIT, finished=self.ends.append, watch=watch)
-
-
-def files_made(monkeypatch: pytest.MonkeyPatch) -> list[IO[bytes]]:
-    """Let copies go to a file after 50 bytes; the files that are made for them."""
-    files: list[IO[bytes]] = []
-    make = tempfile.TemporaryFile
-
-    def noted() -> IO[bytes]:
-        files.append(make())
-        return files[-1]
-
-    monkeypatch.setattr(recording, "IN_MEMORY_BYTES", 50)
-    monkeypatch.setattr(tempfile, "TemporaryFile", noted)
-    return files
+        record(
+            self.response,
+            max_bytes=LIMIT,
+            finished=self.ends.append,
+            watch=watch,
+            failed=self.failures.append,
+            budget=budget,
+        )
 
 
 @pytest.fixture
@@ -135,44 +129,134 @@ class TestRecord:
         await asyncio.sleep(0)
         assert ends == [Unkept.CUT]
 
-    @pytest.mark.parametrize("headers", [{}, {"Content-Length": "9", "Content-Encoding": "gzip"}])
-    async def test_a_body_that_may_become_large_waits_in_a_file(
-        self, monkeypatch: pytest.MonkeyPatch, headers: dict[str, str]
-    ) -> None:
-        files = files_made(monkeypatch)
-        body = Body(**headers)
-        body.stream.feed_data(b"early ")
-        body.record()
-        body.stream.feed_data(b"late ")
-        assert not files
-        body.stream.feed_data(b"x" * 100)
-        body.stream.feed_data(b"last")
-        assert len(files) == 1
+    @pytest.mark.parametrize("finished", [True, False])
+    async def test_a_coding_has_to_come_to_its_end(self, body: Body, finished: bool) -> None:
+        watch = DecodingWatch()
+        body.stream.total_compressed_bytes = 0  # as a decoder leaves it
+        body.record(watch)
+        body.stream.feed_data(b"text")
+        watch.finished = finished
         body.stream.feed_eof()
-        assert body.ends == [b"early late " + b"x" * 100 + b"last"]
-        assert files[0].closed
+        assert body.ends == [b"text" if finished else Unkept.DAMAGED]
 
-    async def test_a_body_of_a_known_length_waits_in_memory(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        files = files_made(monkeypatch)
-        body = Body(**{"Content-Length": "100"})
+    async def test_a_stream_of_another_make_is_left_alone(self) -> None:
+        class OwnStream(StreamReader):
+            __slots__ = ()
+
+        protocol: Any = FakeProtocol()
+        body = Body(stream=OwnStream(protocol, 1, loop=asyncio.get_running_loop()))
         body.record()
-        body.stream.feed_data(b"x" * 100)
+        assert body.ends == [Unkept.UNSEEN]
+        assert type(body.stream) is OwnStream
+
+    async def test_without_a_watch_nothing_that_is_decoded_is_kept(self, body: Body) -> None:
+        body.stream.total_compressed_bytes = 0
+        body.record()
+        assert body.ends == [Unkept.UNSEEN]
+
+    async def test_a_body_whose_beginning_has_been_read_is_not_kept(self, body: Body) -> None:
+        body.stream.feed_data(b"early ")
+        await body.stream.readany()
+        body.record()
+        assert body.ends == [Unkept.UNSEEN]
+
+    async def test_a_body_that_was_read_before_its_end_was_looked_at_is_not_kept(self, body: Body) -> None:
+        body.stream.feed_data(b"early ")
+        await body.stream.readany()
+        body.stream.feed_data(b"late")
         body.stream.feed_eof()
-        assert body.ends == [b"x" * 100]
-        assert not files
+        body.record()
+        assert body.ends == [Unkept.UNSEEN]
+
+    @pytest.mark.parametrize("at_once", [True, False])
+    async def test_a_body_is_only_whole_if_it_is_as_long_as_announced(self, at_once: bool) -> None:
+        body = Body(**{"Content-Length": "9"})
+        if not at_once:
+            body.record()
+        body.stream.feed_data(b"text")
+        body.stream.feed_eof()  # which aiohttp's parsers do not do before the length is reached
+        if at_once:
+            body.record()
+        assert body.ends == [Unkept.DAMAGED]
+
+    async def test_bytes_that_bypassed_the_copy_are_missed(self, body: Body) -> None:
+        body.record()
+        body.stream.feed_data(b"one ")
+        StreamReader.feed_data(body.stream, b"two ")
+        body.stream.feed_data(b"three")
+        body.stream.feed_eof()
+        assert body.ends == [Unkept.UNSEEN]
+        assert await body.stream.read() == b"one two three"
+
+    async def test_what_a_head_announces_of_another_body_is_not_waited_for(self) -> None:
+        body = Body(stream=EMPTY_PAYLOAD, **{"Content-Length": "9"})
+        body.response.method = "HEAD"
+        body.record()
+        assert body.ends == [b""]
+
+    async def test_the_flow_is_controlled_as_before(self, body: Body) -> None:
+        body.record()
+        body.stream.feed_data(b"x" * 2**18)
+        assert body.protocol.paused == 1
+
+
+class TestBudget:
+    """The copies under way share so much memory, and give back what they took however they end."""
+
+    async def test_a_body_of_known_size_reserves_its_memory(self) -> None:
+        budget, body = Budget(100), Body(**{"Content-Length": "60"})
+        body.record(budget=budget)
+        assert budget.taken_bytes == 60
+        body.stream.feed_data(b"x" * 60)
+        body.stream.feed_eof()
+        assert body.ends == [b"x" * 60]
+        assert budget.taken_bytes == 0
+
+    async def test_a_body_of_unknown_size_takes_what_has_arrived(self, body: Body) -> None:
+        budget = Budget(100)
+        body.stream.feed_data(b"early ")
+        body.record(budget=budget)
+        assert budget.taken_bytes == 6
+        body.stream.feed_data(b"late")
+        assert budget.taken_bytes == 10
+
+    @pytest.mark.parametrize("headers", [{}, {"Content-Length": "60"}])
+    async def test_a_body_beyond_the_budget_is_not_kept_and_reaches_its_reader(self, headers: dict[str, str]) -> None:
+        budget, first, second = Budget(100), Body(**headers), Body(**headers)
+        for body in (first, second):
+            body.record(budget=budget)
+            body.stream.feed_data(b"x" * 60)
+        for body in (first, second):
+            body.stream.feed_eof()
+        assert first.ends == [b"x" * 60]
+        assert second.ends == [Unkept.NO_ROOM]
+        assert await second.stream.read() == b"x" * 60
+        assert budget.taken_bytes == 0
+
+    async def test_a_body_that_is_alone_may_be_larger_than_the_budget(self, body: Body) -> None:
+        body.record(budget=Budget(100))
+        for _ in range(4):
+            body.stream.feed_data(b"x" * 60)
+        body.stream.feed_eof()
+        assert body.ends == [b"x" * 240]
+
+    async def test_a_body_that_has_arrived_takes_nothing(self, body: Body) -> None:
+        budget = Budget(100)
+        assert budget.take(100)
+        body.stream.feed_data(b"text")
+        body.stream.feed_eof()
+        body.record(budget=budget)
+        assert body.ends == [b"text"]
 
     @pytest.mark.parametrize("end", ["too large", "broken", "dropped"])
-    async def test_a_file_that_is_not_needed_any_more_is_closed(
-        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, end: str
-    ) -> None:
-        files = files_made(monkeypatch)
-        body = Body()
+    @pytest.mark.parametrize("headers", [{}, {"Content-Length": "900"}])
+    async def test_what_was_taken_is_given_back(self, end: str, headers: dict[str, str]) -> None:
+        budget, body = Budget(LIMIT), Body(**headers)
         ends = body.ends
-        body.record()
+        body.record(budget=budget)
         body.stream.feed_data(b"x" * 100)
         if end == "too large":
             body.stream.feed_data(b"x" * LIMIT)
-            body.stream.feed_eof()
         elif end == "broken":
             body.stream.set_exception(ClientPayloadError("broken"))
         else:
@@ -180,58 +264,135 @@ class TestRecord:
             gc.collect()
             await asyncio.sleep(0)
         assert ends == [Unkept.TOO_LARGE if end == "too large" else Unkept.CUT]
-        assert files[0].closed
-        assert not caplog.records, "aiohttp logs what goes wrong at the end of a body"
+        assert budget.taken_bytes == 0
 
-    @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the system has no device that is always full")
-    @pytest.mark.parametrize("size", [100, 100_000], ids=["noticed at the end", "noticed at once"])
-    async def test_a_disk_that_is_full_costs_the_copy_and_nothing_else(
-        self, monkeypatch: pytest.MonkeyPatch, size: int
-    ) -> None:
-        monkeypatch.setattr(recording, "IN_MEMORY_BYTES", 50)
-        monkeypatch.setattr(tempfile, "TemporaryFile", partial(open, "/dev/full", "w+b"))
-        body = Body()
-        record(body.response, max_bytes=1_000_000, finished=body.ends.append)
-        body.stream.feed_data(b"x" * size)
-        body.stream.feed_eof()
-        assert body.ends == [Unkept.NO_ROOM]
-        assert await body.stream.read() == b"x" * size
+    def test_threads_do_not_lose_count(self) -> None:
+        budget = Budget(10**9)
 
-    async def test_without_a_place_for_files_the_memory_has_to_do(
-        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+        def work() -> None:
+            for _ in range(2000):
+                assert budget.take(3)
+                budget.give_back(2)
+
+        threads = [Thread(target=work) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert budget.taken_bytes == 4 * 2000
+
+    def test_a_loop_never_waits_for_another_s_count(self) -> None:
+        budget = Budget(100)
+        with budget._lock:
+            assert budget.take(60)
+            budget.give_back(10)
+        assert budget.taken_bytes == 50
+
+
+def broken(*args: object, **kwargs: object) -> Any:
+    """What is planted in the place of something of ours."""
+    raise MemoryError("no room, even for b'a part of the body'")
+
+
+class TestFence:
+    """Nothing that goes wrong beside a body is the reader's concern; it is counted, and logged now and then."""
+
+    @pytest.fixture(autouse=True)
+    def forget_what_was_logged(self) -> None:
+        recording._noted.clear()
+
+    @pytest.mark.parametrize(
+        "place",
+        [
+            (recording, "known_size"),
+            (recording, "is_decoded"),
+            (recording, "arrived_chunks"),
+            (recording.Recorder, "take_first"),
+            (recording.Recorder, "_body"),
+            (recording.Recorder, "_take"),
+            (Budget, "take"),
+            (recording, "Recorder"),
+        ],
+        ids=lambda place: place[1],
+    )
+    async def test_an_error_beside_a_body_costs_the_copy_alone(
+        self,
+        body: Body,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+        place: tuple[object, str],
     ) -> None:
-        monkeypatch.setattr(recording, "IN_MEMORY_BYTES", 50)
-        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
-        body = Body()
+        monkeypatch.setattr(*place, broken)
+        body.stream.feed_data(b"one ")
         body.record()
-        body.stream.feed_data(b"x" * 100)
-        body.stream.feed_data(b"y" * 100)
+        body.stream.feed_data(b"two ")
+        body.stream.feed_data(b"three")
         body.stream.feed_eof()
-        assert body.ends == [b"x" * 100 + b"y" * 100]
+        assert await body.stream.read() == b"one two three"
+        assert body.ends == [Unkept.FAILED]
+        assert body.failures == ["MemoryError"]
+        (logged,) = caplog.records
+        assert logged.levelno == logging.WARNING
+        assert "MemoryError" in caplog.text
+        assert "part of the body" not in caplog.text
 
-    @pytest.mark.parametrize("finished", [True, False])
-    async def test_a_coding_has_to_come_to_its_end(self, body: Body, finished: bool) -> None:
-        watch = DecodingWatch()
+    @pytest.mark.parametrize("early", [True, False])
+    @pytest.mark.parametrize("end", ["eof", "exception", "dropped"])
+    async def test_an_error_in_what_is_told_of_the_end_is_the_cache_s_own(self, early: bool, end: str) -> None:
+        body, failures = Body(), list[str]()
+        if early and end == "eof":
+            body.stream.feed_eof()
+        record(body.response, max_bytes=LIMIT, finished=broken, failed=failures.append)
+        if end == "eof" and not early:
+            body.stream.feed_eof()
+        elif end == "exception":
+            body.stream.set_exception(ClientPayloadError("broken"))
+        elif end == "dropped":
+            del body
+            gc.collect()
+            await asyncio.sleep(0)
+        assert failures == ["MemoryError"]
+
+    async def test_a_watch_that_fails_costs_the_copy_alone(self, body: Body) -> None:
+        class FakeWatch:
+            finished = property(broken)
+
+        watch: Any = FakeWatch()
+        body.stream.total_compressed_bytes = 0
         body.record(watch)
         body.stream.feed_data(b"text")
-        watch.finished = finished
         body.stream.feed_eof()
-        assert body.ends == [b"text" if finished else Unkept.UNFIT]
+        assert body.ends == [Unkept.FAILED]
+        assert await body.stream.read() == b"text"
 
-    async def test_a_stream_of_somebody_else_s_making_is_left_alone(self) -> None:
-        class OwnStream(StreamReader):
-            __slots__ = ()
+    async def test_a_count_that_fails_is_forgotten(self, body: Body, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(recording.Recorder, "_body", broken)
+        record(body.response, max_bytes=LIMIT, finished=broken, failed=broken)
+        body.stream.feed_data(b"text")
+        body.stream.feed_eof()
+        assert await body.stream.read() == b"text"
 
-        protocol: Any = FakeProtocol()
-        body = Body(stream=OwnStream(protocol, 1, loop=asyncio.get_running_loop()))
+    async def test_a_kind_of_error_is_logged_once_a_minute(
+        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        monkeypatch.setattr(recording, "arrived_chunks", broken)
+        bodies = [Body() for _ in range(5)]
+        for body in bodies:
+            body.record()
+        assert [body.failures for body in bodies] == [["MemoryError"]] * 5
+        assert len(caplog.records) == 1
+
+    async def test_a_stream_that_cannot_change_is_left_alone(self, body: Body, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(recording, "_CAN_RECORD", False)
         body.record()
-        assert body.ends == [Unkept.UNFIT]
-        assert type(body.stream) is OwnStream
+        assert body.ends == [Unkept.UNSEEN]
+        assert type(body.stream) is StreamReader
 
-    async def test_the_flow_is_controlled_as_before(self, body: Body) -> None:
+    async def test_a_copy_that_was_begun_changes_the_stream_and_nothing_that_it_shows(self, body: Body) -> None:
+        before = repr(body.stream)
         body.record()
-        body.stream.feed_data(b"x" * 2**18)
-        assert body.protocol.paused == 1
+        assert type(body.stream) is RecordingStreamReader
+        assert repr(body.stream) == before
 
 
 class TestFraming:
@@ -269,6 +430,22 @@ class TestMayBeKept:
     )
     async def test_only_what_ends_soon_enough_is_copied(self, headers: dict[str, str], expected: bool) -> None:
         assert (why_not_kept(Body(**headers).response, LIMIT) is None) is expected
+
+    @pytest.mark.parametrize(
+        ("headers", "why"),
+        [
+            ({"Content-Length": f"{LIMIT + 1}"}, Unkept.TOO_LARGE),
+            ({"Transfer-Encoding": "chunked", "Content-Type": "text/event-stream"}, Unkept.ENDLESS),
+            ({}, Unkept.UNFRAMED),
+            ({"Content-Length": "4"}, None),
+        ],
+    )
+    async def test_it_is_said_why_not(self, headers: dict[str, str], why: Unkept | None) -> None:
+        assert why_not_kept(Body(**headers).response, LIMIT) is why
+
+    @pytest.mark.parametrize("why", Unkept)
+    def test_what_may_be_otherwise_next_time_is_told_from_what_is_likely_to_last(self, why: Unkept) -> None:
+        assert why.is_lasting is (why not in (Unkept.CUT, Unkept.NO_ROOM, Unkept.FAILED))
 
     async def test_a_head_may_speak_of_a_large_body(self) -> None:
         body = Body(**{"Content-Length": f"{LIMIT + 1}"})

@@ -7,6 +7,7 @@ import importlib
 import inspect
 import weakref
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from typing import Any, Final, Protocol, TypeAlias
 
@@ -212,3 +213,8 @@ async def _create(client: Client, layout: Layout) -> bool:
             raise
         return False
     return True
+
+
+with suppress(MissingDependencyError):
+    driver_options()  # now, rather than in an event loop: to import is to read files
+    _driver("config")

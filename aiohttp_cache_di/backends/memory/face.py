@@ -98,8 +98,12 @@ class DictCache(StackCache, UserDict):  # type: ignore[type-arg, misc]  # the se
         return self._store.data if self._leads_on is None else _Shown(self._store, self._leads_on)
 
     @data.setter
-    def data(self, items: MutableMapping[str, Any]) -> None:
-        for key in [] if not items else list(self):  # UserDict begins with nothing, which is to change nothing
+    def data(  # pyright: ignore[reportIncompatibleVariableOverride]  # as above
+        self, items: MutableMapping[str, Any]
+    ) -> None:
+        if not items:  # UserDict begins with nothing, which is to change nothing
+            return
+        for key in list(self.data):
             del self[key]
         for key, item in items.items():
             self[key] = item

@@ -41,7 +41,7 @@ class Packed(msgspec.Struct, frozen=True, gc=False):
 
     @classmethod
     def of(cls, entry: StoredResponse) -> Self:
-        """Pack *entry*; one that somebody has put things into that have no such form raises."""
+        """Pack *entry*; raises where a field holds what has no such form."""
         data = _encode(msgspec.structs.replace(entry, key=""))
         until = entry.store_until
         # A copy, since the encoder leaves room behind what it returns; and one infinity is enough for all.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from aiohttp_cache_di.backends.base import CacheBackend
@@ -94,3 +95,7 @@ def _store_class() -> type[MongoDBStore]:
             "MongoDBBackend needs pymongo 4.13 or later: pip install 'aiohttp-cache-di[mongodb]'"
         ) from exc
     return MongoDBStore
+
+
+with suppress(MissingDependencyError):
+    _store_class()  # now, rather than in an event loop: to import is to read files

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import re
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeAlias, cast
 
 import pymongo
 from bson.codec_options import CodecOptions, DatetimeConversion
-from pymongo import AsyncMongoClient
+from pymongo import AsyncMongoClient, common, uri_parser
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import ConfigurationError as DriverConfigurationError
-from pymongo.errors import InvalidName, InvalidURI
+from pymongo.errors import InvalidURI
 
 from aiohttp_cache_di.backends.loops import Errands
 from aiohttp_cache_di.backends.mongodb.documents import Document
@@ -23,6 +22,7 @@ __all__ = ["Client", "Connection", "Server"]
 
 Client: TypeAlias = AsyncMongoClient[Document]
 
+NAMED: Final = frozenset({"host", "port", "document_class", "tz_aware", "connect", "type_registry"})
 CLOSE_WITHIN_S: Final = 1.0  # for telling the server that its sessions are over, which it finds out by itself too
 
 # Dates as numbers, whatever a client that was handed in has been told: no year is too far, and none needs a datetime.
@@ -81,7 +81,8 @@ class Server:
         self._options = options
         self._names = db_name, collection_name
         self.where = "a client of the user's" if connection is not None else _shown(options.get("host"))
-        self._checked()
+        _check_names(db_name, collection_name)
+        _check(options)
 
     async def connect(self) -> Connection:
         """Make the client of the running loop; it connects when it is first used."""
@@ -97,26 +98,47 @@ class Server:
         database, collection = self._names
         return client.get_database(database, codec_options=_CODEC).get_collection(collection)
 
-    def _checked(self) -> None:
-        """Find out now whether the driver takes the options and names; no message of an error repeats a password."""
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("error", UserWarning)  # how the driver speaks of a misspelt option in a URI
-                self._collection(self._lent or self._make())
-        except InvalidName as exc:
-            raise ConfigurationError(f"MongoDB: {exc}") from None
-        except InvalidURI:
-            hint = "it should look like mongodb://user:password@host:27017, with special characters %-encoded"
-            raise ConfigurationError(f"the address of the MongoDB server cannot be read: {hint}") from None
-        except DriverConfigurationError as exc:
-            if str(exc).startswith("Unknown option"):
-                raise TypeError(f"MongoDBBackend: {exc}") from None
-            raise ConfigurationError(f"MongoDB: {exc}") from None
-        except (TypeError, ValueError, UserWarning) as exc:
-            raise ConfigurationError(f"MongoDB: {exc}") from None
+
+def _check(options: Mapping[str, Any]) -> None:
+    """Find out now whether the driver takes *options*; no message of an error repeats a password.
+
+    A client is not made for it: that looks into files, and the caller may be in an event loop.
+    """
+    try:
+        for address in _hosts(options.get("host")):
+            if "://" in address:
+                # A name that has to be looked up (mongodb+srv) is none of today's business.
+                uri_parser.parse_uri(address.replace("mongodb+srv://", "mongodb://", 1), warn=False)
+        for name in options.keys() - NAMED:
+            common.validate(name, options[name])
+        if not isinstance(options.get("port", 0), int):
+            raise TypeError(f"port has to be a number, not {options['port']!r}")
+    except InvalidURI:
+        hint = "it should look like mongodb://user:password@host:27017, with special characters %-encoded"
+        raise ConfigurationError(f"the address of the MongoDB server cannot be read: {hint}") from None
+    except DriverConfigurationError as exc:
+        if str(exc).startswith("Unknown option") and "://" not in str(options.get("host", "")):
+            raise TypeError(f"MongoDBBackend: {exc}") from None
+        raise ConfigurationError(f"MongoDB: {exc}") from None
+    except (TypeError, ValueError) as exc:
+        raise ConfigurationError(f"MongoDB: {exc}") from None
+
+
+def _check_names(database: str, collection: str) -> None:
+    """Refuse what the driver would refuse, or the server."""
+    if not database or set(database) & set('/\\. "$\0') or len(database.encode()) >= 64:
+        raise ConfigurationError(
+            f"{database!r} is no name of a MongoDB database: no dots, slashes, spaces, quotes or $"
+        )
+    if not collection or set(collection) & set("$\0") or "" in collection.split("."):
+        raise ConfigurationError(f"{collection!r} is no name of a MongoDB collection: no $, and no dot at an end")
+
+
+def _hosts(host: object) -> list[str]:
+    hosts = cast("Sequence[object]", host) if isinstance(host, list | tuple) else [host or "mongodb://localhost"]
+    return list(map(str, hosts))
 
 
 def _shown(host: object) -> str:
     """The address without user, password and options."""
-    hosts = cast("Sequence[object]", host) if isinstance(host, list | tuple) else [host or "mongodb://localhost"]
-    return ",".join(re.sub(r"(?<=//)[^/?]*@|[?].*", "", str(each)) for each in hosts)
+    return ",".join(re.sub(r"(?<=//)[^/?]*@|[?].*", "", each) for each in _hosts(host))

@@ -1,4 +1,19 @@
-"""Storage in Redis or Valkey, shared by any number of machines."""
+"""Storage in Redis or Valkey, shared by any number of machines.
+
+What is here knows how records are kept on such a server, and nothing of requests or callers' patience: that is around
+it (`backends.wrap`). redis-py brings the address, the options and open, authenticated connections; hiredis parses; all
+that is taken of the two beyond their documented use is in `aiohttp_cache_di._redis`. How the parts move together:
+
+- `backend` has the two names that users know, and puts the others together from their options (`options`).
+- `store` says what is sent for each operation of the contract (`backends.store`), and what is made of the replies;
+  `scripts` does so for leases.
+- A store asks its `topology` which `endpoints` have a name. An endpoint keeps one connection for each event loop, opens
+  it when it is first needed, and another when that one is lost. More servers than one are a matter of the topology.
+- A connection (`connections`) is shared by all tasks of its loop: what a tick of the loop brings leaves together, and
+  replies come back in order. `wire` turns commands into bytes and bytes into replies. Where redis-py's stream cannot be
+  taken over, `driven` does the same through its public methods.
+- `tracking` has the server tell of keys that were read and have changed, for the copies in memory.
+"""
 
 from __future__ import annotations
 

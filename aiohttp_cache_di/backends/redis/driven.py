@@ -1,30 +1,32 @@
-"""A channel over connections of the driver that have no socket of asyncio beneath them, such as in-memory fakes."""
+"""A connection over one of the driver's whose stream cannot be taken: an in-memory fake's, or a later driver's."""
 
 from __future__ import annotations
 
 import asyncio
-import importlib
-from typing import Any
+from typing import Any, ClassVar
 
-from aiohttp_cache_di.backends.redis.channel import REFUSALS, Channel
+from aiohttp_cache_di._redis import error_named
+from aiohttp_cache_di.backends.redis.connections import REFUSALS, Connection
 from aiohttp_cache_di.backends.redis.wire import Reply, ServerError
 from aiohttp_cache_di.errors import StorageError
 
-__all__ = ["DrivenChannel"]
+__all__ = ["DrivenConnection"]
 
 
-class DrivenChannel(Channel):
-    """Sends and receives through the methods of a connection of the driver; slower, and without a near tier.
+class DrivenConnection(Connection):
+    """Sends and receives through the methods of a connection of the driver; slower, and deaf to what comes unasked.
 
     Args:
         where: what to call the server in messages.
-        connection: open; nobody else uses it.
+        connection: open, and used here alone.
     """
 
+    can_push: ClassVar[bool] = False
+
     def __init__(self, where: str, connection: Any) -> None:
-        super().__init__(where, None, None)  # the driver minds the time
+        super().__init__(where, None)  # the driver minds the time
         self._connection = connection
-        self._refusal: type[Exception] = importlib.import_module("redis.exceptions").ResponseError
+        self._refusal = error_named("ResponseError")
         self._unsent: list[bytes] = []
         self._work = asyncio.Event()
         self._pump = self.loop.create_task(self._run())

@@ -1,18 +1,33 @@
-"""Leases on keys, by which one process fetches for all: keys of their own, which the server drops in time."""
+"""Leases on keys, by which one process fetches for all: keys of their own, which the server drops in time.
+
+Where scripts are forbidden, plain commands do the same; what can go wrong between two of them costs a request to the
+origin, and never an answer.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import secrets
+from typing import Final
 
-from aiohttp_cache_di.backends.redis.channel import Channel
+from aiohttp_cache_di.backends.redis.connections import Connection
 from aiohttp_cache_di.backends.redis.wire import Reply, ServerError, command
-from aiohttp_cache_di.backends.storage import Lease, disregard, hear
+from aiohttp_cache_di.backends.store import Lease
+from aiohttp_cache_di.backends.wrap.tasks import abandon, consume_error
 
-__all__ = ["Leases"]
+__all__ = ["Leases", "Release"]
 
-# Nobody else's lease is given back: it may have passed to another process since.
-RELEASE_SCRIPT = b"if redis.call('get',KEYS[1])==ARGV[1] then return redis.call('unlink',KEYS[1]) end return 0"
+# A lease that has passed to another process is not given back.
+RELEASE: Final = b"if redis.call('get',KEYS[1])==ARGV[1] then return redis.call('unlink',KEYS[1]) end return 0"
+
+# A value of another type than ours is as good as none.
+GET_OR_ACQUIRE: Final = (
+    b"local v=redis.pcall('get',KEYS[1]) if type(v)=='string' then return v end "
+    b"if redis.call('set',KEYS[2],ARGV[1],'nx','px',ARGV[2]) then return 1 end return 0"
+)
+
+FORBIDDEN: Final = frozenset({"NOPERM", "ERR"})
+"""What a server says that runs no scripts for us; it is not asked to again."""
 
 
 class Leases:
@@ -22,66 +37,107 @@ class Leases:
         prefix: of their names on the server.
     """
 
-    __slots__ = ("_prefix", "_tokens")
+    __slots__ = ("_has_scripts", "_prefix", "_tokens")
 
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
         self._tokens: dict[str, bytes] = {}
+        self._has_scripts = True
 
-    def held(self, key: str) -> bytes | None:
-        """The token of the one on *key*, if there is one."""
-        return self._tokens.get(key)
+    def is_held(self, key: str) -> bool:
+        """Whether there is one on *key* that was not given back yet."""
+        return key in self._tokens
 
-    def forget(self, key: str) -> bytes | None:
-        """Hold the one on *key* no longer; return its token, for `release`."""
-        return self._tokens.pop(key, None)
-
-    async def acquire(self, channel: Channel, key: str, ttl_s: float, stored: bytes) -> Lease:
+    async def acquire(self, connection: Connection, key: str, ttl_s: float, stored: bytes) -> Lease:
         """Ask for one on *key*, and whether there is anything under the name *stored*."""
         token = secrets.token_bytes(16)
-        ttl_ms = b"%d" % max(1, int(ttl_s * 1000))
-        granted: asyncio.Future[Reply] = channel.submit(command(b"SET", self._name(key), token, b"NX", b"PX", ttl_ms))
-        there: asyncio.Future[Reply] = channel.submit(command(b"EXISTS", stored))
+        ask = command(b"SET", self._name(key), token, b"NX", b"PX", _as_ms(ttl_s))
+        granted: asyncio.Future[Reply] = connection.submit(ask)
+        there: asyncio.Future[Reply] = connection.submit(command(b"EXISTS", stored))
         try:
             if await granted is None:
                 return Lease.REFUSED
             self._tokens[key] = token
             return Lease.GRANTED_LATE if await there else Lease.GRANTED
         except asyncio.CancelledError:
-            # It may be granted all the same. What gives it back goes out behind it, over the same connection.
-            self.forget(key)
-            self._give_back(channel, key, token).add_done_callback(hear)
+            self._cancelled(connection, key, token)
             raise
         finally:
-            disregard(there)
+            abandon(there)
 
-    async def release(self, channel: Channel, key: str, token: bytes) -> None:
-        """Give the one on *key* back before its time, unless it has passed to another process."""
-        if await self._give_back(channel, key, token):
-            return
-        # Scripts may be forbidden. Between these two commands the lease can pass to another process only if its time
-        # runs out just then; and all that is lost by it is that the origin is asked twice.
-        name = self._name(key)
-        if await channel.submit(command(b"GET", name)) == token:
-            await channel.submit(command(b"UNLINK", name))
+    async def get_or_acquire(
+        self, connection: Connection, key: str, ttl_s: float, stored: bytes
+    ) -> bytes | Lease | None:
+        """What there is under the name *stored*, or else the answer to a request for the lease on *key*.
 
-    async def release_after(self, written: asyncio.Future[Reply], channel: Channel, key: str, token: bytes) -> None:
-        """Give the one on *key* back in the same round trip in which its entry is *written*."""
-        released = self._give_back(channel, key, token)
+        None where the server does not do it in one go.
+        """
+        if not self._has_scripts:
+            return None
+        token = secrets.token_bytes(16)
+        ask = command(b"EVAL", GET_OR_ACQUIRE, b"2", stored, self._name(key), token, _as_ms(ttl_s))
+        asked: asyncio.Future[Reply] = connection.submit(ask, _as_it_is)
         try:
-            await written
-            is_released = await released
-        finally:
-            disregard(released)
-        self.forget(key)
-        if not is_released:
-            await self.release(channel, key, token)
+            found = await asked
+        except asyncio.CancelledError:
+            self._cancelled(connection, key, token)
+            raise
+        if type(found) is ServerError:
+            self._has_scripts = found.code not in FORBIDDEN
+            return None
+        if isinstance(found, bytes):
+            return found
+        if found != 1:
+            return Lease.REFUSED
+        self._tokens[key] = token
+        return Lease.GRANTED
 
-    def _give_back(self, channel: Channel, key: str, token: bytes) -> asyncio.Future[bool]:
-        return channel.submit(command(b"EVAL", RELEASE_SCRIPT, b"1", self._name(key), token), _is_no_error)
+    def begin_release(self, connection: Connection, key: str) -> Release | None:
+        """Send that the lease on *key* is given back, if there is one."""
+        token = self._tokens.pop(key, None)
+        return None if token is None else Release(connection, self._name(key), token)
+
+    def _cancelled(self, connection: Connection, key: str, token: bytes) -> None:
+        """The request that is not waited for may be granted. What gives the lease back goes out behind it."""
+        self._tokens.pop(key, None)
+        Release(connection, self._name(key), token)
 
     def _name(self, key: str) -> bytes:
         return f"{self._prefix}{key}".encode("utf-8", "surrogateescape")
+
+
+class Release:
+    """A lease that is being given back, unless it has passed to another process."""
+
+    __slots__ = ("_connection", "_name", "_sent", "_token")
+
+    def __init__(self, connection: Connection, name: bytes, token: bytes) -> None:
+        self._connection = connection
+        self._name = name
+        self._token = token
+        self._sent = connection.submit(command(b"EVAL", RELEASE, b"1", name, token), _is_no_error)
+        self._sent.add_done_callback(consume_error)
+
+    async def finish(self) -> None:
+        """Wait until it has happened.
+
+        Raises:
+            StorageError: it could not be told.
+        """
+        if await self._sent:
+            return
+        # Scripts are forbidden. Between these two commands the lease can pass to another process only if its time
+        # runs out just then; and all that is lost by it is that the origin is asked twice.
+        if await self._connection.submit(command(b"GET", self._name)) == self._token:
+            await self._connection.submit(command(b"UNLINK", self._name))
+
+
+def _as_ms(ttl_s: float) -> bytes:
+    return b"%d" % max(1, int(ttl_s * 1000))
+
+
+def _as_it_is(reply: Reply) -> Reply:
+    return reply
 
 
 def _is_no_error(reply: Reply) -> bool:

@@ -52,7 +52,7 @@ class StoreGuard:
     """Runs storage operations so that none fails a request, or holds one up for longer than a deadline.
 
     Each operation has a circuit of its own, so that a storage that refuses writes still answers reads. While reads
-    find nobody there, nothing else is tried.
+    find no storage there, nothing else is tried for a caller.
 
     A deadline cancels the operation, as a caller who is cancelled does: a storage in which several callers wait for
     one future must shield it. An operation that takes long to end after its cancellation holds its caller up.
@@ -124,10 +124,8 @@ class StoreGuard:
             return default
         loop = asyncio.get_running_loop()
         of_loop, deadlines = self._latest
-        if patient:
-            deadlines = self._patient.setdefault(loop, Deadlines(PATIENCE * self.deadline_s))
-        elif of_loop() is not loop:
-            deadlines = self._deadlines_in(loop)
+        if patient or of_loop() is not loop:
+            deadlines = self._deadlines_in(loop, patient=patient)
         deadline = deadlines.begin(loop, cast("asyncio.Task[Any]", asyncio.current_task(loop)))
         try:
             result = await call()
@@ -169,12 +167,12 @@ class StoreGuard:
                 self._failed(operation, circuit, ABANDONED, probe=probe)
             if is_cancelled:
                 raise exc
-            raise asyncio.CancelledError from exc  # The storage made an error of it; the caller shall not.
+            raise asyncio.CancelledError from exc  # The storage made an error of it, which it is not.
         kind = TIMEOUT if deadline.expired else CANCELLED if is_cancelled else kind_of(exc)
         self._failed(operation, circuit, kind, probe=probe)
 
     def _reads_fail(self) -> bool:
-        """Whether reads find nobody there: the circuit is open, or the last one took all its time."""
+        """Whether reads find no storage there: the circuit is open, or the last one took all its time."""
         if not self._reads.is_open and self._clock() >= self._reads_hang_until:
             self._reads_hang_until = 0.0
             return False
@@ -218,7 +216,9 @@ class StoreGuard:
     def _note_circuit(self, operation: str, state: CircuitState) -> None:
         self.stats.set_circuit(operation, state)
 
-    def _deadlines_in(self, loop: asyncio.AbstractEventLoop) -> Deadlines:
+    def _deadlines_in(self, loop: asyncio.AbstractEventLoop, *, patient: bool) -> Deadlines:
+        if patient:
+            return self._patient.setdefault(loop, Deadlines(PATIENCE * self.deadline_s))
         deadlines = self._deadlines.get(loop)
         if deadlines is None:
             deadlines = self._deadlines[loop] = Deadlines(self.deadline_s)

@@ -287,16 +287,7 @@ class PendingWrites:
         return batch
 
     async def _try(self, batch: list[Write]) -> None:
-        batch = [write for write in batch if self._may_be_tried(write)]
-        packed: list[tuple[Write, Record]] = []
-        for write in batch:
-            entry = write.entry
-            try:
-                item = self._pack(entry)
-            except Exception as exc:  # whatever a user's serializer raises
-                self._refuse(write, exc)
-                continue
-            packed.append((write, Record(entry.key, item, entry.store_until, write.is_leased)))
+        packed = self._packed(batch)
         if not packed:
             return
         error: Exception | None = None
@@ -313,26 +304,39 @@ class PendingWrites:
         if results is None:
             self._note_failure([write for write, _ in packed], error)
         else:
-            self._batch = min(2 * self._batch, self._store.limits.batch)
-            for (write, _), result in zip(packed, results, strict=True):
-                if isinstance(result, StorageError):
-                    self._refuse(write, result)
-                else:
-                    self._note_written(write, result)
+            self._note_results([write for write, _ in packed], results)
         deleted = [write.entry.key for write, _ in packed if write.is_deleted]
         if deleted and await self._guard.run("delete", lambda: self._delete(deleted), False) is False:
             self._tombstones.bury(deleted)
+
+    def _packed(self, batch: list[Write]) -> list[tuple[Write, Record]]:
+        """The records of those writes that are still to be made."""
+        packed: list[tuple[Write, Record]] = []
+        for write in batch:
+            entry = write.entry
+            if write.has_failed and entry.store_until <= time.time():  # its time has come meanwhile
+                self._forget_newest(write)
+                self._end(write)
+                continue
+            try:
+                item = self._pack(entry)
+            except Exception as exc:  # whatever a user's serializer raises
+                self._refuse(write, exc)
+                continue
+            packed.append((write, Record(entry.key, item, entry.store_until, write.is_leased)))
+        return packed
 
     async def _delete(self, keys: Collection[str]) -> bool:
         await self._store.delete(keys)
         return True
 
-    def _may_be_tried(self, write: Write) -> bool:
-        if write.entry.store_until > time.time() or not write.has_failed:
-            return True
-        self._forget_newest(write)  # its time has come meanwhile
-        self._end(write)
-        return False
+    def _note_results(self, writes: list[Write], results: Sequence[Written]) -> None:
+        self._batch = min(2 * self._batch, self._store.limits.batch)
+        for write, result in zip(writes, results, strict=True):
+            if isinstance(result, StorageError):
+                self._refuse(write, result)
+            else:
+                self._note_written(write, result)
 
     def _note_written(self, write: Write, version: int) -> None:
         entry = write.entry

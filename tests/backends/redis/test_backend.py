@@ -19,11 +19,12 @@ import redis
 import redis.asyncio
 
 from aiohttp_cache_di.backends.redis import RedisBackend, RedisCache
-from aiohttp_cache_di.backends.redis.channel import Channel
+from aiohttp_cache_di.backends.redis.connections import Connection
 from aiohttp_cache_di.backends.redis.wire import command
 from aiohttp_cache_di.errors import ConfigurationError, MissingDependencyError, StorageError
 from aiohttp_cache_di.response import CachedResponse
 from tests.backends.entries import make_entry
+from tests.backends.redis.opened import connection_of
 from tests.valkey import ValkeyServer
 
 numbers = itertools.count()
@@ -296,10 +297,8 @@ async def test_a_users_serializer_is_used_and_its_bytes_are_bound_to_the_key(val
 async def test_entries_of_another_secret_are_a_miss(valkey: ValkeyServer) -> None:
     ours, theirs = RedisCache("s", "r", valkey.url, secret_key="a"), RedisCache("s", "r", valkey.url, secret_key="b")
     await theirs.write_entry(make_entry("k"))
-    counts: list[int] = []
-    ours.on_unreadable = counts.append
     assert await ours.read_entry("k") is None
-    assert counts == [1]
+    assert ours.stack.stats.unreadable == 1
     await ours.clear()
     await ours.close()
     await theirs.close()
@@ -322,14 +321,14 @@ def test_each_loop_opens_a_connection_of_its_own_and_leaves_none(own_valkey: Val
 
 
 async def test_a_storage_that_nobody_holds_any_more_leaves_no_connection(own_valkey: ValkeyServer) -> None:
-    async def use() -> Channel:
+    async def use() -> Connection:
         cache = RedisCache("forgotten", "r", own_valkey.url)
         await cache.write_entry(make_entry("k"))
-        return await cache.link.channel()
+        return await connection_of(cache)
 
-    channel = await use()
+    connection = await use()
     gc.collect()
-    await channel.wait_closed()
+    await connection.wait_closed()
     assert own_valkey.connections() == 0
 
 
@@ -397,9 +396,9 @@ async def test_writing_nothing_deletes(cache: RedisCache) -> None:
     assert not await cache.contains("k")
 
 
-async def test_a_channel_that_was_closed_refuses_and_the_storage_opens_another(cache: RedisCache) -> None:
-    channel = await cache.link.channel()
-    channel.abort()
+async def test_a_connection_that_was_closed_refuses_and_the_storage_opens_another(cache: RedisCache) -> None:
+    connection = await connection_of(cache)
+    connection.abort()
     with pytest.raises(StorageError, match="closed"):
-        await channel.submit(command(b"PING"))
+        await connection.submit(command(b"PING"))
     assert await cache.read_entry("k") is None

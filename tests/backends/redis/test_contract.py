@@ -12,9 +12,18 @@ import redis.asyncio
 
 from aiohttp_cache_di.backends.redis import RedisCache
 from tests.backends.contract import MakeStorage, StorageContract
+from tests.backends.redis.opened import make_store
+from tests.backends.store_contract import MakeStore, StoreContract
 from tests.valkey import ValkeyServer
 
 numbers = itertools.count()
+
+
+class TestRedisStore(StoreContract):
+    @pytest.fixture
+    def make(self, valkey: ValkeyServer) -> MakeStore:
+        namespace = f"contract-{next(numbers)}"
+        return lambda codec=None: make_store(valkey, namespace, codec=codec)
 
 
 class TestRedis(StorageContract):

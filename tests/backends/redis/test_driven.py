@@ -15,6 +15,7 @@ from aiohttp_cache_di.backends.redis import RedisCache
 from aiohttp_cache_di.errors import StorageError
 from tests.backends.contract import MakeStorage, StorageContract
 from tests.backends.entries import make_entry
+from tests.backends.redis.opened import connection_of
 from tests.valkey import ValkeyServer
 
 numbers = itertools.count()
@@ -88,8 +89,8 @@ async def test_a_server_that_is_killed_or_frozen_is_our_error_until_it_is_back(
     own_valkey.resume()
     assert await cache.read_entry("k") is not None
     own_valkey.restart(kill=True)
-    channel = await cache.link.channel()
-    if not channel.closed:
+    connection = await connection_of(cache)
+    if not connection.closed:
         with pytest.raises(StorageError):
             await cache.read_entry("k")
     assert await cache.read_entry("k") is None

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from aiohttp_cache_di.backends.redis import RedisCache
+from aiohttp_cache_di.backends.redis import RedisCache, connections
 from aiohttp_cache_di.backends.redis.wire import command
 from aiohttp_cache_di.errors import StorageError, StorageTimeoutError
 from tests.backends.entries import make_entry
+from tests.backends.redis.opened import connection_of, store_of
 from tests.valkey import ValkeyServer
 
 Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -59,7 +60,7 @@ async def test_a_server_that_is_not_there_is_our_error_with_the_drivers_behind_i
         with pytest.raises(StorageError, match="cannot be used") as caught:
             await operation
         assert caught.value.__cause__ is not None
-        assert "geheim" not in f"{caught.value!r} {caught.value.__cause__!r} {cache!r} {cache.link!r}"
+        assert "geheim" not in f"{caught.value!r} {caught.value.__cause__!r} {cache!r} {store_of(cache)!r}"
     await cache.close()
 
 
@@ -92,9 +93,9 @@ async def test_reads_under_way_fail_when_the_server_is_killed_and_work_when_it_i
 async def test_a_restart_between_two_reads_goes_unnoticed(own_valkey: ValkeyServer) -> None:
     cache = RedisCache("app", "r", own_valkey.url)
     await cache.write_entry(make_entry("k"))
-    channel = await cache.link.channel()
+    connection = await connection_of(cache)
     own_valkey.restart()
-    await channel.wait_closed()
+    await connection.wait_closed()
     assert await cache.read_entry("k") is None
     await cache.close()
 
@@ -117,11 +118,11 @@ async def test_a_frozen_server_is_given_up_after_the_timeout(own_valkey: ValkeyS
 async def test_a_slow_server_that_goes_on_sending_is_not_given_up(own_valkey: ValkeyServer) -> None:
     cache = RedisCache("app", "r", own_valkey.url, socket_timeout=0.3)
     await cache.write_entry(make_entry("k", b"x" * 1000))
-    channel = await cache.link.channel()
+    connection = await connection_of(cache)
     started = time.monotonic()
     while time.monotonic() - started < 0.7:
         assert await cache.read_entry("k") is not None
-    assert await cache.link.channel() is channel
+    assert await connection_of(cache) is connection
     await cache.close()
 
 
@@ -143,13 +144,13 @@ async def test_a_reply_that_trickles_in_and_that_nobody_waits_for_is_given_up() 
 
     async with server_that(script) as url:
         cache = RedisCache("app", "r", url, socket_timeout=0.2)
-        channel = await cache.link.channel()
+        connection = await connection_of(cache)
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.3):  # whoever waits decides how long
                 await cache.read_entry("k")
-        assert not channel.closed
+        assert not connection.closed
         async with asyncio.timeout(2):
-            await channel.wait_closed()
+            await connection.wait_closed()
             assert await cache.read_entry("k") is None
         await cache.close()
 
@@ -184,7 +185,7 @@ async def test_a_replica_refuses_writes_and_answers_reads(own_valkey: ValkeyServ
 async def test_a_server_that_takes_no_writes_any_more_is_looked_for_anew(own_valkey: ValkeyServer) -> None:
     cache = RedisCache("app", "r", own_valkey.url)
     await cache.write_entry(make_entry("k"))
-    channel = await cache.link.channel()
+    connection = await connection_of(cache)
     own_valkey.command("REPLICAOF", "127.0.0.1", "1")
     steps = [cache.read_entry("k"), cache.write_entry(make_entry("k")), cache.read_entry("k")]
     before, refused, after = await asyncio.gather(*steps, return_exceptions=True)
@@ -192,8 +193,8 @@ async def test_a_server_that_takes_no_writes_any_more_is_looked_for_anew(own_val
     assert not isinstance(before, BaseException)
     assert not isinstance(after, BaseException)
     own_valkey.command("REPLICAOF", "NO", "ONE")
-    await channel.wait_closed()
-    assert await cache.link.channel() is not channel
+    await connection.wait_closed()
+    assert await connection_of(cache) is not connection
     await cache.write_entry(make_entry("k"))
     assert own_valkey.connections() == 1
     await cache.close()
@@ -211,7 +212,7 @@ async def test_an_error_reply_is_our_error_and_the_server_is_asked_again(line: b
         for _ in range(2):
             with pytest.raises(StorageError, match=line[1:].split()[0].decode()):
                 await cache.read_entry("k")
-        assert not (await cache.link.channel()).closed
+        assert not (await connection_of(cache)).closed
         await cache.close()
 
 
@@ -220,8 +221,8 @@ async def test_a_connection_that_lost_its_rights_is_opened_anew(own_valkey: Valk
     own_valkey.command("CONFIG", "SET", "requirepass", "new")
     own_valkey.config["requirepass"] = "new"
     await cache.write_entry(make_entry("k"))
-    channel = await cache.link.channel()
-    await channel.submit(command(b"RESET"))
+    connection = await connection_of(cache)
+    await connection.submit(command(b"RESET"))
     with pytest.raises(StorageError, match="NOAUTH"):
         await cache.read_entry("k")
     assert await cache.read_entry("k") is not None
@@ -250,11 +251,11 @@ async def test_nonsense_ends_the_connection(nonsense: bytes) -> None:
 
     async with server_that(script) as url:
         cache = RedisCache("app", "r", url)
-        channel = await cache.link.channel()
+        connection = await connection_of(cache)
         with contextlib.suppress(StorageError):
             assert await cache.read_entry("k") is None
-        await channel.wait_closed()
-        assert channel.closed
+        await connection.wait_closed()
+        assert connection.closed
         await cache.close()
 
 
@@ -280,7 +281,7 @@ async def test_cancelled_readers_and_writers_take_nothing_from_the_others(own_va
     keys = [f"k{index}" for index in range(40)]
     for key in keys:
         await cache.write_entry(make_entry(key, key.encode() * 2000))
-    channel = await cache.link.channel()
+    connection = await connection_of(cache)
     wrong = 0
 
     async def work(key: str) -> None:
@@ -297,7 +298,7 @@ async def test_cancelled_readers_and_writers_take_nothing_from_the_others(own_va
     results = await asyncio.gather(*tasks, return_exceptions=True)
     assert wrong == 0
     assert {type(result) for result in results} <= {type(None), asyncio.CancelledError}
-    assert await cache.link.channel() is channel
+    assert await connection_of(cache) is connection
     assert own_valkey.connections() == 1
     await cache.close()
 
@@ -359,3 +360,30 @@ async def test_large_writes_wait_for_a_server_that_is_slower_than_we_are(own_val
     found = await asyncio.gather(*(cache.read_entry(f"k{index}") for index in range(20)))
     assert all(entry is not None and entry.body == body for entry in found)
     await cache.close()
+
+
+@pytest.mark.parametrize("endless", [b"$99999999999999\r\n", b"+"])
+async def test_a_reply_that_is_larger_than_anything_we_keep_is_refused_before_it_is_whole(
+    monkeypatch: pytest.MonkeyPatch, endless: bytes
+) -> None:
+    monkeypatch.setattr(connections, "MAX_UNASKED_BYTES", 100_000)
+    sent = 0
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        await greet(reader, writer)
+        await reader.read(1000)
+        writer.write(endless)
+        while True:
+            writer.write(b"x" * 10_000)
+            await writer.drain()
+            sent += 10_000
+
+    async with server_that(script) as url:
+        cache = RedisCache("app", "r", url)
+        connection = await connection_of(cache)
+        with pytest.raises(StorageError, match="larger than any"):
+            await connection.submit(command(b"PING"), max_bytes=1_000_000)
+        assert connection.closed
+        assert sent < 50_000_000
+        await cache.close()

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import sys
 from collections.abc import AsyncIterator
 
 import pytest
 
+from aiohttp_cache_di._redis import push_type
 from aiohttp_cache_di.backends.redis import RedisCache
-from aiohttp_cache_di.backends.redis.near import NearTier
-from aiohttp_cache_di.backends.redis.wire import Push
+from aiohttp_cache_di.backends.store import Record
+from aiohttp_cache_di.backends.wrap.loop import Failed
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from tests.backends.entries import make_entry
+from tests.backends.redis.opened import connection_of, store_of
 from tests.valkey import ValkeyServer
 
 LIFETIME_S = 30.0  # far above what the tests take: what they see change was told by the server
@@ -44,6 +47,13 @@ async def cache(own_valkey: ValkeyServer) -> AsyncIterator[RedisCache]:
     await storage.close()
 
 
+async def fetch(cache: RedisCache, key: str) -> StoredResponse | None:
+    """Read as a request does."""
+    found = await cache.stack.here().fetch(key)
+    assert not isinstance(found, Failed)
+    return found
+
+
 async def until_gone(cache: RedisCache, within_s: float = TOLD_WITHIN_S) -> None:
     async with asyncio.timeout(within_s):
         while cache.peek("k") is not None:  # noqa: ASYNC110  # the message comes by itself, and sets no event
@@ -54,7 +64,7 @@ async def test_what_was_read_is_at_hand_and_what_was_only_written_is_not(cache: 
     assert cache.peek("k") is None
     await cache.write_entry(make_entry("k"))
     assert cache.peek("k") is None
-    entry = await cache.read_entry("k")
+    entry = await fetch(cache, "k")
     assert entry is not None
     assert cache.peek("k") is entry
 
@@ -62,7 +72,7 @@ async def test_what_was_read_is_at_hand_and_what_was_only_written_is_not(cache: 
 async def test_without_the_setting_nothing_is_at_hand(own_valkey: ValkeyServer) -> None:
     cache = RedisCache("near", "r", own_valkey.url)
     await cache.write_entry(make_entry("k"))
-    await cache.read_entry("k")
+    await fetch(cache, "k")
     assert cache.peek("k") is None
     await cache.close()
 
@@ -72,26 +82,26 @@ async def test_a_change_by_another_process_is_seen_at_once(
     own_valkey: ValkeyServer, cache: RedisCache, action: str
 ) -> None:
     await cache.write_entry(make_entry("k"))
-    await cache.read_entry("k")
+    await fetch(cache, "k")
     assert cache.peek("k") is not None
     other = await asyncio.create_subprocess_exec(sys.executable, "-c", OTHER_PROCESS, own_valkey.url, action)
     assert await other.wait() == 0
     await until_gone(cache)
-    found = await cache.read_entry("k")
+    found = await fetch(cache, "k")
     assert (found.body if found is not None else None) == (b"newer" if action == "write" else None)
 
 
 async def test_a_change_after_our_own_write_is_seen_too(own_valkey: ValkeyServer, cache: RedisCache) -> None:
     for _ in range(3):
         await cache.write_entry(make_entry("k"))
-        await cache.read_entry("k")
+        await fetch(cache, "k")
         own_valkey.command("DEL", "near:r:k")
         await until_gone(cache)
 
 
 async def test_a_flush_of_the_server_is_seen(own_valkey: ValkeyServer, cache: RedisCache) -> None:
     await cache.write_entry(make_entry("k"))
-    await cache.read_entry("k")
+    await fetch(cache, "k")
     own_valkey.command("FLUSHALL")
     await until_gone(cache)
 
@@ -99,48 +109,48 @@ async def test_a_flush_of_the_server_is_seen(own_valkey: ValkeyServer, cache: Re
 async def test_our_own_changes_are_seen_before_they_return(cache: RedisCache) -> None:
     for change in (cache.delete, cache.pop):
         await cache.write_entry(make_entry("k"))
-        read = asyncio.create_task(cache.read_entry("k"))
+        read = asyncio.create_task(fetch(cache, "k"))
         await asyncio.sleep(0)
         await change("k")
         await read
         assert cache.peek("k") is None
     await cache.write_entry(make_entry("k"))
-    await cache.read_entry("k")
+    await fetch(cache, "k")
     await cache.bulk_delete({"k"})
     assert cache.peek("k") is None
 
 
 @pytest.mark.parametrize("action", ["delete", "write"])
-async def test_a_change_that_nobody_waits_for_any_more_is_seen_too(cache: RedisCache, action: str) -> None:
+async def test_a_change_that_is_not_waited_for_any_more_is_seen_too(cache: RedisCache, action: str) -> None:
     await cache.write_entry(make_entry("k", b"old"))
-    reading = asyncio.ensure_future(cache.read_entry("k"))
+    store = store_of(cache)
+    reading = asyncio.create_task(fetch(cache, "k"))
     await asyncio.sleep(0)  # now it is on its way
-    changing = asyncio.ensure_future(
-        cache.delete("k") if action == "delete" else cache.write_entry(make_entry("k", b"new"))
-    )
+    new = Record("k", make_entry("k", b"new"), math.inf)
+    changing = asyncio.create_task(store.delete(["k"]) if action == "delete" else store.put([new]))
     for _ in range(2):
         await asyncio.sleep(0)
     changing.cancel()
     assert await reading is not None, "it went out first"
-    await cache.contains("k")
+    await store.get(["other"])
     assert cache.peek("k") is None
-    found = await cache.read_entry("k")
+    found = await fetch(cache, "k")
     assert (found and found.body) == (None if action == "delete" else b"new"), "it was sent all the same"
 
 
 async def test_losing_the_server_loses_the_copies(own_valkey: ValkeyServer, cache: RedisCache) -> None:
     await cache.write_entry(make_entry("k"))
-    await cache.read_entry("k")
-    channel = await cache.link.channel()
+    await fetch(cache, "k")
+    connection = await connection_of(cache)
     own_valkey.kill()
-    await channel.wait_closed()
+    await connection.wait_closed()
     assert cache.peek("k") is None
 
 
 async def test_a_copy_is_believed_for_its_lifetime_when_the_server_falls_silent(own_valkey: ValkeyServer) -> None:
     cache = RedisCache("near", "r", own_valkey.url, near_tier_s=0.2)
     await cache.write_entry(make_entry("k"))
-    await cache.read_entry("k")
+    await fetch(cache, "k")
     own_valkey.pause()
     await until_gone(cache, within_s=1)
     await cache.close()
@@ -150,7 +160,7 @@ async def test_a_server_that_cannot_track_leaves_the_lifetime(own_valkey: Valkey
     own_valkey.command("ACL", "SETUSER", "default", "-client|tracking")
     cache = RedisCache("near", "r", own_valkey.url, near_tier_s=0.1)
     await cache.write_entry(make_entry("k"))
-    await cache.read_entry("k")
+    await fetch(cache, "k")
     own_valkey.command("DEL", "near:r:k")
     await until_gone(cache, within_s=1)
     await cache.close()
@@ -159,34 +169,9 @@ async def test_a_server_that_cannot_track_leaves_the_lifetime(own_valkey: Valkey
 @pytest.mark.parametrize("keys", [5, [b"other", [b"k"]], [5], {}])
 async def test_a_message_that_cannot_be_understood_loses_all_copies(cache: RedisCache, keys: object) -> None:
     await cache.write_entry(make_entry("k"))
-    await cache.read_entry("k")
-    channel = await cache.link.channel()
-    channel.replied([Push([b"invalidate", keys])])
+    await fetch(cache, "k")
+    connection = await connection_of(cache)
+    connection.replied([push_type()([b"invalidate", keys])])
     assert cache.peek("k") is None
-    assert await cache.read_entry("k") is not None
-    assert not channel.closed
-
-
-def entry_of_weight(key: str, weight: int) -> StoredResponse:
-    return make_entry(key, bytes(weight))
-
-
-def test_the_least_recently_used_copies_make_room() -> None:
-    near = NearTier(10, 100_000)
-    for index in range(20):
-        near.put(b"k%d" % index, entry_of_weight(f"k{index}", 10_000))
-        assert near.get(b"k0") is not None
-        assert near.total_bytes <= 100_000
-    assert near.get(b"k1") is None
-    assert near.get(b"k19") is not None
-    near.drop(b"k0", b"k0", b"unknown")
-    near.clear()
-    assert (len(near), near.total_bytes) == (0, 0)
-
-
-def test_one_large_entry_does_not_push_out_the_others() -> None:
-    near = NearTier(10, 100_000)
-    near.put(b"k", entry_of_weight("k", 1000))
-    near.put(b"large", entry_of_weight("large", 90_000))
-    assert near.get(b"large") is None
-    assert near.get(b"k") is not None
+    assert await fetch(cache, "k") is not None
+    assert not connection.closed

@@ -145,7 +145,10 @@ class TestMemory(StoreContract):
 
     @pytest.fixture
     def make(self) -> MakeStore:
-        return lambda codec=None: MemoryStore()
+        def make(codec: EntryCodec | None = None) -> Store:
+            return MemoryStore()
+
+        return make
 
 
 class TestPairOfAUsers(StoreContract):
@@ -170,7 +173,10 @@ class TestPairInMemory(StoreContract):
 
     @pytest.fixture
     def make(self) -> MakeStore:
-        return lambda codec=None: pair_of(DictCache(), DictCache())
+        def make(codec: EntryCodec | None = None) -> Store:
+            return pair_of(DictCache(), DictCache())
+
+        return make
 
 
 def face(make_store: Callable[[EntryCodec], Store], near_bytes: int = 0, **options: Any) -> StackCache:

@@ -1,98 +1,33 @@
-"""Every private corner of aiohttp that this package touches, in one place; a test guards each of them.
+"""Whether the content coding of a response came to its end.
 
-aiohttp has no public way to see whether a content coding ended properly: a gzip body that stops early but
-has the Content-Length it announced reads like a complete one. What must never be stored has to be noticed,
-so the parser of a response is watched (`watch_decoding`).
+aiohttp has no public way to see that: a gzip body that stops early but has the Content-Length it announced reads like
+a complete one. What must never be stored has to be noticed, so the parser of a response is watched (`watch_decoding`).
 """
 
 from __future__ import annotations
 
 import errno
 import gc
+import logging
 import zlib
 from collections.abc import Coroutine
-from functools import partial
-from typing import Any
+from contextlib import suppress
+from functools import cache, partial
+from typing import Any, Final
 from weakref import ref
 
-from aiohttp import (
-    ClientConnectorError,
-    ClientRequest,
-    ClientResponse,
-    ClientSession,
-    CookieJar,
-    MultipartWriter,
-    ServerDisconnectedError,
-    StreamReader,
-    TCPConnector,
-)
-from aiohttp.client_proto import ResponseHandler
-from aiohttp.compression_utils import ZLibDecompressor
-from aiohttp.helpers import TimerContext
+import aiohttp
+from aiohttp import ClientConnectorError, ClientRequest, ClientResponse, ServerDisconnectedError, hdrs
 from aiohttp.http_parser import DeflateBuffer
 from aiohttp.streams import EMPTY_PAYLOAD
 
-__all__ = [
-    "TOUCHED",
-    "DecodingWatch",
-    "arrived_chunks",
-    "connector_ssl",
-    "handler_option",
-    "is_decoded",
-    "is_disconnection",
-    "timer_fired",
-    "watch_decoding",
-    "will_retry",
-]
+from aiohttp_cache_di._aiohttp.names import Needs, can
 
-TOUCHED: dict[type, tuple[str, ...]] = {
-    ClientSession: (
-        "_auto_decompress",
-        "_build_url",
-        "_cookie_jar",
-        "_default_auth",
-        "_default_headers",
-        "_default_proxy",
-        "_loop",
-        "_middlewares",
-        "_raise_for_status",
-        "_request",
-        "_request_class",
-        "_resolve_charset",
-        "_source_traceback",
-        "_timeout",
-        "_trace_configs",
-        "_trust_env",
-    ),
-    ClientRequest: ("_timer", "_traces"),
-    ClientResponse: (
-        "_body",
-        "_cache",
-        "_closed",
-        "_headers",
-        "_history",
-        "_in_context",
-        "_loop",
-        "_raw_cookie_headers",
-        "_raw_headers",
-        "_real_url",
-        "_released",
-        "_resolve_charset",
-        "_session",
-        "_traces",
-        "_url",
-    ),
-    CookieJar: ("_cookies",),
-    DeflateBuffer: ("decompressor", "feed_eof", "size"),
-    MultipartWriter: ("_parts",),
-    ResponseHandler: ("_parser", "_payload"),
-    StreamReader: ("_buffer", "_eof_callbacks", "_exception"),
-    TCPConnector: ("_ssl",),
-    TimerContext: ("_cancelled",),
-    ZLibDecompressor: ("_decompressor",),
-}
-"""Attributes by the class on which they must be found."""
+__all__ = ["DecodingWatch", "is_decoded", "is_disconnection", "watch_decoding", "will_retry"]
 
+logger = logging.getLogger(__name__)
+
+_CAN_WATCH: Final = can(Needs.DECODING)
 _RETRIED = frozenset({"GET", "HEAD"})  # of what aiohttp sends once more, the methods that are ever cached
 _DISCONNECTED = (errno.ECONNRESET, errno.EPIPE)
 _HEAD_END = b"\r\n\r\n"
@@ -127,39 +62,58 @@ class DecodingWatch:
 
     def feed_data(self, data: bytes) -> Any:
         """Feed *data* to the parser, head and body apart."""
-        if self._protocol._parser is self and _begins_uncoded(data):
-            self._protocol._parser = self._parser
-            return self._parser.feed_data(data)
+        parser = self._parser
+        if self._is_over(data):
+            return parser.feed_data(data)
         messages: list[Any] = []
         heads = 0
         while True:
             at = data.find(_HEAD_END) + len(_HEAD_END)
             split = at >= len(_HEAD_END) and heads < MAX_HEADS
             piece, data = (data[:at], data[at:]) if split else (data, b"")
-            parsed, upgraded, tail = self._parser.feed_data(piece)
+            parsed, upgraded, tail = parser.feed_data(piece)
             messages += parsed
             if any(message.code >= 200 for message, _ in parsed):
-                self._look()
+                self._detach()
+                with suppress(Exception):  # a decoder that is not found is one whose end is not seen
+                    self._look(parsed)
                 if data:
-                    parsed, upgraded, tail = self._parser.feed_data(data)
+                    parsed, upgraded, tail = parser.feed_data(data)
                     messages += parsed
                 return messages, upgraded, tail
             if upgraded or not data:
                 return messages, upgraded, tail + data
             heads += 1
 
-    def _look(self) -> None:
-        """Watch the decoder of the body that comes next, and leave the parser alone."""
+    def _is_over(self, data: bytes) -> bool:
+        """Leave the parser alone if there is nothing to watch, or an error of ours keeps it from being watched."""
+        try:
+            is_over = self._protocol._parser is self and _begins_uncoded(data)
+        except Exception:
+            is_over = True
+        if is_over:
+            self._detach()
+        return is_over
+
+    def _detach(self) -> None:
         if self._protocol._parser is self:
             self._protocol._parser = self._parser
-        in_python = getattr(getattr(self._parser, "_payload_parser", None), "payload", None)
-        for buffer in (in_python, *gc.get_referents(self._parser)):  # aiohttp's C parser shows it to nobody else
-            if isinstance(buffer, DeflateBuffer):
-                self._hook(buffer)
-                break
 
-    def _hook(self, buffer: DeflateBuffer) -> None:
-        buffer.feed_eof = partial(_end_watched, ref(buffer), self)  # type: ignore[method-assign]  # of this one object
+    def _look(self, parsed: list[Any]) -> None:
+        """Watch the decoder of the body that comes next, *parsed* being its head."""
+        in_python = getattr(getattr(self._parser, "_payload_parser", None), "payload", None)
+        for buffer in (in_python, *gc.get_referents(self._parser)):  # aiohttp's C parser shows it to no one else
+            if isinstance(buffer, DeflateBuffer):
+                # Of this one object.
+                buffer.feed_eof = partial(_end_watched, ref(buffer), self)  # type: ignore[method-assign]
+                return
+        if any(message.compression and not payload.is_eof() for message, payload in parsed):
+            _warn_of_hidden_decoders()
+
+
+@cache
+def _warn_of_hidden_decoders() -> None:
+    logger.warning("aiohttp %s shows no decoder of a parser: %s", aiohttp.__version__, Needs.DECODING.value)
 
 
 def _begins_uncoded(data: bytes) -> bool:
@@ -170,10 +124,12 @@ def _begins_uncoded(data: bytes) -> bool:
     return end >= 0 and b"content-encoding" not in data[:end].lower()
 
 
-def watch_decoding(request: ClientRequest) -> DecodingWatch:
-    """Watch the decoder of the response to *request*, from the moment it is sent."""
+def watch_decoding(request: ClientRequest) -> DecodingWatch | None:
+    """Watch the decoder of the response to *request*, from the moment it is sent; None where that cannot be done."""
+    if not _CAN_WATCH:
+        return None
     watch = DecodingWatch()
-    if "send" not in vars(request):  # which somebody's test may have put there
+    if "send" not in vars(request):  # which a test of the user's may have put there
         request.send = partial(_send_watched, ref(request), watch)  # type: ignore[method-assign]  # of this one object
     return watch
 
@@ -187,16 +143,18 @@ def _send_watched(
     request: Any = request_ref()  # alive: it is being sent
     del request.send
     protocol = conn.protocol
-    if getattr(protocol, "_parser", None) is not None:
-        watch.is_first = protocol._payload is None
-        watch.attach(protocol)
+    with suppress(Exception):  # a protocol of another make is not watched
+        if protocol._parser is not None:
+            watch.is_first = protocol._payload is None
+            watch.attach(protocol)
     sending: Coroutine[Any, Any, ClientResponse] = request.send(conn)
     return sending
 
 
 def _end_watched(buffer_ref: ref[DeflateBuffer], watch: DecodingWatch) -> None:
     buffer: Any = buffer_ref()  # alive: it is being fed
-    watch.finished = buffer.size == 0 or _has_ended(buffer.decompressor)
+    with suppress(Exception):  # the reader gets the body that aiohttp has decoded, whatever goes wrong with the watch
+        watch.finished = buffer.size == 0 or _has_ended(buffer.decompressor)
     del buffer.feed_eof
     buffer.feed_eof()
 
@@ -219,36 +177,18 @@ def _has_ended(decompressor: Any) -> bool:
     return bool(is_finished() if is_finished is not None else getattr(inner, "eof", False))
 
 
-def is_decoded(stream: StreamReader) -> bool:
-    """Whether *stream* is fed by a decoder.
+def is_decoded(response: ClientResponse) -> bool:
+    """Whether the body of *response* comes out of a decoder.
 
     The stream of a response without a body is one object for all, which a decoder may have left its mark on.
     """
-    return stream is not EMPTY_PAYLOAD and getattr(stream, "total_compressed_bytes", None) is not None
-
-
-def arrived_chunks(stream: StreamReader) -> list[bytes]:
-    """What has arrived of a body that nobody has begun to read."""
-    return list(getattr(stream, "_buffer", ()))
-
-
-def handler_option(handler: Any, name: str, default: Any) -> Any:
-    """An argument of the request that aiohttp keeps in the closure of its innermost handler only."""
-    code = getattr(handler, "__code__", None)
-    if code is None or name not in code.co_freevars:
-        return default
-    return handler.__closure__[code.co_freevars.index(name)].cell_contents
-
-
-def connector_ssl(session: ClientSession) -> Any:
-    """How the connector of *session* verifies TLS for requests that say nothing: what its ``ssl`` argument was."""
-    connector = session.connector
-    return connector._ssl if isinstance(connector, TCPConnector) else True
-
-
-def timer_fired(request: ClientRequest) -> bool:
-    """Whether the request's total timeout is what cancels the task that sends it."""
-    return bool(getattr(request._timer, "_cancelled", False))
+    stream: Any = response.content
+    if stream is EMPTY_PAYLOAD:
+        return False
+    try:
+        return stream.total_compressed_bytes is not None
+    except AttributeError:  # nothing tells: what may be decoded counts as decoded
+        return hdrs.CONTENT_ENCODING in response.headers
 
 
 def is_disconnection(error: BaseException) -> bool:

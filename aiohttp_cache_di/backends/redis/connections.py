@@ -2,24 +2,23 @@
 
 A pool lends a connection to one task at a time, so a thousand tasks need a thousand connections or wait in a queue,
 and a task that is cancelled while it holds one has to break it. Here every command is written to the one connection
-as it comes, what a tick of the loop brings together is sent together, and each reply goes to whoever waits for it. A
-cancelled waiter merely is not there any more when its reply arrives.
+as it comes, what a tick of the loop brings together is sent together, and each reply goes to the task that waits for
+it. A task that is cancelled merely is not there any more when its reply arrives.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar, cast
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple, TypeVar, cast
 
-from aiohttp_cache_di.backends.redis.near import NearTier
-from aiohttp_cache_di.backends.redis.wire import ProtocolError, Push, Reply, ReplyParser, ServerError
+from aiohttp_cache_di._redis import error_named
+from aiohttp_cache_di.backends.redis.wire import ProtocolError, Reply, ReplyParser, ServerError
 from aiohttp_cache_di.errors import StorageError, StorageTimeoutError
 
-__all__ = ["REFUSALS", "Channel", "expect_no_error", "refusal"]
+__all__ = ["MAX_REPLY_BYTES", "REFUSALS", "Connection", "expect_no_error", "refusal"]
 
 T = TypeVar("T")
 
@@ -27,6 +26,8 @@ MAX_WINDOW = 1024  # commands under way at a time
 MIN_WINDOW = 16
 WINDOW_BYTES = 32 * 1024 * 1024  # of replies under way, as far as can be told: the server has to keep them in memory
 BATCH_BYTES = 256 * 1024  # handed to the transport at a time
+MAX_REPLY_BYTES = 512 * 1024 * 1024  # the server's own bound for one string (proto-max-bulk-len)
+MAX_UNASKED_BYTES = 16 * 1024 * 1024  # of a message that came unasked
 CLOSE_TIMEOUT_S = 1.0
 HIGH_WATER_BYTES = 1024 * 1024  # unsent bytes at which sending waits for the server to take some
 
@@ -43,23 +44,19 @@ _STALE = frozenset({"NOAUTH", "READONLY"})
 """What a new connection may mend: a password that was renewed, a name that leads to another server by now."""
 
 
-class _Command:
-    """A command and those who wait for its reply."""
+class _Command(NamedTuple):
+    """A command and what waits for its reply."""
 
-    __slots__ = ("convert", "key", "payload", "waiters")
-
-    def __init__(self, payload: bytes, convert: Callable[[Reply], Any], key: bytes | None) -> None:
-        self.payload = payload
-        self.convert = convert
-        self.key = key
-        self.waiters: list[asyncio.Future[Any]] = []
+    payload: bytes
+    convert: Callable[[Reply], Any]
+    max_bytes: int
+    waiter: asyncio.Future[Any]
 
 
 def refusal(error: ServerError) -> StorageError:
     """Say that the server refused a command; only the kind of error is quoted, for the text may hold the command."""
-    known: Any = importlib.import_module("redis.exceptions")
     refused = StorageError(f"redis refused the command: {error.code}")
-    refused.__cause__ = getattr(known, REFUSALS.get(error.code, "ResponseError"))(error.code)
+    refused.__cause__ = error_named(REFUSALS.get(error.code, "ResponseError"))(error.code)
     return refused
 
 
@@ -70,30 +67,35 @@ def expect_no_error(reply: Reply) -> Reply:
     return reply
 
 
-class Channel(asyncio.Protocol):
+class Connection(asyncio.Protocol):
     """A connection that has been opened and authenticated; belongs to the loop that is running.
 
     Args:
         where: what to call the server in messages.
         timeout_s: with a command under way and nothing arriving for so long, or nothing but parts of a reply for
-            which nobody waits, the connection is given up.
-        near: copies of entries to drop when the server, or losing it, says so.
+            which no task waits, the connection is given up.
     """
 
-    def __init__(self, where: str, timeout_s: float | None, near: NearTier | None) -> None:
-        self.near = near
+    can_push: ClassVar[bool] = True
+    """Whether what the server sends unasked is heard."""
+
+    def __init__(self, where: str, timeout_s: float | None) -> None:
+        self.on_push: Callable[[list[Reply]], None] | None = None
+        """Called with what the server sends unasked (RESP3), as it is parsed."""
+        self.on_lost: Callable[[], None] | None = None
+        """Called when the connection is given up, for whatever reason."""
+        self.where = where
         self.loop = asyncio.get_running_loop()
         self.closed = False
         self.retired = False
-        """Whether what is under way ends here, and whoever comes next looks for the server anew."""
-        self._where = where
+        """Whether what is under way ends here, and what comes next goes over a new connection."""
         self._timeout_s = timeout_s
         self._transport: asyncio.Transport | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._parser = ReplyParser()
+        self._push_type = self._parser.push_type
         self._outbox: deque[_Command] = deque()
         self._awaiting: deque[_Command] = deque()
-        self._joinable: dict[bytes, _Command] = {}
         self._window = MAX_WINDOW // 4
         self._unaccounted_bytes = 0
         self._paused = False
@@ -113,48 +115,28 @@ class Channel(asyncio.Protocol):
 
     # ---- commands
 
-    def submit(self, payload: bytes, convert: Callable[[Reply], T] = expect_no_error) -> asyncio.Future[T]:
-        """Send one encoded command; the future gets what *convert* makes of its reply."""
-        return self._enqueue(_Command(payload, convert, None))
+    def submit(
+        self,
+        payload: bytes,
+        convert: Callable[[Reply], T] = expect_no_error,
+        *,
+        max_bytes: int = MAX_REPLY_BYTES,
+    ) -> asyncio.Future[T]:
+        """Send one encoded command; the future gets what *convert* makes of its reply.
 
-    def get(self, key: bytes, convert: Callable[[Reply], T]) -> asyncio.Future[T]:
-        """Read *key*. Reads of one key that leave in one batch are one command, and *convert* is called once."""
-        joined = self._joinable.get(key)
-        if joined is not None:
-            future: asyncio.Future[T] = self.loop.create_future()
-            joined.waiters.append(future)
-            return future
-        return self._enqueue(_Command(b"*2\r\n$3\r\nGET\r\n$%d\r\n%b\r\n" % (len(key), key), convert, key))
-
-    def change(self, keys: Sequence[bytes], payload: bytes) -> asyncio.Future[Reply]:
-        """Send a command that changes *keys*: a later read of them joins none that was asked for before."""
-        for key in keys:
-            self._joinable.pop(key, None)
-        near = self.near
-        if near is None:
-            return self.submit(payload)
-
-        def changed(reply: Reply) -> Reply:
-            # A read that went out before the change may have put a copy back since.
-            near.drop(*keys)
-            return expect_no_error(reply)
-
-        near.drop(*keys)
-        return self.submit(payload, changed)
-
-    def _enqueue(self, item: _Command) -> asyncio.Future[Any]:
-        future: asyncio.Future[Any] = self.loop.create_future()
+        Args:
+            max_bytes: of the reply, about: one that grows beyond them ends the connection.
+        """
+        future: asyncio.Future[T] = self.loop.create_future()
         if self.closed:
-            future.set_exception(StorageError(f"the connection to {self._where} is closed"))
+            future.set_exception(StorageError(f"the connection to {self.where} is closed"))
             return future
-        item.waiters.append(future)
+        item = _Command(payload, convert, max_bytes, future)
         if not self._awaiting and not self._outbox and not self._paused:
-            self.send(item.payload)  # a lone command waits for nobody
+            self.send(payload)  # a lone command goes at once
             self._awaiting.append(item)
             return future
         self._outbox.append(item)
-        if item.key is not None:
-            self._joinable[item.key] = item
         if not self._flush_planned:
             self._flush_planned = True
             self.loop.call_soon(self._flush)
@@ -168,10 +150,8 @@ class Channel(asyncio.Protocol):
             size = 0
             while outbox and size < BATCH_BYTES and len(awaiting) < self._window:
                 item = outbox.popleft()
-                if item.key is not None and self._joinable.get(item.key) is item:
-                    del self._joinable[item.key]
-                if _is_abandoned(item.waiters):
-                    continue  # all were cancelled before it was sent
+                if item.waiter.done():
+                    continue  # it was cancelled before it was sent
                 batch.append(item.payload)
                 size += len(item.payload)
                 awaiting.append(item)
@@ -181,7 +161,7 @@ class Channel(asyncio.Protocol):
     def send(self, data: bytes) -> None:
         """Write *data* to the transport, and mind the time until something comes back."""
         if self._transport is None:
-            raise StorageError(f"{self._where} is not open yet")
+            raise StorageError(f"{self.where} is not open yet")
         if self._watch is None and self._timeout_s is not None:
             self._heard_at = self.loop.time()
             self._watch = self.loop.call_later(self._timeout_s, self._check_alive)
@@ -200,7 +180,7 @@ class Channel(asyncio.Protocol):
             return
         left = self._heard_at + self._timeout_s - self.loop.time()
         if left <= 0:
-            self._fail(StorageTimeoutError(f"{self._where} sent nothing of use for {self._timeout_s:g} s"))
+            self._fail(StorageTimeoutError(f"{self.where} sent nothing of use for {self._timeout_s:g} s"))
         else:
             self._watch = self.loop.call_later(left, self._check_alive)
 
@@ -216,26 +196,29 @@ class Channel(asyncio.Protocol):
         try:
             replies = self._parser.feed(data)
         except ProtocolError as exc:
-            self._fail(StorageError(f"{self._where} does not speak the Redis protocol: {exc}"), exc)
+            self._fail(StorageError(f"{self.where} does not speak the Redis protocol: {exc}"), exc)
             return
-        # A reply that trickles in, and for which nobody waits any more, keeps all others from being answered.
-        if replies or not self._awaiting or not _is_abandoned(self._awaiting[0].waiters):
+        # A reply that trickles in, and for which no task waits any more, keeps all others from being answered.
+        if replies or not self._awaiting or not self._awaiting[0].waiter.done():
             self._heard_at = self.loop.time()
         self.replied(replies)
         self._adapt_window(len(data), len(replies))
+        if not replies and self._unaccounted_bytes > MAX_UNASKED_BYTES:
+            self._refuse_endless()
 
     def replied(self, replies: list[Reply]) -> None:
         """Hand *replies* to those who wait for them, and go on sending."""
         awaiting = self._awaiting
         for reply in replies:
-            if type(reply) is Push:
-                self._pushed(reply)
+            if type(reply) is self._push_type:
+                if self.on_push is not None:
+                    self.on_push(reply)
             elif awaiting:
                 if type(reply) is ServerError and reply.code in _STALE:
                     self.retired = True
                 _deliver(awaiting.popleft(), reply)
             else:
-                self._fail(StorageError(f"{self._where} sent a reply that nobody asked for"))
+                self._fail(StorageError(f"{self.where} sent a reply that nobody asked for"))
                 return
         if self.retired and not awaiting and not self._outbox:
             self.abort()
@@ -250,9 +233,14 @@ class Channel(asyncio.Protocol):
             self._window = (3 * self._window + min(max(fitting, MIN_WINDOW), MAX_WINDOW)) // 4
             self._unaccounted_bytes = 0
 
+    def _refuse_endless(self) -> None:
+        """End the connection if the reply that arrives is larger than its command can have asked for."""
+        if not self._awaiting or self._unaccounted_bytes > self._awaiting[0].max_bytes:
+            self._fail(StorageError(f"{self.where} sends a reply that is larger than any that is kept there"))
+
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell everybody who waits that no reply will come."""
-        self._fail(StorageError(f"the connection to {self._where} was lost"), exc)
+        """Tell all who wait that no reply will come."""
+        self._fail(StorageError(f"the connection to {self.where} was lost"), exc)
         if not self._lost.done():
             self._lost.set_result(None)
 
@@ -265,78 +253,50 @@ class Channel(asyncio.Protocol):
         self._paused = False
         self._flush()
 
-    def _pushed(self, push: Push) -> None:
-        if self.near is None or not push.items or push.items[0] != b"invalidate":
-            return
-        keys: Reply = push.items[1] if len(push.items) > 1 else None
-        names = cast("list[bytes]", keys) if type(keys) is list else []
-        if names and all(type(name) is bytes for name in names):
-            self.near.drop(*names)
-        else:  # all of them: the server was flushed, or it cannot be told what changed
-            self.near.clear()
-
     # ---- the end
 
     def _fail(self, error: StorageError, cause: BaseException | None = None) -> None:
-        """Give up the connection; everybody who waits gets an error of his own, caused by *cause*."""
+        """Give up the connection; each who waits gets an error of his own, caused by *cause*."""
         if not self.closed:
             self.closed = True
             self.give_up()
+            if self.on_lost is not None:
+                self.on_lost()
         if self._watch is not None:
             self._watch.cancel()
             self._watch = None
-        if self.near is not None:
-            self.near.clear()
         waiting = [*self._awaiting, *self._outbox]
         self._awaiting.clear()
         self._outbox.clear()
-        self._joinable.clear()
         for item in waiting:
-            for waiter in item.waiters:
-                if not waiter.done():
-                    copy = type(error)(*error.args)
-                    copy.__cause__ = cause
-                    waiter.set_exception(copy)
+            if not item.waiter.done():
+                copy = type(error)(*error.args)
+                copy.__cause__ = cause
+                item.waiter.set_exception(copy)
 
     def abort(self) -> None:
         """Close at once."""
-        self._fail(StorageError(f"the connection to {self._where} is closed"))
+        self._fail(StorageError(f"the connection to {self.where} is closed"))
 
     async def wait_closed(self) -> None:
         """Wait until the transport has let go of its socket."""
         await asyncio.wait([self._lost], timeout=CLOSE_TIMEOUT_S)
 
     def abandon(self) -> None:
-        """Let go of the socket when the loop is closed already, so that nobody can be told any more."""
+        """Let go of the socket when the loop is closed already, so that no waiter can be told any more."""
         self.closed = True
-        if self.near is not None:
-            self.near.clear()
         if self._transport is not None:
             release_transport(self._transport)
 
 
-def _is_abandoned(waiters: list[asyncio.Future[Any]]) -> bool:
-    for waiter in waiters:  # noqa: SIM110  # a generator costs more than all the rest
-        if not waiter.done():
-            return False
-    return True
-
-
 def _deliver(item: _Command, reply: Reply) -> None:
-    waiters = item.waiters
-    # What was read needs nobody's decoding then; a change has been made nevertheless, and copies have to go.
-    if item.key is not None and _is_abandoned(waiters):
+    waiter = item.waiter
+    if waiter.done():
         return
     try:
-        result = item.convert(reply)
+        waiter.set_result(item.convert(reply))
     except Exception as exc:
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_exception(exc)
-        return
-    for waiter in waiters:
-        if not waiter.done():
-            waiter.set_result(result)
+        waiter.set_exception(exc)
 
 
 def release_transport(transport: Any) -> None:

@@ -1,0 +1,168 @@
+"""What is read from aiohttp's objects, and written to them, by private names: each with a way on where one is gone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from http.cookies import CookieError, SimpleCookie
+from operator import attrgetter
+from typing import Any, Final
+
+from aiohttp import (
+    ClientRequest,
+    ClientResponse,
+    ClientSession,
+    CookieJar,
+    DummyCookieJar,
+    MultipartWriter,
+    StreamReader,
+    TCPConnector,
+)
+from aiohttp.payload import Payload
+from multidict import getversion
+
+from aiohttp_cache_di._aiohttp.names import Needs, can
+
+__all__ = [
+    "arrived_chunks",
+    "body_read_of",
+    "build_url",
+    "connector_ssl",
+    "decodes",
+    "genuine_request",
+    "hand_on_cookies",
+    "hand_on_traces",
+    "headers_version",
+    "is_mute",
+    "parts_of",
+    "raises_for_status",
+    "request_class_of",
+    "sets_proxy_or_auth",
+    "timer_fired",
+    "total_timeout_s",
+]
+
+_CAN_COOKIES: Final = can(Needs.COOKIES)
+_CAN_TRACES: Final = can(Needs.TRACES)
+
+
+def arrived_chunks(stream: StreamReader) -> list[bytes] | None:
+    """What has arrived of a body that has not been read yet; None where that cannot be seen."""
+    try:
+        return list(stream._buffer)
+    except AttributeError:
+        return None if stream.total_bytes else []
+
+
+def decodes(handler: Any, wished: bool | None, session: ClientSession) -> bool | None:
+    """Whether the body of the response that *handler* gives will be decoded; None where that cannot be seen.
+
+    An argument of a request of a plain session that aiohttp keeps in the closure of its innermost handler only.
+
+    Args:
+        wished: what the caller is known to have asked for.
+    """
+    code = getattr(handler, "__code__", None)
+    if code is not None and "auto_decompress" in code.co_freevars:
+        return bool(handler.__closure__[code.co_freevars.index("auto_decompress")].cell_contents)
+    if wished is not None:
+        return wished
+    if getattr(handler, "__qualname__", "").startswith("ClientSession."):  # the innermost one, which does not tell
+        return None
+    return session.auto_decompress
+
+
+def body_read_of(response: ClientResponse) -> bytes | None:
+    """The body of *response*, if its reader has read it whole."""
+    body = getattr(response, "_body", None)
+    return body if isinstance(body, bytes) else None
+
+
+def connector_ssl(session: ClientSession) -> Any:
+    """How the connector of *session* verifies TLS for requests that say nothing: what its ``ssl`` argument was.
+
+    Where that cannot be seen, the connector itself: what it brought is for itself alone.
+    """
+    connector = session.connector
+    return getattr(connector, "_ssl", connector) if isinstance(connector, TCPConnector) else True
+
+
+def parts_of(payload: Payload) -> list[Payload] | None:
+    """The payloads that a multipart body consists of; None for a body of another kind."""
+    parts = getattr(payload, "_parts", None) if isinstance(payload, MultipartWriter) else None
+    return None if parts is None else [part[0] for part in parts]
+
+
+def build_url(session: ClientSession, url: Any) -> Any:
+    """The URL that *session* asks when it is asked for *url*; ValueError for one that cannot be asked."""
+    return session._build_url(url)
+
+
+def genuine_request() -> Callable[..., Any]:
+    """What sends a request, unless a test or an instrument has put something else in its place."""
+    return ClientSession._request
+
+
+# What a session has to say about a hit: looked at on each of them, so by the private names, which cost a third.
+
+
+def headers_version(session: ClientSession) -> int:
+    """Differs whenever the session's default headers were changed."""
+    headers: Any = session._default_headers
+    return getversion(headers)
+
+
+def is_mute(session: ClientSession) -> bool:
+    """Whether the session has no cookie to send and nothing to tell or to ask; all of that may change at any time."""
+    jar: Any = session._cookie_jar
+    jar_class: Any = jar.__class__
+    return (jar_class is DummyCookieJar or (jar_class is CookieJar and not jar._cookies)) and not session._trace_configs
+
+
+def total_timeout_s(session: ClientSession) -> float | None:
+    """How long a request of *session* may take, unless it says otherwise itself."""
+    return session._timeout.total
+
+
+raises_for_status: Callable[[ClientSession], Any] = attrgetter("_raise_for_status")
+"""What a session does about a status that is an error, unless a request says otherwise."""
+
+
+def sets_proxy_or_auth(session: ClientSession) -> bool:
+    """Whether *session* sends its requests another way, or in another's name, by default."""
+    return session.trust_env or session.auth is not None or session._default_proxy is not None
+
+
+def request_class_of(session: ClientSession) -> type[ClientRequest]:
+    """The class of the requests that *session* makes."""
+    return session._request_class
+
+
+# ---- what a response is given of its request
+
+
+def hand_on_traces(request: ClientRequest, response: ClientResponse) -> None:
+    """Let those who trace *request* hear of the body of *response*."""
+    if _CAN_TRACES:
+        response._traces = request._traces
+
+
+def hand_on_cookies(response: ClientResponse, cookies: Iterable[str] | ClientResponse) -> None:
+    """Let aiohttp find *cookies* in *response*: values of Set-Cookie, or those of another response."""
+    if _CAN_COOKIES:
+        found = cookies._raw_cookie_headers if isinstance(cookies, ClientResponse) else tuple(cookies)
+        if found:
+            response._raw_cookie_headers = found
+    elif isinstance(cookies, ClientResponse):
+        response.cookies = cookies.cookies
+    else:
+        parsed: SimpleCookie = SimpleCookie()
+        for value in cookies:
+            with suppress(CookieError):
+                parsed.load(value)
+        response.cookies = parsed
+
+
+def timer_fired(request: ClientRequest) -> bool:
+    """Whether the request's total timeout is what cancels the task that sends it."""
+    return bool(getattr(getattr(request, "_timer", None), "_cancelled", False))

@@ -1,0 +1,128 @@
+"""The private names of aiohttp that this package touches, what needs them, and whether they are there."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from enum import Enum
+from types import CodeType
+from typing import Final
+
+import aiohttp
+from aiohttp import ClientRequest, ClientResponse, ClientSession, CookieJar, MultipartWriter, StreamReader, TCPConnector
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.compression_utils import ZLibDecompressor
+from aiohttp.helpers import TimerContext
+from aiohttp.http_parser import DeflateBuffer
+
+__all__ = ["FEATURES", "Needs", "can", "has_name", "missing_names"]
+
+logger = logging.getLogger(__name__)
+
+
+class Needs(Enum):
+    """What cannot be done without some of aiohttp's private names; the value says what becomes of requests then."""
+
+    HITS = "nothing is cached"
+    COPIES = "no response is stored"
+    DECODING = "compressed responses are not stored"
+    FAST_LANE = "hits are slower"
+    COOKIES = "cookies are parsed once more"
+    INSTALLING = "middlewares that a session is given later are not called"
+    TIMEOUTS = "no stale response stands in for an origin that takes all of a request's time"
+    TRACES = "hits are not traced"
+    TLS = "responses by TLS are not shared between connectors"
+    FORMS = "requests with multipart bodies are not cached"
+
+
+FEATURES: Final[Mapping[Needs, Mapping[type, tuple[str, ...]]]] = {
+    Needs.HITS: {
+        ClientSession: ("_loop", "_resolve_charset"),
+        ClientResponse: (
+            "_body",
+            "_cache",
+            "_closed",
+            "_headers",
+            "_history",
+            "_in_context",
+            "_loop",
+            "_raw_headers",
+            "_real_url",
+            "_released",
+            "_resolve_charset",
+            "_session",
+            "_traces",
+            "_url",
+        ),
+    },
+    Needs.COPIES: {StreamReader: ("_buffer", "feed_data", "feed_eof", "on_eof", "set_exception", "total_bytes")},
+    Needs.DECODING: {
+        ResponseHandler: ("_parser", "_payload"),
+        DeflateBuffer: ("decompressor", "feed_eof", "size"),
+        ZLibDecompressor: ("_decompressor",),
+    },
+    Needs.FAST_LANE: {
+        ClientSession: (
+            "_build_url",
+            "_cookie_jar",
+            "_default_headers",
+            "_default_proxy",
+            "_raise_for_status",
+            "_request_class",
+            "_timeout",
+            "_trace_configs",
+        ),
+        CookieJar: ("_cookies",),
+    },
+    Needs.COOKIES: {ClientResponse: ("_raw_cookie_headers",)},
+    Needs.INSTALLING: {ClientSession: ("_middlewares",)},
+    Needs.TIMEOUTS: {ClientRequest: ("_timer",), TimerContext: ("_cancelled",)},
+    Needs.TRACES: {ClientRequest: ("_traces",)},
+    Needs.TLS: {TCPConnector: ("_ssl",)},
+    Needs.FORMS: {MultipartWriter: ("_parts",)},
+}
+"""By what needs them, the attributes and the class on which each must be found."""
+
+
+def has_name(owner: type, name: str) -> bool:
+    """Whether objects of *owner* have an attribute *name*: of the class, or one that its methods speak of."""
+    return hasattr(owner, name) or name in getattr(owner, "ATTRS", ()) or name in _names_in(owner)
+
+
+def _names_in(owner: type) -> frozenset[str]:
+    functions: Iterable[object] = (value for base in owner.__mro__ for value in vars(base).values())
+    codes: Iterable[CodeType | None] = (getattr(function, "__code__", None) for function in functions)
+    return frozenset(name for code in codes if code is not None for name in code.co_names)
+
+
+def missing_names(names: Mapping[type, tuple[str, ...]]) -> list[str]:
+    """Those of *names* that this release of aiohttp does not have, with their classes."""
+    return [
+        f"{owner.__name__}.{name}" for owner, wanted in names.items() for name in wanted if not has_name(owner, name)
+    ]
+
+
+def _looked_over() -> dict[Needs, bool]:
+    """What can be done, and one warning for each thing that cannot."""
+    found: dict[Needs, bool] = {}
+    for needs, names in FEATURES.items():
+        missing = missing_names(names)
+        found[needs] = not missing
+        if missing:
+            logger.warning("aiohttp %s has no %s: %s", aiohttp.__version__, ", ".join(missing), needs.value)
+    return found
+
+
+_CAN: Final = _looked_over()
+
+if not hasattr(ClientSession, "_request"):
+    # Without it, the options of a request could not be taken: better no start than an error at each request.
+    raise ImportError(
+        f"aiohttp_cache_di cannot work with aiohttp {aiohttp.__version__}, which has no ClientSession._request; "
+        "install a release of aiohttp that the requirements of aiohttp-cache-di name"
+    )
+
+
+def can(needs: Needs) -> bool:
+    """Whether this release of aiohttp has all the private names that *needs* is about."""
+    return _CAN[needs]

@@ -1,0 +1,84 @@
+"""Commands about records, and what is made of their replies: what they should be, or an error."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Final, cast
+
+from aiohttp_cache_di.backends.redis.connections import MAX_REPLY_BYTES, Connection, expect_no_error
+from aiohttp_cache_di.backends.redis.wire import Reply, ServerError, command
+from aiohttp_cache_di.errors import StorageError
+
+__all__ = ["get", "head", "number", "page", "storing", "submit_mget", "value"]
+
+FOR_EVER_S: Final = 100 * 365 * 86400.0  # beyond it no expiry is set: the server refuses what overflows its clock
+LARGE: Final = 4  # values of the largest size that one MGET may bring
+
+
+def get(name: bytes) -> bytes:
+    """Ask for the value of *name*."""
+    return b"*2\r\n$3\r\nGET\r\n$%d\r\n%b\r\n" % (len(name), name)
+
+
+def value(reply: Reply) -> bytes | None:
+    """The value; one of another type than ours is as good as none."""
+    if type(reply) is bytes or reply is None:
+        return reply
+    if type(reply) is ServerError and reply.code == "WRONGTYPE":
+        return None
+    raise _unexpected(reply, "a value")
+
+
+def submit_mget(connection: Connection, names: Sequence[bytes]) -> asyncio.Future[list[bytes | None]]:
+    """Ask for the values of *names*; one of another type than ours is as good as none."""
+    count = len(names)
+
+    def values(reply: Reply) -> list[bytes | None]:
+        items = _items(reply)
+        if items is None or len(items) != count:
+            raise _unexpected(reply, "as many values as it was asked for")
+        return [item if type(item) is bytes else None for item in items]
+
+    return connection.submit(command(b"MGET", *names), values, max_bytes=min(count, LARGE) * MAX_REPLY_BYTES)
+
+
+def storing(name: bytes, data: bytes, until: float) -> bytes:
+    """Keep *data* under *name* until a POSIX time."""
+    left_s = until - time.time()
+    if left_s <= 0:  # what is over by now still replaces what was there
+        return command(b"UNLINK", name)
+    if left_s > FOR_EVER_S:
+        return command(b"SET", name, data)
+    return command(b"SET", name, data, b"PX", b"%d" % max(1, int(left_s * 1000)))
+
+
+def page(reply: Reply) -> tuple[bytes, list[bytes]]:
+    """The cursor of the next page of names, and the names of this one."""
+    parts = _items(reply) or []
+    names = _items(parts[1]) if len(parts) == 2 else None
+    if names is None or type(parts[0]) is not bytes or not all(type(name) is bytes for name in names):
+        raise _unexpected(reply, "a page of names")
+    return parts[0], list(names)
+
+
+def head(reply: Reply) -> bytes:
+    """The beginning of a value; of one of another type there is none."""
+    return value(reply) or b""
+
+
+def number(reply: Reply) -> int:
+    """A count, or a time."""
+    if type(reply) is not int:
+        raise _unexpected(reply, "a number")
+    return reply
+
+
+def _items(reply: Reply) -> Sequence[Reply] | None:
+    return cast("Sequence[Reply]", reply) if isinstance(reply, list) else None
+
+
+def _unexpected(reply: Reply, expected: str) -> StorageError:
+    expect_no_error(reply)
+    return StorageError(f"redis did not send {expected}")

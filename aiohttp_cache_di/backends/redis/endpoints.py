@@ -1,0 +1,161 @@
+"""One server and the way to it: a connection for each event loop, opened when it is first needed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from aiohttp_cache_di._redis import take_stream
+from aiohttp_cache_di.backends.redis.connections import Connection
+from aiohttp_cache_di.backends.redis.driven import DrivenConnection
+from aiohttp_cache_di.errors import StorageError
+
+__all__ = ["Endpoint"]
+
+_inherited: list[Connection] = []
+"""Connections that a forked child got from its parent: they may not be used, closed or collected here."""
+
+
+class Pool(Protocol):
+    """What is used of the driver's pools: they hold the settings, and make connections by them."""
+
+    connection_kwargs: Mapping[str, Any]
+
+    def make_connection(self) -> Any:
+        """Make a connection that is not open yet."""
+
+
+def _no_preparation(connection: Connection) -> None:
+    """It is used as it is."""
+
+
+class Endpoint:
+    """Opens its connection when it is first needed in a loop, and again when it was lost.
+
+    Args:
+        pool: of the driver; no connection is lent from it.
+    """
+
+    def __init__(self, pool: Pool) -> None:
+        self._connections: dict[asyncio.AbstractEventLoop, Connection] = {}
+        self._pid = os.getpid()
+        self._pool = pool
+        self._opening: dict[asyncio.AbstractEventLoop, asyncio.Task[Connection]] = {}
+        self.prepare: Callable[[Connection], None] = _no_preparation
+        """Called with each new connection before it is used."""
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.where}>"
+
+    def __del__(self) -> None:
+        if self._pid == os.getpid():
+            self._let_go()
+
+    @property
+    def where(self) -> str:
+        """The address without user, password and options."""
+        settings = self._pool.connection_kwargs
+        if "path" in settings:
+            return f"unix://{settings['path']}"
+        return f"redis://{settings.get('host', 'localhost')}:{settings.get('port', 6379)}/{settings.get('db') or 0}"
+
+    def connection_now(self) -> Connection | None:
+        """The connection of the running loop if it is open."""
+        connection = self._connections.get(asyncio.get_running_loop())
+        return None if connection is None or connection.closed or connection.retired else connection
+
+    async def connection(self) -> Connection:
+        """The connection of the running loop, opened if need be; all who ask meanwhile wait for the same one.
+
+        Raises:
+            StorageError: the server cannot be reached or refuses us.
+        """
+        loop = asyncio.get_running_loop()
+        connection = self.connection_now()
+        if connection is not None:
+            return connection
+        task = self._opening.get(loop)
+        if task is None:
+            self._forget_dead()
+            task = self._opening[loop] = loop.create_task(self._open())
+            task.add_done_callback(lambda done: self._opened(loop, done))
+        try:
+            return await asyncio.shield(task)  # one who stops waiting takes it from no other
+        except asyncio.CancelledError as exc:
+            me = asyncio.current_task()
+            if task.cancelled() and not (me is not None and me.cancelling()):
+                raise StorageError(f"{self.where} was closed while it was being opened") from exc
+            raise
+
+    async def close(self) -> None:
+        """Close the connections of this loop and of closed ones, and have other loops close theirs."""
+        loop = asyncio.get_running_loop()
+        self._forget_dead()
+        task = self._opening.get(loop)
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+        own = self._connections.pop(loop, None)
+        self._let_go()
+        if own is not None:
+            own.abort()
+            await own.wait_closed()
+
+    def _let_go(self) -> None:
+        """Close all connections from outside of their loops, without waiting."""
+        while self._connections:
+            loop, connection = self._connections.popitem()
+            try:
+                loop.call_soon_threadsafe(connection.abort)
+            except RuntimeError:  # that loop is closed
+                connection.abandon()
+
+    async def _open(self) -> Connection:
+        driven: Any = self._pool.make_connection()
+        connection: Connection | None = None
+        try:
+            await driven.connect()
+            connection = self._take_over(driven)
+            self.prepare(connection)
+        except BaseException as exc:
+            if connection is not None:
+                connection.abort()
+            await driven.disconnect(nowait=True)
+            if not isinstance(exc, Exception) or isinstance(exc, StorageError):
+                raise
+            raise StorageError(f"{self.where} cannot be used: {type(exc).__name__}") from exc
+        return connection
+
+    def _take_over(self, driven: Any) -> Connection:
+        """Move the stream of a connection that the driver has opened and authenticated to one of ours."""
+        stream = take_stream(driven)
+        if stream is None:
+            return DrivenConnection(self.where, driven)
+        writer, ahead = stream
+        connection = Connection(self.where, driven.socket_timeout)
+        connection.adopt(writer)
+        if ahead:  # a message that came unasked
+            connection.data_received(ahead)
+        return connection
+
+    def _opened(self, loop: asyncio.AbstractEventLoop, task: asyncio.Task[Connection]) -> None:
+        self._opening.pop(loop, None)
+        if not task.cancelled() and task.exception() is None:
+            self._connections[loop] = task.result()
+
+    def _forget_dead(self) -> None:
+        """Drop the connections that were lost, that belong to a closed loop, or that a parent process owns."""
+        if self._pid != os.getpid():
+            self._pid = os.getpid()
+            _inherited.extend(self._connections.values())
+            self._connections.clear()
+            self._opening.clear()
+        for loop in [loop for loop in self._opening if loop.is_closed()]:
+            del self._opening[loop]
+        for loop, connection in list(self._connections.items()):
+            if loop.is_closed():
+                connection.abandon()
+            if connection.closed:
+                self._connections.pop(loop, None)

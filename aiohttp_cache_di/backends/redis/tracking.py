@@ -1,0 +1,87 @@
+"""The server's news of keys that have changed (client-side caching, RESP3), as the keys of a store.
+
+A connection that tracks is told of every key that was read over it and has changed since, once, by whichever client; of
+our own changes too, so that one whose outcome was not waited for is heard all the same. The news comes over the
+connection by which the key was read, in order with its replies: what has been read and parsed before is changed by it,
+and what is read after it is newer. When the connection is lost, any key may have changed unheard.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection
+from typing import TypeAlias
+from weakref import WeakKeyDictionary
+
+from aiohttp_cache_di.backends.redis.connections import Connection
+from aiohttp_cache_di.backends.redis.topology import Topology
+from aiohttp_cache_di.backends.redis.wire import Reply, ServerError, command
+
+__all__ = ["Listener", "Tracking"]
+
+logger = logging.getLogger(__name__)
+
+Listener: TypeAlias = Callable[[Collection[str] | None], None]
+
+
+class Tracking:
+    """Passes the server's news on to those who listen, each in its own loop.
+
+    Args:
+        topology: whose connections track, from the first listener in their loop on.
+        prefix: of the names whose keys are told.
+    """
+
+    def __init__(self, topology: Topology, prefix: bytes) -> None:
+        self._topology = topology
+        self._prefix = prefix
+        self._listeners: WeakKeyDictionary[asyncio.AbstractEventLoop, list[Listener]] = WeakKeyDictionary()
+
+    def listen(self, listener: Listener) -> None:
+        """Call *listener* in the running loop with the keys of what has changed; None: any may have."""
+        listeners = self._listeners.setdefault(asyncio.get_running_loop(), [])
+        listeners.append(listener)
+        if len(listeners) > 1:
+            return
+        self._topology.on_open(self._opened)
+        for endpoint in self._topology.endpoints():
+            connection = endpoint.connection_now()
+            if connection is not None:
+                self._opened(connection)
+
+    def _opened(self, connection: Connection) -> None:
+        """Have the server track what is read over *connection* from now on."""
+        listeners = self._listeners.get(connection.loop)
+        if not listeners or connection.on_push is not None or not connection.can_push:
+            return
+
+        def tell(keys: Collection[str] | None) -> None:
+            for listener in listeners:
+                listener(keys)
+
+        def pushed(message: list[Reply]) -> None:
+            if message and message[0] == b"invalidate":
+                tell(self._keys(message[1] if len(message) > 1 else None))
+
+        def answered(reply: Reply) -> None:
+            if type(reply) is ServerError:
+                logger.info("%s cannot track keys (%s); copies live for their lifetime", connection.where, reply.code)
+
+        connection.on_push = pushed
+        connection.on_lost = lambda: tell(None)
+        connection.submit(command(b"HELLO", b"3"), lambda reply: None)
+        connection.submit(command(b"CLIENT", b"TRACKING", b"ON"), answered)
+
+    def _keys(self, names: Reply) -> Collection[str] | None:
+        """The keys of ours among *names*; None for all: the server was flushed, or it cannot be told what changed."""
+        if not isinstance(names, list):
+            return None
+        keys: list[str] = []
+        start = len(self._prefix)
+        for name in names:  # pyright: ignore[reportUnknownVariableType]  # whatever the server sends
+            if not isinstance(name, bytes):
+                return None
+            if name.startswith(self._prefix):
+                keys.append(name[start:].decode("utf-8", "surrogateescape"))
+        return keys

@@ -1,0 +1,74 @@
+"""What the head of a response tells of its body: whether there is one, where it ends, and why it may not be kept."""
+
+from __future__ import annotations
+
+import enum
+
+from aiohttp import ClientResponse, hdrs
+
+from aiohttp_cache_di._aiohttp import is_decoded
+
+__all__ = ["Unkept", "is_framed", "known_size", "why_not_kept"]
+
+BODILESS_STATUSES = (204, 304)
+
+
+class Unkept(enum.Enum):
+    """Why there is no copy of a body, in a word."""
+
+    CUT = "cut"  # it did not arrive to its end
+    UNFRAMED = "close-delimited"  # its end cannot be told from a connection that broke
+    ENDLESS = "event-stream"  # it has no end
+    TOO_LARGE = "too-large"  # for max_body_bytes
+    DAMAGED = "damaged"  # its content coding did not come to its end, or it is not as long as announced
+    NO_ROOM = "no-room"  # the copies under way take all the memory that is set aside for them
+    UNSEEN = "unseen"  # its stream is not aiohttp's own, or what has arrived of it, or the end of its coding, is hidden
+    FAILED = "error"  # of the cache
+
+    @property
+    def is_lasting(self) -> bool:
+        """Whether the next body from the same place is likely to meet the same fate."""
+        return self not in (Unkept.CUT, Unkept.NO_ROOM, Unkept.FAILED)
+
+
+def is_framed(response: ClientResponse) -> bool:
+    """Whether the end of the body can be told from a connection that broke (RFC 9112 §6.3).
+
+    A body that ends where the connection ends may have been cut; it is handed on and never stored.
+    """
+    if is_bodiless(response):
+        return True
+    headers = response.headers
+    if hdrs.TRANSFER_ENCODING in headers:
+        return headers[hdrs.TRANSFER_ENCODING].lower().rpartition(",")[2].strip() == "chunked"
+    return hdrs.CONTENT_LENGTH in headers
+
+
+def is_bodiless(response: ClientResponse) -> bool:
+    """Whether there is no body, whatever the head says of one (RFC 9112 §6.3)."""
+    return response.method == hdrs.METH_HEAD or response.status in BODILESS_STATUSES
+
+
+def why_not_kept(response: ClientResponse, max_bytes: int) -> Unkept | None:
+    """Why not to begin a copy, as far as the head tells; None to begin one."""
+    if response.method == hdrs.METH_HEAD:
+        return None
+    length = response.headers.get(hdrs.CONTENT_LENGTH, "")
+    if not is_framed(response):
+        return Unkept.UNFRAMED
+    if length.isdecimal() and int(length) > max_bytes:
+        return Unkept.TOO_LARGE
+    if response.headers.get(hdrs.CONTENT_TYPE, "").lower().startswith("text/event-stream"):
+        return Unkept.ENDLESS
+    return None
+
+
+def known_size(response: ClientResponse) -> int | None:
+    """How many bytes the reader will see, if the head says so: what is decoded may be far more than what is sent."""
+    headers = response.headers
+    if is_bodiless(response):
+        return 0
+    length = headers.get(hdrs.CONTENT_LENGTH, "")
+    if not length.isdecimal() or hdrs.TRANSFER_ENCODING in headers or is_decoded(response):
+        return None
+    return int(length)

@@ -1,0 +1,38 @@
+"""Stores in Redis by themselves, and the connections beneath them."""
+
+from __future__ import annotations
+
+import itertools
+from typing import cast
+
+from aiohttp_cache_di.backends.redis import RedisCache
+from aiohttp_cache_di.backends.redis.connections import Connection
+from aiohttp_cache_di.backends.redis.options import make_client
+from aiohttp_cache_di.backends.redis.store import RedisStore
+from aiohttp_cache_di.backends.redis.topology import SingleServer
+from aiohttp_cache_di.entries.codec import EntryCodec
+from tests.valkey import ValkeyServer
+
+__all__ = ["connection_of", "make_store", "store_of"]
+
+numbers = itertools.count()
+
+
+def store_of(cache: RedisCache) -> RedisStore:
+    """The store by itself."""
+    return cast(RedisStore, cache.stack.store)
+
+
+async def connection_of(cache: RedisCache) -> Connection:
+    """The connection of the running loop, opened if need be."""
+    (endpoint,) = store_of(cache).topology.endpoints()
+    return await endpoint.connection()
+
+
+def make_store(
+    server: ValkeyServer, namespace: str = "", *, user: str = "", codec: EntryCodec | None = None
+) -> RedisStore:
+    """Make a store in a namespace of its own, or in one that is named."""
+    address = server.url.replace("redis://", f"redis://{user}")
+    topology = SingleServer(make_client(address, {}))
+    return RedisStore(topology, namespace or f"store-{next(numbers)}", "responses", codec or EntryCodec())

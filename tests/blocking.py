@@ -1,0 +1,124 @@
+"""Blocking calls of the package in a running event loop: none is allowed, and none goes unnoticed.
+
+blockbuster raises at the call. The package lives with errors beside a request, so one that is only raised might change
+nothing that a test looks at: each is remembered too, and the test fails for it. A call counts if a function of ours is
+above it on the stack, also through a driver or the standard library. It does not count if something of the tests' own
+is nearer: a storage, a filter or a settings class of a test stands for the user's code.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from blockbuster import BlockBuster, BlockingError
+from blockbuster.blockbuster import BlockBusterFunction
+
+import aiohttp_cache_di
+
+__all__ = ["NOT_YET_CLEAN", "allow_blocking", "allowed_to_block", "forbid_blocking", "no_blocking"]
+
+PACKAGES = ["aiohttp_cache_di", "aiohttp_cache_di_fastapi", "aiohttp_cache_di_web"]
+
+NOT_YET_CLEAN = (
+    "backends/sqlite/*.py",
+    "backends/redis/topology.py",  # redis-py reads its own version from its metadata for each client that is made
+)
+"""Files of the package, as patterns, that still wait in the loop."""
+
+NOT_OURS: tuple[tuple[str, set[str]], ...] = (
+    # What a handler of log records does with them is its owner's affair; here it is pytest's, which writes to a file.
+    ("logging/__init__.py", {"emit"}),
+    # The driver asks whether it runs in a container, for each server that a client learns of.
+    ("pymongo/pool_options.py", {"get_container_env_info"}),
+    # A thread that runs a loop of its own, since the driver looks for credentials in a coroutine.
+    ("aiohttp_cache_di/backends/dynamodb/client.py", {"_prepared_session"}),
+)
+
+# What blockbuster leaves out.
+MORE = ("builtins.open", "io.open", "os.open", "os.fsync", "sqlite3.connect", "socket.getaddrinfo")
+
+_reason: ContextVar[str] = ContextVar("reason", default="")
+_seen: list[str] = []
+_all: list[BlockBuster] = []
+
+
+class _AnyFunction(set[str]):
+    def __contains__(self, name: object) -> bool:
+        return True
+
+
+def forbid_blocking() -> None:
+    """Let blocking calls of the package raise from now on, wherever an event loop runs."""
+    blocking = BlockBuster(PACKAGES)
+    for name in MORE:
+        blocking.functions[name] = BlockBusterFunction(None, name, scanned_modules=PACKAGES)
+    root = Path(aiohttp_cache_di.__file__).parent
+    tests = Path(__file__).parent.as_posix()
+    folders = (root.as_posix(), (root.parent / "integrations").as_posix())
+    unclean = [path for pattern in NOT_YET_CLEAN for path in root.glob(pattern)]
+    for function in blocking.functions.values():
+        function.can_block_predicate = _unless_ours(function.can_block_predicate, folders, tests)
+        for path in unclean:
+            function.can_block_in(path.as_posix(), _AnyFunction())
+        for file, functions in NOT_OURS:
+            function.can_block_in(file, functions)
+    _note_each()
+    blocking.activate()
+    _all.append(blocking)
+
+
+def allow_blocking() -> None:
+    """Undo `forbid_blocking`."""
+    while _all:
+        _all.pop().deactivate()
+
+
+def _unless_ours(allowed: Callable[..., bool], ours: tuple[str, ...], tests: str) -> Callable[..., bool]:
+    def is_allowed(*args: Any, **kwargs: Any) -> bool:
+        if allowed(*args, **kwargs) or _reason.get():
+            return True
+        frame: FrameType | None = sys._getframe(2)  # of the caller of blockbuster's wrapper
+        while frame is not None and not frame.f_code.co_filename.startswith(ours):
+            if frame.f_code.co_filename.startswith(tests):
+                return True
+            frame = frame.f_back
+        return frame is None
+
+    return is_allowed
+
+
+def _note_each() -> None:
+    init: Any = BlockingError.__init__
+
+    def noted(self: BlockingError, func: str) -> None:
+        init(self, func)
+        _seen.append(f"{func}\n{''.join(traceback.format_stack(limit=25)[:-2])}")
+
+    BlockingError.__init__ = noted  # type: ignore[method-assign]  # so that none that is caught is lost
+
+
+@contextmanager
+def allowed_to_block(reason: str) -> Generator[None]:
+    """Let this task wait in its loop, for a *reason* that makes it another's doing."""
+    token = _reason.set(reason)
+    try:
+        yield
+    finally:
+        _reason.reset(token)
+
+
+@contextmanager
+def no_blocking() -> Generator[None]:
+    """Fail if the package waits in a loop meanwhile, whatever became of the error."""
+    _seen.clear()
+    yield
+    seen, _seen[:] = _seen[:], []
+    if seen:
+        raise AssertionError(f"the event loop waited {len(seen)} times, first for {seen[0]}")
