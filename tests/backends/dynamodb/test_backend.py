@@ -6,6 +6,7 @@ import asyncio
 import sys
 import uuid
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -27,8 +28,8 @@ class TestContract(StorageContract):
     @pytest.fixture
     def make(self, ministack: MinistackServer) -> MakeStorage:
         name = uuid.uuid4().hex
-        return lambda **options: DynamoDbCache(
-            name, "responses", create_if_not_exists=True, endpoint_url=ministack.url, **CREDENTIALS, **options
+        return partial(
+            DynamoDbCache, name, "responses", create_if_not_exists=True, endpoint_url=ministack.url, **CREDENTIALS
         )
 
 
@@ -36,14 +37,14 @@ class TestContract(StorageContract):
 def make_backend(ministack: MinistackServer) -> MakeBackend:
     """Make backends on one table."""
     name = uuid.uuid4().hex
-    return lambda **options: DynamoDBBackend(
+    return partial(
+        DynamoDBBackend,
         name,
         create_if_not_exists=True,
         endpoint_url=ministack.url,
         autoclose=True,
-        storage_deadline=options.pop("storage_deadline", 5.0),
+        storage_deadline=5.0,
         **CREDENTIALS,
-        **options,
     )
 
 
@@ -139,7 +140,7 @@ async def test_a_context_may_be_handed_in(ministack: MinistackServer) -> None:
     ],
 )
 def test_an_option_that_cannot_be_used_is_an_error_at_once(options: Any, error: type[Exception], text: str) -> None:
-    for make in (DynamoDBBackend, lambda **given: DynamoDbCache("table", "responses", **given)):
+    for make in (DynamoDBBackend, partial(DynamoDbCache, "table", "responses")):
         with pytest.raises(error, match=text):
             make(**options)
 

@@ -13,6 +13,7 @@ import uuid
 import warnings
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ class TestContract(StoreContract):
     @pytest.fixture
     def make(self, ministack: MinistackServer) -> MakeStore:
         table = uuid.uuid4().hex
-        return lambda codec=None: make_store(ministack, table, codec)
+        return partial(make_store, ministack, table)
 
 
 class TestRemoteContract(RemoteContract):
@@ -71,7 +72,7 @@ class TestRemoteContract(RemoteContract):
     @pytest.fixture
     def make(self, ministack: MinistackServer) -> MakeStore:
         self.server, self.table = ministack, uuid.uuid4().hex
-        return lambda codec: make_store(ministack, self.table, codec)
+        return partial(make_store, ministack, self.table)
 
     async def meddle(self, key: str, change: Callable[[bytes], Any]) -> None:
         at = {"k": {"S": f"responses:{key}"}}

@@ -10,13 +10,6 @@ import pytest
 from tests.secantus import SecantusServer
 
 
-@pytest.fixture(scope="session")
-def secantus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecantusServer]:
-    """Run one server for the whole test run; each test takes a database of its own."""
-    with SecantusServer(tmp_path_factory.mktemp("secantus")) as server:
-        yield server
-
-
 @pytest.fixture
 def own_secantus(tmp_path: Path) -> Iterator[SecantusServer]:
     """Run a server for this test alone, which may kill or freeze it."""

@@ -6,6 +6,7 @@ import asyncio
 import sys
 import uuid
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -27,14 +28,14 @@ class TestContract(StorageContract):
     @pytest.fixture
     def make(self, secantus: SecantusServer) -> MakeStorage:
         name = uuid.uuid4().hex
-        return lambda **options: MongoDBCache(name, "responses", host=secantus.url, **options)
+        return partial(MongoDBCache, name, "responses", host=secantus.url)
 
 
 @pytest.fixture
 def make_backend(secantus: SecantusServer) -> MakeBackend:
     """Make backends on one database."""
     name = uuid.uuid4().hex
-    return lambda **options: MongoDBBackend(name, host=secantus.url, autoclose=True, **options)
+    return partial(MongoDBBackend, name, host=secantus.url, autoclose=True)
 
 
 async def test_a_response_is_stored_once_for_all_processes(origin: Origin, make_backend: MakeBackend) -> None:
@@ -128,7 +129,7 @@ async def test_a_client_may_be_handed_in(secantus: SecantusServer) -> None:
     ],
 )
 def test_an_option_that_cannot_be_used_is_an_error_at_once(options: Any, error: type[Exception], text: str) -> None:
-    for make in (MongoDBBackend, lambda **given: MongoDBCache("db", "responses", **given)):
+    for make in (MongoDBBackend, partial(MongoDBCache, "db", "responses")):
         with pytest.raises(error, match=text):
             make(**options)
 

@@ -13,6 +13,7 @@ import uuid
 import warnings
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ class TestContract(StoreContract):
     @pytest.fixture
     def make(self, secantus: SecantusServer) -> MakeStore:
         name = uuid.uuid4().hex
-        return lambda codec=None: make_store(secantus, name, codec)
+        return partial(make_store, secantus, name)
 
 
 class TestRemoteContract(RemoteContract):
@@ -54,7 +55,7 @@ class TestRemoteContract(RemoteContract):
     @pytest.fixture
     def make(self, secantus: SecantusServer) -> MakeStore:
         self.server, self.name = secantus, uuid.uuid4().hex
-        return lambda codec: MongoDBStore(self.name, "responses", codec=codec, options={"host": secantus.url})
+        return partial(make_store, secantus, self.name)
 
     async def meddle(self, key: str, change: Callable[[bytes], Any]) -> None:
         with self.server.client() as client:
