@@ -10,13 +10,23 @@ methods, which is slower (`backends.redis.driven`).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, cast
 
 from aiohttp_cache_di.errors import MissingDependencyError
 
-__all__ = ["TOUCHED", "driver", "error_named", "new_reader", "push_type", "take_stream"]
+__all__ = [
+    "TOUCHED",
+    "driver",
+    "error_named",
+    "introduction",
+    "new_connection",
+    "new_reader",
+    "push_type",
+    "take_stream",
+]
 
 TOUCHED: Final = ("_reader", "_writer")
 """Attributes of redis-py's connections without a public name: the two ends of its stream."""
@@ -38,6 +48,16 @@ def driver() -> Any:
             "RedisBackend needs redis and hiredis (3.2 or later): pip install 'aiohttp-cache-di[redis]'"
         ) from exc
     return module
+
+
+def introduction() -> dict[str, Any]:
+    """The argument by which a client introduces itself to the server.
+
+    Without it redis-py 8 looks its version up in its files whenever a client is made, perhaps in a running loop.
+    """
+    package: Any = importlib.import_module("redis")
+    make = getattr(package, "DriverInfo", None)
+    return {} if make is None else {"driver_info": make(lib_version=package.__version__)}
 
 
 def push_type() -> type[list[Any]]:
@@ -71,6 +91,27 @@ def error_named(name: str) -> type[Exception]:
     """One of redis-py's exceptions."""
     found: type[Exception] = getattr(importlib.import_module("redis.exceptions"), name)
     return found
+
+
+async def new_connection(pool: Any) -> Any:
+    """A connection of *pool*'s settings that is not open yet.
+
+    redis-py reads files for it: certificates for TLS, and its own metadata where the client was made without
+    `introduction`. That is done in a thread.
+    """
+    is_tls = issubclass(getattr(pool, "connection_class", object), driver().SSLConnection)
+    if not is_tls and pool.connection_kwargs.keys() & {"driver_info", "lib_version"}:
+        return pool.make_connection()
+    return await asyncio.to_thread(_make_connection, pool)
+
+
+def _make_connection(pool: Any) -> Any:
+    connection: Any = pool.make_connection()
+    context = getattr(connection, "ssl_context", None)
+    if context is not None:
+        with contextlib.suppress(Exception):  # what is wrong with the certificates is told when it connects
+            context.get()
+    return connection
 
 
 def take_stream(connection: Any) -> tuple[asyncio.StreamWriter, bytes] | None:

@@ -1,10 +1,25 @@
-"""Arguments that nobody takes: refused, and the nearest one named."""
+"""Arguments that nothing takes: refused, and the nearest one named; and what a function takes, if it says so."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 
-__all__ = ["refuse_unknown"]
+__all__ = ["named_parameters", "refuse_unknown"]
+
+
+@lru_cache(maxsize=64)
+def named_parameters(function: Callable[..., object]) -> frozenset[str] | None:
+    """The names of what *function* takes; None where it takes what it likes and hands it on.
+
+    So does what an instrument puts in the place of a method (sentry-sdk 1.x: ``def init(*args, **kwargs)``): of what
+    such a function takes nothing is known, and nothing may be refused in its name.
+    """
+    parameters = inspect.signature(function).parameters
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return None
+    return frozenset(parameters) - {"self", "args"}
 
 
 def refuse_unknown(owner: str, given: Mapping[str, object], known: Iterable[str]) -> None:

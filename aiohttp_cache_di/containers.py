@@ -16,10 +16,12 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from types import MappingProxyType
 from typing import Any, TypeAlias, TypeVar
+from weakref import WeakKeyDictionary
 
 import dependency_injector
 from dependency_injector import containers, providers
@@ -31,7 +33,14 @@ from aiohttp_cache_di.settings.build import build_session, plan_backend
 from aiohttp_cache_di.settings.model import DEFAULT_PREFIX, CacheSettings
 from aiohttp_cache_di.settings.sources import DEFAULT_ENV_FILE
 
-__all__ = ["AnyContainer", "CacheContainer", "open_container", "session_already_open", "session_not_open"]
+__all__ = [
+    "AnyContainer",
+    "CacheContainer",
+    "container_of",
+    "open_container",
+    "session_already_open",
+    "session_not_open",
+]
 
 NEEDED: Mapping[type, tuple[str, ...]] = {
     containers.DeclarativeContainer: ("providers",),
@@ -93,7 +102,8 @@ def backend_resource(settings: SettingsProvider) -> AbstractAsyncContextManager[
 
     async def make() -> CacheBackend:
         plan = await asyncio.to_thread(plan_backend, await _in_thread(settings))
-        return plan.build()
+        # Drivers look at files as well, redis-py at its own metadata; a class of the user's may want the loop.
+        return await asyncio.to_thread(plan.build) if plan.is_built_in else plan.build()
 
     return _Closing(make)
 
@@ -149,6 +159,8 @@ def open_container(container: AnyContainer | None = None) -> AbstractAsyncContex
     The session is the object itself, not a future, and stays the same while the container is open. Only what the
     session needs is started (with an override, that may be nothing), then the container's other resources. What was
     running before stays running. When a start fails or is cancelled, what had started is closed in reverse order.
+    A container that is opened again while it is open is shared, and closed with the last who opened it; in another
+    event loop it has another session.
 
     Args:
         container: None for a new `CacheContainer`, which reads the variables that begin with ``AIOHTTP_CACHE_``.
@@ -165,23 +177,93 @@ class _Opening(AbstractAsyncContextManager[CachedSession]):
 
     def __init__(self, container: AnyContainer) -> None:
         self._container = container
-        self._started = AsyncExitStack()
+        self._share: _Share | None = None
 
     async def __aenter__(self) -> CachedSession:
-        opened = _instance(self._container)
+        self._share = share = _join(container_of(self._container))
+        try:
+            async with share.lock:
+                return await share.start()
+        except BaseException:
+            await share.leave()
+            raise
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        if self._share is not None:
+            await self._share.leave()
+
+
+class _Share:
+    """A container that is open in one loop: started with the first who opens it there, closed with the last."""
+
+    def __init__(self, given: Any, container: Any) -> None:
+        self._given = given
+        self._loop = asyncio.get_running_loop()
+        self._started = AsyncExitStack()
+        self.container = container
+        self.lock = asyncio.Lock()  # held while anything starts or stops
+        self.users = 0
+
+    async def start(self) -> CachedSession:
+        """Start what is not running; when that fails or is cancelled, what had started now is closed."""
         async with AsyncExitStack() as stack:
-            for resource in _in_order(opened):
+            for resource in _in_order(self.container):
                 if not resource.initialized:
                     # Before the start, not after: a start that is cancelled midway is undone as well.
                     stack.push_async_callback(_stop, resource)
                     resource.reset_async_mode()
                 await _start(resource)
-            session: CachedSession = await _resolve(opened.session())
-            self._started = stack.pop_all()
+            session: CachedSession = await _resolve(self.container.session())
+            self._started.push_async_exit(stack.pop_all())
         return session
 
-    async def __aexit__(self, *exc_info: Any) -> None:
-        await self._started.__aexit__(*exc_info)
+    async def leave(self) -> None:
+        """Close what was started, unless others still use it or have come meanwhile."""
+        self.users -= 1
+        if self.users:
+            return
+        async with self.lock:
+            if self.users:
+                return
+            try:
+                await self._started.aclose()
+            finally:
+                if not self.users:
+                    _forget(self._given, self._loop)
+
+
+_shares: WeakKeyDictionary[Any, dict[asyncio.AbstractEventLoop, _Share]] = WeakKeyDictionary()
+_shares_lock = threading.Lock()  # loops are in threads of their own
+
+
+def _join(given: Any) -> _Share:
+    loop = asyncio.get_running_loop()
+    with _shares_lock:
+        by_loop = _shares.setdefault(given, {})
+        if loop not in by_loop:
+            by_loop[loop] = _Share(given, _twin(given) if by_loop else given)
+        by_loop[loop].users += 1
+        return by_loop[loop]
+
+
+def _forget(given: Any, loop: asyncio.AbstractEventLoop) -> None:
+    with _shares_lock:
+        by_loop = _shares[given]
+        del by_loop[loop]
+        if not by_loop:
+            del _shares[given]
+
+
+def _twin(container: Any) -> Any:
+    """Make another container like *container*, whose resources belong to another loop."""
+    made_from = getattr(container, "declarative_parent", None)
+    if made_from is None:
+        raise LifecycleError(f"{container!r} is open in another event loop; each needs a container of its own")
+    twin = made_from()
+    for name, provider in container.providers.items():
+        for override in provider.overridden:
+            twin.providers[name].override(override)
+    return twin
 
 
 def session_not_open(key: object, why: str) -> LifecycleError:
@@ -194,7 +276,9 @@ def session_already_open(key: object) -> ConfigurationError:
     return ConfigurationError(f"two caches of one app are kept under {key!r}; give each a key of its own: key=…")
 
 
-def _instance(container: AnyContainer) -> Any:
+def container_of(container: AnyContainer | None) -> Any:
+    """The container that is meant, a new one for a class or None; an adapter keeps it while its app is up."""
+    container = CacheContainer if container is None else container
     if isinstance(container, providers.Container):
         found: Any = container()
     else:

@@ -25,6 +25,7 @@ from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.engine.turns import count_hit, is_turn_over
 from aiohttp_cache_di.policy import PLAIN_HIT, decide, vary_digest
 from aiohttp_cache_di.response import CachedResponse
+from aiohttp_cache_di.rfc9111.cache_status import forwarded
 
 __all__ = ["CacheMiddleware"]
 
@@ -48,7 +49,7 @@ class CacheMiddleware:
 
     async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
         """Answer *request* from the cache, or by *handler*."""
-        if not issubclass(type(request), ClientRequest):  # a stand-in of somebody's test, of which nothing is known
+        if not issubclass(type(request), ClientRequest):  # a double of a test, of which nothing is known
             return await handler(request)
         backend, session = self.backend, request.session
         call = current_call(session)
@@ -87,7 +88,9 @@ class CacheMiddleware:
         if entry is None:
             return None
         if entry.vary_fields:
-            question = replace(question, vary_digest=vary_digest(entry.vary_fields, request.headers))
+            question = replace(
+                question, vary_digest=vary_digest(entry.vary_fields, request.headers, backend.digest_key)
+            )
         now = time.time()
         if decide(question, entry, now) is not PLAIN_HIT:
             return None
@@ -101,14 +104,16 @@ class CacheMiddleware:
     ) -> ClientResponse:
         """Let the policy decide, which may take asking storages and the origin."""
         backend = self.backend
-        is_allowed = request.method in backend.allowed_methods
+        is_allowed = backend.may_allow(request.method)
         body = await request_body(request) if is_allowed else b""
         arguments = key_arguments(request, body or b"", call, backend)
-        if body is None or not is_allowed:
-            exchange = Exchange(request, handler, call, backend, runtime, key_arguments=arguments, url=url)
-            return await (exchange.forward("bypass") if body is None else exchange.run())
-        key, partition = self.questions.key_of(request, arguments, url)
-        exchange = Exchange(request, handler, call, backend, runtime, key, partition, arguments, url)
+        key, partition = ("", "")
+        if body is not None and is_allowed:
+            key, partition = self.questions.key_of(request, arguments, url)
+        question = self.questions.full(request, call, arguments, url=url, key=key, partition=partition)
+        exchange = Exchange(request, handler, call, runtime, backend, question, arguments)
+        if body is None:
+            return await exchange.bypass("bypass")
         if CURRENT_CALL.get() is call:
             return await exchange.run()
         token = CURRENT_CALL.set(call)  # of a plain session
@@ -121,7 +126,7 @@ class CacheMiddleware:
         """Let the origin answer, the cache looking away."""
         self.backend.stats.bypassed += 1
         response = await handler(request)
-        describe_miss(response, "aiohttp-cache-di; fwd=bypass")
+        describe_miss(response, forwarded("bypass"))
         return response
 
     async def close(self) -> None:
@@ -135,5 +140,8 @@ def _passes_by(request: ClientRequest, backend: CacheBackend) -> bool:
     return (
         request.method == hdrs.METH_CONNECT
         or hdrs.UPGRADE in headers
-        or (request.method in backend.allowed_methods and headers.get(hdrs.ACCEPT, "").startswith("text/event-stream"))
+        or (
+            (request.method in backend.allowed_methods or backend.may_allow(request.method))
+            and headers.get(hdrs.ACCEPT, "").startswith("text/event-stream")
+        )
     )

@@ -1,4 +1,4 @@
-"""A hit: a real `aiohttp.ClientResponse`, made from a stored entry and building nothing that nobody reads."""
+"""A hit: a real `aiohttp.ClientResponse`, made from a stored entry; it builds what is read, and nothing else."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from aiohttp.streams import EMPTY_PAYLOAD
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
-from aiohttp_cache_di.entries.fields import body_of, entry_of, expires_at, parsed_fields
+from aiohttp_cache_di.entries.build import body_of, entry_of
+from aiohttp_cache_di.entries.fields import expires_at, parsed_fields
 from aiohttp_cache_di.rfc9111.cache_status import hit
 from aiohttp_cache_di.rfc9111.fields import combined
 from aiohttp_cache_di.rfc9111.freshness import current_age_s, whole_s
@@ -41,7 +42,7 @@ _RELEASED = _Released()
 
 
 class _NothingSent:
-    """The writer of a request that nobody had to send."""
+    """The writer of a request that was not sent."""
 
     output_size = 0
 
@@ -92,7 +93,7 @@ class CachedResponse(ClientResponse):
         Args:
             url: the URL as the caller wrote it; by default the stored one, without secrets.
             session: the session that serves it, if any.
-            request_info: what ``request_info`` shall be, or a function that makes it when it is asked for.
+            request_info: what ``request_info`` is to be, or a function that makes it when it is asked for.
             cache_status: the value for `cache_status`.
             extra_headers: fields of the served response that are not stored, such as Age; each replaces a stored one.
             served_at: POSIX time of a plain hit, from which its `cache_status` is made when it is asked for …

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import warnings
-from collections.abc import Awaitable, Callable, Sequence
-from functools import lru_cache, partial
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
@@ -14,17 +13,18 @@ from aiohttp import ClientMiddlewareType, ClientResponse, ClientSession
 from aiohttp.typedefs import StrOrURL
 
 from aiohttp_cache_di._aiohttp import Needs, can, genuine_request
-from aiohttp_cache_di.arguments import refuse_unknown
+from aiohttp_cache_di.arguments import named_parameters, refuse_unknown
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.options import BACKEND_OPTIONS
 from aiohttp_cache_di.engine.call import CURRENT_CALL, Call, Disabled, end_call
-from aiohttp_cache_di.engine.doubles import StandIns, is_backend
-from aiohttp_cache_di.engine.hits import FastLane, Remembered
+from aiohttp_cache_di.engine.doubles import Doubles, is_backend
+from aiohttp_cache_di.engine.hits import FastLane, KnownCall
 from aiohttp_cache_di.engine.reads import EarlyRead
 from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.engine.turns import is_turn_over
 from aiohttp_cache_di.middleware import CacheMiddleware
 from aiohttp_cache_di.policy.expiration import ExpirationTime
+from aiohttp_cache_di.policy.rules import Window
 from aiohttp_cache_di.response import CachedResponse
 
 __all__ = ["CacheMixin", "CachedSession"]
@@ -128,7 +128,7 @@ class CacheMixin(TypedSession):
         "_own_middlewares",
         "_owns_cache",
         "_request_options",
-        "_stand_ins",
+        "_doubles",
     }
 
     def __init__(self, *args: Any, cache: CacheBackend | None = None, **kwargs: Any) -> None:
@@ -146,7 +146,7 @@ class CacheMixin(TypedSession):
         backend = CacheBackend(**own) if cache is None else cache
         self._cache_middleware = CacheMiddleware(backend)
         self._fast_lane = FastLane(backend, self._cache_middleware.questions)
-        self._stand_ins = StandIns()
+        self._doubles = Doubles()
         if not _CAN_INSTALL:
             self._own_middlewares = kwargs.get("middlewares")
         if kwargs.keys() & _DEPRECATED:
@@ -161,7 +161,7 @@ class CacheMixin(TypedSession):
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", _DISCOURAGED, DeprecationWarning)
             super().__init_subclass__(**kwargs)
-        if CacheMixin not in cls.__bases__:  # what the API is made of; whoever derives from that hears of it
+        if CacheMixin not in cls.__bases__:  # what the API is made of; a class that derives from that is warned of
             warnings.warn(_DISCOURAGED.replace(".*", cls.__name__), DeprecationWarning, stacklevel=2)
 
     @property
@@ -192,7 +192,7 @@ class CacheMixin(TypedSession):
         expire_after: ExpirationTime = None,
         refresh: bool = False,
         only_if_cached: bool = False,
-        stale_if_error: float | bool | None = None,
+        stale_if_error: Window = None,
         **kwargs: Any,
     ) -> ClientResponse:
         """Send a request, or answer it from the cache.
@@ -201,10 +201,10 @@ class CacheMixin(TypedSession):
             expire_after: a lifetime for this response alone; see `CacheBackend`.
             refresh: validate with the origin before a stored response is used.
             only_if_cached: answer from the cache or with 504, without asking the origin.
-            stale_if_error: how long (seconds) past its lifetime a stored response may stand in for an error.
+            stale_if_error: how long (seconds, ``"1h"``) past its lifetime a stored response may stand in for an error.
             kwargs: the arguments of `aiohttp.ClientSession.request`.
         """
-        found: CachedResponse | Remembered | EarlyRead | None = None
+        found: CachedResponse | KnownCall | EarlyRead | None = None
         plain = (
             expire_after is None
             and not refresh
@@ -214,17 +214,12 @@ class CacheMixin(TypedSession):
         )
         if plain:
             found = self._fast_lane.answer(self, method, str_or_url, kwargs)
-            if type(found) is Remembered:
+            if type(found) is KnownCall:
                 found = await self._fast_lane.fetch(self, found, kwargs)
             if isinstance(found, CachedResponse):
                 if is_turn_over(self._fast_lane.stats):
                     await asyncio.sleep(0)
                 return found
-        own_middlewares = kwargs.get("middlewares")
-        if own_middlewares is None and not _CAN_INSTALL:
-            own_middlewares = self._own_middlewares or ()
-        if own_middlewares is not None:
-            kwargs["middlewares"] = (*own_middlewares, self._cache_middleware)
         decoded = kwargs.get("auto_decompress")
         call = Call(
             ref(self),
@@ -237,23 +232,34 @@ class CacheMixin(TypedSession):
             cookies=kwargs.get("cookies"),
             early_read=found if isinstance(found, EarlyRead) else None,
         )
+        return await self._send(method, str_or_url, call, kwargs, may_learn=plain)
+
+    async def _send(
+        self, method: str, url: StrOrURL, call: Call, options: dict[str, Any], *, may_learn: bool
+    ) -> ClientResponse:
+        """Send a request through aiohttp, which asks the cache for each hop; let the fast lane learn from a hit."""
+        own_middlewares = options.get("middlewares")
+        if own_middlewares is None and not _CAN_INSTALL:
+            own_middlewares = self._own_middlewares or ()
+        if own_middlewares is not None:
+            options["middlewares"] = (*own_middlewares, self._cache_middleware)
         token = CURRENT_CALL.set(call)
         try:
-            if StandIns.are_there(self.cache):
-                plain, send = False, super()._request
-                response = await self._stand_ins.request(send, self.cache, call, method, str_or_url, kwargs)
+            if Doubles.are_there(self.cache):
+                may_learn, send = False, super()._request
+                response = await self._doubles.request(send, self.cache, call, method, url, options)
             else:
-                response = await super()._request(method, str_or_url, **kwargs)
+                response = await super()._request(method, url, **options)
         except TypeError:
             known = self._request_options
             if known is not None:
-                refuse_unknown(f"{type(self).__name__}.request()", kwargs, known | REQUEST_OPTIONS)
+                refuse_unknown(f"{type(self).__name__}.request()", options, known | REQUEST_OPTIONS)
             raise
         finally:
-            call.headers = call.cookies = None  # whoever remembers the call shall not remember what was sent
+            call.headers = call.cookies = None  # what remembers the call must not remember what was sent
             end_call(token)
-        if plain:
-            self._fast_lane.learn(self, method, str_or_url, kwargs, response)
+        if may_learn:
+            self._fast_lane.learn(self, method, url, options, response)
         return response
 
     def disabled(self) -> Disabled:
@@ -280,12 +286,12 @@ class CacheMixin(TypedSession):
         try:
             try:
                 await runtime.cancel(self)
-                if not self._owns_cache:  # else it is in memory, and nobody will ask it any more
+                if not self._owns_cache:  # else it is in memory, and is asked no more
                     await runtime.arrive(owner=ref(self))
-            finally:  # whoever cancels the wait wants all closed nevertheless
+            finally:  # one who cancels the wait wants all closed nevertheless
                 await super().close()
             await runtime.settle()
-            await runtime.finish(self.cache)  # whoever owns the cache may close it next
+            await runtime.finish(self.cache)  # its owner may close it next
         finally:
             if self._owns_cache or self.cache.autoclose:
                 await runtime.cancel(self.cache)
@@ -321,21 +327,21 @@ def _warn_at_the_caller(initialise: Callable[[], None], *, undo: Callable[[], No
         raise
 
 
-@lru_cache(maxsize=64)
-def _named(function: Callable[..., object]) -> frozenset[str]:
-    return frozenset(inspect.signature(function).parameters) - {"self", "args", "kwargs"}
-
-
 def _parameters(session_class: type) -> frozenset[str] | None:
-    """The arguments that the bases take; None where one of them takes what it likes."""
+    """The arguments that the bases below the mixin take; None where one of them takes what it likes.
+
+    Classes above it have taken theirs when the mixin is asked, though they be named like an option of the cache.
+    """
+    bases = session_class.__mro__[:-1]
     names: set[str] = set()
-    for base in session_class.__mro__[:-1]:
+    for base in bases[bases.index(CacheMixin) + 1 :]:
         init = vars(base).get("__init__")
-        if init is None or base is CacheMixin:
+        if init is None:
             continue
-        if base is not ClientSession and _takes_anything(init):
+        named = named_parameters(init)
+        if named is None:
             return None
-        names |= _named(init)
+        names |= named
     return frozenset(names)
 
 
@@ -344,10 +350,4 @@ def _request_parameters(session_class: type) -> frozenset[str] | None:
     for base in session_class.__mro__[:-1]:
         if "_request" in vars(base) and base not in (CacheMixin, ClientSession):
             return None
-    return _named(genuine_request())
-
-
-@lru_cache(maxsize=64)
-def _takes_anything(function: Callable[..., Awaitable[object] | object]) -> bool:
-    kinds = {parameter.kind for parameter in inspect.signature(function).parameters.values()}
-    return inspect.Parameter.VAR_KEYWORD in kinds
+    return named_parameters(genuine_request())

@@ -22,15 +22,9 @@ from blockbuster.blockbuster import BlockBusterFunction
 
 import aiohttp_cache_di
 
-__all__ = ["NOT_YET_CLEAN", "allow_blocking", "allowed_to_block", "forbid_blocking", "no_blocking"]
+__all__ = ["allow_blocking", "allowed_to_block", "forbid_blocking", "no_blocking"]
 
 PACKAGES = ["aiohttp_cache_di", "aiohttp_cache_di_fastapi", "aiohttp_cache_di_web"]
-
-NOT_YET_CLEAN = (
-    "backends/sqlite/*.py",
-    "backends/redis/topology.py",  # redis-py reads its own version from its metadata for each client that is made
-)
-"""Files of the package, as patterns, that still wait in the loop."""
 
 NOT_OURS: tuple[tuple[str, set[str]], ...] = (
     # What a handler of log records does with them is its owner's affair; here it is pytest's, which writes to a file.
@@ -49,11 +43,6 @@ _seen: list[str] = []
 _all: list[BlockBuster] = []
 
 
-class _AnyFunction(set[str]):
-    def __contains__(self, name: object) -> bool:
-        return True
-
-
 def forbid_blocking() -> None:
     """Let blocking calls of the package raise from now on, wherever an event loop runs."""
     blocking = BlockBuster(PACKAGES)
@@ -62,11 +51,8 @@ def forbid_blocking() -> None:
     root = Path(aiohttp_cache_di.__file__).parent
     tests = Path(__file__).parent.as_posix()
     folders = (root.as_posix(), (root.parent / "integrations").as_posix())
-    unclean = [path for pattern in NOT_YET_CLEAN for path in root.glob(pattern)]
     for function in blocking.functions.values():
         function.can_block_predicate = _unless_ours(function.can_block_predicate, folders, tests)
-        for path in unclean:
-            function.can_block_in(path.as_posix(), _AnyFunction())
         for file, functions in NOT_OURS:
             function.can_block_in(file, functions)
     _note_each()

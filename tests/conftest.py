@@ -11,7 +11,9 @@ import pytest
 
 from aiohttp_cache_di.backends import CacheBackend
 from aiohttp_cache_di.backends.redis import connections
-from aiohttp_cache_di.backends.sqlite import SQLiteBackend, reads, writes
+from aiohttp_cache_di.backends.sqlite import SQLiteBackend, writes
+from aiohttp_cache_di.backends.sqlite.store import SQLiteStore
+from aiohttp_cache_di.backends.store import Limits
 from tests.blocking import allow_blocking, forbid_blocking, no_blocking
 from tests.clients import WAYS, Clients
 from tests.ministack import MinistackServer
@@ -51,7 +53,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--without-shortcuts"):
         turn_off(CacheBackend, fast_lane=False, write_behind=False)
         turn_off(SQLiteBackend, near_tier=False)
-        for module, name in ((reads, "MAX_BATCH"), (writes, "MAX_GROUP"), (connections, "BATCH_BYTES")):
+        SQLiteStore.limits = Limits()
+        for module, name in ((writes, "MAX_GROUP"), (connections, "BATCH_BYTES")):
             assert getattr(module, name) > 1
             setattr(module, name, 1)
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given, settings
@@ -216,6 +216,7 @@ PART = {"Cache-Control": "max-age=5", "Content-Range": "bytes 0-4/10"}
         ("freshen", OURS, a_response({"ETag": '"a"'}, status=304), {}),
         ("load", Validate(None, (), "vary-miss"), a_response({"ETag": '"a"'}, status=304), {}),
         ("refetch", OURS, a_response({"ETag": '"b"'}, status=304), {}),
+        ("refetch_refused", OURS, a_response(status=431), {}),
         ("pass_304", Fetch("uri-miss"), a_response({"ETag": '"b"'}, status=304), {"If-None-Match": '"b"'}),
         ("serve_stale", Fetch("stale", FALLBACK), a_response(status=503), {}),
         ("pass_unstorable", Fetch("stale"), a_response(status=503), {}),
@@ -247,11 +248,10 @@ def test_the_rows_of_the_table_of_lifetimes_are_true(row: list[str]) -> None:
     if pattern is not None:
         seconds, _, insist = pattern.partition(", ")
         patterns["example.org"] = UrlExpiration(int(seconds), override_origin=bool(insist))
-    backend = CacheBackend(
-        expire_after=None if default is None else int(default),
-        urls_expire_after=patterns,
-        cache_control=mode == "True",
+    given: dict[str, Any] = (
+        {} if default == "not given" else {"expire_after": None if default is None else int(default)}
     )
+    backend = CacheBackend(urls_expire_after=patterns, cache_control=mode == "True", **given)
     request = a_request()
     rules = backend.rules_for(request.url, expire_after=None if asked is None else int(asked))
     plan = policy.on_request(request, None, rules, now=NOW)

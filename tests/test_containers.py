@@ -324,6 +324,68 @@ async def test_what_was_running_before_stays_running() -> None:
     assert session.closed
 
 
+async def test_a_container_that_is_opened_twice_is_closed_with_the_last() -> None:
+    RecordingBackend.journal.clear()
+    settings = await asyncio.to_thread(CacheSettings, backend=f"{__name__}:RecordingBackend")
+    container: Any = CacheContainer(settings=settings)
+    first, second = open_container(container), open_container(container)
+
+    session, same = await asyncio.gather(first.__aenter__(), second.__aenter__())
+    assert session is same
+    await first.__aexit__(None, None, None)
+    assert not session.closed
+    assert RecordingBackend.journal == []
+    await second.__aexit__(None, None, None)
+    assert session.closed
+    assert RecordingBackend.journal == ["backend closes"]
+
+    async with open_container(container) as another:
+        assert another is not session
+
+
+async def test_who_opens_while_the_last_closes_gets_a_session_of_its_own() -> None:
+    container: Any = CacheContainer()
+    first = open_container(container)
+    session = await first.__aenter__()
+
+    closing = asyncio.ensure_future(first.__aexit__(None, None, None))
+    async with open_container(container) as other:
+        await closing
+        assert not other.closed
+        assert other is session or session.closed
+
+
+async def test_a_second_start_that_fails_leaves_the_first_open() -> None:
+    journal = Journal()
+    container: Any = CacheContainer()
+    async with open_container(container) as session:
+        failing = providers.Resource(journal.resource, "other", fails=True)
+        with container.session.override(failing), pytest.raises(OSError, match="other cannot open"):
+            async with open_container(container):
+                pytest.fail("it must not open")
+        assert not session.closed
+
+
+def test_a_container_that_is_open_in_another_loop_has_a_session_of_its_own_here() -> None:
+    container: Any = CacheContainer(session_options={"headers": {"User-Agent": "app"}})
+    agents: list[str] = []
+
+    async def here(other: CachedSession) -> None:
+        async with open_container(container) as session:
+            assert session is not other
+            agents.append(session.headers["User-Agent"])
+        assert session.closed
+
+    async def there() -> None:
+        async with open_container(container) as session:
+            await asyncio.to_thread(asyncio.run, here(session))
+            assert not session.closed
+            agents.append(session.headers["User-Agent"])
+
+    asyncio.run(there())
+    assert agents == ["app", "app"]
+
+
 async def test_a_class_makes_a_container_at_each_start() -> None:
     async with open_container(CacheContainer) as first, open_container(CacheContainer) as second:
         assert first is not second

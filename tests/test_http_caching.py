@@ -251,7 +251,7 @@ class TestVary:
         await asyncio.gather(*(client.fetch(url, headers={"Foo": value}) for value in ("2", "3")))
         assert origin.hits == 3
         # What is there by now can be told in time only of a storage that tells at once.
-        is_told = client.backend.responses.authoritative_peek
+        is_told = client.backend.stack.here().tells_all
         for value in ("1", "2", "3"):
             hit, text = await client.fetch(url, headers={"Foo": value})
             assert (hit or not is_told, text) == (True, value)
@@ -325,6 +325,14 @@ class TestValidation:
         assert (got.hit, got.body, got.headers["Content-Length"]) == (True, b"", "10")
 
 
+class TestLanguages:
+    async def test_a_stored_language_is_selected_by_its_weight(self, wire: Any) -> None:
+        line = wire(reply({"Cache-Control": "max-age=60", "Vary": "Accept-Language", "Content-Language": "de"}))
+        await line.send({"Accept-Language": "en, de"})
+        for asked, is_stored in (("de, en", True), ("fr;q=0.5, de;q=1.0", True), ("fr, de;q=0.9", False)):
+            assert (await line.send({"Accept-Language": asked})).hit is is_stored, asked
+
+
 class TestOwnConditions:
     @pytest.mark.parametrize("listed", ['"a"', 'W/"a"', '"x", "a"', "*"])
     async def test_they_are_answered_with_304_from_a_fresh_response(self, wire: Any, listed: str) -> None:
@@ -332,6 +340,14 @@ class TestOwnConditions:
         await line.send()
         got = await line.send({"If-None-Match": listed})
         assert (got.status, got.body, got.hit, got.headers["ETag"]) == (304, b"", True, '"a"')
+
+    async def test_a_304_has_the_validators_of_the_response_that_it_stands_for(self, wire: Any) -> None:
+        line = wire(reply({"Cache-Control": "max-age=60", "ETag": '"a"', "Last-Modified": date(-900), "X-A": "1"}))
+        stored = await line.send()
+        got = await line.send({"If-None-Match": '"a"'})
+        assert (got.status, got.hit) == (304, True)
+        assert got.headers["Last-Modified"] == stored.headers["Last-Modified"]
+        assert "X-A" not in got.headers
 
     async def test_dates_are_compared(self, wire: Any) -> None:
         line = wire(reply({"Cache-Control": "max-age=60", "Last-Modified": date(-900)}))

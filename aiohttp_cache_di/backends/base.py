@@ -24,10 +24,11 @@ from aiohttp_cache_di.backends.stacked import Stacked
 from aiohttp_cache_di.backends.storage import BaseCache, BaseStorage, ResponseOrKey
 from aiohttp_cache_di.backends.wrap.guard import DEFAULT_DEADLINE_S, StoreGuard
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
-from aiohttp_cache_di.entries.fields import body_of, entry_of
+from aiohttp_cache_di.entries.build import body_of, entry_of
+from aiohttp_cache_di.entries.secrets import DEFAULT_SALT, DigestKey, digest_key_of
 from aiohttp_cache_di.policy import Rules
-from aiohttp_cache_di.policy.expiration import ExpirationTime, UrlExpiration, UrlRules, lifetime_s
-from aiohttp_cache_di.policy.rules import DEFAULT_CODES, RuleBook, window_s
+from aiohttp_cache_di.policy.expiration import UNSET, ExpirationTime, UrlExpiration, UrlRules, lifetime_s, posix_time
+from aiohttp_cache_di.policy.rules import DEFAULT_CODES, RuleBook, Window, window_s
 from aiohttp_cache_di.response import AnyResponse, CachedResponse
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from aiohttp_cache_di.telemetry import CacheStats
@@ -53,8 +54,9 @@ class CacheBackend(Stacked, RuleBook):
 
     Args:
         cache_name: name of the cache: a namespace, a table or a file, as the backend has it.
-        expire_after: lifetime of a response: seconds, a timedelta, a datetime or an HTTP date; -1 for ever, 0 not to
-            cache. With ``cache_control`` it applies to responses that state no lifetime, and None adds none.
+        expire_after: lifetime of a response: seconds, ``"5m"``, a timedelta, a datetime or an HTTP date; -1 for ever, 0
+            not to cache. With ``cache_control`` it applies to responses that state no lifetime, and None adds none; nor
+            does what is not given, though the default is -1.
         urls_expire_after: lifetimes by URL pattern (shell globs, the first match wins).
         allowed_codes: statuses that are cached (with ``cache_control`` the default lets the response decide).
         allowed_methods: methods that are cached.
@@ -63,16 +65,20 @@ class CacheBackend(Stacked, RuleBook):
         autoclose: close the storages when a session that uses the backend is closed.
         cache_control: follow RFC 9111 and the directives of origin and caller.
         filter_fn: tells whether a response may be cached.
-        kwargs: ``shared`` (act as a shared cache), ``credential_headers`` (request headers that set principals
-            apart), ``partition_cookies`` (``"explicit"`` leaves the jar's cookies out of that), ``stale_if_error`` and
-            ``stale_while_revalidate`` (seconds; True for as long as it is stored), ``heuristic_fraction`` and
-            ``heuristic_with_query``, ``max_variants`` per URL, ``max_body_bytes`` of a response that is stored (the
-            copies under way in a process share 64 MiB: one that finds no room in them is not stored),
-            ``coalesce`` (one request to the origin per key at a time), ``coalesce_timeout`` (seconds that others
-            wait for it), ``lease`` (seconds that it holds for other processes; 0 for none), ``storage_deadline``
-            (seconds per storage operation), ``write_behind`` (answer from what is on its way into the storage; else
-            wait until it is there), ``fast_lane``, ``store_cookies`` (store and replay Set-Cookie), ``secret_key``,
-            ``salt`` and ``serializer`` (see `BaseCache`), ``max_entries`` and ``max_bytes`` of the storage.
+        kwargs: ``shared`` (act as a shared cache), ``post_as_query`` (patterns of URLs to which POST is a query: with
+            ``cache_control`` it is then cached as the method QUERY is), ``match_order`` (whether the order of different
+            names in a query, a form and a JSON body makes a difference; None: with ``cache_control`` alone),
+            ``credential_headers`` (request headers that set principals apart: by default those whose names say so;
+            names alone, or ``DEFAULT_CREDENTIAL_HEADERS | names``), ``partition_cookies`` (``"explicit"`` leaves the
+            jar's cookies out of that), ``stale_if_error`` and ``stale_while_revalidate`` (seconds; True for as long as
+            it is stored), ``heuristic_fraction`` and ``heuristic_with_query``, ``max_variants`` per URL,
+            ``max_body_bytes`` of a response that is stored (the copies under way in a process share 64 MiB: one that
+            finds no room in them is not stored), ``coalesce`` (one request to the origin per key at a time),
+            ``coalesce_timeout`` (seconds that others wait for it), ``lease`` (seconds that it holds for other
+            processes; 0 for none), ``storage_deadline`` (seconds per storage operation), ``write_behind`` (answer from
+            what is on its way into the storage; else wait until it is there), ``fast_lane``, ``store_cookies`` (store
+            and replay Set-Cookie), ``secret_key``, ``salt`` and ``serializer`` (see `BaseCache`), ``max_entries`` and
+            ``max_bytes`` of the storage.
 
     Raises:
         TypeError: an option is not known.
@@ -89,7 +95,10 @@ class CacheBackend(Stacked, RuleBook):
     cache_control: bool = setting()
     filter_fn: FilterFn = setting()
     shared: bool = setting()
-    credential_headers: frozenset[str] = setting()
+    match_order: bool | None = setting()
+    credential_headers: keys.CredentialNames = setting()
+    digest_key: DigestKey = setting()
+    post_as_query: Collection[str] = setting()
     partition_cookies: str = setting()
     stale_if_error_s: float | None = setting()
     stale_while_revalidate_s: float | None = setting()
@@ -107,7 +116,7 @@ class CacheBackend(Stacked, RuleBook):
     def __init__(
         self,
         cache_name: str = "aiohttp-cache",
-        expire_after: ExpirationTime = -1,
+        expire_after: ExpirationTime = UNSET,
         urls_expire_after: Mapping[str, ExpirationTime | UrlExpiration] | None = None,
         allowed_codes: Collection[int] = DEFAULT_CODES,
         allowed_methods: Collection[str] = ("GET", "HEAD"),
@@ -144,12 +153,15 @@ class CacheBackend(Stacked, RuleBook):
         self.cache_control = cache_control
         self.filter_fn = filter_fn
         self.shared = kwargs.get("shared", False)
-        self.credential_headers = frozenset(
-            name.lower() for name in kwargs.get("credential_headers", keys.DEFAULT_CREDENTIAL_HEADERS)
+        self.credential_headers = keys.credential_names(
+            kwargs.get("credential_headers", keys.DEFAULT_CREDENTIAL_HEADERS), self.ignored_params
         )
+        self.post_as_query = kwargs.get("post_as_query", ())
+        _ = self.query_patterns  # as above
+        self.match_order = kwargs.get("match_order")
         self.partition_cookies = kwargs.get("partition_cookies", "effective")
         self.stale_if_error_s = window_s(kwargs.get("stale_if_error"))
-        self.stale_while_revalidate_s = window_s(kwargs.get("stale_while_revalidate"))
+        self.stale_while_revalidate_s = window_s(kwargs.get("stale_while_revalidate"), option="stale_while_revalidate")
         self.heuristic_fraction = kwargs.get("heuristic_fraction", 0.1)
         self.heuristic_with_query = kwargs.get("heuristic_with_query", False)
         self.max_variants = kwargs.get("max_variants", 16)
@@ -160,6 +172,7 @@ class CacheBackend(Stacked, RuleBook):
         self.write_behind = kwargs.get("write_behind", True)
         self.fast_lane = kwargs.get("fast_lane", True)
         self.store_cookies = kwargs.get("store_cookies", False)
+        self.digest_key = digest_key_of(kwargs.get("secret_key"), kwargs.get("salt", DEFAULT_SALT))
         self.stats = CacheStats()
         self.guard = StoreGuard(self.stats, deadline_s=kwargs.get("storage_deadline", DEFAULT_DEADLINE_S))
         memory = MemoryStore(kwargs.get("max_entries"), kwargs.get("max_bytes", DEFAULT_MAX_BYTES))
@@ -177,7 +190,7 @@ class CacheBackend(Stacked, RuleBook):
         expire_after: ExpirationTime = None,
         refresh: bool = False,
         only_if_cached: bool = False,
-        stale_if_error: float | bool | None = None,
+        stale_if_error: Window = None,
     ) -> Rules:
         """Resolve the settings for one request: its own, else those of the first URL pattern, else the backend's."""
         return self.resolve(
@@ -206,6 +219,8 @@ class CacheBackend(Stacked, RuleBook):
             url,
             include_headers=self.include_headers,
             ignored_params=self.ignored_params,
+            digest_key=self.digest_key,
+            ordered=self.cache_control if self.match_order is None else self.match_order,
             credential_headers=self.credential_headers,
             **kwargs,
         )
@@ -236,7 +251,8 @@ class CacheBackend(Stacked, RuleBook):
     @hook
     async def is_cacheable(self, response: AnyResponse | None, actions: CacheActions | None = None) -> bool:
         """Tell whether *response* may be cached: its status, its method, its lifetime and the user's filter."""
-        if response is None or response.method.upper() not in self.allowed_methods:
+        methods = self.allowed_methods if actions is None else actions.rules.allowed_methods
+        if response is None or response.method.upper() not in methods:
             return False
         if actions is not None and actions.expire_after == 0:
             return False
@@ -281,7 +297,7 @@ class CacheBackend(Stacked, RuleBook):
             lifetime = self.rules_for(response.url).lifetime_s
             fresh_until = math.inf if lifetime is None else time.time() + lifetime
         else:
-            fresh_until = expires.timestamp()
+            fresh_until = posix_time(expires)
         hops = tuple(self.create_key(hop.method, hop.url, headers=hop.request_info.headers) for hop in response.history)
         if isinstance(response, CachedResponse):
             entry = response.stored
@@ -293,6 +309,7 @@ class CacheBackend(Stacked, RuleBook):
         else:
             entry = entry_of(response, body=await body_of(response), fresh_until=fresh_until)
         url = keys.redact_url(entry.url, self.ignored_params)
+        entry = keys.redacted(entry, self.ignored_params)
         await self.write(msgspec.structs.replace(entry, key=key, url=url, history=hops or entry.history))
         for hop_key in hops:
             if not await self.redirects.contains(hop_key):
@@ -315,13 +332,17 @@ class CacheBackend(Stacked, RuleBook):
 
     async def has_url(self, url: StrOrURL, method: str = "GET", **kwargs: Any) -> bool:
         """Tell whether the response to this request is cached; *kwargs* are the request's arguments."""
-        key = self.create_key(method, url, **kwargs)
-        await self.settle({key})
-        return await self.responses.contains(key) or await self.redirects.contains(key)
+        named = {self.create_key(method, spelling, **kwargs) for spelling in keys.spellings(url)}
+        await self.settle(named)
+        for key in named:
+            if await self.responses.contains(key) or await self.redirects.contains(key):
+                return True
+        return False
 
     async def delete_url(self, url: StrOrURL, method: str = "GET", **kwargs: Any) -> None:
         """Delete the cached response to this request; *kwargs* are the request's arguments."""
-        await self.delete(self.create_key(method, url, **kwargs))
+        for spelling in keys.spellings(url):
+            await self.delete(self.create_key(method, spelling, **kwargs))
 
     async def get_urls(self) -> AsyncIterator[str]:
         """Iterate over the URLs that are cached, those of redirects included; without secrets and ignored values."""

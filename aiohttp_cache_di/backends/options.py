@@ -7,6 +7,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Literal, NamedTuple, SupportsIndex, TypeAlias, TypedDict, cast
 
 from aiohttp_cache_di.errors import ConfigurationError
+from aiohttp_cache_di.keys import CredentialNames
+from aiohttp_cache_di.policy.rules import Window
 
 __all__ = ["BACKEND_OPTIONS", "STORAGE_OPTIONS", "BackendOptions", "StorageOptions", "refuse_unusable"]
 
@@ -25,10 +27,12 @@ class BackendOptions(StorageOptions, total=False):
     salt: str | bytes
     serializer: Any
     shared: bool
-    credential_headers: Collection[str]
+    match_order: bool | None
+    post_as_query: Collection[str]
+    credential_headers: Collection[str] | CredentialNames
     partition_cookies: Literal["effective", "explicit"]
-    stale_if_error: float | bool | None
-    stale_while_revalidate: float | None
+    stale_if_error: Window
+    stale_while_revalidate: Window
     heuristic_fraction: float
     heuristic_with_query: bool
     max_variants: int
@@ -83,6 +87,10 @@ def _are_names(value: Any) -> bool:
     return isinstance(value, Iterable) and not isinstance(value, str | bytes)
 
 
+def _are_credential_names(value: Any) -> bool:
+    return isinstance(value, CredentialNames) or _are_names(value)
+
+
 def _at_least(low: float, high: float = math.inf) -> Check:
     return lambda value: isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
 
@@ -99,14 +107,13 @@ def _or_none(check: Check) -> Check:
     return lambda value: value is None or check(value)
 
 
-def _is_window(value: Any) -> bool:
-    return isinstance(value, bool) or _at_least(0)(value)
+def _is_flag(value: Any) -> bool:
+    return isinstance(value, bool)
 
 
 _COUNT = _Rule(_at_least(0), "a number from 0")
 _BOUND = _Rule(_or_none(_at_least(0)), "a number from 0, or None for no bound")
 _SECONDS = _Rule(_at_least(0), "a number of seconds")
-_WINDOW = _Rule(_or_none(_is_window), "a number of seconds, True for as long as it is stored, or None")
 
 _RULES: Mapping[str, _Rule] = {
     "urls_expire_after": _Rule(_or_none(_is_mapping), "a mapping of URL patterns to lifetimes, or None"),
@@ -114,10 +121,10 @@ _RULES: Mapping[str, _Rule] = {
     "allowed_methods": _Rule(_are_names, "a collection of methods, such as ('GET', 'HEAD')"),
     "ignored_params": _Rule(_or_none(_are_names), "a collection of names, or None"),
     "filter_fn": _Rule(callable, "a function or coroutine function of a response"),
-    "credential_headers": _Rule(_are_names, "a collection of names of header fields"),
+    "post_as_query": _Rule(_are_names, "a collection of URL patterns"),
+    "match_order": _Rule(_or_none(_is_flag), "True, False, or None for what the mode says"),
+    "credential_headers": _Rule(_are_credential_names, "a collection of names of header fields"),
     "partition_cookies": _Rule(_is_partitioning, "'effective' or 'explicit'"),
-    "stale_if_error": _WINDOW,
-    "stale_while_revalidate": _WINDOW,
     "heuristic_fraction": _Rule(_at_least(0, 1), "a number from 0 to 1"),
     "max_variants": _COUNT,
     "max_body_bytes": _COUNT,

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from functools import partial
 from typing import Any, Protocol
-from weakref import WeakSet, ref
+from weakref import WeakSet
 
 from aiohttp_cache_di.backends.revision import Revised
 from aiohttp_cache_di.backends.storage import BaseCache
@@ -37,15 +36,8 @@ class _Storage:
         both = {"responses": backend.responses, "redirects": backend.redirects, self._name: storage}
         if isinstance(storage, BaseCache):
             storage.count_into(backend.stats)
-            storage.settle_writes = partial(_settle, ref(backend))
         stack = StoreStack(pair_of(**both), guard=backend.guard)
         backend._set_stack(stack, **both)
-
-
-async def _settle(backend: ref[Stacked], keys: Collection[str] | None) -> None:
-    found = backend()
-    if found is not None:
-        await found.settle(keys)
 
 
 def _storage() -> Any:

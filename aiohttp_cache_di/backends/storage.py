@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from abc import ABCMeta, abstractmethod
-from collections.abc import AsyncIterable, Awaitable, Callable, Collection, Iterable
-from typing import Any, ClassVar, TypeAlias, Unpack
+from collections.abc import AsyncIterable, Callable, Iterable
+from typing import Any, TypeAlias, Unpack
 
 from aiohttp_cache_di.arguments import refuse_unknown
 from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, StorageOptions
@@ -16,7 +15,7 @@ from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from aiohttp_cache_di.telemetry import CacheStats
 
-__all__ = ["BaseCache", "BaseStorage", "Lease", "ResponseOrKey", "disregard", "hear"]
+__all__ = ["BaseCache", "BaseStorage", "Lease", "ResponseOrKey"]
 
 ResponseOrKey: TypeAlias = CachedResponse | bytes | str | None
 """What a storage holds under a key: a response, the key of another entry (an alias), or raw bytes."""
@@ -24,10 +23,6 @@ ResponseOrKey: TypeAlias = CachedResponse | bytes | str | None
 
 def _ignore(count: int) -> None:
     """Nobody counts."""
-
-
-async def _nothing_to_settle(keys: Collection[str] | None) -> None:
-    """Nothing is written by anyone else."""
 
 
 class BaseCache(metaclass=ABCMeta):
@@ -50,9 +45,6 @@ class BaseCache(metaclass=ABCMeta):
         kwargs: options of the backend that a storage does not need are accepted; unknown ones are a TypeError.
     """
 
-    authoritative_peek: ClassVar[bool] = False
-    """Whether `peek` answering None means that nothing is stored (rather than: not known)."""
-
     def __init__(
         self,
         secret_key: Iterable[str | bytes] | str | bytes | None = None,
@@ -67,11 +59,6 @@ class BaseCache(metaclass=ABCMeta):
         """Called with the number of entries that turned out to be unreadable."""
         self.on_evicted: Callable[[int], None] = _ignore
         """Called with the number of entries that had to make room."""
-        self.settle_writes: Callable[[Collection[str] | None], Awaitable[None]] = _nothing_to_settle
-        """Waits until the engine's writes under some keys (None: all) have been made.
-
-        The engine writes off its callers' path, and a direct look is to show what they stored.
-        """
         self._serializer = serializer
 
     def count_into(self, stats: CacheStats) -> None:
@@ -177,7 +164,7 @@ class BaseCache(metaclass=ABCMeta):
     # ---- entries, as the engine sees them
 
     def peek(self, key: str) -> StoredResponse | None:
-        """Return an entry if it is at hand at once; never blocks. None means "not known" (`authoritative_peek`)."""
+        """Return an entry if it is at hand at once; never blocks. None means "not known"."""
         return None
 
     async def read_entry(self, key: str) -> StoredResponse | None:
@@ -188,27 +175,9 @@ class BaseCache(metaclass=ABCMeta):
         stored = getattr(item, "stored", None)  # another object of the user's has none, or one of its own
         return stored if isinstance(stored, StoredResponse) else None
 
-    async def read_either(self, key: str, other: BaseCache) -> tuple[StoredResponse | None, BaseCache]:
-        """Read the response kept under *key* here, or else in *other*; return it and where it was found.
-
-        A storage that shares a connection with *other* asks for both at once.
-        """
-        entry = await self.read_entry(key)
-        if entry is not None:
-            return entry, self
-        entry = other.peek(key)
-        if entry is None and not other.authoritative_peek:
-            entry = await other.read_entry(key)
-        return entry, other
-
     async def write_entry(self, entry: StoredResponse) -> None:
         """Store *entry* under its own key until `StoredResponse.store_until`."""
         await self.write(entry.key, CachedResponse.from_stored(entry))
-
-    async def write_leased(self, entry: StoredResponse) -> None:
-        """Store *entry*, and then give the lease on its key back."""
-        await self.write_entry(entry)
-        await self.release_lease(entry.key)
 
     async def delete_expired(self, now: float) -> int:
         """Delete what may be dropped at *now* (POSIX time); return how many entries went."""
@@ -226,18 +195,6 @@ class BaseCache(metaclass=ABCMeta):
 
     async def release_lease(self, key: str) -> None:  # noqa: B027  # as `acquire_lease`
         """Give a lease back before its time."""
-
-
-def disregard(future: asyncio.Future[Any]) -> None:
-    """Cancel *future*, whose result and failure are of no more interest."""
-    if not future.cancel() and not future.cancelled():
-        future.exception()
-
-
-def hear(future: asyncio.Future[Any]) -> None:
-    """As the callback of a future that is not awaited: take its failure."""
-    if not future.cancelled():
-        future.exception()
 
 
 BaseStorage = BaseCache

@@ -16,8 +16,11 @@ from aiohttp_cache_di.rfc9111.ranges import content_range
 
 __all__ = ["answer_from", "gateway_timeout", "plain_answer"]
 
-# RFC 9110 §15.4.5: what a 304 carries; the rest would describe a body that is not sent.
-_SENT_WITH_304 = frozenset({b"cache-control", b"content-location", b"date", b"etag", b"expires", b"vary"})
+# RFC 9110 §15.4.5: what a 304 carries, and Last-Modified, which origins send along and callers keep for the next
+# If-Modified-Since; the rest would describe a body that is not sent.
+_SENT_WITH_304 = frozenset(
+    {b"cache-control", b"content-location", b"date", b"etag", b"expires", b"last-modified", b"vary"}
+)
 _WHY_NOT = {
     "method": "responses to its method are not cached",
     "bypass": "this URL is not cached, or its range cannot be cut from what is stored",
@@ -44,8 +47,7 @@ def answer_from(reuse: Reuse, request: ClientRequest, *, standard: bool, cache_s
             if request.method == hdrs.METH_HEAD and (stored.body or stored.method != hdrs.METH_HEAD):
                 stored = replace(stored, method=hdrs.METH_HEAD, body=b"")
         case NotModified():
-            sent = _SENT_WITH_304 if hdrs.ETAG in reuse.stored.headers else _SENT_WITH_304 | {b"last-modified"}
-            lines = tuple(line for line in reuse.stored.raw_headers if line[0].lower() in sent)
+            lines = tuple(line for line in reuse.stored.raw_headers if line[0].lower() in _SENT_WITH_304)
             stored = replace(reuse.stored, status=304, reason=b"Not Modified", raw_headers=lines, body=b"")
         case Partial():
             stored = _partial(reuse)

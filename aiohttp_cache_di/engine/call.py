@@ -12,6 +12,7 @@ from msgspec import Struct, field
 
 from aiohttp_cache_di.engine.reads import EarlyRead
 from aiohttp_cache_di.policy.expiration import ExpirationTime
+from aiohttp_cache_di.policy.rules import Window
 
 __all__ = ["CURRENT_CALL", "Call", "Disabled", "current_call", "end_call", "is_disabled", "refuse_when_closed"]
 
@@ -35,7 +36,7 @@ class Call(Struct):
     expire_after: ExpirationTime = None
     refresh: bool = False
     only_if_cached: bool = False
-    stale_if_error: float | bool | None = None
+    stale_if_error: Window = None
     decoded: bool = True
     headers: Any = None
     cookies: Any = None

@@ -28,6 +28,7 @@ DETAILS: Final = {
     "invalidated": "what it shows was changed or deleted while it was on its way",
     "no-room": "the memory for it, or for what waits to be written, is full",
     "store-failed": "the store failed, or is left alone because it has failed",
+    "given-up": "it was deleted before it was written, or the store does not take it, or others need its room",
     "error": "an error of the cache: it could not be decided upon, or copied",
 }
 """Why a response is not stored that the policy would store: details of a Cache-Status member (RFC 9211 §2.8)."""
@@ -92,13 +93,19 @@ class Report:
         """An entry is about to be handed to the store, which is fresh until *fresh_until* (POSIX time)."""
         self._fresh_until = fresh_until
 
-    def written(self, is_written: bool) -> None:
-        """The store says that the entry is written; or that it is not, as far as it has been tried."""
+    def written(self, is_written: bool, *, is_waiting: bool = True) -> None:
+        """The store says that the entry is written; or that it is not, as far as it has been tried.
+
+        Args:
+            is_waiting: it may still be written.
+        """
         self._is_told = True
         if is_written:
             self._say(status.stored(self._status), self._fresh_until)
+        elif not self._is_accepted:
+            self.not_stored("no-room")
         else:
-            self.not_stored("store-failed" if self._is_accepted else "no-room")
+            self.not_stored("store-failed" if is_waiting else "given-up")
 
     def accepted(self, *, is_failing: bool) -> None:
         """The entry waits to be written, unless the store has said more of it already.

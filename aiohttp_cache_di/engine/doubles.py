@@ -2,7 +2,7 @@
 
 The engine works beneath ``ClientSession._request``. Where a test (or aioresponses) has replaced that, and where a
 backend only looks like one, all there is to drive are the documented methods of the backend. In earnest, nothing of
-this is done: whoever replaces ``_request`` and hands on to it, as instrumentation does, is answered by the engine.
+this is done: what replaces ``_request`` and hands on to it, as instrumentation does, is answered by the engine.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from aiohttp_cache_di.policy import Fetch, Store
 from aiohttp_cache_di.rfc9111.cache_status import forwarded
 from aiohttp_cache_di.rfc9111.messages import Request, Response
 
-__all__ = ["StandIns", "is_backend"]
+__all__ = ["Doubles", "is_backend"]
 
 GENUINE = genuine_request()
 LOOKUPS = frozenset({"request", "get_response"})
@@ -40,7 +40,7 @@ def is_backend(candidate: object) -> bool:
     return issubclass(type(candidate), CacheBackend)
 
 
-class StandIns:
+class Doubles:
     """What one session does while the engine is not reached."""
 
     def __init__(self) -> None:

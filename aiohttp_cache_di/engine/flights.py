@@ -1,33 +1,47 @@
 """One request to the origin per key at a time: others wait for its outcome, never for a lock.
 
-Whoever waits keeps its own timeout and cancellation. An outcome that helps nobody sets everybody free at once.
+Each of them keeps its own timeout and cancellation. An outcome that helps no other request frees all at once.
 """
 
 from __future__ import annotations
 
 import asyncio
+import enum
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection
-from typing import Any, Literal, TypeAlias, TypeVar, cast
+from functools import partial
+from types import TracebackType
+from typing import Any, Self, TypeAlias, TypeVar, cast
 
 from msgspec import Struct, field
 
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
-__all__ = ["Flight", "Flights", "Outcome", "unless_landed"]
+__all__ = ["Flight", "FlightOutcome", "Flights", "Outcome", "unless_ended"]
 
 R = TypeVar("R")
 T = TypeVar("T")
 
-Outcome: TypeAlias = StoredResponse | Literal["parallel", "abandoned", "late"]
-"""How a flight ended for those who waited: with an entry; with nothing that can be shared ("parallel"); without
-an end, so that one of them should take its place ("abandoned"); or not in time for this one ("late")."""
 
-MAX_PASSES = 10_000
+class Outcome(enum.Enum):
+    """How a flight ended for those who waited, if it did not bring an entry."""
+
+    UNSHARED = "what came of it is for one request alone"
+    ABANDONED = "it has no end, so that one of them has to take its place"
+    LATE = "it has not ended in time for this one"
+
+
+FlightOutcome: TypeAlias = StoredResponse | Outcome
+
+MAX_KEYS = 10_000  # whose responses cannot be shared
 
 
 class Flight(Struct, eq=False):
-    """A request to the origin that others may wait for."""
+    """A request to the origin that others may wait for.
+
+    It has one owner, in an ``async with`` at whose end the flight ends too: the exchange, until that hands it over to
+    the recording of the body.
+    """
 
     key: str
     store_allowed: bool = True
@@ -36,18 +50,44 @@ class Flight(Struct, eq=False):
     """The task that asked first; it would wait for itself if it asked again before it has read the response."""
     asked_at: float = 0.0
     """Loop time at which the leader turned to the origin after it had waited for another process; else 0."""
-    arriving_for: object = None
-    """A reference to the session whose response's body is on its way, needing nobody to read it."""
+    body_for: object = None
+    """A reference to the session whose response's body is on its way, and comes without being read."""
 
-    _waiters: set[asyncio.Future[Outcome]] = field(default_factory=set[asyncio.Future[Outcome]])
-    _outcome: Outcome | None = None
+    _waiters: set[asyncio.Future[FlightOutcome]] = field(default_factory=set[asyncio.Future[FlightOutcome]])
+    _outcome: FlightOutcome | None = None
+    _is_handed_over: bool = False
+    _callbacks: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is not None:
+            # These say little of another's request: the time of the caller was over.
+            is_of_one = isinstance(error, asyncio.CancelledError | TimeoutError)
+            self.end(Outcome.ABANDONED if is_of_one else Outcome.UNSHARED)
+        elif not self._is_handed_over:
+            self.end(Outcome.UNSHARED)
+
+    def when_over(self, callback: Callable[[], None]) -> None:
+        """Call *callback* when it ends; now if it has ended."""
+        if self._outcome is None:
+            self._callbacks.append(callback)
+        else:
+            callback()
+
+    def hand_over(self) -> None:
+        """Let it go on after the ``async with``: the caller of this ends it."""
+        self._is_handed_over = True
 
     @property
     def is_over(self) -> bool:
         """Whether it has ended."""
         return self._outcome is not None
 
-    def end(self, outcome: Outcome) -> None:
+    def end(self, outcome: FlightOutcome) -> None:
         """End it; only the first outcome counts."""
         if self._outcome is not None:
             return
@@ -56,17 +96,20 @@ class Flight(Struct, eq=False):
             if not waiter.done():
                 waiter.set_result(outcome)
         self._waiters.clear()
+        callbacks, self._callbacks = self._callbacks, []
+        for callback in callbacks:
+            callback()
 
-    async def join(self, patience_s: float) -> Outcome:
+    async def join(self, patience_s: float) -> FlightOutcome:
         """Wait for its outcome for *patience_s* seconds at most, or as long from when the origin was asked at last."""
         loop = asyncio.get_running_loop()
         joined_at = loop.time()
         outcome = await self._wait(loop, patience_s)
-        if outcome == "late" and self.asked_at > joined_at:
+        if outcome is Outcome.LATE and self.asked_at > joined_at:
             return await self._wait(loop, self.asked_at + patience_s - loop.time())
         return outcome
 
-    async def _wait(self, loop: asyncio.AbstractEventLoop, patience_s: float) -> Outcome:
+    async def _wait(self, loop: asyncio.AbstractEventLoop, patience_s: float) -> FlightOutcome:
         if self._outcome is not None:
             return self._outcome
         waiter = self.begin_wait()
@@ -77,32 +120,32 @@ class Flight(Struct, eq=False):
             timer.cancel()
             self.end_wait(waiter)
 
-    def begin_wait(self) -> asyncio.Future[Outcome]:
+    def begin_wait(self) -> asyncio.Future[FlightOutcome]:
         """A future that gets the outcome when there is one; `end_wait` must follow."""
-        waiter: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        waiter: asyncio.Future[FlightOutcome] = asyncio.get_running_loop().create_future()
         self._waiters.add(waiter)
         return waiter
 
-    def end_wait(self, waiter: asyncio.Future[Outcome]) -> None:
-        """Nobody waits for *waiter* any more."""
+    def end_wait(self, waiter: asyncio.Future[FlightOutcome]) -> None:
+        """End what `begin_wait` has begun."""
         self._waiters.discard(waiter)
 
 
-def _give_up(waiter: asyncio.Future[Outcome]) -> None:
+def _give_up(waiter: asyncio.Future[FlightOutcome]) -> None:
     if not waiter.done():
-        waiter.set_result("late")
+        waiter.set_result(Outcome.LATE)
 
 
-async def unless_landed(flight: Flight, usable: Callable[[StoredResponse], T | None], work: Awaitable[R]) -> R | T:
+async def unless_ended(flight: Flight, usable: Callable[[StoredResponse], T | None], work: Awaitable[R]) -> R | T:
     """The result of *work*; or what *usable* makes of the entry of *flight*, if that comes first and is of use.
 
-    For one who was late, and now does the same work: nobody shall wait longer than without a flight, or with it.
+    For a follower that was late and now does the same work: it waits no longer than without a flight, or with it.
     """
     task = cast("asyncio.Task[Any]", asyncio.current_task())
     cancelling = task.cancelling()
     found: T | None = None
 
-    def landed(waiter: asyncio.Future[Outcome]) -> None:
+    def ended(waiter: asyncio.Future[FlightOutcome]) -> None:
         nonlocal found
         outcome = waiter.result()
         found = usable(outcome) if isinstance(outcome, StoredResponse) else None
@@ -110,15 +153,15 @@ async def unless_landed(flight: Flight, usable: Callable[[StoredResponse], T | N
             task.cancel()
 
     waiter = flight.begin_wait()
-    waiter.add_done_callback(landed)
+    waiter.add_done_callback(ended)
     try:
         return await work
     except asyncio.CancelledError:
-        if found is None or task.cancelling() > cancelling + 1:  # somebody else's cancellation
+        if found is None or task.cancelling() > cancelling + 1:  # another's cancellation
             raise
         return found
     finally:
-        waiter.remove_done_callback(landed)
+        waiter.remove_done_callback(ended)
         flight.end_wait(waiter)
         if found is not None:
             task.uncancel()
@@ -128,15 +171,15 @@ class Flights:
     """The flights of one backend in one process, by key, and the keys whose responses cannot be shared.
 
     Args:
-        pass_s: how long a key is remembered whose response could not be stored, so that requests for it go out
-            side by side at once.
+        hit_for_miss_s: how long a key is remembered whose response could not be stored, so that requests for it go
+            out side by side at once.
     """
 
-    def __init__(self, pass_s: float = 30.0) -> None:
+    def __init__(self, hit_for_miss_s: float = 30.0) -> None:
         self._flights: dict[str, Flight] = {}
         self._fetching: dict[str, set[Flight]] = {}
-        self._passes: OrderedDict[str, float] = OrderedDict()
-        self._pass_s = pass_s
+        self._hits_for_miss: OrderedDict[str, float] = OrderedDict()
+        self._hit_for_miss_s = hit_for_miss_s
 
     def current(self, key: str) -> Flight | None:
         """The flight that may be joined, if there is one."""
@@ -148,56 +191,54 @@ class Flights:
         if joinable:
             self._flights[key] = flight
         self._fetching.setdefault(key, set()).add(flight)
+        flight.when_over(partial(self._ended, flight))
         return flight
 
-    def end(self, flight: Flight, outcome: Outcome) -> None:
-        """End a flight; harmless when it has ended before."""
+    def _ended(self, flight: Flight) -> None:
         if self._flights.get(flight.key) is flight:
             del self._flights[flight.key]
-        fetching = self._fetching.get(flight.key)
-        if fetching is not None:
-            fetching.discard(flight)
-            if not fetching:
-                del self._fetching[flight.key]
-        flight.end(outcome)
+        fetching = self._fetching[flight.key]
+        fetching.discard(flight)
+        if not fetching:
+            del self._fetching[flight.key]
 
     def invalidate(self, key: str) -> None:
         """What is on its way for *key* must not be stored: it may have been sent before a change."""
         for flight in self._fetching.get(key, ()):
             flight.store_allowed = False
         if key in self._flights:
-            self.end(self._flights[key], "parallel")
+            self._flights[key].end(Outcome.UNSHARED)
 
     def invalidate_all(self) -> None:
         """As `invalidate`, for all keys."""
         for key in list(self._fetching):
             self.invalidate(key)
 
-    async def arrive(self, keys: Collection[str] | None, patience_s: float, *, owner: object = None) -> None:
+    async def drain_bodies(self, keys: Collection[str] | None, patience_s: float, *, owner: object = None) -> None:
         """Wait for bodies on their way (under *keys*, or all; of *owner*, or all), *patience_s* seconds at most."""
         coming = [
             flight.join(patience_s)
             for key, flights in self._fetching.items()
             if keys is None or key in keys
             for flight in flights
-            if flight.arriving_for is not None and flight.store_allowed and owner in (None, flight.arriving_for)
+            if flight.body_for is not None and flight.store_allowed and owner in (None, flight.body_for)
         ]
         if coming:
             await asyncio.gather(*coming)
 
-    def remember_pass(self, key: str, *, now: float) -> None:
+    def remember_hit_for_miss(self, key: str, *, now: float) -> None:
         """Responses to *key* cannot be shared for a while."""
-        self._passes[key] = now + self._pass_s
-        self._passes.move_to_end(key)
-        if len(self._passes) > MAX_PASSES:
-            self._passes.popitem(last=False)
+        self._hits_for_miss[key] = now + self._hit_for_miss_s
+        self._hits_for_miss.move_to_end(key)
+        if len(self._hits_for_miss) > MAX_KEYS:
+            self._hits_for_miss.popitem(last=False)
 
-    def is_pass(self, key: str, *, now: float) -> bool:
+    def is_hit_for_miss(self, key: str, *, now: float) -> bool:
         """Whether responses to *key* could not be shared lately."""
-        until = self._passes.get(key)
+        until = self._hits_for_miss.get(key)
         if until is None:
             return False
         if until > now:
             return True
-        del self._passes[key]
+        del self._hits_for_miss[key]
         return False

@@ -1,9 +1,9 @@
-"""A plain hit without the way through aiohttp's request: only where nothing could come of that way but the hit.
+"""The fast lane: a plain hit without the way through aiohttp's request, where that way could only lead to the hit.
 
 What is remembered was learned from a hit that took the whole way, so the key is right by construction. Whenever
 anything differs from that hit (defaults, cookies, settings, the stored variant), the fast lane is not taken. What such
-a hit teaches about its origin (scheme, host and port) holds for the origin's other URLs, where nobody has a say in what
-is asked for them.
+a hit teaches about its origin (scheme, host and port) holds for the origin's other URLs, if only the URL sets them
+apart.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from aiohttp_cache_di.telemetry import CacheStats
 
-__all__ = ["FastLane", "Remembered"]
+__all__ = ["FastLane", "KnownCall"]
 
 MAX_REMEMBERED = 10_000
 MAX_ORIGINS = 1000
@@ -50,10 +50,10 @@ MIN_SHARE = 20  # of a storage's deadline in the caller's total timeout, for it 
 _CAN_HURRY: Final = can(Needs.FAST_LANE)
 _PLAIN_OPTIONS = frozenset({"allow_redirects", "raise_for_status", "timeout"})
 
-CallOfLane: TypeAlias = tuple[str, StrOrURL]
+CallKey: TypeAlias = tuple[str, StrOrURL]
 
 
-class Remembered(Struct, frozen=True):
+class KnownCall(Struct, frozen=True):
     """What a request came to when it took the whole way; or will, as one to the same origin did.
 
     Args:
@@ -61,7 +61,7 @@ class Remembered(Struct, frozen=True):
         is_new: it is only the origin that is known; under the key there may be a redirect, or nothing.
     """
 
-    call: CallOfLane
+    call: CallKey
     question: Question
     url: URL
     info: RequestInfo
@@ -83,12 +83,12 @@ class FastLane:
         self._questions = questions
         self.stats: CacheStats = getattr(backend, "stats", None) or CacheStats()  # a test's stand-in has none
         self._runtime: Runtime | None = None
-        self._known: OrderedDict[CallOfLane, Remembered] = OrderedDict()
-        self._origins: OrderedDict[tuple[str, str], Remembered] = OrderedDict()
+        self._known: OrderedDict[CallKey, KnownCall] = OrderedDict()
+        self._origins: OrderedDict[tuple[str, str], KnownCall] = OrderedDict()
 
     def answer(
         self, session: ClientSession, method: str, url: StrOrURL, options: dict[str, Any]
-    ) -> CachedResponse | Remembered | None:
+    ) -> CachedResponse | KnownCall | None:
         """The hit; what is remembered of it, for `fetch`, where the storage has to be asked; else None."""
         try:
             known = self._known.get((method, url))
@@ -97,7 +97,7 @@ class FastLane:
         if (options and not options.keys() <= _PLAIN_OPTIONS) or is_disabled(session):
             return None
         if known is None:
-            known = self._unheard_of(session, method, url)
+            known = self._of_known_origin(session, method, url)
             if known is None:
                 return None
         backend = self._backend
@@ -121,7 +121,7 @@ class FastLane:
             return None
         return self._hit(session, known, entry, options)
 
-    def _unheard_of(self, session: ClientSession, method: str, url: StrOrURL) -> Remembered | None:
+    def _of_known_origin(self, session: ClientSession, method: str, url: StrOrURL) -> KnownCall | None:
         """What a request will come to whose URL is new here, if its origin is not."""
         if not self._origins or method != "GET" or not isinstance(url, str | URL):
             return None
@@ -145,7 +145,7 @@ class FastLane:
         )
 
     async def fetch(
-        self, session: ClientSession, known: Remembered, options: dict[str, Any]
+        self, session: ClientSession, known: KnownCall, options: dict[str, Any]
     ) -> CachedResponse | EarlyRead | None:
         """The hit; else what is stored, so that the store is not asked twice."""
         runtime, key = self._runtime, known.question.key
@@ -159,7 +159,7 @@ class FastLane:
         return EarlyRead(key, found)
 
     def _hit(
-        self, session: ClientSession, known: Remembered, entry: StoredResponse, options: dict[str, Any]
+        self, session: ClientSession, known: KnownCall, entry: StoredResponse, options: dict[str, Any]
     ) -> CachedResponse | None:
         now = time.time()
         if decide(known.question, entry, now) is not PLAIN_HIT or not _status_passes(session, entry.status, options):
@@ -196,7 +196,7 @@ class FastLane:
             return
         self._runtime = Runtime.of(backend)
         info = response.request_info
-        known = Remembered(
+        known = KnownCall(
             call=(method, url),
             question=Question(
                 method,
@@ -217,13 +217,13 @@ class FastLane:
             if len(self._origins) > MAX_ORIGINS:
                 self._origins.popitem(last=False)
 
-    def _remember(self, known: Remembered) -> None:
+    def _remember(self, known: KnownCall) -> None:
         self._known[known.call] = known
         if len(self._known) > MAX_REMEMBERED:
             self._known.popitem(last=False)
 
 
-def _speaks_for_its_origin(known: Remembered, session: ClientSession, backend: CacheBackend) -> bool:
+def _speaks_for_its_origin(known: KnownCall, session: ClientSession, backend: CacheBackend) -> bool:
     """Whether other URLs of the origin are asked for in the same way, and their keys made of nothing but the URL."""
     return (
         request_class_of(session) is ClientRequest
@@ -240,7 +240,7 @@ def _has_time(session: ClientSession, options: dict[str, Any], backend: CacheBac
 
 
 def _status_passes(session: ClientSession, status: int, options: dict[str, Any]) -> bool:
-    """Whether *status* is of a whole response, and nobody would raise for it or follow it elsewhere."""
+    """Whether *status* is of a whole response, for which aiohttp would neither raise nor ask elsewhere."""
     raises = options.get("raise_for_status")
     if raises is None:
         raises = raises_for_status(session)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from weakref import WeakKeyDictionary
-
 from msgspec import Struct
 
 from aiohttp_cache_di.backends.base import CacheBackend, accept_all
 
 __all__ = ["Hooks"]
+
+_MEMO = "_engine_hooks"  # among the attributes of the backend, so that they go together
 
 
 class Hooks(Struct, frozen=True):
@@ -18,41 +18,49 @@ class Hooks(Struct, frozen=True):
         revision: of the backend.
         makes_keys: ``create_key`` is the user's.
         makes_rules: so is ``create_cache_actions``.
+        answers: so is ``request``.
         looks_up: so is ``request`` or ``get_response``.
-        judges_hits: one of these, or a filter, has a say in what is served.
+        deletes: so is ``delete``.
+        saves: so is ``save_response``.
+        filters: there is a ``filter_fn``.
         judges_entries: a filter, ``is_cacheable`` or ``save_response`` has a say in what is stored.
-        saves: ``save_response`` is the user's.
     """
 
     revision: int
     makes_keys: bool
     makes_rules: bool
+    answers: bool
     looks_up: bool
-    judges_hits: bool
-    judges_entries: bool
+    deletes: bool
     saves: bool
+    filters: bool
+    judges_entries: bool
 
     @classmethod
     def of(cls, backend: CacheBackend) -> Hooks:
         """Those of *backend* as it is now."""
-        hooks = _known.get(backend)
+        memo = vars(backend)
+        hooks: Hooks | None = memo.get(_MEMO)
         if hooks is None or hooks.revision != backend.revision:
-            _known[backend] = hooks = _look(backend)
+            memo[_MEMO] = hooks = _look(backend)
         return hooks
 
-
-_known: WeakKeyDictionary[CacheBackend, Hooks] = WeakKeyDictionary()
+    @property
+    def judges_hits(self) -> bool:
+        """Whether one of them has a say in what is served."""
+        return self.filters or self.makes_rules or self.looks_up
 
 
 def _look(backend: CacheBackend) -> Hooks:
     own, filters = backend.overridden, backend.filter_fn is not accept_all
-    makes_rules, looks_up = "create_cache_actions" in own, not own.isdisjoint({"request", "get_response"})
     return Hooks(
         revision=backend.revision,
         makes_keys="create_key" in own,
-        makes_rules=makes_rules,
-        looks_up=looks_up,
-        judges_hits=filters or makes_rules or looks_up,
-        judges_entries=filters or not own.isdisjoint({"is_cacheable", "save_response"}),
+        makes_rules="create_cache_actions" in own,
+        answers="request" in own,
+        looks_up=not own.isdisjoint({"request", "get_response"}),
+        deletes="delete" in own,
         saves="save_response" in own,
+        filters=filters,
+        judges_entries=filters or not own.isdisjoint({"is_cacheable", "save_response"}),
     )

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Final
+from typing import Any
 
 from aiohttp import hdrs
 from msgspec.structs import replace
+from yarl import URL
 
 from aiohttp_cache_di import policy
 from aiohttp_cache_di.backends.actions import CacheActions
-from aiohttp_cache_di.backends.base import CacheBackend, accept_all
+from aiohttp_cache_di.backends.base import CacheBackend
+from aiohttp_cache_di.engine.hooks import Hooks
 from aiohttp_cache_di.engine.reads import FAILED, EarlyRead, Failed
 from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.entries.codec import item_leads_on
@@ -19,8 +21,6 @@ from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.messages import Request, StoredResponse, VariantRef
 
 __all__ = ["Lookup"]
-
-_LOOKUPS: Final = frozenset({"request", "get_response"})
 
 
 class Lookup:
@@ -45,6 +45,7 @@ class Lookup:
     ) -> None:
         self.message = message
         self.backend = backend
+        self.hooks = Hooks.of(backend)
         self.runtime = runtime
         self.rules = rules
         self.key = key
@@ -55,8 +56,8 @@ class Lookup:
         """For a HEAD request: the stored response to GET that it speaks of."""
         self.early_read: EarlyRead | None = None
         """What has just been found; good for one read."""
-        self.stand_in: Any = None
-        """What a method of the user's has found, if that is nothing that the policy could judge."""
+        self.foreign: Any = None
+        """What a method of the user's has found, if that is no response that the policy could judge."""
         self._store_failed = False
 
     @property
@@ -74,7 +75,7 @@ class Lookup:
     async def find(self) -> StoredResponse | None:
         """The stored response that the request selects, fresh or not."""
         if self.message.method == hdrs.METH_HEAD and self.backend.cache_control:
-            get_key = self.backend.create_key(hdrs.METH_GET, self.message.url, **self.key_arguments)
+            get_key = self.backend.create_key(hdrs.METH_GET, URL(self.message.url, encoded=True), **self.key_arguments)
             self.head_of = await self._select(get_key)
             if self.head_of is not None:
                 return self.head_of
@@ -86,12 +87,12 @@ class Lookup:
             return None
         entry: StoredResponse | None = primary
         if primary.vary_fields or primary.variants:
-            chosen = policy.select_variant(self.message, primary)
+            chosen = policy.select_variant(self.message, primary, self.rules.digest_key)
             if chosen is None:
                 return None
             if chosen != primary.key:
                 entry = await self.read(chosen)
-        if entry is None or self.backend.filter_fn is accept_all:
+        if entry is None or not self.hooks.filters:
             return entry
         return entry if await self.backend.passes_filter(CachedResponse.from_stored(entry)) else None
 
@@ -101,7 +102,7 @@ class Lookup:
         if key in runtime.tombstones and runtime.pending(key) is None:
             await self.drop({key})
             return None
-        asks_user = bool(backend.overridden & _LOOKUPS)
+        asks_user = self.hooks.looks_up
         if (asks_user or not backend.write_behind) and runtime.pending(key) is not None:
             await runtime.settle({key}, backend.guard.deadline_s)
             if runtime.pending(key) is not None:  # the store does not take it for now
@@ -143,7 +144,7 @@ class Lookup:
 
     async def _ask_the_user(self, key: str) -> CachedResponse | None:
         backend = self.backend
-        if "request" in backend.overridden and key == self.key:
+        if self.hooks.answers and key == self.key:
             return await backend.request(self.actions)
         return await backend.get_response(key)
 
@@ -152,7 +153,7 @@ class Lookup:
         stored = getattr(response, "stored", None)
         if isinstance(stored, StoredResponse):
             return replace(stored, key=key, partition=self.partition, vary_fields=(), vary_digest=b"", variants=())
-        self.stand_in = response
+        self.foreign = response
         return None
 
     async def drop(self, keys: set[str]) -> None:
@@ -166,7 +167,7 @@ class Lookup:
                 self.runtime.tombstones.pop(key, None)
 
     async def _delete(self, keys: set[str]) -> None:
-        if "delete" not in self.backend.overridden:
+        if not self.hooks.deletes:
             await self.backend.bulk_delete(keys)
             return
         for key in keys:

@@ -10,6 +10,7 @@ from typing import Any
 
 from aiohttp import ClientRequest, hdrs
 from aiohttp.payload import BytesPayload, IOBasePayload, Payload
+from msgspec.structs import replace
 from multidict import CIMultiDict
 from yarl import URL
 
@@ -19,7 +20,7 @@ from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.engine.call import Call
 from aiohttp_cache_di.engine.hooks import Hooks
 from aiohttp_cache_di.keys.credentials import digest_of, effective_credentials
-from aiohttp_cache_di.policy import NEEDING_POLICY, Question, may_be_plain
+from aiohttp_cache_di.policy import NEEDING_POLICY, FullQuestion, Question, may_be_plain
 from aiohttp_cache_di.rfc9111.messages import Request
 
 __all__ = ["MAX_KEYED_BODY_BYTES", "Questions", "key_after_redirect", "key_arguments", "request_body"]
@@ -99,9 +100,9 @@ class Questions:
         self._backend = backend
         self._known: OrderedDict[tuple[str, str], Question] = OrderedDict()
         self._revision = -1
-        self._telling: frozenset[str] = frozenset()
+        self._telling = keys.DEFAULT_CREDENTIAL_HEADERS
         self._keys_count_more = False
-        self._judges_hits = False
+        self._judges_hits = self._makes_rules = False
 
     def remembered(self, request: ClientRequest, url: str) -> Question | None:
         """The question of *request*, if it is known and a plain hit may be all that it takes.
@@ -121,6 +122,7 @@ class Questions:
             or request.ssl is not True
             or (request.is_ssl() and connector_ssl(request.session) is not True)
             or request.server_hostname
+            or not keys.is_own_host(request.headers.get(hdrs.HOST, ""), request.url)
         ):
             return None
         return question
@@ -131,20 +133,59 @@ class Questions:
         self._revision = backend.revision
         self._telling = backend.credential_headers | NEEDING_POLICY | {"cookie"}
         self._keys_count_more = backend.include_headers or hooks.makes_keys
-        self._judges_hits = hooks.judges_hits
+        self._judges_hits, self._makes_rules = hooks.judges_hits, hooks.makes_rules
 
     def key_of(self, request: ClientRequest, arguments: dict[str, Any], url: str) -> tuple[str, str]:
         """Key and partition of *request*, *arguments* being its `key_arguments` and *url* its URL as a text."""
         backend = self._backend
         headers = arguments["headers"]
         names = backend.credential_headers
-        plain = len(arguments) == 1 and names.isdisjoint(map(str.lower, headers))
+        plain = (
+            len(arguments) == 1
+            and names.isdisjoint(map(str.lower, headers))
+            and keys.is_own_host(headers.get(hdrs.HOST, ""), request.url)
+        )
         if self._revision != backend.revision:
             self._renew()
         if not plain or self._keys_count_more:
             key = backend.create_key(request.method, request.url, **arguments)
-            return key, "" if plain else _partition(request, arguments, names)
+            return key, "" if plain else _partition(request, arguments, backend)
         return self.plain(request.method, request.url, url).key, ""
+
+    def full(
+        self,
+        request: ClientRequest,
+        call: Call,
+        arguments: dict[str, Any],
+        *,
+        url: str,
+        key: str = "",
+        partition: str = "",
+    ) -> FullQuestion:
+        """All that *request* asks, with the caller's wishes and by the rules that apply.
+
+        Args:
+            arguments: its `key_arguments`.
+            url: its URL as a text.
+            key: "" for one whose response is never stored.
+            partition: the digest of its credentials.
+        """
+        backend = self._backend
+        if self._revision != backend.revision:
+            self._renew()
+        rules = backend.rules_for(
+            request.url,
+            expire_after=call.expire_after,
+            refresh=call.refresh,
+            only_if_cached=call.only_if_cached,
+            stale_if_error=call.stale_if_error,
+        )
+        if key and self._makes_rules:
+            wishes: dict[str, Any] = {"expire_after": call.expire_after, "refresh": call.refresh}
+            resolved = backend.create_cache_actions(key, request.url, **wishes, **arguments).rules
+            rules = replace(rules, lifetime_s=resolved.lifetime_s, refresh=resolved.refresh)
+        message = Request(request.method, url, request.headers)
+        return FullQuestion.of(message, rules, key=key, partition=partition)
 
     def plain(self, method: str, url: URL, text: str = "") -> Question:
         """The question of a request that nothing sets apart but its method and *url* (as a *text*, if at hand)."""
@@ -171,7 +212,7 @@ class Questions:
         return time.time() + rules.lifetime_s  # which ends at a point in time, and leaves less with every second
 
 
-def _partition(request: ClientRequest, arguments: dict[str, Any], names: frozenset[str]) -> str:
+def _partition(request: ClientRequest, arguments: dict[str, Any], backend: CacheBackend) -> str:
     """The partition of all that may say who asks: of the request, of the way to a proxy, and the caller's cookies."""
     headers: CIMultiDict[str] = arguments["headers"]
     proxy_headers: CIMultiDict[str] = arguments.get("proxy_headers") or CIMultiDict()
@@ -183,8 +224,8 @@ def _partition(request: ClientRequest, arguments: dict[str, Any], names: frozens
         proxy_auth=arguments.get("proxy_auth"),
         proxy_fields=[(name.lower(), value) for name, value in proxy_headers.items()],
     )
-    found = [field for field in fields if field[0] in names and field[1]]
-    return digest_of(found)
+    found = [field for field in fields if field[0] in backend.credential_headers and field[1]]
+    return digest_of(found, backend.digest_key)
 
 
 def _demand(request: ClientRequest) -> Any:
@@ -204,17 +245,24 @@ def key_after_redirect(
 ) -> str | None:
     """The key of the request that aiohttp will make of a redirect; None where the location is no URL."""
     try:
-        url = URL(request.url)
+        url = URL(request.url, encoded=True)
         target = url.join(URL(location))
         same_origin = target.origin() == url.origin()
     except ValueError:
         return None
     method = request.method
+    if keys.is_own_host(arguments["headers"].get(hdrs.HOST, ""), url):  # which the next request has one of its own for
+        arguments = {**arguments, "headers": _without(arguments["headers"], hdrs.HOST)}
     if (status == 303 and method != hdrs.METH_HEAD) or (status in (301, 302) and method == hdrs.METH_POST):
         method, arguments = hdrs.METH_GET, {**arguments, "data": None}
     if not same_origin:
-        headers = CIMultiDict(arguments["headers"])
-        for name in (hdrs.AUTHORIZATION, hdrs.COOKIE, hdrs.PROXY_AUTHORIZATION):
-            headers.popall(name, None)
-        arguments = {**arguments, "headers": headers}
+        told = (hdrs.AUTHORIZATION, hdrs.COOKIE, hdrs.PROXY_AUTHORIZATION)
+        arguments = {**arguments, "headers": _without(arguments["headers"], *told)}
     return backend.create_key(method, target, **arguments)
+
+
+def _without(fields: CIMultiDict[str], *names: str) -> CIMultiDict[str]:
+    rest = CIMultiDict(fields)
+    for name in names:
+        rest.popall(name, None)
+    return rest

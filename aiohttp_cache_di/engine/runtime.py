@@ -101,7 +101,7 @@ class Runtime:
             owner: a reference to the session that asked for them; None for any.
         """
         if self.is_current() and CURRENT_CALL.get() is None:  # within a request, it might be its own that it waits for
-            await self.flights.arrive(keys, ARRIVE_WITHIN_S, owner=owner)
+            await self.flights.drain_bodies(keys, ARRIVE_WITHIN_S, owner=owner)
 
     def invalidate(self, keys: Collection[str] | None) -> None:
         """What is on its way for *keys* (None: all) is not to be stored: it may have been sent before a change."""

@@ -5,134 +5,146 @@ from __future__ import annotations
 import inspect
 import logging
 import time
-from collections.abc import Callable, Iterable
-from functools import lru_cache, partial
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from aiohttp import ClientResponse, hdrs
 
 from aiohttp_cache_di import keys, policy
-from aiohttp_cache_di._aiohttp import DecodingWatch
-from aiohttp_cache_di.backends.base import accept_all
 from aiohttp_cache_di.backends.wrap import leases
-from aiohttp_cache_di.backends.wrap.write import Outcome
-from aiohttp_cache_di.engine.call import Call
+from aiohttp_cache_di.backends.wrap.write import Outcome as Written
 from aiohttp_cache_di.engine.describe import Report
-from aiohttp_cache_di.engine.flights import Flight
-from aiohttp_cache_di.engine.flights import Outcome as Landing
+from aiohttp_cache_di.engine.flights import Flight, Outcome
 from aiohttp_cache_di.engine.lookup import Lookup
+from aiohttp_cache_di.engine.origin import Reply
 from aiohttp_cache_di.engine.question import key_after_redirect
 from aiohttp_cache_di.engine.recording import Failed, Unkept, note_failure, record, why_not_kept
+from aiohttp_cache_di.entries.build import SET_COOKIE, kept_lines, reason_of, version_of
 from aiohttp_cache_di.entries.fields import expires_at
 from aiohttp_cache_di.policy import Store
 from aiohttp_cache_di.policy.rules import is_redirect
 from aiohttp_cache_di.response import CachedResponse
-from aiohttp_cache_di.rfc9111.messages import Response, StoredResponse
+from aiohttp_cache_di.rfc9111.messages import RawHeaders, Response, StoredResponse
 
-__all__ = ["Shelf"]
+__all__ = ["ResponseStoring"]
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
-UNREAD_BYTES = 2**16  # aiohttp lets about twice as much in before somebody reads
+UNREAD_BYTES = 2**16  # aiohttp lets about twice as much in before it is read
 _OF_THIS_REQUEST = frozenset({"headers", "cookies", "data", "decoded"})
 """Arguments of a key that tell of one request rather than of the way to the origin."""
-_SET_COOKIE = frozenset({"set-cookie", "set-cookie2"})
 
 
-class Shelf(Lookup):
+class ResponseStoring(Lookup):
     """Where the response to one request is kept: looked for, put there, and cleared."""
 
     _lease: str | None = None
     is_asking_user: bool = False
     """Whether a method of the user's has a say in whether the response is stored."""
 
-    def note_hop(self, call: Call) -> None:
-        """The call has passed here on its way."""
-        call.keys.append(self.key)
-
     # ---- putting
 
     def store_when_whole(
-        self,
-        response: ClientResponse,
-        head: Response,
-        decision: Store,
-        flight: Flight,
-        watch: DecodingWatch | None,
-        call: Call,
+        self, reply: Reply, decision: Store, flight: Flight, hops: Sequence[str], owner: object
     ) -> None:
-        """Store *response* once its last byte has arrived; end *flight* with the entry, or with why there is none.
+        """Store a response once its last byte has arrived; end *flight* with the entry, or with why there is none.
 
         Raises nothing: what goes wrong with the cache is not the caller's.
+
+        Args:
+            hops: keys of the redirects that led to it.
+            owner: a reference to the session that asked.
         """
+        report = Report(reply.response, decision.cache_status, received_at=reply.head.received_at)
         failed = partial(self.backend.stats.count_error, "record")
         try:
-            self._record(response, head, decision, flight, watch, call, failed)
+            self._record(reply, decision, flight, report, hops, owner, failed)
         except Exception as error:
             note_failure(error, failed)
-            self.settle(flight, "parallel")
+            report.not_stored("error")
+            flight.end(Outcome.UNSHARED)
 
     def _record(
         self,
-        response: ClientResponse,
-        head: Response,
+        reply: Reply,
         decision: Store,
         flight: Flight,
-        watch: DecodingWatch | None,
-        call: Call,
+        report: Report,
+        hops: Sequence[str],
+        owner: object,
         failed: Failed,
     ) -> None:
-        report = Report(response, decision.cache_status, received_at=head.received_at)
-        length, limit = response.headers.get(hdrs.CONTENT_LENGTH, ""), self.backend.max_body_bytes
-        target = response.headers.get(hdrs.LOCATION, "")
-        unkept = why_not_kept(response, limit)
-        why_not = None if unkept is None else unkept.value
-        # A parameter that is not to be stored is nothing to lead the next caller to, either.
-        if why_not is None and keys.has_param(target, self.backend.ignored_params):
-            why_not = "ignored-param"
+        response = reply.response
+        why_not = self._why_not(response)
         if why_not is not None:
             report.not_stored(why_not)
-            self.settle(flight, "parallel", passes=True)
+            self.end_unshared(flight)
             return
+        length = response.headers.get(hdrs.CONTENT_LENGTH, "")
         if not length.isdecimal() or int(length) <= UNREAD_BYTES:
-            flight.arriving_for = call.session
-            flight.leader = None  # who asks again waits for what comes by itself
-        history = self._links(response, call)
-        make = partial(self._entry, response, response.version, response.raw_headers, head, decision, history)
+            flight.body_for = owner
+            flight.leader = None  # a task that asks again waits for what comes by itself
+        # What a caller does to the response afterwards makes no difference.
+        read = reason_of(response), version_of(response), response.raw_headers
+        make = partial(self._entry, read, reply.head, decision, self._links(response, hops))
         finished = partial(self._finished, make, flight, report)
-        record(response, max_bytes=limit, finished=finished, watch=watch, failed=failed)
+        flight.hand_over()
+        record(response, max_bytes=self.backend.max_body_bytes, finished=finished, watch=reply.watch, failed=failed)
+
+    def _why_not(self, response: ClientResponse) -> str | None:
+        """Why the body is not even copied: a detail of Cache-Status."""
+        unkept = why_not_kept(response, self.backend.max_body_bytes)
+        if unkept is not None:
+            return unkept.value
+        # A parameter that is not to be stored is nothing to lead the next caller to, either.
+        leads_on = keys.has_param(response.headers.get(hdrs.LOCATION, ""), self.backend.ignored_params)
+        return "ignored-param" if leads_on else None
+
+    def end_unshared(self, flight: Flight) -> None:
+        """End *flight*, and let later requests for the key go out side by side for a while (hit-for-miss)."""
+        if not flight.is_over:
+            self.runtime.flights.remember_hit_for_miss(self.key, now=time.monotonic())
+            flight.end(Outcome.UNSHARED)
 
     def _finished(
         self, make: Callable[[bytes], StoredResponse], flight: Flight, report: Report, body: bytes | Unkept
     ) -> None:
-        flight.arriving_for = flight.leader = None
+        flight.body_for = flight.leader = None
         try:
             if isinstance(body, Unkept):
                 report.not_stored(body.value)
-                self.settle(flight, "abandoned" if body is Unkept.CUT else "parallel", passes=body.is_lasting)
+                if body.is_lasting:
+                    self.end_unshared(flight)
+                flight.end(Outcome.ABANDONED if body is Unkept.CUT else Outcome.UNSHARED)
             elif not flight.store_allowed:
                 report.not_stored("invalidated")
-                self.settle(flight, "parallel")
+                flight.end(Outcome.UNSHARED)
             else:
                 self._put(make(body), flight, report)
         except Exception:
             logger.exception("A response could not be stored")
             report.not_stored("error")
-            self.settle(flight, "parallel")
+            flight.end(Outcome.UNSHARED)
 
     def _put(self, entry: StoredResponse, flight: Flight, report: Report) -> None:
-        backend = self.backend
-        if backend.filter_fn is not accept_all or backend.overridden & {"is_cacheable", "save_response"}:
+        if self.hooks.judges_entries:
             self.is_asking_user = True
-            self.runtime.spawn(self._put_if_asked(entry, flight, report), owner=backend)
-            return
-        self.settle(flight, self.place_and_tell(entry, report))
+            self.runtime.spawn(self._put_if_asked(entry, flight, report), owner=self.backend)
+        else:
+            flight.end(self.place_and_tell(entry, report))
 
     def place_and_tell(self, entry: StoredResponse, report: Report) -> StoredResponse:
         """As `place`, letting *report* say what becomes of it."""
         report.placed(entry.fresh_until)
-        placed = self.place(entry, outcome=report.written)
+        placed: StoredResponse | None = None
+
+        def tell(is_written: bool) -> None:
+            is_waiting = placed is not None and self.runtime.pending(placed.key) is not None
+            report.written(is_written, is_waiting=is_waiting)
+
+        placed = self.place(entry, outcome=tell)
         report.accepted(is_failing=self.backend.guard.is_failing("write"))
         return placed
 
@@ -143,17 +155,17 @@ class Shelf(Lookup):
             verdict: Any = backend.is_cacheable(response, self.actions)
             if not (await verdict if inspect.isawaitable(verdict) else verdict):
                 report.not_stored("filtered")
-                self.settle(flight, "parallel", passes=True)
-            elif "save_response" in backend.overridden:
+                self.end_unshared(flight)
+            elif self.hooks.saves:
                 await self._save_by_user(response, report)
-                self.settle(flight, entry)
+                flight.end(entry)
             else:
-                self.settle(flight, self.place_and_tell(entry, report))
+                flight.end(self.place_and_tell(entry, report))
         except BaseException:
             report.not_stored("error")
             raise
         finally:
-            self.settle(flight, "parallel")  # has no effect on a flight that has ended
+            flight.end(Outcome.UNSHARED)  # has no effect on a flight that has ended
 
     async def _save_by_user(self, response: CachedResponse, report: Report) -> None:
         """Let the user's own method store *response*."""
@@ -163,19 +175,19 @@ class Shelf(Lookup):
             await backend.save_response(response, entry.key, expires_at(entry))
             return True
 
-        if await backend.guard.run("write", save, False):
-            backend.stats.stored += 1
-            report.placed(entry.fresh_until)
-            report.written(True)
-        else:
-            report.not_stored("store-failed")
+        is_saved = await backend.guard.run("write", save, False)
+        backend.stats.stored += is_saved
+        report.placed(entry.fresh_until)
+        report.accepted(is_failing=False)
+        report.written(is_saved)
 
-    def place(self, entry: StoredResponse, *, outcome: Outcome | None = None) -> StoredResponse:
+    def place(self, entry: StoredResponse, *, outcome: Written | None = None) -> StoredResponse:
         """Write *entry* where it belongs among the variants of its URL; return it as it was written.
 
         Args:
             outcome: told of the entry's own write; see `Runtime.store`.
         """
+        entry = keys.redacted(entry, self.backend.ignored_params)
         primary = self._primary_now(entry)
         placement = policy.place_variant(primary, entry, max_variants=self.rules.max_variants, now=time.time())
         placed = placement.writes[-1]
@@ -206,27 +218,22 @@ class Shelf(Lookup):
 
     def _entry(
         self,
-        response: ClientResponse,
-        version: Any,
-        raw_headers: Iterable[tuple[bytes, bytes]],
+        read: tuple[bytes | None, tuple[int, int], RawHeaders],
         head: Response,
         decision: Store,
         history: tuple[str, ...],
         body: bytes,
     ) -> StoredResponse:
-        drop = _in_bytes(decision.drop - _SET_COOKIE if self.backend.store_cookies else decision.drop)
-        reason = response.reason
+        reason, version, lines = read
+        drop = decision.drop - SET_COOKIE if self.backend.store_cookies else decision.drop
         entry = StoredResponse(
+            reason=reason,
+            version=version,
+            raw_headers=kept_lines(lines, drop, add=decision.add),
             key=self.key,
             method=self.message.method,
             url=keys.redact_url(self.message.url, self.backend.ignored_params),
             status=head.status,
-            reason=None if reason is None else reason.encode("utf-8", "surrogateescape"),
-            version=(1, 1) if version is None else (version.major, version.minor),
-            raw_headers=(
-                *[line for line in raw_headers if line[0].lower() not in drop],
-                *[(name.encode(), value.encode()) for name, value in decision.add],
-            ),
             requested_at=head.requested_at,
             received_at=head.received_at,
             created_at=head.received_at,
@@ -238,13 +245,15 @@ class Shelf(Lookup):
             history=history,
             body=body,
         )
-        return entry if decision.combine_with is None else policy.combine(decision.combine_with, entry)
+        if decision.combine_with is not None:
+            entry = policy.combine(decision.combine_with, entry)
+        return keys.redacted(entry, self.backend.ignored_params)
 
-    def _links(self, response: ClientResponse, call: Call) -> tuple[str, ...]:
-        """The keys of the redirects that led here, or of what this redirect leads to."""
+    def _links(self, response: ClientResponse, hops: Sequence[str]) -> tuple[str, ...]:
+        """The keys of the redirects that led here (*hops*), or of what this redirect leads to."""
         location = response.headers.get(hdrs.LOCATION)
         if location is None or not is_redirect(response.status):
-            return tuple(call.keys)
+            return tuple(hops)
         following = key_after_redirect(self.message, response.status, location, self.key_arguments, self.backend)
         return () if following is None else (following,)
 
@@ -258,11 +267,13 @@ class Shelf(Lookup):
         """Drop what is stored for *urls*: for these credentials and for none (RFC 9111 §4.4)."""
         way = {name: value for name, value in self.key_arguments.items() if name not in _OF_THIS_REQUEST}
         own = {name: self.key_arguments.get(name) for name in ("headers", "cookies")}
+        plain = {"headers": [(hdrs.HOST, host) for host in self.message.headers.getall(hdrs.HOST, ())]}
         doomed = {
-            self.backend.create_key(method, url, **fields, decoded=decoded, **way)
+            self.backend.create_key(method, spelling, **fields, decoded=decoded, **way)
             for url in urls
+            for spelling in keys.spellings(url)
             for method in (hdrs.METH_GET, hdrs.METH_HEAD)
-            for fields in (own, {})
+            for fields in (own, plain)
             for decoded in (True, False)
         }
         self.backend.stats.invalidated += 1
@@ -302,16 +313,3 @@ class Shelf(Lookup):
         if key is None:
             return
         self.runtime.give_back(key, owner=self.backend)
-
-    def settle(self, flight: Flight, outcome: Landing, *, passes: bool = False) -> None:
-        """End *flight*; with *passes*, later requests for the key need not wait for one another."""
-        if not flight.is_over:
-            if passes:
-                self.runtime.flights.remember_pass(self.key, now=time.monotonic())
-            self.runtime.flights.end(flight, outcome)
-        self.release_lease()  # also of a flight that an invalidation has ended
-
-
-@lru_cache(maxsize=64)
-def _in_bytes(names: frozenset[str]) -> frozenset[bytes]:
-    return frozenset(name.encode("utf-8", "surrogateescape") for name in names)

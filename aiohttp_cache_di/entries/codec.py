@@ -16,9 +16,8 @@ from __future__ import annotations
 
 import enum
 import hmac
-import math
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from hashlib import blake2b
 from typing import Final, TypeAlias, cast
 from zlib import crc32
@@ -26,7 +25,9 @@ from zlib import crc32
 import msgspec
 from msgspec.structs import force_setattr, replace
 
-from aiohttp_cache_di.errors import ConfigurationError, StorageError, UnreadableEntryError
+from aiohttp_cache_di.entries.checks import is_possible
+from aiohttp_cache_di.entries.secrets import DEFAULT_SALT, SecretKeys, subkeys
+from aiohttp_cache_di.errors import StorageError, UnreadableEntryError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = [
@@ -40,9 +41,6 @@ __all__ = [
     "item_leads_on",
     "leads_on",
 ]
-
-SecretKeys: TypeAlias = Iterable[str | bytes] | str | bytes | None
-"""One secret, or several for rotation: the first signs, all verify."""
 
 FORMAT_VERSION: Final = 1  # Raise it whenever a field of a stored struct changes its place or meaning.
 
@@ -60,8 +58,6 @@ _SIGNED: Final = 1
 _NAMELESS: Final = 2
 _LEADS_ON: Final = 4
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})  # those that aiohttp follows
-
-_FAR_AT: Final = 253_402_300_800.0  # The year 10000, where datetime ends.
 
 
 class Opaque(msgspec.Struct, frozen=True, array_like=True):
@@ -126,6 +122,8 @@ class EntryCodec:
         secret_key: signs entries, and then only entries signed with one of these keys are read. With several,
             the first signs and all verify, so that a key can be rotated without losing the cache.
         salt: separates signatures of different uses of one secret.
+        names: what the entries belong to, such as a cache and a collection in it: an entry that was signed for other
+            names is not believed.
 
     Raises:
         ConfigurationError: a secret is empty, or there is none in the iterable.
@@ -133,8 +131,10 @@ class EntryCodec:
 
     __slots__ = ("_mac_keys",)
 
-    def __init__(self, secret_key: SecretKeys = None, salt: str | bytes = b"aiohttp-client-cache") -> None:
-        self._mac_keys = _mac_keys(secret_key, salt)
+    def __init__(
+        self, secret_key: SecretKeys = None, salt: str | bytes = DEFAULT_SALT, *, names: tuple[str, ...] = ()
+    ) -> None:
+        self._mac_keys = subkeys(secret_key, salt, *(("entries", *names) if names else ()))
 
     @property
     def is_signing(self) -> bool:
@@ -199,7 +199,7 @@ class EntryCodec:
             raise UnreadableEntryError("stored bytes were written for another key")
         if isinstance(item, _Alias):
             return item.target
-        if isinstance(item, StoredResponse) and not _is_possible(item):
+        if isinstance(item, StoredResponse) and not is_possible(item):
             raise UnreadableEntryError("stored bytes describe no possible response")
         if is_nameless:
             force_setattr(item, "key", key)  # of an object that nobody else has seen
@@ -262,18 +262,6 @@ class EntryCodec:
         raise UnreadableEntryError("stored bytes are not signed with any of our secret keys")
 
 
-def _is_possible(entry: StoredResponse) -> bool:
-    # NaN compares as False with everything, and would make an entry neither fresh nor expired.
-    return (
-        100 <= entry.status <= 999
-        and -_FAR_AT < entry.requested_at < _FAR_AT
-        and -_FAR_AT < entry.received_at < _FAR_AT
-        and -_FAR_AT < entry.created_at < _FAR_AT
-        and entry.fresh_until <= math.inf
-        and entry.store_until <= math.inf
-    )
-
-
 def _beside(key: str) -> bytes:
     """What checksum and MAC cover of a key that is kept beside the frame."""
     text = key.encode("utf-8", "surrogatepass")
@@ -284,18 +272,3 @@ def _mac(mac_key: bytes, head: bytes, payload: bytes | memoryview) -> bytes:
     state = blake2b(head, key=mac_key, digest_size=_MAC_BYTES)
     state.update(payload)
     return state.digest()
-
-
-def _mac_keys(secret_key: SecretKeys, salt: str | bytes) -> tuple[bytes, ...]:
-    if secret_key is None:
-        return ()
-    secrets = [secret_key] if isinstance(secret_key, str | bytes) else list(secret_key)
-    if not secrets or not all(secrets):
-        # An empty secret would look like protection and be none.
-        raise ConfigurationError("secret_key is empty; give a secret, several, or None to store unsigned")
-    salt_key = blake2b(_as_bytes(salt)).digest()
-    return tuple(blake2b(_as_bytes(secret), key=salt_key).digest() for secret in secrets)
-
-
-def _as_bytes(value: str | bytes) -> bytes:
-    return value.encode("utf-8", "surrogateescape") if isinstance(value, str) else bytes(value)

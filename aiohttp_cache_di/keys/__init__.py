@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from aiohttp_cache_di.keys.credentials import DEFAULT_CREDENTIAL_HEADERS
-from aiohttp_cache_di.keys.key import REDACTED, create_key, has_param, redact_url, tls_token
+from aiohttp_cache_di.keys.key import create_key, is_own_host, spellings, tls_token
+from aiohttp_cache_di.keys.names import DEFAULT_CREDENTIAL_HEADERS, CredentialNames, credential_names
+from aiohttp_cache_di.keys.redaction import REDACTED, has_param, redact_url, redacted
 
-__all__ = ["DEFAULT_CREDENTIAL_HEADERS", "REDACTED", "create_key", "has_param", "redact_url", "tls_token"]
+__all__ = [
+    "DEFAULT_CREDENTIAL_HEADERS",
+    "REDACTED",
+    "CredentialNames",
+    "create_key",
+    "credential_names",
+    "has_param",
+    "is_own_host",
+    "redact_url",
+    "redacted",
+    "spellings",
+    "tls_token",
+]

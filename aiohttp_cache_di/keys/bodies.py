@@ -1,9 +1,9 @@
 """Request bodies as cache keys see them: the bytes that aiohttp would send, in one canonical form.
 
 The engine sees the bytes of a body, a user asks with ``data=`` or ``json=``; both must come to the same digest.
-So a JSON text does not depend on the order of its names or on white space, a form does not depend on the order of
-different fields, and a multipart body does not depend on its random boundary. What cannot be brought into such a
-form without losing a distinction is taken byte by byte.
+So a JSON text does not depend on white space, nor on the order of its names unless that is asked for; a form does not
+depend on the order of different fields, with the same exception, and a multipart body does not depend on its random
+boundary. What cannot be brought into such a form without losing a distinction is taken byte by byte.
 """
 
 from __future__ import annotations
@@ -72,12 +72,15 @@ def _payload(data: Any) -> Payload:
         return FormData(data)()
 
 
-def body_digest(body: Body, ignored: frozenset[str] = frozenset(), content_encoding: str = "") -> bytes:
+def body_digest(
+    body: Body, ignored: frozenset[str] = frozenset(), content_encoding: str = "", *, ordered: bool = False
+) -> bytes:
     """A digest that equal bodies share and different ones do not.
 
     Args:
         ignored: names of top-level JSON members and form fields that make no difference.
         content_encoding: a coded body is opaque, and different from the same bytes uncoded.
+        ordered: whether the order of different names makes a difference.
     """
     kind, _, parameters = body.content_type.partition(";")
     kind = kind.strip().lower()
@@ -85,10 +88,10 @@ def body_digest(body: Body, ignored: frozenset[str] = frozenset(), content_encod
         return _digest(b"coded", _text(content_encoding.lower()), _text(body.content_type), body.content)
     try:
         if kind == _FORM:
-            text = canonical_pairs(body.content.decode("ascii"), ignored)
+            text = canonical_pairs(body.content.decode("ascii"), ignored, ordered=ordered)
             return _digest(b"form", _text(parameters), text.encode())
         if kind == "application/json" or kind.endswith("+json"):
-            return _digest(b"json", _text(body.content_type), _canonical_json(body.content, ignored))
+            return _digest(b"json", _text(body.content_type), _canonical_json(body.content, ignored, ordered=ordered))
         if kind.startswith("multipart/") and (boundary := _BOUNDARY.search(body.content_type)):
             rest = body.content_type[: boundary.start()] + body.content_type[boundary.end() :]
             return _digest(b"multipart", _text(rest), *_parts(body.content, boundary[1], ignored))
@@ -98,18 +101,19 @@ def body_digest(body: Body, ignored: frozenset[str] = frozenset(), content_encod
     return _digest(b"bytes", _text(body.content_type), body.content)
 
 
-def canonical_pairs(query: str, ignored: frozenset[str] = frozenset()) -> str:
-    """A query string or a form with its names sorted; values of one name keep their order."""
+def canonical_pairs(query: str, ignored: frozenset[str] = frozenset(), *, ordered: bool = False) -> str:
+    """A query string or a form with its names sorted unless it is *ordered*; values of one name keep their order."""
     pairs = query.split("&")
     if ignored:
         pairs = [pair for pair in pairs if unquote_plus(pair.partition("=")[0]) not in ignored]
-    if len(pairs) > 1:
+    if len(pairs) > 1 and not ordered:
         pairs.sort(key=_pair_name)
     return "&".join(pairs)
 
 
 def _pair_name(pair: str) -> str:
-    return pair.partition("=")[0]
+    # Decoded, since to a server "sort+by" and "sort%20by" are one name, whose values have an order.
+    return unquote_plus(pair.partition("=")[0])
 
 
 def _text(content_type: str) -> bytes:
@@ -125,7 +129,7 @@ def _digest(*components: bytes) -> bytes:
     return state.digest()
 
 
-def _canonical_json(content: bytes, ignored: frozenset[str]) -> bytes:
+def _canonical_json(content: bytes, ignored: frozenset[str], *, ordered: bool) -> bytes:
     value = jsonlib.loads(
         content.decode(),
         object_pairs_hook=_distinct,
@@ -135,7 +139,7 @@ def _canonical_json(content: bytes, ignored: frozenset[str]) -> bytes:
     if ignored and isinstance(value, dict):
         members = cast("dict[str, Any]", value)
         value = {name: member for name, member in members.items() if name not in ignored}
-    return jsonlib.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+    return jsonlib.dumps(value, sort_keys=not ordered, separators=(",", ":")).encode()
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -6,56 +6,32 @@ partition is named by a digest, and the credentials themselves are stored nowher
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from functools import lru_cache
+from collections.abc import Iterable
 from hashlib import blake2b
 from http.cookies import BaseCookie, Morsel, SimpleCookie
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 from aiohttp import BasicAuth
 from aiohttp.typedefs import LooseCookies
 from yarl import URL
 
 __all__ = [
-    "DEFAULT_CREDENTIAL_HEADERS",
     "Fields",
     "digest_of",
     "effective_credentials",
     "hex_digest",
-    "lower_names",
     "pairs_of",
 ]
-
-DEFAULT_CREDENTIAL_HEADERS: Final = frozenset(
-    {
-        "authorization",
-        "proxy-authorization",
-        "cookie",
-        "x-api-key",
-        "api-key",
-        "apikey",
-        "x-apikey",
-        "x-auth-token",
-        "x-access-token",
-        "x-session-token",
-        "x-goog-api-key",
-        "x-amz-security-token",
-        "x-functions-key",
-        "x-rapidapi-key",
-        "x-vault-token",
-        "ocp-apim-subscription-key",
-        "private-token",
-        "dd-api-key",
-    }
-)
-"""Request headers that say who asks, lower case."""
 
 Fields: TypeAlias = list[tuple[str, str]]
 """Header lines with lower-case names, in the order of sending."""
 
 
-def digest_of(credentials: Fields) -> str:
-    """The digest of *credentials*, "" for none: the order of different names, and of cookies, makes no difference."""
+def digest_of(credentials: Fields, key: bytes = b"") -> str:
+    """The digest of *credentials*, "" for none: the order of different names, and of cookies, makes no difference.
+
+    Without a *key* short credentials can be guessed from it.
+    """
     if not credentials:
         return ""
     text = "".join(
@@ -65,7 +41,7 @@ def digest_of(credentials: Fields) -> str:
             key=_first,  # Stable: several values of one name keep their order.
         )
     )
-    return hex_digest(text, 16)
+    return hex_digest(text, 16, key)
 
 
 def effective_credentials(
@@ -95,27 +71,15 @@ def effective_credentials(
     return fields
 
 
-def lower_names(names: Collection[str]) -> frozenset[str]:
-    """*names* in lower case, remembered for collections that come again and again."""
-    if names is DEFAULT_CREDENTIAL_HEADERS:
-        return DEFAULT_CREDENTIAL_HEADERS
-    return _lower_names(names if isinstance(names, frozenset) else frozenset(names))
-
-
 def pairs_of(fields: Any) -> Iterable[tuple[str, Any]]:
     """The pairs of a mapping, a multidict or an iterable of pairs: all the forms in which aiohttp takes fields."""
     pairs: Iterable[tuple[str, Any]] = fields.items() if hasattr(fields, "items") else fields
     return pairs
 
 
-def hex_digest(text: str, size: int) -> str:
-    """The hexadecimal BLAKE2b digest of *text*, *size* bytes long."""
-    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=size).hexdigest()
-
-
-@lru_cache(maxsize=64)
-def _lower_names(names: frozenset[str]) -> frozenset[str]:
-    return frozenset(name.lower() for name in names)
+def hex_digest(text: str, size: int, key: bytes = b"") -> str:
+    """The hexadecimal BLAKE2b digest of *text*, *size* bytes long, made with *key*."""
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=size, key=key).hexdigest()
 
 
 def _first(pair: tuple[str, str]) -> str:
@@ -123,12 +87,14 @@ def _first(pair: tuple[str, str]) -> str:
 
 
 def _cookie_pairs(header: str) -> list[tuple[str, str]]:
-    # Split on every semicolon, even one within quotes: the digest needs sameness, not meaning.
     pairs = (part.strip().partition("=") for part in header.split(";"))
     return [(name.strip(), equals + value.strip()) for name, equals, value in pairs if name or equals]
 
 
 def _sorted_cookies(header: str) -> str:
+    # Servers do not agree on whether a semicolon within quotes separates; where one could be, the order counts.
+    if '"' in header and (r"\"" in header or any(part.count('"') % 2 for part in header.split(";"))):
+        return header
     return "; ".join(name + value for name, value in sorted(_cookie_pairs(header), key=_first))
 
 

@@ -7,14 +7,12 @@ so no two different requests are spelt alike.
 
 from __future__ import annotations
 
-import inspect
 import json as jsonlib
 import uuid
 from collections.abc import Callable, Collection
 from functools import lru_cache
 from ssl import SSLContext
 from typing import Any, Final
-from urllib.parse import unquote_plus
 from weakref import WeakKeyDictionary
 
 from aiohttp import BasicAuth, ClientRequest, Fingerprint
@@ -23,26 +21,22 @@ from aiohttp.typedefs import LooseCookies, LooseHeaders, Query
 from yarl import URL
 
 from aiohttp_cache_di._aiohttp import genuine_request
-from aiohttp_cache_di.arguments import refuse_unknown
+from aiohttp_cache_di.arguments import named_parameters, refuse_unknown
 from aiohttp_cache_di.keys.bodies import OCTETS, body_digest, body_of, canonical_pairs
 from aiohttp_cache_di.keys.credentials import (
-    DEFAULT_CREDENTIAL_HEADERS,
     Fields,
     digest_of,
     effective_credentials,
     hex_digest,
-    lower_names,
     pairs_of,
 )
+from aiohttp_cache_di.keys.names import DEFAULT_CREDENTIAL_HEADERS, CredentialNames, credential_names, lower_names
 
-__all__ = ["DEFAULT_CREDENTIAL_HEADERS", "REDACTED", "create_key", "has_param", "redact_url", "tls_token"]
-
-REDACTED: Final = "REDACTED"
-"""What stands in a stored URL in place of the value of an ignored parameter."""
+__all__ = ["create_key", "is_own_host", "spellings", "tls_token"]
 
 _KEY_BYTES: Final = 20
 _MEMOISED_URL_CHARS: Final = 1024  # Times the number of remembered URLs, this bounds the memory that they may take.
-_KNOWN_ARGUMENTS: Final = frozenset(inspect.signature(genuine_request()).parameters) | {"expire_after", "refresh"}
+_KNOWN_ARGUMENTS: Final = named_parameters(genuine_request())
 
 # Fields that belong to a connection, to the body (which is a component of its own), or to the cache itself: a
 # precondition or a Cache-Control in a request chooses how a stored response is used, not which one.
@@ -96,37 +90,44 @@ def create_key(
     include_headers: bool = False,
     match_headers: Collection[str] = (),
     ignored_params: Collection[str] = (),
-    credential_headers: Collection[str] = DEFAULT_CREDENTIAL_HEADERS,
+    credential_headers: CredentialNames | Collection[str] = DEFAULT_CREDENTIAL_HEADERS,
     ssl: SSLContext | bool | Fingerprint | None = True,
     server_hostname: str | None = None,
     tls: str = "",
     decoded: bool = True,
+    ordered: bool = False,
+    digest_key: bytes = b"",
     json_serialize: Callable[[Any], str | bytes] = jsonlib.dumps,
     **kwargs: Any,
 ) -> str:
     """The key under which the response to a request is kept, as hexadecimal digits.
 
-    The order of parameters with different names makes no difference to it, the order of values of one name does.
+    The order of values of one name makes a difference to it, that of different names only where it is asked for.
 
     Args:
         include_headers: match on all request headers but those of the connection, the cache and aiohttp's defaults.
         match_headers: match on these headers, in any case.
         ignored_params: names of query parameters, top-level JSON members, form fields and headers that make no
-            difference. Credentials make one all the same: narrow ``credential_headers`` to share what they protect.
-        credential_headers: headers that say who asks, in any case; each set of values has keys of its own.
+            difference; of headers in any case, and credentials too: what they protect is then shared.
+        credential_headers: headers that say who asks; each set of values has keys of its own. By default those whose
+            names say so, and those that ``DEFAULT_CREDENTIAL_HEADERS | names`` adds; a collection of names stands for
+            these alone, in any case.
+        proxy, proxy_headers: the way to the origin, which may answer for it.
         ssl, server_hostname: how the connection is verified, which matters for https alone.
         tls: the same, as a text (`tls_token`).
+        ordered: whether the order of different names in a query, a form and a JSON body makes a difference.
+        digest_key: of the digest where more than a method and a URL is in it, so that short secrets cannot be guessed.
         decoded: whether the client decodes content codings (``auto_decompress``).
         kwargs: the other arguments of `aiohttp.ClientSession.request`; they make no difference.
 
     Raises:
         TypeError: an argument that `aiohttp.ClientSession.request` does not know, or a body that is a stream.
     """
-    if kwargs:
-        refuse_unknown("create_key()", kwargs, _KNOWN_ARGUMENTS)
+    if kwargs and _KNOWN_ARGUMENTS is not None:
+        refuse_unknown("create_key()", kwargs, _KNOWN_ARGUMENTS | {"expire_after", "refresh"})
     url = URL(url) if isinstance(url, str) else url
     ignored = frozenset(ignored_params) if ignored_params else _NONE
-    target = _target(url.extend_query(params) if params else url, ignored)
+    target = _target(url.extend_query(params) if params else url, ignored, ordered)
     if (ssl is not True or server_hostname) and url.scheme in ("https", "wss"):
         tls = tls_token(ssl, server_hostname)
     fields = _fields(headers)
@@ -149,19 +150,43 @@ def create_key(
             proxy_auth=proxy_auth,
             proxy_fields=_fields(proxy_headers),
         )
-    names = lower_names(credential_headers)
+    names = credential_names(credential_headers, ignored)
     who = digest_of([field for field in credentials if field[0] in names and field[1]]) if credentials else ""
-    body = "" if data is None and json is None else _body(data, json, json_serialize, fields, compress, ignored)
+    body = (
+        "" if data is None and json is None else _body(data, json, json_serialize, fields, compress, ignored, ordered)
+    )
+    method = method.upper()
+    if method == "QUERY" and not body:  # what no content means is told by its type too
+        body = "".join(value for name, value in fields if name == "content-type")
     matched = ""
     if include_headers or match_headers:
-        only = None if include_headers else lower_names(match_headers)
+        only = None if include_headers else lower_names(frozenset(match_headers))
         matched = _matched(fields, only, ignored, names, has_body=bool(body))
-    method = method.upper()
+    host = _effective_host(fields, url)
+    way = _way_by(proxy, proxy_headers, ignored) if proxy else ""
     text = (
         f"1,{len(method)}:{method}{len(target)}:{target}{len(who)}:{who}{len(tls)}:{tls}"
         f"{'1' if decoded else '0'}{len(body)}:{body}{len(matched)}:{matched}"
     )
-    return hex_digest(text, _KEY_BYTES)
+    if host or way:
+        text += f"h{len(host)}:{host}p{len(way)}:{way}"
+    return hex_digest(text, _KEY_BYTES, digest_key if who or body or matched else b"")
+
+
+def spellings(url: str | URL) -> tuple[URL, ...]:
+    """The URLs that *url* may stand for: a text is requested as `URL` quotes it anew, or as it is by ``encoded=True``.
+
+    Both are the same but for texts such as ``?a=b%2Fc``, which aiohttp requests as ``?a=b/c``.
+    """
+    if isinstance(url, URL):
+        return (url,)
+    quoted = URL(url)
+    try:
+        as_it_is = URL(url, encoded=True)
+        same = str(as_it_is) == str(quoted) or not as_it_is.is_absolute()
+    except ValueError:
+        return (quoted,)
+    return (quoted,) if same else (quoted, as_it_is)
 
 
 def tls_token(ssl: SSLContext | bool | Fingerprint | None, server_hostname: str | None) -> str:
@@ -177,48 +202,49 @@ def tls_token(ssl: SSLContext | bool | Fingerprint | None, server_hostname: str 
     return f"context:{_contexts.setdefault(ssl, uuid.uuid4().hex)}:{name}"
 
 
-def redact_url(url: str | URL, ignored_params: Collection[str] = ()) -> str:
-    """*url* as it may be stored and shown: no userinfo, no fragment, and no values of ignored parameters."""
-    if isinstance(url, str):
-        if not ignored_params and "@" not in url and "#" not in url:
-            return url
-        url = URL(url)
-    if url.raw_user is not None or url.raw_password is not None:
-        url = url.with_user(None)
-    base, _, query = str(url.with_fragment(None)).partition("?")
-    if ignored_params and query:
-        ignored = frozenset(ignored_params)
-        query = "&".join(_redacted(pair, ignored) for pair in query.split("&"))
-    return f"{base}?{query}" if query else base
-
-
-def has_param(reference: str, names: Collection[str]) -> bool:
-    """Whether the query of a URL or of a relative reference has a parameter of *names*."""
-    query = reference.partition("#")[0].partition("?")[2]
-    return bool(names and query) and any(unquote_plus(pair.partition("=")[0]) in names for pair in query.split("&"))
-
-
-def _redacted(pair: str, ignored: frozenset[str]) -> str:
-    name = pair.partition("=")[0]
-    return f"{name}={REDACTED}" if unquote_plus(name) in ignored else pair
-
-
-def _target(url: URL, ignored: frozenset[str]) -> str:
-    """Scheme, host, port, path and sorted query of *url*; userinfo counts as a credential, the fragment not at all."""
+def _target(url: URL, ignored: frozenset[str], ordered: bool) -> str:
+    """Scheme, host, port, path and query of *url*; userinfo counts as a credential, the fragment not at all."""
     query = url.raw_query_string
     if not query or len(query) + len(url.raw_path) > _MEMOISED_URL_CHARS:  # without one, it is quicker made than found
-        return _canonical_target(url, ignored)
-    return _memoised_target(url, ignored)
+        return _canonical_target(url, ignored, ordered)
+    return _memoised_target(url, ignored, ordered)
 
 
-def _canonical_target(url: URL, ignored: frozenset[str]) -> str:
+def _canonical_target(url: URL, ignored: frozenset[str], ordered: bool) -> str:
     query = url.raw_query_string
-    query = canonical_pairs(query, ignored) if query else ""
+    query = canonical_pairs(query, ignored, ordered=ordered) if query else ""
     base = f"{url.scheme}://{(url.raw_host or '').lower()}:{url.port}{url.raw_path}"
     return f"{base}?{query}" if query else base
 
 
 _memoised_target = lru_cache(maxsize=4096)(_canonical_target)
+
+
+def is_own_host(host: str, url: URL) -> bool:
+    """Whether *host*, a Host field, says no more than *url* does."""
+    own = url.host_port_subcomponent
+    if host == own:
+        return True
+    host = host.strip().lower()
+    return host == own or host == f"{url.host_subcomponent}:{url.port}"
+
+
+def _effective_host(fields: Fields, url: URL) -> str:
+    """The Host where it is not the URL's own: the server's name for another resource. Of several the last is sent."""
+    hosts = [value for name, value in fields if name == "host"]
+    return "" if not hosts or is_own_host(hosts[-1], url) else hosts[-1].strip().lower()
+
+
+def _way_by(proxy: str | URL, proxy_headers: LooseHeaders | None, ignored: frozenset[str]) -> str:
+    """The proxy that is asked, and what it is asked besides; its answers are its own, such as those of another country.
+
+    What a user is known by to the proxy is a credential, and counts as such.
+    """
+    address = URL(proxy)
+    without = lower_names(ignored) | {"proxy-authorization"}
+    fields = sorted((field for field in _fields(proxy_headers) if field[0] not in without), key=lambda field: field[0])
+    host = f"{address.scheme}://{(address.raw_host or '').lower()}:{address.port}"
+    return "".join((f"{len(host)}:{host}", *(f"{len(name)}:{name}{len(value)}:{value}" for name, value in fields)))
 
 
 def _fields(headers: LooseHeaders | None) -> Fields:
@@ -234,6 +260,7 @@ def _body(
     fields: Fields,
     compress: str | bool | None,
     ignored: frozenset[str],
+    ordered: bool,
 ) -> str:
     body = body_of(data, json, json_serialize=json_serialize)
     if body is None or not body.content:
@@ -244,24 +271,27 @@ def _body(
             body = body._replace(content_type=value)
         elif name == "content-encoding":
             content_encoding = value
-    return body_digest(body, ignored, content_encoding).hex()
+    return body_digest(body, ignored, content_encoding, ordered=ordered).hex()
 
 
 def _matched(
     fields: Fields,
     only: frozenset[str] | None,
     ignored: frozenset[str],
-    credentials: frozenset[str],
+    credentials: CredentialNames,
     *,
     has_body: bool,
 ) -> str:
-    unmatched = _NEVER_MATCHED | credentials | {name.lower() for name in ignored}
+    unmatched = _NEVER_MATCHED | lower_names(ignored)
     if has_body:
         unmatched |= {"content-type"}
     found = [
         (name, value)
         for name, value in fields
-        if name not in unmatched and (only is None or name in only) and _AUTOMATIC.get(name) != value
+        if name not in unmatched
+        and name not in credentials
+        and (only is None or name in only)
+        and _AUTOMATIC.get(name) != value
     ]
     found.sort(key=lambda field: field[0])  # Stable: several lines of one name keep their order.
     return "".join(f"{len(name)}:{name}{len(value)}:{value}" for name, value in found)

@@ -4,6 +4,7 @@
 `decide`               what answers a question: a plain hit, or what `on_request` says
 `on_request`           answer from the store, validate, or send the request on
 `on_response`          store the origin's response, use it on what is stored, or hand it on
+`on_post_response`     what of GET the response to POST answers
 `on_failure`           what to answer when the origin does not
 `on_head_response`     what the answer to a HEAD request says of a stored GET response
 `background_plan`      how to validate what was served stale
@@ -43,10 +44,12 @@ from aiohttp_cache_di.policy.request import (
     NEEDING_POLICY,
     PRIVATE_TO_CALLER,
     background_plan,
+    may_be_cached,
     needs_policy,
     on_request,
+    serve,
 )
-from aiohttp_cache_di.policy.response import on_response
+from aiohttp_cache_di.policy.response import on_post_response, on_response
 from aiohttp_cache_di.policy.variants import Placement, place_variant
 from aiohttp_cache_di.rfc9111.invalidation import invalidated_urls, is_unsafe
 from aiohttp_cache_di.rfc9111.ranges import combine, content_range
@@ -85,14 +88,17 @@ __all__ = [
     "decide",
     "invalidated_urls",
     "is_unsafe",
+    "may_be_cached",
     "may_be_plain",
     "needs_policy",
     "on_failure",
     "on_head_response",
+    "on_post_response",
     "on_request",
     "on_response",
     "place_variant",
     "select_variant",
+    "serve",
     "variant_key",
     "vary_digest",
 ]

@@ -45,10 +45,12 @@ class Rules(Struct, frozen=True):
         stale_while_revalidate_s: how long past its lifetime it may be served while it is validated.
         allowed_codes: status codes that may be stored; None allows each.
         allowed_methods: methods whose responses may be stored.
+        post_as_query: with *cache_control*, treat POST as the safe and cacheable QUERY (RFC 10008).
         heuristic_fraction: share of the time since Last-Modified that counts as lifetime (RFC 9111 §4.2.2).
         heuristic_max_s: bound of that lifetime.
         heuristic_with_query: whether a URL with a query gets such a lifetime.
         max_variants: how many variants of one URL are kept side by side.
+        digest_key: of the digests of the header fields in Vary; what is bytes with a repr of its own stays secret.
     """
 
     cache_control: bool = False
@@ -61,10 +63,12 @@ class Rules(Struct, frozen=True):
     stale_while_revalidate_s: float | None = None
     allowed_codes: frozenset[int] | None = frozenset({200})
     allowed_methods: frozenset[str] = frozenset({"GET", "HEAD"})
+    post_as_query: bool = False
     heuristic_fraction: float = 0.1  # RFC 9111 §4.2.2: "a typical setting of this fraction might be 10%"
     heuristic_max_s: float = 86400 * 7
     heuristic_with_query: bool = False
     max_variants: int = 16
+    digest_key: bytes = b""
 
 
 class Bypass(Struct, frozen=True):
@@ -245,7 +249,7 @@ class Pass(Struct, frozen=True):
 
 
 class Refetch(Struct, frozen=True):
-    """A 304 for something that is not stored: send the request again without our condition."""
+    """Send the request again without our condition: a 304 is about nothing that is stored, or it was refused."""
 
     reason: str
 

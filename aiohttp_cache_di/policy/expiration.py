@@ -1,25 +1,37 @@
 """How long a response lives: every form in which a user may say so, and patterns of URLs that say it for some.
 
-A lifetime may be given as a number of seconds, a timedelta, a point in time (a datetime or an HTTP date), -1 for
-ever, 0 for not at all, or None for no lifetime of one's own.
+A lifetime may be given as a number of seconds, a timedelta, a text with units (``"5m"``), a point in time (a datetime
+or an HTTP date), -1 or ``"never"`` for ever, 0 for not at all, or None for no lifetime of one's own.
 """
 
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
 from msgspec import Struct
+from msgspec.structs import replace
 from yarl import URL
 
 from aiohttp_cache_di.errors import ConfigurationError
+from aiohttp_cache_di.policy.patterns import MEMOISED_URL_CHARS, as_read, compiled
+from aiohttp_cache_di.units import parse_duration
 
-__all__ = ["FOR_EVER", "NOT_AT_ALL", "ExpirationTime", "UrlExpiration", "UrlRules", "lifetime_s"]
+__all__ = [
+    "FOR_EVER",
+    "NOT_AT_ALL",
+    "UNSET",
+    "ExpirationTime",
+    "UrlExpiration",
+    "UrlRules",
+    "fixed_s",
+    "lifetime_s",
+    "posix_time",
+]
 
 ExpirationTime: TypeAlias = int | float | str | datetime | timedelta | None
 """A lifetime as users write it: see `lifetime_s`."""
@@ -27,19 +39,28 @@ ExpirationTime: TypeAlias = int | float | str | datetime | timedelta | None
 FOR_EVER: Final = -1
 """The lifetime of what never expires."""
 
+
+class _Unset(int):
+    """The default of ``expire_after``: -1 to all who look at it, and yet not a -1 that was given."""
+
+
+UNSET: Final = _Unset(FOR_EVER)
+"""No lifetime was given: for ever by the rules alone, none of the user's where the standard decides."""
+
 NOT_AT_ALL: Final = 0
 """The lifetime of what is not to be cached."""
 
-_ACCEPTED: Final = "seconds, -1 (for ever), 0 (do not cache), a timedelta, a datetime or an HTTP date"
-_IPV6: Final = re.compile(r"^\[([0-9a-fA-F.]*:[0-9a-fA-F:.]*)\]")  # An address, not a set of characters.
-_MEMOISED_URL_CHARS: Final = 1024
+_ACCEPTED: Final = (
+    "seconds, -1 (for ever), 0 (do not cache), a text such as '5m', a timedelta, a datetime or an HTTP date"
+)
+_LONGEST_TEXT: Final = 64
 
 
 def lifetime_s(value: ExpirationTime, *, now: float) -> float | None:
     """Seconds for which *value* lets a response live: ``inf`` for ever, 0 not at all, None for "says nothing".
 
-    A datetime without a time zone is in local time, as everywhere in Python. A point in time that has passed, and
-    a negative timedelta, leave nothing (0).
+    A datetime without a time zone is in UTC, so that it means the same on each machine. A point in time that has
+    passed, and a negative timedelta, leave nothing (0).
 
     Args:
         now: POSIX time, UTC; points in time count from it.
@@ -62,12 +83,23 @@ class UrlExpiration(Struct, frozen=True):
     """What a pattern of URLs says about the responses that it matches.
 
     Args:
-        value: the lifetime.
+        value: the lifetime; None adds none, or leaves it to the backend in a rule that says something else.
         override_origin: with ``cache_control``, it wins over what the origin says of its own response.
+        stale_if_error: seconds, or True for as long as it is stored; None leaves it to the backend.
+        stale_while_revalidate: the same.
+        allowed_methods: methods that are cached; None leaves them to the backend.
     """
 
     value: ExpirationTime = None
     override_origin: bool = False
+    stale_if_error: float | bool | None = None
+    stale_while_revalidate: float | bool | None = None
+    allowed_methods: Collection[str] | None = None
+
+    @property
+    def says_more(self) -> bool:
+        """Whether it says anything but a lifetime."""
+        return (self.stale_if_error, self.stale_while_revalidate, self.allowed_methods) != (None, None, None)
 
 
 class UrlRules:
@@ -77,17 +109,22 @@ class UrlRules:
     a set. It may name the scheme (``https://api.example.org/v1``), else it matches any. It covers all that begins
     with what it matches, as if ``*`` followed: ``example.org/api`` covers ``http://example.org/api/items?page=2``;
     but a host without a path ends where the host does, so ``example.org`` does not cover ``example.org.evil.test``.
-    Letter case makes no difference in scheme and host, and neither does userinfo, a fragment or the scheme's own port.
+    Letter case makes no difference in scheme and host, and neither does userinfo, a fragment, the scheme's own port, or
+    whether a name or a character is encoded: ``bücher.example/my files`` covers ``http://xn--bcher-kva.example/my%20files``.
 
     Raises:
         ConfigurationError: a pattern is not text, or has a set that is none (``[z-a]``), or its lifetime is none of
             the accepted forms.
     """
 
-    __slots__ = ("_match", "_rules")
+    __slots__ = ("_match", "_rules", "methods")
 
     def __init__(self, patterns: Mapping[str, ExpirationTime | UrlExpiration]) -> None:
-        self._rules = tuple((_compiled(pattern), _rule(pattern, value)) for pattern, value in patterns.items())
+        self._rules = tuple(
+            (compiled(pattern, option="urls_expire_after"), _rule(pattern, value))
+            for pattern, value in patterns.items()
+        )
+        self.methods = frozenset(name for _, rule in self._rules for name in rule.allowed_methods or ())
         # Remembered, since the same URLs come again and again; the size of a URL bounds what is remembered.
         self._match = lru_cache(maxsize=1024)(self._first_match)
 
@@ -102,10 +139,10 @@ class UrlRules:
         if not self._rules:
             return None
         text = url if isinstance(url, str) else str(url)
-        return self._match(text) if len(text) <= _MEMOISED_URL_CHARS else self._first_match(text)
+        return self._match(text) if len(text) <= MEMOISED_URL_CHARS else self._first_match(text)
 
     def _first_match(self, url: str) -> UrlExpiration | None:
-        target = _target(url)
+        target = as_read(url)
         return next((rule for matches, rule in self._rules if matches(target) is not None), None)
 
 
@@ -122,27 +159,50 @@ def _of_number(value: Any) -> float:
         return math.inf
 
 
-def _of_text(value: str, now: float) -> float:
+def fixed_s(value: str) -> float | None:
+    """Seconds for which the text *value* lets a response live, where that does not depend on when: no date.
+
+    Raises:
+        ConfigurationError: *value* is NaN.
+    """
+    return _fixed_s(value) if len(value) <= _LONGEST_TEXT else None
+
+
+@lru_cache(maxsize=256)
+def _fixed_s(value: str) -> float | None:
+    text = value.strip().lower()
+    if text == "never":
+        return math.inf
     try:
-        return _of_number(float(value))
+        return _of_number(float(text))
     except ConfigurationError as exc:
         raise _refused(value) from exc
     except ValueError:
-        pass  # Not a number, so it must be a date.
+        pass  # Not a number.
+    try:
+        return parse_duration(text)
+    except ValueError:
+        return None
+
+
+def _of_text(value: str, now: float) -> float:
+    fixed = fixed_s(value)
+    if fixed is not None:
+        return fixed
     try:
         moment = parsedate_to_datetime(value)
     except (ValueError, TypeError, IndexError) as exc:
         raise _refused(value) from exc
-    # Without a zone: asctime's form or "-0000", and both mean UTC (RFC 9110 §5.6.7, RFC 5322 §3.3).
-    return _until(moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC), now)
+    return _until(moment, now)  # Without a zone: asctime's form or "-0000", which mean UTC (RFC 9110 §5.6.7).
+
+
+def posix_time(moment: datetime) -> float:
+    """The POSIX time of *moment*, which is in UTC where it has no time zone."""
+    return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
 
 
 def _until(moment: datetime, now: float) -> float:
-    try:
-        return max(moment.timestamp() - now, 0.0)
-    except (OverflowError, OSError, ValueError):
-        # At an end of the calendar a naive datetime can leave it on its way to UTC.
-        return math.inf if moment.year > datetime.max.year // 2 else 0.0
+    return max(posix_time(moment) - now, 0.0)
 
 
 def _refused(value: object) -> ConfigurationError:
@@ -155,63 +215,12 @@ def _rule(pattern: str, value: ExpirationTime | UrlExpiration) -> UrlExpiration:
         lifetime_s(rule.value, now=0.0)
     except ConfigurationError as exc:
         raise ConfigurationError(f"urls_expire_after[{pattern!r}]: {exc}") from exc
-    return rule
-
-
-def _target(url: str) -> str:
-    """*url* as patterns see it: lower-case scheme and host, no userinfo, no fragment, no port of the scheme's own."""
-    try:
-        parsed = URL(url)
-        host = parsed.host_port_subcomponent
-    except ValueError:
-        return url  # Not a URL that could be requested; a pattern may match it all the same.
-    if host is None:
-        return url
-    text = f"{parsed.scheme}://{host}{parsed.raw_path}"
-    return f"{text}?{parsed.raw_query_string}" if parsed.raw_query_string else text
-
-
-def _compiled(pattern: object) -> Callable[[str], re.Match[str] | None]:
-    if not isinstance(pattern, str):
-        raise ConfigurationError(f"urls_expire_after: {pattern!r} is no URL pattern; use text with shell globs")
-    scheme, separator, rest = pattern.strip().partition("://")
-    if not separator or "/" in scheme:
-        scheme, separator, rest = "", "", pattern.strip()
-    host, slash, path = rest.partition("/")
-    host = _IPV6.sub(r"[[]\1[]]", host)
-    chunks = _chunks(f"{scheme.lower()}{separator}{host.lower()}{slash}{path}")
-    if not separator:
-        chunks[0] = f"[a-z][a-z0-9+.-]*://{chunks[0]}"
-    if not slash and chunks[-1]:
-        chunks[-1] += r"(?=[:/?]|\Z)"
-    # What follows a match makes no difference, so the first place where a chunk fits is the best: an atomic group
-    # never tries another, and a hostile URL cannot make a pattern slow.
-    first, *others = chunks
-    try:
-        return re.compile(first + "".join(f"(?>.*?{chunk})" for chunk in others), re.DOTALL).match
-    except re.error as exc:
-        raise ConfigurationError(f"urls_expire_after: {pattern!r} is no URL pattern: {exc.msg}") from exc
-
-
-def _chunks(glob: str) -> list[str]:
-    """The parts of a shell glob between its stars, as regular expressions."""
-    chunks = [""]
-    position = 0
-    while position < len(glob):
-        character = glob[position]
-        position += 1
-        if character == "*":
-            chunks.append("")
-        elif character == "?":
-            chunks[-1] += "."
-        elif character == "[" and (end := glob.find("]", position + 1)) != -1:
-            chunks[-1] += _set(glob[position:end])
-            position = end + 1
-        else:
-            chunks[-1] += re.escape(character)
-    return chunks
-
-
-def _set(members: str) -> str:
-    negation = "^" if members[0] in "!^" and len(members) > 1 else ""
-    return "[" + negation + re.sub(r"([\\\[\]^&~|])", r"\\\1", members[len(negation) :]) + "]"
+    for name in ("stale_if_error", "stale_while_revalidate"):
+        window = getattr(rule, name)
+        if window is not None and not (isinstance(window, (int, float)) and window >= 0):
+            raise ConfigurationError(f"urls_expire_after[{pattern!r}]: {name}={window!r} is no number of seconds")
+    if rule.allowed_methods is None:
+        return rule
+    if isinstance(rule.allowed_methods, str):  # whose letters are no methods
+        raise ConfigurationError(f"urls_expire_after[{pattern!r}]: allowed_methods takes a collection of methods")
+    return replace(rule, allowed_methods=frozenset(name.upper() for name in rule.allowed_methods))

@@ -9,7 +9,7 @@ from msgspec import Struct
 from aiohttp_cache_di.policy.decisions import Rules
 from aiohttp_cache_di.rfc9111.directives import RequestDirectives, ResponseDirectives, response_directives
 from aiohttp_cache_di.rfc9111.freshness import explicit_lifetime_s, heuristic_lifetime_s, initial_age_s
-from aiohttp_cache_di.rfc9111.messages import Request, Response, StoredResponse
+from aiohttp_cache_di.rfc9111.messages import END_OF_TIME, Request, Response, StoredResponse
 from aiohttp_cache_di.rfc9111.storability import HEURISTIC_STATUSES
 from aiohttp_cache_di.rfc9111.validation import has_validator
 
@@ -28,7 +28,14 @@ class Lifetime(Struct, frozen=True):
 
 def lifetime(request: Request, response: Response, rules: Rules) -> Lifetime | None:
     """When the lifetime of *response* ends and when the store may drop it; None when storing it is of no use."""
-    return _by_standard(request, response, rules) if rules.cache_control else _by_rules(response, rules)
+    found = _by_standard(request, response, rules) if rules.cache_control else _by_rules(response, rules)
+    if found is None or max(found.fresh_until, found.store_until) < END_OF_TIME:
+        return found
+    return Lifetime(_at_most(found.fresh_until), _at_most(found.store_until))
+
+
+def _at_most(until: float) -> float:
+    return until if until < END_OF_TIME else math.inf
 
 
 def _by_rules(response: Response, rules: Rules) -> Lifetime | None:

@@ -16,8 +16,9 @@ from msgspec import Struct
 
 from aiohttp_cache_di.policy.decisions import RequestDecision, Rules
 from aiohttp_cache_di.policy.request import is_off, may_be_cached, needs_policy, on_request
+from aiohttp_cache_di.rfc9111.freshness import MAX_SKEW_S
 from aiohttp_cache_di.rfc9111.messages import Request, StoredResponse, VariantRef
-from aiohttp_cache_di.rfc9111.vary import VARIES_ON_ALL, vary_digest
+from aiohttp_cache_di.rfc9111.vary import VARIES_ON_ALL, is_of_preferred_language, vary_digest
 
 __all__ = ["PLAIN_HIT", "FullQuestion", "PlainHit", "Question", "decide", "may_be_plain"]
 
@@ -69,9 +70,11 @@ class FullQuestion(Question, frozen=True, kw_only=True):
     def selects(self, entry: StoredResponse) -> bool:
         """Whether the values of the request for the Vary fields of *entry* are those that it was stored with."""
         fields = entry.vary_fields
-        return not fields or (
-            fields != VARIES_ON_ALL and vary_digest(fields, self.request.headers) == entry.vary_digest
-        )
+        if not fields or fields == VARIES_ON_ALL:
+            return not fields
+        headers = self.request.headers
+        is_same = vary_digest(fields, headers, self.rules.digest_key) == entry.vary_digest
+        return is_same or is_of_preferred_language(entry, headers)
 
     @classmethod
     def of(cls, request: Request, rules: Rules, *, key: str, partition: str = "") -> FullQuestion:
@@ -117,6 +120,7 @@ def decide(
             if (
                 now < entry.fresh_until
                 and now < question.plain_until
+                and (entry.received_at <= now + MAX_SKEW_S or entry.fresh_until == math.inf)
                 and entry.method == question.method
                 and entry.status != 206
             ):

@@ -29,9 +29,10 @@ from aiohttp_cache_di.rfc9111.directives import (
     request_directives,
     response_directives,
 )
-from aiohttp_cache_di.rfc9111.freshness import current_age_s, whole_s
+from aiohttp_cache_di.rfc9111.freshness import current_age_s, remaining_s, whole_s
 from aiohttp_cache_di.rfc9111.messages import Headers, Request, StoredResponse, VariantRef
 from aiohttp_cache_di.rfc9111.ranges import Unsatisfiable, select_range
+from aiohttp_cache_di.rfc9111.storability import CONDITIONAL_OR_RANGE, CONDITIONS
 from aiohttp_cache_di.rfc9111.validation import conditions, entity_tag, if_range_holds, is_not_modified
 
 __all__ = [
@@ -44,12 +45,13 @@ __all__ = [
     "needs_policy",
     "on_request",
     "own_conditions",
+    "serve",
 ]
 
-_CONDITIONS = ("If-None-Match", "If-Modified-Since", "If-Match", "If-Unmodified-Since")
-_CACHEABLE_METHODS = frozenset({"GET", "HEAD"})
+_CACHEABLE_METHODS = frozenset({"GET", "HEAD", "QUERY"})
+_QUERYING = frozenset({"QUERY", "POST"})
 
-PRIVATE_TO_CALLER = frozenset({name.lower() for name in (*_CONDITIONS, "Range", "If-Range")})
+PRIVATE_TO_CALLER = frozenset(map(str.lower, CONDITIONAL_OR_RANGE))
 """Request fields (lower case) that ask for one caller's own answer, and so have no place in a background request."""
 
 NEEDING_POLICY = PRIVATE_TO_CALLER | {"cache-control", "pragma"}
@@ -65,7 +67,7 @@ def needs_policy(headers: Headers) -> bool:
 
 def own_conditions(headers: Headers) -> bool:
     """Whether the caller makes the request conditional."""
-    return any(name in headers for name in _CONDITIONS)
+    return any(name in headers for name in CONDITIONS)
 
 
 def on_request(
@@ -85,6 +87,9 @@ def on_request(
     """
     if not may_be_cached(request.method, rules):
         return _forward(Bypass("method"), _only_if_cached(request, rules))
+    if request.method in _QUERYING and rules.cache_control and "Content-Type" not in request.headers:
+        # What its content asks for cannot be told (RFC 10008 §2.7: it is a part of the cache key).
+        return _forward(Bypass("request"), _only_if_cached(request, rules))
     if is_off(rules):
         return _forward(Bypass("bypass"), _only_if_cached(request, rules))
     if rules.cache_control:
@@ -98,8 +103,20 @@ def is_off(rules: Rules) -> bool:
 
 
 def may_be_cached(method: str, rules: Rules) -> bool:
-    """Whether the cache deals with *method* at all."""
-    return method in rules.allowed_methods and (not rules.cache_control or method in _CACHEABLE_METHODS)
+    """Whether the cache deals with *method* at all.
+
+    QUERY is as safe and as cacheable as GET (RFC 10008 §2), so that the standard allows the one with the other. POST is
+    neither, but where the user says that it is used as a query.
+    """
+    if not rules.cache_control:
+        return method in rules.allowed_methods
+    if method == "POST":
+        return rules.post_as_query
+    return method in _CACHEABLE_METHODS and (method in rules.allowed_methods or _is_allowed_with_get(method, rules))
+
+
+def _is_allowed_with_get(method: str, rules: Rules) -> bool:
+    return method == "QUERY" and "GET" in rules.allowed_methods
 
 
 def _only_if_cached(request: Request, rules: Rules) -> bool:
@@ -127,7 +144,7 @@ def _by_rules(request: Request, stored: StoredResponse | None, rules: Rules, now
         return _forward(Bypass("request"), rules.only_if_cached)
     if stored is None or not _is_usable(request, stored) or stored.status == 206:
         return _forward(Fetch("uri-miss"), rules.only_if_cached)
-    past_s = now - stored.fresh_until
+    past_s = -remaining_s(stored, now=now)
     if not rules.refresh:
         if past_s < 0:
             return serve(stored, now=now)
@@ -183,11 +200,11 @@ def _use(stored: StoredResponse, directives: RequestDirectives, rules: Rules, no
     """Why *stored* may be used without asking the origin: "" because it is fresh; None when it may not."""
     if directives.no_cache:
         return None
-    remaining_s = stored.fresh_until - now
+    left_s = remaining_s(stored, now=now)
     is_reload = directives.max_age_s == 0
-    if remaining_s > 0 and is_reload and response_directives(stored.headers).immutable:
+    if left_s > 0 and is_reload and response_directives(stored.headers).immutable:
         return ""  # RFC 8246 §2: within its lifetime it is not validated upon a reload
-    if directives.min_fresh_s is not None and remaining_s < directives.min_fresh_s:
+    if directives.min_fresh_s is not None and left_s < directives.min_fresh_s:
         return None
     max_stale_s = directives.max_stale_s
     if directives.max_age_s is not None:
@@ -196,13 +213,13 @@ def _use(stored: StoredResponse, directives: RequestDirectives, rules: Rules, no
         # max-stale widens max-age (RFC 9111 §5.2.1.1), as far as the origin allows stale use.
         if is_over and (max_stale_s is None or over_s > max_stale_s or not may_serve_stale(stored, rules)):
             return None
-    if remaining_s > 0:
+    if left_s > 0:
         return ""
-    if math.isinf(remaining_s) or not may_serve_stale(stored, rules):
+    if math.isinf(left_s) or not may_serve_stale(stored, rules):
         return None
-    if max_stale_s is not None and -remaining_s <= max_stale_s:
+    if max_stale_s is not None and -left_s <= max_stale_s:
         return "max-stale"
-    if directives.max_age_s is None and -remaining_s < stale_while_revalidate_s(stored, rules):
+    if directives.max_age_s is None and -left_s < stale_while_revalidate_s(stored, rules):
         return "stale-while-revalidate"
     return None
 
@@ -215,7 +232,7 @@ def _validation(
     now: float,
     candidates: Candidates,
 ) -> Fetch | Validate:
-    reason = "request" if stored.fresh_until > now else "stale"
+    reason = "request" if remaining_s(stored, now=now) > 0 else "stale"
     may_answer = answer_from(request, stored, now=now) is not None
     is_replaceable = may_answer and not directives.no_cache and may_serve_stale(stored, rules)
     fallback = stored if is_replaceable else None

@@ -4,21 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from aiohttp_cache_di.policy.decisions import Bypass, Fetch, Pass, Plan, ResponseDecision, Rules, Store, Validate
+from aiohttp_cache_di.policy.decisions import (
+    Bypass,
+    Fetch,
+    Pass,
+    Plan,
+    Refetch,
+    ResponseDecision,
+    Rules,
+    Store,
+    Validate,
+)
 from aiohttp_cache_di.policy.failure import ERROR_STATUSES, stand_in
 from aiohttp_cache_di.policy.lifetimes import lifetime
 from aiohttp_cache_di.policy.not_modified import on_not_modified
+from aiohttp_cache_di.policy.rules import is_redirect
 from aiohttp_cache_di.rfc9111.cache_status import forwarded
 from aiohttp_cache_di.rfc9111.dates import format_http_date
 from aiohttp_cache_di.rfc9111.directives import response_directives
 from aiohttp_cache_di.rfc9111.fields import single
+from aiohttp_cache_di.rfc9111.freshness import explicit_lifetime_s
+from aiohttp_cache_di.rfc9111.invalidation import is_same_url
 from aiohttp_cache_di.rfc9111.messages import Headers, Request, Response, StoredResponse, VariantRef
 from aiohttp_cache_di.rfc9111.ranges import may_combine, parse_content_range
 from aiohttp_cache_di.rfc9111.storability import unstorable_fields, why_not_storable
 from aiohttp_cache_di.rfc9111.validation import entity_tag
 from aiohttp_cache_di.rfc9111.vary import VARIES_ON_ALL, vary_digest, vary_fields
 
-__all__ = ["on_response"]
+__all__ = ["on_post_response", "on_response"]
+
+# With a condition of ours in the request, these may be about the condition; the caller has sent none.
+_REFUSING = frozenset({400, 412, 431})
 
 # Answers that tell the current state of the resource, so that what was stored before is outdated.
 _OUTDATING = frozenset({*range(200, 206), *range(300, 304), 307, 308, 404, 410})
@@ -48,6 +64,8 @@ def on_response(
         candidates = (stored, *(candidate for candidate in candidates if candidate.key != stored.key))
     if response.status == 304:
         return on_not_modified(request, response, plan, rules, now=now, candidates=candidates)
+    if isinstance(plan, Validate) and response.status in _REFUSING:
+        return Refetch(plan.reason)
     if response.status in ERROR_STATUSES:
         stale = stand_in(plan, rules, request, now=now, by_default=False)
         if stale is not None:
@@ -56,6 +74,26 @@ def on_response(
     if why_not is not None:
         return _pass(request, plan, response.status, why_not)
     return _store(request, response, plan, rules)
+
+
+def on_post_response(request: Request, response: Response, rules: Rules) -> tuple[Request, Store] | None:
+    """The request to GET that the response to a POST request answers, and how it is to be stored for that; else None.
+
+    It says so by a Content-Location that is the target's own URL, and by a lifetime of its own (RFC 9110 §9.3.3). It
+    never answers another POST.
+    """
+    headers = response.headers
+    if not rules.cache_control or request.method != "POST" or "GET" not in rules.allowed_methods:
+        return None
+    reference = single(headers, "Content-Location")
+    stated_s = explicit_lifetime_s(headers, received_at=response.received_at, shared=rules.shared)
+    if not 200 <= response.status < 300 or response.status == 206 or not reference or not stated_s:
+        return None
+    if not is_same_url(request.url, reference):
+        return None
+    get = Request("GET", request.url, request.headers)
+    decision = on_response(get, response, Fetch("method"), rules, now=response.received_at)
+    return (get, decision) if isinstance(decision, Store) else None
 
 
 def _store(request: Request, response: Response, plan: Fetch | Validate, rules: Rules) -> Store | Pass:
@@ -72,7 +110,7 @@ def _store(request: Request, response: Response, plan: Fetch | Validate, rules: 
         fresh_until=times.fresh_until,
         store_until=times.store_until,
         vary_fields=fields,
-        vary_digest=vary_digest(fields, request.headers),
+        vary_digest=vary_digest(fields, request.headers, rules.digest_key),
         cache_status=forwarded(plan.reason),
         # A recipient with a clock adds the Date that is missing to what it stores (RFC 9110 §6.6.1).
         add=() if "Date" in headers or not rules.cache_control else (("Date", format_http_date(response.received_at)),),
@@ -84,8 +122,6 @@ def _why_not(request: Request, response: Response, plan: Fetch | Validate, rules
     status, headers = response.status, response.headers
     if isinstance(plan, Fetch) and not plan.store:
         return "request-no-store"
-    if isinstance(plan, Validate) and status == 412:
-        return "answers-condition"  # ours
     if rules.allowed_codes is not None and status not in rules.allowed_codes and not _is_plain_hop(response, rules):
         return "status"
     why_not = why_not_storable(request, status, headers, response_directives(headers), shared=rules.shared)
@@ -105,8 +141,8 @@ def _is_plain_hop(response: Response, rules: Rules) -> bool:
     One that sets a cookie is part of a login or the like and must be gone through each time.
     """
     headers = response.headers
-    is_redirect = response.status in (301, 302, 303, 307, 308) and "Location" in headers
-    return is_redirect and not rules.cache_control and "Set-Cookie" not in headers
+    is_hop = is_redirect(response.status) and "Location" in headers
+    return is_hop and not rules.cache_control and "Set-Cookie" not in headers
 
 
 def _pass(request: Request, plan: Fetch | Validate, status: int, why: str) -> Pass:

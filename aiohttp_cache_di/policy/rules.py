@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
-from datetime import datetime
+from datetime import timedelta
 from functools import cached_property
+from typing import TypeAlias
 
 from yarl import URL
 
+from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.policy.decisions import Rules
-from aiohttp_cache_di.policy.expiration import ExpirationTime, UrlRules, lifetime_s
+from aiohttp_cache_di.policy.expiration import UNSET, ExpirationTime, UrlExpiration, UrlRules, fixed_s, lifetime_s
+from aiohttp_cache_di.policy.patterns import UrlPatterns
+from aiohttp_cache_di.units import parse_duration
 
-__all__ = ["DEFAULT_CODES", "RuleBook", "is_redirect", "window_s"]
+__all__ = ["DEFAULT_CODES", "RuleBook", "Window", "is_redirect", "window_s"]
+
+Window: TypeAlias = float | bool | str | timedelta | None
+"""A stale window as users write it: see `window_s`."""
 
 DEFAULT_CODES = (200,)
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 MAX_RESOLVED = 1000
+_STAYING = (int, float, timedelta, type(None))
 
 
 class RuleBook:
@@ -34,6 +42,13 @@ class RuleBook:
     heuristic_fraction: float
     heuristic_with_query: bool
     max_variants: int
+    digest_key: bytes
+    post_as_query: Collection[str]
+
+    @cached_property
+    def query_patterns(self) -> UrlPatterns:
+        """Patterns of the URLs where POST is used as a query."""
+        return UrlPatterns(self.post_as_query, option="post_as_query")
 
     @cached_property
     def resolved(self) -> dict[tuple[object, ...], Rules]:
@@ -48,29 +63,36 @@ class RuleBook:
         expire_after: ExpirationTime = None,
         refresh: bool = False,
         only_if_cached: bool = False,
-        stale_if_error: float | bool | None = None,
+        stale_if_error: Window = None,
     ) -> Rules:
         """Resolve the settings for one request: its own, else those of the first URL pattern, else the backend's.
 
         Args:
             now: POSIX time, UTC, from which a lifetime that ends at a point in time is counted.
         """
+        found = self.url_rules.match(str(url)) if self.url_rules else None
+        more = found if found is not None and found.says_more else None
         override_origin = False
         if expire_after is None:
-            found = self.url_rules.match(str(url)) if self.url_rules else None
-            if found is not None:
-                expire_after, override_origin = found.value, found.override_origin
-            else:
+            if found is None or (more is not None and more.value is None):
                 expire_after = self.expire_after
-        if isinstance(expire_after, str | datetime):  # a point in time leaves less with every second
-            return self._rules(expire_after, override_origin, refresh, only_if_cached, stale_if_error, now=now)
-        wishes = (expire_after, override_origin, refresh, only_if_cached, stale_if_error)
-        question = (*wishes, type(stale_if_error))  # True and 1 are equal, and mean different things here
-        rules = self.resolved.get(question)
+            else:
+                expire_after, override_origin = found.value, found.override_origin
+        if expire_after is UNSET and self.cache_control:
+            expire_after = None
+        if isinstance(expire_after, str):
+            seconds = fixed_s(expire_after)
+            expire_after = expire_after if seconds is None else seconds
+        window = None if stale_if_error is None else (window_s(stale_if_error),)
+        is_query = self.query_patterns.match(url)
+        wishes = (expire_after, override_origin, refresh, only_if_cached, window, is_query, more)
+        if not isinstance(expire_after, _STAYING):  # a point in time leaves less with every second
+            return self._rules(*wishes, now=now)
+        rules = self.resolved.get(wishes)
         if rules is None:
             if len(self.resolved) > MAX_RESOLVED:
                 self.resolved.clear()
-            rules = self.resolved[question] = self._rules(*wishes, now=now)
+            rules = self.resolved[wishes] = self._rules(*wishes, now=now)
         return rules
 
     def _rules(
@@ -79,13 +101,16 @@ class RuleBook:
         override_origin: bool,
         refresh: bool,
         only_if_cached: bool,
-        stale_if_error: float | bool | None,
+        window: tuple[float | None] | None,
+        post_as_query: bool,
+        pattern: UrlExpiration | None,
         *,
         now: float,
     ) -> Rules:
         lifetime = lifetime_s(expire_after, now=now)
         if lifetime is None and not self.cache_control:
             lifetime = math.inf
+        on_error_s, revalidating_s, methods = self._of_pattern(pattern)
         return Rules(
             cache_control=self.cache_control,
             shared=self.shared,
@@ -93,14 +118,36 @@ class RuleBook:
             override_origin=override_origin,
             refresh=refresh,
             only_if_cached=only_if_cached,
-            stale_if_error_s=self.stale_if_error_s if stale_if_error is None else window_s(stale_if_error),
-            stale_while_revalidate_s=self.stale_while_revalidate_s,
+            stale_if_error_s=on_error_s if window is None else window[0],
+            stale_while_revalidate_s=revalidating_s,
             allowed_codes=self.codes() if self.cache_control or self.store_cookies else frozenset(self.allowed_codes),
-            allowed_methods=self.allowed_methods,
+            allowed_methods=methods,
+            post_as_query=post_as_query,
             heuristic_fraction=self.heuristic_fraction,
             heuristic_with_query=self.heuristic_with_query,
             max_variants=self.max_variants,
+            digest_key=self.digest_key,
         )
+
+    def _of_pattern(self, pattern: UrlExpiration | None) -> tuple[float | None, float | None, frozenset[str]]:
+        """The stale windows and the methods, which a pattern may say and the backend says for all others."""
+        on_error_s, revalidating_s, methods = self.stale_if_error_s, self.stale_while_revalidate_s, self.allowed_methods
+        if pattern is not None:
+            if pattern.stale_if_error is not None:
+                on_error_s = window_s(pattern.stale_if_error)
+            if pattern.stale_while_revalidate is not None:
+                revalidating_s = window_s(pattern.stale_while_revalidate)
+            if pattern.allowed_methods is not None:
+                methods = frozenset(pattern.allowed_methods)
+        return on_error_s, revalidating_s, methods
+
+    def may_allow(self, method: str) -> bool:
+        """Whether any URL's responses to *method* may be stored; which one's, its rules know."""
+        if method in self.allowed_methods or method in self.url_rules.methods:
+            return True
+        if not self.cache_control:
+            return False
+        return self.may_allow("GET") if method == "QUERY" else method == "POST" and bool(self.query_patterns)
 
     def codes(self) -> frozenset[int] | None:
         """The statuses that may be stored, None for all; a redirect is stored for the sake of what it leads to.
@@ -117,8 +164,33 @@ def is_redirect(status: int) -> bool:
     return status in REDIRECTS
 
 
-def window_s(value: float | bool | None) -> float | None:
-    """A stale window in seconds: True is for as long as the response is stored, False and None are none."""
+def window_s(value: Window, *, option: str = "stale_if_error") -> float | None:
+    """A stale window in seconds: True is for as long as the response is stored, False and None are none.
+
+    Args:
+        value: seconds, a timedelta, or a text with units (``"1h"``).
+        option: the name that a refusal gives.
+
+    Raises:
+        ConfigurationError: *value* is no length of time.
+    """
     if value is None or value is False:
         return None
-    return math.inf if value is True else float(value)
+    if value is True:
+        return math.inf
+    try:
+        seconds = parse_duration(value) if isinstance(value, str) else _seconds(value)
+    except (TypeError, ValueError) as exc:
+        raise _refused_window(option, value) from exc
+    if not seconds >= 0:  # NaN is neither
+        raise _refused_window(option, value)
+    return seconds
+
+
+def _seconds(value: float | timedelta) -> float:
+    return value.total_seconds() if isinstance(value, timedelta) else float(value)
+
+
+def _refused_window(option: str, value: object) -> ConfigurationError:
+    accepted = "a number of seconds, a text such as '1h', a timedelta, True for as long as it is stored, or None"
+    return ConfigurationError(f"{option}={value!r}: use {accepted}")

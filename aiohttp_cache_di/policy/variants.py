@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 from msgspec.structs import replace
 
-from aiohttp_cache_di.rfc9111.messages import StoredResponse, VariantRef
+from aiohttp_cache_di.rfc9111.messages import MAX_VARIANTS, StoredResponse, VariantRef
 from aiohttp_cache_di.rfc9111.validation import entity_tag
 from aiohttp_cache_di.rfc9111.vary import variant_key
 
@@ -41,7 +41,7 @@ def place_variant(primary: StoredResponse | None, entry: StoredResponse, *, max_
         key = variant_key(primary.key, primary.vary_fields, primary.vary_digest)
         moved = (replace(primary, key=key, variants=()),)
         refs.insert(0, _ref(moved[0]))
-    kept = refs[: max(0, max_variants - 1)]
+    kept = refs[: max(0, min(max_variants, MAX_VARIANTS) - 1)]
     placed = replace(entry, key=primary.key, variants=tuple(kept))
     kept_keys = {ref.key for ref in kept}
     writes = tuple(write for write in moved if write.key in kept_keys)

@@ -15,7 +15,7 @@ MAX_DELTA_S = 2**31  # RFC 9111 §1.2.2: greater values count as this one
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]++")
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*+)"', re.S)
 _BALANCED = re.compile(r'(?:[^"]|"(?:[^"\\]|\\.)*+")*+', re.S)
-_MEMBER = re.compile(r'(?:[^",]|"(?:[^"\\]|\\.)*+")++', re.S)
+_MEMBER = re.compile(r'(?:\A|(?<=,))(?:[^",]|"(?:[^"\\]|\\.)*+")*+(?=,|\Z)', re.S)
 _ESCAPE = re.compile(r"\\(.)", re.S)
 _DIGITS = re.compile(r"[0-9]++", re.A)
 _OWS = " \t"
@@ -43,19 +43,23 @@ def is_token(value: str) -> bool:
     return _TOKEN.fullmatch(value) is not None
 
 
-def split_list(value: str) -> tuple[str, ...]:
-    """The members of a comma-separated list, empty ones left out; commas in quoted strings do not separate.
+def split_list(value: str, *, empty: bool = False) -> tuple[str, ...]:
+    """The members of a comma-separated list; commas in quoted strings do not separate.
 
     In a value whose quotes do not pair each comma separates, so that a stray quote hides nothing that follows it.
+
+    Args:
+        empty: whether empty members count.
     """
-    return _split_list(value) if len(value) <= MEMOISED_CHARS else _split_list.__wrapped__(value)
+    members = _split_list(value) if len(value) <= MEMOISED_CHARS else _split_list.__wrapped__(value)
+    return members if empty else tuple(filter(None, members))
 
 
 @lru_cache(maxsize=2048)
 def _split_list(value: str) -> tuple[str, ...]:
-    is_quoting = '"' in value and _BALANCED.fullmatch(value) is not None
-    members = _MEMBER.findall(value) if is_quoting else value.split(",")
-    return tuple(stripped for member in members if (stripped := member.strip(_OWS)))
+    if '"' not in value or _BALANCED.fullmatch(value) is None:
+        return tuple(member.strip(_OWS) for member in value.split(","))
+    return tuple(member.strip(_OWS) for member in _MEMBER.findall(value))
 
 
 def unquote(value: str) -> str | None:

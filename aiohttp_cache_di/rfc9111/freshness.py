@@ -10,6 +10,7 @@ from aiohttp_cache_di.rfc9111.fields import MAX_DELTA_S, combined, parse_delta_s
 from aiohttp_cache_di.rfc9111.messages import Headers, StoredResponse
 
 __all__ = [
+    "MAX_SKEW_S",
     "age_value_s",
     "current_age_s",
     "date_at",
@@ -17,8 +18,12 @@ __all__ = [
     "heuristic_lifetime_s",
     "initial_age_s",
     "last_modified_at",
+    "remaining_s",
     "whole_s",
 ]
+
+MAX_SKEW_S = 60.0
+"""How far the clocks of machines that share a store may differ."""
 
 _INITIAL_AGE = "initial_age_s"
 
@@ -73,6 +78,16 @@ def current_age_s(stored: StoredResponse, *, now: float) -> float:
         age_s = initial_age_s(stored.headers, requested_at=stored.requested_at, received_at=received_at)
         memo[_INITIAL_AGE] = age_s
     return age_s + now - received_at if now > received_at else age_s
+
+
+def remaining_s(stored: StoredResponse, *, now: float) -> float:
+    """Seconds for which *stored* is still fresh; negative once its lifetime is over, ``-inf`` where nothing is left.
+
+    One that was received later than *now*, by more than clocks differ, was stored while a clock was wrong: nothing
+    tells how old it is, so that it is not believed, unless it is fresh for ever.
+    """
+    left_s = stored.fresh_until - now
+    return left_s if stored.received_at <= now + MAX_SKEW_S or left_s == math.inf else -math.inf
 
 
 def explicit_lifetime_s(headers: Headers, *, received_at: float, shared: bool) -> float | None:

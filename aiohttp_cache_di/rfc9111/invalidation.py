@@ -7,10 +7,10 @@ from urllib.parse import SplitResult, urljoin, urlsplit, urlunsplit
 from aiohttp_cache_di.rfc9111.fields import single
 from aiohttp_cache_di.rfc9111.messages import Headers, Request
 
-__all__ = ["invalidated_urls", "is_unsafe"]
+__all__ = ["invalidated_urls", "is_same_url", "is_unsafe"]
 
-# The registered methods that are safe (RFC 9110 §9.2.1; IANA's registry for the latter three).
-_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PROPFIND", "REPORT", "SEARCH"})
+# The registered methods that are safe (RFC 9110 §9.2.1, RFC 10008 §2; IANA's registry for the latter three).
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "QUERY", "PROPFIND", "REPORT", "SEARCH"})
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -35,6 +35,12 @@ def invalidated_urls(request: Request, response_status: int, response_headers: H
         if url is not None and url not in urls:
             urls.append(url)
     return tuple(urls)
+
+
+def is_same_url(url: str, reference: str) -> bool:
+    """Whether *reference*, resolved against *url*, is that URL, fragments aside."""
+    target = urlsplit(url)
+    return _same_origin_url(target, reference) == urlunsplit(target._replace(fragment=""))
 
 
 def _same_origin_url(target: SplitResult, reference: str) -> str | None:

@@ -5,18 +5,40 @@ from __future__ import annotations
 import math
 from functools import cached_property
 from itertools import chain
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 
 import msgspec
+from msgspec import Meta
 from multidict import CIMultiDict, CIMultiDictProxy, MultiMapping
 
-__all__ = ["Headers", "RawHeaders", "Request", "Response", "StoredResponse", "VariantRef"]
+__all__ = [
+    "END_OF_TIME",
+    "MAX_VARIANTS",
+    "Headers",
+    "RawHeaders",
+    "Request",
+    "Response",
+    "StoredResponse",
+    "VariantRef",
+]
 
 Headers: TypeAlias = MultiMapping[str]
 """Header fields, looked up without regard to case; several lines of one name stay apart (``getall``)."""
 
 RawHeaders: TypeAlias = tuple[tuple[bytes, bytes], ...]
 """Header lines as they came over the wire, in order."""
+
+END_OF_TIME = 253_402_300_800.0
+"""POSIX time of the year 10000, where dates end: what lasts longer lasts for ever."""
+
+MAX_VARIANTS = 4096
+"""How many variants of one URL are ever kept side by side."""
+
+# What the fields of stored structs can be; looked at where bytes become a struct, as nothing but that says where they
+# come from.
+_At: TypeAlias = Annotated[float, Meta(ge=0, lt=253_086_768_000)]  # To 9990: what is added stays within the calendar.
+_Digest: TypeAlias = Annotated[bytes, Meta(max_length=64)]
+_Digit: TypeAlias = Annotated[int, Meta(ge=0, le=9)]
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -59,8 +81,8 @@ class VariantRef(msgspec.Struct, frozen=True, array_like=True):
     """
 
     fields: tuple[str, ...]
-    digest: bytes
-    key: str
+    digest: _Digest
+    key: Annotated[str, Meta(min_length=1)]
     etag: str | None = None
     store_until: float = math.inf
 
@@ -93,20 +115,20 @@ class StoredResponse(msgspec.Struct, frozen=True, array_like=True, dict=True, kw
     key: str
     method: str
     url: str
-    status: int
+    status: Annotated[int, Meta(ge=200, le=999)]
     reason: bytes | None
-    version: tuple[int, int] = (1, 1)
+    version: tuple[_Digit, _Digit] = (1, 1)
     raw_headers: RawHeaders = ()
-    requested_at: float
-    received_at: float
-    created_at: float
+    requested_at: _At
+    received_at: _At
+    created_at: _At
     fresh_until: float
     store_until: float = math.inf
-    partition: str = ""
+    partition: Annotated[str, Meta(max_length=4096)] = ""
     vary_fields: tuple[str, ...] = ()
-    vary_digest: bytes = b""
-    variants: tuple[VariantRef, ...] = ()
-    history: tuple[str, ...] = ()
+    vary_digest: _Digest = b""
+    variants: Annotated[tuple[VariantRef, ...], Meta(max_length=MAX_VARIANTS)] = ()
+    history: Annotated[tuple[str, ...], Meta(max_length=1024)] = ()  # aiohttp follows 10, unless it is told to go on
     body: bytes = b""
 
     @cached_property
@@ -121,7 +143,18 @@ class StoredResponse(msgspec.Struct, frozen=True, array_like=True, dict=True, kw
 
     @property
     def size_bytes(self) -> int:
-        """What the entry weighs: its body, its header lines and its key."""
+        """What the entry weighs: all its texts but the digest of credentials, and for each of a list some more."""
         lines = self.raw_headers
         texts = len(self.body) + len(self.key) + len(self.url) + sum(map(len, chain.from_iterable(lines)))
-        return texts + 4 * len(lines)
+        weight = texts + 4 * len(lines) + len(self.vary_digest) + len(self.reason or b"")
+        if self.vary_fields or self.variants or self.history:
+            weight += _names_bytes(self.vary_fields) + _names_bytes(self.history) + sum(map(_ref_bytes, self.variants))
+        return weight
+
+
+def _names_bytes(names: tuple[str, ...]) -> int:
+    return sum(map(len, names)) + 4 * len(names)
+
+
+def _ref_bytes(ref: VariantRef) -> int:
+    return _names_bytes(ref.fields) + len(ref.digest) + len(ref.key) + len(ref.etag or "") + 16

@@ -7,8 +7,11 @@ from aiohttp_cache_di.rfc9111.fields import combined, is_token, split_list
 from aiohttp_cache_di.rfc9111.messages import Headers, Request
 
 __all__ = [
+    "CONDITIONAL_OR_RANGE",
+    "CONDITIONS",
     "HEURISTIC_STATUSES",
     "HOP_BY_HOP",
+    "SET_COOKIE",
     "UNDERSTOOD_STATUSES",
     "forbidding_directive",
     "unstorable_fields",
@@ -23,14 +26,11 @@ UNDERSTOOD_STATUSES = frozenset(
 ) - {304}
 """Final statuses of RFC 9110, whose requirements on caches are kept here (for ``must-understand``)."""
 
-_CONDITIONAL_OR_RANGE = (
-    "If-None-Match",
-    "If-Modified-Since",
-    "If-Match",
-    "If-Unmodified-Since",
-    "If-Range",
-    "Range",
-)
+CONDITIONS = ("If-None-Match", "If-Modified-Since", "If-Match", "If-Unmodified-Since")
+"""Fields that make a request conditional."""
+
+CONDITIONAL_OR_RANGE = (*CONDITIONS, "If-Range", "Range")
+"""Fields that ask for one caller's own answer."""
 
 HOP_BY_HOP = frozenset(
     {
@@ -49,7 +49,8 @@ HOP_BY_HOP = frozenset(
 """Fields of one connection or one proxy, which are never stored (RFC 9111 §3.1, RFC 9110 §7.6.1)."""
 
 # Not of RFC 9111: a cookie set for one request must not be set again by a later one.
-_NEVER_STORED = HOP_BY_HOP | {"set-cookie", "set-cookie2"}
+SET_COOKIE = frozenset({"set-cookie", "set-cookie2"})
+_NEVER_STORED = HOP_BY_HOP | SET_COOKIE
 
 
 def why_not_storable(
@@ -61,7 +62,7 @@ def why_not_storable(
     """
     if status < 200 or status == 304:
         return "status"
-    if status in (412, 416) and any(name in request.headers for name in _CONDITIONAL_OR_RANGE):
+    if status in (412, 416) and any(name in request.headers for name in CONDITIONAL_OR_RANGE):
         return "answers-condition"  # it says nothing of the resource as such
     if status == 206 and not _is_single_part(request, headers):
         return "partial"

@@ -23,9 +23,13 @@ __all__ = [
     "updated_headers",
 ]
 
+MAX_OFFERED_TAGS = 16
+MAX_OFFERED_CHARS = 2048
+"""Bounds of an If-None-Match of ours: servers refuse heads of some 8 kB, and the caller has fields to send too."""
+
 # A backslash does not escape here (RFC 9110 §8.8.3). Unquoted tags are not of the grammar, but some origins send
 # them and know them again only as they were.
-_TAG = re.compile(r'(?:W/)?"[^"]*+"|[^\s,"]++')
+_TAG = re.compile(r'(?:W/)?"[^"\x00-\x08\x0a-\x1f\x7f]*+"|[^\s,"\x00-\x1f\x7f]++')
 # Bytes of a tag that are no UTF-8 are read as surrogates, and clients cannot send them as they came.
 _NOT_TEXT = re.compile("[\ud800-\udfff]")
 _LIST_OF_TAGS = re.compile(rf"[\s,]*+(?:(?:{_TAG.pattern})\s*+(?:,[\s,]*+|$))*+")
@@ -66,7 +70,7 @@ def conditions(stored: StoredResponse | None, other_tags: Iterable[str] = ()) ->
     """The header fields that ask the origin whether *stored* still holds (RFC 9111 §4.3.1); none without validator.
 
     Args:
-        other_tags: entity tags of the URL's other variants, to be offered too.
+        other_tags: entity tags of the URL's other variants, to be offered too, as far as a head has room for them.
     """
     tags: dict[str, None] = {}
     fields: list[tuple[str, str]] = []
@@ -77,10 +81,22 @@ def conditions(stored: StoredResponse | None, other_tags: Iterable[str] = ()) ->
         if last_modified_at(stored.headers, now=stored.received_at) is not None:
             fields.append(("If-Modified-Since", stored.headers["Last-Modified"].strip()))
     tags.update(dict.fromkeys(other_tags))
-    sendable = [tag for tag in tags if not _NOT_TEXT.search(tag)]
-    if sendable:
-        fields.insert(0, ("If-None-Match", ", ".join(sendable)))
+    offer = ", ".join(_offered(tag for tag in tags if not _NOT_TEXT.search(tag)))
+    if offer:
+        fields.insert(0, ("If-None-Match", offer))
     return tuple(fields)
+
+
+def _offered(tags: Iterable[str]) -> list[str]:
+    """The first of *tags* that are short enough to be sent together."""
+    offered: list[str] = []
+    left = MAX_OFFERED_CHARS
+    for tag in tags:
+        left -= len(tag) + len(", ")
+        if left < 0 or len(offered) == MAX_OFFERED_TAGS:
+            break
+        offered.append(tag)
+    return offered
 
 
 def is_not_modified(request_headers: Headers, stored: StoredResponse) -> bool | None:

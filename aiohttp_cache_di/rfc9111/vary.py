@@ -5,28 +5,60 @@ from __future__ import annotations
 from functools import lru_cache
 from hashlib import blake2b
 
-from aiohttp_cache_di.rfc9111.fields import MEMOISED_CHARS, combined, is_token, split_list
+from aiohttp_cache_di.rfc9111.fields import MEMOISED_CHARS, combined, is_token, single, split_list
 from aiohttp_cache_di.rfc9111.messages import Headers, Request, StoredResponse
 
-__all__ = ["VARIES_ON_ALL", "normalised", "select_variant", "variant_key", "vary_digest", "vary_fields"]
+__all__ = [
+    "MAX_VARY_NAMES",
+    "VARIES_ON_ALL",
+    "is_of_preferred_language",
+    "normalised",
+    "select_variant",
+    "variant_key",
+    "vary_digest",
+    "vary_fields",
+]
 
 VARIES_ON_ALL = ("*",)
 """The Vary fields of a response that no request selects."""
 
+MAX_VARY_NAMES = 64
+MAX_VARY_CHARS = 4096
+"""A response that varies on more, or says so at greater length, is selected by no request: looking stays cheap."""
+
 _ABSENT = b"\x00"  # length prefixes are ASCII digits, so no value looks like this
 _WEIGHTED = frozenset({"accept", "accept-charset", "accept-encoding", "accept-language"})
-# The order of Accept-Language is kept among equal weights: origins do take it for a preference (RFC 9110 §12.5.4).
-_UNORDERED = frozenset({"accept", "accept-charset", "accept-encoding"})
+# Fields that are lists by their definition, so that empty members mean nothing (RFC 9110 §5.6.1.2). To a field that
+# nothing is known of, "bob" and "bob," may be two names.
+_LISTS = _WEIGHTED | {
+    "accept-datetime",
+    "accept-patch",
+    "accept-ranges",
+    "cache-control",
+    "connection",
+    "content-encoding",
+    "content-language",
+    "if-match",
+    "if-none-match",
+    "prefer",
+    "te",
+    "trailer",
+    "upgrade",
+    "via",
+}
 
 
 def vary_fields(headers: Headers) -> tuple[str, ...]:
     """The fields that a response varies on: lower case, sorted, each once; `VARIES_ON_ALL` for ``*`` on any line.
 
-    What is no field name cannot be compared either, and counts as ``*``.
+    What is no field name cannot be compared either, and counts as ``*``; so does more than `MAX_VARY_NAMES` or
+    `MAX_VARY_CHARS`.
     """
     value = combined(headers, "Vary")
     if value is None:
         return ()
+    if len(value) > MAX_VARY_CHARS:
+        return VARIES_ON_ALL
     return _vary_fields(value) if len(value) <= MEMOISED_CHARS else _vary_fields.__wrapped__(value)
 
 
@@ -35,15 +67,18 @@ def _vary_fields(value: str) -> tuple[str, ...]:
     names = split_list(value)
     if any(name == "*" or not is_token(name) for name in names):
         return VARIES_ON_ALL
-    return tuple(sorted({name.lower() for name in names}))
+    fields = tuple(sorted({name.lower() for name in names}))
+    return fields if len(fields) <= MAX_VARY_NAMES else VARIES_ON_ALL
 
 
 def normalised(name: str, value: str) -> str:
     """*value* of the field *name* (lower case) in a form that equal meanings share.
 
-    White space around the commas of a list does not count. Where the field's own syntax says so, neither do case,
-    the order of members and a weight of 1.
+    White space around commas does not count, as if each field were a list. Where the field's own syntax says so, nor
+    do empty members, case, the order of members and a weight of 1.
     """
+    if name not in _LISTS:
+        return ",".join(split_list(value, empty=True))
     if name not in _WEIGHTED or '"' in value or len(value) > MEMOISED_CHARS:
         return ",".join(split_list(value))
     return _normalised_weights(name, value)
@@ -52,9 +87,7 @@ def normalised(name: str, value: str) -> str:
 @lru_cache(maxsize=1024)
 def _normalised_weights(name: str, value: str) -> str:
     weighted = [_weighted(member) for member in split_list(value)]
-    if name in _UNORDERED:
-        weighted.sort(key=lambda item: item[1])
-    weighted.sort(key=lambda item: -item[0])
+    weighted.sort(key=lambda item: (-item[0], item[1]))
     return ",".join(text if weight == 1 else f"{text};q={weight:g}" for weight, text in weighted)
 
 
@@ -81,14 +114,14 @@ def _qvalue(argument: str, *, otherwise: float) -> float:
     return -otherwise
 
 
-def vary_digest(fields: tuple[str, ...], headers: Headers) -> bytes:
+def vary_digest(fields: tuple[str, ...], headers: Headers, key: bytes = b"") -> bytes:
     """A digest of the normalised values that *headers* has for *fields*, so that none of them is kept in clear.
 
-    A field that is absent differs from one that is empty.
+    A field that is absent differs from one that is empty. Without a *key* the values can be guessed from it.
     """
     if not fields:
         return b""
-    digest = blake2b(digest_size=16)
+    digest = blake2b(digest_size=16, key=key)
     for name in fields:
         value = combined(headers, name)
         field = name.encode("utf-8", "surrogatepass")
@@ -100,31 +133,52 @@ def vary_digest(fields: tuple[str, ...], headers: Headers) -> bytes:
     return digest.digest()
 
 
+def is_of_preferred_language(stored: StoredResponse, headers: Headers) -> bool:
+    """Whether *stored* varies on the language alone, and is in the one that a request with *headers* prefers to all.
+
+    An origin that has a language gives it to those who ask for nothing better (RFC 9110 §12.5.4, RFC 9111 §4.1); among
+    languages that are wanted equally it may choose, so that nothing is said of them.
+    """
+    if stored.vary_fields != ("accept-language",):
+        return False
+    language, accepted = single(stored.headers, "Content-Language"), combined(headers, "Accept-Language")
+    if not language or accepted is None or '"' in accepted or len(accepted) > MEMOISED_CHARS:
+        return False
+    weighted = sorted((_weighted(member) for member in split_list(accepted)), reverse=True)
+    if not weighted or (len(weighted) > 1 and weighted[0][0] == weighted[1][0]):
+        return False
+    weight, preferred = weighted[0]
+    return weight > 0 and preferred == language.lower()
+
+
 def variant_key(primary_key: str, fields: tuple[str, ...], digest: bytes) -> str:
     """Where the variant of *primary_key* with these values is kept; no primary key looks like it."""
     name = blake2b(",".join(fields).encode() + b"\n" + digest, digest_size=16).hexdigest()
     return f"{primary_key}.{name}"
 
 
-def select_variant(request: Request, primary: StoredResponse) -> str | None:
+def select_variant(request: Request, primary: StoredResponse, key: bytes = b"") -> str | None:
     """The storage key of the variant that *request* selects, or None when there is none.
 
     Args:
         primary: what is stored under the URL's own key.
+        key: that of the digests, as `vary_digest` has it.
     """
     fields, digest = primary.vary_fields, b""
     if not fields:
         return primary.key
     if fields != VARIES_ON_ALL:
-        digest = vary_digest(fields, request.headers)
+        digest = vary_digest(fields, request.headers, key)
         if digest == primary.vary_digest:
             return primary.key
+    if is_of_preferred_language(primary, request.headers):
+        return primary.key
     for variant in primary.variants:
         if variant.fields == VARIES_ON_ALL:
             continue
         if variant.fields != fields:
             fields = variant.fields
-            digest = vary_digest(fields, request.headers)
+            digest = vary_digest(fields, request.headers, key)
         if digest == variant.digest:
             return variant.key
     return None

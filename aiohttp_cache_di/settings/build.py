@@ -15,6 +15,7 @@ from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.options import BACKEND_OPTIONS
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.session import CachedSession
+from aiohttp_cache_di.settings.forms import BUILT_IN_BACKENDS
 from aiohttp_cache_di.settings.model import CacheSettings
 from aiohttp_cache_di.settings.places import IN_MEMORY
 from aiohttp_cache_di.settings.secrecy import without_secrets
@@ -26,11 +27,16 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class BackendPlan:
-    """A back-end about to be built: what needed the file system has been done, `build` does nothing of the kind."""
+    """A back-end about to be built: its class has been found, and the place of its file."""
 
     settings: CacheSettings
     backend_class: Callable[..., CacheBackend]
     options: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def is_built_in(self) -> bool:
+        """Whether the back-end is one of ours, none of which needs an event loop to be built."""
+        return self.settings.backend in BUILT_IN_BACKENDS
 
     def build(self) -> CacheBackend:
         """Build the back-end; nothing is opened before its first use.
@@ -112,7 +118,7 @@ def _common_options(settings: CacheSettings) -> dict[str, Any]:
     }
     options["cache_name"] = settings.name
     options["urls_expire_after"] = settings.urls_expire_after or None
-    options["credential_headers"] = {*keys.DEFAULT_CREDENTIAL_HEADERS, *settings.credential_headers}
+    options["credential_headers"] = keys.DEFAULT_CREDENTIAL_HEADERS | settings.credential_headers
     options["secret_key"] = [key.get_secret_value() for key in settings.secret_key] or None
     if settings.allowed_codes is None:
         del options["allowed_codes"]  # the mode's own default

@@ -7,7 +7,6 @@ than taken literally: ``["token"]`` read as a name would let the token be stored
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import timedelta
@@ -51,6 +50,9 @@ BUILT_IN_BACKENDS: Final = ("memory", "sqlite", "redis", "dynamodb", "mongodb")
 CLASS_PATH: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 MIN_SECRET_CHARS: Final = 16  # 96 bits, if they are random base64 (RFC 4086 §8.2.2 asks for 96 to resist for long)
 
+MAX_SECONDS: Final = 1e10  # 317 years; timers of the operating system overflow not far beyond
+MAX_DEPTH: Final = 32  # of JSON; options of drivers have three levels or four
+
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)  # RFC 9110 §5.6.2
 _NONE_WORDS: Final = frozenset({"none", "null", "off"})
 _TRUE_WORDS: Final = frozenset({"true", "yes", "on", "1"})
@@ -77,7 +79,7 @@ def seconds(value: object) -> object:
     if isinstance(value, timedelta):
         value = value.total_seconds()
     found = parse_duration(value) if isinstance(value, str) else value
-    if isinstance(found, (int, float)) and not isinstance(found, bool) and not 0 <= found < math.inf:
+    if isinstance(found, (int, float)) and not isinstance(found, bool) and not 0 <= found < MAX_SECONDS:
         raise ValueError("not a length of time")
     return found
 
@@ -137,14 +139,20 @@ secret = plain_text
 
 def optional_text(value: object) -> object:
     """Text as it is, or None."""
-    return optional(plain_text(value))
+    return optional(_no_structure(plain_text(value)))
 
 
 def path(value: object) -> object:
     """A file path, or None."""
-    if isinstance(value, str) and re.match(r"(file|sqlite[\w+]*):", value.strip(), re.IGNORECASE):
+    if isinstance(value, str) and re.search(r"\A\s*(?:file|sqlite[\w+]*):|://", value, re.IGNORECASE):
         raise FormError("a URL, where a path belongs")
-    return optional(plain_text(value))
+    return optional(_no_structure(plain_text(value)))
+
+
+def _no_structure(value: object) -> object:
+    if isinstance(value, str) and ("://" in value or value.lstrip()[:1] == "{"):
+        raise FormError("a URL or JSON, where a name belongs")
+    return value
 
 
 def names(value: object) -> object:
@@ -163,7 +171,7 @@ def tokens(value: object) -> object:
 def methods(value: object) -> object:
     """HTTP methods; letter case makes no difference."""
     found = tokens(value)
-    if isinstance(found, (tuple, list)):
+    if isinstance(found, Collection):
         return tuple(part.upper() if isinstance(part, str) else part for part in cast("Collection[object]", found))
     return found
 
@@ -183,8 +191,9 @@ def secrets(value: object) -> object:
     found = _items(value)
     if isinstance(value, str) and not found:
         raise ValueError("no secret")  # to set it means to sign
-    if isinstance(found, (tuple, list, set, frozenset)):
-        for one in cast("Collection[object]", found):
+    if isinstance(found, Collection):
+        found = cast("Collection[object]", found)
+        for one in found:
             text = one.get_secret_value() if isinstance(one, SecretStr) else one
             if isinstance(text, str) and len(text) < MIN_SECRET_CHARS:
                 raise FormError(
@@ -259,6 +268,8 @@ def _texts(found: object) -> Iterable[str]:
 
 
 def _refuse_separators(name: str) -> None:
+    if "://" in name:
+        raise FormError("a URL, where names belong")
     if re.search(r"[\s;]", name):
         raise FormError("a space or a semicolon inside of a name; if it is meant, write a JSON list")
 
@@ -278,17 +289,36 @@ def _is_json(text: str) -> bool:
 
 
 _NO_JSON: Final = "not JSON"
+_TOO_DEEP: Final = "JSON that is nested too deeply"
 
 
 def _json(text: str) -> object:
     try:
-        return json.loads(text, object_pairs_hook=_unique)
+        found = json.loads(text, object_pairs_hook=_unique)
     except RecursionError:
-        raise FormError("JSON that is nested too deeply") from None
+        raise FormError(_TOO_DEEP) from None
     except FormError:
         raise
     except ValueError:  # whose text may repeat what it could not read
         raise FormError(_NO_JSON) from None
+    _refuse_depth(found)
+    return cast("object", found)
+
+
+def _refuse_depth(found: object) -> None:
+    """Whatever walks through the values later may do so by recursion."""
+    level: list[object] = [found]
+    for _ in range(MAX_DEPTH):
+        below: list[object] = []
+        for value in level:
+            if isinstance(value, dict):
+                below.extend(cast("dict[str, object]", value).values())
+            elif isinstance(value, list):
+                below.extend(cast("list[object]", value))
+        if not below:
+            return
+        level = below
+    raise FormError(_TOO_DEEP)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> Mapping[str, Any]:

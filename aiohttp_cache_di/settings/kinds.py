@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +13,7 @@ from pydantic import BeforeValidator, SecretStr
 
 from aiohttp_cache_di.addresses import MASK, mask_mongodb_address, mask_redis_address
 from aiohttp_cache_di.settings import forms
-from aiohttp_cache_di.settings.url_rules import UrlRule, mask_patterns, read_url_rules, show_lifetime, show_url_rules
+from aiohttp_cache_di.settings.url_rules import UrlRule, read_url_rules, show_lifetime, show_url_rules
 from aiohttp_cache_di.units import format_duration, format_size
 
 __all__ = [
@@ -39,6 +41,8 @@ __all__ = [
     "UrlLifetimes",
 ]
 
+MAX_SHOWN_CHARS: Final = 300
+
 
 def _show(value: object) -> str:
     if value is None:
@@ -46,6 +50,17 @@ def _show(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return str(value)
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= MAX_SHOWN_CHARS else f"{text[:MAX_SHOWN_CHARS]}…"
+
+
+def _mask_stray(text: str) -> str:
+    """Refused text of what is no secret; but a URL or JSON in its place may well hold one."""
+    if text.lstrip()[:1] == "{":
+        return f"{{{MASK}}}"
+    return _shorten(re.sub(r"://.*", f"://{MASK}", text, flags=re.DOTALL))
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +78,7 @@ class Kind:
 
     accepts: str
     show: Callable[[Any], str] = _show
-    mask: Callable[[str], str] = str
+    mask: Callable[[str], str] = _mask_stray
     bounded: bool = False
     secret: bool = False
     may_be_empty: bool = True
@@ -82,7 +97,11 @@ def _show_size(value: int | str | None) -> str:
 
 
 def _show_list(values: Collection[object] | None) -> str:
-    return "none" if values is None else ",".join(str(value) for value in values)
+    if values is None:
+        return "none"
+    texts = [str(value) for value in values]
+    plain = texts and all(re.fullmatch(r"[\w!#$%&*+.^|~\-\]\[/]+", text) and text[0] != "[" for text in texts)
+    return ",".join(texts) if plain else json.dumps(texts, ensure_ascii=False)
 
 
 def _show_secret(values: Collection[SecretStr] | SecretStr | None) -> str:
@@ -99,7 +118,7 @@ def _show_mongodb_url(value: SecretStr) -> str:
 
 def _show_names_only(value: Collection[str]) -> str:
     # Options of a driver may well hold a password, so neither values nor refused text are shown.
-    return f"{{{', '.join(f'{name}: {MASK}' for name in value)}}}"
+    return f"{{{', '.join(f'{name if name.isidentifier() else MASK}: {MASK}' for name in value)}}}"
 
 
 def _mask_all(text: str) -> str:
@@ -111,6 +130,9 @@ _SIZE: Final = "a number of bytes or a size such as 500kB, 64MiB, 1GiB"
 _LIST: Final = "separated by commas or as a JSON list"
 
 Flag: TypeAlias = Annotated[bool, Kind("true or false (also 1/0, yes/no, on/off)")]
+OptionalFlag: TypeAlias = Annotated[
+    bool | None, BeforeValidator(forms.optional), Kind("true or false (also 1/0, yes/no, on/off), or none")
+]
 OptionalText: TypeAlias = Annotated[
     str | None, BeforeValidator(forms.optional_text), Kind("any text without quotes around it, or none", bounded=True)
 ]
@@ -189,8 +211,9 @@ UrlLifetimes: TypeAlias = Annotated[
     BeforeValidator(read_url_rules),
     Kind(
         'a JSON object of URL patterns and lifetimes, such as {"*.example.com/static/*": "1d"}; '
-        'instead of a lifetime {"expire_after": "5m", "override_origin": true}',
+        'a rule may be {"expire_after": "5m", "override_origin": true, "stale_if_error": "1h", '
+        '"stale_while_revalidate": "30s", "allowed_methods": ["GET", "POST"]}',
         show_url_rules,
-        mask_patterns,
+        _mask_all,  # what is wrong is told by the pattern that it is about
     ),
 ]

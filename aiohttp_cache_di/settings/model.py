@@ -24,6 +24,7 @@ from aiohttp_cache_di.settings.kinds import (
     Names,
     OptionalCount,
     OptionalDuration,
+    OptionalFlag,
     OptionalPath,
     OptionalSecret,
     OptionalText,
@@ -146,6 +147,12 @@ class CacheSettings(BaseSettings):
     allowed_methods: Methods = Field(default=("GET", "HEAD"), description="methods that are cached")
     include_headers: Flag = Field(default=False, description="all request headers are part of the key")
     ignored_params: Names = Field(default=(), description="parameters and headers that do not count, nor are stored")
+    post_as_query: Names = Field(
+        default=(), description="URL patterns to which POST is a query, and cached as QUERY is; for cache_control"
+    )
+    match_order: OptionalFlag = Field(
+        default=None, description="the order of parameters and of names in a JSON body counts; none: with cache_control"
+    )
     shared: Flag = Field(default=False, description="act as a shared cache: store nothing private")
     credential_headers: HeaderNames = Field(default=(), description="further request headers that set principals apart")
     partition_cookies: Literal["effective", "explicit"] = Field(

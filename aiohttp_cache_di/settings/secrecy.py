@@ -39,8 +39,10 @@ def _texts(value: object) -> Iterator[str]:
         if len(str(value)) >= MIN_MASKED_CHARS and not isinstance(value, bool):
             yield str(value)
     elif isinstance(value, Mapping):
-        for item in cast("Mapping[str, object]", value).values():
+        for name, item in cast("Mapping[str, object]", value).items():
             yield from _texts(item)
+            if not name.isidentifier():  # which no option is
+                yield name
     elif isinstance(value, (list, tuple)):
         for item in cast("list[object]", value):
             yield from _texts(item)

@@ -20,6 +20,9 @@ from typing import Final, NamedTuple
 
 from dotenv import dotenv_values
 
+from aiohttp_cache_di.addresses import MASK
+from aiohttp_cache_di.settings.forms import path
+
 __all__ = ["DEFAULT_ENV_FILE", "ENVIRONMENT", "Found", "Layers"]
 
 DEFAULT_ENV_FILE: Final = ".env"
@@ -78,9 +81,8 @@ class Layers:
         named = self.found.get(f"{self.prefix}secrets_dir".lower())
         if directory is None and named is not None:
             directory = named.text
-        if directory is not None and directory.strip().lower() not in {"", "none"}:
-            for name, one in self._secrets_directory(Path(directory)).items():
-                self.found.setdefault(name, one)
+        for name, one in self._secrets_directory(directory).items():
+            self.found.setdefault(name, one)
 
     def _environment(self) -> dict[str, Found]:
         start = len(self.prefix)
@@ -127,15 +129,22 @@ class Layers:
             if target in layer:
                 self.problems.append(f"{target.upper()} and {name.upper()} are both set; keep one")
                 continue
-            text = self._text(f"{name.upper()}={file!r}", file)
+            what = f"{name.upper()}={_shown_path(file)}"
+            text = self._text(what, file)
             if text is not None and text.rstrip("\r\n"):
                 layer[target] = Found(text.rstrip("\r\n"), file)
             elif text is not None:
-                self.problems.append(f"{name.upper()}={file!r}: the file is empty")
+                self.problems.append(f"{what}: the file is empty")
         return layer
 
-    def _secrets_directory(self, directory: Path) -> dict[str, Found]:
-        what, start = f"{self.prefix}SECRETS_DIR={str(directory)!r}", self.prefix.lower()
+    def _secrets_directory(self, given: str | None) -> dict[str, Found]:
+        try:
+            text = path(given)
+        except ValueError:  # told when the settings are checked
+            return {}
+        if not isinstance(text, str):
+            return {}
+        what, start, directory = f"{self.prefix}SECRETS_DIR={text!r}", self.prefix.lower(), Path(text)
         try:
             names = sorted(os.listdir(directory))
         except OSError as exc:
@@ -159,6 +168,12 @@ class Layers:
         except OSError as exc:
             self.problems.append(f"{what} cannot be read: {exc.strerror or exc}")
         return None
+
+
+def _shown_path(file: str) -> str:
+    """A path, unless it may be the secret itself that was given in the place of a file's name."""
+    is_path = os.path.exists(file) or (os.path.isabs(file) and os.path.isdir(os.path.dirname(file)))
+    return repr(file) if is_path else MASK
 
 
 def made_by_kubernetes(name: str, value: str) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Final, TypeAlias, cast
@@ -11,14 +10,20 @@ from typing import Any, Final, TypeAlias, cast
 import msgspec
 
 from aiohttp_cache_di.policy.expiration import UrlExpiration, UrlRules
-from aiohttp_cache_di.settings.forms import FormError, flag, json_object, lifetime
+from aiohttp_cache_di.settings.forms import FormError, flag, json_object, lifetime, methods, stale_window
 from aiohttp_cache_di.units import format_duration
 
-__all__ = ["RULE_NAMES", "UrlRule", "mask_patterns", "read_url_rules", "show_url_rules"]
+__all__ = ["RULE_NAMES", "UrlRule", "read_url_rules", "show_lifetime", "show_url_rules"]
 
 UrlRule: TypeAlias = float | UrlExpiration | None
 
-_READ: Final[Mapping[str, Callable[[object], object]]] = {"expire_after": lifetime, "override_origin": flag}
+_READ: Final[Mapping[str, Callable[[object], object]]] = {
+    "expire_after": lifetime,
+    "override_origin": flag,
+    "stale_if_error": stale_window,
+    "stale_while_revalidate": stale_window,
+    "allowed_methods": methods,
+}
 _FIELDS: Final = {"expire_after": "value"}  # the other names are the same in both places
 RULE_NAMES: Final = tuple(_READ)
 """What the object of a pattern may hold."""
@@ -35,13 +40,15 @@ def read_url_rules(value: object) -> object:
 def _rule(pattern: object, given: object) -> object:
     if not isinstance(pattern, str) or not pattern.strip():
         raise FormError("a pattern is empty")
+    if "@" in pattern.partition("://")[2].partition("/")[0]:
+        raise FormError("a pattern has a user or a password; what stands before an @ in a URL makes no difference")
     try:
         rule = _read(given)
         UrlRules({pattern: cast("Any", rule)})
     except FormError as exc:
-        raise FormError(f"{mask_patterns(repr(pattern))}: {exc}") from None
+        raise FormError(f"{pattern!r}: {exc}") from None
     except ValueError:
-        raise FormError(f"{mask_patterns(repr(pattern))}: no lifetime, or no pattern") from None
+        raise FormError(f"{pattern!r}: no lifetime, or no pattern") from None
     return rule
 
 
@@ -67,27 +74,39 @@ def _policy(given: Mapping[object, object]) -> UrlExpiration:
         if not isinstance(name, str) or name not in _READ:
             raise FormError(f"it has something that is none of {', '.join(RULE_NAMES)}")
         try:
-            fields[_FIELDS.get(name, name)] = _READ[name](value)
-        except (ValueError, TypeError):
-            raise FormError(f"its {name} cannot be used") from None
+            found = _READ[name](value)
+        except ValueError:
+            found = ...
+        if not isinstance(found, tuple if name == "allowed_methods" else (int, float, type(None))):
+            raise FormError(f"its {name} cannot be used")
+        fields[_FIELDS.get(name, name)] = (
+            frozenset(cast("tuple[str, ...]", found)) if isinstance(found, tuple) else found
+        )
     return UrlExpiration(**fields)
 
 
 def show_url_rules(rules: Mapping[str, UrlRule]) -> str:
     """Write *rules* as JSON that is read back as the same."""
-    return mask_patterns(json.dumps({pattern: _shown(rule) for pattern, rule in rules.items()}, ensure_ascii=False))
+    return json.dumps({pattern: _shown(rule) for pattern, rule in rules.items()}, ensure_ascii=False)
 
 
 def _shown(rule: UrlRule) -> object:
     if not isinstance(rule, UrlExpiration):
         return show_lifetime(rule)
-    default = UrlExpiration()
-    values = {name: getattr(rule, _FIELDS.get(name, name)) for name in RULE_NAMES}
-    return {
-        name: show_lifetime(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
-        for name, value in values.items()
-        if value != getattr(default, _FIELDS.get(name, name))
-    }
+    default, shown = UrlExpiration(), dict[str, object]()
+    for name in RULE_NAMES:
+        value = getattr(rule, _FIELDS.get(name, name))
+        if value == getattr(default, _FIELDS.get(name, name)):
+            continue
+        if name == "allowed_methods":
+            shown[name] = sorted(value)
+        elif name == "override_origin":
+            shown[name] = value
+        elif isinstance(value, datetime):
+            shown[name] = value.isoformat()
+        else:
+            shown[name] = "always" if value is True else show_lifetime(value)
+    return shown
 
 
 def show_lifetime(value: float | None) -> str:
@@ -95,8 +114,3 @@ def show_lifetime(value: float | None) -> str:
     if value is None:
         return "none"
     return "never" if value == -1 else format_duration(value)
-
-
-def mask_patterns(text: str) -> str:
-    """Return *text* without what stands before an ``@`` in the URLs in it."""
-    return re.sub(r"//[^/@\s\"']*@", "//***@", text)

@@ -13,15 +13,22 @@ cache has a container and a key of its own: `make_lifespan` and `make_get_cached
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Annotated, Any, Final, TypeAlias, cast
+from weakref import WeakKeyDictionary
 
 from fastapi import Depends
 from starlette.applications import Starlette
 from starlette.requests import HTTPConnection
 
-from aiohttp_cache_di.containers import AnyContainer, open_container, session_already_open, session_not_open
+from aiohttp_cache_di.containers import (
+    AnyContainer,
+    container_of,
+    open_container,
+    session_already_open,
+    session_not_open,
+)
 from aiohttp_cache_di.session import CachedSession
 
 __all__ = [
@@ -47,28 +54,63 @@ AnyLifespan: TypeAlias = Callable[[Any], AbstractAsyncContextManager[Mapping[str
 """The same, with or without a state."""
 
 
+class _Running:
+    """A cache of an app that is served, by several servers perhaps; they share the session if they share the loop."""
+
+    def __init__(self, container: Any) -> None:
+        self.container = container
+        self.users = 0
+        self._sessions: list[CachedSession] = []
+
+    @contextmanager
+    def show(self, state: Any, key: str, session: CachedSession) -> Generator[None]:
+        """Keep *session* in the app's *state*, which has that of the last server that is up."""
+        # The lifespan's state reaches mounted apps and web sockets, and comes with each request from the server.
+        # The app's is for what has no request: the user's own lifespan, or a test that runs the lifespan itself.
+        self._sessions.append(session)
+        setattr(state, key, session)
+        try:
+            yield
+        finally:
+            self._sessions.remove(session)
+            if self._sessions:
+                setattr(state, key, self._sessions[-1])
+            else:
+                delattr(state, key)
+
+
 def make_lifespan(container: AnyContainer | None = None, *, key: str = CACHED_SESSION) -> Lifespan:
     """Make a lifespan that opens *container* when the app starts and closes it when the app stops.
+
+    An app that several servers start at the same time has one session in each event loop, closed with the last.
 
     Args:
         container: None for a `CacheContainer` of its own at each start, from the ``AIOHTTP_CACHE_`` variables.
         key: where the session is kept; each cache of an app has its own.
     """
 
+    running: WeakKeyDictionary[Starlette, _Running] = WeakKeyDictionary()
+
     @asynccontextmanager
     async def cache_lifespan(app: Starlette | None) -> AsyncGenerator[Mapping[str, Any]]:
-        if app is not None and hasattr(app.state, key):
-            raise session_already_open(key)
-        async with open_container(container) as session:
-            # The lifespan's state reaches mounted apps and web sockets, and comes with each request from the server.
-            # The app's is for what has no request: the user's own lifespan, or a test that runs the lifespan itself.
-            if app is not None:
-                setattr(app.state, key, session)
-            try:
+        if app is None:
+            async with open_container(container) as session:
                 yield {key: session}
-            finally:
-                if app is not None:
-                    delattr(app.state, key)
+            return
+        if app not in running:
+            if hasattr(app.state, key):
+                raise session_already_open(key)
+            running[app] = _Running(container_of(container))
+        found = running[app]
+        found.users += 1
+        try:
+            async with open_container(found.container) as session:
+                with found.show(app.state, key, session):
+                    yield {key: session}
+        finally:
+            found.users -= 1
+            if not found.users:
+                del running[app]
 
     return cache_lifespan
 

@@ -13,12 +13,21 @@ that uses the session in its own clean-up has a `make_cache_ctx` of its own. A s
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
-from typing import Final, TypeAlias
+import warnings
+from collections.abc import AsyncGenerator, Callable, MutableMapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Final, TypeAlias
+from weakref import WeakKeyDictionary
 
 from aiohttp import web
 
-from aiohttp_cache_di.containers import AnyContainer, open_container, session_already_open, session_not_open
+from aiohttp_cache_di.containers import (
+    AnyContainer,
+    container_of,
+    open_container,
+    session_already_open,
+    session_not_open,
+)
 from aiohttp_cache_di.session import CachedSession
 
 __all__ = ["CACHED_SESSION", "CacheContext", "cache_ctx", "get_cached_session", "make_cache_ctx"]
@@ -26,7 +35,7 @@ __all__ = ["CACHED_SESSION", "CacheContext", "cache_ctx", "get_cached_session", 
 CACHED_SESSION: Final = web.AppKey("CACHED_SESSION", CachedSession)
 """Where the session is kept in the app."""
 
-CacheContext: TypeAlias = Callable[[web.Application], AsyncGenerator[None]]
+CacheContext: TypeAlias = Callable[[web.Application], AbstractAsyncContextManager[None]]
 """What ``app.cleanup_ctx`` takes."""
 
 
@@ -35,19 +44,82 @@ def make_cache_ctx(
 ) -> CacheContext:
     """Make a context that opens *container* when the app starts and closes it when the app is cleaned up.
 
+    An app that several runners start at the same time has one session, which is closed with the last.
+
     Args:
         container: None for a `CacheContainer` of its own at each start, from the ``AIOHTTP_CACHE_`` variables.
         key: where the session is kept; each cache of an app has its own.
     """
+    running: WeakKeyDictionary[web.Application, _Running] = WeakKeyDictionary()
 
-    async def context(app: web.Application) -> AsyncGenerator[None]:
-        if key in app and not app[key].closed:
-            raise session_already_open(key)
-        async with open_container(container) as session:
-            app[key] = session
-            yield
+    def context(app: web.Application) -> AbstractAsyncContextManager[None]:
+        return _Context(app, key, container, running)
 
     return context
+
+
+class _Running:
+    """A cache of an app that is served, by several runners perhaps."""
+
+    def __init__(self, container: Any) -> None:
+        self.container = container
+        self.contexts: list[_Context] = []
+
+
+class _Context(AbstractAsyncContextManager[None]):
+    """One start of an app.
+
+    When a runner is cleaned up, aiohttp leaves the contexts of *all* starts, in reverse order, and does so once for
+    each runner. So the last runner goes when the first context has been left as often as there are contexts.
+    """
+
+    def __init__(
+        self,
+        app: web.Application,
+        key: web.AppKey[CachedSession],
+        container: AnyContainer | None,
+        running: MutableMapping[web.Application, _Running],
+    ) -> None:
+        self._app, self._key, self._container, self._running = app, key, container, running
+        self._left = 0
+        # A generator: when a start fails and nothing is cleaned up, the end of the loop closes it.
+        self._open = self._keep_open()
+
+    async def __aenter__(self) -> None:
+        app = self._app
+        if app not in self._running:
+            if self._key in app and not app[self._key].closed:
+                raise session_already_open(self._key)
+            self._running[app] = _Running(container_of(self._container))
+        self._running[app].contexts.append(self)
+        await anext(self._open)
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self._left += 1
+        found = self._running.get(self._app)
+        if found is None or self is not found.contexts[0] or self._left < len(found.contexts):
+            return
+        for context in reversed(found.contexts.copy()):
+            await anext(context._open, None)
+
+    async def _keep_open(self) -> AsyncGenerator[None]:
+        found = self._running[self._app]
+        try:
+            async with open_container(found.container) as session:
+                self._show(session)
+                yield
+        finally:
+            found.contexts.remove(self)
+            if not found.contexts:
+                self._running.pop(self._app, None)
+
+    def _show(self, session: CachedSession) -> None:
+        if self._app.get(self._key) is session:
+            return
+        with warnings.catch_warnings():
+            # Of an app that is started once more: what is kept in it was meant to change then.
+            warnings.filterwarnings("ignore", "Changing state of started", DeprecationWarning)
+            self._app[self._key] = session
 
 
 cache_ctx: Final = make_cache_ctx()

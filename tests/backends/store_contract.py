@@ -295,8 +295,8 @@ class StoreContract:
 
     async def test_a_lease_is_had_by_one_and_goes_back_with_a_put(self, make: MakeStore, store: Store) -> None:
         other = make()
-        if not isinstance(store, Leasing) or not isinstance(other, Leasing):
-            pytest.skip("it has no leases")
+        if not self.is_shared or not isinstance(store, Leasing) or not isinstance(other, Leasing):
+            pytest.skip("it has no leases, or no other store that asks for them")
         assert await store.acquire("k", 5)
         assert not await other.acquire("k", 5)
         assert await other.acquire("another", 5)
@@ -311,8 +311,8 @@ class StoreContract:
 
     async def test_a_version_tells_of_each_change(self, make: MakeStore, store: Store) -> None:
         other = make()
-        if not isinstance(store, Versioned) or not isinstance(other, Versioned):
-            pytest.skip("it has no versions")
+        if not self.is_shared or not isinstance(store, Versioned) or not isinstance(other, Versioned):
+            pytest.skip("it has no versions, or no other store that changes them")
         await keep(store, "k")
         (found,) = await store.get(["k"])
         version = store.version("k")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from datetime import timedelta
 from http import HTTPStatus
 from typing import Any
 
@@ -24,9 +25,13 @@ from aiohttp_cache_di.backends import CacheBackend
         ("allowed_methods", None),
         ("ignored_params", "token"),
         ("filter_fn", None),
+        ("match_order", "yes"),
         ("credential_headers", "X-Api-Key"),
         ("partition_cookies", "none"),
-        ("stale_if_error", "5m"),
+        ("stale_if_error", "5 months"),
+        ("stale_if_error", [5]),
+        ("stale_while_revalidate", "soon"),
+        ("stale_while_revalidate", math.nan),
         ("stale_while_revalidate", -1),
         ("heuristic_fraction", 7),
         ("max_variants", None),
@@ -48,6 +53,7 @@ def test_a_value_that_cannot_be_used_is_refused_by_name(name: str, value: Any) -
     "options",
     [
         {"allowed_codes": [HTTPStatus.OK, 404], "allowed_methods": {"GET": 1}, "ignored_params": iter(["a"])},
+        {"stale_if_error": "1h", "stale_while_revalidate": timedelta(minutes=5), "expire_after": "5m"},
         {"stale_if_error": True, "stale_while_revalidate": math.inf, "heuristic_fraction": 0, "lease": 0},
         {"max_entries": None, "max_bytes": 1e6, "max_body_bytes": 0, "credential_headers": ()},
     ],

@@ -13,7 +13,7 @@ import pytest
 from aiohttp_cache_di import CachedSession
 from aiohttp_cache_di._aiohttp import decoding
 from aiohttp_cache_di.engine import budget, recording
-from aiohttp_cache_di.engine.storing import Shelf
+from aiohttp_cache_di.engine.storing import ResponseStoring
 from tests.clients import Clients
 from tests.origin import Origin, Received, answer, chunked
 
@@ -51,10 +51,10 @@ async def test_a_large_body_of_unknown_length_reaches_its_reader_and_is_stored(
         (recording, "Recorder"),
         (recording.Recorder, "_body"),
         (recording.Recorder, "_take"),
-        (Shelf, "_entry"),
-        (Shelf, "_put"),
-        (Shelf, "place"),
-        (Shelf, "_links"),
+        (ResponseStoring, "_entry"),
+        (ResponseStoring, "_put"),
+        (ResponseStoring, "place"),
+        (ResponseStoring, "_links"),
         (decoding, "_begins_uncoded"),
         (decoding, "_has_ended"),
         (decoding.DecodingWatch, "_look"),

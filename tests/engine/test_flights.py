@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from aiohttp.typedefs import StrOrURL
 
 from aiohttp_cache_di import CachedSession
 from aiohttp_cache_di.backends import CacheBackend
-from aiohttp_cache_di.engine.flights import Flight, Flights, Outcome, unless_landed
+from aiohttp_cache_di.engine.flights import Flight, Flights, Outcome, unless_ended
 from tests.clients import Client, Clients, is_hit
 from tests.origin import CLOSE, CUT, Origin, Received, Script, answer
 from tests.test_response import entry
@@ -25,12 +26,51 @@ class TestFlights:
         waiting = [asyncio.create_task(flight.join(1)) for _ in range(3)]
         await asyncio.sleep(0)
         flight.end(outcome)
-        flight.end("parallel")
+        flight.end(Outcome.UNSHARED)
         assert [await task for task in waiting] == [outcome] * 3
         assert await flight.join(0) is outcome
 
+    @pytest.mark.parametrize(
+        ("error", "expected"),
+        [
+            (None, Outcome.UNSHARED),
+            (ValueError(), Outcome.UNSHARED),
+            (TimeoutError(), Outcome.ABANDONED),
+            (asyncio.CancelledError(), Outcome.ABANDONED),
+        ],
+        ids=repr,
+    )
+    async def test_it_ends_with_its_owner(self, error: BaseException | None, expected: Outcome) -> None:
+        flight = Flights().start("key", joinable=True)
+        with suppress(ValueError, TimeoutError, asyncio.CancelledError):
+            async with flight:
+                if error is not None:
+                    raise error
+        assert await flight.join(0) is expected
+
+    async def test_it_goes_on_when_its_owner_hands_it_over(self) -> None:
+        async with Flights().start("key", joinable=True) as flight:
+            flight.hand_over()
+        assert not flight.is_over
+
+    async def test_an_error_after_that_ends_it_all_the_same(self) -> None:
+        flight = Flights().start("key", joinable=True)
+        with suppress(TimeoutError):
+            async with flight:
+                flight.hand_over()
+                raise TimeoutError
+        assert await flight.join(0) is Outcome.ABANDONED
+
+    def test_what_waits_for_its_end_is_called_once(self) -> None:
+        flight, calls = Flight("key"), list[str]()
+        flight.when_over(lambda: calls.append("before"))
+        flight.end(Outcome.UNSHARED)
+        flight.end(Outcome.ABANDONED)
+        flight.when_over(lambda: calls.append("after"))
+        assert calls == ["before", "after"]
+
     async def test_patience_ends(self) -> None:
-        assert await Flight("key").join(0.001) == "late"
+        assert await Flight("key").join(0.001) == Outcome.LATE
 
     async def test_a_follower_that_is_cancelled_leaves_the_others(self) -> None:
         flight = Flight("key")
@@ -38,8 +78,8 @@ class TestFlights:
         await asyncio.sleep(0)
         one.cancel()
         await asyncio.gather(one, return_exceptions=True)
-        flight.end("parallel")
-        assert await other == "parallel"
+        flight.end(Outcome.UNSHARED)
+        assert await other == Outcome.UNSHARED
 
     async def test_work_goes_on_until_the_flight_brings_something_of_use(self) -> None:
         flight, ended = Flight("key"), asyncio.Event()
@@ -51,17 +91,17 @@ class TestFlights:
                 ended.set()
             return "work"
 
-        task = asyncio.create_task(unless_landed(flight, lambda entry: entry.status, work()))
+        task = asyncio.create_task(unless_ended(flight, lambda entry: entry.status, work()))
         await asyncio.sleep(0)
         flight.end(entry())
         assert await task == 200
         assert ended.is_set()
         assert task.cancelling() == 0
 
-    @pytest.mark.parametrize("outcome", [entry(), "parallel", "abandoned"])
+    @pytest.mark.parametrize("outcome", [entry(), Outcome.UNSHARED, Outcome.ABANDONED])
     async def test_work_comes_to_its_end_when_the_flight_brings_nothing_of_use(self, outcome: Outcome) -> None:
         flight, done = Flight("key"), asyncio.Event()
-        task = asyncio.create_task(unless_landed(flight, lambda _: None, done.wait()))
+        task = asyncio.create_task(unless_ended(flight, lambda _: None, done.wait()))
         await asyncio.sleep(0)
         flight.end(outcome)
         await asyncio.sleep(0)
@@ -70,7 +110,7 @@ class TestFlights:
 
     async def test_who_is_cancelled_while_the_flight_lands_is_cancelled(self) -> None:
         flight = Flight("key")
-        task = asyncio.create_task(unless_landed(flight, lambda entry: entry, asyncio.Event().wait()))
+        task = asyncio.create_task(unless_ended(flight, lambda entry: entry, asyncio.Event().wait()))
         await asyncio.sleep(0)
         flight.end(entry())
         task.cancel()
@@ -83,7 +123,7 @@ class TestFlights:
         assert flights.current("key") is None
         flight = flights.start("key", joinable=True)
         assert flights.current("key") is flight
-        flights.end(flight, "parallel")
+        flight.end(Outcome.UNSHARED)
         assert flights.current("key") is None
 
     def test_what_was_invalidated_meanwhile_may_not_be_stored(self) -> None:
@@ -103,15 +143,15 @@ class TestFlights:
         assert flights.current("k") is None
         other = flights.start("k", joinable=False)
         flights.invalidate_all()
-        flights.end(other, "parallel")
+        other.end(Outcome.UNSHARED)
         assert not flights._fetching
 
     def test_a_key_that_cannot_be_shared_is_remembered_for_a_while(self) -> None:
-        flights = Flights(pass_s=10)
-        flights.remember_pass("key", now=0)
-        assert flights.is_pass("key", now=9)
-        assert not flights.is_pass("key", now=10)
-        assert not flights.is_pass("key", now=9)
+        flights = Flights(hit_for_miss_s=10)
+        flights.remember_hit_for_miss("key", now=0)
+        assert flights.is_hit_for_miss("key", now=9)
+        assert not flights.is_hit_for_miss("key", now=10)
+        assert not flights.is_hit_for_miss("key", now=9)
 
 
 def slow(seconds: float, body: str = "text", **options: Any) -> Script:

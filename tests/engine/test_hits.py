@@ -10,7 +10,7 @@ import pytest
 from aiohttp import ClientTimeout
 
 from aiohttp_cache_di import CachedSession
-from aiohttp_cache_di.rfc9111.messages import StoredResponse
+from aiohttp_cache_di.backends import ResponseOrKey
 from tests.origin import Origin, answer
 from tests.storages import CustomBackend
 
@@ -36,12 +36,12 @@ async def session(origin: Origin, backend: CustomBackend) -> AsyncIterator[Cache
 def hanging(session: CachedSession, backend: CustomBackend, monkeypatch: pytest.MonkeyPatch) -> None:
     """From now on, once the session has learned its way, the storages answer nothing."""
 
-    async def hang(key: str) -> StoredResponse | None:
+    async def hang(key: str) -> ResponseOrKey:
         await asyncio.Event().wait()
         return None
 
     for storage in (backend.responses, backend.redirects):
-        monkeypatch.setattr(storage, "read_entry", hang)
+        monkeypatch.setattr(storage, "read", hang)
 
 
 async def body_of(session: CachedSession, origin: Origin, limit: ClientTimeout | None = None) -> bytes:

@@ -12,7 +12,7 @@ from yarl import URL
 
 from aiohttp_cache_di import CachedResponse, CachedSession
 from aiohttp_cache_di.backends import CacheBackend
-from aiohttp_cache_di.engine.hits import Remembered
+from aiohttp_cache_di.engine.hits import KnownCall
 from tests.origin import Origin, Received, answer
 from tests.storages import CustomBackend
 
@@ -41,7 +41,7 @@ async def teach(session: CachedSession, url: str) -> None:
         await session.cache.settle()
 
 
-def found(session: CachedSession, url: str | URL, **options: Any) -> CachedResponse | Remembered | None:
+def found(session: CachedSession, url: str | URL, **options: Any) -> CachedResponse | KnownCall | None:
     """What the fast lane has to say."""
     return session._fast_lane.answer(session, "GET", url, options)
 
@@ -168,7 +168,7 @@ async def test_a_storage_that_has_to_be_asked_is_asked(origin: Origin) -> None:
     async with CachedSession(cache=backend) as session:
         await teach(session, urls[0])
         known = found(session, urls[1])
-        assert isinstance(known, Remembered)
+        assert isinstance(known, KnownCall)
         response = await session._fast_lane.fetch(session, known, {})
         assert isinstance(response, CachedResponse)
         assert await response.text() == "/e"

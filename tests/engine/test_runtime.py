@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from aiohttp_cache_di.backends import CacheBackend
+from aiohttp_cache_di.engine.flights import Outcome
 from aiohttp_cache_di.engine.runtime import Runtime
 from tests.storages import CustomBackend, CustomStorage
 from tests.test_response import entry
@@ -90,7 +91,7 @@ class TestDeletions:
         await asyncio.sleep(0)
         thread = threading.Thread(target=asyncio.run, args=(backend.clear(),))
         thread.start()
-        assert await waiting == "parallel"
+        assert await waiting == Outcome.UNSHARED
         assert not flight.store_allowed
         await asyncio.to_thread(thread.join)
 

@@ -15,6 +15,8 @@ from aiohttp_cache_di import CachedSession
 from aiohttp_cache_di.backends import CacheBackend, ResponseOrKey
 from aiohttp_cache_di.backends.wrap import pending
 from aiohttp_cache_di.engine.describe import DETAILS
+from aiohttp_cache_di.engine.runtime import Runtime
+from aiohttp_cache_di.engine.storing import ResponseStoring
 from aiohttp_cache_di.response import AnyResponse
 from tests.clients import Clients
 from tests.origin import CLOSE, CUT, Origin, Received, answer, chunked
@@ -170,6 +172,17 @@ async def test_what_waits_to_be_written_is_stored_until_that_fails(origin: Origi
         assert backend.stats.stored == 0
 
 
+async def test_what_is_deleted_while_it_waits_to_be_written_says_so(origin: Origin) -> None:
+    backend, gate = gated(expire_after=60)
+    gate.error = OSError("down")
+    gate.open.set()
+    async with CachedSession(cache=backend) as session, session.get(origin.on("/", answer("text"))) as response:
+        await backend.settle()
+        assert told(response) == ("detail=store-failed", False)
+        await backend.clear()
+        assert told(response) == ("detail=given-up", False)
+
+
 async def test_nothing_is_promised_while_a_store_is_known_to_fail(origin: Origin) -> None:
     backend, gate = gated(expire_after=60)
     gate.error = OSError("down")
@@ -253,7 +266,7 @@ async def test_a_validation_in_the_background_that_fails_counts_no_hit(
         await client.backend.settle()
     async with asyncio.timeout(10):
         await failed.wait()
-    await asyncio.sleep(0.05)  # until the failure has come back; nothing tells of that
+    await Runtime.of(client.backend).finish(client.session)
     assert (client.backend.stats.hits, client.backend.stats.stale) == (1, 1)
 
 
@@ -292,3 +305,27 @@ def test_each_detail_is_documented() -> None:
     text = (Path(__file__).parents[2] / "docs" / "caching.md").read_text(encoding="utf-8")
     for detail, meaning in DETAILS.items():
         assert f"| `{detail}` | {meaning} |" in text
+
+
+async def test_an_error_of_the_cache_beside_a_304_reaches_no_caller(
+    origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fields = {"ETag": '"a"', "Cache-Control": "max-age=0"}
+
+    def script(request: Received) -> bytes:
+        if "If-None-Match" in request.headers:
+            return answer(status=304, headers=fields)
+        return answer("text", headers=fields)
+
+    def broken(*args: Any, **kwargs: Any) -> Any:
+        raise RuntimeError("of the cache")
+
+    url = origin.on("/", script)
+    async with CachedSession(cache_control=True) as session:
+        async with session.get(url) as response:
+            await response.read()
+        monkeypatch.setattr(ResponseStoring, "place", broken)
+        async with session.get(url) as response:
+            said: Any = response
+            assert await response.text() == "text"
+            assert said.cache_status == "aiohttp-cache-di; fwd=stale; fwd-status=304; detail=error"

@@ -52,17 +52,18 @@ async def test_what_was_stored_since_a_request_has_looked_is_not_fetched_again(
     late, other = store.backend(), store.backend()
     quick = late if who == "the same process" else other
     has_looked, may_go_on = asyncio.Event(), asyncio.Event()
-    read: Any = late.responses.read_either
+    store_of_late: Any = late.stack.store
+    get = store_of_late.get
 
-    async def read_and_dawdle(*args: Any) -> Any:
-        found = await read(*args)
+    async def get_and_dawdle(keys: Any) -> Any:
+        found = await get(keys)
         if not has_looked.is_set():
             has_looked.set()
             await may_go_on.wait()
         return found
 
     late.guard.deadline_s = 30.0
-    monkeypatch.setattr(late.responses, "read_either", read_and_dawdle)
+    monkeypatch.setattr(store_of_late, "get", get_and_dawdle)
     async with open_session(late) as session, open_session(quick) as another:
         first = asyncio.create_task(body(session, f"{origin.url}/one"))
         async with asyncio.timeout(10):

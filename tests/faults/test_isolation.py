@@ -72,6 +72,7 @@ WAYS = {
     "cookie jar": Way(session=lambda name, secret: {"cookies": {"sid": secret}}),
     "proxy-authorization": Way(request=lambda name, secret: {"headers": {"Proxy-Authorization": f"Bearer {secret}"}}),
     "x-api-key": Way(request=lambda name, secret: {"headers": {"X-API-Key": secret}}),
+    "api key by another name": Way(request=lambda name, secret: {"headers": {"X-Shopify-Access-Token": secret}}),
     "own credential header": Way(
         request=lambda name, secret: {"headers": {"X-Tenant": secret}},
         backend={"credential_headers": ["Authorization", "X-Tenant"]},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
@@ -9,6 +10,8 @@ from typing import Annotated, Any
 
 import httpx2
 import pytest
+import uvicorn
+from aiohttp import ClientSession
 from dependency_injector import containers, providers
 from dependency_injector.wiring import Provide, inject
 from fastapi import APIRouter, Depends, FastAPI, Request, WebSocket
@@ -332,6 +335,68 @@ def test_two_caches_under_one_key_are_refused_at_the_start(origin: Origin) -> No
         TestClient(two_caches(origin, CACHED_SESSION)),
     ):
         pytest.fail("it must not start")
+
+
+# One app, several servers
+
+
+@pytest.mark.parametrize("given", ["none", "class", "container"])
+def test_nested_test_clients_have_a_session_in_each_loop(given: str, origin: Origin) -> None:
+    containers_given = {"none": None, "class": CacheContainer, "container": CacheContainer()}
+    app = app_for(origin, lifespan=make_lifespan(containers_given[given]))
+
+    with TestClient(app) as outer:
+        first = app.state.cached_session
+        with TestClient(app) as inner:
+            assert [inner.get("/proxy/a").json(), outer.get("/proxy/a").json()] == ["1", "2"]
+            assert inner.get("/session").json() != outer.get("/session").json()
+        assert app.state.cached_session is first
+        assert outer.get("/proxy/a").json() == "2"
+    assert first.closed
+    assert not hasattr(app.state, CACHED_SESSION)
+
+
+@pytest.mark.parametrize("first_to_stop", [0, 1])
+async def test_two_servers_of_one_loop_share_the_session_until_both_have_stopped(
+    first_to_stop: int, origin: Origin
+) -> None:
+    app = app_for(origin, lifespan=lifespan)
+    contexts = [app.router.lifespan_context(app) for _ in range(2)]
+    states = await asyncio.gather(*(context.__aenter__() for context in contexts))
+    session = app.state.cached_session
+
+    assert [state[CACHED_SESSION] for state in states if state] == [session, session]
+    await contexts[first_to_stop].__aexit__(None, None, None)
+    assert app.state.cached_session is session
+    assert not session.closed
+    await contexts[1 - first_to_stop].__aexit__(None, None, None)
+    assert session.closed
+
+
+def test_a_real_server_on_two_ports_has_one_session(origin: Origin) -> None:
+    app = app_for(origin, lifespan=lifespan)
+
+    async def serve() -> None:
+        servers = [uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning")) for _ in range(2)]
+        tasks = [asyncio.create_task(server._serve()) for server in servers]  # serve() would take the signals as well
+        while not all(server.started for server in servers):
+            await asyncio.sleep(0.01)
+            assert not any(task.done() for task in tasks)
+        ports = [server.servers[0].sockets[0].getsockname()[1] for server in servers]
+        async with ClientSession() as client:
+            for port in ports:
+                async with client.get(f"http://127.0.0.1:{port}/proxy/a") as response:
+                    assert await response.json() == "1"
+            servers[0].should_exit = True
+            await tasks[0]
+            async with client.get(f"http://127.0.0.1:{ports[1]}/proxy/a") as response:
+                assert await response.json() == "1"
+        servers[1].should_exit = True
+        await tasks[1]
+
+    asyncio.run(serve())
+    assert origin.hits == 1
+    assert not hasattr(app.state, CACHED_SESSION)
 
 
 # Replaced in a user's test

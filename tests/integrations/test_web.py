@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestClient
+from aiohttp.test_utils import TestClient, TestServer
 from dependency_injector import containers, providers
 from dependency_injector.wiring import Provide, inject
 from pytest_aiohttp.plugin import AiohttpClient
@@ -220,6 +220,72 @@ async def test_two_caches_under_one_key_are_refused_at_the_start(origin: Origin)
         await runner.setup()
 
     await runner.cleanup()
+
+
+# One app, several runners
+
+
+@pytest.mark.parametrize("first_to_stop", [0, 1])
+async def test_two_runners_of_one_app_share_the_session_until_both_are_cleaned_up(
+    first_to_stop: int, origin: Origin
+) -> None:
+    app = app_for(origin, cache_ctx)
+    runners = [web.AppRunner(app), web.AppRunner(app)]
+    await runners[0].setup()
+    session = get_cached_session(app)
+    await runners[1].setup()
+    assert get_cached_session(app) is session
+
+    await runners[first_to_stop].cleanup()
+    assert not session.closed
+    await runners[1 - first_to_stop].cleanup()
+    assert session.closed
+
+
+async def test_two_test_clients_of_one_app_share_the_session(origin: Origin) -> None:
+    app = app_for(origin, cache_ctx)
+
+    async with TestClient(TestServer(app)) as outer:
+        async with TestClient(TestServer(app)) as inner:
+            assert [await text(inner, "/proxy/a"), await text(outer, "/proxy/a")] == ["1", "1"]
+        assert await text(outer, "/proxy/a") == "1"
+        session = get_cached_session(app)
+    assert session.closed
+
+
+async def test_an_app_that_is_started_again_has_a_new_session(origin: Origin) -> None:
+    app = app_for(origin, cache_ctx)
+    seen: list[CachedSession] = []
+    for _ in range(3):
+        runner = web.AppRunner(app)
+        await runner.setup()
+        seen.append(get_cached_session(app))
+        assert not seen[-1].closed
+        await runner.cleanup()
+        assert seen[-1].closed
+
+    assert len(set(seen)) == 3
+
+
+async def test_a_runner_that_does_not_start_leaves_the_other_its_session(origin: Origin) -> None:
+    starts = iter([True, False])
+
+    async def fragile(app: web.Application) -> AsyncGenerator[None]:
+        if not next(starts):
+            raise RuntimeError("the port is taken")
+        yield
+
+    app = app_for(origin, cache_ctx, fragile)
+    first, second = web.AppRunner(app), web.AppRunner(app)
+    await first.setup()
+    session = get_cached_session(app)
+    with pytest.raises(RuntimeError, match="port"):
+        await second.setup()
+    await second.cleanup()
+    assert not session.closed
+
+    await first.cleanup()
+    assert session.closed
 
 
 # Replaced in a user's test

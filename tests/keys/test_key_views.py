@@ -38,7 +38,9 @@ async def wire_view(method: str, url: str | URL, **kwargs: Any) -> tuple[str, UR
         body = request.body
         content = body if isinstance(body, bytes) else await body.as_bytes()
         arguments: dict[str, Any] = {"headers": request.headers, "data": content}
-        arguments |= {"proxy_auth": request.proxy_auth, "proxy_headers": request.proxy_headers}
+        if request.proxy is not None:
+            arguments["proxy"] = request.proxy
+            arguments |= {"proxy_auth": request.proxy_auth, "proxy_headers": request.proxy_headers}
         seen.append((request.method, request.url, arguments))
         raise _Captured
 
@@ -117,6 +119,8 @@ REQUESTS: dict[str, Callable[[], tuple[str, str | URL, dict[str, Any]]]] = {
     "compressed with gzip": lambda: ("POST", BASE, {"json": {"a": 1}, "compress": "gzip"}),
     "header": lambda: ("GET", BASE, {"headers": {"Accept": "text/html", "X-A": "1"}}),
     "headers as pairs": lambda: ("GET", BASE, {"headers": [("X-A", "1"), ("X-A", "2")]}),
+    "another host": lambda: ("GET", BASE, {"headers": {"Host": "a.test"}}),
+    "its own host": lambda: ("GET", BASE, {"headers": {"host": "EXAMPLE.org:80"}}),
     "conditional": lambda: ("GET", BASE, {"headers": {"If-None-Match": '"x"', "Cache-Control": "no-cache"}}),
     "content type of its own": lambda: ("POST", BASE, {"data": b"<a/>", "headers": {"content-type": "text/xml"}}),
     "content type without body": lambda: ("GET", BASE, {"headers": {"Content-Type": "application/vnd.x+json"}}),

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from yarl import URL
 
 from aiohttp_cache_di.errors import ConfigurationError
-from aiohttp_cache_di.policy.expiration import FOR_EVER, NOT_AT_ALL, UrlExpiration, UrlRules, lifetime_s
+from aiohttp_cache_di.policy.expiration import FOR_EVER, NOT_AT_ALL, UrlExpiration, UrlRules, lifetime_s, posix_time
 
 NOW = 1_800_000_000.0
 
@@ -44,6 +44,10 @@ def at(offset_s: float) -> datetime:
         (formatdate(NOW - 60, usegmt=True), 0.0),
         ("Sunday, 06-Nov-94 08:49:37 GMT", 0.0),
         ("90", 90.0),
+        ("5m", 300.0),
+        ("1h 30m", 5400.0),
+        (" 2D ", 172_800.0),
+        ("never", math.inf),
         ("-1", math.inf),
         ("0", 0.0),
     ],
@@ -52,11 +56,12 @@ def test_every_accepted_form_comes_to_seconds(value: Any, expected: float | None
     assert lifetime_s(value, now=NOW) == expected
 
 
-def test_a_datetime_without_a_zone_is_local_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_datetime_without_a_zone_is_universal_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     time.tzset()
     try:
-        assert lifetime_s(datetime.fromtimestamp(NOW + 90), now=NOW) == 90.0
+        assert lifetime_s(at(90).replace(tzinfo=None), now=NOW) == 90.0
+        assert posix_time(at(90).replace(tzinfo=None)) == posix_time(at(90)) == NOW + 90
     finally:
         monkeypatch.undo()
         time.tzset()
@@ -78,10 +83,12 @@ def test_the_ends_of_the_calendar_are_far_away_in_every_zone(monkeypatch: pytest
     monkeypatch.setenv("TZ", zone)
     time.tzset()
     try:
-        far = lifetime_s(datetime.max, now=NOW)
-        assert far is not None
-        assert far > 1e11
-        assert lifetime_s(datetime.min, now=NOW) == 0.0
+        for hours in (None, -23, 0, 23):
+            zone_of_its_own = None if hours is None else timezone(timedelta(hours=hours))
+            far = lifetime_s(datetime.max.replace(tzinfo=zone_of_its_own), now=NOW)
+            assert far is not None
+            assert far > 1e11
+            assert lifetime_s(datetime.min.replace(tzinfo=zone_of_its_own), now=NOW) == 0.0
     finally:
         monkeypatch.undo()
         time.tzset()
@@ -89,7 +96,21 @@ def test_the_ends_of_the_calendar_are_far_away_in_every_zone(monkeypatch: pytest
 
 @pytest.mark.parametrize(
     "value",
-    ["", "tomorrow", "5m", "nan", "2030-13-45", math.nan, True, False, b"60", [60], object, datetime.max.date()],
+    [
+        "",
+        "tomorrow",
+        "5 minutes",
+        "5m5m",
+        "nan",
+        "2030-13-45",
+        math.nan,
+        True,
+        False,
+        b"60",
+        [60],
+        object,
+        datetime.max.date(),
+    ],
 )
 def test_a_wrong_form_is_refused_with_the_value_and_what_is_accepted(value: Any) -> None:
     with pytest.raises(ConfigurationError) as caught:
@@ -138,6 +159,28 @@ def test_a_lifetime_is_none_or_not_negative_or_refused(value: Any) -> None:
         ("example.org/?u=http://other", "http://example.org/?u=http://other"),
         (" example.org ", "http://example.org/"),
         ("[::1]", "http://[::1]:80/"),
+        ("*/wiki/Müller", "http://example.org/wiki/Müller"),
+        ("*/wiki/M?ller", "http://example.org/wiki/Müller"),
+        ("*/wiki/M[äü]ller", "http://example.org/wiki/Müller"),
+        ("*/wiki/M%c3%bcller", "http://example.org/wiki/Müller"),
+        ("bücher.example", "http://bücher.example/"),
+        ("BÜCHER.example", "http://xn--bcher-kva.example:80/x"),
+        ("xn--bcher-kva.example", "http://bücher.example/"),
+        ("*.bücher.example:8080", "http://a.bücher.example:8080/"),
+        ("*/my files/*", "http://example.org/my files/a"),
+        ("*/my%20files/*", "http://example.org/my files/a"),
+        ("*/my files/*", "http://example.org/my%20files/a"),
+        ("example.org/*[?]q=a b", "http://example.org/?q=a b"),
+        ("example.org/*[?]q=a b", "http://example.org/?q=a%20b"),
+        ("example.org/a%2fb", "http://example.org/a%2Fb"),
+        ("example.org/100%", "http://example.org/100%25"),
+        ("example.org/%2A", "http://example.org/*"),
+        ("example.org/[a&&b]", "http://example.org/&"),
+        ("example.org/[-a]", "http://example.org/-"),
+        ("example.org/[a-]", "http://example.org/-"),
+        ("example.org/[!-a]x", "http://example.org/bx"),
+        ("example.org/[+--]", "http://example.org/,"),
+        ("example.org/[a||b~~c]", "http://example.org/~"),
     ],
 )
 def test_a_pattern_covers_a_url(pattern: str, url: str) -> None:
@@ -161,6 +204,11 @@ def test_a_pattern_covers_a_url(pattern: str, url: str) -> None:
         ("example.org/[abc]1", "http://example.org/d1"),
         ("example.org/[!abc]1", "http://example.org/a1"),
         ("example.org/axb", "http://example.org/a.b"),
+        ("example.org/a/b", "http://example.org/a%2Fb"),
+        ("example.org/%2A", "http://example.org/a"),
+        ("example.org/[a&&b]", "http://example.org/c"),
+        ("bücher.example", "http://bucher.example/"),
+        ("bücher.example", "http://bücher.example.evil.test/"),
         ("example.org/a.b", "http://example.org/axb"),
         ("example.org/api/*/items", "http://example.org/api/v1/other"),
     ],
@@ -216,14 +264,14 @@ def test_a_very_long_url_is_matched_and_not_remembered() -> None:
     assert rules.match("http://example.org/a" + "x" * 5_000) == UrlExpiration(1)
 
 
-@pytest.mark.parametrize("pattern", ["example.org/[z-a]", 7])
+@pytest.mark.parametrize("pattern", ["example.org/[z-a]", "example.org/[:--]", 7])
 def test_what_is_no_pattern_is_refused_by_name(pattern: Any) -> None:
     with pytest.raises(ConfigurationError, match="is no URL pattern") as caught:
         UrlRules({pattern: 60})
     assert repr(pattern) in str(caught.value)
 
 
-@given(pattern=st.text("ab*?[]!^-\\&~|./:{}()$+", max_size=20), url=st.text("ab/:.?", max_size=20))
+@given(pattern=st.text("ab*?[]!^-\\&~|./:{}()$+ %2Fü", max_size=20), url=st.text("ab/:.?ü% 2F", max_size=20))
 def test_any_text_is_a_pattern_that_can_be_matched_or_is_refused(pattern: str, url: str) -> None:
     try:
         rules = UrlRules({pattern: 1})

@@ -108,3 +108,16 @@ def test_rules_keep_it_for_their_own_windows() -> None:
     assert kept_s({}, rules=Rules(lifetime_s=60, stale_if_error_s=30)) == 90
     assert kept_s({}, rules=Rules(lifetime_s=60, stale_while_revalidate_s=math.inf)) == math.inf
     assert found({}, rules=Rules(lifetime_s=0)) is None
+
+
+@pytest.mark.parametrize("lifetime_s", [1e12, 1e300, math.inf])
+@pytest.mark.parametrize("cache_control", [True, False])
+def test_what_lasts_beyond_the_calendar_lasts_for_ever(lifetime_s: float, cache_control: bool) -> None:
+    for rules in (
+        Rules(cache_control=cache_control, lifetime_s=lifetime_s),
+        Rules(cache_control=cache_control, lifetime_s=60, stale_if_error_s=lifetime_s),
+    ):
+        times = found(rules=rules)
+        assert times is not None
+        assert times.store_until == math.inf
+        assert times.fresh_until in (NOW + 60, math.inf)

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import math
+import re
+from datetime import timedelta
+from typing import Any
+
 import pytest
 from msgspec.structs import replace
 
+from aiohttp_cache_di.backends import CacheBackend
+from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.policy.decisions import Rules
-from tests.messages import Fields, a_request, date, fields_of
+from tests.messages import PRIVATE, Fields, a_request, date, fields_of
 from tests.sync_cache import OriginDownError, Reply, is_reused, reply, scripted
 
 RULES = Rules(lifetime_s=60)
@@ -116,3 +123,55 @@ def test_stale_use_under_rules_is_set_by_the_user() -> None:
     cache.now += 100
     with pytest.raises(OriginDownError):
         cache.send(a_request())
+
+
+@pytest.mark.parametrize("cache_control", [False, True])
+def test_a_lifetime_that_is_not_given_is_no_lifetime_that_is_for_ever(cache_control: bool) -> None:
+    unset, for_ever = (
+        CacheBackend(cache_control=cache_control),
+        CacheBackend(cache_control=cache_control, expire_after=-1),
+    )
+    url = "http://example.org/"
+    assert for_ever.rules_for(url).lifetime_s == math.inf
+    assert unset.rules_for(url).lifetime_s == (None if cache_control else math.inf)
+    assert unset.rules_for(url, expire_after=-1).lifetime_s == math.inf
+    assert unset.rules_for(url).lifetime_s == (None if cache_control else math.inf)
+    assert unset.expire_after == -1
+    assert repr(unset.expire_after) == "-1"
+
+
+def test_lifetimes_and_windows_may_have_units() -> None:
+    backend = CacheBackend(expire_after="5m", urls_expire_after={"a.test": "1h"}, stale_if_error="2h")
+    rules = backend.rules_for("http://example.org/")
+    assert (rules.lifetime_s, rules.stale_if_error_s) == (300, 7200)
+    assert backend.rules_for("http://example.org/") is rules
+    assert backend.rules_for("http://a.test/").lifetime_s == 3600
+    assert backend.rules_for("http://a.test/", expire_after="250ms", stale_if_error="1m").lifetime_s == 0.25
+    assert backend.rules_for("http://a.test/", stale_if_error="1m").stale_if_error_s == 60
+    assert backend.rules_for("http://a.test/", stale_if_error=timedelta(hours=1)).stale_if_error_s == 3600
+
+
+@pytest.mark.parametrize("value", ["soon", "-5m", [1], math.nan, -1])
+def test_a_window_that_is_none_is_refused_with_its_value(value: Any) -> None:
+    with pytest.raises(ConfigurationError, match=f"stale_if_error={re.escape(repr(value))}: use "):
+        CacheBackend().rules_for("http://example.org/", stale_if_error=value)
+
+
+@pytest.mark.parametrize("rules", [RULES, replace(RULES, stale_while_revalidate_s=60), PRIVATE])
+def test_what_a_wrong_clock_has_stored_does_not_outlive_its_lifetime(rules: Rules) -> None:
+    cache = scripted([reply({"Cache-Control": "max-age=60"}, dated=False)], rules)
+    right, cache.now = cache.now, cache.now + 365 * 86400
+    assert not cache.send(a_request()).from_cache
+    cache.now -= 30  # as clocks of several machines differ
+    assert cache.send(a_request()).from_cache
+    cache.now = right
+    assert not cache.send(a_request()).from_cache
+    assert cache.send(a_request()).from_cache
+
+
+def test_what_is_kept_for_ever_outlives_a_wrong_clock_too() -> None:
+    cache = scripted([reply()], replace(RULES, lifetime_s=math.inf))
+    cache.now += 365 * 86400
+    cache.send(a_request())
+    cache.now -= 365 * 86400
+    assert cache.send(a_request()).from_cache

@@ -126,14 +126,15 @@ def test_an_error_upon_validation_is_handed_on_and_drops_nothing() -> None:
     assert len(cache.entries) == 1
 
 
-def test_an_origin_that_refuses_our_own_condition_says_nothing_of_the_resource() -> None:
+@pytest.mark.parametrize("status", [400, 412, 431])
+def test_an_origin_that_refuses_our_own_condition_is_asked_again_without_it(status: int) -> None:
     fields = {"Cache-Control": "max-age=1", "ETag": '"a"'}
-    cache = scripted([reply(fields), reply({"Cache-Control": "max-age=60"}, status=412)])
+    cache = scripted([reply(fields), reply({"Cache-Control": "max-age=60"}, status=status), reply(fields)])
     cache.send(a_request())
     cache.now += 5
     answer = cache.send(a_request())
-    assert (answer.status, answer.cache_status) == (412, "aiohttp-cache-di; fwd=stale; detail=answers-condition")
-    assert [entry.status for entry in cache.entries.values()] == [200]
+    assert (answer.status, answer.cache_status) == (200, "aiohttp-cache-di; fwd=stale")
+    assert ["If-None-Match" in sent.headers for sent in cache.sent] == [False, True, False]
 
 
 def test_a_head_response_freshens_a_stored_get() -> None:

@@ -88,6 +88,25 @@ def test_tags_of_other_variants_are_offered_once_each() -> None:
     assert conditions(None, ['"b"']) == (("If-None-Match", '"b"'),)
 
 
+def test_no_more_tags_are_offered_than_a_head_has_room_for() -> None:
+    stored = a_stored({"ETag": '"own"'})
+    short, long = [f'"{number}"' for number in range(100)], [f'"{number:0400}"' for number in range(100)]
+    ((_, offer),) = conditions(stored, short)
+    assert offer.split(", ") == ['"own"', *short[:15]]
+    ((_, offer),) = conditions(stored, long)
+    assert offer.split(", ") == ['"own"', *long[:5]]
+    assert len(offer) < 2100
+    assert conditions(a_stored({"ETag": '"' + "x" * 3000 + '"', "Last-Modified": date(-60)})) == (
+        ("If-Modified-Since", date(-60)),
+    )
+
+
+@pytest.mark.parametrize("control", ["\r\nX: y", "\n", "\0", "\x1f", "\x7f"])
+def test_a_tag_with_a_control_character_is_none(control: str) -> None:
+    for tag in (f'"a{control}"', f"a{control}", f'W/"{control}"'):
+        assert entity_tag(fields_of({"ETag": tag})) is None
+
+
 def test_a_tag_that_cannot_be_sent_as_it_came_is_not_offered() -> None:
     tag = b'"\xfc"'.decode("utf-8", "surrogateescape")
     stored = a_stored({"Last-Modified": date(-60)})

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import functools
+import json
 import os
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.policy.expiration import UrlExpiration
 from aiohttp_cache_di.settings import CacheSettings, RedisSettings
 from aiohttp_cache_di.settings.report import effective_settings
+from aiohttp_cache_di.settings.variables import Variable
 
 LONG = "correct horse battery"
 
@@ -101,12 +106,18 @@ def test_what_looks_like_a_form_that_is_not_taken_is_refused(
 
 
 @pytest.mark.parametrize("name", ["URLS_EXPIRE_AFTER", "BACKEND_OPTIONS", "IGNORED_PARAMS", "REDIS__PASSWORD"])
-def test_json_that_is_nested_too_deeply_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    deep = "[" * 100_000 + "]" * 100_000
+@pytest.mark.parametrize("depth", [40, 900, 60_000])
+def test_json_that_is_nested_too_deeply_is_refused(name: str, depth: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    deep = "[" * depth + "]" * depth
     if name in {"URLS_EXPIRE_AFTER", "BACKEND_OPTIONS"}:
         deep = f'{{"a": {deep}}}'
 
     assert refusal_of(name, deep, monkeypatch).strip().endswith(("nested too deeply)", "bare text belongs)"))
+
+
+@pytest.mark.parametrize("text", ["[1]", "5m", "{'*': '5m'}"])
+def test_rules_that_are_no_json_object_are_refused(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "it accepts a JSON object of URL patterns" in refusal_of("URLS_EXPIRE_AFTER", text, monkeypatch)
 
 
 def test_json_that_says_the_same_thing_twice_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,12 +153,21 @@ def test_a_password_with_quotes_around_it_can_come_from_code() -> None:
 def test_a_pattern_may_have_everything_that_code_can_give_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(
         "AIOHTTP_CACHE_URLS_EXPIRE_AFTER",
-        '{"*.test/a": "5m", "*.test/b": {"expire_after": "1h", "override_origin": true}, "*": "none"}',
+        '{"*.test/a": "5m", "*.test/b": {"expire_after": "1h", "override_origin": true}, "*.test/c": '
+        '{"stale_if_error": "always", "stale_while_revalidate": "30s", "allowed_methods": ["get", "post"]}, '
+        '"*": "none"}',
     )
 
     settings = CacheSettings.load()
 
-    assert settings.urls_expire_after == {"*.test/a": 300.0, "*.test/b": UrlExpiration(3600.0, True), "*": None}
+    assert settings.urls_expire_after == {
+        "*.test/a": 300.0,
+        "*.test/b": UrlExpiration(3600.0, True),
+        "*.test/c": UrlExpiration(
+            stale_if_error=True, stale_while_revalidate=30.0, allowed_methods=frozenset({"GET", "POST"})
+        ),
+        "*": None,
+    }
     shown = {row.variable: row.value for row in effective_settings(settings)}["AIOHTTP_CACHE_URLS_EXPIRE_AFTER"]
     monkeypatch.setenv("AIOHTTP_CACHE_URLS_EXPIRE_AFTER", shown)
     assert CacheSettings.load().urls_expire_after == settings.urls_expire_after
@@ -172,8 +192,14 @@ def test_code_gives_durations_as_text_or_timedelta_as_well() -> None:
     [
         ('{"a.test": "1h", "b.test": "soon"}', "b.test"),
         ('{"a.test": "1h", "b.test": [1]}', "b.test"),
+        ('{"a.test": "1h", "": "5m"}', "a pattern is empty"),
+        ('{"a.test": "1h", "https://user:pw@b.test/*": "5m"}', "a pattern has a user or a password"),
         ('{"a.test": "1h", "b.test": {"expire_after": "soon"}}', "b.test': its expire_after"),
         ('{"a.test": "1h", "b.test": {"override_origin": "maybe"}}', "b.test': its override_origin"),
+        ('{"a.test": "1h", "b.test": {"stale_if_error": [1]}}', "b.test': its stale_if_error"),
+        ('{"a.test": "1h", "b.test": {"stale_while_revalidate": "-1"}}', "b.test': its stale_while_revalidate"),
+        ('{"a.test": "1h", "b.test": {"allowed_methods": 5}}', "b.test': its allowed_methods"),
+        ('{"a.test": "1h", "b.test": {"allowed_methods": "GET POST"}}', "b.test': its allowed_methods"),
         ('{"a.test": "1h", "b.test": {"overide_origin": true}}', "b.test': it has something that is none of"),
         ('{"a.test": "1h", "[z-a]": "1h"}', "[z-a]"),
         ('{"a.test": "1h", "b.test": true}', "b.test"),
@@ -184,3 +210,38 @@ def test_a_bad_rule_is_told_with_its_pattern(text: str, pattern: str, monkeypatc
 
     assert pattern in reason
     assert "a.test" not in reason
+
+
+TEXTS = st.one_of(
+    st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=40),
+    st.text("[]{}\"':,@#?/%\\ 0123456789.-+eabn", min_size=1, max_size=40),
+    st.recursive(
+        st.none() | st.booleans() | st.floats() | st.integers() | st.text("a*/.:@", max_size=5),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("a*/.:@[", max_size=5), inner, max_size=3),
+    ).map(json.dumps),
+)
+
+
+@given(item=st.sampled_from(list(CacheSettings.variables())), text=TEXTS)
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_text_is_taken_or_refused_and_what_is_taken_is_shown_so_that_it_is_read_as_the_same(
+    item: Variable, text: str
+) -> None:
+    name = f"AIOHTTP_CACHE_{item.suffix}"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(name, text)
+        try:
+            before = CacheSettings.load(env_file=None)
+        except ConfigurationError:
+            return
+        if item.kind.secret or item.path == ("sqlite", "path"):
+            return
+        shown = item.kind.show(value_at(before, item.path))
+        patch.setenv(name, shown)
+        after = CacheSettings.load(env_file=None)
+
+    assert value_at(after, item.path) == value_at(before, item.path)
+
+
+def value_at(settings: object, path: tuple[str, ...]) -> object:
+    return functools.reduce(getattr, path, settings)

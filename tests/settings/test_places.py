@@ -80,7 +80,11 @@ def test_a_home_that_cannot_be_written_counts_as_none(
         (tmp_path / "home" / ".cache").write_text("")
         (tmp_path / "home" / "Library").write_text("")
     else:
-        monkeypatch.setattr(os, "access", lambda path, mode: own(temporary) in (Path(path), Path(path).parent))
+
+        def access(path: Path, mode: int) -> bool:
+            return own(temporary) in (path, path.parent)
+
+        monkeypatch.setattr(os, "access", access)
 
     path, warning = find_place(None, "api", VARIABLE)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import UserDict
 from collections.abc import AsyncIterator, Iterable, Iterator, MutableMapping
 from contextlib import aclosing
-from typing import Any, ClassVar, Unpack, cast
+from typing import Any, Unpack, cast
 
 from aiohttp_cache_di.arguments import refuse_unknown
 from aiohttp_cache_di.backends.memory.store import DEFAULT_MAX_BYTES, MemoryStore
@@ -30,8 +30,6 @@ class DictCache(StackCache, UserDict):  # type: ignore[type-arg, misc]  # the se
         max_bytes: how many bytes they may weigh together; None for no bound.
         kwargs: see `BaseCache`; entries never leave the process, so nothing is signed.
     """
-
-    authoritative_peek: ClassVar[bool] = True
 
     def __init__(
         self,

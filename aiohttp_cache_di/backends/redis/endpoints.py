@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from aiohttp_cache_di._redis import take_stream
+from aiohttp_cache_di._redis import new_connection, take_stream
 from aiohttp_cache_di.backends.redis.connections import Connection
 from aiohttp_cache_di.backends.redis.driven import DrivenConnection
 from aiohttp_cache_di.errors import StorageError
@@ -113,7 +113,7 @@ class Endpoint:
                 connection.abandon()
 
     async def _open(self) -> Connection:
-        driven: Any = self._pool.make_connection()
+        driven = await new_connection(self._pool)
         connection: Connection | None = None
         try:
             await driven.connect()

@@ -7,7 +7,8 @@ import inspect
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from aiohttp_cache_di._redis import driver
+from aiohttp_cache_di._redis import driver, introduction
+from aiohttp_cache_di.addresses import refuse_odd_redis_address
 from aiohttp_cache_di.arguments import refuse_unknown
 from aiohttp_cache_di.backends.options import BACKEND_OPTIONS
 from aiohttp_cache_di.errors import ConfigurationError
@@ -58,6 +59,10 @@ def _from_address(address: str) -> dict[str, Any]:
     """Take *address* apart into arguments for the client; no message of an error repeats any of it."""
     asyncio_connection: Any = importlib.import_module("redis.asyncio.connection")
     try:
+        refuse_odd_redis_address(address)
+    except ValueError as exc:
+        raise ConfigurationError(f"the address of the Redis server cannot be read: {exc}") from None
+    try:
         parts: dict[str, Any] = dict(asyncio_connection.parse_url(address))
     except ValueError as exc:
         secure = str(exc) if "Invalid value for" in str(exc) or "following schemes" in str(exc) else ""
@@ -90,6 +95,8 @@ def make_client(address: str, options: Mapping[str, Any]) -> Redis:
         **_from_address(address),
         **options,
     }
+    if not arguments.keys() & {"driver_info", "lib_name", "lib_version"}:
+        arguments |= introduction()
     client: Redis = driver().Redis(**arguments)
     return client
 

@@ -70,7 +70,8 @@ class RedisStore:
         return await self._get_many(keys)
 
     async def _get_many(self, keys: Sequence[str]) -> Sequence[Found | None]:
-        names = [self._prefix + _as_bytes(key) for key in keys]
+        prefix = self._prefix
+        names = [prefix + key.encode("utf-8", "surrogateescape") for key in keys]
         asked: list[tuple[Sequence[int], asyncio.Future[list[bytes | None]]]] = []
         most = max(1, min(self.limits.batch, int(REPLY_BYTES / self._mean_bytes)))
         for endpoint, indexes in self.topology.parts(names):
@@ -99,14 +100,15 @@ class RedisStore:
         for record in records:
             name = self._prefix + _as_bytes(record.key)
             connection = await self._connection(name)
-            try:
-                data = self._packed(record)
-            except StorageError as exc:
-                written.append(exc)
-            else:
-                written.append(connection.submit(storing(name, data, record.until)))
-            if record.leased and (release := self._leases.begin_release(connection, record.key)) is not None:
-                releases.append(release)
+            with connection.together():
+                try:
+                    data = self._packed(record)
+                except StorageError as exc:
+                    written.append(exc)
+                else:
+                    written.append(connection.submit(storing(name, data, record.until)))
+                if record.leased and (release := self._leases.begin_release(connection, record.key)) is not None:
+                    releases.append(release)
         try:
             outcome = [await _outcome(each) for each in written]
         finally:

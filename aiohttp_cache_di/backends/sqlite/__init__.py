@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from aiohttp_cache_di.backends.sqlite.backend import SQLiteBackend, SQLitePickleCache
+from aiohttp_cache_di.backends.sqlite.cache import SQLiteCache
 from aiohttp_cache_di.backends.sqlite.options import DEFAULT_MAX_BYTES, DEFAULT_NEAR_BYTES
-from aiohttp_cache_di.backends.sqlite.store import SQLiteCache
 
 __all__ = ["DEFAULT_MAX_BYTES", "DEFAULT_NEAR_BYTES", "SQLiteBackend", "SQLiteCache", "SQLitePickleCache"]

@@ -7,14 +7,13 @@ from typing import Any, TypeAlias, cast
 from aiohttp_cache_di.arguments import refuse_unknown
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, STORAGE_OPTIONS
+from aiohttp_cache_di.backends.sqlite.cache import SQLiteCache, make_stack
 from aiohttp_cache_di.backends.sqlite.options import (
     DEFAULT_MAX_BYTES,
     DEFAULT_NEAR_BYTES,
     OWN_OPTIONS,
     SQLiteOptions,
-    open_database,
 )
-from aiohttp_cache_di.backends.sqlite.store import SQLiteCache
 
 __all__ = ["DEFAULT_MAX_BYTES", "DEFAULT_NEAR_BYTES", "SQLiteBackend", "SQLiteCache", "SQLitePickleCache"]
 
@@ -46,7 +45,5 @@ class SQLiteBackend(CacheBackend):
         storage = cast("SQLiteOptions", {name: value for name, value in kwargs.items() if name in own})
         others = {name: value for name, value in kwargs.items() if name not in OWN_OPTIONS}
         super().__init__(cache_name, autoclose=autoclose, **others)
-        database = open_database(cache_name, use_temp, fast_save, storage)
-        for name in ("responses", "redirects"):
-            cache = SQLiteCache(cache_name, name, use_temp, fast_save, database=database, **storage)
-            setattr(self, name, cache)
+        # One table: a URL has a response or a redirect.
+        self.use(make_stack(cache_name, "responses", use_temp, fast_save, storage), SQLiteCache)

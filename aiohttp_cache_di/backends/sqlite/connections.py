@@ -1,7 +1,8 @@
 """One event loop's connections to a cache file: how they are opened, watched, given up and closed.
 
-Nothing here is a task: batches go to the connections' threads and come back by callback, so that a waiter who is
-cancelled takes nobody with it, and a program that forgets to close has nothing pending.
+There is a writer and a reader with a thread each. Nothing here is a task: jobs go to the threads and come back by
+callback, so that a waiter who is cancelled takes no other with it, and a program that forgets to close has nothing
+pending.
 """
 
 from __future__ import annotations
@@ -11,18 +12,27 @@ import contextlib
 import math
 import sqlite3
 import time
+from functools import partial
 from typing import Any, Final, Literal
 
 from aiohttp_cache_di.backends.sqlite import statements as jobs
 from aiohttp_cache_di.backends.sqlite.files import CacheFile, Identity, is_corruption, storage_error
-from aiohttp_cache_di.backends.sqlite.generation import Gate, Tier
-from aiohttp_cache_di.backends.sqlite.reads import LinkLostError, ReadQueue, Tables
-from aiohttp_cache_di.backends.sqlite.schema import Found, Key, Table, open_for_reading, open_for_writing, unpack_key
-from aiohttp_cache_di.backends.sqlite.thread import Done, Job, Worker
-from aiohttp_cache_di.backends.sqlite.writes import Write, WriteQueue
+from aiohttp_cache_di.backends.sqlite.generation import CHECK_EVERY_S, Generations
+from aiohttp_cache_di.backends.sqlite.schema import Table, open_for_reading, open_for_writing
+from aiohttp_cache_di.backends.sqlite.thread import Done, Job, JobConnection, Worker
+from aiohttp_cache_di.backends.sqlite.writes import (
+    Call,
+    Transaction,
+    TransactionJob,
+    Write,
+    WriteQueue,
+    commit,
+    fail,
+    resolve,
+)
 from aiohttp_cache_di.errors import StorageError
 
-__all__ = ["Link", "LinkLostError"]
+__all__ = ["Connections", "ConnectionsLostError"]
 
 FILE_CHECK_S: Final = 0.1  # how long a file that was deleted or replaced may be read and written unnoticed
 
@@ -30,17 +40,29 @@ _CANNOT_WRITE: Final = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READON
 _GONE: Final = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOTFOUND})
 
 
-class Link:
-    """The connections of one event loop: a writer and a reader with a thread each, and a gate without one.
+class ConnectionsLostError(StorageError):
+    """The connections are of no more use; what was asked of them may be asked of new ones, once.
+
+    Args:
+        reason: what has become of the file, if that is why.
+    """
+
+    def __init__(self, message: str, reason: Literal["damaged", "replaced"] | None = None) -> None:
+        super().__init__(message)
+        self.reason: Literal["damaged", "replaced"] | None = reason
+
+
+class Connections:
+    """The connections of one event loop.
 
     Args:
         file: what to connect to.
-        tables: what must be there.
-        near_bytes: how much each table's near tier may hold.
+        table: what must be there.
+        generations: of the file.
         fast_save: do not wait for the disk, at the price of a damaged file after a power cut.
     """
 
-    def __init__(self, file: CacheFile, tables: list[Table], *, near_bytes: int, fast_save: bool) -> None:
+    def __init__(self, file: CacheFile, table: Table, generations: Generations, *, fast_save: bool) -> None:
         self.file = file
         self.loop = asyncio.get_running_loop()
         self.opened: asyncio.Future[None] = self.loop.create_future()
@@ -48,35 +70,32 @@ class Link:
         self.closed = False
         self.writable = not file.read_only
         self.made_at = self.loop.time()
-        # Without a file there is no gate, which alone hears of writes whose callers wait no more.
-        self.tiers = {table: Tier(table, near_bytes if file.path else 0) for table in tables}
-        self.gate: Gate | None = None
-        self._tables = tables
-        self._identity: Identity | None = None
-        self._frozen = False
-        self._checked_at = -math.inf
-        self.writes = WriteQueue(self)
-        self._reads = ReadQueue(self)
-        self._writer: Worker | None = None
-        self._reader: Worker | None = None
-        self._fast_save = fast_save
+        self.writes = WriteQueue(self, table, generations)
         self.lost: Literal["damaged", "replaced"] | None = None
         """What has become of the file (deleted counts as replaced), so that its entries are gone."""
+        self._table = table
+        self._generations = generations
+        self._fast_save = fast_save
+        self._identity: Identity | None = None
+        self._is_frozen = False
+        self._checked_at = -math.inf
+        self._is_checking = False
+        self._next_check: asyncio.TimerHandle | None = None
+        self._writer: Worker | None = None
+        self._reader: Worker | None = None
 
     # ---- opening and closing
 
     def open(self) -> None:
         """Begin to open; `opened` tells when it is done, or why it cannot be."""
         if self.writable:
-            self._writer = Worker(
-                lambda: open_for_writing(self.file, self._tables, fast_save=self._fast_save), self.loop
-            )
-            self._writer.submit(self._prepare_writer, self._writer_opened)
+            self._writer = Worker(partial(_open_writer, self.file, self._table, self._fast_save), self.loop)
+            self._writer.submit(lambda each: self._watched(self._prepare_writer, each), self._writer_opened)
         else:
             self._open_reader()
 
     def retire(self, *, replaced: bool = False) -> None:
-        """Use these connections no more; what is under way ends, what waits fails with `LinkLostError`.
+        """Use these connections no more; what is under way ends, what waits fails with `ConnectionsLostError`.
 
         Args:
             replaced: another file has taken the place of the one that is open.
@@ -85,11 +104,9 @@ class Link:
             return
         self.closed = True
         self._let_go(replaced)
-        if self.loop.is_closed():
-            return  # nobody is left who could be told
-        lost = LinkLostError("the connection to the cache file was given up")
-        self._reads.give_up(lost)
-        self.writes.give_up(lost)
+        if not self.loop.is_closed():
+            self._stop_checking()
+            self.writes.give_up(ConnectionsLostError("the connection to the cache file was given up"))
 
     async def close(self) -> None:
         """Finish what is under way, close the connections and end their threads."""
@@ -101,48 +118,40 @@ class Link:
         self.closing = True
         await self.writes.drain()
         self.closed = True
-        if self.gate is not None:
-            self.gate.close()
-        # The writer last: whoever closes a file last folds the log into it and removes the log.
-        for worker in sorted(self._workers(), key=lambda worker: worker is self._writer):
-            await worker.finish()
+        self._stop_checking()
+        # The writer last: the last one to close a file folds the log into it and removes the log.
+        for worker in dict.fromkeys((self._reader, self._writer)):
+            if worker is not None:
+                await worker.finish()
 
-    def abandon(self) -> None:
-        """Never touch the connections again, in a forked child."""
+    def forsake(self) -> None:
+        """Forget the connections in a forked child: they are the parent's."""
         self.closed = True
-        if self.gate is not None:
-            self.gate.abandon()
 
     def _let_go(self, replaced: bool) -> None:
         """Close the connections without waiting.
 
-        Whoever closes a file last, with a right to write it, deletes its log by name, and the log of that name may be
-        another file's by now. So the writer of a file that was replaced is closed while the others still have the
-        file open, and if there are no others, never.
+        The last one to close a file, with a right to write it, deletes its log by name, and the log of that name may be
+        another file's by now. So the writer of a file that was replaced is closed while the reader still has the
+        file open, and if there is none, never.
         """
-        if not replaced or self._writer is None:
-            self._close_readers()
-        elif self.gate is None and self._reader is None:
-            self._writer.abandon()
-        else:
-            self._writer.stop(then=self._close_readers)
-        if self._writer is not None:
-            self._writer.stop()
-
-    def _close_readers(self) -> None:
-        if self.gate is not None:
-            self.gate.close()
-        if self._reader is not None:
-            self._reader.stop()
-
-    def _workers(self) -> list[Worker]:
-        return [worker for worker in dict.fromkeys((self._reader, self._writer)) if worker is not None]
+        writer, reader = self._writer, self._reader
+        if replaced and writer is not None:
+            if reader is None or reader is writer:
+                writer.abandon()
+            writer.stop(then=None if reader is None else reader.stop)
+            return
+        for worker in (reader, writer):
+            if worker is not None:
+                worker.stop()
 
     def _prepare_writer(self, connection: sqlite3.Connection) -> None:
         self._identity = self.file.identity()
-        # A file that is locked just now is not held against it: these leases are void anyway.
+        # A file that is locked just now is not held against it: these leases are void anyway, and counters can wait.
         with contextlib.suppress(sqlite3.OperationalError):
             jobs.drop_dead_leases(connection, time.time())
+            if not self.file.is_memory and not self._generations.check(connection):
+                commit(connection, [Call(Transaction.changing)], self._table, self._generations)
 
     def _writer_opened(self, _: object, error: BaseException | None) -> None:
         if error is None:
@@ -160,29 +169,23 @@ class Link:
         self._failed_to_open(error)
 
     def _open_reader(self) -> None:
-        if self.file.path is None:
+        if self.file.is_memory:
             self._reader = self._writer
             self._reader_opened(None, None)
             return
-        self._reader = Worker(self._connect_reader, self.loop)
-        self._reader.submit(self._note_identity, self._reader_opened)
+        self._reader = Worker(partial(open_for_reading, self.file), self.loop)
+        self._reader.submit(lambda each: self._watched(self._prepare_reader, each), self._reader_opened)
 
-    def _connect_reader(self) -> sqlite3.Connection:
-        connection, self._frozen = open_for_reading(self.file)
-        return connection
-
-    def _note_identity(self, connection: sqlite3.Connection) -> None:
-        identity = self.file.identity(frozen=self._frozen)
+    def _prepare_reader(self, connection: sqlite3.Connection) -> None:
+        self._is_frozen = getattr(connection, "is_frozen", False)
+        identity = self.file.identity(frozen=self._is_frozen)
         if self._identity is not None and identity != self._identity:
-            raise LinkLostError(f"{self.file.path} was replaced while it was being opened")
+            raise ConnectionsLostError(f"{self.file.path} was replaced while it was being opened", "replaced")
         self._identity = identity
+        with contextlib.suppress(sqlite3.OperationalError):
+            self._generations.check(connection)
 
     def _reader_opened(self, _: object, error: BaseException | None) -> None:
-        if error is None and self.file.path is not None and not self.closed:
-            try:
-                self.gate = Gate(self.file, list(self.tiers.values()))
-            except sqlite3.Error:
-                self.gate = None  # no near tier then; every read asks the file
         if error is not None:
             self._failed_to_open(error)
         elif not self.opened.done():
@@ -190,92 +193,85 @@ class Link:
 
     def _failed_to_open(self, error: BaseException) -> None:
         self.closed = True
-        damaged = is_corruption(error) and self.writable
-        if damaged:
-            error = self._set_aside(error)
-        self._let_go(replaced=damaged or isinstance(error, LinkLostError))
+        if isinstance(error, ConnectionsLostError):
+            self.lost = error.reason
+        self._let_go(replaced=isinstance(error, ConnectionsLostError) or _is_damage(error))
         if not self.opened.done():
             self.opened.set_exception(self._translated(error))
-            self.opened.exception()  # whoever waits gets it; nobody need
-
-    def _set_aside(self, error: BaseException) -> BaseException:
-        try:
-            self.file.set_aside(self._identity or self.file.identity())
-        except StorageError as exc:
-            return exc
-        self.lost = "damaged"
-        lost = LinkLostError(f"{self.file.path} was damaged")
-        lost.__cause__ = error
-        return lost
-
-    # ---- the near tier
-
-    def is_current(self) -> bool:
-        """Whether what the tiers hold now is what the file has; asks the file, and never waits."""
-        return self.gate is not None and self.gate.is_open()
-
-    def note_deletion(self, table: Table, deletion: jobs.Deletion) -> None:
-        """Take note of rows that we have deleted."""
-        tier = self.tiers[table]
-        for row_id, key in deletion.rows:
-            tier.bury(unpack_key(key), row_id)
-        if self.gate is not None:
-            self.gate.deleted(deletion)
+            self.opened.exception()  # a waiter gets it, if there is one
 
     # ---- reading and writing
 
-    def fetch(self, tables: Tables, key: Key) -> asyncio.Future[Found | None]:
-        """Read a row; see `ReadQueue`."""
-        return self._reads.fetch(tables, key)
-
     def query(self, job: Job) -> asyncio.Future[Any]:
         """Run a reading *job*."""
-        return self._reads.query(job)
+        future: asyncio.Future[Any] = self.loop.create_future()
+
+        def checked(connection: sqlite3.Connection) -> Any:
+            self.check_file()
+            return job(connection)
+
+        def done(result: Any, error: BaseException | None) -> None:
+            if error is None:
+                resolve(future, result)
+            else:
+                fail([future], self.dealt_with(error))
+
+        self._check_if_wanted()  # before the job, so that the copy which is made of its answer can be believed at once
+        self.submit(checked, done)
+        return future
 
     def write(self, write: Write) -> asyncio.Future[Any]:
-        """Write a row, or take or release a lease; see `WriteQueue`."""
-        self._refuse_if_read_only()
+        """Write records, or take or release a lease; see `WriteQueue`."""
+        if not self.writable:
+            raise StorageError(f"{self.file.path} cannot be written: it, or its directory, is read-only")
+        self._check_if_wanted()
         return self.writes.write(write)
 
-    def call(self, job: Job) -> asyncio.Future[Any]:
+    def call(self, job: TransactionJob) -> asyncio.Future[Any]:
         """Run *job* in a transaction, after the writes before it and before those that follow."""
-        self._refuse_if_read_only()
-        return self.writes.call(job)
+        return self.write(Call(job))
 
     def submit(self, job: Job, done: Done, *, writing: bool = False) -> None:
         """Run *job* in the thread of the reader or the writer, then ``done(result, error)`` in the loop."""
         worker = self._writer if writing else self._reader
         if self.closed or worker is None:
-            done(None, LinkLostError("the connection to the cache file is closed"))
+            done(None, ConnectionsLostError("the connection to the cache file is closed"))
         else:
-            worker.submit(job, done)
+            worker.submit(lambda connection: self._watched(job, connection), done)
+
+    def _watched(self, job: Job, connection: sqlite3.Connection) -> Any:
+        """Run *job* in a connection's thread, and set the file aside if it turns out to be damaged."""
+        try:
+            return job(connection)
+        except sqlite3.DatabaseError as exc:
+            if is_corruption(exc) and self.writable:
+                raise set_aside(self.file, self._identity) from exc
+            raise
 
     def check_file(self) -> None:
         """See now and then, in a connection's thread, whether the file is still the one that was opened."""
         now = time.monotonic()
         if now - self._checked_at > FILE_CHECK_S:
-            if self.file.identity(frozen=self._frozen) != self._identity:
-                raise LinkLostError(f"{self.file.path} was deleted or replaced")
+            if self.file.identity(frozen=self._is_frozen) != self._identity:
+                raise ConnectionsLostError(f"{self.file.path} was deleted or replaced", "replaced")
             self._checked_at = now
 
     def dealt_with(self, error: BaseException, *, writing: bool = False) -> StorageError:
-        """Do what *error* asks for (give the connections up, set the file aside) and say what happened."""
-        if is_corruption(error):
-            error = self._set_aside(error) if self.writable else error
+        """Do what *error* asks for (give the connections up, forget the counters) and say what happened."""
+        if isinstance(error, ConnectionsLostError):
+            self.lost = self.lost or (None if self.closed else error.reason)
+            self._generations.distrust()
             self.retire(replaced=True)
-        elif isinstance(error, LinkLostError):
-            self.lost = self.lost or (None if self.closed else "replaced")
+        elif _is_damage(error):
+            self._generations.distrust()
             self.retire(replaced=True)
         elif self.closed and isinstance(error, sqlite3.ProgrammingError):
             # It was with a thread, and not yet begun, when the connections were given up.
-            return LinkLostError("the connection to the cache file was given up")
+            return ConnectionsLostError("the connection to the cache file was given up")
         elif (not writing and getattr(error, "sqlite_errorcode", 0) & 0xFF in _GONE) or "no such table" in str(error):
+            self._generations.distrust()
             self.retire()  # a new connection may find things in order, or will say what is wrong
         return self._translated(error)
-
-    def _refuse_if_read_only(self) -> None:
-        if not self.writable:
-            raise StorageError(f"{self.file.path} cannot be written: it, or its directory, is read-only")
 
     def _translated(self, error: BaseException) -> StorageError:
         if isinstance(error, StorageError):
@@ -283,3 +279,66 @@ class Link:
         translated = storage_error(error, self.file)
         translated.__cause__ = error
         return translated
+
+    # ---- the counters
+
+    def _check_if_wanted(self) -> None:
+        if self._next_check is None and self._generations.is_wanted and not self.closed:
+            self._check_generations()
+
+    def _check_generations(self) -> None:
+        """Have the counters checked, and again while copies are asked about."""
+        self._next_check = self.loop.call_later(CHECK_EVERY_S, self._check_again)
+        if not self._is_checking and self._reader is not None and not self.file.is_memory:
+            self._is_checking = True
+            self.submit(self._check, self._checked)
+
+    def _check_again(self) -> None:
+        self._next_check = None
+        self._check_if_wanted()
+
+    def _check(self, connection: sqlite3.Connection) -> bool:
+        if self.file.identity(frozen=self._is_frozen) != self._identity:
+            raise ConnectionsLostError(f"{self.file.path} was deleted or replaced", "replaced")
+        return self._generations.check(connection)
+
+    def _checked(self, is_tied: bool | None, error: BaseException | None) -> None:
+        self._is_checking = False
+        if error is not None:
+            self.dealt_with(error)
+        elif not is_tied and self.writable and not self._generations.is_untied and not self.closing:
+            self.call(Transaction.changing).add_done_callback(_hear)  # makes the counters that are missing
+
+    def _stop_checking(self) -> None:
+        if self._next_check is not None:
+            self._next_check.cancel()
+            self._next_check = None
+
+
+def _is_damage(error: BaseException) -> bool:
+    """Whether *error* comes of a damaged file, one that cannot be set aside included."""
+    return is_corruption(error) or is_corruption(error.__cause__)
+
+
+def _hear(future: asyncio.Future[Any]) -> None:
+    """Take note of a failure for whose end nothing waits."""
+    if not future.cancelled():
+        future.exception()
+
+
+def set_aside(file: CacheFile, identity: Identity | None) -> StorageError:
+    """Rename a damaged file, in a connection's thread; return what is to be said of it."""
+    try:
+        file.set_aside(identity)
+    except StorageError as exc:
+        return exc
+    return ConnectionsLostError(f"{file.path} was damaged", "damaged")
+
+
+def _open_writer(file: CacheFile, table: Table, fast_save: bool) -> JobConnection:
+    try:
+        return open_for_writing(file, table, fast_save=fast_save)
+    except sqlite3.DatabaseError as exc:
+        if is_corruption(exc):
+            raise set_aside(file, file.identity()) from exc
+        raise

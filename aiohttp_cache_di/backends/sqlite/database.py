@@ -1,4 +1,4 @@
-"""A SQLite cache file as a program sees it: a link to it per event loop, and a new one when that is lost."""
+"""A SQLite cache file as a program sees it: connections to it per event loop, and new ones when they are lost."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ import weakref
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
-from aiohttp_cache_di.backends.sqlite.connections import Link, LinkLostError
-from aiohttp_cache_di.backends.sqlite.eviction import Bounds, Evictor
+from aiohttp_cache_di.backends.sqlite.connections import Connections, ConnectionsLostError
+from aiohttp_cache_di.backends.sqlite.eviction import Bounds, Evictor, Uses
 from aiohttp_cache_di.backends.sqlite.files import CacheFile
+from aiohttp_cache_di.backends.sqlite.generation import Generations
 from aiohttp_cache_di.backends.sqlite.schema import Table
 
-__all__ = ["Database"]
+__all__ = ["Database", "Here"]
 
 logger = logging.getLogger(__name__)
 
@@ -28,131 +29,130 @@ T = TypeVar("T")
 _databases: weakref.WeakSet[Database] = weakref.WeakSet()
 
 
-class Connected:
-    """A link and what belongs to it."""
+class Here:
+    """One event loop's connections and what belongs to them."""
 
-    __slots__ = ("evictor", "link")
+    __slots__ = ("connections", "evictor")
 
-    def __init__(self, link: Link, evictor: Evictor) -> None:
-        self.link = link
+    def __init__(self, connections: Connections, evictor: Evictor) -> None:
+        self.connections = connections
         self.evictor = evictor
 
 
 class Database:
-    """One file with the tables of one or several caches.
+    """One file with the table of a cache.
 
     Args:
         file: where it is.
+        table: of the cache.
         bounds: what it may hold.
-        near_bytes: what each table's near tier may hold in memory, per event loop.
         fast_save: do not wait for the disk.
     """
 
-    def __init__(self, file: CacheFile, bounds: Bounds, *, near_bytes: int, fast_save: bool) -> None:
+    def __init__(self, file: CacheFile, table: Table, bounds: Bounds, *, fast_save: bool) -> None:
         self.file = file
+        self.table = table
         self.bounds = bounds
-        self.tables: list[Table] = []
-        self.on_evicted: dict[Table, Callable[[int], None]] = {}
+        self.generations = Generations(file)
+        self.uses = Uses()
+        self.on_evicted: Callable[[int], None] = _ignore_count
         self.on_lost: Callable[[], None] = _ignore
         """Called when the file was damaged, deleted or replaced, and another one takes its place."""
         self._logged_at = -math.inf
-        self._near_bytes = near_bytes
-        self._fast_save = fast_save
-        self._links: dict[asyncio.AbstractEventLoop, Connected] = {}
-        self._latest: Connected | None = None
+        self.fast_save = fast_save
+        self._here: dict[asyncio.AbstractEventLoop, Here] = {}
+        self._latest: Here | None = None
         _databases.add(self)
 
-    def add(self, table: Table) -> Table:
-        """Have *table* in the file."""
-        self.tables.append(table)
-        return table
-
-    def here(self) -> Connected | None:
-        """The running loop's link if there is one and it works; never waits."""
+    def here(self) -> Here | None:
+        """The running loop's connections if there are any that work; never waits."""
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             return None
         latest = self._latest
-        if latest is not None and latest.link.loop is loop and not latest.link.closed:
+        if latest is not None and latest.connections.loop is loop and not latest.connections.closed:
             return latest
-        latest = self._links.get(loop)
-        if latest is None or latest.link.closed or not latest.link.opened.done():
+        latest = self._here.get(loop)
+        if latest is None or latest.connections.closed or not latest.connections.opened.done():
             return None
         self._latest = latest
         return latest
 
-    async def use(self, operation: Callable[[Connected], Awaitable[T]]) -> T:
-        """Run *operation* on the running loop's link, and once more on a new one if that is lost meanwhile.
+    async def use(self, operation: Callable[[Here], Awaitable[T]]) -> T:
+        """Run *operation* on the running loop's connections, and once more on new ones if they are lost meanwhile.
 
         Raises:
             StorageError: the file cannot be opened, or not be asked.
         """
         try:
             return await operation(self.here() or await self.connected())
-        except LinkLostError:
+        except ConnectionsLostError:
             return await operation(await self.connected())
 
-    def use_writing(self, operation: Callable[[Connected], Awaitable[T]]) -> Awaitable[T]:
+    def use_writing(self, operation: Callable[[Here], Awaitable[T]]) -> Awaitable[T]:
         """Run *operation*, which writes; see `use`."""
-        connected = self.here()
-        if connected is not None and not connected.link.writable:
-            link = connected.link
-            if not self.file.read_only and link.loop.time() - link.made_at > READ_ONLY_RETRY_S:
-                link.retire()
+        here = self.here()
+        if here is not None and not here.connections.writable:
+            connections = here.connections
+            if not self.file.read_only and connections.loop.time() - connections.made_at > READ_ONLY_RETRY_S:
+                connections.retire()
         return self.use(operation)
 
     async def close(self) -> None:
-        """Close the running loop's link, and those of loops that do not run; may be called twice."""
+        """Close the running loop's connections, and those of loops that do not run; may be called twice."""
         loop = asyncio.get_running_loop()
         self._latest = None
-        for owner, connected in list(self._links.items()):
+        for owner, here in list(self._here.items()):
             if owner is loop:
-                await connected.link.close()
+                await here.connections.close()
             elif not owner.is_running():
-                connected.link.retire()
+                here.connections.retire()
             else:
                 continue
-            self._links.pop(owner, None)
+            self._here.pop(owner, None)
+        if not self._here:
+            self.generations.distrust()
 
-    def abandon(self) -> None:
-        """Forget all links, in a forked child: they are the parent's."""
-        for connected in list(self._links.values()):
-            connected.link.abandon()
-        self._links = {}
+    def forsake(self) -> None:
+        """Forget all connections, in a forked child: they are the parent's."""
+        for here in list(self._here.values()):
+            here.connections.forsake()
+        self._here = {}
         self._latest = None
+        self.generations.forsake()
 
-    async def connected(self) -> Connected:
-        """The running loop's link, opened if it is not.
+    async def connected(self) -> Here:
+        """The running loop's connections, opened if they are not.
 
         Raises:
             StorageError: the file cannot be opened.
         """
-        connected = self._opening()
+        here = self._opening()
         try:
             # Shielded: others wait for the same opening.
-            await asyncio.shield(connected.link.opened)
-        except LinkLostError:  # what was damaged has been set aside
-            connected = self._opening()
-            await asyncio.shield(connected.link.opened)
-        return connected
+            await asyncio.shield(here.connections.opened)
+        except ConnectionsLostError:  # what was damaged has been set aside
+            here = self._opening()
+            await asyncio.shield(here.connections.opened)
+        return here
 
-    def _opening(self) -> Connected:
+    def _opening(self) -> Here:
         loop = asyncio.get_running_loop()
-        connected = self._links.get(loop)
-        if connected is None or connected.link.closed:
-            if connected is not None and connected.link.lost is not None:
-                self._note_loss(connected.link.lost)
+        here = self._here.get(loop)
+        if here is None or here.connections.closed:
+            if here is not None and here.connections.lost is not None:
+                self._note_loss(here.connections.lost)
             self._drop_dead()
-            connected = self._links[loop] = self._new()
-        return connected
+            here = self._here[loop] = self._new()
+        return here
 
-    def _new(self) -> Connected:
-        link = Link(self.file, list(self.tables), near_bytes=self._near_bytes, fast_save=self._fast_save)
-        evictor = Evictor(link, self.bounds, self._evicted)
-        link.writes.after_commit = evictor.after_commit
-        link.open()
-        return Connected(link, evictor)
+    def _new(self) -> Here:
+        connections = Connections(self.file, self.table, self.generations, fast_save=self.fast_save)
+        evictor = Evictor(connections, self.bounds, self.uses, self._evicted)
+        connections.writes.after_commit = evictor.after_commit
+        connections.open()
+        return Here(connections, evictor)
 
     def _note_loss(self, what: str) -> None:
         self.on_lost()
@@ -161,25 +161,29 @@ class Database:
             self._logged_at = now
             logger.warning("The cache file %s was deleted or replaced while it was open", self.file.path)
 
-    def _evicted(self, table: Table, count: int) -> None:
-        self.on_evicted[table](count)
+    def _evicted(self, count: int) -> None:
+        self.on_evicted(count)
 
     def _drop_dead(self) -> None:
         """Stop the threads of loops that ended without closing."""
-        for loop, connected in list(self._links.items()):
+        for loop, here in list(self._here.items()):
             if loop.is_closed():
-                connected.link.retire()
-                self._links.pop(loop, None)
+                here.connections.retire()
+                self._here.pop(loop, None)
 
 
 def _ignore() -> None:
-    """Nobody counts."""
+    """Take no notice."""
 
 
-def _abandon_all() -> None:
+def _ignore_count(count: int) -> None:
+    """Take no notice."""
+
+
+def _forsake_all() -> None:
     for database in list(_databases):
-        database.abandon()
+        database.forsake()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_abandon_all)
+    os.register_at_fork(after_in_child=_forsake_all)

@@ -1,4 +1,8 @@
-"""Keeping a cache file within its bounds: in the background, in small steps between the writes of others."""
+"""Keeping a cache file within its bounds: in the background, in small steps between the writes of others.
+
+What is evicted does not make copies in memory void. They are as good as before; and what deletes or replaces an entry
+makes the copies void of a key that has no row, too.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +12,15 @@ import sqlite3
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple
 
 from aiohttp_cache_di.backends.sqlite import statements as jobs
-from aiohttp_cache_di.backends.sqlite.connections import Link
-from aiohttp_cache_di.backends.sqlite.schema import Key, Table, pack_key, unpack_key
+from aiohttp_cache_di.backends.sqlite.connections import Connections
+from aiohttp_cache_di.backends.sqlite.schema import Table, now_used, pack_key
+from aiohttp_cache_di.backends.sqlite.writes import Transaction
 from aiohttp_cache_di.errors import StorageError
 
-__all__ = ["Bounds", "Evictor"]
+__all__ = ["Bounds", "Evictor", "Uses"]
 
 LOW_WATER: Final = 0.97  # evict down to this share of a bound, so that not every write evicts
 EXACT_BELOW: Final = 100  # entries; a bound below it is kept exactly
@@ -37,47 +42,58 @@ class Bounds:
     max_entries: int | None
 
 
-Evicted: TypeAlias = "dict[Table, list[tuple[int, Key]]]"
-Touches: TypeAlias = "list[tuple[Table, str]]"
+class Uses:
+    """The keys that were used lately, in any loop; written down when it matters, which is when something is evicted."""
+
+    __slots__ = ("_keys",)
+
+    def __init__(self) -> None:
+        self._keys: set[str] = set()
+
+    def touch(self, key: str) -> None:
+        """Remember that *key* was used."""
+        keys = self._keys
+        if len(keys) < MAX_TOUCHED:
+            keys.add(key)
+
+    def take(self) -> list[str]:
+        """The keys that were used since the last time."""
+        keys, self._keys = self._keys, set()
+        return list(keys)
 
 
 class Step(NamedTuple):
     """What one step of eviction has done."""
 
-    evicted: Evicted
-    counts: dict[Table, int]
+    evicted: int
+    left: int
     again: bool
     shrinking: bool = False
 
 
 @dataclass
 class Evictor:
-    """Watches what is written through one link, and evicts what is too much: expired first, then the least used.
+    """Watches what is written through one loop's connections, and evicts what is too much.
+
+    Expired entries go first, then the least used.
 
     Args:
-        link: where to write.
+        connections: where to write.
         bounds: what is allowed.
+        uses: by which the least used entries are found.
         on_evicted: told how many entries went.
     """
 
-    link: Link
+    connections: Connections
     bounds: Bounds
-    on_evicted: Callable[[Table, int], None]
-    touched: dict[Table, set[str]] = field(default_factory=dict[Table, set[str]])
+    uses: Uses
+    on_evicted: Callable[[int], None]
     _written_bytes: int = 0
-    _most: float = math.inf  # entries that the fullest table may have by now
+    _most: float = math.inf  # entries that the table may have by now
     _counted_at: float = -math.inf
-    _touches: Touches = field(default_factory=list[tuple[Table, str]])
+    _touches: list[str] = field(default_factory=list[str])
     _running: bool = False
     _draining: bool = False
-
-    def touch(self, table: Table, key: str) -> None:
-        """Remember that *key* was used; written down when it matters, which is when something is evicted."""
-        touched = self.touched.get(table)
-        if touched is None:
-            touched = self.touched[table] = set()
-        if len(touched) < MAX_TOUCHED:
-            touched.add(key)
 
     def after_commit(self, rows: int, weight: int) -> None:
         """Look whether a bound may have been passed."""
@@ -94,11 +110,18 @@ class Evictor:
         touches = [self._touches.pop() for _ in range(min(len(self._touches), TOUCHES_PER_STEP))]
         more = bool(self._touches)
         try:
-            step = self.link.call(lambda connection: self._step(connection, touches, draining=draining, more=more))
+            step = self.connections.call(
+                lambda transaction: self._step(transaction, touches, draining=draining, more=more)
+            )
         except StorageError:
             self._running = False  # read-only by now: nothing can grow
             return
         step.add_done_callback(self._stepped)
+
+    def tidy(self) -> None:
+        """Begin to make the file smaller, after much of it was deleted."""
+        if not self._running:
+            self.run()
 
     def _is_due(self) -> bool:
         max_bytes, max_entries = self.bounds.max_bytes, self.bounds.max_entries
@@ -106,59 +129,47 @@ class Evictor:
             return True
         if max_entries is None:
             return False
-        return self._most > max_entries or self.link.loop.time() - self._counted_at > RECOUNT_S
+        return self._most > max_entries or self.connections.loop.time() - self._counted_at > RECOUNT_S
 
     def _stepped(self, future: asyncio.Future[Step]) -> None:
         self._running = False
         if future.cancelled() or future.exception() is not None:
             return  # the next commit tries again
         step = future.result()
-        self._most = max(step.counts.values(), default=0)
-        self._counted_at = self.link.loop.time()
-        for table, rows in step.evicted.items():
-            tier = self.link.tiers[table]
-            for row_id, key in rows:
-                tier.bury(unpack_key(key), row_id)
-            self.on_evicted(table, len(rows))
+        self._most = step.left
+        self._counted_at = self.connections.loop.time()
+        if step.evicted:
+            self.on_evicted(step.evicted)
         if step.again and not self._draining:
-            self._touches = [(table, key) for table, touched in self.touched.items() for key in touched]
-            self.touched.clear()
+            self._touches = self.uses.take()
         self._draining = step.again
-        if (step.again or step.shrinking) and not (self.link.closing or self.link.closed):
-            self.run()
-
-    def tidy(self) -> None:
-        """Begin to make the file smaller, after much of it was deleted."""
-        if not self._running:
+        if (step.again or step.shrinking) and not (self.connections.closing or self.connections.closed):
             self.run()
 
     # ---- in the writer's thread
 
-    def _step(self, connection: sqlite3.Connection, touches: Touches, *, draining: bool, more: bool) -> Step:
-        counts = self._counts(connection)
-        full = [table for table, count in counts.items() if count > self._most_entries(draining)]
-        excess = self._excess_bytes(connection, draining)
-        if not (full or excess > 0):
-            return Step({}, counts, False, shrink(connection))
+    def _step(self, transaction: Transaction, touches: list[str], *, draining: bool, more: bool) -> Step:
+        connection, table = transaction.connection, transaction.table
+        count = self._count(connection, table)
+        excess_bytes = self._excess_bytes(connection, draining)
+        if count <= self._most_entries(draining) and excess_bytes <= 0:
+            return Step(0, count, False, shrink(connection))
         if not draining:
-            return Step({}, counts, True)
-        now = time.time()
-        for table, key in touches:
-            connection.execute(table.touch, (int(now * 1000), pack_key(key)))
+            return Step(0, count, True)
+        used = now_used()
+        connection.executemany(table.touch, ((used, pack_key(key)) for key in touches))
         if more:  # the order is not known yet
-            return Step({}, counts, True)
-        evicted: dict[Table, list[tuple[int, Key]]] = {}
-        if excess > 0:
-            _evict_bytes(connection, list(counts), excess, now, evicted)
-        for table in full:
-            before = len(evicted.get(table, ()))
-            counts[table] -= self._evict_entries(connection, table, counts[table] - before, now, evicted)
-        return Step(evicted, counts, bool(evicted))
+            return Step(0, count, True)
+        transaction.changing()
+        evicted = _evict_bytes(connection, table, excess_bytes, time.time()) if excess_bytes > 0 else 0
+        evicted += self._evict_entries(connection, table, count - evicted, time.time())
+        return Step(evicted, count - evicted, evicted > 0)
 
-    def _counts(self, connection: sqlite3.Connection) -> dict[Table, int]:
+    def _count(self, connection: sqlite3.Connection, table: Table) -> int:
         if self.bounds.max_entries is None:
-            return dict.fromkeys(self.link.tiers, 0)
-        return {table: connection.execute(table.count).fetchone()[0] for table in self.link.tiers}
+            return 0
+        count: int = connection.execute(table.count).fetchone()[0]
+        return count
 
     def _most_entries(self, draining: bool) -> float:
         bound = self.bounds.max_entries
@@ -174,20 +185,16 @@ class Evictor:
             return 0
         return used - self.bounds.max_bytes * LOW_WATER
 
-    def _evict_entries(
-        self, connection: sqlite3.Connection, table: Table, count: int, now: float, evicted: Evicted
-    ) -> int:
-        wanted = min(count - int(self._most_entries(draining=True)), CHUNK_ROWS)
+    def _evict_entries(self, connection: sqlite3.Connection, table: Table, count: int, now: float) -> int:
+        wanted = min(count - self._most_entries(draining=True), CHUNK_ROWS)
         if wanted <= 0:
             return 0
-        rows: list[tuple[int, Key]] = connection.execute(table.expired, (int(now * 1000), wanted)).fetchall()
-        if len(rows) < wanted:
-            taken = {row[0] for row in rows}
-            oldest = connection.execute(table.oldest, (wanted,)).fetchall()
-            rows += [(row_id, key) for _, row_id, key, _ in oldest if row_id not in taken][: wanted - len(rows)]
-        jobs.drop_rows(connection, table, rows)
-        evicted.setdefault(table, []).extend(rows)
-        return len(rows)
+        ids = [row[0] for row in connection.execute(table.expired, (int(now * 1000), int(wanted)))]
+        if len(ids) < wanted:
+            oldest = [row[0] for row in connection.execute(table.oldest, (int(wanted),))]
+            ids += [each for each in oldest if each not in ids][: int(wanted) - len(ids)]
+        jobs.drop_rows(connection, table, ids)
+        return len(ids)
 
 
 def used_bytes(connection: sqlite3.Connection) -> int:
@@ -210,24 +217,16 @@ def shrink(connection: sqlite3.Connection) -> bool:
     return free - VACUUM_PAGES > spare
 
 
-def _evict_bytes(
-    connection: sqlite3.Connection, tables: list[Table], excess: float, now: float, evicted: Evicted
-) -> None:
-    for table in tables:
-        rows = jobs.drop_expired(connection, table, now)
-        if rows:
-            evicted.setdefault(table, []).extend(rows)
-    if evicted:
-        return  # the next step sees how much is left to do
-    candidates = [
-        (*row, table) for table in tables for row in connection.execute(table.oldest, (CHUNK_ROWS,)).fetchall()
-    ]
-    candidates.sort(key=lambda row: row[:2])
+def _evict_bytes(connection: sqlite3.Connection, table: Table, excess: float, now: float) -> int:
+    expired = len(jobs.drop_expired(connection, table, now))
+    if expired:
+        return expired  # the next step sees how much is left to do
     freed = 0
-    for _, row_id, key, size, table in candidates[:CHUNK_ROWS]:
-        evicted.setdefault(table, []).append((row_id, key))
+    ids: list[int] = []
+    for row_id, _, size in connection.execute(table.oldest, (CHUNK_ROWS,)):
+        ids.append(row_id)
         freed += size
         if freed >= excess:
             break
-    for table, rows in evicted.items():
-        jobs.drop_rows(connection, table, rows)
+    jobs.drop_rows(connection, table, ids)
+    return len(ids)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import itertools
 import logging
@@ -10,10 +11,12 @@ import sqlite3
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from functools import cached_property
+from pathlib import Path, PurePath
+from typing import Any, cast
 from urllib.parse import parse_qs, quote, urlsplit
 
+from aiohttp_cache_di.backends.sqlite.thread import JobConnection, running_jobs
 from aiohttp_cache_di.errors import StorageError
 
 __all__ = ["CONNECT_OPTIONS", "CacheFile", "Identity", "is_corruption", "storage_error"]
@@ -51,20 +54,33 @@ class CacheFile:
     """A database file, or memory, and how to connect to it.
 
     Args:
-        path: absolute; None for a database in memory.
+        name: of the file, as it was given; None for a database in memory.
+        is_temporary: it is in the directory for temporary files.
         query: parameters of a URI that the user gave, such as ``cache=private``.
         read_only: never write (``mode=ro`` or ``immutable=1`` in a URI).
         options: for ``sqlite3.connect``.
     """
 
-    path: str | None
+    name: str | None
+    is_temporary: bool = False
     query: str = ""
     read_only: bool = False
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     @classmethod
     def resolve(cls, name: str | os.PathLike[str], use_temp: bool, connect_options: Mapping[str, Any]) -> CacheFile:
-        """Make a file of what the user calls it: a path, ``~`` allowed, ``:memory:``, or a ``file:`` URI."""
+        """Make a file of what the user calls it: a path, ``~`` allowed, ``:memory:``, or a ``file:`` URI.
+
+        Where the file is may take a look at the file system to say. In a running loop that is left to the thread which
+        opens the file; otherwise it is said now, so that it does not change with the working directory.
+        """
+        file = cls._of_name(name, use_temp, connect_options)
+        if not file.is_memory and not _is_in_a_loop():
+            file.path  # noqa: B018  # remembered
+        return file
+
+    @classmethod
+    def _of_name(cls, name: str | os.PathLike[str], use_temp: bool, connect_options: Mapping[str, Any]) -> CacheFile:
         options = {key: value for key, value in connect_options.items() if key in PASSED_ON}
         options["timeout"] = float(connect_options.get("timeout", BUSY_TIMEOUT_S))
         uri = connect_options.get("uri", False)
@@ -73,12 +89,10 @@ class CacheFile:
             return cls._of_uri(text, options)
         if text == ":memory:":
             return cls(None, options=options)
-        path = Path(text).expanduser()
-        if use_temp:
-            path = Path(tempfile.gettempdir()) / path.name
+        path = PurePath(text)
         if not path.suffix:
             path = path.with_name(path.name + ".sqlite")
-        return cls(os.path.abspath(path), options=options)
+        return cls(str(path), use_temp, options=options)
 
     @classmethod
     def _of_uri(cls, uri: str, options: Mapping[str, Any]) -> CacheFile:
@@ -88,27 +102,44 @@ class CacheFile:
             return cls(None, options=options)
         read_only = given.get("mode") == ["ro"] or "immutable" in given
         kept = "&".join(f"{key}={values[-1]}" for key, values in given.items() if key in ("vfs", "psow", "nolock"))
-        return cls(os.path.abspath(parts.netloc + parts.path), kept, read_only, options)
+        return cls(parts.netloc + parts.path, query=kept, read_only=read_only, options=options)
 
-    def connect(self, mode: str, *, timeout_s: float | None = None) -> sqlite3.Connection:
-        """Open a connection in the given *mode*: ``rw``, ``ro``, or ``immutable`` for a file nobody can write."""
+    @property
+    def is_memory(self) -> bool:
+        """Whether it is a database in memory."""
+        return self.name is None
+
+    @cached_property
+    def path(self) -> str:
+        """Where the file is, absolute; ``:memory:`` for a database in memory."""
+        if self.name is None:
+            return ":memory:"
+        if self.is_temporary:
+            return os.path.join(tempfile.gettempdir(), os.path.basename(self.name))
+        # A path that is absolute needs no working directory, and one without a tilde no home.
+        name = self.name if self.name[:1] != "~" else str(Path(self.name).expanduser())
+        return os.path.normpath(name) if os.path.isabs(name) else os.path.abspath(name)
+
+    def connect(self, mode: str, *, timeout_s: float | None = None) -> JobConnection:
+        """Open a connection in the given *mode*: ``rw``, ``ro``, or ``immutable`` for a file that cannot change."""
         options = dict(self.options)
+        options["factory"] = running_jobs(options.get("factory", JobConnection))
         if timeout_s is not None:
             options["timeout"] = min(timeout_s, options["timeout"])
         name = ":memory:"
-        if self.path is not None:
+        if not self.is_memory:
             flags = "mode=ro&immutable=1" if mode == "immutable" else f"mode={mode}"
             query = f"{flags}&{self.query}" if self.query else flags
             name = f"file:{quote(self.path)}?{query}"
-        connection: sqlite3.Connection = sqlite3.connect(
-            name, uri=self.path is not None, isolation_level=None, check_same_thread=False, **options
+        connection = sqlite3.connect(
+            name, uri=not self.is_memory, isolation_level=None, check_same_thread=False, **options
         )
         connection.text_factory = _as_text
-        return connection
+        return cast("JobConnection", connection)  # so says its factory
 
     def create(self) -> None:
         """Make an empty file that only its owner can read, unless there is one; SQLite would ask the umask."""
-        if self.path is None:
+        if self.is_memory:
             return
         path = os.path.realpath(self.path)  # of a link that leads to no file yet, what it leads to
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
@@ -118,7 +149,7 @@ class CacheFile:
 
     def identity(self, *, frozen: bool = False) -> Identity | None:
         """What tells the present file from another one, or *frozen* from a changed one; None when there is none."""
-        if self.path is None:
+        if self.is_memory:
             return (0, 0)
         try:
             status = os.stat(self.path)
@@ -129,12 +160,12 @@ class CacheFile:
         return status.st_dev, status.st_ino
 
     def set_aside(self, damaged: Identity | None) -> None:
-        """Rename the *damaged* file and its companions, unless somebody has done it before."""
-        if self.path is None or damaged is None or self.identity() != damaged:
+        """Rename the *damaged* file and its companions, unless another process has done it before."""
+        if self.is_memory or damaged is None or self.identity() != damaged:
             return
         target = next(name for n in itertools.count(1) if not os.path.lexists(name := f"{self.path}.corrupt-{n}"))
         for suffix in COMPANIONS:
-            # Before the file itself, lest a new one inherit its log; absent when nobody has the file open.
+            # Before the file itself, lest a new one inherit its log; absent when no process has the file open.
             with contextlib.suppress(OSError):
                 os.rename(self.path + suffix, target + suffix)
         try:
@@ -144,8 +175,16 @@ class CacheFile:
         logger.warning("The cache file %s was damaged; it is kept as %s and a new one is begun", self.path, target)
 
 
+def _is_in_a_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
 def _as_text(column: bytes) -> str:
-    """Text of any bytes: one row that holds no UTF-8 shall not fail the statement that reads others too."""
+    """Text of any bytes: one row that holds no UTF-8 must not fail the statement that reads others too."""
     return column.decode("utf-8", "surrogateescape")
 
 
@@ -157,5 +196,5 @@ def is_corruption(error: BaseException | None) -> bool:
 
 def storage_error(error: BaseException, file: CacheFile) -> StorageError:
     """Say what happened to which file."""
-    where = file.path or "the SQLite database in memory"
+    where = "the SQLite database in memory" if file.is_memory else file.path
     return StorageError(f"{where}: {getattr(error, 'sqlite_errorname', type(error).__name__)}: {error}")

@@ -1,223 +1,253 @@
-"""The near tier: decoded entries in memory, believed only while nobody has written the file since.
+"""Whether a copy in memory is still what the file has: one comparison, without asking the file.
 
-``PRAGMA data_version`` says in a few microseconds whether any other connection has committed. When one has, the rows
-written since (their ids are higher than the highest seen) and the deletions listed since tell which of the
-entries in memory are no longer those of the file. What expires goes without being listed; where what went may have been
-newer than what is in memory, all of that is forgotten. Our own commits come through another connection, and are
-told apart by the ids that they got.
+Each commit that changes entries bears a number, which the database keeps. Before a writer commits, and while it has the
+database's write lock, it sets the counters of the keys that it touches to that number, in memory that all processes
+share (`counters`). A reader learns in one snapshot what is stored and the number of the last commit: a copy that was
+read at number g is good while the counter of its key is g or less. A writer that dies between the two has set counters
+for a commit that never was: others read once more. Each of these says what makes the counters void::
+
+    the database names another file of counters (its *tie*)    every read and every commit sees that
+    a program that knows nothing of counters changes rows      triggers change the tie
+    the file of counters, or the database, is gone, replaced
+    or truncated; a table was dropped                          a check sees that, within `CHECK_S`
+
+A copy is believed only within `CHECK_S` of a successful check. Checks are made in the reader's thread, and only while
+copies are asked about. Versions that `SQLiteStore` tells of are these numbers on top of a *base* that grows each time
+the counters were void, so that a version from before is lower than all that come.
 """
 
-# ruff: noqa: S608  # table names cannot be parameters; ours are constants, or quoted in `Table`
 from __future__ import annotations
 
-import contextlib
-import math
+import itertools
+import os
 import sqlite3
+import threading
 import time
-from collections import OrderedDict
-from collections.abc import Mapping
-from typing import Final, NamedTuple
+from collections.abc import Iterable
+from time import monotonic
+from typing import Final
+from zlib import crc32
 
+from aiohttp_cache_di.backends.sqlite.counters import ALL, STRIPES, CounterFile, stripe_of
 from aiohttp_cache_di.backends.sqlite.files import CacheFile
-from aiohttp_cache_di.backends.sqlite.schema import DELETIONS, EXPIRED, Table, unpack_key
-from aiohttp_cache_di.backends.sqlite.statements import Deletion
-from aiohttp_cache_di.backends.sqlite.thread import keep_for_ever
-from aiohttp_cache_di.rfc9111.messages import StoredResponse
+from aiohttp_cache_di.backends.sqlite.schema import GENERATION
 
-__all__ = ["Gate", "Tier"]
+__all__ = ["CHECK_EVERY_S", "CHECK_S", "Commit", "Generations", "Sight", "UntiedError"]
 
-ENTRY_OVERHEAD_BYTES: Final = 512  # the objects that an entry is made of, beside its texts
-MAX_CHANGES: Final = 2000  # rows looked at in one go, some milliseconds; beyond, everything is forgotten instead
-MAX_REMEMBERED: Final = 8192
-FILE_CHECK_S: Final = 0.5  # how long a file that was deleted or replaced may go unnoticed
+CHECK_S: Final = 0.5  # how long what only a check finds out may go unnoticed
+CHECK_EVERY_S: Final = 0.2
+MANY: Final = STRIPES // 4  # keys that are touched at once, from which all are
+
+BASE_BITS: Final = 48  # of a version, below those of its base: commits of one file
+ID_BITS: Final = 32  # of a tie, below those of the id: changes by programs that know nothing of us
+MASK: Final = STRIPES - 1
+
+_STATE: Final = f"SELECT number, tie FROM {GENERATION}"  # noqa: S608  # a constant
+_BEGIN: Final = f"UPDATE {GENERATION} SET number = ?, is_ours = 1"  # noqa: S608
+_END: Final = f"UPDATE {GENERATION} SET is_ours = 0"  # noqa: S608
+_TIE: Final = f"UPDATE {GENERATION} SET tie = ?"  # noqa: S608
+
+_bases = itertools.count(1)
 
 
-class Held(NamedTuple):
-    """An entry in memory, and the row that it was read from or written to."""
-
-    entry: StoredResponse
-    row_id: int
-    weight: int
+class UntiedError(Exception):
+    """In a transaction: no file of counters can be made, and others still believe theirs."""
 
 
-class Tier:
-    """The entries of one table that are in memory, least recently used first.
+class Sight:
+    """What is known of the counters while nothing has made them void.
 
     Args:
-        table: where they come from.
-        max_bytes: what they may weigh together; 0 keeps none.
+        file: the file of counters.
+        tie: of the database to that file.
+        schema: the version of the database's schema.
     """
 
-    def __init__(self, table: Table, max_bytes: int) -> None:
-        self.table = table
-        self.max_bytes = max_bytes
-        self.held: OrderedDict[str, Held] = OrderedDict()
-        self.last_id = 0
-        self._bytes = 0
-        self._newest: dict[str, int] = {}
-        self._floor = 0
-        self._forgot_at = -math.inf
+    __slots__ = ("base", "counters", "file", "good_until", "schema", "tie")
 
-    def put(self, entry: StoredResponse, key: str, row_id: int, begun_at: float) -> None:
-        """Keep *entry* unless a newer row of *key*, or its deletion, is known already.
+    def __init__(self, file: CounterFile, tie: int, schema: int) -> None:
+        self.file = file
+        self.tie = tie
+        self.schema = schema
+        self.counters = file.counters
+        self.base = next(_bases) << BASE_BITS
+        self.good_until = 0.0  # by `time.monotonic`
+
+    def version_at(self, number: int, tie: int) -> int:
+        """The version of what a snapshot shows that has this *number* and this *tie*; 0 if it is not known."""
+        return self.base + number if tie == self.tie else 0
+
+
+class Generations:
+    """The generations of one database, for all loops and threads of this process.
+
+    Args:
+        file: the database file; one in memory has none.
+    """
+
+    def __init__(self, file: CacheFile) -> None:
+        self._file = file
+        self._lock = threading.Lock()
+        self._counters: CounterFile | None = None
+        self.sight: Sight | None = None
+        self.is_wanted = False
+        """Whether a version has been asked for since the last check."""
+        self.is_untied = False
+        """Whether no file of counters can be made, and others have had the time to learn that there is none."""
+
+    def version(self, key: str) -> int | None:
+        """The highest version that *key* may have by now, from memory; None when that is not known."""
+        sight = self.sight
+        self.is_wanted = True
+        if sight is None or monotonic() > sight.good_until:
+            return None
+        counters = sight.counters
+        try:
+            number, of_all = counters[crc32(key.encode()) & MASK], counters[ALL]
+        except UnicodeEncodeError:  # a key that cannot be stored
+            return None
+        return sight.base + (number if number > of_all else of_all)
+
+    def distrust(self, sight: Sight | None = None) -> None:
+        """Believe no copy until a check has been made.
 
         Args:
-            row_id: of the row that it was read from or written to.
-            begun_at: time (``time.monotonic``) when reading or writing began.
+            sight: which is found to be void; None for any.
         """
-        if not self.max_bytes or begun_at <= self._forgot_at or row_id <= self._floor:
-            return
-        weight = entry.size_bytes + ENTRY_OVERHEAD_BYTES
-        if weight > self.max_bytes // 8:
-            return
-        if self._newest.get(key, 0) > row_id:
-            return
-        before = self.held.pop(key, None)
-        if before is not None:
-            self._bytes -= before.weight
-        self.held[key] = Held(entry, row_id, weight)
-        self._bytes += weight
-        while self._bytes > self.max_bytes:
-            _, dropped = self.held.popitem(last=False)
-            self._bytes -= dropped.weight
+        with self._lock:
+            if sight is None or self.sight is sight:
+                self.sight = None
+            if sight is None:
+                self._counters = None
 
-    def wrote(self, first_id: int, last_id: int) -> None:
-        """Take note of rows that we have written: if none but ours are new, there is nothing to look at."""
-        if first_id == self.last_id + 1:
-            self.last_id = last_id
+    def forsake(self) -> None:
+        """Forget everything in a forked child."""
+        self._lock = threading.Lock()  # a thread of the parent's may have had the other one
+        self.sight = self._counters = None
 
-    def supersede(self, key: str, row_id: int) -> None:
-        """Forget what is held of *key* if it is older than the row *row_id*, and do not take it back."""
-        newest = self._newest
-        if len(newest) >= MAX_REMEMBERED:
-            newest.clear()
-            self._forgot_at = time.monotonic()
-        newest[key] = max(row_id, newest.get(key, 0))
-        held = self.held.get(key)
-        if held is not None and held.row_id < row_id:
-            self._drop(key)
+    # ---- in a connection's thread
 
-    def bury(self, key: str, row_id: int) -> None:
-        """Forget the deleted row *row_id* of *key*, and do not take it back."""
-        self.supersede(key, row_id + 1)
+    def check(self, connection: sqlite3.Connection) -> bool:
+        """See whether the counters are what they were, and find them if not; tell whether there are any."""
+        begun = monotonic()
+        self.is_wanted = False
+        _, tie = connection.execute(_STATE).fetchone()
+        schema = _schema(connection)
+        counters = self._found(tie)
+        if counters is None:
+            self.distrust(self.sight)
+            return False
+        self._seen(counters, tie, schema).good_until = begun + CHECK_S
+        return True
 
-    def bury_upto(self, row_id: int) -> None:
-        """Forget all rows up to *row_id*, and do not take them back."""
-        self._floor = max(self._floor, row_id)
-        for key in [key for key, held in self.held.items() if held.row_id <= row_id]:
-            self._drop(key)
+    def begin(self, connection: sqlite3.Connection) -> Commit:
+        """Begin to change entries within a transaction that has the write lock.
 
-    def forget_all(self) -> None:
-        """Hold nothing, and take nothing that is being read now."""
-        self.held.clear()
-        self._bytes = 0
-        self._newest.clear()
-        self._forgot_at = time.monotonic()
+        Raises:
+            UntiedError: call `untie`, and begin the transaction anew.
+        """
+        number, tie = connection.execute(_STATE).fetchone()
+        counters = None if self.is_untied and not tie >> ID_BITS else self._for_writing(connection, tie)
+        if counters is not None and counters.id != tie >> ID_BITS:
+            tie = counters.id << ID_BITS
+            connection.execute(_TIE, (tie,))
+        connection.execute(_BEGIN, (number + 1,))
+        if counters is None:
+            return Commit(connection, number + 1, None)
+        sight = self.sight
+        if sight is None or sight.file is not counters or sight.tie != tie:
+            sight = self._seen(counters, tie, _schema(connection))
+        return Commit(connection, number + 1, sight)
 
-    def _drop(self, key: str) -> None:
-        self._bytes -= self.held.pop(key).weight
+    def untie(self, connection: sqlite3.Connection) -> None:
+        """Have it known that this process cannot set counters, and wait until others do not believe theirs."""
+        connection.execute(_TIE, (0,))  # a transaction of its own
+        self.distrust()
+        time.sleep(CHECK_S)
+        self.is_untied = True
+
+    def _for_writing(self, connection: sqlite3.Connection, tie: int) -> CounterFile | None:
+        if self._file.is_memory:
+            return None
+        counters = self._counters
+        if counters is None or counters.id != tie >> ID_BITS or not counters.may_write or not counters.is_whole():
+            counters = self._opened(tie)
+            if counters is None or not counters.may_write:
+                try:
+                    counters = CounterFile.create(self._path, self._file.path)
+                except OSError as exc:
+                    raise UntiedError from exc
+            self._counters = counters
+        self.is_untied = False
+        return counters
+
+    def _found(self, tie: int) -> CounterFile | None:
+        """The file of counters at its place, if it is the one of *tie*."""
+        counters = self._counters
+        if counters is None or counters.id != tie >> ID_BITS or not counters.is_whole() or not self._is_there(counters):
+            self._counters = counters = self._opened(tie)
+        return counters
+
+    def _opened(self, tie: int) -> CounterFile | None:
+        counters = None if self._file.is_memory else CounterFile.open(self._path)
+        return counters if counters is not None and counters.id == tie >> ID_BITS else None
+
+    def _is_there(self, counters: CounterFile) -> bool:
+        try:
+            status = os.stat(self._path, follow_symlinks=False)
+        except OSError:
+            return False
+        return (status.st_dev, status.st_ino) == counters.identity
+
+    def _seen(self, counters: CounterFile, tie: int, schema: int) -> Sight:
+        """What is known of *counters*: as before, unless something has made that void."""
+        with self._lock:
+            sight = self.sight
+            if sight is None or (sight.file, sight.tie, sight.schema) != (counters, tie, schema):
+                sight = self.sight = Sight(counters, tie, schema)
+            return sight
+
+    @property
+    def _path(self) -> str:
+        return f"{os.path.realpath(self._file.path)}-generations"  # of a link, where SQLite has its log too
 
 
-class Gate:
-    """The reading connection, in the loop's own thread, that tells whether what the tiers hold is still true.
+def _schema(connection: sqlite3.Connection) -> int:
+    version: int = connection.execute("PRAGMA schema_version").fetchone()[0]
+    return version
+
+
+class Commit:
+    """A transaction that changes entries.
 
     Args:
-        file: the database file; one in memory has no gate.
-        tiers: what to keep true.
+        number: that it bears.
+        sight: of the counters to be set; None when there are none.
     """
 
-    def __init__(self, file: CacheFile, tiers: list[Tier]) -> None:
-        self._file = file
-        self._tiers = tiers
-        self._identity = file.identity()
-        self._file_checked_at = time.monotonic()
-        self._connection = file.connect("ro", timeout_s=0)
-        self._ask = self._connection.cursor().execute
-        self._version = -1
-        self._last_n = 0
-        self._deletions = f"SELECT n, cache, key, id FROM {DELETIONS} WHERE n > ? ORDER BY n LIMIT ?"
-        try:
-            self._start()
-        except BaseException:
-            self.close()
-            raise
+    __slots__ = ("_connection", "_stripes", "number", "sight")
 
-    def is_open(self) -> bool:
-        """Whether what the tiers hold now is what the file has; those that are not have been dropped.
+    def __init__(self, connection: sqlite3.Connection, number: int, sight: Sight | None) -> None:
+        self.number = number
+        self.sight = sight
+        self._connection = connection
+        self._stripes: set[int] = set()
 
-        Never waits: when the file cannot be asked, nothing is believed.
-        """
-        try:
-            version = self._ask("PRAGMA data_version").fetchone()[0]
-            if version != self._version:
-                self._catch_up()
-                self._version = version
-        except sqlite3.Error:
-            self._distrust()
-            return False
-        now = time.monotonic()
-        if now - self._file_checked_at > FILE_CHECK_S:
-            self._file_checked_at = now
-            if self._file.identity() != self._identity:
-                self._distrust()
-                return False
-        return self._identity is not None
+    @property
+    def version(self) -> int:
+        """The version of what it writes; 0 when that is not known."""
+        return 0 if self.sight is None else self.sight.base + self.number
 
-    def deleted(self, deletion: Deletion) -> None:
-        """Take note of deletions of our own: if none but ours are new, there is nothing to look at."""
-        if deletion.first_n == self._last_n + 1:
-            self._last_n = deletion.last_n
+    def touch(self, keys: Iterable[str]) -> None:
+        """Copies of *keys* will not be good any more."""
+        self._stripes.update(map(stripe_of, keys))
 
-    def close(self) -> None:
-        """Close the connection."""
-        self._identity = None
-        with contextlib.suppress(sqlite3.Error):  # nothing was written through it
-            self._connection.close()
+    def touch_all(self) -> None:
+        """No copy that anyone has will be good any more."""
+        self._stripes.add(ALL)
 
-    def abandon(self) -> None:
-        """Never touch the connection again, in a forked child."""
-        self._identity = None
-        keep_for_ever(self._connection)
-
-    def _start(self) -> None:
-        self._version = self._ask("PRAGMA data_version").fetchone()[0]
-        self._last_n = self._ask(f"SELECT coalesce(max(n), 0) FROM {DELETIONS}").fetchone()[0]
-        for tier in self._tiers:
-            tier.last_id = self._ask(tier.table.last_id).fetchone()[0] or 0
-
-    def _catch_up(self) -> None:
-        seen = {tier: tier.last_id for tier in self._tiers}
-        for tier in self._tiers:
-            rows = self._ask(tier.table.since, (tier.last_id, MAX_CHANGES)).fetchall()
-            if len(rows) == MAX_CHANGES:
-                tier.forget_all()
-                tier.last_id = self._ask(tier.table.last_id).fetchone()[0] or rows[-1][0]
-            elif rows:
-                tier.last_id = rows[-1][0]
-                for row_id, key in rows:
-                    tier.supersede(unpack_key(key), row_id)
-        self._catch_up_deletions(seen)
-
-    def _catch_up_deletions(self, seen: Mapping[Tier, int]) -> None:
-        deletions = self._ask(self._deletions, (self._last_n, MAX_CHANGES)).fetchall()
-        if not deletions:
-            return
-        if deletions[0][0] != self._last_n + 1:  # older ones have been thrown away unread
-            for tier in self._tiers:
-                tier.forget_all()
-        for _, cache, key, row_id in deletions:
-            for tier in self._tiers:
-                if tier.table.name != cache:
-                    continue
-                if key is None:
-                    tier.bury_upto(row_id)
-                elif key != EXPIRED:
-                    tier.bury(unpack_key(key), row_id)
-                elif row_id > seen[tier]:
-                    tier.forget_all()
-        self._last_n = deletions[-1][0]
-
-    def _distrust(self) -> None:
-        self._version = -1
-        for tier in self._tiers:
-            tier.forget_all()
+    def publish(self) -> None:
+        """Tell other processes, just before the commit itself."""
+        self._connection.execute(_END)
+        if self.sight is not None:
+            self.sight.file.set([ALL] if len(self._stripes) > MANY else self._stripes, self.number)

@@ -9,8 +9,17 @@ from aiohttp_cache_di.backends.options import BackendOptions
 from aiohttp_cache_di.backends.sqlite.database import Database
 from aiohttp_cache_di.backends.sqlite.eviction import Bounds
 from aiohttp_cache_di.backends.sqlite.files import CONNECT_OPTIONS, CacheFile
+from aiohttp_cache_di.backends.sqlite.schema import Table
 
-__all__ = ["DEFAULT_MAX_BYTES", "DEFAULT_NEAR_BYTES", "OWN_OPTIONS", "ConnectOptions", "SQLiteOptions", "open_database"]
+__all__ = [
+    "DEFAULT_MAX_BYTES",
+    "DEFAULT_NEAR_BYTES",
+    "OWN_OPTIONS",
+    "ConnectOptions",
+    "SQLiteOptions",
+    "near_bytes",
+    "open_database",
+]
 
 DEFAULT_MAX_BYTES: Final = 1024 * 1024 * 1024
 DEFAULT_NEAR_BYTES: Final = 32 * 1024 * 1024
@@ -39,10 +48,14 @@ OWN_OPTIONS: Final = frozenset(ConnectOptions.__annotations__)
 
 
 def open_database(
-    filename: str | os.PathLike[str], use_temp: bool, fast_save: bool, options: SQLiteOptions
+    filename: str | os.PathLike[str], table_name: str, use_temp: bool, fast_save: bool, options: SQLiteOptions
 ) -> Database:
     """Make the database of *filename*; nothing is opened yet."""
     connect = {name: value for name, value in options.items() if name in CONNECT_OPTIONS}
-    near_bytes = options.get("near_tier_bytes", DEFAULT_NEAR_BYTES) if options.get("near_tier", True) else 0
     bounds = Bounds(options.get("max_bytes", DEFAULT_MAX_BYTES), options.get("max_entries"))
-    return Database(CacheFile.resolve(filename, use_temp, connect), bounds, near_bytes=near_bytes, fast_save=fast_save)
+    return Database(CacheFile.resolve(filename, use_temp, connect), Table(table_name), bounds, fast_save=fast_save)
+
+
+def near_bytes(options: SQLiteOptions) -> int:
+    """What may be kept in memory in front of the file."""
+    return options.get("near_tier_bytes", DEFAULT_NEAR_BYTES) if options.get("near_tier", True) else 0

@@ -1,4 +1,4 @@
-"""What a writing connection does within its transactions: one function per job, run on the connection's thread."""
+"""What a connection does within a transaction: one function per job, run on the connection's thread."""
 
 # ruff: noqa: S608  # table names cannot be parameters; ours are constants, or quoted in `Table`
 from __future__ import annotations
@@ -7,24 +7,28 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from aiohttp_cache_di.backends.sqlite.schema import DELETIONS, EXPIRED, KEPT_DELETIONS, LEASES, MAX_BATCH, Key, Table
-from aiohttp_cache_di.backends.storage import Lease
+from aiohttp_cache_di.backends.sqlite.schema import GENERATION, LEASES, MAX_BATCH, Key, Table
+from aiohttp_cache_di.backends.store import Lease
 
 __all__ = [
     "Claim",
-    "Deletion",
-    "Row",
+    "LeaseOf",
+    "Snapshot",
     "acquire",
+    "begin_clear",
     "delete_keys",
+    "drop_dead_leases",
     "drop_expired",
     "drop_rows",
     "drop_upto",
+    "look_up",
     "put_all",
     "release",
 ]
 
-Row = tuple[Key, int | None, int, bytes]
-"""Key, POSIX millisecond after which it may be dropped (None for never) and that of its last use, frame."""
+PutRow = tuple[Key, int | None, int, bool, bytes]
+"""Key, POSIX millisecond after which it may be dropped (None for never), microsecond of its last use, whether it leads
+on, frame."""
 
 LeaseOf: TypeAlias = "tuple[Key, bytes]"
 """A key and who holds the lease on it."""
@@ -35,58 +39,68 @@ AT_ONCE_PAGES: Final = 150_000  # a table of this size is emptied at once, in so
 
 
 class Claim(NamedTuple):
-    """A lease that is asked for, and the tables in which something may be stored under its key by now."""
+    """A lease that is asked for."""
 
     key: Key
     owner: bytes
     ttl_s: float
-    tables: Sequence[Table]
 
 
-class Deletion(NamedTuple):
-    """Rows that are gone: which, and their place in the list of deletions that other processes read."""
+class Snapshot(NamedTuple):
+    """What was found of some keys at one moment.
 
-    rows: list[tuple[int, Key]]
-    first_n: int
-    last_n: int
-
-
-def put_all(connection: sqlite3.Connection, table: Table, rows: Sequence[Row]) -> int:
-    """Write *rows*; return the id of the last, the others having those just below it."""
-    return _insert(connection, table.put, rows)
-
-
-def delete_keys(connection: sqlite3.Connection, table: Table, keys: Sequence[Key]) -> Deletion:
-    """Delete the rows of *keys* and list them as deleted."""
-    rows: list[tuple[int, Key]] = _for_keys(connection, f"SELECT id, key FROM {table.sql} WHERE key IN ", keys)
-    return drop_rows(connection, table, rows)
-
-
-def drop_rows(connection: sqlite3.Connection, table: Table, rows: list[tuple[int, Key]]) -> Deletion:
-    """Delete *rows*, ids and keys, and list them as deleted."""
-    connection.executemany(table.remove, [(row[0],) for row in rows])
-    if len(rows) <= KEPT_DELETIONS // 4:
-        first, last = _list_deleted(connection, table, [(key, row_id) for row_id, key in rows])
-    else:
-        first, last = _list_deleted(connection, table, [(None, max(row[0] for row in rows))])
-    return Deletion(rows, first, last)
-
-
-def last_id(connection: sqlite3.Connection, table: Table) -> int:
-    """The highest id in use, 0 for none."""
-    found: int | None = connection.execute(table.last_id).fetchone()[0]
-    return found or 0
-
-
-def begin_clear(connection: sqlite3.Connection, table: Table) -> tuple[int, Deletion]:
-    """List everything as deleted that has been written so far; return the id up to which `drop_upto` must go.
-
-    SQLite empties a whole table thirty times faster than it deletes its rows, but nobody else can write meanwhile.
+    Args:
+        number: of the last commit before it.
+        tie: of the database to its counters.
     """
-    bound = last_id(connection, table)
+
+    number: int
+    tie: int
+    frames: dict[Key, Any]
+
+
+def look_up(connection: sqlite3.Connection, table: Table, keys: Sequence[Key]) -> Snapshot:
+    """Read the frames of those of *keys*, `MAX_BATCH` at most, that there are."""
+    if len(keys) == 1:
+        rows = connection.execute(table.get, keys).fetchall()
+    else:
+        # Few different lengths, so that each statement is prepared once; a repeated key costs next to nothing.
+        width = 1 << (len(keys) - 1).bit_length()
+        rows = connection.execute(table.get_many[width], [*keys, *[keys[-1]] * (width - len(keys))]).fetchall()
+    if not rows:  # a program that knows nothing of us has deleted the row of the generation
+        raise sqlite3.OperationalError(f"no such table: {GENERATION} is empty")
+    number, tie, first, _ = rows[0]
+    frames = {} if first is None else {key: frame for _, _, key, frame in rows}
+    return Snapshot(number, tie, frames)
+
+
+def put_all(connection: sqlite3.Connection, table: Table, rows: Sequence[PutRow]) -> None:
+    """Write *rows*."""
+    _insert(connection, table.put, rows)
+
+
+def delete_keys(connection: sqlite3.Connection, table: Table, keys: Sequence[Key]) -> None:
+    """Delete the rows of *keys*."""
+    _for_keys(connection, table.remove_keys, keys)
+
+
+def drop_rows(connection: sqlite3.Connection, table: Table, ids: Sequence[int]) -> None:
+    """Delete the rows of *ids*."""
+    _for_keys(connection, table.remove_ids, ids)
+
+
+def begin_clear(connection: sqlite3.Connection, table: Table) -> int:
+    """Begin to delete what has been written so far; return the id up to which `drop_upto` must go.
+
+    SQLite empties a whole table thirty times faster than it deletes its rows, if no trigger looks at them; but no other
+    process can write meanwhile.
+    """
+    bound: int | None = connection.execute(table.last_id).fetchone()[0]
     if connection.execute("PRAGMA page_count").fetchone()[0] <= AT_ONCE_PAGES:
+        connection.execute(table.watch_no_deletions)
         connection.execute(table.empty)
-    return bound, Deletion([], *_list_deleted(connection, table, [(None, bound)]))
+        connection.execute(table.watch_deletions)
+    return bound or 0
 
 
 def drop_upto(connection: sqlite3.Connection, table: Table, bound: int) -> int:
@@ -97,21 +111,17 @@ def drop_upto(connection: sqlite3.Connection, table: Table, bound: int) -> int:
     return len(rows)
 
 
-def drop_expired(connection: sqlite3.Connection, table: Table, now: float) -> list[tuple[int, Key]]:
-    """Delete some of the rows that may be dropped at *now*; return their ids and keys.
-
-    Not each is listed as deleted: whoever still has one in memory knows when it expires. Who has never seen the newest
-    may have in memory what it replaced.
-    """
-    rows = connection.execute(table.expired, (int(now * 1000), CHUNK_ROWS)).fetchall()
+def drop_expired(connection: sqlite3.Connection, table: Table, now: float) -> list[Key]:
+    """Delete some of the rows that may be dropped at *now*; return their keys."""
+    which = (int(now * 1000), CHUNK_ROWS)
+    rows = connection.execute(table.expired, which).fetchall()
     if rows:
-        connection.execute(table.remove_expired, (int(now * 1000), CHUNK_ROWS))
-        _list_deleted(connection, table, [(EXPIRED, max(row[0] for row in rows))])
-    return rows
+        connection.execute(table.remove_expired, which)
+    return [key for _, key in rows]
 
 
-def acquire(connection: sqlite3.Connection, claims: Sequence[Claim], now: float) -> list[Lease]:
-    """Take the leases that nobody holds; of two claims to one key the first succeeds."""
+def acquire(connection: sqlite3.Connection, table: Table, claims: Sequence[Claim], now: float) -> list[Lease]:
+    """Take the leases that are free; of two claims to one key the first succeeds."""
     keys = list(dict.fromkeys(claim.key for claim in claims))
     latest = now + max(60.0, *(10 * claim.ttl_s for claim in claims))  # one that ends later is from a wrong clock
     held = f"SELECT key FROM {LEASES} WHERE until > ? AND until <= ? AND key IN "
@@ -122,9 +132,7 @@ def acquire(connection: sqlite3.Connection, claims: Sequence[Claim], now: float)
             granted.setdefault(claim.key, claim)
     leases = [(claim.key, claim.owner, now + claim.ttl_s) for claim in granted.values()]
     _insert(connection, f"INSERT OR REPLACE INTO {LEASES} VALUES ", leases)
-    stored: set[Key] = set()
-    for table in dict.fromkeys(table for claim in granted.values() for table in claim.tables):
-        stored |= {key for (key,) in _for_keys(connection, table.which, list(granted))}
+    stored = {key for (key,) in _for_keys(connection, table.which, list(granted))}
     return [
         (Lease.GRANTED_LATE if claim.key in stored else Lease.GRANTED)
         if granted.get(claim.key) is claim
@@ -150,35 +158,19 @@ def drop_dead_leases(connection: sqlite3.Connection, now: float) -> None:
 # One statement for many rows: after each one, the thread has to wait for the interpreter's lock.
 
 
-def _insert(connection: sqlite3.Connection, sql: str, rows: Sequence[Sequence[object]]) -> int:
-    """Run *sql*, which ends in ``VALUES``, for *rows*; return the id of the last."""
-    last: int | None = None
+def _insert(connection: sqlite3.Connection, sql: str, rows: Sequence[Sequence[object]]) -> None:
+    """Run *sql*, which ends in ``VALUES``, for *rows*."""
     for start in range(0, len(rows), ROWS_AT_ONCE):
         some = rows[start : start + ROWS_AT_ONCE]
         marks = f"({', '.join('?' * len(some[0]))})"
         values = [value for row in some for value in row]
-        last = connection.execute(sql + ", ".join([marks] * len(some)), values).lastrowid
-    return last or 0
+        connection.execute(sql + ", ".join([marks] * len(some)), values)
 
 
-def _for_keys(connection: sqlite3.Connection, sql: str, keys: Sequence[Key], *before: object) -> list[Any]:
+def _for_keys(connection: sqlite3.Connection, sql: str, keys: Sequence[Key | int], *before: object) -> list[Any]:
     """Run *sql*, which ends in ``key IN`` after marks for *before*, for *keys*; return the rows that it gives."""
     rows: list[Any] = []
     for start in range(0, len(keys), MAX_BATCH):
         some = keys[start : start + MAX_BATCH]
         rows += connection.execute(f"{sql}({', '.join('?' * len(some))})", (*before, *some))
     return rows
-
-
-def _list_deleted(
-    connection: sqlite3.Connection, table: Table, entries: Sequence[tuple[Key | None, int]]
-) -> tuple[int, int]:
-    if not entries:
-        return 0, -1
-    connection.executemany(
-        f"INSERT INTO {DELETIONS} (cache, key, id) VALUES (?, ?, ?)",
-        [(table.name, key, row_id) for key, row_id in entries],
-    )
-    last: int = connection.execute("SELECT last_insert_rowid()").fetchone()[0]
-    connection.execute(f"DELETE FROM {DELETIONS} WHERE n <= ?", (last - KEPT_DELETIONS,))
-    return last - len(entries) + 1, last

@@ -1,4 +1,12 @@
-"""A SQLite connection on a thread of its own: aiosqlite's, made to end with its program and to run whole jobs."""
+"""A SQLite connection on a thread of its own: aiosqlite's, made to run whole jobs and to end with its program.
+
+aiosqlite makes a hop, a future and a task's turn of every statement, and its thread dies of a loop that was closed
+before the answer came. So it is asked for one thing that lasts as long as the connection is open: to run `_Jobs.serve`,
+which takes jobs from a queue, any number of statements each, and answers by a callback in the loop that asked. The loop
+that aiosqlite answers belongs to a small thread, the *keeper*, which waits for that. Two things come of it besides: the
+keeper is a daemon, and threads inherit that from the one which makes them, so that an open cache keeps no program from
+ending; and only public names of aiosqlite are used.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +16,17 @@ import contextlib
 import ctypes
 import os
 import sqlite3
+import threading
 import time
 import weakref
 from collections.abc import Callable
+from functools import lru_cache
 from queue import SimpleQueue
-from typing import Any, cast
+from typing import Any, Final, NamedTuple, cast
 
 import aiosqlite
-from aiosqlite.core import _STOP_RUNNING_SENTINEL
 
-__all__ = ["Done", "Job", "Worker"]
+__all__ = ["Connect", "Done", "Job", "JobConnection", "Worker", "running_jobs"]
 
 Job = Callable[[sqlite3.Connection], Any]
 """What a worker runs: any number of statements, in one hop to its thread."""
@@ -25,66 +34,129 @@ Job = Callable[[sqlite3.Connection], Any]
 Done = Callable[[Any, BaseException | None], None]
 """Is told, in the loop, a job's result or the error that it raised."""
 
-EXIT_PATIENCE_S = 1.0  # how long a program that forgot to close waits for its connections when it ends
+Connect = Callable[[], "JobConnection"]
+"""Opens a connection."""
+
+THREAD_NAME: Final = "aiohttp-cache-sqlite"
+EXIT_PATIENCE_S: Final = 1.0  # how long a program that forgot to close waits for its connections when it ends
+JOIN_S: Final = 0.001
 
 _live: weakref.WeakSet[Worker] = weakref.WeakSet()
 
 
-class Worker(aiosqlite.Connection):
+class JobConnection(sqlite3.Connection):
+    """A connection that runs a job where others run a script, since aiosqlite passes either on to its thread."""
+
+    is_abandoned = False
+    is_frozen = False
+    """Whether the file was opened as one that no program changes."""
+
+    def executescript(self, sql_script: str | Job, /) -> sqlite3.Cursor:
+        """Run *sql_script*."""
+        if isinstance(sql_script, str):
+            return super().executescript(sql_script)
+        cursor = self.cursor()
+        sql_script(self)
+        return cursor
+
+    def close(self) -> None:
+        """Close the connection, but never one that was abandoned."""
+        if not self.is_abandoned:
+            super().close()
+
+    def abandon(self) -> None:
+        """Never close the connection, and never let it be finalised."""
+        self.is_abandoned = True
+        _keep_for_ever(self)
+
+
+@lru_cache(maxsize=8)
+def running_jobs(factory: type[sqlite3.Connection]) -> type[JobConnection]:
+    """A class of connections that does what *factory*, a user's, does, and runs jobs."""
+    if issubclass(factory, JobConnection):
+        return factory
+    return cast("type[JobConnection]", type(factory.__name__, (JobConnection, factory), {}))
+
+
+class _Task(NamedTuple):
+    job: Job
+    done: Done
+    loop: asyncio.AbstractEventLoop
+
+    def run(self, connection: sqlite3.Connection) -> None:
+        result, error = None, None
+        try:
+            result = self.job(connection)
+        except BaseException as exc:
+            error = exc
+        self.answer(result, error)
+
+    def answer(self, result: Any, error: BaseException | None) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nothing waits for the answer
+            self.loop.call_soon_threadsafe(self.done, result, error)
+
+
+class _Jobs:
+    """What a worker and its threads share; it keeps no worker alive, since that ends the threads when it is deleted."""
+
+    def __init__(self) -> None:
+        self.queue: SimpleQueue[_Task | None] = SimpleQueue()
+        self.connection: JobConnection | None = None
+        self.then: list[Callable[[], None]] = []
+
+    def serve(self, connection: sqlite3.Connection) -> None:
+        """Run jobs, in aiosqlite's thread, until there is an end to them."""
+        while (task := self.queue.get()) is not None:
+            task.run(connection)
+            del task  # holds what it was made of
+
+    def refuse(self, error: BaseException) -> None:
+        """Answer each job with *error* until there is an end to them."""
+        while (task := self.queue.get()) is not None:
+            task.answer(None, error)
+
+
+class Worker:
     """A connection and its thread, for one event loop.
 
-    aiosqlite makes a hop per statement; here a hop runs a whole job, answers by a callback and so needs no task. The
-    thread is a daemon, because a cache must not keep a program from ending.
-
     Args:
-        connect: opens the connection; runs on the thread, before the first job.
+        connect: opens the connection; runs on the thread, before the first job. When it fails, each job does.
         loop: where answers are delivered.
     """
 
-    def __init__(self, connect: Callable[[], sqlite3.Connection], loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(connect, iter_chunk_size=64)
+    def __init__(self, connect: Connect, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._stopping = False
-        self._then: Callable[[], None] | None = None
-        self._jobs = cast("SimpleQueue[tuple[None, Callable[[], object]]]", self._tx)  # pyright: ignore[reportUnknownMemberType]  # aiosqlite does not say whose future
-        self._thread.daemon = True
-        self._thread.name = "aiohttp-cache-sqlite"
+        self._jobs = _Jobs()
+        self._keeper = threading.Thread(
+            target=_keep, args=(connect, self._jobs), name=f"{THREAD_NAME}-keeper", daemon=True
+        )
         _live.add(self)
-        self._thread.start()
+        self._keeper.start()
 
     def submit(self, job: Job, done: Done) -> None:
         """Run *job* on the thread, after those before it, and then ``done(result, error)`` in the loop."""
-        loop = self._loop
-
-        def run() -> None:
-            result, error = None, None
-            try:
-                result = job(self._connection or self._opened())
-            except BaseException as exc:
-                error = exc
-            try:
-                loop.call_soon_threadsafe(done, result, error)
-            except RuntimeError:
-                return  # the loop is closed: nobody is left who waits for the answer
-
-        self._jobs.put((None, run))
+        if self._stopping:
+            done(None, sqlite3.ProgrammingError("the connection was given up"))
+        else:
+            self._jobs.queue.put(_Task(job, done, self._loop))
 
     def stop(self, then: Callable[[], None] | None = None) -> None:
         """Close the connection after the jobs before, and end the thread; do not wait.
 
         Args:
-            then: called in the thread once the connection is closed.
+            then: called in a thread once the connection is closed.
         """
         if not self._stopping:
             self._stopping = True
-            self._then = then
             _live.discard(self)
-            self._jobs.put((None, self._close_and_end))
+            if then is not None:
+                self._jobs.then.append(then)
+            self._jobs.queue.put(None)
 
-    def join(self, timeout_s: float) -> bool:
-        """Wait until the thread has ended; False when it has not."""
-        self._thread.join(timeout_s)
-        return not self._thread.is_alive()
+    def join(self, timeout_s: float) -> None:
+        """Wait until the thread has ended."""
+        self._keeper.join(timeout_s)
 
     async def finish(self) -> None:
         """Close the connection after the jobs before, and wait until the thread has ended."""
@@ -92,48 +164,77 @@ class Worker(aiosqlite.Connection):
             return
         ended: asyncio.Future[None] = self._loop.create_future()
 
-        def done(result: Any, error: BaseException | None) -> None:
+        def end() -> None:
             if not ended.done():
                 ended.set_result(None)
 
-        self.submit(lambda connection: connection.close(), done)
-        self.stop()
+        def tell() -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon_threadsafe(end)
+
+        self.stop(tell)
         await ended
-        self.join(EXIT_PATIENCE_S)
 
     def abandon(self) -> None:
         """Never touch the connection again, and never close it.
 
-        In a forked child its locks and its mutexes are the parent's; of a file that was replaced, see `Link`.
+        In a forked child its locks and its mutexes are the parent's; of a file that was replaced, see `Connections`.
         """
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            keep_for_ever(connection)
+        if self._jobs.connection is not None:
+            self._jobs.connection.abandon()
+
+    def forsake(self) -> None:
+        """Forget thread and connection in a forked child: both stayed with the parent.
+
+        So did the loop. Finalising it here would keep the parent's from being woken: both share an epoll object.
+        """
+        self.abandon()
+        self._stopping = True
+        _keep_for_ever(self._loop)
 
     def __del__(self) -> None:
         self.stop()  # without aiosqlite's warning: forgetting to close a cache loses nothing
 
-    def _opened(self) -> sqlite3.Connection:
-        if self._connection is None:
-            if self._stopping:
-                raise sqlite3.ProgrammingError("the connection was given up")
-            self._connection = self._connector()
-        return self._connection
 
-    def _close_and_end(self) -> object:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            # A failing close (disk full) leaves the write-ahead log to the next who opens the file.
-            with contextlib.suppress(sqlite3.Error):
-                connection.close()
-        then, self._then = self._then, None
-        if then is not None:
-            then()
-        return _STOP_RUNNING_SENTINEL
+def _keep(connect: Connect, jobs: _Jobs) -> None:
+    """Have a connection opened, used and closed; in the keeper's thread."""
+    # Not the loop of an application's policy: this one needs no speed, and has to work in a thread.
+    with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+        runner.run(_hold_open(connect, jobs))
+    for then in jobs.then:
+        then()
 
 
-def keep_for_ever(thing: object) -> None:
-    """Keep *thing* from ever being finalised."""
+async def _hold_open(connect: Connect, jobs: _Jobs) -> None:
+    threads: list[threading.Thread] = []
+
+    def connector() -> JobConnection:
+        thread = threading.current_thread()
+        thread.name = THREAD_NAME
+        threads.append(thread)
+        jobs.connection = connect()
+        return jobs.connection
+
+    failure: BaseException | None = sqlite3.ProgrammingError("aiosqlite has not run the jobs")
+    # A failing close (disk full) leaves the write-ahead log to the next program that opens the file.
+    with contextlib.suppress(sqlite3.Error):
+        try:
+            async with aiosqlite.Connection(connector, iter_chunk_size=64) as connection:
+                await connection.executescript(cast("Any", jobs.serve))
+                failure = None
+        except BaseException as exc:
+            if failure is None:
+                raise
+            failure = exc
+    if failure is not None:
+        jobs.refuse(failure)
+    jobs.connection = None
+    for thread in threads:
+        while thread.is_alive():  # noqa: ASYNC110  # a thread tells of its end in no other way
+            await asyncio.sleep(JOIN_S)
+
+
+def _keep_for_ever(thing: object) -> None:
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
 
 
@@ -146,13 +247,12 @@ def _stop_all() -> None:
         worker.join(max(0.0, patience_ends_at - time.monotonic()))
 
 
-def _abandon_all() -> None:
+def _forsake_all() -> None:
     for worker in list(_live):
-        worker.abandon()
-        worker._stopping = True  # its thread stayed with the parent
+        worker.forsake()
     _live.clear()
 
 
 atexit.register(_stop_all)
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_abandon_all)
+    os.register_at_fork(after_in_child=_forsake_all)

@@ -3,37 +3,48 @@
 from __future__ import annotations
 
 import sqlite3
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
-from aiohttp_cache_di.backends.sqlite.schema import Key, Table
+from aiohttp_cache_di.backends.sqlite.schema import Key, Table, unpack_key
+from aiohttp_cache_di.backends.store import Item, Row, Unreadable
 
-__all__ = ["KEYS_PER_PAGE", "keys_page", "rows_page"]
+__all__ = ["Page", "items_page", "keys_page"]
 
 KEYS_PER_PAGE: Final = 1000
-VALUES_PER_PAGE: Final = 64
-WALKED_BYTES: Final = 2 * 1024 * 1024  # of values; a page ends when it has this much
+ITEMS_PER_PAGE: Final = 64
+WALKED_BYTES: Final = 2 * 1024 * 1024  # of items; a page ends when it has this much
+
+Page = tuple[list[Row], Key | None]
+"""Some rows, and the last key among them, after which the walk goes on; None when there is no more."""
 
 
-def keys_page(connection: sqlite3.Connection, table: Table, after: Key | None) -> list[Key]:
-    """The keys that follow *after*, None for the first ones; fewer than `KEYS_PER_PAGE` are the last."""
+def keys_page(connection: sqlite3.Connection, table: Table, after: Key | None) -> Page:
+    """The keys that follow *after*, None for the first ones."""
     if after is None:
-        cursor = connection.execute(table.keys_first, (KEYS_PER_PAGE,))
+        rows = connection.execute(table.keys_first, (KEYS_PER_PAGE,)).fetchall()
     else:
-        cursor = connection.execute(table.keys_page, (after, KEYS_PER_PAGE))
-    return [row[0] for row in cursor]
+        rows = connection.execute(table.keys_page, (after, KEYS_PER_PAGE)).fetchall()
+    last = rows[-1][0] if len(rows) == KEYS_PER_PAGE else None
+    return [Row(unpack_key(key), bool(leads_on)) for key, leads_on in rows], last
 
 
-def rows_page(connection: sqlite3.Connection, table: Table, after: Key | None) -> list[tuple[Key, object]]:
-    """The rows that follow *after*, None for the first ones, decoded; none are the last."""
+def items_page(
+    connection: sqlite3.Connection, table: Table, after: Key | None, decode: Callable[[Any, str], Item | Unreadable]
+) -> Page:
+    """The rows that follow *after*, None for the first ones, with their items."""
     sql, arguments = (table.rows_first, ()) if after is None else (table.rows_page, (after,))
     cursor = connection.execute(sql, arguments)
-    page: list[tuple[Key, object]] = []
+    rows: list[Row] = []
     weight = 0
-    for key, frame in cursor:
-        page.append((key, table.decode(key, frame)))
+    last: Key | None = None
+    for column, leads_on, frame in cursor:
+        key = unpack_key(column)
+        rows.append(Row(key, bool(leads_on), decode(frame, key)))
         weight += len(frame) if isinstance(frame, bytes) else 0
-        if weight > WALKED_BYTES or len(page) >= VALUES_PER_PAGE:
+        if weight > WALKED_BYTES or len(rows) >= ITEMS_PER_PAGE:
+            last = column
             break
     cursor.close()  # ends the snapshot, so that the log can be folded into the file
     connection.execute("PRAGMA shrink_memory")  # what a walk has seen is not what will be asked for
-    return page
+    return rows, last

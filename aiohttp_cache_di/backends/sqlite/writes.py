@@ -7,22 +7,81 @@ import contextlib
 import sqlite3
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Any, Final
+from typing import Any, Final, Protocol, TypeAlias, cast
 
 from aiohttp_cache_di.backends.sqlite import statements as jobs
-from aiohttp_cache_di.backends.sqlite.reads import Port, fail, resolve
-from aiohttp_cache_di.backends.sqlite.schema import Key, Table
-from aiohttp_cache_di.backends.sqlite.thread import Job
+from aiohttp_cache_di.backends.sqlite.generation import Commit, Generations, UntiedError
+from aiohttp_cache_di.backends.sqlite.schema import Table, column_key, column_time, now_used
+from aiohttp_cache_di.backends.sqlite.thread import Done, Job
+from aiohttp_cache_di.backends.store import Record, Written
 from aiohttp_cache_di.errors import StorageError
 
-__all__ = ["Acquire", "Put", "Release", "Write", "WriteQueue"]
+__all__ = [
+    "Acquire",
+    "Call",
+    "Port",
+    "Put",
+    "Release",
+    "Transaction",
+    "Write",
+    "WriteQueue",
+    "commit",
+    "fail",
+    "resolve",
+]
 
 MAX_GROUP: Final = 256  # writes in one transaction
 MAX_GROUP_BYTES: Final = 4 * 1024 * 1024
 MAX_WAITING_BYTES: Final = 64 * 1024 * 1024  # of a file that is locked for long; the next writes are refused
+
+
+class Port(Protocol):
+    """What a queue needs of the connections that it belongs to."""
+
+    loop: asyncio.AbstractEventLoop
+
+    def submit(self, job: Job, done: Done, *, writing: bool = False) -> None:
+        """Run *job* in the thread of the reader or the writer, then ``done(result, error)`` in the loop."""
+
+    def check_file(self) -> None:
+        """In such a thread: raise `ConnectionsLostError` if the file is another one by now."""
+
+    def dealt_with(self, error: BaseException, *, writing: bool = False) -> StorageError:
+        """Do what *error* asks for, and say what happened."""
+        ...
+
+
+class Transaction:
+    """A transaction that has the write lock.
+
+    Args:
+        connection: that it belongs to.
+        table: of the cache.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, table: Table, generations: Generations) -> None:
+        self.connection = connection
+        self.table = table
+        self._generations = generations
+        self._commit: Commit | None = None
+
+    def changing(self) -> Commit:
+        """Say that entries are about to be changed."""
+        if self._commit is None:
+            self._commit = self._generations.begin(self.connection)
+        return self._commit
+
+    def end(self) -> None:
+        """Commit."""
+        if self._commit is not None:
+            self._commit.publish()
+        self.connection.execute("COMMIT")
+
+
+TransactionJob: TypeAlias = Callable[[Transaction], Any]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -36,34 +95,42 @@ class Write:
     weight: int = 0
     future: asyncio.Future[Any] = field(init=False)
     result: Any = field(init=False, default=None)
-    """What the future is to be given: an exception, or else the result."""
 
 
 @dataclass(slots=True)
 class Put(Write):
-    """An item to be written; the answer is its row's id.
+    """Records to be written; the answer is a list of `Written`.
 
     Args:
-        until: POSIX millisecond after which it may be dropped; None for never.
-        used: POSIX millisecond of its last use.
-        item: for `Table.encode`.
-        lease: what is given back in the same transaction.
+        encode: makes the frame of a record, and tells whether it leads on.
+        owner: whose leases are given back with records that are leased.
     """
 
-    table: Table
-    key: Key
-    until: int | None
-    used: int
-    item: object
-    lease: jobs.LeaseOf | None
-    row: jobs.Row | None = field(init=False, default=None)
+    records: Sequence[Record]
+    encode: Callable[[Record], tuple[bytes, bool]]
+    owner: bytes
+    rows: list[jobs.PutRow] = field(init=False, default_factory=list[jobs.PutRow])
+    failures: dict[int, StorageError] = field(init=False, default_factory=dict[int, StorageError])
+    leases: list[jobs.LeaseOf] = field(init=False, default_factory=list[jobs.LeaseOf])
 
-    def encode(self) -> None:
-        """Make the row; or take note of why there is none, which concerns no other write."""
-        try:
-            self.row = (self.key, self.until, self.used, self.table.encode(self.item))
-        except Exception as exc:
-            self.result = exc
+    def make_rows(self) -> None:
+        """Make the rows; or take note of why there is none, which concerns no other record."""
+        self.rows, self.failures, self.leases = [], {}, []  # it may be tried again
+        used = now_used()
+        for place, record in enumerate(self.records):
+            try:
+                key = column_key(record.key)
+                frame, leads_on = self.encode(record)
+            except Exception as exc:
+                self.failures[place] = exc if isinstance(exc, StorageError) else _unwritable(record, exc)
+                continue
+            self.rows.append((key, column_time(record.until), used, leads_on, frame))
+            if record.leased:
+                self.leases.append((key, self.owner))
+
+    def written(self, version: int) -> list[Written]:
+        """What became of each record, in a commit of this *version*."""
+        return [self.failures.get(place, version) for place in range(len(self.records))]
 
 
 @dataclass(slots=True)
@@ -84,20 +151,21 @@ class Release(Write):
 class Call(Write):
     """Any other job; the answer is what it returns."""
 
-    job: Job
+    job: TransactionJob
 
 
 class WriteQueue:
-    """The writes of one link, committed in groups, in the order in which they were asked for.
+    """The writes of one loop's connections, committed in groups, in the order in which they were asked for.
 
     Between two calls of one group, rows are written before leases are given back and taken.
     """
 
-    def __init__(self, port: Port) -> None:
+    def __init__(self, port: Port, table: Table, generations: Generations) -> None:
         self.after_commit: Callable[[int, int], None] = _ignore
         """Called in the loop after each commit with the number of rows and of bytes written."""
         self._port = port
-        self._loop = port.loop
+        self._table = table
+        self._generations = generations
         self._waiting: deque[Write] = deque()
         self._waiting_bytes = 0
         self._committing = False
@@ -112,21 +180,17 @@ class WriteQueue:
         """Do *write* after those before it; the answer comes with the commit that it shares with others."""
         if write.weight and self._waiting_bytes > MAX_WAITING_BYTES:
             raise StorageError(f"{self._waiting_bytes} bytes wait to be written already")
-        write.future = self._loop.create_future()
+        write.future = self._port.loop.create_future()
         self._waiting_bytes += write.weight
         self._waiting.append(write)
         if not self._committing:
             self._send()
         return write.future
 
-    def call(self, job: Job) -> asyncio.Future[Any]:
-        """Run *job* in a transaction, after the writes before it and before those that follow."""
-        return self.write(Call(job))
-
     async def drain(self) -> None:
         """Wait until everything is written."""
         while not self.is_idle:
-            idle: asyncio.Future[None] = self._loop.create_future()
+            idle: asyncio.Future[None] = self._port.loop.create_future()
             self._idle.append(idle)
             await idle
 
@@ -146,7 +210,7 @@ class WriteQueue:
 
         def job(connection: sqlite3.Connection) -> None:
             self._port.check_file()
-            _commit(connection, group)
+            commit(connection, group, self._table, self._generations)
 
         def done(_: object, error: BaseException | None) -> None:
             self._committing = False
@@ -155,11 +219,8 @@ class WriteQueue:
                 fail([write.future for write in group], reason)
             else:
                 for write in group:
-                    if isinstance(write.result, Exception):
-                        fail([write.future], write.result)
-                    else:
-                        resolve(write.future, write.result)
-                self.after_commit(sum(isinstance(write, Put) for write in group), weight)
+                    resolve(write.future, write.result)
+                self.after_commit(sum(len(write.rows) for write in group if isinstance(write, Put)), weight)
             if not self._committing:
                 self._send()
 
@@ -170,11 +231,11 @@ class WriteQueue:
         weight = 0
         while self._waiting and len(group) < MAX_GROUP and weight < MAX_GROUP_BYTES:
             write = self._waiting.popleft()
+            self._waiting_bytes -= write.weight
             if write.future.cancelled() and not isinstance(write, Put | Release):
-                continue  # nobody waits for a lease any more; a row is worth keeping all the same
+                continue  # nothing waits for a lease any more; a row is worth keeping all the same
             weight += write.weight
             group.append(write)
-        self._waiting_bytes -= weight
         return group, weight
 
     def _wake_idle(self) -> None:
@@ -183,47 +244,74 @@ class WriteQueue:
             resolve(future, None)
 
 
-def _commit(connection: sqlite3.Connection, group: list[Write]) -> None:
+def commit(connection: sqlite3.Connection, group: Sequence[Write], table: Table, generations: Generations) -> None:
+    """Do all of *group* in one transaction, in a writer's thread."""
     for write in group:  # before the transaction, for whose end others may wait
         if isinstance(write, Put):
-            write.encode()
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        for is_call, some in groupby(group, lambda write: isinstance(write, Call)):
-            (_run if is_call else _batch)(connection, list(some))
-        connection.execute("COMMIT")
-    except BaseException:
-        # SQLite has rolled back by itself after some errors, and says so by another.
-        with contextlib.suppress(sqlite3.Error):
-            connection.execute("ROLLBACK")
-        raise
+            write.make_rows()
+    while True:
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            transaction = Transaction(connection, table, generations)
+            for is_call, some in groupby(group, lambda write: isinstance(write, Call)):
+                (_run if is_call else _batch)(transaction, list(some))
+            transaction.end()
+        except BaseException as exc:
+            # SQLite has rolled back by itself after some errors, and says so by another.
+            with contextlib.suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
+            if not isinstance(exc, UntiedError):
+                raise
+            generations.untie(connection)
+        else:
+            return
 
 
-def _run(connection: sqlite3.Connection, calls: list[Write]) -> None:
+def _run(transaction: Transaction, calls: list[Write]) -> None:
     for call in calls:
-        if isinstance(call, Call):
-            call.result = call.job(connection)
+        call.result = cast("Call", call).job(transaction)
 
 
-def _batch(connection: sqlite3.Connection, writes: list[Write]) -> None:
-    """Write the rows first and take leases last: whoever gets one learns of all that is stored by then."""
+def _batch(transaction: Transaction, writes: list[Write]) -> None:
+    """Write the rows first and take leases last: a process that gets one learns of all that is stored by then."""
     puts = [write for write in writes if isinstance(write, Put)]
-    for table, some in groupby((put for put in puts if put.row is not None), lambda put: put.table):
-        _put(connection, table, list(some))
+    rows = [row for put in puts for row in put.rows]
+    version = 0
+    if rows:
+        change = transaction.changing()
+        version = change.version
+        change.touch(record.key for put in puts for record in put.records)
+        jobs.put_all(transaction.connection, transaction.table, rows)
+    for put in puts:
+        put.result = put.written(version)
     released = [write.lease for write in writes if isinstance(write, Release)]
-    jobs.release(connection, [*released, *(put.lease for put in puts if put.lease is not None)])
+    jobs.release(transaction.connection, [*released, *(lease for put in puts for lease in put.leases)])
     acquired = [write for write in writes if isinstance(write, Acquire)]
     if acquired:
-        leases = jobs.acquire(connection, [write.claim for write in acquired], time.time())
+        claims = [write.claim for write in acquired]
+        leases = jobs.acquire(transaction.connection, transaction.table, claims, time.time())
         for write, lease in zip(acquired, leases, strict=True):
             write.result = lease
 
 
-def _put(connection: sqlite3.Connection, table: Table, puts: list[Put]) -> None:
-    last = jobs.put_all(connection, table, [put.row for put in puts if put.row is not None])
-    for put, row_id in zip(puts, range(last - len(puts) + 1, last + 1), strict=True):
-        put.result = row_id
+def _unwritable(record: Record, error: Exception) -> StorageError:
+    failure = StorageError(f"the entry {record.key!r} cannot be written: {type(error).__name__}")
+    failure.__cause__ = error
+    return failure
 
 
 def _ignore(rows: int, weight: int) -> None:
     """Take no notice of commits."""
+
+
+def resolve(future: asyncio.Future[Any], result: Any) -> None:
+    """Give *future* its result unless its waiter was cancelled."""
+    if not future.done():
+        future.set_result(result)
+
+
+def fail(futures: Iterable[asyncio.Future[Any]], error: BaseException) -> None:
+    """Give *futures* an error, but those whose waiters were cancelled."""
+    for future in futures:
+        if not future.done():
+            future.set_exception(error)

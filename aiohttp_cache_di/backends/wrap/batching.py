@@ -27,6 +27,7 @@ class BatchedReads:
         self._limits = store.limits
         self._under_way = 0
         self._waiting: Waiting = {}
+        self._batches: dict[asyncio.Task[None], Waiting] = {}
         self._is_scheduled = False
         self._is_crowded = False  # the last batch had several keys, so that others are likely to follow in this tick
 
@@ -45,7 +46,19 @@ class BatchedReads:
         self._waiting.setdefault(key, []).append(future)
         if self._under_way < self._limits.parallel:
             self._flush_soon()
-        return await future
+        try:
+            return await future
+        except asyncio.CancelledError:
+            self._left(key)
+            raise
+
+    def _left(self, key: str) -> None:
+        """A reader of *key* does not wait any more: end what none is left to wait for."""
+        if key in self._waiting and all(future.done() for future in self._waiting[key]):
+            del self._waiting[key]
+        for task, batch in self._batches.items():
+            if key in batch and not _open(batch):
+                task.cancel()
 
     def _flush_soon(self) -> None:
         """Send the next batch after those who run in this tick of the loop, and may ask for more."""
@@ -56,9 +69,6 @@ class BatchedReads:
     def _flush(self) -> None:
         self._is_scheduled = False
         self._is_crowded = False
-        for key, futures in list(self._waiting.items()):
-            if all(future.done() for future in futures):
-                del self._waiting[key]
         while self._waiting and self._under_way < self._limits.parallel:
             keys = tuple(islice(self._waiting, self._limits.batch))
             batch = {key: self._waiting.pop(key) for key in keys}
@@ -66,9 +76,7 @@ class BatchedReads:
             self._under_way += 1
             task = background(self._ask(keys, batch))
             task.add_done_callback(partial(self._end, batch))  # also of one that is cancelled before it begins
-            for futures in batch.values():
-                for future in futures:
-                    future.add_done_callback(_Ender(task, batch))
+            self._batches[task] = batch
 
     async def _ask(self, keys: Sequence[str], batch: Waiting) -> None:
         try:
@@ -84,25 +92,12 @@ class BatchedReads:
 
     def _end(self, batch: Waiting, task: asyncio.Task[None]) -> None:
         consume_error(task)
+        del self._batches[task]
         for future in _open(batch):  # the store has cancelled the batch by itself
             future.cancel()
         self._under_way -= 1
         if self._waiting:
             self._flush_soon()
-
-
-class _Ender:
-    """Ends a batch when no reader is left who waits for it."""
-
-    __slots__ = ("_batch", "_task")
-
-    def __init__(self, task: asyncio.Task[None], batch: Waiting) -> None:
-        self._task = task
-        self._batch = batch
-
-    def __call__(self, future: asyncio.Future[Found | None]) -> None:
-        if future.cancelled() and not _open(self._batch):
-            self._task.cancel()
 
 
 def _open(batch: Waiting) -> list[asyncio.Future[Found | None]]:

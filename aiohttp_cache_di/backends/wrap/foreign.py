@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import aclosing
 from typing import Any, Final
 
@@ -36,7 +36,11 @@ def pair_of(responses: BaseCache, redirects: BaseCache) -> Store:
     """The store that two storages make together, with what they can do besides."""
     if isinstance(responses, StackCache) and isinstance(redirects, StackCache) and _are_immediate(responses, redirects):
         return ImmediatePair(responses, redirects)
-    can_lease = responses.stack.leasing is not None if isinstance(responses, StackCache) else _has_leases(responses)
+    can_lease = (
+        responses.stack.leasing is not None
+        if isinstance(responses, StackCache)
+        else _is_own(responses.acquire_lease, BaseCache.acquire_lease)
+    )
     return (LeasingPair if can_lease else ForeignPair)(responses, redirects)
 
 
@@ -44,8 +48,9 @@ def _are_immediate(*faces: StackCache) -> bool:
     return all(isinstance(face.stack.store, Immediate) for face in faces)
 
 
-def _has_leases(storage: BaseCache) -> bool:
-    return type(storage).acquire_lease is not BaseCache.acquire_lease
+def _is_own(method: Callable[..., object], ours: Callable[..., object]) -> bool:
+    """Whether a user has put *method* in the place of *ours*, in a subclass or on an object."""
+    return getattr(method, "__func__", None) is not ours
 
 
 class ForeignPair:
@@ -74,13 +79,9 @@ class ForeignPair:
 
     async def _find(self, key: str) -> Found | None:
         responses, redirects = self.responses, self.redirects
-        if type(responses).read_either is not BaseCache.read_either:  # both in one go
-            entry, storage = await responses.read_either(key, redirects)
-            item: Item | Unreadable | None = entry if entry is None or entry.key == key else entry.key
-        else:
-            item, storage = await _read(responses, key), responses
-            if item is None:
-                item, storage = await _read(redirects, key), redirects
+        item, storage = await _read(responses, key), responses
+        if item is None:
+            item, storage = await _read(redirects, key), redirects
         if item is None:
             return None
         if storage is redirects:
@@ -100,8 +101,6 @@ class ForeignPair:
             return StorageError("a storage with a serializer of its own takes no item of another serializer")
         if isinstance(item, str):
             await storage.write(key, item)
-        elif record.leased and not leads_on:
-            await storage.write_leased(item)
         else:
             await storage.write_entry(item)
             if record.leased:
@@ -173,7 +172,7 @@ async def _read(storage: BaseCache, key: str) -> Item | Unreadable | None:
     """What *storage* has under *key*: by the way for entries that it has of its own, or else as an item."""
     if isinstance(storage, StackCache):
         return await storage.stack.get(key)
-    if type(storage).read_entry is not BaseCache.read_entry:
+    if _is_own(storage.read_entry, BaseCache.read_entry):
         entry = await storage.read_entry(key)
         return entry if entry is None or entry.key == key else entry.key
     try:

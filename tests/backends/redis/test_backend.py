@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections.abc import AsyncIterator
 from typing import Any, cast
 
@@ -402,3 +403,13 @@ async def test_a_connection_that_was_closed_refuses_and_the_storage_opens_anothe
     with pytest.raises(StorageError, match="closed"):
         await connection.submit(command(b"PING"))
     assert await cache.read_entry("k") is None
+
+
+@pytest.mark.parametrize(
+    "address", ["redis://:hunter2#x@host/0", "redis://:hunter2?x@host/0", "redis://:a@hunter2@host"]
+)
+def test_an_address_that_can_be_read_in_two_ways_is_refused_without_repeating_it(address: str) -> None:
+    with pytest.raises(ConfigurationError, match="the address of the Redis server cannot be read") as caught:
+        RedisBackend("api", address)
+
+    assert "hunter2" not in "".join(traceback.format_exception(caught.value))

@@ -22,8 +22,7 @@ numbers = itertools.count()
 class TestRedisStore(StoreContract):
     @pytest.fixture
     def make(self, valkey: ValkeyServer) -> MakeStore:
-        namespace = f"contract-{next(numbers)}"
-        return lambda codec=None: make_store(valkey, namespace, codec=codec)
+        return partial(make_store, valkey, f"contract-{next(numbers)}")
 
 
 class TestRedis(StorageContract):

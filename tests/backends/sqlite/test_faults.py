@@ -128,11 +128,9 @@ async def test_a_row_with_text_that_is_none_fails_no_other(cache: SQLiteCache, t
     with connection:
         connection.execute(f"UPDATE \"cache:responses\" SET {column} = CAST(x'ff80' AS TEXT) WHERE key = 'k1'")  # noqa: S608
     connection.close()
-    unreadable: list[int] = []
-    cache.on_unreadable = unreadable.append
     found = await asyncio.gather(*(cache.read_entry(f"k{n}") for n in range(COUNT)))
     assert [n for n in range(COUNT) if found[n] is None] == [1]
-    assert sum(unreadable) == (column == "frame")
+    assert cache.stack.stats.unreadable == (column == "frame")
     keys = cache.keys()
     assert len([key async for key in keys]) == COUNT
 
@@ -242,17 +240,14 @@ async def test_a_lost_file_leaves_nothing_open_and_takes_nothing_from_the_next(
 ) -> None:
     path = tmp_path / "cache.sqlite"
     cache = SQLiteCache(path, near_tier=near_tier)
-    unreadable: list[int] = []
-    cache.on_unreadable = unreadable.append
     await fill(cache)
     now_open = open_files(tmp_path)
-    for _ in range(3):
+    for losses in range(1, 4):
         loss(path)
         async with asyncio.timeout(5):
-            while len(unreadable) == 0:
+            while cache.stack.stats.unreadable < losses:
                 await cache.read_entry("not in memory")
-        assert len(unreadable) == 1, "the loss counts once"
-        unreadable.clear()
+        assert cache.stack.stats.unreadable == losses, "a loss counts once"
         await fill(cache)
         async with asyncio.timeout(5):
             # A thread closes what is left.
@@ -439,12 +434,12 @@ asyncio.run(main())
 
 async def test_a_file_that_can_be_written_again_is_written_again(cache: SQLiteCache) -> None:
     await cache.write_entry(make_entry("k"))
-    here = cache._database.here()
+    here = cache._store.database.here()
     assert here is not None
-    here.link.writable = False
+    here.connections.writable = False
     with pytest.raises(StorageError, match="read-only"):
         await cache.write_entry(make_entry("new"))
-    here.link.made_at -= 60  # a while later
+    here.connections.made_at -= 60  # a while later
     await cache.write_entry(make_entry("new"))
     assert await cache.read_entry("new") is not None
 

@@ -1,0 +1,90 @@
+"""A SQLite file as its users see it: items by key."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Unpack, cast
+
+from aiohttp_cache_di.arguments import refuse_unknown
+from aiohttp_cache_di.backends.options import BACKEND_OPTIONS
+from aiohttp_cache_di.backends.sqlite.options import OWN_OPTIONS, SQLiteOptions, near_bytes, open_database
+from aiohttp_cache_di.backends.sqlite.store import SQLiteStore
+from aiohttp_cache_di.backends.wrap.items import StackCache
+from aiohttp_cache_di.backends.wrap.stack import StoreStack
+from aiohttp_cache_di.entries.codec import EntryCodec
+
+__all__ = ["SQLiteCache", "make_stack"]
+
+
+def make_stack(
+    filename: str | os.PathLike[str], table_name: str, use_temp: bool, fast_save: bool, options: SQLiteOptions
+) -> StoreStack:
+    """Make a store in a table of *filename*, with what is around it; nothing is opened yet."""
+    database = open_database(filename, table_name, use_temp, fast_save, options)
+    signing: dict[str, Any] = {name: value for name, value in options.items() if name in ("secret_key", "salt")}
+    codec = EntryCodec(**signing)
+    near = 0 if database.file.is_memory else near_bytes(options)
+    return StoreStack(SQLiteStore(database, codec), codec, options.get("serializer"), near_bytes=near)
+
+
+class SQLiteCache(StackCache):
+    """Entries in a table of a SQLite file.
+
+    The file is opened when it is used first, in the loop that uses it; each event loop and each forked child opens
+    connections of its own. Several processes may use one file.
+
+    Args:
+        filename: path of the file, ``~`` allowed; ``.sqlite`` is added where there is no suffix. ``":memory:"`` for a
+            database in memory, which is gone when its loop or the storage is closed.
+        table_name: name of the table.
+        use_temp: keep the file in the directory for temporary files.
+        fast_save: do not wait for the disk; a power cut may then damage the file, and a damaged one is begun anew.
+        kwargs: arguments of ``sqlite3.connect`` (``timeout`` in seconds is how long a lock is waited for; ``uri`` may
+            be a ``file:`` URI; transactions and threads are the storage's own affair), ``max_bytes`` of the file in use
+            (1 GiB by default; None for no bound), ``max_entries`` of a table, ``near_tier`` (keep hot entries of a
+            file in memory too, unless another process has changed them), ``near_tier_bytes`` (32 MiB by default), and
+            those of `BaseCache`.
+
+    Raises:
+        TypeError: an option is not known.
+    """
+
+    def __init__(
+        self,
+        filename: str | os.PathLike[str],
+        table_name: str = "aiohttp-cache",
+        use_temp: bool = False,
+        fast_save: bool = False,
+        **kwargs: Unpack[SQLiteOptions],
+    ) -> None:
+        refuse_unknown(type(self).__name__, kwargs, BACKEND_OPTIONS | OWN_OPTIONS)
+        super().__init__(make_stack(filename, table_name, use_temp, fast_save, kwargs))
+
+    def __repr__(self) -> str:
+        return (
+            f"<{type(self).__name__} in table {self.table_name!r} of {self._store.database.file.name or ':memory:'!r}>"
+        )
+
+    @property
+    def filename(self) -> str:
+        """The path of the file; before it is opened, and if it is not absolute, a look at the file system."""
+        return self._store.database.file.path
+
+    @property
+    def table_name(self) -> str:
+        """The name of the table."""
+        return self._store.database.table.name
+
+    @property
+    def fast_save(self) -> bool:
+        """Whether writes do not wait for the disk."""
+        return self._store.database.fast_save
+
+    async def size(self) -> int:
+        """Count the items."""
+        await self.stack.settle(None)
+        return await self._store.count(leads_on=self._leads_on)
+
+    @property
+    def _store(self) -> SQLiteStore:
+        return cast("SQLiteStore", self.stack.store)

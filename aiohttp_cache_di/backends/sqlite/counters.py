@@ -1,0 +1,134 @@
+"""The file of counters beside a database: which commits have touched which keys, in memory that processes share.
+
+It is an array of 64-bit words in the machine's own order::
+
+    word 0      a mark of the format
+    word 1      the id by which the database names this file
+    word 8 …    one counter for each of the 4,096 stripes of keys, and one for all keys
+
+A word is written and read by one instruction of a 64-bit machine, so that no lock is needed. A file is never changed
+in place into another one: it is written under another name and moved to its own, so that those who have mapped it keep
+what they have. What remains is a program that truncates the file between two looks at its size: reading a mapped file
+behind its end kills a process, as it does with SQLite's own ``-shm`` file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+import secrets
+import stat
+import struct
+from collections.abc import Iterable
+from typing import Final
+from zlib import crc32
+
+__all__ = ["STRIPES", "CounterFile", "stripe_of"]
+
+STRIPES: Final = 4096
+WORD_BYTES: Final = 8
+MARK: Final = 0x31_6E_65_67_49_44_43_61  # of the first version; another byte order reads another number
+FIRST: Final = 8  # the word of the first stripe
+ALL: Final = STRIPES  # the stripe of all keys
+SIZE_BYTES: Final = WORD_BYTES * (FIRST + STRIPES + 1)
+VOID: Final = 2**62  # more than any commit's number
+NOT_A_LINK: Final = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+
+
+def stripe_of(key: str) -> int:
+    """The stripe of *key*; all processes have to agree on it, so that it is not Python's hash."""
+    return crc32(key.encode("utf-8", "surrogatepass")) & (STRIPES - 1)
+
+
+class CounterFile:
+    """A file of counters that is mapped into memory.
+
+    Args:
+        descriptor: of the open file; closed here.
+        may_write: whether counters can be set.
+
+    Raises:
+        ValueError: it is no such file.
+    """
+
+    __slots__ = ("_map", "counters", "id", "identity", "may_write")
+
+    def __init__(self, descriptor: int, *, may_write: bool) -> None:
+        try:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode) or status.st_size < SIZE_BYTES:
+                raise ValueError("no file of counters: it is too short")
+            access = mmap.PROT_READ | mmap.PROT_WRITE if may_write else mmap.PROT_READ
+            self._map = mmap.mmap(descriptor, SIZE_BYTES, mmap.MAP_SHARED, access)
+        finally:
+            os.close(descriptor)
+        words = memoryview(self._map).cast("Q")
+        if words[0] != MARK:
+            raise ValueError("no file of counters: it begins with something else")
+        self.id: int = words[1]
+        self.counters = words[FIRST:]
+        self.identity = status.st_dev, status.st_ino
+        self.may_write = may_write
+
+    @classmethod
+    def open(cls, path: str) -> CounterFile | None:
+        """Map the file at *path*, to write if that can be; None when there is none, or another kind of file."""
+        for flags, may_write in ((os.O_RDWR, True), (os.O_RDONLY, False)):
+            try:
+                return cls(os.open(path, flags | NOT_A_LINK | getattr(os, "O_NONBLOCK", 0)), may_write=may_write)
+            except PermissionError:
+                continue
+            except (OSError, ValueError):
+                # A read-only file system is not a matter of permissions.
+                if not may_write:
+                    return None
+        return None
+
+    @classmethod
+    def create(cls, path: str, like: str) -> CounterFile:
+        """Put a new file at *path*, and void the one that was there for those who have it mapped.
+
+        Args:
+            like: the file whose owner and mode it gets, as SQLite gives them to the files that it makes beside it.
+
+        Raises:
+            OSError: it cannot be made.
+        """
+        number = secrets.randbits(31) or 1
+        words = (MARK, number, *(0,) * (FIRST - 2 + STRIPES + 1))
+        other_name = f"{path}.{os.getpid()}-{number}"
+        descriptor = os.open(other_name, os.O_RDWR | os.O_CREAT | os.O_EXCL | NOT_A_LINK, 0o600)
+        try:
+            _resemble(descriptor, like)
+            # Written to its end: of a page that has no place on the disk, a mapped file would find out too late.
+            os.write(descriptor, struct.pack(f"={len(words)}Q", *words))
+            new = cls(os.dup(descriptor), may_write=True)
+            old = cls.open(path)
+            if old is not None and old.may_write:
+                old.counters[ALL] = VOID
+            os.replace(other_name, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(other_name)
+            raise
+        finally:
+            os.close(descriptor)
+        return new
+
+    def is_whole(self) -> bool:
+        """Whether the file still has all that is mapped of it."""
+        return self._map.size() >= SIZE_BYTES
+
+    def set(self, stripes: Iterable[int], number: int) -> None:
+        """Note that the commit of this *number* touches these *stripes*."""
+        counters = self.counters
+        for stripe in stripes:
+            counters[stripe] = number
+
+
+def _resemble(descriptor: int, like: str) -> None:
+    status = os.stat(like)
+    os.fchmod(descriptor, stat.S_IMODE(status.st_mode) & 0o666 | 0o600)
+    if os.geteuid() == 0:
+        os.fchown(descriptor, status.st_uid, status.st_gid)

@@ -1,0 +1,88 @@
+"""Sending one request to the origin: with the conditions of the policy, and an eye on what comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from types import TracebackType
+from typing import Self
+
+from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
+from msgspec import Struct
+from multidict import CIMultiDict
+
+from aiohttp_cache_di._aiohttp import DecodingWatch, is_disconnection, timer_fired, watch_decoding, will_retry
+from aiohttp_cache_di.engine.call import Call, refuse_when_closed
+from aiohttp_cache_di.policy import Fetch, Validate
+from aiohttp_cache_di.rfc9111.messages import Response
+
+__all__ = ["OriginRequest", "Reply"]
+
+
+class Reply(Struct, frozen=True):
+    """What the origin answered, closed if the ``with`` around its use ends in an error: no one else knows of it.
+
+    Args:
+        watch: tells whether its content coding came to its end; None where nothing is decoded.
+    """
+
+    response: ClientResponse
+    head: Response
+    watch: DecodingWatch | None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self.response.close()
+
+
+class OriginRequest:
+    """The way of one request to the origin."""
+
+    def __init__(self, request: ClientRequest, handler: ClientHandlerType, call: Call) -> None:
+        self._request = request
+        self._handler = handler
+        self._call = call
+        self._watch: DecodingWatch | None = None
+
+    async def ask(self, plan: Fetch | Validate) -> Reply | ClientResponse:
+        """Send the request as *plan* says; an answer that is no response of aiohttp's comes back as it is."""
+        refuse_when_closed(self._request.session)
+        requested_at = time.time()
+        self._watch = watch_decoding(self._request) if self._call.decoded else None
+        response = await (self._validate(plan) if isinstance(plan, Validate) else self._handler(self._request))
+        if not isinstance(response, ClientResponse):
+            return response
+        head = Response(response.status, response.headers, requested_at, time.time())
+        return Reply(response, head, self._watch)
+
+    async def _validate(self, plan: Validate) -> ClientResponse:
+        """Send the request, with the conditions of *plan* in place of the caller's."""
+        own = self._request.headers
+        conditional = CIMultiDict(own)
+        conditional.update(plan.headers)
+        self._request.headers = conditional
+        try:
+            return await self._handler(self._request)
+        finally:
+            self._request.headers = own
+
+    def comes_again(self, error: BaseException) -> bool:
+        """Whether aiohttp will ask once more after *error*: the origin is not known to be out of reach yet."""
+        return not self._call.failures and will_retry(self._request, error, self._watch)
+
+    def is_old_connection(self, error: BaseException) -> bool:
+        """Whether *error* says no more than that the origin had closed an idle connection."""
+        return is_disconnection(error) and (self._watch is None or not self._watch.is_first)
+
+    def is_timeout(self, error: BaseException) -> bool:
+        """Whether *error* is the end of the request's time, rather than a failure or another's cancellation."""
+        return isinstance(error, TimeoutError) or self.is_own_cancellation(error)
+
+    def is_own_cancellation(self, error: BaseException) -> bool:
+        """Whether the request's total timeout is what cancels its task."""
+        return isinstance(error, asyncio.CancelledError) and timer_fired(self._request)

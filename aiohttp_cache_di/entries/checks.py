@@ -1,0 +1,87 @@
+"""What a stored response can be: each field is looked at before anything of it is believed.
+
+A checksum shows that bytes are as they were written, not that a cache has written them. What passes here can be turned
+into a response, a request header or a date without an exception, and takes no more memory than a cache gives it.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from itertools import chain
+from math import isinf
+from typing import Final
+
+from yarl import URL
+
+from aiohttp_cache_di.rfc9111.messages import END_OF_TIME, StoredResponse, VariantRef
+from aiohttp_cache_di.rfc9111.vary import MAX_VARY_NAMES
+
+__all__ = ["is_possible"]
+
+_MAX_REASON_BYTES: Final = 1024
+_METHOD: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}", re.ASCII)
+_VARY_NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9a-z]{1,4096}", re.ASCII)
+_BEYOND_SCHEME: Final = len("https://")  # The first slash from there on is beyond the host.
+_LINE_BREAKING: Final = re.compile("[\r\n\0]")
+
+
+def is_possible(entry: StoredResponse) -> bool:
+    """Whether *entry* could be what a cache has stored."""
+    # On the way of each read, so that few calls are made. What numbers and lengths can be, the types say already.
+    lines = b"".join(chain.from_iterable(entry.raw_headers))
+    return (
+        (-END_OF_TIME < entry.fresh_until < END_OF_TIME or isinf(entry.fresh_until))
+        and (-END_OF_TIME < entry.store_until < END_OF_TIME or isinf(entry.store_until))
+        and entry.status != 304
+        and _is_method(entry.method)
+        and _is_url(entry.url)
+        and b"\n" not in lines
+        and b"\r" not in lines
+        and b"\0" not in lines
+        and (not entry.reason or _is_reason(entry.reason))
+        and (_are_vary_names(entry.vary_fields) if entry.vary_fields else not entry.vary_digest)
+        and (not entry.variants or _are_variants(entry.variants))
+    )
+
+
+@lru_cache(maxsize=128)
+def _is_method(method: str) -> bool:
+    return _METHOD.fullmatch(method) is not None
+
+
+def _is_url(url: str) -> bool:
+    end = url.find("/", _BEYOND_SCHEME)
+    return url.isprintable() and _is_origin(url[:end] if end > 0 else url)
+
+
+@lru_cache(maxsize=1024)
+def _is_origin(origin: str) -> bool:
+    """Whether a URL may begin like this; remembered, since few origins have many URLs."""
+    try:
+        url = URL(origin)
+        return bool(url.scheme and url.host) and (url.port is not None or not url.explicit_port)
+    except ValueError:
+        return False
+
+
+@lru_cache(maxsize=128)
+def _is_reason(reason: bytes) -> bool:
+    return len(reason) <= _MAX_REASON_BYTES and _LINE_BREAKING.search(reason.decode("latin-1")) is None
+
+
+@lru_cache(maxsize=256)
+def _are_vary_names(fields: tuple[str, ...]) -> bool:
+    if fields == ("*",):
+        return True
+    return len(fields) <= MAX_VARY_NAMES and all(_VARY_NAME.fullmatch(name) and name != "*" for name in fields)
+
+
+def _are_variants(variants: tuple[VariantRef, ...]) -> bool:
+    return all(
+        _are_vary_names(ref.fields)
+        and ref.key != ""
+        and (ref.etag is None or not _LINE_BREAKING.search(ref.etag))
+        and (-END_OF_TIME < ref.store_until < END_OF_TIME or isinf(ref.store_until))
+        for ref in variants
+    )

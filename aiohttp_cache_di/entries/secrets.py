@@ -1,0 +1,66 @@
+"""From the user's secret to the keys that sign entries and that digests of what is secret are made with.
+
+One secret has several uses, and several caches may have one secret. Each use has a subkey of its own (BLAKE2b with the
+salted secret as its key), so that what is made for one is worth nothing for another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from hashlib import blake2b
+from typing import Final, TypeAlias
+
+from aiohttp_cache_di.errors import ConfigurationError
+
+__all__ = ["DEFAULT_SALT", "DigestKey", "SecretKeys", "digest_key_of", "subkeys"]
+
+SecretKeys: TypeAlias = Iterable[str | bytes] | str | bytes | None
+"""One secret, or several for rotation: the first signs, all verify."""
+
+DEFAULT_SALT: Final = b"aiohttp-client-cache"
+
+
+class DigestKey(bytes):
+    """The key of digests of credentials and of the headers in Vary; b"" for none. Its repr does not show it."""
+
+    def __repr__(self) -> str:
+        """Whether there is one."""
+        return "DigestKey(...)" if self else "DigestKey()"
+
+    __str__ = __repr__
+
+
+def subkeys(secret_key: SecretKeys, salt: str | bytes, *names: str) -> tuple[bytes, ...]:
+    """A key of 64 bytes per secret for what *names* name: a use, and a cache and a collection in it; none for None.
+
+    Raises:
+        ConfigurationError: a secret is empty, or there is none in the iterable.
+    """
+    if secret_key is None:
+        return ()
+    secrets = [secret_key] if isinstance(secret_key, str | bytes) else list(secret_key)
+    if not secrets or not all(secrets):
+        # An empty secret would look like protection and be none.
+        raise ConfigurationError("secret_key is empty; give a secret, several, or None to store unsigned")
+    salt_key = blake2b(_as_bytes(salt)).digest()
+    roots = tuple(blake2b(_as_bytes(secret), key=salt_key).digest() for secret in secrets)
+    if not names:
+        return roots
+    context = b"".join(len(name).to_bytes(4, "big") + name for name in map(_as_bytes, names))
+    return tuple(blake2b(context, key=root).digest() for root in roots)
+
+
+def digest_key_of(secret_key: SecretKeys, salt: str | bytes = DEFAULT_SALT) -> DigestKey:
+    """The key of digests: a subkey of the first secret, since a digest cannot be verified with another one.
+
+    So after a rotation what carries credentials or varies is fetched anew. All caches with one secret have one.
+
+    Raises:
+        ConfigurationError: as `subkeys`.
+    """
+    found = subkeys(secret_key, salt, "digests")
+    return DigestKey(found[0] if found else b"")
+
+
+def _as_bytes(value: str | bytes) -> bytes:
+    return value.encode("utf-8", "surrogateescape") if isinstance(value, str) else bytes(value)

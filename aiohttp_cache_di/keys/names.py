@@ -1,0 +1,168 @@
+"""What names say: which request headers say who asks or for what, and which parameters of a URL are secrets.
+
+A list of names is never complete, since each API has a name of its own for its key. So names are judged by the words
+in them, and the rule errs on the safe side: a header that is taken for a credential without being one costs a shared
+hit, one that is overlooked gives a user another's response.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable
+from functools import lru_cache
+from typing import Final
+
+__all__ = [
+    "DEFAULT_CREDENTIAL_HEADERS",
+    "CredentialNames",
+    "credential_names",
+    "is_bearer_param",
+    "is_secret_param",
+    "lower_names",
+    "says_who_asks",
+]
+
+_BEARER: Final = (
+    r"auth(?!or(?!i[sz]))"  # auth, oauth, authorization; not author, nor authority
+    r"|token|key(?!word|board|frame)|secret|session|jwt|credential|passw|pwd|passphrase|passcode|pin-?code|cookie|bearer"
+    r"|assertion|saml|ticket|\botp\b"
+)
+_SIGNED: Final = r"signature|hmac|dpop"
+# Not secrets, but they say for whom a request is, or which application asks.
+_IDENTITY: Final = (
+    r"user(?!-?agent)|tenant|account|principal|identity|impersonat|on-?behalf|client-?(?:id|cert)|app(?:lication)?-?id"
+    r"|e-?mail"
+)
+# By them a server or what stands before it takes another resource than the URL's, or another method.
+_RESOURCE: Final = (
+    r"forwarded-(?:host|server|prefix)|\bx-host\b|original-(?:host|ur[il])|rewrite-ur[il]|http-method|method-override"
+)
+_WHO: Final = re.compile(rf"{_BEARER}|{_SIGNED}|{_IDENTITY}|{_RESOURCE}|\b(?:sid|sig)\b")
+_SECRET_PARAM: Final = re.compile(rf"{_BEARER}|{_SIGNED}|\bsid\b|accessid")
+_BEARER_PARAM: Final = re.compile(rf"{_BEARER}|\bsid\b")
+
+# Names with such a word that mean something else: of one request (RFC 8941 draft Idempotency-Key, RFC 6455), of the
+# response that is wanted, of caches, and tokens against forged requests, which come along with a cookie.
+_ELSEWHERE: Final = re.compile(
+    r"(?:x-)?idempotency-key|sec-websocket-.*|sec-fetch-.*|accept(?:-.*)?|(?:x-)?(?:surrogate|cache)-key"
+    r"|keep-alive|.*(?:csrf|xsrf).*|(?:.*-)?user-agent(?:-.*)?|upgrade-insecure-requests"
+)
+
+_REMEMBERED_CHARS: Final = 64  # Times _REMEMBERED, this bounds the memory that remembered names take.
+_REMEMBERED: Final = 1024
+
+
+def says_who_asks(name: str) -> bool:
+    """Whether a request header called *name* (lower case) says who asks, or for which resource, by the words in it."""
+    words = name.replace("_", "-")
+    return _WHO.search(words) is not None and _ELSEWHERE.fullmatch(words) is None
+
+
+def is_secret_param(name: str) -> bool:
+    """Whether the value of a query parameter called *name* is a secret or a signature, by the words in its name."""
+    return _has_word(_SECRET_PARAM, name)
+
+
+def is_bearer_param(name: str) -> bool:
+    """Whether the value of a query parameter called *name* gives access by itself, as a token does."""
+    return _has_word(_BEARER_PARAM, name)
+
+
+def _has_word(words: re.Pattern[str], name: str) -> bool:
+    plain = name.lower().replace("_", "-")
+    return words.search(plain) is not None and _ELSEWHERE.fullmatch(plain) is None
+
+
+class CredentialNames:
+    """The request headers that say who asks: some by name, and all whose names say so unless *by_rule* is off.
+
+    Args:
+        named: names that count, in any case.
+        by_rule: whether those count too of which `says_who_asks` says so.
+        without: names that do not count, whatever else says so, in any case.
+    """
+
+    __slots__ = ("_by_rule", "_known", "_named", "_without")
+
+    def __init__(self, named: Iterable[str] = (), *, by_rule: bool = True, without: Iterable[str] = ()) -> None:
+        self._named = frozenset(name.lower() for name in named)
+        self._by_rule = by_rule
+        self._without = frozenset(name.lower() for name in without)
+        self._known: dict[str, bool] = {}
+
+    def __contains__(self, name: str) -> bool:
+        """Whether the header called *name* (lower case) says who asks."""
+        known = self._known.get(name)
+        return self._judge(name) if known is None else known
+
+    def isdisjoint(self, names: Iterable[str]) -> bool:
+        """Whether none of *names* (lower case) says who asks."""
+        known = self._known
+        for name in names:
+            tells = known.get(name)
+            if self._judge(name) if tells is None else tells:
+                return False
+        return True
+
+    def __or__(self, names: Iterable[str]) -> CredentialNames:
+        """These and *names*, which count even where they were excepted."""
+        more = frozenset(name.lower() for name in names)
+        return CredentialNames(self._named | more, by_rule=self._by_rule, without=self._without - more)
+
+    def but(self, names: Collection[str]) -> CredentialNames:
+        """These without *names*."""
+        return (
+            CredentialNames(self._named, by_rule=self._by_rule, without=self._without.union(names)) if names else self
+        )
+
+    def __eq__(self, other: object) -> bool:
+        """Whether *other* means the same names, for the same reasons."""
+        return isinstance(other, CredentialNames) and self._meaning() == other._meaning()
+
+    def __hash__(self) -> int:
+        """As `__eq__` has it."""
+        return hash(self._meaning())
+
+    def __repr__(self) -> str:
+        """Show what counts."""
+        named, by_rule, without = self._meaning()
+        return f"CredentialNames({sorted(named)}, by_rule={by_rule}, without={sorted(without)})"
+
+    def _meaning(self) -> tuple[frozenset[str], bool, frozenset[str]]:
+        return self._named, self._by_rule, self._without
+
+    def _judge(self, name: str) -> bool:
+        tells = name not in self._without and (name in self._named or (self._by_rule and says_who_asks(name)))
+        if len(name) <= _REMEMBERED_CHARS:
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            self._known[name] = tells
+        return tells
+
+
+DEFAULT_CREDENTIAL_HEADERS: Final = CredentialNames()
+"""The request headers that say who asks, by the words in their names."""
+
+
+def credential_names(
+    names: CredentialNames | Collection[str] = DEFAULT_CREDENTIAL_HEADERS, ignored: Collection[str] = ()
+) -> CredentialNames:
+    """What an option ``credential_headers`` means: the rule with its names, or names alone; *ignored* ones never count.
+
+    What collections of names mean is remembered, since the same come again and again.
+    """
+    if isinstance(names, CredentialNames) and not ignored:
+        return names
+    return _credential_names(names if isinstance(names, CredentialNames) else frozenset(names), frozenset(ignored))
+
+
+@lru_cache(maxsize=64)
+def _credential_names(names: CredentialNames | frozenset[str], ignored: frozenset[str]) -> CredentialNames:
+    counting = names if isinstance(names, CredentialNames) else CredentialNames(names, by_rule=False)
+    return counting.but(ignored)
+
+
+@lru_cache(maxsize=64)
+def lower_names(names: frozenset[str]) -> frozenset[str]:
+    """*names* in lower case, remembered for sets that come again and again."""
+    return frozenset(name.lower() for name in names)

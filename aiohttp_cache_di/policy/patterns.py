@@ -1,0 +1,175 @@
+"""Patterns of URLs as people write them: shell globs over host and path.
+
+Pattern and URL are compared in the form in which people read them: hosts without IDNA, paths without percent-encoding
+but for what has a meaning of its own (``%2F`` is no slash). So a pattern may be written in either form.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from typing import Final, TypeAlias
+from urllib.parse import unquote_to_bytes
+
+from yarl import URL
+
+from aiohttp_cache_di.errors import ConfigurationError
+
+__all__ = ["MEMOISED_URL_CHARS", "Matcher", "UrlPatterns", "as_read", "compiled"]
+
+Matcher: TypeAlias = Callable[[str], re.Match[str] | None]
+"""Tells whether a pattern covers a URL that `as_read` has made readable."""
+
+MEMOISED_URL_CHARS: Final = 1024
+"""How long a URL may be for what it matches to be remembered."""
+
+_IPV6: Final = re.compile(r"^\[([0-9a-fA-F.]*:[0-9a-fA-F:.]*)\]")  # An address, not a set of characters.
+_ENCODED: Final = re.compile(r"(?:%[0-9A-Fa-f]{2})+")
+_KEPT: Final = frozenset("%&+/:;=?@#")  # They have a meaning of their own where they are not encoded.
+_MAGIC: Final = frozenset("*?[]")
+
+
+class UrlPatterns:
+    """Patterns of URLs, of which one is enough.
+
+    Raises:
+        ConfigurationError: as `compiled`.
+    """
+
+    __slots__ = ("_matchers", "_matches")
+
+    def __init__(self, patterns: Iterable[str], *, option: str) -> None:
+        self._matchers = tuple(compiled(pattern, option=option) for pattern in patterns)
+        self._matches = lru_cache(maxsize=1024)(self._match)
+
+    def __bool__(self) -> bool:
+        return bool(self._matchers)
+
+    def match(self, url: str | URL) -> bool:
+        """Whether one of the patterns covers *url*."""
+        if not self._matchers:
+            return False
+        text = url if isinstance(url, str) else str(url)
+        return self._matches(text) if len(text) <= MEMOISED_URL_CHARS else self._match(text)
+
+    def _match(self, url: str) -> bool:
+        target = as_read(url)
+        return any(matches(target) is not None for matches in self._matchers)
+
+
+def as_read(url: str) -> str:
+    """*url* as patterns see it: lower-case scheme and host, no userinfo, no fragment, no port of the scheme's own."""
+    try:
+        parsed = URL(url, encoded=True) if url.isascii() else URL(url)
+        host, port = parsed.host, parsed.port
+    except ValueError:
+        return url  # Not a URL that could be requested; a pattern may match it all the same.
+    if not host:
+        return url
+    host = f"[{host}]" if ":" in host else host.lower()
+    address = host if parsed.is_default_port() or port is None else f"{host}:{port}"
+    text = f"{parsed.scheme}://{address}{_decoded(parsed.raw_path) or '/'}"
+    return f"{text}?{_decoded(parsed.raw_query_string)}" if parsed.raw_query_string else text
+
+
+def compiled(pattern: object, *, option: str) -> Matcher:
+    """What matches as *pattern* does; see `UrlRules` for its meaning.
+
+    Args:
+        option: which option it was given to.
+
+    Raises:
+        ConfigurationError: it is not text, or has a set that is none (``[z-a]``).
+    """
+    if not isinstance(pattern, str):
+        raise ConfigurationError(f"{option}: {pattern!r} is no URL pattern; use text with shell globs")
+    scheme, separator, rest = pattern.strip().partition("://")
+    if not separator or "/" in scheme:
+        scheme, separator, rest = "", "", pattern.strip()
+    host, slash, path = rest.partition("/")
+    host = _IPV6.sub(r"[[]\1[]]", host) if host.startswith("[") else _readable_host(host)
+    chunks = _chunks(f"{scheme.lower()}{separator}{host.lower()}{slash}{path}")
+    if not separator:
+        chunks[0] = f"[a-z][a-z0-9+.-]*://{chunks[0]}"
+    if not slash and chunks[-1]:
+        chunks[-1] += r"(?=[:/?]|\Z)"
+    # What follows a match makes no difference, so the first place where a chunk fits is the best: an atomic group
+    # never tries another, and a hostile URL cannot make a pattern slow.
+    first, *others = chunks
+    try:
+        return re.compile(first + "".join(f"(?>.*?{chunk})" for chunk in others), re.DOTALL).match
+    except re.error as exc:
+        raise ConfigurationError(f"{option}: {pattern!r} is no URL pattern: {exc.msg}") from exc
+
+
+def _readable_host(host: str) -> str:
+    """The host of a pattern, each label that is one in the form in which people read it."""
+    return ".".join(label if not label or _MAGIC & set(label) else _readable_label(label) for label in host.split("."))
+
+
+def _readable_label(label: str) -> str:
+    name, colon, port = label.partition(":")
+    try:
+        return f"{URL(f'http://{name}/').host or name}{colon}{port}"
+    except ValueError:
+        return label
+
+
+def _decoded(text: str) -> str:
+    """*text* without percent-encoding, but for what would mean something else without."""
+    return _ENCODED.sub(_read, text) if "%" in text else text
+
+
+def _read(encoded: re.Match[str]) -> str:
+    data = unquote_to_bytes(encoded[0])
+    return "".join(
+        character if character.isprintable() and character not in _KEPT else _encoded(character)
+        for character in data.decode("utf-8", "surrogateescape")
+    )
+
+
+def _encoded(character: str) -> str:
+    return "".join(f"%{byte:02X}" for byte in character.encode("utf-8", "surrogateescape"))
+
+
+def _chunks(glob: str) -> list[str]:
+    """The parts of a shell glob between its stars, as regular expressions."""
+    chunks = [""]
+    position = 0
+    while position < len(glob):
+        character = glob[position]
+        encoded = _ENCODED.match(glob, position) if character == "%" else None
+        position += 1
+        if character == "*":
+            chunks.append("")
+        elif character == "?":
+            chunks[-1] += "."
+        elif character == "[" and (end := glob.find("]", position + 1)) != -1:
+            chunks[-1] += _set(glob[position:end])
+            position = end + 1
+        elif encoded is not None:
+            chunks[-1] += _literal(_read(encoded))
+            position = encoded.end()
+        else:
+            chunks[-1] += _literal(character)
+    return chunks
+
+
+def _literal(text: str) -> str:
+    return re.escape(text).replace(r"\ ", "[ +]")  # In a query a space is sent as either.
+
+
+def _set(members: str) -> str:
+    """A set of characters, in which only a hyphen between two of them has a meaning."""
+    negation = "^" if members[0] in "!^" and len(members) > 1 else ""
+    members = members[len(negation) :]
+    written = ""
+    position = 0
+    while position < len(members):
+        written += re.escape(members[position])
+        if members[position + 1 : position + 2] == "-" and position + 2 < len(members):
+            written += f"-{re.escape(members[position + 2])}"
+            position += 2
+        position += 1
+    return f"[{negation}{written}]"

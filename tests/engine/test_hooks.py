@@ -1,0 +1,56 @@
+"""Where a user's own methods have a say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from aiohttp_cache_di.backends import CacheBackend
+from aiohttp_cache_di.engine.hooks import Hooks
+
+
+def names(hooks: Hooks) -> set[str]:
+    """What they say yes to."""
+    fields = set(hooks.__struct_fields__) - {"revision"} | {"judges_hits"}
+    return {name for name in fields if getattr(hooks, name)}
+
+
+def test_the_library_s_own_methods_are_none() -> None:
+    assert names(Hooks.of(CacheBackend())) == set()
+
+
+@pytest.mark.parametrize(
+    ("method", "expected"),
+    [
+        ("create_key", {"makes_keys"}),
+        ("create_cache_actions", {"makes_rules", "judges_hits"}),
+        ("request", {"answers", "looks_up", "judges_hits"}),
+        ("get_response", {"looks_up", "judges_hits"}),
+        ("is_cacheable", {"judges_entries"}),
+        ("save_response", {"judges_entries", "saves"}),
+        ("delete", {"deletes"}),
+    ],
+)
+def test_a_method_counts_in_a_subclass_and_on_an_object(method: str, expected: set[str]) -> None:
+    def own(*args: Any, **kwargs: Any) -> Any:
+        return None
+
+    assert names(Hooks.of(type("Own", (CacheBackend,), {method: own})())) == expected
+    backend = CacheBackend()
+    assert names(Hooks.of(backend)) == set()
+    setattr(backend, method, own)
+    assert names(Hooks.of(backend)) == expected
+
+
+def test_a_filter_has_a_say_in_both() -> None:
+    backend = CacheBackend(filter_fn=lambda response: True)  # pyright: ignore[reportUnknownLambdaType]  # any response
+    assert names(Hooks.of(backend)) == {"filters", "judges_entries", "judges_hits"}
+
+
+def test_they_are_looked_for_once_per_revision() -> None:
+    backend = CacheBackend()
+    hooks = Hooks.of(backend)
+    assert Hooks.of(backend) is hooks
+    backend.expire_after = 5
+    assert Hooks.of(backend) is not hooks

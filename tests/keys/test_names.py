@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import string
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aiohttp_cache_di.keys import DEFAULT_CREDENTIAL_HEADERS, CredentialNames, create_key, credential_names
+from aiohttp_cache_di.keys.names import says_who_asks
+
+BASE = "http://example.org/api"
+
+TELLING = """
+    Authorization Proxy-Authorization Cookie X-Api-Key Api-Key ApiKey X-ApiKey X-Auth-Token X-Access-Token
+    X-Session-Token X-Goog-Api-Key X-Amz-Security-Token X-Functions-Key X-RapidAPI-Key X-Vault-Token
+    Ocp-Apim-Subscription-Key
+    Private-Token DD-API-KEY DD-APPLICATION-KEY X-Shopify-Access-Token X-Auth-Key X-API-Token Job-Token xi-api-key
+    APCA-API-KEY-ID APCA-API-SECRET-KEY Cf-Access-Jwt-Assertion X-Forwarded-Access-Token DPoP Signature X-Signature
+    X-Client-Cert X_Api_Key X-User-Id X-Forwarded-User Remote-User X-Tenant X-Tenant-Id X-Account-Id Client-Id
+    X-Algolia-Application-Id X-Impersonate X-On-Behalf-Of X-Password SessionId X-Sid X-OTP Sec-Token-Binding X-Email
+    X-Amz-Server-Side-Encryption-Customer-Key X-Authorisation X-Consumer-Credentials
+"""
+SILENT = """
+    Accept Accept-Encoding Accept-Language Accept-Signature User-Agent X-Amz-User-Agent Host Connection Keep-Alive
+    Content-Type Content-Encoding If-None-Match Range Referer Origin Traceparent X-Request-Id X-Correlation-Id Forwarded
+    Idempotency-Key X-Idempotency-Key Sec-WebSocket-Key Sec-Fetch-User Sec-CH-UA Surrogate-Key X-Cache-Key X-CSRF-Token
+    X-XSRF-TOKEN X-CSRFToken X-Keyword X-Author Authority X-Amz-Date Cache-Control Pragma DNT Prefer TE Via From
+    Upgrade-Insecure-Requests X-Requested-With
+"""
+
+
+@pytest.mark.parametrize("name", TELLING.split())
+def test_a_header_whose_name_says_who_asks_opens_a_partition(name: str) -> None:
+    keys = {create_key("GET", BASE, headers={name: value} if value else {}) for value in ("", "a=1", "a=2")}
+    assert len(keys) == 3
+
+
+@pytest.mark.parametrize("name", SILENT.split())
+def test_a_header_that_means_something_else_opens_none(name: str) -> None:
+    headers = [{name: value} for value in ("example.org", "EXAMPLE.org")] + [{}]
+    assert len({create_key("GET", BASE, headers=one) for one in headers}) == 1
+
+
+def test_a_name_that_is_ignored_opens_none_in_any_case() -> None:
+    one, other = (create_key("GET", BASE, headers={"Job-Token": who}, ignored_params=["job-TOKEN"]) for who in "ab")
+    assert one == other
+    assert create_key("GET", "http://u:p@example.org/api", ignored_params={"Authorization"}) == create_key("GET", BASE)
+
+
+def test_a_collection_of_names_stands_for_these_alone() -> None:
+    names = credential_names(["X-Region"])
+    assert "x-region" in names
+    assert "authorization" not in names
+    assert names.isdisjoint(["authorization", "cookie"])
+    assert not names.isdisjoint(["accept", "x-region"])
+
+
+def test_names_are_added_to_the_rule_and_taken_from_it() -> None:
+    names = DEFAULT_CREDENTIAL_HEADERS | ["X-Region"]
+    assert "x-region" in names
+    assert "authorization" in names
+    assert "authorization" not in names.but(["Authorization"])
+    assert "authorization" in names.but(["Authorization"]) | ["authorization"]
+    assert "x-region" not in DEFAULT_CREDENTIAL_HEADERS
+
+
+def test_equal_names_are_equal_and_show_what_counts() -> None:
+    assert CredentialNames(["a"]) == DEFAULT_CREDENTIAL_HEADERS | ["A"]
+    assert len({DEFAULT_CREDENTIAL_HEADERS | ["A"], CredentialNames(["a"])}) == 1
+    assert CredentialNames(["a"]) != CredentialNames(["a"], by_rule=False)
+    assert (
+        repr(CredentialNames(["B", "a"], without=["C"])) == "CredentialNames(['a', 'b'], by_rule=True, without=['c'])"
+    )
+
+
+@given(st.lists(st.text(string.ascii_lowercase + "-", max_size=80), max_size=20))
+def test_what_is_remembered_of_a_name_is_what_the_rule_says(names: list[str]) -> None:
+    counting = CredentialNames()
+    for name in [*names, *names]:
+        assert (name in counting) is says_who_asks(name) is not counting.isdisjoint([name])
+
+
+def test_the_names_that_are_remembered_are_bounded() -> None:
+    counting = CredentialNames()
+    for number in range(5000):
+        assert f"x-{number}" not in counting
+    assert "x" * 1000 not in counting
+    assert len(counting._known) <= 1024
+    assert "x" * 1000 not in counting._known
