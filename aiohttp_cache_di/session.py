@@ -230,6 +230,7 @@ class CacheMixin(TypedSession):
             decoded=self.auto_decompress if decoded is None else bool(decoded),
             headers=kwargs.get("headers") or (),
             cookies=kwargs.get("cookies"),
+            timeout=kwargs.get("timeout"),
             early_read=found if isinstance(found, EarlyRead) else None,
         )
         return await self._send(method, str_or_url, call, kwargs, may_learn=plain)

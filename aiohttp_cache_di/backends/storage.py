@@ -193,6 +193,10 @@ class BaseCache(metaclass=ABCMeta):
         """Ask to be the only process that fetches *key* for *ttl_s* seconds; True where no other could be."""
         return Lease.GRANTED
 
+    async def renew_lease(self, key: str, ttl_s: float) -> bool:
+        """Hold a lease for *ttl_s* seconds from now; False where that cannot be done, or it is held no more."""
+        return False
+
     async def release_lease(self, key: str) -> None:  # noqa: B027  # as `acquire_lease`
         """Give a lease back before its time."""
 

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any
 from weakref import ref
 
-from aiohttp import ClientConnectionError, ClientSession
+from aiohttp import ClientConnectionError, ClientSession, ClientTimeout
 from msgspec import Struct, field
 
 from aiohttp_cache_di.engine.reads import EarlyRead
@@ -27,6 +27,7 @@ class Call(Struct):
         decoded: whether the body is to be decoded (``auto_decompress``).
         headers, cookies: as the caller gave them; *headers* is None where that is not known.
         keys: keys of the hops so far.
+        timeout: as the caller gave it; None for that of the session.
         failures: how often the origin has not answered; aiohttp asks again where an old connection may be to blame.
         early_read: what the fast lane has read.
         is_reached: whether the engine has seen a request of the call.
@@ -40,10 +41,19 @@ class Call(Struct):
     decoded: bool = True
     headers: Any = None
     cookies: Any = None
+    timeout: Any = None
     keys: list[str] = field(default_factory=list[str])
     failures: int = 0
     early_read: EarlyRead | None = None
     is_reached: bool = False
+
+    @property
+    def read_timeout_s(self) -> float | None:
+        """How long the caller would wait for the origin to send anything; None for as long as the call may take."""
+        timeout, session = self.timeout, self.session()
+        if not isinstance(timeout, ClientTimeout):
+            timeout = None if session is None else session.timeout
+        return timeout.sock_read if isinstance(timeout, ClientTimeout) else None
 
     @property
     def is_plain(self) -> bool:

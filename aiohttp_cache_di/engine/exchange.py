@@ -85,15 +85,18 @@ class Exchange(Steps):
         sharing = Sharing(self.question, self.storing, self.call, self._usable)
         if not sharing.may_share(plan):
             return await self._fetch_alone(plan)
-        until = asyncio.get_running_loop().time() + self.backend.coalesce_timeout_s
-        found = await sharing.follow(until)
+        found = await sharing.follow()
         if isinstance(found, Flight):
             return await self._race(plan, found)
         if found is not None:
             return self._collapsed(found, plan)
         async with sharing.lead() as flight:
-            found = await sharing.lease(flight, until)
-            return await self.fetch(plan, flight) if found is None else self._collapsed(found, plan)
+            found = await sharing.lease(flight)
+            if found is not None:
+                return self._collapsed(found, plan)
+            if not flight.is_over:
+                return await self.fetch(plan, flight)
+        return await self._fetch_alone(plan)  # waiting is of no use, or what it would have brought is outdated
 
     def _usable(self, entry: StoredResponse) -> Reuse | None:
         """How the response to another request answers this one, if it does."""

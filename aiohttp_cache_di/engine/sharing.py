@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from functools import partial
 
 from aiohttp import hdrs
 
@@ -52,21 +53,19 @@ class Sharing:
             and not self._flights.is_hit_for_miss(self._question.key, now=time.monotonic())
         )
 
-    async def follow(self, until: float) -> Reuse | Flight | None:
-        """What a flight under way brings for this request; else that flight; None where there is none to wait for.
-
-        Args:
-            until: loop time after which to wait no longer, unless the leader has asked late itself.
-        """
-        loop = asyncio.get_running_loop()
+    async def follow(self) -> Reuse | Flight | None:
+        """What a flight under way brings for this request; else that flight; None where there is none to wait for."""
         abandoned = 0
         while (flight := self._flights.current(self._question.key)) is not None:
-            is_leader = flight.leader is asyncio.current_task()
-            outcome = Outcome.UNSHARED if is_leader else await flight.join(max(0.0, until - loop.time()))
+            if flight.leader is asyncio.current_task():
+                return flight
+            outcome = await flight.join(self._call.read_timeout_s)
             if outcome is Outcome.ABANDONED and abandoned < MAX_ABANDONED:
                 abandoned += 1
                 continue
             usable = self.usable(outcome) if isinstance(outcome, StoredResponse) else None
+            if usable is None:  # something may have been stored meanwhile, by this flight or another
+                usable = await self._storing.look_again(self.usable)
             return flight if usable is None else usable
         return None
 
@@ -76,14 +75,19 @@ class Sharing:
         flight.leader = asyncio.current_task()
         return flight
 
-    async def lease(self, flight: Flight, until: float) -> Reuse | None:
-        """Become the one process that fetches, or find what another one has fetched meanwhile."""
+    async def lease(self, flight: Flight) -> Reuse | None:
+        """Become the one process that fetches, or find what another one has fetched meanwhile.
+
+        Where another one has learned that its response is for one request alone, *flight* has ended.
+        """
+        storing, patience_s = self._storing, self._call.read_timeout_s
         try:
-            found: Reuse | None = await self._storing.lease(until, self.usable)
+            found = await storing.lease(patience_s, self.usable)
         finally:
-            flight.when_over(self._storing.release_lease)
-        if found is None:
-            flight.asked_at = asyncio.get_running_loop().time()
-        else:
+            flight.when_free(partial(storing.release_lease, flight))
+        if isinstance(found, Reuse):
             flight.end(found.stored)
-        return found
+            return found
+        if found is not None:
+            storing.end_unshared(flight)
+        return None

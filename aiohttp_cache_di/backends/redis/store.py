@@ -152,6 +152,12 @@ class RedisStore:
         name = self._prefix + _as_bytes(key)
         return await self._leases.acquire(await self._connection(name), key, ttl_s, name)
 
+    async def renew(self, key: str, ttl_s: float) -> bool:
+        """Hold a lease for *ttl_s* seconds from now."""
+        if not self._leases.is_held(key):
+            return False
+        return await self._leases.renew(await self._connection(self._prefix + _as_bytes(key)), key, ttl_s)
+
     async def release(self, key: str) -> None:
         """Give a lease back before its time, unless it has passed to another process."""
         if self._leases.is_held(key):

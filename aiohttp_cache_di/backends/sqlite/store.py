@@ -174,6 +174,14 @@ class SQLiteStore:
             raise
         return lease
 
+    async def renew(self, key: str, ttl_s: float) -> bool:
+        """Hold a lease for *ttl_s* seconds from now."""
+        lease = column_key(key), self._owner
+        is_held: bool = await self._call(
+            lambda transaction: jobs.renew(transaction.connection, lease, time.time() + ttl_s)
+        )
+        return is_held
+
     async def release(self, key: str) -> None:
         """Give a lease back before its time."""
         await self._write(Release((column_key(key), self._owner)))

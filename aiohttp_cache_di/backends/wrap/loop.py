@@ -11,6 +11,7 @@ from typing import Final, Protocol
 from aiohttp_cache_di.backends.store import Found, Immediate, Leasing, Record, Store
 from aiohttp_cache_di.backends.wrap.batching import BatchedReads
 from aiohttp_cache_di.backends.wrap.guard import StoreGuard
+from aiohttp_cache_di.backends.wrap.leases import Leases
 from aiohttp_cache_di.backends.wrap.near import NearTier
 from aiohttp_cache_di.backends.wrap.packing import Packing
 from aiohttp_cache_di.backends.wrap.pending import PendingWrites
@@ -63,8 +64,8 @@ class LoopStack:
     ) -> None:
         self.guard = guard
         self.tombstones = tombstones
-        self.leasing: Leasing | None = store if isinstance(store, Leasing) else None
         self.tasks = Tasks()
+        self.leases = Leases(store, guard, self.tasks) if isinstance(store, Leasing) else None
         self.under_way: UnderWay | None = None
         self.direct: dict[asyncio.Future[None], str] = {}
         """Writes that their users wait for, by what ends with them: a deletion of their key waits too."""
@@ -152,22 +153,34 @@ class LoopStack:
         self.invalidate(keys)
         self.pending.delete_again(keys)
 
-    def give_back(self, key: str, *, owner: object) -> None:
-        """Give the lease on *key* back, once what is being written under it is there to be seen."""
-        if self.leasing is not None and not self.pending.give_back_with(key):
+    def give_back(self, key: str, *, owner: object, spare: bool = False) -> None:
+        """Give the lease on *key* back, once what is being written under it is there to be seen.
+
+        Args:
+            spare: tell those who wait for it that it is in vain, so that they need not go one after the other.
+        """
+        leases = self.leases
+        if leases is None:
+            return
+        leases.keep_no_longer(key)
+        if spare:
+            self.tasks.spawn(leases.spare(key), owner=owner)
+        elif not self.pending.give_back_with(key):
             self.tasks.spawn(self._release(key), owner=owner)
 
     async def close(self) -> None:
         """Write what is left, for a moment."""
         await self.pending.finish(FINISH_WITHIN_S)
         await self.pending.give_up()
+        if self.leases is not None:
+            self.leases.close()
         if self.near is not None:
             self.near.clear()
 
     async def _release(self, key: str) -> None:
         await self.pending.settle({key})
-        if self.leasing is not None:
-            await self.guard.run("lease", partial(self.leasing.release, key), None)
+        if self.leases is not None:
+            await self.leases.release(key)
 
     def _release_later(self, key: str) -> None:
         self.tasks.spawn(self._release(key), owner=self)
