@@ -74,8 +74,9 @@ class CacheBackend(Deleting, RuleBook):
             it is stored), ``heuristic_fraction`` and ``heuristic_with_query``, ``max_variants`` per URL,
             ``max_body_bytes`` of a response that is stored (the copies under way in a process share 64 MiB: one that
             finds no room in them is not stored), ``coalesce`` (one request to the origin per key at a time),
-            ``coalesce_timeout`` (seconds that others wait for it), ``lease`` (seconds that it holds for other
-            processes; 0 for none), ``storage_deadline`` (seconds per storage operation), ``write_behind`` (answer from
+            ``coalesce_timeout`` (seconds that others wait for a body that has stopped arriving, or has no known end),
+            ``lease`` (seconds that other processes wait for one that has died with its request; 0 for none),
+            ``storage_deadline`` (seconds per storage operation), ``write_behind`` (answer from
             what is on its way into the storage; else wait until it is there), ``fast_lane``, ``store_cookies`` (store
             and replay Set-Cookie), ``secret_key``, ``salt`` and ``serializer`` (see `BaseCache`), ``max_entries`` and
             ``max_bytes`` of the storage.
@@ -168,7 +169,7 @@ class CacheBackend(Deleting, RuleBook):
         self.max_body_bytes = kwargs.get("max_body_bytes", 8 * 1024 * 1024)
         self.coalesce = kwargs.get("coalesce", True)
         self.coalesce_timeout_s = kwargs.get("coalesce_timeout", 2.0)
-        self.lease_s = kwargs.get("lease", 5.0)
+        self.lease_s = kwargs.get("lease", 2.0)
         self.write_behind = kwargs.get("write_behind", True)
         self.fast_lane = kwargs.get("fast_lane", True)
         self.store_cookies = kwargs.get("store_cookies", False)

@@ -175,8 +175,13 @@ class CacheSettings(BaseSettings):
     )
     secret_key: Secrets = Field(default=(), description="keys that sign what is stored")
     coalesce: Flag = Field(default=True, description="equal requests at the same time share one to the origin")
-    coalesce_timeout: Duration = Field(default=2.0, description="how long a request waits for its equal")
-    lease: Duration = Field(default=5.0, description="how long other processes wait for one's request; 0: not at all")
+    coalesce_timeout: Duration = Field(
+        default=2.0,
+        description="how long a request waits for the body of its equal, if that stops arriving or has no known end",
+    )
+    lease: Duration = Field(
+        default=2.0, description="how long other processes wait for one that dies with its request; 0: for none"
+    )
     storage_deadline: Duration = Field(default=0.25, gt=0, description="limit of one operation of the store")
     write_behind: Flag = Field(default=True, description="store after the response was handed on")
     fast_lane: Flag = Field(default=True, description="answer plain hits by the shortest way")

@@ -352,7 +352,7 @@ async def test_who_waits_longer_than_it_would_for_the_origin_asks_itself(origin:
     url = origin.on("/", script)
     leader = asyncio.create_task(client.fetch(url))
     await origin.arrival()
-    patient = {"timeout": ClientTimeout(sock_read=0.1)}
+    patient: dict[str, Any] = {"timeout": ClientTimeout(sock_read=0.1)}
     if not isinstance(client.session, CachedSession):  # of which only the session's own timeout is known
         client = clients(backend=client.backend, session={**many(), **patient})
         patient = {}

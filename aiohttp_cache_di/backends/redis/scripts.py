@@ -97,14 +97,16 @@ class Leases:
 
     async def renew(self, connection: Connection, key: str, ttl_s: float) -> bool:
         """Hold the one on *key* for *ttl_s* seconds from now; False where it has passed to another process."""
-        name, token = self._name(key), self._tokens[key]
+        name, token = self._name(key), self._tokens.get(key)
+        if token is None:  # given back meanwhile
+            return False
         if self._has_scripts:
             renewed: asyncio.Future[Reply] = connection.submit(
                 command(b"EVAL", RENEW, b"1", name, token, _as_ms(ttl_s)), _as_it_is
             )
             answer = await renewed
             if type(answer) is not ServerError:
-                return answer == 1
+                return bool(answer == 1)
             self._has_scripts = answer.code not in FORBIDDEN
         # As in `Release.finish`.
         if await connection.submit(command(b"GET", name)) != token:

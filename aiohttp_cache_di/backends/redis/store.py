@@ -154,9 +154,9 @@ class RedisStore:
 
     async def renew(self, key: str, ttl_s: float) -> bool:
         """Hold a lease for *ttl_s* seconds from now."""
-        if not self._leases.is_held(key):
-            return False
-        return await self._leases.renew(await self._connection(self._prefix + _as_bytes(key)), key, ttl_s)
+        return self._leases.is_held(key) and await self._leases.renew(
+            await self._connection(self._prefix + _as_bytes(key)), key, ttl_s
+        )
 
     async def release(self, key: str) -> None:
         """Give a lease back before its time, unless it has passed to another process."""
