@@ -231,6 +231,7 @@ class CacheMixin(TypedSession):
             headers=kwargs.get("headers") or (),
             cookies=kwargs.get("cookies"),
             timeout=kwargs.get("timeout"),
+            follows=bool(kwargs.get("allow_redirects", True)),
             early_read=found if isinstance(found, EarlyRead) else None,
         )
         return await self._send(method, str_or_url, call, kwargs, may_learn=plain)

@@ -28,6 +28,7 @@ class Call(Struct):
         headers, cookies: as the caller gave them; *headers* is None where that is not known.
         keys: keys of the hops so far.
         timeout: as the caller gave it; None for that of the session.
+        follows: whether aiohttp goes on where a redirect leads.
         failures: how often the origin has not answered; aiohttp asks again where an old connection may be to blame.
         early_read: what the fast lane has read.
         is_reached: whether the engine has seen a request of the call.
@@ -42,6 +43,7 @@ class Call(Struct):
     headers: Any = None
     cookies: Any = None
     timeout: Any = None
+    follows: bool = True
     keys: list[str] = field(default_factory=list[str])
     failures: int = 0
     early_read: EarlyRead | None = None

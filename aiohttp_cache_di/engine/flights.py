@@ -38,6 +38,7 @@ class Outcome(enum.Enum):
 FlightOutcome: TypeAlias = StoredResponse | Outcome
 
 MIN_WATCH_S = 0.001  # of a timer that is worth another one
+ANNOUNCED_S = 1.0  # aiohttp follows a redirect at once; a busy store may be asked before
 MAX_KEYS = 10_000  # whose responses cannot be shared
 
 
@@ -55,6 +56,8 @@ class Flight(Struct, eq=False):
     """The task that asked first; it would wait for itself if it asked again before it has read the response."""
     is_let_go: bool = False
     """Whether it is no longer waited for, though it has not ended."""
+    is_announced: bool = False
+    """Whether its leader is still on its way, from a redirect that leads here."""
     body_for: object = None
     """A reference to the session whose response's body is on its way, and comes without being read."""
 
@@ -194,6 +197,11 @@ class Flight(Struct, eq=False):
         self._waiters.discard(waiter)
 
 
+def _end_announced(flight: Flight) -> None:
+    if flight.is_announced:
+        flight.end(Outcome.ABANDONED)
+
+
 def _give_up(waiter: asyncio.Future[FlightOutcome]) -> None:
     if not waiter.done():
         waiter.set_result(Outcome.LATE)
@@ -256,6 +264,22 @@ class Flights:
         self._fetching.setdefault(key, set()).add(flight)
         flight.when_over(partial(self._ended, flight))
         return flight
+
+    def lead(self, key: str) -> Flight:
+        """Begin a flight that others can join, led by the running task; or the one that this has announced."""
+        flight = self._flights.get(key)
+        if flight is None or not flight.is_announced or flight.leader is not asyncio.current_task():
+            flight = self.start(key, joinable=True)
+        flight.is_announced = False
+        flight.leader = asyncio.current_task()
+        return flight
+
+    def announce(self, key: str) -> None:
+        """The running task is about to ask for *key*; where it does not, others are free after a moment."""
+        if key not in self._flights:
+            flight = self.lead(key)
+            flight.is_announced = True
+            asyncio.get_running_loop().call_later(ANNOUNCED_S, _end_announced, flight)
 
     def _ended(self, flight: Flight) -> None:
         if self._flights.get(flight.key) is flight:

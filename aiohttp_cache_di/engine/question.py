@@ -195,7 +195,9 @@ class Questions:
         question = self._known.get(asked)
         if question is None:
             key = self._backend.create_key(method, url)  # of the headers only credentials would count
-            question = Question(method, key, plain_until=self.plain_until(method, url))
+            question = Question(
+                method, key, plain_until=self.plain_until(method, url), may_hop=self._backend.cache_control
+            )
             if len(asked[1]) <= MAX_KNOWN_CHARS and not self._keys_count_more:
                 self._known[asked] = question
             if len(self._known) > MAX_KNOWN:

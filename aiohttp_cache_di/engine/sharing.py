@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 from aiohttp import hdrs
@@ -25,7 +25,8 @@ class Sharing:
     """What one request may have of the others.
 
     Args:
-        usable: how the response to another request answers this one, if it does.
+        usable: how the response to another request answers this one, if it does; and whether its call is still on its
+            way.
     """
 
     def __init__(
@@ -33,7 +34,7 @@ class Sharing:
         question: FullQuestion,
         storing: ResponseStoring,
         call: Call,
-        usable: Callable[[StoredResponse], Reuse | None],
+        usable: Callable[[StoredResponse, bool], Awaitable[Reuse | None]],
     ) -> None:
         self.usable = usable
         self._question = question
@@ -58,22 +59,23 @@ class Sharing:
         abandoned = 0
         while (flight := self._flights.current(self._question.key)) is not None:
             if flight.leader is asyncio.current_task():
-                return flight
+                return None if flight.is_announced else flight
             outcome = await flight.join(self._call.read_timeout_s)
             if outcome is Outcome.ABANDONED and abandoned < MAX_ABANDONED:
                 abandoned += 1
                 continue
-            usable = self.usable(outcome) if isinstance(outcome, StoredResponse) else None
+            usable = await self.usable(outcome, True) if isinstance(outcome, StoredResponse) else None
             if usable is None:  # something may have been stored meanwhile, by this flight or another
-                usable = await self._storing.look_again(self.usable)
+                usable = await self._storing.look_again(self._usable)
             return flight if usable is None else usable
         return None
 
+    async def _usable(self, entry: StoredResponse) -> Reuse | None:
+        return await self.usable(entry, False)
+
     def lead(self) -> Flight:
         """Begin a flight that others can join."""
-        flight = self._flights.start(self._question.key, joinable=True)
-        flight.leader = asyncio.current_task()
-        return flight
+        return self._flights.lead(self._question.key)
 
     async def lease(self, flight: Flight) -> Reuse | None:
         """Become the one process that fetches, or find what another one has fetched meanwhile.
@@ -82,7 +84,7 @@ class Sharing:
         """
         storing, patience_s = self._storing, self._call.read_timeout_s
         try:
-            found = await storing.lease(patience_s, self.usable)
+            found = await storing.lease(patience_s, self._usable)
         finally:
             flight.when_free(partial(storing.release_lease, flight))
         if isinstance(found, Reuse):

@@ -132,6 +132,7 @@ class Steps:
         response, call = reply.response, self.call
         self.backend.stats.misses += 1
         self._update_get(reply, flight)
+        self._announce_next(reply)
         self.storing.store_when_whole(reply, decision, flight, call.keys, call.session)
         self._note_hop()
         if self.storing.is_asking_user:  # whose methods commonly answer at once
@@ -139,6 +140,18 @@ class Steps:
         if is_redirect(response.status) and hdrs.LOCATION in response.headers:
             await wait_for_end(response)  # aiohttp is about to leave it unread
         return response
+
+    def _announce_next(self, reply: Reply) -> None:
+        """Let those who wait for a redirect wait for what it leads to as well, where the one is of no use without."""
+        response = reply.response
+        if (
+            self.is_answering
+            and not self.backend.cache_control
+            and policy.leads_on(response.status, response.headers)
+            and self.call.follows
+        ):
+            for key in self.storing.following(response):
+                self.runtime.flights.announce(key)
 
     def _freshen(self, reply: Reply, decision: Freshen, flight: Flight) -> CachedResponse:
         """Write what a 304 has confirmed; what it no longer lets keep is written too, so that it is not used again."""

@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -25,7 +25,6 @@ from aiohttp_cache_di.engine.recording import Failed, Unkept, note_failure, reco
 from aiohttp_cache_di.entries.build import SET_COOKIE, kept_lines, reason_of, version_of
 from aiohttp_cache_di.entries.fields import expires_at
 from aiohttp_cache_di.policy import Store
-from aiohttp_cache_di.policy.rules import is_redirect
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.messages import RawHeaders, Response, StoredResponse
 
@@ -263,9 +262,11 @@ class ResponseStoring(Lookup):
 
     def _links(self, response: ClientResponse, hops: Sequence[str]) -> tuple[str, ...]:
         """The keys of the redirects that led here (*hops*), or of what this redirect leads to."""
-        location = response.headers.get(hdrs.LOCATION)
-        if location is None or not is_redirect(response.status):
-            return tuple(hops)
+        return self.following(response) if policy.leads_on(response.status, response.headers) else tuple(hops)
+
+    def following(self, response: ClientResponse) -> tuple[str, ...]:
+        """The key of what a redirect leads to, if that is a URL."""
+        location = response.headers[hdrs.LOCATION]
         following = key_after_redirect(self.message, response.status, location, self.key_arguments, self.backend)
         return () if following is None else (following,)
 
@@ -294,7 +295,7 @@ class ResponseStoring(Lookup):
     # ---- one request to the origin per key, and one process
 
     async def lease(
-        self, patience_s: float | None, usable: Callable[[StoredResponse], T | None]
+        self, patience_s: float | None, usable: Callable[[StoredResponse], Awaitable[T | None]]
     ) -> T | leases.Spared | None:
         """Become the only process that fetches this key, or return what *usable* makes of another one's response.
 
@@ -318,12 +319,12 @@ class ResponseStoring(Lookup):
                 self.release_lease()
         return found
 
-    async def look_again(self, usable: Callable[[StoredResponse], T | None]) -> T | None:
+    async def look_again(self, usable: Callable[[StoredResponse], Awaitable[T | None]]) -> T | None:
         """What *usable* makes of what is stored by now."""
         if self._store_failed:  # one deadline per request is enough
             return None
         entry = await self._select(self.key)
-        return None if entry is None else usable(entry)
+        return None if entry is None else await usable(entry)
 
     def release_lease(self, flight: Flight | None = None) -> None:
         """Let other processes fetch again, once what this one has stored is there to be seen.

@@ -18,7 +18,7 @@ from aiohttp_cache_di.policy.decisions import (
 from aiohttp_cache_di.policy.failure import ERROR_STATUSES, stand_in
 from aiohttp_cache_di.policy.lifetimes import lifetime
 from aiohttp_cache_di.policy.not_modified import on_not_modified
-from aiohttp_cache_di.policy.rules import is_redirect
+from aiohttp_cache_di.policy.redirects import leads_on
 from aiohttp_cache_di.rfc9111.cache_status import forwarded
 from aiohttp_cache_di.rfc9111.dates import format_http_date
 from aiohttp_cache_di.rfc9111.directives import response_directives
@@ -122,6 +122,9 @@ def _why_not(request: Request, response: Response, plan: Fetch | Validate, rules
     status, headers = response.status, response.headers
     if isinstance(plan, Fetch) and not plan.store:
         return "request-no-store"
+    # Part of a login, a logout or the like: what it leads to is asked for with the cookie.
+    if leads_on(status, headers) and "Set-Cookie" in headers and not rules.replays_cookies:
+        return "set-cookie"
     if rules.allowed_codes is not None and status not in rules.allowed_codes and not _is_plain_hop(response, rules):
         return "status"
     why_not = why_not_storable(request, status, headers, response_directives(headers), shared=rules.shared)
@@ -136,13 +139,8 @@ def _why_not(request: Request, response: Response, plan: Fetch | Validate, rules
 
 
 def _is_plain_hop(response: Response, rules: Rules) -> bool:
-    """Whether *response* is a redirect on the way to one that may be stored, which the rules do not mention.
-
-    One that sets a cookie is part of a login or the like and must be gone through each time.
-    """
-    headers = response.headers
-    is_hop = is_redirect(response.status) and "Location" in headers
-    return is_hop and not rules.cache_control and "Set-Cookie" not in headers
+    """Whether *response* is a redirect on the way to one that may be stored, which the rules do not mention."""
+    return leads_on(response.status, response.headers) and not rules.cache_control
 
 
 def _pass(request: Request, plan: Fetch | Validate, status: int, why: str) -> Pass:
