@@ -146,6 +146,9 @@ class CacheSettings(BaseSettings):
     coalesce_timeout: Duration = Field(default=2.0, description="how long a request waits for its equal")
     lease: Duration = Field(default=5.0, description="how long other processes wait for one's request; 0: not at all")
     storage_deadline: Duration = Field(default=0.25, gt=0, description="limit of one operation of the store")
+    require_store: Flag = Field(
+        default=False, description="a store that cannot be opened, read and written is an error at the start"
+    )
     write_behind: Flag = Field(default=True, description="store after the response was handed on")
     fast_lane: Flag = Field(default=True, description="answer plain hits by the shortest way")
     store_cookies: Flag = Field(default=False, description="store and replay Set-Cookie")
