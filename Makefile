@@ -21,7 +21,7 @@ LOWEST_QUICK := tests/test_session.py tests/test_session_drop_in.py tests/test_m
 .PHONY: help demo test test-all test-lowest check lint format types imports soak bench bench-quick docs clean
 
 help:
-	@echo 'make demo [BACKEND=redis]  run two example services against a real origin and show what the cache does'
+	@echo 'make demo [BACKEND=…]      run two example services against a real origin and show what the cache does'
 	@echo 'make test                  run every test'
 	@echo 'make check                 all that CI does: format, lint, types, import contracts, tests with coverage'
 	@echo 'make test-all              run the tests on every CPython >= 3.11 found on this machine'

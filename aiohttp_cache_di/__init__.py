@@ -25,6 +25,8 @@ from aiohttp_cache_di.response import AnyResponse, CachedResponse
 from aiohttp_cache_di.session import CachedSession, CacheMixin
 
 if TYPE_CHECKING:
+    from aiohttp_cache_di.backends.dynamodb.backend import DynamoDBBackend, DynamoDbCache
+    from aiohttp_cache_di.backends.mongodb.backend import MongoDBBackend, MongoDBCache
     from aiohttp_cache_di.backends.redis.backend import RedisBackend, RedisCache
     from aiohttp_cache_di.backends.sqlite.backend import SQLiteBackend, SQLiteCache
     from aiohttp_cache_di.containers import CacheContainer, open_container
@@ -34,6 +36,10 @@ if TYPE_CHECKING:
 _LAZY = {
     "CacheContainer": "containers",
     "CacheSettings": "settings",
+    "DynamoDBBackend": "backends",
+    "DynamoDbCache": "backends",
+    "MongoDBBackend": "backends",
+    "MongoDBCache": "backends",
     "RedisBackend": "backends",
     "RedisCache": "backends",
     "SQLiteBackend": "backends",
@@ -57,9 +63,13 @@ __all__ = [
     "CachedSession",
     "ConfigurationError",
     "DictCache",
+    "DynamoDBBackend",
+    "DynamoDbCache",
     "ExpirationTime",
     "LifecycleError",
     "MissingDependencyError",
+    "MongoDBBackend",
+    "MongoDBCache",
     "RedisBackend",
     "RedisCache",
     "SQLiteBackend",

@@ -11,7 +11,7 @@ import re
 from typing import Final
 from urllib.parse import parse_qsl, quote, urlsplit
 
-__all__ = ["MASK", "mask_redis_address", "refuse_odd_redis_address"]
+__all__ = ["MASK", "mask_mongodb_address", "mask_redis_address", "refuse_odd_redis_address"]
 
 MASK: Final = "***"
 
@@ -102,3 +102,12 @@ def mask_redis_address(address: str) -> str:
     query = "&".join(f"{key}={quote(value) if key in _SHOWN_OPTIONS else MASK}" for key, value in options)
     where = f"{parts.scheme}://{shown}{at if shown else ''}{host}{parts.path}"
     return f"{where}?{query}" if query else where
+
+
+def mask_mongodb_address(address: str) -> str:
+    """*address* without its user, its options, and whatever else may hide a secret."""
+    found = re.fullmatch(r"(mongodb(?:\+srv)?://)([^/?#]*@)?([A-Za-z0-9.,:\-\[\]]+)(/[A-Za-z0-9_\-]*)?(\?.*)?", address)
+    if found is None:
+        return MASK
+    scheme, user, hosts, path, options = found.groups("")
+    return f"{scheme}{MASK + '@' if user else ''}{hosts}{path}{'?' + MASK if options else ''}"

@@ -29,6 +29,10 @@ PACKAGES = ["aiohttp_cache_di", "aiohttp_cache_di_fastapi", "aiohttp_cache_di_we
 NOT_OURS: tuple[tuple[str, set[str]], ...] = (
     # What a handler of log records does with them is its owner's affair; here it is pytest's, which writes to a file.
     ("logging/__init__.py", {"emit"}),
+    # The driver asks whether it runs in a container, for each server that a client learns of.
+    ("pymongo/pool_options.py", {"get_container_env_info"}),
+    # A thread that runs a loop of its own, since the driver looks for credentials in a coroutine.
+    ("aiohttp_cache_di/backends/dynamodb/client.py", {"_prepared_session"}),
 )
 
 # What blockbuster leaves out.

@@ -16,7 +16,9 @@ from aiohttp_cache_di.backends.sqlite.store import SQLiteStore
 from aiohttp_cache_di.backends.store import Limits
 from tests.blocking import allow_blocking, forbid_blocking, no_blocking
 from tests.clients import WAYS, Clients
+from tests.ministack import MinistackServer
 from tests.origin import Origin
+from tests.secantus import SecantusServer
 from tests.valkey import ValkeyServer
 
 
@@ -80,6 +82,20 @@ def turn_off(made: type[CacheBackend], **options: bool) -> None:
 def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
     """Run one Valkey server for the whole test run; each test takes a ``cache_name`` of its own."""
     with ValkeyServer(tmp_path_factory.mktemp("valkey")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def secantus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecantusServer]:
+    """Run one server that speaks MongoDB's protocol; each test takes a database of its own."""
+    with SecantusServer(tmp_path_factory.mktemp("secantus")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def ministack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MinistackServer]:
+    """Run one server that speaks DynamoDB's protocol; each test takes a table of its own."""
+    with MinistackServer(tmp_path_factory.mktemp("ministack")) as server:
         yield server
 
 

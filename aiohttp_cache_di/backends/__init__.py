@@ -5,8 +5,9 @@ request on its way: that is the engine's. A backend that needs a driver is impor
 
 - `base` has `CacheBackend`: settings, and the methods that users call and override; `stacked` is its hold on the store,
   `revision` tells those who remember answers that a setting has changed, `options` says what may be set to what.
-- `store` is the contract of a store; `memory/`, `sqlite/` and `redis/` each keep it and nothing else.
+- `store` is the contract of a store; `memory/`, `sqlite/`, `redis/`, `mongodb/` and `dynamodb/` keep it and do no more.
 - `wrap/` is what every store gets around it: the stack that the engine asks, and the item face that users see.
+- `loops` gives each event loop a driver's client of its own, `near_options` says what copies in memory may be.
 - `storage` is `BaseCache`, the API of that face, and of storages that users write.
 
 How a backend is put together::
@@ -31,10 +32,21 @@ from aiohttp_cache_di.backends.actions import CacheActions
 from aiohttp_cache_di.backends.base import BaseCache, BaseStorage, CacheBackend, DictCache, ResponseOrKey
 
 if TYPE_CHECKING:
+    from aiohttp_cache_di.backends.dynamodb.backend import DynamoDBBackend, DynamoDbCache
+    from aiohttp_cache_di.backends.mongodb.backend import MongoDBBackend, MongoDBCache
     from aiohttp_cache_di.backends.redis.backend import RedisBackend, RedisCache
     from aiohttp_cache_di.backends.sqlite.backend import SQLiteBackend, SQLiteCache
 
-_LAZY = {"RedisBackend": "redis", "RedisCache": "redis", "SQLiteBackend": "sqlite", "SQLiteCache": "sqlite"}
+_LAZY = {
+    "DynamoDBBackend": "dynamodb",
+    "DynamoDbCache": "dynamodb",
+    "MongoDBBackend": "mongodb",
+    "MongoDBCache": "mongodb",
+    "RedisBackend": "redis",
+    "RedisCache": "redis",
+    "SQLiteBackend": "sqlite",
+    "SQLiteCache": "sqlite",
+}
 
 __all__ = [
     "BaseCache",
@@ -42,6 +54,10 @@ __all__ = [
     "CacheActions",
     "CacheBackend",
     "DictCache",
+    "DynamoDBBackend",
+    "DynamoDbCache",
+    "MongoDBBackend",
+    "MongoDBCache",
     "RedisBackend",
     "RedisCache",
     "ResponseOrKey",

@@ -15,9 +15,20 @@ from aiohttp_cache_di.settings.model import (
     DEFAULT_PREFIX,
     CacheSettings,
     ClientSettings,
+    DynamoDBSettings,
+    MongoDBSettings,
     RedisSettings,
     SQLiteSettings,
 )
 from aiohttp_cache_di.settings.variables import Variable
 
-__all__ = ["DEFAULT_PREFIX", "CacheSettings", "ClientSettings", "RedisSettings", "SQLiteSettings", "Variable"]
+__all__ = [
+    "DEFAULT_PREFIX",
+    "CacheSettings",
+    "ClientSettings",
+    "DynamoDBSettings",
+    "MongoDBSettings",
+    "RedisSettings",
+    "SQLiteSettings",
+    "Variable",
+]

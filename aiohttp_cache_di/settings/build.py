@@ -75,6 +75,12 @@ def plan_backend(settings: CacheSettings) -> BackendPlan:
         options |= {"cache_name": str(path), "timeout": sqlite.timeout, "fast_save": sqlite.fast_save}
     elif settings.backend == "redis":
         options |= _redis_options(settings)
+    elif settings.backend == "mongodb":
+        mongodb = settings.mongodb
+        options |= {"host": mongodb.url.get_secret_value(), "near_tier_s": mongodb.near_tier}
+        options["cache_name"] = mongodb.database or settings.name
+    elif settings.backend == "dynamodb":
+        options |= _dynamodb_options(settings)
     return BackendPlan(settings, _backend_class(settings), {**options, **settings.backend_options})
 
 
@@ -151,6 +157,18 @@ def _redis_options(settings: CacheSettings) -> dict[str, Any]:
     return own
 
 
+def _dynamodb_options(settings: CacheSettings) -> dict[str, Any]:
+    dynamodb = settings.dynamodb
+    own: dict[str, Any] = {
+        "cache_name": dynamodb.table or settings.name,
+        "create_if_not_exists": dynamodb.create_table,
+        "consistent_reads": dynamodb.consistent_reads,
+        "near_tier_s": dynamodb.near_tier,
+    }
+    given = {"region_name": dynamodb.region, "endpoint_url": dynamodb.endpoint}
+    return own | {name: value for name, value in given.items() if value is not None}
+
+
 def _backend_class(settings: CacheSettings) -> Callable[..., CacheBackend]:
     if settings.backend == "memory":
         return CacheBackend
@@ -163,6 +181,14 @@ def _backend_class(settings: CacheSettings) -> Callable[..., CacheBackend]:
         from aiohttp_cache_di.backends.redis.backend import RedisBackend
 
         return RedisBackend
+    if settings.backend == "mongodb":
+        from aiohttp_cache_di.backends.mongodb.backend import MongoDBBackend
+
+        return MongoDBBackend
+    if settings.backend == "dynamodb":
+        from aiohttp_cache_di.backends.dynamodb.backend import DynamoDBBackend
+
+        return DynamoDBBackend
     return _load_class(settings)
 
 

@@ -29,6 +29,7 @@ __all__ = [
     "json_object",
     "lifetime",
     "methods",
+    "mongodb_url",
     "names",
     "number_of_bytes",
     "optional",
@@ -45,7 +46,7 @@ __all__ = [
     "tokens",
 ]
 
-BUILT_IN_BACKENDS: Final = ("memory", "sqlite", "redis")
+BUILT_IN_BACKENDS: Final = ("memory", "sqlite", "redis", "dynamodb", "mongodb")
 CLASS_PATH: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 MIN_SECRET_CHARS: Final = 16  # 96 bits, if they are random base64 (RFC 4086 §8.2.2 asks for 96 to resist for long)
 
@@ -211,6 +212,14 @@ def redis_url(value: object) -> object:
         refuse_odd_redis_address(text)
     except ValueError as exc:
         raise FormError(str(exc)) from None
+    return text
+
+
+def mongodb_url(value: object) -> object:
+    """The address of a MongoDB server, or of several."""
+    text = value.get_secret_value() if isinstance(value, SecretStr) else value
+    if not isinstance(text, str) or not re.fullmatch(r"mongodb(\+srv)?://[^\s\\#]+", text):
+        raise ValueError("not the URL of a MongoDB server")
     return text
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import BeforeValidator, SecretStr
 
-from aiohttp_cache_di.addresses import MASK, mask_redis_address
+from aiohttp_cache_di.addresses import MASK, mask_mongodb_address, mask_redis_address
 from aiohttp_cache_di.settings import forms
 from aiohttp_cache_di.settings.url_rules import UrlRule, read_url_rules, show_lifetime, show_url_rules
 from aiohttp_cache_di.units import format_duration, format_size
@@ -26,6 +26,7 @@ __all__ = [
     "Kind",
     "Lifetime",
     "Methods",
+    "MongoDBUrl",
     "Names",
     "OptionalCount",
     "OptionalDuration",
@@ -111,6 +112,10 @@ def _show_url(value: SecretStr) -> str:
     return mask_redis_address(value.get_secret_value())
 
 
+def _show_mongodb_url(value: SecretStr) -> str:
+    return mask_mongodb_address(value.get_secret_value())
+
+
 def _show_names_only(value: Collection[str]) -> str:
     # Options of a driver may well hold a password, so neither values nor refused text are shown.
     return f"{{{', '.join(f'{name if name.isidentifier() else MASK}: {MASK}' for name in value)}}}"
@@ -185,6 +190,11 @@ RedisUrl: TypeAlias = Annotated[
     SecretStr,
     BeforeValidator(forms.redis_url),
     Kind("redis://host:6379/0, rediss:// for TLS, or unix:///path", _show_url, mask_redis_address, secret=True),
+]
+MongoDBUrl: TypeAlias = Annotated[
+    SecretStr,
+    BeforeValidator(forms.mongodb_url),
+    Kind("mongodb://host:27017 or mongodb+srv://host", _show_mongodb_url, mask_mongodb_address, secret=True),
 ]
 BackendName: TypeAlias = Annotated[
     str,

@@ -20,6 +20,7 @@ from aiohttp_cache_di.settings.kinds import (
     JsonObject,
     Lifetime,
     Methods,
+    MongoDBUrl,
     Names,
     OptionalCount,
     OptionalDuration,
@@ -38,7 +39,15 @@ from aiohttp_cache_di.settings.places import Place, find_place
 from aiohttp_cache_di.settings.sources import DEFAULT_ENV_FILE
 from aiohttp_cache_di.settings.variables import Source, Variable, Variables, refuse
 
-__all__ = ["DEFAULT_PREFIX", "CacheSettings", "ClientSettings", "RedisSettings", "SQLiteSettings"]
+__all__ = [
+    "DEFAULT_PREFIX",
+    "CacheSettings",
+    "ClientSettings",
+    "DynamoDBSettings",
+    "MongoDBSettings",
+    "RedisSettings",
+    "SQLiteSettings",
+]
 
 DEFAULT_PREFIX: Final = "AIOHTTP_CACHE_"
 
@@ -68,6 +77,29 @@ class RedisSettings(_Section):
     password: OptionalSecret = Field(default=None, description="password, unless the URL has it")
     near_tier: OptionalDuration = Field(
         default=None, description="how long a process may use its own copy of what it has read from the server"
+    )
+
+
+class MongoDBSettings(_Section):
+    """What concerns ``backend=mongodb`` alone."""
+
+    url: MongoDBUrl = Field(default=SecretStr("mongodb://localhost:27017"), description="where the server is")
+    database: OptionalText = Field(default=None, min_length=1, description="database; none: the cache's name")
+    near_tier: OptionalDuration = Field(
+        default=None, description="how long a process may use its own copy of what it has read from the server"
+    )
+
+
+class DynamoDBSettings(_Section):
+    """What concerns ``backend=dynamodb`` alone; credentials are found as boto finds them."""
+
+    table: OptionalText = Field(default=None, min_length=3, description="table; none: the cache's name")
+    region: OptionalText = Field(default=None, description="region; none: as boto finds it (AWS_REGION …)")
+    endpoint: OptionalText = Field(default=None, description="URL of another endpoint than AWS's own")
+    create_table: Flag = Field(default=False, description="make the table if there is none")
+    consistent_reads: Flag = Field(default=False, description="never read what was just replaced, at twice the price")
+    near_tier: OptionalDuration = Field(
+        default=None, description="how long a process may use its own copy of what it has read from the table"
     )
 
 
@@ -158,6 +190,8 @@ class CacheSettings(BaseSettings):
     sqlite: SQLiteSettings = Field(default_factory=SQLiteSettings)
     redis: RedisSettings = Field(default_factory=RedisSettings)
     client: ClientSettings = Field(default_factory=ClientSettings)
+    mongodb: MongoDBSettings = Field(default_factory=MongoDBSettings)
+    dynamodb: DynamoDBSettings = Field(default_factory=DynamoDBSettings)
 
     _prefix: str = PrivateAttr(default=DEFAULT_PREFIX)
     _sources: dict[tuple[str, ...], Source] = PrivateAttr(default_factory=dict[tuple[str, ...], Source])

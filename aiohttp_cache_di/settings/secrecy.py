@@ -26,9 +26,10 @@ def _secrets(settings: CacheSettings) -> Iterator[str]:
     yield from (key.get_secret_value() for key in settings.secret_key)
     if settings.redis.password is not None:
         yield settings.redis.password.get_secret_value()
-    address = settings.redis.url.get_secret_value()
-    if password := urlsplit(address).password:
-        yield from (password, unquote(password), address)
+    for url in (settings.redis.url, settings.mongodb.url):
+        address = url.get_secret_value()
+        if password := urlsplit(address).password:
+            yield from (password, unquote(password), address)
     yield from _texts(settings.backend_options)
 
 

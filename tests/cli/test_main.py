@@ -58,7 +58,9 @@ def test_the_command_refuses_a_wrong_setting_without_a_traceback(tmp_path: Path)
 
     assert done.returncode == 2
     assert done.stdout == ""
-    assert done.stderr == ("AIOHTTP_CACHE_BACKEND='redsi': it accepts memory, sqlite, redis or package.module:Class\n")
+    assert done.stderr == (
+        "AIOHTTP_CACHE_BACKEND='redsi': it accepts memory, sqlite, redis, dynamodb, mongodb or package.module:Class\n"
+    )
 
 
 def test_a_reader_that_has_gone_is_no_error(tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ from typing import TypeAlias
 import pytest
 
 from tests.e2e.processes import Answer, Client, Ended, Origin, Service, running_origin
+from tests.ministack import MinistackServer
+from tests.secantus import SecantusServer
 from tests.valkey import ValkeyServer
 
 pytestmark = pytest.mark.processes
@@ -45,7 +47,7 @@ def track() -> Iterator[Start]:
         service.kill()
 
 
-@pytest.fixture(params=["sqlite", "redis"])
+@pytest.fixture(params=["sqlite", "redis", "mongodb", "dynamodb"])
 def variables(request: pytest.FixtureRequest, origin: Origin, tmp_path: Path) -> Mapping[str, str]:
     """The whole configuration of a service: two upstreams, two caches."""
     found = {"WEATHER_URL": origin.url, "RATES_URL": origin.url}
@@ -57,6 +59,14 @@ def variables(request: pytest.FixtureRequest, origin: Origin, tmp_path: Path) ->
             valkey: ValkeyServer = request.getfixturevalue("valkey")
             found[f"{prefix}REDIS__URL"] = valkey.url
             found[f"{prefix}CACHE_NAME"] = uuid.uuid4().hex
+        elif request.param == "mongodb":
+            secantus: SecantusServer = request.getfixturevalue("secantus")
+            found |= {f"{prefix}MONGODB__URL": secantus.url, f"{prefix}CACHE_NAME": uuid.uuid4().hex}
+        elif request.param == "dynamodb":
+            ministack: MinistackServer = request.getfixturevalue("ministack")
+            found |= {f"{prefix}DYNAMODB__ENDPOINT": ministack.url, f"{prefix}DYNAMODB__CREATE_TABLE": "true"}
+            found |= {f"{prefix}DYNAMODB__REGION": "eu-west-1", f"{prefix}CACHE_NAME": uuid.uuid4().hex}
+            found |= {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
         else:
             found[f"{prefix}SQLITE__PATH"] = str(tmp_path / f"{prefix.lower()}.sqlite")
     return found

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any, ClassVar, NamedTuple, TypeVar, cast
 
 from aiohttp_cache_di._redis import error_named
@@ -100,6 +100,7 @@ class Connection(asyncio.Protocol):
         self._unaccounted_bytes = 0
         self._paused = False
         self._flush_planned = False
+        self._is_held = False
         self._heard_at = 0.0
         self._watch: asyncio.TimerHandle | None = None
         self._lost: asyncio.Future[None] = self.loop.create_future()
@@ -132,15 +133,31 @@ class Connection(asyncio.Protocol):
             future.set_exception(StorageError(f"the connection to {self.where} is closed"))
             return future
         item = _Command(payload, convert, max_bytes, future)
-        if not self._awaiting and not self._outbox and not self._paused:
+        if not self._awaiting and not self._outbox and not self._paused and not self._is_held:
             self.send(payload)  # a lone command goes at once
             self._awaiting.append(item)
             return future
         self._outbox.append(item)
+        self._flush_soon()
+        return future
+
+    def _flush_soon(self) -> None:
         if not self._flush_planned:
             self._flush_planned = True
             self.loop.call_soon(self._flush)
-        return future
+
+    @contextlib.contextmanager
+    def together(self) -> Generator[None]:
+        """Send what is submitted within in one piece; nothing in it may wait."""
+        was_planned, self._flush_planned, self._is_held = self._flush_planned, True, True
+        try:
+            yield
+        finally:
+            self._flush_planned, self._is_held = was_planned, False
+            if not self._awaiting and not was_planned:
+                self._flush()
+            elif self._outbox:
+                self._flush_soon()
 
     def _flush(self) -> None:
         self._flush_planned = False

@@ -52,8 +52,9 @@ class Leases:
         """Ask for one on *key*, and whether there is anything under the name *stored*."""
         token = secrets.token_bytes(16)
         ask = command(b"SET", self._name(key), token, b"NX", b"PX", _as_ms(ttl_s))
-        granted: asyncio.Future[Reply] = connection.submit(ask)
-        there: asyncio.Future[Reply] = connection.submit(command(b"EXISTS", stored))
+        with connection.together():
+            granted: asyncio.Future[Reply] = connection.submit(ask)
+            there: asyncio.Future[Reply] = connection.submit(command(b"EXISTS", stored))
         try:
             if await granted is None:
                 return Lease.REFUSED

@@ -110,14 +110,15 @@ class RedisStore:
         for record in records:
             name = self._prefix + _as_bytes(record.key)
             connection = await self._connection(name)
-            try:
-                data = self._packed(record)
-            except StorageError as exc:
-                written.append(exc)
-            else:
-                written.append(connection.submit(storing(name, data, record.until)))
-            if record.leased and (release := self._leases.begin_release(connection, record.key)) is not None:
-                releases.append(release)
+            with connection.together():
+                try:
+                    data = self._packed(record)
+                except StorageError as exc:
+                    written.append(exc)
+                else:
+                    written.append(connection.submit(storing(name, data, record.until)))
+                if record.leased and (release := self._leases.begin_release(connection, record.key)) is not None:
+                    releases.append(release)
         try:
             outcome = [await _outcome(each) for each in written]
         finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import enum
 from collections.abc import Callable, Collection
 from functools import partial
@@ -65,6 +66,8 @@ class LoopStack:
         self.leasing: Leasing | None = store if isinstance(store, Leasing) else None
         self.tasks = Tasks()
         self.under_way: UnderWay | None = None
+        self.direct: dict[asyncio.Future[None], str] = {}
+        """Writes that their users wait for, by what ends with them: a deletion of their key waits too."""
         self.near = NearTier(store, near_bytes, near_lifetime_s) if near_bytes else None
         self.pending = PendingWrites(
             whole,

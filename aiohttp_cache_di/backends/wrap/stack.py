@@ -120,7 +120,12 @@ class StoreStack:
         here, key = self.here(), record.key
         here.pending.forget({key})
         await here.pending.settle({key})
-        (written,) = await self.whole.put((record,))
+        here.direct[under_way := asyncio.get_running_loop().create_future()] = key
+        try:
+            (written,) = await self.whole.put((record,))
+        finally:
+            del here.direct[under_way]
+            under_way.set_result(None)
         if isinstance(written, StorageError):
             raise written
         self.tombstones.pop(key, None)
@@ -218,6 +223,9 @@ class StoreStack:
         here = self.here()
         await here.pending.settle(keys, within_s=self.guard.deadline_s / 4)  # it may be part of a guarded deletion
         here.pending.delete_again(keys)
+        direct = [write for write, key in here.direct.items() if keys is None or key in keys]
+        if direct:
+            await asyncio.wait(direct)
 
 
 def _batches(keys: Sequence[str], size: int) -> Iterator[Sequence[str]]:

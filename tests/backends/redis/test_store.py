@@ -161,7 +161,7 @@ async def test_a_lease_goes_back_with_the_write_in_one_round_trip(own_valkey: Va
         before = client.info("stats")["total_reads_processed"]
         assert await store.put([record("k", leased=True), record("other", leased=True)]) == [0, 0]
         reads = client.info("stats")["total_reads_processed"] - before - 1
-    assert reads <= 2, "the first command goes at once, and the others behind it"
+    assert reads <= 2, "a record and its lease go in one piece, and the others behind it"
     assert own_valkey.command("EXISTS", "app:responses-lease:k") == 0
     assert await store.acquire("k", 30) is Lease.GRANTED_LATE
 

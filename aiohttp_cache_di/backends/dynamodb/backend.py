@@ -1,0 +1,114 @@
+"""What users see of DynamoDB: a backend, and a storage by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, cast
+
+from aiohttp_cache_di.arguments import refuse_unknown
+from aiohttp_cache_di.backends.base import CacheBackend
+from aiohttp_cache_di.backends.dynamodb.client import driver_options
+from aiohttp_cache_di.backends.dynamodb.items import Layout
+from aiohttp_cache_di.backends.dynamodb.store import DynamoDBStore
+from aiohttp_cache_di.backends.near_options import NEAR_OPTIONS, near_arguments
+from aiohttp_cache_di.backends.options import BACKEND_OPTIONS
+from aiohttp_cache_di.backends.wrap.items import StackCache
+from aiohttp_cache_di.backends.wrap.stack import StoreStack
+from aiohttp_cache_di.entries.codec import EntryCodec
+
+__all__ = ["DynamoDBBackend", "DynamoDbCache"]
+
+NAMESPACE: Final = "responses"
+OWN_OPTIONS: Final = NEAR_OPTIONS | {"consistent_reads"}
+
+
+class DynamoDBBackend(CacheBackend):
+    """A backend that keeps responses in a DynamoDB table, for any number of processes and machines.
+
+    Args:
+        cache_name: name or ARN of the table.
+        key_attr_name: name of its hash key, which is its whole key.
+        val_attr_name: name of the attribute that holds an entry.
+        create_if_not_exists: make the table when there is none: paid per request, its server drops what has expired.
+        context: what gives a client in ``async with``, to be used in place of one of our own: it serves one event
+            loop, once. A client of aiobotocore does too, and is never closed here.
+        kwargs: options of `CacheBackend`; ``consistent_reads``, ``near_tier_s`` and ``near_tier_bytes``, see
+            `DynamoDbCache`; arguments of aiobotocore's ``create_client`` (``region_name``, ``endpoint_url`` …).
+
+    Raises:
+        TypeError: an option is not known.
+        ConfigurationError: an option has a value that cannot be used.
+        MissingDependencyError: aiobotocore is not installed.
+    """
+
+    def __init__(
+        self,
+        cache_name: str = "aiohttp-cache",
+        key_attr_name: str = "k",
+        val_attr_name: str = "v",
+        create_if_not_exists: bool = False,
+        context: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        refuse_unknown(type(self).__name__, kwargs, BACKEND_OPTIONS | OWN_OPTIONS | driver_options())
+        layout = Layout(cache_name, NAMESPACE, key_attr_name, val_attr_name)
+        stack = _stack(layout, create_if_not_exists, context, kwargs)
+        super().__init__(cache_name, **{name: kwargs[name] for name in kwargs.keys() & BACKEND_OPTIONS})
+        self.use(stack, DynamoDbCache)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r} at {cast(DynamoDBStore, self.stack.store).where}>"
+
+
+class DynamoDbCache(StackCache):
+    """A storage in a DynamoDB table, under keys that begin with ``<namespace>:``.
+
+    What a table may weigh is a matter of your bill, so ``max_entries`` and ``max_bytes`` are of no effect here.
+
+    Args:
+        table_name: name or ARN of the table.
+        namespace: first part of every key.
+        key_attr_name: see `DynamoDBBackend`, as for the following ones.
+        val_attr_name: name of the attribute that holds an entry.
+        create_if_not_exists: make the table when there is none.
+        context: gives a client.
+        kwargs: options of `BaseCache`; ``consistent_reads``: never read what another process has just replaced, at
+            twice the price; ``near_tier_s``: seconds for which a copy of an entry that was read may be used again
+            without asking, None (the default) for never; what others change meanwhile is not heard of;
+            ``near_tier_bytes``: what the copies may weigh together, 32 MiB by default; arguments of aiobotocore's
+            ``create_client``.
+
+    Raises:
+        TypeError, ConfigurationError, MissingDependencyError: as `DynamoDBBackend`.
+    """
+
+    def __init__(
+        self,
+        table_name: str,
+        namespace: str = NAMESPACE,
+        key_attr_name: str = "k",
+        val_attr_name: str = "v",
+        create_if_not_exists: bool = False,
+        context: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        refuse_unknown(type(self).__name__, kwargs, BACKEND_OPTIONS | OWN_OPTIONS | driver_options())
+        layout = Layout(table_name, namespace, key_attr_name, val_attr_name)
+        super().__init__(_stack(layout, create_if_not_exists, context, kwargs))
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} at {cast(DynamoDBStore, self.stack.store).where}>"
+
+
+def _stack(layout: Layout, create: bool, context: Any, options: Mapping[str, Any]) -> StoreStack:
+    """A store for the options given, and what is around it."""
+    codec = EntryCodec(**{name: options[name] for name in options.keys() & {"secret_key", "salt"}})
+    store = DynamoDBStore(
+        layout,
+        codec=codec,
+        context=context,
+        create=create,
+        consistent_reads=options.get("consistent_reads", False),
+        options={name: options[name] for name in options.keys() - BACKEND_OPTIONS - OWN_OPTIONS},
+    )
+    return StoreStack(store, codec, options.get("serializer"), **near_arguments(options))

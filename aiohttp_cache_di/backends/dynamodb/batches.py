@@ -1,0 +1,100 @@
+"""BatchGetItem and BatchWriteItem: what the server leaves unprocessed is asked for again, ever more slowly."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from aiohttp_cache_di.backends.dynamodb.client import Client, error_code
+from aiohttp_cache_di.backends.dynamodb.items import Attributes
+from aiohttp_cache_di.errors import StorageError
+
+__all__ = ["READ_AT_ONCE", "read_items", "write_items"]
+
+READ_AT_ONCE: Final = 100  # BatchGetItem: distinct keys
+WRITTEN_AT_ONCE: Final = 25  # BatchWriteItem: requests
+WRITTEN_BYTES: Final = 700 * 1024  # as base 64, less than the MiB from which aiohttp warns of a body that takes long
+PAUSE_S: Final = 0.05  # before what was left is asked for again; doubles
+PAUSE_MAX_S: Final = 2.0
+ATTEMPTS: Final = 8  # without any progress
+
+
+async def read_items(
+    client: Client, table: str, keys: Sequence[Attributes], *, is_consistent: bool
+) -> list[Attributes]:
+    """The items under *keys*, which are distinct and READ_AT_ONCE at most; in any order.
+
+    Raises:
+        StorageError: the server is throttled.
+    """
+    left: Any = {table: {"Keys": keys, "ConsistentRead": is_consistent}}
+    items: list[Attributes] = []
+    failures = 0
+    while True:
+        answer = await client.batch_get_item(RequestItems=left)
+        got: list[Attributes] = [item for each in answer["Responses"].values() for item in each]
+        items += got
+        left = answer.get("UnprocessedKeys")
+        if not left:
+            return items
+        failures = 0 if got else failures + 1
+        await _pause(failures)  # none after progress: an answer has 16 MB at most
+
+
+async def write_items(
+    client: Client, table: str, requests: Mapping[str, Any], weights: Mapping[str, int] | None = None
+) -> dict[str, StorageError]:
+    """Make *requests*, by name; return which of them failed, or raise where all did.
+
+    Args:
+        weights: how many bytes the large ones have.
+    """
+    groups = _grouped(requests, weights or {})
+    results = await asyncio.gather(
+        *(_write(client, table, [requests[name] for name in group]) for group in groups), return_exceptions=True
+    )
+    errors = [result for result in results if isinstance(result, BaseException)]
+    for error in errors:
+        if not isinstance(error, Exception) or len(errors) == len(groups):
+            raise error
+    failed: dict[str, StorageError] = {}
+    for group, result in zip(groups, results, strict=True):
+        if isinstance(result, BaseException):
+            told = StorageError(f"DynamoDB has not written: {error_code(result) or type(result).__name__}")
+            failed |= dict.fromkeys(group, told)
+    return failed
+
+
+def _grouped(names: Iterable[str], weights: Mapping[str, int]) -> list[list[str]]:
+    groups: list[list[str]] = []
+    weight = 0
+    for name in names:
+        weight += weights.get(name, 0)
+        if not groups or len(groups[-1]) == WRITTEN_AT_ONCE or weight > WRITTEN_BYTES:
+            groups.append([])
+            weight = weights.get(name, 0)
+        groups[-1].append(name)
+    return groups
+
+
+async def _write(client: Client, table: str, requests: Sequence[Any]) -> None:
+    left: Any = {table: requests}
+    count, failures = len(requests), 0
+    while True:
+        left = (await client.batch_write_item(RequestItems=left)).get("UnprocessedItems")
+        if not left:
+            return
+        before, count = count, sum(map(len, left.values()))
+        failures = failures + 1 if count == before else 1
+        await _pause(failures)
+
+
+async def _pause(failures: int) -> None:
+    """Back off after so many answers without any progress."""
+    if failures >= ATTEMPTS:
+        raise StorageError("DynamoDB leaves requests unprocessed: it is throttled")
+    if failures:
+        pause_s = min(PAUSE_S * 2 ** (failures - 1), PAUSE_MAX_S)
+        await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311  # spreads clients, keeps no secret

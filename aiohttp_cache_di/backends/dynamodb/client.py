@@ -1,0 +1,220 @@
+"""The way to DynamoDB: a driver's client for each event loop, and the table."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import inspect
+import weakref
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import cache
+from typing import Any, Final, Protocol, TypeAlias
+
+from aiohttp_cache_di.arguments import refuse_unknown
+from aiohttp_cache_di.backends.dynamodb.items import Layout
+from aiohttp_cache_di.backends.loops import Errands
+from aiohttp_cache_di.errors import ConfigurationError, MissingDependencyError, StorageError
+
+__all__ = ["CONDITION_FAILED", "Client", "Connection", "Service", "driver_options", "error_code"]
+
+CONDITION_FAILED: Final = "ConditionalCheckFailedException"
+NOT_THERE: Final = "ResourceNotFoundException"
+IN_USE: Final = "ResourceInUseException"
+
+POLL_S: Final = 0.2  # how often to look whether a new table is ready, which takes AWS some seconds
+READY_WITHIN_S: Final = 60.0
+
+Answer: TypeAlias = Mapping[str, Any]
+
+
+class Client(Protocol):
+    """What is used of the driver's client."""
+
+    async def batch_get_item(self, **kwargs: Any) -> Answer: ...
+    async def batch_write_item(self, **kwargs: Any) -> Answer: ...
+    async def update_item(self, **kwargs: Any) -> Answer: ...
+    async def delete_item(self, **kwargs: Any) -> Answer: ...
+    async def scan(self, **kwargs: Any) -> Answer: ...
+    async def describe_table(self, **kwargs: Any) -> Answer: ...
+    async def create_table(self, **kwargs: Any) -> Answer: ...
+    async def update_time_to_live(self, **kwargs: Any) -> Answer: ...
+
+
+def error_code(exc: BaseException) -> str:
+    """What DynamoDB calls the error that *exc* is; "" for others."""
+    response: Any = getattr(exc, "response", {})
+    return str(response["Error"].get("Code", "")) if "Error" in response else ""
+
+
+def driver_options() -> frozenset[str]:
+    """The names that ``create_client`` takes.
+
+    Raises:
+        MissingDependencyError: aiobotocore is not installed.
+    """
+    _driver("session")
+    create: Any = importlib.import_module("botocore.session").Session.create_client
+    return frozenset(inspect.signature(create).parameters) - {"self", "service_name"}
+
+
+class Connection:
+    """What one event loop has of DynamoDB.
+
+    Args:
+        client: of this loop.
+        context: to be left when it is closed; None for a client that its user closes.
+    """
+
+    def __init__(self, client: Client, context: Any) -> None:
+        self.client = client
+        self.errands = Errands()
+        self.held: dict[str, tuple[str, bool, float]] = {}
+        """Leases: by name, the owner's token, whether there is a record, and the loop time until which it may hold."""
+        self._context = context
+
+    async def close(self) -> None:
+        """End what runs in the background, and the client."""
+        await self.errands.finish()
+        if self._context is not None:
+            await self._context.__aexit__(None, None, None)
+
+
+class Service:
+    """DynamoDB in a region, and the table in it.
+
+    Args:
+        layout: names the table and its key.
+        context: an asynchronous context manager that gives a client (``session.create_client("dynamodb")``) or a
+            resource (aioboto3's), or a client, which stays open. It serves the loop that first uses it.
+        create: make the table when there is none, with the server's expiry switched on.
+        options: arguments of ``create_client``.
+
+    Raises:
+        TypeError: the driver does not know an option.
+        ConfigurationError: *context* is something else.
+        MissingDependencyError: aiobotocore is not installed.
+    """
+
+    def __init__(self, layout: Layout, context: Any, options: Mapping[str, Any], *, create: bool) -> None:
+        refuse_unknown("DynamoDBBackend", options, driver_options())
+        if context is not None and not (hasattr(context, "__aenter__") or hasattr(context, "batch_get_item")):
+            kind = f"{type(context).__module__}.{type(context).__qualname__}"
+            raise ConfigurationError(f"context has to give a client of DynamoDB in `async with`, and a {kind} does not")
+        self.where = str(options.get("endpoint_url") or options.get("region_name") or "the region of the environment")
+        self._layout = layout
+        self._context = context
+        self._options = dict(options)
+        self._is_to_create = create
+        self._served: weakref.ref[asyncio.AbstractEventLoop] | None = None
+
+    async def connect(self) -> Connection:
+        """Make the client of the running loop, and the table if need be."""
+        connection = await (self._own() if self._context is None else self._lent(self._context))
+        if self._is_to_create:
+            try:
+                await _ensure_table(connection.client, self._layout)
+            except BaseException:
+                await connection.close()
+                raise
+            self._is_to_create = False
+        return connection
+
+    async def _own(self) -> Connection:
+        session = await asyncio.to_thread(_prepared_session, self._options)
+        options = {"config": _driver("config").AioConfig(**CLIENT_OPTIONS), **self._options}
+        context = session.create_client("dynamodb", **options)
+        return Connection(await context.__aenter__(), context)
+
+    async def _lent(self, context: Any) -> Connection:
+        loop = asyncio.get_running_loop()
+        is_client = hasattr(context, "batch_get_item")
+        if self._served is not None and (not is_client or self._served() is not loop):
+            raise StorageError("a context of DynamoDB serves one event loop, once: without it, each has a client")
+        self._served = weakref.ref(loop)
+        if is_client:
+            return Connection(context, None)
+        entered = await context.__aenter__()
+        return Connection(entered if hasattr(entered, "batch_get_item") else entered.meta.client, context)
+
+
+CLIENT_OPTIONS: Final[dict[str, Any]] = {
+    "connect_timeout": 5,
+    "read_timeout": 10,
+    "retries": {"mode": "standard", "total_max_attempts": 2},  # callers wait far shorter than more would take
+    "max_pool_connections": 32,
+}
+
+
+def _driver(module: str) -> Any:
+    try:
+        return importlib.import_module(f"aiobotocore.{module}")
+    except ImportError as exc:
+        raise MissingDependencyError(
+            "DynamoDBBackend needs aiobotocore: pip install 'aiohttp-cache-di[dynamodb]'"
+        ) from exc
+
+
+@cache
+def _loader(api_version: str | None) -> Any:
+    """What reads the driver's description of DynamoDB, and has read it; takes 0.1 s."""
+    session = _driver("session").get_session()
+    session.warm_up_loader_caches("dynamodb", api_version)
+    return session.get_component("data_loader")
+
+
+def _prepared_session(options: Mapping[str, Any]) -> Any:
+    """A session that has read all its files; to be called in a thread."""
+    session = _driver("session").get_session()
+    session.register_component("data_loader", _loader(options.get("api_version")))
+    _ = session.full_config
+    if options.get("aws_access_key_id") is None:
+        asyncio.run(session.get_credentials())  # looks into files, and perhaps asks the machine's metadata service
+    return session
+
+
+async def _ensure_table(client: Client, layout: Layout) -> None:
+    """See to it that the table is there and ready; one that is made here drops what has expired."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + READY_WITHIN_S
+    is_made_here = False
+    while True:
+        try:
+            table = (await client.describe_table(TableName=layout.table))["Table"]
+        except Exception as exc:
+            if error_code(exc) != NOT_THERE:
+                raise
+            is_made_here = is_made_here or await _create(client, layout)
+        else:
+            keys = {part["AttributeName"]: part["KeyType"] for part in table["KeySchema"]}
+            if keys != {layout.key_attr: "HASH"}:
+                raise StorageError(f"the table {layout.table} has another key than {layout.key_attr!r} alone: {keys}")
+            if table["TableStatus"] in ("ACTIVE", "UPDATING"):
+                break
+        if loop.time() >= until:
+            raise StorageError(f"the table {layout.table} is not ready after {READY_WITHIN_S:g} s")
+        await asyncio.sleep(POLL_S)
+    if is_made_here:
+        spec = {"Enabled": True, "AttributeName": "ttl"}
+        await client.update_time_to_live(TableName=layout.table, TimeToLiveSpecification=spec)
+
+
+async def _create(client: Client, layout: Layout) -> bool:
+    """Create the table; False where another process does."""
+    try:
+        await client.create_table(
+            TableName=layout.table,
+            KeySchema=[{"AttributeName": layout.key_attr, "KeyType": "HASH"}],
+            AttributeDefinitions=[{"AttributeName": layout.key_attr, "AttributeType": "S"}],
+            BillingMode="PAY_PER_REQUEST",
+        )
+    except Exception as exc:
+        if error_code(exc) != IN_USE:
+            raise
+        return False
+    return True
+
+
+with suppress(MissingDependencyError):
+    driver_options()  # now, rather than in an event loop: to import is to read files
+    _driver("config")

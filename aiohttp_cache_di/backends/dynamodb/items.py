@@ -1,0 +1,188 @@
+"""Items of a table and what is asked of it: as pure functions of records.
+
+An item is ``{k: namespace and key, v: frame, f: kind, ttl, until, o: owner, l: leased until}``. Record and lease share
+it: taking the lease tells whether something is stored, and a write gives the lease back without a call of its own.
+``ttl`` is for the server, in whole seconds, and stands in each item; ``until`` is exact, and missing where it is never.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+from typing import Any, Final, TypeAlias
+
+from msgspec import Struct
+
+from aiohttp_cache_di.backends.store import Record
+from aiohttp_cache_di.entries.codec import leads_on
+from aiohttp_cache_di.errors import ConfigurationError
+
+__all__ = ["Attributes", "Layout"]
+
+Attributes: TypeAlias = Mapping[str, Mapping[str, Any]]
+
+ITEM_BYTES: Final = 400 * 1024  # DynamoDB item limit, names included
+SPARE_BYTES: Final = 6 * 1024  # for all but the frame: a key that is named beside its digest, and the other attributes
+PAGE: Final = 500  # items of a page of a walk, or 1 MB
+KEY_BYTES: Final = 2048  # DynamoDB limit of a partition key
+FAR_AT: Final = 253_402_300_800  # the year 10000
+DIGEST: Final = "\0sha256 "  # begins the names of keys that cannot be named as they are
+
+NO_RECORD: Final = "-1"  # the kind of an item that is a lease alone; a record has 1 if it leads on, else 0
+OURS: Final = frozenset({"f", "l", "n", "o", "ttl", "until"})
+
+
+class Layout(Struct, frozen=True):
+    """How the items of one cache look.
+
+    Args:
+        table: name or ARN of the table.
+        namespace: begins each key, so that several caches may share a table.
+        key_attr: name of the hash key.
+        val_attr: name of the attribute that holds the frame.
+    """
+
+    table: str
+    namespace: str
+    key_attr: str
+    val_attr: str
+
+    def __post_init__(self) -> None:
+        names = (self.key_attr, self.val_attr)
+        if not all(names) or names[0] == names[1] or OURS & set(names):
+            taken = ", ".join(sorted(OURS))
+            raise ConfigurationError(
+                f"key_attr_name={names[0]!r}, val_attr_name={names[1]!r}: give two names, and none of {taken}"
+            )
+
+    @property
+    def value_bytes(self) -> int:
+        """The largest frame that an item takes."""
+        return ITEM_BYTES - SPARE_BYTES - len(self.key_attr.encode()) - len(self.val_attr.encode())
+
+    # ---- keys
+
+    def name_of(self, key: str) -> str:
+        """The hash key of *key*: with the namespace, or a digest of what DynamoDB does not take."""
+        name = f"{self.namespace}:{key}"
+        if self._is_plain(key, name):
+            return name
+        return f"{self.namespace}:{DIGEST}{hashlib.sha256(key.encode('utf-8', 'surrogatepass')).hexdigest()}"
+
+    def at(self, name: str) -> Attributes:
+        """The primary key of the item called *name*."""
+        return {self.key_attr: {"S": name}}
+
+    def key_in(self, item: Attributes) -> str:
+        """The key that *item* is for."""
+        spelt: bytes | None = item.get("n", {}).get("B")
+        if spelt is not None:
+            return spelt.decode("utf-8", "surrogatepass")
+        return self.name_in(item).removeprefix(f"{self.namespace}:")
+
+    def name_in(self, item: Attributes) -> str:
+        """The hash key of *item*."""
+        return str(item[self.key_attr]["S"])
+
+    @staticmethod
+    def _is_plain(key: str, name: str) -> bool:
+        try:
+            return len(name.encode()) <= KEY_BYTES and not key.startswith("\0")
+        except UnicodeEncodeError:
+            return False
+
+    # ---- records
+
+    def item_of(self, record: Record, frame: bytes) -> Attributes:
+        """The item that holds *record*, without any lease."""
+        name = self.name_of(record.key)
+        is_for_ever = not record.until < FAR_AT
+        until = FAR_AT if is_for_ever else max(record.until, 0.0)
+        item: dict[str, Mapping[str, Any]] = {
+            **self.at(name),
+            self.val_attr: {"B": frame},
+            "f": {"N": str(int(leads_on(frame)))},
+            "ttl": {"N": str(math.ceil(until))},  # never left out, since a lease adds a short one where there is none
+        }
+        if not is_for_ever:
+            item["until"] = {"N": f"{until:.3f}"}
+        if name.startswith(f"{self.namespace}:{DIGEST}"):
+            item["n"] = {"B": record.key.encode("utf-8", "surrogatepass")}
+        return item
+
+    def frame_in(self, item: Attributes) -> object:
+        """What stands in the place of the frame; None where no record is."""
+        for value in item.get(self.val_attr, {}).values():
+            return value
+        return None
+
+    def has_record(self, item: Attributes) -> bool:
+        """Whether *item* is more than a lease."""
+        return item.get("f", {}).get("N") != NO_RECORD
+
+    def fits(self, item: Attributes, frame: bytes) -> bool:
+        """Whether DynamoDB takes *item*, which holds *frame*."""
+        named = len(item.get("n", {}).get("B", b""))
+        return len(frame) + named <= self.value_bytes + SPARE_BYTES // 2
+
+    # ---- walks
+
+    def scanning(self, *, items: bool, records_only: bool) -> dict[str, Any]:
+        """Arguments of a Scan over this cache's items."""
+        names = {"#k": self.key_attr}
+        query: dict[str, Any] = {
+            "TableName": self.table,
+            "Limit": PAGE,
+            "FilterExpression": "begins_with(#k, :namespace)",
+            "ExpressionAttributeValues": {":namespace": {"S": f"{self.namespace}:"}},
+            "ExpressionAttributeNames": names,
+        }
+        if records_only:
+            names["#v"] = self.val_attr
+            query["FilterExpression"] += " AND attribute_exists(#v)"
+        if not items:
+            names |= {"#f": "f", "#n": "n", "#u": "until"}
+            query["ProjectionExpression"] = "#k, #f, #n, #u"
+        return query
+
+    # ---- leases
+
+    def taking(self, name: str, token: str, now_s: float, ttl_s: float) -> dict[str, Any]:
+        """Arguments of an UpdateItem that takes a free lease, and gives back what it changes."""
+        return {
+            "TableName": self.table,
+            "Key": self.at(name),
+            "ConditionExpression": "attribute_not_exists(#l) OR #l <= :now",
+            "UpdateExpression": "SET #o = :o, #l = :l, #f = if_not_exists(#f, :f), #t = if_not_exists(#t, :t)",
+            "ExpressionAttributeNames": {"#o": "o", "#l": "l", "#f": "f", "#t": "ttl"},
+            "ExpressionAttributeValues": {
+                ":o": {"S": token},
+                ":l": {"N": str(round((now_s + ttl_s) * 1000))},
+                ":now": {"N": str(round(now_s * 1000))},
+                ":f": {"N": NO_RECORD},
+                ":t": {"N": str(math.ceil(now_s + ttl_s))},
+            },
+            "ReturnValues": "UPDATED_OLD",
+        }
+
+    def dropping(self, name: str, token: str) -> dict[str, Any]:
+        """Arguments of a DeleteItem that gives back a lease on nothing."""
+        return {
+            "TableName": self.table,
+            "Key": self.at(name),
+            "ConditionExpression": "#o = :o AND #f = :f",
+            "ExpressionAttributeNames": {"#o": "o", "#f": "f"},
+            "ExpressionAttributeValues": {":o": {"S": token}, ":f": {"N": NO_RECORD}},
+        }
+
+    def giving_back(self, name: str, token: str) -> dict[str, Any]:
+        """Arguments of an UpdateItem that gives back a lease on a record."""
+        return {
+            "TableName": self.table,
+            "Key": self.at(name),
+            "ConditionExpression": "#o = :o",
+            "UpdateExpression": "REMOVE #o, #l",
+            "ExpressionAttributeNames": {"#o": "o", "#l": "l"},
+            "ExpressionAttributeValues": {":o": {"S": token}},
+        }

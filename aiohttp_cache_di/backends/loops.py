@@ -1,0 +1,134 @@
+"""What each event loop has of its own: a driver's client that is used in one loop works in no other."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from typing import Any, Final, Generic, TypeVar
+
+from aiohttp_cache_di.errors import StorageError
+
+__all__ = ["Errands", "PerLoop", "aside"]
+
+T = TypeVar("T")
+
+FINISH_WITHIN_S: Final = 1.0  # as long as the engine gives its own tasks
+LARGE_BYTES: Final = 256 * 1024  # checking as much takes a fraction of a millisecond; a thread costs about a tenth
+
+_inherited: list[object] = []  # what a parent process uses: its sockets are not for a forked child to close
+
+
+class PerLoop(Generic[T]):
+    """Opens something for each event loop when it is first asked for there; a forked child's loops open anew.
+
+    All callers that ask while it is being opened wait for the same opening. One that is cancelled takes it from none.
+
+    Args:
+        opening: makes it, in the loop that is to use it.
+        closing: ends it, in the same loop.
+    """
+
+    def __init__(self, opening: Callable[[], Coroutine[Any, Any, T]], closing: Callable[[T], Awaitable[None]]) -> None:
+        self._make = opening
+        self._end = closing
+        self._open: dict[asyncio.AbstractEventLoop, T] = {}
+        self._opening: dict[asyncio.AbstractEventLoop, asyncio.Task[T]] = {}
+        self._pid = os.getpid()
+
+    def now(self) -> T | None:
+        """What the running loop has, if it is open."""
+        return self._open.get(asyncio.get_running_loop())
+
+    async def here(self) -> T:
+        """What the running loop has, opened if need be.
+
+        Raises:
+            StorageError: it was closed while it was being opened; or what the opening raises.
+        """
+        loop = asyncio.get_running_loop()
+        found = self._open.get(loop)
+        if found is not None:
+            return found
+        task = self._opening.get(loop)
+        if task is None:
+            self._forget_others()
+            task = self._opening[loop] = loop.create_task(self._make())
+            task.add_done_callback(lambda done: self._opened(loop, done))
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError as exc:
+            me = asyncio.current_task()
+            if task.cancelled() and not (me is not None and me.cancelling()):
+                raise StorageError("the store was closed while it was being opened") from exc
+            raise
+
+    async def close(self) -> None:
+        """End what the running loop has; may be called twice."""
+        loop = asyncio.get_running_loop()
+        self._forget_others()
+        task = self._opening.get(loop)
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+        found = self._open.pop(loop, None)
+        if found is not None:
+            await self._end(found)
+
+    def _opened(self, loop: asyncio.AbstractEventLoop, task: asyncio.Task[T]) -> None:
+        self._opening.pop(loop, None)
+        if not task.cancelled() and task.exception() is None:
+            self._open[loop] = task.result()
+
+    def _forget_others(self) -> None:
+        """Drop what belongs to closed loops, or to a parent process."""
+        if self._pid != os.getpid():
+            self._pid = os.getpid()
+            _inherited.extend((self._open, self._opening))
+            self._open, self._opening = {}, {}
+        for loop in [loop for loop in (*self._open, *self._opening) if loop.is_closed()]:
+            self._open.pop(loop, None)
+            self._opening.pop(loop, None)
+
+
+class Errands:
+    """Calls in one loop that go on when their caller has gone."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def begin(self, call: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Run *call* as a task that is kept until it ends."""
+        task = asyncio.get_running_loop().create_task(call)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def undone(self, call: Coroutine[Any, Any, T], undo: Callable[[], Coroutine[Any, Any, None]]) -> T:
+        """The result of *call*; where the caller is cancelled, the call goes on to its end and is then undone."""
+        task = self.begin(call)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            self.begin(self._undo(task, undo))
+            raise
+
+    async def finish(self) -> None:
+        """Wait a moment for what is under way, and cancel the rest."""
+        for patience_s in (FINISH_WITHIN_S, None):
+            if self._tasks:
+                await asyncio.wait(self._tasks, timeout=patience_s)
+            for task in self._tasks:
+                task.cancel()
+
+    @staticmethod
+    async def _undo(task: asyncio.Task[Any], undo: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        with suppress(Exception):  # a server that does not answer lets a lease expire by itself
+            await task
+            await undo()
+
+
+async def aside(work: Callable[[], T], weight_bytes: int) -> T:
+    """Do *work* on as many bytes: at once where they are few, else in a thread, so that the loop goes on."""
+    return work() if weight_bytes < LARGE_BYTES else await asyncio.to_thread(work)

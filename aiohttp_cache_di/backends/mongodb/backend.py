@@ -1,0 +1,101 @@
+"""What users see of MongoDB: a backend, and a storage by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from aiohttp_cache_di.backends.base import CacheBackend
+from aiohttp_cache_di.backends.near_options import NEAR_OPTIONS, near_arguments
+from aiohttp_cache_di.backends.options import BACKEND_OPTIONS
+from aiohttp_cache_di.backends.wrap.items import StackCache
+from aiohttp_cache_di.backends.wrap.stack import StoreStack
+from aiohttp_cache_di.entries.codec import EntryCodec
+from aiohttp_cache_di.errors import MissingDependencyError
+
+if TYPE_CHECKING:
+    from pymongo import AsyncMongoClient
+
+    from aiohttp_cache_di.backends.mongodb.store import MongoDBStore
+
+__all__ = ["MongoDBBackend", "MongoDBCache"]
+
+COLLECTION: Final = "responses"
+
+
+class MongoDBBackend(CacheBackend):
+    """A backend that keeps responses in MongoDB (4.4 or later), for any number of processes and machines.
+
+    Args:
+        cache_name: name of the database.
+        connection: a ``pymongo.AsyncMongoClient`` to be used in place of one of our own: in its own event loop
+            alone, and it is never closed here.
+        kwargs: options of `CacheBackend`; ``near_tier_s`` and ``near_tier_bytes``, see `MongoDBCache`; arguments of
+            ``pymongo.AsyncMongoClient``, such as ``host="mongodb://user:password@host:27017"``.
+
+    Raises:
+        TypeError: an option is not known.
+        ConfigurationError: an option has a value that cannot be used.
+        MissingDependencyError: pymongo is not installed, or too old.
+    """
+
+    def __init__(
+        self, cache_name: str = "aiohttp-cache", connection: AsyncMongoClient[Any] | None = None, **kwargs: Any
+    ) -> None:
+        stack = _stack(cache_name, COLLECTION, connection, kwargs)
+        super().__init__(cache_name, **{name: kwargs[name] for name in kwargs.keys() & BACKEND_OPTIONS})
+        self.use(stack, MongoDBCache)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r} at {cast('MongoDBStore', self.stack.store).where}>"
+
+
+class MongoDBCache(StackCache):
+    """A storage in a collection of MongoDB.
+
+    What the collection may weigh is a matter of the server, so ``max_entries`` and ``max_bytes`` are of no effect here.
+
+    Args:
+        db_name: name of the database.
+        collection_name: name of the collection.
+        connection: see `MongoDBBackend`.
+        kwargs: options of `BaseCache`; ``near_tier_s``: seconds for which a copy of an entry that was read may be
+            used again without asking the server, None (the default) for never. A replica set tells at once when such
+            an entry changes (a change stream); a server by itself does not, and the seconds alone bound how old a
+            copy is; ``near_tier_bytes``: what the copies may weigh together, 32 MiB by default; arguments of
+            ``pymongo.AsyncMongoClient``.
+
+    Raises:
+        TypeError, ConfigurationError, MissingDependencyError: as `MongoDBBackend`.
+    """
+
+    def __init__(
+        self, db_name: str, collection_name: str, connection: AsyncMongoClient[Any] | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(_stack(db_name, collection_name, connection, kwargs))
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} at {cast('MongoDBStore', self.stack.store).where}>"
+
+
+def _stack(db_name: str, collection_name: str, connection: Any, options: Mapping[str, Any]) -> StoreStack:
+    """A store for the options given, and what is around it."""
+    codec = EntryCodec(**{name: options[name] for name in options.keys() & {"secret_key", "salt"}})
+    of_driver = {name: options[name] for name in options.keys() - BACKEND_OPTIONS - NEAR_OPTIONS}
+    store = _store_class()(db_name, collection_name, codec=codec, connection=connection, options=of_driver)
+    return StoreStack(store, codec, options.get("serializer"), **near_arguments(options))
+
+
+def _store_class() -> type[MongoDBStore]:
+    try:
+        from aiohttp_cache_di.backends.mongodb.store import MongoDBStore
+    except ImportError as exc:
+        raise MissingDependencyError(
+            "MongoDBBackend needs pymongo 4.13 or later: pip install 'aiohttp-cache-di[mongodb]'"
+        ) from exc
+    return MongoDBStore
+
+
+with suppress(MissingDependencyError):
+    _store_class()  # now, rather than in an event loop: to import is to read files

@@ -1,0 +1,144 @@
+"""The way to a MongoDB server: a driver's client for each event loop, made from one set of options."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, TypeAlias, cast
+
+import pymongo
+from bson.codec_options import CodecOptions, DatetimeConversion
+from pymongo import AsyncMongoClient, common, uri_parser
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.errors import ConfigurationError as DriverConfigurationError
+from pymongo.errors import InvalidURI
+
+from aiohttp_cache_di.backends.loops import Errands
+from aiohttp_cache_di.backends.mongodb.documents import Document
+from aiohttp_cache_di.errors import ConfigurationError
+
+__all__ = ["Client", "Connection", "Server"]
+
+Client: TypeAlias = AsyncMongoClient[Document]
+
+NAMED: Final = frozenset({"host", "port", "document_class", "tz_aware", "connect", "type_registry"})
+CLOSE_WITHIN_S: Final = 1.0  # for telling the server that its sessions are over, which it finds out by itself too
+
+# Dates as numbers, whatever a client that was handed in has been told: no year is too far, and none needs a datetime.
+_CODEC: Final = CodecOptions[Document](datetime_conversion=DatetimeConversion.DATETIME_MS)
+
+
+class Connection:
+    """What one event loop has of a server.
+
+    Args:
+        client: of this loop.
+        collection: where the records are.
+        is_lent: the client belongs to the user, who closes it.
+    """
+
+    def __init__(self, client: Client, collection: AsyncCollection[Document], *, is_lent: bool) -> None:
+        self.collection = collection
+        self.errands = Errands()
+        self.held: dict[str, tuple[str, float]] = {}
+        """Leases: by key, the owner's token and the loop time until which it may hold."""
+        self.watching: asyncio.Task[None] | None = None
+        self._client = client
+        self._is_lent = is_lent
+
+    async def close(self) -> None:
+        """End what runs in the background, and the client unless it is lent."""
+        while self.watching is not None and not self.watching.done():
+            # More than once: a stream that is cancelled first tells the server, however long that takes.
+            self.watching.cancel()
+            await asyncio.wait([self.watching], timeout=CLOSE_WITHIN_S)
+        await self.errands.finish()
+        if not self._is_lent:
+            with pymongo.timeout(CLOSE_WITHIN_S):
+                await self._client.close()
+
+
+class Server:
+    """A MongoDB deployment, and the collection in it.
+
+    Args:
+        db_name: name of the database.
+        collection_name: name of the collection.
+        connection: a client that is used as it is, in its own loop alone, and never closed here.
+        options: arguments of ``pymongo.AsyncMongoClient``.
+
+    Raises:
+        TypeError: the driver does not know an option.
+        ConfigurationError: an option or a name has a value that cannot be used.
+    """
+
+    def __init__(self, db_name: str, collection_name: str, connection: Any, options: Mapping[str, Any]) -> None:
+        if connection is not None and not isinstance(connection, AsyncMongoClient):
+            kind = f"{type(connection).__module__}.{type(connection).__qualname__}"
+            raise ConfigurationError(f"connection has to be a pymongo.AsyncMongoClient, not a {kind}")
+        self._lent: Client | None = connection
+        self._options = options
+        self._names = db_name, collection_name
+        self.where = "a client of the user's" if connection is not None else _shown(options.get("host"))
+        _check_names(db_name, collection_name)
+        _check(options)
+
+    async def connect(self) -> Connection:
+        """Make the client of the running loop; it connects when it is first used."""
+        client = self._lent
+        if client is None:  # in a thread, since it reads the files of certificates
+            client = await asyncio.to_thread(self._make)
+        return Connection(client, self._collection(client), is_lent=self._lent is not None)
+
+    def _make(self) -> Client:
+        return AsyncMongoClient(**self._options)
+
+    def _collection(self, client: Client) -> AsyncCollection[Document]:
+        database, collection = self._names
+        return client.get_database(database, codec_options=_CODEC).get_collection(collection)
+
+
+def _check(options: Mapping[str, Any]) -> None:
+    """Find out now whether the driver takes *options*; no message of an error repeats a password.
+
+    A client is not made for it: that looks into files, and the caller may be in an event loop.
+    """
+    try:
+        for address in _hosts(options.get("host")):
+            if "://" in address:
+                # A name that has to be looked up (mongodb+srv) is none of today's business.
+                uri_parser.parse_uri(address.replace("mongodb+srv://", "mongodb://", 1), warn=False)
+        for name in options.keys() - NAMED:
+            common.validate(name, options[name])
+        if not isinstance(options.get("port", 0), int):
+            raise TypeError(f"port has to be a number, not {options['port']!r}")
+    except InvalidURI:
+        hint = "it should look like mongodb://user:password@host:27017, with special characters %-encoded"
+        raise ConfigurationError(f"the address of the MongoDB server cannot be read: {hint}") from None
+    except DriverConfigurationError as exc:
+        if str(exc).startswith("Unknown option") and "://" not in str(options.get("host", "")):
+            raise TypeError(f"MongoDBBackend: {exc}") from None
+        raise ConfigurationError(f"MongoDB: {exc}") from None
+    except (TypeError, ValueError) as exc:
+        raise ConfigurationError(f"MongoDB: {exc}") from None
+
+
+def _check_names(database: str, collection: str) -> None:
+    """Refuse what the driver would refuse, or the server."""
+    if not database or set(database) & set('/\\. "$\0') or len(database.encode()) >= 64:
+        raise ConfigurationError(
+            f"{database!r} is no name of a MongoDB database: no dots, slashes, spaces, quotes or $"
+        )
+    if not collection or set(collection) & set("$\0") or "" in collection.split("."):
+        raise ConfigurationError(f"{collection!r} is no name of a MongoDB collection: no $, and no dot at an end")
+
+
+def _hosts(host: object) -> list[str]:
+    hosts = cast("Sequence[object]", host) if isinstance(host, list | tuple) else [host or "mongodb://localhost"]
+    return list(map(str, hosts))
+
+
+def _shown(host: object) -> str:
+    """The address without user, password and options."""
+    return ",".join(re.sub(r"(?<=//)[^/?]*@|[?].*", "", each) for each in _hosts(host))

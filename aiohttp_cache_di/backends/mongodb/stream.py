@@ -1,0 +1,68 @@
+"""A change stream: what others write is heard of, where the server tells it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection
+from typing import Any, Final, TypeAlias
+
+import pymongo
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.errors import OperationFailure, PyMongoError
+
+from aiohttp_cache_di.backends.mongodb.documents import Document, key_of
+
+__all__ = ["Listener", "watch"]
+
+logger = logging.getLogger(__name__)
+
+Listener: TypeAlias = Callable[[Collection[str] | None], None]
+"""Told of keys that have changed; None: any may have."""
+
+NO_STREAMS: Final = frozenset({59, 115, 303, 40573})  # command or stage unknown or refused; not a replica set
+PAUSES_S: Final = (0.1, 0.5, 2.0, 10.0)  # before a lost stream is opened again
+CLOSE_WITHIN_S: Final = 1.0  # for telling the server that its cursor is over, which it finds out by itself too
+
+_CHANGES: Final[list[dict[str, Any]]] = [
+    # Taking or giving back a lease is no change of the record.
+    {
+        "$match": {
+            "$or": [{"operationType": {"$ne": "update"}}, {"updateDescription.updatedFields.v": {"$exists": True}}]
+        }
+    },
+    {"$project": {"operationType": 1, "documentKey": 1}},
+]
+
+
+async def watch(collection: AsyncCollection[Document], where: str, tell: Listener) -> None:
+    """Tell of changes until cancelled, and return where the server has no change streams.
+
+    Whenever the stream begins or is lost, any key may have changed.
+
+    Args:
+        collection: to be watched.
+        where: the server, as it is logged.
+        tell: called in the running loop.
+    """
+    failures = 0
+    while True:
+        try:
+            stream = await collection.watch(_CHANGES)
+            try:
+                tell(None)
+                failures = 0
+                async for change in stream:
+                    named: Document | None = change.get("documentKey")
+                    tell(None if named is None else (key_of(named["_id"]),))
+            finally:
+                with pymongo.timeout(CLOSE_WITHIN_S):
+                    await stream.close()
+        except PyMongoError as exc:
+            if isinstance(exc, OperationFailure) and exc.code in NO_STREAMS:
+                logger.info("%s has no change streams; copies of entries live for their time", where)
+                return
+            logger.info("%s: the change stream was lost (%s)", where, type(exc).__name__)
+        tell(None)
+        await asyncio.sleep(PAUSES_S[min(failures, len(PAUSES_S) - 1)])
+        failures += 1

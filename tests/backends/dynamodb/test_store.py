@@ -1,0 +1,434 @@
+"""DynamoDBStore against a real server."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import math
+import os
+import subprocess
+import sys
+import time
+import uuid
+import warnings
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aiohttp_cache_di.backends.dynamodb import batches
+from aiohttp_cache_di.backends.dynamodb.items import Layout
+from aiohttp_cache_di.backends.dynamodb.store import DynamoDBStore
+from aiohttp_cache_di.backends.store import UNREADABLE
+from aiohttp_cache_di.entries.codec import EntryCodec
+from aiohttp_cache_di.errors import ConfigurationError, StorageError
+from tests.backends.dynamodb.relay import Relay
+from tests.backends.remote_contract import MakeStore, RemoteContract, entry, read, write
+from tests.backends.store_contract import StoreContract
+from tests.blocking import allowed_to_block
+from tests.ministack import CREDENTIALS, MinistackServer, create_client
+
+
+def make_store(
+    server: MinistackServer | Relay,
+    table: str,
+    codec: EntryCodec | None = None,
+    *,
+    namespace: str = "responses",
+    **options: Any,
+) -> DynamoDBStore:
+    """Make a store in this table, which is created if need be."""
+    return DynamoDBStore(
+        Layout(table, namespace, "k", "v"),
+        codec=codec or EntryCodec(),
+        create=True,
+        options={"endpoint_url": server.url, **CREDENTIALS},
+        **options,
+    )
+
+
+@pytest.fixture
+async def relay(ministack: MinistackServer) -> AsyncIterator[Relay]:
+    """Something between store and server."""
+    async with Relay(ministack.url) as running:
+        yield running
+
+
+class TestContract(StoreContract):
+    """All that every store keeps to."""
+
+    @pytest.fixture
+    def make(self, ministack: MinistackServer) -> MakeStore:
+        table = uuid.uuid4().hex
+        return partial(make_store, ministack, table)
+
+
+class TestRemoteContract(RemoteContract):
+    """All that every store on a server keeps to."""
+
+    @pytest.fixture
+    def make(self, ministack: MinistackServer) -> MakeStore:
+        self.server, self.table = ministack, uuid.uuid4().hex
+        return partial(make_store, ministack, self.table)
+
+    async def meddle(self, key: str, change: Callable[[bytes], Any]) -> None:
+        at = {"k": {"S": f"responses:{key}"}}
+        item = self.server.call("GetItem", TableName=self.table, Key=at)["Item"]
+        value = change(base64.b64decode(item["v"]["B"]))
+        as_text = {str: "S", int: "N"}
+        if isinstance(value, bytes):
+            item["v"] = {"B": base64.b64encode(value).decode()}
+        else:
+            item["v"] = {"NULL": True} if value is None else {as_text[type(value)]: str(value)}
+        self.server.call("PutItem", TableName=self.table, Item=item)
+
+
+# ---- the table
+
+
+async def test_a_table_that_is_made_has_the_key_alone_and_drops_what_has_expired(ministack: MinistackServer) -> None:
+    table = uuid.uuid4().hex
+    stores = [make_store(ministack, table) for _ in range(3)]
+    await asyncio.gather(*(store.get(["k"]) for store in stores))
+    described = ministack.call("DescribeTable", TableName=table)["Table"]
+    assert described["KeySchema"] == [{"AttributeName": "k", "KeyType": "HASH"}]
+    assert described["BillingModeSummary"]["BillingMode"] == "PAY_PER_REQUEST"
+    ttl = ministack.call("DescribeTimeToLive", TableName=table)["TimeToLiveDescription"]
+    assert ttl == {"TimeToLiveStatus": "ENABLED", "AttributeName": "ttl"}
+    for store in stores:
+        await store.close()
+
+
+async def test_a_table_is_made_only_if_asked_for(ministack: MinistackServer) -> None:
+    options = {"endpoint_url": ministack.url, **CREDENTIALS}
+    store = DynamoDBStore(Layout(table := uuid.uuid4().hex, "responses", "k", "v"), codec=EntryCodec(), options=options)
+    for call in (store.get(["k"]), store.put([entry("k")]), store.acquire("k", 5)):
+        with pytest.raises(Exception, match="ResourceNotFoundException"):
+            await call
+    await store.close()
+    with pytest.raises(RuntimeError, match="ResourceNotFoundException"):
+        ministack.call("DescribeTable", TableName=table)
+
+
+async def test_a_table_with_another_key_is_an_error_that_names_it(ministack: MinistackServer) -> None:
+    ministack.call(
+        "CreateTable",
+        TableName=(table := uuid.uuid4().hex),
+        KeySchema=[{"AttributeName": "other", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "other", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    store = make_store(ministack, table)
+    with pytest.raises(StorageError, match="has another key than 'k' alone"):
+        await store.get(["k"])
+    await store.close()
+
+
+async def test_an_item_tells_the_server_when_to_drop_it_and_a_lease_on_a_record_does_not(
+    ministack: MinistackServer,
+) -> None:
+    store = make_store(ministack, table := uuid.uuid4().hex)
+    until = time.time() + 1000.25
+    await write(store, entry("soon", until=until), entry("never"))
+    for key in ("never", "soon", "empty"):
+        assert await store.acquire(key, 5)
+    items = {item["k"]["S"]: item for item in ministack.call("Scan", TableName=table)["Items"]}
+    assert float(items["responses:soon"]["ttl"]["N"]) == math.ceil(until)
+    assert float(items["responses:soon"]["until"]["N"]) == pytest.approx(until, abs=0.001)
+    assert float(items["responses:never"]["ttl"]["N"]) > time.time() + 1e9
+    assert float(items["responses:empty"]["ttl"]["N"]) == pytest.approx(time.time() + 5, abs=2)
+    for key in ("never", "soon", "empty"):
+        await store.release(key)
+    left = {item["k"]["S"]: set(item) for item in ministack.call("Scan", TableName=table)["Items"]}
+    assert left == {"responses:soon": {"k", "v", "f", "ttl", "until"}, "responses:never": {"k", "v", "f", "ttl"}}
+    await store.close()
+
+
+async def test_caches_that_share_a_table_do_not_see_each_other_and_nothing_else_is_cleared(
+    ministack: MinistackServer,
+) -> None:
+    table = uuid.uuid4().hex
+    one, two = (make_store(ministack, table, namespace=name) for name in ("one", "two"))
+    await write(one, entry("k", b"one"))
+    await write(two, entry("k", b"two"))
+    ministack.call("PutItem", TableName=table, Item={"k": {"S": "another program's"}})
+    assert (await read(one, "k")).body == b"one"
+    await one.clear()
+    assert await read(one, "k") is None
+    assert (await read(two, "k")).body == b"two"
+    assert len(ministack.call("Scan", TableName=table)["Items"]) == 2
+    await one.close()
+    await two.close()
+
+
+async def test_items_of_an_earlier_library_are_unreadable_and_are_overwritten_or_cleared(
+    ministack: MinistackServer,
+) -> None:
+    store = make_store(ministack, table := uuid.uuid4().hex)
+    await store.get(["k"])
+    for key in ("k", "j"):
+        ministack.call("PutItem", TableName=table, Item={"k": {"S": f"responses:{key}"}, "v": {"B": "gASVAA=="}})
+    assert await read(store, "k") is UNREADABLE
+    assert await store.acquire("k", 5)
+    await write(store, entry("k")._replace(leased=True))
+    assert (await read(store, "k")).body == b"body"
+    await store.clear()
+    assert ministack.call("Scan", TableName=table)["Items"] == []
+    await store.close()
+
+
+# ---- what is asked
+
+
+async def test_reads_are_consistent_after_a_lease_or_a_deletion_alone(relay: Relay) -> None:
+    store = make_store(relay, uuid.uuid4().hex)
+    keys = [f"k{n}" for n in range(20)]
+    await store.get(keys)
+    await store.delete(["k1"])
+    await store.acquire("k2", 5)
+    relay.asked.clear()
+    await store.get(keys)
+    reads = sorted((sorted(name for name in call.names), call.is_consistent) for call in relay.asked)
+    assert reads[1] == (["responses:k1", "responses:k2"], True)
+    assert len(reads[0][0]) == 18
+    assert not reads[0][1]
+    await store.clear()
+    relay.asked.clear()
+    await store.get(keys)
+    assert [(call.operation, call.is_consistent) for call in relay.asked] == [("BatchGetItem", True)]
+    await store.close()
+
+
+async def test_every_read_is_consistent_if_asked_for(relay: Relay) -> None:
+    store = make_store(relay, uuid.uuid4().hex, consistent_reads=True)
+    await store.get(["a", "b"])
+    assert [call.is_consistent for call in relay.asked if call.operation == "BatchGetItem"] == [True]
+    await store.close()
+
+
+async def test_a_batch_is_as_few_calls_as_dynamodb_allows(relay: Relay) -> None:
+    store = make_store(relay, uuid.uuid4().hex)
+    await store.get(["k"])
+    relay.asked.clear()
+    keys = [f"k{n}" for n in range(100)]
+    await write(store, *(entry(key) for key in keys), entry("k0", b"a later one"))
+    await store.get([*keys, *keys])
+    await store.delete(keys)
+    counted = Counter((call.operation, len(call.names)) for call in relay.asked)
+    assert counted == {("BatchWriteItem", 25): 8, ("BatchGetItem", 100): 1}
+    await store.close()
+
+
+async def test_a_miss_is_a_read_a_lease_and_a_write(relay: Relay) -> None:
+    store = make_store(relay, uuid.uuid4().hex)
+    await store.get(["k"])
+    relay.asked.clear()
+    await store.get(["k"])
+    await store.acquire("k", 5)
+    await write(store, entry("k")._replace(leased=True))
+    await store.release("k")
+    assert [call.operation for call in relay.asked] == ["BatchGetItem", "UpdateItem", "BatchWriteItem"]
+    await store.close()
+
+
+async def test_what_is_left_unprocessed_is_asked_for_again(relay: Relay) -> None:
+    store = make_store(relay, uuid.uuid4().hex)
+    await store.get(["k"])
+    relay.leaves = 0.6
+    keys = [f"k{n}" for n in range(50)]
+    await write(store, *(entry(key) for key in keys))
+    relay.asked.clear()
+    assert None not in await store.get(keys)
+    assert len(relay.asked) > 1
+    await store.delete(keys)
+    assert set(await store.get(keys)) == {None}
+    await store.close()
+
+
+async def test_a_server_that_processes_nothing_is_an_error_in_the_end(
+    relay: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batches, "PAUSE_S", 0.001)
+    store = make_store(relay, uuid.uuid4().hex)
+    await write(store, entry("k"))
+    relay.leaves = 1.0
+    for call in (store.get(["k"]), store.put([entry("k")]), store.delete(["k"])):
+        with pytest.raises(StorageError, match="throttled"):
+            await call
+    await store.close()
+
+
+async def test_a_group_that_fails_takes_no_other_with_it(relay: Relay) -> None:
+    store = make_store(relay, uuid.uuid4().hex)
+    await store.get(["k"])
+    relay.refuses = "responses:k30"
+    results = await store.put([entry(f"k{n}") for n in range(50)])
+    assert [isinstance(result, StorageError) for result in results] == [False] * 25 + [True] * 25
+    with pytest.raises(StorageError, match="AccessDeniedException"):
+        await store.delete([f"k{n}" for n in range(50)])
+    with pytest.raises(Exception, match="AccessDeniedException"):
+        await store.put([entry("k30")])
+    await store.close()
+
+
+# ---- clients
+
+
+async def test_a_context_that_is_handed_in_serves_one_loop_once(ministack: MinistackServer) -> None:
+    context = create_client(ministack.url)
+    layout = Layout(uuid.uuid4().hex, "responses", "k", "v")
+    store = DynamoDBStore(layout, codec=EntryCodec(), context=context, create=True)
+    with allowed_to_block("the context is the user's, and reads its files when it is entered"):
+        await write(store, entry("k"))
+
+    def elsewhere() -> None:
+        with pytest.raises(StorageError, match="serves one event loop"):
+            asyncio.run(read(store, "k"))
+
+    await asyncio.to_thread(elsewhere)
+    assert await read(store, "k") is not None
+    await store.close()
+    with pytest.raises(StorageError, match="serves one event loop"):
+        await read(store, "k")
+
+
+async def test_a_client_that_is_handed_in_stays_open(ministack: MinistackServer) -> None:
+    layout = Layout(table := uuid.uuid4().hex, "responses", "k", "v")
+    async with create_client(ministack.url) as client:
+        store = DynamoDBStore(layout, codec=EntryCodec(), context=client, create=True)
+        await write(store, entry("k"))
+        await store.close()
+        assert await read(store, "k") is not None
+        await store.close()
+        assert (await client.scan(TableName=table))["Count"] == 1
+
+
+def test_a_forked_child_has_a_client_of_its_own(ministack: MinistackServer) -> None:
+    async def in_parent() -> None:
+        await write(store, entry("k"))
+        child = os.fork()
+        if child == 0:
+            os._exit(in_child())
+        assert os.waitstatus_to_exitcode(await asyncio.to_thread(lambda: os.waitpid(child, 0)[1])) == 0
+        assert (await read(store, "k")).body == b"by the child"
+        await store.close()
+
+    def in_child() -> int:
+        async def use() -> int:
+            found = await read(store, "k")
+            await write(store, entry("k", b"by the child"))
+            await store.close()
+            return 0 if found.body == b"body" else 1
+
+        asyncio.events._set_running_loop(None)
+        with asyncio.Runner() as runner:
+            return runner.run(use())
+
+    store = make_store(ministack, uuid.uuid4().hex)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of forking beside threads, from Python 3.12 on
+        asyncio.run(in_parent())
+
+
+def test_a_program_that_closes_ends_without_warnings(ministack: MinistackServer) -> None:
+    code = f"""
+import asyncio
+from aiohttp_cache_di.backends.dynamodb.items import Layout
+from aiohttp_cache_di.backends.dynamodb.store import DynamoDBStore
+from aiohttp_cache_di.entries.codec import EntryCodec
+
+async def use():
+    await store.get(["k"])
+    await store.acquire("k", 5)
+    await store.close()
+
+options = {{"endpoint_url": {ministack.url!r}, **{CREDENTIALS!r}}}
+layout = Layout({uuid.uuid4().hex!r}, "responses", "k", "v")
+store = DynamoDBStore(layout, codec=EntryCodec(), create=True, options=options)
+for _ in range(2):
+    asyncio.run(use())
+"""
+    command = [sys.executable, "-W", "error", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_credentials_come_from_the_drivers_own_chain(
+    ministack: MinistackServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "credentials").write_text("[cache]\naws_access_key_id=test\naws_secret_access_key=test\n")
+    (tmp_path / "config").write_text("[profile cache]\nregion=eu-west-1\n")
+    for name, value in {"SHARED_CREDENTIALS_FILE": "credentials", "CONFIG_FILE": "config"}.items():
+        monkeypatch.setenv(f"AWS_{name}", str(tmp_path / value))
+    monkeypatch.setenv("AWS_PROFILE", "cache")
+
+    async def use() -> None:
+        await write(store, entry("k"))
+        assert await read(store, "k") is not None
+        await store.close()
+
+    layout = Layout(uuid.uuid4().hex, "responses", "k", "v")
+    store = DynamoDBStore(layout, codec=EntryCodec(), create=True, options={"endpoint_url": ministack.url})
+    asyncio.run(use())
+
+
+# ---- faults
+
+
+async def test_a_dead_server_is_an_error_and_one_that_is_back_is_used_again(own_ministack: MinistackServer) -> None:
+    store = make_store(own_ministack, uuid.uuid4().hex)
+    await write(store, entry("k"))
+    own_ministack.kill()
+    for call in (store.get(["k"]), store.put([entry("j")]), store.delete(["k"]), store.acquire("k", 5), store.clear()):
+        with pytest.raises(Exception, match="Could not connect"):
+            await call
+    own_ministack.start()
+    with pytest.raises(Exception, match="ResourceNotFound"):  # its tables were in its memory
+        await store.get(["k"])
+    await store.close()
+
+
+async def test_a_frozen_server_holds_up_neither_a_caller_that_leaves_nor_the_closing(
+    own_ministack: MinistackServer,
+) -> None:
+    store = make_store(own_ministack, uuid.uuid4().hex)
+    await write(store, entry("k"))
+    own_ministack.pause()
+    for call in (store.get(["k"]), store.acquire("k", 5)):
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(call, 0.1)
+    before = time.monotonic()
+    await store.close()
+    assert time.monotonic() - before < 3
+
+
+# ---- options
+
+
+def test_an_option_that_the_driver_does_not_know_is_a_type_error() -> None:
+    layout = Layout("table", "responses", "k", "v")
+    with pytest.raises(TypeError, match="'region_nam'; did you mean 'region_name'"):
+        DynamoDBStore(layout, codec=EntryCodec(), options={"region_nam": "eu-west-1"})
+    with pytest.raises(ConfigurationError, match="context has to give a client"):
+        DynamoDBStore(layout, codec=EntryCodec(), context=object())
+
+
+@pytest.mark.parametrize(("key", "value"), [("k", "k"), ("", "v"), ("k", ""), ("ttl", "v"), ("k", "o")])
+def test_names_of_attributes_that_would_clash_are_refused(key: str, value: str) -> None:
+    with pytest.raises(ConfigurationError, match="key_attr_name"):
+        Layout("table", "responses", key, value)
+
+
+async def test_attributes_may_have_other_names(ministack: MinistackServer) -> None:
+    layout = Layout(table := uuid.uuid4().hex, "responses", "Key", "value")  # both are reserved words
+    options = {"endpoint_url": ministack.url, **CREDENTIALS}
+    store = DynamoDBStore(layout, codec=EntryCodec(), create=True, options=options)
+    assert await store.acquire("k", 5)
+    await write(store, entry("k")._replace(leased=True))
+    assert await read(store, "k") is not None
+    assert [[row.key for row in page] async for page in store.pages(items=True)] == [["k"]]
+    assert ministack.call("Scan", TableName=table)["Items"][0]["Key"] == {"S": "responses:k"}
+    await store.close()

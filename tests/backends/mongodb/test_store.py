@@ -1,0 +1,418 @@
+"""MongoDBStore against a real server."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import math
+import os
+import subprocess
+import sys
+import time
+import uuid
+import warnings
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pymongo import AsyncMongoClient, MongoClient
+from pymongo.errors import PyMongoError
+from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
+
+from aiohttp_cache_di.backends.mongodb.store import MongoDBStore
+from aiohttp_cache_di.backends.store import Changing, Expiring, Lease, Leasing, Versioned
+from aiohttp_cache_di.entries.codec import EntryCodec
+from aiohttp_cache_di.errors import ConfigurationError
+from tests.backends.remote_contract import MakeStore, RemoteContract, entry, read, write
+from tests.backends.store_contract import StoreContract
+from tests.secantus import SecantusServer
+
+
+def make_store(
+    server: SecantusServer, name: str | None = None, codec: EntryCodec | None = None, **options: Any
+) -> MongoDBStore:
+    """Make a store in a database of its own, or in that of this *name*."""
+    return MongoDBStore(
+        name or uuid.uuid4().hex, "responses", codec=codec or EntryCodec(), options={"host": server.url, **options}
+    )
+
+
+class TestContract(StoreContract):
+    """All that every store keeps to."""
+
+    @pytest.fixture
+    def make(self, secantus: SecantusServer) -> MakeStore:
+        name = uuid.uuid4().hex
+        return partial(make_store, secantus, name)
+
+
+class TestRemoteContract(RemoteContract):
+    """All that every store on a server keeps to."""
+
+    @pytest.fixture
+    def make(self, secantus: SecantusServer) -> MakeStore:
+        self.server, self.name = secantus, uuid.uuid4().hex
+        return partial(make_store, secantus, self.name)
+
+    async def meddle(self, key: str, change: Callable[[bytes], Any]) -> None:
+        with self.server.client() as client:
+            collection = client[self.name]["responses"]
+            document = collection.find_one({"_id": key})
+            assert document is not None
+            collection.update_one({"_id": key}, {"$set": {"v": change(document["v"])}})
+
+
+# ---- what the server is told
+
+
+async def test_the_server_drops_what_has_expired_by_a_ttl_index_on_a_date(secantus: SecantusServer) -> None:
+    store = make_store(secantus, name := uuid.uuid4().hex)
+    until = time.time() + 1000.25
+    await write(store, entry("k", until=until), entry("never", until=math.inf))
+    with secantus.client(tz_aware=True) as client:
+        collection = client[name]["responses"]
+        assert collection.index_information()["until_1"]["expireAfterSeconds"] == 0
+        document, never = collection.find_one({"_id": "k"}), collection.find_one({"_id": "never"})
+    assert document is not None
+    assert never is not None
+    assert document["until"].timestamp() == pytest.approx(until, abs=0.002)
+    assert "until" not in never
+    await store.close()
+
+
+async def test_a_lease_on_nothing_is_dropped_by_the_server_and_one_on_a_record_does_not_drop_it(
+    secantus: SecantusServer,
+) -> None:
+    store = make_store(secantus, name := uuid.uuid4().hex)
+    await write(store, entry("never"))
+    assert await store.acquire("empty", 5) == Lease.GRANTED
+    assert await store.acquire("never", 5) == Lease.GRANTED_LATE
+    with secantus.client(tz_aware=True) as client:
+        documents = {each["_id"]: each for each in client[name]["responses"].find()}
+    assert documents["empty"]["until"].timestamp() == pytest.approx(time.time() + 5, abs=1)
+    assert "until" not in documents["never"]
+    await store.release("empty")
+    await store.release("never")
+    with secantus.client() as client:
+        assert [sorted(each) for each in client[name]["responses"].find()] == [["_id", "f", "v"]]
+    await store.close()
+
+
+async def test_a_write_without_the_lease_leaves_it_to_its_owner(secantus: SecantusServer) -> None:
+    one, two = make_store(secantus, name := uuid.uuid4().hex), make_store(secantus, name)
+    assert await one.acquire("k", 5)
+    await write(two, entry("k"), entry("j")._replace(leased=True))
+    assert not await two.acquire("k", 5)
+    await write(one, entry("k")._replace(leased=True))
+    assert await two.acquire("k", 5) == Lease.GRANTED_LATE
+    await one.close()
+    await two.close()
+
+
+async def test_expired_records_are_dropped_when_asked_for(secantus: SecantusServer) -> None:
+    store = make_store(secantus, name := uuid.uuid4().hex)
+    assert isinstance(store, Expiring)
+    now = time.time()
+    await write(store, entry("soon", until=now + 100), entry("late", until=now + 10_000), entry("never"))
+    await store.acquire("leased", 1)
+    assert await store.delete_expired(now + 1000) == 1
+    with secantus.client() as client:
+        assert {each["_id"] for each in client[name]["responses"].find()} == {"late", "never", "leased"}
+    await store.close()
+
+
+async def test_a_batch_is_one_find_and_a_put_is_one_update(secantus: SecantusServer) -> None:
+    seen: list[str] = []
+    store = make_store(secantus, event_listeners=[Heard(seen)])
+    await write(store, entry("first"))
+    seen.clear()
+    await write(store, *(entry(f"k{n}") for n in range(100)))
+    await store.get([f"k{n}" for n in range(100)])
+    await store.delete([f"k{n}" for n in range(100)])
+    assert seen == ["update", "find", "delete"]
+    await store.close()
+
+
+# ---- clients
+
+
+async def test_a_client_that_is_handed_in_is_used_and_stays_open(secantus: SecantusServer) -> None:
+    async with AsyncMongoClient[dict[str, Any]](secantus.url, tz_aware=True) as client:
+        store = MongoDBStore("lent", "responses", codec=EntryCodec(), connection=client)
+        until = time.time() + 1000
+        await write(store, entry("k", until=until))
+        assert (await read(store, "k")).store_until == until
+        await store.close()
+        assert await client["lent"]["responses"].count_documents({}) == 1
+
+
+def test_a_client_that_is_handed_in_is_used_in_no_other_loop(secantus: SecantusServer) -> None:
+    async def use() -> None:
+        async with AsyncMongoClient[dict[str, Any]](secantus.url) as client:
+            store = MongoDBStore("lent", "other", codec=EntryCodec(), connection=client)
+            await write(store, entry("k"))
+
+            def elsewhere() -> None:
+                with pytest.raises(RuntimeError, match="different event loop"):
+                    asyncio.run(read(store, "k"))
+
+            await asyncio.to_thread(elsewhere)
+            assert await read(store, "k") is not None
+            await store.close()
+
+    asyncio.run(use())
+
+
+def test_a_forked_child_has_a_client_of_its_own(secantus: SecantusServer) -> None:
+    async def in_parent() -> None:
+        await write(store, entry("k"))
+        child = os.fork()
+        if child == 0:
+            os._exit(in_child())
+        assert os.waitstatus_to_exitcode(await asyncio.to_thread(lambda: os.waitpid(child, 0)[1])) == 0
+        assert (await read(store, "k")).body == b"by the child"
+        await store.close()
+
+    def in_child() -> int:
+        async def use() -> int:
+            found = await read(store, "k")
+            await write(store, entry("k", b"by the child"))
+            await store.close()
+            return 0 if found.body == b"body" else 1
+
+        asyncio.events._set_running_loop(None)
+        with asyncio.Runner() as runner:
+            return runner.run(use())
+
+    store = make_store(secantus)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of forking beside threads, from Python 3.12 on
+        asyncio.run(in_parent())
+
+
+def test_a_program_that_closes_ends_without_warnings(secantus: SecantusServer) -> None:
+    code = f"""
+import asyncio
+from aiohttp_cache_di.backends.mongodb.store import MongoDBStore
+from aiohttp_cache_di.entries.codec import EntryCodec
+
+async def use():
+    await store.get(["k"])
+    await store.acquire("k", 5)
+    await store.close()
+
+store = MongoDBStore("program", "responses", codec=EntryCodec(), options={{"host": {secantus.url!r}}})
+for _ in range(2):
+    asyncio.run(use())
+"""
+    command = [sys.executable, "-W", "error", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+# ---- change streams
+
+
+@pytest.fixture
+async def watched(secantus: SecantusServer) -> AsyncIterator[tuple[MongoDBStore, MongoDBStore, Changes]]:
+    """A store that is listened to, another one in the same place, and what is heard."""
+    one, two = make_store(secantus, name := uuid.uuid4().hex), make_store(secantus, name)
+    changes = Changes()
+    one.on_change(changes)
+    await one.get(["k"])
+    await changes.until(None)
+    changes.heard.clear()
+    yield one, two, changes
+    await one.close()
+    await two.close()
+
+
+async def test_what_another_writes_or_deletes_is_heard_of(
+    watched: tuple[MongoDBStore, MongoDBStore, Changes],
+) -> None:
+    _, two, changes = watched
+    await write(two, entry("k"), entry("lone \udc80"))
+    await changes.until("lone \udc80")
+    await write(two, entry("k", b"again"))
+    await two.delete(["k"])
+    await two.acquire("j", 5)
+    await two.release("j")
+    await changes.until("j", times=2)
+    assert changes.heard.count("k") == 3
+
+
+async def test_a_lease_on_a_record_is_no_change(watched: tuple[MongoDBStore, MongoDBStore, Changes]) -> None:
+    _, two, changes = watched
+    await write(two, entry("k"))
+    await two.acquire("k", 5)
+    await two.release("k")
+    await write(two, entry("last"))
+    await changes.until("last")
+    assert changes.heard == ["k", "last"]
+
+
+async def test_after_a_stream_was_lost_any_key_may_have_changed(own_secantus: SecantusServer) -> None:
+    store = make_store(own_secantus, serverSelectionTimeoutMS=200)
+    changes = Changes()
+    await write(store, entry("k"))
+    store.on_change(changes)
+    await changes.until(None)
+    changes.heard.clear()
+    own_secantus.kill()
+    await changes.until(None)
+    own_secantus.start()
+    changes.heard.clear()
+    async with asyncio.timeout(20):
+        while "j" not in changes.heard:
+            with suppress(PyMongoError):  # until the driver has seen that it is back
+                await write(store, entry("j"))
+            await changes.next(within_s=0.5)
+    assert changes.heard[0] is None
+    await store.close()
+
+
+async def test_a_server_without_change_streams_tells_of_none_and_is_asked_once(tmp_path: Path) -> None:
+    with SecantusServer(tmp_path, standalone=True) as server:
+        seen: list[str] = []
+        store = make_store(server, event_listeners=[Heard(seen)])
+        changes = Changes()
+        store.on_change(changes)
+        await write(store, entry("k"))
+        here = await store._loops.here()
+        assert here.watching is not None
+        await asyncio.wait([here.watching])
+        await store.close()
+        await write(store, entry("k"))
+        await store.close()
+        assert changes.heard == []
+        assert seen.count("aggregate") == 1
+
+
+def test_a_store_tells_what_it_can_do(secantus: SecantusServer) -> None:
+    store = make_store(secantus)
+    assert isinstance(store, Leasing)
+    assert isinstance(store, Changing)
+    assert not isinstance(store, Versioned)
+
+
+# ---- faults
+
+
+async def test_a_dead_server_is_an_error_and_one_that_is_back_is_used_again(own_secantus: SecantusServer) -> None:
+    store = make_store(own_secantus, serverSelectionTimeoutMS=200)
+    await write(store, entry("k"))
+    own_secantus.kill()
+    for call in (store.get(["k"]), store.put([entry("j")]), store.delete(["k"]), store.acquire("k", 5), store.clear()):
+        with pytest.raises(PyMongoError):
+            await call
+    own_secantus.start()
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                await write(store, entry("k"))
+            except PyMongoError:
+                continue  # until the driver has seen that it is back
+            break
+    assert await read(store, "k") is not None
+    await store.close()
+
+
+async def test_a_frozen_server_holds_up_neither_a_caller_that_leaves_nor_the_closing(
+    own_secantus: SecantusServer,
+) -> None:
+    store = make_store(own_secantus)
+    store.on_change(changes := Changes())
+    await write(store, entry("k"))
+    await changes.until(None)
+    own_secantus.pause()
+    for call in (store.get(["k"]), store.acquire("k", 5)):
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(call, 0.1)
+    before = time.monotonic()
+    await store.close()
+    assert time.monotonic() - before < 4
+    own_secantus.resume()
+    gc.collect()
+
+
+# ---- options
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "text"),
+    [
+        ({"hots": "x"}, TypeError, "Unknown option: hots"),
+        ({"host": "http://x"}, ConfigurationError, "should look like mongodb://"),
+        ({"host": "mongodb://user:s3cr3t@@h/"}, ConfigurationError, "should look like mongodb://"),
+        ({"host": "mongodb://user:s3c/r3t@h/"}, ConfigurationError, "should look like mongodb://"),
+        ({"host": "mongodb://h/?maxPoolSiz=1"}, ConfigurationError, "Unknown option"),
+        ({"maxPoolSize": -1}, ConfigurationError, "maxPoolSize"),
+        ({"port": "x"}, ConfigurationError, "port"),
+    ],
+)
+def test_an_option_that_cannot_be_used_is_an_error_at_once(options: Any, error: type[Exception], text: str) -> None:
+    with pytest.raises(error, match=text) as caught:
+        MongoDBStore("db", "responses", codec=EntryCodec(), options=options)
+    assert "s3c" not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+def test_a_name_that_mongodb_refuses_is_an_error_at_once() -> None:
+    with pytest.raises(ConfigurationError, match="no name of a MongoDB database"):
+        MongoDBStore("a b", "responses", codec=EntryCodec())
+
+
+def test_another_kind_of_client_is_refused() -> None:
+    with MongoClient[dict[str, Any]](connect=False) as client, pytest.raises(ConfigurationError, match="AsyncMongo"):
+        MongoDBStore("db", "responses", codec=EntryCodec(), connection=client)
+
+
+def test_the_address_is_shown_without_credentials() -> None:
+    host = "mongodb://user:s3cr3t@h1:27017,h2/?maxPoolSize=5"
+    store = MongoDBStore("db", "responses", codec=EntryCodec(), options={"host": host})
+    assert store.where == "mongodb://h1:27017,h2/"
+
+
+class Changes:
+    """A listener that can be waited for."""
+
+    def __init__(self) -> None:
+        self.heard: list[str | None] = []
+        self._event = asyncio.Event()
+
+    def __call__(self, keys: Collection[str] | None) -> None:
+        self.heard.extend([None] if keys is None else keys)
+        self._event.set()
+
+    async def until(self, key: str | None, times: int = 1) -> None:
+        """Wait until *key* has been heard so often."""
+        async with asyncio.timeout(20):
+            while self.heard.count(key) < times:
+                self._event.clear()
+                await self._event.wait()
+
+    async def next(self, within_s: float) -> None:
+        """Wait until anything is heard, for a while."""
+        self._event.clear()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._event.wait(), within_s)
+
+
+class Heard(CommandListener):
+    """Notes the names of the commands that the driver sends about records."""
+
+    def __init__(self, seen: list[str]) -> None:
+        self._seen = seen
+
+    def started(self, event: CommandStartedEvent) -> None:
+        if event.command_name not in ("hello", "endSessions", "createIndexes"):
+            self._seen.append(event.command_name)
+
+    def succeeded(self, event: CommandSucceededEvent) -> None:
+        """Of no interest."""
+
+    def failed(self, event: CommandFailedEvent) -> None:
+        """Of no interest."""

@@ -1,0 +1,343 @@
+"""What a store on a server keeps to beside `store_contract`: damage, limits, expiry, leases and loops."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+import time
+from abc import abstractmethod
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any, Protocol
+
+import pytest
+from msgspec.structs import replace
+
+from aiohttp_cache_di.backends.store import UNREADABLE, Found, Item, Lease, Leasing, Record, Row, Store, Written
+from aiohttp_cache_di.entries.codec import EntryCodec, Opaque
+from aiohttp_cache_di.errors import StorageError
+from tests.backends.entries import make_entry
+
+__all__ = ["AWKWARD_KEYS", "LeasingStore", "MakeStore", "RemoteContract", "entry", "read", "write"]
+
+AWKWARD_KEYS = (
+    "with space",
+    "GET https://host/path?q=1&r=%20#x",
+    "käse/☕",
+    "quote'\"`;--",
+    "$where",
+    "a.b.c",
+    "nul\0inside",
+    "%",
+    "_",
+    "*",
+    "#",
+    ":",
+    "",
+    "lone \udc80 surrogate",
+    "x" * 2047,
+    "x" * 3000,
+)
+
+
+class LeasingStore(Store, Leasing, Protocol):
+    """What the suite is for."""
+
+
+MakeStore = Callable[..., LeasingStore]
+"""Makes a store with this codec; each one that a test makes has the same place behind it."""
+
+
+def entry(key: str, body: bytes = b"body", until: float = math.inf) -> Record:
+    """A record of a response."""
+    return Record(key, replace(make_entry("url", body, until), key=key), until)
+
+
+async def write(store: Store, *records: Record) -> None:
+    """Put *records*; all have to be written."""
+    for result in await store.put(records):
+        assert not isinstance(result, StorageError), result
+
+
+async def read(store: Store, key: str) -> Any:
+    """The item under *key*."""
+    (found,) = await store.get([key])
+    return None if found is None else found.item
+
+
+async def walk(store: Store, *, items: bool = False) -> list[Row]:
+    """All rows, each key of them once."""
+    rows = {row.key: row for page in [page async for page in store.pages(items=items)] for row in page}
+    return list(rows.values())
+
+
+class RemoteContract:
+    """Subclass it as ``TestX`` and override `make`, and `meddle` to change the bytes under a key."""
+
+    codec = EntryCodec()
+
+    @pytest.fixture
+    @abstractmethod
+    def make(self) -> MakeStore:
+        """A function that makes a store."""
+
+    @abstractmethod
+    async def meddle(self, key: str, change: Callable[[bytes], Any]) -> None:
+        """Replace the bytes under *key*, as another program might."""
+
+    @pytest.fixture
+    async def store(self, make: MakeStore) -> AsyncIterator[LeasingStore]:
+        store = make(self.codec)
+        yield store
+        await store.close()
+
+    # ---- items
+
+    async def test_nothing_is_found_where_nothing_was_put(self, store: LeasingStore) -> None:
+        assert list(await store.get(["a", "b"])) == [None, None]
+        assert await walk(store) == []
+
+    async def test_each_kind_of_item_comes_back_as_it_was(self, store: LeasingStore) -> None:
+        items: dict[str, Item] = {"r": make_entry("r"), "a": "target", "o": Opaque("o", b"\x00\xff")}
+        await write(store, *(Record(key, item, math.inf) for key, item in items.items()))
+        for key, item in items.items():
+            assert await read(store, key) == item
+
+    async def test_answers_come_in_the_order_of_the_keys(self, store: LeasingStore) -> None:
+        await write(store, *(entry(f"k{n}", b"%d" % n) for n in range(0, 20, 2)))
+        keys = [f"k{n}" for n in random.Random(1).sample(range(20), 20)]
+        for key, found in zip(keys, await store.get(keys), strict=True):
+            n = int(key[1:])
+            assert (found and getattr(found.item, "body", None)) == (None if n % 2 else b"%d" % n)
+
+    async def test_a_later_record_replaces_an_earlier_one_in_a_put_and_between_puts(self, store: LeasingStore) -> None:
+        await write(store, entry("k", b"first"), entry("j"), entry("k", b"second and longer"))
+        assert (await read(store, "k")).body == b"second and longer"
+        await write(store, entry("k", b"third"))
+        assert (await read(store, "k")).body == b"third"
+        assert len(await walk(store)) == 2
+
+    async def test_an_entry_is_kept_under_the_key_that_the_record_names(self, store: LeasingStore) -> None:
+        await write(store, Record("other", make_entry("k"), math.inf))
+        assert (await read(store, "other")).key == "other"
+        assert await read(store, "k") is None
+
+    async def test_deleting_drops_and_a_missing_key_is_no_error(self, store: LeasingStore) -> None:
+        await write(store, *(entry(f"k{n}") for n in range(60)))
+        await store.delete([f"k{n}" for n in range(0, 60, 2)] + ["missing"])
+        assert {row.key for row in await walk(store)} == {f"k{n}" for n in range(1, 60, 2)}
+        assert await read(store, "k0") is None
+
+    async def test_clearing_drops_all_and_what_is_put_after_it_stays(self, store: LeasingStore) -> None:
+        await write(store, *(entry(f"k{n}") for n in range(60)))
+        await store.clear()
+        assert await walk(store) == []
+        await write(store, entry("k1"))
+        assert await read(store, "k1") is not None
+
+    @pytest.mark.parametrize("key", AWKWARD_KEYS, ids=lambda key: ascii(key)[:20])
+    async def test_any_text_is_a_key(self, store: LeasingStore, key: str) -> None:
+        await write(store, entry(key, b"mine"), entry(key + "!", b"another's"))
+        assert [getattr(found and found.item, "body", None) for found in await store.get([key, key + "!"])] == [
+            b"mine",
+            b"another's",
+        ]
+        assert {row.key for row in await walk(store)} == {key, key + "!"}
+        assert await store.acquire(key, 5) == Lease.GRANTED_LATE
+        await store.release(key)
+        await store.delete([key])
+        assert {row.key for row in await walk(store)} == {key + "!"}
+
+    @pytest.mark.parametrize("share", [0.0, 0.001, 0.5, 1.0])
+    async def test_items_of_all_sizes_up_to_the_limit_come_back(self, store: LeasingStore, share: float) -> None:
+        limit = store.limits.value_bytes or 16_000_000
+        head = len(self.codec.pack(make_entry("k"), "k")) + 8
+        body = random.Random(7).randbytes(max(0, int(limit * share) - head))
+        await write(store, entry("k", body))
+        assert (await read(store, "k")).body == body
+
+    async def test_an_item_beyond_the_limit_is_refused_and_takes_no_other_with_it(self, store: LeasingStore) -> None:
+        if store.limits.value_bytes is None:
+            pytest.skip("this store has no limit")
+        large = bytes(store.limits.value_bytes + 32 * 1024)
+        results: Sequence[Written] = await store.put([entry("a"), entry("large", large), entry("b")])
+        assert [isinstance(result, StorageError) for result in results] == [False, True, False]
+        assert [found is not None for found in await store.get(["a", "large", "b"])] == [True, False, True]
+
+    async def test_what_cannot_be_encoded_is_refused_and_takes_no_other_with_it(self, store: LeasingStore) -> None:
+        broken = Record("k", replace(make_entry("k"), url="http://\udc80/"), math.inf)
+        results = await store.put([broken, entry("b")])
+        assert isinstance(results[0], StorageError)
+        assert await read(store, "b") is not None
+
+    # ---- bytes that are not to be believed
+
+    @pytest.mark.parametrize("data", [b"", b"garbage", "text", 7, None])
+    async def test_what_is_no_frame_is_unreadable_and_is_overwritten(self, store: LeasingStore, data: Any) -> None:
+        await write(store, entry("k"))
+        await self.meddle("k", lambda frame: data)
+        assert await read(store, "k") is UNREADABLE
+        assert [row.item for row in await walk(store, items=True)] == [UNREADABLE]
+        await write(store, entry("k", b"again"))
+        assert (await read(store, "k")).body == b"again"
+
+    async def test_a_flipped_bit_makes_an_entry_unreadable(self, store: LeasingStore) -> None:
+        await write(store, entry("k"))
+        await self.meddle("k", lambda frame: frame[:-1] + bytes([frame[-1] ^ 1]))
+        assert await read(store, "k") is UNREADABLE
+
+    async def test_a_frame_of_another_key_is_unreadable(self, store: LeasingStore) -> None:
+        await write(store, entry("k"), entry("j"))
+        await self.meddle("k", lambda frame: self.codec.pack(make_entry("j"), "j"))
+        assert await read(store, "k") is UNREADABLE
+
+    async def test_a_signed_entry_is_read_with_its_secret_alone(self, make: MakeStore) -> None:
+        signing, other, rotated = (make(EntryCodec(secret)) for secret in ("one", "two", ["two", "one"]))
+        await write(signing, entry("k"))
+        assert await read(other, "k") is UNREADABLE
+        assert (await read(rotated, "k")).body == b"body"
+        for store in (signing, other, rotated):
+            await store.close()
+
+    # ---- walks
+
+    async def test_a_walk_meets_all_and_tells_what_leads_on(self, store: LeasingStore) -> None:
+        redirect = replace(make_entry("r"), status=302, raw_headers=((b"Location", b"/x"),))
+        await write(store, Record("r", redirect, math.inf), Record("a", "r", math.inf), entry("k"))
+        await store.acquire("leased and empty", 5)
+        assert {row.key: row.leads_on for row in await walk(store)} == {"r": True, "a": True, "k": False}
+        rows = {row.key: row for row in await walk(store, items=True)}
+        assert rows["r"].item == redirect
+        assert rows["a"].item == "r"
+        assert {row.item for row in await walk(store)} == {None}
+
+    async def test_a_walk_goes_by_pages_and_may_be_left(self, store: LeasingStore) -> None:
+        for first in range(0, 1000, 100):
+            await write(store, *(entry(f"k{n}", bytes(2000)) for n in range(first, first + 100)))
+        pages = store.pages(items=True)
+        first_page = await anext(pages)
+        assert 0 < len(first_page) < 1000
+        await write(store, entry("meanwhile"))
+        await pages.aclose()  # type: ignore[attr-defined]  # an async generator, as stores make them
+        assert {f"k{n}" for n in range(1000)} <= {row.key for row in await walk(store)}
+
+    # ---- expiry
+
+    async def test_what_has_expired_is_not_found_and_not_met(self, store: LeasingStore) -> None:
+        soon = time.time() + 0.05
+        await write(store, entry("soon", until=soon), entry("late", until=soon + 1000), entry("never"))
+        assert await read(store, "late") is not None
+        await asyncio.sleep(max(0.0, soon - time.time()) + 0.005)
+        assert [found is not None for found in await store.get(["soon", "late", "never"])] == [False, True, True]
+        assert {row.key for row in await walk(store)} == {"late", "never"}
+
+    async def test_a_lifetime_may_be_of_any_length(self, store: LeasingStore) -> None:
+        await write(store, *(entry(f"{until}", until=until) for until in (4e9, 1e15, math.inf)))
+        assert [found is not None for found in await store.get(["4000000000.0", "1000000000000000.0", "inf"])] == [
+            True
+        ] * 3
+        await write(store, entry("k", until=5.0))
+        assert await read(store, "k") is None
+        await write(store, entry("k"))
+        assert await read(store, "k") is not None
+
+    # ---- leases
+
+    async def test_a_lease_is_had_by_one_and_given_back_by_its_owner_alone(self, make: MakeStore) -> None:
+        one, two = make(self.codec), make(self.codec)
+        assert await one.acquire("k", 5) == Lease.GRANTED
+        assert await two.acquire("k", 5) == Lease.REFUSED
+        assert await one.acquire("k", 5) == Lease.REFUSED
+        await two.release("k")
+        assert await two.acquire("k", 5) == Lease.REFUSED
+        await one.release("k")
+        assert await two.acquire("k", 5) == Lease.GRANTED
+        assert await read(one, "k") is None
+        await two.release("k")
+        await two.release("k")
+        await one.close()
+        await two.close()
+
+    async def test_a_lease_ends_by_itself_and_then_its_first_owner_gives_nothing_back(self, make: MakeStore) -> None:
+        one, two = make(self.codec), make(self.codec)
+        assert await one.acquire("k", 0.05)
+        await asyncio.sleep(0.06)
+        assert await two.acquire("k", 5)
+        await one.release("k")
+        assert not await one.acquire("k", 5)
+        await one.close()
+        await two.close()
+
+    async def test_a_lease_is_given_back_with_the_write(self, make: MakeStore) -> None:
+        one, two = make(self.codec), make(self.codec)
+        assert await one.acquire("k", 5) == Lease.GRANTED
+        await write(one, entry("k")._replace(leased=True))
+        assert await two.acquire("k", 5) == Lease.GRANTED_LATE
+        await two.release("k")
+        assert (await read(one, "k")).body == b"body"
+        await write(one, entry("k", b"without a lease")._replace(leased=True))
+        assert (await read(two, "k")).body == b"without a lease"
+        await one.close()
+        await two.close()
+
+    async def test_of_many_that_ask_at_once_one_has_the_lease(self, make: MakeStore) -> None:
+        stores = [make(self.codec) for _ in range(4)]
+        asked = await asyncio.gather(*(store.acquire("k", 5) for store in stores * 5))
+        assert sorted(asked) == [Lease.REFUSED] * 19 + [Lease.GRANTED]
+        for store in stores:
+            await store.close()
+
+    async def test_a_lease_that_was_asked_for_in_vain_is_not_held(self, make: MakeStore) -> None:
+        one, two = make(self.codec), make(self.codec)
+        assert await two.get(["k"]) == [None]
+        await one.get(["k"])  # opened
+        asking = asyncio.ensure_future(one.acquire("k", 30))
+        await asyncio.sleep(0)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        await one.close()
+        assert await two.acquire("k", 5) == Lease.GRANTED
+        await two.close()
+
+    # ---- loops, and closing
+
+    async def test_a_cancelled_caller_takes_no_other_with_it(self, store: LeasingStore) -> None:
+        reading: list[asyncio.Future[Any]] = [asyncio.ensure_future(store.get([f"k{n}"])) for n in range(10)]
+        writing: list[asyncio.Future[Any]] = [asyncio.ensure_future(store.put([entry(f"k{n}")])) for n in range(10)]
+        await asyncio.sleep(0)
+        for task in (*reading[::2], *writing[::2]):
+            task.cancel()
+        results = await asyncio.gather(*reading, *writing, return_exceptions=True)
+        assert [type(result) for result in results[::2]] == [asyncio.CancelledError] * 10
+        assert not any(isinstance(result, BaseException) for result in results[1::2])
+        found: Sequence[Found | None] = await store.get([f"k{n}" for n in range(1, 10, 2)])
+        assert None not in found
+
+    async def test_closing_twice_is_once_and_a_store_that_is_used_again_opens_again(self, make: MakeStore) -> None:
+        store = make(self.codec)
+        await store.close()
+        await write(store, entry("k"))
+        await store.close()
+        await store.close()
+        assert await read(store, "k") is not None
+        await store.close()
+
+    def test_each_loop_has_connections_of_its_own(self, make: MakeStore) -> None:
+        store = make(self.codec)
+
+        async def use() -> Any:
+            await write(store, entry("k"))
+            found = await asyncio.to_thread(asyncio.run, look())
+            assert found.body == b"body"
+            assert await read(store, "k") is not None
+            await store.close()
+
+        async def look() -> Any:
+            try:
+                return await read(store, "k")
+            finally:
+                await store.close()
+
+        asyncio.run(use())
+        assert asyncio.run(look()).body == b"body"

@@ -1,0 +1,74 @@
+"""A real DynamoDB-like server for tests: MiniStack, which knows DynamoDB's limits, from the wheel of that name."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tests.server import ServerProcess
+
+__all__ = ["CREDENTIALS", "MinistackServer", "create_client"]
+
+CREDENTIALS = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "eu-west-1"}
+
+
+class MinistackServer(ServerProcess):
+    """Tables in the memory of a process."""
+
+    name = "ministack"
+
+    @property
+    def url(self) -> str:
+        """The endpoint."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def command(self) -> Sequence[str]:
+        """Run the module, in this environment."""
+        return [sys.executable, "-m", "ministack"]
+
+    def environment(self) -> Mapping[str, str]:
+        """Listen here alone, and serve what is needed."""
+        return {
+            "BIND_HOST": "127.0.0.1",
+            "GATEWAY_PORT": str(self.port),
+            "SERVICES": "dynamodb",
+            "LOG_LEVEL": "WARNING",
+            "TMPDIR": str(self.directory),
+        }
+
+    def answers(self) -> bool:
+        """Whether it says that it is well."""
+        try:
+            with urllib.request.urlopen(f"{self.url}/_ministack/health", timeout=1) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+    def call(self, operation: str, **arguments: Any) -> Any:
+        """Call an operation of DynamoDB, in its JSON form (bytes in base 64), for looking and meddling."""
+        request = urllib.request.Request(
+            self.url,
+            data=json.dumps(arguments).encode(),
+            headers={
+                "Content-Type": "application/x-amz-json-1.0",
+                "X-Amz-Target": f"DynamoDB_20120810.{operation}",
+                "Authorization": "AWS4-HMAC-SHA256 Credential=test/20260101/eu-west-1/dynamodb/aws4_request, "
+                "SignedHeaders=host, Signature=0",
+            },
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as exc:
+            raise RuntimeError(exc.read().decode()) from exc
+
+
+def create_client(url: str) -> Any:
+    """A context that gives a client of the driver."""
+    session: Any = importlib.import_module("aiobotocore.session").get_session()
+    return session.create_client("dynamodb", endpoint_url=url, **CREDENTIALS)

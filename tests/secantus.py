@@ -1,0 +1,53 @@
+"""A real MongoDB server for tests: SecantusDB, which speaks the wire protocol, from the wheel of that name."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pymongo import MongoClient
+from pymongo.errors import PyMongoError
+
+from tests.server import ServerProcess
+
+__all__ = ["SecantusServer"]
+
+
+class SecantusServer(ServerProcess):
+    """A replica set of one, with change streams unless it is to be standalone.
+
+    Args:
+        directory: where it keeps its data and log; the caller removes it.
+        standalone: be no replica set.
+    """
+
+    name = "secantus"
+
+    def __init__(self, directory: Path, *, standalone: bool = False) -> None:
+        super().__init__(directory)
+        self.standalone = standalone
+
+    @property
+    def url(self) -> str:
+        """The address."""
+        return f"mongodb://127.0.0.1:{self.port}"
+
+    def command(self) -> Sequence[str]:
+        """Run the module, in this environment."""
+        options = ["--host", "127.0.0.1", "--port", str(self.port), "--storage-path", str(self.directory / "data")]
+        return [sys.executable, "-m", "secantus", *options, "--cache-size", "64M"] + ["--standalone"] * self.standalone
+
+    def answers(self) -> bool:
+        """Whether it answers a ping."""
+        try:
+            with self.client(serverSelectionTimeoutMS=200) as client:
+                client.admin.command("ping")
+        except PyMongoError:
+            return False
+        return True
+
+    def client(self, **options: Any) -> MongoClient[dict[str, Any]]:
+        """Make a synchronous client for looking at, or meddling with, what the server holds."""
+        return MongoClient(self.url, directConnection=True, **options)

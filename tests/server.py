@@ -1,0 +1,141 @@
+"""A server of a test's own: a process that can be stopped, killed, frozen and brought back under the same address."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import socket
+import subprocess
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+__all__ = ["ServerProcess"]
+
+READY_WITHIN_S = 20.0
+STOPPED_WITHIN_S = 5.0
+START_ATTEMPTS = 5
+
+
+class ServerProcess(ABC):
+    """A server on a port of its own on 127.0.0.1.
+
+    Args:
+        directory: where it keeps its data and log; the caller removes it.
+    """
+
+    name: str
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.port = 0
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    @abstractmethod
+    def url(self) -> str:
+        """The address."""
+
+    @abstractmethod
+    def command(self) -> Sequence[str]:
+        """What to run, so that it listens on `port`."""
+
+    @abstractmethod
+    def answers(self) -> bool:
+        """Whether it is there."""
+
+    def environment(self) -> Mapping[str, str]:
+        """Variables for the process, beside those of the tests."""
+        return {}
+
+    @property
+    def log(self) -> str:
+        """What the server has written so far."""
+        path = self.directory / f"{self.name}.log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def start(self) -> Self:
+        """Start and wait until it answers; a port once chosen is kept."""
+        assert self.process is None, "the server is running"
+        for _ in range(START_ATTEMPTS):
+            kept = self.port
+            self.port = kept or _free_port()
+            self._spawn()
+            if self._is_ready():
+                return self
+            self.kill()
+            self.port = kept  # another process may have taken the free one meanwhile
+        raise RuntimeError(f"{self.name} did not start:\n{self.log}")
+
+    def kill(self) -> None:
+        """End it at once, as the kernel does when memory runs out."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """End it in an orderly way."""
+        self._end(signal.SIGTERM)
+
+    def pause(self) -> None:
+        """Freeze it: connections stay open and nothing answers."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let a frozen server go on."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGCONT)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.kill()
+
+    def _spawn(self) -> None:
+        with (self.directory / f"{self.name}.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command(),
+                cwd=self.directory,
+                env={**os.environ, **self.environment()},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        atexit.register(self.kill)
+
+    def _is_ready(self) -> bool:
+        deadline = time.monotonic() + READY_WITHIN_S
+        while time.monotonic() < deadline:
+            if self.process is None or self.process.poll() is not None:
+                return False
+            if self.answers():
+                return True
+            time.sleep(0.01)  # nothing tells a parent that the socket is open now
+        return False
+
+    def _end(self, number: signal.Signals) -> None:
+        process, self.process = self.process, None
+        atexit.unregister(self.kill)
+        if process is None:
+            return
+        if process.poll() is None:
+            process.send_signal(number)
+            process.send_signal(signal.SIGCONT)
+        try:
+            process.wait(STOPPED_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
