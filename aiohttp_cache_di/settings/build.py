@@ -138,6 +138,7 @@ def _common_options(settings: CacheSettings) -> dict[str, Any]:
     }
     options["cache_name"] = settings.name
     options["urls_expire_after"] = settings.urls_expire_after or None
+    options["principals"] = settings.principals or None
     options["credential_headers"] = keys.DEFAULT_CREDENTIAL_HEADERS | settings.credential_headers
     options["secret_key"] = [key.get_secret_value() for key in settings.secret_key] or None
     if settings.allowed_codes is None:

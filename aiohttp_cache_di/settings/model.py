@@ -34,6 +34,7 @@ from aiohttp_cache_di.settings.kinds import (
     SizeLimit,
     StaleWindow,
     UrlLifetimes,
+    UrlNames,
 )
 from aiohttp_cache_di.settings.places import Place, find_place
 from aiohttp_cache_di.settings.sources import DEFAULT_ENV_FILE
@@ -157,6 +158,14 @@ class CacheSettings(BaseSettings):
     credential_headers: HeaderNames = Field(default=(), description="further request headers that set principals apart")
     partition_cookies: Literal["effective", "explicit"] = Field(
         default="effective", description="explicit: cookies of the jar do not set principals apart"
+    )
+    principals: UrlNames = Field(
+        default_factory=dict,
+        repr=False,
+        description="whom requests are for, by URL pattern, in place of what their credentials say",
+    )
+    shared_credentials: Names = Field(
+        default=(), description="URL patterns: credentials to these upstreams set nobody apart"
     )
     stale_if_error: StaleWindow = Field(default=None, description="how long a stale response may replace an error")
     stale_while_revalidate: OptionalDuration = Field(

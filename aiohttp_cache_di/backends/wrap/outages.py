@@ -7,6 +7,7 @@ secrets and none of them is in there. Otherwise the kind of the error has to do.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 from typing import Final
 from urllib.parse import quote
@@ -24,6 +25,7 @@ LOG_INTERVAL_S: Final = 60.0
 MAX_WORDS_CHARS: Final = 300
 # What Redis and its like say of a command that they do not know is followed by what it was given.
 ECHO: Final = "with args beginning with"
+USERINFO: Final = re.compile(r"//[^/\s]*@")  # of an address, ours or not
 
 
 class Outages:
@@ -93,12 +95,14 @@ def cause_of(kind: str, error: BaseException | None, store: object = None) -> st
     cause = _cause(error)
     words = " ".join(str(cause).split())
     name = kind if kind != TIMEOUT else type(cause).__name__
+    if isinstance(cause, OSError) and cause.errno is None:  # the words of a program, not of the system
+        return name
     if not words or not isinstance(store, Placed) or store.secrets is None:
         return name
     forms = {
         form for secret in store.secrets if secret for form in (secret, repr(secret)[1:-1], quote(secret, safe=""))
     }
-    if ECHO in words or any(form in words for form in forms):
+    if ECHO in words or USERINFO.search(words) or any(form in words for form in forms):
         return name
     return f"{name}: {words[:MAX_WORDS_CHARS]}"
 
