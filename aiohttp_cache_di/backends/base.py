@@ -25,7 +25,7 @@ from aiohttp_cache_di.backends.storage import BaseCache, BaseStorage, ResponseOr
 from aiohttp_cache_di.backends.wrap.guard import DEFAULT_DEADLINE_S, StoreGuard
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
 from aiohttp_cache_di.entries.build import body_of, entry_of
-from aiohttp_cache_di.entries.secrets import DEFAULT_SALT, DigestKey, digest_key_of
+from aiohttp_cache_di.entries.secrets import DEFAULT_SALT, digest_key_of
 from aiohttp_cache_di.policy import Rules
 from aiohttp_cache_di.policy.expiration import UNSET, ExpirationTime, UrlExpiration, UrlRules, lifetime_s, posix_time
 from aiohttp_cache_di.policy.rules import DEFAULT_CODES, RuleBook, Window, window_s
@@ -97,7 +97,7 @@ class CacheBackend(Stacked, RuleBook):
     shared: bool = setting()
     match_order: bool | None = setting()
     credential_headers: keys.CredentialNames = setting()
-    digest_key: DigestKey = setting()
+    digest_key: bytes = setting()
     post_as_query: Collection[str] = setting()
     partition_cookies: str = setting()
     stale_if_error_s: float | None = setting()

@@ -162,7 +162,7 @@ def create_key(
     if include_headers or match_headers:
         only = None if include_headers else lower_names(frozenset(match_headers))
         matched = _matched(fields, only, ignored, names, has_body=bool(body))
-    host = _effective_host(fields, url)
+    host = _effective_host(fields, url) if fields else ""
     way = _way_by(proxy, proxy_headers, ignored) if proxy else ""
     text = (
         f"1,{len(method)}:{method}{len(target)}:{target}{len(who)}:{who}{len(tls)}:{tls}"

@@ -140,6 +140,7 @@ async def test_with_a_secret_nobody_else_can_write_an_entry(store: Store, origin
         "another body": with_checksum(genuine[:PAYLOAD_AT] + evil + genuine[-32:], key),
         "unsigned": EntryCodec().encode(msgspec.structs.replace(entry, body=b"evil")),
         "signed with another secret": EntryCodec("guess").encode(msgspec.structs.replace(entry, body=b"evil")),
+        "signed for another cache": EntryCodec("new secret", names=("another", "responses")).encode(entry),
         "signed for another use": EntryCodec("new secret", salt="other").encode(entry),
         "moved from another key": with_checksum(kept(store, other), key),
         "signature cut": with_checksum(genuine[:-1], key),
@@ -153,7 +154,7 @@ async def test_with_a_secret_nobody_else_can_write_an_entry(store: Store, origin
         await stored(fresh, origin, "/a", "/a")
         assert origin.hits["/a"] == hits + 1, name
         assert fresh.stats.unreadable >= 1, name
-    plant(store, key, EntryCodec("old secret").encode(entry))
+    plant(store, key, store.backend(secret_key="old secret").stack.codec.encode(entry))
     fresh = store.backend(**signing)
     hits = origin.hits["/a"]
     await stored(fresh, origin, "/a")

@@ -253,7 +253,7 @@ def test_any_body_of_any_type_has_a_key(headers: dict[str, str], data: bytes) ->
 
 def test_the_order_of_names_makes_a_difference_where_it_is_asked_for() -> None:
     def key(**request: Any) -> str:
-        return create_key("POST", **{"url": BASE, "ordered": True, **request})
+        return key_of({"method": "POST", "url": BASE, "ordered": True} | request)
 
     assert key(url=BASE + "?resize&crop") != key(url=BASE + "?crop&resize")
     assert key(json={"a": 1, "b": 2}) != key(json={"b": 2, "a": 1})

@@ -115,7 +115,8 @@ class RedisCache(StackCache):
 def _stack(namespace: str, collection: str, address: str, connection: Redis | None, options: Sorted) -> StoreStack:
     """A store for the options given, and what is around it."""
     client = make_client(address, options.driver) if connection is None else checked_client(connection)
-    codec = EntryCodec(**{name: options.backend[name] for name in options.backend.keys() & {"secret_key", "salt"}})
+    signing: dict[str, Any] = {name: options.backend[name] for name in options.backend.keys() & {"secret_key", "salt"}}
+    codec = EntryCodec(**signing, names=(namespace, collection))
     near_tier_s: float | None = options.near.get("near_tier_s")
     near_bytes: int = options.near.get("near_tier_bytes", DEFAULT_NEAR_TIER_BYTES)
     return StoreStack(

@@ -1,4 +1,20 @@
-"""Storage in a SQLite file: the embedded default, shared by all processes of one machine."""
+"""Storage in a SQLite file: the embedded default, shared by all processes of one machine.
+
+How a call moves through the room, from the event loop to the threads and back::
+
+    cache, backend      what users make: a stack (`backends.wrap`) around one store
+    store               get many, put many …: each is a job for a thread, or a write for the queue
+    database            the connections of the running loop; new ones when they were lost
+    connections         a reader and a writer, opened, watched, given up and closed; checks of the counters
+      writes            group commits, in the writer's thread: rows, leases, deletions, evictions (`eviction`)
+      statements, walk  what is done in a transaction, or for a page of a walk
+      thread            aiosqlite's thread, which runs whole jobs and answers by callback
+    generation          whether a copy in memory is still what is stored: one comparison with
+      counters          a file of counters that all processes have mapped
+    schema, files       tables, triggers and statements; where the file is, and what is done with a damaged one
+
+No file, lock or statement is waited for in the loop. Imports point down this list.
+"""
 
 from __future__ import annotations
 

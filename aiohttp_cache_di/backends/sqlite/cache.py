@@ -22,7 +22,8 @@ def make_stack(
     """Make a store in a table of *filename*, with what is around it; nothing is opened yet."""
     database = open_database(filename, table_name, use_temp, fast_save, options)
     signing: dict[str, Any] = {name: value for name, value in options.items() if name in ("secret_key", "salt")}
-    codec = EntryCodec(**signing)
+    file_name = os.path.basename(filename).removesuffix(".sqlite")  # a file that is moved keeps it
+    codec = EntryCodec(**signing, names=(file_name, table_name))
     near = 0 if database.file.is_memory else near_bytes(options)
     return StoreStack(SQLiteStore(database, codec), codec, options.get("serializer"), near_bytes=near)
 

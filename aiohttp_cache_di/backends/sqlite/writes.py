@@ -22,12 +22,12 @@ from aiohttp_cache_di.errors import StorageError
 __all__ = [
     "Acquire",
     "Call",
-    "Port",
     "Put",
     "Release",
     "Transaction",
     "Write",
     "WriteQueue",
+    "WriterThread",
     "commit",
     "fail",
     "resolve",
@@ -38,7 +38,7 @@ MAX_GROUP_BYTES: Final = 4 * 1024 * 1024
 MAX_WAITING_BYTES: Final = 64 * 1024 * 1024  # of a file that is locked for long; the next writes are refused
 
 
-class Port(Protocol):
+class WriterThread(Protocol):
     """What a queue needs of the connections that it belongs to."""
 
     loop: asyncio.AbstractEventLoop
@@ -160,10 +160,10 @@ class WriteQueue:
     Between two calls of one group, rows are written before leases are given back and taken.
     """
 
-    def __init__(self, port: Port, table: Table, generations: Generations) -> None:
+    def __init__(self, thread: WriterThread, table: Table, generations: Generations) -> None:
         self.after_commit: Callable[[int, int], None] = _ignore
         """Called in the loop after each commit with the number of rows and of bytes written."""
-        self._port = port
+        self._thread = thread
         self._table = table
         self._generations = generations
         self._waiting: deque[Write] = deque()
@@ -180,7 +180,7 @@ class WriteQueue:
         """Do *write* after those before it; the answer comes with the commit that it shares with others."""
         if write.weight and self._waiting_bytes > MAX_WAITING_BYTES:
             raise StorageError(f"{self._waiting_bytes} bytes wait to be written already")
-        write.future = self._port.loop.create_future()
+        write.future = self._thread.loop.create_future()
         self._waiting_bytes += write.weight
         self._waiting.append(write)
         if not self._committing:
@@ -190,7 +190,7 @@ class WriteQueue:
     async def drain(self) -> None:
         """Wait until everything is written."""
         while not self.is_idle:
-            idle: asyncio.Future[None] = self._port.loop.create_future()
+            idle: asyncio.Future[None] = self._thread.loop.create_future()
             self._idle.append(idle)
             await idle
 
@@ -209,13 +209,13 @@ class WriteQueue:
         self._committing = True
 
         def job(connection: sqlite3.Connection) -> None:
-            self._port.check_file()
+            self._thread.check_file()
             commit(connection, group, self._table, self._generations)
 
         def done(_: object, error: BaseException | None) -> None:
             self._committing = False
             if error is not None:
-                reason = self._port.dealt_with(error, writing=True)
+                reason = self._thread.dealt_with(error, writing=True)
                 fail([write.future for write in group], reason)
             else:
                 for write in group:
@@ -224,7 +224,7 @@ class WriteQueue:
             if not self._committing:
                 self._send()
 
-        self._port.submit(job, done, writing=True)
+        self._thread.submit(job, done, writing=True)
 
     def _next_group(self) -> tuple[list[Write], int]:
         group: list[Write] = []

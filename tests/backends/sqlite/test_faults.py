@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+import aiosqlite
 import pytest
 
 from aiohttp_cache_di.backends.sqlite import SQLiteCache, writes
@@ -487,3 +488,15 @@ async def test_a_table_that_somebody_dropped_is_made_anew(cache: SQLiteCache, tm
         await cache.read_entry("k")
     assert await cache.read_entry("k") is None
     await cache.write_entry(make_entry("k"))
+
+
+@pytest.mark.parametrize("name", ["executescript", "__aenter__"])
+async def test_a_release_of_aiosqlite_that_has_changed_is_an_error_and_no_hang(
+    cache: SQLiteCache, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.delattr(aiosqlite.Connection, name)
+    async with asyncio.timeout(10):
+        for _ in range(2):
+            with pytest.raises(StorageError, match=f"{name}|asynchronous context manager"):
+                await cache.read_entry("k")
+        await cache.close()
