@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import OrderedDict
+from copy import copy
 from ssl import CERT_REQUIRED, SSLContext
 from typing import Any, Final, NamedTuple
 
@@ -36,6 +37,7 @@ __all__ = [
 ]
 
 MAX_KNOWN = 10_000
+_OF_CONTENT = (hdrs.CONTENT_TYPE, hdrs.CONTENT_LENGTH, hdrs.CONTENT_ENCODING, hdrs.TRANSFER_ENCODING)
 MAX_KNOWN_CHARS = 1024  # of a remembered URL: with MAX_KNOWN this bounds the memory that they take
 MAX_KEYED_BODY_BYTES = 1024 * 1024  # a larger upload is not worth holding in memory for its key
 
@@ -225,6 +227,17 @@ class Questions:
             rules = replace(rules, lifetime_s=resolved.lifetime_s, refresh=resolved.refresh)
         message = Request(request.method, url, request.headers, self._selecting(request, place))
         return FullQuestion.of(message, rules, key=key, partition=place.partition, is_named=place.is_named)
+
+    def as_get(
+        self, request: ClientRequest, call: Call, arguments: dict[str, Any], *, url: str
+    ) -> tuple[FullQuestion, dict[str, Any]]:
+        """What a request to GET asks for that is *request* without its content, and its `key_arguments`."""
+        get = copy(request)
+        get.method, get.headers = hdrs.METH_GET, _without(request.headers, *_OF_CONTENT)
+        arguments = {name: value for name, value in arguments.items() if name != "data"}
+        arguments["headers"] = _without(arguments["headers"], *_OF_CONTENT)
+        place = self.place_of(get, arguments, url)
+        return self.full(get, call, arguments, url=url, place=place), arguments
 
     def _selecting(self, request: ClientRequest, place: Place) -> CIMultiDict[str] | None:
         """The fields that Vary looks at, without those that make no difference; None where all do."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from typing import Any
@@ -17,6 +18,7 @@ from aiohttp_cache_di.engine.call import Call
 from aiohttp_cache_di.engine.describe import Report, describe_miss
 from aiohttp_cache_di.engine.flights import Flight, Outcome
 from aiohttp_cache_di.engine.origin import Reply
+from aiohttp_cache_di.engine.posted import AsGet, Posted
 from aiohttp_cache_di.engine.recording import wait_for_end
 from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.engine.storing import ResponseStoring
@@ -83,6 +85,8 @@ class Steps:
         self.storing = ResponseStoring(
             question.request, backend, runtime, question.rules, question.key, question.partition, key_arguments
         )
+        self.as_get: AsGet | None = None
+        """For a POST request: makes the question of the request to GET that its response may answer too."""
         self.storing.early_read, call.early_read = call.early_read, None
 
     # ---- without the origin
@@ -114,15 +118,23 @@ class Steps:
     # ---- past the store
 
     async def bypass(self, reason: str) -> ClientResponse:
-        """Let the origin answer, store nothing, and forget what the request may have changed."""
+        """Let the origin answer, store nothing for the request, and forget what it may have changed."""
         self.backend.stats.bypassed += 1
-        response = await self.handler(self.request)
+        posted = None
+        if self.as_get is not None:
+            posted = Posted(self.request, self.call, self.runtime, self.backend, self.as_get)
+        async with posted or contextlib.nullcontext():
+            response = await self.handler(self.request)
         describe_miss(response, forwarded(reason))
         if self.backend.cache_control and isinstance(response, ClientResponse):
             await self._forget_changed(response)
+            if posted is not None:
+                posted.store(self.question.request, response)
         return response
 
     async def _forget_changed(self, response: ClientResponse) -> None:
+        if self.question.rules.post_as_query and self.question.request.method == hdrs.METH_POST:
+            return
         try:
             urls = policy.invalidated_urls(self.question.request, response.status, response.headers)
             if urls:

@@ -51,7 +51,7 @@ from aiohttp_cache_di.policy.request import (
     on_request,
     serve,
 )
-from aiohttp_cache_di.policy.response import on_post_response, on_response
+from aiohttp_cache_di.policy.response import may_answer_get, on_post_response, on_response
 from aiohttp_cache_di.policy.variants import Placement, place_variant
 from aiohttp_cache_di.rfc9111.invalidation import invalidated_urls, is_unsafe
 from aiohttp_cache_di.rfc9111.ranges import combine, content_range
@@ -92,6 +92,7 @@ __all__ = [
     "invalidated_urls",
     "is_unsafe",
     "leads_on",
+    "may_answer_get",
     "may_be_cached",
     "may_be_plain",
     "may_be_used_alone",

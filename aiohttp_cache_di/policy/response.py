@@ -21,6 +21,7 @@ from aiohttp_cache_di.policy.failure import ERROR_STATUSES, stand_in
 from aiohttp_cache_di.policy.lifetimes import lifetime
 from aiohttp_cache_di.policy.not_modified import on_not_modified
 from aiohttp_cache_di.policy.redirects import leads_on
+from aiohttp_cache_di.policy.request import is_off
 from aiohttp_cache_di.rfc9111.cache_status import forwarded
 from aiohttp_cache_di.rfc9111.dates import format_http_date
 from aiohttp_cache_di.rfc9111.directives import response_directives
@@ -33,7 +34,7 @@ from aiohttp_cache_di.rfc9111.storability import unstorable_fields, why_not_stor
 from aiohttp_cache_di.rfc9111.validation import entity_tag
 from aiohttp_cache_di.rfc9111.vary import VARIES_ON_ALL, vary_digest, vary_fields
 
-__all__ = ["on_post_response", "on_response"]
+__all__ = ["may_answer_get", "on_post_response", "on_response"]
 
 # With a condition of ours in the request, these may be about the condition; the caller has sent none.
 _REFUSING = frozenset({400, 412, 431})
@@ -78,6 +79,11 @@ def on_response(
     return _store(request, response, plan, rules)
 
 
+def may_answer_get(request: Request, rules: Rules) -> bool:
+    """Whether the response to *request* may answer GET, if it says so: see `on_post_response`."""
+    return rules.cache_control and request.method == "POST" and "GET" in rules.allowed_methods and not is_off(rules)
+
+
 def on_post_response(request: Request, response: Response, rules: Rules) -> tuple[Request, Store] | None:
     """The request to GET that the response to a POST request answers, and how it is to be stored for that; else None.
 
@@ -85,7 +91,7 @@ def on_post_response(request: Request, response: Response, rules: Rules) -> tupl
     never answers another POST.
     """
     headers = response.headers
-    if not rules.cache_control or request.method != "POST" or "GET" not in rules.allowed_methods:
+    if not may_answer_get(request, rules):
         return None
     reference = single(headers, "Content-Location")
     stated_s = explicit_lifetime_s(headers, received_at=response.received_at, shared=rules.shared)
