@@ -50,6 +50,8 @@ class Flight(Struct, eq=False):
     """
 
     key: str
+    place: str = ""
+    """By which others find it: its key, or what tells the variants of one URL apart as well."""
     store_allowed: bool = True
     """Set to False when what it fetches was invalidated meanwhile."""
     leader: asyncio.Task[object] | None = None
@@ -252,24 +254,24 @@ class Flights:
         self._hits_for_miss: OrderedDict[str, float] = OrderedDict()
         self._hit_for_miss_s = hit_for_miss_s
 
-    def current(self, key: str) -> Flight | None:
+    def current(self, place: str) -> Flight | None:
         """The flight that may be joined, if there is one."""
-        return self._flights.get(key)
+        return self._flights.get(place)
 
-    def start(self, key: str, *, joinable: bool) -> Flight:
-        """Begin a flight; others can join it when *joinable*."""
-        flight = Flight(key)
+    def start(self, key: str, *, joinable: bool, place: str = "") -> Flight:
+        """Begin a flight; others can join it when *joinable*, by its *place* or else its key."""
+        flight = Flight(key, place or key)
         if joinable:
-            self._flights[key] = flight
+            self._flights[flight.place] = flight
         self._fetching.setdefault(key, set()).add(flight)
         flight.when_over(partial(self._ended, flight))
         return flight
 
-    def lead(self, key: str) -> Flight:
+    def lead(self, key: str, place: str = "") -> Flight:
         """Begin a flight that others can join, led by the running task; or the one that this has announced."""
-        flight = self._flights.get(key)
+        flight = self._flights.get(place or key)
         if flight is None or not flight.is_announced or flight.leader is not asyncio.current_task():
-            flight = self.start(key, joinable=True)
+            flight = self.start(key, joinable=True, place=place)
         flight.is_announced = False
         flight.leader = asyncio.current_task()
         return flight
@@ -282,8 +284,8 @@ class Flights:
             asyncio.get_running_loop().call_later(ANNOUNCED_S, _end_announced, flight)
 
     def _ended(self, flight: Flight) -> None:
-        if self._flights.get(flight.key) is flight:
-            del self._flights[flight.key]
+        if self._flights.get(flight.place) is flight:
+            del self._flights[flight.place]
         fetching = self._fetching[flight.key]
         fetching.discard(flight)
         if not fetching:
@@ -291,10 +293,10 @@ class Flights:
 
     def invalidate(self, key: str) -> None:
         """What is on its way for *key* must not be stored: it may have been sent before a change."""
-        for flight in self._fetching.get(key, ()):
+        for flight in list(self._fetching.get(key, ())):
             flight.store_allowed = False
-        if key in self._flights:
-            self._flights[key].end(Outcome.UNSHARED)
+            if self._flights.get(flight.place) is flight:
+                flight.end(Outcome.UNSHARED)
 
     def invalidate_all(self) -> None:
         """As `invalidate`, for all keys."""

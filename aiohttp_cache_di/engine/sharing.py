@@ -42,6 +42,7 @@ class Sharing:
         self._call = call
         self._backend = storing.backend
         self._flights = storing.runtime.flights
+        self._place = storing.place_of_own()
 
     def may_share(self, plan: Fetch | Validate) -> bool:
         """Whether to wait for others at all, and let others wait."""
@@ -57,7 +58,7 @@ class Sharing:
     async def follow(self) -> Reuse | Flight | None:
         """What a flight under way brings for this request; else that flight; None where there is none to wait for."""
         abandoned = 0
-        while (flight := self._flights.current(self._question.key)) is not None:
+        while (flight := self._flights.current(self._place)) is not None:
             if flight.leader is asyncio.current_task():
                 return None if flight.is_announced else flight
             outcome = await flight.join(self._call.read_timeout_s)
@@ -75,7 +76,7 @@ class Sharing:
 
     def lead(self) -> Flight:
         """Begin a flight that others can join."""
-        return self._flights.lead(self._question.key)
+        return self._flights.lead(self._question.key, self._place)
 
     async def lease(self, flight: Flight) -> Reuse | None:
         """Become the one process that fetches, or find what another one has fetched meanwhile.
@@ -84,7 +85,7 @@ class Sharing:
         """
         storing, patience_s = self._storing, self._call.read_timeout_s
         try:
-            found = await storing.lease(patience_s, self._usable)
+            found = await storing.lease(self._place, patience_s, self._usable)
         finally:
             flight.when_free(partial(storing.release_lease, flight))
         if isinstance(found, Reuse):

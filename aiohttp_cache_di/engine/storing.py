@@ -296,12 +296,24 @@ class ResponseStoring(Lookup):
 
     # ---- one request to the origin per key, and one process
 
+    def place_of_own(self) -> str:
+        """What tells the request from others that it cannot share a response with, as far as what is stored tells.
+
+        The key, or for a URL whose responses vary, that of the variant; so that none waits for another's language.
+        """
+        fields = () if self.primary is None else self.primary.vary_fields
+        if not fields:
+            return self.key
+        digest = policy.vary_digest(fields, self.message.selecting_headers, self.rules.digest_key)
+        return policy.variant_key(self.key, fields, digest)
+
     async def lease(
-        self, patience_s: float | None, usable: Callable[[StoredResponse], Awaitable[T | None]]
+        self, place: str, patience_s: float | None, usable: Callable[[StoredResponse], Awaitable[T | None]]
     ) -> T | leases.Spared | None:
         """Become the only process that fetches this key, or return what *usable* makes of another one's response.
 
         Args:
+            place: see `place_of_own`.
             patience_s: after which to fetch without a lease; None to wait for as long as it is held.
         """
         here, lease_s, key = self.runtime.here, self.backend.lease_s, self.key
@@ -314,9 +326,11 @@ class ResponseStoring(Lookup):
             return None
         loop = asyncio.get_running_loop()
         until = None if patience_s is None else loop.time() + patience_s
-        is_held, found = await here.leases.obtain(key, lease_s, until=until, look=partial(self.look_again, usable))
+        is_held, found = await here.leases.obtain(place, lease_s, until=until, look=partial(self.look_again, usable))
+        if is_held and found is None and place != key:  # the store has only told what is in that place
+            found = await self.look_again(usable)
         if is_held:
-            self._lease, self._leased_at = key, loop.time()
+            self._lease, self._leased_at = place, loop.time()
             if found is not None:
                 self.release_lease()
         return found
@@ -334,9 +348,9 @@ class ResponseStoring(Lookup):
         Args:
             flight: what it was taken for; if that took its time and brings nothing for others, they all are told so.
         """
-        key, self._lease = self._lease, None
-        if key is None:
+        place, self._lease = self._lease, None
+        if place is None:
             return
         is_of_one = flight is not None and flight.outcome in (None, Outcome.UNSHARED) and flight.store_allowed
         is_slow = asyncio.get_running_loop().time() - self._leased_at >= SLOW_S
-        self.runtime.give_back(key, owner=self.backend, spare=is_of_one and is_slow)
+        self.runtime.give_back(place, owner=self.backend, written=self.key, spare=is_of_one and is_slow)

@@ -153,10 +153,11 @@ class LoopStack:
         self.invalidate(keys)
         self.pending.delete_again(keys)
 
-    def give_back(self, key: str, *, owner: object, spare: bool = False) -> None:
+    def give_back(self, key: str, *, owner: object, written: str = "", spare: bool = False) -> None:
         """Give the lease on *key* back, once what is being written under it is there to be seen.
 
         Args:
+            written: another key under which it may have been written.
             spare: tell those who wait for it that it is in vain, so that they need not go one after the other.
         """
         leases = self.leases
@@ -165,8 +166,8 @@ class LoopStack:
         leases.keep_no_longer(key)
         if spare:
             self.tasks.spawn(leases.spare(key), owner=owner)
-        elif not self.pending.give_back_with(key):
-            self.tasks.spawn(self._release(key), owner=owner)
+        elif (written not in ("", key) and written in self.pending.entries) or not self.pending.give_back_with(key):
+            self.tasks.spawn(self._release(key, written or key), owner=owner)
 
     async def close(self) -> None:
         """Write what is left, for a moment."""
@@ -177,13 +178,13 @@ class LoopStack:
         if self.near is not None:
             self.near.clear()
 
-    async def _release(self, key: str) -> None:
-        await self.pending.settle({key})
+    async def _release(self, key: str, written: str) -> None:
+        await self.pending.settle({key, written})
         if self.leases is not None:
             await self.leases.release(key)
 
     def _release_later(self, key: str) -> None:
-        self.tasks.spawn(self._release(key), owner=self)
+        self.tasks.spawn(self._release(key, key), owner=self)
 
     def _note_written(self, entry: StoredResponse, version: int) -> None:
         if self.near is not None:
