@@ -102,12 +102,11 @@ class Lookup:
         """Whether the response that the redirect *hop* leads to is at hand, so that the next requests need not ask."""
         primary = self.primary
         try:
-            entry: StoredResponse | None = hop
             for _ in range(MAX_HOPS):
-                if entry is None or not entry.history:
+                if not hop.history:
                     return False
                 self.foreign = None
-                entry = await self._select(entry.history[0], of_any=True)
+                entry = await self._select(hop.history[0], of_any=True)
                 if self.foreign is not None:  # it is kept by the user, who knows best
                     return True
                 now = time.time()
@@ -115,6 +114,7 @@ class Lookup:
                     return False
                 if policy.may_be_used_alone(entry, self.rules, now=now):
                     return True
+                hop = entry
             return False
         finally:
             self.primary, self.foreign = primary, None

@@ -7,6 +7,7 @@ import io
 from typing import Any
 
 import pytest
+from aiohttp import ClientResponse
 
 from tests.clients import Clients, is_hit
 from tests.origin import Origin, Received, answer
@@ -90,7 +91,10 @@ class TestPost:
         assert await client.fetch(url) == (False, "3")
 
     async def test_a_filter_has_its_say(self, origin: Origin, clients: Clients) -> None:
-        client, url = clients(cache_control=True, filter_fn=lambda response: False), origin.on("/", telling())
+        def refuse(response: ClientResponse) -> bool:
+            return False
+
+        client, url = clients(cache_control=True, filter_fn=refuse), origin.on("/", telling())
         assert await client.fetch(url, "POST") == (False, "POST 1")
         await client.backend.settle()
         assert await client.fetch(url) == (False, "GET 2")
