@@ -10,6 +10,7 @@ from aiohttp_cache_di.backends.store import (
     Changing,
     Expiring,
     Immediate,
+    Keeping,
     Leasing,
     Peeking,
     Store,
@@ -36,6 +37,7 @@ class Abilities(Struct, frozen=True, eq=False):
     touching: Touching | None
     changing: Changing | None
     expiring: Expiring | None
+    keeping: Keeping | None
     events: StoreEvents
 
     @classmethod
@@ -49,5 +51,6 @@ class Abilities(Struct, frozen=True, eq=False):
             touching=store if isinstance(store, Touching) else None,
             changing=store if isinstance(store, Changing) else None,
             expiring=store if isinstance(store, Expiring) else None,
+            keeping=store if isinstance(store, Keeping) else None,
             events=store.events if isinstance(store, Telling) else StoreEvents(),
         )
