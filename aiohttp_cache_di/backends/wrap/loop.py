@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 from aiohttp_cache_di.backends.store import Found, Leasing, Record, Store
 from aiohttp_cache_di.backends.wrap.abilities import Abilities
-from aiohttp_cache_di.backends.wrap.batching import BatchedReads
+from aiohttp_cache_di.backends.wrap.batching import BatchedReads, UnansweredError
 from aiohttp_cache_di.backends.wrap.guard import StoreGuard
 from aiohttp_cache_di.backends.wrap.near import NearTier
 from aiohttp_cache_di.backends.wrap.packing import Packing
@@ -86,7 +86,8 @@ class LoopStack:
         self.peek: Callable[[str], StoredResponse | None] = self._at_hand if self.tells_all else self._peek
         """Gives the response under a key, if it is at hand; what is on its way counts as stored."""
         self._pending = self.pending.entries
-        self._reads = BatchedReads(whole)
+        self._reads = BatchedReads(whole, guard)
+        self._patient_reads = BatchedReads(whole)
 
     # ---- reading
 
@@ -97,10 +98,13 @@ class LoopStack:
         return entry
 
     async def fetch(self, key: str) -> StoredResponse | Failed | None:
-        """The response that the store has under *key*, asked within a deadline."""
+        """The response that the store has under *key*, asked within a deadline that begins when it is sent."""
         if self.tells_all:
             return self.peek(key)
-        return await self.guard.run("read", partial(self._fetch, key), FAILED)
+        try:
+            return await self._fetch(key)
+        except UnansweredError:
+            return FAILED
 
     async def _fetch(self, key: str) -> StoredResponse | None:
         near = self.near
@@ -122,7 +126,7 @@ class LoopStack:
 
     async def get(self, key: str) -> Found | None:
         """What the store has under *key*, without a deadline."""
-        return await self._reads.get(key)
+        return await self._patient_reads.get(key)
 
     # ---- writing
 
