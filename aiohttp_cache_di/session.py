@@ -6,7 +6,7 @@ import asyncio
 import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from weakref import ref
 
 from aiohttp import ClientMiddlewareType, ClientResponse, ClientSession
@@ -16,6 +16,7 @@ from aiohttp_cache_di._aiohttp import Needs, can, genuine_request
 from aiohttp_cache_di.arguments import named_parameters, refuse_unknown
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.options import BACKEND_OPTIONS
+from aiohttp_cache_di.engine.additions import ADDING
 from aiohttp_cache_di.engine.call import CURRENT_CALL, Call, Disabled, end_call
 from aiohttp_cache_di.engine.doubles import Doubles, is_backend
 from aiohttp_cache_di.engine.hits import FastLane, KnownCall
@@ -145,7 +146,7 @@ class CacheMixin(TypedSession):
         self._request_options = _request_parameters(type(self))
         backend = CacheBackend(**own) if cache is None else cache
         self._cache_middleware = CacheMiddleware(backend)
-        self._fast_lane = FastLane(backend, self._cache_middleware.questions)
+        self._fast_lane = FastLane(backend, self._cache_middleware.questions, _OWN)
         self._doubles = Doubles()
         if not _CAN_INSTALL:
             self._own_middlewares = kwargs.get("middlewares")
@@ -156,6 +157,11 @@ class CacheMixin(TypedSession):
         traceback = getattr(self, "_source_traceback", None)
         if traceback is not None:  # which is to end at the line that calls us
             traceback.pop()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name in ADDING and "_fast_lane" in vars(self):
+            self._fast_lane.forget()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         with warnings.catch_warnings():
@@ -172,7 +178,7 @@ class CacheMixin(TypedSession):
     @cache.setter
     def cache(self, backend: CacheBackend) -> None:
         self._cache_middleware = CacheMiddleware(backend)
-        self._fast_lane = FastLane(backend, self._cache_middleware.questions)
+        self._fast_lane = FastLane(backend, self._cache_middleware.questions, _OWN)
         self._owns_cache = False
 
     @property
@@ -312,6 +318,9 @@ class CachedSession(CacheMixin, ClientSession):
             async with session.get("https://example.org/") as response:
                 print(response.from_cache, await response.text())
     """
+
+
+_OWN: Final = frozenset({CacheMixin, CachedSession})
 
 
 def _warn_at_the_caller(initialise: Callable[[], None], *, undo: Callable[[], None]) -> None:

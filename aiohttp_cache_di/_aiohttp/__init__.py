@@ -6,6 +6,7 @@ imported, with one warning: requests are slower then, or not cached, and answere
 - `names`: the list of the names, by what needs them.
 - `access`: reads and writes by them, each with a way on where the name is gone.
 - `decoding`: watches the parser of a response.
+- `genuine`: whether its classes are as aiohttp made them.
 
 The subclasses of aiohttp's classes (`session`, `response`) use the names of their bases in their own code; those are in
 the list as well.
@@ -38,6 +39,7 @@ from aiohttp_cache_di._aiohttp.decoding import (
     watch_decoding,
     will_retry,
 )
+from aiohttp_cache_di._aiohttp.genuine import is_genuine
 from aiohttp_cache_di._aiohttp.names import (
     FEATURES,
     Needs,
@@ -63,6 +65,7 @@ __all__ = [
     "headers_version",
     "is_decoded",
     "is_disconnection",
+    "is_genuine",
     "is_mute",
     "missing_names",
     "parts_of",

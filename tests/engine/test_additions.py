@@ -1,0 +1,198 @@
+"""What a session adds to its requests by classes and methods of the user's: no user gets another's response by it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextvars import ContextVar
+from typing import Any
+
+import pytest
+from aiohttp import ClientRequest, ClientSession, TCPConnector
+from multidict import CIMultiDict
+
+from aiohttp_cache_di import CachedSession, CacheMixin
+from aiohttp_cache_di.backends import CacheBackend
+from aiohttp_cache_di.engine.additions import hands_on
+from tests.origin import Origin, Received, answer
+
+USER: ContextVar[str] = ContextVar("user", default="")
+
+
+def whose(request: Received) -> bytes:
+    """Answer with whom the request is for."""
+    return answer(request.headers.get("Authorization", "") + request.target.partition("?")[2])
+
+
+def mark(headers: CIMultiDict[str]) -> None:
+    """Say who the user is, if there is one."""
+    if USER.get():
+        headers["Authorization"] = USER.get()
+
+
+class OfUser(ClientRequest):
+    """Says in its headers whom it is for."""
+
+    def update_headers(self, headers: Any) -> None:
+        """Add the credentials of the current user."""
+        super().update_headers(headers)
+        mark(self.headers)
+
+
+class OfUserInPrivate(ClientRequest):
+    """Says so in a method that is not documented."""
+
+    def update_auto_headers(self, skip_auto_headers: Any) -> None:
+        """Add the credentials of the current user."""
+        super().update_auto_headers(skip_auto_headers)
+        mark(self.headers)
+
+
+class PreparingSession(CacheMixin, ClientSession):
+    """Says so in a private method of the session."""
+
+    def _prepare_headers(self, headers: Any) -> CIMultiDict[str]:
+        made = super()._prepare_headers(headers)
+        mark(made)
+        return made
+
+
+class BuildingSession(CacheMixin, ClientSession):
+    """Says so in the URL."""
+
+    def _build_url(self, str_or_url: Any) -> Any:
+        return super()._build_url(str_or_url).update_query(user=USER.get())
+
+
+class MiddlewaresSession(CacheMixin, ClientSession):
+    """Says so in a middleware that it brings along."""
+
+    @property
+    def _middlewares(self) -> Any:
+        async def marking(request: ClientRequest, handler: Any) -> Any:
+            mark(request.headers)
+            return await handler(request)
+
+        return (marking, *super()._middlewares)
+
+    @_middlewares.setter
+    def _middlewares(self, middlewares: Any) -> None:
+        self._own_middlewares = middlewares
+
+
+class Marking:
+    """A base below the cache that says so in what it hands on."""
+
+    async def _request(self, method: str, url: Any, *, headers: Any = None, **kwargs: Any) -> Any:
+        made: CIMultiDict[str] = CIMultiDict(headers or {})
+        mark(made)
+        return await super()._request(method, url, headers=made, **kwargs)  # type: ignore[misc]  # pyright: ignore
+
+
+class MarkingQuietly:
+    """The same, by changing its options."""
+
+    async def _request(self, *args: Any, **kwargs: Any) -> Any:
+        if USER.get():
+            kwargs["headers"] = {"Authorization": USER.get()}
+        return await super()._request(*args, **kwargs)  # type: ignore[misc]  # pyright: ignore
+
+
+class OnMarking(CacheMixin, Marking, ClientSession):
+    """Has the cache before what says so."""
+
+
+class OnMarkingQuietly(CacheMixin, MarkingQuietly, ClientSession):
+    """Has the cache before what says so."""
+
+
+class BehindMarking(MarkingQuietly, CacheMixin, ClientSession):
+    """Has the cache behind what says so."""
+
+
+def patched() -> CachedSession:
+    """Make a session with a method of its own, on the object alone."""
+    session = CachedSession()
+    prepare = session._prepare_headers
+
+    def prepared(headers: Any) -> CIMultiDict[str]:
+        made = prepare(headers)
+        mark(made)
+        return made
+
+    session._prepare_headers = prepared  # type: ignore[method-assign]  # as instruments do
+    return session
+
+
+SESSIONS: dict[str, Callable[[], CachedSession | CacheMixin]] = {
+    "request class": lambda: CachedSession(request_class=OfUser),
+    "request class, private": lambda: CachedSession(request_class=OfUserInPrivate),
+    "session, headers": PreparingSession,
+    "session, URL": BuildingSession,
+    "session, middlewares": MiddlewaresSession,
+    "base below": OnMarking,
+    "base below, quietly": OnMarkingQuietly,
+    "base above": BehindMarking,
+    "object": patched,
+}
+
+
+@pytest.mark.parametrize("how", SESSIONS)
+@pytest.mark.parametrize("order", ["aaabbb", "   aa bb", "aaa   ", "abababab"])
+async def test_no_user_gets_the_response_of_another(origin: Origin, how: str, order: str) -> None:
+    url = origin.on("/", whose)
+    async with SESSIONS[how]() as session:
+        for user in order:
+            USER.set(user.strip())
+            async with session.get(url) as response:
+                assert (await response.text()).removeprefix("user=") == user.strip()
+
+
+@pytest.fixture(params=["ClientRequest", "ClientSession"])
+def _instrumented(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let another package have replaced a method of aiohttp's."""
+    if request.param == "ClientRequest":
+        update = ClientRequest.update_headers
+
+        def updated(self: ClientRequest, headers: Any) -> None:
+            update(self, headers)
+            mark(self.headers)
+
+        monkeypatch.setattr(ClientRequest, "update_headers", updated)
+    else:
+        prepare = ClientSession._prepare_headers
+
+        def prepared(self: ClientSession, headers: Any) -> CIMultiDict[str]:
+            made = prepare(self, headers)
+            mark(made)
+            return made
+
+        monkeypatch.setattr(ClientSession, "_prepare_headers", prepared)
+    yield
+
+
+@pytest.mark.usefixtures("_instrumented")
+async def test_what_an_instrument_adds_counts(origin: Origin) -> None:
+    url = origin.on("/", whose)
+    async with CachedSession() as session:
+        for user in "aaabb":
+            USER.set(user)
+            async with session.get(url) as response:
+                assert await response.text() == user
+
+
+async def test_what_is_set_on_a_session_that_knows_its_way_counts(origin: Origin) -> None:
+    url = origin.on("/", whose)
+    async with CachedSession() as session:
+        for _ in range(3):
+            await (await session.get(url)).read()
+        session._request_class = OfUser
+        USER.set("a")
+        async with session.get(url) as response:
+            assert await response.text() == "a"
+
+
+@pytest.fixture
+async def backend() -> AsyncIterator[CacheBackend]:
+    backend = CacheBackend()
+    yield backend
+    await backend.close()
