@@ -65,7 +65,7 @@ class CacheMiddleware:
             return await self._pass_by(request, handler)
         url = str(request.url)
         response: ClientResponse | None = None
-        if decoded and (call is None or call.is_plain):
+        if decoded and (call is None or call.is_plain) and not runtime.changes(session):
             response = self._at_once(request, url, call, runtime)
         if response is None:
             if call is None:
@@ -106,6 +106,8 @@ class CacheMiddleware:
         backend = self.backend
         is_allowed = backend.may_allow(request.method)
         body = await request_body(request) if is_allowed else b""
+        if runtime.changes(request.session):
+            body = None
         arguments = key_arguments(request, body or b"", call, backend)
         key, partition = ("", "")
         if body is not None and is_allowed:

@@ -24,6 +24,7 @@ DETAILS: Final = {
     "damaged": "the content coding of the body is damaged, or its length is not the one that was announced",
     "unseen": "the body cannot be copied: its stream is not aiohttp's own, or aiohttp has changed inside",
     "ignored-param": "it redirects to a URL with a parameter of `ignored_params`",
+    "changed": "a class of the session, or a middleware behind the cache, has changed whom the request is for",
     "filtered": "`filter_fn` or `is_cacheable` refused it",
     "invalidated": "what it shows was changed or deleted while it was on its way",
     "no-room": "the memory for it, or for what waits to be written, is full",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any
 
@@ -10,8 +10,7 @@ import pytest
 from aiohttp import ClientRequest, ClientSession, TCPConnector
 from multidict import CIMultiDict
 
-from aiohttp_cache_di import CachedSession, CacheMixin
-from aiohttp_cache_di.backends import CacheBackend
+from aiohttp_cache_di import CachedSession, CacheMiddleware, CacheMixin
 from aiohttp_cache_di.engine.additions import hands_on
 from tests.origin import Origin, Received, answer
 
@@ -45,6 +44,24 @@ class OfUserInPrivate(ClientRequest):
         """Add the credentials of the current user."""
         super().update_auto_headers(skip_auto_headers)
         mark(self.headers)
+
+
+class SignedWhenSent(ClientRequest):
+    """Says so when it is sent, which is after the cache was asked."""
+
+    async def send(self, conn: Any) -> Any:
+        """Add the credentials of the current user."""
+        mark(self.headers)
+        return await super().send(conn)
+
+
+class SigningConnector(TCPConnector):
+    """Says so when a connection is wanted."""
+
+    async def connect(self, req: ClientRequest, traces: Any, timeout: Any) -> Any:
+        """Add the credentials of the current user."""
+        mark(req.headers)
+        return await super().connect(req, traces, timeout)
 
 
 class PreparingSession(CacheMixin, ClientSession):
@@ -82,10 +99,10 @@ class MiddlewaresSession(CacheMixin, ClientSession):
 class Marking:
     """A base below the cache that says so in what it hands on."""
 
-    async def _request(self, method: str, url: Any, *, headers: Any = None, **kwargs: Any) -> Any:
+    async def _request(self, method: str, str_or_url: Any, *, headers: Any = None, **kwargs: Any) -> Any:
         made: CIMultiDict[str] = CIMultiDict(headers or {})
         mark(made)
-        return await super()._request(method, url, headers=made, **kwargs)  # type: ignore[misc]  # pyright: ignore
+        return await super()._request(method, str_or_url, headers=made, **kwargs)  # type: ignore[misc]  # pyright: ignore
 
 
 class MarkingQuietly:
@@ -126,6 +143,8 @@ def patched() -> CachedSession:
 SESSIONS: dict[str, Callable[[], CachedSession | CacheMixin]] = {
     "request class": lambda: CachedSession(request_class=OfUser),
     "request class, private": lambda: CachedSession(request_class=OfUserInPrivate),
+    "request class, when it is sent": lambda: CachedSession(request_class=SignedWhenSent),
+    "connector": lambda: CachedSession(connector=SigningConnector()),
     "session, headers": PreparingSession,
     "session, URL": BuildingSession,
     "session, middlewares": MiddlewaresSession,
@@ -137,9 +156,11 @@ SESSIONS: dict[str, Callable[[], CachedSession | CacheMixin]] = {
 
 
 @pytest.mark.parametrize("how", SESSIONS)
-@pytest.mark.parametrize("order", ["aaabbb", "   aa bb", "aaa   ", "abababab"])
+@pytest.mark.parametrize("order", ["aaabbb", "aaa   ", "abababab", "   aa bb"])
 async def test_no_user_gets_the_response_of_another(origin: Origin, how: str, order: str) -> None:
     url = origin.on("/", whose)
+    if how in {"request class, when it is sent", "connector"}:
+        order = order.strip()  # until it is seen, nothing tells of the user, and what is stored for all is for each
     async with SESSIONS[how]() as session:
         for user in order:
             USER.set(user.strip())
@@ -191,8 +212,19 @@ async def test_what_is_set_on_a_session_that_knows_its_way_counts(origin: Origin
             assert await response.text() == "a"
 
 
-@pytest.fixture
-async def backend() -> AsyncIterator[CacheBackend]:
-    backend = CacheBackend()
-    yield backend
-    await backend.close()
+async def test_what_is_signed_on_its_way_says_why_it_is_not_stored(origin: Origin) -> None:
+    async def sign(request: ClientRequest, handler: Any) -> Any:
+        mark(request.headers)
+        return await handler(request)
+
+    USER.set("a")
+    url, inside_out = origin.on("/", whose), (CacheMiddleware(), sign)
+    async with (
+        CachedSession(request_class=SignedWhenSent) as session,
+        ClientSession(middlewares=inside_out) as plain,
+        session.get(url) as one,
+        plain.get(url) as other,
+    ):
+        for response in (one, other):
+            assert await response.text() == "a"
+            assert getattr(response, "cache_status", "").endswith("detail=changed")
