@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from http.cookies import CookieError, SimpleCookie
 from operator import attrgetter
+from ssl import SSLContext
 from typing import Any, Final
 
+import aiohttp.connector
 from aiohttp import (
     ClientRequest,
     ClientResponse,
@@ -29,6 +31,7 @@ __all__ = [
     "build_url",
     "connector_ssl",
     "decodes",
+    "default_tls_context",
     "genuine_request",
     "hand_on_cookies",
     "hand_on_traces",
@@ -85,6 +88,12 @@ def connector_ssl(session: ClientSession) -> Any:
     """
     connector = session.connector
     return getattr(connector, "_ssl", connector) if isinstance(connector, TCPConnector) else True
+
+
+def default_tls_context() -> SSLContext | None:
+    """The context by which aiohttp verifies unless it is told otherwise; None where that cannot be seen."""
+    context = getattr(aiohttp.connector, "_SSL_CONTEXT_VERIFIED", None)
+    return context if isinstance(context, SSLContext) else None
 
 
 def parts_of(payload: Payload) -> list[Payload] | None:

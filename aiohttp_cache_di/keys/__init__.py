@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from aiohttp_cache_di.keys.key import create_key, is_own_host, spellings, tls_token
+from aiohttp_cache_di.keys.key import create_key, is_own_host, spellings
 from aiohttp_cache_di.keys.names import DEFAULT_CREDENTIAL_HEADERS, CredentialNames, credential_names
 from aiohttp_cache_di.keys.redaction import REDACTED, has_param, redact_url, redacted
+from aiohttp_cache_di.keys.tls import is_verifying, tls_token
 
 __all__ = [
     "DEFAULT_CREDENTIAL_HEADERS",
@@ -14,6 +15,7 @@ __all__ = [
     "credential_names",
     "has_param",
     "is_own_host",
+    "is_verifying",
     "redact_url",
     "redacted",
     "spellings",
