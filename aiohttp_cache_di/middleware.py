@@ -20,6 +20,7 @@ from aiohttp_cache_di.engine.answers import plain_answer
 from aiohttp_cache_di.engine.call import CURRENT_CALL, Call, current_call, end_call, is_disabled
 from aiohttp_cache_di.engine.describe import describe_miss
 from aiohttp_cache_di.engine.exchange import Exchange
+from aiohttp_cache_di.engine.looks import NotStored
 from aiohttp_cache_di.engine.question import Questions, key_arguments, request_body
 from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.engine.turns import count_hit, is_turn_over
@@ -55,14 +56,16 @@ class CacheMiddleware:
         call = current_call(session)
         if call is not None:
             call.is_reached = True
+            if call.look is not None:
+                call.look.see(request)
         if not _CAN_CACHE or is_disabled(session) or _passes_by(request, backend):
-            return await self._pass_by(request, handler)
+            return await self._pass_by(request, handler, call)
         runtime = self._runtime
         if runtime is None or not runtime.is_current():
             self._runtime = runtime = Runtime.of(backend)
         decoded = decodes(handler, call.decoded if call else None, session)
         if decoded is None:
-            return await self._pass_by(request, handler)
+            return await self._pass_by(request, handler, call)
         url = str(request.url)
         response: ClientResponse | None = None
         if decoded and (call is None or call.is_plain) and not runtime.changes(session):
@@ -115,6 +118,8 @@ class CacheMiddleware:
         question = self.questions.full(request, call, arguments, url=url, key=key, partition=partition)
         exchange = Exchange(request, handler, call, runtime, backend, question, arguments)
         if body is None:
+            if call.is_looking:
+                raise NotStored
             return await exchange.bypass("bypass")
         if CURRENT_CALL.get() is call:
             return await exchange.run()
@@ -124,8 +129,10 @@ class CacheMiddleware:
         finally:
             end_call(token)
 
-    async def _pass_by(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+    async def _pass_by(self, request: ClientRequest, handler: ClientHandlerType, call: Call | None) -> ClientResponse:
         """Let the origin answer, the cache looking away."""
+        if call is not None and call.is_looking:
+            raise NotStored
         self.backend.stats.bypassed += 1
         response = await handler(request)
         describe_miss(response, forwarded("bypass"))

@@ -16,10 +16,11 @@ from aiohttp_cache_di._aiohttp import Needs, can, genuine_request
 from aiohttp_cache_di.arguments import named_parameters, refuse_unknown
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.options import BACKEND_OPTIONS
-from aiohttp_cache_di.engine.additions import ADDING
+from aiohttp_cache_di.engine.additions import ADDING, hands_on, senders_below
 from aiohttp_cache_di.engine.call import CURRENT_CALL, Call, Disabled, end_call
 from aiohttp_cache_di.engine.doubles import Doubles, is_backend
 from aiohttp_cache_di.engine.hits import FastLane, KnownCall
+from aiohttp_cache_di.engine.looks import Look, NotStored, may_look
 from aiohttp_cache_di.engine.reads import EarlyRead
 from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.engine.turns import is_turn_over
@@ -126,6 +127,7 @@ class CacheMixin(TypedSession):
         "cache",
         "_cache_middleware",
         "_fast_lane",
+        "_looks_first",
         "_own_middlewares",
         "_owns_cache",
         "_request_options",
@@ -148,6 +150,8 @@ class CacheMixin(TypedSession):
         self._cache_middleware = CacheMiddleware(backend)
         self._fast_lane = FastLane(backend, self._cache_middleware.questions, _OWN)
         self._doubles = Doubles()
+        below = senders_below(type(self), _OWN)
+        self._looks_first = bool(below) and all(map(hands_on, below))
         if not _CAN_INSTALL:
             self._own_middlewares = kwargs.get("middlewares")
         if kwargs.keys() & _DEPRECATED:
@@ -254,8 +258,10 @@ class CacheMixin(TypedSession):
             if Doubles.are_there(self.cache):
                 may_learn, send = False, super()._request
                 response = await self._doubles.request(send, self.cache, call, method, url, options)
-            else:
+            elif not self._looks_first or not may_look(self, options, len(self._middlewares)):
                 response = await super()._request(method, url, **options)
+            else:
+                response = await self._look_first(method, url, call, options)
         except TypeError:
             known = self._request_options
             if known is not None:
@@ -267,6 +273,24 @@ class CacheMixin(TypedSession):
         if may_learn:
             self._fast_lane.learn(self, method, url, options, response)
         return response
+
+    async def _look_first(
+        self, method: str, url: StrOrURL, call: Call, options: dict[str, Any]
+    ) -> ClientResponse:
+        """Answer a request from what is stored, or else send it by the bases below, which may limit rates."""
+        call.look = look = Look()
+        try:
+            return await genuine_request()(self, method, url, **options)
+        except NotStored:
+            call.keys.clear()
+        finally:
+            look.is_over = True
+        try:
+            return await super()._request(method, url, **options)
+        finally:
+            if look.differs:
+                self._looks_first = False
+                self._fast_lane.forget(for_good=True)
 
     def disabled(self) -> Disabled:
         """Turn the cache off: ``async with session.disabled(): …``, for this session in this task."""

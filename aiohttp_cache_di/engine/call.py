@@ -10,6 +10,7 @@ from weakref import ref
 from aiohttp import ClientConnectionError, ClientSession
 from msgspec import Struct, field
 
+from aiohttp_cache_di.engine.looks import Look
 from aiohttp_cache_di.engine.reads import EarlyRead
 from aiohttp_cache_di.policy.expiration import ExpirationTime
 from aiohttp_cache_di.policy.rules import Window
@@ -30,6 +31,7 @@ class Call(Struct):
         failures: how often the origin has not answered; aiohttp asks again where an old connection may be to blame.
         early_read: what the fast lane has read.
         is_reached: whether the engine has seen a request of the call.
+        look: what is to be found out without asking the origin.
     """
 
     session: ref[ClientSession]
@@ -44,6 +46,12 @@ class Call(Struct):
     failures: int = 0
     early_read: EarlyRead | None = None
     is_reached: bool = False
+    look: Look | None = None
+
+    @property
+    def is_looking(self) -> bool:
+        """Whether the origin may not be asked."""
+        return self.look is not None and not self.look.is_over
 
     @property
     def is_plain(self) -> bool:

@@ -83,6 +83,7 @@ class FastLane:
         self._backend = backend
         self._questions = questions
         self._own = own
+        self._is_closed = False
         self.stats: CacheStats = getattr(backend, "stats", None) or CacheStats()  # a test's stand-in has none
         self._runtime: Runtime | None = None
         self._known: OrderedDict[CallKey, KnownCall] = OrderedDict()
@@ -188,6 +189,7 @@ class FastLane:
         backend, stored = self._backend, response.stored
         if (
             not _CAN_HURRY
+            or self._is_closed
             or not is_mute(session)
             or not is_plain(session, backend)
             or stored.status in (206, 304, 416, 504)
@@ -220,8 +222,9 @@ class FastLane:
             if len(self._origins) > MAX_ORIGINS:
                 self._origins.popitem(last=False)
 
-    def forget(self) -> None:
-        """Learn anew: something that the session sends by has been replaced."""
+    def forget(self, *, for_good: bool = False) -> None:
+        """Learn anew, or no more: something that the session sends by has been replaced, or adds to its requests."""
+        self._is_closed = self._is_closed or for_good
         self._known.clear()
         self._origins.clear()
 
