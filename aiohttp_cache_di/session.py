@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from weakref import ref
@@ -12,8 +12,8 @@ from weakref import ref
 from aiohttp import ClientMiddlewareType, ClientResponse, ClientSession
 from aiohttp.typedefs import StrOrURL
 
-from aiohttp_cache_di._aiohttp import Needs, can, genuine_request
-from aiohttp_cache_di.arguments import named_parameters, refuse_unknown
+from aiohttp_cache_di._aiohttp import Needs, can, genuine_request, untraced
+from aiohttp_cache_di.arguments import named_parameters, parameters_below, refuse_unknown, warn_at_the_caller
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.options import BACKEND_OPTIONS
 from aiohttp_cache_di.engine.additions import ADDING, hands_on, senders_below
@@ -21,9 +21,11 @@ from aiohttp_cache_di.engine.call import CURRENT_CALL, Call, Disabled, end_call
 from aiohttp_cache_di.engine.doubles import Doubles, is_backend
 from aiohttp_cache_di.engine.hits import FastLane, KnownCall
 from aiohttp_cache_di.engine.looks import Look, NotStored, may_look
+from aiohttp_cache_di.engine.probe import Asked, Probe
 from aiohttp_cache_di.engine.reads import EarlyRead
 from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.engine.turns import is_turn_over
+from aiohttp_cache_di.keys import spellings
 from aiohttp_cache_di.middleware import CacheMiddleware
 from aiohttp_cache_di.policy.expiration import ExpirationTime
 from aiohttp_cache_di.policy.rules import Window
@@ -137,7 +139,7 @@ class CacheMixin(TypedSession):
     def __init__(self, *args: Any, cache: CacheBackend | None = None, **kwargs: Any) -> None:
         if not isinstance(cache, CacheBackend | None):
             raise TypeError(f"{type(self).__name__}: cache= takes a CacheBackend, not {cache!r}")
-        accepted = _parameters(type(self))
+        accepted = parameters_below(type(self), CacheMixin)
         own = {name: kwargs.pop(name) for name in BACKEND_OPTIONS - (accepted or frozenset()) if name in kwargs}
         if cache is not None and own:
             names = ", ".join(sorted(own))
@@ -155,7 +157,7 @@ class CacheMixin(TypedSession):
         if not _CAN_INSTALL:
             self._own_middlewares = kwargs.get("middlewares")
         if kwargs.keys() & _DEPRECATED:
-            _warn_at_the_caller(partial(super().__init__, *args, **kwargs), undo=self.detach)
+            warn_at_the_caller(partial(super().__init__, *args, **kwargs), undo=self.detach)
         else:
             super().__init__(*args, **kwargs)
         traceback = getattr(self, "_source_traceback", None)
@@ -230,18 +232,10 @@ class CacheMixin(TypedSession):
                 if is_turn_over(self._fast_lane.stats):
                     await asyncio.sleep(0)
                 return found
-        decoded = kwargs.get("auto_decompress")
-        call = Call(
-            ref(self),
-            expire_after=expire_after,
-            refresh=refresh,
-            only_if_cached=only_if_cached,
-            stale_if_error=stale_if_error,
-            decoded=self.auto_decompress if decoded is None else bool(decoded),
-            headers=kwargs.get("headers") or (),
-            cookies=kwargs.get("cookies"),
-            early_read=found if isinstance(found, EarlyRead) else None,
-        )
+        call = Call.of(self, kwargs)
+        call.expire_after, call.refresh, call.only_if_cached = expire_after, refresh, only_if_cached
+        call.stale_if_error = stale_if_error
+        call.early_read = found if isinstance(found, EarlyRead) else None
         return await self._send(method, str_or_url, call, kwargs, may_learn=plain)
 
     async def _send(
@@ -274,13 +268,12 @@ class CacheMixin(TypedSession):
             self._fast_lane.learn(self, method, url, options, response)
         return response
 
-    async def _look_first(
-        self, method: str, url: StrOrURL, call: Call, options: dict[str, Any]
-    ) -> ClientResponse:
+    async def _look_first(self, method: str, url: StrOrURL, call: Call, options: dict[str, Any]) -> ClientResponse:
         """Answer a request from what is stored, or else send it by the bases below, which may limit rates."""
         call.look = look = Look()
         try:
-            return await genuine_request()(self, method, url, **options)
+            stored: ClientResponse = await genuine_request()(self, method, url, **options)
+            return stored
         except NotStored:
             call.keys.clear()
         finally:
@@ -295,6 +288,43 @@ class CacheMixin(TypedSession):
     def disabled(self) -> Disabled:
         """Turn the cache off: ``async with session.disabled(): …``, for this session in this task."""
         return Disabled(self)
+
+    async def has_url(self, url: StrOrURL, method: str = "GET", **kwargs: Any) -> bool:
+        """Tell whether the response to a request is cached as this session sends it; *kwargs* are its arguments.
+
+        That is with the session's base URL, headers, cookies, credentials and middlewares.
+        """
+        return await self.cache.is_kept(await self._keys_of(url, method, kwargs))
+
+    async def delete_url(self, url: StrOrURL, method: str = "GET", **kwargs: Any) -> int:
+        """Delete the response to a request that this session would send, as `has_url` has it, with all variants.
+
+        Return how many entries went. `CacheBackend.delete_url` with ``everywhere=True`` deletes what others obtained.
+        """
+        return await self.cache.drop(await self._keys_of(url, method, kwargs))
+
+    async def _keys_of(self, url: StrOrURL, method: str, options: dict[str, Any]) -> set[str]:
+        """The keys that a request may come to, by each way of reading *url*."""
+        options = {name: value for name, value in options.items() if name not in REQUEST_OPTIONS}
+        found = [await self._key_of(method, spelling, options) for spelling in spellings(url)]
+        return {key for key in found if key}
+
+    async def _key_of(self, method: str, url: StrOrURL, options: dict[str, Any]) -> str:
+        """The key of a request, made as far as the cache is asked; "" where it does not come so far."""
+        if Doubles.are_there(self.cache):
+            return self._doubles.key(self, self.cache, method, url, options)
+        asker, own = untraced(self), options.get("middlewares")
+        call = Call.of(asker, options)
+        probe = Probe(self.cache, self._cache_middleware.questions, call)
+        send = partial(genuine_request(), asker) if self._looks_first else super(CacheMixin, asker)._request
+        try:
+            await send(method, url, **{**options, "middlewares": (*(own or self._own_middlewares or ()), probe)})
+        except Asked as asked:
+            return asked.key
+        finally:
+            if asker is not self:
+                asker.detach()
+        return ""
 
     async def delete_expired_responses(self) -> None:
         """Delete all expired responses from the cache."""
@@ -345,37 +375,6 @@ class CachedSession(CacheMixin, ClientSession):
 
 
 _OWN: Final = frozenset({CacheMixin, CachedSession})
-
-
-def _warn_at_the_caller(initialise: Callable[[], None], *, undo: Callable[[], None]) -> None:
-    """Let the warnings of aiohttp's initialiser name the line that calls ours, as they would name one that calls it."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        initialise()
-    try:
-        for one in caught:
-            warnings.warn(one.message, one.category, stacklevel=3)
-    except Warning:
-        undo()
-        raise
-
-
-def _parameters(session_class: type) -> frozenset[str] | None:
-    """The arguments that the bases below the mixin take; None where one of them takes what it likes.
-
-    Classes above it have taken theirs when the mixin is asked, though they be named like an option of the cache.
-    """
-    bases = session_class.__mro__[:-1]
-    names: set[str] = set()
-    for base in bases[bases.index(CacheMixin) + 1 :]:
-        init = vars(base).get("__init__")
-        if init is None:
-            continue
-        named = named_parameters(init)
-        if named is None:
-            return None
-        names |= named
-    return frozenset(names)
 
 
 def _request_parameters(session_class: type) -> frozenset[str] | None:

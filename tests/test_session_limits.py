@@ -65,7 +65,7 @@ class LimitedByHost(CacheMixin, HostLimiter, ClientSession):
     spent: int
 
 
-class Behind(Limiter, CacheMixin, ClientSession):  # type: ignore[misc]  # pyright: ignore  # in an order of its own
+class Behind(Limiter, CacheMixin, ClientSession):  # pyright: ignore  # in an order of its own
     """Asks the cache last, as its order says."""
 
 
@@ -104,19 +104,17 @@ async def test_a_hit_does_not_spend_the_limit(
 async def test_what_goes_to_the_origin_spends_it(origin: Origin) -> None:
     url, failing = origin.on("/", numbered), origin.on("/error", answer("no", headers={"Cache-Control": None}))
     async with Limited(cache_control=True) as session:
-        for spent, (method, target, options) in enumerate(
-            [
-                ("GET", url, {}),
-                ("GET", url, {"refresh": True}),
-                ("PUT", url, {"data": b"a"}),
-                ("GET", url, {}),
-                ("GET", failing, {}),
-                ("GET", failing, {}),
-                ("POST", url, {"data": FormData({"a": "b"})}),
-                ("GET", url, {"headers": {"Cache-Control": "no-store"}}),
-            ],
-            1,
-        ):
+        asked: list[tuple[str, str, dict[str, Any]]] = [
+            ("GET", url, {}),
+            ("GET", url, {"refresh": True}),
+            ("PUT", url, {"data": b"a"}),
+            ("GET", url, {}),
+            ("GET", failing, {}),
+            ("GET", failing, {}),
+            ("POST", url, {"data": FormData({"a": "b"})}),
+            ("GET", url, {"headers": {"Cache-Control": "no-store"}}),
+        ]
+        for spent, (method, target, options) in enumerate(asked, 1):
             async with session.request(method, target, **options) as response:
                 await response.read()
             assert (session.spent, origin.hits) == (spent, spent)

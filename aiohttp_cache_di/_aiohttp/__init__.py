@@ -32,6 +32,7 @@ from aiohttp_cache_di._aiohttp.access import (
     sets_proxy_or_auth,
     timer_fired,
     total_timeout_s,
+    untraced,
 )
 from aiohttp_cache_di._aiohttp.decoding import (
     DecodingWatch,
@@ -76,6 +77,7 @@ __all__ = [
     "sets_proxy_or_auth",
     "timer_fired",
     "total_timeout_s",
+    "untraced",
     "watch_decoding",
     "will_retry",
 ]

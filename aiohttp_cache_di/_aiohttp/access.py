@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from http.cookies import CookieError, SimpleCookie
 from operator import attrgetter
 from ssl import SSLContext
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import aiohttp.connector
 from aiohttp import (
@@ -43,7 +44,10 @@ __all__ = [
     "sets_proxy_or_auth",
     "timer_fired",
     "total_timeout_s",
+    "untraced",
 ]
+
+S = TypeVar("S", bound=ClientSession)
 
 _CAN_COOKIES: Final = can(Needs.COOKIES)
 _CAN_TRACES: Final = can(Needs.TRACES)
@@ -105,6 +109,15 @@ def parts_of(payload: Payload) -> list[Payload] | None:
 def build_url(session: ClientSession, url: Any) -> Any:
     """The URL that *session* asks when it is asked for *url*; ValueError for one that cannot be asked."""
     return session._build_url(url)
+
+
+def untraced(session: S) -> S:
+    """*session*, or where it is traced a copy that is not, for a request that is none; to be detached thereafter."""
+    if not session.trace_configs:
+        return session
+    silent = copy.copy(session)
+    vars(silent)["_trace_configs"] = []
+    return silent
 
 
 def genuine_request() -> Callable[..., Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import Any
@@ -47,6 +48,17 @@ class Call(Struct):
     early_read: EarlyRead | None = None
     is_reached: bool = False
     look: Look | None = None
+
+    @classmethod
+    def of(cls, session: ClientSession, options: Mapping[str, Any]) -> Call:
+        """A call of *session* with *options*, the arguments of aiohttp."""
+        decoded = options.get("auto_decompress")
+        return cls(
+            ref(session),
+            decoded=session.auto_decompress if decoded is None else bool(decoded),
+            headers=options.get("headers") or (),
+            cookies=options.get("cookies"),
+        )
 
     @property
     def is_looking(self) -> bool:

@@ -1,6 +1,6 @@
 """A look before a request: is it answered by what is stored? Then a base below the cache is not asked to send it.
 
-A base that limits rates sends requests by a ``_request`` of its own, which would spend its limit on hits. So the request
+A base that limits rates sends requests by a ``_request`` of its own, which would spend its limit on hits. So a request
 is made without it first, and ends where it would go to the origin. What it looked like is remembered: a base that sends
 it otherwise is asked each time from then on, since what it adds may say in whose name the request is.
 """
@@ -19,7 +19,7 @@ from aiohttp_cache_di.arguments import named_parameters
 __all__ = ["Look", "NotStored", "may_look"]
 
 _KNOWN = named_parameters(genuine_request())
-_REPEATABLE = str | bytes | bytearray | dict | None
+_REPEATABLE = (str, bytes, bytearray, dict, type(None))
 
 
 class NotStored(BaseException):

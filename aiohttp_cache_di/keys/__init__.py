@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aiohttp_cache_di.keys.key import create_key, is_own_host, spellings
+from aiohttp_cache_di.keys.key import create_key, is_own_host, spellings, target_of
 from aiohttp_cache_di.keys.names import DEFAULT_CREDENTIAL_HEADERS, CredentialNames, credential_names
 from aiohttp_cache_di.keys.redaction import REDACTED, has_param, redact_url, redacted
 from aiohttp_cache_di.keys.tls import is_verifying, tls_token
@@ -19,5 +19,6 @@ __all__ = [
     "redact_url",
     "redacted",
     "spellings",
+    "target_of",
     "tls_token",
 ]

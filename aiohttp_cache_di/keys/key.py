@@ -28,10 +28,10 @@ from aiohttp_cache_di.keys.credentials import (
     hex_digest,
     pairs_of,
 )
-from aiohttp_cache_di.keys.tls import tls_token
 from aiohttp_cache_di.keys.names import DEFAULT_CREDENTIAL_HEADERS, CredentialNames, credential_names, lower_names
+from aiohttp_cache_di.keys.tls import tls_token
 
-__all__ = ["create_key", "is_own_host", "spellings"]
+__all__ = ["create_key", "is_own_host", "spellings", "target_of"]
 
 _KEY_BYTES: Final = 20
 _MEMOISED_URL_CHARS: Final = 1024  # Times the number of remembered URLs, this bounds the memory that they may take.
@@ -193,6 +193,11 @@ def _target(url: URL, ignored: frozenset[str], ordered: bool) -> str:
     if not query or len(query) + len(url.raw_path) > _MEMOISED_URL_CHARS:  # without one, it is quicker made than found
         return _canonical_target(url, ignored, ordered)
     return _memoised_target(url, ignored, ordered)
+
+
+def target_of(url: URL, ignored_params: Collection[str] = (), *, ordered: bool = False) -> str:
+    """What of *url* makes a difference to a key, as a text."""
+    return _canonical_target(url, frozenset(ignored_params), ordered)
 
 
 def _canonical_target(url: URL, ignored: frozenset[str], ordered: bool) -> str:

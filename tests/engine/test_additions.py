@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 
@@ -11,7 +11,6 @@ from aiohttp import ClientRequest, ClientSession, TCPConnector
 from multidict import CIMultiDict
 
 from aiohttp_cache_di import CachedSession, CacheMiddleware, CacheMixin
-from aiohttp_cache_di.engine.additions import hands_on
 from tests.origin import Origin, Received, answer
 
 USER: ContextVar[str] = ContextVar("user", default="")
@@ -58,7 +57,7 @@ class SignedWhenSent(ClientRequest):
 class SigningConnector(TCPConnector):
     """Says so when a connection is wanted."""
 
-    async def connect(self, req: ClientRequest, traces: Any, timeout: Any) -> Any:
+    async def connect(self, req: ClientRequest, traces: Any, timeout: Any) -> Any:  # noqa: ASYNC109  # as aiohttp has it
         """Add the credentials of the current user."""
         mark(req.headers)
         return await super().connect(req, traces, timeout)
@@ -169,7 +168,7 @@ async def test_no_user_gets_the_response_of_another(origin: Origin, how: str, or
 
 
 @pytest.fixture(params=["ClientRequest", "ClientSession"])
-def _instrumented(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _instrumented(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let another package have replaced a method of aiohttp's."""
     if request.param == "ClientRequest":
         update = ClientRequest.update_headers
@@ -188,7 +187,6 @@ def _instrumented(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
             return made
 
         monkeypatch.setattr(ClientSession, "_prepare_headers", prepared)
-    yield
 
 
 @pytest.mark.usefixtures("_instrumented")
