@@ -23,7 +23,7 @@ def invalidated_urls(request: Request, response_status: int, response_headers: H
     """The URLs, without fragment, whose stored responses an unsafe request has made outdated, each once.
 
     The target's own, and those in Location and Content-Location on the same origin; none when the method is safe or the
-    answer is an error (neither 2xx nor 3xx). A Host of the request's own is the name of that origin (RFC 9110 §7.1), and
+    answer is an error (neither 2xx nor 3xx). A Host of the request's own names that origin (RFC 9110 §7.1), and
     the URLs are given with the authority of the request's URL all the same.
     """
     if not is_unsafe(request.method) or not 200 <= response_status < 400:
