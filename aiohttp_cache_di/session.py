@@ -9,25 +9,26 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from weakref import ref
 
-from aiohttp import ClientMiddlewareType, ClientResponse, ClientSession
+from aiohttp import ClientMiddlewareType, ClientResponse, ClientSession, DigestAuthMiddleware
 from aiohttp.typedefs import StrOrURL
 
-from aiohttp_cache_di._aiohttp import Needs, can, genuine_request, untraced
+from aiohttp_cache_di._aiohttp import Needs, can, genuine_request
 from aiohttp_cache_di.arguments import named_parameters, parameters_below, refuse_unknown, warn_at_the_caller
 from aiohttp_cache_di.backends.base import CacheBackend
-from aiohttp_cache_di.backends.options import BACKEND_OPTIONS
+from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, refuse_unusable
 from aiohttp_cache_di.engine.additions import ADDING, hands_on, senders_below
+from aiohttp_cache_di.engine.asking import Asking
 from aiohttp_cache_di.engine.call import CURRENT_CALL, Call, Disabled, end_call
+from aiohttp_cache_di.engine.digest import digest_user
 from aiohttp_cache_di.engine.doubles import Doubles, is_backend
 from aiohttp_cache_di.engine.hits import FastLane, KnownCall
 from aiohttp_cache_di.engine.looks import Look, NotStored, may_look
-from aiohttp_cache_di.engine.probe import Asked, Probe
 from aiohttp_cache_di.engine.reads import EarlyRead
 from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.engine.turns import is_turn_over
-from aiohttp_cache_di.keys import spellings
 from aiohttp_cache_di.middleware import CacheMiddleware
 from aiohttp_cache_di.policy.expiration import ExpirationTime
+from aiohttp_cache_di.policy.principals import Principal
 from aiohttp_cache_di.policy.rules import Window
 from aiohttp_cache_di.response import CachedResponse
 
@@ -36,7 +37,7 @@ __all__ = ["CacheMixin", "CachedSession"]
 _CAN_INSTALL = can(Needs.INSTALLING)
 _DISCOURAGED = "Inheritance class .* from ClientSession is discouraged"
 _DEPRECATED = frozenset({"auth", "conn_timeout", "proxy_auth", "read_timeout", "ssl_shutdown_timeout"})
-REQUEST_OPTIONS = frozenset({"expire_after", "refresh", "only_if_cached", "stale_if_error"})
+REQUEST_OPTIONS = frozenset({"expire_after", "refresh", "only_if_cached", "stale_if_error", "principal"})
 
 
 # What type checkers know of a caching session's requests; at run time there is nothing to it.
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
         refresh: bool
         only_if_cached: bool
         stale_if_error: float | bool | None
+        principal: Principal
 
     Answer = _BaseRequestContextManager[DescribedResponse]
 
@@ -114,11 +116,12 @@ else:
     TypedSession = object
 
 
-class CacheMixin(TypedSession):
+class CacheMixin(Asking, TypedSession):
     """Adds the cache to a class that is derived from `aiohttp.ClientSession`; put it first among the bases.
 
     Args:
         cache: where responses are kept, and the rules for them; a `CacheBackend` in memory by default.
+        principal: whom the session's requests are for, in place of what their credentials say; see `CacheBackend`.
         kwargs: the arguments of the other bases; without *cache*, also the options of `CacheBackend`.
 
     Raises:
@@ -132,14 +135,22 @@ class CacheMixin(TypedSession):
         "_looks_first",
         "_own_middlewares",
         "_owns_cache",
+        "_principal",
+        "principal",
         "_request_options",
         "_doubles",
     }
 
-    def __init__(self, *args: Any, cache: CacheBackend | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, cache: CacheBackend | None = None, principal: Principal = None, **kwargs: Any
+    ) -> None:
         if not isinstance(cache, CacheBackend | None):
             raise TypeError(f"{type(self).__name__}: cache= takes a CacheBackend, not {cache!r}")
         accepted = parameters_below(type(self), CacheMixin)
+        if principal is not None and accepted is not None and "principal" in accepted:  # of a base of the user's
+            kwargs["principal"], principal = principal, None
+        refuse_unusable({"principal": principal})
+        self._principal = principal
         own = {name: kwargs.pop(name) for name in BACKEND_OPTIONS - (accepted or frozenset()) if name in kwargs}
         if cache is not None and own:
             names = ", ".join(sorted(own))
@@ -188,6 +199,17 @@ class CacheMixin(TypedSession):
         self._owns_cache = False
 
     @property
+    def principal(self) -> Principal:
+        """Whom the session's requests are for, unless they say so themselves."""
+        return self._principal
+
+    @principal.setter
+    def principal(self, principal: Principal) -> None:
+        refuse_unusable({"principal": principal})
+        self._principal = principal
+        self._fast_lane = FastLane(self.cache, self._cache_middleware.questions, _OWN)
+
+    @property
     def _middlewares(self) -> Sequence[ClientMiddlewareType]:
         """What aiohttp calls for each request: the session's own, which may have changed, and innermost the cache."""
         return (*(self._own_middlewares or ()), self._cache_middleware)
@@ -205,6 +227,7 @@ class CacheMixin(TypedSession):
         refresh: bool = False,
         only_if_cached: bool = False,
         stale_if_error: Window = None,
+        principal: Principal = None,
         **kwargs: Any,
     ) -> ClientResponse:
         """Send a request, or answer it from the cache.
@@ -214,6 +237,7 @@ class CacheMixin(TypedSession):
             refresh: validate with the origin before a stored response is used.
             only_if_cached: answer from the cache or with 504, without asking the origin.
             stale_if_error: how long (seconds, ``"1h"``) past its lifetime a stored response may stand in for an error.
+            principal: whom it is for, in place of what its credentials say; see `CacheBackend`.
             kwargs: the arguments of `aiohttp.ClientSession.request`.
         """
         found: CachedResponse | KnownCall | EarlyRead | None = None
@@ -222,6 +246,7 @@ class CacheMixin(TypedSession):
             and not refresh
             and not only_if_cached
             and stale_if_error is None
+            and principal is None
             and not self._own_middlewares  # which would have to be asked about a hit too
         )
         if plain:
@@ -232,11 +257,21 @@ class CacheMixin(TypedSession):
                 if is_turn_over(self._fast_lane.stats):
                     await asyncio.sleep(0)
                 return found
-        call = Call.of(self, kwargs)
+        call = self._call(kwargs, self._principal if principal is None else _named(principal))
         call.expire_after, call.refresh, call.only_if_cached = expire_after, refresh, only_if_cached
         call.stale_if_error = stale_if_error
         call.early_read = found if isinstance(found, EarlyRead) else None
-        return await self._send(method, str_or_url, call, kwargs, may_learn=plain)
+        return await self._send(method, str_or_url, call, kwargs, may_learn=plain and not callable(self._principal))
+
+    def _call(self, options: dict[str, Any], principal: Principal) -> Call:
+        """A call with *options*, the arguments of aiohttp."""
+        return Call.of(self, options, principal=principal, digest_user=self._digest_user(options))
+
+    def _digest_user(self, options: dict[str, Any]) -> DigestAuthMiddleware | None:
+        """Who logs in by digest, of the middlewares that a request passes."""
+        own = options.get("middlewares")
+        used = self._own_middlewares if own is None else own
+        return digest_user(used) if used else None
 
     async def _send(
         self, method: str, url: StrOrURL, call: Call, options: dict[str, Any], *, may_learn: bool
@@ -289,43 +324,6 @@ class CacheMixin(TypedSession):
         """Turn the cache off: ``async with session.disabled(): …``, for this session in this task."""
         return Disabled(self)
 
-    async def has_url(self, url: StrOrURL, method: str = "GET", **kwargs: Any) -> bool:
-        """Tell whether the response to a request is cached as this session sends it; *kwargs* are its arguments.
-
-        That is with the session's base URL, headers, cookies, credentials and middlewares.
-        """
-        return await self.cache.is_kept(await self._keys_of(url, method, kwargs))
-
-    async def delete_url(self, url: StrOrURL, method: str = "GET", **kwargs: Any) -> int:
-        """Delete the response to a request that this session would send, as `has_url` has it, with all variants.
-
-        Return how many entries went. `CacheBackend.delete_url` with ``everywhere=True`` deletes what others obtained.
-        """
-        return await self.cache.drop(await self._keys_of(url, method, kwargs))
-
-    async def _keys_of(self, url: StrOrURL, method: str, options: dict[str, Any]) -> set[str]:
-        """The keys that a request may come to, by each way of reading *url*."""
-        options = {name: value for name, value in options.items() if name not in REQUEST_OPTIONS}
-        found = [await self._key_of(method, spelling, options) for spelling in spellings(url)]
-        return {key for key in found if key}
-
-    async def _key_of(self, method: str, url: StrOrURL, options: dict[str, Any]) -> str:
-        """The key of a request, made as far as the cache is asked; "" where it does not come so far."""
-        if Doubles.are_there(self.cache):
-            return self._doubles.key(self, self.cache, method, url, options)
-        asker, own = untraced(self), options.get("middlewares")
-        call = Call.of(asker, options)
-        probe = Probe(self.cache, self._cache_middleware.questions, call)
-        send = partial(genuine_request(), asker) if self._looks_first else super(CacheMixin, asker)._request
-        try:
-            await send(method, url, **{**options, "middlewares": (*(own or self._own_middlewares or ()), probe)})
-        except Asked as asked:
-            return asked.key
-        finally:
-            if asker is not self:
-                asker.detach()
-        return ""
-
     async def delete_expired_responses(self) -> None:
         """Delete all expired responses from the cache."""
         await self.cache.delete_expired_responses()
@@ -363,6 +361,7 @@ class CachedSession(CacheMixin, ClientSession):
 
     Args:
         cache: where responses are kept, and the rules for them; a `CacheBackend` in memory by default.
+        principal: whom the session's requests are for, in place of what their credentials say; see `CacheBackend`.
         kwargs: the arguments of `aiohttp.ClientSession`; without *cache*, also the options of `CacheBackend`
             (``expire_after``, ``cache_control`` …).
 
@@ -374,7 +373,12 @@ class CachedSession(CacheMixin, ClientSession):
     """
 
 
-_OWN: Final = frozenset({CacheMixin, CachedSession})
+def _named(principal: Principal) -> Principal:
+    refuse_unusable({"principal": principal})
+    return principal
+
+
+_OWN: Final = frozenset({CacheMixin, Asking, CachedSession})
 
 
 def _request_parameters(session_class: type) -> frozenset[str] | None:

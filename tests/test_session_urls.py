@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from aiohttp import ClientRequest, ClientSession, CookieJar, TraceConfig
+from aiohttp import ClientRequest, ClientSession, CookieJar, DigestAuthMiddleware, TraceConfig
 from yarl import URL
 
 from aiohttp_cache_di import CachedSession, CacheMixin
@@ -98,6 +98,26 @@ async def test_arguments_of_the_request_count_besides(origin: Origin, options: d
         assert await session.has_url(url, **options)
         assert await session.has_url(url) is (options.keys() == {"expire_after"})
         assert await session.delete_url(url, "GET", **options) == 1
+
+
+async def test_a_principal_counts(origin: Origin) -> None:
+    url = origin.url + "/page"
+    async with CachedSession(principal="a") as session:
+        await (await session.get(url)).read()
+        await (await session.get(url, principal="b")).read()
+        assert not await session.has_url(url, principal="c")
+        assert await session.delete_url(url, principal="b") == 1
+        assert await session.has_url(url)
+        session.principal = "b"
+        assert not await session.has_url(url)
+
+
+async def test_a_login_by_digest_counts(origin: Origin) -> None:
+    url = origin.url + "/page"
+    async with CachedSession(middlewares=(DigestAuthMiddleware("a", "b"),)) as session:
+        await (await session.get(url)).read()
+        assert not await session.cache.has_url(url)
+        assert await session.delete_url(url) == 1
 
 
 @pytest.mark.parametrize("method", ["POST", "HEAD"])

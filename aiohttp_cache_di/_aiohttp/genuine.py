@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from types import FunctionType
+from types import FunctionType, GetSetDescriptorType, MemberDescriptorType
 from typing import Any, Final
 
 __all__ = ["is_genuine"]
@@ -13,7 +13,7 @@ _looked_at: Final[dict[type, dict[str, Any]]] = {}
 
 def is_genuine(owner: type) -> bool:
     """Whether all methods of *owner* are of the module that defines it, and do what is known of them."""
-    contents = vars(owner)
+    contents: Any = vars(owner)
     if _looked_at.get(owner) == contents:  # the same objects as before
         return True
     module = sys.modules.get(owner.__module__)
@@ -24,10 +24,14 @@ def is_genuine(owner: type) -> bool:
 
 
 def _is_of(value: object, names: dict[str, Any]) -> bool:
-    if isinstance(value, property):
+    if type(value) is property:
         return all(_is_of(part, names) for part in (value.fget, value.fset) if part is not None)
-    if isinstance(value, staticmethod | classmethod):
-        return _is_of(value.__func__, names)
-    if isinstance(value, FunctionType):
-        return type(value) is FunctionType and value.__globals__ is names
-    return not callable(value) or isinstance(value, type)
+    kind: type = type(value)  # what a wrapper is, rather than what it says of itself
+    function: Any = value
+    if kind is staticmethod or kind is classmethod:
+        function = function.__func__
+    if issubclass(type(function), FunctionType):
+        return function.__globals__ is names
+    if kind is GetSetDescriptorType or kind is MemberDescriptorType or isinstance(value, type):
+        return True
+    return not callable(value) and not hasattr(kind, "__get__")

@@ -64,8 +64,7 @@ def adds_nothing(session: ClientSession, own: frozenset[type]) -> bool:
 
 def _has_no_own(owner: Any) -> bool:
     """Whether no method of *owner* is replaced on the object alone."""
-    owner_class = type(owner)
-    return not any(callable(getattr(owner_class, name, None)) for name in vars(owner))
+    return not any(callable(getattr(owner.__class__, name, None)) for name in owner.__dict__)
 
 
 def _is_plain(session_class: type, own: frozenset[type]) -> bool:
@@ -110,19 +109,25 @@ def _hands_on(code: CodeType) -> bool:
         return False
     calls = uses = merges = 0
     for step in dis.get_instructions(code):
-        names = step.argval if isinstance(step.argval, tuple) else (step.argval,)
+        argument: Any = step.argval
+        names: tuple[Any, ...] = _all(argument)
         if step.opname.startswith(("STORE_FAST", "DELETE_FAST")) and not taken.isdisjoint(names):
             return False
         if step.opname.startswith("LOAD_FAST"):
             uses += names.count(options)
-        calls += step.opname.startswith(("LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER")) and step.argval == "_request"
+        calls += step.opname.startswith(("LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER")) and argument == "_request"
         merges += step.opname in {"DICT_MERGE", "DICT_UPDATE"} or (step.opname == "BUILD_MAP" and step.arg != 0)
     return calls == uses > 0 and merges <= calls
 
 
 def _texts_in(code: CodeType) -> Iterable[str]:
     for constant in code.co_consts:
-        if isinstance(constant, str):
-            yield constant
-        elif isinstance(constant, tuple):
-            yield from (part for part in constant if isinstance(part, str))
+        yield from (part for part in _all(constant) if isinstance(part, str))
+
+
+def _all(argument: Any) -> tuple[Any, ...]:
+    """Its parts: some instructions have several names, and some constants several texts."""
+    parts: tuple[Any, ...] = (argument,)
+    if issubclass(type(argument), tuple):
+        parts = argument
+    return parts

@@ -8,12 +8,13 @@ from types import TracebackType
 from typing import Any
 from weakref import ref
 
-from aiohttp import ClientConnectionError, ClientSession
+from aiohttp import ClientConnectionError, ClientSession, DigestAuthMiddleware
 from msgspec import Struct, field
 
 from aiohttp_cache_di.engine.looks import Look
 from aiohttp_cache_di.engine.reads import EarlyRead
 from aiohttp_cache_di.policy.expiration import ExpirationTime
+from aiohttp_cache_di.policy.principals import Principal
 from aiohttp_cache_di.policy.rules import Window
 
 __all__ = ["CURRENT_CALL", "Call", "Disabled", "current_call", "end_call", "is_disabled", "refuse_when_closed"]
@@ -31,6 +32,8 @@ class Call(Struct):
         keys: keys of the hops so far.
         failures: how often the origin has not answered; aiohttp asks again where an old connection may be to blame.
         early_read: what the fast lane has read.
+        principal: whom it is for, as the caller says or the session.
+        digest_user: the middleware that logs in by digest.
         is_reached: whether the engine has seen a request of the call.
         look: what is to be found out without asking the origin.
     """
@@ -46,11 +49,20 @@ class Call(Struct):
     keys: list[str] = field(default_factory=list[str])
     failures: int = 0
     early_read: EarlyRead | None = None
+    principal: Principal = None
+    digest_user: DigestAuthMiddleware | None = None
     is_reached: bool = False
     look: Look | None = None
 
     @classmethod
-    def of(cls, session: ClientSession, options: Mapping[str, Any]) -> Call:
+    def of(
+        cls,
+        session: ClientSession,
+        options: Mapping[str, Any],
+        *,
+        principal: Principal = None,
+        digest_user: DigestAuthMiddleware | None = None,
+    ) -> Call:
         """A call of *session* with *options*, the arguments of aiohttp."""
         decoded = options.get("auto_decompress")
         return cls(
@@ -58,6 +70,8 @@ class Call(Struct):
             decoded=session.auto_decompress if decoded is None else bool(decoded),
             headers=options.get("headers") or (),
             cookies=options.get("cookies"),
+            principal=principal,
+            digest_user=digest_user,
         )
 
     @property
@@ -74,6 +88,8 @@ class Call(Struct):
             and not self.only_if_cached
             and self.stale_if_error is None
             and self.early_read is None
+            and self.principal is None
+            and self.digest_user is None
         )
 
 

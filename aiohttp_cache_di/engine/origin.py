@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 from msgspec import Struct
@@ -14,7 +14,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from aiohttp_cache_di._aiohttp import DecodingWatch, is_disconnection, timer_fired, watch_decoding, will_retry
 from aiohttp_cache_di.engine.call import Call, refuse_when_closed
-from aiohttp_cache_di.keys import CredentialNames
+from aiohttp_cache_di.keys import CredentialNames, says_which_resource
 from aiohttp_cache_di.policy import Fetch, Validate
 from aiohttp_cache_di.rfc9111.messages import Response
 
@@ -34,14 +34,17 @@ class Reply(Struct, frozen=True):
     watch: DecodingWatch | None
     asked: CIMultiDict[str]
 
-    def is_as_asked(self, names: CredentialNames) -> bool:
+    def is_as_asked(self, names: CredentialNames, *, is_named: bool = False) -> bool:
         """Whether the request was sent for whom the cache was asked: a class of the user's may sign it on its way.
 
         Args:
-            names: of the header fields that say who asks.
+            names: of the header fields that say who asks, or for which resource.
+            is_named: who asks is not told by them.
         """
-        sent = getattr(getattr(self.response, "request_info", None), "headers", None)
-        return not isinstance(sent, CIMultiDictProxy) or _told(self.asked, names) == _told(sent, names)
+        sent: Any = getattr(getattr(self.response, "request_info", None), "headers", None)
+        return not issubclass(type(sent), CIMultiDictProxy) or _told(self.asked, names, is_named) == _told(
+            sent, names, is_named
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -53,9 +56,10 @@ class Reply(Struct, frozen=True):
             self.response.close()
 
 
-def _told(fields: Mapping[str, str], names: CredentialNames) -> list[tuple[str, str]]:
+def _told(fields: Mapping[str, str], names: CredentialNames, is_named: bool) -> list[tuple[str, str]]:
     lowered = ((name.lower(), value) for name, value in fields.items())
-    return [(name, value) for name, value in lowered if name == "host" or name in names]
+    told = [(name, value) for name, value in lowered if name == "host" or name in names]
+    return [field for field in told if field[0] == "host" or says_which_resource(field[0])] if is_named else told
 
 
 class OriginRequest:

@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 UNREAD_BYTES = 2**16  # aiohttp lets about twice as much in before it is read
-_OF_THIS_REQUEST = frozenset({"headers", "cookies", "data", "decoded"})
+_OF_THIS_REQUEST = frozenset({"headers", "cookies", "data", "decoded", "principal"})
 """Arguments of a key that tell of one request rather than of the way to the origin."""
 
 
@@ -42,6 +42,8 @@ class ResponseStoring(Lookup):
     """Where the response to one request is kept: looked for, put there, and cleared."""
 
     _lease: str | None = None
+    is_named: bool = False
+    """Whether it is for a principal, whatever its credentials are."""
     is_asking_user: bool = False
     """Whether a method of the user's has a say in whether the response is stored."""
 
@@ -97,7 +99,7 @@ class ResponseStoring(Lookup):
     def _why_not(self, reply: Reply, owner: ref[ClientSession]) -> str | None:
         """Why the body is not even copied: a detail of Cache-Status."""
         response, session = reply.response, owner()
-        if not reply.is_as_asked(self.backend.credential_headers):
+        if not reply.is_as_asked(self.backend.credential_headers, is_named=self.is_named):
             if session is not None:
                 self.runtime.has_changed(session)
             return "changed"
@@ -273,6 +275,8 @@ class ResponseStoring(Lookup):
         """Drop what is stored for *urls*: for these credentials and for none (RFC 9111 §4.4)."""
         way = {name: value for name, value in self.key_arguments.items() if name not in _OF_THIS_REQUEST}
         own = {name: self.key_arguments.get(name) for name in ("headers", "cookies")}
+        if "principal" in self.key_arguments:
+            own["principal"] = self.key_arguments["principal"]
         plain = {"headers": [(hdrs.HOST, host) for host in self.message.headers.getall(hdrs.HOST, ())]}
         doomed = {
             self.backend.create_key(method, spelling, **fields, decoded=decoded, **way)

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from aiohttp_cache_di.keys.key import create_key, is_own_host, spellings, target_of
-from aiohttp_cache_di.keys.names import DEFAULT_CREDENTIAL_HEADERS, CredentialNames, credential_names
+from aiohttp_cache_di.keys.names import (
+    DEFAULT_CREDENTIAL_HEADERS,
+    CredentialNames,
+    credential_names,
+    lower_names,
+    says_which_resource,
+)
 from aiohttp_cache_di.keys.redaction import REDACTED, has_param, redact_url, redacted
 from aiohttp_cache_di.keys.tls import is_verifying, tls_token
 
@@ -16,8 +22,10 @@ __all__ = [
     "has_param",
     "is_own_host",
     "is_verifying",
+    "lower_names",
     "redact_url",
     "redacted",
+    "says_which_resource",
     "spellings",
     "target_of",
     "tls_token",

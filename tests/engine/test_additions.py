@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextvars import ContextVar
+from functools import partial, partialmethod
+from types import FunctionType
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from aiohttp import ClientRequest, ClientSession, TCPConnector
 from multidict import CIMultiDict
 
 from aiohttp_cache_di import CachedSession, CacheMiddleware, CacheMixin
+from aiohttp_cache_di._aiohttp import is_genuine
 from tests.origin import Origin, Received, answer
 
 USER: ContextVar[str] = ContextVar("user", default="")
@@ -167,6 +170,47 @@ async def test_no_user_gets_the_response_of_another(origin: Origin, how: str, or
                 assert (await response.text()).removeprefix("user=") == user.strip()
 
 
+class Wrapper:
+    """Says of itself that it is the function that it wraps, as wrapt's do."""
+
+    def __init__(self, function: Any) -> None:
+        self.function = function
+
+    @property  # type: ignore[misc]  # which is the point
+    def __class__(self) -> Any:  # pyright: ignore
+        return FunctionType
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.function, name)
+
+    def __call__(self, *args: Any) -> Any:
+        return self.function(*args)
+
+    def __get__(self, instance: Any, owner: type) -> Any:
+        return partial(self, instance)
+
+
+class OfAnInstrument:
+    """A class whose methods an instrument wraps."""
+
+    def asked(self) -> None:
+        """Do something."""
+
+
+WRAPPERS: list[Any] = [Wrapper, partialmethod, staticmethod, property, partial]
+
+
+@pytest.mark.parametrize("wrap", WRAPPERS)
+def test_a_method_that_an_instrument_wraps_is_not_genuine(wrap: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert is_genuine(OfAnInstrument)
+    instrument: Any = {"function": OfAnInstrument.asked}
+    foreign = eval("lambda self: function(self)", instrument)  # noqa: S307  # a function of another module
+    monkeypatch.setattr(OfAnInstrument, "asked", wrap(foreign))
+    assert not is_genuine(OfAnInstrument)
+    monkeypatch.undo()
+    assert is_genuine(OfAnInstrument)
+
+
 @pytest.fixture(params=["ClientRequest", "ClientSession"])
 def _instrumented(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let another package have replaced a method of aiohttp's."""
@@ -226,3 +270,12 @@ async def test_what_is_signed_on_its_way_says_why_it_is_not_stored(origin: Origi
         for response in (one, other):
             assert await response.text() == "a"
             assert getattr(response, "cache_status", "").endswith("detail=changed")
+
+
+async def test_what_signs_anew_each_time_is_stored_for_a_principal(origin: Origin) -> None:
+    url = origin.on("/", whose)
+    async with CachedSession(request_class=SignedWhenSent, principal="tenant") as session:
+        for signature, is_hit in (("a", False), ("b", True)):
+            USER.set(signature)
+            async with session.get(url) as response:
+                assert (await response.text(), response.from_cache) == ("a", is_hit)
