@@ -21,8 +21,8 @@ How a call moves through the room, from the event loop to the threads and back::
     records    the bytes in the files
     names      what they are called
 
-No file tells what is in others, and what is read is right without a lock: a file is moved to its place when it is whole,
-what it holds proves itself, and what does not is a miss. Imports point down this list.
+No file tells what is in others, and what is read is right without a lock: a file is moved to its place when it is
+whole, what it holds proves itself, and what does not is a miss. Imports point down this list.
 """
 
 from __future__ import annotations
