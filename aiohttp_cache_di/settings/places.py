@@ -1,4 +1,4 @@
-"""Where the file of ``backend=sqlite`` and the directory of ``backend=filesystem`` go on this machine, and where instead.
+"""Where the file of ``backend=sqlite`` and the directory of ``backend=filesystem`` go on this machine, and where else.
 
 What is asked for in so many words is not put anywhere else: a path that cannot be written is told, and the store fails
 open. What the default finds unusable is replaced, by a directory of our own for temporary files, else by memory. All of

@@ -12,10 +12,11 @@ from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.filesystem.keeper import Bounds
 from aiohttp_cache_di.backends.filesystem.store import FileStore
 from aiohttp_cache_di.backends.filesystem.tree import Place
-from aiohttp_cache_di.backends.options import BACKEND_OPTIONS
+from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, refuse_unusable
 from aiohttp_cache_di.backends.wrap.items import StackCache
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
 from aiohttp_cache_di.entries.codec import EntryCodec
+from aiohttp_cache_di.errors import ConfigurationError
 
 __all__ = ["DEFAULT_MAX_BYTES", "FileBackend", "FileCache"]
 
@@ -93,9 +94,13 @@ class FileCache(StackCache):
 
 def _stack(cache_name: str | os.PathLike[str], use_temp: bool, options: Mapping[str, Any]) -> StoreStack:
     """A store for the options given, and what is around it; nothing is opened yet."""
+    refuse_unusable(options)
+    fsync = options.get("fsync", False)
+    if not isinstance(fsync, bool):
+        raise ConfigurationError(f"fsync={fsync!r}: use True or False")
     signing = {name: options[name] for name in options.keys() & {"secret_key", "salt"}}
     name = os.path.basename(os.path.normpath(cache_name))  # a directory that is moved keeps it
     codec = EntryCodec(**signing, names=(name, "files"))
     bounds = Bounds(options.get("max_bytes", DEFAULT_MAX_BYTES), options.get("max_entries"))
-    store = FileStore(Place(cache_name, use_temp), codec, bounds, fsync=options.get("fsync", False))
+    store = FileStore(Place(cache_name, use_temp), codec, bounds, fsync=fsync)
     return StoreStack(store, codec, options.get("serializer"))

@@ -184,20 +184,21 @@ def _read(leaf: Directory, name: str, known: Known | None) -> bytes:
 
 def _read_body(leaf: Directory, name: str, body: Body, known: Known) -> bytes | None:
     """The bytes of *body*, None if they are not as they were written."""
-    fd = os.open(body_name(name, body.token), _READ, dir_fd=leaf.fd)
     try:
-        status = os.fstat(fd)
-        if status.st_size != body.length:
-            return None
-        data = os.read(fd, body.length)
-        while len(data) < body.length and (more := os.read(fd, body.length - len(data))):
-            data += more
+        fd = os.open(body_name(name, body.token), _READ, dir_fd=leaf.fd)
+        try:
+            status = os.fstat(fd)
+            if status.st_size != body.length:
+                return None
+            data = os.read(fd, body.length)
+            while len(data) < body.length and (more := os.read(fd, body.length - len(data))):
+                data += more
+        finally:
+            os.close(fd)
     except OSError as exc:
-        if exc.errno in _NOT_OF_THE_FILE:
+        if exc.errno in _NOT_OF_THE_FILE or isinstance(exc, FileNotFoundError):
             raise
         return None
-    finally:
-        os.close(fd)
     if known.is_checked(body, status) and len(data) == body.length:
         return data
     if not body.is_whole(data):

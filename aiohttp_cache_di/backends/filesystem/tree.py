@@ -116,15 +116,19 @@ class Tree:
             StorageError: see `made_root`.
             OSError: the file system does not work.
         """
-        here = self._here(create=False)
-        if here is None:
-            return None
-        try:
-            return here.leaf(name)
-        except OSError as exc:
-            if exc.errno not in _NO_DIRECTORY:
-                raise
-            return None
+        for _ in range(TRIES):
+            here = self._here(create=False)
+            if here is None:
+                return None
+            try:
+                return here.leaf(name)
+            except OSError as exc:
+                if exc.errno not in _NO_DIRECTORY:
+                    raise
+            if not here.root.is_deleted:
+                return None
+            self.forget()
+        return None
 
     def made_leaf(self, name: str) -> Directory:
         """The directory of that *name*, made if need be; what else stands in its place gets another name.

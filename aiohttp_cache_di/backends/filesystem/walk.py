@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
 from aiohttp_cache_di.backends.filesystem.files import drop, read_item, see
-from aiohttp_cache_di.backends.filesystem.names import ENTRY, LEAVES
+from aiohttp_cache_di.backends.filesystem.names import ENTRY, LEAVES, name_of
 from aiohttp_cache_di.backends.filesystem.records import Head
 from aiohttp_cache_di.backends.filesystem.tree import Directory, Tree
 from aiohttp_cache_di.backends.filesystem.uses import Known
@@ -65,7 +65,7 @@ def page(tree: Tree, position: Position, codec: EntryCodec, known: Known, *, ite
                 return Page(rows, Position(number, before))
             before = name
             seen = see(leaf, name) if leaf is not None else None
-            if leaf is None or seen is None:
+            if leaf is None or seen is None or name_of(seen.head.key) != name:  # or it is another key's file
                 continue
             key, leads_on = seen.head.key, seen.head.leads_on
             if not items:
