@@ -66,16 +66,24 @@ class Pool:
             self._finished.pop(loop, None)
         self._unfinished.pop(loop, None)
 
-    def stop(self) -> bool:
-        """Let the threads end once the jobs are done, unless another loop has use for them; tell whether they do."""
-        if any(not loop.is_closed() for loop in list(self._unfinished)):
-            return False
+    @property
+    def is_idle(self) -> bool:
+        """Whether there are no threads."""
+        return not self._threads
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether another loop that is open has use for the threads."""
+        running = asyncio.get_running_loop()
+        return any(not (loop is running or loop.is_closed()) for loop in list(self._unfinished))
+
+    def stop(self) -> None:
+        """Let the threads end once the jobs are done."""
         with self._guard:
             queue, threads = self._queue, self._threads
             self._queue, self._threads = SimpleQueue(), []
         for _ in threads:
             queue.put(None)
-        return True
 
     def _grow(self) -> None:
         with self._guard:

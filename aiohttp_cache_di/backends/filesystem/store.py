@@ -105,11 +105,15 @@ class FileStore:
     async def close(self) -> None:
         """Finish what was begun, and close what is open unless another loop uses it."""
         self._is_closing = True
-        for pool in (self._readers, self._writers):
+        pools = (self._readers, self._writers)
+        for pool in pools:
             await pool.finish(FINISH_WITHIN_S)
-        if self._readers.stop() and self._writers.stop():
-            self._leases.close()
-            self._tree.close()
+        if any(pool.is_shared for pool in pools) or all(pool.is_idle for pool in pools):
+            return
+        self._readers.run(self._let_go)
+        await self._readers.finish(FINISH_WITHIN_S)
+        for pool in pools:
+            pool.stop()
 
     # ---- Expiring, Touching
 
@@ -141,6 +145,10 @@ class FileStore:
         await self._readers.run(partial(self._leases.release, key))
 
     # ---- in the threads
+
+    def _let_go(self) -> None:
+        self._leases.close()
+        self._tree.close()
 
     def _look_up(self, keys: Sequence[str]) -> list[Found | None]:
         found: list[Found | None] = []
@@ -181,20 +189,15 @@ class FileStore:
 
     def _keep(self, record: Record) -> None:
         name = name_of(record.key)
-        leaf_name = leaf_of(name)
         packed = pack(record.item, record.key, record.until, self._codec)
-        for is_last in (False, True):
-            leaf = self._tree.made_leaf(leaf_name)
-            try:
-                before = publish(leaf, name, packed, fsync=self._fsync)
-                break
-            except FileNotFoundError:  # the directory was removed
-                if is_last:
-                    raise
-                self._tree.forget()
+        try:
+            before = publish(self._tree.made_leaf(leaf_of(name)), name, packed, fsync=self._fsync)
+        except FileNotFoundError:  # the directory was removed
+            self._tree.forget()
+            before = publish(self._tree.made_leaf(leaf_of(name)), name, packed, fsync=self._fsync)
         self._known.note_written(name)
         size = disk_bytes(len(packed.entry)) + disk_bytes(len(packed.body))
-        self._keeper.wrote(leaf_name, size - (before.disk_bytes if before else 0), 0 if before else 1)
+        self._keeper.wrote(leaf_of(name), size - (before.disk_bytes if before else 0), 0 if before else 1)
 
     def _drop_all(self, keys: Collection[str]) -> None:
         for name in map(name_of, keys):

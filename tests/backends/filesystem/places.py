@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from aiohttp_cache_di.backends.filesystem.store import FileStore
 from aiohttp_cache_di.backends.filesystem.tree import Place
 from aiohttp_cache_di.entries.codec import EntryCodec
 
-__all__ = ["body_file", "entry_file", "files_in", "make_store"]
+__all__ = ["age", "body_file", "entry_file", "files_in", "make_store"]
 
 
 def make_store(folder: Path, codec: EntryCodec | None = None, **options: Any) -> FileStore:
@@ -37,3 +39,9 @@ def body_file(folder: Path, key: str) -> Path:
 def files_in(folder: Path) -> set[str]:
     """The names of all files of records."""
     return {path.name for path in folder.glob("?/?/*")}
+
+
+def age(path: Path, seconds: float) -> None:
+    """Make a file look as if it was changed so long ago."""
+    at = time.time() - seconds
+    os.utime(path, (at, at))

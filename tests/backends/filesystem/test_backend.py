@@ -107,6 +107,7 @@ async def test_a_body_of_any_size_is_kept_and_goes_with_its_entry(
 async def test_what_a_serializer_makes_is_kept_in_all_sizes(make_backend: MakeBackend) -> None:
     class Serializer:
         def dumps(self, item: Any) -> bytes:
+            assert isinstance(item, CachedResponse)
             return item.stored.body
 
         def loads(self, data: bytes) -> Any:

@@ -211,9 +211,12 @@ def link(path: Path) -> None:
     path.symlink_to(target)
 
 
-@pytest.mark.parametrize(
-    "put", [link, os.mkfifo, Path.mkdir, lambda path: (path.mkdir(), (path / "x").touch())], ids=str
-)
+def full_directory(path: Path) -> None:
+    path.mkdir()
+    (path / "x").touch()
+
+
+@pytest.mark.parametrize("put", [link, os.mkfifo, Path.mkdir, full_directory])
 @pytest.mark.timeout(20)
 async def test_what_is_no_file_is_a_miss_and_is_left_unread(
     folder: Path, store: FileStore, put: Callable[[Path], Any]
@@ -405,7 +408,11 @@ async def test_a_write_that_is_cut_into_pieces_is_whole(
     folder: Path, monkeypatch: pytest.MonkeyPatch, store: FileStore
 ) -> None:
     real = os.write
-    monkeypatch.setattr(os, "write", lambda fd, data: real(fd, data[:1000]))
+
+    def write_a_little(fd: int, data: bytes) -> int:
+        return real(fd, data[:1000])
+
+    monkeypatch.setattr(os, "write", write_a_little)
     await keep(store, "k", entry := make_entry("k", LARGE))
     monkeypatch.undo()
     assert await look(store, "k") == entry
