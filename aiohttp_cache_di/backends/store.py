@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
-from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import Final, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from msgspec import Struct
 
@@ -31,16 +31,19 @@ from aiohttp_cache_di.entries.codec import UNREADABLE, Item, Unreadable
 from aiohttp_cache_di.errors import StorageError
 
 __all__ = [
+    "SECRET_BYTES",
     "UNREADABLE",
     "Changing",
     "Expiring",
     "Found",
     "Immediate",
     "Item",
+    "Keeping",
     "Lease",
     "Leasing",
     "Limits",
     "LookingOrLeasing",
+    "Placed",
     "Record",
     "Row",
     "Store",
@@ -49,6 +52,10 @@ __all__ = [
     "Versioned",
     "Written",
 ]
+
+
+SECRET_BYTES: Final = 32
+"""How long a secret is that a store keeps (`Keeping`); what is not as long is none, and is replaced."""
 
 
 class Lease(enum.IntEnum):
@@ -234,3 +241,27 @@ class Touching(Protocol):
 
     def touch(self, key: str) -> None:
         """Note that a copy of *key* was used; at once, written down whenever it suits the store."""
+
+
+@runtime_checkable
+class Placed(Protocol):
+    """Tells where it is, for people who look after it."""
+
+    @property
+    def where(self) -> str:
+        """The path, or host, port and database; without credentials."""
+        ...
+
+    @property
+    def secrets(self) -> Collection[str] | None:
+        """What its driver was given and no message may repeat; None where that is not known."""
+        ...
+
+
+@runtime_checkable
+class Keeping(Protocol):
+    """Keeps a secret of its own, which is none of the records: no walk meets it, and `Store.clear` leaves it."""
+
+    async def keep_secret(self, proposed: bytes) -> bytes:
+        """The secret that is kept by now; where none is, *proposed* from now on, for all processes."""
+        ...

@@ -6,6 +6,7 @@
     cache/3/f/3f19…c2.8be1d7f00a91c2d4   its body, from 64 KiB on
     cache/3/f/3f19…c2.….tmp              an entry that is being written
     cache/leases                         an empty file; locks on its bytes are leases
+    cache/secret                         what digests of credentials are made with, unless the user gives a key
 
 How a call moves through the room, from the event loop to the threads and back::
 
@@ -14,6 +15,7 @@ How a call moves through the room, from the event loop to the threads and back::
     pool       the threads, and the way back into the loop that asked
     keeper     counts what is there, evicts, removes remnants; in steps beside the writes
     walk       pages of records, and records that may go
+    secret     what the cache keeps for itself
     leases     locks of the kernel, else files
     files      one record's files: read, published, dropped
     uses       what this process remembers of files

@@ -16,6 +16,7 @@ from aiohttp_cache_di.backends.filesystem.leases import Leases
 from aiohttp_cache_di.backends.filesystem.names import leaf_of, name_of
 from aiohttp_cache_di.backends.filesystem.pool import Pool
 from aiohttp_cache_di.backends.filesystem.records import Head, pack
+from aiohttp_cache_di.backends.filesystem.secret import keep_secret, kept_secret
 from aiohttp_cache_di.backends.filesystem.tree import Place, Tree
 from aiohttp_cache_di.backends.filesystem.uses import Known
 from aiohttp_cache_di.backends.filesystem.walk import BEGIN, Page, Position, drop_where, page
@@ -54,6 +55,7 @@ class FileStore:
     ) -> None:
         self.place = place
         self.on_evicted: Callable[[int], None] = _ignore
+        self.on_lost: Callable[[], None] = _ignore_loss
         self._codec = codec
         self._fsync = fsync
         self._tree = Tree(place)
@@ -64,8 +66,19 @@ class FileStore:
         self._writers = Pool(THREADS)
         self._keeping_in: asyncio.AbstractEventLoop | None = None
         self._is_closing = False
+        self._losses = 0
         self._touched: set[str] = set()
         _stores.add(self)
+
+    @property
+    def where(self) -> str:
+        """The path of the directory, as far as it is known without a look at the file system."""
+        return self.place.known_path
+
+    @property
+    def secrets(self) -> Collection[str]:
+        """A directory has none."""
+        return ()
 
     def path_of(self, key: str) -> str:
         """The path of the file that has the entry under *key*, or would have it."""
@@ -76,12 +89,17 @@ class FileStore:
 
     async def get(self, keys: Sequence[str]) -> Sequence[Found | None]:
         """Look *keys* up, all in one hop to a thread."""
-        return await self._readers.run(partial(self._look_up, keys))
+        found = await self._readers.run(partial(self._look_up, keys))
+        if self._tree.losses != self._losses:
+            self._tell_of_loss()
+        return found
 
     async def put(self, records: Sequence[Record]) -> Sequence[Written]:
         """Keep *records*, one after the other in one hop to a thread."""
         self._is_closing = False
         written = await self._writers.run(partial(self._keep_all, records))
+        if self._tree.losses != self._losses:
+            self._tell_of_loss()
         self._tidy()
         return written
 
@@ -115,7 +133,11 @@ class FileStore:
         for pool in pools:
             pool.stop()
 
-    # ---- Expiring, Touching
+    # ---- Keeping, Expiring, Touching
+
+    async def keep_secret(self, proposed: bytes) -> bytes:
+        """The secret that is kept in a file of its own."""
+        return await self._readers.run(partial(self._keep_secret, proposed))
 
     async def delete_expired(self, now: float) -> int:
         """Drop what may be dropped at *now*."""
@@ -145,6 +167,10 @@ class FileStore:
         await self._readers.run(partial(self._leases.release, key))
 
     # ---- in the threads
+
+    def _keep_secret(self, proposed: bytes) -> bytes:
+        root = self._tree.made_root()
+        return kept_secret(root) or keep_secret(root, proposed)
 
     def _let_go(self) -> None:
         self._leases.close()
@@ -223,6 +249,10 @@ class FileStore:
                 except OSError:
                     continue  # it has gone
 
+    def _tell_of_loss(self) -> None:
+        self._losses = self._tree.losses
+        self.on_lost()
+
     # ---- in steps
 
     async def _drop_where(self, may_go: Callable[[Head], bool] | None) -> int:
@@ -260,6 +290,10 @@ class FileStore:
 
 def _ignore(count: int) -> None:
     """Evicted records are of no interest."""
+
+
+def _ignore_loss() -> None:
+    """What was lost is of no interest."""
 
 
 _stores: weakref.WeakSet[Any] = weakref.WeakSet()

@@ -54,6 +54,11 @@ class Place:
         name = os.path.expanduser(self.name) if self.name[:1] == "~" else self.name
         return os.path.normpath(name) if os.path.isabs(name) else os.path.abspath(name)
 
+    @property
+    def known_path(self) -> str:
+        """The path as far as it is known without a look at the file system."""
+        return self.__dict__.get("path") or self.name
+
 
 class Directory:
     """An open directory; closed with the last reference to it."""
@@ -94,6 +99,8 @@ class Tree:
 
     def __init__(self, place: Place) -> None:
         self.place = place
+        self.losses = 0
+        """How often the directory has been found to be gone, or to be another one."""
         self._open: _Open | None = None
         self._checked_at = 0.0
 
@@ -165,9 +172,12 @@ class Tree:
         if here is not None and now - self._checked_at < CHECKED_FOR_S:
             return here
         try:
-            root = here.root if here is not None and self._is_at_its_place(here.root) else self._opened(create=create)
+            is_there = here is not None and self._is_at_its_place(here.root)
+            root = here.root if here is not None and is_there else self._opened(create=create)
         except OSError as exc:
             raise StorageError(f"{self.place.path} cannot be used: {exc.strerror}") from exc
+        if here is not None and not is_there:
+            self.losses += 1
         here = None if root is None else _Open.below(root)
         self._open, self._checked_at = here, now
         return here

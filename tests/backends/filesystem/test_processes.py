@@ -8,6 +8,7 @@ import errno
 import fcntl
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,7 +25,7 @@ import pytest
 from aiohttp_cache_di.backends.filesystem import leases
 from aiohttp_cache_di.backends.filesystem.pool import THREAD_NAME
 from aiohttp_cache_di.backends.filesystem.store import FileStore
-from aiohttp_cache_di.backends.store import Expiring, Lease, Leasing, Record, Touching
+from aiohttp_cache_di.backends.store import SECRET_BYTES, Expiring, Keeping, Lease, Leasing, Placed, Record, Touching
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from tests.backends.entries import make_entry
 from tests.backends.filesystem.places import age, entry_file, files_in, make_store
@@ -449,3 +450,61 @@ def test_a_store_is_made_in_a_loop_without_a_look_at_the_file_system(
     store = asyncio.run(make())
     assert "path" not in vars(store.place)
     assert make_store(Path("relative")).place.path == str(tmp_path / "relative")
+
+
+# ---- the secret
+
+
+async def test_processes_that_come_at_once_keep_one_secret_and_clearing_leaves_it(tmp_path: Path) -> None:
+    stores = [make_store(tmp_path / "cache") for _ in range(8)]
+    found = await asyncio.gather(*(store.keep_secret(bytes([n]) * SECRET_BYTES) for n, store in enumerate(stores)))
+    assert len(set(found)) == 1
+    await stores[0].clear()
+    assert await walk(stores[0]) == {}
+    assert await stores[1].keep_secret(bytes(SECRET_BYTES)) == found[0]
+    assert {path.name for path in (tmp_path / "cache").iterdir()} == {"secret"}
+    assert (tmp_path / "cache" / "secret").stat().st_mode & 0o777 == 0o600
+    for store in stores:
+        await store.close()
+
+
+@pytest.mark.parametrize("data", [b"", b"short", bytes(SECRET_BYTES + 1)])
+async def test_what_is_no_secret_is_replaced(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "secret").write_bytes(data)
+    store = make_store(tmp_path)
+    proposed = b"s" * SECRET_BYTES
+    assert await store.keep_secret(proposed) == proposed
+    assert await store.keep_secret(bytes(SECRET_BYTES)) == proposed
+    await store.close()
+
+
+async def test_a_link_in_the_place_of_the_secret_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").write_bytes(bytes(SECRET_BYTES))
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "secret").symlink_to(tmp_path / "elsewhere")
+    store = make_store(tmp_path / "cache")
+    proposed = b"s" * SECRET_BYTES
+    assert await store.keep_secret(proposed) == proposed
+    assert (tmp_path / "elsewhere").read_bytes() == bytes(SECRET_BYTES)
+    await store.close()
+
+
+async def test_a_cache_that_is_removed_is_told_of_once(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "cache")
+    told: list[None] = []
+    store.on_lost = lambda: told.append(None)
+    await keep(store, "k")
+    for n in range(1, 3):
+        shutil.rmtree(tmp_path / "cache")
+        assert await look(store, "k") is None
+        await keep(store, "k")
+        assert await look(store, "k") is not None
+        assert len(told) == n
+    await store.close()
+
+
+def test_a_store_tells_where_it_is(tmp_path: Path) -> None:
+    store = make_store(tmp_path)
+    assert isinstance(store, Placed)
+    assert isinstance(store, Keeping)
+    assert (store.where, store.secrets) == (str(tmp_path), ())
