@@ -241,7 +241,7 @@ async def test_a_total_timeout_is_told_from_a_cancellation(origin: Origin) -> No
         except asyncio.CancelledError:
             fired.append(timer_fired(request))
             raise
-        raise AssertionError("nobody ended it")
+        raise AssertionError("it was not ended")
 
     async with ClientSession(middlewares=(wait,)) as session:
         with pytest.raises(TimeoutError):

@@ -202,7 +202,7 @@ class EntryCodec:
         if isinstance(item, StoredResponse) and not is_possible(item):
             raise UnreadableEntryError("stored bytes describe no possible response")
         if is_nameless:
-            force_setattr(item, "key", key)  # of an object that nobody else has seen
+            force_setattr(item, "key", key)  # of an object that is not shared yet
         return item
 
     def _frame(self, kind: int, item: StoredResponse | _Alias | Opaque, key: str | None = None) -> bytes:

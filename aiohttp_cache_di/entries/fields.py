@@ -13,7 +13,7 @@ from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = ["as_datetime", "expires_at", "parsed_fields", "set_cookies"]
 
-# aiohttp's C parser spells the names that it knows in its own way, which whoever iterates over them sees.
+# aiohttp's C parser spells the names that it knows in its own way, which is seen by callers who iterate over them.
 _SPELLINGS: dict[bytes, str] = (
     {}
     if HttpResponseParser is HttpResponseParserPy

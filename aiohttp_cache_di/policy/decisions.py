@@ -1,4 +1,4 @@
-"""What the policy can decide, as immutable values; whoever drives the policy matches on them and does as they say."""
+"""What the policy can decide, as immutable values: a driver of the policy matches on them and does as they say."""
 
 from __future__ import annotations
 
