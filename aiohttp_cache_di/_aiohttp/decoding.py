@@ -53,7 +53,7 @@ class DecodingWatch:
         self._parser: Any = None
 
     def attach(self, protocol: Any) -> None:
-        """Stand in for the parser of *protocol* until the head of a final response has been parsed."""
+        """Take the place of the parser of *protocol* until the head of a final response has been parsed."""
         self._protocol, self._parser = protocol, protocol._parser
         protocol._parser = self
 

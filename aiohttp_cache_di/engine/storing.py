@@ -208,11 +208,11 @@ class ResponseStoring(Lookup):
             return latest
         return primary
 
-    def _delete_later(self, doomed: set[str]) -> None:
+    def _delete_later(self, dropped: set[str]) -> None:
         backend = self.backend
 
         async def delete() -> None:
-            await backend.guard.run("delete", lambda: backend.stack.delete(doomed), None)
+            await backend.guard.run("delete", lambda: backend.stack.delete(dropped), None)
 
         self.runtime.spawn(delete(), owner=backend)
 
@@ -270,7 +270,7 @@ class ResponseStoring(Lookup):
         if "principal" in self.key_arguments:
             own["principal"] = self.key_arguments["principal"]
         plain = {"headers": [(hdrs.HOST, host) for host in self.message.headers.getall(hdrs.HOST, ())]}
-        doomed = {
+        outdated = {
             self.backend.create_key(method, spelling, **fields, decoded=decoded, **way)
             for url in urls
             for spelling in keys.spellings(url)
@@ -279,7 +279,7 @@ class ResponseStoring(Lookup):
             for decoded in (True, False)
         }
         self.backend.stats.invalidated += 1
-        await self.drop(doomed)
+        await self.drop(outdated)
 
     # ---- one request to the origin per key, and one process
 
