@@ -145,7 +145,7 @@ class ResponseStoring(Lookup):
             report.written(is_written, is_waiting=is_waiting)
 
         placed = self.place(entry, outcome=tell)
-        report.accepted(is_failing=self.backend.guard.is_failing("write"))
+        report.accepted(is_failing=self._store_failed or self.backend.guard.is_failing("write"))
         return placed
 
     async def _put_if_asked(self, entry: StoredResponse, flight: Flight, report: Report) -> None:

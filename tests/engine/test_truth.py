@@ -12,7 +12,7 @@ import pytest
 from aiohttp import ClientResponse, ClientSession
 
 from aiohttp_cache_di import CachedSession, policy
-from aiohttp_cache_di.backends import CacheBackend, ResponseOrKey
+from aiohttp_cache_di.backends import CacheBackend, RedisBackend, ResponseOrKey, SQLiteBackend
 from aiohttp_cache_di.backends.wrap import pending
 from aiohttp_cache_di.engine.describe import DETAILS
 from aiohttp_cache_di.engine.runtime import Runtime
@@ -299,6 +299,25 @@ async def test_a_follower_that_asked_for_itself_was_spared_nothing(origin: Origi
         assert await follower == f"{MISS}; detail=overtaken"
     stats = client.backend.stats
     assert (stats.coalesced, stats.misses, stats.hits) == (0, 2, 0)
+
+
+@pytest.mark.parametrize("store", ["redis", "sqlite"])
+async def test_the_first_miss_on_a_dead_store_does_not_say_that_it_is_stored(
+    origin: Origin, tmp_path: Path, store: str
+) -> None:
+    (tmp_path / "file").touch()  # no directory can be made of it
+    backend: CacheBackend = (
+        RedisBackend(address="redis://127.0.0.1:1")
+        if store == "redis"
+        else SQLiteBackend(tmp_path / "file" / "cache.sqlite")
+    )
+    async with CachedSession(cache=backend) as session, session.get(origin.on("/", answer("text"))) as response:
+        said = [told(response)]
+        await response.read()
+        said.append(told(response))
+        await backend.settle()
+        said.append(told(response))
+    assert said == [("detail=store-failed", False)] * 3
 
 
 async def test_a_response_that_a_method_of_the_users_has_found_counts_as_a_hit(origin: Origin) -> None:
