@@ -309,7 +309,7 @@ async def test_the_first_miss_on_a_dead_store_does_not_say_that_it_is_stored(
     backend: CacheBackend = (
         RedisBackend(address="redis://127.0.0.1:1")
         if store == "redis"
-        else SQLiteBackend(tmp_path / "file" / "cache.sqlite")
+        else SQLiteBackend(str(tmp_path / "file" / "cache.sqlite"))
     )
     async with CachedSession(cache=backend) as session, session.get(origin.on("/", answer("text"))) as response:
         said = [told(response)]
