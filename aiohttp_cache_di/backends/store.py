@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
-from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import Final, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from msgspec import Struct
 
@@ -31,6 +31,7 @@ from aiohttp_cache_di.entries.codec import UNREADABLE, Item, Unreadable
 from aiohttp_cache_di.errors import StorageError
 
 __all__ = [
+    "SECRET_BYTES",
     "UNREADABLE",
     "Changing",
     "Expiring",
@@ -51,6 +52,10 @@ __all__ = [
     "Versioned",
     "Written",
 ]
+
+
+SECRET_BYTES: Final = 32
+"""How long a secret is that a store keeps (`Keeping`); what is not as long is none, and is replaced."""
 
 
 class Lease(enum.IntEnum):

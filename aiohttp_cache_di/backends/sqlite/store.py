@@ -13,7 +13,7 @@ from typing import Any, Final
 from aiohttp_cache_di.backends.sqlite import statements as jobs
 from aiohttp_cache_di.backends.sqlite.connections import ConnectionsLostError
 from aiohttp_cache_di.backends.sqlite.database import Database, Here
-from aiohttp_cache_di.backends.sqlite.schema import MAX_BATCH, Key, column_key, unpack_key
+from aiohttp_cache_di.backends.sqlite.schema import MAX_BATCH, Key, column_key, keep_secret, kept_secret, unpack_key
 from aiohttp_cache_di.backends.sqlite.thread import Job
 from aiohttp_cache_di.backends.sqlite.walk import Page, items_page, keys_page
 from aiohttp_cache_di.backends.sqlite.writes import Acquire, Put, Release, Transaction, TransactionJob, Write
@@ -183,6 +183,13 @@ class SQLiteStore:
                 here.connections.write(Release((packed, self._owner))).add_done_callback(_hear)
             raise
         return lease
+
+    async def keep_secret(self, proposed: bytes) -> bytes:
+        """The secret that the file keeps, in a table of its own, for all caches in it."""
+        found: bytes | None = await self._query(kept_secret)
+        if found is None:
+            found = await self._call(lambda transaction: keep_secret(transaction.connection, proposed))
+        return found or b""
 
     async def release(self, key: str) -> None:
         """Give a lease back before its time."""
