@@ -73,7 +73,7 @@ class CacheBackend(Addressed, Naming, RuleBook):
             ``credential_headers`` (request headers that set principals apart: by default those whose names say so;
             names alone, or ``DEFAULT_CREDENTIAL_HEADERS | names``), ``partition_cookies`` (``"explicit"`` leaves the
             jar's cookies out of that), ``principal`` (whom requests are for: a name, or a function of the request;
-            their credentials then set nobody apart), ``principals`` (names by URL pattern), ``shared_credentials``
+            their credentials then set no one apart), ``principals`` (names by URL pattern), ``shared_credentials``
             (patterns of URLs to which all credentials are as good as each other), ``stale_if_error`` and
             ``stale_while_revalidate`` (seconds; True for as long as it is stored), ``heuristic_fraction`` and
             ``heuristic_with_query``, ``max_variants`` per URL,

@@ -21,7 +21,7 @@ from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = ["Runtime"]
 
-ARRIVE_WITHIN_S = 0.5  # bodies commonly follow their heads at once
+DRAIN_WITHIN_S = 0.5  # bodies commonly follow their heads at once
 
 
 class Runtime:
@@ -108,7 +108,7 @@ class Runtime:
 
     # ---- bodies and fetches on their way
 
-    async def arrive(self, keys: Collection[str] | None = None, *, owner: object = None) -> None:
+    async def drain_bodies(self, keys: Collection[str] | None = None, *, owner: object = None) -> None:
         """Wait a moment for bodies that are on their way, and that come without being read.
 
         Args:
@@ -116,7 +116,7 @@ class Runtime:
             owner: a reference to the session that asked for them; None for any.
         """
         if self.is_current() and CURRENT_CALL.get() is None:  # within a request, it might be its own that it waits for
-            await self.flights.drain_bodies(keys, ARRIVE_WITHIN_S, owner=owner)
+            await self.flights.drain_bodies(keys, DRAIN_WITHIN_S, owner=owner)
 
     def invalidate(self, keys: Collection[str] | None) -> None:
         """What is on its way for *keys* (None: all) is not to be stored: it may have been sent before a change."""
