@@ -135,6 +135,11 @@ class EntryCodec:
     ) -> None:
         self._mac_keys = subkeys(secret_key, salt, *(("entries", *names) if names else ()))
 
+    @property
+    def is_signing(self) -> bool:
+        """Whether entries are signed."""
+        return bool(self._mac_keys)
+
     def encode(self, entry: StoredResponse, *, named: bool = True) -> bytes:
         """The bytes to store under ``entry.key``.
 
