@@ -114,18 +114,17 @@ class Stacked(Revised):
         return self._secret is not None and not self._secret.is_known
 
     async def learn_secret(self) -> bool:
-        """Ask the storage for the secret of the digests, within a deadline; return whether it is known.
+        """Ask the storage for the secret of the digests, within a deadline; return whether it answers at all.
 
         Until it is, the key of a request with credentials, a body or ``include_headers`` is another one.
         """
         secret = self._secret
         if secret is None or secret.is_known:
             return True
-        if not await secret.learn(self.guard):
-            return False
-        if secret is self._secret and self.digest_key != secret.key:
+        answers = await secret.learn(self.guard)
+        if secret.is_known and secret is self._secret and self.digest_key != secret.key:
             self.digest_key = secret.key
-        return True
+        return answers
 
     async def ping(self) -> Health:
         """Open the storage, write a record to it, read that and drop it again; tell what is wrong, and where.

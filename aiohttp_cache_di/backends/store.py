@@ -36,6 +36,7 @@ __all__ = [
     "UNREADABLE",
     "Changing",
     "Counter",
+    "Discreet",
     "Expiring",
     "Found",
     "Immediate",
@@ -330,6 +331,11 @@ class Placed(Protocol):
         """The path, or host, port and database; without credentials."""
         ...
 
+
+@runtime_checkable
+class Discreet(Protocol):
+    """Knows what the words of its driver may not repeat; without this, no words of its driver are told."""
+
     @property
     def secrets(self) -> Collection[str] | None:
         """What its driver was given and no message may repeat; None where that is not known."""
@@ -340,6 +346,10 @@ class Placed(Protocol):
 class Keeping(Protocol):
     """Keeps a secret of its own, which is none of the records: no walk meets it, and `Store.clear` leaves it."""
 
+    async def kept_secret(self) -> bytes | None:
+        """The secret that is kept; None where none is, or what is no secret."""
+        ...
+
     async def keep_secret(self, proposed: bytes) -> bytes:
-        """The secret that is kept by now; where none is, *proposed* from now on, for all processes."""
+        """Keep *proposed* unless there is one by now; return the one that is kept."""
         ...

@@ -193,3 +193,19 @@ async def test_two_storages_of_a_users_own_keep_nothing_but_what_users_put_there
 
     assert not backend.is_secret_open
     assert await backend.responses.size() + await backend.redirects.size() == 1
+
+
+async def test_a_store_that_takes_no_writes_still_answers_reads(own_valkey: ValkeyServer, origin: Origin) -> None:
+    url = origin.on("/plain", lambda request: answer(str(request.number)))
+    old, new = RedisBackend("replica", own_valkey.url), RedisBackend("replica", own_valkey.url)
+    assert await text(old, url) == "1"
+    await old.close()
+    name = "replica:responses-secret"
+    await asyncio.to_thread(own_valkey.command, "DEL", name)
+    await asyncio.to_thread(own_valkey.command, "REPLICAOF", "127.0.0.1", "1")
+
+    assert [await text(new, url) for _ in range(5)] == ["1"] * 5
+
+    assert new.is_secret_open
+    assert new.stats.hits == 5
+    await new.close()

@@ -173,17 +173,20 @@ class RedisStore:
         name = self._prefix + _as_bytes(key)
         return await self._leases.acquire(await self._connection(name), key, ttl_s, name)
 
-    async def keep_secret(self, proposed: bytes) -> bytes:
-        """The secret under a name that no record has."""
+    async def kept_secret(self) -> bytes | None:
+        """The secret, under a name that no record has."""
         connection = await self._connection(self._secret_name)
-        asked = [
-            connection.submit(command(b"SET", self._secret_name, proposed, b"NX"), _is_set),
-            connection.submit(get(self._secret_name), value),
-        ]
-        _, found = await _all(asked)
-        if found is not None and len(found) == SECRET_BYTES:
+        found: bytes | None = await connection.submit(get(self._secret_name), value)
+        return found if found is not None and len(found) == SECRET_BYTES else None
+
+    async def keep_secret(self, proposed: bytes) -> bytes:
+        """Keep *proposed* unless there is one by now, in place of what is none."""
+        connection = await self._connection(self._secret_name)
+        await connection.submit(command(b"SET", self._secret_name, proposed, b"NX"), _is_set)
+        found = await self.kept_secret()
+        if found is not None:
             return found
-        await connection.submit(command(b"SET", self._secret_name, proposed))  # of what is none
+        await connection.submit(command(b"SET", self._secret_name, proposed))
         return proposed
 
     async def release(self, key: str) -> None:

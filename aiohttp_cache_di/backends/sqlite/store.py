@@ -178,12 +178,15 @@ class SQLiteStore:
             raise
         return lease
 
-    async def keep_secret(self, proposed: bytes) -> bytes:
-        """The secret that the file keeps, in a table of its own, for all caches in it."""
+    async def kept_secret(self) -> bytes | None:
+        """The secret that the file keeps for all caches in it, beside their versions."""
         found: bytes | None = await self._query(kept_secret)
-        if found is None:
-            found = await self._call(lambda transaction: keep_secret(transaction.connection, proposed))
-        return found or b""
+        return found
+
+    async def keep_secret(self, proposed: bytes) -> bytes:
+        """Keep *proposed* unless there is one by now."""
+        found: bytes = await self._call(lambda transaction: keep_secret(transaction.connection, proposed))
+        return found
 
     async def release(self, key: str) -> None:
         """Give a lease back before its time."""

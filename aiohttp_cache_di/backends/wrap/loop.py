@@ -35,7 +35,7 @@ FAILED: Final = Failed.FAILED
 class UnderWay(Protocol):
     """The requests of one event loop that are on their way to the origin, and will store what they get."""
 
-    async def arrive(self, keys: Collection[str] | None) -> None:
+    async def drain_bodies(self, keys: Collection[str] | None) -> None:
         """Wait a moment for bodies on their way that will be stored under *keys* (None: all)."""
 
     def invalidate(self, keys: Collection[str] | None) -> None:

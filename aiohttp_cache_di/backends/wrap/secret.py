@@ -58,7 +58,7 @@ class StoreSecret:
             self.is_known = False
 
     async def learn(self, guard: StoreGuard) -> bool:
-        """Ask the store, within a deadline, for all in this loop who want to know; return whether it is known now."""
+        """Ask the store, within a deadline, for all in this loop who want to know; return whether it answers at all."""
         if self.is_known:
             return True
         loop = asyncio.get_running_loop()
@@ -68,16 +68,27 @@ class StoreSecret:
         return await asyncio.shield(task)
 
     async def _ask(self, guard: StoreGuard) -> bool:
-        found: bytes | None = await guard.run("read", self._kept, None)
-        if found is None:
+        failed = object()
+        found = await guard.run("read", self._look, failed)
+        if found is failed:
             return False
-        self.key, self.is_known = DigestKey(found), True
+        if found is None:  # a store that takes no writes may well answer reads
+            found = await guard.run("write", self._keep, None)
+        if isinstance(found, bytes):
+            self.key, self.is_known = DigestKey(found), True
         return True
 
-    async def _kept(self) -> bytes:
+    async def _look(self) -> bytes | None:
+        store: Any = self._store
+        if isinstance(store, Keeping):
+            return await store.kept_secret()
+        (found,) = await store.get((SECRET_KEY,))
+        return _secret_in(found)
+
+    async def _keep(self) -> bytes:
         store: Any = self._store
         found = await (store.keep_secret(self.key) if isinstance(store, Keeping) else _kept_in(store, self.key))
-        if not isinstance(found, bytes) or len(found) != SECRET_BYTES:
+        if len(found) != SECRET_BYTES:
             raise StorageError("the secret that is kept is none")
         return found
 

@@ -224,7 +224,7 @@ class StoreStack:
         part = self._loops.get(asyncio.get_running_loop())
         if part is not None:
             if part.under_way is not None:
-                await part.under_way.arrive(keys)
+                await part.under_way.drain_bodies(keys)
             await part.pending.settle(keys, within_s)
 
     def invalidate(self, keys: Collection[str] | None) -> None:
