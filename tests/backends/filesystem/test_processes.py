@@ -492,7 +492,7 @@ async def test_a_link_in_the_place_of_the_secret_is_not_followed(tmp_path: Path)
 async def test_a_cache_that_is_removed_is_told_of_once(tmp_path: Path) -> None:
     store = make_store(tmp_path / "cache")
     told: list[None] = []
-    store.on_lost = lambda: told.append(None)
+    store.events.when_lost(lambda: told.append(None))
     await keep(store, "k")
     for n in range(1, 3):
         shutil.rmtree(tmp_path / "cache")
