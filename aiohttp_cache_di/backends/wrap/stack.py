@@ -28,6 +28,7 @@ __all__ = ["SECRET_KEY", "StoreStack"]
 SECRET_KEY: Final = blake2b(b"aiohttp_cache_di: the secret of digests", digest_size=20).hexdigest()
 """The key of a record that is no response: the secret of a store that does not keep it apart (`secret`)."""
 
+READ_AT_A_TIME: Final = 200  # of what is read for its upkeep; the batches of a store may have less
 DELETED_AT_A_TIME: Final = 500  # of what a walk has found to be expired
 
 
@@ -119,6 +120,14 @@ class StoreStack:
             self.events.unreadable()
             return None
         return found.item
+
+    async def items(self, keys: Collection[str]) -> list[Item]:
+        """As `get`, of many keys: what there is."""
+        asked, found = list(keys), list[Item]()
+        for first in range(0, len(asked), READ_AT_A_TIME):
+            part = await asyncio.gather(*map(self.get, asked[first : first + READ_AT_A_TIME]))
+            found += [item for item in part if item is not None]
+        return found
 
     async def kinds(self, keys: Collection[str]) -> dict[str, bool]:
         """Whether those of *keys* that are stored, or on their way, lead on to others."""

@@ -263,6 +263,18 @@ class TestUpkeep:
         assert await backend.redirects.contains("r")
         assert await backend.responses.size() == 0
 
+    async def test_of_a_backend(self) -> None:
+        backend = ProofBackend()
+        backend.use(StoreStack(store := self.Noting()), StackCache)
+        for number in range(50):
+            await backend.write(make_entry(f"k{number}"))
+            await backend.redirects.write(f"alias{number}", f"k{number}")
+        store.calls.clear()
+        await backend.bulk_delete({f"alias{number}" for number in range(50)})
+        assert store.calls["get"] <= 2 * (5 + 1)  # batches of ten, and one that went ahead alone
+        assert store.calls["delete"] == 10
+        assert not store.data
+
     async def test_of_a_store_that_drops_what_has_expired_by_itself(self) -> None:
         store = self.Noting()
         stack = StoreStack(store)
