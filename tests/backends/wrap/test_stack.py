@@ -161,7 +161,7 @@ class TestFaults:
         backend = ProofBackend()
         backend.use(stack := StoreStack(store), StackCache)
         await backend.write(make_entry("k"))
-        stack.tombstones.bury({"k"})
+        stack.tombstones.add({"k"})
         assert stack.here().peek("k") is None
         assert await backend.responses.read("k") is None
         await backend.write(make_entry("k"))
