@@ -134,9 +134,13 @@ class FileStore:
 
     # ---- Keeping, Expiring, Touching
 
-    async def keep_secret(self, proposed: bytes) -> bytes:
+    async def kept_secret(self) -> bytes | None:
         """The secret that is kept in a file of its own."""
-        return await self._readers.run(partial(self._keep_secret, proposed))
+        return await self._readers.run(self._kept_secret)
+
+    async def keep_secret(self, proposed: bytes) -> bytes:
+        """The secret that is kept by now; *proposed*, if there is none."""
+        return await self._writers.run(partial(self._keep_secret, proposed))
 
     async def delete_expired(self, now: float) -> int:
         """Drop what may be dropped at *now*."""
@@ -159,7 +163,13 @@ class FileStore:
             if lease:
                 self._leases.release(key)
 
-        return await self._readers.run(partial(self._lease, key, ttl_s), undo)
+        asking = self._readers.run(partial(self._lease, key, ttl_s), undo)
+        try:
+            return await asking
+        except asyncio.CancelledError:
+            if not asking.cancelled():  # the answer was on its way
+                self._readers.run(partial(undo, asking.result()))
+            raise
 
     async def release(self, key: str) -> None:
         """Give the lease on *key* back."""
@@ -170,6 +180,10 @@ class FileStore:
     def _keep_secret(self, proposed: bytes) -> bytes:
         root = self._tree.made_root()
         return kept_secret(root) or keep_secret(root, proposed)
+
+    def _kept_secret(self) -> bytes | None:
+        root = self._tree.root()
+        return None if root is None else kept_secret(root)
 
     def _let_go(self) -> None:
         self._leases.close()
