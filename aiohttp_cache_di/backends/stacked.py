@@ -74,8 +74,13 @@ class Stacked(Revised):
         self.redirects = storage
 
     def use(self, stack: StoreStack, face: type[StackCache]) -> None:
-        """Keep responses and redirects on *stack* from now on, and show them by two objects of the class *face*."""
-        stack.count_into(self.guard)
+        """Keep responses and redirects on *stack* from now on, and show them by two objects of the class *face*.
+
+        Its guard becomes the backend's, and counts and bounds what the backend's one has counted and bounded.
+        """
+        stack.guard.serve(self.stats, self.guard.deadline_s)
+        stack.count_into(self.stats)
+        self.guard = stack.guard
         self._set_stack(stack, face.on(stack, leads_on=False), face.on(stack, leads_on=True))
 
     def attach(self, runtime: Runtime) -> None:
@@ -96,13 +101,10 @@ class Stacked(Revised):
     def _secret_of(self, stack: StoreStack) -> StoreSecret:
         secret = StoreSecret(stack.store)
         self.digest_key = secret.key
-        store: Any = stack.store
-        if hasattr(store, "on_lost"):
-            store.on_lost = self._note_loss
+        stack.events.when_lost(self._note_loss)
         return secret
 
     def _note_loss(self) -> None:
-        self.stats.count_unreadable()
         if self._secret is not None:
             self._secret.forget()
 

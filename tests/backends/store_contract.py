@@ -246,7 +246,7 @@ class StoreContract:
     async def test_what_was_signed_with_another_secret_is_no_item(self, make: MakeStore) -> None:
         signing = make(codec=EntryCodec("one"))
         if not self.is_shared or isinstance(signing, Immediate):
-            pytest.skip("nobody else reads its bytes")
+            pytest.skip("its bytes are read nowhere else")
         await keep(signing, "k", entry := make_entry("k"))
         others = {secrets: make(codec=EntryCodec(secrets)) for secrets in (("two",), ("two", "one"), None)}
         for secrets, other in others.items():

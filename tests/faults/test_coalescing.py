@@ -1,4 +1,4 @@
-"""Floods of equal requests: one of them goes to the origin, and none waits for a leader that helps nobody."""
+"""Floods of equal requests: one of them goes to the origin, and none waits for a leader that helps no other."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ async def test_a_leader_cancelled_at_any_step_leaves_its_followers_served(
             slowest_s = max(slowest_s, time.perf_counter() - begun)
     await backend.close()
     note(steps=steps, leaders_cancelled=cancelled, origin_hits=origin.total, slowest_s=slowest_s)
-    assert slowest_s < backend.coalesce_timeout_s * 0.8, "nobody waits for a lease that its holder gave up"
+    assert slowest_s < backend.coalesce_timeout_s * 0.8, "no one waits for a lease that its holder gave up"
     assert cancelled > 5
 
 

@@ -118,8 +118,8 @@ class DynamoDBStore:
         self._all_consistent_until = float("inf")
         try:
             async for page in self._scan(items=False, records_only=False):
-                doomed = self._deletions(map(self._layout.name_in, page))
-                failed = await write_items(here.client, self._layout.table, doomed)
+                deletions = self._deletions(map(self._layout.name_in, page))
+                failed = await write_items(here.client, self._layout.table, deletions)
                 for error in failed.values():
                     raise error
         finally:
