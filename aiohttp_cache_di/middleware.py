@@ -23,6 +23,7 @@ from aiohttp_cache_di.engine.digest import digest_user
 from aiohttp_cache_di.engine.exchange import Exchange
 from aiohttp_cache_di.engine.looks import NotStored
 from aiohttp_cache_di.engine.question import NOWHERE, Questions, key_arguments, request_body
+from aiohttp_cache_di.engine.reads import FAILED, EarlyRead
 from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.engine.turns import count_hit, is_turn_over
 from aiohttp_cache_di.policy import PLAIN_HIT, decide, vary_digest
@@ -113,6 +114,7 @@ class CacheMiddleware:
         body = await request_body(request) if is_allowed else b""
         arguments, place = {"headers": request.headers}, NOWHERE
         is_known = body is not None and not runtime.changes(request.session)
+        fails = backend.is_secret_open and not await backend.learn_secret()
         try:
             arguments = key_arguments(request, body or b"", call, backend)
             if body is not None and is_known and is_allowed:
@@ -120,6 +122,8 @@ class CacheMiddleware:
         except Exception as error:  # of a function of the user's, to which the caller's request is nothing
             is_known = False
             backend.guard.note_failure("principal", error)
+        if fails:  # one deadline per request is enough
+            call.early_read = EarlyRead(place.key, FAILED)
         question = self.questions.full(request, call, arguments, url=url, place=place)
         exchange = Exchange(request, handler, call, runtime, backend, question, arguments)
         if not is_known:

@@ -184,6 +184,7 @@ class CacheBackend(Addressed, Naming, RuleBook):
         self.write_behind = kwargs.get("write_behind", True)
         self.fast_lane = kwargs.get("fast_lane", True)
         self.store_cookies = kwargs.get("store_cookies", False)
+        self._is_keyed = kwargs.get("secret_key") is not None
         self.digest_key = digest_key_of(kwargs.get("secret_key"), kwargs.get("salt", DEFAULT_SALT))
         self.stats = CacheStats()
         self.guard = StoreGuard(self.stats, deadline_s=kwargs.get("storage_deadline", DEFAULT_DEADLINE_S))
@@ -310,6 +311,7 @@ class CacheBackend(Addressed, Naming, RuleBook):
             cache_key: the key to save it under; made from the response when not given.
             expires: when it expires; by the backend's ``expire_after`` when not given.
         """
+        await self.learn_secret()
         key = cache_key or self.create_key(response.method, response.url, headers=response.request_info.headers)
         if expires is None:
             lifetime = self.rules_for(response.url).lifetime_s
@@ -368,6 +370,8 @@ class CacheBackend(Addressed, Naming, RuleBook):
     async def clear(self) -> None:
         """Delete everything."""
         await self.stack.clear()
+        if self._secret is not None:
+            self._secret.forget()
 
     async def close(self) -> None:
         """Close the storages; may be called twice."""

@@ -13,6 +13,7 @@ from aiohttp_cache_di.backends.wrap.foreign import pair_of
 from aiohttp_cache_di.backends.wrap.guard import StoreGuard
 from aiohttp_cache_di.backends.wrap.items import StackCache
 from aiohttp_cache_di.backends.wrap.ping import ping
+from aiohttp_cache_di.backends.wrap.secret import StoreSecret
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from aiohttp_cache_di.telemetry import CacheStats, Health
@@ -52,12 +53,16 @@ class Stacked(Revised):
     """What the engine asks: pending writes, near tier, guard and batches around the store."""
     stats: CacheStats
     guard: StoreGuard
+    digest_key: bytes
+    """The key of digests of what is secret, or may be."""
     responses: BaseCache = _storage()
     redirects: BaseCache = _storage()
 
     def __init__(self) -> None:
         super().__init__()
         self._runtimes: WeakSet[Runtime] = WeakSet()
+        self._is_keyed = False
+        self._secret: StoreSecret | None = None
 
     @property
     def response_aliases(self) -> BaseCache:
@@ -80,17 +85,54 @@ class Stacked(Revised):
 
     def _set_stack(self, stack: StoreStack, responses: BaseCache, redirects: BaseCache) -> None:
         self.stack = stack
+        self._secret = None if self._is_keyed else self._secret_of(stack)
         self.__dict__.update(responses=responses, redirects=redirects)
         for runtime in list(self._runtimes):
             runtime.use(stack)
         self.revise()
+
+    # ---- the secret of the digests
+
+    def _secret_of(self, stack: StoreStack) -> StoreSecret:
+        secret = StoreSecret(stack.store)
+        self.digest_key = secret.key
+        store: Any = stack.store
+        if hasattr(store, "on_lost"):
+            store.on_lost = self._note_loss
+        return secret
+
+    def _note_loss(self) -> None:
+        self.stats.count_unreadable()
+        if self._secret is not None:
+            self._secret.forget()
+
+    @property
+    def is_secret_open(self) -> bool:
+        """Whether the secret of the digests is yet to be had from the storage; see `learn_secret`."""
+        return self._secret is not None and not self._secret.is_known
+
+    async def learn_secret(self) -> bool:
+        """Ask the storage for the secret of the digests, within a deadline; return whether it answers at all.
+
+        Until it is, the key of a request with credentials, a body or ``include_headers`` is another one.
+        """
+        secret = self._secret
+        if secret is None or secret.is_known:
+            return True
+        answers = await secret.learn(self.guard)
+        if secret.is_known and secret is self._secret and self.digest_key != secret.key:
+            self.digest_key = secret.key
+        return answers
 
     async def ping(self) -> Health:
         """Open the storage, write a record to it, read that and drop it again; tell what is wrong, and where.
 
         Raises nothing: what is wrong is logged, and ``stats.health()`` tells it too until it is mended.
         """
-        return await ping(self.stack.store, self.guard)
+        health = await ping(self.stack.store, self.guard)
+        if health.is_ok:
+            await self.learn_secret()
+        return health
 
     async def write(self, entry: StoredResponse) -> None:
         """Write *entry* to the storage that it belongs to."""

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
-from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import Final, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from msgspec import Struct
 
@@ -31,8 +31,10 @@ from aiohttp_cache_di.entries.codec import UNREADABLE, Item, Unreadable
 from aiohttp_cache_di.errors import StorageError
 
 __all__ = [
+    "SECRET_BYTES",
     "UNREADABLE",
     "Changing",
+    "Discreet",
     "Expiring",
     "Found",
     "Immediate",
@@ -51,6 +53,10 @@ __all__ = [
     "Versioned",
     "Written",
 ]
+
+
+SECRET_BYTES: Final = 32
+"""How long a secret is that a store keeps (`Keeping`); what is not as long is none, and is replaced."""
 
 
 class Lease(enum.IntEnum):
@@ -247,6 +253,11 @@ class Placed(Protocol):
         """The path, or host, port and database; without credentials."""
         ...
 
+
+@runtime_checkable
+class Discreet(Protocol):
+    """Knows what the words of its driver may not repeat; without this, no words of its driver are told."""
+
     @property
     def secrets(self) -> Collection[str] | None:
         """What its driver was given and no message may repeat; None where that is not known."""
@@ -257,6 +268,10 @@ class Placed(Protocol):
 class Keeping(Protocol):
     """Keeps a secret of its own, which is none of the records: no walk meets it, and `Store.clear` leaves it."""
 
+    async def kept_secret(self) -> bytes | None:
+        """The secret that is kept; None where none is, or what is no secret."""
+        ...
+
     async def keep_secret(self, proposed: bytes) -> bytes:
-        """The secret that is kept by now; where none is, *proposed* from now on, for all processes."""
+        """Keep *proposed* unless there is one by now; return the one that is kept."""
         ...

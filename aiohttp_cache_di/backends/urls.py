@@ -45,6 +45,7 @@ class Addressed(Stacked):
 
         A session adds headers, cookies and credentials of its own to its requests: `CachedSession.has_url` knows them.
         """
+        await self.learn_secret()
         return await self.is_kept(self._keys_of(url, method, kwargs))
 
     async def delete_url(self, url: StrOrURL, method: str = "GET", *, everywhere: bool = False, **kwargs: Any) -> int:
@@ -56,6 +57,7 @@ class Addressed(Stacked):
             kwargs: the request's arguments.
         """
         if not everywhere:
+            await self.learn_secret()
             return await self.drop(self._keys_of(url, method, kwargs))
         refuse_unknown("delete_url(everywhere=True)", kwargs, {"params"})
         return await self.drop(await self._all_keys_of(url, kwargs.get("params")))

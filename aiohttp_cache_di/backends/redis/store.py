@@ -10,13 +10,13 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterable, Seque
 from typing import Any, Final, TypeVar
 
 from aiohttp_cache_di.backends.redis.commands import get, head, number, page, storing, submit_mget, value
-from aiohttp_cache_di.backends.redis.connections import MAX_REPLY_BYTES, Connection
+from aiohttp_cache_di.backends.redis.connections import MAX_REPLY_BYTES, Connection, expect_no_error
 from aiohttp_cache_di.backends.redis.endpoints import Endpoint
 from aiohttp_cache_di.backends.redis.scripts import Leases, Release
 from aiohttp_cache_di.backends.redis.topology import Topology
 from aiohttp_cache_di.backends.redis.tracking import Tracking
 from aiohttp_cache_di.backends.redis.wire import Reply, command
-from aiohttp_cache_di.backends.store import Found, Lease, Limits, Record, Row, Written
+from aiohttp_cache_di.backends.store import SECRET_BYTES, Found, Lease, Limits, Record, Row, Written
 from aiohttp_cache_di.backends.wrap.tasks import abandon
 from aiohttp_cache_di.entries.codec import EntryCodec, leads_on
 from aiohttp_cache_di.errors import StorageError
@@ -49,6 +49,7 @@ class RedisStore:
         self.collection = collection
         self.codec = codec
         self._prefix = _as_bytes(f"{namespace}:{collection}:")
+        self._secret_name = _as_bytes(f"{namespace}:{collection}-secret")
         self._leases = Leases(f"{namespace}:{collection}-lease:")
         self._tracking = Tracking(topology, self._prefix)
         self._mean_bytes = REPLY_BYTES / PAGE
@@ -162,6 +163,22 @@ class RedisStore:
         name = self._prefix + _as_bytes(key)
         return await self._leases.acquire(await self._connection(name), key, ttl_s, name)
 
+    async def kept_secret(self) -> bytes | None:
+        """The secret, under a name that no record has."""
+        connection = await self._connection(self._secret_name)
+        found: bytes | None = await connection.submit(get(self._secret_name), value)
+        return found if found is not None and len(found) == SECRET_BYTES else None
+
+    async def keep_secret(self, proposed: bytes) -> bytes:
+        """Keep *proposed* unless there is one by now, in place of what is none."""
+        connection = await self._connection(self._secret_name)
+        await connection.submit(command(b"SET", self._secret_name, proposed, b"NX"), _is_set)
+        found = await self.kept_secret()
+        if found is not None:
+            return found
+        await connection.submit(command(b"SET", self._secret_name, proposed))
+        return proposed
+
     async def release(self, key: str) -> None:
         """Give a lease back before its time, unless it has passed to another process."""
         if self._leases.is_held(key):
@@ -247,6 +264,12 @@ class RedisStore:
 
     def _key(self, name: bytes) -> str:
         return _as_text(name[len(self._prefix) :])
+
+
+def _is_set(reply: Reply) -> bytes | None:
+    """Nothing, unless the server refused: whether there was a secret before makes no difference."""
+    expect_no_error(reply)
+    return None
 
 
 def _as_bytes(text: str) -> bytes:

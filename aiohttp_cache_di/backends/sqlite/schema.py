@@ -17,6 +17,7 @@ from typing import Final
 
 from aiohttp_cache_di.backends.sqlite.files import CacheFile
 from aiohttp_cache_di.backends.sqlite.thread import JobConnection
+from aiohttp_cache_di.backends.store import SECRET_BYTES
 from aiohttp_cache_di.errors import StorageError
 
 __all__ = [
@@ -28,6 +29,8 @@ __all__ = [
     "Table",
     "column_key",
     "column_time",
+    "keep_secret",
+    "kept_secret",
     "now_used",
     "open_for_reading",
     "open_for_writing",
@@ -48,6 +51,7 @@ OPEN_PATIENCE_S: Final = 2.0  # while other processes make the same tables
 RETRY_S: Final = 0.01
 
 META: Final = '"aiohttp_cache_di"'
+KEPT: Final = "\0secret"  # no table's name has a NUL
 LEASES: Final = '"aiohttp_cache_di:leases"'
 GENERATION: Final = '"aiohttp_cache_di:generation"'
 
@@ -247,6 +251,20 @@ def _make_tables(connection: sqlite3.Connection, table: Table) -> None:
 def _drop(connection: sqlite3.Connection, table: Table) -> None:
     connection.execute(f"DROP TABLE IF EXISTS {table.sql}")
     connection.execute(f"DELETE FROM {META} WHERE name = ?", (table.name,))
+
+
+def kept_secret(connection: sqlite3.Connection) -> bytes | None:
+    """The secret that the file keeps; None where there is none, or what is none."""
+    row = connection.execute(f"SELECT version FROM {META} WHERE name = ?", (KEPT,)).fetchone()
+    return row[0] if row and isinstance(row[0], bytes) and len(row[0]) == SECRET_BYTES else None
+
+
+def keep_secret(connection: sqlite3.Connection, proposed: bytes) -> bytes:
+    """The secret that the file keeps; *proposed* if there is none yet."""
+    found = kept_secret(connection)
+    if found is None:
+        connection.execute(f"INSERT OR REPLACE INTO {META} VALUES (?, ?)", (KEPT, proposed))
+    return found or proposed
 
 
 def open_for_writing(file: CacheFile, table: Table, *, fast_save: bool) -> JobConnection:

@@ -13,7 +13,7 @@ from typing import Any, Final
 from aiohttp_cache_di.backends.sqlite import statements as jobs
 from aiohttp_cache_di.backends.sqlite.connections import ConnectionsLostError
 from aiohttp_cache_di.backends.sqlite.database import Database, Here
-from aiohttp_cache_di.backends.sqlite.schema import MAX_BATCH, Key, column_key, unpack_key
+from aiohttp_cache_di.backends.sqlite.schema import MAX_BATCH, Key, column_key, keep_secret, kept_secret, unpack_key
 from aiohttp_cache_di.backends.sqlite.thread import Job
 from aiohttp_cache_di.backends.sqlite.walk import Page, items_page, keys_page
 from aiohttp_cache_di.backends.sqlite.writes import Acquire, Put, Release, Transaction, TransactionJob, Write
@@ -183,6 +183,16 @@ class SQLiteStore:
                 here.connections.write(Release((packed, self._owner))).add_done_callback(_hear)
             raise
         return lease
+
+    async def kept_secret(self) -> bytes | None:
+        """The secret that the file keeps for all caches in it, beside their versions."""
+        found: bytes | None = await self._query(kept_secret)
+        return found
+
+    async def keep_secret(self, proposed: bytes) -> bytes:
+        """Keep *proposed* unless there is one by now."""
+        found: bytes = await self._call(lambda transaction: keep_secret(transaction.connection, proposed))
+        return found
 
     async def release(self, key: str) -> None:
         """Give a lease back before its time."""

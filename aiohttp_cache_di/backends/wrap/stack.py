@@ -6,10 +6,11 @@ import asyncio
 import math
 from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Sequence
 from contextlib import aclosing
+from hashlib import blake2b
 from typing import Any, Final, cast
 from weakref import WeakKeyDictionary, ref
 
-from aiohttp_cache_di.backends.store import Expiring, Item, Leasing, Record, Row, Store, Unreadable
+from aiohttp_cache_di.backends.store import Expiring, Immediate, Item, Keeping, Leasing, Record, Row, Store, Unreadable
 from aiohttp_cache_di.backends.wrap.chunks import ChunkedStore
 from aiohttp_cache_di.backends.wrap.guard import StoreGuard
 from aiohttp_cache_di.backends.wrap.loop import LoopStack
@@ -20,7 +21,10 @@ from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from aiohttp_cache_di.telemetry import CacheStats
 
-__all__ = ["StoreStack"]
+__all__ = ["SECRET_KEY", "StoreStack"]
+
+SECRET_KEY: Final = blake2b(b"aiohttp_cache_di: the secret of digests", digest_size=20).hexdigest()
+"""The key of a record that is no response: the secret of a store that does not keep it apart (`secret`)."""
 
 DELETED_AT_A_TIME: Final = 500  # of what a walk has found to be expired
 
@@ -57,6 +61,7 @@ class StoreStack:
         """The store, for items of any size."""
         self.leasing: Leasing | None = store if isinstance(store, Leasing) else None
         self.tombstones = Tombstones()
+        self._keeps_apart = isinstance(store, Keeping | Immediate)
         self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, LoopStack] = WeakKeyDictionary()
         self._latest: tuple[Callable[[], object], LoopStack | None] = (lambda: None, None)
         self.count_into(self.guard)
@@ -162,7 +167,7 @@ class StoreStack:
         pages = cast("AsyncGenerator[Sequence[Row]]", self.whole.pages(items=items))
         async with aclosing(pages):
             async for page in pages:
-                yield page
+                yield [row for row in page if row.key != SECRET_KEY] if not self._keeps_apart else page
 
     async def delete_expired(self, now: float) -> int:
         """Drop what may be dropped at *now* (POSIX time); return how many records went."""
