@@ -117,7 +117,10 @@ async def test_a_caller_sees_what_aiohttp_shows(origin: Origin, seed: int, stand
         url = origin.on(f"/{number}", script)
         method = generator.random.choice(("GET", "GET", "GET", "HEAD", "POST"))
         how = generator.random.choice(("read", "pieces", "nothing"))
-        async with ClientSession() as plain, CachedSession(cache_control=standard, allowed_codes=codes) as cached:
+        async with (
+            ClientSession() as plain,
+            CachedSession(cache_control=standard, allowed_codes=codes, expire_after=3600) as cached,
+        ):
             expected = await outcome(plain, url, method, how)
             for _ in range(3):
                 before = origin.hits

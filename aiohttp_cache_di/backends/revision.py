@@ -12,7 +12,15 @@ __all__ = ["Revised", "hook", "setting"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_DERIVED = ("overridden", "query_patterns", "resolved", "url_rules")
+_DERIVED = (
+    "names_principals",
+    "overridden",
+    "principal_patterns",
+    "query_patterns",
+    "resolved",
+    "shared_patterns",
+    "url_rules",
+)
 """Cached properties that are made of the settings."""
 
 

@@ -13,7 +13,14 @@ from pydantic import BeforeValidator, SecretStr
 
 from aiohttp_cache_di.addresses import MASK, mask_mongodb_address, mask_redis_address
 from aiohttp_cache_di.settings import forms
-from aiohttp_cache_di.settings.url_rules import UrlRule, read_url_rules, show_lifetime, show_url_rules
+from aiohttp_cache_di.settings.url_rules import (
+    UrlRule,
+    read_url_names,
+    read_url_rules,
+    show_lifetime,
+    show_url_names,
+    show_url_rules,
+)
 from aiohttp_cache_di.units import format_duration, format_size
 
 __all__ = [
@@ -30,6 +37,7 @@ __all__ = [
     "Names",
     "OptionalCount",
     "OptionalDuration",
+    "OptionalEndpoint",
     "OptionalPath",
     "OptionalSecret",
     "OptionalText",
@@ -39,6 +47,7 @@ __all__ = [
     "SizeLimit",
     "StaleWindow",
     "UrlLifetimes",
+    "UrlNames",
 ]
 
 MAX_SHOWN_CHARS: Final = 300
@@ -191,6 +200,11 @@ RedisUrl: TypeAlias = Annotated[
     BeforeValidator(forms.redis_url),
     Kind("redis://host:6379/0, rediss:// for TLS, or unix:///path", _show_url, mask_redis_address, secret=True),
 ]
+OptionalEndpoint: TypeAlias = Annotated[
+    str | None,
+    BeforeValidator(forms.optional_endpoint),
+    Kind("https://host or http://host:port without a user, or none", bounded=True),
+]
 MongoDBUrl: TypeAlias = Annotated[
     SecretStr,
     BeforeValidator(forms.mongodb_url),
@@ -205,6 +219,11 @@ JsonObject: TypeAlias = Annotated[
     dict[str, Any],
     BeforeValidator(forms.json_object),
     Kind("a JSON object of keyword arguments", _show_names_only, _mask_all, secret=True),
+]
+UrlNames: TypeAlias = Annotated[
+    dict[str, str],
+    BeforeValidator(read_url_names),
+    Kind('a JSON object of URL patterns and names, such as {"*.example.com": "tenant-7"}', show_url_names, _mask_all),
 ]
 UrlLifetimes: TypeAlias = Annotated[
     dict[str, UrlRule],
