@@ -277,13 +277,13 @@ class Connections:
         """Run *job* in a connection's thread, and set the file aside if it turns out to be damaged."""
         try:
             return job(connection)
-        except sqlite3.DatabaseError as exc:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as exc:
             damage = exc if is_corruption(exc) else self._hidden_damage(exc, connection)
             if damage is not None and self.writable:
                 raise set_aside(self.file, self._identity) from damage
             raise
 
-    def _hidden_damage(self, error: sqlite3.DatabaseError, connection: sqlite3.Connection) -> DamagedError | None:
+    def _hidden_damage(self, error: Exception, connection: sqlite3.Connection) -> DamagedError | None:
         """That there are no row ids left, which SQLite calls a full disk."""
         if _code(error) == sqlite3.SQLITE_FULL:
             with contextlib.suppress(sqlite3.Error):
@@ -387,7 +387,7 @@ def set_aside(file: CacheFile, identity: Identity | None) -> StorageError:
 def _open_writer(file: CacheFile, table: Table, fast_save: bool) -> JobConnection:
     try:
         return open_for_writing(file, table, fast_save=fast_save)
-    except sqlite3.DatabaseError as exc:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as exc:
         if is_corruption(exc):
             raise set_aside(file, file.identity()) from exc
         raise

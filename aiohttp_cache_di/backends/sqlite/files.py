@@ -247,6 +247,8 @@ def _as_text(column: bytes) -> str:
 
 def is_corruption(error: BaseException | None) -> bool:
     """Whether *error* says that the file is damaged, not ours, or no database at all."""
+    if isinstance(error, UnicodeDecodeError):  # the message would name a table whose name is damaged
+        return True
     code = getattr(error, "sqlite_errorcode", None)
     return isinstance(error, sqlite3.DatabaseError) and code is not None and (code & 0xFF) in _CORRUPTION
 

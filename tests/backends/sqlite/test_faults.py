@@ -82,6 +82,16 @@ def empty(path: Path) -> None:
 DAMAGES: list[Callable[[Path], None]] = [random_middle, no_header, foreign, truncated, empty]
 
 
+async def test_a_table_whose_name_is_damaged_is_damage(cache: SQLiteCache, tmp_path: Path) -> None:
+    await fill(cache, 3)
+    await cache.close()
+    path = tmp_path / "cache.sqlite"
+    path.write_bytes(path.read_bytes().replace(b'cache:responses" (id', b'cach\x80:responses" (id'))
+    assert await cache.read_entry("k1") is None
+    await fill(cache)
+    assert await read_all(cache) == COUNT
+
+
 @pytest.mark.parametrize("damage", DAMAGES)
 async def test_a_file_damaged_while_closed_is_set_aside_or_read_around(
     cache: SQLiteCache, tmp_path: Path, damage: Callable[[Path], None], caplog: pytest.LogCaptureFixture
