@@ -5,7 +5,8 @@ request on its way: that is the engine's. A backend that needs a driver is impor
 
 - `base` has `CacheBackend`: settings, and the methods that users call and override; `stacked` is its hold on the store,
   `revision` tells those who remember answers that a setting has changed, `options` says what may be set to what.
-- `store` is the contract of a store; `memory/`, `sqlite/`, `redis/`, `mongodb/` and `dynamodb/` keep it and do no more.
+- `store` is the contract of a store; `memory/`, `sqlite/`, `redis/`, `filesystem/`, `mongodb/` and `dynamodb/` keep it
+  and do no more.
 - `wrap/` is what every store gets around it: the stack that the engine asks, and the item face that users see.
 - `loops` gives each event loop a driver's client of its own, `near_options` says what copies in memory may be.
 - `storage` is `BaseCache`, the API of that face, and of storages that users write.
@@ -33,6 +34,7 @@ from aiohttp_cache_di.backends.base import BaseCache, BaseStorage, CacheBackend,
 
 if TYPE_CHECKING:
     from aiohttp_cache_di.backends.dynamodb.backend import DynamoDBBackend, DynamoDbCache
+    from aiohttp_cache_di.backends.filesystem.backend import FileBackend, FileCache
     from aiohttp_cache_di.backends.mongodb.backend import MongoDBBackend, MongoDBCache
     from aiohttp_cache_di.backends.redis.backend import RedisBackend, RedisCache
     from aiohttp_cache_di.backends.sqlite.backend import SQLiteBackend, SQLiteCache
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
 _LAZY = {
     "DynamoDBBackend": "dynamodb",
     "DynamoDbCache": "dynamodb",
+    "FileBackend": "filesystem",
+    "FileCache": "filesystem",
     "MongoDBBackend": "mongodb",
     "MongoDBCache": "mongodb",
     "RedisBackend": "redis",
@@ -56,6 +60,8 @@ __all__ = [
     "DictCache",
     "DynamoDBBackend",
     "DynamoDbCache",
+    "FileBackend",
+    "FileCache",
     "MongoDBBackend",
     "MongoDBCache",
     "RedisBackend",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from datetime import datetime
 from functools import cached_property
 from typing import Any, TypeAlias, Unpack
@@ -21,8 +21,8 @@ from aiohttp_cache_di.backends.memory import DEFAULT_MAX_BYTES, DictCache, Memor
 from aiohttp_cache_di.backends.naming import Naming
 from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, BackendOptions, refuse_unusable
 from aiohttp_cache_di.backends.revision import hook, setting
-from aiohttp_cache_di.backends.stacked import Stacked
 from aiohttp_cache_di.backends.storage import BaseCache, BaseStorage, ResponseOrKey
+from aiohttp_cache_di.backends.urls import Addressed
 from aiohttp_cache_di.backends.wrap.guard import DEFAULT_DEADLINE_S, StoreGuard
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
 from aiohttp_cache_di.entries.build import body_of, entry_of
@@ -48,7 +48,7 @@ def accept_all(response: AnyResponse) -> bool:
     return True
 
 
-class CacheBackend(Stacked, Naming, RuleBook):
+class CacheBackend(Addressed, Naming, RuleBook):
     """Base class of all backends, and the one that keeps responses in memory.
 
     To keep them elsewhere, subclass it and set `responses` and `redirects` to storages of your own (`BaseCache`).
@@ -184,6 +184,7 @@ class CacheBackend(Stacked, Naming, RuleBook):
         self.write_behind = kwargs.get("write_behind", True)
         self.fast_lane = kwargs.get("fast_lane", True)
         self.store_cookies = kwargs.get("store_cookies", False)
+        self._is_keyed = kwargs.get("secret_key") is not None
         self.digest_key = digest_key_of(kwargs.get("secret_key"), kwargs.get("salt", DEFAULT_SALT))
         self.stats = CacheStats()
         self.guard = StoreGuard(self.stats, deadline_s=kwargs.get("storage_deadline", DEFAULT_DEADLINE_S))
@@ -214,6 +215,11 @@ class CacheBackend(Stacked, Naming, RuleBook):
             stale_if_error=stale_if_error,
         )
 
+    @property
+    def is_ordered(self) -> bool:
+        """Whether the order of different names in a query, a form and a JSON body makes a difference."""
+        return self.cache_control if self.match_order is None else self.match_order
+
     # ---- what the engine asks, and a subclass may override
 
     @hook
@@ -232,7 +238,7 @@ class CacheBackend(Stacked, Naming, RuleBook):
             include_headers=self.include_headers,
             ignored_params=self.ignored_params,
             digest_key=self.digest_key,
-            ordered=self.cache_control if self.match_order is None else self.match_order,
+            ordered=self.is_ordered,
             credential_headers=self.credential_headers,
             **self.whose(method, url, kwargs.get("headers"), kwargs.pop("principal", None)),
             **kwargs,
@@ -305,6 +311,7 @@ class CacheBackend(Stacked, Naming, RuleBook):
             cache_key: the key to save it under; made from the response when not given.
             expires: when it expires; by the backend's ``expire_after`` when not given.
         """
+        await self.learn_secret()
         key = cache_key or self.create_key(response.method, response.url, headers=response.request_info.headers)
         if expires is None:
             lifetime = self.rules_for(response.url).lifetime_s
@@ -343,30 +350,6 @@ class CacheBackend(Stacked, Naming, RuleBook):
 
     # ---- for those who look after a cache
 
-    async def has_url(self, url: StrOrURL, method: str = "GET", **kwargs: Any) -> bool:
-        """Tell whether the response to this request is cached; *kwargs* are the request's arguments."""
-        named = {self.create_key(method, spelling, **kwargs) for spelling in keys.spellings(url)}
-        await self.settle(named)
-        for key in named:
-            if await self.responses.contains(key) or await self.redirects.contains(key):
-                return True
-        return False
-
-    async def delete_url(self, url: StrOrURL, method: str = "GET", **kwargs: Any) -> None:
-        """Delete the cached response to this request; *kwargs* are the request's arguments."""
-        for spelling in keys.spellings(url):
-            await self.delete(self.create_key(method, spelling, **kwargs))
-
-    async def get_urls(self) -> AsyncIterator[str]:
-        """Iterate over the URLs that are cached, those of redirects included; without secrets and ignored values."""
-        await self.settle()
-        for storage in (self.responses, self.redirects):
-            async for item in storage.values():
-                item = storage.readable(item)
-                if item is not None and not isinstance(item, str):
-                    stored = getattr(item, "stored", None)
-                    yield stored.url if isinstance(stored, StoredResponse) else str(item.url)
-
     async def delete_expired_responses(self) -> int:
         """Delete what has expired, and what ``filter_fn`` does not let through any more; return how many went."""
         await self.settle()
@@ -387,6 +370,8 @@ class CacheBackend(Stacked, Naming, RuleBook):
     async def clear(self) -> None:
         """Delete everything."""
         await self.stack.clear()
+        if self._secret is not None:
+            self._secret.forget()
 
     async def close(self) -> None:
         """Close the storages; may be called twice."""

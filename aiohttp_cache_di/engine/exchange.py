@@ -16,6 +16,7 @@ from aiohttp_cache_di.engine.background import own_request, read_and_release
 from aiohttp_cache_di.engine.call import Call, refuse_when_closed
 from aiohttp_cache_di.engine.describe import describe_miss
 from aiohttp_cache_di.engine.flights import Flight, Outcome, unless_ended
+from aiohttp_cache_di.engine.looks import NotStored
 from aiohttp_cache_di.engine.origin import OriginRequest, Reply
 from aiohttp_cache_di.engine.sharing import Sharing
 from aiohttp_cache_di.engine.steps import Steps, is_challenge
@@ -71,6 +72,8 @@ class Exchange(Steps):
                 return self._reuse(decision)
             case GatewayTimeout():
                 return self._refuse(decision)
+            case Bypass() | Fetch() | Validate() if self.call.is_looking:
+                raise NotStored
             case Bypass():
                 return await self.bypass(decision.reason)
             case Fetch() | Validate():

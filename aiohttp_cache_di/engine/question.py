@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import OrderedDict
-from ssl import CERT_REQUIRED, SSLContext
+from ssl import SSLContext
 from typing import Any, Final, NamedTuple
 
 from aiohttp import ClientRequest, hdrs
@@ -293,13 +293,13 @@ def _place(key: str, request: ClientRequest, arguments: dict[str, Any], backend:
 def _demand(request: ClientRequest) -> Any:
     """How the connection is to be verified: as the request says, or else the connector.
 
-    A context of the connector's that verifies is how a session trusts whom it trusts, and may be another object in
-    the next process; it counts as the usual verification.
+    A context of the connector's that does not verify is how a session connects to all hosts, and may be another object
+    in the next process; it counts as no verification.
     """
     demand: Any = request.ssl if request.ssl is not True else connector_ssl(request.session)
     if not isinstance(demand, SSLContext) or demand is request.ssl:
         return demand
-    return demand.check_hostname and demand.verify_mode is CERT_REQUIRED
+    return demand if keys.is_verifying(demand) else False
 
 
 def key_after_redirect(

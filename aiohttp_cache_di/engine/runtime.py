@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Coroutine
 from typing import Any, ClassVar
-from weakref import WeakKeyDictionary, ref
+from weakref import WeakKeyDictionary, WeakSet, ref
+
+from aiohttp import ClientSession
 
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.wrap.loop import LoopStack
@@ -36,6 +38,7 @@ class Runtime:
 
     def __init__(self, backend: CacheBackend) -> None:
         self.flights = Flights()
+        self._changing: WeakSet[ClientSession] | None = None
         self._loop = ref(asyncio.get_running_loop())
         self._tasks = Tasks()
         backend.attach(self)
@@ -61,6 +64,18 @@ class Runtime:
             self.here = stack.part_in(loop)
             self.here.under_way = self
             self.peek = self.here.peek
+
+    # ---- sessions that change whom a request is for after the cache was asked: nothing is stored for them
+
+    def has_changed(self, session: ClientSession) -> None:
+        """*session* has done so."""
+        if self._changing is None:
+            self._changing = WeakSet()
+        self._changing.add(session)
+
+    def changes(self, session: ClientSession) -> bool:
+        """Whether *session* has ever done so."""
+        return self._changing is not None and session in self._changing
 
     # ---- the store
 

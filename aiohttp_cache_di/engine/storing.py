@@ -8,8 +8,9 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, TypeVar
+from weakref import ref
 
-from aiohttp import ClientResponse, hdrs
+from aiohttp import ClientResponse, ClientSession, hdrs
 
 from aiohttp_cache_di import keys, policy
 from aiohttp_cache_di.backends.wrap import leases
@@ -41,13 +42,15 @@ class ResponseStoring(Lookup):
     """Where the response to one request is kept: looked for, put there, and cleared."""
 
     _lease: str | None = None
+    is_named: bool = False
+    """Whether it is for a principal, whatever its credentials are."""
     is_asking_user: bool = False
     """Whether a method of the user's has a say in whether the response is stored."""
 
     # ---- putting
 
     def store_when_whole(
-        self, reply: Reply, decision: Store, flight: Flight, hops: Sequence[str], owner: object
+        self, reply: Reply, decision: Store, flight: Flight, hops: Sequence[str], owner: ref[ClientSession]
     ) -> None:
         """Store a response once its last byte has arrived; end *flight* with the entry, or with why there is none.
 
@@ -73,11 +76,11 @@ class ResponseStoring(Lookup):
         flight: Flight,
         report: Report,
         hops: Sequence[str],
-        owner: object,
+        owner: ref[ClientSession],
         failed: Failed,
     ) -> None:
         response = reply.response
-        why_not = self._why_not(response)
+        why_not = self._why_not(reply, owner)
         if why_not is not None:
             report.not_stored(why_not)
             self.end_unshared(flight)
@@ -93,8 +96,13 @@ class ResponseStoring(Lookup):
         flight.hand_over()
         record(response, max_bytes=self.backend.max_body_bytes, finished=finished, watch=reply.watch, failed=failed)
 
-    def _why_not(self, response: ClientResponse) -> str | None:
+    def _why_not(self, reply: Reply, owner: ref[ClientSession]) -> str | None:
         """Why the body is not even copied: a detail of Cache-Status."""
+        response, session = reply.response, owner()
+        if not reply.is_as_asked(self.backend.credential_headers, is_named=self.is_named):
+            if session is not None:
+                self.runtime.has_changed(session)
+            return "changed"
         unkept = why_not_kept(response, self.backend.max_body_bytes)
         if unkept is not None:
             return unkept.value

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aiohttp_cache_di.keys.key import create_key, is_own_host, spellings, tls_token
+from aiohttp_cache_di.keys.key import create_key, is_own_host, spellings, target_of
 from aiohttp_cache_di.keys.names import (
     DEFAULT_CREDENTIAL_HEADERS,
     CredentialNames,
@@ -11,6 +11,7 @@ from aiohttp_cache_di.keys.names import (
     says_which_resource,
 )
 from aiohttp_cache_di.keys.redaction import REDACTED, has_param, redact_url, redacted
+from aiohttp_cache_di.keys.tls import is_verifying, tls_token
 
 __all__ = [
     "DEFAULT_CREDENTIAL_HEADERS",
@@ -20,10 +21,12 @@ __all__ = [
     "credential_names",
     "has_param",
     "is_own_host",
+    "is_verifying",
     "lower_names",
     "redact_url",
     "redacted",
     "says_which_resource",
     "spellings",
+    "target_of",
     "tls_token",
 ]

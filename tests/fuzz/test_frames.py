@@ -102,7 +102,7 @@ PLAUSIBLE: dict[str, st.SearchStrategy[Any]] = {
             st.sampled_from(NAMES),
             st.one_of(
                 st.sampled_from(VALUES),
-                st.text(st.characters(exclude_characters="\r\n\0", exclude_categories=("Cs",)), max_size=9).map(
+                st.text(st.characters(exclude_characters="\r\n\0", exclude_categories=["Cs"]), max_size=9).map(
                     str.encode
                 ),
             ),

@@ -1,8 +1,9 @@
 """What records and leases are called on a server, so that no cache has a name of another's.
 
-A record is ``<namespace>:<collection>:<key>``, a lease ``<namespace>:<collection>-lease:<key>``. A namespace may have
-colons, as names on such servers do: ``app`` and ``app:responses`` are two caches. So a key and a collection have none;
-those that a caller gives them are written as ``%3A``. What is left of a name behind our prefix then tells whose it is:
+A record is ``<namespace>:<collection>:<key>``, a lease ``<namespace>:<collection>-lease:<key>``, and the secret of a
+collection ``<namespace>:<collection>-secret:``. A namespace may have colons, as names on such servers do: ``app`` and
+``app:responses`` are two caches. So a key and a collection have none; those that a caller gives them are written as
+``%3A``. What is left of a name behind our prefix then tells whose it is:
 with a colon in it, it is a name of a cache whose namespace begins like our prefix.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 __all__ = ["Names"]
 
 _LEASE = "-lease"
+_KEPT = "-secret"
 
 
 class Names:
@@ -21,13 +23,15 @@ class Names:
         collection: second part.
     """
 
-    __slots__ = ("leases", "records")
+    __slots__ = ("leases", "records", "secret")
 
     def __init__(self, namespace: str, collection: str) -> None:
         second = _escaped(collection)
-        if second.endswith(_LEASE):  # which would be the leases of another collection
-            second = f"{second.removesuffix(_LEASE)}%2D{_LEASE[1:]}"
+        for suffix in (_LEASE, _KEPT):
+            if second.endswith(suffix):  # which would be what belongs to another collection
+                second = f"{second.removesuffix(suffix)}%2D{suffix[1:]}"
         self.records = _as_bytes(f"{namespace}:{second}:")
+        self.secret = _as_bytes(f"{namespace}:{second}{_KEPT}:")
         self.leases = _as_bytes(f"{namespace}:{second}{_LEASE}:")
 
     def record(self, key: str) -> bytes:

@@ -9,8 +9,8 @@ import time
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from typing import Final
 
-from aiohttp_cache_di.backends.redis.commands import head, number, page, storing
-from aiohttp_cache_di.backends.redis.connections import Connection, ReplyTooLargeError
+from aiohttp_cache_di.backends.redis.commands import get, head, number, page, storing, value
+from aiohttp_cache_di.backends.redis.connections import Connection, ReplyTooLargeError, expect_no_error
 from aiohttp_cache_di.backends.redis.endpoints import Endpoint
 from aiohttp_cache_di.backends.redis.names import Names
 from aiohttp_cache_di.backends.redis.reading import BATCH, Reading, abandon_all, all_of
@@ -18,7 +18,17 @@ from aiohttp_cache_di.backends.redis.scripts import Leases, Release
 from aiohttp_cache_di.backends.redis.topology import Topology
 from aiohttp_cache_di.backends.redis.tracking import Tracking
 from aiohttp_cache_di.backends.redis.wire import Reply, command
-from aiohttp_cache_di.backends.store import UNREADABLE, Found, Lease, Limits, Record, Row, Unreadable, Written
+from aiohttp_cache_di.backends.store import (
+    SECRET_BYTES,
+    UNREADABLE,
+    Found,
+    Lease,
+    Limits,
+    Record,
+    Row,
+    Unreadable,
+    Written,
+)
 from aiohttp_cache_di.entries.codec import EntryCodec, leads_on
 from aiohttp_cache_di.errors import StorageError
 
@@ -139,6 +149,22 @@ class RedisStore:
         name = self._names.record(key)
         return await self._leases.acquire(await self._connection(name), key, ttl_s, name)
 
+    async def kept_secret(self) -> bytes | None:
+        """The secret, under a name that no record has."""
+        connection = await self._connection(self._names.secret)
+        found: bytes | None = await connection.submit(get(self._names.secret), value)
+        return found if found is not None and len(found) == SECRET_BYTES else None
+
+    async def keep_secret(self, proposed: bytes) -> bytes:
+        """Keep *proposed* unless there is one by now, in place of what is none."""
+        connection = await self._connection(self._names.secret)
+        await connection.submit(command(b"SET", self._names.secret, proposed, b"NX"), _is_set)
+        found = await self.kept_secret()
+        if found is not None:
+            return found
+        await connection.submit(command(b"SET", self._names.secret, proposed))
+        return proposed
+
     async def release(self, key: str) -> None:
         """Give a lease back before its time, unless it has passed to another process."""
         if self._leases.is_held(key):
@@ -238,6 +264,12 @@ class RedisStore:
         key = self._names.key(name)
         assert key is not None  # noqa: S101  # of those that a walk meets
         return key
+
+
+def _is_set(reply: Reply) -> bytes | None:
+    """Nothing, unless the server refused: whether there was a secret before makes no difference."""
+    expect_no_error(reply)
+    return None
 
 
 async def _outcome(written: asyncio.Future[Reply] | StorageError) -> Written:

@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 from aiohttp_cache_di.backends.sqlite.files import DamagedError
 from aiohttp_cache_di.backends.sqlite.schema import (
     GENERATION,
+    KEPT,
     LEASES,
     META,
     SCHEMA_VERSION,
@@ -112,7 +113,9 @@ def _is_prepared(connection: sqlite3.Connection, table: Table) -> bool:
 
 
 def _versions(connection: sqlite3.Connection) -> dict[str, int]:
-    rows = connection.execute(f"SELECT name, version FROM {META} LIMIT {MAX_TABLES}").fetchall()
+    rows = connection.execute(
+        f"SELECT name, version FROM {META} WHERE name IS NOT ? LIMIT {MAX_TABLES}", (KEPT,)
+    ).fetchall()
     if len(rows) == MAX_TABLES or not all(type(name) is str and type(version) is int for name, version in rows):
         raise DamagedError("the list of tables holds something else")
     return dict(rows)

@@ -15,10 +15,12 @@ import time
 from typing import Final
 
 from aiohttp_cache_di.backends.sqlite.files import DamagedError
+from aiohttp_cache_di.backends.store import SECRET_BYTES
 from aiohttp_cache_di.errors import StorageError
 
 __all__ = [
     "GENERATION",
+    "KEPT",
     "LEASES",
     "MAX_BATCH",
     "META",
@@ -29,6 +31,8 @@ __all__ = [
     "column_key",
     "column_time",
     "fill_schema",
+    "keep_secret",
+    "kept_secret",
     "now_used",
     "pack_key",
     "unpack_key",
@@ -44,6 +48,7 @@ MAX_TIE: Final = 2**63 - 2**32  # an id of 31 bits, and changes by programs that
 HEX_DIGITS: Final = 40  # of the keys that `create_key` makes; half as long as bytes
 
 META: Final = '"aiohttp_cache_di"'
+KEPT: Final = "\0secret"  # no table's name has a NUL
 LEASES: Final = '"aiohttp_cache_di:leases"'
 GENERATION: Final = '"aiohttp_cache_di:generation"'
 
@@ -199,3 +204,17 @@ def checked_state(connection: sqlite3.Connection) -> tuple[int, int]:
     if type(number) is not int or type(tie) is not int or not (0 <= number < MAX_NUMBER and 0 <= tie < MAX_TIE):
         raise DamagedError("the generation is none")
     return number, tie
+
+
+def kept_secret(connection: sqlite3.Connection) -> bytes | None:
+    """The secret that the file keeps; None where there is none, or what is none."""
+    row = connection.execute(f"SELECT version FROM {META} WHERE name = ?", (KEPT,)).fetchone()
+    return row[0] if row and isinstance(row[0], bytes) and len(row[0]) == SECRET_BYTES else None
+
+
+def keep_secret(connection: sqlite3.Connection, proposed: bytes) -> bytes:
+    """The secret that the file keeps; *proposed* if there is none yet."""
+    found = kept_secret(connection)
+    if found is None:
+        connection.execute(f"INSERT OR REPLACE INTO {META} VALUES (?, ?)", (KEPT, proposed))
+    return found or proposed

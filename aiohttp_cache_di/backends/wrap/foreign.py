@@ -11,7 +11,6 @@ from aiohttp_cache_di.backends.storage import BaseCache
 from aiohttp_cache_di.backends.store import (
     UNREADABLE,
     Found,
-    Immediate,
     Item,
     Lease,
     Limits,
@@ -45,7 +44,7 @@ def pair_of(responses: BaseCache, redirects: BaseCache) -> Store:
 
 
 def _are_immediate(*faces: StackCache) -> bool:
-    return all(isinstance(face.stack.store, Immediate) for face in faces)
+    return all(face.stack.abilities.immediate is not None for face in faces)
 
 
 def _is_own(method: Callable[..., object], ours: Callable[..., object]) -> bool:
@@ -70,11 +69,6 @@ class ForeignPair:
     def where(self) -> str:
         """What a person may know them by; where they keep things is theirs to tell."""
         return " and ".join(dict.fromkeys((type(self.responses).__name__, type(self.redirects).__name__)))
-
-    @property
-    def secrets(self) -> Collection[str] | None:
-        """They are not known."""
-        return None
 
     def peek(self, key: str) -> StoredResponse | None:
         """What one of them has at hand."""

@@ -82,6 +82,15 @@ class StoreGuard:
         self._latest: tuple[Callable[[], object], Deadlines] = (lambda: None, Deadlines(deadline_s))
         self.outages = Outages(clock)
 
+    def serve(self, stats: CacheStats, deadline_s: float) -> None:
+        """Count in *stats* from now on, and let operations that begin from now on take *deadline_s* seconds."""
+        self.stats = stats
+        if deadline_s != self.deadline_s:
+            self.deadline_s = deadline_s
+            self._deadlines.clear()
+            self._patient.clear()
+            self._latest = (lambda: None, Deadlines(deadline_s))
+
     @property
     def is_open(self) -> bool:
         """Whether the storage is left alone for now."""

@@ -11,7 +11,6 @@ from msgspec.structs import replace
 
 from aiohttp_cache_di.backends.storage import BaseCache, ResponseOrKey
 from aiohttp_cache_di.backends.store import Item, Lease, Record, Row, Unreadable
-from aiohttp_cache_di.backends.wrap.guard import StoreGuard
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
 from aiohttp_cache_di.entries.codec import Opaque, item_leads_on
 from aiohttp_cache_di.errors import UnreadableEntryError
@@ -35,7 +34,7 @@ class StackCache(BaseCache):
         self._leads_on = leads_on
         super().__init__(serializer=stack.packing.serializer)
         self.codec = stack.codec
-        self.on_unreadable = lambda count: stack.stats.count_unreadable(count)
+        self.on_unreadable = stack.events.unreadable
 
     @classmethod
     def on(cls, stack: StoreStack, *, leads_on: bool) -> Self:
@@ -45,8 +44,8 @@ class StackCache(BaseCache):
         return face
 
     def count_into(self, stats: CacheStats) -> None:
-        """Count what happens here in *stats*."""
-        self.stack.count_into(StoreGuard(stats))
+        """Count what is evicted and what is unreadable here in *stats*, too."""
+        self.stack.count_into(stats)
 
     # ---- items
 
@@ -99,7 +98,7 @@ class StackCache(BaseCache):
         async with aclosing(self._rows(items=True)) as rows:
             async for row in rows:
                 if isinstance(row.item, Unreadable):
-                    self.stack.stats.count_unreadable()
+                    self.stack.events.unreadable()
                     continue
                 item = self._seen(row.item)
                 if item is not None:

@@ -14,7 +14,7 @@ from tests.backends.entries import make_entry
 from tests.valkey import ValkeyServer
 
 parts = st.one_of(
-    st.sampled_from(["app", "responses", "app:responses", "-lease", "responses-lease", ":", "%", "%3A", "%2D", "é"]),
+    st.sampled_from(["app", "responses", "app:responses", "-lease", "-secret", ":", "%", "%3A", "%2D", "é"]),
     st.text(st.sampled_from("ab:%-3A2D\udcff"), max_size=6),
 )
 Called = tuple[str, str, str]
@@ -39,7 +39,11 @@ def test_two_things_never_have_one_name(one: Called, other: Called) -> None:
     if one != other:
         assert first.record(one[2]) != second.record(other[2])
         assert first.lease(one[2]) != second.lease(other[2])
-    assert first.record(one[2]) != second.lease(other[2])
+    if one[:2] != other[:2]:
+        assert first.secret != second.secret
+    of_other = [second.record(other[2]), second.lease(other[2]), second.secret]
+    for kind, name in enumerate((first.record(one[2]), first.lease(one[2]), first.secret)):
+        assert name not in [each for of_kind, each in enumerate(of_other) if of_kind != kind]
 
 
 @given(called, called)
@@ -49,6 +53,7 @@ def test_no_name_of_another_cache_is_taken_for_ours(one: Called, other: Called) 
     if one[:2] != other[:2]:
         assert Names(*one[:2]).key(Names(*other[:2]).record(other[2])) is None
         assert Names(*one[:2]).key(Names(*other[:2]).lease(other[2])) is None
+        assert Names(*one[:2]).key(Names(*other[:2]).secret) is None
 
 
 def test_usual_names_read_as_they_are_called() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from aiohttp_cache_di import CachedSession
+from aiohttp_cache_di import CacheBackend, CachedSession
 from aiohttp_cache_di.backends.store import Found, Lease, Record, Written
 from aiohttp_cache_di.backends.wrap import leases
 from aiohttp_cache_di.backends.wrap.guard import StoreGuard
@@ -175,6 +175,54 @@ class TestFaults:
         store.fault = StorageError("no such disk")
         with pytest.raises(StorageError, match="no such disk"):
             await face.write("k", "alias")
+
+
+class TestSharing:
+    """A storage that another backend has been given stays the one that it was."""
+
+    @pytest.fixture
+    def stack(self) -> StoreStack:
+        return process(Place())
+
+    @pytest.fixture
+    def first(self, stack: StoreStack) -> CacheBackend:
+        first = CacheBackend(storage_deadline=5)
+        first.use(stack, StackCache)
+        return first
+
+    async def test_what_its_owner_clears_is_not_served_from_memory(
+        self, stack: StoreStack, first: CacheBackend
+    ) -> None:
+        here = stack.here()
+        here.store(make_entry("k"))
+        await first.settle()
+        await here.fetch("k")
+        second = CacheBackend()
+        second.responses = first.responses
+        assert stack.here() is here
+        await first.clear()
+        assert here.peek("k") is None
+        assert await here.fetch("k") is None
+
+    async def test_what_is_on_its_way_is_waited_for(self, stack: StoreStack, first: CacheBackend) -> None:
+        stack.here().store(make_entry("k"))
+        CacheBackend().responses = first.responses
+        await first.settle()
+        assert await first.responses.size() == 1
+
+    async def test_its_deadline_stays(self, stack: StoreStack, first: CacheBackend) -> None:
+        CacheBackend().responses = first.responses
+        assert stack.guard is first.guard
+        assert stack.guard.deadline_s == 5
+
+    async def test_both_backends_count_what_happens_in_it(self, first: CacheBackend, stack: StoreStack) -> None:
+        second = CacheBackend()
+        second.responses = first.responses
+        second.redirects = first.redirects
+        stack.events.evicted(3)
+        stack.events.unreadable()
+        for backend in (first, second):
+            assert (backend.stats.evicted, backend.stats.unreadable) == (3, 1)
 
 
 class TestFaces:
