@@ -119,7 +119,7 @@ async def test_two_stores_have_two(place: Place, tmp_path: Path) -> None:
 
 async def test_what_is_kept_and_is_no_secret_is_replaced(tmp_path: Path, valkey: ValkeyServer) -> None:
     place = Place("redis", tmp_path, valkey)
-    name = f"{place.name}:responses-secret"
+    name = f"{place.name}:responses-secret:"
 
     await asyncio.to_thread(valkey.command, "SET", name, b"short")
     backends = [place.backend(), place.backend()]
@@ -200,7 +200,7 @@ async def test_a_store_that_takes_no_writes_still_answers_reads(own_valkey: Valk
     old, new = RedisBackend("replica", own_valkey.url), RedisBackend("replica", own_valkey.url)
     assert await text(old, url) == "1"
     await old.close()
-    name = "replica:responses-secret"
+    name = "replica:responses-secret:"
     await asyncio.to_thread(own_valkey.command, "DEL", name)
     await asyncio.to_thread(own_valkey.command, "REPLICAOF", "127.0.0.1", "1")
 
