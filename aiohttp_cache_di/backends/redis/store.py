@@ -124,10 +124,10 @@ class RedisStore:
         last = b"%d" % (HEAD_BYTES - 1)
         asked: list[asyncio.Future[bytes]] = []
         for key in keys:
-            name = self._prefix + _as_bytes(key)
+            name = self._names.record(key)
             connection = await self._connection(name)
             asked.append(connection.submit(command(b"GETRANGE", name, b"0", last), head))
-        return [leads_on(each) if each else None for each in await _all(asked)]
+        return [leads_on(each) if each else None for each in await all_of(asked)]
 
     async def delete(self, keys: Collection[str]) -> None:
         """Drop *keys* in one round trip."""

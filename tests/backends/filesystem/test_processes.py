@@ -198,7 +198,7 @@ async def test_a_request_for_a_lease_that_is_cancelled_when_it_was_granted_leave
         future.add_done_callback(lambda _: asking.cancel())  # called before the task is, which waits for the same
         return future
 
-    store._readers.run = run  # type: ignore[method-assign]  # to see its futures
+    store._readers.run = run  # type: ignore[method-assign, assignment]  # to see its futures
     asking = asyncio.ensure_future(store.acquire("k", 60))
     await asyncio.wait([asking])
     assert asking.cancelled()
