@@ -23,6 +23,7 @@ from aiohttp_cache_di.engine.call import CURRENT_CALL, Call, current_call, end_c
 from aiohttp_cache_di.engine.describe import describe_miss
 from aiohttp_cache_di.engine.digest import digest_user
 from aiohttp_cache_di.engine.exchange import Exchange
+from aiohttp_cache_di.engine.looks import NotStored
 from aiohttp_cache_di.engine.question import NOWHERE, Questions, key_arguments, request_body
 from aiohttp_cache_di.engine.reads import FAILED, EarlyRead
 from aiohttp_cache_di.engine.runtime import Runtime
@@ -59,18 +60,20 @@ class CacheMiddleware:
         call = current_call(session)
         if call is not None:
             call.is_reached = True
+            if call.look is not None:
+                call.look.see(request)
         if not _CAN_CACHE or is_disabled(session) or _passes_by(request, backend):
-            return await self._pass_by(request, handler)
+            return await self._pass_by(request, handler, call)
         runtime = self._runtime
         if runtime is None or not runtime.is_current():
             self._runtime = runtime = Runtime.of(backend)
         decoded = decodes(handler, call.decoded if call else None, session)
         if decoded is None:
-            return await self._pass_by(request, handler)
+            return await self._pass_by(request, handler, call)
         url = str(request.url)
         response: ClientResponse | None = None
         user = digest_user(middlewares_of(session)) if call is None else None
-        if decoded and user is None and (call is None or call.is_plain):
+        if decoded and user is None and (call is None or call.is_plain) and not runtime.changes(session):
             response = self._at_once(request, url, call, runtime)
         if response is None:
             if call is None:
@@ -112,11 +115,11 @@ class CacheMiddleware:
         is_allowed = backend.may_allow(request.method)
         body = await request_body(request) if is_allowed else b""
         arguments, place = {"headers": request.headers}, NOWHERE
-        is_known = body is not None
+        is_known = body is not None and not runtime.changes(request.session)
         fails = backend.is_secret_open and not await backend.learn_secret()
         try:
             arguments = key_arguments(request, body or b"", call, backend)
-            if body is not None and is_allowed:
+            if body is not None and is_known and is_allowed:
                 place = self.questions.place_of(request, arguments, url)
         except Exception as error:  # of a function of the user's, to which the caller's request is nothing
             is_known = False
@@ -128,6 +131,8 @@ class CacheMiddleware:
         if is_known and policy.may_answer_get(question.request, question.rules):
             exchange.as_get = partial(self.questions.as_get, request, call, arguments, url=url)
         if not is_known:
+            if call.is_looking:
+                raise NotStored
             return await exchange.bypass("bypass")
         if CURRENT_CALL.get() is call:
             return await exchange.run()
@@ -137,8 +142,10 @@ class CacheMiddleware:
         finally:
             end_call(token)
 
-    async def _pass_by(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+    async def _pass_by(self, request: ClientRequest, handler: ClientHandlerType, call: Call | None) -> ClientResponse:
         """Let the origin answer, the cache looking away."""
+        if call is not None and call.is_looking:
+            raise NotStored
         self.backend.stats.bypassed += 1
         response = await handler(request)
         describe_miss(response, forwarded("bypass"))

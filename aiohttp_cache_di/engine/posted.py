@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, TypeAlias
 
 from aiohttp import ClientRequest, ClientResponse
+from multidict import CIMultiDict
 
 from aiohttp_cache_di import policy
 from aiohttp_cache_di._aiohttp import DecodingWatch, watch_decoding
@@ -42,7 +43,8 @@ class Posted:
         self._call = call
         self._runtime = runtime
         self._backend = backend
-        self._requested_at = time.time()
+        self._requested_at, self._asked = time.time(), CIMultiDict(request.headers)
+        self._by_proxy = request.proxy is not None
         self._watch: DecodingWatch | None = None
         self._storing: ResponseStoring | None = None
         self._flight: Flight | None = None
@@ -50,6 +52,7 @@ class Posted:
             question, arguments = as_get()
             place = question.rules, question.key, question.partition
             self._storing = ResponseStoring(question.request, backend, runtime, *place, arguments)
+            self._storing.is_named = question.is_named
             self._watch = watch_decoding(request) if call.decoded else None
         except Exception:
             logger.exception("Where the response to POST would be stored could not be told")
@@ -77,7 +80,7 @@ class Posted:
             found = policy.on_post_response(request, head, storing.rules)
             if found is not None:
                 flight = self._runtime.flights.start(storing.key, joinable=False)
-                reply = Reply(response, head, self._watch)
+                reply = Reply(response, head, self._watch, self._asked, self._by_proxy)
                 storing.store_when_whole(reply, found[1], flight, (), self._call.session)
         except Exception:
             logger.exception("A response to POST could not be stored for GET")

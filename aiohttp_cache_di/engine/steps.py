@@ -88,6 +88,7 @@ class Steps:
         self.as_get: AsGet | None = None
         """For a POST request: makes the question of the request to GET that its response may answer too."""
         self.storing.early_read, call.early_read = call.early_read, None
+        self.storing.is_named = question.is_named
 
     # ---- without the origin
 

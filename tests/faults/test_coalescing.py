@@ -1,4 +1,4 @@
-"""Floods of equal requests: one of them goes to the origin, and none waits for a leader that helps nobody."""
+"""Floods of equal requests: one of them goes to the origin, and none waits for a leader that helps no other."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def test_500_equal_cold_requests_are_one_to_the_origin(
     assert backend.stats.coalesced + backend.stats.hits == FLOOD - 1, "the last may ask when it is stored already"
 
 
-@pytest.mark.parametrize("store", ["sqlite", "redis"], indirect=True)
+@pytest.mark.parametrize("store", ["sqlite", "filesystem", "redis"], indirect=True)
 @pytest.mark.parametrize("who", ["the same process", "another process"])
 async def test_what_was_stored_since_a_request_has_looked_is_not_fetched_again(
     store: Store, origin: Origin, who: str, monkeypatch: pytest.MonkeyPatch
@@ -78,7 +78,7 @@ async def test_what_was_stored_since_a_request_has_looked_is_not_fetched_again(
     await other.close()
 
 
-@pytest.mark.parametrize("store", ["sqlite", "redis"], indirect=True)
+@pytest.mark.parametrize("store", ["sqlite", "filesystem", "redis"], indirect=True)
 async def test_floods_in_four_processes_are_one_to_the_origin(store: Store, note: Note) -> None:
     async with Origin(delay_s=0.2) as origin:
         job = {"kind": store.kind, "options": store.options, "task": "fetch", "size": origin.size}
@@ -93,7 +93,7 @@ async def test_floods_in_four_processes_are_one_to_the_origin(store: Store, note
     assert origin.total <= 1 + sum(map(bool, errors))
 
 
-@pytest.mark.parametrize("store", ["sqlite", "redis"], indirect=True)
+@pytest.mark.parametrize("store", ["sqlite", "filesystem", "redis"], indirect=True)
 async def test_a_killed_holder_of_a_lease_frees_other_processes_within_its_time(store: Store, note: Note) -> None:
     async with Origin() as origin:
         origin.gate = asyncio.Event()
@@ -116,7 +116,7 @@ async def test_a_killed_holder_of_a_lease_frees_other_processes_within_its_time(
     assert origin.total == 2
 
 
-@pytest.mark.parametrize("store", ["sqlite", "redis"], indirect=True)
+@pytest.mark.parametrize("store", ["sqlite", "filesystem", "redis"], indirect=True)
 async def test_a_slow_origin_is_asked_once_by_all_processes_together(store: Store, note: Note) -> None:
     # The origin takes longer than the lease holds by itself, and than others wait for a body.
     options = {"lease": LEASE_S, "coalesce_timeout": 0.2}
@@ -133,7 +133,7 @@ async def test_a_slow_origin_is_asked_once_by_all_processes_together(store: Stor
     assert slowest_s < 3 * LEASE_S + SLACK_S
 
 
-@pytest.mark.parametrize("store", ["sqlite", "redis"], indirect=True)
+@pytest.mark.parametrize("store", ["sqlite", "filesystem", "redis"], indirect=True)
 @pytest.mark.parametrize("how", ["cancelled", "failed"])
 async def test_a_leader_that_ends_without_a_response_frees_other_processes_at_once(
     store: Store, origin: Origin, note: Note, how: str
@@ -162,7 +162,7 @@ async def test_a_leader_that_ends_without_a_response_frees_other_processes_at_on
     assert took_s < SLACK_S
 
 
-@pytest.mark.parametrize("store", ["sqlite", "redis"], indirect=True)
+@pytest.mark.parametrize("store", ["sqlite", "filesystem", "redis"], indirect=True)
 @pytest.mark.parametrize("kind", ["uncacheable", "failing", "streaming"])
 async def test_processes_do_not_wait_for_each_other_in_vain_one_after_the_other(
     store: Store, origin: Origin, note: Note, kind: str
@@ -194,7 +194,7 @@ async def test_processes_do_not_wait_for_each_other_in_vain_one_after_the_other(
     assert took_s < 2 * delay_s + SLACK_S, f"one after the other they take {count * delay_s} s"
 
 
-@pytest.mark.parametrize("store", ["sqlite", "redis"], indirect=True)
+@pytest.mark.parametrize("store", ["sqlite", "filesystem", "redis"], indirect=True)
 async def test_a_lease_that_is_not_renewed_ends_and_those_who_waited_are_one_to_the_origin(
     store: Store, note: Note
 ) -> None:
@@ -213,7 +213,7 @@ async def test_a_lease_that_is_not_renewed_ends_and_those_who_waited_are_one_to_
     assert LEASE_S / 2 < took_s < LEASE_S + 0.4 + SLACK_S
 
 
-@pytest.mark.parametrize("store", ["sqlite", "redis"], indirect=True)
+@pytest.mark.parametrize("store", ["sqlite", "filesystem", "redis"], indirect=True)
 async def test_who_waits_for_another_process_keeps_its_own_time(store: Store, origin: Origin, note: Note) -> None:
     backend, other = store.backend(), store.backend()
     async with open_session(backend) as session:
@@ -256,7 +256,7 @@ async def test_a_leader_cancelled_at_any_step_leaves_its_followers_served(
             slowest_s = max(slowest_s, time.perf_counter() - begun)
     await backend.close()
     note(steps=steps, leaders_cancelled=cancelled, origin_hits=origin.total, slowest_s=slowest_s)
-    assert slowest_s < backend.coalesce_timeout_s * 0.8, "nobody waits for a lease that its holder gave up"
+    assert slowest_s < backend.coalesce_timeout_s * 0.8, "no one waits for a lease that its holder gave up"
     assert cancelled > 5
 
 
