@@ -194,7 +194,7 @@ async def test_processes_do_not_wait_for_each_other_in_vain_one_after_the_other(
     assert took_s < 2 * delay_s + SLACK_S, f"one after the other they take {count * delay_s} s"
 
 
-@pytest.mark.parametrize("store", ["sqlite", "filesystem", "redis"], indirect=True)
+@pytest.mark.parametrize("store", ["sqlite", "redis"], indirect=True)  # a lock of the kernel lives with its process
 async def test_a_lease_that_is_not_renewed_ends_and_those_who_waited_are_one_to_the_origin(
     store: Store, note: Note
 ) -> None:
