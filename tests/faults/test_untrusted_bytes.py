@@ -102,7 +102,7 @@ async def stored(backend: CacheBackend, origin: Origin, *paths: str) -> None:
     await backend.close()
 
 
-@pytest.mark.parametrize("store", ["sqlite", "redis"], indirect=True)
+@pytest.mark.parametrize("store", ["sqlite", "filesystem", "redis"], indirect=True)
 async def test_what_others_put_there_is_a_miss_that_is_overwritten(
     store: Store, origin: Origin, note: Note, tmp_path: Path
 ) -> None:
@@ -126,7 +126,7 @@ async def test_what_others_put_there_is_a_miss_that_is_overwritten(
     assert not trap.exists()
 
 
-@pytest.mark.parametrize("store", ["sqlite", "redis"], indirect=True)
+@pytest.mark.parametrize("store", ["sqlite", "filesystem", "redis"], indirect=True)
 async def test_with_a_secret_nobody_else_can_write_an_entry(store: Store, origin: Origin, note: Note) -> None:
     signing = {"secret_key": ["new secret", "old secret"]}
     backend = store.backend(**signing)
