@@ -20,7 +20,7 @@ from aiohttp_cache_di.backends.filesystem.secret import keep_secret, kept_secret
 from aiohttp_cache_di.backends.filesystem.tree import Place, Tree
 from aiohttp_cache_di.backends.filesystem.uses import Known
 from aiohttp_cache_di.backends.filesystem.walk import BEGIN, Page, Position, drop_where, page
-from aiohttp_cache_di.backends.store import Found, Item, Lease, Limits, Record, Row, Unreadable, Written
+from aiohttp_cache_di.backends.store import Found, Item, Lease, Limits, Record, Row, StoreEvents, Unreadable, Written
 from aiohttp_cache_di.entries.codec import EntryCodec
 from aiohttp_cache_di.errors import StorageError
 
@@ -54,8 +54,7 @@ class FileStore:
         use_locks: bool = True,
     ) -> None:
         self.place = place
-        self.on_evicted: Callable[[int], None] = _ignore
-        self.on_lost: Callable[[], None] = _ignore_loss
+        self.events = StoreEvents()
         self._codec = codec
         self._fsync = fsync
         self._tree = Tree(place)
@@ -265,7 +264,7 @@ class FileStore:
 
     def _tell_of_loss(self) -> None:
         self._losses = self._tree.losses
-        self.on_lost()
+        self.events.lost()
 
     # ---- in steps
 
@@ -289,7 +288,7 @@ class FileStore:
             return  # the next record tries again
         evicted, again = step.result()
         if evicted:
-            self.on_evicted(evicted)
+            self.events.evicted(evicted)
         if again and not self._is_closing:
             self._tidy()
 
@@ -300,14 +299,6 @@ class FileStore:
         self._keeper.begin_anew()
         self._leases.forget()
         self._keeping_in = None
-
-
-def _ignore(count: int) -> None:
-    """Evicted records are of no interest."""
-
-
-def _ignore_loss() -> None:
-    """What was lost is of no interest."""
 
 
 _stores: weakref.WeakSet[Any] = weakref.WeakSet()
