@@ -21,7 +21,7 @@ from aiohttp_cache_di.telemetry import CacheStats, Health
 __all__ = ["Stacked"]
 
 
-class Runtime(Protocol):
+class StackUser(Protocol):
     """What uses a backend in one event loop."""
 
     def use(self, stack: StoreStack) -> None:
@@ -60,7 +60,7 @@ class Stacked(Revised):
 
     def __init__(self) -> None:
         super().__init__()
-        self._runtimes: WeakSet[Runtime] = WeakSet()
+        self._stack_users: WeakSet[StackUser] = WeakSet()
         self._is_keyed = False
         self._secret: StoreSecret | None = None
 
@@ -74,21 +74,26 @@ class Stacked(Revised):
         self.redirects = storage
 
     def use(self, stack: StoreStack, face: type[StackCache]) -> None:
-        """Keep responses and redirects on *stack* from now on, and show them by two objects of the class *face*."""
-        stack.count_into(self.guard)
+        """Keep responses and redirects on *stack* from now on, and show them by two objects of the class *face*.
+
+        Its guard becomes the backend's, and counts and bounds what the backend's one has counted and bounded.
+        """
+        stack.guard.serve(self.stats, self.guard.deadline_s)
+        stack.count_into(self.stats)
+        self.guard = stack.guard
         self._set_stack(stack, face.on(stack, leads_on=False), face.on(stack, leads_on=True))
 
-    def attach(self, runtime: Runtime) -> None:
-        """Tell *runtime* of the stack, now and whenever it is another one."""
-        self._runtimes.add(runtime)
-        runtime.use(self.stack)
+    def attach(self, user: StackUser) -> None:
+        """Tell *user* of the stack, now and whenever it is another one."""
+        self._stack_users.add(user)
+        user.use(self.stack)
 
     def _set_stack(self, stack: StoreStack, responses: BaseCache, redirects: BaseCache) -> None:
         self.stack = stack
         self._secret = None if self._is_keyed else self._secret_of(stack)
         self.__dict__.update(responses=responses, redirects=redirects)
-        for runtime in list(self._runtimes):
-            runtime.use(stack)
+        for user in list(self._stack_users):
+            user.use(stack)
         self.revise()
 
     # ---- the secret of the digests
@@ -96,13 +101,10 @@ class Stacked(Revised):
     def _secret_of(self, stack: StoreStack) -> StoreSecret:
         secret = StoreSecret(stack.store)
         self.digest_key = secret.key
-        store: Any = stack.store
-        if hasattr(store, "on_lost"):
-            store.on_lost = self._note_loss
+        stack.events.when_lost(self._note_loss)
         return secret
 
     def _note_loss(self) -> None:
-        self.stats.count_unreadable()
         if self._secret is not None:
             self._secret.forget()
 

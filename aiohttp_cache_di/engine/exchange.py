@@ -20,6 +20,7 @@ from aiohttp_cache_di.engine.looks import NotStored
 from aiohttp_cache_di.engine.origin import OriginRequest, Reply
 from aiohttp_cache_di.engine.sharing import Sharing
 from aiohttp_cache_di.engine.steps import Steps, is_challenge
+from aiohttp_cache_di.engine.turns import count_hit
 from aiohttp_cache_di.policy import (
     Bypass,
     Fetch,
@@ -60,6 +61,7 @@ class Exchange(Steps):
         stored = await self.storing.find() if self.question.key else None
         foreign: ClientResponse | None = self.storing.foreign
         if foreign is not None:
+            count_hit(self.backend.stats)
             return foreign
         now = time.time()
         decision = decide(self.question, stored, now, self.storing.candidates)
@@ -145,6 +147,7 @@ class Exchange(Steps):
                         reply.response.release()
                         plan = Fetch(decision.reason)
                     case None:
+                        self.backend.stats.misses += 1
                         describe_miss(reply.response, forwarded("bypass", detail="error"))
                         return reply.response
                     case _:
