@@ -44,6 +44,10 @@ A *flight* (`flights`) is one request to the origin. It belongs to the ``async w
 ends there, however that is left; only `Store` hands it over, to the recording of the body. Its end frees all that
 wait, and gives the lease on the key back. They are told an entry, or why there is none (`Outcome`).
 
+`additions` tells which sessions the fast lane may answer: those whose classes add nothing to a request. `looks` lets a
+base below the cache that limits rates send only what goes to the origin, and `asking` lets a session say what is kept
+of its own requests; both make a request as aiohttp makes it, and end it where the cache has been asked.
+
 `runtime` has what a backend has going on in one event loop on behalf of requests: the flights, and the tasks in the
 background; it passes reads and writes on to the stack's part of that loop, which it is told by the backend. `turns`
 counts hits, and lets other tasks have their turn after some. `digest` knows sessions that log in by digest. `doubles`
