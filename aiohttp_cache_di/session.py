@@ -345,7 +345,7 @@ class CacheMixin(Asking, TypedSession):
             try:
                 await runtime.cancel(self)
                 if not self._owns_cache:  # else it is in memory, and is asked no more
-                    await runtime.arrive(owner=ref(self))
+                    await runtime.drain_bodies(owner=ref(self))
             finally:  # one who cancels the wait wants all closed nevertheless
                 await super().close()
             await runtime.settle()

@@ -255,7 +255,7 @@ class TestForeignObjects:
         class Untouched(ClientResponse):
             @property
             def content_type(self) -> str:
-                raise AssertionError("nobody has asked for it")
+                raise AssertionError("it was not asked for")
 
         session, url = open_session(response_class=Untouched), origin.on("/", answer("text"))
         for _ in range(3):

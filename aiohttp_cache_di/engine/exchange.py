@@ -20,6 +20,7 @@ from aiohttp_cache_di.engine.looks import NotStored
 from aiohttp_cache_di.engine.origin import OriginRequest, Reply
 from aiohttp_cache_di.engine.sharing import Sharing
 from aiohttp_cache_di.engine.steps import Steps, is_challenge
+from aiohttp_cache_di.engine.turns import count_hit
 from aiohttp_cache_di.policy import (
     Bypass,
     Fetch,
@@ -60,6 +61,7 @@ class Exchange(Steps):
         stored = await self.storing.find() if self.question.key else None
         foreign: ClientResponse | None = self.storing.foreign
         if foreign is not None:
+            count_hit(self.backend.stats)
             return foreign
         now = time.time()
         decision = decide(self.question, stored, now, self.storing.candidates)
@@ -145,6 +147,7 @@ class Exchange(Steps):
                         reply.response.release()
                         plan = Fetch(decision.reason)
                     case None:
+                        self.backend.stats.misses += 1
                         describe_miss(reply.response, forwarded("bypass", detail="error"))
                         return reply.response
                     case _:
@@ -153,7 +156,10 @@ class Exchange(Steps):
     async def _ask(self, origin: OriginRequest, plan: Fetch | Validate, flight: Flight) -> Reply | ClientResponse:
         """What the origin answers; or a stale response in place of its failure, if one may be used."""
         try:
-            return await origin.ask(plan)
+            reply = await origin.ask(plan)
+            if not isinstance(reply, Reply):
+                self.backend.stats.misses += 1
+            return reply
         except (ClientError, OSError, asyncio.CancelledError) as error:
             stale = None if origin.comes_again(error) else self._instead_of(error, origin, plan)
             if stale is not None:

@@ -232,13 +232,13 @@ class Questions:
         if not backend.ignored_params and not place.is_named:
             return None
         ignored = keys.lower_names(backend.ignored_params)
-        doomed = [
+        unmatched = [
             name
             for name in headers
             if (low := name.lower()) in ignored
             or (place.is_named and low in backend.credential_headers and not keys.says_which_resource(low))
         ]
-        return _without(headers, *doomed) if doomed else None
+        return _without(headers, *unmatched) if unmatched else None
 
     def plain(self, method: str, url: URL, text: str = "") -> Question:
         """The question of a request that nothing sets apart but its method and *url* (as a *text*, if at hand)."""

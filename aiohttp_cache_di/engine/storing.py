@@ -14,7 +14,7 @@ from aiohttp import ClientResponse, ClientSession, hdrs
 
 from aiohttp_cache_di import keys, policy
 from aiohttp_cache_di.backends.wrap import leases
-from aiohttp_cache_di.backends.wrap.write import Outcome as Written
+from aiohttp_cache_di.backends.wrap.write import OnWritten
 from aiohttp_cache_di.engine.describe import Report
 from aiohttp_cache_di.engine.flights import Flight, Outcome
 from aiohttp_cache_di.engine.lookup import Lookup
@@ -153,7 +153,7 @@ class ResponseStoring(Lookup):
             report.written(is_written, is_waiting=is_waiting)
 
         placed = self.place(entry, outcome=tell)
-        report.accepted(is_failing=self.backend.guard.is_failing("write"))
+        report.accepted(is_failing=self._store_failed or self.backend.guard.is_failing("write"))
         return placed
 
     async def _put_if_asked(self, entry: StoredResponse, flight: Flight, report: Report) -> None:
@@ -189,7 +189,7 @@ class ResponseStoring(Lookup):
         report.accepted(is_failing=False)
         report.written(is_saved)
 
-    def place(self, entry: StoredResponse, *, outcome: Written | None = None) -> StoredResponse:
+    def place(self, entry: StoredResponse, *, outcome: OnWritten | None = None) -> StoredResponse:
         """Write *entry* where it belongs among the variants of its URL; return it as it was written.
 
         Args:
@@ -216,11 +216,11 @@ class ResponseStoring(Lookup):
             return latest
         return primary
 
-    def _delete_later(self, doomed: set[str]) -> None:
+    def _delete_later(self, dropped: set[str]) -> None:
         backend = self.backend
 
         async def delete() -> None:
-            await backend.guard.run("delete", lambda: backend.stack.delete(doomed), None)
+            await backend.guard.run("delete", lambda: backend.stack.delete(dropped), None)
 
         self.runtime.spawn(delete(), owner=backend)
 
@@ -278,7 +278,7 @@ class ResponseStoring(Lookup):
         if "principal" in self.key_arguments:
             own["principal"] = self.key_arguments["principal"]
         plain = {"headers": [(hdrs.HOST, host) for host in self.message.headers.getall(hdrs.HOST, ())]}
-        doomed = {
+        outdated = {
             self.backend.create_key(method, spelling, **fields, decoded=decoded, **way)
             for url in urls
             for spelling in keys.spellings(url)
@@ -287,7 +287,7 @@ class ResponseStoring(Lookup):
             for decoded in (True, False)
         }
         self.backend.stats.invalidated += 1
-        await self.drop(doomed)
+        await self.drop(outdated)
 
     # ---- one request to the origin per key, and one process
 

@@ -30,6 +30,7 @@ from aiohttp_cache_di.keys.credentials import (
 )
 from aiohttp_cache_di.keys.names import DEFAULT_CREDENTIAL_HEADERS, CredentialNames, credential_names, lower_names
 from aiohttp_cache_di.keys.tls import tls_token
+from aiohttp_cache_di.rfc9111.storability import CONDITIONAL_OR_RANGE
 
 __all__ = ["create_key", "is_own_host", "spellings", "target_of"]
 
@@ -53,14 +54,8 @@ _NEVER_MATCHED: Final = frozenset(
         "content-encoding",
         "cache-control",
         "pragma",
-        "range",
-        "if-match",
-        "if-none-match",
-        "if-modified-since",
-        "if-unmodified-since",
-        "if-range",
     }
-)
+).union(map(str.lower, CONDITIONAL_OR_RANGE))
 
 _NONE: Final[frozenset[str]] = frozenset()
 

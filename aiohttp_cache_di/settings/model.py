@@ -176,7 +176,7 @@ class CacheSettings(BaseSettings):
         description="whom requests are for, by URL pattern, in place of what their credentials say",
     )
     shared_credentials: Names = Field(
-        default=(), description="URL patterns: credentials to these upstreams set nobody apart"
+        default=(), description="URL patterns: credentials to these upstreams set no one apart"
     )
     stale_if_error: StaleWindow = Field(default=None, description="how long a stale response may replace an error")
     stale_while_revalidate: OptionalDuration = Field(

@@ -20,7 +20,7 @@ from aiohttp_cache_di.backends.filesystem.secret import keep_secret, kept_secret
 from aiohttp_cache_di.backends.filesystem.tree import Place, Tree
 from aiohttp_cache_di.backends.filesystem.uses import Known
 from aiohttp_cache_di.backends.filesystem.walk import BEGIN, Page, Position, drop_where, page
-from aiohttp_cache_di.backends.store import Found, Item, Lease, Limits, Record, Row, Unreadable, Written
+from aiohttp_cache_di.backends.store import Found, Item, Lease, Limits, Record, Row, StoreEvents, Unreadable, Written
 from aiohttp_cache_di.entries.codec import EntryCodec
 from aiohttp_cache_di.errors import StorageError
 
@@ -54,8 +54,7 @@ class FileStore:
         use_locks: bool = True,
     ) -> None:
         self.place = place
-        self.on_evicted: Callable[[int], None] = _ignore
-        self.on_lost: Callable[[], None] = _ignore_loss
+        self.events = StoreEvents()
         self._codec = codec
         self._fsync = fsync
         self._tree = Tree(place)
@@ -135,9 +134,13 @@ class FileStore:
 
     # ---- Keeping, Expiring, Touching
 
-    async def keep_secret(self, proposed: bytes) -> bytes:
+    async def kept_secret(self) -> bytes | None:
         """The secret that is kept in a file of its own."""
-        return await self._readers.run(partial(self._keep_secret, proposed))
+        return await self._readers.run(self._kept_secret)
+
+    async def keep_secret(self, proposed: bytes) -> bytes:
+        """The secret that is kept by now; *proposed*, if there is none."""
+        return await self._writers.run(partial(self._keep_secret, proposed))
 
     async def delete_expired(self, now: float) -> int:
         """Drop what may be dropped at *now*."""
@@ -160,7 +163,13 @@ class FileStore:
             if lease:
                 self._leases.release(key)
 
-        return await self._readers.run(partial(self._lease, key, ttl_s), undo)
+        asking = self._readers.run(partial(self._lease, key, ttl_s), undo)
+        try:
+            return await asking
+        except asyncio.CancelledError:
+            if not asking.cancelled():  # the answer was on its way
+                self._readers.run(partial(undo, asking.result()))
+            raise
 
     async def release(self, key: str) -> None:
         """Give the lease on *key* back."""
@@ -171,6 +180,10 @@ class FileStore:
     def _keep_secret(self, proposed: bytes) -> bytes:
         root = self._tree.made_root()
         return kept_secret(root) or keep_secret(root, proposed)
+
+    def _kept_secret(self) -> bytes | None:
+        root = self._tree.root()
+        return None if root is None else kept_secret(root)
 
     def _let_go(self) -> None:
         self._leases.close()
@@ -251,7 +264,7 @@ class FileStore:
 
     def _tell_of_loss(self) -> None:
         self._losses = self._tree.losses
-        self.on_lost()
+        self.events.lost()
 
     # ---- in steps
 
@@ -275,7 +288,7 @@ class FileStore:
             return  # the next record tries again
         evicted, again = step.result()
         if evicted:
-            self.on_evicted(evicted)
+            self.events.evicted(evicted)
         if again and not self._is_closing:
             self._tidy()
 
@@ -286,14 +299,6 @@ class FileStore:
         self._keeper.begin_anew()
         self._leases.forget()
         self._keeping_in = None
-
-
-def _ignore(count: int) -> None:
-    """Evicted records are of no interest."""
-
-
-def _ignore_loss() -> None:
-    """What was lost is of no interest."""
 
 
 _stores: weakref.WeakSet[Any] = weakref.WeakSet()

@@ -116,6 +116,15 @@ class Tree:
         """
         return self._made_root().root
 
+    def root(self) -> Directory | None:
+        """The cache's directory; None where there is none.
+
+        Raises:
+            StorageError: it cannot be opened.
+        """
+        here = self._here(create=False)
+        return None if here is None else here.root
+
     def leaf(self, name: str) -> Directory | None:
         """The directory of that *name* in the second level; None where there is none, or something else.
 

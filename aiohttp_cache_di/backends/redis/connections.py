@@ -242,7 +242,7 @@ class Connection(asyncio.Protocol):
                     self.retired = True
                 _deliver(awaiting.popleft(), reply)
             else:
-                self._fail(StorageError(f"{self.where} sent a reply that nobody asked for"))
+                self._fail(StorageError(f"{self.where} sent a reply that was not asked for"))
                 return
         if self.retired and not awaiting and not self._outbox:
             self.abort()

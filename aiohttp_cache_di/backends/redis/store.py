@@ -119,6 +119,16 @@ class RedisStore:
             raise errors[0]
         return outcome
 
+    async def kinds(self, keys: Sequence[str]) -> Sequence[bool | None]:
+        """Tell what is under *keys* by its first bytes, in one round trip."""
+        last = b"%d" % (HEAD_BYTES - 1)
+        asked: list[asyncio.Future[bytes]] = []
+        for key in keys:
+            name = self._names.record(key)
+            connection = await self._connection(name)
+            asked.append(connection.submit(command(b"GETRANGE", name, b"0", last), head))
+        return [leads_on(each) if each else None for each in await all_of(asked)]
+
     async def delete(self, keys: Collection[str]) -> None:
         """Drop *keys* in one round trip."""
         await self._unlink([self._names.record(key) for key in keys])

@@ -141,6 +141,7 @@ class Table:
         self.get = f"SELECT number, tie, key, frame FROM {GENERATION} LEFT JOIN {t} ON key = ?"
         self.which = f"SELECT key FROM {t} WHERE key IN "  # and a list of marks
         self.count = f"SELECT count(*) FROM {t}"
+        self.kinds_of = f"SELECT key, leads_on FROM {t} WHERE key IN "
         self.count_kinds = f"SELECT (SELECT count(*) FROM {t}), (SELECT count(*) FROM {t} WHERE leads_on)"
         self.last_id = f"SELECT max(id) FROM {t}"
         self.touch = f"UPDATE {t} SET used = ? WHERE key = ?"

@@ -77,6 +77,11 @@ def look_up(connection: sqlite3.Connection, table: Table, keys: Sequence[Key]) -
     return Snapshot(number, tie, frames)
 
 
+def kinds(connection: sqlite3.Connection, table: Table, keys: Sequence[Key]) -> dict[Key, bool]:
+    """Whether those of *keys* that there are lead on."""
+    return {key: bool(leads_on) for key, leads_on in _for_keys(connection, table.kinds_of, keys)}
+
+
 def put_all(connection: sqlite3.Connection, table: Table, rows: Sequence[PutRow]) -> None:
     """Write *rows*."""
     _insert(connection, table.put, rows)

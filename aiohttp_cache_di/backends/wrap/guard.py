@@ -135,7 +135,7 @@ class StoreGuard:
         try:
             result = await call()
         except (asyncio.CancelledError, Exception) as exc:
-            self._settle(operation, circuit, exc, deadline, probe=probe)
+            self._note_end(operation, circuit, exc, deadline, probe=probe)
             return default
         finally:
             deadlines.end(deadline)
@@ -164,8 +164,10 @@ class StoreGuard:
         self.stats.count_error(operation, kind)
         self.outages.failed(operation, kind, exc)
 
-    def _settle(self, operation: str, circuit: Circuit, exc: BaseException, deadline: Deadline, *, probe: bool) -> None:
-        """Count the failure that *exc* is, or raise it again when it is the caller's own cancellation."""
+    def _note_end(
+        self, operation: str, circuit: Circuit, exc: BaseException, deadline: Deadline, *, probe: bool
+    ) -> None:
+        """Count the failure that *exc* is, or raise it when it is the caller's own cancellation."""
         is_cancelled = isinstance(exc, asyncio.CancelledError)
         if deadline.was_cancelled_by_others() or (is_cancelled and not deadline.expired and deadline.task.cancelling()):
             if deadline.elapsed_s() > self.deadline_s * _SUSPECT:

@@ -189,6 +189,28 @@ async def test_a_request_for_a_lease_that_is_cancelled_leaves_nothing_held(
     await other.close()
 
 
+async def test_a_request_for_a_lease_that_is_cancelled_when_it_was_granted_leaves_nothing_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, other = make_store(tmp_path), make_store(tmp_path)
+    real = store._readers.run
+
+    def run(*arguments: Any) -> asyncio.Future[Any]:
+        future = real(*arguments)
+        future.add_done_callback(lambda _: asking.cancel())  # called before the task is, which waits for the same
+        return future
+
+    monkeypatch.setattr(store._readers, "run", run)
+    asking = asyncio.ensure_future(store.acquire("k", 60))
+    await asyncio.wait([asking])
+    assert asking.cancelled()
+    async with asyncio.timeout(10):
+        while not await other.acquire("k", 60):
+            await asyncio.sleep(0.001)
+    await store.close()
+    await other.close()
+
+
 async def test_a_refused_request_that_is_cancelled_takes_the_lease_from_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -421,7 +443,9 @@ async def test_a_disk_that_is_busy_with_writes_holds_up_no_hit(tmp_path: Path, m
     await store.close()
 
 
-async def test_a_put_that_nothing_waits_for_any_more_ends_before_the_store_is_closed(tmp_path: Path) -> None:
+async def test_a_put_that_nothing_waits_for_any_more_ends_before_the_store_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = make_store(tmp_path)
     begun = threading.Event()
     real = store._keep_all
@@ -431,7 +455,7 @@ async def test_a_put_that_nothing_waits_for_any_more_ends_before_the_store_is_cl
         time.sleep(0.1)
         return real(records)
 
-    store._keep_all = slowly  # type: ignore[method-assign]  # to be slow
+    monkeypatch.setattr(store, "_keep_all", slowly)
     putting = asyncio.ensure_future(keep(store, "k"))
     await asyncio.to_thread(begun.wait, 10)
     putting.cancel()
@@ -457,11 +481,14 @@ def test_a_store_is_made_in_a_loop_without_a_look_at_the_file_system(
 
 async def test_processes_that_come_at_once_keep_one_secret_and_clearing_leaves_it(tmp_path: Path) -> None:
     stores = [make_store(tmp_path / "cache") for _ in range(8)]
+    assert await stores[0].kept_secret() is None
+    assert not (tmp_path / "cache").exists()
     found = await asyncio.gather(*(store.keep_secret(bytes([n]) * SECRET_BYTES) for n, store in enumerate(stores)))
     assert len(set(found)) == 1
     await stores[0].clear()
     assert await walk(stores[0]) == {}
     assert await stores[1].keep_secret(bytes(SECRET_BYTES)) == found[0]
+    assert await stores[2].kept_secret() == found[0]
     assert {path.name for path in (tmp_path / "cache").iterdir()} == {"secret"}
     assert (tmp_path / "cache" / "secret").stat().st_mode & 0o777 == 0o600
     for store in stores:
@@ -473,6 +500,7 @@ async def test_what_is_no_secret_is_replaced(tmp_path: Path, data: bytes) -> Non
     (tmp_path / "secret").write_bytes(data)
     store = make_store(tmp_path)
     proposed = b"s" * SECRET_BYTES
+    assert await store.kept_secret() is None
     assert await store.keep_secret(proposed) == proposed
     assert await store.keep_secret(bytes(SECRET_BYTES)) == proposed
     await store.close()
@@ -492,7 +520,7 @@ async def test_a_link_in_the_place_of_the_secret_is_not_followed(tmp_path: Path)
 async def test_a_cache_that_is_removed_is_told_of_once(tmp_path: Path) -> None:
     store = make_store(tmp_path / "cache")
     told: list[None] = []
-    store.on_lost = lambda: told.append(None)
+    store.events.when_lost(lambda: told.append(None))
     await keep(store, "k")
     for n in range(1, 3):
         shutil.rmtree(tmp_path / "cache")

@@ -107,7 +107,7 @@ async def test_a_frozen_server_is_given_up_after_the_timeout(own_valkey: ValkeyS
     started = time.monotonic()
     with pytest.raises(StorageTimeoutError):
         await cache.read_entry("k")
-    with pytest.raises(StorageError):  # the kernel still accepts connections, and nobody greets
+    with pytest.raises(StorageError):  # the kernel still accepts connections, and none greets
         await cache.read_entry("k")
     assert time.monotonic() - started < 2
     own_valkey.resume()
@@ -146,7 +146,7 @@ async def test_a_reply_that_trickles_in_and_that_nobody_waits_for_is_given_up() 
         cache = RedisCache("app", "r", url, socket_timeout=0.2)
         connection = await connection_of(cache)
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.3):  # whoever waits decides how long
+            async with asyncio.timeout(0.3):  # who waits decides how long
                 await cache.read_entry("k")
         assert not connection.closed
         async with asyncio.timeout(2):
