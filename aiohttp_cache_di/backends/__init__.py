@@ -3,8 +3,9 @@
 This room may import `response` and what lies below it: policy, keys, entries, telemetry, rfc9111, errors. It knows no
 request on its way: that is the engine's. A backend that needs a driver is imported when it is asked for.
 
-- `base` has `CacheBackend`: settings, and the methods that users call and override; `stacked` is its hold on the store,
-  `revision` tells those who remember answers that a setting has changed, `options` says what may be set to what.
+- `base` has `CacheBackend`: the methods that users call and override; `configured` has its settings, `stacked` its hold
+  on the store, `revision` tells those who remember answers that a setting has changed, `options` says what may be set
+  to what.
 - `store` is the contract of a store; `memory/`, `sqlite/`, `redis/`, `filesystem/`, `mongodb/` and `dynamodb/` keep it
   and do no more.
 - `wrap/` is what every store gets around it: the stack that the engine asks, and the item face that users see.
@@ -22,10 +23,10 @@ How a hit, a miss and a validation go through the stack, from the engine at the 
 
     hit in memory   peek ─▶ pending? ─▶ tombstone? ─▶ near, or a store that answers at once ──────────────▶ entry
     hit in store    peek: nothing
-                    fetch ─▶ near.begin ─▶ guard ─▶ batching ─▶ chunks ─▶ Store.get
+                    fetch ─▶ near.begin ─▶ batching ─▶ guard ─▶ chunks ─▶ Store.get
                                                                        │ decoded where the bytes are
                     entry ◀─ near.end, which keeps a copy if the key has not changed meanwhile
-    miss            fetch ─▶ guard ─▶ … ─▶ Store.get: nothing, or the guard's "failed"
+    miss            fetch ─▶ … ─▶ guard ─▶ Store.get: nothing, or the guard's "failed"
                     leases ─▶ guard ─▶ Store.acquire, where it can lease: held by another? look again, now and then
                     (the origin is asked; the body comes to its end)
                     store ─▶ pending: read from here at once, the caller waits for nothing

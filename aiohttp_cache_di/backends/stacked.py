@@ -21,7 +21,7 @@ from aiohttp_cache_di.telemetry import CacheStats, Health
 __all__ = ["Stacked"]
 
 
-class Runtime(Protocol):
+class StackUser(Protocol):
     """What uses a backend in one event loop."""
 
     def use(self, stack: StoreStack) -> None:
@@ -60,7 +60,7 @@ class Stacked(Revised):
 
     def __init__(self) -> None:
         super().__init__()
-        self._runtimes: WeakSet[Runtime] = WeakSet()
+        self._stack_users: WeakSet[StackUser] = WeakSet()
         self._is_keyed = False
         self._secret: StoreSecret | None = None
 
@@ -83,17 +83,17 @@ class Stacked(Revised):
         self.guard = stack.guard
         self._set_stack(stack, face.on(stack, leads_on=False), face.on(stack, leads_on=True))
 
-    def attach(self, runtime: Runtime) -> None:
-        """Tell *runtime* of the stack, now and whenever it is another one."""
-        self._runtimes.add(runtime)
-        runtime.use(self.stack)
+    def attach(self, user: StackUser) -> None:
+        """Tell *user* of the stack, now and whenever it is another one."""
+        self._stack_users.add(user)
+        user.use(self.stack)
 
     def _set_stack(self, stack: StoreStack, responses: BaseCache, redirects: BaseCache) -> None:
         self.stack = stack
         self._secret = None if self._is_keyed else self._secret_of(stack)
         self.__dict__.update(responses=responses, redirects=redirects)
-        for runtime in list(self._runtimes):
-            runtime.use(stack)
+        for user in list(self._stack_users):
+            user.use(stack)
         self.revise()
 
     # ---- the secret of the digests

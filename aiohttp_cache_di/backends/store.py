@@ -50,6 +50,7 @@ __all__ = [
     "Placed",
     "Record",
     "Row",
+    "Sorting",
     "Store",
     "StoreEvents",
     "Telling",
@@ -81,7 +82,7 @@ class Limits(Struct, frozen=True):
         batch: how many keys one call may have.
         parallel: how many calls of `get`, and as many of `put`, are under way at a time; more wait and so make larger
             batches.
-        drops_expired: the store drops a record by itself when its time has come.
+        drops_expired: the store drops a record by itself when its time has come, and shows it no more until then.
     """
 
     value_bytes: int | None = None
@@ -224,6 +225,18 @@ class Telling(Protocol):
     @property
     def events(self) -> StoreEvents:
         """Where it tells of it."""
+        ...
+
+
+@runtime_checkable
+class Sorting(Protocol):
+    """Tells responses from what leads on to others without reading them whole. Other stores are read for that."""
+
+    async def kinds(self, keys: Sequence[str]) -> Sequence[bool | None]:
+        """Whether what is under each of *keys*, `Limits.batch` of them at most, leads on; None for nothing.
+
+        What cannot be read is of one kind or the other, and may be told from nothing or not.
+        """
         ...
 
 

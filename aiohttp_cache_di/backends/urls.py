@@ -37,8 +37,8 @@ class Addressed(Stacked):
         """See `CacheBackend`."""
 
     @abstractmethod
-    async def _collect(self, key: str | None, related: set[str]) -> None:
-        """Add to *related* the key and what is deleted with it."""
+    async def _related(self, keys: Collection[str]) -> set[str]:
+        """*keys* and what is deleted with them."""
 
     async def has_url(self, url: StrOrURL, method: str = "GET", **kwargs: Any) -> bool:
         """Tell whether the response to this request is cached; *kwargs* are the request's arguments.
@@ -74,25 +74,16 @@ class Addressed(Stacked):
 
     async def is_kept(self, named: Collection[str]) -> bool:
         """Tell whether there is something under one of the keys *named*."""
-        await self.settle(named)
-        for key in named:
-            if await self._has(key):
-                return True
-        return False
+        return bool(await self.stack.kinds(named))
 
     async def drop(self, named: Iterable[str]) -> int:
         """Delete what is kept under the keys *named*, with what belongs to it; return how many entries went."""
-        doomed, related = set(named), set[str]()
+        doomed = set(named)
         await self.settle(doomed)
-        for key in doomed:
-            await self._collect(key, related)
-        before = [key for key in related if await self._has(key)]
+        before = await self.stack.kinds(await self._related(doomed))
         for key in doomed:
             await self.delete(key)
-        return len(before) - sum([await self._has(key) for key in before])
-
-    async def _has(self, key: str) -> bool:
-        return await self.responses.contains(key) or await self.redirects.contains(key)
+        return len(before) - len(await self.stack.kinds(before.keys()))
 
     def _keys_of(self, url: StrOrURL, method: str, arguments: dict[str, Any]) -> set[str]:
         return {self.create_key(method, spelling, **arguments) for spelling in keys.spellings(url)}

@@ -156,7 +156,10 @@ class Exchange(Steps):
     async def _ask(self, origin: OriginRequest, plan: Fetch | Validate, flight: Flight) -> Reply | ClientResponse:
         """What the origin answers; or a stale response in place of its failure, if one may be used."""
         try:
-            return await origin.ask(plan)
+            reply = await origin.ask(plan)
+            if not isinstance(reply, Reply):
+                self.backend.stats.misses += 1
+            return reply
         except (ClientError, OSError, asyncio.CancelledError) as error:
             stale = None if origin.comes_again(error) else self._instead_of(error, origin, plan)
             if stale is not None:

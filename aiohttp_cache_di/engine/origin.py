@@ -27,12 +27,14 @@ class Reply(Struct, frozen=True):
     Args:
         watch: tells whether its content coding came to its end; None where nothing is decoded.
         asked: the header fields of the request when the cache was asked.
+        by_proxy: it went by a proxy, and aiohttp has added who asks that one, which the cache knew.
     """
 
     response: ClientResponse
     head: Response
     watch: DecodingWatch | None
     asked: CIMultiDict[str]
+    by_proxy: bool = False
 
     def is_as_asked(self, names: CredentialNames, *, is_named: bool = False) -> bool:
         """Whether the request was sent for whom the cache was asked: a class of the user's may sign it on its way.
@@ -42,8 +44,11 @@ class Reply(Struct, frozen=True):
             is_named: who asks is not told by them.
         """
         sent: Any = getattr(getattr(self.response, "request_info", None), "headers", None)
-        return not issubclass(type(sent), CIMultiDictProxy) or _told(self.asked, names, is_named) == _told(
-            sent, names, is_named
+        if not issubclass(type(sent), CIMultiDictProxy):
+            return True
+        asked, told = _told(self.asked, names, is_named), _told(sent, names, is_named)
+        return asked == told or (
+            self.by_proxy and asked == [field for field in told if field[0] != "proxy-authorization"]
         )
 
     def __enter__(self) -> Self:
@@ -80,7 +85,7 @@ class OriginRequest:
         if not isinstance(response, ClientResponse):
             return response
         head = Response(response.status, response.headers, requested_at, time.time())
-        return Reply(response, head, self._watch, asked)
+        return Reply(response, head, self._watch, asked, self._request.proxy is not None)
 
     async def _validate(self, plan: Validate) -> ClientResponse:
         """Send the request, with the conditions of *plan* in place of the caller's."""

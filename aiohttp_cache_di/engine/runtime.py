@@ -14,7 +14,7 @@ from aiohttp_cache_di.backends.wrap.loop import LoopStack
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
 from aiohttp_cache_di.backends.wrap.tasks import FINISH_WITHIN_S, Tasks
 from aiohttp_cache_di.backends.wrap.tombstones import Tombstones
-from aiohttp_cache_di.backends.wrap.write import Outcome
+from aiohttp_cache_di.backends.wrap.write import OnWritten
 from aiohttp_cache_di.engine.call import CURRENT_CALL
 from aiohttp_cache_di.engine.flights import Flights
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
@@ -88,7 +88,7 @@ class Runtime:
         """The entry that is being written under *key*, if there is one."""
         return self.here.pending.entries.get(key)
 
-    def store(self, entry: StoredResponse, *, outcome: Outcome | None = None) -> None:
+    def store(self, entry: StoredResponse, *, outcome: OnWritten | None = None) -> None:
         """Write *entry*: at once where that takes no waiting, else in the background.
 
         Args:

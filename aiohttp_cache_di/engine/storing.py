@@ -14,7 +14,7 @@ from aiohttp import ClientResponse, ClientSession, hdrs
 
 from aiohttp_cache_di import keys, policy
 from aiohttp_cache_di.backends.wrap import leases
-from aiohttp_cache_di.backends.wrap.write import Outcome as Written
+from aiohttp_cache_di.backends.wrap.write import OnWritten
 from aiohttp_cache_di.engine.describe import Report
 from aiohttp_cache_di.engine.flights import Flight, Outcome
 from aiohttp_cache_di.engine.lookup import Lookup
@@ -189,7 +189,7 @@ class ResponseStoring(Lookup):
         report.accepted(is_failing=False)
         report.written(is_saved)
 
-    def place(self, entry: StoredResponse, *, outcome: Written | None = None) -> StoredResponse:
+    def place(self, entry: StoredResponse, *, outcome: OnWritten | None = None) -> StoredResponse:
         """Write *entry* where it belongs among the variants of its URL; return it as it was written.
 
         Args:

@@ -26,6 +26,7 @@ from aiohttp_cache_di.backends.store import (
     Unreadable,
     Versioned,
 )
+from aiohttp_cache_di.backends.wrap.abilities import Abilities
 from aiohttp_cache_di.entries.codec import EntryCodec, Opaque
 from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
@@ -157,6 +158,16 @@ class StoreContract:
         if isinstance(written, StorageError):
             assert await look(store, "k") is None
         assert await look(store, "other") is not None
+
+    async def test_kinds_are_told_without_the_items(self, store: Store) -> None:
+        expected = {"end": False, "redirect": True, "alias": True, "missing": None}
+        await keep(store, "end")
+        await keep(store, "redirect", make_redirect("redirect"))
+        await keep(store, "alias", "end")
+        kinds = Abilities.of(store).kinds
+        assert {key: (await kinds([key]))[0] for key in expected} == expected
+        if store.limits.batch >= len(expected):
+            assert list(await kinds(list(expected))) == list(expected.values())
 
     # ---- effects are seen, from everywhere
 

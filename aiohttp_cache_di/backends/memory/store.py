@@ -140,6 +140,10 @@ class MemoryStore:
         """Look *keys* up."""
         return [Found(self.item(key)) if key in self.data else None for key in keys]
 
+    async def kinds(self, keys: Sequence[str]) -> Sequence[bool | None]:
+        """Tell what is under *keys*."""
+        return [key in self.leading_on if key in self.data else None for key in keys]
+
     async def put(self, records: Sequence[Record]) -> Sequence[Written]:
         """Keep *records*."""
         for record in records:

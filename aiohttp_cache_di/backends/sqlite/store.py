@@ -88,6 +88,13 @@ class SQLiteStore:
                 touch(key)
         return found
 
+    async def kinds(self, keys: Sequence[str]) -> Sequence[bool | None]:
+        """Tell what is under *keys*, from a column of its own."""
+        columns = [_column_or_none(key) for key in keys]
+        asked = [column for column in columns if column is not None]
+        found: dict[Key, bool] = await self._query(partial(jobs.kinds, table=self.database.table, keys=asked))
+        return [None if column is None else found.get(column) for column in columns]
+
     async def put(self, records: Sequence[Record]) -> Sequence[Written]:
         """Keep *records*; returns when they are committed."""
         weight = sum(map(_weight, records))

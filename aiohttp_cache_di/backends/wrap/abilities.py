@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Self
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Self, TypeAlias
 
 from msgspec import Struct
 
@@ -13,20 +14,26 @@ from aiohttp_cache_di.backends.store import (
     Keeping,
     Leasing,
     Peeking,
+    Sorting,
     Store,
     StoreEvents,
     Telling,
     Touching,
+    Unreadable,
     Versioned,
 )
+from aiohttp_cache_di.entries.codec import item_leads_on
 
 __all__ = ["Abilities"]
+
+Kinds: TypeAlias = Callable[[Sequence[str]], Awaitable[Sequence[bool | None]]]
 
 
 class Abilities(Struct, frozen=True, eq=False):
     """The store, as each of the protocols that it satisfies; None where it does not.
 
     Args:
+        kinds: as `Sorting.kinds`, of every store.
         events: where it tells of what happens in it; nothing is told there by a store that is not `Telling`.
     """
 
@@ -38,6 +45,7 @@ class Abilities(Struct, frozen=True, eq=False):
     changing: Changing | None
     expiring: Expiring | None
     keeping: Keeping | None
+    kinds: Kinds
     events: StoreEvents
 
     @classmethod
@@ -52,5 +60,18 @@ class Abilities(Struct, frozen=True, eq=False):
             changing=store if isinstance(store, Changing) else None,
             expiring=store if isinstance(store, Expiring) else None,
             keeping=store if isinstance(store, Keeping) else None,
+            kinds=store.kinds if isinstance(store, Sorting) else _by_reading(store),
             events=store.events if isinstance(store, Telling) else StoreEvents(),
         )
+
+
+def _by_reading(store: Store) -> Kinds:
+    """How the kinds are told of a store that has no cheaper way."""
+
+    async def kinds(keys: Sequence[str]) -> Sequence[bool | None]:
+        return [
+            None if found is None or isinstance(found.item, Unreadable) else item_leads_on(found.item)
+            for found in await store.get(keys)
+        ]
+
+    return kinds

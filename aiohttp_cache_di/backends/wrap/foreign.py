@@ -94,6 +94,13 @@ class ForeignPair:
                 self._lead_on.popitem(last=False)
         return Found(item)
 
+    async def kinds(self, keys: Sequence[str]) -> Sequence[bool | None]:
+        """Ask which of them has each of *keys*."""
+        return [
+            False if await self.responses.contains(key) else True if await self.redirects.contains(key) else None
+            for key in keys
+        ]
+
     async def put(self, records: Sequence[Record]) -> Sequence[Written]:
         """Keep *records* where they belong."""
         return [await self._put(record) for record in records]

@@ -51,7 +51,7 @@ class StackCache(BaseCache):
 
     async def contains(self, key: str) -> bool:
         """Check whether *key* is stored."""
-        return await self._item(key) is not None
+        return bool(await self._shown({key}))
 
     async def read(self, key: str) -> ResponseOrKey:
         """Read an item; None when it is missing or unreadable."""
@@ -75,7 +75,7 @@ class StackCache(BaseCache):
 
     async def bulk_delete(self, keys: set[str]) -> None:
         """Delete several items; missing ones are no error."""
-        shown = keys if self._leads_on is None else {key for key in keys if await self._item(key) is not None}
+        shown = keys if self._leads_on is None else await self._shown(keys)
         if shown:
             await self.stack.delete(shown)
 
@@ -163,6 +163,11 @@ class StackCache(BaseCache):
 
     def _shows(self, key: str, item: Item) -> bool:
         return self._leads_on is None or item_leads_on(item) is self._leads_on
+
+    async def _shown(self, keys: set[str]) -> set[str]:
+        """Those of *keys* that are stored and shown here."""
+        kinds = await self.stack.kinds(keys)
+        return {key for key, leads_on in kinds.items() if self._leads_on in (None, leads_on)}
 
     async def _item(self, key: str) -> Item | None:
         item = await self.stack.get(key)

@@ -17,7 +17,7 @@ from aiohttp_cache_di.backends.wrap.packing import Packing
 from aiohttp_cache_di.backends.wrap.pending import PendingWrites
 from aiohttp_cache_di.backends.wrap.tasks import FINISH_WITHIN_S, Tasks
 from aiohttp_cache_di.backends.wrap.tombstones import Tombstones
-from aiohttp_cache_di.backends.wrap.write import Outcome
+from aiohttp_cache_di.backends.wrap.write import OnWritten
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = ["FAILED", "Failed", "LoopStack", "UnderWay"]
@@ -130,7 +130,7 @@ class LoopStack:
 
     # ---- writing
 
-    def store(self, entry: StoredResponse, outcome: Outcome | None = None) -> None:
+    def store(self, entry: StoredResponse, outcome: OnWritten | None = None) -> None:
         """Write *entry*: at once where that takes no waiting, else in the background."""
         if self._keep is None:
             self.pending.add(entry, outcome)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Sequence
 from contextlib import aclosing
 from hashlib import blake2b
@@ -17,7 +18,7 @@ from aiohttp_cache_di.backends.wrap.guard import StoreGuard
 from aiohttp_cache_di.backends.wrap.loop import LoopStack
 from aiohttp_cache_di.backends.wrap.packing import Packing
 from aiohttp_cache_di.backends.wrap.tombstones import Tombstones
-from aiohttp_cache_di.entries.codec import EntryCodec
+from aiohttp_cache_di.entries.codec import EntryCodec, item_leads_on
 from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from aiohttp_cache_di.telemetry import CacheStats
@@ -27,6 +28,7 @@ __all__ = ["SECRET_KEY", "StoreStack"]
 SECRET_KEY: Final = blake2b(b"aiohttp_cache_di: the secret of digests", digest_size=20).hexdigest()
 """The key of a record that is no response: the secret of a store that does not keep it apart (`secret`)."""
 
+READ_AT_A_TIME: Final = 200  # of what is read for its upkeep; the batches of a store may have less
 DELETED_AT_A_TIME: Final = 500  # of what a walk has found to be expired
 
 
@@ -119,6 +121,26 @@ class StoreStack:
             return None
         return found.item
 
+    async def items(self, keys: Collection[str]) -> list[Item]:
+        """As `get`, of many keys: what there is."""
+        asked, found = list(keys), list[Item]()
+        for first in range(0, len(asked), READ_AT_A_TIME):
+            part = await asyncio.gather(*map(self.get, asked[first : first + READ_AT_A_TIME]))
+            found += [item for item in part if item is not None]
+        return found
+
+    async def kinds(self, keys: Collection[str]) -> dict[str, bool]:
+        """Whether those of *keys* that are stored, or on their way, lead on to others."""
+        await self.settle(keys)
+        pending, limits = self.here().pending.entries, self.store.limits
+        kinds = {key: item_leads_on(pending[key]) for key in keys if key in pending}
+        batches = list(_batches([key for key in keys if key not in kinds and key not in self.tombstones], limits.batch))
+        for first in range(0, len(batches), limits.parallel):
+            part = batches[first : first + limits.parallel]
+            for batch, found in zip(part, await asyncio.gather(*map(self.abilities.kinds, part)), strict=True):
+                kinds |= {key: kind for key, kind in zip(batch, found, strict=True) if kind is not None}
+        return kinds
+
     async def put(self, record: Record) -> None:
         """Keep *record*, in place of what is on its way there; returns when it is stored, or raises."""
         here, key = self.here(), record.key
@@ -176,6 +198,8 @@ class StoreStack:
             if here.near is not None and count:
                 here.near.clear()
             return count
+        if self.store.limits.drops_expired and now <= time.time():
+            return 0
         count, expired = 0, list[str]()
         async for page in self.whole.pages(items=True):
             for row in page:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
+from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from aiohttp_cache_di import CacheBackend, CachedSession
 from aiohttp_cache_di.backends.store import Found, Lease, Record, Written
@@ -158,7 +161,7 @@ class TestFaults:
         backend = ProofBackend()
         backend.use(stack := StoreStack(store), StackCache)
         await backend.write(make_entry("k"))
-        stack.tombstones.bury({"k"})
+        stack.tombstones.add({"k"})
         assert stack.here().peek("k") is None
         assert await backend.responses.read("k") is None
         await backend.write(make_entry("k"))
@@ -223,6 +226,62 @@ class TestSharing:
         stack.events.unreadable()
         for backend in (first, second):
             assert (backend.stats.evicted, backend.stats.unreadable) == (3, 1)
+
+
+class TestUpkeep:
+    """What users do with many keys takes few calls of the store, and moves no bodies."""
+
+    class Noting(ProofStore):
+        def __init__(self) -> None:
+            super().__init__()
+            self.calls = Counter[str]()
+
+        async def get(self, keys: Sequence[str]) -> Sequence[Found | None]:
+            self.calls["get"] += 1
+            return await super().get(keys)
+
+        async def kinds(self, keys: Sequence[str]) -> Sequence[bool | None]:
+            self.calls["kinds"] += 1
+            return await super().kinds(keys)
+
+        async def delete(self, keys: Collection[str]) -> None:
+            self.calls["delete"] += 1
+            await super().delete(keys)
+
+    async def test_of_a_face(self) -> None:
+        backend = ProofBackend()
+        backend.use(StoreStack(store := self.Noting()), StackCache)
+        keys = {f"k{number}" for number in range(100)}
+        for key in keys:
+            await backend.write(make_entry(key))
+        await backend.write(make_redirect("r"))
+        store.calls.clear()
+        assert await backend.responses.contains("k1")
+        assert not await backend.responses.contains("r")
+        await backend.responses.bulk_delete(keys | {"r", "missing"})
+        assert store.calls == {"kinds": 2 + 11, "delete": 10}
+        assert await backend.redirects.contains("r")
+        assert await backend.responses.size() == 0
+
+    async def test_of_a_backend(self) -> None:
+        backend = ProofBackend()
+        backend.use(StoreStack(store := self.Noting()), StackCache)
+        for number in range(50):
+            await backend.write(make_entry(f"k{number}"))
+            await backend.redirects.write(f"alias{number}", f"k{number}")
+        store.calls.clear()
+        await backend.bulk_delete({f"alias{number}" for number in range(50)})
+        assert store.calls["get"] <= 2 * (5 + 1)  # batches of ten, and one that went ahead alone
+        assert store.calls["delete"] == 10
+        assert not store.data
+
+    async def test_of_a_store_that_drops_what_has_expired_by_itself(self) -> None:
+        store = self.Noting()
+        stack = StoreStack(store)
+        await stack.put(Record("k", make_entry("k", store_until=1.0), 1.0))
+        store.limits = replace(store.limits, drops_expired=True)
+        assert await stack.delete_expired(time.time()) == 0
+        assert await stack.delete_expired(time.time() + 60) == 1
 
 
 class TestFaces:
