@@ -65,6 +65,8 @@ class Exchange(Steps):
             return foreign
         now = time.time()
         decision = decide(self.question, stored, now, self.storing.candidates)
+        if isinstance(decision, Serve) and not await self._may_use(decision.stored):
+            decision = policy.hop_anew(decision.stored, self.question.rules)
         match decision:
             case PlainHit.PLAIN_HIT:
                 return self._hit(cast("StoredResponse", stored), now)  # without which there is no plain hit
@@ -87,18 +89,21 @@ class Exchange(Steps):
 
     async def _share_or_fetch(self, plan: Fetch | Validate) -> ClientResponse:
         """Use what another request is about to bring, or lead the way to the origin."""
-        sharing = Sharing(self.question, self.storing, self.call, self._usable)
+        sharing = Sharing(self.question, self.storing, self.call, self._usable_with_its_end)
         if not sharing.may_share(plan):
             return await self._fetch_alone(plan)
-        until = asyncio.get_running_loop().time() + self.backend.coalesce_timeout_s
-        found = await sharing.follow(until)
+        found = await sharing.follow()
         if isinstance(found, Flight):
             return await self._race(plan, found)
         if found is not None:
             return self._collapsed(found, plan)
         async with sharing.lead() as flight:
-            found = await sharing.lease(flight, until)
-            return await self.fetch(plan, flight) if found is None else self._collapsed(found, plan)
+            found = await sharing.lease(flight)
+            if found is not None:
+                return self._collapsed(found, plan)
+            if not flight.is_over:
+                return await self.fetch(plan, flight)
+        return await self._fetch_alone(plan)  # waiting is of no use, or what it would have brought is outdated
 
     def _usable(self, entry: StoredResponse) -> Reuse | None:
         """How the response to another request answers this one, if it does."""
@@ -108,10 +113,37 @@ class Exchange(Steps):
             return policy.serve(entry, now=now)
         return decision if isinstance(decision, Reuse) and not decision.stale else None
 
+    async def _usable_with_its_end(self, entry: StoredResponse, comes: bool) -> Reuse | None:
+        """As `_usable`; a redirect only with what it leads to.
+
+        Args:
+            comes: the call that has brought *entry* is about to go on from there: wait for that.
+        """
+        usable = self._usable(entry)
+        return usable if usable is not None and await self._may_use(entry, comes=comes) else None
+
+    def _usable_at_once(self, entry: StoredResponse) -> Reuse | None:
+        may = not self.call.follows or policy.may_be_used_alone(entry, self.question.rules, now=time.time())
+        return self._usable(entry) if may else None
+
+    async def _may_use(self, entry: StoredResponse, *, comes: bool = False) -> bool:
+        """Whether *entry* is no redirect that may be used up, but with what it leads to."""
+        if entry.status == 200 or not self.call.follows:
+            return True
+        if policy.may_be_used_alone(entry, self.question.rules, now=time.time()):
+            return True
+        if await self.storing.is_ahead(entry):
+            return True
+        flight = self.runtime.flights.current(entry.history[0]) if comes and entry.history else None
+        if flight is None or flight.leader is asyncio.current_task():
+            return False
+        await flight.join(self.call.read_timeout_s)
+        return await self.storing.is_ahead(entry)
+
     async def _race(self, plan: Fetch | Validate, flight: Flight) -> ClientResponse:
         """Fetch, unless *flight* after all brings what answers this request, and sooner."""
         fetching = self._fetch_alone(plan)
-        first: ClientResponse | Reuse = await unless_ended(flight, self._usable, fetching)
+        first: ClientResponse | Reuse = await unless_ended(flight, self._usable_at_once, fetching)
         if isinstance(first, ClientResponse):
             return first
         self.backend.stats.misses += 1  # nothing was spared: the origin has been asked

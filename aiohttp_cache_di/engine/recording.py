@@ -42,6 +42,9 @@ Finished: TypeAlias = Callable[[bytes | Unkept], None]
 Failed: TypeAlias = Callable[[str], None]
 """Called with the kind of an error of ours that cost a copy, to count it."""
 
+Arrived: TypeAlias = Callable[[], None]
+"""Called for each piece of a body as it comes."""
+
 WAIT_FOR_END_S = 0.05
 LOG_INTERVAL_S = 60.0
 
@@ -54,6 +57,7 @@ def record(
     watch: DecodingWatch | None = None,
     failed: Failed | None = None,
     budget: Budget = COPIES,
+    arrived: Arrived | None = None,
 ) -> None:
     """Keep a copy of the body of *response* and hand it to *finished* once its last byte has arrived.
 
@@ -66,6 +70,7 @@ def record(
         failed: told of errors of ours, to count them.
         budget: the memory that copies share: a body of known size reserves its own at once, another takes it bit by
             bit.
+        arrived: called for each piece that comes later than this.
     """
     recorder: Recorder | None = None
     if not _CAN_RECORD:
@@ -73,7 +78,7 @@ def record(
         return
     try:
         watch = watch if is_decoded(response) else None
-        recorder = Recorder(known_size(response), max_bytes, finished, watch, failed, budget)
+        recorder = Recorder(known_size(response), max_bytes, finished, watch, failed, budget, arrived)
         _begin(response, recorder)
     except Exception as error:
         note_failure(error, failed)
@@ -118,6 +123,7 @@ class Recorder:
 
     __slots__ = (
         "__weakref__",
+        "_arrived",
         "_budget",
         "_chunks",
         "_failed",
@@ -138,6 +144,7 @@ class Recorder:
         watch: DecodingWatch | None,
         failed: Failed | None,
         budget: Budget,
+        arrived: Arrived | None,
     ) -> None:
         self._finished: Finished | None = None
         self._budget = budget
@@ -148,6 +155,7 @@ class Recorder:
         self._max_bytes = max_bytes
         self._watch = watch
         self._failed = failed
+        self._arrived = arrived
         self._loop = asyncio.get_running_loop()
         self._finished = finished
 
@@ -191,6 +199,8 @@ class Recorder:
                 self.end(Unkept.NO_ROOM)
             else:
                 self._chunks.append(data)
+                if self._arrived is not None:
+                    self._arrived()
         except Exception as error:
             self._lose(error)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from typing import Any
@@ -17,6 +18,7 @@ from aiohttp_cache_di.engine.call import Call
 from aiohttp_cache_di.engine.describe import Report, describe_miss
 from aiohttp_cache_di.engine.flights import Flight, Outcome
 from aiohttp_cache_di.engine.origin import Reply
+from aiohttp_cache_di.engine.posted import AsGet, Posted
 from aiohttp_cache_di.engine.recording import wait_for_end
 from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.engine.storing import ResponseStoring
@@ -83,6 +85,8 @@ class Steps:
         self.storing = ResponseStoring(
             question.request, backend, runtime, question.rules, question.key, question.partition, key_arguments
         )
+        self.as_get: AsGet | None = None
+        """For a POST request: makes the question of the request to GET that its response may answer too."""
         self.storing.early_read, call.early_read = call.early_read, None
         self.storing.is_named = question.is_named
 
@@ -115,15 +119,23 @@ class Steps:
     # ---- past the store
 
     async def bypass(self, reason: str) -> ClientResponse:
-        """Let the origin answer, store nothing, and forget what the request may have changed."""
+        """Let the origin answer, store nothing for the request, and forget what it may have changed."""
         self.backend.stats.bypassed += 1
-        response = await self.handler(self.request)
+        posted = None
+        if self.as_get is not None:
+            posted = Posted(self.request, self.call, self.runtime, self.backend, self.as_get)
+        async with posted or contextlib.nullcontext():
+            response = await self.handler(self.request)
         describe_miss(response, forwarded(reason))
         if self.backend.cache_control and isinstance(response, ClientResponse):
             await self._forget_changed(response)
+            if posted is not None:
+                posted.store(self.question.request, response)
         return response
 
     async def _forget_changed(self, response: ClientResponse) -> None:
+        if self.question.rules.post_as_query and self.question.request.method == hdrs.METH_POST:
+            return
         try:
             urls = policy.invalidated_urls(self.question.request, response.status, response.headers)
             if urls:
@@ -144,6 +156,7 @@ class Steps:
         response, call = reply.response, self.call
         self.backend.stats.misses += 1
         self._update_get(reply, flight)
+        self._announce_next(reply)
         self.storing.store_when_whole(reply, decision, flight, call.keys, call.session)
         self._note_hop()
         if self.storing.is_asking_user:  # whose methods commonly answer at once
@@ -151,6 +164,18 @@ class Steps:
         if is_redirect(response.status) and hdrs.LOCATION in response.headers:
             await wait_for_end(response)  # aiohttp is about to leave it unread
         return response
+
+    def _announce_next(self, reply: Reply) -> None:
+        """Let those who wait for a redirect wait for what it leads to as well, where the one is of no use without."""
+        response = reply.response
+        if (
+            self.is_answering
+            and not self.backend.cache_control
+            and policy.leads_on(response.status, response.headers)
+            and self.call.follows
+        ):
+            for key in self.storing.following(response):
+                self.runtime.flights.announce(key)
 
     def _freshen(self, reply: Reply, decision: Freshen, flight: Flight) -> CachedResponse:
         """Write what a 304 has confirmed; what it no longer lets keep is written too, so that it is not used again."""

@@ -21,6 +21,8 @@ __all__ = ["Leases", "Release"]
 # A lease that has passed to another process is not given back.
 RELEASE: Final = b"if redis.call('get',KEYS[1])==ARGV[1] then return redis.call('unlink',KEYS[1]) end return 0"
 
+RENEW: Final = b"if redis.call('get',KEYS[1])==ARGV[1] then return redis.call('pexpire',KEYS[1],ARGV[2]) end return 0"
+
 # A value of another type than ours is as good as none. One that is too large is not even copied for the script.
 GET_OR_ACQUIRE: Final = (
     b"local n=redis.pcall('strlen',KEYS[1]) if type(n)=='number' and n>tonumber(ARGV[3]) then return 2 end "
@@ -101,6 +103,24 @@ class Leases:
             return Lease.REFUSED
         self._tokens[key] = token
         return Lease.GRANTED
+
+    async def renew(self, connection: Connection, key: str, ttl_s: float) -> bool:
+        """Hold the one on *key* for *ttl_s* seconds from now; False where it has passed to another process."""
+        name, token = self._name(key), self._tokens.get(key)
+        if token is None:  # given back meanwhile
+            return False
+        if self._has_scripts:
+            renewed: asyncio.Future[Reply] = connection.submit(
+                command(b"EVAL", RENEW, b"1", name, token, _as_ms(ttl_s)), _as_it_is
+            )
+            answer = await renewed
+            if type(answer) is not ServerError:
+                return bool(answer == 1)
+            self._has_scripts = answer.code not in FORBIDDEN
+        # As in `Release.finish`.
+        if await connection.submit(command(b"GET", name)) != token:
+            return False
+        return bool(await connection.submit(command(b"PEXPIRE", name, _as_ms(ttl_s))) == 1)
 
     def begin_release(self, connection: Connection, key: str) -> Release | None:
         """Send that the lease on *key* is given back, if there is one."""
