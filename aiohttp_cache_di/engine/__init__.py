@@ -19,13 +19,13 @@ question; the lanes differ in what they need not look up, never in the rule::
       ▼
     exchange.Exchange.run()       lookup.find(), then decide(question, entry, now)
       │                             └─ read(): pending writes, what is at hand, the user's methods, the store
-      ├─ Serve, NotModified …     steps ── answers                        ── hit ───────▶ response
+      ├─ Serve, NotModified …     answers                                 ── hit ───────▶ response
       │     └─ if stale: a validation in the background (`background`): a request of its own that answers no one
-      ├─ GatewayTimeout, Bypass   steps                                   ── 504, or the origin's answer
+      ├─ GatewayTimeout, Bypass                                           ── 504, or the origin's answer
       └─ Fetch, Validate          sharing: is the same on its way, here or in another process?
             ├─ yes: decide() about what it brings                         ── collapsed ─▶ response
             └─ no:  a flight, which others may join
-                 Exchange.fetch(): origin.ask(), then policy.on_response(), until that is an answer
+                 fetching.fetch(): origin.ask(), then policy.on_response(), until that is an answer
                    ├─ Load, Refetch    read() another variant, or ask again without our condition
                    ├─ Store            the response is handed on now, and ──── miss ────▶ response
                    │                   recording copies its body as it is read: framing tells whether
@@ -43,6 +43,10 @@ other puts it in its place and clears it. Both speak to the part of the backend'
 A *flight* (`flights`) is one request to the origin. It belongs to the ``async with`` of the exchange that began it, and
 ends there, however that is left; only `Store` hands it over, to the recording of the body. Its end frees all that
 wait, and gives the lease on the key back. They are told an entry, or why there is none (`Outcome`).
+
+`additions` tells which sessions the fast lane may answer: those whose classes add nothing to a request. `looks` lets a
+base below the cache that limits rates send only what goes to the origin, and `asking` lets a session say what is kept
+of its own requests; both make a request as aiohttp makes it, and end it where the cache has been asked.
 
 `runtime` has what a backend has going on in one event loop on behalf of requests: the flights, and the tasks in the
 background; it passes reads and writes on to the stack's part of that loop, which it is told by the backend. `turns`

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import time
-from typing import Any
+from typing import Any, Self
 
 from aiohttp import hdrs
 from msgspec.structs import replace
@@ -71,6 +72,14 @@ class Lookup:
     def actions(self) -> CacheActions:
         """What the methods of the user's are told of the request."""
         return CacheActions(self.key, self.message.url, self.rules, self.key_arguments)
+
+    def for_another(self, message: Request) -> Self:
+        """The same place, and what is known of it, for a request of its own that says the same."""
+        other = copy.copy(self)
+        other.message = message
+        other.early_read = None
+        other._store_failed = False
+        return other
 
     # ---- finding
 

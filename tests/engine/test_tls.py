@@ -124,6 +124,16 @@ async def test_a_context_that_trusts_as_aiohttp_does_is_no_other() -> None:
     assert backend.create_key("GET", url, ssl=ssl.create_default_context(), server_hostname="a") not in keys
 
 
+async def test_those_who_connect_as_different_clients_are_told_apart_by_name(
+    clients: Clients, secure: Origin, bundles: dict[str, Path]
+) -> None:
+    client = clients(session={} if clients.way.plain else {"principal": "somebody"}, principal="tenant-1")
+    assert await client.fetch(secure.url + "/", ssl=trusting(bundles["own"])) == (False, "1")
+    other = clients(backend=client.backend)
+    other.backend.principal = "tenant-2"
+    assert await other.fetch(secure.url + "/", ssl=trusting(bundles["own"])) == (False, "2")
+
+
 def test_the_order_of_a_bundle_makes_no_difference(bundles: dict[str, Path], tmp_path: Path) -> None:
     turned = tmp_path / "turned.pem"
     turned.write_text(bundles["own"].read_text() + bundles["other"].read_text())

@@ -337,6 +337,25 @@ async def test_a_response_that_a_method_of_the_users_has_found_counts_as_a_hit(o
     assert (stats.hits, stats.misses, stats.bypassed) == (1, 0, 0)
 
 
+async def test_a_response_that_is_not_aiohttps_counts_as_a_miss(origin: Origin) -> None:
+    class FakeResponse:
+        status, connection, _raw_cookie_headers, _history = 200, None, None, ()
+
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            """Whatever a response is made of."""
+
+        async def start(self, connection: Any) -> None:
+            """Wait for nothing."""
+            connection.close()
+
+    fake: Any = FakeResponse
+    async with CachedSession(response_class=fake) as session:
+        response: Any = await session.get(origin.on("/", answer("text")))
+        assert isinstance(response, FakeResponse)
+        stats = session.cache.stats
+    assert (stats.hits, stats.misses, stats.bypassed) == (0, 1, 0)
+
+
 async def test_a_response_that_the_cache_cannot_judge_counts_as_a_miss(
     origin: Origin, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,9 +18,20 @@ pytest.importorskip("hiredis")
 
 CONVERTERS: list[Callable[[Any], Any]] = [commands.value, commands.page, commands.head, commands.number]
 
+
+def as_line(kind: bytes, line: bytes) -> bytes:
+    """A reply of one line."""
+    return kind + line + b"\r\n"
+
+
+def as_aggregate(kind: bytes, items: list[bytes]) -> bytes:
+    """A reply of other replies: an array, a set, a push, a map or attributes."""
+    return b"%b%d\r\n%b" % (kind, len(items) // (2 if kind in b"%|" else 1), b"".join(items))
+
+
 lines = st.text(st.characters(max_codepoint=127, exclude_characters="\r\n"), max_size=12).map(str.encode)
 leaves = st.one_of(
-    st.builds(lambda kind, line: kind + line + b"\r\n", st.sampled_from([b"+", b"-", b":", b",", b"(", b"#"]), lines),
+    st.builds(as_line, st.sampled_from([b"+", b"-", b":", b",", b"(", b"#"]), lines),
     st.integers(-(2**64), 2**64).map(lambda number: b":%d\r\n" % number),
     st.binary(max_size=20).map(lambda data: b"$%d\r\n%b\r\n" % (len(data), data)),
     st.binary(max_size=20).map(lambda data: b"=%d\r\n%b\r\n" % (len(data) + 4, b"txt:" + data)),
@@ -32,7 +43,7 @@ leaves = st.one_of(
 replies = st.recursive(
     leaves,
     lambda inner: st.builds(
-        lambda kind, items: b"%b%d\r\n%b" % (kind, len(items) // (2 if kind in b"%|" else 1), b"".join(items)),
+        as_aggregate,
         st.sampled_from([b"*", b"~", b">", b"%", b"|"]),
         st.lists(inner, max_size=4),
     ),

@@ -50,7 +50,7 @@ texts = st.one_of(
 variables = st.dictionaries(st.sampled_from(NAMES), texts, max_size=4)
 secret_texts = st.one_of(
     st.just(SECRET),
-    st.builds(lambda before, after: f"{before}{SECRET}{after}", texts, texts),
+    st.tuples(texts, texts).map(SECRET.join),
     st.builds("redis://{}:{}@{}".format, pieces, st.just(SECRET), pieces),
 )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import logging
 import os
 import re
@@ -148,8 +147,6 @@ class CacheFile:
             options["timeout"] = min(timeout_s, options["timeout"])
         name = ":memory:"
         if not self.is_memory:
-            if os.path.isdir(self.path):  # of which SQLite says "disk I/O error"
-                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), self.path)
             flags = "mode=ro&immutable=1" if mode == "immutable" else f"mode={mode}"
             query = f"{flags}&{self.query}" if self.query else flags
             name = f"file:{quote(self.path)}?{query}"

@@ -189,7 +189,9 @@ async def test_a_request_for_a_lease_that_is_cancelled_leaves_nothing_held(
     await other.close()
 
 
-async def test_a_request_for_a_lease_that_is_cancelled_when_it_was_granted_leaves_nothing_held(tmp_path: Path) -> None:
+async def test_a_request_for_a_lease_that_is_cancelled_when_it_was_granted_leaves_nothing_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store, other = make_store(tmp_path), make_store(tmp_path)
     real = store._readers.run
 
@@ -198,7 +200,7 @@ async def test_a_request_for_a_lease_that_is_cancelled_when_it_was_granted_leave
         future.add_done_callback(lambda _: asking.cancel())  # called before the task is, which waits for the same
         return future
 
-    store._readers.run = run  # type: ignore[method-assign, assignment]  # to see its futures
+    monkeypatch.setattr(store._readers, "run", run)
     asking = asyncio.ensure_future(store.acquire("k", 60))
     await asyncio.wait([asking])
     assert asking.cancelled()
@@ -441,7 +443,9 @@ async def test_a_disk_that_is_busy_with_writes_holds_up_no_hit(tmp_path: Path, m
     await store.close()
 
 
-async def test_a_put_that_nothing_waits_for_any_more_ends_before_the_store_is_closed(tmp_path: Path) -> None:
+async def test_a_put_that_nothing_waits_for_any_more_ends_before_the_store_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = make_store(tmp_path)
     begun = threading.Event()
     real = store._keep_all
@@ -451,7 +455,7 @@ async def test_a_put_that_nothing_waits_for_any_more_ends_before_the_store_is_cl
         time.sleep(0.1)
         return real(records)
 
-    store._keep_all = slowly  # type: ignore[method-assign]  # to be slow
+    monkeypatch.setattr(store, "_keep_all", slowly)
     putting = asyncio.ensure_future(keep(store, "k"))
     await asyncio.to_thread(begun.wait, 10)
     putting.cancel()
@@ -532,3 +536,26 @@ def test_a_store_tells_where_it_is(tmp_path: Path) -> None:
     assert isinstance(store, Placed)
     assert isinstance(store, Keeping)
     assert (store.where, store.secrets) == (str(tmp_path), ())
+
+
+async def test_a_disk_that_hangs_holds_up_neither_a_caller_that_leaves_nor_the_closing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = make_store(tmp_path)
+    await keep(store, "k")
+    go_on = threading.Event()
+
+    def hang(keys: Sequence[str]) -> list[None]:
+        go_on.wait(30)
+        return [None] * len(keys)
+
+    with monkeypatch.context() as hanging:
+        hanging.setattr(store, "_look_up", hang)
+        hanging.setattr("aiohttp_cache_di.backends.filesystem.store.FINISH_WITHIN_S", 0.05)
+        for _ in range(3):
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(store.get(["k"]), 0.02)
+        await asyncio.wait_for(store.close(), 5)
+    assert await look(store, "k") is not None  # by new threads
+    go_on.set()
+    await store.close()

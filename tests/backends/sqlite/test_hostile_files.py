@@ -285,7 +285,11 @@ async def test_a_file_that_cannot_be_opened_in_time_can_be_closed(
 ) -> None:
     monkeypatch.setattr(connections, "DRAIN_S", 0.1)
     answer = threading.Event()
-    monkeypatch.setattr(CacheFile, "create", lambda self: answer.wait())
+
+    def wait(file: CacheFile) -> None:
+        answer.wait()
+
+    monkeypatch.setattr(CacheFile, "create", wait)
     cache = SQLiteCache(tmp_path / "cache", "responses")
     reading = asyncio.ensure_future(cache.read_entry("k"))
     await asyncio.sleep(0.01)
