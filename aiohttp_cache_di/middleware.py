@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Final
+from typing import Any, Final
 from weakref import ref
 
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, hdrs
@@ -23,7 +23,7 @@ from aiohttp_cache_di.engine.exchange import Exchange
 from aiohttp_cache_di.engine.question import Questions, key_arguments, request_body
 from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.engine.turns import count_hit, is_turn_over
-from aiohttp_cache_di.policy import PLAIN_HIT, decide, vary_digest
+from aiohttp_cache_di.policy import PLAIN_HIT, Question, decide, vary_digest
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.cache_status import forwarded
 
@@ -64,24 +64,23 @@ class CacheMiddleware:
         if decoded is None:
             return await self._pass_by(request, handler)
         url = str(request.url)
-        response: ClientResponse | None = None
-        if decoded and (call is None or call.is_plain):
-            response = self._at_once(request, url, call, runtime)
+        is_plain = decoded and (call is None or call.is_plain)
+        question = self.questions.remembered(request, url) if is_plain else None
+        response = None if question is None else self._at_once(request, question, call, runtime)
         if response is None:
             if call is None:
                 call = Call(ref(session))
             call.decoded = decoded
-            response = await self._exchange(request, handler, url, call, runtime)
+            response = await self._exchange(request, handler, url, call, runtime, question)
         if is_turn_over(backend.stats) and isinstance(response, CachedResponse):
             await asyncio.sleep(0)
         return response
 
-    def _at_once(self, request: ClientRequest, url: str, call: Call | None, runtime: Runtime) -> CachedResponse | None:
+    def _at_once(
+        self, request: ClientRequest, question: Question, call: Call | None, runtime: Runtime
+    ) -> CachedResponse | None:
         """The plain hit that takes neither waiting nor more than a look: what an exchange would come to, sooner."""
-        backend, question = self.backend, self.questions.remembered(request, url)
-        if question is None:
-            return None
-        key = question.key
+        backend, key = self.backend, question.key
         if not backend.write_behind and runtime.pending(key) is not None:
             return None
         entry = runtime.peek(key)
@@ -100,16 +99,31 @@ class CacheMiddleware:
         return plain_answer(entry, request, now=now, standard=backend.cache_control)
 
     async def _exchange(
-        self, request: ClientRequest, handler: ClientHandlerType, url: str, call: Call, runtime: Runtime
+        self,
+        request: ClientRequest,
+        handler: ClientHandlerType,
+        url: str,
+        call: Call,
+        runtime: Runtime,
+        known: Question | None,
     ) -> ClientResponse:
-        """Let the policy decide, which may take asking storages and the origin."""
+        """Let the policy decide, which may take asking storages and the origin.
+
+        Args:
+            known: the question of the request, if it is remembered: then nothing but its URL sets it apart.
+        """
         backend = self.backend
         is_allowed = backend.may_allow(request.method)
-        body = await request_body(request) if is_allowed else b""
-        arguments = key_arguments(request, body or b"", call, backend)
+        body: bytes | None = b""
         key, partition = ("", "")
-        if body is not None and is_allowed:
-            key, partition = self.questions.key_of(request, arguments, url)
+        if known is not None and is_allowed:
+            arguments: dict[str, Any] = {"headers": request.headers}
+            key = known.key
+        else:
+            body = await request_body(request) if is_allowed else b""
+            arguments = key_arguments(request, body or b"", call, backend)
+            if body is not None and is_allowed:
+                key, partition = self.questions.key_of(request, arguments, url)
         question = self.questions.full(request, call, arguments, url=url, key=key, partition=partition)
         exchange = Exchange(request, handler, call, runtime, backend, question, arguments)
         if body is None:

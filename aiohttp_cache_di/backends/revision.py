@@ -12,7 +12,7 @@ __all__ = ["Revised", "hook", "setting"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_DERIVED = ("overridden", "query_patterns", "resolved", "url_rules")
+_DERIVED = ("of_all_urls", "overridden", "query_patterns", "resolved", "url_rules")
 """Cached properties that are made of the settings."""
 
 

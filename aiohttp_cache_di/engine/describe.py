@@ -74,7 +74,7 @@ class Report:
         received_at: POSIX time at which the head arrived.
     """
 
-    __slots__ = ("_fresh_until", "_is_accepted", "_is_told", "_received_at", "_response", "_status")
+    __slots__ = ("_fresh_until", "_is_accepted", "_is_told", "_received_at", "_response", "_said", "_status")
 
     def __init__(self, response: ClientResponse, cache_status: str, *, received_at: float) -> None:
         self._response = ref(response)
@@ -83,7 +83,12 @@ class Report:
         self._fresh_until = math.inf
         self._is_accepted = False
         self._is_told = False
-        self._say(cache_status, math.inf)
+        self._said: tuple[str, float] | None = None
+
+    def begin(self) -> None:
+        """Say what is known at the head, if no more is known yet."""
+        if self._said is None:
+            self._say(self._status, math.inf)
 
     def not_stored(self, detail: str) -> None:
         """It is not stored, for a reason of `DETAILS`."""
@@ -122,6 +127,9 @@ class Report:
             self._say(status.stored(self._status), self._fresh_until)
 
     def _say(self, cache_status: str, fresh_until: float) -> None:
+        if self._said == (cache_status, fresh_until):
+            return
+        self._said = cache_status, fresh_until
         response = self._response()
         if response is None:
             return

@@ -120,9 +120,9 @@ class Exchange(Steps):
 
     async def fetch(self, plan: Fetch | Validate, flight: Flight) -> ClientResponse:
         """Ask the origin, and do as the policy decides about what it answers."""
-        refuse_when_closed(self.request.session)
         origin = OriginRequest(self.request, self.handler, self.call)
         while True:
+            refuse_when_closed(self.request.session)
             reply = await self._ask(origin, plan, flight)
             if not isinstance(reply, Reply):
                 return reply

@@ -9,7 +9,6 @@ import asyncio
 import enum
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection
-from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeAlias, TypeVar, cast
 
@@ -53,6 +52,7 @@ class Flight(Struct, eq=False):
     body_for: object = None
     """A reference to the session whose response's body is on its way, and comes without being read."""
 
+    _book: Flights | None = None
     _waiters: set[asyncio.Future[FlightOutcome]] = field(default_factory=set[asyncio.Future[FlightOutcome]])
     _outcome: FlightOutcome | None = None
     _is_handed_over: bool = False
@@ -92,6 +92,8 @@ class Flight(Struct, eq=False):
         if self._outcome is not None:
             return
         self._outcome = outcome
+        if self._book is not None:
+            self._book.note_end(self)
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(outcome)
@@ -187,14 +189,14 @@ class Flights:
 
     def start(self, key: str, *, joinable: bool) -> Flight:
         """Begin a flight; others can join it when *joinable*."""
-        flight = Flight(key)
+        flight = Flight(key, _book=self)
         if joinable:
             self._flights[key] = flight
         self._fetching.setdefault(key, set()).add(flight)
-        flight.when_over(partial(self._ended, flight))
         return flight
 
-    def _ended(self, flight: Flight) -> None:
+    def note_end(self, flight: Flight) -> None:
+        """*flight* ends, and is to be joined no more."""
         if self._flights.get(flight.key) is flight:
             del self._flights[flight.key]
         fetching = self._fetching[flight.key]

@@ -6,8 +6,6 @@ import enum
 
 from aiohttp import ClientResponse, hdrs
 
-from aiohttp_cache_di._aiohttp import is_decoded
-
 __all__ = ["Unkept", "is_framed", "known_size", "why_not_kept"]
 
 BODILESS_STATUSES = (204, 304)
@@ -63,12 +61,16 @@ def why_not_kept(response: ClientResponse, max_bytes: int) -> Unkept | None:
     return None
 
 
-def known_size(response: ClientResponse) -> int | None:
-    """How many bytes the reader will see, if the head says so: what is decoded may be far more than what is sent."""
+def known_size(response: ClientResponse, *, decoded: bool) -> int | None:
+    """How many bytes the reader will see, if the head says so: what is decoded may be far more than what is sent.
+
+    Args:
+        decoded: whether the body comes out of a decoder.
+    """
     headers = response.headers
     if is_bodiless(response):
         return 0
     length = headers.get(hdrs.CONTENT_LENGTH, "")
-    if not length.isdecimal() or hdrs.TRANSFER_ENCODING in headers or is_decoded(response):
+    if not length.isdecimal() or decoded or hdrs.TRANSFER_ENCODING in headers:
         return None
     return int(length)

@@ -72,9 +72,10 @@ def record(
         _call(finished, Unkept.UNSEEN, failed)
         return
     try:
-        watch = watch if is_decoded(response) else None
-        recorder = Recorder(known_size(response), max_bytes, finished, watch, failed, budget)
-        _begin(response, recorder)
+        decoded = is_decoded(response)
+        size = known_size(response, decoded=decoded)
+        recorder = Recorder(size, max_bytes, finished, watch if decoded else None, failed, budget)
+        _begin(response, recorder, decoded=decoded)
     except Exception as error:
         note_failure(error, failed)
         if recorder is None:
@@ -83,14 +84,14 @@ def record(
             recorder.end(Unkept.FAILED)
 
 
-def _begin(response: ClientResponse, recorder: Recorder) -> None:
+def _begin(response: ClientResponse, recorder: Recorder, *, decoded: bool) -> None:
     stream: Any = response.content
     chunks = arrived_chunks(stream)
     if chunks is None:
         recorder.end(Unkept.UNSEEN)
     elif stream.exception() is not None:
         recorder.end(Unkept.CUT)
-    elif is_decoded(response) and not recorder.is_watched:
+    elif decoded and not recorder.is_watched:
         recorder.end(Unkept.UNSEEN)
     elif stream.is_eof():
         recorder.take_whole(chunks, stream)

@@ -65,6 +65,7 @@ class ResponseStoring(Lookup):
             note_failure(error, failed)
             report.not_stored("error")
             flight.end(Outcome.UNSHARED)
+        report.begin()
 
     def _record(
         self,
@@ -99,7 +100,8 @@ class ResponseStoring(Lookup):
         if unkept is not None:
             return unkept.value
         # A parameter that is not to be stored is nothing to lead the next caller to, either.
-        leads_on = keys.has_param(response.headers.get(hdrs.LOCATION, ""), self.backend.ignored_params)
+        location = response.headers.get(hdrs.LOCATION)
+        leads_on = location is not None and keys.has_param(location, self.backend.ignored_params)
         return "ignored-param" if leads_on else None
 
     def end_unshared(self, flight: Flight) -> None:

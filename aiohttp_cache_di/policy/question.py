@@ -80,10 +80,7 @@ class FullQuestion(Question, frozen=True, kw_only=True):
     def of(cls, request: Request, rules: Rules, *, key: str, partition: str = "") -> FullQuestion:
         """The question that *request* comes to."""
         is_plain = may_be_plain(request.method, rules) and not needs_policy(request.headers)
-        plain_until = math.inf if is_plain else -math.inf
-        return cls(
-            method=request.method, key=key, partition=partition, plain_until=plain_until, request=request, rules=rules
-        )
+        return cls(request.method, key, partition, math.inf if is_plain else -math.inf, request=request, rules=rules)
 
 
 def may_be_plain(method: str, rules: Rules) -> bool:
