@@ -218,7 +218,10 @@ class StoreGuard:
 
     def _deadlines_in(self, loop: asyncio.AbstractEventLoop, *, patient: bool) -> Deadlines:
         if patient:
-            return self._patient.setdefault(loop, Deadlines(PATIENCE * self.deadline_s))
+            deadlines = self._patient.get(loop)
+            if deadlines is None:
+                deadlines = self._patient[loop] = Deadlines(PATIENCE * self.deadline_s)
+            return deadlines
         deadlines = self._deadlines.get(loop)
         if deadlines is None:
             deadlines = self._deadlines[loop] = Deadlines(self.deadline_s)

@@ -82,9 +82,11 @@ class LoopStack:
         self._entry_of = packing.entry_of
         self._keep = store.keep if isinstance(store, Immediate) else None
         self._at_hand = _at_hand(store, self.near)
-        self.peek: Callable[[str], StoredResponse | None] = self._at_hand if self.tells_all else self._peek
-        """Gives the response under a key, if it is at hand; what is on its way counts as stored."""
         self._pending = self.pending.entries
+        self.peek: Callable[[str], StoredResponse | None] = self._pending.get
+        """Gives the response under a key, if it is at hand; what is on its way counts as stored."""
+        if self._at_hand is not _nothing:
+            self.peek = self._at_hand if self.tells_all else self._peek
         self._reads = BatchedReads(whole)
 
     # ---- reading
@@ -99,23 +101,22 @@ class LoopStack:
         """The response that the store has under *key*, asked within a deadline."""
         if self.tells_all:
             return self.peek(key)
-        return await self.guard.run("read", partial(self._fetch, key), FAILED)
-
-    async def _fetch(self, key: str) -> StoredResponse | None:
         near = self.near
         if near is None:
-            return self._entry(key, await self._reads.get(key))
+            found = await self.guard.run("read", partial(self._reads.get, key), FAILED)
+            return found if found is None or found is FAILED else self._entry(key, found)
         token, entry, version = near.begin(key), None, 0
         try:
-            found = await self._reads.get(key)
-            entry, version = self._entry(key, found), 0 if found is None else found.version
+            found = await self.guard.run("read", partial(self._reads.get, key), FAILED)
+            if found is FAILED:
+                return FAILED
+            if found is not None:
+                entry, version = self._entry(key, found), found.version
         finally:
             near.end(key, token, entry, version)
         return entry
 
-    def _entry(self, key: str, found: Found | None) -> StoredResponse | None:
-        if found is None:
-            return None
+    def _entry(self, key: str, found: Found) -> StoredResponse | None:
         item = found.item
         return item if type(item) is StoredResponse else self._entry_of(item, key)
 
@@ -177,6 +178,11 @@ class LoopStack:
             self.near.wrote(entry, version)
 
 
+def _nothing(key: str) -> StoredResponse | None:
+    """What is at hand where all has to be asked for."""
+    return None
+
+
 def _at_hand(store: Store, near: NearTier | None) -> Callable[[str], StoredResponse | None]:
     """How a response is had at once."""
     if near is not None:
@@ -185,7 +191,7 @@ def _at_hand(store: Store, near: NearTier | None) -> Callable[[str], StoredRespo
     if peek is not None:
         return peek
     if not isinstance(store, Immediate):
-        return lambda key: None
+        return _nothing
 
     def look(key: str) -> StoredResponse | None:
         item = store.look(key)
