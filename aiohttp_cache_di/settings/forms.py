@@ -33,6 +33,7 @@ __all__ = [
     "names",
     "number_of_bytes",
     "optional",
+    "optional_endpoint",
     "optional_seconds",
     "optional_text",
     "path",
@@ -221,6 +222,15 @@ def mongodb_url(value: object) -> object:
     if not isinstance(text, str) or not re.fullmatch(r"mongodb(\+srv)?://[^\s\\#]+", text):
         raise ValueError("not the URL of a MongoDB server")
     return text
+
+
+def optional_endpoint(value: object) -> object:
+    """The URL of a service, which has no place for a secret; or None."""
+    if is_none(value):
+        return None
+    if not isinstance(value, str) or not re.fullmatch(r"https?://[^\s\\#@?]+", value):
+        raise ValueError("not the URL of a service")
+    return value
 
 
 def backend_name(value: object) -> object:

@@ -30,6 +30,7 @@ __all__ = [
     "Names",
     "OptionalCount",
     "OptionalDuration",
+    "OptionalEndpoint",
     "OptionalPath",
     "OptionalSecret",
     "OptionalText",
@@ -190,6 +191,11 @@ RedisUrl: TypeAlias = Annotated[
     SecretStr,
     BeforeValidator(forms.redis_url),
     Kind("redis://host:6379/0, rediss:// for TLS, or unix:///path", _show_url, mask_redis_address, secret=True),
+]
+OptionalEndpoint: TypeAlias = Annotated[
+    str | None,
+    BeforeValidator(forms.optional_endpoint),
+    Kind("https://host or http://host:port without a user, or none", bounded=True),
 ]
 MongoDBUrl: TypeAlias = Annotated[
     SecretStr,

@@ -24,6 +24,7 @@ from aiohttp_cache_di.settings.kinds import (
     Names,
     OptionalCount,
     OptionalDuration,
+    OptionalEndpoint,
     OptionalFlag,
     OptionalPath,
     OptionalSecret,
@@ -95,7 +96,7 @@ class DynamoDBSettings(_Section):
 
     table: OptionalText = Field(default=None, min_length=3, description="table; none: the cache's name")
     region: OptionalText = Field(default=None, description="region; none: as boto finds it (AWS_REGION …)")
-    endpoint: OptionalText = Field(default=None, description="URL of another endpoint than AWS's own")
+    endpoint: OptionalEndpoint = Field(default=None, description="URL of another endpoint than AWS's own")
     create_table: Flag = Field(default=False, description="make the table if there is none")
     consistent_reads: Flag = Field(default=False, description="never read what was just replaced, at twice the price")
     near_tier: OptionalDuration = Field(
