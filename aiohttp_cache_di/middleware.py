@@ -66,7 +66,9 @@ class CacheMiddleware:
         url = str(request.url)
         is_plain = decoded and (call is None or call.is_plain)
         question = self.questions.remembered(request, url) if is_plain else None
-        response = None if question is None else self._at_once(request, question, call, runtime)
+        response: ClientResponse | None = None
+        if question is not None and (call is None or call.early_read is None):
+            response = self._at_once(request, question, call, runtime)
         if response is None:
             if call is None:
                 call = Call(ref(session))
@@ -124,7 +126,7 @@ class CacheMiddleware:
             arguments = key_arguments(request, body or b"", call, backend)
             if body is not None and is_allowed:
                 key, partition = self.questions.key_of(request, arguments, url)
-        question = self.questions.full(request, call, arguments, url=url, key=key, partition=partition)
+        question = self.questions.full(request, call, arguments, url=url, key=key, partition=partition, known=known)
         exchange = Exchange(request, handler, call, runtime, backend, question, arguments)
         if body is None:
             return await exchange.bypass("bypass")

@@ -47,13 +47,9 @@ class Call(Struct):
 
     @property
     def is_plain(self) -> bool:
-        """Whether the caller wishes for nothing, and nothing is known beforehand."""
+        """Whether the caller wishes for nothing."""
         return (
-            self.expire_after is None
-            and not self.refresh
-            and not self.only_if_cached
-            and self.stale_if_error is None
-            and self.early_read is None
+            self.expire_after is None and not self.refresh and not self.only_if_cached and self.stale_if_error is None
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 from weakref import ref
@@ -112,16 +113,16 @@ class Report:
         else:
             self.not_stored("store-failed" if is_waiting else "given-up")
 
-    def accepted(self, *, is_failing: bool) -> None:
+    def accepted(self, is_failing: Callable[[], bool]) -> None:
         """The entry waits to be written, unless the store has said more of it already.
 
         Args:
-            is_failing: the store is known to fail, so that nothing can be promised.
+            is_failing: tells whether the store is known to fail, so that nothing can be promised.
         """
         self._is_accepted = True
         if self._is_told:
             return
-        if is_failing:
+        if is_failing():
             self.not_stored("store-failed")
         else:
             self._say(status.stored(self._status), self._fresh_until)

@@ -123,7 +123,10 @@ class Exchange(Steps):
         origin = OriginRequest(self.request, self.handler, self.call)
         while True:
             refuse_when_closed(self.request.session)
-            reply = await self._ask(origin, plan, flight)
+            try:
+                reply = await origin.ask(plan)
+            except (ClientError, OSError, asyncio.CancelledError) as error:
+                return self._serve_stale(self._instead_or_raise(error, origin, plan, flight))
             if not isinstance(reply, Reply):
                 return reply
             with reply:
@@ -147,19 +150,18 @@ class Exchange(Steps):
                     case _:
                         assert_never(decision)
 
-    async def _ask(self, origin: OriginRequest, plan: Fetch | Validate, flight: Flight) -> Reply | ClientResponse:
-        """What the origin answers; or a stale response in place of its failure, if one may be used."""
-        try:
-            return await origin.ask(plan)
-        except (ClientError, OSError, asyncio.CancelledError) as error:
-            stale = None if origin.comes_again(error) else self._instead_of(error, origin, plan)
-            if stale is not None:
-                return self._serve_stale(stale)
-            if origin.is_old_connection(error):
-                flight.end(Outcome.ABANDONED)
-            if not isinstance(error, asyncio.CancelledError):
-                self.call.failures += 1
-            raise
+    def _instead_or_raise(
+        self, error: BaseException, origin: OriginRequest, plan: Fetch | Validate, flight: Flight
+    ) -> ServeStale:
+        """A stale response in place of the origin's failure, if one may be used; else the failure again."""
+        stale = None if origin.comes_again(error) else self._instead_of(error, origin, plan)
+        if stale is not None:
+            return stale
+        if origin.is_old_connection(error):
+            flight.end(Outcome.ABANDONED)
+        if not isinstance(error, asyncio.CancelledError):
+            self.call.failures += 1
+        raise error
 
     def _instead_of(self, error: BaseException, origin: OriginRequest, plan: Fetch | Validate) -> ServeStale | None:
         is_cancelled = isinstance(error, asyncio.CancelledError)

@@ -51,12 +51,13 @@ def why_not_kept(response: ClientResponse, max_bytes: int) -> Unkept | None:
     """Why not to begin a copy, as far as the head tells; None to begin one."""
     if response.method == hdrs.METH_HEAD:
         return None
-    length = response.headers.get(hdrs.CONTENT_LENGTH, "")
-    if not is_framed(response):
+    headers = response.headers
+    length = headers.get(hdrs.CONTENT_LENGTH)
+    if (length is None or hdrs.TRANSFER_ENCODING in headers) and not is_framed(response):
         return Unkept.UNFRAMED
-    if length.isdecimal() and int(length) > max_bytes:
+    if length is not None and length.isdecimal() and int(length) > max_bytes:
         return Unkept.TOO_LARGE
-    if response.headers.get(hdrs.CONTENT_TYPE, "").lower().startswith("text/event-stream"):
+    if headers.get(hdrs.CONTENT_TYPE, "").lower().startswith("text/event-stream"):
         return Unkept.ENDLESS
     return None
 

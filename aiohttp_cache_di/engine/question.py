@@ -20,7 +20,7 @@ from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.engine.call import Call
 from aiohttp_cache_di.engine.hooks import Hooks
 from aiohttp_cache_di.keys.credentials import digest_of, effective_credentials
-from aiohttp_cache_di.policy import NEEDING_POLICY, FullQuestion, Question, may_be_plain
+from aiohttp_cache_di.policy import NEEDING_POLICY, FullQuestion, Question, Rules, may_be_plain
 from aiohttp_cache_di.rfc9111.messages import Request
 
 __all__ = ["MAX_KEYED_BODY_BYTES", "Questions", "key_after_redirect", "key_arguments", "request_body"]
@@ -103,6 +103,7 @@ class Questions:
         self._telling = keys.DEFAULT_CREDENTIAL_HEADERS
         self._keys_count_more = False
         self._judges_hits = self._makes_rules = False
+        self._plain_rules: Rules | None = None  # that let a plain hit answer GET at any time
 
     def remembered(self, request: ClientRequest, url: str) -> Question | None:
         """The question of *request*, if it is known and a plain hit may be all that it takes.
@@ -161,6 +162,7 @@ class Questions:
         url: str,
         key: str = "",
         partition: str = "",
+        known: Question | None = None,
     ) -> FullQuestion:
         """All that *request* asks, with the caller's wishes and by the rules that apply.
 
@@ -169,10 +171,15 @@ class Questions:
             url: its URL as a text.
             key: "" for one whose response is never stored.
             partition: the digest of its credentials.
+            known: the same, if it is remembered.
         """
         backend = self._backend
         if self._revision != backend.revision:
             self._renew()
+        rules = backend.of_all_urls if known is not None and known.plain_until == math.inf else None
+        if rules is not None and not self._makes_rules:
+            message = Request(request.method, url, request.headers)
+            return FullQuestion(request.method, key, partition, request=message, rules=rules)
         rules = backend.rules_for(
             request.url,
             expire_after=call.expire_after,
@@ -204,10 +211,16 @@ class Questions:
 
     def plain_until(self, method: str, url: URL) -> float:
         """Until when a plain hit may answer a request without wishes of its own (`Question.plain_until`)."""
-        rules = self._backend.rules_for(url)
+        rules = self._backend.of_all_urls
+        if rules is None:
+            rules = self._backend.rules_for(url)
+        elif method == hdrs.METH_GET and rules is self._plain_rules:
+            return math.inf
         if method == hdrs.METH_HEAD or not may_be_plain(method, rules):  # HEAD is answered by what GET has, too
             return -math.inf
         if rules.lifetime_s is None or rules.lifetime_s == math.inf or rules is self._backend.rules_for(url):
+            if method == hdrs.METH_GET:
+                self._plain_rules = rules
             return math.inf
         return time.time() + rules.lifetime_s  # which ends at a point in time, and leaves less with every second
 

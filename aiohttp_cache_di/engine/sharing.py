@@ -78,6 +78,8 @@ class Sharing:
 
     async def lease(self, flight: Flight, until: float) -> Reuse | None:
         """Become the one process that fetches, or find what another one has fetched meanwhile."""
+        if not self._storing.may_have_company():
+            return None
         try:
             found: Reuse | None = await self._storing.lease(until, self.usable)
         finally:

@@ -147,12 +147,13 @@ class Steps:
         answer = self._answer(decision.answer, cache_status=decision.cache_status)
         report = Report(answer, decision.cache_status, received_at=reply.head.received_at)
         try:
+            stored = self.storing.redacted(decision.stored)
             if not flight.store_allowed:
                 report.not_stored("invalidated")
-            elif decision.stored.store_until > reply.head.received_at:
-                flight.end(self.storing.place_and_tell(decision.stored, report))
+            elif stored.store_until > reply.head.received_at:
+                flight.end(self.storing.place_and_tell(stored, report))
             else:
-                flight.end(self.storing.place(decision.stored))
+                flight.end(self.storing.place(stored))
         except Exception:
             logger.exception("What a 304 has confirmed could not be stored")
             report.not_stored("error")
@@ -182,6 +183,6 @@ class Steps:
             try:
                 updated = policy.on_head_response(question.request, reply.head, head_of, question.rules, now=now)
                 if updated is not None:
-                    self.storing.place(updated)
+                    self.storing.place(self.storing.redacted(updated))
             except Exception:
                 logger.exception("What a response to HEAD says of a stored one could not be used")

@@ -21,7 +21,7 @@ from aiohttp_cache_di.policy.not_modified import on_not_modified
 from aiohttp_cache_di.policy.rules import is_redirect
 from aiohttp_cache_di.rfc9111.cache_status import forwarded
 from aiohttp_cache_di.rfc9111.dates import format_http_date
-from aiohttp_cache_di.rfc9111.directives import response_directives
+from aiohttp_cache_di.rfc9111.directives import ResponseDirectives, response_directives
 from aiohttp_cache_di.rfc9111.fields import single
 from aiohttp_cache_di.rfc9111.freshness import explicit_lifetime_s
 from aiohttp_cache_di.rfc9111.invalidation import is_same_url
@@ -70,10 +70,11 @@ def on_response(
         stale = stand_in(plan, rules, request, now=now, by_default=False)
         if stale is not None:
             return stale
-    why_not = _why_not(request, response, plan, rules)
+    directives = response_directives(response.headers)
+    why_not = _why_not(request, response, directives, plan, rules)
     if why_not is not None:
         return _pass(request, plan, response.status, why_not)
-    return _store(request, response, plan, rules)
+    return _store(request, response, directives, plan, rules)
 
 
 def on_post_response(request: Request, response: Response, rules: Rules) -> tuple[Request, Store] | None:
@@ -96,9 +97,11 @@ def on_post_response(request: Request, response: Response, rules: Rules) -> tupl
     return (get, decision) if isinstance(decision, Store) else None
 
 
-def _store(request: Request, response: Response, plan: Fetch | Validate, rules: Rules) -> Store | Pass:
+def _store(
+    request: Request, response: Response, directives: ResponseDirectives, plan: Fetch | Validate, rules: Rules
+) -> Store | Pass:
     headers, stored = response.headers, plan.stored
-    times = lifetime(request, response, rules)
+    times = lifetime(request, response, directives, rules)
     if times is None:
         return _pass(request, plan, response.status, "no-lifetime")
     if response.status == 206 and stored is not None and stored.status == 200:
@@ -106,7 +109,7 @@ def _store(request: Request, response: Response, plan: Fetch | Validate, rules: 
         return Pass("partial", forwarded(plan.reason, detail="partial"), forget=_differ(stored.headers, headers))
     fields = vary_fields(headers)
     return Store(
-        drop=unstorable_fields(headers, response_directives(headers), shared=rules.shared),
+        drop=unstorable_fields(headers, directives, shared=rules.shared),
         fresh_until=times.fresh_until,
         store_until=times.store_until,
         vary_fields=fields,
@@ -118,13 +121,15 @@ def _store(request: Request, response: Response, plan: Fetch | Validate, rules: 
     )
 
 
-def _why_not(request: Request, response: Response, plan: Fetch | Validate, rules: Rules) -> str | None:
+def _why_not(
+    request: Request, response: Response, directives: ResponseDirectives, plan: Fetch | Validate, rules: Rules
+) -> str | None:
     status, headers = response.status, response.headers
     if isinstance(plan, Fetch) and not plan.store:
         return "request-no-store"
     if rules.allowed_codes is not None and status not in rules.allowed_codes and not _is_plain_hop(response, rules):
         return "status"
-    why_not = why_not_storable(request, status, headers, response_directives(headers), shared=rules.shared)
+    why_not = why_not_storable(request, status, headers, directives, shared=rules.shared)
     if why_not is not None:
         return why_not
     if status == 206:
