@@ -29,7 +29,7 @@ from dependency_injector import containers, providers
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.errors import ConfigurationError, LifecycleError
 from aiohttp_cache_di.session import CachedSession
-from aiohttp_cache_di.settings.build import build_session, plan_backend
+from aiohttp_cache_di.settings.build import build_session, check_store, plan_backend
 from aiohttp_cache_di.settings.model import DEFAULT_PREFIX, CacheSettings
 from aiohttp_cache_di.settings.sources import DEFAULT_ENV_FILE
 
@@ -114,7 +114,9 @@ def session_resource(
     """Build the session in the running loop, and close it in the end."""
 
     async def make() -> CachedSession:
-        return build_session(backend, await _in_thread(settings), options)
+        found = await _in_thread(settings)
+        await check_store(backend, found)
+        return build_session(backend, found, options)
 
     return _Closing(make)
 
@@ -166,7 +168,8 @@ def open_container(container: AnyContainer | None = None) -> AbstractAsyncContex
         container: None for a new `CacheContainer`, which reads the variables that begin with ``AIOHTTP_CACHE_``.
 
     Raises:
-        ConfigurationError: a setting cannot be used, or the container has no provider ``session``.
+        ConfigurationError: a setting cannot be used, or the container has no provider ``session``, or the setting
+            ``require_store`` is true and the store cannot be opened, read and written.
         MissingDependencyError: the back-end's driver is not installed.
     """
     return _Opening(CacheContainer if container is None else container)

@@ -14,13 +14,14 @@ from weakref import ref
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, hdrs
 from msgspec.structs import replace
 
-from aiohttp_cache_di._aiohttp import Needs, can, decodes
+from aiohttp_cache_di._aiohttp import Needs, can, decodes, middlewares_of
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.engine.answers import plain_answer
 from aiohttp_cache_di.engine.call import CURRENT_CALL, Call, current_call, end_call, is_disabled
 from aiohttp_cache_di.engine.describe import describe_miss
+from aiohttp_cache_di.engine.digest import digest_user
 from aiohttp_cache_di.engine.exchange import Exchange
-from aiohttp_cache_di.engine.question import Questions, key_arguments, request_body
+from aiohttp_cache_di.engine.question import NOWHERE, Place, Questions, key_arguments, request_body
 from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.engine.turns import count_hit, is_turn_over
 from aiohttp_cache_di.policy import PLAIN_HIT, Question, decide, vary_digest
@@ -64,14 +65,15 @@ class CacheMiddleware:
         if decoded is None:
             return await self._pass_by(request, handler)
         url = str(request.url)
-        is_plain = decoded and (call is None or call.is_plain)
+        user = digest_user(middlewares_of(session)) if call is None else None
+        is_plain = decoded and user is None and (call is None or call.is_plain)
         question = self.questions.remembered(request, url) if is_plain else None
         response: ClientResponse | None = None
         if question is not None and (call is None or call.early_read is None):
             response = self._at_once(request, question, call, runtime)
         if response is None:
             if call is None:
-                call = Call(ref(session))
+                call = Call(ref(session), digest_user=user)
             call.decoded = decoded
             response = await self._exchange(request, handler, url, call, runtime, question)
         if is_turn_over(backend.stats) and isinstance(response, CachedResponse):
@@ -116,19 +118,24 @@ class CacheMiddleware:
         """
         backend = self.backend
         is_allowed = backend.may_allow(request.method)
-        body: bytes | None = b""
-        key, partition = ("", "")
-        if known is not None and is_allowed:
-            arguments: dict[str, Any] = {"headers": request.headers}
-            key = known.key
+        arguments: dict[str, Any] = {"headers": request.headers}
+        place, is_known = NOWHERE, True
+        known = known if is_allowed else None
+        if known is not None:
+            place = Place(known.key)
         else:
             body = await request_body(request) if is_allowed else b""
-            arguments = key_arguments(request, body or b"", call, backend)
-            if body is not None and is_allowed:
-                key, partition = self.questions.key_of(request, arguments, url)
-        question = self.questions.full(request, call, arguments, url=url, key=key, partition=partition, known=known)
+            is_known = body is not None
+            try:
+                arguments = key_arguments(request, body or b"", call, backend)
+                if body is not None and is_allowed:
+                    place = self.questions.place_of(request, arguments, url)
+            except Exception as error:  # of a function of the user's, to which the caller's request is nothing
+                is_known = False
+                backend.guard.note_failure("principal", error)
+        question = self.questions.full(request, call, arguments, url=url, place=place, known=known)
         exchange = Exchange(request, handler, call, runtime, backend, question, arguments)
-        if body is None:
+        if not is_known:
             return await exchange.bypass("bypass")
         if CURRENT_CALL.get() is call:
             return await exchange.run()

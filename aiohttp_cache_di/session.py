@@ -9,14 +9,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
-from aiohttp import ClientMiddlewareType, ClientResponse, ClientSession
+from aiohttp import ClientMiddlewareType, ClientResponse, ClientSession, DigestAuthMiddleware
 from aiohttp.typedefs import StrOrURL
 
 from aiohttp_cache_di._aiohttp import Needs, can, genuine_request
 from aiohttp_cache_di.arguments import named_parameters, refuse_unknown
 from aiohttp_cache_di.backends.base import CacheBackend
-from aiohttp_cache_di.backends.options import BACKEND_OPTIONS
+from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, refuse_unusable
 from aiohttp_cache_di.engine.call import CURRENT_CALL, Call, Disabled, end_call
+from aiohttp_cache_di.engine.digest import digest_user
 from aiohttp_cache_di.engine.doubles import Doubles, is_backend
 from aiohttp_cache_di.engine.hits import FastLane, KnownCall
 from aiohttp_cache_di.engine.reads import EarlyRead
@@ -24,6 +25,7 @@ from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.engine.turns import is_turn_over
 from aiohttp_cache_di.middleware import CacheMiddleware
 from aiohttp_cache_di.policy.expiration import ExpirationTime
+from aiohttp_cache_di.policy.principals import Principal
 from aiohttp_cache_di.policy.rules import Window
 from aiohttp_cache_di.response import CachedResponse
 
@@ -32,7 +34,7 @@ __all__ = ["CacheMixin", "CachedSession"]
 _CAN_INSTALL = can(Needs.INSTALLING)
 _DISCOURAGED = "Inheritance class .* from ClientSession is discouraged"
 _DEPRECATED = frozenset({"auth", "conn_timeout", "proxy_auth", "read_timeout", "ssl_shutdown_timeout"})
-REQUEST_OPTIONS = frozenset({"expire_after", "refresh", "only_if_cached", "stale_if_error"})
+REQUEST_OPTIONS = frozenset({"expire_after", "refresh", "only_if_cached", "stale_if_error", "principal"})
 
 
 # What type checkers know of a caching session's requests; at run time there is nothing to it.
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
         refresh: bool
         only_if_cached: bool
         stale_if_error: float | bool | None
+        principal: Principal
 
     Answer = _BaseRequestContextManager[DescribedResponse]
 
@@ -115,6 +118,7 @@ class CacheMixin(TypedSession):
 
     Args:
         cache: where responses are kept, and the rules for them; a `CacheBackend` in memory by default.
+        principal: whom the session's requests are for, in place of what their credentials say; see `CacheBackend`.
         kwargs: the arguments of the other bases; without *cache*, also the options of `CacheBackend`.
 
     Raises:
@@ -127,14 +131,22 @@ class CacheMixin(TypedSession):
         "_fast_lane",
         "_own_middlewares",
         "_owns_cache",
+        "_principal",
+        "principal",
         "_request_options",
         "_doubles",
     }
 
-    def __init__(self, *args: Any, cache: CacheBackend | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, cache: CacheBackend | None = None, principal: Principal = None, **kwargs: Any
+    ) -> None:
         if not isinstance(cache, CacheBackend | None):
             raise TypeError(f"{type(self).__name__}: cache= takes a CacheBackend, not {cache!r}")
         accepted = _parameters(type(self))
+        if principal is not None and accepted is not None and "principal" in accepted:  # of a base of the user's
+            kwargs["principal"], principal = principal, None
+        refuse_unusable({"principal": principal})
+        self._principal = principal
         own = {name: kwargs.pop(name) for name in BACKEND_OPTIONS - (accepted or frozenset()) if name in kwargs}
         if cache is not None and own:
             names = ", ".join(sorted(own))
@@ -176,6 +188,17 @@ class CacheMixin(TypedSession):
         self._owns_cache = False
 
     @property
+    def principal(self) -> Principal:
+        """Whom the session's requests are for, unless they say so themselves."""
+        return self._principal
+
+    @principal.setter
+    def principal(self, principal: Principal) -> None:
+        refuse_unusable({"principal": principal})
+        self._principal = principal
+        self._fast_lane = FastLane(self.cache, self._cache_middleware.questions)
+
+    @property
     def _middlewares(self) -> Sequence[ClientMiddlewareType]:
         """What aiohttp calls for each request: the session's own, which may have changed, and innermost the cache."""
         return (*(self._own_middlewares or ()), self._cache_middleware)
@@ -193,6 +216,7 @@ class CacheMixin(TypedSession):
         refresh: bool = False,
         only_if_cached: bool = False,
         stale_if_error: Window = None,
+        principal: Principal = None,
         **kwargs: Any,
     ) -> ClientResponse:
         """Send a request, or answer it from the cache.
@@ -202,6 +226,7 @@ class CacheMixin(TypedSession):
             refresh: validate with the origin before a stored response is used.
             only_if_cached: answer from the cache or with 504, without asking the origin.
             stale_if_error: how long (seconds, ``"1h"``) past its lifetime a stored response may stand in for an error.
+            principal: whom it is for, in place of what its credentials say; see `CacheBackend`.
             kwargs: the arguments of `aiohttp.ClientSession.request`.
         """
         found: CachedResponse | KnownCall | EarlyRead | None = None
@@ -210,6 +235,7 @@ class CacheMixin(TypedSession):
             and not refresh
             and not only_if_cached
             and stale_if_error is None
+            and principal is None
             and not self._own_middlewares  # which would have to be asked about a hit too
         )
         if plain:
@@ -231,8 +257,16 @@ class CacheMixin(TypedSession):
             headers=kwargs.get("headers") or (),
             cookies=kwargs.get("cookies"),
             early_read=found if isinstance(found, EarlyRead) else None,
+            principal=self._principal if principal is None else _named(principal),
+            digest_user=self._digest_user(kwargs),
         )
-        return await self._send(method, str_or_url, call, kwargs, may_learn=plain)
+        return await self._send(method, str_or_url, call, kwargs, may_learn=plain and not callable(self._principal))
+
+    def _digest_user(self, options: dict[str, Any]) -> DigestAuthMiddleware | None:
+        """Who logs in by digest, of the middlewares that a request passes."""
+        own = options.get("middlewares")
+        used = self._own_middlewares if own is None else own
+        return digest_user(used) if used else None
 
     async def _send(
         self, method: str, url: StrOrURL, call: Call, options: dict[str, Any], *, may_learn: bool
@@ -303,6 +337,7 @@ class CachedSession(CacheMixin, ClientSession):
 
     Args:
         cache: where responses are kept, and the rules for them; a `CacheBackend` in memory by default.
+        principal: whom the session's requests are for, in place of what their credentials say; see `CacheBackend`.
         kwargs: the arguments of `aiohttp.ClientSession`; without *cache*, also the options of `CacheBackend`
             (``expire_after``, ``cache_control`` …).
 
@@ -312,6 +347,11 @@ class CachedSession(CacheMixin, ClientSession):
             async with session.get("https://example.org/") as response:
                 print(response.from_cache, await response.text())
     """
+
+
+def _named(principal: Principal) -> Principal:
+    refuse_unusable({"principal": principal})
+    return principal
 
 
 def _warn_at_the_caller(initialise: Callable[[], None], *, undo: Callable[[], None]) -> None:

@@ -13,6 +13,7 @@ from aiohttp import (
     ClientResponse,
     ClientSession,
     CookieJar,
+    DigestAuthMiddleware,
     DummyCookieJar,
     MultipartWriter,
     StreamReader,
@@ -29,11 +30,13 @@ __all__ = [
     "build_url",
     "connector_ssl",
     "decodes",
+    "digest_login",
     "genuine_request",
     "hand_on_cookies",
     "hand_on_traces",
     "headers_version",
     "is_mute",
+    "middlewares_of",
     "parts_of",
     "raises_for_status",
     "request_class_of",
@@ -96,6 +99,22 @@ def parts_of(payload: Payload) -> list[Payload] | None:
 def build_url(session: ClientSession, url: Any) -> Any:
     """The URL that *session* asks when it is asked for *url*; ValueError for one that cannot be asked."""
     return session._build_url(url)
+
+
+def middlewares_of(session: ClientSession) -> Iterable[Any]:
+    """The middlewares of *session*, unless a request says otherwise; none where that cannot be seen."""
+    return getattr(session, "_middlewares", None) or ()
+
+
+def digest_login(user: DigestAuthMiddleware) -> tuple[str, bytes | None]:
+    """The name by which *user* logs in, as it is sent, and name and password; "" and None where they cannot be seen."""
+    name: str = getattr(user, "_login_str", "")
+    login: bytes | None = getattr(user, "_login_bytes", None)
+    password: bytes | None = getattr(user, "_password_bytes", None)
+    shown = name.replace('"', '\\"')
+    if login is None or password is None:
+        return shown, None
+    return shown, b"%d:%b:%b" % (len(login), login, password)
 
 
 def genuine_request() -> Callable[..., Any]:

@@ -18,6 +18,7 @@ from aiohttp_cache_di import keys
 from aiohttp_cache_di.arguments import refuse_unknown
 from aiohttp_cache_di.backends.actions import CacheActions
 from aiohttp_cache_di.backends.memory import DEFAULT_MAX_BYTES, DictCache, MemoryStore
+from aiohttp_cache_di.backends.naming import Naming
 from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, BackendOptions, refuse_unusable
 from aiohttp_cache_di.backends.revision import hook, setting
 from aiohttp_cache_di.backends.stacked import Stacked
@@ -28,6 +29,7 @@ from aiohttp_cache_di.entries.build import body_of, entry_of
 from aiohttp_cache_di.entries.secrets import DEFAULT_SALT, digest_key_of
 from aiohttp_cache_di.policy import Rules
 from aiohttp_cache_di.policy.expiration import UNSET, ExpirationTime, UrlExpiration, UrlRules, lifetime_s, posix_time
+from aiohttp_cache_di.policy.principals import Principal
 from aiohttp_cache_di.policy.rules import DEFAULT_CODES, RuleBook, Window, window_s
 from aiohttp_cache_di.response import AnyResponse, CachedResponse
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
@@ -46,7 +48,7 @@ def accept_all(response: AnyResponse) -> bool:
     return True
 
 
-class CacheBackend(Stacked, RuleBook):
+class CacheBackend(Stacked, Naming, RuleBook):
     """Base class of all backends, and the one that keeps responses in memory.
 
     To keep them elsewhere, subclass it and set `responses` and `redirects` to storages of your own (`BaseCache`).
@@ -70,8 +72,11 @@ class CacheBackend(Stacked, RuleBook):
             names in a query, a form and a JSON body makes a difference; None: with ``cache_control`` alone),
             ``credential_headers`` (request headers that set principals apart: by default those whose names say so;
             names alone, or ``DEFAULT_CREDENTIAL_HEADERS | names``), ``partition_cookies`` (``"explicit"`` leaves the
-            jar's cookies out of that), ``stale_if_error`` and ``stale_while_revalidate`` (seconds; True for as long as
-            it is stored), ``heuristic_fraction`` and ``heuristic_with_query``, ``max_variants`` per URL,
+            jar's cookies out of that), ``principal`` (whom requests are for: a name, or a function of the request;
+            their credentials then set nobody apart), ``principals`` (names by URL pattern), ``shared_credentials``
+            (patterns of URLs to which all credentials are as good as each other), ``stale_if_error`` and
+            ``stale_while_revalidate`` (seconds; True for as long as it is stored), ``heuristic_fraction`` and
+            ``heuristic_with_query``, ``max_variants`` per URL,
             ``max_body_bytes`` of a response that is stored (the copies under way in a process share 64 MiB: one that
             finds no room in them is not stored), ``coalesce`` (one request to the origin per key at a time),
             ``coalesce_timeout`` (seconds that others wait for it), ``lease`` (seconds that it holds for other
@@ -100,6 +105,9 @@ class CacheBackend(Stacked, RuleBook):
     digest_key: bytes = setting()
     post_as_query: Collection[str] = setting()
     partition_cookies: str = setting()
+    principal: Principal = setting()
+    principals: Mapping[str, str] | None = setting()
+    shared_credentials: Collection[str] = setting()
     stale_if_error_s: float | None = setting()
     stale_while_revalidate_s: float | None = setting()
     heuristic_fraction: float = setting()
@@ -160,6 +168,10 @@ class CacheBackend(Stacked, RuleBook):
         _ = self.query_patterns  # as above
         self.match_order = kwargs.get("match_order")
         self.partition_cookies = kwargs.get("partition_cookies", "effective")
+        self.principal = kwargs.get("principal")
+        self.principals = kwargs.get("principals")
+        self.shared_credentials = kwargs.get("shared_credentials", ())
+        _ = self.names_principals, self.shared_patterns  # as above
         self.stale_if_error_s = window_s(kwargs.get("stale_if_error"))
         self.stale_while_revalidate_s = window_s(kwargs.get("stale_while_revalidate"), option="stale_while_revalidate")
         self.heuristic_fraction = kwargs.get("heuristic_fraction", 0.1)
@@ -212,7 +224,7 @@ class CacheBackend(Stacked, RuleBook):
             method: the HTTP method.
             url: the URL, with or without the query that *kwargs* may hold as ``params``.
             kwargs: the other arguments of the request: ``params``, ``data``, ``json``, ``headers``, ``cookies``,
-                ``auth`` …; the engine gives the effective URL, headers and body.
+                ``auth``, ``principal`` …; the engine gives the effective URL, headers and body.
         """
         return keys.create_key(
             method,
@@ -222,6 +234,7 @@ class CacheBackend(Stacked, RuleBook):
             digest_key=self.digest_key,
             ordered=self.cache_control if self.match_order is None else self.match_order,
             credential_headers=self.credential_headers,
+            **self.whose(method, url, kwargs.get("headers"), kwargs.pop("principal", None)),
             **kwargs,
         )
 

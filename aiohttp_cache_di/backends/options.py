@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple, SupportsIndex, TypeAlias, TypedDict
 
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.keys import CredentialNames
+from aiohttp_cache_di.policy.principals import Principal
 from aiohttp_cache_di.policy.rules import Window
 
 __all__ = ["BACKEND_OPTIONS", "STORAGE_OPTIONS", "BackendOptions", "StorageOptions", "refuse_unusable"]
@@ -30,6 +31,9 @@ class BackendOptions(StorageOptions, total=False):
     match_order: bool | None
     post_as_query: Collection[str]
     credential_headers: Collection[str] | CredentialNames
+    principal: Principal
+    principals: Mapping[str, str] | None
+    shared_credentials: Collection[str]
     partition_cookies: Literal["effective", "explicit"]
     stale_if_error: Window
     stale_while_revalidate: Window
@@ -99,6 +103,10 @@ def _is_partitioning(value: Any) -> bool:
     return value in ("effective", "explicit")
 
 
+def _is_principal(value: Any) -> bool:
+    return value is None or callable(value) or (isinstance(value, str) and value != "")
+
+
 def _is_mapping(value: Any) -> bool:
     return isinstance(value, Mapping)
 
@@ -124,6 +132,9 @@ _RULES: Mapping[str, _Rule] = {
     "post_as_query": _Rule(_are_names, "a collection of URL patterns"),
     "match_order": _Rule(_or_none(_is_flag), "True, False, or None for what the mode says"),
     "credential_headers": _Rule(_are_credential_names, "a collection of names of header fields"),
+    "principal": _Rule(_is_principal, "a name of at least one character, a function of a request, or None"),
+    "principals": _Rule(_or_none(_is_mapping), "a mapping of URL patterns to names, or None"),
+    "shared_credentials": _Rule(_are_names, "a collection of URL patterns"),
     "partition_cookies": _Rule(_is_partitioning, "'effective' or 'explicit'"),
     "heuristic_fraction": _Rule(_at_least(0, 1), "a number from 0 to 1"),
     "max_variants": _COUNT,

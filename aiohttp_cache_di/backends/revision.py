@@ -12,7 +12,16 @@ __all__ = ["Revised", "hook", "setting"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_DERIVED = ("of_all_urls", "overridden", "query_patterns", "resolved", "url_rules")
+_DERIVED = (
+    "names_principals",
+    "of_all_urls",
+    "overridden",
+    "principal_patterns",
+    "query_patterns",
+    "resolved",
+    "shared_patterns",
+    "url_rules",
+)
 """Cached properties that are made of the settings."""
 
 

@@ -12,9 +12,10 @@ from aiohttp_cache_di.backends.store import Record
 from aiohttp_cache_di.backends.wrap.foreign import pair_of
 from aiohttp_cache_di.backends.wrap.guard import StoreGuard
 from aiohttp_cache_di.backends.wrap.items import StackCache
+from aiohttp_cache_di.backends.wrap.ping import ping
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
-from aiohttp_cache_di.telemetry import CacheStats
+from aiohttp_cache_di.telemetry import CacheStats, Health
 
 __all__ = ["Stacked"]
 
@@ -83,6 +84,13 @@ class Stacked(Revised):
         for runtime in list(self._runtimes):
             runtime.use(stack)
         self.revise()
+
+    async def ping(self) -> Health:
+        """Open the storage, write a record to it, read that and drop it again; tell what is wrong, and where.
+
+        Raises nothing: what is wrong is logged, and ``stats.health()`` tells it too until it is mended.
+        """
+        return await ping(self.stack.store, self.guard)
 
     async def write(self, entry: StoredResponse) -> None:
         """Write *entry* to the storage that it belongs to."""

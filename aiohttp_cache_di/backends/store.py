@@ -37,10 +37,12 @@ __all__ = [
     "Found",
     "Immediate",
     "Item",
+    "Keeping",
     "Lease",
     "Leasing",
     "Limits",
     "LookingOrLeasing",
+    "Placed",
     "Record",
     "Row",
     "Store",
@@ -234,3 +236,27 @@ class Touching(Protocol):
 
     def touch(self, key: str) -> None:
         """Note that a copy of *key* was used; at once, written down whenever it suits the store."""
+
+
+@runtime_checkable
+class Placed(Protocol):
+    """Tells where it is, for people who look after it."""
+
+    @property
+    def where(self) -> str:
+        """The path, or host, port and database; without credentials."""
+        ...
+
+    @property
+    def secrets(self) -> Collection[str] | None:
+        """What its driver was given and no message may repeat; None where that is not known."""
+        ...
+
+
+@runtime_checkable
+class Keeping(Protocol):
+    """Keeps a secret of its own, which is none of the records: no walk meets it, and `Store.clear` leaves it."""
+
+    async def keep_secret(self, proposed: bytes) -> bytes:
+        """The secret that is kept by now; where none is, *proposed* from now on, for all processes."""
+        ...

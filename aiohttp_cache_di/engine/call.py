@@ -7,11 +7,12 @@ from types import TracebackType
 from typing import Any
 from weakref import ref
 
-from aiohttp import ClientConnectionError, ClientSession
+from aiohttp import ClientConnectionError, ClientSession, DigestAuthMiddleware
 from msgspec import Struct, field
 
 from aiohttp_cache_di.engine.reads import EarlyRead
 from aiohttp_cache_di.policy.expiration import ExpirationTime
+from aiohttp_cache_di.policy.principals import Principal
 from aiohttp_cache_di.policy.rules import Window
 
 __all__ = ["CURRENT_CALL", "Call", "Disabled", "current_call", "end_call", "is_disabled", "refuse_when_closed"]
@@ -29,6 +30,8 @@ class Call(Struct):
         keys: keys of the hops so far.
         failures: how often the origin has not answered; aiohttp asks again where an old connection may be to blame.
         early_read: what the fast lane has read.
+        principal: whom it is for, as the caller says or the session.
+        digest_user: the middleware that logs in by digest.
         is_reached: whether the engine has seen a request of the call.
     """
 
@@ -43,13 +46,20 @@ class Call(Struct):
     keys: list[str] = field(default_factory=list[str])
     failures: int = 0
     early_read: EarlyRead | None = None
+    principal: Principal = None
+    digest_user: DigestAuthMiddleware | None = None
     is_reached: bool = False
 
     @property
     def is_plain(self) -> bool:
         """Whether the caller wishes for nothing."""
         return (
-            self.expire_after is None and not self.refresh and not self.only_if_cached and self.stale_if_error is None
+            self.expire_after is None
+            and not self.refresh
+            and not self.only_if_cached
+            and self.stale_if_error is None
+            and self.principal is None
+            and self.digest_user is None
         )
 
 

@@ -59,7 +59,8 @@ class Doubles:
         if session is None or is_disabled(session):
             return await send(method, url, **options)
         try:
-            key = backend.create_key(method, url, **_identity(session, url, options))
+            named = {} if call.principal is None else {"principal": call.principal}
+            key = backend.create_key(method, url, **_identity(session, url, options), **named)
             actions = backend.create_cache_actions(key, url, call.expire_after, call.refresh, **options)
         except TypeError:  # a body that cannot be read twice, or an option that aiohttp refuses better
             return await send(method, url, **options)

@@ -18,7 +18,7 @@ from aiohttp_cache_di.engine.describe import describe_miss
 from aiohttp_cache_di.engine.flights import Flight, Outcome, unless_ended
 from aiohttp_cache_di.engine.origin import OriginRequest, Reply
 from aiohttp_cache_di.engine.sharing import Sharing
-from aiohttp_cache_di.engine.steps import Steps
+from aiohttp_cache_di.engine.steps import Steps, is_challenge
 from aiohttp_cache_di.policy import (
     Bypass,
     Fetch,
@@ -178,6 +178,8 @@ class Exchange(Steps):
     ) -> Store | Freshen | Pass | Refetch | ServeStale | None:
         """What to do with a reply; None where it cannot be understood, which is no reason not to hand it on."""
         candidates = self.storing.candidates
+        if is_challenge(self.question, reply.head.status):
+            return Pass("status", forwarded(plan.reason, detail="status"))
         try:
             while isinstance(decision := self._on_response(reply, plan, candidates), Load):
                 wanted = decision.key

@@ -227,6 +227,7 @@ def _speaks_for_its_origin(known: KnownCall, session: ClientSession, backend: Ca
     """Whether other URLs of the origin are asked for in the same way, and their keys made of nothing but the URL."""
     return (
         request_class_of(session) is ClientRequest
+        and not backend.names_principals
         and not known.question.partition
         and not known.question.vary_digest
         and known.question.key == backend.create_key("GET", known.info.url)
@@ -256,5 +257,6 @@ def is_plain(session: ClientSession, backend: CacheBackend) -> bool:
         and not backend.store_cookies
         and not hooks.judges_hits
         and not hooks.makes_keys
+        and not callable(backend.principal)
         and not sets_proxy_or_auth(session)
     )

@@ -6,7 +6,7 @@ import math
 import time
 from collections import OrderedDict
 from ssl import CERT_REQUIRED, SSLContext
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 from aiohttp import ClientRequest, hdrs
 from aiohttp.payload import BytesPayload, IOBasePayload, Payload
@@ -18,12 +18,22 @@ from aiohttp_cache_di import keys
 from aiohttp_cache_di._aiohttp import connector_ssl, parts_of
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.engine.call import Call
+from aiohttp_cache_di.engine.digest import log_in
 from aiohttp_cache_di.engine.hooks import Hooks
-from aiohttp_cache_di.keys.credentials import digest_of, effective_credentials
+from aiohttp_cache_di.keys.credentials import effective_credentials, who_asks
 from aiohttp_cache_di.policy import NEEDING_POLICY, FullQuestion, Question, Rules, may_be_plain
+from aiohttp_cache_di.policy.principals import named_by
 from aiohttp_cache_di.rfc9111.messages import Request
 
-__all__ = ["MAX_KEYED_BODY_BYTES", "Questions", "key_after_redirect", "key_arguments", "request_body"]
+__all__ = [
+    "MAX_KEYED_BODY_BYTES",
+    "NOWHERE",
+    "Place",
+    "Questions",
+    "key_after_redirect",
+    "key_arguments",
+    "request_body",
+]
 
 MAX_KNOWN = 10_000
 MAX_KNOWN_CHARS = 1024  # of a remembered URL: with MAX_KNOWN this bounds the memory that they take
@@ -72,6 +82,10 @@ def key_arguments(request: ClientRequest, body: bytes, call: Call, backend: Cach
     if backend.partition_cookies == "explicit" and hdrs.COOKIE in headers:
         arguments["headers"] = _without_jar(request, call)
         arguments["cookies"] = call.cookies
+    if call.digest_user is not None:
+        arguments["headers"] = log_in(arguments["headers"], call.digest_user)
+    if call.principal is not None:
+        arguments["principal"] = named_by(call.principal, Request(request.method, str(request.url), headers))
     return arguments
 
 
@@ -85,6 +99,22 @@ def _without_jar(request: ClientRequest, call: Call) -> CIMultiDict[str]:
     own.update(call.headers)
     fields.extend((hdrs.COOKIE, value) for value in own.getall(hdrs.COOKIE, ()))
     return fields
+
+
+class Place(NamedTuple):
+    """Where the response to a request is kept.
+
+    Args:
+        partition: the digest of whom it is for.
+        is_named: that is not told by the credentials themselves, which may change.
+    """
+
+    key: str
+    partition: str = ""
+    is_named: bool = False
+
+
+NOWHERE: Final = Place("")
 
 
 class Questions:
@@ -101,7 +131,7 @@ class Questions:
         self._known: OrderedDict[tuple[str, str], Question] = OrderedDict()
         self._revision = -1
         self._telling = keys.DEFAULT_CREDENTIAL_HEADERS
-        self._keys_count_more = False
+        self._keys_count_more = self._names_principals = False
         self._judges_hits = self._makes_rules = False
         self._plain_rules: Rules | None = None  # that let a plain hit answer GET at any time
 
@@ -117,6 +147,7 @@ class Questions:
         if (
             question is None
             or self._judges_hits
+            or self._names_principals
             or not self._telling.isdisjoint(map(str.lower, request.headers))
             or request.body
             or request.proxy is not None
@@ -133,12 +164,21 @@ class Questions:
         self._known.clear()
         self._revision = backend.revision
         self._telling = backend.credential_headers | NEEDING_POLICY | {"cookie"}
+        self._names_principals = backend.names_principals
         self._keys_count_more = backend.include_headers or hooks.makes_keys
         self._judges_hits, self._makes_rules = hooks.judges_hits, hooks.makes_rules
 
-    def key_of(self, request: ClientRequest, arguments: dict[str, Any], url: str) -> tuple[str, str]:
-        """Key and partition of *request*, *arguments* being its `key_arguments` and *url* its URL as a text."""
+    def place_of(self, request: ClientRequest, arguments: dict[str, Any], url: str) -> Place:
+        """Key and partition of *request*, *arguments* being its `key_arguments` and *url* its URL as a text.
+
+        Raises:
+            Exception: what a function of the user's raises that says whom the request is for.
+        """
         backend = self._backend
+        if backend.names_principals and arguments.get("principal") is None:
+            name = backend.principal_of(Request(request.method, url, arguments["headers"]))
+            if name is not None:
+                arguments["principal"] = name
         headers = arguments["headers"]
         names = backend.credential_headers
         plain = (
@@ -150,8 +190,8 @@ class Questions:
             self._renew()
         if not plain or self._keys_count_more:
             key = backend.create_key(request.method, request.url, **arguments)
-            return key, "" if plain else _partition(request, arguments, backend)
-        return self.plain(request.method, request.url, url).key, ""
+            return Place(key) if plain else _place(key, request, arguments, backend)
+        return Place(self.plain(request.method, request.url, url).key)
 
     def full(
         self,
@@ -160,8 +200,7 @@ class Questions:
         arguments: dict[str, Any],
         *,
         url: str,
-        key: str = "",
-        partition: str = "",
+        place: Place = NOWHERE,
         known: Question | None = None,
     ) -> FullQuestion:
         """All that *request* asks, with the caller's wishes and by the rules that apply.
@@ -169,17 +208,16 @@ class Questions:
         Args:
             arguments: its `key_arguments`.
             url: its URL as a text.
-            key: "" for one whose response is never stored.
-            partition: the digest of its credentials.
+            place: `NOWHERE` for one whose response is never stored.
             known: the same, if it is remembered.
         """
         backend = self._backend
         if self._revision != backend.revision:
             self._renew()
-        rules = backend.of_all_urls if known is not None and known.plain_until == math.inf else None
-        if rules is not None and not self._makes_rules:
-            message = Request(request.method, url, request.headers)
-            return FullQuestion(request.method, key, partition, request=message, rules=rules)
+        message = Request(request.method, url, request.headers, self._selecting(request, place))
+        of_all = backend.of_all_urls if known is not None and known.plain_until == math.inf else None
+        if of_all is not None:
+            return FullQuestion(request.method, place.key, request=message, rules=of_all)
         rules = backend.rules_for(
             request.url,
             expire_after=call.expire_after,
@@ -187,12 +225,26 @@ class Questions:
             only_if_cached=call.only_if_cached,
             stale_if_error=call.stale_if_error,
         )
+        key = place.key
         if key and self._makes_rules:
             wishes: dict[str, Any] = {"expire_after": call.expire_after, "refresh": call.refresh}
             resolved = backend.create_cache_actions(key, request.url, **wishes, **arguments).rules
             rules = replace(rules, lifetime_s=resolved.lifetime_s, refresh=resolved.refresh)
-        message = Request(request.method, url, request.headers)
-        return FullQuestion.of(message, rules, key=key, partition=partition)
+        return FullQuestion.of(message, rules, key=key, partition=place.partition, is_named=place.is_named)
+
+    def _selecting(self, request: ClientRequest, place: Place) -> CIMultiDict[str] | None:
+        """The fields that Vary looks at, without those that make no difference; None where all do."""
+        backend, headers = self._backend, request.headers
+        if not backend.ignored_params and not place.is_named:
+            return None
+        ignored = keys.lower_names(backend.ignored_params)
+        doomed = [
+            name
+            for name in headers
+            if (low := name.lower()) in ignored
+            or (place.is_named and low in backend.credential_headers and not keys.says_which_resource(low))
+        ]
+        return _without(headers, *doomed) if doomed else None
 
     def plain(self, method: str, url: URL, text: str = "") -> Question:
         """The question of a request that nothing sets apart but its method and *url* (as a *text*, if at hand)."""
@@ -225,8 +277,8 @@ class Questions:
         return time.time() + rules.lifetime_s  # which ends at a point in time, and leaves less with every second
 
 
-def _partition(request: ClientRequest, arguments: dict[str, Any], backend: CacheBackend) -> str:
-    """The partition of all that may say who asks: of the request, of the way to a proxy, and the caller's cookies."""
+def _place(key: str, request: ClientRequest, arguments: dict[str, Any], backend: CacheBackend) -> Place:
+    """The place in the partition of all that says who asks: of the request, of the way to a proxy, and its cookies."""
     headers: CIMultiDict[str] = arguments["headers"]
     proxy_headers: CIMultiDict[str] = arguments.get("proxy_headers") or CIMultiDict()
     fields = effective_credentials(
@@ -237,8 +289,17 @@ def _partition(request: ClientRequest, arguments: dict[str, Any], backend: Cache
         proxy_auth=arguments.get("proxy_auth"),
         proxy_fields=[(name.lower(), value) for name, value in proxy_headers.items()],
     )
-    found = [field for field in fields if field[0] in backend.credential_headers and field[1]]
-    return digest_of(found, backend.digest_key)
+    principal = arguments.get("principal")
+    are_shared = principal is None and backend.shared_patterns.match(request.url)
+    partition = who_asks(
+        fields,
+        backend.credential_headers,
+        principal=principal,
+        credentials_are_shared=are_shared,
+        key=backend.digest_key,
+    )
+    is_logged_in = headers.get(hdrs.AUTHORIZATION) != request.headers.get(hdrs.AUTHORIZATION)  # by digest
+    return Place(key, partition, principal is not None or are_shared or is_logged_in)
 
 
 def _demand(request: ClientRequest) -> Any:

@@ -15,7 +15,7 @@ from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.engine.answers import answer_from, gateway_timeout, plain_answer
 from aiohttp_cache_di.engine.call import Call
 from aiohttp_cache_di.engine.describe import Report, describe_miss
-from aiohttp_cache_di.engine.flights import Flight
+from aiohttp_cache_di.engine.flights import Flight, Outcome
 from aiohttp_cache_di.engine.origin import Reply
 from aiohttp_cache_di.engine.recording import wait_for_end
 from aiohttp_cache_di.engine.runtime import Runtime
@@ -37,9 +37,20 @@ from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.cache_status import forwarded
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
-__all__ = ["Steps"]
+__all__ = ["Steps", "is_challenge"]
 
 logger = logging.getLogger(__name__)
+
+
+_CHALLENGES = frozenset({401, 407})
+
+
+def is_challenge(question: FullQuestion, status: int) -> bool:
+    """Whether the origin asks who it is that asks, of one who is known here by another name than by credentials.
+
+    Such a response says nothing of what others in the partition are given, and has no place there.
+    """
+    return question.is_named and status in _CHALLENGES
 
 
 class Steps:
@@ -170,7 +181,9 @@ class Steps:
         self._update_get(reply, flight)
         if decision.forget:
             await self.storing.forget()
-        if reply.response.status < 500:
+        if is_challenge(self.question, reply.response.status):
+            flight.end(Outcome.UNSHARED)  # who answers it may have what is shared
+        elif reply.response.status < 500:
             self.storing.end_unshared(flight)
         describe_miss(reply.response, decision.cache_status)
         return reply.response

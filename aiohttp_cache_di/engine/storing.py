@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 UNREAD_BYTES = 2**16  # aiohttp lets about twice as much in before it is read
-_OF_THIS_REQUEST = frozenset({"headers", "cookies", "data", "decoded"})
+_OF_THIS_REQUEST = frozenset({"headers", "cookies", "data", "decoded", "principal"})
 """Arguments of a key that tell of one request rather than of the way to the origin."""
 
 
@@ -276,6 +276,8 @@ class ResponseStoring(Lookup):
         """Drop what is stored for *urls*: for these credentials and for none (RFC 9111 §4.4)."""
         way = {name: value for name, value in self.key_arguments.items() if name not in _OF_THIS_REQUEST}
         own = {name: self.key_arguments.get(name) for name in ("headers", "cookies")}
+        if "principal" in self.key_arguments:
+            own["principal"] = self.key_arguments["principal"]
         plain = {"headers": [(hdrs.HOST, host) for host in self.message.headers.getall(hdrs.HOST, ())]}
         doomed = {
             self.backend.create_key(method, spelling, **fields, decoded=decoded, **way)

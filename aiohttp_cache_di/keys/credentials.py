@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from hashlib import blake2b
 from http.cookies import BaseCookie, Morsel, SimpleCookie
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from aiohttp import BasicAuth
 from aiohttp.typedefs import LooseCookies
 from yarl import URL
+
+from aiohttp_cache_di.keys.names import CredentialNames, says_which_resource
 
 __all__ = [
     "Fields",
@@ -21,7 +23,11 @@ __all__ = [
     "effective_credentials",
     "hex_digest",
     "pairs_of",
+    "who_asks",
 ]
+
+_PRINCIPAL: Final = ":principal"  # no names of header fields, so that none is taken for one
+_SHARED: Final = ":shared"
 
 Fields: TypeAlias = list[tuple[str, str]]
 """Header lines with lower-case names, in the order of sending."""
@@ -42,6 +48,36 @@ def digest_of(credentials: Fields, key: bytes = b"") -> str:
         )
     )
     return hex_digest(text, 16, key)
+
+
+def who_asks(
+    fields: Fields,
+    names: CredentialNames,
+    *,
+    principal: str | None = None,
+    credentials_are_shared: bool = False,
+    key: bytes = b"",
+) -> str:
+    """The digest of what sets requests of different principals apart in *fields*, "" for nothing.
+
+    Args:
+        fields: effective ones, credentials included.
+        names: of the fields that count.
+        principal: whom the request is for: then its credentials do not count, however they change.
+        credentials_are_shared: those of the origin do not count, but that there are any: requests without them see
+            nothing of what others are given.
+        key: of the digest.
+    """
+    found = [field for field in fields if field[0] in names and field[1]]
+    if principal is not None:
+        found = [field for field in found if says_which_resource(field[0])]
+        found.append((_PRINCIPAL, principal))
+    elif credentials_are_shared and found:
+        kept = [field for field in found if field[0] == "proxy-authorization" or says_which_resource(field[0])]
+        if len(kept) < len(found):
+            kept.append((_SHARED, ""))
+        found = kept
+    return digest_of(found, key)
 
 
 def effective_credentials(

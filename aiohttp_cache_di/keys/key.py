@@ -25,10 +25,10 @@ from aiohttp_cache_di.arguments import named_parameters, refuse_unknown
 from aiohttp_cache_di.keys.bodies import OCTETS, body_digest, body_of, canonical_pairs
 from aiohttp_cache_di.keys.credentials import (
     Fields,
-    digest_of,
     effective_credentials,
     hex_digest,
     pairs_of,
+    who_asks,
 )
 from aiohttp_cache_di.keys.names import DEFAULT_CREDENTIAL_HEADERS, CredentialNames, credential_names, lower_names
 
@@ -91,6 +91,8 @@ def create_key(
     match_headers: Collection[str] = (),
     ignored_params: Collection[str] = (),
     credential_headers: CredentialNames | Collection[str] = DEFAULT_CREDENTIAL_HEADERS,
+    principal: str | None = None,
+    credentials_are_shared: bool = False,
     ssl: SSLContext | bool | Fingerprint | None = True,
     server_hostname: str | None = None,
     tls: str = "",
@@ -112,6 +114,8 @@ def create_key(
         credential_headers: headers that say who asks; each set of values has keys of its own. By default those whose
             names say so, and those that ``DEFAULT_CREDENTIAL_HEADERS | names`` adds; a collection of names stands for
             these alone, in any case.
+        principal: whom the request is for, in place of what its credentials say.
+        credentials_are_shared: all credentials for the origin are as good as each other.
         proxy, proxy_headers: the way to the origin, which may answer for it.
         ssl, server_hostname: how the connection is verified, which matters for https alone.
         tls: the same, as a text (`tls_token`).
@@ -151,7 +155,9 @@ def create_key(
             proxy_fields=_fields(proxy_headers),
         )
     names = credential_names(credential_headers, ignored)
-    who = digest_of([field for field in credentials if field[0] in names and field[1]]) if credentials else ""
+    who = ""
+    if credentials or principal is not None:
+        who = who_asks(credentials, names, principal=principal, credentials_are_shared=credentials_are_shared)
     body = (
         "" if data is None and json is None else _body(data, json, json_serialize, fields, compress, ignored, ordered)
     )

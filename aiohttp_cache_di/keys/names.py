@@ -19,6 +19,7 @@ __all__ = [
     "is_bearer_param",
     "is_secret_param",
     "lower_names",
+    "says_which_resource",
     "says_who_asks",
 ]
 
@@ -37,6 +38,7 @@ _IDENTITY: Final = (
 _RESOURCE: Final = (
     r"forwarded-(?:host|server|prefix)|\bx-host\b|original-(?:host|ur[il])|rewrite-ur[il]|http-method|method-override"
 )
+_WHICH: Final = re.compile(_RESOURCE)
 _WHO: Final = re.compile(rf"{_BEARER}|{_SIGNED}|{_IDENTITY}|{_RESOURCE}|\b(?:sid|sig)\b")
 _SECRET_PARAM: Final = re.compile(rf"{_BEARER}|{_SIGNED}|\bsid\b|accessid")
 _BEARER_PARAM: Final = re.compile(rf"{_BEARER}|\bsid\b")
@@ -56,6 +58,11 @@ def says_who_asks(name: str) -> bool:
     """Whether a request header called *name* (lower case) says who asks, or for which resource, by the words in it."""
     words = name.replace("_", "-")
     return _WHO.search(words) is not None and _ELSEWHERE.fullmatch(words) is None
+
+
+def says_which_resource(name: str) -> bool:
+    """Whether a request header called *name* (lower case) says which resource is meant, whoever asks for it."""
+    return _WHICH.search(name.replace("_", "-")) is not None
 
 
 def is_secret_param(name: str) -> bool:

@@ -132,7 +132,7 @@ def _freshened(request: Request, stored: StoredResponse, response: Response, rul
     times = lifetime(request, merged, response_directives(merged.headers), rules)
     fields = vary_fields(updated.headers)
     if fields not in (stored.vary_fields, VARIES_ON_ALL) and _selects(request, stored, rules):
-        digest = vary_digest(fields, request.headers, rules.digest_key)
+        digest = vary_digest(fields, request.selecting_headers, rules.digest_key)
         stored = updated = msgspec.structs.replace(updated, vary_fields=fields, vary_digest=digest)
     forbidden = forbidding_directive(request, stored.status, directives, shared=rules.shared)
     if times is None or forbidden or fields != stored.vary_fields:
@@ -142,7 +142,7 @@ def _freshened(request: Request, stored: StoredResponse, response: Response, rul
 
 
 def _selects(request: Request, stored: StoredResponse, rules: Rules) -> bool:
-    return vary_digest(stored.vary_fields, request.headers, rules.digest_key) == stored.vary_digest
+    return vary_digest(stored.vary_fields, request.selecting_headers, rules.digest_key) == stored.vary_digest
 
 
 def on_head_response(

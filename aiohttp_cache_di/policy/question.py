@@ -62,25 +62,30 @@ class FullQuestion(Question, frozen=True, kw_only=True):
     Args:
         request: as it would go on the wire.
         rules: those that apply to it.
+        is_named: its partition is that of a principal, whatever its credentials are.
     """
 
     request: Request
     rules: Rules
+    is_named: bool = False
 
     def selects(self, entry: StoredResponse) -> bool:
         """Whether the values of the request for the Vary fields of *entry* are those that it was stored with."""
         fields = entry.vary_fields
         if not fields or fields == VARIES_ON_ALL:
             return not fields
-        headers = self.request.headers
+        headers = self.request.selecting_headers
         is_same = vary_digest(fields, headers, self.rules.digest_key) == entry.vary_digest
         return is_same or is_of_preferred_language(entry, headers)
 
     @classmethod
-    def of(cls, request: Request, rules: Rules, *, key: str, partition: str = "") -> FullQuestion:
+    def of(
+        cls, request: Request, rules: Rules, *, key: str, partition: str = "", is_named: bool = False
+    ) -> FullQuestion:
         """The question that *request* comes to."""
         is_plain = may_be_plain(request.method, rules) and not needs_policy(request.headers)
-        return cls(request.method, key, partition, math.inf if is_plain else -math.inf, request=request, rules=rules)
+        until = math.inf if is_plain else -math.inf
+        return cls(request.method, key, partition, until, request=request, rules=rules, is_named=is_named)
 
 
 def may_be_plain(method: str, rules: Rules) -> bool:

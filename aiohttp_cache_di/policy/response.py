@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from aiohttp_cache_di.policy.decisions import (
     Bypass,
     Fetch,
@@ -92,7 +94,7 @@ def on_post_response(request: Request, response: Response, rules: Rules) -> tupl
         return None
     if not is_same_url(request.url, reference):
         return None
-    get = Request("GET", request.url, request.headers)
+    get = replace(request, method="GET")
     decision = on_response(get, response, Fetch("method"), rules, now=response.received_at)
     return (get, decision) if isinstance(decision, Store) else None
 
@@ -113,7 +115,7 @@ def _store(
         fresh_until=times.fresh_until,
         store_until=times.store_until,
         vary_fields=fields,
-        vary_digest=vary_digest(fields, request.headers, rules.digest_key),
+        vary_digest=vary_digest(fields, request.selecting_headers, rules.digest_key),
         cache_status=forwarded(plan.reason),
         # A recipient with a clock adds the Date that is missing to what it stores (RFC 9110 §6.6.1).
         add=() if "Date" in headers or not rules.cache_control else (("Date", format_http_date(response.received_at)),),

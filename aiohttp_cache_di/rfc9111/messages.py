@@ -48,11 +48,18 @@ class Request(msgspec.Struct, frozen=True):
         method: upper case.
         url: absolute, without fragment.
         headers: the effective header fields.
+        selecting: those that Vary looks at, where some make no difference; None for all.
     """
 
     method: str
     url: str
     headers: Headers
+    selecting: Headers | None = None
+
+    @property
+    def selecting_headers(self) -> Headers:
+        """The fields by which a stored response that varies is selected."""
+        return self.headers if self.selecting is None else self.selecting
 
 
 class Response(msgspec.Struct, frozen=True):

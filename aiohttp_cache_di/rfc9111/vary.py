@@ -168,17 +168,17 @@ def select_variant(request: Request, primary: StoredResponse, key: bytes = b"") 
     if not fields:
         return primary.key
     if fields != VARIES_ON_ALL:
-        digest = vary_digest(fields, request.headers, key)
+        digest = vary_digest(fields, request.selecting_headers, key)
         if digest == primary.vary_digest:
             return primary.key
-    if is_of_preferred_language(primary, request.headers):
+    if is_of_preferred_language(primary, request.selecting_headers):
         return primary.key
     for variant in primary.variants:
         if variant.fields == VARIES_ON_ALL:
             continue
         if variant.fields != fields:
             fields = variant.fields
-            digest = vary_digest(fields, request.headers, key)
+            digest = vary_digest(fields, request.selecting_headers, key)
         if digest == variant.digest:
             return variant.key
     return None

@@ -19,8 +19,9 @@ from aiohttp_cache_di.settings.forms import BUILT_IN_BACKENDS
 from aiohttp_cache_di.settings.model import CacheSettings
 from aiohttp_cache_di.settings.places import IN_MEMORY
 from aiohttp_cache_di.settings.secrecy import without_secrets
+from aiohttp_cache_di.telemetry import Health
 
-__all__ = ["BackendPlan", "build_backend", "build_session", "plan_backend"]
+__all__ = ["BackendPlan", "build_backend", "build_session", "check_store", "plan_backend"]
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +59,8 @@ def plan_backend(settings: CacheSettings) -> BackendPlan:
     """Find the class and the place of the back-end that *settings* name; an event loop does this in a thread.
 
     Raises:
-        ConfigurationError: the class cannot be found or is no back-end, or the file's path is none.
+        ConfigurationError: the class cannot be found or is no back-end, or the file's path is none; or no file can be
+            written, and ``require_store`` is true.
     """
     options = _common_options(settings)
     if settings.backend == "sqlite":
@@ -66,6 +68,8 @@ def plan_backend(settings: CacheSettings) -> BackendPlan:
         if warning is not None:
             logger.warning("Cache %s: %s", settings.name, warning)
         if path == IN_MEMORY and settings.sqlite.path is None:
+            if settings.require_store:
+                raise _store_missing(settings, f"{warning}")
             return BackendPlan(settings, CacheBackend, options)
         sqlite = settings.sqlite
         options |= {"cache_name": str(path), "timeout": sqlite.timeout, "fast_save": sqlite.fast_save}
@@ -111,6 +115,22 @@ def build_session(
     return CachedSession(cache=backend, **given)
 
 
+async def check_store(backend: CacheBackend, settings: CacheSettings) -> None:
+    """Look whether the store can be used, so that the log and ``health()`` tell it before the first request.
+
+    Raises:
+        ConfigurationError: it cannot, and ``require_store`` is true.
+    """
+    ping = getattr(backend, "ping", None)  # an object that a test puts in its place may have none
+    health = await ping() if ping is not None else Health("ok")
+    if settings.require_store and not health.is_ok:
+        raise _store_missing(settings, without_secrets(health.reason, settings))
+
+
+def _store_missing(settings: CacheSettings, reason: str) -> ConfigurationError:
+    return ConfigurationError(f"{settings.prefix}REQUIRE_STORE=true: {reason}")
+
+
 def _common_options(settings: CacheSettings) -> dict[str, Any]:
     """Options whose names and meanings are the same in the settings and in every back-end."""
     options: dict[str, Any] = {
@@ -118,6 +138,7 @@ def _common_options(settings: CacheSettings) -> dict[str, Any]:
     }
     options["cache_name"] = settings.name
     options["urls_expire_after"] = settings.urls_expire_after or None
+    options["principals"] = settings.principals or None
     options["credential_headers"] = keys.DEFAULT_CREDENTIAL_HEADERS | settings.credential_headers
     options["secret_key"] = [key.get_secret_value() for key in settings.secret_key] or None
     if settings.allowed_codes is None:

@@ -13,7 +13,14 @@ from pydantic import BeforeValidator, SecretStr
 
 from aiohttp_cache_di.addresses import MASK, mask_mongodb_address, mask_redis_address
 from aiohttp_cache_di.settings import forms
-from aiohttp_cache_di.settings.url_rules import UrlRule, read_url_rules, show_lifetime, show_url_rules
+from aiohttp_cache_di.settings.url_rules import (
+    UrlRule,
+    read_url_names,
+    read_url_rules,
+    show_lifetime,
+    show_url_names,
+    show_url_rules,
+)
 from aiohttp_cache_di.units import format_duration, format_size
 
 __all__ = [
@@ -40,6 +47,7 @@ __all__ = [
     "SizeLimit",
     "StaleWindow",
     "UrlLifetimes",
+    "UrlNames",
 ]
 
 MAX_SHOWN_CHARS: Final = 300
@@ -211,6 +219,11 @@ JsonObject: TypeAlias = Annotated[
     dict[str, Any],
     BeforeValidator(forms.json_object),
     Kind("a JSON object of keyword arguments", _show_names_only, _mask_all, secret=True),
+]
+UrlNames: TypeAlias = Annotated[
+    dict[str, str],
+    BeforeValidator(read_url_names),
+    Kind('a JSON object of URL patterns and names, such as {"*.example.com": "tenant-7"}', show_url_names, _mask_all),
 ]
 UrlLifetimes: TypeAlias = Annotated[
     dict[str, UrlRule],

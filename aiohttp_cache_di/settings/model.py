@@ -35,6 +35,7 @@ from aiohttp_cache_di.settings.kinds import (
     SizeLimit,
     StaleWindow,
     UrlLifetimes,
+    UrlNames,
 )
 from aiohttp_cache_di.settings.places import Place, find_place
 from aiohttp_cache_di.settings.sources import DEFAULT_ENV_FILE
@@ -159,6 +160,14 @@ class CacheSettings(BaseSettings):
     partition_cookies: Literal["effective", "explicit"] = Field(
         default="effective", description="explicit: cookies of the jar do not set principals apart"
     )
+    principals: UrlNames = Field(
+        default_factory=dict,
+        repr=False,
+        description="whom requests are for, by URL pattern, in place of what their credentials say",
+    )
+    shared_credentials: Names = Field(
+        default=(), description="URL patterns: credentials to these upstreams set nobody apart"
+    )
     stale_if_error: StaleWindow = Field(default=None, description="how long a stale response may replace an error")
     stale_while_revalidate: OptionalDuration = Field(
         default=None, description="how long a stale response may be used while it is validated"
@@ -179,6 +188,9 @@ class CacheSettings(BaseSettings):
     coalesce_timeout: Duration = Field(default=2.0, description="how long a request waits for its equal")
     lease: Duration = Field(default=5.0, description="how long other processes wait for one's request; 0: not at all")
     storage_deadline: Duration = Field(default=0.25, gt=0, description="limit of one operation of the store")
+    require_store: Flag = Field(
+        default=False, description="a store that cannot be opened, read and written is an error at the start"
+    )
     write_behind: Flag = Field(default=True, description="store after the response was handed on")
     fast_lane: Flag = Field(default=True, description="answer plain hits by the shortest way")
     store_cookies: Flag = Field(default=False, description="store and replay Set-Cookie")

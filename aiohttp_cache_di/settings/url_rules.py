@@ -9,11 +9,21 @@ from typing import Any, Final, TypeAlias, cast
 
 import msgspec
 
+from aiohttp_cache_di.addresses import MASK
 from aiohttp_cache_di.policy.expiration import UrlExpiration, UrlRules
+from aiohttp_cache_di.policy.principals import PrincipalPatterns
 from aiohttp_cache_di.settings.forms import FormError, flag, json_object, lifetime, methods, stale_window
 from aiohttp_cache_di.units import format_duration
 
-__all__ = ["RULE_NAMES", "UrlRule", "read_url_rules", "show_lifetime", "show_url_rules"]
+__all__ = [
+    "RULE_NAMES",
+    "UrlRule",
+    "read_url_names",
+    "read_url_rules",
+    "show_lifetime",
+    "show_url_names",
+    "show_url_rules",
+]
 
 UrlRule: TypeAlias = float | UrlExpiration | None
 
@@ -37,14 +47,38 @@ def read_url_rules(value: object) -> object:
     return {pattern: _rule(pattern, rule) for pattern, rule in cast("Mapping[object, object]", found).items()}
 
 
-def _rule(pattern: object, given: object) -> object:
+def read_url_names(value: object) -> object:
+    """Read names by pattern from JSON, or from a mapping that code gives; what is wrong is told with its pattern."""
+    found = json_object(value)
+    if not isinstance(found, Mapping):
+        return found
+    names = cast("Mapping[object, object]", found)
+    for pattern, name in names.items():
+        _refuse_pattern(pattern)
+        try:
+            PrincipalPatterns({cast("str", pattern): cast("str", name)})
+        except ValueError:
+            raise FormError(f"{pattern!r}: no name, or no pattern") from None
+    return dict(names)
+
+
+def show_url_names(names: Mapping[str, str]) -> str:
+    """Write the patterns of *names*; who is meant by a name is for those who gave it."""
+    return json.dumps(dict.fromkeys(names, MASK), ensure_ascii=False)
+
+
+def _refuse_pattern(pattern: object) -> None:
     if not isinstance(pattern, str) or not pattern.strip():
         raise FormError("a pattern is empty")
     if "@" in pattern.partition("://")[2].partition("/")[0]:
         raise FormError("a pattern has a user or a password; what stands before an @ in a URL makes no difference")
+
+
+def _rule(pattern: object, given: object) -> object:
+    _refuse_pattern(pattern)
     try:
         rule = _read(given)
-        UrlRules({pattern: cast("Any", rule)})
+        UrlRules({cast("str", pattern): cast("Any", rule)})
     except FormError as exc:
         raise FormError(f"{pattern!r}: {exc}") from None
     except ValueError:

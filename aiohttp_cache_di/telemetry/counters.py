@@ -34,6 +34,7 @@ class CacheStats(Struct, repr_omit_defaults=True):
         skipped: storage operations that were not tried because the storage is left alone (an open circuit).
         store_errors: storage operations that failed, by kind of failure.
         circuits: the state of the circuits that are not closed, by operation.
+        found_wrong: what a check of the storage (`ping`) has found and is not known to be mended, by operation.
         clock: seconds of a clock that never goes back.
     """
 
@@ -50,6 +51,7 @@ class CacheStats(Struct, repr_omit_defaults=True):
     skipped: int = 0
     store_errors: dict[str, int] = field(default_factory=dict[str, int])
     circuits: dict[str, CircuitState] = field(default_factory=dict[str, CircuitState])
+    found_wrong: dict[str, str] = field(default_factory=dict[str, str])
     clock: Callable[[], float] = time.monotonic
     _last_error: tuple[float, str, str] | None = None
 
@@ -105,6 +107,8 @@ class CacheStats(Struct, repr_omit_defaults=True):
     def health(self, recent_s: float = _RECENT_S) -> Health:
         """Whether the storage is well: no circuit is open, and nothing failed within the last *recent_s* seconds.
 
+        Nor was anything found wrong by `CacheBackend.ping`, as at the start of an application, that still is.
+
         A readiness probe should report a degraded cache and let the service take requests all the same.
         """
         last = self._last_error
@@ -112,6 +116,8 @@ class CacheStats(Struct, repr_omit_defaults=True):
         if self.circuits:
             waiting = ", ".join(sorted(self.circuits))
             return Health("degraded", f"the storage is left alone after failures of: {waiting}{because}")
+        if self.found_wrong:
+            return Health("degraded", f"the storage is of no use: {'; '.join(self.found_wrong.values())}")
         if last is not None and self.clock() - last[0] < recent_s:
             return Health("degraded", f"storage operations failed within the last {recent_s:g} s{because}")
         return Health("ok")

@@ -46,7 +46,8 @@ async def identity(
     backend = backend or CacheBackend()
     request = ClientRequest("GET", URL(url), loop=session._loop, session=session, **options)
     arguments = key_arguments(request, await request_body(request) or b"", Call(ref(session)), backend)
-    return Questions(backend).key_of(request, arguments, str(request.url))
+    place = Questions(backend).place_of(request, arguments, str(request.url))
+    return place.key, place.partition
 
 
 class TestTls:
@@ -126,10 +127,10 @@ class TestPartition:
         questions = Questions(backend)
         request = ClientRequest("GET", URL("http://example.org/?a=1&b=2"), loop=session._loop, session=session)
         arguments = key_arguments(request, b"", Call(ref(session)), backend)
-        before = questions.key_of(request, arguments, str(request.url))
-        assert questions.key_of(request, arguments, str(request.url)) == before
+        before = questions.place_of(request, arguments, str(request.url))
+        assert questions.place_of(request, arguments, str(request.url)) == before
         backend.ignored_params = frozenset({"b"})
-        assert questions.key_of(request, arguments, str(request.url)) != before
+        assert questions.place_of(request, arguments, str(request.url)) != before
 
 
 class TestBody:

@@ -21,6 +21,7 @@ from tests.faults.stores import Store
 from tests.valkey import ValkeyServer
 
 RECENT_S = 0.3
+OUTAGES = "aiohttp_cache_di.backends.wrap.outages"
 
 
 async def ask(session: CachedSession, url: str, **options: Any) -> int:
@@ -144,11 +145,17 @@ async def test_a_readiness_probe_says_degraded_and_lets_the_service_work(
                 await use(1)
                 await asyncio.sleep(0.02)
     note(down=down["reason"], log_lines=len(failures(caplog)), errors=backend.stats.store_errors)
-    assert len(failures(caplog)) == len(backend.stats.store_errors), "one line for each kind, however many failed"
-    assert not re.search(r"127\.0\.0\.1|redis://", down["reason"] + "".join(failures(caplog)))
+    told = failures(caplog)
+    assert len(told) == len(backend.stats.store_errors), "one line for each kind, however many failed"
+    assert all(f"{own_valkey.url}/0" in line for line in told), "with its place"
+    assert not re.search(r"127\.0\.0\.1|redis://", down["reason"]), "which is for the log, not for who may probe"
+    recoveries = [record for record in caplog.records if record.name == OUTAGES and record.levelno == logging.INFO]
+    assert 1 <= len(recoveries) <= len(told)
+    assert f"{own_valkey.url}/0 works again" in recoveries[0].getMessage()
     await backend.close()
 
 
 def failures(caplog: pytest.LogCaptureFixture) -> list[str]:
     """What was logged of operations that failed."""
-    return [record.getMessage() for record in caplog.records if record.name == "aiohttp_cache_di.backends.wrap.guard"]
+    found = [record for record in caplog.records if record.name == OUTAGES and record.levelno == logging.WARNING]
+    return [record.getMessage() for record in found]

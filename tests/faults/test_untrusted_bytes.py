@@ -39,7 +39,7 @@ class Trap:
         self.path = path
 
     def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
-        return os.mkdir, (str(self.path),)
+        return os.mkfifo, (str(self.path),)
 
 
 def with_checksum(frame: bytes, key: str = "") -> bytes:

@@ -101,3 +101,37 @@ def test_what_the_class_refuses_is_told_with_the_variable() -> None:
 
     with pytest.raises(ConfigurationError, match=r"AIOHTTP_CACHE_BACKEND=.* cannot be built: storage_deadline=0"):
         build_backend(settings)
+
+
+def test_principals_and_shared_credentials_come_from_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIOHTTP_CACHE_BACKEND", "memory")
+    monkeypatch.setenv("AIOHTTP_CACHE_PRINCIPALS", '{"api.example.com/v1": "tenant-7", "*.example.com": "all"}')
+    monkeypatch.setenv("AIOHTTP_CACHE_SHARED_CREDENTIALS", "*.amazonaws.com,s3.test")
+    settings = CacheSettings()
+    backend = build_backend(settings)
+    plain = CacheBackend(cache_control=True)
+    token = {"Authorization": "Bearer x"}
+
+    def key(url: str, **options: Any) -> str:
+        return plain.create_key("GET", url, headers=token, **options)
+
+    assert backend.create_key("GET", "https://api.example.com/v1/a", headers=token) == key(
+        "https://api.example.com/v1/a", principal="tenant-7"
+    )
+    assert backend.create_key("GET", "https://b.example.com/", headers=token) == key(
+        "https://b.example.com/", principal="all"
+    )
+    s3 = "https://bucket.s3.amazonaws.com/key"
+    assert backend.create_key("GET", s3, headers=token) == key(s3, credentials_are_shared=True)
+    assert backend.create_key("GET", "https://else.test/", headers=token) == key("https://else.test/")
+    assert "tenant-7" not in repr(settings)
+
+
+@pytest.mark.parametrize("value", ['{"a.test": 7}', '{"a.test": ""}', '{"": "a"}', '{"[z-a]": "a"}', "tenant-7", "[1]"])
+def test_principals_that_cannot_be_used_are_refused_with_their_pattern(
+    value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIOHTTP_CACHE_PRINCIPALS", value)
+
+    with pytest.raises(ConfigurationError, match="AIOHTTP_CACHE_PRINCIPALS"):
+        CacheSettings()

@@ -9,6 +9,7 @@ from aiohttp import ClientResponse, ClientSession, ClientTimeout
 
 from aiohttp_cache_di import CachedResponse, CachedSession, CacheMiddleware, UrlExpiration
 from aiohttp_cache_di.backends import CacheBackend
+from aiohttp_cache_di.rfc9111.messages import Request
 from aiohttp_cache_di.session import CacheMixin
 
 
@@ -31,6 +32,7 @@ async def requests(session: CachedSession) -> None:
     await session.post("https://example.org/", json={"a": 1}, expire_after=timedelta(minutes=1))
     await session.request("GET", "https://example.org/", expire_after="Sat, 21 Nov 2026 08:00:00 GMT")
     await session.head("https://example.org/", only_if_cached=True, stale_if_error=60.0)
+    await session.get("https://example.org/", principal="tenant-7")
     await session.put("https://example.org/", expire_after=None, stale_if_error=True)
     async with session.disabled():
         await session.delete("https://example.org/")
@@ -47,6 +49,9 @@ async def sessions() -> None:
     async def may_keep(response: ClientResponse) -> bool:
         return response.ok
 
+    def whose(request: Request) -> str | None:
+        return request.headers.get("X-User")
+
     backend = CacheBackend(
         "name",
         60,
@@ -55,8 +60,11 @@ async def sessions() -> None:
         filter_fn=may_keep,
         cache_control=True,
         max_entries=1000,
+        principal=whose,
+        principals={"*.org": "all"},
+        shared_credentials=["*.amazonaws.com"],
     )
-    async with CachedSession(cache=backend, headers={"A": "b"}) as session:
+    async with CachedSession(cache=backend, headers={"A": "b"}, principal=whose) as session:
         assert_type(session, CachedSession)
         assert_type(session.cache, CacheBackend)
     async with CachedSession("https://example.org/", expire_after=60) as session:

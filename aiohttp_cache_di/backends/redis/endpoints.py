@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Final, Protocol
 
 from aiohttp_cache_di._redis import new_connection, take_stream
 from aiohttp_cache_di.backends.redis.connections import Connection
@@ -13,6 +13,8 @@ from aiohttp_cache_di.backends.redis.driven import DrivenConnection
 from aiohttp_cache_di.errors import StorageError
 
 __all__ = ["Endpoint"]
+
+_SECRET: Final = ("password", "ssl_password")
 
 _inherited: list[Connection] = []
 """Connections that a forked child got from its parent: they may not be used, closed or collected here."""
@@ -60,6 +62,14 @@ class Endpoint:
         if "path" in settings:
             return f"unix://{settings['path']}"
         return f"redis://{settings.get('host', 'localhost')}:{settings.get('port', 6379)}/{settings.get('db') or 0}"
+
+    @property
+    def secrets(self) -> Collection[str] | None:
+        """The password and what else is used to log in; None where a provider of credentials knows it alone."""
+        settings = self._pool.connection_kwargs
+        if settings.get("credential_provider") is not None:
+            return None
+        return [value for name in _SECRET if isinstance(value := settings.get(name), str)]
 
     def connection_now(self) -> Connection | None:
         """The connection of the running loop if it is open."""

@@ -56,6 +56,16 @@ class RedisStore:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.namespace}:{self.collection} at {self.topology.where}>"
 
+    @property
+    def where(self) -> str:
+        """Host, port and database."""
+        return self.topology.where
+
+    @property
+    def secrets(self) -> Collection[str] | None:
+        """The password, and what else the driver was told to log in with."""
+        return self.topology.secrets
+
     # ---- Store
 
     async def get(self, keys: Sequence[str]) -> Sequence[Found | None]:

@@ -6,7 +6,7 @@ by endpoint. It never opens a connection by itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Protocol
 
 from aiohttp_cache_di.backends.redis.connections import Connection
@@ -21,6 +21,11 @@ class Topology(Protocol):
     @property
     def where(self) -> str:
         """What to call them in messages: without user and password."""
+        ...
+
+    @property
+    def secrets(self) -> Collection[str] | None:
+        """What is used to log in; None where that is not known."""
         ...
 
     def endpoints(self) -> Sequence[Endpoint]:
@@ -60,6 +65,11 @@ class SingleServer:
     def where(self) -> str:
         """The address without user, password and options."""
         return self._endpoint.where
+
+    @property
+    def secrets(self) -> Collection[str] | None:
+        """The password and what else is used to log in."""
+        return self._endpoint.secrets
 
     def endpoints(self) -> Sequence[Endpoint]:
         """The one."""

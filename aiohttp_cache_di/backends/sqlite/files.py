@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import itertools
 import logging
 import os
@@ -120,6 +121,11 @@ class CacheFile:
         name = self.name if self.name[:1] != "~" else str(Path(self.name).expanduser())
         return os.path.normpath(name) if os.path.isabs(name) else os.path.abspath(name)
 
+    @property
+    def known_path(self) -> str:
+        """The path as far as it is known without a look at the file system."""
+        return self.__dict__.get("path") or self.name or ":memory:"
+
     def connect(self, mode: str, *, timeout_s: float | None = None) -> JobConnection:
         """Open a connection in the given *mode*: ``rw``, ``ro``, or ``immutable`` for a file that cannot change."""
         options = dict(self.options)
@@ -128,6 +134,8 @@ class CacheFile:
             options["timeout"] = min(timeout_s, options["timeout"])
         name = ":memory:"
         if not self.is_memory:
+            if os.path.isdir(self.path):  # of which SQLite says "disk I/O error"
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), self.path)
             flags = "mode=ro&immutable=1" if mode == "immutable" else f"mode={mode}"
             query = f"{flags}&{self.query}" if self.query else flags
             name = f"file:{quote(self.path)}?{query}"

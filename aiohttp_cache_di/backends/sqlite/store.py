@@ -73,6 +73,16 @@ class SQLiteStore:
     def on_lost(self, listener: Callable[[], None]) -> None:
         self.database.on_lost = listener
 
+    @property
+    def where(self) -> str:
+        """The path of the file."""
+        return self.database.file.known_path
+
+    @property
+    def secrets(self) -> Collection[str]:
+        """A file has none."""
+        return ()
+
     # ---- records
 
     async def get(self, keys: Sequence[str]) -> Sequence[Found | None]:

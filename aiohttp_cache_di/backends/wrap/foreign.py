@@ -66,6 +66,16 @@ class ForeignPair:
         self.redirects = redirects
         self._lead_on: OrderedDict[str, None] = OrderedDict()  # keys lately found among the redirects
 
+    @property
+    def where(self) -> str:
+        """What a person may know them by; where they keep things is theirs to tell."""
+        return " and ".join(dict.fromkeys((type(self.responses).__name__, type(self.redirects).__name__)))
+
+    @property
+    def secrets(self) -> Collection[str] | None:
+        """They are not known."""
+        return None
+
     def peek(self, key: str) -> StoredResponse | None:
         """What one of them has at hand."""
         entry = self.responses.peek(key)

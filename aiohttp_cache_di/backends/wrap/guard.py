@@ -7,7 +7,6 @@ circuit is open, and one operation in a while tries whether it is back.
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 import weakref
 from collections.abc import Awaitable, Callable
@@ -16,12 +15,11 @@ from typing import Any, Final, TypeVar, cast
 
 from aiohttp_cache_di.backends.wrap.circuit import MAX_BACKOFF_S, Circuit
 from aiohttp_cache_di.backends.wrap.deadline import Deadline, Deadlines
-from aiohttp_cache_di.errors import ConfigurationError, StorageError
+from aiohttp_cache_di.backends.wrap.outages import TIMEOUT, Outages, kind_of
+from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.telemetry import CacheStats, CircuitState
 
-__all__ = ["DEFAULT_DEADLINE_S", "OF_THE_DATA", "StoreGuard", "kind_of"]
-
-logger = logging.getLogger(__name__)
+__all__ = ["DEFAULT_DEADLINE_S", "OF_THE_DATA", "StoreGuard"]
 
 T = TypeVar("T")
 D = TypeVar("D")
@@ -35,7 +33,6 @@ READ: Final = "read"
 PATIENCE: Final = 8
 """Deadlines that an operation may take for which no caller waits."""
 
-TIMEOUT: Final = "timeout"
 ABANDONED: Final = "abandoned"
 """The caller gave up on an operation that had already taken suspiciously long."""
 CANCELLED: Final = "cancelled"
@@ -44,7 +41,6 @@ CANCELLED: Final = "cancelled"
 # One entry or one answer is at fault: the storage is well, and its circuit stays closed.
 OF_THE_DATA: Final = frozenset({"UnreadableEntryError", "UnicodeEncodeError", "UnicodeDecodeError", "OverflowError"})
 
-_LOG_INTERVAL_S: Final = 60.0
 _SUSPECT: Final = 0.2  # Of the deadline: a caller who gives up on an operation after this long was waiting for it.
 
 
@@ -84,7 +80,7 @@ class StoreGuard:
         self._deadlines: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Deadlines] = weakref.WeakKeyDictionary()
         self._patient: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Deadlines] = weakref.WeakKeyDictionary()
         self._latest: tuple[Callable[[], object], Deadlines] = (lambda: None, Deadlines(deadline_s))
-        self._logged: dict[str, tuple[float, int]] = {}
+        self.outages = Outages(clock)
 
     @property
     def is_open(self) -> bool:
@@ -139,7 +135,7 @@ class StoreGuard:
         if deadline.expired and deadline.was_cancelled_by_others():
             raise asyncio.CancelledError
         if circuit.failures:
-            self._succeeded(circuit, probe=probe)
+            self._succeeded(operation, circuit, probe=probe)
         return result
 
     def probe_in_s(self, operation: str) -> float | None:
@@ -157,7 +153,7 @@ class StoreGuard:
         """Count and log the failure of one record, or of a step that concerns no storage's health."""
         kind = kind_of(exc)
         self.stats.count_error(operation, kind)
-        self._log(operation, kind)
+        self.outages.failed(operation, kind, exc)
 
     def _settle(self, operation: str, circuit: Circuit, exc: BaseException, deadline: Deadline, *, probe: bool) -> None:
         """Count the failure that *exc* is, or raise it again when it is the caller's own cancellation."""
@@ -169,7 +165,7 @@ class StoreGuard:
                 raise exc
             raise asyncio.CancelledError from exc  # The storage made an error of it, which it is not.
         kind = TIMEOUT if deadline.expired else CANCELLED if is_cancelled else kind_of(exc)
-        self._failed(operation, circuit, kind, probe=probe)
+        self._failed(operation, circuit, kind, None if is_cancelled else exc, probe=probe)
 
     def _reads_fail(self) -> bool:
         """Whether reads find no storage there: the circuit is open, or the last one took all its time."""
@@ -178,36 +174,24 @@ class StoreGuard:
             return False
         return True
 
-    def _succeeded(self, circuit: Circuit, *, probe: bool) -> None:
+    def _succeeded(self, operation: str, circuit: Circuit, *, probe: bool) -> None:
         if circuit is self._reads:
             self._reads_hang_until = 0.0
         circuit.succeeded(probe=probe)
+        if not circuit.failures:
+            self.stats.found_wrong.pop(operation, None)
+            self.outages.recovered(operation)
 
-    def _failed(self, operation: str, circuit: Circuit, kind: str, *, probe: bool) -> None:
+    def _failed(
+        self, operation: str, circuit: Circuit, kind: str, error: BaseException | None = None, *, probe: bool
+    ) -> None:
         self.stats.count_error(operation, kind)
-        self._log(operation, kind)
+        self.outages.failed(operation, kind, error)
         if kind in OF_THE_DATA:
             return
         if circuit is self._reads and kind in (TIMEOUT, ABANDONED):
             self._reads_hang_until = self._clock() + MAX_BACKOFF_S
         circuit.failed(probe=probe)
-
-    def _log(self, operation: str, kind: str) -> None:
-        now = self._clock()
-        logged_at, unlogged = self._logged.get(kind, (-_LOG_INTERVAL_S, 0))
-        if now - logged_at < _LOG_INTERVAL_S:
-            self._logged[kind] = (logged_at, unlogged + 1)
-            return
-        self._logged[kind] = (now, 0)
-        # The error's own text may name hosts, paths and passwords.
-        logger.warning(
-            "A storage operation failed (%s: %s); requests go to the origin meanwhile. %d more of this kind since the "
-            "last message, and none will be logged for %d s",
-            operation,
-            kind,
-            unlogged,
-            _LOG_INTERVAL_S,
-        )
 
     def _circuit(self, operation: str) -> Circuit:
         circuit = Circuit(self._clock, partial(self._note_circuit, operation))
@@ -227,11 +211,3 @@ class StoreGuard:
             deadlines = self._deadlines[loop] = Deadlines(self.deadline_s)
         self._latest = (weakref.ref(loop), deadlines)
         return deadlines
-
-
-def kind_of(exc: BaseException) -> str:
-    """The kind of a failure: the name of the driver's error, or that of ours when it has no other cause."""
-    cause = exc.__cause__ if isinstance(exc, StorageError) and exc.__cause__ is not None else exc
-    if isinstance(exc, TimeoutError) or isinstance(cause, TimeoutError) or type(cause).__name__ == "TimeoutError":
-        return TIMEOUT
-    return type(cause).__name__

@@ -16,7 +16,8 @@ from itertools import islice
 from typing import Final, cast
 
 from aiohttp_cache_di.backends.store import Item, Record, Store, Written
-from aiohttp_cache_di.backends.wrap.guard import OF_THE_DATA, StoreGuard, kind_of
+from aiohttp_cache_di.backends.wrap.guard import OF_THE_DATA, StoreGuard
+from aiohttp_cache_di.backends.wrap.outages import kind_of
 from aiohttp_cache_di.backends.wrap.tasks import background
 from aiohttp_cache_di.backends.wrap.tombstones import Tombstones
 from aiohttp_cache_di.backends.wrap.write import Outcome, Write

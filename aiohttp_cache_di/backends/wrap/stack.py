@@ -69,6 +69,7 @@ class StoreStack:
     def count_into(self, guard: StoreGuard) -> None:
         """Run under *guard* from now on, and count where it counts."""
         self.guard = guard
+        guard.outages.store = self.store
         self.packing = Packing(self.packing.serializer, guard)
         store: Any = self.store
         if hasattr(store, "on_evicted"):

@@ -522,6 +522,24 @@ async def test_one_line_a_minute_is_logged_per_kind_and_without_secrets(
     assert {record.levelno for record in caplog.records} == {logging.WARNING}
 
 
+async def test_a_recovery_is_logged_once_and_only_where_the_failure_was(
+    guard: StoreGuard, store: FakeStore, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    for _ in range(2):
+        store.error = OSError("gone")
+        for _ in range(2):
+            await guard.run("read", store.get, "")
+        clock.now += 5
+        store.error = None
+        for _ in range(3):
+            await guard.run("read", store.get, "")
+
+    told = [record.getMessage() for record in caplog.records if record.levelno == logging.INFO]
+    assert told == ["The store works again (read), after 2 failures in 5.0 s"]
+    assert guard.outages.causes == {}
+
+
 @pytest.mark.parametrize("deadline_s", [0, -1, math.nan])
 def test_a_deadline_that_is_none_is_refused(deadline_s: float) -> None:
     with pytest.raises(ConfigurationError, match="storage_deadline"):

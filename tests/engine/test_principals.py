@@ -1,0 +1,415 @@
+"""Whom a request is for, where that is said better than by its credentials."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Callable
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import ClientSession, DigestAuthMiddleware, encode_basic_auth
+
+from aiohttp_cache_di import CachedSession, CacheMiddleware
+from aiohttp_cache_di.backends import CacheBackend
+from aiohttp_cache_di.backends.sqlite import SQLiteBackend
+from aiohttp_cache_di.errors import ConfigurationError
+from aiohttp_cache_di.policy.principals import Principal
+from aiohttp_cache_di.rfc9111.messages import Request
+from tests.origin import Origin, Received, answer
+
+tokens = itertools.count()
+
+MODES = pytest.mark.parametrize("cache_control", [True, False], ids=["standard", "rules"])
+
+
+def numbered(request: Received) -> bytes:
+    """Answer with the number of the request."""
+    return answer(str(request.number))
+
+
+def hourly() -> dict[str, str]:
+    """An OAuth token that is another one each time."""
+    return {"Authorization": f"Bearer token-{next(tokens)}"}
+
+
+def signed() -> dict[str, str]:
+    """What AWS wants to see: signed anew for each request."""
+    number = next(tokens)
+    return {
+        "Authorization": f"AWS4-HMAC-SHA256 Credential=AKIA/2026/eu/s3/aws4_request, Signature={number:064x}",
+        "X-Amz-Date": f"20261128T{number:06}Z",
+        "X-Amz-Security-Token": f"session-{number}",
+        "X-Amz-Content-Sha256": "UNSIGNED-PAYLOAD",
+    }
+
+
+async def text(session: ClientSession, url: str, **options: Any) -> str:
+    async with session.get(url, **options) as response:
+        return await response.text()
+
+
+@MODES
+@pytest.mark.parametrize("credentials", [hourly, signed])
+@pytest.mark.parametrize("said", ["request", "session", "backend", "pattern", "function", "shared"])
+async def test_credentials_that_change_hit_where_the_principal_is_said(
+    said: str, credentials: Callable[[], dict[str, str]], cache_control: bool, origin: Origin
+) -> None:
+    url = origin.on("/report", numbered)
+    options: dict[str, dict[str, Any]] = {
+        "backend": {"principal": "tenant-7"},
+        "pattern": {"principals": {"127.0.0.1": "tenant-7"}},
+        "function": {"principal": lambda request: "tenant-7"},
+        "shared": {"shared_credentials": ["127.0.0.1"]},
+    }
+    backend = CacheBackend(cache_control=cache_control, **options.get(said, {}))
+    principal: Principal = "tenant-7" if said == "session" else None
+    wish = {"principal": "tenant-7"} if said == "request" else {}
+
+    async with CachedSession(cache=backend, principal=principal) as session:
+        found = [await text(session, url, headers=credentials(), **wish) for _ in range(4)]
+
+    assert found == ["1"] * 4
+    assert backend.stats.hits == 3
+
+
+@MODES
+async def test_without_it_each_token_is_a_principal_of_its_own(cache_control: bool, origin: Origin) -> None:
+    url = origin.on("/report", numbered)
+
+    async with CachedSession(cache_control=cache_control) as session:
+        assert [await text(session, url, headers=hourly()) for _ in range(2)] == ["1", "2"]
+
+
+@MODES
+@pytest.mark.parametrize("way", ["request", "session", "function"])
+async def test_two_principals_with_the_same_credentials_share_nothing(
+    way: str, cache_control: bool, origin: Origin
+) -> None:
+    url = origin.on("/report", numbered)
+    current = ContextVar("current", default="")
+    backend = CacheBackend(cache_control=cache_control)
+    token = {"Authorization": "Bearer of the service"}
+
+    def who(request: Request) -> str:
+        return current.get()
+
+    async with CachedSession(cache=backend, principal=who if way == "function" else None) as session:
+
+        async def ask(name: str) -> str:
+            current.set(name)
+            if way == "session":
+                session.principal = name
+            return await text(session, url, headers=token, **({"principal": name} if way == "request" else {}))
+
+        assert [await ask(name) for name in ("a", "b", "a", "b", "a")] == ["1", "2", "1", "2", "1"]
+
+
+@MODES
+async def test_plain_hits_are_told_apart_by_the_principal_too(cache_control: bool, origin: Origin) -> None:
+    """No credentials, so that nothing but the principal keeps the fast lane from mixing them up."""
+    url = origin.on("/plain", numbered)
+    backend = CacheBackend(cache_control=cache_control)
+
+    async with CachedSession(cache=backend) as session:
+        assert [await text(session, url) for _ in range(3)] == ["1"] * 3
+        assert [await text(session, url, principal="a") for _ in range(3)] == ["2"] * 3
+        session.principal = "b"
+        assert [await text(session, url) for _ in range(3)] == ["3"] * 3
+        session.principal = "a"
+        assert [await text(session, url) for _ in range(3)] == ["2"] * 3
+        session.principal = None
+        assert [await text(session, url) for _ in range(3)] == ["1"] * 3
+        backend.principals = {"127.0.0.1": "a"}
+        assert [await text(session, url) for _ in range(3)] == ["2"] * 3
+
+
+async def test_a_pattern_does_not_reach_beyond_what_it_matches_on_one_origin(origin: Origin) -> None:
+    """What the fast lane has learned of an origin's other URLs says nothing of these."""
+    backend = CacheBackend(principals={f"127.0.0.1:{origin.port}/a/": "a"})
+    other = CacheBackend()
+    other.responses, other.redirects = backend.responses, backend.redirects
+
+    async with CachedSession(cache=backend) as named, CachedSession(cache=other) as anonymous:
+        for path in ("/b/1", "/b/2", "/a/1", "/a/2"):
+            url = origin.on(path, numbered)
+            for _ in range(3):
+                await text(named, url)
+        hits = other.stats.hits
+        for path in ("/b/1", "/b/2"):
+            await text(anonymous, origin.url + path)
+        assert other.stats.hits == hits + 2
+        for path in ("/a/1", "/a/2"):
+            await text(anonymous, origin.url + path)
+        assert other.stats.hits == hits + 2
+
+
+async def test_what_comes_first_is_the_request_then_the_session_then_a_pattern_then_the_backend() -> None:
+    backend = CacheBackend(principal="backend", principals={"a.test": "pattern"})
+    plain = CacheBackend()
+
+    def key(url: str, name: str) -> str:
+        return plain.create_key("GET", url, principal=name)
+
+    assert backend.create_key("GET", "http://b.test/") == key("http://b.test/", "backend")
+    assert backend.create_key("GET", "http://a.test/") == key("http://a.test/", "pattern")
+    assert backend.create_key("GET", "http://a.test/", principal="request") == key("http://a.test/", "request")
+
+
+@MODES
+async def test_requests_without_credentials_see_nothing_of_what_shared_ones_are_given(
+    cache_control: bool, origin: Origin
+) -> None:
+    url = origin.on("/report", numbered)
+
+    async with CachedSession(cache_control=cache_control, shared_credentials=["127.0.0.1"]) as session:
+        assert await text(session, url, headers=hourly()) == "1"
+        assert await text(session, url) == "2"
+        assert await text(session, url, headers={"X-API-Key": "k"}) == "1"
+
+
+async def test_which_resource_is_meant_still_counts(origin: Origin) -> None:
+    url = origin.on("/report", numbered)
+
+    async with CachedSession(shared_credentials=["127.0.0.1"]) as session:
+        for options in ({"principal": "a"}, {"headers": hourly()}):
+            found = set()
+            for host in ("a.test", "b.test"):
+                headers = {**options.get("headers", {}), "X-Forwarded-Host": host}  # type: ignore[dict-item]  # mixed
+                found.add(await text(session, url, **{**options, "headers": headers}))
+            assert len(found) == 2
+
+
+@MODES
+@pytest.mark.parametrize(
+    "options",
+    [{"principal": "a"}, {"shared_credentials": ["127.0.0.1"]}, {"ignored_params": ["Authorization"]}],
+    ids=["principal", "shared", "ignored"],
+)
+async def test_vary_on_credentials_that_make_no_difference_makes_none(
+    options: dict[str, Any], cache_control: bool, origin: Origin
+) -> None:
+    url = origin.on("/report", lambda request: answer(str(request.number), headers={"Vary": "Authorization"}))
+
+    async with CachedSession(cache_control=cache_control, **options) as session:
+        assert [await text(session, url, headers=hourly()) for _ in range(3)] == ["1"] * 3
+
+
+@MODES
+async def test_an_ignored_authorization_sets_nobody_apart_and_is_not_stored(
+    cache_control: bool, origin: Origin, tmp_path: Path
+) -> None:
+    url = origin.on("/report", numbered)
+    path = tmp_path / "ignored.sqlite"
+    backend = SQLiteBackend(str(path), cache_control=cache_control, ignored_params=["authorization"])
+
+    async with CachedSession(cache=backend) as session:
+        assert [await text(session, url, headers=hourly()) for _ in range(3)] == ["1"] * 3
+        assert await text(session, url, headers={"Authorization": encode_basic_auth("a", "b")}) == "1"
+    assert await backend.has_url(url)
+    await backend.close()
+
+
+@MODES
+async def test_a_challenge_is_not_what_others_of_the_principal_are_given(cache_control: bool, origin: Origin) -> None:
+    async def script(request: Received) -> bytes:
+        if request.headers.get("Authorization") == "Bearer expired":
+            return answer("who are you?", status=401, headers={"WWW-Authenticate": "Bearer"})
+        return answer(str(request.number))
+
+    url = origin.on("/report", script)
+    backend = CacheBackend(cache_control=cache_control, allowed_codes=(200, 401))
+
+    async with CachedSession(cache=backend, principal="a") as session:
+        for _ in range(2):
+            async with session.get(url, headers={"Authorization": "Bearer expired"}) as response:
+                assert response.status == 401
+                assert "stored" not in response.cache_status
+        assert await text(session, url, headers={"Authorization": "Bearer good"}) == "3"
+        assert await text(session, url, headers={"Authorization": "Bearer expired"}) == "3"
+
+
+async def test_a_function_that_fails_costs_the_hit_and_nothing_else(origin: Origin) -> None:
+    def who(request: Request) -> str:
+        raise LookupError("no one is logged in")
+
+    url = origin.on("/report", numbered)
+    backend = CacheBackend(principal=who, cache_control=True)
+
+    async with CachedSession(cache=backend) as session:
+        assert [await text(session, url) for _ in range(2)] == ["1", "2"]
+        async with session.post(url, data=b"x") as response:
+            assert response.status == 200
+    assert await backend.responses.size() == 0
+    assert backend.stats.store_errors == {"LookupError": 2}
+
+
+@pytest.mark.parametrize("name", ["", 7, b"a"])
+async def test_a_name_that_is_none_is_refused(name: Any, origin: Origin) -> None:
+    for make in (CacheBackend, CachedSession):
+        with pytest.raises(ConfigurationError, match="principal"):
+            make(principal=name)
+    with pytest.raises(ConfigurationError, match="principals"):
+        CacheBackend(principals={"*": name})
+    async with CachedSession() as session:
+        with pytest.raises(ConfigurationError, match="principal"):
+            await session.get(origin.url, principal=name)
+        assert origin.hits == 0
+
+
+@MODES
+async def test_a_write_drops_what_the_principal_was_given(cache_control: bool, origin: Origin) -> None:
+    url = origin.on("/report", numbered)
+    backend = CacheBackend(cache_control=True)
+
+    async with CachedSession(cache=backend, principal="a") as session:
+        assert [await text(session, url, headers=hourly()) for _ in range(2)] == ["1", "1"]
+        async with session.put(url, headers=hourly(), data=b"x"):
+            pass
+        assert await text(session, url, headers=hourly()) == "3"
+
+
+async def test_the_user_finds_and_deletes_what_a_principal_has(origin: Origin) -> None:
+    url = origin.on("/report", numbered)
+
+    async with CachedSession(principal="a") as session:
+        await text(session, url)
+        assert not await session.cache.has_url(url)
+        assert await session.cache.has_url(url, principal="a")
+        await session.cache.delete_url(url, principal="a")
+        assert await text(session, url) == "2"
+
+
+async def test_neither_the_name_nor_the_credentials_stand_in_the_store(origin: Origin, tmp_path: Path) -> None:
+    path = tmp_path / "names.sqlite"
+    url = origin.on("/report", numbered)
+    backend = SQLiteBackend(str(path))
+
+    async with CachedSession(cache=backend, principal="alice@example.org") as session:
+        await text(session, url, headers={"Authorization": "Bearer swordfish"})
+    await backend.close()
+
+    stored = b"".join(file.read_bytes() for file in tmp_path.iterdir())  # noqa: ASYNC240  # a test may wait for a disk
+    assert b"alice" not in stored
+    assert b"swordfish" not in stored
+
+
+# ---- digest authentication (RFC 7616)
+
+
+class DigestOrigin:
+    """Answers to those alone who can prove that they know the password, with a nonce that is good once."""
+
+    def __init__(self, origin: Origin, *, user: str = "alice", password: str = "sesame") -> None:
+        self.user, self.password = user, password
+        self.challenges = self.answers = 0
+        self.nonce = ""
+        self.headers: dict[str, str | None] = {}
+        self.url = origin.on("/secret", self)
+
+    def __call__(self, request: Received) -> bytes:
+        sent = request.headers.get("Authorization", "")
+        fields = dict(part.strip().partition("=")[::2] for part in sent.removeprefix("Digest ").split(","))
+        fields = {name: value.strip('"') for name, value in fields.items()}
+        if fields.get("nonce") != self.nonce or not self.nonce or not self.proves(request, fields):
+            self.challenges += 1
+            self.nonce = f"nonce-{self.challenges}"
+            challenge = f'Digest realm="test", nonce="{self.nonce}", qop="auth", algorithm=MD5'
+            return answer(
+                "who are you?",
+                status=401,
+                headers={"WWW-Authenticate": challenge, "Cache-Control": "max-age=60"},
+            )
+        self.answers += 1
+        return answer(f"secret {self.answers}", headers=self.headers)
+
+    def proves(self, request: Received, fields: dict[str, str]) -> bool:
+        def md5(text: str) -> str:
+            return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+
+        who = md5(f"{self.user}:test:{self.password}")
+        what = md5(f"{request.method}:{fields.get('uri')}")
+        proof = f"{who}:{fields.get('nonce')}:{fields.get('nc')}:{fields.get('cnonce')}:auth:{what}"
+        return fields.get("username") == self.user and fields.get("response") == md5(proof)
+
+
+def clients(backend: CacheBackend, user: DigestAuthMiddleware, kind: str) -> ClientSession:
+    if kind == "cached":
+        return CachedSession(cache=backend, middlewares=(user,))
+    if kind == "request":
+        return CachedSession(cache=backend)
+    return ClientSession(middlewares=(user, CacheMiddleware(backend)))
+
+
+@MODES
+@pytest.mark.parametrize("preemptive", [True, False])
+@pytest.mark.parametrize("kind", ["cached", "plain", "request"])
+async def test_a_session_that_logs_in_by_digest_hits(
+    kind: str, preemptive: bool, cache_control: bool, origin: Origin
+) -> None:
+    server = DigestOrigin(origin)
+    backend = CacheBackend(cache_control=cache_control, allowed_codes=(200, 401))
+    user = DigestAuthMiddleware("alice", "sesame", preemptive=preemptive)
+    options: dict[str, Any] = {"middlewares": (user,)} if kind == "request" else {}
+
+    async with clients(backend, user, kind) as session:
+        assert [await text(session, server.url, **options) for _ in range(4)] == ["secret 1"] * 4
+    assert (server.challenges, server.answers) == (1, 1)
+
+    again = DigestAuthMiddleware("alice", "sesame", preemptive=preemptive)
+    options = {"middlewares": (again,)} if kind == "request" else {}
+    async with clients(backend, again, kind) as session:
+        assert await text(session, server.url, **options) == "secret 1"
+    assert (server.challenges, server.answers) == (1, 1)
+
+
+@MODES
+async def test_who_logs_in_otherwise_or_not_at_all_is_given_nothing_of_it(cache_control: bool, origin: Origin) -> None:
+    server = DigestOrigin(origin)
+    backend = CacheBackend(cache_control=cache_control)
+    alice = DigestAuthMiddleware("alice", "sesame")
+
+    async with CachedSession(cache=backend, middlewares=(alice,)) as session:
+        assert await text(session, server.url) == "secret 1"
+    others: list[Any] = [
+        {"middlewares": (DigestAuthMiddleware("alice", "wrong"),)},
+        {"middlewares": (DigestAuthMiddleware("bob", "sesame"),)},
+        {},
+        {"headers": {"Authorization": 'Digest username="alice"'}},
+    ]
+    for options in others:
+        async with CachedSession(cache=backend, **options) as session:
+            assert await text(session, server.url) == "who are you?"
+    async with CachedSession(cache=backend, middlewares=(alice,)) as session:
+        assert await text(session, server.url, middlewares=()) == "who are you?"
+
+
+async def test_a_validation_that_is_challenged_confirms_what_is_stored(origin: Origin) -> None:
+    server = DigestOrigin(origin)
+    server.headers = {"Cache-Control": "max-age=0", "ETag": '"1"'}
+    backend = CacheBackend(cache_control=True)
+    alice = DigestAuthMiddleware("alice", "sesame", preemptive=False)
+
+    async with CachedSession(cache=backend, middlewares=(alice,)) as session:
+        assert await text(session, server.url) == "secret 1"
+        assert await text(session, server.url) == "secret 2"
+    assert backend.stats.stored == 2
+
+
+async def test_the_password_is_in_no_text_and_not_in_the_store(
+    origin: Origin, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    server = DigestOrigin(origin)
+    backend = SQLiteBackend(str(tmp_path / "digest.sqlite"))
+
+    async with CachedSession(cache=backend, middlewares=(DigestAuthMiddleware("alice", "sesame"),)) as session:
+        assert await text(session, server.url) == "secret 1"
+    await backend.close()
+
+    stored = b"".join(file.read_bytes() for file in tmp_path.iterdir())  # noqa: ASYNC240  # a test may wait for a disk
+    assert b"sesame" not in stored
+    assert b"alice" not in stored
+    assert "sesame" not in caplog.text
