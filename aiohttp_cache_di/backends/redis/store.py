@@ -109,7 +109,8 @@ class RedisStore:
         releases: list[Release] = []
         for record in records:
             name = self._prefix + _as_bytes(record.key)
-            connection = await self._connection(name)
+            endpoint = self.topology.endpoint_of(name)
+            connection = endpoint.connection_now() or await endpoint.connection()
             with connection.together():
                 try:
                     data = self._packed(record)
@@ -126,9 +127,8 @@ class RedisStore:
         with contextlib.suppress(StorageError):  # a lease that stays ends by itself
             for release in releases:
                 await release.finish()
-        errors = [each for each in outcome if isinstance(each, StorageError)]
-        if errors and len(errors) == len(outcome):
-            raise errors[0]
+        if isinstance(first := outcome[0], StorageError) and all(isinstance(each, StorageError) for each in outcome):
+            raise first
         return outcome
 
     async def delete(self, keys: Collection[str]) -> None:
