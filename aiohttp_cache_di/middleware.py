@@ -21,9 +21,9 @@ from aiohttp_cache_di.engine.call import CURRENT_CALL, Call, current_call, end_c
 from aiohttp_cache_di.engine.describe import describe_miss
 from aiohttp_cache_di.engine.digest import digest_user
 from aiohttp_cache_di.engine.exchange import Exchange
+from aiohttp_cache_di.engine.hits import count_hit, is_turn_over
 from aiohttp_cache_di.engine.question import NOWHERE, Place, Questions, key_arguments, request_body
 from aiohttp_cache_di.engine.runtime import Runtime
-from aiohttp_cache_di.engine.turns import count_hit, is_turn_over
 from aiohttp_cache_di.policy import PLAIN_HIT, Question, decide, vary_digest
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.cache_status import forwarded

@@ -35,6 +35,6 @@ ends there, however that is left; only `Store` hands it over, to the recording o
 wait, and gives the lease on the key back. They are told an entry, or why there is none (`Outcome`).
 
 `runtime` has what a backend has going on in one event loop: flights, writes on their way, tasks in the background.
-`turns` counts hits, and lets other tasks have their turn after some. `doubles` is for tests that put something else
+`hits` counts them too, and lets other tasks have their turn after some. `doubles` is for tests that put something else
 in the place of the network or of the backend.
 """

@@ -16,11 +16,11 @@ from aiohttp_cache_di.engine.answers import answer_from, gateway_timeout, plain_
 from aiohttp_cache_di.engine.call import Call
 from aiohttp_cache_di.engine.describe import Report, describe_miss
 from aiohttp_cache_di.engine.flights import Flight, Outcome
+from aiohttp_cache_di.engine.hits import count_hit, count_stale_hit
 from aiohttp_cache_di.engine.origin import Reply
 from aiohttp_cache_di.engine.recording import wait_for_end
 from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.engine.storing import ResponseStoring
-from aiohttp_cache_di.engine.turns import count_hit, count_stale_hit
 from aiohttp_cache_di.policy import (
     Fetch,
     Freshen,

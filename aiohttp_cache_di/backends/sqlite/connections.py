@@ -29,7 +29,6 @@ from aiohttp_cache_di.backends.sqlite.writes import (
     WriteQueue,
     commit,
     fail,
-    resolve,
 )
 from aiohttp_cache_di.errors import StorageError
 
@@ -208,10 +207,10 @@ class Connections:
         future: asyncio.Future[Any] = self.loop.create_future()
 
         def done(result: Any, error: BaseException | None) -> None:
-            if error is None:
-                resolve(future, result)
-            else:
+            if error is not None:
                 fail([future], self.dealt_with(error))
+            elif not future.done():
+                future.set_result(result)
 
         self._check_if_wanted()  # before the job, so that the copy which is made of its answer can be believed at once
         self.submit(job, done, checked=True)

@@ -68,7 +68,6 @@ class LoopStack:
         self.under_way: UnderWay | None = None
         self.direct: dict[asyncio.Future[None], str] = {}
         """Writes that their users wait for, by what ends with them: a deletion of their key waits too."""
-        self.near = NearTier(store, near_bytes, near_lifetime_s) if near_bytes else None
         self.pending = PendingWrites(
             whole,
             guard,
@@ -81,12 +80,18 @@ class LoopStack:
         """Whether what is not at hand is not there."""
         self._entry_of = packing.entry_of
         self._keep = store.keep if isinstance(store, Immediate) else None
-        self._at_hand = _at_hand(store, self.near)
         self._pending = self.pending.entries
+        self.near = (
+            NearTier(store, near_bytes, near_lifetime_s, pending=self._pending, doubted=tombstones)
+            if near_bytes
+            else None
+        )
+        self._at_hand = _at_hand(store, self.near)
         self.peek: Callable[[str], StoredResponse | None] = self._pending.get
         """Gives the response under a key, if it is at hand; what is on its way counts as stored."""
         if self._at_hand is not _nothing:
-            self.peek = self._at_hand if self.tells_all else self._peek
+            is_all = self.tells_all or self.near is not None
+            self.peek = self._at_hand if is_all else self._peek
         self._reads = BatchedReads(whole)
 
     # ---- reading
