@@ -18,7 +18,7 @@ LOWEST ?= tests
 LOWEST_QUICK := tests/test_session.py tests/test_session_drop_in.py tests/test_middleware.py tests/settings \
 	tests/test_containers.py tests/integrations tests/backends/redis/test_backend.py tests/backends/sqlite/test_backend.py
 
-.PHONY: help demo test test-all test-lowest check lint format types imports soak bench bench-quick docs clean
+.PHONY: help demo test test-all test-lowest check lint format types imports secrets fuzz audit soak bench bench-quick docs clean
 
 help:
 	@echo 'make demo [BACKEND=…]      run two example services against a real origin and show what the cache does'
@@ -26,6 +26,8 @@ help:
 	@echo 'make check                 all that CI does: format, lint, types, import contracts, tests with coverage'
 	@echo 'make test-all              run the tests on every CPython >= 3.11 found on this machine'
 	@echo 'make test-lowest           run the tests with the lowest versions of our dependencies'
+	@echo 'make fuzz [EXAMPLES=20000] try what is generated for minutes rather than seconds'
+	@echo 'make audit                 ask PyPI for known vulnerabilities of what is installed'
 	@echo 'make soak                  inject faults for minutes rather than seconds, and print the figures'
 	@echo 'make bench, bench-quick    measure'
 	@echo 'make docs                  write the table of variables into the README'
@@ -60,11 +62,12 @@ check: $(VENV)/.dev
 	$(BIN)/mypy
 	$(PYRIGHT)
 	$(BIN)/lint-imports
+	$(MAKE) secrets
 	$(MAKE) test-lowest LOWEST="$(wildcard $(LOWEST_QUICK))"
 	$(PYTEST) tests/faults $(ARGS)
 	$(PYTEST) --cov --cov-report=term --ignore=tests/faults $(ARGS)
 
-lint imports types: $(VENV)/.dev
+lint imports types secrets: $(VENV)/.dev
 lint:
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/ruff check $(CODE)
@@ -73,6 +76,10 @@ types:
 	$(PYRIGHT)
 imports:
 	$(BIN)/lint-imports
+
+# Tests plant secrets; elsewhere these are the words that stand for one.
+secrets:
+	git ls-files -z -- . ':!tests' | xargs -0 $(BIN)/detect-secrets-hook --no-verify --exclude-secrets '^password$$'
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format $(CODE)
@@ -93,6 +100,15 @@ $(VENV)-lowest/.ready: pyproject.toml tools/lowest.py
 	@$(VENV)-lowest/bin/python tools/lowest.py > $(VENV)-lowest/constraints.txt
 	@$(VENV)-lowest/bin/python -m pip install -q -e '.[all]' --group test -c $(VENV)-lowest/constraints.txt
 	@touch $@
+
+EXAMPLES ?= 20000
+fuzz: $(VENV)/.dev
+	FUZZ_EXAMPLES=$(EXAMPLES) $(PYTEST) tests/fuzz $(ARGS)
+
+# Not a part of check: it asks a service that not every machine can reach.
+audit: $(VENV)/.dev
+	@$(PY) -m pip install -q --group audit
+	$(BIN)/pip-audit --local --skip-editable $(ARGS)
 
 soak: $(VENV)/.dev
 	$(PYTEST) -m slow tests/faults $(ARGS)

@@ -26,6 +26,7 @@ from aiohttp_cache_di.session import CachedSession, CacheMixin
 
 if TYPE_CHECKING:
     from aiohttp_cache_di.backends.dynamodb.backend import DynamoDBBackend, DynamoDbCache
+    from aiohttp_cache_di.backends.filesystem.backend import FileBackend, FileCache
     from aiohttp_cache_di.backends.mongodb.backend import MongoDBBackend, MongoDBCache
     from aiohttp_cache_di.backends.redis.backend import RedisBackend, RedisCache
     from aiohttp_cache_di.backends.sqlite.backend import SQLiteBackend, SQLiteCache
@@ -38,6 +39,8 @@ _LAZY = {
     "CacheSettings": "settings",
     "DynamoDBBackend": "backends",
     "DynamoDbCache": "backends",
+    "FileBackend": "backends",
+    "FileCache": "backends",
     "MongoDBBackend": "backends",
     "MongoDBCache": "backends",
     "RedisBackend": "backends",
@@ -66,6 +69,8 @@ __all__ = [
     "DynamoDBBackend",
     "DynamoDbCache",
     "ExpirationTime",
+    "FileBackend",
+    "FileCache",
     "LifecycleError",
     "MissingDependencyError",
     "MongoDBBackend",

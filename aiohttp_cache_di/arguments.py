@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 
-__all__ = ["named_parameters", "refuse_unknown"]
+__all__ = ["named_parameters", "parameters_below", "refuse_unknown", "warn_at_the_caller"]
 
 
 @lru_cache(maxsize=64)
@@ -32,3 +33,34 @@ def refuse_unknown(owner: str, given: Mapping[str, object], known: Iterable[str]
             near = get_close_matches(name, sorted(names), n=1)
             hint = f"; did you mean {near[0]!r}?" if near else f"; it takes {', '.join(sorted(names))}"
             raise TypeError(f"{owner} got an unexpected option {name!r}{hint}")
+
+
+def parameters_below(session_class: type, mixin: type) -> frozenset[str] | None:
+    """The arguments that the bases below *mixin* take; None where one of them takes what it likes.
+
+    Classes above it have taken theirs when the mixin is asked, though they be named like an option of the cache.
+    """
+    bases = session_class.__mro__[:-1]
+    names: set[str] = set()
+    for base in bases[bases.index(mixin) + 1 :]:
+        init = vars(base).get("__init__")
+        if init is None:
+            continue
+        named = named_parameters(init)
+        if named is None:
+            return None
+        names |= named
+    return frozenset(names)
+
+
+def warn_at_the_caller(initialise: Callable[[], None], *, undo: Callable[[], None]) -> None:
+    """Let the warnings of aiohttp's initialiser name the line that calls ours, as they would name one that calls it."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        initialise()
+    try:
+        for one in caught:
+            warnings.warn(one.message, one.category, stacklevel=3)
+    except Warning:
+        undo()
+        raise

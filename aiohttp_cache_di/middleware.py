@@ -22,7 +22,9 @@ from aiohttp_cache_di.engine.describe import describe_miss
 from aiohttp_cache_di.engine.digest import digest_user
 from aiohttp_cache_di.engine.exchange import Exchange
 from aiohttp_cache_di.engine.hits import count_hit, is_turn_over
+from aiohttp_cache_di.engine.looks import NotStored
 from aiohttp_cache_di.engine.question import NOWHERE, Place, Questions, key_arguments, request_body
+from aiohttp_cache_di.engine.reads import FAILED, EarlyRead
 from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.policy import PLAIN_HIT, Question, decide, vary_digest
 from aiohttp_cache_di.response import CachedResponse
@@ -56,17 +58,19 @@ class CacheMiddleware:
         call = current_call(session)
         if call is not None:
             call.is_reached = True
+            if call.look is not None:
+                call.look.see(request)
         if not _CAN_CACHE or is_disabled(session) or _passes_by(request, backend):
-            return await self._pass_by(request, handler)
+            return await self._pass_by(request, handler, call)
         runtime = self._runtime
         if runtime is None or not runtime.is_current():
             self._runtime = runtime = Runtime.of(backend)
         decoded = decodes(handler, call.decoded if call else None, session)
         if decoded is None:
-            return await self._pass_by(request, handler)
+            return await self._pass_by(request, handler, call)
         url = str(request.url)
         user = digest_user(middlewares_of(session)) if call is None else None
-        is_plain = decoded and user is None and (call is None or call.is_plain)
+        is_plain = decoded and user is None and (call is None or call.is_plain) and not runtime.changes(session)
         question = self.questions.remembered(request, url) if is_plain else None
         response: ClientResponse | None = None
         if question is not None and (call is None or call.early_read is None):
@@ -120,22 +124,27 @@ class CacheMiddleware:
         is_allowed = backend.may_allow(request.method)
         arguments: dict[str, Any] = {"headers": request.headers}
         place, is_known = NOWHERE, True
-        known = known if is_allowed else None
+        known = known if is_allowed and not backend.is_secret_open else None
         if known is not None:
             place = Place(known.key)
         else:
             body = await request_body(request) if is_allowed else b""
-            is_known = body is not None
+            is_known = body is not None and not runtime.changes(request.session)
+            fails = backend.is_secret_open and not await backend.learn_secret()
             try:
                 arguments = key_arguments(request, body or b"", call, backend)
-                if body is not None and is_allowed:
+                if body is not None and is_known and is_allowed:
                     place = self.questions.place_of(request, arguments, url)
             except Exception as error:  # of a function of the user's, to which the caller's request is nothing
                 is_known = False
                 backend.guard.note_failure("principal", error)
+            if fails:  # one deadline per request is enough
+                call.early_read = EarlyRead(place.key, FAILED)
         question = self.questions.full(request, call, arguments, url=url, place=place, known=known)
         exchange = Exchange(request, handler, call, runtime, backend, question, arguments)
         if not is_known:
+            if call.is_looking:
+                raise NotStored
             return await exchange.bypass("bypass")
         if CURRENT_CALL.get() is call:
             return await exchange.run()
@@ -145,8 +154,10 @@ class CacheMiddleware:
         finally:
             end_call(token)
 
-    async def _pass_by(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+    async def _pass_by(self, request: ClientRequest, handler: ClientHandlerType, call: Call | None) -> ClientResponse:
         """Let the origin answer, the cache looking away."""
+        if call is not None and call.is_looking:
+            raise NotStored
         self.backend.stats.bypassed += 1
         response = await handler(request)
         describe_miss(response, forwarded("bypass"))

@@ -71,6 +71,8 @@ class CachedResponse(ClientResponse):
     _stream: StreamReader | None = None
     _info: RequestInfo | Callable[[], RequestInfo] | None = None
     _own_headers: CIMultiDictProxy[str] | None = None
+    _replaced: dict[str, Any] | None = None
+    """What was set in place of what is stored, as tools do that replay responses."""
     _stored: StoredResponse
     _has_own_init: bool = False
     """Whether a user's class has an ``__init__`` that wants to be called."""
@@ -228,16 +230,26 @@ class CachedResponse(ClientResponse):
                 self._own_headers = own
             return own
 
+        @_headers.setter
+        def _headers(self, fields):
+            self._own_headers = fields
+
         @property
         def headers(self):
             return self._headers
 
         @property
         def _raw_headers(self):
+            if self._replaced is not None and "raw_headers" in self._replaced:
+                return self._replaced["raw_headers"]
             extra = self._served_fields()
             replaced = {name.lower().encode() for name, _ in extra}
             kept = tuple(line for line in self._stored.raw_headers if line[0].lower() not in replaced)
             return kept + tuple((name.encode(), value.encode("utf-8", "surrogateescape")) for name, value in extra)
+
+        @_raw_headers.setter
+        def _raw_headers(self, lines):
+            self._replace("raw_headers", lines)
 
         @property
         def raw_headers(self):
@@ -255,19 +267,30 @@ class CachedResponse(ClientResponse):
 
         @property
         def reason(self):
+            if self._replaced is not None and "reason" in self._replaced:
+                return self._replaced["reason"]
             reason = self._stored.reason
             return None if reason is None else reason.decode("utf-8", "surrogateescape")
 
+        @reason.setter
+        def reason(self, reason):
+            self._replace("reason", reason)
+
         @property
         def version(self):
+            if self._replaced is not None and "version" in self._replaced:
+                return self._replaced["version"]
             version = self._stored.version
             return HTTP_1_1 if version == (1, 1) else HttpVersion(*version)
+
+        @version.setter
+        def version(self, version):
+            self._replace("version", version)
 
         @property
         def content(self):
             stream = self._stream
             if stream is None:
-                loop = asyncio.get_running_loop()
                 body = self._stored.body
                 if not body and (self.status in EMPTY_BODY_STATUS_CODES or self.method == hdrs.METH_HEAD):
                     return EMPTY_PAYLOAD
@@ -282,6 +305,15 @@ class CachedResponse(ClientResponse):
                 if self._released:
                     stream.set_exception(ClientConnectionError("Connection closed"))
             return stream
+
+        @content.setter
+        def content(self, stream):
+            self._stream = stream
+
+    def _replace(self, name: str, value: object) -> None:
+        if self._replaced is None:
+            self._replaced = {}
+        self._replaced[name] = value
 
     async def read(self) -> bytes:
         """Read the response's payload; what was taken from `content` before is not repeated."""

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from weakref import ref
 
 from aiohttp import ClientMiddlewareType, ClientResponse, ClientSession, DigestAuthMiddleware
 from aiohttp.typedefs import StrOrURL
 
 from aiohttp_cache_di._aiohttp import Needs, can, genuine_request
-from aiohttp_cache_di.arguments import named_parameters, refuse_unknown
+from aiohttp_cache_di.arguments import named_parameters, parameters_below, refuse_unknown, warn_at_the_caller
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, refuse_unusable
+from aiohttp_cache_di.engine.additions import ADDING, hands_on, senders_below
+from aiohttp_cache_di.engine.asking import Asking
 from aiohttp_cache_di.engine.call import CURRENT_CALL, Call, Disabled, end_call
 from aiohttp_cache_di.engine.digest import digest_user
 from aiohttp_cache_di.engine.doubles import Doubles, is_backend
 from aiohttp_cache_di.engine.hits import FastLane, KnownCall, is_turn_over
+from aiohttp_cache_di.engine.looks import Look, NotStored, may_look
 from aiohttp_cache_di.engine.reads import EarlyRead
 from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.middleware import CacheMiddleware
@@ -112,7 +115,7 @@ else:
     TypedSession = object
 
 
-class CacheMixin(TypedSession):
+class CacheMixin(Asking, TypedSession):
     """Adds the cache to a class that is derived from `aiohttp.ClientSession`; put it first among the bases.
 
     Args:
@@ -128,6 +131,7 @@ class CacheMixin(TypedSession):
         "cache",
         "_cache_middleware",
         "_fast_lane",
+        "_looks_first",
         "_own_middlewares",
         "_owns_cache",
         "_principal",
@@ -141,7 +145,7 @@ class CacheMixin(TypedSession):
     ) -> None:
         if not isinstance(cache, CacheBackend | None):
             raise TypeError(f"{type(self).__name__}: cache= takes a CacheBackend, not {cache!r}")
-        accepted = _parameters(type(self))
+        accepted = parameters_below(type(self), CacheMixin)
         if principal is not None and accepted is not None and "principal" in accepted:  # of a base of the user's
             kwargs["principal"], principal = principal, None
         refuse_unusable({"principal": principal})
@@ -156,17 +160,24 @@ class CacheMixin(TypedSession):
         self._request_options = _request_parameters(type(self))
         backend = CacheBackend(**own) if cache is None else cache
         self._cache_middleware = CacheMiddleware(backend)
-        self._fast_lane = FastLane(backend, self._cache_middleware.questions)
+        self._fast_lane = FastLane(backend, self._cache_middleware.questions, _OWN)
         self._doubles = Doubles()
+        below = senders_below(type(self), _OWN)
+        self._looks_first = bool(below) and all(map(hands_on, below))
         if not _CAN_INSTALL:
             self._own_middlewares = kwargs.get("middlewares")
         if kwargs.keys() & _DEPRECATED:
-            _warn_at_the_caller(partial(super().__init__, *args, **kwargs), undo=self.detach)
+            warn_at_the_caller(partial(super().__init__, *args, **kwargs), undo=self.detach)
         else:
             super().__init__(*args, **kwargs)
         traceback = getattr(self, "_source_traceback", None)
         if traceback is not None:  # which is to end at the line that calls us
             traceback.pop()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name in ADDING and "_fast_lane" in vars(self):
+            self._fast_lane.forget()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         with warnings.catch_warnings():
@@ -183,7 +194,7 @@ class CacheMixin(TypedSession):
     @cache.setter
     def cache(self, backend: CacheBackend) -> None:
         self._cache_middleware = CacheMiddleware(backend)
-        self._fast_lane = FastLane(backend, self._cache_middleware.questions)
+        self._fast_lane = FastLane(backend, self._cache_middleware.questions, _OWN)
         self._owns_cache = False
 
     @property
@@ -195,7 +206,7 @@ class CacheMixin(TypedSession):
     def principal(self, principal: Principal) -> None:
         refuse_unusable({"principal": principal})
         self._principal = principal
-        self._fast_lane = FastLane(self.cache, self._cache_middleware.questions)
+        self._fast_lane = FastLane(self.cache, self._cache_middleware.questions, _OWN)
 
     @property
     def _middlewares(self) -> Sequence[ClientMiddlewareType]:
@@ -245,21 +256,15 @@ class CacheMixin(TypedSession):
                 if is_turn_over(self._fast_lane.stats):
                     await asyncio.sleep(0)
                 return found
-        decoded = kwargs.get("auto_decompress")
-        call = Call(
-            ref(self),
-            expire_after=expire_after,
-            refresh=refresh,
-            only_if_cached=only_if_cached,
-            stale_if_error=stale_if_error,
-            decoded=self.auto_decompress if decoded is None else bool(decoded),
-            headers=kwargs.get("headers") or (),
-            cookies=kwargs.get("cookies"),
-            early_read=found if isinstance(found, EarlyRead) else None,
-            principal=self._principal if principal is None else _named(principal),
-            digest_user=self._digest_user(kwargs),
-        )
+        call = self._call(kwargs, self._principal if principal is None else _named(principal))
+        call.expire_after, call.refresh, call.only_if_cached = expire_after, refresh, only_if_cached
+        call.stale_if_error = stale_if_error
+        call.early_read = found if isinstance(found, EarlyRead) else None
         return await self._send(method, str_or_url, call, kwargs, may_learn=plain and not callable(self._principal))
+
+    def _call(self, options: dict[str, Any], principal: Principal) -> Call:
+        """A call with *options*, the arguments of aiohttp."""
+        return Call.of(self, options, principal=principal, digest_user=self._digest_user(options))
 
     def _digest_user(self, options: dict[str, Any]) -> DigestAuthMiddleware | None:
         """Who logs in by digest, of the middlewares that a request passes."""
@@ -281,8 +286,10 @@ class CacheMixin(TypedSession):
             if Doubles.are_there(self.cache):
                 may_learn, send = False, super()._request
                 response = await self._doubles.request(send, self.cache, call, method, url, options)
-            else:
+            elif not self._looks_first or not may_look(self, options, len(self._middlewares)):
                 response = await super()._request(method, url, **options)
+            else:
+                response = await self._look_first(method, url, call, options)
         except TypeError:
             known = self._request_options
             if known is not None:
@@ -294,6 +301,23 @@ class CacheMixin(TypedSession):
         if may_learn:
             self._fast_lane.learn(self, method, url, options, response)
         return response
+
+    async def _look_first(self, method: str, url: StrOrURL, call: Call, options: dict[str, Any]) -> ClientResponse:
+        """Answer a request from what is stored, or else send it by the bases below, which may limit rates."""
+        call.look = look = Look()
+        try:
+            stored: ClientResponse = await genuine_request()(self, method, url, **options)
+            return stored
+        except NotStored:
+            call.keys.clear()
+        finally:
+            look.is_over = True
+        try:
+            return await super()._request(method, url, **options)
+        finally:
+            if look.differs:
+                self._looks_first = False
+                self._fast_lane.forget(for_good=True)
 
     def disabled(self) -> Disabled:
         """Turn the cache off: ``async with session.disabled(): …``, for this session in this task."""
@@ -320,7 +344,7 @@ class CacheMixin(TypedSession):
             try:
                 await runtime.cancel(self)
                 if not self._owns_cache:  # else it is in memory, and is asked no more
-                    await runtime.arrive(owner=ref(self))
+                    await runtime.drain_bodies(owner=ref(self))
             finally:  # one who cancels the wait wants all closed nevertheless
                 await super().close()
             await runtime.settle()
@@ -353,35 +377,7 @@ def _named(principal: Principal) -> Principal:
     return principal
 
 
-def _warn_at_the_caller(initialise: Callable[[], None], *, undo: Callable[[], None]) -> None:
-    """Let the warnings of aiohttp's initialiser name the line that calls ours, as they would name one that calls it."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        initialise()
-    try:
-        for one in caught:
-            warnings.warn(one.message, one.category, stacklevel=3)
-    except Warning:
-        undo()
-        raise
-
-
-def _parameters(session_class: type) -> frozenset[str] | None:
-    """The arguments that the bases below the mixin take; None where one of them takes what it likes.
-
-    Classes above it have taken theirs when the mixin is asked, though they be named like an option of the cache.
-    """
-    bases = session_class.__mro__[:-1]
-    names: set[str] = set()
-    for base in bases[bases.index(CacheMixin) + 1 :]:
-        init = vars(base).get("__init__")
-        if init is None:
-            continue
-        named = named_parameters(init)
-        if named is None:
-            return None
-        names |= named
-    return frozenset(names)
+_OWN: Final = frozenset({CacheMixin, Asking, CachedSession})
 
 
 def _request_parameters(session_class: type) -> frozenset[str] | None:

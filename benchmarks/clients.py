@@ -24,7 +24,7 @@ class Place:
     Args:
         origin: base URL of the origin, ending in a slash.
         redis: address of a server with nothing in it.
-        directory: of files that nobody else uses.
+        directory: of files that are not used otherwise.
     """
 
     origin: str
@@ -94,7 +94,7 @@ def opened(name: str) -> Callable[[Callable[[Place, dict[str, Any]], AsyncGenera
 
 
 def _connector() -> TCPConnector:
-    return TCPConnector(limit=0)  # a thousand tasks shall wait for nothing but the cache
+    return TCPConnector(limit=0)  # a thousand tasks are to wait for nothing but the cache
 
 
 # ---- this package

@@ -121,7 +121,7 @@ def measure(
     """Run *rounds* rounds of every subject, interleaved.
 
     Args:
-        place_of: gives each subject a place that it shares with nobody.
+        place_of: gives each subject a place of its own.
     """
     with ExitStack() as stack:
         begun = [

@@ -155,7 +155,7 @@ class SyncCache:
                     self._forget(self.key(request))
                 return self._handed_on(reply, decision.cache_status)
             case Freshen():
-                self.entries[decision.serve_key] = decision.stored
+                self.entries[decision.stored.key] = decision.stored
                 return self._reuse(request, decision.answer)
             case ServeStale():
                 return self._reuse(request, decision.answer)

@@ -18,11 +18,14 @@ from aiohttp import (
     ClientSession,
     ClientTimeout,
     CookieJar,
+    DigestAuthMiddleware,
     MultipartWriter,
     StreamReader,
+    compression_utils,
 )
+from aiohttp.compression_utils import BrotliDecompressor, ZLibDecompressor
 from aiohttp.helpers import TimerContext
-from aiohttp.http_parser import DeflateBuffer
+from aiohttp.http_parser import DeflateBuffer, HttpResponseParserPy
 
 import aiohttp_cache_di
 from aiohttp_cache_di import CachedSession, CacheMiddleware, middleware
@@ -61,8 +64,13 @@ def changed(what: str) -> str:
 
 
 @pytest.mark.parametrize(("owner", "name"), TOUCHED, ids=str)
-async def test_each_private_attribute_is_there(owner: type, name: str, origin: Origin) -> None:
-    found: list[Any] = [MultipartWriter(), TimerContext(asyncio.get_running_loop())]
+async def test_each_private_attribute_is_there(
+    owner: type, name: str, origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compression_utils, "HAS_BROTLI", True)
+    monkeypatch.setattr(compression_utils, "brotli", FakeBrotli, raising=False)
+    found: list[Any] = [MultipartWriter(), TimerContext(asyncio.get_running_loop()), BrotliDecompressor()]
+    found += [DigestAuthMiddleware("user", "password"), HttpResponseParserPy()]
 
     async def collect(request: ClientRequest, handler: Any) -> ClientResponse:
         found.append(request)
@@ -84,11 +92,35 @@ async def test_each_private_attribute_is_there(owner: type, name: str, origin: O
         assert hasattr(one, name), changed(f"{owner.__name__}.{name}")
 
 
+class FakeBrotli:
+    """In place of the module ``brotli``, which no test needs otherwise."""
+
+    class Decompressor:
+        """Has come to the end of its stream."""
+
+        def is_finished(self) -> bool:
+            """Say so."""
+            return True
+
+
+CLASSES = (
+    ClientSession,
+    ClientResponse,
+    ClientRequest,
+    StreamReader,
+    DeflateBuffer,
+    CookieJar,
+    BrotliDecompressor,
+    DigestAuthMiddleware,
+    HttpResponseParserPy,
+    ZLibDecompressor,
+)
+
+
 @pytest.mark.parametrize("module", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_every_private_attribute_that_is_used_is_listed(module: Path) -> None:
     listed = {name for _, name in TOUCHED} | {"_request"}
-    classes = (ClientSession, ClientResponse, ClientRequest, StreamReader, DeflateBuffer, CookieJar)
-    theirs = {name for one in classes for name in private_names(one)}
+    theirs = {name for one in CLASSES for name in private_names(one)}
     used = attributes_read_in(module) & theirs - OURS
     if module.parent.name != "_aiohttp" and module.name not in THEIR_SUBCLASSES:
         assert not used, f"{module.name} touches {', '.join(used)} of aiohttp: let aiohttp_cache_di._aiohttp do that"
@@ -105,13 +137,19 @@ def private_names(one: type) -> set[str]:
 
 
 def attributes_read_in(module: Path) -> set[str]:
-    """The attributes that a module takes from something other than ``self`` or ``cls``."""
-    return {
-        node.attr
-        for node in ast.walk(ast.parse(module.read_text()))
-        if isinstance(node, ast.Attribute)
-        and not (isinstance(node.value, ast.Name) and node.value.id in ("self", "cls"))
-    }
+    """The attributes that a module takes from something other than ``self`` or ``cls``, or asks for by their names."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(module.read_text())):
+        match node:
+            case ast.Attribute(value=ast.Name(id="self" | "cls")):
+                pass
+            case ast.Attribute(attr=name):
+                names.add(name)
+            case ast.Call(func=ast.Name(id="getattr" | "hasattr"), args=[_, ast.Constant(value=str(name)), *_]):
+                names.add(name)
+            case _:
+                pass
+    return names
 
 
 def names_of(module: Path) -> set[str]:
@@ -241,7 +279,7 @@ async def test_a_total_timeout_is_told_from_a_cancellation(origin: Origin) -> No
         except asyncio.CancelledError:
             fired.append(timer_fired(request))
             raise
-        raise AssertionError("nobody ended it")
+        raise AssertionError("it was not ended")
 
     async with ClientSession(middlewares=(wait,)) as session:
         with pytest.raises(TimeoutError):
@@ -324,6 +362,10 @@ class TestWithoutAName:
                     hand_on_cookies(second, cookies)
                     assert {name: one.value for name, one in second.cookies.items()} == {"a": "b", "c": "d"}
                     assert second.cookies["a"]["path"] == "/"
+
+    def test_a_brotli_decoder_that_is_hidden_has_not_ended(self) -> None:
+        assert decoding._has_ended(bare(_obj=FakeBrotli.Decompressor())) is True
+        assert decoding._has_ended(bare()) is False
 
     async def test_a_parser_is_not_watched_without_all_of_its_names(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(decoding, "_CAN_WATCH", False)

@@ -9,7 +9,16 @@ from typing import Any, Final
 
 import pytest
 
-from aiohttp_cache_di.backends import BaseCache, CacheBackend, DictCache, RedisBackend, RedisCache, SQLiteBackend
+from aiohttp_cache_di.backends import (
+    BaseCache,
+    CacheBackend,
+    DictCache,
+    FileBackend,
+    FileCache,
+    RedisBackend,
+    RedisCache,
+    SQLiteBackend,
+)
 from aiohttp_cache_di.backends.sqlite import SQLiteCache
 from aiohttp_cache_di.session import CachedSession, CacheMixin
 
@@ -35,7 +44,7 @@ BACKEND: Final[dict[str, dict[str, Any]]] = {
     "create_key": {"method": REQUIRED, "url": REQUIRED},
     "delete": {"key": REQUIRED},
     "delete_expired_responses": {},
-    "delete_url": {"url": REQUIRED, "method": "GET"},
+    "delete_url": {"url": REQUIRED, "method": "GET", "everywhere": False},  # ours, by its name alone
     "get_response": {"key": REQUIRED},
     "get_urls": {},
     "has_url": {"url": REQUIRED, "method": "GET"},
@@ -51,14 +60,14 @@ def parameters(function: Callable[..., Any]) -> dict[str, Any]:
     return {one.name: one.default for one in found if one.name != "self" and one.kind is not one.VAR_KEYWORD}
 
 
-@pytest.mark.parametrize("storage", [BaseCache, DictCache, SQLiteCache, RedisCache])
+@pytest.mark.parametrize("storage", [BaseCache, DictCache, SQLiteCache, RedisCache, FileCache])
 @pytest.mark.parametrize("name", STORAGE)
 def test_a_storage_has_each_method_with_its_parameters(storage: type, name: str) -> None:
     assert parameters(getattr(storage, name)) == STORAGE[name]
     assert inspect.getdoc(getattr(storage, name))
 
 
-@pytest.mark.parametrize("backend", [CacheBackend, SQLiteBackend, RedisBackend])
+@pytest.mark.parametrize("backend", [CacheBackend, SQLiteBackend, RedisBackend, FileBackend])
 @pytest.mark.parametrize("name", BACKEND)
 def test_a_backend_has_each_method_with_its_parameters(backend: type, name: str) -> None:
     assert parameters(getattr(backend, name)) == BACKEND[name]

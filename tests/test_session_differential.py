@@ -1,4 +1,4 @@
-"""Random responses, sound and broken, read through aiohttp's session and through ours: nobody can tell them apart."""
+"""Random responses, sound and broken, read through aiohttp's session and through ours: they cannot be told apart."""
 
 from __future__ import annotations
 

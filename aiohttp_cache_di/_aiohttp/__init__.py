@@ -6,6 +6,7 @@ imported, with one warning: requests are slower then, or not cached, and answere
 - `names`: the list of the names, by what needs them.
 - `access`: reads and writes by them, each with a way on where the name is gone.
 - `decoding`: watches the parser of a response.
+- `genuine`: whether its classes are as aiohttp made them.
 
 The subclasses of aiohttp's classes (`session`, `response`) use the names of their bases in their own code; those are in
 the list as well.
@@ -19,6 +20,7 @@ from aiohttp_cache_di._aiohttp.access import (
     build_url,
     connector_ssl,
     decodes,
+    default_tls_context,
     digest_login,
     genuine_request,
     hand_on_cookies,
@@ -32,6 +34,7 @@ from aiohttp_cache_di._aiohttp.access import (
     sets_proxy_or_auth,
     timer_fired,
     total_timeout_s,
+    untraced,
 )
 from aiohttp_cache_di._aiohttp.decoding import (
     DecodingWatch,
@@ -40,6 +43,7 @@ from aiohttp_cache_di._aiohttp.decoding import (
     watch_decoding,
     will_retry,
 )
+from aiohttp_cache_di._aiohttp.genuine import is_genuine
 from aiohttp_cache_di._aiohttp.names import (
     FEATURES,
     Needs,
@@ -58,6 +62,7 @@ __all__ = [
     "can",
     "connector_ssl",
     "decodes",
+    "default_tls_context",
     "digest_login",
     "genuine_request",
     "hand_on_cookies",
@@ -66,6 +71,7 @@ __all__ = [
     "headers_version",
     "is_decoded",
     "is_disconnection",
+    "is_genuine",
     "is_mute",
     "middlewares_of",
     "missing_names",
@@ -75,6 +81,7 @@ __all__ = [
     "sets_proxy_or_auth",
     "timer_fired",
     "total_timeout_s",
+    "untraced",
     "watch_decoding",
     "will_retry",
 ]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from http.cookies import CookieError, SimpleCookie
 from operator import attrgetter
-from typing import Any, Final
+from ssl import SSLContext
+from typing import Any, Final, TypeVar
 
+import aiohttp.connector
 from aiohttp import (
     ClientRequest,
     ClientResponse,
@@ -30,6 +33,7 @@ __all__ = [
     "build_url",
     "connector_ssl",
     "decodes",
+    "default_tls_context",
     "digest_login",
     "genuine_request",
     "hand_on_cookies",
@@ -43,7 +47,10 @@ __all__ = [
     "sets_proxy_or_auth",
     "timer_fired",
     "total_timeout_s",
+    "untraced",
 ]
+
+S = TypeVar("S", bound=ClientSession)
 
 _CAN_COOKIES: Final = can(Needs.COOKIES)
 _CAN_TRACES: Final = can(Needs.TRACES)
@@ -90,6 +97,12 @@ def connector_ssl(session: ClientSession) -> Any:
     return getattr(connector, "_ssl", connector) if isinstance(connector, TCPConnector) else True
 
 
+def default_tls_context() -> SSLContext | None:
+    """The context by which aiohttp verifies unless it is told otherwise; None where that cannot be seen."""
+    context = getattr(aiohttp.connector, "_SSL_CONTEXT_VERIFIED", None)
+    return context if isinstance(context, SSLContext) else None
+
+
 def parts_of(payload: Payload) -> list[Payload] | None:
     """The payloads that a multipart body consists of; None for a body of another kind."""
     parts = getattr(payload, "_parts", None) if isinstance(payload, MultipartWriter) else None
@@ -115,6 +128,15 @@ def digest_login(user: DigestAuthMiddleware) -> tuple[str, bytes | None]:
     if login is None or password is None:
         return shown, None
     return shown, b"%d:%b:%b" % (len(login), login, password)
+
+
+def untraced(session: S) -> S:
+    """*session*, or where it is traced a copy that is not, for a request that is none; to be detached thereafter."""
+    if not session.trace_configs:
+        return session
+    silent = copy.copy(session)
+    vars(silent)["_trace_configs"] = []
+    return silent
 
 
 def genuine_request() -> Callable[..., Any]:

@@ -18,7 +18,7 @@ from weakref import ref
 
 import aiohttp
 from aiohttp import ClientConnectorError, ClientRequest, ClientResponse, ServerDisconnectedError, hdrs
-from aiohttp.http_parser import DeflateBuffer
+from aiohttp.http_parser import DeflateBuffer, HttpResponseParser, HttpResponseParserPy
 from aiohttp.streams import EMPTY_PAYLOAD
 
 from aiohttp_cache_di._aiohttp.names import Needs, can
@@ -27,7 +27,8 @@ __all__ = ["DecodingWatch", "is_decoded", "is_disconnection", "watch_decoding", 
 
 logger = logging.getLogger(__name__)
 
-_CAN_WATCH: Final = can(Needs.DECODING)
+_IS_PURE: Final = HttpResponseParser is HttpResponseParserPy
+_CAN_WATCH: Final = can(Needs.DECODING) and (can(Needs.PURE_PARSER) or not _IS_PURE)
 _RETRIED = frozenset({"GET", "HEAD"})  # of what aiohttp sends once more, the methods that are ever cached
 _DISCONNECTED = (errno.ECONNRESET, errno.EPIPE)
 _HEAD_END = b"\r\n\r\n"
@@ -53,7 +54,7 @@ class DecodingWatch:
         self._parser: Any = None
 
     def attach(self, protocol: Any) -> None:
-        """Stand in for the parser of *protocol* until the head of a final response has been parsed."""
+        """Take the place of the parser of *protocol* until the head of a final response has been parsed."""
         self._protocol, self._parser = protocol, protocol._parser
         protocol._parser = self
 
@@ -170,7 +171,7 @@ def _has_ended(decompressor: Any) -> bool:
             return bool(probe.decompress(_GZIP_PROBE) == b"ok" and probe.eof)
         except (AttributeError, ValueError, zlib.error):
             return False
-    inner = getattr(decompressor, "_obj", None)  # brotli, zstd
+    inner = getattr(decompressor, "_obj", None)  # brotli; zstd in early releases of aiohttp 3.14
     if inner is None:
         return False
     is_finished = getattr(inner, "is_finished", None)

@@ -9,11 +9,20 @@ from types import CodeType
 from typing import Final
 
 import aiohttp
-from aiohttp import ClientRequest, ClientResponse, ClientSession, CookieJar, MultipartWriter, StreamReader, TCPConnector
+from aiohttp import (
+    ClientRequest,
+    ClientResponse,
+    ClientSession,
+    CookieJar,
+    DigestAuthMiddleware,
+    MultipartWriter,
+    StreamReader,
+    TCPConnector,
+)
 from aiohttp.client_proto import ResponseHandler
-from aiohttp.compression_utils import ZLibDecompressor
+from aiohttp.compression_utils import BrotliDecompressor, ZLibDecompressor
 from aiohttp.helpers import TimerContext
-from aiohttp.http_parser import DeflateBuffer
+from aiohttp.http_parser import DeflateBuffer, HttpResponseParserPy
 
 __all__ = ["FEATURES", "Needs", "can", "has_name", "missing_names"]
 
@@ -26,6 +35,8 @@ class Needs(Enum):
     HITS = "nothing is cached"
     COPIES = "no response is stored"
     DECODING = "compressed responses are not stored"
+    PURE_PARSER = "compressed responses are not stored where aiohttp runs without its C extensions"
+    BROTLI = "responses in brotli are not stored"
     FAST_LANE = "hits are slower"
     COOKIES = "cookies are parsed once more"
     INSTALLING = "middlewares that a session is given later are not called"
@@ -33,6 +44,8 @@ class Needs(Enum):
     TRACES = "hits are not traced"
     TLS = "responses by TLS are not shared between connectors"
     FORMS = "requests with multipart bodies are not cached"
+    DIGEST = "sessions that log in by digest share nothing"
+    DEBUG = "in debug mode, a session that was not closed names a line of this package"
 
 
 FEATURES: Final[Mapping[Needs, Mapping[type, tuple[str, ...]]]] = {
@@ -61,6 +74,8 @@ FEATURES: Final[Mapping[Needs, Mapping[type, tuple[str, ...]]]] = {
         DeflateBuffer: ("decompressor", "feed_eof", "size"),
         ZLibDecompressor: ("_decompressor",),
     },
+    Needs.PURE_PARSER: {HttpResponseParserPy: ("_payload_parser",)},
+    Needs.BROTLI: {BrotliDecompressor: ("_obj",)},
     Needs.FAST_LANE: {
         ClientSession: (
             "_build_url",
@@ -80,6 +95,8 @@ FEATURES: Final[Mapping[Needs, Mapping[type, tuple[str, ...]]]] = {
     Needs.TRACES: {ClientRequest: ("_traces",)},
     Needs.TLS: {TCPConnector: ("_ssl",)},
     Needs.FORMS: {MultipartWriter: ("_parts",)},
+    Needs.DIGEST: {DigestAuthMiddleware: ("_login_bytes", "_login_str", "_password_bytes")},
+    Needs.DEBUG: {ClientSession: ("_source_traceback",)},
 }
 """By what needs them, the attributes and the class on which each must be found."""
 

@@ -3,9 +3,11 @@
 This room may import `response` and what lies below it: policy, keys, entries, telemetry, rfc9111, errors. It knows no
 request on its way: that is the engine's. A backend that needs a driver is imported when it is asked for.
 
-- `base` has `CacheBackend`: settings, and the methods that users call and override; `stacked` is its hold on the store,
-  `revision` tells those who remember answers that a setting has changed, `options` says what may be set to what.
-- `store` is the contract of a store; `memory/`, `sqlite/`, `redis/`, `mongodb/` and `dynamodb/` keep it and do no more.
+- `base` has `CacheBackend`: the methods that users call and override; `configured` has its settings, `stacked` its hold
+  on the store, `revision` tells those who remember answers that a setting has changed, `options` says what may be set
+  to what.
+- `store` is the contract of a store; `memory/`, `sqlite/`, `redis/`, `filesystem/`, `mongodb/` and `dynamodb/` keep it
+  and do no more.
 - `wrap/` is what every store gets around it: the stack that the engine asks, and the item face that users see.
 - `loops` gives each event loop a driver's client of its own, `near_options` says what copies in memory may be.
 - `storage` is `BaseCache`, the API of that face, and of storages that users write.
@@ -16,6 +18,26 @@ How a backend is put together::
          │                                 ▲
          ├── responses ── StackCache ──────┤   shows what is an end in itself
          └── redirects ── StackCache ──────┘   shows redirects and aliases
+
+How a hit, a miss and a validation go through the stack, from the engine at the left to the store at the right::
+
+    hit in memory   peek ─▶ pending? ─▶ tombstone? ─▶ near, or a store that answers at once ──────────────▶ entry
+    hit in store    peek: nothing
+                    fetch ─▶ near.begin ─▶ batching ─▶ guard ─▶ chunks ─▶ Store.get
+                                                                       │ decoded where the bytes are
+                    entry ◀─ near.end, which keeps a copy if the key has not changed meanwhile
+    miss            fetch ─▶ … ─▶ guard ─▶ Store.get: nothing, or the guard's "failed"
+                    leases ─▶ guard ─▶ Store.acquire, where it can lease: held by another? look again, now and then
+                    (the origin is asked; the body comes to its end)
+                    store ─▶ pending: read from here at once, the caller waits for nothing
+                               └─▶ guard ─▶ chunks ─▶ Store.put, lease given back with it ─▶ near, outcome told
+                                     └─ failed: tried again, in the rhythm of the circuit
+    validation      fetch gives a stale entry; a 304 makes it fresh ─▶ store, as after a miss; no lease where
+                    it is done in the background
+    deletion        every loop: flights may not store, pending and near forget ─▶ guard ─▶ Store.delete
+                                     └─ failed: a tombstone, so that nothing under the key is used
+
+`wrap` tells the same in sentences, with what each part promises.
 
 A URL has a response or a redirect, so both share one namespace and a look-up asks once. Where a user sets `responses`
 or `redirects` to a `BaseCache` of their own, the two become a store through `wrap.foreign`, and a new stack is built
@@ -33,6 +55,7 @@ from aiohttp_cache_di.backends.base import BaseCache, BaseStorage, CacheBackend,
 
 if TYPE_CHECKING:
     from aiohttp_cache_di.backends.dynamodb.backend import DynamoDBBackend, DynamoDbCache
+    from aiohttp_cache_di.backends.filesystem.backend import FileBackend, FileCache
     from aiohttp_cache_di.backends.mongodb.backend import MongoDBBackend, MongoDBCache
     from aiohttp_cache_di.backends.redis.backend import RedisBackend, RedisCache
     from aiohttp_cache_di.backends.sqlite.backend import SQLiteBackend, SQLiteCache
@@ -40,6 +63,8 @@ if TYPE_CHECKING:
 _LAZY = {
     "DynamoDBBackend": "dynamodb",
     "DynamoDbCache": "dynamodb",
+    "FileBackend": "filesystem",
+    "FileCache": "filesystem",
     "MongoDBBackend": "mongodb",
     "MongoDBCache": "mongodb",
     "RedisBackend": "redis",
@@ -56,6 +81,8 @@ __all__ = [
     "DictCache",
     "DynamoDBBackend",
     "DynamoDbCache",
+    "FileBackend",
+    "FileCache",
     "MongoDBBackend",
     "MongoDBCache",
     "RedisBackend",

@@ -5,10 +5,9 @@ from __future__ import annotations
 import inspect
 import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
-from functools import cached_property
-from typing import Any, TypeAlias, Unpack
+from typing import Any, Unpack
 
 import msgspec
 from aiohttp import ClientResponse
@@ -17,38 +16,26 @@ from aiohttp.typedefs import StrOrURL
 from aiohttp_cache_di import keys
 from aiohttp_cache_di.arguments import refuse_unknown
 from aiohttp_cache_di.backends.actions import CacheActions
-from aiohttp_cache_di.backends.memory import DEFAULT_MAX_BYTES, DictCache, MemoryStore
-from aiohttp_cache_di.backends.naming import Naming
-from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, BackendOptions, refuse_unusable
-from aiohttp_cache_di.backends.revision import hook, setting
-from aiohttp_cache_di.backends.stacked import Stacked
+from aiohttp_cache_di.backends.configured import Configured, FilterFn, accept_all
+from aiohttp_cache_di.backends.memory import DictCache
+from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, BackendOptions
+from aiohttp_cache_di.backends.revision import hook
 from aiohttp_cache_di.backends.storage import BaseCache, BaseStorage, ResponseOrKey
-from aiohttp_cache_di.backends.wrap.guard import DEFAULT_DEADLINE_S, StoreGuard
-from aiohttp_cache_di.backends.wrap.stack import StoreStack
+from aiohttp_cache_di.backends.urls import Addressed
 from aiohttp_cache_di.entries.build import body_of, entry_of
-from aiohttp_cache_di.entries.secrets import DEFAULT_SALT, digest_key_of
+from aiohttp_cache_di.entries.codec import item_leads_on
 from aiohttp_cache_di.policy import Rules
-from aiohttp_cache_di.policy.expiration import UNSET, ExpirationTime, UrlExpiration, UrlRules, lifetime_s, posix_time
-from aiohttp_cache_di.policy.principals import Principal
-from aiohttp_cache_di.policy.rules import DEFAULT_CODES, RuleBook, Window, window_s
+from aiohttp_cache_di.policy.expiration import UNSET, ExpirationTime, UrlExpiration, posix_time
+from aiohttp_cache_di.policy.rules import DEFAULT_CODES, Window
 from aiohttp_cache_di.response import AnyResponse, CachedResponse
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
-from aiohttp_cache_di.telemetry import CacheStats
 
 __all__ = ["BaseCache", "BaseStorage", "CacheBackend", "DictCache", "FilterFn", "ResponseOrKey"]
-
-FilterFn: TypeAlias = Callable[[AnyResponse], bool | Awaitable[bool]]
-"""Tells whether a response may be cached; may be a coroutine function."""
 
 MAX_HOPS = 30  # of a stored chain of redirects; aiohttp itself follows 10
 
 
-def accept_all(response: AnyResponse) -> bool:
-    """Cache every response that the other rules let through."""
-    return True
-
-
-class CacheBackend(Stacked, Naming, RuleBook):
+class CacheBackend(Addressed, Configured):
     """Base class of all backends, and the one that keeps responses in memory.
 
     To keep them elsewhere, subclass it and set `responses` and `redirects` to storages of your own (`BaseCache`).
@@ -73,7 +60,7 @@ class CacheBackend(Stacked, Naming, RuleBook):
             ``credential_headers`` (request headers that set principals apart: by default those whose names say so;
             names alone, or ``DEFAULT_CREDENTIAL_HEADERS | names``), ``partition_cookies`` (``"explicit"`` leaves the
             jar's cookies out of that), ``principal`` (whom requests are for: a name, or a function of the request;
-            their credentials then set nobody apart), ``principals`` (names by URL pattern), ``shared_credentials``
+            their credentials then set no one apart), ``principals`` (names by URL pattern), ``shared_credentials``
             (patterns of URLs to which all credentials are as good as each other), ``stale_if_error`` and
             ``stale_while_revalidate`` (seconds; True for as long as it is stored), ``heuristic_fraction`` and
             ``heuristic_with_query``, ``max_variants`` per URL,
@@ -89,37 +76,6 @@ class CacheBackend(Stacked, Naming, RuleBook):
         TypeError: an option is not known.
         ConfigurationError: an option has a value that cannot be used.
     """
-
-    name: str = setting()
-    expire_after: ExpirationTime = setting()
-    urls_expire_after: Mapping[str, ExpirationTime | UrlExpiration] | None = setting()
-    allowed_codes: Collection[int] = setting()
-    allowed_methods: frozenset[str] = setting()
-    include_headers: bool = setting()
-    ignored_params: frozenset[str] = setting()
-    cache_control: bool = setting()
-    filter_fn: FilterFn = setting()
-    shared: bool = setting()
-    match_order: bool | None = setting()
-    credential_headers: keys.CredentialNames = setting()
-    digest_key: bytes = setting()
-    post_as_query: Collection[str] = setting()
-    partition_cookies: str = setting()
-    principal: Principal = setting()
-    principals: Mapping[str, str] | None = setting()
-    shared_credentials: Collection[str] = setting()
-    stale_if_error_s: float | None = setting()
-    stale_while_revalidate_s: float | None = setting()
-    heuristic_fraction: float = setting()
-    heuristic_with_query: bool = setting()
-    max_variants: int = setting()
-    max_body_bytes: int = setting()
-    coalesce: bool = setting()
-    coalesce_timeout_s: float = setting()
-    lease_s: float = setting()
-    write_behind: bool = setting()
-    fast_lane: bool = setting()
-    store_cookies: bool = setting()
 
     def __init__(
         self,
@@ -137,63 +93,19 @@ class CacheBackend(Stacked, Naming, RuleBook):
     ) -> None:
         refuse_unknown(type(self).__name__, kwargs, BACKEND_OPTIONS)
         super().__init__()
-        # A wrong value is refused here, not at the first request.
-        lifetime_s(expire_after, now=time.time())
-        refuse_unusable(
-            {
-                "urls_expire_after": urls_expire_after,
-                "allowed_codes": allowed_codes,
-                "allowed_methods": allowed_methods,
-                "ignored_params": ignored_params,
-                "filter_fn": filter_fn,
-                **kwargs,
-            }
+        self._configure(
+            cache_name,
+            expire_after,
+            urls_expire_after,
+            allowed_codes,
+            allowed_methods,
+            include_headers,
+            ignored_params,
+            autoclose,
+            cache_control,
+            filter_fn,
+            kwargs,
         )
-        self.name = cache_name
-        self.expire_after = expire_after
-        self.urls_expire_after = urls_expire_after
-        _ = self.url_rules  # a wrong pattern is refused here too
-        self.allowed_codes = allowed_codes
-        self.allowed_methods = frozenset(method.upper() for method in allowed_methods)
-        self.include_headers = include_headers
-        self.ignored_params = frozenset(ignored_params or ())
-        self.autoclose = autoclose
-        self.cache_control = cache_control
-        self.filter_fn = filter_fn
-        self.shared = kwargs.get("shared", False)
-        self.credential_headers = keys.credential_names(
-            kwargs.get("credential_headers", keys.DEFAULT_CREDENTIAL_HEADERS), self.ignored_params
-        )
-        self.post_as_query = kwargs.get("post_as_query", ())
-        _ = self.query_patterns  # as above
-        self.match_order = kwargs.get("match_order")
-        self.partition_cookies = kwargs.get("partition_cookies", "effective")
-        self.principal = kwargs.get("principal")
-        self.principals = kwargs.get("principals")
-        self.shared_credentials = kwargs.get("shared_credentials", ())
-        _ = self.names_principals, self.shared_patterns  # as above
-        self.stale_if_error_s = window_s(kwargs.get("stale_if_error"))
-        self.stale_while_revalidate_s = window_s(kwargs.get("stale_while_revalidate"), option="stale_while_revalidate")
-        self.heuristic_fraction = kwargs.get("heuristic_fraction", 0.1)
-        self.heuristic_with_query = kwargs.get("heuristic_with_query", False)
-        self.max_variants = kwargs.get("max_variants", 16)
-        self.max_body_bytes = kwargs.get("max_body_bytes", 8 * 1024 * 1024)
-        self.coalesce = kwargs.get("coalesce", True)
-        self.coalesce_timeout_s = kwargs.get("coalesce_timeout", 2.0)
-        self.lease_s = kwargs.get("lease", 5.0)
-        self.write_behind = kwargs.get("write_behind", True)
-        self.fast_lane = kwargs.get("fast_lane", True)
-        self.store_cookies = kwargs.get("store_cookies", False)
-        self.digest_key = digest_key_of(kwargs.get("secret_key"), kwargs.get("salt", DEFAULT_SALT))
-        self.stats = CacheStats()
-        self.guard = StoreGuard(self.stats, deadline_s=kwargs.get("storage_deadline", DEFAULT_DEADLINE_S))
-        memory = MemoryStore(kwargs.get("max_entries"), kwargs.get("max_bytes", DEFAULT_MAX_BYTES))
-        self.use(StoreStack(memory, guard=self.guard), DictCache)
-
-    @cached_property
-    def url_rules(self) -> UrlRules:  # type: ignore[override]  # made of `urls_expire_after`
-        """The lifetimes by URL pattern."""
-        return UrlRules(self.urls_expire_after or {})
 
     def rules_for(
         self,
@@ -214,6 +126,11 @@ class CacheBackend(Stacked, Naming, RuleBook):
             stale_if_error=stale_if_error,
         )
 
+    @property
+    def is_ordered(self) -> bool:
+        """Whether the order of different names in a query, a form and a JSON body makes a difference."""
+        return self.cache_control if self.match_order is None else self.match_order
+
     # ---- what the engine asks, and a subclass may override
 
     @hook
@@ -232,7 +149,7 @@ class CacheBackend(Stacked, Naming, RuleBook):
             include_headers=self.include_headers,
             ignored_params=self.ignored_params,
             digest_key=self.digest_key,
-            ordered=self.cache_control if self.match_order is None else self.match_order,
+            ordered=self.is_ordered,
             credential_headers=self.credential_headers,
             **self.whose(method, url, kwargs.get("headers"), kwargs.pop("principal", None)),
             **kwargs,
@@ -305,6 +222,7 @@ class CacheBackend(Stacked, Naming, RuleBook):
             cache_key: the key to save it under; made from the response when not given.
             expires: when it expires; by the backend's ``expire_after`` when not given.
         """
+        await self.learn_secret()
         key = cache_key or self.create_key(response.method, response.url, headers=response.request_info.headers)
         if expires is None:
             lifetime = self.rules_for(response.url).lifetime_s
@@ -335,37 +253,10 @@ class CacheBackend(Stacked, Naming, RuleBook):
 
     async def bulk_delete(self, keys: set[str]) -> None:
         """Delete several responses with what belongs to them; missing ones are no error."""
-        related: set[str] = set()
         await self.stack.settle(keys, within_s=self.guard.deadline_s / 2)
-        for key in keys:
-            await self._collect(key, related)
-        await self.stack.delete(related)
+        await self.stack.delete(await self._related(keys))
 
     # ---- for those who look after a cache
-
-    async def has_url(self, url: StrOrURL, method: str = "GET", **kwargs: Any) -> bool:
-        """Tell whether the response to this request is cached; *kwargs* are the request's arguments."""
-        named = {self.create_key(method, spelling, **kwargs) for spelling in keys.spellings(url)}
-        await self.settle(named)
-        for key in named:
-            if await self.responses.contains(key) or await self.redirects.contains(key):
-                return True
-        return False
-
-    async def delete_url(self, url: StrOrURL, method: str = "GET", **kwargs: Any) -> None:
-        """Delete the cached response to this request; *kwargs* are the request's arguments."""
-        for spelling in keys.spellings(url):
-            await self.delete(self.create_key(method, spelling, **kwargs))
-
-    async def get_urls(self) -> AsyncIterator[str]:
-        """Iterate over the URLs that are cached, those of redirects included; without secrets and ignored values."""
-        await self.settle()
-        for storage in (self.responses, self.redirects):
-            async for item in storage.values():
-                item = storage.readable(item)
-                if item is not None and not isinstance(item, str):
-                    stored = getattr(item, "stored", None)
-                    yield stored.url if isinstance(stored, StoredResponse) else str(item.url)
 
     async def delete_expired_responses(self) -> int:
         """Delete what has expired, and what ``filter_fn`` does not let through any more; return how many went."""
@@ -387,6 +278,8 @@ class CacheBackend(Stacked, Naming, RuleBook):
     async def clear(self) -> None:
         """Delete everything."""
         await self.stack.clear()
+        if self._secret is not None:
+            self._secret.forget()
 
     async def close(self) -> None:
         """Close the storages; may be called twice."""
@@ -402,19 +295,25 @@ class CacheBackend(Stacked, Naming, RuleBook):
         await self.delete(key)
         return None
 
-    async def _collect(self, key: str | None, related: set[str]) -> None:
-        """Add to *related* the key itself, its variants, the redirects before it and what it redirects to."""
-        while key is not None and key not in related:
-            related.add(key)
-            item = await _item(self.responses, key)
-            if item is not None and not isinstance(item, str):
-                related.update(self._belonging_to(item))
-                return
-            key = item or _next_key(await _item(self.redirects, key))
+    async def _related(self, keys: Collection[str]) -> set[str]:
+        """*keys* themselves, their variants, the redirects before them and what they redirect to; each read once."""
+        related, wanted = set[str](), set(keys)
+        while wanted:
+            related |= wanted
+            following = set[str | None]()
+            for item in await self.stack.items(wanted):
+                loaded: Any = self.stack.packing.loaded(item)
+                entry = getattr(loaded, "stored", loaded)
+                if isinstance(loaded, str) or (isinstance(entry, StoredResponse) and item_leads_on(item)):
+                    following.add(_next_key(loaded))
+                elif loaded is not None:
+                    related.update(self._belonging_to(loaded))
+            wanted = {key for key in following if key is not None} - related
+        return related
 
-    def _belonging_to(self, response: CachedResponse) -> Iterable[str]:
+    def _belonging_to(self, response: Any) -> Iterable[str]:
         """The keys of what is stored for the sake of *response*."""
-        stored = getattr(response, "stored", None)
+        stored = getattr(response, "stored", response)
         if isinstance(stored, StoredResponse):
             return (*(ref.key for ref in stored.variants), *stored.history)
         return [self.create_key(hop.method, hop.url) for hop in response.history]
@@ -424,9 +323,9 @@ async def _item(storage: BaseCache, key: str) -> CachedResponse | str | None:
     return storage.readable(await storage.read(key), key)
 
 
-def _next_key(hop: CachedResponse | str | None) -> str | None:
+def _next_key(hop: Any) -> str | None:
     """The key of what a stored redirect leads to, where it is known."""
     if hop is None or isinstance(hop, str):
         return hop
-    stored = getattr(hop, "stored", None)
+    stored = getattr(hop, "stored", hop)
     return stored.history[0] if isinstance(stored, StoredResponse) and stored.history else None

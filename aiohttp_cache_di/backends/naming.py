@@ -1,4 +1,4 @@
-"""Whom the requests to a backend are for, and whose credentials set nobody apart."""
+"""Whom the requests to a backend are for, and whose credentials set no one apart."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Naming:
 
     @cached_property
     def shared_patterns(self) -> UrlPatterns:
-        """Patterns of the URLs where credentials set nobody apart."""
+        """Patterns of the URLs where credentials set no one apart."""
         return UrlPatterns(self.shared_credentials, option="shared_credentials")
 
     @cached_property
@@ -60,7 +60,7 @@ class Naming:
                 name = named_by(principal, request)
                 if name is None:
                     name = self.principal_of(request)
-            except Exception:  # whoever it is for, it is nobody whom anything is stored for
+            except Exception:  # without a name nothing may be stored for the request
                 name = f"unknown {secrets.token_hex(16)}"
             if name is not None:
                 return {"principal": name}

@@ -13,6 +13,7 @@ from aiohttp_cache_di.backends.wrap.foreign import pair_of
 from aiohttp_cache_di.backends.wrap.guard import StoreGuard
 from aiohttp_cache_di.backends.wrap.items import StackCache
 from aiohttp_cache_di.backends.wrap.ping import ping
+from aiohttp_cache_di.backends.wrap.secret import StoreSecret
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from aiohttp_cache_di.telemetry import CacheStats, Health
@@ -20,7 +21,7 @@ from aiohttp_cache_di.telemetry import CacheStats, Health
 __all__ = ["Stacked"]
 
 
-class Runtime(Protocol):
+class StackUser(Protocol):
     """What uses a backend in one event loop."""
 
     def use(self, stack: StoreStack) -> None:
@@ -52,12 +53,16 @@ class Stacked(Revised):
     """What the engine asks: pending writes, near tier, guard and batches around the store."""
     stats: CacheStats
     guard: StoreGuard
+    digest_key: bytes
+    """The key of digests of what is secret, or may be."""
     responses: BaseCache = _storage()
     redirects: BaseCache = _storage()
 
     def __init__(self) -> None:
         super().__init__()
-        self._runtimes: WeakSet[Runtime] = WeakSet()
+        self._stack_users: WeakSet[StackUser] = WeakSet()
+        self._is_keyed = False
+        self._secret: StoreSecret | None = None
 
     @property
     def response_aliases(self) -> BaseCache:
@@ -69,28 +74,67 @@ class Stacked(Revised):
         self.redirects = storage
 
     def use(self, stack: StoreStack, face: type[StackCache]) -> None:
-        """Keep responses and redirects on *stack* from now on, and show them by two objects of the class *face*."""
-        stack.count_into(self.guard)
+        """Keep responses and redirects on *stack* from now on, and show them by two objects of the class *face*.
+
+        Its guard becomes the backend's, and counts and bounds what the backend's one has counted and bounded.
+        """
+        stack.guard.serve(self.stats, self.guard.deadline_s)
+        stack.count_into(self.stats)
+        self.guard = stack.guard
         self._set_stack(stack, face.on(stack, leads_on=False), face.on(stack, leads_on=True))
 
-    def attach(self, runtime: Runtime) -> None:
-        """Tell *runtime* of the stack, now and whenever it is another one."""
-        self._runtimes.add(runtime)
-        runtime.use(self.stack)
+    def attach(self, user: StackUser) -> None:
+        """Tell *user* of the stack, now and whenever it is another one."""
+        self._stack_users.add(user)
+        user.use(self.stack)
 
     def _set_stack(self, stack: StoreStack, responses: BaseCache, redirects: BaseCache) -> None:
         self.stack = stack
+        self._secret = None if self._is_keyed else self._secret_of(stack)
         self.__dict__.update(responses=responses, redirects=redirects)
-        for runtime in list(self._runtimes):
-            runtime.use(stack)
+        for user in list(self._stack_users):
+            user.use(stack)
         self.revise()
+
+    # ---- the secret of the digests
+
+    def _secret_of(self, stack: StoreStack) -> StoreSecret:
+        secret = StoreSecret(stack.store)
+        self.digest_key = secret.key
+        stack.events.when_lost(self._note_loss)
+        return secret
+
+    def _note_loss(self) -> None:
+        if self._secret is not None:
+            self._secret.forget()
+
+    @property
+    def is_secret_open(self) -> bool:
+        """Whether the secret of the digests is yet to be had from the storage; see `learn_secret`."""
+        return self._secret is not None and not self._secret.is_known
+
+    async def learn_secret(self) -> bool:
+        """Ask the storage for the secret of the digests, within a deadline; return whether it answers at all.
+
+        Until it is, the key of a request with credentials, a body or ``include_headers`` is another one.
+        """
+        secret = self._secret
+        if secret is None or secret.is_known:
+            return True
+        answers = await secret.learn(self.guard)
+        if secret.is_known and secret is self._secret and self.digest_key != secret.key:
+            self.digest_key = secret.key
+        return answers
 
     async def ping(self) -> Health:
         """Open the storage, write a record to it, read that and drop it again; tell what is wrong, and where.
 
         Raises nothing: what is wrong is logged, and ``stats.health()`` tells it too until it is mended.
         """
-        return await ping(self.stack.store, self.guard)
+        health = await ping(self.stack.store, self.guard)
+        if health.is_ok:
+            await self.learn_secret()
+        return health
 
     async def write(self, entry: StoredResponse) -> None:
         """Write *entry* to the storage that it belongs to."""

@@ -22,7 +22,7 @@ ResponseOrKey: TypeAlias = CachedResponse | bytes | str | None
 
 
 def _ignore(count: int) -> None:
-    """Nobody counts."""
+    """Counts nothing."""
 
 
 class BaseCache(metaclass=ABCMeta):

@@ -23,16 +23,20 @@ from __future__ import annotations
 
 import enum
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
-from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import Final, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from msgspec import Struct
 
 from aiohttp_cache_di.entries.codec import UNREADABLE, Item, Unreadable
 from aiohttp_cache_di.errors import StorageError
+from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = [
+    "SECRET_BYTES",
     "UNREADABLE",
     "Changing",
+    "Counter",
+    "Discreet",
     "Expiring",
     "Found",
     "Immediate",
@@ -42,15 +46,23 @@ __all__ = [
     "Leasing",
     "Limits",
     "LookingOrLeasing",
+    "Peeking",
     "Placed",
     "Record",
     "Row",
+    "Sorting",
     "Store",
+    "StoreEvents",
+    "Telling",
     "Touching",
     "Unreadable",
     "Versioned",
     "Written",
 ]
+
+
+SECRET_BYTES: Final = 32
+"""How long a secret is that a store keeps (`Keeping`); what is not as long is none, and is replaced."""
 
 
 class Lease(enum.IntEnum):
@@ -70,7 +82,7 @@ class Limits(Struct, frozen=True):
         batch: how many keys one call may have.
         parallel: how many calls of `get`, and as many of `put`, are under way at a time; more wait and so make larger
             batches.
-        drops_expired: the store drops a record by itself when its time has come.
+        drops_expired: the store drops a record by itself when its time has come, and shows it no more until then.
     """
 
     value_bytes: int | None = None
@@ -121,12 +133,53 @@ class Row(NamedTuple):
     item: Item | Unreadable | None = None
 
 
-class Store(Protocol):
-    """A place where records are kept.
+class Counter(Protocol):
+    """Counts what happens in a store; `CacheStats` does."""
 
-    A store that drops records to make room has an attribute ``on_evicted``, a callable that it tells how many; one
-    that may lose all (a file that is damaged or replaced) has ``on_lost``, which it calls. The stack sets both.
-    """
+    def count_evicted(self, count: int) -> None:
+        """Count records that were dropped to make room."""
+
+    def count_unreadable(self, count: int = 1) -> None:
+        """Count records that could not be read."""
+
+
+class StoreEvents:
+    """What happens in a store besides what it answers, told to all who share it; see `Telling`."""
+
+    __slots__ = ("_counters", "_when_lost")
+
+    def __init__(self) -> None:
+        self._counters: list[Counter] = []
+        self._when_lost: list[Callable[[], None]] = []
+
+    def count_into(self, counter: Counter) -> None:
+        """Let *counter* count from now on, too."""
+        if all(each is not counter for each in self._counters):
+            self._counters.append(counter)
+
+    def when_lost(self, listener: Callable[[], None]) -> None:
+        """Call *listener* when all that was stored is gone."""
+        self._when_lost.append(listener)
+
+    def evicted(self, count: int) -> None:
+        """*count* records were dropped to make room."""
+        for counter in self._counters:
+            counter.count_evicted(count)
+
+    def unreadable(self, count: int = 1) -> None:
+        """*count* records could not be read."""
+        for counter in self._counters:
+            counter.count_unreadable(count)
+
+    def lost(self) -> None:
+        """All is gone, as with a file that is damaged or replaced; it counts as one record."""
+        self.unreadable()
+        for listener in self._when_lost:
+            listener()
+
+
+class Store(Protocol):
+    """A place where records are kept."""
 
     limits: Limits
 
@@ -163,6 +216,37 @@ class Store(Protocol):
 
 
 # ---- what a store may be able to do besides
+
+
+@runtime_checkable
+class Telling(Protocol):
+    """Drops records to make room, or may lose them all, and tells of it."""
+
+    @property
+    def events(self) -> StoreEvents:
+        """Where it tells of it."""
+        ...
+
+
+@runtime_checkable
+class Sorting(Protocol):
+    """Tells responses from what leads on to others without reading them whole. Other stores are read for that."""
+
+    async def kinds(self, keys: Sequence[str]) -> Sequence[bool | None]:
+        """Whether what is under each of *keys*, `Limits.batch` of them at most, leads on; None for nothing.
+
+        What cannot be read is of one kind or the other, and may be told from nothing or not.
+        """
+        ...
+
+
+@runtime_checkable
+class Peeking(Protocol):
+    """Has some responses at hand at once; what it does not have at hand may be there all the same."""
+
+    def peek(self, key: str) -> StoredResponse | None:
+        """The response under *key*, if it is at hand."""
+        ...
 
 
 @runtime_checkable
@@ -247,6 +331,11 @@ class Placed(Protocol):
         """The path, or host, port and database; without credentials."""
         ...
 
+
+@runtime_checkable
+class Discreet(Protocol):
+    """Knows what the words of its driver may not repeat; without this, no words of its driver are told."""
+
     @property
     def secrets(self) -> Collection[str] | None:
         """What its driver was given and no message may repeat; None where that is not known."""
@@ -257,6 +346,10 @@ class Placed(Protocol):
 class Keeping(Protocol):
     """Keeps a secret of its own, which is none of the records: no walk meets it, and `Store.clear` leaves it."""
 
+    async def kept_secret(self) -> bytes | None:
+        """The secret that is kept; None where none is, or what is no secret."""
+        ...
+
     async def keep_secret(self, proposed: bytes) -> bytes:
-        """The secret that is kept by now; where none is, *proposed* from now on, for all processes."""
+        """Keep *proposed* unless there is one by now; return the one that is kept."""
         ...

@@ -59,12 +59,12 @@ def _settings(given: argparse.Namespace) -> int:
     try:
         settings = CacheSettings.load(given.prefix, given.env_file)
         rows = list(effective_settings(settings))
-        warning = settings.sqlite_place.warning if settings.backend == "sqlite" else None
+        place = settings.place
     except ConfigurationError as exc:
         print(exc, file=sys.stderr)
         return EXIT_REFUSED
-    if warning is not None:
-        print(f"warning: {warning}", file=sys.stderr)
+    if place is not None and place.warning is not None:
+        print(f"warning: {place.warning}", file=sys.stderr)
     if given.json:
         print(json.dumps([row._asdict() for row in rows], indent=2))
     else:

@@ -14,8 +14,8 @@ COPIES_BYTES = 64 * 1024 * 1024
 class Budget:
     """Bytes that many may take, of which there are only so many.
 
-    Several loops in several threads share it, and none of them waits: a change is put down, and whoever finds the
-    lock free adds up what has been put down.
+    Several loops in several threads share it, and none of them waits: a change is put down, and the one
+    who finds the lock free adds up what has been put down.
 
     Args:
         limit_bytes: how many bytes there are.

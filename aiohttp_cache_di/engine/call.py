@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import Any
@@ -10,6 +11,7 @@ from weakref import ref
 from aiohttp import ClientConnectionError, ClientSession, DigestAuthMiddleware
 from msgspec import Struct, field
 
+from aiohttp_cache_di.engine.looks import Look
 from aiohttp_cache_di.engine.reads import EarlyRead
 from aiohttp_cache_di.policy.expiration import ExpirationTime
 from aiohttp_cache_di.policy.principals import Principal
@@ -42,6 +44,7 @@ class Call(Struct):
         principal: whom it is for, as the caller says or the session.
         digest_user: the middleware that logs in by digest.
         is_reached: whether the engine has seen a request of the call.
+        look: what is to be found out without asking the origin.
     """
 
     session: ref[ClientSession]
@@ -58,6 +61,32 @@ class Call(Struct):
     principal: Principal = None
     digest_user: DigestAuthMiddleware | None = None
     is_reached: bool = False
+    look: Look | None = None
+
+    @classmethod
+    def of(
+        cls,
+        session: ClientSession,
+        options: Mapping[str, Any],
+        *,
+        principal: Principal = None,
+        digest_user: DigestAuthMiddleware | None = None,
+    ) -> Call:
+        """A call of *session* with *options*, the arguments of aiohttp."""
+        decoded = options.get("auto_decompress")
+        return cls(
+            ref(session),
+            decoded=session.auto_decompress if decoded is None else bool(decoded),
+            headers=options.get("headers") or (),
+            cookies=options.get("cookies"),
+            principal=principal,
+            digest_user=digest_user,
+        )
+
+    @property
+    def is_looking(self) -> bool:
+        """Whether the origin may not be asked."""
+        return self.look is not None and not self.look.is_over
 
     @property
     def is_plain(self) -> bool:

@@ -25,6 +25,7 @@ DETAILS: Final = {
     "damaged": "the content coding of the body is damaged, or its length is not the one that was announced",
     "unseen": "the body cannot be copied: its stream is not aiohttp's own, or aiohttp has changed inside",
     "ignored-param": "it redirects to a URL with a parameter of `ignored_params`",
+    "changed": "a class of the session, or a middleware behind the cache, has changed whom the request is for",
     "filtered": "`filter_fn` or `is_cacheable` refused it",
     "invalidated": "what it shows was changed or deleted while it was on its way",
     "no-room": "the memory for it, or for what waits to be written, is full",
@@ -42,25 +43,27 @@ def describe_miss(
     received_at: float | None = None,
     fresh_until: float = math.inf,
 ) -> None:
-    """Give aiohttp's own response the attributes that a hit has, where its class is aiohttp's own.
-
-    A class that the user supplied is left alone: its attributes are the user's.
+    """Give a response of aiohttp's the attributes that a hit has; those that a user's class has itself are the user's.
 
     Args:
         received_at: POSIX time at which its head arrived; now when not given.
         fresh_until: POSIX time until which it is fresh, if it is stored.
     """
-    if type(response) is not ClientResponse:
+    made = type(response)
+    if not issubclass(made, ClientResponse):  # a double of a test
         return
     if received_at is None:
         received_at = time.time()
-    response.__dict__.update(
-        from_cache=False,
-        cache_status=cache_status,
-        created_at=datetime.fromtimestamp(received_at, UTC),
-        expires=as_datetime(fresh_until, earliest=received_at),
-        is_expired=fresh_until <= received_at,
-    )
+    described = {
+        "from_cache": False,
+        "cache_status": cache_status,
+        "created_at": datetime.fromtimestamp(received_at, UTC),
+        "expires": as_datetime(fresh_until, earliest=received_at),
+        "is_expired": fresh_until <= received_at,
+    }
+    if made is not ClientResponse:
+        described = {name: value for name, value in described.items() if not hasattr(made, name)}
+    response.__dict__.update(described)
 
 
 class Report:

@@ -51,6 +51,11 @@ class Doubles:
         """Whether something stands in for the network or for *backend*."""
         return genuine_request() is not GENUINE or not is_backend(backend)
 
+    @staticmethod
+    def key(session: ClientSession, backend: CacheBackend, method: str, url: StrOrURL, options: dict[str, Any]) -> str:
+        """The key of a request, by the documented method of *backend*."""
+        return backend.create_key(method, build_url(session, url), **_identity(session, url, options))
+
     async def request(
         self, send: Send, backend: CacheBackend, call: Call, method: str, url: StrOrURL, options: dict[str, Any]
     ) -> ClientResponse:

@@ -16,6 +16,8 @@ from aiohttp_cache_di.engine.background import own_request, read_and_release
 from aiohttp_cache_di.engine.call import Call, refuse_when_closed
 from aiohttp_cache_di.engine.describe import describe_miss
 from aiohttp_cache_di.engine.flights import Flight, Outcome, unless_ended
+from aiohttp_cache_di.engine.hits import count_hit
+from aiohttp_cache_di.engine.looks import NotStored
 from aiohttp_cache_di.engine.origin import OriginRequest, Reply
 from aiohttp_cache_di.engine.sharing import Sharing
 from aiohttp_cache_di.engine.steps import Steps, is_challenge
@@ -59,6 +61,7 @@ class Exchange(Steps):
         stored = await self.storing.find() if self.question.key else None
         foreign: ClientResponse | None = self.storing.foreign
         if foreign is not None:
+            count_hit(self.backend.stats)
             return foreign
         now = time.time()
         decision = decide(self.question, stored, now, self.storing.candidates)
@@ -71,6 +74,8 @@ class Exchange(Steps):
                 return self._reuse(decision)
             case GatewayTimeout():
                 return self._refuse(decision)
+            case Bypass() | Fetch() | Validate() if self.call.is_looking:
+                raise NotStored
             case Bypass():
                 return await self.bypass(decision.reason)
             case Fetch() | Validate():
@@ -128,6 +133,7 @@ class Exchange(Steps):
             except (ClientError, OSError, asyncio.CancelledError) as error:
                 return self._serve_stale(self._instead_or_raise(error, origin, plan, flight))
             if not isinstance(reply, Reply):
+                self.backend.stats.misses += 1
                 return reply
             with reply:
                 decision = await self._decide(reply, plan)
@@ -145,6 +151,7 @@ class Exchange(Steps):
                         reply.response.release()
                         plan = Fetch(decision.reason)
                     case None:
+                        self.backend.stats.misses += 1
                         describe_miss(reply.response, forwarded("bypass", detail="error"))
                         return reply.response
                     case _:

@@ -3,7 +3,7 @@
 What is remembered was learned from a hit that took the whole way, so the key is right by construction. Whenever
 anything differs from that hit (defaults, cookies, settings, the stored variant), the fast lane is not taken. What such
 a hit teaches about its origin (scheme, host and port) holds for the origin's other URLs, if only the URL sets them
-apart.
+apart. It is taken only by sessions whose classes are known to add nothing to a request (`additions`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import time
 from collections import OrderedDict
 from typing import Any, Final, TypeAlias
 
-from aiohttp import ClientRequest, ClientSession, RequestInfo
+from aiohttp import ClientSession, RequestInfo
 from aiohttp.typedefs import StrOrURL
 from msgspec import Struct
 from msgspec.structs import replace
@@ -25,11 +25,11 @@ from aiohttp_cache_di._aiohttp import (
     headers_version,
     is_mute,
     raises_for_status,
-    request_class_of,
     sets_proxy_or_auth,
     total_timeout_s,
 )
 from aiohttp_cache_di.backends.base import CacheBackend
+from aiohttp_cache_di.engine.additions import adds_nothing
 from aiohttp_cache_di.engine.call import DISABLED, is_disabled
 from aiohttp_cache_di.engine.hooks import Hooks
 from aiohttp_cache_di.engine.question import Questions
@@ -76,11 +76,14 @@ class FastLane:
 
     Args:
         questions: those that the session's middleware makes.
+        own: our classes of sessions, of which it is known what they send.
     """
 
-    def __init__(self, backend: CacheBackend, questions: Questions) -> None:
+    def __init__(self, backend: CacheBackend, questions: Questions, own: frozenset[type] = frozenset()) -> None:
         self._backend = backend
         self._questions = questions
+        self._own = own
+        self._is_closed = False
         self.stats: CacheStats = getattr(backend, "stats", None) or CacheStats()  # a test's stand-in has none
         self._runtime: Runtime | None = None
         self._known: OrderedDict[CallKey, KnownCall] = OrderedDict()
@@ -186,12 +189,14 @@ class FastLane:
         backend, stored = self._backend, response.stored
         if (
             not _CAN_HURRY
+            or self._is_closed
             or not is_mute(session)
             or not is_plain(session, backend)
             or stored.status in (206, 304, 416, 504)
             or response.method != method
             or method != "GET"
             or needs_policy(session.headers)
+            or not adds_nothing(session, self._own)
         ):
             return
         self._runtime = Runtime.of(backend)
@@ -212,10 +217,16 @@ class FastLane:
             backend_revision=backend.revision,
         )
         self._remember(known)
-        if _speaks_for_its_origin(known, session, backend):
+        if _speaks_for_its_origin(known, backend):
             self._origins[info.url.scheme, info.url.raw_authority] = known
             if len(self._origins) > MAX_ORIGINS:
                 self._origins.popitem(last=False)
+
+    def forget(self, *, for_good: bool = False) -> None:
+        """Learn anew, or no more: something that the session sends by has been replaced, or adds to its requests."""
+        self._is_closed = self._is_closed or for_good
+        self._known.clear()
+        self._origins.clear()
 
     def _remember(self, known: KnownCall) -> None:
         self._known[known.call] = known
@@ -223,11 +234,10 @@ class FastLane:
             self._known.popitem(last=False)
 
 
-def _speaks_for_its_origin(known: KnownCall, session: ClientSession, backend: CacheBackend) -> bool:
+def _speaks_for_its_origin(known: KnownCall, backend: CacheBackend) -> bool:
     """Whether other URLs of the origin are asked for in the same way, and their keys made of nothing but the URL."""
     return (
-        request_class_of(session) is ClientRequest
-        and not backend.names_principals
+        not backend.names_principals
         and not known.question.partition
         and not known.question.vary_digest
         and known.question.key == backend.create_key("GET", known.info.url)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from aiohttp_cache_di.backends.base import CacheBackend, accept_all
+from aiohttp_cache_di.backends.base import CacheBackend
+from aiohttp_cache_di.backends.configured import accept_all
 
 __all__ = ["Hooks"]
 

@@ -161,7 +161,7 @@ class Lookup:
         self.runtime.here.invalidate(keys)
         deleted = await self.backend.guard.run("delete", lambda: self._delete(keys), FAILED)
         if deleted is FAILED:
-            self.runtime.tombstones.bury(keys)
+            self.runtime.tombstones.add(keys)
         else:
             for key in keys:
                 self.runtime.tombstones.pop(key, None)

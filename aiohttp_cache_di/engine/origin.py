@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 from msgspec import Struct
-from multidict import CIMultiDict
+from multidict import CIMultiDict, CIMultiDictProxy
 
 from aiohttp_cache_di._aiohttp import DecodingWatch, is_disconnection, timer_fired, watch_decoding, will_retry
 from aiohttp_cache_di.engine.call import Call
+from aiohttp_cache_di.keys import CredentialNames, says_which_resource
 from aiohttp_cache_di.policy import Fetch, Validate
 from aiohttp_cache_di.rfc9111.messages import Response
 
@@ -24,11 +26,30 @@ class Reply(Struct, frozen=True):
 
     Args:
         watch: tells whether its content coding came to its end; None where nothing is decoded.
+        asked: the header fields of the request when the cache was asked.
+        by_proxy: it went by a proxy, and aiohttp has added who asks that one, which the cache knew.
     """
 
     response: ClientResponse
     head: Response
     watch: DecodingWatch | None
+    asked: CIMultiDict[str]
+    by_proxy: bool = False
+
+    def is_as_asked(self, names: CredentialNames, *, is_named: bool = False) -> bool:
+        """Whether the request was sent for whom the cache was asked: a class of the user's may sign it on its way.
+
+        Args:
+            names: of the header fields that say who asks, or for which resource.
+            is_named: who asks is not told by them.
+        """
+        sent: Any = getattr(getattr(self.response, "request_info", None), "headers", None)
+        if not issubclass(type(sent), CIMultiDictProxy):
+            return True
+        asked, told = _told(self.asked, names, is_named), _told(sent, names, is_named)
+        return asked == told or (
+            self.by_proxy and asked == [field for field in told if field[0] != "proxy-authorization"]
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -38,6 +59,12 @@ class Reply(Struct, frozen=True):
     ) -> None:
         if error is not None:
             self.response.close()
+
+
+def _told(fields: Mapping[str, str], names: CredentialNames, is_named: bool) -> list[tuple[str, str]]:
+    lowered = ((name.lower(), value) for name, value in fields.items())
+    told = [(name, value) for name, value in lowered if name == "host" or name in names]
+    return [field for field in told if field[0] == "host" or says_which_resource(field[0])] if is_named else told
 
 
 class OriginRequest:
@@ -51,13 +78,13 @@ class OriginRequest:
 
     async def ask(self, plan: Fetch | Validate) -> Reply | ClientResponse:
         """Send the request as *plan* says; an answer that is no response of aiohttp's comes back as it is."""
-        requested_at = time.time()
+        requested_at, asked = time.time(), CIMultiDict(self._request.headers)
         self._watch = watch_decoding(self._request) if self._call.decoded else None
         response = await (self._validate(plan) if isinstance(plan, Validate) else self._handler(self._request))
         if not isinstance(response, ClientResponse):
             return response
         head = Response(response.status, response.headers, requested_at, time.time())
-        return Reply(response, head, self._watch)
+        return Reply(response, head, self._watch, asked, self._request.proxy is not None)
 
     async def _validate(self, plan: Validate) -> ClientResponse:
         """Send the request, with the conditions of *plan* in place of the caller's."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import OrderedDict
-from ssl import CERT_REQUIRED, SSLContext
+from ssl import SSLContext
 from typing import Any, Final, NamedTuple
 
 from aiohttp import ClientRequest, hdrs
@@ -238,13 +238,13 @@ class Questions:
         if not backend.ignored_params and not place.is_named:
             return None
         ignored = keys.lower_names(backend.ignored_params)
-        doomed = [
+        unmatched = [
             name
             for name in headers
             if (low := name.lower()) in ignored
             or (place.is_named and low in backend.credential_headers and not keys.says_which_resource(low))
         ]
-        return _without(headers, *doomed) if doomed else None
+        return _without(headers, *unmatched) if unmatched else None
 
     def plain(self, method: str, url: URL, text: str = "") -> Question:
         """The question of a request that nothing sets apart but its method and *url* (as a *text*, if at hand)."""
@@ -305,13 +305,13 @@ def _place(key: str, request: ClientRequest, arguments: dict[str, Any], backend:
 def _demand(request: ClientRequest) -> Any:
     """How the connection is to be verified: as the request says, or else the connector.
 
-    A context of the connector's that verifies is how a session trusts whom it trusts, and may be another object in
-    the next process; it counts as the usual verification.
+    A context of the connector's that does not verify is how a session connects to all hosts, and may be another object
+    in the next process; it counts as no verification.
     """
     demand: Any = request.ssl if request.ssl is not True else connector_ssl(request.session)
     if not isinstance(demand, SSLContext) or demand is request.ssl:
         return demand
-    return demand.check_hostname and demand.verify_mode is CERT_REQUIRED
+    return demand if keys.is_verifying(demand) else False
 
 
 def key_after_redirect(

@@ -5,21 +5,23 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Coroutine
 from typing import Any, ClassVar
-from weakref import WeakKeyDictionary, ref
+from weakref import WeakKeyDictionary, WeakSet, ref
+
+from aiohttp import ClientSession
 
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.wrap.loop import LoopStack
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
 from aiohttp_cache_di.backends.wrap.tasks import FINISH_WITHIN_S, Tasks
 from aiohttp_cache_di.backends.wrap.tombstones import Tombstones
-from aiohttp_cache_di.backends.wrap.write import Outcome
+from aiohttp_cache_di.backends.wrap.write import OnWritten
 from aiohttp_cache_di.engine.call import CURRENT_CALL
 from aiohttp_cache_di.engine.flights import Flights
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = ["Runtime"]
 
-ARRIVE_WITHIN_S = 0.5  # bodies commonly follow their heads at once
+DRAIN_WITHIN_S = 0.5  # bodies commonly follow their heads at once
 
 
 class Runtime:
@@ -36,6 +38,7 @@ class Runtime:
 
     def __init__(self, backend: CacheBackend) -> None:
         self.flights = Flights()
+        self._changing: WeakSet[ClientSession] | None = None
         self._loop = ref(asyncio.get_running_loop())
         self._tasks = Tasks()
         backend.attach(self)
@@ -62,6 +65,18 @@ class Runtime:
             self.here.under_way = self
             self.peek = self.here.peek
 
+    # ---- sessions that change whom a request is for after the cache was asked: nothing is stored for them
+
+    def has_changed(self, session: ClientSession) -> None:
+        """*session* has done so."""
+        if self._changing is None:
+            self._changing = WeakSet()
+        self._changing.add(session)
+
+    def changes(self, session: ClientSession) -> bool:
+        """Whether *session* has ever done so."""
+        return self._changing is not None and session in self._changing
+
     # ---- the store
 
     @property
@@ -73,7 +88,7 @@ class Runtime:
         """The entry that is being written under *key*, if there is one."""
         return self.here.pending.entries.get(key)
 
-    def store(self, entry: StoredResponse, *, outcome: Outcome | None = None) -> None:
+    def store(self, entry: StoredResponse, *, outcome: OnWritten | None = None) -> None:
         """Write *entry*: at once where that takes no waiting, else in the background.
 
         Args:
@@ -93,7 +108,7 @@ class Runtime:
 
     # ---- bodies and fetches on their way
 
-    async def arrive(self, keys: Collection[str] | None = None, *, owner: object = None) -> None:
+    async def drain_bodies(self, keys: Collection[str] | None = None, *, owner: object = None) -> None:
         """Wait a moment for bodies that are on their way, and that come without being read.
 
         Args:
@@ -101,7 +116,7 @@ class Runtime:
             owner: a reference to the session that asked for them; None for any.
         """
         if self.is_current() and CURRENT_CALL.get() is None:  # within a request, it might be its own that it waits for
-            await self.flights.drain_bodies(keys, ARRIVE_WITHIN_S, owner=owner)
+            await self.flights.drain_bodies(keys, DRAIN_WITHIN_S, owner=owner)
 
     def invalidate(self, keys: Collection[str] | None) -> None:
         """What is on its way for *keys* (None: all) is not to be stored: it may have been sent before a change."""

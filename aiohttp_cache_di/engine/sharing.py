@@ -47,7 +47,6 @@ class Sharing:
             self._backend.coalesce
             and not self._call.failures
             and plan.reason in _SHAREABLE
-            and not (isinstance(plan, Fetch) and not plan.store)
             and hdrs.RANGE not in self._question.request.headers
             and not self._flights.is_hit_for_miss(self._question.key, now=time.monotonic())
         )

@@ -84,6 +84,7 @@ class Steps:
             question.request, backend, runtime, question.rules, question.key, question.partition, key_arguments
         )
         self.storing.early_read, call.early_read = call.early_read, None
+        self.storing.is_named = question.is_named
 
     # ---- without the origin
 

@@ -8,12 +8,13 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, TypeVar
+from weakref import ref
 
-from aiohttp import ClientResponse, hdrs
+from aiohttp import ClientResponse, ClientSession, hdrs
 
 from aiohttp_cache_di import keys, policy
 from aiohttp_cache_di.backends.wrap import leases
-from aiohttp_cache_di.backends.wrap.write import Outcome as Written
+from aiohttp_cache_di.backends.wrap.write import OnWritten
 from aiohttp_cache_di.engine.describe import Report
 from aiohttp_cache_di.engine.flights import Flight, Outcome
 from aiohttp_cache_di.engine.lookup import Lookup
@@ -41,13 +42,15 @@ class ResponseStoring(Lookup):
     """Where the response to one request is kept: looked for, put there, and cleared."""
 
     _lease: str | None = None
+    is_named: bool = False
+    """Whether it is for a principal, whatever its credentials are."""
     is_asking_user: bool = False
     """Whether a method of the user's has a say in whether the response is stored."""
 
     # ---- putting
 
     def store_when_whole(
-        self, reply: Reply, decision: Store, flight: Flight, hops: Sequence[str], owner: object
+        self, reply: Reply, decision: Store, flight: Flight, hops: Sequence[str], owner: ref[ClientSession]
     ) -> None:
         """Store a response once its last byte has arrived; end *flight* with the entry, or with why there is none.
 
@@ -74,11 +77,11 @@ class ResponseStoring(Lookup):
         flight: Flight,
         report: Report,
         hops: Sequence[str],
-        owner: object,
+        owner: ref[ClientSession],
         failed: Failed,
     ) -> None:
         response = reply.response
-        why_not = self._why_not(response)
+        why_not = self._why_not(reply, owner)
         if why_not is not None:
             report.not_stored(why_not)
             self.end_unshared(flight)
@@ -94,8 +97,13 @@ class ResponseStoring(Lookup):
         flight.hand_over()
         record(response, max_bytes=self.backend.max_body_bytes, finished=finished, watch=reply.watch, failed=failed)
 
-    def _why_not(self, response: ClientResponse) -> str | None:
+    def _why_not(self, reply: Reply, owner: ref[ClientSession]) -> str | None:
         """Why the body is not even copied: a detail of Cache-Status."""
+        response, session = reply.response, owner()
+        if not reply.is_as_asked(self.backend.credential_headers, is_named=self.is_named):
+            if session is not None:
+                self.runtime.has_changed(session)
+            return "changed"
         unkept = why_not_kept(response, self.backend.max_body_bytes)
         if unkept is not None:
             return unkept.value
@@ -151,7 +159,7 @@ class ResponseStoring(Lookup):
         return placed
 
     def _is_failing(self) -> bool:
-        return self.backend.guard.is_failing("write")
+        return self._store_failed or self.backend.guard.is_failing("write")
 
     async def _put_if_asked(self, entry: StoredResponse, flight: Flight, report: Report) -> None:
         backend = self.backend
@@ -186,7 +194,7 @@ class ResponseStoring(Lookup):
         report.accepted(bool)  # which says no
         report.written(is_saved)
 
-    def place(self, entry: StoredResponse, *, outcome: Written | None = None) -> StoredResponse:
+    def place(self, entry: StoredResponse, *, outcome: OnWritten | None = None) -> StoredResponse:
         """Write *entry* where it belongs among the variants of its URL; return it as it was written.
 
         Args:
@@ -217,11 +225,11 @@ class ResponseStoring(Lookup):
             return latest
         return primary
 
-    def _delete_later(self, doomed: set[str]) -> None:
+    def _delete_later(self, dropped: set[str]) -> None:
         backend = self.backend
 
         async def delete() -> None:
-            await backend.guard.run("delete", lambda: backend.stack.delete(doomed), None)
+            await backend.guard.run("delete", lambda: backend.stack.delete(dropped), None)
 
         self.runtime.spawn(delete(), owner=backend)
 
@@ -279,7 +287,7 @@ class ResponseStoring(Lookup):
         if "principal" in self.key_arguments:
             own["principal"] = self.key_arguments["principal"]
         plain = {"headers": [(hdrs.HOST, host) for host in self.message.headers.getall(hdrs.HOST, ())]}
-        doomed = {
+        outdated = {
             self.backend.create_key(method, spelling, **fields, decoded=decoded, **way)
             for url in urls
             for spelling in keys.spellings(url)
@@ -288,7 +296,7 @@ class ResponseStoring(Lookup):
             for decoded in (True, False)
         }
         self.backend.stats.invalidated += 1
-        await self.drop(doomed)
+        await self.drop(outdated)
 
     # ---- one request to the origin per key, and one process
 

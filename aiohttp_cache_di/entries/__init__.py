@@ -1,1 +1,13 @@
-"""A stored response's bytes, and what is known of them."""
+"""Stored responses as bytes, and what can be told from them.
+
+What this room promises: bytes that anyone can write to are believed in nothing before it is checked, and no code is run
+to read them. It may import `rfc9111` and the leaves beside that, msgspec, and aiohttp for the names and types of
+messages; it knows no store, no policy and no key. How its parts move together:
+
+- ``build`` makes an entry (`rfc9111.messages.StoredResponse`) of a response that has arrived, without the fields that
+  are never stored.
+- ``codec`` turns it into bytes and back: a version, a checksum or signature, then the fields. What comes out of it has
+  been through ``checks``, which look at each field.
+- ``secrets`` makes the keys that sign, from what the user gave as a secret.
+- ``fields`` reads an entry as aiohttp would have read the response: header fields, cookies, when it expires.
+"""

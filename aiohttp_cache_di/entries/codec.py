@@ -28,7 +28,7 @@ from msgspec.structs import force_setattr, replace
 from aiohttp_cache_di.entries.checks import is_possible
 from aiohttp_cache_di.entries.secrets import DEFAULT_SALT, SecretKeys, subkeys
 from aiohttp_cache_di.errors import StorageError, UnreadableEntryError
-from aiohttp_cache_di.rfc9111.messages import StoredResponse
+from aiohttp_cache_di.rfc9111.messages import REDIRECTS, StoredResponse
 
 __all__ = [
     "FORMAT_VERSION",
@@ -57,7 +57,6 @@ _OPAQUE: Final = 3
 _SIGNED: Final = 1
 _NAMELESS: Final = 2
 _LEADS_ON: Final = 4
-_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})  # those that aiohttp follows
 
 
 class Opaque(msgspec.Struct, frozen=True, array_like=True):
@@ -90,7 +89,7 @@ UNREADABLE: Final = Unreadable.UNREADABLE
 def item_leads_on(item: object) -> bool:
     """Whether *item* is a redirect or an alias, rather than a response that is an end in itself."""
     if isinstance(item, StoredResponse):
-        return item.status in _REDIRECTS and "Location" in item.headers
+        return item.status in REDIRECTS and "Location" in item.headers
     return item.leads_on if isinstance(item, Opaque) else isinstance(item, str)
 
 
@@ -202,7 +201,7 @@ class EntryCodec:
         if isinstance(item, StoredResponse) and not is_possible(item):
             raise UnreadableEntryError("stored bytes describe no possible response")
         if is_nameless:
-            force_setattr(item, "key", key)  # of an object that nobody else has seen
+            force_setattr(item, "key", key)  # of an object that is not shared yet
         return item
 
     def _frame(self, kind: int, item: StoredResponse | _Alias | Opaque, key: str | None = None) -> bytes:

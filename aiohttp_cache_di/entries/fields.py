@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime
+from typing import Final
 
 from aiohttp import hdrs
 from aiohttp.http_parser import HttpResponseParser, HttpResponseParserPy
@@ -13,12 +14,13 @@ from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = ["as_datetime", "expires_at", "parsed_fields", "set_cookies"]
 
-# aiohttp's C parser spells the names that it knows in its own way, which whoever iterates over them sees.
+# aiohttp's C parser spells the names that it knows in its own way, which is seen by callers who iterate over them.
 _SPELLINGS: dict[bytes, str] = (
     {}
     if HttpResponseParser is HttpResponseParserPy
     else {name.lower().encode(): name for name in vars(hdrs).values() if isinstance(name, istr)}
 )
+_SET_COOKIE: Final = hdrs.SET_COOKIE.lower().encode()  # which aiohttp reads; Set-Cookie2 it does not
 
 
 def parsed_fields(stored: StoredResponse) -> CIMultiDictProxy[str]:
@@ -39,7 +41,7 @@ def set_cookies(stored: StoredResponse) -> tuple[str, ...]:
     memo = vars(stored)
     found: tuple[str, ...] | None = memo.get("set_cookies")
     if found is None:
-        lines = (value for name, value in stored.raw_headers if name.lower() == b"set-cookie")
+        lines = (value for name, value in stored.raw_headers if name.lower() == _SET_COOKIE)
         memo["set_cookies"] = found = tuple(value.decode("utf-8", "surrogateescape") for value in lines)
     return found
 

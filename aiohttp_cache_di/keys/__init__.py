@@ -1,8 +1,20 @@
-"""Which requests are the same: keys, and the partitions that credentials open."""
+"""Which requests are the same: keys, and the partitions that credentials open.
+
+Two requests with one key get one response, so what must not be shared has to be in the key. This room may import
+`rfc9111` and the leaves beside it, yarl, multidict, and aiohttp for the payloads of bodies; it knows no rule, no store
+and no request on its way. How its parts move together:
+
+- ``names`` says of a header field or parameter whether it tells who asks, or for what, or is a secret.
+- ``credentials`` collects what says who asks; the digest of that is the *partition*.
+- ``bodies`` brings a request body into one canonical form.
+- ``key`` makes the key of method, URL, partition, body and the way to the origin: the same for the engine, which has
+  a request, and for users, who ask about one.
+- ``redaction`` takes out of URLs what may be neither stored nor shown.
+"""
 
 from __future__ import annotations
 
-from aiohttp_cache_di.keys.key import create_key, is_own_host, spellings, tls_token
+from aiohttp_cache_di.keys.key import create_key, is_own_host, spellings, target_of
 from aiohttp_cache_di.keys.names import (
     DEFAULT_CREDENTIAL_HEADERS,
     CredentialNames,
@@ -11,6 +23,7 @@ from aiohttp_cache_di.keys.names import (
     says_which_resource,
 )
 from aiohttp_cache_di.keys.redaction import REDACTED, has_param, redact_url, redacted
+from aiohttp_cache_di.keys.tls import is_verifying, tls_token
 
 __all__ = [
     "DEFAULT_CREDENTIAL_HEADERS",
@@ -20,10 +33,12 @@ __all__ = [
     "credential_names",
     "has_param",
     "is_own_host",
+    "is_verifying",
     "lower_names",
     "redact_url",
     "redacted",
     "says_which_resource",
     "spellings",
+    "target_of",
     "tls_token",
 ]

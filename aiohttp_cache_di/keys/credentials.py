@@ -1,6 +1,6 @@
 """Whose request it is: the partition of the cache that a set of credentials opens.
 
-Requests that carry credentials live in a partition of their own, so that nobody gets another's response. The
+Requests that carry credentials live in a partition of their own, so that no one gets another's response. The
 partition is named by a digest, and the credentials themselves are stored nowhere.
 """
 

@@ -8,12 +8,10 @@ so no two different requests are spelt alike.
 from __future__ import annotations
 
 import json as jsonlib
-import uuid
 from collections.abc import Callable, Collection
 from functools import lru_cache
 from ssl import SSLContext
 from typing import Any, Final
-from weakref import WeakKeyDictionary
 
 from aiohttp import BasicAuth, ClientRequest, Fingerprint
 from aiohttp.http import SERVER_SOFTWARE
@@ -31,8 +29,10 @@ from aiohttp_cache_di.keys.credentials import (
     who_asks,
 )
 from aiohttp_cache_di.keys.names import DEFAULT_CREDENTIAL_HEADERS, CredentialNames, credential_names, lower_names
+from aiohttp_cache_di.keys.tls import tls_token
+from aiohttp_cache_di.rfc9111.storability import CONDITIONAL_OR_RANGE
 
-__all__ = ["create_key", "is_own_host", "spellings", "tls_token"]
+__all__ = ["create_key", "is_own_host", "spellings", "target_of"]
 
 _KEY_BYTES: Final = 20
 _MEMOISED_URL_CHARS: Final = 1024  # Times the number of remembered URLs, this bounds the memory that they may take.
@@ -54,17 +54,10 @@ _NEVER_MATCHED: Final = frozenset(
         "content-encoding",
         "cache-control",
         "pragma",
-        "range",
-        "if-match",
-        "if-none-match",
-        "if-modified-since",
-        "if-unmodified-since",
-        "if-range",
     }
-)
+).union(map(str.lower, CONDITIONAL_OR_RANGE))
 
 _NONE: Final[frozenset[str]] = frozenset()
-_contexts: Final[WeakKeyDictionary[SSLContext, str]] = WeakKeyDictionary()
 
 # What aiohttp adds by itself, and the user who asks with their own arguments does not see.
 _AUTOMATIC: Final = {name.lower(): value for name, value in ClientRequest.DEFAULT_HEADERS.items()} | {
@@ -195,25 +188,17 @@ def spellings(url: str | URL) -> tuple[URL, ...]:
     return (quoted,) if same else (quoted, as_it_is)
 
 
-def tls_token(ssl: SSLContext | bool | Fingerprint | None, server_hostname: str | None) -> str:
-    """What a request demands of TLS, as a text; "" for verification against the system's authorities."""
-    name = server_hostname or ""
-    if ssl is True or ssl is None:
-        return f"name:{name}" if name else ""
-    if ssl is False:
-        return f"unverified:{name}"
-    if isinstance(ssl, Fingerprint):
-        return f"fingerprint:{ssl.fingerprint.hex()}:{name}"
-    # Nothing tells what a context verifies, or as whom it connects: what it brought is for itself alone.
-    return f"context:{_contexts.setdefault(ssl, uuid.uuid4().hex)}:{name}"
-
-
 def _target(url: URL, ignored: frozenset[str], ordered: bool) -> str:
     """Scheme, host, port, path and query of *url*; userinfo counts as a credential, the fragment not at all."""
     query = url.raw_query_string
     if not query or len(query) + len(url.raw_path) > _MEMOISED_URL_CHARS:  # without one, it is quicker made than found
         return _canonical_target(url, ignored, ordered)
     return _memoised_target(url, ignored, ordered)
+
+
+def target_of(url: URL, ignored_params: Collection[str] = (), *, ordered: bool = False) -> str:
+    """What of *url* makes a difference to a key, as a text."""
+    return _canonical_target(url, frozenset(ignored_params), ordered)
 
 
 def _canonical_target(url: URL, ignored: frozenset[str], ordered: bool) -> str:

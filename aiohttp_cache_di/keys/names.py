@@ -61,7 +61,7 @@ def says_who_asks(name: str) -> bool:
 
 
 def says_which_resource(name: str) -> bool:
-    """Whether a request header called *name* (lower case) says which resource is meant, whoever asks for it."""
+    """Whether a request header called *name* (lower case) says which resource is meant, and not who asks for it."""
     return _WHICH.search(name.replace("_", "-")) is not None
 
 

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from yarl import URL
 
 from aiohttp_cache_di.keys.names import is_bearer_param, is_secret_param
-from aiohttp_cache_di.rfc9111.messages import StoredResponse
+from aiohttp_cache_di.rfc9111.messages import REDIRECTS, StoredResponse
 
 __all__ = ["REDACTED", "has_param", "redact_url", "redacted"]
 
@@ -28,7 +28,6 @@ _REMEMBERED_CHARS: Final = 64
 _NAMING: Final = frozenset(
     {b"location", b"content-location", b"link", b"refresh", b"sourcemap", b"x-sourcemap", b"x-original-url"}
 )
-_LEADING_ON: Final = frozenset({301, 302, 303, 307, 308})
 _PAIR: Final = re.compile(r'(?<=[?&#])([^=&#?<>"\s]+)=([^&#<>"\s]+)')
 
 
@@ -73,7 +72,7 @@ def has_param(reference: str, names: Collection[str]) -> bool:
 
 
 def _is_redacted(name: bytes, status: int) -> bool:
-    return name in _NAMING and not (name == b"location" and status in _LEADING_ON)
+    return name in _NAMING and not (name == b"location" and status in REDIRECTS)
 
 
 def _redacted_value(value: bytes, ignored_params: Collection[str]) -> bytes:

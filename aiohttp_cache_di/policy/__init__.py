@@ -12,6 +12,17 @@
 `place_variant`        where among them a new one goes
 `invalidated_urls`     what an unsafe request makes outdated
 =====================  ====================================================================================
+
+`rfc9111` knows the standard, this room knows the user's wishes as well, and is where both come to one answer. It may
+import `rfc9111` and the leaves beside it, and neither aiohttp nor a clock: the time is an argument, and what is decided
+is done by the engine, or by a test. How its parts move together:
+
+- ``rules`` has what holds for one request; ``expiration``, ``patterns`` and ``principals`` are how users say it.
+- ``question`` is the door for requests: it settles plain hits by a few comparisons and leaves the rest to ``request``.
+- ``request`` and ``response`` decide, with ``lifetimes`` for how long, ``not_modified`` for what a 304 confirms,
+  ``failure`` for an origin that fails and ``variants`` for where a response goes.
+- ``decisions`` has all outcomes as immutable values. A ``match`` on them that ends in ``assert_never`` is the whole of
+  what a driver of the policy needs.
 """
 
 from __future__ import annotations

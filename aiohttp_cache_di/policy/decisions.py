@@ -1,4 +1,4 @@
-"""What the policy can decide, as immutable values; whoever drives the policy matches on them and does as they say."""
+"""What the policy can decide, as immutable values: a driver of the policy matches on them and does as they say."""
 
 from __future__ import annotations
 
@@ -83,13 +83,11 @@ class Fetch(Struct, frozen=True):
     Args:
         reason: why nothing stored was used: a ``fwd`` token of RFC 9211.
         fallback: what `on_failure` and `on_response` may fall back to when the origin fails.
-        store: whether the response may be stored.
         stored: the stored response that could not be used, if there is one.
     """
 
     reason: str
     fallback: StoredResponse | None = None
-    store: bool = True
     stored: StoredResponse | None = None
 
 
@@ -220,12 +218,10 @@ class Freshen(Struct, frozen=True):
 
     Args:
         stored: with updated header fields and times.
-        serve_key: the storage key it has.
         answer: how the caller is to be answered from it.
     """
 
     stored: StoredResponse
-    serve_key: str
     cache_status: str
     answer: Reuse
 

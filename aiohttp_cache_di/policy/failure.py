@@ -1,4 +1,4 @@
-"""Standing in for an origin that fails: what is stored, past its lifetime (RFC 9111 §4.2.4, RFC 5861 §4)."""
+"""Answering for an origin that fails: by what is stored, past its lifetime (RFC 9111 §4.2.4, RFC 5861 §4)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from aiohttp_cache_di.policy.request import answer_from, serve
 from aiohttp_cache_di.rfc9111.directives import request_directives
 from aiohttp_cache_di.rfc9111.messages import Request
 
-__all__ = ["ERROR_STATUSES", "on_failure", "stand_in"]
+__all__ = ["ERROR_STATUSES", "on_failure", "usable_fallback"]
 
 ERROR_STATUSES = frozenset({500, 502, 503, 504})  # RFC 5861 §4
 
@@ -20,10 +20,10 @@ def on_failure(plan: Plan, rules: Rules, request: Request, *, now: float, timeou
         now: POSIX time, UTC.
         timeout: it may have been slow rather than unreachable; only ``stale-if-error`` covers that.
     """
-    return stand_in(plan, rules, request, now=now, by_default=not timeout)
+    return usable_fallback(plan, rules, request, now=now, by_default=not timeout)
 
 
-def stand_in(plan: Plan, rules: Rules, request: Request, *, now: float, by_default: bool) -> ServeStale | None:
+def usable_fallback(plan: Plan, rules: Rules, request: Request, *, now: float, by_default: bool) -> ServeStale | None:
     """The plan's fallback, if it may be used now.
 
     Args:

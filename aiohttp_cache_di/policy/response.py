@@ -17,7 +17,7 @@ from aiohttp_cache_di.policy.decisions import (
     Store,
     Validate,
 )
-from aiohttp_cache_di.policy.failure import ERROR_STATUSES, stand_in
+from aiohttp_cache_di.policy.failure import ERROR_STATUSES, usable_fallback
 from aiohttp_cache_di.policy.lifetimes import lifetime
 from aiohttp_cache_di.policy.not_modified import on_not_modified
 from aiohttp_cache_di.policy.rules import is_redirect
@@ -29,7 +29,7 @@ from aiohttp_cache_di.rfc9111.freshness import explicit_lifetime_s
 from aiohttp_cache_di.rfc9111.invalidation import is_same_url
 from aiohttp_cache_di.rfc9111.messages import Headers, Request, Response, StoredResponse, VariantRef
 from aiohttp_cache_di.rfc9111.ranges import may_combine, parse_content_range
-from aiohttp_cache_di.rfc9111.storability import unstorable_fields, why_not_storable
+from aiohttp_cache_di.rfc9111.storability import sets_cookie, unstorable_fields, why_not_storable
 from aiohttp_cache_di.rfc9111.validation import entity_tag
 from aiohttp_cache_di.rfc9111.vary import VARIES_ON_ALL, vary_digest, vary_fields
 
@@ -69,11 +69,11 @@ def on_response(
     if isinstance(plan, Validate) and response.status in _REFUSING:
         return Refetch(plan.reason)
     if response.status in ERROR_STATUSES:
-        stale = stand_in(plan, rules, request, now=now, by_default=False)
+        stale = usable_fallback(plan, rules, request, now=now, by_default=False)
         if stale is not None:
             return stale
     directives = response_directives(response.headers)
-    why_not = _why_not(request, response, directives, plan, rules)
+    why_not = _why_not(request, response, directives, rules)
     if why_not is not None:
         return _pass(request, plan, response.status, why_not)
     return _store(request, response, directives, plan, rules)
@@ -123,12 +123,8 @@ def _store(
     )
 
 
-def _why_not(
-    request: Request, response: Response, directives: ResponseDirectives, plan: Fetch | Validate, rules: Rules
-) -> str | None:
+def _why_not(request: Request, response: Response, directives: ResponseDirectives, rules: Rules) -> str | None:
     status, headers = response.status, response.headers
-    if isinstance(plan, Fetch) and not plan.store:
-        return "request-no-store"
     if rules.allowed_codes is not None and status not in rules.allowed_codes and not _is_plain_hop(response, rules):
         return "status"
     why_not = why_not_storable(request, status, headers, directives, shared=rules.shared)
@@ -149,12 +145,12 @@ def _is_plain_hop(response: Response, rules: Rules) -> bool:
     """
     headers = response.headers
     is_hop = is_redirect(response.status) and "Location" in headers
-    return is_hop and not rules.cache_control and "Set-Cookie" not in headers
+    return is_hop and not rules.cache_control and not sets_cookie(headers)
 
 
 def _pass(request: Request, plan: Fetch | Validate, status: int, why: str) -> Pass:
     forget = plan.stored is not None and plan.stored.method == request.method and status in _OUTDATING
-    return Pass(why, forwarded(plan.reason, detail=why), forget=forget and why != "request-no-store")
+    return Pass(why, forwarded(plan.reason, detail=why), forget=forget)
 
 
 def _differ(one: Headers, other: Headers) -> bool:

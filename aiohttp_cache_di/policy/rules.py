@@ -14,6 +14,7 @@ from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.policy.decisions import Rules
 from aiohttp_cache_di.policy.expiration import UNSET, ExpirationTime, UrlExpiration, UrlRules, fixed_s, lifetime_s
 from aiohttp_cache_di.policy.patterns import UrlPatterns
+from aiohttp_cache_di.rfc9111.messages import REDIRECTS
 from aiohttp_cache_di.units import parse_duration
 
 __all__ = ["DEFAULT_CODES", "RuleBook", "Window", "is_redirect", "window_s"]
@@ -22,7 +23,6 @@ Window: TypeAlias = float | bool | str | timedelta | None
 """A stale window as users write it: see `window_s`."""
 
 DEFAULT_CODES = (200,)
-REDIRECTS = frozenset({301, 302, 303, 307, 308})
 MAX_RESOLVED = 1000
 _STAYING = (int, float, timedelta, type(None))
 

@@ -23,15 +23,17 @@ def invalidated_urls(request: Request, response_status: int, response_headers: H
     """The URLs, without fragment, whose stored responses an unsafe request has made outdated, each once.
 
     The target's own, and those in Location and Content-Location on the same origin; none when the method is safe or the
-    answer is an error (neither 2xx nor 3xx).
+    answer is an error (neither 2xx nor 3xx). A Host of the request's own names that origin (RFC 9110 §7.1), and
+    the URLs are given with the authority of the request's URL all the same.
     """
     if not is_unsafe(request.method) or not 200 <= response_status < 400:
         return ()
     target = urlsplit(request.url)
     urls = [urlunsplit(target._replace(fragment=""))]
+    host = single(request.headers, "Host") or ""
     for name in ("Location", "Content-Location"):
         reference = single(response_headers, name)
-        url = None if not reference else _same_origin_url(target, reference)
+        url = None if not reference else _same_origin_url(target, reference, host)
         if url is not None and url not in urls:
             urls.append(url)
     return tuple(urls)
@@ -43,13 +45,17 @@ def is_same_url(url: str, reference: str) -> bool:
     return _same_origin_url(target, reference) == urlunsplit(target._replace(fragment=""))
 
 
-def _same_origin_url(target: SplitResult, reference: str) -> str | None:
+def _same_origin_url(target: SplitResult, reference: str, host: str = "") -> str | None:
     """*reference* resolved against *target*, or None when it is of another origin or no URL.
+
+    What names *host* as its authority means that of *target*.
 
     Another origin's content is not this one's to invalidate: that would let it wipe the cache (RFC 9111 §4.4).
     """
     try:
         url = urlsplit(urljoin(urlunsplit(target), reference))
+        if host and url.netloc.lower() == host.lower():
+            url = url._replace(netloc=target.netloc)
         same = _origin(url) == _origin(target)
     except ValueError:  # such as a port or a bracketed host that is none; there is nothing stored to forget
         return None

@@ -14,6 +14,7 @@ from multidict import CIMultiDict, CIMultiDictProxy, MultiMapping
 __all__ = [
     "END_OF_TIME",
     "MAX_VARIANTS",
+    "REDIRECTS",
     "Headers",
     "RawHeaders",
     "Request",
@@ -33,6 +34,9 @@ END_OF_TIME = 253_402_300_800.0
 
 MAX_VARIANTS = 4096
 """How many variants of one URL are ever kept side by side."""
+
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+"""Statuses that lead a client to another URL by a Location (RFC 9110 §15.4), all of which aiohttp follows."""
 
 # What the fields of stored structs can be; looked at where bytes become a struct, as nothing but that says where they
 # come from.

@@ -14,6 +14,7 @@ __all__ = [
     "SET_COOKIE",
     "UNDERSTOOD_STATUSES",
     "forbidding_directive",
+    "sets_cookie",
     "unstorable_fields",
     "why_not_storable",
 ]
@@ -51,6 +52,11 @@ HOP_BY_HOP = frozenset(
 # Not of RFC 9111: a cookie set for one request must not be set again by a later one.
 SET_COOKIE = frozenset({"set-cookie", "set-cookie2"})
 _NEVER_STORED = HOP_BY_HOP | SET_COOKIE
+
+
+def sets_cookie(headers: Headers) -> bool:
+    """Whether a response sets a cookie, for the caller who has asked."""
+    return any(name in headers for name in SET_COOKIE)
 
 
 def why_not_storable(

@@ -3,10 +3,15 @@
 This room turns words into values and values into objects; what the values mean is decided below it. It may import
 pydantic, the backends and the session, and knows no container and no framework. Its parts, from the bottom up:
 
+- ``forms`` turns the text of a variable into a value, and refuses a form that is not taken; ``url_rules`` does so for
+  rules by URL pattern.
 - ``kinds`` says of each kind of value how it is read, shown and explained.
+- ``sources`` reads what was given: the environment, ``.env`` files, files that variables name, a directory of secrets.
 - ``variables`` finds the variables that begin with a prefix, and explains each that cannot be used.
+- ``places`` finds a place for the file of a SQLite cache.
 - ``model`` is the list of all settings: `CacheSettings` asks ``variables`` what was given and ``kinds`` what it means.
-- ``build`` makes the back-end and the session that settings describe; ``report`` shows settings to a person.
+- ``secrecy`` masks the secrets of settings in texts of others.
+- ``build`` makes the backend and the session that settings describe; ``report`` shows settings to a person.
 """
 
 from __future__ import annotations
@@ -16,6 +21,7 @@ from aiohttp_cache_di.settings.model import (
     CacheSettings,
     ClientSettings,
     DynamoDBSettings,
+    FilesystemSettings,
     MongoDBSettings,
     RedisSettings,
     SQLiteSettings,
@@ -27,6 +33,7 @@ __all__ = [
     "CacheSettings",
     "ClientSettings",
     "DynamoDBSettings",
+    "FilesystemSettings",
     "MongoDBSettings",
     "RedisSettings",
     "SQLiteSettings",

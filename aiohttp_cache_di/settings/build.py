@@ -63,16 +63,19 @@ def plan_backend(settings: CacheSettings) -> BackendPlan:
             written, and ``require_store`` is true.
     """
     options = _common_options(settings)
-    if settings.backend == "sqlite":
-        path, warning = settings.sqlite_place
-        if warning is not None:
-            logger.warning("Cache %s: %s", settings.name, warning)
-        if path == IN_MEMORY and settings.sqlite.path is None:
+    place, given = settings.place, settings.sqlite if settings.backend == "sqlite" else settings.filesystem
+    if place is not None:
+        if place.warning is not None:
+            logger.warning("Cache %s: %s", settings.name, place.warning)
+        if place.path == IN_MEMORY and given.path is None:
             if settings.require_store:
-                raise _store_missing(settings, f"{warning}")
+                raise _store_missing(settings, f"{place.warning}")
             return BackendPlan(settings, CacheBackend, options)
-        sqlite = settings.sqlite
-        options |= {"cache_name": str(path), "timeout": sqlite.timeout, "fast_save": sqlite.fast_save}
+        options["cache_name"] = str(place.path)
+    if settings.backend == "sqlite":
+        options |= {"timeout": settings.sqlite.timeout, "fast_save": settings.sqlite.fast_save}
+    elif settings.backend == "filesystem":
+        options["fsync"] = settings.filesystem.fsync
     elif settings.backend == "redis":
         options |= _redis_options(settings)
     elif settings.backend == "mongodb":
@@ -177,6 +180,10 @@ def _backend_class(settings: CacheSettings) -> Callable[..., CacheBackend]:
         from aiohttp_cache_di.backends.sqlite.backend import SQLiteBackend
 
         return SQLiteBackend
+    if settings.backend == "filesystem":
+        from aiohttp_cache_di.backends.filesystem.backend import FileBackend
+
+        return FileBackend
     if settings.backend == "redis":
         # Inside the function: the driver is an extra, and importing this module must do without.
         from aiohttp_cache_di.backends.redis.backend import RedisBackend

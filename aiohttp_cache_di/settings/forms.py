@@ -47,7 +47,7 @@ __all__ = [
     "tokens",
 ]
 
-BUILT_IN_BACKENDS: Final = ("memory", "sqlite", "redis", "dynamodb", "mongodb")
+BUILT_IN_BACKENDS: Final = ("memory", "sqlite", "redis", "filesystem", "dynamodb", "mongodb")
 CLASS_PATH: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 MIN_SECRET_CHARS: Final = 16  # 96 bits, if they are random base64 (RFC 4086 §8.2.2 asks for 96 to resist for long)
 

@@ -37,7 +37,7 @@ from aiohttp_cache_di.settings.kinds import (
     UrlLifetimes,
     UrlNames,
 )
-from aiohttp_cache_di.settings.places import Place, find_place
+from aiohttp_cache_di.settings.places import Place, find_directory, find_place
 from aiohttp_cache_di.settings.sources import DEFAULT_ENV_FILE
 from aiohttp_cache_di.settings.variables import Source, Variable, Variables, refuse
 
@@ -46,6 +46,7 @@ __all__ = [
     "CacheSettings",
     "ClientSettings",
     "DynamoDBSettings",
+    "FilesystemSettings",
     "MongoDBSettings",
     "RedisSettings",
     "SQLiteSettings",
@@ -103,6 +104,15 @@ class DynamoDBSettings(_Section):
     near_tier: OptionalDuration = Field(
         default=None, description="how long a process may use its own copy of what it has read from the table"
     )
+
+
+class FilesystemSettings(_Section):
+    """What concerns ``backend=filesystem`` alone."""
+
+    path: OptionalPath = Field(
+        default=None, description="directory of the files; none: `<cache name>` in the user's cache directory"
+    )
+    fsync: Flag = Field(default=False, description="have the disk keep each response before it counts as stored")
 
 
 class ClientSettings(_Section):
@@ -166,7 +176,7 @@ class CacheSettings(BaseSettings):
         description="whom requests are for, by URL pattern, in place of what their credentials say",
     )
     shared_credentials: Names = Field(
-        default=(), description="URL patterns: credentials to these upstreams set nobody apart"
+        default=(), description="URL patterns: credentials to these upstreams set no one apart"
     )
     stale_if_error: StaleWindow = Field(default=None, description="how long a stale response may replace an error")
     stale_while_revalidate: OptionalDuration = Field(
@@ -202,6 +212,7 @@ class CacheSettings(BaseSettings):
     client: ClientSettings = Field(default_factory=ClientSettings)
     mongodb: MongoDBSettings = Field(default_factory=MongoDBSettings)
     dynamodb: DynamoDBSettings = Field(default_factory=DynamoDBSettings)
+    filesystem: FilesystemSettings = Field(default_factory=FilesystemSettings)
 
     _prefix: str = PrivateAttr(default=DEFAULT_PREFIX)
     _sources: dict[tuple[str, ...], Source] = PrivateAttr(default_factory=dict[tuple[str, ...], Source])
@@ -273,6 +284,18 @@ class CacheSettings(BaseSettings):
     def sqlite_path(self) -> Path:
         """The database file of ``backend=sqlite``, ``:memory:`` where none can be written."""
         return self.sqlite_place.path
+
+    @property
+    def filesystem_place(self) -> Place:
+        """The directory of ``backend=filesystem``, and what is to be told about it; looks at the file system."""
+        return find_directory(self.filesystem.path, self.name, f"{self._prefix}FILESYSTEM__PATH")
+
+    @property
+    def place(self) -> Place | None:
+        """Where the back-end keeps its files, if it has any; looks at the file system."""
+        if self.backend == "filesystem":
+            return self.filesystem_place
+        return self.sqlite_place if self.backend == "sqlite" else None
 
     def source_of(self, path: tuple[str, ...]) -> Source:
         """Tell where the value at *path* came from."""

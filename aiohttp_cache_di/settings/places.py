@@ -1,4 +1,4 @@
-"""Where the file of ``backend=sqlite`` goes on this machine, and where instead when nothing can be written there.
+"""Where the file of ``backend=sqlite`` and the directory of ``backend=filesystem`` go on this machine, and where else.
 
 What is asked for in so many words is not put anywhere else: a path that cannot be written is told, and the store fails
 open. What the default finds unusable is replaced, by a directory of our own for temporary files, else by memory. All of
@@ -17,14 +17,14 @@ from platformdirs import user_cache_path
 
 from aiohttp_cache_di.errors import ConfigurationError
 
-__all__ = ["IN_MEMORY", "Place", "find_place"]
+__all__ = ["IN_MEMORY", "Place", "find_directory", "find_place"]
 
 IN_MEMORY: Final = Path(":memory:")
 SUFFIX: Final = ".sqlite"
 
 
 class Place(NamedTuple):
-    """The file's path, or `IN_MEMORY`; and what is to be told about it, if anything."""
+    """The path of the file or directory, or `IN_MEMORY`; and what is to be told about it, if anything."""
 
     path: Path
     warning: str | None = None
@@ -43,13 +43,37 @@ def find_place(given: Path | None, name: str, variable: str) -> Place:
     """
     if given is not None:
         return _given_place(given, name, variable)
-    home = _user_cache_file(name)
+    return _default_place(f"{name}{SUFFIX}", variable)
+
+
+def find_directory(given: Path | None, name: str, variable: str) -> Place:
+    """Find the place of a directory of files.
+
+    Args:
+        given: what the settings say; None for one in the user's cache directory.
+        name: of the cache, which names the directory.
+        variable: that sets the path, for messages.
+
+    Raises:
+        ConfigurationError: *given* cannot be a directory's path at all.
+    """
+    if given is None:
+        return _default_place(name, variable)
+    path = _whole(given, variable)
+    if path.exists() and not path.is_dir():
+        raise ConfigurationError(f"{variable}={str(given)!r}: {path} is not a directory")
+    why = _obstacle(path)
+    return Place(path, None if why is None else _not_kept(why, variable))
+
+
+def _default_place(file_name: str, variable: str) -> Place:
+    home = _user_cache_path(file_name)
     why = "there is no home directory" if home is None else _obstacle(home)
     if home is not None and why is None:
         return Place(home)
     temporary = _temporary_directory()
     if temporary is not None:
-        path = temporary / f"{name}{SUFFIX}"
+        path = temporary / file_name
         where = f"responses are kept in {path}, where they may be deleted"
     else:
         path, where = IN_MEMORY, "responses are kept in the memory of this process"
@@ -59,13 +83,7 @@ def find_place(given: Path | None, name: str, variable: str) -> Place:
 def _given_place(given: Path, name: str, variable: str) -> Place:
     if given == IN_MEMORY:
         return Place(given)
-    try:
-        path = given.expanduser()
-    except RuntimeError as exc:
-        raise ConfigurationError(
-            f"{variable}={str(given)!r}: there is no such home directory; give a whole path"
-        ) from exc
-    path = Path(os.path.abspath(path))
+    path = _whole(given, variable)
     if path.is_dir():
         path /= f"{name}{SUFFIX}"
     elif not path.suffix:
@@ -73,19 +91,35 @@ def _given_place(given: Path, name: str, variable: str) -> Place:
     if path.is_dir():
         raise ConfigurationError(f"{variable}={str(given)!r}: {path} is a directory")
     why = _obstacle(path)
-    return Place(path, None if why is None else f"{why}: responses are not kept; {variable} names another place")
+    return Place(path, None if why is None else _not_kept(why, variable))
 
 
-def _user_cache_file(name: str) -> Path | None:
+def _not_kept(why: str, variable: str) -> str:
+    return f"{why}: responses are not kept; {variable} names another place"
+
+
+def _whole(given: Path, variable: str) -> Path:
+    try:
+        path = given.expanduser()
+    except RuntimeError as exc:
+        raise ConfigurationError(
+            f"{variable}={str(given)!r}: there is no such home directory; give a whole path"
+        ) from exc
+    return Path(os.path.abspath(path))
+
+
+def _user_cache_path(file_name: str) -> Path | None:
     try:
         directory = user_cache_path("aiohttp-cache-di", appauthor=False)
     except (RuntimeError, KeyError):  # a user whom the system does not know, and no HOME
         return None
-    return directory / f"{name}{SUFFIX}" if directory.is_absolute() else None
+    return directory / file_name if directory.is_absolute() else None
 
 
 def _obstacle(path: Path) -> str | None:
-    """Say why no file can be written at *path*; None if one can."""
+    """Say why no file can be written at *path*, or in the directory there; None if one can."""
+    if os.path.isdir(path):
+        return None if os.access(path, os.R_OK | os.W_OK | os.X_OK) else _cause(path)
     if os.path.exists(path):
         return None if os.access(path, os.R_OK | os.W_OK) and _is_open(path.parent) else _cause(path)
     for parent in path.parents:

@@ -29,6 +29,8 @@ def effective_settings(settings: CacheSettings) -> Iterator[EffectiveSetting]:
             shown = settings.name
         elif item.path == ("sqlite", "path"):
             shown = str(settings.sqlite_path)
+        elif item.path == ("filesystem", "path"):
+            shown = str(settings.filesystem_place.path)
         yield EffectiveSetting(settings.prefix + item.suffix, shown, settings.source_of(item.path))
 
 

@@ -29,7 +29,7 @@ __all__ = ["cache_container", "cache_in_memory", "cached_session"]
 @pytest.fixture
 def cache_in_memory() -> Generator[CacheSettings]:
     """Keep responses in memory, whatever the environment says; the settings may be asked what they are."""
-    # A prefix that nobody's variables have: a test must not depend on the machine that it runs on.
+    # A prefix that no variables have: a test must not depend on the machine that it runs on.
     options: dict[str, Any] = {"_env_prefix": "AIOHTTP_CACHE_DI_TESTING_", "_env_file": None}
     settings = CacheSettings(backend="memory", cache_name="testing", **options)
 

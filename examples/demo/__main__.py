@@ -1,9 +1,10 @@
 """Drive real requests through both example services and show what their caches do.
 
-make demo                  SQLite, one process per service
-make demo BACKEND=redis    a real Valkey server, and two workers that share one cache
-make demo BACKEND=mongodb  the same with a server that speaks MongoDB's protocol (SecantusDB)
-make demo BACKEND=dynamodb  the same with a server that speaks DynamoDB's (MiniStack)
+make demo                     SQLite, one process per service
+make demo BACKEND=filesystem  files, and two workers that share one cache
+make demo BACKEND=redis       the same with a real Valkey server
+make demo BACKEND=mongodb     the same with a server that speaks MongoDB's protocol (SecantusDB)
+make demo BACKEND=dynamodb    the same with a server that speaks DynamoDB's (MiniStack)
 """
 
 from __future__ import annotations
@@ -97,7 +98,9 @@ def variables_for(service: str, backend: str, origin: Origin, server: str | None
     variables = {"WEATHER_URL": origin.url, "RATES_URL": origin.url}
     for prefix, cache in (("AIOHTTP_CACHE_", "weather"), ("RATES_CACHE_", "rates")):
         variables[f"{prefix}BACKEND"] = backend
-        if server is None:
+        if backend == "filesystem":
+            variables[f"{prefix}FILESYSTEM__PATH"] = str(FOLDER / f"{service}-{cache}")
+        elif server is None:
             variables[f"{prefix}SQLITE__PATH"] = str(FOLDER / f"{service}-{cache}.sqlite")
         else:
             variables[f"{prefix}{SERVERS[backend][0]}"] = server
@@ -181,7 +184,7 @@ async def services(
 
 async def run(backend: str) -> list[str]:
     """Run the whole demo; returns what was not as it should be."""
-    workers = 2 if backend in SERVERS else 1
+    workers = 1 if backend == "sqlite" else 2
     async with AsyncExitStack() as stack:
         origin = await stack.enter_async_context(run_origin())
         server = stack.enter_context(SERVERS[backend][1]()) if backend in SERVERS else None
@@ -232,5 +235,5 @@ def _shown(path: Path) -> str:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="make demo", description="Show what the cache does between real services.")
-    parser.add_argument("--backend", choices=("sqlite", *SERVERS), default="sqlite")
+    parser.add_argument("--backend", choices=("sqlite", "filesystem", *SERVERS), default="sqlite")
     sys.exit(asyncio.run(main(parser.parse_args().backend)))

@@ -9,6 +9,9 @@
 
 An app that has a lifespan of its own calls `install`, or passes ``combine_lifespans(lifespan, its_own)``. A second
 cache has a container and a key of its own: `make_lifespan` and `make_get_cached_session`.
+
+The adapter is one module: it may import FastAPI, Starlette, the container and the session, and nothing imports it. A
+lifespan opens the container and puts the session into the state of the app; the dependency finds it there.
 """
 
 from __future__ import annotations

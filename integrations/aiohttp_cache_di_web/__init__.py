@@ -9,6 +9,9 @@
 
 Sub-apps find the session of the app above them. aiohttp closes the contexts of that app *before* theirs, so a sub-app
 that uses the session in its own clean-up has a `make_cache_ctx` of its own. A second cache has a container and a key.
+
+The adapter is one module: it may import aiohttp.web, the container and the session, and nothing imports it. A context
+opens the container and puts the session into the app; a request, which knows the apps above its own, finds it there.
 """
 
 from __future__ import annotations

@@ -30,6 +30,11 @@ class ProofStore:
             for key, frame in zip(keys, frames, strict=True)
         ]
 
+    async def kinds(self, keys: Sequence[str]) -> Sequence[bool | None]:
+        """Tell what is under *keys*."""
+        await asyncio.sleep(0)
+        return [leads_on(self.data[key]) if key in self.data else None for key in keys]
+
     async def put(self, records: Sequence[Record]) -> Sequence[Written]:
         """Keep *records*."""
         await asyncio.sleep(0)

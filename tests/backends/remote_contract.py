@@ -13,7 +13,18 @@ from typing import Any, Protocol
 import pytest
 from msgspec.structs import replace
 
-from aiohttp_cache_di.backends.store import UNREADABLE, Found, Item, Lease, Leasing, Record, Row, Store, Written
+from aiohttp_cache_di.backends.store import (
+    UNREADABLE,
+    Found,
+    Item,
+    Lease,
+    Leasing,
+    Record,
+    Row,
+    Sorting,
+    Store,
+    Written,
+)
 from aiohttp_cache_di.entries.codec import EntryCodec, Opaque
 from aiohttp_cache_di.errors import StorageError
 from tests.backends.entries import make_entry
@@ -40,7 +51,7 @@ AWKWARD_KEYS = (
 )
 
 
-class LeasingStore(Store, Leasing, Protocol):
+class LeasingStore(Store, Leasing, Sorting, Protocol):
     """What the suite is for."""
 
 
@@ -210,6 +221,14 @@ class RemoteContract:
         assert rows["r"].item == redirect
         assert rows["a"].item == "r"
         assert {row.item for row in await walk(store)} == {None}
+
+    async def test_kinds_are_told_without_the_items(self, store: LeasingStore) -> None:
+        redirect = replace(make_entry("r"), status=302, raw_headers=((b"Location", b"/x"),))
+        await write(store, Record("r", redirect, math.inf), Record("a", "r", math.inf), entry("k"))
+        await write(store, Record("over", make_entry("over"), time.time() - 1))
+        await store.acquire("leased and empty", 5)
+        asked = ["k", "missing", "r", "over", "a", "leased and empty", "k"]
+        assert list(await store.kinds(asked)) == [False, None, True, None, True, None, False]
 
     async def test_a_walk_goes_by_pages_and_may_be_left(self, store: LeasingStore) -> None:
         for first in range(0, 1000, 100):

@@ -26,6 +26,7 @@ from aiohttp_cache_di.backends.store import (
     Unreadable,
     Versioned,
 )
+from aiohttp_cache_di.backends.wrap.abilities import Abilities
 from aiohttp_cache_di.entries.codec import EntryCodec, Opaque
 from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
@@ -158,6 +159,16 @@ class StoreContract:
             assert await look(store, "k") is None
         assert await look(store, "other") is not None
 
+    async def test_kinds_are_told_without_the_items(self, store: Store) -> None:
+        expected = {"end": False, "redirect": True, "alias": True, "missing": None}
+        await keep(store, "end")
+        await keep(store, "redirect", make_redirect("redirect"))
+        await keep(store, "alias", "end")
+        kinds = Abilities.of(store).kinds
+        assert {key: (await kinds([key]))[0] for key in expected} == expected
+        if store.limits.batch >= len(expected):
+            assert list(await kinds(list(expected))) == list(expected.values())
+
     # ---- effects are seen, from everywhere
 
     async def test_what_is_deleted_is_gone_and_missing_keys_are_no_error(self, store: Store) -> None:
@@ -246,7 +257,7 @@ class StoreContract:
     async def test_what_was_signed_with_another_secret_is_no_item(self, make: MakeStore) -> None:
         signing = make(codec=EntryCodec("one"))
         if not self.is_shared or isinstance(signing, Immediate):
-            pytest.skip("nobody else reads its bytes")
+            pytest.skip("its bytes are read nowhere else")
         await keep(signing, "k", entry := make_entry("k"))
         others = {secrets: make(codec=EntryCodec(secrets)) for secrets in (("two",), ("two", "one"), None)}
         for secrets, other in others.items():

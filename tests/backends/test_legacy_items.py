@@ -164,7 +164,7 @@ async def test_aliases_of_the_user_are_followed_in_every_storage(make: MakeBacke
 
 
 class RawStorage(CustomStorage):
-    """Leaves it to whoever reads to make a response of the bytes."""
+    """Leaves it to the reader to make a response of the bytes."""
 
     async def read(self, key: str) -> ResponseOrKey:
         """Read an item."""

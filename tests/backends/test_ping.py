@@ -115,8 +115,8 @@ async def test_a_user_who_may_not_write_is_told(guarded_valkey: ValkeyServer, ca
     ("place", "cause"),
     [
         ("/proc/cache.sqlite", "unable to open"),
-        ("directory.sqlite", "Is a directory"),
-        ("file.sqlite/cache.sqlite", "unable to open"),
+        ("directory.sqlite", "is no file"),
+        ("file.sqlite/cache.sqlite", "Not a directory"),
     ],
 )
 async def test_a_path_where_no_file_can_be_is_told(

@@ -59,7 +59,8 @@ def test_the_command_refuses_a_wrong_setting_without_a_traceback(tmp_path: Path)
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr == (
-        "AIOHTTP_CACHE_BACKEND='redsi': it accepts memory, sqlite, redis, dynamodb, mongodb or package.module:Class\n"
+        "AIOHTTP_CACHE_BACKEND='redsi': "
+        "it accepts memory, sqlite, redis, filesystem, dynamodb, mongodb or package.module:Class\n"
     )
 
 

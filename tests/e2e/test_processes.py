@@ -47,7 +47,7 @@ def track() -> Iterator[Start]:
         service.kill()
 
 
-@pytest.fixture(params=["sqlite", "redis", "mongodb", "dynamodb"])
+@pytest.fixture(params=["sqlite", "filesystem", "redis", "mongodb", "dynamodb"])
 def variables(request: pytest.FixtureRequest, origin: Origin, tmp_path: Path) -> Mapping[str, str]:
     """The whole configuration of a service: two upstreams, two caches."""
     found = {"WEATHER_URL": origin.url, "RATES_URL": origin.url}
@@ -67,6 +67,8 @@ def variables(request: pytest.FixtureRequest, origin: Origin, tmp_path: Path) ->
             found |= {f"{prefix}DYNAMODB__ENDPOINT": ministack.url, f"{prefix}DYNAMODB__CREATE_TABLE": "true"}
             found |= {f"{prefix}DYNAMODB__REGION": "eu-west-1", f"{prefix}CACHE_NAME": uuid.uuid4().hex}
             found |= {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+        elif request.param == "filesystem":
+            found[f"{prefix}FILESYSTEM__PATH"] = str(tmp_path / prefix.lower())
         else:
             found[f"{prefix}SQLITE__PATH"] = str(tmp_path / f"{prefix.lower()}.sqlite")
     return found

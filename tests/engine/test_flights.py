@@ -1,4 +1,4 @@
-"""One request to the origin per key at a time, and nobody waits for nothing."""
+"""One request to the origin per key at a time, and no one waits in vain."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Random programs of requests and changes of settings, with the shortcuts and without: nobody can tell them apart."""
+"""Random programs of requests and changes of settings, with the shortcuts and without: they cannot be told apart."""
 
 from __future__ import annotations
 

@@ -46,6 +46,10 @@ def signed() -> dict[str, str]:
     }
 
 
+def tenant_7(request: Request) -> str:
+    return "tenant-7"
+
+
 async def text(session: ClientSession, url: str, **options: Any) -> str:
     async with session.get(url, **options) as response:
         return await response.text()
@@ -61,7 +65,7 @@ async def test_credentials_that_change_hit_where_the_principal_is_said(
     options: dict[str, dict[str, Any]] = {
         "backend": {"principal": "tenant-7"},
         "pattern": {"principals": {"127.0.0.1": "tenant-7"}},
-        "function": {"principal": lambda request: "tenant-7"},
+        "function": {"principal": tenant_7},
         "shared": {"shared_credentials": ["127.0.0.1"]},
     }
     backend = CacheBackend(cache_control=cache_control, **options.get(said, {}))
@@ -175,7 +179,7 @@ async def test_which_resource_is_meant_still_counts(origin: Origin) -> None:
 
     async with CachedSession(shared_credentials=["127.0.0.1"]) as session:
         for options in ({"principal": "a"}, {"headers": hourly()}):
-            found = set()
+            found = set[str]()
             for host in ("a.test", "b.test"):
                 headers = {**options.get("headers", {}), "X-Forwarded-Host": host}  # type: ignore[dict-item]  # mixed
                 found.add(await text(session, url, **{**options, "headers": headers}))
@@ -311,8 +315,10 @@ class DigestOrigin:
 
     def __call__(self, request: Received) -> bytes:
         sent = request.headers.get("Authorization", "")
-        fields = dict(part.strip().partition("=")[::2] for part in sent.removeprefix("Digest ").split(","))
-        fields = {name: value.strip('"') for name, value in fields.items()}
+        fields = {
+            name: value.strip('"')
+            for name, _, value in (part.strip().partition("=") for part in sent.removeprefix("Digest ").split(","))
+        }
         if fields.get("nonce") != self.nonce or not self.nonce or not self.proves(request, fields):
             self.challenges += 1
             self.nonce = f"nonce-{self.challenges}"

@@ -39,6 +39,13 @@ async def session() -> Any:
         yield session
 
 
+def careless_context() -> ssl.SSLContext:
+    """Make a context that does not ask whose certificate it is."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    return context
+
+
 async def identity(
     session: ClientSession, url: str = "https://example.org/", *, backend: CacheBackend | None = None, **options: Any
 ) -> tuple[str, str]:
@@ -57,8 +64,8 @@ class TestTls:
         demands: list[dict[str, Any]] = [
             {},
             {"ssl": False},
-            {"ssl": ssl.create_default_context()},
-            {"ssl": ssl.create_default_context()},
+            {"ssl": careless_context()},
+            {"ssl": careless_context()},
             {"ssl": Fingerprint(b"a" * 32)},
             {"ssl": Fingerprint(b"b" * 32)},
             {"server_hostname": "other.example.org"},
@@ -68,7 +75,7 @@ class TestTls:
         assert len(set(keys)) == len(demands)
 
     async def test_the_same_demand_has_the_same_key(self, session: ClientSession) -> None:
-        context = ssl.create_default_context()
+        context = careless_context()
         demands: list[dict[str, Any]] = [{}, {"ssl": False}, {"ssl": context}, {"ssl": Fingerprint(b"a" * 32)}]
         for demand in demands:
             assert await identity(session, **demand) == await identity(session, **demand)
@@ -83,8 +90,7 @@ class TestTls:
             assert CacheBackend().create_key("GET", "https://example.org/", ssl=demand) == expected[0]
 
     async def test_a_connector_s_context_counts_by_whether_it_verifies(self, session: ClientSession) -> None:
-        verifying, careless = ssl.create_default_context(), ssl.create_default_context()
-        careless.check_hostname = False
+        verifying, careless = ssl.create_default_context(), careless_context()
         for context, demand in ((verifying, True), (careless, False)):
             async with ClientSession(connector=TCPConnector(ssl=context)) as other:
                 assert await identity(other) == await identity(session, ssl=demand)
@@ -109,7 +115,7 @@ class TestPartition:
         assert len({key for key, _ in found}) == len(asked)
         assert len({partition for _, partition in found}) == len(asked)
         assert found[0][1] == ""
-        assert not any("b" * 2 in partition for _, partition in found)
+        assert not any("YTpi" in partition for _, partition in found)
 
     async def test_a_header_of_no_account_has_none(self, session: ClientSession) -> None:
         assert await identity(session, headers={"Accept-Language": "de"}) == await identity(session)

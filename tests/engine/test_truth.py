@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import ClientResponse
+from aiohttp import ClientResponse, ClientSession
 
-from aiohttp_cache_di import CachedSession
-from aiohttp_cache_di.backends import CacheBackend, ResponseOrKey
+from aiohttp_cache_di import CachedSession, policy
+from aiohttp_cache_di.backends import CacheBackend, RedisBackend, ResponseOrKey, SQLiteBackend
 from aiohttp_cache_di.backends.wrap import pending
 from aiohttp_cache_di.engine.describe import DETAILS
 from aiohttp_cache_di.engine.runtime import Runtime
@@ -299,6 +299,75 @@ async def test_a_follower_that_asked_for_itself_was_spared_nothing(origin: Origi
         assert await follower == f"{MISS}; detail=overtaken"
     stats = client.backend.stats
     assert (stats.coalesced, stats.misses, stats.hits) == (0, 2, 0)
+
+
+@pytest.mark.parametrize("store", ["redis", "sqlite"])
+async def test_the_first_miss_on_a_dead_store_does_not_say_that_it_is_stored(
+    origin: Origin, tmp_path: Path, store: str
+) -> None:
+    (tmp_path / "file").touch()  # no directory can be made of it
+    backend: CacheBackend = (
+        RedisBackend(address="redis://127.0.0.1:1")
+        if store == "redis"
+        else SQLiteBackend(str(tmp_path / "file" / "cache.sqlite"))
+    )
+    async with CachedSession(cache=backend) as session, session.get(origin.on("/", answer("text"))) as response:
+        said = [told(response)]
+        await response.read()
+        said.append(told(response))
+        await backend.settle()
+        said.append(told(response))
+    assert said == [("detail=store-failed", False)] * 3
+
+
+async def test_a_response_that_a_method_of_the_users_has_found_counts_as_a_hit(origin: Origin) -> None:
+    class Elsewhere(CacheBackend):
+        found: Any = None
+
+        async def get_response(self, key: str) -> Any:
+            return self.found
+
+    backend, url = Elsewhere(), origin.on("/", answer("text"))
+    async with ClientSession() as plain, CachedSession(cache=backend) as session:
+        backend.found = await plain.get(url)
+        async with session.get(url) as response:
+            assert await response.text() == "text"
+    stats = backend.stats
+    assert (stats.hits, stats.misses, stats.bypassed) == (1, 0, 0)
+
+
+async def test_a_response_that_is_not_aiohttps_counts_as_a_miss(origin: Origin) -> None:
+    class FakeResponse:
+        status, connection, _raw_cookie_headers, _history = 200, None, None, ()
+
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            """Whatever a response is made of."""
+
+        async def start(self, connection: Any) -> None:
+            """Wait for nothing."""
+            connection.close()
+
+    fake: Any = FakeResponse
+    async with CachedSession(response_class=fake) as session:
+        response: Any = await session.get(origin.on("/", answer("text")))
+        assert isinstance(response, FakeResponse)
+        stats = session.cache.stats
+    assert (stats.hits, stats.misses, stats.bypassed) == (0, 1, 0)
+
+
+async def test_a_response_that_the_cache_cannot_judge_counts_as_a_miss(
+    origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*args: Any, **kwargs: Any) -> Any:
+        raise RuntimeError("of the cache")
+
+    monkeypatch.setattr(policy, "on_response", broken)
+    async with CachedSession() as session, session.get(origin.on("/", answer("text"))) as response:
+        said: Any = response
+        assert await response.text() == "text"
+        assert said.cache_status == "aiohttp-cache-di; fwd=bypass; detail=error"
+        stats = session.cache.stats
+    assert (stats.hits, stats.misses, stats.bypassed) == (0, 1, 0)
 
 
 def test_each_detail_is_documented() -> None:

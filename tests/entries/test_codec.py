@@ -348,11 +348,6 @@ def test_an_empty_secret_is_a_configuration_error(secret: Any) -> None:
         EntryCodec(secret)
 
 
-def test_whether_a_codec_signs_is_told() -> None:
-    assert SIGNED.is_signing
-    assert not PLAIN.is_signing
-
-
 def test_text_that_utf8_cannot_hold_is_a_storage_error_when_writing() -> None:
     with pytest.raises(StorageError, match="cannot be written"):
         PLAIN.encode(entry(vary_fields=("\udcff",)))

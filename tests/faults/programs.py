@@ -108,7 +108,7 @@ async def in_flight() -> None:
 
 
 async def several_loops() -> None:
-    """Loops in threads use one backend and end; nobody closes it."""
+    """Loops in threads use one backend and end without closing it."""
     backend = new_backend()
     kept.append(backend)
 

@@ -9,13 +9,14 @@ from typing import Any
 import msgspec
 
 from aiohttp_cache_di.backends.base import CacheBackend, DictCache
+from aiohttp_cache_di.backends.filesystem import FileBackend
 from aiohttp_cache_di.backends.redis import RedisBackend
 from aiohttp_cache_di.backends.sqlite import SQLiteBackend
 from tests.valkey import ValkeyServer
 
 __all__ = ["STORES", "Store", "make_store"]
 
-STORES = ("memory", "sqlite", "redis")
+STORES = ("memory", "sqlite", "filesystem", "redis")
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Store:
     """One place where entries are kept, and the way to make backends on it.
 
     Args:
-        kind: "memory", "sqlite" or "redis".
+        kind: "memory", "sqlite", "filesystem" or "redis".
         options: for the class of the backend; plain values, so that another process can be given them.
     """
 
@@ -37,6 +38,7 @@ class Store:
         classes: dict[str, type[CacheBackend]] = {
             "memory": CacheBackend,
             "sqlite": SQLiteBackend,
+            "filesystem": FileBackend,
             "redis": RedisBackend,
         }
         return classes[self.kind]
@@ -55,6 +57,9 @@ class Store:
         if self.kind == "sqlite":
             path = Path(self.options["cache_name"])
             return b"\n".join(file.read_bytes() for file in sorted(path.parent.glob(path.name + "*")))
+        if self.kind == "filesystem":
+            paths = sorted(path for path in Path(self.options["cache_name"]).rglob("*") if path.is_file())
+            return b"\n".join(path.name.encode() + b"=" + path.read_bytes() for path in paths)
         kept = [storage.data for storage in (backend.responses, backend.redirects) if isinstance(storage, DictCache)]
         return msgspec.msgpack.encode([dict(data) for data in kept])
 
@@ -65,5 +70,7 @@ def make_store(kind: str, directory: Path, server: ValkeyServer | None, name: st
         return Store(kind, {"cache_name": name})
     if kind == "sqlite":
         return Store(kind, {"cache_name": str(directory / f"{name}.sqlite")})
+    if kind == "filesystem":
+        return Store(kind, {"cache_name": str(directory / name)})
     assert server is not None
     return Store(kind, {"cache_name": name, "address": server.url}, server)

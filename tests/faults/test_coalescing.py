@@ -1,4 +1,4 @@
-"""Floods of equal requests: one of them goes to the origin, and none waits for a leader that helps nobody."""
+"""Floods of equal requests: one of them goes to the origin, and none waits for a leader that helps no other."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def test_500_equal_cold_requests_are_one_to_the_origin(
     assert backend.stats.coalesced + backend.stats.hits == FLOOD - 1, "the last may ask when it is stored already"
 
 
-@pytest.mark.parametrize("store", ["sqlite", "redis"], indirect=True)
+@pytest.mark.parametrize("store", ["sqlite", "filesystem", "redis"], indirect=True)
 @pytest.mark.parametrize("who", ["the same process", "another process"])
 async def test_what_was_stored_since_a_request_has_looked_is_not_fetched_again(
     store: Store, origin: Origin, who: str, monkeypatch: pytest.MonkeyPatch
@@ -78,7 +78,7 @@ async def test_what_was_stored_since_a_request_has_looked_is_not_fetched_again(
     await other.close()
 
 
-@pytest.mark.parametrize("store", ["sqlite", "redis"], indirect=True)
+@pytest.mark.parametrize("store", ["sqlite", "filesystem", "redis"], indirect=True)
 async def test_floods_in_four_processes_are_one_to_the_origin(store: Store, note: Note) -> None:
     async with Origin(delay_s=0.2) as origin:
         job = {"kind": store.kind, "options": store.options, "task": "fetch", "size": origin.size}
@@ -93,7 +93,7 @@ async def test_floods_in_four_processes_are_one_to_the_origin(store: Store, note
     assert origin.total <= 1 + sum(map(bool, errors))
 
 
-@pytest.mark.parametrize("store", ["sqlite", "redis"], indirect=True)
+@pytest.mark.parametrize("store", ["sqlite", "filesystem", "redis"], indirect=True)
 async def test_a_killed_holder_of_a_lease_frees_other_processes_within_its_time(store: Store, note: Note) -> None:
     async with Origin() as origin:
         origin.gate = asyncio.Event()
@@ -116,7 +116,7 @@ async def test_a_killed_holder_of_a_lease_frees_other_processes_within_its_time(
     assert origin.total == 2
 
 
-@pytest.mark.parametrize("store", ["sqlite", "redis"], indirect=True)
+@pytest.mark.parametrize("store", ["sqlite", "filesystem", "redis"], indirect=True)
 async def test_those_who_give_up_a_lease_that_another_process_keeps_still_are_one_to_the_origin(
     store: Store, note: Note
 ) -> None:
@@ -160,7 +160,7 @@ async def test_a_leader_cancelled_at_any_step_leaves_its_followers_served(
             slowest_s = max(slowest_s, time.perf_counter() - begun)
     await backend.close()
     note(steps=steps, leaders_cancelled=cancelled, origin_hits=origin.total, slowest_s=slowest_s)
-    assert slowest_s < backend.coalesce_timeout_s * 0.8, "nobody waits for a lease that its holder gave up"
+    assert slowest_s < backend.coalesce_timeout_s * 0.8, "no one waits for a lease that its holder gave up"
     assert cancelled > 5
 
 

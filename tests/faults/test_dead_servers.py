@@ -37,7 +37,7 @@ def check_observable(backend: RedisBackend, caplog: pytest.LogCaptureFixture) ->
 async def wait_for_circuit(backend: RedisBackend, state: str) -> None:
     """Wait until the circuit is in *state*; nothing but traffic moves it."""
     async with asyncio.timeout(10):
-        while backend.stats.circuit != state:  # noqa: ASYNC110  # the counters are for reading, and wake nobody
+        while backend.stats.circuit != state:  # noqa: ASYNC110  # the counters are for reading, and wake no task
             await asyncio.sleep(0.01)
 
 

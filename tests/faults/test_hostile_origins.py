@@ -161,7 +161,7 @@ async def test_the_caller_sees_what_plain_aiohttp_shows(
 ) -> None:
     backend.cache_control = cache_control
     backend.allowed_codes = range(100, 1000)
-    backend.guard.deadline_s = 5.0  # a busy machine shall not be taken for a store that fails
+    backend.guard.deadline_s = 5.0  # a busy machine is not to be taken for a store that fails
     different: list[str] = []
     served = 0
     for name, pieces in REPLIES.items():

@@ -1,4 +1,4 @@
-"""Nobody gets what was fetched for somebody else, and no secret is written down anywhere."""
+"""No one gets what was fetched for another, and no secret is written down anywhere."""
 
 from __future__ import annotations
 

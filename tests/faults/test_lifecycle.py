@@ -24,7 +24,7 @@ from tests.faults.programs import PROGRAMS
 from tests.faults.stores import Store
 
 ENDS_WITHIN_S = 30.0  # the start of Python on a busy machine included
-PATIENT_S = 5.0  # a storage deadline where a busy machine shall not be taken for a store that fails
+PATIENT_S = 5.0  # a storage deadline where a busy machine is not to be taken for a store that fails
 
 
 async def body(session: CachedSession, url: str) -> bytes:

@@ -22,7 +22,7 @@ from tests.faults.stores import Store
 PROCESSES = 4
 TASKS = 8
 URLS = 200
-SHARED_STORES = ["sqlite", "redis"]
+SHARED_STORES = ["sqlite", "filesystem", "redis"]
 
 
 def jobs(store: Store, origin: Origin, seconds: float, **more: Any) -> list[dict[str, Any]]:
@@ -95,7 +95,7 @@ async def test_four_processes_share_a_store(store: Store, origin: Origin, note: 
 async def test_nothing_is_lost_that_four_processes_store(
     store: Store, origin: Origin, note: Note, seconds: int
 ) -> None:
-    more = {"max_bytes": None} if store.kind == "sqlite" else {}
+    more = {"max_bytes": None} if store.kind in ("sqlite", "filesystem") else {}
     job: dict[str, Any] = {"kind": store.kind, "options": {**store.options, **more}, "task": "fill", "url": origin.url}
     job["tasks"], job["seconds"] = TASKS, seconds
     async with Workers(*({**job, "seed": seed} for seed in range(PROCESSES))) as workers:

@@ -43,7 +43,7 @@ class Trap:
 
 
 def with_checksum(frame: bytes, key: str = "") -> bytes:
-    """*frame* with a checksum that fits, as somebody who knows the format would write it under *key*."""
+    """*frame* with a checksum that fits, as one who knows the format would write it under *key*."""
     beside = len(key).to_bytes(4, "big") + key.encode() if frame[10] & NAMELESS else b""
     checksum = zlib.crc32(frame[8:PAYLOAD_AT] + beside + frame[PAYLOAD_AT:])
     return frame[:4] + checksum.to_bytes(4, "big") + frame[8:]
@@ -56,7 +56,7 @@ def forged(frame: bytes, at: str, **changes: object) -> bytes:
 
 
 def planted(frame: bytes, key: str, other: bytes, trap: Path) -> dict[str, bytes]:
-    """What somebody else could have put in the place of *frame*; *other* is an entry of another key than *key*."""
+    """What another could have put in the place of *frame*; *other* is an entry of another key than *key*."""
     chance = random.Random(6)
     return {
         "nothing": b"",
@@ -102,7 +102,7 @@ async def stored(backend: CacheBackend, origin: Origin, *paths: str) -> None:
     await backend.close()
 
 
-@pytest.mark.parametrize("store", ["sqlite", "redis"], indirect=True)
+@pytest.mark.parametrize("store", ["sqlite", "filesystem", "redis"], indirect=True)
 async def test_what_others_put_there_is_a_miss_that_is_overwritten(
     store: Store, origin: Origin, note: Note, tmp_path: Path
 ) -> None:
@@ -126,7 +126,7 @@ async def test_what_others_put_there_is_a_miss_that_is_overwritten(
     assert not trap.exists()
 
 
-@pytest.mark.parametrize("store", ["sqlite", "redis"], indirect=True)
+@pytest.mark.parametrize("store", ["sqlite", "filesystem", "redis"], indirect=True)
 async def test_with_a_secret_nobody_else_can_write_an_entry(store: Store, origin: Origin, note: Note) -> None:
     signing = {"secret_key": ["new secret", "old secret"]}
     backend = store.backend(**signing)
@@ -216,7 +216,7 @@ def test_a_mutated_frame_with_a_fitting_checksum_costs_no_more_than_its_size(dat
     decoded(CODECS[0], mutant)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert mutant in corpus() or decoded(CODECS[1], mutant) is None, "it is signed by nobody"
+    assert mutant in corpus() or decoded(CODECS[1], mutant) is None, "it has no signature"
     assert peak < 64 * len(mutant) + 100_000
 
 

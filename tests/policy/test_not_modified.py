@@ -36,7 +36,7 @@ def freshened(fields: Fields, *, stored: StoredResponse = OLD, rules: Rules = PR
     assert isinstance(decision, Freshen)
     assert isinstance(decision.answer, Serve)
     assert decision.answer.stored is decision.stored
-    assert decision.serve_key == stored.key
+    assert decision.stored.key == stored.key
     return decision.stored
 
 
@@ -126,7 +126,7 @@ def test_an_equal_tag_is_preferred_to_one_that_matches_weakly() -> None:
     response = a_response({"ETag": '"a"'}, status=304)
     decision = on_response(a_request(), response, validation(None), PRIVATE, now=NOW, candidates=(weak, strong))
     assert isinstance(decision, Freshen)
-    assert decision.serve_key == "strong"
+    assert decision.stored.key == "strong"
 
 
 def test_a_304_for_a_variant_that_is_not_at_hand_asks_for_it() -> None:
@@ -140,7 +140,7 @@ def test_of_variants_that_share_a_tag_the_selected_one_is_confirmed() -> None:
     response = a_response({"ETag": 'W/"a"'}, status=304)
     decision = on_response(a_request(), response, validation(selected), PRIVATE, now=NOW, candidates=candidates)
     assert isinstance(decision, Freshen)
-    assert decision.serve_key == "k.2"
+    assert decision.stored.key == "k.2"
 
 
 def test_a_304_without_tag_is_about_the_only_one_that_was_asked_about() -> None:

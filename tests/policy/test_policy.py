@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from aiohttp_cache_di import policy
 from aiohttp_cache_di.policy import decisions
 from aiohttp_cache_di.policy.decisions import Rules
-from tests.messages import NOW, PRIVATE, SHARED, Fields, a_request, a_response, a_stored, date, fields_of
+from tests.messages import NOW, PRIVATE, SHARED, Fields, a_request, a_stored, date, fields_of
 from tests.sync_cache import is_reused, reply, scripted
 
 RULES = Rules(lifetime_s=60)
@@ -162,13 +162,6 @@ def test_a_request_with_no_store_leaves_no_trace() -> None:
     cache = scripted([reply({"Cache-Control": "max-age=60"})])
     cache.send(a_request({"Cache-Control": "no-store"}))
     assert cache.entries == {}
-
-
-def test_a_plan_may_forbid_to_store() -> None:
-    plan = policy.Fetch("request", store=False)
-    response = a_response({"Cache-Control": "max-age=60"})
-    decision = policy.on_response(a_request(), response, plan, PRIVATE, now=NOW)
-    assert decision == policy.Pass("request-no-store", "aiohttp-cache-di; fwd=request; detail=request-no-store")
 
 
 def test_a_stored_head_response_or_part_answers_no_plain_request() -> None:

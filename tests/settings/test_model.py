@@ -106,7 +106,7 @@ def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize(
     ("name", "text", "accepted"),
     [
-        ("BACKEND", "redsi", "memory, sqlite, redis, dynamodb, mongodb or package.module:Class"),
+        ("BACKEND", "redsi", "memory, sqlite, redis, filesystem, dynamodb, mongodb or package.module:Class"),
         ("CACHE_CONTROL", "maybe", "true or false"),
         ("EXPIRE_AFTER", "5x", "1h30m"),
         ("EXPIRE_AFTER", "-2", "never or none"),
@@ -294,7 +294,10 @@ def test_code_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"backend": "x"}, "backend='x': it accepts memory, sqlite, redis, dynamodb, mongodb or package.module:Class"),
+        (
+            {"backend": "x"},
+            "backend='x': it accepts memory, sqlite, redis, filesystem, dynamodb, mongodb or package.module:Class",
+        ),
         ({"sqlite": {"path": 3}}, "sqlite.path=3: it accepts a path (~ is your home), or none"),
         (
             {"secret_key": 5},

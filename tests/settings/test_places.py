@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 
 from aiohttp_cache_di.backends.base import CacheBackend
+from aiohttp_cache_di.backends.filesystem import FileBackend, FileCache
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.settings import CacheSettings, SQLiteSettings
-from aiohttp_cache_di.settings.build import build_backend
-from aiohttp_cache_di.settings.places import IN_MEMORY, find_place
+from aiohttp_cache_di.settings.build import build_backend, plan_backend
+from aiohttp_cache_di.settings.places import IN_MEMORY, find_directory, find_place
 
 VARIABLE = "X_SQLITE__PATH"
 AS_ROOT = os.getuid() == 0  # to whom permissions mean nothing
@@ -197,3 +198,59 @@ def test_a_user_whom_the_system_does_not_know_can_start(tmp_path: Path) -> None:
     shutil.rmtree("/tmp/aiohttp-cache-di-54321", ignore_errors=True)
     assert (done.returncode, done.stdout) == (0, "SQLiteBackend\n"), done.stderr
     assert "WARNING Cache aiohttp-cache: there is no home directory: responses are kept in" in done.stderr
+
+
+# ---- the directory of files
+
+
+def test_the_directory_goes_into_the_users_cache_directory_and_no_file_is_called_like_it(tmp_path: Path) -> None:
+    path, warning = find_directory(None, "api", VARIABLE)
+    assert path.is_relative_to(tmp_path / "home")
+    assert (path.name, warning) == ("api", None)
+    assert path.parent == find_place(None, "api", VARIABLE).path.parent
+    assert not path.parent.exists()
+
+
+def test_without_a_home_the_directory_is_a_temporary_one(monkeypatch: pytest.MonkeyPatch, temporary: Path) -> None:
+    monkeypatch.setattr("aiohttp_cache_di.settings.places.user_cache_path", _raise)
+    path, warning = find_directory(None, "api", VARIABLE)
+    assert path == own(temporary) / "api"
+    assert warning is not None
+    assert VARIABLE in warning
+
+
+def test_a_directory_that_is_given_is_taken_whether_there_is_one_or_not(tmp_path: Path) -> None:
+    assert find_directory(tmp_path, "api", VARIABLE) == (tmp_path, None)
+    assert find_directory(tmp_path / "a" / "b.d", "api", VARIABLE) == (tmp_path / "a" / "b.d", None)
+
+
+def test_a_file_is_no_directory(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigurationError, match="is not a directory"):
+        find_directory(tmp_path / "file", "api", VARIABLE)
+    _, warning = find_directory(tmp_path / "file" / "below", "api", VARIABLE)
+    assert warning is not None
+    assert "is not a directory: responses are not kept" in warning
+
+
+def test_files_are_built_from_their_section(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("AIOHTTP_CACHE_BACKEND", "filesystem")
+    monkeypatch.setenv("AIOHTTP_CACHE_FILESYSTEM__PATH", str(tmp_path / "files"))
+    monkeypatch.setenv("AIOHTTP_CACHE_FILESYSTEM__FSYNC", "true")
+    plan = plan_backend(CacheSettings())
+    assert plan.options["fsync"] is True
+    backend = plan.build()
+    assert isinstance(backend, FileBackend)
+    assert isinstance(backend.responses, FileCache)
+    assert backend.responses.cache_dir == str(tmp_path / "files")
+    assert not (tmp_path / "files").exists()
+
+
+def test_files_that_can_be_written_nowhere_are_kept_in_memory(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, temporary: Path
+) -> None:
+    monkeypatch.setenv("AIOHTTP_CACHE_BACKEND", "filesystem")
+    monkeypatch.setattr("aiohttp_cache_di.settings.places.user_cache_path", _raise)
+    own(temporary).touch()
+    assert type(build_backend(CacheSettings())) is CacheBackend
+    assert "memory" in caplog.text

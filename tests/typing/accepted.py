@@ -67,6 +67,8 @@ async def sessions() -> None:
     async with CachedSession(cache=backend, headers={"A": "b"}, principal=whose) as session:
         assert_type(session, CachedSession)
         assert_type(session.cache, CacheBackend)
+        assert_type(await session.has_url("/", headers={"A": "b"}), bool)
+        assert_type(await session.delete_url("/", "HEAD"), int)
     async with CachedSession("https://example.org/", expire_after=60) as session:
         await requests(session)
     async with ClientSession(middlewares=(CacheMiddleware(backend),)) as plain:
@@ -86,4 +88,5 @@ async def backends(backend: CacheBackend) -> None:
     if found is not None:
         body: Any = await found.json()
         assert body
-    await backend.delete_url("https://example.org/")
+    assert_type(await backend.delete_url("https://example.org/"), int)
+    assert_type(await backend.delete_url("https://example.org/", everywhere=True), int)

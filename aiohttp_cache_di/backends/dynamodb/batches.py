@@ -22,14 +22,22 @@ ATTEMPTS: Final = 8  # without any progress
 
 
 async def read_items(
-    client: Client, table: str, keys: Sequence[Attributes], *, is_consistent: bool
+    client: Client,
+    table: str,
+    keys: Sequence[Attributes],
+    *,
+    is_consistent: bool,
+    only: Mapping[str, Any] | None = None,
 ) -> list[Attributes]:
     """The items under *keys*, which are distinct and READ_AT_ONCE at most; in any order.
+
+    Args:
+        only: arguments that say which attributes are wanted.
 
     Raises:
         StorageError: the server is throttled.
     """
-    left: Any = {table: {"Keys": keys, "ConsistentRead": is_consistent}}
+    left: Any = {table: {"Keys": keys, "ConsistentRead": is_consistent, **(only or {})}}
     items: list[Attributes] = []
     failures = 0
     while True:

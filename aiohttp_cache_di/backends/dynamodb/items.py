@@ -128,9 +128,17 @@ class Layout(Struct, frozen=True):
 
     # ---- walks
 
+    @property
+    def projection(self) -> dict[str, Any]:
+        """Arguments that leave the frames of items where they are."""
+        return {
+            "ProjectionExpression": "#k, #f, #n, #u",
+            "ExpressionAttributeNames": {"#k": self.key_attr, "#f": "f", "#n": "n", "#u": "until"},
+        }
+
     def scanning(self, *, items: bool, records_only: bool) -> dict[str, Any]:
         """Arguments of a Scan over this cache's items."""
-        names = {"#k": self.key_attr}
+        names: dict[str, str] = {"#k": self.key_attr}
         query: dict[str, Any] = {
             "TableName": self.table,
             "Limit": PAGE,
@@ -142,8 +150,8 @@ class Layout(Struct, frozen=True):
             names["#v"] = self.val_attr
             query["FilterExpression"] += " AND attribute_exists(#v)"
         if not items:
-            names |= {"#f": "f", "#n": "n", "#u": "until"}
-            query["ProjectionExpression"] = "#k, #f, #n, #u"
+            names |= self.projection["ExpressionAttributeNames"]
+            query["ProjectionExpression"] = self.projection["ProjectionExpression"]
         return query
 
     # ---- leases
@@ -186,3 +194,8 @@ class Layout(Struct, frozen=True):
             "ExpressionAttributeNames": {"#o": "o", "#l": "l"},
             "ExpressionAttributeValues": {":o": {"S": token}},
         }
+
+
+def is_leading_on(item: Attributes) -> bool:
+    """Whether the record of *item* is a redirect or an alias."""
+    return item.get("f", {}).get("N") == "1"

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from aiohttp_cache_di.backends.dynamodb.batches import READ_AT_ONCE, read_items, write_items
 from aiohttp_cache_di.backends.dynamodb.client import CONDITION_FAILED, Connection, Service, error_code
-from aiohttp_cache_di.backends.dynamodb.items import Attributes, Layout
+from aiohttp_cache_di.backends.dynamodb.items import Attributes, Layout, is_leading_on
 from aiohttp_cache_di.backends.loops import PerLoop, aside
 from aiohttp_cache_di.backends.store import UNREADABLE, Found, Item, Lease, Limits, Record, Row, Unreadable, Written
 from aiohttp_cache_di.entries.codec import EntryCodec
@@ -97,6 +97,20 @@ class DynamoDBStore:
                 here.held.pop(name, None)
         return [failed.get(self._layout.name_of(record.key), 0) for record in records]
 
+    async def kinds(self, keys: Sequence[str]) -> Sequence[bool | None]:
+        """Tell what is under *keys*, with one ``BatchGetItem`` that leaves the frames where they are."""
+        here = await self._loops.here()
+        layout, now = self._layout, time.time()
+        names = [layout.name_of(key) for key in keys]
+        wanted = list(map(layout.at, dict.fromkeys(names)))
+        items = await read_items(here.client, layout.table, wanted, is_consistent=True, only=layout.projection)
+        kinds = {
+            layout.name_in(item): is_leading_on(item)
+            for item in items
+            if layout.has_record(item) and not _is_over(item, now)
+        }
+        return [kinds.get(name) for name in names]
+
     async def delete(self, keys: Collection[str]) -> None:
         """Drop *keys*, and leases on them."""
         here = await self._loops.here()
@@ -118,8 +132,8 @@ class DynamoDBStore:
         self._all_consistent_until = float("inf")
         try:
             async for page in self._scan(items=False, records_only=False):
-                doomed = self._deletions(map(self._layout.name_in, page))
-                failed = await write_items(here.client, self._layout.table, doomed)
+                deletions = self._deletions(map(self._layout.name_in, page))
+                failed = await write_items(here.client, self._layout.table, deletions)
                 for error in failed.values():
                     raise error
         finally:
@@ -235,8 +249,7 @@ class DynamoDBStore:
         for item in page:
             if not _is_over(item, now):
                 key = self._layout.key_in(item)
-                leads_on = item.get("f", {}).get("N") == "1"
-                rows.append(Row(key, leads_on, self._item(item, key) if items else None))
+                rows.append(Row(key, is_leading_on(item), self._item(item, key) if items else None))
         return rows
 
     def _item(self, item: Attributes, key: str) -> Item | Unreadable:

@@ -9,12 +9,12 @@ import math
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from typing import Any, Self
 
 import msgspec
 
-from aiohttp_cache_di.backends.store import Found, Item, Limits, Record, Row, Written
+from aiohttp_cache_di.backends.store import Found, Item, Limits, Record, Row, StoreEvents, Written
 from aiohttp_cache_di.entries.codec import item_leads_on
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
@@ -56,10 +56,6 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(StoredResponse).decode
 
 
-def _ignore(count: int) -> None:
-    """Nothing is counted."""
-
-
 class MemoryStore:
     """Items in a dict of this process; gone when the process ends.
 
@@ -74,7 +70,7 @@ class MemoryStore:
     limits = Limits(batch=1000)
 
     def __init__(self, max_entries: int | None = None, max_bytes: float | None = DEFAULT_MAX_BYTES) -> None:
-        self.on_evicted: Callable[[int], None] = _ignore
+        self.events = StoreEvents()
         self.data: OrderedDict[str, Any] = OrderedDict()
         self.leading_on: set[str] = set()
         """Keys of redirects and aliases."""
@@ -144,6 +140,10 @@ class MemoryStore:
     async def get(self, keys: Sequence[str]) -> Sequence[Found | None]:
         """Look *keys* up."""
         return [Found(self.item(key)) if key in self.data else None for key in keys]
+
+    async def kinds(self, keys: Sequence[str]) -> Sequence[bool | None]:
+        """Tell what is under *keys*."""
+        return [key in self.leading_on if key in self.data else None for key in keys]
 
     async def put(self, records: Sequence[Record]) -> Sequence[Written]:
         """Keep *records*."""
@@ -270,7 +270,7 @@ class MemoryStore:
             if not self._drop_expired(now):
                 self._pop(next(iter(self.data)))
             evicted += 1
-        self.on_evicted(evicted)
+        self.events.evicted(evicted)
 
     def _drop_expired(self, now: float) -> bool:
         """Drop one entry that has expired, if there is one."""

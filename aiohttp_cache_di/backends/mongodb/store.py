@@ -116,6 +116,16 @@ class MongoDBStore:
                 here.held.pop(records[n].key, None)
         return [results[latest[record.key]] for record in records]
 
+    async def kinds(self, keys: Sequence[str]) -> Sequence[bool | None]:
+        """Tell what is under *keys*, with one ``find`` that leaves the frames where they are."""
+        here = await self._loops.here()
+        names = [name_of(key) for key in keys]
+        wanted = {"_id": {"$in": names}, "f": {"$exists": True}}
+        rows = await here.collection.find(wanted, {"f": 1, "until": 1}).to_list()
+        now_ms = time.time() * 1000
+        kinds = {row["_id"]: bool(row["f"]) for row in rows if not is_over(row, now_ms)}
+        return [kinds.get(name) for name in names]
+
     async def delete(self, keys: Collection[str]) -> None:
         """Drop *keys*, and leases on them."""
         here = await self._loops.here()

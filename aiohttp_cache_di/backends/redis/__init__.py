@@ -6,7 +6,8 @@ that is taken of the two beyond their documented use is in `aiohttp_cache_di._re
 
 - `backend` has the two names that users know, and puts the others together from their options (`options`).
 - `store` says what is sent for each operation of the contract (`backends.store`), and what is made of the replies;
-  `scripts` does so for leases.
+  `scripts` does so for leases. `names` says what records and leases are called, and `reading` that no value is read
+  which is larger than what is kept.
 - A store asks its `topology` which `endpoints` have a name. An endpoint keeps one connection for each event loop, opens
   it when it is first needed, and another when that one is lost. More servers than one are a matter of the topology.
 - A connection (`connections`) is shared by all tasks of its loop: what a tick of the loop brings leaves together, and

@@ -7,14 +7,14 @@ import time
 from collections.abc import Sequence
 from typing import Final, cast
 
-from aiohttp_cache_di.backends.redis.connections import MAX_REPLY_BYTES, Connection, expect_no_error
+from aiohttp_cache_di.backends.redis.connections import Connection, expect_no_error
 from aiohttp_cache_di.backends.redis.wire import Reply, ServerError, command
 from aiohttp_cache_di.errors import StorageError
 
-__all__ = ["get", "head", "number", "page", "storing", "submit_mget", "value"]
+__all__ = ["LARGE", "get", "get_upto", "head", "number", "page", "storing", "submit_mget", "value"]
 
 FOR_EVER_S: Final = 100 * 365 * 86400.0  # beyond it no expiry is set: the server refuses what overflows its clock
-LARGE: Final = 4  # values of the largest size that one MGET may bring
+LARGE: Final = 4  # values of the largest size that one MGET may bring, or that are asked for at a time
 
 
 def get(name: bytes) -> bytes:
@@ -31,8 +31,13 @@ def value(reply: Reply) -> bytes | None:
     raise _unexpected(reply, "a value")
 
 
-def submit_mget(connection: Connection, names: Sequence[bytes]) -> asyncio.Future[list[bytes | None]]:
-    """Ask for the values of *names*; one of another type than ours is as good as none."""
+def get_upto(name: bytes, size: int) -> bytes:
+    """Ask for the value of *name*, or for so much of it that it can be seen to have more than *size* bytes."""
+    return command(b"GETRANGE", name, b"0", b"%d" % size)
+
+
+def submit_mget(connection: Connection, names: Sequence[bytes], max_bytes: int) -> asyncio.Future[list[bytes | None]]:
+    """Ask for the values of *names*, of *max_bytes* each; one of another type than ours is as good as none."""
     count = len(names)
 
     def values(reply: Reply) -> list[bytes | None]:
@@ -41,7 +46,7 @@ def submit_mget(connection: Connection, names: Sequence[bytes]) -> asyncio.Futur
             raise _unexpected(reply, "as many values as it was asked for")
         return [item if type(item) is bytes else None for item in items]
 
-    return connection.submit(command(b"MGET", *names), values, max_bytes=min(count, LARGE) * MAX_REPLY_BYTES)
+    return connection.submit(command(b"MGET", *names), values, max_bytes=min(count, LARGE) * max_bytes)
 
 
 def storing(name: bytes, data: bytes, until: float) -> bytes:

@@ -18,7 +18,7 @@ from aiohttp_cache_di._redis import error_named
 from aiohttp_cache_di.backends.redis.wire import ProtocolError, Reply, ReplyParser, ServerError
 from aiohttp_cache_di.errors import StorageError, StorageTimeoutError
 
-__all__ = ["MAX_REPLY_BYTES", "REFUSALS", "Connection", "expect_no_error", "refusal"]
+__all__ = ["MAX_REPLY_BYTES", "REFUSALS", "Connection", "ReplyTooLargeError", "expect_no_error", "refusal"]
 
 T = TypeVar("T")
 
@@ -26,8 +26,8 @@ MAX_WINDOW = 1024  # commands under way at a time
 MIN_WINDOW = 16
 WINDOW_BYTES = 32 * 1024 * 1024  # of replies under way, as far as can be told: the server has to keep them in memory
 BATCH_BYTES = 256 * 1024  # handed to the transport at a time
-MAX_REPLY_BYTES = 512 * 1024 * 1024  # the server's own bound for one string (proto-max-bulk-len)
-MAX_UNASKED_BYTES = 16 * 1024 * 1024  # of a message that came unasked
+MAX_REPLY_BYTES = 16 * 1024 * 1024  # of a reply that is no value of ours, and of a message that came unasked
+MIN_CHECKED_BYTES = 64 * 1024  # of a reply, from which its size is looked at
 CLOSE_TIMEOUT_S = 1.0
 HIGH_WATER_BYTES = 1024 * 1024  # unsent bytes at which sending waits for the server to take some
 
@@ -42,6 +42,10 @@ REFUSALS = {
 
 _STALE = frozenset({"NOAUTH", "READONLY"})
 """What a new connection may mend: a password that was renewed, a name that leads to another server by now."""
+
+
+class ReplyTooLargeError(StorageError):
+    """A reply was larger than its command may have, and the connection was ended before it was whole."""
 
 
 class _Command(NamedTuple):
@@ -78,6 +82,9 @@ class Connection(asyncio.Protocol):
 
     can_push: ClassVar[bool] = True
     """Whether what the server sends unasked is heard."""
+
+    is_bounded: ClassVar[bool] = True
+    """Whether a reply that is too large ends the connection before it is whole."""
 
     def __init__(self, where: str, timeout_s: float | None) -> None:
         self.on_push: Callable[[list[Reply]], None] | None = None
@@ -220,7 +227,7 @@ class Connection(asyncio.Protocol):
             self._heard_at = self.loop.time()
         self.replied(replies)
         self._adapt_window(len(data), len(replies))
-        if not replies and self._unaccounted_bytes > MAX_UNASKED_BYTES:
+        if not replies and self._unaccounted_bytes > MIN_CHECKED_BYTES:
             self._refuse_endless()
 
     def replied(self, replies: list[Reply]) -> None:
@@ -235,7 +242,7 @@ class Connection(asyncio.Protocol):
                     self.retired = True
                 _deliver(awaiting.popleft(), reply)
             else:
-                self._fail(StorageError(f"{self.where} sent a reply that nobody asked for"))
+                self._fail(StorageError(f"{self.where} sent a reply that was not asked for"))
                 return
         if self.retired and not awaiting and not self._outbox:
             self.abort()
@@ -252,8 +259,8 @@ class Connection(asyncio.Protocol):
 
     def _refuse_endless(self) -> None:
         """End the connection if the reply that arrives is larger than its command can have asked for."""
-        if not self._awaiting or self._unaccounted_bytes > self._awaiting[0].max_bytes:
-            self._fail(StorageError(f"{self.where} sends a reply that is larger than any that is kept there"))
+        if self._unaccounted_bytes > (self._awaiting[0].max_bytes if self._awaiting else MAX_REPLY_BYTES):
+            self._fail(ReplyTooLargeError(f"{self.where} sends a reply that is larger than any that is kept there"))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell all who wait that no reply will come."""

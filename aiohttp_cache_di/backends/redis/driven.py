@@ -22,6 +22,7 @@ class DrivenConnection(Connection):
     """
 
     can_push: ClassVar[bool] = False
+    is_bounded: ClassVar[bool] = False
 
     def __init__(self, where: str, connection: Any) -> None:
         super().__init__(where, None)  # the driver minds the time

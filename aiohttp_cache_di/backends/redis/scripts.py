@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Callable
 from typing import Final
 
 from aiohttp_cache_di.backends.redis.connections import Connection
@@ -34,13 +35,13 @@ class Leases:
     """The leases that this process holds.
 
     Args:
-        prefix: of their names on the server.
+        name: what the lease on a key is called on the server.
     """
 
-    __slots__ = ("_has_scripts", "_prefix", "_tokens")
+    __slots__ = ("_has_scripts", "_name", "_tokens")
 
-    def __init__(self, prefix: str) -> None:
-        self._prefix = prefix
+    def __init__(self, name: Callable[[str], bytes]) -> None:
+        self._name = name
         self._tokens: dict[str, bytes] = {}
         self._has_scripts = True
 
@@ -67,9 +68,12 @@ class Leases:
             abandon(there)
 
     async def get_or_acquire(
-        self, connection: Connection, key: str, ttl_s: float, stored: bytes
+        self, connection: Connection, key: str, ttl_s: float, stored: bytes, max_bytes: int
     ) -> bytes | Lease | None:
         """What there is under the name *stored*, or else the answer to a request for the lease on *key*.
+
+        Raises:
+            ReplyTooLargeError: what there is has more than *max_bytes*.
 
         None where the server does not do it in one go.
         """
@@ -77,7 +81,7 @@ class Leases:
             return None
         token = secrets.token_bytes(16)
         ask = command(b"EVAL", GET_OR_ACQUIRE, b"2", stored, self._name(key), token, _as_ms(ttl_s))
-        asked: asyncio.Future[Reply] = connection.submit(ask, _as_it_is)
+        asked: asyncio.Future[Reply] = connection.submit(ask, _as_it_is, max_bytes=max_bytes)
         try:
             found = await asked
         except asyncio.CancelledError:
@@ -102,9 +106,6 @@ class Leases:
         """The request that is not waited for may be granted. What gives the lease back goes out behind it."""
         self._tokens.pop(key, None)
         Release(connection, self._name(key), token)
-
-    def _name(self, key: str) -> bytes:
-        return f"{self._prefix}{key}".encode("utf-8", "surrogateescape")
 
 
 class Release:

@@ -6,29 +6,37 @@ import asyncio
 import contextlib
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
-from typing import Any, Final, TypeVar
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from typing import Final
 
-from aiohttp_cache_di.backends.redis.commands import get, head, number, page, storing, submit_mget, value
-from aiohttp_cache_di.backends.redis.connections import MAX_REPLY_BYTES, Connection
+from aiohttp_cache_di.backends.redis.commands import get, head, number, page, storing, value
+from aiohttp_cache_di.backends.redis.connections import Connection, ReplyTooLargeError, expect_no_error
 from aiohttp_cache_di.backends.redis.endpoints import Endpoint
+from aiohttp_cache_di.backends.redis.names import Names
+from aiohttp_cache_di.backends.redis.reading import BATCH, Reading, abandon_all, all_of
 from aiohttp_cache_di.backends.redis.scripts import Leases, Release
 from aiohttp_cache_di.backends.redis.topology import Topology
 from aiohttp_cache_di.backends.redis.tracking import Tracking
 from aiohttp_cache_di.backends.redis.wire import Reply, command
-from aiohttp_cache_di.backends.store import Found, Lease, Limits, Record, Row, Written
-from aiohttp_cache_di.backends.wrap.tasks import abandon
+from aiohttp_cache_di.backends.store import (
+    SECRET_BYTES,
+    UNREADABLE,
+    Found,
+    Lease,
+    Limits,
+    Record,
+    Row,
+    Unreadable,
+    Written,
+)
 from aiohttp_cache_di.entries.codec import EntryCodec, leads_on
 from aiohttp_cache_di.errors import StorageError
 
 __all__ = ["RedisStore"]
 
-T = TypeVar("T")
-
 PAGE: Final = 128  # keys per SCAN and UNLINK: keeps the server busy for a fraction of a millisecond
 BODIES: Final = 32  # records read at a time on a walk over items
-VALUE_BYTES: Final = MAX_REPLY_BYTES - 1024  # the server's bound (proto-max-bulk-len), less what surrounds it
-REPLY_BYTES: Final = 4 * 1024 * 1024  # aimed at for one MGET, from the sizes of those before
+VALUE_BYTES: Final = 64 * 1024 * 1024  # of a record, unless its cache keeps none of this size
 HEAD_BYTES: Final = 16  # of a frame, enough to tell its kind
 
 
@@ -40,18 +48,26 @@ class RedisStore:
         namespace: first part of the prefix.
         collection: second part of it.
         codec: turns items into bytes and back.
+        value_bytes: tells the size beyond which no record is kept, and none is read.
     """
 
-    def __init__(self, topology: Topology, namespace: str, collection: str, codec: EntryCodec) -> None:
-        self.limits = Limits(batch=256, parallel=16, drops_expired=True)
+    def __init__(
+        self,
+        topology: Topology,
+        namespace: str,
+        collection: str,
+        codec: EntryCodec,
+        value_bytes: Callable[[], int] = lambda: VALUE_BYTES,
+    ) -> None:
+        self.limits = Limits(batch=BATCH, parallel=16, drops_expired=True)
         self.topology = topology
         self.namespace = namespace
         self.collection = collection
         self.codec = codec
-        self._prefix = _as_bytes(f"{namespace}:{collection}:")
-        self._leases = Leases(f"{namespace}:{collection}-lease:")
-        self._tracking = Tracking(topology, self._prefix)
-        self._mean_bytes = REPLY_BYTES / PAGE
+        self._names = Names(namespace, collection)
+        self._leases = Leases(self._names.lease)
+        self._tracking = Tracking(topology, self._names)
+        self._reading = Reading(topology, value_bytes)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.namespace}:{self.collection} at {self.topology.where}>"
@@ -71,44 +87,16 @@ class RedisStore:
     async def get(self, keys: Sequence[str]) -> Sequence[Found | None]:
         """Look *keys* up in one round trip."""
         if len(keys) == 1:
-            key = keys[0]
-            name = self._prefix + key.encode("utf-8", "surrogateescape")
-            endpoint = self.topology.endpoint_of(name)
-            connection = endpoint.connection_now() or await endpoint.connection()
-            data = await connection.submit(get(name), value)
-            return [None if data is None else Found(self.codec.unpack(data, key))]
-        return await self._get_many(keys)
-
-    async def _get_many(self, keys: Sequence[str]) -> Sequence[Found | None]:
-        prefix = self._prefix
-        names = [prefix + key.encode("utf-8", "surrogateescape") for key in keys]
-        asked: list[tuple[Sequence[int], asyncio.Future[list[bytes | None]]]] = []
-        most = max(1, min(self.limits.batch, int(REPLY_BYTES / self._mean_bytes)))
-        for endpoint, indexes in self.topology.parts(names):
-            connection = endpoint.connection_now() or await endpoint.connection()
-            for first in range(0, len(indexes), most):
-                part = indexes[first : first + most]
-                asked.append((part, submit_mget(connection, [names[index] for index in part])))
-        found: list[Found | None] = [None] * len(keys)
-        unpack = self.codec.unpack
-        try:
-            for part, future in asked:
-                size = 0
-                for index, data in zip(part, await future, strict=True):
-                    if data is not None:
-                        size += len(data)
-                        found[index] = Found(unpack(data, keys[index]))
-                self._mean_bytes += (size / len(part) - self._mean_bytes) / 4
-        finally:
-            _abandon(future for _, future in asked)
-        return found
+            return [self._found(await self._reading.one(self._names.record(keys[0])), keys[0])]
+        values = await self._reading.many([self._names.record(key) for key in keys])
+        return [self._found(data, key) for data, key in zip(values, keys, strict=True)]
 
     async def put(self, records: Sequence[Record]) -> Sequence[Written]:
         """Keep *records* until their time in one round trip, in which leases go back too."""
         written: list[asyncio.Future[Reply] | StorageError] = []
         releases: list[Release] = []
         for record in records:
-            name = self._prefix + _as_bytes(record.key)
+            name = self._names.record(record.key)
             endpoint = self.topology.endpoint_of(name)
             connection = endpoint.connection_now() or await endpoint.connection()
             with connection.together():
@@ -123,7 +111,7 @@ class RedisStore:
         try:
             outcome = [await _outcome(each) for each in written]
         finally:
-            _abandon(each for each in written if not isinstance(each, StorageError))
+            abandon_all(each for each in written if not isinstance(each, StorageError))
         with contextlib.suppress(StorageError):  # a lease that stays ends by itself
             for release in releases:
                 await release.finish()
@@ -131,24 +119,33 @@ class RedisStore:
             raise first
         return outcome
 
+    async def kinds(self, keys: Sequence[str]) -> Sequence[bool | None]:
+        """Tell what is under *keys* by its first bytes, in one round trip."""
+        last = b"%d" % (HEAD_BYTES - 1)
+        asked: list[asyncio.Future[bytes]] = []
+        for key in keys:
+            name = self._names.record(key)
+            connection = await self._connection(name)
+            asked.append(connection.submit(command(b"GETRANGE", name, b"0", last), head))
+        return [leads_on(each) if each else None for each in await all_of(asked)]
+
     async def delete(self, keys: Collection[str]) -> None:
         """Drop *keys* in one round trip."""
-        await self._unlink([self._prefix + _as_bytes(key) for key in keys])
+        await self._unlink([self._names.record(key) for key in keys])
 
     async def pages(self, *, items: bool) -> AsyncIterator[Sequence[Row]]:
         """Walk over all records; one may come twice while the server resizes its table."""
         for endpoint in self.topology.endpoints():
-            async for names in self._names(endpoint):
+            async for names in self._walk(endpoint):
                 step = BODIES if items else PAGE
                 for first in range(0, len(names), step):
                     part = names[first : first + step]
-                    connection = await endpoint.connection()
-                    yield await (self._rows(connection, part) if items else self._heads(connection, part))
+                    yield await (self._rows(part) if items else self._heads(await endpoint.connection(), part))
 
     async def clear(self) -> None:
         """Drop everything under the prefix in small steps; other keys of the server are left alone."""
         for endpoint in self.topology.endpoints():
-            async for names in self._names(endpoint):
+            async for names in self._walk(endpoint):
                 await self._unlink(names)
 
     async def close(self) -> None:
@@ -159,24 +156,46 @@ class RedisStore:
 
     async def acquire(self, key: str, ttl_s: float) -> Lease:
         """Ask to be the only process that fetches *key* for *ttl_s* seconds."""
-        name = self._prefix + _as_bytes(key)
+        name = self._names.record(key)
         return await self._leases.acquire(await self._connection(name), key, ttl_s, name)
+
+    async def kept_secret(self) -> bytes | None:
+        """The secret, under a name that no record has."""
+        connection = await self._connection(self._names.secret)
+        found: bytes | None = await connection.submit(get(self._names.secret), value)
+        return found if found is not None and len(found) == SECRET_BYTES else None
+
+    async def keep_secret(self, proposed: bytes) -> bytes:
+        """Keep *proposed* unless there is one by now, in place of what is none."""
+        connection = await self._connection(self._names.secret)
+        await connection.submit(command(b"SET", self._names.secret, proposed, b"NX"), _is_set)
+        found = await self.kept_secret()
+        if found is not None:
+            return found
+        await connection.submit(command(b"SET", self._names.secret, proposed))
+        return proposed
 
     async def release(self, key: str) -> None:
         """Give a lease back before its time, unless it has passed to another process."""
         if self._leases.is_held(key):
-            connection = await self._connection(self._prefix + _as_bytes(key))
+            connection = await self._connection(self._names.record(key))
             if (release := self._leases.begin_release(connection, key)) is not None:
                 await release.finish()
 
     async def get_or_acquire(self, key: str, ttl_s: float) -> Found | Lease:
         """Look *key* up, and where nothing is, ask for the lease on it: in one round trip."""
-        name = self._prefix + _as_bytes(key)
-        found = await self._leases.get_or_acquire(await self._connection(name), key, ttl_s, name)
-        if isinstance(found, bytes):
-            return Found(self.codec.unpack(found, key))
-        if found is not None:
-            return found
+        name = self._names.record(key)
+        connection = await self._connection(name)
+        if self._reading.is_bounded(connection):
+            try:
+                found = await self._leases.get_or_acquire(connection, key, ttl_s, name, self._reading.reply_bytes())
+            except ReplyTooLargeError:
+                self._reading.beware()
+                return Found(UNREADABLE)
+            if isinstance(found, Lease):
+                return found
+            if found is not None:
+                return Found(self.codec.unpack(found, key))
         (there,) = await self.get((key,))
         return await self.acquire(key, ttl_s) if there is None else there
 
@@ -189,9 +208,9 @@ class RedisStore:
         real_now = time.time()
         count = 0
         for endpoint in self.topology.endpoints() if now > real_now else ():
-            async for names in self._names(endpoint):
+            async for names in self._walk(endpoint):
                 connection = await endpoint.connection()
-                left_ms = await _all([connection.submit(command(b"PTTL", name), number) for name in names])
+                left_ms = await all_of([connection.submit(command(b"PTTL", name), number) for name in names])
                 until_ms = (now - real_now) * 1000
                 expired = [name for name, left in zip(names, left_ms, strict=True) if 0 <= left <= until_ms]
                 count += await self._unlink(expired)
@@ -199,10 +218,15 @@ class RedisStore:
 
     # ---- inside
 
+    def _found(self, data: bytes | Unreadable | None, key: str) -> Found | None:
+        if isinstance(data, bytes):
+            return Found(self.codec.unpack(data, key))
+        return None if data is None else Found(UNREADABLE)
+
     def _packed(self, record: Record) -> bytes:
         data = self.codec.pack(record.item, record.key)
-        if len(data) > VALUE_BYTES:
-            raise StorageError(f"an entry of {len(data)} bytes is larger than redis takes")
+        if len(data) > self._reading.value_bytes():
+            raise StorageError(f"an entry of {len(data)} bytes is larger than what is kept here")
         return data
 
     async def _connection(self, name: bytes) -> Connection:
@@ -216,16 +240,17 @@ class RedisStore:
             for first in range(0, len(indexes), PAGE):
                 part = [names[index] for index in indexes[first : first + PAGE]]
                 asked.append(connection.submit(command(b"UNLINK", *part), number))
-        return sum(await _all(asked))
+        return sum(await all_of(asked))
 
-    async def _names(self, endpoint: Endpoint) -> AsyncIterator[list[bytes]]:
+    async def _walk(self, endpoint: Endpoint) -> AsyncIterator[list[bytes]]:
         """Walk over the names of our records, a page at a time."""
-        pattern = re.sub(rb"([\\*?\[\]])", rb"\\\1", self._prefix) + b"*"
+        pattern = re.sub(rb"([\\*?\[\]])", rb"\\\1", self._names.records) + b"*"
         cursor = b"0"
         while True:
             connection = await endpoint.connection()
             scan = command(b"SCAN", cursor, b"MATCH", pattern, b"COUNT", b"%d" % PAGE)
-            cursor, names = await connection.submit(scan, page)
+            cursor, found = await connection.submit(scan, page)
+            names = [name for name in found if self._names.key(name) is not None]
             if names:
                 yield names
             if cursor == b"0":
@@ -234,27 +259,27 @@ class RedisStore:
     async def _heads(self, connection: Connection, names: Sequence[bytes]) -> list[Row]:
         last = b"%d" % (HEAD_BYTES - 1)
         asked = [connection.submit(command(b"GETRANGE", name, b"0", last), head) for name in names]
-        heads = await _all(asked)
+        heads = await all_of(asked)
         return [Row(self._key(name), leads_on(head)) for name, head in zip(names, heads, strict=True) if head]
 
-    async def _rows(self, connection: Connection, names: Sequence[bytes]) -> list[Row]:
+    async def _rows(self, names: Sequence[bytes]) -> list[Row]:
         rows: list[Row] = []
-        for name, data in zip(names, await submit_mget(connection, names), strict=True):
-            if data is not None:
-                key = self._key(name)
-                rows.append(Row(key, leads_on(data), self.codec.unpack(data, key)))
+        for name, data in zip(names, await self._reading.many(names), strict=True):
+            key = self._key(name)
+            if (found := self._found(data, key)) is not None:
+                rows.append(Row(key, isinstance(data, bytes) and leads_on(data), found.item))
         return rows
 
     def _key(self, name: bytes) -> str:
-        return _as_text(name[len(self._prefix) :])
+        key = self._names.key(name)
+        assert key is not None  # noqa: S101  # of those that a walk meets
+        return key
 
 
-def _as_bytes(text: str) -> bytes:
-    return text.encode("utf-8", "surrogateescape")
-
-
-def _as_text(name: bytes) -> str:
-    return name.decode("utf-8", "surrogateescape")
+def _is_set(reply: Reply) -> bytes | None:
+    """Nothing, unless the server refused: whether there was a secret before makes no difference."""
+    expect_no_error(reply)
+    return None
 
 
 async def _outcome(written: asyncio.Future[Reply] | StorageError) -> Written:
@@ -265,16 +290,3 @@ async def _outcome(written: asyncio.Future[Reply] | StorageError) -> Written:
     except StorageError as exc:
         return exc
     return 0
-
-
-async def _all(asked: Sequence[asyncio.Future[T]]) -> list[T]:
-    """What all of them come to; when one fails, the others are of no more interest."""
-    try:
-        return [await future for future in asked]
-    finally:
-        _abandon(asked)
-
-
-def _abandon(futures: Iterable[asyncio.Future[Any]]) -> None:
-    for future in futures:
-        abandon(future)

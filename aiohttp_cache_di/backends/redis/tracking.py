@@ -15,6 +15,7 @@ from typing import TypeAlias
 from weakref import WeakKeyDictionary
 
 from aiohttp_cache_di.backends.redis.connections import Connection
+from aiohttp_cache_di.backends.redis.names import Names
 from aiohttp_cache_di.backends.redis.topology import Topology
 from aiohttp_cache_di.backends.redis.wire import Reply, ServerError, command
 
@@ -30,12 +31,12 @@ class Tracking:
 
     Args:
         topology: whose connections track, from the first listener in their loop on.
-        prefix: of the names whose keys are told.
+        names: of the records whose keys are told.
     """
 
-    def __init__(self, topology: Topology, prefix: bytes) -> None:
+    def __init__(self, topology: Topology, names: Names) -> None:
         self._topology = topology
-        self._prefix = prefix
+        self._names = names
         self._listeners: WeakKeyDictionary[asyncio.AbstractEventLoop, list[Listener]] = WeakKeyDictionary()
 
     def listen(self, listener: Listener) -> None:
@@ -78,10 +79,10 @@ class Tracking:
         if not isinstance(names, list):
             return None
         keys: list[str] = []
-        start = len(self._prefix)
         for name in names:  # pyright: ignore[reportUnknownVariableType]  # whatever the server sends
             if not isinstance(name, bytes):
                 return None
-            if name.startswith(self._prefix):
-                keys.append(name[start:].decode("utf-8", "surrogateescape"))
+            key = self._names.key(name)
+            if key is not None:
+                keys.append(key)
         return keys

@@ -11,9 +11,11 @@ How a call moves through the room, from the event loop to the threads and back::
       thread            aiosqlite's thread, which runs whole jobs and answers by callback
     generation          whether a copy in memory is still what is stored: one comparison with
       counters          a file of counters that all processes have mapped
+    opening, inspection how a connection is set up; whether the file has what we have put there
     schema, files       tables, triggers and statements; where the file is, and what is done with a damaged one
 
-No file, lock or statement is waited for in the loop. Imports point down this list.
+No file, lock or statement is waited for in the loop. Imports point down this list. The room may import the contract of
+stores, `backends.wrap` for the two at the top, `entries` for what stands in a row, and aiosqlite in ``thread`` alone.
 """
 
 from __future__ import annotations

@@ -17,9 +17,11 @@ from time import monotonic
 from typing import Any, Final, Literal
 
 from aiohttp_cache_di.backends.sqlite import statements as jobs
-from aiohttp_cache_di.backends.sqlite.files import CacheFile, Identity, is_corruption, storage_error
+from aiohttp_cache_di.backends.sqlite.files import CacheFile, DamagedError, Identity, is_corruption, storage_error
 from aiohttp_cache_di.backends.sqlite.generation import CHECK_EVERY_S, Generations
-from aiohttp_cache_di.backends.sqlite.schema import Table, open_for_reading, open_for_writing
+from aiohttp_cache_di.backends.sqlite.inspection import is_prepared, is_used_up
+from aiohttp_cache_di.backends.sqlite.opening import open_for_reading, open_for_writing
+from aiohttp_cache_di.backends.sqlite.schema import Table
 from aiohttp_cache_di.backends.sqlite.thread import Done, Job, JobConnection, Worker
 from aiohttp_cache_di.backends.sqlite.writes import (
     Call,
@@ -34,9 +36,21 @@ from aiohttp_cache_di.errors import StorageError
 
 __all__ = ["Connections", "ConnectionsLostError"]
 
-FILE_CHECK_S: Final = 0.1  # how long a file that was deleted or replaced may be read and written unnoticed
+FILE_CHECK_S: Final = 0.1  # how long a file that was deleted, replaced or altered may be read and written unnoticed
+DRAIN_S: Final = 5.0  # how long closing waits for what is to be written
 
 _CANNOT_WRITE: Final = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM})
+# What statements of ours do not come to in tables of ours, and what takes too long: a new connection looks at all anew.
+_STRANGE: Final = frozenset(
+    {
+        sqlite3.SQLITE_ERROR,
+        sqlite3.SQLITE_SCHEMA,
+        sqlite3.SQLITE_CONSTRAINT,
+        sqlite3.SQLITE_MISMATCH,
+        sqlite3.SQLITE_INTERRUPT,
+        sqlite3.SQLITE_AUTH,
+    }
+)
 _GONE: Final = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOTFOUND})
 
 
@@ -77,6 +91,7 @@ class Connections:
         self._generations = generations
         self._fast_save = fast_save
         self._identity: Identity | None = None
+        self._sound_schema: int | None = None
         self._is_frozen = False
         self._checked_at = -math.inf
         self._is_checking = False
@@ -111,12 +126,16 @@ class Connections:
     async def close(self) -> None:
         """Finish what is under way, close the connections and end their threads."""
         if not self.opened.done():
-            with contextlib.suppress(StorageError):
-                await asyncio.shield(self.opened)
+            await asyncio.wait([self.opened], timeout=DRAIN_S)
+            if not self.opened.done():
+                self.retire()
         if self.closed:
             return
         self.closing = True
-        await self.writes.drain()
+        try:
+            await asyncio.wait_for(self.writes.drain(), DRAIN_S)
+        except TimeoutError:
+            self.writes.give_up(StorageError(f"{self.file.path} was closed before all was written"))
         self.closed = True
         self._stop_checking()
         # The writer last: the last one to close a file folds the log into it and removes the log.
@@ -157,7 +176,7 @@ class Connections:
         if error is None:
             self._open_reader()
             return
-        code = getattr(error, "sqlite_errorcode", -1) & 0xFF
+        code = _code(error)
         if isinstance(error, PermissionError | OSError) and not isinstance(error, sqlite3.Error):
             code = sqlite3.SQLITE_CANTOPEN
         if code in _CANNOT_WRITE and self._writer is not None:
@@ -182,8 +201,23 @@ class Connections:
         if self._identity is not None and identity != self._identity:
             raise ConnectionsLostError(f"{self.file.path} was replaced while it was being opened", "replaced")
         self._identity = identity
+        self._inspect(connection)
         with contextlib.suppress(sqlite3.OperationalError):
             self._generations.check(connection)
+
+    def _inspect(self, connection: sqlite3.Connection) -> None:
+        """See that the file has what we have put there, unless its schema is the one that was seen before."""
+        if self.file.is_memory:
+            return
+        schema: int = connection.execute("PRAGMA schema_version").fetchone()[0]
+        if schema == self._sound_schema:
+            return
+        if is_prepared(connection, self._table):
+            self._sound_schema = schema
+        elif self.writable:
+            raise ConnectionsLostError(f"{self.file.path} has lost its tables", "replaced")
+        else:
+            raise StorageError(f"{self.file.path} has no tables of this version, and cannot be written")
 
     def _reader_opened(self, _: object, error: BaseException | None) -> None:
         if error is not None:
@@ -243,19 +277,29 @@ class Connections:
         """Run *job* in a connection's thread, and set the file aside if it turns out to be damaged."""
         try:
             if checked and monotonic() - self._checked_at > FILE_CHECK_S:
-                self.check_file()
+                self.check_file(connection)
             return job(connection)
-        except sqlite3.DatabaseError as exc:
-            if is_corruption(exc) and self.writable:
-                raise set_aside(self.file, self._identity) from exc
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as exc:
+            damage = exc if is_corruption(exc) else self._hidden_damage(exc, connection)
+            if damage is not None and self.writable:
+                raise set_aside(self.file, self._identity) from damage
             raise
 
-    def check_file(self) -> None:
-        """See now and then, in a connection's thread, whether the file is still the one that was opened."""
+    def _hidden_damage(self, error: Exception, connection: sqlite3.Connection) -> DamagedError | None:
+        """That there are no row ids left, which SQLite calls a full disk."""
+        if _code(error) == sqlite3.SQLITE_FULL:
+            with contextlib.suppress(sqlite3.Error):
+                if is_used_up(connection, self._table):
+                    return DamagedError("there are no row ids left")
+        return None
+
+    def check_file(self, connection: sqlite3.Connection) -> None:
+        """See now and then, in its thread, whether the file of *connection* is the one that was opened, and ours."""
         now = time.monotonic()
         if now - self._checked_at > FILE_CHECK_S:
             if self.file.identity(frozen=self._is_frozen) != self._identity:
                 raise ConnectionsLostError(f"{self.file.path} was deleted or replaced", "replaced")
+            self._inspect(connection)
             self._checked_at = now
 
     def dealt_with(self, error: BaseException, *, writing: bool = False) -> StorageError:
@@ -270,7 +314,7 @@ class Connections:
         elif self.closed and isinstance(error, sqlite3.ProgrammingError):
             # It was with a thread, and not yet begun, when the connections were given up.
             return ConnectionsLostError("the connection to the cache file was given up")
-        elif (not writing and getattr(error, "sqlite_errorcode", 0) & 0xFF in _GONE) or "no such table" in str(error):
+        elif _code(error) in _STRANGE or (not writing and _code(error) in _GONE):
             self._generations.distrust()
             self.retire()  # a new connection may find things in order, or will say what is wrong
         return self._translated(error)
@@ -322,6 +366,11 @@ def _is_damage(error: BaseException) -> bool:
     return is_corruption(error) or is_corruption(error.__cause__)
 
 
+def _code(error: BaseException) -> int:
+    code: int = getattr(error, "sqlite_errorcode", -1)
+    return code & 0xFF if code >= 0 else -1
+
+
 def _hear(future: asyncio.Future[Any]) -> None:
     """Take note of a failure for whose end nothing waits."""
     if not future.cancelled():
@@ -340,7 +389,7 @@ def set_aside(file: CacheFile, identity: Identity | None) -> StorageError:
 def _open_writer(file: CacheFile, table: Table, fast_save: bool) -> JobConnection:
     try:
         return open_for_writing(file, table, fast_save=fast_save)
-    except sqlite3.DatabaseError as exc:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as exc:
         if is_corruption(exc):
             raise set_aside(file, file.identity()) from exc
         raise

@@ -24,6 +24,8 @@ from collections.abc import Iterable
 from typing import Final
 from zlib import crc32
 
+from aiohttp_cache_di.backends.owned import OTHERS, OTHERS_WRITE, is_believed
+
 __all__ = ["STRIPES", "CounterFile", "stripe_of"]
 
 STRIPES: Final = 4096
@@ -59,6 +61,10 @@ class CounterFile:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode) or status.st_size < SIZE_BYTES:
                 raise ValueError("no file of counters: it is too short")
+            if not is_believed(status.st_uid) or (status.st_mode & OTHERS_WRITE and not may_write):
+                raise ValueError("no file of counters: it is another user's, or others can write it")
+            if may_write and hasattr(os, "fchmod") and status.st_mode & OTHERS:
+                os.fchmod(descriptor, stat.S_IMODE(status.st_mode) & ~OTHERS)
             access = mmap.PROT_READ | mmap.PROT_WRITE if may_write else mmap.PROT_READ
             self._map = mmap.mmap(descriptor, SIZE_BYTES, mmap.MAP_SHARED, access)
         finally:

@@ -16,6 +16,7 @@ from aiohttp_cache_di.backends.sqlite.eviction import Bounds, Evictor, Uses
 from aiohttp_cache_di.backends.sqlite.files import CacheFile
 from aiohttp_cache_di.backends.sqlite.generation import Generations
 from aiohttp_cache_di.backends.sqlite.schema import Table
+from aiohttp_cache_di.backends.store import StoreEvents
 
 __all__ = ["Database", "Here"]
 
@@ -55,9 +56,8 @@ class Database:
         self.bounds = bounds
         self.generations = Generations(file)
         self.uses = Uses()
-        self.on_evicted: Callable[[int], None] = _ignore_count
-        self.on_lost: Callable[[], None] = _ignore
-        """Called when the file was damaged, deleted or replaced, and another one takes its place."""
+        self.events = StoreEvents()
+        """Tells when records make room, and when the file was damaged, deleted or replaced by another one."""
         self._logged_at = -math.inf
         self.fast_save = fast_save
         self._here: dict[asyncio.AbstractEventLoop, Here] = {}
@@ -149,20 +149,17 @@ class Database:
 
     def _new(self) -> Here:
         connections = Connections(self.file, self.table, self.generations, fast_save=self.fast_save)
-        evictor = Evictor(connections, self.bounds, self.uses, self._evicted)
+        evictor = Evictor(connections, self.bounds, self.uses, self.events.evicted)
         connections.writes.after_commit = evictor.after_commit
         connections.open()
         return Here(connections, evictor)
 
     def _note_loss(self, what: str) -> None:
-        self.on_lost()
+        self.events.lost()
         now = time.monotonic()
         if what == "replaced" and now - self._logged_at > LOG_INTERVAL_S:  # of damage, another message tells
             self._logged_at = now
             logger.warning("The cache file %s was deleted or replaced while it was open", self.file.path)
-
-    def _evicted(self, count: int) -> None:
-        self.on_evicted(count)
 
     def _drop_dead(self) -> None:
         """Stop the threads of loops that ended without closing."""
@@ -170,14 +167,6 @@ class Database:
             if loop.is_closed():
                 here.connections.retire()
                 self._here.pop(loop, None)
-
-
-def _ignore() -> None:
-    """Take no notice."""
-
-
-def _ignore_count(count: int) -> None:
-    """Take no notice."""
 
 
 def _forsake_all() -> None:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
-import itertools
 import logging
 import os
+import re
 import sqlite3
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,10 +15,17 @@ from pathlib import Path, PurePath
 from typing import Any, cast
 from urllib.parse import parse_qs, quote, urlsplit
 
+from aiohttp_cache_di.backends.owned import (
+    make_directories,
+    own,
+    real_path,
+    temporary_directory,
+    temporary_directory_path,
+)
 from aiohttp_cache_di.backends.sqlite.thread import JobConnection, running_jobs
 from aiohttp_cache_di.errors import StorageError
 
-__all__ = ["CONNECT_OPTIONS", "CacheFile", "Identity", "is_corruption", "storage_error"]
+__all__ = ["CONNECT_OPTIONS", "CacheFile", "DamagedError", "Identity", "is_corruption", "storage_error"]
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +46,8 @@ CONNECT_OPTIONS = frozenset(
 
 PASSED_ON = ("detect_types", "factory", "cached_statements")
 BUSY_TIMEOUT_S = 0.15  # below the 250 ms that a request waits for a storage, so that the error says what it was
-COMPANIONS = ("-wal", "-shm")
+COMPANIONS = ("-wal", "-shm", "-journal")
+KEPT_DAMAGED = 2  # of the files that were set aside, the newest
 
 Identity = tuple[int, ...]
 """Device and inode: what tells a file from another one of the same name; with size and time of its last change
@@ -50,13 +56,20 @@ where SQLite itself would not notice one."""
 _CORRUPTION = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 
+class DamagedError(sqlite3.DatabaseError):
+    """What is in the file is not what we have put there, although SQLite finds nothing wrong with it."""
+
+    sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    sqlite_errorname = "SQLITE_CORRUPT"
+
+
 @dataclass(frozen=True)
 class CacheFile:
     """A database file, or memory, and how to connect to it.
 
     Args:
         name: of the file, as it was given; None for a database in memory.
-        is_temporary: it is in the directory for temporary files.
+        is_temporary: it is in this user's directory for temporary files.
         query: parameters of a URI that the user gave, such as ``cache=private``.
         read_only: never write (``mode=ro`` or ``immutable=1`` in a URI).
         options: for ``sqlite3.connect``.
@@ -116,7 +129,7 @@ class CacheFile:
         if self.name is None:
             return ":memory:"
         if self.is_temporary:
-            return os.path.join(tempfile.gettempdir(), os.path.basename(self.name))
+            return os.path.join(temporary_directory_path(), os.path.basename(self.name))
         # A path that is absolute needs no working directory, and one without a tilde no home.
         name = self.name if self.name[:1] != "~" else str(Path(self.name).expanduser())
         return os.path.normpath(name) if os.path.isabs(name) else os.path.abspath(name)
@@ -134,8 +147,6 @@ class CacheFile:
             options["timeout"] = min(timeout_s, options["timeout"])
         name = ":memory:"
         if not self.is_memory:
-            if os.path.isdir(self.path):  # of which SQLite says "disk I/O error"
-                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), self.path)
             flags = "mode=ro&immutable=1" if mode == "immutable" else f"mode={mode}"
             query = f"{flags}&{self.query}" if self.query else flags
             name = f"file:{quote(self.path)}?{query}"
@@ -143,14 +154,32 @@ class CacheFile:
             name, uri=not self.is_memory, isolation_level=None, check_same_thread=False, **options
         )
         connection.text_factory = _as_text
-        return cast("JobConnection", connection)  # so says its factory
+        made = cast("JobConnection", connection)  # so says its factory
+        made.guard()
+        return made
+
+    def secure(self) -> None:
+        """See that what there is of the file, and of SQLite's files beside it, is ours alone.
+
+        Raises:
+            StorageError: it is another user's.
+        """
+        if self.is_memory:
+            return
+        if self.is_temporary:
+            temporary_directory()
+        path = real_path(self.path)  # beside which SQLite has its log too
+        for suffix in ("", *COMPANIONS):
+            own(path + suffix)
 
     def create(self) -> None:
         """Make an empty file that only its owner can read, unless there is one; SQLite would ask the umask."""
         if self.is_memory:
             return
-        path = os.path.realpath(self.path)  # of a link that leads to no file yet, what it leads to
-        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        if self.is_temporary:
+            temporary_directory()
+        path = real_path(self.path)  # of a link that leads to no file yet, what it leads to
+        make_directories(os.path.dirname(path))
         # Only an exclusive creation is safe: closing a file that SQLite has open elsewhere drops its locks.
         with contextlib.suppress(FileExistsError):
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
@@ -171,16 +200,33 @@ class CacheFile:
         """Rename the *damaged* file and its companions, unless another process has done it before."""
         if self.is_memory or damaged is None or self.identity() != damaged:
             return
-        target = next(name for n in itertools.count(1) if not os.path.lexists(name := f"{self.path}.corrupt-{n}"))
+        path = real_path(self.path)
+        numbers = _damaged_copies(path)
+        target = f"{path}.corrupt-{max(numbers, default=0) + 1}"
         for suffix in COMPANIONS:
             # Before the file itself, lest a new one inherit its log; absent when no process has the file open.
             with contextlib.suppress(OSError):
-                os.rename(self.path + suffix, target + suffix)
+                os.rename(path + suffix, target + suffix)
         try:
-            os.rename(self.path, target)
+            os.rename(path, target)
         except OSError as exc:
-            raise StorageError(f"{self.path} is damaged and cannot be renamed: {exc}") from exc
-        logger.warning("The cache file %s was damaged; it is kept as %s and a new one is begun", self.path, target)
+            raise StorageError(f"{path} is damaged and cannot be renamed: {exc}") from exc
+        logger.warning("The cache file %s was damaged; it is kept as %s and a new one is begun", path, target)
+        for number in sorted(numbers)[: -(KEPT_DAMAGED - 1)]:
+            for suffix in ("", *COMPANIONS):
+                with contextlib.suppress(OSError):
+                    os.unlink(f"{path}.corrupt-{number}{suffix}")
+
+
+def _damaged_copies(path: str) -> list[int]:
+    """The numbers of the copies of a file that were set aside, some of which may be gone."""
+    directory, name = os.path.split(path)
+    pattern = re.compile(re.escape(name) + r"\.corrupt-([0-9]{1,9})", re.ASCII)
+    try:
+        names = os.listdir(directory)
+    except OSError:
+        return []
+    return [int(match[1]) for each in names if (match := pattern.fullmatch(each))]
 
 
 def _is_in_a_loop() -> bool:
@@ -197,7 +243,9 @@ def _as_text(column: bytes) -> str:
 
 
 def is_corruption(error: BaseException | None) -> bool:
-    """Whether *error* says that the file is damaged, or no database at all."""
+    """Whether *error* says that the file is damaged, not ours, or no database at all."""
+    if isinstance(error, UnicodeDecodeError):  # the message would name a table whose name is damaged
+        return True
     code = getattr(error, "sqlite_errorcode", None)
     return isinstance(error, sqlite3.DatabaseError) and code is not None and (code & 0xFF) in _CORRUPTION
 

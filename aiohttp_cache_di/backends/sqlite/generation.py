@@ -30,7 +30,7 @@ from zlib import crc32
 
 from aiohttp_cache_di.backends.sqlite.counters import ALL, STRIPES, CounterFile, stripe_of
 from aiohttp_cache_di.backends.sqlite.files import CacheFile
-from aiohttp_cache_di.backends.sqlite.schema import GENERATION
+from aiohttp_cache_di.backends.sqlite.schema import GENERATION, checked_state
 
 __all__ = ["CHECK_EVERY_S", "CHECK_S", "Commit", "Generations", "Sight", "UntiedError"]
 
@@ -42,8 +42,7 @@ BASE_BITS: Final = 48  # of a version, below those of its base: commits of one f
 ID_BITS: Final = 32  # of a tie, below those of the id: changes by programs that know nothing of us
 MASK: Final = STRIPES - 1
 
-_STATE: Final = f"SELECT number, tie FROM {GENERATION}"  # noqa: S608  # a constant
-_BEGIN: Final = f"UPDATE {GENERATION} SET number = ?, is_ours = 1"  # noqa: S608
+_BEGIN: Final = f"UPDATE {GENERATION} SET number = ?, is_ours = 1"  # noqa: S608  # a constant
 _END: Final = f"UPDATE {GENERATION} SET is_ours = 0"  # noqa: S608
 _TIE: Final = f"UPDATE {GENERATION} SET tie = ?"  # noqa: S608
 
@@ -131,7 +130,7 @@ class Generations:
         """See whether the counters are what they were, and find them if not; tell whether there are any."""
         begun = monotonic()
         self.is_wanted = False
-        _, tie = connection.execute(_STATE).fetchone()
+        _, tie = checked_state(connection)
         schema = _schema(connection)
         counters = self._found(tie)
         if counters is None:
@@ -146,7 +145,7 @@ class Generations:
         Raises:
             UntiedError: call `untie`, and begin the transaction anew.
         """
-        number, tie = connection.execute(_STATE).fetchone()
+        number, tie = checked_state(connection)
         counters = None if self.is_untied and not tie >> ID_BITS else self._for_writing(connection, tie)
         if counters is not None and counters.id != tie >> ID_BITS:
             tie = counters.id << ID_BITS

@@ -7,7 +7,8 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from aiohttp_cache_di.backends.sqlite.schema import GENERATION, LEASES, MAX_BATCH, Key, Table
+from aiohttp_cache_di.backends.sqlite.files import DamagedError
+from aiohttp_cache_di.backends.sqlite.schema import LEASES, MAX_BATCH, MAX_NUMBER, Key, Table
 from aiohttp_cache_di.backends.store import Lease
 
 __all__ = [
@@ -68,10 +69,17 @@ def look_up(connection: sqlite3.Connection, table: Table, keys: Sequence[Key]) -
         width = 1 << (len(keys) - 1).bit_length()
         rows = connection.execute(table.get_many[width], [*keys, *[keys[-1]] * (width - len(keys))]).fetchall()
     if not rows:  # a program that knows nothing of us has deleted the row of the generation
-        raise sqlite3.OperationalError(f"no such table: {GENERATION} is empty")
+        raise DamagedError("the generation is gone")
     number, tie, first, _ = rows[0]
+    if type(number) is not int or type(tie) is not int or not 0 <= number < MAX_NUMBER:
+        raise DamagedError("the generation is none")
     frames = {} if first is None else {key: frame for _, _, key, frame in rows}
     return Snapshot(number, tie, frames)
+
+
+def kinds(connection: sqlite3.Connection, table: Table, keys: Sequence[Key]) -> dict[Key, bool]:
+    """Whether those of *keys* that there are lead on."""
+    return {key: bool(leads_on) for key, leads_on in _for_keys(connection, table.kinds_of, keys)}
 
 
 def put_all(connection: sqlite3.Connection, table: Table, rows: Sequence[PutRow]) -> None:

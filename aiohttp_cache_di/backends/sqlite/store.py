@@ -13,11 +13,11 @@ from typing import Any, Final
 from aiohttp_cache_di.backends.sqlite import statements as jobs
 from aiohttp_cache_di.backends.sqlite.connections import ConnectionsLostError
 from aiohttp_cache_di.backends.sqlite.database import Database, Here
-from aiohttp_cache_di.backends.sqlite.schema import MAX_BATCH, Key, column_key, unpack_key
+from aiohttp_cache_di.backends.sqlite.schema import MAX_BATCH, Key, column_key, keep_secret, kept_secret, unpack_key
 from aiohttp_cache_di.backends.sqlite.thread import Job
 from aiohttp_cache_di.backends.sqlite.walk import Page, items_page, keys_page
 from aiohttp_cache_di.backends.sqlite.writes import Acquire, Put, Release, Transaction, TransactionJob, Write
-from aiohttp_cache_di.backends.store import Found, Lease, Limits, Record, Row, Written
+from aiohttp_cache_di.backends.store import Found, Lease, Limits, Record, Row, StoreEvents, Written
 from aiohttp_cache_di.entries.codec import EntryCodec, Opaque, item_leads_on
 from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
@@ -56,22 +56,9 @@ class SQLiteStore:
         self.touch = database.uses.touch
 
     @property
-    def on_evicted(self) -> Callable[[int], None]:
-        """Called with the number of records that had to make room."""
-        return self.database.on_evicted
-
-    @on_evicted.setter
-    def on_evicted(self, listener: Callable[[int], None]) -> None:
-        self.database.on_evicted = listener
-
-    @property
-    def on_lost(self) -> Callable[[], None]:
-        """Called when the file was damaged, deleted or replaced, so that its records are gone."""
-        return self.database.on_lost
-
-    @on_lost.setter
-    def on_lost(self, listener: Callable[[], None]) -> None:
-        self.database.on_lost = listener
+    def events(self) -> StoreEvents:
+        """Tells of records that had to make room, and of a file that was damaged, deleted or replaced."""
+        return self.database.events
 
     @property
     def where(self) -> str:
@@ -100,6 +87,13 @@ class SQLiteStore:
             if each is not None:
                 touch(key)
         return found
+
+    async def kinds(self, keys: Sequence[str]) -> Sequence[bool | None]:
+        """Tell what is under *keys*, from a column of its own."""
+        columns = [_column_or_none(key) for key in keys]
+        asked = [column for column in columns if column is not None]
+        found: dict[Key, bool] = await self._query(partial(jobs.kinds, table=self.database.table, keys=asked))
+        return [None if column is None else found.get(column) for column in columns]
 
     async def put(self, records: Sequence[Record]) -> Sequence[Written]:
         """Keep *records*; returns when they are committed."""
@@ -183,6 +177,16 @@ class SQLiteStore:
                 here.connections.write(Release((packed, self._owner))).add_done_callback(_hear)
             raise
         return lease
+
+    async def kept_secret(self) -> bytes | None:
+        """The secret that the file keeps for all caches in it, beside their versions."""
+        found: bytes | None = await self._query(kept_secret)
+        return found
+
+    async def keep_secret(self, proposed: bytes) -> bytes:
+        """Keep *proposed* unless there is one by now."""
+        found: bytes = await self._call(lambda transaction: keep_secret(transaction.connection, proposed))
+        return found
 
     async def release(self, key: str) -> None:
         """Give a lease back before its time."""

@@ -14,6 +14,8 @@ import asyncio
 import atexit
 import contextlib
 import ctypes
+import logging
+import math
 import os
 import sqlite3
 import threading
@@ -26,7 +28,9 @@ from typing import Any, Final, NamedTuple, cast
 
 import aiosqlite
 
-__all__ = ["Connect", "Done", "Job", "JobConnection", "Worker", "running_jobs"]
+__all__ = ["Connect", "Done", "Job", "JobConnection", "Watch", "Worker", "running_jobs"]
+
+logger = logging.getLogger(__name__)
 
 Job = Callable[[sqlite3.Connection], Any]
 """What a worker runs: any number of statements, in one hop to its thread."""
@@ -41,15 +45,52 @@ THREAD_NAME: Final = "aiohttp-cache-sqlite"
 EXIT_PATIENCE_S: Final = 1.0  # how long a program that forgot to close waits for its connections when it ends
 JOIN_S: Final = 0.001
 
+JOB_S: Final = 10.0  # how long SQLite may be at one job, far above what ours take
+STEPS: Final = 100_000  # of SQLite's virtual machine between two looks at the clock, about a millisecond
+STOP_S: Final = 5.0  # how long a connection that is given up may be at what was begun
+END_S: Final = 1.0  # how long a connection is waited for whose job was interrupted
+
 _live: weakref.WeakSet[Worker] = weakref.WeakSet()
+
+
+class Watch:
+    """Bounds the time of what a connection does; SQLite asks it now and then (its *progress handler*)."""
+
+    __slots__ = ("_ends_at", "_over_at")
+
+    def __init__(self) -> None:
+        self._ends_at = math.inf
+        self._over_at = math.inf
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin with another job, in the connection's thread."""
+        self._over_at = min(time.monotonic() + JOB_S, self._ends_at)
+
+    def end(self, within_s: float) -> None:
+        """Let nothing go on for longer than *within_s*."""
+        self._ends_at = time.monotonic() + within_s
+        self._over_at = min(self._over_at, self._ends_at)
+
+    def is_over(self) -> bool:
+        """Whether the job has to be interrupted."""
+        return time.monotonic() > self._over_at
 
 
 class JobConnection(sqlite3.Connection):
     """A connection that runs a job where others run a script, since aiosqlite passes either on to its thread."""
 
+    watch: Watch
     is_abandoned = False
     is_frozen = False
     """Whether the file was opened as one that no program changes."""
+
+    def guard(self) -> None:
+        """Trust nothing that the file says, and let nothing last for ever."""
+        self.watch = Watch()
+        self.set_progress_handler(self.watch.is_over, STEPS)
+        self.execute("PRAGMA trusted_schema = OFF")
+        self.execute("PRAGMA cell_size_check = ON")
 
     def executescript(self, sql_script: str | Job, /) -> sqlite3.Cursor:
         """Run *sql_script*."""
@@ -103,12 +144,31 @@ class _Jobs:
         self.queue: SimpleQueue[_Task | None] = SimpleQueue()
         self.connection: JobConnection | None = None
         self.then: list[Callable[[], None]] = []
+        self.ends_at = math.inf
 
-    def serve(self, connection: sqlite3.Connection) -> None:
+    def serve(self, connection: JobConnection) -> None:
         """Run jobs, in aiosqlite's thread, until there is an end to them."""
         while (task := self.queue.get()) is not None:
+            if time.monotonic() > self.ends_at:
+                task.answer(None, sqlite3.ProgrammingError("the connection was given up"))
+                continue
+            connection.watch.begin()
             task.run(connection)
             del task  # holds what it was made of
+
+    def end(self, within_s: float) -> None:
+        """Let no job go on for longer than *within_s*."""
+        self.ends_at = time.monotonic() + within_s
+        connection = self.connection
+        if connection is not None:
+            connection.watch.end(within_s)
+
+    def interrupt(self) -> None:
+        """Interrupt what is under way."""
+        connection = self.connection
+        if connection is not None:
+            with contextlib.suppress(sqlite3.Error):  # it is closed meanwhile
+                connection.interrupt()
 
     def refuse(self, error: BaseException) -> None:
         """Answer each job with *error* until there is an end to them."""
@@ -150,6 +210,7 @@ class Worker:
         if not self._stopping:
             self._stopping = True
             _live.discard(self)
+            self._jobs.end(STOP_S)
             if then is not None:
                 self._jobs.then.append(then)
             self._jobs.queue.put(None)
@@ -159,7 +220,7 @@ class Worker:
         self._keeper.join(timeout_s)
 
     async def finish(self) -> None:
-        """Close the connection after the jobs before, and wait until the thread has ended."""
+        """Close the connection after the jobs before, and wait until the thread has ended, or is not likely to."""
         if self._stopping:
             return
         ended: asyncio.Future[None] = self._loop.create_future()
@@ -173,7 +234,12 @@ class Worker:
                 self._loop.call_soon_threadsafe(end)
 
         self.stop(tell)
-        await ended
+        await asyncio.wait([ended], timeout=STOP_S)
+        if not ended.done():
+            self._jobs.interrupt()
+            await asyncio.wait([ended], timeout=END_S)
+        if not ended.done():  # it waits for a lock, or for a file system that does not answer
+            logger.warning("A connection to a SQLite cache does not close; its thread is left behind")
 
     def abandon(self) -> None:
         """Never touch the connection again, and never close it.

@@ -13,8 +13,8 @@ store. A stack has one part in each event loop that uses it; nothing that belong
       ├─ pending  ◄──────────────┤  writes on their way: read from here, tried until they are written
       ├─ tombstones ◄────────────┤  keys whose deletion failed: nothing under them is used
       ├─ near                    │  copies in memory, believed while the store vouches for them
+      ├─ batching ◄──────────────┤  concurrent reads go together
       ├─ guard (circuit, deadline)  what a caller waits for ends in time; a dead store is left alone
-      ├─ batching ◄──────────────┘  concurrent reads go together
       │    chunks                   large items in pieces, where the store has a limit
       └──► Store                    memory, SQLite, Redis, or `foreign`: two storages of a user's own
 
@@ -22,8 +22,9 @@ store. A stack has one part in each event loop that uses it; nothing that belong
 store that answers at once, or in the near tier, whose copy is good while ``store.version(key)`` has not grown, or while
 no change was heard. One call, no await, no guard.
 
-**A hit** from the store: `peek` has nothing; `fetch` goes through the guard, with a deadline, takes a token from the
-near tier, and asks `batching`. A lone read goes to the store at once; those that come meanwhile make the next batch.
+**A hit** from the store: `peek` has nothing; `fetch` takes a token from the near tier and asks `batching`. A lone read
+goes to the store at once; those that come meanwhile make the next batch. Each goes through the guard, so that its
+deadline begins when it is sent; who waits for a turn does so while the store answers others.
 The item comes back decoded; a copy stays in the near tier if the token still holds, that is, if nothing was heard of
 the key meanwhile. What cannot be read is counted and is a miss.
 

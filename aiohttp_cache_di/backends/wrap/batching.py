@@ -2,28 +2,44 @@
 
 Each batch lasts as long as one of its readers waits. A reader who is cancelled, by a deadline for example, takes no
 other with it; when all of them are gone the batch is cancelled, so that a store that hangs is asked anew.
+
+The deadline of guarded reads begins when their batch is sent: those who wait for their turn wait as long as the store
+answers others. Once a batch has failed and none was answered for a deadline, nothing is waited for any more.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Sequence
 from functools import partial
 from itertools import islice
 
 from aiohttp_cache_di.backends.store import Found, Store
+from aiohttp_cache_di.backends.wrap.guard import StoreGuard
 from aiohttp_cache_di.backends.wrap.tasks import background, consume_error
+from aiohttp_cache_di.errors import StorageError
 
-__all__ = ["BatchedReads"]
+__all__ = ["BatchedReads", "UnansweredError"]
 
 Waiting = dict[str, list[asyncio.Future[Found | None]]]
 
 
-class BatchedReads:
-    """The reads of one event loop from one store."""
+class UnansweredError(StorageError):
+    """The guard has no answer: the store has failed, takes too long, or is left alone."""
 
-    def __init__(self, store: Store) -> None:
+
+class BatchedReads:
+    """The reads of one event loop from one store.
+
+    Args:
+        guard: bounds how long each batch takes; without one, what the store raises is raised.
+    """
+
+    def __init__(self, store: Store, guard: StoreGuard | None = None) -> None:
         self._store = store
+        self._guard = guard
+        self._answered_at = -math.inf
         self._limits = store.limits
         self._under_way = 0
         self._waiting: Waiting = {}
@@ -36,7 +52,7 @@ class BatchedReads:
         if self._under_way < self._limits.parallel and not (self._is_crowded or self._waiting):
             self._under_way += 1
             try:
-                (found,) = await self._store.get((key,))
+                (found,) = await self._send((key,))
             finally:
                 self._under_way -= 1
                 if self._waiting:
@@ -51,6 +67,25 @@ class BatchedReads:
         except asyncio.CancelledError:
             self._left(key)
             raise
+
+    async def _send(self, keys: Sequence[str]) -> Sequence[Found | None]:
+        guard = self._guard
+        if guard is None:
+            return await self._store.get(keys)
+        found = await guard.run("read", partial(self._store.get, keys), None)
+        if found is None:
+            self._fail_waiting(guard.deadline_s)
+            raise UnansweredError("the store has not answered")
+        self._answered_at = asyncio.get_running_loop().time()
+        return found
+
+    def _fail_waiting(self, deadline_s: float) -> None:
+        """End the wait of those whose turn has not come, if the store has answered none for *deadline_s*."""
+        if asyncio.get_running_loop().time() - self._answered_at < deadline_s:
+            return
+        for future in _open(self._waiting):
+            future.set_exception(UnansweredError("the store answers none"))
+        self._waiting = {}
 
     def _left(self, key: str) -> None:
         """A reader of *key* does not wait any more: end what none is left to wait for."""
@@ -80,7 +115,7 @@ class BatchedReads:
 
     async def _ask(self, keys: Sequence[str], batch: Waiting) -> None:
         try:
-            found = await self._store.get(keys)
+            found = await self._send(keys)
         except Exception as exc:
             for future in _open(batch):
                 future.set_exception(exc)

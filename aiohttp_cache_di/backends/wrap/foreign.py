@@ -11,7 +11,6 @@ from aiohttp_cache_di.backends.storage import BaseCache
 from aiohttp_cache_di.backends.store import (
     UNREADABLE,
     Found,
-    Immediate,
     Item,
     Lease,
     Limits,
@@ -45,7 +44,7 @@ def pair_of(responses: BaseCache, redirects: BaseCache) -> Store:
 
 
 def _are_immediate(*faces: StackCache) -> bool:
-    return all(isinstance(face.stack.store, Immediate) for face in faces)
+    return all(face.stack.abilities.immediate is not None for face in faces)
 
 
 def _is_own(method: Callable[..., object], ours: Callable[..., object]) -> bool:
@@ -71,11 +70,6 @@ class ForeignPair:
         """What a person may know them by; where they keep things is theirs to tell."""
         return " and ".join(dict.fromkeys((type(self.responses).__name__, type(self.redirects).__name__)))
 
-    @property
-    def secrets(self) -> Collection[str] | None:
-        """They are not known."""
-        return None
-
     def peek(self, key: str) -> StoredResponse | None:
         """What one of them has at hand."""
         entry = self.responses.peek(key)
@@ -99,6 +93,13 @@ class ForeignPair:
             if len(self._lead_on) > MAX_REMEMBERED:
                 self._lead_on.popitem(last=False)
         return Found(item)
+
+    async def kinds(self, keys: Sequence[str]) -> Sequence[bool | None]:
+        """Ask which of them has each of *keys*."""
+        return [
+            False if await self.responses.contains(key) else True if await self.redirects.contains(key) else None
+            for key in keys
+        ]
 
     async def put(self, records: Sequence[Record]) -> Sequence[Written]:
         """Keep *records* where they belong."""

@@ -82,6 +82,15 @@ class StoreGuard:
         self._latest: tuple[Callable[[], object], Deadlines] = (lambda: None, Deadlines(deadline_s))
         self.outages = Outages(clock)
 
+    def serve(self, stats: CacheStats, deadline_s: float) -> None:
+        """Count in *stats* from now on, and let operations that begin from now on take *deadline_s* seconds."""
+        self.stats = stats
+        if deadline_s != self.deadline_s:
+            self.deadline_s = deadline_s
+            self._deadlines.clear()
+            self._patient.clear()
+            self._latest = (lambda: None, Deadlines(deadline_s))
+
     @property
     def is_open(self) -> bool:
         """Whether the storage is left alone for now."""
@@ -135,7 +144,7 @@ class StoreGuard:
         except (asyncio.CancelledError, Exception) as exc:
             if failed is not None:
                 failed(exc)
-            self._settle(operation, circuit, exc, deadline, probe=probe)
+            self._note_end(operation, circuit, exc, deadline, probe=probe)
             return default
         finally:
             deadlines.end(deadline)
@@ -164,8 +173,10 @@ class StoreGuard:
         self.stats.count_error(operation, kind)
         self.outages.failed(operation, kind, exc)
 
-    def _settle(self, operation: str, circuit: Circuit, exc: BaseException, deadline: Deadline, *, probe: bool) -> None:
-        """Count the failure that *exc* is, or raise it again when it is the caller's own cancellation."""
+    def _note_end(
+        self, operation: str, circuit: Circuit, exc: BaseException, deadline: Deadline, *, probe: bool
+    ) -> None:
+        """Count the failure that *exc* is, or raise it when it is the caller's own cancellation."""
         is_cancelled = isinstance(exc, asyncio.CancelledError)
         if deadline.was_cancelled_by_others() or (is_cancelled and not deadline.expired and deadline.task.cancelling()):
             if deadline.elapsed_s() > self.deadline_s * _SUSPECT:

@@ -11,7 +11,6 @@ from msgspec.structs import replace
 
 from aiohttp_cache_di.backends.storage import BaseCache, ResponseOrKey
 from aiohttp_cache_di.backends.store import Item, Lease, Record, Row, Unreadable
-from aiohttp_cache_di.backends.wrap.guard import StoreGuard
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
 from aiohttp_cache_di.entries.codec import Opaque, item_leads_on
 from aiohttp_cache_di.errors import UnreadableEntryError
@@ -35,7 +34,7 @@ class StackCache(BaseCache):
         self._leads_on = leads_on
         super().__init__(serializer=stack.packing.serializer)
         self.codec = stack.codec
-        self.on_unreadable = lambda count: stack.stats.count_unreadable(count)
+        self.on_unreadable = stack.events.unreadable
 
     @classmethod
     def on(cls, stack: StoreStack, *, leads_on: bool) -> Self:
@@ -45,14 +44,14 @@ class StackCache(BaseCache):
         return face
 
     def count_into(self, stats: CacheStats) -> None:
-        """Count what happens here in *stats*."""
-        self.stack.count_into(StoreGuard(stats))
+        """Count what is evicted and what is unreadable here in *stats*, too."""
+        self.stack.count_into(stats)
 
     # ---- items
 
     async def contains(self, key: str) -> bool:
         """Check whether *key* is stored."""
-        return await self._item(key) is not None
+        return bool(await self._shown({key}))
 
     async def read(self, key: str) -> ResponseOrKey:
         """Read an item; None when it is missing or unreadable."""
@@ -76,7 +75,7 @@ class StackCache(BaseCache):
 
     async def bulk_delete(self, keys: set[str]) -> None:
         """Delete several items; missing ones are no error."""
-        shown = keys if self._leads_on is None else {key for key in keys if await self._item(key) is not None}
+        shown = keys if self._leads_on is None else await self._shown(keys)
         if shown:
             await self.stack.delete(shown)
 
@@ -99,7 +98,7 @@ class StackCache(BaseCache):
         async with aclosing(self._rows(items=True)) as rows:
             async for row in rows:
                 if isinstance(row.item, Unreadable):
-                    self.stack.stats.count_unreadable()
+                    self.stack.events.unreadable()
                     continue
                 item = self._seen(row.item)
                 if item is not None:
@@ -164,6 +163,11 @@ class StackCache(BaseCache):
 
     def _shows(self, key: str, item: Item) -> bool:
         return self._leads_on is None or item_leads_on(item) is self._leads_on
+
+    async def _shown(self, keys: set[str]) -> set[str]:
+        """Those of *keys* that are stored and shown here."""
+        kinds = await self.stack.kinds(keys)
+        return {key for key, leads_on in kinds.items() if self._leads_on in (None, leads_on)}
 
     async def _item(self, key: str) -> Item | None:
         item = await self.stack.get(key)

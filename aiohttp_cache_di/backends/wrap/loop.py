@@ -8,15 +8,16 @@ from collections.abc import Callable, Collection
 from functools import partial
 from typing import Final, Protocol
 
-from aiohttp_cache_di.backends.store import Found, Immediate, Leasing, Record, Store
-from aiohttp_cache_di.backends.wrap.batching import BatchedReads
+from aiohttp_cache_di.backends.store import Found, Leasing, Record, Store
+from aiohttp_cache_di.backends.wrap.abilities import Abilities
+from aiohttp_cache_di.backends.wrap.batching import BatchedReads, UnansweredError
 from aiohttp_cache_di.backends.wrap.guard import StoreGuard
 from aiohttp_cache_di.backends.wrap.near import NearTier
 from aiohttp_cache_di.backends.wrap.packing import Packing
 from aiohttp_cache_di.backends.wrap.pending import PendingWrites
 from aiohttp_cache_di.backends.wrap.tasks import FINISH_WITHIN_S, Tasks
 from aiohttp_cache_di.backends.wrap.tombstones import Tombstones
-from aiohttp_cache_di.backends.wrap.write import Outcome
+from aiohttp_cache_di.backends.wrap.write import OnWritten
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = ["FAILED", "Failed", "LoopStack", "UnderWay"]
@@ -34,7 +35,7 @@ FAILED: Final = Failed.FAILED
 class UnderWay(Protocol):
     """The requests of one event loop that are on their way to the origin, and will store what they get."""
 
-    async def arrive(self, keys: Collection[str] | None) -> None:
+    async def drain_bodies(self, keys: Collection[str] | None) -> None:
         """Wait a moment for bodies on their way that will be stored under *keys* (None: all)."""
 
     def invalidate(self, keys: Collection[str] | None) -> None:
@@ -45,16 +46,16 @@ class LoopStack:
     """The part of a stack in one event loop: what is pending there, its near tier, and its reads.
 
     Args:
-        store: where records are kept, with all that it can do.
-        whole: the same, for items of any size.
+        whole: where records are kept, for items of any size.
+        abilities: what the store can do besides.
         near_bytes: what copies in memory may weigh; 0 keeps none.
         near_lifetime_s: seconds for which such a copy is believed at most.
     """
 
     def __init__(
         self,
-        store: Store,
         whole: Store,
+        abilities: Abilities,
         guard: StoreGuard,
         tombstones: Tombstones,
         packing: Packing,
@@ -63,7 +64,7 @@ class LoopStack:
     ) -> None:
         self.guard = guard
         self.tombstones = tombstones
-        self.leasing: Leasing | None = store if isinstance(store, Leasing) else None
+        self.leasing: Leasing | None = abilities.leasing
         self.tasks = Tasks()
         self.under_way: UnderWay | None = None
         self.direct: dict[asyncio.Future[None], str] = {}
@@ -76,23 +77,24 @@ class LoopStack:
             written=self._note_written,
             release=self._release_later,
         )
-        self.tells_all = isinstance(store, Immediate)
+        self.tells_all = abilities.immediate is not None
         """Whether what is not at hand is not there."""
         self._entry_of = packing.entry_of
-        self._keep = store.keep if isinstance(store, Immediate) else None
+        self._keep = None if abilities.immediate is None else abilities.immediate.keep
         self._pending = self.pending.entries
         self.near = (
-            NearTier(store, near_bytes, near_lifetime_s, pending=self._pending, doubted=tombstones)
+            NearTier(abilities, near_bytes, near_lifetime_s, pending=self._pending, doubted=tombstones)
             if near_bytes
             else None
         )
-        self._at_hand = _at_hand(store, self.near)
+        self._at_hand = _at_hand(abilities, self.near)
         self.peek: Callable[[str], StoredResponse | None] = self._pending.get
         """Gives the response under a key, if it is at hand; what is on its way counts as stored."""
         if self._at_hand is not _nothing:
             is_all = self.tells_all or self.near is not None
             self.peek = self._at_hand if is_all else self._peek
-        self._reads = BatchedReads(whole)
+        self._reads = BatchedReads(whole, guard)
+        self._patient_reads = BatchedReads(whole)
 
     # ---- reading
 
@@ -103,20 +105,23 @@ class LoopStack:
         return entry
 
     async def fetch(self, key: str) -> StoredResponse | Failed | None:
-        """The response that the store has under *key*, asked within a deadline."""
+        """The response that the store has under *key*, asked within a deadline that begins when it is sent."""
         if self.tells_all:
             return self.peek(key)
         near = self.near
         if near is None:
-            found = await self.guard.run("read", partial(self._reads.get, key), FAILED)
-            return found if found is None or found is FAILED else self._entry(key, found)
+            try:
+                found = await self._reads.get(key)
+            except UnansweredError:
+                return FAILED
+            return None if found is None else self._entry(key, found)
         token, entry, version = near.begin(key), None, 0
         try:
-            found = await self.guard.run("read", partial(self._reads.get, key), FAILED)
-            if found is FAILED:
-                return FAILED
+            found = await self._reads.get(key)
             if found is not None:
                 entry, version = self._entry(key, found), found.version
+        except UnansweredError:
+            return FAILED
         finally:
             near.end(key, token, entry, version)
         return entry
@@ -127,11 +132,11 @@ class LoopStack:
 
     async def get(self, key: str) -> Found | None:
         """What the store has under *key*, without a deadline."""
-        return await self._reads.get(key)
+        return await self._patient_reads.get(key)
 
     # ---- writing
 
-    def store(self, entry: StoredResponse, outcome: Outcome | None = None) -> None:
+    def store(self, entry: StoredResponse, outcome: OnWritten | None = None) -> None:
         """Write *entry*: at once where that takes no waiting, else in the background."""
         if self._keep is None:
             self.pending.add(entry, outcome)
@@ -188,18 +193,18 @@ def _nothing(key: str) -> StoredResponse | None:
     return None
 
 
-def _at_hand(store: Store, near: NearTier | None) -> Callable[[str], StoredResponse | None]:
+def _at_hand(abilities: Abilities, near: NearTier | None) -> Callable[[str], StoredResponse | None]:
     """How a response is had at once."""
     if near is not None:
         return near.peek
-    peek: Callable[[str], StoredResponse | None] | None = getattr(store, "peek", None)
-    if peek is not None:
-        return peek
-    if not isinstance(store, Immediate):
+    if abilities.peeking is not None:
+        return abilities.peeking.peek
+    immediate = abilities.immediate
+    if immediate is None:
         return _nothing
 
     def look(key: str) -> StoredResponse | None:
-        item = store.look(key)
+        item = immediate.look(key)
         return item if isinstance(item, StoredResponse) else None
 
     return look

@@ -14,7 +14,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Container, Mapping
 from typing import Final, NamedTuple, TypeAlias
 
-from aiohttp_cache_di.backends.store import Changing, Store, Touching, Versioned
+from aiohttp_cache_di.backends.wrap.abilities import Abilities
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = ["NearTier", "Token"]
@@ -41,7 +41,7 @@ class NearTier:
     """A bounded table of copies for one event loop; the least recently used one goes first.
 
     Args:
-        store: what they are copies of; `Versioned` or `Changing`.
+        abilities: of the store that they are copies from; `Versioned` or `Changing`.
         max_bytes: what the copies may weigh together.
         lifetime_s: seconds for which a copy is believed at most, whatever the store says or fails to say.
         pending: what is on its way into the store, and so goes before all copies.
@@ -50,7 +50,7 @@ class NearTier:
 
     def __init__(
         self,
-        store: Store,
+        abilities: Abilities,
         max_bytes: int,
         lifetime_s: float = math.inf,
         *,
@@ -64,10 +64,11 @@ class NearTier:
         self._doubted = doubted
         self._held: OrderedDict[str, Held] = OrderedDict()
         self._reading: dict[str, Token] = {}
-        self._version: Callable[[str], int | None] | None = store.version if isinstance(store, Versioned) else None
-        self._touch: Callable[[str], None] | None = store.touch if isinstance(store, Touching) else None
-        if isinstance(store, Changing):
-            store.on_change(self._hear)
+        versioned, touching = abilities.versioned, abilities.touching
+        self._version: Callable[[str], int | None] | None = None if versioned is None else versioned.version
+        self._touch: Callable[[str], None] | None = None if touching is None else touching.touch
+        if abilities.changing is not None:
+            abilities.changing.on_change(self._note_change)
 
     def __len__(self) -> int:
         return len(self._held)
@@ -131,7 +132,7 @@ class NearTier:
         self._reading.clear()
         self.total_bytes = 0
 
-    def _hear(self, keys: Collection[str] | None) -> None:
+    def _note_change(self, keys: Collection[str] | None) -> None:
         if keys is None:
             self.clear()
         else:

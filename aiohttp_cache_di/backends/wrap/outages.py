@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Final
 from urllib.parse import quote
 
-from aiohttp_cache_di.backends.store import Placed
+from aiohttp_cache_di.backends.store import Discreet, Placed
 from aiohttp_cache_di.errors import StorageError
 
 __all__ = ["TIMEOUT", "Outages", "cause_of", "kind_of"]
@@ -97,7 +97,7 @@ def cause_of(kind: str, error: BaseException | None, store: object = None) -> st
     name = kind if kind != TIMEOUT else type(cause).__name__
     if isinstance(cause, OSError) and cause.errno is None:  # the words of a program, not of the system
         return name
-    if not words or not isinstance(store, Placed) or store.secrets is None:
+    if not words or not isinstance(store, Discreet) or store.secrets is None:
         return name
     forms = {
         form for secret in store.secrets if secret for form in (secret, repr(secret)[1:-1], quote(secret, safe=""))

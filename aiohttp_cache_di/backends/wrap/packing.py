@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import Any, TypeAlias
 
-from aiohttp_cache_di.backends.store import Item, Unreadable
-from aiohttp_cache_di.backends.wrap.guard import StoreGuard
+from aiohttp_cache_di.backends.store import Item, StoreEvents, Unreadable
 from aiohttp_cache_di.entries.codec import Opaque, item_leads_on
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
@@ -22,12 +21,12 @@ class Packing:
 
     Args:
         serializer: an object with ``dumps`` and ``loads``, or None.
-        guard: counts what cannot be read.
+        events: told of what cannot be read.
     """
 
-    def __init__(self, serializer: Any, guard: StoreGuard) -> None:
+    def __init__(self, serializer: Any, events: StoreEvents) -> None:
         self.serializer = serializer
-        self._guard = guard
+        self._events = events
 
     def packed(self, entry: StoredResponse) -> Item:
         """What is stored of *entry*."""
@@ -46,7 +45,7 @@ class Packing:
             return item
         with contextlib.suppress(Exception):  # whatever it raises: the entry is of no more use
             return self.serializer.loads(item.payload)
-        self._guard.stats.count_unreadable()
+        self._events.unreadable()
         return None
 
     def entry_of(self, item: Item | Unreadable | None, key: str) -> StoredResponse | None:
@@ -56,7 +55,7 @@ class Packing:
         if item is None or isinstance(item, str):
             return None
         if isinstance(item, Unreadable):
-            self._guard.stats.count_unreadable()
+            self._events.unreadable()
             return None
         stored: object = None
         with contextlib.suppress(Exception):  # an object of the user's

@@ -21,7 +21,7 @@ from aiohttp_cache_di.backends.wrap.guard import OF_THE_DATA, StoreGuard
 from aiohttp_cache_di.backends.wrap.outages import kind_of
 from aiohttp_cache_di.backends.wrap.tasks import background
 from aiohttp_cache_di.backends.wrap.tombstones import Tombstones
-from aiohttp_cache_di.backends.wrap.write import Outcome, Write
+from aiohttp_cache_di.backends.wrap.write import OnWritten, Write
 from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
@@ -75,7 +75,7 @@ class PendingWrites:
 
     # ---- what is written
 
-    def add(self, entry: StoredResponse, outcome: Outcome | None = None) -> None:
+    def add(self, entry: StoredResponse, outcome: OnWritten | None = None) -> None:
         """Have *entry* written, in place of what is on its way under its key."""
         write, key = Write(entry, outcome), entry.key
         earlier = self._newest.get(key)
@@ -303,7 +303,7 @@ class PendingWrites:
             self._note_results(writes, results)
         deleted = [write.entry.key for write in writes if write.is_deleted]
         if deleted and await self._guard.run("delete", lambda: self._delete(deleted), False) is False:
-            self._tombstones.bury(deleted)
+            self._tombstones.add(deleted)
 
     def _packed(self, batch: list[Write]) -> tuple[list[Write], list[Record]]:
         """Those writes that are still to be made, and their records."""

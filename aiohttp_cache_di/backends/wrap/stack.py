@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Sequence
 from contextlib import aclosing
+from hashlib import blake2b
 from typing import Any, Final, cast
 from weakref import WeakKeyDictionary, ref
 
-from aiohttp_cache_di.backends.store import Expiring, Item, Leasing, Record, Row, Store, Unreadable
+from aiohttp_cache_di.backends.store import Counter, Item, Leasing, Record, Row, Store, StoreEvents, Unreadable
+from aiohttp_cache_di.backends.wrap.abilities import Abilities
 from aiohttp_cache_di.backends.wrap.chunks import ChunkedStore
 from aiohttp_cache_di.backends.wrap.guard import StoreGuard
 from aiohttp_cache_di.backends.wrap.loop import LoopStack
 from aiohttp_cache_di.backends.wrap.packing import Packing
 from aiohttp_cache_di.backends.wrap.tombstones import Tombstones
-from aiohttp_cache_di.entries.codec import EntryCodec
+from aiohttp_cache_di.entries.codec import EntryCodec, item_leads_on
 from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from aiohttp_cache_di.telemetry import CacheStats
 
-__all__ = ["StoreStack"]
+__all__ = ["SECRET_KEY", "StoreStack"]
 
+SECRET_KEY: Final = blake2b(b"aiohttp_cache_di: the secret of digests", digest_size=20).hexdigest()
+"""The key of a record that is no response: the secret of a store that does not keep it apart (`secret`)."""
+
+READ_AT_A_TIME: Final = 200  # of what is read for its upkeep; the batches of a store may have less
 DELETED_AT_A_TIME: Final = 500  # of what a walk has found to be expired
 
 
@@ -34,7 +41,7 @@ class StoreStack:
         serializer: an object with ``dumps`` and ``loads`` that makes the bytes of items in place of ours.
         near_bytes: what copies in memory may weigh in each loop; 0 keeps none.
         near_lifetime_s: seconds for which such a copy is believed at most.
-        guard: bounds what callers wait for, and counts what fails.
+        guard: bounds what callers wait for, and counts what fails; it stays the same one.
     """
 
     def __init__(
@@ -49,35 +56,34 @@ class StoreStack:
     ) -> None:
         self.store = store
         self.codec = codec or EntryCodec()
-        self.guard = guard or StoreGuard()
-        self.packing = Packing(serializer, self.guard)
+        self.guard: Final = guard or StoreGuard()
+        self.guard.outages.store = store
+        self.abilities = Abilities.of(store)
+        self.packing = Packing(serializer, self.events)
         self.near_bytes = near_bytes
         self.near_lifetime_s = near_lifetime_s
         self.whole: Store = store if store.limits.value_bytes is None else ChunkedStore(store, self.codec)
         """The store, for items of any size."""
-        self.leasing: Leasing | None = store if isinstance(store, Leasing) else None
+        self.leasing: Leasing | None = self.abilities.leasing
         self.tombstones = Tombstones()
+        self._keeps_apart = self.abilities.keeping is not None or self.abilities.immediate is not None
         self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, LoopStack] = WeakKeyDictionary()
         self._latest: tuple[Callable[[], object], LoopStack | None] = (lambda: None, None)
-        self.count_into(self.guard)
+        self.count_into(self.guard.stats)
 
     @property
     def stats(self) -> CacheStats:
-        """Where all is counted."""
+        """Where operations are counted."""
         return self.guard.stats
 
-    def count_into(self, guard: StoreGuard) -> None:
-        """Run under *guard* from now on, and count where it counts."""
-        self.guard = guard
-        guard.outages.store = self.store
-        self.packing = Packing(self.packing.serializer, guard)
-        store: Any = self.store
-        if hasattr(store, "on_evicted"):
-            store.on_evicted = guard.stats.count_evicted
-        if hasattr(store, "on_lost"):
-            store.on_lost = guard.stats.count_unreadable
-        self._loops.clear()
-        self._latest = (lambda: None, None)
+    @property
+    def events(self) -> StoreEvents:
+        """Where it is told what happens in the store."""
+        return self.abilities.events
+
+    def count_into(self, counter: Counter) -> None:
+        """Let *counter* count what is evicted and what is unreadable here, too: a store may have several users."""
+        self.events.count_into(counter)
 
     def here(self) -> LoopStack:
         """The part of the running loop, made when there is none."""
@@ -94,7 +100,7 @@ class StoreStack:
         if part is None:
             for other in [other for other in list(self._loops) if other.is_closed()]:
                 del self._loops[other]
-            parts = self.store, self.whole, self.guard, self.tombstones, self.packing
+            parts = self.whole, self.abilities, self.guard, self.tombstones, self.packing
             part = self._loops[loop] = LoopStack(*parts, self.near_bytes, self.near_lifetime_s)
         return part
 
@@ -111,9 +117,29 @@ class StoreStack:
         if found is None:
             return None
         if isinstance(found.item, Unreadable):
-            self.stats.count_unreadable()
+            self.events.unreadable()
             return None
         return found.item
+
+    async def items(self, keys: Collection[str]) -> list[Item]:
+        """As `get`, of many keys: what there is."""
+        asked, found = list(keys), list[Item]()
+        for first in range(0, len(asked), READ_AT_A_TIME):
+            part = await asyncio.gather(*map(self.get, asked[first : first + READ_AT_A_TIME]))
+            found += [item for item in part if item is not None]
+        return found
+
+    async def kinds(self, keys: Collection[str]) -> dict[str, bool]:
+        """Whether those of *keys* that are stored, or on their way, lead on to others."""
+        await self.settle(keys)
+        pending, limits = self.here().pending.entries, self.store.limits
+        kinds = {key: item_leads_on(pending[key]) for key in keys if key in pending}
+        batches = list(_batches([key for key in keys if key not in kinds and key not in self.tombstones], limits.batch))
+        for first in range(0, len(batches), limits.parallel):
+            part = batches[first : first + limits.parallel]
+            for batch, found in zip(part, await asyncio.gather(*map(self.abilities.kinds, part)), strict=True):
+                kinds |= {key: kind for key, kind in zip(batch, found, strict=True) if kind is not None}
+        return kinds
 
     async def put(self, record: Record) -> None:
         """Keep *record*, in place of what is on its way there; returns when it is stored, or raises."""
@@ -162,16 +188,18 @@ class StoreStack:
         pages = cast("AsyncGenerator[Sequence[Row]]", self.whole.pages(items=items))
         async with aclosing(pages):
             async for page in pages:
-                yield page
+                yield [row for row in page if row.key != SECRET_KEY] if not self._keeps_apart else page
 
     async def delete_expired(self, now: float) -> int:
         """Drop what may be dropped at *now* (POSIX time); return how many records went."""
-        here, store = self.here(), self.store
-        if isinstance(store, Expiring):
-            count = await store.delete_expired(now)
+        here, expiring = self.here(), self.abilities.expiring
+        if expiring is not None:
+            count = await expiring.delete_expired(now)
             if here.near is not None and count:
                 here.near.clear()
             return count
+        if self.store.limits.drops_expired and now <= time.time():
+            return 0
         count, expired = 0, list[str]()
         async for page in self.whole.pages(items=True):
             for row in page:
@@ -205,7 +233,7 @@ class StoreStack:
         part = self._loops.get(asyncio.get_running_loop())
         if part is not None:
             if part.under_way is not None:
-                await part.under_way.arrive(keys)
+                await part.under_way.drain_bodies(keys)
             await part.pending.settle(keys, within_s)
 
     def invalidate(self, keys: Collection[str] | None) -> None:

@@ -14,7 +14,7 @@ MAX_TOMBSTONES: Final = 100_000
 class Tombstones(OrderedDict[str, None]):
     """Keys whose deletion failed: what is stored under them is not to be used any more."""
 
-    def bury(self, keys: Collection[str]) -> None:
+    def add(self, keys: Collection[str]) -> None:
         """Add *keys*; the oldest go when there are too many."""
         self.update(dict.fromkeys(keys))
         while len(self) > MAX_TOMBSTONES:

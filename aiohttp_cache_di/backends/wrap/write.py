@@ -8,9 +8,9 @@ from typing import Final
 
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
-__all__ = ["Outcome", "Write"]
+__all__ = ["OnWritten", "Write"]
 
-Outcome = Callable[[bool], None]
+OnWritten = Callable[[bool], None]
 """Told True when an entry, or a later one of its key, is written; False when a try has failed or it is given up."""
 
 OVERHEAD_BYTES: Final = 512  # of a write, beside what its entry weighs
@@ -33,7 +33,7 @@ class Write:
         "tries",
     )
 
-    def __init__(self, entry: StoredResponse, outcome: Outcome | None) -> None:
+    def __init__(self, entry: StoredResponse, outcome: OnWritten | None) -> None:
         self.entry = entry
         self.size = entry.size_bytes + OVERHEAD_BYTES
         self.outcomes = [] if outcome is None else [outcome]

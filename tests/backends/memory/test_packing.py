@@ -1,4 +1,4 @@
-"""Entries in memory that nobody has asked for lately are packed, which nobody notices but the memory."""
+"""Entries in memory that were not asked for lately are packed, which only the memory shows."""
 
 from __future__ import annotations
 

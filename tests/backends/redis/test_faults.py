@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from aiohttp_cache_di.backends.redis import RedisCache, connections
+from aiohttp_cache_di.backends.redis import RedisCache
 from aiohttp_cache_di.backends.redis.wire import command
 from aiohttp_cache_di.errors import StorageError, StorageTimeoutError
 from tests.backends.entries import make_entry
@@ -107,7 +107,7 @@ async def test_a_frozen_server_is_given_up_after_the_timeout(own_valkey: ValkeyS
     started = time.monotonic()
     with pytest.raises(StorageTimeoutError):
         await cache.read_entry("k")
-    with pytest.raises(StorageError):  # the kernel still accepts connections, and nobody greets
+    with pytest.raises(StorageError):  # the kernel still accepts connections, and none greets
         await cache.read_entry("k")
     assert time.monotonic() - started < 2
     own_valkey.resume()
@@ -146,7 +146,7 @@ async def test_a_reply_that_trickles_in_and_that_nobody_waits_for_is_given_up() 
         cache = RedisCache("app", "r", url, socket_timeout=0.2)
         connection = await connection_of(cache)
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.3):  # whoever waits decides how long
+            async with asyncio.timeout(0.3):  # who waits decides how long
                 await cache.read_entry("k")
         assert not connection.closed
         async with asyncio.timeout(2):
@@ -363,10 +363,7 @@ async def test_large_writes_wait_for_a_server_that_is_slower_than_we_are(own_val
 
 
 @pytest.mark.parametrize("endless", [b"$99999999999999\r\n", b"+"])
-async def test_a_reply_that_is_larger_than_anything_we_keep_is_refused_before_it_is_whole(
-    monkeypatch: pytest.MonkeyPatch, endless: bytes
-) -> None:
-    monkeypatch.setattr(connections, "MAX_UNASKED_BYTES", 100_000)
+async def test_a_reply_that_is_larger_than_anything_we_keep_is_refused_before_it_is_whole(endless: bytes) -> None:
     sent = 0
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -386,4 +383,38 @@ async def test_a_reply_that_is_larger_than_anything_we_keep_is_refused_before_it
             await connection.submit(command(b"PING"), max_bytes=1_000_000)
         assert connection.closed
         assert sent < 50_000_000
+        await cache.close()
+
+
+@pytest.mark.parametrize("opening", [b"|1\r\n", b"*1\r\n", b"%1\r\n", b">1\r\n", b"~1\r\n", b"*1\r\n|1\r\n"])
+async def test_a_reply_that_is_nested_without_end_is_our_error(opening: bytes) -> None:
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await greet(reader, writer)
+        await reader.read(1000)
+        writer.write(opening * 100_000)
+        await writer.drain()
+        await reader.read()
+
+    async with server_that(script) as url:
+        cache = RedisCache("app", "r", url)
+        for _ in range(2):
+            with pytest.raises(StorageError):
+                await cache.read_entry("k")
+        await cache.close()
+
+
+@pytest.mark.parametrize("attributes", [b"|1\r\n+a\r\n+b\r\n", b"|1\r\n+a\r\n|1\r\n+b\r\n+c\r\n"])
+async def test_a_reply_with_attributes_is_our_error_or_what_was_asked_for(attributes: bytes) -> None:
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await greet(reader, writer)
+        while await reader.read(1000):
+            writer.write(attributes + b"$-1\r\n")
+
+    async with server_that(script) as url:
+        cache = RedisCache("app", "r", url)
+        for _ in range(3):
+            try:
+                assert await cache.read_entry("k") is None
+            except StorageError:
+                continue
         await cache.close()

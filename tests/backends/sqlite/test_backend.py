@@ -78,10 +78,6 @@ async def test_a_tilde_is_the_users_home(tmp_path: Path, monkeypatch: pytest.Mon
     assert SQLiteCache("~/cache").filename == str(tmp_path / "cache.sqlite")
 
 
-async def test_a_temporary_file_is_in_the_directory_for_them() -> None:
-    assert SQLiteCache("some/where/x", use_temp=True).filename == os.path.join(tempfile.gettempdir(), "x.sqlite")
-
-
 async def test_a_uri_names_a_file_that_is_only_read(tmp_path: Path) -> None:
     writing = SQLiteCache(tmp_path / "cache")
     await writing.write_entry(make_entry("k"))

@@ -1,4 +1,4 @@
-"""A file within its bounds: what goes, in which order, and that nobody has to wait for it."""
+"""A file within its bounds: what goes, in which order, and that no caller has to wait for it."""
 
 # ruff: noqa: ASYNC110, ASYNC240  # no event says that nothing happens; and tests may block
 from __future__ import annotations
@@ -176,7 +176,7 @@ async def test_evicting_and_clearing_never_hold_the_loop_up(tmp_path: Path) -> N
     await cache.clear()
     assert await cache.size() == 0
     stop.set()
-    assert await watching < 0.25  # 10 ms where nobody else needs the processor
+    assert await watching < 0.25  # 10 ms where nothing else needs the processor
     await cache.close()
 
 

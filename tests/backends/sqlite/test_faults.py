@@ -82,6 +82,16 @@ def empty(path: Path) -> None:
 DAMAGES: list[Callable[[Path], None]] = [random_middle, no_header, foreign, truncated, empty]
 
 
+async def test_a_table_whose_name_is_damaged_is_damage(cache: SQLiteCache, tmp_path: Path) -> None:
+    await fill(cache, 3)
+    await cache.close()
+    path = tmp_path / "cache.sqlite"
+    path.write_bytes(path.read_bytes().replace(b'cache:responses" (id', b'cach\x80:responses" (id'))
+    assert await cache.read_entry("k1") is None
+    await fill(cache)
+    assert await read_all(cache) == COUNT
+
+
 @pytest.mark.parametrize("damage", DAMAGES)
 async def test_a_file_damaged_while_closed_is_set_aside_or_read_around(
     cache: SQLiteCache, tmp_path: Path, damage: Callable[[Path], None], caplog: pytest.LogCaptureFixture
@@ -136,14 +146,14 @@ async def test_a_row_with_text_that_is_none_fails_no_other(cache: SQLiteCache, t
     assert len([key async for key in keys]) == COUNT
 
 
-async def test_several_damaged_files_are_kept_apart(cache: SQLiteCache, tmp_path: Path) -> None:
+async def test_several_damaged_files_are_kept_apart_and_the_oldest_go(cache: SQLiteCache, tmp_path: Path) -> None:
     for _ in range(3):
         await cache.write_entry(make_entry("k"))
         await cache.close()
         foreign(tmp_path / "cache.sqlite")
     assert await cache.read_entry("k") is None
     aside = sorted(name for name in os.listdir(tmp_path) if name[-1].isdigit())
-    assert aside == [f"cache.sqlite.corrupt-{n}" for n in (1, 2, 3)]
+    assert aside == [f"cache.sqlite.corrupt-{n}" for n in (2, 3)]
 
 
 @contextmanager

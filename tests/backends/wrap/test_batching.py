@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import pytest
 
 from aiohttp_cache_di.backends.store import Found, Limits
-from aiohttp_cache_di.backends.wrap.batching import BatchedReads
+from aiohttp_cache_di.backends.wrap.batching import BatchedReads, UnansweredError
+from aiohttp_cache_di.backends.wrap.guard import StoreGuard
 from tests.backends.proof import ProofStore
 
 
@@ -108,3 +109,54 @@ async def test_an_error_is_told_to_all_who_wait_and_the_next_read_is_asked_anew(
     found = await ask(reads, "a", "bad", "c")
     assert [type(one) for one in found] == [str, OSError, OSError]
     assert await ask(reads, "c") == ["c"]
+
+
+DEADLINE_S = 0.1
+
+
+class TestGuarded:
+    @pytest.fixture
+    def guard(self) -> StoreGuard:
+        return StoreGuard(deadline_s=DEADLINE_S)
+
+    async def test_the_time_for_which_others_are_answered_is_not_counted(self, guard: StoreGuard) -> None:
+        class Slow(Noting):
+            async def get(self, keys: Sequence[str]) -> Sequence[Found | None]:
+                await asyncio.sleep(DEADLINE_S / 4)
+                return await super().get(keys)
+
+        reads = BatchedReads(Slow(batch=1), guard)
+        keys = "abcdefghij"  # the last one is asked for after more than two deadlines
+        assert await ask(reads, *keys) == list(keys)
+        assert not guard.stats.store_errors
+
+    async def test_a_store_that_hangs_holds_none_for_longer_than_a_deadline(self, guard: StoreGuard) -> None:
+        store = Noting(batch=1)
+        store.may_answer.clear()
+        reads, loop = BatchedReads(store, guard), asyncio.get_running_loop()
+        begun_at = loop.time()
+        found = await ask(reads, *"abcdefgh")
+        assert [type(one) for one in found] == [UnansweredError] * 8
+        assert loop.time() - begun_at < 2 * DEADLINE_S
+        assert store.calls == [["a"]]
+        store.may_answer.set()
+        assert await ask(reads, "i") == ["i"]
+
+    async def test_one_that_hangs_takes_no_other_along(self, guard: StoreGuard) -> None:
+        class Partly(Noting):
+            async def get(self, keys: Sequence[str]) -> Sequence[Found | None]:
+                await asyncio.sleep(DEADLINE_S / 2 if "hangs" not in keys else 60)
+                return await super().get(keys)
+
+        reads = BatchedReads(Partly(batch=1, parallel=2), guard)
+        found = await ask(reads, "hangs", *"abcdef")
+        assert type(found[0]) is UnansweredError
+        assert found[1:] == list("abcdef")
+
+    async def test_a_store_that_is_left_alone_is_not_asked_by_those_who_waited(self, guard: StoreGuard) -> None:
+        reads = BatchedReads(store := Noting(batch=1), guard)
+        for _ in range(3):
+            await ask(reads, "bad")
+        store.calls.clear()
+        assert {type(one) for one in await ask(reads, *"abcdefgh")} == {UnansweredError}
+        assert store.calls == []

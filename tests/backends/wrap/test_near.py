@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from aiohttp_cache_di.backends.store import Found
+from aiohttp_cache_di.backends.wrap.abilities import Abilities
 from aiohttp_cache_di.backends.wrap.loop import LoopStack
 from aiohttp_cache_di.backends.wrap.near import ENTRY_OVERHEAD_BYTES, NearTier
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
@@ -88,7 +89,7 @@ class TestVersioned:
         assert here.peek("k") is not None
 
     async def test_what_is_written_here_is_held_from_the_version_that_it_got(self) -> None:
-        tier = NearTier(store := FakeVersioned(), MEGABYTE)
+        tier = NearTier(Abilities.of(store := FakeVersioned()), MEGABYTE)
         store.versions["k"] = 7
         tier.wrote(make_entry("k"), 7)
         assert tier.peek("k") is not None
@@ -152,7 +153,7 @@ class TestChanging:
 
 class TestBounds:
     def test_the_least_recently_used_goes_first(self) -> None:
-        tier = NearTier(FakeVersioned(), 100 * (ENTRY_OVERHEAD_BYTES + 1500))
+        tier = NearTier(Abilities.of(FakeVersioned()), 100 * (ENTRY_OVERHEAD_BYTES + 1500))
         for number in range(200):
             tier.wrote(make_entry(f"{number:03}", bytes(1000)), 1)
             tier.peek("000")
@@ -164,7 +165,7 @@ class TestBounds:
         assert (len(tier), tier.total_bytes) == (0, 0)
 
     def test_one_large_body_does_not_push_out_all_the_others(self) -> None:
-        tier = NearTier(FakeVersioned(), MEGABYTE)
+        tier = NearTier(Abilities.of(FakeVersioned()), MEGABYTE)
         tier.wrote(make_entry("small"), 1)
         tier.wrote(make_entry("large", bytes(MEGABYTE // 8)), 1)
         assert tier.peek("small") is not None

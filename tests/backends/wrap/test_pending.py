@@ -277,7 +277,7 @@ async def test_a_storage_that_waits_for_the_writes_waits_for_none_of_its_own() -
 
 
 async def test_a_tombstone_is_gone_once_its_key_is_written(here: LoopStack, stack: StoreStack) -> None:
-    stack.tombstones.bury({"k"})
+    stack.tombstones.add({"k"})
     here.store(entry := make_entry("k"))
     assert here.peek("k") is entry
     await here.pending.settle()

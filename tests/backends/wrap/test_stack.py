@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
+from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from aiohttp_cache_di import CachedSession
+from aiohttp_cache_di import CacheBackend, CachedSession
 from aiohttp_cache_di.backends.store import Found, Lease, Record, Written
 from aiohttp_cache_di.backends.wrap import leases
 from aiohttp_cache_di.backends.wrap.guard import StoreGuard
@@ -158,7 +161,7 @@ class TestFaults:
         backend = ProofBackend()
         backend.use(stack := StoreStack(store), StackCache)
         await backend.write(make_entry("k"))
-        stack.tombstones.bury({"k"})
+        stack.tombstones.add({"k"})
         assert stack.here().peek("k") is None
         assert await backend.responses.read("k") is None
         await backend.write(make_entry("k"))
@@ -175,6 +178,110 @@ class TestFaults:
         store.fault = StorageError("no such disk")
         with pytest.raises(StorageError, match="no such disk"):
             await face.write("k", "alias")
+
+
+class TestSharing:
+    """A storage that another backend has been given stays the one that it was."""
+
+    @pytest.fixture
+    def stack(self) -> StoreStack:
+        return process(Place())
+
+    @pytest.fixture
+    def first(self, stack: StoreStack) -> CacheBackend:
+        first = CacheBackend(storage_deadline=5)
+        first.use(stack, StackCache)
+        return first
+
+    async def test_what_its_owner_clears_is_not_served_from_memory(
+        self, stack: StoreStack, first: CacheBackend
+    ) -> None:
+        here = stack.here()
+        here.store(make_entry("k"))
+        await first.settle()
+        await here.fetch("k")
+        second = CacheBackend()
+        second.responses = first.responses
+        assert stack.here() is here
+        await first.clear()
+        assert here.peek("k") is None
+        assert await here.fetch("k") is None
+
+    async def test_what_is_on_its_way_is_waited_for(self, stack: StoreStack, first: CacheBackend) -> None:
+        stack.here().store(make_entry("k"))
+        CacheBackend().responses = first.responses
+        await first.settle()
+        assert await first.responses.size() == 1
+
+    async def test_its_deadline_stays(self, stack: StoreStack, first: CacheBackend) -> None:
+        CacheBackend().responses = first.responses
+        assert stack.guard is first.guard
+        assert stack.guard.deadline_s == 5
+
+    async def test_both_backends_count_what_happens_in_it(self, first: CacheBackend, stack: StoreStack) -> None:
+        second = CacheBackend()
+        second.responses = first.responses
+        second.redirects = first.redirects
+        stack.events.evicted(3)
+        stack.events.unreadable()
+        for backend in (first, second):
+            assert (backend.stats.evicted, backend.stats.unreadable) == (3, 1)
+
+
+class TestUpkeep:
+    """What users do with many keys takes few calls of the store, and moves no bodies."""
+
+    class Noting(ProofStore):
+        def __init__(self) -> None:
+            super().__init__()
+            self.calls = Counter[str]()
+
+        async def get(self, keys: Sequence[str]) -> Sequence[Found | None]:
+            self.calls["get"] += 1
+            return await super().get(keys)
+
+        async def kinds(self, keys: Sequence[str]) -> Sequence[bool | None]:
+            self.calls["kinds"] += 1
+            return await super().kinds(keys)
+
+        async def delete(self, keys: Collection[str]) -> None:
+            self.calls["delete"] += 1
+            await super().delete(keys)
+
+    async def test_of_a_face(self) -> None:
+        backend = ProofBackend()
+        backend.use(StoreStack(store := self.Noting()), StackCache)
+        keys = {f"k{number}" for number in range(100)}
+        for key in keys:
+            await backend.write(make_entry(key))
+        await backend.write(make_redirect("r"))
+        store.calls.clear()
+        assert await backend.responses.contains("k1")
+        assert not await backend.responses.contains("r")
+        await backend.responses.bulk_delete(keys | {"r", "missing"})
+        assert store.calls == {"kinds": 2 + 11, "delete": 10}
+        assert await backend.redirects.contains("r")
+        assert await backend.responses.size() == 0
+
+    async def test_of_a_backend(self) -> None:
+        backend = ProofBackend()
+        backend.use(StoreStack(store := self.Noting()), StackCache)
+        for number in range(50):
+            await backend.write(make_entry(f"k{number}"))
+            await backend.redirects.write(f"alias{number}", f"k{number}")
+        store.calls.clear()
+        await backend.bulk_delete({f"alias{number}" for number in range(50)})
+        assert store.calls["get"] <= 2 * (5 + 1)  # batches of ten, and one that went ahead alone
+        assert store.calls["delete"] == 10
+        assert not store.data
+
+    async def test_of_a_store_that_drops_what_has_expired_by_itself(self) -> None:
+        store = self.Noting()
+        stack = StoreStack(store)
+        await stack.put(Record("k", make_entry("k", store_until=1.0), 1.0))
+        store.limits = replace(store.limits, drops_expired=True)
+        assert await stack.delete_expired(time.time()) == 0
+        assert await stack.delete_expired(time.time() + 60) == 1
 
 
 class TestFaces:

@@ -1,0 +1,37 @@
+"""Whether aiohttp's classes are as aiohttp made them: an instrument or a test may have put methods of its own there."""
+
+from __future__ import annotations
+
+import sys
+from types import FunctionType, GetSetDescriptorType, MemberDescriptorType
+from typing import Any, Final
+
+__all__ = ["is_genuine"]
+
+_looked_at: Final[dict[type, dict[str, Any]]] = {}
+
+
+def is_genuine(owner: type) -> bool:
+    """Whether all methods of *owner* are of the module that defines it, and do what is known of them."""
+    contents: Any = vars(owner)
+    if _looked_at.get(owner) == contents:  # the same objects as before
+        return True
+    module = sys.modules.get(owner.__module__)
+    if module is None or not all(_is_of(value, vars(module)) for value in contents.values()):
+        return False
+    _looked_at[owner] = dict(contents)
+    return True
+
+
+def _is_of(value: object, names: dict[str, Any]) -> bool:
+    if type(value) is property:
+        return all(_is_of(part, names) for part in (value.fget, value.fset) if part is not None)
+    kind: type = type(value)  # what a wrapper is, rather than what it says of itself
+    function: Any = value
+    if kind is staticmethod or kind is classmethod:
+        function = function.__func__
+    if issubclass(type(function), FunctionType):
+        return function.__globals__ is names
+    if kind is GetSetDescriptorType or kind is MemberDescriptorType or isinstance(value, type):
+        return True
+    return not callable(value) and not hasattr(kind, "__get__")

@@ -1,0 +1,145 @@
+"""The settings of a backend: what they are, and how the options that users give become them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from functools import cached_property
+from typing import TypeAlias
+
+from aiohttp_cache_di import keys
+from aiohttp_cache_di.backends.memory import DEFAULT_MAX_BYTES, DictCache, MemoryStore
+from aiohttp_cache_di.backends.naming import Naming
+from aiohttp_cache_di.backends.options import BackendOptions, refuse_unusable
+from aiohttp_cache_di.backends.revision import setting
+from aiohttp_cache_di.backends.stacked import Stacked
+from aiohttp_cache_di.backends.wrap.guard import DEFAULT_DEADLINE_S, StoreGuard
+from aiohttp_cache_di.backends.wrap.stack import StoreStack
+from aiohttp_cache_di.entries.secrets import DEFAULT_SALT, digest_key_of
+from aiohttp_cache_di.policy.expiration import ExpirationTime, UrlExpiration, UrlRules, lifetime_s
+from aiohttp_cache_di.policy.principals import Principal
+from aiohttp_cache_di.policy.rules import RuleBook, window_s
+from aiohttp_cache_di.response import AnyResponse
+from aiohttp_cache_di.telemetry import CacheStats
+
+__all__ = ["Configured", "FilterFn", "accept_all"]
+
+FilterFn: TypeAlias = Callable[[AnyResponse], bool | Awaitable[bool]]
+"""Tells whether a response may be cached; may be a coroutine function."""
+
+
+def accept_all(response: AnyResponse) -> bool:
+    """Cache every response that the other rules let through."""
+    return True
+
+
+class Configured(Stacked, Naming, RuleBook):
+    """What has the settings of a backend; for their meaning see `CacheBackend`."""
+
+    name: str = setting()
+    expire_after: ExpirationTime = setting()
+    urls_expire_after: Mapping[str, ExpirationTime | UrlExpiration] | None = setting()
+    allowed_codes: Collection[int] = setting()
+    allowed_methods: frozenset[str] = setting()
+    include_headers: bool = setting()
+    ignored_params: frozenset[str] = setting()
+    cache_control: bool = setting()
+    filter_fn: FilterFn = setting()
+    shared: bool = setting()
+    match_order: bool | None = setting()
+    credential_headers: keys.CredentialNames = setting()
+    digest_key: bytes = setting()
+    post_as_query: Collection[str] = setting()
+    partition_cookies: str = setting()
+    principal: Principal = setting()
+    principals: Mapping[str, str] | None = setting()
+    shared_credentials: Collection[str] = setting()
+    stale_if_error_s: float | None = setting()
+    stale_while_revalidate_s: float | None = setting()
+    heuristic_fraction: float = setting()
+    heuristic_with_query: bool = setting()
+    max_variants: int = setting()
+    max_body_bytes: int = setting()
+    coalesce: bool = setting()
+    coalesce_timeout_s: float = setting()
+    lease_s: float = setting()
+    write_behind: bool = setting()
+    fast_lane: bool = setting()
+    store_cookies: bool = setting()
+
+    @cached_property
+    def url_rules(self) -> UrlRules:  # type: ignore[override]  # made of `urls_expire_after`
+        """The lifetimes by URL pattern."""
+        return UrlRules(self.urls_expire_after or {})
+
+    def _configure(
+        self,
+        cache_name: str,
+        expire_after: ExpirationTime,
+        urls_expire_after: Mapping[str, ExpirationTime | UrlExpiration] | None,
+        allowed_codes: Collection[int],
+        allowed_methods: Collection[str],
+        include_headers: bool,
+        ignored_params: Iterable[str] | None,
+        autoclose: bool,
+        cache_control: bool,
+        filter_fn: FilterFn,
+        options: BackendOptions,
+    ) -> None:
+        """Set what is set when a backend is made, and keep responses in memory."""
+        # A wrong value is refused here, not at the first request.
+        lifetime_s(expire_after, now=time.time())
+        refuse_unusable(
+            {
+                "urls_expire_after": urls_expire_after,
+                "allowed_codes": allowed_codes,
+                "allowed_methods": allowed_methods,
+                "ignored_params": ignored_params,
+                "filter_fn": filter_fn,
+                **options,
+            }
+        )
+        self.name = cache_name
+        self.expire_after = expire_after
+        self.urls_expire_after = urls_expire_after
+        _ = self.url_rules  # a wrong pattern is refused here too
+        self.allowed_codes = allowed_codes
+        self.allowed_methods = frozenset(method.upper() for method in allowed_methods)
+        self.include_headers = include_headers
+        self.ignored_params = frozenset(ignored_params or ())
+        self.autoclose = autoclose
+        self.cache_control = cache_control
+        self.filter_fn = filter_fn
+        self._set_options(options)
+        self._is_keyed = options.get("secret_key") is not None
+        self.digest_key = digest_key_of(options.get("secret_key"), options.get("salt", DEFAULT_SALT))
+        self.stats = CacheStats()
+        self.guard = StoreGuard(self.stats, deadline_s=options.get("storage_deadline", DEFAULT_DEADLINE_S))
+        memory = MemoryStore(options.get("max_entries"), options.get("max_bytes", DEFAULT_MAX_BYTES))
+        self.use(StoreStack(memory, guard=self.guard), DictCache)
+
+    def _set_options(self, options: BackendOptions) -> None:
+        self.shared = options.get("shared", False)
+        self.credential_headers = keys.credential_names(
+            options.get("credential_headers", keys.DEFAULT_CREDENTIAL_HEADERS), self.ignored_params
+        )
+        self.post_as_query = options.get("post_as_query", ())
+        _ = self.query_patterns  # a wrong pattern is refused here too
+        self.match_order = options.get("match_order")
+        self.partition_cookies = options.get("partition_cookies", "effective")
+        self.principal = options.get("principal")
+        self.principals = options.get("principals")
+        self.shared_credentials = options.get("shared_credentials", ())
+        _ = self.names_principals, self.shared_patterns  # as above
+        self.stale_if_error_s = window_s(options.get("stale_if_error"))
+        self.stale_while_revalidate_s = window_s(options.get("stale_while_revalidate"), option="stale_while_revalidate")
+        self.heuristic_fraction = options.get("heuristic_fraction", 0.1)
+        self.heuristic_with_query = options.get("heuristic_with_query", False)
+        self.max_variants = options.get("max_variants", 16)
+        self.max_body_bytes = options.get("max_body_bytes", 8 * 1024 * 1024)
+        self.coalesce = options.get("coalesce", True)
+        self.coalesce_timeout_s = options.get("coalesce_timeout", 2.0)
+        self.lease_s = options.get("lease", 5.0)
+        self.write_behind = options.get("write_behind", True)
+        self.fast_lane = options.get("fast_lane", True)
+        self.store_cookies = options.get("store_cookies", False)

@@ -1,0 +1,106 @@
+"""What users see of files: a backend, and a storage by itself."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from typing import Any, Final, cast
+
+from aiohttp_cache_di.arguments import refuse_unknown
+from aiohttp_cache_di.backends.base import CacheBackend
+from aiohttp_cache_di.backends.filesystem.keeper import Bounds
+from aiohttp_cache_di.backends.filesystem.store import FileStore
+from aiohttp_cache_di.backends.filesystem.tree import Place
+from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, refuse_unusable
+from aiohttp_cache_di.backends.wrap.items import StackCache
+from aiohttp_cache_di.backends.wrap.stack import StoreStack
+from aiohttp_cache_di.entries.codec import EntryCodec
+from aiohttp_cache_di.errors import ConfigurationError
+
+__all__ = ["DEFAULT_MAX_BYTES", "FileBackend", "FileCache"]
+
+DEFAULT_MAX_BYTES: Final = 1024 * 1024 * 1024
+OWN_OPTIONS: Final = frozenset({"fsync"})
+
+
+class FileBackend(CacheBackend):
+    """A backend that keeps responses in files, for any number of processes.
+
+    Args:
+        cache_name: path of a directory, ``~`` allowed; it is made if there is none, for this user alone.
+        use_temp: put it in the directory for temporary files, unless the path is absolute.
+        autoclose: close what is open when a session that uses the backend is closed.
+        kwargs: options of `CacheBackend`, of which ``max_bytes`` is 1 GiB by default; ``fsync``, see `FileCache`.
+
+    Raises:
+        TypeError: an option is not known.
+        ConfigurationError: an option has a value that cannot be used.
+    """
+
+    def __init__(
+        self,
+        cache_name: str | os.PathLike[str] = "http_cache",
+        use_temp: bool = False,
+        autoclose: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        refuse_unknown(type(self).__name__, kwargs, BACKEND_OPTIONS | OWN_OPTIONS)
+        others = {name: value for name, value in kwargs.items() if name not in OWN_OPTIONS}
+        super().__init__(os.fspath(cache_name), autoclose=autoclose, **others)
+        self.use(_stack(cache_name, use_temp, kwargs), FileCache)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r}>"
+
+
+class FileCache(StackCache):
+    """A storage in the files below a directory.
+
+    Args:
+        cache_name: path of the directory; see `FileBackend`.
+        use_temp: see `FileBackend`.
+        kwargs: options of `BaseCache`; ``max_bytes`` that the files may take (1 GiB by default; None for no bound) and
+            ``max_entries``, both kept nearly, since nothing but a look tells what other processes write; ``fsync``:
+            have the disk keep each entry before it counts as written. Without it a power cut costs entries, each of
+            which is then a miss.
+
+    Raises:
+        TypeError, ConfigurationError: as `FileBackend`.
+    """
+
+    def __init__(self, cache_name: str | os.PathLike[str], use_temp: bool = False, **kwargs: Any) -> None:
+        refuse_unknown(type(self).__name__, kwargs, BACKEND_OPTIONS | OWN_OPTIONS)
+        super().__init__(_stack(cache_name, use_temp, kwargs))
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} in {self._store.place.name!r}>"
+
+    @property
+    def cache_dir(self) -> str:
+        """The path of the directory; before it is used, and if it is not absolute, a look at the file system."""
+        return self._store.place.path
+
+    async def paths(self) -> AsyncGenerator[str]:
+        """Iterate over the paths of all entries' files, directory by directory."""
+        async with aclosing(self._rows(items=False)) as rows:
+            async for row in rows:
+                yield self._store.path_of(row.key)
+
+    @property
+    def _store(self) -> FileStore:
+        return cast("FileStore", self.stack.store)
+
+
+def _stack(cache_name: str | os.PathLike[str], use_temp: bool, options: Mapping[str, Any]) -> StoreStack:
+    """A store for the options given, and what is around it; nothing is opened yet."""
+    refuse_unusable(options)
+    fsync = options.get("fsync", False)
+    if not isinstance(fsync, bool):
+        raise ConfigurationError(f"fsync={fsync!r}: use True or False")
+    signing = {name: options[name] for name in options.keys() & {"secret_key", "salt"}}
+    name = os.path.basename(os.path.normpath(cache_name))  # a directory that is moved keeps it
+    codec = EntryCodec(**signing, names=(name, "files"))
+    bounds = Bounds(options.get("max_bytes", DEFAULT_MAX_BYTES), options.get("max_entries"))
+    store = FileStore(Place(cache_name, use_temp), codec, bounds, fsync=fsync)
+    return StoreStack(store, codec, options.get("serializer"))

@@ -1,0 +1,162 @@
+"""Leases across processes: locks that the kernel drops with the process that holds them, else files.
+
+A lock is on one byte of a file that is never read, at an offset from the key's digest. It belongs to the open file, not
+to the process, so that two stores of one process are as much apart as two processes. Nothing expires: it is given back,
+or its process ends. Where the file system has no such locks, a file that is created exclusively is the lease; it bears
+the time at which it ends.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import struct
+import sys
+import threading
+import time
+from contextlib import suppress
+from typing import Final
+
+from aiohttp_cache_di.backends.filesystem.names import leaf_of, name_of
+from aiohttp_cache_di.backends.filesystem.tree import Directory, Tree
+
+__all__ = ["Leases"]
+
+LOCK_FILE: Final = "leases"
+_FLOCK: Final = struct.Struct("qqihh") if sys.platform == "darwin" else struct.Struct("hhqqi0q")
+_SET_LOCK: Final[int | None] = getattr(fcntl, "F_OFD_SETLK", None) if sys.platform in ("linux", "darwin") else None
+_HELD: Final = frozenset({errno.EACCES, errno.EAGAIN})
+_END: Final = struct.Struct(">d")
+_OPEN: Final = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+_CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+
+
+class Leases:
+    """The leases of one store, for its threads.
+
+    Args:
+        tree: where the files are.
+        use_locks: by locks, where there are any.
+    """
+
+    def __init__(self, tree: Tree, *, use_locks: bool = True) -> None:
+        self._tree = tree
+        self._use_locks = use_locks and _SET_LOCK is not None
+        self._held: dict[str, float] = {}
+        self._file: Directory | None = None
+        self._guard = threading.Lock()
+
+    def acquire(self, key: str, ttl_s: float) -> bool:
+        """Ask for the lease on *key*.
+
+        Raises:
+            StorageError, OSError: the file system does not work.
+        """
+        name = name_of(key)
+        with self._guard:
+            ends_at = self._held.get(name)
+            if ends_at is not None and time.monotonic() < ends_at:
+                return False
+            is_still_had = ends_at is not None and self._use_locks
+            if not is_still_had and not self._take(name, ttl_s):
+                self._held.pop(name, None)
+                return False
+            self._held[name] = time.monotonic() + ttl_s
+            return True
+
+    def release(self, key: str) -> None:
+        """Give the lease on *key* back, if it is held here."""
+        name = name_of(key)
+        if name not in self._held:
+            return
+        with self._guard:
+            ends_at = self._held.pop(name, None)
+            if ends_at is not None and (self._use_locks or time.monotonic() < ends_at):
+                self._give_back(name)
+
+    def close(self) -> None:
+        """Give all leases back."""
+        with self._guard:
+            if not self._use_locks:
+                for name in self._held:
+                    self._give_back(name)
+            self._held.clear()
+            self._file = None  # and with it, all locks
+
+    def forget(self) -> None:
+        """Be without any: they are a parent process's, which has the same open file."""
+        self._guard = threading.Lock()
+        self._held = {}
+        self._file = None
+
+    def _take(self, name: str, ttl_s: float) -> bool:
+        if self._use_locks:
+            try:
+                return self._lock(name, fcntl.F_WRLCK)
+            except OSError as exc:
+                if exc.errno in _HELD:
+                    return False
+                if exc.errno not in (errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP):
+                    raise
+                self._use_locks = False  # the file system has none
+        return self._create(name, ttl_s)
+
+    def _give_back(self, name: str) -> None:
+        with suppress(OSError):
+            if self._use_locks:
+                self._lock(name, fcntl.F_UNLCK)
+            else:
+                leaf = self._tree.leaf(leaf_of(name))
+                if leaf is not None:
+                    os.unlink(f"{name}.lease", dir_fd=leaf.fd)
+
+    # ---- locks
+
+    def _lock(self, name: str, kind: int) -> bool:
+        file = self._lock_file()
+        start, length = int(name[:15], 16), 1
+        lock = (start, length, 0, kind, 0) if sys.platform == "darwin" else (kind, 0, start, length, 0)
+        fcntl.fcntl(file.fd, _SET_LOCK or 0, _FLOCK.pack(*lock))
+        return True
+
+    def _lock_file(self) -> Directory:
+        if self._file is None or (self._file.is_deleted and not self._held):
+            root = self._tree.made_root()
+            self._file = Directory(os.open(LOCK_FILE, _OPEN, 0o600, dir_fd=root.fd))
+        return self._file
+
+    # ---- files
+
+    def _create(self, name: str, ttl_s: float) -> bool:
+        leaf = self._tree.made_leaf(leaf_of(name))
+        for _ in range(2):
+            with suppress(FileExistsError):
+                fd = os.open(f"{name}.lease", _CREATE, 0o600, dir_fd=leaf.fd)
+                try:
+                    os.write(fd, _END.pack(time.time() + ttl_s))
+                finally:
+                    os.close(fd)
+                return True
+            if not self._is_over(leaf, name):
+                return False
+            # Of two processes that find it so, both may get the lease: then both fetch, which is all that it costs.
+            with suppress(FileNotFoundError):
+                os.unlink(f"{name}.lease", dir_fd=leaf.fd)
+        return False
+
+    def _is_over(self, leaf: Directory, name: str) -> bool:
+        try:
+            fd = os.open(f"{name}.lease", _READ, dir_fd=leaf.fd)
+        except FileNotFoundError:
+            return True
+        try:
+            data = os.read(fd, _END.size)
+            made_at = os.fstat(fd).st_mtime
+        finally:
+            os.close(fd)
+        if len(data) < _END.size:
+            return time.time() - made_at > 1  # its process has died, or is about to write it
+        (ends_at,) = _END.unpack(data)
+        return not time.time() < ends_at

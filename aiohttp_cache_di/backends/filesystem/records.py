@@ -1,0 +1,162 @@
+"""What is in the files of a record.
+
+An entry's file begins with a head of its own, which tells what a walk, a sweep or an eviction has to know without a
+look at the entry::
+
+    magic 4 | version 1 | flags 1 | zero 2 | key's length 4 | until 8 | token 8 | body's length 8 | crc32 4
+    key … | frame …
+
+The frame is the codec's, made under the key. A body of 64 KiB or more is a file of its own, and the frame has a few
+bytes in its place: the token in that file's name, its length, and its digest, a cryptographic one where entries are
+signed. Such a frame is made under another key, so that no change of the head turns those bytes into a body.
+"""
+
+from __future__ import annotations
+
+import struct
+from hashlib import blake2b
+from typing import Final, NamedTuple
+from zlib import crc32
+
+from msgspec.structs import force_setattr, replace
+
+from aiohttp_cache_di.backends.filesystem.names import new_token
+from aiohttp_cache_di.entries.codec import EntryCodec, Item, Opaque, Unreadable, item_leads_on
+from aiohttp_cache_di.errors import StorageError
+from aiohttp_cache_di.rfc9111.messages import StoredResponse
+
+__all__ = ["HEAD_BYTES", "NO_TOKEN", "Body", "Head", "Packed", "body_of", "pack", "read_head", "unpack", "with_body"]
+
+APART_FROM_BYTES: Final = 64 * 1024
+FORMAT_VERSION: Final = 1
+MAX_KEY_BYTES: Final = 1024 * 1024
+NO_TOKEN: Final = bytes(8)
+_MAGIC: Final = b"\xacDF\n"
+_HEAD: Final = struct.Struct(">4sBB2xId8sQI")
+_CHECKED: Final = _HEAD.size - 4
+HEAD_BYTES: Final = _HEAD.size
+_LEADS_ON: Final = 1
+_BODY: Final = struct.Struct(">8sQ")
+_CRC_BYTES: Final = 4
+_DIGEST_BYTES: Final = 32
+
+
+class Head(NamedTuple):
+    """What the head of an entry's file tells."""
+
+    key: str
+    until: float
+    leads_on: bool
+    token: bytes
+    """In the name of the body's file; `NO_TOKEN` where the body is in the entry's own."""
+    body_bytes: int
+    """The size of that file."""
+    frame_at: int
+
+
+class Body(NamedTuple):
+    """A body in a file of its own."""
+
+    token: bytes
+    length: int
+    digest: bytes
+
+    def is_whole(self, data: bytes) -> bool:
+        """Whether *data* is that body."""
+        return len(data) == self.length and _digest(data, len(self.digest)) == self.digest
+
+
+class Packed(NamedTuple):
+    """A record as the bytes of its files."""
+
+    entry: bytes
+    token: bytes
+    body: bytes
+
+
+def pack(item: Item, key: str, until: float, codec: EntryCodec) -> Packed:
+    """Make the bytes of a record's files.
+
+    Raises:
+        StorageError: the item cannot be encoded, or its key is too large.
+    """
+    token, body = NO_TOKEN, _body(item)
+    if len(body) < APART_FROM_BYTES:
+        frame = codec.pack(item, _bound(key, apart=False))
+        body = b""
+    else:
+        token = new_token()
+        digest = _digest(body, _DIGEST_BYTES if codec.is_signing else _CRC_BYTES)
+        frame = codec.pack(_with(item, _BODY.pack(token, len(body)) + digest), _bound(key, apart=True))
+    named = key.encode("utf-8", "surrogatepass")
+    if len(named) > MAX_KEY_BYTES:
+        raise StorageError(f"a key of {len(named)} bytes is too large")
+    flags = _LEADS_ON if item_leads_on(item) else 0
+    head = _HEAD.pack(_MAGIC, FORMAT_VERSION, flags, len(named), until, token, len(body), 0)[:_CHECKED]
+    return Packed(b"".join((head, crc32(named, crc32(head)).to_bytes(4, "big"), named, frame)), token, body)
+
+
+def read_head(data: bytes) -> Head | None:
+    """The head that *data* begins with; None if there is none, or not all of it."""
+    if len(data) < HEAD_BYTES:
+        return None
+    magic, version, flags, key_bytes, until, token, body_bytes, checksum = _HEAD.unpack_from(data)
+    if magic != _MAGIC or version != FORMAT_VERSION or key_bytes > MAX_KEY_BYTES:
+        return None
+    named = data[HEAD_BYTES : HEAD_BYTES + key_bytes]
+    if len(named) != key_bytes or crc32(named, crc32(data[:_CHECKED])) != checksum:
+        return None
+    try:
+        key = named.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        return None
+    return Head(key, until, bool(flags & _LEADS_ON), token, body_bytes, HEAD_BYTES + key_bytes)
+
+
+def unpack(data: bytes, head: Head, codec: EntryCodec) -> Item | Unreadable:
+    """The item in an entry's file; where its body is apart, `body_of` tells which that is."""
+    is_apart = head.token != NO_TOKEN
+    bound = _bound(head.key, apart=is_apart)
+    item = codec.unpack(memoryview(data)[head.frame_at :], bound)
+    if bound is not head.key and isinstance(item, StoredResponse | Opaque):
+        force_setattr(item, "key", head.key)  # of an object that nothing else has seen
+    return item
+
+
+def body_of(item: Item | Unreadable, head: Head, codec: EntryCodec) -> Body | None:
+    """The body of *item* that is in a file of its own; None if it is none that can be believed."""
+    data = b"" if isinstance(item, Unreadable) else _body(item)
+    if len(data) != _BODY.size + (_DIGEST_BYTES if codec.is_signing else _CRC_BYTES):
+        return None
+    token, length = _BODY.unpack_from(data)
+    return Body(token, length, data[_BODY.size :]) if token == head.token else None
+
+
+def with_body(item: StoredResponse | Opaque, body: bytes) -> None:
+    """Put *body* into an item that `unpack` has made."""
+    force_setattr(item, "payload" if isinstance(item, Opaque) else "body", body)
+
+
+def _body(item: Item) -> bytes:
+    if isinstance(item, StoredResponse):
+        return item.body
+    return item.payload if isinstance(item, Opaque) else b""
+
+
+def _with(item: Item, body: bytes) -> Item:
+    if isinstance(item, StoredResponse):
+        return replace(item, body=body)
+    return replace(item, payload=body) if isinstance(item, Opaque) else item
+
+
+def _bound(key: str, *, apart: bool) -> str:
+    """The key that a frame is made under: no two of a key and a manner give the same."""
+    if apart:
+        return "\0apart " + key
+    return "\0whole " + key if key.startswith("\0") else key
+
+
+def _digest(data: bytes, size: int) -> bytes:
+    if size == _CRC_BYTES:
+        return crc32(data).to_bytes(_CRC_BYTES, "big")
+    return blake2b(data, digest_size=size).digest()

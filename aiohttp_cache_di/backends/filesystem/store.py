@@ -1,0 +1,312 @@
+"""Files as a store."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+import weakref
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from functools import partial
+from typing import Any, Final, cast
+
+from aiohttp_cache_di.backends.filesystem.files import disk_bytes, drop, publish, read_item, see
+from aiohttp_cache_di.backends.filesystem.keeper import Bounds, Keeper
+from aiohttp_cache_di.backends.filesystem.leases import Leases
+from aiohttp_cache_di.backends.filesystem.names import leaf_of, name_of
+from aiohttp_cache_di.backends.filesystem.pool import Pool
+from aiohttp_cache_di.backends.filesystem.records import Head, pack
+from aiohttp_cache_di.backends.filesystem.secret import keep_secret, kept_secret
+from aiohttp_cache_di.backends.filesystem.tree import Place, Tree
+from aiohttp_cache_di.backends.filesystem.uses import Known
+from aiohttp_cache_di.backends.filesystem.walk import BEGIN, Page, Position, drop_where, page
+from aiohttp_cache_di.backends.store import Found, Item, Lease, Limits, Record, Row, StoreEvents, Unreadable, Written
+from aiohttp_cache_di.entries.codec import EntryCodec
+from aiohttp_cache_di.errors import StorageError
+
+__all__ = ["FileStore"]
+
+BATCH: Final = 64
+THREADS: Final = 2  # for reading, and as many for writing: a disk that is busy with writes holds up no hit
+FINISH_WITHIN_S: Final = 5.0
+
+
+class FileStore:
+    """Records in files, below one directory, for any number of processes.
+
+    Args:
+        place: the directory.
+        codec: makes frames of items.
+        bounds: what the files may take; kept approximately, see `keeper`.
+        fsync: have the disk keep each record before it counts as written.
+        use_locks: lease by locks of the kernel, where there are any; else by files.
+    """
+
+    limits = Limits(batch=BATCH, parallel=THREADS)
+
+    def __init__(
+        self,
+        place: Place,
+        codec: EntryCodec,
+        bounds: Bounds = Bounds(None, None),  # noqa: B008  # it cannot change
+        *,
+        fsync: bool = False,
+        use_locks: bool = True,
+    ) -> None:
+        self.place = place
+        self.events = StoreEvents()
+        self._codec = codec
+        self._fsync = fsync
+        self._tree = Tree(place)
+        self._known = Known()
+        self._keeper = Keeper(self._tree, bounds)
+        self._leases = Leases(self._tree, use_locks=use_locks)
+        self._readers = Pool(THREADS)
+        self._writers = Pool(THREADS)
+        self._keeping_in: asyncio.AbstractEventLoop | None = None
+        self._is_closing = False
+        self._losses = 0
+        self._touched: set[str] = set()
+        _stores.add(self)
+
+    @property
+    def where(self) -> str:
+        """The path of the directory, as far as it is known without a look at the file system."""
+        return self.place.known_path
+
+    @property
+    def secrets(self) -> Collection[str]:
+        """A directory has none."""
+        return ()
+
+    def path_of(self, key: str) -> str:
+        """The path of the file that has the entry under *key*, or would have it."""
+        name = name_of(key)
+        return os.path.join(self.place.path, leaf_of(name), name)
+
+    # ---- Store
+
+    async def get(self, keys: Sequence[str]) -> Sequence[Found | None]:
+        """Look *keys* up, all in one hop to a thread."""
+        found = await self._readers.run(partial(self._look_up, keys))
+        if self._tree.losses != self._losses:
+            self._tell_of_loss()
+        return found
+
+    async def put(self, records: Sequence[Record]) -> Sequence[Written]:
+        """Keep *records*, one after the other in one hop to a thread."""
+        self._is_closing = False
+        written = await self._writers.run(partial(self._keep_all, records))
+        if self._tree.losses != self._losses:
+            self._tell_of_loss()
+        self._tidy()
+        return written
+
+    async def delete(self, keys: Collection[str]) -> None:
+        """Drop *keys*."""
+        await self._writers.run(partial(self._drop_all, keys))
+
+    async def pages(self, *, items: bool) -> AsyncIterator[Sequence[Row]]:
+        """Walk over all records, directory by directory."""
+        then: Position | None = BEGIN
+        while then is not None:
+            step: Page = await self._writers.run(partial(page, self._tree, then, self._codec, self._known, items=items))
+            if step.rows:
+                yield step.rows
+            then = step.then
+
+    async def clear(self) -> None:
+        """Drop all records; what is not ours stays."""
+        await self._drop_where(None)
+
+    async def close(self) -> None:
+        """Finish what was begun, and close what is open unless another loop uses it."""
+        self._is_closing = True
+        pools = (self._readers, self._writers)
+        for pool in pools:
+            await pool.finish(FINISH_WITHIN_S)
+        if any(pool.is_shared for pool in pools) or all(pool.is_idle for pool in pools):
+            return
+        self._readers.run(self._let_go)
+        await self._readers.finish(FINISH_WITHIN_S)
+        for pool in pools:
+            pool.stop()
+
+    # ---- Keeping, Expiring, Touching
+
+    async def kept_secret(self) -> bytes | None:
+        """The secret that is kept in a file of its own."""
+        return await self._readers.run(self._kept_secret)
+
+    async def keep_secret(self, proposed: bytes) -> bytes:
+        """The secret that is kept by now; *proposed*, if there is none."""
+        return await self._writers.run(partial(self._keep_secret, proposed))
+
+    async def delete_expired(self, now: float) -> int:
+        """Drop what may be dropped at *now*."""
+        return await self._drop_where(lambda head: head.until <= now)
+
+    def touch(self, key: str) -> None:
+        """Note that a copy of *key* was used; written down with the next record."""
+        if len(self._touched) < BATCH:
+            self._touched.add(key)
+
+    # ---- Leasing
+
+    async def acquire(self, key: str, ttl_s: float) -> Lease:
+        """Ask to be the only process that fetches *key*.
+
+        A lock is held until it is given back or its process ends; *ttl_s* bounds a lease that is a file.
+        """
+
+        def undo(lease: Lease) -> None:
+            if lease:
+                self._leases.release(key)
+
+        asking = self._readers.run(partial(self._lease, key, ttl_s), undo)
+        try:
+            return await asking
+        except asyncio.CancelledError:
+            if not asking.cancelled():  # the answer was on its way
+                self._readers.run(partial(undo, asking.result()))
+            raise
+
+    async def release(self, key: str) -> None:
+        """Give the lease on *key* back."""
+        await self._readers.run(partial(self._leases.release, key))
+
+    # ---- in the threads
+
+    def _keep_secret(self, proposed: bytes) -> bytes:
+        root = self._tree.made_root()
+        return kept_secret(root) or keep_secret(root, proposed)
+
+    def _kept_secret(self) -> bytes | None:
+        root = self._tree.root()
+        return None if root is None else kept_secret(root)
+
+    def _let_go(self) -> None:
+        self._leases.close()
+        self._tree.close()
+
+    def _look_up(self, keys: Sequence[str]) -> list[Found | None]:
+        found: list[Found | None] = []
+        for key in keys:
+            item = self._read(key)
+            found.append(None if item is None else Found(item))
+        return found
+
+    def _read(self, key: str) -> Item | Unreadable | None:
+        name = name_of(key)
+        for _ in range(2):
+            leaf = self._tree.leaf(leaf_of(name))
+            if leaf is None:
+                return None
+            item = read_item(leaf, name, key, self._codec, self._known)
+            if item is not None or not leaf.is_deleted:
+                return item
+            self._tree.forget()
+        return None
+
+    def _keep_all(self, records: Sequence[Record]) -> list[Written]:
+        self._note_touched()
+        latest = {record.key: n for n, record in enumerate(records)}
+        written: dict[str, Written] = {}
+        for n in latest.values():
+            record = records[n]
+            try:
+                self._keep(record)
+            except StorageError as exc:
+                written[record.key] = exc
+            except OSError as exc:
+                written[record.key] = StorageError(f"{self.place.path}: an entry cannot be written: {exc.strerror}")
+            else:
+                written[record.key] = 0
+                if record.leased:
+                    self._leases.release(record.key)
+        return [written[record.key] for record in records]
+
+    def _keep(self, record: Record) -> None:
+        name = name_of(record.key)
+        packed = pack(record.item, record.key, record.until, self._codec)
+        try:
+            before = publish(self._tree.made_leaf(leaf_of(name)), name, packed, fsync=self._fsync)
+        except FileNotFoundError:  # the directory was removed
+            self._tree.forget()
+            before = publish(self._tree.made_leaf(leaf_of(name)), name, packed, fsync=self._fsync)
+        self._known.note_written(name)
+        size = disk_bytes(len(packed.entry)) + disk_bytes(len(packed.body))
+        self._keeper.wrote(leaf_of(name), size - (before.disk_bytes if before else 0), 0 if before else 1)
+
+    def _drop_all(self, keys: Collection[str]) -> None:
+        for name in map(name_of, keys):
+            leaf = self._tree.leaf(leaf_of(name))
+            freed = None if leaf is None else drop(leaf, name)
+            if freed is not None:
+                self._keeper.wrote(leaf_of(name), -freed, -1)
+
+    def _lease(self, key: str, ttl_s: float) -> Lease:
+        if not self._leases.acquire(key, ttl_s):
+            return Lease.REFUSED
+        name = name_of(key)
+        leaf = self._tree.leaf(leaf_of(name))
+        return Lease.GRANTED if leaf is None or see(leaf, name) is None else Lease.GRANTED_LATE
+
+    def _note_touched(self) -> None:
+        touched, self._touched = self._touched, set()
+        for name in map(name_of, touched):
+            leaf = self._tree.leaf(leaf_of(name))
+            if leaf is not None and self._known.is_new_use(name):
+                try:
+                    os.utime(name, dir_fd=leaf.fd, follow_symlinks=False)
+                except OSError:
+                    continue  # it has gone
+
+    def _tell_of_loss(self) -> None:
+        self._losses = self._tree.losses
+        self.events.lost()
+
+    # ---- in steps
+
+    async def _drop_where(self, may_go: Callable[[Head], bool] | None) -> int:
+        count, then = 0, cast("Position | None", BEGIN)
+        while then is not None:
+            dropped, then = await self._writers.run(partial(drop_where, self._tree, then, may_go))
+            count += dropped
+        return count
+
+    def _tidy(self) -> None:
+        """Count and evict, in the background, where it is time."""
+        if (self._keeping_in is None or self._keeping_in.is_closed()) and self._keeper.is_due:
+            self._keeping_in = asyncio.get_running_loop()
+            step = self._writers.run(partial(self._keeper.step, time.time()))
+            step.add_done_callback(self._tidied)
+
+    def _tidied(self, step: asyncio.Future[tuple[int, bool]]) -> None:
+        self._keeping_in = None
+        if step.cancelled() or step.exception() is not None:
+            return  # the next record tries again
+        evicted, again = step.result()
+        if evicted:
+            self.events.evicted(evicted)
+        if again and not self._is_closing:
+            self._tidy()
+
+    def after_fork(self) -> None:
+        """Be without threads, locks and leases, which are the parent process's."""
+        self._readers.begin_anew()
+        self._writers.begin_anew()
+        self._keeper.begin_anew()
+        self._leases.forget()
+        self._keeping_in = None
+
+
+_stores: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for store in _stores:
+        store.after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork)

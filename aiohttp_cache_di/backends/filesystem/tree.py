@@ -1,0 +1,248 @@
+"""The directories of a cache: opened once, each below the one above it, and never through a symbolic link.
+
+A directory that is open stays open while a thread uses it, and is closed when none does. Programs that delete or move
+the cache are noticed: at once where a directory was deleted, within a second where it was moved.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import stat
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cached_property, lru_cache, partial
+from typing import Final, NamedTuple
+
+from aiohttp_cache_di.backends.filesystem.names import temporary_name
+from aiohttp_cache_di.errors import StorageError
+
+__all__ = ["Directory", "Place", "Tree"]
+
+DIRECTORY_MODE: Final = 0o700
+OPEN_LEAVES: Final = 64  # of 256; each takes a file descriptor
+CHECKED_FOR_S: Final = 1.0
+TRIES: Final = 3
+_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_NO_DIRECTORY: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EMLINK})
+"""What opening nothing, or something else, says; EMLINK is FreeBSD's word for a symbolic link."""
+
+
+class Place:
+    """Where a cache is to be.
+
+    Args:
+        name: path of its directory, ``~`` allowed.
+        use_temp: put it in the directory for temporary files, unless *name* is absolute.
+    """
+
+    def __init__(self, name: str | os.PathLike[str], use_temp: bool = False) -> None:
+        self.name = os.fspath(name)
+        self.is_temporary = use_temp and not os.path.isabs(self.name)
+        # Where it is may take a look at the file system: in a running loop that is left to a thread.
+        if not _is_in_a_loop():
+            self.path  # noqa: B018  # remembered, so that it does not change with the working directory
+
+    @cached_property
+    def path(self) -> str:
+        """The directory's path, absolute."""
+        if self.is_temporary:
+            return os.path.join(tempfile.gettempdir(), self.name)
+        name = os.path.expanduser(self.name) if self.name[:1] == "~" else self.name
+        return os.path.normpath(name) if os.path.isabs(name) else os.path.abspath(name)
+
+    @property
+    def known_path(self) -> str:
+        """The path as far as it is known without a look at the file system."""
+        return self.__dict__.get("path") or self.name
+
+
+class Directory:
+    """An open directory; closed with the last reference to it."""
+
+    __slots__ = ("_close", "fd")
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self._close = os.close  # the module may be gone when a program ends
+
+    def __del__(self) -> None:
+        with suppress(OSError):
+            self._close(self.fd)
+
+    @property
+    def is_deleted(self) -> bool:
+        """Whether the directory has been removed since it was opened."""
+        return os.fstat(self.fd).st_nlink == 0
+
+
+class _Open(NamedTuple):
+    """The cache's directory, and what opens those below it and remembers some."""
+
+    root: Directory
+    leaf: Callable[[str], Directory]
+
+    @classmethod
+    def below(cls, root: Directory) -> _Open:
+        return cls(root, lru_cache(maxsize=OPEN_LEAVES)(partial(_open_leaf, root)))
+
+
+class Tree:
+    """The directories of one cache, for threads; nothing here is called in an event loop.
+
+    Args:
+        place: where the cache is.
+    """
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.losses = 0
+        """How often the directory has been found to be gone, or to be another one."""
+        self._open: _Open | None = None
+        self._checked_at = 0.0
+
+    def close(self) -> None:
+        """Close what is open; it is opened again when it is used again."""
+        self._open = None
+
+    def made_root(self) -> Directory:
+        """The cache's directory, made if need be.
+
+        Raises:
+            StorageError: it cannot be opened or made.
+        """
+        return self._made_root().root
+
+    def root(self) -> Directory | None:
+        """The cache's directory; None where there is none.
+
+        Raises:
+            StorageError: it cannot be opened.
+        """
+        here = self._here(create=False)
+        return None if here is None else here.root
+
+    def leaf(self, name: str) -> Directory | None:
+        """The directory of that *name* in the second level; None where there is none, or something else.
+
+        Raises:
+            StorageError: see `made_root`.
+            OSError: the file system does not work.
+        """
+        for _ in range(TRIES):
+            here = self._here(create=False)
+            if here is None:
+                return None
+            try:
+                return here.leaf(name)
+            except OSError as exc:
+                if exc.errno not in _NO_DIRECTORY:
+                    raise
+            if not here.root.is_deleted:
+                return None
+            self.forget()
+        return None
+
+    def made_leaf(self, name: str) -> Directory:
+        """The directory of that *name*, made if need be; what else stands in its place gets another name.
+
+        Raises:
+            StorageError, OSError: see `leaf`.
+        """
+        for _ in range(TRIES):
+            here = self._made_root()
+            try:
+                return here.leaf(name)
+            except OSError as exc:
+                if exc.errno not in _NO_DIRECTORY:
+                    raise
+            with suppress(FileNotFoundError):  # what is above it was removed a moment ago
+                first, second = name.split("/")
+                return _made(second, _made(first, here.root))
+            self.forget()
+        raise StorageError(f"{self.place.path} is removed again and again")
+
+    def forget(self) -> None:
+        """Look for all directories anew: one of them was removed."""
+        self._checked_at = 0.0
+
+    def _made_root(self) -> _Open:
+        for _ in range(TRIES):
+            here = self._here(create=True)
+            if here is not None:
+                return here
+        raise StorageError(f"{self.place.path} is removed again and again")
+
+    def _here(self, *, create: bool) -> _Open | None:
+        now, here = time.monotonic(), self._open
+        if here is not None and now - self._checked_at < CHECKED_FOR_S:
+            return here
+        try:
+            is_there = here is not None and self._is_at_its_place(here.root)
+            root = here.root if here is not None and is_there else self._opened(create=create)
+        except OSError as exc:
+            raise StorageError(f"{self.place.path} cannot be used: {exc.strerror}") from exc
+        if here is not None and not is_there:
+            self.losses += 1
+        here = None if root is None else _Open.below(root)
+        self._open, self._checked_at = here, now
+        return here
+
+    def _is_at_its_place(self, root: Directory) -> bool:
+        try:
+            there = os.stat(self.place.path, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return os.path.samestat(there, os.fstat(root.fd))
+
+    def _opened(self, *, create: bool) -> Directory | None:
+        path = self.place.path
+        if create:
+            with suppress(FileExistsError):
+                os.makedirs(path, mode=DIRECTORY_MODE)
+        try:
+            root = Directory(os.open(path, _FLAGS))
+        except FileNotFoundError:
+            return None
+        except OSError as exc:
+            if os.path.islink(path):
+                raise StorageError(f"{path} is a symbolic link: give the path that it leads to") from exc
+            raise
+        if self.place.is_temporary:
+            status = os.fstat(root.fd)
+            # Every user of the machine may make directories there, and leave this one to be found.
+            if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o077:
+                raise StorageError(f"{path} is open to another user")
+        return root
+
+
+def _open_leaf(root: Directory, name: str) -> Directory:
+    first, second = name.split("/")
+    above = Directory(os.open(first, _FLAGS, dir_fd=root.fd))
+    return Directory(os.open(second, _FLAGS, dir_fd=above.fd))
+
+
+def _made(name: str, above: Directory) -> Directory:
+    """Open a directory, made if need be; what else has its name gets another one."""
+    for _ in range(TRIES):
+        with suppress(FileExistsError):
+            os.mkdir(name, DIRECTORY_MODE, dir_fd=above.fd)
+        try:
+            return Directory(os.open(name, _FLAGS, dir_fd=above.fd))
+        except OSError as exc:
+            if exc.errno not in _NO_DIRECTORY:
+                raise
+        with suppress(FileNotFoundError):
+            os.rename(name, temporary_name(name, "aside"), src_dir_fd=above.fd, dst_dir_fd=above.fd)
+    raise FileNotFoundError(errno.ENOENT, f"{name} is replaced again and again")
+
+
+def _is_in_a_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

@@ -1,0 +1,60 @@
+"""What a process remembers of files: which uses were noted, and which bodies were checked. Nothing depends on it."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Final
+
+from aiohttp_cache_di.backends.filesystem.records import Body
+
+__all__ = ["Known"]
+
+NOTED_EVERY_S: Final = 60.0
+MAX_REMEMBERED: Final = 16_384
+SETTLED_AFTER_S: Final = 2.0
+"""As old as the last change of a file must be for a later one to bear another time; the coarsest clock of a file
+system in use counts in twos of seconds."""
+
+
+class Known:
+    """What one process remembers of the files of one cache; used by several threads, by single operations on tables.
+
+    A body of many megabytes takes longer to check than to read. One that was found to be whole is not checked again
+    while its file has the same number, size and times: when a file changed last, the kernel alone says.
+    """
+
+    def __init__(self) -> None:
+        self._noted: dict[str, float] = {}
+        self._checked: dict[Body, tuple[int, ...]] = {}
+
+    def is_new_use(self, name: str) -> bool:
+        """Whether a use of the entry of that *name* has to be noted now."""
+        now = time.monotonic()
+        noted_at = self._noted.get(name)
+        if noted_at is not None and now - noted_at < NOTED_EVERY_S:
+            return False
+        if len(self._noted) >= MAX_REMEMBERED:
+            self._noted = {}
+        self._noted[name] = now
+        return True
+
+    def note_written(self, name: str) -> None:
+        """The file of that *name* was written just now, which is as good as a use."""
+        self.is_new_use(name)
+
+    def is_checked(self, body: Body, status: os.stat_result) -> bool:
+        """Whether *body* was found to be whole in the very file that *status* is of."""
+        return self._checked.get(body) == _identity(status)
+
+    def note_checked(self, body: Body, status: os.stat_result) -> None:
+        """The file that *status* is of has the whole *body*."""
+        if time.time() - max(status.st_ctime, status.st_mtime) < SETTLED_AFTER_S:
+            return
+        if len(self._checked) >= MAX_REMEMBERED:
+            self._checked = {}
+        self._checked[body] = _identity(status)
+
+
+def _identity(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns

@@ -1,0 +1,154 @@
+"""Files that are ours alone: which ones are believed, and how they are made so that no other user can touch them.
+
+A file is believed if it belongs to the user who runs the program, or to root. What belongs to any other user is
+refused, links too: they can be put where a cache is expected, or be changed while it is in use. What is ours is made
+private, whatever the umask was when it was made. On a system without user ids there is nothing to look at.
+
+All of it asks the file system, so that it belongs into a thread.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from typing import Final
+
+from aiohttp_cache_di.errors import StorageError
+
+__all__ = [
+    "OTHERS",
+    "OTHERS_WRITE",
+    "is_believed",
+    "make_directories",
+    "own",
+    "real_path",
+    "temporary_directory",
+    "temporary_directory_path",
+]
+
+MAX_LINKS: Final = 40  # as Linux has it
+OTHERS: Final = 0o077  # the permissions of the group and of all others
+OTHERS_WRITE: Final = 0o022
+
+
+def is_believed(owner: int) -> bool:
+    """Whether files of the user *owner* are believed: our own and root's."""
+    return not hasattr(os, "geteuid") or owner in (0, os.geteuid())
+
+
+def make_directories(path: str) -> None:
+    """Make the directory *path* and those above it that are missing, each for its owner alone.
+
+    ``os.makedirs`` asks the umask for all but the last.
+    """
+    if os.path.isdir(path):
+        return
+    above = os.path.dirname(path)
+    if above != path:
+        make_directories(above)
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        if not os.path.isdir(path):
+            raise
+
+
+def own(path: str) -> None:
+    """Make the file at *path* private, if there is one.
+
+    Raises:
+        StorageError: it is another user's, a link or no file at all, or others can write it and that cannot be changed.
+    """
+    try:
+        status = os.lstat(path)
+    except FileNotFoundError:
+        return
+    if not stat.S_ISREG(status.st_mode):
+        raise StorageError(f"{path} is {'a link' if stat.S_ISLNK(status.st_mode) else 'no file'}: it is not used")
+    if not is_believed(status.st_uid):
+        raise StorageError(_anothers(path, status.st_uid))
+    if hasattr(os, "geteuid") and status.st_mode & OTHERS:
+        _make_private(path, status)
+
+
+def _make_private(path: str, status: os.stat_result) -> None:
+    try:
+        if status.st_uid == os.geteuid():
+            os.chmod(path, stat.S_IMODE(status.st_mode) & ~OTHERS)
+            return
+    except OSError:  # a file system that is read-only, or knows no modes
+        pass
+    if status.st_mode & OTHERS_WRITE:
+        raise StorageError(f"{path} can be written by other users, and that cannot be changed: it is not used")
+
+
+def real_path(path: str) -> str:
+    """The absolute *path* without links; what does not exist need not.
+
+    Raises:
+        StorageError: a link on the way is another user's.
+    """
+    if not hasattr(os, "geteuid"):
+        return os.path.realpath(path)
+    links = 0
+    done, todo = "/", path.split("/")[::-1]
+    while todo:
+        part = todo.pop()
+        if part in ("", "."):
+            continue
+        if part == "..":
+            done = os.path.dirname(done)
+            continue
+        here = os.path.join(done, part)
+        try:
+            status = os.lstat(here)
+        except OSError:
+            return os.path.normpath(os.path.join(here, *todo[::-1]))
+        if not stat.S_ISLNK(status.st_mode):
+            done = here
+            continue
+        links += 1
+        if links > MAX_LINKS or not is_believed(status.st_uid):
+            raise StorageError(_anothers(here, status.st_uid) if links <= MAX_LINKS else f"{path}: links in a circle")
+        target = os.readlink(here)
+        done = "/" if target.startswith("/") else done
+        todo += target.split("/")[::-1]
+    return done
+
+
+def temporary_directory_path() -> str:
+    """Where this user's directory for temporary files is; its name can be foreseen, so that processes share it."""
+    user = f"-{os.geteuid()}" if hasattr(os, "geteuid") else ""
+    return os.path.join(tempfile.gettempdir(), f"aiohttp-cache-di{user}")
+
+
+def temporary_directory() -> str:
+    """This user's directory for temporary files, made if there is none.
+
+    Raises:
+        StorageError: another user has made something of that name, or it cannot be made.
+    """
+    path = temporary_directory_path()
+    try:
+        try:
+            os.mkdir(path, 0o700)
+        except FileExistsError:
+            status = os.lstat(path)
+            if not stat.S_ISDIR(status.st_mode):
+                raise StorageError(f"{path} is no directory: it is not used") from None
+            if hasattr(os, "geteuid"):
+                if status.st_uid != os.geteuid():
+                    raise StorageError(_anothers(path, status.st_uid)) from None
+                if status.st_mode & OTHERS:
+                    os.chmod(path, 0o700)
+    except OSError as exc:
+        raise StorageError(f"{path} cannot be made: {exc.strerror}") from exc
+    return path
+
+
+def _anothers(path: str, owner: int) -> str:
+    return (
+        f"{path} belongs to the user {owner}, and this program runs as {os.geteuid()}: it is not used; "
+        "delete it, or give the cache another place"
+    )

@@ -1,0 +1,131 @@
+"""Reading values, and never one that is larger than what is kept: others may write to the server too.
+
+A value comes with one GET, or several with one MGET, as long as nothing is suspicious. A reply that grows beyond what
+can be kept ends its connection before it is whole. From then on, and for a while, values are asked for by GETRANGE,
+which brings no more than asked for, so that what was planted costs nothing more: not another round trip, and not
+the connection that others share.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from time import monotonic
+from typing import Any, Final, TypeVar
+
+from aiohttp_cache_di.backends.redis.commands import LARGE, get, get_upto, head, submit_mget, value
+from aiohttp_cache_di.backends.redis.connections import Connection, ReplyTooLargeError
+from aiohttp_cache_di.backends.redis.topology import Topology
+from aiohttp_cache_di.backends.store import UNREADABLE, Unreadable
+from aiohttp_cache_di.backends.wrap.tasks import abandon
+
+__all__ = ["BATCH", "Reading", "abandon_all", "all_of"]
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+BATCH: Final = 256  # names that one call may have
+REPLY_BYTES: Final = 4 * 1024 * 1024  # aimed at for one MGET, from the sizes of those before
+USUAL_COUNT: Final = 128  # of values in a reply, before any was seen
+FRAMING_BYTES: Final = 4096  # what a reply has around its values
+CAREFUL_S: Final = 60.0  # for how long a server is suspected
+
+
+class Reading:
+    """Reads the values of one store.
+
+    Args:
+        topology: where the servers are.
+        value_bytes: tells how large a value may be.
+    """
+
+    def __init__(self, topology: Topology, value_bytes: Callable[[], int]) -> None:
+        self._topology = topology
+        self.value_bytes = value_bytes
+        self._mean_bytes = REPLY_BYTES / USUAL_COUNT
+        self._careful_until = 0.0
+
+    def reply_bytes(self) -> int:
+        """How large a reply with one value may be."""
+        return self.value_bytes() + FRAMING_BYTES
+
+    def is_bounded(self, connection: Connection) -> bool:
+        """Whether whole values may be asked for over *connection*."""
+        return connection.is_bounded and (not self._careful_until or monotonic() > self._careful_until)
+
+    def beware(self) -> None:
+        """Be careful for a while: there is a value that is too large."""
+        if monotonic() > self._careful_until:
+            logger.warning("%s has a value that is larger than any that is kept there", self._topology.where)
+        self._careful_until = monotonic() + CAREFUL_S
+
+    async def one(self, name: bytes) -> bytes | Unreadable | None:
+        """The value of *name*; UNREADABLE for one that is too large."""
+        endpoint = self._topology.endpoint_of(name)
+        connection = endpoint.connection_now() or await endpoint.connection()
+        if self.is_bounded(connection):
+            try:
+                return await connection.submit(get(name), value, max_bytes=self.reply_bytes())
+            except ReplyTooLargeError:
+                self.beware()
+        (found,) = await self._carefully([name])
+        return found
+
+    async def many(self, names: Sequence[bytes]) -> Sequence[bytes | Unreadable | None]:
+        """The values of *names*, UNREADABLE for those that are too large."""
+        found: list[bytes | Unreadable | None] = [None] * len(names)
+        most = max(1, min(BATCH, int(REPLY_BYTES / self._mean_bytes)))
+        parts: list[Sequence[int]] = []
+        asked: list[asyncio.Future[list[bytes | None]]] = []
+        for endpoint, indexes in self._topology.parts(names):
+            connection = endpoint.connection_now() or await endpoint.connection()
+            if not self.is_bounded(connection):
+                abandon_all(asked)
+                return await self._carefully(names)
+            for first in range(0, len(indexes), most):
+                parts.append(indexes[first : first + most])
+                asked.append(submit_mget(connection, [names[index] for index in parts[-1]], self.reply_bytes()))
+        try:
+            for part, values in zip(parts, asked, strict=True):
+                size = 0
+                for index, data in zip(part, await values, strict=True):
+                    if data is not None:
+                        size += len(data)
+                        found[index] = data
+                self._mean_bytes += (size / len(part) - self._mean_bytes) / 4
+        except ReplyTooLargeError:
+            self.beware()
+        else:
+            return found
+        finally:
+            abandon_all(asked)
+        return await self._carefully(names)
+
+    async def _carefully(self, names: Sequence[bytes]) -> list[bytes | Unreadable | None]:
+        """As `many`, a few at a time, and of each no more than can be kept."""
+        size = self.value_bytes()
+        found: list[bytes | Unreadable | None] = []
+        for first in range(0, len(names), LARGE):
+            asked: list[asyncio.Future[bytes]] = []
+            for name in names[first : first + LARGE]:
+                endpoint = self._topology.endpoint_of(name)
+                connection = endpoint.connection_now() or await endpoint.connection()
+                asked.append(connection.submit(get_upto(name, size), head, max_bytes=self.reply_bytes()))
+            found += [UNREADABLE if len(data) > size else data or None for data in await all_of(asked)]
+        return found
+
+
+async def all_of(asked: Sequence[asyncio.Future[T]]) -> list[T]:
+    """What all of them come to; when one fails, the others are of no more interest."""
+    try:
+        return [await future for future in asked]
+    finally:
+        abandon_all(asked)
+
+
+def abandon_all(futures: Iterable[asyncio.Future[Any]]) -> None:
+    """Hear nothing more of *futures*."""
+    for future in futures:
+        abandon(future)

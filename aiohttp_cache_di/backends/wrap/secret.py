@@ -1,0 +1,125 @@
+"""The random secret that digests are made with where users give none: one for each store, kept by the store itself.
+
+Two processes with one store have to come to the same digests. So the first that opens the store makes a secret up, and
+all others find it there. Until it is known, digests are made with the one that is proposed: what they lead to is known
+to this process alone, and nothing that others have stored is found by them.
+
+A store that is `Keeping` keeps it apart from the records. In others it is a record under a key that no request has, put
+there by the one process that holds the lease on it. Two storages of a user's own keep none: their digests have no key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import secrets
+from typing import Any, Final
+from weakref import WeakKeyDictionary
+
+from aiohttp_cache_di.backends.store import SECRET_BYTES, Found, Immediate, Keeping, Leasing, Record, Store
+from aiohttp_cache_di.backends.wrap.foreign import ForeignPair
+from aiohttp_cache_di.backends.wrap.guard import StoreGuard
+from aiohttp_cache_di.backends.wrap.items import StackCache
+from aiohttp_cache_di.backends.wrap.stack import SECRET_KEY
+from aiohttp_cache_di.entries.secrets import DigestKey
+from aiohttp_cache_di.errors import StorageError
+
+__all__ = ["StoreSecret"]
+
+LEASE_S: Final = 5.0
+ATTEMPTS: Final = 20
+PAUSE_S: Final = 0.01
+
+_OF_PROCESS: Final = DigestKey(secrets.token_bytes(SECRET_BYTES))
+
+
+class StoreSecret:
+    """The secret of one store, as far as this process knows it.
+
+    Args:
+        store: which keeps it.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = _keeper(store)
+        self._asking: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[bool]] = WeakKeyDictionary()
+        self.is_known = True
+        """Whether it is the one that the store keeps."""
+        self.key = DigestKey()
+        """The key of digests: of the secret, or of the one that is proposed."""
+        if isinstance(self._store, Immediate):
+            self.key = _OF_PROCESS
+        elif self._store is not None:
+            self.key, self.is_known = DigestKey(secrets.token_bytes(SECRET_BYTES)), False
+
+    def forget(self) -> None:
+        """What the store kept may be gone: ask again, and propose what was kept."""
+        if self._store is not None and not isinstance(self._store, Immediate):
+            self.is_known = False
+
+    async def learn(self, guard: StoreGuard) -> bool:
+        """Ask the store, within a deadline, for all in this loop who want to know; return whether it answers at all."""
+        if self.is_known:
+            return True
+        loop = asyncio.get_running_loop()
+        task = self._asking.get(loop)
+        if task is None or task.done():
+            task = self._asking[loop] = loop.create_task(self._ask(guard))
+        return await asyncio.shield(task)
+
+    async def _ask(self, guard: StoreGuard) -> bool:
+        failed = object()
+        found = await guard.run("read", self._look, failed)
+        if found is failed:
+            return False
+        if found is None:  # a store that takes no writes may well answer reads
+            found = await guard.run("write", self._keep, None)
+        if isinstance(found, bytes):
+            self.key, self.is_known = DigestKey(found), True
+        return True
+
+    async def _look(self) -> bytes | None:
+        store: Any = self._store
+        if isinstance(store, Keeping):
+            return await store.kept_secret()
+        (found,) = await store.get((SECRET_KEY,))
+        return _secret_in(found)
+
+    async def _keep(self) -> bytes:
+        store: Any = self._store
+        found = await (store.keep_secret(self.key) if isinstance(store, Keeping) else _kept_in(store, self.key))
+        if len(found) != SECRET_BYTES:
+            raise StorageError("the secret that is kept is none")
+        return found
+
+
+def _keeper(store: Store) -> Store | None:
+    """What keeps the secret of *store*; None where nothing does."""
+    if isinstance(store, ForeignPair) and not isinstance(store, Immediate):
+        return store.responses.stack.store if isinstance(store.responses, StackCache) else None
+    return store
+
+
+async def _kept_in(store: Store, proposed: bytes) -> bytes:
+    """The secret among the records of *store*, of which only the process with the lease on it puts one there."""
+    for _ in range(ATTEMPTS):
+        (found,) = await store.get((SECRET_KEY,))
+        if (kept := _secret_in(found)) is not None:
+            return kept
+        if not isinstance(store, Leasing) or await store.acquire(SECRET_KEY, LEASE_S):
+            break
+        await asyncio.sleep(PAUSE_S)
+    (written,) = await store.put((Record(SECRET_KEY, proposed.hex(), math.inf, leased=True),))
+    if isinstance(written, StorageError):
+        raise written
+    (found,) = await store.get((SECRET_KEY,))  # without leases, another process may have come later
+    return _secret_in(found) or b""
+
+
+def _secret_in(found: Found | None) -> bytes | None:
+    if found is None or not isinstance(found.item, str) or len(found.item) != 2 * SECRET_BYTES:
+        return None
+    try:
+        return bytes.fromhex(found.item)
+    except ValueError:
+        return None

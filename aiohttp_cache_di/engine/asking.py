@@ -1,0 +1,114 @@
+"""A session that says what is kept of its own requests: made as it makes them, they end where the cache is asked."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from functools import partial
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from aiohttp import ClientHandlerType, ClientRequest, ClientSession
+from aiohttp.typedefs import StrOrURL
+
+from aiohttp_cache_di._aiohttp import genuine_request, untraced
+from aiohttp_cache_di.backends.base import CacheBackend
+from aiohttp_cache_di.engine.call import Call
+from aiohttp_cache_di.engine.doubles import Doubles
+from aiohttp_cache_di.engine.question import Questions, key_arguments, request_body
+from aiohttp_cache_di.keys import spellings
+from aiohttp_cache_di.policy.principals import Principal
+
+__all__ = ["Asking"]
+
+if TYPE_CHECKING:
+    Session = ClientSession
+else:
+    Session = object
+
+_WISHES = frozenset({"expire_after", "refresh", "only_if_cached", "stale_if_error", "principal"})
+
+
+class Asked(BaseException):
+    """Ends a request that was only made for its *key*; no failure, so that nothing takes it for one."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(key)
+        self.key = key
+
+
+class Probe:
+    """Stands in the place of the cache, innermost among the middlewares of a session."""
+
+    def __init__(self, backend: CacheBackend, questions: Questions, call: Call) -> None:
+        self._backend = backend
+        self._questions = questions
+        self._call = call
+
+    async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> NoReturn:
+        """Tell the key of *request*."""
+        body = await request_body(request)
+        if body is None:
+            raise TypeError("what has a body that cannot be read twice is not kept: give the body as bytes")
+        arguments = key_arguments(request, body, self._call, self._backend)
+        raise Asked(self._questions.place_of(request, arguments, str(request.url)).key)
+
+
+class Asking(Session):
+    """What a session with a cache can be asked about its requests."""
+
+    _looks_first: bool
+    _own_middlewares: Any
+
+    @property
+    @abstractmethod
+    def cache(self) -> CacheBackend:
+        """Where responses are kept."""
+
+    @property
+    @abstractmethod
+    def principal(self) -> Principal:
+        """Whom the session's requests are for."""
+
+    async def has_url(self, url: StrOrURL, method: str = "GET", **kwargs: Any) -> bool:
+        """Tell whether the response to a request is cached as this session sends it; *kwargs* are its arguments.
+
+        That is with the session's base URL, headers, cookies, credentials and middlewares.
+        """
+        return await self.cache.is_kept(await self._keys_of(url, method, kwargs))
+
+    async def delete_url(self, url: StrOrURL, method: str = "GET", **kwargs: Any) -> int:
+        """Delete the response to a request that this session would send, as `has_url` has it, with all variants.
+
+        Return how many entries went. `CacheBackend.delete_url` with ``everywhere=True`` deletes what others obtained.
+        """
+        return await self.cache.drop(await self._keys_of(url, method, kwargs))
+
+    async def _keys_of(self, url: StrOrURL, method: str, arguments: dict[str, Any]) -> set[str]:
+        """The keys that a request may come to, by each way of reading *url*."""
+        principal = arguments.get("principal")
+        options = {name: value for name, value in arguments.items() if name not in _WISHES}
+        if principal is None:
+            principal = self.principal
+        found = [await self._key_of(method, spelling, options, principal) for spelling in spellings(url)]
+        return {key for key in found if key}
+
+    async def _key_of(self, method: str, url: StrOrURL, options: dict[str, Any], principal: Principal) -> str:
+        """The key of a request, made as far as the cache is asked; "" where it does not come so far."""
+        if Doubles.are_there(self.cache):
+            named = {} if principal is None else {"principal": principal}
+            return Doubles.key(self, self.cache, method, url, {**options, **named})
+        asker, own = untraced(self), options.get("middlewares")
+        probe = Probe(self.cache, Questions(self.cache), self._call(options, principal))
+        send = partial(genuine_request(), asker) if self._looks_first else super(Asking, asker)._request
+        options = {**options, "middlewares": (*((self._own_middlewares if own is None else own) or ()), probe)}
+        try:
+            await send(method, url, **options)
+        except Asked as asked:
+            return asked.key
+        finally:
+            if asker is not self:
+                asker.detach()
+        return ""
+
+    @abstractmethod
+    def _call(self, options: dict[str, Any], principal: Principal) -> Call:
+        """A call with *options*, the arguments of aiohttp."""

@@ -1,0 +1,47 @@
+"""Stores and their files, for tests."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from aiohttp_cache_di.backends.filesystem.names import body_name, leaf_of, name_of
+from aiohttp_cache_di.backends.filesystem.records import NO_TOKEN, read_head
+from aiohttp_cache_di.backends.filesystem.store import FileStore
+from aiohttp_cache_di.backends.filesystem.tree import Place
+from aiohttp_cache_di.entries.codec import EntryCodec
+
+__all__ = ["age", "body_file", "entry_file", "files_in", "make_store"]
+
+
+def make_store(folder: Path, codec: EntryCodec | None = None, **options: Any) -> FileStore:
+    """Make a store below *folder*."""
+    return FileStore(Place(folder), codec or EntryCodec(), **options)
+
+
+def entry_file(folder: Path, key: str) -> Path:
+    """The file of the entry under *key*."""
+    name = name_of(key)
+    return folder / leaf_of(name) / name
+
+
+def body_file(folder: Path, key: str) -> Path:
+    """The file of the body under *key*, which must be one of its own."""
+    entry = entry_file(folder, key)
+    head = read_head(entry.read_bytes())
+    assert head is not None
+    assert head.token != NO_TOKEN
+    return entry.with_name(body_name(entry.name, head.token))
+
+
+def files_in(folder: Path) -> set[str]:
+    """The names of all files of records."""
+    return {path.name for path in folder.glob("?/?/*")}
+
+
+def age(path: Path, seconds: float) -> None:
+    """Make a file look as if it was changed so long ago."""
+    at = time.time() - seconds
+    os.utime(path, (at, at))

@@ -1,0 +1,216 @@
+"""FileBackend and FileCache: what users see."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import stat
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aiohttp_cache_di import CachedSession, ConfigurationError, FileBackend, FileCache
+from aiohttp_cache_di.backends.filesystem.records import APART_FROM_BYTES
+from aiohttp_cache_di.response import CachedResponse
+from tests.backends.entries import make_entry
+from tests.backends.filesystem.places import entry_file, files_in
+from tests.origin import Origin, Received, answer
+
+MakeBackend = Callable[..., FileBackend]
+
+
+@pytest.fixture
+def make_backend(tmp_path: Path) -> MakeBackend:
+    """Make backends on one directory."""
+    return partial(FileBackend, tmp_path / "cache")
+
+
+def test_parameters_and_defaults_are_the_documented_ones() -> None:
+    def parameters(made: type) -> dict[str, Any]:
+        found = inspect.signature(made).parameters.values()
+        return {each.name: each.default for each in found if each.kind is not each.VAR_KEYWORD}
+
+    assert parameters(FileBackend) == {"cache_name": "http_cache", "use_temp": False, "autoclose": True}
+    assert parameters(FileCache) == {"cache_name": inspect.Parameter.empty, "use_temp": False}
+
+
+async def test_a_response_is_stored_once_for_all_sessions(origin: Origin, make_backend: MakeBackend) -> None:
+    url = origin.on("/a", answer("body"))
+    seen: list[bool] = []
+    for _ in range(2):
+        async with CachedSession(cache=make_backend()) as session:
+            async with session.get(url) as response:
+                assert await response.text() == "body"
+            seen.append(getattr(response, "from_cache", False))
+            assert session.cache.stats.store_errors == {}
+    assert (origin.hits, seen) == (1, [False, True])
+
+
+async def test_redirects_and_responses_share_a_directory_and_are_shown_apart(
+    origin: Origin, make_backend: MakeBackend
+) -> None:
+    origin.on("/a", answer("body"))
+    url = origin.on("/redirect", answer(status=301, headers={"Location": "/a"}))
+    async with CachedSession(cache=make_backend()) as session:
+        async with session.get(url) as response:
+            await response.read()
+        cache = session.cache
+        assert (await cache.responses.size(), await cache.redirects.size()) == (1, 1)
+        await cache.redirects.clear()
+        assert (await cache.responses.size(), await cache.redirects.size()) == (1, 0)
+
+
+async def test_one_of_many_processes_fetches_what_all_ask_for(origin: Origin, make_backend: MakeBackend) -> None:
+    async def slowly(request: Received) -> bytes:
+        await asyncio.sleep(0.3)
+        return answer(f"{request.number}")
+
+    url = origin.on("/slow", slowly)
+    sessions = [CachedSession(cache=make_backend()) for _ in range(4)]
+
+    async def fetch(session: CachedSession) -> str:
+        async with session.get(url) as response:
+            return await response.text()
+
+    bodies = await asyncio.gather(*(fetch(session) for session in sessions for _ in range(5)))
+    for session in sessions:
+        await session.close()
+    assert set(bodies) == {"1"}
+
+
+@pytest.mark.parametrize(
+    "size", [0, APART_FROM_BYTES - 1, APART_FROM_BYTES, APART_FROM_BYTES + 1, 399_000, 5_000_000, 17_000_000]
+)
+@pytest.mark.parametrize("secret_key", [None, "sixteen characters"])
+async def test_a_body_of_any_size_is_kept_and_goes_with_its_entry(
+    tmp_path: Path, make_backend: MakeBackend, size: int, secret_key: str | None
+) -> None:
+    backend = make_backend(secret_key=secret_key)
+    entry = make_entry("k", os.urandom(size))
+    await backend.responses.write("k", CachedResponse.from_stored(entry))
+    item = await backend.responses.read("k")
+    assert isinstance(item, CachedResponse)
+    assert item.stored == entry
+    assert len(files_in(tmp_path / "cache")) == (1 if size < APART_FROM_BYTES else 2)
+    await backend.responses.write("k", CachedResponse.from_stored(entry))
+    assert len(files_in(tmp_path / "cache")) == (1 if size < APART_FROM_BYTES else 2)
+    await backend.delete("k")
+    assert files_in(tmp_path / "cache") == set()
+    await backend.close()
+
+
+async def test_what_a_serializer_makes_is_kept_in_all_sizes(make_backend: MakeBackend) -> None:
+    class Serializer:
+        def dumps(self, item: Any) -> bytes:
+            assert isinstance(item, CachedResponse)
+            return item.stored.body
+
+        def loads(self, data: bytes) -> Any:
+            return CachedResponse.from_stored(make_entry("k", data))
+
+    backend = make_backend(serializer=Serializer())
+    for size in (10, 3 * APART_FROM_BYTES):
+        await backend.responses.write("k", CachedResponse.from_stored(make_entry("k", bytes(size))))
+        item = await backend.responses.read("k")
+        assert isinstance(item, CachedResponse)
+        assert item.stored.body == bytes(size)
+    await backend.close()
+
+
+async def test_the_paths_are_those_of_the_entries(tmp_path: Path) -> None:
+    cache = FileCache(tmp_path / "cache")
+    for key in ("one", "two"):
+        await cache.write_entry(make_entry(key, bytes(2 * APART_FROM_BYTES)))
+    assert {path async for path in cache.paths()} == {
+        str(entry_file(tmp_path / "cache", key)) for key in ("one", "two")
+    }
+    await cache.close()
+
+
+async def test_files_are_for_their_user_alone(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        cache = FileCache(tmp_path / "above" / "cache")
+        await cache.write_entry(make_entry("k", bytes(2 * APART_FROM_BYTES)))
+        assert await cache.acquire_lease("k", 5)
+        await cache.close()
+    finally:
+        os.umask(before)
+    found = list((tmp_path / "above").rglob("*"))
+    assert {stat.S_IMODE(path.stat().st_mode) for path in found if path.is_dir()} == {0o700}
+    assert {stat.S_IMODE(path.stat().st_mode) for path in found if path.is_file()} == {0o600}
+    assert {path.name for path in found if path.is_file()} > {"leases"}
+
+
+async def test_names_tell_nothing_but_a_digest(tmp_path: Path, origin: Origin) -> None:
+    url = origin.on("/s3cr3t-path", answer("body"))
+    async with CachedSession(cache=FileBackend(tmp_path / "cache")) as session, session.get(url) as response:
+        await response.read()
+    (path,) = (tmp_path / "cache").glob("?/?/*")
+    assert len(path.name) == 40
+    assert set(path.name) <= set("0123456789abcdef")
+    assert path.parent == tmp_path / "cache" / path.name[0] / path.name[1]
+
+
+async def test_a_temporary_cache_is_in_the_directory_for_such_files(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    cache = FileCache("name", use_temp=True)
+    await cache.write_entry(make_entry("k"))
+    assert cache.cache_dir == str(tmp_path / "name")
+    assert entry_file(tmp_path / "name", "k").exists()
+    await cache.close()
+    assert FileCache(tmp_path / "whole", use_temp=True).cache_dir == str(tmp_path / "whole")
+
+
+def test_a_relative_path_is_that_of_the_directory_in_which_it_was_given(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    cache = FileCache("name")
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path / "other")
+    assert cache.cache_dir == str(tmp_path / "name")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert FileCache("~/name").cache_dir == str(tmp_path / "name")
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "text"),
+    [
+        ({"fsnyc": True}, TypeError, "fsnyc"),
+        ({"secret_key": ""}, ConfigurationError, "secret_key"),
+        ({"max_bytes": -1}, ConfigurationError, "max_bytes"),
+        ({"max_entries": "x"}, ConfigurationError, "max_entries"),
+        ({"fsync": "no"}, ConfigurationError, "fsync"),
+    ],
+)
+def test_an_option_that_cannot_be_used_is_an_error_at_once(
+    tmp_path: Path, options: Any, error: type[Exception], text: str
+) -> None:
+    for make in (FileBackend, FileCache):
+        with pytest.raises(error, match=text):
+            make(tmp_path, **options)
+
+
+async def test_a_signature_is_for_one_cache(tmp_path: Path) -> None:
+    one, two = (FileCache(tmp_path / name, secret_key="sixteen characters") for name in ("one", "two"))
+    await one.write_entry(make_entry("k"))
+    await two.write_entry(make_entry("k", b"another"))
+    os.replace(entry_file(tmp_path / "one", "k"), entry_file(tmp_path / "two", "k"))
+    assert await two.read_entry("k") is None
+    assert two.stack.stats.unreadable == 1
+    await one.close()
+    await two.close()
+
+
+def test_a_backend_says_where_it_is(tmp_path: Path) -> None:
+    backend = FileBackend(tmp_path)
+    assert repr(backend) == f"<FileBackend {str(tmp_path)!r}>"
+    assert repr(backend.responses) == f"<FileCache in {str(tmp_path)!r}>"

@@ -1,0 +1,281 @@
+"""What a session adds to its requests by classes and methods of the user's: no user gets another's response by it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextvars import ContextVar
+from functools import partial, partialmethod
+from types import FunctionType
+from typing import Any
+
+import pytest
+from aiohttp import ClientRequest, ClientSession, TCPConnector
+from multidict import CIMultiDict
+
+from aiohttp_cache_di import CachedSession, CacheMiddleware, CacheMixin
+from aiohttp_cache_di._aiohttp import is_genuine
+from tests.origin import Origin, Received, answer
+
+USER: ContextVar[str] = ContextVar("user", default="")
+
+
+def whose(request: Received) -> bytes:
+    """Answer with whom the request is for."""
+    return answer(request.headers.get("Authorization", "") + request.target.partition("?")[2])
+
+
+def mark(headers: CIMultiDict[str]) -> None:
+    """Say who the user is, if there is one."""
+    if USER.get():
+        headers["Authorization"] = USER.get()
+
+
+class OfUser(ClientRequest):
+    """Says in its headers whom it is for."""
+
+    def update_headers(self, headers: Any) -> None:
+        """Add the credentials of the current user."""
+        super().update_headers(headers)
+        mark(self.headers)
+
+
+class OfUserInPrivate(ClientRequest):
+    """Says so in a method that is not documented."""
+
+    def update_auto_headers(self, skip_auto_headers: Any) -> None:
+        """Add the credentials of the current user."""
+        super().update_auto_headers(skip_auto_headers)
+        mark(self.headers)
+
+
+class SignedWhenSent(ClientRequest):
+    """Says so when it is sent, which is after the cache was asked."""
+
+    async def send(self, conn: Any) -> Any:
+        """Add the credentials of the current user."""
+        mark(self.headers)
+        return await super().send(conn)
+
+
+class SigningConnector(TCPConnector):
+    """Says so when a connection is wanted."""
+
+    async def connect(self, req: ClientRequest, traces: Any, timeout: Any) -> Any:  # noqa: ASYNC109  # as aiohttp has it
+        """Add the credentials of the current user."""
+        mark(req.headers)
+        return await super().connect(req, traces, timeout)
+
+
+class PreparingSession(CacheMixin, ClientSession):
+    """Says so in a private method of the session."""
+
+    def _prepare_headers(self, headers: Any) -> CIMultiDict[str]:
+        made = super()._prepare_headers(headers)
+        mark(made)
+        return made
+
+
+class BuildingSession(CacheMixin, ClientSession):
+    """Says so in the URL."""
+
+    def _build_url(self, str_or_url: Any) -> Any:
+        return super()._build_url(str_or_url).update_query(user=USER.get())
+
+
+class MiddlewaresSession(CacheMixin, ClientSession):
+    """Says so in a middleware that it brings along."""
+
+    @property
+    def _middlewares(self) -> Any:
+        async def marking(request: ClientRequest, handler: Any) -> Any:
+            mark(request.headers)
+            return await handler(request)
+
+        return (marking, *super()._middlewares)
+
+    @_middlewares.setter
+    def _middlewares(self, middlewares: Any) -> None:
+        self._own_middlewares = middlewares
+
+
+class Marking:
+    """A base below the cache that says so in what it hands on."""
+
+    async def _request(self, method: str, str_or_url: Any, *, headers: Any = None, **kwargs: Any) -> Any:
+        made: CIMultiDict[str] = CIMultiDict(headers or {})
+        mark(made)
+        return await super()._request(method, str_or_url, headers=made, **kwargs)  # type: ignore[misc]  # pyright: ignore
+
+
+class MarkingQuietly:
+    """The same, by changing its options."""
+
+    async def _request(self, *args: Any, **kwargs: Any) -> Any:
+        if USER.get():
+            kwargs["headers"] = {"Authorization": USER.get()}
+        return await super()._request(*args, **kwargs)  # type: ignore[misc]  # pyright: ignore
+
+
+class OnMarking(CacheMixin, Marking, ClientSession):
+    """Has the cache before what says so."""
+
+
+class OnMarkingQuietly(CacheMixin, MarkingQuietly, ClientSession):
+    """Has the cache before what says so."""
+
+
+class BehindMarking(MarkingQuietly, CacheMixin, ClientSession):
+    """Has the cache behind what says so."""
+
+
+def patched() -> CachedSession:
+    """Make a session with a method of its own, on the object alone."""
+    session = CachedSession()
+    prepare = session._prepare_headers
+
+    def prepared(headers: Any) -> CIMultiDict[str]:
+        made = prepare(headers)
+        mark(made)
+        return made
+
+    session._prepare_headers = prepared  # type: ignore[method-assign]  # as instruments do
+    return session
+
+
+SESSIONS: dict[str, Callable[[], CachedSession | CacheMixin]] = {
+    "request class": lambda: CachedSession(request_class=OfUser),
+    "request class, private": lambda: CachedSession(request_class=OfUserInPrivate),
+    "request class, when it is sent": lambda: CachedSession(request_class=SignedWhenSent),
+    "connector": lambda: CachedSession(connector=SigningConnector()),
+    "session, headers": PreparingSession,
+    "session, URL": BuildingSession,
+    "session, middlewares": MiddlewaresSession,
+    "base below": OnMarking,
+    "base below, quietly": OnMarkingQuietly,
+    "base above": BehindMarking,
+    "object": patched,
+}
+
+
+@pytest.mark.parametrize("how", SESSIONS)
+@pytest.mark.parametrize("order", ["aaabbb", "aaa   ", "abababab", "   aa bb"])
+async def test_no_user_gets_the_response_of_another(origin: Origin, how: str, order: str) -> None:
+    url = origin.on("/", whose)
+    if how in {"request class, when it is sent", "connector"}:
+        order = order.strip()  # until it is seen, nothing tells of the user, and what is stored for all is for each
+    async with SESSIONS[how]() as session:
+        for user in order:
+            USER.set(user.strip())
+            async with session.get(url) as response:
+                assert (await response.text()).removeprefix("user=") == user.strip()
+
+
+class Wrapper:
+    """Says of itself that it is the function that it wraps, as wrapt's do."""
+
+    def __init__(self, function: Any) -> None:
+        self.function = function
+
+    @property  # type: ignore[misc]  # which is the point
+    def __class__(self) -> Any:  # pyright: ignore
+        return FunctionType
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.function, name)
+
+    def __call__(self, *args: Any) -> Any:
+        return self.function(*args)
+
+    def __get__(self, instance: Any, owner: type) -> Any:
+        return partial(self, instance)
+
+
+class OfAnInstrument:
+    """A class whose methods an instrument wraps."""
+
+    def asked(self) -> None:
+        """Do something."""
+
+
+WRAPPERS: list[Any] = [Wrapper, partialmethod, staticmethod, property, partial]
+
+
+@pytest.mark.parametrize("wrap", WRAPPERS)
+def test_a_method_that_an_instrument_wraps_is_not_genuine(wrap: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert is_genuine(OfAnInstrument)
+    instrument: Any = {"function": OfAnInstrument.asked}
+    foreign = eval("lambda self: function(self)", instrument)  # noqa: S307  # a function of another module
+    monkeypatch.setattr(OfAnInstrument, "asked", wrap(foreign))
+    assert not is_genuine(OfAnInstrument)
+    monkeypatch.undo()
+    assert is_genuine(OfAnInstrument)
+
+
+@pytest.fixture(params=["ClientRequest", "ClientSession"])
+def _instrumented(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let another package have replaced a method of aiohttp's."""
+    if request.param == "ClientRequest":
+        update = ClientRequest.update_headers
+
+        def updated(self: ClientRequest, headers: Any) -> None:
+            update(self, headers)
+            mark(self.headers)
+
+        monkeypatch.setattr(ClientRequest, "update_headers", updated)
+    else:
+        prepare = ClientSession._prepare_headers
+
+        def prepared(self: ClientSession, headers: Any) -> CIMultiDict[str]:
+            made = prepare(self, headers)
+            mark(made)
+            return made
+
+        monkeypatch.setattr(ClientSession, "_prepare_headers", prepared)
+
+
+@pytest.mark.usefixtures("_instrumented")
+async def test_what_an_instrument_adds_counts(origin: Origin) -> None:
+    url = origin.on("/", whose)
+    async with CachedSession() as session:
+        for user in "aaabb":
+            USER.set(user)
+            async with session.get(url) as response:
+                assert await response.text() == user
+
+
+async def test_what_is_set_on_a_session_that_knows_its_way_counts(origin: Origin) -> None:
+    url = origin.on("/", whose)
+    async with CachedSession() as session:
+        for _ in range(3):
+            await (await session.get(url)).read()
+        session._request_class = OfUser
+        USER.set("a")
+        async with session.get(url) as response:
+            assert await response.text() == "a"
+
+
+async def test_what_is_signed_on_its_way_says_why_it_is_not_stored(origin: Origin) -> None:
+    async def sign(request: ClientRequest, handler: Any) -> Any:
+        mark(request.headers)
+        return await handler(request)
+
+    USER.set("a")
+    url, inside_out = origin.on("/", whose), (CacheMiddleware(), sign)
+    async with (
+        CachedSession(request_class=SignedWhenSent) as session,
+        ClientSession(middlewares=inside_out) as plain,
+        session.get(url) as one,
+        plain.get(url) as other,
+    ):
+        for response in (one, other):
+            assert await response.text() == "a"
+            assert getattr(response, "cache_status", "").endswith("detail=changed")
+
+
+async def test_what_signs_anew_each_time_is_stored_for_a_principal(origin: Origin) -> None:
+    url = origin.on("/", whose)
+    async with CachedSession(request_class=SignedWhenSent, principal="tenant") as session:
+        for signature, is_hit in (("a", False), ("b", True)):
+            USER.set(signature)
+            async with session.get(url) as response:
+                assert (await response.text(), response.from_cache) == ("a", is_hit)

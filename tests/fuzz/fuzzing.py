@@ -1,0 +1,22 @@
+"""How long the fuzzers run: some seconds each among the other tests, and as long as one likes by ``make fuzz``."""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+from hypothesis import HealthCheck, settings
+
+__all__ = ["EXAMPLES", "fuzzed"]
+
+EXAMPLES: Final = int(os.environ.get("FUZZ_EXAMPLES", "0"))
+"""Of each fuzzer; 0 for what it takes by itself."""
+
+
+def fuzzed(examples: int) -> settings:
+    """The settings of a fuzzer that tries so many *examples* among the other tests."""
+    return settings(
+        max_examples=EXAMPLES or examples,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture],
+    )
