@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 from typing import Any, Final
 from weakref import ref
 
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, hdrs
 from msgspec.structs import replace
 
+from aiohttp_cache_di import policy
 from aiohttp_cache_di._aiohttp import Needs, can, decodes, middlewares_of
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.engine.answers import plain_answer
@@ -142,6 +144,8 @@ class CacheMiddleware:
                 call.early_read = EarlyRead(place.key, FAILED)
         question = self.questions.full(request, call, arguments, url=url, place=place, known=known)
         exchange = Exchange(request, handler, call, runtime, backend, question, arguments)
+        if is_known and policy.may_answer_get(question.request, question.rules):
+            exchange.as_get = partial(self.questions.as_get, request, call, arguments, url=url)
         if not is_known:
             if call.is_looking:
                 raise NotStored

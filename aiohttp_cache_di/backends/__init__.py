@@ -4,12 +4,15 @@ This room may import `response` and what lies below it: policy, keys, entries, t
 request on its way: that is the engine's. A backend that needs a driver is imported when it is asked for.
 
 - `base` has `CacheBackend`: the methods that users call and override; `configured` has its settings, `stacked` its hold
-  on the store, `revision` tells those who remember answers that a setting has changed, `options` says what may be set
+  on the store, `deleting` knows what goes with a response that is deleted (`invalidate` is the engine's, and follows no
+  redirect), `revision` tells those who remember answers that a setting has changed, `options` says what may be set
   to what.
 - `store` is the contract of a store; `memory/`, `sqlite/`, `redis/`, `filesystem/`, `mongodb/` and `dynamodb/` keep it
   and do no more.
+- `naming` knows whom requests to a backend are for; `urls` looks for what is kept for a URL and drops it.
 - `wrap/` is what every store gets around it: the stack that the engine asks, and the item face that users see.
-- `loops` gives each event loop a driver's client of its own, `near_options` says what copies in memory may be.
+- `loops` gives each event loop a driver's client of its own, `near_options` says what copies in memory may be;
+  `owned` makes files that no other user of the machine can touch.
 - `storage` is `BaseCache`, the API of that face, and of storages that users write.
 
 How a backend is put together::

@@ -17,13 +17,12 @@ from aiohttp_cache_di import keys
 from aiohttp_cache_di.arguments import refuse_unknown
 from aiohttp_cache_di.backends.actions import CacheActions
 from aiohttp_cache_di.backends.configured import Configured, FilterFn, accept_all
+from aiohttp_cache_di.backends.deleting import Deleting, item_of, next_key
 from aiohttp_cache_di.backends.memory import DictCache
 from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, BackendOptions
 from aiohttp_cache_di.backends.revision import hook
 from aiohttp_cache_di.backends.storage import BaseCache, BaseStorage, ResponseOrKey
-from aiohttp_cache_di.backends.urls import Addressed
 from aiohttp_cache_di.entries.build import body_of, entry_of
-from aiohttp_cache_di.entries.codec import item_leads_on
 from aiohttp_cache_di.policy import Rules
 from aiohttp_cache_di.policy.expiration import UNSET, ExpirationTime, UrlExpiration, posix_time
 from aiohttp_cache_di.policy.rules import DEFAULT_CODES, Window
@@ -35,7 +34,7 @@ __all__ = ["BaseCache", "BaseStorage", "CacheBackend", "DictCache", "FilterFn", 
 MAX_HOPS = 30  # of a stored chain of redirects; aiohttp itself follows 10
 
 
-class CacheBackend(Addressed, Configured):
+class CacheBackend(Deleting, Configured):
     """Base class of all backends, and the one that keeps responses in memory.
 
     To keep them elsewhere, subclass it and set `responses` and `redirects` to storages of your own (`BaseCache`).
@@ -66,8 +65,9 @@ class CacheBackend(Addressed, Configured):
             ``heuristic_with_query``, ``max_variants`` per URL,
             ``max_body_bytes`` of a response that is stored (the copies under way in a process share 64 MiB: one that
             finds no room in them is not stored), ``coalesce`` (one request to the origin per key at a time),
-            ``coalesce_timeout`` (seconds that others wait for it), ``lease`` (seconds that it holds for other
-            processes; 0 for none), ``storage_deadline`` (seconds per storage operation), ``write_behind`` (answer from
+            ``coalesce_timeout`` (seconds that others wait for a body that has stopped arriving, or has no known end),
+            ``lease`` (seconds that other processes wait for one that has died with its request; 0 for none),
+            ``storage_deadline`` (seconds per storage operation), ``write_behind`` (answer from
             what is on its way into the storage; else wait until it is there), ``fast_lane``, ``store_cookies`` (store
             and replay Set-Cookie), ``secret_key``, ``salt`` and ``serializer`` (see `BaseCache`), ``max_entries`` and
             ``max_bytes`` of the storage.
@@ -203,10 +203,10 @@ class CacheBackend(Addressed, Configured):
         """Fetch the response kept under *key*, following redirects; an expired or filtered one is deleted."""
         await self.settle({key})
         for _ in range(MAX_HOPS):
-            item = await _item(self.responses, key)
+            item = await item_of(self.responses, key)
             if item is not None and not isinstance(item, str):
                 return await self._usable(item, key)
-            following = item or _next_key(await _item(self.redirects, key))
+            following = item or next_key(await item_of(self.redirects, key))
             if following is None:
                 return None
             key = following
@@ -248,13 +248,8 @@ class CacheBackend(Addressed, Configured):
 
     @hook
     async def delete(self, key: str) -> None:
-        """Delete a response, its variants, and the redirects that lead to it or from it."""
+        """Delete a response, its variants, and the redirects that lead to it, and what it leads to."""
         await self.bulk_delete({key})
-
-    async def bulk_delete(self, keys: set[str]) -> None:
-        """Delete several responses with what belongs to them; missing ones are no error."""
-        await self.stack.settle(keys, within_s=self.guard.deadline_s / 2)
-        await self.stack.delete(await self._related(keys))
 
     # ---- for those who look after a cache
 
@@ -267,7 +262,7 @@ class CacheBackend(Addressed, Configured):
             return count
         refused: set[str] = set()
         async for key in self.responses.keys():
-            item = await _item(self.responses, key)
+            item = await item_of(self.responses, key)
             if item is not None and not isinstance(item, str) and not await self.passes_filter(item):
                 refused.add(key)
         await self.responses.bulk_delete(refused)
@@ -294,38 +289,3 @@ class CacheBackend(Addressed, Configured):
             return response
         await self.delete(key)
         return None
-
-    async def _related(self, keys: Collection[str]) -> set[str]:
-        """*keys* themselves, their variants, the redirects before them and what they redirect to; each read once."""
-        related, wanted = set[str](), set(keys)
-        while wanted:
-            related |= wanted
-            following = set[str | None]()
-            for item in await self.stack.items(wanted):
-                loaded: Any = self.stack.packing.loaded(item)
-                entry = getattr(loaded, "stored", loaded)
-                if isinstance(loaded, str) or (isinstance(entry, StoredResponse) and item_leads_on(item)):
-                    following.add(_next_key(loaded))
-                elif loaded is not None:
-                    related.update(self._belonging_to(loaded))
-            wanted = {key for key in following if key is not None} - related
-        return related
-
-    def _belonging_to(self, response: Any) -> Iterable[str]:
-        """The keys of what is stored for the sake of *response*."""
-        stored = getattr(response, "stored", response)
-        if isinstance(stored, StoredResponse):
-            return (*(ref.key for ref in stored.variants), *stored.history)
-        return [self.create_key(hop.method, hop.url) for hop in response.history]
-
-
-async def _item(storage: BaseCache, key: str) -> CachedResponse | str | None:
-    return storage.readable(await storage.read(key), key)
-
-
-def _next_key(hop: Any) -> str | None:
-    """The key of what a stored redirect leads to, where it is known."""
-    if hop is None or isinstance(hop, str):
-        return hop
-    stored = getattr(hop, "stored", hop)
-    return stored.history[0] if isinstance(stored, StoredResponse) and stored.history else None

@@ -139,7 +139,7 @@ class Configured(Stacked, Naming, RuleBook):
         self.max_body_bytes = options.get("max_body_bytes", 8 * 1024 * 1024)
         self.coalesce = options.get("coalesce", True)
         self.coalesce_timeout_s = options.get("coalesce_timeout", 2.0)
-        self.lease_s = options.get("lease", 5.0)
+        self.lease_s = options.get("lease", 2.0)
         self.write_behind = options.get("write_behind", True)
         self.fast_lane = options.get("fast_lane", True)
         self.store_cookies = options.get("store_cookies", False)

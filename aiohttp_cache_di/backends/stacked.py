@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from typing import Any, Protocol
-from weakref import WeakSet
+from weakref import WeakMethod, WeakSet
 
 from aiohttp_cache_di.backends.revision import Revised
 from aiohttp_cache_di.backends.storage import BaseCache
@@ -101,7 +101,8 @@ class Stacked(Revised):
     def _secret_of(self, stack: StoreStack) -> StoreSecret:
         secret = StoreSecret(stack.store)
         self.digest_key = secret.key
-        stack.events.when_lost(self._note_loss)
+        note_loss = WeakMethod(self._note_loss)  # a stack may outlive its backend
+        stack.events.when_lost(lambda: (method := note_loss()) and method())
         return secret
 
     def _note_loss(self) -> None:

@@ -32,8 +32,9 @@ class BaseCache(metaclass=ABCMeta):
     and `deserialize` turn items into signed, checksummed bytes and back. What a driver raises may be raised: the
     engine bounds each operation in time and answers from the origin when it fails.
 
-    It may also implement `acquire_lease` and `release_lease`, so that one process at a time fetches a key; `peek`, if
-    it has copies in memory; and `read_entry`, `write_entry` and `delete_expired`, where it has a shorter way than
+    It may also implement `acquire_lease` and `release_lease`, so that one process at a time fetches a key, and
+    `renew_lease`, so that others wait for as long as that takes; `peek`, if it has copies in memory; and
+    `read_entry`, `write_entry` and `delete_expired`, where it has a shorter way than
     through items.
 
     Args:
@@ -192,6 +193,10 @@ class BaseCache(metaclass=ABCMeta):
     async def acquire_lease(self, key: str, ttl_s: float) -> Lease | bool:
         """Ask to be the only process that fetches *key* for *ttl_s* seconds; True where no other could be."""
         return Lease.GRANTED
+
+    async def renew_lease(self, key: str, ttl_s: float) -> bool:
+        """Hold a lease for *ttl_s* seconds from now; False where that cannot be done, or it is held no more."""
+        return False
 
     async def release_lease(self, key: str) -> None:  # noqa: B027  # as `acquire_lease`
         """Give a lease back before its time."""

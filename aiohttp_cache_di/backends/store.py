@@ -49,6 +49,7 @@ __all__ = [
     "Peeking",
     "Placed",
     "Record",
+    "Renewing",
     "Row",
     "Sorting",
     "Store",
@@ -274,6 +275,15 @@ class Leasing(Protocol):
 
     async def release(self, key: str) -> None:
         """Give a lease back before its time, unless it has passed to another process."""
+
+
+@runtime_checkable
+class Renewing(Protocol):
+    """A `Leasing` store whose leases can be held for longer than they were asked for."""
+
+    async def renew(self, key: str, ttl_s: float) -> bool:
+        """Hold the lease on *key* for *ttl_s* seconds from now; False where it is not held any more."""
+        ...
 
 
 @runtime_checkable

@@ -19,13 +19,13 @@ question; the lanes differ in what they need not look up, never in the rule::
       ▼
     exchange.Exchange.run()       lookup.find(), then decide(question, entry, now)
       │                             └─ read(): pending writes, what is at hand, the user's methods, the store
-      ├─ Serve, NotModified …     steps ── answers                        ── hit ───────▶ response
+      ├─ Serve, NotModified …     answers                                 ── hit ───────▶ response
       │     └─ if stale: a validation in the background (`background`): a request of its own that answers no one
-      ├─ GatewayTimeout, Bypass   steps                                   ── 504, or the origin's answer
+      ├─ GatewayTimeout, Bypass                                           ── 504, or the origin's answer
       └─ Fetch, Validate          sharing: is the same on its way, here or in another process?
             ├─ yes: decide() about what it brings                         ── collapsed ─▶ response
             └─ no:  a flight, which others may join
-                 Exchange.fetch(): origin.ask(), then policy.on_response(), until that is an answer
+                 fetching.fetch(): origin.ask(), then policy.on_response(), until that is an answer
                    ├─ Load, Refetch    read() another variant, or ask again without our condition
                    ├─ Store            the response is handed on now, and ──── miss ────▶ response
                    │                   recording copies its body as it is read: framing tells whether

@@ -5,38 +5,80 @@ from __future__ import annotations
 import asyncio
 import copy
 import logging
-from collections.abc import Awaitable, Callable
+import time
 
-from aiohttp import ClientError, ClientRequest, ClientResponse
+from aiohttp import ClientError, ClientHandlerType, ClientRequest, ClientResponse
+from msgspec.structs import replace
 from multidict import CIMultiDict
 
-from aiohttp_cache_di.policy import PRIVATE_TO_CALLER
+from aiohttp_cache_di import policy
+from aiohttp_cache_di.engine.call import Call
+from aiohttp_cache_di.engine.fetching import Fetching
+from aiohttp_cache_di.engine.storing import ResponseStoring
+from aiohttp_cache_di.policy import PRIVATE_TO_CALLER, FullQuestion, ServeStale
+from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
-__all__ = ["own_request", "read_and_release"]
+__all__ = ["Validation"]
 
 logger = logging.getLogger(__name__)
 
-BACKGROUND_LIMIT_S = 60.0  # it has no caller whose timeout would end it
+LIMIT_S = 60.0  # it has no caller whose timeout would end it
 
 
-def own_request(request: ClientRequest) -> ClientRequest:
+class Validation:
+    """The validation of a response that was served stale.
+
+    What belongs to the request that was answered with it is copied, and not changed.
+
+    Args:
+        stored: the response.
+        request, handler, call, question, storing: of the request that was answered.
+    """
+
+    def __init__(
+        self,
+        stored: StoredResponse,
+        request: ClientRequest,
+        handler: ClientHandlerType,
+        call: Call,
+        question: FullQuestion,
+        storing: ResponseStoring,
+    ) -> None:
+        own = _own_request(request)
+        message = replace(question.request, headers=own.headers)
+        question = replace(question, request=message)
+        # The wishes of the caller are for the answer that they have got, and what comes before it in their call stays.
+        quiet = Call(call.session, decoded=call.decoded, follows=False, keys=list(call.keys))
+        self._stored = stored
+        self._runtime = storing.runtime
+        self._session = request.session
+        self._plan = policy.background_plan(message, stored, question.rules, now=time.time())
+        self._fetching = Fetching(own, handler, quiet, question, storing.for_another(message))
+
+    def start(self) -> None:
+        """Begin it, unless one of the same response is under way."""
+        self._runtime.spawn(self._run(), owner=self._session, name=self._stored.key)
+
+    async def _run(self) -> None:
+        """Ask the origin and read what it sends, for it to be stored."""
+        response: ClientResponse | None = None
+        try:
+            async with asyncio.timeout(LIMIT_S):
+                outcome = await self._fetching.alone(self._plan)
+                if not isinstance(outcome, ServeStale):  # in place of an error: there is no one to be answered with it
+                    response = outcome
+                    await response.read()
+        except (ClientError, OSError) as error:
+            logger.info("A validation in the background failed: %s", type(error).__name__)
+        finally:
+            if response is not None:
+                response.release()
+
+
+def _own_request(request: ClientRequest) -> ClientRequest:
     """A request like *request*, which was not sent, without what asks for its caller's own answer."""
     own = copy.copy(request)
     own.headers = CIMultiDict(
         (name, value) for name, value in request.headers.items() if name.lower() not in PRIVATE_TO_CALLER
     )
     return own
-
-
-async def read_and_release(fetch: Callable[[], Awaitable[ClientResponse]]) -> None:
-    """Fetch a response and let it arrive, for it to be stored."""
-    response: ClientResponse | None = None
-    try:
-        async with asyncio.timeout(BACKGROUND_LIMIT_S):
-            response = await fetch()
-            await response.read()
-    except (ClientError, OSError) as error:
-        logger.info("A validation in the background failed: %s", type(error).__name__)
-    finally:
-        if response is not None:
-            response.release()

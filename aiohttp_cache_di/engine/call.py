@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any
 from weakref import ref
 
-from aiohttp import ClientConnectionError, ClientSession, DigestAuthMiddleware
+from aiohttp import ClientConnectionError, ClientSession, ClientTimeout, DigestAuthMiddleware
 from msgspec import Struct, field
 
 from aiohttp_cache_di.engine.looks import Look
@@ -39,6 +39,8 @@ class Call(Struct):
         decoded: whether the body is to be decoded (``auto_decompress``).
         headers, cookies: as the caller gave them; *headers* is None where that is not known.
         keys: keys of the hops so far.
+        timeout: as the caller gave it; None for that of the session.
+        follows: whether aiohttp goes on where a redirect leads.
         failures: how often the origin has not answered; aiohttp asks again where an old connection may be to blame.
         early_read: what the fast lane has read.
         principal: whom it is for, as the caller says or the session.
@@ -55,6 +57,8 @@ class Call(Struct):
     decoded: bool = True
     headers: Any = None
     cookies: Any = None
+    timeout: Any = None
+    follows: bool = True
     keys: list[str] = field(default_factory=list[str])
     failures: int = 0
     early_read: EarlyRead | None = None
@@ -79,6 +83,8 @@ class Call(Struct):
             decoded=session.auto_decompress if decoded is None else bool(decoded),
             headers=options.get("headers") or (),
             cookies=options.get("cookies"),
+            timeout=options.get("timeout"),
+            follows=bool(options.get("allow_redirects", True)),
             principal=principal,
             digest_user=digest_user,
         )
@@ -87,6 +93,14 @@ class Call(Struct):
     def is_looking(self) -> bool:
         """Whether the origin may not be asked."""
         return self.look is not None and not self.look.is_over
+
+    @property
+    def read_timeout_s(self) -> float | None:
+        """How long the caller would wait for the origin to send anything; None for as long as the call may take."""
+        timeout, session = self.timeout, self.session()
+        if not isinstance(timeout, ClientTimeout):
+            timeout = None if session is None else session.timeout
+        return timeout.sock_read if isinstance(timeout, ClientTimeout) else None
 
     @property
     def is_plain(self) -> bool:

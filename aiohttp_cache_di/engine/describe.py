@@ -24,6 +24,7 @@ DETAILS: Final = {
     "cut": "the body did not arrive to its end, or was not read to its end",
     "damaged": "the content coding of the body is damaged, or its length is not the one that was announced",
     "unseen": "the body cannot be copied: its stream is not aiohttp's own, or aiohttp has changed inside",
+    "set-cookie": "it redirects and sets a cookie, without which the next caller would be led on",
     "ignored-param": "it redirects to a URL with a parameter of `ignored_params`",
     "changed": "a class of the session, or a middleware behind the cache, has changed whom the request is for",
     "filtered": "`filter_fn` or `is_cacheable` refused it",

@@ -1,60 +1,84 @@
-"""One request on its way: looked up, decided upon, answered from the store or by the origin."""
+"""One request with a caller on its way: looked up, decided upon, answered from the store or by the origin."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
-from functools import partial
-from typing import TypeAlias, assert_never, cast
+from typing import Any, assert_never, cast
 
-from aiohttp import ClientError, ClientResponse
-from msgspec.structs import replace
+from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, hdrs
 
 from aiohttp_cache_di import policy
-from aiohttp_cache_di.engine.background import own_request, read_and_release
-from aiohttp_cache_di.engine.call import Call, refuse_when_closed
+from aiohttp_cache_di.backends.base import CacheBackend
+from aiohttp_cache_di.engine.answers import answer_from, gateway_timeout, plain_answer
+from aiohttp_cache_di.engine.background import Validation
+from aiohttp_cache_di.engine.call import Call
 from aiohttp_cache_di.engine.describe import describe_miss
-from aiohttp_cache_di.engine.flights import Flight, Outcome, unless_ended
-from aiohttp_cache_di.engine.hits import count_hit
+from aiohttp_cache_di.engine.fetching import Fetching
+from aiohttp_cache_di.engine.flights import Flight, unless_ended
+from aiohttp_cache_di.engine.hits import count_hit, count_stale_hit
 from aiohttp_cache_di.engine.looks import NotStored
-from aiohttp_cache_di.engine.origin import OriginRequest, Reply
+from aiohttp_cache_di.engine.posted import AsGet, Posted
+from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.engine.sharing import Sharing
-from aiohttp_cache_di.engine.steps import Steps, is_challenge
+from aiohttp_cache_di.engine.storing import ResponseStoring
 from aiohttp_cache_di.policy import (
     Bypass,
     Fetch,
-    Freshen,
+    FullQuestion,
     GatewayTimeout,
-    Load,
     NotModified,
     Partial,
-    Pass,
     PlainHit,
     RangeNotSatisfiable,
-    Refetch,
-    ResponseDecision,
     Reuse,
     Serve,
     ServeStale,
-    Store,
     Validate,
     decide,
 )
+from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.cache_status import forwarded
-from aiohttp_cache_di.rfc9111.messages import StoredResponse, VariantRef
+from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = ["Exchange"]
 
 logger = logging.getLogger(__name__)
 
-Candidates: TypeAlias = tuple[StoredResponse | VariantRef, ...]
 
+class Exchange:
+    """One hop of one call, from the request to the response that is handed to the caller.
 
-class Exchange(Steps):
-    """One hop of one call, from the request to the response that is handed to the caller."""
+    Args:
+        key_arguments: what the key of *question* was made of.
+    """
 
-    # ---- the request
+    def __init__(
+        self,
+        request: ClientRequest,
+        handler: ClientHandlerType,
+        call: Call,
+        runtime: Runtime,
+        backend: CacheBackend,
+        question: FullQuestion,
+        key_arguments: dict[str, Any],
+    ) -> None:
+        self.request = request
+        self.handler = handler
+        self.call = call
+        self.backend = backend
+        self.runtime = runtime
+        self.question = question
+        self.storing = ResponseStoring(
+            question.request, backend, runtime, question.rules, question.key, question.partition, key_arguments
+        )
+        self.as_get: AsGet | None = None
+        """For a POST request: makes the question of the request to GET that its response may answer too."""
+        self.storing.early_read, call.early_read = call.early_read, None
+        self.storing.is_named = question.is_named
+        self.fetching = Fetching(request, handler, call, question, self.storing)
 
     async def run(self) -> ClientResponse:
         """Answer from the store where that is allowed, else from the origin."""
@@ -65,12 +89,14 @@ class Exchange(Steps):
             return foreign
         now = time.time()
         decision = decide(self.question, stored, now, self.storing.candidates)
+        if isinstance(decision, Serve) and not await self._may_use(decision.stored):
+            decision = policy.hop_anew(decision.stored, self.question.rules)
         match decision:
             case PlainHit.PLAIN_HIT:
                 return self._hit(cast("StoredResponse", stored), now)  # without which there is no plain hit
             case Serve() | NotModified() | Partial() | RangeNotSatisfiable():
                 if decision.revalidate:
-                    self._revalidate_later(decision.stored)
+                    self._validate_later(decision.stored)
                 return self._reuse(decision)
             case GatewayTimeout():
                 return self._refuse(decision)
@@ -83,22 +109,84 @@ class Exchange(Steps):
             case _:
                 assert_never(decision)
 
+    # ---- without the origin
+
+    def _hit(self, stored: StoredResponse, now: float) -> CachedResponse:
+        count_hit(self.backend.stats)
+        self._note_hop()
+        return plain_answer(stored, self.request, now=now, standard=self.backend.cache_control)
+
+    def _reuse(self, decision: Reuse) -> CachedResponse:
+        if decision.stale:
+            count_stale_hit(self.backend.stats)
+        else:
+            count_hit(self.backend.stats)
+        return self._answer(decision)
+
+    def _refuse(self, decision: GatewayTimeout) -> CachedResponse:
+        self.backend.stats.misses += 1
+        return gateway_timeout(decision, self.request, now=time.time())
+
+    def _answer(self, decision: Reuse, *, cache_status: str = "") -> CachedResponse:
+        self._note_hop()
+        return answer_from(decision, self.request, standard=self.backend.cache_control, cache_status=cache_status)
+
+    def _note_hop(self) -> None:
+        """The call has passed here on its way."""
+        self.call.keys.append(self.question.key)
+
+    def _validate_later(self, stored: StoredResponse) -> None:
+        Validation(stored, self.request, self.handler, self.call, self.question, self.storing).start()
+
+    # ---- past the store
+
+    async def bypass(self, reason: str) -> ClientResponse:
+        """Let the origin answer, store nothing for the request, and forget what it may have changed."""
+        self.backend.stats.bypassed += 1
+        posted = None
+        if self.as_get is not None:
+            posted = Posted(self.request, self.call, self.runtime, self.backend, self.as_get)
+        async with posted or contextlib.nullcontext():
+            response = await self.handler(self.request)
+        describe_miss(response, forwarded(reason))
+        if self.backend.cache_control and isinstance(response, ClientResponse):
+            await self._forget_changed(response)
+            if posted is not None:
+                posted.store(self.question.request, response)
+        return response
+
+    async def _forget_changed(self, response: ClientResponse) -> None:
+        if self.question.rules.post_as_query and self.question.request.method == hdrs.METH_POST:
+            return
+        try:
+            urls = policy.invalidated_urls(self.question.request, response.status, response.headers)
+            if urls:
+                await self.storing.invalidate(urls)
+        except Exception:
+            logger.exception("What a request has changed could not be told from its response")
+        except BaseException:
+            response.close()  # no one else knows of it
+            raise
+
     # ---- one request to the origin per key
 
     async def _share_or_fetch(self, plan: Fetch | Validate) -> ClientResponse:
         """Use what another request is about to bring, or lead the way to the origin."""
-        sharing = Sharing(self.question, self.storing, self.call, self._usable)
+        sharing = Sharing(self.question, self.storing, self.call, self._usable_with_its_end)
         if not sharing.may_share(plan):
             return await self._fetch_alone(plan)
-        until = asyncio.get_running_loop().time() + self.backend.coalesce_timeout_s
-        found = await sharing.follow(until)
+        found = await sharing.follow()
         if isinstance(found, Flight):
             return await self._race(plan, found)
         if found is not None:
             return self._collapsed(found, plan)
         async with sharing.lead() as flight:
-            found = await sharing.lease(flight, until)
-            return await self.fetch(plan, flight) if found is None else self._collapsed(found, plan)
+            found = await sharing.lease(flight)
+            if found is not None:
+                return self._collapsed(found, plan)
+            if not flight.is_over:
+                return self._answered(await self.fetching.fetch(plan, flight))
+        return await self._fetch_alone(plan)  # waiting is of no use, or what it would have brought is outdated
 
     def _usable(self, entry: StoredResponse) -> Reuse | None:
         """How the response to another request answers this one, if it does."""
@@ -108,119 +196,52 @@ class Exchange(Steps):
             return policy.serve(entry, now=now)
         return decision if isinstance(decision, Reuse) and not decision.stale else None
 
+    async def _usable_with_its_end(self, entry: StoredResponse, comes: bool) -> Reuse | None:
+        """As `_usable`; a redirect only with what it leads to.
+
+        Args:
+            comes: the call that has brought *entry* is about to go on from there: wait for that.
+        """
+        usable = self._usable(entry)
+        return usable if usable is not None and await self._may_use(entry, comes=comes) else None
+
+    def _usable_at_once(self, entry: StoredResponse) -> Reuse | None:
+        may = not self.call.follows or policy.may_be_used_alone(entry, self.question.rules, now=time.time())
+        return self._usable(entry) if may else None
+
+    async def _may_use(self, entry: StoredResponse, *, comes: bool = False) -> bool:
+        """Whether *entry* is no redirect that may be used up, but with what it leads to."""
+        if entry.status == 200 or not self.call.follows:
+            return True
+        if policy.may_be_used_alone(entry, self.question.rules, now=time.time()):
+            return True
+        if await self.storing.is_ahead(entry):
+            return True
+        flight = self.runtime.flights.current(entry.history[0]) if comes and entry.history else None
+        if flight is None or flight.leader is asyncio.current_task():
+            return False
+        await flight.join(self.call.read_timeout_s)
+        return await self.storing.is_ahead(entry)
+
     async def _race(self, plan: Fetch | Validate, flight: Flight) -> ClientResponse:
         """Fetch, unless *flight* after all brings what answers this request, and sooner."""
         fetching = self._fetch_alone(plan)
-        first: ClientResponse | Reuse = await unless_ended(flight, self._usable, fetching)
+        first: ClientResponse | Reuse = await unless_ended(flight, self._usable_at_once, fetching)
         if isinstance(first, ClientResponse):
             return first
         self.backend.stats.misses += 1  # nothing was spared: the origin has been asked
         return self._answer(first, cache_status=forwarded(plan.reason, detail="overtaken"))
 
+    def _collapsed(self, decision: Reuse, plan: Fetch | Validate) -> CachedResponse:
+        self.backend.stats.coalesced += 1
+        return self._answer(decision, cache_status=forwarded(plan.reason, collapsed=True))
+
     async def _fetch_alone(self, plan: Fetch | Validate) -> ClientResponse:
-        async with self.runtime.flights.start(self.question.key, joinable=False) as flight:
-            return await self.fetch(plan, flight)
+        return self._answered(await self.fetching.alone(plan))
 
-    # ---- the origin, and what it answers
-
-    async def fetch(self, plan: Fetch | Validate, flight: Flight) -> ClientResponse:
-        """Ask the origin, and do as the policy decides about what it answers."""
-        origin = OriginRequest(self.request, self.handler, self.call)
-        while True:
-            refuse_when_closed(self.request.session)
-            try:
-                reply = await origin.ask(plan)
-            except (ClientError, OSError, asyncio.CancelledError) as error:
-                return self._serve_stale(self._instead_or_raise(error, origin, plan, flight))
-            if not isinstance(reply, Reply):
-                self.backend.stats.misses += 1
-                return reply
-            with reply:
-                decision = await self._decide(reply, plan)
-                match decision:
-                    case Store():
-                        return await self._store(reply, decision, flight)
-                    case Freshen():
-                        return self._freshen(reply, decision, flight)
-                    case ServeStale():
-                        reply.response.release()
-                        return self._serve_stale(decision)
-                    case Pass():
-                        return await self._pass(reply, decision, flight)
-                    case Refetch():
-                        reply.response.release()
-                        plan = Fetch(decision.reason)
-                    case None:
-                        self.backend.stats.misses += 1
-                        describe_miss(reply.response, forwarded("bypass", detail="error"))
-                        return reply.response
-                    case _:
-                        assert_never(decision)
-
-    def _instead_or_raise(
-        self, error: BaseException, origin: OriginRequest, plan: Fetch | Validate, flight: Flight
-    ) -> ServeStale:
-        """A stale response in place of the origin's failure, if one may be used; else the failure again."""
-        stale = None if origin.comes_again(error) else self._instead_of(error, origin, plan)
-        if stale is not None:
-            return stale
-        if origin.is_old_connection(error):
-            flight.end(Outcome.ABANDONED)
-        if not isinstance(error, asyncio.CancelledError):
-            self.call.failures += 1
-        raise error
-
-    def _instead_of(self, error: BaseException, origin: OriginRequest, plan: Fetch | Validate) -> ServeStale | None:
-        is_cancelled = isinstance(error, asyncio.CancelledError)
-        if is_cancelled and not origin.is_own_cancellation(error):
-            return None
-        is_timeout = origin.is_timeout(error)
-        stale = policy.on_failure(plan, self.question.rules, self.question.request, now=time.time(), timeout=is_timeout)
-        if stale is not None and is_cancelled and (task := asyncio.current_task()) is not None:
-            task.uncancel()
-        return stale
-
-    async def _decide(
-        self, reply: Reply, plan: Fetch | Validate
-    ) -> Store | Freshen | Pass | Refetch | ServeStale | None:
-        """What to do with a reply; None where it cannot be understood, which is no reason not to hand it on."""
-        candidates = self.storing.candidates
-        if is_challenge(self.question, reply.head.status):
-            return Pass("status", forwarded(plan.reason, detail="status"))
-        try:
-            while isinstance(decision := self._on_response(reply, plan, candidates), Load):
-                wanted = decision.key
-                entry = await self.storing.read(wanted)
-                others = tuple(candidate for candidate in candidates if candidate.key != wanted)
-                candidates = others if entry is None else (*others, entry)
-        except Exception:
-            logger.exception("A response could not be decided upon, and is not stored")
-            return None
-        return decision
-
-    def _on_response(self, reply: Reply, plan: Fetch | Validate, candidates: Candidates) -> ResponseDecision:
-        head, question = reply.head, self.question
-        return policy.on_response(
-            question.request, head, plan, question.rules, now=head.received_at, candidates=candidates
-        )
-
-    # ---- validation in the background (RFC 5861 §3)
-
-    def _revalidate_later(self, stored: StoredResponse) -> None:
-        own, call = own_request(self.request), self.call
-        question = replace(self.question, request=replace(self.question.request, headers=own.headers))
-        quiet_call = Call(call.session, decoded=call.decoded, keys=list(call.keys))
-        exchange = Exchange(
-            own,
-            self.handler,
-            quiet_call,
-            self.runtime,
-            self.backend,
-            question,
-            self.storing.key_arguments,
-            is_answering=False,
-        )
-        exchange.storing.primary, exchange.storing.head_of = self.storing.primary, self.storing.head_of
-        plan = policy.background_plan(question.request, stored, question.rules, now=time.time())
-        fetch = partial(exchange._fetch_alone, plan)
-        self.runtime.spawn(read_and_release(fetch), owner=self.request.session, name=stored.key)
+    def _answered(self, outcome: ClientResponse | ServeStale) -> ClientResponse:
+        """The response that has come, or the stale one that takes the place of an error."""
+        if not isinstance(outcome, ServeStale):
+            return outcome
+        count_stale_hit(self.backend.stats)
+        return self._answer(outcome.answer, cache_status=outcome.cache_status)

@@ -1,12 +1,16 @@
 """One request to the origin per key at a time: others wait for its outcome, never for a lock.
 
-Each of them keeps its own timeout and cancellation. An outcome that helps no other request frees all at once.
+Each of them waits as long as its own timeout and cancellation let it. An outcome that helps no other request frees all
+at once. Once the head of the response is there, the flight itself tells when waiting for the body is of no more use: it
+is *let go* when a body with a known end has stopped arriving for a while, or one without has not ended in that time.
+What is let go goes on, and may still answer those who have turned to the origin meanwhile.
 """
 
 from __future__ import annotations
 
 import asyncio
 import enum
+import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection
 from types import TracebackType
@@ -32,6 +36,8 @@ class Outcome(enum.Enum):
 
 FlightOutcome: TypeAlias = StoredResponse | Outcome
 
+MIN_WATCH_S = 0.001  # of a timer that is worth another one
+ANNOUNCED_S = 1.0  # aiohttp follows a redirect at once; a busy store may be asked before
 MAX_KEYS = 10_000  # whose responses cannot be shared
 
 
@@ -43,17 +49,25 @@ class Flight(Struct, eq=False):
     """
 
     key: str
+    place: str = ""
+    """By which others find it: its key, or what tells the variants of one URL apart as well."""
     store_allowed: bool = True
     """Set to False when what it fetches was invalidated meanwhile."""
     leader: asyncio.Task[object] | None = None
     """The task that asked first; it would wait for itself if it asked again before it has read the response."""
-    asked_at: float = 0.0
-    """Loop time at which the leader turned to the origin after it had waited for another process; else 0."""
+    is_let_go: bool = False
+    """Whether it is no longer waited for, though it has not ended."""
+    is_announced: bool = False
+    """Whether its leader is still on its way, from a redirect that leads here."""
     body_for: object = None
     """A reference to the session whose response's body is on its way, and comes without being read."""
 
     _book: Flights | None = None
     _waiters: set[asyncio.Future[FlightOutcome]] = field(default_factory=set[asyncio.Future[FlightOutcome]])
+    _patient: set[asyncio.Future[FlightOutcome]] = field(default_factory=set[asyncio.Future[FlightOutcome]])
+    _on_free: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])
+    _watch: asyncio.TimerHandle | None = None
+    _arrived_at: float = 0.0
     _outcome: FlightOutcome | None = None
     _is_handed_over: bool = False
     _callbacks: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])
@@ -78,6 +92,13 @@ class Flight(Struct, eq=False):
         else:
             callback()
 
+    def when_free(self, callback: Callable[[], None]) -> None:
+        """Call *callback* once nothing more is to be waited for: when it ends, or is let go before."""
+        if self._outcome is None and not self.is_let_go:
+            self._on_free.append(callback)
+        else:
+            callback()
+
     def hand_over(self) -> None:
         """Let it go on after the ``async with``: the caller of this ends it."""
         self._is_handed_over = True
@@ -87,39 +108,86 @@ class Flight(Struct, eq=False):
         """Whether it has ended."""
         return self._outcome is not None
 
+    @property
+    def outcome(self) -> FlightOutcome | None:
+        """How it has ended; None while it has not."""
+        return self._outcome
+
+    # ---- the body
+
+    def expect_body(self, patience_s: float, *, has_end: bool) -> None:
+        """The head has come: let it go if the body takes longer than *patience_s* seconds.
+
+        Args:
+            has_end: the head says how long the body is, so that only a pause in its arriving counts.
+        """
+        if self._outcome is None:
+            self._arrived_at = time.monotonic()
+            self._watch = asyncio.get_running_loop().call_later(patience_s, self._look_after, patience_s, has_end)
+
+    def arrived(self) -> None:
+        """A piece of the body has come."""
+        self._arrived_at = time.monotonic()
+
+    def _look_after(self, patience_s: float, has_end: bool) -> None:
+        left_s = self._arrived_at + patience_s - time.monotonic() if has_end else 0.0
+        if left_s > MIN_WATCH_S:
+            self._watch = asyncio.get_running_loop().call_later(left_s, self._look_after, patience_s, has_end)
+        else:
+            self.let_go()
+
+    def let_go(self) -> None:
+        """Free those who wait; it may still end with an entry."""
+        self.is_let_go = True
+        for waiter in self._patient:
+            if not waiter.done():
+                waiter.set_result(Outcome.LATE)
+        self._free()
+
+    def _free(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+        callbacks, self._on_free = self._on_free, []
+        for callback in callbacks:
+            callback()
+
+    # ---- its end
+
     def end(self, outcome: FlightOutcome) -> None:
         """End it; only the first outcome counts."""
         if self._outcome is not None:
             return
         self._outcome = outcome
+        self._free()
         if self._book is not None:
             self._book.note_end(self)
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(outcome)
         self._waiters.clear()
+        self._patient.clear()
         callbacks, self._callbacks = self._callbacks, []
         for callback in callbacks:
             callback()
 
-    async def join(self, patience_s: float) -> FlightOutcome:
-        """Wait for its outcome for *patience_s* seconds at most, or as long from when the origin was asked at last."""
-        loop = asyncio.get_running_loop()
-        joined_at = loop.time()
-        outcome = await self._wait(loop, patience_s)
-        if outcome is Outcome.LATE and self.asked_at > joined_at:
-            return await self._wait(loop, self.asked_at + patience_s - loop.time())
-        return outcome
-
-    async def _wait(self, loop: asyncio.AbstractEventLoop, patience_s: float) -> FlightOutcome:
+    async def join(self, patience_s: float | None = None) -> FlightOutcome:
+        """Wait for its outcome while that is of use, and for *patience_s* seconds at most."""
         if self._outcome is not None:
             return self._outcome
+        if self.is_let_go:
+            return Outcome.LATE
         waiter = self.begin_wait()
-        timer = loop.call_later(patience_s, _give_up, waiter)
+        self._patient.add(waiter)
+        timer = None
+        if patience_s is not None:
+            timer = asyncio.get_running_loop().call_later(patience_s, _give_up, waiter)
         try:
             return await waiter
         finally:
-            timer.cancel()
+            if timer is not None:
+                timer.cancel()
+            self._patient.discard(waiter)
             self.end_wait(waiter)
 
     def begin_wait(self) -> asyncio.Future[FlightOutcome]:
@@ -131,6 +199,11 @@ class Flight(Struct, eq=False):
     def end_wait(self, waiter: asyncio.Future[FlightOutcome]) -> None:
         """End what `begin_wait` has begun."""
         self._waiters.discard(waiter)
+
+
+def _end_announced(flight: Flight) -> None:
+    if flight.is_announced:
+        flight.end(Outcome.ABANDONED)
 
 
 def _give_up(waiter: asyncio.Future[FlightOutcome]) -> None:
@@ -183,22 +256,38 @@ class Flights:
         self._hits_for_miss: OrderedDict[str, float] = OrderedDict()
         self._hit_for_miss_s = hit_for_miss_s
 
-    def current(self, key: str) -> Flight | None:
+    def current(self, place: str) -> Flight | None:
         """The flight that may be joined, if there is one."""
-        return self._flights.get(key)
+        return self._flights.get(place)
 
-    def start(self, key: str, *, joinable: bool) -> Flight:
-        """Begin a flight; others can join it when *joinable*."""
-        flight = Flight(key, _book=self)
+    def start(self, key: str, *, joinable: bool, place: str = "") -> Flight:
+        """Begin a flight; others can join it when *joinable*, by its *place* or else its key."""
+        flight = Flight(key, place or key, _book=self)
         if joinable:
-            self._flights[key] = flight
+            self._flights[flight.place] = flight
         self._fetching.setdefault(key, set()).add(flight)
         return flight
 
+    def lead(self, key: str, place: str = "") -> Flight:
+        """Begin a flight that others can join, led by the running task; or the one that this has announced."""
+        flight = self._flights.get(place or key)
+        if flight is None or not flight.is_announced or flight.leader is not asyncio.current_task():
+            flight = self.start(key, joinable=True, place=place)
+        flight.is_announced = False
+        flight.leader = asyncio.current_task()
+        return flight
+
+    def announce(self, key: str) -> None:
+        """The running task is about to ask for *key*; where it does not, others are free after a moment."""
+        if key not in self._flights:
+            flight = self.lead(key)
+            flight.is_announced = True
+            asyncio.get_running_loop().call_later(ANNOUNCED_S, _end_announced, flight)
+
     def note_end(self, flight: Flight) -> None:
         """*flight* ends, and is to be joined no more."""
-        if self._flights.get(flight.key) is flight:
-            del self._flights[flight.key]
+        if self._flights.get(flight.place) is flight:
+            del self._flights[flight.place]
         fetching = self._fetching[flight.key]
         fetching.discard(flight)
         if not fetching:
@@ -206,10 +295,10 @@ class Flights:
 
     def invalidate(self, key: str) -> None:
         """What is on its way for *key* must not be stored: it may have been sent before a change."""
-        for flight in self._fetching.get(key, ()):
+        for flight in list(self._fetching.get(key, ())):
             flight.store_allowed = False
-        if key in self._flights:
-            self._flights[key].end(Outcome.UNSHARED)
+            if self._flights.get(flight.place) is flight:
+                flight.end(Outcome.UNSHARED)
 
     def invalidate_all(self) -> None:
         """As `invalidate`, for all keys."""

@@ -6,7 +6,7 @@ import enum
 
 from aiohttp import ClientResponse, hdrs
 
-__all__ = ["Unkept", "is_framed", "known_size", "why_not_kept"]
+__all__ = ["Unkept", "has_known_end", "is_framed", "known_size", "why_not_kept"]
 
 BODILESS_STATUSES = (204, 304)
 
@@ -45,6 +45,12 @@ def is_framed(response: ClientResponse) -> bool:
 def is_bodiless(response: ClientResponse) -> bool:
     """Whether there is no body, whatever the head says of one (RFC 9112 §6.3)."""
     return response.method == hdrs.METH_HEAD or response.status in BODILESS_STATUSES
+
+
+def has_known_end(response: ClientResponse) -> bool:
+    """Whether the head says how many bytes are still to come."""
+    headers = response.headers
+    return is_bodiless(response) or (hdrs.CONTENT_LENGTH in headers and hdrs.TRANSFER_ENCODING not in headers)
 
 
 def why_not_kept(response: ClientResponse, max_bytes: int) -> Unkept | None:

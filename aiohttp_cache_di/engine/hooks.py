@@ -21,7 +21,6 @@ class Hooks(Struct, frozen=True):
         makes_rules: so is ``create_cache_actions``.
         answers: so is ``request``.
         looks_up: so is ``request`` or ``get_response``.
-        deletes: so is ``delete``.
         saves: so is ``save_response``.
         filters: there is a ``filter_fn``.
         judges_entries: a filter, ``is_cacheable`` or ``save_response`` has a say in what is stored.
@@ -32,7 +31,6 @@ class Hooks(Struct, frozen=True):
     makes_rules: bool
     answers: bool
     looks_up: bool
-    deletes: bool
     saves: bool
     filters: bool
     judges_entries: bool
@@ -60,7 +58,6 @@ def _look(backend: CacheBackend) -> Hooks:
         makes_rules="create_cache_actions" in own,
         answers="request" in own,
         looks_up=not own.isdisjoint({"request", "get_response"}),
-        deletes="delete" in own,
         saves="save_response" in own,
         filters=filters,
         judges_entries=filters or not own.isdisjoint({"is_cacheable", "save_response"}),

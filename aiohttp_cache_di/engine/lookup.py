@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import time
-from typing import Any
+from typing import Any, Self
 
 from aiohttp import hdrs
 from msgspec.structs import replace
@@ -21,6 +22,8 @@ from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.messages import Request, StoredResponse, VariantRef
 
 __all__ = ["Lookup"]
+
+MAX_HOPS = 10  # as aiohttp goes by default
 
 
 class Lookup:
@@ -70,6 +73,14 @@ class Lookup:
         """What the methods of the user's are told of the request."""
         return CacheActions(self.key, self.message.url, self.rules, self.key_arguments)
 
+    def for_another(self, message: Request) -> Self:
+        """The same place, and what is known of it, for a request of its own that says the same."""
+        other = copy.copy(self)
+        other.message = message
+        other.early_read = None
+        other._store_failed = False
+        return other
+
     # ---- finding
 
     async def find(self) -> StoredResponse | None:
@@ -81,8 +92,8 @@ class Lookup:
                 return self.head_of
         return await self._select(self.key)
 
-    async def _select(self, key: str) -> StoredResponse | None:
-        self.primary = primary = await self.read(key)
+    async def _select(self, key: str, *, of_any: bool = False) -> StoredResponse | None:
+        self.primary = primary = await self.read(key, of_any=of_any)
         if primary is None:
             return None
         entry: StoredResponse | None = primary
@@ -91,13 +102,38 @@ class Lookup:
             if chosen is None:
                 return None
             if chosen != primary.key:
-                entry = await self.read(chosen)
+                entry = await self.read(chosen, of_any=of_any)
         if entry is None or not self.hooks.filters:
             return entry
         return entry if await self.backend.passes_filter(CachedResponse.from_stored(entry)) else None
 
-    async def read(self, key: str) -> StoredResponse | None:
-        """The entry under *key*: what is being written counts as written, what has expired as gone."""
+    async def is_ahead(self, hop: StoredResponse) -> bool:
+        """Whether the response that the redirect *hop* leads to is at hand, so that the next requests need not ask."""
+        primary = self.primary
+        try:
+            for _ in range(MAX_HOPS):
+                if not hop.history:
+                    return False
+                self.foreign = None
+                entry = await self._select(hop.history[0], of_any=True)
+                if self.foreign is not None:  # it is kept by the user, who knows best
+                    return True
+                now = time.time()
+                if entry is None or now >= entry.fresh_until:
+                    return False
+                if policy.may_be_used_alone(entry, self.rules, now=now):
+                    return True
+                hop = entry
+            return False
+        finally:
+            self.primary, self.foreign = primary, None
+
+    async def read(self, key: str, *, of_any: bool = False) -> StoredResponse | None:
+        """The entry under *key*: what is being written counts as written, what has expired as gone.
+
+        Args:
+            of_any: also one of other credentials, as a request that follows may have.
+        """
         runtime, backend = self.runtime, self.backend
         if key in runtime.tombstones and runtime.pending(key) is None:
             await self.drop({key})
@@ -108,7 +144,9 @@ class Lookup:
             if runtime.pending(key) is not None:  # the store does not take it for now
                 return None
         entry = await self._ask(key) if asks_user else await self._read(key)
-        if entry is None or entry.key != key or entry.partition != self.partition or time.time() >= entry.store_until:
+        if entry is None or entry.key != key or time.time() >= entry.store_until:
+            return None
+        if entry.partition != self.partition and not of_any:
             return None
         return entry
 
@@ -159,16 +197,9 @@ class Lookup:
     async def drop(self, keys: set[str]) -> None:
         """Delete what is stored under *keys*; where that fails, see to it that it is not used."""
         self.runtime.here.invalidate(keys)
-        deleted = await self.backend.guard.run("delete", lambda: self._delete(keys), FAILED)
+        deleted = await self.backend.guard.run("delete", lambda: self.backend.invalidate(keys), FAILED)
         if deleted is FAILED:
             self.runtime.tombstones.add(keys)
         else:
             for key in keys:
                 self.runtime.tombstones.pop(key, None)
-
-    async def _delete(self, keys: set[str]) -> None:
-        if not self.hooks.deletes:
-            await self.backend.bulk_delete(keys)
-            return
-        for key in keys:
-            await self.backend.delete(key)

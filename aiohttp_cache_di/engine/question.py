@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import OrderedDict
+from copy import copy
 from ssl import SSLContext
 from typing import Any, Final, NamedTuple
 
@@ -36,6 +37,7 @@ __all__ = [
 ]
 
 MAX_KNOWN = 10_000
+_OF_CONTENT = (hdrs.CONTENT_TYPE, hdrs.CONTENT_LENGTH, hdrs.CONTENT_ENCODING, hdrs.TRANSFER_ENCODING)
 MAX_KNOWN_CHARS = 1024  # of a remembered URL: with MAX_KNOWN this bounds the memory that they take
 MAX_KEYED_BODY_BYTES = 1024 * 1024  # a larger upload is not worth holding in memory for its key
 
@@ -217,7 +219,8 @@ class Questions:
         message = Request(request.method, url, request.headers, self._selecting(request, place))
         of_all = backend.of_all_urls if known is not None and known.plain_until == math.inf else None
         if of_all is not None:
-            return FullQuestion(request.method, place.key, request=message, rules=of_all)
+            hops = of_all.cache_control
+            return FullQuestion(request.method, place.key, may_hop=hops, request=message, rules=of_all)
         rules = backend.rules_for(
             request.url,
             expire_after=call.expire_after,
@@ -231,6 +234,17 @@ class Questions:
             resolved = backend.create_cache_actions(key, request.url, **wishes, **arguments).rules
             rules = replace(rules, lifetime_s=resolved.lifetime_s, refresh=resolved.refresh)
         return FullQuestion.of(message, rules, key=key, partition=place.partition, is_named=place.is_named)
+
+    def as_get(
+        self, request: ClientRequest, call: Call, arguments: dict[str, Any], *, url: str
+    ) -> tuple[FullQuestion, dict[str, Any]]:
+        """What a request to GET asks for that is *request* without its content, and its `key_arguments`."""
+        get = copy(request)
+        get.method, get.headers = hdrs.METH_GET, _without(request.headers, *_OF_CONTENT)
+        arguments = {name: value for name, value in arguments.items() if name != "data"}
+        arguments["headers"] = _without(arguments["headers"], *_OF_CONTENT)
+        place = self.place_of(get, arguments, url)
+        return self.full(get, call, arguments, url=url, place=place), arguments
 
     def _selecting(self, request: ClientRequest, place: Place) -> CIMultiDict[str] | None:
         """The fields that Vary looks at, without those that make no difference; None where all do."""
@@ -254,7 +268,9 @@ class Questions:
         question = self._known.get(asked)
         if question is None:
             key = self._backend.create_key(method, url)  # of the headers only credentials would count
-            question = Question(method, key, plain_until=self.plain_until(method, url))
+            question = Question(
+                method, key, plain_until=self.plain_until(method, url), may_hop=self._backend.cache_control
+            )
             if len(asked[1]) <= MAX_KNOWN_CHARS and not self._keys_count_more:
                 self._known[asked] = question
             if len(self._known) > MAX_KNOWN:

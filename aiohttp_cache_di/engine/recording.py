@@ -42,6 +42,9 @@ Finished: TypeAlias = Callable[[bytes | Unkept], None]
 Failed: TypeAlias = Callable[[str], None]
 """Called with the kind of an error of ours that cost a copy, to count it."""
 
+Arrived: TypeAlias = Callable[[], None]
+"""Called for each piece of a body as it comes."""
+
 WAIT_FOR_END_S = 0.05
 LOG_INTERVAL_S = 60.0
 
@@ -54,6 +57,7 @@ def record(
     watch: DecodingWatch | None = None,
     failed: Failed | None = None,
     budget: Budget = COPIES,
+    arrived: Arrived | None = None,
 ) -> None:
     """Keep a copy of the body of *response* and hand it to *finished* once its last byte has arrived.
 
@@ -66,6 +70,7 @@ def record(
         failed: told of errors of ours, to count them.
         budget: the memory that copies share: a body of known size reserves its own at once, another takes it bit by
             bit.
+        arrived: called for each piece that comes later than this.
     """
     recorder: Recorder | None = None
     if not _CAN_RECORD:
@@ -84,7 +89,7 @@ def record(
         elif stream.is_eof():  # its bytes are shared with the stream, so they take no more memory
             body = _whole(chunks, stream, size, max_bytes, watch)
         elif type(stream) is StreamReader:
-            recorder = Recorder(size, max_bytes, finished, watch, failed, budget)
+            recorder = Recorder(size, max_bytes, finished, watch, failed, budget, arrived)
             _begin(stream, chunks, recorder)
             return
     except Exception as error:
@@ -133,6 +138,7 @@ class Recorder:
 
     __slots__ = (
         "__weakref__",
+        "_arrived",
         "_budget",
         "_chunks",
         "_failed",
@@ -153,6 +159,7 @@ class Recorder:
         watch: DecodingWatch | None,
         failed: Failed | None,
         budget: Budget,
+        arrived: Arrived | None,
     ) -> None:
         self._finished: Finished | None = None
         self._budget = budget
@@ -163,6 +170,7 @@ class Recorder:
         self._max_bytes = max_bytes
         self._watch = watch
         self._failed = failed
+        self._arrived = arrived
         self._loop = asyncio.get_running_loop()
         self._finished = finished
 
@@ -196,6 +204,8 @@ class Recorder:
                 self.end(Unkept.NO_ROOM)
             else:
                 self._chunks.append(data)
+                if self._arrived is not None:
+                    self._arrived()
         except Exception as error:
             self._lose(error)
 

@@ -97,9 +97,13 @@ class Runtime:
         """
         self.here.store(entry, outcome)
 
-    def give_back(self, key: str, *, owner: object) -> None:
-        """Give the lease on *key* back, once what is being written under it is there to be seen."""
-        self.here.give_back(key, owner=owner)
+    def give_back(self, key: str, *, owner: object, written: str = "", spare: bool = False) -> None:
+        """Give the lease on *key* back, once what is being written under it is there to be seen.
+
+        Args:
+            written, spare: see `LoopStack.give_back`.
+        """
+        self.here.give_back(key, owner=owner, written=written, spare=spare)
 
     async def settle(self, keys: Collection[str] | None = None, within_s: float | None = None) -> None:
         """Wait until what is being written under *keys* (None: all) is written, or a try has failed."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 from aiohttp import hdrs
 
@@ -24,7 +25,8 @@ class Sharing:
     """What one request may have of the others.
 
     Args:
-        usable: how the response to another request answers this one, if it does.
+        usable: how the response to another request answers this one, if it does; and whether its call is still on its
+            way.
     """
 
     def __init__(
@@ -32,7 +34,7 @@ class Sharing:
         question: FullQuestion,
         storing: ResponseStoring,
         call: Call,
-        usable: Callable[[StoredResponse], Reuse | None],
+        usable: Callable[[StoredResponse, bool], Awaitable[Reuse | None]],
     ) -> None:
         self.usable = usable
         self._question = question
@@ -40,6 +42,7 @@ class Sharing:
         self._call = call
         self._backend = storing.backend
         self._flights = storing.runtime.flights
+        self._place = storing.place_of_own()
 
     def may_share(self, plan: Fetch | Validate) -> bool:
         """Whether to wait for others at all, and let others wait."""
@@ -51,40 +54,44 @@ class Sharing:
             and not self._flights.is_hit_for_miss(self._question.key, now=time.monotonic())
         )
 
-    async def follow(self, until: float) -> Reuse | Flight | None:
-        """What a flight under way brings for this request; else that flight; None where there is none to wait for.
-
-        Args:
-            until: loop time after which to wait no longer, unless the leader has asked late itself.
-        """
-        loop = asyncio.get_running_loop()
+    async def follow(self) -> Reuse | Flight | None:
+        """What a flight under way brings for this request; else that flight; None where there is none to wait for."""
         abandoned = 0
-        while (flight := self._flights.current(self._question.key)) is not None:
-            is_leader = flight.leader is asyncio.current_task()
-            outcome = Outcome.UNSHARED if is_leader else await flight.join(max(0.0, until - loop.time()))
+        while (flight := self._flights.current(self._place)) is not None:
+            if flight.leader is asyncio.current_task():
+                return None if flight.is_announced else flight
+            outcome = await flight.join(self._call.read_timeout_s)
             if outcome is Outcome.ABANDONED and abandoned < MAX_ABANDONED:
                 abandoned += 1
                 continue
-            usable = self.usable(outcome) if isinstance(outcome, StoredResponse) else None
+            usable = await self.usable(outcome, True) if isinstance(outcome, StoredResponse) else None
+            if usable is None:  # something may have been stored meanwhile, by this flight or another
+                usable = await self._storing.look_again(self._usable)
             return flight if usable is None else usable
         return None
 
+    async def _usable(self, entry: StoredResponse) -> Reuse | None:
+        return await self.usable(entry, False)
+
     def lead(self) -> Flight:
         """Begin a flight that others can join."""
-        flight = self._flights.start(self._question.key, joinable=True)
-        flight.leader = asyncio.current_task()
-        return flight
+        return self._flights.lead(self._question.key, self._place)
 
-    async def lease(self, flight: Flight, until: float) -> Reuse | None:
-        """Become the one process that fetches, or find what another one has fetched meanwhile."""
-        if not self._storing.may_have_company():
+    async def lease(self, flight: Flight) -> Reuse | None:
+        """Become the one process that fetches, or find what another one has fetched meanwhile.
+
+        Where another one has learned that its response is for one request alone, *flight* has ended.
+        """
+        storing, patience_s = self._storing, self._call.read_timeout_s
+        if not storing.may_have_company():
             return None
         try:
-            found: Reuse | None = await self._storing.lease(until, self.usable)
+            found = await storing.lease(self._place, patience_s, self._usable)
         finally:
-            flight.when_over(self._storing.release_lease)
-        if found is None:
-            flight.asked_at = asyncio.get_running_loop().time()
-        else:
+            flight.when_free(partial(storing.release_lease, flight))
+        if isinstance(found, Reuse):
             flight.end(found.stored)
-        return found
+            return found
+        if found is not None:
+            storing.end_unshared(flight)
+        return None

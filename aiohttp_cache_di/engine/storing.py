@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 from weakref import ref
@@ -17,6 +18,7 @@ from aiohttp_cache_di.backends.wrap import leases
 from aiohttp_cache_di.backends.wrap.write import OnWritten
 from aiohttp_cache_di.engine.describe import Report
 from aiohttp_cache_di.engine.flights import Flight, Outcome
+from aiohttp_cache_di.engine.framing import has_known_end
 from aiohttp_cache_di.engine.lookup import Lookup
 from aiohttp_cache_di.engine.origin import Reply
 from aiohttp_cache_di.engine.question import key_after_redirect
@@ -24,7 +26,6 @@ from aiohttp_cache_di.engine.recording import Failed, Unkept, note_failure, reco
 from aiohttp_cache_di.entries.build import SET_COOKIE, kept_lines, reason_of, version_of
 from aiohttp_cache_di.entries.fields import expires_at
 from aiohttp_cache_di.policy import Store
-from aiohttp_cache_di.policy.rules import is_redirect
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.messages import RawHeaders, Response, StoredResponse
 
@@ -33,6 +34,7 @@ __all__ = ["ResponseStoring"]
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
+SLOW_S = 0.25  # of a response for which other processes are worth being told that they wait in vain
 UNREAD_BYTES = 2**16  # aiohttp lets about twice as much in before it is read
 _OF_THIS_REQUEST = frozenset({"headers", "cookies", "data", "decoded", "principal"})
 """Arguments of a key that tell of one request rather than of the way to the origin."""
@@ -42,6 +44,7 @@ class ResponseStoring(Lookup):
     """Where the response to one request is kept: looked for, put there, and cleared."""
 
     _lease: str | None = None
+    _leased_at: float = 0.0
     is_named: bool = False
     """Whether it is for a principal, whatever its credentials are."""
     is_asking_user: bool = False
@@ -95,7 +98,15 @@ class ResponseStoring(Lookup):
         make = partial(self._entry, read, reply.head, decision, self._links(response, hops))
         finished = partial(self._finished, make, flight, report)
         flight.hand_over()
-        record(response, max_bytes=self.backend.max_body_bytes, finished=finished, watch=reply.watch, failed=failed)
+        flight.expect_body(self.backend.coalesce_timeout_s, has_end=has_known_end(response))
+        record(
+            response,
+            max_bytes=self.backend.max_body_bytes,
+            finished=finished,
+            watch=reply.watch,
+            failed=failed,
+            arrived=flight.arrived,
+        )
 
     def _why_not(self, reply: Reply, owner: ref[ClientSession]) -> str | None:
         """Why the body is not even copied: a detail of Cache-Status."""
@@ -268,9 +279,11 @@ class ResponseStoring(Lookup):
 
     def _links(self, response: ClientResponse, hops: Sequence[str]) -> tuple[str, ...]:
         """The keys of the redirects that led here (*hops*), or of what this redirect leads to."""
-        location = response.headers.get(hdrs.LOCATION)
-        if location is None or not is_redirect(response.status):
-            return tuple(hops)
+        return self.following(response) if policy.leads_on(response.status, response.headers) else tuple(hops)
+
+    def following(self, response: ClientResponse) -> tuple[str, ...]:
+        """The key of what a redirect leads to, if that is a URL."""
+        location = response.headers[hdrs.LOCATION]
         following = key_after_redirect(self.message, response.status, location, self.key_arguments, self.backend)
         return () if following is None else (following,)
 
@@ -304,37 +317,63 @@ class ResponseStoring(Lookup):
         """Whether another process may be fetching this key, or something has come since the store was asked."""
         here = self.runtime.here
         at_hand = here.peek(self.key)
-        return (at_hand is not None and at_hand is not self.primary) or here.leasing is not None
+        return (at_hand is not None and at_hand is not self.primary) or here.leases is not None
 
-    async def lease(self, until: float, usable: Callable[[StoredResponse], T | None]) -> T | None:
+    def place_of_own(self) -> str:
+        """What tells the request from others that it cannot share a response with, as far as what is stored tells.
+
+        The key, or for a URL whose responses vary, that of the variant; so that none waits for another's language.
+        """
+        fields = () if self.primary is None else self.primary.vary_fields
+        if not fields:
+            return self.key
+        digest = policy.vary_digest(fields, self.message.selecting_headers, self.rules.digest_key)
+        return policy.variant_key(self.key, fields, digest)
+
+    async def lease(
+        self, place: str, patience_s: float | None, usable: Callable[[StoredResponse], Awaitable[T | None]]
+    ) -> T | leases.Spared | None:
         """Become the only process that fetches this key, or return what *usable* makes of another one's response.
 
         Args:
-            until: loop time after which to fetch without a lease.
+            place: see `place_of_own`.
+            patience_s: after which to fetch without a lease; None to wait for as long as it is held.
         """
         here, lease_s, key = self.runtime.here, self.backend.lease_s, self.key
         at_hand = here.peek(key)
         if at_hand is not None and at_hand is not self.primary:  # it came after the store was asked
-            answer = await self._look_again(usable)
+            answer = await self.look_again(usable)
             if answer is not None:
                 return answer
-        if self._store_failed or lease_s <= 0 or here.leasing is None:
+        if self._store_failed or lease_s <= 0 or here.leases is None:
             return None
-        look = partial(self._look_again, usable)
-        is_held, answer = await leases.obtain(here.leasing, here.guard, key, lease_s, until=until, look=look)
+        loop = asyncio.get_running_loop()
+        until = None if patience_s is None else loop.time() + patience_s
+        is_held, found = await here.leases.obtain(place, lease_s, until=until, look=partial(self.look_again, usable))
+        if is_held and found is None and place != key:  # the store has only told what is in that place
+            found = await self.look_again(usable)
         if is_held:
-            self._lease = key
-            if answer is not None:
+            self._lease, self._leased_at = place, loop.time()
+            if found is not None:
                 self.release_lease()
-        return answer
+        return found
 
-    async def _look_again(self, usable: Callable[[StoredResponse], T | None]) -> T | None:
+    async def look_again(self, usable: Callable[[StoredResponse], Awaitable[T | None]]) -> T | None:
+        """What *usable* makes of what is stored by now."""
+        if self._store_failed:  # one deadline per request is enough
+            return None
         entry = await self._select(self.key)
-        return None if entry is None else usable(entry)
+        return None if entry is None else await usable(entry)
 
-    def release_lease(self) -> None:
-        """Let other processes fetch again, once what this one has stored is there to be seen."""
-        key, self._lease = self._lease, None
-        if key is None:
+    def release_lease(self, flight: Flight | None = None) -> None:
+        """Let other processes fetch again, once what this one has stored is there to be seen.
+
+        Args:
+            flight: what it was taken for; if that took its time and brings nothing for others, they all are told so.
+        """
+        place, self._lease = self._lease, None
+        if place is None:
             return
-        self.runtime.give_back(key, owner=self.backend)
+        is_of_one = flight is not None and flight.outcome in (None, Outcome.UNSHARED) and flight.store_allowed
+        is_slow = asyncio.get_running_loop().time() - self._leased_at >= SLOW_S
+        self.runtime.give_back(place, owner=self.backend, written=self.key, spare=is_of_one and is_slow)

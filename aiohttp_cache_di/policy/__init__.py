@@ -3,6 +3,7 @@
 =====================  ====================================================================================
 `decide`               what answers a question: a plain hit, or what `on_request` says
 `on_request`           answer from the store, validate, or send the request on
+`may_be_used_alone`    whether a stored redirect may be used whatever it leads to; else `hop_anew`
 `on_response`          store the origin's response, use it on what is stored, or hand it on
 `on_post_response`     what of GET the response to POST answers
 `on_failure`           what to answer when the origin does not
@@ -51,6 +52,7 @@ from aiohttp_cache_di.policy.decisions import (
 from aiohttp_cache_di.policy.failure import on_failure
 from aiohttp_cache_di.policy.not_modified import on_head_response
 from aiohttp_cache_di.policy.question import PLAIN_HIT, FullQuestion, PlainHit, Question, decide, may_be_plain
+from aiohttp_cache_di.policy.redirects import hop_anew, leads_on, may_be_used_alone
 from aiohttp_cache_di.policy.request import (
     NEEDING_POLICY,
     PRIVATE_TO_CALLER,
@@ -60,7 +62,7 @@ from aiohttp_cache_di.policy.request import (
     on_request,
     serve,
 )
-from aiohttp_cache_di.policy.response import on_post_response, on_response
+from aiohttp_cache_di.policy.response import may_answer_get, on_post_response, on_response
 from aiohttp_cache_di.policy.variants import Placement, place_variant
 from aiohttp_cache_di.rfc9111.invalidation import invalidated_urls, is_unsafe
 from aiohttp_cache_di.rfc9111.ranges import combine, content_range
@@ -97,10 +99,14 @@ __all__ = [
     "combine",
     "content_range",
     "decide",
+    "hop_anew",
     "invalidated_urls",
     "is_unsafe",
+    "leads_on",
+    "may_answer_get",
     "may_be_cached",
     "may_be_plain",
+    "may_be_used_alone",
     "needs_policy",
     "on_failure",
     "on_head_response",

@@ -50,6 +50,7 @@ class Rules(Struct, frozen=True):
         heuristic_max_s: bound of that lifetime.
         heuristic_with_query: whether a URL with a query gets such a lifetime.
         max_variants: how many variants of one URL are kept side by side.
+        replays_cookies: Set-Cookie is stored and served again.
         digest_key: of the digests of the header fields in Vary; what is bytes with a repr of its own stays secret.
     """
 
@@ -68,6 +69,7 @@ class Rules(Struct, frozen=True):
     heuristic_max_s: float = 86400 * 7
     heuristic_with_query: bool = False
     max_variants: int = 16
+    replays_cookies: bool = False
     digest_key: bytes = b""
 
 

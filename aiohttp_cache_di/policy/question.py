@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from aiohttp_cache_di.policy.decisions import RequestDecision, Rules
 from aiohttp_cache_di.policy.request import is_off, may_be_cached, needs_policy, on_request
+from aiohttp_cache_di.policy.rules import is_redirect
 from aiohttp_cache_di.rfc9111.freshness import MAX_SKEW_S
 from aiohttp_cache_di.rfc9111.messages import Request, StoredResponse, VariantRef
 from aiohttp_cache_di.rfc9111.vary import VARIES_ON_ALL, is_of_preferred_language, vary_digest
@@ -43,6 +44,7 @@ class Question(Struct, frozen=True):
         partition: the digest of its credentials, "" for none.
         plain_until: POSIX time until which a plain hit may answer it; ``-inf`` where none ever may.
         vary_digest: of its values for the fields that the response varies on, b"" for none.
+        may_hop: a stored redirect may be the answer, whatever it leads to (see `may_be_used_alone`).
     """
 
     method: str
@@ -50,6 +52,7 @@ class Question(Struct, frozen=True):
     partition: str = ""
     plain_until: float = math.inf
     vary_digest: bytes = b""
+    may_hop: bool = False
 
     def selects(self, entry: StoredResponse) -> bool:
         """Whether *entry*, of another key or with other values for its Vary fields, is one that it asks for."""
@@ -84,8 +87,8 @@ class FullQuestion(Question, frozen=True, kw_only=True):
     ) -> FullQuestion:
         """The question that *request* comes to."""
         is_plain = may_be_plain(request.method, rules) and not needs_policy(request.headers)
-        until = math.inf if is_plain else -math.inf
-        return cls(request.method, key, partition, until, request=request, rules=rules, is_named=is_named)
+        until, hops = math.inf if is_plain else -math.inf, rules.cache_control
+        return cls(request.method, key, partition, until, may_hop=hops, request=request, rules=rules, is_named=is_named)
 
 
 def may_be_plain(method: str, rules: Rules) -> bool:
@@ -124,7 +127,7 @@ def decide(
                 and now < question.plain_until
                 and (entry.received_at <= now + MAX_SKEW_S or entry.fresh_until == math.inf)
                 and entry.method == question.method
-                and entry.status != 206
+                and (entry.status == 200 or _is_plain(entry.status, question))
             ):
                 return PLAIN_HIT
             if now >= entry.store_until:
@@ -134,3 +137,7 @@ def decide(
     if not isinstance(question, FullQuestion):
         return None
     return on_request(question.request, entry, question.rules, now=now, candidates=candidates)
+
+
+def _is_plain(status: int, question: Question) -> bool:
+    return status != 206 and (question.may_hop or not is_redirect(status))

@@ -20,7 +20,8 @@ from aiohttp_cache_di.policy.decisions import (
 from aiohttp_cache_di.policy.failure import ERROR_STATUSES, usable_fallback
 from aiohttp_cache_di.policy.lifetimes import lifetime
 from aiohttp_cache_di.policy.not_modified import on_not_modified
-from aiohttp_cache_di.policy.rules import is_redirect
+from aiohttp_cache_di.policy.redirects import leads_on
+from aiohttp_cache_di.policy.request import is_off
 from aiohttp_cache_di.rfc9111.cache_status import forwarded
 from aiohttp_cache_di.rfc9111.dates import format_http_date
 from aiohttp_cache_di.rfc9111.directives import ResponseDirectives, response_directives
@@ -33,7 +34,7 @@ from aiohttp_cache_di.rfc9111.storability import sets_cookie, unstorable_fields,
 from aiohttp_cache_di.rfc9111.validation import entity_tag
 from aiohttp_cache_di.rfc9111.vary import VARIES_ON_ALL, vary_digest, vary_fields
 
-__all__ = ["on_post_response", "on_response"]
+__all__ = ["may_answer_get", "on_post_response", "on_response"]
 
 # With a condition of ours in the request, these may be about the condition; the caller has sent none.
 _REFUSING = frozenset({400, 412, 431})
@@ -79,6 +80,11 @@ def on_response(
     return _store(request, response, directives, plan, rules)
 
 
+def may_answer_get(request: Request, rules: Rules) -> bool:
+    """Whether the response to *request* may answer GET, if it says so: see `on_post_response`."""
+    return rules.cache_control and request.method == "POST" and "GET" in rules.allowed_methods and not is_off(rules)
+
+
 def on_post_response(request: Request, response: Response, rules: Rules) -> tuple[Request, Store] | None:
     """The request to GET that the response to a POST request answers, and how it is to be stored for that; else None.
 
@@ -86,7 +92,7 @@ def on_post_response(request: Request, response: Response, rules: Rules) -> tupl
     never answers another POST.
     """
     headers = response.headers
-    if not rules.cache_control or request.method != "POST" or "GET" not in rules.allowed_methods:
+    if not may_answer_get(request, rules):
         return None
     reference = single(headers, "Content-Location")
     stated_s = explicit_lifetime_s(headers, received_at=response.received_at, shared=rules.shared)
@@ -125,6 +131,9 @@ def _store(
 
 def _why_not(request: Request, response: Response, directives: ResponseDirectives, rules: Rules) -> str | None:
     status, headers = response.status, response.headers
+    # Part of a login, a logout or the like: what it leads to is asked for with the cookie.
+    if leads_on(status, headers) and sets_cookie(headers) and not rules.replays_cookies:
+        return "set-cookie"
     if rules.allowed_codes is not None and status not in rules.allowed_codes and not _is_plain_hop(response, rules):
         return "status"
     why_not = why_not_storable(request, status, headers, directives, shared=rules.shared)
@@ -139,13 +148,8 @@ def _why_not(request: Request, response: Response, directives: ResponseDirective
 
 
 def _is_plain_hop(response: Response, rules: Rules) -> bool:
-    """Whether *response* is a redirect on the way to one that may be stored, which the rules do not mention.
-
-    One that sets a cookie is part of a login or the like and must be gone through each time.
-    """
-    headers = response.headers
-    is_hop = is_redirect(response.status) and "Location" in headers
-    return is_hop and not rules.cache_control and not sets_cookie(headers)
+    """Whether *response* is a redirect on the way to one that may be stored, which the rules do not mention."""
+    return leads_on(response.status, response.headers) and not rules.cache_control
 
 
 def _pass(request: Request, plan: Fetch | Validate, status: int, why: str) -> Pass:

@@ -145,6 +145,7 @@ class RuleBook:
             heuristic_fraction=self.heuristic_fraction,
             heuristic_with_query=self.heuristic_with_query,
             max_variants=self.max_variants,
+            replays_cookies=self.store_cookies,
             digest_key=self.digest_key,
         )
 

@@ -195,8 +195,13 @@ class CacheSettings(BaseSettings):
     )
     secret_key: Secrets = Field(default=(), description="keys that sign what is stored")
     coalesce: Flag = Field(default=True, description="equal requests at the same time share one to the origin")
-    coalesce_timeout: Duration = Field(default=2.0, description="how long a request waits for its equal")
-    lease: Duration = Field(default=5.0, description="how long other processes wait for one's request; 0: not at all")
+    coalesce_timeout: Duration = Field(
+        default=2.0,
+        description="how long a request waits for the body of its equal, if that stops arriving or has no known end",
+    )
+    lease: Duration = Field(
+        default=2.0, description="how long other processes wait for one that dies with its request; 0: for none"
+    )
     storage_deadline: Duration = Field(default=0.25, gt=0, description="limit of one operation of the store")
     require_store: Flag = Field(
         default=False, description="a store that cannot be opened, read and written is an error at the start"

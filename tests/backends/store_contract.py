@@ -21,6 +21,7 @@ from aiohttp_cache_di.backends.store import (
     Item,
     Leasing,
     Record,
+    Renewing,
     Store,
     Touching,
     Unreadable,
@@ -318,6 +319,24 @@ class StoreContract:
         assert await store.acquire("k", 5)
         await store.release("k")
         await other.release("another")
+        await other.close()
+
+    async def test_a_lease_is_held_for_longer_by_who_has_it_alone(self, make: MakeStore, store: Store) -> None:
+        other = make()
+        if not self.is_shared or not isinstance(store, Leasing) or not isinstance(other, Leasing):
+            pytest.skip("it has no leases, or no other store that asks for them")
+        if not isinstance(store, Renewing) or not isinstance(other, Renewing):
+            pytest.skip("its leases hold for a fixed time")
+        assert not await store.renew("k", 60)
+        assert await store.acquire("k", 1.0)
+        assert await store.renew("k", 60)
+        assert not await other.renew("k", 60)
+        await asyncio.sleep(1.2)
+        assert not await other.acquire("k", 60)
+        await store.release("k")
+        assert not await store.renew("k", 60)
+        assert await other.acquire("k", 60)
+        await other.release("k")
         await other.close()
 
     async def test_a_version_tells_of_each_change(self, make: MakeStore, store: Store) -> None:

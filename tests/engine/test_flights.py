@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 from aiohttp import ClientError, ClientTimeout, TCPConnector
 from aiohttp.typedefs import StrOrURL
+from msgspec.structs import replace
 
 from aiohttp_cache_di import CachedSession
 from aiohttp_cache_di.backends import CacheBackend
 from aiohttp_cache_di.engine.flights import Flight, Flights, Outcome, unless_ended
 from tests.clients import Client, Clients, is_hit
-from tests.origin import CLOSE, CUT, Origin, Received, Script, answer
+from tests.origin import CLOSE, CUT, Origin, Received, Script, answer, chunked
 from tests.test_response import entry
 
 
@@ -71,6 +72,21 @@ class TestFlights:
 
     async def test_patience_ends(self) -> None:
         assert await Flight("key").join(0.001) == Outcome.LATE
+
+    async def test_one_that_is_let_go_frees_those_who_wait_and_may_still_bring_an_entry(self) -> None:
+        flight, outcome, calls = Flight("key"), entry(), list[str]()
+        flight.when_free(lambda: calls.append("free"))
+        waiting = asyncio.create_task(flight.join())
+        racing = asyncio.create_task(unless_ended(flight, lambda entry: entry, asyncio.Event().wait()))
+        await asyncio.sleep(0)
+        flight.let_go()
+        assert await waiting is Outcome.LATE
+        assert await flight.join() is Outcome.LATE
+        flight.when_free(lambda: calls.append("at once"))
+        flight.end(outcome)
+        assert await racing is outcome
+        assert await flight.join() is outcome
+        assert calls == ["free", "at once"]
 
     async def test_a_follower_that_is_cancelled_leaves_the_others(self) -> None:
         flight = Flight("key")
@@ -174,6 +190,9 @@ async def flood(client: Client, url: str, count: int, **options: Any) -> list[ob
     return await asyncio.gather(*(ask() for _ in range(count)), return_exceptions=True)
 
 
+CHUNKED = answer(headers={"Content-Length": None, "Transfer-Encoding": "chunked"})
+
+
 def many() -> dict[str, Any]:
     """Arguments of a session without a bound on its connections."""
     return {"connector": TCPConnector(limit=0)}
@@ -234,13 +253,16 @@ async def test_a_leader_whose_connection_breaks_holds_nobody_up(origin: Origin, 
     assert time.perf_counter() - began < 3  # one after the other they would take ten
 
 
-async def test_a_leader_that_hangs_holds_the_others_up_for_a_moment_only(origin: Origin, clients: Clients) -> None:
+async def test_a_leader_whose_body_has_no_known_end_holds_the_others_up_for_a_moment_only(
+    origin: Origin, clients: Clients
+) -> None:
     client, hang = clients(session=many(), coalesce_timeout=0.05), asyncio.Event()
 
-    async def script(request: Received) -> bytes:
+    async def script(request: Received) -> AsyncIterator[bytes]:
+        yield CHUNKED
         if request.number == 1:
             await hang.wait()
-        return answer("text")
+        yield chunked(b"text")
 
     url = origin.on("/", script)
     leader = asyncio.create_task(client.fetch(url))
@@ -250,18 +272,135 @@ async def test_a_leader_that_hangs_holds_the_others_up_for_a_moment_only(origin:
     assert (await leader)[1] == "text"
 
 
-async def test_a_follower_that_was_late_gets_what_the_leader_brings_first(origin: Origin, clients: Clients) -> None:
-    client, slow, never = clients(session=many(), coalesce_timeout=0.05), asyncio.Event(), asyncio.Event()
+async def test_a_stream_that_keeps_coming_holds_up_none_that_comes_later(origin: Origin, clients: Clients) -> None:
+    client, over = clients(session=many(), coalesce_timeout=0.05), asyncio.Event()
+
+    async def script(request: Received) -> AsyncIterator[bytes]:
+        yield CHUNKED
+        while request.number == 1 and not over.is_set():
+            yield chunked(b"tick", end=False)
+            await asyncio.sleep(0.01)
+        yield chunked(b"text")
+
+    url = origin.on("/", script)
+    async with client.session.get(url) as stream:
+        await stream.content.readany()
+        await asyncio.sleep(0.1)  # twice the patience
+        began = time.perf_counter()
+        assert await client.fetch(url) == (False, "text")
+        assert time.perf_counter() - began < 2
+        over.set()
+
+
+async def test_a_body_with_a_known_end_is_waited_for_while_it_keeps_arriving(origin: Origin, clients: Clients) -> None:
+    client = clients(session=many(), coalesce_timeout=0.5)
+
+    async def script(request: Received) -> AsyncIterator[bytes]:
+        yield answer(headers={"Content-Length": "28"})
+        for _ in range(14):
+            await asyncio.sleep(0.05)
+            yield b"xy"
+
+    url = origin.on("/", script)
+    assert await flood(client, url, 20) == ["xy" * 14] * 20
+    assert origin.hits == 1
+
+
+async def test_one_that_has_stopped_arriving_is_not(origin: Origin, clients: Clients) -> None:
+    client, hang = clients(session=many(), coalesce_timeout=0.1), asyncio.Event()
+
+    async def script(request: Received) -> AsyncIterator[bytes]:
+        yield answer(headers={"Content-Length": "4"}) + b"te"
+        if request.number == 1:
+            await hang.wait()
+        yield b"xt"
+
+    url = origin.on("/", script)
+    leader = asyncio.create_task(client.fetch(url))
+    await origin.arrival()
+    assert await asyncio.wait_for(flood(client, url, 20), 2) == ["text"] * 20
+    hang.set()
+    assert (await leader)[1] == "text"
+
+
+@pytest.mark.parametrize("has_end", [True, False])
+async def test_a_leader_that_does_not_read_its_large_body_holds_the_others_up_for_a_moment_only(
+    origin: Origin, clients: Clients, has_end: bool
+) -> None:
+    client, body = clients(session=many(), coalesce_timeout=0.1), b"x" * 4_000_000
+    url = origin.on("/", answer(body) if has_end else CHUNKED + chunked(body))
+    async with client.session.get(url):
+        other = asyncio.create_task(client.fetch(url))
+        assert (await asyncio.wait_for(other, 5))[1] == body.decode()
+
+
+async def test_a_slow_origin_is_asked_once_however_long_it_takes(origin: Origin, clients: Clients) -> None:
+    client, url = clients(session=many(), coalesce_timeout=0.05), origin.on("/", slow(0.5))
+    assert await flood(client, url, 6) == ["text"] * 6
+    assert origin.hits == 1
+    assert client.backend.stats.coalesced == 5
+
+
+async def test_who_waits_longer_than_it_would_for_the_origin_asks_itself(origin: Origin, clients: Clients) -> None:
+    client, hang = clients(session=many()), asyncio.Event()
 
     async def script(request: Received) -> bytes:
-        await (slow if request.number == 1 else never).wait()
+        if request.number == 1:
+            await hang.wait()
         return answer("text")
 
     url = origin.on("/", script)
     leader = asyncio.create_task(client.fetch(url))
     await origin.arrival()
-    followers = asyncio.create_task(flood(client, url, 20))
+    patient: dict[str, Any] = {"timeout": ClientTimeout(sock_read=0.1)}
+    if not isinstance(client.session, CachedSession):  # of which only the session's own timeout is known
+        client = clients(backend=client.backend, session={**many(), **patient})
+        patient = {}
+    assert await asyncio.wait_for(client.fetch(url, **patient), 2) == (False, "text")
+    hang.set()
+    await leader
+
+
+async def test_a_follower_looks_into_the_store_before_it_asks_itself(origin: Origin, clients: Clients) -> None:
+    client, hang = clients(session=many(), coalesce_timeout=0.3), asyncio.Event()
+
+    async def script(request: Received) -> AsyncIterator[bytes]:
+        yield CHUNKED
+        await hang.wait()
+        yield chunked(b"text")
+
+    url = origin.on("/", script)
+    leader = asyncio.create_task(client.fetch(url))
     await origin.arrival()
+    follower = asyncio.create_task(client.fetch(url))
+    await asyncio.sleep(0.01)
+    key = client.backend.create_key("GET", url)
+    await client.backend.write(replace(entry(b"other"), key=key, url=url))
+    assert await asyncio.wait_for(follower, 5) == (True, "other")
+    assert origin.hits == 1
+    hang.set()
+    await leader
+
+
+async def test_a_follower_that_was_late_gets_what_the_leader_brings_first(origin: Origin, clients: Clients) -> None:
+    client, never = clients(session=many(), coalesce_timeout=0.05), asyncio.Event()
+    slow, all_ask = asyncio.Event(), asyncio.Event()
+
+    async def script(request: Received) -> AsyncIterator[bytes]:
+        if origin.hits == 21:
+            all_ask.set()
+        if request.number > 1:
+            await never.wait()
+        yield CHUNKED
+        await slow.wait()
+        yield chunked(b"text")
+
+    url = origin.on("/", script)
+    leader = asyncio.create_task(client.fetch(url))
+    await origin.arrival()
+    followers = asyncio.create_task(flood(client, url, 20))
+    async with asyncio.timeout(10):
+        await all_ask.wait()
     slow.set()
     assert await asyncio.wait_for(followers, 2) == ["text"] * 20
     assert (await leader)[1] == "text"

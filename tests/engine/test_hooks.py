@@ -29,7 +29,6 @@ def test_the_library_s_own_methods_are_none() -> None:
         ("get_response", {"looks_up", "judges_hits"}),
         ("is_cacheable", {"judges_entries"}),
         ("save_response", {"judges_entries", "saves"}),
-        ("delete", {"deletes"}),
     ],
 )
 def test_a_method_counts_in_a_subclass_and_on_an_object(method: str, expected: set[str]) -> None:

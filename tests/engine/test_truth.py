@@ -271,15 +271,16 @@ async def test_a_validation_in_the_background_that_fails_counts_no_hit(
 
 
 async def test_a_follower_that_asked_for_itself_was_spared_nothing(origin: Origin, clients: Clients) -> None:
-    """It waits for as long as it may, asks, and then the one that it had waited for is answered first."""
+    """It waits for a body of unknown length, asks, and then the one that it had waited for is answered first."""
     client, go, both = clients(expire_after=60, coalesce_timeout=0.05), asyncio.Event(), asyncio.Event()
 
-    async def script(request: Received) -> bytes:
+    async def script(request: Received) -> AsyncIterator[bytes]:
         if request.number == 2:
             both.set()
             await asyncio.Event().wait()
+        yield answer(headers={"Content-Length": None, "Transfer-Encoding": "chunked"})
         await go.wait()
-        return answer("text")
+        yield chunked(b"text")
 
     url = origin.on("/", script)
     leader = asyncio.create_task(client.fetch(url))

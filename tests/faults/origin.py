@@ -11,7 +11,7 @@ from typing import Self
 
 from aiohttp import web
 
-__all__ = ["Origin", "RawOrigin", "body_of"]
+__all__ = ["Answer", "Origin", "RawOrigin", "body_of"]
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

@@ -12,7 +12,7 @@ from aiohttp import ClientError, ClientTimeout, TCPConnector, web
 from aiohttp_cache_di import CachedSession
 from aiohttp_cache_di.backends.base import CacheBackend
 from tests.faults.conftest import Note
-from tests.faults.origin import Origin
+from tests.faults.origin import Answer, Origin
 from tests.faults.processes import Workers
 from tests.faults.stores import Store
 
@@ -117,13 +117,91 @@ async def test_a_killed_holder_of_a_lease_frees_other_processes_within_its_time(
 
 
 @pytest.mark.parametrize("store", ["sqlite", "filesystem", "redis"], indirect=True)
-async def test_those_who_give_up_a_lease_that_another_process_keeps_still_are_one_to_the_origin(
+async def test_a_slow_origin_is_asked_once_by_all_processes_together(store: Store, note: Note) -> None:
+    # The origin takes longer than the lease holds by itself, and than others wait for a body.
+    options = {"lease": LEASE_S, "coalesce_timeout": 0.2}
+    async with Origin(delay_s=3 * LEASE_S) as origin:
+        job = {"kind": store.kind, "options": store.options, "task": "fetch", "size": origin.size}
+        job |= {"urls": [f"{origin.url}/one"], "tasks": 6, "backend": options}
+        async with Workers(*[job] * 2) as workers:
+            workers.go()
+            reports = await workers.reports(within_s=20)
+    slowest_s, errors = max(report["took_s"] for report in reports), [r["stats"]["store_errors"] for r in reports]
+    note(origin_hits=origin.total, slowest_s=slowest_s, errors=errors)
+    assert [report["outcomes"] for report in reports] == [{"ok": 6}] * 2
+    assert origin.total <= 1 + sum(map(bool, errors))
+    assert slowest_s < 3 * LEASE_S + SLACK_S
+
+
+@pytest.mark.parametrize("store", ["sqlite", "filesystem", "redis"], indirect=True)
+@pytest.mark.parametrize("how", ["cancelled", "failed"])
+async def test_a_leader_that_ends_without_a_response_frees_other_processes_at_once(
+    store: Store, origin: Origin, note: Note, how: str
+) -> None:
+    backend, other = store.backend(lease=60.0), store.backend(lease=60.0)
+    origin.gate = asyncio.Event()
+    if how == "failed":
+        origin.answer = failing_behind(origin.gate)
+    async with open_session(backend) as session, open_session(other) as another:
+        leader = asyncio.create_task(body(session, f"{origin.url}/one"))
+        async with asyncio.timeout(5):
+            await origin.arrived.wait()
+        follower = asyncio.create_task(body(another, f"{origin.url}/one"))
+        await asyncio.sleep(0.1)  # until it waits for the lease; nothing tells of that
+        assert origin.total == 1
+        begun = time.perf_counter()
+        if how == "cancelled":
+            leader.cancel()
+        origin.gate.set()
+        await asyncio.gather(follower, leader, return_exceptions=True)
+        took_s = time.perf_counter() - begun
+    await backend.close()
+    await other.close()
+    note(took_s=took_s)
+    assert origin.total == (2 if how == "cancelled" else 4)  # aiohttp asks twice where it is cut off
+    assert took_s < SLACK_S
+
+
+@pytest.mark.parametrize("store", ["sqlite", "filesystem", "redis"], indirect=True)
+@pytest.mark.parametrize("kind", ["uncacheable", "failing", "streaming"])
+async def test_processes_do_not_wait_for_each_other_in_vain_one_after_the_other(
+    store: Store, origin: Origin, note: Note, kind: str
+) -> None:
+    delay_s, count = 0.6, 5
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        if kind == "streaming":
+            response = web.StreamResponse()
+            await response.prepare(request)
+            await asyncio.sleep(delay_s)
+            await response.write(b"mine")
+            return response
+        await asyncio.sleep(delay_s)
+        status = 500 if kind == "failing" else 200
+        return web.Response(status=status, body=b"mine", headers={"Cache-Control": "no-store"})
+
+    origin.answer = answer
+    backends = [store.backend(coalesce_timeout=0.3, lease=60.0) for _ in range(count)]
+    sessions = [open_session(backend) for backend in backends]
+    begun = time.perf_counter()
+    bodies = await asyncio.gather(*(body(session, f"{origin.url}/one") for session in sessions))
+    took_s = time.perf_counter() - begun
+    for session, backend in zip(sessions, backends, strict=True):
+        await session.close()
+        await backend.close()
+    note(took_s=took_s)
+    assert bodies == [b"mine"] * count
+    assert took_s < 2 * delay_s + SLACK_S, f"one after the other they take {count * delay_s} s"
+
+
+@pytest.mark.parametrize("store", ["sqlite", "filesystem", "redis"], indirect=True)
+async def test_a_lease_that_is_not_renewed_ends_and_those_who_waited_are_one_to_the_origin(
     store: Store, note: Note
 ) -> None:
-    backend, other = store.backend(coalesce_timeout=0.5), store.backend()
+    backend, other = store.backend(coalesce_timeout=0.1), store.backend()
     async with Origin(delay_s=0.4) as origin, open_session(backend) as session:
         key = backend.create_key("GET", f"{origin.url}/one")
-        assert await other.responses.acquire_lease(key, 60.0)
+        assert await other.responses.acquire_lease(key, LEASE_S)
         begun = time.perf_counter()
         bodies = await asyncio.gather(*(body(session, f"{origin.url}/one") for _ in range(50)))
         took_s = time.perf_counter() - begun
@@ -132,6 +210,24 @@ async def test_those_who_give_up_a_lease_that_another_process_keeps_still_are_on
     await other.close()
     assert set(bodies) == {origin.body_of("/one")}
     assert origin.total == 1
+    assert LEASE_S / 2 < took_s < LEASE_S + 0.4 + SLACK_S
+
+
+@pytest.mark.parametrize("store", ["sqlite", "filesystem", "redis"], indirect=True)
+async def test_who_waits_for_another_process_keeps_its_own_time(store: Store, origin: Origin, note: Note) -> None:
+    backend, other = store.backend(), store.backend()
+    async with open_session(backend) as session:
+        assert await other.responses.acquire_lease(backend.create_key("GET", f"{origin.url}/one"), 60.0)
+        begun = time.perf_counter()
+        with pytest.raises(TimeoutError):
+            await body(session, f"{origin.url}/one", timeout=ClientTimeout(total=0.2))
+        took_s = time.perf_counter() - begun
+        # It would have waited no longer for the origin either.
+        assert await body(session, f"{origin.url}/one", timeout=ClientTimeout(sock_read=0.2)) == origin.body_of("/one")
+    await backend.close()
+    await other.close()
+    note(took_s=took_s)
+    assert took_s < 0.2 + SLACK_S
 
 
 async def test_a_leader_cancelled_at_any_step_leaves_its_followers_served(
@@ -193,6 +289,16 @@ async def test_a_followers_own_timeout_and_cancellation_act_at_once(
     assert origin.total == 1
 
 
+def failing_behind(gate: asyncio.Event) -> Answer:
+    """An answer that breaks the connection once *gate* is open."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        await gate.wait()
+        return await resetting(request)
+
+    return answer
+
+
 async def uncacheable(request: web.Request) -> web.Response:
     await asyncio.sleep(0.1)
     return web.Response(body=b"mine", headers={"Cache-Control": "no-store"})
@@ -245,16 +351,25 @@ async def test_a_leader_that_helps_nobody_holds_nobody_up(
     assert took_s < max(1.0, 3 * plain_s + 0.2), "a busy machine is slow without a cache too"
 
 
-async def test_a_slow_leader_holds_others_up_for_the_coalescing_timeout_at_most(
+async def test_a_body_of_unknown_length_holds_others_up_for_the_coalescing_timeout_at_most(
     backend: CacheBackend, origin: Origin, note: Note
 ) -> None:
     backend.coalesce_timeout_s = 0.2
-    origin.gate = asyncio.Event()
+    held = asyncio.Event()
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        if origin.total == 1:
+            await held.wait()
+        await response.write(origin.body_of("/one"))
+        return response
+
+    origin.answer = answer
     async with open_session(backend) as session:
         leader = asyncio.create_task(body(session, f"{origin.url}/one"))
         async with asyncio.timeout(5):
             await origin.arrived.wait()
-        held, origin.gate = origin.gate, None
         begun = time.perf_counter()
         bodies = await asyncio.gather(*(body(session, f"{origin.url}/one") for _ in range(50)))
         took_s = time.perf_counter() - begun

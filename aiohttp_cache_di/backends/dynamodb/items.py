@@ -174,6 +174,17 @@ class Layout(Struct, frozen=True):
             "ReturnValues": "UPDATED_OLD",
         }
 
+    def renewing(self, name: str, token: str, until_s: float) -> dict[str, Any]:
+        """Arguments of an UpdateItem that lets a lease hold until then."""
+        return {
+            "TableName": self.table,
+            "Key": self.at(name),
+            "ConditionExpression": "#o = :o",
+            "UpdateExpression": "SET #l = :l",
+            "ExpressionAttributeNames": {"#o": "o", "#l": "l"},
+            "ExpressionAttributeValues": {":o": {"S": token}, ":l": {"N": str(round(until_s * 1000))}},
+        }
+
     def dropping(self, name: str, token: str) -> dict[str, Any]:
         """Arguments of a DeleteItem that gives back a lease on nothing."""
         return {

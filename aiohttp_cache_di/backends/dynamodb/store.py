@@ -161,6 +161,20 @@ class DynamoDBStore:
         here.held[name] = token, has_record, now + ttl_s
         return Lease.GRANTED_LATE if has_record else Lease.GRANTED
 
+    async def renew(self, key: str, ttl_s: float) -> bool:
+        """Hold the lease on *key* for *ttl_s* seconds from now, unless it has passed to another process."""
+        here = await self._loops.here()
+        name = self._layout.name_of(key)
+        held = here.held.get(name)
+        if held is None:
+            return False
+        token, has_record, _ = held
+        renewed = here.client.update_item(**self._layout.renewing(name, token, time.time() + ttl_s))
+        is_held = await _conditional(renewed)
+        if name in here.held:
+            here.held[name] = token, has_record, asyncio.get_running_loop().time() + ttl_s
+        return is_held
+
     async def release(self, key: str) -> None:
         """Give the lease on *key* back, unless it has passed to another process."""
         here = await self._loops.here()

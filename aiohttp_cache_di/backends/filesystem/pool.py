@@ -125,7 +125,8 @@ class Pool:
                     undo()
 
     def _count_finished(self, loop: asyncio.AbstractEventLoop) -> None:
-        if loop in self._unfinished:
-            self._unfinished[loop] -= 1
-            if not self._unfinished[loop] and (event := self._finished.get(loop)) is not None:
-                event.set()
+        left = self._unfinished.get(loop, 0)
+        if left:  # or it was not waited for any longer
+            self._unfinished[loop] = left - 1
+        if left == 1 and (event := self._finished.get(loop)) is not None:
+            event.set()

@@ -28,7 +28,7 @@ __all__ = ["FileStore"]
 
 BATCH: Final = 64
 THREADS: Final = 2  # for reading, and as many for writing: a disk that is busy with writes holds up no hit
-FINISH_WITHIN_S: Final = 5.0
+FINISH_WITHIN_S: Final = 1.0  # as long as the engine gives its own tasks
 
 
 class FileStore:

@@ -26,6 +26,7 @@ __all__ = [
     "is_over",
     "key_of",
     "name_of",
+    "renewing",
     "taking",
     "writing",
 ]
@@ -95,6 +96,16 @@ def taking(token: str, ttl_ms: int) -> list[Document]:
     fields = {
         "o": {"$cond": [_IS_FREE, token, "$o"]},
         "l": {"$cond": [_IS_FREE, {"$add": [_NOW_MS, ttl_ms]}, "$l"]},
+        "until": {"$cond": [{"$eq": [{"$type": "$f"}, "missing"]}, end, "$until"]},
+    }
+    return [{"$set": fields}]
+
+
+def renewing(ttl_ms: int) -> list[Document]:
+    """Let a lease hold for longer, and a document without a record stay as long."""
+    end = {"$add": ["$$NOW", ttl_ms]}
+    fields = {
+        "l": {"$add": [_NOW_MS, ttl_ms]},
         "until": {"$cond": [{"$eq": [{"$type": "$f"}, "missing"]}, end, "$until"]},
     }
     return [{"$set": fields}]

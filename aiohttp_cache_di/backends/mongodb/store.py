@@ -26,6 +26,7 @@ from aiohttp_cache_di.backends.mongodb.documents import (
     is_over,
     key_of,
     name_of,
+    renewing,
     taking,
     writing,
 )
@@ -180,6 +181,18 @@ class MongoDBStore:
             here.held = {key: held for key, held in here.held.items() if held[1] > now}
         here.held[key] = token, now + ttl_s
         return Lease.GRANTED_LATE if has_record else Lease.GRANTED
+
+    async def renew(self, key: str, ttl_s: float) -> bool:
+        """Hold the lease on *key* for *ttl_s* seconds from now, by the server's clock."""
+        here = await self._loops.here()
+        held = here.held.get(key)
+        if held is None:
+            return False
+        ours = {"_id": name_of(key), "o": held[0]}
+        result = await here.collection.update_one(ours, renewing(max(1, round(ttl_s * 1000))))
+        if key in here.held:
+            here.held[key] = held[0], asyncio.get_running_loop().time() + ttl_s
+        return bool(result.matched_count)
 
     async def release(self, key: str) -> None:
         """Give the lease on *key* back, unless it has passed to another process."""

@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Callable
 from typing import Final
 
-from aiohttp_cache_di.backends.redis.connections import Connection
+from aiohttp_cache_di.backends.redis.connections import Connection, ReplyTooLargeError
 from aiohttp_cache_di.backends.redis.wire import Reply, ServerError, command
 from aiohttp_cache_di.backends.store import Lease
 from aiohttp_cache_di.backends.wrap.tasks import abandon, consume_error
@@ -21,11 +21,16 @@ __all__ = ["Leases", "Release"]
 # A lease that has passed to another process is not given back.
 RELEASE: Final = b"if redis.call('get',KEYS[1])==ARGV[1] then return redis.call('unlink',KEYS[1]) end return 0"
 
-# A value of another type than ours is as good as none.
+RENEW: Final = b"if redis.call('get',KEYS[1])==ARGV[1] then return redis.call('pexpire',KEYS[1],ARGV[2]) end return 0"
+
+# A value of another type than ours is as good as none. One that is too large is not even copied for the script.
 GET_OR_ACQUIRE: Final = (
+    b"local n=redis.pcall('strlen',KEYS[1]) if type(n)=='number' and n>tonumber(ARGV[3]) then return 2 end "
     b"local v=redis.pcall('get',KEYS[1]) if type(v)=='string' then return v end "
     b"if redis.call('set',KEYS[2],ARGV[1],'nx','px',ARGV[2]) then return 1 end return 0"
 )
+
+TOO_LARGE: Final = 2
 
 FORBIDDEN: Final = frozenset({"NOPERM", "ERR"})
 """What a server says that runs no scripts for us; it is not asked to again."""
@@ -80,7 +85,7 @@ class Leases:
         if not self._has_scripts:
             return None
         token = secrets.token_bytes(16)
-        ask = command(b"EVAL", GET_OR_ACQUIRE, b"2", stored, self._name(key), token, _as_ms(ttl_s))
+        ask = command(b"EVAL", GET_OR_ACQUIRE, b"2", stored, self._name(key), token, _as_ms(ttl_s), b"%d" % max_bytes)
         asked: asyncio.Future[Reply] = connection.submit(ask, _as_it_is, max_bytes=max_bytes)
         try:
             found = await asked
@@ -92,10 +97,30 @@ class Leases:
             return None
         if isinstance(found, bytes):
             return found
+        if found == TOO_LARGE:
+            raise ReplyTooLargeError(f"{connection.where} has a value of more than {max_bytes} bytes")
         if found != 1:
             return Lease.REFUSED
         self._tokens[key] = token
         return Lease.GRANTED
+
+    async def renew(self, connection: Connection, key: str, ttl_s: float) -> bool:
+        """Hold the one on *key* for *ttl_s* seconds from now; False where it has passed to another process."""
+        name, token = self._name(key), self._tokens.get(key)
+        if token is None:  # given back meanwhile
+            return False
+        if self._has_scripts:
+            renewed: asyncio.Future[Reply] = connection.submit(
+                command(b"EVAL", RENEW, b"1", name, token, _as_ms(ttl_s)), _as_it_is
+            )
+            answer = await renewed
+            if type(answer) is not ServerError:
+                return bool(answer == 1)
+            self._has_scripts = answer.code not in FORBIDDEN
+        # As in `Release.finish`.
+        if await connection.submit(command(b"GET", name)) != token:
+            return False
+        return bool(await connection.submit(command(b"PEXPIRE", name, _as_ms(ttl_s))) == 1)
 
     def begin_release(self, connection: Connection, key: str) -> Release | None:
         """Send that the lease on *key* is given back, if there is one."""

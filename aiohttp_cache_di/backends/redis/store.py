@@ -159,6 +159,12 @@ class RedisStore:
         name = self._names.record(key)
         return await self._leases.acquire(await self._connection(name), key, ttl_s, name)
 
+    async def renew(self, key: str, ttl_s: float) -> bool:
+        """Hold a lease for *ttl_s* seconds from now."""
+        return self._leases.is_held(key) and await self._leases.renew(
+            await self._connection(self._names.record(key)), key, ttl_s
+        )
+
     async def kept_secret(self) -> bytes | None:
         """The secret, under a name that no record has."""
         connection = await self._connection(self._names.secret)

@@ -25,6 +25,7 @@ __all__ = [
     "look_up",
     "put_all",
     "release",
+    "renew",
 ]
 
 PutRow = tuple[Key, int | None, int, bool, bytes]
@@ -147,6 +148,12 @@ def acquire(connection: sqlite3.Connection, table: Table, claims: Sequence[Claim
         else Lease.REFUSED
         for claim in claims
     ]
+
+
+def renew(connection: sqlite3.Connection, lease: LeaseOf, until: float) -> bool:
+    """Let *lease* hold until then (POSIX time), if it is still its owner's."""
+    found = connection.execute(f"UPDATE {LEASES} SET until = ? WHERE key = ? AND owner = ?", (until, *lease))
+    return found.rowcount == 1
 
 
 def release(connection: sqlite3.Connection, leases: Iterable[LeaseOf]) -> None:

@@ -178,6 +178,14 @@ class SQLiteStore:
             raise
         return lease
 
+    async def renew(self, key: str, ttl_s: float) -> bool:
+        """Hold a lease for *ttl_s* seconds from now."""
+        lease = column_key(key), self._owner
+        is_held: bool = await self._call(
+            lambda transaction: jobs.renew(transaction.connection, lease, time.time() + ttl_s)
+        )
+        return is_held
+
     async def kept_secret(self) -> bytes | None:
         """The secret that the file keeps for all caches in it, beside their versions."""
         found: bytes | None = await self._query(kept_secret)

@@ -156,6 +156,10 @@ class LeasingPair(ForeignPair):
         """Ask to be the only process that fetches *key*."""
         return Lease(await self.responses.acquire_lease(key, ttl_s))
 
+    async def renew(self, key: str, ttl_s: float) -> bool:
+        """Hold the lease for longer, where the storage can."""
+        return await self.responses.renew_lease(key, ttl_s)
+
     async def release(self, key: str) -> None:
         """Give the lease back."""
         await self.responses.release_lease(key)

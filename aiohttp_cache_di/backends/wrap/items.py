@@ -10,7 +10,7 @@ from typing import Any, Self
 from msgspec.structs import replace
 
 from aiohttp_cache_di.backends.storage import BaseCache, ResponseOrKey
-from aiohttp_cache_di.backends.store import Item, Lease, Record, Row, Unreadable
+from aiohttp_cache_di.backends.store import Item, Lease, Record, Renewing, Row, Unreadable
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
 from aiohttp_cache_di.entries.codec import Opaque, item_leads_on
 from aiohttp_cache_di.errors import UnreadableEntryError
@@ -153,6 +153,11 @@ class StackCache(BaseCache):
         """Ask to be the only process that fetches *key* for *ttl_s* seconds."""
         leasing = self.stack.leasing
         return Lease.GRANTED if leasing is None else await leasing.acquire(key, ttl_s)
+
+    async def renew_lease(self, key: str, ttl_s: float) -> bool:
+        """Hold a lease for *ttl_s* seconds from now; False where it is held no more."""
+        leasing = self.stack.leasing
+        return isinstance(leasing, Renewing) and await leasing.renew(key, ttl_s)
 
     async def release_lease(self, key: str) -> None:
         """Give a lease back before its time."""

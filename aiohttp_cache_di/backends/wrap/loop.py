@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import enum
 from collections.abc import Callable, Collection
-from functools import partial
 from typing import Final, Protocol
 
-from aiohttp_cache_di.backends.store import Found, Leasing, Record, Store
+from aiohttp_cache_di.backends.store import Found, Record, Store
 from aiohttp_cache_di.backends.wrap.abilities import Abilities
 from aiohttp_cache_di.backends.wrap.batching import BatchedReads, UnansweredError
 from aiohttp_cache_di.backends.wrap.guard import StoreGuard
+from aiohttp_cache_di.backends.wrap.leases import Leases
 from aiohttp_cache_di.backends.wrap.near import NearTier
 from aiohttp_cache_di.backends.wrap.packing import Packing
 from aiohttp_cache_di.backends.wrap.pending import PendingWrites
@@ -64,8 +64,8 @@ class LoopStack:
     ) -> None:
         self.guard = guard
         self.tombstones = tombstones
-        self.leasing: Leasing | None = abilities.leasing
         self.tasks = Tasks()
+        self.leases = None if abilities.leasing is None else Leases(abilities.leasing, guard, self.tasks)
         self.under_way: UnderWay | None = None
         self.direct: dict[asyncio.Future[None], str] = {}
         """Writes that their users wait for, by what ends with them: a deletion of their key waits too."""
@@ -163,25 +163,38 @@ class LoopStack:
         self.invalidate(keys)
         self.pending.delete_again(keys)
 
-    def give_back(self, key: str, *, owner: object) -> None:
-        """Give the lease on *key* back, once what is being written under it is there to be seen."""
-        if self.leasing is not None and not self.pending.give_back_with(key):
-            self.tasks.spawn(self._release(key), owner=owner)
+    def give_back(self, key: str, *, owner: object, written: str = "", spare: bool = False) -> None:
+        """Give the lease on *key* back, once what is being written under it is there to be seen.
+
+        Args:
+            written: another key under which it may have been written.
+            spare: tell those who wait for it that it is in vain, so that they need not go one after the other.
+        """
+        leases = self.leases
+        if leases is None:
+            return
+        leases.keep_no_longer(key)
+        if spare:
+            self.tasks.spawn(leases.spare(key), owner=owner)
+        elif (written not in ("", key) and written in self.pending.entries) or not self.pending.give_back_with(key):
+            self.tasks.spawn(self._release(key, written or key), owner=owner)
 
     async def close(self) -> None:
         """Write what is left, for a moment."""
         await self.pending.finish(FINISH_WITHIN_S)
         await self.pending.give_up()
+        if self.leases is not None:
+            self.leases.close()
         if self.near is not None:
             self.near.clear()
 
-    async def _release(self, key: str) -> None:
-        await self.pending.settle({key})
-        if self.leasing is not None:
-            await self.guard.run("lease", partial(self.leasing.release, key), None)
+    async def _release(self, key: str, written: str) -> None:
+        await self.pending.settle({key, written})
+        if self.leases is not None:
+            await self.leases.release(key)
 
     def _release_later(self, key: str) -> None:
-        self.tasks.spawn(self._release(key), owner=self)
+        self.tasks.spawn(self._release(key, key), owner=self)
 
     def _note_written(self, entry: StoredResponse, version: int) -> None:
         if self.near is not None:

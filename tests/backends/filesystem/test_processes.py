@@ -536,3 +536,26 @@ def test_a_store_tells_where_it_is(tmp_path: Path) -> None:
     assert isinstance(store, Placed)
     assert isinstance(store, Keeping)
     assert (store.where, store.secrets) == (str(tmp_path), ())
+
+
+async def test_a_disk_that_hangs_holds_up_neither_a_caller_that_leaves_nor_the_closing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = make_store(tmp_path)
+    await keep(store, "k")
+    go_on = threading.Event()
+
+    def hang(keys: Sequence[str]) -> list[None]:
+        go_on.wait(30)
+        return [None] * len(keys)
+
+    with monkeypatch.context() as hanging:
+        hanging.setattr(store, "_look_up", hang)
+        hanging.setattr("aiohttp_cache_di.backends.filesystem.store.FINISH_WITHIN_S", 0.05)
+        for _ in range(3):
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(store.get(["k"]), 0.02)
+        await asyncio.wait_for(store.close(), 5)
+    assert await look(store, "k") is not None  # by new threads
+    go_on.set()
+    await store.close()

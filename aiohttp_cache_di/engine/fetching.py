@@ -1,0 +1,235 @@
+"""One request on its way to the origin, and what is done with what that answers.
+
+This is all that a request with a caller (`exchange`) and a validation without one (`background`) have in common.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TypeAlias, assert_never
+
+from aiohttp import ClientError, ClientHandlerType, ClientRequest, ClientResponse, hdrs
+
+from aiohttp_cache_di import policy
+from aiohttp_cache_di._aiohttp import hand_on_cookies
+from aiohttp_cache_di.engine.answers import answer_from
+from aiohttp_cache_di.engine.call import Call, refuse_when_closed
+from aiohttp_cache_di.engine.describe import Report, describe_miss
+from aiohttp_cache_di.engine.flights import Flight, Outcome
+from aiohttp_cache_di.engine.origin import OriginRequest, Reply
+from aiohttp_cache_di.engine.recording import wait_for_end
+from aiohttp_cache_di.engine.storing import ResponseStoring
+from aiohttp_cache_di.policy import (
+    Fetch,
+    Freshen,
+    FullQuestion,
+    Load,
+    Pass,
+    Refetch,
+    ResponseDecision,
+    ServeStale,
+    Store,
+    Validate,
+)
+from aiohttp_cache_di.policy.rules import is_redirect
+from aiohttp_cache_di.response import CachedResponse
+from aiohttp_cache_di.rfc9111.cache_status import forwarded
+from aiohttp_cache_di.rfc9111.messages import StoredResponse, VariantRef
+
+__all__ = ["Fetching"]
+
+logger = logging.getLogger(__name__)
+
+Candidates: TypeAlias = tuple[StoredResponse | VariantRef, ...]
+
+_CHALLENGES = frozenset({401, 407})
+
+
+def is_challenge(question: FullQuestion, status: int) -> bool:
+    """Whether the origin asks who it is that asks, of one who is known here by another name than by credentials.
+
+    Such a response says nothing of what others in the partition are given, and has no place there.
+    """
+    return question.is_named and status in _CHALLENGES
+
+
+class Fetching:
+    """One request on its way to the origin.
+
+    What comes of it is a response to hand on, or the decision to use a stale one in place of an error: whether there is
+    one to answer, and what that counts as, is known to the one who asked.
+
+    Args:
+        storing: where its response is looked for and stored.
+    """
+
+    def __init__(
+        self,
+        request: ClientRequest,
+        handler: ClientHandlerType,
+        call: Call,
+        question: FullQuestion,
+        storing: ResponseStoring,
+    ) -> None:
+        self.request = request
+        self.handler = handler
+        self.call = call
+        self.question = question
+        self.storing = storing
+        self.backend = storing.backend
+        self.runtime = storing.runtime
+
+    async def alone(self, plan: Fetch | Validate) -> ClientResponse | ServeStale:
+        """Ask the origin, without letting others wait for it."""
+        async with self.runtime.flights.start(self.question.key, joinable=False) as flight:
+            return await self.fetch(plan, flight)
+
+    async def fetch(self, plan: Fetch | Validate, flight: Flight) -> ClientResponse | ServeStale:
+        """Ask the origin, and do as the policy decides about what it answers."""
+        origin = OriginRequest(self.request, self.handler, self.call)
+        while True:
+            refuse_when_closed(self.request.session)
+            try:
+                reply = await origin.ask(plan)
+            except (ClientError, OSError, asyncio.CancelledError) as error:
+                return self._instead_or_raise(error, origin, plan, flight)
+            if not isinstance(reply, Reply):
+                self.backend.stats.misses += 1
+                return reply
+            with reply:
+                decision = await self._decide(reply, plan)
+                match decision:
+                    case Store():
+                        return await self._store(reply, decision, flight)
+                    case Freshen():
+                        return self._freshen(reply, decision, flight)
+                    case ServeStale():
+                        reply.response.release()
+                        return decision
+                    case Pass():
+                        return await self._pass(reply, decision, flight)
+                    case Refetch():
+                        reply.response.release()
+                        plan = Fetch(decision.reason)
+                    case None:
+                        self.backend.stats.misses += 1
+                        describe_miss(reply.response, forwarded("bypass", detail="error"))
+                        return reply.response
+                    case _:
+                        assert_never(decision)
+
+    def _instead_or_raise(
+        self, error: BaseException, origin: OriginRequest, plan: Fetch | Validate, flight: Flight
+    ) -> ServeStale:
+        """A stale response in place of the origin's failure, if one may be used; else the failure again."""
+        stale = None if origin.comes_again(error) else self._instead_of(error, origin, plan)
+        if stale is not None:
+            return stale
+        if origin.is_old_connection(error):
+            flight.end(Outcome.ABANDONED)
+        if not isinstance(error, asyncio.CancelledError):
+            self.call.failures += 1
+        raise error
+
+    def _instead_of(self, error: BaseException, origin: OriginRequest, plan: Fetch | Validate) -> ServeStale | None:
+        is_cancelled = isinstance(error, asyncio.CancelledError)
+        if is_cancelled and not origin.is_own_cancellation(error):
+            return None
+        is_timeout = origin.is_timeout(error)
+        stale = policy.on_failure(plan, self.question.rules, self.question.request, now=time.time(), timeout=is_timeout)
+        if stale is not None and is_cancelled and (task := asyncio.current_task()) is not None:
+            task.uncancel()
+        return stale
+
+    async def _decide(
+        self, reply: Reply, plan: Fetch | Validate
+    ) -> Store | Freshen | Pass | Refetch | ServeStale | None:
+        """What to do with a reply; None where it cannot be understood, which is no reason not to hand it on."""
+        candidates = self.storing.candidates
+        if is_challenge(self.question, reply.head.status):
+            return Pass("status", forwarded(plan.reason, detail="status"))
+        try:
+            while isinstance(decision := self._on_response(reply, plan, candidates), Load):
+                wanted = decision.key
+                entry = await self.storing.read(wanted)
+                others = tuple(candidate for candidate in candidates if candidate.key != wanted)
+                candidates = others if entry is None else (*others, entry)
+        except Exception:
+            logger.exception("A response could not be decided upon, and is not stored")
+            return None
+        return decision
+
+    def _on_response(self, reply: Reply, plan: Fetch | Validate, candidates: Candidates) -> ResponseDecision:
+        head, question = reply.head, self.question
+        return policy.on_response(
+            question.request, head, plan, question.rules, now=head.received_at, candidates=candidates
+        )
+
+    async def _store(self, reply: Reply, decision: Store, flight: Flight) -> ClientResponse:
+        response, call = reply.response, self.call
+        self.backend.stats.misses += 1
+        self._update_get(reply, flight)
+        self._announce_next(reply)
+        self.storing.store_when_whole(reply, decision, flight, call.keys, call.session)
+        self.call.keys.append(self.question.key)
+        if self.storing.is_asking_user:  # whose methods commonly answer at once
+            await asyncio.sleep(0)
+        if is_redirect(response.status) and hdrs.LOCATION in response.headers:
+            await wait_for_end(response)  # aiohttp is about to leave it unread
+        return response
+
+    def _announce_next(self, reply: Reply) -> None:
+        """Let those who wait for a redirect wait for what it leads to as well, where the one is of no use without."""
+        response = reply.response
+        if not self.backend.cache_control and policy.leads_on(response.status, response.headers) and self.call.follows:
+            for key in self.storing.following(response):
+                self.runtime.flights.announce(key)
+
+    def _freshen(self, reply: Reply, decision: Freshen, flight: Flight) -> CachedResponse:
+        """Write what a 304 has confirmed; what it no longer lets keep is written too, so that it is not used again."""
+        reply.response.release()
+        self.backend.stats.revalidated += 1
+        self.call.keys.append(self.question.key)
+        answer = answer_from(
+            decision.answer, self.request, standard=self.backend.cache_control, cache_status=decision.cache_status
+        )
+        report = Report(answer, decision.cache_status, received_at=reply.head.received_at)
+        try:
+            stored = self.storing.redacted(decision.stored)
+            if not flight.store_allowed:
+                report.not_stored("invalidated")
+            elif stored.store_until > reply.head.received_at:
+                flight.end(self.storing.place_and_tell(stored, report))
+            else:
+                flight.end(self.storing.place(stored))
+        except Exception:
+            logger.exception("What a 304 has confirmed could not be stored")
+            report.not_stored("error")
+        hand_on_cookies(answer, reply.response)  # they are for this caller
+        return answer
+
+    async def _pass(self, reply: Reply, decision: Pass, flight: Flight) -> ClientResponse:
+        self.backend.stats.misses += 1
+        self._update_get(reply, flight)
+        if decision.forget:
+            await self.storing.forget()
+        if is_challenge(self.question, reply.response.status):
+            flight.end(Outcome.UNSHARED)  # who answers it may have what is shared
+        elif reply.response.status < 500:
+            self.storing.end_unshared(flight)
+        describe_miss(reply.response, decision.cache_status)
+        return reply.response
+
+    def _update_get(self, reply: Reply, flight: Flight) -> None:
+        """Let the response to HEAD tell of the stored response to GET (RFC 9111 §4.3.5)."""
+        question, head_of = self.question, self.storing.head_of
+        if head_of is not None and flight.store_allowed:
+            now = reply.head.received_at
+            try:
+                updated = policy.on_head_response(question.request, reply.head, head_of, question.rules, now=now)
+                if updated is not None:
+                    self.storing.place(self.storing.redacted(updated))
+            except Exception:
+                logger.exception("What a response to HEAD says of a stored one could not be used")

@@ -1,0 +1,86 @@
+"""The response to a POST request that answers GET too, because it says so (RFC 9110 §9.3.3)."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, TypeAlias
+
+from aiohttp import ClientRequest, ClientResponse
+from multidict import CIMultiDict
+
+from aiohttp_cache_di import policy
+from aiohttp_cache_di._aiohttp import DecodingWatch, watch_decoding
+from aiohttp_cache_di.backends.base import CacheBackend
+from aiohttp_cache_di.engine.call import Call
+from aiohttp_cache_di.engine.flights import Flight
+from aiohttp_cache_di.engine.origin import Reply
+from aiohttp_cache_di.engine.runtime import Runtime
+from aiohttp_cache_di.engine.storing import ResponseStoring
+from aiohttp_cache_di.policy import FullQuestion
+from aiohttp_cache_di.rfc9111.messages import Request, Response
+
+__all__ = ["AsGet", "Posted"]
+
+logger = logging.getLogger(__name__)
+
+AsGet: TypeAlias = Callable[[], tuple[FullQuestion, dict[str, Any]]]
+"""Makes the question of the request to GET, and its key's arguments."""
+
+
+class Posted:
+    """One such request, from before it is sent: an ``async with`` around the sending, then `store`.
+
+    Meanwhile it counts as a request to GET under way, so that what it brings is not stored if the resource was changed
+    by another one after it was sent. Raises nothing.
+    """
+
+    def __init__(
+        self, request: ClientRequest, call: Call, runtime: Runtime, backend: CacheBackend, as_get: AsGet
+    ) -> None:
+        self._call = call
+        self._runtime = runtime
+        self._backend = backend
+        self._requested_at, self._asked = time.time(), CIMultiDict(request.headers)
+        self._by_proxy = request.proxy is not None
+        self._watch: DecodingWatch | None = None
+        self._storing: ResponseStoring | None = None
+        self._flight: Flight | None = None
+        try:
+            question, arguments = as_get()
+            place = question.rules, question.key, question.partition
+            self._storing = ResponseStoring(question.request, backend, runtime, *place, arguments)
+            self._storing.is_named = question.is_named
+            self._watch = watch_decoding(request) if call.decoded else None
+        except Exception:
+            logger.exception("Where the response to POST would be stored could not be told")
+
+    async def __aenter__(self) -> None:
+        if self._storing is not None:
+            self._flight = self._runtime.flights.start(self._storing.key, joinable=False)
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._flight is not None:
+            await self._flight.__aexit__(exc_type, error, traceback)
+
+    def store(self, request: Request, response: ClientResponse) -> None:
+        """Store *response* to *request* for GET, if it says that it may be, once its last byte has arrived.
+
+        To be called when what was stored before has been dropped.
+        """
+        storing, flight = self._storing, self._flight
+        if storing is None or flight is None or not flight.store_allowed:
+            return
+        head = Response(response.status, response.headers, self._requested_at, time.time())
+        try:
+            found = policy.on_post_response(request, head, storing.rules)
+            if found is not None:
+                flight = self._runtime.flights.start(storing.key, joinable=False)
+                reply = Reply(response, head, self._watch, self._asked, self._by_proxy)
+                storing.store_when_whole(reply, found[1], flight, (), self._call.session)
+        except Exception:
+            logger.exception("A response to POST could not be stored for GET")

@@ -1,0 +1,93 @@
+"""What a response may drop: what is stored for its own resource, and never what it only leads to."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from aiohttp_cache_di import CachedSession
+from aiohttp_cache_di.backends import CacheBackend
+from tests.clients import Clients
+from tests.origin import Origin, Received, answer
+
+
+@pytest.fixture
+async def evil() -> AsyncIterator[Origin]:
+    async with Origin() as origin:
+        yield origin
+
+
+@pytest.mark.parametrize("how", ["GET", "POST"])
+async def test_a_redirect_to_another_origin_is_no_weapon_against_what_is_stored_there(
+    origin: Origin, evil: Origin, clients: Clients, how: str
+) -> None:
+    client, victim = clients(cache_control=True), origin.on("/x", answer("precious"))
+
+    def script(request: Received) -> bytes:
+        if request.number == 1:
+            return answer(status=301, headers={"Location": victim})
+        return answer("changed", headers={"Cache-Control": "no-store"})
+
+    url = evil.on("/", script)
+    assert await client.fetch(url) == (False, "precious")
+    await client.backend.settle()
+    assert await client.fetch(url, how, headers={"Cache-Control": "no-cache"}) == (False, "changed")
+    assert await client.fetch(victim) == (True, "precious")
+    assert origin.hits == 1
+
+
+async def test_by_the_rules_alone_neither(origin: Origin, evil: Origin) -> None:
+    victim = origin.on("/x", answer("precious"))
+    url = evil.on("/", answer(status=301, headers={"Location": victim}))
+    async with CachedSession(cache=CacheBackend(expire_after=60)) as session:
+        async with session.get(url) as response:
+            assert await response.text() == "precious"
+        evil.on("/", answer("changed", headers={"Cache-Control": "no-store"}))
+        async with session.get(url, refresh=True) as response:
+            assert await response.text() == "changed"
+        assert await session.cache.has_url(victim)
+
+
+async def test_a_chain_of_redirects_goes_as_far_as_it_leads_to_what_has_changed(origin: Origin) -> None:
+    end = origin.on("/end", answer("end"))
+    second = origin.on("/second", answer(status=301, headers={"Location": end}))
+    first = origin.on("/first", answer(status=301, headers={"Location": second}))
+    async with CachedSession(cache=CacheBackend(cache_control=True)) as session:
+        for method, url in (("GET", first), ("POST", end), ("GET", first)):
+            async with session.request(method, url) as response:
+                assert await response.text() == "end"
+    assert [origin.hits_of(path) for path in ("/first", "/second", "/end")] == [2, 2, 3]
+
+
+async def test_what_once_led_to_it_and_is_a_response_by_now_stays(origin: Origin, clients: Clients) -> None:
+    client, end = clients(cache_control=True), origin.on("/end", answer("end"))
+    url = origin.on("/", answer(status=301, headers={"Location": end}))
+    await client.fetch(url)
+    origin.on("/", answer("now here"))
+    assert await client.fetch(url, headers={"Cache-Control": "no-cache"}) == (False, "now here")
+    await client.fetch(end, "POST")
+    assert await client.fetch(url) == (True, "now here")
+
+
+class Own(CacheBackend):
+    """A backend with a `delete` of its own."""
+
+    async def delete(self, key: str) -> None:
+        await super().delete(key)
+
+
+async def test_nor_is_it_one_where_the_user_has_a_delete_of_their_own_which_itself_follows(
+    origin: Origin, evil: Origin
+) -> None:
+    victim = origin.on("/x", answer("precious"))
+    url = evil.on("/", answer(status=301, headers={"Location": victim}))
+    async with CachedSession(cache=Own(cache_control=True)) as session:
+        for method in ("GET", "POST"):
+            async with session.request(method, url):
+                pass
+        assert await session.cache.has_url(victim)
+        async with session.get(url):
+            pass
+        await session.cache.delete_url(url)
+        assert not await session.cache.has_url(victim)
