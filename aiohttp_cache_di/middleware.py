@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from functools import partial
-from typing import Final
+from typing import Any, Final
 from weakref import ref
 
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, hdrs
@@ -23,12 +23,12 @@ from aiohttp_cache_di.engine.call import CURRENT_CALL, Call, current_call, end_c
 from aiohttp_cache_di.engine.describe import describe_miss
 from aiohttp_cache_di.engine.digest import digest_user
 from aiohttp_cache_di.engine.exchange import Exchange
+from aiohttp_cache_di.engine.hits import count_hit, is_turn_over
 from aiohttp_cache_di.engine.looks import NotStored
-from aiohttp_cache_di.engine.question import NOWHERE, Questions, key_arguments, request_body
+from aiohttp_cache_di.engine.question import NOWHERE, Place, Questions, key_arguments, request_body
 from aiohttp_cache_di.engine.reads import FAILED, EarlyRead
 from aiohttp_cache_di.engine.runtime import Runtime
-from aiohttp_cache_di.engine.turns import count_hit, is_turn_over
-from aiohttp_cache_di.policy import PLAIN_HIT, decide, vary_digest
+from aiohttp_cache_di.policy import PLAIN_HIT, Question, decide, vary_digest
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.cache_status import forwarded
 
@@ -71,25 +71,26 @@ class CacheMiddleware:
         if decoded is None:
             return await self._pass_by(request, handler, call)
         url = str(request.url)
-        response: ClientResponse | None = None
         user = digest_user(middlewares_of(session)) if call is None else None
-        if decoded and user is None and (call is None or call.is_plain) and not runtime.changes(session):
-            response = self._at_once(request, url, call, runtime)
+        is_plain = decoded and user is None and (call is None or call.is_plain) and not runtime.changes(session)
+        question = self.questions.remembered(request, url) if is_plain else None
+        response: ClientResponse | None = None
+        if question is not None and (call is None or call.early_read is None):
+            response = self._at_once(request, question, call, runtime)
         if response is None:
             if call is None:
                 call = Call(ref(session), digest_user=user)
             call.decoded = decoded
-            response = await self._exchange(request, handler, url, call, runtime)
+            response = await self._exchange(request, handler, url, call, runtime, question)
         if is_turn_over(backend.stats) and isinstance(response, CachedResponse):
             await asyncio.sleep(0)
         return response
 
-    def _at_once(self, request: ClientRequest, url: str, call: Call | None, runtime: Runtime) -> CachedResponse | None:
+    def _at_once(
+        self, request: ClientRequest, question: Question, call: Call | None, runtime: Runtime
+    ) -> CachedResponse | None:
         """The plain hit that takes neither waiting nor more than a look: what an exchange would come to, sooner."""
-        backend, question = self.backend, self.questions.remembered(request, url)
-        if question is None:
-            return None
-        key = question.key
+        backend, key = self.backend, question.key
         if not backend.write_behind and runtime.pending(key) is not None:
             return None
         entry = runtime.peek(key)
@@ -108,25 +109,40 @@ class CacheMiddleware:
         return plain_answer(entry, request, now=now, standard=backend.cache_control)
 
     async def _exchange(
-        self, request: ClientRequest, handler: ClientHandlerType, url: str, call: Call, runtime: Runtime
+        self,
+        request: ClientRequest,
+        handler: ClientHandlerType,
+        url: str,
+        call: Call,
+        runtime: Runtime,
+        known: Question | None,
     ) -> ClientResponse:
-        """Let the policy decide, which may take asking storages and the origin."""
+        """Let the policy decide, which may take asking storages and the origin.
+
+        Args:
+            known: the question of the request, if it is remembered: then nothing but its URL sets it apart.
+        """
         backend = self.backend
         is_allowed = backend.may_allow(request.method)
-        body = await request_body(request) if is_allowed else b""
-        arguments, place = {"headers": request.headers}, NOWHERE
-        is_known = body is not None and not runtime.changes(request.session)
-        fails = backend.is_secret_open and not await backend.learn_secret()
-        try:
-            arguments = key_arguments(request, body or b"", call, backend)
-            if body is not None and is_known and is_allowed:
-                place = self.questions.place_of(request, arguments, url)
-        except Exception as error:  # of a function of the user's, to which the caller's request is nothing
-            is_known = False
-            backend.guard.note_failure("principal", error)
-        if fails:  # one deadline per request is enough
-            call.early_read = EarlyRead(place.key, FAILED)
-        question = self.questions.full(request, call, arguments, url=url, place=place)
+        arguments: dict[str, Any] = {"headers": request.headers}
+        place, is_known = NOWHERE, True
+        known = known if is_allowed and not backend.is_secret_open else None
+        if known is not None:
+            place = Place(known.key)
+        else:
+            body = await request_body(request) if is_allowed else b""
+            is_known = body is not None and not runtime.changes(request.session)
+            fails = backend.is_secret_open and not await backend.learn_secret()
+            try:
+                arguments = key_arguments(request, body or b"", call, backend)
+                if body is not None and is_known and is_allowed:
+                    place = self.questions.place_of(request, arguments, url)
+            except Exception as error:  # of a function of the user's, to which the caller's request is nothing
+                is_known = False
+                backend.guard.note_failure("principal", error)
+            if fails:  # one deadline per request is enough
+                call.early_read = EarlyRead(place.key, FAILED)
+        question = self.questions.full(request, call, arguments, url=url, place=place, known=known)
         exchange = Exchange(request, handler, call, runtime, backend, question, arguments)
         if is_known and policy.may_answer_get(question.request, question.rules):
             exchange.as_get = partial(self.questions.as_get, request, call, arguments, url=url)

@@ -21,11 +21,10 @@ from aiohttp_cache_di.engine.asking import Asking
 from aiohttp_cache_di.engine.call import CURRENT_CALL, Call, Disabled, end_call
 from aiohttp_cache_di.engine.digest import digest_user
 from aiohttp_cache_di.engine.doubles import Doubles, is_backend
-from aiohttp_cache_di.engine.hits import FastLane, KnownCall
+from aiohttp_cache_di.engine.hits import FastLane, KnownCall, is_turn_over
 from aiohttp_cache_di.engine.looks import Look, NotStored, may_look
 from aiohttp_cache_di.engine.reads import EarlyRead
 from aiohttp_cache_di.engine.runtime import Runtime
-from aiohttp_cache_di.engine.turns import is_turn_over
 from aiohttp_cache_di.middleware import CacheMiddleware
 from aiohttp_cache_di.policy.expiration import ExpirationTime
 from aiohttp_cache_di.policy.principals import Principal

@@ -14,6 +14,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _DERIVED = (
     "names_principals",
+    "of_all_urls",
     "overridden",
     "principal_patterns",
     "query_patterns",

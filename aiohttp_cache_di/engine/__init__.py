@@ -49,7 +49,7 @@ base below the cache that limits rates send only what goes to the origin, and `a
 of its own requests; both make a request as aiohttp makes it, and end it where the cache has been asked.
 
 `runtime` has what a backend has going on in one event loop on behalf of requests: the flights, and the tasks in the
-background; it passes reads and writes on to the stack's part of that loop, which it is told by the backend. `turns`
-counts hits, and lets other tasks have their turn after some. `digest` knows sessions that log in by digest. `doubles`
-is for tests that put something else in the place of the network or of the backend.
+background; it passes reads and writes on to the stack's part of that loop, which it is told by the backend. `hits`
+counts them too, and lets other tasks have their turn after some. `digest` knows sessions that log in by digest.
+`doubles` is for tests that put something else in the place of the network or of the backend.
 """

@@ -17,7 +17,16 @@ from aiohttp_cache_di.policy.expiration import ExpirationTime
 from aiohttp_cache_di.policy.principals import Principal
 from aiohttp_cache_di.policy.rules import Window
 
-__all__ = ["CURRENT_CALL", "Call", "Disabled", "current_call", "end_call", "is_disabled", "refuse_when_closed"]
+__all__ = [
+    "CURRENT_CALL",
+    "DISABLED",
+    "Call",
+    "Disabled",
+    "current_call",
+    "end_call",
+    "is_disabled",
+    "refuse_when_closed",
+]
 
 
 class Call(Struct):
@@ -95,20 +104,19 @@ class Call(Struct):
 
     @property
     def is_plain(self) -> bool:
-        """Whether the caller wishes for nothing, and nothing is known beforehand."""
+        """Whether the caller wishes for nothing."""
         return (
             self.expire_after is None
             and not self.refresh
             and not self.only_if_cached
             and self.stale_if_error is None
-            and self.early_read is None
             and self.principal is None
             and self.digest_user is None
         )
 
 
 CURRENT_CALL: ContextVar[Call | None] = ContextVar("aiohttp_cache_di_call", default=None)
-_DISABLED: ContextVar[tuple[ref[ClientSession], ...]] = ContextVar("aiohttp_cache_di_disabled", default=())
+DISABLED: ContextVar[tuple[ref[ClientSession], ...]] = ContextVar("aiohttp_cache_di_disabled", default=())
 
 
 def current_call(session: ClientSession) -> Call | None:
@@ -119,7 +127,7 @@ def current_call(session: ClientSession) -> Call | None:
 
 def is_disabled(session: ClientSession) -> bool:
     """Whether the cache of *session* is off in this task."""
-    disabled = _DISABLED.get()
+    disabled = DISABLED.get()
     return bool(disabled) and any(one() is session for one in disabled)
 
 
@@ -148,12 +156,12 @@ class Disabled:
         self._tokens: list[Token[tuple[ref[ClientSession], ...]]] = []
 
     def __enter__(self) -> None:
-        self._tokens.append(_DISABLED.set((*_DISABLED.get(), ref(self._session))))
+        self._tokens.append(DISABLED.set((*DISABLED.get(), ref(self._session))))
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        _DISABLED.reset(self._tokens.pop())
+        DISABLED.reset(self._tokens.pop())
 
     async def __aenter__(self) -> None:
         self.__enter__()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 from weakref import ref
@@ -78,7 +79,7 @@ class Report:
         received_at: POSIX time at which the head arrived.
     """
 
-    __slots__ = ("_fresh_until", "_is_accepted", "_is_told", "_received_at", "_response", "_status")
+    __slots__ = ("_fresh_until", "_is_accepted", "_is_told", "_received_at", "_response", "_said", "_status")
 
     def __init__(self, response: ClientResponse, cache_status: str, *, received_at: float) -> None:
         self._response = ref(response)
@@ -87,7 +88,12 @@ class Report:
         self._fresh_until = math.inf
         self._is_accepted = False
         self._is_told = False
-        self._say(cache_status, math.inf)
+        self._said: tuple[str, float] | None = None
+
+    def begin(self) -> None:
+        """Say what is known at the head, if no more is known yet."""
+        if self._said is None:
+            self._say(self._status, math.inf)
 
     def not_stored(self, detail: str) -> None:
         """It is not stored, for a reason of `DETAILS`."""
@@ -111,21 +117,24 @@ class Report:
         else:
             self.not_stored("store-failed" if is_waiting else "given-up")
 
-    def accepted(self, *, is_failing: bool) -> None:
+    def accepted(self, is_failing: Callable[[], bool]) -> None:
         """The entry waits to be written, unless the store has said more of it already.
 
         Args:
-            is_failing: the store is known to fail, so that nothing can be promised.
+            is_failing: tells whether the store is known to fail, so that nothing can be promised.
         """
         self._is_accepted = True
         if self._is_told:
             return
-        if is_failing:
+        if is_failing():
             self.not_stored("store-failed")
         else:
             self._say(status.stored(self._status), self._fresh_until)
 
     def _say(self, cache_status: str, fresh_until: float) -> None:
+        if self._said == (cache_status, fresh_until):
+            return
+        self._said = cache_status, fresh_until
         response = self._response()
         if response is None:
             return

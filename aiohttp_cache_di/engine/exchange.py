@@ -18,12 +18,12 @@ from aiohttp_cache_di.engine.call import Call
 from aiohttp_cache_di.engine.describe import describe_miss
 from aiohttp_cache_di.engine.fetching import Fetching
 from aiohttp_cache_di.engine.flights import Flight, unless_ended
+from aiohttp_cache_di.engine.hits import count_hit, count_stale_hit
 from aiohttp_cache_di.engine.looks import NotStored
 from aiohttp_cache_di.engine.posted import AsGet, Posted
 from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.engine.sharing import Sharing
 from aiohttp_cache_di.engine.storing import ResponseStoring
-from aiohttp_cache_di.engine.turns import count_hit, count_stale_hit
 from aiohttp_cache_di.policy import (
     Bypass,
     Fetch,

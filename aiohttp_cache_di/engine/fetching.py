@@ -88,11 +88,15 @@ class Fetching:
 
     async def fetch(self, plan: Fetch | Validate, flight: Flight) -> ClientResponse | ServeStale:
         """Ask the origin, and do as the policy decides about what it answers."""
-        refuse_when_closed(self.request.session)
         origin = OriginRequest(self.request, self.handler, self.call)
         while True:
-            reply = await self._ask(origin, plan, flight)
+            refuse_when_closed(self.request.session)
+            try:
+                reply = await origin.ask(plan)
+            except (ClientError, OSError, asyncio.CancelledError) as error:
+                return self._instead_or_raise(error, origin, plan, flight)
             if not isinstance(reply, Reply):
+                self.backend.stats.misses += 1
                 return reply
             with reply:
                 decision = await self._decide(reply, plan)
@@ -116,24 +120,18 @@ class Fetching:
                     case _:
                         assert_never(decision)
 
-    async def _ask(
-        self, origin: OriginRequest, plan: Fetch | Validate, flight: Flight
-    ) -> Reply | ClientResponse | ServeStale:
-        """What the origin answers; or a stale response in place of its failure, if one may be used."""
-        try:
-            reply = await origin.ask(plan)
-            if not isinstance(reply, Reply):
-                self.backend.stats.misses += 1
-            return reply
-        except (ClientError, OSError, asyncio.CancelledError) as error:
-            stale = None if origin.comes_again(error) else self._instead_of(error, origin, plan)
-            if stale is not None:
-                return stale
-            if origin.is_old_connection(error):
-                flight.end(Outcome.ABANDONED)
-            if not isinstance(error, asyncio.CancelledError):
-                self.call.failures += 1
-            raise
+    def _instead_or_raise(
+        self, error: BaseException, origin: OriginRequest, plan: Fetch | Validate, flight: Flight
+    ) -> ServeStale:
+        """A stale response in place of the origin's failure, if one may be used; else the failure again."""
+        stale = None if origin.comes_again(error) else self._instead_of(error, origin, plan)
+        if stale is not None:
+            return stale
+        if origin.is_old_connection(error):
+            flight.end(Outcome.ABANDONED)
+        if not isinstance(error, asyncio.CancelledError):
+            self.call.failures += 1
+        raise error
 
     def _instead_of(self, error: BaseException, origin: OriginRequest, plan: Fetch | Validate) -> ServeStale | None:
         is_cancelled = isinstance(error, asyncio.CancelledError)
@@ -199,12 +197,13 @@ class Fetching:
         )
         report = Report(answer, decision.cache_status, received_at=reply.head.received_at)
         try:
+            stored = self.storing.redacted(decision.stored)
             if not flight.store_allowed:
                 report.not_stored("invalidated")
-            elif decision.stored.store_until > reply.head.received_at:
-                flight.end(self.storing.place_and_tell(decision.stored, report))
+            elif stored.store_until > reply.head.received_at:
+                flight.end(self.storing.place_and_tell(stored, report))
             else:
-                flight.end(self.storing.place(decision.stored))
+                flight.end(self.storing.place(stored))
         except Exception:
             logger.exception("What a 304 has confirmed could not be stored")
             report.not_stored("error")
@@ -231,6 +230,6 @@ class Fetching:
             try:
                 updated = policy.on_head_response(question.request, reply.head, head_of, question.rules, now=now)
                 if updated is not None:
-                    self.storing.place(updated)
+                    self.storing.place(self.storing.redacted(updated))
             except Exception:
                 logger.exception("What a response to HEAD says of a stored one could not be used")

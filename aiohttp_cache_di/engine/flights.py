@@ -13,7 +13,6 @@ import enum
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection
-from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeAlias, TypeVar, cast
 
@@ -63,6 +62,7 @@ class Flight(Struct, eq=False):
     body_for: object = None
     """A reference to the session whose response's body is on its way, and comes without being read."""
 
+    _book: Flights | None = None
     _waiters: set[asyncio.Future[FlightOutcome]] = field(default_factory=set[asyncio.Future[FlightOutcome]])
     _patient: set[asyncio.Future[FlightOutcome]] = field(default_factory=set[asyncio.Future[FlightOutcome]])
     _on_free: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])
@@ -160,6 +160,8 @@ class Flight(Struct, eq=False):
             return
         self._outcome = outcome
         self._free()
+        if self._book is not None:
+            self._book.note_end(self)
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(outcome)
@@ -260,11 +262,10 @@ class Flights:
 
     def start(self, key: str, *, joinable: bool, place: str = "") -> Flight:
         """Begin a flight; others can join it when *joinable*, by its *place* or else its key."""
-        flight = Flight(key, place or key)
+        flight = Flight(key, place or key, _book=self)
         if joinable:
             self._flights[flight.place] = flight
         self._fetching.setdefault(key, set()).add(flight)
-        flight.when_over(partial(self._ended, flight))
         return flight
 
     def lead(self, key: str, place: str = "") -> Flight:
@@ -283,7 +284,8 @@ class Flights:
             flight.is_announced = True
             asyncio.get_running_loop().call_later(ANNOUNCED_S, _end_announced, flight)
 
-    def _ended(self, flight: Flight) -> None:
+    def note_end(self, flight: Flight) -> None:
+        """*flight* ends, and is to be joined no more."""
         if self._flights.get(flight.place) is flight:
             del self._flights[flight.place]
         fetching = self._fetching[flight.key]

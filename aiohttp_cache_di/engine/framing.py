@@ -6,8 +6,6 @@ import enum
 
 from aiohttp import ClientResponse, hdrs
 
-from aiohttp_cache_di._aiohttp import is_decoded
-
 __all__ = ["Unkept", "has_known_end", "is_framed", "known_size", "why_not_kept"]
 
 BODILESS_STATUSES = (204, 304)
@@ -59,22 +57,27 @@ def why_not_kept(response: ClientResponse, max_bytes: int) -> Unkept | None:
     """Why not to begin a copy, as far as the head tells; None to begin one."""
     if response.method == hdrs.METH_HEAD:
         return None
-    length = response.headers.get(hdrs.CONTENT_LENGTH, "")
-    if not is_framed(response):
+    headers = response.headers
+    length = headers.get(hdrs.CONTENT_LENGTH)
+    if (length is None or hdrs.TRANSFER_ENCODING in headers) and not is_framed(response):
         return Unkept.UNFRAMED
-    if length.isdecimal() and int(length) > max_bytes:
+    if length is not None and length.isdecimal() and int(length) > max_bytes:
         return Unkept.TOO_LARGE
-    if response.headers.get(hdrs.CONTENT_TYPE, "").lower().startswith("text/event-stream"):
+    if headers.get(hdrs.CONTENT_TYPE, "").lower().startswith("text/event-stream"):
         return Unkept.ENDLESS
     return None
 
 
-def known_size(response: ClientResponse) -> int | None:
-    """How many bytes the reader will see, if the head says so: what is decoded may be far more than what is sent."""
+def known_size(response: ClientResponse, *, decoded: bool) -> int | None:
+    """How many bytes the reader will see, if the head says so: what is decoded may be far more than what is sent.
+
+    Args:
+        decoded: whether the body comes out of a decoder.
+    """
     headers = response.headers
     if is_bodiless(response):
         return 0
     length = headers.get(hdrs.CONTENT_LENGTH, "")
-    if not length.isdecimal() or hdrs.TRANSFER_ENCODING in headers or is_decoded(response):
+    if not length.isdecimal() or decoded or hdrs.TRANSFER_ENCODING in headers:
         return None
     return int(length)

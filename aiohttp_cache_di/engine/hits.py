@@ -30,24 +30,24 @@ from aiohttp_cache_di._aiohttp import (
 )
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.engine.additions import adds_nothing
-from aiohttp_cache_di.engine.call import is_disabled
+from aiohttp_cache_di.engine.call import DISABLED, is_disabled
 from aiohttp_cache_di.engine.hooks import Hooks
 from aiohttp_cache_di.engine.question import Questions
 from aiohttp_cache_di.engine.reads import EarlyRead
 from aiohttp_cache_di.engine.runtime import Runtime
-from aiohttp_cache_di.engine.turns import count_hit
 from aiohttp_cache_di.policy import PLAIN_HIT, Question, decide, needs_policy
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from aiohttp_cache_di.telemetry import CacheStats
 
-__all__ = ["FastLane", "KnownCall"]
+__all__ = ["FAIR_SHARE", "FastLane", "KnownCall", "count_hit", "count_stale_hit", "is_turn_over"]
 
 MAX_REMEMBERED = 10_000
 MAX_ORIGINS = 1000
 MAX_URL_CHARS = 1024  # of a URL whose origin is known: what is remembered is bounded in bytes too
 MIN_SHARE = 20  # of a storage's deadline in the caller's total timeout, for it to be asked before that timeout begins
 _CAN_HURRY: Final = can(Needs.FAST_LANE)
+FAIR_SHARE: Final = 128  # hits in a row after which other tasks get their turn
 _PLAIN_OPTIONS = frozenset({"allow_redirects", "raise_for_status", "timeout"})
 
 CallKey: TypeAlias = tuple[str, StrOrURL]
@@ -97,7 +97,7 @@ class FastLane:
             known = self._known.get((method, url))
         except TypeError:  # a URL that is none: aiohttp says so
             return None
-        if (options and not options.keys() <= _PLAIN_OPTIONS) or is_disabled(session):
+        if (options and not options.keys() <= _PLAIN_OPTIONS) or (DISABLED.get() and is_disabled(session)):
             return None
         if known is None:
             known = self._of_known_origin(session, method, url)
@@ -155,7 +155,7 @@ class FastLane:
         if runtime is None:
             return None
         found = await runtime.here.fetch(key)
-        if isinstance(found, StoredResponse) and key not in runtime.tombstones:
+        if isinstance(found, StoredResponse) and key not in runtime.here.tombstones:
             hit = self._hit(session, known, found, options)
             if hit is not None:
                 return hit
@@ -270,3 +270,22 @@ def is_plain(session: ClientSession, backend: CacheBackend) -> bool:
         and not callable(backend.principal)
         and not sets_proxy_or_auth(session)
     )
+
+
+# ---- hits are counted here, and others get their turn after some: a hit that waits for nothing gives none
+
+
+def count_hit(stats: CacheStats) -> None:
+    """Count an answer from the store."""
+    stats.hits += 1
+
+
+def count_stale_hit(stats: CacheStats) -> None:
+    """Count an answer from the store whose lifetime is over."""
+    stats.hits += 1
+    stats.stale += 1
+
+
+def is_turn_over(stats: CacheStats) -> bool:
+    """Whether, after the hit that has just been counted, other tasks get their turn."""
+    return not stats.hits % FAIR_SHARE

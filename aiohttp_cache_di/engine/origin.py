@@ -13,7 +13,7 @@ from msgspec import Struct
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from aiohttp_cache_di._aiohttp import DecodingWatch, is_disconnection, timer_fired, watch_decoding, will_retry
-from aiohttp_cache_di.engine.call import Call, refuse_when_closed
+from aiohttp_cache_di.engine.call import Call
 from aiohttp_cache_di.keys import CredentialNames, says_which_resource
 from aiohttp_cache_di.policy import Fetch, Validate
 from aiohttp_cache_di.rfc9111.messages import Response
@@ -78,7 +78,6 @@ class OriginRequest:
 
     async def ask(self, plan: Fetch | Validate) -> Reply | ClientResponse:
         """Send the request as *plan* says; an answer that is no response of aiohttp's comes back as it is."""
-        refuse_when_closed(self._request.session)
         requested_at, asked = time.time(), CIMultiDict(self._request.headers)
         self._watch = watch_decoding(self._request) if self._call.decoded else None
         response = await (self._validate(plan) if isinstance(plan, Validate) else self._handler(self._request))

@@ -22,7 +22,7 @@ from aiohttp_cache_di.engine.call import Call
 from aiohttp_cache_di.engine.digest import log_in
 from aiohttp_cache_di.engine.hooks import Hooks
 from aiohttp_cache_di.keys.credentials import effective_credentials, who_asks
-from aiohttp_cache_di.policy import NEEDING_POLICY, FullQuestion, Question, may_be_plain
+from aiohttp_cache_di.policy import NEEDING_POLICY, FullQuestion, Question, Rules, may_be_plain
 from aiohttp_cache_di.policy.principals import named_by
 from aiohttp_cache_di.rfc9111.messages import Request
 
@@ -135,6 +135,7 @@ class Questions:
         self._telling = keys.DEFAULT_CREDENTIAL_HEADERS
         self._keys_count_more = self._names_principals = False
         self._judges_hits = self._makes_rules = False
+        self._plain_rules: Rules | None = None  # that let a plain hit answer GET at any time
 
     def remembered(self, request: ClientRequest, url: str) -> Question | None:
         """The question of *request*, if it is known and a plain hit may be all that it takes.
@@ -202,6 +203,7 @@ class Questions:
         *,
         url: str,
         place: Place = NOWHERE,
+        known: Question | None = None,
     ) -> FullQuestion:
         """All that *request* asks, with the caller's wishes and by the rules that apply.
 
@@ -209,10 +211,16 @@ class Questions:
             arguments: its `key_arguments`.
             url: its URL as a text.
             place: `NOWHERE` for one whose response is never stored.
+            known: the same, if it is remembered.
         """
         backend = self._backend
         if self._revision != backend.revision:
             self._renew()
+        message = Request(request.method, url, request.headers, self._selecting(request, place))
+        of_all = backend.of_all_urls if known is not None and known.plain_until == math.inf else None
+        if of_all is not None:
+            hops = of_all.cache_control
+            return FullQuestion(request.method, place.key, may_hop=hops, request=message, rules=of_all)
         rules = backend.rules_for(
             request.url,
             expire_after=call.expire_after,
@@ -225,7 +233,6 @@ class Questions:
             wishes: dict[str, Any] = {"expire_after": call.expire_after, "refresh": call.refresh}
             resolved = backend.create_cache_actions(key, request.url, **wishes, **arguments).rules
             rules = replace(rules, lifetime_s=resolved.lifetime_s, refresh=resolved.refresh)
-        message = Request(request.method, url, request.headers, self._selecting(request, place))
         return FullQuestion.of(message, rules, key=key, partition=place.partition, is_named=place.is_named)
 
     def as_get(
@@ -272,10 +279,16 @@ class Questions:
 
     def plain_until(self, method: str, url: URL) -> float:
         """Until when a plain hit may answer a request without wishes of its own (`Question.plain_until`)."""
-        rules = self._backend.rules_for(url)
+        rules = self._backend.of_all_urls
+        if rules is None:
+            rules = self._backend.rules_for(url)
+        elif method == hdrs.METH_GET and rules is self._plain_rules:
+            return math.inf
         if method == hdrs.METH_HEAD or not may_be_plain(method, rules):  # HEAD is answered by what GET has, too
             return -math.inf
         if rules.lifetime_s is None or rules.lifetime_s == math.inf or rules is self._backend.rules_for(url):
+            if method == hdrs.METH_GET:
+                self._plain_rules = rules
             return math.inf
         return time.time() + rules.lifetime_s  # which ends at a point in time, and leaves less with every second
 

@@ -77,34 +77,49 @@ def record(
         _call(finished, Unkept.UNSEEN, failed)
         return
     try:
-        watch = watch if is_decoded(response) else None
-        recorder = Recorder(known_size(response), max_bytes, finished, watch, failed, budget, arrived)
-        _begin(response, recorder)
+        decoded = is_decoded(response)
+        size, stream = known_size(response, decoded=decoded), response.content
+        chunks = arrived_chunks(stream)
+        watch = watch if decoded else None
+        body: bytes | Unkept = Unkept.UNSEEN
+        if chunks is None or (decoded and watch is None):
+            pass
+        elif stream.exception() is not None:
+            body = Unkept.CUT
+        elif stream.is_eof():  # its bytes are shared with the stream, so they take no more memory
+            body = _whole(chunks, stream, size, max_bytes, watch)
+        elif type(stream) is StreamReader:
+            recorder = Recorder(size, max_bytes, finished, watch, failed, budget, arrived)
+            _begin(stream, chunks, recorder)
+            return
     except Exception as error:
         note_failure(error, failed)
-        if recorder is None:
-            _call(finished, Unkept.FAILED, failed)
-        else:
+        if recorder is not None:
             recorder.end(Unkept.FAILED)
+            return
+        body = Unkept.FAILED
+    _call(finished, body, failed)
 
 
-def _begin(response: ClientResponse, recorder: Recorder) -> None:
-    stream: Any = response.content
-    chunks = arrived_chunks(stream)
-    if chunks is None:
-        recorder.end(Unkept.UNSEEN)
-    elif stream.exception() is not None:
-        recorder.end(Unkept.CUT)
-    elif is_decoded(response) and not recorder.is_watched:
-        recorder.end(Unkept.UNSEEN)
-    elif stream.is_eof():
-        recorder.take_whole(chunks, stream)
-    elif type(stream) is not StreamReader:
-        recorder.end(Unkept.UNSEEN)
-    elif recorder.take_first(chunks, stream):
+def _begin(stream: Any, chunks: list[bytes], recorder: Recorder) -> None:
+    if recorder.take_first(chunks, stream):
         stream.on_eof(recorder)  # which keeps it for as long as there is a stream
         _recorders[id(stream)] = recorder
         stream.__class__ = RecordingStreamReader
+
+
+def _whole(
+    chunks: list[bytes], stream: StreamReader, size: int | None, max_bytes: int, watch: DecodingWatch | None
+) -> bytes | Unkept:
+    """The body that *chunks* are, or why it is not to be kept."""
+    if stream.total_bytes > max_bytes:
+        return Unkept.TOO_LARGE
+    if watch is not None and not watch.finished:
+        return Unkept.DAMAGED
+    body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    if len(body) != stream.total_bytes:
+        return Unkept.UNSEEN
+    return Unkept.DAMAGED if size is not None and len(body) != size else body
 
 
 async def wait_for_end(response: ClientResponse) -> None:
@@ -163,16 +178,6 @@ class Recorder:
         """Wait among the callbacks for the end of the stream, which `RecordingStreamReader` has told of before."""
         self.end(Unkept.UNSEEN)  # a stream that has come to its end on another way
 
-    @property
-    def is_watched(self) -> bool:
-        """Whether it can be told that a content coding has come to its end."""
-        return self._watch is not None
-
-    def take_whole(self, chunks: list[bytes], stream: StreamReader) -> None:
-        """Take the body that has arrived already: its bytes are shared with the stream, so they take no more memory."""
-        self._chunks, self._so_far = chunks, sum(map(len, chunks))
-        self.complete(stream)
-
     def take_first(self, chunks: list[bytes], stream: StreamReader) -> bool:
         """Take what has arrived, and reserve what is known to come; whether there is a body to go on with."""
         self._so_far = sum(map(len, chunks))
@@ -215,20 +220,9 @@ class Recorder:
         if self._finished is None:
             return
         try:
-            self.end(self._body(stream))
+            self.end(_whole(self._chunks, stream, self._size, self._max_bytes, self._watch))
         except Exception as error:
             self._lose(error)
-
-    def _body(self, stream: StreamReader) -> bytes | Unkept:
-        if self._so_far > self._max_bytes:
-            return Unkept.TOO_LARGE
-        if self._watch is not None and not self._watch.finished:
-            return Unkept.DAMAGED
-        chunks = self._chunks
-        body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        if len(body) != stream.total_bytes:
-            return Unkept.UNSEEN
-        return Unkept.DAMAGED if self._size is not None and len(body) != self._size else body
 
     def _lose(self, error: Exception) -> None:
         self._chunks = []

@@ -71,6 +71,7 @@ class ResponseStoring(Lookup):
             note_failure(error, failed)
             report.not_stored("error")
             flight.end(Outcome.UNSHARED)
+        report.begin()
 
     def _record(
         self,
@@ -118,7 +119,8 @@ class ResponseStoring(Lookup):
         if unkept is not None:
             return unkept.value
         # A parameter that is not to be stored is nothing to lead the next caller to, either.
-        leads_on = keys.has_param(response.headers.get(hdrs.LOCATION, ""), self.backend.ignored_params)
+        location = response.headers.get(hdrs.LOCATION)
+        leads_on = location is not None and keys.has_param(location, self.backend.ignored_params)
         return "ignored-param" if leads_on else None
 
     def end_unshared(self, flight: Flight) -> None:
@@ -164,8 +166,11 @@ class ResponseStoring(Lookup):
             report.written(is_written, is_waiting=is_waiting)
 
         placed = self.place(entry, outcome=tell)
-        report.accepted(is_failing=self._store_failed or self.backend.guard.is_failing("write"))
+        report.accepted(self._is_failing)
         return placed
+
+    def _is_failing(self) -> bool:
+        return self._store_failed or self.backend.guard.is_failing("write")
 
     async def _put_if_asked(self, entry: StoredResponse, flight: Flight, report: Report) -> None:
         backend = self.backend
@@ -197,24 +202,28 @@ class ResponseStoring(Lookup):
         is_saved = await backend.guard.run("write", save, False)
         backend.stats.stored += is_saved
         report.placed(entry.fresh_until)
-        report.accepted(is_failing=False)
+        report.accepted(bool)  # which says no
         report.written(is_saved)
 
     def place(self, entry: StoredResponse, *, outcome: OnWritten | None = None) -> StoredResponse:
         """Write *entry* where it belongs among the variants of its URL; return it as it was written.
 
         Args:
+            entry: as it may be stored: see `redacted`.
             outcome: told of the entry's own write; see `Runtime.store`.
         """
-        entry = keys.redacted(entry, self.backend.ignored_params)
         primary = self._primary_now(entry)
         placement = policy.place_variant(primary, entry, max_variants=self.rules.max_variants, now=time.time())
         placed = placement.writes[-1]
         for write in placement.writes:
-            self.runtime.store(write, outcome=outcome if write is placed else None)
+            self.runtime.here.store(write, outcome=outcome if write is placed else None)
         if placement.deletes:
             self._delete_later(set(placement.deletes))
         return placed
+
+    def redacted(self, entry: StoredResponse) -> StoredResponse:
+        """*entry* as it may be stored."""
+        return keys.redacted(entry, self.backend.ignored_params)
 
     def _primary_now(self, entry: StoredResponse) -> StoredResponse | None:
         """What lies where *entry* goes by now, as far as that can be told at once: other variants may have come."""
@@ -303,6 +312,12 @@ class ResponseStoring(Lookup):
         await self.drop(outdated)
 
     # ---- one request to the origin per key, and one process
+
+    def may_have_company(self) -> bool:
+        """Whether another process may be fetching this key, or something has come since the store was asked."""
+        here = self.runtime.here
+        at_hand = here.peek(self.key)
+        return (at_hand is not None and at_hand is not self.primary) or here.leases is not None
 
     def place_of_own(self) -> str:
         """What tells the request from others that it cannot share a response with, as far as what is stored tells.

@@ -50,7 +50,7 @@ def redacted(entry: StoredResponse, ignored_params: Collection[str] = ()) -> Sto
 
     The Location of a redirect stays as it is, since it leads the next caller on; see `has_param`.
     """
-    if all(name.lower() not in _NAMING for name, _ in entry.raw_headers):
+    if _NAMING.isdisjoint(map(bytes.lower, dict(entry.raw_headers))):
         return entry
     lines = tuple(
         (name, _redacted_value(value, ignored_params)) if _is_redacted(name.lower(), entry.status) else (name, value)

@@ -26,9 +26,9 @@ class Lifetime(Struct, frozen=True):
     store_until: float
 
 
-def lifetime(request: Request, response: Response, rules: Rules) -> Lifetime | None:
+def lifetime(request: Request, response: Response, directives: ResponseDirectives, rules: Rules) -> Lifetime | None:
     """When the lifetime of *response* ends and when the store may drop it; None when storing it is of no use."""
-    found = _by_standard(request, response, rules) if rules.cache_control else _by_rules(response, rules)
+    found = _by_standard(request, response, directives, rules) if rules.cache_control else _by_rules(response, rules)
     if found is None or max(found.fresh_until, found.store_until) < END_OF_TIME:
         return found
     return Lifetime(_at_most(found.fresh_until), _at_most(found.store_until))
@@ -46,8 +46,7 @@ def _by_rules(response: Response, rules: Rules) -> Lifetime | None:
     return Lifetime(fresh_until, fresh_until + _longest_s(rules.stale_if_error_s, rules.stale_while_revalidate_s))
 
 
-def _by_standard(request: Request, response: Response, rules: Rules) -> Lifetime | None:
-    directives = response_directives(response.headers)
+def _by_standard(request: Request, response: Response, directives: ResponseDirectives, rules: Rules) -> Lifetime | None:
     fresh_until, stated_s = _fresh_until(request, response, directives, rules)
     if fresh_until is None:
         return None

@@ -129,7 +129,7 @@ def _freshened(request: Request, stored: StoredResponse, response: Response, rul
         stored, raw_headers=lines, requested_at=response.requested_at, received_at=response.received_at
     )
     merged = Response(stored.status, updated.headers, response.requested_at, response.received_at)
-    times = lifetime(request, merged, rules)
+    times = lifetime(request, merged, response_directives(merged.headers), rules)
     fields = vary_fields(updated.headers)
     if fields not in (stored.vary_fields, VARIES_ON_ALL) and _selects(request, stored, rules):
         digest = vary_digest(fields, request.selecting_headers, rules.digest_key)

@@ -87,17 +87,8 @@ class FullQuestion(Question, frozen=True, kw_only=True):
     ) -> FullQuestion:
         """The question that *request* comes to."""
         is_plain = may_be_plain(request.method, rules) and not needs_policy(request.headers)
-        plain_until = math.inf if is_plain else -math.inf
-        return cls(
-            method=request.method,
-            key=key,
-            partition=partition,
-            plain_until=plain_until,
-            may_hop=rules.cache_control,
-            request=request,
-            rules=rules,
-            is_named=is_named,
-        )
+        until, hops = math.inf if is_plain else -math.inf, rules.cache_control
+        return cls(request.method, key, partition, until, may_hop=hops, request=request, rules=rules, is_named=is_named)
 
 
 def may_be_plain(method: str, rules: Rules) -> bool:

@@ -164,7 +164,7 @@ def _by_standard(
     directives = request_directives(request.headers)
     if rules.refresh:
         directives = replace(directives, no_cache=True, max_stale_s=None)
-    only_if_cached = _only_if_cached(request, rules)
+    only_if_cached = rules.only_if_cached or directives.only_if_cached
     if directives.no_store and not only_if_cached:
         return Bypass("request")
     if stored is None or not _is_usable(request, stored):
@@ -180,11 +180,13 @@ def _by_standard(
 
 
 def _miss(request: Request, candidates: Candidates) -> Fetch | Validate:
+    if not candidates:
+        return Fetch("uri-miss")
     tags = _tags(candidates)
     # Validators of other variants, so that a body we have is not sent again (RFC 9111 §4.1).
     if tags and not own_conditions(request.headers) and "Range" not in request.headers:
         return Validate(None, conditions(None, tags), "vary-miss")
-    return Fetch("vary-miss" if candidates else "uri-miss")
+    return Fetch("vary-miss")
 
 
 def _tags(candidates: Candidates) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ from aiohttp_cache_di.policy.redirects import leads_on
 from aiohttp_cache_di.policy.request import is_off
 from aiohttp_cache_di.rfc9111.cache_status import forwarded
 from aiohttp_cache_di.rfc9111.dates import format_http_date
-from aiohttp_cache_di.rfc9111.directives import response_directives
+from aiohttp_cache_di.rfc9111.directives import ResponseDirectives, response_directives
 from aiohttp_cache_di.rfc9111.fields import single
 from aiohttp_cache_di.rfc9111.freshness import explicit_lifetime_s
 from aiohttp_cache_di.rfc9111.invalidation import is_same_url
@@ -73,10 +73,11 @@ def on_response(
         stale = usable_fallback(plan, rules, request, now=now, by_default=False)
         if stale is not None:
             return stale
-    why_not = _why_not(request, response, rules)
+    directives = response_directives(response.headers)
+    why_not = _why_not(request, response, directives, rules)
     if why_not is not None:
         return _pass(request, plan, response.status, why_not)
-    return _store(request, response, plan, rules)
+    return _store(request, response, directives, plan, rules)
 
 
 def may_answer_get(request: Request, rules: Rules) -> bool:
@@ -104,9 +105,11 @@ def on_post_response(request: Request, response: Response, rules: Rules) -> tupl
     return (get, decision) if isinstance(decision, Store) else None
 
 
-def _store(request: Request, response: Response, plan: Fetch | Validate, rules: Rules) -> Store | Pass:
+def _store(
+    request: Request, response: Response, directives: ResponseDirectives, plan: Fetch | Validate, rules: Rules
+) -> Store | Pass:
     headers, stored = response.headers, plan.stored
-    times = lifetime(request, response, rules)
+    times = lifetime(request, response, directives, rules)
     if times is None:
         return _pass(request, plan, response.status, "no-lifetime")
     if response.status == 206 and stored is not None and stored.status == 200:
@@ -114,7 +117,7 @@ def _store(request: Request, response: Response, plan: Fetch | Validate, rules: 
         return Pass("partial", forwarded(plan.reason, detail="partial"), forget=_differ(stored.headers, headers))
     fields = vary_fields(headers)
     return Store(
-        drop=unstorable_fields(headers, response_directives(headers), shared=rules.shared),
+        drop=unstorable_fields(headers, directives, shared=rules.shared),
         fresh_until=times.fresh_until,
         store_until=times.store_until,
         vary_fields=fields,
@@ -126,14 +129,14 @@ def _store(request: Request, response: Response, plan: Fetch | Validate, rules: 
     )
 
 
-def _why_not(request: Request, response: Response, rules: Rules) -> str | None:
+def _why_not(request: Request, response: Response, directives: ResponseDirectives, rules: Rules) -> str | None:
     status, headers = response.status, response.headers
     # Part of a login, a logout or the like: what it leads to is asked for with the cookie.
     if leads_on(status, headers) and sets_cookie(headers) and not rules.replays_cookies:
         return "set-cookie"
     if rules.allowed_codes is not None and status not in rules.allowed_codes and not _is_plain_hop(response, rules):
         return "status"
-    why_not = why_not_storable(request, status, headers, response_directives(headers), shared=rules.shared)
+    why_not = why_not_storable(request, status, headers, directives, shared=rules.shared)
     if why_not is not None:
         return why_not
     if status == 206:

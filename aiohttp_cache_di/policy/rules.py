@@ -55,6 +55,16 @@ class RuleBook:
         """Rules by the wishes they were resolved from."""
         return {}
 
+    @cached_property
+    def of_all_urls(self) -> Rules | None:
+        """The rules of a request without wishes; None where they differ by URL or with the time."""
+        expire_after = self._read(self.expire_after)
+        if self.url_rules or self.query_patterns or not isinstance(expire_after, _STAYING):
+            return None
+        wishes = (expire_after, False, False, False, None, False, None)
+        rules = self.resolved[wishes] = self._rules(*wishes, now=0.0)
+        return rules
+
     def resolve(
         self,
         url: str | URL,
@@ -70,6 +80,10 @@ class RuleBook:
         Args:
             now: POSIX time, UTC, from which a lifetime that ends at a point in time is counted.
         """
+        if expire_after is None and not refresh and not only_if_cached and stale_if_error is None:
+            rules = self.of_all_urls
+            if rules is not None:
+                return rules
         found = self.url_rules.match(str(url)) if self.url_rules else None
         more = found if found is not None and found.says_more else None
         override_origin = False
@@ -78,11 +92,7 @@ class RuleBook:
                 expire_after = self.expire_after
             else:
                 expire_after, override_origin = found.value, found.override_origin
-        if expire_after is UNSET and self.cache_control:
-            expire_after = None
-        if isinstance(expire_after, str):
-            seconds = fixed_s(expire_after)
-            expire_after = expire_after if seconds is None else seconds
+        expire_after = self._read(expire_after)
         window = None if stale_if_error is None else (window_s(stale_if_error),)
         is_query = self.query_patterns.match(url)
         wishes = (expire_after, override_origin, refresh, only_if_cached, window, is_query, more)
@@ -94,6 +104,15 @@ class RuleBook:
                 self.resolved.clear()
             rules = self.resolved[wishes] = self._rules(*wishes, now=now)
         return rules
+
+    def _read(self, expire_after: ExpirationTime) -> ExpirationTime:
+        """*expire_after*, which a text may say of a length of time, and which is None where it is not given."""
+        if expire_after is UNSET and self.cache_control:
+            return None
+        if isinstance(expire_after, str):
+            seconds = fixed_s(expire_after)
+            return expire_after if seconds is None else seconds
+        return expire_after
 
     def _rules(
         self,

@@ -49,7 +49,7 @@ async def test_a_large_body_of_unknown_length_reaches_its_reader_and_is_stored(
     [
         (recording, "known_size"),
         (recording, "Recorder"),
-        (recording.Recorder, "_body"),
+        (recording, "_whole"),
         (recording.Recorder, "_take"),
         (ResponseStoring, "_entry"),
         (ResponseStoring, "_put"),

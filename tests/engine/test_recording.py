@@ -308,7 +308,7 @@ class TestFence:
             (recording, "is_decoded"),
             (recording, "arrived_chunks"),
             (recording.Recorder, "take_first"),
-            (recording.Recorder, "_body"),
+            (recording, "_whole"),
             (recording.Recorder, "_take"),
             (Budget, "take"),
             (recording, "Recorder"),
@@ -366,7 +366,7 @@ class TestFence:
         assert await body.stream.read() == b"text"
 
     async def test_a_count_that_fails_is_forgotten(self, body: Body, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(recording.Recorder, "_body", broken)
+        monkeypatch.setattr(recording, "_whole", broken)
         record(body.response, max_bytes=LIMIT, finished=broken, failed=broken)
         body.stream.feed_data(b"text")
         body.stream.feed_eof()

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from aiohttp_cache_di.policy.decisions import Rules
 from aiohttp_cache_di.policy.lifetimes import DEFAULT_GRACE_S, Lifetime, lifetime
+from aiohttp_cache_di.rfc9111.directives import response_directives
 from tests.messages import NOW, PRIVATE, Fields, a_request, a_response, date
 
 ADDED = replace(PRIVATE, lifetime_s=60)
@@ -14,7 +15,8 @@ INSISTED = replace(ADDED, override_origin=True)
 
 
 def found(fields: Fields = (), *, rules: Rules = PRIVATE, status: int = 200, delay_s: float = 0) -> Lifetime | None:
-    return lifetime(a_request(), a_response(fields, status=status, delay_s=delay_s), rules)
+    response = a_response(fields, status=status, delay_s=delay_s)
+    return lifetime(a_request(), response, response_directives(response.headers), rules)
 
 
 def fresh_s(fields: Fields = (), *, rules: Rules = PRIVATE, status: int = 200) -> float | None:

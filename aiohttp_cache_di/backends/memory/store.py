@@ -106,7 +106,8 @@ class MemoryStore:
 
     def keep(self, record: Record) -> None:
         """Keep a record, and let others go where a bound asks for it."""
-        self.set(record.key, record.item)
+        with self._lock:
+            self._put(record.key, record.item, None)
 
     def item(self, key: str) -> Any:
         """The item under *key*, which stays as packed as it is; KeyError where there is none."""

@@ -97,7 +97,8 @@ class RedisStore:
         releases: list[Release] = []
         for record in records:
             name = self._names.record(record.key)
-            connection = await self._connection(name)
+            endpoint = self.topology.endpoint_of(name)
+            connection = endpoint.connection_now() or await endpoint.connection()
             with connection.together():
                 try:
                     data = self._packed(record)
@@ -114,9 +115,8 @@ class RedisStore:
         with contextlib.suppress(StorageError):  # a lease that stays ends by itself
             for release in releases:
                 await release.finish()
-        errors = [each for each in outcome if isinstance(each, StorageError)]
-        if errors and len(errors) == len(outcome):
-            raise errors[0]
+        if isinstance(first := outcome[0], StorageError) and all(isinstance(each, StorageError) for each in outcome):
+            raise first
         return outcome
 
     async def kinds(self, keys: Sequence[str]) -> Sequence[bool | None]:

@@ -13,6 +13,7 @@ import math
 import sqlite3
 import time
 from functools import partial
+from time import monotonic
 from typing import Any, Final, Literal
 
 from aiohttp_cache_di.backends.sqlite import statements as jobs
@@ -30,7 +31,6 @@ from aiohttp_cache_di.backends.sqlite.writes import (
     WriteQueue,
     commit,
     fail,
-    resolve,
 )
 from aiohttp_cache_di.errors import StorageError
 
@@ -240,18 +240,14 @@ class Connections:
         """Run a reading *job*."""
         future: asyncio.Future[Any] = self.loop.create_future()
 
-        def checked(connection: sqlite3.Connection) -> Any:
-            self.check_file(connection)
-            return job(connection)
-
         def done(result: Any, error: BaseException | None) -> None:
-            if error is None:
-                resolve(future, result)
-            else:
+            if error is not None:
                 fail([future], self.dealt_with(error))
+            elif not future.done():
+                future.set_result(result)
 
         self._check_if_wanted()  # before the job, so that the copy which is made of its answer can be believed at once
-        self.submit(checked, done)
+        self.submit(job, done, checked=True)
         return future
 
     def write(self, write: Write) -> asyncio.Future[Any]:
@@ -265,17 +261,23 @@ class Connections:
         """Run *job* in a transaction, after the writes before it and before those that follow."""
         return self.write(Call(job))
 
-    def submit(self, job: Job, done: Done, *, writing: bool = False) -> None:
-        """Run *job* in the thread of the reader or the writer, then ``done(result, error)`` in the loop."""
+    def submit(self, job: Job, done: Done, *, writing: bool = False, checked: bool = False) -> None:
+        """Run *job* in the thread of the reader or the writer, then ``done(result, error)`` in the loop.
+
+        Args:
+            checked: see before it whether the file is still the one that was opened.
+        """
         worker = self._writer if writing else self._reader
         if self.closed or worker is None:
             done(None, ConnectionsLostError("the connection to the cache file is closed"))
         else:
-            worker.submit(lambda connection: self._watched(job, connection), done)
+            worker.submit(partial(self._watched, job, checked=checked), done)
 
-    def _watched(self, job: Job, connection: sqlite3.Connection) -> Any:
+    def _watched(self, job: Job, connection: sqlite3.Connection, *, checked: bool = False) -> Any:
         """Run *job* in a connection's thread, and set the file aside if it turns out to be damaged."""
         try:
+            if checked and monotonic() - self._checked_at > FILE_CHECK_S:
+                self.check_file(connection)
             return job(connection)
         except (sqlite3.DatabaseError, UnicodeDecodeError) as exc:
             damage = exc if is_corruption(exc) else self._hidden_damage(exc, connection)

@@ -251,6 +251,14 @@ class SQLiteStore:
         return await self.database.use(run)
 
     async def _write(self, write: Write) -> Any:
+        here = self.database.here()
+        if here is not None and here.connections.writable:
+            try:
+                return await here.connections.write(write)
+            except ConnectionsLostError:  # asked again of new ones, as `Database.use` does
+                here = await self.database.connected()
+                return await here.connections.write(write)
+
         async def run(here: Here) -> Any:
             return await here.connections.write(write)
 

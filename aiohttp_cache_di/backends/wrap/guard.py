@@ -106,7 +106,13 @@ class StoreGuard:
         )
 
     async def run(
-        self, operation: str, call: Callable[[], Awaitable[T]], default: D, *, patient: bool = False
+        self,
+        operation: str,
+        call: Callable[[], Awaitable[T]],
+        default: D,
+        *,
+        patient: bool = False,
+        failed: Callable[[BaseException], object] | None = None,
     ) -> T | D:
         """The result of ``await call()``, or *default* when it fails, takes too long, or is not tried.
 
@@ -114,6 +120,7 @@ class StoreGuard:
             operation: what is done ("read", "write" …), a word of a small set.
             call: begins the operation; not called at all while the storage is left alone.
             patient: no caller waits for it: it may take several deadlines, and is tried though reads fail.
+            failed: told of the error that it ends in.
 
         Raises:
             CancelledError: the caller was cancelled; at once.
@@ -135,6 +142,8 @@ class StoreGuard:
         try:
             result = await call()
         except (asyncio.CancelledError, Exception) as exc:
+            if failed is not None:
+                failed(exc)
             self._note_end(operation, circuit, exc, deadline, probe=probe)
             return default
         finally:
@@ -150,7 +159,7 @@ class StoreGuard:
     def probe_in_s(self, operation: str) -> float | None:
         """Seconds until *operation* may be tried, one caller at a time; None where nothing keeps it from being."""
         circuit = self._circuits.get(operation)
-        return None if circuit is None else circuit.probe_in_s()
+        return None if circuit is None or not circuit.is_open else circuit.probe_in_s()
 
     def retry_now(self, operation: str) -> None:
         """Let *operation* be tried once more, as there will be no later time for it."""
@@ -213,7 +222,10 @@ class StoreGuard:
 
     def _deadlines_in(self, loop: asyncio.AbstractEventLoop, *, patient: bool) -> Deadlines:
         if patient:
-            return self._patient.setdefault(loop, Deadlines(PATIENCE * self.deadline_s))
+            deadlines = self._patient.get(loop)
+            if deadlines is None:
+                deadlines = self._patient[loop] = Deadlines(PATIENCE * self.deadline_s)
+            return deadlines
         deadlines = self._deadlines.get(loop)
         if deadlines is None:
             deadlines = self._deadlines[loop] = Deadlines(self.deadline_s)

@@ -69,7 +69,6 @@ class LoopStack:
         self.under_way: UnderWay | None = None
         self.direct: dict[asyncio.Future[None], str] = {}
         """Writes that their users wait for, by what ends with them: a deletion of their key waits too."""
-        self.near = NearTier(abilities, near_bytes, near_lifetime_s) if near_bytes else None
         self.pending = PendingWrites(
             whole,
             guard,
@@ -82,10 +81,18 @@ class LoopStack:
         """Whether what is not at hand is not there."""
         self._entry_of = packing.entry_of
         self._keep = None if abilities.immediate is None else abilities.immediate.keep
-        self._at_hand = _at_hand(abilities, self.near)
-        self.peek: Callable[[str], StoredResponse | None] = self._at_hand if self.tells_all else self._peek
-        """Gives the response under a key, if it is at hand; what is on its way counts as stored."""
         self._pending = self.pending.entries
+        self.near = (
+            NearTier(abilities, near_bytes, near_lifetime_s, pending=self._pending, doubted=tombstones)
+            if near_bytes
+            else None
+        )
+        self._at_hand = _at_hand(abilities, self.near)
+        self.peek: Callable[[str], StoredResponse | None] = self._pending.get
+        """Gives the response under a key, if it is at hand; what is on its way counts as stored."""
+        if self._at_hand is not _nothing:
+            is_all = self.tells_all or self.near is not None
+            self.peek = self._at_hand if is_all else self._peek
         self._reads = BatchedReads(whole, guard)
         self._patient_reads = BatchedReads(whole)
 
@@ -101,26 +108,25 @@ class LoopStack:
         """The response that the store has under *key*, asked within a deadline that begins when it is sent."""
         if self.tells_all:
             return self.peek(key)
-        try:
-            return await self._fetch(key)
-        except UnansweredError:
-            return FAILED
-
-    async def _fetch(self, key: str) -> StoredResponse | None:
         near = self.near
         if near is None:
-            return self._entry(key, await self._reads.get(key))
+            try:
+                found = await self._reads.get(key)
+            except UnansweredError:
+                return FAILED
+            return None if found is None else self._entry(key, found)
         token, entry, version = near.begin(key), None, 0
         try:
             found = await self._reads.get(key)
-            entry, version = self._entry(key, found), 0 if found is None else found.version
+            if found is not None:
+                entry, version = self._entry(key, found), found.version
+        except UnansweredError:
+            return FAILED
         finally:
             near.end(key, token, entry, version)
         return entry
 
-    def _entry(self, key: str, found: Found | None) -> StoredResponse | None:
-        if found is None:
-            return None
+    def _entry(self, key: str, found: Found) -> StoredResponse | None:
         item = found.item
         return item if type(item) is StoredResponse else self._entry_of(item, key)
 
@@ -195,6 +201,11 @@ class LoopStack:
             self.near.wrote(entry, version)
 
 
+def _nothing(key: str) -> StoredResponse | None:
+    """What is at hand where all has to be asked for."""
+    return None
+
+
 def _at_hand(abilities: Abilities, near: NearTier | None) -> Callable[[str], StoredResponse | None]:
     """How a response is had at once."""
     if near is not None:
@@ -210,8 +221,3 @@ def _at_hand(abilities: Abilities, near: NearTier | None) -> Callable[[str], Sto
         return item if isinstance(item, StoredResponse) else None
 
     return look
-
-
-def _nothing(key: str) -> StoredResponse | None:
-    """What is at hand where all has to be asked for."""
-    return None

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Container, Mapping
 from typing import Final, NamedTuple, TypeAlias
 
 from aiohttp_cache_di.backends.wrap.abilities import Abilities
@@ -21,6 +21,8 @@ __all__ = ["NearTier", "Token"]
 
 ENTRY_OVERHEAD_BYTES: Final = 512  # objects and the table's slot
 LARGEST_SHARE: Final = 8  # of the tier's bytes: one large body does not push out all the others
+
+NO_ENTRIES: Final[Mapping[str, StoredResponse]] = {}
 
 Token: TypeAlias = object
 """Proves that nothing has been heard of a key since its read began."""
@@ -42,12 +44,24 @@ class NearTier:
         abilities: of the store that they are copies from; `Versioned` or `Changing`.
         max_bytes: what the copies may weigh together.
         lifetime_s: seconds for which a copy is believed at most, whatever the store says or fails to say.
+        pending: what is on its way into the store, and so goes before all copies.
+        doubted: keys of which no copy is believed.
     """
 
-    def __init__(self, abilities: Abilities, max_bytes: int, lifetime_s: float = math.inf) -> None:
+    def __init__(
+        self,
+        abilities: Abilities,
+        max_bytes: int,
+        lifetime_s: float = math.inf,
+        *,
+        pending: Mapping[str, StoredResponse] = NO_ENTRIES,
+        doubted: Container[str] = (),
+    ) -> None:
         self.max_bytes = max_bytes
         self.lifetime_s = lifetime_s
         self.total_bytes = 0
+        self._pending = pending
+        self._doubted = doubted
         self._held: OrderedDict[str, Held] = OrderedDict()
         self._reading: dict[str, Token] = {}
         versioned, touching = abilities.versioned, abilities.touching
@@ -60,9 +74,12 @@ class NearTier:
         return len(self._held)
 
     def peek(self, key: str) -> StoredResponse | None:
-        """The copy under *key*, if it may still be believed."""
+        """What is on its way under *key*, or else the copy, if it may still be believed."""
+        entry = self._pending.get(key)
+        if entry is not None:
+            return entry
         held = self._held.get(key)
-        if held is None:
+        if held is None or key in self._doubted:
             return None
         if self._version is not None:
             version = self._version(key)

@@ -57,5 +57,7 @@ class Packing:
         if isinstance(item, Unreadable):
             self._events.unreadable()
             return None
-        stored = getattr(self.loaded(item), "stored", None)
+        stored: object = None
+        with contextlib.suppress(Exception):  # an object of the user's
+            stored = getattr(self.loaded(item), "stored", None)
         return stored if isinstance(stored, StoredResponse) and stored.key == key else None

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from itertools import islice
 from typing import Final, cast
 
@@ -243,7 +244,8 @@ class PendingWrites:
         self._starting.discard(worker)
 
     async def _work(self) -> None:
-        self._starting.discard(_current_task())
+        worker = cast("asyncio.Task[None]", asyncio.current_task())
+        self._starting.discard(worker)
         while self._pause is None and (batch := self._take()):
             try:
                 await self._try(batch)
@@ -251,7 +253,7 @@ class PendingWrites:
                 self._put_back(batch)
             if self._guard.probe_in_s("write") is not None:
                 break
-        self._workers.discard(_current_task())
+        self._workers.discard(worker)
         if self._ready.keys() - self._busy.keys():
             self._kick()
 
@@ -267,7 +269,8 @@ class PendingWrites:
                 self._ready[key] = write
             else:
                 self._end(write)
-        self._tell_waiting()
+        if self._waiting:
+            self._tell_waiting()
 
     def _take(self) -> list[Write]:
         batch: list[Write] = []
@@ -288,31 +291,24 @@ class PendingWrites:
         return batch
 
     async def _try(self, batch: list[Write]) -> None:
-        packed = self._packed(batch)
-        if not packed:
+        writes, records = self._packed(batch)
+        if not records:
             return
-        error: Exception | None = None
-
-        async def put() -> Sequence[Written]:
-            nonlocal error
-            try:
-                return await self._store.put([record for _, record in packed])
-            except Exception as exc:
-                error = exc
-                raise
-
-        results = await self._guard.run("write", put, None, patient=True)
+        errors: list[BaseException] = []
+        put = partial(self._store.put, records)
+        results = await self._guard.run("write", put, None, patient=True, failed=errors.append)
         if results is None:
-            self._note_failure([write for write, _ in packed], error)
+            self._note_failure(writes, errors[0] if errors else None)
         else:
-            self._note_results([write for write, _ in packed], results)
-        deleted = [write.entry.key for write, _ in packed if write.is_deleted]
+            self._note_results(writes, results)
+        deleted = [write.entry.key for write in writes if write.is_deleted]
         if deleted and await self._guard.run("delete", lambda: self._delete(deleted), False) is False:
             self._tombstones.add(deleted)
 
-    def _packed(self, batch: list[Write]) -> list[tuple[Write, Record]]:
-        """The records of those writes that are still to be made."""
-        packed: list[tuple[Write, Record]] = []
+    def _packed(self, batch: list[Write]) -> tuple[list[Write], list[Record]]:
+        """Those writes that are still to be made, and their records."""
+        writes: list[Write] = []
+        records: list[Record] = []
         for write in batch:
             entry = write.entry
             if write.has_failed and entry.store_until <= time.time():  # its time has come meanwhile
@@ -324,8 +320,9 @@ class PendingWrites:
             except Exception as exc:  # whatever a user's serializer raises
                 self._refuse(write, exc)
                 continue
-            packed.append((write, Record(entry.key, item, entry.store_until, write.is_leased)))
-        return packed
+            writes.append(write)
+            records.append(Record(entry.key, item, entry.store_until, write.is_leased))
+        return writes, records
 
     async def _delete(self, keys: Collection[str]) -> bool:
         await self._store.delete(keys)
@@ -360,7 +357,7 @@ class PendingWrites:
         self._let_lease_go(write)
         write.tell(False)
 
-    def _note_failure(self, batch: list[Write], error: Exception | None) -> None:
+    def _note_failure(self, batch: list[Write], error: BaseException | None) -> None:
         is_about_data = error is not None and kind_of(error) in OF_THE_DATA
         self._batch = max(1, len(batch) // 2)  # so that one which is at fault is soon alone
         for write in batch:
@@ -393,7 +390,3 @@ class PendingWrites:
         for waiter in waiting:
             if not waiter.done():
                 waiter.set_result(None)
-
-
-def _current_task() -> asyncio.Task[None]:
-    return cast("asyncio.Task[None]", asyncio.current_task())
