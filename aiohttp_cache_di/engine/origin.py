@@ -46,6 +46,8 @@ class Reply(Struct, frozen=True):
         sent: Any = getattr(getattr(self.response, "request_info", None), "headers", None)
         if not issubclass(type(sent), CIMultiDictProxy):
             return True
+        if sent == self.asked:  # as nearly all are
+            return True
         asked, told = _told(self.asked, names, is_named), _told(sent, names, is_named)
         return asked == told or (
             self.by_proxy and asked == [field for field in told if field[0] != "proxy-authorization"]
