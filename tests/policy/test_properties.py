@@ -180,6 +180,15 @@ class Conversation(RuleBasedStateMachine):
     def tag(self, request: Request) -> str:
         return f'"{self.versions[request.url]}-{request.headers.get("Foo", "")}"'
 
+    def confirm(self, request: Request, tag: str, selecting: dict[str, str | None]) -> None:
+        """The origin says again what it has said of the representation called *tag*."""
+        for fact in self.facts.values():
+            if fact.url == request.url and fact.tag == tag:
+                fact.confirmed_at, fact.max_age_s = self.cache.now, max(fact.max_age_s, self.options[0])
+                fact.is_outdated = False
+                if selecting:
+                    fact.selecting.append(selecting)
+
     def origin(self, request: Request) -> Reply:
         if self.is_down:
             raise OriginDownError
@@ -200,13 +209,10 @@ class Conversation(RuleBasedStateMachine):
         selecting = {name: request.headers.get(name) for name in vary.split(", ") if name}
         if tag in request.headers.get("If-None-Match", ""):
             headers["ETag"] = tag
-            for fact in self.facts.values():
-                if fact.url == request.url and fact.tag == tag:
-                    fact.confirmed_at, fact.max_age_s = self.cache.now, max(fact.max_age_s, max_age_s)
-                    fact.is_outdated = False
-                    if vary:
-                        fact.selecting.append(selecting)
+            self.confirm(request, tag, selecting)
             return Reply(304, headers, b"")
+        if request.method == "HEAD":  # which speaks of the response to GET too (RFC 9111 §4.3.5)
+            self.confirm(request, tag, selecting)
         if has_tag:
             headers["ETag"] = tag
         body = f"{len(self.facts)}".encode()
