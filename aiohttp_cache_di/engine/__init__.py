@@ -51,5 +51,6 @@ of its own requests; both make a request as aiohttp makes it, and end it where t
 `runtime` has what a backend has going on in one event loop on behalf of requests: the flights, and the tasks in the
 background; it passes reads and writes on to the stack's part of that loop, which it is told by the backend. `hits`
 counts them too, and lets other tasks have their turn after some. `digest` knows sessions that log in by digest.
+`posted` keeps a response to POST where it says that it answers GET (RFC 9110 §9.3.3).
 `doubles` is for tests that put something else in the place of the network or of the backend.
 """
