@@ -145,6 +145,7 @@ class _Jobs:
         self.connection: JobConnection | None = None
         self.then: list[Callable[[], None]] = []
         self.ends_at = math.inf
+        self.have_ended = False
 
     def serve(self, connection: JobConnection) -> None:
         """Run jobs, in aiosqlite's thread, until there is an end to them."""
@@ -155,6 +156,7 @@ class _Jobs:
             connection.watch.begin()
             task.run(connection)
             del task  # holds what it was made of
+        self.have_ended = True
 
     def end(self, within_s: float) -> None:
         """Let no job go on for longer than *within_s*."""
@@ -287,7 +289,8 @@ async def _hold_open(connect: Connect, jobs: _Jobs) -> None:
         try:
             async with aiosqlite.Connection(connector, iter_chunk_size=64) as connection:
                 await connection.executescript(cast("Any", jobs.serve))
-                failure = None
+                if jobs.have_ended:
+                    failure = None
         except BaseException as exc:
             if failure is None:
                 raise

@@ -500,6 +500,20 @@ async def test_a_table_that_somebody_dropped_is_made_anew(cache: SQLiteCache, tm
     await cache.write_entry(make_entry("k"))
 
 
+async def test_a_release_of_aiosqlite_that_runs_no_job_is_an_error_and_no_hang(
+    cache: SQLiteCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def run_nothing(connection: aiosqlite.Connection, script: object) -> None:
+        """Return as if the script had run."""
+
+    monkeypatch.setattr(aiosqlite.Connection, "executescript", run_nothing)
+    async with asyncio.timeout(10):
+        for _ in range(2):
+            with pytest.raises(StorageError, match="has not run the jobs"):
+                await cache.read_entry("k")
+        await cache.close()
+
+
 @pytest.mark.parametrize("name", ["executescript", "__aenter__"])
 async def test_a_release_of_aiosqlite_that_has_changed_is_an_error_and_no_hang(
     cache: SQLiteCache, monkeypatch: pytest.MonkeyPatch, name: str
