@@ -32,6 +32,7 @@ from aiohttp_cache_di.backends.sqlite.writes import (
     commit,
     fail,
 )
+from aiohttp_cache_di.backends.wrap.tasks import consume_error
 from aiohttp_cache_di.errors import StorageError
 
 __all__ = ["Connections", "ConnectionsLostError"]
@@ -353,7 +354,7 @@ class Connections:
         if error is not None:
             self.dealt_with(error)
         elif not is_tied and self.writable and not self._generations.is_untied and not self.closing:
-            self.call(Transaction.changing).add_done_callback(_hear)  # makes the counters that are missing
+            self.call(Transaction.changing).add_done_callback(consume_error)  # makes the counters that are missing
 
     def _stop_checking(self) -> None:
         if self._next_check is not None:
@@ -369,12 +370,6 @@ def _is_damage(error: BaseException) -> bool:
 def _code(error: BaseException) -> int:
     code: int = getattr(error, "sqlite_errorcode", -1)
     return code & 0xFF if code >= 0 else -1
-
-
-def _hear(future: asyncio.Future[Any]) -> None:
-    """Take note of a failure for whose end nothing waits."""
-    if not future.cancelled():
-        future.exception()
 
 
 def set_aside(file: CacheFile, identity: Identity | None) -> StorageError:

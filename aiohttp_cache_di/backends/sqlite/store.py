@@ -18,6 +18,7 @@ from aiohttp_cache_di.backends.sqlite.thread import Job
 from aiohttp_cache_di.backends.sqlite.walk import Page, items_page, keys_page
 from aiohttp_cache_di.backends.sqlite.writes import Acquire, Put, Release, Transaction, TransactionJob, Write
 from aiohttp_cache_di.backends.store import Found, Lease, Limits, Record, Row, StoreEvents, Written
+from aiohttp_cache_di.backends.wrap.tasks import consume_error
 from aiohttp_cache_di.entries.codec import EntryCodec, Opaque, item_leads_on
 from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
@@ -174,7 +175,7 @@ class SQLiteStore:
             # It may be granted all the same; what gives it back waits behind it.
             here = self.database.here()
             if here is not None and here.connections.writable:
-                here.connections.write(Release((packed, self._owner))).add_done_callback(_hear)
+                here.connections.write(Release((packed, self._owner))).add_done_callback(consume_error)
             raise
         return lease
 
@@ -298,9 +299,3 @@ def _weight(record: Record) -> int:
     return (
         item.size_bytes if isinstance(item, StoredResponse) else len(item.payload if isinstance(item, Opaque) else item)
     )
-
-
-def _hear(future: asyncio.Future[Any]) -> None:
-    """Take note of a failure for whose end nothing waits."""
-    if not future.cancelled():
-        future.exception()
