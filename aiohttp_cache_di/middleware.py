@@ -96,17 +96,20 @@ class CacheMiddleware:
         entry = runtime.peek(key)
         if entry is None:
             return None
-        if entry.vary_fields:
-            question = replace(
-                question, vary_digest=vary_digest(entry.vary_fields, request.headers, backend.digest_key)
-            )
         now = time.time()
-        if decide(question, entry, now) is not PLAIN_HIT:
+        try:
+            if entry.vary_fields:
+                digest = vary_digest(entry.vary_fields, request.headers, backend.digest_key)
+                question = replace(question, vary_digest=digest)
+            if decide(question, entry, now) is not PLAIN_HIT:
+                return None
+            answer = plain_answer(entry, request, now=now, standard=backend.cache_control)
+        except Exception:  # the exchange comes to it too, and discards it
             return None
         if call is not None:
             call.keys.append(key)
         count_hit(backend.stats)
-        return plain_answer(entry, request, now=now, standard=backend.cache_control)
+        return answer
 
     async def _exchange(
         self,

@@ -13,9 +13,13 @@ from yarl import URL
 from aiohttp_cache_di import keys
 from aiohttp_cache_di.arguments import refuse_unknown
 from aiohttp_cache_di.backends.stacked import Stacked
+from aiohttp_cache_di.backends.storage import BaseCache
+from aiohttp_cache_di.backends.wrap.items import StackCache
+from aiohttp_cache_di.errors import UnreadableEntryError
+from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
-__all__ = ["Addressed"]
+__all__ = ["Addressed", "item_of"]
 
 
 class Addressed(Stacked):
@@ -66,8 +70,7 @@ class Addressed(Stacked):
         """Iterate over the URLs that are cached, those of redirects included; without secrets and ignored values."""
         await self.settle()
         for storage in (self.responses, self.redirects):
-            async for item in storage.values():
-                item = storage.readable(item)
+            async for item in _items_of(storage):
                 if item is not None and not isinstance(item, str):
                     stored = getattr(item, "stored", None)
                     yield stored.url if isinstance(stored, StoredResponse) else str(item.url)
@@ -104,3 +107,22 @@ class Addressed(Stacked):
 
     def _target(self, url: str) -> str:
         return keys.target_of(URL(url, encoded=True), self.ignored_params, ordered=self.is_ordered)
+
+
+async def item_of(storage: BaseCache, key: str) -> CachedResponse | str | None:
+    """What *storage* has under *key*, if it can be read."""
+    try:
+        return storage.readable(await storage.read(key), key)
+    except UnreadableEntryError:  # a storage of the user's tells it so
+        storage.on_unreadable(1)
+        return None
+
+
+async def _items_of(storage: BaseCache) -> AsyncIterator[CachedResponse | str | None]:
+    """All that *storage* has, and None for what cannot be read."""
+    if isinstance(storage, StackCache):
+        async for item in storage.values():
+            yield storage.readable(item)
+        return
+    async for key in storage.keys():  # its `values` may end with the first that cannot be read
+        yield await item_of(storage, key)

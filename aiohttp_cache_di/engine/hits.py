@@ -164,21 +164,26 @@ class FastLane:
     def _hit(
         self, session: ClientSession, known: KnownCall, entry: StoredResponse, options: dict[str, Any]
     ) -> CachedResponse | None:
-        now = time.time()
-        if decide(known.question, entry, now) is not PLAIN_HIT or not _status_passes(session, entry.status, options):
+        now, backend = time.time(), self._backend
+        try:
+            if decide(known.question, entry, now) is not PLAIN_HIT:
+                return None
+            if not _status_passes(session, entry.status, options):
+                return None
+            hit = known.response_class.from_stored(
+                entry,
+                url=known.url,
+                session=session,
+                request_info=known.info,
+                served_at=now,
+                standard=backend.cache_control,
+            )
+        except Exception:  # the whole way comes to it too, and there it is discarded
             return None
         if known.is_new:
             self._remember(replace(known, is_new=False))
-        backend = self._backend
         count_hit(backend.stats)
-        return known.response_class.from_stored(
-            entry,
-            url=known.url,
-            session=session,
-            request_info=known.info,
-            served_at=now,
-            standard=backend.cache_control,
-        )
+        return hit
 
     def learn(
         self, session: ClientSession, method: str, url: StrOrURL, options: dict[str, Any], response: object

@@ -213,7 +213,11 @@ class ResponseStoring(Lookup):
             outcome: told of the entry's own write; see `Runtime.store`.
         """
         primary = self._primary_now(entry)
-        placement = policy.place_variant(primary, entry, max_variants=self.rules.max_variants, now=time.time())
+        bounds: dict[str, Any] = {"max_variants": self.rules.max_variants, "now": time.time()}
+        try:
+            placement = policy.place_variant(primary, entry, **bounds)
+        except Exception:  # of what lies there, which this takes the place of
+            placement = policy.place_variant(None, entry, **bounds)
         placed = placement.writes[-1]
         for write in placement.writes:
             self.runtime.here.store(write, outcome=outcome if write is placed else None)
@@ -362,7 +366,11 @@ class ResponseStoring(Lookup):
         """What *usable* makes of what is stored by now."""
         if self._store_failed:  # one deadline per request is enough
             return None
-        entry = await self._select(self.key)
+        try:
+            entry = await self._select(self.key)
+        except Exception as error:
+            await self.discard(error)
+            return None
         return None if entry is None else await usable(entry)
 
     def release_lease(self, flight: Flight | None = None) -> None:
