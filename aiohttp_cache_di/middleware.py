@@ -15,7 +15,7 @@ from weakref import ref
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, hdrs
 from msgspec.structs import replace
 
-from aiohttp_cache_di import policy
+from aiohttp_cache_di import keys, policy
 from aiohttp_cache_di._aiohttp import Needs, can, decodes, middlewares_of
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.engine.answers import plain_answer
@@ -94,7 +94,7 @@ class CacheMiddleware:
         if not backend.write_behind and runtime.pending(key) is not None:
             return None
         entry = runtime.peek(key)
-        if entry is None:
+        if entry is None or (entry.status != 200 and keys.is_sealed(entry)):
             return None
         now = time.time()
         try:

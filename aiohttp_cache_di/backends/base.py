@@ -244,7 +244,7 @@ class CacheBackend(Deleting, Configured):
         else:
             entry = entry_of(response, body=await body_of(response), fresh_until=fresh_until)
         url = keys.redact_url(entry.url, self.ignored_params)
-        entry = keys.redacted(entry, self.ignored_params)
+        entry = keys.redacted(entry, self.ignored_params, self.digest_key)
         await self.write(msgspec.structs.replace(entry, key=key, url=url, history=hops or entry.history))
         for hop_key in hops:
             if not await self.redirects.contains(hop_key):

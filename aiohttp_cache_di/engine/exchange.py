@@ -207,10 +207,12 @@ class Exchange:
 
     def _usable(self, entry: StoredResponse) -> Reuse | None:
         """How the response to another request answers this one, if it does."""
-        now = time.time()
-        decision = decide(self.question, entry, now)
+        now, opened = time.time(), self.storing.opened(entry)
+        if opened is None:
+            return None
+        decision = decide(self.question, opened, now)
         if decision is policy.PLAIN_HIT:
-            return policy.serve(entry, now=now)
+            return policy.serve(opened, now=now)
         return decision if isinstance(decision, Reuse) and not decision.stale else None
 
     async def _usable_with_its_end(self, entry: StoredResponse, comes: bool) -> Reuse | None:

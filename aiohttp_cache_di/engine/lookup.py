@@ -11,7 +11,7 @@ from aiohttp import hdrs
 from msgspec.structs import replace
 from yarl import URL
 
-from aiohttp_cache_di import policy
+from aiohttp_cache_di import keys, policy
 from aiohttp_cache_di.backends.actions import CacheActions
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.engine.hooks import Hooks
@@ -151,7 +151,16 @@ class Lookup:
             return None
         if entry.partition != self.partition and not of_any:
             return None
-        return entry
+        if entry.status == 200:
+            return entry
+        opened = self.opened(entry)
+        if opened is None:
+            await self.drop({key})
+        return opened
+
+    def opened(self, entry: StoredResponse) -> StoredResponse | None:
+        """*entry* with the Location that it was stored with; None where that cannot be read any more."""
+        return keys.unsealed(entry, self.backend.digest_key)
 
     async def _read(self, key: str) -> StoredResponse | None:
         """The entry that is at hand, or that the store has."""
