@@ -25,7 +25,8 @@ from aiohttp_cache_di.backends.storage import BaseCache, BaseStorage, ResponseOr
 from aiohttp_cache_di.entries.build import body_of, entry_of
 from aiohttp_cache_di.policy import Rules
 from aiohttp_cache_di.policy.expiration import UNSET, ExpirationTime, UrlExpiration, posix_time
-from aiohttp_cache_di.policy.rules import DEFAULT_CODES, Window
+from aiohttp_cache_di.policy.rules import DEFAULT_CODES
+from aiohttp_cache_di.policy.windows import Window
 from aiohttp_cache_di.response import AnyResponse, CachedResponse
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 

@@ -18,7 +18,8 @@ from aiohttp_cache_di.backends.wrap.stack import StoreStack
 from aiohttp_cache_di.entries.secrets import DEFAULT_SALT, digest_key_of
 from aiohttp_cache_di.policy.expiration import ExpirationTime, UrlExpiration, UrlRules, lifetime_s
 from aiohttp_cache_di.policy.principals import Principal
-from aiohttp_cache_di.policy.rules import RuleBook, window_s
+from aiohttp_cache_di.policy.rules import RuleBook
+from aiohttp_cache_di.policy.windows import window_s
 from aiohttp_cache_di.response import AnyResponse
 from aiohttp_cache_di.telemetry import CacheStats
 

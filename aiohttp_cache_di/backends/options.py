@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple, SupportsIndex, TypeAlias, TypedDict
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.keys import CredentialNames
 from aiohttp_cache_di.policy.principals import Principal
-from aiohttp_cache_di.policy.rules import Window
+from aiohttp_cache_di.policy.windows import Window
 
 __all__ = ["BACKEND_OPTIONS", "STORAGE_OPTIONS", "BackendOptions", "StorageOptions", "refuse_unusable"]
 
