@@ -73,6 +73,15 @@ class Configured(Stacked, Naming, RuleBook):
         """The lifetimes by URL pattern."""
         return UrlRules(self.urls_expire_after or {})
 
+    @property
+    def leaves_credentials_out(self) -> bool:
+        """Whether requests that carry different credentials, or none, may share responses because a setting says so."""
+        return (
+            self.partition_cookies == "explicit"
+            or self.credential_headers.leaves_some_out
+            or any(map(keys.is_secret_param, self.ignored_params))
+        )
+
     def _configure(
         self,
         cache_name: str,

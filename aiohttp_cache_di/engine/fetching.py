@@ -14,6 +14,7 @@ from aiohttp import ClientError, ClientHandlerType, ClientRequest, ClientRespons
 
 from aiohttp_cache_di import policy
 from aiohttp_cache_di._aiohttp import hand_on_cookies
+from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.engine.answers import answer_from
 from aiohttp_cache_di.engine.call import Call, refuse_when_closed
 from aiohttp_cache_di.engine.describe import Report, describe_miss
@@ -47,12 +48,12 @@ Candidates: TypeAlias = tuple[StoredResponse | VariantRef, ...]
 _CHALLENGES = frozenset({401, 407})
 
 
-def is_challenge(question: FullQuestion, status: int) -> bool:
-    """Whether the origin asks who it is that asks, of one who is known here by another name than by credentials.
+def is_challenge(question: FullQuestion, status: int, backend: CacheBackend) -> bool:
+    """Whether the origin asks who it is that asks, of one who is not known here by all credentials.
 
     Such a response says nothing of what others in the partition are given, and has no place there.
     """
-    return question.is_named and status in _CHALLENGES
+    return status in _CHALLENGES and (question.is_named or backend.leaves_credentials_out)
 
 
 class Fetching:
@@ -148,7 +149,7 @@ class Fetching:
     ) -> Store | Freshen | Pass | Refetch | ServeStale | None:
         """What to do with a reply; None where it cannot be understood, which is no reason not to hand it on."""
         candidates = self.storing.candidates
-        if is_challenge(self.question, reply.head.status):
+        if is_challenge(self.question, reply.head.status, self.backend):
             return Pass("status", forwarded(plan.reason, detail="status"))
         try:
             while isinstance(decision := self._on_response(reply, plan, candidates), Load):
@@ -215,7 +216,7 @@ class Fetching:
         self._update_get(reply, flight)
         if decision.forget:
             await self.storing.forget()
-        if is_challenge(self.question, reply.response.status):
+        if is_challenge(self.question, reply.response.status, self.backend):
             flight.end(Outcome.UNSHARED)  # who answers it may have what is shared
         elif reply.response.status < 500:
             self.storing.end_unshared(flight)

@@ -20,6 +20,7 @@ from aiohttp_cache_di.keys.names import (
     DEFAULT_CREDENTIAL_HEADERS,
     CredentialNames,
     credential_names,
+    is_secret_param,
     lower_names,
     says_which_resource,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "credential_names",
     "has_param",
     "is_own_host",
+    "is_secret_param",
     "is_verifying",
     "lower_names",
     "redact_url",
