@@ -13,7 +13,7 @@ from typing import TypeAlias, assert_never
 from aiohttp import ClientError, ClientHandlerType, ClientRequest, ClientResponse, hdrs
 
 from aiohttp_cache_di import policy
-from aiohttp_cache_di._aiohttp import hand_on_cookies
+from aiohttp_cache_di._aiohttp import can_prepend, hand_on_cookies, prepend
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.engine.answers import answer_from
 from aiohttp_cache_di.engine.call import Call, refuse_when_closed
@@ -23,6 +23,7 @@ from aiohttp_cache_di.engine.origin import OriginRequest, Reply
 from aiohttp_cache_di.engine.recording import wait_for_end
 from aiohttp_cache_di.engine.storing import ResponseStoring
 from aiohttp_cache_di.policy import (
+    Complete,
     Fetch,
     Freshen,
     FullQuestion,
@@ -104,6 +105,11 @@ class Fetching:
                 match decision:
                     case Store():
                         return await self._store(reply, decision, flight)
+                    case Complete() if not can_prepend(reply.response):
+                        reply.response.release()
+                        plan = Fetch(plan.reason)
+                    case Complete():
+                        return await self._complete(reply, decision, flight)
                     case Freshen():
                         return self._freshen(reply, decision, flight)
                     case ServeStale():
@@ -146,7 +152,7 @@ class Fetching:
 
     async def _decide(
         self, reply: Reply, plan: Fetch | Validate
-    ) -> Store | Freshen | Pass | Refetch | ServeStale | None:
+    ) -> Store | Complete | Freshen | Pass | Refetch | ServeStale | None:
         """What to do with a reply; None where it cannot be understood, which is no reason not to hand it on."""
         candidates = self.storing.candidates
         if is_challenge(self.question, reply.head.status, self.backend):
@@ -167,6 +173,16 @@ class Fetching:
         return policy.on_response(
             question.request, head, plan, question.rules, now=head.received_at, candidates=candidates
         )
+
+    async def _complete(self, reply: Reply, decision: Complete, flight: Flight) -> ClientResponse:
+        """Hand on a stored part and its rest as one."""
+        match decision.then:
+            case Store():
+                response = await self._store(reply, decision.then, flight)
+            case Pass():
+                response = await self._pass(reply, decision.then, flight)
+        prepend(response, decision.stored.body, complete_bytes=decision.complete_bytes)
+        return response
 
     async def _store(self, reply: Reply, decision: Store, flight: Flight) -> ClientResponse:
         response, call = reply.response, self.call
