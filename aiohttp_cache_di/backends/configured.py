@@ -52,6 +52,7 @@ class Configured(Stacked, Naming, RuleBook):
     digest_key: bytes = setting()
     post_as_query: Collection[str] = setting()
     partition_cookies: str = setting()
+    partition_tls: str = setting()
     principal: Principal = setting()
     principals: Mapping[str, str] | None = setting()
     shared_credentials: Collection[str] = setting()
@@ -137,6 +138,7 @@ class Configured(Stacked, Naming, RuleBook):
         _ = self.query_patterns  # a wrong pattern is refused here too
         self.match_order = options.get("match_order")
         self.partition_cookies = options.get("partition_cookies", "effective")
+        self.partition_tls = options.get("partition_tls", "authorities")
         self.principal = options.get("principal")
         self.principals = options.get("principals")
         self.shared_credentials = options.get("shared_credentials", ())

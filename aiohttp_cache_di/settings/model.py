@@ -171,6 +171,10 @@ class CacheSettings(BaseSettings):
     partition_cookies: Literal["effective", "explicit"] = Field(
         default="effective", description="explicit: cookies of the jar do not set principals apart"
     )
+    partition_tls: Literal["authorities", "context"] = Field(
+        default="authorities",
+        description="context: each TLS context is a client of its own, for those that present certificates",
+    )
     principals: UrlNames = Field(
         default_factory=dict,
         repr=False,
