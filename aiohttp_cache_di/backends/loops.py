@@ -10,11 +10,13 @@ from typing import Any, Final, Generic, TypeVar
 
 from aiohttp_cache_di.errors import StorageError
 
-__all__ = ["Errands", "PerLoop", "aside"]
+__all__ = ["Errands", "PerLoop", "aside", "conclude", "end"]
 
 T = TypeVar("T")
 
 FINISH_WITHIN_S: Final = 1.0  # as long as the engine gives its own tasks
+INSIST_EVERY_S: Final = 0.1
+INSIST_TIMES: Final = 20
 LARGE_BYTES: Final = 256 * 1024  # checking as much takes a fraction of a millisecond; a thread costs about a tenth
 
 _inherited: list[object] = []  # what a parent process uses: its sockets are not for a forked child to close
@@ -70,8 +72,7 @@ class PerLoop(Generic[T]):
         self._forget_others()
         task = self._opening.get(loop)
         if task is not None:
-            task.cancel()
-            await asyncio.wait([task])
+            await end(task)
         found = self._open.pop(loop, None)
         if found is not None:
             await self._end(found)
@@ -116,17 +117,38 @@ class Errands:
 
     async def finish(self) -> None:
         """Wait a moment for what is under way, and cancel the rest."""
-        for patience_s in (FINISH_WITHIN_S, None):
-            if self._tasks:
-                await asyncio.wait(self._tasks, timeout=patience_s)
-            for task in self._tasks:
-                task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=FINISH_WITHIN_S)
+        await end(*self._tasks)
 
     @staticmethod
     async def _undo(task: asyncio.Task[Any], undo: Callable[[], Coroutine[Any, Any, None]]) -> None:
         with suppress(Exception):  # a server that does not answer lets a lease expire by itself
             await task
             await undo()
+
+
+async def end(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel *tasks*, and again those that have not ended soon, for some seconds at most.
+
+    A driver that is cancelled may first tell its server so, and wait for the answer of one that is frozen.
+    """
+    for _ in range(INSIST_TIMES):
+        running = [task for task in tasks if not task.done()]
+        if not running:
+            return
+        for task in running:
+            task.cancel()
+        await asyncio.wait(running, timeout=INSIST_EVERY_S)
+
+
+async def conclude(call: Coroutine[Any, Any, object]) -> None:
+    """Give *call*, which closes something, a moment; then end it."""
+    task = asyncio.get_running_loop().create_task(call)
+    await asyncio.wait([task], timeout=FINISH_WITHIN_S)
+    await end(task)
+    if task.done() and not task.cancelled():
+        task.result()
 
 
 async def aside(work: Callable[[], T], weight_bytes: int) -> T:

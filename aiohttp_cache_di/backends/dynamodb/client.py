@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol, TypeAlias
 
 from aiohttp_cache_di.arguments import refuse_unknown
 from aiohttp_cache_di.backends.dynamodb.items import Layout
-from aiohttp_cache_di.backends.loops import Errands
+from aiohttp_cache_di.backends.loops import Errands, conclude
 from aiohttp_cache_di.errors import ConfigurationError, MissingDependencyError, StorageError
 
 __all__ = ["CONDITION_FAILED", "Client", "Connection", "Service", "driver_options", "error_code"]
@@ -77,7 +77,7 @@ class Connection:
         """End what runs in the background, and the client."""
         await self.errands.finish()
         if self._context is not None:
-            await self._context.__aexit__(None, None, None)
+            await conclude(self._context.__aexit__(None, None, None))
 
 
 class Service:

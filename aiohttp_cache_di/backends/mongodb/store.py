@@ -41,6 +41,7 @@ __all__ = ["MongoDBStore"]
 logger = logging.getLogger(__name__)
 
 PAGE: Final = 256  # documents of a page of a walk
+BATCH: Final = 128  # keys; one more is asked for, so that the server has no cursor left to be asked again
 PAGE_BYTES: Final = 4 * 1024 * 1024
 MAX_HELD: Final = 4096  # leases that are remembered before expired ones are looked for
 DUPLICATE_KEY: Final = 11000
@@ -60,7 +61,7 @@ class MongoDBStore:
         TypeError, ConfigurationError: see `Server`.
     """
 
-    limits = Limits(value_bytes=DOCUMENT_BYTES - SPARE_BYTES, batch=128, parallel=4, drops_expired=True)
+    limits = Limits(value_bytes=DOCUMENT_BYTES - SPARE_BYTES, batch=BATCH, parallel=4, drops_expired=True)
 
     def __init__(
         self,
@@ -90,7 +91,8 @@ class MongoDBStore:
         """Look *keys* up, all with one ``find``."""
         here = self._loops.now() or await self._loops.here()
         names = [name_of(key) for key in keys]
-        rows = await here.collection.find({"_id": {"$in": names}}, {"v": 1, "until": 1}).to_list()
+        wanted = here.collection.find({"_id": {"$in": names}}, {"v": 1, "until": 1}, batch_size=BATCH + 1)
+        rows = await wanted.to_list()
         by_name = {row["_id"]: row for row in rows}
         work = partial(self._found, keys, [by_name.get(name) for name in names])
         return await aside(work, sum(map(frame_bytes, rows)))
@@ -122,7 +124,7 @@ class MongoDBStore:
         here = await self._loops.here()
         names = [name_of(key) for key in keys]
         wanted = {"_id": {"$in": names}, "f": {"$exists": True}}
-        rows = await here.collection.find(wanted, {"f": 1, "until": 1}).to_list()
+        rows = await here.collection.find(wanted, {"f": 1, "until": 1}, batch_size=BATCH + 1).to_list()
         now_ms = time.time() * 1000
         kinds = {row["_id"]: bool(row["f"]) for row in rows if not is_over(row, now_ms)}
         return [kinds.get(name) for name in names]

@@ -396,13 +396,12 @@ async def test_a_frozen_server_holds_up_neither_a_caller_that_leaves_nor_the_clo
 ) -> None:
     store = make_store(own_ministack, uuid.uuid4().hex)
     await write(store, entry("k"))
-    own_ministack.pause()
-    for call in (store.get(["k"]), store.acquire("k", 5)):
-        with pytest.raises(TimeoutError):
-            await asyncio.wait_for(call, 0.1)
-    before = time.monotonic()
-    await store.close()
-    assert time.monotonic() - before < 3
+    with own_ministack.frozen():
+        for call in (store.get(["k"]), store.acquire("k", 5)):
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(call, 0.1)
+        async with asyncio.timeout(20):  # it takes one or two; a busy machine may take more
+            await store.close()
 
 
 # ---- options
