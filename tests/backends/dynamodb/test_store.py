@@ -421,6 +421,38 @@ def test_names_of_attributes_that_would_clash_are_refused(key: str, value: str) 
         Layout("table", "responses", key, value)
 
 
+@pytest.mark.parametrize("table", ["", "ab", "my cache", "x" * 256])
+def test_a_name_that_is_none_of_a_table_is_refused(table: str) -> None:
+    with pytest.raises(ConfigurationError, match="no name of a DynamoDB table"):
+        Layout(table, "responses", "k", "v")
+
+
+def test_a_table_may_be_named_by_its_arn() -> None:
+    arn = "arn:aws:dynamodb:eu-west-1:123456789012:table/cache"
+    assert Layout(arn, "responses", "k", "v").table == arn
+
+
+def test_what_a_client_is_made_from_was_read_when_the_room_was_imported() -> None:
+    code = """
+import asyncio, builtins, io
+from aiohttp_cache_di import DynamoDBBackend
+opened, real = [], io.open
+def noting(file, *args, **kwargs):
+    opened.append(str(file))
+    return real(file, *args, **kwargs)
+builtins.open = io.open = noting
+async def use():
+    options = {"region_name": "eu-west-1", "aws_access_key_id": "a", "aws_secret_access_key": "b"}
+    backend = DynamoDBBackend("table", endpoint_url="http://127.0.0.1:1", **options)
+    await backend.stack.store._loops.here()
+    await backend.close()
+asyncio.run(use())
+print([name for name in opened if ".json" in name])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "[]\n", done.stdout
+
+
 async def test_attributes_may_have_other_names(ministack: MinistackServer) -> None:
     layout = Layout(table := uuid.uuid4().hex, "responses", "Key", "value")  # both are reserved words
     options = {"endpoint_url": ministack.url, **CREDENTIALS}
