@@ -16,7 +16,7 @@ from aiohttp_cache_di.backends.dynamodb.items import Layout
 from aiohttp_cache_di.backends.loops import Errands, conclude
 from aiohttp_cache_di.errors import ConfigurationError, MissingDependencyError, StorageError
 
-__all__ = ["CONDITION_FAILED", "Client", "Connection", "Service", "driver_options", "error_code"]
+__all__ = ["CONDITION_FAILED", "NOT_THERE", "Client", "Connection", "Service", "driver_options", "error_code"]
 
 CONDITION_FAILED: Final = "ConditionalCheckFailedException"
 NOT_THERE: Final = "ResourceNotFoundException"
@@ -106,7 +106,7 @@ class Service:
         self._layout = layout
         self._context = context
         self._options = dict(options)
-        self._is_to_create = create
+        self._creates = self._is_to_create = create
         self._served: weakref.ref[asyncio.AbstractEventLoop] | None = None
 
     async def connect(self) -> Connection:
@@ -120,6 +120,12 @@ class Service:
                 raise
             self._is_to_create = False
         return connection
+
+    async def make_again(self, client: Client) -> bool:
+        """Make the table that is not there any more; False where none is to be made."""
+        if self._creates:
+            await _ensure_table(client, self._layout)
+        return self._creates
 
     async def _own(self) -> Connection:
         session = await asyncio.to_thread(_prepared_session, self._options)

@@ -23,7 +23,7 @@ __all__ = ["Client", "Connection", "Server"]
 Client: TypeAlias = AsyncMongoClient[Document]
 
 NAMED: Final = frozenset({"host", "port", "document_class", "tz_aware", "connect", "type_registry"})
-SILENCE_MS: Final = 10_000  # callers wait far shorter, but a call that they have left goes on until it is answered
+LIMITS: Final = {"socketTimeoutMS": 10_000, "serverSelectionTimeoutMS": 5_000}  # callers wait far shorter
 CLOSE_WITHIN_S: Final = 0.5  # for telling the server that its sessions are over, which it finds out by itself too
 
 # Dates as numbers, whatever a client that was handed in has been told: no year is too far, and none needs a datetime.
@@ -102,9 +102,11 @@ class Server:
 
 
 def _limits(options: Mapping[str, Any]) -> dict[str, Any]:
-    """How long a server may be silent, unless *options* tell."""
-    told = " ".join((*options, *_hosts(options.get("host"))))
-    return {} if re.search(r"\b(socket)?timeoutms\b", told, re.IGNORECASE) else {"socketTimeoutMS": SILENCE_MS}
+    """How long a server may be silent or not be there, unless *options* tell."""
+    told = set(re.findall(r"\w*timeoutms", " ".join((*options, *_hosts(options.get("host")))).lower()))
+    if "timeoutms" in told:  # which goes for all
+        return {}
+    return {name: value for name, value in LIMITS.items() if name.lower() not in told}
 
 
 def _check(options: Mapping[str, Any]) -> None:

@@ -365,17 +365,16 @@ asyncio.run(use())
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ({}, 10.0),
-        ({"socketTimeoutMS": 500}, 0.5),
-        ({"host": "mongodb://127.0.0.1:1/?socketTimeoutMS=700"}, 0.7),
-        ({"host": "mongodb://127.0.0.1:1/?timeoutMS=700"}, None),
+        ({}, (10.0, 5.0)),
+        ({"socketTimeoutMS": 500}, (0.5, 5.0)),
+        ({"host": "mongodb://127.0.0.1:1/?socketTimeoutMS=700&serverSelectionTimeoutMS=800"}, (0.7, 0.8)),
+        ({"host": "mongodb://127.0.0.1:1/?timeoutMS=700"}, (None, 30.0)),
     ],
 )
-async def test_a_call_that_its_caller_has_left_ends_in_time(options: dict[str, Any], expected: float | None) -> None:
-    options = {"host": "mongodb://127.0.0.1:1", "connect": False, **options}
-    store = MongoDBStore("db", "responses", codec=EntryCodec(), options=options)
-    here = await store._loops.here()
-    assert here.collection.database.client.options.pool_options.socket_timeout == expected
+async def test_a_call_that_its_caller_has_left_ends_in_time(options: dict[str, Any], expected: object) -> None:
+    store = MongoDBStore("db", "responses", codec=EntryCodec(), options={"host": "mongodb://127.0.0.1:1", **options})
+    set_to = (await store._loops.here()).collection.database.client.options
+    assert (set_to.pool_options.socket_timeout, set_to.server_selection_timeout) == expected
     await store.close()
 
 
