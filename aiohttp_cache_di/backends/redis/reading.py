@@ -19,6 +19,7 @@ from aiohttp_cache_di.backends.redis.connections import Connection, ReplyTooLarg
 from aiohttp_cache_di.backends.redis.topology import Topology
 from aiohttp_cache_di.backends.store import UNREADABLE, Unreadable
 from aiohttp_cache_di.backends.wrap.tasks import abandon
+from aiohttp_cache_di.errors import StorageError
 
 __all__ = ["BATCH", "Reading", "abandon_all", "all_of"]
 
@@ -63,8 +64,7 @@ class Reading:
 
     async def one(self, name: bytes) -> bytes | Unreadable | None:
         """The value of *name*; UNREADABLE for one that is too large."""
-        endpoint = self._topology.endpoint_of(name)
-        connection = endpoint.connection_now() or await endpoint.connection()
+        connection = self._topology.now(name) or await self._topology.connection(name)
         if self.is_bounded(connection):
             try:
                 return await connection.submit(get(name), value, max_bytes=self.reply_bytes())
@@ -75,12 +75,15 @@ class Reading:
 
     async def many(self, names: Sequence[bytes]) -> Sequence[bytes | Unreadable | None]:
         """The values of *names*, UNREADABLE for those that are too large."""
+        if self._topology.by_slot:
+            return await self._each(names)
         found: list[bytes | Unreadable | None] = [None] * len(names)
         most = max(1, min(BATCH, int(REPLY_BYTES / self._mean_bytes)))
         parts: list[Sequence[int]] = []
         asked: list[asyncio.Future[list[bytes | None]]] = []
-        for endpoint, indexes in self._topology.parts(names):
-            connection = endpoint.connection_now() or await endpoint.connection()
+        for connection, indexes in await self._topology.parts(names):
+            if isinstance(connection, StorageError):
+                raise connection
             if not self.is_bounded(connection):
                 abandon_all(asked)
                 return await self._carefully(names)
@@ -103,6 +106,24 @@ class Reading:
             abandon_all(asked)
         return await self._carefully(names)
 
+    async def _each(self, names: Sequence[bytes]) -> Sequence[bytes | Unreadable | None]:
+        """As `many`, by a command for each name: those that are in different slots cannot be in one."""
+        asked: dict[int, asyncio.Future[bytes | None]] = {}
+        for connection, indexes in await self._topology.parts(names):
+            if isinstance(connection, StorageError) or not self.is_bounded(connection):
+                abandon_all(asked.values())
+                if isinstance(connection, StorageError):
+                    raise connection
+                return await self._carefully(names)
+            with connection.together():
+                for index in indexes:
+                    asked[index] = connection.submit(get(names[index]), value, max_bytes=self.reply_bytes())
+        try:
+            return await all_of([asked[index] for index in range(len(names))])
+        except ReplyTooLargeError:
+            self.beware()
+        return await self._carefully(names)
+
     async def _carefully(self, names: Sequence[bytes]) -> list[bytes | Unreadable | None]:
         """As `many`, a few at a time, and of each no more than can be kept."""
         size = self.value_bytes()
@@ -110,8 +131,7 @@ class Reading:
         for first in range(0, len(names), LARGE):
             asked: list[asyncio.Future[bytes]] = []
             for name in names[first : first + LARGE]:
-                endpoint = self._topology.endpoint_of(name)
-                connection = endpoint.connection_now() or await endpoint.connection()
+                connection = self._topology.now(name) or await self._topology.connection(name)
                 asked.append(connection.submit(get_upto(name, size), head, max_bytes=self.reply_bytes()))
             found += [UNREADABLE if len(data) > size else data or None for data in await all_of(asked)]
         return found

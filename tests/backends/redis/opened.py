@@ -6,10 +6,9 @@ import itertools
 from typing import cast
 
 from aiohttp_cache_di.backends.redis import RedisCache
+from aiohttp_cache_di.backends.redis.clients import topology_at
 from aiohttp_cache_di.backends.redis.connections import Connection
-from aiohttp_cache_di.backends.redis.options import make_client
 from aiohttp_cache_di.backends.redis.store import RedisStore
-from aiohttp_cache_di.backends.redis.topology import SingleServer
 from aiohttp_cache_di.entries.codec import EntryCodec
 from tests.valkey import ValkeyServer
 
@@ -25,7 +24,7 @@ def store_of(cache: RedisCache) -> RedisStore:
 
 async def connection_of(cache: RedisCache) -> Connection:
     """The connection of the running loop, opened if need be."""
-    (endpoint,) = store_of(cache).topology.endpoints()
+    (endpoint,) = await store_of(cache).topology.endpoints()
     return await endpoint.connection()
 
 
@@ -34,5 +33,5 @@ def make_store(
 ) -> RedisStore:
     """Make a store in a namespace of its own, or in one that is named."""
     address = server.url.replace("redis://", f"redis://{user}")
-    topology = SingleServer(make_client(address, {}))
+    topology = topology_at(address, {})
     return RedisStore(topology, namespace or f"store-{next(numbers)}", "responses", codec or EntryCodec())
