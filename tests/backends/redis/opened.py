@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import cast
+from typing import Any, cast
 
 from aiohttp_cache_di.backends.redis import RedisCache
 from aiohttp_cache_di.backends.redis.clients import topology_at
@@ -12,7 +12,7 @@ from aiohttp_cache_di.backends.redis.store import RedisStore
 from aiohttp_cache_di.entries.codec import EntryCodec
 from tests.valkey import ValkeyServer
 
-__all__ = ["connection_of", "make_store", "store_of"]
+__all__ = ["connection_of", "make_store", "store_at", "store_of"]
 
 numbers = itertools.count()
 
@@ -32,6 +32,10 @@ def make_store(
     server: ValkeyServer, namespace: str = "", *, user: str = "", codec: EntryCodec | None = None
 ) -> RedisStore:
     """Make a store in a namespace of its own, or in one that is named."""
-    address = server.url.replace("redis://", f"redis://{user}")
-    topology = topology_at(address, {})
+    return store_at(server.url.replace("redis://", f"redis://{user}"), namespace, codec=codec)
+
+
+def store_at(address: str, namespace: str = "", codec: EntryCodec | None = None, **options: Any) -> RedisStore:
+    """Make a store at an address of any kind."""
+    topology = topology_at(address, options)
     return RedisStore(topology, namespace or f"store-{next(numbers)}", "responses", codec or EntryCodec())
