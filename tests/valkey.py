@@ -15,6 +15,8 @@ from typing import Any, Self, cast
 
 import redis
 
+from tests.server import freeze
+
 __all__ = ["ValkeyServer", "free_port"]
 
 READY_WITHIN_S = 10.0
@@ -87,7 +89,8 @@ class ValkeyServer:
 
     def pause(self) -> None:
         """Freeze it: connections stay open and nothing answers."""
-        self._signal(signal.SIGSTOP)
+        assert self.process is not None, "the server is not running"
+        freeze(self.process.pid)
 
     def resume(self) -> None:
         """Let a frozen server go on."""

@@ -10,7 +10,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from aiohttp_cache_di.errors import StorageError
 
-__all__ = ["Errands", "PerLoop", "aside", "shared"]
+__all__ = ["Errands", "PerLoop", "aside", "cancel", "shared"]
 
 T = TypeVar("T")
 
@@ -82,8 +82,7 @@ class PerLoop(Generic[T]):
         self._forget_others()
         task = self._opening.get(loop)
         if task is not None:
-            task.cancel()
-            await asyncio.wait([task])
+            await cancel(task)
         found = self._open.pop(loop, None)
         if found is not None:
             await self._end(found)
@@ -128,17 +127,27 @@ class Errands:
 
     async def finish(self) -> None:
         """Wait a moment for what is under way, and cancel the rest."""
-        for patience_s in (FINISH_WITHIN_S, None):
-            if self._tasks:
-                await asyncio.wait(self._tasks, timeout=patience_s)
-            for task in self._tasks:
-                task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=FINISH_WITHIN_S)
+        await cancel(*self._tasks)
 
     @staticmethod
     async def _undo(task: asyncio.Task[Any], undo: Callable[[], Coroutine[Any, Any, None]]) -> None:
         with suppress(Exception):  # a server that does not answer lets a lease expire by itself
             await task
             await undo()
+
+
+async def cancel(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel *tasks* until they have ended.
+
+    More than once: a driver whose call is cancelled may first tell its server, and wait for an answer without an end.
+    """
+    pending = {task for task in tasks if not task.done()}
+    while pending:
+        for task in pending:
+            task.cancel()
+        pending = (await asyncio.wait(pending, timeout=FINISH_WITHIN_S))[1]
 
 
 async def aside(work: Callable[[], T], weight_bytes: int) -> T:

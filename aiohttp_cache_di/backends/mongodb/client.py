@@ -14,7 +14,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import ConfigurationError as DriverConfigurationError
 from pymongo.errors import InvalidURI
 
-from aiohttp_cache_di.backends.loops import Errands
+from aiohttp_cache_di.backends.loops import Errands, cancel
 from aiohttp_cache_di.backends.mongodb.documents import Document
 from aiohttp_cache_di.errors import ConfigurationError
 
@@ -49,10 +49,8 @@ class Connection:
 
     async def close(self) -> None:
         """End what runs in the background, and the client unless it is lent."""
-        while self.watching is not None and not self.watching.done():
-            # More than once: a stream that is cancelled first tells the server, however long that takes.
-            self.watching.cancel()
-            await asyncio.wait([self.watching], timeout=CLOSE_WITHIN_S)
+        if self.watching is not None:
+            await cancel(self.watching)
         await self.errands.finish()
         if not self._is_lent:
             with pymongo.timeout(CLOSE_WITHIN_S):

@@ -11,6 +11,7 @@ import pymongo
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import OperationFailure, PyMongoError
 
+from aiohttp_cache_di.backends.loops import cancel
 from aiohttp_cache_di.backends.mongodb.documents import Document, key_of
 
 __all__ = ["Listener", "watch"]
@@ -45,6 +46,15 @@ async def watch(collection: AsyncCollection[Document], where: str, tell: Listene
         where: the server, as it is logged.
         tell: called in the running loop.
     """
+    listening = asyncio.get_running_loop().create_task(_listen(collection, where, tell))
+    try:
+        await asyncio.shield(listening)
+    finally:
+        # A stream that is cancelled tells its server, however long that takes, also where it is the loop that ends.
+        await cancel(listening)
+
+
+async def _listen(collection: AsyncCollection[Document], where: str, tell: Listener) -> None:
     failures = 0
     while True:
         try:

@@ -8,6 +8,7 @@ import math
 import os
 import subprocess
 import sys
+import threading
 import time
 import uuid
 import warnings
@@ -334,6 +335,26 @@ async def test_a_frozen_server_holds_up_neither_a_caller_that_leaves_nor_the_clo
     before = time.monotonic()
     await store.close()
     assert time.monotonic() - before < 4
+    own_secantus.resume()
+    gc.collect()
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # as in a program that forgets to close
+def test_a_loop_ends_whose_store_was_not_closed_before_the_server_froze(own_secantus: SecantusServer) -> None:
+    async def use() -> None:
+        store = make_store(own_secantus)
+        store.on_change(changes := Changes())
+        await write(store, entry("k"))
+        await changes.until(None)
+
+    with asyncio.Runner() as runner:
+        runner.run(use())
+        own_secantus.pause()
+        ending = threading.Timer(30, own_secantus.kill)  # so that a loop that waits for the server is late, not stuck
+        ending.start()
+        before = time.monotonic()
+    ending.cancel()
+    assert time.monotonic() - before < 10
     own_secantus.resume()
     gc.collect()
 
