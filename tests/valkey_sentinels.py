@@ -110,7 +110,7 @@ class Sentinels:
     def _knows_all(self, sentinel: ValkeyServer) -> bool:
         with sentinel.client() as client:
             state = client.sentinel_master(SERVICE)
-        return state["num-other-sentinels"] == SENTINELS - 1 and state["num-slaves"] == 1
+        return bool(state["num-other-sentinels"] == SENTINELS - 1 and state["num-slaves"] == 1)
 
 
 def _made(path: Path) -> Path:

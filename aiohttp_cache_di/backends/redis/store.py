@@ -24,6 +24,7 @@ from aiohttp_cache_di.backends.store import (
     Found,
     Lease,
     Limits,
+    PartlyReadError,
     Record,
     Row,
     Unreadable,
@@ -90,15 +91,27 @@ class RedisStore:
         if len(keys) == 1:
             return [self._found(await self._reading.one(self._names.record(keys[0])), keys[0])]
         values = await self._reading.many([self._names.record(key) for key in keys])
-        return [self._found(data, key) for data, key in zip(values, keys, strict=True)]
+        answers: list[Found | StorageError | None] = []
+        found: list[Found | None] = []
+        for data, key in zip(values, keys, strict=True):
+            if isinstance(data, StorageError):
+                answers.append(data)
+            else:
+                found.append(one := self._found(data, key))
+                answers.append(one)
+        if len(found) < len(answers):
+            raise PartlyReadError(answers)
+        return found
 
     async def put(self, records: Sequence[Record]) -> Sequence[Written]:
         """Keep *records* until their time in one round trip, in which leases go back too."""
         written: list[asyncio.Future[Reply] | StorageError] = []
         releases: list[Release] = []
-        for record in records:
-            name = self._names.record(record.key)
-            connection = self.topology.now(name) or await self.topology.connection(name)
+        names = [self._names.record(record.key) for record in records]
+        for record, name, connection in zip(records, names, await self._connections(names), strict=True):
+            if isinstance(connection, StorageError):
+                written.append(connection)
+                continue
             with connection.together():
                 try:
                     data = self._packed(record)
@@ -237,6 +250,12 @@ class RedisStore:
     async def _connection(self, name: bytes) -> Connection:
         return self.topology.now(name) or await self.topology.connection(name)
 
+    async def _connections(self, names: Sequence[bytes]) -> list[Connection | StorageError]:
+        found: dict[int, Connection | StorageError] = {}
+        for connection, indexes in await self.topology.parts(names):
+            found.update(dict.fromkeys(indexes, connection))
+        return [found[index] for index in range(len(names))]
+
     async def _unlink(self, names: Sequence[bytes]) -> int:
         asked: list[asyncio.Future[int]] = []
         failed: StorageError | None = None
@@ -289,6 +308,8 @@ class RedisStore:
         rows: list[Row] = []
         for name, data in zip(names, await self._reading.many(names), strict=True):
             key = self._key(name)
+            if isinstance(data, StorageError):
+                raise data
             if (found := self._found(data, key)) is not None:
                 rows.append(Row(key, isinstance(data, bytes) and leads_on(data), found.item))
         return rows

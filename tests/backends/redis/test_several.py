@@ -31,17 +31,10 @@ class TestClusterStore(StoreContract):
 
 class TestClusterFromAfar(RemoteContract):
     @pytest.fixture
-    def namespace(self) -> str:
-        return f"contract-{next(numbers)}"
-
-    @pytest.fixture
-    def make(self, cluster: ValkeyCluster, namespace: str) -> MakeRemote:
-        return lambda codec: store_at(cluster.url, namespace, codec=codec)
-
-    @pytest.fixture(autouse=True)
-    def meddling(self, cluster: ValkeyCluster, namespace: str) -> None:
+    def make(self, cluster: ValkeyCluster) -> MakeRemote:
         self.cluster = cluster
-        self.namespace = namespace
+        self.namespace = f"contract-{next(numbers)}"
+        return lambda codec: store_at(cluster.url, self.namespace, codec=codec)
 
     async def meddle(self, key: str, change: Callable[[bytes], Any]) -> None:
         name = f"{self.namespace}:responses:{{{key}}}"
@@ -80,7 +73,8 @@ class TestSentinelStore(StoreContract):
 class TestSentinelThroughAClient(StorageContract):
     @pytest.fixture
     async def sentinel(self, sentinels: Sentinels) -> AsyncIterator[Any]:
-        sentinel = redis.asyncio.Sentinel(sentinels.hosts, socket_timeout=1.0)
+        made: Any = redis.asyncio.Sentinel
+        sentinel = made(sentinels.hosts, socket_timeout=1.0)
         yield sentinel
         for each in sentinel.sentinels:
             await each.aclose()
