@@ -182,6 +182,10 @@ class Cluster:
 
     # ---- the map
 
+    def endpoint_of_slot(self, slot: int) -> Endpoint | None:
+        """The server that has *slot* by what was found out last."""
+        return self._slots[slot]
+
     async def _find_out(self, *, doubted: Endpoint | None = None, now: bool = False) -> None:
         """Ask for the map unless it is fresh; all who want it meanwhile wait for the same answer."""
         if not now and monotonic() < self._fresh_until:
