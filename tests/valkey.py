@@ -21,6 +21,7 @@ __all__ = ["ValkeyServer", "free_port"]
 
 READY_WITHIN_S = 10.0
 STOPPED_WITHIN_S = 5.0
+CLIENT_TIMEOUT_S = 30.0
 START_ATTEMPTS = 5
 
 
@@ -99,6 +100,7 @@ class ValkeyServer:
     def client(self, **kwargs: Any) -> Any:
         """Make a synchronous client for looking at, or meddling with, what the server holds."""
         kwargs.setdefault("password", self.config.get("requirepass"))
+        kwargs.setdefault("socket_timeout", CLIENT_TIMEOUT_S)
         return cast(Any, redis.Redis).from_url(self.url, **kwargs)
 
     def command(self, *args: str | bytes | int) -> Any:

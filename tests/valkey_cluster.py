@@ -88,8 +88,8 @@ class ValkeyCluster:
 
     @property
     def url(self) -> str:
-        """The address of the cluster, with two of its servers."""
-        return f"redis+cluster://{self.nodes[0].address},{self.nodes[1].address}"
+        """The address of the cluster, with all of its servers."""
+        return f"redis+cluster://{','.join(node.address for node in self.nodes)}"
 
     def slot_of(self, name: str | bytes) -> int:
         """The slot that *name* is in."""
@@ -109,12 +109,12 @@ class ValkeyCluster:
         """The server that listens on *port*."""
         return next(node for node in self.nodes if node.port == port)
 
-    def replica_of(self, primary: ClusterNode) -> ClusterNode:
-        """The replica of *primary*."""
+    def replica_of(self, primary: ClusterNode) -> ClusterNode | None:
+        """The replica of *primary*, if it has one that runs."""
         for node in self.nodes:
-            if node is not primary and node.role() == "slave" and node.command("ROLE")[2] == primary.port:
+            if node.process is not None and node.role() == "slave" and node.command("ROLE")[2] == primary.port:
                 return node
-        raise LookupError(primary.address)
+        return None
 
     def primaries(self) -> list[ClusterNode]:
         """Those that have slots now."""
