@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import copy
 import importlib
+import random
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final, NamedTuple, cast
 
@@ -128,8 +129,8 @@ async def new_connection(pool: Any) -> Any:
 
 async def node_connection(host: str, port: int, settings: Mapping[str, Any]) -> Any:
     """As `new_connection`, to a server of a cluster; *settings* are those of `ClusterMap`."""
-    arguments = {**settings, "host": host, "port": port, "retry": no_retry()}
-    kind = arguments.pop("connection_class")
+    arguments: dict[str, Any] = {**settings, "host": host, "port": port, "retry": no_retry()}
+    kind: type = arguments.pop("connection_class")
     return await _made(lambda: kind(**arguments), kind, arguments)
 
 
@@ -193,7 +194,8 @@ _OF_NODES: Final = frozenset({"max_connections", "response_callbacks"})
 def _cluster_client(servers: Sequence[tuple[str, int]], arguments: Mapping[str, Any]) -> Any:
     node: Any = importlib.import_module("redis.asyncio.cluster").ClusterNode
     return driver().RedisCluster(
-        startup_nodes=[node(host, port) for host, port in servers],
+        # In no order, so that one which hangs is not the first that each process asks.
+        startup_nodes=[node(host, port) for host, port in random.sample(servers, len(servers))],
         **{"require_full_coverage": False, **arguments, "retry": no_retry()},
     )
 

@@ -206,9 +206,8 @@ def _refuse_of_others(kind: str, shown: str, arguments: Mapping[str, Any]) -> No
     """Refuse what only another kind of address can use."""
     if kind == "cluster" and arguments.get("db"):
         raise ConfigurationError(f"{shown}: a Redis Cluster has no database but 0, so leave db={arguments['db']!r} out")
-    allowed = _options_of("RedisCluster" if kind == "cluster" else "Redis") | (
-        OF_SENTINEL if kind == "sentinel" else set()
-    )
+    of_sentinel: frozenset[str] = OF_SENTINEL if kind == "sentinel" else frozenset()
+    allowed = _options_of("RedisCluster" if kind == "cluster" else "Redis") | of_sentinel
     if unknown := arguments.keys() - allowed:
         names = ", ".join(sorted(unknown))
         raise ConfigurationError(f"{shown}: {names} cannot be used with this kind of address")

@@ -40,11 +40,15 @@ async def cache(cluster: ValkeyCluster, name: str) -> AsyncIterator[RedisCache]:
     await cache.close()
 
 
+def no_stream(connection: object) -> None:
+    """Find no stream in a connection."""
+
+
 @pytest.fixture(params=["taken over", "driven"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """How connections are used: as ours, or through redis-py's methods."""
     if request.param == "driven":
-        monkeypatch.setattr(endpoints, "take_stream", lambda connection: None)
+        monkeypatch.setattr(endpoints, "take_stream", no_stream)
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ class TestClusterFromAfar(RemoteContract):
     def make(self, cluster: ValkeyCluster) -> MakeRemote:
         self.cluster = cluster
         self.namespace = f"contract-{next(numbers)}"
-        return lambda codec: store_at(cluster.url, self.namespace, codec=codec)
+        return partial(store_at, cluster.url, self.namespace)
 
     async def meddle(self, key: str, change: Callable[[bytes], Any]) -> None:
         name = f"{self.namespace}:responses:{{{key}}}"
