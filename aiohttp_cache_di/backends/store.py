@@ -48,6 +48,7 @@ __all__ = [
     "Leasing",
     "Limits",
     "LookingOrLeasing",
+    "PartlyReadError",
     "Peeking",
     "Placed",
     "Record",
@@ -105,6 +106,20 @@ class Found(NamedTuple):
 
     item: Item | Unreadable
     version: int = 0
+
+
+class PartlyReadError(StorageError):
+    """Some of the servers of a store have not answered a `get`; what the others have said is not lost by it.
+
+    Args:
+        answers: in the order of the keys; why there is none for those that were not looked up.
+    """
+
+    def __init__(self, answers: Sequence[Found | StorageError | None]) -> None:
+        missing = [each for each in answers if isinstance(each, StorageError)]
+        super().__init__(f"{len(missing)} of {len(answers)} keys could not be looked up: {missing[0]}")
+        self.__cause__ = missing[0].__cause__
+        self.answers = answers
 
 
 class Record(NamedTuple):
@@ -189,7 +204,12 @@ class Store(Protocol):
     limits: Limits
 
     async def get(self, keys: Sequence[str]) -> Sequence[Found | None]:
-        """Look *keys* up, `Limits.batch` of them at most; the answers are in their order, None for nothing."""
+        """Look *keys* up, `Limits.batch` of them at most; the answers are in their order, None for nothing.
+
+        Raises:
+            PartlyReadError: some could be looked up, and have their answers in it.
+            StorageError, or what the driver raises: none of them could be.
+        """
         ...
 
     async def put(self, records: Sequence[Record]) -> Sequence[Written]:
