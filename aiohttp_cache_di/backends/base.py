@@ -27,7 +27,8 @@ from aiohttp_cache_di.backends.urls import item_of
 from aiohttp_cache_di.entries.build import body_of, entry_of
 from aiohttp_cache_di.policy import Rules
 from aiohttp_cache_di.policy.expiration import UNSET, ExpirationTime, UrlExpiration, posix_time
-from aiohttp_cache_di.policy.rules import DEFAULT_CODES, Window
+from aiohttp_cache_di.policy.rules import DEFAULT_CODES
+from aiohttp_cache_di.policy.windows import Window
 from aiohttp_cache_di.response import AnyResponse, CachedResponse
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
@@ -62,8 +63,10 @@ class CacheBackend(Deleting, Configured):
             names in a query, a form and a JSON body makes a difference; None: with ``cache_control`` alone),
             ``credential_headers`` (request headers that set principals apart: by default those whose names say so;
             names alone, or ``DEFAULT_CREDENTIAL_HEADERS | names``), ``partition_cookies`` (``"explicit"`` leaves the
-            jar's cookies out of that), ``principal`` (whom requests are for: a name, or a function of the request;
-            their credentials then set no one apart), ``principals`` (names by URL pattern), ``shared_credentials``
+            jar's cookies out of that), ``partition_tls`` (``"context"`` keeps what a TLS context has brought for that
+            object alone, since it may present a client's own certificate), ``principal`` (whom requests are for: a
+            name, or a function of the request; their credentials then set no one apart), ``principals`` (names by URL
+            pattern), ``shared_credentials``
             (patterns of URLs to which all credentials are as good as each other), ``stale_if_error`` and
             ``stale_while_revalidate`` (seconds; True for as long as it is stored), ``heuristic_fraction`` and
             ``heuristic_with_query``, ``max_variants`` per URL,
@@ -155,6 +158,7 @@ class CacheBackend(Deleting, Configured):
             digest_key=self.digest_key,
             ordered=self.is_ordered,
             credential_headers=self.credential_headers,
+            contexts_apart=self.partition_tls == "context",
             **self.whose(method, url, kwargs.get("headers"), kwargs.pop("principal", None)),
             **kwargs,
         )

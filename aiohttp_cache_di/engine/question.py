@@ -76,7 +76,9 @@ def key_arguments(request: ClientRequest, body: bytes, call: Call, backend: Cach
         arguments["proxy_auth"] = request.proxy_auth
         arguments["proxy_headers"] = request.proxy_headers
     if request.is_ssl():
-        tls = keys.tls_token(_demand(request), request.server_hostname)
+        apart = backend.partition_tls == "context"
+        demand = _demand(request, contexts_apart=apart)
+        tls = keys.tls_token(demand, request.server_hostname, contexts_apart=apart)
         if tls:
             arguments["tls"] = tls
     if backend.partition_cookies == "explicit" and hdrs.COOKIE in headers:
@@ -314,14 +316,14 @@ def _place(key: str, request: ClientRequest, arguments: dict[str, Any], backend:
     return Place(key, partition, principal is not None or are_shared or is_logged_in)
 
 
-def _demand(request: ClientRequest) -> Any:
+def _demand(request: ClientRequest, *, contexts_apart: bool = False) -> Any:
     """How the connection is to be verified: as the request says, or else the connector.
 
     A context of the connector's that does not verify is how a session connects to all hosts, and may be another object
-    in the next process; it counts as no verification.
+    in the next process; it counts as no verification, unless contexts are told apart.
     """
     demand: Any = request.ssl if request.ssl is not True else connector_ssl(request.session)
-    if not isinstance(demand, SSLContext) or demand is request.ssl:
+    if not isinstance(demand, SSLContext) or demand is request.ssl or contexts_apart:
         return demand
     return demand if keys.is_verifying(demand) else False
 

@@ -20,6 +20,7 @@ from aiohttp_cache_di.keys.names import (
     DEFAULT_CREDENTIAL_HEADERS,
     CredentialNames,
     credential_names,
+    is_secret_param,
     lower_names,
     says_which_resource,
 )
@@ -44,6 +45,7 @@ __all__ = [
     "is_own_host",
     "is_redacted",
     "is_sealed",
+    "is_secret_param",
     "is_verifying",
     "lower_names",
     "redact_url",

@@ -111,6 +111,11 @@ class CredentialNames:
                 return False
         return True
 
+    @property
+    def leaves_some_out(self) -> bool:
+        """Whether a name that says who asks may not count."""
+        return not self._by_rule or any(map(says_who_asks, self._without))
+
     def __or__(self, names: Iterable[str]) -> CredentialNames:
         """These and *names*, which count even where they were excepted."""
         more = frozenset(name.lower() for name in names)

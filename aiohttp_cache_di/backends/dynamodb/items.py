@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 
@@ -25,6 +26,7 @@ Attributes: TypeAlias = Mapping[str, Mapping[str, Any]]
 ITEM_BYTES: Final = 400 * 1024  # DynamoDB item limit, names included
 SPARE_BYTES: Final = 6 * 1024  # for all but the frame: a key that is named beside its digest, and the other attributes
 PAGE: Final = 500  # items of a page of a walk, or 1 MB
+TABLE: Final = "[A-Za-z0-9_.-]{3,255}"
 KEY_BYTES: Final = 2048  # DynamoDB limit of a partition key
 FAR_AT: Final = 253_402_300_800  # the year 10000
 DIGEST: Final = "\0sha256 "  # begins the names of keys that cannot be named as they are
@@ -49,6 +51,10 @@ class Layout(Struct, frozen=True):
     val_attr: str
 
     def __post_init__(self) -> None:
+        if not (self.table.startswith("arn:") or re.fullmatch(TABLE, self.table)):
+            raise ConfigurationError(
+                f"{self.table!r} is no name of a DynamoDB table: 3 to 255 letters, digits, dots, hyphens or underscores"
+            )
         names = (self.key_attr, self.val_attr)
         if not all(names) or names[0] == names[1] or OURS & set(names):
             taken = ", ".join(sorted(OURS))

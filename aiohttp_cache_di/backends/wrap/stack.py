@@ -19,6 +19,7 @@ from aiohttp_cache_di.backends.wrap.loop import LoopStack
 from aiohttp_cache_di.backends.wrap.packing import Packing
 from aiohttp_cache_di.backends.wrap.tombstones import Tombstones
 from aiohttp_cache_di.entries.codec import EntryCodec, item_leads_on
+from aiohttp_cache_di.entries.filed import FiledResponse, in_memory
 from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from aiohttp_cache_di.telemetry import CacheStats
@@ -145,6 +146,9 @@ class StoreStack:
 
     async def put(self, record: Record) -> None:
         """Keep *record*, in place of what is on its way there; returns when it is stored, or raises."""
+        item, spooling = record.item, self.abilities.spooling
+        if isinstance(item, FiledResponse) and not (spooling and spooling.holds(item.file)):
+            record = record._replace(item=await in_memory(item))
         here, key = self.here(), record.key
         here.pending.forget({key})
         await here.pending.settle({key})
