@@ -290,8 +290,11 @@ class Renewing(Protocol):
 class LookingOrLeasing(Protocol):
     """A `Leasing` store that looks up and leases in one round trip."""
 
-    async def get_or_acquire(self, key: str, ttl_s: float) -> Found | Lease:
-        """What is under *key*; where nothing is, the answer to a request for the lease on it, as `Leasing.acquire`."""
+    async def get_or_acquire(self, key: str, ttl_s: float) -> Found | Lease | None:
+        """What is under *key*; where nothing is, the answer to a request for the lease on it, as `Leasing.acquire`.
+
+        None: nothing is there, and the lease has to be asked for by itself. Cancelled, nothing stays held.
+        """
         ...
 
 

@@ -76,12 +76,21 @@ class Exchange:
         )
         self.as_get: AsGet | None = None
         """For a POST request: makes the question of the request to GET that its response may answer too."""
-        self.storing.early_read, call.early_read = call.early_read, None
         self.storing.is_named = question.is_named
         self.fetching = Fetching(request, handler, call, question, self.storing)
 
     async def run(self) -> ClientResponse:
         """Answer from the store where that is allowed, else from the origin."""
+        call, storing = self.call, self.storing
+        storing.early_read, call.early_read = call.early_read, None
+        if storing.early_read is None and not (call.failures or call.is_looking or self.question.rules.only_if_cached):
+            storing.lease_s = self.runtime.early_lease_s(self.question, self.backend)
+        try:
+            return await self._answer_or_fetch()
+        finally:
+            storing.drop_early_lease()
+
+    async def _answer_or_fetch(self) -> ClientResponse:
         stored = await self.storing.find() if self.question.key else None
         foreign: ClientResponse | None = self.storing.foreign
         if foreign is not None:

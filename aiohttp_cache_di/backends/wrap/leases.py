@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import math
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final, TypeVar
@@ -99,6 +100,7 @@ class Leases:
         self._renewing = store if isinstance(store, Renewing) else None
         self._guard = guard
         self._tasks = tasks
+        self._early: dict[str, float] = {}  # loop time at which it came
         self._kept: dict[str, asyncio.TimerHandle] = {}
         self._marks: dict[str, asyncio.TimerHandle] = {}
 
@@ -106,10 +108,23 @@ class Leases:
         self, key: str, ttl_s: float, *, until: float | None, look: Callable[[], Awaitable[T | None]]
     ) -> tuple[bool, T | Spared | None]:
         """As `obtain`; what is granted is kept until it is released."""
-        is_held, found = await obtain(self._store, self._guard, key, ttl_s, until=until, look=look)
+        is_held, found = True, None
+        if not self.take_early(key, within_s=ttl_s / RENEWALS):
+            is_held, found = await obtain(self._store, self._guard, key, ttl_s, until=until, look=look)
         if is_held and self._renewing is not None:
             self._keep(key, ttl_s)
         return is_held, found
+
+    def note_early(self, key: str) -> None:
+        """The lease on *key* has come with a look that has found nothing: who fetches it in this loop has it."""
+        self._early[key] = asyncio.get_running_loop().time()
+
+    def take_early(self, key: str, *, within_s: float = math.inf) -> bool:
+        """Whether there is such a lease, which is the caller's then; one that came longer ago may have ended."""
+        if not self._early:
+            return False
+        came_at = self._early.pop(key, None)
+        return came_at is not None and asyncio.get_running_loop().time() - came_at < within_s
 
     def _keep(self, key: str, ttl_s: float) -> None:
         self.keep_no_longer(key)
