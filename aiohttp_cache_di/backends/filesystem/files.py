@@ -29,7 +29,7 @@ from aiohttp_cache_di.backends.filesystem.uses import Known
 from aiohttp_cache_di.backends.store import UNREADABLE, Item, Unreadable
 from aiohttp_cache_di.entries.codec import EntryCodec
 
-__all__ = ["Seen", "disk_bytes", "drop", "publish", "read_item", "see"]
+__all__ = ["Seen", "disk_bytes", "drop", "look_at", "publish", "read_item", "see"]
 
 FILE_MODE: Final = 0o600
 FIRST_READ_BYTES: Final = 72 * 1024  # an entry whose body is not apart, with room for what stands before it
@@ -116,6 +116,16 @@ def see(leaf: Directory, name: str) -> Seen | None:
         return None
     finally:
         os.close(fd)
+
+
+def look_at(leaf: Directory, name: str, codec: EntryCodec) -> tuple[Head, Item | Unreadable] | None:
+    """The entry in the file of that *name*, without a body that is in a file of its own; None if there is none."""
+    try:
+        data = _read(leaf, name, None)
+    except OSError:
+        return None
+    head = read_head(data)
+    return None if head is None else (head, unpack(data, head, codec))
 
 
 def publish(leaf: Directory, name: str, packed: Packed, *, fsync: bool) -> Seen | None:
