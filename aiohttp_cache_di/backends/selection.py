@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Callable, Collection, Iterable
 from datetime import timedelta
-from typing import Final, TypeAlias, TypedDict
+from typing import Final, TypeAlias, TypedDict, cast
 
 from yarl import URL
 
@@ -145,13 +145,10 @@ def _text(name: str, value: object) -> str:
 def _texts(name: str, value: object) -> list[str]:
     if isinstance(value, str):
         return [_text(name, value)]
-    if not isinstance(value, Iterable) or not (found := [_text(name, each) for each in _each(value)]):
+    found = [_text(name, each) for each in cast("Iterable[object]", value)] if isinstance(value, Iterable) else []
+    if not found:
         raise ConfigurationError(f"{name}={value!r}: use a text, or a collection of at least one")
     return found
-
-
-def _each(values: Iterable[object]) -> Iterable[object]:
-    return values
 
 
 def _seconds(age: Age) -> float:

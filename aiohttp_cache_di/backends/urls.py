@@ -90,17 +90,10 @@ class Addressed(Stacked):
 
     async def _all_keys_of(self, url: StrOrURL, params: Any) -> set[str]:
         """The keys of all that is kept for *url*: of every method, variant and principal, redirects too."""
-        await self.settle()
         spelt = [spelling.extend_query(params) if params else spelling for spelling in keys.spellings(url)]
         wanted = {self._target(keys.redact_url(spelling, self.ignored_params)) for spelling in spelt}
-        found: set[str] = set()
-        async with aclosing(self.stack.pages(items=True)) as pages:
-            async for page in pages:
-                for row in page:
-                    entry = self.stack.packing.entry_of(row.item, row.key)
-                    if entry is not None and self._target(entry.url) in wanted:
-                        found.add(row.key)
-        return found
+        async with aclosing(self.stack.infos(lambda info: self._target(info.url) in wanted)) as pages:
+            return {info.key async for page in pages for info in page}
 
     def _target(self, url: str) -> str:
         return keys.target_of(URL(url, encoded=True), self.ignored_params, ordered=self.is_ordered)

@@ -26,7 +26,7 @@ _LENGTHS: Final = {0xC4: 2, 0xC5: 3, 0xC6: 5}  # of what stands before bytes in 
 
 
 class _Bodiless(StoredResponse, frozen=True, array_like=True, dict=True, kw_only=True):
-    body: msgspec.Raw
+    body: msgspec.Raw = msgspec.Raw()
 
 
 _decode = msgspec.msgpack.Decoder(_Bodiless).decode
