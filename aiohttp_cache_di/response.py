@@ -20,10 +20,12 @@ from yarl import URL
 
 from aiohttp_cache_di.entries.build import body_of, entry_of
 from aiohttp_cache_di.entries.fields import expires_at, parsed_fields
+from aiohttp_cache_di.policy.telling import length_of
 from aiohttp_cache_di.rfc9111.cache_status import hit
 from aiohttp_cache_di.rfc9111.fields import combined
 from aiohttp_cache_di.rfc9111.freshness import current_age_s, whole_s
 from aiohttp_cache_di.rfc9111.messages import RawHeaders, StoredResponse
+from aiohttp_cache_di.telemetry.reasons import CacheDecision
 
 __all__ = ["AnyResponse", "CachedResponse", "cached_class_for"]
 
@@ -186,6 +188,16 @@ class CachedResponse(ClientResponse):
         if not self._cache_status and self._served_at:
             self._cache_status = hit(fresh_until=self._stored.fresh_until, now=self._served_at)
         return self._cache_status
+
+    @property
+    def cache_decision(self) -> CacheDecision:
+        """What the cache has done for this request, and why."""
+        status = self.cache_status
+        if not self._served_at or "; hit" not in status:
+            return CacheDecision(status)
+        left_s = self._stored.fresh_until - self._served_at
+        age = f"age {length_of(current_age_s(self._stored, now=self._served_at))}"
+        return CacheDecision(status, f"{age}, fresh for {length_of(left_s)}")
 
     def restate(self, cache_status: str) -> None:
         """Say *cache_status* from now on, in the header fields too where they say it."""
@@ -367,6 +379,7 @@ if TYPE_CHECKING:
 
         from_cache: bool
         cache_status: str
+        cache_decision: CacheDecision
         created_at: datetime
         expires: datetime | None
         is_expired: bool

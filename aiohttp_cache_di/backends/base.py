@@ -18,8 +18,8 @@ from aiohttp_cache_di.arguments import refuse_unknown
 from aiohttp_cache_di.backends.actions import CacheActions
 from aiohttp_cache_di.backends.configured import Configured, FilterFn, accept_all
 from aiohttp_cache_di.backends.deleting import Deleting, item_of, next_key
+from aiohttp_cache_di.backends.explaining import Explained
 from aiohttp_cache_di.backends.memory import DictCache
-from aiohttp_cache_di.backends.operating import Operated
 from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, BackendOptions
 from aiohttp_cache_di.backends.revision import hook
 from aiohttp_cache_di.backends.storage import BaseCache, BaseStorage, ResponseOrKey
@@ -35,7 +35,7 @@ __all__ = ["BaseCache", "BaseStorage", "CacheBackend", "DictCache", "FilterFn", 
 MAX_HOPS = 30  # of a stored chain of redirects; aiohttp itself follows 10
 
 
-class CacheBackend(Deleting, Operated, Configured):
+class CacheBackend(Deleting, Explained, Configured):
     """Base class of all backends, and the one that keeps responses in memory.
 
     To keep them elsewhere, subclass it and set `responses` and `redirects` to storages of your own (`BaseCache`).

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from hashlib import blake2b
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from msgspec.structs import force_setattr
@@ -51,6 +51,11 @@ class EntryInfo(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=F
     tags: tuple[str, ...] = ()
     variant: str = ""
     partition: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as JSON has it: None for a time that never comes."""
+        told = msgspec.structs.asdict(self)
+        return {name: None if value in (math.inf, -math.inf) else value for name, value in told.items()}
 
 
 def info_of(entry: StoredResponse, *, body_bytes: int | None = None) -> EntryInfo:

@@ -109,7 +109,7 @@ def _fresh_until(
     age_s = initial_age_s(headers, requested_at=response.requested_at, received_at=received_at)
     if stated_s is not None:
         if told is not None:
-            _tell(told, stating_field(headers, shared=rules.shared), stated_s)
+            told.append(f"{stating_field(headers, shared=rules.shared)}={stated_s:g} from the origin")
         return received_at + stated_s - age_s, stated_s
     heuristic_s = _heuristic_s(request, response, rules) if may_add else 0.0
     _tell(told, "no lifetime from the origin; by heuristic_fraction since Last-Modified", heuristic_s)

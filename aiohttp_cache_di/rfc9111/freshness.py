@@ -112,11 +112,11 @@ def explicit_lifetime_s(headers: Headers, *, received_at: float, shared: bool) -
 
 
 def stating_field(headers: Headers, *, shared: bool) -> str:
-    """What of a response states the lifetime that `explicit_lifetime_s` finds, in words."""
+    """What of a response states the lifetime that `explicit_lifetime_s` finds: a directive, or a field."""
     directives = response_directives(headers)
     if shared and directives.s_maxage_s is not None:
-        return "s-maxage from the origin,"
-    return "max-age from the origin," if directives.max_age_s is not None else "Expires from the origin,"
+        return "s-maxage"
+    return "max-age" if directives.max_age_s is not None else "Expires"
 
 
 def heuristic_lifetime_s(
