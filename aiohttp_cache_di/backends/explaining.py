@@ -19,9 +19,9 @@ from aiohttp_cache_di.backends.operating import Operated
 from aiohttp_cache_di.entries.info import EntryInfo, short_id
 from aiohttp_cache_di.keys.credentials import effective_credentials, pairs_of, who_asks
 from aiohttp_cache_di.policy import Bypass, Fetch, FullQuestion, RequestDecision, Rules, Serve, Validate, decide
-from aiohttp_cache_di.policy.expiration import ExpirationTime, UrlRules
+from aiohttp_cache_di.policy.expiration import ExpirationTime
 from aiohttp_cache_di.policy.principals import Principal
-from aiohttp_cache_di.policy.rules import Window
+from aiohttp_cache_di.policy.rules import RuleBook, Window
 from aiohttp_cache_di.policy.telling import Step, Trace, length_of
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.cache_status import forwarded
@@ -84,7 +84,6 @@ def _line(info: EntryInfo) -> str:
 class Explained(Operated, Naming):
     """Explains what it would do."""
 
-    url_rules: UrlRules
     cache_control: bool
     credential_headers: keys.CredentialNames
 
@@ -124,8 +123,8 @@ class Explained(Operated, Naming):
             kwargs: the other arguments of the request.
         """
         await self.learn_secret()
-        given: dict[str, Any] = {"expire_after": expire_after, "refresh": refresh, "only_if_cached": only_if_cached}
-        wishes = {**given, "stale_if_error": stale_if_error}
+        wishes: dict[str, Any] = {"expire_after": expire_after, "refresh": refresh, "only_if_cached": only_if_cached}
+        wishes["stale_if_error"] = stale_if_error
         method, asked = method.upper(), URL(url) if isinstance(url, str) else url
         asked = asked.extend_query(kwargs["params"]) if kwargs.get("params") else asked
         headers = CIMultiDict(pairs_of(kwargs.get("headers") or ()))
@@ -236,8 +235,8 @@ class Explained(Operated, Naming):
 
     def _settings(self, url: str, rules: Rules, wishes: dict[str, Any]) -> list[str]:
         """The settings that apply to a request, and what says so."""
-        pattern = self.url_rules.pattern_of(url)
-        found = self.url_rules.match(url)
+        url_rules = cast("RuleBook", self).url_rules  # as the rules that it makes
+        pattern, found = url_rules.pattern_of(url), url_rules.match(url)
         by_pattern = f"urls_expire_after[{pattern!r}]"
         said = [f"cache_control={rules.cache_control}{', shared=True' if rules.shared else ''}"]
         is_by_pattern = found is not None and (found.value is not None or not found.says_more)
