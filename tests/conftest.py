@@ -20,6 +20,8 @@ from tests.ministack import MinistackServer
 from tests.origin import Origin
 from tests.secantus import SecantusServer
 from tests.valkey import ValkeyServer
+from tests.valkey_cluster import ValkeyCluster
+from tests.valkey_sentinels import Sentinels
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -83,6 +85,20 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
     """Run one Valkey server for the whole test run; each test takes a ``cache_name`` of its own."""
     with ValkeyServer(tmp_path_factory.mktemp("valkey")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyCluster]:
+    """Run one Valkey cluster for the whole test run; none of its servers may be harmed."""
+    with ValkeyCluster(tmp_path_factory.mktemp("cluster"), node_timeout_ms=5000) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def sentinels(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sentinels]:
+    """Run sentinels and the two servers that they look after for the whole test run; none of them may be harmed."""
+    with Sentinels(tmp_path_factory.mktemp("sentinels")) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

@@ -21,8 +21,9 @@ from aiohttp_cache_di.keys.credentials import effective_credentials, pairs_of, w
 from aiohttp_cache_di.policy import Bypass, Fetch, FullQuestion, RequestDecision, Rules, Serve, Validate, decide
 from aiohttp_cache_di.policy.expiration import ExpirationTime
 from aiohttp_cache_di.policy.principals import Principal
-from aiohttp_cache_di.policy.rules import RuleBook, Window
+from aiohttp_cache_di.policy.rules import RuleBook
 from aiohttp_cache_di.policy.telling import Step, Trace, length_of
+from aiohttp_cache_di.policy.windows import Window
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.cache_status import forwarded
 from aiohttp_cache_di.rfc9111.messages import Request, StoredResponse, VariantRef

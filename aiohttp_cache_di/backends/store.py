@@ -2,7 +2,8 @@
 
 A store keeps *records*: an item under a key, until a time. It knows nothing of requests, freshness, callers' patience
 or other stores; `backends/wrap` gives it all of that. What a store must do is in `Store`. What it can do besides is
-told by the protocols that it satisfies (`Leasing`, `Versioned` …): the stack looks for them once, when it is built.
+told by the protocols that it satisfies (`Leasing`, `Versioned`, `Spooling` …): the stack looks for them once, when it
+is built.
 
 Promises that every store keeps, each tested for each store (`tests/backends/store_contract.py`):
 
@@ -27,6 +28,7 @@ from typing import Final, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from msgspec import Struct
 
+from aiohttp_cache_di.backends.spooling import Spool, Spooling
 from aiohttp_cache_di.entries.codec import UNREADABLE, Item, Unreadable
 from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
@@ -46,12 +48,15 @@ __all__ = [
     "Leasing",
     "Limits",
     "LookingOrLeasing",
+    "PartlyReadError",
     "Peeking",
     "Placed",
     "Record",
     "Renewing",
     "Row",
     "Sorting",
+    "Spool",
+    "Spooling",
     "Store",
     "StoreEvents",
     "Telling",
@@ -101,6 +106,20 @@ class Found(NamedTuple):
 
     item: Item | Unreadable
     version: int = 0
+
+
+class PartlyReadError(StorageError):
+    """Some of the servers of a store have not answered a `get`; what the others have said is not lost by it.
+
+    Args:
+        answers: in the order of the keys; why there is none for those that were not looked up.
+    """
+
+    def __init__(self, answers: Sequence[Found | StorageError | None]) -> None:
+        missing = [each for each in answers if isinstance(each, StorageError)]
+        super().__init__(f"{len(missing)} of {len(answers)} keys could not be looked up: {missing[0]}")
+        self.__cause__ = missing[0].__cause__
+        self.answers = answers
 
 
 class Record(NamedTuple):
@@ -187,7 +206,12 @@ class Store(Protocol):
     limits: Limits
 
     async def get(self, keys: Sequence[str]) -> Sequence[Found | None]:
-        """Look *keys* up, `Limits.batch` of them at most; the answers are in their order, None for nothing."""
+        """Look *keys* up, `Limits.batch` of them at most; the answers are in their order, None for nothing.
+
+        Raises:
+            PartlyReadError: some could be looked up, and have their answers in it.
+            StorageError, or what the driver raises: none of them could be.
+        """
         ...
 
     async def put(self, records: Sequence[Record]) -> Sequence[Written]:

@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import force_setattr
 
+from aiohttp_cache_di.entries.filed import FiledResponse
 from aiohttp_cache_di.entries.tags import TAG_FIELDS, tags_in
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
@@ -78,7 +79,7 @@ def info_of(entry: StoredResponse, *, body_bytes: int | None = None) -> EntryInf
         url=entry.url,
         status=entry.status,
         content_type=content_type,
-        body_bytes=len(entry.body) if body_bytes is None else body_bytes,
+        body_bytes=_body_bytes(entry) if body_bytes is None else body_bytes,
         stored_at=entry.created_at,
         validated_at=entry.received_at,
         fresh_until=entry.fresh_until,
@@ -87,6 +88,10 @@ def info_of(entry: StoredResponse, *, body_bytes: int | None = None) -> EntryInf
         variant=f"{', '.join(entry.vary_fields)} {entry.vary_digest.hex()[:8]}" if entry.vary_fields else "",
         partition=short_id(entry.partition),
     )
+
+
+def _body_bytes(entry: StoredResponse) -> int:
+    return entry.body_bytes if isinstance(entry, FiledResponse) else len(entry.body)
 
 
 def short_id(partition: str) -> str:

@@ -22,6 +22,7 @@ from aiohttp_cache_di.policy.decisions import (
     Validate,
 )
 from aiohttp_cache_di.policy.lifetimes import may_serve_stale, stale_while_revalidate_s
+from aiohttp_cache_di.policy.parts import asks_for_rest
 from aiohttp_cache_di.policy.telling import Because, Trace, freshness, length_of, note
 from aiohttp_cache_di.rfc9111.cache_status import generated, hit
 from aiohttp_cache_di.rfc9111.directives import (
@@ -137,7 +138,12 @@ def _forward(
     note(trace, question, only_if_cached)
     if only_if_cached:
         return GatewayTimeout(plan.reason, generated("only-if-cached"))
-    if question == "only":
+    completes = isinstance(plan, Validate) and plan.completes
+    if question != "only_bypass":
+        note(
+            trace, "rest_too" if question == "only" else "rest", completes, lambda: _offered(plan) if completes else ""
+        )
+    if question == "only" and not completes:
         note(trace, "askable", isinstance(plan, Validate), lambda: _offered(plan))
     return plan
 
@@ -221,8 +227,10 @@ def _by_standard(
         _note_answer(trace, answer)
         if answer is not None:
             return answer
-        plan = Fetch("partial" if stored.status == 206 else "bypass", stored=stored)
-        return _forward(plan, only_if_cached, trace, "only_fetch")
+        if stored.status != 206:
+            return _forward(Fetch("bypass", stored=stored), only_if_cached, trace, "only_fetch")
+        rest = asks_for_rest(request, stored, "partial")
+        return _forward(rest or Fetch("partial", stored=stored), only_if_cached, trace, "only_fetch")
     return _forward(_validation(request, stored, directives, rules, now, candidates), only_if_cached, trace)
 
 
@@ -307,6 +315,9 @@ def _validation(
     may_answer = answer_from(request, stored, now=now) is not None
     is_replaceable = may_answer and not directives.no_cache and may_serve_stale(stored, rules)
     fallback = stored if is_replaceable else None
+    rest = None if directives.no_cache or rules.refresh else asks_for_rest(request, stored, reason)
+    if rest is not None:
+        return rest
     asked = conditions(stored, _tags(candidates))
     if not asked or not may_answer or own_conditions(request.headers):
         return Fetch(reason, fallback, stored=stored)

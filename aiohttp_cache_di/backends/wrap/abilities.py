@@ -16,6 +16,7 @@ from aiohttp_cache_di.backends.store import (
     Leasing,
     Peeking,
     Sorting,
+    Spooling,
     Store,
     StoreEvents,
     Telling,
@@ -48,6 +49,7 @@ class Abilities(Struct, frozen=True, eq=False):
     keeping: Keeping | None
     selecting: Selecting | None
     measuring: Measuring | None
+    spooling: Spooling | None
     kinds: Kinds
     events: StoreEvents
 
@@ -65,6 +67,7 @@ class Abilities(Struct, frozen=True, eq=False):
             keeping=store if isinstance(store, Keeping) else None,
             selecting=store if isinstance(store, Selecting) else None,
             measuring=store if isinstance(store, Measuring) else None,
+            spooling=store if isinstance(store, Spooling) else None,
             kinds=store.kinds if isinstance(store, Sorting) else _by_reading(store),
             events=store.events if isinstance(store, Telling) else StoreEvents(),
         )

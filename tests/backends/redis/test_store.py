@@ -312,7 +312,7 @@ async def test_a_lost_connection_may_have_missed_anything(own_valkey: ValkeyServ
 
 async def test_keys_of_others_are_not_told(own_valkey: ValkeyServer, store: RedisStore) -> None:
     ear = Ear(store)
-    connection = await store.topology.endpoints()[0].connection()
+    connection = await store.topology.connection(b"")
     assert connection.on_push is not None
     connection.on_push([b"invalidate", [b"theirs", b"app:responses:k"]])
     connection.on_push([b"message", b"channel", b"text"])
