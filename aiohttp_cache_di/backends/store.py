@@ -128,12 +128,14 @@ class Record(NamedTuple):
     Args:
         until: POSIX time from which it may be dropped; ``inf`` for never.
         leased: give the lease on the key back with the write, at once or (no lease known) not at all.
+        info: what can be told of it without its item, where the item does not tell it; see `inspecting`.
     """
 
     key: str
     item: Item
     until: float
     leased: bool = False
+    info: bytes | None = None
 
 
 Written: TypeAlias = int | StorageError
