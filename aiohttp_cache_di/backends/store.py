@@ -128,12 +128,14 @@ class Record(NamedTuple):
     Args:
         until: POSIX time from which it may be dropped; ``inf`` for never.
         leased: give the lease on the key back with the write, at once or (no lease known) not at all.
+        info: what can be told of it without its item, where the item does not tell it; see `inspecting`.
     """
 
     key: str
     item: Item
     until: float
     leased: bool = False
+    info: bytes | None = None
 
 
 Written: TypeAlias = int | StorageError
@@ -314,8 +316,11 @@ class Renewing(Protocol):
 class LookingOrLeasing(Protocol):
     """A `Leasing` store that looks up and leases in one round trip."""
 
-    async def get_or_acquire(self, key: str, ttl_s: float) -> Found | Lease:
-        """What is under *key*; where nothing is, the answer to a request for the lease on it, as `Leasing.acquire`."""
+    async def get_or_acquire(self, key: str, ttl_s: float) -> Found | Lease | None:
+        """What is under *key*; where nothing is, the answer to a request for the lease on it, as `Leasing.acquire`.
+
+        None: nothing is there, and the lease has to be asked for by itself. Cancelled, nothing stays held.
+        """
         ...
 
 
