@@ -16,6 +16,7 @@ from aiohttp_cache_di._aiohttp import Needs, can, genuine_request
 from aiohttp_cache_di.arguments import named_parameters, parameters_below, refuse_unknown, warn_at_the_caller
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, refuse_unusable
+from aiohttp_cache_di.backends.wrap.guard import PATIENCE
 from aiohttp_cache_di.engine.asking import Asking
 from aiohttp_cache_di.engine.call import CURRENT_CALL, Call, Disabled, end_call
 from aiohttp_cache_di.engine.digest import digest_user
@@ -351,7 +352,7 @@ class CacheMixin(Asking, TypedSession):
                     await runtime.drain_bodies(owner=ref(self))
             finally:  # one who cancels the wait wants all closed nevertheless
                 await super().close()
-            await runtime.settle()
+            await runtime.settle(within_s=PATIENCE * self.cache.guard.deadline_s)  # as long as one try may take
             await runtime.finish(self.cache)  # its owner may close it next
         finally:
             if self._owns_cache or self.cache.autoclose:

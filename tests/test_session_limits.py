@@ -239,9 +239,9 @@ class Persistent:
     """Tries again where the origin says that it is busy, and gives up in the end."""
 
     async def _request(self, *args: Any, **kwargs: Any) -> Any:
+        base: Any = super()
         for _ in range(2):
-            found: Any = super()._request(*args, **kwargs)  # type: ignore[misc]  # pyright: ignore  # of the next base
-            response: ClientResponse = await found
+            response = await base._request(*args, **kwargs)
             if response.status != 503:
                 return response
             response.release()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import math
 import time
 from collections.abc import Collection, Iterable, Mapping
@@ -17,11 +18,12 @@ from aiohttp_cache_di import keys
 from aiohttp_cache_di.arguments import refuse_unknown
 from aiohttp_cache_di.backends.actions import CacheActions
 from aiohttp_cache_di.backends.configured import Configured, FilterFn, accept_all
-from aiohttp_cache_di.backends.deleting import Deleting, item_of, next_key
+from aiohttp_cache_di.backends.deleting import Deleting, next_key
 from aiohttp_cache_di.backends.memory import DictCache
 from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, BackendOptions
 from aiohttp_cache_di.backends.revision import hook
 from aiohttp_cache_di.backends.storage import BaseCache, BaseStorage, ResponseOrKey
+from aiohttp_cache_di.backends.urls import item_of
 from aiohttp_cache_di.entries.build import body_of, entry_of
 from aiohttp_cache_di.policy import Rules
 from aiohttp_cache_di.policy.expiration import UNSET, ExpirationTime, UrlExpiration, posix_time
@@ -31,6 +33,8 @@ from aiohttp_cache_di.response import AnyResponse, CachedResponse
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = ["BaseCache", "BaseStorage", "CacheBackend", "DictCache", "FilterFn", "ResponseOrKey"]
+
+logger = logging.getLogger(__name__)
 
 MAX_HOPS = 30  # of a stored chain of redirects; aiohttp itself follows 10
 
@@ -244,7 +248,7 @@ class CacheBackend(Deleting, Configured):
         else:
             entry = entry_of(response, body=await body_of(response), fresh_until=fresh_until)
         url = keys.redact_url(entry.url, self.ignored_params)
-        entry = keys.redacted(entry, self.ignored_params)
+        entry = keys.redacted(entry, self.ignored_params, self.digest_key)
         await self.write(msgspec.structs.replace(entry, key=key, url=url, history=hops or entry.history))
         for hop_key in hops:
             if not await self.redirects.contains(hop_key):
@@ -267,7 +271,7 @@ class CacheBackend(Deleting, Configured):
         refused: set[str] = set()
         async for key in self.responses.keys():
             item = await item_of(self.responses, key)
-            if item is not None and not isinstance(item, str) and not await self.passes_filter(item):
+            if item is not None and not isinstance(item, str) and not await self._may_stay(item):
                 refused.add(key)
         await self.responses.bulk_delete(refused)
         return count + len(refused)
@@ -289,7 +293,15 @@ class CacheBackend(Deleting, Configured):
         stored = getattr(response, "stored", None)
         is_ours = self.cache_control and isinstance(stored, StoredResponse)
         expired = time.time() >= response.stored.store_until if is_ours else response.is_expired
-        if not expired and (self.filter_fn is accept_all or await self.passes_filter(response)):
+        if not expired and await self._may_stay(response):
             return response
         await self.delete(key)
         return None
+
+    async def _may_stay(self, response: CachedResponse) -> bool:
+        """Whether ``filter_fn`` lets a stored *response* through; what it fails on is let through no more."""
+        try:
+            return self.filter_fn is accept_all or await self.passes_filter(response)
+        except Exception as error:
+            logger.warning("filter_fn failed on a stored response, which is dropped: %s", type(error).__name__)
+            return False

@@ -2,7 +2,8 @@
 
 A store keeps *records*: an item under a key, until a time. It knows nothing of requests, freshness, callers' patience
 or other stores; `backends/wrap` gives it all of that. What a store must do is in `Store`. What it can do besides is
-told by the protocols that it satisfies (`Leasing`, `Versioned` …): the stack looks for them once, when it is built.
+told by the protocols that it satisfies (`Leasing`, `Versioned`, `Spooling` …): the stack looks for them once, when it
+is built.
 
 Promises that every store keeps, each tested for each store (`tests/backends/store_contract.py`):
 
@@ -27,6 +28,7 @@ from typing import Final, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from msgspec import Struct
 
+from aiohttp_cache_di.backends.spooling import Spool, Spooling
 from aiohttp_cache_di.entries.codec import UNREADABLE, Item, Unreadable
 from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
@@ -52,6 +54,8 @@ __all__ = [
     "Renewing",
     "Row",
     "Sorting",
+    "Spool",
+    "Spooling",
     "Store",
     "StoreEvents",
     "Telling",

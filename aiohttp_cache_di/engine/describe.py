@@ -61,6 +61,7 @@ def describe_miss(
         "created_at": datetime.fromtimestamp(received_at, UTC),
         "expires": as_datetime(fresh_until, earliest=received_at),
         "is_expired": fresh_until <= received_at,
+        "body_path": None,
     }
     if made is not ClientResponse:
         described = {name: value for name, value in described.items() if not hasattr(made, name)}

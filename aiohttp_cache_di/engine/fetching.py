@@ -111,7 +111,10 @@ class Fetching:
                     case Complete():
                         return await self._complete(reply, decision, flight)
                     case Freshen():
-                        return self._freshen(reply, decision, flight)
+                        answer = await self._freshen(reply, decision, flight)
+                        if answer is not None:
+                            return answer
+                        plan = Fetch(plan.reason)
                     case ServeStale():
                         reply.response.release()
                         return decision
@@ -145,7 +148,11 @@ class Fetching:
         if is_cancelled and not origin.is_own_cancellation(error):
             return None
         is_timeout = origin.is_timeout(error)
-        stale = policy.on_failure(plan, self.question.rules, self.question.request, now=time.time(), timeout=is_timeout)
+        rules, request = self.question.rules, self.question.request
+        try:
+            stale = policy.on_failure(plan, rules, request, now=time.time(), timeout=is_timeout)
+        except Exception:  # of no use; the next request comes to it too, and discards it
+            return None
         if stale is not None and is_cancelled and (task := asyncio.current_task()) is not None:
             task.uncancel()
         return stale
@@ -154,18 +161,29 @@ class Fetching:
         self, reply: Reply, plan: Fetch | Validate
     ) -> Store | Complete | Freshen | Pass | Refetch | ServeStale | None:
         """What to do with a reply; None where it cannot be understood, which is no reason not to hand it on."""
-        candidates = self.storing.candidates
         if is_challenge(self.question, reply.head.status, self.backend):
             return Pass("status", forwarded(plan.reason, detail="status"))
         try:
-            while isinstance(decision := self._on_response(reply, plan, candidates), Load):
-                wanted = decision.key
-                entry = await self.storing.read(wanted)
-                others = tuple(candidate for candidate in candidates if candidate.key != wanted)
-                candidates = others if entry is None else (*others, entry)
+            return await self._decided(reply, plan, self.storing.candidates)
+        except Exception as error:
+            if plan.stored is not None or self.storing.primary is not None:  # which may be at fault
+                await self.storing.discard(error, plan.stored)
+                if isinstance(plan, Validate) and reply.head.status == 304:
+                    return Refetch(plan.reason)
+        try:
+            return await self._decided(reply, Fetch(plan.reason), ())
         except Exception:
             logger.exception("A response could not be decided upon, and is not stored")
             return None
+
+    async def _decided(
+        self, reply: Reply, plan: Fetch | Validate, candidates: Candidates
+    ) -> Store | Complete | Freshen | Pass | Refetch | ServeStale:
+        while isinstance(decision := self._on_response(reply, plan, candidates), Load):
+            wanted = decision.key
+            entry = await self.storing.read(wanted)
+            others = tuple(candidate for candidate in candidates if candidate.key != wanted)
+            candidates = others if entry is None else (*others, entry)
         return decision
 
     def _on_response(self, reply: Reply, plan: Fetch | Validate, candidates: Candidates) -> ResponseDecision:
@@ -204,14 +222,20 @@ class Fetching:
             for key in self.storing.following(response):
                 self.runtime.flights.announce(key)
 
-    def _freshen(self, reply: Reply, decision: Freshen, flight: Flight) -> CachedResponse:
-        """Write what a 304 has confirmed; what it no longer lets keep is written too, so that it is not used again."""
+    async def _freshen(self, reply: Reply, decision: Freshen, flight: Flight) -> CachedResponse | None:
+        """Write what a 304 has confirmed; what it no longer lets keep is written too, so that it is not used again.
+
+        None where no answer can be made of it: it is dropped.
+        """
         reply.response.release()
+        standard, cache_status = self.backend.cache_control, decision.cache_status
+        try:
+            answer = answer_from(decision.answer, self.request, standard=standard, cache_status=cache_status)
+        except Exception as error:
+            await self.storing.discard(error, decision.stored)
+            return None
         self.backend.stats.revalidated += 1
         self.call.keys.append(self.question.key)
-        answer = answer_from(
-            decision.answer, self.request, standard=self.backend.cache_control, cache_status=decision.cache_status
-        )
         report = Report(answer, decision.cache_status, received_at=reply.head.received_at)
         try:
             stored = self.storing.redacted(decision.stored)

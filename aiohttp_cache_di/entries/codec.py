@@ -26,6 +26,7 @@ import msgspec
 from msgspec.structs import force_setattr, replace
 
 from aiohttp_cache_di.entries.checks import is_possible
+from aiohttp_cache_di.entries.filed import FiledResponse
 from aiohttp_cache_di.entries.secrets import DEFAULT_SALT, SecretKeys, subkeys
 from aiohttp_cache_di.errors import StorageError, UnreadableEntryError
 from aiohttp_cache_di.rfc9111.messages import REDIRECTS, StoredResponse
@@ -205,6 +206,8 @@ class EntryCodec:
         return item
 
     def _frame(self, kind: int, item: StoredResponse | _Alias | Opaque, key: str | None = None) -> bytes:
+        if isinstance(item, FiledResponse):
+            raise StorageError("an entry cannot be written: its body is in a file, and was not read")
         try:
             payload = _encode(item)
             beside = b"" if key is None else _beside(key)

@@ -210,7 +210,7 @@ def _canonical_target(url: URL, ignored: frozenset[str], ordered: bool) -> str:
     return f"{base}?{query}" if query else base
 
 
-_memoised_target = lru_cache(maxsize=4096)(_canonical_target)
+_memoised_target = lru_cache(maxsize=1024)(_canonical_target)  # an object with a URL weighs thrice what the text does
 
 
 def is_own_host(host: str, url: URL) -> bool:

@@ -40,7 +40,7 @@ _RESOURCE: Final = (
 )
 _WHICH: Final = re.compile(_RESOURCE)
 _WHO: Final = re.compile(rf"{_BEARER}|{_SIGNED}|{_IDENTITY}|{_RESOURCE}|\b(?:sid|sig)\b")
-_SECRET_PARAM: Final = re.compile(rf"{_BEARER}|{_SIGNED}|\bsid\b|accessid")
+_SECRET_PARAM: Final = re.compile(rf"{_BEARER}|{_SIGNED}|\b(?:sid|sig)\b|accessid")
 _BEARER_PARAM: Final = re.compile(rf"{_BEARER}|\bsid\b")
 
 # Names with such a word that mean something else: of one request (RFC 8941 draft Idempotency-Key, RFC 6455), of the

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, Final
 
 from aiohttp_cache_di.backends.dynamodb.batches import READ_AT_ONCE, read_items, write_items
-from aiohttp_cache_di.backends.dynamodb.client import CONDITION_FAILED, Connection, Service, error_code
+from aiohttp_cache_di.backends.dynamodb.client import CONDITION_FAILED, NOT_THERE, Connection, Service, error_code
 from aiohttp_cache_di.backends.dynamodb.items import Attributes, Layout, is_leading_on
 from aiohttp_cache_di.backends.loops import PerLoop, aside
 from aiohttp_cache_di.backends.store import UNREADABLE, Found, Item, Lease, Limits, Record, Row, Unreadable, Written
@@ -79,7 +79,13 @@ class DynamoDBStore:
             read_items(here.client, self._layout.table, list(map(self._layout.at, wanted)), is_consistent=is_strict)
             for wanted, is_strict in groups
         )
-        items = {self._layout.name_in(item): item for found in await asyncio.gather(*reading) for item in found}
+        try:
+            answers = await asyncio.gather(*reading)
+        except Exception as exc:
+            if error_code(exc) != NOT_THERE or not await self._service.make_again(here.client):
+                raise
+            return [None] * len(keys)
+        items = {self._layout.name_in(item): item for found in answers for item in found}
         work = partial(self._found, keys, [items.get(name) for name in names])
         return await aside(work, sum(map(self._weight, items.values())))
 

@@ -15,6 +15,7 @@ from aiohttp_cache_di.backends.store import (
     Leasing,
     Peeking,
     Sorting,
+    Spooling,
     Store,
     StoreEvents,
     Telling,
@@ -45,6 +46,7 @@ class Abilities(Struct, frozen=True, eq=False):
     changing: Changing | None
     expiring: Expiring | None
     keeping: Keeping | None
+    spooling: Spooling | None
     kinds: Kinds
     events: StoreEvents
 
@@ -60,6 +62,7 @@ class Abilities(Struct, frozen=True, eq=False):
             changing=store if isinstance(store, Changing) else None,
             expiring=store if isinstance(store, Expiring) else None,
             keeping=store if isinstance(store, Keeping) else None,
+            spooling=store if isinstance(store, Spooling) else None,
             kinds=store.kinds if isinstance(store, Sorting) else _by_reading(store),
             events=store.events if isinstance(store, Telling) else StoreEvents(),
         )

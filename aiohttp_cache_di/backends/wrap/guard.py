@@ -19,7 +19,7 @@ from aiohttp_cache_di.backends.wrap.outages import TIMEOUT, Outages, kind_of
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.telemetry import CacheStats, CircuitState
 
-__all__ = ["DEFAULT_DEADLINE_S", "OF_THE_DATA", "StoreGuard"]
+__all__ = ["DEFAULT_DEADLINE_S", "OF_THE_DATA", "PATIENCE", "StoreGuard"]
 
 T = TypeVar("T")
 D = TypeVar("D")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import math
 from collections.abc import Callable, Collection
 from typing import Final, Protocol
 
-from aiohttp_cache_di.backends.store import Found, Record, Store
+from aiohttp_cache_di.backends.store import Found, Record, Spool, Store
 from aiohttp_cache_di.backends.wrap.abilities import Abilities
 from aiohttp_cache_di.backends.wrap.batching import BatchedReads, UnansweredError
 from aiohttp_cache_di.backends.wrap.guard import StoreGuard
@@ -18,6 +19,7 @@ from aiohttp_cache_di.backends.wrap.pending import PendingWrites
 from aiohttp_cache_di.backends.wrap.tasks import FINISH_WITHIN_S, Tasks
 from aiohttp_cache_di.backends.wrap.tombstones import Tombstones
 from aiohttp_cache_di.backends.wrap.write import OnWritten
+from aiohttp_cache_di.entries.filed import FiledResponse
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = ["FAILED", "Failed", "LoopStack", "UnderWay"]
@@ -80,6 +82,7 @@ class LoopStack:
         self.tells_all = abilities.immediate is not None
         """Whether what is not at hand is not there."""
         self._entry_of = packing.entry_of
+        self._spooling = abilities.spooling if packing.serializer is None else None
         self._keep = None if abilities.immediate is None else abilities.immediate.keep
         self._pending = self.pending.entries
         self.near = (
@@ -138,6 +141,10 @@ class LoopStack:
 
     def store(self, entry: StoredResponse, outcome: OnWritten | None = None) -> None:
         """Write *entry*: at once where that takes no waiting, else in the background."""
+        if isinstance(entry, FiledResponse) and not (self._spooling and self._spooling.holds(entry.file)):
+            if outcome is not None:  # its body is in a file of another store
+                outcome(False)
+            return
         if self._keep is None:
             self.pending.add(entry, outcome)
             return
@@ -146,6 +153,21 @@ class LoopStack:
         self.guard.stats.stored += is_written
         if outcome is not None:
             outcome(is_written)
+
+    @property
+    def largest_spooled_bytes(self) -> float | None:
+        """The size of the largest body that the store takes as it arrives; None where it takes none so."""
+        spooling = self._spooling
+        if spooling is None:
+            return None
+        largest = spooling.largest_body_bytes
+        return math.inf if largest is None else largest
+
+    def spool(self, key: str) -> Spool | None:
+        """Begin a body that will be stored under *key*; None where the store is left alone, or takes none."""
+        if self._spooling is None or self.guard.probe_in_s("write") is not None:
+            return None
+        return self._spooling.spool(key)
 
     def invalidate(self, keys: Collection[str] | None) -> None:
         """*keys* (None: all) are being deleted: nothing older is to be stored or read any more."""

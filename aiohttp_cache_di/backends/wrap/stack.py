@@ -19,6 +19,7 @@ from aiohttp_cache_di.backends.wrap.loop import LoopStack
 from aiohttp_cache_di.backends.wrap.packing import Packing
 from aiohttp_cache_di.backends.wrap.tombstones import Tombstones
 from aiohttp_cache_di.entries.codec import EntryCodec, item_leads_on
+from aiohttp_cache_di.entries.filed import FiledResponse, in_memory
 from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from aiohttp_cache_di.telemetry import CacheStats
@@ -41,6 +42,7 @@ class StoreStack:
         serializer: an object with ``dumps`` and ``loads`` that makes the bytes of items in place of ours.
         near_bytes: what copies in memory may weigh in each loop; 0 keeps none.
         near_lifetime_s: seconds for which such a copy is believed at most.
+        value_bytes: tells the size beyond which no record is written, and none is read.
         guard: bounds what callers wait for, and counts what fails; it stays the same one.
     """
 
@@ -52,6 +54,7 @@ class StoreStack:
         *,
         near_bytes: int = 0,
         near_lifetime_s: float = math.inf,
+        value_bytes: Callable[[], int] | None = None,
         guard: StoreGuard | None = None,
     ) -> None:
         self.store = store
@@ -62,7 +65,7 @@ class StoreStack:
         self.packing = Packing(serializer, self.events)
         self.near_bytes = near_bytes
         self.near_lifetime_s = near_lifetime_s
-        self.whole: Store = store if store.limits.value_bytes is None else ChunkedStore(store, self.codec)
+        self.whole: Store = store if store.limits.value_bytes is None else ChunkedStore(store, self.codec, value_bytes)
         """The store, for items of any size."""
         self.leasing: Leasing | None = self.abilities.leasing
         self.tombstones = Tombstones()
@@ -143,6 +146,9 @@ class StoreStack:
 
     async def put(self, record: Record) -> None:
         """Keep *record*, in place of what is on its way there; returns when it is stored, or raises."""
+        item, spooling = record.item, self.abilities.spooling
+        if isinstance(item, FiledResponse) and not (spooling and spooling.holds(item.file)):
+            record = record._replace(item=await in_memory(item))
         here, key = self.here(), record.key
         here.pending.forget({key})
         await here.pending.settle({key})
