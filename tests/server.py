@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-__all__ = ["ServerProcess"]
+__all__ = ["ServerProcess", "free_port"]
 
 READY_WITHIN_S = 20.0
 STOPPED_WITHIN_S = 5.0
@@ -70,7 +70,7 @@ class ServerProcess(ABC):
         assert self.process is None, "the server is running"
         for _ in range(START_ATTEMPTS):
             kept = self.port
-            self.port = kept or _free_port()
+            self.port = kept or free_port()
             self._spawn()
             if self._is_ready():
                 return self
@@ -155,7 +155,8 @@ class ServerProcess(ABC):
             process.wait()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of this machine on which nothing listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

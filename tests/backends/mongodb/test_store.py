@@ -98,7 +98,7 @@ async def test_a_lease_on_nothing_is_dropped_by_the_server_and_one_on_a_record_d
     await store.release("empty")
     await store.release("never")
     with secantus.client() as client:
-        assert [sorted(each) for each in client[name]["responses"].find()] == [["_id", "f", "v"]]
+        assert [sorted(each) for each in client[name]["responses"].find()] == [["_id", "f", "i", "v"]]
     await store.close()
 
 
