@@ -78,7 +78,7 @@ class Cluster:
     by_slot = True
 
     def __init__(self, known: Known) -> None:
-        self._known = known
+        self.known = known
         self._slot_of = slot_function()
         self._slots: list[Endpoint | None] = [None] * SLOTS
         self._endpoints: dict[Address, Endpoint] = {}
@@ -96,12 +96,12 @@ class Cluster:
     @property
     def where(self) -> str:
         """The servers that were named, without user and password."""
-        return self._known.where
+        return self.known.where
 
     @property
     def secrets(self) -> Collection[str] | None:
         """The password and what else is used to log in."""
-        return secrets_in(self._known.arguments)
+        return secrets_in(self.known.arguments)
 
     # ---- connections
 
@@ -207,7 +207,7 @@ class Cluster:
 
     async def _ask(self, doubted: Endpoint | None) -> None:
         try:
-            self._learn(await read_cluster(self._whom_to_ask(doubted), self._known.arguments))
+            self._learn(await read_cluster(self._whom_to_ask(doubted), self.known.arguments))
         except Exception as exc:
             cause = exc.__cause__ if isinstance(exc.__cause__, Exception) else exc
             raise StorageError(f"{self.where} cannot be used: {type(cause).__name__}") from cause
@@ -216,7 +216,7 @@ class Cluster:
         """Servers that have answered lately if there are any, else all that are known."""
         others = [(address, each) for address, each in list(self._endpoints.items()) if each is not doubted]
         healthy = [address for address, endpoint in others if endpoint.connection_now() is not None]
-        return healthy or list(dict.fromkeys((*(address for address, _ in others), *self._known.servers)))
+        return healthy or list(dict.fromkeys((*(address for address, _ in others), *self.known.servers)))
 
     def _learn(self, found: ClusterMap) -> None:
         self._fresh_until = monotonic() + FRESH_S
@@ -270,7 +270,7 @@ class Cluster:
         if sent.hops >= MAX_HOPS or sent.waiter.done():
             return False
         slot, host, port = redirection.groups()
-        named = self._known.reached_at(host, int(port)) if host else (address[0], int(port))
+        named = self.known.reached_at(host, int(port)) if host else (address[0], int(port))
         onward = sent._replace(hops=sent.hops + 1)
         endpoint = self._endpoints.get(named)
         connection = None if endpoint is None else endpoint.connection_now()
