@@ -169,6 +169,15 @@ async def test_the_settings_of_sentinels_are_used_and_not_their_clients(sentinel
     await cache.close()
 
 
+async def test_a_users_client_that_would_try_again_and_again_is_not_waited_for() -> None:
+    client = sentinel_of([("127.0.0.1", 1)]).master_for(SERVICE)
+    cache = RedisCache("app", "r", connection=client)
+    async with asyncio.timeout(5):
+        with pytest.raises(StorageError, match="MasterNotFoundError"):
+            await cache.read_entry("k")
+    await cache.close()
+
+
 async def test_a_service_that_sentinels_do_not_know_is_our_error(sentinels: Sentinels) -> None:
     cache = RedisCache("app", "r", sentinels.url.replace(f"/{SERVICE}", "/another"))
     with pytest.raises(StorageError, match="MasterNotFoundError"):
