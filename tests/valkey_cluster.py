@@ -12,7 +12,8 @@ from typing import Any, Self
 
 from redis.crc import key_slot
 
-from tests.valkey import ValkeyServer, free_port
+from tests.server import free_port
+from tests.valkey import ValkeyServer
 
 __all__ = ["ClusterNode", "ValkeyCluster", "wait_until"]
 

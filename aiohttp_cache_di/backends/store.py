@@ -2,7 +2,8 @@
 
 A store keeps *records*: an item under a key, until a time. It knows nothing of requests, freshness, callers' patience
 or other stores; `backends/wrap` gives it all of that. What a store must do is in `Store`. What it can do besides is
-told by the protocols that it satisfies (`Leasing`, `Versioned` …): the stack looks for them once, when it is built.
+told by the protocols that it satisfies (`Leasing`, `Versioned`, `Spooling` …): the stack looks for them once, when it
+is built.
 
 Promises that every store keeps, each tested for each store (`tests/backends/store_contract.py`):
 
@@ -27,6 +28,7 @@ from typing import Final, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from msgspec import Struct
 
+from aiohttp_cache_di.backends.spooling import Spool, Spooling
 from aiohttp_cache_di.entries.codec import UNREADABLE, Item, Unreadable
 from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
@@ -54,6 +56,8 @@ __all__ = [
     "Renewing",
     "Row",
     "Sorting",
+    "Spool",
+    "Spooling",
     "Store",
     "StoreEvents",
     "Telling",
@@ -125,12 +129,14 @@ class Record(NamedTuple):
     Args:
         until: POSIX time from which it may be dropped; ``inf`` for never.
         leased: give the lease on the key back with the write, at once or (no lease known) not at all.
+        info: what can be told of it without its item, where the item does not tell it; see `inspecting`.
     """
 
     key: str
     item: Item
     until: float
     leased: bool = False
+    info: bytes | None = None
 
 
 Written: TypeAlias = int | StorageError
@@ -323,8 +329,11 @@ class Renewing(Protocol):
 class LookingOrLeasing(Protocol):
     """A `Leasing` store that looks up and leases in one round trip."""
 
-    async def get_or_acquire(self, key: str, ttl_s: float) -> Found | Lease:
-        """What is under *key*; where nothing is, the answer to a request for the lease on it, as `Leasing.acquire`."""
+    async def get_or_acquire(self, key: str, ttl_s: float) -> Found | Lease | None:
+        """What is under *key*; where nothing is, the answer to a request for the lease on it, as `Leasing.acquire`.
+
+        None: nothing is there, and the lease has to be asked for by itself. Cancelled, nothing stays held.
+        """
         ...
 
 

@@ -51,7 +51,7 @@ class RedisBackend(CacheBackend):
     ) -> None:
         options = sorted_options(type(self).__name__, kwargs)
         super().__init__(cache_name, **options.backend)
-        stack = _stack(cache_name, "responses", address, connection, options, lambda: self.max_body_bytes)
+        stack = _stack(cache_name, "responses", address, connection, options, lambda: self.largest_in_memory_bytes)
         self.use(stack, RedisCache)
 
     def __repr__(self) -> str:

@@ -26,7 +26,7 @@ from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from aiohttp_cache_di._redis import SLOTS, ClusterMap, read_cluster, slot_function
-from aiohttp_cache_di.backends.loops import cancel, shared
+from aiohttp_cache_di.backends.loops import end, shared
 from aiohttp_cache_di.backends.redis.connections import Connection, Sent
 from aiohttp_cache_di.backends.redis.endpoints import Endpoint
 from aiohttp_cache_di.backends.redis.topology import Part
@@ -176,7 +176,7 @@ class Cluster:
         loop = asyncio.get_running_loop()
         self._forget_others()
         ending = [task for task in (*self._errands, self._finding.get(loop)) if task and task.get_loop() is loop]
-        await cancel(*ending)
+        await end(*ending)
         self._fresh_until = 0.0
         for endpoint in list(self._endpoints.values()):
             await endpoint.close()

@@ -9,7 +9,8 @@ import time
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from typing import Final
 
-from aiohttp_cache_di.backends.redis.commands import get, head, number, page, storing, value
+from aiohttp_cache_di.backends.inspecting import Glance, Wanted
+from aiohttp_cache_di.backends.redis.commands import get, head, number, page, size_of, storing, value
 from aiohttp_cache_di.backends.redis.connections import Connection, ReplyTooLargeError, expect_no_error
 from aiohttp_cache_di.backends.redis.endpoints import Endpoint
 from aiohttp_cache_di.backends.redis.names import Names
@@ -31,6 +32,7 @@ from aiohttp_cache_di.backends.store import (
     Written,
 )
 from aiohttp_cache_di.entries.codec import EntryCodec, leads_on
+from aiohttp_cache_di.entries.outline import OUTLINE_BYTES, outline
 from aiohttp_cache_di.errors import StorageError
 
 __all__ = ["RedisStore"]
@@ -154,6 +156,22 @@ class RedisStore:
                 part = names[first : first + step]
                 yield await (self._rows(part) if items else self._heads(await endpoint.connection(), part))
 
+    async def infos(self, wanted: Wanted) -> AsyncIterator[Sequence[Glance]]:
+        """Find records by the beginnings of their values, in one round trip for each page."""
+        last = b"%d" % (OUTLINE_BYTES - 1)
+        async for endpoint, names in self._walk():
+            connection = await endpoint.connection()
+            asked = [connection.submit(command(b"GETRANGE", name, b"0", last), head) for name in names]
+            sizes = [connection.submit(command(b"STRLEN", name), size_of) for name in names]
+            found: list[Glance] = []
+            for name, beginning, size in zip(names, await all_of(asked), await all_of(sizes), strict=True):
+                key = self._key(name)
+                info = outline(beginning, size, key)
+                if beginning and (info is None or wanted(info)):
+                    found.append(Glance(key, info))
+            if found:
+                yield found
+
     async def clear(self) -> None:
         """Drop everything under the prefix in small steps; other keys of the server are left alone."""
         async for _, names in self._walk():
@@ -204,22 +222,25 @@ class RedisStore:
             if (release := self._leases.begin_release(connection, key)) is not None:
                 await release.finish()
 
-    async def get_or_acquire(self, key: str, ttl_s: float) -> Found | Lease:
-        """Look *key* up, and where nothing is, ask for the lease on it: in one round trip."""
+    async def get_or_acquire(self, key: str, ttl_s: float) -> Found | Lease | None:
+        """Look *key* up, and where nothing is, ask for the lease on it: in one round trip.
+
+        Where scripts are forbidden it is only looked up, and a replica grants no lease.
+        """
         name = self._names.record(key)
         connection = await self._connection(name)
-        if self._reading.is_bounded(connection):
+        if self._leases.has_scripts:  # which brings no value that is too large
             try:
                 found = await self._leases.get_or_acquire(connection, key, ttl_s, name, self._reading.reply_bytes())
             except ReplyTooLargeError:
                 self._reading.beware()
                 return Found(UNREADABLE)
-            if isinstance(found, Lease):
-                return found
-            if found is not None:
+            if isinstance(found, bytes):
                 return Found(self.codec.unpack(found, key))
+            if self._leases.has_scripts:
+                return found
         (there,) = await self.get((key,))
-        return await self.acquire(key, ttl_s) if there is None else there
+        return there
 
     def on_change(self, listener: Callable[[Collection[str] | None], None]) -> None:
         """Call *listener* in the running loop with keys that were got there and have changed since; None: any may."""
