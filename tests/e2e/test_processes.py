@@ -14,6 +14,8 @@ from tests.e2e.processes import Answer, Client, Ended, Origin, Service, running_
 from tests.ministack import MinistackServer
 from tests.secantus import SecantusServer
 from tests.valkey import ValkeyServer
+from tests.valkey_cluster import ValkeyCluster
+from tests.valkey_sentinels import Sentinels
 
 pytestmark = pytest.mark.processes
 
@@ -47,17 +49,22 @@ def track() -> Iterator[Start]:
         service.kill()
 
 
-@pytest.fixture(params=["sqlite", "filesystem", "redis", "mongodb", "dynamodb"])
+BACKENDS = ("sqlite", "filesystem", "redis", "mongodb", "dynamodb")
+
+
+@pytest.fixture(params=BACKENDS)
 def variables(request: pytest.FixtureRequest, origin: Origin, tmp_path: Path) -> Mapping[str, str]:
     """The whole configuration of a service: two upstreams, two caches."""
     found = {"WEATHER_URL": origin.url, "RATES_URL": origin.url}
     for prefix in ("AIOHTTP_CACHE_", "RATES_CACHE_"):
-        found[f"{prefix}BACKEND"] = request.param
+        found[f"{prefix}BACKEND"] = "redis" if request.param in ("cluster", "sentinels") else request.param
         # A machine that is busy with other tests may take its time: what a slow store costs is not in question here.
         found |= {f"{prefix}STORAGE_DEADLINE": "10s", f"{prefix}COALESCE_TIMEOUT": "20s", f"{prefix}LEASE": "20s"}
-        if request.param == "redis":
-            valkey: ValkeyServer = request.getfixturevalue("valkey")
-            found[f"{prefix}REDIS__URL"] = valkey.url
+        if found[f"{prefix}BACKEND"] == "redis":
+            servers: ValkeyServer | ValkeyCluster | Sentinels = request.getfixturevalue(
+                "valkey" if request.param == "redis" else request.param
+            )
+            found[f"{prefix}REDIS__URL"] = servers.url
             found[f"{prefix}CACHE_NAME"] = uuid.uuid4().hex
         elif request.param == "mongodb":
             secantus: SecantusServer = request.getfixturevalue("secantus")
@@ -97,6 +104,7 @@ def assert_ended_in_order(ended: Ended, status: int) -> None:
     assert ended.status == status, ended.output
 
 
+@pytest.mark.parametrize("variables", [*BACKENDS, "cluster", "sentinels"], indirect=True)
 async def test_two_fastapi_workers_share_one_cache_and_end_in_order(
     variables: Mapping[str, str], origin: Origin, client: Client, track: Start, tmp_path: Path
 ) -> None:
