@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-__all__ = ["ServerProcess"]
+__all__ = ["ServerProcess", "freeze"]
 
 READY_WITHIN_S = 20.0
 STOPPED_WITHIN_S = 5.0
@@ -88,7 +88,7 @@ class ServerProcess(ABC):
 
     def pause(self) -> None:
         """Freeze it: connections stay open and nothing answers."""
-        os.kill(self.pid, signal.SIGSTOP)
+        freeze(self.pid)
 
     def resume(self) -> None:
         """Let a frozen server go on."""
@@ -151,6 +151,12 @@ class ServerProcess(ABC):
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def freeze(pid: int) -> None:
+    """Stop a child process and wait until all its threads stand still: one that still runs may answer a last call."""
+    os.kill(pid, signal.SIGSTOP)
+    os.waitid(os.P_PID, pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
 
 def _free_port() -> int:
