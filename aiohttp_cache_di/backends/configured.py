@@ -10,7 +10,7 @@ from typing import TypeAlias
 from aiohttp_cache_di import keys
 from aiohttp_cache_di.backends.memory import DEFAULT_MAX_BYTES, DictCache, MemoryStore
 from aiohttp_cache_di.backends.naming import Naming
-from aiohttp_cache_di.backends.options import BackendOptions, refuse_unusable
+from aiohttp_cache_di.backends.options import MAX_IN_MEMORY_BYTES, BackendOptions, refuse_unusable
 from aiohttp_cache_di.backends.revision import setting
 from aiohttp_cache_di.backends.stacked import Stacked
 from aiohttp_cache_di.backends.wrap.guard import DEFAULT_DEADLINE_S, StoreGuard
@@ -18,7 +18,8 @@ from aiohttp_cache_di.backends.wrap.stack import StoreStack
 from aiohttp_cache_di.entries.secrets import DEFAULT_SALT, digest_key_of
 from aiohttp_cache_di.policy.expiration import ExpirationTime, UrlExpiration, UrlRules, lifetime_s
 from aiohttp_cache_di.policy.principals import Principal
-from aiohttp_cache_di.policy.rules import RuleBook, window_s
+from aiohttp_cache_di.policy.rules import RuleBook
+from aiohttp_cache_di.policy.windows import window_s
 from aiohttp_cache_di.response import AnyResponse
 from aiohttp_cache_di.telemetry import CacheStats
 
@@ -51,6 +52,7 @@ class Configured(Stacked, Naming, RuleBook):
     digest_key: bytes = setting()
     post_as_query: Collection[str] = setting()
     partition_cookies: str = setting()
+    partition_tls: str = setting()
     principal: Principal = setting()
     principals: Mapping[str, str] | None = setting()
     shared_credentials: Collection[str] = setting()
@@ -59,7 +61,7 @@ class Configured(Stacked, Naming, RuleBook):
     heuristic_fraction: float = setting()
     heuristic_with_query: bool = setting()
     max_variants: int = setting()
-    max_body_bytes: int = setting()
+    max_body_bytes: int | None = setting()
     coalesce: bool = setting()
     coalesce_timeout_s: float = setting()
     lease_s: float = setting()
@@ -71,6 +73,20 @@ class Configured(Stacked, Naming, RuleBook):
     def url_rules(self) -> UrlRules:  # type: ignore[override]  # made of `urls_expire_after`
         """The lifetimes by URL pattern."""
         return UrlRules(self.urls_expire_after or {})
+
+    @property
+    def leaves_credentials_out(self) -> bool:
+        """Whether requests that carry different credentials, or none, may share responses because a setting says so."""
+        return (
+            self.partition_cookies == "explicit"
+            or self.credential_headers.leaves_some_out
+            or any(map(keys.is_secret_param, self.ignored_params))
+        )
+
+    @property
+    def largest_in_memory_bytes(self) -> int:
+        """The size of the largest body that is kept where bodies are copied in memory."""
+        return MAX_IN_MEMORY_BYTES if self.max_body_bytes is None else self.max_body_bytes
 
     def _configure(
         self,
@@ -127,6 +143,7 @@ class Configured(Stacked, Naming, RuleBook):
         _ = self.query_patterns  # a wrong pattern is refused here too
         self.match_order = options.get("match_order")
         self.partition_cookies = options.get("partition_cookies", "effective")
+        self.partition_tls = options.get("partition_tls", "authorities")
         self.principal = options.get("principal")
         self.principals = options.get("principals")
         self.shared_credentials = options.get("shared_credentials", ())

@@ -11,7 +11,7 @@ from typing import Any, Final, Generic, TypeVar
 from aiohttp_cache_di.backends.wrap.tasks import background
 from aiohttp_cache_di.errors import StorageError
 
-__all__ = ["Errands", "PerLoop", "aside", "conclude", "end"]
+__all__ = ["Errands", "PerLoop", "aside", "conclude", "end", "shared"]
 
 T = TypeVar("T")
 
@@ -21,6 +21,24 @@ INSIST_TIMES: Final = 20
 LARGE_BYTES: Final = 256 * 1024  # checking as much takes a fraction of a millisecond; a thread costs about a tenth
 
 _inherited: list[object] = []  # what a parent process uses: its sockets are not for a forked child to close
+
+
+async def shared(task: asyncio.Task[T], what: str) -> T:
+    """The result of *task*, for which others wait too: one who is cancelled takes it from none.
+
+    Args:
+        what: is being opened by it.
+
+    Raises:
+        StorageError: the task was cancelled; or what it raises.
+    """
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError as exc:
+        me = asyncio.current_task()
+        if task.cancelled() and not (me is not None and me.cancelling()):
+            raise StorageError(f"{what} was closed while it was being opened") from exc
+        raise
 
 
 class PerLoop(Generic[T]):
@@ -61,13 +79,7 @@ class PerLoop(Generic[T]):
             self._forget_others()
             task = self._opening[loop] = loop.create_task(self._make())
             task.add_done_callback(lambda done: self._opened(loop, done))
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError as exc:
-            me = asyncio.current_task()
-            if task.cancelled() and not (me is not None and me.cancelling()):
-                raise StorageError("the store was closed while it was being opened") from exc
-            raise
+        return await shared(task, "the store")
 
     async def close(self) -> None:
         """End what the running loop has; may be called twice."""

@@ -23,8 +23,10 @@ from aiohttp_cache_di.engine.lookup import Lookup
 from aiohttp_cache_di.engine.origin import Reply
 from aiohttp_cache_di.engine.question import key_after_redirect
 from aiohttp_cache_di.engine.recording import Failed, Unkept, note_failure, record, why_not_kept
+from aiohttp_cache_di.engine.spooled import SPOOL_FROM_BYTES, Spools
 from aiohttp_cache_di.entries.build import SET_COOKIE, kept_lines, reason_of, version_of
 from aiohttp_cache_di.entries.fields import expires_at
+from aiohttp_cache_di.entries.filed import FiledBody, with_body
 from aiohttp_cache_di.policy import Store
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.messages import RawHeaders, Response, StoredResponse
@@ -35,6 +37,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 SLOW_S = 0.25  # of a response for which other processes are worth being told that they wait in vain
+MAX_JOINED_BYTES = 8 * 2**20  # of a part that is joined with another one, in memory
 UNREAD_BYTES = 2**16  # aiohttp lets about twice as much in before it is read
 _OF_THIS_REQUEST = frozenset({"headers", "cookies", "data", "decoded", "principal"})
 """Arguments of a key that tell of one request rather than of the way to the origin."""
@@ -101,11 +104,34 @@ class ResponseStoring(Lookup):
         flight.expect_body(self.backend.coalesce_timeout_s, has_end=has_known_end(response))
         record(
             response,
-            max_bytes=self.backend.max_body_bytes,
+            max_bytes=self._largest_bytes,
             finished=finished,
             watch=reply.watch,
             failed=failed,
             arrived=flight.arrived,
+            spools=self._spools(decision),
+        )
+
+    @property
+    def _largest_bytes(self) -> float:
+        """The size of the largest body that is kept."""
+        allowed, spooled = self.backend.max_body_bytes, self.runtime.here.largest_spooled_bytes
+        if spooled is None:
+            return self.backend.largest_in_memory_bytes
+        spooled = max(spooled, SPOOL_FROM_BYTES)  # whether it keeps what it takes whole, the store says
+        return spooled if allowed is None else min(allowed, spooled)
+
+    def _spools(self, decision: Store) -> Spools | None:
+        """How a large body goes into the store, where that takes it as it arrives."""
+        here, guard = self.runtime.here, self.backend.guard
+        if here.largest_spooled_bytes is None:
+            return None
+        return Spools(
+            partial(here.spool, self.key),
+            patience_s=guard.deadline_s,
+            spawn=partial(self.runtime.spawn, owner=self.backend),
+            refused=partial(guard.note_failure, "write"),
+            from_bytes=SPOOL_FROM_BYTES if decision.combine_with is None else MAX_JOINED_BYTES,
         )
 
     def _why_not(self, reply: Reply, owner: ref[ClientSession]) -> str | None:
@@ -115,7 +141,7 @@ class ResponseStoring(Lookup):
             if session is not None:
                 self.runtime.has_changed(session)
             return "changed"
-        unkept = why_not_kept(response, self.backend.max_body_bytes)
+        unkept = why_not_kept(response, self._largest_bytes)
         if unkept is not None:
             return unkept.value
         # A parameter that is not to be stored is nothing to lead the next caller to, either.
@@ -130,7 +156,11 @@ class ResponseStoring(Lookup):
             flight.end(Outcome.UNSHARED)
 
     def _finished(
-        self, make: Callable[[bytes], StoredResponse], flight: Flight, report: Report, body: bytes | Unkept
+        self,
+        make: Callable[[bytes | FiledBody], StoredResponse],
+        flight: Flight,
+        report: Report,
+        body: bytes | FiledBody | Unkept,
     ) -> None:
         flight.body_for = flight.leader = None
         try:
@@ -213,17 +243,22 @@ class ResponseStoring(Lookup):
             outcome: told of the entry's own write; see `Runtime.store`.
         """
         primary = self._primary_now(entry)
-        placement = policy.place_variant(primary, entry, max_variants=self.rules.max_variants, now=time.time())
+        bounds: dict[str, Any] = {"max_variants": self.rules.max_variants, "now": time.time()}
+        try:
+            placement = policy.place_variant(primary, entry, **bounds)
+        except Exception:  # of what lies there, which this takes the place of
+            placement = policy.place_variant(None, entry, **bounds)
         placed = placement.writes[-1]
-        for write in placement.writes:
-            self.runtime.here.store(write, outcome=outcome if write is placed else None)
+        for write in placement.writes:  # of which one may be what was read, and opened for that
+            kept = write if write is placed else self.redacted(write)
+            self.runtime.here.store(kept, outcome=outcome if write is placed else None)
         if placement.deletes:
             self._delete_later(set(placement.deletes))
         return placed
 
     def redacted(self, entry: StoredResponse) -> StoredResponse:
         """*entry* as it may be stored."""
-        return keys.redacted(entry, self.backend.ignored_params)
+        return keys.redacted(entry, self.backend.ignored_params, self.backend.digest_key)
 
     def _primary_now(self, entry: StoredResponse) -> StoredResponse | None:
         """What lies where *entry* goes by now, as far as that can be told at once: other variants may have come."""
@@ -250,7 +285,7 @@ class ResponseStoring(Lookup):
         head: Response,
         decision: Store,
         history: tuple[str, ...],
-        body: bytes,
+        body: bytes | FiledBody,
     ) -> StoredResponse:
         reason, version, lines = read
         drop = decision.drop - SET_COOKIE if self.backend.store_cookies else decision.drop
@@ -271,11 +306,13 @@ class ResponseStoring(Lookup):
             vary_fields=decision.vary_fields,
             vary_digest=decision.vary_digest,
             history=history,
-            body=body,
+            body=body if isinstance(body, bytes) else b"",
         )
-        if decision.combine_with is not None:
+        if not isinstance(body, bytes):
+            entry = with_body(entry, body)
+        if decision.combine_with is not None and decision.combine_with.body_bytes <= MAX_JOINED_BYTES:
             entry = policy.combine(decision.combine_with, entry)
-        return keys.redacted(entry, self.backend.ignored_params)
+        return self.redacted(entry)
 
     def _links(self, response: ClientResponse, hops: Sequence[str]) -> tuple[str, ...]:
         """The keys of the redirects that led here (*hops*), or of what this redirect leads to."""
@@ -362,8 +399,16 @@ class ResponseStoring(Lookup):
         """What *usable* makes of what is stored by now."""
         if self._store_failed:  # one deadline per request is enough
             return None
-        entry = await self._select(self.key)
+        try:
+            entry = await self._select(self.key)
+        except Exception as error:
+            await self.discard(error)
+            return None
         return None if entry is None else await usable(entry)
+
+    def drop_early_lease(self) -> None:
+        """Give the lease back that has come with a look, if it was not used."""
+        self.runtime.here.drop_early_lease(self.key, owner=self.backend)
 
     def release_lease(self, flight: Flight | None = None) -> None:
         """Let other processes fetch again, once what this one has stored is there to be seen.

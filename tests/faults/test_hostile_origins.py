@@ -213,7 +213,7 @@ async def test_a_response_of_50_mb_streams_through_and_is_not_kept(backend: Cach
         assert origin.hits == 2
         assert await backend.responses.size() == 0
     note(peak_mb=peak / MEGABYTE)
-    assert peak < backend.max_body_bytes + 4 * MEGABYTE, "aiohttp's buffers and the beginning of the copy"
+    assert peak < backend.largest_in_memory_bytes + 4 * MEGABYTE, "aiohttp's buffers and the beginning of the copy"
 
 
 @pytest.mark.parametrize("store", QUICK, indirect=True)
