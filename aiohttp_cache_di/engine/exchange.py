@@ -104,7 +104,10 @@ class Exchange:
         """Hand over what was read before, or say that a lease is welcome if the look finds nothing."""
         call, storing = self.call, self.storing
         storing.early_read, call.early_read = call.early_read, None
-        if storing.early_read is None and not (call.failures or call.is_looking or self.question.rules.only_if_cached):
+        first_looks = self.runtime.here.first_looks
+        if storing.early_read is not None or first_looks is None or not first_looks.is_due(self.question.key):
+            return
+        if not (call.failures or call.is_looking or self.question.rules.only_if_cached):
             storing.lease_s = self.runtime.early_lease_s(self.question, self.backend)
 
     async def _from_store(self, *, is_empty: bool = False) -> ClientResponse | Bypass | Fetch | Validate:
@@ -202,7 +205,7 @@ class Exchange:
         sharing = Sharing(self.question, self.storing, self.call, self._usable_with_its_end)
         if not sharing.may_share(plan):
             return await self._fetch_alone(plan)
-        found = await sharing.follow()
+        found = await sharing.follow() if sharing.has_leader() else None
         if isinstance(found, Flight):
             return await self._race(plan, found)
         if found is not None:
