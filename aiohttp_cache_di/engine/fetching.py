@@ -206,7 +206,8 @@ class Fetching:
         response, call = reply.response, self.call
         self.backend.stats.misses += 1
         self._update_get(reply, flight)
-        self._announce_next(reply)
+        if not self.backend.cache_control:
+            self._announce_next(reply)
         self.storing.store_when_whole(reply, decision, flight, call.keys, call.session)
         self.call.keys.append(self.question.key)
         if self.storing.is_asking_user:  # whose methods commonly answer at once
@@ -218,7 +219,7 @@ class Fetching:
     def _announce_next(self, reply: Reply) -> None:
         """Let those who wait for a redirect wait for what it leads to as well, where the one is of no use without."""
         response = reply.response
-        if not self.backend.cache_control and policy.leads_on(response.status, response.headers) and self.call.follows:
+        if policy.leads_on(response.status, response.headers) and self.call.follows:
             for key in self.storing.following(response):
                 self.runtime.flights.announce(key)
 

@@ -167,9 +167,10 @@ class Flight(Struct, eq=False):
         if self._outcome is not None:
             return
         self._outcome = outcome
-        self._free()
+        if self._watch is not None or self._on_free:
+            self._free()
         if self._book is not None:
-            self._book.note_end(self)
+            self._book.note_end(self, is_watched=self._arrived_at > 0)
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(outcome)
@@ -299,9 +300,10 @@ class Flights:
             self._watches = Alarms(patience_s, Flight.look_after)
         self._watches.set(flight)
 
-    def note_end(self, flight: Flight) -> None:
+    def note_end(self, flight: Flight, *, is_watched: bool) -> None:
         """*flight* ends, and is to be joined no more."""
-        self._watches.unset(flight)
+        if is_watched:
+            self._watches.unset(flight)
         if self._flights.get(flight.place) is flight:
             del self._flights[flight.place]
         fetching = self._fetching[flight.key]

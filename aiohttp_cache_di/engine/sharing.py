@@ -90,8 +90,6 @@ class Sharing:
         Where another one has learned that its response is for one request alone, *flight* has ended.
         """
         storing, patience_s = self._storing, self._call.read_timeout_s
-        if not storing.may_have_company():
-            return None
         try:
             found = await storing.lease(self._place, patience_s, self._usable)
         finally:

@@ -87,7 +87,8 @@ class ResponseStoring(Lookup):
         failed: Failed,
     ) -> None:
         response = reply.response
-        why_not = self._why_not(reply, owner)
+        largest_bytes = self._largest_bytes
+        why_not = self._why_not(reply, owner, largest_bytes)
         if why_not is not None:
             report.not_stored(why_not)
             self.end_unshared(flight)
@@ -99,7 +100,7 @@ class ResponseStoring(Lookup):
         flight.hand_over()
         record(
             response,
-            max_bytes=self._largest_bytes,
+            max_bytes=largest_bytes,
             finished=finished,
             watch=reply.watch,
             failed=failed,
@@ -141,14 +142,14 @@ class ResponseStoring(Lookup):
             from_bytes=SPOOL_FROM_BYTES if decision.combine_with is None else MAX_JOINED_BYTES,
         )
 
-    def _why_not(self, reply: Reply, owner: ref[ClientSession]) -> str | None:
+    def _why_not(self, reply: Reply, owner: ref[ClientSession], largest_bytes: float) -> str | None:
         """Why the body is not even copied: a detail of Cache-Status."""
         response, session = reply.response, owner()
         if not reply.is_as_asked(self.backend.credential_headers, is_named=self.is_named):
             if session is not None:
                 self.runtime.has_changed(session)
             return "changed"
-        unkept = why_not_kept(response, self._largest_bytes)
+        unkept = why_not_kept(response, largest_bytes)
         if unkept is not None:
             return unkept.value
         # A parameter that is not to be stored is nothing to lead the next caller to, either.
