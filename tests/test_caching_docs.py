@@ -19,6 +19,7 @@ from aiohttp_cache_di.policy import Bypass, Fetch, Rules, Store, Validate
 from aiohttp_cache_di.policy.expiration import UrlExpiration
 from aiohttp_cache_di.policy.parts import asks_for_rest
 from aiohttp_cache_di.policy.request import own_conditions
+from aiohttp_cache_di.policy.telling import Trace
 from aiohttp_cache_di.rfc9111.directives import request_directives, response_directives
 from aiohttp_cache_di.rfc9111.freshness import current_age_s
 from aiohttp_cache_di.rfc9111.messages import Request, Response, StoredResponse
@@ -156,9 +157,14 @@ def test_the_diagram_of_requests_leads_to_the_decision(
     rules, now = replace(rules, cache_control=True), NOW + offset_s
     if request_.headers.get("Foo") == "2":
         stored = None
-    decision = policy.on_request(request_, stored, rules, now=now)
+    trace = Trace()
+    decision = policy.on_request(request_, stored, rules, now=now, trace=trace)
     end = REQUEST_DIAGRAM.walk_to("method", lambda node: answer_about_request(node, request_, stored, rules, now))
     assert type(decision).__name__ == REQUEST_DIAGRAM.ends[end]
+    told = iter(trace.steps)
+    assert end == REQUEST_DIAGRAM.walk_to("method", lambda node: (step := next(told)).question == node and step.answer)
+    assert next(told, None) is None
+    assert policy.on_request(request_, stored, rules, now=now) == decision
 
 
 FRESH = a_stored({"ETag": '"a"'})

@@ -37,6 +37,7 @@ __all__ = [
     "SECRET_BYTES",
     "UNREADABLE",
     "Changing",
+    "Checking",
     "Counter",
     "Discreet",
     "Expiring",
@@ -128,12 +129,14 @@ class Record(NamedTuple):
     Args:
         until: POSIX time from which it may be dropped; ``inf`` for never.
         leased: give the lease on the key back with the write, at once or (no lease known) not at all.
+        info: what can be told of it without its item, where the item does not tell it; see `inspecting`.
     """
 
     key: str
     item: Item
     until: float
     leased: bool = False
+    info: bytes | None = None
 
 
 Written: TypeAlias = int | StorageError
@@ -241,6 +244,18 @@ class Store(Protocol):
 
 
 # ---- what a store may be able to do besides
+
+
+@runtime_checkable
+class Checking(Protocol):
+    """Is on several servers, of which a record of any key tries only one."""
+
+    async def check(self) -> None:
+        """Try all of them.
+
+        Raises:
+            StorageError, or what the driver raises: one of them cannot be used.
+        """
 
 
 @runtime_checkable

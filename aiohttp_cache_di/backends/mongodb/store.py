@@ -14,6 +14,7 @@ from typing import Any, Final
 from pymongo import ReturnDocument, UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure
 
+from aiohttp_cache_di.backends.inspecting import Glance, Wanted
 from aiohttp_cache_di.backends.loops import PerLoop, aside
 from aiohttp_cache_di.backends.mongodb.client import Connection, Server
 from aiohttp_cache_di.backends.mongodb.documents import (
@@ -33,6 +34,7 @@ from aiohttp_cache_di.backends.mongodb.documents import (
 from aiohttp_cache_di.backends.mongodb.stream import Listener, watch
 from aiohttp_cache_di.backends.store import UNREADABLE, Found, Item, Lease, Limits, Record, Row, Unreadable, Written
 from aiohttp_cache_di.entries.codec import EntryCodec
+from aiohttp_cache_di.entries.info import unpack_info
 from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
@@ -150,6 +152,19 @@ class MongoDBStore:
                     page, weight = [], 0
             if page:
                 yield await aside(partial(self._rows, page, items), weight)
+
+    async def infos(self, wanted: Wanted) -> AsyncIterator[Sequence[Glance]]:
+        """Find records by what stands beside their frames, which stay where they are."""
+        here = await self._loops.here()
+        fields = {"i": 1, "until": 1}
+        async with here.collection.find({"f": {"$exists": True}}, fields, batch_size=PAGE) as cursor:
+            page: list[Document] = []
+            async for row in cursor:
+                page.append(row)
+                if len(page) >= PAGE:
+                    yield _glances(page, wanted)
+                    page = []
+            yield _glances(page, wanted)
 
     async def clear(self) -> None:
         """Drop all documents; the collection and its index stay."""
@@ -276,6 +291,18 @@ class MongoDBStore:
     def _item(self, row: Document, key: str) -> Item | Unreadable:
         frame = row.get("v")
         return self._codec.unpack(frame, key) if isinstance(frame, bytes) else UNREADABLE
+
+
+def _glances(page: Sequence[Document], wanted: Wanted) -> list[Glance]:
+    now_ms = time.time() * 1000
+    glances: list[Glance] = []
+    for row in page:
+        if not is_over(row, now_ms):
+            key = key_of(row["_id"])
+            info = unpack_info(row.get("i"), key)
+            if info is None or wanted(info):
+                glances.append(Glance(key, info))
+    return glances
 
 
 def _size(item: Item) -> int:

@@ -9,7 +9,8 @@ import time
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from typing import Final
 
-from aiohttp_cache_di.backends.redis.commands import get, head, number, page, storing, value
+from aiohttp_cache_di.backends.inspecting import Glance, Wanted
+from aiohttp_cache_di.backends.redis.commands import get, head, number, page, size_of, storing, value
 from aiohttp_cache_di.backends.redis.connections import Connection, ReplyTooLargeError, expect_no_error
 from aiohttp_cache_di.backends.redis.endpoints import Endpoint
 from aiohttp_cache_di.backends.redis.names import Names
@@ -31,6 +32,7 @@ from aiohttp_cache_di.backends.store import (
     Written,
 )
 from aiohttp_cache_di.entries.codec import EntryCodec, leads_on
+from aiohttp_cache_di.entries.outline import OUTLINE_BYTES, outline
 from aiohttp_cache_di.errors import StorageError
 
 __all__ = ["RedisStore"]
@@ -156,6 +158,22 @@ class RedisStore:
                 part = names[first : first + step]
                 yield await (self._rows(part) if items else self._heads(await endpoint.connection(), part))
 
+    async def infos(self, wanted: Wanted) -> AsyncIterator[Sequence[Glance]]:
+        """Find records by the beginnings of their values, in one round trip for each page."""
+        last = b"%d" % (OUTLINE_BYTES - 1)
+        async for endpoint, names in self._walk():
+            connection = await endpoint.connection()
+            asked = [connection.submit(command(b"GETRANGE", name, b"0", last), head) for name in names]
+            sizes = [connection.submit(command(b"STRLEN", name), size_of) for name in names]
+            found: list[Glance] = []
+            for name, beginning, size in zip(names, await all_of(asked), await all_of(sizes), strict=True):
+                key = self._key(name)
+                info = outline(beginning, size, key)
+                if beginning and (info is None or wanted(info)):
+                    found.append(Glance(key, info))
+            if found:
+                yield found
+
     async def clear(self) -> None:
         """Drop everything under the prefix in small steps; other keys of the server are left alone."""
         async for _, names in self._walk():
@@ -166,6 +184,11 @@ class RedisStore:
         await self.topology.close()
 
     # ---- what it can do besides
+
+    async def check(self) -> None:
+        """Have each server answer that holds records."""
+        connections = [await endpoint.connection() for endpoint in await self.topology.endpoints()]
+        await all_of([connection.submit(command(b"PING")) for connection in connections])
 
     async def acquire(self, key: str, ttl_s: float) -> Lease:
         """Ask to be the only process that fetches *key* for *ttl_s* seconds."""

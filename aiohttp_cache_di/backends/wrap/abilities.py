@@ -7,6 +7,7 @@ from typing import Self, TypeAlias
 
 from msgspec import Struct
 
+from aiohttp_cache_di.backends.inspecting import Measuring, Selecting
 from aiohttp_cache_di.backends.store import (
     Changing,
     Expiring,
@@ -48,6 +49,8 @@ class Abilities(Struct, frozen=True, eq=False):
     changing: Changing | None
     expiring: Expiring | None
     keeping: Keeping | None
+    selecting: Selecting | None
+    measuring: Measuring | None
     spooling: Spooling | None
     kinds: Kinds
     events: StoreEvents
@@ -65,6 +68,8 @@ class Abilities(Struct, frozen=True, eq=False):
             changing=store if isinstance(store, Changing) else None,
             expiring=store if isinstance(store, Expiring) else None,
             keeping=store if isinstance(store, Keeping) else None,
+            selecting=store if isinstance(store, Selecting) else None,
+            measuring=store if isinstance(store, Measuring) else None,
             spooling=store if isinstance(store, Spooling) else None,
             kinds=store.kinds if isinstance(store, Sorting) else _by_reading(store),
             events=store.events if isinstance(store, Telling) else StoreEvents(),
