@@ -146,7 +146,7 @@ class Unchanging(ClientResponse):
     """Does not let its headers be replaced."""
 
     @property
-    def _headers(self) -> Any:
+    def _headers(self) -> Any:  # pyright: ignore  # an attribute of the base
         return self.__dict__["_own"]
 
     @_headers.setter
