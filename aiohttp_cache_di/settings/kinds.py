@@ -206,7 +206,13 @@ OptionalSecret: TypeAlias = Annotated[
 RedisUrl: TypeAlias = Annotated[
     SecretStr,
     BeforeValidator(forms.redis_url),
-    Kind("redis://host:6379/0, rediss:// for TLS, or unix:///path", _show_url, mask_redis_address, secret=True),
+    Kind(
+        "redis://host:6379/0, redis+cluster://host,host, redis+sentinel://host,host/name, "
+        "each with rediss for TLS, or unix:///path",
+        _show_url,
+        mask_redis_address,
+        secret=True,
+    ),
 ]
 OptionalEndpoint: TypeAlias = Annotated[
     str | None,
