@@ -258,10 +258,10 @@ def test_a_list_of_patterns_may_name_schemes(monkeypatch: pytest.MonkeyPatch) ->
             "SHARED_CREDENTIALS",
             "a.test,https://user:hunter2@b.test",
             "a user or a password",
-        ),  # pragma: allowlist secret
+        ),
         ("SHARED_CREDENTIALS", "a.test,user:hunter2@b.test", "a user or a password"),
-        ("SHARED_CREDENTIALS", "a.test,redis://:hunter2/x@host/0", "not requested"),  # pragma: allowlist secret
-        ("SHARED_CREDENTIALS", "a.test,https://:hunter2/x@host/0", "not requested"),  # pragma: allowlist secret
+        ("SHARED_CREDENTIALS", "a.test,redis://:hunter2/x@host/0", "not requested"),
+        ("SHARED_CREDENTIALS", "a.test,https://:hunter2/x@host/0", "not requested"),
         ("URLS_EXPIRE_AFTER", '{"*/feed?access_token=hunter2": 5}', "write * in its place"),
         ("SHARED_CREDENTIALS", "a.test b.test", "a space"),
     ],
