@@ -11,8 +11,8 @@ that is taken of the two beyond their documented use is in `aiohttp_cache_di._re
   which is larger than what is kept.
 - A store asks its `topology` for the connection to the server that has a name, and has a batch parted by connection:
   there is one server, or redis-py tells which ones a `cluster` has. Each server has an endpoint (`endpoints`), which
-  keeps one connection for each event loop, opens it when it is first needed, and another when that one is lost. `ways`
-  say how: by an address, or by asking sentinels each time.
+  keeps one connection for each event loop, opens it when it is first needed, and another when that one is lost.
+  `ways` say how: by an address, or by asking sentinels each time.
 - A command that was sent to the wrong server of a cluster goes on to the right one, unseen by those who wait for it.
 - A connection (`connections`) is shared by all tasks of its loop: what a tick of the loop brings leaves together, and
   replies come back in order. `wire` turns commands into bytes and bytes into replies. Where redis-py's stream cannot be

@@ -15,8 +15,9 @@ from aiohttp_cache_di.backends.redis.connections import Connection, ReplyTooLarg
 from aiohttp_cache_di.backends.redis.wire import Reply, ServerError, command
 from aiohttp_cache_di.backends.store import Lease
 from aiohttp_cache_di.backends.wrap.tasks import abandon, consume_error
+from aiohttp_cache_di.errors import StorageError
 
-__all__ = ["Leases", "Release"]
+__all__ = ["ApartError", "Leases", "Release"]
 
 # A lease that has passed to another process is not given back.
 RELEASE: Final = b"if redis.call('get',KEYS[1])==ARGV[1] then return redis.call('unlink',KEYS[1]) end return 0"
@@ -37,6 +38,14 @@ TOO_LARGE: Final = 2
 
 FORBIDDEN: Final = frozenset({"NOPERM", "ERR"})
 """What a server says that runs no scripts for us; it is not asked to again."""
+
+
+APART: Final = "TRYAGAIN"
+"""What a server of a cluster says while a slot is on its way and it does not have all names of a command."""
+
+
+class ApartError(StorageError):
+    """Two names of one slot are at two servers: each has to be asked for by itself."""
 
 
 class Leases:
@@ -86,6 +95,7 @@ class Leases:
 
         Raises:
             ReplyTooLargeError: what there is has more than *max_bytes*.
+            ApartError: no one server has both names just now.
             StorageError: the server refused to look.
         """
         token = secrets.token_bytes(16)
@@ -106,6 +116,8 @@ class Leases:
         if type(found) is ServerError and found.code in FORBIDDEN:
             self.has_scripts = False
             return None
+        if type(found) is ServerError and found.code == APART:
+            raise ApartError("a slot is on its way from one server to another")
         return Lease.REFUSED if expect_no_error(found) == REFUSED else None
 
     async def renew(self, connection: Connection, key: str, ttl_s: float) -> bool:

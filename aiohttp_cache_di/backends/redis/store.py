@@ -15,7 +15,7 @@ from aiohttp_cache_di.backends.redis.connections import Connection, ReplyTooLarg
 from aiohttp_cache_di.backends.redis.endpoints import Endpoint
 from aiohttp_cache_di.backends.redis.names import Names
 from aiohttp_cache_di.backends.redis.reading import BATCH, Reading, abandon_all, all_of
-from aiohttp_cache_di.backends.redis.scripts import Leases, Release
+from aiohttp_cache_di.backends.redis.scripts import ApartError, Leases, Release
 from aiohttp_cache_di.backends.redis.topology import Topology
 from aiohttp_cache_di.backends.redis.tracking import Tracking
 from aiohttp_cache_di.backends.redis.wire import Reply, command
@@ -225,7 +225,7 @@ class RedisStore:
     async def get_or_acquire(self, key: str, ttl_s: float) -> Found | Lease | None:
         """Look *key* up, and where nothing is, ask for the lease on it: in one round trip.
 
-        Where scripts are forbidden it is only looked up, and a replica grants no lease.
+        Where scripts are forbidden, or its slot is being moved, it is only looked up; and a replica grants no lease.
         """
         name = self._names.record(key)
         connection = await self._connection(name)
@@ -235,10 +235,13 @@ class RedisStore:
             except ReplyTooLargeError:
                 self._reading.beware()
                 return Found(UNREADABLE)
-            if isinstance(found, bytes):
-                return Found(self.codec.unpack(found, key))
-            if self._leases.has_scripts:
-                return found
+            except ApartError:
+                pass
+            else:
+                if isinstance(found, bytes):
+                    return Found(self.codec.unpack(found, key))
+                if self._leases.has_scripts:
+                    return found
         (there,) = await self.get((key,))
         return there
 
