@@ -196,8 +196,9 @@ class _OnCluster(Store):
         found: bytes = self._command("GET", key)
         return found
 
-    def plant(self, key: str, data: bytes) -> None:
-        self._command("SET", key, data)
+    def plant(self, frames: Mapping[str, bytes]) -> None:
+        for key, data in frames.items():
+            self._command("SET", key, data)
 
     def _command(self, command: str, key: str, *arguments: bytes) -> Any:
         name = f"{self.name}:responses:{{{key}}}"
