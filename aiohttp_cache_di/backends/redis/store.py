@@ -227,7 +227,7 @@ class RedisStore:
     async def get_or_acquire(self, key: str, ttl_s: float) -> Found | Lease | None:
         """Look *key* up, and where nothing is, ask for the lease on it: in one round trip.
 
-        Where scripts are forbidden it is only looked up, and a replica grants no lease.
+        Where scripts are forbidden, or its slot is being moved, it is only looked up; and a replica grants no lease.
         """
         name = self._names.record(key)
         connection = await self._connection(name)
