@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import fcntl
 import gc
 import os
 import pickle
@@ -18,11 +19,11 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from aiohttp_cache_di.backends.filesystem import FileCache, bodies, files, keeper, spool
+from aiohttp_cache_di.backends.filesystem import FileCache, bodies, keeper, spool
 from aiohttp_cache_di.backends.filesystem.keeper import Bounds
 from aiohttp_cache_di.backends.filesystem.names import body_name, leaf_of, name_of
 from aiohttp_cache_di.backends.filesystem.pool import Pool
-from aiohttp_cache_di.backends.filesystem.records import PIECE_BYTES
+from aiohttp_cache_di.backends.filesystem.records import PIECE_BYTES, Filed
 from aiohttp_cache_di.backends.filesystem.store import FileStore
 from aiohttp_cache_di.backends.filesystem.tree import Place, Tree
 from aiohttp_cache_di.backends.memory import DictCache
@@ -150,7 +151,12 @@ async def test_a_part_is_read_by_seeking(store: FileStore, monkeypatch: pytest.M
     await keep_spooled(store)
     entry = await found(store)
     read: list[int] = []
-    monkeypatch.setattr(bodies, "_read", lambda fd, size, at: (read.append(at), os.pread(fd, size, at))[1])
+
+    def noted(fd: int, size: int, at: int) -> bytes:
+        read.append(at)
+        return os.pread(fd, size, at)
+
+    monkeypatch.setattr(bodies, "_read", noted)
     first = PIECE_BYTES + 7
     part = FiledPart(entry.file, first, 100)
     assert same(await part.whole(), CONTENT[first : first + 100])
@@ -379,10 +385,13 @@ async def test_a_body_that_was_checked_is_not_checked_again_until_it_changes(
     assert same(await content_of((await found(store)).file), CONTENT)
     await closed(store)
     checked: list[int] = []
-    whole = bodies.Filed.is_piece
-    monkeypatch.setattr(
-        bodies.Filed, "is_piece", lambda self, number, data: (checked.append(number), whole(self, number, data))[1]
-    )
+    is_piece = Filed.is_piece
+
+    def noted(self: Filed, number: int, data: bytes) -> bool:
+        checked.append(number)
+        return is_piece(self, number, data)
+
+    monkeypatch.setattr(Filed, "is_piece", noted)
     entry = await found(store)
     assert same(await content_of(entry.file), CONTENT)
     assert checked == []
@@ -534,7 +543,7 @@ async def test_a_file_system_without_locks_keeps_bodies_too(folder: Path, monkey
     def flock(fd: int, operation: int) -> None:
         raise OSError(errno.ENOLCK, "no locks available")
 
-    monkeypatch.setattr(files.fcntl, "flock", flock)
+    monkeypatch.setattr(fcntl, "flock", flock)
     store = make_store(folder)
     await keep_spooled(store)
     entry = await found(store)
