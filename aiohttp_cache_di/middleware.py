@@ -15,7 +15,7 @@ from weakref import ref
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, hdrs
 from msgspec.structs import replace
 
-from aiohttp_cache_di import policy
+from aiohttp_cache_di import keys, policy
 from aiohttp_cache_di._aiohttp import Needs, can, decodes, middlewares_of
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.engine.answers import plain_answer
@@ -62,12 +62,13 @@ class CacheMiddleware:
             call.is_reached = True
             if call.look is not None:
                 call.look.see(request)
+        asked, handler = handler, handler if call is None or call.through is None else call.through
         if not _CAN_CACHE or is_disabled(session) or _passes_by(request, backend):
             return await self._pass_by(request, handler, call)
         runtime = self._runtime
         if runtime is None or not runtime.is_current():
             self._runtime = runtime = Runtime.of(backend)
-        decoded = decodes(handler, call.decoded if call else None, session)
+        decoded = decodes(asked, call.decoded if call else None, session)
         if decoded is None:
             return await self._pass_by(request, handler, call)
         url = str(request.url)
@@ -94,19 +95,22 @@ class CacheMiddleware:
         if not backend.write_behind and runtime.pending(key) is not None:
             return None
         entry = runtime.peek(key)
-        if entry is None:
+        if entry is None or (entry.status != 200 and keys.is_sealed(entry)):
             return None
-        if entry.vary_fields:
-            question = replace(
-                question, vary_digest=vary_digest(entry.vary_fields, request.headers, backend.digest_key)
-            )
         now = time.time()
-        if decide(question, entry, now) is not PLAIN_HIT:
+        try:
+            if entry.vary_fields:
+                digest = vary_digest(entry.vary_fields, request.headers, backend.digest_key)
+                question = replace(question, vary_digest=digest)
+            if decide(question, entry, now) is not PLAIN_HIT:
+                return None
+            answer = plain_answer(entry, request, now=now, standard=backend.cache_control)
+        except Exception:  # the exchange comes to it too, and discards it
             return None
         if call is not None:
             call.keys.append(key)
         count_hit(backend.stats)
-        return plain_answer(entry, request, now=now, standard=backend.cache_control)
+        return answer
 
     async def _exchange(
         self,

@@ -22,10 +22,12 @@ from aiohttp_cache_di.entries.build import body_of, entry_of
 from aiohttp_cache_di.entries.fields import expires_at, parsed_fields
 from aiohttp_cache_di.entries.filed import FiledBody, FiledResponse
 from aiohttp_cache_di.entries.streams import RELEASED, NothingSent, filed_stream, keep, memory_stream, read_filed
+from aiohttp_cache_di.policy.telling import length_of
 from aiohttp_cache_di.rfc9111.cache_status import hit
 from aiohttp_cache_di.rfc9111.fields import combined
 from aiohttp_cache_di.rfc9111.freshness import current_age_s, whole_s
 from aiohttp_cache_di.rfc9111.messages import RawHeaders, StoredResponse
+from aiohttp_cache_di.telemetry.reasons import CacheDecision
 
 __all__ = ["AnyResponse", "CachedResponse", "cached_class_for"]
 
@@ -163,6 +165,15 @@ class CachedResponse(ClientResponse):
         return self._cache_status
 
     @property
+    def cache_decision(self) -> CacheDecision:
+        """What the cache has done for this request, and why."""
+        status = self.cache_status
+        if not self._served_at or "; hit" not in status:
+            return CacheDecision(status)
+        left_s = self._stored.fresh_until - self._served_at
+        age = f"age {length_of(current_age_s(self._stored, now=self._served_at))}"
+        return CacheDecision(status, f"{age}, fresh for {length_of(left_s)}")
+
     def body_path(self) -> Path | None:
         """The file that has the whole body and nothing else, for what sends files; None where there is none.
 
@@ -358,6 +369,7 @@ if TYPE_CHECKING:
 
         from_cache: bool
         cache_status: str
+        cache_decision: CacheDecision
         created_at: datetime
         expires: datetime | None
         is_expired: bool

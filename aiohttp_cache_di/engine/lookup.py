@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import time
 from typing import Any, Self
 
@@ -10,7 +11,7 @@ from aiohttp import hdrs
 from msgspec.structs import replace
 from yarl import URL
 
-from aiohttp_cache_di import policy
+from aiohttp_cache_di import keys, policy
 from aiohttp_cache_di.backends.actions import CacheActions
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.engine.hooks import Hooks
@@ -22,6 +23,8 @@ from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.messages import Request, StoredResponse, VariantRef
 
 __all__ = ["Lookup"]
+
+logger = logging.getLogger(__name__)
 
 MAX_HOPS = 10  # as aiohttp goes by default
 
@@ -59,6 +62,8 @@ class Lookup:
         """For a HEAD request: the stored response to GET that it speaks of."""
         self.early_read: EarlyRead | None = None
         """What has just been found; good for one read."""
+        self.lease_s = 0.0
+        """For how long the lease on the key is welcome if the next read finds nothing, in seconds."""
         self.foreign: Any = None
         """What a method of the user's has found, if that is no response that the policy could judge."""
         self._store_failed = False
@@ -77,7 +82,7 @@ class Lookup:
         """The same place, and what is known of it, for a request of its own that says the same."""
         other = copy.copy(self)
         other.message = message
-        other.early_read = None
+        other.early_read, other.lease_s = None, 0.0
         other._store_failed = False
         return other
 
@@ -148,19 +153,29 @@ class Lookup:
             return None
         if entry.partition != self.partition and not of_any:
             return None
-        return entry
+        if entry.status == 200:
+            return entry
+        opened = self.opened(entry)
+        if opened is None:
+            await self.drop({key})
+        return opened
+
+    def opened(self, entry: StoredResponse) -> StoredResponse | None:
+        """*entry* with the Location that it was stored with; None where that cannot be read any more."""
+        return keys.unsealed(entry, self.backend.digest_key)
 
     async def _read(self, key: str) -> StoredResponse | None:
         """The entry that is at hand, or that the store has."""
         here = self.runtime.here
         early_read, self.early_read = self.early_read, None
+        lease_s, self.lease_s = self.lease_s, 0.0
         entry = here.peek(key)
         if entry is not None or here.tells_all:
             return entry
         if early_read is not None and early_read.key == key:
             found = early_read.found
         else:
-            found = await here.fetch(key)
+            found = await here.fetch(key, lease_s=lease_s)
         if isinstance(found, Failed):  # one deadline per request is enough
             self._store_failed = True
             return None
@@ -193,6 +208,16 @@ class Lookup:
             return replace(stored, key=key, partition=self.partition, vary_fields=(), vary_digest=b"", variants=())
         self.foreign = response
         return None
+
+    async def discard(self, error: Exception, entry: StoredResponse | None = None) -> None:
+        """Drop what is stored for the request, or *entry*: it could not be judged, as *error* says."""
+        logger.warning("What is stored for a request is of no use, and is dropped: %s", type(error).__name__)
+        found = [each for each in (self.primary, self.head_of, entry) if each is not None]
+        self.primary = self.head_of = self.foreign = None
+        self.early_read = None
+        if found:
+            self.backend.stack.events.unreadable()
+            await self.drop({key for each in found for key in (each.key, *(ref.key for ref in each.variants))})
 
     async def drop(self, keys: set[str]) -> None:
         """Delete what is stored under *keys*; where that fails, see to it that it is not used."""

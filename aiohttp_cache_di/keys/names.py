@@ -31,8 +31,9 @@ _BEARER: Final = (
 _SIGNED: Final = r"signature|hmac|dpop"
 # Not secrets, but they say for whom a request is, or which application asks.
 _IDENTITY: Final = (
-    r"user(?!-?agent)|tenant|account|principal|identity|impersonat|on-?behalf|client-?(?:id|cert)|app(?:lication)?-?id"
-    r"|e-?mail"
+    r"user(?!-?agent)|tenant|account|principal|identity|impersonat|on-?behalf|client-?(?:id|cert|dn)"
+    r"|app(?:lication)?-?id|e-?mail|organi[sz]ation|customer|subscriber|merchant|workspace|licen[cs]e"
+    r"|\b(?:org|member|team|project|company|login|sudo|act(?:ing)?-as|pin|roles?|scopes?)\b|(?:device|profile)-?id"
 )
 # By them a server or what stands before it takes another resource than the URL's, or another method.
 _RESOURCE: Final = (
@@ -40,7 +41,7 @@ _RESOURCE: Final = (
 )
 _WHICH: Final = re.compile(_RESOURCE)
 _WHO: Final = re.compile(rf"{_BEARER}|{_SIGNED}|{_IDENTITY}|{_RESOURCE}|\b(?:sid|sig)\b")
-_SECRET_PARAM: Final = re.compile(rf"{_BEARER}|{_SIGNED}|\bsid\b|accessid")
+_SECRET_PARAM: Final = re.compile(rf"{_BEARER}|{_SIGNED}|\b(?:sid|sig)\b|accessid")
 _BEARER_PARAM: Final = re.compile(rf"{_BEARER}|\bsid\b")
 
 # Names with such a word that mean something else: of one request (RFC 8941 draft Idempotency-Key, RFC 6455), of the
@@ -110,6 +111,11 @@ class CredentialNames:
             if self._judge(name) if tells is None else tells:
                 return False
         return True
+
+    @property
+    def leaves_some_out(self) -> bool:
+        """Whether a name that says who asks may not count."""
+        return not self._by_rule or any(map(says_who_asks, self._without))
 
     def __or__(self, names: Iterable[str]) -> CredentialNames:
         """These and *names*, which count even where they were excepted."""

@@ -16,6 +16,7 @@ from aiohttp_cache_di.settings import forms
 from aiohttp_cache_di.settings.url_rules import (
     UrlRule,
     read_url_names,
+    read_url_patterns,
     read_url_rules,
     show_lifetime,
     show_url_names,
@@ -48,6 +49,7 @@ __all__ = [
     "StaleWindow",
     "UrlLifetimes",
     "UrlNames",
+    "UrlPatterns",
 ]
 
 MAX_SHOWN_CHARS: Final = 300
@@ -69,6 +71,7 @@ def _mask_stray(text: str) -> str:
     """Refused text of what is no secret; but a URL or JSON in its place may well hold one."""
     if text.lstrip()[:1] == "{":
         return f"{{{MASK}}}"
+    text = re.sub(r"[^\s,/:@]*:[^\s,/]*@", f"{MASK}@", text)
     return _shorten(re.sub(r"://.*", f"://{MASK}", text, flags=re.DOTALL))
 
 
@@ -198,7 +201,13 @@ OptionalSecret: TypeAlias = Annotated[
 RedisUrl: TypeAlias = Annotated[
     SecretStr,
     BeforeValidator(forms.redis_url),
-    Kind("redis://host:6379/0, rediss:// for TLS, or unix:///path", _show_url, mask_redis_address, secret=True),
+    Kind(
+        "redis://host:6379/0, redis+cluster://host,host, redis+sentinel://host,host/name, "
+        "each with rediss for TLS, or unix:///path",
+        _show_url,
+        mask_redis_address,
+        secret=True,
+    ),
 ]
 OptionalEndpoint: TypeAlias = Annotated[
     str | None,
@@ -220,6 +229,9 @@ JsonObject: TypeAlias = Annotated[
     BeforeValidator(forms.json_object),
     Kind("a JSON object of keyword arguments", _show_names_only, _mask_all, secret=True),
 ]
+UrlPatterns: TypeAlias = Annotated[
+    tuple[str, ...], BeforeValidator(read_url_patterns), Kind(f"URL patterns, {_LIST}", _show_list)
+]
 UrlNames: TypeAlias = Annotated[
     dict[str, str],
     BeforeValidator(read_url_names),
@@ -231,7 +243,7 @@ UrlLifetimes: TypeAlias = Annotated[
     Kind(
         'a JSON object of URL patterns and lifetimes, such as {"*.example.com/static/*": "1d"}; '
         'a rule may be {"expire_after": "5m", "override_origin": true, "stale_if_error": "1h", '
-        '"stale_while_revalidate": "30s", "allowed_methods": ["GET", "POST"]}',
+        '"stale_while_revalidate": "30s", "allowed_methods": ["GET"]}',
         show_url_rules,
         _mask_all,  # what is wrong is told by the pattern that it is about
     ),

@@ -48,6 +48,7 @@ __all__ = [
     "drop",
     "drop_unused",
     "lock",
+    "look_at",
     "publish",
     "read_item",
     "see",
@@ -153,6 +154,16 @@ def see(leaf: Directory, name: str) -> Seen | None:
         return None
     finally:
         os.close(fd)
+
+
+def look_at(leaf: Directory, name: str, codec: EntryCodec) -> tuple[Head, Item | Unreadable] | None:
+    """The entry in the file of that *name*, without a body that is in a file of its own; None if there is none."""
+    try:
+        data = _read(leaf, name, None)
+    except OSError:
+        return None
+    head = read_head(data)
+    return None if head is None else (head, unpack(data, head, codec))
 
 
 def publish(
@@ -284,7 +295,7 @@ def _read_body(leaf: Directory, name: str, body: Body, known: Known) -> bytes | 
         fd = os.open(body_name(name, body.token), READ_FLAGS, dir_fd=leaf.fd)
         try:
             status = os.fstat(fd)
-            if status.st_size != body.length:
+            if status.st_size != body.length or body.length > known.value_bytes():
                 return None
             data = os.read(fd, body.length)
             while len(data) < body.length and (more := os.read(fd, body.length - len(data))):

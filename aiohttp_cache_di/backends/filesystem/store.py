@@ -14,7 +14,8 @@ from aiohttp_cache_di.backends.filesystem.bodies import Bodies, BodyFile
 from aiohttp_cache_di.backends.filesystem.files import Seen, disk_bytes, drop, publish, read_item, see
 from aiohttp_cache_di.backends.filesystem.keeper import Bounds, Keeper
 from aiohttp_cache_di.backends.filesystem.leases import Leases
-from aiohttp_cache_di.backends.filesystem.names import leaf_of, name_of
+from aiohttp_cache_di.backends.filesystem.looking import Glances, glances, measured
+from aiohttp_cache_di.backends.filesystem.names import LEAVES, leaf_of, name_of
 from aiohttp_cache_di.backends.filesystem.pool import Pool
 from aiohttp_cache_di.backends.filesystem.records import Head, Packed, digest_bytes, pack, pack_filed
 from aiohttp_cache_di.backends.filesystem.secret import keep_secret, kept_secret
@@ -22,6 +23,7 @@ from aiohttp_cache_di.backends.filesystem.spool import FileSpool, Growing
 from aiohttp_cache_di.backends.filesystem.tree import Place, Tree
 from aiohttp_cache_di.backends.filesystem.uses import Known
 from aiohttp_cache_di.backends.filesystem.walk import BEGIN, Page, Position, drop_where, page
+from aiohttp_cache_di.backends.inspecting import Glance, Usage, Wanted
 from aiohttp_cache_di.backends.store import Found, Item, Lease, Limits, Record, Row, StoreEvents, Unreadable, Written
 from aiohttp_cache_di.entries.codec import EntryCodec
 from aiohttp_cache_di.entries.filed import FiledBody, FiledResponse
@@ -43,6 +45,7 @@ class FileStore:
         bounds: what the files may take; kept approximately, see `keeper`.
         fsync: have the disk keep each record before it counts as written.
         use_locks: lease by locks of the kernel, where there are any; else by files.
+        value_bytes: tells the size beyond which no body is written, and none is read.
     """
 
     limits = Limits(batch=BATCH, parallel=THREADS)
@@ -55,6 +58,7 @@ class FileStore:
         *,
         fsync: bool = False,
         use_locks: bool = True,
+        value_bytes: Callable[[], int] | None = None,
     ) -> None:
         self.place = place
         self.events = StoreEvents()
@@ -62,7 +66,7 @@ class FileStore:
         self._fsync = fsync
         self._bounds = bounds
         self._tree = Tree(place)
-        self._known = Known()
+        self._known = Known(value_bytes)
         self._keeper = Keeper(self._tree, bounds)
         self._leases = Leases(self._tree, use_locks=use_locks)
         self._bodies = Bodies(self._tree, self._known, self.events)
@@ -122,6 +126,23 @@ class FileStore:
             if step.rows:
                 yield step.rows
             then = step.then
+
+    async def infos(self, wanted: Wanted) -> AsyncIterator[Sequence[Glance]]:
+        """Find records by their entries' files; bodies that are in files of their own are not read."""
+        then: Position | None = BEGIN
+        while then is not None:
+            step: Glances = await self._writers.run(partial(glances, self._tree, then, self._codec, wanted))
+            if step.found:
+                yield step.found
+            then = step.then
+
+    async def usage(self) -> Usage:
+        """Count what the files take."""
+        entries = total = 0
+        for number in range(len(LEAVES)):
+            count, size = await self._writers.run(partial(measured, self._tree, number))
+            entries, total = entries + count, total + size
+        return Usage(entries, total, total)
 
     async def clear(self) -> None:
         """Drop all records; what is not ours stays."""
@@ -260,6 +281,8 @@ class FileStore:
             packed = pack_filed(item, body.filed, record.key, record.until, self._codec)
         else:
             packed = pack(item, record.key, record.until, self._codec)
+            if len(packed.body) > self._known.value_bytes():
+                raise StorageError(f"a body of {len(packed.body)} bytes is more than this cache keeps")
         try:
             before = self._publish(name, packed, body)
         except FileNotFoundError:  # the directory was removed

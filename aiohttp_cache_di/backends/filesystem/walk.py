@@ -16,7 +16,7 @@ from aiohttp_cache_di.backends.store import Item, Row, Unreadable
 from aiohttp_cache_di.entries.codec import EntryCodec, Opaque
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
-__all__ = ["BEGIN", "Page", "Position", "drop_where", "file_names", "page"]
+__all__ = ["BEGIN", "Page", "Position", "drop_where", "entry_names", "file_names", "page"]
 
 PAGE_ROWS: Final = 256
 PAGE_BYTES: Final = 4 * 1024 * 1024

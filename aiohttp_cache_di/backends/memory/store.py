@@ -14,6 +14,7 @@ from typing import Any, Self
 
 import msgspec
 
+from aiohttp_cache_di.backends.inspecting import Usage
 from aiohttp_cache_di.backends.store import Found, Item, Limits, Record, Row, StoreEvents, Written
 from aiohttp_cache_di.entries.codec import item_leads_on
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
@@ -168,6 +169,10 @@ class MemoryStore:
             yield page
             await asyncio.sleep(0)
 
+    async def usage(self) -> Usage:
+        """How much is held, and what it weighs."""
+        return Usage(len(self.data), self.total_bytes)
+
     async def clear(self) -> None:
         """Drop everything: at once, but give the memory back with a pause for others now and then."""
         with self._lock:
@@ -245,6 +250,9 @@ class MemoryStore:
             if self.data.get(key) is packed:
                 self._hold(key, entry)
                 self._note_unpacked(key)
+                if self._over_bounds():
+                    self.data.move_to_end(key)
+                    self._evict()
         return entry
 
     def _note_unpacked(self, key: str) -> None:
@@ -303,7 +311,7 @@ class MemoryStore:
 def _weight(item: object) -> int:
     """What *item* weighs against the bound, in bytes."""
     if isinstance(item, StoredResponse):
-        return item.size_bytes + ENTRY_OVERHEAD_BYTES
+        return item.held_bytes + ENTRY_OVERHEAD_BYTES
     if isinstance(item, Packed):
         return len(item.data) + ENTRY_OVERHEAD_BYTES
     return ENTRY_OVERHEAD_BYTES + (len(item) if isinstance(item, str | bytes) else 0)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Collection, Mapping
 from contextlib import aclosing
 from typing import Any, Self
 
@@ -55,7 +56,7 @@ class StackCache(BaseCache):
 
     async def read(self, key: str) -> ResponseOrKey:
         """Read an item; None when it is missing or unreadable."""
-        return self._seen(await self._item(key))
+        return await self._usable(key, await self._item(key))
 
     async def write(self, key: str, item: ResponseOrKey) -> None:
         """Store *item* under *key*: a response until its ``store_until``, anything else until it is deleted.
@@ -68,6 +69,15 @@ class StackCache(BaseCache):
         else:
             until = item.stored.store_until if isinstance(item, CachedResponse) else math.inf
             await self.stack.put(Record(key, made, until))
+
+    async def bulk_read(self, keys: Collection[str]) -> Mapping[str, ResponseOrKey]:
+        """Read several items at once."""
+        asked = list(keys)
+        return dict(zip(asked, await asyncio.gather(*map(self.read, asked)), strict=True))
+
+    async def bulk_write(self, items: Mapping[str, ResponseOrKey]) -> None:
+        """Store several items at once."""
+        await asyncio.gather(*(self.write(key, item) for key, item in items.items()))
 
     async def delete(self, key: str) -> None:
         """Delete an item; a missing one is no error."""
@@ -85,7 +95,11 @@ class StackCache(BaseCache):
         if item is None:
             return default
         await self.stack.delete({key})
-        return self._seen(item)
+        try:
+            return self._seen(item)
+        except Exception:  # of what is gone now
+            self.stack.events.unreadable()
+            return default
 
     async def keys(self) -> AsyncGenerator[str]:
         """Iterate over all keys, a page at a time."""
@@ -100,7 +114,7 @@ class StackCache(BaseCache):
                 if isinstance(row.item, Unreadable):
                     self.stack.events.unreadable()
                     continue
-                item = self._seen(row.item)
+                item = await self._usable(row.key, row.item)
                 if item is not None:
                     yield item
 
@@ -184,6 +198,15 @@ class StackCache(BaseCache):
                 for row in page:
                     if self._leads_on is None or row.leads_on is self._leads_on:
                         yield row
+
+    async def _usable(self, key: str, item: Item | None) -> ResponseOrKey:
+        """*item* as its users see it; what cannot be shown to them is dropped."""
+        try:
+            return self._seen(item)
+        except Exception:  # whatever lies in the store
+            self.stack.events.unreadable()
+            await self.stack.delete({key})
+            return None
 
     def _seen(self, item: Item | None) -> ResponseOrKey:
         """*item* as its users see it."""

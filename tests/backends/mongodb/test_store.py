@@ -5,13 +5,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import math
-import os
-import subprocess
-import sys
 import threading
 import time
 import uuid
-import warnings
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import suppress
 from functools import partial
@@ -98,7 +94,7 @@ async def test_a_lease_on_nothing_is_dropped_by_the_server_and_one_on_a_record_d
     await store.release("empty")
     await store.release("never")
     with secantus.client() as client:
-        assert [sorted(each) for each in client[name]["responses"].find()] == [["_id", "f", "v"]]
+        assert [sorted(each) for each in client[name]["responses"].find()] == [["_id", "f", "i", "v"]]
     await store.close()
 
 
@@ -130,10 +126,12 @@ async def test_a_batch_is_one_find_and_a_put_is_one_update(secantus: SecantusSer
     store = make_store(secantus, event_listeners=[Heard(seen)])
     await write(store, entry("first"))
     seen.clear()
-    await write(store, *(entry(f"k{n}") for n in range(100)))
-    await store.get([f"k{n}" for n in range(100)])
-    await store.delete([f"k{n}" for n in range(100)])
-    assert seen == ["update", "find", "delete"]
+    keys = [f"k{n}" for n in range(store.limits.batch)]
+    await write(store, *map(entry, keys))
+    await store.get(keys)
+    await store.kinds(keys)
+    await store.delete(keys)
+    assert seen == ["update", "find", "find", "delete"]
     await store.close()
 
 
@@ -165,53 +163,6 @@ def test_a_client_that_is_handed_in_is_used_in_no_other_loop(secantus: SecantusS
             await store.close()
 
     asyncio.run(use())
-
-
-def test_a_forked_child_has_a_client_of_its_own(secantus: SecantusServer) -> None:
-    async def in_parent() -> None:
-        await write(store, entry("k"))
-        child = os.fork()
-        if child == 0:
-            os._exit(in_child())
-        assert os.waitstatus_to_exitcode(await asyncio.to_thread(lambda: os.waitpid(child, 0)[1])) == 0
-        assert (await read(store, "k")).body == b"by the child"
-        await store.close()
-
-    def in_child() -> int:
-        async def use() -> int:
-            found = await read(store, "k")
-            await write(store, entry("k", b"by the child"))
-            await store.close()
-            return 0 if found.body == b"body" else 1
-
-        asyncio.events._set_running_loop(None)
-        with asyncio.Runner() as runner:
-            return runner.run(use())
-
-    store = make_store(secantus)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of forking beside threads, from Python 3.12 on
-        asyncio.run(in_parent())
-
-
-def test_a_program_that_closes_ends_without_warnings(secantus: SecantusServer) -> None:
-    code = f"""
-import asyncio
-from aiohttp_cache_di.backends.mongodb.store import MongoDBStore
-from aiohttp_cache_di.entries.codec import EntryCodec
-
-async def use():
-    await store.get(["k"])
-    await store.acquire("k", 5)
-    await store.close()
-
-store = MongoDBStore("program", "responses", codec=EntryCodec(), options={{"host": {secantus.url!r}}})
-for _ in range(2):
-    asyncio.run(use())
-"""
-    command = [sys.executable, "-W", "error", "-c", code]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 # ---- change streams
@@ -328,35 +279,50 @@ async def test_a_frozen_server_holds_up_neither_a_caller_that_leaves_nor_the_clo
     store.on_change(changes := Changes())
     await write(store, entry("k"))
     await changes.until(None)
-    own_secantus.pause()
-    for call in (store.get(["k"]), store.acquire("k", 5)):
-        with pytest.raises(TimeoutError):
-            await asyncio.wait_for(call, 0.1)
-    before = time.monotonic()
-    await store.close()
-    assert time.monotonic() - before < 4
-    own_secantus.resume()
+    with own_secantus.frozen():
+        for call in (store.get(["k"]), store.acquire("k", 5)):
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(call, 0.1)
+        async with asyncio.timeout(20):  # it takes one or two; a busy machine may take more
+            await store.close()
     gc.collect()
 
 
-@pytest.mark.filterwarnings("ignore::ResourceWarning")  # as in a program that forgets to close
 def test_a_loop_ends_whose_store_was_not_closed_before_the_server_froze(own_secantus: SecantusServer) -> None:
     async def use() -> None:
         store = make_store(own_secantus)
         store.on_change(changes := Changes())
         await write(store, entry("k"))
         await changes.until(None)
+        own_secantus.pause()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(store.get(["k"]), 0.1)
 
     with asyncio.Runner() as runner:
         runner.run(use())
-        own_secantus.pause()
         ending = threading.Timer(30, own_secantus.kill)  # so that a loop that waits for the server is late, not stuck
         ending.start()
         before = time.monotonic()
     ending.cancel()
-    assert time.monotonic() - before < 10
+    assert time.monotonic() - before < 25  # the time-out of the driver's socket, twice at most
     own_secantus.resume()
     gc.collect()
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, (10.0, 5.0)),
+        ({"socketTimeoutMS": 500}, (0.5, 5.0)),
+        ({"host": "mongodb://127.0.0.1:1/?socketTimeoutMS=700&serverSelectionTimeoutMS=800"}, (0.7, 0.8)),
+        ({"host": "mongodb://127.0.0.1:1/?timeoutMS=700"}, (None, 30.0)),
+    ],
+)
+async def test_a_call_that_its_caller_has_left_ends_in_time(options: dict[str, Any], expected: object) -> None:
+    store = MongoDBStore("db", "responses", codec=EntryCodec(), options={"host": "mongodb://127.0.0.1:1", **options})
+    set_to = (await store._loops.here()).collection.database.client.options
+    assert (set_to.pool_options.socket_timeout, set_to.server_selection_timeout) == expected
+    await store.close()
 
 
 # ---- options
