@@ -8,8 +8,10 @@ import errno
 import gzip
 import json
 import os
+import re
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,6 +19,8 @@ from typing import Any
 
 import pytest
 from aiohttp import ClientPayloadError, web
+from fastapi.responses import FileResponse
+from starlette.testclient import TestClient
 
 from aiohttp_cache_di import CachedResponse, CachedSession
 from aiohttp_cache_di.backends import CacheBackend
@@ -269,9 +273,9 @@ async def test_what_has_no_body_reads_no_file(origin: Origin, tmp_path: Path, mo
             assert response.headers["Content-Length"] == str(SIZE)
             assert await response.read() == b""
             assert response.body_path is None
-        response = await hit(session, origin, headers={"If-None-Match": '"1"'})
-        async with response:
-            assert (response.status, await response.read()) == (304, b"")
+        found = await hit(session, origin, headers={"If-None-Match": '"1"'})
+        async with found:
+            assert (found.status, await found.read()) == (304, b"")
     assert origin.hits == 1
 
 
@@ -376,6 +380,55 @@ async def test_equal_requests_share_one_to_the_origin(origin: Origin, tmp_path: 
         got = await asyncio.gather(*(fetched(session, origin) for _ in range(3)))
         assert same(got, [CONTENT] * 3)
     assert origin.hits == 1
+
+
+def example_of_the_page() -> str:
+    """The example of the page about applications."""
+    page = Path(__file__).parents[1] / "docs" / "applications.md"
+    (block,) = re.findall(r"```python\n([^`]*FileResponse.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    return str(block)
+
+
+async def test_the_example_of_the_page_sends_the_file(
+    origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, value in {
+        "BACKEND": "filesystem",
+        "FILESYSTEM__PATH": str(tmp_path / "cache"),
+        "MAX_BODY_BYTES": "none",
+    }.items():
+        monkeypatch.setenv(f"AIOHTTP_CACHE_{name}", value)
+    example: dict[str, Any] = {"__name__": "example"}
+    exec(compile(example_of_the_page(), "applications.md", "exec"), example)  # noqa: S102  # ours
+    example["UPSTREAM"] = origin.url.rpartition("/")[0]
+    sent: list[type] = []
+
+    class Sent(FileResponse):
+        async def __call__(self, *args: Any) -> None:
+            sent.append(type(self))
+            await super().__call__(*args)
+
+    example["FileResponse"] = Sent
+
+    def ask() -> None:
+        with TestClient(example["app"]) as client:
+            assert same(client.get("/downloads/large").content, CONTENT)
+            until_end = time.monotonic() + 20
+            while len(stored_files(tmp_path)) != 2 or temporary(tmp_path):
+                assert time.monotonic() < until_end
+                time.sleep(0.005)
+            assert same(client.get("/downloads/large").content, CONTENT)
+            part = client.get("/downloads/large", headers={"Range": "bytes=5-9"})
+            assert (part.status_code, part.content) == (206, CONTENT[5:10])
+
+    await asyncio.to_thread(ask)
+    assert sent == [Sent, Sent]
+    assert origin.hits == 1
+
+
+def temporary(folder: Path) -> list[Path]:
+    return [path for path in stored_files(folder) if path.name.endswith(".tmp")]
 
 
 # ---- what is kept, and what is not
