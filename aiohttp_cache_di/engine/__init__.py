@@ -29,7 +29,8 @@ question; the lanes differ in what they need not look up, never in the rule::
                    ├─ Load, Refetch    read() another variant, or ask again without our condition
                    ├─ Store            the response is handed on now, and ──── miss ────▶ response
                    │                   recording copies its body as it is read: framing tells whether
-                   │                   it has an end, budget how much memory all copies may take.
+                   │                   it has an end, budget how much memory all copies may take; a
+                   │                   large one goes into a store that can do so as it comes (`spooled`).
                    │                   At its last byte storing puts the entry in its place, the flight
                    │                   ends with it, and the response says that it is stored (`describe`)
                    ├─ Complete         the same, for the rest of a stored part, which is put before it

@@ -41,6 +41,7 @@ __all__ = [
     "OptionalEndpoint",
     "OptionalPath",
     "OptionalSecret",
+    "OptionalSize",
     "OptionalText",
     "RedisUrl",
     "Secrets",
@@ -166,6 +167,9 @@ StaleWindow: TypeAlias = Annotated[
     Kind(f"{_SECONDS}; always or none", _show_window),
 ]
 Size: TypeAlias = Annotated[int, BeforeValidator(forms.number_of_bytes), Kind(_SIZE, _show_size)]
+OptionalSize: TypeAlias = Annotated[
+    int | None, BeforeValidator(forms.optional_number_of_bytes), Kind(f"{_SIZE}, or none", _show_size)
+]
 SizeLimit: TypeAlias = Annotated[
     int | Literal["auto"] | None,
     BeforeValidator(forms.size_limit),

@@ -42,7 +42,7 @@ RULES: Final = {
 """Why the policy does not store a response."""
 
 DETAILS: Final = {
-    "too-large": "the body is longer than `max_body_bytes`",
+    "too-large": "the body is longer than `max_body_bytes`, or than `max_bytes` of files",
     "close-delimited": "the body ends where the connection ends, so that nothing tells whether it is whole",
     "event-stream": "the body is a stream of events",
     "cut": "the body did not arrive to its end, or was not read to its end",
