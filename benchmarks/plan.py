@@ -97,6 +97,52 @@ def _misses() -> Scenario:
     )
 
 
+def _other_hits(store: str, tasks: int) -> Scenario:
+    """Hits of a store that has no scenarios of its own; the bodies have 10 kB, the near tier is off."""
+    title, bare, batch, peers = OTHER_STORES[store]
+    return Scenario(
+        f"{store}-{tasks}",
+        f"{title} hit, {'one at a time' if tasks == 1 else f'{tasks} tasks'} (floor: {bare if tasks == 1 else batch})",
+        "hits",
+        (
+            Subject(FLOOR, f"floor-{store}", {"batched": tasks > 1}),
+            Subject(OURS, "ours", {"store": store}),
+            *(Subject(peer, "relative", {"store": store}) for peer in peers),
+        ),
+        {"urls": 200, "tasks": tasks},
+        rounds=5,
+        quick_rounds=2,
+        quick_parameters={"urls": 64},
+    )
+
+
+def _other_misses(store: str) -> Scenario:
+    title = OTHER_STORES[store][0]
+    return Scenario(
+        f"{store}-miss",
+        f"{title} cold miss, one at a time",
+        "misses",
+        (
+            Subject("aiohttp", "aiohttp"),
+            Subject(OURS, "ours", {"store": store}),
+            *(Subject(peer, "relative", {"store": store}) for peer in OTHER_STORES[store][3]),
+        ),
+        {"tasks": 1, "requests": 100},
+        rounds=4,
+        quick_rounds=2,
+        quick_parameters={"requests": 40},
+    )
+
+
+OTHER_STORES: Mapping[str, tuple[str, str, str, tuple[str, ...]]] = {
+    "filesystem": ("files", "one read in a thread", "one hop for the files of a tick", (RELATIVE,)),
+    "mongodb": ("MongoDB", "one find_one", "one find per tick", (RELATIVE,)),
+    "dynamodb": ("DynamoDB", "one GetItem", "one BatchGetItem per tick", ()),
+}
+"""Title, bare call, bare batch, and peers: that of DynamoDB needs an aiobotocore with which ours does not run."""
+
+LARGE = 10 * 1024 * 1024
+
 SCENARIOS: tuple[Scenario, ...] = (
     Scenario(
         "memory",
@@ -137,6 +183,20 @@ SCENARIOS: tuple[Scenario, ...] = (
     ),
     *(_hits("sqlite", tasks) for tasks in (1, 64, 1000)),
     *(_hits("redis", tasks) for tasks in (1, 64, 1000)),
+    *(_other_hits(store, tasks) for store in OTHER_STORES for tasks in (1, 64)),
+    *map(_other_misses, OTHER_STORES),
+    Scenario(
+        "filesystem-large",
+        "hit of 10 MiB in files, one at a time (floor: reading such a file in a thread)",
+        "hits",
+        (
+            Subject(FLOOR, "floor-filesystem", {"body": LARGE}),
+            Subject(OURS, "ours", {"store": "filesystem", "max_body_bytes": 2 * LARGE}),
+        ),
+        {"urls": 4, "body": LARGE},
+        rounds=6,
+        quick_rounds=2,
+    ),
     Scenario(
         "body",
         "hit by size of its body, one at a time",
@@ -316,7 +376,7 @@ class Aim:
     """A figure that is to be reached.
 
     Args:
-        item: of the list of aims, 1 to 11.
+        item: of the list of aims, 1 to 12.
         text: what it is about.
         value: computes the figure.
         bound: the figure aimed at.
@@ -348,8 +408,8 @@ def _work(scenario: str, subject: str, other: str) -> Callable[[Found], float]:
     return lambda found: _best(found, scenario, subject, "cpu_us") / _best(found, scenario, other, "cpu_us")
 
 
-def _less(scenario: str, subject: str, other: str, scale: float = 1.0) -> Callable[[Found], float]:
-    return lambda found: (_best(found, scenario, subject) - _best(found, scenario, other)) / scale
+def _less(scenario: str, subject: str, other: str, scale: float = 1.0, name: str = "us") -> Callable[[Found], float]:
+    return lambda found: (_best(found, scenario, subject, name) - _best(found, scenario, other, name)) / scale
 
 
 def _added_share(subject: str) -> Callable[[Found], float]:
@@ -362,6 +422,12 @@ def _figure(scenario: str, subject: str, name: str = "us") -> Callable[[Found], 
 
 def _worst(scenario: str, subject: str, name: str) -> Callable[[Found], float]:
     return lambda found: found[scenario][subject].median[name]
+
+
+def _calls_of_a_miss(store: str) -> Callable[[Found], float]:
+    """How many bare calls longer a caller waits for a miss than for aiohttp alone."""
+    added = _less(f"{store}-miss", OURS, "aiohttp", name="answered_us")
+    return lambda found: added(found) / _best(found, f"{store}-1", FLOOR)
 
 
 def _throughput(subject: str) -> Callable[[Found], float]:
@@ -434,6 +500,22 @@ AIMS: tuple[Aim, ...] = (
     Aim(7, "import, over aiohttp", _less("import", OURS, "aiohttp", 1000), 40, " ms"),
     Aim(8, "FastAPI throughput, memory", _throughput(f"{OURS} memory"), 85, " %", at_least=True),
     Aim(8, "FastAPI throughput, SQLite", _throughput(f"{OURS} sqlite"), 60, " %", at_least=True),
+    *(
+        aim
+        for store, (title, bare, batch, _) in OTHER_STORES.items()
+        for aim in (
+            Aim(12, f"{title}, one at a time, over {bare}", _ratio(f"{store}-1", OURS, FLOOR), 1.3),
+            Aim(12, f"{title}, 64 tasks, over {batch}", _ratio(f"{store}-64", OURS, FLOOR), 2),
+            Aim(12, f"{title}, what a miss adds to aiohttp, in bare calls", _calls_of_a_miss(store), 2, " calls"),
+        )
+    ),
+    Aim(
+        12,
+        "files, hit of 10 MiB, speed over reading a file",
+        _ratio("filesystem-large", FLOOR, OURS),
+        0.8,
+        at_least=True,
+    ),
     Aim(11, "hot hit, SQLite over memory", _work("near", "SQLite", "memory"), 3),
     Aim(11, "hot hit, Redis over memory", _work("near", "Redis", "memory"), 3),
 )
