@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeAlias
@@ -49,7 +50,11 @@ def variables(request: pytest.FixtureRequest, origin: Origin, tmp_path: Path) ->
     """The whole configuration of a service: two upstreams, two caches."""
     found = {"WEATHER_URL": origin.url, "RATES_URL": origin.url}
     for prefix in ("AIOHTTP_CACHE_", "RATES_CACHE_"):
-        found |= new_store(request.param, request, tmp_path).variables(prefix)
+        if request.param in SHARED:
+            found |= new_store(request.param, request, tmp_path).variables(prefix)
+        else:  # servers that are reached as one, by an address of their own kind
+            found |= {f"{prefix}BACKEND": "redis", f"{prefix}CACHE_NAME": uuid.uuid4().hex}
+            found[f"{prefix}REDIS__URL"] = request.getfixturevalue(request.param).url
         # A machine that is busy with other tests may take its time: what a slow store costs is not in question here.
         found |= {f"{prefix}STORAGE_DEADLINE": "10s", f"{prefix}COALESCE_TIMEOUT": "20s", f"{prefix}LEASE": "20s"}
     return found
@@ -78,6 +83,7 @@ def assert_ended_in_order(ended: Ended, status: int) -> None:
     assert ended.status == status, ended.output
 
 
+@pytest.mark.parametrize("variables", [*SHARED, "cluster", "sentinels"], indirect=True)
 async def test_two_fastapi_workers_share_one_cache_and_end_in_order(
     variables: Mapping[str, str], origin: Origin, client: Client, track: Start, tmp_path: Path
 ) -> None:
