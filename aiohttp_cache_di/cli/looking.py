@@ -196,7 +196,7 @@ def _head(info: EntryInfo, fields: list[tuple[str, str]]) -> list[str]:
 
 async def explain(given: argparse.Namespace, cache: Cache) -> int:
     """Tell what the cache would do with a request."""
-    headers = []
+    headers = list[tuple[str, str]]()
     for header in given.headers:
         name, found, value = header.partition(":")
         if not found or not name.strip():

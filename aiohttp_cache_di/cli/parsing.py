@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from typing import Final
+from collections.abc import Callable
+from typing import Final, TypeAlias
 
 from aiohttp_cache_di import __version__
 from aiohttp_cache_di.settings.model import DEFAULT_PREFIX
 from aiohttp_cache_di.settings.sources import DEFAULT_ENV_FILE
 
 __all__ = ["SORTS", "parser"]
+
+AddParser: TypeAlias = Callable[..., argparse.ArgumentParser]
 
 SORTS: Final = ("url", "size", "age", "expires")
 STATUSES: Final = "exit status: 0 done, 1 the store cannot be used or something failed, 2 wrong arguments or settings"
@@ -41,8 +44,7 @@ def _common() -> argparse.ArgumentParser:
     return common
 
 
-def _add(add_parser: object, name: str, what: str) -> argparse.ArgumentParser:
-    assert callable(add_parser)  # noqa: S101  # argparse's own, whose type has no public name
+def _add(add_parser: AddParser, name: str, what: str) -> argparse.ArgumentParser:
     made: argparse.ArgumentParser = add_parser(
         name, help=what, description=f"{what[:1].upper()}{what[1:]}.", epilog=STATUSES, parents=[_common()]
     )
@@ -50,8 +52,7 @@ def _add(add_parser: object, name: str, what: str) -> argparse.ArgumentParser:
     return made
 
 
-def _settings(add_parser: object, common: argparse.ArgumentParser) -> None:
-    assert callable(add_parser)  # noqa: S101  # as above
+def _settings(add_parser: AddParser, common: argparse.ArgumentParser) -> None:
     settings: argparse.ArgumentParser = add_parser(
         "settings",
         help="show the settings in effect and where each came from",
