@@ -17,7 +17,6 @@ from aiohttp_cache_di.arguments import named_parameters, parameters_below, refus
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, refuse_unusable
 from aiohttp_cache_di.backends.wrap.guard import PATIENCE
-from aiohttp_cache_di.engine.additions import ADDING, hands_on, senders_below
 from aiohttp_cache_di.engine.asking import Asking
 from aiohttp_cache_di.engine.call import CURRENT_CALL, Call, Disabled, end_call
 from aiohttp_cache_di.engine.digest import digest_user
@@ -26,6 +25,8 @@ from aiohttp_cache_di.engine.hits import FastLane, KnownCall, is_turn_over
 from aiohttp_cache_di.engine.looks import Look, NotStored, may_look
 from aiohttp_cache_di.engine.reads import EarlyRead
 from aiohttp_cache_di.engine.runtime import Runtime
+from aiohttp_cache_di.engine.senders import ADDING, hands_on, senders_below
+from aiohttp_cache_di.engine.through import Through, may_go_through
 from aiohttp_cache_di.middleware import CacheMiddleware
 from aiohttp_cache_di.policy.expiration import ExpirationTime
 from aiohttp_cache_di.policy.principals import Principal
@@ -54,7 +55,7 @@ if TYPE_CHECKING:
         expire_after: ExpirationTime
         refresh: bool
         only_if_cached: bool
-        stale_if_error: float | bool | None
+        stale_if_error: Window
         principal: Principal
 
     Answer = _BaseRequestContextManager[DescribedResponse]
@@ -252,7 +253,7 @@ class CacheMixin(Asking, TypedSession):
         if plain:
             found = self._fast_lane.answer(self, method, str_or_url, kwargs)
             if type(found) is KnownCall:
-                found = await self._fast_lane.fetch(self, found, kwargs)
+                found = await self._fast_lane.fetch(self, found, kwargs, may_lease=not self._looks_first)
             if isinstance(found, CachedResponse):
                 if is_turn_over(self._fast_lane.stats):
                     await asyncio.sleep(0)
@@ -287,16 +288,21 @@ class CacheMixin(Asking, TypedSession):
             if Doubles.are_there(self.cache):
                 may_learn, send = False, super()._request
                 response = await self._doubles.request(send, self.cache, call, method, url, options)
-            elif not self._looks_first or not may_look(self, options, len(self._middlewares)):
-                response = await super()._request(method, url, **options)
-            else:
+            elif self._looks_first and may_look(self, options, len(self._middlewares)):
                 response = await self._look_first(method, url, call, options)
+            elif self._looks_first and may_go_through(self, options):
+                call.through = Through(super()._request, options)
+                response = await genuine_request()(self, method, url, **options)
+            else:
+                response = await super()._request(method, url, **options)
         except TypeError:
             known = self._request_options
             if known is not None:
                 refuse_unknown(f"{type(self).__name__}.request()", options, known | REQUEST_OPTIONS)
             raise
         finally:
+            if call.early_read is not None:
+                self._fast_lane.drop(call.early_read)
             call.headers = call.cookies = None  # what remembers the call must not remember what was sent
             end_call(token)
         if may_learn:

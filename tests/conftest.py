@@ -14,6 +14,7 @@ from aiohttp_cache_di.backends.redis import connections
 from aiohttp_cache_di.backends.sqlite import SQLiteBackend, writes
 from aiohttp_cache_di.backends.sqlite.store import SQLiteStore
 from aiohttp_cache_di.backends.store import Limits
+from aiohttp_cache_di.backends.wrap import first_looks
 from tests.blocking import allow_blocking, forbid_blocking, no_blocking
 from tests.clients import WAYS, Clients
 from tests.ministack import MinistackServer
@@ -56,6 +57,7 @@ def pytest_configure(config: pytest.Config) -> None:
         turn_off(CacheBackend, fast_lane=False, write_behind=False)
         turn_off(SQLiteBackend, near_tier=False)
         SQLiteStore.limits = Limits()
+        setattr(first_looks, "MAX_UNDER_WAY", 0)  # noqa: B010  # it is final for the package
         for module, name in ((writes, "MAX_GROUP"), (connections, "BATCH_BYTES")):
             assert getattr(module, name) > 1
             setattr(module, name, 1)

@@ -37,6 +37,7 @@ __all__ = [
     "SECRET_BYTES",
     "UNREADABLE",
     "Changing",
+    "Checking",
     "Counter",
     "Discreet",
     "Expiring",
@@ -246,6 +247,18 @@ class Store(Protocol):
 
 
 @runtime_checkable
+class Checking(Protocol):
+    """Is on several servers, of which a record of any key tries only one."""
+
+    async def check(self) -> None:
+        """Try all of them.
+
+        Raises:
+            StorageError, or what the driver raises: one of them cannot be used.
+        """
+
+
+@runtime_checkable
 class Telling(Protocol):
     """Drops records to make room, or may lose them all, and tells of it."""
 
@@ -316,8 +329,11 @@ class Renewing(Protocol):
 class LookingOrLeasing(Protocol):
     """A `Leasing` store that looks up and leases in one round trip."""
 
-    async def get_or_acquire(self, key: str, ttl_s: float) -> Found | Lease:
-        """What is under *key*; where nothing is, the answer to a request for the lease on it, as `Leasing.acquire`."""
+    async def get_or_acquire(self, key: str, ttl_s: float) -> Found | Lease | None:
+        """What is under *key*; where nothing is, the answer to a request for the lease on it, as `Leasing.acquire`.
+
+        None: nothing is there, and the lease has to be asked for by itself. Cancelled, nothing stays held.
+        """
         ...
 
 

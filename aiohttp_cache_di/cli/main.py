@@ -15,6 +15,7 @@ from aiohttp_cache_di.cli.looking import check, explain, ls, show, stats
 from aiohttp_cache_di.cli.parsing import parser
 from aiohttp_cache_di.cli.running import DONE, REFUSED, Cache, Command, run
 from aiohttp_cache_di.errors import ConfigurationError
+from aiohttp_cache_di.settings.consistency import refuse_contradictions
 from aiohttp_cache_di.settings.model import CacheSettings
 from aiohttp_cache_di.settings.report import EffectiveSetting, effective_settings, variables_table
 
@@ -79,6 +80,7 @@ def _settings(given: argparse.Namespace) -> int:
         return 0
     try:
         settings = CacheSettings.load(given.prefix, given.env_file)
+        refuse_contradictions(settings)
         rows = list(effective_settings(settings))
         place = settings.place
     except ConfigurationError as exc:

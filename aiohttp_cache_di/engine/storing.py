@@ -406,6 +406,10 @@ class ResponseStoring(Lookup):
             return None
         return None if entry is None else await usable(entry)
 
+    def drop_early_lease(self) -> None:
+        """Give the lease back that has come with a look, if it was not used."""
+        self.runtime.here.drop_early_lease(self.key, owner=self.backend)
+
     def release_lease(self, flight: Flight | None = None) -> None:
         """Let other processes fetch again, once what this one has stored is there to be seen.
 

@@ -64,6 +64,7 @@ async def test_what_was_stored_since_a_request_has_looked_is_not_fetched_again(
         return found
 
     late.guard.deadline_s = 30.0
+    late.stack.here().first_looks = None  # which would lease what it finds missing
     monkeypatch.setattr(store_of_late, "get", get_and_dawdle)
     async with open_session(late) as session, open_session(quick) as another:
         first = asyncio.create_task(body(session, f"{origin.url}/one"))

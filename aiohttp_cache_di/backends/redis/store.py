@@ -183,6 +183,11 @@ class RedisStore:
 
     # ---- what it can do besides
 
+    async def check(self) -> None:
+        """Have each server answer that holds records."""
+        connections = [await endpoint.connection() for endpoint in await self.topology.endpoints()]
+        await all_of([connection.submit(command(b"PING")) for connection in connections])
+
     async def acquire(self, key: str, ttl_s: float) -> Lease:
         """Ask to be the only process that fetches *key* for *ttl_s* seconds."""
         name = self._names.record(key)
@@ -217,22 +222,25 @@ class RedisStore:
             if (release := self._leases.begin_release(connection, key)) is not None:
                 await release.finish()
 
-    async def get_or_acquire(self, key: str, ttl_s: float) -> Found | Lease:
-        """Look *key* up, and where nothing is, ask for the lease on it: in one round trip."""
+    async def get_or_acquire(self, key: str, ttl_s: float) -> Found | Lease | None:
+        """Look *key* up, and where nothing is, ask for the lease on it: in one round trip.
+
+        Where scripts are forbidden it is only looked up, and a replica grants no lease.
+        """
         name = self._names.record(key)
         connection = await self._connection(name)
-        if self._reading.is_bounded(connection):
+        if self._leases.has_scripts:  # which brings no value that is too large
             try:
                 found = await self._leases.get_or_acquire(connection, key, ttl_s, name, self._reading.reply_bytes())
             except ReplyTooLargeError:
                 self._reading.beware()
                 return Found(UNREADABLE)
-            if isinstance(found, Lease):
-                return found
-            if found is not None:
+            if isinstance(found, bytes):
                 return Found(self.codec.unpack(found, key))
+            if self._leases.has_scripts:
+                return found
         (there,) = await self.get((key,))
-        return await self.acquire(key, ttl_s) if there is None else there
+        return there
 
     def on_change(self, listener: Callable[[Collection[str] | None], None]) -> None:
         """Call *listener* in the running loop with keys that were got there and have changed since; None: any may."""

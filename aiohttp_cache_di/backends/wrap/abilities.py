@@ -14,6 +14,7 @@ from aiohttp_cache_di.backends.store import (
     Immediate,
     Keeping,
     Leasing,
+    LookingOrLeasing,
     Peeking,
     Sorting,
     Spooling,
@@ -40,6 +41,7 @@ class Abilities(Struct, frozen=True, eq=False):
     """
 
     leasing: Leasing | None
+    looking_or_leasing: LookingOrLeasing | None
     immediate: Immediate | None
     peeking: Peeking | None
     versioned: Versioned | None
@@ -58,6 +60,7 @@ class Abilities(Struct, frozen=True, eq=False):
         """Look for what *store* can do."""
         return cls(
             leasing=store if isinstance(store, Leasing) else None,
+            looking_or_leasing=_looking_or_leasing(store),
             immediate=store if isinstance(store, Immediate) else None,
             peeking=store if isinstance(store, Peeking) else None,
             versioned=store if isinstance(store, Versioned) else None,
@@ -71,6 +74,11 @@ class Abilities(Struct, frozen=True, eq=False):
             kinds=store.kinds if isinstance(store, Sorting) else _by_reading(store),
             events=store.events if isinstance(store, Telling) else StoreEvents(),
         )
+
+
+def _looking_or_leasing(store: Store) -> LookingOrLeasing | None:
+    """The store, if it does both at once and has each item in one piece."""
+    return store if isinstance(store, LookingOrLeasing) and store.limits.value_bytes is None else None
 
 
 def _by_reading(store: Store) -> Kinds:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import enum
 import math
 from collections.abc import Callable, Collection
-from typing import Final, Protocol
+from typing import Protocol
 
 from aiohttp_cache_di.backends.store import Found, Record, Spool, Store
 from aiohttp_cache_di.backends.wrap.abilities import Abilities
 from aiohttp_cache_di.backends.wrap.batching import BatchedReads, UnansweredError
-from aiohttp_cache_di.backends.wrap.guard import StoreGuard
+from aiohttp_cache_di.backends.wrap.first_looks import FirstLooks
+from aiohttp_cache_di.backends.wrap.guard import FAILED, Failed, StoreGuard
 from aiohttp_cache_di.backends.wrap.leases import Leases
 from aiohttp_cache_di.backends.wrap.near import NearTier
 from aiohttp_cache_di.backends.wrap.packing import Packing
@@ -23,15 +23,6 @@ from aiohttp_cache_di.entries.filed import FiledResponse
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = ["FAILED", "Failed", "LoopStack", "UnderWay"]
-
-
-class Failed(enum.Enum):
-    """What a store operation gives when the store does not."""
-
-    FAILED = enum.auto()
-
-
-FAILED: Final = Failed.FAILED
 
 
 class UnderWay(Protocol):
@@ -97,6 +88,10 @@ class LoopStack:
             is_all = self.tells_all or self.near is not None
             self.peek = self._at_hand if is_all else self._peek
         self._reads = BatchedReads(whole, guard)
+        self.first_looks: FirstLooks | None = None
+        """Looks that bring a lease, if the store has them."""
+        if self.leases is not None and abilities.looking_or_leasing is not None:
+            self.first_looks = FirstLooks(abilities.looking_or_leasing, guard, self.leases)
         self._patient_reads = BatchedReads(whole)
 
     # ---- reading
@@ -107,26 +102,31 @@ class LoopStack:
             return self._at_hand(key)
         return entry
 
-    async def fetch(self, key: str) -> StoredResponse | Failed | None:
-        """The response that the store has under *key*, asked within a deadline that begins when it is sent."""
+    async def fetch(self, key: str, *, lease_s: float = 0.0) -> StoredResponse | Failed | None:
+        """The response that the store has under *key*, asked within a deadline that begins when it is sent.
+
+        Args:
+            lease_s: if nothing is there, ask for the lease on it for so many seconds, where *first_looks* are due. What
+                may have come must be used (`Leases.obtain`), or dropped by `drop_early_lease`.
+        """
         if self.tells_all:
             return self.peek(key)
-        near = self.near
-        if near is None:
-            try:
-                found = await self._reads.get(key)
-            except UnansweredError:
-                return FAILED
-            return None if found is None else self._entry(key, found)
-        token, entry, version = near.begin(key), None, 0
+        near, first_looks = self.near, self.first_looks
+        token, entry, version = None if near is None else near.begin(key), None, 0
         try:
-            found = await self._reads.get(key)
+            if first_looks is not None and lease_s > 0:
+                found = await first_looks.get(key, lease_s)
+            else:
+                found = await self._reads.get(key)
             if found is not None:
                 entry, version = self._entry(key, found), found.version
         except UnansweredError:
             return FAILED
         finally:
-            near.end(key, token, entry, version)
+            if near is not None:
+                near.end(key, token, entry, version)
+        if first_looks is not None:
+            first_looks.note(key, entry)
         return entry
 
     def _entry(self, key: str, found: Found) -> StoredResponse | None:
@@ -201,6 +201,11 @@ class LoopStack:
         elif (written not in ("", key) and written in self.pending.entries) or not self.pending.give_back_with(key):
             self.tasks.spawn(self._release(key, written or key), owner=owner)
 
+    def drop_early_lease(self, key: str, *, owner: object) -> None:
+        """Give the lease on *key* back that came with a look and was not used, if there is one."""
+        if self.leases is not None and self.leases.take_early(key):
+            self.give_back(key, owner=owner)
+
     async def close(self) -> None:
         """Write what is left, for a moment."""
         await self.pending.finish(FINISH_WITHIN_S)
@@ -219,6 +224,8 @@ class LoopStack:
         self.tasks.spawn(self._release(key, key), owner=self)
 
     def _note_written(self, entry: StoredResponse, version: int) -> None:
+        if self.first_looks is not None:
+            self.first_looks.wrote(entry)
         if self.near is not None:
             self.near.wrote(entry, version)
 
