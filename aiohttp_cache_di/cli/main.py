@@ -11,6 +11,7 @@ from functools import partial
 from typing import Final
 
 from aiohttp_cache_di.cli.changing import confirmed, prune, purge, urls_of, warm
+from aiohttp_cache_di.cli.copying import copy
 from aiohttp_cache_di.cli.looking import check, explain, ls, show, stats
 from aiohttp_cache_di.cli.parsing import parser
 from aiohttp_cache_di.cli.running import DONE, REFUSED, Cache, Command, run
@@ -23,6 +24,7 @@ __all__ = ["main"]
 
 COMMANDS: Final[dict[str, Callable[[argparse.Namespace, Cache], Awaitable[int]]]] = {
     "check": check,
+    "copy": copy,
     "explain": explain,
     "ls": ls,
     "prune": prune,

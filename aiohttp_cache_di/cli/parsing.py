@@ -33,6 +33,7 @@ def parser() -> argparse.ArgumentParser:
     _explain(_add(commands.add_parser, "explain", "what the cache would do with a request now, and why"))
     _purge(_add(commands.add_parser, "purge", "drop what is stored, or make it stale; running services see it at once"))
     _warm(_add(commands.add_parser, "warm", "request URLs, so that their responses are stored"))
+    _copy(_add(commands.add_parser, "copy", "copy what is stored to another cache, such as from a file to a server"))
     _prune(_add(commands.add_parser, "prune", "drop what has expired, and what is too old or too much"))
     return made
 
@@ -110,6 +111,11 @@ def _warm(command: argparse.ArgumentParser) -> None:
     command.add_argument("urls", nargs="*", metavar="URL")
     command.add_argument("--file", metavar="FILE", help="of URLs, one a line; - for standard input")
     command.add_argument("--concurrency", type=_count, default=8, help="requests at a time (default: %(default)s)")
+
+
+def _copy(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--to-prefix", required=True, metavar="PREFIX", help="of the variables of the other cache")
+    _selectors(command)
 
 
 def _prune(command: argparse.ArgumentParser) -> None:

@@ -206,3 +206,29 @@ def test_what_would_be_done_is_explained(path: Path, run: Run) -> None:
     status, said, _ = run("explain", "-X", "POST", "http://a.test/small", "--json")
     told = json.loads(said)
     assert (told["decision"], [info["key"] for info in told["stored"]]) == ("Bypass", ["aa1"])
+
+
+def test_what_is_stored_is_copied_to_another_cache(
+    path: Path, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("NEW_CACHE_BACKEND", "filesystem")
+    monkeypatch.setenv("NEW_CACHE_FILESYSTEM__PATH", str(tmp_path / "files"))
+    status, said, _ = run("copy", "--to-prefix", "NEW_CACHE_", "--host", "a.test", "--json")
+    assert (status, json.loads(said)) == (0, {"copied": 2, "left": 0})
+    assert listed(run, "--prefix", "NEW_CACHE_") == ["aa2", "aa1"]
+    assert run("copy", "--to-prefix", "NEW_CACHE_", "--expired")[1] == "1 entries copied\n"
+    assert listed(run, "--prefix", "NEW_CACHE_", "--expired") == ["bb1"]
+
+
+def test_what_another_secret_would_not_find_again_is_not_copied(
+    path: Path, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("NEW_CACHE_BACKEND", "sqlite")
+    monkeypatch.setenv("NEW_CACHE_SQLITE__PATH", str(tmp_path / "new.sqlite"))
+    monkeypatch.setenv("NEW_CACHE_SECRET_KEY", "0123456789abcdef")
+    status, said, _ = run("copy", "--to-prefix", "NEW_CACHE_", "--match", "*/s*", "--json")
+    assert (status, json.loads(said)) == (0, {"copied": 1, "left": 1})
+    assert listed(run, "--prefix", "NEW_CACHE_") == ["aa1"]
+    monkeypatch.setenv("NEW_CACHE_CACHE_CONTROL", "false")
+    assert run("copy", "--to-prefix", "NEW_CACHE_")[0] == 2
+    assert run("copy", "--to-prefix", "AIOHTTP_CACHE_")[0] == 2

@@ -122,6 +122,31 @@ async def test_what_the_command_has_warmed_is_a_hit_of_the_service(
         assert (await response.text(), response.from_cache) == ("1", True)
 
 
+async def test_what_was_obtained_with_credentials_is_a_hit_in_the_copy_for_these_alone(
+    service: Service, session: CachedSession, origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = origin.on("/one", numbered)
+    headers = {"Authorization": "Bearer a"}
+    async with session.get(url, headers=headers) as response:
+        assert await response.text() == "1"
+    await session.cache.settle()
+    copy = {"COPY_BACKEND": "sqlite", "COPY_SQLITE__PATH": str(service.directory / "copy.sqlite")}
+    service.variables |= copy
+    status, said, error = await service.run("copy", "--to-prefix", "COPY_", "--json")
+    assert (status, json.loads(said), error) == (0, {"copied": 1, "left": 0}, "")
+    for name, value in copy.items():
+        monkeypatch.setenv(name, value)
+    backend = await asyncio.to_thread(lambda: build_backend(CacheSettings.load("COPY_")))
+    try:
+        async with CachedSession(cache=backend) as other:
+            assert (await other.explain("GET", url, headers=headers)).decision == "Serve"
+            assert (await other.explain("GET", url)).decision == "Fetch"
+            async with other.get(url, headers=headers) as response:
+                assert (await response.text(), response.from_cache) == ("1", True)
+    finally:
+        await backend.close()
+
+
 async def test_an_interrupt_ends_the_command_cleanly(service: Service, origin: Origin) -> None:
     never = asyncio.Event()
 
