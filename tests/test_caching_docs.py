@@ -15,9 +15,11 @@ from msgspec.structs import replace
 
 from aiohttp_cache_di import policy
 from aiohttp_cache_di.backends.base import CacheBackend
+from aiohttp_cache_di.engine import describe
 from aiohttp_cache_di.policy import Bypass, Fetch, Rules, Store, Validate
 from aiohttp_cache_di.policy.expiration import UrlExpiration
 from aiohttp_cache_di.policy.request import own_conditions
+from aiohttp_cache_di.rfc9111.cache_status import DETAILS, FORWARDED, Detail, FwdReason
 from aiohttp_cache_di.rfc9111.directives import request_directives, response_directives
 from aiohttp_cache_di.rfc9111.freshness import current_age_s
 from aiohttp_cache_di.rfc9111.messages import Request, Response, StoredResponse
@@ -232,6 +234,15 @@ def test_the_ends_of_the_diagram_of_responses_are_reached(
 ) -> None:
     decision = policy.on_response(a_request(asked), response, plan, PRIVATE, now=NOW, candidates=(REF,))
     assert type(decision).__name__ == RESPONSE_DIAGRAM.ends[end]
+
+
+def test_all_that_cache_status_can_say_is_in_the_tables() -> None:
+    told = dict(re.findall(r"^\| `((?:fwd|detail)=[a-z-]+)` \| (.+) \|$", section("reasons"), re.M))
+    words = {f"fwd={token}": meaning for token, meaning in FORWARDED.items()}
+    assert told == words | {f"detail={token}": meaning for token, meaning in DETAILS.items()}
+    assert set(FORWARDED) == set(get_args(FwdReason))
+    assert DETAILS.keys() | describe.DETAILS.keys() == set(get_args(Detail))
+    assert not DETAILS.keys() & describe.DETAILS.keys()
 
 
 ROWS = [[cell.strip() for cell in line.strip("|").split("|")] for line in section("precedence").splitlines()[2:]]

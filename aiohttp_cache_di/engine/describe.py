@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Final
 from weakref import ref
@@ -17,7 +17,7 @@ from aiohttp_cache_di.rfc9111 import cache_status as status
 
 __all__ = ["DETAILS", "Report", "describe_miss"]
 
-DETAILS: Final = {
+DETAILS: Final[Mapping[status.Detail, str]] = {
     "too-large": "the body is longer than `max_body_bytes`",
     "close-delimited": "the body ends where the connection ends, so that nothing tells whether it is whole",
     "event-stream": "the body is a stream of events",
@@ -95,7 +95,7 @@ class Report:
         if self._said is None:
             self._say(self._status, math.inf)
 
-    def not_stored(self, detail: str) -> None:
+    def not_stored(self, detail: status.Detail) -> None:
         """It is not stored, for a reason of `DETAILS`."""
         self._say(status.with_detail(self._status, detail), math.inf)
 

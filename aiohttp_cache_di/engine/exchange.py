@@ -40,7 +40,7 @@ from aiohttp_cache_di.policy import (
     decide,
 )
 from aiohttp_cache_di.response import CachedResponse
-from aiohttp_cache_di.rfc9111.cache_status import forwarded
+from aiohttp_cache_di.rfc9111.cache_status import FwdReason, forwarded
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = ["Exchange"]
@@ -140,7 +140,7 @@ class Exchange:
 
     # ---- past the store
 
-    async def bypass(self, reason: str) -> ClientResponse:
+    async def bypass(self, reason: FwdReason) -> ClientResponse:
         """Let the origin answer, store nothing for the request, and forget what it may have changed."""
         self.backend.stats.bypassed += 1
         posted = None

@@ -27,6 +27,7 @@ from aiohttp_cache_di.entries.build import SET_COOKIE, kept_lines, reason_of, ve
 from aiohttp_cache_di.entries.fields import expires_at
 from aiohttp_cache_di.policy import Store
 from aiohttp_cache_di.response import CachedResponse
+from aiohttp_cache_di.rfc9111.cache_status import Detail
 from aiohttp_cache_di.rfc9111.messages import RawHeaders, Response, StoredResponse
 
 __all__ = ["ResponseStoring"]
@@ -108,7 +109,7 @@ class ResponseStoring(Lookup):
             arrived=flight.arrived,
         )
 
-    def _why_not(self, reply: Reply, owner: ref[ClientSession]) -> str | None:
+    def _why_not(self, reply: Reply, owner: ref[ClientSession]) -> Detail | None:
         """Why the body is not even copied: a detail of Cache-Status."""
         response, session = reply.response, owner()
         if not reply.is_as_asked(self.backend.credential_headers, is_named=self.is_named):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 from msgspec.structs import replace
 from multidict import CIMultiDict
@@ -22,7 +23,7 @@ from aiohttp_cache_di.policy.decisions import (
     Validate,
 )
 from aiohttp_cache_di.policy.lifetimes import may_serve_stale, stale_while_revalidate_s
-from aiohttp_cache_di.rfc9111.cache_status import generated, hit
+from aiohttp_cache_di.rfc9111.cache_status import Detail, FwdReason, generated, hit
 from aiohttp_cache_di.rfc9111.directives import (
     NO_DIRECTIVES,
     RequestDirectives,
@@ -154,7 +155,7 @@ def _by_rules(request: Request, stored: StoredResponse | None, rules: Rules, now
     fallback = stored if rules.stale_if_error_s is not None and not rules.refresh else None
     if rules.refresh and asked:
         return _forward(Validate(stored, asked, "request"), rules.only_if_cached)
-    reason = "request" if rules.refresh else "stale"
+    reason: FwdReason = "request" if rules.refresh else "stale"
     return _forward(Fetch(reason, fallback, stored=stored), rules.only_if_cached)
 
 
@@ -198,7 +199,9 @@ def _tags(candidates: Candidates) -> tuple[str, ...]:
     return tuple(tag for tag in tags if tag is not None)
 
 
-def _use(stored: StoredResponse, directives: RequestDirectives, rules: Rules, now: float) -> str | None:
+def _use(
+    stored: StoredResponse, directives: RequestDirectives, rules: Rules, now: float
+) -> Literal["", "max-stale", "stale-while-revalidate"] | None:
     """Why *stored* may be used without asking the origin: "" because it is fresh; None when it may not."""
     if directives.no_cache:
         return None
@@ -234,7 +237,7 @@ def _validation(
     now: float,
     candidates: Candidates,
 ) -> Fetch | Validate:
-    reason = "request" if remaining_s(stored, now=now) > 0 else "stale"
+    reason: FwdReason = "request" if remaining_s(stored, now=now) > 0 else "stale"
     may_answer = answer_from(request, stored, now=now) is not None
     is_replaceable = may_answer and not directives.no_cache and may_serve_stale(stored, rules)
     fallback = stored if is_replaceable else None
@@ -245,7 +248,7 @@ def _validation(
 
 
 def answer_from(
-    request: Request, stored: StoredResponse, *, now: float, detail: str | None = None, revalidate: bool = False
+    request: Request, stored: StoredResponse, *, now: float, detail: Detail | None = None, revalidate: bool = False
 ) -> Reuse | None:
     """What *stored* answers to *request*, its condition and range included; None when only the origin can answer.
 
@@ -274,7 +277,7 @@ def answer_from(
     return Serve(stored, age_s, status, stale, revalidate)
 
 
-def serve(stored: StoredResponse, *, now: float, detail: str | None = None, revalidate: bool = False) -> Serve:
+def serve(stored: StoredResponse, *, now: float, detail: Detail | None = None, revalidate: bool = False) -> Serve:
     """*stored* as it is."""
     return Serve(
         stored,
