@@ -6,6 +6,7 @@ import asyncio
 import warnings
 from collections.abc import Sequence
 from functools import partial
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 from weakref import ref
 
@@ -21,10 +22,11 @@ from aiohttp_cache_di.engine.asking import Asking
 from aiohttp_cache_di.engine.call import CURRENT_CALL, Call, Disabled, end_call
 from aiohttp_cache_di.engine.digest import digest_user
 from aiohttp_cache_di.engine.doubles import Doubles, is_backend
-from aiohttp_cache_di.engine.hits import FastLane, KnownCall, is_turn_over
+from aiohttp_cache_di.engine.hits import FAIR_SHARE, FastLane, KnownCall, is_turn_over
 from aiohttp_cache_di.engine.looks import Look, NotStored, may_look
 from aiohttp_cache_di.engine.reads import EarlyRead
 from aiohttp_cache_di.engine.runtime import Runtime
+from aiohttp_cache_di.engine.watching import tell_hit
 from aiohttp_cache_di.middleware import CacheMiddleware
 from aiohttp_cache_di.policy.expiration import ExpirationTime
 from aiohttp_cache_di.policy.principals import Principal
@@ -240,6 +242,8 @@ class CacheMixin(Asking, TypedSession):
             kwargs: the arguments of `aiohttp.ClientSession.request`.
         """
         found: CachedResponse | KnownCall | EarlyRead | None = None
+        lane = self._fast_lane
+        began_at = perf_counter() if lane.watch.is_on else 0.0
         plain = (
             expire_after is None
             and not refresh
@@ -249,11 +253,13 @@ class CacheMixin(Asking, TypedSession):
             and not self._own_middlewares  # which would have to be asked about a hit too
         )
         if plain:
-            found = self._fast_lane.answer(self, method, str_or_url, kwargs)
+            found = lane.answer(self, method, str_or_url, kwargs)
             if type(found) is KnownCall:
-                found = await self._fast_lane.fetch(self, found, kwargs)
+                found = await lane.fetch(self, found, kwargs)
             if isinstance(found, CachedResponse):
-                if is_turn_over(self._fast_lane.stats):
+                if began_at:
+                    tell_hit(lane.watch, method, found, began_at)
+                if not lane.stats.hits % FAIR_SHARE and is_turn_over(lane.stats):
                     await asyncio.sleep(0)
                 return found
         call = self._call(kwargs, self._principal if principal is None else _named(principal))

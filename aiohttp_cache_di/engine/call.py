@@ -16,6 +16,7 @@ from aiohttp_cache_di.engine.reads import EarlyRead
 from aiohttp_cache_di.policy.expiration import ExpirationTime
 from aiohttp_cache_di.policy.principals import Principal
 from aiohttp_cache_di.policy.rules import Window
+from aiohttp_cache_di.telemetry import Result
 
 __all__ = [
     "CURRENT_CALL",
@@ -47,6 +48,7 @@ class Call(Struct):
         digest_user: the middleware that logs in by digest.
         is_reached: whether the engine has seen a request of the call.
         look: what is to be found out without asking the origin.
+        result: how the latest hop was answered.
     """
 
     session: ref[ClientSession]
@@ -66,6 +68,7 @@ class Call(Struct):
     digest_user: DigestAuthMiddleware | None = None
     is_reached: bool = False
     look: Look | None = None
+    result: Result | None = None
 
     @classmethod
     def of(

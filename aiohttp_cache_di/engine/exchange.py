@@ -86,6 +86,7 @@ class Exchange:
         foreign: ClientResponse | None = self.storing.foreign
         if foreign is not None:
             count_hit(self.backend.stats)
+            self.call.result = "hit"
             return foreign
         now = time.time()
         decision = decide(self.question, stored, now, self.storing.candidates)
@@ -113,18 +114,22 @@ class Exchange:
 
     def _hit(self, stored: StoredResponse, now: float) -> CachedResponse:
         count_hit(self.backend.stats)
+        self.call.result = "hit"
         self._note_hop()
         return plain_answer(stored, self.request, now=now, standard=self.backend.cache_control)
 
     def _reuse(self, decision: Reuse) -> CachedResponse:
         if decision.stale:
             count_stale_hit(self.backend.stats)
+            self.call.result = "stale"
         else:
             count_hit(self.backend.stats)
+            self.call.result = "hit"
         return self._answer(decision)
 
     def _refuse(self, decision: GatewayTimeout) -> CachedResponse:
         self.backend.stats.misses += 1
+        self.call.result = "miss"
         return gateway_timeout(decision, self.request, now=time.time())
 
     def _answer(self, decision: Reuse, *, cache_status: str = "") -> CachedResponse:
@@ -143,6 +148,7 @@ class Exchange:
     async def bypass(self, reason: FwdReason) -> ClientResponse:
         """Let the origin answer, store nothing for the request, and forget what it may have changed."""
         self.backend.stats.bypassed += 1
+        self.call.result = "bypass"
         posted = None
         if self.as_get is not None:
             posted = Posted(self.request, self.call, self.runtime, self.backend, self.as_get)
@@ -230,10 +236,12 @@ class Exchange:
         if isinstance(first, ClientResponse):
             return first
         self.backend.stats.misses += 1  # nothing was spared: the origin has been asked
+        self.call.result = "miss"
         return self._answer(first, cache_status=forwarded(plan.reason, detail="overtaken"))
 
     def _collapsed(self, decision: Reuse, plan: Fetch | Validate) -> CachedResponse:
         self.backend.stats.coalesced += 1
+        self.call.result = "coalesced"
         return self._answer(decision, cache_status=forwarded(plan.reason, collapsed=True))
 
     async def _fetch_alone(self, plan: Fetch | Validate) -> ClientResponse:
@@ -244,4 +252,5 @@ class Exchange:
         if not isinstance(outcome, ServeStale):
             return outcome
         count_stale_hit(self.backend.stats)
+        self.call.result = "stale"
         return self._answer(outcome.answer, cache_status=outcome.cache_status)

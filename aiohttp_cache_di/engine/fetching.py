@@ -191,6 +191,7 @@ class Fetching:
         """Write what a 304 has confirmed; what it no longer lets keep is written too, so that it is not used again."""
         reply.response.release()
         self.backend.stats.revalidated += 1
+        self.call.result = "revalidated"
         self.call.keys.append(self.question.key)
         answer = answer_from(
             decision.answer, self.request, standard=self.backend.cache_control, cache_status=decision.cache_status

@@ -85,6 +85,7 @@ class FastLane:
         self._own = own
         self._is_closed = False
         self.stats: CacheStats = getattr(backend, "stats", None) or CacheStats()  # a test's stand-in has none
+        self.watch = self.stats.watch
         self._runtime: Runtime | None = None
         self._known: OrderedDict[CallKey, KnownCall] = OrderedDict()
         self._origins: OrderedDict[tuple[str, str], KnownCall] = OrderedDict()
@@ -170,7 +171,7 @@ class FastLane:
         if known.is_new:
             self._remember(replace(known, is_new=False))
         backend = self._backend
-        count_hit(backend.stats)
+        backend.stats.hits += 1
         return known.response_class.from_stored(
             entry,
             url=known.url,
@@ -288,4 +289,7 @@ def count_stale_hit(stats: CacheStats) -> None:
 
 def is_turn_over(stats: CacheStats) -> bool:
     """Whether, after the hit that has just been counted, other tasks get their turn."""
-    return not stats.hits % FAIR_SHARE
+    if stats.hits % FAIR_SHARE:
+        return False
+    stats.watch.refresh()
+    return True
