@@ -17,6 +17,7 @@ from aiohttp_cache_di.telemetry.watch import Watch
 
 __all__ = ["CacheStats"]
 
+_MAX_KINDS: Final = 64  # of errors that are told apart; a driver has a few
 _RECENT_S: Final = 30.0  # Three periods of a Kubernetes readiness probe (10 s), so that none overlooks an error.
 
 
@@ -70,7 +71,8 @@ class CacheStats(Struct, repr_omit_defaults=True):
             operation: what was tried: "read", "write" …
             kind: why it failed, in a word of a small set: a label of a metric, with no secrets in it.
         """
-        self.store_errors[kind] = self.store_errors.get(kind, 0) + 1
+        counted = kind if kind in self.store_errors or len(self.store_errors) < _MAX_KINDS else "other"
+        self.store_errors[counted] = self.store_errors.get(counted, 0) + 1
         self._last_error = (self.clock(), operation, kind)
 
     def count_evicted(self, count: int) -> None:
