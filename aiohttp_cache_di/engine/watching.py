@@ -45,6 +45,7 @@ def tell_hit(watch: Watch, method: str, response: CachedResponse, began_at: floa
             "",
             len(stored.body),
             stored.received_at - stored.requested_at,
+            True,
         )
     )
 

@@ -28,6 +28,7 @@ class Decision(Struct, frozen=True):
         error: the name of what was raised in place of a response.
         body_bytes: how long the stored body is that it was answered with.
         origin_s: seconds that the origin took to begin that response, when it was fetched or last confirmed.
+        is_short: it has not gone through aiohttp at all, so that no trace of aiohttp's tells of it.
     """
 
     method: str
@@ -39,6 +40,7 @@ class Decision(Struct, frozen=True):
     error: str = ""
     body_bytes: int = 0
     origin_s: float = 0.0
+    is_short: bool = False
 
     @property
     def url(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, TypeAlias
 
@@ -37,7 +37,7 @@ class App:
 
 
 @asynccontextmanager
-async def fastapi_app() -> AsyncIterator[App]:
+async def fastapi_app() -> AsyncGenerator[App]:
     app = FastAPI(
         lifespan=for_fastapi.combine_lifespans(
             for_fastapi.lifespan,
@@ -64,7 +64,7 @@ async def fastapi_app() -> AsyncIterator[App]:
 
 
 @asynccontextmanager
-async def web_app() -> AsyncIterator[App]:
+async def web_app() -> AsyncGenerator[App]:
     app = web.Application()
     app.cleanup_ctx.append(for_web.cache_ctx)
     app.cleanup_ctx.append(for_web.make_cache_ctx(CacheContainer(prefix="WEATHER_CACHE_"), key=OTHER))

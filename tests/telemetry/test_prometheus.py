@@ -108,7 +108,8 @@ def test_kinds_of_errors_are_bounded() -> None:
 async def test_sizes_are_asked_for_once_a_minute_and_are_unknown_where_the_store_fails() -> None:
     cache, page = FakeCache(), MetricsPage()
     for _ in range(3):
-        found = samples((await page.show([cache], ""))[0])
+        await page.show([cache], "")
+    found = samples((await page.show([cache], ""))[0])
     assert (found["aiohttp_cache_entries", "rates"], found["aiohttp_cache_size_bytes", "rates"]) == (3, 4096)
     assert cache.asked == 1
     failing = FakeCache("weather", OSError("gone"))
