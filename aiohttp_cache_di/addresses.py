@@ -11,7 +11,13 @@ import re
 from typing import Final
 from urllib.parse import parse_qsl, quote, urlsplit
 
-__all__ = ["MASK", "mask_mongodb_address", "mask_redis_address", "refuse_odd_redis_address"]
+__all__ = [
+    "MASK",
+    "mask_mongodb_address",
+    "mask_redis_address",
+    "refuse_odd_mongodb_address",
+    "refuse_odd_redis_address",
+]
 
 MASK: Final = "***"
 
@@ -104,10 +110,40 @@ def mask_redis_address(address: str) -> str:
     return f"{where}?{query}" if query else where
 
 
+def refuse_odd_mongodb_address(address: str) -> None:
+    """Raise ValueError unless *address* names the same servers whichever way it is read.
+
+    The message repeats nothing of the address.
+    """
+    found = re.fullmatch(r"mongodb(?:\+srv)?://([^/?#]*)(/[A-Za-z0-9_.\-]*)?(?:\?(.*))?", address)
+    if found is None:
+        raise ValueError(f"the address is not mongodb://host:27017 or its like; {_ENCODE}")
+    authority, _, query = found.groups("")
+    userinfo, _, hosts = authority.rpartition("@")
+    if not _USERINFO.fullmatch(userinfo):
+        raise ValueError(f"the address has a stray character before its host; {_ENCODE}")
+    if not all(map(_is_mongodb_host, hosts.split(","))):
+        raise ValueError(f"the address has a host or a port that is none; {_ENCODE}")
+    if not _QUERY.fullmatch(query):
+        raise ValueError(f"the address has a stray character behind its host; {_ENCODE}")
+
+
+def _is_mongodb_host(host_and_port: str) -> bool:
+    host, port = host_and_port, "27017"
+    if found := re.search(r":([^:\]]*)\Z", host_and_port):
+        host, port = host_and_port[: found.start()], found[1]
+    is_socket = host.endswith(".sock") and re.fullmatch(r"(?:[A-Za-z0-9._\-]|%2F)+", host, re.IGNORECASE)
+    is_port = re.fullmatch(r"\d{1,5}", port, re.ASCII) and 0 < int(port) < 65536
+    return bool(is_port and (_HOST.fullmatch(host) or is_socket))
+
+
 def mask_mongodb_address(address: str) -> str:
     """*address* without its user, its options, and whatever else may hide a secret."""
-    found = re.fullmatch(r"(mongodb(?:\+srv)?://)([^/?#]*@)?([A-Za-z0-9.,:\-\[\]]+)(/[A-Za-z0-9_\-]*)?(\?.*)?", address)
-    if found is None:
+    try:
+        refuse_odd_mongodb_address(address)
+    except ValueError:
         return MASK
-    scheme, user, hosts, path, options = found.groups("")
-    return f"{scheme}{MASK + '@' if user else ''}{hosts}{path}{'?' + MASK if options else ''}"
+    servers, query, _ = address.partition("?")
+    scheme, separator, rest = servers.partition("://")
+    _, user, where = rest.rpartition("@")
+    return f"{scheme}{separator}{MASK + user if user else ''}{where}{query + MASK if query else ''}"

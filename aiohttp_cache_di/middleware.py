@@ -17,7 +17,7 @@ from weakref import ref
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, hdrs
 from msgspec.structs import replace
 
-from aiohttp_cache_di import policy
+from aiohttp_cache_di import keys, policy
 from aiohttp_cache_di._aiohttp import Needs, can, decodes, middlewares_of
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.engine.answers import plain_answer
@@ -126,19 +126,22 @@ class CacheMiddleware:
         if not backend.write_behind and runtime.pending(key) is not None:
             return None
         entry = runtime.peek(key)
-        if entry is None:
+        if entry is None or (entry.status != 200 and keys.is_sealed(entry)):
             return None
-        if entry.vary_fields:
-            question = replace(
-                question, vary_digest=vary_digest(entry.vary_fields, request.headers, backend.digest_key)
-            )
         now = time.time()
-        if decide(question, entry, now) is not PLAIN_HIT:
+        try:
+            if entry.vary_fields:
+                digest = vary_digest(entry.vary_fields, request.headers, backend.digest_key)
+                question = replace(question, vary_digest=digest)
+            if decide(question, entry, now) is not PLAIN_HIT:
+                return None
+            answer = plain_answer(entry, request, now=now, standard=backend.cache_control)
+        except Exception:  # the exchange comes to it too, and discards it
             return None
         if call is not None:
             call.keys.append(key)
         count_hit(backend.stats)
-        return plain_answer(entry, request, now=now, standard=backend.cache_control)
+        return answer
 
     async def _exchange(
         self,

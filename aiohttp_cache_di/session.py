@@ -30,7 +30,7 @@ from aiohttp_cache_di.engine.watching import tell_hit
 from aiohttp_cache_di.middleware import CacheMiddleware
 from aiohttp_cache_di.policy.expiration import ExpirationTime
 from aiohttp_cache_di.policy.principals import Principal
-from aiohttp_cache_di.policy.rules import Window
+from aiohttp_cache_di.policy.windows import Window
 from aiohttp_cache_di.response import CachedResponse
 
 __all__ = ["CacheMixin", "CachedSession"]

@@ -12,6 +12,7 @@ from multidict import CIMultiDict
 from aiohttp_cache_di import policy
 from aiohttp_cache_di.policy import (
     Bypass,
+    Complete,
     Fetch,
     Freshen,
     GatewayTimeout,
@@ -154,6 +155,12 @@ class SyncCache:
                 if decision.forget:
                     self._forget(self.key(request))
                 return self._handed_on(reply, decision.cache_status)
+            case Complete():
+                if isinstance(decision.then, Store):
+                    self._store(request, reply, decision.then)
+                body = decision.stored.body + reply.body
+                assert len(body) == decision.complete_bytes
+                return self._handed_on(Reply(200, reply.headers, body), decision.then.cache_status)
             case Freshen():
                 self.entries[decision.stored.key] = decision.stored
                 return self._reuse(request, decision.answer)

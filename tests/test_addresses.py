@@ -1,4 +1,4 @@
-"""Addresses of a Redis server: what is refused, and what is shown."""
+"""Addresses of stores: what is refused, and what is shown."""
 
 from __future__ import annotations
 
@@ -6,7 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiohttp_cache_di.addresses import mask_redis_address, refuse_odd_redis_address
+from aiohttp_cache_di.addresses import (
+    mask_mongodb_address,
+    mask_redis_address,
+    refuse_odd_mongodb_address,
+    refuse_odd_redis_address,
+)
 
 
 @pytest.mark.parametrize(
@@ -87,3 +92,46 @@ def test_a_password_is_never_shown_whatever_stands_around_it(before: str, after:
     address = f"redis://{before}:hunter2{after}@host/0"
 
     assert "hunter2" not in mask_redis_address(address)
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("mongodb://localhost", "mongodb://localhost"),
+        ("mongodb://user:p%23ss@h1:27017,h2/admin?maxPoolSize=5", "mongodb://***@h1:27017,h2/admin?***"),
+        (
+            "mongodb+srv://user:hunter2@cluster.example.org/?retryWrites=true&w=majority",
+            "mongodb+srv://***@cluster.example.org/?***",
+        ),
+        ("mongodb://[fd00::1]:27017", "mongodb://[fd00::1]:27017"),
+        ("mongodb://user:hunter2@%2Ftmp%2Fmongodb-27017.sock", "mongodb://***@%2Ftmp%2Fmongodb-27017.sock"),
+    ],
+)
+def test_an_address_of_mongodb_is_taken_and_shown_without_its_user_and_options(address: str, shown: str) -> None:
+    refuse_odd_mongodb_address(address)
+
+    assert mask_mongodb_address(address) == shown
+
+
+@pytest.mark.parametrize(
+    ("address", "why"),
+    [
+        ("mongodb://user:hunter2?x@host/0", "a host or a port"),
+        ("mongodb://user:hunter2/x@host/0", "is not mongodb://host:27017"),
+        ("mongodb://user:hunter2#x@host/0", "is not mongodb://host:27017"),
+        ("mongodb://user:hunter2@x@host", "before its host"),
+        ("mongodb://user:hunter2%x@host", "before its host"),
+        ("mongodb://user:hunter2", "a host or a port"),
+        ("mongodb://user:hunter2@", "a host or a port"),
+        ("mongodb://user:1@h,:hunter2", "a host or a port"),
+        ("mongodb://host/?password=hunter2@x", "behind its host"),
+        ("redis://user:hunter2@host", "is not mongodb://host:27017"),
+        ("hunter2", "is not mongodb://host:27017"),
+    ],
+)
+def test_an_address_of_mongodb_that_can_be_read_in_two_ways_is_refused(address: str, why: str) -> None:
+    with pytest.raises(ValueError, match=why) as caught:
+        refuse_odd_mongodb_address(address)
+
+    assert "hunter2" not in str(caught.value)
+    assert "hunter2" not in mask_mongodb_address(address)

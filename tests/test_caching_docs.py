@@ -18,6 +18,7 @@ from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.engine import describe
 from aiohttp_cache_di.policy import Bypass, Fetch, Rules, Store, Validate
 from aiohttp_cache_di.policy.expiration import UrlExpiration
+from aiohttp_cache_di.policy.parts import asks_for_rest
 from aiohttp_cache_di.policy.request import own_conditions
 from aiohttp_cache_di.rfc9111.cache_status import DETAILS, FORWARDED, Detail, FwdReason
 from aiohttp_cache_di.rfc9111.directives import request_directives, response_directives
@@ -140,6 +141,10 @@ def answer_about_request(
         "unmodified": lambda: has_it(request, stored),
         "ranged": lambda: wants_range(request, stored),
         "satisfiable": lambda: isinstance(range_of(request, stored), Slice),
+        "rest": lambda: asks_for_rest(request, stored, "partial") is not None,
+        "rest_too": lambda: (
+            not (rules.refresh or asked.no_cache) and asks_for_rest(request, stored, "partial") is not None
+        ),
         "askable": lambda: (
             conditions(stored) != () and not own_conditions(request.headers) and answers(request, stored)
         ),
@@ -161,6 +166,7 @@ def test_the_diagram_of_requests_leads_to_the_decision(
 
 
 FRESH = a_stored({"ETag": '"a"'})
+HELD = a_stored({"ETag": '"a"', "Content-Range": "bytes 0-9/20"}, status=206)
 ONLY = {"Cache-Control": "only-if-cached"}
 
 
@@ -175,6 +181,8 @@ ONLY = {"Cache-Control": "only-if-cached"}
         ("fetch", a_request(), None),
         ("fetch_anew", a_request({"If-Match": '"a"'}), FRESH),
         ("validate", a_request({"Cache-Control": "no-cache"}), FRESH),
+        ("validate_rest", a_request(), HELD),
+        ("validate_rest_too", a_request(), replace(HELD, fresh_until=NOW - 5)),
         ("serve", a_request(), FRESH),
         ("not_modified", a_request({"If-None-Match": '"a"'}), FRESH),
         ("partial", a_request({"Range": "bytes=0-4"}), FRESH),
@@ -196,6 +204,8 @@ RESPONSE_DIAGRAM = Diagram.read("response diagram")
 
 TAGGED = a_stored({"ETag": '"a"'}, fresh_for_s=-5)
 FALLBACK = a_stored({"Cache-Control": "stale-if-error=60"}, fresh_for_s=-5)
+REST = Validate(HELD, (("Range", "bytes=10-"), ("If-Range", '"a"')), "partial", completes=True)
+RESTING = {"ETag": '"a"', "Content-Range": "bytes 10-19/20", "Content-Length": "10"}
 OURS = Validate(TAGGED, (("If-None-Match", '"a"'),), "stale")
 REF = (
     policy.place_variant(
@@ -219,6 +229,10 @@ PART = {"Cache-Control": "max-age=5", "Content-Range": "bytes 0-4/10"}
         ("load", Validate(None, (), "vary-miss"), a_response({"ETag": '"a"'}, status=304), {}),
         ("refetch", OURS, a_response({"ETag": '"b"'}, status=304), {}),
         ("refetch_refused", OURS, a_response(status=431), {}),
+        ("complete", REST, a_response(RESTING, status=206), {}),
+        ("refetch_part", REST, a_response({**RESTING, "ETag": '"b"'}, status=206), {}),
+        ("refetch_part", REST, a_response(status=416), {}),
+        ("store", REST, a_response({"Cache-Control": "max-age=5"}), {}),
         ("pass_304", Fetch("uri-miss"), a_response({"ETag": '"b"'}, status=304), {"If-None-Match": '"b"'}),
         ("serve_stale", Fetch("stale", FALLBACK), a_response(status=503), {}),
         ("pass_unstorable", Fetch("stale"), a_response(status=503), {}),

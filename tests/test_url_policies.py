@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from aiohttp_cache_di.backends.base import CacheBackend
@@ -89,11 +91,37 @@ def test_a_lifetime_that_a_pattern_does_not_give_is_the_backends() -> None:
     assert [(rules.lifetime_s, rules.stale_if_error_s) for rules in found] == [(60, 5), (7, 5), (60, None)]
 
 
+def test_the_windows_of_a_pattern_may_have_units() -> None:
+    backend = CacheBackend(
+        stale_if_error="1d",
+        urls_expire_after={
+            "a.test": UrlExpiration("5m", stale_if_error="1h", stale_while_revalidate=timedelta(minutes=1)),
+            "b.test": UrlExpiration(stale_if_error=False),
+        },
+    )
+
+    found = [backend.rules_for(f"http://{host}.test/") for host in "abc"]
+
+    windows = [(rules.stale_if_error_s, rules.stale_while_revalidate_s) for rules in found]
+    assert windows == [(3600, 60), (None, None), (86400, None)]
+
+
+def test_a_pattern_that_only_insists_insists_on_the_backends_lifetime() -> None:
+    backend = CacheBackend(
+        cache_control=True, expire_after=60, urls_expire_after={"a.test": UrlExpiration(override_origin=True)}
+    )
+
+    found = [backend.rules_for(f"http://{host}.test/") for host in "ab"]
+
+    assert [(rules.lifetime_s, rules.override_origin) for rules in found] == [(60, True), (60, False)]
+
+
 @pytest.mark.parametrize(
     ("rule", "name"),
     [
         (UrlExpiration(stale_if_error=-1), "stale_if_error=-1"),
         (UrlExpiration(stale_while_revalidate=float("nan")), "stale_while_revalidate=nan"),
+        (UrlExpiration(stale_if_error="soon"), "stale_if_error='soon'"),
         (UrlExpiration(allowed_methods="GET"), "allowed_methods takes a collection"),
     ],
 )

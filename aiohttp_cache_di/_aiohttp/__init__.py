@@ -6,6 +6,7 @@ imported, with one warning: requests are slower then, or not cached, and answere
 - `names`: the list of the names, by what needs them.
 - `access`: reads and writes by them, each with a way on where the name is gone.
 - `decoding`: watches the parser of a response.
+- `joining`: puts what is kept of a body before the rest of it.
 - `genuine`: whether its classes are as aiohttp made them.
 
 The subclasses of aiohttp's classes (`session`, `response`) use the names of their bases in their own code; those are in
@@ -44,6 +45,7 @@ from aiohttp_cache_di._aiohttp.decoding import (
     will_retry,
 )
 from aiohttp_cache_di._aiohttp.genuine import is_genuine
+from aiohttp_cache_di._aiohttp.joining import can_prepend, prepend
 from aiohttp_cache_di._aiohttp.names import (
     FEATURES,
     Needs,
@@ -60,6 +62,7 @@ __all__ = [
     "body_read_of",
     "build_url",
     "can",
+    "can_prepend",
     "connector_ssl",
     "decodes",
     "default_tls_context",
@@ -76,6 +79,7 @@ __all__ = [
     "middlewares_of",
     "missing_names",
     "parts_of",
+    "prepend",
     "raises_for_status",
     "request_class_of",
     "sets_proxy_or_auth",

@@ -41,6 +41,7 @@ class Needs(Enum):
     COOKIES = "cookies are parsed once more"
     INSTALLING = "middlewares that a session is given later are not called"
     TIMEOUTS = "no stale response stands in for an origin that takes all of a request's time"
+    PARTS = "parts of responses are not completed"
     TRACES = "hits are not traced"
     TLS = "responses by TLS are not shared between connectors"
     FORMS = "requests with multipart bodies are not cached"
@@ -92,6 +93,10 @@ FEATURES: Final[Mapping[Needs, Mapping[type, tuple[str, ...]]]] = {
     Needs.COOKIES: {ClientResponse: ("_raw_cookie_headers",)},
     Needs.INSTALLING: {ClientSession: ("_middlewares",)},
     Needs.TIMEOUTS: {ClientRequest: ("_timer",), TimerContext: ("_cancelled",)},
+    Needs.PARTS: {
+        StreamReader: ("_buffer", "_cursor", "_size"),
+        ClientResponse: ("_cache", "_headers", "_raw_headers"),
+    },
     Needs.TRACES: {ClientRequest: ("_traces",)},
     Needs.TLS: {TCPConnector: ("_ssl",)},
     Needs.FORMS: {MultipartWriter: ("_parts",)},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import math
 import time
 from collections.abc import Collection, Iterable, Mapping
@@ -17,19 +18,23 @@ from aiohttp_cache_di import keys
 from aiohttp_cache_di.arguments import refuse_unknown
 from aiohttp_cache_di.backends.actions import CacheActions
 from aiohttp_cache_di.backends.configured import Configured, FilterFn, accept_all
-from aiohttp_cache_di.backends.deleting import Deleting, item_of, next_key
+from aiohttp_cache_di.backends.deleting import Deleting, next_key
 from aiohttp_cache_di.backends.memory import DictCache
 from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, BackendOptions
 from aiohttp_cache_di.backends.revision import hook
 from aiohttp_cache_di.backends.storage import BaseCache, BaseStorage, ResponseOrKey
+from aiohttp_cache_di.backends.urls import item_of
 from aiohttp_cache_di.entries.build import body_of, entry_of
 from aiohttp_cache_di.policy import Rules
 from aiohttp_cache_di.policy.expiration import UNSET, ExpirationTime, UrlExpiration, posix_time
-from aiohttp_cache_di.policy.rules import DEFAULT_CODES, Window
+from aiohttp_cache_di.policy.rules import DEFAULT_CODES
+from aiohttp_cache_di.policy.windows import Window
 from aiohttp_cache_di.response import AnyResponse, CachedResponse
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = ["BaseCache", "BaseStorage", "CacheBackend", "DictCache", "FilterFn", "ResponseOrKey"]
+
+logger = logging.getLogger(__name__)
 
 MAX_HOPS = 30  # of a stored chain of redirects; aiohttp itself follows 10
 
@@ -58,8 +63,10 @@ class CacheBackend(Deleting, Configured):
             names in a query, a form and a JSON body makes a difference; None: with ``cache_control`` alone),
             ``credential_headers`` (request headers that set principals apart: by default those whose names say so;
             names alone, or ``DEFAULT_CREDENTIAL_HEADERS | names``), ``partition_cookies`` (``"explicit"`` leaves the
-            jar's cookies out of that), ``principal`` (whom requests are for: a name, or a function of the request;
-            their credentials then set no one apart), ``principals`` (names by URL pattern), ``shared_credentials``
+            jar's cookies out of that), ``partition_tls`` (``"context"`` keeps what a TLS context has brought for that
+            object alone, since it may present a client's own certificate), ``principal`` (whom requests are for: a
+            name, or a function of the request; their credentials then set no one apart), ``principals`` (names by URL
+            pattern), ``shared_credentials``
             (patterns of URLs to which all credentials are as good as each other), ``stale_if_error`` and
             ``stale_while_revalidate`` (seconds; True for as long as it is stored), ``heuristic_fraction`` and
             ``heuristic_with_query``, ``max_variants`` per URL,
@@ -151,6 +158,7 @@ class CacheBackend(Deleting, Configured):
             digest_key=self.digest_key,
             ordered=self.is_ordered,
             credential_headers=self.credential_headers,
+            contexts_apart=self.partition_tls == "context",
             **self.whose(method, url, kwargs.get("headers"), kwargs.pop("principal", None)),
             **kwargs,
         )
@@ -240,7 +248,7 @@ class CacheBackend(Deleting, Configured):
         else:
             entry = entry_of(response, body=await body_of(response), fresh_until=fresh_until)
         url = keys.redact_url(entry.url, self.ignored_params)
-        entry = keys.redacted(entry, self.ignored_params)
+        entry = keys.redacted(entry, self.ignored_params, self.digest_key)
         await self.write(msgspec.structs.replace(entry, key=key, url=url, history=hops or entry.history))
         for hop_key in hops:
             if not await self.redirects.contains(hop_key):
@@ -263,7 +271,7 @@ class CacheBackend(Deleting, Configured):
         refused: set[str] = set()
         async for key in self.responses.keys():
             item = await item_of(self.responses, key)
-            if item is not None and not isinstance(item, str) and not await self.passes_filter(item):
+            if item is not None and not isinstance(item, str) and not await self._may_stay(item):
                 refused.add(key)
         await self.responses.bulk_delete(refused)
         return count + len(refused)
@@ -286,7 +294,15 @@ class CacheBackend(Deleting, Configured):
         stored = getattr(response, "stored", None)
         is_ours = self.cache_control and isinstance(stored, StoredResponse)
         expired = time.time() >= response.stored.store_until if is_ours else response.is_expired
-        if not expired and (self.filter_fn is accept_all or await self.passes_filter(response)):
+        if not expired and await self._may_stay(response):
             return response
         await self.delete(key)
         return None
+
+    async def _may_stay(self, response: CachedResponse) -> bool:
+        """Whether ``filter_fn`` lets a stored *response* through; what it fails on is let through no more."""
+        try:
+            return self.filter_fn is accept_all or await self.passes_filter(response)
+        except Exception as error:
+            logger.warning("filter_fn failed on a stored response, which is dropped: %s", type(error).__name__)
+            return False

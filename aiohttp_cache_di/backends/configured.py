@@ -18,7 +18,8 @@ from aiohttp_cache_di.backends.wrap.stack import StoreStack
 from aiohttp_cache_di.entries.secrets import DEFAULT_SALT, digest_key_of
 from aiohttp_cache_di.policy.expiration import ExpirationTime, UrlExpiration, UrlRules, lifetime_s
 from aiohttp_cache_di.policy.principals import Principal
-from aiohttp_cache_di.policy.rules import RuleBook, window_s
+from aiohttp_cache_di.policy.rules import RuleBook
+from aiohttp_cache_di.policy.windows import window_s
 from aiohttp_cache_di.response import AnyResponse
 from aiohttp_cache_di.telemetry import CacheStats
 
@@ -51,6 +52,7 @@ class Configured(Stacked, Naming, RuleBook):
     digest_key: bytes = setting()
     post_as_query: Collection[str] = setting()
     partition_cookies: str = setting()
+    partition_tls: str = setting()
     principal: Principal = setting()
     principals: Mapping[str, str] | None = setting()
     shared_credentials: Collection[str] = setting()
@@ -71,6 +73,15 @@ class Configured(Stacked, Naming, RuleBook):
     def url_rules(self) -> UrlRules:  # type: ignore[override]  # made of `urls_expire_after`
         """The lifetimes by URL pattern."""
         return UrlRules(self.urls_expire_after or {})
+
+    @property
+    def leaves_credentials_out(self) -> bool:
+        """Whether requests that carry different credentials, or none, may share responses because a setting says so."""
+        return (
+            self.partition_cookies == "explicit"
+            or self.credential_headers.leaves_some_out
+            or any(map(keys.is_secret_param, self.ignored_params))
+        )
 
     def _configure(
         self,
@@ -127,6 +138,7 @@ class Configured(Stacked, Naming, RuleBook):
         _ = self.query_patterns  # a wrong pattern is refused here too
         self.match_order = options.get("match_order")
         self.partition_cookies = options.get("partition_cookies", "effective")
+        self.partition_tls = options.get("partition_tls", "authorities")
         self.principal = options.get("principal")
         self.principals = options.get("principals")
         self.shared_credentials = options.get("shared_credentials", ())

@@ -6,13 +6,11 @@ from collections.abc import Collection, Iterable
 from contextvars import ContextVar
 from typing import Any
 
-from aiohttp_cache_di.backends.storage import BaseCache
 from aiohttp_cache_di.backends.urls import Addressed
 from aiohttp_cache_di.entries.codec import item_leads_on
-from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
-__all__ = ["Deleting", "item_of", "next_key"]
+__all__ = ["Deleting", "next_key"]
 
 _FOLLOWS_ONWARD: ContextVar[bool] = ContextVar("aiohttp_cache_di_follows_onward", default=True)
 """Whether what is deleted takes along what it leads to: where a user deletes it, not where a response does."""
@@ -79,11 +77,6 @@ class Deleting(Addressed):
         if isinstance(stored, StoredResponse):
             return (*(ref.key for ref in stored.variants), *stored.history)
         return [self.create_key(hop.method, hop.url) for hop in response.history]
-
-
-async def item_of(storage: BaseCache, key: str) -> CachedResponse | str | None:
-    """What *storage* has under *key*, if it can be read."""
-    return storage.readable(await storage.read(key), key)
 
 
 def next_key(hop: Any) -> str | None:

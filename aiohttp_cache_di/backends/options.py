@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple, SupportsIndex, TypeAlias, TypedDict
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.keys import CredentialNames
 from aiohttp_cache_di.policy.principals import Principal
-from aiohttp_cache_di.policy.rules import Window
+from aiohttp_cache_di.policy.windows import Window
 
 __all__ = ["BACKEND_OPTIONS", "STORAGE_OPTIONS", "BackendOptions", "StorageOptions", "refuse_unusable"]
 
@@ -35,6 +35,7 @@ class BackendOptions(StorageOptions, total=False):
     principals: Mapping[str, str] | None
     shared_credentials: Collection[str]
     partition_cookies: Literal["effective", "explicit"]
+    partition_tls: Literal["authorities", "context"]
     stale_if_error: Window
     stale_while_revalidate: Window
     heuristic_fraction: float
@@ -99,8 +100,8 @@ def _at_least(low: float, high: float = math.inf) -> Check:
     return lambda value: isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
 
 
-def _is_partitioning(value: Any) -> bool:
-    return value in ("effective", "explicit")
+def _one_of(*words: str) -> Check:
+    return lambda value: value in words
 
 
 def _is_principal(value: Any) -> bool:
@@ -135,7 +136,8 @@ _RULES: Mapping[str, _Rule] = {
     "principal": _Rule(_is_principal, "a name of at least one character, a function of a request, or None"),
     "principals": _Rule(_or_none(_is_mapping), "a mapping of URL patterns to names, or None"),
     "shared_credentials": _Rule(_are_names, "a collection of URL patterns"),
-    "partition_cookies": _Rule(_is_partitioning, "'effective' or 'explicit'"),
+    "partition_cookies": _Rule(_one_of("effective", "explicit"), "'effective' or 'explicit'"),
+    "partition_tls": _Rule(_one_of("authorities", "context"), "'authorities' or 'context'"),
     "heuristic_fraction": _Rule(_at_least(0, 1), "a number from 0 to 1"),
     "max_variants": _COUNT,
     "max_body_bytes": _COUNT,

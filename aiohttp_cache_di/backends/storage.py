@@ -152,7 +152,12 @@ class BaseCache(metaclass=ABCMeta):
             except Exception as exc:  # whatever it raises: the entry is of no more use
                 raise UnreadableEntryError("the user's serializer cannot read the entry") from exc
             return loaded
-        return CachedResponse.from_stored(decoded) if isinstance(decoded, StoredResponse) else decoded
+        if not isinstance(decoded, StoredResponse):
+            return decoded
+        try:
+            return CachedResponse.from_stored(decoded)
+        except Exception as exc:  # whatever lies in the store
+            raise UnreadableEntryError("no response can be made of the entry") from exc
 
     def readable(self, item: ResponseOrKey, key: str | None = None) -> CachedResponse | str | None:
         """As `deserialize`, with None for what is unreadable, which is counted."""

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from aiohttp import ClientHandlerType, ClientRequest, ClientSession
 from aiohttp.typedefs import StrOrURL
 
-from aiohttp_cache_di._aiohttp import genuine_request, untraced
+from aiohttp_cache_di._aiohttp import build_url, genuine_request, untraced
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.engine.call import Call
 from aiohttp_cache_di.engine.doubles import Doubles
 from aiohttp_cache_di.engine.question import Questions, key_arguments, request_body
-from aiohttp_cache_di.keys import spellings
+from aiohttp_cache_di.keys import is_redacted, spellings
 from aiohttp_cache_di.policy.principals import Principal
 
 __all__ = ["Asking"]
@@ -73,14 +73,20 @@ class Asking(Session):
 
         That is with the session's base URL, headers, cookies, credentials and middlewares.
         """
-        return await self.cache.is_kept(await self._keys_of(url, method, kwargs))
+        named = await self._keys_of(url, method, kwargs)
+        return await self.cache.is_kept(named) or bool(await self._listed_as(url, method, kwargs))
 
     async def delete_url(self, url: StrOrURL, method: str = "GET", **kwargs: Any) -> int:
         """Delete the response to a request that this session would send, as `has_url` has it, with all variants.
 
         Return how many entries went. `CacheBackend.delete_url` with ``everywhere=True`` deletes what others obtained.
         """
-        return await self.cache.drop(await self._keys_of(url, method, kwargs))
+        listed = await self._listed_as(url, method, kwargs)
+        return await self.cache.drop(await self._keys_of(url, method, kwargs) | listed)
+
+    async def _listed_as(self, url: StrOrURL, method: str, arguments: dict[str, Any]) -> set[str]:
+        whole = build_url(self, url) if is_redacted(url) else url
+        return await self.cache.listed_as(whole, method, arguments.get("params"))
 
     async def _keys_of(self, url: StrOrURL, method: str, arguments: dict[str, Any]) -> set[str]:
         """The keys that a request may come to, by each way of reading *url*."""

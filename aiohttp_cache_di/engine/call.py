@@ -15,7 +15,7 @@ from aiohttp_cache_di.engine.looks import Look
 from aiohttp_cache_di.engine.reads import EarlyRead
 from aiohttp_cache_di.policy.expiration import ExpirationTime
 from aiohttp_cache_di.policy.principals import Principal
-from aiohttp_cache_di.policy.rules import Window
+from aiohttp_cache_di.policy.windows import Window
 from aiohttp_cache_di.telemetry import Result
 
 __all__ = [

@@ -82,7 +82,28 @@ class Exchange:
 
     async def run(self) -> ClientResponse:
         """Answer from the store where that is allowed, else from the origin."""
-        stored = await self.storing.find() if self.question.key else None
+        try:
+            plan = await self._from_store()
+        except Exception as error:  # whatever lies in the store costs no more than a miss
+            await self.storing.discard(error)
+            plan = await self._from_store(is_empty=True)
+        match plan:
+            case Bypass() | Fetch() | Validate() if self.call.is_looking:
+                raise NotStored
+            case Bypass():
+                return await self.bypass(plan.reason)
+            case Fetch() | Validate():
+                return await self._share_or_fetch(plan)
+            case _:
+                return plan
+
+    async def _from_store(self, *, is_empty: bool = False) -> ClientResponse | Bypass | Fetch | Validate:
+        """The answer of what is stored, or what to do where it gives none.
+
+        Args:
+            is_empty: nothing that is stored is looked at.
+        """
+        stored = await self.storing.find() if self.question.key and not is_empty else None
         foreign: ClientResponse | None = self.storing.foreign
         if foreign is not None:
             count_hit(self.backend.stats)
@@ -101,12 +122,8 @@ class Exchange:
                 return self._reuse(decision)
             case GatewayTimeout():
                 return self._refuse(decision)
-            case Bypass() | Fetch() | Validate() if self.call.is_looking:
-                raise NotStored
-            case Bypass():
-                return await self.bypass(decision.reason)
-            case Fetch() | Validate():
-                return await self._share_or_fetch(decision)
+            case Bypass() | Fetch() | Validate():
+                return decision
             case _:
                 assert_never(decision)
 
@@ -185,35 +202,44 @@ class Exchange:
         if isinstance(found, Flight):
             return await self._race(plan, found)
         if found is not None:
-            return self._collapsed(found, plan)
+            return await self._collapsed(found, plan)
         async with sharing.lead() as flight:
             found = await sharing.lease(flight)
             if found is not None:
-                return self._collapsed(found, plan)
+                return await self._collapsed(found, plan)
             if not flight.is_over:
-                return self._answered(await self.fetching.fetch(plan, flight))
+                return await self._answered(await self.fetching.fetch(plan, flight))
         return await self._fetch_alone(plan)  # waiting is of no use, or what it would have brought is outdated
 
     def _usable(self, entry: StoredResponse) -> Reuse | None:
         """How the response to another request answers this one, if it does."""
-        now = time.time()
-        decision = decide(self.question, entry, now)
+        now, opened = time.time(), self.storing.opened(entry)
+        if opened is None:
+            return None
+        decision = decide(self.question, opened, now)
         if decision is policy.PLAIN_HIT:
-            return policy.serve(entry, now=now)
+            return policy.serve(opened, now=now)
         return decision if isinstance(decision, Reuse) and not decision.stale else None
 
     async def _usable_with_its_end(self, entry: StoredResponse, comes: bool) -> Reuse | None:
-        """As `_usable`; a redirect only with what it leads to.
+        """As `_usable`; a redirect only with what it leads to. What cannot be judged is not usable, and is dropped.
 
         Args:
             comes: the call that has brought *entry* is about to go on from there: wait for that.
         """
-        usable = self._usable(entry)
-        return usable if usable is not None and await self._may_use(entry, comes=comes) else None
+        try:
+            usable = self._usable(entry)
+            return usable if usable is not None and await self._may_use(entry, comes=comes) else None
+        except Exception as error:
+            await self.storing.discard(error, entry)
+            return None
 
     def _usable_at_once(self, entry: StoredResponse) -> Reuse | None:
-        may = not self.call.follows or policy.may_be_used_alone(entry, self.question.rules, now=time.time())
-        return self._usable(entry) if may else None
+        try:
+            may = not self.call.follows or policy.may_be_used_alone(entry, self.question.rules, now=time.time())
+            return self._usable(entry) if may else None
+        except Exception:  # the next request that finds it discards it
+            return None
 
     async def _may_use(self, entry: StoredResponse, *, comes: bool = False) -> bool:
         """Whether *entry* is no redirect that may be used up, but with what it leads to."""
@@ -239,18 +265,28 @@ class Exchange:
         self.call.result = "miss"
         return self._answer(first, cache_status=forwarded(plan.reason, detail="overtaken"))
 
-    def _collapsed(self, decision: Reuse, plan: Fetch | Validate) -> CachedResponse:
+    async def _collapsed(self, decision: Reuse, plan: Fetch | Validate) -> ClientResponse:
+        try:
+            answer = self._answer(decision, cache_status=forwarded(plan.reason, collapsed=True))
+        except Exception as error:
+            await self.storing.discard(error, decision.stored)
+            return await self._fetch_alone(Fetch(plan.reason))
         self.backend.stats.coalesced += 1
         self.call.result = "coalesced"
-        return self._answer(decision, cache_status=forwarded(plan.reason, collapsed=True))
+        return answer
 
     async def _fetch_alone(self, plan: Fetch | Validate) -> ClientResponse:
-        return self._answered(await self.fetching.alone(plan))
+        return await self._answered(await self.fetching.alone(plan))
 
-    def _answered(self, outcome: ClientResponse | ServeStale) -> ClientResponse:
+    async def _answered(self, outcome: ClientResponse | ServeStale) -> ClientResponse:
         """The response that has come, or the stale one that takes the place of an error."""
         if not isinstance(outcome, ServeStale):
             return outcome
+        try:
+            answer = self._answer(outcome.answer, cache_status=outcome.cache_status)
+        except Exception as error:
+            await self.storing.discard(error, outcome.answer.stored)
+            return await self._fetch_alone(Fetch("stale"))  # which has nothing to put in the place of an error
         count_stale_hit(self.backend.stats)
         self.call.result = "stale"
-        return self._answer(outcome.answer, cache_status=outcome.cache_status)
+        return answer

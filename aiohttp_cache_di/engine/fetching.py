@@ -13,7 +13,8 @@ from typing import TypeAlias, assert_never
 from aiohttp import ClientError, ClientHandlerType, ClientRequest, ClientResponse, hdrs
 
 from aiohttp_cache_di import policy
-from aiohttp_cache_di._aiohttp import hand_on_cookies
+from aiohttp_cache_di._aiohttp import can_prepend, hand_on_cookies, prepend
+from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.engine.answers import answer_from
 from aiohttp_cache_di.engine.call import Call, refuse_when_closed
 from aiohttp_cache_di.engine.describe import Report, describe_miss
@@ -22,6 +23,7 @@ from aiohttp_cache_di.engine.origin import OriginRequest, Reply
 from aiohttp_cache_di.engine.recording import wait_for_end
 from aiohttp_cache_di.engine.storing import ResponseStoring
 from aiohttp_cache_di.policy import (
+    Complete,
     Fetch,
     Freshen,
     FullQuestion,
@@ -47,12 +49,12 @@ Candidates: TypeAlias = tuple[StoredResponse | VariantRef, ...]
 _CHALLENGES = frozenset({401, 407})
 
 
-def is_challenge(question: FullQuestion, status: int) -> bool:
-    """Whether the origin asks who it is that asks, of one who is known here by another name than by credentials.
+def is_challenge(question: FullQuestion, status: int, backend: CacheBackend) -> bool:
+    """Whether the origin asks who it is that asks, of one who is not known here by all credentials.
 
     Such a response says nothing of what others in the partition are given, and has no place there.
     """
-    return question.is_named and status in _CHALLENGES
+    return status in _CHALLENGES and (question.is_named or backend.leaves_credentials_out)
 
 
 class Fetching:
@@ -97,14 +99,23 @@ class Fetching:
                 return self._instead_or_raise(error, origin, plan, flight)
             if not isinstance(reply, Reply):
                 self.backend.stats.misses += 1
+                self.call.result = "miss"
                 return reply
             with reply:
                 decision = await self._decide(reply, plan)
                 match decision:
                     case Store():
                         return await self._store(reply, decision, flight)
+                    case Complete() if not can_prepend(reply.response):
+                        reply.response.release()
+                        plan = Fetch(plan.reason)
+                    case Complete():
+                        return await self._complete(reply, decision, flight)
                     case Freshen():
-                        return self._freshen(reply, decision, flight)
+                        answer = await self._freshen(reply, decision, flight)
+                        if answer is not None:
+                            return answer
+                        plan = Fetch(plan.reason)
                     case ServeStale():
                         reply.response.release()
                         return decision
@@ -115,6 +126,7 @@ class Fetching:
                         plan = Fetch(decision.reason)
                     case None:
                         self.backend.stats.misses += 1
+                        self.call.result = "miss"
                         describe_miss(reply.response, forwarded("bypass", detail="error"))
                         return reply.response
                     case _:
@@ -138,27 +150,42 @@ class Fetching:
         if is_cancelled and not origin.is_own_cancellation(error):
             return None
         is_timeout = origin.is_timeout(error)
-        stale = policy.on_failure(plan, self.question.rules, self.question.request, now=time.time(), timeout=is_timeout)
+        rules, request = self.question.rules, self.question.request
+        try:
+            stale = policy.on_failure(plan, rules, request, now=time.time(), timeout=is_timeout)
+        except Exception:  # of no use; the next request comes to it too, and discards it
+            return None
         if stale is not None and is_cancelled and (task := asyncio.current_task()) is not None:
             task.uncancel()
         return stale
 
     async def _decide(
         self, reply: Reply, plan: Fetch | Validate
-    ) -> Store | Freshen | Pass | Refetch | ServeStale | None:
+    ) -> Store | Complete | Freshen | Pass | Refetch | ServeStale | None:
         """What to do with a reply; None where it cannot be understood, which is no reason not to hand it on."""
-        candidates = self.storing.candidates
-        if is_challenge(self.question, reply.head.status):
+        if is_challenge(self.question, reply.head.status, self.backend):
             return Pass("status", forwarded(plan.reason, detail="status"))
         try:
-            while isinstance(decision := self._on_response(reply, plan, candidates), Load):
-                wanted = decision.key
-                entry = await self.storing.read(wanted)
-                others = tuple(candidate for candidate in candidates if candidate.key != wanted)
-                candidates = others if entry is None else (*others, entry)
+            return await self._decided(reply, plan, self.storing.candidates)
+        except Exception as error:
+            if plan.stored is not None or self.storing.primary is not None:  # which may be at fault
+                await self.storing.discard(error, plan.stored)
+                if isinstance(plan, Validate) and reply.head.status == 304:
+                    return Refetch(plan.reason)
+        try:
+            return await self._decided(reply, Fetch(plan.reason), ())
         except Exception:
             logger.exception("A response could not be decided upon, and is not stored")
             return None
+
+    async def _decided(
+        self, reply: Reply, plan: Fetch | Validate, candidates: Candidates
+    ) -> Store | Complete | Freshen | Pass | Refetch | ServeStale:
+        while isinstance(decision := self._on_response(reply, plan, candidates), Load):
+            wanted = decision.key
+            entry = await self.storing.read(wanted)
+            others = tuple(candidate for candidate in candidates if candidate.key != wanted)
+            candidates = others if entry is None else (*others, entry)
         return decision
 
     def _on_response(self, reply: Reply, plan: Fetch | Validate, candidates: Candidates) -> ResponseDecision:
@@ -167,9 +194,20 @@ class Fetching:
             question.request, head, plan, question.rules, now=head.received_at, candidates=candidates
         )
 
+    async def _complete(self, reply: Reply, decision: Complete, flight: Flight) -> ClientResponse:
+        """Hand on a stored part and its rest as one."""
+        match decision.then:
+            case Store():
+                response = await self._store(reply, decision.then, flight)
+            case Pass():
+                response = await self._pass(reply, decision.then, flight)
+        prepend(response, decision.stored.body, complete_bytes=decision.complete_bytes)
+        return response
+
     async def _store(self, reply: Reply, decision: Store, flight: Flight) -> ClientResponse:
         response, call = reply.response, self.call
         self.backend.stats.misses += 1
+        self.call.result = "miss"
         self._update_get(reply, flight)
         self._announce_next(reply)
         self.storing.store_when_whole(reply, decision, flight, call.keys, call.session)
@@ -187,15 +225,21 @@ class Fetching:
             for key in self.storing.following(response):
                 self.runtime.flights.announce(key)
 
-    def _freshen(self, reply: Reply, decision: Freshen, flight: Flight) -> CachedResponse:
-        """Write what a 304 has confirmed; what it no longer lets keep is written too, so that it is not used again."""
+    async def _freshen(self, reply: Reply, decision: Freshen, flight: Flight) -> CachedResponse | None:
+        """Write what a 304 has confirmed; what it no longer lets keep is written too, so that it is not used again.
+
+        None where no answer can be made of it: it is dropped.
+        """
         reply.response.release()
+        standard, cache_status = self.backend.cache_control, decision.cache_status
+        try:
+            answer = answer_from(decision.answer, self.request, standard=standard, cache_status=cache_status)
+        except Exception as error:
+            await self.storing.discard(error, decision.stored)
+            return None
         self.backend.stats.revalidated += 1
         self.call.result = "revalidated"
         self.call.keys.append(self.question.key)
-        answer = answer_from(
-            decision.answer, self.request, standard=self.backend.cache_control, cache_status=decision.cache_status
-        )
         report = Report(answer, decision.cache_status, received_at=reply.head.received_at)
         try:
             stored = self.storing.redacted(decision.stored)
@@ -213,10 +257,11 @@ class Fetching:
 
     async def _pass(self, reply: Reply, decision: Pass, flight: Flight) -> ClientResponse:
         self.backend.stats.misses += 1
+        self.call.result = "miss"
         self._update_get(reply, flight)
         if decision.forget:
             await self.storing.forget()
-        if is_challenge(self.question, reply.response.status):
+        if is_challenge(self.question, reply.response.status, self.backend):
             flight.end(Outcome.UNSHARED)  # who answers it may have what is shared
         elif reply.response.status < 500:
             self.storing.end_unshared(flight)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from aiohttp import ClientSession, RequestInfo
 from aiohttp.typedefs import StrOrURL
@@ -34,6 +34,7 @@ from aiohttp_cache_di.engine.call import DISABLED, is_disabled
 from aiohttp_cache_di.engine.hooks import Hooks
 from aiohttp_cache_di.engine.question import Questions
 from aiohttp_cache_di.engine.reads import EarlyRead
+from aiohttp_cache_di.engine.remembered import MAX_URL_CHARS, Asked, Remembered
 from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.policy import PLAIN_HIT, Question, decide, needs_policy
 from aiohttp_cache_di.response import CachedResponse
@@ -42,15 +43,11 @@ from aiohttp_cache_di.telemetry import CacheStats
 
 __all__ = ["FAIR_SHARE", "FastLane", "KnownCall", "count_hit", "count_stale_hit", "is_turn_over"]
 
-MAX_REMEMBERED = 10_000
 MAX_ORIGINS = 1000
-MAX_URL_CHARS = 1024  # of a URL whose origin is known: what is remembered is bounded in bytes too
 MIN_SHARE = 20  # of a storage's deadline in the caller's total timeout, for it to be asked before that timeout begins
 _CAN_HURRY: Final = can(Needs.FAST_LANE)
 FAIR_SHARE: Final = 128  # hits in a row after which other tasks get their turn
 _PLAIN_OPTIONS = frozenset({"allow_redirects", "raise_for_status", "timeout"})
-
-CallKey: TypeAlias = tuple[str, StrOrURL]
 
 
 class KnownCall(Struct, frozen=True):
@@ -61,7 +58,7 @@ class KnownCall(Struct, frozen=True):
         is_new: it is only the origin that is known; under the key there may be a redirect, or nothing.
     """
 
-    call: CallKey
+    call: Asked
     question: Question
     url: URL
     info: RequestInfo
@@ -87,7 +84,7 @@ class FastLane:
         self.stats: CacheStats = getattr(backend, "stats", None) or CacheStats()  # a test's stand-in has none
         self.watch = self.stats.watch
         self._runtime: Runtime | None = None
-        self._known: OrderedDict[CallKey, KnownCall] = OrderedDict()
+        self._known: Remembered[KnownCall] = Remembered()
         self._origins: OrderedDict[tuple[str, str], KnownCall] = OrderedDict()
 
     def answer(
@@ -165,21 +162,26 @@ class FastLane:
     def _hit(
         self, session: ClientSession, known: KnownCall, entry: StoredResponse, options: dict[str, Any]
     ) -> CachedResponse | None:
-        now = time.time()
-        if decide(known.question, entry, now) is not PLAIN_HIT or not _status_passes(session, entry.status, options):
+        now, backend = time.time(), self._backend
+        try:
+            if decide(known.question, entry, now) is not PLAIN_HIT:
+                return None
+            if not _status_passes(session, entry.status, options):
+                return None
+            hit = known.response_class.from_stored(
+                entry,
+                url=known.url,
+                session=session,
+                request_info=known.info,
+                served_at=now,
+                standard=backend.cache_control,
+            )
+        except Exception:  # the whole way comes to it too, and there it is discarded
             return None
         if known.is_new:
-            self._remember(replace(known, is_new=False))
-        backend = self._backend
+            self._known.keep(known.call, replace(known, is_new=False))
         backend.stats.hits += 1
-        return known.response_class.from_stored(
-            entry,
-            url=known.url,
-            session=session,
-            request_info=known.info,
-            served_at=now,
-            standard=backend.cache_control,
-        )
+        return hit
 
     def learn(
         self, session: ClientSession, method: str, url: StrOrURL, options: dict[str, Any], response: object
@@ -217,7 +219,9 @@ class FastLane:
             defaults_version=headers_version(session),
             backend_revision=backend.revision,
         )
-        self._remember(known)
+        if len(str(known.url)) > MAX_URL_CHARS:
+            return
+        self._known.keep(known.call, known)
         if _speaks_for_its_origin(known, backend):
             self._origins[info.url.scheme, info.url.raw_authority] = known
             if len(self._origins) > MAX_ORIGINS:
@@ -228,11 +232,6 @@ class FastLane:
         self._is_closed = self._is_closed or for_good
         self._known.clear()
         self._origins.clear()
-
-    def _remember(self, known: KnownCall) -> None:
-        self._known[known.call] = known
-        if len(self._known) > MAX_REMEMBERED:
-            self._known.popitem(last=False)
 
 
 def _speaks_for_its_origin(known: KnownCall, backend: CacheBackend) -> bool:

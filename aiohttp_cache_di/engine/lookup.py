@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import time
 from typing import Any, Self
 
@@ -10,7 +11,7 @@ from aiohttp import hdrs
 from msgspec.structs import replace
 from yarl import URL
 
-from aiohttp_cache_di import policy
+from aiohttp_cache_di import keys, policy
 from aiohttp_cache_di.backends.actions import CacheActions
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.engine.hooks import Hooks
@@ -22,6 +23,8 @@ from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.messages import Request, StoredResponse, VariantRef
 
 __all__ = ["Lookup"]
+
+logger = logging.getLogger(__name__)
 
 MAX_HOPS = 10  # as aiohttp goes by default
 
@@ -148,7 +151,16 @@ class Lookup:
             return None
         if entry.partition != self.partition and not of_any:
             return None
-        return entry
+        if entry.status == 200:
+            return entry
+        opened = self.opened(entry)
+        if opened is None:
+            await self.drop({key})
+        return opened
+
+    def opened(self, entry: StoredResponse) -> StoredResponse | None:
+        """*entry* with the Location that it was stored with; None where that cannot be read any more."""
+        return keys.unsealed(entry, self.backend.digest_key)
 
     async def _read(self, key: str) -> StoredResponse | None:
         """The entry that is at hand, or that the store has."""
@@ -193,6 +205,16 @@ class Lookup:
             return replace(stored, key=key, partition=self.partition, vary_fields=(), vary_digest=b"", variants=())
         self.foreign = response
         return None
+
+    async def discard(self, error: Exception, entry: StoredResponse | None = None) -> None:
+        """Drop what is stored for the request, or *entry*: it could not be judged, as *error* says."""
+        logger.warning("What is stored for a request is of no use, and is dropped: %s", type(error).__name__)
+        found = [each for each in (self.primary, self.head_of, entry) if each is not None]
+        self.primary = self.head_of = self.foreign = None
+        self.early_read = None
+        if found:
+            self.backend.stack.events.unreadable()
+            await self.drop({key for each in found for key in (each.key, *(ref.key for ref in each.variants))})
 
     async def drop(self, keys: set[str]) -> None:
         """Delete what is stored under *keys*; where that fails, see to it that it is not used."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections import OrderedDict
 from copy import copy
 from ssl import SSLContext
 from typing import Any, Final, NamedTuple
@@ -21,6 +20,7 @@ from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.engine.call import Call
 from aiohttp_cache_di.engine.digest import log_in
 from aiohttp_cache_di.engine.hooks import Hooks
+from aiohttp_cache_di.engine.remembered import Remembered
 from aiohttp_cache_di.keys.credentials import effective_credentials, who_asks
 from aiohttp_cache_di.policy import NEEDING_POLICY, FullQuestion, Question, Rules, may_be_plain
 from aiohttp_cache_di.policy.principals import named_by
@@ -36,9 +36,7 @@ __all__ = [
     "request_body",
 ]
 
-MAX_KNOWN = 10_000
 _OF_CONTENT = (hdrs.CONTENT_TYPE, hdrs.CONTENT_LENGTH, hdrs.CONTENT_ENCODING, hdrs.TRANSFER_ENCODING)
-MAX_KNOWN_CHARS = 1024  # of a remembered URL: with MAX_KNOWN this bounds the memory that they take
 MAX_KEYED_BODY_BYTES = 1024 * 1024  # a larger upload is not worth holding in memory for its key
 
 
@@ -78,7 +76,9 @@ def key_arguments(request: ClientRequest, body: bytes, call: Call, backend: Cach
         arguments["proxy_auth"] = request.proxy_auth
         arguments["proxy_headers"] = request.proxy_headers
     if request.is_ssl():
-        tls = keys.tls_token(_demand(request), request.server_hostname)
+        apart = backend.partition_tls == "context"
+        demand = _demand(request, contexts_apart=apart)
+        tls = keys.tls_token(demand, request.server_hostname, contexts_apart=apart)
         if tls:
             arguments["tls"] = tls
     if backend.partition_cookies == "explicit" and hdrs.COOKIE in headers:
@@ -130,7 +130,7 @@ class Questions:
 
     def __init__(self, backend: CacheBackend) -> None:
         self._backend = backend
-        self._known: OrderedDict[tuple[str, str], Question] = OrderedDict()
+        self._known: Remembered[Question] = Remembered()
         self._revision = -1
         self._telling = keys.DEFAULT_CREDENTIAL_HEADERS
         self._keys_count_more = self._names_principals = False
@@ -271,10 +271,8 @@ class Questions:
             question = Question(
                 method, key, plain_until=self.plain_until(method, url), may_hop=self._backend.cache_control
             )
-            if len(asked[1]) <= MAX_KNOWN_CHARS and not self._keys_count_more:
-                self._known[asked] = question
-            if len(self._known) > MAX_KNOWN:
-                self._known.popitem(last=False)
+            if not self._keys_count_more:
+                self._known.keep(asked, question)
         return question
 
     def plain_until(self, method: str, url: URL) -> float:
@@ -318,14 +316,14 @@ def _place(key: str, request: ClientRequest, arguments: dict[str, Any], backend:
     return Place(key, partition, principal is not None or are_shared or is_logged_in)
 
 
-def _demand(request: ClientRequest) -> Any:
+def _demand(request: ClientRequest, *, contexts_apart: bool = False) -> Any:
     """How the connection is to be verified: as the request says, or else the connector.
 
     A context of the connector's that does not verify is how a session connects to all hosts, and may be another object
-    in the next process; it counts as no verification.
+    in the next process; it counts as no verification, unless contexts are told apart.
     """
     demand: Any = request.ssl if request.ssl is not True else connector_ssl(request.session)
-    if not isinstance(demand, SSLContext) or demand is request.ssl:
+    if not isinstance(demand, SSLContext) or demand is request.ssl or contexts_apart:
         return demand
     return demand if keys.is_verifying(demand) else False
 

@@ -18,7 +18,9 @@ from aiohttp_cache_di.rfc9111.messages import StoredResponse
 __all__ = ["Sharing"]
 
 MAX_ABANDONED = 1  # flights that one request sees abandoned before it goes on its own
-_SHAREABLE = frozenset({"uri-miss", "vary-miss", "miss", "stale"})  # reasons of a fetch that waiting may spare
+_SHAREABLE = frozenset(
+    {"uri-miss", "vary-miss", "miss", "stale", "partial"}
+)  # reasons of a fetch that waiting may spare
 
 
 class Sharing:

@@ -214,17 +214,22 @@ class ResponseStoring(Lookup):
             outcome: told of the entry's own write; see `Runtime.store`.
         """
         primary = self._primary_now(entry)
-        placement = policy.place_variant(primary, entry, max_variants=self.rules.max_variants, now=time.time())
+        bounds: dict[str, Any] = {"max_variants": self.rules.max_variants, "now": time.time()}
+        try:
+            placement = policy.place_variant(primary, entry, **bounds)
+        except Exception:  # of what lies there, which this takes the place of
+            placement = policy.place_variant(None, entry, **bounds)
         placed = placement.writes[-1]
-        for write in placement.writes:
-            self.runtime.here.store(write, outcome=outcome if write is placed else None)
+        for write in placement.writes:  # of which one may be what was read, and opened for that
+            kept = write if write is placed else self.redacted(write)
+            self.runtime.here.store(kept, outcome=outcome if write is placed else None)
         if placement.deletes:
             self._delete_later(set(placement.deletes))
         return placed
 
     def redacted(self, entry: StoredResponse) -> StoredResponse:
         """*entry* as it may be stored."""
-        return keys.redacted(entry, self.backend.ignored_params)
+        return keys.redacted(entry, self.backend.ignored_params, self.backend.digest_key)
 
     def _primary_now(self, entry: StoredResponse) -> StoredResponse | None:
         """What lies where *entry* goes by now, as far as that can be told at once: other variants may have come."""
@@ -276,7 +281,7 @@ class ResponseStoring(Lookup):
         )
         if decision.combine_with is not None:
             entry = policy.combine(decision.combine_with, entry)
-        return keys.redacted(entry, self.backend.ignored_params)
+        return self.redacted(entry)
 
     def _links(self, response: ClientResponse, hops: Sequence[str]) -> tuple[str, ...]:
         """The keys of the redirects that led here (*hops*), or of what this redirect leads to."""
@@ -363,7 +368,11 @@ class ResponseStoring(Lookup):
         """What *usable* makes of what is stored by now."""
         if self._store_failed:  # one deadline per request is enough
             return None
-        entry = await self._select(self.key)
+        try:
+            entry = await self._select(self.key)
+        except Exception as error:
+            await self.discard(error)
+            return None
         return None if entry is None else await usable(entry)
 
     def release_lease(self, flight: Flight | None = None) -> None:

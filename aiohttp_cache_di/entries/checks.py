@@ -20,6 +20,10 @@ from aiohttp_cache_di.rfc9111.vary import MAX_VARY_NAMES
 __all__ = ["is_possible"]
 
 _MAX_REASON_BYTES: Final = 1024
+_MAX_METHOD_CHARS: Final = 64
+_MAX_ORIGIN_CHARS: Final = 512  # twice what a name in the DNS may have (RFC 1035 §2.3.4)
+_QUERY: Final = re.compile(r"[?#].*", re.DOTALL)
+_REMEMBERED_CHARS: Final = 256  # of what is remembered of what was looked at: an entry can be anything, and large
 _METHOD: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}", re.ASCII)
 _VARY_NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9a-z]{1,4096}", re.ASCII)
 _BEYOND_SCHEME: Final = len("https://")  # The first slash from there on is beyond the host.
@@ -45,14 +49,21 @@ def is_possible(entry: StoredResponse) -> bool:
     )
 
 
-@lru_cache(maxsize=128)
 def _is_method(method: str) -> bool:
+    return len(method) <= _MAX_METHOD_CHARS and _is_token(method)
+
+
+@lru_cache(maxsize=128)
+def _is_token(method: str) -> bool:
     return _METHOD.fullmatch(method) is not None
 
 
 def _is_url(url: str) -> bool:
     end = url.find("/", _BEYOND_SCHEME)
-    return url.isprintable() and _is_origin(url[:end] if end > 0 else url)
+    origin = url[:end] if end > 0 else url
+    if len(origin) > _MAX_ORIGIN_CHARS:
+        origin = _QUERY.sub("", origin)
+    return url.isprintable() and len(origin) <= _MAX_ORIGIN_CHARS and _is_origin(origin)
 
 
 @lru_cache(maxsize=1024)
@@ -65,16 +76,26 @@ def _is_origin(origin: str) -> bool:
         return False
 
 
-@lru_cache(maxsize=128)
 def _is_reason(reason: bytes) -> bool:
-    return len(reason) <= _MAX_REASON_BYTES and _LINE_BREAKING.search(reason.decode("latin-1")) is None
+    return len(reason) <= _MAX_REASON_BYTES and _is_line(reason)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=128)
+def _is_line(reason: bytes) -> bool:
+    return _LINE_BREAKING.search(reason.decode("latin-1")) is None
+
+
 def _are_vary_names(fields: tuple[str, ...]) -> bool:
     if fields == ("*",):
         return True
-    return len(fields) <= MAX_VARY_NAMES and all(_VARY_NAME.fullmatch(name) and name != "*" for name in fields)
+    if len(fields) > MAX_VARY_NAMES:
+        return False
+    return _are_names(fields) if sum(map(len, fields)) <= _REMEMBERED_CHARS else _are_names.__wrapped__(fields)
+
+
+@lru_cache(maxsize=256)
+def _are_names(fields: tuple[str, ...]) -> bool:
+    return all(_VARY_NAME.fullmatch(name) and name != "*" for name in fields)
 
 
 def _are_variants(variants: tuple[VariantRef, ...]) -> bool:

@@ -10,7 +10,7 @@ and no request on its way. How its parts move together:
 - ``key`` makes the key of method, URL, partition, body and the way to the origin: the same for the engine, which has
   a request, and for users, who ask about one.
 - ``tls`` says what a request demands of TLS, as a part of the key.
-- ``redaction`` takes out of URLs what may be neither stored nor shown.
+- ``redaction`` takes out of URLs what may be neither stored nor shown; ``sealing`` hides what is needed nevertheless.
 """
 
 from __future__ import annotations
@@ -20,10 +20,19 @@ from aiohttp_cache_di.keys.names import (
     DEFAULT_CREDENTIAL_HEADERS,
     CredentialNames,
     credential_names,
+    is_secret_param,
     lower_names,
     says_which_resource,
 )
-from aiohttp_cache_di.keys.redaction import REDACTED, has_param, redact_url, redacted
+from aiohttp_cache_di.keys.redaction import (
+    REDACTED,
+    has_param,
+    is_redacted,
+    is_sealed,
+    redact_url,
+    redacted,
+    unsealed,
+)
 from aiohttp_cache_di.keys.tls import is_verifying, tls_token
 
 __all__ = [
@@ -34,6 +43,9 @@ __all__ = [
     "credential_names",
     "has_param",
     "is_own_host",
+    "is_redacted",
+    "is_sealed",
+    "is_secret_param",
     "is_verifying",
     "lower_names",
     "redact_url",
@@ -42,4 +54,5 @@ __all__ = [
     "spellings",
     "target_of",
     "tls_token",
+    "unsealed",
 ]

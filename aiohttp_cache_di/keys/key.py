@@ -89,6 +89,7 @@ def create_key(
     ssl: SSLContext | bool | Fingerprint | None = True,
     server_hostname: str | None = None,
     tls: str = "",
+    contexts_apart: bool = False,
     decoded: bool = True,
     ordered: bool = False,
     digest_key: bytes = b"",
@@ -112,6 +113,7 @@ def create_key(
         proxy, proxy_headers: the way to the origin, which may answer for it.
         ssl, server_hostname: how the connection is verified, which matters for https alone.
         tls: the same, as a text (`tls_token`).
+        contexts_apart: each TLS context is like no other.
         ordered: whether the order of different names in a query, a form and a JSON body makes a difference.
         digest_key: of the digest where more than a method and a URL is in it, so that short secrets cannot be guessed.
         decoded: whether the client decodes content codings (``auto_decompress``).
@@ -126,7 +128,7 @@ def create_key(
     ignored = frozenset(ignored_params) if ignored_params else _NONE
     target = _target(url.extend_query(params) if params else url, ignored, ordered)
     if (ssl is not True or server_hostname) and url.scheme in ("https", "wss"):
-        tls = tls_token(ssl, server_hostname)
+        tls = tls_token(ssl, server_hostname, contexts_apart=contexts_apart)
     fields = _fields(headers)
     credentials = fields
     if (
@@ -208,7 +210,7 @@ def _canonical_target(url: URL, ignored: frozenset[str], ordered: bool) -> str:
     return f"{base}?{query}" if query else base
 
 
-_memoised_target = lru_cache(maxsize=4096)(_canonical_target)
+_memoised_target = lru_cache(maxsize=1024)(_canonical_target)  # an object with a URL weighs thrice what the text does
 
 
 def is_own_host(host: str, url: URL) -> bool:

@@ -40,7 +40,7 @@ _RESOURCE: Final = (
 )
 _WHICH: Final = re.compile(_RESOURCE)
 _WHO: Final = re.compile(rf"{_BEARER}|{_SIGNED}|{_IDENTITY}|{_RESOURCE}|\b(?:sid|sig)\b")
-_SECRET_PARAM: Final = re.compile(rf"{_BEARER}|{_SIGNED}|\bsid\b|accessid")
+_SECRET_PARAM: Final = re.compile(rf"{_BEARER}|{_SIGNED}|\b(?:sid|sig)\b|accessid")
 _BEARER_PARAM: Final = re.compile(rf"{_BEARER}|\bsid\b")
 
 # Names with such a word that mean something else: of one request (RFC 8941 draft Idempotency-Key, RFC 6455), of the
@@ -110,6 +110,11 @@ class CredentialNames:
             if self._judge(name) if tells is None else tells:
                 return False
         return True
+
+    @property
+    def leaves_some_out(self) -> bool:
+        """Whether a name that says who asks may not count."""
+        return not self._by_rule or any(map(says_who_asks, self._without))
 
     def __or__(self, names: Iterable[str]) -> CredentialNames:
         """These and *names*, which count even where they were excepted."""

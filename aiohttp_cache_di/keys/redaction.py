@@ -1,12 +1,14 @@
 """What of a URL may be stored and shown: no userinfo, and no values of parameters that are ignored or secrets.
 
 Keys are digests, so they need no redaction. What does are the URL that an entry names, and the header fields of a
-response that name URLs.
+response that name URLs. The Location of a redirect is needed as it is, to lead the next caller on: if it has a
+signature, it is stored redacted, with the whole of it sealed in its fragment.
 """
 
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Collection
 from functools import lru_cache
 from typing import Final
@@ -16,9 +18,10 @@ from msgspec.structs import replace
 from yarl import URL
 
 from aiohttp_cache_di.keys.names import is_bearer_param, is_secret_param
+from aiohttp_cache_di.keys.sealing import seal, unseal
 from aiohttp_cache_di.rfc9111.messages import REDIRECTS, StoredResponse
 
-__all__ = ["REDACTED", "has_param", "redact_url", "redacted"]
+__all__ = ["REDACTED", "has_param", "is_redacted", "is_sealed", "redact_url", "redacted", "unsealed"]
 
 REDACTED: Final = "REDACTED"
 """What stands in place of a value that is not to be stored."""
@@ -28,7 +31,12 @@ _REMEMBERED_CHARS: Final = 64
 _NAMING: Final = frozenset(
     {b"location", b"content-location", b"link", b"refresh", b"sourcemap", b"x-sourcemap", b"x-original-url"}
 )
-_PAIR: Final = re.compile(r'(?<=[?&#])([^=&#?<>"\s]+)=([^&#<>"\s]+)')
+_PAIR: Final = re.compile(r'(?<=[?&#;])([^=&#;?<>"\s]+)=([^&#<>"\s]+)')
+_IN_PATH: Final = re.compile(r"(?<=;)[^=;/]+=[^;/]+")
+_SEALED: Final = "#sealed="
+_LOCATION: Final = b"location"
+_NESTED: Final = 3  # times that a URL may be encoded within another one
+_OF_PROCESS: Final = secrets.token_bytes(32)
 
 
 def redact_url(url: str | URL, ignored_params: Collection[str] = ()) -> str:
@@ -40,39 +48,83 @@ def redact_url(url: str | URL, ignored_params: Collection[str] = ()) -> str:
             parsed = parsed.with_user(None)
         text = str(parsed.with_fragment(None))
     base, found, query = text.partition("?")
+    if ";" in base:
+        base = _IN_PATH.sub(lambda pair: _redacted_pair(pair[0], ignored_params), base)
     if not query:
         return base
     return f"{base}{found}{'&'.join(_redacted_pair(pair, ignored_params) for pair in query.split('&'))}"
 
 
-def redacted(entry: StoredResponse, ignored_params: Collection[str] = ()) -> StoredResponse:
+def is_redacted(url: str | URL) -> bool:
+    """Whether *url* lacks the value of a secret, as one that is listed does."""
+    text = url if isinstance(url, str) else str(url)
+    return f"={REDACTED}" in text
+
+
+def redacted(entry: StoredResponse, ignored_params: Collection[str] = (), key: bytes = b"") -> StoredResponse:
     """*entry* as it may be stored: header fields that name URLs lack the values of ignored parameters and of secrets.
 
-    The Location of a redirect stays as it is, since it leads the next caller on; see `has_param`.
+    Args:
+        key: by which the Location of a redirect is sealed; without one, only this process can open it.
     """
     if _NAMING.isdisjoint(map(bytes.lower, dict(entry.raw_headers))):
         return entry
     lines = tuple(
-        (name, _redacted_value(value, ignored_params)) if _is_redacted(name.lower(), entry.status) else (name, value)
-        for name, value in entry.raw_headers
+        (name, _stored_value(name.lower(), value, entry, ignored_params, key)) for name, value in entry.raw_headers
     )
     return entry if lines == entry.raw_headers else replace(entry, raw_headers=lines)
+
+
+def is_sealed(entry: StoredResponse) -> bool:
+    """Whether *entry* is a redirect whose Location has to be opened by `unsealed` before it is used."""
+    if entry.status not in REDIRECTS:
+        return False
+    return any(name.lower() == _LOCATION and _SEALED.encode() in value for name, value in entry.raw_headers)
+
+
+def unsealed(entry: StoredResponse, key: bytes = b"") -> StoredResponse | None:
+    """*entry* as the origin sent it; None where what `redacted` has sealed was sealed by another key."""
+    if not is_sealed(entry):
+        return entry
+    lines: list[tuple[bytes, bytes]] = []
+    for name, value in entry.raw_headers:
+        _, found, sealed = value.decode("utf-8", "surrogateescape").partition(_SEALED)
+        if name.lower() == _LOCATION and found:
+            opened = unseal(sealed, entry.url, key or _OF_PROCESS)
+            if opened is None:
+                return None
+            value = opened
+        lines.append((name, value))
+    return replace(entry, raw_headers=tuple(lines))
 
 
 def has_param(reference: str, names: Collection[str]) -> bool:
     """Whether query or fragment of a URL reference have a parameter of *names*, or one that gives access by itself.
 
-    A redirect to it is not to be stored: neither may its Location be, nor could the redirect lead on without.
+    A redirect to it is not to be stored: neither may its Location be, nor could the redirect lead on without. Nor is
+    one whose Location looks as if it were sealed.
     """
-    pairs = re.split("[?&#]", reference)[1:]
+    if _SEALED in reference:
+        return True
+    pairs = re.split("[?&#;]", reference)[1:]
     return any(
         name in names or is_bearer_param(name)
         for name in (unquote_plus(pair.partition("=")[0]) for pair in pairs if "=" in pair or pair in names)
     )
 
 
-def _is_redacted(name: bytes, status: int) -> bool:
-    return name in _NAMING and not (name == b"location" and status in REDIRECTS)
+def _stored_value(
+    name: bytes, value: bytes, entry: StoredResponse, ignored_params: Collection[str], key: bytes
+) -> bytes:
+    if name not in _NAMING:
+        return value
+    shown = _redacted_value(value, ignored_params)
+    if name != _LOCATION or entry.status not in REDIRECTS or shown == value:
+        return shown
+    if _SEALED.encode() in value:
+        return value
+    visible = shown.partition(b"#")[0]
+    return visible + f"{_SEALED}{seal(value, entry.url, key or _OF_PROCESS)}".encode()
 
 
 def _redacted_value(value: bytes, ignored_params: Collection[str]) -> bytes:
@@ -86,7 +138,22 @@ def _redacted_pair(pair: str, ignored_params: Collection[str]) -> str:
     plain = unquote_plus(name)
     if plain in ignored_params:
         return f"{name}={REDACTED}"
-    return f"{name}={REDACTED}" if found and value and _is_secret(plain) else pair
+    is_secret = found and value and (_is_secret(plain) or _names_secret(value, ignored_params))
+    return f"{name}={REDACTED}" if is_secret else pair
+
+
+def _names_secret(value: str, ignored_params: Collection[str]) -> bool:
+    """Whether *value* is a URL with a secret in it, as what is to come after a login commonly is."""
+    for _ in range(_NESTED):
+        if "=" in value:
+            return any(
+                (plain := unquote_plus(pair[1])) in ignored_params or _is_secret(plain)
+                for pair in _PAIR.finditer(value)
+            )
+        if "%" not in value:
+            break
+        value = unquote_plus(value)
+    return False
 
 
 def _is_secret(name: str) -> bool:

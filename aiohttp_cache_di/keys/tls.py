@@ -18,16 +18,22 @@ _contexts: Final[WeakKeyDictionary[SSLContext, str]] = WeakKeyDictionary()
 _trusted: Final[WeakKeyDictionary[SSLContext, str]] = WeakKeyDictionary()
 
 
-def tls_token(ssl: SSLContext | bool | Fingerprint | None, server_hostname: str | None) -> str:
-    """What a request demands of TLS, as a text; "" for verification against the system's authorities."""
+def tls_token(
+    ssl: SSLContext | bool | Fingerprint | None, server_hostname: str | None, *, contexts_apart: bool = False
+) -> str:
+    """What a request demands of TLS, as a text; "" for verification against the system's authorities.
+
+    Args:
+        contexts_apart: each context is like no other, since it may present a certificate of a client of its own.
+    """
     name = server_hostname or ""
     if ssl is False:
         return f"unverified:{name}"
     if isinstance(ssl, Fingerprint):
         return f"fingerprint:{ssl.fingerprint.hex()}:{name}"
     if isinstance(ssl, SSLContext):
-        if not is_verifying(ssl):
-            # Nothing tells what a context lets pass: what it brought is for itself alone.
+        if contexts_apart or not is_verifying(ssl):
+            # Nothing tells what a context lets pass, or whom it presents: what it brought is for itself alone.
             return f"context:{_contexts.setdefault(ssl, uuid.uuid4().hex)}:{name}"
         authorities = _authorities(ssl)
         if authorities:

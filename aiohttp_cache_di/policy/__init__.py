@@ -21,7 +21,7 @@ is done by the engine, or by a test. How its parts move together:
 - ``rules`` has what holds for one request; ``expiration``, ``patterns`` and ``principals`` are how users say it.
 - ``question`` is the door for requests: it settles plain hits by a few comparisons and leaves the rest to ``request``.
 - ``request`` and ``response`` decide, with ``lifetimes`` for how long, ``not_modified`` for what a 304 confirms,
-  ``failure`` for an origin that fails and ``variants`` for where a response goes.
+  ``parts`` for what completes a part, ``failure`` for an origin that fails and ``variants`` for where a response goes.
 - ``decisions`` has all outcomes as immutable values. A ``match`` on them that ends in ``assert_never`` is the whole of
   what a driver of the policy needs.
 """
@@ -30,6 +30,7 @@ from __future__ import annotations
 
 from aiohttp_cache_di.policy.decisions import (
     Bypass,
+    Complete,
     Fetch,
     Freshen,
     GatewayTimeout,
@@ -73,6 +74,7 @@ __all__ = [
     "PLAIN_HIT",
     "PRIVATE_TO_CALLER",
     "Bypass",
+    "Complete",
     "Fetch",
     "Freshen",
     "FullQuestion",

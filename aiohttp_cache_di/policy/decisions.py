@@ -11,6 +11,7 @@ from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = [
     "Bypass",
+    "Complete",
     "Fetch",
     "Freshen",
     "GatewayTimeout",
@@ -170,15 +171,17 @@ class Validate(Struct, frozen=True):
     Args:
         stored: the response to validate; None when only variants for other requests are known, whose entity tags
             are offered all the same (RFC 9111 §4.1).
-        headers: the conditions.
+        headers: the conditions, or what asks for the rest of a part.
         reason: a ``fwd`` token of RFC 9211.
         fallback: as in `Fetch`.
+        completes: *headers* ask for what *stored*, a part, lacks at its end.
     """
 
     stored: StoredResponse | None
     headers: tuple[tuple[str, str], ...]
     reason: FwdReason
     fallback: StoredResponse | None = None
+    completes: bool = False
 
 
 Reuse: TypeAlias = Serve | NotModified | Partial | RangeNotSatisfiable
@@ -214,6 +217,20 @@ class Store(Struct, frozen=True):
     cache_status: str
     add: tuple[tuple[str, str], ...] = ()
     combine_with: StoredResponse | None = None
+
+
+class Complete(Struct, frozen=True):
+    """The response is the rest of a stored part: hand on both as one 200, the part first.
+
+    Args:
+        stored: the part, from the first byte on.
+        complete_bytes: length of both together.
+        then: what to do with the response itself.
+    """
+
+    stored: StoredResponse
+    complete_bytes: int
+    then: Store | Pass
 
 
 class Freshen(Struct, frozen=True):
@@ -266,4 +283,4 @@ class ServeStale(Struct, frozen=True):
     answer: Reuse
 
 
-ResponseDecision: TypeAlias = Store | Freshen | Load | Pass | Refetch | ServeStale
+ResponseDecision: TypeAlias = Store | Complete | Freshen | Load | Pass | Refetch | ServeStale

@@ -19,6 +19,7 @@ from yarl import URL
 
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.policy.patterns import MEMOISED_URL_CHARS, as_read, compiled
+from aiohttp_cache_di.policy.windows import Window, window_s
 from aiohttp_cache_di.units import parse_duration
 
 __all__ = [
@@ -84,22 +85,24 @@ class UrlExpiration(Struct, frozen=True):
 
     Args:
         value: the lifetime; None adds none, or leaves it to the backend in a rule that says something else.
-        override_origin: with ``cache_control``, it wins over what the origin says of its own response.
-        stale_if_error: seconds, or True for as long as it is stored; None leaves it to the backend.
+        override_origin: with ``cache_control``, the lifetime wins over what the origin says of its own response.
+        stale_if_error: as the backend takes it: seconds, ``"1h"``, a timedelta, or True for as long as it is stored;
+            False is none, and None leaves it to the backend.
         stale_while_revalidate: the same.
         allowed_methods: methods that are cached; None leaves them to the backend.
     """
 
     value: ExpirationTime = None
     override_origin: bool = False
-    stale_if_error: float | bool | None = None
-    stale_while_revalidate: float | bool | None = None
+    stale_if_error: Window = None
+    stale_while_revalidate: Window = None
     allowed_methods: Collection[str] | None = None
 
     @property
     def says_more(self) -> bool:
         """Whether it says anything but a lifetime."""
-        return (self.stale_if_error, self.stale_while_revalidate, self.allowed_methods) != (None, None, None)
+        others = (self.stale_if_error, self.stale_while_revalidate, self.allowed_methods)
+        return self.override_origin or others != (None, None, None)
 
 
 class UrlRules:
@@ -213,12 +216,10 @@ def _rule(pattern: str, value: ExpirationTime | UrlExpiration) -> UrlExpiration:
     rule = value if isinstance(value, UrlExpiration) else UrlExpiration(value)
     try:
         lifetime_s(rule.value, now=0.0)
+        window_s(rule.stale_if_error)
+        window_s(rule.stale_while_revalidate, option="stale_while_revalidate")
     except ConfigurationError as exc:
         raise ConfigurationError(f"urls_expire_after[{pattern!r}]: {exc}") from exc
-    for name in ("stale_if_error", "stale_while_revalidate"):
-        window = getattr(rule, name)
-        if window is not None and not (isinstance(window, (int, float)) and window >= 0):
-            raise ConfigurationError(f"urls_expire_after[{pattern!r}]: {name}={window!r} is no number of seconds")
     if rule.allowed_methods is None:
         return rule
     if isinstance(rule.allowed_methods, str):  # whose letters are no methods

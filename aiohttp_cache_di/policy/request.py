@@ -23,6 +23,7 @@ from aiohttp_cache_di.policy.decisions import (
     Validate,
 )
 from aiohttp_cache_di.policy.lifetimes import may_serve_stale, stale_while_revalidate_s
+from aiohttp_cache_di.policy.parts import asks_for_rest
 from aiohttp_cache_di.rfc9111.cache_status import Detail, FwdReason, generated, hit
 from aiohttp_cache_di.rfc9111.directives import (
     NO_DIRECTIVES,
@@ -176,7 +177,10 @@ def _by_standard(
         answer = answer_from(request, stored, now=now, detail=use or None, revalidate=revalidate)
         if answer is not None:
             return answer
-        return _forward(Fetch("partial" if stored.status == 206 else "bypass", stored=stored), only_if_cached)
+        if stored.status != 206:
+            return _forward(Fetch("bypass", stored=stored), only_if_cached)
+        rest = asks_for_rest(request, stored, "partial")
+        return _forward(rest or Fetch("partial", stored=stored), only_if_cached)
     return _forward(_validation(request, stored, directives, rules, now, candidates), only_if_cached)
 
 
@@ -241,6 +245,9 @@ def _validation(
     may_answer = answer_from(request, stored, now=now) is not None
     is_replaceable = may_answer and not directives.no_cache and may_serve_stale(stored, rules)
     fallback = stored if is_replaceable else None
+    rest = None if directives.no_cache or rules.refresh else asks_for_rest(request, stored, reason)
+    if rest is not None:
+        return rest
     asked = conditions(stored, _tags(candidates))
     if not asked or not may_answer or own_conditions(request.headers):
         return Fetch(reason, fallback, stored=stored)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from msgspec.structs import replace
+from multidict import CIMultiDict
 
 from aiohttp_cache_di.policy.decisions import (
     Bypass,
+    Complete,
     Fetch,
     Pass,
     Plan,
@@ -20,6 +22,7 @@ from aiohttp_cache_di.policy.decisions import (
 from aiohttp_cache_di.policy.failure import ERROR_STATUSES, usable_fallback
 from aiohttp_cache_di.policy.lifetimes import lifetime
 from aiohttp_cache_di.policy.not_modified import on_not_modified
+from aiohttp_cache_di.policy.parts import completes
 from aiohttp_cache_di.policy.redirects import leads_on
 from aiohttp_cache_di.policy.request import is_off
 from aiohttp_cache_di.rfc9111.cache_status import Detail, forwarded
@@ -69,6 +72,8 @@ def on_response(
         return on_not_modified(request, response, plan, rules, now=now, candidates=candidates)
     if isinstance(plan, Validate) and response.status in _REFUSING:
         return Refetch(plan.reason)
+    if isinstance(plan, Validate) and plan.completes and response.status in (206, 416):
+        return _complete(request, response, plan, rules)
     if response.status in ERROR_STATUSES:
         stale = usable_fallback(plan, rules, request, now=now, by_default=False)
         if stale is not None:
@@ -78,6 +83,22 @@ def on_response(
     if why_not is not None:
         return _pass(request, plan, response.status, why_not)
     return _store(request, response, directives, plan, rules)
+
+
+def _complete(request: Request, response: Response, plan: Validate, rules: Rules) -> Complete | Refetch:
+    stored, length = plan.stored, single(response.headers, "Content-Length")
+    if stored is None or length is None or not completes(stored, response):
+        return Refetch(plan.reason)  # of another state of the resource, or not what was asked for
+    headers = CIMultiDict(request.headers)
+    headers.update(plan.headers)
+    directives = response_directives(response.headers)
+    why_not = _why_not(replace(request, headers=headers), response, directives, rules)
+    then = (
+        _store(request, response, directives, plan, rules)
+        if why_not is None
+        else _pass(request, plan, response.status, why_not)
+    )
+    return Complete(stored, len(stored.body) + int(length), then)
 
 
 def may_answer_get(request: Request, rules: Rules) -> bool:

@@ -6,21 +6,16 @@ import math
 from collections.abc import Collection
 from datetime import timedelta
 from functools import cached_property
-from typing import TypeAlias
 
 from yarl import URL
 
-from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.policy.decisions import Rules
 from aiohttp_cache_di.policy.expiration import UNSET, ExpirationTime, UrlExpiration, UrlRules, fixed_s, lifetime_s
 from aiohttp_cache_di.policy.patterns import UrlPatterns
+from aiohttp_cache_di.policy.windows import Window, window_s
 from aiohttp_cache_di.rfc9111.messages import REDIRECTS
-from aiohttp_cache_di.units import parse_duration
 
-__all__ = ["DEFAULT_CODES", "RuleBook", "Window", "is_redirect", "window_s"]
-
-Window: TypeAlias = float | bool | str | timedelta | None
-"""A stale window as users write it: see `window_s`."""
+__all__ = ["DEFAULT_CODES", "RuleBook", "is_redirect"]
 
 DEFAULT_CODES = (200,)
 MAX_RESOLVED = 1000
@@ -88,10 +83,8 @@ class RuleBook:
         more = found if found is not None and found.says_more else None
         override_origin = False
         if expire_after is None:
-            if found is None or (more is not None and more.value is None):
-                expire_after = self.expire_after
-            else:
-                expire_after, override_origin = found.value, found.override_origin
+            override_origin = found is not None and found.override_origin
+            expire_after = self.expire_after if found is None or (more and more.value is None) else found.value
         expire_after = self._read(expire_after)
         window = None if stale_if_error is None else (window_s(stale_if_error),)
         is_query = self.query_patterns.match(url)
@@ -182,35 +175,3 @@ class RuleBook:
 def is_redirect(status: int) -> bool:
     """Whether aiohttp follows a response of this status."""
     return status in REDIRECTS
-
-
-def window_s(value: Window, *, option: str = "stale_if_error") -> float | None:
-    """A stale window in seconds: True is for as long as the response is stored, False and None are none.
-
-    Args:
-        value: seconds, a timedelta, or a text with units (``"1h"``).
-        option: the name that a refusal gives.
-
-    Raises:
-        ConfigurationError: *value* is no length of time.
-    """
-    if value is None or value is False:
-        return None
-    if value is True:
-        return math.inf
-    try:
-        seconds = parse_duration(value) if isinstance(value, str) else _seconds(value)
-    except (TypeError, ValueError) as exc:
-        raise _refused_window(option, value) from exc
-    if not seconds >= 0:  # NaN is neither
-        raise _refused_window(option, value)
-    return seconds
-
-
-def _seconds(value: float | timedelta) -> float:
-    return value.total_seconds() if isinstance(value, timedelta) else float(value)
-
-
-def _refused_window(option: str, value: object) -> ConfigurationError:
-    accepted = "a number of seconds, a text such as '1h', a timedelta, True for as long as it is stored, or None"
-    return ConfigurationError(f"{option}={value!r}: use {accepted}")

@@ -38,6 +38,9 @@ MAX_VARIANTS = 4096
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 """Statuses that lead a client to another URL by a Location (RFC 9110 §15.4), all of which aiohttp follows."""
 
+_USUAL_LINES = 32  # whose objects count as a part of what any entry takes
+_LINE_BYTES = 300  # the objects of a line: as it came, and as it is looked up
+
 # What the fields of stored structs can be; looked at where bytes become a struct, as nothing but that says where they
 # come from.
 _At: TypeAlias = Annotated[float, Meta(ge=0, lt=253_086_768_000)]  # To 9990: what is added stays within the calendar.
@@ -161,6 +164,12 @@ class StoredResponse(msgspec.Struct, frozen=True, array_like=True, dict=True, kw
         if self.vary_fields or self.variants or self.history:
             weight += _names_bytes(self.vary_fields) + _names_bytes(self.history) + sum(map(_ref_bytes, self.variants))
         return weight
+
+    @property
+    def held_bytes(self) -> int:
+        """What the entry takes in memory: a head of very many lines takes more for its objects than for its texts."""
+        unusual = len(self.raw_headers) - _USUAL_LINES
+        return self.size_bytes + _LINE_BYTES * unusual if unusual > 0 else self.size_bytes
 
 
 def _names_bytes(names: tuple[str, ...]) -> int:

@@ -19,6 +19,7 @@ __all__ = [
     "Unsatisfiable",
     "combine",
     "content_range",
+    "held_from_start",
     "may_combine",
     "parse_content_range",
     "parse_range",
@@ -109,6 +110,14 @@ def _part(stored: StoredResponse) -> ContentRange | None:
     value = single(stored.headers, "Content-Range")
     held = None if value is None else parse_content_range(value)
     return held if held is not None and held.last - held.first + 1 == len(stored.body) else None
+
+
+def held_from_start(stored: StoredResponse) -> int | None:
+    """How many bytes *stored* (a 206) holds from the first one on, if it is known that more follow; else None."""
+    held = _part(stored) if stored.status == 206 else None
+    if held is None or held.first != 0 or held.complete is None or held.last + 1 == held.complete:
+        return None
+    return held.last + 1
 
 
 def select_range(value: str, stored: StoredResponse) -> Slice | Unsatisfiable | None:

@@ -14,7 +14,7 @@ from typing import Any, Final, cast
 
 from pydantic import SecretStr
 
-from aiohttp_cache_di.addresses import refuse_odd_redis_address
+from aiohttp_cache_di.addresses import refuse_odd_mongodb_address, refuse_odd_redis_address
 from aiohttp_cache_di.units import parse_duration, parse_size
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "optional_seconds",
     "optional_text",
     "path",
+    "patterns",
     "plain_text",
     "redis_url",
     "seconds",
@@ -161,6 +162,11 @@ def names(value: object) -> object:
     return _items(value, part=_refuse_separators)
 
 
+def patterns(value: object) -> object:
+    """URL patterns, as a JSON list or separated by commas."""
+    return _items(value, part=_refuse_spaces)
+
+
 def tokens(value: object) -> object:
     """Names of header fields or methods, as a JSON list or separated by commas."""
     found = _items(value)
@@ -217,10 +223,14 @@ def redis_url(value: object) -> object:
 
 
 def mongodb_url(value: object) -> object:
-    """The address of a MongoDB server, or of several."""
+    """The address of a MongoDB server, or of several, that can be read in one way only."""
     text = value.get_secret_value() if isinstance(value, SecretStr) else value
-    if not isinstance(text, str) or not re.fullmatch(r"mongodb(\+srv)?://[^\s\\#]+", text):
+    if not isinstance(text, str):
         raise ValueError("not the URL of a MongoDB server")
+    try:
+        refuse_odd_mongodb_address(text)
+    except ValueError as exc:
+        raise FormError(str(exc)) from None
     return text
 
 
@@ -280,6 +290,10 @@ def _texts(found: object) -> Iterable[str]:
 def _refuse_separators(name: str) -> None:
     if "://" in name:
         raise FormError("a URL, where names belong")
+    _refuse_spaces(name)
+
+
+def _refuse_spaces(name: str) -> None:
     if re.search(r"[\s;]", name):
         raise FormError("a space or a semicolon inside of a name; if it is meant, write a JSON list")
 

@@ -16,6 +16,7 @@ from aiohttp_cache_di.settings import forms
 from aiohttp_cache_di.settings.url_rules import (
     UrlRule,
     read_url_names,
+    read_url_patterns,
     read_url_rules,
     show_lifetime,
     show_url_names,
@@ -48,6 +49,7 @@ __all__ = [
     "StaleWindow",
     "UrlLifetimes",
     "UrlNames",
+    "UrlPatterns",
 ]
 
 MAX_SHOWN_CHARS: Final = 300
@@ -69,6 +71,7 @@ def _mask_stray(text: str) -> str:
     """Refused text of what is no secret; but a URL or JSON in its place may well hold one."""
     if text.lstrip()[:1] == "{":
         return f"{{{MASK}}}"
+    text = re.sub(r"[^\s,/:@]*:[^\s,/]*@", f"{MASK}@", text)
     return _shorten(re.sub(r"://.*", f"://{MASK}", text, flags=re.DOTALL))
 
 
@@ -219,6 +222,9 @@ JsonObject: TypeAlias = Annotated[
     dict[str, Any],
     BeforeValidator(forms.json_object),
     Kind("a JSON object of keyword arguments", _show_names_only, _mask_all, secret=True),
+]
+UrlPatterns: TypeAlias = Annotated[
+    tuple[str, ...], BeforeValidator(read_url_patterns), Kind(f"URL patterns, {_LIST}", _show_list)
 ]
 UrlNames: TypeAlias = Annotated[
     dict[str, str],

@@ -36,6 +36,7 @@ from aiohttp_cache_di.settings.kinds import (
     StaleWindow,
     UrlLifetimes,
     UrlNames,
+    UrlPatterns,
 )
 from aiohttp_cache_di.settings.places import Place, find_directory, find_place
 from aiohttp_cache_di.settings.sources import DEFAULT_ENV_FILE
@@ -159,7 +160,7 @@ class CacheSettings(BaseSettings):
     allowed_methods: Methods = Field(default=("GET", "HEAD"), description="methods that are cached")
     include_headers: Flag = Field(default=False, description="all request headers are part of the key")
     ignored_params: Names = Field(default=(), description="parameters and headers that do not count, nor are stored")
-    post_as_query: Names = Field(
+    post_as_query: UrlPatterns = Field(
         default=(), description="URL patterns to which POST is a query, and cached as QUERY is; for cache_control"
     )
     match_order: OptionalFlag = Field(
@@ -170,16 +171,20 @@ class CacheSettings(BaseSettings):
     partition_cookies: Literal["effective", "explicit"] = Field(
         default="effective", description="explicit: cookies of the jar do not set principals apart"
     )
+    partition_tls: Literal["authorities", "context"] = Field(
+        default="authorities",
+        description="context: each TLS context is a client of its own, for those that present certificates",
+    )
     principals: UrlNames = Field(
         default_factory=dict,
         repr=False,
         description="whom requests are for, by URL pattern, in place of what their credentials say",
     )
-    shared_credentials: Names = Field(
+    shared_credentials: UrlPatterns = Field(
         default=(), description="URL patterns: credentials to these upstreams set no one apart"
     )
     stale_if_error: StaleWindow = Field(default=None, description="how long a stale response may replace an error")
-    stale_while_revalidate: OptionalDuration = Field(
+    stale_while_revalidate: StaleWindow = Field(
         default=None, description="how long a stale response may be used while it is validated"
     )
     heuristic_fraction: float = Field(

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from typing import Any, Final, TypeAlias, cast
+from urllib.parse import unquote_plus
 
 import msgspec
 
 from aiohttp_cache_di.addresses import MASK
+from aiohttp_cache_di.keys.names import is_secret_param
 from aiohttp_cache_di.policy.expiration import UrlExpiration, UrlRules
+from aiohttp_cache_di.policy.patterns import compiled
 from aiohttp_cache_di.policy.principals import PrincipalPatterns
-from aiohttp_cache_di.settings.forms import FormError, flag, json_object, lifetime, methods, stale_window
+from aiohttp_cache_di.policy.windows import Window, window_s
+from aiohttp_cache_di.settings.forms import FormError, flag, json_object, lifetime, methods, patterns, stale_window
 from aiohttp_cache_di.units import format_duration
 
 __all__ = [
     "RULE_NAMES",
     "UrlRule",
     "read_url_names",
+    "read_url_patterns",
     "read_url_rules",
     "show_lifetime",
     "show_url_names",
@@ -37,6 +43,10 @@ _READ: Final[Mapping[str, Callable[[object], object]]] = {
 _FIELDS: Final = {"expire_after": "value"}  # the other names are the same in both places
 RULE_NAMES: Final = tuple(_READ)
 """What the object of a pattern may hold."""
+
+_USER: Final = re.compile(r"[^/]*://[^/]*@|[^/@]*:[^/@]*@")
+_PAIR: Final = re.compile(r"[?&]([^=&]+)=([^&]*)")
+_REQUESTED: Final = re.compile(r"(?![^/]*://)|(?:https?|[^/:]*[*?\[][^/:]*)://(?![^/\[]*:[^/\d*?\[])", re.IGNORECASE)
 
 
 def read_url_rules(value: object) -> object:
@@ -58,8 +68,18 @@ def read_url_names(value: object) -> object:
         try:
             PrincipalPatterns({cast("str", pattern): cast("str", name)})
         except ValueError:
-            raise FormError(f"{pattern!r}: no name, or no pattern") from None
+            raise FormError(f"{pattern!r}: its name is empty, or no text") from None
     return dict(names)
+
+
+def read_url_patterns(value: object) -> object:
+    """Read a list of patterns; what is wrong is told with its pattern."""
+    found = patterns(value)
+    if not isinstance(found, Collection):
+        return found
+    for pattern in (given := cast("Collection[object]", found)):
+        _refuse_pattern(pattern)
+    return given
 
 
 def show_url_names(names: Mapping[str, str]) -> str:
@@ -70,8 +90,17 @@ def show_url_names(names: Mapping[str, str]) -> str:
 def _refuse_pattern(pattern: object) -> None:
     if not isinstance(pattern, str) or not pattern.strip():
         raise FormError("a pattern is empty")
-    if "@" in pattern.partition("://")[2].partition("/")[0]:
+    if _USER.match(pattern):
         raise FormError("a pattern has a user or a password; what stands before an @ in a URL makes no difference")
+    if not _REQUESTED.match(pattern):
+        raise FormError("a pattern is of URLs that are not requested: use http:// or https://, or leave it out")
+    for name, value in _PAIR.findall(pattern):
+        if value.strip("*") and is_secret_param(unquote_plus(name)):
+            raise FormError("a pattern has the value of a parameter that is a secret; write * in its place")
+    try:
+        compiled(pattern, option="")
+    except ValueError:
+        raise FormError(f"{pattern!r} is no pattern") from None
 
 
 def _rule(pattern: object, given: object) -> object:
@@ -82,15 +111,15 @@ def _rule(pattern: object, given: object) -> object:
     except FormError as exc:
         raise FormError(f"{pattern!r}: {exc}") from None
     except ValueError:
-        raise FormError(f"{pattern!r}: no lifetime, or no pattern") from None
+        raise FormError(f"{pattern!r}: no lifetime") from None
     return rule
 
 
 def _read(given: object) -> object:
     if isinstance(given, UrlExpiration):
-        if isinstance(given.value, datetime):
-            return given
-        return msgspec.structs.replace(given, value=cast("Any", lifetime(given.value)))
+        value: Any = given.value if isinstance(given.value, datetime) else lifetime(given.value)
+        windows = {name: _window(name, getattr(given, name)) for name in ("stale_if_error", "stale_while_revalidate")}
+        return msgspec.structs.replace(given, value=value, **windows)
     if isinstance(given, Mapping):
         return _policy(cast("Mapping[object, object]", given))
     try:
@@ -100,6 +129,14 @@ def _read(given: object) -> object:
     if isinstance(found, bool) or not isinstance(found, (float, int, type(None))):
         raise FormError("neither a lifetime nor an object")
     return found
+
+
+def _window(name: str, given: Window) -> Window:
+    """A window that code gives, in a form that can be shown: True and None stay, False is 0."""
+    try:
+        return given if given is True or given is None else window_s(given) or 0.0
+    except ValueError:
+        raise FormError(f"its {name} cannot be used") from None
 
 
 def _policy(given: Mapping[object, object]) -> UrlExpiration:

@@ -28,6 +28,7 @@ from aiohttp_cache_di.backends import CacheBackend
         ("match_order", "yes"),
         ("credential_headers", "X-Api-Key"),
         ("partition_cookies", "none"),
+        ("partition_tls", "object"),
         ("stale_if_error", "5 months"),
         ("stale_if_error", [5]),
         ("stale_while_revalidate", "soon"),

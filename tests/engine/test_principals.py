@@ -235,6 +235,42 @@ async def test_a_challenge_is_not_what_others_of_the_principal_are_given(cache_c
         assert await text(session, url, headers={"Authorization": "Bearer expired"}) == "3"
 
 
+@MODES
+@pytest.mark.parametrize(
+    ("options", "bad", "good"),
+    [
+        ({"ignored_params": ["Authorization"]}, {"headers": {"Authorization": "Bearer old"}}, {}),
+        ({"ignored_params": ["X-Api-Key"]}, {"headers": {"X-Api-Key": "old"}}, {}),
+        ({"ignored_params": ["api_key"]}, {"params": {"api_key": "old"}}, {"params": {"api_key": "new"}}),
+        ({"credential_headers": ["Authorization"]}, {"headers": {"X-Api-Key": "old"}}, {}),
+        ({"partition_cookies": "explicit"}, {"allow_redirects": False}, {}),
+    ],
+    ids=["authorization", "key", "parameter", "names alone", "cookies"],
+)
+async def test_a_challenge_is_stored_for_no_one_where_credentials_make_no_difference(
+    cache_control: bool, options: dict[str, Any], bad: dict[str, Any], good: dict[str, Any], origin: Origin
+) -> None:
+    url = origin.on("/report", lambda request: answer(status=401 if request.number == 1 else 200))
+    backend = CacheBackend(cache_control=cache_control, allowed_codes=(200, 401), **options)
+
+    async with CachedSession(cache=backend) as session:
+        async with session.get(url, **bad) as response:
+            assert (response.status, "stored" in response.cache_status) == (401, False)
+        async with session.get(url, **good) as response:
+            assert (response.status, response.from_cache) == (200, False)
+
+
+@MODES
+async def test_a_challenge_to_credentials_is_stored_for_them_alone(cache_control: bool, origin: Origin) -> None:
+    url = origin.on("/report", answer(status=401))
+    backend = CacheBackend(cache_control=cache_control, allowed_codes=(200, 401), ignored_params=["utm_source"])
+
+    async with CachedSession(cache=backend) as session:
+        for expected in (False, True):
+            async with session.get(url, headers={"Authorization": "Bearer old"}) as response:
+                assert response.from_cache == expected
+
+
 async def test_a_function_that_fails_costs_the_hit_and_nothing_else(origin: Origin) -> None:
     def who(request: Request) -> str:
         raise LookupError("no one is logged in")

@@ -124,6 +124,36 @@ async def test_a_context_that_trusts_as_aiohttp_does_is_no_other() -> None:
     assert backend.create_key("GET", url, ssl=ssl.create_default_context(), server_hostname="a") not in keys
 
 
+async def test_contexts_can_be_told_apart_one_by_one(
+    clients: Clients, secure: Origin, bundles: dict[str, Path]
+) -> None:
+    client = clients(partition_tls="context")
+    one, two = trusting(bundles["own"]), trusting(bundles["own"])
+    other = clients(backend=client.backend, session={"connector": TCPConnector(ssl=two)})
+
+    found = [await client.fetch(secure.url + "/", ssl=context) for context in (one, two, one, two)]
+
+    assert found == [(False, "1"), (False, "2"), (True, "1"), (True, "2")]
+    assert await other.fetch(secure.url + "/") == (True, "2")
+    assert await client.backend.has_url(secure.url + "/", ssl=one)
+    assert not await client.backend.has_url(secure.url + "/", ssl=trusting(bundles["own"]))
+
+
+async def test_contexts_of_connectors_can_be_told_apart_too(
+    clients: Clients, secure: Origin, bundles: dict[str, Path]
+) -> None:
+    one = clients(partition_tls="context", session={"connector": TCPConnector(ssl=trusting(bundles["own"]))})
+    unverified = trusting(bundles["own"], flawed="chain")
+    others = [
+        clients(backend=one.backend, session={"connector": TCPConnector(ssl=context)})
+        for context in (trusting(bundles["own"]), unverified)
+    ]
+
+    assert await one.fetch(secure.url + "/") == (False, "1")
+    assert [await other.fetch(secure.url + "/") for other in others] == [(False, "2"), (False, "3")]
+    assert await others[0].fetch(secure.url + "/", ssl=False) == (False, "4")
+
+
 async def test_those_who_connect_as_different_clients_are_told_apart_by_name(
     clients: Clients, secure: Origin, bundles: dict[str, Path]
 ) -> None:

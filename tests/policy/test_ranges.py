@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.messages import a_request, fields_of
+from tests.messages import Fields, a_request, fields_of
 from tests.sync_cache import Answer, Reply, SyncCache, reply, scripted
 
 
@@ -70,6 +70,89 @@ def test_parts_are_joined_into_a_whole() -> None:
     ask_range(cache, "bytes=5-9")
     answer = cache.send(a_request())
     assert (answer.status, answer.from_cache, answer.body) == (200, True, b"0123456789")
+
+
+def rest(first: int = 5, last: int = 9, more: Fields = ()) -> Reply:
+    return part(first, last, **{"Content-Length": str(last + 1 - first), **fields_of(more)})
+
+
+def test_a_part_is_completed_by_asking_for_the_rest() -> None:
+    cache = scripted([part(0, 4), rest()])
+    ask_range(cache, "bytes=0-4")
+    answer = cache.send(a_request())
+    assert (answer.status, answer.from_cache, answer.body) == (200, False, b"0123456789")
+    sent = cache.sent[-1].headers
+    assert (sent["Range"], sent["If-Range"]) == ("bytes=5-", '"a"')
+    again = cache.send(a_request())
+    assert (again.status, again.from_cache, again.body) == (200, True, b"0123456789")
+
+
+def test_a_part_whose_time_is_over_is_completed_by_what_confirms_it() -> None:
+    cache = scripted([part(0, 4), rest()])
+    ask_range(cache, "bytes=0-4")
+    cache.now += 61
+    assert cache.send(a_request()).body == b"0123456789"
+    assert cache.sent[-1].headers["Range"] == "bytes=5-"
+
+
+def test_the_rest_of_what_may_not_be_stored_is_handed_on_as_a_whole_all_the_same() -> None:
+    cache = scripted([part(0, 4), rest(more={"Cache-Control": "no-store"})])
+    ask_range(cache, "bytes=0-4")
+    answer = cache.send(a_request())
+    assert (answer.status, answer.body) == (200, b"0123456789")
+    assert [entry.status for entry in cache.entries.values()] == [206]
+
+
+def test_a_whole_in_place_of_the_rest_is_of_another_state() -> None:
+    cache = scripted([part(0, 4), reply({"Cache-Control": "max-age=60", "ETag": '"b"'}, body=b"changed")])
+    ask_range(cache, "bytes=0-4")
+    assert cache.send(a_request()).body == b"changed"
+    assert cache.send(a_request()).body == b"changed"
+    assert len(cache.sent) == 2
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        rest(more={"ETag": '"b"'}),
+        rest(more={"ETag": 'W/"a"'}),
+        rest(4, 9),
+        rest(6, 9),
+        rest(5, 8),
+        rest(more={"Content-Length": "4"}),
+        part(5, 9),
+        rest(more={"Content-Range": "bytes 5-9/11"}),
+        rest(more={"Content-Range": "bytes 5-9/*"}),
+        rest(more={"Content-Encoding": "gzip"}),
+        reply({"Content-Range": "bytes */5"}, status=416),
+        reply(status=400),
+    ],
+)
+def test_what_is_not_the_rest_is_followed_by_a_request_for_the_whole(odd: Reply) -> None:
+    cache = scripted([part(0, 4), odd, reply({"Cache-Control": "max-age=60"})])
+    ask_range(cache, "bytes=0-4")
+    answer = cache.send(a_request())
+    assert (answer.status, answer.body) == (200, b"0123456789")
+    assert [("Range" in request.headers) for request in cache.sent] == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("held", "fields"),
+    [
+        (part(1, 4), {}),
+        (part(0, 4, ETag='W/"a"'), {}),
+        (part(0, 4, ETag="none"), {}),
+        (part(0, 4, **{"Content-Range": "bytes 0-4/*"}), {}),
+        (part(0, 4), {"If-None-Match": '"b"'}),
+        (part(0, 4), {"If-Range": '"a"'}),
+        (part(0, 4), {"Cache-Control": "no-cache"}),
+    ],
+)
+def test_other_parts_are_not_completed(held: Reply, fields: dict[str, str]) -> None:
+    cache = scripted([held, reply()])
+    ask_range(cache, "bytes=0-4")
+    cache.send(a_request(fields))
+    assert "Range" not in cache.sent[-1].headers
 
 
 def test_a_part_does_not_replace_the_whole() -> None:

@@ -181,6 +181,23 @@ def test_code_gives_rules_by_pattern_as_a_backend_takes_them() -> None:
     assert settings.urls_expire_after == {"a.test": UrlExpiration(300.0, True), "b.test": 60.0, "c.test": None}
 
 
+def test_code_gives_the_windows_of_a_pattern_in_any_form_and_they_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    rules: dict[str, float | UrlExpiration | None] = {
+        "a.test": UrlExpiration(stale_if_error="1h", stale_while_revalidate=timedelta(minutes=1)),
+        "b.test": UrlExpiration(stale_if_error=True, stale_while_revalidate=False),
+    }
+
+    settings = CacheSettings(urls_expire_after=rules)
+
+    assert settings.urls_expire_after == {
+        "a.test": UrlExpiration(stale_if_error=3600.0, stale_while_revalidate=60.0),
+        "b.test": UrlExpiration(stale_if_error=True, stale_while_revalidate=0.0),
+    }
+    shown = {row.variable: row.value for row in effective_settings(settings)}["AIOHTTP_CACHE_URLS_EXPIRE_AFTER"]
+    monkeypatch.setenv("AIOHTTP_CACHE_URLS_EXPIRE_AFTER", shown)
+    assert CacheSettings.load().urls_expire_after == settings.urls_expire_after
+
+
 def test_code_gives_durations_as_text_or_timedelta_as_well() -> None:
     settings = CacheSettings(expire_after="5m", coalesce_timeout=timedelta(seconds=3))  # type: ignore[arg-type]  # pyright: ignore  # pydantic reads them
 
@@ -210,6 +227,54 @@ def test_a_bad_rule_is_told_with_its_pattern(text: str, pattern: str, monkeypatc
 
     assert pattern in reason
     assert "a.test" not in reason
+
+
+def test_a_list_of_patterns_may_name_schemes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(
+        "AIOHTTP_CACHE_SHARED_CREDENTIALS", "https://api.example.org/*, *.amazonaws.com, http*://[fd00::1]:8080/x"
+    )
+    monkeypatch.setenv("AIOHTTP_CACHE_POST_AS_QUERY", '["https://search.example.org/a b"]')
+
+    settings = CacheSettings.load()
+
+    assert settings.shared_credentials == (
+        "https://api.example.org/*",
+        "*.amazonaws.com",
+        "http*://[fd00::1]:8080/x",
+    )
+    assert settings.post_as_query == ("https://search.example.org/a b",)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "why"),
+    [
+        ("SHARED_CREDENTIALS", "a.test,[z-a]", "'[z-a]' is no pattern"),
+        ("POST_AS_QUERY", '["a.test", "[z-a]"]', "'[z-a]' is no pattern"),
+        ("PRINCIPALS", '{"a.test": "t7", "[z-a]": "t8"}', "'[z-a]' is no pattern"),
+        ("PRINCIPALS", '{"a.test": "t7", "b.test": ""}', "'b.test': its name is empty"),
+        ("PRINCIPALS", '{"a.test": "t7", "b.test": 5}', "'b.test': its name is empty, or no text"),
+        (
+            "SHARED_CREDENTIALS",
+            "a.test,https://user:hunter2@b.test",
+            "a user or a password",
+        ),  # pragma: allowlist secret
+        ("SHARED_CREDENTIALS", "a.test,user:hunter2@b.test", "a user or a password"),
+        ("SHARED_CREDENTIALS", "a.test,redis://:hunter2/x@host/0", "not requested"),  # pragma: allowlist secret
+        ("SHARED_CREDENTIALS", "a.test,https://:hunter2/x@host/0", "not requested"),  # pragma: allowlist secret
+        ("URLS_EXPIRE_AFTER", '{"*/feed?access_token=hunter2": 5}', "write * in its place"),
+        ("SHARED_CREDENTIALS", "a.test b.test", "a space"),
+    ],
+)
+def test_what_is_no_pattern_is_told(name: str, text: str, why: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    refusal = refusal_of(name, text, monkeypatch)
+
+    assert why in refusal
+    assert "hunter2" not in refusal
+
+
+def test_code_is_told_which_window_of_a_pattern_is_none() -> None:
+    with pytest.raises(ConfigurationError, match=r"'b\.test': its stale_if_error cannot be used"):
+        CacheSettings(urls_expire_after={"a.test": 5, "b.test": UrlExpiration(stale_if_error="soon")})
 
 
 TEXTS = st.one_of(

@@ -64,6 +64,7 @@ def test_the_defaults_are_sqlite_in_the_users_cache_directory_and_the_rules_of_h
         ("max_entries", "10", 10),
         ("storage_deadline", "100ms", 0.1),
         ("partition_cookies", "explicit", "explicit"),
+        ("partition_tls", "context", "context"),
         ("heuristic_fraction", "0.2", 0.2),
         ("backend_options", '{"region": "x"}', {"region": "x"}),
         ("credential_headers", "X-Tenant, X-User", ("X-Tenant", "X-User")),

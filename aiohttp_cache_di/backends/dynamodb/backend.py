@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, cast
 
 from aiohttp_cache_di.arguments import refuse_unknown
@@ -12,6 +12,7 @@ from aiohttp_cache_di.backends.dynamodb.items import Layout
 from aiohttp_cache_di.backends.dynamodb.store import DynamoDBStore
 from aiohttp_cache_di.backends.near_options import NEAR_OPTIONS, near_arguments
 from aiohttp_cache_di.backends.options import BACKEND_OPTIONS
+from aiohttp_cache_di.backends.sizes import record_bytes
 from aiohttp_cache_di.backends.wrap.items import StackCache
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
 from aiohttp_cache_di.entries.codec import EntryCodec
@@ -52,7 +53,7 @@ class DynamoDBBackend(CacheBackend):
     ) -> None:
         refuse_unknown(type(self).__name__, kwargs, BACKEND_OPTIONS | OWN_OPTIONS | driver_options())
         layout = Layout(cache_name, NAMESPACE, key_attr_name, val_attr_name)
-        stack = _stack(layout, create_if_not_exists, context, kwargs)
+        stack = _stack(layout, create_if_not_exists, context, kwargs, lambda: self.max_body_bytes)
         super().__init__(cache_name, **{name: kwargs[name] for name in kwargs.keys() & BACKEND_OPTIONS})
         self.use(stack, DynamoDbCache)
 
@@ -100,9 +101,20 @@ class DynamoDbCache(StackCache):
         return f"<{type(self).__name__} at {cast(DynamoDBStore, self.stack.store).where}>"
 
 
-def _stack(layout: Layout, create: bool, context: Any, options: Mapping[str, Any]) -> StoreStack:
-    """A store for the options given, and what is around it."""
-    codec = EntryCodec(**{name: options[name] for name in options.keys() & {"secret_key", "salt"}})
+def _stack(
+    layout: Layout,
+    create: bool,
+    context: Any,
+    options: Mapping[str, Any],
+    body_bytes: Callable[[], int] | None = None,
+) -> StoreStack:
+    """A store for the options given, and what is around it.
+
+    Args:
+        body_bytes: tells how large the body of a response may be that is stored.
+    """
+    signing = {name: options[name] for name in options.keys() & {"secret_key", "salt"}}
+    codec = EntryCodec(**signing, names=(layout.table, layout.namespace))
     store = DynamoDBStore(
         layout,
         codec=codec,
@@ -111,4 +123,6 @@ def _stack(layout: Layout, create: bool, context: Any, options: Mapping[str, Any
         consistent_reads=options.get("consistent_reads", False),
         options={name: options[name] for name in options.keys() - BACKEND_OPTIONS - OWN_OPTIONS},
     )
-    return StoreStack(store, codec, options.get("serializer"), **near_arguments(options))
+    serializer = options.get("serializer")
+    value_bytes = record_bytes(serializer, body_bytes)
+    return StoreStack(store, codec, serializer, value_bytes=value_bytes, **near_arguments(options))

@@ -57,6 +57,11 @@ class Layout(Struct, frozen=True):
             )
 
     @property
+    def prefix(self) -> str:
+        """What all keys of the namespace begin with, and none of another's, ``app:responses`` beside ``app`` either."""
+        return self.namespace.replace("%", "%25").replace(":", "%3A") + ":"
+
+    @property
     def value_bytes(self) -> int:
         """The largest frame that an item takes."""
         return ITEM_BYTES - SPARE_BYTES - len(self.key_attr.encode()) - len(self.val_attr.encode())
@@ -65,10 +70,10 @@ class Layout(Struct, frozen=True):
 
     def name_of(self, key: str) -> str:
         """The hash key of *key*: with the namespace, or a digest of what DynamoDB does not take."""
-        name = f"{self.namespace}:{key}"
+        name = f"{self.prefix}{key}"
         if self._is_plain(key, name):
             return name
-        return f"{self.namespace}:{DIGEST}{hashlib.sha256(key.encode('utf-8', 'surrogatepass')).hexdigest()}"
+        return f"{self.prefix}{DIGEST}{hashlib.sha256(key.encode('utf-8', 'surrogatepass')).hexdigest()}"
 
     def at(self, name: str) -> Attributes:
         """The primary key of the item called *name*."""
@@ -79,7 +84,7 @@ class Layout(Struct, frozen=True):
         spelt: bytes | None = item.get("n", {}).get("B")
         if spelt is not None:
             return spelt.decode("utf-8", "surrogatepass")
-        return self.name_in(item).removeprefix(f"{self.namespace}:")
+        return self.name_in(item).removeprefix(self.prefix)
 
     def name_in(self, item: Attributes) -> str:
         """The hash key of *item*."""
@@ -107,7 +112,7 @@ class Layout(Struct, frozen=True):
         }
         if not is_for_ever:
             item["until"] = {"N": f"{until:.3f}"}
-        if name.startswith(f"{self.namespace}:{DIGEST}"):
+        if name.startswith(f"{self.prefix}{DIGEST}"):
             item["n"] = {"B": record.key.encode("utf-8", "surrogatepass")}
         return item
 
@@ -143,7 +148,7 @@ class Layout(Struct, frozen=True):
             "TableName": self.table,
             "Limit": PAGE,
             "FilterExpression": "begins_with(#k, :namespace)",
-            "ExpressionAttributeValues": {":namespace": {"S": f"{self.namespace}:"}},
+            "ExpressionAttributeValues": {":namespace": {"S": self.prefix}},
             "ExpressionAttributeNames": names,
         }
         if records_only:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from typing import Any, Final, cast
 
@@ -13,6 +13,7 @@ from aiohttp_cache_di.backends.filesystem.keeper import Bounds
 from aiohttp_cache_di.backends.filesystem.store import FileStore
 from aiohttp_cache_di.backends.filesystem.tree import Place
 from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, refuse_unusable
+from aiohttp_cache_di.backends.sizes import record_bytes
 from aiohttp_cache_di.backends.wrap.items import StackCache
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
 from aiohttp_cache_di.entries.codec import EntryCodec
@@ -48,7 +49,7 @@ class FileBackend(CacheBackend):
         refuse_unknown(type(self).__name__, kwargs, BACKEND_OPTIONS | OWN_OPTIONS)
         others = {name: value for name, value in kwargs.items() if name not in OWN_OPTIONS}
         super().__init__(os.fspath(cache_name), autoclose=autoclose, **others)
-        self.use(_stack(cache_name, use_temp, kwargs), FileCache)
+        self.use(_stack(cache_name, use_temp, kwargs, lambda: self.max_body_bytes), FileCache)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}>"
@@ -92,8 +93,17 @@ class FileCache(StackCache):
         return cast("FileStore", self.stack.store)
 
 
-def _stack(cache_name: str | os.PathLike[str], use_temp: bool, options: Mapping[str, Any]) -> StoreStack:
-    """A store for the options given, and what is around it; nothing is opened yet."""
+def _stack(
+    cache_name: str | os.PathLike[str],
+    use_temp: bool,
+    options: Mapping[str, Any],
+    body_bytes: Callable[[], int] | None = None,
+) -> StoreStack:
+    """A store for the options given, and what is around it; nothing is opened yet.
+
+    Args:
+        body_bytes: tells how large the body of a response may be that is stored.
+    """
     refuse_unusable(options)
     fsync = options.get("fsync", False)
     if not isinstance(fsync, bool):
@@ -102,5 +112,7 @@ def _stack(cache_name: str | os.PathLike[str], use_temp: bool, options: Mapping[
     name = os.path.basename(os.path.normpath(cache_name))  # a directory that is moved keeps it
     codec = EntryCodec(**signing, names=(name, "files"))
     bounds = Bounds(options.get("max_bytes", DEFAULT_MAX_BYTES), options.get("max_entries"))
-    store = FileStore(Place(cache_name, use_temp), codec, bounds, fsync=fsync)
-    return StoreStack(store, codec, options.get("serializer"))
+    serializer = options.get("serializer")
+    value_bytes = record_bytes(serializer, body_bytes)
+    store = FileStore(Place(cache_name, use_temp), codec, bounds, fsync=fsync, value_bytes=value_bytes)
+    return StoreStack(store, codec, serializer)

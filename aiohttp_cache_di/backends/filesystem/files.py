@@ -188,7 +188,7 @@ def _read_body(leaf: Directory, name: str, body: Body, known: Known) -> bytes | 
         fd = os.open(body_name(name, body.token), _READ, dir_fd=leaf.fd)
         try:
             status = os.fstat(fd)
-            if status.st_size != body.length:
+            if status.st_size != body.length or body.length > known.value_bytes():
                 return None
             data = os.read(fd, body.length)
             while len(data) < body.length and (more := os.read(fd, body.length - len(data))):

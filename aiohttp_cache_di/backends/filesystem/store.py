@@ -40,6 +40,7 @@ class FileStore:
         bounds: what the files may take; kept approximately, see `keeper`.
         fsync: have the disk keep each record before it counts as written.
         use_locks: lease by locks of the kernel, where there are any; else by files.
+        value_bytes: tells the size beyond which no body is written, and none is read.
     """
 
     limits = Limits(batch=BATCH, parallel=THREADS)
@@ -52,13 +53,14 @@ class FileStore:
         *,
         fsync: bool = False,
         use_locks: bool = True,
+        value_bytes: Callable[[], int] | None = None,
     ) -> None:
         self.place = place
         self.events = StoreEvents()
         self._codec = codec
         self._fsync = fsync
         self._tree = Tree(place)
-        self._known = Known()
+        self._known = Known(value_bytes)
         self._keeper = Keeper(self._tree, bounds)
         self._leases = Leases(self._tree, use_locks=use_locks)
         self._readers = Pool(THREADS)
@@ -229,6 +231,8 @@ class FileStore:
     def _keep(self, record: Record) -> None:
         name = name_of(record.key)
         packed = pack(record.item, record.key, record.until, self._codec)
+        if len(packed.body) > self._known.value_bytes():
+            raise StorageError(f"a body of {len(packed.body)} bytes is more than this cache keeps")
         try:
             before = publish(self._tree.made_leaf(leaf_of(name)), name, packed, fsync=self._fsync)
         except FileNotFoundError:  # the directory was removed

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from typing import Final
 
 from aiohttp_cache_di.backends.filesystem.records import Body
+from aiohttp_cache_di.backends.sizes import record_bytes
 
 __all__ = ["Known"]
 
@@ -22,9 +24,13 @@ class Known:
 
     A body of many megabytes takes longer to check than to read. One that was found to be whole is not checked again
     while its file has the same number, size and times: when a file changed last, the kernel alone says.
+
+    Args:
+        value_bytes: tells the size beyond which no body is written, and none is read.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, value_bytes: Callable[[], int] | None = None) -> None:
+        self.value_bytes = value_bytes or record_bytes()
         self._noted: dict[str, float] = {}
         self._checked: dict[Body, tuple[int, ...]] = {}
 

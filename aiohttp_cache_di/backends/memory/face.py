@@ -80,8 +80,8 @@ class DictCache(StackCache, UserDict):  # type: ignore[type-arg, misc]  # the se
         """Iterate over the items, with a pause for others now and then."""
         async with aclosing(self.keys()) as keys:
             async for key in keys:
-                if key in self:
-                    yield self._seen(self._store.item(key))
+                if key in self and (item := await self._usable(key, self._store.item(key))) is not None:
+                    yield item
 
     async def size(self) -> int:
         """Count the items."""

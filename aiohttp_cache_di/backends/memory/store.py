@@ -245,6 +245,9 @@ class MemoryStore:
             if self.data.get(key) is packed:
                 self._hold(key, entry)
                 self._note_unpacked(key)
+                if self._over_bounds():
+                    self.data.move_to_end(key)
+                    self._evict()
         return entry
 
     def _note_unpacked(self, key: str) -> None:
@@ -303,7 +306,7 @@ class MemoryStore:
 def _weight(item: object) -> int:
     """What *item* weighs against the bound, in bytes."""
     if isinstance(item, StoredResponse):
-        return item.size_bytes + ENTRY_OVERHEAD_BYTES
+        return item.held_bytes + ENTRY_OVERHEAD_BYTES
     if isinstance(item, Packed):
         return len(item.data) + ENTRY_OVERHEAD_BYTES
     return ENTRY_OVERHEAD_BYTES + (len(item) if isinstance(item, str | bytes) else 0)

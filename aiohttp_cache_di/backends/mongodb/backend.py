@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.near_options import NEAR_OPTIONS, near_arguments
 from aiohttp_cache_di.backends.options import BACKEND_OPTIONS
+from aiohttp_cache_di.backends.sizes import record_bytes
 from aiohttp_cache_di.backends.wrap.items import StackCache
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
 from aiohttp_cache_di.entries.codec import EntryCodec
@@ -43,7 +44,7 @@ class MongoDBBackend(CacheBackend):
     def __init__(
         self, cache_name: str = "aiohttp-cache", connection: AsyncMongoClient[Any] | None = None, **kwargs: Any
     ) -> None:
-        stack = _stack(cache_name, COLLECTION, connection, kwargs)
+        stack = _stack(cache_name, COLLECTION, connection, kwargs, lambda: self.max_body_bytes)
         super().__init__(cache_name, **{name: kwargs[name] for name in kwargs.keys() & BACKEND_OPTIONS})
         self.use(stack, MongoDBCache)
 
@@ -79,12 +80,25 @@ class MongoDBCache(StackCache):
         return f"<{type(self).__name__} at {cast('MongoDBStore', self.stack.store).where}>"
 
 
-def _stack(db_name: str, collection_name: str, connection: Any, options: Mapping[str, Any]) -> StoreStack:
-    """A store for the options given, and what is around it."""
-    codec = EntryCodec(**{name: options[name] for name in options.keys() & {"secret_key", "salt"}})
+def _stack(
+    db_name: str,
+    collection_name: str,
+    connection: Any,
+    options: Mapping[str, Any],
+    body_bytes: Callable[[], int] | None = None,
+) -> StoreStack:
+    """A store for the options given, and what is around it.
+
+    Args:
+        body_bytes: tells how large the body of a response may be that is stored.
+    """
+    signing = {name: options[name] for name in options.keys() & {"secret_key", "salt"}}
+    codec = EntryCodec(**signing, names=(db_name, collection_name))
     of_driver = {name: options[name] for name in options.keys() - BACKEND_OPTIONS - NEAR_OPTIONS}
     store = _store_class()(db_name, collection_name, codec=codec, connection=connection, options=of_driver)
-    return StoreStack(store, codec, options.get("serializer"), **near_arguments(options))
+    serializer = options.get("serializer")
+    value_bytes = record_bytes(serializer, body_bytes)
+    return StoreStack(store, codec, serializer, value_bytes=value_bytes, **near_arguments(options))
 
 
 def _store_class() -> type[MongoDBStore]:

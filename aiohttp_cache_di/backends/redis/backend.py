@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.redis.options import (
@@ -13,8 +13,9 @@ from aiohttp_cache_di.backends.redis.options import (
     make_client,
     sorted_options,
 )
-from aiohttp_cache_di.backends.redis.store import VALUE_BYTES, RedisStore
+from aiohttp_cache_di.backends.redis.store import RedisStore
 from aiohttp_cache_di.backends.redis.topology import SingleServer
+from aiohttp_cache_di.backends.sizes import record_bytes
 from aiohttp_cache_di.backends.wrap.items import StackCache
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
 from aiohttp_cache_di.entries.codec import EntryCodec
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 __all__ = ["RedisBackend", "RedisCache"]
-
-BESIDE_BODY_BYTES: Final = 4 * 1024 * 1024  # of a record: headers, names of variants, a signature
-SERIALIZED_GROWTH: Final = 4  # by which a user's serializer may make a record larger
 
 
 class RedisBackend(CacheBackend):
@@ -123,7 +121,7 @@ def _stack(
     address: str,
     connection: Redis | None,
     options: Sorted,
-    body_bytes: Callable[[], int] = lambda: VALUE_BYTES,
+    body_bytes: Callable[[], int] | None = None,
 ) -> StoreStack:
     """A store for the options given, and what is around it.
 
@@ -134,12 +132,11 @@ def _stack(
     signing: dict[str, Any] = {name: options.backend[name] for name in options.backend.keys() & {"secret_key", "salt"}}
     codec = EntryCodec(**signing, names=(namespace, collection))
     serializer = options.backend.get("serializer")
-    growth = 1 if serializer is None else SERIALIZED_GROWTH
     near_tier_s: float | None = options.near.get("near_tier_s")
     near_bytes: int = options.near.get("near_tier_bytes", DEFAULT_NEAR_TIER_BYTES)
     return StoreStack(
         RedisStore(
-            SingleServer(client), namespace, collection, codec, lambda: body_bytes() * growth + BESIDE_BODY_BYTES
+            SingleServer(client), namespace, collection, codec, record_bytes(serializer, body_bytes, by_users=False)
         ),
         codec,
         serializer,

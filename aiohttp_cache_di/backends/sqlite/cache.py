@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any, Unpack, cast
 
 from aiohttp_cache_di.arguments import refuse_unknown
 from aiohttp_cache_di.backends.options import BACKEND_OPTIONS
+from aiohttp_cache_di.backends.sizes import record_bytes
 from aiohttp_cache_di.backends.sqlite.options import OWN_OPTIONS, SQLiteOptions, near_bytes, open_database
 from aiohttp_cache_di.backends.sqlite.store import SQLiteStore
 from aiohttp_cache_di.backends.wrap.items import StackCache
@@ -17,15 +19,26 @@ __all__ = ["SQLiteCache", "make_stack"]
 
 
 def make_stack(
-    filename: str | os.PathLike[str], table_name: str, use_temp: bool, fast_save: bool, options: SQLiteOptions
+    filename: str | os.PathLike[str],
+    table_name: str,
+    use_temp: bool,
+    fast_save: bool,
+    options: SQLiteOptions,
+    body_bytes: Callable[[], int] | None = None,
 ) -> StoreStack:
-    """Make a store in a table of *filename*, with what is around it; nothing is opened yet."""
-    database = open_database(filename, table_name, use_temp, fast_save, options)
+    """Make a store in a table of *filename*, with what is around it; nothing is opened yet.
+
+    Args:
+        body_bytes: tells how large the body of a response may be that is stored.
+    """
+    serializer = options.get("serializer")
+    value_bytes = record_bytes(serializer, body_bytes)
+    database = open_database(filename, table_name, use_temp, fast_save, options, value_bytes)
     signing: dict[str, Any] = {name: value for name, value in options.items() if name in ("secret_key", "salt")}
     file_name = os.path.basename(filename).removesuffix(".sqlite")  # a file that is moved keeps it
     codec = EntryCodec(**signing, names=(file_name, table_name))
     near = 0 if database.file.is_memory else near_bytes(options)
-    return StoreStack(SQLiteStore(database, codec), codec, options.get("serializer"), near_bytes=near)
+    return StoreStack(SQLiteStore(database, codec), codec, serializer, near_bytes=near)
 
 
 class SQLiteCache(StackCache):

@@ -12,6 +12,7 @@ import contextlib
 import math
 import sqlite3
 import time
+from collections.abc import Callable
 from functools import partial
 from time import monotonic
 from typing import Any, Final, Literal
@@ -21,7 +22,7 @@ from aiohttp_cache_di.backends.sqlite.files import CacheFile, DamagedError, Iden
 from aiohttp_cache_di.backends.sqlite.generation import CHECK_EVERY_S, Generations
 from aiohttp_cache_di.backends.sqlite.inspection import is_prepared, is_used_up
 from aiohttp_cache_di.backends.sqlite.opening import open_for_reading, open_for_writing
-from aiohttp_cache_di.backends.sqlite.schema import Table
+from aiohttp_cache_di.backends.sqlite.schema import MAX_KEY_BYTES, Table
 from aiohttp_cache_di.backends.sqlite.thread import Done, Job, JobConnection, Worker
 from aiohttp_cache_di.backends.sqlite.writes import (
     Call,
@@ -38,6 +39,8 @@ from aiohttp_cache_di.errors import StorageError
 __all__ = ["Connections", "ConnectionsLostError"]
 
 FILE_CHECK_S: Final = 0.1  # how long a file that was deleted, replaced or altered may be read and written unnoticed
+BESIDE_FRAME_BYTES: Final = 2 * MAX_KEY_BYTES  # of a row: its key, and some numbers
+MAX_BYTES: Final = 1_000_000_000  # SQLite's own limit
 DRAIN_S: Final = 5.0  # how long closing waits for what is to be written
 
 _CANNOT_WRITE: Final = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM})
@@ -74,10 +77,19 @@ class Connections:
         file: what to connect to.
         table: what must be there.
         generations: of the file.
+        value_bytes: tells the size beyond which no value is read; a larger one is not even looked at.
         fast_save: do not wait for the disk, at the price of a damaged file after a power cut.
     """
 
-    def __init__(self, file: CacheFile, table: Table, generations: Generations, *, fast_save: bool) -> None:
+    def __init__(
+        self,
+        file: CacheFile,
+        table: Table,
+        generations: Generations,
+        value_bytes: Callable[[], int],
+        *,
+        fast_save: bool,
+    ) -> None:
         self.file = file
         self.loop = asyncio.get_running_loop()
         self.opened: asyncio.Future[None] = self.loop.create_future()
@@ -89,6 +101,7 @@ class Connections:
         self.lost: Literal["damaged", "replaced"] | None = None
         """What has become of the file (deleted counts as replaced), so that its entries are gone."""
         self._table = table
+        self._value_bytes = value_bytes
         self._generations = generations
         self._fast_save = fast_save
         self._identity: Identity | None = None
@@ -277,6 +290,7 @@ class Connections:
     def _watched(self, job: Job, connection: sqlite3.Connection, *, checked: bool = False) -> Any:
         """Run *job* in a connection's thread, and set the file aside if it turns out to be damaged."""
         try:
+            connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, min(self._value_bytes() + BESIDE_FRAME_BYTES, MAX_BYTES))
             if checked and monotonic() - self._checked_at > FILE_CHECK_S:
                 self.check_file(connection)
             return job(connection)

@@ -48,9 +48,18 @@ class Database:
         table: of the cache.
         bounds: what it may hold.
         fast_save: do not wait for the disk.
+        value_bytes: tells the size beyond which no value is read.
     """
 
-    def __init__(self, file: CacheFile, table: Table, bounds: Bounds, *, fast_save: bool) -> None:
+    def __init__(
+        self,
+        file: CacheFile,
+        table: Table,
+        bounds: Bounds,
+        *,
+        fast_save: bool,
+        value_bytes: Callable[[], int],
+    ) -> None:
         self.file = file
         self.table = table
         self.bounds = bounds
@@ -60,6 +69,7 @@ class Database:
         """Tells when records make room, and when the file was damaged, deleted or replaced by another one."""
         self._logged_at = -math.inf
         self.fast_save = fast_save
+        self.value_bytes = value_bytes
         self._here: dict[asyncio.AbstractEventLoop, Here] = {}
         self._latest: Here | None = None
         _databases.add(self)
@@ -148,7 +158,8 @@ class Database:
         return here
 
     def _new(self) -> Here:
-        connections = Connections(self.file, self.table, self.generations, fast_save=self.fast_save)
+        bounded = self.file, self.table, self.generations, self.value_bytes
+        connections = Connections(*bounded, fast_save=self.fast_save)
         evictor = Evictor(connections, self.bounds, self.uses, self.events.evicted)
         connections.writes.after_commit = evictor.after_commit
         connections.open()

@@ -53,7 +53,9 @@ Identity = tuple[int, ...]
 """Device and inode: what tells a file from another one of the same name; with size and time of its last change
 where SQLite itself would not notice one."""
 
-_CORRUPTION = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+# Too big is what a statement of ours finds where nothing of ours is, but for the frames that a look-up asks for.
+_CORRUPTION = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_TOOBIG})
+OPENING_BYTES = 1024 * 1024  # of a value that is read before it is known what is in the file
 
 
 class DamagedError(sqlite3.DatabaseError):
@@ -153,6 +155,7 @@ class CacheFile:
         connection = sqlite3.connect(
             name, uri=not self.is_memory, isolation_level=None, check_same_thread=False, **options
         )
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, OPENING_BYTES)
         connection.text_factory = _as_text
         made = cast("JobConnection", connection)  # so says its factory
         made.guard()

@@ -80,7 +80,7 @@ def is_used_up(connection: sqlite3.Connection, table: Table) -> bool:
     """Whether there are no row ids left, which takes us longer than a machine lasts."""
     (last,) = connection.execute(f"SELECT max(id) FROM {table.sql}").fetchone()
     sequence = connection.execute(
-        "SELECT max(seq) FROM sqlite_sequence WHERE name = ?", (f"cache:{table.name}",)
+        "SELECT max(seq) FROM sqlite_sequence WHERE name = ?", (table.stored_name,)
     ).fetchone()
     return any(_exceeds(each) for each in (last, *sequence))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any, Final, TypedDict
 
 from aiohttp_cache_di.backends.options import BackendOptions
@@ -48,12 +49,18 @@ OWN_OPTIONS: Final = frozenset(ConnectOptions.__annotations__)
 
 
 def open_database(
-    filename: str | os.PathLike[str], table_name: str, use_temp: bool, fast_save: bool, options: SQLiteOptions
+    filename: str | os.PathLike[str],
+    table_name: str,
+    use_temp: bool,
+    fast_save: bool,
+    options: SQLiteOptions,
+    value_bytes: Callable[[], int],
 ) -> Database:
     """Make the database of *filename*; nothing is opened yet."""
     connect = {name: value for name, value in options.items() if name in CONNECT_OPTIONS}
     bounds = Bounds(options.get("max_bytes", DEFAULT_MAX_BYTES), options.get("max_entries"))
-    return Database(CacheFile.resolve(filename, use_temp, connect), Table(table_name), bounds, fast_save=fast_save)
+    file = CacheFile.resolve(filename, use_temp, connect)
+    return Database(file, Table(table_name), bounds, fast_save=fast_save, value_bytes=value_bytes)
 
 
 def near_bytes(options: SQLiteOptions) -> int:

@@ -10,6 +10,7 @@ number. Triggers change the tie when anything else changes an entry, whichever p
 from __future__ import annotations
 
 import math
+import re
 import sqlite3
 import time
 from typing import Final
@@ -23,6 +24,7 @@ __all__ = [
     "KEPT",
     "LEASES",
     "MAX_BATCH",
+    "MAX_KEY_BYTES",
     "META",
     "SCHEMA_VERSION",
     "Key",
@@ -45,6 +47,7 @@ MAX_BATCH: Final = 128  # keys per statement; rows of 10 kB then fit a cache of 
 MAX_NUMBER: Final = 2**47  # commits of one file
 MAX_TIE: Final = 2**63 - 2**32  # an id of 31 bits, and changes by programs that know nothing of us
 
+MAX_KEY_BYTES: Final = 1024 * 1024  # keys of ours have 20; users may have others
 HEX_DIGITS: Final = 40  # of the keys that `create_key` makes; half as long as bytes
 
 META: Final = '"aiohttp_cache_di"'
@@ -78,9 +81,11 @@ def column_key(key: str) -> Key:
     packed = pack_key(key)
     if isinstance(packed, str):
         try:
-            packed.encode()
+            size = len(packed.encode())
         except UnicodeEncodeError as exc:
             raise StorageError(f"the key {key!r} is no text that can be stored") from exc
+        if size > MAX_KEY_BYTES:
+            raise StorageError(f"a key of {size} bytes is longer than any that is stored")
     return packed
 
 
@@ -109,6 +114,10 @@ def unpack_key(key: Key) -> str:
     raise DamagedError(f"a key is of type {type(key).__name__}")
 
 
+_CAPITAL: Final = re.compile("[A-Z^]", re.ASCII)
+"""What is written as ``^`` and its small letter, since SQLite takes names for the same that differ in case alone."""
+
+
 class Table:
     """The statements on the table of one cache.
 
@@ -120,8 +129,10 @@ class Table:
         if not name or "\0" in name:
             raise ValueError(f"table_name={name!r}: give a name of at least one character, without NUL")
         self.name = name
-        quoted = name.replace('"', '""')
+        own = _CAPITAL.sub(lambda letter: f"^{letter[0].lower()}", name)
+        quoted = own.replace('"', '""')
         # A prefix keeps clear of tables that others (or other libraries) have in the file.
+        self.stored_name = f"cache:{own}"
         t = self.sql = f'"cache:{quoted}"'
         self.create = (
             # The frame comes last, so that a look at the other columns reads no overflow pages. AUTOINCREMENT: what is
@@ -147,8 +158,9 @@ class Table:
         self.touch = f"UPDATE {t} SET used = ? WHERE key = ?"
         self.keys_first = f"SELECT key, leads_on FROM {t} ORDER BY key LIMIT ?"
         self.keys_page = f"SELECT key, leads_on FROM {t} WHERE key > ? ORDER BY key LIMIT ?"
-        self.rows_first = f"SELECT key, leads_on, frame FROM {t} ORDER BY key"
-        self.rows_page = f"SELECT key, leads_on, frame FROM {t} WHERE key > ? ORDER BY key"
+        frame = "CASE WHEN length(frame) <= ? THEN frame END"
+        self.rows_first = f"SELECT key, leads_on, {frame} FROM {t} ORDER BY key"
+        self.rows_page = f"SELECT key, leads_on, {frame} FROM {t} WHERE key > ? ORDER BY key"
         self.expired = f"SELECT id, key FROM {t} WHERE store_until <= ? ORDER BY store_until, id LIMIT ?"
         self.oldest = f"SELECT id, key, length(frame) FROM {t} ORDER BY used, id LIMIT ?"
         self.upto = f"SELECT id FROM {t} WHERE id <= ? ORDER BY id LIMIT ?"

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from aiohttp_cache_di.backends.sqlite.files import DamagedError
-from aiohttp_cache_di.backends.sqlite.schema import LEASES, MAX_BATCH, MAX_NUMBER, Key, Table
+from aiohttp_cache_di.backends.sqlite.schema import LEASES, MAX_BATCH, MAX_NUMBER, Key, Table, checked_state
 from aiohttp_cache_di.backends.store import Lease
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "drop_rows",
     "drop_upto",
     "look_up",
+    "look_up_each",
     "put_all",
     "release",
     "renew",
@@ -75,6 +76,18 @@ def look_up(connection: sqlite3.Connection, table: Table, keys: Sequence[Key]) -
     if type(number) is not int or type(tie) is not int or not 0 <= number < MAX_NUMBER:
         raise DamagedError("the generation is none")
     frames = {} if first is None else {key: frame for _, _, key, frame in rows}
+    return Snapshot(number, tie, frames)
+
+
+def look_up_each(connection: sqlite3.Connection, table: Table, keys: Sequence[Key]) -> Snapshot:
+    """As `look_up`, where there is a frame larger than any of ours among those of *keys*: None stands for that."""
+    number, tie = checked_state(connection)
+    frames: dict[Key, Any] = {}
+    for key in keys:
+        try:
+            frames |= look_up(connection, table, (key,)).frames
+        except sqlite3.DataError:
+            frames[key] = None
     return Snapshot(number, tie, frames)
 
 

@@ -225,7 +225,10 @@ class SQLiteStore:
         asked = [column for column in columns if column is not None]
         if not asked:
             return [None] * len(keys)
-        number, tie, frames = jobs.look_up(connection, self.database.table, asked)
+        try:
+            number, tie, frames = jobs.look_up(connection, self.database.table, asked)
+        except sqlite3.DataError:  # too big
+            number, tie, frames = jobs.look_up_each(connection, self.database.table, asked)
         version = 0
         if sight is not None:
             version = sight.version_at(number, tie)
@@ -233,14 +236,16 @@ class SQLiteStore:
                 generations.distrust(sight)
         found: list[Found | None] = []
         for key, column in zip(keys, columns, strict=True):
-            frame = None if column is None else frames.get(column)
-            found.append(None if frame is None else Found(self._codec.unpack(frame, key), version))
+            if column is None or column not in frames:
+                found.append(None)
+            else:
+                found.append(Found(self._codec.unpack(frames[column], key), version))
         return found
 
     def _encode(self, record: Record) -> tuple[bytes, bool]:
         frame = self._codec.pack(record.item, record.key)
-        if len(frame) > MAX_FRAME_BYTES:
-            raise StorageError(f"an entry of {len(frame)} bytes is more than SQLite takes")
+        if len(frame) > min(self.database.value_bytes(), MAX_FRAME_BYTES):
+            raise StorageError(f"an entry of {len(frame)} bytes is more than this cache keeps in SQLite")
         return frame, item_leads_on(record.item)
 
     # ---- what they share

@@ -33,7 +33,8 @@ def items_page(
     connection: sqlite3.Connection, table: Table, after: Key | None, decode: Callable[[Any, str], Item | Unreadable]
 ) -> Page:
     """The rows that follow *after*, None for the first ones, with their items."""
-    sql, arguments = (table.rows_first, ()) if after is None else (table.rows_page, (after,))
+    largest = connection.getlimit(sqlite3.SQLITE_LIMIT_LENGTH)
+    sql, arguments = (table.rows_first, (largest,)) if after is None else (table.rows_page, (largest, after))
     cursor = connection.execute(sql, arguments)
     rows: list[Row] = []
     weight = 0

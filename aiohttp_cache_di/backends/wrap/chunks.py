@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import secrets
 import sys
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from typing import Final
 
 import msgspec
 
+from aiohttp_cache_di.backends.sizes import record_bytes
 from aiohttp_cache_di.backends.store import UNREADABLE, Found, Item, Record, Row, Store, Unreadable, Written
 from aiohttp_cache_di.entries.codec import EntryCodec, Opaque, item_leads_on
 from aiohttp_cache_di.errors import StorageError
@@ -40,11 +41,13 @@ class ChunkedStore:
     Args:
         store: the store; its `Limits.value_bytes` is the bound.
         codec: makes the bytes that are split.
+        value_bytes: tells the size beyond which no item is written, and none is read.
     """
 
-    def __init__(self, store: Store, codec: EntryCodec) -> None:
+    def __init__(self, store: Store, codec: EntryCodec, value_bytes: Callable[[], int] | None = None) -> None:
         self._store = store
         self._codec = codec
+        self._value_bytes = value_bytes or record_bytes()
         self._piece_bytes = (store.limits.value_bytes or sys.maxsize) - FRAME_BYTES
         self.limits = msgspec.structs.replace(store.limits, value_bytes=None)
 
@@ -70,7 +73,7 @@ class ChunkedStore:
         chunks: list[str] = []
         for key, found in zip(asked, await self._store.get(asked), strict=True):
             head = None if found is None else _head(found.item)
-            if head is not None:
+            if head is not None and self._is_possible(head):
                 chunks += [_name(key, number) for number in range(head.count)]
         await self._store.delete(keys)
         for first in range(0, len(chunks), self.limits.batch):
@@ -103,6 +106,8 @@ class ChunkedStore:
         data = self._codec.pack(item, key)
         if len(data) <= self._piece_bytes:
             return record
+        if len(data) > self._value_bytes():
+            raise StorageError(f"an entry of {len(data)} bytes is more than this cache keeps")
         generation = secrets.token_bytes(8)
         pieces = [data[first : first + self._piece_bytes] for first in range(0, len(data), self._piece_bytes)]
         chunks = [
@@ -121,6 +126,8 @@ class ChunkedStore:
         head = None if found is None else _head(found.item)
         if found is None or head is None:
             return found
+        if not self._is_possible(head):
+            return Found(UNREADABLE, found.version)
         names = [_name(key, number) for number in range(head.count)]
         pieces: list[bytes] = []
         for first in range(0, len(names), self.limits.batch):
@@ -131,6 +138,10 @@ class ChunkedStore:
                 pieces.append(payload[len(head.generation) :])
         item: Item | Unreadable = self._codec.unpack(b"".join(pieces), key)
         return Found(item, found.version)
+
+    def _is_possible(self, head: _Head) -> bool:
+        """Whether there can be as many chunks: the last one alone may be small."""
+        return 0 <= (head.count - 1) * self._piece_bytes <= self._value_bytes()
 
 
 def _head(item: Item | Unreadable | None) -> _Head | None:

@@ -55,7 +55,7 @@ class StackCache(BaseCache):
 
     async def read(self, key: str) -> ResponseOrKey:
         """Read an item; None when it is missing or unreadable."""
-        return self._seen(await self._item(key))
+        return await self._usable(key, await self._item(key))
 
     async def write(self, key: str, item: ResponseOrKey) -> None:
         """Store *item* under *key*: a response until its ``store_until``, anything else until it is deleted.
@@ -85,7 +85,11 @@ class StackCache(BaseCache):
         if item is None:
             return default
         await self.stack.delete({key})
-        return self._seen(item)
+        try:
+            return self._seen(item)
+        except Exception:  # of what is gone now
+            self.stack.events.unreadable()
+            return default
 
     async def keys(self) -> AsyncGenerator[str]:
         """Iterate over all keys, a page at a time."""
@@ -100,7 +104,7 @@ class StackCache(BaseCache):
                 if isinstance(row.item, Unreadable):
                     self.stack.events.unreadable()
                     continue
-                item = self._seen(row.item)
+                item = await self._usable(row.key, row.item)
                 if item is not None:
                     yield item
 
@@ -184,6 +188,15 @@ class StackCache(BaseCache):
                 for row in page:
                     if self._leads_on is None or row.leads_on is self._leads_on:
                         yield row
+
+    async def _usable(self, key: str, item: Item | None) -> ResponseOrKey:
+        """*item* as its users see it; what cannot be shown to them is dropped."""
+        try:
+            return self._seen(item)
+        except Exception:  # whatever lies in the store
+            self.stack.events.unreadable()
+            await self.stack.delete({key})
+            return None
 
     def _seen(self, item: Item | None) -> ResponseOrKey:
         """*item* as its users see it."""

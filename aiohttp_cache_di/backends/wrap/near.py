@@ -142,7 +142,7 @@ class NearTier:
         before = self._held.pop(key, None)
         if before is not None:
             self.total_bytes -= before.weight
-        weight = entry.size_bytes + ENTRY_OVERHEAD_BYTES
+        weight = entry.held_bytes + ENTRY_OVERHEAD_BYTES
         if weight > self.max_bytes // LARGEST_SHARE:
             return
         until = math.inf if self.lifetime_s == math.inf else time.monotonic() + self.lifetime_s

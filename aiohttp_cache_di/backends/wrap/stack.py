@@ -41,6 +41,7 @@ class StoreStack:
         serializer: an object with ``dumps`` and ``loads`` that makes the bytes of items in place of ours.
         near_bytes: what copies in memory may weigh in each loop; 0 keeps none.
         near_lifetime_s: seconds for which such a copy is believed at most.
+        value_bytes: tells the size beyond which no record is written, and none is read.
         guard: bounds what callers wait for, and counts what fails; it stays the same one.
     """
 
@@ -52,6 +53,7 @@ class StoreStack:
         *,
         near_bytes: int = 0,
         near_lifetime_s: float = math.inf,
+        value_bytes: Callable[[], int] | None = None,
         guard: StoreGuard | None = None,
     ) -> None:
         self.store = store
@@ -62,7 +64,7 @@ class StoreStack:
         self.packing = Packing(serializer, self.events)
         self.near_bytes = near_bytes
         self.near_lifetime_s = near_lifetime_s
-        self.whole: Store = store if store.limits.value_bytes is None else ChunkedStore(store, self.codec)
+        self.whole: Store = store if store.limits.value_bytes is None else ChunkedStore(store, self.codec, value_bytes)
         """The store, for items of any size."""
         self.leasing: Leasing | None = self.abilities.leasing
         self.tombstones = Tombstones()

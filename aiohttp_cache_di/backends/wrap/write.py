@@ -35,7 +35,7 @@ class Write:
 
     def __init__(self, entry: StoredResponse, outcome: OnWritten | None) -> None:
         self.entry = entry
-        self.size = entry.size_bytes + OVERHEAD_BYTES
+        self.size = entry.held_bytes + OVERHEAD_BYTES
         self.outcomes = [] if outcome is None else [outcome]
         self.is_leased = False
         self.is_deleted = False

@@ -7,6 +7,7 @@ import inspect
 import os
 import stat
 import tempfile
+import tracemalloc
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,9 @@ from typing import Any
 import pytest
 
 from aiohttp_cache_di import CachedSession, ConfigurationError, FileBackend, FileCache
+from aiohttp_cache_di.backends import sizes
 from aiohttp_cache_di.backends.filesystem.records import APART_FROM_BYTES
+from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.response import CachedResponse
 from tests.backends.entries import make_entry
 from tests.backends.filesystem.places import entry_file, files_in
@@ -214,3 +217,25 @@ def test_a_backend_says_where_it_is(tmp_path: Path) -> None:
     backend = FileBackend(tmp_path)
     assert repr(backend) == f"<FileBackend {str(tmp_path)!r}>"
     assert repr(backend.responses) == f"<FileCache in {str(tmp_path)!r}>"
+
+
+async def test_a_body_that_is_larger_than_any_that_is_kept_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sizes, "VALUE_BYTES", 1000)
+    large, small = (FileBackend(tmp_path / "cache", max_body_bytes=size) for size in (10_000_000, 1000))
+    body = bytes(6_000_000)
+    await large.responses.write_entry(make_entry("k", body))
+    entry = await large.responses.read_entry("k")
+    assert entry is not None
+    tracemalloc.start()
+    try:
+        assert await small.responses.read_entry("k") is None
+        assert [url async for url in small.get_urls()] == []
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+    with pytest.raises(StorageError):
+        await small.responses.write_entry(make_entry("other", body))
+    for backend in (large, small):
+        await backend.close()

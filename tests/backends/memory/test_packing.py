@@ -167,3 +167,24 @@ def test_an_entry_at_rest_weighs_little_beside_its_body(storage: DictCache) -> N
     finally:
         tracemalloc.stop()
     assert (after_bytes - before_bytes) / 4000 - 2000 < 750  # of which some 330 are texts
+
+
+def test_a_head_of_many_lines_is_counted_with_what_its_objects_take() -> None:
+    lines = tuple((b"X-%d" % number, b"") for number in range(500))
+    bound = 2 * 1024 * 1024
+    storage = DictCache(max_bytes=bound)
+    gc.collect()
+    tracemalloc.start()
+    try:
+        for number in range(3 * MAX_UNPACKED // 10):
+            own = tuple((name + b"%d" % number, value) for name, value in lines)
+            storage.put(msgspec.structs.replace(make_entry(f"{number}"), raw_headers=own))
+        for key in list(storage):
+            entry = storage.peek(key)
+            assert entry is None or len(entry.headers) == 500
+            assert storage.total_bytes <= bound
+        assert len(storage)
+        gc.collect()
+        assert tracemalloc.get_traced_memory()[0] < 2 * bound
+    finally:
+        tracemalloc.stop()

@@ -4,16 +4,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 import threading
 import time
+import tracemalloc
 from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from aiohttp_cache_di.backends.sqlite import SQLiteCache, connections, thread
+from aiohttp_cache_di.backends import sizes
+from aiohttp_cache_di.backends.sqlite import SQLiteBackend, SQLiteCache, connections, thread
 from aiohttp_cache_di.backends.sqlite.files import CacheFile
 from aiohttp_cache_di.backends.sqlite.inspection import is_prepared
 from aiohttp_cache_di.backends.sqlite.opening import open_for_writing
@@ -310,3 +313,99 @@ def test_looking_at_a_file_takes_next_to_no_time(tmp_path: Path) -> None:
             assert is_prepared(connection, table)
             times.append(time.perf_counter() - begun)
         assert min(times) < 0.005
+
+
+BIG = 16_000_000
+
+
+@pytest.fixture
+async def bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[SQLiteBackend]:
+    """A backend that keeps nothing as large as `BIG`, with three entries."""
+    monkeypatch.setattr(sizes, "VALUE_BYTES", 1000)
+    backend = SQLiteBackend(str(tmp_path / "cache"), max_body_bytes=1000, near_tier=False)
+    for n in range(3):
+        await backend.write(make_entry(f"k{n}"))
+    await backend.close()
+    tracemalloc.start()
+    try:
+        yield backend
+    finally:
+        tracemalloc.stop()
+        await backend.close()
+
+
+def most_bytes() -> int:
+    return tracemalloc.get_traced_memory()[1]
+
+
+async def test_a_frame_that_is_larger_than_any_of_ours_is_not_read(bounded: SQLiteBackend, tmp_path: Path) -> None:
+    run(tmp_path, f"UPDATE {TABLE} SET frame = zeroblob({BIG}) WHERE key = 'k1'")
+    cache = bounded.responses
+    entries = await asyncio.gather(*(cache.read_entry(f"k{n}") for n in range(3)))
+    assert [entry and entry.key for entry in entries] == ["k0", None, "k2"]
+    assert await cache.read_entry("k1") is None
+    assert len([url async for url in bounded.get_urls()]) == 2
+    assert await cache.size() == 3
+    assert most_bytes() < BIG / 2
+    await cache.write_entry(make_entry("k1"))
+    assert await cache.read_entry("k1") is not None
+    assert not list(tmp_path.glob("*.corrupt-*"))
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        f"INSERT INTO {TABLE} SELECT 99, zeroblob({BIG}), 1, 1, 0, x'00'",
+        f"UPDATE {TABLE} SET frame = CAST(zeroblob({BIG}) AS TEXT) WHERE key = 'k1'",
+        f'INSERT INTO "aiohttp_cache_di" VALUES (CAST(zeroblob({BIG}) AS TEXT), 3)',
+        f"UPDATE {GENERATION} SET number = zeroblob({BIG})",
+    ],
+)
+async def test_another_value_that_is_too_large_is_damage(
+    bounded: SQLiteBackend, tmp_path: Path, statement: str
+) -> None:
+    run(tmp_path, statement)
+    for _ in range(2):
+        with contextlib.suppress(StorageError):
+            [url async for url in bounded.get_urls()]
+            keys = bounded.responses.keys()
+            [key async for key in keys]
+        await bounded.write(make_entry("new"))
+    assert await bounded.responses.read_entry("new") is not None
+    assert most_bytes() < BIG / 2
+    assert len(list(tmp_path.glob("*.corrupt-1"))) == 1
+
+
+async def test_no_entry_is_written_that_would_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sizes, "VALUE_BYTES", 1000)
+    backend = SQLiteBackend(str(tmp_path / "cache"), max_body_bytes=1000, near_tier=False)
+    await backend.responses.write_entry(make_entry("k", bytes(4 * 1024 * 1024)))
+    for key, body in (("large", bytes(5 * 1024 * 1024)), ("k" * (2 * 1024 * 1024), b"")):
+        with pytest.raises(StorageError):
+            await backend.responses.write_entry(make_entry(key, body))
+        assert await backend.responses.read_entry(key) is None
+    assert await backend.responses.read_entry("k") is not None
+    await backend.close()
+    monkeypatch.setattr(sizes, "BESIDE_BODY_BYTES", 1024 * 1024)
+    assert await backend.responses.read_entry("k") is None
+    await backend.close()
+    assert not list(tmp_path.glob("*.corrupt-*"))
+
+
+async def test_tables_whose_names_differ_in_case_alone_are_apart(tmp_path: Path) -> None:
+    names = ["app", "App", "APP", "^app", "^App", "\u00e4pp", "\u00c4pp"]
+    caches = [SQLiteCache(tmp_path / "cache", name) for name in names]
+    for cache in caches:
+        await cache.write_entry(make_entry("k", cache.table_name.encode()))
+    for cache in caches:
+        entry = await cache.read_entry("k")
+        assert entry is not None
+        assert entry.body == cache.table_name.encode()
+    await caches[1].clear()
+    assert [await cache.size() for cache in caches] == [1, 0, 1, 1, 1, 1, 1]
+    for cache in caches:
+        await cache.close()
+    again = SQLiteCache(tmp_path / "cache", "APP")
+    assert await again.size() == 1
+    await again.close()
+    assert not list(tmp_path.glob("*.corrupt-*"))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from aiohttp_cache_di.backends.sizes import record_bytes
 from aiohttp_cache_di.backends.sqlite.options import SQLiteOptions, open_database
 from aiohttp_cache_di.backends.sqlite.store import SQLiteStore
 from aiohttp_cache_di.entries.codec import EntryCodec
@@ -14,7 +15,9 @@ from tests.backends.store_contract import MakeStore, StoreContract
 
 
 def make_store(filename: str | Path, codec: EntryCodec | None = None) -> SQLiteStore:
-    return SQLiteStore(open_database(filename, "responses", False, False, SQLiteOptions()), codec or EntryCodec())
+    return SQLiteStore(
+        open_database(filename, "responses", False, False, SQLiteOptions(), record_bytes()), codec or EntryCodec()
+    )
 
 
 class TestFile(StoreContract):

@@ -1,0 +1,47 @@
+"""How long past its lifetime a response may be used: every form in which a user may say so."""
+
+from __future__ import annotations
+
+import math
+from datetime import timedelta
+from typing import TypeAlias
+
+from aiohttp_cache_di.errors import ConfigurationError
+from aiohttp_cache_di.units import parse_duration
+
+__all__ = ["Window", "window_s"]
+
+Window: TypeAlias = float | bool | str | timedelta | None
+"""A stale window as users write it: see `window_s`."""
+
+
+def window_s(value: Window, *, option: str = "stale_if_error") -> float | None:
+    """A stale window in seconds: True is for as long as the response is stored, False and None are none.
+
+    Args:
+        value: seconds, a timedelta, or a text with units (``"1h"``).
+        option: the name that a refusal gives.
+
+    Raises:
+        ConfigurationError: *value* is no length of time.
+    """
+    if value is None or value is False:
+        return None
+    if value is True:
+        return math.inf
+    try:
+        seconds = parse_duration(value) if isinstance(value, str) else _seconds(value)
+    except (TypeError, ValueError) as exc:
+        raise _refused_window(option, value) from exc
+    if not seconds >= 0:  # NaN is neither
+        raise _refused_window(option, value)
+    return seconds
+
+
+def _seconds(value: float | timedelta) -> float:
+    return value.total_seconds() if isinstance(value, timedelta) else float(value)
+
+
+def _refused_window(option: str, value: object) -> ConfigurationError:
+    accepted = "a number of seconds, a text such as '1h', a timedelta, True for as long as it is stored, or None"
+    return ConfigurationError(f"{option}={value!r}: use {accepted}")
