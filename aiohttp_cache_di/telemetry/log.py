@@ -6,6 +6,7 @@ import logging
 
 from aiohttp_cache_di.telemetry.decisions import Decision
 from aiohttp_cache_di.telemetry.health import StatsSnapshot
+from aiohttp_cache_di.telemetry.names import short
 
 __all__ = ["decisions_log", "log_decision", "log_end", "log_start"]
 
@@ -38,14 +39,14 @@ def log_start(name: str, kind: str, where: str, mode: str) -> None:
         where: the place of its store, without credentials.
         mode: whose rules it goes by.
     """
-    logger.info("The cache %r starts: %s, %s, by %s", name, kind, where, mode)
+    logger.info("The cache %r starts: %s, %s, by %s", short(name), kind, where, mode)
 
 
 def log_end(name: str, done: StatsSnapshot) -> None:
     """Log that a cache is closed, and what it has done."""
     logger.info(
         "The cache %r is closed: %d requests, %.1f %% of them hits, %d stored, %d evicted, %d errors of the store",
-        name,
+        short(name),
         done.requests,
         100 * done.hit_ratio,
         done.stored,

@@ -125,8 +125,8 @@ async def test_a_session_says_when_its_cache_starts_and_what_it_has_done(
             async with session.get(origin.on("/a", answer("text"))) as response:
                 await response.read()
     assert [record.getMessage() for record in caplog.records] == [
-        f"The cache {path!r} starts: SQLiteBackend, {path}, by HTTP's own rules (cache_control)",
-        f"The cache {path!r} is closed: 2 requests, 50.0 % of them hits, 1 stored, 0 evicted, 0 errors of the store",
+        f"The cache 'c' starts: SQLiteBackend, {path}, by HTTP's own rules (cache_control)",
+        "The cache 'c' is closed: 2 requests, 50.0 % of them hits, 1 stored, 0 evicted, 0 errors of the store",
     ]
 
 

@@ -39,7 +39,7 @@ class Metered:
         """Each data point by the metric's name and the values of its attributes."""
         data = self._reader.get_metrics_data()
         points: dict[tuple[Any, ...], Any] = {}
-        for resource in [] if data is None else data.resource_metrics:
+        for resource in () if data is None else data.resource_metrics:
             for scope in resource.scope_metrics:
                 for metric in scope.metrics:
                     for point in metric.data.data_points:

@@ -96,6 +96,14 @@ def test_caches_of_one_name_are_told_apart_and_count_for_themselves() -> None:
     assert found["aiohttp_cache_requests_total", "rates-2", "miss"] == 0
 
 
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [("rates", "rates"), ("/var/cache/app/rates.sqlite", "rates"), ("files/rates", "rates"), ("rates.v2", "rates.v2")],
+)
+def test_a_cache_that_is_called_like_its_file_is_labelled_without_its_directories(name: str, label: str) -> None:
+    assert ("aiohttp_cache_degraded", label) in shown(FakeCache(name))
+
+
 def test_kinds_of_errors_are_bounded() -> None:
     stats = CacheStats()
     for number in range(1000):
