@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -91,29 +92,25 @@ def test_no_variable_of_the_environment_is_needed(tmp_path: Path) -> None:
     assert "The cache 'aiohttp-cache' is closed: 2 requests, 50.0 % of them hits, 1 stored" in found.stderr
 
 
-def test_a_user_without_a_name_and_a_home_gets_a_private_temporary_directory(tmp_path: Path) -> None:
+def test_a_user_without_a_name_and_a_home_gets_a_private_temporary_directory() -> None:
     skip_unless_possible(*AS_USER)
-    (place := tmp_path / "tmp").mkdir()
-    place.chmod(0o1777)
-    for parent in place.parents[: len(place.parents) - len(Path("/tmp").parents) - 1]:  # pytest's are private
-        parent.chmod(0o755)
-    found = ran(*AS_USER, HOME="/nonexistent", TMPDIR=str(place))
-    assert (found.returncode, found.stdout) == (0, "[False, True] ok\n"), found.stderr
-    (kept,) = place.iterdir()
-    assert (kept.name, kept.stat().st_mode & 0o777) == (f"aiohttp-cache-di-{USER}", 0o700)
-    assert f"responses are kept in {kept}" in found.stderr
+    with TemporaryDirectory() as name:
+        place = Path(name)
+        place.chmod(0o1777)
+        found = ran(*AS_USER, HOME="/nonexistent", TMPDIR=name)
+        assert (found.returncode, found.stdout) == (0, "[False, True] ok\n"), found.stderr
+        (kept,) = place.iterdir()
+        assert (kept.name, kept.stat().st_mode & 0o777) == (f"aiohttp-cache-di-{USER}", 0o700)
+        assert f"responses are kept in {kept}" in found.stderr
 
 
-def test_on_a_read_only_root_responses_are_kept_in_memory(tmp_path: Path) -> None:
+def test_on_a_read_only_root_responses_are_kept_in_memory() -> None:
     around = (*READ_ONLY, *AS_USER)
     skip_unless_possible(*around)
     found = ran(*around, HOME="/nonexistent", TMPDIR="/nonexistent")
-    if "responses are kept in the memory" not in found.stderr:
-        assert "responses are kept in" in found.stderr  # another file system, mounted below, can be written
     assert (found.returncode, found.stdout) == (0, "[False, True] ok\n"), found.stderr
-    named = ran(*around, AIOHTTP_CACHE_SQLITE__PATH="/var/cache/app/c.sqlite")
-    assert named.returncode == 0, named.stderr
-    assert "responses are not kept" in named.stderr
+    # In a temporary directory only where another file system, mounted below, can be written.
+    assert "responses are kept in " in found.stderr
 
 
 def test_secrets_come_from_a_directory_of_files(tmp_path: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,17 @@ def test_the_page_has_each_result_and_each_counter() -> None:
     counters = {name for name in CacheStats.__struct_fields__ if isinstance(getattr(CacheStats(), name), int)}
     assert all(f"`{name}`" in PAGE for name in counters - {"_is_started"})
     assert all(f"| `{name}` | " in PAGE for name in Saved.__struct_fields__)
+
+
+def test_what_the_page_imports_is_there() -> None:
+    blocks = re.findall(r"```python\n(.*?)```", PAGE, re.S)
+    assert blocks
+    for block in blocks:
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.ImportFrom):
+                assert node.module is not None
+                module = import_module(node.module)
+                assert all(hasattr(module, alias.name) for alias in node.names)
 
 
 def expressions() -> list[str]:
