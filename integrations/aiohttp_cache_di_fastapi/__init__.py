@@ -36,6 +36,7 @@ from aiohttp_cache_di.containers import (
     session_not_open,
 )
 from aiohttp_cache_di.session import CachedSession
+from aiohttp_cache_di.telemetry.exposing import Exposition
 from aiohttp_cache_di.telemetry.probe import Probe
 
 __all__ = [
@@ -225,15 +226,11 @@ def make_cache_metrics(keys: Sequence[str] = (CACHED_SESSION,), *, registry: Any
     Raises:
         MissingDependencyError: when it is asked for the first time, if prometheus_client is not installed.
     """
-    pages: list[Any] = []
+    exposition = Exposition(registry)
 
     async def metrics(request: Request) -> Response:
-        if not pages:
-            from aiohttp_cache_di.telemetry.prometheus import MetricsPage
-
-            pages.append(MetricsPage(registry))
         caches = [cache for key in keys if (cache := _cache_of(request, key)) is not None]
-        body, content_type = await pages[0].show(caches, request.headers.get("Accept", ""))
+        body, content_type = await exposition.show(caches, request.headers.get("Accept", ""))
         return Response(body, headers={**NO_STORE, "Content-Type": content_type})
 
     return metrics

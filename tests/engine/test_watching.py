@@ -13,7 +13,7 @@ from aiohttp_cache_di import CachedSession
 from aiohttp_cache_di.backends import CacheBackend
 from aiohttp_cache_di.backends.sqlite import SQLiteBackend
 from aiohttp_cache_di.engine.hits import FAIR_SHARE
-from aiohttp_cache_di.telemetry import CacheStats, Saved
+from aiohttp_cache_di.telemetry import CacheStats, Decision, Saved
 from tests.clients import Clients
 from tests.origin import Origin, Received, answer
 from tests.storages import CustomBackend
@@ -87,6 +87,36 @@ async def test_a_stale_answer_and_a_failure_are_told(origin: Origin) -> None:
         ("stale", ""),
         ("error", "ClientConnectorError"),
     ]
+
+
+async def test_a_validation_in_the_background_is_told_after_the_answer(origin: Origin) -> None:
+    class Awaited(FakeObserver):
+        is_told = asyncio.Event()
+
+        def decided(self, decision: Decision) -> None:
+            super().decided(decision)
+            if len(self.decisions) == 3:
+                self.is_told.set()
+
+    observer = Awaited()
+    headers = {"ETag": '"a"', "Cache-Control": "max-age=0, stale-while-revalidate=60"}
+
+    def script(request: Received) -> bytes:
+        return (
+            answer(status=304, headers=headers) if "If-None-Match" in request.headers else answer("1", headers=headers)
+        )
+
+    async with CachedSession(cache_control=True) as session:
+        session.cache.stats.observe(observer)
+        url = origin.on("/a", script)
+        for _ in range(2):
+            async with session.get(url) as response:
+                await response.read()
+        async with asyncio.timeout(10):
+            await observer.is_told.wait()
+        stats = session.cache.stats.snapshot()
+    assert [one.result for one in observer.decisions] == ["miss", "stale", "revalidated"]
+    assert (stats.misses, stats.stale, stats.revalidated) == (1, 1, 1)
 
 
 async def test_each_hop_of_a_redirect_is_told(origin: Origin) -> None:
