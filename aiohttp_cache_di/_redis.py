@@ -11,22 +11,34 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import importlib
-from collections.abc import Callable, Coroutine
-from typing import Any, Final, cast
+import random
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from typing import Any, Final, NamedTuple, cast
 
 from aiohttp_cache_di.errors import MissingDependencyError
 
 __all__ = [
+    "SLOTS",
     "TOUCHED",
+    "ClusterMap",
+    "SentinelConnections",
     "driver",
     "error_named",
     "introduction",
     "new_connection",
     "new_reader",
+    "no_retry",
+    "node_connection",
     "push_type",
+    "read_cluster",
+    "slot_function",
     "take_stream",
 ]
+
+SLOTS: Final = 16384
+"""Into how many parts a Redis Cluster divides all names."""
 
 TOUCHED: Final = ("_reader", "_writer")
 """Attributes of redis-py's connections without a public name: the two ends of its stream."""
@@ -93,25 +105,167 @@ def error_named(name: str) -> type[Exception]:
     return found
 
 
+def no_retry() -> Any:
+    """How often the driver tries again what has failed: the engine decides when a store is asked again."""
+    retry: Any = importlib.import_module("redis.asyncio.retry").Retry
+    no_backoff: Any = importlib.import_module("redis.backoff").NoBackoff
+    return retry(no_backoff(), 0)
+
+
+def slot_function() -> Callable[[bytes], int]:
+    """Tells the slot of a name."""
+    found: Callable[[bytes], int] = importlib.import_module("redis.crc").key_slot
+    return found
+
+
 async def new_connection(pool: Any) -> Any:
     """A connection of *pool*'s settings that is not open yet.
 
     redis-py reads files for it: certificates for TLS, and its own metadata where the client was made without
     `introduction`. That is done in a thread.
     """
-    is_tls = issubclass(getattr(pool, "connection_class", object), driver().SSLConnection)
-    if not is_tls and pool.connection_kwargs.keys() & {"driver_info", "lib_version"}:
-        return pool.make_connection()
-    return await asyncio.to_thread(_make_connection, pool)
+    return await _made(pool.make_connection, getattr(pool, "connection_class", object), pool.connection_kwargs)
 
 
-def _make_connection(pool: Any) -> Any:
-    connection: Any = pool.make_connection()
+async def node_connection(host: str, port: int, settings: Mapping[str, Any]) -> Any:
+    """As `new_connection`, to a server of a cluster; *settings* are those of `ClusterMap`."""
+    arguments: dict[str, Any] = {**settings, "host": host, "port": port, "retry": no_retry()}
+    kind: type = arguments.pop("connection_class")
+    return await _made(lambda: kind(**arguments), kind, arguments)
+
+
+async def _made(make: Callable[[], Any], kind: type, settings: Mapping[str, Any]) -> Any:
+    is_tls = issubclass(kind, driver().SSLConnection)
+    if not is_tls and settings.keys() & {"driver_info", "lib_version"}:
+        return make()
+    return await asyncio.to_thread(_made_aside, make)
+
+
+def _made_aside(make: Callable[[], Any]) -> Any:
+    connection: Any = make()
     context = getattr(connection, "ssl_context", None)
     if context is not None:
         with contextlib.suppress(Exception):  # what is wrong with the certificates is told when it connects
             context.get()
     return connection
+
+
+class ClusterMap(NamedTuple):
+    """What redis-py has found out about a cluster.
+
+    Args:
+        primaries: host and port of the server that has each of the `SLOTS`; None where none has it.
+        servers: host and port of all servers, replicas too.
+        settings: of connections to any of them.
+    """
+
+    primaries: Sequence[tuple[str, int] | None]
+    servers: Sequence[tuple[str, int]]
+    settings: Mapping[str, Any]
+
+
+async def read_cluster(servers: Sequence[tuple[str, int]], arguments: Mapping[str, Any]) -> ClusterMap:
+    """Have redis-py find out the state of a cluster from one of *servers*; nothing stays open.
+
+    A client is made for it each time: one that is kept forgets the servers that it was given when they fail, belongs
+    to one event loop, and holds connections.
+
+    Args:
+        arguments: of ``redis.asyncio.RedisCluster``.
+    """
+    client = await asyncio.to_thread(_cluster_client, servers, arguments)  # which may look a name up
+    manager = client.nodes_manager
+    try:
+        await manager.initialize()
+        found = manager.slots_cache
+        slots = [found.get(slot) for slot in range(SLOTS)]
+        names = {id(nodes): (str(nodes[0].host), int(nodes[0].port)) for nodes in found.values() if nodes}
+        servers = [(str(node.host), int(node.port)) for node in client.get_nodes()]
+        settings = {name: value for name, value in client.connection_kwargs.items() if name not in _OF_NODES}
+        return ClusterMap([names.get(id(nodes)) for nodes in slots], servers, settings)
+    finally:
+        await asyncio.shield(_closed(manager))
+
+
+_OF_NODES: Final = frozenset({"max_connections", "response_callbacks"})
+"""Settings that redis-py's nodes keep for themselves."""
+
+
+def _cluster_client(servers: Sequence[tuple[str, int]], arguments: Mapping[str, Any]) -> Any:
+    node: Any = importlib.import_module("redis.asyncio.cluster").ClusterNode
+    return driver().RedisCluster(
+        # In no order, so that one which hangs is not the first that each process asks.
+        startup_nodes=[node(host, port) for host, port in random.sample(servers, len(servers))],
+        **{"require_full_coverage": False, **arguments, "retry": no_retry()},
+    )
+
+
+async def _closed(manager: Any) -> None:
+    for nodes in ("nodes_cache", "startup_nodes"):
+        await manager.aclose(nodes)
+
+
+class SentinelConnections:
+    """Connections to the primary of a service, each found by asking sentinels anew.
+
+    The clients that ask are made for each connection: redis-py's own belong to one event loop.
+
+    Args:
+        pool: of a client that ``Sentinel.master_for`` has made.
+    """
+
+    def __init__(self, pool: Any) -> None:
+        self._pool = pool
+
+    @property
+    def service(self) -> str:
+        """Its name."""
+        return str(self._pool.service_name)
+
+    @property
+    def sentinels(self) -> list[tuple[str, int]]:
+        """Host and port of each."""
+        return [(str(each.get("host", "localhost")), int(each.get("port", 26379))) for each in self.settings[1:]]
+
+    @property
+    def settings(self) -> list[Mapping[str, Any]]:
+        """Of connections to the primary, and to each sentinel."""
+        return [
+            self._pool.connection_kwargs,
+            *(each.connection_pool.connection_kwargs for each in self._pool.sentinel_manager.sentinels),
+        ]
+
+    async def new(self) -> tuple[Any, Callable[[], Awaitable[None]]]:
+        """A connection that is not open yet, and what is to be called when it is open or cannot be."""
+        pool = await asyncio.to_thread(self._fresh)  # redis-py reads files for it
+        connection = await new_connection(pool)
+        connection.kept_pool = pool  # of which the connection itself has a weak reference
+
+        async def close() -> None:
+            for sentinel in pool.sentinel_manager.sentinels:
+                await sentinel.connection_pool.disconnect()
+
+        return connection, close
+
+    def _fresh(self) -> Any:
+        pool: Any = self._pool
+        manager = copy.copy(pool.sentinel_manager)
+        manager.sentinels = [_fresh_client(each) for each in manager.sentinels]
+        settings = {name: value for name, value in pool.connection_kwargs.items() if name != "connection_pool"}
+        return type(pool)(
+            pool.service_name,
+            manager,
+            connection_class=pool.connection_class,
+            check_connection=pool.check_connection,
+            **settings,
+        )
+
+
+def _fresh_client(client: Any) -> Any:
+    pool = client.connection_pool
+    return driver().Redis(
+        connection_pool=driver().ConnectionPool(connection_class=pool.connection_class, **pool.connection_kwargs)
+    )
 
 
 def take_stream(connection: Any) -> tuple[asyncio.StreamWriter, bytes] | None:

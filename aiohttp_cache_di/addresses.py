@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl, quote, urlsplit
 
 __all__ = [
     "MASK",
+    "hosts_of",
     "mask_mongodb_address",
     "mask_redis_address",
     "refuse_odd_mongodb_address",
@@ -24,10 +25,15 @@ MASK: Final = "***"
 _UNRESERVED: Final = r"A-Za-z0-9._~\-"  # RFC 3986 §2.3
 _SUB_DELIMS: Final = "!$&'()*+,;="  # RFC 3986 §2.2
 _USERINFO: Final = re.compile(rf"(?:[{_UNRESERVED}{_SUB_DELIMS}:]|%[0-9A-Fa-f]{{2}})*")
+_ONE_SERVER: Final = frozenset({"redis", "rediss"})
+_CLUSTER: Final = frozenset({"redis+cluster", "rediss+cluster"})
+_SENTINELS: Final = frozenset({"redis+sentinel", "rediss+sentinel"})
 _HOST: Final = re.compile(r"[A-Za-z0-9._\-]+|\[[0-9A-Fa-f:.]+(?:%25[A-Za-z0-9._~\-]+)?\]")
 _QUERY: Final = re.compile(rf"(?:[{_UNRESERVED}{_SUB_DELIMS}:/?]|%[0-9A-Fa-f]{{2}})*")
 # A URL of a host that has nowhere to hide a secret.
-_HARMLESS: Final = re.compile(r"[a-z]{1,10}://(?:[A-Za-z0-9.\-]*|\[[0-9A-Fa-f:]+\])(?::\d*)?(?:/\d*)?", re.ASCII)
+_HARMLESS: Final = re.compile(
+    r"[a-z]{1,10}(?:\+[a-z]{1,10})?://(?:[A-Za-z0-9.\-]*|\[[0-9A-Fa-f:]+\])(?::\d*)?(?:/\d*)?", re.ASCII
+)
 _SHOWN_OPTIONS: Final = frozenset(
     {
         "client_name",
@@ -52,15 +58,18 @@ _ENCODE: Final = "write special characters of a name or a password %-encoded (# 
 
 
 def refuse_odd_redis_address(address: str) -> None:
-    """Raise ValueError unless *address* names one server, or one socket, whichever way it is read.
+    """Raise ValueError unless *address* names one server, socket, cluster or service, whichever way it is read.
 
     The message repeats nothing of the address.
     """
     if re.search(r"[\x00-\x20\x7f\\]", address):
         raise ValueError("the address has a space, a backslash or a control character")
     scheme, separator, rest = address.partition("://")
-    if not separator or scheme.lower() not in {"redis", "rediss", "unix"}:
-        raise ValueError("the address begins with none of redis://, rediss:// and unix://")
+    scheme = scheme.lower()
+    if not separator or scheme not in _ONE_SERVER | _CLUSTER | _SENTINELS | {"unix"}:
+        raise ValueError(
+            "the address begins with none of redis://, redis+cluster://, redis+sentinel:// (for TLS: rediss) and unix://"
+        )
     if "#" in rest:
         raise ValueError(f"the address has a fragment; {_ENCODE}")
     before_query, _, query = rest.partition("?")
@@ -70,25 +79,44 @@ def refuse_odd_redis_address(address: str) -> None:
     userinfo, _, host = authority.rpartition("@")
     if not _USERINFO.fullmatch(userinfo):
         raise ValueError(f"the address has a stray character before its host; {_ENCODE}")
-    if scheme.lower() == "unix":
+    if scheme == "unix":
         if host or not path:
             raise ValueError("the address names no socket: give its whole path, unix:///path")
         return
-    _refuse_odd_host(host, slash + path)
+    for each in [host] if scheme in _ONE_SERVER else host.split(","):
+        _refuse_odd_host(each)
+    _refuse_odd_path(scheme, slash + path)
 
 
-def _refuse_odd_host(host_and_port: str, path: str) -> None:
-    host, port = host_and_port, ""
-    if found := re.search(r":([^:\]]*)\Z", host_and_port):
-        host, port = host_and_port[: found.start()], found[1]
+def _refuse_odd_host(host_and_port: str) -> None:
+    host, port = _parted(host_and_port)
     if not _HOST.fullmatch(host):
         raise ValueError("the address names no host")
     if port and not (re.fullmatch(r"\d{1,5}", port, re.ASCII) and 0 < int(port) < 65536):
         raise ValueError(
             f"the address has a port that is none; if that is a password, @ and a host follow it; {_ENCODE}"
         )
-    if not re.fullmatch(r"(/\d*)?", path, re.ASCII):
+
+
+def _refuse_odd_path(scheme: str, path: str) -> None:
+    if scheme in _SENTINELS:
+        # The characters are those that Sentinel allows in a name.
+        if not re.fullmatch(r"/[A-Za-z0-9._\-]+(/\d*)?", path, re.ASCII):
+            raise ValueError("the address of sentinels ends in something else than /name, or /name/ and a database")
+    elif not re.fullmatch(r"(/\d*)?", path, re.ASCII):
         raise ValueError("the address ends in something else than /, or / and the number of a database")
+    elif scheme in _CLUSTER and path.strip("/0"):
+        raise ValueError("a Redis Cluster has no database but 0: leave the number out")
+
+
+def hosts_of(hosts: str, port: int) -> list[tuple[str, int]]:
+    """The hosts and ports that an address lists, with *port* where none is told."""
+    return [(host.strip("[]"), int(given) if given else port) for host, given in map(_parted, hosts.split(","))]
+
+
+def _parted(host_and_port: str) -> tuple[str, str]:
+    found = re.search(r":([^:\]]*)\Z", host_and_port)
+    return (host_and_port[: found.start()], found[1]) if found else (host_and_port, "")
 
 
 def mask_redis_address(address: str) -> str:
@@ -100,7 +128,7 @@ def mask_redis_address(address: str) -> str:
     except ValueError:
         if _HARMLESS.fullmatch(address):
             return address
-        scheme = re.match(r"(?:rediss?|unix|https?)://", address)
+        scheme = re.match(r"(?:rediss?(?:\+cluster|\+sentinel)?|unix|https?)://", address)
         return (scheme[0] if scheme else "") + MASK
     userinfo, at, host = parts.netloc.rpartition("@")
     user, _, password = userinfo.partition(":")

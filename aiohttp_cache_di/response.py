@@ -6,13 +6,13 @@ import asyncio
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, cast
 from weakref import WeakKeyDictionary
 
 from aiohttp import ClientConnectionError, ClientResponse, ClientSession, HttpVersion, RequestInfo, StreamReader, hdrs
 from aiohttp.abc import AbstractStreamWriter
-from aiohttp.base_protocol import BaseProtocol
 from aiohttp.helpers import EMPTY_BODY_STATUS_CODES, TimerNoop
 from aiohttp.streams import EMPTY_PAYLOAD
 from multidict import CIMultiDict, CIMultiDictProxy
@@ -20,48 +20,25 @@ from yarl import URL
 
 from aiohttp_cache_di.entries.build import body_of, entry_of
 from aiohttp_cache_di.entries.fields import expires_at, parsed_fields
+from aiohttp_cache_di.entries.filed import FiledBody, FiledResponse
+from aiohttp_cache_di.entries.streams import RELEASED, NothingSent, filed_stream, keep, memory_stream, read_filed
+from aiohttp_cache_di.policy.telling import length_of
 from aiohttp_cache_di.rfc9111.cache_status import hit
 from aiohttp_cache_di.rfc9111.fields import combined
 from aiohttp_cache_di.rfc9111.freshness import current_age_s, whole_s
 from aiohttp_cache_di.rfc9111.messages import RawHeaders, StoredResponse
+from aiohttp_cache_di.telemetry.reasons import CacheDecision
 
 __all__ = ["AnyResponse", "CachedResponse", "cached_class_for"]
 
 HTTP_1_1 = HttpVersion(1, 1)
-DEFAULT_LIMIT_BYTES = 2**18  # aiohttp's own read_bufsize
-
-
-class _Released:
-    """What ``release()`` returns: awaitable, and done."""
-
-    def __await__(self) -> Any:
-        return iter(())
-
-
-_RELEASED = _Released()
-
-
-class _NothingSent:
-    """The writer of a request that was not sent."""
-
-    output_size = 0
-
-
-class _StoredProtocol(BaseProtocol):
-    """The protocol of a body that is wholly there: flow control has nothing to control."""
-
-    def pause_reading(self) -> None:
-        """The whole body is in memory already."""
-
-    def resume_reading(self, resume_parser: bool = True) -> None:
-        """The whole body is in memory already."""
 
 
 class CachedResponse(ClientResponse):
     """A response served from the cache.
 
     Everything that `aiohttp.ClientResponse` offers works; ``connection`` is None and each hit has a stream of its
-    own. Besides: `from_cache`, `created_at`, `expires`, `is_expired`, `cache_status` and `key`.
+    own. Besides: `from_cache`, `created_at`, `expires`, `is_expired`, `cache_status`, `key` and `body_path`.
     """
 
     from_cache: bool = True
@@ -136,7 +113,7 @@ class CachedResponse(ClientResponse):
             traces=[],
             loop=asyncio.get_running_loop(),
             session=cast("ClientSession", session),
-            stream_writer=cast("AbstractStreamWriter", _NothingSent),
+            stream_writer=cast("AbstractStreamWriter", NothingSent),
         )
         self._session = None  # as a response has it whose body has arrived
 
@@ -186,6 +163,31 @@ class CachedResponse(ClientResponse):
         if not self._cache_status and self._served_at:
             self._cache_status = hit(fresh_until=self._stored.fresh_until, now=self._served_at)
         return self._cache_status
+
+    @property
+    def cache_decision(self) -> CacheDecision:
+        """What the cache has done for this request, and why."""
+        status = self.cache_status
+        if not self._served_at or "; hit" not in status:
+            return CacheDecision(status)
+        left_s = self._stored.fresh_until - self._served_at
+        age = f"age {length_of(current_age_s(self._stored, now=self._served_at))}"
+        return CacheDecision(status, f"{age}, fresh for {length_of(left_s)}")
+
+    def body_path(self) -> Path | None:
+        """The file that has the whole body and nothing else, for what sends files; None where there is none.
+
+        It is the cache's own: read it only. It stays for as long as there is this response, and a minute more, even if
+        the entry goes; what has opened it can read it to its end. The bytes are as they were received, decoded where
+        the client decodes, and are checked by no one who reads them there.
+        """
+        file = self._file
+        return None if file is None else keep(file).path
+
+    @property
+    def _file(self) -> FiledBody | None:
+        stored = self._stored
+        return stored.file if isinstance(stored, FiledResponse) else None
 
     def restate(self, cache_status: str) -> None:
         """Say *cache_status* from now on, in the header fields too where they say it."""
@@ -291,17 +293,15 @@ class CachedResponse(ClientResponse):
         def content(self):
             stream = self._stream
             if stream is None:
-                body = self._stored.body
+                body, file = self._stored.body, None if self._stored.body else self._file
+                if file is not None and self._body is None and not self._released:
+                    self._stream = stream = filed_stream(file)
+                    return stream
                 if not body and (self.status in EMPTY_BODY_STATUS_CODES or self.method == hdrs.METH_HEAD):
                     return EMPTY_PAYLOAD
-                loop = asyncio.get_running_loop()
-                limit = max(DEFAULT_LIMIT_BYTES, len(body))  # no line of what is in memory is too long
-                self._stream = stream = StreamReader(_StoredProtocol(loop), limit, timer=TimerNoop(), loop=loop)
-                if body:
-                    stream.feed_data(body)
-                    if self._body is not None:
-                        stream.read_nowait()
-                stream.feed_eof()
+                self._stream = stream = memory_stream(body)
+                if body and self._body is not None:
+                    stream.read_nowait()
                 if self._released:
                     stream.set_exception(ClientConnectionError("Connection closed"))
             return stream
@@ -326,6 +326,8 @@ class CachedResponse(ClientResponse):
             body = await self.content.read()
         else:
             body = self._stored.body
+            if not body and (file := self._file) is not None:
+                body = await read_filed(file)
         self._body = body
         for trace in self._traces:
             await trace.send_response_chunk_received(self.method, self.url, body)
@@ -343,7 +345,7 @@ class CachedResponse(ClientResponse):
             stream = self._stream
             if stream is not None and stream.exception() is None:
                 stream.set_exception(ClientConnectionError("Connection closed"))
-        return _RELEASED
+        return RELEASED
 
     def close(self) -> None:
         """Give the response up, as `release` does: there is no connection to close."""
@@ -367,9 +369,11 @@ if TYPE_CHECKING:
 
         from_cache: bool
         cache_status: str
+        cache_decision: CacheDecision
         created_at: datetime
         expires: datetime | None
         is_expired: bool
+        body_path: Path | None
 
 
 AnyResponse: TypeAlias = ClientResponse | CachedResponse

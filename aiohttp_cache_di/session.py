@@ -17,6 +17,7 @@ from aiohttp_cache_di._aiohttp import Needs, can, genuine_request
 from aiohttp_cache_di.arguments import named_parameters, parameters_below, refuse_unknown, warn_at_the_caller
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, refuse_unusable
+from aiohttp_cache_di.backends.wrap.guard import PATIENCE
 from aiohttp_cache_di.engine.additions import ADDING, hands_on, senders_below
 from aiohttp_cache_di.engine.asking import Asking
 from aiohttp_cache_di.engine.call import CURRENT_CALL, Call, Disabled, end_call
@@ -255,7 +256,7 @@ class CacheMixin(Asking, TypedSession):
         if plain:
             found = lane.answer(self, method, str_or_url, kwargs)
             if type(found) is KnownCall:
-                found = await lane.fetch(self, found, kwargs)
+                found = await lane.fetch(self, found, kwargs, may_lease=not self._looks_first)
             if isinstance(found, CachedResponse):
                 if began_at:
                     tell_hit(lane.watch, method, found, began_at)
@@ -302,6 +303,8 @@ class CacheMixin(Asking, TypedSession):
                 refuse_unknown(f"{type(self).__name__}.request()", options, known | REQUEST_OPTIONS)
             raise
         finally:
+            if call.early_read is not None:
+                self._fast_lane.drop(call.early_read)
             call.headers = call.cookies = None  # what remembers the call must not remember what was sent
             end_call(token)
         if may_learn:
@@ -353,7 +356,7 @@ class CacheMixin(Asking, TypedSession):
                     await runtime.drain_bodies(owner=ref(self))
             finally:  # one who cancels the wait wants all closed nevertheless
                 await super().close()
-            await runtime.settle()
+            await runtime.settle(within_s=PATIENCE * self.cache.guard.deadline_s)  # as long as one try may take
             await runtime.finish(self.cache)  # its owner may close it next
         finally:
             if self._owns_cache or self.cache.autoclose:

@@ -14,12 +14,15 @@ from aiohttp_cache_di.backends.redis import connections
 from aiohttp_cache_di.backends.sqlite import SQLiteBackend, writes
 from aiohttp_cache_di.backends.sqlite.store import SQLiteStore
 from aiohttp_cache_di.backends.store import Limits
+from aiohttp_cache_di.backends.wrap import first_looks
 from tests.blocking import allow_blocking, forbid_blocking, no_blocking
 from tests.clients import WAYS, Clients
 from tests.ministack import MinistackServer
 from tests.origin import Origin
 from tests.secantus import SecantusServer
 from tests.valkey import ValkeyServer
+from tests.valkey_cluster import ValkeyCluster
+from tests.valkey_sentinels import Sentinels
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -54,6 +57,7 @@ def pytest_configure(config: pytest.Config) -> None:
         turn_off(CacheBackend, fast_lane=False, write_behind=False)
         turn_off(SQLiteBackend, near_tier=False)
         SQLiteStore.limits = Limits()
+        setattr(first_looks, "MAX_UNDER_WAY", 0)  # noqa: B010  # it is final for the package
         for module, name in ((writes, "MAX_GROUP"), (connections, "BATCH_BYTES")):
             assert getattr(module, name) > 1
             setattr(module, name, 1)
@@ -83,6 +87,20 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
     """Run one Valkey server for the whole test run; each test takes a ``cache_name`` of its own."""
     with ValkeyServer(tmp_path_factory.mktemp("valkey")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyCluster]:
+    """Run one Valkey cluster for the whole test run; none of its servers may be harmed."""
+    with ValkeyCluster(tmp_path_factory.mktemp("cluster"), node_timeout_ms=5000) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def sentinels(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sentinels]:
+    """Run sentinels and the two servers that they look after for the whole test run; none of them may be harmed."""
+    with Sentinels(tmp_path_factory.mktemp("sentinels")) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

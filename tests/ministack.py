@@ -27,7 +27,7 @@ class MinistackServer(ServerProcess):
         """The endpoint."""
         return f"http://127.0.0.1:{self.port}"
 
-    def command(self) -> Sequence[str]:
+    def command_line(self) -> Sequence[str]:
         """Run the module, in this environment."""
         return [sys.executable, "-m", "ministack"]
 

@@ -34,7 +34,7 @@ class SecantusServer(ServerProcess):
         """The address."""
         return f"mongodb://127.0.0.1:{self.port}"
 
-    def command(self) -> Sequence[str]:
+    def command_line(self) -> Sequence[str]:
         """Run the module, in this environment."""
         options = ["--host", "127.0.0.1", "--port", str(self.port), "--storage-path", str(self.directory / "data")]
         return [sys.executable, "-m", "secantus", *options, "--cache-size", "64M"] + ["--standalone"] * self.standalone

@@ -9,12 +9,13 @@ import socket
 import subprocess
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-__all__ = ["ServerProcess", "freeze"]
+__all__ = ["ServerProcess", "free_port"]
 
 READY_WITHIN_S = 20.0
 STOPPED_WITHIN_S = 5.0
@@ -41,7 +42,7 @@ class ServerProcess(ABC):
         """The address."""
 
     @abstractmethod
-    def command(self) -> Sequence[str]:
+    def command_line(self) -> Sequence[str]:
         """What to run, so that it listens on `port`."""
 
     @abstractmethod
@@ -51,6 +52,12 @@ class ServerProcess(ABC):
     def environment(self) -> Mapping[str, str]:
         """Variables for the process, beside those of the tests."""
         return {}
+
+    @property
+    def pid(self) -> int:
+        """Of its process."""
+        assert self.process is not None
+        return self.process.pid
 
     @property
     def log(self) -> str:
@@ -63,7 +70,7 @@ class ServerProcess(ABC):
         assert self.process is None, "the server is running"
         for _ in range(START_ATTEMPTS):
             kept = self.port
-            self.port = kept or _free_port()
+            self.port = kept or free_port()
             self._spawn()
             if self._is_ready():
                 return self
@@ -81,13 +88,27 @@ class ServerProcess(ABC):
 
     def pause(self) -> None:
         """Freeze it: connections stay open and nothing answers."""
-        assert self.process is not None
-        freeze(self.process.pid)
+        os.kill(self.pid, signal.SIGSTOP)
+        # Until all its threads stand still: one that still runs may answer a last call.
+        os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def resume(self) -> None:
         """Let a frozen server go on."""
-        assert self.process is not None
-        self.process.send_signal(signal.SIGCONT)
+        os.kill(self.pid, signal.SIGCONT)
+
+    def restart(self, *, kill: bool = False) -> Self:
+        """Stop (or kill) it and start it anew at the same address."""
+        self._end(signal.SIGKILL if kill else signal.SIGTERM)
+        return self.start()
+
+    @contextmanager
+    def frozen(self) -> Generator[None]:
+        """Freeze it for a while, and let it go on whatever happens: a loop that ends may wait for it."""
+        self.pause()
+        try:
+            yield
+        finally:
+            self.resume()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -100,7 +121,7 @@ class ServerProcess(ABC):
     def _spawn(self) -> None:
         with (self.directory / f"{self.name}.log").open("ab") as log:
             self.process = subprocess.Popen(
-                self.command(),
+                self.command_line(),
                 cwd=self.directory,
                 env={**os.environ, **self.environment()},
                 stdin=subprocess.DEVNULL,
@@ -134,13 +155,8 @@ class ServerProcess(ABC):
             process.wait()
 
 
-def freeze(pid: int) -> None:
-    """Stop a child process and wait until all its threads stand still: one that still runs may answer a last call."""
-    os.kill(pid, signal.SIGSTOP)
-    os.waitid(os.P_PID, pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
-
-
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of this machine on which nothing listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

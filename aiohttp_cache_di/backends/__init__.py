@@ -31,6 +31,7 @@ How a hit, a miss and a validation go through the stack, from the engine at the 
                     entry ◀─ near.end, which keeps a copy if the key has not changed meanwhile
     miss            fetch ─▶ … ─▶ guard ─▶ Store.get: nothing, or the guard's "failed"
                     leases ─▶ guard ─▶ Store.acquire, where it can lease: held by another? look again, now and then
+                    (where the store does both at once and the miss is likely: first_looks ─▶ Store.get_or_acquire)
                     (the origin is asked; the body comes to its end)
                     store ─▶ pending: read from here at once, the caller waits for nothing
                                └─▶ guard ─▶ chunks ─▶ Store.put, lease given back with it ─▶ near, outcome told

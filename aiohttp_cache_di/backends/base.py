@@ -19,6 +19,7 @@ from aiohttp_cache_di.arguments import refuse_unknown
 from aiohttp_cache_di.backends.actions import CacheActions
 from aiohttp_cache_di.backends.configured import Configured, FilterFn, accept_all
 from aiohttp_cache_di.backends.deleting import Deleting, next_key
+from aiohttp_cache_di.backends.explaining import Explained
 from aiohttp_cache_di.backends.memory import DictCache
 from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, BackendOptions
 from aiohttp_cache_di.backends.revision import hook
@@ -39,7 +40,7 @@ logger = logging.getLogger(__name__)
 MAX_HOPS = 30  # of a stored chain of redirects; aiohttp itself follows 10
 
 
-class CacheBackend(Deleting, Configured):
+class CacheBackend(Deleting, Explained, Configured):
     """Base class of all backends, and the one that keeps responses in memory.
 
     To keep them elsewhere, subclass it and set `responses` and `redirects` to storages of your own (`BaseCache`).

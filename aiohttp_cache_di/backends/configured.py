@@ -10,7 +10,7 @@ from typing import TypeAlias
 from aiohttp_cache_di import keys
 from aiohttp_cache_di.backends.memory import DEFAULT_MAX_BYTES, DictCache, MemoryStore
 from aiohttp_cache_di.backends.naming import Naming
-from aiohttp_cache_di.backends.options import BackendOptions, refuse_unusable
+from aiohttp_cache_di.backends.options import MAX_IN_MEMORY_BYTES, BackendOptions, refuse_unusable
 from aiohttp_cache_di.backends.revision import setting
 from aiohttp_cache_di.backends.stacked import Stacked
 from aiohttp_cache_di.backends.wrap.guard import DEFAULT_DEADLINE_S, StoreGuard
@@ -61,7 +61,7 @@ class Configured(Stacked, Naming, RuleBook):
     heuristic_fraction: float = setting()
     heuristic_with_query: bool = setting()
     max_variants: int = setting()
-    max_body_bytes: int = setting()
+    max_body_bytes: int | None = setting()
     coalesce: bool = setting()
     coalesce_timeout_s: float = setting()
     lease_s: float = setting()
@@ -82,6 +82,11 @@ class Configured(Stacked, Naming, RuleBook):
             or self.credential_headers.leaves_some_out
             or any(map(keys.is_secret_param, self.ignored_params))
         )
+
+    @property
+    def largest_in_memory_bytes(self) -> int:
+        """The size of the largest body that is kept where bodies are copied in memory."""
+        return MAX_IN_MEMORY_BYTES if self.max_body_bytes is None else self.max_body_bytes
 
     def _configure(
         self,

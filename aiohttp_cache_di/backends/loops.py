@@ -8,22 +8,44 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from typing import Any, Final, Generic, TypeVar
 
+from aiohttp_cache_di.backends.wrap.tasks import background
 from aiohttp_cache_di.errors import StorageError
 
-__all__ = ["Errands", "PerLoop", "aside", "cancel"]
+__all__ = ["Errands", "PerLoop", "aside", "conclude", "end", "shared"]
 
 T = TypeVar("T")
 
 FINISH_WITHIN_S: Final = 1.0  # as long as the engine gives its own tasks
+INSIST_EVERY_S: Final = 0.1
+INSIST_TIMES: Final = 20
 LARGE_BYTES: Final = 256 * 1024  # checking as much takes a fraction of a millisecond; a thread costs about a tenth
 
 _inherited: list[object] = []  # what a parent process uses: its sockets are not for a forked child to close
+
+
+async def shared(task: asyncio.Task[T], what: str) -> T:
+    """The result of *task*, for which others wait too: one who is cancelled takes it from none.
+
+    Args:
+        what: is being opened by it.
+
+    Raises:
+        StorageError: the task was cancelled; or what it raises.
+    """
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError as exc:
+        me = asyncio.current_task()
+        if task.cancelled() and not (me is not None and me.cancelling()):
+            raise StorageError(f"{what} was closed while it was being opened") from exc
+        raise
 
 
 class PerLoop(Generic[T]):
     """Opens something for each event loop when it is first asked for there; a forked child's loops open anew.
 
     All callers that ask while it is being opened wait for the same opening. One that is cancelled takes it from none.
+    A loop that ends in an orderly way cancels its tasks first (`asyncio.run` does): what is open there is closed then.
 
     Args:
         opening: makes it, in the loop that is to use it.
@@ -35,6 +57,7 @@ class PerLoop(Generic[T]):
         self._end = closing
         self._open: dict[asyncio.AbstractEventLoop, T] = {}
         self._opening: dict[asyncio.AbstractEventLoop, asyncio.Task[T]] = {}
+        self._keepers: dict[asyncio.AbstractEventLoop, asyncio.Task[None]] = {}
         self._pid = os.getpid()
 
     def now(self) -> T | None:
@@ -56,13 +79,7 @@ class PerLoop(Generic[T]):
             self._forget_others()
             task = self._opening[loop] = loop.create_task(self._make())
             task.add_done_callback(lambda done: self._opened(loop, done))
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError as exc:
-            me = asyncio.current_task()
-            if task.cancelled() and not (me is not None and me.cancelling()):
-                raise StorageError("the store was closed while it was being opened") from exc
-            raise
+        return await shared(task, "the store")
 
     async def close(self) -> None:
         """End what the running loop has; may be called twice."""
@@ -70,25 +87,37 @@ class PerLoop(Generic[T]):
         self._forget_others()
         task = self._opening.get(loop)
         if task is not None:
-            await cancel(task)
+            await end(task)
         found = self._open.pop(loop, None)
         if found is not None:
+            self._keepers.pop(loop).cancel()
             await self._end(found)
 
     def _opened(self, loop: asyncio.AbstractEventLoop, task: asyncio.Task[T]) -> None:
         self._opening.pop(loop, None)
         if not task.cancelled() and task.exception() is None:
-            self._open[loop] = task.result()
+            self._open[loop] = found = task.result()
+            self._keepers[loop] = background(self._keep(loop, found))
+
+    async def _keep(self, loop: asyncio.AbstractEventLoop, found: T) -> None:
+        """Close *found* when the loop ends."""
+        try:
+            await loop.create_future()
+        except asyncio.CancelledError:
+            if self._open.get(loop) is found:
+                del self._open[loop], self._keepers[loop]
+                await self._end(found)
+            raise
 
     def _forget_others(self) -> None:
         """Drop what belongs to closed loops, or to a parent process."""
         if self._pid != os.getpid():
             self._pid = os.getpid()
-            _inherited.extend((self._open, self._opening))
-            self._open, self._opening = {}, {}
+            _inherited.extend((self._open, self._opening, self._keepers))
+            self._open, self._opening, self._keepers = {}, {}, {}
         for loop in [loop for loop in (*self._open, *self._opening) if loop.is_closed()]:
-            self._open.pop(loop, None)
-            self._opening.pop(loop, None)
+            for each in (self._open, self._opening, self._keepers):
+                each.pop(loop, None)
 
 
 class Errands:
@@ -104,6 +133,18 @@ class Errands:
         task.add_done_callback(self._tasks.discard)
         return task
 
+    async def left(self, call: Coroutine[Any, Any, T]) -> T:
+        """The result of *call*; a caller who is cancelled leaves at once, whatever the call makes of its cancellation.
+
+        A driver may overhear it (`asyncio.wait_for` of Python 3.11 does, when what it waits for ends at the same time).
+        """
+        task = self.begin(call)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
+
     async def undone(self, call: Coroutine[Any, Any, T], undo: Callable[[], Coroutine[Any, Any, None]]) -> T:
         """The result of *call*; where the caller is cancelled, the call goes on to its end and is then undone."""
         task = self.begin(call)
@@ -117,7 +158,7 @@ class Errands:
         """Wait a moment for what is under way, and cancel the rest."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=FINISH_WITHIN_S)
-        await cancel(*self._tasks)
+        await end(*self._tasks)
 
     @staticmethod
     async def _undo(task: asyncio.Task[Any], undo: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -126,16 +167,27 @@ class Errands:
             await undo()
 
 
-async def cancel(*tasks: asyncio.Task[Any]) -> None:
-    """Cancel *tasks* until they have ended.
+async def end(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel *tasks*, and again those that have not ended soon, for some seconds at most.
 
-    More than once: a driver whose call is cancelled may first tell its server, and wait for an answer without an end.
+    A driver that is cancelled may first tell its server so, and wait for the answer of one that is frozen.
     """
-    pending = {task for task in tasks if not task.done()}
-    while pending:
-        for task in pending:
+    for _ in range(INSIST_TIMES):
+        running = [task for task in tasks if not task.done()]
+        if not running:
+            return
+        for task in running:
             task.cancel()
-        pending = (await asyncio.wait(pending, timeout=FINISH_WITHIN_S))[1]
+        await asyncio.wait(running, timeout=INSIST_EVERY_S)
+
+
+async def conclude(call: Coroutine[Any, Any, object]) -> None:
+    """Give *call*, which closes something, a moment; then end it."""
+    task = asyncio.get_running_loop().create_task(call)
+    await asyncio.wait([task], timeout=FINISH_WITHIN_S)
+    await end(task)
+    if task.done() and not task.cancelled():
+        task.result()
 
 
 async def aside(work: Callable[[], T], weight_bytes: int) -> T:

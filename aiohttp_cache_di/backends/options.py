@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any, Literal, NamedTuple, SupportsIndex, TypeAlias, TypedDict, cast
+from typing import Any, Final, Literal, NamedTuple, SupportsIndex, TypeAlias, TypedDict, cast
 
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.keys import CredentialNames
 from aiohttp_cache_di.policy.principals import Principal
 from aiohttp_cache_di.policy.windows import Window
 
-__all__ = ["BACKEND_OPTIONS", "STORAGE_OPTIONS", "BackendOptions", "StorageOptions", "refuse_unusable"]
+__all__ = [
+    "BACKEND_OPTIONS",
+    "MAX_IN_MEMORY_BYTES",
+    "STORAGE_OPTIONS",
+    "BackendOptions",
+    "StorageOptions",
+    "refuse_unusable",
+]
+
+
+MAX_IN_MEMORY_BYTES: Final = 64 * 1024 * 1024
+"""What the copies of bodies under way may take together in one process: eight of the largest kept by default."""
 
 
 class StorageOptions(TypedDict, total=False):
@@ -41,7 +52,7 @@ class BackendOptions(StorageOptions, total=False):
     heuristic_fraction: float
     heuristic_with_query: bool
     max_variants: int
-    max_body_bytes: int
+    max_body_bytes: int | None
     coalesce: bool
     coalesce_timeout: float
     lease: float
@@ -140,7 +151,7 @@ _RULES: Mapping[str, _Rule] = {
     "partition_tls": _Rule(_one_of("authorities", "context"), "'authorities' or 'context'"),
     "heuristic_fraction": _Rule(_at_least(0, 1), "a number from 0 to 1"),
     "max_variants": _COUNT,
-    "max_body_bytes": _COUNT,
+    "max_body_bytes": _BOUND,
     "max_entries": _BOUND,
     "max_bytes": _BOUND,
     "coalesce_timeout": _SECONDS,

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
+from contextlib import suppress
 from typing import Final
 
 from aiohttp_cache_di.errors import StorageError
@@ -22,11 +23,13 @@ __all__ = [
     "is_believed",
     "make_directories",
     "own",
+    "own_directory",
     "real_path",
     "temporary_directory",
     "temporary_directory_path",
 ]
 
+_DIRECTORY: Final = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0)
 MAX_LINKS: Final = 40  # as Linux has it
 OTHERS: Final = 0o077  # the permissions of the group and of all others
 OTHERS_WRITE: Final = 0o022
@@ -83,6 +86,27 @@ def _make_private(path: str, status: os.stat_result) -> None:
         raise StorageError(f"{path} can be written by other users, and that cannot be changed: it is not used")
 
 
+def own_directory(descriptor: int, path: str, *, is_temporary: bool) -> None:
+    """See that no other user can write to the open directory at *path*, as far as it is ours.
+
+    Args:
+        is_temporary: it is where every user may make directories: it has to be ours, and is made private.
+
+    Raises:
+        StorageError: it has to be ours and is another user's.
+    """
+    if not hasattr(os, "geteuid"):
+        return
+    status = os.fstat(descriptor)
+    is_ours = status.st_uid == os.geteuid()
+    if is_temporary and not is_ours:
+        raise StorageError(_anothers(path, status.st_uid))
+    loose = status.st_mode & (OTHERS if is_temporary else OTHERS_WRITE)
+    if loose and is_ours:
+        with suppress(OSError):  # of a file system that is read-only, or knows no modes
+            os.fchmod(descriptor, stat.S_IMODE(status.st_mode) & ~loose)
+
+
 def real_path(path: str) -> str:
     """The absolute *path* without links; what does not exist need not.
 
@@ -131,17 +155,15 @@ def temporary_directory() -> str:
     """
     path = temporary_directory_path()
     try:
-        try:
+        with suppress(FileExistsError):
             os.mkdir(path, 0o700)
-        except FileExistsError:
-            status = os.lstat(path)
-            if not stat.S_ISDIR(status.st_mode):
-                raise StorageError(f"{path} is no directory: it is not used") from None
-            if hasattr(os, "geteuid"):
-                if status.st_uid != os.geteuid():
-                    raise StorageError(_anothers(path, status.st_uid)) from None
-                if status.st_mode & OTHERS:
-                    os.chmod(path, 0o700)
+        if not stat.S_ISDIR(os.lstat(path).st_mode):
+            raise StorageError(f"{path} is no directory: it is not used")
+        descriptor = os.open(path, _DIRECTORY)
+        try:
+            own_directory(descriptor, path, is_temporary=True)
+        finally:
+            os.close(descriptor)
     except OSError as exc:
         raise StorageError(f"{path} cannot be made: {exc.strerror}") from exc
     return path

@@ -2,7 +2,8 @@
 
 A store keeps *records*: an item under a key, until a time. It knows nothing of requests, freshness, callers' patience
 or other stores; `backends/wrap` gives it all of that. What a store must do is in `Store`. What it can do besides is
-told by the protocols that it satisfies (`Leasing`, `Versioned` …): the stack looks for them once, when it is built.
+told by the protocols that it satisfies (`Leasing`, `Versioned`, `Spooling` …): the stack looks for them once, when it
+is built.
 
 Promises that every store keeps, each tested for each store (`tests/backends/store_contract.py`):
 
@@ -27,6 +28,7 @@ from typing import Final, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from msgspec import Struct
 
+from aiohttp_cache_di.backends.spooling import Spool, Spooling
 from aiohttp_cache_di.entries.codec import UNREADABLE, Item, Unreadable
 from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
@@ -46,12 +48,15 @@ __all__ = [
     "Leasing",
     "Limits",
     "LookingOrLeasing",
+    "PartlyReadError",
     "Peeking",
     "Placed",
     "Record",
     "Renewing",
     "Row",
     "Sorting",
+    "Spool",
+    "Spooling",
     "Store",
     "StoreEvents",
     "Telling",
@@ -103,18 +108,34 @@ class Found(NamedTuple):
     version: int = 0
 
 
+class PartlyReadError(StorageError):
+    """Some of the servers of a store have not answered a `get`; what the others have said is not lost by it.
+
+    Args:
+        answers: in the order of the keys; why there is none for those that were not looked up.
+    """
+
+    def __init__(self, answers: Sequence[Found | StorageError | None]) -> None:
+        missing = [each for each in answers if isinstance(each, StorageError)]
+        super().__init__(f"{len(missing)} of {len(answers)} keys could not be looked up: {missing[0]}")
+        self.__cause__ = missing[0].__cause__
+        self.answers = answers
+
+
 class Record(NamedTuple):
     """An item to be kept.
 
     Args:
         until: POSIX time from which it may be dropped; ``inf`` for never.
         leased: give the lease on the key back with the write, at once or (no lease known) not at all.
+        info: what can be told of it without its item, where the item does not tell it; see `inspecting`.
     """
 
     key: str
     item: Item
     until: float
     leased: bool = False
+    info: bytes | None = None
 
 
 Written: TypeAlias = int | StorageError
@@ -185,7 +206,12 @@ class Store(Protocol):
     limits: Limits
 
     async def get(self, keys: Sequence[str]) -> Sequence[Found | None]:
-        """Look *keys* up, `Limits.batch` of them at most; the answers are in their order, None for nothing."""
+        """Look *keys* up, `Limits.batch` of them at most; the answers are in their order, None for nothing.
+
+        Raises:
+            PartlyReadError: some could be looked up, and have their answers in it.
+            StorageError, or what the driver raises: none of them could be.
+        """
         ...
 
     async def put(self, records: Sequence[Record]) -> Sequence[Written]:
@@ -290,8 +316,11 @@ class Renewing(Protocol):
 class LookingOrLeasing(Protocol):
     """A `Leasing` store that looks up and leases in one round trip."""
 
-    async def get_or_acquire(self, key: str, ttl_s: float) -> Found | Lease:
-        """What is under *key*; where nothing is, the answer to a request for the lease on it, as `Leasing.acquire`."""
+    async def get_or_acquire(self, key: str, ttl_s: float) -> Found | Lease | None:
+        """What is under *key*; where nothing is, the answer to a request for the lease on it, as `Leasing.acquire`.
+
+        None: nothing is there, and the lease has to be asked for by itself. Cancelled, nothing stays held.
+        """
         ...
 
 

@@ -15,6 +15,7 @@ from aiohttp_cache_di.arguments import refuse_unknown
 from aiohttp_cache_di.backends.stacked import Stacked
 from aiohttp_cache_di.backends.storage import BaseCache
 from aiohttp_cache_di.backends.wrap.items import StackCache
+from aiohttp_cache_di.entries.info import EntryInfo
 from aiohttp_cache_di.errors import UnreadableEntryError
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
@@ -105,20 +106,16 @@ class Addressed(Stacked):
 
     async def _all_keys_of(self, url: StrOrURL, params: Any, method: str | None = None) -> set[str]:
         """The keys of all that is kept for *url*: of *method* or any, of all variants and principals, redirects too."""
-        await self.settle()
         spelt = [spelling.extend_query(params) if params else spelling for spelling in keys.spellings(url)]
         wanted = {self._target(keys.redact_url(spelling, self.ignored_params)) for spelling in spelt}
-        found: set[str] = set()
-        async with aclosing(self.stack.pages(items=True)) as pages:
-            async for page in pages:
-                for row in page:
-                    entry = self.stack.packing.entry_of(row.item, row.key)
-                    if entry is None or method not in (None, entry.method):
-                        continue
-                    with suppress(ValueError):  # of a URL that is none
-                        if self._target(entry.url) in wanted:
-                            found.add(row.key)
-        return found
+
+        def is_wanted(info: EntryInfo) -> bool:
+            with suppress(ValueError):  # of a URL that is none
+                return method in (None, info.method) and self._target(info.url) in wanted
+            return False
+
+        async with aclosing(self.stack.infos(is_wanted)) as pages:
+            return {info.key async for page in pages for info in page}
 
     def _target(self, url: str) -> str:
         return keys.target_of(URL(url, encoded=True), self.ignored_params, ordered=self.is_ordered)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import assert_never
 
 from aiohttp import ClientRequest, hdrs
-from msgspec.structs import replace
 
 from aiohttp_cache_di._aiohttp import hand_on_cookies, hand_on_traces
 from aiohttp_cache_di.entries.fields import set_cookies
+from aiohttp_cache_di.entries.filed import FiledPart, FiledResponse, with_body
 from aiohttp_cache_di.policy.decisions import GatewayTimeout, NotModified, Partial, RangeNotSatisfiable, Reuse, Serve
 from aiohttp_cache_di.response import CachedResponse, cached_class_for
 from aiohttp_cache_di.rfc9111.messages import RawHeaders, StoredResponse
@@ -44,17 +44,17 @@ def answer_from(reuse: Reuse, request: ClientRequest, *, standard: bool, cache_s
     match reuse:
         case Serve():
             stored = reuse.stored
-            if request.method == hdrs.METH_HEAD and (stored.body or stored.method != hdrs.METH_HEAD):
-                stored = replace(stored, method=hdrs.METH_HEAD, body=b"")
+            if request.method == hdrs.METH_HEAD and (stored.body_bytes or stored.method != hdrs.METH_HEAD):
+                stored = with_body(stored, b"", method=hdrs.METH_HEAD)
         case NotModified():
             lines = tuple(line for line in reuse.stored.raw_headers if line[0].lower() in _SENT_WITH_304)
-            stored = replace(reuse.stored, status=304, reason=b"Not Modified", raw_headers=lines, body=b"")
+            stored = with_body(reuse.stored, b"", status=304, reason=b"Not Modified", raw_headers=lines)
         case Partial():
             stored = _partial(reuse)
         case RangeNotSatisfiable():
             lines = ((b"Content-Range", content_range(None, None, reuse.complete_bytes).encode()),)
             lines += ((b"Content-Length", b"0"),)
-            stored = replace(reuse.stored, status=416, reason=b"Range Not Satisfiable", raw_headers=lines, body=b"")
+            stored = with_body(reuse.stored, b"", status=416, reason=b"Range Not Satisfiable", raw_headers=lines)
         case _:
             assert_never(reuse)
     if standard:
@@ -90,13 +90,18 @@ def gateway_timeout(decision: GatewayTimeout, request: ClientRequest, *, now: fl
 
 
 def _partial(reuse: Partial) -> StoredResponse:
-    body = reuse.stored.body[reuse.first - reuse.body_at : reuse.last - reuse.body_at + 1]
+    first, length = reuse.first - reuse.body_at, reuse.last - reuse.first + 1
+    body: bytes | FiledPart
+    if isinstance(reuse.stored, FiledResponse):
+        body = FiledPart(reuse.stored.file, first, length)
+    else:
+        body = reuse.stored.body[first : first + length]
     kept: RawHeaders = tuple(
         line for line in reuse.stored.raw_headers if line[0].lower() not in (b"content-range", b"content-length")
     )
     described = content_range(reuse.first, reuse.last, reuse.complete_bytes)
-    lines = (*kept, (b"Content-Range", described.encode()), (b"Content-Length", str(len(body)).encode()))
-    return replace(reuse.stored, status=206, reason=b"Partial Content", raw_headers=lines, body=body)
+    lines = (*kept, (b"Content-Range", described.encode()), (b"Content-Length", str(length).encode()))
+    return with_body(reuse.stored, body, status=206, reason=b"Partial Content", raw_headers=lines)
 
 
 def _respond(

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from aiohttp import ClientHandlerType, ClientRequest, ClientSession
+from aiohttp import ClientHandlerType, ClientRequest, ClientSession, hdrs
 from aiohttp.typedefs import StrOrURL
 
 from aiohttp_cache_di._aiohttp import build_url, genuine_request, untraced
 from aiohttp_cache_di.backends.base import CacheBackend
+from aiohttp_cache_di.backends.explaining import Explanation
 from aiohttp_cache_di.engine.call import Call
 from aiohttp_cache_di.engine.doubles import Doubles
 from aiohttp_cache_di.engine.question import Questions, key_arguments, request_body
+from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.keys import is_redacted, spellings
+from aiohttp_cache_di.policy import FullQuestion
 from aiohttp_cache_di.policy.principals import Principal
 
 __all__ = ["Asking"]
@@ -30,9 +34,11 @@ _WISHES = frozenset({"expire_after", "refresh", "only_if_cached", "stale_if_erro
 class Asked(BaseException):
     """Ends a request that was only made for its *key*; no failure, so that nothing takes it for one."""
 
-    def __init__(self, key: str) -> None:
+    def __init__(self, key: str, question: Callable[[], tuple[FullQuestion, str]]) -> None:
         super().__init__(key)
         self.key = key
+        self.question = question
+        """Makes all of its question, and the key of the same request to GET."""
 
 
 class Probe:
@@ -49,7 +55,14 @@ class Probe:
         if body is None:
             raise TypeError("what has a body that cannot be read twice is not kept: give the body as bytes")
         arguments = key_arguments(request, body, self._call, self._backend)
-        raise Asked(self._questions.place_of(request, arguments, str(request.url)).key)
+        url = str(request.url)
+        place = self._questions.place_of(request, arguments, url)
+
+        def question() -> tuple[FullQuestion, str]:
+            full = self._questions.full(request, self._call, arguments, url=url, place=place)
+            return full, self._backend.create_key(hdrs.METH_GET, request.url, **arguments)
+
+        raise Asked(place.key, question)
 
 
 class Asking(Session):
@@ -88,6 +101,28 @@ class Asking(Session):
         whole = build_url(self, url) if is_redacted(url) else url
         return await self.cache.listed_as(whole, method, arguments.get("params"))
 
+    async def explain(self, method: str, url: StrOrURL, **kwargs: Any) -> Explanation:
+        """Tell what the cache would do with a request of this session now, and why, without asking the origin.
+
+        That is with the session's base URL, headers, cookies, credentials and middlewares.
+
+        Args:
+            kwargs: the arguments of the request, ``expire_after`` and the like among them.
+        """
+        if Doubles.are_there(self.cache):
+            return await self.cache.explain(method, url, **kwargs)
+        await self.cache.learn_secret()
+        wishes = {name: kwargs.pop(name) for name in _WISHES & kwargs.keys()}
+        principal = wishes.pop("principal", None)
+        call = self._call(kwargs, self.principal if principal is None else principal)
+        call.expire_after, call.refresh = wishes.get("expire_after"), wishes.get("refresh", False)
+        call.only_if_cached, call.stale_if_error = wishes.get("only_if_cached", False), wishes.get("stale_if_error")
+        asked = await self._asked(method, url, kwargs, call)
+        if asked is None:
+            raise ConfigurationError(f"{method} {url}: a middleware of the session answers before the cache is asked")
+        question, get_key = asked.question()
+        return await self.cache.explain_question(question, get_key=get_key, wishes=wishes)
+
     async def _keys_of(self, url: StrOrURL, method: str, arguments: dict[str, Any]) -> set[str]:
         """The keys that a request may come to, by each way of reading *url*."""
         principal = arguments.get("principal")
@@ -102,18 +137,23 @@ class Asking(Session):
         if Doubles.are_there(self.cache):
             named = {} if principal is None else {"principal": principal}
             return Doubles.key(self, self.cache, method, url, {**options, **named})
+        asked = await self._asked(method, url, options, self._call(options, principal))
+        return "" if asked is None else asked.key
+
+    async def _asked(self, method: str, url: StrOrURL, options: dict[str, Any], call: Call) -> Asked | None:
+        """What a request asks of the cache; None where it does not come so far."""
         asker, own = untraced(self), options.get("middlewares")
-        probe = Probe(self.cache, Questions(self.cache), self._call(options, principal))
+        probe = Probe(self.cache, Questions(self.cache), call)
         send = partial(genuine_request(), asker) if self._looks_first else super(Asking, asker)._request
         options = {**options, "middlewares": (*((self._own_middlewares if own is None else own) or ()), probe)}
         try:
             await send(method, url, **options)
         except Asked as asked:
-            return asked.key
+            return asked
         finally:
             if asker is not self:
                 asker.detach()
-        return ""
+        return None
 
     @abstractmethod
     def _call(self, options: dict[str, Any], principal: Principal) -> Call:

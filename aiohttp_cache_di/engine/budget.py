@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections import deque
 from threading import Lock
 
-__all__ = ["COPIES", "Budget"]
+from aiohttp_cache_di.backends.options import MAX_IN_MEMORY_BYTES
 
-COPIES_BYTES = 64 * 1024 * 1024
-"""What the copies of bodies under way may take together, in one process: eight of the largest kept by default."""
+__all__ = ["COPIES", "Budget"]
 
 
 class Budget:
@@ -60,4 +59,4 @@ class Budget:
         return self._taken_bytes
 
 
-COPIES = Budget(COPIES_BYTES)
+COPIES = Budget(MAX_IN_MEMORY_BYTES)

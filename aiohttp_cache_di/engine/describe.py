@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Final
 from weakref import ref
 
 from aiohttp import ClientResponse
@@ -14,27 +13,9 @@ from aiohttp import ClientResponse
 from aiohttp_cache_di.entries.fields import as_datetime
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111 import cache_status as status
+from aiohttp_cache_di.telemetry.reasons import DETAILS, CacheDecision
 
 __all__ = ["DETAILS", "Report", "describe_miss"]
-
-DETAILS: Final[Mapping[status.Detail, str]] = {
-    "too-large": "the body is longer than `max_body_bytes`",
-    "close-delimited": "the body ends where the connection ends, so that nothing tells whether it is whole",
-    "event-stream": "the body is a stream of events",
-    "cut": "the body did not arrive to its end, or was not read to its end",
-    "damaged": "the content coding of the body is damaged, or its length is not the one that was announced",
-    "unseen": "the body cannot be copied: its stream is not aiohttp's own, or aiohttp has changed inside",
-    "set-cookie": "it redirects and sets a cookie, without which the next caller would be led on",
-    "ignored-param": "it redirects to a URL with a parameter of `ignored_params`",
-    "changed": "a class of the session, or a middleware behind the cache, has changed whom the request is for",
-    "filtered": "`filter_fn` or `is_cacheable` refused it",
-    "invalidated": "what it shows was changed or deleted while it was on its way",
-    "no-room": "the memory for it, or for what waits to be written, is full",
-    "store-failed": "the store failed, or is left alone because it has failed",
-    "given-up": "it was deleted before it was written, or the store does not take it, or others need its room",
-    "error": "an error of the cache: it could not be decided upon, or copied",
-}
-"""Why a response is not stored that the policy would store: details of a Cache-Status member (RFC 9211 §2.8)."""
 
 
 def describe_miss(
@@ -58,9 +39,11 @@ def describe_miss(
     described = {
         "from_cache": False,
         "cache_status": cache_status,
+        "cache_decision": CacheDecision(cache_status),
         "created_at": datetime.fromtimestamp(received_at, UTC),
         "expires": as_datetime(fresh_until, earliest=received_at),
         "is_expired": fresh_until <= received_at,
+        "body_path": None,
     }
     if made is not ClientResponse:
         described = {name: value for name, value in described.items() if not hasattr(made, name)}

@@ -76,26 +76,36 @@ class Exchange:
         )
         self.as_get: AsGet | None = None
         """For a POST request: makes the question of the request to GET that its response may answer too."""
-        self.storing.early_read, call.early_read = call.early_read, None
         self.storing.is_named = question.is_named
         self.fetching = Fetching(request, handler, call, question, self.storing)
 
     async def run(self) -> ClientResponse:
         """Answer from the store where that is allowed, else from the origin."""
+        self._prepare_look()
         try:
-            plan = await self._from_store()
-        except Exception as error:  # whatever lies in the store costs no more than a miss
-            await self.storing.discard(error)
-            plan = await self._from_store(is_empty=True)
-        match plan:
-            case Bypass() | Fetch() | Validate() if self.call.is_looking:
-                raise NotStored
-            case Bypass():
-                return await self.bypass(plan.reason)
-            case Fetch() | Validate():
-                return await self._share_or_fetch(plan)
-            case _:
-                return plan
+            try:
+                plan = await self._from_store()
+            except Exception as error:  # whatever lies in the store costs no more than a miss
+                await self.storing.discard(error)
+                plan = await self._from_store(is_empty=True)
+            match plan:
+                case Bypass() | Fetch() | Validate() if self.call.is_looking:
+                    raise NotStored
+                case Bypass():
+                    return await self.bypass(plan.reason)
+                case Fetch() | Validate():
+                    return await self._share_or_fetch(plan)
+                case _:
+                    return plan
+        finally:
+            self.storing.drop_early_lease()
+
+    def _prepare_look(self) -> None:
+        """Hand over what was read before, or say that a lease is welcome if the look finds nothing."""
+        call, storing = self.call, self.storing
+        storing.early_read, call.early_read = call.early_read, None
+        if storing.early_read is None and not (call.failures or call.is_looking or self.question.rules.only_if_cached):
+            storing.lease_s = self.runtime.early_lease_s(self.question, self.backend)
 
     async def _from_store(self, *, is_empty: bool = False) -> ClientResponse | Bypass | Fetch | Validate:
         """The answer of what is stored, or what to do where it gives none.

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection
@@ -18,6 +19,7 @@ from typing import Any, Self, TypeAlias, TypeVar, cast
 
 from msgspec import Struct, field
 
+from aiohttp_cache_di.backends.wrap.alarms import Alarms
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = ["Flight", "FlightOutcome", "Flights", "Outcome", "unless_ended"]
@@ -67,6 +69,8 @@ class Flight(Struct, eq=False):
     _patient: set[asyncio.Future[FlightOutcome]] = field(default_factory=set[asyncio.Future[FlightOutcome]])
     _on_free: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])
     _watch: asyncio.TimerHandle | None = None
+    _patience_s: float = 0.0
+    _has_end: bool = False
     _arrived_at: float = 0.0
     _outcome: FlightOutcome | None = None
     _is_handed_over: bool = False
@@ -121,18 +125,22 @@ class Flight(Struct, eq=False):
         Args:
             has_end: the head says how long the body is, so that only a pause in its arriving counts.
         """
-        if self._outcome is None:
+        if self._outcome is None and self._book is not None:
             self._arrived_at = time.monotonic()
-            self._watch = asyncio.get_running_loop().call_later(patience_s, self._look_after, patience_s, has_end)
+            self._patience_s, self._has_end = patience_s, has_end
+            self._book.watch(self, patience_s)
 
     def arrived(self) -> None:
         """A piece of the body has come."""
         self._arrived_at = time.monotonic()
 
-    def _look_after(self, patience_s: float, has_end: bool) -> None:
-        left_s = self._arrived_at + patience_s - time.monotonic() if has_end else 0.0
+    def look_after(self) -> None:
+        """Let it go, unless more of the body has come meanwhile."""
+        if self._outcome is not None:
+            return
+        left_s = self._arrived_at + self._patience_s - time.monotonic() if self._has_end else 0.0
         if left_s > MIN_WATCH_S:
-            self._watch = asyncio.get_running_loop().call_later(left_s, self._look_after, patience_s, has_end)
+            self._watch = asyncio.get_running_loop().call_later(left_s, self.look_after)
         else:
             self.let_go()
 
@@ -255,6 +263,7 @@ class Flights:
         self._fetching: dict[str, set[Flight]] = {}
         self._hits_for_miss: OrderedDict[str, float] = OrderedDict()
         self._hit_for_miss_s = hit_for_miss_s
+        self._watches = Alarms[Flight](math.inf, Flight.look_after)
 
     def current(self, place: str) -> Flight | None:
         """The flight that may be joined, if there is one."""
@@ -284,8 +293,15 @@ class Flights:
             flight.is_announced = True
             asyncio.get_running_loop().call_later(ANNOUNCED_S, _end_announced, flight)
 
+    def watch(self, flight: Flight, patience_s: float) -> None:
+        """Look after *flight* in *patience_s* seconds, if it has not ended by then."""
+        if self._watches.delay_s != patience_s:
+            self._watches = Alarms(patience_s, Flight.look_after)
+        self._watches.set(flight)
+
     def note_end(self, flight: Flight) -> None:
         """*flight* ends, and is to be joined no more."""
+        self._watches.unset(flight)
         if self._flights.get(flight.place) is flight:
             del self._flights[flight.place]
         fetching = self._fetching[flight.key]

@@ -21,12 +21,13 @@ class Unkept(enum.Enum):
     DAMAGED = "damaged"  # its content coding did not come to its end, or it is not as long as announced
     NO_ROOM = "no-room"  # the copies under way take all the memory that is set aside for them
     UNSEEN = "unseen"  # its stream is not aiohttp's own, or what has arrived of it, or the end of its coding, is hidden
+    REFUSED = "store-failed"  # which was to take it as it arrives
     FAILED = "error"  # of the cache
 
     @property
     def is_lasting(self) -> bool:
         """Whether the next body from the same place is likely to meet the same fate."""
-        return self not in (Unkept.CUT, Unkept.NO_ROOM, Unkept.FAILED)
+        return self not in (Unkept.CUT, Unkept.NO_ROOM, Unkept.REFUSED, Unkept.FAILED)
 
 
 def is_framed(response: ClientResponse) -> bool:
@@ -53,7 +54,7 @@ def has_known_end(response: ClientResponse) -> bool:
     return is_bodiless(response) or (hdrs.CONTENT_LENGTH in headers and hdrs.TRANSFER_ENCODING not in headers)
 
 
-def why_not_kept(response: ClientResponse, max_bytes: int) -> Unkept | None:
+def why_not_kept(response: ClientResponse, max_bytes: float) -> Unkept | None:
     """Why not to begin a copy, as far as the head tells; None to begin one."""
     if response.method == hdrs.METH_HEAD:
         return None

@@ -146,18 +146,28 @@ class FastLane:
         )
 
     async def fetch(
-        self, session: ClientSession, known: KnownCall, options: dict[str, Any]
+        self, session: ClientSession, known: KnownCall, options: dict[str, Any], *, may_lease: bool = False
     ) -> CachedResponse | EarlyRead | None:
-        """The hit; else what is stored, so that the store is not asked twice."""
+        """The hit; else what is stored, so that the store is not asked twice.
+
+        Args:
+            may_lease: the request, or else `drop`, follows at once.
+        """
         runtime, key = self._runtime, known.question.key
         if runtime is None:
             return None
-        found = await runtime.here.fetch(key)
+        lease_s = runtime.early_lease_s(known.question, self._backend) if may_lease else 0.0
+        found = await runtime.here.fetch(key, lease_s=lease_s)
         if isinstance(found, StoredResponse) and key not in runtime.here.tombstones:
             hit = self._hit(session, known, found, options)
             if hit is not None:
                 return hit
         return EarlyRead(key, found)
+
+    def drop(self, early_read: EarlyRead) -> None:
+        """No request has made use of *early_read*."""
+        if self._runtime is not None:
+            self._runtime.here.drop_early_lease(early_read.key, owner=self._backend)
 
     def _hit(
         self, session: ClientSession, known: KnownCall, entry: StoredResponse, options: dict[str, Any]

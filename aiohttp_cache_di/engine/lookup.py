@@ -62,6 +62,8 @@ class Lookup:
         """For a HEAD request: the stored response to GET that it speaks of."""
         self.early_read: EarlyRead | None = None
         """What has just been found; good for one read."""
+        self.lease_s = 0.0
+        """For how long the lease on the key is welcome if the next read finds nothing, in seconds."""
         self.foreign: Any = None
         """What a method of the user's has found, if that is no response that the policy could judge."""
         self._store_failed = False
@@ -80,7 +82,7 @@ class Lookup:
         """The same place, and what is known of it, for a request of its own that says the same."""
         other = copy.copy(self)
         other.message = message
-        other.early_read = None
+        other.early_read, other.lease_s = None, 0.0
         other._store_failed = False
         return other
 
@@ -166,13 +168,14 @@ class Lookup:
         """The entry that is at hand, or that the store has."""
         here = self.runtime.here
         early_read, self.early_read = self.early_read, None
+        lease_s, self.lease_s = self.lease_s, 0.0
         entry = here.peek(key)
         if entry is not None or here.tells_all:
             return entry
         if early_read is not None and early_read.key == key:
             found = early_read.found
         else:
-            found = await here.fetch(key)
+            found = await here.fetch(key, lease_s=lease_s)
         if isinstance(found, Failed):  # one deadline per request is enough
             self._store_failed = True
             return None

@@ -19,6 +19,8 @@ from aiohttp import ClientError, ClientResponse, StreamReader
 from aiohttp_cache_di._aiohttp import DecodingWatch, Needs, arrived_chunks, can, is_decoded
 from aiohttp_cache_di.engine.budget import COPIES, Budget
 from aiohttp_cache_di.engine.framing import Unkept, is_framed, known_size, why_not_kept
+from aiohttp_cache_di.engine.spooled import SpooledCopy, Spools
+from aiohttp_cache_di.entries.filed import FiledBody
 
 __all__ = [
     "COPIES",
@@ -36,8 +38,8 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 
-Finished: TypeAlias = Callable[[bytes | Unkept], None]
-"""Called once: with the whole body, or with why there is none to keep."""
+Finished: TypeAlias = Callable[[bytes | FiledBody | Unkept], None]
+"""Called once: with the whole body, in memory or in the store, or with why there is none to keep."""
 
 Failed: TypeAlias = Callable[[str], None]
 """Called with the kind of an error of ours that cost a copy, to count it."""
@@ -52,12 +54,13 @@ LOG_INTERVAL_S = 60.0
 def record(
     response: ClientResponse,
     *,
-    max_bytes: int,
+    max_bytes: float,
     finished: Finished,
     watch: DecodingWatch | None = None,
     failed: Failed | None = None,
     budget: Budget = COPIES,
     arrived: Arrived | None = None,
+    spools: Spools | None = None,
 ) -> None:
     """Keep a copy of the body of *response* and hand it to *finished* once its last byte has arrived.
 
@@ -71,6 +74,7 @@ def record(
         budget: the memory that copies share: a body of known size reserves its own at once, another takes it bit by
             bit.
         arrived: called for each piece that comes later than this.
+        spools: takes large bodies as they arrive; they are not copied into memory then.
     """
     recorder: Recorder | None = None
     if not _CAN_RECORD:
@@ -89,7 +93,7 @@ def record(
         elif stream.is_eof():  # its bytes are shared with the stream, so they take no more memory
             body = _whole(chunks, stream, size, max_bytes, watch)
         elif type(stream) is StreamReader:
-            recorder = Recorder(size, max_bytes, finished, watch, failed, budget, arrived)
+            recorder = Recorder(size, max_bytes, finished, watch, failed, budget, arrived, spools)
             _begin(stream, chunks, recorder)
             return
     except Exception as error:
@@ -105,21 +109,29 @@ def _begin(stream: Any, chunks: list[bytes], recorder: Recorder) -> None:
     if recorder.take_first(chunks, stream):
         stream.on_eof(recorder)  # which keeps it for as long as there is a stream
         _recorders[id(stream)] = recorder
-        stream.__class__ = RecordingStreamReader
+        stream.__class__ = SpoolingStreamReader if recorder.is_spooling else RecordingStreamReader
 
 
 def _whole(
-    chunks: list[bytes], stream: StreamReader, size: int | None, max_bytes: int, watch: DecodingWatch | None
+    chunks: list[bytes], stream: StreamReader, size: int | None, max_bytes: float, watch: DecodingWatch | None
 ) -> bytes | Unkept:
     """The body that *chunks* are, or why it is not to be kept."""
+    body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    why_not = _why_not_whole(len(body), stream, size, max_bytes, watch)
+    return body if why_not is None else why_not
+
+
+def _why_not_whole(
+    copied: int, stream: StreamReader, size: int | None, max_bytes: float, watch: DecodingWatch | None
+) -> Unkept | None:
+    """Why *copied* bytes are not the whole body of *stream*, which has ended."""
     if stream.total_bytes > max_bytes:
         return Unkept.TOO_LARGE
     if watch is not None and not watch.finished:
         return Unkept.DAMAGED
-    body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-    if len(body) != stream.total_bytes:
+    if copied != stream.total_bytes:
         return Unkept.UNSEEN
-    return Unkept.DAMAGED if size is not None and len(body) != size else body
+    return Unkept.DAMAGED if size is not None and copied != size else None
 
 
 async def wait_for_end(response: ClientResponse) -> None:
@@ -141,6 +153,7 @@ class Recorder:
         "_arrived",
         "_budget",
         "_chunks",
+        "_copy",
         "_failed",
         "_finished",
         "_held",
@@ -148,20 +161,24 @@ class Recorder:
         "_max_bytes",
         "_size",
         "_so_far",
+        "_spools",
         "_watch",
     )
 
     def __init__(
         self,
         size: int | None,
-        max_bytes: int,
+        max_bytes: float,
         finished: Finished,
         watch: DecodingWatch | None,
         failed: Failed | None,
         budget: Budget,
         arrived: Arrived | None,
+        spools: Spools | None = None,
     ) -> None:
         self._finished: Finished | None = None
+        self._copy: SpooledCopy | None = None
+        self._spools = spools
         self._budget = budget
         self._held = 0
         self._chunks: list[bytes] = []
@@ -185,6 +202,9 @@ class Recorder:
             self.end(Unkept.UNSEEN)
         elif self._so_far > self._max_bytes:
             self.end(Unkept.TOO_LARGE)
+        elif self._is_large(self._so_far if self._size is None else self._size):
+            self._begin_to_spool(chunks)
+            return self._finished is not None
         elif not self._take(self._so_far if self._size is None else self._size):
             self.end(Unkept.NO_ROOM)
         else:
@@ -200,6 +220,10 @@ class Recorder:
             self._so_far += len(data)
             if self._so_far > self._max_bytes:
                 self.end(Unkept.TOO_LARGE)
+            elif self._copy is not None:
+                self._append(data)
+            elif self._is_large(self._so_far):
+                self._begin_to_spool([*self._chunks, data])
             elif self._so_far > self._held and not self._take(self._so_far - self._held):
                 self.end(Unkept.NO_ROOM)
             else:
@@ -208,6 +232,63 @@ class Recorder:
                     self._arrived()
         except Exception as error:
             self._lose(error)
+
+    # ---- into the store, as it arrives
+
+    @property
+    def is_spooling(self) -> bool:
+        """Whether the body is written while it arrives."""
+        return self._copy is not None
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so much of it waits to be written that its reader is to wait."""
+        return self._copy is not None and self._copy.is_full
+
+    async def wait_for_room(self) -> None:
+        """Hold the reader up, for a while at most."""
+        copy = self._copy
+        if copy is None:
+            return
+        try:
+            why_not = await copy.drain()
+            if why_not is not None:
+                self.end(why_not)
+        except Exception as error:
+            self._lose(error)
+
+    def _is_large(self, size: int) -> bool:
+        return self._spools is not None and size > self._spools.from_bytes
+
+    def _begin_to_spool(self, chunks: list[bytes]) -> None:
+        spools = self._spools
+        spool = None if spools is None else spools.begin()
+        self._release()
+        if spools is None or spool is None:
+            self.end(Unkept.REFUSED)
+            return
+        self._copy = SpooledCopy(spool, spools, self._budget)
+        for chunk in chunks:
+            self._append(chunk)
+
+    def _append(self, data: bytes) -> None:
+        copy = self._copy
+        why_not = None if copy is None else copy.append(data)
+        if why_not is not None:
+            self.end(why_not)
+        elif self._arrived is not None:
+            self._arrived()
+
+    def _finish_copy(self, copy: SpooledCopy, stream: StreamReader) -> None:
+        why_not = _why_not_whole(self._so_far, stream, self._size, self._max_bytes, self._watch)
+        finished, failed = self._finished, self._failed
+        if why_not is not None or finished is None:
+            self.end(why_not or Unkept.UNSEEN)
+            return
+        self._finished = self._copy = None
+        copy.finish(lambda body: _call(finished, body, failed))
+
+    # ---- its end
 
     def _take(self, size: int) -> bool:
         if not self._budget.take(size, held=self._held):
@@ -220,7 +301,10 @@ class Recorder:
         if self._finished is None:
             return
         try:
-            self.end(_whole(self._chunks, stream, self._size, self._max_bytes, self._watch))
+            if self._copy is None:
+                self.end(_whole(self._chunks, stream, self._size, self._max_bytes, self._watch))
+            else:
+                self._finish_copy(self._copy, stream)
         except Exception as error:
             self._lose(error)
 
@@ -229,7 +313,7 @@ class Recorder:
         note_failure(error, self._failed)
         self.end(Unkept.FAILED)
 
-    def end(self, body: bytes | Unkept) -> None:
+    def end(self, body: bytes | FiledBody | Unkept) -> None:
         """Let go of the bytes and say what became of them."""
         finished, self._finished = self._finished, None
         self._release()
@@ -240,6 +324,9 @@ class Recorder:
         self._chunks = []
         held, self._held = self._held, 0
         self._budget.give_back(held)
+        copy, self._copy = self._copy, None
+        if copy is not None:
+            copy.abandon()
 
     def __del__(self) -> None:
         finished = self._finished
@@ -249,7 +336,7 @@ class Recorder:
                 self._loop.call_soon_threadsafe(_call, finished, Unkept.CUT, self._failed)
 
 
-def _call(finished: Finished, body: bytes | Unkept, failed: Failed | None) -> None:
+def _call(finished: Finished, body: bytes | FiledBody | Unkept, failed: Failed | None) -> None:
     try:
         finished(body)
     except Exception as error:
@@ -304,6 +391,8 @@ class RecordingStreamReader(StreamReader):
         recorder = _recorders.get(id(self))
         if recorder is not None:
             recorder.feed(data)
+            if recorder.is_spooling:
+                self.__class__ = SpoolingStreamReader
         return super().feed_data(data, *args, **kwargs)
 
     def feed_eof(self) -> None:
@@ -319,7 +408,34 @@ class RecordingStreamReader(StreamReader):
             recorder.end(Unkept.CUT)
 
 
-RecordingStreamReader.__name__ = StreamReader.__name__  # which is what its repr shows
+class SpoolingStreamReader(RecordingStreamReader):
+    """As that, of a body that is written while it arrives: reads from it wait where writing has fallen far behind."""
+
+    __slots__ = ()
+
+    async def read(self, *args: Any, **kwargs: Any) -> bytes:
+        await self._wait_for_room()
+        return await super().read(*args, **kwargs)
+
+    async def readany(self) -> bytes:
+        await self._wait_for_room()
+        return await super().readany()
+
+    async def readchunk(self) -> tuple[bytes, bool]:
+        await self._wait_for_room()
+        return await super().readchunk()
+
+    async def readuntil(self, *args: Any, **kwargs: Any) -> bytes:
+        await self._wait_for_room()
+        return await super().readuntil(*args, **kwargs)
+
+    async def _wait_for_room(self) -> None:
+        recorder = _recorders.get(id(self))
+        if recorder is not None and recorder.is_full:
+            await recorder.wait_for_room()
+
+
+SpoolingStreamReader.__name__ = RecordingStreamReader.__name__ = StreamReader.__name__  # which is what a repr shows
 
 # Objects can only change over to a class of the same layout.
 _CAN_RECORD = can(Needs.COPIES) and RecordingStreamReader.__basicsize__ == StreamReader.__basicsize__

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Collection, Coroutine
 from typing import Any, ClassVar
 from weakref import WeakKeyDictionary, WeakSet, ref
 
-from aiohttp import ClientSession
+from aiohttp import ClientSession, hdrs
 
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.wrap.loop import LoopStack
@@ -18,6 +19,7 @@ from aiohttp_cache_di.backends.wrap.write import OnWritten
 from aiohttp_cache_di.engine.call import CURRENT_CALL
 from aiohttp_cache_di.engine.flights import Flights
 from aiohttp_cache_di.engine.watching import tell_start
+from aiohttp_cache_di.policy import Question
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = ["Runtime"]
@@ -98,6 +100,23 @@ class Runtime:
                 True may follow.
         """
         self.here.store(entry, outcome)
+
+    def early_lease_s(self, question: Question, backend: CacheBackend) -> float:
+        """For how long to ask for the lease on a key with the look for it, in seconds; 0 for not at all.
+
+        It is asked for where the request will lead the way to the origin if nothing is there.
+        """
+        first_looks, key = self.here.first_looks, question.key
+        asks = (
+            first_looks is not None
+            and first_looks.is_due(key)
+            and backend.coalesce
+            and question.method == hdrs.METH_GET
+            and question.plain_until > 0
+            and self.flights.current(key) is None
+            and not self.flights.is_hit_for_miss(key, now=time.monotonic())
+        )
+        return backend.lease_s if asks else 0.0
 
     def give_back(self, key: str, *, owner: object, written: str = "", spare: bool = False) -> None:
         """Give the lease on *key* back, once what is being written under it is there to be seen.

@@ -62,6 +62,7 @@ class Sharing:
         while (flight := self._flights.current(self._place)) is not None:
             if flight.leader is asyncio.current_task():
                 return None if flight.is_announced else flight
+            self._storing.drop_early_lease()  # which the one that leads the way may be waiting for
             outcome = await flight.join(self._call.read_timeout_s)
             if outcome is Outcome.ABANDONED and abandoned < MAX_ABANDONED:
                 abandoned += 1

@@ -23,8 +23,10 @@ from aiohttp_cache_di.engine.lookup import Lookup
 from aiohttp_cache_di.engine.origin import Reply
 from aiohttp_cache_di.engine.question import key_after_redirect
 from aiohttp_cache_di.engine.recording import Failed, Unkept, note_failure, record, why_not_kept
+from aiohttp_cache_di.engine.spooled import SPOOL_FROM_BYTES, Spools
 from aiohttp_cache_di.entries.build import SET_COOKIE, kept_lines, reason_of, version_of
 from aiohttp_cache_di.entries.fields import expires_at
+from aiohttp_cache_di.entries.filed import FiledBody, with_body
 from aiohttp_cache_di.policy import Store
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.cache_status import Detail
@@ -36,6 +38,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 SLOW_S = 0.25  # of a response for which other processes are worth being told that they wait in vain
+MAX_JOINED_BYTES = 8 * 2**20  # of a part that is joined with another one, in memory
 UNREAD_BYTES = 2**16  # aiohttp lets about twice as much in before it is read
 _OF_THIS_REQUEST = frozenset({"headers", "cookies", "data", "decoded", "principal"})
 """Arguments of a key that tell of one request rather than of the way to the origin."""
@@ -102,11 +105,34 @@ class ResponseStoring(Lookup):
         flight.expect_body(self.backend.coalesce_timeout_s, has_end=has_known_end(response))
         record(
             response,
-            max_bytes=self.backend.max_body_bytes,
+            max_bytes=self._largest_bytes,
             finished=finished,
             watch=reply.watch,
             failed=failed,
             arrived=flight.arrived,
+            spools=self._spools(decision),
+        )
+
+    @property
+    def _largest_bytes(self) -> float:
+        """The size of the largest body that is kept."""
+        allowed, spooled = self.backend.max_body_bytes, self.runtime.here.largest_spooled_bytes
+        if spooled is None:
+            return self.backend.largest_in_memory_bytes
+        spooled = max(spooled, SPOOL_FROM_BYTES)  # whether it keeps what it takes whole, the store says
+        return spooled if allowed is None else min(allowed, spooled)
+
+    def _spools(self, decision: Store) -> Spools | None:
+        """How a large body goes into the store, where that takes it as it arrives."""
+        here, guard = self.runtime.here, self.backend.guard
+        if here.largest_spooled_bytes is None:
+            return None
+        return Spools(
+            partial(here.spool, self.key),
+            patience_s=guard.deadline_s,
+            spawn=partial(self.runtime.spawn, owner=self.backend),
+            refused=partial(guard.note_failure, "write"),
+            from_bytes=SPOOL_FROM_BYTES if decision.combine_with is None else MAX_JOINED_BYTES,
         )
 
     def _why_not(self, reply: Reply, owner: ref[ClientSession]) -> Detail | None:
@@ -116,7 +142,7 @@ class ResponseStoring(Lookup):
             if session is not None:
                 self.runtime.has_changed(session)
             return "changed"
-        unkept = why_not_kept(response, self.backend.max_body_bytes)
+        unkept = why_not_kept(response, self._largest_bytes)
         if unkept is not None:
             return unkept.value
         # A parameter that is not to be stored is nothing to lead the next caller to, either.
@@ -131,7 +157,11 @@ class ResponseStoring(Lookup):
             flight.end(Outcome.UNSHARED)
 
     def _finished(
-        self, make: Callable[[bytes], StoredResponse], flight: Flight, report: Report, body: bytes | Unkept
+        self,
+        make: Callable[[bytes | FiledBody], StoredResponse],
+        flight: Flight,
+        report: Report,
+        body: bytes | FiledBody | Unkept,
     ) -> None:
         flight.body_for = flight.leader = None
         try:
@@ -256,7 +286,7 @@ class ResponseStoring(Lookup):
         head: Response,
         decision: Store,
         history: tuple[str, ...],
-        body: bytes,
+        body: bytes | FiledBody,
     ) -> StoredResponse:
         reason, version, lines = read
         drop = decision.drop - SET_COOKIE if self.backend.store_cookies else decision.drop
@@ -277,9 +307,11 @@ class ResponseStoring(Lookup):
             vary_fields=decision.vary_fields,
             vary_digest=decision.vary_digest,
             history=history,
-            body=body,
+            body=body if isinstance(body, bytes) else b"",
         )
-        if decision.combine_with is not None:
+        if not isinstance(body, bytes):
+            entry = with_body(entry, body)
+        if decision.combine_with is not None and decision.combine_with.body_bytes <= MAX_JOINED_BYTES:
             entry = policy.combine(decision.combine_with, entry)
         return self.redacted(entry)
 
@@ -374,6 +406,10 @@ class ResponseStoring(Lookup):
             await self.discard(error)
             return None
         return None if entry is None else await usable(entry)
+
+    def drop_early_lease(self) -> None:
+        """Give the lease back that has come with a look, if it was not used."""
+        self.runtime.here.drop_early_lease(self.key, owner=self.backend)
 
     def release_lease(self, flight: Flight | None = None) -> None:
         """Let other processes fetch again, once what this one has stored is there to be seen.

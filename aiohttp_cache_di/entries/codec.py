@@ -26,6 +26,7 @@ import msgspec
 from msgspec.structs import force_setattr, replace
 
 from aiohttp_cache_di.entries.checks import is_possible
+from aiohttp_cache_di.entries.filed import FiledResponse
 from aiohttp_cache_di.entries.secrets import DEFAULT_SALT, SecretKeys, subkeys
 from aiohttp_cache_di.errors import StorageError, UnreadableEntryError
 from aiohttp_cache_di.rfc9111.messages import REDIRECTS, StoredResponse
@@ -40,6 +41,7 @@ __all__ = [
     "Unreadable",
     "item_leads_on",
     "leads_on",
+    "span_of_response",
 ]
 
 FORMAT_VERSION: Final = 1  # Raise it whenever a field of a stored struct changes its place or meaning.
@@ -99,6 +101,20 @@ def leads_on(frame: bytes | bytearray | memoryview) -> bool:
     Frames of earlier versions do not tell it of redirects.
     """
     return len(frame) >= _FRAME.size and (frame[_KIND_AT] == _ALIAS or bool(frame[_FLAGS_AT] & _LEADS_ON))
+
+
+def span_of_response(frame: bytes, size: int) -> tuple[int, int] | None:
+    """Where the fields of a response begin and end in a frame of *size* bytes that begins with *frame*.
+
+    None for anything else than a response of this version; nothing is checked but the head.
+    """
+    if len(frame) < _FRAME.size:
+        return None
+    magic, _, version, kind, flags, _ = _FRAME.unpack_from(frame)
+    if magic != _MAGIC or version != FORMAT_VERSION or kind != _RESPONSE:
+        return None
+    end = size - _MAC_BYTES if flags & _SIGNED else size
+    return (_FRAME.size, end) if end > _FRAME.size else None
 
 
 class _Alias(msgspec.Struct, frozen=True, array_like=True):
@@ -205,6 +221,8 @@ class EntryCodec:
         return item
 
     def _frame(self, kind: int, item: StoredResponse | _Alias | Opaque, key: str | None = None) -> bytes:
+        if isinstance(item, FiledResponse):
+            raise StorageError("an entry cannot be written: its body is in a file, and was not read")
         try:
             payload = _encode(item)
             beside = b"" if key is None else _beside(key)

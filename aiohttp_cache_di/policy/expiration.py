@@ -124,10 +124,10 @@ class UrlRules:
 
     def __init__(self, patterns: Mapping[str, ExpirationTime | UrlExpiration]) -> None:
         self._rules = tuple(
-            (compiled(pattern, option="urls_expire_after"), _rule(pattern, value))
+            (compiled(pattern, option="urls_expire_after"), _rule(pattern, value), pattern)
             for pattern, value in patterns.items()
         )
-        self.methods = frozenset(name for _, rule in self._rules for name in rule.allowed_methods or ())
+        self.methods = frozenset(name for _, rule, _ in self._rules for name in rule.allowed_methods or ())
         # Remembered, since the same URLs come again and again; the size of a URL bounds what is remembered.
         self._match = lru_cache(maxsize=1024)(self._first_match)
 
@@ -146,7 +146,12 @@ class UrlRules:
 
     def _first_match(self, url: str) -> UrlExpiration | None:
         target = as_read(url)
-        return next((rule for matches, rule in self._rules if matches(target) is not None), None)
+        return next((rule for matches, rule, _ in self._rules if matches(target) is not None), None)
+
+    def pattern_of(self, url: str | URL) -> str | None:
+        """The first pattern that matches *url*, as it was written; None when none does."""
+        target = as_read(str(url))
+        return next((pattern for matches, _, pattern in self._rules if matches(target) is not None), None)
 
 
 def _of_number(value: Any) -> float:

@@ -8,7 +8,12 @@ from msgspec import Struct
 
 from aiohttp_cache_di.policy.decisions import Rules
 from aiohttp_cache_di.rfc9111.directives import RequestDirectives, ResponseDirectives, response_directives
-from aiohttp_cache_di.rfc9111.freshness import explicit_lifetime_s, heuristic_lifetime_s, initial_age_s
+from aiohttp_cache_di.rfc9111.freshness import (
+    explicit_lifetime_s,
+    heuristic_lifetime_s,
+    initial_age_s,
+    stating_field,
+)
 from aiohttp_cache_di.rfc9111.messages import END_OF_TIME, Request, Response, StoredResponse
 from aiohttp_cache_di.rfc9111.storability import HEURISTIC_STATUSES
 from aiohttp_cache_di.rfc9111.validation import has_validator
@@ -26,9 +31,19 @@ class Lifetime(Struct, frozen=True):
     store_until: float
 
 
-def lifetime(request: Request, response: Response, directives: ResponseDirectives, rules: Rules) -> Lifetime | None:
-    """When the lifetime of *response* ends and when the store may drop it; None when storing it is of no use."""
-    found = _by_standard(request, response, directives, rules) if rules.cache_control else _by_rules(response, rules)
+def lifetime(
+    request: Request, response: Response, directives: ResponseDirectives, rules: Rules, told: list[str] | None = None
+) -> Lifetime | None:
+    """When the lifetime of *response* ends and when the store may drop it; None when storing it is of no use.
+
+    Args:
+        told: takes the words for what the lifetime comes from.
+    """
+    if rules.cache_control:
+        found = _by_standard(request, response, directives, rules, told)
+    else:
+        _tell(told, "expire_after", rules.lifetime_s)
+        found = _by_rules(response, rules)
     if found is None or max(found.fresh_until, found.store_until) < END_OF_TIME:
         return found
     return Lifetime(_at_most(found.fresh_until), _at_most(found.store_until))
@@ -46,8 +61,10 @@ def _by_rules(response: Response, rules: Rules) -> Lifetime | None:
     return Lifetime(fresh_until, fresh_until + _longest_s(rules.stale_if_error_s, rules.stale_while_revalidate_s))
 
 
-def _by_standard(request: Request, response: Response, directives: ResponseDirectives, rules: Rules) -> Lifetime | None:
-    fresh_until, stated_s = _fresh_until(request, response, directives, rules)
+def _by_standard(
+    request: Request, response: Response, directives: ResponseDirectives, rules: Rules, told: list[str] | None
+) -> Lifetime | None:
+    fresh_until, stated_s = _fresh_until(request, response, directives, rules, told)
     if fresh_until is None:
         return None
     is_useful = fresh_until > response.received_at
@@ -71,26 +88,37 @@ def _by_standard(request: Request, response: Response, directives: ResponseDirec
 
 
 def _fresh_until(
-    request: Request, response: Response, directives: ResponseDirectives, rules: Rules
+    request: Request, response: Response, directives: ResponseDirectives, rules: Rules, told: list[str] | None
 ) -> tuple[float | None, float | None]:
     """When the lifetime ends (None: RFC 9111 §3 gives no leave to store), and the one that the origin stated."""
     headers, received_at = response.headers, response.received_at
     may_add = response.status in HEURISTIC_STATUSES or directives.public
     added_s = rules.lifetime_s if may_add else None
     if added_s is not None and rules.override_origin:
+        _tell(told, "expire_after, which overrides the origin,", added_s)
         return (received_at + added_s, None) if added_s > 0 else (None, None)
     stated_s = explicit_lifetime_s(headers, received_at=received_at, shared=rules.shared)
     if stated_s is None and not may_add and not (directives.private and not rules.shared):
         return None, None
     if directives.no_cache:
+        _tell(told, "no-cache from the origin")
         return -math.inf, stated_s
     if stated_s is None and added_s is not None:
+        _tell(told, "expire_after", added_s)
         return (received_at + added_s, None) if added_s > 0 else (None, None)
     age_s = initial_age_s(headers, requested_at=response.requested_at, received_at=received_at)
     if stated_s is not None:
+        if told is not None:
+            told.append(f"{stating_field(headers, shared=rules.shared)}={stated_s:g} from the origin")
         return received_at + stated_s - age_s, stated_s
     heuristic_s = _heuristic_s(request, response, rules) if may_add else 0.0
+    _tell(told, "no lifetime from the origin; by heuristic_fraction since Last-Modified", heuristic_s)
     return received_at + heuristic_s - age_s, None
+
+
+def _tell(told: list[str] | None, what: str, seconds: float | None = None) -> None:
+    if told is not None:
+        told.append(what if seconds is None else f"{what} {'for ever' if seconds == math.inf else f'{seconds:g} s'}")
 
 
 def _heuristic_s(request: Request, response: Response, rules: Rules) -> float:

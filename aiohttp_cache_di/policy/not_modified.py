@@ -169,5 +169,5 @@ def _agrees(name: str, response: Response, stored: StoredResponse) -> bool:
         return True
     if known is None and name == "Content-Length":
         # A chunked body came without one; once decoded, its length tells nothing.
-        return "Content-Encoding" in stored.headers or value == str(len(stored.body))
+        return "Content-Encoding" in stored.headers or value == str(stored.body_bytes)
     return value == known

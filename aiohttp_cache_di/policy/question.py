@@ -17,6 +17,7 @@ from msgspec import Struct
 from aiohttp_cache_di.policy.decisions import RequestDecision, Rules
 from aiohttp_cache_di.policy.request import is_off, may_be_cached, needs_policy, on_request
 from aiohttp_cache_di.policy.rules import is_redirect
+from aiohttp_cache_di.policy.telling import Trace
 from aiohttp_cache_di.rfc9111.freshness import MAX_SKEW_S
 from aiohttp_cache_di.rfc9111.messages import Request, StoredResponse, VariantRef
 from aiohttp_cache_di.rfc9111.vary import VARIES_ON_ALL, is_of_preferred_language, vary_digest
@@ -102,6 +103,7 @@ def decide(
     entry: StoredResponse | None,
     now: float,
     candidates: Sequence[StoredResponse | VariantRef] = (),
+    trace: Trace | None = None,
 ) -> Decision: ...
 @overload
 def decide(question: Question, entry: StoredResponse | None, now: float) -> Decision | None: ...
@@ -110,6 +112,7 @@ def decide(
     entry: StoredResponse | None,
     now: float,
     candidates: Sequence[StoredResponse | VariantRef] = (),
+    trace: Trace | None = None,
 ) -> Decision | None:
     """Decide what answers *question*; None where that takes a `FullQuestion`.
 
@@ -117,6 +120,7 @@ def decide(
         entry: what is stored for it: under its key, or the variant that was selected.
         now: POSIX time, UTC.
         candidates: as in `on_request`.
+        trace: as there; a plain hit is told as what it is, a decision to serve.
     """
     if entry is not None:
         if entry.partition == question.partition and (
@@ -129,14 +133,15 @@ def decide(
                 and entry.method == question.method
                 and (entry.status == 200 or _is_plain(entry.status, question))
             ):
-                return PLAIN_HIT
-            if now >= entry.store_until:
+                if trace is None:
+                    return PLAIN_HIT
+            elif now >= entry.store_until:
                 entry = None
         else:
             entry = None
     if not isinstance(question, FullQuestion):
         return None
-    return on_request(question.request, entry, question.rules, now=now, candidates=candidates)
+    return on_request(question.request, entry, question.rules, now=now, candidates=candidates, trace=trace)
 
 
 def _is_plain(status: int, question: Question) -> bool:

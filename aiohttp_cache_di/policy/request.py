@@ -24,6 +24,7 @@ from aiohttp_cache_di.policy.decisions import (
 )
 from aiohttp_cache_di.policy.lifetimes import may_serve_stale, stale_while_revalidate_s
 from aiohttp_cache_di.policy.parts import asks_for_rest
+from aiohttp_cache_di.policy.telling import Because, Trace, freshness, length_of, note
 from aiohttp_cache_di.rfc9111.cache_status import Detail, FwdReason, generated, hit
 from aiohttp_cache_di.rfc9111.directives import (
     NO_DIRECTIVES,
@@ -79,6 +80,7 @@ def on_request(
     *,
     now: float,
     candidates: Candidates = (),
+    trace: Trace | None = None,
 ) -> RequestDecision:
     """Decide about *request*.
 
@@ -86,17 +88,22 @@ def on_request(
         stored: the stored response that the request selects (`select_variant`), or None.
         now: POSIX time, UTC.
         candidates: what else is stored for the URL; the entity tags are offered when *stored* is None.
+        trace: takes down the way to the decision.
     """
     if not may_be_cached(request.method, rules):
-        return _forward(Bypass("method"), _only_if_cached(request, rules))
+        note(trace, "method", False, lambda: f"{request.method} is not cached here")
+        return _forward(Bypass("method"), _only_if_cached(request, rules), trace, "only_bypass")
     if request.method in _QUERYING and rules.cache_control and "Content-Type" not in request.headers:
         # What its content asks for cannot be told (RFC 10008 §2.7: it is a part of the cache key).
-        return _forward(Bypass("request"), _only_if_cached(request, rules))
+        note(trace, "method", False, lambda: f"a {request.method} without Content-Type does not say what it asks for")
+        return _forward(Bypass("request"), _only_if_cached(request, rules), trace, "only_bypass")
     if is_off(rules):
-        return _forward(Bypass("bypass"), _only_if_cached(request, rules))
+        note(trace, "method", False, "expire_after=0: nothing is cached")
+        return _forward(Bypass("bypass"), _only_if_cached(request, rules), trace, "only_bypass")
+    note(trace, "method", True, lambda: f"{request.method} is cached")
     if rules.cache_control:
-        return _by_standard(request, stored, rules, now, candidates)
-    return _by_rules(request, stored, rules, now)
+        return _by_standard(request, stored, rules, now, candidates, trace)
+    return _by_rules(request, stored, rules, now, trace)
 
 
 def is_off(rules: Rules) -> bool:
@@ -126,10 +133,34 @@ def _only_if_cached(request: Request, rules: Rules) -> bool:
     return rules.only_if_cached or (rules.cache_control and request_directives(request.headers).only_if_cached)
 
 
-def _forward(plan: Bypass | Fetch | Validate, only_if_cached: bool) -> RequestDecision:
+def _forward(
+    plan: Bypass | Fetch | Validate, only_if_cached: bool, trace: Trace | None, question: str = "only"
+) -> RequestDecision:
+    note(trace, question, only_if_cached)
     if only_if_cached:
         return GatewayTimeout(plan.reason, generated("only-if-cached"))
+    completes = isinstance(plan, Validate) and plan.completes
+    if question != "only_bypass":
+        note(
+            trace, "rest_too" if question == "only" else "rest", completes, lambda: _offered(plan) if completes else ""
+        )
+    if question == "only" and not completes:
+        note(trace, "askable", isinstance(plan, Validate), lambda: _offered(plan))
     return plan
+
+
+def _offered(plan: Bypass | Fetch | Validate) -> str:
+    """What is offered to the origin to be confirmed."""
+    if isinstance(plan, Validate):
+        return ", ".join(f"{name}: {value}" for name, value in plan.headers)
+    is_stored = isinstance(plan, Fetch) and plan.stored is not None
+    return "no validator is stored, or the request has a condition of its own" if is_stored else "nothing is stored"
+
+
+def _why_not_selected(stored: StoredResponse | None, candidates: Candidates) -> Because:
+    if stored is not None:
+        return "what is stored has no body, or is a part"
+    return "what is stored is for other header fields" if candidates else "nothing is stored for it"
 
 
 def _is_usable(request: Request, stored: StoredResponse) -> bool:
@@ -137,51 +168,83 @@ def _is_usable(request: Request, stored: StoredResponse) -> bool:
     return stored.method == request.method or stored.method != "HEAD"
 
 
-def _by_rules(request: Request, stored: StoredResponse | None, rules: Rules, now: float) -> RequestDecision:
+def _by_rules(
+    request: Request, stored: StoredResponse | None, rules: Rules, now: float, trace: Trace | None
+) -> RequestDecision:
     """The user's rules alone: lifetimes count, conditions and ranges of the caller go to the origin."""
     headers = request.headers
     if needs_policy(headers) and (
         request_directives(headers).no_store or own_conditions(headers) or "Range" in headers
     ):
-        return _forward(Bypass("request"), rules.only_if_cached)
+        note(trace, "request", True, "no-store, a condition or a range of the request's own")
+        return _forward(Bypass("request"), rules.only_if_cached, trace, "only_bypass")
+    note(trace, "request", False)
     if stored is None or not _is_usable(request, stored) or stored.status == 206:
-        return _forward(Fetch("uri-miss"), rules.only_if_cached)
+        note(trace, "selected", False, _why_not_selected(stored, ()))
+        return _forward(Fetch("uri-miss"), rules.only_if_cached, trace)
+    note(trace, "selected", True)
     past_s = -remaining_s(stored, now=now)
     if not rules.refresh:
+        is_within = past_s >= 0 and past_s < stale_while_revalidate_s(stored, rules)
+        note(trace, "usable", past_s < 0 or is_within, lambda: freshness(stored, rules, now))
         if past_s < 0:
             return serve(stored, now=now)
-        if past_s < stale_while_revalidate_s(stored, rules):
+        if is_within:
             return serve(stored, now=now, detail="stale-while-revalidate", revalidate=not rules.only_if_cached)
+    else:
+        note(trace, "usable", False, "refresh=True")
     asked = conditions(stored)
     fallback = stored if rules.stale_if_error_s is not None and not rules.refresh else None
     if rules.refresh and asked:
-        return _forward(Validate(stored, asked, "request"), rules.only_if_cached)
+        return _forward(Validate(stored, asked, "request"), rules.only_if_cached, trace)
     reason: FwdReason = "request" if rules.refresh else "stale"
-    return _forward(Fetch(reason, fallback, stored=stored), rules.only_if_cached)
+    return _forward(Fetch(reason, fallback, stored=stored), rules.only_if_cached, trace)
 
 
 def _by_standard(
-    request: Request, stored: StoredResponse | None, rules: Rules, now: float, candidates: Candidates
+    request: Request,
+    stored: StoredResponse | None,
+    rules: Rules,
+    now: float,
+    candidates: Candidates,
+    trace: Trace | None,
 ) -> RequestDecision:
     directives = request_directives(request.headers)
     if rules.refresh:
         directives = replace(directives, no_cache=True, max_stale_s=None)
     only_if_cached = rules.only_if_cached or directives.only_if_cached
-    if directives.no_store and not only_if_cached:
+    is_kept_out = directives.no_store and not only_if_cached
+    note(trace, "no_store", is_kept_out)
+    if is_kept_out:
         return Bypass("request")
     if stored is None or not _is_usable(request, stored):
-        return _forward(_miss(request, candidates), only_if_cached)
-    use = _use(stored, directives, rules, now)
+        note(trace, "selected", False, _why_not_selected(stored, candidates))
+        return _forward(_miss(request, candidates), only_if_cached, trace)
+    note(trace, "selected", True)
+    use = _use(stored, directives, rules, now, trace)
     if use is not None:
         revalidate = use == "stale-while-revalidate" and not only_if_cached
         answer = answer_from(request, stored, now=now, detail=use or None, revalidate=revalidate)
+        _note_answer(trace, answer)
         if answer is not None:
             return answer
         if stored.status != 206:
-            return _forward(Fetch("bypass", stored=stored), only_if_cached)
+            return _forward(Fetch("bypass", stored=stored), only_if_cached, trace, "only_fetch")
         rest = asks_for_rest(request, stored, "partial")
-        return _forward(rest or Fetch("partial", stored=stored), only_if_cached)
-    return _forward(_validation(request, stored, directives, rules, now, candidates), only_if_cached)
+        return _forward(rest or Fetch("partial", stored=stored), only_if_cached, trace, "only_fetch")
+    return _forward(_validation(request, stored, directives, rules, now, candidates), only_if_cached, trace)
+
+
+def _note_answer(trace: Trace | None, answer: Reuse | None) -> None:
+    note(trace, "answers", answer is not None)
+    if answer is None:
+        return
+    note(trace, "unmodified", isinstance(answer, NotModified))
+    if not isinstance(answer, NotModified):
+        is_range = isinstance(answer, Partial | RangeNotSatisfiable)
+        note(trace, "ranged", is_range)
+        if is_range:
+            note(trace, "satisfiable", isinstance(answer, Partial))
 
 
 def _miss(request: Request, candidates: Candidates) -> Fetch | Validate:
@@ -204,33 +267,43 @@ def _tags(candidates: Candidates) -> tuple[str, ...]:
 
 
 def _use(
-    stored: StoredResponse, directives: RequestDirectives, rules: Rules, now: float
+    stored: StoredResponse, directives: RequestDirectives, rules: Rules, now: float, trace: Trace | None
 ) -> Literal["", "max-stale", "stale-while-revalidate"] | None:
     """Why *stored* may be used without asking the origin: "" because it is fresh; None when it may not."""
+    use, because = _used(stored, directives, rules, now)
+    note(trace, "usable", use is not None, lambda: because or freshness(stored, rules, now))
+    return use
+
+
+def _used(
+    stored: StoredResponse, directives: RequestDirectives, rules: Rules, now: float
+) -> tuple[Literal["", "max-stale", "stale-while-revalidate"] | None, str]:
+    """As `_use`, and what decides beside its lifetime."""
     if directives.no_cache:
-        return None
+        return None, "refresh=True" if rules.refresh else "no-cache in the request"
     left_s = remaining_s(stored, now=now)
     is_reload = directives.max_age_s == 0
     if left_s > 0 and is_reload and response_directives(stored.headers).immutable:
-        return ""  # RFC 8246 §2: within its lifetime it is not validated upon a reload
+        return "", "it is immutable"  # RFC 8246 §2: within its lifetime it is not validated upon a reload
     if directives.min_fresh_s is not None and left_s < directives.min_fresh_s:
-        return None
+        return None, f"min-fresh={directives.min_fresh_s:g} in the request, and it is fresh for {length_of(left_s)}"
     max_stale_s = directives.max_stale_s
     if directives.max_age_s is not None:
         over_s = current_age_s(stored, now=now) - directives.max_age_s
         is_over = over_s > 0 or is_reload
         # max-stale widens max-age (RFC 9111 §5.2.1.1), as far as the origin allows stale use.
         if is_over and (max_stale_s is None or over_s > max_stale_s or not may_serve_stale(stored, rules)):
-            return None
+            return None, f"max-age={directives.max_age_s:g} in the request, exceeded by {length_of(over_s)}"
     if left_s > 0:
-        return ""
+        return "", ""
     if math.isinf(left_s) or not may_serve_stale(stored, rules):
-        return None
+        return None, ""
     if max_stale_s is not None and -left_s <= max_stale_s:
-        return "max-stale"
-    if directives.max_age_s is None and -left_s < stale_while_revalidate_s(stored, rules):
-        return "stale-while-revalidate"
-    return None
+        return "max-stale", f"max-stale in the request, and it is stale by {length_of(-left_s)}"
+    window_s = stale_while_revalidate_s(stored, rules)
+    if directives.max_age_s is None and -left_s < window_s:
+        return "stale-while-revalidate", f"stale by {length_of(-left_s)}, stale-while-revalidate={length_of(window_s)}"
+    return None, ""
 
 
 def _validation(

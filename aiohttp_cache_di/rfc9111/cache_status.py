@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from types import MappingProxyType
-from typing import Final, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 __all__ = [
     "CACHE_NAME",
-    "DETAILS",
-    "FORWARDED",
     "Detail",
     "FwdReason",
     "forwarded",
@@ -24,19 +20,6 @@ CACHE_NAME = "aiohttp-cache-di"
 
 FwdReason: TypeAlias = Literal["bypass", "method", "uri-miss", "vary-miss", "stale", "request", "partial"]
 """Why a request went to the origin: a token of RFC 9211 §2.2."""
-
-FORWARDED: Final[Mapping[FwdReason, str]] = MappingProxyType(
-    {
-        "bypass": "the cache was not asked, or cannot answer such a request from what is stored",
-        "method": "responses to its method are not cached",
-        "uri-miss": "nothing is stored for it",
-        "vary-miss": "what is stored for its URL is for other header fields (Vary)",
-        "stale": "what is stored is past its lifetime",
-        "request": "the request asks for more: `no-cache`, `refresh=True`, a condition of its own",
-        "partial": "only another part of it is stored",
-    }
-)
-"""What each `FwdReason` means."""
 
 Detail: TypeAlias = Literal[
     "answers-condition",
@@ -71,27 +54,6 @@ Detail: TypeAlias = Literal[
     "vary",
 ]
 """What a member may say besides (RFC 9211 §2.8)."""
-
-DETAILS: Final[Mapping[Detail, str]] = MappingProxyType(
-    {
-        "max-stale": "used past its lifetime, because the request allows that",
-        "stale-while-revalidate": "used past its lifetime, while it is validated in the background",
-        "stale-if-error": "used past its lifetime, because the origin answered with an error or not at all",
-        "disconnected": "used past its lifetime, because the origin cannot be reached",
-        "only-if-cached": "answered with 504: the request wants what is stored or nothing",
-        "overtaken": "another request's response came first, though the origin had been asked",
-        "no-store": "not stored: the response says `no-store`",
-        "private": "not stored: the response says `private`, and the cache is shared",
-        "authorization": "not stored: it is for credentials, and the cache is shared",
-        "must-understand": "not stored: the response says `must-understand`, of a status that is not known",
-        "status": "not stored: responses with its status are not",
-        "partial": "not stored: a part that cannot be kept, or a part of what is stored as a whole",
-        "vary": "not stored: it varies on `*`, or on what is no list of fields",
-        "no-lifetime": "not stored: it has no lifetime, and nothing to validate it by",
-        "answers-condition": "not stored: its status answers a condition or a range of the request",
-    }
-)
-"""What a `Detail` means that follows from the rules; `engine.describe.DETAILS` has those of what happened."""
 
 _HIT = f"{CACHE_NAME}; hit"
 

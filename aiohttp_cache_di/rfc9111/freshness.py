@@ -19,6 +19,7 @@ __all__ = [
     "initial_age_s",
     "last_modified_at",
     "remaining_s",
+    "stating_field",
     "whole_s",
 ]
 
@@ -108,6 +109,14 @@ def explicit_lifetime_s(headers: Headers, *, received_at: float, shared: bool) -
     if expires_at is None:
         return 0.0
     return max(0.0, expires_at - date_at(headers, received_at=received_at))
+
+
+def stating_field(headers: Headers, *, shared: bool) -> str:
+    """What of a response states the lifetime that `explicit_lifetime_s` finds: a directive, or a field."""
+    directives = response_directives(headers)
+    if shared and directives.s_maxage_s is not None:
+        return "s-maxage"
+    return "max-age" if directives.max_age_s is not None else "Expires"
 
 
 def heuristic_lifetime_s(

@@ -123,7 +123,7 @@ class StoredResponse(msgspec.Struct, frozen=True, array_like=True, dict=True, kw
         vary_digest: of the storing request's normalised values for them.
         variants: where the URL's other variants are kept.
         history: keys of the redirects that led to it, where known.
-        body: the content, decoded where the client decodes.
+        body: the content, decoded where the client decodes; b"" where it is not kept in memory.
     """
 
     key: str
@@ -156,8 +156,13 @@ class StoredResponse(msgspec.Struct, frozen=True, array_like=True, dict=True, kw
         )
 
     @property
+    def body_bytes(self) -> int:
+        """How long the content is, wherever it is kept."""
+        return len(self.body)
+
+    @property
     def size_bytes(self) -> int:
-        """What the entry weighs: all its texts but the digest of credentials, and for each of a list some more."""
+        """What the entry weighs in memory: all its texts but the digest of credentials, and some more for each list."""
         lines = self.raw_headers
         texts = len(self.body) + len(self.key) + len(self.url) + sum(map(len, chain.from_iterable(lines)))
         weight = texts + 4 * len(lines) + len(self.vary_digest) + len(self.reason or b"")

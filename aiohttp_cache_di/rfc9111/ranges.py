@@ -105,11 +105,11 @@ def _part(stored: StoredResponse) -> ContentRange | None:
         # The client has decoded the body, so positions in it are not those that the origin would count.
         if "Content-Encoding" in stored.headers:
             return None
-        size = len(stored.body)
+        size = stored.body_bytes
         return ContentRange(0, size - 1, size)
     value = single(stored.headers, "Content-Range")
     held = None if value is None else parse_content_range(value)
-    return held if held is not None and held.last - held.first + 1 == len(stored.body) else None
+    return held if held is not None and held.last - held.first + 1 == stored.body_bytes else None
 
 
 def held_from_start(stored: StoredResponse) -> int | None:
@@ -145,8 +145,11 @@ def select_range(value: str, stored: StoredResponse) -> Slice | Unsatisfiable | 
 def may_combine(stored: StoredResponse, headers: Headers) -> bool:
     """Whether a new part with *headers* can be joined with the stored part (RFC 9111 §3.4).
 
-    Both must have the same strong entity tag, agree on the length, and touch or overlap.
+    Both must have the same strong entity tag, agree on the length, and touch or overlap; and what is stored must be in
+    memory.
     """
+    if stored.body_bytes != len(stored.body):
+        return False
     if stored.status != 206 or "Content-Encoding" in stored.headers or "Content-Encoding" in headers:
         return False
     value = single(headers, "Content-Range")
@@ -163,10 +166,11 @@ def combine(stored: StoredResponse, new: StoredResponse) -> StoredResponse:
     """*new* with the bytes that *stored* has besides: a 200 once they are all there (RFC 9110 §15.3.7.3).
 
     Header fields that *new* leaves out, as the answer to If-Range does, are those of *stored*. Returns *new* itself
-    when the two cannot be joined, or when *new*'s body is not as long as it claims.
+    when the two cannot be joined, or when *new*'s body is not as long as it claims, or not in memory.
     """
     held, added = _part(stored), _part(new)
-    if new.status != 206 or held is None or added is None or not may_combine(stored, new.headers):
+    is_in_memory = new.body_bytes == len(new.body)
+    if new.status != 206 or held is None or added is None or not (is_in_memory and may_combine(stored, new.headers)):
         return new
     first, last = min(held.first, added.first), max(held.last, added.last)
     before = stored.body[: max(0, added.first - held.first)]

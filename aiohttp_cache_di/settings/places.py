@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import os
 import stat
-import tempfile
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from platformdirs import user_cache_path
 
-from aiohttp_cache_di.errors import ConfigurationError
+from aiohttp_cache_di.backends.owned import temporary_directory
+from aiohttp_cache_di.errors import ConfigurationError, StorageError
 
 __all__ = ["IN_MEMORY", "Place", "find_directory", "find_place"]
 
@@ -145,12 +145,9 @@ def _cause(path: Path) -> str:
 
 
 def _temporary_directory() -> Path | None:
-    """A directory for temporary files that no other user can write to, or see into; None where there can be none."""
+    """This user's directory for temporary files; None where there can be none."""
     try:
-        directory = Path(tempfile.gettempdir()) / f"aiohttp-cache-di-{os.getuid()}"
-        directory.mkdir(mode=0o700, exist_ok=True)
-        status = directory.lstat()  # not of what a link of another user leads to
-    except OSError:
+        directory = Path(temporary_directory())
+    except (StorageError, OSError):  # another user's, or the system has no directory for temporary files
         return None
-    private = stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o077
-    return directory if private and _is_open(directory) else None
+    return directory if _is_open(directory) else None

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from aiohttp_cache_di.backends.inspecting import Measuring, Selecting
 from aiohttp_cache_di.backends.store import (
     Expiring,
     Found,
@@ -29,6 +30,7 @@ from aiohttp_cache_di.backends.store import (
 )
 from aiohttp_cache_di.backends.wrap.abilities import Abilities
 from aiohttp_cache_di.entries.codec import EntryCodec, Opaque
+from aiohttp_cache_di.entries.info import info_of
 from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from tests.backends.contract import AWKWARD_KEYS
@@ -215,6 +217,45 @@ class StoreContract:
         assert {key: leads_on for key, (leads_on, _) in (await walk(store)).items()} == expected
         with_items = await walk(store, items=True)
         assert {key: item.key for key, (_, item) in with_items.items()} == {key: key for key in expected}
+
+    async def test_what_is_told_without_bodies_is_what_is_told_of_the_entries(self, store: Store) -> None:
+        if not isinstance(store, Selecting):
+            pytest.skip("its items are read")
+        tags = (b"Surrogate-Key", b"one two"), (b"X-Long", b"x" * 3000)
+        entries = [
+            make_entry("plain"),
+            msgspec.structs.replace(make_entry("other", b"x" * 100_000), method="HEAD", partition="tenant"),
+            msgspec.structs.replace(make_entry("varies"), vary_fields=("accept",), vary_digest=b"digest"),
+            msgspec.structs.replace(make_entry("tagged"), raw_headers=tags),
+            make_redirect("redirect"),
+        ]
+        for entry in entries:
+            await keep(store, entry.key, entry)
+        await keep(store, "alias", "plain")
+        told = [glance async for page in store.infos(lambda info: info.key != "other") for glance in page]
+        expected = {entry.key: info_of(entry) for entry in entries if entry.key != "other"}
+        assert {key: info for key, info in told if info is not None}.items() <= expected.items()
+        assert sorted(key for key, _ in told) == sorted([*expected, "alias"])
+        assert {key for key, info in told if info is None} <= {"alias", "tagged"}
+
+    async def test_what_is_told_of_many_is_told_once(self, store: Store) -> None:
+        if not isinstance(store, Selecting):
+            pytest.skip("its items are read")
+        for first in range(0, MANY, store.limits.batch):
+            numbers = range(first, min(first + store.limits.batch, MANY))
+            await store.put([Record(f"k{n}", make_entry(f"k{n}"), math.inf) for n in numbers])
+        told = [key async for page in store.infos(lambda info: True) for key, _ in page]
+        assert sorted(told) == sorted(f"k{n}" for n in range(MANY))
+
+    async def test_it_tells_how_much_it_holds(self, store: Store) -> None:
+        if not isinstance(store, Measuring):
+            pytest.skip("what it holds is added up")
+        before = await store.usage()
+        for n in range(3):
+            await keep(store, f"k{n}", make_entry(f"k{n}", b"x" * 50_000))
+        usage = await store.usage()
+        assert (before.entries, usage.entries) == (0, 3)
+        assert usage.bytes_in_use - before.bytes_in_use >= 150_000
 
     async def test_a_walk_may_be_left_early_and_others_may_write_meanwhile(self, store: Store) -> None:
         for number in range(MANY):

@@ -36,7 +36,7 @@ from aiohttp_cache_di.backends import CacheBackend
         ("stale_while_revalidate", -1),
         ("heuristic_fraction", 7),
         ("max_variants", None),
-        ("max_body_bytes", None),
+        ("max_body_bytes", "8MB"),
         ("max_entries", "5"),
         ("max_bytes", -1),
         ("coalesce_timeout", math.nan),

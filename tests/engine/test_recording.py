@@ -18,6 +18,7 @@ from aiohttp_cache_di.engine import recording
 from aiohttp_cache_di.engine.budget import COPIES, Budget
 from aiohttp_cache_di.engine.framing import Unkept, is_framed, why_not_kept
 from aiohttp_cache_di.engine.recording import RecordingStreamReader, record, wait_for_end
+from aiohttp_cache_di.entries.filed import FiledBody
 
 LIMIT = 1000
 
@@ -47,7 +48,7 @@ class Body:
         self.response.status, self.response.method = 200, "GET"
         self.response._cache = {}
         self.response._headers = CIMultiDictProxy(CIMultiDict(headers))
-        self.ends: list[bytes | Unkept] = []
+        self.ends: list[bytes | FiledBody | Unkept] = []
         self.failures: list[str] = []
 
     def record(self, watch: DecodingWatch | None = None, *, budget: Budget = COPIES) -> None:
@@ -445,7 +446,7 @@ class TestMayBeKept:
 
     @pytest.mark.parametrize("why", Unkept)
     def test_what_may_be_otherwise_next_time_is_told_from_what_is_likely_to_last(self, why: Unkept) -> None:
-        assert why.is_lasting is (why not in (Unkept.CUT, Unkept.NO_ROOM, Unkept.FAILED))
+        assert why.is_lasting is (why not in (Unkept.CUT, Unkept.NO_ROOM, Unkept.REFUSED, Unkept.FAILED))
 
     async def test_a_head_may_speak_of_a_large_body(self) -> None:
         body = Body(**{"Content-Length": f"{LIMIT + 1}"})

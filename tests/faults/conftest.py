@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import gc
-import itertools
-import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from typing import cast
 
 import pytest
 from _pytest.terminal import TerminalReporter
 
 from aiohttp_cache_di.backends.base import CacheBackend
 from tests.faults.origin import Origin
-from tests.faults.stores import STORES, Store, make_store
-from tests.valkey import ValkeyServer
+from tests.stores import STORES, Store, new_store
 
 FIGURES = "figures"
-numbers = itertools.count()
 
 Note = Callable[..., None]
 
@@ -80,9 +75,7 @@ async def origin() -> AsyncIterator[Origin]:
 @pytest.fixture(params=STORES)
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     """A store of each kind, empty, whose bytes can be looked at."""
-    kind = cast(str, request.param)
-    server = cast(ValkeyServer, request.getfixturevalue("valkey")) if kind == "redis" else None
-    return make_store(kind, tmp_path, server, f"faults-{os.getpid()}-{next(numbers)}")
+    return new_store(request.param, request, tmp_path)
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from aiohttp import ClientSession
 from aiohttp_cache_di import CachedSession, CacheMiddleware
 from aiohttp_cache_di.backends.base import CacheBackend
 from tests.faults.origin import Origin, body_of
-from tests.faults.stores import Store
+from tests.stores import described
 
 kept: list[object] = []
 """What a program holds on to until its very end."""
@@ -30,8 +30,8 @@ kept: list[object] = []
 
 def new_backend() -> CacheBackend:
     """A backend on the store that the arguments name."""
-    described = json.loads(sys.argv[1])
-    return Store(described["kind"], described["options"]).backend(**described.get("backend", {}))
+    job = json.loads(sys.argv[1])
+    return described(job["kind"], job["options"]).backend(**job.get("backend", {}))
 
 
 async def use(session: ClientSession, url: str) -> None:

@@ -19,7 +19,7 @@ from tests.backends.entries import make_entry
 from tests.faults.conftest import Note
 from tests.faults.load import LoopWatch
 from tests.faults.origin import Origin
-from tests.faults.stores import Store
+from tests.stores import Store
 
 MEGABYTE = 1024 * 1024
 

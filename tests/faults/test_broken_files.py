@@ -21,7 +21,7 @@ from tests.faults.conftest import Note
 from tests.faults.load import DEADLINE_S, RESUMES_WITHIN_S, SLACK_S, Traffic, hits_resume
 from tests.faults.origin import Origin
 from tests.faults.processes import Workers
-from tests.faults.stores import Store, make_store
+from tests.stores import Store, make_store
 
 LOCKER = """
 import sqlite3, sys

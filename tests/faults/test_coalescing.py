@@ -11,10 +11,11 @@ from aiohttp import ClientError, ClientTimeout, TCPConnector, web
 
 from aiohttp_cache_di import CachedSession
 from aiohttp_cache_di.backends.base import CacheBackend
+from aiohttp_cache_di.backends.wrap.stack import SECRET_KEY
 from tests.faults.conftest import Note
 from tests.faults.origin import Answer, Origin
 from tests.faults.processes import Workers
-from tests.faults.stores import Store
+from tests.stores import QUICK, SHARED, Store
 
 FLOOD = 500
 LEASE_S = 1.0
@@ -44,7 +45,7 @@ async def test_500_equal_cold_requests_are_one_to_the_origin(
     assert backend.stats.coalesced + backend.stats.hits == FLOOD - 1, "the last may ask when it is stored already"
 
 
-@pytest.mark.parametrize("store", ["sqlite", "filesystem", "redis"], indirect=True)
+@pytest.mark.parametrize("store", SHARED, indirect=True)
 @pytest.mark.parametrize("who", ["the same process", "another process"])
 async def test_what_was_stored_since_a_request_has_looked_is_not_fetched_again(
     store: Store, origin: Origin, who: str, monkeypatch: pytest.MonkeyPatch
@@ -57,12 +58,13 @@ async def test_what_was_stored_since_a_request_has_looked_is_not_fetched_again(
 
     async def get_and_dawdle(keys: Any) -> Any:
         found = await get(keys)
-        if not has_looked.is_set():
+        if SECRET_KEY not in keys and not has_looked.is_set():
             has_looked.set()
             await may_go_on.wait()
         return found
 
     late.guard.deadline_s = 30.0
+    late.stack.here().first_looks = None  # which would lease what it finds missing
     monkeypatch.setattr(store_of_late, "get", get_and_dawdle)
     async with open_session(late) as session, open_session(quick) as another:
         first = asyncio.create_task(body(session, f"{origin.url}/one"))
@@ -78,7 +80,7 @@ async def test_what_was_stored_since_a_request_has_looked_is_not_fetched_again(
     await other.close()
 
 
-@pytest.mark.parametrize("store", ["sqlite", "filesystem", "redis"], indirect=True)
+@pytest.mark.parametrize("store", SHARED, indirect=True)
 async def test_floods_in_four_processes_are_one_to_the_origin(store: Store, note: Note) -> None:
     async with Origin(delay_s=0.2) as origin:
         job = {"kind": store.kind, "options": store.options, "task": "fetch", "size": origin.size}
@@ -93,7 +95,7 @@ async def test_floods_in_four_processes_are_one_to_the_origin(store: Store, note
     assert origin.total <= 1 + sum(map(bool, errors))
 
 
-@pytest.mark.parametrize("store", ["sqlite", "filesystem", "redis"], indirect=True)
+@pytest.mark.parametrize("store", SHARED, indirect=True)
 async def test_a_killed_holder_of_a_lease_frees_other_processes_within_its_time(store: Store, note: Note) -> None:
     async with Origin() as origin:
         origin.gate = asyncio.Event()
@@ -116,7 +118,7 @@ async def test_a_killed_holder_of_a_lease_frees_other_processes_within_its_time(
     assert origin.total == 2
 
 
-@pytest.mark.parametrize("store", ["sqlite", "filesystem", "redis"], indirect=True)
+@pytest.mark.parametrize("store", SHARED, indirect=True)
 async def test_a_slow_origin_is_asked_once_by_all_processes_together(store: Store, note: Note) -> None:
     # The origin takes longer than the lease holds by itself, and than others wait for a body.
     options = {"lease": LEASE_S, "coalesce_timeout": 0.2}
@@ -133,7 +135,7 @@ async def test_a_slow_origin_is_asked_once_by_all_processes_together(store: Stor
     assert slowest_s < 3 * LEASE_S + SLACK_S
 
 
-@pytest.mark.parametrize("store", ["sqlite", "filesystem", "redis"], indirect=True)
+@pytest.mark.parametrize("store", SHARED, indirect=True)
 @pytest.mark.parametrize("how", ["cancelled", "failed"])
 async def test_a_leader_that_ends_without_a_response_frees_other_processes_at_once(
     store: Store, origin: Origin, note: Note, how: str
@@ -162,7 +164,7 @@ async def test_a_leader_that_ends_without_a_response_frees_other_processes_at_on
     assert took_s < SLACK_S
 
 
-@pytest.mark.parametrize("store", ["sqlite", "filesystem", "redis"], indirect=True)
+@pytest.mark.parametrize("store", SHARED, indirect=True)
 @pytest.mark.parametrize("kind", ["uncacheable", "failing", "streaming"])
 async def test_processes_do_not_wait_for_each_other_in_vain_one_after_the_other(
     store: Store, origin: Origin, note: Note, kind: str
@@ -213,7 +215,7 @@ async def test_a_lease_that_is_not_renewed_ends_and_those_who_waited_are_one_to_
     assert LEASE_S / 2 < took_s < LEASE_S + 0.4 + SLACK_S
 
 
-@pytest.mark.parametrize("store", ["sqlite", "filesystem", "redis"], indirect=True)
+@pytest.mark.parametrize("store", SHARED, indirect=True)
 async def test_who_waits_for_another_process_keeps_its_own_time(store: Store, origin: Origin, note: Note) -> None:
     backend, other = store.backend(), store.backend()
     async with open_session(backend) as session:
@@ -230,6 +232,7 @@ async def test_who_waits_for_another_process_keeps_its_own_time(store: Store, or
     assert took_s < 0.2 + SLACK_S
 
 
+@pytest.mark.parametrize("store", QUICK, indirect=True)
 async def test_a_leader_cancelled_at_any_step_leaves_its_followers_served(
     store: Store, origin: Origin, note: Note
 ) -> None:
@@ -260,6 +263,7 @@ async def test_a_leader_cancelled_at_any_step_leaves_its_followers_served(
     assert cancelled > 5
 
 
+@pytest.mark.parametrize("store", QUICK, indirect=True)
 async def test_a_followers_own_timeout_and_cancellation_act_at_once(
     backend: CacheBackend, origin: Origin, note: Note
 ) -> None:
@@ -321,6 +325,7 @@ async def hanging(request: web.Request) -> web.Response:
     return web.Response()
 
 
+@pytest.mark.parametrize("store", QUICK, indirect=True)
 @pytest.mark.parametrize("kind", ["uncacheable", "failing", "resetting", "hanging"])
 async def test_a_leader_that_helps_nobody_holds_nobody_up(
     backend: CacheBackend, origin: Origin, note: Note, kind: str
@@ -351,6 +356,7 @@ async def test_a_leader_that_helps_nobody_holds_nobody_up(
     assert took_s < max(1.0, 3 * plain_s + 0.2), "a busy machine is slow without a cache too"
 
 
+@pytest.mark.parametrize("store", QUICK, indirect=True)
 async def test_a_body_of_unknown_length_holds_others_up_for_the_coalescing_timeout_at_most(
     backend: CacheBackend, origin: Origin, note: Note
 ) -> None:
@@ -381,6 +387,7 @@ async def test_a_body_of_unknown_length_holds_others_up_for_the_coalescing_timeo
     assert took_s < 0.2 + SLACK_S
 
 
+@pytest.mark.parametrize("store", QUICK, indirect=True)
 async def test_coalescing_is_off_by_one_setting(store: Store, origin: Origin) -> None:
     backend = store.backend(coalesce=False)
     origin.gate = asyncio.Event()

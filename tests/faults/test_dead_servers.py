@@ -1,21 +1,26 @@
-"""A Redis server that is down, killed, frozen, silent, foreign or unwilling: no request notices."""
+"""A server that is down, killed, frozen, silent, foreign, throttled or unwilling: no request notices."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable, Coroutine
-from contextlib import asynccontextmanager
+import uuid
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.redis import RedisBackend
 from tests.faults.conftest import Note
-from tests.faults.load import RESUMES_WITHIN_S, Traffic, hits_resume, open_circuit_costs
+from tests.faults.load import DEADLINE_S, RESUMES_WITHIN_S, Traffic, hits_resume, open_circuit_costs
 from tests.faults.origin import Origin
+from tests.server import ServerProcess
+from tests.stores import SERVERS, Store, make_store
 from tests.valkey import ValkeyServer
 
 LOGGER = "aiohttp_cache_di"
@@ -26,7 +31,7 @@ def lines_of(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.name.startswith(LOGGER)]
 
 
-def check_observable(backend: RedisBackend, caplog: pytest.LogCaptureFixture) -> None:
+def check_observable(backend: CacheBackend, caplog: pytest.LogCaptureFixture) -> None:
     """The fault has moved a counter, degraded the health, and been logged once for each kind."""
     assert backend.stats.store_errors
     assert backend.stats.health().status == "degraded"
@@ -34,40 +39,59 @@ def check_observable(backend: RedisBackend, caplog: pytest.LogCaptureFixture) ->
     assert 1 <= len(lines_of(caplog)) <= kinds
 
 
-async def wait_for_circuit(backend: RedisBackend, state: str) -> None:
+async def wait_for_circuit(backend: CacheBackend, state: str) -> None:
     """Wait until the circuit is in *state*; nothing but traffic moves it."""
     async with asyncio.timeout(10):
         while backend.stats.circuit != state:  # noqa: ASYNC110  # the counters are for reading, and wake no task
             await asyncio.sleep(0.01)
 
 
-async def killed(server: ValkeyServer) -> None:
+async def killed(server: ServerProcess) -> None:
     await asyncio.to_thread(server.kill)
-    await asyncio.sleep(3)
+    await asyncio.sleep(2)
     await asyncio.to_thread(server.start)
 
 
-async def frozen(server: ValkeyServer) -> None:
-    server.pause()
-    await asyncio.sleep(3)
-    server.resume()
+async def frozen(server: ServerProcess) -> None:
+    with server.frozen():
+        await asyncio.sleep(2)
+
+
+@pytest.fixture(params=SERVERS)
+def down(request: pytest.FixtureRequest, tmp_path: Path) -> Generator[Store]:
+    """A store on a server of its own, whose address is known though it does not run."""
+    with SERVERS[request.param](tmp_path) as server:
+        server.stop()
+        yield make_store(request.param, tmp_path, server, f"faults-{uuid.uuid4().hex[:12]}")
+
+
+@pytest.fixture
+def up(down: Store) -> Store:
+    """The same, and it runs."""
+    down.server.start()
+    return down
+
+
+def clients(store: Store) -> int:
+    """As many as the server has a chance to serve."""
+    return 8 if store.is_slow else 64
 
 
 @pytest.mark.parametrize("fault", [killed, frozen])
 async def test_a_server_that_goes_and_comes_back(
-    own_valkey: ValkeyServer,
+    up: Store,
     origin: Origin,
     note: Note,
     caplog: pytest.LogCaptureFixture,
-    fault: Callable[[ValkeyServer], Coroutine[Any, Any, None]],
+    fault: Callable[[ServerProcess], Coroutine[Any, Any, None]],
 ) -> None:
-    backend = RedisBackend("faults", own_valkey.url)
-    async with Traffic(backend, origin) as traffic:
+    backend = up.backend(storage_deadline=DEADLINE_S)
+    async with Traffic(backend, origin, clients=clients(up)) as traffic:
         await asyncio.sleep(0.2)
-        down = asyncio.create_task(fault(own_valkey))
+        under_way = asyncio.create_task(fault(up.server))
         await wait_for_circuit(backend, "open")
         check_observable(backend, caplog)
-        await down
+        await under_way
         begun = time.perf_counter()
         await hits_resume(traffic)  # which does not tell all: what waits to be written is read from memory
         await wait_for_circuit(backend, "closed")
@@ -80,66 +104,104 @@ async def test_a_server_that_goes_and_comes_back(
 
 
 async def test_a_server_that_is_down_at_the_start(
-    tmp_path: Path, origin: Origin, note: Note, caplog: pytest.LogCaptureFixture
+    down: Store, origin: Origin, note: Note, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with ValkeyServer(tmp_path) as server:
-        server.stop()
-        backend = RedisBackend("faults", server.url)
-        async with Traffic(backend, origin) as traffic:
-            await wait_for_circuit(backend, "open")
-            check_observable(backend, caplog)
-        async with Traffic(backend, origin, clients=0) as alone:
-            costs_s = min([await open_circuit_costs(alone) for _ in range(3)])
-        await asyncio.to_thread(server.start)
-        async with Traffic(backend, origin) as later:
-            resumed_s = await hits_resume(later)
-        note(**traffic.figures, open_circuit_ms=costs_s * 1000, resumed_s=resumed_s)
-        await backend.close()
+    backend = down.backend(storage_deadline=DEADLINE_S)
+    async with Traffic(backend, origin, clients=clients(down)) as traffic:
+        await wait_for_circuit(backend, "open")
+        check_observable(backend, caplog)
+    async with Traffic(backend, origin, clients=0) as alone:
+        costs_s = min([await open_circuit_costs(alone) for _ in range(3)])
+    await asyncio.to_thread(down.server.start)
+    async with Traffic(backend, origin, clients=clients(down)) as later:
+        resumed_s = await hits_resume(later)
+    note(**traffic.figures, open_circuit_ms=costs_s * 1000, resumed_s=resumed_s)
+    await backend.close()
     traffic.check()
     later.check()
     assert costs_s < 0.001
     assert resumed_s < RESUMES_WITHIN_S
 
 
-@asynccontextmanager
-async def server_saying(answer: bytes | None) -> AsyncGenerator[str]:
-    """A server that is no Redis: it answers everything with *answer*, or with nothing."""
-    connections: set[asyncio.StreamWriter] = set()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connections.add(writer)
-        while await reader.read(65536):
-            if answer is not None:
-                writer.write(answer)
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    host, port = server.sockets[0].getsockname()[:2]
-    try:
-        yield f"redis://{host}:{port}"
-    finally:
-        server.close()
-        for writer in connections:
-            writer.transport.abort()
-        await server.wait_closed()
+SCHEMES = {"redis": "redis", "mongodb": "mongodb", "dynamodb": "http"}
 
 
-FOREIGN = {
+class Foreign:
+    """A server that is none: it answers everything with *answer*, or with nothing."""
+
+    def __init__(self, answer: bytes | None) -> None:
+        self._answer = answer
+        self._connections: set[asyncio.StreamWriter] = set()
+        self._address = ""
+
+    @asynccontextmanager
+    async def running(self) -> AsyncGenerator[None]:
+        """Serve until left."""
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._address = ":".join(map(str, server.sockets[0].getsockname()[:2]))
+        try:
+            yield
+        finally:
+            server.close()
+            for writer in self._connections:
+                writer.transport.abort()
+            await server.wait_closed()
+
+    def url(self, kind: str) -> str:
+        """Its address, as that of a store of this *kind*."""
+        return f"{SCHEMES[kind]}://{self._address}"
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._connections.add(writer)
+        with suppress(ConnectionError):
+            while await reader.read(65536):
+                if self._answer is not None:
+                    writer.write(self._answer)
+
+
+def http(status: str, body: str) -> bytes:
+    """An answer of a server of HTTP."""
+    head = f"HTTP/1.1 {status}\r\nContent-Type: application/x-amz-json-1.0\r\nContent-Length: {len(body)}\r\n\r\n"
+    return (head + body).encode()
+
+
+ANYWHERE: dict[str, bytes | None] = {
     "black hole": None,
-    "HTTP": b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n",
+    "HTTP": http("400 Bad Request", ""),
     "garbage": b"\x00\xff\xfe garbage \r\n",
-    "huge length": b"$99999999999999999999\r\n",
-    "deep nesting": b"*1\r\n" * 5000,
-    "wrong type": b":1\r\n",
-    "too many replies": b"+OK\r\n" * 1000,
-    "errors": b"-ERR no\r\n",
-    "loading": b"-LOADING Redis is loading the dataset in memory\r\n",
 }
+FOREIGN: dict[str, dict[str, bytes | None]] = {
+    "redis": {
+        "huge length": b"$99999999999999999999\r\n",
+        "deep nesting": b"*1\r\n" * 5000,
+        "wrong type": b":1\r\n",
+        "too many replies": b"+OK\r\n" * 1000,
+        "errors": b"-ERR no\r\n",
+        "loading": b"-LOADING Redis is loading the dataset in memory\r\n",
+    },
+    "mongodb": {
+        "a huge message": b"\xff\xff\xff\x7f" + bytes(12),
+        "an empty message": b"\x10\x00\x00\x00" + bytes(12),
+    },
+    "dynamodb": {
+        "throttling": http("400 Bad Request", '{"__type": "ProvisionedThroughputExceededException", "message": "no"}'),
+        "no credentials": http("400 Bad Request", '{"__type": "UnrecognizedClientException", "message": "no"}'),
+        "no region": http("503 Service Unavailable", ""),
+        "no JSON": http("200 OK", "<html>"),
+        "another service": http("200 OK", "{}"),
+    },
+}
+CASES = [(kind, name) for kind, own in FOREIGN.items() for name in (*ANYWHERE, *own)]
 
 
-@pytest.mark.parametrize("name", FOREIGN)
-async def test_a_server_that_is_none(origin: Origin, note: Note, caplog: pytest.LogCaptureFixture, name: str) -> None:
-    async with server_saying(FOREIGN[name]) as url:
-        backend = RedisBackend("faults", url)
+@pytest.mark.parametrize(("kind", "name"), CASES)
+async def test_a_server_that_is_none(
+    origin: Origin, note: Note, caplog: pytest.LogCaptureFixture, tmp_path: Path, kind: str, name: str
+) -> None:
+    foreign = Foreign({**ANYWHERE, **FOREIGN[kind]}[name])
+    async with foreign.running():
+        server = SimpleNamespace(url=foreign.url(kind))
+        backend = make_store(kind, tmp_path, server, "faults").backend(storage_deadline=DEADLINE_S)
         async with Traffic(backend, origin, clients=32) as traffic:
             await asyncio.sleep(0.4)
             if name != "wrong type":

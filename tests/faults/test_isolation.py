@@ -22,7 +22,7 @@ from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.keys import create_key
 from tests.faults.conftest import Note
 from tests.faults.origin import Origin
-from tests.faults.stores import Store
+from tests.stores import Store
 
 # aiohttp discourages auth= and BasicAuth; people use them all the same.
 pytestmark = pytest.mark.filterwarnings("ignore:.*deprecated:DeprecationWarning")

@@ -17,7 +17,7 @@ from aiohttp_cache_di.backends.redis import RedisBackend
 from aiohttp_cache_di.telemetry import StatsSnapshot
 from tests.faults.conftest import Note
 from tests.faults.origin import Origin
-from tests.faults.stores import Store
+from tests.stores import Store
 from tests.valkey import ValkeyServer
 
 RECENT_S = 0.3

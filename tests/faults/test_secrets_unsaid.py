@@ -21,8 +21,7 @@ from aiohttp_cache_di.backends.sqlite import SQLiteBackend
 from aiohttp_cache_di.containers import CacheContainer, open_container
 from aiohttp_cache_di.errors import ConfigurationError
 from tests.faults.origin import Origin
-from tests.faults.plant import plant
-from tests.faults.stores import Store
+from tests.stores import SHARED, Store
 
 pytestmark = pytest.mark.filterwarnings("ignore:(BasicAuth|The .auth. parameter) is deprecated")
 
@@ -121,7 +120,7 @@ async def test_a_store_that_works(store: Store, origin: Origin, caplog: pytest.L
     unsaid(await said_of(backend, origin, caplog))
 
 
-@pytest.mark.parametrize("store", ["sqlite", "redis"], indirect=True)
+@pytest.mark.parametrize("store", SHARED, indirect=True)
 async def test_a_store_with_nonsense_in_it(store: Store, origin: Origin, caplog: pytest.LogCaptureFixture) -> None:
     backend = store.backend(secret_key=SECRET)
     url = f"{origin.url}/b?access_token={SECRET}"
@@ -129,7 +128,7 @@ async def test_a_store_with_nonsense_in_it(store: Store, origin: Origin, caplog:
         async with session.get(url) as response:
             await response.read()
         await backend.settle()
-        plant(store, backend.create_key("GET", url), SECRET.encode())
+        store.plant(backend.create_key("GET", url), SECRET.encode())
         async with session.get(url) as response:
             await response.read()
         text = reprs(session, backend)

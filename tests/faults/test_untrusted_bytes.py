@@ -23,8 +23,7 @@ from aiohttp_cache_di.errors import UnreadableEntryError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from tests.faults.conftest import Note
 from tests.faults.origin import Origin
-from tests.faults.plant import kept, plant
-from tests.faults.stores import Store
+from tests.stores import SHARED, Store
 
 CORPUS: Final = Path(__file__).parent / "corpus"
 PAYLOAD_AT: Final = 12
@@ -102,37 +101,37 @@ async def stored(backend: CacheBackend, origin: Origin, *paths: str) -> None:
     await backend.close()
 
 
-@pytest.mark.parametrize("store", ["sqlite", "filesystem", "redis"], indirect=True)
+@pytest.mark.parametrize("store", SHARED, indirect=True)
 async def test_what_others_put_there_is_a_miss_that_is_overwritten(
     store: Store, origin: Origin, note: Note, tmp_path: Path
 ) -> None:
     backend = store.backend()
     await stored(backend, origin, "/a", "/b")
     key, other = (backend.create_key("GET", origin.url + path) for path in ("/a", "/b"))
-    genuine, trap = kept(store, key), tmp_path / "trap"
-    cases = planted(genuine, key, kept(store, other), trap)
+    genuine, trap = store.kept(key), tmp_path / "trap"
+    cases = planted(genuine, key, store.kept(other), trap)
     unreadable = 0
     for name, data in cases.items():
-        plant(store, key, data)
+        store.plant(key, data)
         fresh = store.backend(storage_deadline=5.0)
         hits = origin.hits["/a"]
         await stored(fresh, origin, "/a", "/a")
         assert origin.hits["/a"] == hits + 1, f"{name} was believed, or not overwritten"
         assert not fresh.stats.store_errors, name
         assert fresh.stats.unreadable >= 1, name
-        assert kept(store, key)[:PAYLOAD_AT][8:] == genuine[8:PAYLOAD_AT], name
+        assert store.kept(key)[:PAYLOAD_AT][8:] == genuine[8:PAYLOAD_AT], name
         unreadable += fresh.stats.unreadable
     note(planted=len(cases), believed=0, counted_unreadable=unreadable)
     assert not trap.exists()
 
 
-@pytest.mark.parametrize("store", ["sqlite", "filesystem", "redis"], indirect=True)
+@pytest.mark.parametrize("store", SHARED, indirect=True)
 async def test_with_a_secret_nobody_else_can_write_an_entry(store: Store, origin: Origin, note: Note) -> None:
     signing = {"secret_key": ["new secret", "old secret"]}
     backend = store.backend(**signing)
     await stored(backend, origin, "/a", "/b")
     key, other = (backend.create_key("GET", origin.url + path) for path in ("/a", "/b"))
-    genuine = kept(store, key)
+    genuine = store.kept(key)
     payload = genuine[PAYLOAD_AT:-32]
     entry = msgspec.structs.replace(msgspec.msgpack.Decoder(StoredResponse).decode(payload), key=key)
     evil = msgspec.msgpack.encode(msgspec.structs.replace(entry, key="", body=b"evil"))
@@ -142,19 +141,19 @@ async def test_with_a_secret_nobody_else_can_write_an_entry(store: Store, origin
         "signed with another secret": EntryCodec("guess").encode(msgspec.structs.replace(entry, body=b"evil")),
         "signed for another cache": EntryCodec("new secret", names=("another", "responses")).encode(entry),
         "signed for another use": EntryCodec("new secret", salt="other").encode(entry),
-        "moved from another key": with_checksum(kept(store, other), key),
+        "moved from another key": with_checksum(store.kept(other), key),
         "signature cut": with_checksum(genuine[:-1], key),
         "signature of zeros": with_checksum(genuine[:-32] + bytes(32), key),
         "flag taken off": with_checksum(genuine[:10] + bytes([NAMELESS]) + genuine[11:-32], key),
     }
     for name, data in frames.items():
-        plant(store, key, data)
+        store.plant(key, data)
         fresh = store.backend(**signing)
         hits = origin.hits["/a"]
         await stored(fresh, origin, "/a", "/a")
         assert origin.hits["/a"] == hits + 1, name
         assert fresh.stats.unreadable >= 1, name
-    plant(store, key, store.backend(secret_key="old secret").stack.codec.encode(entry))
+    store.plant(key, store.backend(secret_key="old secret").stack.codec.encode(entry))
     fresh = store.backend(**signing)
     hits = origin.hits["/a"]
     await stored(fresh, origin, "/a")

@@ -25,7 +25,7 @@ from yarl import URL
 
 from aiohttp_cache_di import CachedSession
 from tests.faults.origin import body_of
-from tests.faults.stores import Store
+from tests.stores import described
 
 NOBODY = 65534
 
@@ -115,7 +115,7 @@ async def main() -> None:
     if job.get("unprivileged") and os.geteuid() == 0:  # permissions mean nothing to root
         os.setgid(NOBODY)
         os.setuid(NOBODY)
-    store = Store(job["kind"], job["options"])
+    store = described(job["kind"], job["options"])
     backend = store.backend(**job.get("backend", {}))
     timeout = ClientTimeout(total=job.get("timeout_s", 20))
     async with CachedSession(cache=backend, connector=TCPConnector(limit=0), timeout=timeout) as session:

@@ -94,17 +94,14 @@ def test_a_home_that_cannot_be_written_counts_as_none(
     assert ("is not a directory" if obstacle == "file" else "permission denied") in warning
 
 
-@pytest.mark.parametrize("obstacle", ["link", "open", "file"])
-def test_a_temporary_directory_that_others_may_write_to_is_not_used(
+@pytest.mark.parametrize("obstacle", ["link", "file"])
+def test_what_is_no_directory_of_ours_is_not_used(
     obstacle: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, temporary: Path
 ) -> None:
     monkeypatch.setattr("aiohttp_cache_di.settings.places.user_cache_path", _raise)
     if obstacle == "link":
         (tmp_path / "elsewhere").mkdir(mode=0o700)
         own(temporary).symlink_to(tmp_path / "elsewhere")
-    elif obstacle == "open":
-        own(temporary).mkdir()
-        own(temporary).chmod(0o777)
     else:
         own(temporary).write_text("")
 
@@ -113,6 +110,14 @@ def test_a_temporary_directory_that_others_may_write_to_is_not_used(
     assert path == IN_MEMORY
     assert warning is not None
     assert "in the memory of this process" in warning
+
+
+def test_a_temporary_directory_of_ours_is_made_private(monkeypatch: pytest.MonkeyPatch, temporary: Path) -> None:
+    monkeypatch.setattr("aiohttp_cache_di.settings.places.user_cache_path", _raise)
+    own(temporary).mkdir()
+    own(temporary).chmod(0o777)
+    assert find_place(None, "api", VARIABLE).path == own(temporary) / "api.sqlite"
+    assert own(temporary).stat().st_mode & 0o777 == 0o700
 
 
 def test_where_nothing_can_be_written_responses_are_kept_in_memory_and_that_is_told(

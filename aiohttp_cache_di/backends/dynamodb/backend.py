@@ -53,7 +53,7 @@ class DynamoDBBackend(CacheBackend):
     ) -> None:
         refuse_unknown(type(self).__name__, kwargs, BACKEND_OPTIONS | OWN_OPTIONS | driver_options())
         layout = Layout(cache_name, NAMESPACE, key_attr_name, val_attr_name)
-        stack = _stack(layout, create_if_not_exists, context, kwargs, lambda: self.max_body_bytes)
+        stack = _stack(layout, create_if_not_exists, context, kwargs, lambda: self.largest_in_memory_bytes)
         super().__init__(cache_name, **{name: kwargs[name] for name in kwargs.keys() & BACKEND_OPTIONS})
         self.use(stack, DynamoDbCache)
 

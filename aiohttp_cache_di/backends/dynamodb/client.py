@@ -13,16 +13,17 @@ from typing import Any, Final, Protocol, TypeAlias
 
 from aiohttp_cache_di.arguments import refuse_unknown
 from aiohttp_cache_di.backends.dynamodb.items import Layout
-from aiohttp_cache_di.backends.loops import Errands
+from aiohttp_cache_di.backends.loops import Errands, conclude
 from aiohttp_cache_di.errors import ConfigurationError, MissingDependencyError, StorageError
 
-__all__ = ["CONDITION_FAILED", "Client", "Connection", "Service", "driver_options", "error_code"]
+__all__ = ["CONDITION_FAILED", "NOT_THERE", "Client", "Connection", "Service", "driver_options", "error_code"]
 
 CONDITION_FAILED: Final = "ConditionalCheckFailedException"
 NOT_THERE: Final = "ResourceNotFoundException"
 IN_USE: Final = "ResourceInUseException"
 
-POLL_S: Final = 0.2  # how often to look whether a new table is ready, which takes AWS some seconds
+POLL_S: Final = 0.02  # before looking again whether a new table is ready, which takes AWS some seconds; doubles
+POLL_MAX_S: Final = 0.5
 READY_WITHIN_S: Final = 60.0
 
 Answer: TypeAlias = Mapping[str, Any]
@@ -77,7 +78,7 @@ class Connection:
         """End what runs in the background, and the client."""
         await self.errands.finish()
         if self._context is not None:
-            await self._context.__aexit__(None, None, None)
+            await conclude(self._context.__aexit__(None, None, None))
 
 
 class Service:
@@ -105,7 +106,7 @@ class Service:
         self._layout = layout
         self._context = context
         self._options = dict(options)
-        self._is_to_create = create
+        self._creates = self._is_to_create = create
         self._served: weakref.ref[asyncio.AbstractEventLoop] | None = None
 
     async def connect(self) -> Connection:
@@ -119,6 +120,12 @@ class Service:
                 raise
             self._is_to_create = False
         return connection
+
+    async def make_again(self, client: Client) -> bool:
+        """Make the table that is not there any more; False where none is to be made."""
+        if self._creates:
+            await _ensure_table(client, self._layout)
+        return self._creates
 
     async def _own(self) -> Connection:
         session = await asyncio.to_thread(_prepared_session, self._options)
@@ -157,10 +164,16 @@ def _driver(module: str) -> Any:
 
 @cache
 def _loader(api_version: str | None) -> Any:
-    """What reads the driver's description of DynamoDB, and has read it; takes 0.1 s."""
-    session = _driver("session").get_session()
-    session.warm_up_loader_caches("dynamodb", api_version)
-    return session.get_component("data_loader")
+    """What reads the driver's descriptions, and has read those that a client is made from: 60 ms.
+
+    The driver's own ``warm_up_loader_caches`` reads others too, and looks for them in 400 directories: twice that.
+    """
+    loader = _driver("session").get_session().get_component("data_loader")
+    for name in ("endpoints", "partitions", "sdk-default-configuration", "_retry"):
+        loader.load_data_with_path(name)
+    for kind in ("service-2", "endpoint-rule-set-1"):
+        loader.load_service_model("dynamodb", kind, api_version=api_version)
+    return loader
 
 
 def _prepared_session(options: Mapping[str, Any]) -> Any:
@@ -176,7 +189,7 @@ def _prepared_session(options: Mapping[str, Any]) -> Any:
 async def _ensure_table(client: Client, layout: Layout) -> None:
     """See to it that the table is there and ready; one that is made here drops what has expired."""
     loop = asyncio.get_running_loop()
-    until = loop.time() + READY_WITHIN_S
+    until, pause_s = loop.time() + READY_WITHIN_S, POLL_S
     is_made_here = False
     while True:
         try:
@@ -193,7 +206,8 @@ async def _ensure_table(client: Client, layout: Layout) -> None:
                 break
         if loop.time() >= until:
             raise StorageError(f"the table {layout.table} is not ready after {READY_WITHIN_S:g} s")
-        await asyncio.sleep(POLL_S)
+        await asyncio.sleep(pause_s)
+        pause_s = min(2 * pause_s, POLL_MAX_S)
     if is_made_here:
         spec = {"Enabled": True, "AttributeName": "ttl"}
         await client.update_time_to_live(TableName=layout.table, TimeToLiveSpecification=spec)
@@ -216,5 +230,7 @@ async def _create(client: Client, layout: Layout) -> bool:
 
 
 with suppress(MissingDependencyError):
-    driver_options()  # now, rather than in an event loop: to import is to read files
+    # Now, rather than when a first request waits: to import is to read files, and so is to describe.
+    driver_options()
     _driver("config")
+    _loader(None)

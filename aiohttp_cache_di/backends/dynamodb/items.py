@@ -1,19 +1,22 @@
 """Items of a table and what is asked of it: as pure functions of records.
 
-An item is ``{k: namespace and key, v: frame, f: kind, ttl, until, o: owner, l: leased until}``. Record and lease share
-it: taking the lease tells whether something is stored, and a write gives the lease back without a call of its own.
-``ttl`` is for the server, in whole seconds, and stands in each item; ``until`` is exact, and missing where it is never.
+An item is ``{k: namespace and key, v: frame, i: info, f: kind, ttl, until, o: owner, l: leased until}``. Record and
+lease share it: taking the lease tells whether something is stored, and a write gives the lease back without a call of
+its own. ``ttl`` is for the server, in whole seconds, and stands in each item; ``until`` is exact, and missing where it
+is never.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 
 from msgspec import Struct
 
+from aiohttp_cache_di.backends.inspecting import packed_info
 from aiohttp_cache_di.backends.store import Record
 from aiohttp_cache_di.entries.codec import leads_on
 from aiohttp_cache_di.errors import ConfigurationError
@@ -24,13 +27,15 @@ Attributes: TypeAlias = Mapping[str, Mapping[str, Any]]
 
 ITEM_BYTES: Final = 400 * 1024  # DynamoDB item limit, names included
 SPARE_BYTES: Final = 6 * 1024  # for all but the frame: a key that is named beside its digest, and the other attributes
+INFO_BYTES: Final = 512  # of what is told of a record; more is read from its frame
 PAGE: Final = 500  # items of a page of a walk, or 1 MB
+TABLE: Final = "[A-Za-z0-9_.-]{3,255}"
 KEY_BYTES: Final = 2048  # DynamoDB limit of a partition key
 FAR_AT: Final = 253_402_300_800  # the year 10000
 DIGEST: Final = "\0sha256 "  # begins the names of keys that cannot be named as they are
 
 NO_RECORD: Final = "-1"  # the kind of an item that is a lease alone; a record has 1 if it leads on, else 0
-OURS: Final = frozenset({"f", "l", "n", "o", "ttl", "until"})
+OURS: Final = frozenset({"f", "i", "l", "n", "o", "ttl", "until"})
 
 
 class Layout(Struct, frozen=True):
@@ -49,6 +54,10 @@ class Layout(Struct, frozen=True):
     val_attr: str
 
     def __post_init__(self) -> None:
+        if not (self.table.startswith("arn:") or re.fullmatch(TABLE, self.table)):
+            raise ConfigurationError(
+                f"{self.table!r} is no name of a DynamoDB table: 3 to 255 letters, digits, dots, hyphens or underscores"
+            )
         names = (self.key_attr, self.val_attr)
         if not all(names) or names[0] == names[1] or OURS & set(names):
             taken = ", ".join(sorted(OURS))
@@ -110,6 +119,9 @@ class Layout(Struct, frozen=True):
             "f": {"N": str(int(leads_on(frame)))},
             "ttl": {"N": str(math.ceil(until))},  # never left out, since a lease adds a short one where there is none
         }
+        info = packed_info(record)
+        if info is not None and len(info) < INFO_BYTES:
+            item["i"] = {"B": info}
         if not is_for_ever:
             item["until"] = {"N": f"{until:.3f}"}
         if name.startswith(f"{self.prefix}{DIGEST}"):
@@ -141,7 +153,7 @@ class Layout(Struct, frozen=True):
             "ExpressionAttributeNames": {"#k": self.key_attr, "#f": "f", "#n": "n", "#u": "until"},
         }
 
-    def scanning(self, *, items: bool, records_only: bool) -> dict[str, Any]:
+    def scanning(self, *, items: bool, records_only: bool, infos: bool = False) -> dict[str, Any]:
         """Arguments of a Scan over this cache's items."""
         names: dict[str, str] = {"#k": self.key_attr}
         query: dict[str, Any] = {
@@ -157,6 +169,9 @@ class Layout(Struct, frozen=True):
         if not items:
             names |= self.projection["ExpressionAttributeNames"]
             query["ProjectionExpression"] = self.projection["ProjectionExpression"]
+        if infos:
+            names["#i"] = "i"
+            query["ProjectionExpression"] += ", #i"
         return query
 
     # ---- leases

@@ -10,11 +10,13 @@ from functools import partial
 from typing import Any, Final
 
 from aiohttp_cache_di.backends.dynamodb.batches import READ_AT_ONCE, read_items, write_items
-from aiohttp_cache_di.backends.dynamodb.client import CONDITION_FAILED, Connection, Service, error_code
+from aiohttp_cache_di.backends.dynamodb.client import CONDITION_FAILED, NOT_THERE, Connection, Service, error_code
 from aiohttp_cache_di.backends.dynamodb.items import Attributes, Layout, is_leading_on
+from aiohttp_cache_di.backends.inspecting import Glance, Wanted
 from aiohttp_cache_di.backends.loops import PerLoop, aside
 from aiohttp_cache_di.backends.store import UNREADABLE, Found, Item, Lease, Limits, Record, Row, Unreadable, Written
 from aiohttp_cache_di.entries.codec import EntryCodec
+from aiohttp_cache_di.entries.info import unpack_info
 from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
@@ -79,7 +81,13 @@ class DynamoDBStore:
             read_items(here.client, self._layout.table, list(map(self._layout.at, wanted)), is_consistent=is_strict)
             for wanted, is_strict in groups
         )
-        items = {self._layout.name_in(item): item for found in await asyncio.gather(*reading) for item in found}
+        try:
+            answers = await asyncio.gather(*reading)
+        except Exception as exc:
+            if error_code(exc) != NOT_THERE or not await self._service.make_again(here.client):
+                raise
+            return [None] * len(keys)
+        items = {self._layout.name_in(item): item for found in answers for item in found}
         work = partial(self._found, keys, [items.get(name) for name in names])
         return await aside(work, sum(map(self._weight, items.values())))
 
@@ -125,6 +133,19 @@ class DynamoDBStore:
         """Walk over all records: a Scan reads, and costs, the whole table."""
         async for page in self._scan(items=items, records_only=True):
             yield await aside(partial(self._rows, page, items), sum(map(self._weight, page)))
+
+    async def infos(self, wanted: Wanted) -> AsyncIterator[Sequence[Glance]]:
+        """Find records by what stands beside their frames: a Scan that costs as much as one of all, and brings less."""
+        async for page in self._scan(items=False, records_only=True, infos=True):
+            now = time.time()
+            glances: list[Glance] = []
+            for item in page:
+                if not _is_over(item, now):
+                    key = self._layout.key_in(item)
+                    info = unpack_info(item.get("i", {}).get("B"), key)
+                    if info is None or wanted(info):
+                        glances.append(Glance(key, info))
+            yield glances
 
     async def clear(self) -> None:
         """Drop all items of this namespace, page by page; the table stays."""
@@ -202,9 +223,9 @@ class DynamoDBStore:
 
     # ---- reading
 
-    async def _scan(self, *, items: bool, records_only: bool) -> AsyncIterator[list[Attributes]]:
+    async def _scan(self, *, items: bool, records_only: bool, infos: bool = False) -> AsyncIterator[list[Attributes]]:
         here = await self._loops.here()
-        query = self._layout.scanning(items=items, records_only=records_only)
+        query = self._layout.scanning(items=items, records_only=records_only, infos=infos)
         while True:
             answer = await here.client.scan(**query)
             page: list[Attributes] = answer["Items"]

@@ -49,7 +49,7 @@ class FileBackend(CacheBackend):
         refuse_unknown(type(self).__name__, kwargs, BACKEND_OPTIONS | OWN_OPTIONS)
         others = {name: value for name, value in kwargs.items() if name not in OWN_OPTIONS}
         super().__init__(os.fspath(cache_name), autoclose=autoclose, **others)
-        self.use(_stack(cache_name, use_temp, kwargs, lambda: self.max_body_bytes), FileCache)
+        self.use(_stack(cache_name, use_temp, kwargs, lambda: self.largest_in_memory_bytes), FileCache)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}>"

@@ -3,23 +3,30 @@
 An entry's file is written beside its place and moved there, so that a reader has all of one entry or all of another.
 A body's file bears a name of its own and is there before the entry that tells of it. A reader that comes when the
 entry is replaced may find that body gone, and then reads the entry again.
+
+Who has a spooled body open holds a shared lock on its file. Such a body is dropped by who gets the other lock: one that
+is being read stays, belongs to no entry any more, and goes with its last reader or in a sweep.
 """
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from aiohttp_cache_di.backends.filesystem.names import body_name, temporary_name
 from aiohttp_cache_di.backends.filesystem.records import (
     HEAD_BYTES,
     NO_TOKEN,
     Body,
+    Filed,
     Head,
     Packed,
     body_of,
+    filed_of,
     read_head,
     unpack,
     with_body,
@@ -28,8 +35,28 @@ from aiohttp_cache_di.backends.filesystem.tree import Directory
 from aiohttp_cache_di.backends.filesystem.uses import Known
 from aiohttp_cache_di.backends.store import UNREADABLE, Item, Unreadable
 from aiohttp_cache_di.entries.codec import EntryCodec
+from aiohttp_cache_di.entries.filed import FiledBody
+from aiohttp_cache_di.entries.filed import with_body as with_other_body
+from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
-__all__ = ["Seen", "disk_bytes", "drop", "publish", "read_item", "see"]
+__all__ = [
+    "READ_FLAGS",
+    "OpenBody",
+    "Seen",
+    "create",
+    "disk_bytes",
+    "drop",
+    "drop_unused",
+    "lock",
+    "look_at",
+    "publish",
+    "read_item",
+    "see",
+    "write_all",
+]
+
+OpenBody: TypeAlias = Callable[[Directory, str, Filed], FiledBody | None]
+"""Opens the body of an entry in that directory, whose file has that name; None if it is not as it was written."""
 
 FILE_MODE: Final = 0o600
 FIRST_READ_BYTES: Final = 72 * 1024  # an entry whose body is not apart, with room for what stands before it
@@ -38,8 +65,8 @@ HEAD_READ_BYTES: Final = 2048  # most keys and what stands before them
 TRIES: Final = 3
 BLOCK_BYTES: Final = 4096
 # Without O_NONBLOCK, opening a pipe that stands in a file's place would wait for a writer.
-_READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-_CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+READ_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+_CREATE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _NOT_OF_THE_FILE: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE})
 """What tells nothing of one file, but of the process or the file system."""
 
@@ -52,7 +79,14 @@ class Seen(NamedTuple):
 
 
 def read_item(
-    leaf: Directory, name: str, key: str, codec: EntryCodec, known: Known, *, is_use: bool = True
+    leaf: Directory,
+    name: str,
+    key: str,
+    codec: EntryCodec,
+    known: Known,
+    open_body: OpenBody,
+    *,
+    is_use: bool = True,
 ) -> Item | Unreadable | None:
     """What is under *key*, whose entry is in the file of that *name*; None for nothing.
 
@@ -78,6 +112,10 @@ def read_item(
         item = unpack(data, head, codec)
         if head.token == NO_TOKEN or isinstance(item, Unreadable):
             return item
+        if head.is_filed:
+            with suppress(FileNotFoundError):
+                return _filed(leaf, name, item, filed_of(item, head, codec), open_body)
+            continue
         body = body_of(item, head, codec)
         if body is None or isinstance(item, str):
             return UNREADABLE
@@ -98,7 +136,7 @@ def disk_bytes(size: int) -> int:
 def see(leaf: Directory, name: str) -> Seen | None:
     """The head of the entry in the file of that *name*; None if there is none that can be read."""
     try:
-        fd = os.open(name, _READ, dir_fd=leaf.fd)
+        fd = os.open(name, READ_FLAGS, dir_fd=leaf.fd)
     except OSError:
         return None
     try:
@@ -118,16 +156,33 @@ def see(leaf: Directory, name: str) -> Seen | None:
         os.close(fd)
 
 
-def publish(leaf: Directory, name: str, packed: Packed, *, fsync: bool) -> Seen | None:
+def look_at(leaf: Directory, name: str, codec: EntryCodec) -> tuple[Head, Item | Unreadable] | None:
+    """The entry in the file of that *name*, without a body that is in a file of its own; None if there is none."""
+    try:
+        data = _read(leaf, name, None)
+    except OSError:
+        return None
+    head = read_head(data)
+    return None if head is None else (head, unpack(data, head, codec))
+
+
+def publish(
+    leaf: Directory, name: str, packed: Packed, *, fsync: bool, place_body: Callable[[], None] | None = None
+) -> Seen | None:
     """Put a record in the place of what is there, and return what that was.
+
+    Args:
+        place_body: sees to it that the body is in its file.
 
     Raises:
         OSError: it could not be written; what was there is there still.
     """
     parts = [(temporary_name(name), packed.entry)]
-    if packed.token != NO_TOKEN:
+    if packed.token != NO_TOKEN and place_body is None:
         parts.append((body_name(name, packed.token), packed.body))
     try:
+        if place_body is not None:
+            place_body()
         for part, data in parts:
             _write(leaf, part, data, fsync=fsync)
         before = see(leaf, name)
@@ -139,7 +194,8 @@ def publish(leaf: Directory, name: str, packed: Packed, *, fsync: bool) -> Seen 
         raise
     if fsync:
         os.fsync(leaf.fd)
-    _drop_body(leaf, name, before)
+    if before is None or before.head.token != packed.token:  # or the same body has another head
+        _drop_body(leaf, name, before)
     return before
 
 
@@ -160,12 +216,63 @@ def drop(leaf: Directory, name: str) -> int | None:
 
 def _drop_body(leaf: Directory, name: str, seen: Seen | None) -> None:
     if seen is not None and seen.head.token != NO_TOKEN:
+        body = body_name(name, seen.head.token)
         with suppress(OSError):
-            os.unlink(body_name(name, seen.head.token), dir_fd=leaf.fd)
+            if seen.head.is_filed:
+                drop_unused(leaf, body)
+            else:
+                os.unlink(body, dir_fd=leaf.fd)
+
+
+def drop_unused(leaf: Directory, body: str) -> bool:
+    """Drop the file of a body, unless it is being read; whether it went.
+
+    Raises:
+        OSError: it is not there, or cannot be dropped.
+    """
+    try:
+        fd = os.open(body, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=leaf.fd)
+    except FileNotFoundError:
+        raise
+    except OSError:  # it is no file that could be read
+        os.unlink(body, dir_fd=leaf.fd)
+        return True
+    try:
+        if not lock(fd, fcntl.LOCK_EX):
+            return False
+        os.unlink(body, dir_fd=leaf.fd)
+        return True
+    finally:
+        os.close(fd)
+
+
+def lock(fd: int, kind: int) -> bool:
+    """Lock an open file; False where another lock keeps it from that, True where the file system has no locks."""
+    try:
+        fcntl.flock(fd, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _filed(
+    leaf: Directory, name: str, item: Item, filed: Filed | None, open_body: OpenBody
+) -> StoredResponse | Unreadable:
+    if filed is None or not isinstance(item, StoredResponse):
+        return UNREADABLE
+    try:
+        body = open_body(leaf, name, filed)
+    except OSError as exc:
+        if exc.errno in _NOT_OF_THE_FILE or isinstance(exc, FileNotFoundError):
+            raise
+        return UNREADABLE
+    return UNREADABLE if body is None else with_other_body(item, body)
 
 
 def _read(leaf: Directory, name: str, known: Known | None) -> bytes:
-    fd = os.open(name, _READ, dir_fd=leaf.fd)
+    fd = os.open(name, READ_FLAGS, dir_fd=leaf.fd)
     try:
         data = os.read(fd, FIRST_READ_BYTES)
         if len(data) == FIRST_READ_BYTES:
@@ -185,7 +292,7 @@ def _read(leaf: Directory, name: str, known: Known | None) -> bytes:
 def _read_body(leaf: Directory, name: str, body: Body, known: Known) -> bytes | None:
     """The bytes of *body*, None if they are not as they were written."""
     try:
-        fd = os.open(body_name(name, body.token), _READ, dir_fd=leaf.fd)
+        fd = os.open(body_name(name, body.token), READ_FLAGS, dir_fd=leaf.fd)
         try:
             status = os.fstat(fd)
             if status.st_size != body.length or body.length > known.value_bytes():
@@ -207,12 +314,22 @@ def _read_body(leaf: Directory, name: str, body: Body, known: Known) -> bytes | 
     return data
 
 
+def create(leaf: Directory, name: str) -> int:
+    """Create a file that only this user can read; return its descriptor, for reading and writing."""
+    return os.open(name, _CREATE, FILE_MODE, dir_fd=leaf.fd)
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """Write all of *data*."""
+    written = os.write(fd, data)
+    while written < len(data):
+        written += os.write(fd, memoryview(data)[written:])
+
+
 def _write(leaf: Directory, name: str, data: bytes, *, fsync: bool) -> None:
-    fd = os.open(name, _CREATE, FILE_MODE, dir_fd=leaf.fd)
+    fd = create(leaf, name)
     try:
-        written = os.write(fd, data)
-        while written < len(data):
-            written += os.write(fd, memoryview(data)[written:])
+        write_all(fd, data)
         if fsync:
             os.fsync(fd)
     finally:

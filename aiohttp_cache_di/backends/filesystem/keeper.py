@@ -17,7 +17,7 @@ import time
 from contextlib import suppress
 from typing import Final, NamedTuple
 
-from aiohttp_cache_di.backends.filesystem.files import disk_bytes, drop, see
+from aiohttp_cache_di.backends.filesystem.files import disk_bytes, drop, drop_unused, see
 from aiohttp_cache_di.backends.filesystem.names import BODY, ENTRY, LEAVES, LEFT_OVER, body_name, entry_of
 from aiohttp_cache_di.backends.filesystem.tree import Directory, Tree
 from aiohttp_cache_di.backends.filesystem.walk import file_names
@@ -29,6 +29,7 @@ EXACT_BELOW: Final = 100  # entries; a bound below it is kept exactly
 STEP_S: Final = 0.005
 SHARE: Final = 20  # of the time, one part is for counting
 MIN_REST_S: Final = 0.02
+LAST_BEYOND: Final = 64  # of the bound, the part that the last entry may take beyond it, for what is not its body
 SAMPLE: Final = 64  # records of which some go
 LEFT_OVER_AFTER_S: Final = 3600.0  # since it was last written to
 ORPHAN_AFTER_S: Final = 300.0  # a body is published right after it was written
@@ -125,6 +126,8 @@ class Keeper:
 
     def _is_over(self) -> bool:
         max_bytes, max_entries = self._bounds
+        if max_bytes is not None and self._total.entries == 1:
+            max_bytes += max_bytes // LAST_BEYOND  # a body that is as large as the bound is of use, without any other
         return (max_bytes is not None and self._total.bytes > max_bytes) or (
             max_entries is not None and self._total.entries > max_entries
         )
@@ -184,6 +187,8 @@ class Keeper:
             is_enough = freed >= excess.bytes and evicted >= excess.entries
             if is_enough or (evicted >= most and candidate.is_of_use):
                 break
+            if self._total.entries == 1 and not self._is_over():
+                break
             leaf = self._tree.leaf(candidate.leaf)
             if leaf is not None and drop(leaf, candidate.name) is not None:
                 evicted += 1
@@ -219,10 +224,11 @@ def _swept(leaf: Directory, file: _File, entries: set[str], now: float) -> bool:
         is_remnant = now - file.changed_at > ORPHAN_AFTER_S and not _is_wanted(leaf, file.name, entries)
     else:
         is_remnant = now - file.changed_at > LEFT_OVER_AFTER_S
-    if is_remnant:
-        with suppress(OSError):
-            os.unlink(file.name, dir_fd=leaf.fd)
-    return is_remnant
+    if not is_remnant:
+        return False
+    with suppress(OSError):
+        return drop_unused(leaf, file.name)
+    return True
 
 
 def _is_wanted(leaf: Directory, body: str, entries: set[str]) -> bool:

@@ -25,6 +25,10 @@ class _Task(NamedTuple):
     future: asyncio.Future[Any]
 
 
+class _Errand(NamedTuple):
+    job: Callable[[], object]
+
+
 class Pool:
     """Threads that begin when there is something to do, and never keep a program from ending.
 
@@ -40,7 +44,7 @@ class Pool:
 
     def begin_anew(self) -> None:
         """Forget all threads and jobs, which are a parent process's."""
-        self._queue: SimpleQueue[_Task | None] = SimpleQueue()
+        self._queue: SimpleQueue[_Task | _Errand | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._unfinished: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, int] = weakref.WeakKeyDictionary()
         self._finished: dict[asyncio.AbstractEventLoop, asyncio.Event] = {}
@@ -55,6 +59,19 @@ class Pool:
         if len(self._threads) < self.size:
             self._grow()
         return future
+
+    def post(self, job: Callable[[], object]) -> None:
+        """Do *job* in a thread some time, whatever comes of it; from anywhere, a destructor too.
+
+        Raises:
+            RuntimeError: no thread can be started, as at the end of a program.
+        """
+        if not self._threads and self._guard.acquire(blocking=False):
+            try:
+                self._start()
+            finally:
+                self._guard.release()
+        self._queue.put(_Errand(job))
 
     async def finish(self, within_s: float) -> None:
         """Wait until the running loop's jobs are done, those whose callers have gone included; *within_s* at most."""
@@ -88,12 +105,20 @@ class Pool:
     def _grow(self) -> None:
         with self._guard:
             if len(self._threads) < self.size:
-                thread = threading.Thread(target=self._serve, args=(self._queue,), name=THREAD_NAME, daemon=True)
-                self._threads.append(thread)
-                thread.start()
+                self._start()
 
-    def _serve(self, queue: SimpleQueue[_Task | None]) -> None:
+    def _start(self) -> None:
+        thread = threading.Thread(target=self._serve, args=(self._queue,), name=THREAD_NAME, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _serve(self, queue: SimpleQueue[_Task | _Errand | None]) -> None:
         while (task := queue.get()) is not None:
+            if isinstance(task, _Errand):
+                with suppress(Exception):
+                    task.job()
+                del task
+                continue
             result, error, is_done = None, None, False
             if not task.future.cancelled():
                 is_done = True

@@ -8,7 +8,8 @@ look at the entry::
 
 The frame is the codec's, made under the key. A body of 64 KiB or more is a file of its own, and the frame has a few
 bytes in its place: the token in that file's name, its length, and its digest, a cryptographic one where entries are
-signed. Such a frame is made under another key, so that no change of the head turns those bytes into a body.
+signed. A body that was spooled has a digest for each MiB of it, so that it can be checked as it is read. Frames of the
+three kinds are made under different keys, so that no change of the head turns those bytes into a body.
 """
 
 from __future__ import annotations
@@ -22,12 +23,32 @@ from msgspec.structs import force_setattr, replace
 
 from aiohttp_cache_di.backends.filesystem.names import new_token
 from aiohttp_cache_di.entries.codec import EntryCodec, Item, Opaque, Unreadable, item_leads_on
+from aiohttp_cache_di.entries.filed import with_body as with_other_body
 from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
-__all__ = ["HEAD_BYTES", "NO_TOKEN", "Body", "Head", "Packed", "body_of", "pack", "read_head", "unpack", "with_body"]
+__all__ = [
+    "CRC_BYTES",
+    "DIGEST_BYTES",
+    "HEAD_BYTES",
+    "NO_TOKEN",
+    "PIECE_BYTES",
+    "Body",
+    "Filed",
+    "Head",
+    "Packed",
+    "body_of",
+    "digest_bytes",
+    "filed_of",
+    "pack",
+    "pack_filed",
+    "read_head",
+    "unpack",
+    "with_body",
+]
 
 APART_FROM_BYTES: Final = 64 * 1024
+PIECE_BYTES: Final = 1024 * 1024  # of a spooled body, for each of which there is a digest
 FORMAT_VERSION: Final = 1
 MAX_KEY_BYTES: Final = 1024 * 1024
 NO_TOKEN: Final = bytes(8)
@@ -36,9 +57,11 @@ _HEAD: Final = struct.Struct(">4sBB2xId8sQI")
 _CHECKED: Final = _HEAD.size - 4
 HEAD_BYTES: Final = _HEAD.size
 _LEADS_ON: Final = 1
+_FILED: Final = 2
 _BODY: Final = struct.Struct(">8sQ")
-_CRC_BYTES: Final = 4
-_DIGEST_BYTES: Final = 32
+CRC_BYTES: Final = 4
+DIGEST_BYTES: Final = 32
+_KINDS: Final = {"whole": "\0whole ", "apart": "\0apart ", "filed": "\0filed "}
 
 
 class Head(NamedTuple):
@@ -52,6 +75,8 @@ class Head(NamedTuple):
     body_bytes: int
     """The size of that file."""
     frame_at: int
+    is_filed: bool = False
+    """Whether that file is to be read in pieces."""
 
 
 class Body(NamedTuple):
@@ -66,12 +91,45 @@ class Body(NamedTuple):
         return len(data) == self.length and _digest(data, len(self.digest)) == self.digest
 
 
+class Filed(NamedTuple):
+    """A body in a file of its own that is read in pieces.
+
+    Args:
+        digests: of all pieces, one after the other.
+    """
+
+    token: bytes
+    length: int
+    digests: bytes
+
+    @property
+    def pieces(self) -> int:
+        """How many pieces it has."""
+        return -(-self.length // PIECE_BYTES)
+
+    @property
+    def mark(self) -> bytes:
+        """What no other body has."""
+        return self.token + blake2b(self.digests, digest_size=DIGEST_BYTES).digest()
+
+    def size_of(self, number: int) -> int:
+        """The size of the piece of that *number*."""
+        return min(PIECE_BYTES, self.length - number * PIECE_BYTES)
+
+    def is_piece(self, number: int, data: bytes | memoryview) -> bool:
+        """Whether *data* is the piece of that *number*."""
+        size = len(self.digests) // self.pieces
+        wanted = self.digests[number * size : (number + 1) * size]
+        return len(data) == self.size_of(number) and _digest(data, size) == wanted
+
+
 class Packed(NamedTuple):
-    """A record as the bytes of its files."""
+    """A record as the bytes of its files; the body of a `Filed` one is in its file already."""
 
     entry: bytes
     token: bytes
     body: bytes
+    body_bytes: int
 
 
 def pack(item: Item, key: str, until: float, codec: EntryCodec) -> Packed:
@@ -81,19 +139,23 @@ def pack(item: Item, key: str, until: float, codec: EntryCodec) -> Packed:
         StorageError: the item cannot be encoded, or its key is too large.
     """
     token, body = NO_TOKEN, _body(item)
+    flags = _LEADS_ON if item_leads_on(item) else 0
     if len(body) < APART_FROM_BYTES:
-        frame = codec.pack(item, _bound(key, apart=False))
+        frame = codec.pack(item, _bound(key, "whole"))
         body = b""
     else:
         token = new_token()
-        digest = _digest(body, _DIGEST_BYTES if codec.is_signing else _CRC_BYTES)
-        frame = codec.pack(_with(item, _BODY.pack(token, len(body)) + digest), _bound(key, apart=True))
-    named = key.encode("utf-8", "surrogatepass")
-    if len(named) > MAX_KEY_BYTES:
-        raise StorageError(f"a key of {len(named)} bytes is too large")
-    flags = _LEADS_ON if item_leads_on(item) else 0
-    head = _HEAD.pack(_MAGIC, FORMAT_VERSION, flags, len(named), until, token, len(body), 0)[:_CHECKED]
-    return Packed(b"".join((head, crc32(named, crc32(head)).to_bytes(4, "big"), named, frame)), token, body)
+        digest = _digest(body, digest_bytes(codec))
+        frame = codec.pack(_with(item, _BODY.pack(token, len(body)) + digest), _bound(key, "apart"))
+    return Packed(_entry(key, until, flags, token, len(body), frame), token, body, len(body))
+
+
+def pack_filed(item: StoredResponse, filed: Filed, key: str, until: float, codec: EntryCodec) -> Packed:
+    """Make the bytes of the entry of *item*, whose body is *filed*. Raises as `pack` does."""
+    flags = _FILED | (_LEADS_ON if item_leads_on(item) else 0)
+    plain = with_other_body(item, _BODY.pack(filed.token, filed.length) + filed.digests)
+    frame = codec.pack(plain, _bound(key, "filed"))
+    return Packed(_entry(key, until, flags, filed.token, filed.length, frame), filed.token, b"", filed.length)
 
 
 def read_head(data: bytes) -> Head | None:
@@ -110,13 +172,15 @@ def read_head(data: bytes) -> Head | None:
         key = named.decode("utf-8", "surrogatepass")
     except UnicodeDecodeError:
         return None
-    return Head(key, until, bool(flags & _LEADS_ON), token, body_bytes, HEAD_BYTES + key_bytes)
+    return Head(
+        key, until, bool(flags & _LEADS_ON), token, body_bytes, HEAD_BYTES + key_bytes, is_filed=bool(flags & _FILED)
+    )
 
 
 def unpack(data: bytes, head: Head, codec: EntryCodec) -> Item | Unreadable:
     """The item in an entry's file; where its body is apart, `body_of` tells which that is."""
-    is_apart = head.token != NO_TOKEN
-    bound = _bound(head.key, apart=is_apart)
+    kind = "whole" if head.token == NO_TOKEN else "filed" if head.is_filed else "apart"
+    bound = _bound(head.key, kind)
     item = codec.unpack(memoryview(data)[head.frame_at :], bound)
     if bound is not head.key and isinstance(item, StoredResponse | Opaque):
         force_setattr(item, "key", head.key)  # of an object that nothing else has seen
@@ -126,15 +190,39 @@ def unpack(data: bytes, head: Head, codec: EntryCodec) -> Item | Unreadable:
 def body_of(item: Item | Unreadable, head: Head, codec: EntryCodec) -> Body | None:
     """The body of *item* that is in a file of its own; None if it is none that can be believed."""
     data = b"" if isinstance(item, Unreadable) else _body(item)
-    if len(data) != _BODY.size + (_DIGEST_BYTES if codec.is_signing else _CRC_BYTES):
+    if len(data) != _BODY.size + digest_bytes(codec):
         return None
     token, length = _BODY.unpack_from(data)
     return Body(token, length, data[_BODY.size :]) if token == head.token else None
 
 
+def filed_of(item: Item | Unreadable, head: Head, codec: EntryCodec) -> Filed | None:
+    """The spooled body of *item*; None if it is none that can be believed."""
+    data = item.body if isinstance(item, StoredResponse) else b""
+    if len(data) <= _BODY.size:
+        return None
+    token, length = _BODY.unpack_from(data)
+    filed = Filed(token, length, data[_BODY.size :])
+    is_possible = filed.token == head.token and filed.length == head.body_bytes
+    return filed if is_possible and len(filed.digests) == filed.pieces * digest_bytes(codec) else None
+
+
+def digest_bytes(codec: EntryCodec) -> int:
+    """The size of the digest of a body, or of a piece of one."""
+    return DIGEST_BYTES if codec.is_signing else CRC_BYTES
+
+
 def with_body(item: StoredResponse | Opaque, body: bytes) -> None:
     """Put *body* into an item that `unpack` has made."""
     force_setattr(item, "payload" if isinstance(item, Opaque) else "body", body)
+
+
+def _entry(key: str, until: float, flags: int, token: bytes, body_bytes: int, frame: bytes) -> bytes:
+    named = key.encode("utf-8", "surrogatepass")
+    if len(named) > MAX_KEY_BYTES:
+        raise StorageError(f"a key of {len(named)} bytes is too large")
+    head = _HEAD.pack(_MAGIC, FORMAT_VERSION, flags, len(named), until, token, body_bytes, 0)[:_CHECKED]
+    return b"".join((head, crc32(named, crc32(head)).to_bytes(4, "big"), named, frame))
 
 
 def _body(item: Item) -> bytes:
@@ -149,14 +237,12 @@ def _with(item: Item, body: bytes) -> Item:
     return replace(item, payload=body) if isinstance(item, Opaque) else item
 
 
-def _bound(key: str, *, apart: bool) -> str:
-    """The key that a frame is made under: no two of a key and a manner give the same."""
-    if apart:
-        return "\0apart " + key
-    return "\0whole " + key if key.startswith("\0") else key
+def _bound(key: str, kind: str) -> str:
+    """The key that a frame is made under: no two of a key and a kind give the same."""
+    return key if kind == "whole" and not key.startswith("\0") else _KINDS[kind] + key
 
 
-def _digest(data: bytes, size: int) -> bytes:
-    if size == _CRC_BYTES:
-        return crc32(data).to_bytes(_CRC_BYTES, "big")
+def _digest(data: bytes | memoryview, size: int) -> bytes:
+    if size == CRC_BYTES:
+        return crc32(data).to_bytes(CRC_BYTES, "big")
     return blake2b(data, digest_size=size).digest()

@@ -10,18 +10,23 @@ from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from functools import partial
 from typing import Any, Final, cast
 
-from aiohttp_cache_di.backends.filesystem.files import disk_bytes, drop, publish, read_item, see
+from aiohttp_cache_di.backends.filesystem.bodies import Bodies, BodyFile
+from aiohttp_cache_di.backends.filesystem.files import Seen, disk_bytes, drop, publish, read_item, see
 from aiohttp_cache_di.backends.filesystem.keeper import Bounds, Keeper
 from aiohttp_cache_di.backends.filesystem.leases import Leases
-from aiohttp_cache_di.backends.filesystem.names import leaf_of, name_of
+from aiohttp_cache_di.backends.filesystem.looking import Glances, glances, measured
+from aiohttp_cache_di.backends.filesystem.names import LEAVES, leaf_of, name_of
 from aiohttp_cache_di.backends.filesystem.pool import Pool
-from aiohttp_cache_di.backends.filesystem.records import Head, pack
+from aiohttp_cache_di.backends.filesystem.records import Head, Packed, digest_bytes, pack, pack_filed
 from aiohttp_cache_di.backends.filesystem.secret import keep_secret, kept_secret
+from aiohttp_cache_di.backends.filesystem.spool import FileSpool, Growing
 from aiohttp_cache_di.backends.filesystem.tree import Place, Tree
 from aiohttp_cache_di.backends.filesystem.uses import Known
 from aiohttp_cache_di.backends.filesystem.walk import BEGIN, Page, Position, drop_where, page
+from aiohttp_cache_di.backends.inspecting import Glance, Usage, Wanted
 from aiohttp_cache_di.backends.store import Found, Item, Lease, Limits, Record, Row, StoreEvents, Unreadable, Written
 from aiohttp_cache_di.entries.codec import EntryCodec
+from aiohttp_cache_di.entries.filed import FiledBody, FiledResponse
 from aiohttp_cache_di.errors import StorageError
 
 __all__ = ["FileStore"]
@@ -59,12 +64,15 @@ class FileStore:
         self.events = StoreEvents()
         self._codec = codec
         self._fsync = fsync
+        self._bounds = bounds
         self._tree = Tree(place)
         self._known = Known(value_bytes)
         self._keeper = Keeper(self._tree, bounds)
         self._leases = Leases(self._tree, use_locks=use_locks)
+        self._bodies = Bodies(self._tree, self._known, self.events)
         self._readers = Pool(THREADS)
         self._writers = Pool(THREADS)
+        self._pools = (self._readers, self._writers, self._bodies.pool)
         self._keeping_in: asyncio.AbstractEventLoop | None = None
         self._is_closing = False
         self._losses = 0
@@ -112,10 +120,29 @@ class FileStore:
         """Walk over all records, directory by directory."""
         then: Position | None = BEGIN
         while then is not None:
-            step: Page = await self._writers.run(partial(page, self._tree, then, self._codec, self._known, items=items))
+            step: Page = await self._writers.run(
+                partial(page, self._tree, then, self._codec, self._known, self._bodies.mention, items=items)
+            )
             if step.rows:
                 yield step.rows
             then = step.then
+
+    async def infos(self, wanted: Wanted) -> AsyncIterator[Sequence[Glance]]:
+        """Find records by their entries' files; bodies that are in files of their own are not read."""
+        then: Position | None = BEGIN
+        while then is not None:
+            step: Glances = await self._writers.run(partial(glances, self._tree, then, self._codec, wanted))
+            if step.found:
+                yield step.found
+            then = step.then
+
+    async def usage(self) -> Usage:
+        """Count what the files take."""
+        entries = total = 0
+        for number in range(len(LEAVES)):
+            count, size = await self._writers.run(partial(measured, self._tree, number))
+            entries, total = entries + count, total + size
+        return Usage(entries, total, total)
 
     async def clear(self) -> None:
         """Drop all records; what is not ours stays."""
@@ -124,15 +151,31 @@ class FileStore:
     async def close(self) -> None:
         """Finish what was begun, and close what is open unless another loop uses it."""
         self._is_closing = True
-        pools = (self._readers, self._writers)
-        for pool in pools:
+        for pool in self._pools:
             await pool.finish(FINISH_WITHIN_S)
-        if any(pool.is_shared for pool in pools) or all(pool.is_idle for pool in pools):
+        if any(pool.is_shared for pool in self._pools) or all(pool.is_idle for pool in self._pools):
             return
         self._readers.run(self._let_go)
         await self._readers.finish(FINISH_WITHIN_S)
-        for pool in pools:
+        for pool in self._pools:
             pool.stop()
+
+    # ---- Spooling
+
+    @property
+    def largest_body_bytes(self) -> int | None:
+        """A body that leaves no room for anything else may be kept; a larger one may not."""
+        return self._bounds.max_bytes
+
+    def spool(self, key: str) -> FileSpool:
+        """Begin a body: its file is made when there is something to be written."""
+        self._is_closing = False
+        size = digest_bytes(self._codec)
+        return FileSpool(self._writers, Growing(self._tree, self._bodies, name_of(key), size, fsync=self._fsync))
+
+    def holds(self, body: FiledBody) -> bool:
+        """Whether *body* is a whole one of this store."""
+        return isinstance(body, BodyFile) and self._bodies.has(body)
 
     # ---- Keeping, Expiring, Touching
 
@@ -204,7 +247,7 @@ class FileStore:
             leaf = self._tree.leaf(leaf_of(name))
             if leaf is None:
                 return None
-            item = read_item(leaf, name, key, self._codec, self._known)
+            item = read_item(leaf, name, key, self._codec, self._known, self._bodies.find)
             if item is not None or not leaf.is_deleted:
                 return item
             self._tree.forget()
@@ -229,18 +272,30 @@ class FileStore:
         return [written[record.key] for record in records]
 
     def _keep(self, record: Record) -> None:
-        name = name_of(record.key)
-        packed = pack(record.item, record.key, record.until, self._codec)
-        if len(packed.body) > self._known.value_bytes():
-            raise StorageError(f"a body of {len(packed.body)} bytes is more than this cache keeps")
+        name, item = name_of(record.key), record.item
+        body: BodyFile | None = None
+        if isinstance(item, FiledResponse):
+            if not self.holds(item.file):
+                raise StorageError("the body of an entry is in a file of another store")
+            body = item.file
+            packed = pack_filed(item, body.filed, record.key, record.until, self._codec)
+        else:
+            packed = pack(item, record.key, record.until, self._codec)
+            if len(packed.body) > self._known.value_bytes():
+                raise StorageError(f"a body of {len(packed.body)} bytes is more than this cache keeps")
         try:
-            before = publish(self._tree.made_leaf(leaf_of(name)), name, packed, fsync=self._fsync)
+            before = self._publish(name, packed, body)
         except FileNotFoundError:  # the directory was removed
             self._tree.forget()
-            before = publish(self._tree.made_leaf(leaf_of(name)), name, packed, fsync=self._fsync)
+            before = self._publish(name, packed, body)
         self._known.note_written(name)
-        size = disk_bytes(len(packed.entry)) + disk_bytes(len(packed.body))
+        size = disk_bytes(len(packed.entry)) + disk_bytes(packed.body_bytes)
         self._keeper.wrote(leaf_of(name), size - (before.disk_bytes if before else 0), 0 if before else 1)
+
+    def _publish(self, name: str, packed: Packed, body: BodyFile | None) -> Seen | None:
+        leaf = self._tree.made_leaf(leaf_of(name))
+        place = None if body is None else partial(self._bodies.place, body, leaf, name)
+        return publish(leaf, name, packed, fsync=self._fsync, place_body=place)
 
     def _drop_all(self, keys: Collection[str]) -> None:
         for name in map(name_of, keys):
@@ -300,6 +355,7 @@ class FileStore:
         """Be without threads, locks and leases, which are the parent process's."""
         self._readers.begin_anew()
         self._writers.begin_anew()
+        self._bodies.after_fork()
         self._keeper.begin_anew()
         self._leases.forget()
         self._keeping_in = None

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-import stat
 import tempfile
 import time
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from functools import cached_property, lru_cache, partial
 from typing import Final, NamedTuple
 
 from aiohttp_cache_di.backends.filesystem.names import temporary_name
+from aiohttp_cache_di.backends.owned import make_directories, own_directory
 from aiohttp_cache_di.errors import StorageError
 
 __all__ = ["Directory", "Place", "Tree"]
@@ -202,7 +202,7 @@ class Tree:
         path = self.place.path
         if create:
             with suppress(FileExistsError):
-                os.makedirs(path, mode=DIRECTORY_MODE)
+                make_directories(path)
         try:
             root = Directory(os.open(path, _FLAGS))
         except FileNotFoundError:
@@ -211,11 +211,7 @@ class Tree:
             if os.path.islink(path):
                 raise StorageError(f"{path} is a symbolic link: give the path that it leads to") from exc
             raise
-        if self.place.is_temporary:
-            status = os.fstat(root.fd)
-            # Every user of the machine may make directories there, and leave this one to be found.
-            if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o077:
-                raise StorageError(f"{path} is open to another user")
+        own_directory(root.fd, path, is_temporary=self.place.is_temporary)
         return root
 
 

@@ -10,7 +10,7 @@ from typing import Final
 from aiohttp_cache_di.backends.filesystem.records import Body
 from aiohttp_cache_di.backends.sizes import record_bytes
 
-__all__ = ["Known"]
+__all__ = ["Known", "identity"]
 
 NOTED_EVERY_S: Final = 60.0
 MAX_REMEMBERED: Final = 16_384
@@ -32,7 +32,7 @@ class Known:
     def __init__(self, value_bytes: Callable[[], int] | None = None) -> None:
         self.value_bytes = value_bytes or record_bytes()
         self._noted: dict[str, float] = {}
-        self._checked: dict[Body, tuple[int, ...]] = {}
+        self._checked: dict[Body | bytes, tuple[int, ...]] = {}
 
     def is_new_use(self, name: str) -> bool:
         """Whether a use of the entry of that *name* has to be noted now."""
@@ -49,18 +49,19 @@ class Known:
         """The file of that *name* was written just now, which is as good as a use."""
         self.is_new_use(name)
 
-    def is_checked(self, body: Body, status: os.stat_result) -> bool:
-        """Whether *body* was found to be whole in the very file that *status* is of."""
-        return self._checked.get(body) == _identity(status)
+    def is_checked(self, body: Body | bytes, status: os.stat_result) -> bool:
+        """Whether *body*, or the one that has that mark, was found to be whole in the very file of *status*."""
+        return self._checked.get(body) == identity(status)
 
-    def note_checked(self, body: Body, status: os.stat_result) -> None:
-        """The file that *status* is of has the whole *body*."""
+    def note_checked(self, body: Body | bytes, status: os.stat_result) -> None:
+        """The file that *status* is of has the whole *body*, or the one that has that mark."""
         if time.time() - max(status.st_ctime, status.st_mtime) < SETTLED_AFTER_S:
             return
         if len(self._checked) >= MAX_REMEMBERED:
             self._checked = {}
-        self._checked[body] = _identity(status)
+        self._checked[body] = identity(status)
 
 
-def _identity(status: os.stat_result) -> tuple[int, ...]:
+def identity(status: os.stat_result) -> tuple[int, ...]:
+    """What changes with a file."""
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
-from aiohttp_cache_di.backends.filesystem.files import drop, read_item, see
+from aiohttp_cache_di.backends.filesystem.files import OpenBody, drop, read_item, see
 from aiohttp_cache_di.backends.filesystem.names import ENTRY, LEAVES, name_of
 from aiohttp_cache_di.backends.filesystem.records import Head
 from aiohttp_cache_di.backends.filesystem.tree import Directory, Tree
@@ -16,7 +16,7 @@ from aiohttp_cache_di.backends.store import Item, Row, Unreadable
 from aiohttp_cache_di.entries.codec import EntryCodec, Opaque
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
-__all__ = ["BEGIN", "Page", "Position", "drop_where", "file_names", "page"]
+__all__ = ["BEGIN", "Page", "Position", "drop_where", "entry_names", "file_names", "page"]
 
 PAGE_ROWS: Final = 256
 PAGE_BYTES: Final = 4 * 1024 * 1024
@@ -54,7 +54,7 @@ def entry_names(directory: Directory) -> list[str]:
     return sorted(filter(ENTRY.fullmatch, file_names(directory)))
 
 
-def page(tree: Tree, position: Position, codec: EntryCodec, known: Known, *, items: bool) -> Page:
+def page(tree: Tree, position: Position, codec: EntryCodec, known: Known, open_body: OpenBody, *, items: bool) -> Page:
     """The rows from *position* on, as many as may be held at a time."""
     rows: list[Row] = []
     weight, before = 0, position.after
@@ -71,7 +71,7 @@ def page(tree: Tree, position: Position, codec: EntryCodec, known: Known, *, ite
             if not items:
                 rows.append(Row(key, leads_on))
                 continue
-            item = read_item(leaf, name, key, codec, known, is_use=False)
+            item = read_item(leaf, name, key, codec, known, open_body, is_use=False)
             if item is not None:
                 rows.append(Row(key, leads_on, item))
                 weight += _weight(item)

@@ -15,6 +15,8 @@ from aiohttp_cache_di.backends.store import Item
 from aiohttp_cache_di.backends.wrap.items import StackCache
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
 from aiohttp_cache_di.entries.codec import EntryCodec
+from aiohttp_cache_di.entries.filed import in_memory
+from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = ["DictCache"]
@@ -69,7 +71,10 @@ class DictCache(StackCache, UserDict):  # type: ignore[type-arg, misc]  # the se
         return self._store.peek(item if type(item) is str else key)
 
     async def write(self, key: str, item: ResponseOrKey) -> None:
-        """Store *item* under *key*, whatever it is."""
+        """Store *item* under *key*, whatever it is; a body that is in a file is read."""
+        if isinstance(item, CachedResponse):
+            stored = await in_memory(item.stored)
+            item = item if stored is item.stored else CachedResponse.from_stored(stored)
         self[key] = item
 
     async def pop(self, key: str, default: ResponseOrKey = None) -> ResponseOrKey:  # type: ignore[override]

@@ -14,6 +14,7 @@ from typing import Any, Self
 
 import msgspec
 
+from aiohttp_cache_di.backends.inspecting import Usage
 from aiohttp_cache_di.backends.store import Found, Item, Limits, Record, Row, StoreEvents, Written
 from aiohttp_cache_di.entries.codec import item_leads_on
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
@@ -167,6 +168,10 @@ class MemoryStore:
                     page.append(Row(key, key in self.leading_on, item))
             yield page
             await asyncio.sleep(0)
+
+    async def usage(self) -> Usage:
+        """How much is held, and what it weighs."""
+        return Usage(len(self.data), self.total_bytes)
 
     async def clear(self) -> None:
         """Drop everything: at once, but give the memory back with a pause for others now and then."""

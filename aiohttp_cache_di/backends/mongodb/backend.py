@@ -44,7 +44,7 @@ class MongoDBBackend(CacheBackend):
     def __init__(
         self, cache_name: str = "aiohttp-cache", connection: AsyncMongoClient[Any] | None = None, **kwargs: Any
     ) -> None:
-        stack = _stack(cache_name, COLLECTION, connection, kwargs, lambda: self.max_body_bytes)
+        stack = _stack(cache_name, COLLECTION, connection, kwargs, lambda: self.largest_in_memory_bytes)
         super().__init__(cache_name, **{name: kwargs[name] for name in kwargs.keys() & BACKEND_OPTIONS})
         self.use(stack, MongoDBCache)
 

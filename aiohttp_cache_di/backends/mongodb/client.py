@@ -14,7 +14,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import ConfigurationError as DriverConfigurationError
 from pymongo.errors import InvalidURI
 
-from aiohttp_cache_di.backends.loops import Errands, cancel
+from aiohttp_cache_di.backends.loops import Errands, conclude, end
 from aiohttp_cache_di.backends.mongodb.documents import Document
 from aiohttp_cache_di.errors import ConfigurationError
 
@@ -23,7 +23,8 @@ __all__ = ["Client", "Connection", "Server"]
 Client: TypeAlias = AsyncMongoClient[Document]
 
 NAMED: Final = frozenset({"host", "port", "document_class", "tz_aware", "connect", "type_registry"})
-CLOSE_WITHIN_S: Final = 1.0  # for telling the server that its sessions are over, which it finds out by itself too
+LIMITS: Final = {"socketTimeoutMS": 10_000, "serverSelectionTimeoutMS": 5_000}  # callers wait far shorter
+CLOSE_WITHIN_S: Final = 0.5  # for telling the server that its sessions are over, which it finds out by itself too
 
 # Dates as numbers, whatever a client that was handed in has been told: no year is too far, and none needs a datetime.
 _CODEC: Final = CodecOptions[Document](datetime_conversion=DatetimeConversion.DATETIME_MS)
@@ -50,11 +51,14 @@ class Connection:
     async def close(self) -> None:
         """End what runs in the background, and the client unless it is lent."""
         if self.watching is not None:
-            await cancel(self.watching)
+            await end(self.watching)
         await self.errands.finish()
         if not self._is_lent:
-            with pymongo.timeout(CLOSE_WITHIN_S):
-                await self._client.close()
+            await conclude(self._close_client())
+
+    async def _close_client(self) -> None:
+        with pymongo.timeout(CLOSE_WITHIN_S):
+            await self._client.close()
 
 
 class Server:
@@ -90,11 +94,19 @@ class Server:
         return Connection(client, self._collection(client), is_lent=self._lent is not None)
 
     def _make(self) -> Client:
-        return AsyncMongoClient(**self._options)
+        return AsyncMongoClient(**{**_limits(self._options), **self._options})
 
     def _collection(self, client: Client) -> AsyncCollection[Document]:
         database, collection = self._names
         return client.get_database(database, codec_options=_CODEC).get_collection(collection)
+
+
+def _limits(options: Mapping[str, Any]) -> dict[str, Any]:
+    """How long a server may be silent or not be there, unless *options* tell."""
+    told = set(re.findall(r"\w*timeoutms", " ".join((*options, *_hosts(options.get("host")))).lower()))
+    if "timeoutms" in told:  # which goes for all
+        return {}
+    return {name: value for name, value in LIMITS.items() if name.lower() not in told}
 
 
 def _check(options: Mapping[str, Any]) -> None:

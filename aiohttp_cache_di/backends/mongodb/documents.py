@@ -1,8 +1,8 @@
 """Documents and updates of them: what stands in a collection, as pure functions.
 
-A document is ``{_id: key, v: frame, f: leads on, until: date, o: owner, l: leased until}``. Record and lease share it,
-so that one call of the server takes the lease and tells whether something is stored, and another one writes the record
-and gives the lease back. A lease on a key that has no record is a document without ``v`` and ``f``.
+A document is ``{_id: key, v: frame, f: leads on, i: info, until: date, o: owner, l: leased until}``. Record and
+lease share it, so that one call of the server takes the lease and tells whether something is stored, and another one
+writes the record and gives the lease back. A lease on a key that has no record is a document without ``v`` and ``f``.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any, Final, TypeAlias
 from bson.datetime_ms import DatetimeMS
 from pymongo import DeleteOne, UpdateOne
 
+from aiohttp_cache_di.backends.inspecting import packed_info
 from aiohttp_cache_di.backends.store import Record
 from aiohttp_cache_di.entries.codec import leads_on
 
@@ -76,7 +77,7 @@ def writing(record: Record, frame: bytes, token: str | None) -> UpdateOne:
     """Write *record*, and take away the lease if its owner is *token*; that of another stays."""
     until = date_of(record.until) if record.until < FAR_AT else None
     query: Document = {"_id": name_of(record.key)}
-    fields: Document = {"v": frame, "f": leads_on(frame)}
+    fields: Document = {"v": frame, "f": leads_on(frame), "i": packed_info(record)}
     if token is not None:
         is_ours = {"$eq": ["$o", token]}
         fields |= {"v": {"$literal": frame}, "until": until or "$$REMOVE"}

@@ -14,6 +14,7 @@ from typing import Any, Final
 from pymongo import ReturnDocument, UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure
 
+from aiohttp_cache_di.backends.inspecting import Glance, Wanted
 from aiohttp_cache_di.backends.loops import PerLoop, aside
 from aiohttp_cache_di.backends.mongodb.client import Connection, Server
 from aiohttp_cache_di.backends.mongodb.documents import (
@@ -33,6 +34,7 @@ from aiohttp_cache_di.backends.mongodb.documents import (
 from aiohttp_cache_di.backends.mongodb.stream import Listener, watch
 from aiohttp_cache_di.backends.store import UNREADABLE, Found, Item, Lease, Limits, Record, Row, Unreadable, Written
 from aiohttp_cache_di.entries.codec import EntryCodec
+from aiohttp_cache_di.entries.info import unpack_info
 from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
@@ -41,6 +43,7 @@ __all__ = ["MongoDBStore"]
 logger = logging.getLogger(__name__)
 
 PAGE: Final = 256  # documents of a page of a walk
+BATCH: Final = 128  # keys; one more is asked for, so that the server has no cursor left to be asked again
 PAGE_BYTES: Final = 4 * 1024 * 1024
 MAX_HELD: Final = 4096  # leases that are remembered before expired ones are looked for
 DUPLICATE_KEY: Final = 11000
@@ -60,7 +63,7 @@ class MongoDBStore:
         TypeError, ConfigurationError: see `Server`.
     """
 
-    limits = Limits(value_bytes=DOCUMENT_BYTES - SPARE_BYTES, batch=128, parallel=4, drops_expired=True)
+    limits = Limits(value_bytes=DOCUMENT_BYTES - SPARE_BYTES, batch=BATCH, parallel=4, drops_expired=True)
 
     def __init__(
         self,
@@ -90,7 +93,8 @@ class MongoDBStore:
         """Look *keys* up, all with one ``find``."""
         here = self._loops.now() or await self._loops.here()
         names = [name_of(key) for key in keys]
-        rows = await here.collection.find({"_id": {"$in": names}}, {"v": 1, "until": 1}).to_list()
+        wanted = here.collection.find({"_id": {"$in": names}}, {"v": 1, "until": 1}, batch_size=BATCH + 1)
+        rows = await here.errands.left(wanted.to_list())
         by_name = {row["_id"]: row for row in rows}
         work = partial(self._found, keys, [by_name.get(name) for name in names])
         return await aside(work, sum(map(frame_bytes, rows)))
@@ -122,7 +126,8 @@ class MongoDBStore:
         here = await self._loops.here()
         names = [name_of(key) for key in keys]
         wanted = {"_id": {"$in": names}, "f": {"$exists": True}}
-        rows = await here.collection.find(wanted, {"f": 1, "until": 1}).to_list()
+        finding = here.collection.find(wanted, {"f": 1, "until": 1}, batch_size=BATCH + 1)
+        rows = await here.errands.left(finding.to_list())
         now_ms = time.time() * 1000
         kinds = {row["_id"]: bool(row["f"]) for row in rows if not is_over(row, now_ms)}
         return [kinds.get(name) for name in names]
@@ -130,7 +135,7 @@ class MongoDBStore:
     async def delete(self, keys: Collection[str]) -> None:
         """Drop *keys*, and leases on them."""
         here = await self._loops.here()
-        await here.collection.delete_many({"_id": {"$in": [name_of(key) for key in keys]}})
+        await here.errands.left(here.collection.delete_many({"_id": {"$in": [name_of(key) for key in keys]}}))
 
     async def pages(self, *, items: bool) -> AsyncIterator[Sequence[Row]]:
         """Walk over all records with one cursor, which the server forgets after ten idle minutes."""
@@ -147,6 +152,19 @@ class MongoDBStore:
                     page, weight = [], 0
             if page:
                 yield await aside(partial(self._rows, page, items), weight)
+
+    async def infos(self, wanted: Wanted) -> AsyncIterator[Sequence[Glance]]:
+        """Find records by what stands beside their frames, which stay where they are."""
+        here = await self._loops.here()
+        fields = {"i": 1, "until": 1}
+        async with here.collection.find({"f": {"$exists": True}}, fields, batch_size=PAGE) as cursor:
+            page: list[Document] = []
+            async for row in cursor:
+                page.append(row)
+                if len(page) >= PAGE:
+                    yield _glances(page, wanted)
+                    page = []
+            yield _glances(page, wanted)
 
     async def clear(self) -> None:
         """Drop all documents; the collection and its index stay."""
@@ -189,7 +207,8 @@ class MongoDBStore:
         if held is None:
             return False
         ours = {"_id": name_of(key), "o": held[0]}
-        result = await here.collection.update_one(ours, renewing(max(1, round(ttl_s * 1000))))
+        renewed = here.collection.update_one(ours, renewing(max(1, round(ttl_s * 1000))))
+        result = await here.errands.left(renewed)
         if key in here.held:
             here.held[key] = held[0], asyncio.get_running_loop().time() + ttl_s
         return bool(result.matched_count)
@@ -199,7 +218,7 @@ class MongoDBStore:
         here = await self._loops.here()
         held = here.held.pop(key, None)
         if held is not None:
-            await _give_back(here, key, held[0])
+            await here.errands.left(_give_back(here, key, held[0]))
 
     # ---- Changing
 
@@ -274,6 +293,18 @@ class MongoDBStore:
         return self._codec.unpack(frame, key) if isinstance(frame, bytes) else UNREADABLE
 
 
+def _glances(page: Sequence[Document], wanted: Wanted) -> list[Glance]:
+    now_ms = time.time() * 1000
+    glances: list[Glance] = []
+    for row in page:
+        if not is_over(row, now_ms):
+            key = key_of(row["_id"])
+            info = unpack_info(row.get("i"), key)
+            if info is None or wanted(info):
+                glances.append(Glance(key, info))
+    return glances
+
+
 def _size(item: Item) -> int:
     """About how large *item* is."""
     if isinstance(item, StoredResponse):
@@ -288,7 +319,7 @@ async def _write(here: Connection, todo: Mapping[int, UpdateOne], results: list[
         if not left:
             return
         try:
-            await here.collection.bulk_write([todo[n] for n in left], ordered=False)
+            await here.errands.left(here.collection.bulk_write([todo[n] for n in left], ordered=False))
             return
         except BulkWriteError as exc:
             errors: list[Document] = exc.details.get("writeErrors", []) if exc.details else []

@@ -11,7 +11,7 @@ import pymongo
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import OperationFailure, PyMongoError
 
-from aiohttp_cache_di.backends.loops import cancel
+from aiohttp_cache_di.backends.loops import end
 from aiohttp_cache_di.backends.mongodb.documents import Document, key_of
 
 __all__ = ["Listener", "watch"]
@@ -39,22 +39,22 @@ _CHANGES: Final[list[dict[str, Any]]] = [
 async def watch(collection: AsyncCollection[Document], where: str, tell: Listener) -> None:
     """Tell of changes until cancelled, and return where the server has no change streams.
 
-    Whenever the stream begins or is lost, any key may have changed.
+    Whenever the stream begins or is lost, any key may have changed. A loop that is closed cancels its tasks once, and
+    waits for them: since the driver then first tells its server, which may be frozen, it is cancelled again here.
 
     Args:
         collection: to be watched.
         where: the server, as it is logged.
         tell: called in the running loop.
     """
-    listening = asyncio.get_running_loop().create_task(_listen(collection, where, tell))
+    following = asyncio.get_running_loop().create_task(_follow(collection, where, tell))
     try:
-        await asyncio.shield(listening)
+        await asyncio.shield(following)
     finally:
-        # A stream that is cancelled tells its server, however long that takes, also where it is the loop that ends.
-        await cancel(listening)
+        await end(following)
 
 
-async def _listen(collection: AsyncCollection[Document], where: str, tell: Listener) -> None:
+async def _follow(collection: AsyncCollection[Document], where: str, tell: Listener) -> None:
     failures = 0
     while True:
         try:

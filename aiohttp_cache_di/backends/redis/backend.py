@@ -6,15 +6,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 from aiohttp_cache_di.backends.base import CacheBackend
+from aiohttp_cache_di.backends.redis.clients import topology_at, topology_of
 from aiohttp_cache_di.backends.redis.options import (
     DEFAULT_NEAR_TIER_BYTES,
     Sorted,
-    checked_client,
-    make_client,
     sorted_options,
 )
 from aiohttp_cache_di.backends.redis.store import RedisStore
-from aiohttp_cache_di.backends.redis.topology import SingleServer
 from aiohttp_cache_di.backends.sizes import record_bytes
 from aiohttp_cache_di.backends.wrap.items import StackCache
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
@@ -53,7 +51,7 @@ class RedisBackend(CacheBackend):
     ) -> None:
         options = sorted_options(type(self).__name__, kwargs)
         super().__init__(cache_name, **options.backend)
-        stack = _stack(cache_name, "responses", address, connection, options, lambda: self.max_body_bytes)
+        stack = _stack(cache_name, "responses", address, connection, options, lambda: self.largest_in_memory_bytes)
         self.use(stack, RedisCache)
 
     def __repr__(self) -> str:
@@ -128,16 +126,15 @@ def _stack(
     Args:
         body_bytes: tells how large the body of a response may be that is stored.
     """
-    client = make_client(address, options.driver) if connection is None else checked_client(connection)
+    given = options.driver
+    topology = topology_at(address, given) if connection is None else topology_of(connection, given)
     signing: dict[str, Any] = {name: options.backend[name] for name in options.backend.keys() & {"secret_key", "salt"}}
     codec = EntryCodec(**signing, names=(namespace, collection))
     serializer = options.backend.get("serializer")
     near_tier_s: float | None = options.near.get("near_tier_s")
     near_bytes: int = options.near.get("near_tier_bytes", DEFAULT_NEAR_TIER_BYTES)
     return StoreStack(
-        RedisStore(
-            SingleServer(client), namespace, collection, codec, record_bytes(serializer, body_bytes, by_users=False)
-        ),
+        RedisStore(topology, namespace, collection, codec, record_bytes(serializer, body_bytes, by_users=False)),
         codec,
         serializer,
         near_bytes=0 if near_tier_s is None else near_bytes,

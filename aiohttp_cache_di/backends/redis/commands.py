@@ -11,7 +11,7 @@ from aiohttp_cache_di.backends.redis.connections import Connection, expect_no_er
 from aiohttp_cache_di.backends.redis.wire import Reply, ServerError, command
 from aiohttp_cache_di.errors import StorageError
 
-__all__ = ["LARGE", "get", "get_upto", "head", "number", "page", "storing", "submit_mget", "value"]
+__all__ = ["LARGE", "get", "get_upto", "head", "number", "page", "size_of", "storing", "submit_mget", "value"]
 
 FOR_EVER_S: Final = 100 * 365 * 86400.0  # beyond it no expiry is set: the server refuses what overflows its clock
 LARGE: Final = 4  # values of the largest size that one MGET may bring, or that are asked for at a time
@@ -78,6 +78,11 @@ def number(reply: Reply) -> int:
     if type(reply) is not int:
         raise _unexpected(reply, "a number")
     return reply
+
+
+def size_of(reply: Reply) -> int:
+    """The size of a value; that of one of another type than ours is as good as none."""
+    return 0 if type(reply) is ServerError and reply.code == "WRONGTYPE" else number(reply)
 
 
 def _items(reply: Reply) -> Sequence[Reply] | None:

@@ -18,7 +18,7 @@ from aiohttp_cache_di._redis import error_named
 from aiohttp_cache_di.backends.redis.wire import ProtocolError, Reply, ReplyParser, ServerError
 from aiohttp_cache_di.errors import StorageError, StorageTimeoutError
 
-__all__ = ["MAX_REPLY_BYTES", "REFUSALS", "Connection", "ReplyTooLargeError", "expect_no_error", "refusal"]
+__all__ = ["MAX_REPLY_BYTES", "REFUSALS", "Connection", "ReplyTooLargeError", "Sent", "expect_no_error", "refusal"]
 
 T = TypeVar("T")
 
@@ -48,13 +48,15 @@ class ReplyTooLargeError(StorageError):
     """A reply was larger than its command may have, and the connection was ended before it was whole."""
 
 
-class _Command(NamedTuple):
+class Sent(NamedTuple):
     """A command and what waits for its reply."""
 
     payload: bytes
     convert: Callable[[Reply], Any]
     max_bytes: int
     waiter: asyncio.Future[Any]
+    hops: int = 0
+    """How often a server has said that another one is to be asked."""
 
 
 def refusal(error: ServerError) -> StorageError:
@@ -91,6 +93,8 @@ class Connection(asyncio.Protocol):
         """Called with what the server sends unasked (RESP3), as it is parsed."""
         self.on_lost: Callable[[], None] | None = None
         """Called when the connection is given up, for whatever reason."""
+        self.on_refused: Callable[[Sent, ServerError], bool] | None = None
+        """Called with a command that ended in an error; tells whether it is asked of another server."""
         self.where = where
         self.loop = asyncio.get_running_loop()
         self.closed = False
@@ -101,8 +105,8 @@ class Connection(asyncio.Protocol):
         self._writer: asyncio.StreamWriter | None = None
         self._parser = ReplyParser()
         self._push_type = self._parser.push_type
-        self._outbox: deque[_Command] = deque()
-        self._awaiting: deque[_Command] = deque()
+        self._outbox: deque[Sent] = deque()
+        self._awaiting: deque[Sent] = deque()
         self._window = MAX_WINDOW // 4
         self._unaccounted_bytes = 0
         self._paused = False
@@ -139,7 +143,7 @@ class Connection(asyncio.Protocol):
         if self.closed:
             future.set_exception(StorageError(f"the connection to {self.where} is closed"))
             return future
-        item = _Command(payload, convert, max_bytes, future)
+        item = Sent(payload, convert, max_bytes, future)
         if not self._awaiting and not self._outbox and not self._paused and not self._is_held:
             self.send(payload)  # a lone command goes at once
             self._awaiting.append(item)
@@ -147,6 +151,14 @@ class Connection(asyncio.Protocol):
         self._outbox.append(item)
         self._flush_soon()
         return future
+
+    def take(self, sent: Sent) -> None:
+        """Send a command whose reply is waited for already."""
+        if self.closed:
+            _refuse(sent.waiter, StorageError(f"the connection to {self.where} is closed"))
+            return
+        self._outbox.append(sent)
+        self._flush_soon()
 
     def _flush_soon(self) -> None:
         if not self._flush_planned:
@@ -238,9 +250,9 @@ class Connection(asyncio.Protocol):
                 if self.on_push is not None:
                     self.on_push(reply)
             elif awaiting:
-                if type(reply) is ServerError and reply.code in _STALE:
-                    self.retired = True
-                _deliver(awaiting.popleft(), reply)
+                sent = awaiting.popleft()
+                if type(reply) is not ServerError or not self._is_asked_elsewhere(sent, reply):
+                    _deliver(sent, reply)
             else:
                 self._fail(StorageError(f"{self.where} sent a reply that was not asked for"))
                 return
@@ -248,6 +260,11 @@ class Connection(asyncio.Protocol):
             self.abort()
         if self._outbox and not self._flush_planned and len(awaiting) <= self._window // 2:
             self._flush()
+
+    def _is_asked_elsewhere(self, sent: Sent, error: ServerError) -> bool:
+        if error.code in _STALE:
+            self.retired = True
+        return self.on_refused is not None and self.on_refused(sent, error)
 
     def _adapt_window(self, size: int, count: int) -> None:
         """Let fewer commands be under way the longer the replies are."""
@@ -293,10 +310,9 @@ class Connection(asyncio.Protocol):
         self._awaiting.clear()
         self._outbox.clear()
         for item in waiting:
-            if not item.waiter.done():
-                copy = type(error)(*error.args)
-                copy.__cause__ = cause
-                item.waiter.set_exception(copy)
+            copy = type(error)(*error.args)
+            copy.__cause__ = cause
+            _refuse(item.waiter, copy)
 
     def abort(self) -> None:
         """Close at once."""
@@ -313,7 +329,12 @@ class Connection(asyncio.Protocol):
             release_transport(self._transport)
 
 
-def _deliver(item: _Command, reply: Reply) -> None:
+def _refuse(waiter: asyncio.Future[Any], error: StorageError) -> None:
+    if not waiter.done():
+        waiter.set_exception(error)
+
+
+def _deliver(item: Sent, reply: Reply) -> None:
     waiter = item.waiter
     if waiter.done():
         return

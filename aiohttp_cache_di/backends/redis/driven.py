@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from aiohttp_cache_di._redis import error_named
 from aiohttp_cache_di.backends.redis.connections import REFUSALS, Connection
@@ -11,6 +11,9 @@ from aiohttp_cache_di.backends.redis.wire import Reply, ServerError
 from aiohttp_cache_di.errors import StorageError
 
 __all__ = ["DrivenConnection"]
+
+REDIRECTIONS: Final = {"AskError": "ASK", "MovedError": "MOVED"}
+"""The driver's names for what a server of a cluster says that is not asked rightly."""
 
 
 class DrivenConnection(Connection):
@@ -60,7 +63,10 @@ class DrivenConnection(Connection):
         try:
             return await self._connection.read_response(disable_decoding=True)
         except self._refusal as exc:
-            codes = [code for code, name in REFUSALS.items() if name == type(exc).__name__]
+            name = type(exc).__name__
+            if name in REDIRECTIONS:  # whose text is what follows the code
+                return ServerError(REDIRECTIONS[name], f"{REDIRECTIONS[name]} {exc}")
+            codes = [code for code, each in REFUSALS.items() if each == name]
             return ServerError(codes[0] if codes else str(exc).partition(" ")[0], str(exc))
 
     def _ended(self, pump: asyncio.Task[None]) -> None:

@@ -4,29 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Collection, Mapping
-from typing import Any, Final, Protocol
+from collections.abc import Callable, Collection
+from typing import Any
 
-from aiohttp_cache_di._redis import new_connection, take_stream
+from aiohttp_cache_di._redis import take_stream
+from aiohttp_cache_di.backends.loops import shared
 from aiohttp_cache_di.backends.redis.connections import Connection
 from aiohttp_cache_di.backends.redis.driven import DrivenConnection
+from aiohttp_cache_di.backends.redis.ways import Way
 from aiohttp_cache_di.errors import StorageError
 
 __all__ = ["Endpoint"]
 
-_SECRET: Final = ("password", "ssl_password")
-
 _inherited: list[Connection] = []
 """Connections that a forked child got from its parent: they may not be used, closed or collected here."""
-
-
-class Pool(Protocol):
-    """What is used of the driver's pools: they hold the settings, and make connections by them."""
-
-    connection_kwargs: Mapping[str, Any]
-
-    def make_connection(self) -> Any:
-        """Make a connection that is not open yet."""
 
 
 def _no_preparation(connection: Connection) -> None:
@@ -37,13 +28,13 @@ class Endpoint:
     """Opens its connection when it is first needed in a loop, and again when it was lost.
 
     Args:
-        pool: of the driver; no connection is lent from it.
+        way: to the server.
     """
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, way: Way) -> None:
         self._connections: dict[asyncio.AbstractEventLoop, Connection] = {}
         self._pid = os.getpid()
-        self._pool = pool
+        self._way = way
         self._opening: dict[asyncio.AbstractEventLoop, asyncio.Task[Connection]] = {}
         self.prepare: Callable[[Connection], None] = _no_preparation
         """Called with each new connection before it is used."""
@@ -58,18 +49,12 @@ class Endpoint:
     @property
     def where(self) -> str:
         """The address without user, password and options."""
-        settings = self._pool.connection_kwargs
-        if "path" in settings:
-            return f"unix://{settings['path']}"
-        return f"redis://{settings.get('host', 'localhost')}:{settings.get('port', 6379)}/{settings.get('db') or 0}"
+        return self._way.where
 
     @property
     def secrets(self) -> Collection[str] | None:
         """The password and what else is used to log in; None where a provider of credentials knows it alone."""
-        settings = self._pool.connection_kwargs
-        if settings.get("credential_provider") is not None:
-            return None
-        return [value for name in _SECRET if isinstance(value := settings.get(name), str)]
+        return self._way.secrets
 
     def connection_now(self) -> Connection | None:
         """The connection of the running loop if it is open."""
@@ -91,13 +76,7 @@ class Endpoint:
             self._forget_dead()
             task = self._opening[loop] = loop.create_task(self._open())
             task.add_done_callback(lambda done: self._opened(loop, done))
-        try:
-            return await asyncio.shield(task)  # one who stops waiting takes it from no other
-        except asyncio.CancelledError as exc:
-            me = asyncio.current_task()
-            if task.cancelled() and not (me is not None and me.cancelling()):
-                raise StorageError(f"{self.where} was closed while it was being opened") from exc
-            raise
+        return await shared(task, self.where)
 
     async def close(self) -> None:
         """Close the connections of this loop and of closed ones, and have other loops close theirs."""
@@ -123,16 +102,17 @@ class Endpoint:
                 connection.abandon()
 
     async def _open(self) -> Connection:
-        driven = await new_connection(self._pool)
+        driven: Any = None
         connection: Connection | None = None
         try:
-            await driven.connect()
+            driven = await self._way.open()
             connection = self._take_over(driven)
             self.prepare(connection)
         except BaseException as exc:
             if connection is not None:
                 connection.abort()
-            await driven.disconnect(nowait=True)
+            if driven is not None:
+                await driven.disconnect(nowait=True)
             if not isinstance(exc, Exception) or isinstance(exc, StorageError):
                 raise
             raise StorageError(f"{self.where} cannot be used: {type(exc).__name__}") from exc

@@ -12,17 +12,19 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from time import monotonic
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 from aiohttp_cache_di.backends.redis.commands import LARGE, get, get_upto, head, submit_mget, value
 from aiohttp_cache_di.backends.redis.connections import Connection, ReplyTooLargeError
 from aiohttp_cache_di.backends.redis.topology import Topology
 from aiohttp_cache_di.backends.store import UNREADABLE, Unreadable
 from aiohttp_cache_di.backends.wrap.tasks import abandon
+from aiohttp_cache_di.errors import StorageError
 
-__all__ = ["BATCH", "Reading", "abandon_all", "all_of"]
+__all__ = ["BATCH", "Reading", "Value", "abandon_all", "all_of"]
 
 T = TypeVar("T")
+Value: TypeAlias = bytes | Unreadable | StorageError | None
 
 logger = logging.getLogger(__name__)
 
@@ -63,8 +65,7 @@ class Reading:
 
     async def one(self, name: bytes) -> bytes | Unreadable | None:
         """The value of *name*; UNREADABLE for one that is too large."""
-        endpoint = self._topology.endpoint_of(name)
-        connection = endpoint.connection_now() or await endpoint.connection()
+        connection = self._topology.now(name) or await self._topology.connection(name)
         if self.is_bounded(connection):
             try:
                 return await connection.submit(get(name), value, max_bytes=self.reply_bytes())
@@ -73,14 +74,23 @@ class Reading:
         (found,) = await self._carefully([name])
         return found
 
-    async def many(self, names: Sequence[bytes]) -> Sequence[bytes | Unreadable | None]:
-        """The values of *names*, UNREADABLE for those that are too large."""
+    async def many(self, names: Sequence[bytes]) -> Sequence[Value]:
+        """The values of *names*, UNREADABLE for those that are too large.
+
+        Where some servers fail and others do not, why there is no value stands in its place.
+
+        Raises:
+            StorageError: all of them fail.
+        """
+        if self._topology.by_slot:
+            return await self._each(names)
         found: list[bytes | Unreadable | None] = [None] * len(names)
         most = max(1, min(BATCH, int(REPLY_BYTES / self._mean_bytes)))
         parts: list[Sequence[int]] = []
         asked: list[asyncio.Future[list[bytes | None]]] = []
-        for endpoint, indexes in self._topology.parts(names):
-            connection = endpoint.connection_now() or await endpoint.connection()
+        for connection, indexes in await self._topology.parts(names):
+            if isinstance(connection, StorageError):
+                raise connection
             if not self.is_bounded(connection):
                 abandon_all(asked)
                 return await self._carefully(names)
@@ -103,6 +113,34 @@ class Reading:
             abandon_all(asked)
         return await self._carefully(names)
 
+    async def _each(self, names: Sequence[bytes]) -> Sequence[Value]:
+        """As `many`, by a command for each name: those that are in different slots cannot be in one."""
+        found: list[Value] = [None] * len(names)
+        asked: dict[int, asyncio.Future[bytes | None]] = {}
+        for connection, indexes in await self._topology.parts(names):
+            if isinstance(connection, StorageError):
+                for index in indexes:
+                    found[index] = connection
+                continue
+            if not self.is_bounded(connection):
+                abandon_all(asked.values())
+                return await self._carefully(names)
+            with connection.together():
+                for index in indexes:
+                    asked[index] = connection.submit(get(names[index]), value, max_bytes=self.reply_bytes())
+        try:
+            for index, future in asked.items():
+                found[index] = await _settled(future)
+        finally:
+            abandon_all(asked.values())
+        failed = [each for each in found if isinstance(each, StorageError)]
+        if any(isinstance(each, ReplyTooLargeError) for each in failed):
+            self.beware()
+            return await self._carefully(names)
+        if len(failed) == len(names):
+            raise failed[0]
+        return found
+
     async def _carefully(self, names: Sequence[bytes]) -> list[bytes | Unreadable | None]:
         """As `many`, a few at a time, and of each no more than can be kept."""
         size = self.value_bytes()
@@ -110,11 +148,17 @@ class Reading:
         for first in range(0, len(names), LARGE):
             asked: list[asyncio.Future[bytes]] = []
             for name in names[first : first + LARGE]:
-                endpoint = self._topology.endpoint_of(name)
-                connection = endpoint.connection_now() or await endpoint.connection()
+                connection = self._topology.now(name) or await self._topology.connection(name)
                 asked.append(connection.submit(get_upto(name, size), head, max_bytes=self.reply_bytes()))
             found += [UNREADABLE if len(data) > size else data or None for data in await all_of(asked)]
         return found
+
+
+async def _settled(future: asyncio.Future[bytes | None]) -> Value:
+    try:
+        return await future
+    except StorageError as exc:
+        return exc
 
 
 async def all_of(asked: Sequence[asyncio.Future[T]]) -> list[T]:

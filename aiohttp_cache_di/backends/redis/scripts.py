@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Callable
 from typing import Final
 
-from aiohttp_cache_di.backends.redis.connections import Connection, ReplyTooLargeError
+from aiohttp_cache_di.backends.redis.connections import Connection, ReplyTooLargeError, expect_no_error
 from aiohttp_cache_di.backends.redis.wire import Reply, ServerError, command
 from aiohttp_cache_di.backends.store import Lease
 from aiohttp_cache_di.backends.wrap.tasks import abandon, consume_error
@@ -27,9 +27,12 @@ RENEW: Final = b"if redis.call('get',KEYS[1])==ARGV[1] then return redis.call('p
 GET_OR_ACQUIRE: Final = (
     b"local n=redis.pcall('strlen',KEYS[1]) if type(n)=='number' and n>tonumber(ARGV[3]) then return 2 end "
     b"local v=redis.pcall('get',KEYS[1]) if type(v)=='string' then return v end "
-    b"if redis.call('set',KEYS[2],ARGV[1],'nx','px',ARGV[2]) then return 1 end return 0"
+    b"local s=redis.pcall('set',KEYS[2],ARGV[1],'nx','px',ARGV[2]) "
+    b"if not s then return 0 end if s['ok'] then return 1 end return 3"
 )
 
+REFUSED: Final = 0
+GRANTED: Final = 1
 TOO_LARGE: Final = 2
 
 FORBIDDEN: Final = frozenset({"NOPERM", "ERR"})
@@ -43,12 +46,13 @@ class Leases:
         name: what the lease on a key is called on the server.
     """
 
-    __slots__ = ("_has_scripts", "_name", "_tokens")
+    __slots__ = ("_name", "_tokens", "has_scripts")
 
     def __init__(self, name: Callable[[str], bytes]) -> None:
         self._name = name
         self._tokens: dict[str, bytes] = {}
-        self._has_scripts = True
+        self.has_scripts = True
+        """Whether the server is not known to forbid scripts."""
 
     def is_held(self, key: str) -> bool:
         """Whether there is one on *key* that was not given back yet."""
@@ -77,13 +81,13 @@ class Leases:
     ) -> bytes | Lease | None:
         """What there is under the name *stored*, or else the answer to a request for the lease on *key*.
 
+        None where nothing is and no lease can be had, as from a replica; or, scripts being forbidden, where that is
+        not known.
+
         Raises:
             ReplyTooLargeError: what there is has more than *max_bytes*.
-
-        None where the server does not do it in one go.
+            StorageError: the server refused to look.
         """
-        if not self._has_scripts:
-            return None
         token = secrets.token_bytes(16)
         ask = command(b"EVAL", GET_OR_ACQUIRE, b"2", stored, self._name(key), token, _as_ms(ttl_s), b"%d" % max_bytes)
         asked: asyncio.Future[Reply] = connection.submit(ask, _as_it_is, max_bytes=max_bytes)
@@ -92,31 +96,31 @@ class Leases:
         except asyncio.CancelledError:
             self._cancelled(connection, key, token)
             raise
-        if type(found) is ServerError:
-            self._has_scripts = found.code not in FORBIDDEN
-            return None
         if isinstance(found, bytes):
             return found
+        if found == GRANTED:
+            self._tokens[key] = token
+            return Lease.GRANTED
         if found == TOO_LARGE:
             raise ReplyTooLargeError(f"{connection.where} has a value of more than {max_bytes} bytes")
-        if found != 1:
-            return Lease.REFUSED
-        self._tokens[key] = token
-        return Lease.GRANTED
+        if type(found) is ServerError and found.code in FORBIDDEN:
+            self.has_scripts = False
+            return None
+        return Lease.REFUSED if expect_no_error(found) == REFUSED else None
 
     async def renew(self, connection: Connection, key: str, ttl_s: float) -> bool:
         """Hold the one on *key* for *ttl_s* seconds from now; False where it has passed to another process."""
         name, token = self._name(key), self._tokens.get(key)
         if token is None:  # given back meanwhile
             return False
-        if self._has_scripts:
+        if self.has_scripts:
             renewed: asyncio.Future[Reply] = connection.submit(
                 command(b"EVAL", RENEW, b"1", name, token, _as_ms(ttl_s)), _as_it_is
             )
             answer = await renewed
             if type(answer) is not ServerError:
                 return bool(answer == 1)
-            self._has_scripts = answer.code not in FORBIDDEN
+            self.has_scripts = answer.code not in FORBIDDEN
         # As in `Release.finish`.
         if await connection.submit(command(b"GET", name)) != token:
             return False

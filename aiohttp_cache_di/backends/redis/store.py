@@ -9,7 +9,8 @@ import time
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from typing import Final
 
-from aiohttp_cache_di.backends.redis.commands import get, head, number, page, storing, value
+from aiohttp_cache_di.backends.inspecting import Glance, Wanted
+from aiohttp_cache_di.backends.redis.commands import get, head, number, page, size_of, storing, value
 from aiohttp_cache_di.backends.redis.connections import Connection, ReplyTooLargeError, expect_no_error
 from aiohttp_cache_di.backends.redis.endpoints import Endpoint
 from aiohttp_cache_di.backends.redis.names import Names
@@ -24,12 +25,14 @@ from aiohttp_cache_di.backends.store import (
     Found,
     Lease,
     Limits,
+    PartlyReadError,
     Record,
     Row,
     Unreadable,
     Written,
 )
 from aiohttp_cache_di.entries.codec import EntryCodec, leads_on
+from aiohttp_cache_di.entries.outline import OUTLINE_BYTES, outline
 from aiohttp_cache_di.errors import StorageError
 
 __all__ = ["RedisStore"]
@@ -37,6 +40,7 @@ __all__ = ["RedisStore"]
 PAGE: Final = 128  # keys per SCAN and UNLINK: keeps the server busy for a fraction of a millisecond
 BODIES: Final = 32  # records read at a time on a walk over items
 VALUE_BYTES: Final = 64 * 1024 * 1024  # of a record, unless its cache keeps none of this size
+WALKS: Final = 3  # over all servers of a cluster whose slots move
 HEAD_BYTES: Final = 16  # of a frame, enough to tell its kind
 
 
@@ -64,7 +68,7 @@ class RedisStore:
         self.namespace = namespace
         self.collection = collection
         self.codec = codec
-        self._names = Names(namespace, collection)
+        self._names = Names(namespace, collection, tagged=topology.by_slot)
         self._leases = Leases(self._names.lease)
         self._tracking = Tracking(topology, self._names)
         self._reading = Reading(topology, value_bytes)
@@ -89,16 +93,27 @@ class RedisStore:
         if len(keys) == 1:
             return [self._found(await self._reading.one(self._names.record(keys[0])), keys[0])]
         values = await self._reading.many([self._names.record(key) for key in keys])
-        return [self._found(data, key) for data, key in zip(values, keys, strict=True)]
+        answers: list[Found | StorageError | None] = []
+        found: list[Found | None] = []
+        for data, key in zip(values, keys, strict=True):
+            if isinstance(data, StorageError):
+                answers.append(data)
+            else:
+                found.append(one := self._found(data, key))
+                answers.append(one)
+        if len(found) < len(answers):
+            raise PartlyReadError(answers)
+        return found
 
     async def put(self, records: Sequence[Record]) -> Sequence[Written]:
         """Keep *records* until their time in one round trip, in which leases go back too."""
         written: list[asyncio.Future[Reply] | StorageError] = []
         releases: list[Release] = []
-        for record in records:
-            name = self._names.record(record.key)
-            endpoint = self.topology.endpoint_of(name)
-            connection = endpoint.connection_now() or await endpoint.connection()
+        names = [self._names.record(record.key) for record in records]
+        for record, name, connection in zip(records, names, await self._connections(names), strict=True):
+            if isinstance(connection, StorageError):
+                written.append(connection)
+                continue
             with connection.together():
                 try:
                     data = self._packed(record)
@@ -135,18 +150,32 @@ class RedisStore:
 
     async def pages(self, *, items: bool) -> AsyncIterator[Sequence[Row]]:
         """Walk over all records; one may come twice while the server resizes its table."""
-        for endpoint in self.topology.endpoints():
-            async for names in self._walk(endpoint):
-                step = BODIES if items else PAGE
-                for first in range(0, len(names), step):
-                    part = names[first : first + step]
-                    yield await (self._rows(part) if items else self._heads(await endpoint.connection(), part))
+        async for endpoint, names in self._walk():
+            step = BODIES if items else PAGE
+            for first in range(0, len(names), step):
+                part = names[first : first + step]
+                yield await (self._rows(part) if items else self._heads(await endpoint.connection(), part))
+
+    async def infos(self, wanted: Wanted) -> AsyncIterator[Sequence[Glance]]:
+        """Find records by the beginnings of their values, in one round trip for each page."""
+        last = b"%d" % (OUTLINE_BYTES - 1)
+        async for endpoint, names in self._walk():
+            connection = await endpoint.connection()
+            asked = [connection.submit(command(b"GETRANGE", name, b"0", last), head) for name in names]
+            sizes = [connection.submit(command(b"STRLEN", name), size_of) for name in names]
+            found: list[Glance] = []
+            for name, beginning, size in zip(names, await all_of(asked), await all_of(sizes), strict=True):
+                key = self._key(name)
+                info = outline(beginning, size, key)
+                if beginning and (info is None or wanted(info)):
+                    found.append(Glance(key, info))
+            if found:
+                yield found
 
     async def clear(self) -> None:
         """Drop everything under the prefix in small steps; other keys of the server are left alone."""
-        for endpoint in self.topology.endpoints():
-            async for names in self._walk(endpoint):
-                await self._unlink(names)
+        async for _, names in self._walk():
+            await self._unlink(names)
 
     async def close(self) -> None:
         """Close the running loop's connections; a client that was handed in stays open."""
@@ -188,22 +217,25 @@ class RedisStore:
             if (release := self._leases.begin_release(connection, key)) is not None:
                 await release.finish()
 
-    async def get_or_acquire(self, key: str, ttl_s: float) -> Found | Lease:
-        """Look *key* up, and where nothing is, ask for the lease on it: in one round trip."""
+    async def get_or_acquire(self, key: str, ttl_s: float) -> Found | Lease | None:
+        """Look *key* up, and where nothing is, ask for the lease on it: in one round trip.
+
+        Where scripts are forbidden it is only looked up, and a replica grants no lease.
+        """
         name = self._names.record(key)
         connection = await self._connection(name)
-        if self._reading.is_bounded(connection):
+        if self._leases.has_scripts:  # which brings no value that is too large
             try:
                 found = await self._leases.get_or_acquire(connection, key, ttl_s, name, self._reading.reply_bytes())
             except ReplyTooLargeError:
                 self._reading.beware()
                 return Found(UNREADABLE)
-            if isinstance(found, Lease):
-                return found
-            if found is not None:
+            if isinstance(found, bytes):
                 return Found(self.codec.unpack(found, key))
+            if self._leases.has_scripts:
+                return found
         (there,) = await self.get((key,))
-        return await self.acquire(key, ttl_s) if there is None else there
+        return there
 
     def on_change(self, listener: Callable[[Collection[str] | None], None]) -> None:
         """Call *listener* in the running loop with keys that were got there and have changed since; None: any may."""
@@ -213,13 +245,14 @@ class RedisStore:
         """Drop what may be dropped at *now*; return how many went beside those that the server has dropped."""
         real_now = time.time()
         count = 0
-        for endpoint in self.topology.endpoints() if now > real_now else ():
-            async for names in self._walk(endpoint):
-                connection = await endpoint.connection()
-                left_ms = await all_of([connection.submit(command(b"PTTL", name), number) for name in names])
-                until_ms = (now - real_now) * 1000
-                expired = [name for name, left in zip(names, left_ms, strict=True) if 0 <= left <= until_ms]
-                count += await self._unlink(expired)
+        if now <= real_now:
+            return 0
+        async for endpoint, names in self._walk():
+            connection = await endpoint.connection()
+            left_ms = await all_of([connection.submit(command(b"PTTL", name), number) for name in names])
+            until_ms = (now - real_now) * 1000
+            expired = [name for name, left in zip(names, left_ms, strict=True) if 0 <= left <= until_ms]
+            count += await self._unlink(expired)
         return count
 
     # ---- inside
@@ -236,20 +269,44 @@ class RedisStore:
         return data
 
     async def _connection(self, name: bytes) -> Connection:
-        endpoint = self.topology.endpoint_of(name)
-        return endpoint.connection_now() or await endpoint.connection()
+        return self.topology.now(name) or await self.topology.connection(name)
+
+    async def _connections(self, names: Sequence[bytes]) -> list[Connection | StorageError]:
+        found: dict[int, Connection | StorageError] = {}
+        for connection, indexes in await self.topology.parts(names):
+            found.update(dict.fromkeys(indexes, connection))
+        return [found[index] for index in range(len(names))]
 
     async def _unlink(self, names: Sequence[bytes]) -> int:
         asked: list[asyncio.Future[int]] = []
-        for endpoint, indexes in self.topology.parts(names):
-            connection = await endpoint.connection()
-            for first in range(0, len(indexes), PAGE):
-                part = [names[index] for index in indexes[first : first + PAGE]]
-                asked.append(connection.submit(command(b"UNLINK", *part), number))
-        return sum(await all_of(asked))
+        failed: StorageError | None = None
+        step = 1 if self.topology.by_slot else PAGE
+        for connection, indexes in await self.topology.parts(names):
+            if isinstance(connection, StorageError):
+                failed = connection
+                continue
+            with connection.together():
+                for first in range(0, len(indexes), step):
+                    part = [names[index] for index in indexes[first : first + step]]
+                    asked.append(connection.submit(command(b"UNLINK", *part), number))
+        count = sum(await all_of(asked))
+        if failed is not None:
+            raise failed
+        return count
 
-    async def _walk(self, endpoint: Endpoint) -> AsyncIterator[list[bytes]]:
-        """Walk over the names of our records, a page at a time."""
+    async def _walk(self) -> AsyncIterator[tuple[Endpoint, list[bytes]]]:
+        """Walk over the names of our records, a page at a time; anew when names have changed their server meanwhile."""
+        for _ in range(WALKS):
+            endpoints = await self.topology.endpoints()
+            begun_at = self.topology.shift()
+            for endpoint in endpoints:
+                async for names in self._names_at(endpoint):
+                    yield endpoint, names
+            await self.topology.endpoints()
+            if self.topology.shift() == begun_at:
+                return
+
+    async def _names_at(self, endpoint: Endpoint) -> AsyncIterator[list[bytes]]:
         pattern = re.sub(rb"([\\*?\[\]])", rb"\\\1", self._names.records) + b"*"
         cursor = b"0"
         while True:
@@ -272,6 +329,8 @@ class RedisStore:
         rows: list[Row] = []
         for name, data in zip(names, await self._reading.many(names), strict=True):
             key = self._key(name)
+            if isinstance(data, StorageError):
+                raise data
             if (found := self._found(data, key)) is not None:
                 rows.append(Row(key, isinstance(data, bytes) and leads_on(data), found.item))
         return rows

@@ -1,22 +1,39 @@
-"""Which servers there are, and which of them has a key. Today it is one; what there are more of find their door here.
+"""Which servers there are, and which of them has a name: one, or (in `cluster`) several.
 
-A store asks its topology for the endpoint of a name, for all endpoints when it walks, and has a batch of names parted
-by endpoint. It never opens a connection by itself.
+A store asks its topology for the connection to the server that has a name, has a batch of names parted by connection,
+and walks over all endpoints. It never opens a connection by itself.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from typing import Any, Protocol
+from typing import NamedTuple, Protocol
 
 from aiohttp_cache_di.backends.redis.connections import Connection
 from aiohttp_cache_di.backends.redis.endpoints import Endpoint
+from aiohttp_cache_di.backends.redis.ways import Way
+from aiohttp_cache_di.errors import StorageError
 
-__all__ = ["SingleServer", "Topology"]
+__all__ = ["Part", "SingleServer", "Topology"]
+
+
+class Part(NamedTuple):
+    """Those names of a batch that one server has.
+
+    Args:
+        connection: to it, or why there is none.
+        indexes: their places in the batch.
+    """
+
+    connection: Connection | StorageError
+    indexes: Sequence[int]
 
 
 class Topology(Protocol):
     """The servers that hold the records of a store."""
+
+    by_slot: bool
+    """Whether all names in a command have to be in one slot, as in a cluster."""
 
     @property
     def where(self) -> str:
@@ -28,35 +45,55 @@ class Topology(Protocol):
         """What is used to log in; None where that is not known."""
         ...
 
-    def endpoints(self) -> Sequence[Endpoint]:
-        """All that hold records."""
+    def now(self, name: bytes) -> Connection | None:
+        """The running loop's connection to the server that has *name*, if it is open."""
         ...
 
-    def endpoint_of(self, name: bytes) -> Endpoint:
-        """The one that holds *name*."""
+    async def connection(self, name: bytes) -> Connection:
+        """The running loop's connection to the server that has *name*, opened if need be.
+
+        Raises:
+            StorageError: there is none to be had.
+        """
         ...
 
-    def parts(self, names: Sequence[bytes]) -> Sequence[tuple[Endpoint, Sequence[int]]]:
-        """Which of *names*, by their places among them, are at which endpoint."""
+    async def parts(self, names: Sequence[bytes]) -> Sequence[Part]:
+        """*names* by the server that has them."""
+        ...
+
+    async def endpoints(self) -> Sequence[Endpoint]:
+        """All that hold records, as they are just now."""
+        ...
+
+    def shift(self) -> int:
+        """A number that is another one when names have changed their server since."""
+        ...
+
+    def open_now(self) -> Sequence[Connection]:
+        """The open connections of the running loop."""
         ...
 
     def on_open(self, prepare: Callable[[Connection], None]) -> None:
         """Call *prepare* with each connection that is opened from now on, before it is used."""
+
+    def on_shift(self, listener: Callable[[], None]) -> None:
+        """Call *listener* in the running loop when names have changed their server."""
 
     async def close(self) -> None:
         """Close the connections of the running loop, and have other loops close theirs."""
 
 
 class SingleServer:
-    """One server, whose name the driver's client may look up: by DNS, or by asking sentinels.
+    """One server, or the one that does the work of a service today.
 
     Args:
-        client: of the driver.
+        way: to it.
     """
 
-    def __init__(self, client: Any) -> None:
-        self._endpoint = Endpoint(client.connection_pool)
-        self._endpoints = (self._endpoint,)
+    by_slot = False
+
+    def __init__(self, way: Way) -> None:
+        self._endpoint = Endpoint(way)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.where}>"
@@ -71,21 +108,37 @@ class SingleServer:
         """The password and what else is used to log in."""
         return self._endpoint.secrets
 
-    def endpoints(self) -> Sequence[Endpoint]:
-        """The one."""
-        return self._endpoints
+    def now(self, name: bytes) -> Connection | None:
+        """The one there is, if it is open."""
+        return self._endpoint.connection_now()
 
-    def endpoint_of(self, name: bytes) -> Endpoint:
-        """The one."""
-        return self._endpoint
+    async def connection(self, name: bytes) -> Connection:
+        """The one there is."""
+        return await self._endpoint.connection()
 
-    def parts(self, names: Sequence[bytes]) -> Sequence[tuple[Endpoint, Sequence[int]]]:
-        """All of them are at the one."""
-        return ((self._endpoint, range(len(names))),)
+    async def parts(self, names: Sequence[bytes]) -> Sequence[Part]:
+        """All of them are in one."""
+        return (Part(self._endpoint.connection_now() or await self._endpoint.connection(), range(len(names))),)
+
+    async def endpoints(self) -> Sequence[Endpoint]:
+        """The one."""
+        return (self._endpoint,)
+
+    def shift(self) -> int:
+        """Always the same."""
+        return 0
+
+    def open_now(self) -> Sequence[Connection]:
+        """The one, if it is open."""
+        connection = self._endpoint.connection_now()
+        return () if connection is None else (connection,)
 
     def on_open(self, prepare: Callable[[Connection], None]) -> None:
         """Call *prepare* with each connection that is opened from now on, before it is used."""
         self._endpoint.prepare = prepare
+
+    def on_shift(self, listener: Callable[[], None]) -> None:
+        """It does not happen: another server's records come over another connection."""
 
     async def close(self) -> None:
         """Close the connections of the running loop, and have other loops close theirs."""

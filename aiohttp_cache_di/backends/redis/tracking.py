@@ -3,7 +3,8 @@
 A connection that tracks is told of every key that was read over it and has changed since, once, by whichever client; of
 our own changes too, so that one whose outcome was not waited for is heard all the same. The news comes over the
 connection by which the key was read, in order with its replies: what has been read and parsed before is changed by it,
-and what is read after it is newer. When the connection is lost, any key may have changed unheard.
+and what is read after it is newer. When the connection is lost, any key may have changed unheard; so it may when it
+is another server's by now.
 """
 
 from __future__ import annotations
@@ -46,10 +47,9 @@ class Tracking:
         if len(listeners) > 1:
             return
         self._topology.on_open(self._opened)
-        for endpoint in self._topology.endpoints():
-            connection = endpoint.connection_now()
-            if connection is not None:
-                self._opened(connection)
+        self._topology.on_shift(lambda: _tell(listeners, None))
+        for connection in self._topology.open_now():
+            self._opened(connection)
 
     def _opened(self, connection: Connection) -> None:
         """Have the server track what is read over *connection* from now on."""
@@ -57,20 +57,16 @@ class Tracking:
         if not listeners or connection.on_push is not None or not connection.can_push:
             return
 
-        def tell(keys: Collection[str] | None) -> None:
-            for listener in listeners:
-                listener(keys)
-
         def pushed(message: list[Reply]) -> None:
             if message and message[0] == b"invalidate":
-                tell(self._keys(message[1] if len(message) > 1 else None))
+                _tell(listeners, self._keys(message[1] if len(message) > 1 else None))
 
         def answered(reply: Reply) -> None:
             if type(reply) is ServerError:
                 logger.info("%s cannot track keys (%s); copies live for their lifetime", connection.where, reply.code)
 
         connection.on_push = pushed
-        connection.on_lost = lambda: tell(None)
+        connection.on_lost = lambda: _tell(listeners, None)
         connection.submit(command(b"HELLO", b"3"), lambda reply: None)
         connection.submit(command(b"CLIENT", b"TRACKING", b"ON"), answered)
 
@@ -86,3 +82,8 @@ class Tracking:
             if key is not None:
                 keys.append(key)
         return keys
+
+
+def _tell(listeners: list[Listener], keys: Collection[str] | None) -> None:
+    for listener in listeners:
+        listener(keys)

@@ -46,5 +46,5 @@ class SQLiteBackend(CacheBackend):
         others = {name: value for name, value in kwargs.items() if name not in OWN_OPTIONS}
         super().__init__(cache_name, autoclose=autoclose, **others)
         # One table: a URL has a response or a redirect.
-        stack = make_stack(cache_name, "responses", use_temp, fast_save, storage, lambda: self.max_body_bytes)
+        stack = make_stack(cache_name, "responses", use_temp, fast_save, storage, lambda: self.largest_in_memory_bytes)
         self.use(stack, SQLiteCache)

@@ -199,6 +199,16 @@ class CacheFile:
             return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
         return status.st_dev, status.st_ino
 
+    def bytes_on_disk(self) -> int | None:
+        """What the file takes, and SQLite's files beside it; None for a database in memory."""
+        if self.is_memory:
+            return None
+        total = 0
+        for suffix in ("", *COMPANIONS):
+            with contextlib.suppress(OSError):
+                total += os.stat(self.path + suffix).st_size
+        return total
+
     def set_aside(self, damaged: Identity | None) -> None:
         """Rename the *damaged* file and its companions, unless another process has done it before."""
         if self.is_memory or damaged is None or self.identity() != damaged:

@@ -40,7 +40,7 @@ __all__ = [
     "unpack_key",
 ]
 
-SCHEMA_VERSION: Final = 3  # Raise it whenever a table changes; tables of another version are dropped and made anew.
+SCHEMA_VERSION: Final = 4  # Raise it whenever a table changes; tables of another version are dropped and made anew.
 
 MAX_BATCH: Final = 128  # keys per statement; rows of 10 kB then fit a cache of the processor until they are used
 
@@ -138,16 +138,16 @@ class Table:
             # The frame comes last, so that a look at the other columns reads no overflow pages. AUTOINCREMENT: what is
             # written while the table is cleared must get a higher id than what is being cleared.
             f"CREATE TABLE {t} (id INTEGER PRIMARY KEY AUTOINCREMENT, key NOT NULL UNIQUE, "
-            "store_until INTEGER, used INTEGER NOT NULL, leads_on INTEGER, frame BLOB NOT NULL)",
+            "store_until INTEGER, used INTEGER NOT NULL, leads_on INTEGER, info BLOB, frame BLOB NOT NULL)",
             f'CREATE INDEX "cache-index:until:{quoted}" ON {t} (store_until) WHERE store_until IS NOT NULL',
             f'CREATE INDEX "cache-index:used:{quoted}" ON {t} (used)',
             f'CREATE INDEX "cache-index:leads_on:{quoted}" ON {t} (leads_on) WHERE leads_on',
-            *(_watch(quoted, event) for event in ("INSERT", "UPDATE OF id, key, store_until, leads_on, frame")),
+            *(_watch(quoted, event) for event in ("INSERT", "UPDATE OF id, key, store_until, leads_on, info, frame")),
         )
         self.watch_deletions = _watch(quoted, "DELETE")
         self.watch_no_deletions = f'DROP TRIGGER IF EXISTS "cache-trigger:DELETE:{quoted}"'
-        # and five marks for each row
-        self.put = f"INSERT OR REPLACE INTO {t} (key, store_until, used, leads_on, frame) VALUES "
+        # and six marks for each row
+        self.put = f"INSERT OR REPLACE INTO {t} (key, store_until, used, leads_on, info, frame) VALUES "
         # One snapshot has the generation and the row; without a row, the columns after the generation are None.
         self.get = f"SELECT number, tie, key, frame FROM {GENERATION} LEFT JOIN {t} ON key = ?"
         self.which = f"SELECT key FROM {t} WHERE key IN "  # and a list of marks
@@ -161,6 +161,7 @@ class Table:
         frame = "CASE WHEN length(frame) <= ? THEN frame END"
         self.rows_first = f"SELECT key, leads_on, {frame} FROM {t} ORDER BY key"
         self.rows_page = f"SELECT key, leads_on, {frame} FROM {t} WHERE key > ? ORDER BY key"
+        self.infos = f"SELECT id, key, info FROM {t} WHERE id > ? ORDER BY id LIMIT ?"
         self.expired = f"SELECT id, key FROM {t} WHERE store_until <= ? ORDER BY store_until, id LIMIT ?"
         self.oldest = f"SELECT id, key, length(frame) FROM {t} ORDER BY used, id LIMIT ?"
         self.upto = f"SELECT id FROM {t} WHERE id <= ? ORDER BY id LIMIT ?"

@@ -29,9 +29,9 @@ __all__ = [
     "renew",
 ]
 
-PutRow = tuple[Key, int | None, int, bool, bytes]
+PutRow = tuple[Key, int | None, int, bool, bytes | None, bytes]
 """Key, POSIX millisecond after which it may be dropped (None for never), microsecond of its last use, whether it leads
-on, frame."""
+on, what can be told of it without its frame, frame."""
 
 LeaseOf: TypeAlias = "tuple[Key, bytes]"
 """A key and who holds the lease on it."""

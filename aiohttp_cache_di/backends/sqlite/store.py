@@ -10,12 +10,14 @@ from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from functools import partial
 from typing import Any, Final
 
+from aiohttp_cache_di.backends.inspecting import Glance, Usage, Wanted, packed_info
 from aiohttp_cache_di.backends.sqlite import statements as jobs
 from aiohttp_cache_di.backends.sqlite.connections import ConnectionsLostError
 from aiohttp_cache_di.backends.sqlite.database import Database, Here
+from aiohttp_cache_di.backends.sqlite.eviction import used_bytes
 from aiohttp_cache_di.backends.sqlite.schema import MAX_BATCH, Key, column_key, keep_secret, kept_secret, unpack_key
 from aiohttp_cache_di.backends.sqlite.thread import Job
-from aiohttp_cache_di.backends.sqlite.walk import Page, items_page, keys_page
+from aiohttp_cache_di.backends.sqlite.walk import Page, infos_page, items_page, keys_page
 from aiohttp_cache_di.backends.sqlite.writes import Acquire, Put, Release, Transaction, TransactionJob, Write
 from aiohttp_cache_di.backends.store import Found, Lease, Limits, Record, Row, StoreEvents, Written
 from aiohttp_cache_di.backends.wrap.tasks import consume_error
@@ -128,6 +130,26 @@ class SQLiteStore:
                 yield rows
             if after is None:
                 return
+
+    async def infos(self, wanted: Wanted) -> AsyncIterator[Sequence[Glance]]:
+        """Find records in the order in which they were written, from a column of its own."""
+        after: int | None = 0
+        while after is not None:
+            read = partial(infos_page, table=self.database.table, after=after, wanted=wanted)
+            found, after = await self._query(read)
+            if found:
+                yield found
+
+    async def usage(self) -> Usage:
+        """How much the table holds, and how much of the file is in use, by all tables in it."""
+        table, file = self.database.table, self.database.file
+
+        def measure(connection: sqlite3.Connection) -> Usage:
+            count: int = connection.execute(table.count).fetchone()[0]
+            return Usage(count, used_bytes(connection), file.bytes_on_disk())
+
+        usage: Usage = await self._query(measure)
+        return usage
 
     async def clear(self) -> None:
         """Drop everything that has been written so far."""
@@ -242,11 +264,11 @@ class SQLiteStore:
                 found.append(Found(self._codec.unpack(frames[column], key), version))
         return found
 
-    def _encode(self, record: Record) -> tuple[bytes, bool]:
+    def _encode(self, record: Record) -> tuple[bytes, bool, bytes | None]:
         frame = self._codec.pack(record.item, record.key)
         if len(frame) > min(self.database.value_bytes(), MAX_FRAME_BYTES):
             raise StorageError(f"an entry of {len(frame)} bytes is more than this cache keeps in SQLite")
-        return frame, item_leads_on(record.item)
+        return frame, item_leads_on(record.item), packed_info(record)
 
     # ---- what they share
 

@@ -6,13 +6,16 @@ import sqlite3
 from collections.abc import Callable
 from typing import Any, Final
 
+from aiohttp_cache_di.backends.inspecting import Glance, Wanted
 from aiohttp_cache_di.backends.sqlite.schema import Key, Table, unpack_key
 from aiohttp_cache_di.backends.store import Item, Row, Unreadable
+from aiohttp_cache_di.entries.info import unpack_info
 
-__all__ = ["Page", "items_page", "keys_page"]
+__all__ = ["Page", "infos_page", "items_page", "keys_page"]
 
 KEYS_PER_PAGE: Final = 1000
 ITEMS_PER_PAGE: Final = 64
+INFOS_PER_PAGE: Final = 500  # some milliseconds, in which others wait for this thread
 WALKED_BYTES: Final = 2 * 1024 * 1024  # of items; a page ends when it has this much
 
 Page = tuple[list[Row], Key | None]
@@ -49,3 +52,21 @@ def items_page(
     cursor.close()  # ends the snapshot, so that the log can be folded into the file
     connection.execute("PRAGMA shrink_memory")  # what a walk has seen is not what will be asked for
     return rows, last
+
+
+def infos_page(
+    connection: sqlite3.Connection, table: Table, after: int, wanted: Wanted
+) -> tuple[list[Glance], int | None]:
+    """What is told of the rows whose ids follow *after*, of those that are *wanted* or of which nothing is known.
+
+    Returns:
+        With the last id that was looked at; None when there is no more. Frames are not read.
+    """
+    rows = connection.execute(table.infos, (after, INFOS_PER_PAGE)).fetchall()
+    found: list[Glance] = []
+    for _, column, data in rows:
+        key = unpack_key(column)
+        info = unpack_info(data, key)
+        if info is None or wanted(info):
+            found.append(Glance(key, info))
+    return found, rows[-1][0] if len(rows) == INFOS_PER_PAGE else None

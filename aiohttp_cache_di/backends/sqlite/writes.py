@@ -102,12 +102,12 @@ class Put(Write):
     """Records to be written; the answer is a list of `Written`.
 
     Args:
-        encode: makes the frame of a record, and tells whether it leads on.
+        encode: makes the frame of a record, tells whether it leads on, and what can be told without the frame.
         owner: whose leases are given back with records that are leased.
     """
 
     records: Sequence[Record]
-    encode: Callable[[Record], tuple[bytes, bool]]
+    encode: Callable[[Record], tuple[bytes, bool, bytes | None]]
     owner: bytes
     rows: list[jobs.PutRow] = field(init=False, default_factory=list[jobs.PutRow])
     failures: dict[int, StorageError] = field(init=False, default_factory=dict[int, StorageError])
@@ -120,11 +120,11 @@ class Put(Write):
         for place, record in enumerate(self.records):
             try:
                 key = column_key(record.key)
-                frame, leads_on = self.encode(record)
+                frame, leads_on, info = self.encode(record)
             except Exception as exc:
                 self.failures[place] = exc if isinstance(exc, StorageError) else _unwritable(record, exc)
                 continue
-            self.rows.append((key, column_time(record.until), used, leads_on, frame))
+            self.rows.append((key, column_time(record.until), used, leads_on, info, frame))
             if record.leased:
                 self.leases.append((key, self.owner))
 

@@ -14,6 +14,7 @@ store. A stack has one part in each event loop that uses it; nothing that belong
       ├─ tombstones ◄────────────┤  keys whose deletion failed: nothing under them is used
       ├─ near                    │  copies in memory, believed while the store vouches for them
       ├─ batching ◄──────────────┤  concurrent reads go together
+      ├─ first_looks             │  what is not likely to be there is looked for and leased at once
       ├─ guard (circuit, deadline)  what a caller waits for ends in time; a dead store is left alone
       │    chunks                   large items in pieces, where the store has a limit
       └──► Store                    memory, SQLite, Redis, or `foreign`: two storages of a user's own
@@ -32,12 +33,14 @@ deadline begins when it is sent; who waits for a turn does so while the store an
 The item comes back decoded; a copy stays in the near tier if the token still holds, that is, if nothing was heard of
 the key meanwhile. What cannot be read is counted and is a miss.
 
-**A miss** is a `fetch` that brings nothing. The engine may then ask `leases` to be the one process that fetches; while
-another holds the lease it looks again now and then. When the body is whole, `store` puts the entry among the pending
-writes, from where it is read at once; a batch takes it to the store, the lease goes back with it, and the outcome is
-told to those who asked to hear it. A try that fails is repeated after a rest, in the rhythm of the circuit where the
-store is down, until it succeeds or the memory set aside for pending writes is needed; then the oldest that failed goes
-first. `close` tries for a second more, and counts what it has to drop.
+**A miss** is a `fetch` that brings nothing. The lease may have come with it, if the engine asked for that and the key
+was not known to be stored (`first_looks`); it is given back when the request comes to an end without using it. Else the
+engine may then ask `leases` to be the one process that fetches; while another holds the lease it looks again now and
+then. When the body is whole, `store` puts the entry among the pending writes, from where it is read at once; a batch
+takes it to the store, the lease goes back with it, and the outcome is told to those who asked to hear it. A try that
+fails is repeated after a rest, in the rhythm of the circuit where the store is down, until it succeeds or the memory
+set aside for pending writes is needed; then the oldest that failed goes first. `close` tries for a second more, and
+counts what it has to drop.
 
 **A validation** ends in a `store` of the freshened entry, as a miss does. **A deletion** (`StoreStack.delete`, `clear`)
 first tells every loop: fetches under way must not store what they get, pending writes are dropped, copies and the

@@ -7,14 +7,17 @@ from typing import Self, TypeAlias
 
 from msgspec import Struct
 
+from aiohttp_cache_di.backends.inspecting import Measuring, Selecting
 from aiohttp_cache_di.backends.store import (
     Changing,
     Expiring,
     Immediate,
     Keeping,
     Leasing,
+    LookingOrLeasing,
     Peeking,
     Sorting,
+    Spooling,
     Store,
     StoreEvents,
     Telling,
@@ -38,6 +41,7 @@ class Abilities(Struct, frozen=True, eq=False):
     """
 
     leasing: Leasing | None
+    looking_or_leasing: LookingOrLeasing | None
     immediate: Immediate | None
     peeking: Peeking | None
     versioned: Versioned | None
@@ -45,6 +49,9 @@ class Abilities(Struct, frozen=True, eq=False):
     changing: Changing | None
     expiring: Expiring | None
     keeping: Keeping | None
+    selecting: Selecting | None
+    measuring: Measuring | None
+    spooling: Spooling | None
     kinds: Kinds
     events: StoreEvents
 
@@ -53,6 +60,7 @@ class Abilities(Struct, frozen=True, eq=False):
         """Look for what *store* can do."""
         return cls(
             leasing=store if isinstance(store, Leasing) else None,
+            looking_or_leasing=_looking_or_leasing(store),
             immediate=store if isinstance(store, Immediate) else None,
             peeking=store if isinstance(store, Peeking) else None,
             versioned=store if isinstance(store, Versioned) else None,
@@ -60,9 +68,17 @@ class Abilities(Struct, frozen=True, eq=False):
             changing=store if isinstance(store, Changing) else None,
             expiring=store if isinstance(store, Expiring) else None,
             keeping=store if isinstance(store, Keeping) else None,
+            selecting=store if isinstance(store, Selecting) else None,
+            measuring=store if isinstance(store, Measuring) else None,
+            spooling=store if isinstance(store, Spooling) else None,
             kinds=store.kinds if isinstance(store, Sorting) else _by_reading(store),
             events=store.events if isinstance(store, Telling) else StoreEvents(),
         )
+
+
+def _looking_or_leasing(store: Store) -> LookingOrLeasing | None:
+    """The store, if it does both at once and has each item in one piece."""
+    return store if isinstance(store, LookingOrLeasing) and store.limits.value_bytes is None else None
 
 
 def _by_reading(store: Store) -> Kinds:

@@ -11,16 +11,19 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from itertools import islice
+from typing import TypeVar
 
-from aiohttp_cache_di.backends.store import Found, Store
+from aiohttp_cache_di.backends.store import Found, PartlyReadError, Store
 from aiohttp_cache_di.backends.wrap.guard import StoreGuard
 from aiohttp_cache_di.backends.wrap.tasks import background, consume_error
 from aiohttp_cache_di.errors import StorageError
 
 __all__ = ["BatchedReads", "UnansweredError"]
+
+T = TypeVar("T")
 
 Waiting = dict[str, list[asyncio.Future[Found | None]]]
 
@@ -52,7 +55,7 @@ class BatchedReads:
         if self._under_way < self._limits.parallel and not (self._is_crowded or self._waiting):
             self._under_way += 1
             try:
-                (found,) = await self._send((key,))
+                (found,) = await self._send((key,), self._store.get)
             finally:
                 self._under_way -= 1
                 if self._waiting:
@@ -68,11 +71,22 @@ class BatchedReads:
             self._left(key)
             raise
 
-    async def _send(self, keys: Sequence[str]) -> Sequence[Found | None]:
+    async def _get(self, keys: Sequence[str]) -> Sequence[Found | StorageError | None]:
+        """As `Store.get`, with the failures of some among the answers of others."""
+        try:
+            return await self._store.get(keys)
+        except PartlyReadError as exc:
+            if self._guard is None:
+                return exc.answers
+            self._guard.note_failure("read", exc)
+            unanswered = UnansweredError("a server of the store has not answered")
+            return [unanswered if isinstance(one, StorageError) else one for one in exc.answers]
+
+    async def _send(self, keys: Sequence[str], get: Callable[[Sequence[str]], Awaitable[Sequence[T]]]) -> Sequence[T]:
         guard = self._guard
         if guard is None:
-            return await self._store.get(keys)
-        found = await guard.run("read", partial(self._store.get, keys), None)
+            return await get(keys)
+        found = await guard.run("read", partial(get, keys), None)
         if found is None:
             self._fail_waiting(guard.deadline_s)
             raise UnansweredError("the store has not answered")
@@ -115,14 +129,18 @@ class BatchedReads:
 
     async def _ask(self, keys: Sequence[str], batch: Waiting) -> None:
         try:
-            found = await self._send(keys)
+            found = await self._send(keys, self._get)
         except Exception as exc:
             for future in _open(batch):
                 future.set_exception(exc)
         else:
             for key, one in zip(keys, found, strict=True):
                 for future in batch[key]:
-                    if not future.done():
+                    if future.done():
+                        continue
+                    if isinstance(one, StorageError):
+                        future.set_exception(one)
+                    else:
                         future.set_result(one)
 
     def _end(self, batch: Waiting, task: asyncio.Task[None]) -> None:

@@ -13,6 +13,7 @@ from typing import Final
 
 import msgspec
 
+from aiohttp_cache_di.backends.inspecting import packed_info
 from aiohttp_cache_di.backends.sizes import record_bytes
 from aiohttp_cache_di.backends.store import UNREADABLE, Found, Item, Record, Row, Store, Unreadable, Written
 from aiohttp_cache_di.entries.codec import EntryCodec, Opaque, item_leads_on
@@ -82,8 +83,13 @@ class ChunkedStore:
     async def pages(self, *, items: bool) -> AsyncIterator[Sequence[Row]]:
         """Walk over all records; chunks are none."""
         async for page in self._store.pages(items=items):
-            rows = [row for row in page if _CHUNK not in row.key]
+            rows = [row for row in page if self.is_record(row.key)]
             yield [await self._row(row) for row in rows] if items else rows
+
+    @staticmethod
+    def is_record(key: str) -> bool:
+        """Whether *key* is one of a record, rather than of a chunk."""
+        return _CHUNK not in key
 
     async def clear(self) -> None:
         """Drop all that was put before."""
@@ -120,7 +126,7 @@ class ChunkedStore:
                 if isinstance(written, StorageError):
                     raise written
         head = _encode(_Head(generation, len(pieces)))
-        return record._replace(item=Opaque(key, _MARK + head, item_leads_on(item)))
+        return record._replace(item=Opaque(key, _MARK + head, item_leads_on(item)), info=packed_info(record))
 
     async def _whole(self, key: str, found: Found | None) -> Found | None:
         head = None if found is None else _head(found.item)

@@ -7,6 +7,7 @@ circuit is open, and one operation in a while tries whether it is back.
 from __future__ import annotations
 
 import asyncio
+import enum
 import time
 import weakref
 from collections.abc import Awaitable, Callable
@@ -19,7 +20,7 @@ from aiohttp_cache_di.backends.wrap.outages import TIMEOUT, Outages, kind_of
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.telemetry import CacheStats, CircuitState
 
-__all__ = ["DEFAULT_DEADLINE_S", "OF_THE_DATA", "StoreGuard"]
+__all__ = ["DEFAULT_DEADLINE_S", "FAILED", "OF_THE_DATA", "PATIENCE", "READ", "Failed", "StoreGuard"]
 
 T = TypeVar("T")
 D = TypeVar("D")
@@ -40,6 +41,15 @@ CANCELLED: Final = "cancelled"
 
 # One entry or one answer is at fault: the storage is well, and its circuit stays closed.
 OF_THE_DATA: Final = frozenset({"UnreadableEntryError", "UnicodeEncodeError", "UnicodeDecodeError", "OverflowError"})
+
+
+class Failed(enum.Enum):
+    """What a store operation gives when the store does not."""
+
+    FAILED = enum.auto()
+
+
+FAILED: Final = Failed.FAILED
 
 _SUSPECT: Final = 0.2  # Of the deadline: a caller who gives up on an operation after this long was waiting for it.
 

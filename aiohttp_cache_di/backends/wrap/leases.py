@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import math
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from aiohttp_cache_di.backends.store import Lease, Leasing, Renewing
+from aiohttp_cache_di.backends.wrap.alarms import Alarms
 from aiohttp_cache_di.backends.wrap.guard import StoreGuard
 from aiohttp_cache_di.backends.wrap.tasks import Tasks
 
@@ -87,6 +89,12 @@ async def _is_marked(store: Leasing, guard: StoreGuard, key: str) -> bool:
     return False
 
 
+class _Kept(NamedTuple):
+    """A lease that is renewed for as long as it is held; another one on the same key is another object."""
+
+    ttl_s: float
+
+
 class Leases:
     """The leases that are held in one event loop.
 
@@ -99,42 +107,58 @@ class Leases:
         self._renewing = store if isinstance(store, Renewing) else None
         self._guard = guard
         self._tasks = tasks
-        self._kept: dict[str, asyncio.TimerHandle] = {}
+        self._early: dict[str, float] = {}  # loop time at which it came
+        self._kept: dict[str, _Kept] = {}
+        self._renewals = Alarms[str](math.inf, self._renew_later)
         self._marks: dict[str, asyncio.TimerHandle] = {}
 
     async def obtain(
         self, key: str, ttl_s: float, *, until: float | None, look: Callable[[], Awaitable[T | None]]
     ) -> tuple[bool, T | Spared | None]:
         """As `obtain`; what is granted is kept until it is released."""
-        is_held, found = await obtain(self._store, self._guard, key, ttl_s, until=until, look=look)
+        is_held, found = True, None
+        if not self.take_early(key, within_s=ttl_s / RENEWALS):
+            is_held, found = await obtain(self._store, self._guard, key, ttl_s, until=until, look=look)
         if is_held and self._renewing is not None:
             self._keep(key, ttl_s)
         return is_held, found
 
+    def note_early(self, key: str) -> None:
+        """The lease on *key* has come with a look that has found nothing: who fetches it in this loop has it."""
+        self._early[key] = asyncio.get_running_loop().time()
+
+    def take_early(self, key: str, *, within_s: float = math.inf) -> bool:
+        """Whether there is such a lease, which is the caller's then; one that came longer ago may have ended."""
+        if not self._early:
+            return False
+        came_at = self._early.pop(key, None)
+        return came_at is not None and asyncio.get_running_loop().time() - came_at < within_s
+
     def _keep(self, key: str, ttl_s: float) -> None:
-        self.keep_no_longer(key)
-        loop = asyncio.get_running_loop()
-        self._kept[key] = loop.call_later(ttl_s / RENEWALS, self._renew_later, key, ttl_s)
+        self._kept[key] = _Kept(ttl_s)
+        if self._renewals.delay_s != ttl_s / RENEWALS:  # of those before, each is renewed once more
+            self._renewals = Alarms(ttl_s / RENEWALS, self._renew_later)
+        self._renewals.set(key)
 
     def keep_no_longer(self, key: str) -> None:
         """Let the lease on *key* end in its time, if it is not given back before."""
-        timer = self._kept.pop(key, None)
-        if timer is not None:
-            timer.cancel()
+        if self._kept.pop(key, None) is not None:
+            self._renewals.unset(key)
 
-    def _renew_later(self, key: str, ttl_s: float) -> None:
-        self._tasks.spawn(self._renew(key, ttl_s), owner=self)
+    def _renew_later(self, key: str) -> None:
+        if key in self._kept:
+            self._tasks.spawn(self._renew(key), owner=self)
 
-    async def _renew(self, key: str, ttl_s: float) -> None:
-        timer, store = self._kept.get(key), self._renewing
-        if timer is None or store is None:
+    async def _renew(self, key: str) -> None:
+        kept, store = self._kept.get(key), self._renewing
+        if kept is None or store is None:
             return
         # One that could not be asked for may still be held.
-        is_held = await self._guard.run("lease", partial(store.renew, key, ttl_s), True)
-        if self._kept.get(key) is not timer:  # given back meanwhile
+        is_held = await self._guard.run("lease", partial(store.renew, key, kept.ttl_s), True)
+        if self._kept.get(key) is not kept:  # given back meanwhile
             return
         if is_held:
-            self._keep(key, ttl_s)
+            self._keep(key, kept.ttl_s)
         else:
             del self._kept[key]
 
@@ -156,7 +180,8 @@ class Leases:
 
     def close(self) -> None:
         """Renew nothing any more, and leave what is marked to its time."""
-        for timer in (*self._kept.values(), *self._marks.values()):
+        for timer in self._marks.values():
             timer.cancel()
+        self._renewals.clear()
         self._kept.clear()
         self._marks.clear()

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import enum
+import math
 from collections.abc import Callable, Collection
-from typing import Final, Protocol
+from typing import Protocol
 
-from aiohttp_cache_di.backends.store import Found, Record, Store
+from aiohttp_cache_di.backends.store import Found, Record, Spool, Store
 from aiohttp_cache_di.backends.wrap.abilities import Abilities
 from aiohttp_cache_di.backends.wrap.batching import BatchedReads, UnansweredError
-from aiohttp_cache_di.backends.wrap.guard import StoreGuard
+from aiohttp_cache_di.backends.wrap.first_looks import FirstLooks
+from aiohttp_cache_di.backends.wrap.guard import FAILED, Failed, StoreGuard
 from aiohttp_cache_di.backends.wrap.leases import Leases
 from aiohttp_cache_di.backends.wrap.near import NearTier
 from aiohttp_cache_di.backends.wrap.packing import Packing
@@ -18,18 +19,10 @@ from aiohttp_cache_di.backends.wrap.pending import PendingWrites
 from aiohttp_cache_di.backends.wrap.tasks import FINISH_WITHIN_S, Tasks
 from aiohttp_cache_di.backends.wrap.tombstones import Tombstones
 from aiohttp_cache_di.backends.wrap.write import OnWritten
+from aiohttp_cache_di.entries.filed import FiledResponse
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = ["FAILED", "Failed", "LoopStack", "UnderWay"]
-
-
-class Failed(enum.Enum):
-    """What a store operation gives when the store does not."""
-
-    FAILED = enum.auto()
-
-
-FAILED: Final = Failed.FAILED
 
 
 class UnderWay(Protocol):
@@ -80,6 +73,7 @@ class LoopStack:
         self.tells_all = abilities.immediate is not None
         """Whether what is not at hand is not there."""
         self._entry_of = packing.entry_of
+        self._spooling = abilities.spooling if packing.serializer is None else None
         self._keep = None if abilities.immediate is None else abilities.immediate.keep
         self._pending = self.pending.entries
         self.near = (
@@ -94,6 +88,10 @@ class LoopStack:
             is_all = self.tells_all or self.near is not None
             self.peek = self._at_hand if is_all else self._peek
         self._reads = BatchedReads(whole, guard)
+        self.first_looks: FirstLooks | None = None
+        """Looks that bring a lease, if the store has them."""
+        if self.leases is not None and abilities.looking_or_leasing is not None:
+            self.first_looks = FirstLooks(abilities.looking_or_leasing, guard, self.leases)
         self._patient_reads = BatchedReads(whole)
 
     # ---- reading
@@ -104,26 +102,31 @@ class LoopStack:
             return self._at_hand(key)
         return entry
 
-    async def fetch(self, key: str) -> StoredResponse | Failed | None:
-        """The response that the store has under *key*, asked within a deadline that begins when it is sent."""
+    async def fetch(self, key: str, *, lease_s: float = 0.0) -> StoredResponse | Failed | None:
+        """The response that the store has under *key*, asked within a deadline that begins when it is sent.
+
+        Args:
+            lease_s: if nothing is there, ask for the lease on it for so many seconds, where *first_looks* are due. What
+                may have come must be used (`Leases.obtain`), or dropped by `drop_early_lease`.
+        """
         if self.tells_all:
             return self.peek(key)
-        near = self.near
-        if near is None:
-            try:
-                found = await self._reads.get(key)
-            except UnansweredError:
-                return FAILED
-            return None if found is None else self._entry(key, found)
-        token, entry, version = near.begin(key), None, 0
+        near, first_looks = self.near, self.first_looks
+        token, entry, version = None if near is None else near.begin(key), None, 0
         try:
-            found = await self._reads.get(key)
+            if first_looks is not None and lease_s > 0:
+                found = await first_looks.get(key, lease_s)
+            else:
+                found = await self._reads.get(key)
             if found is not None:
                 entry, version = self._entry(key, found), found.version
         except UnansweredError:
             return FAILED
         finally:
-            near.end(key, token, entry, version)
+            if near is not None:
+                near.end(key, token, entry, version)
+        if first_looks is not None:
+            first_looks.note(key, entry)
         return entry
 
     def _entry(self, key: str, found: Found) -> StoredResponse | None:
@@ -138,6 +141,10 @@ class LoopStack:
 
     def store(self, entry: StoredResponse, outcome: OnWritten | None = None) -> None:
         """Write *entry*: at once where that takes no waiting, else in the background."""
+        if isinstance(entry, FiledResponse) and not (self._spooling and self._spooling.holds(entry.file)):
+            if outcome is not None:  # its body is in a file of another store
+                outcome(False)
+            return
         if self._keep is None:
             self.pending.add(entry, outcome)
             return
@@ -146,6 +153,21 @@ class LoopStack:
         self.guard.stats.stored += is_written
         if outcome is not None:
             outcome(is_written)
+
+    @property
+    def largest_spooled_bytes(self) -> float | None:
+        """The size of the largest body that the store takes as it arrives; None where it takes none so."""
+        spooling = self._spooling
+        if spooling is None:
+            return None
+        largest = spooling.largest_body_bytes
+        return math.inf if largest is None else largest
+
+    def spool(self, key: str) -> Spool | None:
+        """Begin a body that will be stored under *key*; None where the store is left alone, or takes none."""
+        if self._spooling is None or self.guard.probe_in_s("write") is not None:
+            return None
+        return self._spooling.spool(key)
 
     def invalidate(self, keys: Collection[str] | None) -> None:
         """*keys* (None: all) are being deleted: nothing older is to be stored or read any more."""
@@ -179,6 +201,11 @@ class LoopStack:
         elif (written not in ("", key) and written in self.pending.entries) or not self.pending.give_back_with(key):
             self.tasks.spawn(self._release(key, written or key), owner=owner)
 
+    def drop_early_lease(self, key: str, *, owner: object) -> None:
+        """Give the lease on *key* back that came with a look and was not used, if there is one."""
+        if self.leases is not None and self.leases.take_early(key):
+            self.give_back(key, owner=owner)
+
     async def close(self) -> None:
         """Write what is left, for a moment."""
         await self.pending.finish(FINISH_WITHIN_S)
@@ -197,6 +224,8 @@ class LoopStack:
         self.tasks.spawn(self._release(key, key), owner=self)
 
     def _note_written(self, entry: StoredResponse, version: int) -> None:
+        if self.first_looks is not None:
+            self.first_looks.wrote(entry)
         if self.near is not None:
             self.near.wrote(entry, version)
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Container, Mapping
 from typing import Final, NamedTuple, TypeAlias
 
 from aiohttp_cache_di.backends.wrap.abilities import Abilities
+from aiohttp_cache_di.entries.filed import FiledResponse
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = ["NearTier", "Token"]
@@ -143,7 +144,7 @@ class NearTier:
         if before is not None:
             self.total_bytes -= before.weight
         weight = entry.held_bytes + ENTRY_OVERHEAD_BYTES
-        if weight > self.max_bytes // LARGEST_SHARE:
+        if weight > self.max_bytes // LARGEST_SHARE or isinstance(entry, FiledResponse):
             return
         until = math.inf if self.lifetime_s == math.inf else time.monotonic() + self.lifetime_s
         self._held[key] = Held(entry, version, until, weight)

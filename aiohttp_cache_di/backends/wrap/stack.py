@@ -11,6 +11,7 @@ from hashlib import blake2b
 from typing import Any, Final, cast
 from weakref import WeakKeyDictionary, ref
 
+from aiohttp_cache_di.backends.inspecting import Glance, Usage, Wanted
 from aiohttp_cache_di.backends.store import Counter, Item, Leasing, Record, Row, Store, StoreEvents, Unreadable
 from aiohttp_cache_di.backends.wrap.abilities import Abilities
 from aiohttp_cache_di.backends.wrap.chunks import ChunkedStore
@@ -19,6 +20,8 @@ from aiohttp_cache_di.backends.wrap.loop import LoopStack
 from aiohttp_cache_di.backends.wrap.packing import Packing
 from aiohttp_cache_di.backends.wrap.tombstones import Tombstones
 from aiohttp_cache_di.entries.codec import EntryCodec, item_leads_on
+from aiohttp_cache_di.entries.filed import FiledResponse, in_memory
+from aiohttp_cache_di.entries.info import EntryInfo, info_of
 from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from aiohttp_cache_di.telemetry import CacheStats
@@ -29,6 +32,7 @@ SECRET_KEY: Final = blake2b(b"aiohttp_cache_di: the secret of digests", digest_s
 """The key of a record that is no response: the secret of a store that does not keep it apart (`secret`)."""
 
 READ_AT_A_TIME: Final = 200  # of what is read for its upkeep; the batches of a store may have less
+UNKNOWN_AT_A_TIME: Final = 32
 DELETED_AT_A_TIME: Final = 500  # of what a walk has found to be expired
 
 
@@ -145,6 +149,9 @@ class StoreStack:
 
     async def put(self, record: Record) -> None:
         """Keep *record*, in place of what is on its way there; returns when it is stored, or raises."""
+        item, spooling = record.item, self.abilities.spooling
+        if isinstance(item, FiledResponse) and not (spooling and spooling.holds(item.file)):
+            record = record._replace(item=await in_memory(item))
         here, key = self.here(), record.key
         here.pending.forget({key})
         await here.pending.settle({key})
@@ -191,6 +198,44 @@ class StoreStack:
         async with aclosing(pages):
             async for page in pages:
                 yield [row for row in page if row.key != SECRET_KEY] if not self._keeps_apart else page
+
+    async def infos(self, wanted: Wanted) -> AsyncGenerator[Sequence[EntryInfo]]:
+        """What is told of the responses that are *wanted*, a page at a time; without bodies where the store can."""
+        selecting = self.abilities.selecting
+        if selecting is None:
+            async with aclosing(self.pages(items=True)) as pages:
+                async for page in pages:
+                    yield self._told([(row.key, row.item) for row in page], wanted)
+            return
+        await self.settle(None)
+        glances = cast("AsyncGenerator[Sequence[Glance]]", selecting.infos(wanted))
+        async with aclosing(glances):
+            async for found in glances:
+                yield [glance.info for glance in found if glance.info is not None]
+                unknown = [key for key, info in found if info is None and self._is_record(key)]
+                for first in range(0, len(unknown), UNKNOWN_AT_A_TIME):
+                    part = unknown[first : first + UNKNOWN_AT_A_TIME]
+                    yield self._told([(key, await self.get(key)) for key in part], wanted)
+
+    async def usage(self) -> Usage:
+        """How much is stored."""
+        await self.settle(None)
+        if self.abilities.measuring is not None:
+            return await self.abilities.measuring.usage()
+        entries = total = 0
+        async with aclosing(self.infos(_all)) as pages:
+            async for page in pages:
+                entries += len(page)
+                total += sum(info.body_bytes for info in page)
+        return Usage(entries, total)
+
+    def _told(self, items: Sequence[tuple[str, Item | Unreadable | None]], wanted: Wanted) -> list[EntryInfo]:
+        entries = [self.packing.entry_of(item, key) for key, item in items]
+        infos = [info_of(entry) for entry in entries if entry is not None]
+        return [info for info in infos if wanted(info)]
+
+    def _is_record(self, key: str) -> bool:
+        return ChunkedStore.is_record(key) and (self._keeps_apart or key != SECRET_KEY)
 
     async def delete_expired(self, now: float) -> int:
         """Drop what may be dropped at *now* (POSIX time); return how many records went."""
@@ -256,6 +301,10 @@ class StoreStack:
         direct = [write for write, key in here.direct.items() if keys is None or key in keys]
         if direct:
             await asyncio.wait(direct)
+
+
+def _all(info: EntryInfo) -> bool:
+    return True
 
 
 def _batches(keys: Sequence[str], size: int) -> Iterator[Sequence[str]]:

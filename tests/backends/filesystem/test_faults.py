@@ -274,17 +274,42 @@ async def test_a_link_in_the_place_of_the_locks_file_is_not_followed(folder: Pat
     assert not elsewhere.exists()
 
 
-async def test_a_temporary_cache_that_others_may_enter_is_refused(
+@pytest.mark.parametrize(("use_temp", "mode"), [(True, 0o700), (False, 0o755)])
+async def test_a_directory_of_ours_is_closed_to_others(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, use_temp: bool, mode: int
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache").chmod(0o777)
+    place = Place("cache", use_temp=True) if use_temp else Place(tmp_path / "cache")
+    store = FileStore(place, EntryCodec())
+    assert await look(store, "k") is None
+    assert (tmp_path / "cache").stat().st_mode & 0o777 == mode
+    await keep(store, "k")
+    await store.close()
+
+
+async def test_directories_are_private_whatever_the_umask(tmp_path: Path) -> None:
+    store, before = FileStore(Place(tmp_path / "a" / "b" / "cache"), EntryCodec()), os.umask(0)
+    try:
+        await keep(store, "k")
+    finally:
+        os.umask(before)
+    await store.close()
+    modes = {path.stat().st_mode & 0o777 for path in tmp_path.rglob("*")}
+    assert modes == {0o700, 0o600}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make directories of other users")
+async def test_a_temporary_directory_of_another_user_is_refused(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     (tmp_path / "cache").mkdir()
-    (tmp_path / "cache").chmod(0o755)
+    os.chown(tmp_path / "cache", 65534, 65534)
     store = FileStore(Place("cache", use_temp=True), EntryCodec())
-    with pytest.raises(StorageError, match="open to another user"):
+    with pytest.raises(StorageError, match="belongs to the user 65534"):
         await look(store, "k")
-    (tmp_path / "cache").chmod(0o700)
-    await keep(store, "k")
     await store.close()
 
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import itertools
-from typing import cast
+from typing import Any, cast
 
 from aiohttp_cache_di.backends.redis import RedisCache
+from aiohttp_cache_di.backends.redis.clients import topology_at
 from aiohttp_cache_di.backends.redis.connections import Connection
-from aiohttp_cache_di.backends.redis.options import make_client
 from aiohttp_cache_di.backends.redis.store import RedisStore
-from aiohttp_cache_di.backends.redis.topology import SingleServer
 from aiohttp_cache_di.entries.codec import EntryCodec
 from tests.valkey import ValkeyServer
 
-__all__ = ["connection_of", "make_store", "store_of"]
+__all__ = ["connection_of", "make_store", "store_at", "store_of"]
 
 numbers = itertools.count()
 
@@ -25,7 +24,7 @@ def store_of(cache: RedisCache) -> RedisStore:
 
 async def connection_of(cache: RedisCache) -> Connection:
     """The connection of the running loop, opened if need be."""
-    (endpoint,) = store_of(cache).topology.endpoints()
+    (endpoint,) = await store_of(cache).topology.endpoints()
     return await endpoint.connection()
 
 
@@ -33,6 +32,10 @@ def make_store(
     server: ValkeyServer, namespace: str = "", *, user: str = "", codec: EntryCodec | None = None
 ) -> RedisStore:
     """Make a store in a namespace of its own, or in one that is named."""
-    address = server.url.replace("redis://", f"redis://{user}")
-    topology = SingleServer(make_client(address, {}))
+    return store_at(server.url.replace("redis://", f"redis://{user}"), namespace, codec=codec)
+
+
+def store_at(address: str, namespace: str = "", codec: EntryCodec | None = None, **options: Any) -> RedisStore:
+    """Make a store at an address of any kind."""
+    topology = topology_at(address, options)
     return RedisStore(topology, namespace or f"store-{next(numbers)}", "responses", codec or EntryCodec())

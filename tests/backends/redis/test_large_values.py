@@ -10,9 +10,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from aiohttp_cache_di.backends.redis import RedisBackend, RedisCache
-from aiohttp_cache_di.backends.redis.options import make_client
+from aiohttp_cache_di.backends.redis.clients import topology_at
 from aiohttp_cache_di.backends.redis.store import RedisStore
-from aiohttp_cache_di.backends.redis.topology import SingleServer
 from aiohttp_cache_di.backends.store import UNREADABLE, Found, Lease, Record
 from aiohttp_cache_di.entries.codec import EntryCodec
 from aiohttp_cache_di.errors import StorageError
@@ -28,7 +27,7 @@ NEVER = float("inf")
 
 @pytest.fixture
 async def store(own_valkey: ValkeyServer) -> AsyncIterator[RedisStore]:
-    topology = SingleServer(make_client(own_valkey.url, {}))
+    topology = topology_at(own_valkey.url, {})
     store = RedisStore(topology, "app", "responses", EntryCodec(), lambda: BOUND)
     await store.put([Record(f"k{n}", make_entry(f"k{n}", b"%d" % n), NEVER) for n in range(10)])
     yield store

@@ -201,8 +201,9 @@ async def test_a_look_up_that_was_cancelled_holds_no_lease(own_valkey: ValkeySer
 async def test_without_scripts_plain_commands_do_the_same(own_valkey: ValkeyServer, forbid: tuple[str, ...]) -> None:
     own_valkey.command("ACL", "SETUSER", "web", "on", ">pw", "~app:*", "+@all", *forbid)
     store = make_store(own_valkey, "app", user="web:pw@")
-    assert await store.get_or_acquire("k", 30) is Lease.GRANTED
-    assert await store.get_or_acquire("k", 30) is Lease.REFUSED
+    assert await store.get_or_acquire("k", 30) is None, "it is only looked for"
+    assert await store.acquire("k", 30) is Lease.GRANTED
+    assert await store.acquire("k", 30) is Lease.REFUSED
     assert await store.put([record("k", leased=True)]) == [0]
     assert own_valkey.command("EXISTS", "app:responses-lease:k") == 0
     assert isinstance(await store.get_or_acquire("k", 30), Found)
@@ -212,13 +213,23 @@ async def test_without_scripts_plain_commands_do_the_same(own_valkey: ValkeyServ
     await store.close()
 
 
-async def test_a_replica_answers_a_look_up_and_refuses_the_lease(own_valkey: ValkeyServer, store: RedisStore) -> None:
+async def test_a_replica_answers_a_look_up_and_grants_no_lease(own_valkey: ValkeyServer, store: RedisStore) -> None:
     await store.put([record("k")])
     own_valkey.command("REPLICAOF", "127.0.0.1", "1")
     assert isinstance(await store.get_or_acquire("k", 30), Found)
-    with pytest.raises(StorageError, match="READONLY"):
-        await store.get_or_acquire("none", 30)
+    assert await store.get_or_acquire("none", 30) is None
     own_valkey.command("REPLICAOF", "NO", "ONE")
+    assert await store.get_or_acquire("none", 30) is Lease.GRANTED, "it is not taken for one that forbids scripts"
+
+
+async def test_a_full_server_answers_a_look_up_and_grants_no_lease(own_valkey: ValkeyServer, store: RedisStore) -> None:
+    await store.put([record("k")])
+    own_valkey.command("CONFIG", "SET", "maxmemory-policy", "noeviction")
+    own_valkey.command("CONFIG", "SET", "maxmemory", "1")
+    assert isinstance(await store.get_or_acquire("k", 30), Found)
+    assert await store.get_or_acquire("none", 30) is None
+    own_valkey.command("CONFIG", "SET", "maxmemory", "0")
+    assert await store.get_or_acquire("none", 30) is Lease.GRANTED
 
 
 async def test_what_expires_is_found_without_a_look_at_it(store: RedisStore) -> None:
@@ -312,7 +323,7 @@ async def test_a_lost_connection_may_have_missed_anything(own_valkey: ValkeyServ
 
 async def test_keys_of_others_are_not_told(own_valkey: ValkeyServer, store: RedisStore) -> None:
     ear = Ear(store)
-    connection = await store.topology.endpoints()[0].connection()
+    connection = await store.topology.connection(b"")
     assert connection.on_push is not None
     connection.on_push([b"invalidate", [b"theirs", b"app:responses:k"]])
     connection.on_push([b"message", b"channel", b"text"])

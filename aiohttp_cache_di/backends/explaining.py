@@ -1,0 +1,261 @@
+"""What the cache would do with a request now, and why; found out without the network, and without changing anything."""
+
+from __future__ import annotations
+
+import math
+import time
+from abc import abstractmethod
+from typing import Any, cast
+
+from aiohttp import BasicAuth, hdrs
+from aiohttp.typedefs import StrOrURL
+from msgspec import Struct, to_builtins
+from multidict import CIMultiDict
+from yarl import URL
+
+from aiohttp_cache_di import keys, policy
+from aiohttp_cache_di.backends.naming import Naming
+from aiohttp_cache_di.backends.operating import Operated
+from aiohttp_cache_di.entries.info import EntryInfo, short_id
+from aiohttp_cache_di.keys.credentials import effective_credentials, pairs_of, who_asks
+from aiohttp_cache_di.policy import Bypass, Fetch, FullQuestion, RequestDecision, Rules, Serve, Validate, decide
+from aiohttp_cache_di.policy.expiration import ExpirationTime
+from aiohttp_cache_di.policy.principals import Principal
+from aiohttp_cache_di.policy.rules import RuleBook
+from aiohttp_cache_di.policy.telling import Step, Trace, length_of
+from aiohttp_cache_di.policy.windows import Window
+from aiohttp_cache_di.response import CachedResponse
+from aiohttp_cache_di.rfc9111.cache_status import forwarded
+from aiohttp_cache_di.rfc9111.messages import Request, StoredResponse, VariantRef
+
+__all__ = ["Explained", "Explanation"]
+
+MAX_HOPS = 10  # as aiohttp goes by default
+
+
+class Explanation(Struct, frozen=True, kw_only=True):
+    """What the cache would do with a request, and why.
+
+    Args:
+        method, url: of the request; the URL as it may be stored and shown.
+        key: under which its response is kept; "" where it never is.
+        partition: a short id of the principal or the credentials that it is for; "" for everyone.
+        decision: the name of the decision, as docs/caching.md has it.
+        cache_status: what a response would say of it (RFC 9211), as far as the origin is not asked.
+        steps: the questions of docs/caching.md on the way to it, each with the values that gave the answer.
+        settings: those that apply, and what says so.
+        stored: all that is kept for the URL, by any method, for anyone, in any variant.
+    """
+
+    method: str
+    url: str
+    key: str
+    partition: str
+    decision: str
+    cache_status: str
+    steps: tuple[Step, ...]
+    settings: tuple[str, ...]
+    stored: tuple[EntryInfo, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as JSON has it."""
+        told: dict[str, Any] = to_builtins(self)
+        told["stored"] = [info.as_dict() for info in self.stored]
+        return told
+
+    def __str__(self) -> str:
+        lines = [f"{self.method} {self.url}", f"{self.decision}: {self.cache_status}", ""]
+        lines += [f"  {step.question}: {'yes' if step.answer else 'no'}{_and(step.because)}" for step in self.steps]
+        lines += ["", *(f"  {setting}" for setting in self.settings), ""]
+        lines += [f"  {_line(info)}" for info in self.stored] or ["  nothing is stored for the URL"]
+        return "\n".join(lines)
+
+
+def _and(because: str) -> str:
+    return f" ({because})" if because else ""
+
+
+def _line(info: EntryInfo) -> str:
+    told = [f"stored: {info.method} {info.status}, {info.body_bytes} bytes, key {info.key[:12]}"]
+    told += [f"varies on {info.variant}"] if info.variant else []
+    told += [f"for principal {info.partition}"] if info.partition else []
+    return ", ".join(told)
+
+
+class Explained(Operated, Naming):
+    """Explains what it would do."""
+
+    cache_control: bool
+    credential_headers: keys.CredentialNames
+
+    @abstractmethod
+    def rules_for(
+        self,
+        url: StrOrURL,
+        *,
+        expire_after: ExpirationTime = None,
+        refresh: bool = False,
+        only_if_cached: bool = False,
+        stale_if_error: Window = None,
+    ) -> Rules:
+        """See `CacheBackend`."""
+
+    @abstractmethod
+    async def passes_filter(self, response: CachedResponse) -> bool:
+        """See `CacheBackend`."""
+
+    async def explain(
+        self,
+        method: str,
+        url: StrOrURL,
+        *,
+        expire_after: ExpirationTime = None,
+        refresh: bool = False,
+        only_if_cached: bool = False,
+        stale_if_error: Window = None,
+        principal: Principal = None,
+        **kwargs: Any,
+    ) -> Explanation:
+        """Tell what the cache would do with a request now, and why, without asking the origin.
+
+        A session adds headers, cookies and credentials of its own to its requests: `CachedSession.explain` knows them.
+
+        Args:
+            kwargs: the other arguments of the request.
+        """
+        await self.learn_secret()
+        wishes: dict[str, Any] = {"expire_after": expire_after, "refresh": refresh, "only_if_cached": only_if_cached}
+        wishes["stale_if_error"] = stale_if_error
+        method, asked = method.upper(), URL(url) if isinstance(url, str) else url
+        asked = asked.extend_query(kwargs["params"]) if kwargs.get("params") else asked
+        headers = CIMultiDict(pairs_of(kwargs.get("headers") or ()))
+        whose = self.whose(method, asked, headers, principal)
+        arguments = {name: value for name, value in kwargs.items() if name != "params"}
+        key = self.create_key(method, asked, **arguments, **({"principal": principal} if principal else {}))
+        message = Request(method, str(asked.with_user(None) if asked.user else asked), headers)
+        question = FullQuestion.of(
+            message,
+            self.rules_for(asked, **wishes),
+            key=key,
+            partition=self._partition(asked, headers, kwargs, whose),
+            is_named="principal" in whose,
+        )
+        get_key = self.create_key(hdrs.METH_GET, asked, **arguments, **({"principal": principal} if principal else {}))
+        return await self.explain_question(question, get_key=get_key, wishes=wishes)
+
+    async def explain_question(self, question: FullQuestion, *, get_key: str, wishes: dict[str, Any]) -> Explanation:
+        """As `explain`, of a request that has become a question.
+
+        Args:
+            get_key: the key of the same request to GET.
+            wishes: those of the request for itself.
+        """
+        request, rules, now, trace = question.request, question.rules, time.time(), Trace()
+        stored = [info async for info in self.entries(url=URL(request.url, encoded=True))]
+        primary, entry = await self._find(question, get_key, now, trace)
+        if primary is None and stored:
+            others = sorted({info.partition or "everyone" for info in stored})
+            trace.hints.setdefault("selected", f"what is stored for the URL is for others: {', '.join(others)}")
+        candidates: tuple[StoredResponse | VariantRef, ...] = ()
+        if primary is not None:
+            candidates = (primary, *primary.variants)
+        decision = cast("RequestDecision", decide(question, entry, now, candidates, trace))  # no plain hit, as traced
+        if isinstance(decision, Serve) and not await self._may_use(decision.stored, rules, now):
+            decision = policy.hop_anew(decision.stored, rules)
+            trace.steps.append(Step("hop", False, "what the redirect leads to is not at hand"))
+        return Explanation(
+            method=request.method,
+            url=keys.redact_url(request.url, self.ignored_params),
+            key=question.key,
+            partition=short_id(question.partition),
+            decision=type(decision).__name__,
+            cache_status=_status_of(decision),
+            steps=tuple(trace.steps),
+            settings=tuple(self._settings(request.url, rules, wishes)),
+            stored=tuple(stored),
+        )
+
+    async def _find(
+        self, question: FullQuestion, get_key: str, now: float, trace: Trace
+    ) -> tuple[StoredResponse | None, StoredResponse | None]:
+        """What is stored under the key of the request, and of that what it selects."""
+        request = question.request
+        looked = [get_key] if request.method == hdrs.METH_HEAD and self.cache_control else []
+        primary: StoredResponse | None = None
+        for key in (*looked, question.key):
+            primary = entry = await self._entry(key, question, now, trace)
+            if primary is not None and (primary.vary_fields or primary.variants):
+                chosen = policy.select_variant(request, primary, question.rules.digest_key)
+                if chosen is None:
+                    entry = None
+                elif chosen != primary.key:
+                    entry = await self._entry(chosen, question, now, trace)
+            if entry is not None:
+                return primary, entry
+        return primary, None
+
+    async def _entry(self, key: str, question: FullQuestion, now: float, trace: Trace) -> StoredResponse | None:
+        entry = self.stack.packing.entry_of(await self.stack.get(key), key) if key else None
+        if entry is None or entry.key != key:
+            return None
+        if now >= entry.store_until:
+            trace.hints["selected"] = f"what is stored has ended {length_of(now - entry.store_until)} ago"
+            return None
+        if entry.partition != question.partition:
+            trace.hints["selected"] = f"what is stored is for principal {short_id(entry.partition) or 'everyone'}"
+            return None
+        if not await self.passes_filter(CachedResponse.from_stored(entry)):
+            trace.hints["selected"] = "filter_fn refuses what is stored"
+            return None
+        return entry
+
+    async def _may_use(self, hop: StoredResponse, rules: Rules, now: float) -> bool:
+        """Whether *hop* is no redirect, or may be used, or leads to what is at hand."""
+        for _ in range(MAX_HOPS):
+            if policy.may_be_used_alone(hop, rules, now=now):
+                return True
+            key = hop.history[0] if hop.history else ""
+            following = self.stack.packing.entry_of(await self.stack.get(key), key) if key else None
+            if following is None or now >= following.fresh_until:
+                return False
+            hop = following
+        return False
+
+    def _partition(self, url: URL, headers: CIMultiDict[str], kwargs: dict[str, Any], whose: dict[str, Any]) -> str:
+        auth: BasicAuth | None = kwargs.get("auth")
+        fields = effective_credentials(
+            [(name.lower(), value) for name, value in headers.items()],
+            url=url,
+            auth=auth,
+            cookies=kwargs.get("cookies"),
+            proxy=kwargs.get("proxy"),
+            proxy_auth=kwargs.get("proxy_auth"),
+            proxy_fields=[(name.lower(), value) for name, value in pairs_of(kwargs.get("proxy_headers") or ())],
+        )
+        return who_asks(fields, self.credential_headers, key=self.digest_key, **whose)
+
+    def _settings(self, url: str, rules: Rules, wishes: dict[str, Any]) -> list[str]:
+        """The settings that apply to a request, and what says so."""
+        url_rules = cast("RuleBook", self).url_rules  # as the rules that it makes
+        pattern, found = url_rules.pattern_of(url), url_rules.match(url)
+        by_pattern = f"urls_expire_after[{pattern!r}]"
+        said = [f"cache_control={rules.cache_control}{', shared=True' if rules.shared else ''}"]
+        is_by_pattern = found is not None and (found.value is not None or not found.says_more)
+        source = by_pattern if is_by_pattern else "the backend"
+        source = source if wishes.get("expire_after") is None else "the request"
+        lifetime = "nothing" if rules.lifetime_s is None else length_of(rules.lifetime_s)
+        insisted = ", which overrides the origin" if rules.override_origin else ""
+        said.append(f"expire_after says {lifetime}{insisted}, by {source}")
+        for name in ("stale_if_error", "stale_while_revalidate"):
+            window_s: float | None = getattr(rules, f"{name}_s")
+            if window_s is not None:
+                by = "the request" if wishes.get(name) is not None else "the backend"
+                by = by_pattern if by != "the request" and getattr(found, name, None) is not None else by
+                window = "as long as it is stored" if window_s == math.inf else length_of(window_s)
+                said.append(f"{name}={window}, by {by}")
+        said += [f"{name}=True, by the request" for name in ("refresh", "only_if_cached") if wishes.get(name)]
+        return said
+
+
+def _status_of(decision: RequestDecision) -> str:
+    return forwarded(decision.reason) if isinstance(decision, Bypass | Fetch | Validate) else decision.cache_status

@@ -1,0 +1,223 @@
+"""Bodies on their way into files: written by a thread while they arrive, and held in memory only until then."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from functools import partial
+from hashlib import blake2b
+from typing import Final
+from zlib import crc32
+
+from aiohttp_cache_di.backends.filesystem.bodies import Bodies, BodyFile
+from aiohttp_cache_di.backends.filesystem.files import create, lock, write_all
+from aiohttp_cache_di.backends.filesystem.names import leaf_of, new_token, temporary_name
+from aiohttp_cache_di.backends.filesystem.pool import Pool
+from aiohttp_cache_di.backends.filesystem.records import CRC_BYTES, PIECE_BYTES, Filed
+from aiohttp_cache_di.backends.filesystem.tree import Tree
+from aiohttp_cache_di.errors import StorageError
+
+__all__ = ["FileSpool", "Growing"]
+
+BEGIN_AT_BYTES: Final = 512 * 1024  # what is worth a hop to a thread
+JOIN_BELOW_BYTES: Final = 64 * 1024  # pieces that are worth no call of the kernel each
+JOINED_BYTES: Final = 256 * 1024
+
+
+class Growing:
+    """A file that a body is written to, for threads; it is there from the first byte on, under a temporary name.
+
+    Args:
+        name: of the entry.
+        digest_bytes: the size of the digest of a piece.
+        fsync: have the disk keep the body before it counts as written.
+    """
+
+    def __init__(self, tree: Tree, bodies: Bodies, name: str, digest_bytes: int, *, fsync: bool) -> None:
+        self._tree = tree
+        self._bodies = bodies
+        self._name = name
+        self._temporary = temporary_name(name)
+        self._digest_bytes = digest_bytes
+        self._fsync = fsync
+        self._fd: int | None = None
+        self._length = 0
+        self._digests: list[bytes] = []
+        self._digest = _Digest(digest_bytes)
+        self._is_over = False
+        self._guard = threading.Lock()
+
+    def write(self, pieces: Iterable[bytes]) -> None:
+        """Write *pieces*.
+
+        Raises:
+            StorageError, OSError: they cannot be written.
+        """
+        with self._guard:
+            if self._is_over:
+                return
+            fd = self._opened()
+            for block in _blocks(pieces):
+                write_all(fd, block)
+                self._note(block)
+
+    def finish(self) -> BodyFile:
+        """The body, whole; it is to be placed, or else goes with this object. Raises as `write` does."""
+        with self._guard:
+            fd = self._opened()
+            if self._length % PIECE_BYTES:
+                self._digests.append(self._digest.value())
+            if self._fsync:
+                os.fsync(fd)
+            self._is_over, self._fd = True, None
+            filed = Filed(new_token(), self._length, b"".join(self._digests))
+            return BodyFile(self._bodies, filed, self._name, fd, temporary=self._temporary)
+
+    def discard(self) -> None:
+        """Remove what was written, unless it was finished."""
+        with self._guard:
+            self._is_over = True
+            fd, self._fd = self._fd, None
+            if fd is None:
+                return
+            os.close(fd)
+            leaf = self._bodies.leaf_of(self._name)
+            if leaf is not None:
+                os.unlink(self._temporary, dir_fd=leaf.fd)
+
+    def _opened(self) -> int:
+        if self._is_over:
+            raise StorageError("a body was given up before it was whole")
+        if self._fd is None:
+            try:
+                self._fd = create(self._tree.made_leaf(leaf_of(self._name)), self._temporary)
+            except FileNotFoundError:  # the directory was removed
+                self._tree.forget()
+                self._fd = create(self._tree.made_leaf(leaf_of(self._name)), self._temporary)
+            lock(self._fd, fcntl.LOCK_SH)
+        return self._fd
+
+    def _note(self, block: bytes) -> None:
+        view = memoryview(block)
+        while view:
+            room = PIECE_BYTES - self._length % PIECE_BYTES
+            self._digest.update(view[:room])
+            self._length += len(view[:room])
+            view = view[room:]
+            if self._length % PIECE_BYTES == 0:
+                self._digests.append(self._digest.value())
+                self._digest = _Digest(self._digest_bytes)
+
+
+class FileSpool:
+    """A body on its way into a file: a `Spool`."""
+
+    def __init__(self, writers: Pool, growing: Growing) -> None:
+        self.error: Exception | None = None
+        self.waiting_bytes = 0
+        self._writers = writers
+        self._growing = growing
+        self._queue: list[bytes] = []
+        self._job: asyncio.Future[None] | None = None
+        self._is_over = False
+
+    def __del__(self) -> None:
+        self.abandon()
+
+    def append(self, data: bytes) -> None:
+        """As `Spool.append`."""
+        if self._is_over or self.error is not None:
+            return
+        self._queue.append(data)
+        self.waiting_bytes += len(data)
+        if self._job is None and self.waiting_bytes >= BEGIN_AT_BYTES:
+            self._begin()
+
+    async def drain(self, to_bytes: int) -> None:
+        """As `Spool.drain`."""
+        while self.waiting_bytes > to_bytes and self.error is None and not self._is_over:
+            await asyncio.wait([self._job or self._begin()])
+
+    async def finish(self) -> BodyFile:
+        """As `Spool.finish`."""
+        await self.drain(0)
+        if self.error is not None:
+            raise self.error
+        try:
+            body = await self._writers.run(self._growing.finish)
+        except BaseException:
+            self.abandon()
+            raise
+        self._is_over = True
+        return body
+
+    def abandon(self) -> None:
+        """As `Spool.abandon`."""
+        if self._is_over:
+            return
+        self._is_over = True
+        self._queue.clear()
+        self.waiting_bytes = 0
+        with suppress(Exception):  # at the end of the program; what is left is swept
+            self._writers.post(self._growing.discard)
+
+    def _begin(self) -> asyncio.Future[None]:
+        pieces, self._queue = self._queue, []
+        self._job = job = self._writers.run(partial(self._growing.write, pieces))
+        job.add_done_callback(partial(self._end, sum(map(len, pieces))))
+        return job
+
+    def _end(self, size: int, job: asyncio.Future[None]) -> None:
+        self._job = None
+        if self._is_over:
+            if not job.cancelled():
+                job.exception()
+            return
+        error = StorageError("the thread was stopped") if job.cancelled() else job.exception()
+        if error is not None:
+            self.abandon()
+            self.error = error if isinstance(error, Exception) else StorageError(f"{type(error).__name__} in a thread")
+            return
+        self.waiting_bytes -= size
+        if self.waiting_bytes >= BEGIN_AT_BYTES:
+            self._begin()
+
+
+class _Digest:
+    """The digest of one piece, while it is written."""
+
+    __slots__ = ("_crc", "_state")
+
+    def __init__(self, size: int) -> None:
+        self._crc = 0
+        self._state = None if size == CRC_BYTES else blake2b(digest_size=size)
+
+    def update(self, data: memoryview) -> None:
+        if self._state is None:
+            self._crc = crc32(data, self._crc)
+        else:
+            self._state.update(data)
+
+    def value(self) -> bytes:
+        return self._crc.to_bytes(CRC_BYTES, "big") if self._state is None else self._state.digest()
+
+
+def _blocks(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """*pieces*, the small ones joined."""
+    small: list[bytes] = []
+    size = 0
+    for piece in pieces:
+        if small and (len(piece) >= JOIN_BELOW_BYTES or size >= JOINED_BYTES):
+            yield b"".join(small)
+            small, size = [], 0
+        if len(piece) >= JOIN_BELOW_BYTES:
+            yield piece
+        else:
+            small.append(piece)
+            size += len(piece)
+    if small:
+        yield b"".join(small)

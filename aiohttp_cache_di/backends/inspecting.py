@@ -1,0 +1,89 @@
+"""What a store may be able to tell of its records without their bodies, for those who look after a cache.
+
+Of a store that has neither protocol, all records are read, a page at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Final, NamedTuple, Protocol, TypeAlias, runtime_checkable
+
+from msgspec import Struct
+
+from aiohttp_cache_di.backends.store import Record
+from aiohttp_cache_di.entries.info import EntryInfo, info_of, pack_info
+from aiohttp_cache_di.rfc9111.messages import StoredResponse
+
+__all__ = ["Glance", "Measuring", "Purged", "Selecting", "Usage", "Wanted", "packed_info"]
+
+MAX_INFO_BYTES: Final = 4096  # beside a record; more is read from its item
+
+Wanted: TypeAlias = Callable[[EntryInfo], bool]
+"""Tells whether an entry is one that is looked for; called in any thread."""
+
+
+class Glance(NamedTuple):
+    """One record met on a walk without bodies.
+
+    Args:
+        info: None for a record of which only its item tells anything.
+    """
+
+    key: str
+    info: EntryInfo | None
+
+
+class Purged(Struct, frozen=True):
+    """What a purge has dropped, or made stale, or would.
+
+    Args:
+        bytes: of the bodies.
+    """
+
+    entries: int = 0
+    bytes: int = 0
+
+
+class Usage(Struct, frozen=True):
+    """How much is stored.
+
+    Args:
+        entries: redirects included.
+        bytes_in_use: what they take, as far as the store can tell; else what their bodies take.
+        bytes_on_disk: of the files, those that others share included; None where there are none to be seen from here.
+    """
+
+    entries: int
+    bytes_in_use: int
+    bytes_on_disk: int | None = None
+
+
+@runtime_checkable
+class Selecting(Protocol):
+    """Finds records by what is told of them, without a look at their bodies."""
+
+    def infos(self, wanted: Wanted) -> AsyncIterator[Sequence[Glance]]:
+        """Walk over the records that are *wanted*, and those of which nothing is known without their items.
+
+        A page at a time, as `Store.pages` does.
+        """
+        ...
+
+
+@runtime_checkable
+class Measuring(Protocol):
+    """Knows how much it holds."""
+
+    async def usage(self) -> Usage:
+        """How much that is."""
+        ...
+
+
+def packed_info(record: Record) -> bytes | None:
+    """What a store keeps beside *record*, so that it can be told of without its item; None where only that tells."""
+    if record.info is not None:
+        return record.info
+    if not isinstance(record.item, StoredResponse):
+        return None
+    info = pack_info(info_of(record.item))
+    return info if len(info) <= MAX_INFO_BYTES else None

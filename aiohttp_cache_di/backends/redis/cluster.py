@@ -1,0 +1,315 @@
+"""A Redis Cluster: which server has a name, by redis-py's knowledge of the cluster, and what is done when it changes.
+
+redis-py finds out the state of the cluster (`aiohttp_cache_di._redis.read_cluster`). What it finds is kept as a map,
+which all event loops share, and is asked for anew
+
+- before a connection is opened, unless that was done a moment ago: one that was lost may have been to a server that is
+  dead, and whose replica is the primary by now;
+- when a server says that it does not have a name (MOVED), or that the cluster is down;
+- before a walk.
+
+So nothing watches the cluster while all is well, and while a server is gone each attempt to use it asks where its
+names are. A command that was sent to the wrong server goes on to the right one without its caller's knowledge.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
+from time import monotonic
+from typing import Any, Final
+from weakref import WeakKeyDictionary
+
+from aiohttp_cache_di._redis import SLOTS, ClusterMap, read_cluster, slot_function
+from aiohttp_cache_di.backends.loops import end, shared
+from aiohttp_cache_di.backends.redis.connections import Connection, Sent
+from aiohttp_cache_di.backends.redis.endpoints import Endpoint
+from aiohttp_cache_di.backends.redis.topology import Part
+from aiohttp_cache_di.backends.redis.ways import NodeWay, secrets_in
+from aiohttp_cache_di.backends.redis.wire import ServerError, command
+from aiohttp_cache_di.backends.wrap.tasks import background, consume_error
+from aiohttp_cache_di.errors import StorageError
+
+__all__ = ["Cluster", "Known"]
+
+FRESH_S: Final = 0.25  # for which what was found out is believed when a connection is missing
+MAX_HOPS: Final = 5  # of a command; the specification says 16 for clients that do not ask for the map meanwhile
+ASKING: Final = command(b"ASKING")
+_DOUBTFUL: Final = frozenset({"CLUSTERDOWN", "MASTERDOWN", "READONLY", "LOADING"})
+_REDIRECTION: Final = re.compile(r"(?:MOVED|ASK) (\d+) (\S*):(\d+)")
+
+Address = tuple[str, int]
+
+
+class Known:
+    """What a user has said of a cluster.
+
+    Args:
+        servers: some of it, of which one has to answer.
+        arguments: of ``redis.asyncio.RedisCluster``.
+    """
+
+    def __init__(self, servers: Sequence[Address], arguments: Mapping[str, Any]) -> None:
+        self.servers = tuple(servers)
+        self.arguments = arguments
+
+    @property
+    def where(self) -> str:
+        """The servers, without user and password."""
+        return "redis+cluster://" + ",".join(f"{host}:{port}" for host, port in self.servers)
+
+    def reached_at(self, host: str, port: int) -> Address:
+        """Where a server is reached that the cluster calls so."""
+        remap: Callable[[Address], Address] | None = self.arguments.get("address_remap")
+        return (host, port) if remap is None else remap((host, port))
+
+
+class Cluster:
+    """The servers of a cluster, as a `Topology`.
+
+    Args:
+        known: what there is to begin with.
+    """
+
+    by_slot = True
+
+    def __init__(self, known: Known) -> None:
+        self._known = known
+        self._slot_of = slot_function()
+        self._slots: list[Endpoint | None] = [None] * SLOTS
+        self._endpoints: dict[Address, Endpoint] = {}
+        self._fresh_until = 0.0
+        self._shift = 0
+        self._pid = os.getpid()
+        self._finding: dict[asyncio.AbstractEventLoop, asyncio.Task[None]] = {}
+        self._errands: set[asyncio.Task[None]] = set()
+        self._prepare: Callable[[Connection], None] | None = None
+        self._listeners: WeakKeyDictionary[asyncio.AbstractEventLoop, list[Callable[[], None]]] = WeakKeyDictionary()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.where}>"
+
+    @property
+    def where(self) -> str:
+        """The servers that were named, without user and password."""
+        return self._known.where
+
+    @property
+    def secrets(self) -> Collection[str] | None:
+        """The password and what else is used to log in."""
+        return secrets_in(self._known.arguments)
+
+    # ---- connections
+
+    def now(self, name: bytes) -> Connection | None:
+        """The running loop's connection to the server that has *name*, if it is open."""
+        endpoint = self._slots[self._slot_of(name)]
+        return None if endpoint is None else endpoint.connection_now()
+
+    async def connection(self, name: bytes) -> Connection:
+        """The running loop's connection to the server that has *name*, opened if need be."""
+        slot = self._slot_of(name)
+        endpoint = self._slots[slot]
+        if endpoint is None or endpoint.connection_now() is None:
+            try:
+                await self._find_out(doubted=endpoint)
+            except StorageError:
+                if endpoint is None:
+                    raise
+            endpoint = self._slots[slot]
+        if endpoint is None:
+            raise self._uncovered(slot)
+        return await endpoint.connection()
+
+    async def parts(self, names: Sequence[bytes]) -> Sequence[Part]:
+        """*names* by the server that has them; what one of them is missing is no matter for the others."""
+        places: dict[Connection, list[int]] = {}
+        missing: list[int] = []
+        for index, name in enumerate(names):
+            connection = self.now(name)
+            if connection is None:
+                missing.append(index)
+            else:
+                places.setdefault(connection, []).append(index)
+        if not missing:
+            return [Part(connection, indexes) for connection, indexes in places.items()]
+        opened = await asyncio.gather(*(self.connection(names[index]) for index in missing), return_exceptions=True)
+        failed: list[Part] = []
+        for index, found in zip(missing, opened, strict=True):
+            if isinstance(found, StorageError):
+                failed.append(Part(found, [index]))
+            elif isinstance(found, BaseException):
+                raise found
+            else:
+                places.setdefault(found, []).append(index)
+        return [*(Part(connection, indexes) for connection, indexes in places.items()), *failed]
+
+    async def endpoints(self) -> Sequence[Endpoint]:
+        """All primaries that have slots, as they are just now."""
+        await self._find_out(now=True)
+        return [endpoint for endpoint in dict.fromkeys(self._slots) if endpoint is not None]
+
+    def shift(self) -> int:
+        """A number that grows when slots change their server."""
+        return self._shift
+
+    def open_now(self) -> Sequence[Connection]:
+        """The open connections of the running loop."""
+        found = [endpoint.connection_now() for endpoint in list(self._endpoints.values())]
+        return [connection for connection in found if connection is not None]
+
+    def on_open(self, prepare: Callable[[Connection], None]) -> None:
+        """Call *prepare* with each connection that is opened from now on, before it is used."""
+        self._prepare = prepare
+
+    def on_shift(self, listener: Callable[[], None]) -> None:
+        """Call *listener* in the running loop when slots have changed their server."""
+        self._listeners.setdefault(asyncio.get_running_loop(), []).append(listener)
+
+    async def close(self) -> None:
+        """Close the connections of the running loop, and have other loops close theirs."""
+        loop = asyncio.get_running_loop()
+        self._forget_others()
+        ending = [task for task in (*self._errands, self._finding.get(loop)) if task and task.get_loop() is loop]
+        await end(*ending)
+        self._fresh_until = 0.0
+        for endpoint in list(self._endpoints.values()):
+            await endpoint.close()
+
+    # ---- the map
+
+    def endpoint_of_slot(self, slot: int) -> Endpoint | None:
+        """The server that has *slot* by what was found out last."""
+        return self._slots[slot]
+
+    async def _find_out(self, *, doubted: Endpoint | None = None, now: bool = False) -> None:
+        """Ask for the map unless it is fresh; all who want it meanwhile wait for the same answer."""
+        if not now and monotonic() < self._fresh_until:
+            return
+        await shared(self._finding_out(doubted), self.where)
+
+    def _finding_out(self, doubted: Endpoint | None = None) -> asyncio.Task[None]:
+        loop = asyncio.get_running_loop()
+        task = self._finding.get(loop)
+        if task is None:
+            self._forget_others()
+            task = self._finding[loop] = loop.create_task(self._ask(doubted))
+            task.add_done_callback(lambda done: self._found_out(loop, done))
+        return task
+
+    def _found_out(self, loop: asyncio.AbstractEventLoop, task: asyncio.Task[None]) -> None:
+        self._finding.pop(loop, None)
+        consume_error(task)
+
+    async def _ask(self, doubted: Endpoint | None) -> None:
+        try:
+            self._learn(await read_cluster(self._whom_to_ask(doubted), self._known.arguments))
+        except Exception as exc:
+            cause = exc.__cause__ if isinstance(exc.__cause__, Exception) else exc
+            raise StorageError(f"{self.where} cannot be used: {type(cause).__name__}") from cause
+
+    def _whom_to_ask(self, doubted: Endpoint | None) -> list[Address]:
+        """Servers that have answered lately if there are any, else all that are known."""
+        others = [(address, each) for address, each in list(self._endpoints.items()) if each is not doubted]
+        healthy = [address for address, endpoint in others if endpoint.connection_now() is not None]
+        return healthy or list(dict.fromkeys((*(address for address, _ in others), *self._known.servers)))
+
+    def _learn(self, found: ClusterMap) -> None:
+        self._fresh_until = monotonic() + FRESH_S
+        endpoints = {each: self._endpoints.setdefault(each, self._new(each, found)) for each in found.servers}
+        slots = [None if address is None else endpoints[address] for address in found.primaries]
+        has_shifted = any(old is not None and old is not new for old, new in zip(self._slots, slots, strict=True))
+        self._slots = slots
+        for address in self._endpoints.keys() - endpoints.keys():  # what is under way there ends with it
+            self._endpoints.pop(address, None)
+        if has_shifted:
+            self._tell_shift()
+
+    def _new(self, address: Address, found: ClusterMap) -> Endpoint:
+        endpoint = Endpoint(NodeWay(*address, found.settings))
+        endpoint.prepare = partial(self._opened, address)
+        return endpoint
+
+    def _tell_shift(self) -> None:
+        self._shift += 1
+        for loop, listeners in list(self._listeners.items()):
+            for listener in listeners:
+                with contextlib.suppress(RuntimeError):  # that loop is closed
+                    loop.call_soon_threadsafe(listener)
+
+    def _forget_others(self) -> None:
+        """Drop what belongs to closed loops, or to a parent process."""
+        if self._pid != os.getpid():
+            self._pid = os.getpid()
+            self._finding, self._errands = {}, set()
+        for loop in [loop for loop in self._finding if loop.is_closed()]:
+            self._finding.pop(loop, None)
+
+    # ---- commands that were sent to the wrong server
+
+    def _opened(self, address: Address, connection: Connection) -> None:
+        connection.on_refused = partial(self._refused, address)
+        if self._prepare is not None:
+            self._prepare(connection)
+
+    def _refused(self, address: Address, sent: Sent, error: ServerError) -> bool:
+        """Whether *sent*, which the server at *address* has refused, is being asked of another one instead."""
+        if error.code in _DOUBTFUL:
+            self._doubt()
+            return False
+        redirection = _REDIRECTION.match(error.message) if error.code in ("MOVED", "ASK") else None
+        if redirection is None:
+            return False
+        is_asking = error.code == "ASK"
+        if not is_asking:
+            self._doubt()
+        if sent.hops >= MAX_HOPS or sent.waiter.done():
+            return False
+        slot, host, port = redirection.groups()
+        named = self._known.reached_at(host, int(port)) if host else (address[0], int(port))
+        onward = sent._replace(hops=sent.hops + 1)
+        endpoint = self._endpoints.get(named)
+        connection = None if endpoint is None else endpoint.connection_now()
+        if connection is not None:
+            _send(connection, onward, is_asking=is_asking)
+        else:
+            task = background(self._send_later(onward, int(slot), named, is_asking=is_asking))
+            self._errands.add(task)
+            task.add_done_callback(self._errands.discard)
+        return True
+
+    def _doubt(self) -> None:
+        """Ask for the map soon, unless it is fresh."""
+        if monotonic() >= self._fresh_until:
+            self._finding_out()
+
+    async def _send_later(self, sent: Sent, slot: int, named: Address, *, is_asking: bool) -> None:
+        try:
+            endpoint = self._endpoints.get(named)
+            if endpoint is None:
+                await self._find_out(now=True)
+                endpoint = self._endpoints.get(named) or self._slots[slot]
+            if endpoint is None:
+                raise self._uncovered(slot)
+            _send(await endpoint.connection(), sent, is_asking=is_asking)
+        except StorageError as exc:
+            if not sent.waiter.done():
+                sent.waiter.set_exception(exc)
+        except asyncio.CancelledError:  # the store is being closed
+            if not sent.waiter.done():
+                sent.waiter.set_exception(StorageError(f"{self.where} was closed"))
+            raise
+
+    def _uncovered(self, slot: int) -> StorageError:
+        return StorageError(f"no server of {self.where} has the slot {slot}")
+
+
+def _send(connection: Connection, sent: Sent, *, is_asking: bool) -> None:
+    with connection.together():
+        if is_asking:
+            connection.submit(ASKING, lambda reply: None)
+        connection.take(sent)

@@ -1,0 +1,177 @@
+"""Which entries are meant: by URL, host, pattern, tag, age, size or state, as those who look after a cache say it."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Collection, Iterable
+from datetime import timedelta
+from typing import Final, TypeAlias, TypedDict, cast
+
+from yarl import URL
+
+from aiohttp_cache_di import keys
+from aiohttp_cache_di.backends.inspecting import Wanted
+from aiohttp_cache_di.entries.info import EntryInfo
+from aiohttp_cache_di.errors import ConfigurationError
+from aiohttp_cache_di.policy.patterns import as_read, compiled
+from aiohttp_cache_di.units import parse_duration, parse_size
+
+__all__ = ["Age", "Selectors", "Size", "selection"]
+
+Age: TypeAlias = float | str | timedelta
+"""Seconds, a text such as ``"1h30m"``, or a timedelta."""
+
+Size: TypeAlias = int | str
+"""Bytes, or a text such as ``"64KiB"``."""
+
+# What `as_read` leaves as it is: no port, nothing encoded, a host in the one form it has.
+_AS_READ: Final = re.compile(r"https?://(?!xn--)(?:[a-z0-9-]+\.(?!xn--))*[a-z0-9-]+/[!$-&(-~]*", re.ASCII)
+
+
+class Selectors(TypedDict, total=False):
+    """What entries are selected by; of several, an entry has to meet each.
+
+    Args:
+        url: that it is the response to, by any method, for anyone, in any variant.
+        host: of its URL, in any case; with a port where it has one.
+        match: a pattern of URLs, or several of which one is enough, as ``urls_expire_after`` has them.
+        tags: one tag, or several of which one is enough.
+        older_than: how long ago its body was stored, at least.
+        larger_than: the size of its body is more than this.
+        expired: its lifetime is over, though it may be kept to be validated.
+    """
+
+    url: str | URL
+    host: str
+    match: str | Collection[str]
+    tags: str | Collection[str]
+    older_than: Age
+    larger_than: Size
+    expired: bool
+
+
+def selection(
+    selectors: Selectors, *, ignored_params: Collection[str] = (), ordered: bool = False, now: float | None = None
+) -> Wanted:
+    """What tells whether an entry meets all of *selectors*.
+
+    Raises:
+        TypeError: there is a selector of another name.
+        ConfigurationError: one has a value that cannot be used.
+    """
+    unknown = selectors.keys() - Selectors.__annotations__.keys()
+    if unknown:
+        known = ", ".join(sorted(Selectors.__annotations__))
+        raise TypeError(f"entries are not selected by {', '.join(sorted(unknown))}; use {known}")
+    at = time.time() if now is None else now
+    tests: list[Wanted] = []
+    if (host := selectors.get("host")) is not None:
+        tests.append(_of_host(_text("host", host)))
+    if (url := selectors.get("url")) is not None:
+        tests.append(_of_url(url, ignored_params, ordered))
+    if selectors.get("expired"):
+        tests.append(lambda info: info.fresh_until <= at)
+    if (age := selectors.get("older_than")) is not None:
+        stored_before = at - _seconds(age)
+        tests.append(lambda info: info.stored_at <= stored_before)
+    if (size := selectors.get("larger_than")) is not None:
+        bound = _bytes(size)
+        tests.append(lambda info: info.body_bytes > bound)
+    if (tags := selectors.get("tags")) is not None:
+        named = frozenset(_texts("tags", tags))
+        tests.append(lambda info: not named.isdisjoint(info.tags))
+    if (match := selectors.get("match")) is not None:
+        tests.append(_matching(_texts("match", match)))
+    return _all_of(tests)
+
+
+def _all_of(tests: list[Wanted]) -> Wanted:
+    if len(tests) == 1:
+        return tests[0]
+    return lambda info: all(test(info) for test in tests)
+
+
+def _of_host(host: str) -> Wanted:
+    wanted = host.strip().lower()
+
+    def test(info: EntryInfo) -> bool:
+        start = info.url.find("://") + 3
+        end = info.url.find("/", start)
+        found = (info.url[start:end] if end > 0 else info.url[start:].partition("?")[0]).lower()
+        return found == wanted
+
+    return test
+
+
+def _of_url(url: str | URL, ignored_params: Collection[str], ordered: bool) -> Wanted:
+    def target(of: str | URL) -> str:
+        text = keys.redact_url(of, ignored_params)
+        return keys.target_of(URL(text, encoded=True), ignored_params, ordered=ordered)
+
+    if not isinstance(url, str | URL):
+        raise ConfigurationError(f"url={url!r}: use a URL")
+    try:
+        spellings = keys.spellings(url)
+        targets = {target(spelling) for spelling in spellings}
+    except ValueError as exc:
+        raise ConfigurationError(f"url={str(url)!r}: {exc}") from exc
+    if not all(spelling.is_absolute() and spelling.host for spelling in spellings):
+        raise ConfigurationError(f"url={str(url)!r}: use an absolute URL, such as https://api.example.org/items")
+    paths = {spelling.raw_path for spelling in spellings}
+
+    def test(info: EntryInfo) -> bool:
+        return any(path in info.url or path == "/" for path in paths) and target(info.url) in targets
+
+    return test
+
+
+def _matching(patterns: Iterable[str]) -> Wanted:
+    matchers = [compiled(pattern, option="match") for pattern in patterns]
+
+    def test(info: EntryInfo) -> bool:
+        text = info.url if _AS_READ.fullmatch(info.url) else as_read(info.url)
+        return any(matches(text) is not None for matches in matchers)
+
+    return test
+
+
+def _text(name: str, value: object) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ConfigurationError(f"{name}={value!r}: use text of at least one character")
+    return value
+
+
+def _texts(name: str, value: object) -> list[str]:
+    if isinstance(value, str):
+        return [_text(name, value)]
+    found = [_text(name, each) for each in cast("Iterable[object]", value)] if isinstance(value, Iterable) else []
+    if not found:
+        raise ConfigurationError(f"{name}={value!r}: use a text, or a collection of at least one")
+    return found
+
+
+def _seconds(age: Age) -> float:
+    return _parsed("older_than", age, _as_seconds, "a number of seconds from 0, or a text such as '1h30m'")
+
+
+def _as_seconds(age: Age) -> float:
+    return age.total_seconds() if isinstance(age, timedelta) else parse_duration(age) if isinstance(age, str) else +age
+
+
+def _bytes(size: Size) -> float:
+    return _parsed("larger_than", size, _as_bytes, "a number of bytes from 0, or a text such as '64KiB'")
+
+
+def _as_bytes(size: Size) -> float:
+    return parse_size(size) if isinstance(size, str) else +size
+
+
+def _parsed(name: str, value: object, parse: Callable[..., float], accepted: str) -> float:
+    try:
+        found = parse(value)
+        if found >= 0:
+            return found
+    except (TypeError, ValueError) as exc:
+        raise ConfigurationError(f"{name}={value!r}: use {accepted}") from exc
+    raise ConfigurationError(f"{name}={value!r}: use {accepted}")

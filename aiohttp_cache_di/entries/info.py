@@ -1,0 +1,120 @@
+"""What can be told of a stored response without its body: for those who look into a cache."""
+
+from __future__ import annotations
+
+import math
+from hashlib import blake2b
+from typing import Any, Final
+
+import msgspec
+from msgspec.structs import force_setattr
+
+from aiohttp_cache_di.entries.filed import FiledResponse
+from aiohttp_cache_di.entries.tags import TAG_FIELDS, tags_in
+from aiohttp_cache_di.rfc9111.messages import StoredResponse
+
+__all__ = ["EntryInfo", "info_of", "pack_info", "short_id", "unpack_info"]
+
+_SHORT_BYTES: Final = 4
+_CONTENT_TYPE: Final = b"content-type"
+_TOLD: Final = TAG_FIELDS | {_CONTENT_TYPE}
+
+
+class EntryInfo(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=False):
+    """A stored response as lists and selections see it: no body, no header field that could hold a secret.
+
+    Args:
+        key: under which it is kept.
+        method: of the request that it answers.
+        url: of that request as it is stored: without userinfo, fragment and values of ignored and secret parameters.
+        status: the status code.
+        content_type: as the origin sent it; "" for none.
+        body_bytes: the length of the body.
+        stored_at: POSIX time at which this body was stored first.
+        validated_at: POSIX time at which the origin sent it, or confirmed it the last time.
+        fresh_until: POSIX time until which it is used as it is; ``-inf`` where each use needs a validation.
+        kept_until: POSIX time after which the store may drop it; ``inf`` for never.
+        tags: by which it can be purged, with others.
+        variant: of a response that varies: the names of the request fields that decide, and a short id of their values.
+        partition: a short id of the principal or the credentials that it belongs to; "" for what all may have.
+    """
+
+    key: str
+    method: str
+    url: str
+    status: int
+    content_type: str = ""
+    body_bytes: int
+    stored_at: float
+    validated_at: float
+    fresh_until: float
+    kept_until: float = math.inf
+    tags: tuple[str, ...] = ()
+    variant: str = ""
+    partition: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as JSON has it: None for a time that never comes."""
+        told = msgspec.structs.asdict(self)
+        return {name: None if value in (math.inf, -math.inf) else value for name, value in told.items()}
+
+
+def info_of(entry: StoredResponse, *, body_bytes: int | None = None) -> EntryInfo:
+    """What can be told of *entry*.
+
+    Args:
+        body_bytes: the length of its body, where *entry* does not have it.
+    """
+    content_type = ""
+    tags: tuple[str, ...] = ()
+    found = [(low, value) for name, value in entry.raw_headers if (low := name.lower()) in _TOLD]
+    for name, value in found:
+        if name == _CONTENT_TYPE:
+            content_type = value.decode("utf-8", "replace")
+    if len(found) > bool(content_type):
+        tags = tags_in(found)
+    return EntryInfo(
+        key=entry.key,
+        method=entry.method,
+        url=entry.url,
+        status=entry.status,
+        content_type=content_type,
+        body_bytes=_body_bytes(entry) if body_bytes is None else body_bytes,
+        stored_at=entry.created_at,
+        validated_at=entry.received_at,
+        fresh_until=entry.fresh_until,
+        kept_until=entry.store_until,
+        tags=tags,
+        variant=f"{', '.join(entry.vary_fields)} {entry.vary_digest.hex()[:8]}" if entry.vary_fields else "",
+        partition=short_id(entry.partition),
+    )
+
+
+def _body_bytes(entry: StoredResponse) -> int:
+    return entry.body_bytes if isinstance(entry, FiledResponse) else len(entry.body)
+
+
+def short_id(partition: str) -> str:
+    """A few digits by which a partition can be told from others, and nothing about who is behind it."""
+    return blake2b(partition.encode("utf-8", "replace"), digest_size=_SHORT_BYTES).hexdigest() if partition else ""
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(EntryInfo).decode
+
+
+def pack_info(info: EntryInfo) -> bytes:
+    """The bytes that a store keeps beside an entry; they do not hold its key."""
+    return _encode(msgspec.structs.replace(info, key=""))
+
+
+def unpack_info(data: object, key: str) -> EntryInfo | None:
+    """What was packed for the entry under *key*; None for anything else. It is told to people, and never answered."""
+    if not isinstance(data, bytes):
+        return None
+    try:
+        info = _decode(data)
+    except (msgspec.MsgspecError, ValueError):
+        return None
+    force_setattr(info, "key", key)  # of an object that nothing else has seen
+    return info

@@ -1,0 +1,54 @@
+"""What the beginning of a stored response tells, where the rest stays in the store.
+
+The body comes last, so that the rest can be taken for zeros. Neither checksum nor signature can be checked without it:
+what is told here is for people, and no request is answered with it.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Final
+
+import msgspec
+from msgspec.structs import force_setattr
+
+from aiohttp_cache_di.entries.checks import is_possible
+from aiohttp_cache_di.entries.codec import span_of_response
+from aiohttp_cache_di.entries.info import EntryInfo, info_of
+from aiohttp_cache_di.rfc9111.messages import StoredResponse
+
+__all__ = ["OUTLINE_BYTES", "outline"]
+
+OUTLINE_BYTES: Final = 2048
+"""So much of a frame holds the head of nearly every response."""
+
+_LENGTHS: Final = {0xC4: 2, 0xC5: 3, 0xC6: 5}  # of what stands before bytes in MessagePack, by its first byte
+
+
+class _Bodiless(StoredResponse, frozen=True, array_like=True, dict=True, kw_only=True):
+    body: msgspec.Raw = msgspec.Raw()
+
+
+_decode = msgspec.msgpack.Decoder(_Bodiless).decode
+
+
+def outline(beginning: bytes, size: int, key: str) -> EntryInfo | None:
+    """What is told of the response under *key* by the *beginning* of its frame, which has *size* bytes.
+
+    None if it is no response, or *beginning* does not have all of its head.
+    """
+    span = span_of_response(beginning, size)
+    if span is None:
+        return None
+    start, end = span
+    beginning = beginning[:end]
+    payload = beginning[start:] + bytes(end - len(beginning))
+    with suppress(msgspec.MsgspecError, ValueError, RecursionError, MemoryError):
+        entry = _decode(payload)
+        body = memoryview(entry.body)
+        length = _LENGTHS.get(body[0]) if len(body) else None
+        if length is None or len(payload) - len(body) > len(beginning) - start - length or not is_possible(entry):
+            return None
+        force_setattr(entry, "key", key)  # of an object that nothing else has seen
+        return info_of(entry, body_bytes=len(body) - length)
+    return None

@@ -1,0 +1,84 @@
+"""The way to a decision, told while it is decided: each question of docs/caching.md that was asked, and why so."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TypeAlias
+
+from msgspec import Struct, field
+
+from aiohttp_cache_di.policy.decisions import Rules
+from aiohttp_cache_di.policy.lifetimes import lifetime
+from aiohttp_cache_di.rfc9111.directives import response_directives
+from aiohttp_cache_di.rfc9111.freshness import current_age_s, remaining_s
+from aiohttp_cache_di.rfc9111.messages import Request, Response, StoredResponse
+from aiohttp_cache_di.units import format_duration
+
+__all__ = ["Because", "Step", "Trace", "freshness", "length_of", "note"]
+
+Because: TypeAlias = str | Callable[[], str]
+"""Why, or what tells it where it is asked for."""
+
+NOTICEABLE_S = 1.0  # a lifetime is told to be another one from this difference on
+
+
+class Step(Struct, frozen=True):
+    """One question, as the diagrams of docs/caching.md name it.
+
+    Args:
+        because: the values that gave the answer; "" where there is nothing to say.
+    """
+
+    question: str
+    answer: bool
+    because: str = ""
+
+
+class Trace(Struct):
+    """What was asked on the way to a decision, in its order.
+
+    Args:
+        hints: what is known beforehand of why a question has its answer.
+    """
+
+    steps: list[Step] = field(default_factory=list[Step])
+    hints: dict[str, str] = field(default_factory=dict[str, str])
+
+
+def note(trace: Trace | None, question: str, answer: bool, because: Because = "") -> None:
+    """Write down in *trace*, if there is one, how *question* was answered."""
+    if trace is not None:
+        text = trace.hints.get(question) or (because if isinstance(because, str) else because())
+        trace.steps.append(Step(question, answer, text))
+
+
+def freshness(stored: StoredResponse, rules: Rules, now: float) -> str:
+    """What the lifetime of *stored* comes from, and what is left of it."""
+    told: list[str] = []
+    request = Request(stored.method, stored.url, stored.headers)
+    response = Response(stored.status, stored.headers, stored.requested_at, stored.received_at)
+    found = lifetime(request, response, response_directives(stored.headers), rules, told)
+    source = told[0] if told else "no lifetime"
+    if found is None or not _is_near(found.fresh_until, stored.fresh_until):
+        source += ", but it was made stale, or stored by other settings"
+    left_s = remaining_s(stored, now=now)
+    age = f"{source}, age {length_of(current_age_s(stored, now=now))}"
+    if left_s == math.inf:
+        return f"{age}: fresh for ever"
+    if left_s == -math.inf:
+        if stored.fresh_until != -math.inf:
+            return f"{age}: it was received later than now, while a clock was wrong"
+        return f"{age}: each use needs a validation"
+    return f"{age}: fresh for {length_of(left_s)}" if left_s > 0 else f"{age}: stale by {length_of(-left_s)}"
+
+
+def length_of(seconds: float) -> str:
+    """*seconds* as people read them: whole ones below two minutes, else with units."""
+    if math.isinf(seconds):
+        return "ever"
+    return f"{seconds:.0f} s" if abs(seconds) < 120 else format_duration(round(seconds))
+
+
+def _is_near(one: float, other: float) -> bool:
+    return one == other or abs(one - other) < NOTICEABLE_S

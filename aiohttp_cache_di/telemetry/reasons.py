@@ -1,0 +1,119 @@
+"""What a response says of how the cache has dealt with it: a Cache-Status member (RFC 9211), and what it means."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from msgspec import Struct
+
+__all__ = ["DETAILS", "FORWARDED", "RULES", "SERVED", "CacheDecision"]
+
+FORWARDED: Final = {
+    "uri-miss": "nothing was stored for it",
+    "vary-miss": "what was stored for its URL is for other header fields",
+    "stale": "what was stored is no longer fresh",
+    "request": "the request itself keeps what is stored from being used",
+    "partial": "only another part of the response was stored",
+    "method": "responses to its method are not cached",
+    "bypass": "the cache was passed by: it is turned off for this request, or could not deal with it",
+}
+"""Why a request went to the origin: the ``fwd`` tokens that are used here."""
+
+SERVED: Final = {
+    "max-stale": "it was stale, and the request allows that",
+    "stale-while-revalidate": "it was stale, and is validated in the background",
+    "stale-if-error": "it was stale, and stands in for an error, as directives or settings allow",
+    "disconnected": "it was stale, and stands in for an origin that failed",
+    "overtaken": "the response to another request came first",
+    "only-if-cached": "the request may only be answered from the cache, and nothing stored could be used",
+}
+"""How what is stored was used: further details."""
+
+RULES: Final = {
+    "no-store": "request or response forbids it",
+    "private": "it is for one user, and the cache is shared",
+    "authorization": "it is for one who has logged in, and the cache is shared",
+    "must-understand": "it asks for a cache that understands its status",
+    "status": "its status is not one that is stored",
+    "partial": "it is a part that cannot be joined with what is stored",
+    "vary": "it varies on everything, so that no request could select it",
+    "no-lifetime": "it has no lifetime, and nothing by which it could be validated",
+    "answers-condition": "it answers a condition of the caller's",
+}
+"""Why the policy does not store a response."""
+
+DETAILS: Final = {
+    "too-large": "the body is longer than `max_body_bytes`",
+    "close-delimited": "the body ends where the connection ends, so that nothing tells whether it is whole",
+    "event-stream": "the body is a stream of events",
+    "cut": "the body did not arrive to its end, or was not read to its end",
+    "damaged": "the content coding of the body is damaged, or its length is not the one that was announced",
+    "unseen": "the body cannot be copied: its stream is not aiohttp's own, or aiohttp has changed inside",
+    "set-cookie": "it redirects and sets a cookie, without which the next caller would be led on",
+    "ignored-param": "it redirects to a URL with a parameter of `ignored_params`",
+    "changed": "a class of the session, or a middleware behind the cache, has changed whom the request is for",
+    "filtered": "`filter_fn` or `is_cacheable` refused it",
+    "invalidated": "what it shows was changed or deleted while it was on its way",
+    "no-room": "the memory for it, or for what waits to be written, is full",
+    "store-failed": "the store failed, or is left alone because it has failed",
+    "given-up": "it was deleted before it was written, or the store does not take it, or others need its room",
+    "error": "an error of the cache: it could not be decided upon, or copied",
+}
+"""Why a response is not stored that the policy would store: details of a Cache-Status member (RFC 9211 §2.8)."""
+
+
+class CacheDecision(Struct, frozen=True):
+    """What happened to one request; made when it is asked for, and read from what the response says of itself.
+
+    Args:
+        cache_status: as the response has it.
+        values: those that decided, in words, where they are known.
+    """
+
+    cache_status: str
+    values: str = ""
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """The parameters of the member; those without a value have ""."""
+        _, *parameters = self.cache_status.split("; ")
+        return {name: value for name, _, value in (parameter.partition("=") for parameter in parameters)}
+
+    @property
+    def is_hit(self) -> bool:
+        """Whether it was answered from what was stored."""
+        return "hit" in self.parameters
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether the response of the origin is stored."""
+        return "stored" in self.parameters
+
+    @property
+    def reason(self) -> str:
+        """The token that says most: the detail, else why it went to the origin; "" for a fresh response as it is."""
+        found = self.parameters
+        return found.get("detail") or found.get("fwd", "")
+
+    @property
+    def because(self) -> str:
+        """What happened and why, as a sentence."""
+        found, parts = self.parameters, list[str]()
+        if "hit" in found:
+            parts.append("answered from the cache")
+        elif "fwd" in found:
+            parts.append(f"sent to the origin: {FORWARDED.get(found['fwd'], found['fwd'])}")
+        if "fwd-status" in found:
+            parts.append(f"the origin said {found['fwd-status']}")
+        if "collapsed" in found:
+            parts.append("answered by the response to another request that was on its way")
+        parts += [self.values] if self.values else []
+        detail = found.get("detail", "")
+        if detail:
+            why_not = DETAILS.get(detail) or (RULES.get(detail) if "fwd" in found and "hit" not in found else None)
+            parts.append(f"not stored: {why_not}" if why_not else SERVED.get(detail, detail))
+        parts += ["stored"] if "stored" in found else []
+        return "; ".join(parts) or "the cache was not asked"
+
+    def __str__(self) -> str:
+        return self.because

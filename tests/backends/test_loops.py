@@ -1,0 +1,105 @@
+"""What each event loop has of its own, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from aiohttp_cache_di.backends import loops
+from aiohttp_cache_di.backends.loops import Errands, PerLoop, conclude, end
+
+
+class Stubborn:
+    """A call that overhears its cancellation so many times."""
+
+    def __init__(self, times: int) -> None:
+        self.left = times
+        self.begun = asyncio.Event()
+
+    async def __call__(self) -> None:
+        self.begun.set()
+        while True:
+            try:
+                await asyncio.get_running_loop().create_future()
+            except asyncio.CancelledError:
+                self.left -= 1
+                if self.left < 0:
+                    raise
+
+
+class Opened:
+    """Notes in which loop it was opened and closed."""
+
+    def __init__(self) -> None:
+        self.log: list[str] = []
+        self.per_loop = PerLoop(self._open, self._close)
+
+    async def _open(self) -> int:
+        self.log.append("opened")
+        return len(self.log)
+
+    async def _close(self, number: int) -> None:
+        await asyncio.sleep(0)
+        self.log.append("closed")
+
+
+def test_what_is_open_is_closed_when_its_loop_ends_though_no_one_closes_it() -> None:
+    opened = Opened()
+    for _ in range(2):
+        asyncio.run(opened.per_loop.here())
+    assert opened.log == ["opened", "closed"] * 2
+
+
+def test_what_is_closed_is_not_closed_again_when_its_loop_ends() -> None:
+    opened = Opened()
+
+    async def use() -> None:
+        await opened.per_loop.here()
+        await opened.per_loop.close()
+        await opened.per_loop.close()
+        await opened.per_loop.here()
+
+    asyncio.run(use())
+    assert opened.log == ["opened", "closed"] * 2
+
+
+async def test_a_caller_who_is_cancelled_leaves_at_once_though_the_call_overhears_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(loops, "FINISH_WITHIN_S", 0.01)
+    errands, call = Errands(), Stubborn(1)
+    caller = asyncio.create_task(errands.left(call()))
+    await call.begun.wait()
+    caller.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    assert call.left == 0, "it goes on"
+    await errands.finish()
+    assert call.left == -1
+
+
+async def test_ending_insists_and_gives_up_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loops, "INSIST_EVERY_S", 0.001)
+    for times, ends in ((3, True), (1000, False)):
+        call = Stubborn(times)
+        task = asyncio.create_task(call())
+        await call.begun.wait()
+        await end(task)
+        assert task.done() is ends
+        call.left = 0
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def test_what_takes_too_long_to_close_is_ended_and_its_error_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loops, "FINISH_WITHIN_S", 0.01)
+    call = Stubborn(0)
+    await conclude(call())
+    assert call.left == -1
+
+    async def fail() -> None:
+        raise OSError("it cannot be closed")
+
+    with pytest.raises(OSError, match="cannot be closed"):
+        await conclude(fail())

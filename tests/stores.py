@@ -1,0 +1,270 @@
+"""Stores of every kind, made in one way: backends on them, the bytes that they keep, the variables that name them."""
+
+from __future__ import annotations
+
+import base64
+import os
+import sqlite3
+import uuid
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+import msgspec
+import pytest
+from bson import BSON
+from pymongo import MongoClient
+
+from aiohttp_cache_di.backends.base import CacheBackend, DictCache
+from aiohttp_cache_di.backends.dynamodb import DynamoDBBackend
+from aiohttp_cache_di.backends.filesystem import FileBackend
+from aiohttp_cache_di.backends.filesystem.records import read_head
+from aiohttp_cache_di.backends.mongodb import MongoDBBackend
+from aiohttp_cache_di.backends.redis import RedisBackend
+from aiohttp_cache_di.backends.sqlite import SQLiteBackend
+from aiohttp_cache_di.backends.sqlite.schema import pack_key
+from tests.backends.filesystem.places import entry_file
+from tests.ministack import CREDENTIALS, MinistackServer
+from tests.secantus import SecantusServer
+from tests.server import ServerProcess
+from tests.valkey import ValkeyServer
+
+__all__ = ["KINDS", "QUICK", "SERVERS", "SHARED", "STORES", "Store", "described", "make_store", "new_store"]
+
+PATIENT_S: Final = 5.0
+"""A storage deadline where a busy machine, or a server written in Python, is not to be taken for one that fails."""
+
+
+class Store:
+    """One place where entries are kept, and the way to make backends on it.
+
+    Args:
+        options: for the class of the backend; plain values, so that another process can be given them.
+        server: where it is, if it is on one.
+    """
+
+    kind: ClassVar[str] = "memory"
+    backend_class: ClassVar[type[CacheBackend]] = CacheBackend
+    is_slow: ClassVar[bool] = False
+    """Whether its server is written in Python: what it takes is no measure of ours."""
+
+    def __init__(self, options: dict[str, Any], server: Any = None) -> None:
+        self.options = options
+        self.server: Any = server
+
+    @property
+    def name(self) -> str:
+        """The name of the cache, or its path."""
+        return str(self.options["cache_name"])
+
+    def backend(self, **options: Any) -> CacheBackend:
+        """Make a backend on this store; those on "memory" share nothing."""
+        return self.backend_class(**{**self.options, **options})
+
+    def variables(self, prefix: str = "AIOHTTP_CACHE_") -> dict[str, str]:
+        """What configures a service to use this store."""
+        return {f"{prefix}{name}": value for name, value in {"BACKEND": self.kind, **self._settings()}.items()}
+
+    def connections(self) -> int:
+        """How many connections its server has; 0 where none tells."""
+        return 0
+
+    def raw_bytes(self, backend: CacheBackend) -> bytes:
+        """Everything that is kept, keys included, as one text of bytes."""
+        kept = [storage.data for storage in (backend.responses, backend.redirects) if isinstance(storage, DictCache)]
+        return msgspec.msgpack.encode([dict(data) for data in kept])
+
+    def kept(self, key: str) -> bytes:
+        """The frame that is kept under *key*."""
+        raise AssertionError(f"{self.kind} keeps no frames")
+
+    def plant(self, key: str, data: bytes) -> None:
+        """Put *data* in the place of the frame that is kept under *key*, behind the back of the cache."""
+        raise AssertionError(f"{self.kind} keeps no frames")
+
+    def _settings(self) -> Mapping[str, str]:
+        return {"CACHE_NAME": self.name}
+
+
+class _InFile(Store):
+    kind = "sqlite"
+    backend_class = SQLiteBackend
+
+    def raw_bytes(self, backend: CacheBackend) -> bytes:
+        path = Path(self.name)
+        return b"\n".join(file.read_bytes() for file in sorted(path.parent.glob(path.name + "*")))
+
+    def kept(self, key: str) -> bytes:
+        with closing(sqlite3.connect(self.name)) as connection:
+            row = connection.execute(f"SELECT frame FROM {_table(connection)} WHERE key = ?", (pack_key(key),))  # noqa: S608
+            return bytes(row.fetchone()[0])
+
+    def plant(self, key: str, data: bytes) -> None:
+        with closing(sqlite3.connect(self.name)) as connection, connection:
+            connection.execute(f"UPDATE {_table(connection)} SET frame = ? WHERE key = ?", (data, pack_key(key)))  # noqa: S608
+
+    def _settings(self) -> Mapping[str, str]:
+        return {"SQLITE__PATH": self.name}
+
+
+def _table(connection: sqlite3.Connection) -> str:
+    names = [row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    return next(f'"{name}"' for name in names if name.startswith("cache:") and name.endswith("responses"))
+
+
+class _InFiles(Store):
+    kind = "filesystem"
+    backend_class = FileBackend
+
+    def raw_bytes(self, backend: CacheBackend) -> bytes:
+        paths = sorted(path for path in Path(self.name).rglob("*") if path.is_file())
+        return b"\n".join(path.name.encode() + b"=" + path.read_bytes() for path in paths)
+
+    def kept(self, key: str) -> bytes:
+        data = entry_file(Path(self.name), key).read_bytes()
+        return data[_frame_at(data) :]
+
+    def plant(self, key: str, data: bytes) -> None:
+        path = entry_file(Path(self.name), key)
+        before = path.read_bytes()
+        path.write_bytes(before[: _frame_at(before)] + data)
+
+    def _settings(self) -> Mapping[str, str]:
+        return {"FILESYSTEM__PATH": self.name}
+
+
+def _frame_at(data: bytes) -> int:
+    head = read_head(data)
+    assert head is not None
+    return head.frame_at
+
+
+class _OnValkey(Store):
+    kind = "redis"
+    backend_class = RedisBackend
+    server: ValkeyServer
+
+    def connections(self) -> int:
+        return self.server.connections()
+
+    def raw_bytes(self, backend: CacheBackend) -> bytes:
+        with self.server.client() as client:
+            names: list[bytes] = list(client.scan_iter(match=f"{self.name}:*"))
+            return b"\n".join(name + b"=" + (client.get(name) or b"") for name in names)
+
+    def kept(self, key: str) -> bytes:
+        found: bytes = self.server.command("GET", f"{self.name}:responses:{key}")
+        return found
+
+    def plant(self, key: str, data: bytes) -> None:
+        self.server.command("SET", f"{self.name}:responses:{key}", data)
+
+    def _settings(self) -> Mapping[str, str]:
+        return {"REDIS__URL": self.options["address"], "CACHE_NAME": self.name}
+
+
+class _OnSecantus(Store):
+    kind = "mongodb"
+    is_slow = True
+    backend_class = MongoDBBackend
+
+    def raw_bytes(self, backend: CacheBackend) -> bytes:
+        with self._client() as client:
+            return b"\n".join(BSON.encode(document) for document in client[self.name]["responses"].find())
+
+    def kept(self, key: str) -> bytes:
+        with self._client() as client:
+            document = client[self.name]["responses"].find_one({"_id": key})
+        assert document is not None
+        return bytes(document["v"])
+
+    def plant(self, key: str, data: bytes) -> None:
+        with self._client() as client:
+            client[self.name]["responses"].update_one({"_id": key}, {"$set": {"v": data}})
+
+    def _client(self) -> MongoClient[dict[str, Any]]:
+        return MongoClient(self.options["host"], directConnection=True)
+
+    def _settings(self) -> Mapping[str, str]:
+        return {"MONGODB__URL": self.options["host"], "CACHE_NAME": self.name}
+
+
+class _OnMinistack(Store):
+    kind = "dynamodb"
+    is_slow = True
+    backend_class = DynamoDBBackend
+    server: MinistackServer
+
+    def variables(self, prefix: str = "AIOHTTP_CACHE_") -> dict[str, str]:
+        """What configures a service to use this store, with credentials where boto finds them."""
+        credentials = {name.upper(): value for name, value in CREDENTIALS.items() if name.startswith("aws_")}
+        return super().variables(prefix) | credentials
+
+    def raw_bytes(self, backend: CacheBackend) -> bytes:
+        items = self.server.call("Scan", TableName=self.name)["Items"]
+        values = [str(value) for item in items for each in item.values() for value in each.values()]
+        frames = [base64.b64decode(each["B"]) for item in items for each in item.values() if "B" in each]
+        return b"\n".join([*(value.encode() for value in values), *frames])
+
+    def kept(self, key: str) -> bytes:
+        return base64.b64decode(self._item(key)["v"]["B"])
+
+    def plant(self, key: str, data: bytes) -> None:
+        item = self._item(key) | {"v": {"B": base64.b64encode(data).decode()}}
+        self.server.call("PutItem", TableName=self.name, Item=item)
+
+    def _item(self, key: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.server.call("GetItem", TableName=self.name, Key={"k": {"S": f"responses:{key}"}})
+        return dict(found["Item"])
+
+    def _settings(self) -> Mapping[str, str]:
+        own = {"ENDPOINT": self.options["endpoint_url"], "REGION": self.options["region_name"], "CREATE_TABLE": "true"}
+        return {"CACHE_NAME": self.name, **{f"DYNAMODB__{name}": value for name, value in own.items()}}
+
+
+KINDS: Final[Mapping[str, type[Store]]] = {
+    each.kind: each for each in (Store, _InFile, _InFiles, _OnValkey, _OnSecantus, _OnMinistack)
+}
+STORES: Final = tuple(KINDS)
+SHARED: Final = tuple(kind for kind in STORES if kind != "memory")
+"""Those that several processes may use."""
+QUICK: Final = tuple(kind for kind in STORES if not KINDS[kind].is_slow)
+"""Enough of them, where what is tested is not what a store does."""
+SERVERS: Final[Mapping[str, type[ServerProcess]]] = {
+    "redis": ValkeyServer,
+    "mongodb": SecantusServer,
+    "dynamodb": MinistackServer,
+}
+
+
+def described(kind: str, options: dict[str, Any]) -> Store:
+    """The store of another process, without its server."""
+    return KINDS[kind](options)
+
+
+def make_store(kind: str, directory: Path, server: Any, name: str) -> Store:
+    """Make an empty store of *kind*."""
+    options: dict[str, dict[str, Any]] = {
+        "memory": {"cache_name": name},
+        "sqlite": {"cache_name": str(directory / f"{name}.sqlite")},
+        "filesystem": {"cache_name": str(directory / name)},
+    }
+    if kind in SERVERS:
+        own: dict[str, dict[str, Any]] = {
+            "redis": {"address": server.url},
+            "mongodb": {"host": server.url, "storage_deadline": PATIENT_S},
+            "dynamodb": {"endpoint_url": server.url, "create_if_not_exists": True, "storage_deadline": PATIENT_S}
+            | CREDENTIALS,
+        }
+        options[kind] = {"cache_name": name, **own[kind]}
+    return KINDS[kind](options[kind], server)
+
+
+FIXTURES: Final = {"redis": "valkey", "mongodb": "secantus", "dynamodb": "ministack"}
+
+
+def new_store(kind: str, request: pytest.FixtureRequest, directory: Path) -> Store:
+    """Make an empty store of *kind*, on the server of the test run where it needs one."""
+    server = request.getfixturevalue(FIXTURES[kind]) if kind in FIXTURES else None
+    return make_store(kind, directory, server, f"test-{os.getpid()}-{uuid.uuid4().hex[:12]}")
