@@ -100,6 +100,11 @@ class CacheStats(Struct, repr_omit_defaults=True):
             self._is_started = True
             log_start(name, kind, where, mode)
 
+    @property
+    def is_in_use(self) -> bool:
+        """Whether the cache has begun to be used, and has not been closed since."""
+        return self._is_started
+
     def ended(self, name: str) -> None:
         """Log what the cache has done, if it was in use."""
         if self._is_started:

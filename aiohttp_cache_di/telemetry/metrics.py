@@ -38,7 +38,7 @@ class Exported:
         self.label = label
         self.stats = cache.stats
         self.measures = cache.stats.measure()
-        self.sizes = Sizes(cache)
+        self.sizes = Sizes(cache, cache.stats)
 
 
 def exported(caches: Iterable[Cache]) -> list[Exported]:

@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
+from aiohttp_cache_di.telemetry.counters import CacheStats
+
 __all__ = ["Sizes"]
 
 logger = logging.getLogger(__name__)
@@ -21,15 +23,17 @@ class Sizes:
 
     Args:
         cache: a backend; one without ``usage()`` has no sizes.
+        stats: its counters, which know whether it is in use.
         clock: seconds of a clock that never goes back.
     """
 
-    def __init__(self, cache: object, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, cache: object, stats: CacheStats, clock: Callable[[], float] = time.monotonic) -> None:
         self.entries: int | None = None
         """How many entries there are; None while that is not known."""
         self.size_bytes: int | None = None
         """How many bytes they take; None while that is not known."""
         self._cache = cache
+        self._stats = stats
         self._clock = clock
         self._ask_at = -1.0
         self._task: asyncio.Task[None] | None = None
@@ -53,11 +57,14 @@ class Sizes:
             logger.info("The store does not tell its size: %s", type(error).__name__)
 
     def refresh_soon(self) -> None:
-        """Have the store asked in the loop that the cache is exported from; from any thread, without waiting."""
+        """Have the store asked in the loop that the cache is exported from; from any thread, without waiting.
+
+        Not of a cache that is closed, which the question would open again.
+        """
         loop = self._loop
-        if loop is not None and loop.is_running() and self._clock() >= self._ask_at:
+        if loop is not None and loop.is_running() and self._stats.is_in_use and self._clock() >= self._ask_at:
             loop.call_soon_threadsafe(self._begin)
 
     def _begin(self) -> None:
-        if self._task is None or self._task.done():
+        if self._stats.is_in_use and (self._task is None or self._task.done()):
             self._task = asyncio.get_running_loop().create_task(self.refresh())

@@ -27,6 +27,9 @@ class Watch:
         self._observers: tuple[Observer, ...] = ()
         self._blamed: set[int] = set()
 
+    def __repr__(self) -> str:
+        return f"<Watch, {'on' if self.is_on else 'off'}>"
+
     def add(self, observer: Observer) -> Callable[[], None]:
         """Hand all decisions to *observer* too, until the function that is returned is called."""
         self._observers = (*self._observers, observer)

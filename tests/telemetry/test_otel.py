@@ -113,6 +113,7 @@ def test_caches_are_told_of_together_or_one_by_one_and_count_for_themselves(mete
 
 async def test_sizes_are_collected_once_the_store_has_told_them(metered: Metered) -> None:
     cache: Any = FakeCache()
+    cache.stats.started("rates", "FakeCache", "nowhere", "your rules")
     instrument(cache, meter_provider=metered.provider)
     metered.collect()
     for _ in range(100):

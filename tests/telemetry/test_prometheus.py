@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +15,8 @@ from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.parser import text_string_to_metric_families
 
 from aiohttp_cache_di import CachedSession
+from aiohttp_cache_di.backends import CacheBackend
+from aiohttp_cache_di.backends.sqlite import SQLiteBackend
 from aiohttp_cache_di.telemetry import CacheStats
 from aiohttp_cache_di.telemetry.metrics import METRICS
 from aiohttp_cache_di.telemetry.prometheus import CacheCollector, MetricsPage
@@ -130,6 +134,9 @@ async def test_a_collector_of_another_thread_has_sizes_asked_for_in_the_loop() -
     cache = FakeCache()
     collector = CacheCollector(cache)
     await asyncio.to_thread(collector.exposition, "")
+    await asyncio.sleep(0)
+    assert cache.asked == 0  # of a cache that is not open
+    cache.stats.started("rates", "FakeCache", "nowhere", "your rules")
     async with asyncio.timeout(10):
         while True:
             found = samples((await asyncio.to_thread(collector.exposition, ""))[0])
@@ -138,10 +145,22 @@ async def test_a_collector_of_another_thread_has_sizes_asked_for_in_the_loop() -
     assert cache.asked == 1
 
 
+@pytest.mark.parametrize("make", [CacheBackend, SQLiteBackend], ids=lambda made: made.__name__)
+async def test_a_backend_tells_its_size(make: Callable[[str], CacheBackend], origin: Origin, tmp_path: Path) -> None:
+    backend, page = make(str(tmp_path / "rates.sqlite")), MetricsPage()
+    async with CachedSession(cache=backend) as session, session.get(origin.on("/a", answer("text" * 100))) as response:
+        await response.read()
+        await backend.settle()
+        found = samples((await page.show([backend], ""))[0])
+    await backend.close()
+    assert found["aiohttp_cache_entries", "rates"] == 1
+    assert found["aiohttp_cache_size_bytes", "rates"] >= 400
+
+
 async def test_sizes_are_asked_for_anew_after_a_while() -> None:
     now = 100.0
     cache = FakeCache()
-    sizes = Sizes(cache, lambda: now)
+    sizes = Sizes(cache, cache.stats, lambda: now)
     await sizes.refresh()
     now += ASK_AFTER_S - 1
     await sizes.refresh()
