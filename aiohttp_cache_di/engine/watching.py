@@ -43,7 +43,7 @@ def tell_hit(watch: Watch, method: str, response: CachedResponse, began_at: floa
             stored.key,
             response,
             "",
-            len(stored.body),
+            stored.body_bytes,
             stored.received_at - stored.requested_at,
             True,
         )
@@ -68,7 +68,7 @@ def tell_of(
             trail.key,
             response,
             "" if error is None else type(error).__name__,
-            0 if stored is None else len(stored.body),
+            0 if stored is None else stored.body_bytes,
             0.0 if stored is None else max(stored.received_at - stored.requested_at, 0.0),
         )
     )
