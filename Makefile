@@ -103,8 +103,11 @@ $(VENV)-lowest/.ready: pyproject.toml tools/lowest.py
 	@touch $@
 
 EXAMPLES ?= 20000
+SECONDS ?= 60
 fuzz: $(VENV)/.dev
 	FUZZ_EXAMPLES=$(EXAMPLES) $(PYTEST) tests/fuzz $(ARGS)
+	@$(PY) -m pip install -q --timeout 10 --retries 1 --group fuzz || echo 'fuzz: atheris cannot be installed'
+	$(PY) -m tools.fuzz $(SECONDS)
 
 # Where the service cannot be reached, it says that it has not been asked.
 audit: $(VENV)/.dev

@@ -251,7 +251,8 @@ class SentinelConnections:
         pool: Any = self._pool
         manager = copy.copy(pool.sentinel_manager)
         manager.sentinels = [_fresh_client(each) for each in manager.sentinels]
-        settings = {name: value for name, value in pool.connection_kwargs.items() if name != "connection_pool"}
+        settings = {**pool.connection_kwargs, "retry": no_retry()}
+        settings.pop("connection_pool", None)
         return type(pool)(
             pool.service_name,
             manager,
@@ -264,7 +265,9 @@ class SentinelConnections:
 def _fresh_client(client: Any) -> Any:
     pool = client.connection_pool
     return driver().Redis(
-        connection_pool=driver().ConnectionPool(connection_class=pool.connection_class, **pool.connection_kwargs)
+        connection_pool=driver().ConnectionPool(
+            connection_class=pool.connection_class, **{**pool.connection_kwargs, "retry": no_retry()}
+        )
     )
 
 

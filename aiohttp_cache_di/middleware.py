@@ -87,12 +87,13 @@ class CacheMiddleware:
             call.is_reached = True
             if call.look is not None:
                 call.look.see(request)
+        asked, handler = handler, handler if call is None or call.through is None else call.through
         if not _CAN_CACHE or is_disabled(session) or _passes_by(request, backend):
             return await self._pass_by(request, handler, call, trail)
         runtime = self._runtime
         if runtime is None or not runtime.is_current():
             self._runtime = runtime = Runtime.of(backend)
-        decoded = decodes(handler, call.decoded if call else None, session)
+        decoded = decodes(asked, call.decoded if call else None, session)
         if decoded is None:
             return await self._pass_by(request, handler, call, trail)
         url = str(request.url)

@@ -18,7 +18,6 @@ from aiohttp_cache_di.arguments import named_parameters, parameters_below, refus
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, refuse_unusable
 from aiohttp_cache_di.backends.wrap.guard import PATIENCE
-from aiohttp_cache_di.engine.additions import ADDING, hands_on, senders_below
 from aiohttp_cache_di.engine.asking import Asking
 from aiohttp_cache_di.engine.call import CURRENT_CALL, Call, Disabled, end_call
 from aiohttp_cache_di.engine.digest import digest_user
@@ -27,7 +26,8 @@ from aiohttp_cache_di.engine.hits import FAIR_SHARE, FastLane, KnownCall, is_tur
 from aiohttp_cache_di.engine.looks import Look, NotStored, may_look
 from aiohttp_cache_di.engine.reads import EarlyRead
 from aiohttp_cache_di.engine.runtime import Runtime
-from aiohttp_cache_di.engine.watching import tell_hit
+from aiohttp_cache_di.engine.senders import ADDING, hands_on, senders_below
+from aiohttp_cache_di.engine.through import Through, may_go_through
 from aiohttp_cache_di.middleware import CacheMiddleware
 from aiohttp_cache_di.policy.expiration import ExpirationTime
 from aiohttp_cache_di.policy.principals import Principal
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
         expire_after: ExpirationTime
         refresh: bool
         only_if_cached: bool
-        stale_if_error: float | bool | None
+        stale_if_error: Window
         principal: Principal
 
     Answer = _BaseRequestContextManager[DescribedResponse]
@@ -259,7 +259,7 @@ class CacheMixin(Asking, TypedSession):
                 found = await lane.fetch(self, found, kwargs, may_lease=not self._looks_first)
             if isinstance(found, CachedResponse):
                 if began_at:
-                    tell_hit(lane.watch, method, found, began_at)
+                    lane.tell(method, found, began_at)
                 if not lane.stats.hits % FAIR_SHARE and is_turn_over(lane.stats):
                     await asyncio.sleep(0)
                 return found
@@ -293,10 +293,13 @@ class CacheMixin(Asking, TypedSession):
             if Doubles.are_there(self.cache):
                 may_learn, send = False, super()._request
                 response = await self._doubles.request(send, self.cache, call, method, url, options)
-            elif not self._looks_first or not may_look(self, options, len(self._middlewares)):
-                response = await super()._request(method, url, **options)
-            else:
+            elif self._looks_first and may_look(self, options, len(self._middlewares)):
                 response = await self._look_first(method, url, call, options)
+            elif self._looks_first and may_go_through(self, options):
+                call.through = Through(super()._request, options)
+                response = await genuine_request()(self, method, url, **options)
+            else:
+                response = await super()._request(method, url, **options)
         except TypeError:
             known = self._request_options
             if known is not None:

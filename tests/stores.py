@@ -6,7 +6,7 @@ import base64
 import os
 import sqlite3
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any, ClassVar, Final
@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Final
 import msgspec
 import pytest
 from bson import BSON
-from pymongo import MongoClient
+from pymongo import MongoClient, UpdateOne
 
 from aiohttp_cache_di.backends.base import CacheBackend, DictCache
 from aiohttp_cache_di.backends.dynamodb import DynamoDBBackend
@@ -77,10 +77,14 @@ class Store:
 
     def kept(self, key: str) -> bytes:
         """The frame that is kept under *key*."""
+        return self.kept_all((key,))[key]
+
+    def kept_all(self, keys: Collection[str]) -> dict[str, bytes]:
+        """The frames that are kept under *keys*."""
         raise AssertionError(f"{self.kind} keeps no frames")
 
-    def plant(self, key: str, data: bytes) -> None:
-        """Put *data* in the place of the frame that is kept under *key*, behind the back of the cache."""
+    def plant(self, frames: Mapping[str, bytes]) -> None:
+        """Put *frames* in the place of those that are kept under these keys, behind the back of the cache."""
         raise AssertionError(f"{self.kind} keeps no frames")
 
     def _settings(self) -> Mapping[str, str]:
@@ -95,14 +99,15 @@ class _InFile(Store):
         path = Path(self.name)
         return b"\n".join(file.read_bytes() for file in sorted(path.parent.glob(path.name + "*")))
 
-    def kept(self, key: str) -> bytes:
+    def kept_all(self, keys: Collection[str]) -> dict[str, bytes]:
         with closing(sqlite3.connect(self.name)) as connection:
-            row = connection.execute(f"SELECT frame FROM {_table(connection)} WHERE key = ?", (pack_key(key),))  # noqa: S608
-            return bytes(row.fetchone()[0])
+            rows = dict(connection.execute(f"SELECT key, frame FROM {_table(connection)}"))  # noqa: S608  # ours
+        return {key: bytes(rows[pack_key(key)]) for key in keys}
 
-    def plant(self, key: str, data: bytes) -> None:
+    def plant(self, frames: Mapping[str, bytes]) -> None:
         with closing(sqlite3.connect(self.name)) as connection, connection:
-            connection.execute(f"UPDATE {_table(connection)} SET frame = ? WHERE key = ?", (data, pack_key(key)))  # noqa: S608
+            rows = [(data, pack_key(key)) for key, data in frames.items()]
+            connection.executemany(f"UPDATE {_table(connection)} SET frame = ? WHERE key = ?", rows)  # noqa: S608  # ours
 
     def _settings(self) -> Mapping[str, str]:
         return {"SQLITE__PATH": self.name}
@@ -121,14 +126,15 @@ class _InFiles(Store):
         paths = sorted(path for path in Path(self.name).rglob("*") if path.is_file())
         return b"\n".join(path.name.encode() + b"=" + path.read_bytes() for path in paths)
 
-    def kept(self, key: str) -> bytes:
-        data = entry_file(Path(self.name), key).read_bytes()
-        return data[_frame_at(data) :]
+    def kept_all(self, keys: Collection[str]) -> dict[str, bytes]:
+        files = {key: entry_file(Path(self.name), key).read_bytes() for key in keys}
+        return {key: data[_frame_at(data) :] for key, data in files.items()}
 
-    def plant(self, key: str, data: bytes) -> None:
-        path = entry_file(Path(self.name), key)
-        before = path.read_bytes()
-        path.write_bytes(before[: _frame_at(before)] + data)
+    def plant(self, frames: Mapping[str, bytes]) -> None:
+        for key, data in frames.items():
+            path = entry_file(Path(self.name), key)
+            before = path.read_bytes()
+            path.write_bytes(before[: _frame_at(before)] + data)
 
     def _settings(self) -> Mapping[str, str]:
         return {"FILESYSTEM__PATH": self.name}
@@ -153,12 +159,13 @@ class _OnValkey(Store):
             names: list[bytes] = list(client.scan_iter(match=f"{self.name}:*"))
             return b"\n".join(name + b"=" + (client.get(name) or b"") for name in names)
 
-    def kept(self, key: str) -> bytes:
-        found: bytes = self.server.command("GET", f"{self.name}:responses:{key}")
-        return found
+    def kept_all(self, keys: Collection[str]) -> dict[str, bytes]:
+        found: list[bytes] = self.server.command("MGET", *(f"{self.name}:responses:{key}" for key in keys))
+        return dict(zip(keys, found, strict=True))
 
-    def plant(self, key: str, data: bytes) -> None:
-        self.server.command("SET", f"{self.name}:responses:{key}", data)
+    def plant(self, frames: Mapping[str, bytes]) -> None:
+        pairs = ((f"{self.name}:responses:{key}", data) for key, data in frames.items())
+        self.server.command("MSET", *(part for pair in pairs for part in pair))
 
     def _settings(self) -> Mapping[str, str]:
         return {"REDIS__URL": self.options["address"], "CACHE_NAME": self.name}
@@ -173,15 +180,15 @@ class _OnSecantus(Store):
         with self._client() as client:
             return b"\n".join(BSON.encode(document) for document in client[self.name]["responses"].find())
 
-    def kept(self, key: str) -> bytes:
+    def kept_all(self, keys: Collection[str]) -> dict[str, bytes]:
         with self._client() as client:
-            document = client[self.name]["responses"].find_one({"_id": key})
-        assert document is not None
-        return bytes(document["v"])
+            documents = client[self.name]["responses"].find({"_id": {"$in": list(keys)}})
+            return {document["_id"]: bytes(document["v"]) for document in documents}
 
-    def plant(self, key: str, data: bytes) -> None:
+    def plant(self, frames: Mapping[str, bytes]) -> None:
         with self._client() as client:
-            client[self.name]["responses"].update_one({"_id": key}, {"$set": {"v": data}})
+            updates = [UpdateOne({"_id": key}, {"$set": {"v": data}}) for key, data in frames.items()]
+            client[self.name]["responses"].bulk_write(updates, ordered=False)
 
     def _client(self) -> MongoClient[dict[str, Any]]:
         return MongoClient(self.options["host"], directConnection=True)
@@ -207,16 +214,26 @@ class _OnMinistack(Store):
         frames = [base64.b64decode(each["B"]) for item in items for each in item.values() if "B" in each]
         return b"\n".join([*(value.encode() for value in values), *frames])
 
-    def kept(self, key: str) -> bytes:
-        return base64.b64decode(self._item(key)["v"]["B"])
+    def kept_all(self, keys: Collection[str]) -> dict[str, bytes]:
+        return {key: base64.b64decode(item["v"]["B"]) for key, item in self._items(keys).items()}
 
-    def plant(self, key: str, data: bytes) -> None:
-        item = self._item(key) | {"v": {"B": base64.b64encode(data).decode()}}
-        self.server.call("PutItem", TableName=self.name, Item=item)
+    def plant(self, frames: Mapping[str, bytes]) -> None:
+        items = [
+            item | {"v": {"B": base64.b64encode(frames[key]).decode()}} for key, item in self._items(frames).items()
+        ]
+        for first in range(0, len(items), 25):
+            requests = [{"PutRequest": {"Item": item}} for item in items[first : first + 25]]
+            self.server.call("BatchWriteItem", RequestItems={self.name: requests})
 
-    def _item(self, key: str) -> dict[str, Any]:
-        found: dict[str, Any] = self.server.call("GetItem", TableName=self.name, Key={"k": {"S": f"responses:{key}"}})
-        return dict(found["Item"])
+    def _items(self, keys: Collection[str]) -> dict[str, dict[str, Any]]:
+        """The items of *keys*, by key."""
+        found: dict[str, dict[str, Any]] = {}
+        names = {f"responses:{key}": key for key in keys}
+        for first in range(0, len(names), 100):
+            asked = [{"k": {"S": name}} for name in list(names)[first : first + 100]]
+            answer = self.server.call("BatchGetItem", RequestItems={self.name: {"Keys": asked}})
+            found |= {names[item["k"]["S"]]: item for item in answer["Responses"][self.name]}
+        return found
 
     def _settings(self) -> Mapping[str, str]:
         own = {"ENDPOINT": self.options["endpoint_url"], "REGION": self.options["region_name"], "CREATE_TABLE": "true"}

@@ -8,12 +8,22 @@ from contextvars import ContextVar
 from typing import Any
 
 import pytest
-from aiohttp import ClientRequest, ClientResponse, ClientSession, FormData, TraceConfig
+from aiohttp import (
+    ClientRequest,
+    ClientResponse,
+    ClientResponseError,
+    ClientSession,
+    ClientTimeout,
+    FormData,
+    InvalidURL,
+    ServerDisconnectedError,
+    TraceConfig,
+)
 
 from aiohttp_cache_di import CachedSession, CacheMixin
 from aiohttp_cache_di.backends import CacheBackend
-from aiohttp_cache_di.engine.additions import hands_on
-from tests.origin import Origin, Received, answer
+from aiohttp_cache_di.engine.senders import hands_on
+from tests.origin import CLOSE, Origin, Received, answer
 
 
 def numbered(request: Received) -> bytes:
@@ -160,6 +170,131 @@ async def test_middlewares_are_called_once(origin: Origin) -> None:
     assert seen == ["GET"] * 2
 
 
+class Noting:
+    """A middleware that adds a header, and takes note of what passes it."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    async def __call__(
+        self, request: ClientRequest, handler: Callable[[Any], Awaitable[ClientResponse]]
+    ) -> ClientResponse:
+        self.seen.append(request.url.path)
+        request.headers["X-Noted"] = "yes"
+        return await handler(request)
+
+
+@pytest.mark.parametrize("of_request", [False, True])
+@pytest.mark.parametrize("options", list(ARGUMENTS.values())[:-1], ids=list(ARGUMENTS)[:-1])
+@pytest.mark.parametrize("cache_control", [False, True])
+async def test_a_hit_of_a_session_with_middlewares_does_not_spend_the_limit(
+    origin: Origin, options: dict[str, Any], cache_control: bool, of_request: bool
+) -> None:
+    noting, url = Noting(), origin.on("/", numbered)
+    made: dict[str, Any] = {} if of_request else {"middlewares": (noting,)}
+    own: dict[str, Any] = {"middlewares": (noting,)} if of_request else {}
+    async with Limited(cache_control=cache_control, **made) as session:
+        first = {name: value for name, value in options.items() if name != "only_if_cached"}
+        for asked in (first, options, options):
+            async with session.get(url, **asked, **own) as response:
+                assert await response.text() == "1"
+        assert (session.spent, session.cache.stats.hits, session.cache.stats.misses) == (1, 2, 1)
+    assert (origin.hits, len(noting.seen)) == (1, 3)
+    assert origin.received[0].headers["X-Noted"] == "yes"
+
+
+async def test_what_a_session_with_middlewares_sends_spends_the_limit(origin: Origin) -> None:
+    url = origin.on("/", lambda request: answer(request.method.encode() + request.body))
+    asked: list[tuple[str, dict[str, Any]]] = [
+        ("GET", {"refresh": True}),
+        ("PUT", {"data": b"a"}),
+        ("POST", {"json": {"a": "b"}}),
+        ("POST", {"data": {"a": "b"}}),
+        ("POST", {"data": FormData({"a": "b"})}),
+        ("GET", {"headers": {"Cache-Control": "no-store"}}),
+    ]
+    async with Limited(cache_control=True, middlewares=(Noting(),)) as session:
+        with session.disabled():
+            assert await (await session.get(url)).text() == "GET"
+        assert session.spent == 1
+        for spent, (method, options) in enumerate(asked, 2):
+            async with session.request(method, url, **options) as response:
+                assert (await response.text()).startswith(method)
+            assert (session.spent, origin.hits) == (spent, spent)
+    assert [request.body for request in origin.received][2:6] == [b"a", b'{"a": "b"}', b"a=b", b"a=b"]
+
+
+async def test_each_hop_to_the_origin_spends_the_limit_of_a_session_with_middlewares(origin: Origin) -> None:
+    noting, url = Noting(), origin.on("/", answer(status=301, reason="Moved", headers={"Location": "/next"}))
+    origin.on("/next", answer("a", headers={"Cache-Control": "no-store", "Set-Cookie": "a=b"}))
+    async with Limited(cache_control=True, middlewares=(noting,)) as session:
+        for spent in (2, 3):
+            async with session.get(url, raise_for_status=True) as response:
+                assert (await response.text(), len(response.history)) == ("a", 1)
+            assert session.spent == spent
+    assert noting.seen == ["/", "/next"] * 2
+
+
+class Persistent:
+    """Tries again where the origin says that it is busy, and gives up in the end."""
+
+    async def _request(self, *args: Any, **kwargs: Any) -> Any:
+        base: Any = super()
+        for _ in range(2):
+            response = await base._request(*args, **kwargs)
+            if response.status != 503:
+                return response
+            response.release()
+        raise RuntimeError("the origin is busy")
+
+
+class OnPersistent(CacheMixin, Persistent, ClientSession):
+    """Asks the cache first."""
+
+
+async def test_a_base_may_try_again_and_give_up(origin: Origin) -> None:
+    noting = Noting()
+    slow = origin.on("/slow", lambda request: answer(str(request.number), status=503 if request.number == 1 else 200))
+    never = origin.on("/never", answer(status=503))
+    async with OnPersistent(cache_control=True, middlewares=(noting,)) as session:
+        async with session.put(slow, data=b"a") as response:
+            assert await response.text() == "2"
+        with pytest.raises(RuntimeError, match="busy"):
+            await session.get(never)
+        with pytest.raises(RuntimeError, match="busy"):
+            await session.get(never)
+    assert noting.seen == ["/slow", "/never", "/never"]
+    assert [request.body for request in origin.received][:2] == [b"a", b"a"]
+
+
+async def test_errors_and_timeouts_come_as_usual_through_bases_and_middlewares(origin: Origin) -> None:
+    async def late(request: Received) -> bytes:
+        await asyncio.sleep(30)
+        return answer()
+
+    misspelt: dict[str, Any] = {"parms": {}}
+    cut, missing = origin.on("/cut", CLOSE), origin.on("/missing", answer(status=404))
+    async with Limited(cache_control=True, middlewares=(Noting(),)) as session:
+        with pytest.raises(ServerDisconnectedError):
+            await session.get(cut)
+        with pytest.raises(ClientResponseError, match="404"):
+            await session.get(missing, raise_for_status=True)
+        with pytest.raises(TimeoutError):
+            await session.get(origin.on("/late", late), timeout=ClientTimeout(0.05))
+        with pytest.raises(InvalidURL):
+            await session.get("http://")
+        with pytest.raises(TypeError, match="parms"):
+            await session.get(origin.url, **misspelt)
+
+
+async def test_equal_requests_through_bases_and_middlewares_ask_once(origin: Origin) -> None:
+    url = origin.on("/", numbered)
+    async with Limited(cache_control=True, limit=5, middlewares=(Noting(),)) as session:
+        found = await asyncio.gather(*(session.get(url) for _ in range(5)))
+        assert [await response.text() for response in found] == ["1"] * 5
+        assert session.spent == 1
+
+
 async def test_a_base_before_the_cache_is_asked_first(origin: Origin) -> None:
     async with Behind() as session:
         for _ in range(3):
@@ -210,21 +345,70 @@ async def test_a_base_that_sends_another_request_is_asked_each_time(origin: Orig
         assert not session._looks_first
 
 
+class Patient:
+    """Gives each request more time, and takes note of how much."""
+
+    patience = 30.0
+    spent = 0
+    waited: list[Any]
+
+    async def _request(self, method: str, str_or_url: Any, **kwargs: Any) -> Any:
+        self.spent += 1
+        if "timeout" not in kwargs:
+            kwargs["timeout"] = ClientTimeout(self.patience)
+        kwargs.setdefault("max_field_size", 8190)
+        self.waited.append(kwargs.get("timeout"))
+        return await super()._request(method, str_or_url, read_bufsize=65536, **kwargs)  # type: ignore[misc]  # pyright: ignore
+
+
+class OnPatient(CacheMixin, Patient, ClientSession):
+    """Asks the cache first."""
+
+
+async def test_a_base_that_gives_a_request_time_is_asked_for_what_goes_to_the_origin(origin: Origin) -> None:
+    async with OnPatient() as session:
+        session.waited = []
+        asked: list[dict[str, Any]] = [{}, {}, {"params": {}}, {"timeout": ClientTimeout(5)}]
+        for options in asked:
+            async with session.get(origin.on("/", numbered), **options) as response:
+                assert await response.text() == "1"
+        assert (session.spent, session.waited) == (1, [ClientTimeout(30.0)])
+
+
 async def nothing_known(self: Any, *args: Any, **kwargs: Any) -> Any:
     return await self.other._request(*args, **kwargs)
 
 
 async def test_what_hands_on_is_told_by_its_code() -> None:
     class Bases:
-        def named(self, method: str, str_or_url: Any, *, timeout: Any = None, **kwargs: Any) -> Any:
-            return super()._request(method, str_or_url, timeout=timeout, **kwargs)  # type: ignore[misc]  # pyright: ignore
-
         def adding(self, *args: Any, **kwargs: Any) -> Any:
             return super()._request(*args, headers={"A": "b"}, **kwargs)  # type: ignore[misc]  # pyright: ignore
 
         def changing(self, *args: Any, **kwargs: Any) -> Any:
             kwargs.setdefault("x", {})
             return super()._request(*args, **kwargs)  # type: ignore[misc]  # pyright: ignore
+
+        def raising(self, *args: Any, **kwargs: Any) -> Any:
+            return super()._request(*args, raise_for_status=True, **kwargs)  # type: ignore[misc]  # pyright: ignore
+
+        def giving(self, *args: Any, **kwargs: Any) -> Any:
+            kwargs["headers"] = {"A": "b"}
+            return super()._request(*args, **kwargs)  # type: ignore[misc]  # pyright: ignore
+
+        def giving_by_name(self, *args: Any, **kwargs: Any) -> Any:
+            kwargs[self.name] = "timeout"  # type: ignore[attr-defined]  # pyright: ignore
+            return super()._request(*args, **kwargs)  # type: ignore[misc]  # pyright: ignore
+
+        def updating(self, *args: Any, **kwargs: Any) -> Any:
+            kwargs.update(timeout=1)
+            return super()._request(*args, **kwargs)  # type: ignore[misc]  # pyright: ignore
+
+        def choosing(self, *args: Any, **kwargs: Any) -> Any:
+            more = {self.name: "timeout"}  # type: ignore[attr-defined]  # pyright: ignore
+            return super()._request(*args, **more, **kwargs)  # type: ignore[misc]  # pyright: ignore
+
+        def making(self, *args: Any, **kwargs: Any) -> Any:
+            return super()._request(*args, **{**kwargs, self.name: "timeout"})  # type: ignore[misc, attr-defined]  # pyright: ignore
 
         def replacing(self, *args: Any, **kwargs: Any) -> Any:
             kwargs = self.changed(kwargs)  # type: ignore[attr-defined]  # pyright: ignore
@@ -243,6 +427,7 @@ async def test_what_hands_on_is_told_by_its_code() -> None:
     assert hands_on(nothing_known)
     assert hands_on(Limiter._request)
     assert hands_on(HostLimiter._request)
+    assert hands_on(Patient._request)
     for name, method in vars(Bases).items():
         if not name.startswith("__"):
             assert not hands_on(method), name

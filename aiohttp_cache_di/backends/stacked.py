@@ -6,6 +6,7 @@ from collections.abc import Collection
 from typing import Any, Protocol
 from weakref import WeakMethod, WeakSet
 
+from aiohttp_cache_di.backends.near_options import NEAR_OPTIONS, near_arguments
 from aiohttp_cache_di.backends.revision import Revised
 from aiohttp_cache_di.backends.storage import BaseCache
 from aiohttp_cache_di.backends.store import Record
@@ -38,7 +39,9 @@ class _Storage:
         both = {"responses": backend.responses, "redirects": backend.redirects, self._name: storage}
         if isinstance(storage, BaseCache):
             storage.count_into(backend.stats)
-        stack = StoreStack(pair_of(**both), guard=backend.guard)
+        kept = both["responses"]
+        near = near_arguments({name: getattr(kept, name) for name in NEAR_OPTIONS if hasattr(kept, name)})
+        stack = StoreStack(pair_of(**both), guard=backend.guard, **near)
         backend._set_stack(stack, **both)
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from abc import ABCMeta, abstractmethod
-from collections.abc import AsyncIterable, Callable, Iterable
+from collections.abc import AsyncIterable, Callable, Collection, Iterable, Mapping
 from typing import Any, TypeAlias, Unpack
 
+from msgspec.structs import replace
+
 from aiohttp_cache_di.arguments import refuse_unknown
+from aiohttp_cache_di.backends.near_options import DEFAULT_NEAR_TIER_BYTES
 from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, StorageOptions
 from aiohttp_cache_di.backends.store import Lease
 from aiohttp_cache_di.entries.codec import EntryCodec, Opaque
@@ -32,10 +35,11 @@ class BaseCache(metaclass=ABCMeta):
     and `deserialize` turn items into signed, checksummed bytes and back. What a driver raises may be raised: the
     engine bounds each operation in time and answers from the origin when it fails.
 
-    It may also implement `acquire_lease` and `release_lease`, so that one process at a time fetches a key, and
-    `renew_lease`, so that others wait for as long as that takes; `peek`, if it has copies in memory; and
-    `read_entry`, `write_entry` and `delete_expired`, where it has a shorter way than
-    through items.
+    It may also implement `bulk_read` and `bulk_write`, so that what is asked for or stored at a time is one call;
+    `acquire_lease` and `release_lease`, so that one process at a time fetches a key, and `renew_lease`, so that others
+    wait for as long as that takes; `on_change`, where it hears of what others change; `peek`, if it has copies in
+    memory; and `read_entry`, `write_entry` and `delete_expired`, where it has a shorter way than through items. Set
+    `near_tier_s` to have copies of what was read kept in memory. docs/custom-backends.md has an example.
 
     Args:
         secret_key: signs entries, so that what others put into the store is not believed; several keys for rotation
@@ -45,6 +49,13 @@ class BaseCache(metaclass=ABCMeta):
             any, still surrounds it).
         kwargs: options of the backend that a storage does not need are accepted; unknown ones are a TypeError.
     """
+
+    bulk_size: int = 100
+    """How many items `bulk_read` and `bulk_write` are asked for at most, where a subclass implements them."""
+    near_tier_s: float | None = None
+    """Seconds for which a copy of a response that was read may be used again without asking; None for never."""
+    near_tier_bytes: int = DEFAULT_NEAR_TIER_BYTES
+    """What the copies may weigh together."""
 
     def __init__(
         self,
@@ -100,6 +111,15 @@ class BaseCache(metaclass=ABCMeta):
     async def write(self, key: str, item: ResponseOrKey) -> None:
         """Store *item* under *key*, replacing what was there."""
 
+    async def bulk_read(self, keys: Collection[str]) -> Mapping[str, ResponseOrKey]:
+        """Read several items, as `read` does or as the bytes that are stored; what is missing may be left out."""
+        return {key: await self.read(key) for key in keys}
+
+    async def bulk_write(self, items: Mapping[str, ResponseOrKey]) -> None:
+        """Store several items under their keys; an error means that none of them counts as stored."""
+        for key, item in items.items():
+            await self.write(key, item)
+
     async def bulk_delete(self, keys: set[str]) -> None:
         """Delete several items; missing ones are no error."""
         for key in keys:
@@ -129,7 +149,7 @@ class BaseCache(metaclass=ABCMeta):
             bound = key or (item.stored.key if isinstance(item, CachedResponse) else "")
             return self.codec.encode_opaque(payload.encode() if isinstance(payload, str) else payload, bound)
         if isinstance(item, CachedResponse):
-            return self.codec.encode(item.stored)
+            return self.codec.encode(item.stored if key in (None, item.stored.key) else replace(item.stored, key=key))
         return self.codec.encode_alias(item, key or "")
 
     def deserialize(self, item: ResponseOrKey, key: str | None = None) -> CachedResponse | str | None:
@@ -194,6 +214,9 @@ class BaseCache(metaclass=ABCMeta):
                 expired.add(key)
         await self.bulk_delete(expired)
         return len(expired)
+
+    def on_change(self, listener: Callable[[Collection[str] | None], None]) -> None:  # noqa: B027  # as `close`
+        """Call *listener* in the running loop with keys that others have changed; None: any may have been."""
 
     async def acquire_lease(self, key: str, ttl_s: float) -> Lease | bool:
         """Ask to be the only process that fetches *key* for *ttl_s* seconds; True where no other could be."""

@@ -37,6 +37,7 @@ __all__ = [
     "SECRET_BYTES",
     "UNREADABLE",
     "Changing",
+    "Checking",
     "Counter",
     "Discreet",
     "Expiring",
@@ -243,6 +244,18 @@ class Store(Protocol):
 
 
 # ---- what a store may be able to do besides
+
+
+@runtime_checkable
+class Checking(Protocol):
+    """Is on several servers, of which a record of any key tries only one."""
+
+    async def check(self) -> None:
+        """Try all of them.
+
+        Raises:
+            StorageError, or what the driver raises: one of them cannot be used.
+        """
 
 
 @runtime_checkable

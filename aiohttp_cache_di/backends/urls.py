@@ -79,7 +79,8 @@ class Addressed(Stacked):
             async for item in _items_of(storage):
                 if item is not None and not isinstance(item, str):
                     stored = getattr(item, "stored", None)
-                    yield stored.url if isinstance(stored, StoredResponse) else str(item.url)
+                    url = stored.url if isinstance(stored, StoredResponse) else str(item.url)
+                    yield self._shown(url)  # which users' programs may have put there as it is
 
     async def listed_as(self, url: StrOrURL, method: str = "GET", params: Any = None) -> set[str]:
         """The keys of all that `get_urls` lists as *url*, where that lacks a value; none for a URL that is whole.
@@ -107,15 +108,18 @@ class Addressed(Stacked):
     async def _all_keys_of(self, url: StrOrURL, params: Any, method: str | None = None) -> set[str]:
         """The keys of all that is kept for *url*: of *method* or any, of all variants and principals, redirects too."""
         spelt = [spelling.extend_query(params) if params else spelling for spelling in keys.spellings(url)]
-        wanted = {self._target(keys.redact_url(spelling, self.ignored_params)) for spelling in spelt}
+        wanted = {self._target(self._shown(spelling)) for spelling in spelt}
 
         def is_wanted(info: EntryInfo) -> bool:
             with suppress(ValueError):  # of a URL that is none
-                return method in (None, info.method) and self._target(info.url) in wanted
+                return method in (None, info.method) and self._target(self._shown(info.url)) in wanted
             return False
 
         async with aclosing(self.stack.infos(is_wanted)) as pages:
             return {info.key async for page in pages for info in page}
+
+    def _shown(self, url: str | URL) -> str:
+        return keys.redact_url(url, self.ignored_params)
 
     def _target(self, url: str) -> str:
         return keys.target_of(URL(url, encoded=True), self.ignored_params, ordered=self.is_ordered)

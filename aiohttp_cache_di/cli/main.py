@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from aiohttp_cache_di.errors import ConfigurationError
+from aiohttp_cache_di.settings.consistency import refuse_contradictions
 from aiohttp_cache_di.settings.model import DEFAULT_PREFIX, CacheSettings
 from aiohttp_cache_di.settings.report import EffectiveSetting, effective_settings, variables_table
 from aiohttp_cache_di.settings.sources import DEFAULT_ENV_FILE
@@ -58,6 +59,7 @@ def _settings(given: argparse.Namespace) -> int:
         return 0
     try:
         settings = CacheSettings.load(given.prefix, given.env_file)
+        refuse_contradictions(settings)
         rows = list(effective_settings(settings))
         place = settings.place
     except ConfigurationError as exc:

@@ -7,42 +7,16 @@ aiohttp's own classes as aiohttp made them, and ours.
 
 from __future__ import annotations
 
-import dis
-from collections.abc import Callable, Iterable
-from functools import lru_cache
-from inspect import CO_VARARGS, CO_VARKEYWORDS
-from types import CodeType, FunctionType
 from typing import Any, Final
 
 from aiohttp import BaseConnector, ClientRequest, ClientSession, NamedPipeConnector, TCPConnector, UnixConnector
 
-from aiohttp_cache_di._aiohttp import genuine_request, is_genuine, request_class_of
-from aiohttp_cache_di.arguments import named_parameters
+from aiohttp_cache_di._aiohttp import is_genuine, request_class_of
+from aiohttp_cache_di.engine.senders import ADDING, hands_on, senders_below
 
-__all__ = ["ADDING", "adds_nothing", "hands_on", "senders_below"]
+__all__ = ["adds_nothing"]
 
 _CONNECTORS: Final = frozenset({TCPConnector, UnixConnector, NamedPipeConnector})
-
-# What runs before the cache is asked, so that its say is in the arguments, and what has nothing to do with requests.
-_BEFORE: Final = frozenset(
-    {"request", "get", "options", "head", "post", "put", "patch", "delete", "ws_connect", "close", "detach"}
-    | {"disabled", "delete_expired_responses", "remove_expired_responses", "has_url", "delete_url", "ATTRS", "_request"}
-)
-_REQUEST_OPTIONS: Final = named_parameters(genuine_request()) or frozenset()
-
-
-def _is_special(name: str) -> bool:
-    return name.startswith("__") and name.endswith("__") and name != "__getattribute__"
-
-
-def _names_of(owner: type) -> frozenset[str]:
-    return frozenset(name for name in dir(owner) if not _is_special(name))
-
-
-ADDING: Final = (_names_of(ClientSession) | ClientSession.ATTRS | {"_send"}) - _BEFORE
-"""Attributes of a session, by whichever name they are set or overridden, that may have a say in what is sent."""
-
-_SETTINGS: Final = ADDING - {"closed", "loop", "_loop"}
 
 
 def adds_nothing(session: ClientSession, own: frozenset[type]) -> bool:
@@ -75,59 +49,3 @@ def _is_plain(session_class: type, own: frozenset[type]) -> bool:
         elif not ADDING.isdisjoint(vars(base)) or "__getattribute__" in vars(base):
             return False
     return all(map(hands_on, senders_below(session_class, own)))
-
-
-def senders_below(session_class: type, own: frozenset[type]) -> list[Callable[..., Any]]:
-    """The methods ``_request`` that stand between our classes and aiohttp's, so that ours calls them."""
-    bases = session_class.__mro__[:-1]
-    first = max(index for index, base in enumerate(bases) if base in own) + 1
-    return [vars(base)["_request"] for base in bases[first:] if base is not ClientSession and "_request" in vars(base)]
-
-
-def hands_on(sender: Callable[..., Any]) -> bool:
-    """Whether a method ``_request`` hands on what it was given, and nothing else, as far as its code tells.
-
-    So do those that limit rates, count, or take times::
-
-        async def _request(self, *args, **kwargs):
-            async with self._limiter:
-                return await super()._request(*args, **kwargs)
-    """
-    return type(sender) is FunctionType and _hands_on(sender.__code__)
-
-
-@lru_cache(maxsize=64)
-def _hands_on(code: CodeType) -> bool:
-    if not code.co_flags & CO_VARKEYWORDS:
-        return False
-    last = code.co_argcount + code.co_kwonlyargcount + bool(code.co_flags & CO_VARARGS)
-    *arguments, options = code.co_varnames[: last + 1]
-    taken = {*arguments, options}
-    if not taken.isdisjoint(code.co_cellvars):
-        return False
-    if not _SETTINGS.isdisjoint(code.co_names) or not _REQUEST_OPTIONS.isdisjoint(_texts_in(code)):
-        return False
-    calls = uses = merges = 0
-    for step in dis.get_instructions(code):
-        argument: Any = step.argval
-        names: tuple[Any, ...] = _all(argument)
-        if step.opname.startswith(("STORE_FAST", "DELETE_FAST")) and not taken.isdisjoint(names):
-            return False
-        if step.opname.startswith("LOAD_FAST"):
-            uses += names.count(options)
-        calls += step.opname.startswith(("LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER")) and argument == "_request"
-        merges += step.opname in {"DICT_MERGE", "DICT_UPDATE"} or (step.opname == "BUILD_MAP" and step.arg != 0)
-    return calls == uses > 0 and merges <= calls
-
-
-def _texts_in(code: CodeType) -> Iterable[str]:
-    for constant in code.co_consts:
-        yield from (part for part in _all(constant) if isinstance(part, str))
-
-
-def _all(argument: Any) -> tuple[Any, ...]:
-    """Its parts: some instructions have several names, and some constants several texts."""
-    parts: tuple[Any, ...] = (argument,)
-    if issubclass(type(argument), tuple):
-        parts = argument
-    return parts

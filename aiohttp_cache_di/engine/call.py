@@ -13,6 +13,7 @@ from msgspec import Struct, field
 
 from aiohttp_cache_di.engine.looks import Look
 from aiohttp_cache_di.engine.reads import EarlyRead
+from aiohttp_cache_di.engine.through import Through
 from aiohttp_cache_di.policy.expiration import ExpirationTime
 from aiohttp_cache_di.policy.principals import Principal
 from aiohttp_cache_di.policy.windows import Window
@@ -49,6 +50,7 @@ class Call(Struct):
         is_reached: whether the engine has seen a request of the call.
         look: what is to be found out without asking the origin.
         result: how the latest hop was answered.
+        through: sends what goes to the origin, in place of aiohttp's own handler.
     """
 
     session: ref[ClientSession]
@@ -69,6 +71,7 @@ class Call(Struct):
     is_reached: bool = False
     look: Look | None = None
     result: Result | None = None
+    through: Through | None = None
 
     @classmethod
     def of(

@@ -36,6 +36,7 @@ from aiohttp_cache_di.engine.question import Questions
 from aiohttp_cache_di.engine.reads import EarlyRead
 from aiohttp_cache_di.engine.remembered import MAX_URL_CHARS, Asked, Remembered
 from aiohttp_cache_di.engine.runtime import Runtime
+from aiohttp_cache_di.engine.watching import tell_hit
 from aiohttp_cache_di.policy import PLAIN_HIT, Question, decide, needs_policy
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
@@ -192,6 +193,10 @@ class FastLane:
             self._known.keep(known.call, replace(known, is_new=False))
         backend.stats.hits += 1
         return hit
+
+    def tell(self, method: str, hit: CachedResponse, began_at: float) -> None:
+        """Tell those who watch the cache of *hit*, which took until now from *began_at* (`perf_counter`) on."""
+        tell_hit(self.watch, method, hit, began_at)
 
     def learn(
         self, session: ClientSession, method: str, url: StrOrURL, options: dict[str, Any], response: object

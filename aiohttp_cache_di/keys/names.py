@@ -31,8 +31,9 @@ _BEARER: Final = (
 _SIGNED: Final = r"signature|hmac|dpop"
 # Not secrets, but they say for whom a request is, or which application asks.
 _IDENTITY: Final = (
-    r"user(?!-?agent)|tenant|account|principal|identity|impersonat|on-?behalf|client-?(?:id|cert)|app(?:lication)?-?id"
-    r"|e-?mail"
+    r"user(?!-?agent)|tenant|account|principal|identity|impersonat|on-?behalf|client-?(?:id|cert|dn)"
+    r"|app(?:lication)?-?id|e-?mail|organi[sz]ation|customer|subscriber|merchant|workspace|licen[cs]e"
+    r"|\b(?:org|member|team|project|company|login|sudo|act(?:ing)?-as|pin|roles?|scopes?)\b|(?:device|profile)-?id"
 )
 # By them a server or what stands before it takes another resource than the URL's, or another method.
 _RESOURCE: Final = (

@@ -40,7 +40,7 @@ from aiohttp_cache_di.rfc9111.vary import VARIES_ON_ALL, vary_digest, vary_field
 __all__ = ["may_answer_get", "on_post_response", "on_response"]
 
 # With a condition of ours in the request, these may be about the condition; the caller has sent none.
-_REFUSING = frozenset({400, 412, 431})
+_REFUSING = frozenset({400, 412, 413, 431})
 
 # Answers that tell the current state of the resource, so that what was stored before is outdated.
 _OUTDATING = frozenset({*range(200, 206), *range(300, 304), 307, 308, 404, 410})

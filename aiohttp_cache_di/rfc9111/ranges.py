@@ -113,8 +113,8 @@ def _part(stored: StoredResponse) -> ContentRange | None:
 
 
 def held_from_start(stored: StoredResponse) -> int | None:
-    """How many bytes *stored* (a 206) holds from the first one on, if it is known that more follow; else None."""
-    held = _part(stored) if stored.status == 206 else None
+    """How many bytes *stored* (a 206) holds in memory from the first one on, if more are known to follow; else None."""
+    held = _part(stored) if stored.status == 206 and stored.body_bytes == len(stored.body) else None
     if held is None or held.first != 0 or held.complete is None or held.last + 1 == held.complete:
         return None
     return held.last + 1

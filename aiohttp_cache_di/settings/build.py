@@ -15,6 +15,7 @@ from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.options import BACKEND_OPTIONS
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.session import CachedSession
+from aiohttp_cache_di.settings.consistency import refuse_contradictions
 from aiohttp_cache_di.settings.forms import BUILT_IN_BACKENDS
 from aiohttp_cache_di.settings.model import CacheSettings
 from aiohttp_cache_di.settings.places import IN_MEMORY
@@ -60,8 +61,9 @@ def plan_backend(settings: CacheSettings) -> BackendPlan:
 
     Raises:
         ConfigurationError: the class cannot be found or is no back-end, or the file's path is none; or no file can be
-            written, and ``require_store`` is true.
+            written, and ``require_store`` is true; or a setting would have no effect.
     """
+    refuse_contradictions(settings)
     options = _common_options(settings)
     place, given = settings.place, settings.sqlite if settings.backend == "sqlite" else settings.filesystem
     if place is not None:

@@ -201,7 +201,13 @@ OptionalSecret: TypeAlias = Annotated[
 RedisUrl: TypeAlias = Annotated[
     SecretStr,
     BeforeValidator(forms.redis_url),
-    Kind("redis://host:6379/0, rediss:// for TLS, or unix:///path", _show_url, mask_redis_address, secret=True),
+    Kind(
+        "redis://host:6379/0, redis+cluster://host,host, redis+sentinel://host,host/name, "
+        "each with rediss for TLS, or unix:///path",
+        _show_url,
+        mask_redis_address,
+        secret=True,
+    ),
 ]
 OptionalEndpoint: TypeAlias = Annotated[
     str | None,
@@ -237,7 +243,7 @@ UrlLifetimes: TypeAlias = Annotated[
     Kind(
         'a JSON object of URL patterns and lifetimes, such as {"*.example.com/static/*": "1d"}; '
         'a rule may be {"expire_after": "5m", "override_origin": true, "stale_if_error": "1h", '
-        '"stale_while_revalidate": "30s", "allowed_methods": ["GET", "POST"]}',
+        '"stale_while_revalidate": "30s", "allowed_methods": ["GET"]}',
         show_url_rules,
         _mask_all,  # what is wrong is told by the pattern that it is about
     ),

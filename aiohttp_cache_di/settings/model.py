@@ -76,7 +76,9 @@ class SQLiteSettings(_Section):
 class RedisSettings(_Section):
     """What concerns ``backend=redis`` alone."""
 
-    url: RedisUrl = Field(default=SecretStr("redis://localhost:6379/0"), description="where the server is")
+    url: RedisUrl = Field(
+        default=SecretStr("redis://localhost:6379/0"), description="where the server, the cluster or its sentinels are"
+    )
     username: OptionalText = Field(default=None, description="user name, unless the URL has it")
     password: OptionalSecret = Field(default=None, description="password, unless the URL has it")
     near_tier: OptionalDuration = Field(

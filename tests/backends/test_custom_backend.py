@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+import math
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from aiohttp import ClientResponse
 
 from aiohttp_cache_di import CachedResponse, CachedSession
 from aiohttp_cache_di.backends import BaseCache, BaseStorage, CacheActions, CacheBackend, ResponseOrKey
+from aiohttp_cache_di.backends.store import Record
 from tests.backends.entries import make_entry
 from tests.origin import Origin, Received, answer
 from tests.storages import CustomBackend, CustomStorage
@@ -304,3 +306,99 @@ class TestStorages:
         assert entry is not None
         assert entry.key == "target"
         assert await storage.read_entry("loop") is None
+
+
+class ManyAtOnce(CustomStorage):
+    """Takes many items at a time, and tells of changes."""
+
+    near_tier_s = 3600.0
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.listeners: list[Callable[[Collection[str] | None], None]] = []
+        self.calls: list[int] = []
+
+    async def bulk_read(self, keys: Collection[str]) -> Mapping[str, ResponseOrKey]:
+        """Give the bytes that are stored."""
+        self.calls.append(len(keys))
+        await asyncio.sleep(0)
+        return {key: self.items[key] for key in keys if key in self.items}
+
+    async def bulk_write(self, items: Mapping[str, ResponseOrKey]) -> None:
+        """Store items."""
+        self.calls.append(len(items))
+        await asyncio.sleep(0)
+        self.items |= {key: self.serialize(item, key) or b"" for key, item in items.items()}
+
+    def on_change(self, listener: Callable[[Collection[str] | None], None]) -> None:
+        """Keep the listener."""
+        self.listeners.append(listener)
+
+
+class TestOptionalMethods:
+    def backend(self) -> CustomBackend:
+        backend = CustomBackend()
+        backend.redirects, backend.responses = ManyAtOnce(), ManyAtOnce()
+        return backend
+
+    async def test_many_records_are_one_call_and_each_goes_where_it_belongs(self) -> None:
+        backend = self.backend()
+        store = backend.stack.store
+        records = [Record(f"k{number}", make_entry(f"k{number}"), math.inf) for number in range(5)]
+        assert list(await store.put([*records, Record("alias", "k1", math.inf)])) == [0] * 6
+        assert (set(backend.responses.items), set(backend.redirects.items)) == ({f"k{n}" for n in range(5)}, {"alias"})
+        found = await store.get(["k0", "missing", "alias", "k4"])
+        assert [each and getattr(each.item, "key", each.item) for each in found] == ["k0", None, "k1", "k4"]
+        both: Any = backend.responses, backend.redirects
+        assert [storage.calls for storage in both] == [[5, 4], [1, 2]]
+
+    async def test_a_key_whose_kind_changes_is_in_one_of_them(self) -> None:
+        backend = self.backend()
+        store = backend.stack.store
+        await store.put([Record("a", make_entry("a"), math.inf), Record("b", "a", math.inf)])
+        await store.get(["a", "b"])
+        await store.put([Record("a", "b", math.inf), Record("b", make_entry("b"), math.inf)])
+        assert (set(backend.responses.items), set(backend.redirects.items)) == ({"b"}, {"a"})
+
+    async def test_an_item_that_is_spoilt_is_unreadable_alone(self) -> None:
+        backend = self.backend()
+        store = backend.stack.store
+        await store.put([Record(key, make_entry(key), math.inf) for key in "abc"])
+        backend.responses.items["b"] = b"spoilt"
+        kinds = [each and type(each.item).__name__ for each in await store.get(list("abc"))]
+        assert kinds == ["StoredResponse", "Unreadable", "StoredResponse"]
+
+    async def test_a_copy_in_memory_is_dropped_when_the_storage_tells_of_a_change(self, origin: Origin) -> None:
+        backend, url = self.backend(), origin.on("/", numbered)
+        responses: Any = backend.responses
+        async with CachedSession(cache=backend) as session:
+            for _ in range(2):
+                await fetch(session, url)
+                await backend.settle()
+            (key,) = responses.items
+            reads = responses.reads
+            assert await fetch(session, url) == (True, "1")
+            assert responses.reads == reads
+            del responses.items[key]
+            for listener in responses.listeners:
+                listener([key])
+            assert await fetch(session, url) == (False, "2")
+
+    async def test_what_could_not_be_written_together_is_tried_again(self, origin: Origin) -> None:
+        class Refusing(ManyAtOnce):
+            refusals = 2
+
+            async def bulk_write(self, items: Mapping[str, ResponseOrKey]) -> None:
+                self.refusals -= 1
+                if self.refusals >= 0:
+                    raise OSError("not now")
+                await super().bulk_write(items)
+
+        backend = self.backend()
+        backend.responses = Refusing()
+        async with CachedSession(cache=backend) as session:
+            urls = [origin.on(f"/{number}", numbered) for number in range(3)]
+            await asyncio.gather(*(fetch(session, url) for url in urls))
+            async with asyncio.timeout(20):
+                while len(backend.responses.items) < 3:  # noqa: ASYNC110  # in the rhythm of the circuit
+                    await asyncio.sleep(0.05)

@@ -11,9 +11,7 @@ from typing import TypeAlias
 import pytest
 
 from tests.e2e.processes import Answer, Client, Ended, Origin, Service, running_origin
-from tests.ministack import MinistackServer
-from tests.secantus import SecantusServer
-from tests.valkey import ValkeyServer
+from tests.stores import SHARED, new_store
 
 pytestmark = pytest.mark.processes
 
@@ -47,30 +45,18 @@ def track() -> Iterator[Start]:
         service.kill()
 
 
-@pytest.fixture(params=["sqlite", "filesystem", "redis", "mongodb", "dynamodb"])
+@pytest.fixture(params=SHARED)
 def variables(request: pytest.FixtureRequest, origin: Origin, tmp_path: Path) -> Mapping[str, str]:
     """The whole configuration of a service: two upstreams, two caches."""
     found = {"WEATHER_URL": origin.url, "RATES_URL": origin.url}
     for prefix in ("AIOHTTP_CACHE_", "RATES_CACHE_"):
-        found[f"{prefix}BACKEND"] = request.param
+        if request.param in SHARED:
+            found |= new_store(request.param, request, tmp_path).variables(prefix)
+        else:  # servers that are reached as one, by an address of their own kind
+            found |= {f"{prefix}BACKEND": "redis", f"{prefix}CACHE_NAME": uuid.uuid4().hex}
+            found[f"{prefix}REDIS__URL"] = request.getfixturevalue(request.param).url
         # A machine that is busy with other tests may take its time: what a slow store costs is not in question here.
         found |= {f"{prefix}STORAGE_DEADLINE": "10s", f"{prefix}COALESCE_TIMEOUT": "20s", f"{prefix}LEASE": "20s"}
-        if request.param == "redis":
-            valkey: ValkeyServer = request.getfixturevalue("valkey")
-            found[f"{prefix}REDIS__URL"] = valkey.url
-            found[f"{prefix}CACHE_NAME"] = uuid.uuid4().hex
-        elif request.param == "mongodb":
-            secantus: SecantusServer = request.getfixturevalue("secantus")
-            found |= {f"{prefix}MONGODB__URL": secantus.url, f"{prefix}CACHE_NAME": uuid.uuid4().hex}
-        elif request.param == "dynamodb":
-            ministack: MinistackServer = request.getfixturevalue("ministack")
-            found |= {f"{prefix}DYNAMODB__ENDPOINT": ministack.url, f"{prefix}DYNAMODB__CREATE_TABLE": "true"}
-            found |= {f"{prefix}DYNAMODB__REGION": "eu-west-1", f"{prefix}CACHE_NAME": uuid.uuid4().hex}
-            found |= {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
-        elif request.param == "filesystem":
-            found[f"{prefix}FILESYSTEM__PATH"] = str(tmp_path / prefix.lower())
-        else:
-            found[f"{prefix}SQLITE__PATH"] = str(tmp_path / f"{prefix.lower()}.sqlite")
     return found
 
 
@@ -97,6 +83,7 @@ def assert_ended_in_order(ended: Ended, status: int) -> None:
     assert ended.status == status, ended.output
 
 
+@pytest.mark.parametrize("variables", [*SHARED, "cluster", "sentinels"], indirect=True)
 async def test_two_fastapi_workers_share_one_cache_and_end_in_order(
     variables: Mapping[str, str], origin: Origin, client: Client, track: Start, tmp_path: Path
 ) -> None:

@@ -128,7 +128,7 @@ async def test_a_store_with_nonsense_in_it(store: Store, origin: Origin, caplog:
         async with session.get(url) as response:
             await response.read()
         await backend.settle()
-        store.plant(backend.create_key("GET", url), SECRET.encode())
+        store.plant({backend.create_key("GET", url): SECRET.encode()})
         async with session.get(url) as response:
             await response.read()
         text = reprs(session, backend)

@@ -112,7 +112,7 @@ async def test_what_others_put_there_is_a_miss_that_is_overwritten(
     cases = planted(genuine, key, store.kept(other), trap)
     unreadable = 0
     for name, data in cases.items():
-        store.plant(key, data)
+        store.plant({key: data})
         fresh = store.backend(storage_deadline=5.0)
         hits = origin.hits["/a"]
         await stored(fresh, origin, "/a", "/a")
@@ -147,13 +147,13 @@ async def test_with_a_secret_nobody_else_can_write_an_entry(store: Store, origin
         "flag taken off": with_checksum(genuine[:10] + bytes([NAMELESS]) + genuine[11:-32], key),
     }
     for name, data in frames.items():
-        store.plant(key, data)
+        store.plant({key: data})
         fresh = store.backend(**signing)
         hits = origin.hits["/a"]
         await stored(fresh, origin, "/a", "/a")
         assert origin.hits["/a"] == hits + 1, name
         assert fresh.stats.unreadable >= 1, name
-    store.plant(key, store.backend(secret_key="old secret").stack.codec.encode(entry))
+    store.plant({key: store.backend(secret_key="old secret").stack.codec.encode(entry)})
     fresh = store.backend(**signing)
     hits = origin.hits["/a"]
     await stored(fresh, origin, "/a")

@@ -20,13 +20,15 @@ TELLING = """
     X-Client-Cert X_Api_Key X-User-Id X-Forwarded-User Remote-User X-Tenant X-Tenant-Id X-Account-Id Client-Id
     X-Algolia-Application-Id X-Impersonate X-On-Behalf-Of X-Password SessionId X-Sid X-OTP Sec-Token-Binding X-Email
     X-Amz-Server-Side-Encryption-Customer-Key X-Authorisation X-Consumer-Credentials
+    OpenAI-Organization X-Org-Id X-Customer-Id X-Member X-Workspace-Id X-Team-Id OpenAI-Project X-Company X-Merchant-Id
+    X-License X-Device-Id X-Profile-Id X-SSL-Client-DN Sudo X-Acting-As X-Act-As X-Role X-Scopes X-PIN X-Login
 """
 SILENT = """
     Accept Accept-Encoding Accept-Language Accept-Signature User-Agent X-Amz-User-Agent Host Connection Keep-Alive
     Content-Type Content-Encoding If-None-Match Range Referer Origin Traceparent X-Request-Id X-Correlation-Id Forwarded
     Idempotency-Key X-Idempotency-Key Sec-WebSocket-Key Sec-Fetch-User Sec-CH-UA Surrogate-Key X-Cache-Key X-CSRF-Token
     X-XSRF-TOKEN X-CSRFToken X-Keyword X-Author Authority X-Amz-Date Cache-Control Pragma DNT Prefer TE Via From
-    Upgrade-Insecure-Requests X-Requested-With
+    Upgrade-Insecure-Requests X-Requested-With X-Pinned X-Projection Teamwork X-Remember X-Organic X-Device
 """
 
 

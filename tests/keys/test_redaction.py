@@ -12,6 +12,7 @@ from aiohttp_cache_di import CachedSession
 from aiohttp_cache_di.backends import CacheBackend, SQLiteBackend
 from aiohttp_cache_di.keys import REDACTED, has_param, is_sealed, redact_url, redacted, unsealed
 from aiohttp_cache_di.keys.names import is_bearer_param, is_secret_param
+from tests.backends.entries import make_entry
 from tests.clients import Clients, is_hit
 from tests.messages import a_stored
 from tests.origin import Origin, answer
@@ -279,3 +280,12 @@ async def test_a_listed_url_stands_for_all_that_are_listed_so(clients: Clients, 
     assert await client.backend.delete_url(f"{url}?token={REDACTED}") == 2
     assert await client.backend.delete_url(f"{url}?token=x", "POST") == 1
     assert len([url async for url in client.backend.get_urls()]) == 2
+
+
+async def test_what_others_have_stored_with_a_secret_is_listed_without(clients: Clients) -> None:
+    backend = clients().backend
+    entry = replace(make_entry("k"), url="http://user:hunter2@origin.test/a?p=1&token=hunter2")
+    await backend.responses.write_entry(entry)
+    listed = [url async for url in backend.get_urls()]
+    assert listed == [f"http://origin.test/a?p=1&token={REDACTED}"]
+    assert await backend.delete_url(listed[0]) == 1

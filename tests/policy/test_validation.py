@@ -126,7 +126,7 @@ def test_an_error_upon_validation_is_handed_on_and_drops_nothing() -> None:
     assert len(cache.entries) == 1
 
 
-@pytest.mark.parametrize("status", [400, 412, 431])
+@pytest.mark.parametrize("status", [400, 412, 413, 431])
 def test_an_origin_that_refuses_our_own_condition_is_asked_again_without_it(status: int) -> None:
     fields = {"Cache-Control": "max-age=1", "ETag": '"a"'}
     cache = scripted([reply(fields), reply({"Cache-Control": "max-age=60"}, status=status), reply(fields)])

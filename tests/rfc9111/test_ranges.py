@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from typing import cast
+
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aiohttp_cache_di.entries.filed import FiledBody, with_body
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from aiohttp_cache_di.rfc9111.ranges import (
     ContentRange,
@@ -13,6 +16,7 @@ from aiohttp_cache_di.rfc9111.ranges import (
     Unsatisfiable,
     combine,
     content_range,
+    held_from_start,
     may_combine,
     parse_content_range,
     parse_range,
@@ -167,6 +171,32 @@ def test_parts_are_joined_only_when_they_are_of_one_state_and_touch(
     stored: StoredResponse, fields: Fields, may: bool
 ) -> None:
     assert may_combine(stored, fields_of(fields)) is may
+
+
+@pytest.mark.parametrize(
+    ("described", "body", "held"),
+    [
+        ("bytes 0-4/10", b"01234", 5),
+        ("bytes 1-4/10", b"1234", None),
+        ("bytes 0-4/*", b"01234", None),
+        ("bytes 0-4/5", b"01234", None),
+        ("bytes 0-4/10", b"0123", None),
+        ("bytes */10", b"01234", None),
+    ],
+)
+def test_what_a_part_holds_from_the_start_is_known_if_more_is_known_to_follow(
+    described: str, body: bytes, held: int | None
+) -> None:
+    assert held_from_start(a_stored({"Content-Range": described}, status=206, body=body)) == held
+    assert held_from_start(a_stored({"Content-Range": described}, body=body)) is None
+
+
+def test_a_part_in_a_file_is_not_at_hand_to_be_completed() -> None:
+    class InFile:
+        length = 5
+
+    part = with_body(a_stored({"Content-Range": "bytes 0-4/10"}, status=206), cast("FiledBody", InFile()))
+    assert held_from_start(part) is None
 
 
 def test_two_halves_make_a_whole() -> None:

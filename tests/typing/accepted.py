@@ -31,7 +31,7 @@ async def requests(session: CachedSession) -> None:
         assert plain.ok
     await session.post("https://example.org/", json={"a": 1}, expire_after=timedelta(minutes=1))
     await session.request("GET", "https://example.org/", expire_after="Sat, 21 Nov 2026 08:00:00 GMT")
-    await session.head("https://example.org/", only_if_cached=True, stale_if_error=60.0)
+    await session.head("https://example.org/", only_if_cached=True, stale_if_error="1h")
     await session.get("https://example.org/", principal="tenant-7")
     await session.put("https://example.org/", expire_after=None, stale_if_error=True)
     async with session.disabled():

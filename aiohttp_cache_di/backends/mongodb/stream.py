@@ -11,7 +11,6 @@ import pymongo
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import OperationFailure, PyMongoError
 
-from aiohttp_cache_di.backends.loops import end
 from aiohttp_cache_di.backends.mongodb.documents import Document, key_of
 
 __all__ = ["Listener", "watch"]
@@ -39,22 +38,14 @@ _CHANGES: Final[list[dict[str, Any]]] = [
 async def watch(collection: AsyncCollection[Document], where: str, tell: Listener) -> None:
     """Tell of changes until cancelled, and return where the server has no change streams.
 
-    Whenever the stream begins or is lost, any key may have changed. A loop that is closed cancels its tasks once, and
-    waits for them: since the driver then first tells its server, which may be frozen, it is cancelled again here.
+    Whenever the stream begins or is lost, any key may have changed. A task that runs this has to be cancelled until it
+    has ended: the driver first tells its server, which may be frozen.
 
     Args:
         collection: to be watched.
         where: the server, as it is logged.
         tell: called in the running loop.
     """
-    following = asyncio.get_running_loop().create_task(_follow(collection, where, tell))
-    try:
-        await asyncio.shield(following)
-    finally:
-        await end(following)
-
-
-async def _follow(collection: AsyncCollection[Document], where: str, tell: Listener) -> None:
     failures = 0
     while True:
         try:

@@ -18,6 +18,7 @@ import asyncio
 import contextlib
 import os
 import re
+import weakref
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from time import monotonic
@@ -78,7 +79,7 @@ class Cluster:
     by_slot = True
 
     def __init__(self, known: Known) -> None:
-        self._known = known
+        self.known = known
         self._slot_of = slot_function()
         self._slots: list[Endpoint | None] = [None] * SLOTS
         self._endpoints: dict[Address, Endpoint] = {}
@@ -96,12 +97,12 @@ class Cluster:
     @property
     def where(self) -> str:
         """The servers that were named, without user and password."""
-        return self._known.where
+        return self.known.where
 
     @property
     def secrets(self) -> Collection[str] | None:
         """The password and what else is used to log in."""
-        return secrets_in(self._known.arguments)
+        return secrets_in(self.known.arguments)
 
     # ---- connections
 
@@ -206,17 +207,19 @@ class Cluster:
         consume_error(task)
 
     async def _ask(self, doubted: Endpoint | None) -> None:
-        try:
-            self._learn(await read_cluster(self._whom_to_ask(doubted), self._known.arguments))
-        except Exception as exc:
-            cause = exc.__cause__ if isinstance(exc.__cause__, Exception) else exc
-            raise StorageError(f"{self.where} cannot be used: {type(cause).__name__}") from cause
-
-    def _whom_to_ask(self, doubted: Endpoint | None) -> list[Address]:
-        """Servers that have answered lately if there are any, else all that are known."""
+        """Ask the servers that have answered lately; where none of them is of use, all that are known."""
         others = [(address, each) for address, each in list(self._endpoints.items()) if each is not doubted]
         healthy = [address for address, endpoint in others if endpoint.connection_now() is not None]
-        return healthy or list(dict.fromkeys((*(address for address, _ in others), *self._known.servers)))
+        failure: Exception | None = None
+        for servers in (healthy, list(dict.fromkeys((*(address for address, _ in others), *self.known.servers)))):
+            if servers:
+                try:
+                    self._learn(await read_cluster(servers, self.known.arguments))
+                except Exception as exc:
+                    failure = exc.__cause__ if isinstance(exc.__cause__, Exception) else exc
+                else:
+                    return
+        raise StorageError(f"{self.where} cannot be used: {type(failure).__name__}") from failure
 
     def _learn(self, found: ClusterMap) -> None:
         self._fresh_until = monotonic() + FRESH_S
@@ -252,7 +255,7 @@ class Cluster:
     # ---- commands that were sent to the wrong server
 
     def _opened(self, address: Address, connection: Connection) -> None:
-        connection.on_refused = partial(self._refused, address)
+        connection.on_refused = partial(_refused_by, weakref.ref(self), address)
         if self._prepare is not None:
             self._prepare(connection)
 
@@ -270,7 +273,7 @@ class Cluster:
         if sent.hops >= MAX_HOPS or sent.waiter.done():
             return False
         slot, host, port = redirection.groups()
-        named = self._known.reached_at(host, int(port)) if host else (address[0], int(port))
+        named = self.known.reached_at(host, int(port)) if host else (address[0], int(port))
         onward = sent._replace(hops=sent.hops + 1)
         endpoint = self._endpoints.get(named)
         connection = None if endpoint is None else endpoint.connection_now()
@@ -296,16 +299,21 @@ class Cluster:
             if endpoint is None:
                 raise self._uncovered(slot)
             _send(await endpoint.connection(), sent, is_asking=is_asking)
-        except StorageError as exc:
+        except BaseException as exc:
             if not sent.waiter.done():
-                sent.waiter.set_exception(exc)
-        except asyncio.CancelledError:  # the store is being closed
-            if not sent.waiter.done():
-                sent.waiter.set_exception(StorageError(f"{self.where} was closed"))
-            raise
+                is_ours = isinstance(exc, StorageError)
+                sent.waiter.set_exception(exc if is_ours else StorageError(f"{self.where} is being closed"))
+            if not isinstance(exc, StorageError):
+                raise
 
     def _uncovered(self, slot: int) -> StorageError:
         return StorageError(f"no server of {self.where} has the slot {slot}")
+
+
+def _refused_by(cluster: weakref.ref[Cluster], address: Address, sent: Sent, error: ServerError) -> bool:
+    """As `Cluster._refused`: a connection keeps no cluster alive that is of use to none."""
+    found = cluster()
+    return found is not None and found._refused(address, sent, error)  # of this module
 
 
 def _send(connection: Connection, sent: Sent, *, is_asking: bool) -> None:

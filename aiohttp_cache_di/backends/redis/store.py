@@ -183,6 +183,11 @@ class RedisStore:
 
     # ---- what it can do besides
 
+    async def check(self) -> None:
+        """Have each server answer that holds records."""
+        connections = [await endpoint.connection() for endpoint in await self.topology.endpoints()]
+        await all_of([connection.submit(command(b"PING")) for connection in connections])
+
     async def acquire(self, key: str, ttl_s: float) -> Lease:
         """Ask to be the only process that fetches *key* for *ttl_s* seconds."""
         name = self._names.record(key)

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import aclosing
 from typing import Any, Final
 
-from aiohttp_cache_di.backends.storage import BaseCache
+from aiohttp_cache_di.backends.storage import BaseCache, ResponseOrKey
 from aiohttp_cache_di.backends.store import (
     UNREADABLE,
     Found,
@@ -23,11 +23,13 @@ from aiohttp_cache_di.backends.store import (
 from aiohttp_cache_di.backends.wrap.items import StackCache
 from aiohttp_cache_di.entries.codec import Opaque, item_leads_on
 from aiohttp_cache_di.errors import StorageError, UnreadableEntryError
+from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = ["ForeignPair", "pair_of"]
 
 PARALLEL: Final = 64  # calls of a user's methods at a time: what takes no batches is asked side by side
+PARALLEL_BATCHES: Final = 4
 MAX_REMEMBERED: Final = 10_000
 
 
@@ -55,14 +57,21 @@ def _is_own(method: Callable[..., object], ours: Callable[..., object]) -> bool:
 class ForeignPair:
     """Responses are kept in one storage, redirects and aliases in the other.
 
-    A key has one or the other; where its kind changes, what was known to be in the other storage is deleted.
+    A key has one or the other; where its kind changes, what was known to be in the other storage is deleted. What both
+    storages take many of at a time is asked for together, and what the storage of responses can do besides, this can.
     """
-
-    limits = Limits(batch=1, parallel=PARALLEL)
 
     def __init__(self, responses: BaseCache, redirects: BaseCache) -> None:
         self.responses = responses
         self.redirects = redirects
+        both = responses, redirects
+        self._reads_many = all(_is_own(each.bulk_read, BaseCache.bulk_read) for each in both)
+        self._writes_many = all(_is_own(each.bulk_write, BaseCache.bulk_write) for each in both)
+        takes_many = self._reads_many or self._writes_many
+        batch = max(1, min(each.bulk_size for each in both)) if takes_many else 1
+        self.limits = Limits(batch=batch, parallel=PARALLEL_BATCHES if self._reads_many else PARALLEL)
+        if _is_own(responses.on_change, BaseCache.on_change):
+            self.on_change = responses.on_change
         self._lead_on: OrderedDict[str, None] = OrderedDict()  # keys lately found among the redirects
 
     @property
@@ -79,20 +88,25 @@ class ForeignPair:
 
     async def get(self, keys: Sequence[str]) -> Sequence[Found | None]:
         """Look *keys* up: among the responses, then among the redirects."""
-        return [await self._find(key) for key in keys]
-
-    async def _find(self, key: str) -> Found | None:
-        responses, redirects = self.responses, self.redirects
-        item, storage = await _read(responses, key), responses
-        if item is None:
-            item, storage = await _read(redirects, key), redirects
-        if item is None:
-            return None
-        if storage is redirects:
+        found = await self._read_all(self.responses, keys)
+        missing = [key for key in dict.fromkeys(keys) if key not in found]
+        redirects = await self._read_all(self.redirects, missing) if missing else {}
+        for key in redirects:
             self._lead_on[key] = None
             if len(self._lead_on) > MAX_REMEMBERED:
                 self._lead_on.popitem(last=False)
-        return Found(item)
+        found |= redirects
+        return [Found(found[key]) if key in found else None for key in keys]
+
+    async def _read_all(self, storage: BaseCache, keys: Sequence[str]) -> dict[str, Item | Unreadable]:
+        """What *storage* has under *keys*."""
+        items: dict[str, Item | Unreadable | None]
+        if self._reads_many and len(keys) > 1:
+            read = await storage.bulk_read(keys)
+            items = {key: _decoded(storage, read.get(key), key) for key in keys}
+        else:
+            items = {key: await _read(storage, key) for key in keys}
+        return {key: item for key, item in items.items() if item is not None}
 
     async def kinds(self, keys: Sequence[str]) -> Sequence[bool | None]:
         """Ask which of them has each of *keys*."""
@@ -103,7 +117,25 @@ class ForeignPair:
 
     async def put(self, records: Sequence[Record]) -> Sequence[Written]:
         """Keep *records* where they belong."""
-        return [await self._put(record) for record in records]
+        if not self._writes_many or len(records) == 1 or any(isinstance(record.item, Opaque) for record in records):
+            return [await self._put(record) for record in records]
+        parts: tuple[dict[str, Record], dict[str, Record]] = ({}, {})
+        for record in {record.key: record for record in records}.values():
+            parts[item_leads_on(record.item)][record.key] = record
+        for storage, other, part in zip(
+            (self.responses, self.redirects), (self.redirects, self.responses), parts, strict=True
+        ):
+            if part:
+                await storage.bulk_write({key: _shown(record.item) for key, record in part.items()})
+                stale = part.keys() if storage is self.redirects else part.keys() & self._lead_on.keys()
+                if stale:
+                    await other.bulk_delete(set(stale))
+                for key in stale:
+                    self._lead_on.pop(key, None)
+        for record in records:
+            if record.leased:
+                await self.responses.release_lease(record.key)
+        return [0] * len(records)
 
     async def _put(self, record: Record) -> Written:
         leads_on, key, item = item_leads_on(record.item), record.key, record.item
@@ -191,10 +223,26 @@ async def _read(storage: BaseCache, key: str) -> Item | Unreadable | None:
         entry = await storage.read_entry(key)
         return entry if entry is None or entry.key == key else entry.key
     try:
-        item = storage.deserialize(await storage.read(key), key)
+        read = await storage.read(key)
+    except UnreadableEntryError:
+        return UNREADABLE
+    return _decoded(storage, read, key)
+
+
+def _decoded(storage: BaseCache, read: ResponseOrKey, key: str) -> Item | Unreadable | None:
+    """The item that was *read* under *key*, perhaps as the bytes that are stored."""
+    try:
+        item = storage.deserialize(read, key)
     except UnreadableEntryError:
         return UNREADABLE
     if isinstance(item, str):
         return item
     stored = getattr(item, "stored", None)  # another object of the user's has none, or one of its own
     return stored if isinstance(stored, StoredResponse) and stored.key == key else None
+
+
+def _shown(item: Item) -> ResponseOrKey:
+    """*item* as a user's storage is given it."""
+    if isinstance(item, StoredResponse):
+        return CachedResponse.from_stored(item)
+    return item if isinstance(item, str) else item.payload

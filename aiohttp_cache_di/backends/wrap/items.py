@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Collection, Mapping
 from contextlib import aclosing
 from typing import Any, Self
 
@@ -68,6 +69,15 @@ class StackCache(BaseCache):
         else:
             until = item.stored.store_until if isinstance(item, CachedResponse) else math.inf
             await self.stack.put(Record(key, made, until))
+
+    async def bulk_read(self, keys: Collection[str]) -> Mapping[str, ResponseOrKey]:
+        """Read several items at once."""
+        asked = list(keys)
+        return dict(zip(asked, await asyncio.gather(*map(self.read, asked)), strict=True))
+
+    async def bulk_write(self, items: Mapping[str, ResponseOrKey]) -> None:
+        """Store several items at once."""
+        await asyncio.gather(*(self.write(key, item) for key, item in items.items()))
 
     async def delete(self, key: str) -> None:
         """Delete an item; a missing one is no error."""

@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from aiohttp_cache_di.backends.store import Immediate, Record, Store
+from aiohttp_cache_di.backends.store import Checking, Immediate, Record, Store
 from aiohttp_cache_di.backends.wrap.guard import StoreGuard
 from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.telemetry import Health
@@ -28,6 +28,8 @@ async def ping(store: Store, guard: StoreGuard) -> Health:
     key = secrets.token_hex(20)  # as a request has one, for stores that know of no other kind
 
     async def read() -> None:
+        if isinstance(store, Checking):
+            await store.check()
         await store.get((key,))
 
     async def write() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import uuid
 from collections.abc import Callable
 from functools import partial
@@ -11,13 +10,12 @@ from typing import Any
 
 import pytest
 
-from aiohttp_cache_di import CachedSession, ConfigurationError, DynamoDBBackend, DynamoDbCache, MissingDependencyError
+from aiohttp_cache_di import ConfigurationError, DynamoDBBackend, DynamoDbCache
 from aiohttp_cache_di.response import CachedResponse
 from tests.backends.contract import MakeStorage, StorageContract
 from tests.backends.entries import make_entry
 from tests.blocking import allowed_to_block
 from tests.ministack import CREDENTIALS, MinistackServer, create_client
-from tests.origin import Origin, Received, answer
 
 MakeBackend = Callable[..., DynamoDBBackend]
 
@@ -46,64 +44,6 @@ def make_backend(ministack: MinistackServer) -> MakeBackend:
         storage_deadline=5.0,
         **CREDENTIALS,
     )
-
-
-async def test_a_response_is_stored_once_for_all_processes(origin: Origin, make_backend: MakeBackend) -> None:
-    url = origin.on("/a", answer("body"))
-    seen: list[bool] = []
-    for _ in range(2):
-        async with CachedSession(cache=make_backend()) as session:
-            async with session.get(url) as response:
-                assert await response.text() == "body"
-            seen.append(getattr(response, "from_cache", False))
-            assert session.cache.stats.store_errors == {}
-    assert (origin.hits, seen) == (1, [False, True])
-
-
-async def test_redirects_and_responses_share_a_table_and_are_shown_apart(
-    origin: Origin, make_backend: MakeBackend
-) -> None:
-    origin.on("/a", answer("body"))
-    url = origin.on("/redirect", answer(status=301, headers={"Location": "/a"}))
-    async with CachedSession(cache=make_backend()) as session:
-        async with session.get(url) as response:
-            await response.read()
-        cache = session.cache
-        assert (await cache.responses.size(), await cache.redirects.size()) == (1, 1)
-        await cache.redirects.clear()
-        assert (await cache.responses.size(), await cache.redirects.size()) == (1, 0)
-
-
-async def test_one_of_many_processes_fetches_what_all_ask_for(origin: Origin, make_backend: MakeBackend) -> None:
-    async def slowly(request: Received) -> bytes:
-        await asyncio.sleep(0.3)
-        return answer(f"{request.number}")
-
-    url = origin.on("/slow", slowly)
-    sessions = [CachedSession(cache=make_backend()) for _ in range(4)]
-
-    async def fetch(session: CachedSession) -> str:
-        async with session.get(url) as response:
-            return await response.text()
-
-    bodies = await asyncio.gather(*(fetch(session) for session in sessions for _ in range(5)))
-    for session in sessions:
-        await session.close()
-    assert set(bodies) == {"1"}
-
-
-@pytest.mark.parametrize("size", [0, 399_000, 401_000, 5_000_000, 17_000_000])
-async def test_a_body_of_any_size_is_kept(make_backend: MakeBackend, size: int) -> None:
-    backend = make_backend(storage_deadline=20.0)
-    entry = make_entry("k", bytes(size))
-    await backend.responses.write("k", CachedResponse.from_stored(entry))
-    item = await backend.responses.read("k")
-    assert isinstance(item, CachedResponse)
-    assert item.stored == entry
-    assert await backend.responses.size() == 1
-    await backend.delete("k")
-    assert await backend.stack.store.get(["k", "k\0chunk 0", "k\0chunk 1"]) == [None] * 3
-    await backend.close()
 
 
 async def test_a_copy_in_memory_is_believed_for_its_lifetime(make_backend: MakeBackend) -> None:
@@ -149,9 +89,3 @@ def test_a_backend_says_where_it_is() -> None:
     backend = DynamoDBBackend("table", region_name="eu-west-1")
     assert repr(backend) == "<DynamoDBBackend 'table' at eu-west-1>"
     assert repr(backend.responses) == "<DynamoDbCache at eu-west-1>"
-
-
-def test_a_missing_driver_is_said_with_the_extra_that_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "aiobotocore.session", None)
-    with pytest.raises(MissingDependencyError, match=r"pip install 'aiohttp-cache-di\[dynamodb\]'"):
-        DynamoDBBackend()

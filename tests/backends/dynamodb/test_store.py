@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import math
-import os
 import subprocess
 import sys
 import time
 import uuid
-import warnings
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from functools import partial
@@ -305,56 +303,6 @@ async def test_a_client_that_is_handed_in_stays_open(ministack: MinistackServer)
         assert await read(store, "k") is not None
         await store.close()
         assert (await client.scan(TableName=table))["Count"] == 1
-
-
-def test_a_forked_child_has_a_client_of_its_own(ministack: MinistackServer) -> None:
-    async def in_parent() -> None:
-        await write(store, entry("k"))
-        child = os.fork()
-        if child == 0:
-            os._exit(in_child())
-        assert os.waitstatus_to_exitcode(await asyncio.to_thread(lambda: os.waitpid(child, 0)[1])) == 0
-        assert (await read(store, "k")).body == b"by the child"
-        await store.close()
-
-    def in_child() -> int:
-        async def use() -> int:
-            found = await read(store, "k")
-            await write(store, entry("k", b"by the child"))
-            await store.close()
-            return 0 if found.body == b"body" else 1
-
-        asyncio.events._set_running_loop(None)
-        with asyncio.Runner() as runner:
-            return runner.run(use())
-
-    store = make_store(ministack, uuid.uuid4().hex)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of forking beside threads, from Python 3.12 on
-        asyncio.run(in_parent())
-
-
-def test_a_program_that_closes_ends_without_warnings(ministack: MinistackServer) -> None:
-    code = f"""
-import asyncio
-from aiohttp_cache_di.backends.dynamodb.items import Layout
-from aiohttp_cache_di.backends.dynamodb.store import DynamoDBStore
-from aiohttp_cache_di.entries.codec import EntryCodec
-
-async def use():
-    await store.get(["k"])
-    await store.acquire("k", 5)
-    await store.close()
-
-options = {{"endpoint_url": {ministack.url!r}, **{CREDENTIALS!r}}}
-layout = Layout({uuid.uuid4().hex!r}, "responses", "k", "v")
-store = DynamoDBStore(layout, codec=EntryCodec(), create=True, options=options)
-for _ in range(2):
-    asyncio.run(use())
-"""
-    command = [sys.executable, "-W", "error", "-c", code]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_credentials_come_from_the_drivers_own_chain(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import os
 import stat
@@ -22,7 +21,7 @@ from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.response import CachedResponse
 from tests.backends.entries import make_entry
 from tests.backends.filesystem.places import entry_file, files_in
-from tests.origin import Origin, Received, answer
+from tests.origin import Origin, answer
 
 MakeBackend = Callable[..., FileBackend]
 
@@ -40,50 +39,6 @@ def test_parameters_and_defaults_are_the_documented_ones() -> None:
 
     assert parameters(FileBackend) == {"cache_name": "http_cache", "use_temp": False, "autoclose": True}
     assert parameters(FileCache) == {"cache_name": inspect.Parameter.empty, "use_temp": False}
-
-
-async def test_a_response_is_stored_once_for_all_sessions(origin: Origin, make_backend: MakeBackend) -> None:
-    url = origin.on("/a", answer("body"))
-    seen: list[bool] = []
-    for _ in range(2):
-        async with CachedSession(cache=make_backend()) as session:
-            async with session.get(url) as response:
-                assert await response.text() == "body"
-            seen.append(getattr(response, "from_cache", False))
-            assert session.cache.stats.store_errors == {}
-    assert (origin.hits, seen) == (1, [False, True])
-
-
-async def test_redirects_and_responses_share_a_directory_and_are_shown_apart(
-    origin: Origin, make_backend: MakeBackend
-) -> None:
-    origin.on("/a", answer("body"))
-    url = origin.on("/redirect", answer(status=301, headers={"Location": "/a"}))
-    async with CachedSession(cache=make_backend()) as session:
-        async with session.get(url) as response:
-            await response.read()
-        cache = session.cache
-        assert (await cache.responses.size(), await cache.redirects.size()) == (1, 1)
-        await cache.redirects.clear()
-        assert (await cache.responses.size(), await cache.redirects.size()) == (1, 0)
-
-
-async def test_one_of_many_processes_fetches_what_all_ask_for(origin: Origin, make_backend: MakeBackend) -> None:
-    async def slowly(request: Received) -> bytes:
-        await asyncio.sleep(0.3)
-        return answer(f"{request.number}")
-
-    url = origin.on("/slow", slowly)
-    sessions = [CachedSession(cache=make_backend()) for _ in range(4)]
-
-    async def fetch(session: CachedSession) -> str:
-        async with session.get(url) as response:
-            return await response.text()
-
-    bodies = await asyncio.gather(*(fetch(session) for session in sessions for _ in range(5)))
-    for session in sessions:
-        await session.close()
-    assert set(bodies) == {"1"}
 
 
 @pytest.mark.parametrize(
@@ -104,24 +59,6 @@ async def test_a_body_of_any_size_is_kept_and_goes_with_its_entry(
     assert len(files_in(tmp_path / "cache")) == (1 if size < APART_FROM_BYTES else 2)
     await backend.delete("k")
     assert files_in(tmp_path / "cache") == set()
-    await backend.close()
-
-
-async def test_what_a_serializer_makes_is_kept_in_all_sizes(make_backend: MakeBackend) -> None:
-    class Serializer:
-        def dumps(self, item: Any) -> bytes:
-            assert isinstance(item, CachedResponse)
-            return item.stored.body
-
-        def loads(self, data: bytes) -> Any:
-            return CachedResponse.from_stored(make_entry("k", data))
-
-    backend = make_backend(serializer=Serializer())
-    for size in (10, 3 * APART_FROM_BYTES):
-        await backend.responses.write("k", CachedResponse.from_stored(make_entry("k", bytes(size))))
-        item = await backend.responses.read("k")
-        assert isinstance(item, CachedResponse)
-        assert item.stored.body == bytes(size)
     await backend.close()
 
 

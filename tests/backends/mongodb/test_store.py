@@ -5,13 +5,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import math
-import os
-import subprocess
-import sys
 import threading
 import time
 import uuid
-import warnings
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import suppress
 from functools import partial
@@ -169,53 +165,6 @@ def test_a_client_that_is_handed_in_is_used_in_no_other_loop(secantus: SecantusS
     asyncio.run(use())
 
 
-def test_a_forked_child_has_a_client_of_its_own(secantus: SecantusServer) -> None:
-    async def in_parent() -> None:
-        await write(store, entry("k"))
-        child = os.fork()
-        if child == 0:
-            os._exit(in_child())
-        assert os.waitstatus_to_exitcode(await asyncio.to_thread(lambda: os.waitpid(child, 0)[1])) == 0
-        assert (await read(store, "k")).body == b"by the child"
-        await store.close()
-
-    def in_child() -> int:
-        async def use() -> int:
-            found = await read(store, "k")
-            await write(store, entry("k", b"by the child"))
-            await store.close()
-            return 0 if found.body == b"body" else 1
-
-        asyncio.events._set_running_loop(None)
-        with asyncio.Runner() as runner:
-            return runner.run(use())
-
-    store = make_store(secantus)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of forking beside threads, from Python 3.12 on
-        asyncio.run(in_parent())
-
-
-def test_a_program_that_closes_ends_without_warnings(secantus: SecantusServer) -> None:
-    code = f"""
-import asyncio
-from aiohttp_cache_di.backends.mongodb.store import MongoDBStore
-from aiohttp_cache_di.entries.codec import EntryCodec
-
-async def use():
-    await store.get(["k"])
-    await store.acquire("k", 5)
-    await store.close()
-
-store = MongoDBStore("program", "responses", codec=EntryCodec(), options={{"host": {secantus.url!r}}})
-for _ in range(2):
-    asyncio.run(use())
-"""
-    command = [sys.executable, "-W", "error", "-c", code]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-
-
 # ---- change streams
 
 
@@ -339,7 +288,6 @@ async def test_a_frozen_server_holds_up_neither_a_caller_that_leaves_nor_the_clo
     gc.collect()
 
 
-@pytest.mark.filterwarnings("ignore::ResourceWarning")  # as in a program that forgets to close
 def test_a_loop_ends_whose_store_was_not_closed_before_the_server_froze(own_secantus: SecantusServer) -> None:
     async def use() -> None:
         store = make_store(own_secantus)

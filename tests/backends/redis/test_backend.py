@@ -22,7 +22,7 @@ import redis.asyncio
 from aiohttp_cache_di.backends.redis import RedisBackend, RedisCache
 from aiohttp_cache_di.backends.redis.connections import Connection
 from aiohttp_cache_di.backends.redis.wire import command
-from aiohttp_cache_di.errors import ConfigurationError, MissingDependencyError, StorageError
+from aiohttp_cache_di.errors import ConfigurationError, StorageError
 from aiohttp_cache_di.response import CachedResponse
 from tests.backends.entries import make_entry
 from tests.backends.redis.opened import connection_of
@@ -104,19 +104,6 @@ async def test_clear_leaves_keys_alone_that_its_name_would_match_as_a_pattern(va
         await other.clear()
         await one.close()
         await other.close()
-
-
-async def test_thousands_of_entries_are_counted_listed_and_cleared(cache: RedisCache) -> None:
-    keys = {f"k{index}" for index in range(3000)}
-    await asyncio.gather(*(cache.write_entry(make_entry(key)) for key in keys))
-    assert await cache.size() == 3000
-    assert await all_keys(cache) == keys
-    bodies = [item.stored.key async for item in cache.values() if isinstance(item, CachedResponse)]
-    assert set(bodies) == keys
-    await cache.bulk_delete(set(list(keys)[:1500]))
-    assert await cache.size() == 1500
-    await cache.clear()
-    assert await cache.size() == 0
 
 
 async def test_the_two_storages_of_a_backend_share_one_connection(own_valkey: ValkeyServer) -> None:
@@ -377,12 +364,6 @@ def test_a_forked_child_opens_its_own_connection(own_valkey: ValkeyServer) -> No
         await cache.close()
 
     asyncio.run(parent())
-
-
-async def test_without_the_driver_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "redis.asyncio", None)
-    with pytest.raises(MissingDependencyError, match=r"aiohttp-cache-di\[redis\]"):
-        RedisBackend()
 
 
 def test_neither_the_package_nor_its_backends_import_the_driver() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import logging
 from collections.abc import AsyncIterator, Callable
@@ -264,6 +265,33 @@ async def test_requests_hit_what_the_servers_have_that_are_left(
     hits = sum(is_hit for _, is_hit in partly)
     assert len(urls) // 3 < hits < len(urls)
     assert origin.hits == 2 * len(urls) - hits
+
+
+async def test_a_server_that_is_gone_is_found_by_a_check(
+    cluster: ValkeyCluster, name: str, astray: dict[str, Any]
+) -> None:
+    whole, partly = RedisBackend(name, cluster.url), RedisBackend(name, cluster.url, **astray)
+    assert (await whole.ping()).status == "ok"
+    health = await partly.ping()
+    assert health.status == "degraded"
+    assert "ConnectionError" in health.reason
+    for backend in (whole, partly):
+        await backend.close()
+
+
+async def test_a_store_that_is_dropped_lets_go_of_its_connections(cluster: ValkeyCluster, name: str) -> None:
+    cache = RedisCache(name, "responses", cluster.url, client_name=name)
+    await cache.write_entry(make_entry("k"))
+    node = owner_of(cluster, name, "k")
+
+    def is_connected() -> bool:
+        return f"name={name}" in str(node.command("CLIENT", "LIST"), "ascii")
+
+    assert is_connected()
+    await cache.clear()
+    del cache
+    gc.collect()
+    await until(lambda: not is_connected())
 
 
 async def test_a_cluster_that_is_not_there_is_our_error_without_the_password() -> None:

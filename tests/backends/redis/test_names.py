@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from redis.crc import key_slot
 
 from aiohttp_cache_di.backends.redis import RedisBackend, RedisCache
 from aiohttp_cache_di.backends.redis.names import Names
@@ -17,6 +18,8 @@ parts = st.one_of(
     st.sampled_from(["app", "responses", "app:responses", "-lease", "-secret", ":", "%", "%3A", "%2D", "é"]),
     st.text(st.sampled_from("ab:%-3A2D\udcff"), max_size=6),
 )
+braced = st.text(st.sampled_from("ab:%-3A27BD{}\udcff"), max_size=6)
+tagged_namespaces = st.one_of(parts, st.sampled_from(["{app}", "a{b}c", "{a:b}:c"]))
 Called = tuple[str, str, str]
 called = st.tuples(parts, parts, parts)
 
@@ -54,6 +57,43 @@ def test_no_name_of_another_cache_is_taken_for_ours(one: Called, other: Called) 
         assert Names(*one[:2]).key(Names(*other[:2]).record(other[2])) is None
         assert Names(*one[:2]).key(Names(*other[:2]).lease(other[2])) is None
         assert Names(*one[:2]).key(Names(*other[:2]).secret) is None
+
+
+tagged = st.tuples(tagged_namespaces, st.one_of(parts, braced), st.one_of(parts, braced))
+
+
+@given(tagged)
+@example(("app", "responses", ""))
+@example(("app", "responses", "%"))
+@example(("app", "responses", "}{"))
+@example(("app", "{}", "%7D"))
+@example(("{app}", "responses", "k"))
+def test_all_names_of_a_key_are_in_one_slot_of_a_cluster_and_tell_it(it: Called) -> None:
+    names = Names(it[0], it[1], tagged=True)
+    assert key_slot(names.record(it[2])) == key_slot(names.lease(it[2]))
+    assert names.key(names.record(it[2])) == it[2]
+    assert names.key(names.lease(it[2])) is None
+    assert names.key(names.secret) is None
+
+
+@given(tagged, tagged)
+@example(("app", "{}", "k"), ("app", "%7B%7D", "k"))
+def test_two_things_never_have_one_name_in_a_cluster(one: Called, other: Called) -> None:
+    first, second = Names(*one[:2], tagged=True), Names(*other[:2], tagged=True)
+    if one != other:
+        assert first.record(one[2]) != second.record(other[2])
+        assert first.lease(one[2]) != second.lease(other[2])
+    if one[:2] != other[:2]:
+        assert first.secret != second.secret
+        for name in (second.record(other[2]), second.lease(other[2]), second.secret):
+            assert first.key(name) is None
+
+
+def test_keys_are_spread_over_a_cluster() -> None:
+    names = Names("app", "responses", tagged=True)
+    assert len({key_slot(names.record(f"k{number}")) for number in range(100)}) > 90
+    assert names.record("0af3") == b"app:responses:{0af3}"
+    assert names.lease("0af3") == b"app:responses-lease:{0af3}"
 
 
 def test_usual_names_read_as_they_are_called() -> None:

@@ -1,0 +1,85 @@
+"""The way to the origin through the bases below the cache, for a request that its own middlewares have seen already.
+
+A base that limits rates sends requests by a ``_request`` of its own. In a session with middlewares no look can come
+before it, since they would be called twice. So the request is made without the base, with all its middlewares; where
+it is about to leave, the base is asked to send it. What the base then hands on to aiohttp is replaced by the request as
+it is: aiohttp makes another one for the base, which is not sent, and whose redirects and errors are left to the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+
+from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, ClientSession
+
+from aiohttp_cache_di._aiohttp import genuine_request
+from aiohttp_cache_di.arguments import named_parameters
+
+__all__ = ["Through", "may_go_through"]
+
+_KNOWN: Final = named_parameters(genuine_request())
+# What of the arguments matters to the sending of a request that has been made; the rest is in the request.
+_OF_SENDING: Final = frozenset(
+    {
+        "auto_decompress",
+        "max_field_size",
+        "max_headers",
+        "max_line_size",
+        "read_bufsize",
+        "read_until_eof",
+        "server_hostname",
+        "ssl",
+        "timeout",
+    }
+)
+_RESENDABLE: Final = (str, bytes, bytearray, dict, type(None))
+
+
+class Through:
+    """Sends requests of one call through a base's ``_request``.
+
+    Args:
+        send: that method.
+        options: the arguments of the call.
+    """
+
+    def __init__(self, send: Callable[..., Awaitable[ClientResponse]], options: Mapping[str, Any]) -> None:
+        self._send = send
+        self._options = {name: options[name] for name in _OF_SENDING & options.keys()}
+
+    async def __call__(self, request: ClientRequest) -> ClientResponse:
+        """Send *request*; aiohttp's innermost handler, for the one who asks."""
+        return await self._send(
+            request.method,
+            request.url,
+            **self._options,
+            allow_redirects=False,
+            raise_for_status=False,
+            middlewares=(_HandOver(request),),
+        )
+
+
+class _HandOver:
+    """Sends *request* in the place of the one that aiohttp has made for the base."""
+
+    def __init__(self, request: ClientRequest) -> None:
+        self._request = request
+        self._is_sent = False
+
+    async def __call__(self, replaced: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+        if self._is_sent:  # by an old connection, or the base tries again
+            await self._request.close()
+        self._is_sent = True
+        return await handler(self._request)
+
+
+def may_go_through(session: ClientSession, options: Mapping[str, Any]) -> bool:
+    """Whether a request with *options* may be sent so, without anything else noticing."""
+    return (
+        _KNOWN is not None
+        and options.keys() <= _KNOWN
+        and not session.trace_configs
+        and isinstance(options.get("data"), _RESENDABLE)
+        and options.get("upload_tracker") is None
+    )
