@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine
 from functools import partial
 from time import perf_counter
 from typing import Any, Final
@@ -55,33 +54,19 @@ class CacheMiddleware:
         self.questions = Questions(self.backend)
         self._runtime: Runtime | None = None
 
-    def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> Coroutine[Any, Any, ClientResponse]:
-        """Answer *request* from the cache, or by *handler*."""
-        if self.backend.stats.watch.is_on:
-            return self._watched(request, handler)
-        return self._answer(request, handler)
-
-    async def _watched(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
-        """As `_answer`, and tell what has become of the request."""
-        if not issubclass(type(request), ClientRequest):
-            return await self._answer(request, handler)
-        trail = Trail(perf_counter())
-        try:
-            response = await self._answer(request, handler, trail)
-        except NotStored:
-            raise
-        except BaseException as error:
-            tell_of(trail, request, self.backend, error=error)
-            raise
-        tell_of(trail, request, self.backend, response)
-        return response
-
-    async def _answer(
+    async def __call__(
         self, request: ClientRequest, handler: ClientHandlerType, trail: Trail | None = None
     ) -> ClientResponse:
+        """Answer *request* from the cache, or by *handler*.
+
+        Args:
+            trail: of a request that is watched; our own.
+        """
         if not issubclass(type(request), ClientRequest):  # a double of a test, of which nothing is known
             return await handler(request)
         backend, session = self.backend, request.session
+        if trail is None and backend.stats.watch.is_on:
+            return await self._watched(request, handler)
         call = current_call(session)
         if call is not None:
             call.is_reached = True
@@ -117,6 +102,19 @@ class CacheMiddleware:
                     trail.result = call.result
         if is_turn_over(backend.stats) and isinstance(response, CachedResponse):
             await asyncio.sleep(0)
+        return response
+
+    async def _watched(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+        """Answer *request*, and tell what has become of it."""
+        trail = Trail(perf_counter())
+        try:
+            response = await self(request, handler, trail)
+        except NotStored:
+            raise
+        except BaseException as error:
+            tell_of(trail, request, self.backend, error=error)
+            raise
+        tell_of(trail, request, self.backend, response)
         return response
 
     def _at_once(
