@@ -9,7 +9,7 @@ from typing import Any
 from weakref import ref
 
 from aiohttp import ClientConnectionError, ClientSession, ClientTimeout, DigestAuthMiddleware
-from msgspec import Struct, field
+from msgspec import Struct
 
 from aiohttp_cache_di.engine.looks import Look
 from aiohttp_cache_di.engine.reads import EarlyRead
@@ -17,6 +17,7 @@ from aiohttp_cache_di.engine.through import Through
 from aiohttp_cache_di.policy.expiration import ExpirationTime
 from aiohttp_cache_di.policy.principals import Principal
 from aiohttp_cache_di.policy.windows import Window
+from aiohttp_cache_di.telemetry import Result
 
 __all__ = [
     "CURRENT_CALL",
@@ -48,6 +49,7 @@ class Call(Struct):
         digest_user: the middleware that logs in by digest.
         is_reached: whether the engine has seen a request of the call.
         look: what is to be found out without asking the origin.
+        result: how the latest hop was answered.
         through: sends what goes to the origin, in place of aiohttp's own handler.
     """
 
@@ -61,13 +63,14 @@ class Call(Struct):
     cookies: Any = None
     timeout: Any = None
     follows: bool = True
-    keys: list[str] = field(default_factory=list[str])
+    keys: list[str] = []
     failures: int = 0
     early_read: EarlyRead | None = None
     principal: Principal = None
     digest_user: DigestAuthMiddleware | None = None
     is_reached: bool = False
     look: Look | None = None
+    result: Result | None = None
     through: Through | None = None
 
     @classmethod

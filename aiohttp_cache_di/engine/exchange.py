@@ -40,7 +40,7 @@ from aiohttp_cache_di.policy import (
     decide,
 )
 from aiohttp_cache_di.response import CachedResponse
-from aiohttp_cache_di.rfc9111.cache_status import forwarded
+from aiohttp_cache_di.rfc9111.cache_status import FwdReason, forwarded
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = ["Exchange"]
@@ -81,7 +81,11 @@ class Exchange:
 
     async def run(self) -> ClientResponse:
         """Answer from the store where that is allowed, else from the origin."""
-        self._prepare_look()
+        call, storing = self.call, self.storing
+        storing.early_read, call.early_read = call.early_read, None
+        first_looks = self.runtime.here.first_looks
+        if storing.early_read is None and first_looks is not None and first_looks.is_due(self.question.key):
+            self._ask_for_lease()
         try:
             try:
                 plan = await self._from_store()
@@ -98,14 +102,13 @@ class Exchange:
                 case _:
                     return plan
         finally:
-            self.storing.drop_early_lease()
+            if first_looks is not None:
+                storing.drop_early_lease()
 
-    def _prepare_look(self) -> None:
-        """Hand over what was read before, or say that a lease is welcome if the look finds nothing."""
-        call, storing = self.call, self.storing
-        storing.early_read, call.early_read = call.early_read, None
-        if storing.early_read is None and not (call.failures or call.is_looking or self.question.rules.only_if_cached):
-            storing.lease_s = self.runtime.early_lease_s(self.question, self.backend)
+    def _ask_for_lease(self) -> None:
+        """Take the lease with the look, if that finds nothing and the origin may be asked then."""
+        if not (self.call.failures or self.call.is_looking or self.question.rules.only_if_cached):
+            self.storing.lease_s = self.runtime.early_lease_s(self.question, self.backend)
 
     async def _from_store(self, *, is_empty: bool = False) -> ClientResponse | Bypass | Fetch | Validate:
         """The answer of what is stored, or what to do where it gives none.
@@ -117,6 +120,7 @@ class Exchange:
         foreign: ClientResponse | None = self.storing.foreign
         if foreign is not None:
             count_hit(self.backend.stats)
+            self.call.result = "hit"
             return foreign
         now = time.time()
         decision = decide(self.question, stored, now, self.storing.candidates)
@@ -140,18 +144,22 @@ class Exchange:
 
     def _hit(self, stored: StoredResponse, now: float) -> CachedResponse:
         count_hit(self.backend.stats)
+        self.call.result = "hit"
         self._note_hop()
         return plain_answer(stored, self.request, now=now, standard=self.backend.cache_control)
 
     def _reuse(self, decision: Reuse) -> CachedResponse:
         if decision.stale:
             count_stale_hit(self.backend.stats)
+            self.call.result = "stale"
         else:
             count_hit(self.backend.stats)
+            self.call.result = "hit"
         return self._answer(decision)
 
     def _refuse(self, decision: GatewayTimeout) -> CachedResponse:
         self.backend.stats.misses += 1
+        self.call.result = "miss"
         return gateway_timeout(decision, self.request, now=time.time())
 
     def _answer(self, decision: Reuse, *, cache_status: str = "") -> CachedResponse:
@@ -167,9 +175,10 @@ class Exchange:
 
     # ---- past the store
 
-    async def bypass(self, reason: str) -> ClientResponse:
+    async def bypass(self, reason: FwdReason) -> ClientResponse:
         """Let the origin answer, store nothing for the request, and forget what it may have changed."""
         self.backend.stats.bypassed += 1
+        self.call.result = "bypass"
         posted = None
         if self.as_get is not None:
             posted = Posted(self.request, self.call, self.runtime, self.backend, self.as_get)
@@ -202,13 +211,13 @@ class Exchange:
         sharing = Sharing(self.question, self.storing, self.call, self._usable_with_its_end)
         if not sharing.may_share(plan):
             return await self._fetch_alone(plan)
-        found = await sharing.follow()
+        found = await sharing.follow() if sharing.has_leader() else None
         if isinstance(found, Flight):
             return await self._race(plan, found)
         if found is not None:
             return await self._collapsed(found, plan)
         async with sharing.lead() as flight:
-            found = await sharing.lease(flight)
+            found = await sharing.lease(flight) if self.storing.may_have_company() else None
             if found is not None:
                 return await self._collapsed(found, plan)
             if not flight.is_over:
@@ -266,6 +275,7 @@ class Exchange:
         if isinstance(first, ClientResponse):
             return first
         self.backend.stats.misses += 1  # nothing was spared: the origin has been asked
+        self.call.result = "miss"
         return self._answer(first, cache_status=forwarded(plan.reason, detail="overtaken"))
 
     async def _collapsed(self, decision: Reuse, plan: Fetch | Validate) -> ClientResponse:
@@ -275,6 +285,7 @@ class Exchange:
             await self.storing.discard(error, decision.stored)
             return await self._fetch_alone(Fetch(plan.reason))
         self.backend.stats.coalesced += 1
+        self.call.result = "coalesced"
         return answer
 
     async def _fetch_alone(self, plan: Fetch | Validate) -> ClientResponse:
@@ -290,4 +301,5 @@ class Exchange:
             await self.storing.discard(error, outcome.answer.stored)
             return await self._fetch_alone(Fetch("stale"))  # which has nothing to put in the place of an error
         count_stale_hit(self.backend.stats)
+        self.call.result = "stale"
         return answer
