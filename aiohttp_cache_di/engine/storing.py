@@ -88,30 +88,38 @@ class ResponseStoring(Lookup):
         failed: Failed,
     ) -> None:
         response = reply.response
-        why_not = self._why_not(reply, owner)
+        largest_bytes = self._largest_bytes
+        why_not = self._why_not(reply, owner, largest_bytes)
         if why_not is not None:
             report.not_stored(why_not)
             self.end_unshared(flight)
             return
-        length = response.headers.get(hdrs.CONTENT_LENGTH, "")
-        if not length.isdecimal() or int(length) <= UNREAD_BYTES:
-            flight.body_for = owner
-            flight.leader = None  # a task that asks again waits for what comes by itself
         # What a caller does to the response afterwards makes no difference.
         read = reason_of(response), version_of(response), response.raw_headers
         make = partial(self._entry, read, reply.head, decision, self._links(response, hops))
         finished = partial(self._finished, make, flight, report)
         flight.hand_over()
-        flight.expect_body(self.backend.coalesce_timeout_s, has_end=has_known_end(response))
         record(
             response,
-            max_bytes=self._largest_bytes,
+            max_bytes=largest_bytes,
             finished=finished,
             watch=reply.watch,
             failed=failed,
             arrived=flight.arrived,
             spools=self._spools(decision),
         )
+        if not flight.is_over:
+            self._expect_body(response, flight, owner)
+
+    def _expect_body(self, response: ClientResponse, flight: Flight, owner: ref[ClientSession]) -> None:
+        """Something is still to come: the rest of the body, or a word of the user's about it."""
+        flight.expect_body(self.backend.coalesce_timeout_s, has_end=has_known_end(response))
+        if self.is_asking_user:
+            return
+        length = response.headers.get(hdrs.CONTENT_LENGTH, "")
+        if not length.isdecimal() or int(length) <= UNREAD_BYTES:
+            flight.body_for = owner
+            flight.leader = None  # a task that asks again waits for what comes by itself
 
     @property
     def _largest_bytes(self) -> float:
@@ -135,14 +143,14 @@ class ResponseStoring(Lookup):
             from_bytes=SPOOL_FROM_BYTES if decision.combine_with is None else MAX_JOINED_BYTES,
         )
 
-    def _why_not(self, reply: Reply, owner: ref[ClientSession]) -> Detail | None:
+    def _why_not(self, reply: Reply, owner: ref[ClientSession], largest_bytes: float) -> Detail | None:
         """Why the body is not even copied: a detail of Cache-Status."""
         response, session = reply.response, owner()
         if not reply.is_as_asked(self.backend.credential_headers, is_named=self.is_named):
             if session is not None:
                 self.runtime.has_changed(session)
             return "changed"
-        unkept = why_not_kept(response, self._largest_bytes)
+        unkept = why_not_kept(response, largest_bytes)
         if unkept is not None:
             return unkept.value
         # A parameter that is not to be stored is nothing to lead the next caller to, either.
@@ -354,8 +362,10 @@ class ResponseStoring(Lookup):
     def may_have_company(self) -> bool:
         """Whether another process may be fetching this key, or something has come since the store was asked."""
         here = self.runtime.here
+        if here.leases is not None:
+            return True
         at_hand = here.peek(self.key)
-        return (at_hand is not None and at_hand is not self.primary) or here.leases is not None
+        return at_hand is not None and at_hand is not self.primary
 
     def place_of_own(self) -> str:
         """What tells the request from others that it cannot share a response with, as far as what is stored tells.
