@@ -256,7 +256,13 @@ def test_the_ends_of_the_diagram_of_responses_are_reached(
     assert type(decision).__name__ == RESPONSE_DIAGRAM.ends[end]
 
 
-def test_each_word_that_cache_status_can_say_has_a_meaning() -> None:
+def test_all_that_cache_status_can_say_is_in_the_tables() -> None:
+    rows = re.findall(r"^\| `((?:fwd|detail)=[a-z-]+)` \| (.+) \|$", section("reasons"), re.M)
+    words = {f"fwd={token}": meaning for token, meaning in reasons.FORWARDED.items()}
+    words |= {f"detail={token}": meaning for token, meaning in reasons.SERVED.items()}
+    words |= {f"detail={token}": f"not stored: {meaning}" for token, meaning in reasons.RULES.items()}
+    assert dict(rows) == words
+    assert len(rows) == len(words)
     assert set(reasons.FORWARDED) == set(get_args(FwdReason))
     assert reasons.SERVED.keys() | reasons.RULES.keys() | reasons.DETAILS.keys() == set(get_args(Detail))
 
