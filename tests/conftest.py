@@ -7,6 +7,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from aiohttp_cache_di.backends import CacheBackend
@@ -23,6 +24,11 @@ from tests.secantus import SecantusServer
 from tests.valkey import ValkeyServer
 from tests.valkey_cluster import ValkeyCluster
 from tests.valkey_sentinels import Sentinels
+
+
+# A machine that is busy may take its time with one example.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

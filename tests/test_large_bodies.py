@@ -12,10 +12,10 @@ import re
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from aiohttp import ClientPayloadError, web
@@ -83,9 +83,9 @@ async def origin() -> AsyncIterator[Origin]:
 
 
 @asynccontextmanager
-async def caching(folder: Path, **options: Any) -> AsyncIterator[CachedSession]:
+async def caching(folder: Path, **options: Any) -> AsyncGenerator[CachedSession]:
     """A session with a cache of bodies of any size."""
-    backend = FileBackend(folder / "cache", **({"cache_control": True, "max_body_bytes": None} | options))
+    backend = FileBackend(folder / "cache", **dict[str, Any]({"cache_control": True, "max_body_bytes": None} | options))
     async with CachedSession(cache=backend) as session:
         yield session
 
@@ -536,7 +536,7 @@ async def test_a_hit_that_is_not_read_is_closed(origin: Origin, tmp_path: Path) 
         with pytest.raises(Exception, match="Connection closed"):
             await response.content.read()
         (name,) = (path for path in stored_files(tmp_path) if "." in path.name)
-        fd_of = response.stored.file.fd  # type: ignore[attr-defined]  # of a FiledResponse
+        fd_of: int = cast(Any, response.stored).file.fd  # of a FiledResponse
         assert os.fstat(fd_of).st_ino == name.stat().st_ino
         del response
         await until(lambda: not is_open(fd_of))

@@ -146,11 +146,11 @@ class Unchanging(ClientResponse):
     """Does not let its headers be replaced."""
 
     @property
-    def _headers(self) -> Any:  # pyright: ignore  # an attribute of the base
+    def _headers(self) -> Any:
         return self.__dict__["_own"]
 
     @_headers.setter
-    def _headers(self, headers: Any) -> None:
+    def _headers(self, headers: Any) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
         if self.__dict__.get("_own"):
             raise TypeError("they are as they are")
         self.__dict__["_own"] = headers

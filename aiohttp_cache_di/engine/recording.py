@@ -392,7 +392,7 @@ class RecordingStreamReader(StreamReader):
         if recorder is not None:
             recorder.feed(data)
             if recorder.is_spooling:
-                self.__class__ = SpoolingStreamReader
+                self.__class__ = SpoolingStreamReader  # pyright: ignore[reportAttributeAccessIssue]  # a subclass
         return super().feed_data(data, *args, **kwargs)
 
     def feed_eof(self) -> None:

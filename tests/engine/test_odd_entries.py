@@ -41,7 +41,7 @@ def is_odd(value: object) -> bool:
     if isinstance(value, StoredResponse):
         return value.body == ODD
     if isinstance(value, Struct):
-        return any(map(is_odd, asdict(value).values()))
+        return any(map(is_odd, cast("dict[str, object]", asdict(value)).values()))
     return isinstance(value, tuple) and any(map(is_odd, cast("tuple[object, ...]", value)))
 
 

@@ -218,7 +218,11 @@ async def test_a_body_cannot_be_pickled(store: FileStore) -> None:
 async def test_a_walk_reads_and_opens_no_body(store: FileStore, monkeypatch: pytest.MonkeyPatch) -> None:
     await keep_spooled(store)
     opened: list[str] = []
-    monkeypatch.setattr(bodies.BodyFile, "open_in", lambda self, leaf: opened.append(self.name))
+
+    def open_in(body: bodies.BodyFile, leaf: object) -> None:
+        opened.append(body.name)
+
+    monkeypatch.setattr(bodies.BodyFile, "open_in", open_in)
     ((_, entry),) = (await walk(store, items=True)).values()
     assert isinstance(entry, FiledResponse)
     assert entry.body_bytes == len(CONTENT)
