@@ -301,7 +301,7 @@ TEXTS = st.one_of(
 
 
 @given(item=st.sampled_from(list(CacheSettings.variables())), text=TEXTS)
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_text_is_taken_or_refused_and_what_is_taken_is_shown_so_that_it_is_read_as_the_same(
     item: Variable, text: str
 ) -> None:
