@@ -9,7 +9,7 @@ from typing import Any
 from weakref import ref
 
 from aiohttp import ClientConnectionError, ClientSession, ClientTimeout, DigestAuthMiddleware
-from msgspec import Struct, field
+from msgspec import Struct
 
 from aiohttp_cache_di.engine.looks import Look
 from aiohttp_cache_di.engine.reads import EarlyRead
@@ -61,7 +61,7 @@ class Call(Struct):
     cookies: Any = None
     timeout: Any = None
     follows: bool = True
-    keys: list[str] = field(default_factory=list[str])
+    keys: list[str] = []
     failures: int = 0
     early_read: EarlyRead | None = None
     principal: Principal = None

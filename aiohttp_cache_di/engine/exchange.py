@@ -81,7 +81,11 @@ class Exchange:
 
     async def run(self) -> ClientResponse:
         """Answer from the store where that is allowed, else from the origin."""
-        self._prepare_look()
+        call, storing = self.call, self.storing
+        storing.early_read, call.early_read = call.early_read, None
+        first_looks = self.runtime.here.first_looks
+        if storing.early_read is None and first_looks is not None and first_looks.is_due(self.question.key):
+            self._ask_for_lease()
         try:
             try:
                 plan = await self._from_store()
@@ -98,14 +102,13 @@ class Exchange:
                 case _:
                     return plan
         finally:
-            self.storing.drop_early_lease()
+            if first_looks is not None:
+                storing.drop_early_lease()
 
-    def _prepare_look(self) -> None:
-        """Hand over what was read before, or say that a lease is welcome if the look finds nothing."""
-        call, storing = self.call, self.storing
-        storing.early_read, call.early_read = call.early_read, None
-        if storing.early_read is None and not (call.failures or call.is_looking or self.question.rules.only_if_cached):
-            storing.lease_s = self.runtime.early_lease_s(self.question, self.backend)
+    def _ask_for_lease(self) -> None:
+        """Take the lease with the look, if that finds nothing and the origin may be asked then."""
+        if not (self.call.failures or self.call.is_looking or self.question.rules.only_if_cached):
+            self.storing.lease_s = self.runtime.early_lease_s(self.question, self.backend)
 
     async def _from_store(self, *, is_empty: bool = False) -> ClientResponse | Bypass | Fetch | Validate:
         """The answer of what is stored, or what to do where it gives none.
@@ -202,13 +205,13 @@ class Exchange:
         sharing = Sharing(self.question, self.storing, self.call, self._usable_with_its_end)
         if not sharing.may_share(plan):
             return await self._fetch_alone(plan)
-        found = await sharing.follow()
+        found = await sharing.follow() if sharing.has_leader() else None
         if isinstance(found, Flight):
             return await self._race(plan, found)
         if found is not None:
             return await self._collapsed(found, plan)
         async with sharing.lead() as flight:
-            found = await sharing.lease(flight)
+            found = await sharing.lease(flight) if self.storing.may_have_company() else None
             if found is not None:
                 return await self._collapsed(found, plan)
             if not flight.is_over:

@@ -105,11 +105,10 @@ class Fetching:
                 match decision:
                     case Store():
                         return await self._store(reply, decision, flight)
-                    case Complete() if not can_prepend(reply.response):
-                        reply.response.release()
-                        plan = Fetch(plan.reason)
                     case Complete():
-                        return await self._complete(reply, decision, flight)
+                        if (whole := await self._complete(reply, decision, flight)) is not None:
+                            return whole
+                        plan = Fetch(plan.reason)
                     case Freshen():
                         answer = await self._freshen(reply, decision, flight)
                         if answer is not None:
@@ -192,21 +191,31 @@ class Fetching:
             question.request, head, plan, question.rules, now=head.received_at, candidates=candidates
         )
 
-    async def _complete(self, reply: Reply, decision: Complete, flight: Flight) -> ClientResponse:
-        """Hand on a stored part and its rest as one."""
+    async def _complete(self, reply: Reply, decision: Complete, flight: Flight) -> ClientResponse | None:
+        """Hand on a stored part and its rest as one; None where the response does not take it."""
+        if not can_prepend(reply.response):
+            reply.response.release()
+            return None
         match decision.then:
             case Store():
                 response = await self._store(reply, decision.then, flight)
             case Pass():
                 response = await self._pass(reply, decision.then, flight)
-        prepend(response, decision.stored.body, complete_bytes=decision.complete_bytes)
+        try:
+            prepend(response, decision.stored.body, complete_bytes=decision.complete_bytes)
+        except Exception:
+            logger.exception("A stored part could not be put before the rest of it; the whole is fetched")
+            response.close()
+            self.backend.stats.misses -= 1  # it is counted once more
+            return None
         return response
 
     async def _store(self, reply: Reply, decision: Store, flight: Flight) -> ClientResponse:
         response, call = reply.response, self.call
         self.backend.stats.misses += 1
         self._update_get(reply, flight)
-        self._announce_next(reply)
+        if not self.backend.cache_control:
+            self._announce_next(reply)
         self.storing.store_when_whole(reply, decision, flight, call.keys, call.session)
         self.call.keys.append(self.question.key)
         if self.storing.is_asking_user:  # whose methods commonly answer at once
@@ -218,7 +227,7 @@ class Fetching:
     def _announce_next(self, reply: Reply) -> None:
         """Let those who wait for a redirect wait for what it leads to as well, where the one is of no use without."""
         response = reply.response
-        if not self.backend.cache_control and policy.leads_on(response.status, response.headers) and self.call.follows:
+        if policy.leads_on(response.status, response.headers) and self.call.follows:
             for key in self.storing.following(response):
                 self.runtime.flights.announce(key)
 

@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Collection
 from types import TracebackType
 from typing import Any, Self, TypeAlias, TypeVar, cast
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 from aiohttp_cache_di.backends.wrap.alarms import Alarms
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
@@ -65,16 +65,16 @@ class Flight(Struct, eq=False):
     """A reference to the session whose response's body is on its way, and comes without being read."""
 
     _book: Flights | None = None
-    _waiters: set[asyncio.Future[FlightOutcome]] = field(default_factory=set[asyncio.Future[FlightOutcome]])
-    _patient: set[asyncio.Future[FlightOutcome]] = field(default_factory=set[asyncio.Future[FlightOutcome]])
-    _on_free: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])
+    _waiters: set[asyncio.Future[FlightOutcome]] = set()
+    _patient: set[asyncio.Future[FlightOutcome]] = set()
+    _on_free: list[Callable[[], None]] = []
     _watch: asyncio.TimerHandle | None = None
     _patience_s: float = 0.0
     _has_end: bool = False
     _arrived_at: float = 0.0
     _outcome: FlightOutcome | None = None
     _is_handed_over: bool = False
-    _callbacks: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])
+    _callbacks: list[Callable[[], None]] = []
 
     async def __aenter__(self) -> Self:
         return self
@@ -167,9 +167,10 @@ class Flight(Struct, eq=False):
         if self._outcome is not None:
             return
         self._outcome = outcome
-        self._free()
+        if self._watch is not None or self._on_free:
+            self._free()
         if self._book is not None:
-            self._book.note_end(self)
+            self._book.note_end(self, is_watched=self._arrived_at > 0)
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(outcome)
@@ -299,9 +300,10 @@ class Flights:
             self._watches = Alarms(patience_s, Flight.look_after)
         self._watches.set(flight)
 
-    def note_end(self, flight: Flight) -> None:
+    def note_end(self, flight: Flight, *, is_watched: bool) -> None:
         """*flight* ends, and is to be joined no more."""
-        self._watches.unset(flight)
+        if is_watched:
+            self._watches.unset(flight)
         if self._flights.get(flight.place) is flight:
             del self._flights[flight.place]
         fetching = self._fetching[flight.key]

@@ -155,8 +155,10 @@ class FastLane:
         runtime, key = self._runtime, known.question.key
         if runtime is None:
             return None
-        lease_s = runtime.early_lease_s(known.question, self._backend) if may_lease else 0.0
-        found = await runtime.here.fetch(key, lease_s=lease_s)
+        here, lease_s = runtime.here, 0.0
+        if may_lease and here.first_looks is not None and here.first_looks.is_due(key):
+            lease_s = runtime.early_lease_s(known.question, self._backend)
+        found = await here.fetch(key, lease_s=lease_s)
         if isinstance(found, StoredResponse) and key not in runtime.here.tombstones:
             hit = self._hit(session, known, found, options)
             if hit is not None:

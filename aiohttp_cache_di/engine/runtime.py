@@ -102,13 +102,11 @@ class Runtime:
     def early_lease_s(self, question: Question, backend: CacheBackend) -> float:
         """For how long to ask for the lease on a key with the look for it, in seconds; 0 for not at all.
 
-        It is asked for where the request will lead the way to the origin if nothing is there.
+        It is asked for where a first look is due, and the request will lead the way to the origin if nothing is there.
         """
-        first_looks, key = self.here.first_looks, question.key
+        key = question.key
         asks = (
-            first_looks is not None
-            and first_looks.is_due(key)
-            and backend.coalesce
+            backend.coalesce
             and question.method == hdrs.METH_GET
             and question.plain_until > 0
             and self.flights.current(key) is None

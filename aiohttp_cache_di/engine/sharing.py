@@ -56,6 +56,10 @@ class Sharing:
             and not self._flights.is_hit_for_miss(self._question.key, now=time.monotonic())
         )
 
+    def has_leader(self) -> bool:
+        """Whether there is a flight under way that `follow` would wait for."""
+        return self._flights.current(self._place) is not None
+
     async def follow(self) -> Reuse | Flight | None:
         """What a flight under way brings for this request; else that flight; None where there is none to wait for."""
         abandoned = 0
@@ -86,8 +90,6 @@ class Sharing:
         Where another one has learned that its response is for one request alone, *flight* has ended.
         """
         storing, patience_s = self._storing, self._call.read_timeout_s
-        if not storing.may_have_company():
-            return None
         try:
             found = await storing.lease(self._place, patience_s, self._usable)
         finally:

@@ -92,16 +92,11 @@ class ResponseStoring(Lookup):
             report.not_stored(why_not)
             self.end_unshared(flight)
             return
-        length = response.headers.get(hdrs.CONTENT_LENGTH, "")
-        if not length.isdecimal() or int(length) <= UNREAD_BYTES:
-            flight.body_for = owner
-            flight.leader = None  # a task that asks again waits for what comes by itself
         # What a caller does to the response afterwards makes no difference.
         read = reason_of(response), version_of(response), response.raw_headers
         make = partial(self._entry, read, reply.head, decision, self._links(response, hops))
         finished = partial(self._finished, make, flight, report)
         flight.hand_over()
-        flight.expect_body(self.backend.coalesce_timeout_s, has_end=has_known_end(response))
         record(
             response,
             max_bytes=max_bytes,
@@ -111,6 +106,18 @@ class ResponseStoring(Lookup):
             arrived=flight.arrived,
             spools=spools_of(self.runtime, self.backend, self.key, joined=decision.combine_with is not None),
         )
+        if not flight.is_over:
+            self._expect_body(response, flight, owner)
+
+    def _expect_body(self, response: ClientResponse, flight: Flight, owner: ref[ClientSession]) -> None:
+        """Something is still to come: the rest of the body, or a word of the user's about it."""
+        flight.expect_body(self.backend.coalesce_timeout_s, has_end=has_known_end(response))
+        if self.is_asking_user:
+            return
+        length = response.headers.get(hdrs.CONTENT_LENGTH, "")
+        if not length.isdecimal() or int(length) <= UNREAD_BYTES:
+            flight.body_for = owner
+            flight.leader = None  # a task that asks again waits for what comes by itself
 
     def _why_not(self, reply: Reply, owner: ref[ClientSession], max_bytes: float) -> str | None:
         """Why the body is not even copied: a detail of Cache-Status."""
@@ -331,8 +338,10 @@ class ResponseStoring(Lookup):
     def may_have_company(self) -> bool:
         """Whether another process may be fetching this key, or something has come since the store was asked."""
         here = self.runtime.here
+        if here.leases is not None:
+            return True
         at_hand = here.peek(self.key)
-        return (at_hand is not None and at_hand is not self.primary) or here.leases is not None
+        return at_hand is not None and at_hand is not self.primary
 
     def place_of_own(self) -> str:
         """What tells the request from others that it cannot share a response with, as far as what is stored tells.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, cast
 
 from aiohttp_cache_di.backends.redis.connections import Connection, expect_no_error
@@ -36,7 +36,9 @@ def get_upto(name: bytes, size: int) -> bytes:
     return command(b"GETRANGE", name, b"0", b"%d" % size)
 
 
-def submit_mget(connection: Connection, names: Sequence[bytes], max_bytes: int) -> asyncio.Future[list[bytes | None]]:
+def submit_mget(
+    connection: Connection, names: Sequence[bytes], max_bytes: Callable[[], int]
+) -> asyncio.Future[list[bytes | None]]:
     """Ask for the values of *names*, of *max_bytes* each; one of another type than ours is as good as none."""
     count = len(names)
 
@@ -46,7 +48,7 @@ def submit_mget(connection: Connection, names: Sequence[bytes], max_bytes: int) 
             raise _unexpected(reply, "as many values as it was asked for")
         return [item if type(item) is bytes else None for item in items]
 
-    return connection.submit(command(b"MGET", *names), values, max_bytes=min(count, LARGE) * max_bytes)
+    return connection.submit(command(b"MGET", *names), values, max_bytes=lambda: min(count, LARGE) * max_bytes())
 
 
 def storing(name: bytes, data: bytes, until: float) -> bytes:

@@ -53,7 +53,7 @@ class Sent(NamedTuple):
 
     payload: bytes
     convert: Callable[[Reply], Any]
-    max_bytes: int
+    max_bytes: Callable[[], int]
     waiter: asyncio.Future[Any]
     hops: int = 0
     """How often a server has said that another one is to be asked."""
@@ -132,12 +132,12 @@ class Connection(asyncio.Protocol):
         payload: bytes,
         convert: Callable[[Reply], T] = expect_no_error,
         *,
-        max_bytes: int = MAX_REPLY_BYTES,
+        max_bytes: Callable[[], int] = lambda: MAX_REPLY_BYTES,
     ) -> asyncio.Future[T]:
         """Send one encoded command; the future gets what *convert* makes of its reply.
 
         Args:
-            max_bytes: of the reply, about: one that grows beyond them ends the connection.
+            max_bytes: tells those of the reply, about: one that grows beyond them ends the connection.
         """
         future: asyncio.Future[T] = self.loop.create_future()
         if self.closed:
@@ -276,7 +276,7 @@ class Connection(asyncio.Protocol):
 
     def _refuse_endless(self) -> None:
         """End the connection if the reply that arrives is larger than its command can have asked for."""
-        if self._unaccounted_bytes > (self._awaiting[0].max_bytes if self._awaiting else MAX_REPLY_BYTES):
+        if self._unaccounted_bytes > (self._awaiting[0].max_bytes() if self._awaiting else MAX_REPLY_BYTES):
             self._fail(ReplyTooLargeError(f"{self.where} sends a reply that is larger than any that is kept there"))
 
     def connection_lost(self, exc: Exception | None) -> None:

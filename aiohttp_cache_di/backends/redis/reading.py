@@ -68,7 +68,7 @@ class Reading:
         connection = self._topology.now(name) or await self._topology.connection(name)
         if self.is_bounded(connection):
             try:
-                return await connection.submit(get(name), value, max_bytes=self.reply_bytes())
+                return await connection.submit(get(name), value, max_bytes=self.reply_bytes)
             except ReplyTooLargeError:
                 self.beware()
         (found,) = await self._carefully([name])
@@ -96,7 +96,7 @@ class Reading:
                 return await self._carefully(names)
             for first in range(0, len(indexes), most):
                 parts.append(indexes[first : first + most])
-                asked.append(submit_mget(connection, [names[index] for index in parts[-1]], self.reply_bytes()))
+                asked.append(submit_mget(connection, [names[index] for index in parts[-1]], self.reply_bytes))
         try:
             for part, values in zip(parts, asked, strict=True):
                 size = 0
@@ -127,7 +127,7 @@ class Reading:
                 return await self._carefully(names)
             with connection.together():
                 for index in indexes:
-                    asked[index] = connection.submit(get(names[index]), value, max_bytes=self.reply_bytes())
+                    asked[index] = connection.submit(get(names[index]), value, max_bytes=self.reply_bytes)
         try:
             for index, future in asked.items():
                 found[index] = await _settled(future)
@@ -149,7 +149,7 @@ class Reading:
             asked: list[asyncio.Future[bytes]] = []
             for name in names[first : first + LARGE]:
                 connection = self._topology.now(name) or await self._topology.connection(name)
-                asked.append(connection.submit(get_upto(name, size), head, max_bytes=self.reply_bytes()))
+                asked.append(connection.submit(get_upto(name, size), head, max_bytes=self.reply_bytes))
             found += [UNREADABLE if len(data) > size else data or None for data in await all_of(asked)]
         return found
 

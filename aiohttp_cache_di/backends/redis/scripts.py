@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Callable
 from typing import Final
 
-from aiohttp_cache_di.backends.redis.connections import Connection, ReplyTooLargeError, expect_no_error
+from aiohttp_cache_di.backends.redis.connections import Connection, ReplyTooLargeError
 from aiohttp_cache_di.backends.redis.wire import Reply, ServerError, command
 from aiohttp_cache_di.backends.store import Lease
 from aiohttp_cache_di.backends.wrap.tasks import abandon, consume_error
@@ -77,19 +77,19 @@ class Leases:
             abandon(there)
 
     async def get_or_acquire(
-        self, connection: Connection, key: str, ttl_s: float, stored: bytes, max_bytes: int
-    ) -> bytes | Lease | None:
+        self, connection: Connection, key: str, ttl_s: float, stored: bytes, max_bytes: Callable[[], int]
+    ) -> bytes | Lease | ServerError | None:
         """What there is under the name *stored*, or else the answer to a request for the lease on *key*.
 
-        None where nothing is and no lease can be had, as from a replica; or, scripts being forbidden, where that is
-        not known.
+        None where nothing is and no lease can be had, as from a replica; the error where the server runs no script,
+        so that neither is known.
 
         Raises:
             ReplyTooLargeError: what there is has more than *max_bytes*.
-            StorageError: the server refused to look.
         """
         token = secrets.token_bytes(16)
-        ask = command(b"EVAL", GET_OR_ACQUIRE, b"2", stored, self._name(key), token, _as_ms(ttl_s), b"%d" % max_bytes)
+        most = b"%d" % max_bytes()
+        ask = command(b"EVAL", GET_OR_ACQUIRE, b"2", stored, self._name(key), token, _as_ms(ttl_s), most)
         asked: asyncio.Future[Reply] = connection.submit(ask, _as_it_is, max_bytes=max_bytes)
         try:
             found = await asked
@@ -102,11 +102,11 @@ class Leases:
             self._tokens[key] = token
             return Lease.GRANTED
         if found == TOO_LARGE:
-            raise ReplyTooLargeError(f"{connection.where} has a value of more than {max_bytes} bytes")
-        if type(found) is ServerError and found.code in FORBIDDEN:
-            self.has_scripts = False
-            return None
-        return Lease.REFUSED if expect_no_error(found) == REFUSED else None
+            raise ReplyTooLargeError(f"{connection.where} has a value of more than {max_bytes()} bytes")
+        if type(found) is ServerError:
+            self.has_scripts = found.code not in FORBIDDEN
+            return found
+        return Lease.REFUSED if found == REFUSED else None
 
     async def renew(self, connection: Connection, key: str, ttl_s: float) -> bool:
         """Hold the one on *key* for *ttl_s* seconds from now; False where it has passed to another process."""

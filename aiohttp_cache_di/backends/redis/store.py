@@ -18,7 +18,7 @@ from aiohttp_cache_di.backends.redis.reading import BATCH, Reading, abandon_all,
 from aiohttp_cache_di.backends.redis.scripts import Leases, Release
 from aiohttp_cache_di.backends.redis.topology import Topology
 from aiohttp_cache_di.backends.redis.tracking import Tracking
-from aiohttp_cache_di.backends.redis.wire import Reply, command
+from aiohttp_cache_di.backends.redis.wire import Reply, ServerError, command
 from aiohttp_cache_di.backends.store import (
     SECRET_BYTES,
     UNREADABLE,
@@ -91,7 +91,9 @@ class RedisStore:
     async def get(self, keys: Sequence[str]) -> Sequence[Found | None]:
         """Look *keys* up in one round trip."""
         if len(keys) == 1:
-            return [self._found(await self._reading.one(self._names.record(keys[0])), keys[0])]
+            key = keys[0]
+            value = await self._reading.one(self._names.record(key))
+            return [Found(self.codec.unpack(value, key)) if isinstance(value, bytes) else self._found(value, key)]
         values = await self._reading.many([self._names.record(key) for key in keys])
         answers: list[Found | StorageError | None] = []
         found: list[Found | None] = []
@@ -225,19 +227,19 @@ class RedisStore:
     async def get_or_acquire(self, key: str, ttl_s: float) -> Found | Lease | None:
         """Look *key* up, and where nothing is, ask for the lease on it: in one round trip.
 
-        Where scripts are forbidden it is only looked up, and a replica grants no lease.
+        Where scripts are forbidden, or its slot is being moved, it is only looked up; and a replica grants no lease.
         """
         name = self._names.record(key)
         connection = await self._connection(name)
         if self._leases.has_scripts:  # which brings no value that is too large
             try:
-                found = await self._leases.get_or_acquire(connection, key, ttl_s, name, self._reading.reply_bytes())
+                found = await self._leases.get_or_acquire(connection, key, ttl_s, name, self._reading.reply_bytes)
             except ReplyTooLargeError:
                 self._reading.beware()
                 return Found(UNREADABLE)
             if isinstance(found, bytes):
                 return Found(self.codec.unpack(found, key))
-            if self._leases.has_scripts:
+            if not isinstance(found, ServerError):
                 return found
         (there,) = await self.get((key,))
         return there

@@ -121,7 +121,8 @@ class LoopStack:
             else:
                 found = await self._reads.get(key)
             if found is not None:
-                entry, version = self._entry(key, found), found.version
+                item, version = found.item, found.version
+                entry = item if type(item) is StoredResponse else self._entry_of(item, key)
         except UnansweredError:
             return FAILED
         finally:
@@ -130,10 +131,6 @@ class LoopStack:
         if first_looks is not None:
             first_looks.note(key, entry)
         return entry
-
-    def _entry(self, key: str, found: Found) -> StoredResponse | None:
-        item = found.item
-        return item if type(item) is StoredResponse else self._entry_of(item, key)
 
     async def get(self, key: str) -> Found | None:
         """What the store has under *key*, without a deadline."""

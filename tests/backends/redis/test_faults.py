@@ -380,7 +380,7 @@ async def test_a_reply_that_is_larger_than_anything_we_keep_is_refused_before_it
         cache = RedisCache("app", "r", url)
         connection = await connection_of(cache)
         with pytest.raises(StorageError, match="larger than any"):
-            await connection.submit(command(b"PING"), max_bytes=1_000_000)
+            await connection.submit(command(b"PING"), max_bytes=lambda: 1_000_000)
         assert connection.closed
         assert sent < 50_000_000
         await cache.close()
