@@ -375,6 +375,47 @@ async def test_a_body_of_unknown_length_is_stored_too(origin: Origin, tmp_path: 
         assert same(await (await hit(session, origin)).read(), CONTENT)
 
 
+async def test_who_asks_again_at_once_waits_for_the_end_of_the_writing(
+    origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finish, may_finish = spool.Growing.finish, threading.Event()
+
+    def later(self: spool.Growing) -> BodyFile:
+        may_finish.wait(10)
+        return finish(self)
+
+    monkeypatch.setattr(spool.Growing, "finish", later)
+    async with caching(tmp_path) as session:
+        for number in range(2):
+            async with session.get(origin.url) as response:
+                assert same(await response.read(), CONTENT)
+                assert response.from_cache is bool(number)
+            asyncio.get_running_loop().call_later(0.05, may_finish.set)
+        assert await session.cache.has_url(origin.url)
+    assert origin.hits == 1
+
+
+async def test_what_is_deleted_while_its_end_is_written_is_not_stored(
+    origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finish, may_finish = spool.Growing.finish, threading.Event()
+
+    def later(self: spool.Growing) -> BodyFile:
+        may_finish.wait(10)
+        return finish(self)
+
+    monkeypatch.setattr(spool.Growing, "finish", later)
+    async with caching(tmp_path) as session:
+        async with session.get(origin.url) as response:
+            await response.read()
+        deleting = asyncio.ensure_future(session.cache.clear())
+        await asyncio.sleep(0)
+        may_finish.set()
+        await deleting
+        await until(lambda: not stored_files(tmp_path))
+        assert "stored" not in response.cache_status
+
+
 async def test_equal_requests_share_one_to_the_origin(origin: Origin, tmp_path: Path) -> None:
     async with caching(tmp_path) as session:
         got = await asyncio.gather(*(fetched(session, origin) for _ in range(3)))

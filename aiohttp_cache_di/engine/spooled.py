@@ -57,19 +57,27 @@ def largest_bytes(runtime: Runtime, backend: CacheBackend) -> float:
     return spooled if allowed is None else min(allowed, spooled)
 
 
-def spools_of(runtime: Runtime, backend: CacheBackend, key: str, *, joined: bool) -> Spools | None:
+def spools_of(
+    runtime: Runtime,
+    backend: CacheBackend,
+    key: str,
+    *,
+    joined: bool,
+    spawn: Callable[[Coroutine[Any, Any, None]], object],
+) -> Spools | None:
     """How a large body goes into the store, where that takes it as it arrives.
 
     Args:
         key: under which it will be put.
         joined: it may be a part that is joined with another one, in memory.
+        spawn: runs what finishes a body in the background.
     """
     if runtime.here.largest_spooled_bytes is None:
         return None
     return Spools(
         partial(runtime.here.spool, key),
         patience_s=backend.guard.deadline_s,
-        spawn=partial(runtime.spawn, owner=backend),
+        spawn=spawn,
         refused=partial(backend.guard.note_failure, "write"),
         from_bytes=MAX_JOINED_BYTES if joined else SPOOL_FROM_BYTES,
     )

@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 from weakref import ref
@@ -104,7 +104,13 @@ class ResponseStoring(Lookup):
             watch=reply.watch,
             failed=failed,
             arrived=flight.arrived,
-            spools=spools_of(self.runtime, self.backend, self.key, joined=decision.combine_with is not None),
+            spools=spools_of(
+                self.runtime,
+                self.backend,
+                self.key,
+                joined=decision.combine_with is not None,
+                spawn=partial(self._finish_later, flight, owner),
+            ),
         )
         if not flight.is_over:
             self._expect_body(response, flight, owner)
@@ -118,6 +124,11 @@ class ResponseStoring(Lookup):
         if not length.isdecimal() or int(length) <= UNREAD_BYTES:
             flight.body_for = owner
             flight.leader = None  # a task that asks again waits for what comes by itself
+
+    def _finish_later(self, flight: Flight, owner: ref[ClientSession], rest: Coroutine[Any, Any, None]) -> None:
+        """All has arrived, and the *rest* is being written: a request that comes now waits for that."""
+        flight.body_for, flight.leader = owner, None
+        self.runtime.spawn(rest, owner=self.backend)
 
     def _why_not(self, reply: Reply, owner: ref[ClientSession], max_bytes: float) -> str | None:
         """Why the body is not even copied: a detail of Cache-Status."""
