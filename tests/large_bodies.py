@@ -11,7 +11,7 @@ import asyncio
 import gc
 import json
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,7 @@ class Large:
 
 
 @asynccontextmanager
-async def large_origin(size: int) -> AsyncIterator[Large]:
+async def large_origin(size: int) -> AsyncGenerator[Large]:
     """Run one."""
     large = Large(size)
     app = web.Application()

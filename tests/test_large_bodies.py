@@ -12,7 +12,7 @@ import re
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from aiohttp_cache_di.backends.filesystem import FileBackend, bodies, files, spo
 from aiohttp_cache_di.backends.filesystem.bodies import BodyFile
 from aiohttp_cache_di.backends.filesystem.records import PIECE_BYTES
 from aiohttp_cache_di.backends.filesystem.store import FileStore
+from aiohttp_cache_di.entries.filed import FiledResponse
 from tests.large_bodies import can_measure, large_origin
 
 SIZE = 4 * PIECE_BYTES + 1234
@@ -83,9 +84,10 @@ async def origin() -> AsyncIterator[Origin]:
 
 
 @asynccontextmanager
-async def caching(folder: Path, **options: Any) -> AsyncIterator[CachedSession]:
+async def caching(folder: Path, **options: Any) -> AsyncGenerator[CachedSession]:
     """A session with a cache of bodies of any size."""
-    backend = FileBackend(folder / "cache", **({"cache_control": True, "max_body_bytes": None} | options))
+    own: dict[str, Any] = {"cache_control": True, "max_body_bytes": None, **options}
+    backend = FileBackend(folder / "cache", **own)
     async with CachedSession(cache=backend) as session:
         yield session
 
@@ -577,9 +579,11 @@ async def test_a_hit_that_is_not_read_is_closed(origin: Origin, tmp_path: Path) 
         with pytest.raises(Exception, match="Connection closed"):
             await response.content.read()
         (name,) = (path for path in stored_files(tmp_path) if "." in path.name)
-        fd_of = response.stored.file.fd  # type: ignore[attr-defined]  # of a FiledResponse
+        stored = response.stored
+        assert isinstance(stored, FiledResponse)
+        fd_of: int = stored.file.fd
         assert os.fstat(fd_of).st_ino == name.stat().st_ino
-        del response
+        del response, stored
         await until(lambda: not is_open(fd_of))
 
 

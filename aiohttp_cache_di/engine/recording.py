@@ -341,8 +341,11 @@ class RecordingStreamReader(StreamReader):
         if recorder is not None:
             recorder.feed(data)
             if recorder.is_spooling:
-                self.__class__ = SpoolingStreamReader
+                self._spool()
         return super().feed_data(data, *args, **kwargs)
+
+    def _spool(self: Any) -> None:
+        self.__class__ = SpoolingStreamReader
 
     def feed_eof(self) -> None:
         recorder = _recorders.get(id(self))

@@ -277,7 +277,7 @@ class FileStore:
         if isinstance(item, FiledResponse):
             if not self.holds(item.file):
                 raise StorageError("the body of an entry is in a file of another store")
-            body = item.file
+            body = cast("BodyFile", item.file)
             packed = pack_filed(item, body.filed, record.key, record.until, self._codec)
         else:
             packed = pack(item, record.key, record.until, self._codec)
