@@ -22,8 +22,8 @@ FORWARDED: Final = {
 SERVED: Final = {
     "max-stale": "it was stale, and the request allows that",
     "stale-while-revalidate": "it was stale, and is validated in the background",
-    "stale-if-error": "it was stale, and stands in for an error of the origin",
-    "disconnected": "it was stale, and stands in for an origin that could not be reached",
+    "stale-if-error": "it was stale, and stands in for an error, as directives or settings allow",
+    "disconnected": "it was stale, and stands in for an origin that failed",
     "overtaken": "the response to another request came first",
     "only-if-cached": "the request may only be answered from the cache, and nothing stored could be used",
 }
@@ -35,7 +35,7 @@ RULES: Final = {
     "authorization": "it is for one who has logged in, and the cache is shared",
     "must-understand": "it asks for a cache that understands its status",
     "status": "its status is not one that is stored",
-    "partial": "it is a part that is of no use to what is stored",
+    "partial": "it is a part that cannot be joined with what is stored",
     "vary": "it varies on everything, so that no request could select it",
     "no-lifetime": "it has no lifetime, and nothing by which it could be validated",
     "answers-condition": "it answers a condition of the caller's",
