@@ -178,9 +178,8 @@ class CachedResponse(ClientResponse):
     def body_path(self) -> Path | None:
         """The file that has the whole body and nothing else, for what sends files; None where there is none.
 
-        It is the cache's own: read it only. It stays for as long as there is this response, and a minute more, even if
-        the entry goes; what has opened it can read it to its end. The bytes are as they were received, decoded where
-        the client decodes, and are checked by no one who reads them there.
+        It is the cache's own: read it only. It stays for a minute, and for as long as this response, even if the entry
+        goes; what has opened it can read it to its end. Nothing checks the bytes there.
         """
         file = self._file
         return None if file is None else keep(file).path

@@ -15,7 +15,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from aiohttp import ClientPayloadError, web
@@ -28,6 +28,7 @@ from aiohttp_cache_di.backends.filesystem import FileBackend, bodies, files, spo
 from aiohttp_cache_di.backends.filesystem.bodies import BodyFile
 from aiohttp_cache_di.backends.filesystem.records import PIECE_BYTES
 from aiohttp_cache_di.backends.filesystem.store import FileStore
+from aiohttp_cache_di.entries.filed import FiledResponse
 from tests.large_bodies import can_measure, large_origin
 
 SIZE = 4 * PIECE_BYTES + 1234
@@ -85,7 +86,8 @@ async def origin() -> AsyncIterator[Origin]:
 @asynccontextmanager
 async def caching(folder: Path, **options: Any) -> AsyncGenerator[CachedSession]:
     """A session with a cache of bodies of any size."""
-    backend = FileBackend(folder / "cache", **dict[str, Any]({"cache_control": True, "max_body_bytes": None} | options))
+    own: dict[str, Any] = {"cache_control": True, "max_body_bytes": None, **options}
+    backend = FileBackend(folder / "cache", **own)
     async with CachedSession(cache=backend) as session:
         yield session
 
@@ -375,6 +377,47 @@ async def test_a_body_of_unknown_length_is_stored_too(origin: Origin, tmp_path: 
         assert same(await (await hit(session, origin)).read(), CONTENT)
 
 
+async def test_who_asks_again_at_once_waits_for_the_end_of_the_writing(
+    origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finish, may_finish = spool.Growing.finish, threading.Event()
+
+    def later(self: spool.Growing) -> BodyFile:
+        may_finish.wait(10)
+        return finish(self)
+
+    monkeypatch.setattr(spool.Growing, "finish", later)
+    async with caching(tmp_path) as session:
+        for number in range(2):
+            async with session.get(origin.url) as response:
+                assert same(await response.read(), CONTENT)
+                assert response.from_cache is bool(number)
+            asyncio.get_running_loop().call_later(0.05, may_finish.set)
+        assert await session.cache.has_url(origin.url)
+    assert origin.hits == 1
+
+
+async def test_what_is_deleted_while_its_end_is_written_is_not_stored(
+    origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finish, may_finish = spool.Growing.finish, threading.Event()
+
+    def later(self: spool.Growing) -> BodyFile:
+        may_finish.wait(10)
+        return finish(self)
+
+    monkeypatch.setattr(spool.Growing, "finish", later)
+    async with caching(tmp_path) as session:
+        async with session.get(origin.url) as response:
+            await response.read()
+        deleting = asyncio.ensure_future(session.cache.clear())
+        await asyncio.sleep(0)
+        may_finish.set()
+        await deleting
+        await until(lambda: not stored_files(tmp_path))
+        assert "stored" not in response.cache_status
+
+
 async def test_equal_requests_share_one_to_the_origin(origin: Origin, tmp_path: Path) -> None:
     async with caching(tmp_path) as session:
         got = await asyncio.gather(*(fetched(session, origin) for _ in range(3)))
@@ -536,9 +579,11 @@ async def test_a_hit_that_is_not_read_is_closed(origin: Origin, tmp_path: Path) 
         with pytest.raises(Exception, match="Connection closed"):
             await response.content.read()
         (name,) = (path for path in stored_files(tmp_path) if "." in path.name)
-        fd_of: int = cast(Any, response.stored).file.fd  # of a FiledResponse
+        stored = response.stored
+        assert isinstance(stored, FiledResponse)
+        fd_of: int = stored.file.fd
         assert os.fstat(fd_of).st_ino == name.stat().st_ino
-        del response
+        del response, stored
         await until(lambda: not is_open(fd_of))
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import enum
 
-from aiohttp import ClientResponse, hdrs
+from aiohttp import ClientResponse, StreamReader, hdrs
 
-__all__ = ["Unkept", "has_known_end", "is_framed", "known_size", "why_not_kept"]
+from aiohttp_cache_di._aiohttp import DecodingWatch
+
+__all__ = ["Unkept", "has_known_end", "is_framed", "known_size", "why_not_kept", "why_not_whole"]
 
 BODILESS_STATUSES = (204, 304)
 
@@ -82,3 +84,16 @@ def known_size(response: ClientResponse, *, decoded: bool) -> int | None:
     if not length.isdecimal() or decoded or hdrs.TRANSFER_ENCODING in headers:
         return None
     return int(length)
+
+
+def why_not_whole(
+    copied: int, stream: StreamReader, size: int | None, max_bytes: float, watch: DecodingWatch | None
+) -> Unkept | None:
+    """Why *copied* bytes are not the whole body of *stream*, which has ended."""
+    if stream.total_bytes > max_bytes:
+        return Unkept.TOO_LARGE
+    if watch is not None and not watch.finished:
+        return Unkept.DAMAGED
+    if copied != stream.total_bytes:
+        return Unkept.UNSEEN
+    return Unkept.DAMAGED if size is not None and copied != size else None

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
-import time
 from collections.abc import Callable
 from typing import Any, TypeAlias
 from weakref import WeakValueDictionary
@@ -18,7 +16,8 @@ from aiohttp import ClientError, ClientResponse, StreamReader
 
 from aiohttp_cache_di._aiohttp import DecodingWatch, Needs, arrived_chunks, can, is_decoded
 from aiohttp_cache_di.engine.budget import COPIES, Budget
-from aiohttp_cache_di.engine.framing import Unkept, is_framed, known_size, why_not_kept
+from aiohttp_cache_di.engine.framing import Unkept, is_framed, known_size, why_not_kept, why_not_whole
+from aiohttp_cache_di.engine.notes import Failed, note_failure
 from aiohttp_cache_di.engine.spooled import SpooledCopy, Spools
 from aiohttp_cache_di.entries.filed import FiledBody
 
@@ -35,20 +34,14 @@ __all__ = [
     "why_not_kept",
 ]
 
-logger = logging.getLogger(__name__)
-
 
 Finished: TypeAlias = Callable[[bytes | FiledBody | Unkept], None]
 """Called once: with the whole body, in memory or in the store, or with why there is none to keep."""
-
-Failed: TypeAlias = Callable[[str], None]
-"""Called with the kind of an error of ours that cost a copy, to count it."""
 
 Arrived: TypeAlias = Callable[[], None]
 """Called for each piece of a body as it comes."""
 
 WAIT_FOR_END_S = 0.05
-LOG_INTERVAL_S = 60.0
 
 
 def record(
@@ -117,21 +110,8 @@ def _whole(
 ) -> bytes | Unkept:
     """The body that *chunks* are, or why it is not to be kept."""
     body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-    why_not = _why_not_whole(len(body), stream, size, max_bytes, watch)
+    why_not = why_not_whole(len(body), stream, size, max_bytes, watch)
     return body if why_not is None else why_not
-
-
-def _why_not_whole(
-    copied: int, stream: StreamReader, size: int | None, max_bytes: float, watch: DecodingWatch | None
-) -> Unkept | None:
-    """Why *copied* bytes are not the whole body of *stream*, which has ended."""
-    if stream.total_bytes > max_bytes:
-        return Unkept.TOO_LARGE
-    if watch is not None and not watch.finished:
-        return Unkept.DAMAGED
-    if copied != stream.total_bytes:
-        return Unkept.UNSEEN
-    return Unkept.DAMAGED if size is not None and copied != size else None
 
 
 async def wait_for_end(response: ClientResponse) -> None:
@@ -280,7 +260,7 @@ class Recorder:
             self._arrived()
 
     def _finish_copy(self, copy: SpooledCopy, stream: StreamReader) -> None:
-        why_not = _why_not_whole(self._so_far, stream, self._size, self._max_bytes, self._watch)
+        why_not = why_not_whole(self._so_far, stream, self._size, self._max_bytes, self._watch)
         finished, failed = self._finished, self._failed
         if why_not is not None or finished is None:
             self.end(why_not or Unkept.UNSEEN)
@@ -343,37 +323,6 @@ def _call(finished: Finished, body: bytes | FiledBody | Unkept, failed: Failed |
         note_failure(error, failed)
 
 
-_noted: dict[str, float] = {}
-
-
-def note_failure(error: Exception, failed: Failed | None) -> None:
-    """Count an error of ours that cost a copy, and log one of its kind once in a while. Raises nothing."""
-    kind = type(error).__name__
-    with contextlib.suppress(Exception):
-        if failed is not None:
-            failed(kind)
-    with contextlib.suppress(Exception):
-        now = time.monotonic()
-        if now - _noted.get(kind, -LOG_INTERVAL_S) >= LOG_INTERVAL_S:
-            _noted[kind] = now
-            # The error's own text may hold a part of the body.
-            logger.warning(
-                "A body could not be kept (%s in %s); its reader is not concerned. None of this kind will be logged "
-                "for %d s",
-                kind,
-                _place(error),
-                LOG_INTERVAL_S,
-            )
-
-
-def _place(error: BaseException) -> str:
-    """Where *error* was raised."""
-    at = error.__traceback__
-    while at is not None and at.tb_next is not None:
-        at = at.tb_next
-    return "?" if at is None else f"{at.tb_frame.f_code.co_qualname}, line {at.tb_lineno}"
-
-
 _recorders: WeakValueDictionary[int, Recorder] = WeakValueDictionary()
 """By the id of the stream, which has no place for an attribute and holds its recorder as a callback for its end."""
 
@@ -392,8 +341,11 @@ class RecordingStreamReader(StreamReader):
         if recorder is not None:
             recorder.feed(data)
             if recorder.is_spooling:
-                self.__class__ = SpoolingStreamReader  # pyright: ignore[reportAttributeAccessIssue]  # a subclass
+                self._spool()
         return super().feed_data(data, *args, **kwargs)
+
+    def _spool(self: Any) -> None:
+        self.__class__ = SpoolingStreamReader
 
     def feed_eof(self) -> None:
         recorder = _recorders.get(id(self))

@@ -12,16 +12,20 @@ import asyncio
 import math
 import time
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, Final, NamedTuple
 
+from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.store import Spool
 from aiohttp_cache_di.engine.budget import Budget
 from aiohttp_cache_di.engine.framing import Unkept
+from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.entries.filed import FiledBody
 
-__all__ = ["SPOOL_FROM_BYTES", "SpooledCopy", "Spools"]
+__all__ = ["MAX_JOINED_BYTES", "SPOOL_FROM_BYTES", "SpooledCopy", "Spools", "largest_bytes", "spools_of"]
 
 SPOOL_FROM_BYTES: Final = 1024 * 1024  # of a body; smaller ones take less time in memory than on this way
+MAX_JOINED_BYTES: Final = 8 * 1024 * 1024  # of a part that is joined with another one, in memory
 FULL_BYTES: Final = 4 * 1024 * 1024  # that wait to be written, when a reader is held up
 LOW_BYTES: Final = 2 * 1024 * 1024
 
@@ -42,6 +46,41 @@ class Spools(NamedTuple):
     spawn: Callable[[Coroutine[Any, Any, None]], object]
     refused: Callable[[Exception], object]
     from_bytes: int = SPOOL_FROM_BYTES
+
+
+def largest_bytes(runtime: Runtime, backend: CacheBackend) -> float:
+    """The size of the largest body that is kept."""
+    allowed, spooled = backend.max_body_bytes, runtime.here.largest_spooled_bytes
+    if spooled is None:
+        return backend.largest_in_memory_bytes
+    spooled = max(spooled, SPOOL_FROM_BYTES)  # whether it keeps what it takes whole, the store says
+    return spooled if allowed is None else min(allowed, spooled)
+
+
+def spools_of(
+    runtime: Runtime,
+    backend: CacheBackend,
+    key: str,
+    *,
+    joined: bool,
+    spawn: Callable[[Coroutine[Any, Any, None]], object],
+) -> Spools | None:
+    """How a large body goes into the store, where that takes it as it arrives.
+
+    Args:
+        key: under which it will be put.
+        joined: it may be a part that is joined with another one, in memory.
+        spawn: runs what finishes a body in the background.
+    """
+    if runtime.here.largest_spooled_bytes is None:
+        return None
+    return Spools(
+        partial(runtime.here.spool, key),
+        patience_s=backend.guard.deadline_s,
+        spawn=spawn,
+        refused=partial(backend.guard.note_failure, "write"),
+        from_bytes=MAX_JOINED_BYTES if joined else SPOOL_FROM_BYTES,
+    )
 
 
 class SpooledCopy:

@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 from weakref import ref
@@ -23,7 +23,7 @@ from aiohttp_cache_di.engine.lookup import Lookup
 from aiohttp_cache_di.engine.origin import Reply
 from aiohttp_cache_di.engine.question import key_after_redirect
 from aiohttp_cache_di.engine.recording import Failed, Unkept, note_failure, record, why_not_kept
-from aiohttp_cache_di.engine.spooled import SPOOL_FROM_BYTES, Spools
+from aiohttp_cache_di.engine.spooled import MAX_JOINED_BYTES, largest_bytes, spools_of
 from aiohttp_cache_di.entries.build import SET_COOKIE, kept_lines, reason_of, version_of
 from aiohttp_cache_di.entries.fields import expires_at
 from aiohttp_cache_di.entries.filed import FiledBody, with_body
@@ -38,7 +38,6 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 SLOW_S = 0.25  # of a response for which other processes are worth being told that they wait in vain
-MAX_JOINED_BYTES = 8 * 2**20  # of a part that is joined with another one, in memory
 UNREAD_BYTES = 2**16  # aiohttp lets about twice as much in before it is read
 _OF_THIS_REQUEST = frozenset({"headers", "cookies", "data", "decoded", "principal"})
 """Arguments of a key that tell of one request rather than of the way to the origin."""
@@ -88,8 +87,8 @@ class ResponseStoring(Lookup):
         failed: Failed,
     ) -> None:
         response = reply.response
-        largest_bytes = self._largest_bytes
-        why_not = self._why_not(reply, owner, largest_bytes)
+        max_bytes = largest_bytes(self.runtime, self.backend)
+        why_not = self._why_not(reply, owner, max_bytes)
         if why_not is not None:
             report.not_stored(why_not)
             self.end_unshared(flight)
@@ -101,12 +100,18 @@ class ResponseStoring(Lookup):
         flight.hand_over()
         record(
             response,
-            max_bytes=largest_bytes,
+            max_bytes=max_bytes,
             finished=finished,
             watch=reply.watch,
             failed=failed,
             arrived=flight.arrived,
-            spools=self._spools(decision),
+            spools=spools_of(
+                self.runtime,
+                self.backend,
+                self.key,
+                joined=decision.combine_with is not None,
+                spawn=partial(self._finish_later, flight, owner),
+            ),
         )
         if not flight.is_over:
             self._expect_body(response, flight, owner)
@@ -121,36 +126,19 @@ class ResponseStoring(Lookup):
             flight.body_for = owner
             flight.leader = None  # a task that asks again waits for what comes by itself
 
-    @property
-    def _largest_bytes(self) -> float:
-        """The size of the largest body that is kept."""
-        allowed, spooled = self.backend.max_body_bytes, self.runtime.here.largest_spooled_bytes
-        if spooled is None:
-            return self.backend.largest_in_memory_bytes
-        spooled = max(spooled, SPOOL_FROM_BYTES)  # whether it keeps what it takes whole, the store says
-        return spooled if allowed is None else min(allowed, spooled)
+    def _finish_later(self, flight: Flight, owner: ref[ClientSession], rest: Coroutine[Any, Any, None]) -> None:
+        """All has arrived, and the *rest* is being written: a request that comes now waits for that."""
+        flight.body_for, flight.leader = owner, None
+        self.runtime.spawn(rest, owner=self.backend)
 
-    def _spools(self, decision: Store) -> Spools | None:
-        """How a large body goes into the store, where that takes it as it arrives."""
-        here, guard = self.runtime.here, self.backend.guard
-        if here.largest_spooled_bytes is None:
-            return None
-        return Spools(
-            partial(here.spool, self.key),
-            patience_s=guard.deadline_s,
-            spawn=partial(self.runtime.spawn, owner=self.backend),
-            refused=partial(guard.note_failure, "write"),
-            from_bytes=SPOOL_FROM_BYTES if decision.combine_with is None else MAX_JOINED_BYTES,
-        )
-
-    def _why_not(self, reply: Reply, owner: ref[ClientSession], largest_bytes: float) -> Detail | None:
+    def _why_not(self, reply: Reply, owner: ref[ClientSession], max_bytes: float) -> Detail | None:
         """Why the body is not even copied: a detail of Cache-Status."""
         response, session = reply.response, owner()
         if not reply.is_as_asked(self.backend.credential_headers, is_named=self.is_named):
             if session is not None:
                 self.runtime.has_changed(session)
             return "changed"
-        unkept = why_not_kept(response, largest_bytes)
+        unkept = why_not_kept(response, max_bytes)
         if unkept is not None:
             return unkept.value
         # A parameter that is not to be stored is nothing to lead the next caller to, either.

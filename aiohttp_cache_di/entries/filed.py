@@ -94,8 +94,8 @@ def with_body(stored: StoredResponse, body: bytes | FiledBody, **changes: Any) -
     if isinstance(body, bytes):
         fields["body"] = body
         return StoredResponse(**fields)
-    fields["body"], fields["file"] = b"", body
-    return FiledResponse(**fields)
+    fields["body"] = b""
+    return FiledResponse(file=body, **fields)
 
 
 async def in_memory(stored: StoredResponse) -> StoredResponse:

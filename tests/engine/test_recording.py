@@ -14,7 +14,7 @@ from aiohttp.streams import EMPTY_PAYLOAD
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from aiohttp_cache_di._aiohttp import DecodingWatch
-from aiohttp_cache_di.engine import recording
+from aiohttp_cache_di.engine import notes, recording
 from aiohttp_cache_di.engine.budget import COPIES, Budget
 from aiohttp_cache_di.engine.framing import Unkept, is_framed, why_not_kept
 from aiohttp_cache_di.engine.recording import RecordingStreamReader, record, wait_for_end
@@ -300,7 +300,7 @@ class TestFence:
 
     @pytest.fixture(autouse=True)
     def forget_what_was_logged(self) -> None:
-        recording._noted.clear()
+        notes._noted.clear()
 
     @pytest.mark.parametrize(
         "place",

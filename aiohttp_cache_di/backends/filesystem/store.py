@@ -277,9 +277,8 @@ class FileStore:
         if isinstance(item, FiledResponse):
             if not self.holds(item.file):
                 raise StorageError("the body of an entry is in a file of another store")
-            filed: BodyFile = item.file
-            body = filed
-            packed = pack_filed(item, filed.filed, record.key, record.until, self._codec)
+            body = cast("BodyFile", item.file)
+            packed = pack_filed(item, body.filed, record.key, record.until, self._codec)
         else:
             packed = pack(item, record.key, record.until, self._codec)
             if len(packed.body) > self._known.value_bytes():

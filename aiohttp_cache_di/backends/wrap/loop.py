@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Collection
 from typing import Protocol
 
-from aiohttp_cache_di.backends.store import Found, Record, Spool, Store
+from aiohttp_cache_di.backends.store import Found, Record, Spool, Spooling, Store
 from aiohttp_cache_di.backends.wrap.abilities import Abilities
 from aiohttp_cache_di.backends.wrap.batching import BatchedReads, UnansweredError
 from aiohttp_cache_di.backends.wrap.first_looks import FirstLooks
@@ -74,6 +74,8 @@ class LoopStack:
         """Whether what is not at hand is not there."""
         self._entry_of = packing.entry_of
         self._spooling = abilities.spooling if packing.serializer is None else None
+        self.largest_spooled_bytes = _largest(self._spooling)
+        """The size of the largest body that the store takes as it arrives; None where it takes none so."""
         self._keep = None if abilities.immediate is None else abilities.immediate.keep
         self._pending = self.pending.entries
         self.near = (
@@ -151,15 +153,6 @@ class LoopStack:
         if outcome is not None:
             outcome(is_written)
 
-    @property
-    def largest_spooled_bytes(self) -> float | None:
-        """The size of the largest body that the store takes as it arrives; None where it takes none so."""
-        spooling = self._spooling
-        if spooling is None:
-            return None
-        largest = spooling.largest_body_bytes
-        return math.inf if largest is None else largest
-
     def spool(self, key: str) -> Spool | None:
         """Begin a body that will be stored under *key*; None where the store is left alone, or takes none."""
         if self._spooling is None or self.guard.probe_in_s("write") is not None:
@@ -225,6 +218,13 @@ class LoopStack:
             self.first_looks.wrote(entry)
         if self.near is not None:
             self.near.wrote(entry, version)
+
+
+def _largest(spooling: Spooling | None) -> float | None:
+    if spooling is None:
+        return None
+    largest = spooling.largest_body_bytes
+    return math.inf if largest is None else largest
 
 
 def _nothing(key: str) -> StoredResponse | None:
