@@ -170,6 +170,7 @@ ANYWHERE: dict[str, bytes | None] = {
     "HTTP": http("400 Bad Request", ""),
     "garbage": b"\x00\xff\xfe garbage \r\n",
 }
+TOLD = {"black hole", "garbage", "throttling", "no JSON"}
 FOREIGN: dict[str, dict[str, bytes | None]] = {
     "redis": {
         "huge length": b"$99999999999999999999\r\n",
@@ -191,7 +192,12 @@ FOREIGN: dict[str, dict[str, bytes | None]] = {
         "another service": http("200 OK", "{}"),
     },
 }
-CASES = [(kind, name) for kind, own in FOREIGN.items() for name in (*ANYWHERE, *own)]
+CASES = [
+    # A server that says nothing of use is waited for, so these take seconds each.
+    pytest.param(kind, name, marks=[] if kind == "redis" or name in TOLD else [pytest.mark.slow])
+    for kind, own in FOREIGN.items()
+    for name in (*ANYWHERE, *own)
+]
 
 
 @pytest.mark.parametrize(("kind", "name"), CASES)

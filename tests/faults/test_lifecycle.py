@@ -189,6 +189,8 @@ async def test_a_signal_during_load_ends_the_process_and_leaves_the_store_whole(
 ) -> None:
     if store.kind == "memory":
         pytest.skip("memory ends with its process")
+    if store.is_slow and number == signal.SIGINT:
+        pytest.skip("one signal is enough where another process does the writing")
     urls = [f"{origin.url}/{n}" for n in range(300)]
     job = {"kind": store.kind, "options": store.options, "task": "churn", "urls": urls, "size": origin.size}
     job |= {"tasks": 16, "seconds": 60, "pause_s": 0.0, "seed": 1}
