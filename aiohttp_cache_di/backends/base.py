@@ -289,6 +289,7 @@ class CacheBackend(Deleting, Explained, Configured):
     async def close(self) -> None:
         """Close the storages; may be called twice."""
         await self.stack.close()
+        self.stats.ended(self.name)
 
     async def _usable(self, response: CachedResponse, key: str) -> CachedResponse | None:
         # Past its lifetime, a standard cache may still validate a response; by the user's rules alone it is over.

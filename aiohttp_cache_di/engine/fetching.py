@@ -99,6 +99,7 @@ class Fetching:
                 return self._instead_or_raise(error, origin, plan, flight)
             if not isinstance(reply, Reply):
                 self.backend.stats.misses += 1
+                self.call.result = "miss"
                 return reply
             with reply:
                 decision = await self._decide(reply, plan)
@@ -124,6 +125,7 @@ class Fetching:
                         plan = Fetch(decision.reason)
                     case None:
                         self.backend.stats.misses += 1
+                        self.call.result = "miss"
                         describe_miss(reply.response, forwarded("bypass", detail="error"))
                         return reply.response
                     case _:
@@ -213,6 +215,7 @@ class Fetching:
     async def _store(self, reply: Reply, decision: Store, flight: Flight) -> ClientResponse:
         response, call = reply.response, self.call
         self.backend.stats.misses += 1
+        self.call.result = "miss"
         self._update_get(reply, flight)
         if not self.backend.cache_control:
             self._announce_next(reply)
@@ -244,6 +247,7 @@ class Fetching:
             await self.storing.discard(error, decision.stored)
             return None
         self.backend.stats.revalidated += 1
+        self.call.result = "revalidated"
         self.call.keys.append(self.question.key)
         report = Report(answer, decision.cache_status, received_at=reply.head.received_at)
         try:
@@ -262,6 +266,7 @@ class Fetching:
 
     async def _pass(self, reply: Reply, decision: Pass, flight: Flight) -> ClientResponse:
         self.backend.stats.misses += 1
+        self.call.result = "miss"
         self._update_get(reply, flight)
         if decision.forget:
             await self.storing.forget()

@@ -22,8 +22,8 @@ FORWARDED: Final = {
 SERVED: Final = {
     "max-stale": "it was stale, and the request allows that",
     "stale-while-revalidate": "it was stale, and is validated in the background",
-    "stale-if-error": "it was stale, and stands in for an error of the origin",
-    "disconnected": "it was stale, and stands in for an origin that could not be reached",
+    "stale-if-error": "it was stale, and stands in for an error, as directives or settings allow",
+    "disconnected": "it was stale, and stands in for an origin that failed",
     "overtaken": "the response to another request came first",
     "only-if-cached": "the request may only be answered from the cache, and nothing stored could be used",
 }

@@ -31,7 +31,7 @@ def entry(key: str, url: str, **fields: Any) -> StoredResponse:
 
 
 COOKIE = ((b"Set-Cookie", b"id=hunter2"),)
-TAG = ((b"Cache-Tag", b"red"), (b"X-Odd", b"\x1b[31m"))
+TAG = ((b"Cache-Tag", b"red"), (b"Content-Type", b"text/\x1b[31mred"))
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             entry("aa1", "http://a.test/small"),
             entry("aa2", "http://a.test/large", body=b"x" * 3000, created_at=now - 7200),
             entry("bb1", "http://b.test/stale", fresh_until=now - 60, partition="tenant-7", raw_headers=COOKIE),
-            entry("bb2", "http://b.test/red", raw_headers=TAG),
+            entry("bb2", "http://b.test/coloured", raw_headers=TAG),
         ):
             await backend.write(each)
         await backend.close()

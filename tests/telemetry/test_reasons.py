@@ -12,13 +12,6 @@ from aiohttp_cache_di.telemetry.reasons import DETAILS, FORWARDED, RULES, SERVED
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("table", [FORWARDED, SERVED, RULES], ids=["forwarded", "served", "rules"])
-def test_each_reason_is_documented(table: dict[str, str]) -> None:
-    page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
-    for token, meaning in table.items():
-        assert f"| `{token}` | {meaning} |" in page
-
-
 def test_each_rule_that_the_page_on_caching_names_has_words() -> None:
     page = (ROOT / "docs" / "caching.md").read_text(encoding="utf-8")
     found = re.search(r"the rule of this page that forbids it \((.*?)\)", page, re.S)
