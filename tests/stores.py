@@ -192,9 +192,8 @@ class _OnCluster(Store):
                 found += [name + b"=" + (client.get(name) or b"") for name in names]
         return b"\n".join(found)
 
-    def kept(self, key: str) -> bytes:
-        found: bytes = self._command("GET", key)
-        return found
+    def kept_all(self, keys: Collection[str]) -> dict[str, bytes]:
+        return {key: self._command("GET", key) for key in keys}
 
     def plant(self, frames: Mapping[str, bytes]) -> None:
         for key, data in frames.items():

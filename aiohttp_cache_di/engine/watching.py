@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from functools import partial
 from time import perf_counter
 
@@ -76,7 +77,9 @@ def tell_of(
 
 def tell_start(backend: CacheBackend) -> None:
     """Log that *backend* begins to be used."""
-    place = backend.guard.outages.place
+    place = ""
+    with contextlib.suppress(Exception):  # of a store of the user's
+        place = backend.guard.outages.place
     if not place:
         place = "in memory" if backend.stack.abilities.immediate is not None else "its own place"
     mode = "HTTP's own rules (cache_control)" if backend.cache_control else "your rules"

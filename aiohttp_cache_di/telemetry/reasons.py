@@ -35,7 +35,7 @@ RULES: Final = {
     "authorization": "it is for one who has logged in, and the cache is shared",
     "must-understand": "it asks for a cache that understands its status",
     "status": "its status is not one that is stored",
-    "partial": "it is a part that is of no use to what is stored",
+    "partial": "it is a part that cannot be joined with what is stored",
     "vary": "it varies on everything, so that no request could select it",
     "no-lifetime": "it has no lifetime, and nothing by which it could be validated",
     "answers-condition": "it answers a condition of the caller's",

@@ -12,6 +12,7 @@ from aiohttp import ClientConnectorError
 from aiohttp_cache_di import CachedSession
 from aiohttp_cache_di.backends import CacheBackend
 from aiohttp_cache_di.backends.sqlite import SQLiteBackend
+from aiohttp_cache_di.backends.wrap.outages import Outages
 from aiohttp_cache_di.engine.hits import FAIR_SHARE
 from aiohttp_cache_di.telemetry import CacheStats, Decision, Saved
 from tests.clients import Clients
@@ -211,3 +212,16 @@ async def test_what_is_saved_is_measured_once_this_is_asked_for(clients: Clients
 def test_a_new_backend_watches_for_itself() -> None:
     assert CacheBackend().stats.watch is not CacheBackend().stats.watch
     assert isinstance(CacheBackend().stats, CacheStats)
+
+
+async def test_a_store_that_fails_to_tell_its_place_fails_no_request(
+    origin: Origin, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(outages: Outages) -> str:
+        raise RuntimeError("of the store")
+
+    caplog.set_level(logging.INFO, LOG)
+    monkeypatch.setattr(Outages, "place", property(fails))
+    async with CachedSession() as session, session.get(origin.on("/a", answer("text"))) as response:
+        assert await response.text() == "text"
+    assert "starts: CacheBackend, in memory, by your rules" in caplog.text

@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from examples.demo.table import outcome
-from tests.stores import SHARED
 
 pytestmark = pytest.mark.processes
 
@@ -70,7 +69,7 @@ def _running(mark: str) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("backend", SHARED)
+@pytest.mark.parametrize("backend", ["sqlite", "filesystem", "redis", "mongodb", "dynamodb"])
 def test_the_demo_shows_misses_hits_and_validations_and_leaves_nothing_running(backend: str) -> None:
     with _demo(mark := uuid.uuid4().hex, "--backend", backend) as demo:
         shown, complaints = demo.communicate(timeout=100)

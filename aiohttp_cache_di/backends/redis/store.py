@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from typing import Final
 
 from aiohttp_cache_di.backends.inspecting import Glance, Wanted
+from aiohttp_cache_di.backends.partly import PartlyReadError
 from aiohttp_cache_di.backends.redis.commands import get, head, number, page, size_of, storing, value
 from aiohttp_cache_di.backends.redis.connections import Connection, ReplyTooLargeError, expect_no_error
 from aiohttp_cache_di.backends.redis.endpoints import Endpoint
@@ -25,7 +26,6 @@ from aiohttp_cache_di.backends.store import (
     Found,
     Lease,
     Limits,
-    PartlyReadError,
     Record,
     Row,
     Unreadable,
