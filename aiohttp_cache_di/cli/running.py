@@ -57,7 +57,16 @@ def run(command: Command, *, prefix: str, env_file: str, as_json: bool, creates:
     Args:
         creates: there need be no cache yet.
     """
-    logging.getLogger("aiohttp_cache_di").setLevel(logging.CRITICAL)  # what matters is said by the command
+    logger = logging.getLogger("aiohttp_cache_di")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)  # what matters is said by the command
+    try:
+        return _status(command, prefix, env_file, as_json=as_json, creates=creates)
+    finally:
+        logger.setLevel(level)
+
+
+def _status(command: Command, prefix: str, env_file: str, *, as_json: bool, creates: bool) -> int:
     try:
         settings = CacheSettings.load(prefix, env_file)
         _refuse_unseen(settings, creates=creates)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import socket
+import sqlite3
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +18,10 @@ from msgspec.structs import replace
 
 from aiohttp_cache_di.backends.sqlite import SQLiteBackend
 from aiohttp_cache_di.cli.main import main
+from aiohttp_cache_di.entries.info import info_of, pack_info
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from tests.backends.entries import make_entry
+from tests.integrations.origin import running_origin
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -87,7 +92,11 @@ def test_entries_are_listed_in_the_order_that_is_asked_for(path: Path, run: Run)
 
 
 def test_what_is_stored_is_no_command_for_a_terminal(path: Path, run: Run) -> None:
-    for arguments in (["ls"], ["show", "bb2"], ["stats"], ["explain", "http://b.test/\x1b[31m"]):
+    odd = "http://b.test/\x1b[31m"
+    planted = pack_info(info_of(entry("bb2", odd, raw_headers=TAG)))
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE \"cache:responses\" SET info = ? WHERE key = 'bb2'", (planted,))
+    for arguments in (["ls"], ["show", "bb2"], ["stats"], ["explain", odd]):
         status, said, _ = run(*arguments)
         assert status == 0
         assert "\x1b" not in said
@@ -232,3 +241,18 @@ def test_what_another_secret_would_not_find_again_is_not_copied(
     monkeypatch.setenv("NEW_CACHE_CACHE_CONTROL", "false")
     assert run("copy", "--to-prefix", "NEW_CACHE_")[0] == 2
     assert run("copy", "--to-prefix", "AIOHTTP_CACHE_")[0] == 2
+
+
+def test_urls_are_requested_so_that_they_are_stored(path: Path, run: Run, tmp_path: Path) -> None:
+    with running_origin() as origin, closing(socket.socket()) as closed:
+        closed.bind(("127.0.0.1", 0))  # and nobody listens there
+        nowhere = f"http://127.0.0.1:{closed.getsockname()[1]}/"
+        (tmp_path / "urls.txt").write_text(f"# those of a deployment\n{origin.url}/a\n\n{origin.url}/b\n")
+        status, said, error = run("warm", "--file", "urls.txt", f"{origin.url}/a")
+        assert (status, said, error) == (0, "2 requested: 2 stored, 0 were there, 0 failed\n", "")
+        assert origin.hits == 2
+        status, said, _ = run("warm", f"{origin.url}/a", nowhere, "--concurrency", "1")
+        assert status == 1
+        assert said.splitlines()[0].startswith(f"{nowhere}: ClientConnectorError: ")
+        assert said.splitlines()[1] == "2 requested: 0 stored, 1 were there, 1 failed"
+        assert len(listed(run, "--match", f"{origin.url}/*")) == 2
