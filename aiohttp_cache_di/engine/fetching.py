@@ -205,7 +205,8 @@ class Fetching:
     async def _store(self, reply: Reply, decision: Store, flight: Flight) -> ClientResponse:
         response, call = reply.response, self.call
         self.backend.stats.misses += 1
-        self._update_get(reply, flight)
+        if self.storing.head_of is not None:
+            self._update_get(reply, flight)
         if not self.backend.cache_control:
             self._announce_next(reply)
         self.storing.store_when_whole(reply, decision, flight, call.keys, call.session)

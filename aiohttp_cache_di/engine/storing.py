@@ -87,7 +87,8 @@ class ResponseStoring(Lookup):
         failed: Failed,
     ) -> None:
         response = reply.response
-        largest_bytes = self._largest_bytes
+        spooled_bytes = self.runtime.here.largest_spooled_bytes
+        largest_bytes = self.backend.largest_in_memory_bytes if spooled_bytes is None else self._largest(spooled_bytes)
         why_not = self._why_not(reply, owner, largest_bytes)
         if why_not is not None:
             report.not_stored(why_not)
@@ -105,7 +106,7 @@ class ResponseStoring(Lookup):
             watch=reply.watch,
             failed=failed,
             arrived=flight.arrived,
-            spools=self._spools(decision),
+            spools=None if spooled_bytes is None else self._spools(decision),
         )
         if not flight.is_over:
             self._expect_body(response, flight, owner)
@@ -120,20 +121,15 @@ class ResponseStoring(Lookup):
             flight.body_for = owner
             flight.leader = None  # a task that asks again waits for what comes by itself
 
-    @property
-    def _largest_bytes(self) -> float:
-        """The size of the largest body that is kept."""
-        allowed, spooled = self.backend.max_body_bytes, self.runtime.here.largest_spooled_bytes
-        if spooled is None:
-            return self.backend.largest_in_memory_bytes
-        spooled = max(spooled, SPOOL_FROM_BYTES)  # whether it keeps what it takes whole, the store says
-        return spooled if allowed is None else min(allowed, spooled)
+    def _largest(self, spooled_bytes: float) -> float:
+        """The size of the largest body that is kept, where the store takes some as they arrive."""
+        allowed = self.backend.max_body_bytes
+        largest = max(spooled_bytes, SPOOL_FROM_BYTES)  # whether it keeps what it takes whole, the store says
+        return largest if allowed is None else min(allowed, largest)
 
-    def _spools(self, decision: Store) -> Spools | None:
-        """How a large body goes into the store, where that takes it as it arrives."""
+    def _spools(self, decision: Store) -> Spools:
+        """How a large body goes into the store, as it arrives."""
         here, guard = self.runtime.here, self.backend.guard
-        if here.largest_spooled_bytes is None:
-            return None
         return Spools(
             partial(here.spool, self.key),
             patience_s=guard.deadline_s,
@@ -196,7 +192,7 @@ class ResponseStoring(Lookup):
 
     def place_and_tell(self, entry: StoredResponse, report: Report) -> StoredResponse:
         """As `place`, letting *report* say what becomes of it."""
-        report.placed(entry.fresh_until)
+        report.fresh_until = entry.fresh_until
         placed: StoredResponse | None = None
 
         def tell(is_written: bool) -> None:
@@ -239,7 +235,7 @@ class ResponseStoring(Lookup):
 
         is_saved = await backend.guard.run("write", save, False)
         backend.stats.stored += is_saved
-        report.placed(entry.fresh_until)
+        report.fresh_until = entry.fresh_until
         report.accepted(bool)  # which says no
         report.written(is_saved)
 
