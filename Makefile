@@ -114,7 +114,7 @@ audit: $(VENV)/.dev
 	$(PY) -m tools.audit $(ARGS)
 
 soak: $(VENV)/.dev
-	$(PYTEST) -m slow tests/faults $(ARGS)
+	$(PYTEST) -m slow tests $(ARGS)
 
 # The peers live in an environment of their own, so that they do not meet what we develop with.
 $(VENV)-bench/.ready: pyproject.toml

@@ -8,8 +8,9 @@ password.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Final
-from urllib.parse import parse_qsl, quote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote
 
 __all__ = [
     "MASK",
@@ -18,6 +19,7 @@ __all__ = [
     "mask_redis_address",
     "refuse_odd_mongodb_address",
     "refuse_odd_redis_address",
+    "secrets_of",
 ]
 
 MASK: Final = "***"
@@ -123,18 +125,20 @@ def mask_redis_address(address: str) -> str:
     """Return *address* without what may be a secret: a password, and options that are not known to be none."""
     try:
         refuse_odd_redis_address(address)
-        parts = urlsplit(address)
-        options = parse_qsl(parts.query, keep_blank_values=True)
+        options = parse_qsl(address.partition("?")[2], keep_blank_values=True)
     except ValueError:
         if _HARMLESS.fullmatch(address):
             return address
         scheme = re.match(r"(?:rediss?(?:\+cluster|\+sentinel)?|unix|https?)://", address)
         return (scheme[0] if scheme else "") + MASK
-    userinfo, at, host = parts.netloc.rpartition("@")
+    # Not by urlsplit, which takes no list of hosts with brackets in it.
+    scheme_of, _, rest = address.partition("?")[0].partition("://")
+    authority, slash, path = rest.partition("/")
+    userinfo, at, host = authority.rpartition("@")
     user, _, password = userinfo.partition(":")
     shown = f"{user}:{MASK}" if password else user
     query = "&".join(f"{key}={quote(value) if key in _SHOWN_OPTIONS else MASK}" for key, value in options)
-    where = f"{parts.scheme}://{shown}{at if shown else ''}{host}{parts.path}"
+    where = f"{scheme_of.lower()}://{shown}{at if shown else ''}{host}{slash}{path}"
     return f"{where}?{query}" if query else where
 
 
@@ -163,6 +167,14 @@ def _is_mongodb_host(host_and_port: str) -> bool:
     is_socket = host.endswith(".sock") and re.fullmatch(r"(?:[A-Za-z0-9._\-]|%2F)+", host, re.IGNORECASE)
     is_port = re.fullmatch(r"\d{1,5}", port, re.ASCII) and 0 < int(port) < 65536
     return bool(is_port and (_HOST.fullmatch(host) or is_socket))
+
+
+def secrets_of(address: str) -> Iterator[str]:
+    """The passwords in *address* of whatever store, as they are written there and as they are meant."""
+    before_query, _, query = address.partition("://")[2].partition("?")
+    password = before_query.partition("/")[0].rpartition("@")[0].partition(":")[2]
+    given = [value for name, value in parse_qsl(query) if "password" in name.lower()]
+    yield from (each for secret in (password, *given) if secret for each in (secret, unquote(secret)))
 
 
 def mask_mongodb_address(address: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from functools import partial
+from time import perf_counter
 from typing import Any, Final
 from weakref import ref
 
@@ -28,6 +29,7 @@ from aiohttp_cache_di.engine.looks import NotStored
 from aiohttp_cache_di.engine.question import NOWHERE, Place, Questions, key_arguments, request_body
 from aiohttp_cache_di.engine.reads import FAILED, EarlyRead
 from aiohttp_cache_di.engine.runtime import Runtime
+from aiohttp_cache_di.engine.watching import Trail, tell_of
 from aiohttp_cache_di.policy import PLAIN_HIT, Question, decide, vary_digest
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.cache_status import forwarded
@@ -52,11 +54,19 @@ class CacheMiddleware:
         self.questions = Questions(self.backend)
         self._runtime: Runtime | None = None
 
-    async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
-        """Answer *request* from the cache, or by *handler*."""
+    async def __call__(
+        self, request: ClientRequest, handler: ClientHandlerType, trail: Trail | None = None
+    ) -> ClientResponse:
+        """Answer *request* from the cache, or by *handler*.
+
+        Args:
+            trail: of a request that is watched; our own.
+        """
         if not issubclass(type(request), ClientRequest):  # a double of a test, of which nothing is known
             return await handler(request)
         backend, session = self.backend, request.session
+        if trail is None and backend.stats.watch.is_on:
+            return await self._watched(request, handler)
         call = current_call(session)
         if call is not None:
             call.is_reached = True
@@ -64,13 +74,13 @@ class CacheMiddleware:
                 call.look.see(request)
         asked, handler = handler, handler if call is None or call.through is None else call.through
         if not _CAN_CACHE or is_disabled(session) or _passes_by(request, backend):
-            return await self._pass_by(request, handler, call)
+            return await self._pass_by(request, handler, call, trail)
         runtime = self._runtime
         if runtime is None or not runtime.is_current():
             self._runtime = runtime = Runtime.of(backend)
         decoded = decodes(asked, call.decoded if call else None, session)
         if decoded is None:
-            return await self._pass_by(request, handler, call)
+            return await self._pass_by(request, handler, call, trail)
         url = str(request.url)
         user = digest_user(middlewares_of(session)) if call is None else None
         is_plain = decoded and user is None and (call is None or call.is_plain) and not runtime.changes(session)
@@ -78,13 +88,33 @@ class CacheMiddleware:
         response: ClientResponse | None = None
         if question is not None and (call is None or call.early_read is None):
             response = self._at_once(request, question, call, runtime)
+            if trail is not None and response is not None:
+                trail.result, trail.key = "hit", question.key
         if response is None:
             if call is None:
                 call = Call(ref(session), digest_user=user)
             call.decoded = decoded
-            response = await self._exchange(request, handler, url, call, runtime, question)
+            call.result = None
+            try:
+                response = await self._exchange(request, handler, url, call, runtime, question, trail)
+            finally:
+                if trail is not None:
+                    trail.result = call.result
         if is_turn_over(backend.stats) and isinstance(response, CachedResponse):
             await asyncio.sleep(0)
+        return response
+
+    async def _watched(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+        """Answer *request*, and tell what has become of it."""
+        trail = Trail(perf_counter())
+        try:
+            response = await self(request, handler, trail)
+        except NotStored:
+            raise
+        except BaseException as error:
+            tell_of(trail, request, self.backend, error=error)
+            raise
+        tell_of(trail, request, self.backend, response)
         return response
 
     def _at_once(
@@ -120,11 +150,13 @@ class CacheMiddleware:
         call: Call,
         runtime: Runtime,
         known: Question | None,
+        trail: Trail | None,
     ) -> ClientResponse:
         """Let the policy decide, which may take asking storages and the origin.
 
         Args:
             known: the question of the request, if it is remembered: then nothing but its URL sets it apart.
+            trail: of a request that is watched.
         """
         backend = self.backend
         is_allowed = backend.may_allow(request.method)
@@ -148,6 +180,10 @@ class CacheMiddleware:
                 call.early_read = EarlyRead(place.key, FAILED)
         question = self.questions.full(request, call, arguments, url=url, place=place, known=known)
         exchange = Exchange(request, handler, call, runtime, backend, question, arguments)
+        if trail is not None:
+            trail.key = question.key
+        else:
+            backend.stats.watch.refresh()
         if is_known and policy.may_answer_get(question.request, question.rules):
             exchange.as_get = partial(self.questions.as_get, request, call, arguments, url=url)
         if not is_known:
@@ -162,10 +198,14 @@ class CacheMiddleware:
         finally:
             end_call(token)
 
-    async def _pass_by(self, request: ClientRequest, handler: ClientHandlerType, call: Call | None) -> ClientResponse:
+    async def _pass_by(
+        self, request: ClientRequest, handler: ClientHandlerType, call: Call | None, trail: Trail | None
+    ) -> ClientResponse:
         """Let the origin answer, the cache looking away."""
         if call is not None and call.is_looking:
             raise NotStored
+        if trail is not None:
+            trail.result = "bypass"
         self.backend.stats.bypassed += 1
         response = await handler(request)
         describe_miss(response, forwarded("bypass"))

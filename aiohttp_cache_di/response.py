@@ -174,6 +174,7 @@ class CachedResponse(ClientResponse):
         age = f"age {length_of(current_age_s(self._stored, now=self._served_at))}"
         return CacheDecision(status, f"{age}, fresh for {length_of(left_s)}")
 
+    @property
     def body_path(self) -> Path | None:
         """The file that has the whole body and nothing else, for what sends files; None where there is none.
 

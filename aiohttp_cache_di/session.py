@@ -6,6 +6,7 @@ import asyncio
 import warnings
 from collections.abc import Sequence
 from functools import partial
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 from weakref import ref
 
@@ -21,7 +22,7 @@ from aiohttp_cache_di.engine.asking import Asking
 from aiohttp_cache_di.engine.call import CURRENT_CALL, Call, Disabled, end_call
 from aiohttp_cache_di.engine.digest import digest_user
 from aiohttp_cache_di.engine.doubles import Doubles, is_backend
-from aiohttp_cache_di.engine.hits import FastLane, KnownCall, is_turn_over
+from aiohttp_cache_di.engine.hits import FAIR_SHARE, FastLane, KnownCall, is_turn_over
 from aiohttp_cache_di.engine.looks import Look, NotStored, may_look
 from aiohttp_cache_di.engine.reads import EarlyRead
 from aiohttp_cache_di.engine.runtime import Runtime
@@ -242,6 +243,8 @@ class CacheMixin(Asking, TypedSession):
             kwargs: the arguments of `aiohttp.ClientSession.request`.
         """
         found: CachedResponse | KnownCall | EarlyRead | None = None
+        lane = self._fast_lane
+        began_at = perf_counter() if lane.watch.is_on else 0.0
         plain = (
             expire_after is None
             and not refresh
@@ -251,11 +254,13 @@ class CacheMixin(Asking, TypedSession):
             and not self._own_middlewares  # which would have to be asked about a hit too
         )
         if plain:
-            found = self._fast_lane.answer(self, method, str_or_url, kwargs)
+            found = lane.answer(self, method, str_or_url, kwargs)
             if type(found) is KnownCall:
-                found = await self._fast_lane.fetch(self, found, kwargs, may_lease=not self._looks_first)
+                found = await lane.fetch(self, found, kwargs, may_lease=not self._looks_first)
             if isinstance(found, CachedResponse):
-                if is_turn_over(self._fast_lane.stats):
+                if began_at:
+                    lane.tell(method, found, began_at)
+                if not lane.stats.hits % FAIR_SHARE and is_turn_over(lane.stats):
                     await asyncio.sleep(0)
                 return found
         call = self._call(kwargs, self._principal if principal is None else _named(principal))

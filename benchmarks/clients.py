@@ -13,6 +13,7 @@ from aiohttp import ClientSession, TCPConnector
 
 from aiohttp_cache_di import CacheBackend, CachedSession, CacheMiddleware
 from aiohttp_cache_di.engine.runtime import Runtime
+from tests.ministack import CREDENTIALS
 
 __all__ = ["CLIENTS", "Client", "Place", "SessionClient", "opened"]
 
@@ -25,11 +26,15 @@ class Place:
         origin: base URL of the origin, ending in a slash.
         redis: address of a server with nothing in it.
         directory: of files that are not used otherwise.
+        mongodb: address of a server, for those who need one.
+        dynamodb: likewise.
     """
 
     origin: str
     redis: str
     directory: str
+    mongodb: str = ""
+    dynamodb: str = ""
 
 
 class Client(Protocol):
@@ -79,6 +84,8 @@ class HttpxClient:
         """Do nothing: it stores before it answers."""
 
 
+SLOW: dict[str, Any] = {"storage_deadline": 5.0}  # servers that are written in Python
+
 Opener: TypeAlias = "Callable[[Place, dict[str, Any]], contextlib.AbstractAsyncContextManager[Client]]"
 CLIENTS: dict[str, Opener] = {}
 
@@ -127,8 +134,16 @@ def make_backend(store: str, place: Place, options: dict[str, Any]) -> CacheBack
     if store == "sqlite":
         sqlite = import_module("aiohttp_cache_di.backends.sqlite")
         return _checked(sqlite.SQLiteBackend(str(Path(place.directory, "ours.sqlite")), **options))
-    redis = import_module("aiohttp_cache_di.backends.redis")
-    return _checked(redis.RedisBackend("ours", address=place.redis, **options))
+    backends: Any = import_module("aiohttp_cache_di.backends")
+    if store == "filesystem":
+        return _checked(backends.FileBackend(str(Path(place.directory, "ours")), **options))
+    if store == "mongodb":
+        return _checked(backends.MongoDBBackend(Path(place.directory).name, host=place.mongodb, **SLOW, **options))
+    if store == "dynamodb":
+        table = f"ours-{Path(place.directory).name}"
+        there = {"endpoint_url": place.dynamodb, "create_if_not_exists": True, **CREDENTIALS}
+        return _checked(backends.DynamoDBBackend(table, **there, **SLOW, **options))
+    return _checked(backends.RedisBackend("ours", address=place.redis, **options))
 
 
 def _checked(backend: object) -> CacheBackend:
@@ -148,6 +163,10 @@ async def _relative(place: Place, options: dict[str, Any]) -> AsyncGenerator[Cli
         backend = relative.CacheBackend()
     elif store == "sqlite":
         backend = relative.SQLiteBackend(str(Path(place.directory, "relative.sqlite")))
+    elif store == "filesystem":
+        backend = relative.FileBackend(str(Path(place.directory, "relative")))
+    elif store == "mongodb":
+        backend = relative.MongoDBBackend(f"relative-{Path(place.directory).name}", host=place.mongodb)
     else:
         backend = relative.RedisBackend("relative", address=place.redis)
     async with relative.CachedSession(cache=backend, connector=_connector()) as session:

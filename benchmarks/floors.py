@@ -14,6 +14,7 @@ import aiosqlite
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, ClientSession
 
 from benchmarks.clients import Client, Place, SessionClient, opened
+from tests.ministack import create_client
 
 __all__ = ["Batches"]
 
@@ -170,3 +171,69 @@ async def _redis(place: Place, options: dict[str, Any]) -> AsyncGenerator[Client
         yield _KeyValueClient(Batches(read).get if options.get("batched") else redis.get, put)
     finally:
         await redis.aclose()
+
+
+@opened("floor-filesystem")
+async def _filesystem(place: Place, options: dict[str, Any]) -> AsyncGenerator[Client]:
+    """A hop to a thread that reads a file per read or, *batched*, all files of a tick of the loop."""
+    body = b"x" * options.get("body", len(BODY))
+
+    def path(key: bytes) -> Path:
+        return Path(place.directory, key.hex())
+
+    async def put(key: bytes) -> None:
+        await asyncio.to_thread(path(key).write_bytes, body)
+
+    async def get(key: bytes) -> object:
+        return await asyncio.to_thread(path(key).read_bytes)
+
+    async def read(keys: list[bytes]) -> dict[bytes, bytes]:
+        return await asyncio.to_thread(lambda: {key: path(key).read_bytes() for key in keys})
+
+    yield _KeyValueClient(Batches(read).get if options.get("batched") else get, put)
+
+
+@opened("floor-mongodb")
+async def _mongodb(place: Place, options: dict[str, Any]) -> AsyncGenerator[Client]:
+    """One ``find_one`` of pymongo's per read or, *batched*, one ``find`` with ``$in`` per tick of the loop."""
+    pymongo = import_module("pymongo")
+    async with pymongo.AsyncMongoClient(place.mongodb) as client:
+        collection = client[f"floor-{Path(place.directory).name}"]["responses"]
+
+        async def put(key: bytes) -> None:
+            await collection.insert_one({"_id": key, "v": BODY})
+
+        async def get(key: bytes) -> object:
+            return await collection.find_one({"_id": key})
+
+        async def read(keys: list[bytes]) -> dict[bytes, bytes]:
+            rows = await collection.find({"_id": {"$in": keys}}, batch_size=len(keys) + 1).to_list()
+            return {row["_id"]: row["v"] for row in rows}
+
+        yield _KeyValueClient(Batches(read).get if options.get("batched") else get, put)
+
+
+@opened("floor-dynamodb")
+async def _dynamodb(place: Place, options: dict[str, Any]) -> AsyncGenerator[Client]:
+    """One ``GetItem`` of aiobotocore's per read or, *batched*, one ``BatchGetItem`` per tick of the loop."""
+    table = f"floor-{Path(place.directory).name}"
+    async with create_client(place.dynamodb) as client:
+        await client.create_table(
+            TableName=table,
+            KeySchema=[{"AttributeName": "k", "KeyType": "HASH"}],
+            AttributeDefinitions=[{"AttributeName": "k", "AttributeType": "B"}],
+            BillingMode="PAY_PER_REQUEST",
+        )
+
+        async def put(key: bytes) -> None:
+            await client.put_item(TableName=table, Item={"k": {"B": key}, "v": {"B": BODY}})
+
+        async def get(key: bytes) -> object:
+            return (await client.get_item(TableName=table, Key={"k": {"B": key}}))["Item"]
+
+        async def read(keys: list[bytes]) -> dict[bytes, bytes]:
+            wanted = {table: {"Keys": [{"k": {"B": key}} for key in keys]}}
+            items = (await client.batch_get_item(RequestItems=wanted))["Responses"][table]
+            return {bytes(item["k"]["B"]): item["v"]["B"] for item in items}
+
+        yield _KeyValueClient(Batches(read).get if options.get("batched") else get, put)

@@ -97,6 +97,53 @@ def _misses() -> Scenario:
     )
 
 
+def _other_hits(store: str, tasks: int) -> Scenario:
+    """Hits of a store that has no scenarios of its own; the bodies have 10 kB, the near tier is off."""
+    title, bare, batch, peers = OTHER_STORES[store]
+    return Scenario(
+        f"{store}-{tasks}",
+        f"{title} hit, {'one at a time' if tasks == 1 else f'{tasks} tasks'} (floor: {bare if tasks == 1 else batch})",
+        "hits",
+        (
+            Subject(FLOOR, f"floor-{store}", {"batched": tasks > 1}),
+            Subject(OURS, "ours", {"store": store}),
+            *(Subject(peer, "relative", {"store": store}) for peer in peers),
+        ),
+        {"urls": 128, "tasks": tasks},
+        rounds=4,
+        quick_rounds=2,
+        quick_parameters={"urls": 64},
+    )
+
+
+def _other_misses(store: str) -> Scenario:
+    title = OTHER_STORES[store][0]
+    return Scenario(
+        f"{store}-miss",
+        f"{title} cold miss, one at a time",
+        "misses",
+        (
+            Subject("aiohttp", "aiohttp"),
+            Subject("memory", "ours"),
+            Subject(OURS, "ours", {"store": store}),
+            *(Subject(peer, "relative", {"store": store}) for peer in OTHER_STORES[store][3]),
+        ),
+        {"tasks": 1, "requests": 60},
+        rounds=3,
+        quick_rounds=2,
+        quick_parameters={"requests": 40},
+    )
+
+
+OTHER_STORES: Mapping[str, tuple[str, str, str, tuple[str, ...]]] = {
+    "filesystem": ("files", "one read in a thread", "one hop for the files of a tick", (RELATIVE,)),
+    "mongodb": ("MongoDB", "one find_one", "one find per tick", (RELATIVE,)),
+    "dynamodb": ("DynamoDB", "one GetItem", "one BatchGetItem per tick", ()),
+}
+"""Title, bare call, bare batch, and peers: that of DynamoDB needs an aiobotocore with which ours does not run."""
+
+LARGE = 10 * 1024 * 1024
+
 SCENARIOS: tuple[Scenario, ...] = (
     Scenario(
         "memory",
@@ -137,6 +184,20 @@ SCENARIOS: tuple[Scenario, ...] = (
     ),
     *(_hits("sqlite", tasks) for tasks in (1, 64, 1000)),
     *(_hits("redis", tasks) for tasks in (1, 64, 1000)),
+    *(_other_hits(store, tasks) for store in OTHER_STORES for tasks in (1, 64)),
+    *map(_other_misses, OTHER_STORES),
+    Scenario(
+        "filesystem-large",
+        "hit of 10 MiB in files, one at a time (floor: reading such a file in a thread)",
+        "hits",
+        (
+            Subject(FLOOR, "floor-filesystem", {"body": LARGE}),
+            Subject(OURS, "ours", {"store": "filesystem", "max_body_bytes": 2 * LARGE}),
+        ),
+        {"urls": 4, "body": LARGE},
+        rounds=6,
+        quick_rounds=2,
+    ),
     Scenario(
         "body",
         "hit by size of its body, one at a time",
@@ -316,7 +377,7 @@ class Aim:
     """A figure that is to be reached.
 
     Args:
-        item: of the list of aims, 1 to 11.
+        item: of the list of aims, 1 to 12.
         text: what it is about.
         value: computes the figure.
         bound: the figure aimed at.
@@ -434,6 +495,21 @@ AIMS: tuple[Aim, ...] = (
     Aim(7, "import, over aiohttp", _less("import", OURS, "aiohttp", 1000), 40, " ms"),
     Aim(8, "FastAPI throughput, memory", _throughput(f"{OURS} memory"), 85, " %", at_least=True),
     Aim(8, "FastAPI throughput, SQLite", _throughput(f"{OURS} sqlite"), 60, " %", at_least=True),
+    *(
+        aim
+        for store, (title, bare, batch, _) in OTHER_STORES.items()
+        for aim in (
+            Aim(12, f"{title}, one at a time, over {bare}", _ratio(f"{store}-1", OURS, FLOOR), 1.3),
+            Aim(12, f"{title}, 64 tasks, over {batch}", _ratio(f"{store}-64", OURS, FLOOR), 2),
+        )
+    ),
+    Aim(
+        12,
+        "files, hit of 10 MiB, speed over reading a file",
+        _ratio("filesystem-large", FLOOR, OURS),
+        0.8,
+        at_least=True,
+    ),
     Aim(11, "hot hit, SQLite over memory", _work("near", "SQLite", "memory"), 3),
     Aim(11, "hot hit, Redis over memory", _work("near", "Redis", "memory"), 3),
 )

@@ -18,7 +18,12 @@ from benchmarks.rounds import Measured
 __all__ = ["aims_markdown", "aims_table", "as_json", "from_json", "judged_again", "scenario_table", "write_json"]
 
 PACKAGES = ("aiohttp", "aiohttp-client-cache", "hishel", "httpx", "aiosqlite", "redis", "fastapi", "uvicorn")
-UNITS = {"us": ("µs", 1.0), "cpu_us": ("µs CPU", 1.0), "constant_us": ("µs constant", 1.0)}
+UNITS = {
+    "us": ("µs", 1.0),
+    "answered_us": ("µs until answered", 1.0),
+    "cpu_us": ("µs CPU", 1.0),
+    "constant_us": ("µs constant", 1.0),
+}
 
 
 def _shown(name: str, value: float) -> str:

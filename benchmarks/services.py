@@ -12,9 +12,14 @@ from types import TracebackType
 from typing import Self
 
 from benchmarks.rounds import Subject
+from tests.ministack import MinistackServer
+from tests.secantus import SecantusServer
+from tests.server import ServerProcess
 from tests.valkey import ValkeyServer
 
 __all__ = ["Services"]
+
+OTHERS: dict[str, type[ServerProcess]] = {"mongodb": SecantusServer, "dynamodb": MinistackServer}
 
 
 class Services(AbstractContextManager["Services"]):
@@ -23,7 +28,8 @@ class Services(AbstractContextManager["Services"]):
     def __enter__(self) -> Self:
         self._stack = ExitStack()
         self._directory = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
-        self._numbers = itertools.count()
+        self._numbers = itertools.count(1)
+        self._others: dict[str, ServerProcess] = {}
         origin = subprocess.Popen([sys.executable, "-m", "benchmarks.origin"], stdout=subprocess.PIPE, text=True)
         self._stack.callback(_end, origin)
         assert origin.stdout is not None
@@ -44,7 +50,17 @@ class Services(AbstractContextManager["Services"]):
         number = next(self._numbers)
         directory = self._directory / str(number)
         directory.mkdir()
-        return {"origin": self._origin, "redis": f"{self._redis.url}/{number % 15}", "directory": str(directory)}
+        found = {"origin": self._origin, "redis": f"{self._redis.url}/{number % 15}", "directory": str(directory)}
+        store = str(subject.options.get("store") or subject.client.removeprefix("floor-"))
+        return found | {store: self._other(store)} if store in OTHERS else found
+
+    def _other(self, store: str) -> str:
+        """The address of a server that few scenarios need, started when it is first asked for."""
+        if store not in self._others:
+            folder = self._directory / store
+            folder.mkdir()
+            self._others[store] = self._stack.enter_context(OTHERS[store](folder))
+        return self._others[store].url
 
     def clear(self) -> None:
         """Empty the Redis server, between two scenarios."""

@@ -14,9 +14,12 @@ from fastapi import APIRouter, Depends, FastAPI
 
 from aiohttp_cache_di import CacheContainer, CachedSession
 from aiohttp_cache_di_fastapi import (
+    CACHED_SESSION,
     CachedSessionDep,
     combine_lifespans,
     lifespan,
+    make_cache_health,
+    make_cache_metrics,
     make_get_cached_session,
     make_lifespan,
 )
@@ -52,4 +55,6 @@ def make_app() -> FastAPI:
     rates_lifespan = make_lifespan(CacheContainer(prefix="RATES_CACHE_"), key="rates")
     app = FastAPI(lifespan=combine_lifespans(lifespan, rates_lifespan))
     app.include_router(router)
+    app.add_api_route("/readyz", make_cache_health([CACHED_SESSION, "rates"]))
+    app.add_api_route("/metrics", make_cache_metrics([CACHED_SESSION, "rates"]))  # for Prometheus
     return app

@@ -12,7 +12,14 @@ import os
 from aiohttp import web
 
 from aiohttp_cache_di import CacheContainer, CachedSession
-from aiohttp_cache_di_web import cache_ctx, get_cached_session, make_cache_ctx
+from aiohttp_cache_di_web import (
+    CACHED_SESSION,
+    cache_ctx,
+    get_cached_session,
+    make_cache_ctx,
+    make_cache_health,
+    make_cache_metrics,
+)
 
 WEATHER_URL = os.environ.get("WEATHER_URL", "http://127.0.0.1:9001")
 RATES_URL = os.environ.get("RATES_URL", "http://127.0.0.1:9002")
@@ -46,6 +53,8 @@ def make_app() -> web.Application:
     app.cleanup_ctx.append(make_cache_ctx(CacheContainer(prefix="RATES_CACHE_"), key=RATES_SESSION))
     app.router.add_get("/weather/{city}", weather)
     app.router.add_get("/rates/{currency}", rates)
+    app.router.add_get("/readyz", make_cache_health([CACHED_SESSION, RATES_SESSION]))
+    app.router.add_get("/metrics", make_cache_metrics([CACHED_SESSION, RATES_SESSION]))  # for Prometheus
     return app
 
 

@@ -64,7 +64,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the tests of what is turned off."""
+    """Leave out the tests of what is turned off, and the long ones unless they are asked for by ``-m slow``."""
+    if "slow" not in config.option.markexpr:
+        for item in items:
+            if item.get_closest_marker("slow") is not None:
+                item.add_marker(pytest.mark.skip(reason="a long one: -m slow"))
     if config.getoption("--without-shortcuts"):
         for item in items:
             if item.get_closest_marker("shortcuts") is not None:

@@ -29,6 +29,7 @@ from tests.ministack import CREDENTIALS, MinistackServer
 from tests.secantus import SecantusServer
 from tests.server import ServerProcess
 from tests.valkey import ValkeyServer
+from tests.valkey_cluster import ValkeyCluster
 
 __all__ = ["KINDS", "QUICK", "SERVERS", "SHARED", "STORES", "Store", "described", "make_store", "new_store"]
 
@@ -171,6 +172,41 @@ class _OnValkey(Store):
         return {"REDIS__URL": self.options["address"], "CACHE_NAME": self.name}
 
 
+class _OnCluster(Store):
+    kind = "cluster"
+    backend_class = RedisBackend
+    server: ValkeyCluster
+
+    def variables(self, prefix: str = "AIOHTTP_CACHE_") -> dict[str, str]:
+        """What configures a service to use this store, which is of the kind redis."""
+        return super().variables(prefix) | {f"{prefix}BACKEND": "redis"}
+
+    def connections(self) -> int:
+        return self.server.connections()
+
+    def raw_bytes(self, backend: CacheBackend) -> bytes:
+        found: list[bytes] = []
+        for node in self.server.primaries():
+            with node.client() as client:
+                names: list[bytes] = list(client.scan_iter(match=f"{self.name}:*"))
+                found += [name + b"=" + (client.get(name) or b"") for name in names]
+        return b"\n".join(found)
+
+    def kept_all(self, keys: Collection[str]) -> dict[str, bytes]:
+        return {key: self._command("GET", key) for key in keys}
+
+    def plant(self, frames: Mapping[str, bytes]) -> None:
+        for key, data in frames.items():
+            self._command("SET", key, data)
+
+    def _command(self, command: str, key: str, *arguments: bytes) -> Any:
+        name = f"{self.name}:responses:{{{key}}}"
+        return self.server.owner_of(self.server.slot_of(name)).command(command, name, *arguments)
+
+    def _settings(self) -> Mapping[str, str]:
+        return {"REDIS__URL": self.options["address"], "CACHE_NAME": self.name}
+
+
 class _OnSecantus(Store):
     kind = "mongodb"
     is_slow = True
@@ -241,18 +277,24 @@ class _OnMinistack(Store):
 
 
 KINDS: Final[Mapping[str, type[Store]]] = {
-    each.kind: each for each in (Store, _InFile, _InFiles, _OnValkey, _OnSecantus, _OnMinistack)
+    each.kind: each for each in (Store, _InFile, _InFiles, _OnValkey, _OnCluster, _OnSecantus, _OnMinistack)
 }
-STORES: Final = tuple(KINDS)
+CLUSTER: Final = pytest.param(_OnCluster.kind, marks=pytest.mark.slow)
+"""What `tests/backends/redis` has tried already: all of the faults are tried on it by the soak."""
+STORES: Final = (*(kind for kind in KINDS if kind != _OnCluster.kind), CLUSTER)
 SHARED: Final = tuple(kind for kind in STORES if kind != "memory")
 """Those that several processes may use."""
-QUICK: Final = tuple(kind for kind in STORES if not KINDS[kind].is_slow)
+QUICK: Final = (*(kind for kind, made in KINDS.items() if not made.is_slow and made is not _OnCluster), CLUSTER)
 """Enough of them, where what is tested is not what a store does."""
 SERVERS: Final[Mapping[str, type[ServerProcess]]] = {
     "redis": ValkeyServer,
     "mongodb": SecantusServer,
     "dynamodb": MinistackServer,
 }
+
+
+FIXTURES: Final = {"redis": "valkey", "cluster": "cluster", "mongodb": "secantus", "dynamodb": "ministack"}
+"""Of the servers of a test run, by the kind of store that needs them."""
 
 
 def described(kind: str, options: dict[str, Any]) -> Store:
@@ -267,18 +309,16 @@ def make_store(kind: str, directory: Path, server: Any, name: str) -> Store:
         "sqlite": {"cache_name": str(directory / f"{name}.sqlite")},
         "filesystem": {"cache_name": str(directory / name)},
     }
-    if kind in SERVERS:
+    if kind in FIXTURES:
         own: dict[str, dict[str, Any]] = {
             "redis": {"address": server.url},
+            "cluster": {"address": server.url},
             "mongodb": {"host": server.url, "storage_deadline": PATIENT_S},
             "dynamodb": {"endpoint_url": server.url, "create_if_not_exists": True, "storage_deadline": PATIENT_S}
             | CREDENTIALS,
         }
         options[kind] = {"cache_name": name, **own[kind]}
     return KINDS[kind](options[kind], server)
-
-
-FIXTURES: Final = {"redis": "valkey", "mongodb": "secantus", "dynamodb": "ministack"}
 
 
 def new_store(kind: str, request: pytest.FixtureRequest, directory: Path) -> Store:

@@ -11,6 +11,7 @@ from aiohttp_cache_di.addresses import (
     mask_redis_address,
     refuse_odd_mongodb_address,
     refuse_odd_redis_address,
+    secrets_of,
 )
 
 
@@ -91,6 +92,7 @@ def test_an_address_that_can_be_read_in_two_ways_is_refused_without_repeating_it
             "rediss+sentinel://:***@a/n?sentinel_password=***",
         ),
         ("redis+cluster://u:hunter2@a/3", "redis+cluster://***"),
+        ("redis+cluster://:hunter2@a,[fd00::1]:7000", "redis+cluster://:***@a,[fd00::1]:7000"),
         ("redis://h/0?password=hunter2&db=1", "redis://h/0?password=***&db=1"),
         ("redis://h/0?pasword=hunter2", "redis://h/0?pasword=***"),
         ("unix://u:hunter2@/run/r.sock?db=2", "unix://u:***@/run/r.sock?db=2"),
@@ -151,3 +153,19 @@ def test_an_address_of_mongodb_that_can_be_read_in_two_ways_is_refused(address: 
 
     assert "hunter2" not in str(caught.value)
     assert "hunter2" not in mask_mongodb_address(address)
+
+
+@pytest.mark.parametrize(
+    ("address", "secrets"),
+    [
+        (
+            "redis+sentinel://u:p%40@a,[fd00::1]:1/n?sentinel_password=q%20r&socket_timeout=1",
+            ["p%40", "p@", "q r", "q r"],
+        ),
+        ("mongodb://u:p@a,b/db?replicaSet=r", ["p", "p"]),
+        ("redis://localhost/0", []),
+        ("unix:///run/r.sock", []),
+    ],
+)
+def test_the_secrets_of_an_address_are_its_passwords(address: str, secrets: list[str]) -> None:
+    assert list(secrets_of(address)) == secrets

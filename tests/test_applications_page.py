@@ -19,4 +19,4 @@ def test_an_example_of_the_page_runs(number: int, monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_page_has_examples() -> None:
-    assert len(BLOCKS) == 5
+    assert len(BLOCKS) == 6

@@ -20,11 +20,13 @@ from aiohttp_cache_di.policy.expiration import UrlExpiration
 from aiohttp_cache_di.policy.parts import asks_for_rest
 from aiohttp_cache_di.policy.request import own_conditions
 from aiohttp_cache_di.policy.telling import Trace
+from aiohttp_cache_di.rfc9111.cache_status import Detail, FwdReason
 from aiohttp_cache_di.rfc9111.directives import request_directives, response_directives
 from aiohttp_cache_di.rfc9111.freshness import current_age_s
 from aiohttp_cache_di.rfc9111.messages import Request, Response, StoredResponse
 from aiohttp_cache_di.rfc9111.ranges import Slice, Unsatisfiable, select_range
 from aiohttp_cache_di.rfc9111.validation import conditions, if_range_holds, is_not_modified
+from aiohttp_cache_di.telemetry import reasons
 from tests.messages import NOW, PRIVATE, a_request, a_response, a_stored
 from tests.policy.test_properties import OFFSETS, REQUESTS, RULES, STORED
 
@@ -140,8 +142,10 @@ def answer_about_request(
         "unmodified": lambda: has_it(request, stored),
         "ranged": lambda: wants_range(request, stored),
         "satisfiable": lambda: isinstance(range_of(request, stored), Slice),
-        "rest": lambda: asks_for_rest(request, stored, "") is not None,
-        "rest_too": lambda: not (rules.refresh or asked.no_cache) and asks_for_rest(request, stored, "") is not None,
+        "rest": lambda: asks_for_rest(request, stored, "partial") is not None,
+        "rest_too": lambda: (
+            not (rules.refresh or asked.no_cache) and asks_for_rest(request, stored, "partial") is not None
+        ),
         "askable": lambda: (
             conditions(stored) != () and not own_conditions(request.headers) and answers(request, stored)
         ),
@@ -250,6 +254,17 @@ def test_the_ends_of_the_diagram_of_responses_are_reached(
 ) -> None:
     decision = policy.on_response(a_request(asked), response, plan, PRIVATE, now=NOW, candidates=(REF,))
     assert type(decision).__name__ == RESPONSE_DIAGRAM.ends[end]
+
+
+def test_all_that_cache_status_can_say_is_in_the_tables() -> None:
+    rows = re.findall(r"^\| `((?:fwd|detail)=[a-z-]+)` \| (.+) \|$", section("reasons"), re.M)
+    words = {f"fwd={token}": meaning for token, meaning in reasons.FORWARDED.items()}
+    words |= {f"detail={token}": meaning for token, meaning in reasons.SERVED.items()}
+    words |= {f"detail={token}": f"not stored: {meaning}" for token, meaning in reasons.RULES.items()}
+    assert dict(rows) == words
+    assert len(rows) == len(words)
+    assert set(reasons.FORWARDED) == set(get_args(FwdReason))
+    assert reasons.SERVED.keys() | reasons.RULES.keys() | reasons.DETAILS.keys() == set(get_args(Detail))
 
 
 ROWS = [[cell.strip() for cell in line.strip("|").split("|")] for line in section("precedence").splitlines()[2:]]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from types import MappingProxyType
+from typing import Any
 
 import pytest
-from aiohttp import ClientPayloadError
+from aiohttp import ClientPayloadError, ClientResponse
 
 from aiohttp_cache_di._aiohttp import joining
 from tests.clients import Clients, is_hit
@@ -139,3 +140,30 @@ async def test_where_nothing_can_be_put_before_a_body_the_whole_is_fetched(
 
     assert await client.fetch(url) == (False, WHOLE)
     assert [request.headers.get("Range") for request in origin.received] == ["bytes=0-4", "bytes=5-", None]
+
+
+class Unchanging(ClientResponse):
+    """Does not let its headers be replaced."""
+
+    @property
+    def _headers(self) -> Any:  # pyright: ignore  # an attribute of the base
+        return self.__dict__["_own"]
+
+    @_headers.setter
+    def _headers(self, headers: Any) -> None:
+        if self.__dict__.get("_own"):
+            raise TypeError("they are as they are")
+        self.__dict__["_own"] = headers
+
+
+async def test_where_a_response_does_not_let_itself_be_changed_the_whole_is_fetched(
+    origin: Origin, clients: Clients, caplog: pytest.LogCaptureFixture
+) -> None:
+    client, url = clients(cache_control=True, session={"response_class": Unchanging}), origin.on("/", in_parts())
+    async with client.session.get(url, headers={"Range": "bytes=0-4"}) as response:
+        assert isinstance(response, Unchanging)
+        await response.read()
+
+    assert await client.fetch(url) == (False, WHOLE)
+    assert [request.headers.get("Range") for request in origin.received] == ["bytes=0-4", "bytes=5-", None]
+    assert "could not be put before" in caplog.text

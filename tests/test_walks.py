@@ -97,6 +97,7 @@ async def test_a_plain_sqlite_hit_from_memory_is_as_short_as_told(walk: Walk, or
         await _warm(session, url, session.cache)
         modules = await _shortest(walk, session, [url] * 5)
     assert abs(len(modules) - _told("plain SQLite hit from memory")) <= 1, sorted(modules)
+    assert not [name for name in modules if "telemetry" in name or "watching" in name]  # none of it where no one looks
 
 
 async def test_a_plain_sqlite_hit_from_the_file_is_as_short_as_told(walk: Walk, origin: Origin, tmp_path: Path) -> None:

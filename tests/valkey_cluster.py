@@ -121,6 +121,14 @@ class ValkeyCluster:
         """Those that have slots now."""
         return [node for node in self.nodes if node.process is not None and node.role() == "master"]
 
+    def connections(self) -> int:
+        """How many connections clients have open, the one that asks and those of replicas left out."""
+        kinds = ("normal", "pubsub")
+        counts = [
+            len(node.command("CLIENT", "LIST", "TYPE", kind).splitlines()) for node in self.nodes for kind in kinds
+        ]
+        return sum(counts) - len(self.nodes)
+
     def keys(self) -> set[bytes]:
         """All names on all primaries."""
         return {name for node in self.primaries() for name in node.command("KEYS", "*")}

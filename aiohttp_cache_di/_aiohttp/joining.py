@@ -25,10 +25,6 @@ def prepend(response: ClientResponse, body: bytes, *, complete_bytes: int) -> No
     Args:
         complete_bytes: length of both.
     """
-    stream: Any = response.content
-    stream._buffer.appendleft(body)
-    stream._size += len(body)
-    stream._cursor -= len(body)
     described = {hdrs.CONTENT_RANGE, hdrs.CONTENT_LENGTH}
     headers = CIMultiDict((name, value) for name, value in response.headers.items() if name.title() not in described)
     headers[hdrs.CONTENT_LENGTH] = str(complete_bytes)
@@ -37,3 +33,7 @@ def prepend(response: ClientResponse, body: bytes, *, complete_bytes: int) -> No
     response._headers = CIMultiDictProxy(headers)
     response._raw_headers = (*lines, (b"Content-Length", str(complete_bytes).encode()))
     response._cache.clear()  # what has been computed of the head
+    stream: Any = response.content
+    stream._buffer.appendleft(body)
+    stream._size += len(body)
+    stream._cursor -= len(body)

@@ -9,6 +9,8 @@ request on its way: that is the engine's. A backend that needs a driver is impor
   to what.
 - `store` is the contract of a store; `memory/`, `sqlite/`, `redis/`, `filesystem/`, `mongodb/` and `dynamodb/` keep it
   and do no more.
+- `operating` shows what is stored and purges it, as `selection` says, by what a store can tell without bodies
+  (`inspecting`); `explaining` tells what the cache would do with a request.
 - `naming` knows whom requests to a backend are for; `urls` looks for what is kept for a URL and drops it.
 - `wrap/` is what every store gets around it: the stack that the engine asks, and the item face that users see.
 - `loops` gives each event loop a driver's client of its own, `near_options` says what copies in memory may be;
@@ -56,6 +58,9 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp_cache_di.backends.actions import CacheActions
 from aiohttp_cache_di.backends.base import BaseCache, BaseStorage, CacheBackend, DictCache, ResponseOrKey
+from aiohttp_cache_di.backends.explaining import Explanation
+from aiohttp_cache_di.backends.inspecting import Purged, Usage
+from aiohttp_cache_di.entries.info import EntryInfo
 
 if TYPE_CHECKING:
     from aiohttp_cache_di.backends.dynamodb.backend import DynamoDBBackend, DynamoDbCache
@@ -85,15 +90,19 @@ __all__ = [
     "DictCache",
     "DynamoDBBackend",
     "DynamoDbCache",
+    "EntryInfo",
+    "Explanation",
     "FileBackend",
     "FileCache",
     "MongoDBBackend",
     "MongoDBCache",
+    "Purged",
     "RedisBackend",
     "RedisCache",
     "ResponseOrKey",
     "SQLiteBackend",
     "SQLiteCache",
+    "Usage",
 ]
 
 

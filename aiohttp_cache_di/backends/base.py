@@ -72,7 +72,8 @@ class CacheBackend(Deleting, Explained, Configured):
             ``stale_while_revalidate`` (seconds; True for as long as it is stored), ``heuristic_fraction`` and
             ``heuristic_with_query``, ``max_variants`` per URL,
             ``max_body_bytes`` of a response that is stored (the copies under way in a process share 64 MiB: one that
-            finds no room in them is not stored), ``coalesce`` (one request to the origin per key at a time),
+            finds no room in them is not stored; None for any size in files, and else for what fits in there),
+            ``coalesce`` (one request to the origin per key at a time),
             ``coalesce_timeout`` (seconds that others wait for a body that has stopped arriving, or has no known end),
             ``lease`` (seconds that other processes wait for one that has died with its request; 0 for none),
             ``storage_deadline`` (seconds per storage operation), ``write_behind`` (answer from
@@ -288,6 +289,7 @@ class CacheBackend(Deleting, Explained, Configured):
     async def close(self) -> None:
         """Close the storages; may be called twice."""
         await self.stack.close()
+        self.stats.ended(self.name)
 
     async def _usable(self, response: CachedResponse, key: str) -> CachedResponse | None:
         # Past its lifetime, a standard cache may still validate a response; by the user's rules alone it is over.

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final, Literal, NamedTuple, SupportsIndex, TypeAlias, TypedDict, cast
 
+from aiohttp_cache_di.entries.codec import EntryCodec
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.keys import CredentialNames
 from aiohttp_cache_di.policy.principals import Principal
@@ -17,6 +18,7 @@ __all__ = [
     "STORAGE_OPTIONS",
     "BackendOptions",
     "StorageOptions",
+    "codec_of",
     "refuse_unusable",
 ]
 
@@ -82,6 +84,11 @@ Check: TypeAlias = Callable[[Any], bool]
 class _Rule(NamedTuple):
     check: Check
     accepted: str
+
+
+def codec_of(options: Mapping[str, Any], *names: str) -> EntryCodec:
+    """The codec that *options* ask for, of entries that belong to what *names* tell."""
+    return EntryCodec(**{name: options[name] for name in options.keys() & {"secret_key", "salt"}}, names=names)
 
 
 def refuse_unusable(options: Mapping[str, Any]) -> None:

@@ -113,6 +113,11 @@ class Stacked(Revised):
             self._secret.forget()
 
     @property
+    def is_secret_kept(self) -> bool:
+        """Whether the secret of the digests is the storage's, rather than made of a secret key."""
+        return self._secret is not None
+
+    @property
     def is_secret_open(self) -> bool:
         """Whether the secret of the digests is yet to be had from the storage; see `learn_secret`."""
         return self._secret is not None and not self._secret.is_known

@@ -49,7 +49,6 @@ __all__ = [
     "Leasing",
     "Limits",
     "LookingOrLeasing",
-    "PartlyReadError",
     "Peeking",
     "Placed",
     "Record",
@@ -107,20 +106,6 @@ class Found(Struct, frozen=True):
 
     item: Item | Unreadable
     version: int = 0
-
-
-class PartlyReadError(StorageError):
-    """Some of the servers of a store have not answered a `get`; what the others have said is not lost by it.
-
-    Args:
-        answers: in the order of the keys; why there is none for those that were not looked up.
-    """
-
-    def __init__(self, answers: Sequence[Found | StorageError | None]) -> None:
-        missing = [each for each in answers if isinstance(each, StorageError)]
-        super().__init__(f"{len(missing)} of {len(answers)} keys could not be looked up: {missing[0]}")
-        self.__cause__ = missing[0].__cause__
-        self.answers = answers
 
 
 class Record(NamedTuple):
@@ -210,7 +195,7 @@ class Store(Protocol):
         """Look *keys* up, `Limits.batch` of them at most; the answers are in their order, None for nothing.
 
         Raises:
-            PartlyReadError: some could be looked up, and have their answers in it.
+            PartlyReadError (`backends.partly`): some could be looked up, and have their answers in it.
             StorageError, or what the driver raises: none of them could be.
         """
         ...

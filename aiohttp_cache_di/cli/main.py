@@ -6,17 +6,32 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Final
 
+from aiohttp_cache_di.cli.changing import confirmed, prune, purge, urls_of, warm
+from aiohttp_cache_di.cli.copying import copy
+from aiohttp_cache_di.cli.looking import check, explain, ls, show, stats
+from aiohttp_cache_di.cli.parsing import parser
+from aiohttp_cache_di.cli.running import DONE, REFUSED, Cache, Command, run
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.settings.consistency import refuse_contradictions
-from aiohttp_cache_di.settings.model import DEFAULT_PREFIX, CacheSettings
+from aiohttp_cache_di.settings.model import CacheSettings
 from aiohttp_cache_di.settings.report import EffectiveSetting, effective_settings, variables_table
-from aiohttp_cache_di.settings.sources import DEFAULT_ENV_FILE
 
 __all__ = ["main"]
 
-EXIT_REFUSED = 2  # as argparse exits for arguments that it refuses
+COMMANDS: Final[dict[str, Callable[[argparse.Namespace, Cache], Awaitable[int]]]] = {
+    "check": check,
+    "copy": copy,
+    "explain": explain,
+    "ls": ls,
+    "prune": prune,
+    "purge": purge,
+    "show": show,
+    "stats": stats,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,9 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: without the program's name; None for those of the process.
     """
-    given = _parser().parse_args(arguments)
+    given = parser().parse_args(arguments)
     try:
-        code = _settings(given)
+        code = _dispatch(given)
         sys.stdout.flush()  # here, where a failure can be caught, rather than at exit
     except BrokenPipeError:
         # The reader, such as head, has seen enough. What is still buffered must not fail at exit either.
@@ -36,21 +51,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m aiohttp_cache_di", description="A persistent HTTP cache.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
-    settings = commands.add_parser(
-        "settings",
-        help="show the settings in effect and where each came from",
-        description="Show the settings in effect and where each came from; secrets are masked.",
-    )
-    settings.add_argument("--prefix", default=DEFAULT_PREFIX, help="of the cache's variables (default: %(default)s)")
-    settings.add_argument("--env-file", default=DEFAULT_ENV_FILE, help="file of variables (default: %(default)s)")
-    form = settings.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="print them as JSON")
-    form.add_argument("--markdown", action="store_true", help="print the table of all variables instead")
-    form.add_argument("--changed", action="store_true", help="leave out what is as it is by default")
-    return parser
+def _dispatch(given: argparse.Namespace) -> int:
+    """Run the command that is given."""
+    if given.command == "settings":
+        return _settings(given)
+    try:
+        command = _command(given)
+    except ConfigurationError as exc:
+        print(f"aiohttp-cache: {exc}", file=sys.stderr)
+        return REFUSED
+    if command is None:
+        print("nothing is dropped")
+        return DONE
+    creates = given.command in ("check", "warm", "explain")
+    return run(command, prefix=given.prefix, env_file=given.env_file, as_json=given.json, creates=creates)
+
+
+def _command(given: argparse.Namespace) -> Command | None:
+    """What is to be done with the cache; None where the person who was asked says no."""
+    if given.command == "warm":
+        return partial(warm, given, urls=urls_of(given))
+    if given.command == "purge" and not confirmed(given, f"the cache of {given.prefix}"):
+        return None
+    return partial(COMMANDS[given.command], given)
 
 
 def _settings(given: argparse.Namespace) -> int:
@@ -64,7 +87,7 @@ def _settings(given: argparse.Namespace) -> int:
         place = settings.place
     except ConfigurationError as exc:
         print(exc, file=sys.stderr)
-        return EXIT_REFUSED
+        return REFUSED
     if place is not None and place.warning is not None:
         print(f"warning: {place.warning}", file=sys.stderr)
     if given.json:

@@ -29,9 +29,11 @@ question; the lanes differ in what they need not look up, never in the rule::
                    ├─ Load, Refetch    read() another variant, or ask again without our condition
                    ├─ Store            the response is handed on now, and ──── miss ────▶ response
                    │                   recording copies its body as it is read: framing tells whether
-                   │                   it has an end, budget how much memory all copies may take.
+                   │                   it has an end, budget how much memory all copies may take; a
+                   │                   large one goes into a store that can do so as it comes (`spooled`).
                    │                   At its last byte storing puts the entry in its place, the flight
                    │                   ends with it, and the response says that it is stored (`describe`)
+                   ├─ Complete         the same, for the rest of a stored part, which is put before it
                    ├─ Freshen          a 304 has confirmed what is stored ── validated ─▶ response
                    ├─ ServeStale       in place of an error               ── stale ─────▶ response
                    └─ Pass             handed on, not stored; the next ones need not wait (hit-for-miss)
@@ -44,9 +46,11 @@ A *flight* (`flights`) is one request to the origin. It belongs to the ``async w
 ends there, however that is left; only `Store` hands it over, to the recording of the body. Its end frees all that
 wait, and gives the lease on the key back. They are told an entry, or why there is none (`Outcome`).
 
-`additions` tells which sessions the fast lane may answer: those whose classes add nothing to a request. `looks` lets a
-base below the cache that limits rates send only what goes to the origin, and `asking` lets a session say what is kept
-of its own requests; both make a request as aiohttp makes it, and end it where the cache has been asked.
+`additions` tells which sessions the fast lane may answer: those whose classes add nothing to a request; `senders` knows
+the bases below the cache that send requests, and whether they hand on what they were given. `looks` lets a base that
+limits rates send only what goes to the origin, and `asking` lets a session say what is kept of its own requests; both
+make a request as aiohttp makes it, and end it where the cache has been asked. Where a session has middlewares, which
+must see a request once, `through` sends what has passed them by way of the base.
 
 `runtime` has what a backend has going on in one event loop on behalf of requests: the flights, and the tasks in the
 background; it passes reads and writes on to the stack's part of that loop, which it is told by the backend. `hits`

@@ -6,6 +6,7 @@ import asyncio
 import copy
 import logging
 import time
+from time import perf_counter
 
 from aiohttp import ClientError, ClientHandlerType, ClientRequest, ClientResponse
 from msgspec.structs import replace
@@ -15,6 +16,7 @@ from aiohttp_cache_di import policy
 from aiohttp_cache_di.engine.call import Call
 from aiohttp_cache_di.engine.fetching import Fetching
 from aiohttp_cache_di.engine.storing import ResponseStoring
+from aiohttp_cache_di.engine.watching import Trail, tell_of
 from aiohttp_cache_di.policy import PRIVATE_TO_CALLER, FullQuestion, ServeStale
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
@@ -62,14 +64,21 @@ class Validation:
     async def _run(self) -> None:
         """Ask the origin and read what it sends, for it to be stored."""
         response: ClientResponse | None = None
+        fetching = self._fetching
+        trail = Trail(perf_counter(), key=self._stored.key) if fetching.backend.stats.watch.is_on else None
         try:
             async with asyncio.timeout(LIMIT_S):
-                outcome = await self._fetching.alone(self._plan)
+                outcome = await fetching.alone(self._plan)
                 if not isinstance(outcome, ServeStale):  # in place of an error: there is no one to be answered with it
                     response = outcome
                     await response.read()
+            if trail is not None:
+                trail.result = fetching.call.result
+                tell_of(trail, fetching.request, fetching.backend, response)
         except (ClientError, OSError) as error:
             logger.info("A validation in the background failed: %s", type(error).__name__)
+            if trail is not None:
+                tell_of(trail, fetching.request, fetching.backend, error=error)
         finally:
             if response is not None:
                 response.release()

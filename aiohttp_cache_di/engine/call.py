@@ -17,6 +17,7 @@ from aiohttp_cache_di.engine.through import Through
 from aiohttp_cache_di.policy.expiration import ExpirationTime
 from aiohttp_cache_di.policy.principals import Principal
 from aiohttp_cache_di.policy.windows import Window
+from aiohttp_cache_di.telemetry import Result
 
 __all__ = [
     "CURRENT_CALL",
@@ -48,6 +49,7 @@ class Call(Struct):
         digest_user: the middleware that logs in by digest.
         is_reached: whether the engine has seen a request of the call.
         look: what is to be found out without asking the origin.
+        result: how the latest hop was answered.
         through: sends what goes to the origin, in place of aiohttp's own handler.
     """
 
@@ -68,6 +70,7 @@ class Call(Struct):
     digest_user: DigestAuthMiddleware | None = None
     is_reached: bool = False
     look: Look | None = None
+    result: Result | None = None
     through: Through | None = None
 
     @classmethod

@@ -79,7 +79,7 @@ class Report:
         if self._said is None:
             self._say(self._status, math.inf)
 
-    def not_stored(self, detail: str) -> None:
+    def not_stored(self, detail: status.Detail) -> None:
         """It is not stored, for a reason of `DETAILS`."""
         self._say(status.with_detail(self._status, detail), math.inf)
 

@@ -40,7 +40,7 @@ from aiohttp_cache_di.policy import (
     decide,
 )
 from aiohttp_cache_di.response import CachedResponse
-from aiohttp_cache_di.rfc9111.cache_status import forwarded
+from aiohttp_cache_di.rfc9111.cache_status import FwdReason, forwarded
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = ["Exchange"]
@@ -120,6 +120,7 @@ class Exchange:
         foreign: ClientResponse | None = self.storing.foreign
         if foreign is not None:
             count_hit(self.backend.stats)
+            self.call.result = "hit"
             return foreign
         now = time.time()
         decision = decide(self.question, stored, now, self.storing.candidates)
@@ -143,18 +144,22 @@ class Exchange:
 
     def _hit(self, stored: StoredResponse, now: float) -> CachedResponse:
         count_hit(self.backend.stats)
+        self.call.result = "hit"
         self._note_hop()
         return plain_answer(stored, self.request, now=now, standard=self.backend.cache_control)
 
     def _reuse(self, decision: Reuse) -> CachedResponse:
         if decision.stale:
             count_stale_hit(self.backend.stats)
+            self.call.result = "stale"
         else:
             count_hit(self.backend.stats)
+            self.call.result = "hit"
         return self._answer(decision)
 
     def _refuse(self, decision: GatewayTimeout) -> CachedResponse:
         self.backend.stats.misses += 1
+        self.call.result = "miss"
         return gateway_timeout(decision, self.request, now=time.time())
 
     def _answer(self, decision: Reuse, *, cache_status: str = "") -> CachedResponse:
@@ -170,9 +175,10 @@ class Exchange:
 
     # ---- past the store
 
-    async def bypass(self, reason: str) -> ClientResponse:
+    async def bypass(self, reason: FwdReason) -> ClientResponse:
         """Let the origin answer, store nothing for the request, and forget what it may have changed."""
         self.backend.stats.bypassed += 1
+        self.call.result = "bypass"
         posted = None
         if self.as_get is not None:
             posted = Posted(self.request, self.call, self.runtime, self.backend, self.as_get)
@@ -269,6 +275,7 @@ class Exchange:
         if isinstance(first, ClientResponse):
             return first
         self.backend.stats.misses += 1  # nothing was spared: the origin has been asked
+        self.call.result = "miss"
         return self._answer(first, cache_status=forwarded(plan.reason, detail="overtaken"))
 
     async def _collapsed(self, decision: Reuse, plan: Fetch | Validate) -> ClientResponse:
@@ -278,6 +285,7 @@ class Exchange:
             await self.storing.discard(error, decision.stored)
             return await self._fetch_alone(Fetch(plan.reason))
         self.backend.stats.coalesced += 1
+        self.call.result = "coalesced"
         return answer
 
     async def _fetch_alone(self, plan: Fetch | Validate) -> ClientResponse:
@@ -293,4 +301,5 @@ class Exchange:
             await self.storing.discard(error, outcome.answer.stored)
             return await self._fetch_alone(Fetch("stale"))  # which has nothing to put in the place of an error
         count_stale_hit(self.backend.stats)
+        self.call.result = "stale"
         return answer

@@ -99,17 +99,17 @@ class Fetching:
                 return self._instead_or_raise(error, origin, plan, flight)
             if not isinstance(reply, Reply):
                 self.backend.stats.misses += 1
+                self.call.result = "miss"
                 return reply
             with reply:
                 decision = await self._decide(reply, plan)
                 match decision:
                     case Store():
                         return await self._store(reply, decision, flight)
-                    case Complete() if not can_prepend(reply.response):
-                        reply.response.release()
-                        plan = Fetch(plan.reason)
                     case Complete():
-                        return await self._complete(reply, decision, flight)
+                        if (whole := await self._complete(reply, decision, flight)) is not None:
+                            return whole
+                        plan = Fetch(plan.reason)
                     case Freshen():
                         answer = await self._freshen(reply, decision, flight)
                         if answer is not None:
@@ -125,6 +125,7 @@ class Fetching:
                         plan = Fetch(decision.reason)
                     case None:
                         self.backend.stats.misses += 1
+                        self.call.result = "miss"
                         describe_miss(reply.response, forwarded("bypass", detail="error"))
                         return reply.response
                     case _:
@@ -192,19 +193,29 @@ class Fetching:
             question.request, head, plan, question.rules, now=head.received_at, candidates=candidates
         )
 
-    async def _complete(self, reply: Reply, decision: Complete, flight: Flight) -> ClientResponse:
-        """Hand on a stored part and its rest as one."""
+    async def _complete(self, reply: Reply, decision: Complete, flight: Flight) -> ClientResponse | None:
+        """Hand on a stored part and its rest as one; None where the response does not take it."""
+        if not can_prepend(reply.response):
+            reply.response.release()
+            return None
         match decision.then:
             case Store():
                 response = await self._store(reply, decision.then, flight)
             case Pass():
                 response = await self._pass(reply, decision.then, flight)
-        prepend(response, decision.stored.body, complete_bytes=decision.complete_bytes)
+        try:
+            prepend(response, decision.stored.body, complete_bytes=decision.complete_bytes)
+        except Exception:
+            logger.exception("A stored part could not be put before the rest of it; the whole is fetched")
+            response.close()
+            self.backend.stats.misses -= 1  # it is counted once more
+            return None
         return response
 
     async def _store(self, reply: Reply, decision: Store, flight: Flight) -> ClientResponse:
         response, call = reply.response, self.call
         self.backend.stats.misses += 1
+        self.call.result = "miss"
         if self.storing.head_of is not None:
             self._update_get(reply, flight)
         if not self.backend.cache_control:
@@ -237,6 +248,7 @@ class Fetching:
             await self.storing.discard(error, decision.stored)
             return None
         self.backend.stats.revalidated += 1
+        self.call.result = "revalidated"
         self.call.keys.append(self.question.key)
         report = Report(answer, decision.cache_status, received_at=reply.head.received_at)
         try:
@@ -255,6 +267,7 @@ class Fetching:
 
     async def _pass(self, reply: Reply, decision: Pass, flight: Flight) -> ClientResponse:
         self.backend.stats.misses += 1
+        self.call.result = "miss"
         self._update_get(reply, flight)
         if decision.forget:
             await self.storing.forget()

@@ -36,6 +36,7 @@ from aiohttp_cache_di.engine.question import Questions
 from aiohttp_cache_di.engine.reads import EarlyRead
 from aiohttp_cache_di.engine.remembered import MAX_URL_CHARS, Asked, Remembered
 from aiohttp_cache_di.engine.runtime import Runtime
+from aiohttp_cache_di.engine.watching import tell_hit
 from aiohttp_cache_di.policy import PLAIN_HIT, Question, decide, needs_policy
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
@@ -82,6 +83,7 @@ class FastLane:
         self._own = own
         self._is_closed = False
         self.stats: CacheStats = getattr(backend, "stats", None) or CacheStats()  # a test's stand-in has none
+        self.watch = self.stats.watch
         self._runtime: Runtime | None = None
         self._known: Remembered[KnownCall] = Remembered()
         self._origins: OrderedDict[tuple[str, str], KnownCall] = OrderedDict()
@@ -191,8 +193,12 @@ class FastLane:
             return None
         if known.is_new:
             self._known.keep(known.call, replace(known, is_new=False))
-        count_hit(backend.stats)
+        backend.stats.hits += 1
         return hit
+
+    def tell(self, method: str, hit: CachedResponse, began_at: float) -> None:
+        """Tell those who watch the cache of *hit*, which took until now from *began_at* (`perf_counter`) on."""
+        tell_hit(self.watch, method, hit, began_at)
 
     def learn(
         self, session: ClientSession, method: str, url: StrOrURL, options: dict[str, Any], response: object
@@ -299,4 +305,7 @@ def count_stale_hit(stats: CacheStats) -> None:
 
 def is_turn_over(stats: CacheStats) -> bool:
     """Whether, after the hit that has just been counted, other tasks get their turn."""
-    return not stats.hits % FAIR_SHARE
+    if stats.hits % FAIR_SHARE:
+        return False
+    stats.watch.refresh()
+    return True

@@ -18,6 +18,7 @@ from aiohttp_cache_di.backends.wrap.tombstones import Tombstones
 from aiohttp_cache_di.backends.wrap.write import OnWritten
 from aiohttp_cache_di.engine.call import CURRENT_CALL
 from aiohttp_cache_di.engine.flights import Flights
+from aiohttp_cache_di.engine.watching import tell_start
 from aiohttp_cache_di.policy import Question
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
@@ -44,6 +45,7 @@ class Runtime:
         self._loop = ref(asyncio.get_running_loop())
         self._tasks = Tasks()
         backend.attach(self)
+        tell_start(backend)
 
     @classmethod
     def of(cls, backend: CacheBackend) -> Runtime:

@@ -29,6 +29,7 @@ from aiohttp_cache_di.entries.fields import expires_at
 from aiohttp_cache_di.entries.filed import FiledBody, with_body
 from aiohttp_cache_di.policy import Store
 from aiohttp_cache_di.response import CachedResponse
+from aiohttp_cache_di.rfc9111.cache_status import Detail
 from aiohttp_cache_di.rfc9111.messages import RawHeaders, Response, StoredResponse
 
 __all__ = ["ResponseStoring"]
@@ -138,7 +139,7 @@ class ResponseStoring(Lookup):
             from_bytes=SPOOL_FROM_BYTES if decision.combine_with is None else MAX_JOINED_BYTES,
         )
 
-    def _why_not(self, reply: Reply, owner: ref[ClientSession], largest_bytes: float) -> str | None:
+    def _why_not(self, reply: Reply, owner: ref[ClientSession], largest_bytes: float) -> Detail | None:
         """Why the body is not even copied: a detail of Cache-Status."""
         response, session = reply.response, owner()
         if not reply.is_as_asked(self.backend.credential_headers, is_named=self.is_named):

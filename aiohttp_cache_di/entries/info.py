@@ -70,9 +70,9 @@ def info_of(entry: StoredResponse, *, body_bytes: int | None = None) -> EntryInf
     found = [(low, value) for name, value in entry.raw_headers if (low := name.lower()) in _TOLD]
     for name, value in found:
         if name == _CONTENT_TYPE:
-            content_type = value.decode("utf-8", "replace")
+            content_type = _printable(value.decode("utf-8", "replace"))
     if len(found) > bool(content_type):
-        tags = tags_in(found)
+        tags = tuple(map(_printable, tags_in(found)))
     return EntryInfo(
         key=entry.key,
         method=entry.method,
@@ -116,5 +116,18 @@ def unpack_info(data: object, key: str) -> EntryInfo | None:
         info = _decode(data)
     except (msgspec.MsgspecError, ValueError):
         return None
+    texts = (info.method, info.url, info.content_type, info.variant, info.partition, *info.tags)
+    times = (info.stored_at, info.validated_at, info.fresh_until, info.kept_until)
+    if not all(map(str.isprintable, texts)) or any(map(math.isnan, times)):
+        return None
     force_setattr(info, "key", key)  # of an object that nothing else has seen
     return info
+
+
+def _printable(text: str) -> str:
+    """*text* as it may be shown: an escape sequence of an origin's is none for a terminal."""
+    return (
+        text
+        if text.isprintable()
+        else "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
+    )

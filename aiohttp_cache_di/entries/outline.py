@@ -22,6 +22,9 @@ __all__ = ["OUTLINE_BYTES", "outline"]
 OUTLINE_BYTES: Final = 2048
 """So much of a frame holds the head of nearly every response."""
 
+MAX_BYTES: Final = 68 * 1024 * 1024
+"""Of a frame whose rest is taken for zeros, which are in memory for a moment."""
+
 _LENGTHS: Final = {0xC4: 2, 0xC5: 3, 0xC6: 5}  # of what stands before bytes in MessagePack, by its first byte
 
 
@@ -37,7 +40,7 @@ def outline(beginning: bytes, size: int, key: str) -> EntryInfo | None:
 
     None if it is no response, or *beginning* does not have all of its head.
     """
-    span = span_of_response(beginning, size)
+    span = span_of_response(beginning, size) if size <= MAX_BYTES else None
     if span is None:
         return None
     start, end = span

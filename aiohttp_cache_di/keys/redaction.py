@@ -2,7 +2,7 @@
 
 Keys are digests, so they need no redaction. What does are the URL that an entry names, and the header fields of a
 response that name URLs. The Location of a redirect is needed as it is, to lead the next caller on: if it has a
-signature, it is stored redacted, with the whole of it sealed in its fragment.
+signature or a password, it is stored redacted, with the whole of it sealed in its fragment.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ _NAMING: Final = frozenset(
     {b"location", b"content-location", b"link", b"refresh", b"sourcemap", b"x-sourcemap", b"x-original-url"}
 )
 _PAIR: Final = re.compile(r'(?<=[?&#;])([^=&#;?<>"\s]+)=([^&#<>"\s]+)')
+_USERINFO: Final = re.compile(r'(?<=//)[^/?#<>"\s]*@')
 _IN_PATH: Final = re.compile(r"(?<=;)[^=;/]+=[^;/]+")
 _SEALED: Final = "#sealed="
 _LOCATION: Final = b"location"
@@ -128,7 +129,7 @@ def _stored_value(
 
 
 def _redacted_value(value: bytes, ignored_params: Collection[str]) -> bytes:
-    text = value.decode("utf-8", "surrogateescape")
+    text = _USERINFO.sub("", value.decode("utf-8", "surrogateescape"))
     text = _PAIR.sub(lambda pair: _redacted_pair(pair[0], ignored_params), text)
     return text.encode("utf-8", "surrogateescape")
 

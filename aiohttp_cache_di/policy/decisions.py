@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
+from aiohttp_cache_di.rfc9111.cache_status import Detail, FwdReason
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = [
@@ -77,7 +78,7 @@ class Rules(Struct, frozen=True):
 class Bypass(Struct, frozen=True):
     """Send the request as it is; its response is neither stored nor used for anything."""
 
-    reason: str
+    reason: FwdReason
 
 
 class Fetch(Struct, frozen=True):
@@ -89,7 +90,7 @@ class Fetch(Struct, frozen=True):
         stored: the stored response that could not be used, if there is one.
     """
 
-    reason: str
+    reason: FwdReason
     fallback: StoredResponse | None = None
     stored: StoredResponse | None = None
 
@@ -160,7 +161,7 @@ class GatewayTimeout(Struct, frozen=True):
         reason: why not: the ``fwd`` token that the request would have had.
     """
 
-    reason: str
+    reason: FwdReason
     cache_status: str
 
 
@@ -178,7 +179,7 @@ class Validate(Struct, frozen=True):
 
     stored: StoredResponse | None
     headers: tuple[tuple[str, str], ...]
-    reason: str
+    reason: FwdReason
     fallback: StoredResponse | None = None
     completes: bool = False
 
@@ -258,7 +259,7 @@ class Pass(Struct, frozen=True):
         forget: what is stored for this request is known to be outdated and must be dropped.
     """
 
-    reason: str
+    reason: Detail | FwdReason | Literal["not-modified"]
     cache_status: str
     forget: bool = False
 
@@ -266,7 +267,7 @@ class Pass(Struct, frozen=True):
 class Refetch(Struct, frozen=True):
     """Send the request again without our condition: a 304 is about nothing that is stored, or it was refused."""
 
-    reason: str
+    reason: FwdReason
 
 
 class ServeStale(Struct, frozen=True):

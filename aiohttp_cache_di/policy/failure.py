@@ -5,6 +5,7 @@ from __future__ import annotations
 from aiohttp_cache_di.policy.decisions import Bypass, Plan, Rules, ServeStale
 from aiohttp_cache_di.policy.lifetimes import stale_if_error_s
 from aiohttp_cache_di.policy.request import answer_from, serve
+from aiohttp_cache_di.rfc9111.cache_status import Detail
 from aiohttp_cache_di.rfc9111.directives import request_directives
 from aiohttp_cache_di.rfc9111.messages import Request
 
@@ -34,7 +35,7 @@ def usable_fallback(plan: Plan, rules: Rules, request: Request, *, now: float, b
     stored = plan.fallback
     directives = request_directives(request.headers)
     if now - stored.fresh_until < stale_if_error_s(stored, directives, rules):
-        detail = "stale-if-error"
+        detail: Detail = "stale-if-error"
     elif by_default and rules.cache_control and directives.max_age_s is None and directives.min_fresh_s is None:
         # A caller who bounds the age wants no stale response (RFC 9111 §5.2.1.1).
         detail = "disconnected"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from aiohttp_cache_di.policy.decisions import Validate
+from aiohttp_cache_di.rfc9111.cache_status import FwdReason
 from aiohttp_cache_di.rfc9111.fields import single
 from aiohttp_cache_di.rfc9111.messages import Request, Response, StoredResponse
 from aiohttp_cache_di.rfc9111.ranges import held_from_start, may_combine, parse_content_range
@@ -12,7 +13,7 @@ from aiohttp_cache_di.rfc9111.validation import entity_tag
 __all__ = ["asks_for_rest", "completes"]
 
 
-def asks_for_rest(request: Request, stored: StoredResponse, reason: str) -> Validate | None:
+def asks_for_rest(request: Request, stored: StoredResponse, reason: FwdReason) -> Validate | None:
     """How to ask for what *stored* lacks of the whole that *request* wants; None where it is to be sent as a whole.
 
     Only a part that begins with the first byte and has a strong entity tag can be completed so: by If-Range the origin

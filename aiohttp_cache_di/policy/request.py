@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 from msgspec.structs import replace
 from multidict import CIMultiDict
@@ -24,7 +25,7 @@ from aiohttp_cache_di.policy.decisions import (
 from aiohttp_cache_di.policy.lifetimes import may_serve_stale, stale_while_revalidate_s
 from aiohttp_cache_di.policy.parts import asks_for_rest
 from aiohttp_cache_di.policy.telling import Because, Trace, freshness, length_of, note
-from aiohttp_cache_di.rfc9111.cache_status import generated, hit
+from aiohttp_cache_di.rfc9111.cache_status import Detail, FwdReason, generated, hit
 from aiohttp_cache_di.rfc9111.directives import (
     NO_DIRECTIVES,
     RequestDirectives,
@@ -196,7 +197,7 @@ def _by_rules(
     fallback = stored if rules.stale_if_error_s is not None and not rules.refresh else None
     if rules.refresh and asked:
         return _forward(Validate(stored, asked, "request"), rules.only_if_cached, trace)
-    reason = "request" if rules.refresh else "stale"
+    reason: FwdReason = "request" if rules.refresh else "stale"
     return _forward(Fetch(reason, fallback, stored=stored), rules.only_if_cached, trace)
 
 
@@ -267,14 +268,16 @@ def _tags(candidates: Candidates) -> tuple[str, ...]:
 
 def _use(
     stored: StoredResponse, directives: RequestDirectives, rules: Rules, now: float, trace: Trace | None
-) -> str | None:
+) -> Literal["", "max-stale", "stale-while-revalidate"] | None:
     """Why *stored* may be used without asking the origin: "" because it is fresh; None when it may not."""
     use, because = _used(stored, directives, rules, now)
     note(trace, "usable", use is not None, lambda: because or freshness(stored, rules, now))
     return use
 
 
-def _used(stored: StoredResponse, directives: RequestDirectives, rules: Rules, now: float) -> tuple[str | None, str]:
+def _used(
+    stored: StoredResponse, directives: RequestDirectives, rules: Rules, now: float
+) -> tuple[Literal["", "max-stale", "stale-while-revalidate"] | None, str]:
     """As `_use`, and what decides beside its lifetime."""
     if directives.no_cache:
         return None, "refresh=True" if rules.refresh else "no-cache in the request"
@@ -311,7 +314,7 @@ def _validation(
     now: float,
     candidates: Candidates,
 ) -> Fetch | Validate:
-    reason = "request" if remaining_s(stored, now=now) > 0 else "stale"
+    reason: FwdReason = "request" if remaining_s(stored, now=now) > 0 else "stale"
     may_answer = answer_from(request, stored, now=now) is not None
     is_replaceable = may_answer and not directives.no_cache and may_serve_stale(stored, rules)
     fallback = stored if is_replaceable else None
@@ -325,7 +328,7 @@ def _validation(
 
 
 def answer_from(
-    request: Request, stored: StoredResponse, *, now: float, detail: str | None = None, revalidate: bool = False
+    request: Request, stored: StoredResponse, *, now: float, detail: Detail | None = None, revalidate: bool = False
 ) -> Reuse | None:
     """What *stored* answers to *request*, its condition and range included; None when only the origin can answer.
 
@@ -354,7 +357,7 @@ def answer_from(
     return Serve(stored, age_s, status, stale, revalidate)
 
 
-def serve(stored: StoredResponse, *, now: float, detail: str | None = None, revalidate: bool = False) -> Serve:
+def serve(stored: StoredResponse, *, now: float, detail: Detail | None = None, revalidate: bool = False) -> Serve:
     """*stored* as it is."""
     return Serve(
         stored,

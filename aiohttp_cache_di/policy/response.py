@@ -25,7 +25,7 @@ from aiohttp_cache_di.policy.not_modified import on_not_modified
 from aiohttp_cache_di.policy.parts import completes
 from aiohttp_cache_di.policy.redirects import leads_on
 from aiohttp_cache_di.policy.request import is_off
-from aiohttp_cache_di.rfc9111.cache_status import forwarded
+from aiohttp_cache_di.rfc9111.cache_status import Detail, forwarded
 from aiohttp_cache_di.rfc9111.dates import format_http_date
 from aiohttp_cache_di.rfc9111.directives import ResponseDirectives, response_directives
 from aiohttp_cache_di.rfc9111.fields import single
@@ -150,7 +150,7 @@ def _store(
     )
 
 
-def _why_not(request: Request, response: Response, directives: ResponseDirectives, rules: Rules) -> str | None:
+def _why_not(request: Request, response: Response, directives: ResponseDirectives, rules: Rules) -> Detail | None:
     status, headers = response.status, response.headers
     # Part of a login, a logout or the like: what it leads to is asked for with the cookie.
     if leads_on(status, headers) and sets_cookie(headers) and not rules.replays_cookies:
@@ -173,7 +173,7 @@ def _is_plain_hop(response: Response, rules: Rules) -> bool:
     return leads_on(response.status, response.headers) and not rules.cache_control
 
 
-def _pass(request: Request, plan: Fetch | Validate, status: int, why: str) -> Pass:
+def _pass(request: Request, plan: Fetch | Validate, status: int, why: Detail) -> Pass:
     forget = plan.stored is not None and plan.stored.method == request.method and status in _OUTDATING
     return Pass(why, forwarded(plan.reason, detail=why), forget=forget)
 

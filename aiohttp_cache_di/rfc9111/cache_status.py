@@ -1,17 +1,64 @@
-"""The Cache-Status member that says how the cache handled a request (RFC 9211)."""
+"""The Cache-Status member that says how the cache handled a request (RFC 9211), and all the words that it may have."""
 
 from __future__ import annotations
 
 import math
+from typing import Literal, TypeAlias
 
-__all__ = ["CACHE_NAME", "forwarded", "generated", "hit", "stored", "with_detail"]
+__all__ = [
+    "CACHE_NAME",
+    "Detail",
+    "FwdReason",
+    "forwarded",
+    "generated",
+    "hit",
+    "stored",
+    "with_detail",
+]
 
 CACHE_NAME = "aiohttp-cache-di"
+
+FwdReason: TypeAlias = Literal["bypass", "method", "uri-miss", "vary-miss", "stale", "request", "partial"]
+"""Why a request went to the origin: a token of RFC 9211 §2.2."""
+
+Detail: TypeAlias = Literal[
+    "answers-condition",
+    "authorization",
+    "changed",
+    "close-delimited",
+    "cut",
+    "damaged",
+    "disconnected",
+    "error",
+    "event-stream",
+    "filtered",
+    "given-up",
+    "ignored-param",
+    "invalidated",
+    "max-stale",
+    "must-understand",
+    "no-lifetime",
+    "no-room",
+    "no-store",
+    "only-if-cached",
+    "overtaken",
+    "partial",
+    "private",
+    "set-cookie",
+    "stale-if-error",
+    "stale-while-revalidate",
+    "status",
+    "store-failed",
+    "too-large",
+    "unseen",
+    "vary",
+]
+"""What a member may say besides (RFC 9211 §2.8)."""
 
 _HIT = f"{CACHE_NAME}; hit"
 
 
-def hit(*, fresh_until: float, now: float, detail: str | None = None) -> str:
+def hit(*, fresh_until: float, now: float, detail: Detail | None = None) -> str:
     """The member for a response that came from the store; its ttl is left out where it never ends or never began."""
     ttl_s = fresh_until - now
     status = _HIT if math.isinf(ttl_s) else f"{_HIT}; ttl={math.floor(ttl_s)}"
@@ -19,11 +66,11 @@ def hit(*, fresh_until: float, now: float, detail: str | None = None) -> str:
 
 
 def forwarded(
-    reason: str,
+    reason: FwdReason,
     *,
     fwd_status: int | None = None,
     collapsed: bool = False,
-    detail: str | None = None,
+    detail: Detail | None = None,
 ) -> str:
     """The member for a request that went to the origin.
 
@@ -46,11 +93,11 @@ def stored(member: str) -> str:
     return f"{member}; stored"
 
 
-def with_detail(member: str, detail: str) -> str:
+def with_detail(member: str, detail: Detail) -> str:
     """*member* with a token that says more."""
     return f"{member}; detail={detail}"
 
 
-def generated(detail: str) -> str:
+def generated(detail: Detail) -> str:
     """The member for an answer that the cache made itself, without anything stored and without the origin."""
     return f"{CACHE_NAME}; detail={detail}"

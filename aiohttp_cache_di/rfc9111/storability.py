@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from aiohttp_cache_di.rfc9111.cache_status import Detail
 from aiohttp_cache_di.rfc9111.directives import ResponseDirectives
 from aiohttp_cache_di.rfc9111.fields import combined, is_token, split_list
 from aiohttp_cache_di.rfc9111.messages import Headers, Request
@@ -61,7 +62,7 @@ def sets_cookie(headers: Headers) -> bool:
 
 def why_not_storable(
     request: Request, status: int, headers: Headers, directives: ResponseDirectives, *, shared: bool
-) -> str | None:
+) -> Detail | None:
     """Why RFC 9111 §3 forbids to store a response, in a word or two; None when it allows it.
 
     Whether storing it is of any use (a lifetime, a validator) is another question.
@@ -75,7 +76,9 @@ def why_not_storable(
     return forbidding_directive(request, status, directives, shared=shared)
 
 
-def forbidding_directive(request: Request, status: int, directives: ResponseDirectives, *, shared: bool) -> str | None:
+def forbidding_directive(
+    request: Request, status: int, directives: ResponseDirectives, *, shared: bool
+) -> Detail | None:
     """Which of *directives*, or the lack of which, forbids to store or to keep a response; None when none does."""
     if directives.must_understand:
         # A cache that knows the directive heeds it in place of no-store (RFC 9111 §5.2.2.3).

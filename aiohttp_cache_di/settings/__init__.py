@@ -10,6 +10,7 @@ pydantic, the backends and the session, and knows no container and no framework.
 - ``variables`` finds the variables that begin with a prefix, and explains each that cannot be used.
 - ``places`` finds a place for the file of a SQLite cache.
 - ``model`` is the list of all settings: `CacheSettings` asks ``variables`` what was given and ``kinds`` what it means.
+- ``consistency`` refuses what would have no effect together with the rest.
 - ``secrecy`` masks the secrets of settings in texts of others.
 - ``build`` makes the backend and the session that settings describe; ``report`` shows settings to a person.
 """

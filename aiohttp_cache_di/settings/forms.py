@@ -34,6 +34,7 @@ __all__ = [
     "number_of_bytes",
     "optional",
     "optional_endpoint",
+    "optional_number_of_bytes",
     "optional_seconds",
     "optional_text",
     "path",
@@ -114,6 +115,11 @@ def size_limit(value: object) -> object:
     """A size in bytes, ``auto``, or None."""
     if isinstance(value, str) and value.strip().lower() == "auto":
         return "auto"
+    return None if is_none(value) else number_of_bytes(value)
+
+
+def optional_number_of_bytes(value: object) -> object:
+    """A size in bytes, or None."""
     return None if is_none(value) else number_of_bytes(value)
 
 

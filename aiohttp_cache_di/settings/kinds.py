@@ -41,6 +41,7 @@ __all__ = [
     "OptionalEndpoint",
     "OptionalPath",
     "OptionalSecret",
+    "OptionalSize",
     "OptionalText",
     "RedisUrl",
     "Secrets",
@@ -71,8 +72,13 @@ def _mask_stray(text: str) -> str:
     """Refused text of what is no secret; but a URL or JSON in its place may well hold one."""
     if text.lstrip()[:1] == "{":
         return f"{{{MASK}}}"
-    text = re.sub(r"[^\s,/:@]*:[^\s,/]*@", f"{MASK}@", text)
+    text = "".join(map(_without_user, re.split(r"([\s,/])", text)))
     return _shorten(re.sub(r"://.*", f"://{MASK}", text, flags=re.DOTALL))
+
+
+def _without_user(text: str) -> str:
+    user, found, host = text.rpartition("@")
+    return f"{MASK}@{host}" if found and ":" in user else text
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +167,9 @@ StaleWindow: TypeAlias = Annotated[
     Kind(f"{_SECONDS}; always or none", _show_window),
 ]
 Size: TypeAlias = Annotated[int, BeforeValidator(forms.number_of_bytes), Kind(_SIZE, _show_size)]
+OptionalSize: TypeAlias = Annotated[
+    int | None, BeforeValidator(forms.optional_number_of_bytes), Kind(f"{_SIZE}, or none", _show_size)
+]
 SizeLimit: TypeAlias = Annotated[
     int | Literal["auto"] | None,
     BeforeValidator(forms.size_limit),

@@ -28,10 +28,10 @@ from aiohttp_cache_di.settings.kinds import (
     OptionalFlag,
     OptionalPath,
     OptionalSecret,
+    OptionalSize,
     OptionalText,
     RedisUrl,
     Secrets,
-    Size,
     SizeLimit,
     StaleWindow,
     UrlLifetimes,
@@ -194,7 +194,9 @@ class CacheSettings(BaseSettings):
     )
     heuristic_with_query: Flag = Field(default=False, description="also for URLs with a query")
     max_variants: int = Field(default=16, ge=1, description="variants (Vary) of one URL at most")
-    max_body_bytes: Size = Field(default=8 * 1024**2, description="larger responses are not stored")
+    max_body_bytes: OptionalSize = Field(
+        default=8 * 1024**2, description="larger responses are not stored; files take any size (none) without memory"
+    )
     max_entries: OptionalCount = Field(default=None, ge=1, description="responses stored at most")
     max_bytes: SizeLimit = Field(default="auto", description="size of the store at most; a Redis server has its own")
     secrets_dir: OptionalPath = Field(

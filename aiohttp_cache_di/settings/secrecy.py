@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Final, cast
-from urllib.parse import unquote, urlsplit
 
-from aiohttp_cache_di.addresses import MASK
+from aiohttp_cache_di.addresses import MASK, secrets_of
 from aiohttp_cache_di.settings.model import CacheSettings
 
 __all__ = ["without_secrets"]
@@ -28,8 +27,8 @@ def _secrets(settings: CacheSettings) -> Iterator[str]:
         yield settings.redis.password.get_secret_value()
     for url in (settings.redis.url, settings.mongodb.url):
         address = url.get_secret_value()
-        if password := urlsplit(address).password:
-            yield from (password, unquote(password), address)
+        secrets = list(secrets_of(address))
+        yield from (*secrets, *([address] if secrets else ()))
     yield from _texts(settings.backend_options)
 
 

@@ -44,8 +44,6 @@ _FIELDS: Final = {"expire_after": "value"}  # the other names are the same in bo
 RULE_NAMES: Final = tuple(_READ)
 """What the object of a pattern may hold."""
 
-_USER: Final = re.compile(r"[^/]*://[^/]*@|[^/@]*:[^/@]*@")
-_PAIR: Final = re.compile(r"[?&]([^=&]+)=([^&]*)")
 _REQUESTED: Final = re.compile(r"(?![^/]*://)|(?:https?|[^/:]*[*?\[][^/:]*)://(?![^/\[]*:[^/\d*?\[])", re.IGNORECASE)
 
 
@@ -90,17 +88,25 @@ def show_url_names(names: Mapping[str, str]) -> str:
 def _refuse_pattern(pattern: object) -> None:
     if not isinstance(pattern, str) or not pattern.strip():
         raise FormError("a pattern is empty")
-    if _USER.match(pattern):
+    if _has_user(pattern):
         raise FormError("a pattern has a user or a password; what stands before an @ in a URL makes no difference")
     if not _REQUESTED.match(pattern):
         raise FormError("a pattern is of URLs that are not requested: use http:// or https://, or leave it out")
-    for name, value in _PAIR.findall(pattern):
+    for pair in re.split("[?&]", pattern)[1:]:
+        name, _, value = pair.partition("=")
         if value.strip("*") and is_secret_param(unquote_plus(name)):
             raise FormError("a pattern has the value of a parameter that is a secret; write * in its place")
     try:
         compiled(pattern, option="")
     except ValueError:
         raise FormError(f"{pattern!r} is no pattern") from None
+
+
+def _has_user(pattern: str) -> bool:
+    before, scheme, rest = pattern.partition("://")
+    authority = (rest if scheme and "/" not in before else pattern).partition("/")[0]
+    user, found, _ = authority.rpartition("@")
+    return bool(found) and (bool(scheme) or ":" in user)
 
 
 def _rule(pattern: object, given: object) -> object:

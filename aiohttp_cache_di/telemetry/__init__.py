@@ -5,12 +5,32 @@ storage operations that failed, a store counts what it drops. `health` has what 
 and a verdict for readiness probes. `reasons` says in words what a response tells of itself. Nothing here knows a
 request, a store or a framework, and counting takes an addition at most; the standard library and `msgspec` are all that
 may be imported.
+
+What is more than a count is told to observers: the engine hands each `decisions.Decision` to the `watch.Watch` of the
+cache, and the guard each operation of the store. The watch hands it on to the log (`log`), to what measures
+(`measures`) and to users' own. `prometheus` and `otel` read what these hold, each by a package that is an extra;
+nothing here imports them.
 """
 
 from __future__ import annotations
 
 from aiohttp_cache_di.telemetry.counters import CacheStats
+from aiohttp_cache_di.telemetry.decisions import RESULTS, Decision, Observer, Result
 from aiohttp_cache_di.telemetry.health import CircuitState, Health, StatsSnapshot
+from aiohttp_cache_di.telemetry.measures import Histogram, Measures, Saved
 from aiohttp_cache_di.telemetry.reasons import CacheDecision
 
-__all__ = ["CacheDecision", "CacheStats", "CircuitState", "Health", "StatsSnapshot"]
+__all__ = [
+    "RESULTS",
+    "CacheDecision",
+    "CacheStats",
+    "CircuitState",
+    "Decision",
+    "Health",
+    "Histogram",
+    "Measures",
+    "Observer",
+    "Result",
+    "Saved",
+    "StatsSnapshot",
+]

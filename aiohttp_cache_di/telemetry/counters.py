@@ -9,10 +9,15 @@ from typing import Final
 
 from msgspec import Struct, field
 
+from aiohttp_cache_di.telemetry.decisions import Observer
 from aiohttp_cache_di.telemetry.health import CircuitState, Health, StatsSnapshot
+from aiohttp_cache_di.telemetry.log import log_end, log_start
+from aiohttp_cache_di.telemetry.measures import Measures
+from aiohttp_cache_di.telemetry.watch import Watch
 
 __all__ = ["CacheStats"]
 
+_MAX_KINDS: Final = 64  # of errors that are told apart; a driver has a few
 _RECENT_S: Final = 30.0  # Three periods of a Kubernetes readiness probe (10 s), so that none overlooks an error.
 
 
@@ -36,6 +41,7 @@ class CacheStats(Struct, repr_omit_defaults=True):
         circuits: the state of the circuits that are not closed, by operation.
         found_wrong: what a check of the storage (`ping`) has found and is not known to be mended, by operation.
         clock: seconds of a clock that never goes back.
+        watch: hands decisions to those who observe the cache.
     """
 
     hits: int = 0
@@ -53,7 +59,10 @@ class CacheStats(Struct, repr_omit_defaults=True):
     circuits: dict[str, CircuitState] = field(default_factory=dict[str, CircuitState])
     found_wrong: dict[str, str] = field(default_factory=dict[str, str])
     clock: Callable[[], float] = time.monotonic
+    watch: Watch = field(default_factory=Watch)
     _last_error: tuple[float, str, str] | None = None
+    _measures: Measures | None = None
+    _is_started: bool = False
 
     def count_error(self, operation: str, kind: str) -> None:
         """Count a storage operation that failed.
@@ -62,7 +71,8 @@ class CacheStats(Struct, repr_omit_defaults=True):
             operation: what was tried: "read", "write" …
             kind: why it failed, in a word of a small set: a label of a metric, with no secrets in it.
         """
-        self.store_errors[kind] = self.store_errors.get(kind, 0) + 1
+        counted = kind if kind in self.store_errors or len(self.store_errors) < _MAX_KINDS else "other"
+        self.store_errors[counted] = self.store_errors.get(counted, 0) + 1
         self._last_error = (self.clock(), operation, kind)
 
     def count_evicted(self, count: int) -> None:
@@ -72,6 +82,34 @@ class CacheStats(Struct, repr_omit_defaults=True):
     def count_unreadable(self, count: int = 1) -> None:
         """Count *count* stored entries that could not be read."""
         self.unreadable += count
+
+    def observe(self, observer: Observer) -> Callable[[], None]:
+        """Hand each decision, and each operation of the store, to *observer* until the function returned is called."""
+        return self.watch.add(observer)
+
+    def measure(self) -> Measures:
+        """Measure from now on, if it is not done yet, how long requests take and what is saved."""
+        if self._measures is None:
+            self._measures = Measures()
+            self.watch.add(self._measures)
+        return self._measures
+
+    def started(self, name: str, kind: str, where: str, mode: str) -> None:
+        """Log that the cache begins to be used, unless that has been done; see `log.log_start`."""
+        if not self._is_started:
+            self._is_started = True
+            log_start(name, kind, where, mode)
+
+    @property
+    def is_in_use(self) -> bool:
+        """Whether the cache has begun to be used, and has not been closed since."""
+        return self._is_started
+
+    def ended(self, name: str) -> None:
+        """Log what the cache has done, if it was in use."""
+        if self._is_started:
+            self._is_started = False
+            log_end(name, self.snapshot())
 
     def set_circuit(self, operation: str, state: CircuitState) -> None:
         """Note the state of an operation's circuit."""

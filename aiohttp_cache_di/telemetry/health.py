@@ -38,7 +38,7 @@ class StatsSnapshot(Struct, frozen=True):
     @property
     def requests(self) -> int:
         """All requests that the cache has seen."""
-        return self.hits + self.misses + self.revalidated + self.bypassed
+        return self.hits + self.misses + self.revalidated + self.coalesced + self.bypassed
 
     @property
     def hit_ratio(self) -> float:

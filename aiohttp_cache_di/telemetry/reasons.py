@@ -22,6 +22,7 @@ FORWARDED: Final = {
 SERVED: Final = {
     "max-stale": "it was stale, and the request allows that",
     "stale-while-revalidate": "it was stale, and is validated in the background",
+    "stale-if-error": "it was stale, and stands in for an error, as directives or settings allow",
     "disconnected": "it was stale, and stands in for an origin that failed",
     "overtaken": "the response to another request came first",
     "only-if-cached": "the request may only be answered from the cache, and nothing stored could be used",
@@ -42,7 +43,7 @@ RULES: Final = {
 """Why the policy does not store a response."""
 
 DETAILS: Final = {
-    "too-large": "the body is longer than `max_body_bytes`",
+    "too-large": "the body is longer than `max_body_bytes`, or than `max_bytes` of files",
     "close-delimited": "the body ends where the connection ends, so that nothing tells whether it is whole",
     "event-stream": "the body is a stream of events",
     "cut": "the body did not arrive to its end, or was not read to its end",

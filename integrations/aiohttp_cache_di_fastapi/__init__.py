@@ -8,7 +8,8 @@
             return await response.json()
 
 An app that has a lifespan of its own calls `install`, or passes ``combine_lifespans(lifespan, its_own)``. A second
-cache has a container and a key of its own: `make_lifespan` and `make_get_cached_session`.
+cache has a container and a key of its own: `make_lifespan` and `make_get_cached_session`. `cache_health` and
+`cache_metrics` are routes for readiness probes and for Prometheus.
 
 The adapter is one module: it may import FastAPI, Starlette, the container and the session, and nothing imports it. A
 lifespan opens the container and puts the session into the state of the app; the dependency finds it there.
@@ -16,15 +17,17 @@ lifespan opens the container and puts the session into the state of the app; the
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Annotated, Any, Final, TypeAlias, cast
 from weakref import WeakKeyDictionary
 
 from fastapi import Depends
 from starlette.applications import Starlette
-from starlette.requests import HTTPConnection
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import JSONResponse, Response
 
+from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.containers import (
     AnyContainer,
     container_of,
@@ -33,16 +36,23 @@ from aiohttp_cache_di.containers import (
     session_not_open,
 )
 from aiohttp_cache_di.session import CachedSession
+from aiohttp_cache_di.telemetry.exposing import Exposition
+from aiohttp_cache_di.telemetry.probe import Probe
 
 __all__ = [
     "CACHED_SESSION",
     "AnyLifespan",
     "CachedSessionDep",
     "Lifespan",
+    "Route",
+    "cache_health",
+    "cache_metrics",
     "combine_lifespans",
     "get_cached_session",
     "install",
     "lifespan",
+    "make_cache_health",
+    "make_cache_metrics",
     "make_get_cached_session",
     "make_lifespan",
 ]
@@ -55,6 +65,11 @@ Lifespan: TypeAlias = Callable[[Any], AbstractAsyncContextManager[Mapping[str, A
 
 AnyLifespan: TypeAlias = Callable[[Any], AbstractAsyncContextManager[Mapping[str, Any] | None]]
 """The same, with or without a state."""
+
+Route: TypeAlias = Callable[[Request], Awaitable[Response]]
+"""What ``app.add_api_route`` and Starlette's ``Route`` take."""
+
+NO_STORE: Final = {"Cache-Control": "no-store"}
 
 
 class _Running:
@@ -143,13 +158,18 @@ def install(app: Starlette, container: AnyContainer | None = None, *, key: str =
     app.router.lifespan_context = combine_lifespans(make_lifespan(container, key=key), app.router.lifespan_context)
 
 
+def _session_of(connection: HTTPConnection, key: str) -> CachedSession | None:
+    scope: Mapping[str, Any] = connection.scope
+    app_state = getattr(scope.get("app"), "state", None)
+    session: CachedSession | None = scope.get("state", {}).get(key) or getattr(app_state, key, None)
+    return session
+
+
 def make_get_cached_session(key: str = CACHED_SESSION) -> Callable[[HTTPConnection], Awaitable[CachedSession]]:
     """Make the dependency that finds the session kept under *key*, in routes, web sockets and mounted apps."""
 
     async def get_session(connection: HTTPConnection) -> CachedSession:
-        scope: Mapping[str, Any] = connection.scope
-        app_state = getattr(scope.get("app"), "state", None)
-        session: CachedSession | None = scope.get("state", {}).get(key) or getattr(app_state, key, None)
+        session = _session_of(connection, key)
         if session is None:
             raise session_not_open(
                 key,
@@ -168,3 +188,58 @@ get_cached_session: Final = make_get_cached_session()
 
 CachedSessionDep: TypeAlias = Annotated[CachedSession, Depends(get_cached_session)]
 """The session as the type of a parameter: ``async def route(session: CachedSessionDep)``."""
+
+
+def make_cache_health(
+    keys: Sequence[str] = (CACHED_SESSION,), *, degraded_status: int = 200, ping: bool = False
+) -> Route:
+    """Make a route for readiness probes: ``app.add_api_route("/readyz", make_cache_health(["rates"]))``.
+
+    It answers 503 while a cache is not open, and else 200: a cache whose store fails is ``degraded``, and the service
+    works without it.
+
+    Args:
+        keys: of the sessions that it tells of.
+        degraded_status: the HTTP status while a cache is degraded.
+        ping: try the stores each time, rather than tell what requests have met.
+    """
+    probe = Probe(degraded_status, ping)
+
+    async def health(request: Request) -> Response:
+        status, told = await probe.answer([_cache_of(request, key) for key in keys])
+        return JSONResponse(told, status, headers=NO_STORE)
+
+    return health
+
+
+cache_health: Final = make_cache_health()
+"""The route for readiness probes of an app with one cache: ``app.add_api_route("/readyz", cache_health)``."""
+
+
+def make_cache_metrics(keys: Sequence[str] = (CACHED_SESSION,), *, registry: Any = None) -> Route:
+    """Make a route for Prometheus; it needs the extra ``prometheus``.
+
+    Args:
+        keys: of the sessions that it tells of; one that is not open is left out.
+        registry: whose metrics are shown as well, such as `prometheus_client.REGISTRY`.
+
+    Raises:
+        MissingDependencyError: when it is asked for the first time, if prometheus_client is not installed.
+    """
+    exposition = Exposition(registry)
+
+    async def metrics(request: Request) -> Response:
+        caches = [cache for key in keys if (cache := _cache_of(request, key)) is not None]
+        body, content_type = await exposition.show(caches, request.headers.get("Accept", ""))
+        return Response(body, headers={**NO_STORE, "Content-Type": content_type})
+
+    return metrics
+
+
+cache_metrics: Final = make_cache_metrics()
+"""The route for Prometheus of an app with one cache: ``app.add_api_route("/metrics", cache_metrics)``."""
+
+
+def _cache_of(request: Request, key: str) -> CacheBackend | None:
+    session = _session_of(request, key)
+    return None if session is None or session.closed else session.cache

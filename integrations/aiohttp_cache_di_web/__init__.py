@@ -9,6 +9,8 @@
 
 Sub-apps find the session of the app above them. aiohttp closes the contexts of that app *before* theirs, so a sub-app
 that uses the session in its own clean-up has a `make_cache_ctx` of its own. A second cache has a container and a key.
+`cache_health` and `cache_metrics` are handlers for readiness probes and for Prometheus.
+`cache_health` and `cache_metrics` are handlers for readiness probes and for Prometheus.
 
 The adapter is one module: it may import aiohttp.web, the container and the session, and nothing imports it. A context
 opens the container and puts the session into the app; a request, which knows the apps above its own, finds it there.
@@ -17,13 +19,14 @@ opens the container and puts the session into the app; a request, which knows th
 from __future__ import annotations
 
 import warnings
-from collections.abc import AsyncGenerator, Callable, MutableMapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, TypeAlias
 from weakref import WeakKeyDictionary
 
 from aiohttp import web
 
+from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.containers import (
     AnyContainer,
     container_of,
@@ -32,14 +35,32 @@ from aiohttp_cache_di.containers import (
     session_not_open,
 )
 from aiohttp_cache_di.session import CachedSession
+from aiohttp_cache_di.telemetry.exposing import Exposition
+from aiohttp_cache_di.telemetry.probe import Probe
 
-__all__ = ["CACHED_SESSION", "CacheContext", "cache_ctx", "get_cached_session", "make_cache_ctx"]
+__all__ = [
+    "CACHED_SESSION",
+    "CacheContext",
+    "Handler",
+    "cache_ctx",
+    "cache_health",
+    "cache_metrics",
+    "get_cached_session",
+    "make_cache_ctx",
+    "make_cache_health",
+    "make_cache_metrics",
+]
 
 CACHED_SESSION: Final = web.AppKey("CACHED_SESSION", CachedSession)
 """Where the session is kept in the app."""
 
 CacheContext: TypeAlias = Callable[[web.Application], AbstractAsyncContextManager[None]]
 """What ``app.cleanup_ctx`` takes."""
+
+Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
+"""What ``app.router.add_get`` takes."""
+
+NO_STORE: Final = {"Cache-Control": "no-store"}
 
 
 def make_cache_ctx(
@@ -148,3 +169,60 @@ def get_cached_session(
             "sub-app ask with the request, which knows the apps above.",
         )
     return session
+
+
+def make_cache_health(
+    keys: Sequence[web.AppKey[CachedSession]] = (CACHED_SESSION,), *, degraded_status: int = 200, ping: bool = False
+) -> Handler:
+    """Make a handler for readiness probes: ``app.router.add_get("/readyz", make_cache_health([RATES_SESSION]))``.
+
+    It answers 503 while a cache is not open, and else 200: a cache whose store fails is ``degraded``, and the service
+    works without it.
+
+    Args:
+        keys: of the sessions that it tells of.
+        degraded_status: the HTTP status while a cache is degraded.
+        ping: try the stores each time, rather than tell what requests have met.
+    """
+    probe = Probe(degraded_status, ping)
+
+    async def health(request: web.Request) -> web.Response:
+        status, told = await probe.answer([_cache_of(request, key) for key in keys])
+        return web.json_response(told, status=status, headers=NO_STORE)
+
+    return health
+
+
+cache_health: Final = make_cache_health()
+"""The handler for readiness probes of an app with one cache: ``app.router.add_get("/readyz", cache_health)``."""
+
+
+def make_cache_metrics(
+    keys: Sequence[web.AppKey[CachedSession]] = (CACHED_SESSION,), *, registry: Any = None
+) -> Handler:
+    """Make a handler for Prometheus; it needs the extra ``prometheus``.
+
+    Args:
+        keys: of the sessions that it tells of; one that is not open is left out.
+        registry: whose metrics are shown as well, such as `prometheus_client.REGISTRY`.
+
+    Raises:
+        MissingDependencyError: when it is asked for the first time, if prometheus_client is not installed.
+    """
+    exposition = Exposition(registry)
+
+    async def metrics(request: web.Request) -> web.Response:
+        caches = [cache for key in keys if (cache := _cache_of(request, key)) is not None]
+        body, content_type = await exposition.show(caches, request.headers.get("Accept", ""))
+        return web.Response(body=body, headers={**NO_STORE, "Content-Type": content_type})
+
+    return metrics
+
+
+cache_metrics: Final = make_cache_metrics()
+"""The handler for Prometheus of an app with one cache: ``app.router.add_get("/metrics", cache_metrics)``."""
+
+
+def _cache_of(request: web.Request, key: web.AppKey[CachedSession]) -> CacheBackend | None:
+    session: CachedSession | None = request.config_dict.get(key)
+    return None if session is None or session.closed else session.cache

@@ -120,7 +120,7 @@ def test_no_command_is_refused_with_the_usage(capsys: pytest.CaptureFixture[str]
         main([])
 
     assert caught.value.code == 2
-    assert "usage: python -m aiohttp_cache_di" in capsys.readouterr().err
+    assert "usage: aiohttp-cache" in capsys.readouterr().err
 
 
 def test_showing_settings_does_not_load_the_container() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from aiohttp import ClientError
@@ -42,7 +42,7 @@ def is_odd(value: object) -> bool:
         return value.body == ODD
     if isinstance(value, Struct):
         return any(map(is_odd, asdict(value).values()))
-    return isinstance(value, tuple) and any(map(is_odd, value))
+    return isinstance(value, tuple) and any(map(is_odd, cast("tuple[object, ...]", value)))
 
 
 def fail_on_odd(monkeypatch: pytest.MonkeyPatch, rule: str) -> list[str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import random
+import tracemalloc
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -100,3 +102,27 @@ def test_tags_are_read_from_the_fields_that_hold_them(name: bytes, value: bytes,
 def test_tags_are_bounded() -> None:
     many = b" ".join(b"t%d" % n for n in range(1000))
     assert len(tags_in([(b"surrogate-key", many), (b"xkey", b"x" * 5000)])) == MAX_TAGS
+
+
+def test_nothing_is_told_that_a_terminal_would_obey() -> None:
+    lines = ((b"Content-Type", b"text/html\x1b[2J"), (b"Cache-Tag", b"a\x07, b\xff"))
+    info = info_of(replace(make_entry("k"), raw_headers=lines))
+    assert (info.content_type, info.tags) == ("text/html\ufffd[2J", ("a\ufffd", "b\ufffd"))
+    assert unpack_info(pack_info(info), "k") == info
+    fields: list[dict[str, Any]] = [
+        *({name: "a\x1b[2J"} for name in ("method", "url", "content_type", "variant", "partition")),
+        {"tags": ("a\r",)},
+        {"kept_until": math.nan},
+    ]
+    for changes in fields:
+        assert unpack_info(pack_info(replace(info, **changes)), "k") is None
+
+
+def test_the_beginning_of_what_is_larger_than_any_entry_tells_nothing() -> None:
+    frame = CODECS["plain"].pack(varied(b"x" * 3000), "k")
+    tracemalloc.start()
+    try:
+        assert outline(frame[:OUTLINE_BYTES], 900_000_000, "k") is None
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()

@@ -40,6 +40,9 @@ def test_the_fastapi_app_keeps_two_caches(upstreams: tuple[Origin, Origin], tmp_
     with FastAPIClient(fastapi_app.make_app()) as client:
         for path in ("/weather/paris", "/weather/paris", "/rates/EUR", "/rates/EUR"):
             assert client.get(path).json()["data"] == 1
+        assert client.get("/readyz").json()["status"] == "ok"
+        metrics = client.get("/metrics").text
+        assert 'aiohttp_cache_requests_total{cache="RATES_CACHE_",result="hit"} 1.0' in metrics
     assert [upstream.hits for upstream in upstreams] == [1, 1]
     assert databases(tmp_path) == ["AIOHTTP_CACHE_.sqlite", "RATES_CACHE_.sqlite"]
 
@@ -49,5 +52,9 @@ async def test_the_aiohttp_app_keeps_two_caches(upstreams: tuple[Origin, Origin]
         for path in ("/weather/paris", "/weather/paris", "/rates/EUR", "/rates/EUR"):
             async with client.get(path) as response:
                 assert (await response.json())["data"] == 1
+        async with client.get("/readyz") as response:
+            assert (await response.json())["status"] == "ok"
+        async with client.get("/metrics") as response:
+            assert 'aiohttp_cache_requests_total{cache="RATES_CACHE_",result="hit"} 1.0' in await response.text()
     assert [upstream.hits for upstream in upstreams] == [1, 1]
     assert databases(tmp_path) == ["AIOHTTP_CACHE_.sqlite", "RATES_CACHE_.sqlite"]

@@ -6,6 +6,7 @@ import asyncio
 import re
 import uuid
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -49,7 +50,7 @@ class Counting:
 
     def __getattr__(self, name: str) -> Any:
         if name in ("get", "mget", "set", "mset"):
-            return lambda *args, **options: self._send(name, *args, **options)
+            return partial(self._send, name)
         return getattr(self._client, name)
 
     def _send(self, name: str, *args: Any, **options: Any) -> Any:
@@ -68,7 +69,7 @@ class TestContract(StorageContract):
     @pytest.fixture
     def make(self, shown: dict[str, Any], client: Counting) -> MakeStorage:
         prefix = f"{uuid.uuid4().hex}:"
-        return lambda **options: shown["KeyValueCache"](client, prefix, **options)
+        return partial(shown["KeyValueCache"], client, prefix)
 
 
 async def test_what_is_asked_for_at_once_is_few_calls_and_so_is_what_is_stored(

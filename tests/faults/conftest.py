@@ -18,15 +18,6 @@ FIGURES = "figures"
 Note = Callable[..., None]
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the long soaks out unless they are asked for by ``-m slow``."""
-    if "slow" in config.option.markexpr:
-        return
-    for item in items:
-        if item.get_closest_marker("slow") is not None:
-            item.add_marker(pytest.mark.skip(reason="a long soak: make soak"))
-
-
 def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
     """Print the figures that the scenarios have measured."""
     reports = [report for outcome in ("passed", "failed") for report in terminalreporter.stats.get(outcome, [])]

@@ -71,6 +71,7 @@ async def use(session: CachedSession, url: str) -> list[str]:
         ("GET", f"{url}/a", {"headers": {"Authorization": f"Bearer {SECRET}", "X-API-Key": SECRET}}),
         ("GET", f"{url}/b?access_token={SECRET}&X-Amz-Signature={SECRET}", {}),
         ("GET", f"http://{USER}:{SECRET}@{host}/c", {}),
+        ("GET", f"{url}/f;jsessionid={SECRET}?sig={SECRET}&next=%2Fcb%3Ftoken%3D{SECRET}", {}),
         ("GET", f"{url}/d", {"auth": BasicAuth(USER, SECRET), "cookies": {"session": SECRET}}),
         ("POST", f"{url}/e", {"data": f"password={SECRET}"}),
         ("GET", f"http://{USER}:{SECRET}@127.0.0.1:1/?token={SECRET}", {}),

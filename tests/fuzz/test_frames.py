@@ -14,6 +14,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from hypothesis import event, given
 from hypothesis import strategies as st
+from yarl import URL
 
 from aiohttp_cache_di import CachedSession
 from aiohttp_cache_di.backends.base import CacheBackend
@@ -62,6 +63,7 @@ VALUES = [
     *(b'"tag"', b"*", b"max-age=99999999999999999999", b"max-age=60", b"Thu, 01 Jan 1970 00:00:00 GMT", b"gzip"),
     *(b"bytes 0-1/2", b"text/html; charset=nonsense", b"\xff\xfe", b"no-store", b"-1", b"9" * 5000, b"", b"a,,b"),
     *(b"Thu, 31 Feb 9999 99:99:99 GMT", b"<http://[>; rel=next", b"http://[", b"//x", b"stale-if-error=60, no-cache"),
+    *(b"/a?sig=REDACTED#sealed=AAAA", b"/a#sealed=", b"http://u:p@h/;sid=1?next=%2F%3Ftoken%3D1"),
 ]
 raw = st.one_of(st.binary(max_size=20), st.sampled_from([*NAMES, *VALUES, b"a\r\nb: c", b"\0"]))
 chance = st.sampled_from([True, True, True, False])
@@ -93,7 +95,16 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
 }
 PLAUSIBLE: dict[str, st.SearchStrategy[Any]] = {
     "method": st.sampled_from(["GET", "HEAD", "POST", "QUERY"]),
-    "url": st.sampled_from(["http://h/", "https://h/?a=b", "http://[::1]:1/\U0001f600", "x://h", "http://h:0/%ff"]),
+    "url": st.sampled_from(
+        [
+            "http://h/",
+            "https://h/?a=b&token=REDACTED",
+            "http://h/;sid=1?sig=2",
+            "http://[::1]:1/\U0001f600",
+            "x://h",
+            "http://h:0/%ff",
+        ]
+    ),
     "status": st.integers(200, 999).filter(lambda status: status != 304),
     "reason": st.sampled_from([None, b"", b"\xff", b"OK"]),
     "version": st.tuples(st.integers(0, 9), st.integers(0, 9)),
@@ -209,7 +220,8 @@ class Client:
             await backend.clear()
             made = msgspec.structs.replace(item, key=key) if isinstance(item, StoredResponse) else item
             await backend.stack.put(Record(key, made, math.inf))
-            [url async for url in backend.get_urls()]
+            for url in [url async for url in backend.get_urls()]:
+                await backend.has_url(URL(url, encoded=True))
             responses = backend.responses.values()
             [repr(each) async for each in responses]
             for headers in ({}, {"Range": "bytes=0-1"}, {"If-None-Match": '"tag"'}, {"Cache-Control": "max-stale"}):

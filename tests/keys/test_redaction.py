@@ -84,6 +84,8 @@ def test_a_signature_gives_no_access_by_itself() -> None:
             b'<http://h/?page=2&api_key=REDACTED>; rel="next", </b?p=1&mode=REDACTED>; rel="last"',
         ),
         ((b"Refresh", b"5; url=/a?hmac=x"), b"5; url=/a?hmac=REDACTED"),
+        ((b"Content-Location", b"http://user:x@h:80/a@b"), b"http://h:80/a@b"),
+        ((b"Link", b"<//x@h/?a=@>, <https://u:x@h>"), b"<//h/?a=@>, <https://h>"),
         ((b"SourceMap", b"/a.map?tok%65n=x"), b"/a.map?tok%65n=REDACTED"),
         ((b"Location", b"/made/1#access_token=x"), b"/made/1#access_token=REDACTED"),
         ((b"Link", b"</caf\xe9?token=x>"), b"</caf\xe9?token=REDACTED>"),
@@ -103,7 +105,12 @@ def test_what_has_nothing_to_hide_stays_the_same_object() -> None:
 
 
 @pytest.mark.parametrize(
-    "location", ["/b?p=1&signature=hunter2#top", "https://h/b?X-Amz-Signature=hunter2", "?sig=hunter2"]
+    "location",
+    [
+        "/b?p=1&signature=hunter2#top",
+        "https://h/b?X-Amz-Signature=hunter2",
+        "?sig=hunter2",
+    ],
 )
 def test_the_location_of_a_signed_redirect_is_sealed(location: str) -> None:
     entry = a_stored({"Location": location, "ETag": '"1"'}, status=302)
@@ -115,6 +122,14 @@ def test_the_location_of_a_signed_redirect_is_sealed(location: str) -> None:
     assert unsealed(kept, KEY) == entry
     assert unsealed(kept, b"another key") is unsealed(kept) is None
     assert unsealed(replace(kept, url="http://example.org/other"), KEY) is None
+
+
+def test_the_location_of_a_redirect_with_a_password_is_sealed() -> None:
+    entry = a_stored({"Location": "http://user:hunter2@h/a"}, status=302)
+    kept = redacted(entry, (), KEY)
+    assert kept.headers["Location"].startswith("http://h/a#sealed=")
+    assert "hunter2" not in repr(kept)
+    assert unsealed(kept, KEY) == entry
 
 
 def test_without_a_key_this_process_can_open_it() -> None:

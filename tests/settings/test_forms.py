@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -257,10 +258,10 @@ def test_a_list_of_patterns_may_name_schemes(monkeypatch: pytest.MonkeyPatch) ->
             "SHARED_CREDENTIALS",
             "a.test,https://user:hunter2@b.test",
             "a user or a password",
-        ),  # pragma: allowlist secret
+        ),
         ("SHARED_CREDENTIALS", "a.test,user:hunter2@b.test", "a user or a password"),
-        ("SHARED_CREDENTIALS", "a.test,redis://:hunter2/x@host/0", "not requested"),  # pragma: allowlist secret
-        ("SHARED_CREDENTIALS", "a.test,https://:hunter2/x@host/0", "not requested"),  # pragma: allowlist secret
+        ("SHARED_CREDENTIALS", "a.test,redis://:hunter2/x@host/0", "not requested"),
+        ("SHARED_CREDENTIALS", "a.test,https://:hunter2/x@host/0", "not requested"),
         ("URLS_EXPIRE_AFTER", '{"*/feed?access_token=hunter2": 5}', "write * in its place"),
         ("SHARED_CREDENTIALS", "a.test b.test", "a space"),
     ],
@@ -275,6 +276,18 @@ def test_what_is_no_pattern_is_told(name: str, text: str, why: str, monkeypatch:
 def test_code_is_told_which_window_of_a_pattern_is_none() -> None:
     with pytest.raises(ConfigurationError, match=r"'b\.test': its stale_if_error cannot be used"):
         CacheSettings(urls_expire_after={"a.test": 5, "b.test": UrlExpiration(stale_if_error="soon")})
+
+
+@pytest.mark.parametrize("text", [":", "a:", "?", "?a", "@", "*", "[", "/", "?a=&", "a,"])
+def test_what_is_long_is_refused_or_taken_in_a_moment(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SHARED_CREDENTIALS", "CACHE_NAME"):
+        monkeypatch.setenv(f"AIOHTTP_CACHE_{name}", text * 50_000 + '"')
+    started = time.process_time()
+
+    with pytest.raises(ConfigurationError):
+        CacheSettings.load(env_file=None)
+
+    assert time.process_time() - started < 10, "what takes the square of its length takes minutes"
 
 
 TEXTS = st.one_of(

@@ -8,10 +8,10 @@ import pytest
 
 from tools import audit
 
-SOUND = {"name": "yarl", "version": "1.0", "vulns": []}
-HOLED = {"name": "aiohttp", "version": "3.0", "vulns": [{"id": "PYSEC-1", "fix_versions": ["3.1"]}]}
-LOST = {"name": "idna", "version": "3", "vulns": [{"id": "PYSEC-2", "fix_versions": []}]}
-UNKNOWN = {"name": "mine", "skip_reason": "not found"}
+SOUND: dict[str, Any] = {"name": "yarl", "version": "1.0", "vulns": []}
+HOLED: dict[str, Any] = {"name": "aiohttp", "version": "3.0", "vulns": [{"id": "PYSEC-1", "fix_versions": ["3.1"]}]}
+LOST: dict[str, Any] = {"name": "idna", "version": "3", "vulns": [{"id": "PYSEC-2", "fix_versions": []}]}
+UNKNOWN: dict[str, Any] = {"name": "mine", "skip_reason": "not found"}
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,9 @@ def test_each_target_takes_bytes(module: str, name: str) -> None:
 
 
 def test_without_atheris_it_says_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    def find_spec(name: str) -> None:
+        """Find nothing."""
+
+    monkeypatch.setattr(importlib.util, "find_spec", find_spec)
     assert fuzz.main() == 0
     assert "there is no atheris here" in capsys.readouterr().out

@@ -11,11 +11,10 @@ from aiohttp_cache_di.backends.dynamodb.client import driver_options
 from aiohttp_cache_di.backends.dynamodb.items import Layout
 from aiohttp_cache_di.backends.dynamodb.store import DynamoDBStore
 from aiohttp_cache_di.backends.near_options import NEAR_OPTIONS, near_arguments
-from aiohttp_cache_di.backends.options import BACKEND_OPTIONS
+from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, codec_of
 from aiohttp_cache_di.backends.sizes import record_bytes
 from aiohttp_cache_di.backends.wrap.items import StackCache
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
-from aiohttp_cache_di.entries.codec import EntryCodec
 
 __all__ = ["DynamoDBBackend", "DynamoDbCache"]
 
@@ -113,8 +112,7 @@ def _stack(
     Args:
         body_bytes: tells how large the body of a response may be that is stored.
     """
-    signing = {name: options[name] for name in options.keys() & {"secret_key", "salt"}}
-    codec = EntryCodec(**signing, names=(layout.table, layout.namespace))
+    codec = codec_of(options, layout.table, layout.namespace)
     store = DynamoDBStore(
         layout,
         codec=codec,

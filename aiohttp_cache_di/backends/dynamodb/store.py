@@ -82,7 +82,7 @@ class DynamoDBStore:
             for wanted, is_strict in groups
         )
         try:
-            answers = await asyncio.gather(*reading)
+            answers = await asyncio.gather(*reading) if len(groups) != 1 else [await next(reading)]
         except Exception as exc:
             if error_code(exc) != NOT_THERE or not await self._service.make_again(here.client):
                 raise

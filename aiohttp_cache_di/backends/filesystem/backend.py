@@ -12,11 +12,10 @@ from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.filesystem.keeper import Bounds
 from aiohttp_cache_di.backends.filesystem.store import FileStore
 from aiohttp_cache_di.backends.filesystem.tree import Place
-from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, refuse_unusable
+from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, codec_of, refuse_unusable
 from aiohttp_cache_di.backends.sizes import record_bytes
 from aiohttp_cache_di.backends.wrap.items import StackCache
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
-from aiohttp_cache_di.entries.codec import EntryCodec
 from aiohttp_cache_di.errors import ConfigurationError
 
 __all__ = ["DEFAULT_MAX_BYTES", "FileBackend", "FileCache"]
@@ -108,9 +107,8 @@ def _stack(
     fsync = options.get("fsync", False)
     if not isinstance(fsync, bool):
         raise ConfigurationError(f"fsync={fsync!r}: use True or False")
-    signing = {name: options[name] for name in options.keys() & {"secret_key", "salt"}}
     name = os.path.basename(os.path.normpath(cache_name))  # a directory that is moved keeps it
-    codec = EntryCodec(**signing, names=(name, "files"))
+    codec = codec_of(options, name, "files")
     bounds = Bounds(options.get("max_bytes", DEFAULT_MAX_BYTES), options.get("max_entries"))
     serializer = options.get("serializer")
     value_bytes = record_bytes(serializer, body_bytes)

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.near_options import NEAR_OPTIONS, near_arguments
-from aiohttp_cache_di.backends.options import BACKEND_OPTIONS
+from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, codec_of
 from aiohttp_cache_di.backends.sizes import record_bytes
 from aiohttp_cache_di.backends.wrap.items import StackCache
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
-from aiohttp_cache_di.entries.codec import EntryCodec
 from aiohttp_cache_di.errors import MissingDependencyError
 
 if TYPE_CHECKING:
@@ -92,8 +91,7 @@ def _stack(
     Args:
         body_bytes: tells how large the body of a response may be that is stored.
     """
-    signing = {name: options[name] for name in options.keys() & {"secret_key", "salt"}}
-    codec = EntryCodec(**signing, names=(db_name, collection_name))
+    codec = codec_of(options, db_name, collection_name)
     of_driver = {name: options[name] for name in options.keys() - BACKEND_OPTIONS - NEAR_OPTIONS}
     store = _store_class()(db_name, collection_name, codec=codec, connection=connection, options=of_driver)
     serializer = options.get("serializer")

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 from aiohttp_cache_di.backends.base import CacheBackend
+from aiohttp_cache_di.backends.near_options import near_arguments
+from aiohttp_cache_di.backends.options import codec_of
 from aiohttp_cache_di.backends.redis.clients import topology_at, topology_of
 from aiohttp_cache_di.backends.redis.options import (
-    DEFAULT_NEAR_TIER_BYTES,
     Sorted,
     sorted_options,
 )
@@ -16,7 +17,6 @@ from aiohttp_cache_di.backends.redis.store import RedisStore
 from aiohttp_cache_di.backends.sizes import record_bytes
 from aiohttp_cache_di.backends.wrap.items import StackCache
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
-from aiohttp_cache_di.entries.codec import EntryCodec
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -128,15 +128,8 @@ def _stack(
     """
     given = options.driver
     topology = topology_at(address, given) if connection is None else topology_of(connection, given)
-    signing: dict[str, Any] = {name: options.backend[name] for name in options.backend.keys() & {"secret_key", "salt"}}
-    codec = EntryCodec(**signing, names=(namespace, collection))
+    codec = codec_of(options.backend, namespace, collection)
     serializer = options.backend.get("serializer")
-    near_tier_s: float | None = options.near.get("near_tier_s")
-    near_bytes: int = options.near.get("near_tier_bytes", DEFAULT_NEAR_TIER_BYTES)
-    return StoreStack(
-        RedisStore(topology, namespace, collection, codec, record_bytes(serializer, body_bytes, by_users=False)),
-        codec,
-        serializer,
-        near_bytes=0 if near_tier_s is None else near_bytes,
-        near_lifetime_s=near_tier_s or 0.0,
-    )
+    value_bytes = record_bytes(serializer, body_bytes, by_users=False)
+    store = RedisStore(topology, namespace, collection, codec, value_bytes)
+    return StoreStack(store, codec, serializer, **near_arguments(options.near))

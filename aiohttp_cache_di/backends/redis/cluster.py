@@ -313,11 +313,11 @@ class Cluster:
 def _refused_by(cluster: weakref.ref[Cluster], address: Address, sent: Sent, error: ServerError) -> bool:
     """As `Cluster._refused`: a connection keeps no cluster alive that is of use to none."""
     found = cluster()
-    return found is not None and found._refused(address, sent, error)  # of this module
+    return found is not None and found._refused(address, sent, error)
 
 
 def _send(connection: Connection, sent: Sent, *, is_asking: bool) -> None:
     with connection.together():
         if is_asking:
-            connection.submit(ASKING, lambda reply: None)
+            connection.submit(ASKING, lambda reply: None).add_done_callback(consume_error)
         connection.take(sent)

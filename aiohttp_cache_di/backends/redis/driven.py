@@ -12,8 +12,14 @@ from aiohttp_cache_di.errors import StorageError
 
 __all__ = ["DrivenConnection"]
 
-REDIRECTIONS: Final = {"AskError": "ASK", "MovedError": "MOVED"}
-"""The driver's names for what a server of a cluster says that is not asked rightly."""
+OF_CLUSTERS: Final = {
+    "AskError": "ASK",
+    "ClusterDownError": "CLUSTERDOWN",
+    "MasterDownError": "MASTERDOWN",
+    "MovedError": "MOVED",
+    "TryAgainError": "TRYAGAIN",
+}
+"""The driver's names for what a server of a cluster says that cannot answer, or is not asked rightly."""
 
 
 class DrivenConnection(Connection):
@@ -64,8 +70,8 @@ class DrivenConnection(Connection):
             return await self._connection.read_response(disable_decoding=True)
         except self._refusal as exc:
             name = type(exc).__name__
-            if name in REDIRECTIONS:  # whose text is what follows the code
-                return ServerError(REDIRECTIONS[name], f"{REDIRECTIONS[name]} {exc}")
+            if name in OF_CLUSTERS:  # whose text is what follows the code
+                return ServerError(OF_CLUSTERS[name], f"{OF_CLUSTERS[name]} {exc}")
             codes = [code for code, each in REFUSALS.items() if each == name]
             return ServerError(codes[0] if codes else str(exc).partition(" ")[0], str(exc))
 

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from typing import Final
 
 from aiohttp_cache_di.backends.inspecting import Glance, Wanted
+from aiohttp_cache_di.backends.partly import PartlyReadError
 from aiohttp_cache_di.backends.redis.commands import get, head, number, page, size_of, storing, value
 from aiohttp_cache_di.backends.redis.connections import Connection, ReplyTooLargeError, expect_no_error
 from aiohttp_cache_di.backends.redis.endpoints import Endpoint
@@ -25,7 +26,6 @@ from aiohttp_cache_di.backends.store import (
     Found,
     Lease,
     Limits,
-    PartlyReadError,
     Record,
     Row,
     Unreadable,
@@ -228,7 +228,7 @@ class RedisStore:
     async def get_or_acquire(self, key: str, ttl_s: float) -> Found | Lease | None:
         """Look *key* up, and where nothing is, ask for the lease on it: in one round trip.
 
-        Where scripts are forbidden it is only looked up, and a replica grants no lease.
+        Where scripts are forbidden, or its slot is being moved, it is only looked up; and a replica grants no lease.
         """
         name = self._names.record(key)
         connection = await self._connection(name)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any, Unpack, cast
+from typing import Unpack, cast
 
 from aiohttp_cache_di.arguments import refuse_unknown
-from aiohttp_cache_di.backends.options import BACKEND_OPTIONS
+from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, codec_of
 from aiohttp_cache_di.backends.sizes import record_bytes
 from aiohttp_cache_di.backends.sqlite.options import OWN_OPTIONS, SQLiteOptions, near_bytes, open_database
 from aiohttp_cache_di.backends.sqlite.store import SQLiteStore
 from aiohttp_cache_di.backends.wrap.items import StackCache
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
-from aiohttp_cache_di.entries.codec import EntryCodec
 
 __all__ = ["SQLiteCache", "make_stack"]
 
@@ -34,9 +33,8 @@ def make_stack(
     serializer = options.get("serializer")
     value_bytes = record_bytes(serializer, body_bytes)
     database = open_database(filename, table_name, use_temp, fast_save, options, value_bytes)
-    signing: dict[str, Any] = {name: value for name, value in options.items() if name in ("secret_key", "salt")}
     file_name = os.path.basename(filename).removesuffix(".sqlite")  # a file that is moved keeps it
-    codec = EntryCodec(**signing, names=(file_name, table_name))
+    codec = codec_of(options, file_name, table_name)
     near = 0 if database.file.is_memory else near_bytes(options)
     return StoreStack(SQLiteStore(database, codec), codec, serializer, near_bytes=near)
 

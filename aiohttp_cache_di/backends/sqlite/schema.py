@@ -15,6 +15,7 @@ import sqlite3
 import time
 from typing import Final
 
+from aiohttp_cache_di.backends.inspecting import MAX_INFO_BYTES
 from aiohttp_cache_di.backends.sqlite.files import DamagedError
 from aiohttp_cache_di.backends.store import SECRET_BYTES
 from aiohttp_cache_di.errors import StorageError
@@ -161,7 +162,8 @@ class Table:
         frame = "CASE WHEN length(frame) <= ? THEN frame END"
         self.rows_first = f"SELECT key, leads_on, {frame} FROM {t} ORDER BY key"
         self.rows_page = f"SELECT key, leads_on, {frame} FROM {t} WHERE key > ? ORDER BY key"
-        self.infos = f"SELECT id, key, info FROM {t} WHERE id > ? ORDER BY id LIMIT ?"
+        info = f"CASE WHEN length(info) <= {MAX_INFO_BYTES} THEN info END"
+        self.infos = f"SELECT id, key, {info} FROM {t} WHERE id > ? ORDER BY id LIMIT ?"
         self.expired = f"SELECT id, key FROM {t} WHERE store_until <= ? ORDER BY store_until, id LIMIT ?"
         self.oldest = f"SELECT id, key, length(frame) FROM {t} ORDER BY used, id LIMIT ?"
         self.upto = f"SELECT id FROM {t} WHERE id <= ? ORDER BY id LIMIT ?"

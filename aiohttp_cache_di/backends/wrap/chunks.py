@@ -2,13 +2,17 @@
 
 Head and chunks name the generation that they belong to. Chunks are written before their head, under keys that are the
 same for each generation; while another generation is being written, what is read does not fit together and is a miss.
+Those that a smaller generation leaves over go where this process has met them, as it has when it looked the entry up
+before replacing it; else they expire with their own generation.
 """
 
 from __future__ import annotations
 
 import secrets
 import sys
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from contextlib import suppress
 from typing import Final
 
 import msgspec
@@ -23,6 +27,7 @@ from aiohttp_cache_di.rfc9111.messages import StoredResponse
 __all__ = ["ChunkedStore"]
 
 FRAME_BYTES: Final = 256  # more than a frame and its MAC add to a chunk
+MAX_REMEMBERED: Final = 4096  # keys of which it is known how many chunks they have
 _MARK: Final = b"\x00aiohttp-cache-di chunks\x00"
 _CHUNK: Final = "\x00chunk "  # in the key of a chunk: no key of a request has a zero in it
 
@@ -50,6 +55,7 @@ class ChunkedStore:
         self._codec = codec
         self._value_bytes = value_bytes or record_bytes()
         self._piece_bytes = (store.limits.value_bytes or sys.maxsize) - FRAME_BYTES
+        self._counts: OrderedDict[str, int] = OrderedDict()  # of chunks, by keys that were lately met
         self.limits = msgspec.structs.replace(store.limits, value_bytes=None)
 
     async def get(self, keys: Sequence[str]) -> Sequence[Found | None]:
@@ -65,8 +71,33 @@ class ChunkedStore:
                 heads.append(await self._split(record))
             except StorageError as exc:
                 failed[number] = exc
-        written = iter(await self._store.put(heads) if heads else ())
+        results = await self._store.put(heads) if heads else ()
+        await self._drop_left_over(
+            [record for record, result in zip(heads, results, strict=True) if not isinstance(result, StorageError)]
+        )
+        written = iter(results)
         return [failed[number] if number in failed else next(written) for number in range(len(records))]
+
+    async def _drop_left_over(self, heads: Sequence[Record]) -> None:
+        """Drop the chunks that were there before *heads* were written, and are theirs no more."""
+        left_over: list[str] = []
+        for record in heads:
+            head = _head(record.item)
+            count = 0 if head is None else head.count
+            left_over += [_name(record.key, number) for number in range(count, self._counts.pop(record.key, 0))]
+            self._note(record.key, count)
+        with suppress(Exception):  # they cost room until they expire, and are believed by none
+            await self._delete_chunks(left_over)
+
+    def _note(self, key: str, count: int) -> None:
+        if count:
+            self._counts[key] = count
+            if len(self._counts) > MAX_REMEMBERED:
+                self._counts.popitem(last=False)
+
+    async def _delete_chunks(self, names: Sequence[str]) -> None:
+        for first in range(0, len(names), self.limits.batch):
+            await self._store.delete(names[first : first + self.limits.batch])
 
     async def delete(self, keys: Collection[str]) -> None:
         """Drop *keys* with their chunks."""
@@ -77,8 +108,7 @@ class ChunkedStore:
             if head is not None and self._is_possible(head):
                 chunks += [_name(key, number) for number in range(head.count)]
         await self._store.delete(keys)
-        for first in range(0, len(chunks), self.limits.batch):
-            await self._store.delete(chunks[first : first + self.limits.batch])
+        await self._delete_chunks(chunks)
 
     async def pages(self, *, items: bool) -> AsyncIterator[Sequence[Row]]:
         """Walk over all records; chunks are none."""
@@ -134,6 +164,7 @@ class ChunkedStore:
             return found
         if not self._is_possible(head):
             return Found(UNREADABLE, found.version)
+        self._note(key, head.count)
         names = [_name(key, number) for number in range(head.count)]
         pieces: list[bytes] = []
         for first in range(0, len(names), self.limits.batch):

@@ -158,8 +158,10 @@ class StoreGuard:
             both = self._deadlines_in(loop)
         deadlines = both.patient if patient else both.usual
         deadline = deadlines.begin(loop, cast("asyncio.Task[Any]", asyncio.current_task(loop)))
+        failed_here = True
         try:
             result = await call()
+            failed_here = False
         except (asyncio.CancelledError, Exception) as exc:
             if failed is not None:
                 failed(exc)
@@ -169,6 +171,8 @@ class StoreGuard:
             deadlines.end(deadline)
             if probe:
                 circuit.end_probe()
+            if self.stats.watch.is_on:
+                self.stats.watch.operated(operation, deadline.elapsed_s(), failed=failed_here)
         if deadline.expired and deadline.was_cancelled_by_others():
             raise asyncio.CancelledError
         if circuit.failures:

@@ -46,9 +46,14 @@ class Outages:
         self._told: set[str] = set()
 
     @property
+    def place(self) -> str:
+        """Where the store is, if it tells that."""
+        return self.store.where if isinstance(self.store, Placed) else ""
+
+    @property
     def where(self) -> str:
         """What to call the store: with its place, if it tells that."""
-        place = self.store.where if isinstance(self.store, Placed) else ""
+        place = self.place
         return f"The store {place}" if place else "The store"
 
     def failed(self, operation: str, kind: str, error: BaseException | None) -> None:

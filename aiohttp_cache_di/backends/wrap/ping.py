@@ -12,7 +12,7 @@ from aiohttp_cache_di.backends.wrap.guard import StoreGuard
 from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.telemetry import Health
 
-__all__ = ["ping"]
+__all__ = ["ping", "reach"]
 
 KEPT_S: Final = 60.0  # of a record that was written and could not be dropped again
 CONTENT: Final = "ping"
@@ -51,6 +51,17 @@ async def ping(store: Store, guard: StoreGuard) -> Health:
         or await _tried(guard, "read", read_again)
         or await _tried(guard, "delete", delete)
     )
+    return Health("degraded", reason) if reason else Health("ok")
+
+
+async def reach(store: Store, guard: StoreGuard) -> Health:
+    """Read from *store*, and change nothing there; say what is wrong, if anything."""
+    key = secrets.token_hex(20)
+
+    async def read() -> None:
+        await store.get((key,))
+
+    reason = await _tried(guard, "read", read)
     return Health("degraded", reason) if reason else Health("ok")
 
 

@@ -73,6 +73,8 @@ class Relay:
                 rest = each[done:]
                 left = {table: {**wanted, "Keys": rest} if operation == "BatchGetItem" else rest}
             del each[done:]
+        elif operation == "GetItem":
+            self.asked.append(Call(operation, [str(asked["Key"]["k"]["S"])], asked["ConsistentRead"]))
         else:
             self.asked.append(Call(operation, [], False))
         answer = await self._pass_on(request, asked)

@@ -21,6 +21,7 @@ from aiohttp_cache_di.backends.dynamodb import batches
 from aiohttp_cache_di.backends.dynamodb.items import Layout
 from aiohttp_cache_di.backends.dynamodb.store import DynamoDBStore
 from aiohttp_cache_di.backends.store import UNREADABLE
+from aiohttp_cache_di.backends.wrap.chunks import ChunkedStore
 from aiohttp_cache_di.entries.codec import EntryCodec
 from aiohttp_cache_di.errors import ConfigurationError, StorageError
 from tests.backends.dynamodb.relay import Relay
@@ -229,7 +230,19 @@ async def test_a_miss_is_a_read_a_lease_and_a_write(relay: Relay) -> None:
     await store.acquire("k", 5)
     await write(store, entry("k")._replace(leased=True))
     await store.release("k")
-    assert [call.operation for call in relay.asked] == ["BatchGetItem", "UpdateItem", "BatchWriteItem"]
+    assert [call.operation for call in relay.asked] == ["GetItem", "UpdateItem", "BatchWriteItem"]
+    await store.close()
+
+
+async def test_a_hit_is_one_read_and_one_of_a_large_entry_two(relay: Relay) -> None:
+    store = make_store(relay, uuid.uuid4().hex)
+    whole = ChunkedStore(store, EntryCodec())
+    await write(whole, entry("small"), entry("large", bytes(5_000_000)))
+    relay.asked.clear()
+    assert await read(whole, "small") is not None
+    assert (await read(whole, "large")).body == bytes(5_000_000)
+    asked = [(call.operation, len(call.names), call.is_consistent) for call in relay.asked]
+    assert asked == [("GetItem", 1, False), ("GetItem", 1, False), ("BatchGetItem", 13, False)]
     await store.close()
 
 
@@ -254,7 +267,7 @@ async def test_a_server_that_processes_nothing_is_an_error_in_the_end(
     store = make_store(relay, uuid.uuid4().hex)
     await write(store, entry("k"))
     relay.leaves = 1.0
-    for call in (store.get(["k"]), store.put([entry("k")]), store.delete(["k"])):
+    for call in (store.get(["k", "j"]), store.put([entry("k")]), store.delete(["k"])):
         with pytest.raises(StorageError, match="throttled"):
             await call
     await store.close()

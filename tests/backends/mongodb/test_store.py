@@ -135,6 +135,19 @@ async def test_a_batch_is_one_find_and_a_put_is_one_update(secantus: SecantusSer
     await store.close()
 
 
+async def test_a_miss_is_a_read_a_lease_and_a_write_that_gives_it_back(secantus: SecantusServer) -> None:
+    seen: list[str] = []
+    store = make_store(secantus, event_listeners=[Heard(seen)])
+    await write(store, entry("first"))
+    seen.clear()
+    await store.get(["k"])
+    await store.acquire("k", 5)
+    await write(store, entry("k")._replace(leased=True))
+    await store.release("k")
+    assert seen == ["find", "findAndModify", "update"]
+    await store.close()
+
+
 # ---- clients
 
 

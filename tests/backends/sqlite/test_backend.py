@@ -219,7 +219,8 @@ async def test_what_is_asked_for_in_one_tick_is_few_statements(cache: SQLiteCach
     statements = traced(cache, writer=False)
     entries = await asyncio.gather(*(cache.read_entry(f"k{n}") for n in range(400)))
     assert all(entries)
-    assert len(statements) == 1 + math.ceil(399 / MAX_BATCH)  # the first went at once, the others together
+    looks = [statement for statement in statements if "FROM" in statement]  # a look at the file may be due as well
+    assert len(looks) == 1 + math.ceil(399 / MAX_BATCH)  # the first went at once, the others together
 
 
 @pytest.mark.shortcuts

@@ -355,7 +355,7 @@ async def test_a_frame_that_is_larger_than_any_of_ours_is_not_read(bounded: SQLi
 @pytest.mark.parametrize(
     "statement",
     [
-        f"INSERT INTO {TABLE} SELECT 99, zeroblob({BIG}), 1, 1, 0, x'00'",
+        f"INSERT INTO {TABLE} (id, key, used, frame) VALUES (99, zeroblob({BIG}), 1, x'00')",
         f"UPDATE {TABLE} SET frame = CAST(zeroblob({BIG}) AS TEXT) WHERE key = 'k1'",
         f'INSERT INTO "aiohttp_cache_di" VALUES (CAST(zeroblob({BIG}) AS TEXT), 3)',
         f"UPDATE {GENERATION} SET number = zeroblob({BIG})",

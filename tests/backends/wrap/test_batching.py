@@ -7,9 +7,11 @@ from collections.abc import Sequence
 
 import pytest
 
+from aiohttp_cache_di.backends.partly import PartlyReadError
 from aiohttp_cache_di.backends.store import Found, Limits
 from aiohttp_cache_di.backends.wrap.batching import BatchedReads, UnansweredError
 from aiohttp_cache_di.backends.wrap.guard import StoreGuard
+from aiohttp_cache_di.errors import StorageError
 from tests.backends.proof import ProofStore
 
 
@@ -34,6 +36,8 @@ class Noting(ProofStore):
             await asyncio.sleep(0)
             if "bad" in keys:
                 raise OSError("no such disk")
+            if "lost" in keys:
+                raise PartlyReadError([StorageError("no server") if key == "lost" else Found(key) for key in keys])
             return [Found(key) for key in keys]
         finally:
             self.under_way -= 1
@@ -160,3 +164,22 @@ class TestGuarded:
         store.calls.clear()
         assert {type(one) for one in await ask(reads, *"abcdefgh")} == {UnansweredError}
         assert store.calls == []
+
+
+async def test_a_server_of_several_that_fails_fails_its_own_readers_alone() -> None:
+    reads = BatchedReads(Noting())
+    first, *others = await ask(reads, "a", "b", "lost", "c")
+    assert [first, others[0], others[2]] == ["a", "b", "c"]
+    assert isinstance(others[1], StorageError)
+    assert not isinstance(others[1], PartlyReadError)
+
+
+async def test_a_server_of_several_that_fails_is_counted_and_opens_no_circuit() -> None:
+    guard = StoreGuard()
+    reads = BatchedReads(Noting(), guard)
+    for _ in range(10):
+        found = await ask(reads, "a", "b", "lost")
+        assert found[:2] == ["a", "b"]
+        assert isinstance(found[2], UnansweredError)
+    assert not guard.is_open
+    assert sum(guard.stats.store_errors.values()) == 10

@@ -44,6 +44,22 @@ async def test_mixed_generations_are_a_miss() -> None:
     assert await look(chunked(ProofStore(data=missing)), "k") is None
 
 
+@pytest.mark.parametrize("body", [b"", b"y" * 1500])
+@pytest.mark.parametrize("who", ["the same store", "another store that has looked"])
+async def test_a_smaller_entry_leaves_no_chunk_of_a_larger_one(body: bytes, who: str) -> None:
+    inner, fresh = ProofStore(), ProofStore()
+    store = chunked(inner)
+    await keep(store, "k", LARGE)
+    if who == "another store that has looked":
+        store = chunked(inner)
+        assert await look(store, "k") == LARGE
+    await keep(store, "k", make_entry("k", body))
+    await keep(chunked(fresh), "k", make_entry("k", body))
+    assert set(inner.data) == set(fresh.data)
+    await keep(store, "k", LARGE)
+    assert await look(store, "k") == LARGE
+
+
 async def test_a_deletion_leaves_no_chunk_and_a_walk_shows_none() -> None:
     inner = ProofStore()
     store = chunked(inner)

@@ -1,0 +1,164 @@
+"""Commands that change what is stored: purge, warm and prune."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from aiohttp import ClientError
+from yarl import URL
+
+from aiohttp_cache_di.cli.looking import selectors
+from aiohttp_cache_di.cli.running import DONE, FAILED, Cache
+from aiohttp_cache_di.cli.tables import plain, size_of
+from aiohttp_cache_di.errors import ConfigurationError
+from aiohttp_cache_di.keys import redact_url
+from aiohttp_cache_di.session import CachedSession
+from aiohttp_cache_di.settings.build import build_session
+from aiohttp_cache_di.units import parse_size
+
+__all__ = ["confirmed", "prune", "purge", "urls_of", "warm"]
+
+READ_AT_A_TIME: Final = 64 * 1024
+DROPPED_AT_A_TIME: Final = 512
+
+
+def confirmed(given: argparse.Namespace, where: str) -> bool:
+    """Whether what is selected may be dropped; where that is everything, a person is asked, before a loop runs.
+
+    Raises:
+        ConfigurationError: nothing is selected, or nobody can be asked.
+    """
+    if not given.all and not selectors(given):
+        raise ConfigurationError("purge: say what is to go (--url, --host, --match …), or --all")
+    if not given.all or given.yes or given.dry_run:
+        return True
+    if not sys.stdin.isatty():
+        raise ConfigurationError("purge --all: add --yes, as there is nobody to ask")
+    verb = "Make all entries stale" if given.soft else "Drop all entries"
+    print(f"{verb} of {where}? [y/N] ", end="", flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+async def purge(given: argparse.Namespace, cache: Cache) -> int:
+    """Drop what is selected."""
+    purged = await cache.backend.purge(all=given.all, soft=given.soft, dry_run=given.dry_run, **selectors(given))
+    verb = "made stale" if given.soft else "dropped"
+    told = {"entries": purged.entries, "bytes": purged.bytes, "soft": given.soft, "dry_run": given.dry_run}
+    what = f"{purged.entries} entries, {size_of(purged.bytes)}"
+    cache.tell(told, lambda: [f"{what}: would be {verb}" if given.dry_run else f"{what}: {verb}"])
+    return DONE
+
+
+async def prune(given: argparse.Namespace, cache: Cache) -> int:
+    """Drop what has expired, then what is too old, then the oldest until the rest is small enough."""
+    backend = cache.backend
+    most = _size(given.max_size)
+    if given.max_age is not None:  # refused before anything is dropped
+        await backend.purge(dry_run=True, older_than=given.max_age)
+    expired = await backend.delete_expired_responses()
+    old = (await backend.purge(older_than=given.max_age)).entries if given.max_age is not None else 0
+    oldest = await _drop_oldest(cache, most) if most is not None else 0
+    usage = await backend.usage()
+    told = {"expired": expired, "old": old, "too_much": oldest, "left": usage.entries}
+    lines = f"dropped {expired} expired, {old} old and {oldest} of the oldest entries; {usage.entries} are left"
+    cache.tell(told, lambda: [lines])
+    return DONE
+
+
+def _size(text: str | None) -> int | None:
+    try:
+        return None if text is None else parse_size(text)
+    except ValueError as exc:
+        raise ConfigurationError(f"--max-size {text!r}: use bytes, or a size with a unit, such as 1GiB") from exc
+
+
+async def _drop_oldest(cache: Cache, most: int) -> int:
+    """Drop the entries that were stored the longest ago, until the bodies of the others take *most* bytes."""
+    found = [(info.stored_at, info.body_bytes, info.key) async for info in cache.backend.entries()]
+    excess = sum(size for _, size, _ in found) - most
+    doomed: list[str] = []
+    for _, size, key in sorted(found):
+        if excess <= 0:
+            break
+        excess -= size
+        doomed.append(key)
+    for first in range(0, len(doomed), DROPPED_AT_A_TIME):
+        await cache.backend.stack.delete(doomed[first : first + DROPPED_AT_A_TIME])
+    return len(doomed)
+
+
+def urls_of(given: argparse.Namespace) -> list[str]:
+    """The URLs to be requested, each once; read before a loop runs.
+
+    Raises:
+        ConfigurationError: there are none, one is no URL, or the file cannot be read.
+    """
+    lines: list[str] = list(given.urls)
+    if given.file == "-":
+        lines += sys.stdin.read().splitlines()
+    elif given.file is not None:
+        try:
+            lines += Path(given.file).read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as exc:
+            raise ConfigurationError(f"--file {given.file}: it cannot be read ({exc})") from exc
+    urls = list(dict.fromkeys(line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")))
+    if not urls:
+        raise ConfigurationError("warm: give URLs, or a --file of them")
+    for url in urls:
+        try:
+            parsed = URL(url)
+        except ValueError as exc:
+            raise ConfigurationError(f"{plain(url)!r} is no URL: {exc}") from exc
+        if parsed.scheme not in ("http", "https") or not parsed.host:
+            raise ConfigurationError(f"{plain(url)!r}: use a whole URL, such as https://api.example.org/items")
+    return urls
+
+
+async def warm(given: argparse.Namespace, cache: Cache, urls: list[str]) -> int:
+    """Request *urls*, some at a time, and tell what became of them."""
+    told: list[dict[str, Any]] = []
+    waiting = iter(urls)
+    async with build_session(cache.backend, cache.settings) as session:
+        workers = range(max(1, min(given.concurrency, len(urls))))
+        async with asyncio.TaskGroup() as group:
+            for _ in workers:
+                group.create_task(_request_all(session, waiting, told, len(urls)))
+    if sys.stderr.isatty():
+        print(file=sys.stderr)
+    failed = [each for each in told if each["error"]]
+    stored = sum("; stored" in each["cache_status"] for each in told)
+    hits = sum("; hit" in each["cache_status"] for each in told)
+    lines = [f"{plain(each['url'])}: {each['error']}" for each in failed]
+    lines.append(f"{len(urls)} requested: {stored} stored, {hits} were there, {len(failed)} failed")
+    cache.tell(told, lambda: lines)
+    return FAILED if failed else DONE
+
+
+async def _request_all(session: CachedSession, urls: Iterator[str], told: list[dict[str, Any]], count: int) -> None:
+    for url in urls:
+        told.append(await _request(session, url))
+        if sys.stderr.isatty():
+            print(f"\r{len(told)} of {count}", end="", file=sys.stderr, flush=True)
+
+
+async def _request(session: CachedSession, url: str) -> dict[str, Any]:
+    begun = time.perf_counter()
+    status, said, error, size = 0, "", "", 0
+    try:
+        async with session.get(url) as response:
+            async for piece in response.content.iter_chunked(READ_AT_A_TIME):
+                size += len(piece)
+        status = response.status
+        await session.cache.settle()
+        said = response.cache_status
+        error = f"status {status}" if status >= 400 else ""
+    except (ClientError, TimeoutError, OSError) as exc:
+        error = f"{type(exc).__name__}: {exc}" if str(exc) else type(exc).__name__
+    ms = round((time.perf_counter() - begun) * 1000, 1)
+    return {"url": redact_url(url), "status": status, "bytes": size, "cache_status": said, "error": error, "ms": ms}

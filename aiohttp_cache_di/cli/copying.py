@@ -1,0 +1,92 @@
+"""The command that copies what is stored from one cache to another, such as from a file to a server."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from collections.abc import Sequence
+from contextlib import aclosing
+from typing import Final
+
+from aiohttp_cache_di.backends.base import CacheBackend
+from aiohttp_cache_di.backends.selection import selection
+from aiohttp_cache_di.backends.wrap.ping import reach
+from aiohttp_cache_di.cli.looking import selectors
+from aiohttp_cache_di.cli.running import DONE, Cache
+from aiohttp_cache_di.errors import ConfigurationError, StorageError
+from aiohttp_cache_di.rfc9111.messages import StoredResponse
+from aiohttp_cache_di.settings.build import build_backend
+from aiohttp_cache_di.settings.model import CacheSettings
+
+__all__ = ["copy"]
+
+COPIED_AT_A_TIME: Final = 32  # of which the bodies are in memory
+OF_KEYS: Final = ("cache_control", "match_order", "include_headers", "ignored_params", "credential_headers")
+"""The settings that the keys of responses depend on."""
+
+
+async def copy(given: argparse.Namespace, cache: Cache) -> int:
+    """Copy what is selected to the cache of another prefix; what is there under the same keys is replaced."""
+    if given.to_prefix == given.prefix:
+        raise ConfigurationError(f"--to-prefix {given.to_prefix!r}: that is the cache itself")
+    settings = await asyncio.to_thread(CacheSettings.load, given.to_prefix, given.env_file)
+    if settings.backend == "memory":
+        raise ConfigurationError(f"{given.to_prefix}BACKEND=memory: it would be gone when the command ends")
+    target = await asyncio.to_thread(build_backend, settings)
+    try:
+        _refuse_other_keys(cache.backend, target)
+        health = await reach(target.stack.store, target.guard)
+        if not health.is_ok:
+            raise StorageError(health.reason)
+        is_alike = await _share_secret(cache.backend, target)
+        copied, left = await _copy_all(given, cache.backend, target, is_alike=is_alike)
+    finally:
+        await target.close()
+    told = {"copied": copied, "left": left}
+    why = f"; {left} are left, whose keys are made with another secret" if left else ""
+    cache.tell(told, lambda: [f"{copied} entries copied{why}"])
+    return DONE
+
+
+def _refuse_other_keys(source: CacheBackend, target: CacheBackend) -> None:
+    for name in OF_KEYS:
+        if getattr(source, name) != getattr(target, name):
+            raise ConfigurationError(f"{name} differs between the two caches, so that nothing that is copied is found")
+
+
+async def _share_secret(source: CacheBackend, target: CacheBackend) -> bool:
+    """Whether both make their digests with the same secret; where the target has none yet, it gets that one."""
+    await source.learn_secret()
+    keeping = target.stack.abilities.keeping
+    may_hand_on = source.is_secret_kept and target.is_secret_open  # what is made of a key goes into no store
+    if may_hand_on and keeping is not None and await keeping.kept_secret() is None:
+        await keeping.keep_secret(source.digest_key)
+    await target.learn_secret()
+    return source.digest_key == target.digest_key
+
+
+async def _copy_all(
+    given: argparse.Namespace, source: CacheBackend, target: CacheBackend, *, is_alike: bool
+) -> tuple[int, int]:
+    wanted = selection(selectors(given), ignored_params=source.ignored_params, ordered=source.is_ordered)
+    copied = left = 0
+    async with aclosing(source.stack.infos(wanted)) as pages:
+        async for page in pages:
+            for first in range(0, len(page), COPIED_AT_A_TIME):
+                keys = [info.key for info in page[first : first + COPIED_AT_A_TIME]]
+                entries = await _entries(source, keys)
+                fitting = [entry for entry in entries if is_alike or not _needs_secret(entry)]
+                await asyncio.gather(*map(target.write, fitting))
+                copied, left = copied + len(fitting), left + len(entries) - len(fitting)
+    return copied, left
+
+
+async def _entries(source: CacheBackend, keys: Sequence[str]) -> list[StoredResponse]:
+    stack = source.stack
+    found = [stack.packing.entry_of(await stack.get(key), key) for key in keys]
+    return [entry for entry in found if entry is not None]
+
+
+def _needs_secret(entry: StoredResponse) -> bool:
+    """Whether its key, or what it is selected by, is a digest that only the same secret makes again."""
+    return bool(entry.partition or entry.vary_fields or entry.variants) or entry.method not in ("GET", "HEAD")

@@ -1,0 +1,212 @@
+"""Commands that change nothing: check, stats, ls, show and explain."""
+
+from __future__ import annotations
+
+import argparse
+import heapq
+import math
+import secrets
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from typing import Any, cast
+
+from aiohttp import ClientError
+
+from aiohttp_cache_di.backends.selection import Selectors
+from aiohttp_cache_di.cli.running import DONE, FAILED, Cache
+from aiohttp_cache_di.cli.tables import age_of, columns, left_of, plain, size_of
+from aiohttp_cache_di.entries.info import EntryInfo
+from aiohttp_cache_di.errors import ConfigurationError
+from aiohttp_cache_di.settings.build import build_session
+
+__all__ = ["check", "explain", "ls", "selectors", "show", "stats"]
+
+SENSITIVE = frozenset({"set-cookie", "authorization", "www-authenticate"})
+LEASED_S = 5.0
+
+
+def selectors(given: argparse.Namespace) -> Selectors:
+    """What entries are meant, by those of the arguments that are given."""
+    named = {name: getattr(given, name) for name in Selectors.__annotations__}
+    return cast("Selectors", {name: value for name, value in named.items() if value is not None})
+
+
+async def check(given: argparse.Namespace, cache: Cache) -> int:
+    """Try the store, and say how long that took, or what is wrong."""
+    begun = time.perf_counter()
+    health = await cache.backend.ping()
+    reason = health.reason or await _lease(cache)
+    took_ms = (time.perf_counter() - begun) * 1000
+    told = {"ok": not reason, "backend": cache.settings.backend, "where": cache.where, "reason": reason}
+    if reason:
+        if cache.as_json:
+            cache.tell(told, list)
+        else:
+            print(f"aiohttp-cache: {reason}", file=sys.stderr)
+        return FAILED
+    cache.tell(told | {"ms": round(took_ms, 1)}, lambda: [f"ok: {cache.where}, tried in {took_ms:.0f} ms"])
+    return DONE
+
+
+async def _lease(cache: Cache) -> str:
+    """What is wrong with the leases of the store, "" for nothing."""
+    stack, key = cache.backend.stack, secrets.token_hex(20)
+    leasing = stack.leasing
+    if leasing is None:
+        return ""
+    taken = await stack.guard.run("lease", lambda: leasing.acquire(key, LEASED_S), None, patient=True)
+    if not taken:
+        return f"{cache.where} gives no leases: each process fetches for itself"
+    await stack.guard.run("lease", lambda: leasing.release(key), None, patient=True)
+    return ""
+
+
+async def stats(given: argparse.Namespace, cache: Cache) -> int:
+    """Count what is stored."""
+    usage, now = await cache.backend.usage(), time.time()
+    fresh = bodies = 0
+    oldest, hosts, sizes = math.inf, Counter[str](), Counter[str]()
+    async for info in cache.backend.entries():
+        host = info.url.partition("://")[2].partition("/")[0].partition("?")[0]
+        hosts[host] += 1
+        sizes[host] += info.body_bytes
+        bodies += info.body_bytes
+        fresh += info.fresh_until > now
+        oldest = min(oldest, info.stored_at)
+    largest = sizes.most_common(given.limit or None)
+    told: dict[str, Any] = {
+        "backend": cache.settings.backend,
+        "where": cache.where,
+        "entries": usage.entries,
+        "bytes_in_use": usage.bytes_in_use,
+        "bytes_on_disk": usage.bytes_on_disk,
+        "body_bytes": bodies,
+        "fresh": fresh,
+        "oldest_stored_at": None if oldest == math.inf else oldest,
+        "hosts": [{"host": host, "entries": hosts[host], "body_bytes": size} for host, size in largest],
+    }
+
+    def lines() -> list[str]:
+        count = sum(hosts.values())
+        on_disk = "" if usage.bytes_on_disk is None else f", {size_of(usage.bytes_on_disk)} on disk"
+        share = f", {fresh / count:.0%} of them fresh" if count else ""
+        table = [("HOST", "ENTRIES", "BODIES")]
+        table += [(plain(host), str(hosts[host]), size_of(size)) for host, size in largest]
+        head = [cache.where, f"{usage.entries} entries{share}", f"{size_of(usage.bytes_in_use)} in use{on_disk}"]
+        head += [f"the oldest was stored {age_of(oldest)} ago", ""] if count else []
+        return head + (columns(table, right=(1, 2)) if count else [])
+
+    cache.tell(told, lines)
+    return DONE
+
+
+ORDERS: dict[str, Callable[[EntryInfo], Any]] = {
+    "url": lambda info: (info.url, info.method, info.key),
+    "size": lambda info: (-info.body_bytes, info.url, info.key),
+    "age": lambda info: (info.stored_at, info.url, info.key),
+    "expires": lambda info: (info.fresh_until, info.url, info.key),
+}
+
+
+async def ls(given: argparse.Namespace, cache: Cache) -> int:
+    """List what is stored."""
+    count = 0
+
+    async def counted() -> AsyncIterator[EntryInfo]:
+        nonlocal count
+        async for info in cache.backend.entries(**selectors(given)):
+            count += 1
+            yield info
+
+    found = await _first(counted(), ORDERS[given.sort], given.limit)
+
+    def lines() -> list[str]:
+        if not found:
+            return ["nothing is stored that meets this"] if selectors(given) else ["nothing is stored"]
+        table: list[tuple[str, ...]] = [("METHOD", "STATUS", "SIZE", "AGE", "FRESH FOR", "KEY", "URL")]
+        table += [_row(info) for info in found]
+        more = [f"… and {count - len(found)} more; --limit 0 shows all"] if count > len(found) else []
+        return columns(table, right=(2, 3, 4)) + more
+
+    cache.tell([info.as_dict() for info in found], lines)
+    return DONE
+
+
+async def _first(infos: AsyncIterator[EntryInfo], order: Callable[[EntryInfo], Any], limit: int) -> list[EntryInfo]:
+    """The first *limit* of *infos* by *order*, without more of them in memory than twice as many; 0 for all."""
+    kept: list[EntryInfo] = []
+    async for info in infos:
+        kept.append(info)
+        if limit and len(kept) >= 2 * limit:
+            kept = heapq.nsmallest(limit, kept, key=order)
+    return sorted(kept, key=order)[: limit or None]
+
+
+def _row(info: EntryInfo) -> tuple[str, ...]:
+    marks = [f"[{info.variant}]"] if info.variant else []
+    marks += [f"[principal {info.partition}]"] if info.partition else []
+    url = " ".join([plain(info.url), *map(plain, marks)])
+    fresh = left_of(info.fresh_until)
+    return info.method, str(info.status), size_of(info.body_bytes), age_of(info.stored_at), fresh, info.key[:12], url
+
+
+async def show(given: argparse.Namespace, cache: Cache) -> int:
+    """Show heads: what is told of entries, and the header fields of the responses."""
+    what: str = given.what
+    by_url = "://" in what
+    wanted = cache.backend.entries(url=what) if by_url else cache.backend.entries()
+    found = [info async for info in wanted if by_url or info.key.startswith(what)]
+    if not found:
+        print(f"aiohttp-cache: nothing is stored for {plain(what)}", file=sys.stderr)
+        return FAILED
+    heads = [(info, await _fields(cache, info.key)) for info in found]
+    told = [info.as_dict() | {"headers": fields} for info, fields in heads]
+    cache.tell(told, lambda: "\n\n".join("\n".join(_head(info, fields)) for info, fields in heads).split("\n"))
+    return DONE
+
+
+async def _fields(cache: Cache, key: str) -> list[tuple[str, str]]:
+    stack = cache.backend.stack
+    entry = stack.packing.entry_of(await stack.get(key), key)
+    fields = [] if entry is None else list(entry.headers.items())
+    return [(name, "…" if name.lower() in SENSITIVE else value) for name, value in fields]
+
+
+def _head(info: EntryInfo, fields: list[tuple[str, str]]) -> list[str]:
+    kept = "for ever" if info.kept_until == math.inf else f"for {left_of(info.kept_until)}"
+    is_stale = info.fresh_until <= time.time()
+    state = (
+        f"stale, last validated {age_of(info.validated_at)} ago"
+        if is_stale
+        else f"fresh for {left_of(info.fresh_until)}"
+    )
+    lines = [
+        f"{info.method} {plain(info.url)}",
+        f"  key {info.key}",
+        f"  status {info.status}, body of {size_of(info.body_bytes)}, stored {age_of(info.stored_at)} ago",
+        f"  {state}, kept {kept}",
+    ]
+    lines += [f"  varies on {plain(info.variant)}"] if info.variant else []
+    lines += [f"  for principal {info.partition}"] if info.partition else []
+    lines += [f"  tags: {plain(', '.join(info.tags))}"] if info.tags else []
+    return lines + [f"  {plain(name)}: {plain(value)}" for name, value in fields]
+
+
+async def explain(given: argparse.Namespace, cache: Cache) -> int:
+    """Tell what the cache would do with a request."""
+    headers = list[tuple[str, str]]()
+    for header in given.headers:
+        name, found, value = header.partition(":")
+        if not found or not name.strip():
+            raise ConfigurationError(f"--header {header!r}: use 'Name: value'")
+        headers.append((name.strip(), value.strip()))
+    options: dict[str, Any] = {"principal": given.principal} if given.principal else {}
+    async with build_session(cache.backend, cache.settings) as session:
+        try:
+            told = await session.explain(given.method, given.url, headers=headers, refresh=given.refresh, **options)
+        except (ClientError, ValueError) as exc:
+            raise ConfigurationError(f"{given.url!r}: {exc or 'no URL that can be requested'}") from exc
+    cache.tell(told.as_dict(), lambda: [plain(line) for line in str(told).split("\n")])
+    return DONE

@@ -1,0 +1,57 @@
+"""Text for people: columns that line up, sizes and ages in units, and nothing that a terminal would obey."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Sequence
+
+from aiohttp_cache_di.units import format_duration
+
+__all__ = ["age_of", "columns", "left_of", "plain", "size_of"]
+
+
+def columns(rows: Sequence[Sequence[str]], *, right: Iterable[int] = ()) -> list[str]:
+    """The lines of a table whose first row is its head.
+
+    Args:
+        right: numbers of the columns that are flush right.
+    """
+    flush = set(right)
+    widths = [max(len(row[number]) for row in rows) for number in range(len(rows[0]))]
+    return [
+        "  ".join(
+            f"{cell:>{width}}" if number in flush else f"{cell:{width}}"
+            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def plain(text: str) -> str:
+    """*text* without what is no printable character: what is stored came from elsewhere."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+
+
+def size_of(size_bytes: float) -> str:
+    """A size in the unit that leaves a number below 1024."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size_bytes < 1024 or unit == "GiB":
+            break
+        size_bytes /= 1024
+    return f"{size_bytes:.0f} {unit}" if unit == "B" or size_bytes >= 100 else f"{size_bytes:.1f} {unit}"
+
+
+def age_of(at: float) -> str:
+    """How long ago a POSIX time is."""
+    return format_duration(max(0, round(time.time() - at)))
+
+
+def left_of(until: float) -> str:
+    """How long it is until a POSIX time, or since."""
+    if until == math.inf:
+        return "for ever"
+    if until == -math.inf:
+        return "never"
+    left_s = round(until - time.time())
+    return format_duration(left_s) if left_s >= 0 else f"-{format_duration(-left_s)}"

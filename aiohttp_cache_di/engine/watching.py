@@ -1,0 +1,87 @@
+"""Telling those who watch a cache what became of a request: nothing of this runs where no one does."""
+
+from __future__ import annotations
+
+import contextlib
+from functools import partial
+from time import perf_counter
+
+from aiohttp import ClientRequest, ClientResponse
+from msgspec import Struct
+
+from aiohttp_cache_di import keys
+from aiohttp_cache_di.backends.base import CacheBackend
+from aiohttp_cache_di.response import CachedResponse
+from aiohttp_cache_di.telemetry import Decision, Result
+from aiohttp_cache_di.telemetry.watch import Watch
+
+__all__ = ["Trail", "tell_hit", "tell_of", "tell_start"]
+
+
+class Trail(Struct):
+    """One request that is watched, on its way through the engine.
+
+    Args:
+        began_at: when, by the clock of `perf_counter`.
+        result: how it was answered; "" until that is known.
+        key: of what it asks for.
+    """
+
+    began_at: float
+    result: Result | None = None
+    key: str = ""
+
+
+def tell_hit(watch: Watch, method: str, response: CachedResponse, began_at: float) -> None:
+    """A plain hit, which has taken the shortest way."""
+    stored = response.stored
+    watch.decided(
+        Decision(
+            method,
+            stored.url,
+            "hit",
+            perf_counter() - began_at,
+            stored.key,
+            response,
+            "",
+            stored.body_bytes,
+            stored.received_at - stored.requested_at,
+            True,
+        )
+    )
+
+
+def tell_of(
+    trail: Trail,
+    request: ClientRequest,
+    backend: CacheBackend,
+    response: ClientResponse | None = None,
+    error: BaseException | None = None,
+) -> None:
+    """A request that has taken the whole way: its *response*, or the *error* that is about to be raised."""
+    stored = response.stored if isinstance(response, CachedResponse) else None
+    backend.stats.watch.decided(
+        Decision(
+            request.method,
+            partial(keys.redact_url, str(request.url), backend.ignored_params),
+            "error" if error is not None else trail.result or "miss",
+            perf_counter() - trail.began_at,
+            trail.key,
+            response,
+            "" if error is None else type(error).__name__,
+            0 if stored is None else stored.body_bytes,
+            0.0 if stored is None else max(stored.received_at - stored.requested_at, 0.0),
+        )
+    )
+
+
+def tell_start(backend: CacheBackend) -> None:
+    """Log that *backend* begins to be used."""
+    place = ""
+    with contextlib.suppress(Exception):  # of a store of the user's
+        place = backend.guard.outages.place
+    if not place:
+        place = "in memory" if backend.stack.abilities.immediate is not None else "its own place"
+    mode = "HTTP's own rules (cache_control)" if backend.cache_control else "your rules"
+    shared = ", shared" if backend.shared else ""
+    backend.stats.started(backend.name, type(backend).__name__, place, mode + shared)

@@ -1,0 +1,41 @@
+"""What a route for Prometheus does, whatever the framework; prometheus_client is imported when it is asked first."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from aiohttp_cache_di.telemetry.metrics import Cache
+
+if TYPE_CHECKING:
+    from aiohttp_cache_di.telemetry.prometheus import MetricsPage
+
+__all__ = ["Exposition"]
+
+
+class Exposition:
+    """Shows the metrics of an app's caches.
+
+    Args:
+        registry: whose metrics are shown as well, such as `prometheus_client.REGISTRY`.
+    """
+
+    def __init__(self, registry: Any = None) -> None:
+        self._registry = registry
+        self._page: MetricsPage | None = None
+
+    async def show(self, caches: Sequence[Cache], accept: str) -> tuple[bytes, str]:
+        """The metrics in the best format that *accept* asks for; and the type of that.
+
+        Raises:
+            MissingDependencyError: prometheus_client is not installed.
+        """
+        if self._page is None:
+            self._page = await asyncio.to_thread(self._make)  # the import reads files, and not only modules
+        return await self._page.show(caches, accept)
+
+    def _make(self) -> MetricsPage:
+        from aiohttp_cache_di.telemetry.prometheus import MetricsPage
+
+        return MetricsPage(self._registry)

@@ -1,0 +1,101 @@
+"""How long a cache takes, and what it saves: measured once this is asked for, and by each cache for itself."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import Final
+
+from msgspec import Struct
+
+from aiohttp_cache_di.telemetry.decisions import Decision, Observer, Result
+
+__all__ = ["BOUNDS_S", "Histogram", "Measures", "Saved"]
+
+# From a hit in memory to a slow origin; 1, 2.5 and 5 of each power of ten where hits are, then the steps that
+# OpenTelemetry's conventions have for HTTP clients.
+_OF_HITS: Final = (5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3)
+BOUNDS_S: Final = (*_OF_HITS, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+MAX_OPERATIONS: Final = 32  # that are told apart; there are not as many
+
+
+class Histogram:
+    """Durations, counted by size."""
+
+    __slots__ = ("counts", "total_s")
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(BOUNDS_S) + 1)
+        """How many were up to each of `BOUNDS_S`, and above the one before; the last: above all."""
+        self.total_s = 0.0
+
+    def add(self, seconds: float) -> None:
+        """Count one."""
+        self.counts[bisect_left(BOUNDS_S, seconds)] += 1
+        self.total_s += seconds
+
+    @property
+    def cumulative(self) -> Sequence[int]:
+        """How many were up to each of `BOUNDS_S`; the last: all."""
+        return tuple(accumulate(self.counts))
+
+
+class Saved(Struct, frozen=True):
+    """What answers from a cache have saved since it was measured.
+
+    Args:
+        requests: to the origin.
+        bytes: of bodies, from the origin.
+        seconds: that the origin took to begin those answers when they were fetched.
+    """
+
+    requests: int = 0
+    bytes: int = 0
+    seconds: float = 0.0
+
+
+class Measures(Observer):
+    """The measurements of one cache."""
+
+    def __init__(self) -> None:
+        self.requests: dict[Result, Histogram] = {}
+        """Durations of requests, by result."""
+        self.operations: dict[str, Histogram] = {}
+        """Durations of operations of the store."""
+        self._hits = 0
+        self._shared = 0
+        self._bytes = 0
+        self._seconds = 0.0
+
+    @property
+    def saved(self) -> Saved:
+        """What was saved."""
+        return Saved(self._hits + self._shared, self._bytes, self._seconds)
+
+    def decided(self, decision: Decision) -> None:
+        """Measure a request."""
+        result = decision.result
+        histogram = self.requests.get(result)
+        if histogram is None:
+            histogram = self.requests[result] = Histogram()
+        histogram.add(decision.seconds)
+        if result == "hit":
+            self._hits += 1
+            self._bytes += decision.body_bytes
+            self._seconds += decision.origin_s
+        elif result == "coalesced":
+            self._shared += 1
+            self._bytes += decision.body_bytes
+        elif result == "revalidated":
+            self._bytes += decision.body_bytes
+
+    def operated(self, operation: str, seconds: float, *, failed: bool) -> None:
+        """Measure an operation of the store."""
+        histogram = self.operations.get(operation)
+        if histogram is None:
+            if len(self.operations) >= MAX_OPERATIONS:
+                return
+            histogram = self.operations[operation] = Histogram()
+        histogram.add(seconds)

@@ -1,0 +1,133 @@
+"""Caches in OpenTelemetry, through its API alone: nothing is recorded where no provider is configured.
+
+Counts, sums and sizes are read when a reader collects. Durations are recorded then as well: to record one takes the SDK
+longer than a hit takes, so that the loop only keeps a sample of them, for the reader's thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from aiohttp_cache_di.errors import MissingDependencyError
+from aiohttp_cache_di.telemetry.decisions import Decision, Observer
+from aiohttp_cache_di.telemetry.measures import BOUNDS_S
+from aiohttp_cache_di.telemetry.metrics import METRICS, Cache, Exported, Metric, exported, readings_of
+from aiohttp_cache_di.telemetry.sampling import Samples
+
+try:
+    from opentelemetry import metrics, trace
+    from opentelemetry.metrics import CallbackOptions, Histogram, Meter, MeterProvider, Observation
+except ImportError as exc:
+    raise MissingDependencyError("OpenTelemetry needs opentelemetry-api: pip install 'aiohttp-cache-di[otel]'") from exc
+
+__all__ = ["instrument"]
+
+SCOPE: Final = "aiohttp_cache_di"
+ATTRIBUTES: Final = {"result": "cache.result", "operation": "cache.operation", "kind": "error.type"}
+"""What the labels of metrics are called here."""
+
+HIT: Final = "http.cache.hit"
+RESULT: Final = "http.cache.result"
+STATUS: Final = "http.response.header.cache-status"
+_FROM_CACHE: Final = frozenset({"hit", "stale", "revalidated", "coalesced"})
+
+
+def instrument(*caches: Cache, meter_provider: MeterProvider | None = None) -> Callable[[], None]:
+    """Tell OpenTelemetry of *caches*, and the client spans of their requests how they were answered.
+
+    Args:
+        caches: backends, such as ``session.cache``; while their event loop runs, their sizes are told too.
+        meter_provider: None for the global one, which may be set later.
+
+    Returns:
+        A function that ends it.
+    """
+    ends: list[Callable[[], None]] = []
+    for one in exported(caches):
+        # A scope for each: of two instruments with one name in one scope, the SDK would ask the first alone.
+        scope = {"cache.name": one.label}
+        instruments = _Instruments(metrics.get_meter(SCOPE, meter_provider=meter_provider, attributes=scope), one)
+        ends += [one.stats.observe(instruments.exporter), instruments.end]
+
+    def end() -> None:
+        for each in ends:
+            each()
+
+    return end
+
+
+class _Exporter(Observer):
+    """One cache: its durations, until they are recorded, and its requests' spans."""
+
+    def __init__(self, of: Exported) -> None:
+        self.of = of
+        self.samples = {"result": Samples(), "operation": Samples()}
+        self._requests, self._operations = self.samples.values()
+
+    def decided(self, decision: Decision) -> None:
+        """Keep how long a request took, and tell its span what became of it."""
+        self._requests.add(decision.result, decision.seconds)
+        if decision.is_short:
+            return
+        span = trace.get_current_span()
+        # Not the span of what the app is doing, where requests have none of their own.
+        if span.is_recording() and getattr(span, "kind", None) is trace.SpanKind.CLIENT:
+            span.set_attribute(HIT, decision.result in _FROM_CACHE)
+            span.set_attribute(RESULT, decision.result)
+            if decision.cache_status:
+                span.set_attribute(STATUS, [decision.cache_status])
+
+    def operated(self, operation: str, seconds: float, *, failed: bool) -> None:
+        """Keep how long an operation of the store took."""
+        self._operations.add(operation, seconds)
+
+
+class _Instruments:
+    """The instruments of one cache."""
+
+    def __init__(self, meter: Meter, of: Exported) -> None:
+        self.exporter = _Exporter(of)
+        self._is_over = False
+        self._histograms: dict[str, Histogram] = {}
+        self._make: dict[str, Callable[..., Any]] = {
+            "counter": meter.create_observable_counter,
+            "gauge": meter.create_observable_gauge,
+        }
+        for metric in METRICS:
+            if metric.kind == "histogram":
+                self._histograms[metric.label] = meter.create_histogram(
+                    metric.otel_name, metric.unit, metric.help, explicit_bucket_boundaries_advisory=BOUNDS_S
+                )
+            else:
+                self._observe(metric)
+
+    def end(self) -> None:
+        """Tell nothing any more: an instrument cannot be taken back."""
+        self._is_over = True
+
+    def _observe(self, metric: Metric) -> None:
+        def callback(options: CallbackOptions) -> Iterator[Observation]:
+            if self._is_over:
+                return
+            of = self.exporter.of
+            self._record()
+            of.sizes.refresh_soon()
+            for values, number in readings_of(metric, of):
+                attributes = {"cache.name": of.label}
+                if values:
+                    attributes[ATTRIBUTES[metric.label]] = values[0]
+                yield Observation(number, attributes)
+
+        self._make[metric.kind](metric.otel_name, callbacks=[callback], unit=metric.unit, description=metric.help)
+
+    def _record(self) -> None:
+        """Record the durations that have been kept; the collection that is under way includes them."""
+        for label, samples in self.exporter.samples.items():
+            histogram = self._histograms.get(label)
+            if histogram is None:
+                continue
+            for value, seconds in samples.take().items():
+                attributes = {"cache.name": self.exporter.of.label, ATTRIBUTES[label]: value}
+                for one in seconds:
+                    histogram.record(one, attributes)

@@ -1,0 +1,112 @@
+"""Caches as metrics of prometheus_client; needs the extra ``prometheus``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, cast
+
+from aiohttp_cache_di.errors import MissingDependencyError
+from aiohttp_cache_di.telemetry.measures import BOUNDS_S, Histogram
+from aiohttp_cache_di.telemetry.metrics import METRICS, Cache, Exported, Metric, exported, histograms_of, readings_of
+
+try:
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+    from prometheus_client.core import Metric as Family
+    from prometheus_client.exposition import choose_encoder
+    from prometheus_client.registry import Collector
+except ImportError as exc:
+    raise MissingDependencyError(
+        "Metrics for Prometheus need prometheus_client: pip install 'aiohttp-cache-di[prometheus]'"
+    ) from exc
+
+__all__ = ["CacheCollector", "MetricsPage"]
+
+_LE = (*map(str, BOUNDS_S), "+Inf")
+
+
+class CacheCollector(Collector):
+    """Collects the metrics of caches, which are measured from now on: ``REGISTRY.register(CacheCollector(backend))``.
+
+    It reads what the caches count, in any thread, and asks no store: sizes are of the last minute.
+
+    Args:
+        caches: backends, such as ``session.cache``; made while their event loop runs, it tells their sizes too.
+    """
+
+    def __init__(self, *caches: Cache) -> None:
+        self._exported = exported(caches)
+
+    async def refresh(self) -> None:
+        """Ask the stores for their sizes, if that was not done within the last minute."""
+        for one in self._exported:
+            await one.sizes.refresh()
+
+    def collect(self) -> Iterator[Family]:
+        """The metrics as they are now."""
+        for one in self._exported:
+            one.sizes.refresh_soon()
+        for metric in METRICS:
+            yield _family(metric, self._exported)
+
+    def exposition(self, accept: str, registry: Collector | None = None) -> tuple[bytes, str]:
+        """The metrics in the best format that *accept*, a header field's value, asks for; and the type of that.
+
+        Args:
+            registry: whose metrics are shown as well.
+        """
+        encode, content_type = choose_encoder(accept)
+        both = cast("Any", self if registry is None else _Both(self, registry))
+        return encode(both), content_type
+
+
+class MetricsPage:
+    """What a route for Prometheus shows of an app's caches.
+
+    Args:
+        registry: whose metrics are shown as well, such as `prometheus_client.REGISTRY`.
+    """
+
+    def __init__(self, registry: Collector | None = None) -> None:
+        self._registry = registry
+        self._caches: Sequence[Cache] = ()
+        self._collector = CacheCollector()
+
+    async def show(self, caches: Sequence[Cache], accept: str) -> tuple[bytes, str]:
+        """The metrics of *caches* in the best format that *accept* asks for; and the type of that."""
+        if len(caches) != len(self._caches) or any(
+            one is not other for one, other in zip(caches, self._caches, strict=True)
+        ):
+            self._caches, self._collector = tuple(caches), CacheCollector(*caches)
+        await self._collector.refresh()
+        return self._collector.exposition(accept, self._registry)
+
+
+class _Both:
+    """What two collectors collect, for an encoder."""
+
+    def __init__(self, *collectors: Collector) -> None:
+        self._collectors = collectors
+
+    def collect(self) -> Iterator[Family]:
+        for collector in self._collectors:
+            yield from collector.collect()
+
+
+def _family(metric: Metric, caches: Iterable[Exported]) -> Family:
+    labels = ["cache", metric.label] if metric.label else ["cache"]
+    if metric.kind == "histogram":
+        family = HistogramMetricFamily(metric.name, metric.help, labels=labels)
+        for one in caches:
+            for value, histogram in histograms_of(metric, one).items():
+                family.add_metric([one.label, value], _buckets(histogram), histogram.total_s)
+        return family
+    make = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
+    simple = make(metric.name, metric.help, labels=labels)
+    for one in caches:
+        for values, number in readings_of(metric, one):
+            simple.add_metric([one.label, *values], number)
+    return simple
+
+
+def _buckets(histogram: Histogram) -> Sequence[tuple[str, float]]:
+    return list(zip(_LE, histogram.cumulative, strict=True))

@@ -1,0 +1,234 @@
+"""The command on the cache that variables describe: what it says, and with which status it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from aiohttp_cache_di.backends.sqlite import SQLiteBackend
+from aiohttp_cache_di.cli.main import main
+from aiohttp_cache_di.rfc9111.messages import StoredResponse
+from tests.backends.entries import make_entry
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+def entry(key: str, url: str, **fields: Any) -> StoredResponse:
+    return replace(make_entry(key), url=url, **fields)
+
+
+COOKIE = ((b"Set-Cookie", b"id=hunter2"),)
+TAG = ((b"Cache-Tag", b"red"), (b"Content-Type", b"text/\x1b[31mred"))
+
+
+@pytest.fixture
+def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file with some entries, which the variables name."""
+    place = tmp_path / "cache.sqlite"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AIOHTTP_CACHE_BACKEND", "sqlite")
+    monkeypatch.setenv("AIOHTTP_CACHE_SQLITE__PATH", str(place))
+    now = time.time()
+
+    async def fill() -> None:
+        backend = SQLiteBackend(str(place))
+        for each in (
+            entry("aa1", "http://a.test/small"),
+            entry("aa2", "http://a.test/large", body=b"x" * 3000, created_at=now - 7200),
+            entry("bb1", "http://b.test/stale", fresh_until=now - 60, partition="tenant-7", raw_headers=COOKIE),
+            entry("bb2", "http://b.test/coloured", raw_headers=TAG),
+        ):
+            await backend.write(each)
+        await backend.close()
+
+    asyncio.run(fill())
+    return place
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run the command line, and give its status and what it said."""
+
+    def running(*arguments: str) -> tuple[int, str, str]:
+        status = main(arguments)
+        said = capsys.readouterr()
+        return status, said.out, said.err
+
+    return running
+
+
+def listed(run: Run, *arguments: str) -> list[str]:
+    status, said, _ = run("ls", "--json", *arguments)
+    assert status == 0
+    return [each["key"] for each in json.loads(said)]
+
+
+def test_entries_are_listed_in_the_order_that_is_asked_for(path: Path, run: Run) -> None:
+    assert listed(run) == ["aa2", "aa1", "bb2", "bb1"]
+    assert listed(run, "--sort", "size", "--limit", "1") == ["aa2"]
+    assert listed(run, "--sort", "age", "--limit", "1") == ["aa2"]
+    assert listed(run, "--sort", "expires", "--limit", "1") == ["bb1"]
+    assert listed(run, "--host", "b.test", "--expired") == ["bb1"]
+    assert listed(run, "--tag", "red") == ["bb2"]
+    assert listed(run, "--match", "a.test/s*", "--match", "b.test/s*") == ["aa1", "bb1"]
+    assert listed(run, "--older-than", "1h", "--larger-than", "2KiB") == ["aa2"]
+    status, said, _ = run("ls", "--sort", "size", "--limit", "2")
+    assert status == 0
+    assert [line.split()[:2] for line in said.splitlines()[:2]] == [["METHOD", "STATUS"], ["GET", "200"]]
+    assert said.splitlines()[-1] == "… and 2 more; --limit 0 shows all"
+
+
+def test_what_is_stored_is_no_command_for_a_terminal(path: Path, run: Run) -> None:
+    for arguments in (["ls"], ["show", "bb2"], ["stats"], ["explain", "http://b.test/\x1b[31m"]):
+        status, said, _ = run(*arguments)
+        assert status == 0
+        assert "\x1b" not in said
+
+
+def test_heads_are_shown_without_secrets(path: Path, run: Run) -> None:
+    status, said, _ = run("show", "bb")
+    assert (status, "Set-Cookie: …" in said, "hunter2" in said, "tenant-7" in said) == (0, True, False, False)
+    status, said, _ = run("show", "http://a.test/small", "--json")
+    (shown,) = json.loads(said)
+    assert (shown["key"], shown["headers"]) == ("aa1", [["Content-Type", "text/plain"]])
+    assert run("show", "http://a.test/none")[0] == 1
+
+
+def test_the_whole_is_summed_up(path: Path, run: Run) -> None:
+    status, said, _ = run("stats", "--json")
+    told = json.loads(said)
+    assert (status, told["entries"], told["fresh"], told["body_bytes"]) == (0, 4, 3, 3012)
+    assert told["hosts"][0] == {"host": "a.test", "entries": 2, "body_bytes": 3004}
+    assert told["bytes_on_disk"] >= told["bytes_in_use"] > 0
+    assert "75% of them fresh" in run("stats")[1]
+
+
+def test_what_is_selected_is_purged_and_nothing_else(path: Path, run: Run) -> None:
+    assert run("purge", "--host", "a.test", "--dry-run")[1] == "2 entries, 2.9 KiB: would be dropped\n"
+    assert run("purge", "--url", "http://a.test/small", "--soft")[1] == "1 entries, 4 B: made stale\n"
+    assert listed(run, "--expired") == ["aa1", "bb1"]
+    status, said, _ = run("purge", "--host", "a.test", "--json")
+    assert (status, json.loads(said)["entries"]) == (0, 2)
+    assert listed(run) == ["bb2", "bb1"]
+
+
+def test_everything_is_purged_only_where_that_is_sure(path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run("purge")[0] == 2
+    assert run("purge", "--all")[0] == 2
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    for answered, left in (("n\n", 4), ("\n", 4), ("y\n", 0)):
+        monkeypatch.setattr("sys.stdin", Terminal(answered))
+        assert run("purge", "--all")[0] == 0
+        assert len(listed(run)) == left
+    assert run("purge", "--all", "--yes")[0] == 0
+
+
+def test_what_is_too_old_or_too_much_is_pruned(path: Path, run: Run) -> None:
+    status, said, _ = run("prune", "--max-age", "1h", "--json")
+    assert (status, json.loads(said)) == (0, {"expired": 0, "old": 1, "too_much": 0, "left": 3})
+    status, said, _ = run("prune", "--max-size", "9", "--json")
+    assert (status, json.loads(said)["too_much"], json.loads(said)["left"]) == (0, 1, 2)
+
+
+def test_the_store_is_tried(path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    status, said, _ = run("check", "--json")
+    told = json.loads(said)
+    assert (status, told["ok"], told["where"]) == (0, True, f"sqlite at {path}")
+    assert run("check")[1].startswith("ok: ")
+    monkeypatch.setenv("AIOHTTP_CACHE_BACKEND", "redis")
+    monkeypatch.setenv("AIOHTTP_CACHE_REDIS__URL", "redis://:hunter2secret@127.0.0.1:1/0")
+    for command in ("check", "ls", "stats"):
+        status, said, error = run(command)
+        assert (status, said) == (1, "")
+        assert "127.0.0.1:1" in error
+        assert "hunter2secret" not in error
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["ls", "--match", "[z-a]"],
+        ["ls", "--url", "/no/host"],
+        ["ls", "--older-than", "soon"],
+        ["purge", "--larger-than", "big"],
+        ["prune", "--max-size", "big"],
+        ["prune", "--max-age", "soon"],
+        ["warm"],
+        ["warm", "nonsense"],
+        ["warm", "ftp://a.test/"],
+        ["warm", "--file", "missing.txt"],
+        ["explain", "ftp://a.test/"],
+        ["explain", "http://a.test/", "--header", "no colon"],
+        ["ls", "--prefix", ""],
+    ],
+    ids=" ".join,
+)
+def test_wrong_arguments_end_with_2_and_change_nothing(path: Path, run: Run, arguments: list[str]) -> None:
+    status, said, error = run(*arguments)
+    assert (status, said) == (2, "")
+    assert error.count("\n") == 1
+    assert len(listed(run)) == 4
+
+
+def test_a_cache_that_cannot_be_seen_or_is_not_there_is_said_so(
+    path: Path, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("AIOHTTP_CACHE_SQLITE__PATH", str(tmp_path / "none.sqlite"))
+    status, _, error = run("ls")
+    assert (status, error.endswith("none.sqlite: nothing is stored there\n")) == (1, True)
+    assert not (tmp_path / "none.sqlite").exists()
+    monkeypatch.setenv("AIOHTTP_CACHE_BACKEND", "memory")
+    assert run("ls")[0] == 2
+
+
+def test_another_cache_is_named_by_its_prefix(path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AIOHTTP_CACHE_SQLITE__PATH")
+    monkeypatch.setenv("GEO_CACHE_BACKEND", "sqlite")
+    monkeypatch.setenv("GEO_CACHE_SQLITE__PATH", str(path))
+    assert len(listed(run, "--prefix", "GEO_CACHE_")) == 4
+
+
+def test_what_would_be_done_is_explained(path: Path, run: Run) -> None:
+    status, said, _ = run("explain", "http://a.test/none", "--header", "Accept: text/plain")
+    assert (status, "Fetch: aiohttp-cache-di; fwd=uri-miss" in said) == (0, True)
+    status, said, _ = run("explain", "-X", "POST", "http://a.test/small", "--json")
+    told = json.loads(said)
+    assert (told["decision"], [info["key"] for info in told["stored"]]) == ("Bypass", ["aa1"])
+
+
+def test_what_is_stored_is_copied_to_another_cache(
+    path: Path, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("NEW_CACHE_BACKEND", "filesystem")
+    monkeypatch.setenv("NEW_CACHE_FILESYSTEM__PATH", str(tmp_path / "files"))
+    status, said, _ = run("copy", "--to-prefix", "NEW_CACHE_", "--host", "a.test", "--json")
+    assert (status, json.loads(said)) == (0, {"copied": 2, "left": 0})
+    assert listed(run, "--prefix", "NEW_CACHE_") == ["aa2", "aa1"]
+    assert run("copy", "--to-prefix", "NEW_CACHE_", "--expired")[1] == "1 entries copied\n"
+    assert listed(run, "--prefix", "NEW_CACHE_", "--expired") == ["bb1"]
+
+
+def test_what_another_secret_would_not_find_again_is_not_copied(
+    path: Path, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("NEW_CACHE_BACKEND", "sqlite")
+    monkeypatch.setenv("NEW_CACHE_SQLITE__PATH", str(tmp_path / "new.sqlite"))
+    monkeypatch.setenv("NEW_CACHE_SECRET_KEY", "0123456789abcdef")
+    status, said, _ = run("copy", "--to-prefix", "NEW_CACHE_", "--match", "*/s*", "--json")
+    assert (status, json.loads(said)) == (0, {"copied": 1, "left": 1})
+    assert listed(run, "--prefix", "NEW_CACHE_") == ["aa1"]
+    monkeypatch.setenv("NEW_CACHE_CACHE_CONTROL", "false")
+    assert run("copy", "--to-prefix", "NEW_CACHE_")[0] == 2
+    assert run("copy", "--to-prefix", "AIOHTTP_CACHE_")[0] == 2

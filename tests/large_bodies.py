@@ -1,0 +1,117 @@
+"""An origin of a large body, and a program that measures what it takes to receive it: by itself, or by a cache.
+
+``python -m tests.large_bodies <url> <directory>`` asks for the same body by plain aiohttp, by a cache that has nothing,
+and by the same cache again; it prints, as JSON, by how much each raised the most memory that the process ever had.
+"""
+
+# ruff: noqa: ASYNC240  # the program may block
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from aiohttp import ClientSession, web
+
+from aiohttp_cache_di import CachedSession
+from aiohttp_cache_di.backends.filesystem import FileBackend
+
+__all__ = ["BLOCK", "Large", "block_of", "can_measure", "large_origin"]
+
+BLOCK = 64 * 1024
+READ_BYTES = 64 * 1024
+STATUS = Path("/proc/self/status")
+CLEAR = Path("/proc/self/clear_refs")
+
+
+def block_of(number: int) -> bytes:
+    """A part of the body; no two are alike."""
+    return number.to_bytes(8, "big") * (BLOCK // 8)
+
+
+class Large:
+    """An origin that has one large body, and counts how often it was asked."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.hits = 0
+        self.url = ""
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        """Send the body, block by block."""
+        self.hits += 1
+        headers = {"Content-Length": str(self.size), "Cache-Control": "max-age=600", "ETag": '"large"'}
+        response = web.StreamResponse(headers=headers)
+        await response.prepare(request)
+        for number in range(self.size // BLOCK):
+            await response.write(block_of(number))
+        await response.write_eof()
+        return response
+
+
+@asynccontextmanager
+async def large_origin(size: int) -> AsyncIterator[Large]:
+    """Run one."""
+    large = Large(size)
+    app = web.Application()
+    app.router.add_get("/large", large.answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        large.url = f"http://127.0.0.1:{runner.addresses[0][1]}/large"
+        yield large
+    finally:
+        await runner.cleanup()
+
+
+def can_measure() -> bool:
+    """Whether the system tells the most memory that a process ever had, and lets it be told anew."""
+    try:
+        CLEAR.write_text("5")
+        return "VmHWM" in STATUS.read_text()
+    except OSError:
+        return False
+
+
+def most_bytes() -> int:
+    (line,) = (line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024
+
+
+async def receive(session: ClientSession, url: str) -> dict[str, Any]:
+    """Read the body as one who keeps nothing of it; what it took, and what is said of it."""
+    gc.collect()
+    CLEAR.write_text("5")
+    before, total = most_bytes(), 0
+    async with session.get(url) as response:
+        async for piece in response.content.iter_chunked(READ_BYTES):
+            total += len(piece)
+        took = most_bytes() - before
+    return {"took": took, "bytes": total, "is_hit": getattr(response, "from_cache", False)}
+
+
+async def measure(url: str, folder: str) -> list[dict[str, Any]]:
+    """All three."""
+    async with ClientSession() as session:
+        await receive(session, url)  # what is only needed once is there now
+        results = [await receive(session, url)]
+    backend = FileBackend(folder, cache_control=True, max_body_bytes=None, max_bytes=None)
+    async with CachedSession(cache=backend) as session:
+        for _ in range(3):
+            results.append(await receive(session, url))
+            for _ in range(200):
+                if backend.stats.stored:
+                    break
+                await asyncio.sleep(0.01)  # the last piece is being written
+    return results
+
+
+if __name__ == "__main__":
+    print(json.dumps(asyncio.run(measure(sys.argv[1], sys.argv[2]))))

@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+
+from aiohttp_cache_di.telemetry import CacheStats, Decision, Measures, Observer, Saved
+from aiohttp_cache_di.telemetry.measures import BOUNDS_S, MAX_OPERATIONS, Histogram
+
+LOG = "aiohttp_cache_di.telemetry.log"
+
+
+class FakeObserver(Observer):
+    def __init__(self) -> None:
+        self.decisions: list[Decision] = []
+        self.operations: list[tuple[str, bool]] = []
+
+    def decided(self, decision: Decision) -> None:
+        self.decisions.append(decision)
+
+    def operated(self, operation: str, seconds: float, *, failed: bool) -> None:
+        self.operations.append((operation, failed))
+
+
+class FakeAnswer:
+    cache_status = "aiohttp-cache-di; hit; ttl=5"
+
+
+def decision(result: Any = "hit", **fields: Any) -> Decision:
+    return Decision("GET", "https://example.org/", result, 0.002, "5d1f0c2ab3", FakeAnswer(), **fields)
+
+
+def test_a_cache_that_no_one_watches_turns_its_watch_off_with_the_first_decision() -> None:
+    stats = CacheStats()
+    assert stats.watch.is_on
+    stats.watch.decided(decision())
+    assert not stats.watch.is_on
+
+
+def test_an_observer_is_handed_what_happens_until_it_is_taken_away() -> None:
+    stats, observer = CacheStats(), FakeObserver()
+    stats.watch.decided(decision())
+    end = stats.observe(observer)
+    assert stats.watch.is_on
+    stats.watch.decided(decision("miss"))
+    stats.watch.operated("read", 0.1, failed=True)
+    end()
+    assert not stats.watch.is_on
+    stats.watch.decided(decision("stale"))
+    assert [one.result for one in observer.decisions] == ["miss"]
+    assert observer.operations == [("read", True)]
+
+
+def test_what_an_observer_raises_reaches_no_request_and_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(Observer):
+        def decided(self, decision: Decision) -> None:
+            raise RuntimeError("of the observer")
+
+        def operated(self, operation: str, seconds: float, *, failed: bool) -> None:
+            raise RuntimeError("of the observer")
+
+    stats, observer = CacheStats(), FakeObserver()
+    stats.observe(Broken())
+    stats.observe(observer)
+    for _ in range(3):
+        stats.watch.decided(decision())
+        stats.watch.operated("read", 0.1, failed=False)
+    assert len(observer.decisions) == len(observer.operations) == 3
+    assert [record.message for record in caplog.records] == ["Broken fails; what it raises is not logged again"]
+
+
+def test_an_observer_may_override_one_method_alone() -> None:
+    stats = CacheStats()
+    stats.observe(Observer())
+    stats.watch.decided(decision())
+    stats.watch.operated("read", 0.1, failed=False)
+    assert stats.watch.is_on
+
+
+def test_a_level_that_is_set_later_is_found_out_when_asked(caplog: pytest.LogCaptureFixture) -> None:
+    stats = CacheStats()
+    stats.watch.decided(decision())
+    caplog.set_level(logging.DEBUG, LOG)
+    assert not stats.watch.is_on
+    stats.watch.refresh()
+    assert stats.watch.is_on
+    stats.watch.decided(decision())
+    assert [record.message for record in caplog.records] == [
+        "GET https://example.org/: hit (aiohttp-cache-di; hit; ttl=5), key 5d1f0c2a, 2000 µs"
+    ]
+
+
+def test_a_url_that_cannot_be_told_costs_its_line_and_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
+    def broken() -> str:
+        raise RuntimeError("no URL")
+
+    caplog.set_level(logging.DEBUG, LOG)
+    CacheStats().watch.decided(Decision("GET", broken, "miss", 0.1))
+    assert [record.message for record in caplog.records] == ["A decision could not be logged"]
+
+
+def test_an_error_is_told_by_its_name_where_there_is_no_response(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, LOG)
+    CacheStats().watch.decided(Decision("GET", lambda: "https://example.org/", "error", 0.1, error="TimeoutError"))
+    assert [record.message for record in caplog.records] == [
+        "GET https://example.org/: error (TimeoutError), 100000 µs"
+    ]
+
+
+def test_a_cache_tells_of_its_start_and_of_its_end_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, LOG)
+    stats = CacheStats(hits=1, misses=1, stored=1)
+    stats.ended("rates")
+    for _ in range(2):
+        stats.started("rates", "SQLiteBackend", "/tmp/c.sqlite", "your rules")
+    for _ in range(2):
+        stats.ended("rates")
+    assert [record.message for record in caplog.records] == [
+        "The cache 'rates' starts: SQLiteBackend, /tmp/c.sqlite, by your rules",
+        "The cache 'rates' is closed: 2 requests, 50.0 % of them hits, 1 stored, 0 evicted, 0 errors of the store",
+    ]
+
+
+def test_a_histogram_counts_each_duration_once_and_adds_them_up() -> None:
+    histogram = Histogram()
+    for seconds in (0.0, BOUNDS_S[0], BOUNDS_S[0] * 1.01, 100.0):
+        histogram.add(seconds)
+    assert sum(histogram.counts) == histogram.cumulative[-1] == 4
+    assert (histogram.counts[0], histogram.counts[1], histogram.counts[-1]) == (2, 1, 1)
+    assert histogram.total_s == pytest.approx(100.0 + BOUNDS_S[0] * 2.01)
+    assert tuple(sorted(set(BOUNDS_S))) == BOUNDS_S
+
+
+def test_saved_is_what_the_origin_was_not_asked_for_or_did_not_send() -> None:
+    measures = Measures()
+    for result in ("hit", "stale", "revalidated", "coalesced", "miss", "bypass", "error"):
+        measures.decided(decision(result, body_bytes=100, origin_s=0.5))
+    assert measures.saved == Saved(requests=2, bytes=300, seconds=0.5)
+    assert set(measures.requests) == {"hit", "stale", "revalidated", "coalesced", "miss", "bypass", "error"}
+
+
+def test_operations_are_measured_by_a_bounded_number_of_names() -> None:
+    measures = Measures()
+    for number in range(MAX_OPERATIONS + 5):
+        measures.operated(f"operation-{number}", 0.1, failed=False)
+    measures.operated("operation-0", 0.1, failed=False)
+    assert len(measures.operations) == MAX_OPERATIONS
+    assert measures.operations["operation-0"].cumulative[-1] == 2
+
+
+def test_one_cache_measures_nothing_of_another() -> None:
+    one, other = CacheStats(), CacheStats()
+    assert one.measure() is one.measure()
+    one.watch.decided(decision())
+    other.watch.decided(decision())
+    assert one.measure().requests["hit"].cumulative[-1] == 1
+    assert other.measure().requests == {}
