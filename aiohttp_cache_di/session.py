@@ -271,7 +271,8 @@ class CacheMixin(Asking, TypedSession):
 
     def _call(self, options: dict[str, Any], principal: Principal) -> Call:
         """A call with *options*, the arguments of aiohttp."""
-        return Call.of(self, options, principal=principal, digest_user=self._digest_user(options))
+        is_alone = not self._own_middlewares and "middlewares" not in options
+        return Call.of(self, options, principal=principal, digest_user=None if is_alone else self._digest_user(options))
 
     def _digest_user(self, options: dict[str, Any]) -> DigestAuthMiddleware | None:
         """Who logs in by digest, of the middlewares that a request passes."""

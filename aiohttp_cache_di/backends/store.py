@@ -97,7 +97,7 @@ class Limits(Struct, frozen=True):
     drops_expired: bool = False
 
 
-class Found(NamedTuple):
+class Found(Struct, frozen=True):
     """What a store has under a key.
 
     Args:

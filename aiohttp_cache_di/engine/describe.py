@@ -62,13 +62,14 @@ class Report:
         received_at: POSIX time at which the head arrived.
     """
 
-    __slots__ = ("_fresh_until", "_is_accepted", "_is_told", "_received_at", "_response", "_said", "_status")
+    __slots__ = ("_is_accepted", "_is_told", "_received_at", "_response", "_said", "_status", "fresh_until")
 
     def __init__(self, response: ClientResponse, cache_status: str, *, received_at: float) -> None:
         self._response = ref(response)
         self._status = cache_status
         self._received_at = received_at
-        self._fresh_until = math.inf
+        self.fresh_until = math.inf
+        """Until when the entry is fresh that is handed to the store (POSIX time)."""
         self._is_accepted = False
         self._is_told = False
         self._said: tuple[str, float] | None = None
@@ -82,10 +83,6 @@ class Report:
         """It is not stored, for a reason of `DETAILS`."""
         self._say(status.with_detail(self._status, detail), math.inf)
 
-    def placed(self, fresh_until: float) -> None:
-        """An entry is about to be handed to the store, which is fresh until *fresh_until* (POSIX time)."""
-        self._fresh_until = fresh_until
-
     def written(self, is_written: bool, *, is_waiting: bool = True) -> None:
         """The store says that the entry is written; or that it is not, as far as it has been tried.
 
@@ -94,7 +91,7 @@ class Report:
         """
         self._is_told = True
         if is_written:
-            self._say(status.stored(self._status), self._fresh_until)
+            self._say(status.stored(self._status), self.fresh_until)
         elif not self._is_accepted:
             self.not_stored("no-room")
         else:
@@ -112,7 +109,7 @@ class Report:
         if is_failing():
             self.not_stored("store-failed")
         else:
-            self._say(status.stored(self._status), self._fresh_until)
+            self._say(status.stored(self._status), self.fresh_until)
 
     def _say(self, cache_status: str, fresh_until: float) -> None:
         if self._said == (cache_status, fresh_until):

@@ -49,7 +49,7 @@ class Doubles:
     @staticmethod
     def are_there(backend: object) -> bool:
         """Whether something stands in for the network or for *backend*."""
-        return genuine_request() is not GENUINE or not is_backend(backend)
+        return genuine_request() is not GENUINE or not issubclass(type(backend), CacheBackend)
 
     @staticmethod
     def key(session: ClientSession, backend: CacheBackend, method: str, url: StrOrURL, options: dict[str, Any]) -> str:
@@ -95,7 +95,7 @@ class Doubles:
         await backend.save_response(response, key, expires)
         self._keys.add(key)
         if report is not None:
-            report.placed(fresh_until or math.inf)
+            report.fresh_until = fresh_until or math.inf
             report.written(True)
 
 

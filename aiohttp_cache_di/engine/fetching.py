@@ -216,7 +216,8 @@ class Fetching:
         response, call = reply.response, self.call
         self.backend.stats.misses += 1
         self.call.result = "miss"
-        self._update_get(reply, flight)
+        if self.storing.head_of is not None:
+            self._update_get(reply, flight)
         if not self.backend.cache_control:
             self._announce_next(reply)
         self.storing.store_when_whole(reply, decision, flight, call.keys, call.session)

@@ -185,7 +185,7 @@ class ResponseStoring(Lookup):
 
     def place_and_tell(self, entry: StoredResponse, report: Report) -> StoredResponse:
         """As `place`, letting *report* say what becomes of it."""
-        report.placed(entry.fresh_until)
+        report.fresh_until = entry.fresh_until
         placed: StoredResponse | None = None
 
         def tell(is_written: bool) -> None:
@@ -228,7 +228,7 @@ class ResponseStoring(Lookup):
 
         is_saved = await backend.guard.run("write", save, False)
         backend.stats.stored += is_saved
-        report.placed(entry.fresh_until)
+        report.fresh_until = entry.fresh_until
         report.accepted(bool)  # which says no
         report.written(is_saved)
 

@@ -64,7 +64,7 @@ class Names:
         """The name of the lease on *key*."""
         if self._is_tagged:
             return self.leases + _tag(key)
-        return self.leases + _as_bytes(_escaped(key))
+        return self.leases + (key.encode() if key.isalnum() and key.isascii() else _as_bytes(_escaped(key)))
 
     def key(self, name: bytes) -> str | None:
         """The key of the record that has *name*; None if it is another cache's, or no name of a record."""

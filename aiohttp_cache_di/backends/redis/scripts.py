@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Final
 
 from aiohttp_cache_di.backends.redis.connections import Connection, ReplyTooLargeError
-from aiohttp_cache_di.backends.redis.wire import Reply, ServerError, command
+from aiohttp_cache_di.backends.redis.wire import Reply, ServerError, beginning, command, rest
 from aiohttp_cache_di.backends.store import Lease
 from aiohttp_cache_di.backends.wrap.tasks import abandon, consume_error
 
@@ -30,6 +30,9 @@ GET_OR_ACQUIRE: Final = (
     b"local s=redis.pcall('set',KEYS[2],ARGV[1],'nx','px',ARGV[2]) "
     b"if not s then return 0 end if s['ok'] then return 1 end return 3"
 )
+
+_RELEASE: Final = beginning(b"EVAL", RELEASE, b"1", more=2)
+_GET_OR_ACQUIRE: Final = beginning(b"EVAL", GET_OR_ACQUIRE, b"2", more=5)
 
 REFUSED: Final = 0
 GRANTED: Final = 1
@@ -89,7 +92,7 @@ class Leases:
         """
         token = secrets.token_bytes(16)
         most = b"%d" % max_bytes()
-        ask = command(b"EVAL", GET_OR_ACQUIRE, b"2", stored, self._name(key), token, _as_ms(ttl_s), most)
+        ask = _GET_OR_ACQUIRE + rest(stored, self._name(key), token, _as_ms(ttl_s), most)
         asked: asyncio.Future[Reply] = connection.submit(ask, _as_it_is, max_bytes=max_bytes)
         try:
             found = await asked
@@ -146,7 +149,7 @@ class Release:
         self._connection = connection
         self._name = name
         self._token = token
-        self._sent = connection.submit(command(b"EVAL", RELEASE, b"1", name, token), _is_no_error)
+        self._sent = connection.submit(_RELEASE + rest(name, token), _is_no_error)
         self._sent.add_done_callback(consume_error)
 
     async def finish(self) -> None:

@@ -127,8 +127,9 @@ class RedisStore:
                     releases.append(release)
         try:
             outcome = [await _outcome(each) for each in written]
-        finally:
+        except BaseException:
             abandon_all(each for each in written if not isinstance(each, StorageError))
+            raise
         with contextlib.suppress(StorageError):  # a lease that stays ends by itself
             for release in releases:
                 await release.finish()
@@ -279,8 +280,11 @@ class RedisStore:
         return self.topology.now(name) or await self.topology.connection(name)
 
     async def _connections(self, names: Sequence[bytes]) -> list[Connection | StorageError]:
+        parts = await self.topology.parts(names)
+        if len(parts) == 1:
+            return [parts[0].connection] * len(names)
         found: dict[int, Connection | StorageError] = {}
-        for connection, indexes in await self.topology.parts(names):
+        for connection, indexes in parts:
             found.update(dict.fromkeys(indexes, connection))
         return [found[index] for index in range(len(names))]
 

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from aiohttp_cache_di._redis import new_reader, push_type
 
-__all__ = ["ProtocolError", "Reply", "ReplyParser", "ServerError", "command"]
+__all__ = ["ProtocolError", "Reply", "ReplyParser", "ServerError", "beginning", "command", "rest"]
 
 _NOTHING: Final = object()
 
@@ -33,7 +33,17 @@ class ServerError(NamedTuple):
 
 def command(*parts: bytes) -> bytes:
     """Encode one command."""
-    return b"*%d\r\n%b" % (len(parts), b"".join([b"$%d\r\n%b\r\n" % (len(part), part) for part in parts]))
+    return b"*%d\r\n%b" % (len(parts), rest(*parts))
+
+
+def beginning(*parts: bytes, more: int) -> bytes:
+    """Encode the first *parts* of a command, which *more* parts follow (`rest`)."""
+    return b"*%d\r\n%b" % (len(parts) + more, rest(*parts))
+
+
+def rest(*parts: bytes) -> bytes:
+    """Encode the last *parts* of a command."""
+    return b"".join([b"$%d\r\n%b\r\n" % (len(part), part) for part in parts])
 
 
 class ReplyParser:

@@ -54,6 +54,16 @@ FAILED: Final = Failed.FAILED
 _SUSPECT: Final = 0.2  # Of the deadline: a caller who gives up on an operation after this long was waiting for it.
 
 
+class _OfLoop:
+    """The operations under way in one event loop: those for which a caller waits, and the others."""
+
+    __slots__ = ("patient", "usual")
+
+    def __init__(self, deadline_s: float) -> None:
+        self.usual = Deadlines(deadline_s)
+        self.patient = Deadlines(PATIENCE * deadline_s)
+
+
 class StoreGuard:
     """Runs storage operations so that none fails a request, or holds one up for longer than a deadline.
 
@@ -87,9 +97,8 @@ class StoreGuard:
         self._circuits: dict[str, Circuit] = {}
         self._reads = self._circuit(READ)
         self._reads_hang_until = 0.0
-        self._deadlines: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Deadlines] = weakref.WeakKeyDictionary()
-        self._patient: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Deadlines] = weakref.WeakKeyDictionary()
-        self._latest: tuple[Callable[[], object], Deadlines] = (lambda: None, Deadlines(deadline_s))
+        self._deadlines: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _OfLoop] = weakref.WeakKeyDictionary()
+        self._latest: tuple[Callable[[], object], _OfLoop] = (lambda: None, _OfLoop(deadline_s))
         self.outages = Outages(clock)
 
     def serve(self, stats: CacheStats, deadline_s: float) -> None:
@@ -98,8 +107,7 @@ class StoreGuard:
         if deadline_s != self.deadline_s:
             self.deadline_s = deadline_s
             self._deadlines.clear()
-            self._patient.clear()
-            self._latest = (lambda: None, Deadlines(deadline_s))
+            self._latest = (lambda: None, _OfLoop(deadline_s))
 
     @property
     def is_open(self) -> bool:
@@ -145,9 +153,10 @@ class StoreGuard:
             self.stats.skipped += 1
             return default
         loop = asyncio.get_running_loop()
-        of_loop, deadlines = self._latest
-        if patient or of_loop() is not loop:
-            deadlines = self._deadlines_in(loop, patient=patient)
+        of_loop, both = self._latest
+        if of_loop() is not loop:
+            both = self._deadlines_in(loop)
+        deadlines = both.patient if patient else both.usual
         deadline = deadlines.begin(loop, cast("asyncio.Task[Any]", asyncio.current_task(loop)))
         failed_here = True
         try:
@@ -234,14 +243,9 @@ class StoreGuard:
     def _note_circuit(self, operation: str, state: CircuitState) -> None:
         self.stats.set_circuit(operation, state)
 
-    def _deadlines_in(self, loop: asyncio.AbstractEventLoop, *, patient: bool) -> Deadlines:
-        if patient:
-            deadlines = self._patient.get(loop)
-            if deadlines is None:
-                deadlines = self._patient[loop] = Deadlines(PATIENCE * self.deadline_s)
-            return deadlines
-        deadlines = self._deadlines.get(loop)
-        if deadlines is None:
-            deadlines = self._deadlines[loop] = Deadlines(self.deadline_s)
-        self._latest = (weakref.ref(loop), deadlines)
-        return deadlines
+    def _deadlines_in(self, loop: asyncio.AbstractEventLoop) -> _OfLoop:
+        both = self._deadlines.get(loop)
+        if both is None:
+            both = self._deadlines[loop] = _OfLoop(self.deadline_s)
+        self._latest = (weakref.ref(loop), both)
+        return both
