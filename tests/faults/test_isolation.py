@@ -261,11 +261,11 @@ async def test_errors_name_no_secret(store: Store, origin: Origin, caplog: pytes
     secret = SECRETS["alice"]
     backend = store.backend()
 
-    async def broken(keys: Sequence[str]) -> None:
+    async def broken(keys: Sequence[str] | str, *_: object) -> None:
         raise OSError(f"cannot connect to redis://user:{secret}@host: {keys}")
 
     driver: Any = backend.stack.store
-    driver.get = broken
+    driver.get = driver.get_or_acquire = broken
     async with CachedSession(cache=backend) as session:
         for _ in range(5):
             url = URL(origin.url).with_user("alice").with_password(secret)
