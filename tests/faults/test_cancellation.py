@@ -27,7 +27,7 @@ def unexpected(context: dict[str, Any], found: list[str]) -> None:
     found.append(f"{context.get('message')}: {context.get('exception')!r}")
 
 
-# A driver that is cancelled while it connects may leave its socket to the garbage collector: not on MongoDB and DynamoDB.
+# Not on MongoDB and DynamoDB: a driver that is cancelled while it connects may leave its socket to the collector.
 @pytest.mark.parametrize("store", QUICK, indirect=True)
 @pytest.mark.parametrize("how", ["cancelled", "timed out"])
 async def test_a_storm_of_cancellations_leaks_nothing(store: Store, origin: Origin, note: Note, how: str) -> None:
