@@ -1,7 +1,7 @@
 """What the classes of a session may add to a request that its arguments do not tell.
 
 A class of the user's may sign each request, or say in whose name it is: in a request class, by a method of the session
-that aiohttp calls, in a connector. So only what is known to add nothing is answered without building the request:
+that aiohttp calls, in a connector, in a jar. So only what is known to add nothing is answered without building the request:
 aiohttp's own classes as aiohttp made them, and ours.
 """
 
@@ -9,7 +9,17 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from aiohttp import BaseConnector, ClientRequest, ClientSession, NamedPipeConnector, TCPConnector, UnixConnector
+from aiohttp import (
+    BaseConnector,
+    ClientRequest,
+    ClientSession,
+    CookieJar,
+    DummyCookieJar,
+    NamedPipeConnector,
+    TCPConnector,
+    UnixConnector,
+)
+from aiohttp.abc import AbstractCookieJar
 
 from aiohttp_cache_di._aiohttp import is_genuine, request_class_of
 from aiohttp_cache_di.engine.senders import ADDING, hands_on, senders_below
@@ -17,6 +27,7 @@ from aiohttp_cache_di.engine.senders import ADDING, hands_on, senders_below
 __all__ = ["adds_nothing"]
 
 _CONNECTORS: Final = frozenset({TCPConnector, UnixConnector, NamedPipeConnector})
+_JARS: Final = frozenset({CookieJar, DummyCookieJar})
 
 
 def adds_nothing(session: ClientSession, own: frozenset[type]) -> bool:
@@ -25,12 +36,14 @@ def adds_nothing(session: ClientSession, own: frozenset[type]) -> bool:
     Args:
         own: our classes of sessions.
     """
-    connector = session.connector
+    connector, jar = session.connector, session.cookie_jar
     return (
         request_class_of(session) is ClientRequest
         and type(connector) in _CONNECTORS
-        and all(map(is_genuine, (ClientRequest, BaseConnector, type(connector))))
+        and type(jar) in _JARS
+        and all(map(is_genuine, (ClientRequest, BaseConnector, type(connector), AbstractCookieJar, type(jar))))
         and _has_no_own(connector)
+        and _has_no_own(jar)
         and _has_no_own(session)
         and _is_plain(type(session), own)
     )

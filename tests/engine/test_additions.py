@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextvars import ContextVar
 from functools import partial, partialmethod
+from http.cookies import SimpleCookie
 from types import FunctionType
 from typing import Any
 
 import pytest
-from aiohttp import ClientRequest, ClientSession, TCPConnector
+from aiohttp import ClientRequest, ClientSession, CookieJar, DummyCookieJar, TCPConnector
+from aiohttp.abc import AbstractCookieJar
 from multidict import CIMultiDict
 
 from aiohttp_cache_di import CachedSession, CacheMiddleware, CacheMixin
@@ -279,3 +281,27 @@ async def test_what_signs_anew_each_time_is_stored_for_a_principal(origin: Origi
             USER.set(signature)
             async with session.get(url) as response:
                 assert (await response.text(), response.from_cache) == ("a", is_hit)
+
+
+def cookies_of_user(*_: Any) -> SimpleCookie:
+    """What a jar's method gives that another has replaced: the cookie of the current user."""
+    return SimpleCookie({"u": USER.get()} if USER.get() else {})
+
+
+@pytest.mark.parametrize("jar_class", [CookieJar, DummyCookieJar])
+@pytest.mark.parametrize("where", ["object", "class"])
+@pytest.mark.parametrize("known", [0, 4])
+async def test_a_jar_whose_method_is_replaced_sets_users_apart(
+    origin: Origin, monkeypatch: pytest.MonkeyPatch, jar_class: type[AbstractCookieJar], where: str, known: int
+) -> None:
+    url = origin.on("/", lambda request: answer(request.headers.get("Cookie", "")))
+    jar = jar_class()
+    async with CachedSession(cookie_jar=jar) as session:
+        for _ in range(known):
+            async with session.get(url) as response:
+                assert await response.text() == ""
+        monkeypatch.setattr(jar if where == "object" else jar_class, "filter_cookies", cookies_of_user)
+        for user in "aaaabbab":
+            USER.set(user)
+            async with session.get(url) as response:
+                assert await response.text() == f"u={user}"
