@@ -25,30 +25,33 @@ __all__ = [
 
 _BEARER: Final = (
     r"auth(?!or(?!i[sz]))"  # auth, oauth, authorization; not author, nor authority
-    r"|token|key(?!word|board|frame)|secret|session|jwt|credential|passw|pwd|passphrase|passcode|pin-?code|cookie|bearer"
-    r"|assertion|saml|ticket|\botp\b"
+    r"|token|key(?!word|board|frame)|secret|sess(?:ion|id)|jwt|credential|passw|pwd|passphrase|passcode|pin-?code|cookie"
+    r"|bearer|assertion|saml|ticket|\b(?:otp|(?:user-?)?(?:pass|sid))\b"
 )
 _SIGNED: Final = r"signature|hmac|dpop"
 # Not secrets, but they say for whom a request is, or which application asks.
 _IDENTITY: Final = (
-    r"user(?!-?agent)|tenant|account|principal|identity|impersonat|on-?behalf|client-?(?:id|cert|dn)"
+    r"user(?!-?agent)|tenant|account|principal|identity|oidc|subject|consumer|impersonat|on-?behalf"
+    r"|client-?(?:id|dn)|cert(?!ain)"
     r"|app(?:lication)?-?id|e-?mail|organi[sz]ation|customer|subscriber|merchant|workspace|licen[cs]e"
-    r"|\b(?:org|member|team|project|company|login|sudo|act(?:ing)?-as|pin|roles?|scopes?)\b|(?:device|profile)-?id"
+    r"|\b(?:org|member|team|project|company|login|sudo|act(?:ing)?-as|pin|roles?|scopes?|groups?|uid|dn)\b|(?:device|profile)-?id"
 )
 # By them a server or what stands before it takes another resource than the URL's, or another method.
 _RESOURCE: Final = (
     r"forwarded-(?:host|server|prefix)|\bx-host\b|original-(?:host|ur[il])|rewrite-ur[il]|http-method|method-override"
 )
 _WHICH: Final = re.compile(_RESOURCE)
-_WHO: Final = re.compile(rf"{_BEARER}|{_SIGNED}|{_IDENTITY}|{_RESOURCE}|\b(?:sid|sig)\b")
-_SECRET_PARAM: Final = re.compile(rf"{_BEARER}|{_SIGNED}|\b(?:sid|sig)\b|accessid")
-_BEARER_PARAM: Final = re.compile(rf"{_BEARER}|\bsid\b")
+_WHO: Final = re.compile(rf"{_BEARER}|{_SIGNED}|{_IDENTITY}|{_RESOURCE}|\bsig\b")
+_SECRET_PARAM: Final = re.compile(rf"{_BEARER}|{_SIGNED}|\bsig\b|accessid")
+_BEARER_PARAM: Final = re.compile(_BEARER)
+_WITHIN: Final = re.compile("(?<=[a-z0-9])(?=[A-Z])")  # where a word begins in a name such as userSid
 
-# Names with such a word that mean something else: of one request (RFC 8941 draft Idempotency-Key, RFC 6455), of the
-# response that is wanted, of caches, and tokens against forged requests, which come along with a cookie.
+# Header fields with such a word that mean something else: of one request (RFC 8941 draft Idempotency-Key, RFC 6455,
+# Fetch Metadata), of the response that is wanted (RFC 9421 §5.1), of caches, and tokens against forged requests, which
+# come along with a cookie.
 _ELSEWHERE: Final = re.compile(
-    r"(?:x-)?idempotency-key|sec-websocket-.*|sec-fetch-.*|accept(?:-.*)?|(?:x-)?(?:surrogate|cache)-key"
-    r"|keep-alive|.*(?:csrf|xsrf).*|(?:.*-)?user-agent(?:-.*)?|upgrade-insecure-requests"
+    r"(?:x-)?idempotency-key|sec-websocket-key|sec-fetch-user|accept-signature|(?:x-)?(?:surrogate|cache)-key"
+    r"|(?:x-)?(?:anti-)?[cx]srf-?token"
 )
 
 _REMEMBERED_CHARS: Final = 64  # Times _REMEMBERED, this bounds the memory that remembered names take.
@@ -77,8 +80,8 @@ def is_bearer_param(name: str) -> bool:
 
 
 def _has_word(words: re.Pattern[str], name: str) -> bool:
-    plain = name.lower().replace("_", "-")
-    return words.search(plain) is not None and _ELSEWHERE.fullmatch(plain) is None
+    plain = name.replace("_", "-")
+    return words.search(plain.lower()) is not None or words.search(_WITHIN.sub("-", plain).lower()) is not None
 
 
 class CredentialNames:

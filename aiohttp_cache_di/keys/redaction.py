@@ -29,14 +29,16 @@ REDACTED: Final = "REDACTED"
 _REMEMBERED_CHARS: Final = 64
 # Header fields that name URLs, lower case.
 _NAMING: Final = frozenset(
-    {b"location", b"content-location", b"link", b"refresh", b"sourcemap", b"x-sourcemap", b"x-original-url"}
+    b"location content-location link refresh sourcemap x-sourcemap x-original-url uri x-accel-redirect operation-location"
+    b" azure-asyncoperation referer".split()
 )
 _PAIR: Final = re.compile(r'(?<=[?&#;])([^=&#;?<>"\s]+)=([^&#<>"\s]+)')
+_NAME: Final = re.compile(r'(?:^|[?&#;])([^=&#;?<>"\s]+)=(?=[^&#])')
 _USERINFO: Final = re.compile(r'(?<=//)[^/?#<>"\s]*@')
 _IN_PATH: Final = re.compile(r"(?<=;)[^=;/]+=[^;/]+")
 _SEALED: Final = "#sealed="
-_LOCATION: Final = b"location"
-_NESTED: Final = 3  # times that a URL may be encoded within another one
+_LEADING: Final = frozenset({b"location", b"uri"})  # by which aiohttp follows a redirect
+_NESTED: Final = 4  # times that a URL may be encoded within another one
 _OF_PROCESS: Final = secrets.token_bytes(32)
 
 
@@ -80,7 +82,7 @@ def is_sealed(entry: StoredResponse) -> bool:
     """Whether *entry* is a redirect whose Location has to be opened by `unsealed` before it is used."""
     if entry.status not in REDIRECTS:
         return False
-    return any(name.lower() == _LOCATION and _SEALED.encode() in value for name, value in entry.raw_headers)
+    return any(name.lower() in _LEADING and _SEALED.encode() in value for name, value in entry.raw_headers)
 
 
 def unsealed(entry: StoredResponse, key: bytes = b"") -> StoredResponse | None:
@@ -90,7 +92,7 @@ def unsealed(entry: StoredResponse, key: bytes = b"") -> StoredResponse | None:
     lines: list[tuple[bytes, bytes]] = []
     for name, value in entry.raw_headers:
         _, found, sealed = value.decode("utf-8", "surrogateescape").partition(_SEALED)
-        if name.lower() == _LOCATION and found:
+        if name.lower() in _LEADING and found:
             opened = unseal(sealed, entry.url, key or _OF_PROCESS)
             if opened is None:
                 return None
@@ -120,7 +122,7 @@ def _stored_value(
     if name not in _NAMING:
         return value
     shown = _redacted_value(value, ignored_params)
-    if name != _LOCATION or entry.status not in REDIRECTS or shown == value:
+    if name not in _LEADING or entry.status not in REDIRECTS or shown == value:
         return shown
     if _SEALED.encode() in value:
         return value
@@ -144,13 +146,17 @@ def _redacted_pair(pair: str, ignored_params: Collection[str]) -> str:
 
 
 def _names_secret(value: str, ignored_params: Collection[str]) -> bool:
-    """Whether *value* is a URL with a secret in it, as what is to come after a login commonly is."""
-    for _ in range(_NESTED):
-        if "=" in value:
-            return any(
-                (plain := unquote_plus(pair[1])) in ignored_params or _is_secret(plain)
-                for pair in _PAIR.finditer(value)
-            )
+    """Whether *value* is a URL or a form with a secret in it, as what is to come after a login commonly is.
+
+    Names are looked for wherever they may begin, so that those of a URL within another one count, too.
+    """
+    for _ in range(_NESTED + 1):
+        if "=" in value and any(
+            (plain := unquote_plus(found[1])) in ignored_params or _is_secret(plain) for found in _NAME.finditer(value)
+        ):
+            return True
+        if "@" in value and _USERINFO.search(value):
+            return True
         if "%" not in value:
             break
         value = unquote_plus(value)

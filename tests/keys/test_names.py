@@ -22,6 +22,9 @@ TELLING = """
     X-Amz-Server-Side-Encryption-Customer-Key X-Authorisation X-Consumer-Credentials
     OpenAI-Organization X-Org-Id X-Customer-Id X-Member X-Workspace-Id X-Team-Id OpenAI-Project X-Company X-Merchant-Id
     X-License X-Device-Id X-Profile-Id X-SSL-Client-DN Sudo X-Acting-As X-Act-As X-Role X-Scopes X-PIN X-Login
+    X-Amzn-Oidc-Data X-Amzn-Oidc-Identity X-Consumer-Custom-ID X-Okta-Uid X-Forwarded-Groups X-Remote-Groups X-Group
+    X-SSL-Cert X-TLS-Client-Subject X-Forwarded-Client-Cert X-SSL-Client-S-DN X-Uid X-Pass
+    X-CSRF-User Sec-WebSocket-Token Accept-Auth Sec-Fetch-Token Keep-Alive-Token X-User-Agent-Token
 """
 SILENT = """
     Accept Accept-Encoding Accept-Language Accept-Signature User-Agent X-Amz-User-Agent Host Connection Keep-Alive
@@ -29,6 +32,7 @@ SILENT = """
     Idempotency-Key X-Idempotency-Key Sec-WebSocket-Key Sec-Fetch-User Sec-CH-UA Surrogate-Key X-Cache-Key X-CSRF-Token
     X-XSRF-TOKEN X-CSRFToken X-Keyword X-Author Authority X-Amz-Date Cache-Control Pragma DNT Prefer TE Via From
     Upgrade-Insecure-Requests X-Requested-With X-Pinned X-Projection Teamwork X-Remember X-Organic X-Device
+    X-Certainty X-Grouping X-Fluid X-Bypass CSRF-Token X-Anti-CSRF-Token Sec-WebSocket-Protocol Sec-Fetch-Mode
 """
 
 

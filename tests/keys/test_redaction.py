@@ -24,8 +24,9 @@ SECRETS = """
     access_token token api_key apikey key X-Amz-Signature X-Amz-Credential X-Amz-Security-Token AWSAccessKeyId Signature
     X-Goog-Signature GoogleAccessId password passwd client_secret session_id sid jwt auth auth_token hmac id_token
     SAMLResponse ticket refresh-token sharedaccesskey Key-Pair-Id sig x-sig
+    PHPSESSID sessid pass userSid user_pass xsrf_access_token csrf_token
 """
-PLAIN = "page q id keyword author sort user tenant lang X-Amz-Date X-Amz-Expires X-Amz-Algorithm monkeyboard csrf_token"
+PLAIN = "page q id keyword author sort user tenant lang X-Amz-Date X-Amz-Expires X-Amz-Algorithm monkeyboard bypass compass inside"
 
 
 @pytest.mark.parametrize("name", SECRETS.split())
@@ -54,6 +55,16 @@ def test_other_parameters_are_shown(name: str) -> None:
         (BASE + "?next=/cb?token=secret&a=1", f"{BASE}?next={REDACTED}&a=1"),
         (BASE + "?next=https%3A%2F%2Fh%2F%3Fp%3D1%26key%3Dsecret", f"{BASE}?next={REDACTED}"),
         (BASE + "?next=%252Fcb%253Fsig%253Dsecret", f"{BASE}?next={REDACTED}"),
+        (
+            BASE + "?next=https%3A%2F%2Fa%2Fcb%3Fu%3Dhttps%253A%252F%252Fx%252F%253Faccess_token%253Dsecret",
+            f"{BASE}?next={REDACTED}",
+        ),
+        (BASE + "?next=/a?b=1%26access_token%3Dsecret", f"{BASE}?next={REDACTED}"),
+        (BASE + "?next=/a?b=/c?access_token=secret", f"{BASE}?next={REDACTED}"),
+        (BASE + "?form=access_token%3Dsecret", f"{BASE}?form={REDACTED}"),
+        (BASE + "?u=http%3A%2F%2Fuser%3Asecret%40h%2F", f"{BASE}?u={REDACTED}"),
+        (BASE + "?u=http://user:secret@h/", f"{BASE}?u={REDACTED}"),
+        (BASE + "?u=http%3A%2F%2Fh%2Fa%40b&mail=a%40b", f"{BASE}?u=http%3A%2F%2Fh%2Fa%40b&mail=a%40b"),
         (BASE + "?next=/cb?p=1&q=a%3Db", f"{BASE}?next=/cb?p=1&q=a%3Db"),
     ],
 )
@@ -89,6 +100,11 @@ def test_a_signature_gives_no_access_by_itself() -> None:
         ((b"SourceMap", b"/a.map?tok%65n=x"), b"/a.map?tok%65n=REDACTED"),
         ((b"Location", b"/made/1#access_token=x"), b"/made/1#access_token=REDACTED"),
         ((b"Link", b"</caf\xe9?token=x>"), b"</caf\xe9?token=REDACTED>"),
+        ((b"URI", b"/a?token=x"), b"/a?token=REDACTED"),
+        ((b"X-Accel-Redirect", b"/a?token=x"), b"/a?token=REDACTED"),
+        ((b"Operation-Location", b"/a?token=x"), b"/a?token=REDACTED"),
+        ((b"Azure-AsyncOperation", b"/a?token=x"), b"/a?token=REDACTED"),
+        ((b"Referer", b"http://h/?u=http%3A%2F%2Fu%3Ax%40h"), b"http://h/?u=REDACTED"),
         ((b"X-Text", b"/a?token=x"), b"/a?token=x"),
         ((b"Link", b"</b?page=2>; token=x"), b"</b?page=2>; token=x"),
     ],
@@ -128,6 +144,14 @@ def test_the_location_of_a_redirect_with_a_password_is_sealed() -> None:
     entry = a_stored({"Location": "http://user:hunter2@h/a"}, status=302)
     kept = redacted(entry, (), KEY)
     assert kept.headers["Location"].startswith("http://h/a#sealed=")
+    assert "hunter2" not in repr(kept)
+    assert unsealed(kept, KEY) == entry
+
+
+def test_where_a_redirect_leads_that_says_it_by_uri_is_sealed() -> None:
+    entry = a_stored({"URI": "/b?sig=hunter2"}, status=302)
+    kept = redacted(entry, (), KEY)
+    assert is_sealed(kept)
     assert "hunter2" not in repr(kept)
     assert unsealed(kept, KEY) == entry
 
