@@ -1,8 +1,8 @@
 """What the classes of a session may add to a request that its arguments do not tell.
 
 A class of the user's may sign each request, or say in whose name it is: in a request class, by a method of the session
-that aiohttp calls, in a connector, in a jar. So only what is known to add nothing is answered without building the request:
-aiohttp's own classes as aiohttp made them, and ours.
+that aiohttp calls, in a connector, in a jar. So only what is known to add nothing is answered without building the
+request: aiohttp's own classes as aiohttp made them, and ours.
 """
 
 from __future__ import annotations

@@ -25,12 +25,13 @@ from aiohttp_cache_di.engine.question import key_after_redirect
 from aiohttp_cache_di.engine.recording import Failed, Unkept, note_failure, record, why_not_kept
 from aiohttp_cache_di.engine.spooled import MAX_JOINED_BYTES, largest_bytes, spools_of
 from aiohttp_cache_di.entries.build import SET_COOKIE, kept_lines, reason_of, version_of
+from aiohttp_cache_di.entries.checks import leads_on
 from aiohttp_cache_di.entries.fields import expires_at
 from aiohttp_cache_di.entries.filed import FiledBody, with_body
 from aiohttp_cache_di.policy import Store
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.cache_status import Detail
-from aiohttp_cache_di.rfc9111.messages import RawHeaders, Response, StoredResponse
+from aiohttp_cache_di.rfc9111.messages import REDIRECTS, RawHeaders, Response, StoredResponse
 
 __all__ = ["ResponseStoring"]
 
@@ -142,9 +143,11 @@ class ResponseStoring(Lookup):
         if unkept is not None:
             return unkept.value
         # A parameter that is not to be stored is nothing to lead the next caller to, either.
-        location = response.headers.get(hdrs.LOCATION)
-        leads_on = location is not None and keys.has_param(location, self.backend.ignored_params)
-        return "ignored-param" if leads_on else None
+        location = response.headers.get(hdrs.LOCATION) or response.headers.get(hdrs.URI)
+        if location is not None and keys.has_param(location, self.backend.ignored_params):
+            return "ignored-param"
+        is_odd = response.status in REDIRECTS and not leads_on(response.headers, self.message.url, self.message.method)
+        return "odd-location" if is_odd else None
 
     def end_unshared(self, flight: Flight) -> None:
         """End *flight*, and let later requests for the key go out side by side for a while (hit-for-miss)."""

@@ -14,10 +14,10 @@ from typing import Final
 
 from yarl import URL
 
-from aiohttp_cache_di.rfc9111.messages import END_OF_TIME, StoredResponse, VariantRef
+from aiohttp_cache_di.rfc9111.messages import END_OF_TIME, REDIRECTS, Headers, StoredResponse, VariantRef
 from aiohttp_cache_di.rfc9111.vary import MAX_VARY_NAMES
 
-__all__ = ["is_possible"]
+__all__ = ["is_possible", "leads_on"]
 
 _MAX_REASON_BYTES: Final = 1024
 _MAX_METHOD_CHARS: Final = 64
@@ -27,6 +27,8 @@ _REMEMBERED_CHARS: Final = 256  # of what is remembered of what was looked at: a
 _METHOD: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}", re.ASCII)
 _VARY_NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9a-z]{1,4096}", re.ASCII)
 _BEYOND_SCHEME: Final = len("https://")  # The first slash from there on is beyond the host.
+_SCHEMES: Final = frozenset({"", "http", "https"})
+_SEALED: Final = "#sealed="  # by `keys.redacted`: what is sealed was looked at before, and opens only where it was put
 _LINE_BREAKING: Final = re.compile("[\r\n\0]")
 
 
@@ -38,6 +40,7 @@ def is_possible(entry: StoredResponse) -> bool:
         (-END_OF_TIME < entry.fresh_until < END_OF_TIME or isinf(entry.fresh_until))
         and (-END_OF_TIME < entry.store_until < END_OF_TIME or isinf(entry.store_until))
         and entry.status != 304
+        and (entry.status not in REDIRECTS or leads_on(entry.headers, entry.url, entry.method))
         and _is_method(entry.method)
         and _is_url(entry.url)
         and b"\n" not in lines
@@ -47,6 +50,28 @@ def is_possible(entry: StoredResponse) -> bool:
         and (_are_vary_names(entry.vary_fields) if entry.vary_fields else not entry.vary_digest)
         and (not entry.variants or _are_variants(entry.variants))
     )
+
+
+def leads_on(headers: Headers, url: str, method: str) -> bool:
+    """Whether a redirect with *headers* leads from *url* to another URL that can be asked, if it leads anywhere.
+
+    What leads back to itself without changing the method leads a client around until it gives up.
+    """
+    location = headers.get("Location") or headers.get("URI")  # as aiohttp has it
+    if location is None or _SEALED in location:
+        return True
+    try:
+        own, target = URL(url, encoded=True), URL(location)
+        if target.scheme not in _SCHEMES:
+            return False
+        if not target.scheme or (target.scheme == own.scheme and "//" not in location):  # http:path, relative
+            target = own.join(target)
+        target = target.with_fragment(None)
+        if target.origin().port is None:
+            return False
+        return method not in {"GET", "HEAD"} or str(target) not in {url, str(URL(url).with_fragment(None))}
+    except ValueError:
+        return False
 
 
 def _is_method(method: str) -> bool:

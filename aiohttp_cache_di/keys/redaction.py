@@ -29,8 +29,8 @@ REDACTED: Final = "REDACTED"
 _REMEMBERED_CHARS: Final = 64
 # Header fields that name URLs, lower case.
 _NAMING: Final = frozenset(
-    b"location content-location link refresh sourcemap x-sourcemap x-original-url uri x-accel-redirect operation-location"
-    b" azure-asyncoperation referer".split()
+    b"location content-location link refresh sourcemap x-sourcemap x-original-url uri x-accel-redirect referer"
+    b" operation-location azure-asyncoperation".split()
 )
 _PAIR: Final = re.compile(r'(?<=[?&#;])([^=&#;?<>"\s]+)=([^&#<>"\s]+)')
 _NAME: Final = re.compile(r'(?:^|[?&#;])([^=&#;?<>"\s]+)=(?=[^&#])')

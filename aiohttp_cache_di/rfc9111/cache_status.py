@@ -40,6 +40,7 @@ Detail: TypeAlias = Literal[
     "no-lifetime",
     "no-room",
     "no-store",
+    "odd-location",
     "only-if-cached",
     "overtaken",
     "partial",

@@ -51,6 +51,7 @@ DETAILS: Final = {
     "unseen": "the body cannot be copied: its stream is not aiohttp's own, or aiohttp has changed inside",
     "set-cookie": "it redirects and sets a cookie, without which the next caller would be led on",
     "ignored-param": "it redirects to a URL with a parameter of `ignored_params`",
+    "odd-location": "it redirects to itself, or to what is no URL of HTTP",
     "changed": "a class of the session, or a middleware behind the cache, has changed whom the request is for",
     "filtered": "`filter_fn` or `is_cacheable` refused it",
     "invalidated": "what it shows was changed or deleted while it was on its way",

@@ -5,19 +5,21 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from aiohttp import ClientError
+from aiohttp import ClientError, CookieJar
 from msgspec import Struct
 from msgspec.structs import asdict, replace
 
-from aiohttp_cache_di import middleware, policy
+from aiohttp_cache_di import CachedSession, middleware, policy
+from aiohttp_cache_di.backends import SQLiteBackend
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.engine import exchange, fetching, hits
 from aiohttp_cache_di.response import AnyResponse, CachedResponse
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
-from tests.clients import Client, Clients
+from tests.clients import Client, Clients, is_hit
 from tests.origin import CUT, Origin, Received, answer
 from tests.storages import CustomBackend
 
@@ -184,3 +186,37 @@ async def test_what_a_filter_fails_on_is_a_miss(origin: Origin, clients: Clients
     await plant(client.backend, url)
     await client.backend.delete_expired_responses()
     assert not await client.backend.has_url(url)
+
+
+@pytest.mark.parametrize("location", ["http://[", "file:///etc/passwd", "/", "?", "http:///x"])
+async def test_a_planted_redirect_that_leads_nowhere_is_a_miss_and_goes(
+    origin: Origin, tmp_path: Path, location: str
+) -> None:
+    url = origin.on("/", numbered)
+    backend = SQLiteBackend(str(tmp_path / "cache.sqlite"), expire_after=60)
+    await backend.learn_secret()
+    await plant(backend, url, status=301, raw_headers=((b"Location", location.encode()),))
+    await backend.close()
+    async with CachedSession(cache=SQLiteBackend(str(tmp_path / "cache.sqlite"), expire_after=60)) as session:
+        for expected in (False, True, True):
+            async with session.get(url) as response:
+                assert (getattr(response, "from_cache", False), await response.text()) == (expected, "new 1")
+        assert session.cache.stats.unreadable
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_who_is_led_back_with_a_cookie_gets_what_aiohttp_gets(origin: Origin, method: str) -> None:
+    """Without the cookie the origin sends the client back to where it is."""
+
+    def script(request: Received) -> bytes:
+        if "seen=1" in request.headers.get("Cookie", ""):
+            return answer("in")
+        return answer(status=302, headers={"Location": "/"}, lines=(("Set-Cookie", "seen=1"),))
+
+    url = origin.on("/", script)
+    for _ in range(2):
+        async with CachedSession(expire_after=60, cookie_jar=CookieJar(unsafe=True)) as session:
+            for expected in (False, True, True):
+                async with session.request(method, url) as response:
+                    assert (is_hit(response), response.status) == (expected, 200)
+                    assert await response.text() == ("in" if method == "GET" else "")

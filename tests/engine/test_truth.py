@@ -101,6 +101,7 @@ NEVER_STORED: dict[str, tuple[Any, dict[str, Any]]] = {
     "event-stream": (answer("data: 1\n\n", headers={"Content-Type": "text/event-stream"}), {}),
     "filtered": (answer("text"), {"filter_fn": refuse}),
     "ignored-param": (answer(status=302, headers={"Location": "/next?token=1"}), {"ignored_params": ["token"]}),
+    "odd-location": (answer(status=302, headers={"Location": "myapp://callback"}), {}),
     "no-room": (answer("text"), {"max_bytes": 1}),
     "no-lifetime": (answer("text", headers={"Cache-Control": "max-age=0"}), {"cache_control": True}),
 }

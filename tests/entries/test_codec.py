@@ -297,11 +297,44 @@ def test_what_is_not_bytes_is_refused(data: Any) -> None:
         {"variants": (VariantRef(("foo",), b"1", "k", None, math.nan),)},
         {"variants": (VariantRef(("f o",), b"1", "k"),)},
         {"variants": (VariantRef(("foo",), b"1", "k"),) * 4097},
+        *(
+            {"status": 301, "raw_headers": ((name, location),), "url": "http://h/a?b=%C3%A9"}
+            for name in (b"Location", b"URI")
+            for location in (
+                *(b"http://[", b"http://h:99999/", b"http://", b"http:///x", b"file:///etc/passwd", b"javascript:x"),
+                *(
+                    b"http://h/a?b=%C3%A9",
+                    b"http://h:80/a?b=%c3%a9#x",
+                    "/a?b=é".encode(),
+                    b"?b=%C3%A9",
+                    b"#",
+                    b"/x/../a?b=%C3%A9",
+                ),
+            )
+        ),
     ],
 )
 def test_an_impossible_response_is_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(UnreadableEntryError, match=r"no (possible response|valid content)"):
         PLAIN.decode(PLAIN.encode(entry(**fields)), "k1")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        *(
+            {"raw_headers": ((b"Location", location),)}
+            for location in (b"/b", b"b?c", b"//other/a", b"https://h/a", b"HTTP://h/b", b"http:b", b"", b"/a#sealed=x")
+        ),
+        {"raw_headers": ((b"Location", b"/a"),), "method": "POST"},
+        {"raw_headers": ((b"Location", b"file:///x"),), "status": 201},
+        {"raw_headers": ((b"Location", b"/b"), (b"URI", b"/a"))},
+        {"raw_headers": ()},
+    ],
+)
+def test_a_redirect_that_leads_on_is_read(fields: dict[str, Any]) -> None:
+    stored = entry(**{"status": 303, "url": "http://h/a", **fields})
+    assert PLAIN.decode(PLAIN.encode(stored), "k1") == stored
 
 
 def test_unsigned_and_signed_entries_are_not_confused() -> None:

@@ -26,7 +26,10 @@ SECRETS = """
     SAMLResponse ticket refresh-token sharedaccesskey Key-Pair-Id sig x-sig
     PHPSESSID sessid pass userSid user_pass xsrf_access_token csrf_token
 """
-PLAIN = "page q id keyword author sort user tenant lang X-Amz-Date X-Amz-Expires X-Amz-Algorithm monkeyboard bypass compass inside"
+PLAIN = """
+    page q id keyword author sort user tenant lang X-Amz-Date X-Amz-Expires X-Amz-Algorithm monkeyboard bypass compass
+    inside
+"""
 
 
 @pytest.mark.parametrize("name", SECRETS.split())
