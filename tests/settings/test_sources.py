@@ -227,6 +227,13 @@ def test_a_directory_that_cannot_be_read_is_refused(monkeypatch: pytest.MonkeyPa
     assert refusal() == "AIOHTTP_CACHE_SECRETS_DIR='missing' cannot be read: No such file or directory"
 
 
+def test_what_cannot_be_read_in_the_directory_is_told_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "AIOHTTP_CACHE_SECRET_KEY").mkdir()
+    monkeypatch.setenv("AIOHTTP_CACHE_SECRETS_DIR", str(tmp_path))
+
+    assert refusal().endswith(": AIOHTTP_CACHE_SECRET_KEY cannot be read: Is a directory")
+
+
 # The env file
 
 
