@@ -54,7 +54,8 @@ S = TypeVar("S", bound=ClientSession)
 
 _CAN_COOKIES: Final = can(Needs.COOKIES)
 _CAN_TRACES: Final = can(Needs.TRACES)
-_FILTERS: Final[dict[type, Any]] = {jar: jar.filter_cookies for jar in (CookieJar, DummyCookieJar)}
+_FILTER: Final = CookieJar.filter_cookies
+_DUMMY_FILTER: Final = DummyCookieJar.filter_cookies
 
 
 def arrived_chunks(stream: StreamReader) -> list[bytes] | None:
@@ -158,14 +159,11 @@ def is_mute(session: ClientSession) -> bool:
     """Whether the session has no cookie to send and nothing to tell or to ask; all of that may change at any time."""
     jar: Any = session._cookie_jar
     jar_class: Any = jar.__class__
-    known = _FILTERS.get(jar_class)
-    return (
-        known is not None
-        and jar_class.filter_cookies is known
-        and "filter_cookies" not in jar.__dict__
-        and (jar_class is DummyCookieJar or not jar._cookies)
-        and not session._trace_configs
-    )
+    if jar_class is CookieJar:
+        is_empty = jar_class.filter_cookies is _FILTER and not jar._cookies
+    else:
+        is_empty = jar_class is DummyCookieJar and jar_class.filter_cookies is _DUMMY_FILTER
+    return is_empty and "filter_cookies" not in jar.__dict__ and not session._trace_configs
 
 
 def total_timeout_s(session: ClientSession) -> float | None:
