@@ -333,7 +333,8 @@ def test_an_impossible_response_is_refused(fields: dict[str, Any]) -> None:
     ],
 )
 def test_a_redirect_that_leads_on_is_read(fields: dict[str, Any]) -> None:
-    stored = entry(**{"status": 303, "url": "http://h/a", **fields})
+    options: dict[str, Any] = {"status": 303, "url": "http://h/a", **fields}
+    stored = entry(**options)
     assert PLAIN.decode(PLAIN.encode(stored), "k1") == stored
 
 
