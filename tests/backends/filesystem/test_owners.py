@@ -3,6 +3,7 @@
 # ruff: noqa: ASYNC240  # tests may block
 from __future__ import annotations
 
+import errno
 import math
 import os
 import stat
@@ -119,6 +120,28 @@ async def test_what_another_user_has_is_a_miss_that_is_overwritten(
     await keep(again, key, entry := make_entry(key, LARGE))
     assert await look(again, key) == entry
     assert entry_file(folder, key).stat().st_uid == body_file(folder, key).stat().st_uid == os.geteuid()
+    await again.close()
+
+
+@as_root
+async def test_a_directory_that_another_user_has_closed_is_put_aside(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, store: FileStore
+) -> None:
+    await keep(store, "k")
+    await store.close()
+    leaf, really_open = entry_file(folder, "k").parent, os.open
+
+    def refusing_open(path: str, flags: int, *args: Any, dir_fd: int | None = None) -> int:
+        if path == leaf.name and os.stat(path, dir_fd=dir_fd).st_uid == ANOTHER:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return really_open(path, flags, *args, dir_fd=dir_fd)
+
+    give_away(leaf)
+    monkeypatch.setattr(os, "open", refusing_open)
+    again = make_store(folder)
+    assert await look(again, "k") is None
+    await keep(again, "k", entry := make_entry("k"))
+    assert await look(again, "k") == entry
     await again.close()
 
 
