@@ -18,6 +18,7 @@ SecretKeys: TypeAlias = Iterable[str | bytes] | str | bytes | None
 """One secret, or several for rotation: the first signs, all verify."""
 
 DEFAULT_SALT: Final = b"aiohttp-client-cache"
+_BLANK: Final = b" \t\n\r\f\v\0"
 
 
 class DigestKey(bytes):
@@ -34,14 +35,14 @@ def subkeys(secret_key: SecretKeys, salt: str | bytes, *names: str) -> tuple[byt
     """A key of 64 bytes per secret for what *names* name: a use, and a cache and a collection in it; none for None.
 
     Raises:
-        ConfigurationError: a secret is empty, or there is none in the iterable.
+        ConfigurationError: a secret is empty or blank, or there is none in the iterable.
     """
     if secret_key is None:
         return ()
     secrets = [secret_key] if isinstance(secret_key, str | bytes) else list(secret_key)
-    if not secrets or not all(secrets):
-        # An empty secret would look like protection and be none.
-        raise ConfigurationError("secret_key is empty; give a secret, several, or None to store unsigned")
+    if not secrets or not all(secret and _as_bytes(secret).strip(_BLANK) for secret in secrets):
+        # An empty secret would look like protection and be none, and so would one of spaces or zeros.
+        raise ConfigurationError("secret_key is empty or blank; give a secret, several, or None to store unsigned")
     salt_key = blake2b(_as_bytes(salt)).digest()
     roots = tuple(blake2b(_as_bytes(secret), key=salt_key).digest() for secret in secrets)
     if not names:

@@ -31,6 +31,7 @@ FILE_SUFFIX: Final = "_file"
 MAX_FILE_BYTES: Final = 1024 * 1024
 PIPE_PATIENCE_S: Final = 5.0  # for the program at a pipe's other end to write
 
+_EXPANDED: Final = re.compile(r"\$\{[^}]*\}")  # by python-dotenv
 _ADDRESS: Final = r"(?:\d{1,3}(?:\.\d{1,3}){3}|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*)"
 # What the kubelet sets in each container for each Service, by its name (Kubernetes documentation, "Accessing the
 # Service"); value by value, so that a variable of a person that only looks similar is still refused.
@@ -48,10 +49,14 @@ _OF_KUBERNETES: Final = tuple(
 
 
 class Found(NamedTuple):
-    """The text of a variable, and what it came from: ``environment`` or a file."""
+    """The text of a variable, and what it came from: ``environment`` or a file.
+
+    What is there by chance was said by the ``.env`` of the current directory, or by what it names.
+    """
 
     text: str
     source: str
+    by_chance: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,10 +84,11 @@ class Layers:
         for layer in layers:
             self.found.update(layer)
         named = self.found.get(f"{self.prefix}secrets_dir".lower())
+        by_chance = False
         if directory is None and named is not None:
-            directory = named.text
+            directory, by_chance = named.text, named.by_chance
         for name, one in self._secrets_directory(directory).items():
-            self.found.setdefault(name, one)
+            self.found.setdefault(name, one._replace(by_chance=by_chance))
 
     def _environment(self) -> dict[str, Found]:
         start = len(self.prefix)
@@ -105,13 +111,24 @@ class Layers:
         if implicit and stat.S_ISDIR(status.st_mode):  # such as a virtual environment of this name
             return {}
         text = self._text(f"env_file={str(file)!r}", file) or ""
-        return self._with_prefix(dotenv_values(stream=io.StringIO(text)), str(file))
+        # Expanded, a file that others may have put there would send what else is in the environment to their server.
+        variables = dotenv_values(stream=io.StringIO(text), interpolate=not implicit)
+        found = self._with_prefix(variables, str(file))
+        if not implicit:
+            return found
+        refused = [name for name, one in found.items() if _EXPANDED.search(one.text)]
+        self.problems.extend(
+            f"{name.upper()} in {file}: ${{...}} is not expanded in a file that lies in the current directory; "
+            "write the value out, or name the file: env_file='./.env'"
+            for name in refused
+        )
+        return {name: one._replace(by_chance=True) for name, one in found.items() if name not in refused}
 
     def _with_prefix(self, variables: Mapping[str, str | None], source: str) -> dict[str, Found]:
         start, kept = self.prefix.lower(), dict[str, Found]()
         for name, text in variables.items():
             key = name.lower()
-            if not key.startswith(start) or text is None:
+            if not key.startswith(start):
                 continue
             if text:
                 kept[key] = Found(text, source)
@@ -125,14 +142,14 @@ class Layers:
             target = name.removesuffix(FILE_SUFFIX)
             if target not in self.secret:
                 continue
-            file = layer.pop(name).text
+            file, _, by_chance = layer.pop(name)
             if target in layer:
                 self.problems.append(f"{target.upper()} and {name.upper()} are both set; keep one")
                 continue
             what = f"{name.upper()}={_shown_path(file)}"
             text = self._text(what, file)
             if text is not None and text.rstrip("\r\n"):
-                layer[target] = Found(text.rstrip("\r\n"), file)
+                layer[target] = Found(text.rstrip("\r\n"), file, by_chance)
             elif text is not None:
                 self.problems.append(f"{what}: the file is empty")
         return layer
@@ -150,11 +167,12 @@ class Layers:
         except OSError as exc:
             self.problems.append(f"{what} cannot be read: {exc.strerror}")
             return {}
-        texts: dict[str, str | None] = {}
+        texts: dict[str, str] = {}
         for name in names:
             if name.lower().startswith(start):
                 text = self._text(f"{what}: {name}", directory / name)
-                texts[name] = None if text is None else text.rstrip("\r\n")
+                if text is not None:
+                    texts[name] = text.rstrip("\r\n")
         found = self._with_prefix(texts, "")
         by_name = {name.lower(): str(directory / name) for name in names}
         return {name: Found(one.text, by_name[name]) for name, one in found.items()}

@@ -133,9 +133,10 @@ class Variables(NamedTuple):
         """Explain what a file must not say that lies in the current directory by chance."""
         name = f"{self.prefix}BACKEND"
         one = self.found.get(name.lower())
-        if one and one.source == DEFAULT_ENV_FILE and CLASS_PATH.fullmatch(one.text) and "backend" not in self.given:
+        if one and one.by_chance and CLASS_PATH.fullmatch(one.text) and "backend" not in self.given:
+            where = one.source if one.source == DEFAULT_ENV_FILE else f"{one.source}, which {DEFAULT_ENV_FILE} names"
             yield (
-                f"{name}={one.text!r} in {one.source}: code is not imported at the word of a file that lies in the "
+                f"{name}={one.text!r} in {where}: code is not imported at the word of a file that lies in the "
                 "current directory; set it in the environment, or name the file: env_file='./.env'"
             )
 

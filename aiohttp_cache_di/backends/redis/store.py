@@ -11,7 +11,7 @@ from typing import Final
 
 from aiohttp_cache_di.backends.inspecting import Glance, Wanted
 from aiohttp_cache_di.backends.partly import PartlyReadError
-from aiohttp_cache_di.backends.redis.commands import get, head, number, page, size_of, storing, value
+from aiohttp_cache_di.backends.redis.commands import get_upto, head, number, page, size_of, storing, value
 from aiohttp_cache_di.backends.redis.connections import Connection, ReplyTooLargeError, expect_no_error
 from aiohttp_cache_di.backends.redis.endpoints import Endpoint
 from aiohttp_cache_di.backends.redis.names import Names
@@ -203,9 +203,9 @@ class RedisStore:
         )
 
     async def kept_secret(self) -> bytes | None:
-        """The secret, under a name that no record has."""
+        """The secret, under a name that no record has; of what is larger no more is asked for than shows that."""
         connection = await self._connection(self._names.secret)
-        found: bytes | None = await connection.submit(get(self._names.secret), value)
+        found: bytes | None = await connection.submit(get_upto(self._names.secret, SECRET_BYTES), value)
         return found if found is not None and len(found) == SECRET_BYTES else None
 
     async def keep_secret(self, proposed: bytes) -> bytes:
