@@ -53,7 +53,7 @@ __all__ = [
 
 _CACHEABLE_METHODS = frozenset({"GET", "HEAD", "QUERY"})
 _QUERYING = {True: frozenset({"QUERY", "POST"}), False: frozenset({"QUERY"})}
-"""Methods whose content asks for something, by whether HTTP's own rules hold: by a user's, POST is what they make it."""
+"""Methods whose content asks for something, by whether HTTP's own rules hold: by a user's, POST is theirs to judge."""
 
 PRIVATE_TO_CALLER = frozenset(map(str.lower, CONDITIONAL_OR_RANGE))
 """Request fields (lower case) that ask for one caller's own answer, and so have no place in a background request."""
