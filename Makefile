@@ -60,7 +60,7 @@ check: $(VENV)/.dev
 	$(MAKE) -j2 --output-sync=target lint types imports secrets audit test-lowest \
 		ARGS= LOWEST="$(wildcard $(LOWEST_QUICK))"
 	$(PYTEST) tests/faults $(ARGS)
-	$(MAKE) -j2 --output-sync=line covered-stores covered-rest
+	$(MAKE) -j2 covered-stores covered-rest
 	$(COVERAGE) combine --quiet .coverage.stores .coverage.rest
 	$(COVERAGE) report
 

@@ -32,7 +32,7 @@ class Naming:
     @cached_property
     def shared_patterns(self) -> UrlPatterns:
         """Patterns of the URLs where credentials set no one apart."""
-        return UrlPatterns(self.shared_credentials, option="shared_credentials")
+        return UrlPatterns(self.shared_credentials, option="shared_credentials", by_host=True)
 
     @cached_property
     def names_principals(self) -> bool:

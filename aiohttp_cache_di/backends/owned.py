@@ -4,6 +4,9 @@ A file is believed if it belongs to the user who runs the program, or to root. W
 refused, links too: they can be put where a cache is expected, or be changed while it is in use. What is ours is made
 private, whatever the umask was when it was made. On a system without user ids there is nothing to look at.
 
+A network file system may give what we make to another user (NFS: ``root_squash``, ``all_squash``). There, that user's
+files are ours: which user that is, a file tells that is made for it.
+
 All of it asks the file system, so that it belongs into a thread.
 """
 
@@ -21,6 +24,7 @@ __all__ = [
     "OTHERS",
     "OTHERS_WRITE",
     "is_believed",
+    "is_ours_alone",
     "make_directories",
     "own",
     "own_directory",
@@ -33,11 +37,56 @@ _DIRECTORY: Final = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O
 MAX_LINKS: Final = 40  # as Linux has it
 OTHERS: Final = 0o077  # the permissions of the group and of all others
 OTHERS_WRITE: Final = 0o022
+_HAS_USERS: Final = hasattr(os, "geteuid")
+_MAKE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+_users_there: Final[dict[tuple[int, int], int]] = {}
+"""Whose the files are that we make: by file system, and by the user that we are."""
 
 
 def is_believed(owner: int) -> bool:
     """Whether files of the user *owner* are believed: our own and root's."""
     return not hasattr(os, "geteuid") or owner in (0, os.geteuid())
+
+
+def is_ours_alone(descriptor: int, status: os.stat_result, directory: int) -> bool:
+    """Whether the open file or directory of that *status* is believed; what is ours is made private.
+
+    Args:
+        directory: the descriptor of the directory that it is in.
+    """
+    if not _HAS_USERS:
+        return True
+    owner, mode = status.st_uid, status.st_mode
+    if owner != os.geteuid():
+        if owner == 0:  # a directory of root's may be for all, as those are that a container is given
+            return not (mode & OTHERS_WRITE and stat.S_ISREG(mode))
+        if not _is_us_there(status, directory):
+            return False
+    if mode & OTHERS:
+        with suppress(OSError):  # of a file system that is read-only, or knows no modes
+            os.fchmod(descriptor, stat.S_IMODE(mode) & ~OTHERS)
+    return True
+
+
+def _is_us_there(status: os.stat_result, directory: int) -> bool:
+    """Whether the file system gives what we make to the owner in *status*, who is none that is believed elsewhere."""
+    here = status.st_dev, os.geteuid()
+    if here not in _users_there:
+        name = f"owner.{os.urandom(8).hex()}.tmp"
+        try:
+            descriptor = os.open(name, _MAKE, 0o600, dir_fd=directory)
+        except OSError:  # we may not write there: then nothing there is ours
+            return False
+        try:
+            made = os.fstat(descriptor)
+        finally:
+            os.close(descriptor)
+            with suppress(OSError):
+                os.unlink(name, dir_fd=directory)
+        if made.st_dev != status.st_dev:
+            return False
+        _users_there[here] = made.st_uid
+    return _users_there[here] == status.st_uid
 
 
 def make_directories(path: str) -> None:
@@ -93,13 +142,14 @@ def own_directory(descriptor: int, path: str, *, is_temporary: bool) -> None:
         is_temporary: it is where every user may make directories: it has to be ours, and is made private.
 
     Raises:
-        StorageError: it has to be ours and is another user's.
+        StorageError: it is another user's; root's, too, where it has to be ours.
     """
     if not hasattr(os, "geteuid"):
         return
     status = os.fstat(descriptor)
     is_ours = status.st_uid == os.geteuid()
-    if is_temporary and not is_ours:
+    is_refused = is_temporary if is_believed(status.st_uid) else not _is_us_there(status, descriptor)
+    if is_refused and not is_ours:
         raise StorageError(_anothers(path, status.st_uid))
     loose = status.st_mode & (OTHERS if is_temporary else OTHERS_WRITE)
     if loose and is_ours:

@@ -28,10 +28,15 @@ _IPV6: Final = re.compile(r"^\[([0-9a-fA-F.]*:[0-9a-fA-F:.]*)\]")  # An address,
 _ENCODED: Final = re.compile(r"(?:%[0-9A-Fa-f]{2})+")
 _KEPT: Final = frozenset("%&+/:;=?@#")  # They have a meaning of their own where they are not encoded.
 _MAGIC: Final = frozenset("*?[]")
+_IN_HOST: Final = "[^/?#]"
 
 
 class UrlPatterns:
     """Patterns of URLs, of which one is enough.
+
+    Args:
+        option: which option they were given to.
+        by_host: as in `compiled`.
 
     Raises:
         ConfigurationError: as `compiled`.
@@ -39,8 +44,8 @@ class UrlPatterns:
 
     __slots__ = ("_matchers", "_matches")
 
-    def __init__(self, patterns: Iterable[str], *, option: str) -> None:
-        self._matchers = tuple(compiled(pattern, option=option) for pattern in patterns)
+    def __init__(self, patterns: Iterable[str], *, option: str, by_host: bool = False) -> None:
+        self._matchers = tuple(compiled(pattern, option=option, by_host=by_host) for pattern in patterns)
         self._matches = lru_cache(maxsize=1024)(self._match)
 
     def __bool__(self) -> bool:
@@ -73,11 +78,13 @@ def as_read(url: str) -> str:
     return f"{text}?{_decoded(parsed.raw_query_string)}" if parsed.raw_query_string else text
 
 
-def compiled(pattern: object, *, option: str) -> Matcher:
+def compiled(pattern: object, *, option: str, by_host: bool = False) -> Matcher:
     """What matches as *pattern* does; see `UrlRules` for its meaning.
 
     Args:
         option: which option it was given to.
+        by_host: what stands before the first slash covers hosts alone: ``*.example.com`` is not found in a path or a
+            query, which are often for strangers to choose.
 
     Raises:
         ConfigurationError: it is not text, or has a set that is none (``[z-a]``).
@@ -89,7 +96,10 @@ def compiled(pattern: object, *, option: str) -> Matcher:
         scheme, separator, rest = "", "", pattern.strip()
     host, slash, path = rest.partition("/")
     host = _IPV6.sub(r"[[]\1[]]", host) if host.startswith("[") else _readable_host(host)
-    chunks = _chunks(f"{scheme.lower()}{separator}{host.lower()}{slash}{path}")
+    # Without a slash, what follows a star may be of the path too, which tells capitals from small letters.
+    head = f"{scheme.lower()}{separator}{host.lower() if slash else host}"
+    stars_of_host = len(_chunks(head)) - 1 if by_host else 0
+    chunks = _chunks(f"{head}{slash}{path}", host_end=len(head) if by_host else 0, either_case=not slash)
     if not separator:
         chunks[0] = f"[a-z][a-z0-9+.-]*://{chunks[0]}"
     if not slash and chunks[-1]:
@@ -98,7 +108,9 @@ def compiled(pattern: object, *, option: str) -> Matcher:
     # never tries another, and a hostile URL cannot make a pattern slow.
     first, *others = chunks
     try:
-        return re.compile(first + "".join(f"(?>.*?{chunk})" for chunk in others), re.DOTALL).match
+        stars = [_IN_HOST] * stars_of_host + ["."] * (len(others) - stars_of_host)
+        rest = "".join(f"(?>{any_of}*?{chunk})" for any_of, chunk in zip(stars, others, strict=True))
+        return re.compile(first + rest, re.DOTALL).match
     except re.error as exc:
         raise ConfigurationError(f"{option}: {pattern!r} is no URL pattern: {exc.msg}") from exc
 
@@ -111,9 +123,10 @@ def _readable_host(host: str) -> str:
 def _readable_label(label: str) -> str:
     name, colon, port = label.partition(":")
     try:
-        return f"{URL(f'http://{name}/').host or name}{colon}{port}"
+        readable = URL(f"http://{name}/").host or name
     except ValueError:
         return label
+    return label if readable == name.lower() else f"{readable}{colon}{port}"
 
 
 def _decoded(text: str) -> str:
@@ -133,8 +146,13 @@ def _encoded(character: str) -> str:
     return "".join(f"%{byte:02X}" for byte in character.encode("utf-8", "surrogateescape"))
 
 
-def _chunks(glob: str) -> list[str]:
-    """The parts of a shell glob between its stars, as regular expressions."""
+def _chunks(glob: str, *, host_end: int = 0, either_case: bool = False) -> list[str]:
+    """The parts of a shell glob between its stars, as regular expressions.
+
+    Args:
+        host_end: what stands before it stays within a host.
+        either_case: a capital may be a small letter, too.
+    """
     chunks = [""]
     position = 0
     while position < len(glob):
@@ -144,13 +162,15 @@ def _chunks(glob: str) -> list[str]:
         if character == "*":
             chunks.append("")
         elif character == "?":
-            chunks[-1] += "."
+            chunks[-1] += _IN_HOST if position <= host_end else "."
         elif character == "[" and (end := glob.find("]", position + 1)) != -1:
-            chunks[-1] += _set(glob[position:end])
+            chunks[-1] += (f"(?={_IN_HOST})" if position <= host_end else "") + _set(glob[position:end])
             position = end + 1
         elif encoded is not None:
             chunks[-1] += _literal(_read(encoded))
             position = encoded.end()
+        elif either_case and character.isupper():
+            chunks[-1] += f"(?:{_literal(character)}|{_literal(character.lower())})"
         else:
             chunks[-1] += _literal(character)
     return chunks

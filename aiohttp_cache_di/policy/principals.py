@@ -17,7 +17,7 @@ Principal: TypeAlias = str | Callable[[Request], str | None] | None
 
 
 class PrincipalPatterns:
-    """Principals by URL pattern, as `UrlRules` has patterns; the first that matches wins.
+    """Principals by URL pattern, as `UrlRules` has patterns, but by host; the first that matches wins.
 
     Raises:
         ConfigurationError: a pattern is none, or a name is no text or empty.
@@ -29,7 +29,8 @@ class PrincipalPatterns:
         for pattern, name in names.items():
             if not isinstance(name, str) or not name:
                 raise ConfigurationError(f"principals[{pattern!r}]: use a name of at least one character")
-        self._names = tuple((compiled(pattern, option="principals"), name) for pattern, name in names.items())
+        matchers = (compiled(pattern, option="principals", by_host=True) for pattern in names)
+        self._names = tuple(zip(matchers, names.values(), strict=True))
         self._match = lru_cache(maxsize=1024)(self._first_match)
 
     def __bool__(self) -> bool:

@@ -52,7 +52,8 @@ __all__ = [
 ]
 
 _CACHEABLE_METHODS = frozenset({"GET", "HEAD", "QUERY"})
-_QUERYING = frozenset({"QUERY", "POST"})
+_QUERYING = {True: frozenset({"QUERY", "POST"}), False: frozenset({"QUERY"})}
+"""Methods whose content asks for something, by whether HTTP's own rules hold: by a user's, POST is theirs to judge."""
 
 PRIVATE_TO_CALLER = frozenset(map(str.lower, CONDITIONAL_OR_RANGE))
 """Request fields (lower case) that ask for one caller's own answer, and so have no place in a background request."""
@@ -93,7 +94,7 @@ def on_request(
     if not may_be_cached(request.method, rules):
         note(trace, "method", False, lambda: f"{request.method} is not cached here")
         return _forward(Bypass("method"), _only_if_cached(request, rules), trace, "only_bypass")
-    if request.method in _QUERYING and rules.cache_control and "Content-Type" not in request.headers:
+    if request.method in _QUERYING[rules.cache_control] and "Content-Type" not in request.headers:
         # What its content asks for cannot be told (RFC 10008 §2.7: it is a part of the cache key).
         note(trace, "method", False, lambda: f"a {request.method} without Content-Type does not say what it asks for")
         return _forward(Bypass("request"), _only_if_cached(request, rules), trace, "only_bypass")

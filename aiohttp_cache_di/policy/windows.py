@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from datetime import timedelta
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.units import parse_duration
 
 __all__ = ["Window", "window_s"]
+
+_WORDS: Final[dict[str, bool]] = {"always": True, "none": False}
 
 Window: TypeAlias = float | bool | str | timedelta | None
 """A stale window as users write it: see `window_s`."""
@@ -19,12 +21,14 @@ def window_s(value: Window, *, option: str = "stale_if_error") -> float | None:
     """A stale window in seconds: True is for as long as the response is stored, False and None are none.
 
     Args:
-        value: seconds, a timedelta, or a text with units (``"1h"``).
+        value: seconds, a timedelta, or a text: with units (``"1h"``), or ``"always"`` or ``"none"``.
         option: the name that a refusal gives.
 
     Raises:
         ConfigurationError: *value* is no length of time.
     """
+    if isinstance(value, str):
+        value = _WORDS.get(value.strip().lower(), value)
     if value is None or value is False:
         return None
     if value is True:

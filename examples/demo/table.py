@@ -25,6 +25,8 @@ def outcome(cache_status: str) -> str:
     parameters = [part.strip() for part in cache_status.split(";")]
     if "hit" in parameters:
         return "hit"
+    if "collapsed" in parameters:  # it came while another worker was still writing, and waited for that
+        return "shared"
     return "revalidated" if "fwd-status=304" in parameters else "miss"
 
 

@@ -55,6 +55,7 @@ def test_a_value_that_cannot_be_used_is_refused_by_name(name: str, value: Any) -
     [
         {"allowed_codes": [HTTPStatus.OK, 404], "allowed_methods": {"GET": 1}, "ignored_params": iter(["a"])},
         {"stale_if_error": "1h", "stale_while_revalidate": timedelta(minutes=5), "expire_after": "5m"},
+        {"stale_if_error": "always", "stale_while_revalidate": "none"},
         {"stale_if_error": True, "stale_while_revalidate": math.inf, "heuristic_fraction": 0, "lease": 0},
         {"max_entries": None, "max_bytes": 1e6, "max_body_bytes": 0, "credential_headers": ()},
     ],

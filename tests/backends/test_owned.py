@@ -178,3 +178,31 @@ def test_a_temporary_directory_that_cannot_be_made_is_said(tmp_path: Path, monke
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
     with pytest.raises(StorageError, match="cannot be made"):
         owned.temporary_directory()
+
+
+@as_root
+@pytest.mark.parametrize(
+    ("owner", "before", "is_used", "after"),
+    [
+        (1000, 0o666, True, 0o600),
+        (1000, 0o600, True, 0o600),
+        (0, 0o644, True, 0o644),
+        (0, 0o664, False, 0o664),
+        (NOBODY, 0o600, False, 0o600),
+    ],
+)
+def test_an_open_file_is_used_if_it_is_ours_or_if_root_alone_writes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: int, before: int, is_used: bool, after: int
+) -> None:
+    path = tmp_path / "file"
+    path.touch()
+    path.chmod(before)
+    os.chown(path, owner, owner)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    directory, file = os.open(tmp_path, os.O_RDONLY), os.open(path, os.O_RDONLY)
+    try:
+        assert owned.is_ours_alone(file, os.fstat(file), directory) is is_used
+    finally:
+        os.close(directory)
+        os.close(file)
+    assert mode(path) == after

@@ -25,6 +25,7 @@ ROOT = Path(__file__).parent.parent.parent
     [
         ("aiohttp-cache-di; hit; ttl=30", "hit"),
         ("aiohttp-cache-di; fwd=uri-miss; stored", "miss"),
+        ("aiohttp-cache-di; fwd=uri-miss; collapsed", "shared"),
         ("aiohttp-cache-di; fwd=stale; fwd-status=304", "revalidated"),
         ("aiohttp-cache-di; fwd=stale; fwd-status=200; stored", "miss"),
     ],

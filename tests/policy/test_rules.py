@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from aiohttp_cache_di.backends import CacheBackend
 from aiohttp_cache_di.errors import ConfigurationError
+from aiohttp_cache_di.policy import Bypass, Fetch, on_request
 from aiohttp_cache_di.policy.decisions import Rules
 from tests.messages import PRIVATE, Fields, a_request, date, fields_of
 from tests.sync_cache import OriginDownError, Reply, is_reused, reply, scripted
@@ -33,6 +34,13 @@ RULES = Rules(lifetime_s=60)
 )
 def test_rules_decide_alone_but_for_no_store_and_vary(fields: Fields, reused: bool) -> None:
     assert is_reused(fields, rules=RULES) is reused
+
+
+@pytest.mark.parametrize(("fields", "is_cached"), [({"Content-Type": "text/x-query"}, True), ({}, False)])
+def test_rules_too_ask_a_query_what_kind_it_is_of(fields: Fields, is_cached: bool) -> None:
+    rules = replace(RULES, allowed_methods=frozenset({"GET", "QUERY"}))
+    decision = on_request(a_request(fields, method="QUERY"), None, rules, now=0.0)
+    assert isinstance(decision, Fetch if is_cached else Bypass)
 
 
 def test_rules_honour_private_when_shared() -> None:

@@ -24,6 +24,7 @@ from aiohttp_cache_di.backends.filesystem.pool import Pool
 from aiohttp_cache_di.backends.filesystem.records import PIECE_BYTES, Filed
 from aiohttp_cache_di.backends.filesystem.tree import Directory, Tree
 from aiohttp_cache_di.backends.filesystem.uses import Known, identity
+from aiohttp_cache_di.backends.owned import is_ours_alone
 from aiohttp_cache_di.backends.store import StoreEvents
 from aiohttp_cache_di.errors import UnreadableEntryError
 
@@ -128,6 +129,7 @@ class BodyFile:
         try:
             status = os.fstat(fd)
             is_right = stat.S_ISREG(status.st_mode) and status.st_size == self.length
+            is_right = is_right and is_ours_alone(fd, status, leaf.fd)
             if is_right and not lock(fd, fcntl.LOCK_SH):
                 raise FileNotFoundError(errno.ENOENT, "it is being dropped")
             if is_right and not self._bodies.known.is_checked(self.mark, status):

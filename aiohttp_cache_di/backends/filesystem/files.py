@@ -33,6 +33,7 @@ from aiohttp_cache_di.backends.filesystem.records import (
 )
 from aiohttp_cache_di.backends.filesystem.tree import Directory
 from aiohttp_cache_di.backends.filesystem.uses import Known
+from aiohttp_cache_di.backends.owned import is_ours_alone
 from aiohttp_cache_di.backends.store import UNREADABLE, Item, Unreadable
 from aiohttp_cache_di.entries.codec import EntryCodec
 from aiohttp_cache_di.entries.filed import FiledBody
@@ -140,6 +141,9 @@ def see(leaf: Directory, name: str) -> Seen | None:
     except OSError:
         return None
     try:
+        status = os.fstat(fd)
+        if not is_ours_alone(fd, status, leaf.fd):
+            return None
         data = os.read(fd, HEAD_READ_BYTES)
         if len(data) == HEAD_READ_BYTES:
             needed = HEAD_BYTES + int.from_bytes(data[8:12], "big") - len(data)
@@ -149,7 +153,7 @@ def see(leaf: Directory, name: str) -> Seen | None:
         if head is None:
             return None
         body = disk_bytes(head.body_bytes) if head.token != NO_TOKEN else 0
-        return Seen(head, disk_bytes(os.fstat(fd).st_size) + body)
+        return Seen(head, disk_bytes(status.st_size) + body)
     except OSError:
         return None
     finally:
@@ -238,7 +242,7 @@ def drop_unused(leaf: Directory, body: str) -> bool:
         os.unlink(body, dir_fd=leaf.fd)
         return True
     try:
-        if not lock(fd, fcntl.LOCK_EX):
+        if is_ours_alone(fd, os.fstat(fd), leaf.fd) and not lock(fd, fcntl.LOCK_EX):
             return False
         os.unlink(body, dir_fd=leaf.fd)
         return True
@@ -274,9 +278,12 @@ def _filed(
 def _read(leaf: Directory, name: str, known: Known | None) -> bytes:
     fd = os.open(name, READ_FLAGS, dir_fd=leaf.fd)
     try:
+        status = os.fstat(fd)
+        if not is_ours_alone(fd, status, leaf.fd):
+            return b""
         data = os.read(fd, FIRST_READ_BYTES)
         if len(data) == FIRST_READ_BYTES:
-            size = os.fstat(fd).st_size
+            size = status.st_size
             if size > MAX_ENTRY_BYTES:
                 return b""
             while len(data) < size and (more := os.read(fd, size - len(data))):
@@ -295,7 +302,8 @@ def _read_body(leaf: Directory, name: str, body: Body, known: Known) -> bytes | 
         fd = os.open(body_name(name, body.token), READ_FLAGS, dir_fd=leaf.fd)
         try:
             status = os.fstat(fd)
-            if status.st_size != body.length or body.length > known.value_bytes():
+            is_right = status.st_size == body.length and body.length <= known.value_bytes()
+            if not is_right or not is_ours_alone(fd, status, leaf.fd):
                 return None
             data = os.read(fd, body.length)
             while len(data) < body.length and (more := os.read(fd, body.length - len(data))):

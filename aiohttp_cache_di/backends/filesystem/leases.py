@@ -20,6 +20,7 @@ from typing import Final
 
 from aiohttp_cache_di.backends.filesystem.names import leaf_of, name_of
 from aiohttp_cache_di.backends.filesystem.tree import Directory, Tree
+from aiohttp_cache_di.backends.owned import is_ours_alone
 
 __all__ = ["Leases"]
 
@@ -124,7 +125,9 @@ class Leases:
     def _lock_file(self) -> Directory:
         if self._file is None or (self._file.is_deleted and not self._held):
             root = self._tree.made_root()
-            self._file = Directory(os.open(LOCK_FILE, _OPEN, 0o600, dir_fd=root.fd))
+            self._file = _opened(root) or _opened(root)
+            if self._file is None:
+                raise PermissionError(errno.EACCES, f"{LOCK_FILE} is another user's, again and again")
         return self._file
 
     # ---- files
@@ -149,14 +152,27 @@ class Leases:
     def _is_over(self, leaf: Directory, name: str) -> bool:
         try:
             fd = os.open(f"{name}.lease", _READ, dir_fd=leaf.fd)
-        except FileNotFoundError:
+        except (FileNotFoundError, PermissionError):
             return True
         try:
+            status = os.fstat(fd)
+            if not is_ours_alone(fd, status, leaf.fd):
+                return True
             data = os.read(fd, _END.size)
-            made_at = os.fstat(fd).st_mtime
         finally:
             os.close(fd)
         if len(data) < _END.size:
-            return time.time() - made_at > 1  # its process has died, or is about to write it
+            return time.time() - status.st_mtime > 1  # its process has died, or is about to write it
         (ends_at,) = _END.unpack(data)
         return not time.time() < ends_at
+
+
+def _opened(root: Directory) -> Directory | None:
+    """The file of locks, open, made if need be; another user's is removed, and None is returned."""
+    with suppress(PermissionError):
+        file = Directory(os.open(LOCK_FILE, _OPEN, 0o600, dir_fd=root.fd))
+        if is_ours_alone(file.fd, os.fstat(file.fd), root.fd):
+            return file
+    with suppress(FileNotFoundError):
+        os.unlink(LOCK_FILE, dir_fd=root.fd)
+    return None

@@ -8,6 +8,7 @@ from typing import Final
 
 from aiohttp_cache_di.backends.filesystem.names import new_token
 from aiohttp_cache_di.backends.filesystem.tree import Directory
+from aiohttp_cache_di.backends.owned import is_ours_alone
 from aiohttp_cache_di.backends.store import SECRET_BYTES
 
 __all__ = ["keep_secret", "kept_secret"]
@@ -19,12 +20,14 @@ _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLO
 
 
 def kept_secret(root: Directory) -> bytes | None:
-    """The secret that is kept; None where there is none, or what is none."""
+    """The secret that is kept; None where there is none, what is none, or another user's."""
     try:
         fd = os.open(KEPT_IN, _READ, dir_fd=root.fd)
     except OSError:
         return None
     try:
+        if not is_ours_alone(fd, os.fstat(fd), root.fd):
+            return None
         found = os.read(fd, SECRET_BYTES + 1)
     except OSError:
         return None

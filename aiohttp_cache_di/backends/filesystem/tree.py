@@ -17,7 +17,7 @@ from functools import cached_property, lru_cache, partial
 from typing import Final, NamedTuple
 
 from aiohttp_cache_di.backends.filesystem.names import temporary_name
-from aiohttp_cache_di.backends.owned import make_directories, own_directory
+from aiohttp_cache_di.backends.owned import is_believed, is_ours_alone, make_directories, own_directory
 from aiohttp_cache_di.errors import StorageError
 
 __all__ = ["Directory", "Place", "Tree"]
@@ -217,8 +217,20 @@ class Tree:
 
 def _open_leaf(root: Directory, name: str) -> Directory:
     first, second = name.split("/")
-    above = Directory(os.open(first, _FLAGS, dir_fd=root.fd))
-    return Directory(os.open(second, _FLAGS, dir_fd=above.fd))
+    return _opened(second, _opened(first, root))
+
+
+def _opened(name: str, above: Directory) -> Directory:
+    """Open a directory; another user's counts as none."""
+    try:
+        directory = Directory(os.open(name, _FLAGS, dir_fd=above.fd))
+    except PermissionError:
+        if is_believed(os.stat(name, dir_fd=above.fd, follow_symlinks=False).st_uid):
+            raise
+        raise NotADirectoryError(errno.ENOTDIR, f"{name} is another user's: it is not used") from None
+    if not is_ours_alone(directory.fd, os.fstat(directory.fd), above.fd):
+        raise NotADirectoryError(errno.ENOTDIR, f"{name} is another user's: it is not used")
+    return directory
 
 
 def _made(name: str, above: Directory) -> Directory:
@@ -227,7 +239,7 @@ def _made(name: str, above: Directory) -> Directory:
         with suppress(FileExistsError):
             os.mkdir(name, DIRECTORY_MODE, dir_fd=above.fd)
         try:
-            return Directory(os.open(name, _FLAGS, dir_fd=above.fd))
+            return _opened(name, above)
         except OSError as exc:
             if exc.errno not in _NO_DIRECTORY:
                 raise
