@@ -6,18 +6,23 @@ salted secret as its key), so that what is made for one is worth nothing for ano
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
+from functools import cache
 from hashlib import blake2b
 from typing import Final, TypeAlias
 
 from aiohttp_cache_di.errors import ConfigurationError
 
-__all__ = ["DEFAULT_SALT", "DigestKey", "SecretKeys", "digest_key_of", "subkeys"]
+__all__ = ["DEFAULT_SALT", "MIN_SECRET_CHARS", "DigestKey", "SecretKeys", "digest_key_of", "subkeys"]
+
+logger = logging.getLogger(__name__)
 
 SecretKeys: TypeAlias = Iterable[str | bytes] | str | bytes | None
 """One secret, or several for rotation: the first signs, all verify."""
 
 DEFAULT_SALT: Final = b"aiohttp-client-cache"
+MIN_SECRET_CHARS: Final = 16  # 96 bits, if they are random base64 (RFC 4086 §8.2.2 asks for 96 to resist for long)
 _BLANK: Final = b" \t\n\r\f\v\0"
 
 
@@ -43,6 +48,8 @@ def subkeys(secret_key: SecretKeys, salt: str | bytes, *names: str) -> tuple[byt
     if not secrets or not all(secret and _as_bytes(secret).strip(_BLANK) for secret in secrets):
         # An empty secret would look like protection and be none, and so would one of spaces or zeros.
         raise ConfigurationError("secret_key is empty or blank; give a secret, several, or None to store unsigned")
+    if any(len(secret) < MIN_SECRET_CHARS for secret in secrets):
+        _warn_of_short()
     salt_key = blake2b(_as_bytes(salt)).digest()
     roots = tuple(blake2b(_as_bytes(secret), key=salt_key).digest() for secret in secrets)
     if not names:
@@ -61,6 +68,12 @@ def digest_key_of(secret_key: SecretKeys, salt: str | bytes = DEFAULT_SALT) -> D
     """
     found = subkeys(secret_key, salt, "digests")
     return DigestKey(found[0] if found else b"")
+
+
+@cache
+def _warn_of_short() -> None:
+    """Say it once in a process; settings, which are newer than programs with such keys, refuse it."""
+    logger.warning("A secret_key of less than %d characters can be guessed", MIN_SECRET_CHARS)
 
 
 def _as_bytes(value: str | bytes) -> bytes:

@@ -15,12 +15,12 @@ from typing import Any, Final, cast
 from pydantic import SecretStr
 
 from aiohttp_cache_di.addresses import refuse_odd_mongodb_address, refuse_odd_redis_address
+from aiohttp_cache_di.entries.secrets import MIN_SECRET_CHARS
 from aiohttp_cache_di.units import parse_duration, parse_size
 
 __all__ = [
     "BUILT_IN_BACKENDS",
     "CLASS_PATH",
-    "MIN_SECRET_CHARS",
     "FormError",
     "backend_name",
     "codes",
@@ -51,7 +51,6 @@ __all__ = [
 
 BUILT_IN_BACKENDS: Final = ("memory", "sqlite", "redis", "filesystem", "dynamodb", "mongodb")
 CLASS_PATH: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
-MIN_SECRET_CHARS: Final = 16  # 96 bits, if they are random base64 (RFC 4086 §8.2.2 asks for 96 to resist for long)
 
 MAX_SECONDS: Final = 1e10  # 317 years; timers of the operating system overflow not far beyond
 MAX_DEPTH: Final = 32  # of JSON; options of drivers have three levels or four

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 from pydantic import BeforeValidator, SecretStr
 
 from aiohttp_cache_di.addresses import MASK, mask_mongodb_address, mask_redis_address
+from aiohttp_cache_di.entries.secrets import MIN_SECRET_CHARS
 from aiohttp_cache_di.settings import forms
 from aiohttp_cache_di.settings.url_rules import (
     UrlRule,
@@ -195,7 +196,7 @@ Secrets: TypeAlias = Annotated[
     tuple[SecretStr, ...],
     BeforeValidator(forms.secrets),
     Kind(
-        f"secrets of {forms.MIN_SECRET_CHARS} characters or more, {_LIST}: the first signs, all verify",
+        f"secrets of {MIN_SECRET_CHARS} characters or more, {_LIST}: the first signs, all verify",
         _show_secret,
         _mask_all,
         secret=True,

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from aiohttp_cache_di.entries import secrets
 from aiohttp_cache_di.entries.codec import EntryCodec
 from aiohttp_cache_di.entries.secrets import DEFAULT_SALT, DigestKey, digest_key_of, subkeys
 from aiohttp_cache_di.errors import ConfigurationError, UnreadableEntryError
@@ -17,6 +18,16 @@ def test_each_use_and_each_name_has_a_key_of_its_own() -> None:
     made += [subkeys("s", "1")]
     assert len(set(made)) == 25
     assert subkeys("s", "1", "entries", "a") == subkeys(b"s", b"1", "entries", "a")
+
+
+def test_a_secret_that_can_be_guessed_is_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    secrets._warn_of_short.cache_clear()
+    subkeys("x" * 16, "")
+    assert not caplog.records
+    subkeys(["x" * 16, "hunter2"], "")
+    subkeys("hunter2", "")
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "hunter2" not in caplog.text
 
 
 def test_there_is_a_key_for_each_secret_and_none_without() -> None:
