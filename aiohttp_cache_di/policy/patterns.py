@@ -29,6 +29,7 @@ _ENCODED: Final = re.compile(r"(?:%[0-9A-Fa-f]{2})+")
 _KEPT: Final = frozenset("%&+/:;=?@#")  # They have a meaning of their own where they are not encoded.
 _MAGIC: Final = frozenset("*?[]")
 _IN_HOST: Final = "[^/?#]"
+_OWN_PORTS: Final = {"http": ":80", "ws": ":80", "https": ":443", "wss": ":443"}  # URLs are compared without them
 
 
 class UrlPatterns:
@@ -95,6 +96,7 @@ def compiled(pattern: object, *, option: str, by_host: bool = False) -> Matcher:
     if not separator or "/" in scheme:
         scheme, separator, rest = "", "", pattern.strip()
     host, slash, path = rest.partition("/")
+    host = host.removesuffix(_OWN_PORTS.get(scheme.lower(), ""))
     host = _IPV6.sub(r"[[]\1[]]", host) if host.startswith("[") else _readable_host(host)
     # Without a slash, what follows a star may be of the path too, which tells capitals from small letters.
     head = f"{scheme.lower()}{separator}{host.lower() if slash else host}"
