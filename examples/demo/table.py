@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-__all__ = ["Row", "outcome", "print_header", "print_row"]
+__all__ = ["FROM_CACHE", "Row", "outcome", "print_header", "print_row"]
 
 _WIDTHS: Final = (12, 9, 20, 13, 13, 9)
 
@@ -18,6 +18,10 @@ class Row(NamedTuple):
     outcome: str
     origin_hits: str
     time: str
+
+
+FROM_CACHE: Final = frozenset({"hit", "shared"})
+"""What says that this request was not sent to the origin."""
 
 
 def outcome(cache_status: str) -> str:
