@@ -32,14 +32,14 @@ def confirmed(given: argparse.Namespace, where: str) -> bool:
     """Whether what is selected may be dropped; where that is everything, a person is asked, before a loop runs.
 
     Raises:
-        ConfigurationError: nothing is selected, or nobody can be asked.
+        ConfigurationError: nothing is selected, or there is no terminal to ask at.
     """
     if not given.all and not selectors(given):
         raise ConfigurationError("purge: say what is to go (--url, --host, --match …), or --all")
     if not given.all or given.yes or given.dry_run:
         return True
     if not sys.stdin.isatty():
-        raise ConfigurationError("purge --all: add --yes, as there is nobody to ask")
+        raise ConfigurationError("purge --all: add --yes, as there is no terminal to ask at")
     verb = "Make all entries stale" if given.soft else "Drop all entries"
     print(f"{verb} of {where}? [y/N] ", end="", flush=True)
     return sys.stdin.readline().strip().lower() in ("y", "yes")
