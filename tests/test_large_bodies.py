@@ -377,9 +377,8 @@ async def test_a_body_of_unknown_length_is_stored_too(origin: Origin, tmp_path: 
         assert same(await (await hit(session, origin)).read(), CONTENT)
 
 
-async def test_who_asks_again_at_once_waits_for_the_end_of_the_writing(
-    origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def finish_when_told(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Let the end of a body be written no sooner than what is returned is set."""
     finish, may_finish = spool.Growing.finish, threading.Event()
 
     def later(self: spool.Growing) -> BodyFile:
@@ -387,6 +386,13 @@ async def test_who_asks_again_at_once_waits_for_the_end_of_the_writing(
         return finish(self)
 
     monkeypatch.setattr(spool.Growing, "finish", later)
+    return may_finish
+
+
+async def test_who_asks_again_at_once_waits_for_the_end_of_the_writing(
+    origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_finish = finish_when_told(monkeypatch)
     async with caching(tmp_path) as session:
         for number in range(2):
             async with session.get(origin.url) as response:
@@ -400,13 +406,7 @@ async def test_who_asks_again_at_once_waits_for_the_end_of_the_writing(
 async def test_what_is_deleted_while_its_end_is_written_is_not_stored(
     origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    finish, may_finish = spool.Growing.finish, threading.Event()
-
-    def later(self: spool.Growing) -> BodyFile:
-        may_finish.wait(10)
-        return finish(self)
-
-    monkeypatch.setattr(spool.Growing, "finish", later)
+    may_finish = finish_when_told(monkeypatch)
     async with caching(tmp_path) as session:
         async with session.get(origin.url) as response:
             await response.read()

@@ -11,7 +11,6 @@ import os
 import pickle
 import shutil
 import threading
-from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -41,18 +40,6 @@ CONTENT = b"".join(n.to_bytes(4, "big") for n in range((2 * PIECE_BYTES + 5000) 
 """Three pieces, no two of whose parts are alike."""
 
 PLAIN = make_entry("k", b"new")
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "cache"
-
-
-@pytest.fixture
-async def store(folder: Path) -> AsyncIterator[FileStore]:
-    store = make_store(folder)
-    yield store
-    await store.close()
 
 
 async def spooled(store: FileStore, key: str = "k", content: bytes = CONTENT) -> FiledResponse:

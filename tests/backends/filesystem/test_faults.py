@@ -7,7 +7,7 @@ import errno
 import os
 import random
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -30,18 +30,6 @@ from tests.backends.store_contract import keep, look, walk
 
 LARGE = bytes(range(256)) * (2 * APART_FROM_BYTES // 256)
 AS_ROOT = os.getuid() == 0  # to whom permissions mean nothing
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "cache"
-
-
-@pytest.fixture
-async def store(folder: Path) -> AsyncIterator[FileStore]:
-    store = make_store(folder)
-    yield store
-    await store.close()
 
 
 async def is_a_miss_that_is_overwritten(store: FileStore, key: str = "k") -> None:

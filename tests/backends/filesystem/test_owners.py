@@ -7,7 +7,6 @@ import errno
 import math
 import os
 import stat
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -28,18 +27,6 @@ SMALL_ENTRY, LARGE_ENTRY = make_entry("small"), make_entry("large", LARGE)
 SECRET = bytes(range(SECRET_BYTES))
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files of other users")
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "cache"
-
-
-@pytest.fixture
-async def store(folder: Path) -> AsyncIterator[FileStore]:
-    store = make_store(folder)
-    yield store
-    await store.close()
 
 
 async def fill(store: FileStore) -> None:
