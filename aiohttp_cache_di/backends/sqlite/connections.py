@@ -21,6 +21,7 @@ from aiohttp_cache_di.backends.sqlite import statements as jobs
 from aiohttp_cache_di.backends.sqlite.files import CacheFile, DamagedError, Identity, is_corruption, storage_error
 from aiohttp_cache_di.backends.sqlite.generation import CHECK_EVERY_S, Generations
 from aiohttp_cache_di.backends.sqlite.inspection import is_prepared, is_used_up
+from aiohttp_cache_di.backends.sqlite.leases import Leases
 from aiohttp_cache_di.backends.sqlite.opening import open_for_reading, open_for_writing
 from aiohttp_cache_di.backends.sqlite.schema import MAX_KEY_BYTES, Table
 from aiohttp_cache_di.backends.sqlite.thread import Done, Job, JobConnection, Worker
@@ -78,6 +79,7 @@ class Connections:
         table: what must be there.
         generations: of the file.
         value_bytes: tells the size beyond which no value is read; a larger one is not even looked at.
+        leases: of the store, some of which are given back with what is written.
         fast_save: do not wait for the disk, at the price of a damaged file after a power cut.
     """
 
@@ -87,6 +89,7 @@ class Connections:
         table: Table,
         generations: Generations,
         value_bytes: Callable[[], int],
+        leases: Leases,
         *,
         fast_save: bool,
     ) -> None:
@@ -97,12 +100,13 @@ class Connections:
         self.closed = False
         self.writable = not file.read_only
         self.made_at = self.loop.time()
-        self.writes = WriteQueue(self, table, generations)
+        self.writes = WriteQueue(self, table, generations, leases.release)
         self.lost: Literal["damaged", "replaced"] | None = None
         """What has become of the file (deleted counts as replaced), so that its entries are gone."""
         self._table = table
         self._value_bytes = value_bytes
         self._generations = generations
+        self._leases = leases
         self._fast_save = fast_save
         self._identity: Identity | None = None
         self._sound_schema: int | None = None
@@ -137,8 +141,12 @@ class Connections:
             self._stop_checking()
             self.writes.give_up(ConnectionsLostError("the connection to the cache file was given up"))
 
-    async def close(self) -> None:
-        """Finish what is under way, close the connections and end their threads."""
+    async def close(self, *, with_leases: bool = False) -> None:
+        """Finish what is under way, close the connections and end their threads.
+
+        Args:
+            with_leases: and give the leases of the store back, when all is written.
+        """
         if not self.opened.done():
             await asyncio.wait([self.opened], timeout=DRAIN_S)
             if not self.opened.done():
@@ -152,6 +160,8 @@ class Connections:
             self.writes.give_up(StorageError(f"{self.file.path} was closed before all was written"))
         self.closed = True
         self._stop_checking()
+        if with_leases and self._reader is not None:
+            self._reader.submit(lambda _: self._leases.close(), _ignore)
         # The writer last: the last one to close a file folds the log into it and removes the log.
         for worker in dict.fromkeys((self._reader, self._writer)):
             if worker is not None:
@@ -260,9 +270,13 @@ class Connections:
             elif not future.done():
                 future.set_result(result)
 
+        self.ask(job, done)
+        return future
+
+    def ask(self, job: Job, done: Done) -> None:
+        """Run a reading *job*, then ``done(result, error)`` in the loop; see `dealt_with`."""
         self._check_if_wanted()  # before the job, so that the copy which is made of its answer can be believed at once
         self.submit(job, done, checked=True)
-        return future
 
     def write(self, write: Write) -> asyncio.Future[Any]:
         """Write records, or take or release a lease; see `WriteQueue`."""
@@ -374,6 +388,10 @@ class Connections:
         if self._next_check is not None:
             self._next_check.cancel()
             self._next_check = None
+
+
+def _ignore(result: object, error: BaseException | None) -> None:
+    """Take no notice of the end of a job."""
 
 
 def _is_damage(error: BaseException) -> bool:

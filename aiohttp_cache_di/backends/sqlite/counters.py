@@ -26,7 +26,7 @@ from zlib import crc32
 
 from aiohttp_cache_di.backends.owned import OTHERS, OTHERS_WRITE, is_believed
 
-__all__ = ["STRIPES", "CounterFile", "stripe_of"]
+__all__ = ["NOT_A_LINK", "STRIPES", "CounterFile", "resemble", "stripe_of"]
 
 STRIPES: Final = 4096
 WORD_BYTES: Final = 8
@@ -106,7 +106,7 @@ class CounterFile:
         other_name = f"{path}.{os.getpid()}-{number}"
         descriptor = os.open(other_name, os.O_RDWR | os.O_CREAT | os.O_EXCL | NOT_A_LINK, 0o600)
         try:
-            _resemble(descriptor, like)
+            resemble(descriptor, like)
             # Written to its end: of a page that has no place on the disk, a mapped file would find out too late.
             os.write(descriptor, struct.pack(f"={len(words)}Q", *words))
             new = cls(os.dup(descriptor), may_write=True)
@@ -133,7 +133,8 @@ class CounterFile:
             counters[stripe] = number
 
 
-def _resemble(descriptor: int, like: str) -> None:
+def resemble(descriptor: int, like: str) -> None:
+    """Give an open file the owner and the mode of the file *like*, as SQLite does with the files that it makes."""
     status = os.stat(like)
     os.fchmod(descriptor, stat.S_IMODE(status.st_mode) & 0o666 | 0o600)
     if os.geteuid() == 0:
