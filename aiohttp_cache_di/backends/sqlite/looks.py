@@ -11,7 +11,7 @@ from typing import Any
 from aiohttp_cache_di.backends.sqlite.connections import Connections
 from aiohttp_cache_di.backends.sqlite.reading import Answer, Asked
 from aiohttp_cache_di.backends.sqlite.schema import MAX_BATCH
-from aiohttp_cache_di.backends.sqlite.writes import fail, resolve
+from aiohttp_cache_di.backends.sqlite.writes import fail
 from aiohttp_cache_di.backends.store import Lease
 from aiohttp_cache_di.backends.wrap.tasks import consume_error
 
@@ -39,13 +39,18 @@ class Looks:
         self._waiting: list[tuple[Asked, asyncio.Future[Any]]] = []
         self._is_busy = False
 
-    def ask(self, asked: Asked) -> asyncio.Future[Answer]:
+    async def ask(self, asked: Asked) -> Answer:
         """Ask now, or with the next ones; who is cancelled holds nothing."""
         future: asyncio.Future[Answer] = self._connections.loop.create_future()
         self._waiting.append((asked, future))
         if not self._is_busy:
             self._send()
-        return future
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if not future.cancelled() and future.exception() is None:  # the answer had come
+                self._drop(asked, future.result())
+            raise
 
     def _send(self) -> None:
         batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
@@ -62,11 +67,16 @@ class Looks:
         if error is not None:
             fail([future for _, future in batch], self._connections.dealt_with(error))
         for (asked, future), answer in zip(batch, answers or (), strict=False):
-            if future.cancelled() and isinstance(answer, Lease) and answer:
-                self._connections.query(partial(_give_back, self._release, asked.key)).add_done_callback(consume_error)
-            resolve(future, answer)
+            if future.cancelled():
+                self._drop(asked, answer)
+            else:
+                future.set_result(answer)
         if self._waiting and not self._is_busy:
             self._send()
+
+    def _drop(self, asked: Asked, answer: Answer) -> None:
+        if isinstance(answer, Lease) and answer:
+            self._connections.query(partial(_give_back, self._release, asked.key)).add_done_callback(consume_error)
 
 
 def _give_back(release: Callable[[str], object], key: str, _: sqlite3.Connection) -> None:

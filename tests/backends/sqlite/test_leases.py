@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -263,6 +264,31 @@ async def test_a_look_that_is_cancelled_holds_nothing(store: SQLiteStore, tmp_pa
 
 
 @needs_locks
+async def test_a_look_that_is_cancelled_when_its_answer_has_come_holds_nothing(
+    store: SQLiteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.get_or_acquire("opened", HELD_S)
+    here = store.database.here()
+    assert here is not None
+    assert here.looks is not None
+    done = here.looks._done
+
+    def done_and_cancel(*arguments: Any) -> None:
+        done(*arguments)
+        asking.cancel()  # before the one who waits is resumed
+
+    monkeypatch.setattr(here.looks, "_done", done_and_cancel)
+    asking = asyncio.ensure_future(store.get_or_acquire("k", HELD_S))
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    two = make_store(tmp_path / "cache")
+    async with asyncio.timeout(5):
+        while not await two.acquire("k", HELD_S):
+            await two.until_free("k", HELD_S)
+    await two.close()
+
+
+@needs_locks
 async def test_tables_of_one_file_have_leases_of_their_own(tmp_path: Path) -> None:
     one, two = SQLiteCache(tmp_path / "cache", "one"), SQLiteCache(tmp_path / "cache", "two")
     assert await one.acquire_lease("k", HELD_S)
@@ -356,18 +382,21 @@ async def test_a_forked_child_neither_has_nor_keeps_its_parents_leases(store: SQ
     two = make_store(tmp_path / "cache")
     assert await two.acquire("k", HELD_S) is Lease.REFUSED
     child_reads, parent_writes = os.pipe()
+    parent_reads, child_writes = os.pipe()
     pid = os.fork()
     if pid == 0:
         os.close(parent_writes)
+        os.write(child_writes, b".")  # what is done at a fork is done
         os.read(child_reads, 1)  # until the parent has looked
         os._exit(0)
     try:
+        await asyncio.to_thread(os.read, parent_reads, 1)
         assert await two.acquire("k", HELD_S) is Lease.REFUSED, "the child's copy was closed, not unlocked"
         await store.close()
         assert await two.acquire("k", HELD_S) is Lease.GRANTED, "and does not keep the lock alive"
     finally:
-        os.close(parent_writes)
-        os.close(child_reads)
+        for end in (parent_writes, child_reads, parent_reads, child_writes):
+            os.close(end)
         await asyncio.to_thread(os.waitpid, pid, 0)
     await two.close()
 
