@@ -1,7 +1,7 @@
 """What the site of the documentation has beside docs/: a hook of mkdocs, which `mkdocs.yml` names.
 
-Pages link to files of the project, `../examples/gateway.py`, which is where a reader of the folder finds them. On the site
-they are on pages of their own, made here, and links lead there.
+Pages link to files of the project, `../examples/gateway.py`, which is where a reader of the folder finds them. On the
+site they are on pages of their own, made here, and links lead there.
 """
 
 from __future__ import annotations
