@@ -421,8 +421,7 @@ class TestNamesOfTheOlderLibrary:
                 assert await response.content.read() == b"1"
 
     async def test_many_items_are_written_in_few_transactions(self, tmp_path: Path) -> None:
-        storage = SQLiteBackend(str(tmp_path / "bulk")).responses
-        assert isinstance(storage, SQLiteCache)
+        storage = SQLiteCache(str(tmp_path / "bulk"))
         async with storage.bulk_commit():
             for number in range(2_500):
                 await storage.write(f"key-{number}", f"value {number}")
