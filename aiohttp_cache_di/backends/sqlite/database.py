@@ -11,8 +11,9 @@ import weakref
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
-from aiohttp_cache_di.backends.sqlite.connections import Connections, ConnectionsLostError
+from aiohttp_cache_di.backends.sqlite.connections import Connections
 from aiohttp_cache_di.backends.sqlite.eviction import Bounds, Evictor, Uses
+from aiohttp_cache_di.backends.sqlite.failing import ConnectionsLostError
 from aiohttp_cache_di.backends.sqlite.files import CacheFile
 from aiohttp_cache_di.backends.sqlite.generation import Generations
 from aiohttp_cache_di.backends.sqlite.leases import Leases

@@ -12,9 +12,9 @@ from typing import Any, Final
 
 from aiohttp_cache_di.backends.inspecting import Glance, Usage, Wanted, packed_info
 from aiohttp_cache_di.backends.sqlite import statements as jobs
-from aiohttp_cache_di.backends.sqlite.connections import ConnectionsLostError
 from aiohttp_cache_di.backends.sqlite.database import Database, Here
 from aiohttp_cache_di.backends.sqlite.eviction import used_bytes
+from aiohttp_cache_di.backends.sqlite.failing import ConnectionsLostError
 from aiohttp_cache_di.backends.sqlite.looks import Looks
 from aiohttp_cache_di.backends.sqlite.reading import Answer, Asked, Reading, column_or_none
 from aiohttp_cache_di.backends.sqlite.schema import MAX_BATCH, Key, column_key, keep_secret, kept_secret, unpack_key

@@ -18,8 +18,8 @@ from aiohttp_cache_di.errors import StorageError
 
 __all__ = ["Waits"]
 
-WATCH_S: Final = 0.003  # between two looks at the counters
-LOOKS: Final = 4  # from one time that the file system is asked to the next, the first look included
+WATCH_S: Final = 0.002  # between two looks at the counters
+LOOKS: Final = 6  # from one time that the file system is asked to the next, the first look included
 
 
 class _Waiting:
