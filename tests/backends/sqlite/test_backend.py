@@ -351,7 +351,7 @@ async def test_opening_and_closing_leaks_no_descriptor(tmp_path: Path) -> None:
         await cache.write_entry(make_entry("k"))
         await cache.close()
         counts.append(len(os.listdir("/proc/self/fd")))
-    assert counts[-1] == counts[0]
+    assert counts[-1] <= counts[0]  # those of tests before may end meanwhile
 
 
 def test_each_event_loop_has_connections_of_its_own(tmp_path: Path) -> None:

@@ -468,4 +468,4 @@ async def test_opening_and_closing_leaks_no_descriptor_of_a_lock(tmp_path: Path)
         await store.acquire("k", HELD_S)
         await store.close()
         counts.append(len(os.listdir("/proc/self/fd")))
-    assert counts[-1] == counts[0]
+    assert counts[-1] <= counts[0]  # those of tests before may end meanwhile
