@@ -1,4 +1,4 @@
-"""Looks that bring a lease where nothing is found, as many at once as come while others are under way."""
+"""Looking keys up, and asking for leases: in one job for all that came while the one before it was under way."""
 
 from __future__ import annotations
 
@@ -6,16 +6,20 @@ import asyncio
 import sqlite3
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 from aiohttp_cache_di.backends.sqlite.connections import Connections
 from aiohttp_cache_di.backends.sqlite.reading import Answer, Asked
 from aiohttp_cache_di.backends.sqlite.schema import MAX_BATCH
 from aiohttp_cache_di.backends.sqlite.writes import fail
-from aiohttp_cache_di.backends.store import Lease
+from aiohttp_cache_di.backends.store import Found, Lease
 from aiohttp_cache_di.backends.wrap.tasks import consume_error
+from aiohttp_cache_di.errors import StorageError
 
 __all__ = ["Looks"]
+
+Reads: TypeAlias = list[tuple[Sequence[str], asyncio.Future[Any]]]
+Asks: TypeAlias = list[tuple[Asked, asyncio.Future[Any]]]
 
 
 class Looks:
@@ -23,21 +27,30 @@ class Looks:
 
     Args:
         connections: that are asked.
-        answer: answers them all, in the reader's thread.
+        answer: answers them all, in the reader's thread: what is looked up, and who asks for a lease.
         release: gives the lease on a key back, in such a thread.
     """
 
     def __init__(
         self,
         connections: Connections,
-        answer: Callable[[Sequence[Asked], sqlite3.Connection], list[Answer]],
+        answer: Callable[[Sequence[str], Sequence[Asked], sqlite3.Connection], tuple[list[Found | None], list[Answer]]],
         release: Callable[[str], object],
     ) -> None:
         self._connections = connections
         self._answer = answer
         self._release = release
-        self._waiting: list[tuple[Asked, asyncio.Future[Any]]] = []
+        self._reads: Reads = []
+        self._waiting: Asks = []
         self._is_busy = False
+
+    def get(self, keys: Sequence[str]) -> asyncio.Future[list[Found | None]]:
+        """Look *keys* up, `MAX_BATCH` of them at most."""
+        future: asyncio.Future[list[Found | None]] = self._connections.loop.create_future()
+        self._reads.append((keys, future))
+        if not self._is_busy:
+            self._send()
+        return future
 
     async def ask(self, asked: Asked) -> Answer:
         """Ask now, or with the next ones; who is cancelled holds nothing."""
@@ -53,26 +66,53 @@ class Looks:
             raise
 
     def _send(self) -> None:
-        batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
+        reads, room = self._next_reads()
+        asks, self._waiting = self._waiting[:room], self._waiting[room:]
         self._is_busy = True
-        self._connections.ask(partial(self._answer, [asked for asked, _ in batch]), partial(self._done, batch))
+        keys = reads[0][0] if len(reads) == 1 else [key for keys, _ in reads for key in keys]
+        job = partial(self._answer, keys, [asked for asked, _ in asks])
+        self._connections.ask(job, partial(self._done, reads, asks))
+
+    def _next_reads(self) -> tuple[Reads, int]:
+        """The reads whose turn it is, and how many keys there is room for besides."""
+        self._reads = [read for read in self._reads if not read[1].cancelled()]
+        room, count = MAX_BATCH, 0
+        for keys, _ in self._reads:
+            if len(keys) > room:
+                break
+            room -= len(keys)
+            count += 1
+        reads, self._reads = self._reads[:count], self._reads[count:]
+        return reads, room
 
     def _done(
         self,
-        batch: list[tuple[Asked, asyncio.Future[Any]]],
-        answers: Sequence[Answer] | None,
+        reads: Reads,
+        asks: Asks,
+        answers: tuple[list[Found | None], list[Answer]] | None,
         error: BaseException | None,
     ) -> None:
         self._is_busy = False
-        if error is not None:
-            fail([future for _, future in batch], self._connections.dealt_with(error))
-        for (asked, future), answer in zip(batch, answers or (), strict=False):
-            if future.cancelled():
+        if answers is None:
+            failure = self._connections.dealt_with(error or StorageError("there is no answer"))
+            fail([future for _, future in (*reads, *asks)], failure)
+        else:
+            self._tell(reads, asks, *answers)
+        if (self._reads or self._waiting) and not self._is_busy:
+            self._send()
+
+    def _tell(self, reads: Reads, asks: Asks, found: list[Found | None], answers: list[Answer]) -> None:
+        begin = 0
+        for keys, future in reads:
+            end = begin + len(keys)
+            if not future.done():
+                future.set_result(found[begin:end])
+            begin = end
+        for (asked, asking), answer in zip(asks, answers, strict=True):
+            if asking.cancelled():
                 self._drop(asked, answer)
             else:
-                future.set_result(answer)
-        if self._waiting and not self._is_busy:
-            self._send()
+                asking.set_result(answer)
 
     def _drop(self, asked: Asked, answer: Answer) -> None:
         if isinstance(answer, Lease) and answer:

@@ -6,7 +6,6 @@ import sqlite3
 from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
-from aiohttp_cache_di.backends.byte_locks import NoLocksError
 from aiohttp_cache_di.backends.sqlite import statements as jobs
 from aiohttp_cache_di.backends.sqlite.generation import Generations
 from aiohttp_cache_di.backends.sqlite.leases import Leases
@@ -48,16 +47,19 @@ class Reading:
         self._generations = generations
         self._leases = leases
 
-    def look_up(self, keys: Sequence[str], connection: sqlite3.Connection) -> list[Found | None]:
-        """What is under *keys*, `MAX_BATCH` of them at most."""
-        return self._seen(keys, connection)[0]
-
-    def look_or_lease(self, all_asked: Sequence[Asked], connection: sqlite3.Connection) -> list[Answer]:
-        """Look up what is asked for so, and take the leases on what is not found."""
+    def answer(
+        self, keys: Sequence[str], all_asked: Sequence[Asked], connection: sqlite3.Connection
+    ) -> tuple[list[Found | None], list[Answer]]:
+        """Look up *keys*, and what is asked for so, `MAX_BATCH` together; and take the leases on what is not found."""
         looking = [asked.key for asked in all_asked if asked.looks]
-        seen, version = self._seen(looking, connection) if looking else ([], 0)
-        found: dict[str, Answer] = {key: each for key, each in zip(looking, seen, strict=True) if each is not None}
-        answers = [found.get(asked.key) for asked in all_asked]
+        seen, version = self._seen([*keys, *looking], connection)
+        answers = self._leased(all_asked, dict(zip(looking, seen[len(keys) :], strict=True)), version, connection)
+        return seen[: len(keys)], answers
+
+    def _leased(
+        self, all_asked: Sequence[Asked], found: dict[str, Found | None], version: int, connection: sqlite3.Connection
+    ) -> list[Answer]:
+        answers: list[Answer] = [found.get(asked.key) for asked in all_asked]
         granted: dict[int, str] = {}
         try:
             for place, asked in enumerate(all_asked):
@@ -76,7 +78,7 @@ class Reading:
     def _acquire(self, asked: Asked) -> Lease | None:
         try:
             return Lease(self._leases.acquire(asked.key, asked.ttl_s))
-        except NoLocksError:
+        except OSError:  # the table serves
             return None
 
     def _is_unchanged(self, key: str, version: int) -> bool:

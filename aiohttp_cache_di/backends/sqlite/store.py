@@ -83,12 +83,11 @@ class SQLiteStore:
         """Look *keys* up in one hop to the reader's thread, where they are decoded."""
         database = self.database
         here = database.here() or await database.connected()
-        job = partial(self._reading.look_up, keys)
         try:
-            found: list[Found | None] = await here.connections.query(job)
+            found = await self._looks(here).get(keys)
         except ConnectionsLostError:  # asked again of new ones, as `Database.use` does
             here = await database.connected()
-            found = await here.connections.query(job)
+            found = await self._looks(here).get(keys)
         touch = self.touch
         for key, each in zip(keys, found, strict=True):
             if each is not None:
@@ -202,13 +201,7 @@ class SQLiteStore:
 
     async def get_or_acquire(self, key: str, ttl_s: float) -> Found | Lease | None:
         """Look *key* up in one hop to the reader's thread, and take the lease there if nothing is found."""
-        here = self.database.here()
-        if here is None or here.looks is None:
-            return await self._ask(Asked(key, ttl_s, looks=True))
-        try:
-            return await here.looks.ask(Asked(key, ttl_s, looks=True))
-        except ConnectionsLostError:
-            return await self._ask(Asked(key, ttl_s, looks=True))
+        return await self._ask(Asked(key, ttl_s, looks=True))
 
     async def until_free(self, key: str, within_s: float) -> None:
         """Wait until the lease on *key* is free or something is stored there, for *within_s* seconds at most."""
@@ -283,14 +276,18 @@ class SQLiteStore:
 
     async def _ask(self, asked: Asked) -> Answer:
         async def run(here: Here) -> Answer:
-            if not here.connections.writable:  # nothing could be stored
-                look: Any = here.connections.query(partial(self._reading.look_up, (asked.key,)))
-                return (await look)[0] if asked.looks else None
-            if here.looks is None:
-                here.looks = Looks(here.connections, self._reading.look_or_lease, self.database.leases.release)
-            return await here.looks.ask(asked)
+            looks = self._looks(here)
+            if here.connections.writable:
+                return await looks.ask(asked)
+            # Else nothing could be stored.
+            return (await looks.get((asked.key,)))[0] if asked.looks else None
 
         return await self.database.use(run)
+
+    def _looks(self, here: Here) -> Looks:
+        if here.looks is None:
+            here.looks = Looks(here.connections, self._reading.answer, self.database.leases.release)
+        return here.looks
 
     async def _query(self, job: Job) -> Any:
         async def run(here: Here) -> Any:
