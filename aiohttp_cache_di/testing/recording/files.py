@@ -129,7 +129,7 @@ def _written(exchange: Exchange) -> dict[str, Any]:
         response["coded"] = True
     found: dict[str, Any] = {"request": request, "response": response}
     if exchange.recorded_at is not None:
-        moment = datetime.fromtimestamp(round(exchange.recorded_at), UTC)
+        moment = datetime.fromtimestamp(int(exchange.recorded_at), UTC)
         found["recorded_at"] = moment.isoformat().replace("+00:00", "Z")
     return found
 

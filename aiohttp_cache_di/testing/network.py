@@ -1,0 +1,84 @@
+"""No connection leaves this machine: for whatever library, since it is Python's sockets that refuse."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from aiohttp_cache_di.testing.calls import NetworkBlockedError
+
+__all__ = ["blocked_network"]
+
+_CONNECTING: Final = ("connect", "connect_ex", "sendto")
+_NAMED: Final = frozenset({"", "localhost", "localhost.localdomain", "ip6-localhost", "0.0.0.0", "::"})  # noqa: S104  # to ask
+
+
+def _is_here(host: object) -> bool:
+    if isinstance(host, bytes | bytearray):
+        host = bytes(host).decode("ascii", "replace")
+    if host is None or not isinstance(host, str):
+        return host is None
+    name = host.lower().rstrip(".").partition("%")[0]
+    if name in _NAMED or name.endswith(".localhost") or name == socket.gethostname().lower():
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def _refuse(what: str) -> None:
+    raise NetworkBlockedError(
+        f"{what}: the network is blocked (--block-network). Record the test with @pytest.mark.recorded and "
+        "--record-mode=once, which works for sessions with a cache, or answer it by fake_upstream"
+    )
+
+
+@contextmanager
+def blocked_network() -> Generator[None]:
+    """Refuse to connect to other machines, and to look up their addresses; raise `NetworkBlockedError` instead.
+
+    This machine's loopback interface and Unix sockets stay open.
+    """
+    kept: dict[tuple[Any, str], Any] = {(socket.socket, name): vars(socket.socket).get(name) for name in _CONNECTING}
+    look_up = socket.getaddrinfo
+
+    def getaddrinfo(host: Any, *args: Any, **kwargs: Any) -> Any:
+        if not _is_here(host) and not _is_address(host):
+            _refuse(f"the address of {host!r} was asked for")
+        return look_up(host, *args, **kwargs)
+
+    for name in _CONNECTING:
+        setattr(socket.socket, name, _guarded(getattr(socket.socket, name)))
+    socket.getaddrinfo = getaddrinfo
+    try:
+        yield
+    finally:
+        socket.getaddrinfo = look_up
+        for (owner, name), own in kept.items():
+            if own is None:
+                delattr(owner, name)
+            else:
+                setattr(owner, name, own)
+
+
+def _guarded(method: Any) -> Any:
+    def guarded(self: socket.socket, *args: Any) -> Any:
+        address = args[-1]  # of sendto, after the data
+        is_internet = self.family in (socket.AF_INET, socket.AF_INET6)
+        if is_internet and isinstance(address, tuple) and not _is_here(address[0]):
+            _refuse(f"a connection to {address[0]}:{address[1]}")
+        return method(self, *args)
+
+    return guarded
+
+
+def _is_address(host: object) -> bool:
+    try:
+        ipaddress.ip_address(str(host).partition("%")[0])
+    except ValueError:
+        return False
+    return True
