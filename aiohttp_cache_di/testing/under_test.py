@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from functools import partial, wraps
-from typing import Any, Final, Self, Unpack
+from typing import Any, Final, Self, TypeAlias, Unpack
 from weakref import WeakKeyDictionary, WeakSet
 
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, ClientSession
@@ -86,6 +86,7 @@ class CacheUnderTest:
         self._locks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
         self._waiting: set[_Verdict] = set()
         self._failures: list[AssertionError] = []
+        self._told: dict[tuple[str, str], str] = {}
         self._delivery = Delivery()
         self._stack = ExitStack()
 
@@ -93,8 +94,8 @@ class CacheUnderTest:
         self._stack.callback(self._delivery.close)
         self._stack.callback(setattr, CacheMixin, "_request", CacheMixin._request)
         self._stack.callback(setattr, CacheMiddleware, "__call__", CacheMiddleware.__call__)
-        setattr(CacheMixin, "_request", _before_request(CacheMixin._request, self._prepare))  # noqa: B010  # of a class
-        setattr(CacheMiddleware, "__call__", _before_call(CacheMiddleware.__call__, self._prepare))  # noqa: B010
+        setattr(CacheMixin, "_request", _before_request(CacheMixin._request, self._prepare, self._note))  # noqa: B010
+        setattr(CacheMiddleware, "__call__", _before_call(CacheMiddleware.__call__, self._prepare, self._note))  # noqa: B010
         return self
 
     def __exit__(self, exc_type: type[BaseException] | None, *exc_info: object) -> None:
@@ -176,7 +177,9 @@ class CacheUnderTest:
         if not found:
             raise AssertionError(f"{method} {url}: no session that caches and is open has sent a request so far")
         if any(found) is not wanted:
-            raise AssertionError(f"{method} {url} is {'not ' if wanted else ''}in the cache of the app's session")
+            told = self._told.get((method, url))
+            why = f"; the latest answer was {told}" if told else ""
+            raise AssertionError(f"{method} {url} is {'not ' if wanted else ''}in the cache of the app's session{why}")
 
     async def _prepare(self, session: ClientSession, backend: CacheBackend) -> None:
         """Take note of *session*, and put in place what it lacks."""
@@ -189,6 +192,11 @@ class CacheUnderTest:
                 if backend not in seed.planted:
                     await self._plant(seed, session)
                     seed.planted.add(backend)
+
+    def _note(self, response: ClientResponse) -> None:
+        """Take note of what is said of *response*, for a message."""
+        first = response.history[0] if response.history else response
+        self._told[first.method, str(first.url)] = str(getattr(response, "cache_decision", ""))
 
     async def _plant(self, seed: _Seed, session: ClientSession) -> None:
         token = _planting.set(seed)
@@ -242,23 +250,29 @@ async def _is_kept(
     return await backend.has_url(url, method, **request)
 
 
-def _before_request(request: Any, prepare: Callable[[ClientSession, CacheBackend], Awaitable[None]]) -> Any:
+Prepare: TypeAlias = Callable[[ClientSession, CacheBackend], Awaitable[None]]
+Note: TypeAlias = Callable[[ClientResponse], None]
+
+
+def _before_request(request: Any, prepare: Prepare, note: Note) -> Any:
     @wraps(request)
     async def prepared(self: CacheMixin, *args: Any, **kwargs: Any) -> ClientResponse:
         if _planting.get() is None:
             await prepare(self, self.cache)
         response: ClientResponse = await request(self, *args, **kwargs)
+        note(response)
         return response
 
     return prepared
 
 
-def _before_call(call: Any, prepare: Callable[[ClientSession, CacheBackend], Awaitable[None]]) -> Any:
+def _before_call(call: Any, prepare: Prepare, note: Note) -> Any:
     @wraps(call)
     async def prepared(self: CacheMiddleware, request: ClientRequest, *args: Any, **kwargs: Any) -> ClientResponse:
         if _planting.get() is None and not isinstance(request.session, CacheMixin):
             await prepare(request.session, self.backend)
         response: ClientResponse = await call(self, request, *args, **kwargs)
+        note(response)
         return response
 
     return prepared
