@@ -195,6 +195,8 @@ class CacheUnderTest:
 
     def _note(self, response: ClientResponse) -> None:
         """Take note of what is said of *response*, for a message."""
+        if not isinstance(response, ClientResponse):  # a double
+            return
         first = response.history[0] if response.history else response
         self._told[first.method, str(first.url)] = str(getattr(response, "cache_decision", ""))
 
