@@ -85,11 +85,14 @@ class Delivery:
             self._canned.pop(ticket, None)
 
     def close(self) -> None:
-        """End the server, if it has begun."""
+        """End the server, if it has begun; wait for that, unless an event loop runs here, which is not to wait."""
         thread, self._thread = self._thread, None
-        if thread is not None:
-            with suppress(RuntimeError):  # its loop has been closed
-                self._end.result(_WITHIN_S)()
+        if thread is None:
+            return
+        self._end.add_done_callback(_call)
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
             thread.join(_WITHIN_S)
 
     def _started(self) -> int:
@@ -142,6 +145,11 @@ class Delivery:
         else:
             await response.write_eof()
         return response
+
+
+def _call(end: Future[Callable[[], object]]) -> None:
+    with suppress(RuntimeError):  # its loop has been closed
+        end.result()()
 
 
 @contextmanager

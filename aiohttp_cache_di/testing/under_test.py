@@ -203,6 +203,7 @@ class CacheUnderTest:
     async def _plant(self, seed: _Seed, session: ClientSession) -> None:
         token = _planting.set(seed)
         try:
+            await _forget(session, self._sessions[session][0], seed)
             with through_tap(self._answer):
                 async with session.request(seed.method, seed.url, **seed.options) as response:
                     await response.read()
@@ -250,6 +251,14 @@ async def _is_kept(
     if isinstance(session, CacheMixin):
         return await session.has_url(url, method, **request)
     return await backend.has_url(url, method, **request)
+
+
+async def _forget(session: ClientSession, backend: CacheBackend, seed: _Seed) -> None:
+    """Drop what is kept for the request of *seed*."""
+    if isinstance(session, CacheMixin):
+        await session.delete_url(seed.url, seed.method, **seed.options)
+    else:
+        await backend.delete_url(seed.url, seed.method, **seed.options)
 
 
 Prepare: TypeAlias = Callable[[ClientSession, CacheBackend], Awaitable[None]]
