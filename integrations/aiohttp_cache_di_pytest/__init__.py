@@ -53,14 +53,19 @@ def pytest_configure(config: pytest.Config) -> None:
         stack = ExitStack()
         stack.enter_context(blocked_network())
         config.add_cleanup(stack.close)
-    if config.pluginmanager.hasplugin("asyncio"):
+    if _is_there(config, "asyncio", "pytest_asyncio", "pytest_asyncio.plugin"):
         from aiohttp_cache_di_pytest import with_asyncio
 
         config.pluginmanager.register(with_asyncio, "aiohttp-cache-di-asyncio")
-    elif config.pluginmanager.hasplugin("anyio"):
+    elif _is_there(config, "anyio", "anyio.pytest_plugin"):
         from aiohttp_cache_di_pytest import with_anyio
 
         config.pluginmanager.register(with_anyio, "aiohttp-cache-di-anyio")
+
+
+def _is_there(config: pytest.Config, *names: str) -> bool:
+    """Whether a plugin is, by one of the names under which it may have been loaded."""
+    return any(map(config.pluginmanager.hasplugin, names))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -28,15 +28,13 @@ class RecordedTests:
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
 
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, Any, Any]:
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """Open the recording."""
-        if item.get_closest_marker("recorded") is None:
-            return (yield)
-        cassette = self._cassette(item)
-        cassette.open()
-        item.stash[CASSETTE], item.stash[_FAILED] = cassette, True  # until it has not
-        return (yield)
+        if item.get_closest_marker("recorded") is not None:
+            cassette = self._cassette(item)
+            cassette.open()
+            item.stash[CASSETTE], item.stash[_FAILED] = cassette, True  # until it has not
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, Any, Any]:

@@ -55,8 +55,15 @@ class Project:
         """The text of the file *name*."""
         return (self.directory / name).read_text(encoding="utf-8")
 
-    def run(self, *arguments: str, **variables: str) -> Run:
-        """Run the tests, or what *arguments* say of them."""
+    def run(self, *arguments: str, plugin: str | None = "aiohttp_cache_di_pytest", **variables: str) -> Run:
+        """Run the tests, or what *arguments* say of them.
+
+        Args:
+            plugin: the only one that is loaded; "" for none, None for all that are installed.
+        """
+        if plugin is not None:
+            variables["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+            arguments = (*(("-p", plugin) if plugin else ()), *arguments)
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV_"))}
         done = subprocess.run(
             [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--color=no", *arguments],

@@ -152,6 +152,8 @@ def _read(written: Mapping[str, Any]) -> Exchange:
     at = written.get("recorded_at")
     if isinstance(at, str):
         at = datetime.fromisoformat(at)
+    if isinstance(at, datetime) and at.tzinfo is None:
+        at = at.replace(tzinfo=UTC)
     return Exchange(asked, answered, at.timestamp() if isinstance(at, datetime) else None)
 
 
