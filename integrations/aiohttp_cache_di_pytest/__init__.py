@@ -11,8 +11,10 @@ it does not use, and coverage of an app's imports sees them all. What it offers 
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Awaitable, Callable, Generator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -31,13 +33,21 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     parser.addini("recorded_dir", "where recordings are, beside the module of their test", default="cassettes")
     for name in NAMES:
         parser.addini(f"recorded_{name}", f"names for {name}= of every mark recorded", type="args", default=[])
-    if find_spec("pytest_recording") is not None and not pluginmanager.is_blocked("recording"):
-        return
-    group = parser.getgroup("aiohttp-cache-di", "responses of upstreams (aiohttp-cache-di)")
-    with suppress(ValueError):  # another plugin has an option of the name
-        group.addoption("--record-mode", choices=MODES, default=None, help="when to record: none (the default), …")
-    with suppress(ValueError):
+    if not _recording_comes(pluginmanager):
+        group = parser.getgroup("aiohttp-cache-di", "responses of upstreams (aiohttp-cache-di)")
+        when = "when to record what upstreams answer: none (the default), once, new_episodes, all or rewrite"
+        group.addoption("--record-mode", choices=MODES, default=None, help=when)
         group.addoption("--block-network", action="store_true", help="refuse connections to other machines")
+
+
+def _recording_comes(pluginmanager: pytest.PytestPluginManager) -> bool:
+    """Whether pytest-recording is or will be loaded, so that its options would be there twice."""
+    if "pytest_recording.plugin" in sys.modules:
+        return True
+    environment = [os.environ.get(name, "") for name in ("PYTEST_PLUGINS", "PYTEST_ADDOPTS")]
+    if os.environ.get("PYTEST_DISABLE_PLUGIN_AUTOLOAD") or "--disable-plugin-autoload" in sys.argv:
+        return any("pytest_recording" in text for text in (*sys.argv, *environment))
+    return find_spec("pytest_recording") is not None and not pluginmanager.is_blocked("recording")
 
 
 def pytest_configure(config: pytest.Config) -> None:
