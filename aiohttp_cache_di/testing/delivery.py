@@ -31,7 +31,7 @@ _TICKET: Final = "X-Aiohttp-Cache-Di-Ticket"
 _HOST: Final = "127.0.0.1"
 _WITHIN_S: Final = 5.0  # a server that has nothing to do starts and ends in milliseconds
 _FRAMING: Final = frozenset({"content-length", "transfer-encoding", "connection", "keep-alive"})
-_EXACT: Final = web.ResponseKey("exact", tuple)
+_EXACT: Final = web.ResponseKey("exact", list[tuple[str, str]])
 _BODILESS: Final = frozenset({204, 304})
 _CODERS: Final[dict[str, Callable[[bytes], bytes]]] = {
     "gzip": lambda body: gzip.compress(body, mtime=0),
@@ -190,17 +190,17 @@ def _head(request: web.Request, canned: Canned) -> web.StreamResponse:
         body = b"".join(canned.chunks) if canned.status not in _BODILESS else None
         response = web.Response(status=canned.status, reason=canned.reason, body=body)
     is_alone = request.method == hdrs.METH_HEAD or canned.status in _BODILESS
-    response[_EXACT] = tuple(
+    response[_EXACT] = [
         (name, value)
         for name, value in canned.headers
         if name.lower() not in _FRAMING or (is_alone and name.lower() == "content-length")
-    )
+    ]
     return response
 
 
 async def _leave_as_canned(_: web.Request, response: web.StreamResponse) -> None:
     """Take out of the head what aiohttp.web has put there, but for what frames the body."""
-    canned: tuple[tuple[str, str], ...] | None = response.get(_EXACT)
+    canned = response.get(_EXACT)
     if canned is None:
         return
     named = {name.lower() for name, _ in canned}

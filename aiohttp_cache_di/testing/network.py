@@ -67,9 +67,9 @@ def blocked_network() -> Generator[None]:
 
 def _guarded(method: Any) -> Any:
     def guarded(self: socket.socket, *args: Any) -> Any:
-        address = args[-1]  # of sendto, after the data
+        address: Any = args[-1]  # of sendto, after the data
         is_internet = self.family in (socket.AF_INET, socket.AF_INET6)
-        if is_internet and isinstance(address, tuple) and not _is_here(address[0]):
+        if is_internet and not _is_here(address[0]):
             _refuse(f"a connection to {address[0]}:{address[1]}")
         return method(self, *args)
 

@@ -7,7 +7,7 @@ Starlette's TestClient. What a test asks of them is done there.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
 from contextlib import ExitStack
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
@@ -54,7 +54,7 @@ class _Seed:
     url: str
     canned: Canned
     options: dict[str, Any]
-    planted: WeakSet[CacheBackend] = field(default_factory=WeakSet)
+    planted: WeakSet[CacheBackend] = field(default_factory=WeakSet[CacheBackend])
 
 
 _planting: ContextVar[_Seed | None] = ContextVar("aiohttp_cache_di_planting", default=None)
@@ -228,15 +228,13 @@ class _Elsewhere:
     """What is to be done in *loop*."""
 
     loop: asyncio.AbstractEventLoop
-    doing: Callable[[], Any]
+    doing: Callable[[], Coroutine[Any, Any, bool]]
 
     def __await__(self) -> Generator[Any, None, bool]:
         if self.loop is asyncio.get_running_loop():
-            found: bool = yield from self.doing().__await__()
-            return found
+            return (yield from self.doing().__await__())
         future = asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self.doing(), self.loop))
-        found = yield from asyncio.wait_for(future, _WITHIN_S).__await__()
-        return found
+        return (yield from asyncio.wait_for(future, _WITHIN_S).__await__())
 
 
 def _result(one: _Elsewhere) -> bool:

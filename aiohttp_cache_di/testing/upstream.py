@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Self, TypeAlias, TypedDict, Unpack
 
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
+from multidict import CIMultiDict
 from yarl import URL
 
 from aiohttp_cache_di.engine.door import through_tap
@@ -72,15 +73,14 @@ def reply(**options: Unpack[ReplyOptions]) -> Reply:
         what = f"no option {', '.join(sorted(unknown))}" if unknown else f"one body, not {' and '.join(bodies)}"
         raise TypeError(f"a response takes {what}")
     content_type, chunks = _body(options)
-    given = options.get("headers", ())
-    headers = list(given.items() if isinstance(given, Mapping) else given)
+    headers = [(str(name), str(value)) for name, value in CIMultiDict(options.get("headers", ())).items()]
     if content_type and not any(name.lower() == "content-type" for name, _ in headers):
         headers.insert(0, ("Content-Type", content_type))
     fails = options.get("fails")
     canned = Canned(
         options.get("status", 200),
         options.get("reason"),
-        tuple((str(name), str(value)) for name, value in headers),
+        tuple(headers),
         chunks,
         is_coded="body" in options or "chunks" in options,
         delay_s=options.get("delay_s", 0.0),
@@ -106,7 +106,7 @@ class Route:
     method: str
     url: str
     answers: list[Answer]
-    calls: list[AskedFor] = field(default_factory=list)
+    calls: list[AskedFor] = field(default_factory=list[AskedFor])
     """The requests that have come, in their order."""
 
     @property

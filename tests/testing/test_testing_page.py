@@ -16,7 +16,7 @@ FILES = dict(
 def test_the_files_of_the_page_are_a_project_whose_tests_pass(tmp_path: Path) -> None:
     project = Project(tmp_path, FILES)
 
-    project.run("--block-network", plugin=None).passed(7)
+    project.run("-p", "no:recording", "--block-network", plugin=None).passed(7)
 
 
 def test_every_block_of_python_on_the_page_is_one_of_its_files() -> None:

@@ -8,11 +8,11 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from itertools import product
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from aiohttp_cache_di.errors import ConfigurationError
 
-__all__ = ["is_json", "parsed_json", "read_body", "without", "written_body"]
+__all__ = ["as_array", "as_object", "is_json", "parsed_json", "read_body", "without", "written_body"]
 
 _JSON_TYPE: Final = re.compile(r"application/(?:[\w.+-]+\+)?json\b|text/json\b", re.IGNORECASE)
 _CHARSET: Final = re.compile(r"charset=\"?([\w.:-]+)", re.IGNORECASE)
@@ -67,15 +67,22 @@ def parsed_json(body: bytes) -> tuple[Any, _Layout] | None:
     return None if layout is None else (value, layout)
 
 
+def as_object(value: object) -> dict[str, Any] | None:
+    """*value*, parsed JSON, if it is an object."""
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else None
+
+
+def as_array(value: object) -> list[Any] | None:
+    """*value*, parsed JSON, if it is an array."""
+    return cast("list[object]", value) if isinstance(value, list) else None
+
+
 def without(value: Any, names: Collection[str]) -> Any:
     """*value*, parsed JSON, without the fields called *names* at any depth."""
-    match value:
-        case dict():
-            return {name: without(inner, names) for name, inner in value.items() if name not in names}
-        case list():
-            return [without(inner, names) for inner in value]
-        case _:
-            return value
+    fields, items = as_object(value), as_array(value)
+    if fields is not None:
+        return {name: without(inner, names) for name, inner in fields.items() if name not in names}
+    return value if items is None else [without(inner, names) for inner in items]
 
 
 def written_body(body: bytes, content_type: str) -> dict[str, Any]:

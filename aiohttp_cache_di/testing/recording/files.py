@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from aiohttp_cache_di.errors import ConfigurationError, MissingDependencyError
-from aiohttp_cache_di.testing.recording.bodies import read_body, written_body
+from aiohttp_cache_di.testing.recording.bodies import as_object, read_body, written_body
 from aiohttp_cache_di.testing.recording.exchanges import Answered, Asked, Exchange, Fields, value_of
-from aiohttp_cache_di.testing.recording.foreign import from_har, from_vcr
+from aiohttp_cache_di.testing.recording.foreign import from_har, from_vcr, listed
 
 try:
     import yaml
@@ -29,6 +29,9 @@ _LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _HEAD: Final = "# What upstreams have answered to a test; `pytest --record-mode=rewrite` records it anew.\n"
 
 
+_YAML: Final[Any] = yaml
+
+
 class _Dumper(yaml.SafeDumper):
     """Writes text of several lines as a block, and everything in the order in which it comes."""
 
@@ -36,7 +39,7 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
-def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
+def _represent_text(dumper: Any, text: str) -> Any:
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
 
 
@@ -69,21 +72,25 @@ def loaded(text: str) -> list[Exchange]:
     except (ValueError, yaml.YAMLError) as exc:
         raise ConfigurationError(f"this is neither YAML nor JSON, or has tags that would run code: {exc}") from exc
     try:
-        match content:
-            case {"format": "aiohttp-cache-di/1", "exchanges": list() as exchanges}:
-                return [_read(one) for one in exchanges]
-            case {"format": str() as other}:
-                raise ConfigurationError(f"format {other!r} is not known; this release reads {FORMAT!r}")
-            case {"interactions": list() as interactions}:
-                return from_vcr(interactions)
-            case {"log": {"entries": list() as entries}}:
-                return from_har(entries)
-            case _:
-                raise ConfigurationError("this is no recording: it has no exchanges, no interactions and no log")
+        return _exchanges(content)
     except (TypeError, LookupError, AttributeError, ValueError) as exc:
         if isinstance(exc, ConfigurationError):
             raise
         raise ConfigurationError(f"a part is missing, or is another kind of thing: {exc!r}") from exc
+
+
+def _exchanges(content: Any) -> list[Exchange]:
+    parts = as_object(content) or {}
+    name = parts.get("format")
+    if name is not None and name != FORMAT:
+        raise ConfigurationError(f"format {name!r} is not known; this release reads {FORMAT!r}")
+    if name is not None:
+        return [_read(one) for one in parts["exchanges"]]
+    if "interactions" in parts:
+        return from_vcr(parts["interactions"])
+    if "log" in parts:
+        return from_har(parts["log"]["entries"])
+    raise ConfigurationError("this is no recording: it has no exchanges, no interactions and no log")
 
 
 def dumped(exchanges: Iterable[Exchange]) -> str:
@@ -109,7 +116,7 @@ def save(path: Path, exchanges: Iterable[Exchange]) -> None:
 
 
 def _dump(content: Any) -> str:
-    text: str = yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=10**6)
+    text: str = _YAML.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=10**6)
     return text
 
 
@@ -174,11 +181,7 @@ def _grouped(fields: Fields) -> dict[str, Any]:
 
 def _fields(written: Mapping[str, Any]) -> Fields:
     headers: Mapping[str, Any] = written.get("headers") or {}
-    return tuple(
-        (str(name), str(value))
-        for name, values in headers.items()
-        for value in (values if isinstance(values, Sequence) and not isinstance(values, str) else (values,))
-    )
+    return tuple((str(name), str(value)) for name, values in headers.items() for value in listed(values))
 
 
 def _phrase(status: int) -> str:

@@ -12,7 +12,7 @@ from urllib.parse import unquote_plus
 from yarl import URL
 
 from aiohttp_cache_di.keys import DEFAULT_CREDENTIAL_HEADERS, REDACTED, is_secret_param, redact_url
-from aiohttp_cache_di.testing.recording.bodies import is_json, parsed_json, read_body
+from aiohttp_cache_di.testing.recording.bodies import as_array, as_object, is_json, parsed_json, read_body
 from aiohttp_cache_di.testing.recording.exchanges import Answered, Asked, Exchange, value_of
 
 __all__ = ["Filters"]
@@ -140,13 +140,10 @@ class Filters:
         return body if shown == value else read_body({"json": shown, "layout": layout})
 
     def _json(self, value: Any) -> Any:
-        match value:
-            case dict():
-                return {name: self._member(name, inner) for name, inner in value.items()}
-            case list():
-                return [self._json(inner) for inner in value]
-            case _:
-                return value
+        fields, items = as_object(value), as_array(value)
+        if fields is not None:
+            return {name: self._member(name, inner) for name, inner in fields.items()}
+        return value if items is None else [self._json(inner) for inner in items]
 
     def _member(self, name: str, value: Any) -> Any:
         if name in self.json and name not in self.unfiltered:

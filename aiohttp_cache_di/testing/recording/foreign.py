@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import json
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from aiohttp_cache_di.testing.recording.bodies import as_array, as_object
 from aiohttp_cache_di.testing.recording.exchanges import Answered, Asked, Exchange, Fields, value_of
 
-__all__ = ["decoded", "from_har", "from_vcr"]
+__all__ = ["decoded", "from_har", "from_vcr", "listed"]
 
 
 def from_vcr(interactions: Sequence[Mapping[str, Any]]) -> list[Exchange]:
@@ -20,47 +21,46 @@ def from_vcr(interactions: Sequence[Mapping[str, Any]]) -> list[Exchange]:
 
 
 def _from_interaction(request: Mapping[str, Any], response: Mapping[str, Any]) -> Exchange:
-    asked = Asked(
-        str(request["method"]).upper(),
-        str(request["uri"]),
-        _fields(request.get("headers")),
-        _bytes(request.get("body")),
-    )
-    status = response.get("status")
-    if isinstance(status, Mapping):
-        code, reason = int(status["code"]), str(status.get("message") or "")
-    else:  # as httpx's cassettes have it
-        code, reason = int(response["status_code"]), ""
-    headers = _fields(response.get("headers"))
+    headers = _fields(request.get("headers"))
+    asked = Asked(str(request["method"]).upper(), str(request["uri"]), headers, _bytes(request.get("body")))
+    status: Any = response.get("status") or {}  # in httpx's cassettes of old, it is elsewhere
+    code = status["code"] if status else response["status_code"]
     content = response.get("body", response.get("content"))
-    return Exchange(asked, _answered(code, reason, headers, _bytes(content)))
+    return Exchange(
+        asked, _answered(int(code), str(status.get("message") or ""), _fields(response.get("headers")), _bytes(content))
+    )
 
 
 def _bytes(content: Any) -> bytes:
-    match content:
-        case None:
-            return b""
-        case bytes():
-            return content
-        case str():
-            return content.encode()
-        case {"string": inner}:
-            return _bytes(inner)
-        case {"base64_string": str() as coded} | {"base64": str() as coded}:
-            return base64.b64decode(coded)
-        case dict() | list():  # of a serializer that shows JSON as it is
-            return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
-        case _:
-            raise TypeError(f"no body: {content!r}")
+    if content is None:
+        return b""
+    if isinstance(content, bytes):
+        return content
+    if isinstance(content, str):
+        return content.encode()
+    parts = as_object(content)
+    if parts is not None and "string" in parts:
+        return _bytes(parts["string"])
+    if parts is not None and parts.keys() & {"base64_string", "base64"}:
+        return base64.b64decode(parts.get("base64_string") or parts["base64"])
+    # Of a serializer that shows JSON as it is.
+    return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _fields(headers: Any) -> Fields:
-    pairs = headers.items() if isinstance(headers, Mapping) else headers or ()
-    return tuple(
-        (str(name), value.decode("latin-1") if isinstance(value, bytes) else str(value))
-        for name, values in pairs
-        for value in (values if isinstance(values, list) else (values,))
-    )
+    by_name = as_object(headers)
+    pairs: Iterable[Any] = (headers or ()) if by_name is None else by_name.items()
+    return tuple((str(name), _text(value)) for name, values in pairs for value in listed(values))
+
+
+def _text(value: Any) -> str:
+    return value.decode("latin-1") if isinstance(value, bytes) else str(value)
+
+
+def listed(values: Any) -> list[Any]:
+    """*values* if they are a list, and a list of the one that they are otherwise."""
+    several = as_array(values)
+    return [values] if several is None else several
 
 
 def from_har(entries: Sequence[Mapping[str, Any]]) -> list[Exchange]:
@@ -69,10 +69,12 @@ def from_har(entries: Sequence[Mapping[str, Any]]) -> list[Exchange]:
 
 
 def _from_entry(entry: Mapping[str, Any]) -> Exchange:
-    request, response = entry["request"], entry["response"]
-    posted = (request.get("postData") or {}).get("text") or ""
+    request: dict[str, Any] = entry["request"]
+    response: dict[str, Any] = entry["response"]
+    sent: dict[str, Any] = request.get("postData") or {}
+    posted: str = sent.get("text") or ""
     asked = Asked(str(request["method"]).upper(), str(request["url"]), _har_fields(request["headers"]), posted.encode())
-    content = response.get("content") or {}
+    content: dict[str, Any] = response.get("content") or {}
     text: str = content.get("text") or ""
     body = base64.b64decode(text) if content.get("encoding") == "base64" else text.encode()
     headers = _har_fields(response["headers"])

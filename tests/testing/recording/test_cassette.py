@@ -84,7 +84,7 @@ async def test_each_mode_does_as_its_table_says(path: Path, origin: Origin) -> N
         put(path, first)
         origin.received.clear()
         async with recorded(path, mode):  # type: ignore[arg-type]  # of the literals
-            answers = []
+            answers: list[str] = []
             for url in (old, new):
                 try:
                     answers.append(await text_of(url))
@@ -209,20 +209,19 @@ async def test_redirects_cookies_and_errors_are_as_they_were(path: Path, origin:
 async def test_a_coded_body_is_recorded_as_text_and_comes_in_its_coding(
     coding: str, decoded: bool, path: Path, origin: Origin
 ) -> None:
-
     body = b"hello " * 100
     content = gzip.compress(body) if coding == "gzip" else zlib.compress(body)
     head = answer(headers={"Content-Encoding": coding, "Content-Length": str(len(content))})
     url = origin.on("/a", head + content)
     for mode in ("once", "none", "none"):
         async with recorded(path, mode), CachedSession(cache_control=True) as session:
-            for _ in range(2):
+            for is_second in (False, True):
                 async with session.get(url, auto_decompress=decoded) as response:
                     assert response.headers["Content-Encoding"] == coding
                     found = await response.read()
                     plain = found if decoded else zlib.decompress(found, 47)
                     assert plain == body
-            assert response.from_cache
+                    assert response.from_cache is is_second
     assert kept(path)[0].answered.body == body
     assert origin.hits == 1
 

@@ -140,7 +140,7 @@ def test_a_vcr_cassette_in_json_with_a_coded_body_is_read() -> None:
 
 
 def test_a_har_file_is_read() -> None:
-    entry = {
+    entry: dict[str, Any] = {
         "startedDateTime": "2026-11-29T12:00:00.000Z",
         "request": {
             "method": "POST",
@@ -155,7 +155,7 @@ def test_a_har_file_is_read() -> None:
             "content": {"text": "aGVsbG8=", "encoding": "base64"},
         },
     }
-    blocked = {**entry, "response": {"status": 0, "headers": []}}
+    blocked: dict[str, Any] = {**entry, "response": {"status": 0, "headers": []}}
     (exchange,) = loaded(json.dumps({"log": {"version": "1.2", "entries": [entry, blocked]}}))
 
     assert exchange.asked == Asked("POST", "https://a.example/?a=1", (("accept", "*/*"),), b"hi")
