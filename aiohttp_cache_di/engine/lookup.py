@@ -88,6 +88,16 @@ class Lookup:
 
     # ---- finding
 
+    def is_absent(self) -> bool:
+        """Whether nothing is stored for the request, where that is known without asking: `find` would find nothing."""
+        here = self.runtime.here
+        return (
+            here.tells_all
+            and not self.hooks.looks_up
+            and self.message.method != hdrs.METH_HEAD
+            and here.peek(self.key) is None
+        )
+
     async def find(self) -> StoredResponse | None:
         """The stored response that the request selects, fresh or not."""
         if self.message.method == hdrs.METH_HEAD and self.backend.cache_control:

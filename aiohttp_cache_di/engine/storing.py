@@ -243,6 +243,9 @@ class ResponseStoring(Lookup):
             outcome: told of the entry's own write; see `Runtime.store`.
         """
         primary = self._primary_now(entry)
+        if primary is None:  # it is the only one of its URL, as nearly all are
+            self.runtime.here.store(entry, outcome)
+            return entry
         bounds: dict[str, Any] = {"max_variants": self.rules.max_variants, "now": time.time()}
         try:
             placement = policy.place_variant(primary, entry, **bounds)

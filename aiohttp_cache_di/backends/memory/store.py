@@ -35,13 +35,13 @@ class Packed(msgspec.Struct, frozen=True, gc=False):
         head: its fields but the key, which the table has, and the body, as MessagePack.
         body: as in `StoredResponse`: the same object.
         store_until: as in `StoredResponse`.
-        weight: what it weighs against the bound, in bytes; a head of very many lines as it does when it is open.
+        objects_bytes: as in `StoredResponse`.
     """
 
     head: bytes
     body: bytes
     store_until: float
-    weight: int
+    objects_bytes: int
 
     @classmethod
     def of(cls, entry: StoredResponse) -> Self:
@@ -49,8 +49,12 @@ class Packed(msgspec.Struct, frozen=True, gc=False):
         body, until = entry.body, entry.store_until
         # A copy, since the encoder leaves room behind what it returns; and one infinity is enough for all.
         head = bytes(memoryview(_encode(msgspec.structs.replace(entry, key="", body=b""))))
-        weight = len(head) + len(body) + entry.objects_bytes + ENTRY_OVERHEAD_BYTES
-        return cls(head, body, math.inf if until == math.inf else until, weight)
+        return cls(head, body, math.inf if until == math.inf else until, entry.objects_bytes)
+
+    @property
+    def open_bytes(self) -> int:
+        """What it weighs besides while it is open."""
+        return len(self.head) + self.objects_bytes
 
     def unpacked(self, key: str) -> StoredResponse:
         """The entry that is kept under *key*."""
@@ -243,7 +247,8 @@ class MemoryStore:
         before = self.data.get(key)
         if before is not None:
             self.total_bytes -= _weight(before)
-            self._open.pop(key, None)
+            if self._open.pop(key, None) is not None:
+                self.total_bytes -= before.open_bytes
             self._foreign.discard(key)
             self.leading_on.discard(key)
 
@@ -255,8 +260,13 @@ class MemoryStore:
         with self._lock:
             if self.data.get(key) is item:
                 self._open[key] = entry
+                self.total_bytes += item.open_bytes
                 if len(self._open) > MAX_OPEN:
-                    self._open.popitem(last=False)
+                    oldest, _ = self._open.popitem(last=False)
+                    self.total_bytes -= self.data[oldest].open_bytes
+                if self._over_bounds():
+                    self.data.move_to_end(key)
+                    self._evict()
         return entry
 
     def _over_bounds(self) -> bool:
@@ -312,7 +322,7 @@ def _at_rest(entry: StoredResponse, key: str) -> Packed | StoredResponse:
 def _weight(item: object) -> int:
     """What *item* weighs against the bound, in bytes."""
     if isinstance(item, Packed):
-        return item.weight
+        return len(item.head) + len(item.body) + ENTRY_OVERHEAD_BYTES
     if isinstance(item, StoredResponse):
         return item.held_bytes + ENTRY_OVERHEAD_BYTES
     return ENTRY_OVERHEAD_BYTES + (len(item) if isinstance(item, str | bytes) else 0)
