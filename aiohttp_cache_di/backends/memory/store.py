@@ -217,9 +217,9 @@ class MemoryStore:
     # ---- inside
 
     def _put(self, key: str, item: Any, leads_on: bool | None) -> None:
-        stored = getattr(item, "stored", None)
-        if isinstance(stored, StoredResponse):
-            item = stored
+        if type(item) is not StoredResponse:
+            stored = getattr(item, "stored", None)
+            item = stored if isinstance(stored, StoredResponse) else item
         until = math.inf
         self._forget(key)
         if item_leads_on(item) if leads_on is None else leads_on:
@@ -247,8 +247,7 @@ class MemoryStore:
         before = self.data.get(key)
         if before is not None:
             self.total_bytes -= _weight(before)
-            if self._open.pop(key, None) is not None:
-                self.total_bytes -= before.open_bytes
+            self._close(key)
             self._foreign.discard(key)
             self.leading_on.discard(key)
 
@@ -262,12 +261,16 @@ class MemoryStore:
                 self._open[key] = entry
                 self.total_bytes += item.open_bytes
                 if len(self._open) > MAX_OPEN:
-                    oldest, _ = self._open.popitem(last=False)
-                    self.total_bytes -= self.data[oldest].open_bytes
+                    self._close(next(iter(self._open)))
                 if self._over_bounds():
                     self.data.move_to_end(key)
                     self._evict()
         return entry
+
+    def _close(self, key: str) -> None:
+        """Keep the entry under *key* open no more, if it is."""
+        if self._open.pop(key, None) is not None:
+            self.total_bytes -= self.data[key].open_bytes
 
     def _over_bounds(self) -> bool:
         return (self.max_bytes is not None and self.total_bytes > self.max_bytes) or (
@@ -299,7 +302,9 @@ class MemoryStore:
 
     def _sift_queue(self) -> None:
         """When the queue names most entries in vain, leave those out: a few at a time, for they may be many."""
-        if not self._unsifted and len(self._queue) > 2 * len(self.data) + CHUNK:
+        if not self._unsifted:
+            if len(self._queue) <= 2 * len(self.data) + CHUNK:
+                return
             self._queue, self._unsifted = [], self._queue
         for _ in range(min(SIFTED, len(self._unsifted))):
             until, key = self._unsifted.pop()  # without its last place, a heap is one still
