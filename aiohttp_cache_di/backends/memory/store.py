@@ -246,8 +246,8 @@ class MemoryStore:
         """What is known of the item under *key* holds no more."""
         before = self.data.get(key)
         if before is not None:
-            self.total_bytes -= _weight(before)
             self._close(key)
+            self.total_bytes -= _weight(before)
             self._foreign.discard(key)
             self.leading_on.discard(key)
 
@@ -255,11 +255,12 @@ class MemoryStore:
         """The entry that *item* is; it is kept open for a while."""
         if type(item) is not Packed:
             return item if type(item) is StoredResponse else None
-        entry = item.unpacked(key)
+        packed: Packed = item
+        entry = packed.unpacked(key)
         with self._lock:
-            if self.data.get(key) is item:
+            if self.data.get(key) is packed:
                 self._open[key] = entry
-                self.total_bytes += item.open_bytes
+                self.total_bytes += packed.open_bytes
                 if len(self._open) > MAX_OPEN:
                     self._close(next(iter(self._open)))
                 if self._over_bounds():
@@ -270,7 +271,7 @@ class MemoryStore:
     def _close(self, key: str) -> None:
         """Keep the entry under *key* open no more, if it is."""
         if self._open.pop(key, None) is not None:
-            self.total_bytes -= self.data[key].open_bytes
+            self.total_bytes -= self.data[key].open_bytes  # nothing else is ever open
 
     def _over_bounds(self) -> bool:
         return (self.max_bytes is not None and self.total_bytes > self.max_bytes) or (
