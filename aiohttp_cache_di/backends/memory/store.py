@@ -1,4 +1,4 @@
-"""A store in this process's memory: bounded by entries and bytes, expired first, then least recently used."""
+"""A store in this process's memory: bounded by entries and bytes; what has expired goes first."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any, Self
 
 import msgspec
 
+from aiohttp_cache_di.backends.eviction import NEARLY_FULL, EvictionOrder
 from aiohttp_cache_di.backends.inspecting import Usage
 from aiohttp_cache_di.backends.store import Found, Item, Limits, Record, Row, StoreEvents, Written
 from aiohttp_cache_di.entries.codec import item_leads_on
@@ -81,6 +82,7 @@ class MemoryStore:
     def __init__(self, max_entries: int | None = None, max_bytes: float | None = DEFAULT_MAX_BYTES) -> None:
         self.events = StoreEvents()
         self.data: OrderedDict[str, Any] = OrderedDict()
+        self._order = EvictionOrder(self.data)
         self.leading_on: set[str] = set()
         """Keys of redirects and aliases."""
         self.max_entries = max_entries
@@ -102,10 +104,7 @@ class MemoryStore:
             item = self.data.get(key)
             if item is None or (entry := self._opened(key, item)) is None:
                 return None
-        try:
-            self.data.move_to_end(key)
-        except KeyError:  # another thread has just deleted it
-            return None
+        self._order.used(key)
         return entry
 
     def look(self, key: str) -> Item | None:
@@ -187,6 +186,7 @@ class MemoryStore:
         with self._lock:
             old = self.data
             self.data = OrderedDict()
+            self._order.clear(self.data)
             queues = self._queue, self._unsifted
             self._queue, self._unsifted = [], []
             self._open.clear()
@@ -229,18 +229,26 @@ class MemoryStore:
             item = _at_rest(item, key)
         else:
             self._foreign.add(key)
+        is_new = key not in self.data
         self.data[key] = item
-        self.data.move_to_end(key)
-        self.total_bytes += _weight(item)
+        weight = _weight(item)
+        self.total_bytes += weight
+        if is_new:
+            self._order.came(key, weight)
+        else:
+            self._order.used(key)
         if until != math.inf:
             heapq.heappush(self._queue, (until, key))
             self._sift_queue()
         if self._over_bounds():
             self._evict()
+        elif not self._over_bounds(NEARLY_FULL):
+            self._order.end_trials(self.total_bytes)
 
     def _pop(self, key: str) -> None:
         self._forget(key)
         del self.data[key]
+        self._order.went(key)
 
     def _forget(self, key: str) -> None:
         """What is known of the item under *key* holds no more."""
@@ -264,7 +272,7 @@ class MemoryStore:
                 if len(self._open) > MAX_OPEN:
                     self._close(next(iter(self._open)))
                 if self._over_bounds():
-                    self.data.move_to_end(key)
+                    self._order.used(key)
                     self._evict()
         return entry
 
@@ -273,9 +281,10 @@ class MemoryStore:
         if self._open.pop(key, None) is not None:
             self.total_bytes -= self.data[key].open_bytes  # nothing else is ever open
 
-    def _over_bounds(self) -> bool:
-        return (self.max_bytes is not None and self.total_bytes > self.max_bytes) or (
-            self.max_entries is not None and len(self.data) > self.max_entries
+    def _over_bounds(self, share: float = 1.0) -> bool:
+        """Whether more is held than *share* of a bound."""
+        return (self.max_bytes is not None and self.total_bytes > self.max_bytes * share) or (
+            self.max_entries is not None and len(self.data) > self.max_entries * share
         )
 
     def _evict(self) -> None:
@@ -283,7 +292,7 @@ class MemoryStore:
         evicted = 0
         while self.data and self._over_bounds():
             if not self._drop_expired(now):
-                self._pop(next(iter(self.data)))
+                self._pop(self._order.next_to_go(self.total_bytes))
             evicted += 1
         self.events.evicted(evicted)
 
