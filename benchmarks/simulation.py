@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import heapq
 import itertools
+import math
 import random
 from dataclasses import dataclass
 from typing import Final
@@ -106,15 +107,16 @@ def on_paper(alpha: float = 0.9, *, per_day: float = 1e8, body_bytes: float = 10
     *near_s* asks the store only for what it has not had within that time.
     """
     weights = [float(rank) ** -alpha for rank in range(1, URLS + 1)]
-    per_s = [per_day / 86_400 * weight / sum(weights) for weight in weights]
+    total_per_s = per_day / 86_400
+    per_s = [total_per_s * weight / sum(weights) for weight in weights]
 
-    def hits(workers: int, at_most_s: float = float("inf")) -> float:
+    def hits(workers: int, at_most_s: float = math.inf) -> float:
         found: float = sum(
             rate * share * (rate / workers * min(span, at_most_s)) / (1 + rate / workers * min(span, at_most_s))
             for rate in per_s
             for span, share in LIFETIMES_S
         )
-        return found / sum(per_s)
+        return found / total_per_s
 
     lines = [
         "| workers | store | hits | origin calls | reads of the store | writes | bytes read |",
