@@ -232,7 +232,7 @@ class Questions:
         if key and self._makes_rules:
             wishes: dict[str, Any] = {"expire_after": call.expire_after, "refresh": call.refresh}
             resolved = backend.create_cache_actions(key, request.url, **wishes, **arguments).rules
-            rules = replace(rules, lifetime_s=resolved.lifetime_s, refresh=resolved.refresh)
+            rules = replace(rules, lifetime_s=resolved.lifetime_s, ends_at=resolved.ends_at, refresh=resolved.refresh)
         return FullQuestion.of(message, rules, key=key, partition=place.partition, is_named=place.is_named)
 
     def as_get(

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
@@ -160,7 +161,9 @@ OptionalDuration: TypeAlias = Annotated[
     float | None, BeforeValidator(forms.optional_seconds), Kind(f"{_SECONDS}, or none", _show_seconds)
 ]
 Lifetime: TypeAlias = Annotated[
-    float | None, BeforeValidator(forms.lifetime), Kind(f"{_SECONDS}; 0 (do not cache), never or none", show_lifetime)
+    float | datetime | None,
+    BeforeValidator(forms.lifetime),
+    Kind(f"{_SECONDS}; a date (ISO 8601 or HTTP), 0 (do not cache), never or none", show_lifetime),
 ]
 StaleWindow: TypeAlias = Annotated[
     float | Literal[True] | None,
