@@ -71,8 +71,8 @@ def test_what_the_documentation_allows_is_taken(options: dict[str, Any]) -> None
         (
             {"cache_control": True, "allowed_methods": ("GET", "POST")},
             "allowed_methods='GET,POST': with cache_control=True a response to POST answers no other request, for "
-            "these methods are not cacheable in themselves (RFC 9110 §9.2.3); name the URLs to which POST is a query in "
-            "post_as_query, or leave it out",
+            "these methods are not cacheable in themselves (RFC 9110 §9.2.3); name the URLs to which POST is a query "
+            "in post_as_query, or leave it out",
         ),
         (
             {"post_as_query": ["a.test"]},
