@@ -284,9 +284,11 @@ def json_object(value: object) -> object:
 
 
 def _items(value: object, part: Callable[[str], object] = str) -> object:
-    """The parts of a list in either of its forms; texts are stripped."""
+    """The parts of a list in either of its forms; texts are stripped. A word for nothing alone is an empty list."""
     if not isinstance(value, str):
         return value
+    if is_none(value):
+        return ()
     _refuse_quotes(value)
     text = value.strip()
     if text.startswith("{"):

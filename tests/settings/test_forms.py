@@ -375,3 +375,26 @@ def test_a_truth_value_is_no_length_of_time(name: str) -> None:
     given: dict[str, Any] = {name: True}
     with pytest.raises(ConfigurationError, match=f"{name}=True"):
         CacheSettings(**given)
+
+
+@pytest.mark.parametrize("name", ["ignored_params", "credential_headers", "allowed_methods", "post_as_query"])
+@pytest.mark.parametrize("word", ["none", " None ", "off", "null"])
+def test_a_word_for_none_is_an_empty_list_and_no_name(name: str, word: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"AIOHTTP_CACHE_{name.upper()}", word)
+
+    assert getattr(CacheSettings.load(), name) == ()
+
+
+def test_a_name_that_is_called_none_is_written_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIOHTTP_CACHE_IGNORED_PARAMS", '["none"]')
+    settings = CacheSettings.load()
+
+    assert settings.ignored_params == ("none",)
+    shown = {setting.variable: setting.value for setting in effective_settings(settings)}
+    assert shown["AIOHTTP_CACHE_IGNORED_PARAMS"] == '["none"]'
+    monkeypatch.setenv("AIOHTTP_CACHE_IGNORED_PARAMS", "none,token")
+    assert CacheSettings.load().ignored_params == ("none", "token")
+
+
+def test_none_is_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "16 characters or more" in refusal_of("SECRET_KEY", "none", monkeypatch)
