@@ -147,16 +147,16 @@ class CacheMixin(Asking, TypedSession):
         if not isinstance(cache, CacheBackend | None):
             raise TypeError(f"{type(self).__name__}: cache= takes a CacheBackend, not {cache!r}")
         accepted = parameters_below(type(self), CacheMixin)
-        if principal is not None and accepted is not None and "principal" in accepted:  # of a base of the user's
+        if principal is not None and "principal" in accepted.names:  # of a base of the user's
             kwargs["principal"], principal = principal, None
         refuse_unusable({"principal": principal})
         self._principal = principal
-        own = {name: kwargs.pop(name) for name in BACKEND_OPTIONS - (accepted or frozenset()) if name in kwargs}
+        own = {name: kwargs.pop(name) for name in BACKEND_OPTIONS - accepted.names if name in kwargs}
         if cache is not None and own:
             names = ", ".join(sorted(own))
             raise TypeError(f"{type(self).__name__}: give {names} to the backend that is passed as cache=")
-        if accepted is not None:
-            refuse_unknown(type(self).__name__, kwargs, accepted | BACKEND_OPTIONS)
+        if accepted.are_all:
+            refuse_unknown(type(self).__name__, kwargs, accepted.names | BACKEND_OPTIONS)
         self._owns_cache = cache is None
         self._request_options = _request_parameters(type(self))
         backend = CacheBackend(**own) if cache is None else cache

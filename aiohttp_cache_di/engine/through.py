@@ -82,7 +82,6 @@ class Through:
         finally:
             self.traces = None
 
-
     def forget(self) -> None:
         """The call is over: what remembers it must not remember how it failed."""
         self._failed = None
