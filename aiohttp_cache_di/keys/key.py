@@ -29,7 +29,7 @@ from aiohttp_cache_di.keys.credentials import (
     who_asks,
 )
 from aiohttp_cache_di.keys.names import DEFAULT_CREDENTIAL_HEADERS, CredentialNames, credential_names, lower_names
-from aiohttp_cache_di.keys.tls import tls_token
+from aiohttp_cache_di.keys.tls import tls_token, without_client
 from aiohttp_cache_di.rfc9111.storability import CONDITIONAL_OR_RANGE
 
 __all__ = ["create_key", "is_own_host", "spellings", "target_of"]
@@ -129,6 +129,8 @@ def create_key(
     target = _target(url.extend_query(params) if params else url, ignored, ordered)
     if (ssl is not True or server_hostname) and url.scheme in ("https", "wss"):
         tls = tls_token(ssl, server_hostname, contexts_apart=contexts_apart)
+    if tls and (principal is not None or credentials_are_shared):
+        tls = without_client(tls)
     fields = _fields(headers)
     credentials = fields
     if (

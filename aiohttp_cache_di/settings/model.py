@@ -203,7 +203,7 @@ class CacheSettings(BaseSettings):
     )
     partition_tls: Literal["authorities", "context"] = Field(
         default="authorities",
-        description="context: each TLS context is a client of its own, for those that present certificates",
+        description="context: each TLS context is a client of its own, whatever it trusts and presents",
     )
     principals: UrlNames = Field(
         default_factory=dict,
