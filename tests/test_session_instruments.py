@@ -226,7 +226,9 @@ def test_what_is_put_around_a_method_is_seen_through_if_it_hands_on_as_it_is() -
             kwargs["headers"] = {}
             return await request(*args, **kwargs)
 
-        return {name: value for name, value in locals().items() if name != "request"}
+        return {
+            function.__name__: function for function in (changing, turning, more, calling, elsewhere, looking, giving)
+        }
 
     class Url:
         async def _request(self, method: str, url: Any, **kwargs: Any) -> Any:

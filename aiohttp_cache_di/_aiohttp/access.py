@@ -161,7 +161,7 @@ def _own_request(function: object, depth: int = 0) -> Callable[..., Any] | None:
     """aiohttp's own method, which is *function* or in the hands of it."""
     if not isinstance(function, FunctionType):
         return None
-    if function.__globals__ is vars(aiohttp.client):
+    if function.__globals__ is aiohttp.client.__dict__:
         return function
     if depth > _MAX_WRAPPERS:
         return None
