@@ -41,12 +41,12 @@ def is_possible(entry: StoredResponse) -> bool:
         and (-END_OF_TIME < entry.store_until < END_OF_TIME or isinf(entry.store_until))
         and entry.status != 304
         and (entry.status not in REDIRECTS or leads_on(entry.headers, entry.url, entry.method))
-        and _is_method(entry.method)
+        and (entry.method == "GET" or _is_method(entry.method))
         and _is_url(entry.url)
         and b"\n" not in lines
         and b"\r" not in lines
         and b"\0" not in lines
-        and (not entry.reason or _is_reason(entry.reason))
+        and (not entry.reason or entry.reason == b"OK" or _is_reason(entry.reason))
         and (_are_vary_names(entry.vary_fields) if entry.vary_fields else not entry.vary_digest)
         and (not entry.variants or _are_variants(entry.variants))
     )

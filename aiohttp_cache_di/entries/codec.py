@@ -48,6 +48,7 @@ FORMAT_VERSION: Final = 1  # Raise it whenever a field of a stored struct change
 
 _MAGIC: Final = b"\xacDI\n"  # Not UTF-8, not the start of a pickle, and a newline translation breaks it.
 _FRAME: Final = struct.Struct(">4sIBBBB")
+_HEAD_BYTES: Final = _FRAME.size
 _CHECKED_FROM: Final = 8
 _KIND_AT: Final = 9
 _FLAGS_AT: Final = 10
@@ -212,10 +213,11 @@ class EntryCodec:
             raise UnreadableEntryError("stored bytes have a valid checksum but no valid content") from exc
         if key is not None and item.key != ("" if is_nameless else key):
             raise UnreadableEntryError("stored bytes were written for another key")
-        if isinstance(item, _Alias):
+        if isinstance(item, StoredResponse):
+            if not is_possible(item):
+                raise UnreadableEntryError("stored bytes describe no possible response")
+        elif isinstance(item, _Alias):
             return item.target
-        if isinstance(item, StoredResponse) and not is_possible(item):
-            raise UnreadableEntryError("stored bytes describe no possible response")
         if is_nameless:
             force_setattr(item, "key", key)  # of an object that is not shared yet
         return item
@@ -245,17 +247,17 @@ class EntryCodec:
                 raise UnreadableEntryError(f"the store returned a {type(data).__name__}, not bytes")
             data = bytes(cast("bytearray", data))
         view = memoryview(data)
-        if len(view) < _FRAME.size:
+        if len(view) < _HEAD_BYTES:
             raise UnreadableEntryError(f"stored bytes are too short for an entry: {len(view)}")
         magic, checksum, version, kind, flags, zero = _FRAME.unpack_from(view)
         if magic != _MAGIC:
             raise UnreadableEntryError("stored bytes are not an entry of this package")
-        head, is_nameless = data[_CHECKED_FROM : _FRAME.size], bool(flags & _NAMELESS)
+        head, is_nameless, payload = data[_CHECKED_FROM:_HEAD_BYTES], bool(flags & _NAMELESS), view[_HEAD_BYTES:]
         if is_nameless:
             if key is None:
                 raise UnreadableEntryError("stored bytes name no key, and it is not known")
             head += _beside(key)
-        if crc32(view[_FRAME.size :], crc32(head)) != checksum:
+        if crc32(payload, crc32(head)) != checksum:
             raise UnreadableEntryError(
                 "stored bytes are damaged, or were written for another key: the checksum differs"
             )
@@ -267,7 +269,7 @@ class EntryCodec:
                 if self._mac_keys
                 else "stored bytes are signed, and no secret_key is set"
             )
-        return (self._verified(view, head) if self._mac_keys else view[_FRAME.size :]), kind, is_nameless
+        return (self._verified(view, head) if self._mac_keys else payload), kind, is_nameless
 
     def _verified(self, view: memoryview, head: bytes) -> memoryview:
         if len(view) < _FRAME.size + _MAC_BYTES:
