@@ -124,11 +124,23 @@ class _Alias(msgspec.Struct, frozen=True, array_like=True):
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_DECODERS: Final[dict[int, Callable[[memoryview], StoredResponse | _Alias | Opaque]]] = {
-    _RESPONSE: msgspec.msgpack.Decoder(StoredResponse).decode,
-    _ALIAS: msgspec.msgpack.Decoder(_Alias).decode,
-    _OPAQUE: msgspec.msgpack.Decoder(Opaque).decode,
+_KINDS: Final[dict[int, type[StoredResponse | _Alias | Opaque]]] = {
+    _RESPONSE: StoredResponse,
+    _ALIAS: _Alias,
+    _OPAQUE: Opaque,
 }
+
+
+class _Decoders(dict[int, Callable[[memoryview], StoredResponse | _Alias | Opaque]]):
+    """What decodes each kind, made when it is first asked for."""
+
+    def __missing__(self, kind: int) -> Callable[[memoryview], StoredResponse | _Alias | Opaque]:
+        decode = msgspec.msgpack.Decoder(_KINDS[kind]).decode
+        self[kind] = decode
+        return decode
+
+
+_decoders: Final = _Decoders()
 
 
 class EntryCodec:
@@ -208,7 +220,7 @@ class EntryCodec:
         """
         payload, kind, is_nameless = self._checked(data, key)
         try:
-            item = _DECODERS[kind](payload)
+            item = _decoders[kind](payload)
         except (msgspec.MsgspecError, ValueError, RecursionError, MemoryError) as exc:
             raise UnreadableEntryError("stored bytes have a valid checksum but no valid content") from exc
         if key is not None and item.key != ("" if is_nameless else key):
@@ -261,7 +273,7 @@ class EntryCodec:
             raise UnreadableEntryError(
                 "stored bytes are damaged, or were written for another key: the checksum differs"
             )
-        if version != FORMAT_VERSION or kind not in _DECODERS or zero:
+        if version != FORMAT_VERSION or kind not in _KINDS or zero:
             raise UnreadableEntryError(f"stored bytes are of format {version}.{kind}, we read {FORMAT_VERSION}")
         if flags & ~(_NAMELESS | _LEADS_ON) != (_SIGNED if self._mac_keys else 0):
             raise UnreadableEntryError(
