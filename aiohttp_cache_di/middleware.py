@@ -162,10 +162,10 @@ class CacheMiddleware:
         is_allowed = backend.may_allow(request.method)
         arguments: dict[str, Any] = {"headers": request.headers}
         place, is_known = NOWHERE, True
-        known = known if is_allowed and not backend.is_secret_open else None
-        if known is not None:
+        if known is not None and is_allowed and not backend.is_secret_open:
             place = Place(known.key)
         else:
+            known = None
             body = await request_body(request) if is_allowed else b""
             is_known = body is not None and not runtime.changes(request.session)
             fails = backend.is_secret_open and not await backend.learn_secret()
