@@ -160,7 +160,7 @@ class StoredResponse(msgspec.Struct, frozen=True, array_like=True, dict=True, kw
         """How long the content is, wherever it is kept."""
         return len(self.body)
 
-    @property
+    @cached_property
     def size_bytes(self) -> int:
         """What the entry weighs in memory: all its texts but the digest of credentials, and some more for each list."""
         lines = self.raw_headers
@@ -171,10 +171,14 @@ class StoredResponse(msgspec.Struct, frozen=True, array_like=True, dict=True, kw
         return weight
 
     @property
+    def objects_bytes(self) -> int:
+        """What a head of very many lines takes for its objects, beside what those of any entry take."""
+        return _LINE_BYTES * max(len(self.raw_headers) - _USUAL_LINES, 0)
+
+    @property
     def held_bytes(self) -> int:
-        """What the entry takes in memory: a head of very many lines takes more for its objects than for its texts."""
-        unusual = len(self.raw_headers) - _USUAL_LINES
-        return self.size_bytes + _LINE_BYTES * unusual if unusual > 0 else self.size_bytes
+        """What the entry takes in memory, beside what any entry takes."""
+        return self.size_bytes + self.objects_bytes
 
 
 def _names_bytes(names: tuple[str, ...]) -> int:
