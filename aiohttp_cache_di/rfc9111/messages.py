@@ -160,7 +160,7 @@ class StoredResponse(msgspec.Struct, frozen=True, array_like=True, dict=True, kw
         """How long the content is, wherever it is kept."""
         return len(self.body)
 
-    @property
+    @cached_property
     def size_bytes(self) -> int:
         """What the entry weighs in memory: all its texts but the digest of credentials, and some more for each list."""
         lines = self.raw_headers

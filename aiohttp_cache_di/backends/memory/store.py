@@ -10,6 +10,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Collection, Sequence
+from functools import cache
 from typing import Any, Self
 
 import msgspec
@@ -59,11 +60,15 @@ class Packed(msgspec.Struct, frozen=True, gc=False):
 
     def unpacked(self, key: str) -> StoredResponse:
         """The entry that is kept under *key*."""
-        return msgspec.structs.replace(_decode(self.head), key=key, body=self.body)
+        return msgspec.structs.replace(_decoder().decode(self.head), key=key, body=self.body)
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(StoredResponse).decode
+
+
+@cache
+def _decoder() -> msgspec.msgpack.Decoder[StoredResponse]:
+    return msgspec.msgpack.Decoder(StoredResponse)
 
 
 class MemoryStore:

@@ -91,8 +91,12 @@ class RedisStore:
     async def get(self, keys: Sequence[str]) -> Sequence[Found | None]:
         """Look *keys* up in one round trip."""
         if len(keys) == 1:
-            key = keys[0]
-            value = await self._reading.one(self._names.record(key))
+            key, name, reading = keys[0], self._names.record(keys[0]), self._reading
+            try:
+                value = await (reading.begin(name) or reading.one(name))
+            except ReplyTooLargeError:
+                reading.beware()
+                value = await reading.one(name)
             return [Found(self.codec.unpack(value, key)) if isinstance(value, bytes) else self._found(value, key)]
         values = await self._reading.many([self._names.record(key) for key in keys])
         answers: list[Found | StorageError | None] = []
