@@ -90,14 +90,22 @@ class Lookup:
     # ---- finding
 
     def is_absent(self) -> bool:
-        """Whether nothing is stored for the request, where that is known without asking: `find` would find nothing."""
-        here = self.runtime.here
-        return (
-            here.tells_all
-            and not self.hooks.looks_up
-            and self.message.method != hdrs.METH_HEAD
-            and here.peek(self.key) is None
-        )
+        """Whether nothing is stored for the request, where that is known without asking: `find` would find nothing.
+
+        What has just been read is good for this.
+        """
+        here, early_read, key = self.runtime.here, self.early_read, self.key
+        is_known = here.tells_all or (early_read is not None and early_read.found is None and early_read.key == key)
+        if (
+            not is_known
+            or self.hooks.looks_up
+            or self.message.method == hdrs.METH_HEAD
+            or here.peek(key) is not None
+            or key in here.tombstones
+        ):
+            return False
+        self.early_read, self.lease_s = None, 0.0
+        return True
 
     async def find(self) -> StoredResponse | None:
         """The stored response that the request selects, fresh or not."""
