@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from asyncio.proactor_events import BaseProactorEventLoop
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -43,7 +44,9 @@ def blocked_network() -> Generator[None]:
 
     This machine's loopback interface and Unix sockets stay open.
     """
-    kept: dict[tuple[Any, str], Any] = {(socket.socket, name): vars(socket.socket).get(name) for name in _CONNECTING}
+    guards: list[tuple[Any, str, Any]] = [(socket.socket, name, _guarded) for name in _CONNECTING]
+    guards.append((BaseProactorEventLoop, "sock_connect", _guarded_loop))
+    kept = [(owner, name, vars(owner).get(name)) for owner, name, _ in guards]
     look_up = socket.getaddrinfo
 
     def getaddrinfo(host: Any, *args: Any, **kwargs: Any) -> Any:
@@ -51,14 +54,14 @@ def blocked_network() -> Generator[None]:
             _refuse(f"the address of {host!r} was asked for")
         return look_up(host, *args, **kwargs)
 
-    for name in _CONNECTING:
-        setattr(socket.socket, name, _guarded(getattr(socket.socket, name)))
+    for owner, name, guard in guards:
+        setattr(owner, name, guard(getattr(owner, name)))
     socket.getaddrinfo = getaddrinfo
     try:
         yield
     finally:
         socket.getaddrinfo = look_up
-        for (owner, name), own in kept.items():
+        for owner, name, own in kept:
             if own is None:
                 delattr(owner, name)
             else:
@@ -67,13 +70,25 @@ def blocked_network() -> Generator[None]:
 
 def _guarded(method: Any) -> Any:
     def guarded(self: socket.socket, *args: Any) -> Any:
-        address: Any = args[-1]  # of sendto, after the data
-        is_internet = self.family in (socket.AF_INET, socket.AF_INET6)
-        if is_internet and not _is_here(address[0]):
-            _refuse(f"a connection to {address[0]}:{address[1]}")
+        _check(self, args[-1])  # of sendto, after the data
         return method(self, *args)
 
     return guarded
+
+
+def _guarded_loop(method: Any) -> Any:
+    """As `_guarded`, for a method of the loop that asyncio has on Windows, which asks the system by itself."""
+
+    async def guarded(self: Any, sock: socket.socket, address: Any) -> None:
+        _check(sock, address)
+        await method(self, sock, address)
+
+    return guarded
+
+
+def _check(sock: socket.socket, address: Any) -> None:
+    if sock.family in (socket.AF_INET, socket.AF_INET6) and not _is_here(address[0]):
+        _refuse(f"a connection to {address[0]}:{address[1]}")
 
 
 def _is_address(host: object) -> bool:

@@ -78,6 +78,7 @@ def _is_there(config: pytest.Config, *names: str) -> bool:
     return any(map(config.pluginmanager.hasplugin, names))
 
 
+@pytest.hookimpl(trylast=True)  # another hook may mark tests
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Begin to look at tests if one of them is recorded."""
     if any(item.get_closest_marker("recorded") is not None for item in items):

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
+from asyncio.proactor_events import BaseProactorEventLoop
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from aiohttp import ClientSession
@@ -13,6 +16,7 @@ from aiohttp_cache_di import CachedSession
 from aiohttp_cache_di.testing import FakeUpstream, NetworkBlockedError, blocked_network
 from tests.origin import Origin, answer
 
+NO_LOOP: Any = None
 ELSEWHERE = ("192.0.2.1", 9)  # RFC 5737: an address of documentation, which is no machine's
 
 
@@ -62,6 +66,12 @@ async def test_a_fake_upstream_is_not_in_its_way() -> None:
             assert await response.text() == "faked"
 
 
+async def test_the_loop_that_windows_has_does_not_connect_to_another_machine() -> None:
+    with socket.socket() as made, pytest.raises(NetworkBlockedError):
+        await BaseProactorEventLoop.sock_connect(NO_LOOP, made, ELSEWHERE)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Python has no Unix sockets there")
 def test_unix_sockets_are_open() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:

@@ -111,16 +111,40 @@ def test_that_swallows():
         pass
 
 
+@pytest.mark.recorded
+@pytest.mark.parametrize("form", ["yml", "har"])
+def test_from_elsewhere(form):
+    async def asking():
+        async with CachedSession() as session, session.get("https://api.example.com/there") as response:
+            return await response.text()
+
+    assert asyncio.run(asking()) == form
+
+
 def test_that_is_not_marked():
     pass
 """
 
 
+VCR = """
+interactions:
+- request: {body: null, headers: {}, method: GET, uri: 'https://api.example.com/there'}
+  response: {body: {string: yml}, headers: {}, status: {code: 200, message: OK}}
+version: 1
+"""
+HAR = """{"log": {"entries": [{
+    "request": {"method": "GET", "url": "https://api.example.com/there", "headers": []},
+    "response": {"status": 200, "headers": [], "content": {"text": "har"}}}]}}"""
+
+
 def test_recorded_tests_from_the_first_run_to_the_next(tmp_path: Path, upstream: str) -> None:
-    project = Project(tmp_path, {"test_a.py": RECORDED, "pytest.ini": INI})
+    place = "cassettes/test_a/test_from_elsewhere"
+    project = Project(
+        tmp_path, {"test_a.py": RECORDED, "pytest.ini": INI, f"{place}[yml].yml": VCR, f"{place}[har].har": HAR}
+    )
 
     first = project.run("--record-mode=once", UPSTREAM=upstream, FAIL="1")
-    first.failed("1 failed, 5 passed, 1 skipped")
+    first.failed("1 failed, 7 passed, 1 skipped")
     files = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.yaml")}
     assert files == {
         "cassettes/test_a/test_plain.yaml",
@@ -133,7 +157,7 @@ def test_recorded_tests_from_the_first_run_to_the_next(tmp_path: Path, upstream:
 
     later = project.run("--block-network", UPSTREAM=upstream, SWALLOW="1")
     later.failed(
-        "1 failed, 5 passed, 1 skipped",
+        "1 failed, 7 passed, 1 skipped",
         "test_that_swallows - ",
         "UnrecordedRequestError",
         "there is no such file; pytest --record-mode=once records it",
@@ -278,3 +302,17 @@ def test_pytest_finds_the_plugin_by_its_entry_point() -> None:
     found = {one.name: one.value for one in importlib.metadata.entry_points(group="pytest11")}
 
     assert found["aiohttp_cache_di"] == "aiohttp_cache_di_pytest"
+
+
+PREIMPORTED = """
+import sys
+import aiohttp_cache_di, aiohttp_cache_di_fastapi, aiohttp_cache_di_web
+from _pytest.assertion.rewrite import AssertionRewriter
+
+for module in (aiohttp_cache_di, aiohttp_cache_di_fastapi, aiohttp_cache_di_web):
+    assert AssertionRewriter.is_rewrite_disabled(module.__doc__)
+"""
+
+
+def test_pytest_warns_of_no_package_that_is_imported_before_it() -> None:
+    subprocess.run([sys.executable, "-c", PREIMPORTED], check=True)

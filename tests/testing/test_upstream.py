@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import sys
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -309,6 +310,7 @@ async def test_a_proxy_is_not_asked(upstream: FakeUpstream, session: CachedSessi
         assert await response.text() == "1"
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no UnixConnector there")
 async def test_a_connector_that_leads_elsewhere_is_refused_in_words(upstream: FakeUpstream) -> None:
     upstream.get("/a", text="1")
     async with CachedSession(connector=UnixConnector("/nowhere")) as session:
