@@ -598,12 +598,12 @@ def is_open(fd: int) -> bool:
 async def test_a_full_disk_is_not_the_readers_affair(
     origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(fd: int, data: bytes) -> None:
+    def full(fd: int, data: list[bytes]) -> None:
         raise OSError(errno.ENOSPC, "no space left on device")
 
     async with caching(tmp_path) as session:
         with monkeypatch.context() as patched:
-            patched.setattr("aiohttp_cache_di.backends.filesystem.spool.write_all", full)
+            patched.setattr("aiohttp_cache_di.backends.filesystem.spool.write_pieces", full)
             async with session.get(origin.url) as response:
                 assert same(await response.read(), CONTENT)
                 await until(lambda: "detail=store-failed" in response.cache_status)
@@ -618,13 +618,13 @@ async def test_a_disk_that_hangs_holds_a_reader_up_for_a_moment_only(
     origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     may_go_on = threading.Event()
-    write = files.write_all
+    write = files.write_pieces
 
-    def hang(fd: int, data: bytes) -> None:
+    def hang(fd: int, data: list[bytes]) -> None:
         may_go_on.wait(60)
         write(fd, data)
 
-    monkeypatch.setattr("aiohttp_cache_di.backends.filesystem.spool.write_all", hang)
+    monkeypatch.setattr("aiohttp_cache_di.backends.filesystem.spool.write_pieces", hang)
     origin.content, origin.length = CONTENT * 5, 5 * SIZE
     try:
         async with caching(tmp_path, storage_deadline=0.05) as session, session.get(origin.url) as response:
@@ -640,13 +640,13 @@ async def test_a_disk_that_hangs_holds_a_reader_up_for_a_moment_only(
 async def test_a_disk_that_is_slow_holds_a_reader_up_so_that_memory_is_bounded(
     origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write, waiting = files.write_all, list[int]()
+    write, waiting = files.write_pieces, list[int]()
 
-    def slowly(fd: int, data: bytes) -> None:
-        threading.Event().wait(0.002)
+    def slowly(fd: int, data: list[bytes]) -> None:
+        threading.Event().wait(0.02)
         write(fd, data)
 
-    monkeypatch.setattr("aiohttp_cache_di.backends.filesystem.spool.write_all", slowly)
+    monkeypatch.setattr("aiohttp_cache_di.backends.filesystem.spool.write_pieces", slowly)
     append = spool.FileSpool.append
 
     def noted(self: spool.FileSpool, data: bytes) -> None:

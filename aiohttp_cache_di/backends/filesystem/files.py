@@ -54,13 +54,13 @@ __all__ = [
     "read_item",
     "see",
     "write_all",
+    "write_pieces",
 ]
 
 OpenBody: TypeAlias = Callable[[Directory, str, Filed], FiledBody | None]
 """Opens the body of an entry in that directory, whose file has that name; None if it is not as it was written."""
 
 FILE_MODE: Final = 0o600
-FIRST_READ_BYTES: Final = 72 * 1024  # an entry whose body is not apart, with room for what stands before it
 MAX_ENTRY_BYTES: Final = 16 * 1024 * 1024  # beyond any header section; such a file is not ours
 HEAD_READ_BYTES: Final = 2048  # most keys and what stands before them
 TRIES: Final = 3
@@ -281,13 +281,12 @@ def _read(leaf: Directory, name: str, known: Known | None) -> bytes:
         status = os.fstat(fd)
         if not is_ours_alone(fd, status, leaf.fd):
             return b""
-        data = os.read(fd, FIRST_READ_BYTES)
-        if len(data) == FIRST_READ_BYTES:
-            size = status.st_size
-            if size > MAX_ENTRY_BYTES:
-                return b""
-            while len(data) < size and (more := os.read(fd, size - len(data))):
-                data += more
+        size = status.st_size
+        if size > MAX_ENTRY_BYTES:
+            return b""
+        data = os.read(fd, size)
+        while len(data) < size and (more := os.read(fd, size - len(data))):
+            data += more
         if known is not None and known.is_new_use(name):
             with suppress(OSError):
                 os.utime(fd)
@@ -332,6 +331,18 @@ def write_all(fd: int, data: bytes) -> None:
     written = os.write(fd, data)
     while written < len(data):
         written += os.write(fd, memoryview(data)[written:])
+
+
+def write_pieces(fd: int, pieces: list[bytes]) -> None:
+    """Write all of *pieces*, one after the other, by one call of the kernel if it takes them all."""
+    if not hasattr(os, "writev"):
+        write_all(fd, b"".join(pieces))
+        return
+    written = os.writev(fd, pieces)
+    for piece in pieces:
+        if written < len(piece):
+            write_all(fd, piece[written:])
+        written = max(0, written - len(piece))
 
 
 def _write(leaf: Directory, name: str, data: bytes, *, fsync: bool) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -23,7 +24,8 @@ from aiohttp_cache_di.errors import StorageError
 __all__ = ["Directory", "Place", "Tree"]
 
 DIRECTORY_MODE: Final = 0o700
-OPEN_LEAVES: Final = 64  # of 256; each takes a file descriptor
+LEAVES_OPEN: Final = (64, 256)  # at least, and at most, which is all; each takes a file descriptor
+LEAVES_SHARE: Final = 8  # of the file descriptors that a process may have, the part that goes to leaves
 CHECKED_FOR_S: Final = 1.0
 TRIES: Final = 3
 _FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -87,7 +89,8 @@ class _Open(NamedTuple):
 
     @classmethod
     def below(cls, root: Directory) -> _Open:
-        return cls(root, lru_cache(maxsize=OPEN_LEAVES)(partial(_open_leaf, root)))
+        first = lru_cache(partial(_opened, above=root))
+        return cls(root, lru_cache(maxsize=_open_leaves())(partial(_open_leaf, root, first)))
 
 
 class Tree:
@@ -215,9 +218,21 @@ class Tree:
         return root
 
 
-def _open_leaf(root: Directory, name: str) -> Directory:
+def _open_leaves() -> int:
+    """How many leaves may be open at a time."""
+    least, most = LEAVES_OPEN
+    if sys.platform == "win32":
+        return most
+    import resource  # there is none on Windows
+
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return most if allowed == resource.RLIM_INFINITY else min(max(least, allowed // LEAVES_SHARE), most)
+
+
+def _open_leaf(root: Directory, remembered: Callable[[str], Directory], name: str) -> Directory:
     first, second = name.split("/")
-    return _opened(second, _opened(first, root))
+    above = remembered(first)
+    return _opened(second, _opened(first, root) if above.is_deleted else above)
 
 
 def _opened(name: str, above: Directory) -> Directory:

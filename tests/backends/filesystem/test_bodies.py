@@ -172,6 +172,21 @@ async def test_small_pieces_are_written_as_well(store: FileStore) -> None:
     assert same(await (await body.finish()).whole(), CONTENT[:700_000])
 
 
+@pytest.mark.parametrize("has_writev", [True, False])
+async def test_what_the_disk_takes_in_parts_is_written_whole(
+    store: FileStore, monkeypatch: pytest.MonkeyPatch, has_writev: bool
+) -> None:
+    def few(fd: int, pieces: list[bytes]) -> int:
+        return os.write(fd, b"".join(pieces)[:150_001])
+
+    if has_writev:
+        monkeypatch.setattr(os, "writev", few)
+    else:
+        monkeypatch.delattr(os, "writev")
+    await keep_spooled(store)
+    assert same(await content_of((await found(store)).file), CONTENT)
+
+
 async def test_readers_share_one_descriptor_which_is_closed_with_the_last(store: FileStore) -> None:
     await keep_spooled(store)
     one, other = await found(store), await found(store)
@@ -374,7 +389,8 @@ async def test_a_body_that_changes_while_it_is_read_is_found_out(store: FileStor
 async def test_a_body_that_was_checked_is_not_checked_again_until_it_changes(
     store: FileStore, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("aiohttp_cache_di.backends.filesystem.uses.SETTLED_AFTER_S", -1)
+    for name in ("SETTLED_AFTER_S", "SETTLED_SOON_AFTER_S"):
+        monkeypatch.setattr(f"aiohttp_cache_di.backends.filesystem.uses.{name}", -1)
     await keep_spooled(store)
     assert same(await content_of((await found(store)).file), CONTENT)
     await closed(store)
@@ -451,7 +467,7 @@ async def test_a_full_disk_costs_the_body_and_leaves_nothing(
     body.append(CONTENT[: spool.BEGIN_AT_BYTES])
     await body.drain(0)
     assert len(files_in(folder)) == 1
-    monkeypatch.setattr(os, "write", write)
+    monkeypatch.setattr(os, "writev", write)
     body.append(CONTENT[: spool.BEGIN_AT_BYTES])
     await body.drain(0)
     assert isinstance(body.error, OSError)
