@@ -712,7 +712,7 @@ async def test_a_disk_that_cannot_be_read_breaks_off_and_keeps_the_entry(
         await fetched(session, origin)
         response = await hit(session, origin)
         with monkeypatch.context() as patched:
-            patched.setattr(bodies, "_read", fail)
+            patched.setattr(bodies, "read_at", fail)
             with pytest.raises(ClientPayloadError):
                 await response.content.read()
         assert same(await (await hit(session, origin)).read(), CONTENT)

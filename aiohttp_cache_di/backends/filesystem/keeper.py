@@ -10,17 +10,16 @@ first, then those whose last use, noted in the time of their file's last change,
 
 from __future__ import annotations
 
-import os
 import random
 import threading
 import time
 from contextlib import suppress
 from typing import Final, NamedTuple
 
+from aiohttp_cache_di.backends.filesystem.directory import Directory
 from aiohttp_cache_di.backends.filesystem.files import disk_bytes, drop, drop_unused, see
 from aiohttp_cache_di.backends.filesystem.names import BODY, ENTRY, LEAVES, LEFT_OVER, body_name, entry_of
-from aiohttp_cache_di.backends.filesystem.tree import Directory, Tree
-from aiohttp_cache_di.backends.filesystem.walk import file_names
+from aiohttp_cache_di.backends.filesystem.tree import Tree
 
 __all__ = ["Bounds", "Keeper"]
 
@@ -208,11 +207,11 @@ def _files(leaf: Directory) -> tuple[list[_File], list[_File]]:
     """Entries' files, and others of ours."""
     entries: list[_File] = []
     others: list[_File] = []
-    for name in file_names(leaf):
+    for name in leaf.names():
         is_entry = ENTRY.fullmatch(name) is not None
         if is_entry or BODY.fullmatch(name) or LEFT_OVER.fullmatch(name):
             with suppress(OSError):  # it has gone meanwhile
-                status = os.stat(name, dir_fd=leaf.fd, follow_symlinks=False)
+                status = leaf.status(name)
                 file = _File(name, disk_bytes(status.st_size), status.st_mtime)
                 (entries if is_entry else others).append(file)
     return entries, others

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
 import threading
 from collections.abc import Iterable, Iterator
@@ -14,7 +13,8 @@ from typing import Final
 from zlib import crc32
 
 from aiohttp_cache_di.backends.filesystem.bodies import Bodies, BodyFile
-from aiohttp_cache_di.backends.filesystem.files import create, lock, write_pieces
+from aiohttp_cache_di.backends.filesystem.directory import lock_shared
+from aiohttp_cache_di.backends.filesystem.files import create, write_pieces
 from aiohttp_cache_di.backends.filesystem.names import leaf_of, new_token, temporary_name
 from aiohttp_cache_di.backends.filesystem.pool import Pool
 from aiohttp_cache_di.backends.filesystem.records import CRC_BYTES, PIECE_BYTES, Filed
@@ -25,7 +25,7 @@ __all__ = ["FileSpool", "Growing"]
 
 BEGIN_AT_BYTES: Final = 512 * 1024  # what is worth a hop to a thread
 WRITTEN_BYTES: Final = 1024 * 1024
-"""Of one call of the kernel, nearly: what is written at once lies together in the kernel's memory; it is read faster."""
+"""Of one call of the kernel, nearly: what is written at once lies together in its memory, and is faster to read."""
 MAX_PIECES: Final = 1024  # of one call: IOV_MAX of all systems that have writev
 
 
@@ -77,7 +77,7 @@ class Growing:
                 os.fsync(fd)
             self._is_over, self._fd = True, None
             filed = Filed(new_token(), self._length, b"".join(self._digests))
-            return BodyFile(self._bodies, filed, self._name, fd, temporary=self._temporary)
+            return self._bodies.written(filed, self._name, fd, self._temporary)
 
     def discard(self) -> None:
         """Remove what was written, unless it was finished."""
@@ -89,7 +89,7 @@ class Growing:
             os.close(fd)
             leaf = self._bodies.leaf_of(self._name)
             if leaf is not None:
-                os.unlink(self._temporary, dir_fd=leaf.fd)
+                leaf.unlink(self._temporary)
 
     def _opened(self) -> int:
         if self._is_over:
@@ -100,7 +100,7 @@ class Growing:
             except FileNotFoundError:  # the directory was removed
                 self._tree.forget()
                 self._fd = create(self._tree.made_leaf(leaf_of(self._name)), self._temporary)
-            lock(self._fd, fcntl.LOCK_SH)
+            lock_shared(self._fd)
         return self._fd
 
     def _note(self, block: bytes) -> None:

@@ -19,12 +19,13 @@ import pytest
 from msgspec.structs import replace
 
 from aiohttp_cache_di.backends.filesystem import FileCache, bodies, keeper, spool
+from aiohttp_cache_di.backends.filesystem.directory import Directory
 from aiohttp_cache_di.backends.filesystem.keeper import Bounds
 from aiohttp_cache_di.backends.filesystem.names import body_name, leaf_of, name_of
 from aiohttp_cache_di.backends.filesystem.pool import Pool
 from aiohttp_cache_di.backends.filesystem.records import PIECE_BYTES, Filed
 from aiohttp_cache_di.backends.filesystem.store import FileStore
-from aiohttp_cache_di.backends.filesystem.tree import Directory, Place, Tree
+from aiohttp_cache_di.backends.filesystem.tree import Place, Tree
 from aiohttp_cache_di.backends.memory import DictCache
 from aiohttp_cache_di.backends.store import Record, Spooling, Unreadable
 from aiohttp_cache_di.entries.codec import EntryCodec
@@ -145,7 +146,7 @@ async def test_a_part_is_read_by_seeking(store: FileStore, monkeypatch: pytest.M
         read.append(at)
         return os.pread(fd, size, at)
 
-    monkeypatch.setattr(bodies, "_read", noted)
+    monkeypatch.setattr(bodies, "read_at", noted)
     first = PIECE_BYTES + 7
     part = FiledPart(entry.file, first, 100)
     assert same(await part.whole(), CONTENT[first : first + 100])

@@ -11,10 +11,10 @@ import pytest
 
 from aiohttp_cache_di.backends.filesystem import FileCache, files, keeper, uses
 from aiohttp_cache_di.backends.filesystem.backend import DEFAULT_MAX_BYTES
+from aiohttp_cache_di.backends.filesystem.directory import Directory
 from aiohttp_cache_di.backends.filesystem.files import disk_bytes
 from aiohttp_cache_di.backends.filesystem.records import APART_FROM_BYTES
 from aiohttp_cache_di.backends.filesystem.store import FileStore
-from aiohttp_cache_di.backends.filesystem.tree import Directory
 from aiohttp_cache_di.backends.store import Record
 from tests.backends.contract import all_keys
 from tests.backends.entries import make_entry
