@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import gzip
+import itertools
 import json
 import os
 import re
@@ -24,7 +25,7 @@ from starlette.testclient import TestClient
 
 from aiohttp_cache_di import CachedResponse, CachedSession
 from aiohttp_cache_di.backends import CacheBackend
-from aiohttp_cache_di.backends.filesystem import FileBackend, bodies, files, spool
+from aiohttp_cache_di.backends.filesystem import FileBackend, bodies, files, keeper, spool
 from aiohttp_cache_di.backends.filesystem.bodies import BodyFile
 from aiohttp_cache_di.backends.filesystem.records import PIECE_BYTES
 from aiohttp_cache_di.backends.filesystem.store import FileStore
@@ -551,6 +552,57 @@ async def test_a_reader_that_goes_leaves_nothing_behind(origin: Origin, tmp_path
             response.close()
         await until(lambda: not stored_files(tmp_path))
         origin.may_end.set()
+
+
+KILLED = """
+import asyncio, sys
+from pathlib import Path
+from aiohttp_cache_di import CachedSession, FileBackend
+
+async def main(url, folder):
+    backend = FileBackend(folder, cache_control=True, max_body_bytes=None)
+    async with CachedSession(cache=backend) as session, session.get(url) as response:
+        async for piece in response.content.iter_any():
+            print(len(piece), flush=True)
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+@pytest.mark.processes
+async def test_a_process_that_is_killed_amid_a_body_leaves_a_miss_and_nothing_for_long(
+    origin: Origin, tmp_path: Path
+) -> None:
+    origin.may_end.clear()
+    arguments = ("-c", KILLED, origin.url, str(tmp_path / "cache"))
+    process = await asyncio.create_subprocess_exec(sys.executable, *arguments, stdout=asyncio.subprocess.DEVNULL)
+    try:
+        await until(lambda: any(path.stat().st_size >= SIZE // 4 for path in stored_files(tmp_path)), 30)
+        process.kill()
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+    (left,) = stored_files(tmp_path)
+    long_ago = time.time() - keeper.ORPHAN_AFTER_S - 10
+    os.utime(left, (long_ago, long_ago))
+    origin.may_end.set()
+    async with caching(tmp_path) as session:
+        assert same(await fetched(session, origin), CONTENT)
+        assert origin.hits == 2, "neither a hit nor held up by a lease of the dead"
+        assert same(await (await hit(session, origin)).read(), CONTENT)
+        origin.content, origin.length = b"small", 5
+        async with asyncio.timeout(60):
+            for number in itertools.count():  # with what is written comes a look at what there is
+                async with session.get(f"{origin.url}?{number}") as response:
+                    await response.read()
+                if not left.exists():
+                    break
+                await asyncio.sleep(0.02)
+        assert not [
+            path for path in stored_files(tmp_path) if path.suffix == ".tmp" and path.stat().st_size > SIZE // 8
+        ]
+        assert same(await (await hit(session, origin)).read(), CONTENT)
 
 
 async def test_an_origin_that_breaks_off_leaves_nothing_behind(origin: Origin, tmp_path: Path) -> None:

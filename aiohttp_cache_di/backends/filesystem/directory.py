@@ -27,6 +27,7 @@ __all__ = [
     "READ",
     "Descriptor",
     "Directory",
+    "is_let_go",
     "lock_alone",
     "lock_shared",
     "opened_directory",
@@ -269,12 +270,17 @@ def opened_directory(path: str) -> Directory:
 
 def lock_shared(fd: int) -> bool:
     """Lock an open file with others; False where another is alone with it, True where there are no locks."""
-    return FCNTL is None or _lock(fd, FCNTL.LOCK_SH)
+    return FCNTL is None or _lock(fd, FCNTL.LOCK_SH) is not False
 
 
 def lock_alone(fd: int) -> bool:
     """Lock an open file alone; False where another has it locked, True where there are no locks."""
-    return FCNTL is None or _lock(fd, FCNTL.LOCK_EX)
+    return FCNTL is None or _lock(fd, FCNTL.LOCK_EX) is not False
+
+
+def is_let_go(fd: int) -> bool:
+    """Whether an open file has no lock, which it would have if it were used; False, too, where there are no locks."""
+    return FCNTL is not None and _lock(fd, FCNTL.LOCK_EX) is True
 
 
 def read_at(fd: int, size: int, at: int) -> bytes:
@@ -293,13 +299,14 @@ def _read(read: Callable[[int, int], bytes], size: int, at: int) -> bytes:
     return data
 
 
-def _lock(fd: int, kind: int) -> bool:
+def _lock(fd: int, kind: int) -> bool | None:
+    """Whether it is locked now; None where there are no locks."""
     try:
         FCNTL.flock(fd, kind | FCNTL.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError:
-        return True
+        return None
     return True
 
 

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, NamedTuple, TypeAlias
 
-from aiohttp_cache_di.backends.filesystem.directory import CREATE, READ, Directory, lock_alone
+from aiohttp_cache_di.backends.filesystem.directory import CREATE, READ, Directory, is_let_go, lock_alone
 from aiohttp_cache_di.backends.filesystem.names import body_name, temporary_name
 from aiohttp_cache_di.backends.filesystem.records import (
     HEAD_BYTES,
@@ -44,6 +44,7 @@ __all__ = [
     "create",
     "disk_bytes",
     "drop",
+    "drop_left_over",
     "drop_unused",
     "look_at",
     "publish",
@@ -218,6 +219,18 @@ def _drop_body(leaf: Directory, name: str, seen: Seen | None) -> None:
                 drop_unused(leaf, body)
             else:
                 leaf.unlink(body)
+
+
+def drop_left_over(leaf: Directory, name: str) -> bool:
+    """Drop a file that was never published, if its writer is dead for certain; whether it went. Raises OSError."""
+    fd = leaf.open(name, READ)
+    try:
+        if not is_let_go(fd):
+            return False
+    finally:
+        os.close(fd)
+    leaf.unlink(name)
+    return True
 
 
 def drop_unused(leaf: Directory, body: str) -> bool:

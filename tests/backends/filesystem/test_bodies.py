@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from aiohttp_cache_di.backends.filesystem import FileCache, bodies, keeper, spool
+from aiohttp_cache_di.backends.filesystem import FileCache, bodies, directory, keeper, spool
 from aiohttp_cache_di.backends.filesystem.directory import Directory
 from aiohttp_cache_di.backends.filesystem.keeper import Bounds
 from aiohttp_cache_di.backends.filesystem.names import body_name, leaf_of, name_of
@@ -512,22 +512,27 @@ async def test_a_body_that_is_finished_and_never_put_leaves_nothing(store: FileS
     assert files_in(folder) == set()
 
 
-async def test_what_a_dead_process_has_left_is_swept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("after_s", [keeper.ORPHAN_AFTER_S, keeper.LEFT_OVER_AFTER_S], ids=["locks", "no locks"])
+async def test_what_a_dead_process_has_left_is_swept(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, after_s: float
+) -> None:
     store = make_store(folder)
     body = store.spool("k")
     body.append(CONTENT)
     await body.drain(0)
     (name,) = files_in(folder)
     path = folder / leaf_of(name_of("k")) / name
-    age(path, keeper.LEFT_OVER_AFTER_S + 10)
-    await sweep(folder, leaf_of(name), at=path.stat().st_mtime)
-    assert path.exists(), "it is not old"
-    await sweep(folder, leaf_of(name), at=path.stat().st_mtime + 4000)
+    at = path.stat().st_mtime
+    await sweep(folder, leaf_of(name), at=at + 4000)
     assert path.exists(), "it is being written"
     fd, body._growing._fd = body._growing._fd, None  # as with the process
     assert fd is not None
     os.close(fd)
-    await sweep(folder, leaf_of(name), at=path.stat().st_mtime + 4000)
+    if after_s == keeper.LEFT_OVER_AFTER_S:
+        monkeypatch.setattr(directory, "FCNTL", None)
+    await sweep(folder, leaf_of(name), at=at + after_s - 10)
+    assert path.exists(), "it is not old"
+    await sweep(folder, leaf_of(name), at=at + after_s + 10)
     assert not path.exists()
     await store.close()
 
