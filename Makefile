@@ -18,7 +18,7 @@ LOWEST ?= tests
 LOWEST_QUICK := tests/test_session.py tests/test_session_drop_in.py tests/test_middleware.py tests/settings \
 	tests/test_containers.py tests/integrations tests/backends/redis/test_backend.py tests/backends/sqlite/test_backend.py
 
-.PHONY: help demo test test-all test-lowest check covered-stores covered-rest lint format types imports secrets workflows licences dist neighbours fuzz audit soak bench bench-quick docs clean
+.PHONY: help docs-site demo test test-all test-lowest check covered-stores covered-rest lint format types imports secrets workflows licences dist neighbours fuzz audit soak bench bench-quick docs clean
 
 help:
 	@echo 'make demo [BACKEND=…]      run two example services against a real origin and show what the cache does'
@@ -33,7 +33,8 @@ help:
 	@echo 'make licences              list the licences of all that an install brings along'
 	@echo 'make soak                  inject faults for minutes rather than seconds, and print the figures'
 	@echo 'make bench, bench-quick    measure'
-	@echo 'make docs                  write the table of variables into the README'
+	@echo 'make docs                  write the table of variables into docs/variables.md'
+	@echo 'make docs-site             build the site of the documentation, into site/'
 	@echo 'make format                rewrite the code in the one format'
 
 $(PY):
@@ -60,7 +61,7 @@ test: $(VENV)/.dev
 # What does not depend on one another runs side by side, on two processors. The tests that inject faults look at the
 # clock, which coverage and thousands of other tests in the same process would hold up: they run by themselves.
 check: $(VENV)/.dev
-	$(MAKE) -j2 --output-sync=target lint types imports secrets workflows licences audit test-lowest neighbours \
+	$(MAKE) -j2 --output-sync=target lint types imports secrets workflows licences audit test-lowest neighbours docs-site \
 		ARGS= LOWEST="$(wildcard $(LOWEST_QUICK))"
 	$(PYTEST) tests/faults $(ARGS)
 	$(MAKE) -j2 covered-stores covered-rest
@@ -168,5 +169,9 @@ bench-quick: $(VENV)-bench/.ready
 docs: $(VENV)/.dev
 	$(PY) -m tools.settings_table
 
+# Warnings are errors: a link that leads nowhere, a parameter that is documented and not there.
+docs-site: $(VENV)/.dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 clean:
-	rm -rf build dist htmlcov .coverage* .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf build dist site htmlcov .coverage* .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
