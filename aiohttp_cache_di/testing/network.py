@@ -46,7 +46,7 @@ def blocked_network() -> Generator[None]:
     """
     guards: list[tuple[Any, str, Any]] = [(socket.socket, name, _guarded) for name in _CONNECTING]
     guards.append((BaseProactorEventLoop, "sock_connect", _guarded_loop))
-    kept = [(owner, name, vars(owner).get(name)) for owner, name, _ in guards]
+    kept = [(owner, name, _own(owner, name)) for owner, name, _ in guards]
     look_up = socket.getaddrinfo
 
     def getaddrinfo(host: Any, *args: Any, **kwargs: Any) -> Any:
@@ -66,6 +66,11 @@ def blocked_network() -> Generator[None]:
                 delattr(owner, name)
             else:
                 setattr(owner, name, own)
+
+
+def _own(owner: type, name: str) -> Any:
+    """What *owner* itself has as *name*; None where it is a base's."""
+    return vars(owner).get(name)
 
 
 def _guarded(method: Any) -> Any:
