@@ -1,6 +1,6 @@
 """How to test an app that uses the cache: no variable is read, nothing is written, no network is needed.
 
-The fixtures come with the package (``docs/testing.md``); a ``conftest.py`` need not name them.
+The fixtures come with the package (``docs/testing.md``); no ``conftest.py`` has to name them.
 """
 
 from __future__ import annotations

@@ -1,1 +1,0 @@
-"""Empty: the fixtures that the tests here take come with the package."""
