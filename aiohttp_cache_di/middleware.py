@@ -20,12 +20,14 @@ from aiohttp_cache_di import keys, policy
 from aiohttp_cache_di._aiohttp import Needs, can, decodes, middlewares_of
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.engine.answers import plain_answer
-from aiohttp_cache_di.engine.call import CURRENT_CALL, Call, current_call, end_call, is_disabled
+from aiohttp_cache_di.engine.call import CURRENT_CALL, DISABLED, Call, current_call, end_call, is_disabled
 from aiohttp_cache_di.engine.describe import describe_miss
 from aiohttp_cache_di.engine.digest import digest_user
+from aiohttp_cache_di.engine.door import TAPS, tapped
 from aiohttp_cache_di.engine.exchange import Exchange
 from aiohttp_cache_di.engine.hits import count_hit, is_turn_over
 from aiohttp_cache_di.engine.looks import NotStored
+from aiohttp_cache_di.engine.notes import note_users_failure
 from aiohttp_cache_di.engine.question import NOWHERE, Place, Questions, key_arguments, request_body
 from aiohttp_cache_di.engine.reads import FAILED, EarlyRead
 from aiohttp_cache_di.engine.runtime import Runtime
@@ -73,7 +75,9 @@ class CacheMiddleware:
             if call.look is not None:
                 call.look.see(request)
         asked, handler = handler, handler if call is None or call.through is None else call.through
-        if not _CAN_CACHE or is_disabled(session) or _passes_by(request, backend):
+        if TAPS:
+            handler = tapped(handler)
+        if not _CAN_CACHE or (DISABLED.get() and is_disabled(session)) or _passes_by(request, backend):
             return await self._pass_by(request, handler, call, trail)
         runtime = self._runtime
         if runtime is None or not runtime.is_current():
@@ -162,10 +166,10 @@ class CacheMiddleware:
         is_allowed = backend.may_allow(request.method)
         arguments: dict[str, Any] = {"headers": request.headers}
         place, is_known = NOWHERE, True
-        known = known if is_allowed and not backend.is_secret_open else None
-        if known is not None:
+        if known is not None and is_allowed and not backend.is_secret_open:
             place = Place(known.key)
         else:
+            known = None
             body = await request_body(request) if is_allowed else b""
             is_known = body is not None and not runtime.changes(request.session)
             fails = backend.is_secret_open and not await backend.learn_secret()
@@ -175,7 +179,7 @@ class CacheMiddleware:
                     place = self.questions.place_of(request, arguments, url)
             except Exception as error:  # of a function of the user's, to which the caller's request is nothing
                 is_known = False
-                backend.guard.note_failure("principal", error)
+                note_users_failure(error)
             if fails:  # one deadline per request is enough
                 call.early_read = EarlyRead(place.key, FAILED)
         question = self.questions.full(request, call, arguments, url=url, place=place, known=known)
@@ -223,7 +227,7 @@ def _passes_by(request: ClientRequest, backend: CacheBackend) -> bool:
         request.method == hdrs.METH_CONNECT
         or hdrs.UPGRADE in headers
         or (
-            (request.method in backend.allowed_methods or backend.may_allow(request.method))
-            and headers.get(hdrs.ACCEPT, "").startswith("text/event-stream")
+            headers.get(hdrs.ACCEPT, "").startswith("text/event-stream")
+            and (request.method in backend.allowed_methods or backend.may_allow(request.method))
         )
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Collection
 from copy import copy
 from ssl import SSLContext
 from typing import Any, Final, NamedTuple
@@ -133,7 +134,9 @@ class Questions:
         self._known: Remembered[Question] = Remembered()
         self._revision = -1
         self._telling = keys.DEFAULT_CREDENTIAL_HEADERS
-        self._keys_count_more = self._names_principals = False
+        self._keys_count_more = self._names_principals = self._keys_are_plain = False
+        self._ignored: Collection[str] = ()
+        self._is_ordered = False
         self._judges_hits = self._makes_rules = False
         self._plain_rules: Rules | None = None  # that let a plain hit answer GET at any time
 
@@ -168,6 +171,8 @@ class Questions:
         self._telling = backend.credential_headers | NEEDING_POLICY | {"cookie"}
         self._names_principals = backend.names_principals
         self._keys_count_more = backend.include_headers or hooks.makes_keys
+        self._keys_are_plain = not self._keys_count_more and not self._names_principals
+        self._ignored, self._is_ordered = backend.ignored_params, backend.is_ordered
         self._judges_hits, self._makes_rules = hooks.judges_hits, hooks.makes_rules
 
     def place_of(self, request: ClientRequest, arguments: dict[str, Any], url: str) -> Place:
@@ -232,7 +237,7 @@ class Questions:
         if key and self._makes_rules:
             wishes: dict[str, Any] = {"expire_after": call.expire_after, "refresh": call.refresh}
             resolved = backend.create_cache_actions(key, request.url, **wishes, **arguments).rules
-            rules = replace(rules, lifetime_s=resolved.lifetime_s, refresh=resolved.refresh)
+            rules = replace(rules, lifetime_s=resolved.lifetime_s, ends_at=resolved.ends_at, refresh=resolved.refresh)
         return FullQuestion.of(message, rules, key=key, partition=place.partition, is_named=place.is_named)
 
     def as_get(
@@ -267,13 +272,19 @@ class Questions:
         asked = method, text or str(url)  # a URL with all that it remembers weighs ten times as much
         question = self._known.get(asked)
         if question is None:
-            key = self._backend.create_key(method, url)  # of the headers only credentials would count
+            key = self._plain_key(method, url, asked[1])
             question = Question(
                 method, key, plain_until=self.plain_until(method, url), may_hop=self._backend.cache_control
             )
             if not self._keys_count_more:
                 self._known.keep(asked, question)
         return question
+
+    def _plain_key(self, method: str, url: URL, text: str) -> str:
+        """The key of a request of which only credentials among the headers would count, and which has none."""
+        if self._keys_are_plain and "@" not in text:
+            return keys.plain_key(method, url, ignored_params=self._ignored, ordered=self._is_ordered)
+        return self._backend.create_key(method, url)
 
     def plain_until(self, method: str, url: URL) -> float:
         """Until when a plain hit may answer a request without wishes of its own (`Question.plain_until`)."""
@@ -320,12 +331,12 @@ def _demand(request: ClientRequest, *, contexts_apart: bool = False) -> Any:
     """How the connection is to be verified: as the request says, or else the connector.
 
     A context of the connector's that does not verify is how a session connects to all hosts, and may be another object
-    in the next process; it counts as no verification, unless contexts are told apart.
+    in the next process; it counts as no verification, unless it presents a client or contexts are told apart.
     """
     demand: Any = request.ssl if request.ssl is not True else connector_ssl(request.session)
     if not isinstance(demand, SSLContext) or demand is request.ssl or contexts_apart:
         return demand
-    return demand if keys.is_verifying(demand) else False
+    return demand if keys.is_verifying(demand) or keys.client_certificate(demand) != "" else False
 
 
 def key_after_redirect(

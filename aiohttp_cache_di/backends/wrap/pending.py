@@ -273,7 +273,7 @@ class PendingWrites:
             if self._guard.probe_in_s("write") is not None or self._gathers():
                 break
         self._workers.discard(worker)
-        if self._gathering is None and self._ready.keys() - self._busy.keys():
+        if self._gathering is None and self._ready and self._ready.keys() - self._busy.keys():
             self._kick()
 
     def _put_back(self, batch: list[Write]) -> None:
