@@ -19,6 +19,7 @@ import msgspec
 from msgspec import Struct
 
 from aiohttp_cache_di.admin.messages import AdminError
+from aiohttp_cache_di.admin.preview import shown
 from aiohttp_cache_di.entries.info import EntryInfo
 
 __all__ = ["MAX_ROWS", "Listing", "Listings", "Order", "Query", "Sort"]
@@ -120,7 +121,10 @@ class _Collector:
         self._kept = self._weight = 0
 
     def add(self, info: EntryInfo, number: int) -> None:
-        packed = _pack(info)
+        try:
+            packed = _pack(info)
+        except UnicodeError:  # of a URL that was never in a store
+            packed = _pack(msgspec.structs.replace(info, url=shown(info.url)))
         self._run.append((self._value(info), number, packed))
         self._kept += 1
         self._weight += len(packed)

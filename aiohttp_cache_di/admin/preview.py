@@ -40,7 +40,8 @@ _MEMBER: Final = re.compile(
     re.DOTALL,
 )
 _ELEMENT: Final = re.compile(r"<(?P<name>[\w:.-]{1,64})(?P<rest>[^<>]{0,256})>(?P<value>[^<]+)")
-_PAIR: Final = re.compile(r"""(?P<name>[\w.\[\]-]{1,64})=(?P<value>"[^"\n]*|'[^'\n]*|[^&\s"'<>;]+)""")
+_NAME: Final = re.compile(r"([\w.\[\]-]{1,64})=")
+_VALUE: Final = re.compile(r"""(["']?)[^&\s"'<>;]+""")
 _USERINFO: Final = re.compile(r"//[^/?#<>\"'\s@]{1,512}@")
 _BEARER: Final = re.compile(r"\b(?P<scheme>Bearer|Basic)\s+[\w.~+/-]{8,}=*")
 
@@ -139,7 +140,7 @@ def without_secrets(text: str) -> tuple[str, bool]:
     """
     told = _MEMBER.sub(_member, text)
     told = _ELEMENT.sub(_element, told)
-    told = _PAIR.sub(_pair, told)
+    told = _without_pairs(told)
     told = _USERINFO.sub(f"//{REDACTED}@", told)
     told = _BEARER.sub(lambda found: f"{found['scheme']} {REDACTED}", told)
     return told, told != text
@@ -154,12 +155,18 @@ def _element(found: re.Match[str]) -> str:
     return f"<{found['name']}{found['rest']}>{REDACTED}" if is_secret_param(found["name"]) else found[0]
 
 
-def _pair(found: re.Match[str]) -> str:
-    value = found["value"]
-    if not is_secret_param(found["name"]):
-        return found[0]
-    quote = value[0] if value[0] in "\"'" else ""
-    return f"{found['name']}={quote}{REDACTED}"
+def _without_pairs(text: str) -> str:
+    """*text* less the values of secrets in ``name=value``: what is within a value is looked at, too."""
+    parts: list[str] = []
+    done = 0
+    for found in _NAME.finditer(text):
+        if found.start() < done or not is_secret_param(found[1]):
+            continue
+        value = _VALUE.match(text, found.end())
+        if value is not None:
+            parts += (text[done : found.end()], value[1], REDACTED)
+            done = value.end()
+    return "".join((*parts, text[done:]))
 
 
 def _dump(data: bytes) -> str:

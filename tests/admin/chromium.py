@@ -11,16 +11,17 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
 import websockets
 from websockets.asyncio.client import ClientConnection
 
-__all__ = ["MISSING", "Browser", "Tab", "browser_at", "found"]
+__all__ = ["MISSING", "Browser", "Tab", "browser_at", "found", "running_browser"]
 
 NAMES: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 MISSING: Final = "there is no Chromium here: apt-get install chromium"
@@ -91,7 +92,9 @@ class Tab:
     async def until(self, expression: str, within_s: float = WITHIN_S) -> Any:
         """Wait until *expression* is true, and give its value."""
         end = time.monotonic() + within_s
-        asked = f"(() => {{ try {{ const v = {expression}; return v instanceof Node || v; }} catch {{ return null; }} }})()"
+        asked = (
+            f"(() => {{ try {{ const v = {expression}; return v instanceof Node || v; }} catch {{ return null; }} }})()"
+        )
         while not (value := await self.js(asked)):
             if time.monotonic() > end:
                 text = await self.js("document.body.innerText")
@@ -107,8 +110,9 @@ class Tab:
     async def click(self, selector: str) -> None:
         """Click in the middle of what *selector* names, as a mouse does."""
         place = await self.until(
-            f"(() => {{ const e = document.querySelector({json.dumps(selector)}); e.scrollIntoView({{block: 'nearest'}});"
-            " const b = e.getBoundingClientRect(); return b.width && {x: b.x + b.width / 2, y: b.y + b.height / 2}; })()"
+            f"(() => {{ const at = document.querySelector({json.dumps(selector)});"
+            " at.scrollIntoView({block: 'nearest'}); const b = at.getBoundingClientRect();"
+            " return b.width && {x: b.x + b.width / 2, y: b.y + b.height / 2}; })()"
         )
         for kind in ("mousePressed", "mouseReleased"):
             await self.send("Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, **place)
@@ -126,9 +130,7 @@ class Tab:
         """Type *text* where the focus is."""
         await self.send("Input.insertText", text=text)
 
-    async def look(
-        self, *, width: int = 1360, height: int = 860, scheme: str = "light", reduced: bool = False
-    ) -> None:
+    async def look(self, *, width: int = 1360, height: int = 860, scheme: str = "light", reduced: bool = False) -> None:
         """Have a window of that size, and a user who prefers that colour scheme."""
         await self.send(
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False
@@ -178,10 +180,12 @@ class Browser:
                     answer.set_result(told["result"])
 
     @asynccontextmanager
-    async def tab(self) -> AsyncIterator[Tab]:
+    async def tab(self) -> AsyncGenerator[Tab]:
         """Open a page in a profile of its own, and close it in the end."""
         context = (await self.send("Target.createBrowserContext", {}))["browserContextId"]
-        target = (await self.send("Target.createTarget", {"url": "about:blank", "browserContextId": context}))["targetId"]
+        target = (await self.send("Target.createTarget", {"url": "about:blank", "browserContextId": context}))[
+            "targetId"
+        ]
         attached = await self.send("Target.attachToTarget", {"targetId": target, "flatten": True})
         tab = self._tabs[attached["sessionId"]] = Tab(self, attached["sessionId"], target)
         try:
@@ -205,40 +209,44 @@ class Browser:
             tab.complaints.append(str(given["args"]))
 
 
-@asynccontextmanager
-async def browser_at(directory: Path, *more: str) -> AsyncIterator[Browser]:
-    """Run the browser with a profile in *directory*."""
+@contextmanager
+def running_browser(directory: Path) -> Generator[str]:
+    """Run the browser with a profile in *directory*, and give the address of its protocol."""
     program = found()
     assert program is not None, MISSING
     log = directory / "log"
-    command = [program, *FLAGS, *more, f"--user-data-dir={directory / 'profile'}", "about:blank"]
+    command = [program, *FLAGS, f"--user-data-dir={directory / 'profile'}", "about:blank"]
     environment = {**os.environ, "HOME": str(directory)}
     with log.open("wb") as stderr:
-        process = await asyncio.create_subprocess_exec(
-            *command, stdout=stderr, stderr=stderr, start_new_session=True, env=environment
-        )
-    listening: asyncio.Task[None] | None = None
+        process = subprocess.Popen(command, stdout=stderr, stderr=stderr, start_new_session=True, env=environment)
     try:
-        address = await _address(log, process)
-        async with websockets.connect(address, max_size=None, open_timeout=WITHIN_S, proxy=None) as connection:
-            browser = Browser(connection)
-            listening = asyncio.create_task(browser.listen())
-            yield browser
+        yield _address(log, process)
     finally:
-        if listening is not None:
-            listening.cancel()
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
+        process.wait(WITHIN_S)
 
 
-async def _address(log: Path, process: asyncio.subprocess.Process) -> str:
+@asynccontextmanager
+async def browser_at(address: str) -> AsyncGenerator[Browser]:
+    """The browser that runs at *address*, for the running loop."""
+    async with websockets.connect(address, max_size=None, open_timeout=WITHIN_S, proxy=None) as connection:
+        browser = Browser(connection)
+        listening = asyncio.create_task(browser.listen())
+        try:
+            yield browser
+        finally:
+            listening.cancel()
+            await asyncio.wait([listening])
+
+
+def _address(log: Path, process: subprocess.Popen[bytes]) -> str:
     end = time.monotonic() + WITHIN_S
     while time.monotonic() < end:
         text = log.read_text(encoding="utf-8", errors="replace")
         for line in text.splitlines():
             if line.startswith("DevTools listening on "):
                 return line.removeprefix("DevTools listening on ").strip()
-        assert process.returncode is None, f"Chromium has ended: {text[-2000:]}"
-        await asyncio.sleep(0.05)
+        assert process.poll() is None, f"Chromium has ended: {text[-2000:]}"
+        time.sleep(0.05)
     raise AssertionError(f"Chromium does not start: {log.read_text(errors='replace')[-2000:]}")

@@ -297,7 +297,7 @@
       say(`t-${kind}-sub`, p50 === null ? "none in 15 minutes" : `p95 ${took(p95)}, p99 ${took(p99)}`);
     }
     say("t-saved", count(saved.requests));
-    say("t-saved-sub", `requests, ${size(saved.bytes)}, ${span(saved.seconds)} of waiting`);
+    say("t-saved-sub", `${size(saved.bytes)}, ${span(saved.seconds)} of waiting`);
     const mine = these.length > 1 ? `of ${these.length} workers` : `of worker ${these[0].worker.pid}, since ${moment(these[0].worker.since)}`;
     say("counters-note", `${mine}; each worker counts for itself`);
     say("busiest-note", workers.size > 1 ? "of one worker, 15 minutes" : "of this worker, 15 minutes");
@@ -350,7 +350,7 @@
     if (used.status === "fulfilled") {
       stored = used.value;
       say("t-stored", count(stored.entries));
-      say("t-stored-sub", `entries, ${size(stored.bytes_in_use)}${stored.bytes_on_disk === null ? "" : `, ${size(stored.bytes_on_disk)} on disk`}`);
+      say("t-stored-sub", `${size(stored.bytes_in_use)}${stored.bytes_on_disk === null ? "" : `, ${size(stored.bytes_on_disk)} on disk`}`);
       say("store-note", `answered in ${took(stored.took_s)}, ${clock(stored.now)}`);
       trouble("store", "");
     } else {
