@@ -307,14 +307,14 @@
     }
     const ill = these.filter((one) => one.told.health !== "ok");
     const health = $("health");
-    health.className = `pill ${ill.length ? "warn" : "ok"}`;
-    say("health-text", ill.length ? "degraded" : "healthy");
+    health.className = `pill ${isDown ? "bad" : ill.length ? "warn" : "ok"}`;
+    say("health-text", isDown ? "store down" : ill.length ? "degraded" : "healthy");
     trouble("health", ill.length ? `Degraded: ${ill[0].told.reason}. Requests go to the origin meanwhile.` : "", false);
     showFacts(these, errors, sum);
     document.title = `${caches[number] ? caches[number].name : "Cache"} · ${ratio}`;
   }
 
-  let stored = null;
+  let stored = null, isDown = false;
   function showFacts(these, errors, sum) {
     const cache = caches[number] || {}, p95 = quantile(sum.store, 0.95), facts = [];
     facts.push(["kept by", `${cache.store || "–"}${cache.where ? `, ${cache.where}` : ""}`], ["goes by", cache.mode || "–"]);
@@ -349,16 +349,18 @@
     if (asked !== number) return false;
     if (used.status === "fulfilled") {
       stored = used.value;
+      isDown = false;
       say("t-stored", count(stored.entries));
       say("t-stored-sub", `${size(stored.bytes_in_use)}${stored.bytes_on_disk === null ? "" : `, ${size(stored.bytes_on_disk)} on disk`}`);
       say("store-note", `answered in ${took(stored.took_s)}, ${clock(stored.now)}`);
       trouble("store", "");
     } else {
       stored = null;
+      isDown = used.reason.code === "store-failed";
       say("t-stored", "?");
       say("t-stored-sub", "the store does not answer");
       say("store-note", `does not answer, ${clock(Date.now() / 1000)}`);
-      trouble("store", used.reason.code === "store-failed" ? `${used.reason.message}. What is shown is what the workers know by themselves.` : used.reason.message);
+      trouble("store", isDown ? `${used.reason.message.replace(/\.$/, "")}. What is shown is what the workers know by themselves.` : used.reason.message);
     }
     if (hosts.status === "fulfilled") showHosts(hosts.value);
     show();
@@ -783,7 +785,7 @@
   $("worker").addEventListener("change", () => { chosen = $("worker").value; show(); });
   $("cache").addEventListener("change", () => {
     number = Number($("cache").value);
-    workers = new Map(); chosen = ""; stored = null; lastStore = 0; table.listing = "";
+    workers = new Map(); chosen = ""; stored = null; isDown = false; lastStore = 0; table.listing = "";
     troubles.clear(); trouble("", "");
     for (const id of ["t-stored", "t-ratio"]) say(id, "–");
     if (!$("detail").hidden) close();
