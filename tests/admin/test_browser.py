@@ -84,7 +84,7 @@ async def fill(backend: CacheBackend, count: int = 30) -> None:
             created_at=now - number,
             fresh_until=now + (600 if number % 2 else -600),
             raw_headers=((b"Content-Type", b"application/json"), (b"Cache-Tag", b"red")),
-            partition="credentials" if number == 4 else "",
+            partition="digest-of-whom" if number == 4 else "",
         )
         await backend.write(entry)
 
@@ -146,7 +146,7 @@ async def test_entries_are_searched_sorted_and_opened(tab: Tab, serve: Any) -> N
     await tab.click("[role=columnheader].c-partition button")
     await tab.click("[role=columnheader].c-partition button")
     await tab.until("document.querySelector('.rows .c-partition').textContent.startsWith('principal ')")
-    assert "credentials" not in await tab.js("document.body.textContent")
+    assert "digest-of-whom" not in await tab.js("document.body.textContent")
     assert tab.complaints == []
 
 
