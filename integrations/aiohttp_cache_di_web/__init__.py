@@ -22,7 +22,7 @@ import inspect
 import warnings
 from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 from weakref import WeakKeyDictionary
 
 from aiohttp import web
@@ -314,13 +314,14 @@ def _ask(request: web.Request) -> Ask:
         return bytes(body)
 
     # A middleware may have put another address in place of the connection's own.
-    peer = None if request.transport is None else request.transport.get_extra_info("peername")
+    peer: object = None if request.transport is None else request.transport.get_extra_info("peername")
+    address = str(cast("tuple[object, ...]", peer)[0]) if isinstance(peer, tuple) and peer else None
     return Ask(
         request.method,
         [(name.lower(), value) for name, value in request.headers.items()],
         list(request.query.items()),
         request.cookies,
-        (peer[0] if isinstance(peer, tuple) else None, request.remote),
+        (address, request.remote),
         request.scheme == "https",
         read,
     )

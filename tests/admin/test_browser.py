@@ -66,7 +66,7 @@ async def serve() -> AsyncIterator[Callable[..., Any]]:
             sessions = [await stack.enter_async_context(CachedSession(cache=backend)) for backend in backends]
             for key, session in zip(keys, sessions, strict=True):
                 app[key] = session
-            for_web.add_admin(app, keys=keys, **{"authorize": None, **options})
+            for_web.add_admin(app, authorize=None, keys=keys, **options)
             server = TestServer(app)
             await server.start_server()
             stack.push_async_callback(server.close)
@@ -458,7 +458,7 @@ async def attacker() -> AsyncIterator[str]:
     app = web.Application()
     app.router.add_get("/", page)
     async with TestServer(app) as server:
-        yield f"http://localhost:{server.port}/"
+        yield str(server.make_url("/").with_host("localhost"))
 
 
 async def test_another_site_can_neither_purge_nor_read_nor_frame(tab: Tab, serve: Any, attacker: str) -> None:

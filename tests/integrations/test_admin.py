@@ -473,6 +473,6 @@ def test_a_session_is_let_go_when_its_app_ends() -> None:
     for _ in range(2):
         with FastAPIClient(app, base_url="http://localhost", client=("127.0.0.1", 50_000)) as client:
             assert client.get(f"{CACHES}/0/now").json()["counters"]["requests"] == 0
-            watch = client.app.state.cached_session.cache.stats.watch  # type: ignore[attr-defined]  # FastAPI's state
-            assert len(watch._observers) == 2  # what is saved, and what the page counts
-        assert len(watch._observers) == 1
+            session: CachedSession = app.state.cached_session
+            assert len(session.cache.stats.watch._observers) == 2  # what is saved, and what the page counts
+        assert len(session.cache.stats.watch._observers) == 1
