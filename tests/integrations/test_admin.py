@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -385,6 +386,8 @@ def test_the_test_client_is_not_local_unless_it_says_so() -> None:
     app.include_router(for_fastapi.admin_router(authorize=None))
     with FastAPIClient(app) as client:
         assert client.get(PAGE).json()["error"]["code"] == "not-local"
+    if "client" not in inspect.signature(FastAPIClient).parameters:
+        pytest.skip("the TestClient of this Starlette has one address")
     with FastAPIClient(app, base_url="http://localhost", client=("127.0.0.1", 50_000)) as client:
         assert client.get(PAGE).status_code == 200
 
@@ -469,9 +472,9 @@ async def test_a_lax_cors_policy_gives_no_other_site_a_token() -> None:
 
 def test_a_session_is_let_go_when_its_app_ends() -> None:
     app = FastAPI(lifespan=for_fastapi.lifespan)
-    app.include_router(for_fastapi.admin_router(authorize=None))
+    app.include_router(for_fastapi.admin_router(authorize=lambda: None))
     for _ in range(2):
-        with FastAPIClient(app, base_url="http://localhost", client=("127.0.0.1", 50_000)) as client:
+        with FastAPIClient(app) as client:
             assert client.get(f"{CACHES}/0/now").json()["counters"]["requests"] == 0
             session: CachedSession = app.state.cached_session
             assert len(session.cache.stats.watch._observers) == 2  # what is saved, and what the page counts
