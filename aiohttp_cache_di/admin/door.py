@@ -99,6 +99,8 @@ def _expect_local(ask: Ask) -> None:
     handed_on = [name for name, _ in ask.headers if name in HANDED_ON or name.startswith(_HANDED_ON)]
     if handed_on:
         raise AdminError(403, "not-local", f"a proxy has handed the request on ({handed_on[0]}); {_WAY_OUT}")
+    if ask.version == "1.0":  # which nginx speaks to what it stands before, and adds nothing, unless it is told to
+        raise AdminError(403, "not-local", f"HTTP/1.0 is not what a browser speaks; {_WAY_OUT}")
     if not ask.peers or not all(peer is not None and _is_loopback(peer) for peer in ask.peers):
         raise AdminError(403, "not-local", f"only clients on this machine are let in; {_WAY_OUT}")
     hosts = ask.values("host")

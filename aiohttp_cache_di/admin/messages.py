@@ -39,6 +39,7 @@ class Ask(Struct):
         peers: whom the connection is from, as the server and as the framework see it; None for what has no address.
         is_https: whether the browser is known to have come by TLS.
         read: reads the body up to a length, and tells of a longer one by as much as one byte more.
+        version: of HTTP.
     """
 
     method: str
@@ -48,6 +49,7 @@ class Ask(Struct):
     peers: tuple[str | None, ...]
     is_https: bool
     read: Callable[[int], Awaitable[bytes]]
+    version: str = "1.1"
 
     def values(self, name: str) -> list[str]:
         """The lines of the header field *name*, which is in lower case."""

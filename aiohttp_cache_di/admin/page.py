@@ -33,7 +33,7 @@ def _read() -> Reply:
     html, css, js = ((folder / f"page.{kind}").read_text(encoding="utf-8") for kind in ("html", "css", "js"))
     document = html.replace("/* page.css */", css).replace("/* page.js */", js)
     headers = {"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": _policy(css, js)}
-    return Reply(200, document.encode(), {**SAID_ALWAYS, **headers, "Permissions-Policy": "clipboard-write=(self)"})
+    return Reply(200, document.encode(), {**SAID_ALWAYS, **headers})
 
 
 def _policy(css: str, js: str) -> str:

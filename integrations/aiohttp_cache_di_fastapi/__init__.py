@@ -334,6 +334,7 @@ def _admin_route(admin: Admin, name: Name, keys: Sequence[str]) -> Route:
             () if request.client is None else (request.client.host,),
             request.url.scheme == "https",
             read,
+            request.scope.get("http_version", ""),
         )
         sessions = [(key, _session_of(request, key)) for key in keys]
         reply = await admin.answer(name, ask, sessions, request.path_params.get("number", ""))

@@ -324,4 +324,5 @@ def _ask(request: web.Request) -> Ask:
         (address, request.remote),
         request.scheme == "https",
         read,
+        f"{request.version.major}.{request.version.minor}",
     )

@@ -25,11 +25,12 @@ def ask(
     peers: tuple[str | None, ...] = ("127.0.0.1",),
     body: bytes = b"",
     is_https: bool = False,
+    version: str = "1.1",
 ) -> Ask:
     async def read(limit: int) -> bytes:
         return body[: limit + 1]
 
-    return Ask(method, list(headers), list((query or {}).items()), cookies or {}, peers, is_https, read)
+    return Ask(method, list(headers), list((query or {}).items()), cookies or {}, peers, is_https, read, version)
 
 
 def change(

@@ -6,19 +6,32 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
+from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
 from aiohttp_cache_di import CachedSession
 from aiohttp_cache_di.admin import ENDPOINTS, Admin, Ask, Name
 from aiohttp_cache_di.admin import questions as questions_module
+from aiohttp_cache_di.admin.told import (
+    CachesTold,
+    EntriesTold,
+    EntryTold,
+    ExplainedTold,
+    NowTold,
+    PurgedTold,
+    StoreTold,
+    UpstreamsTold,
+)
 from aiohttp_cache_di.backends import CacheBackend
 from aiohttp_cache_di.backends.redis import RedisBackend
 from aiohttp_cache_di.backends.sqlite import SQLiteBackend
 from aiohttp_cache_di.errors import StorageError
+from aiohttp_cache_di.policy.decisions import RequestDecision
 from tests.admin.asking import TOKEN, ask, ask_json, change, told
 from tests.backends.entries import make_entry
 from tests.origin import Origin
@@ -377,6 +390,51 @@ async def test_the_page_runs_its_own_script_and_no_other(admin: Admin) -> None:
     for sink in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "http://www.w3.org/1999"):
         assert sink not in document
     assert "https://" not in document.replace("https://api.example.org/items?page=1", "")  # nothing from elsewhere
+
+
+SHAPES: tuple[tuple[Name, Ask, type[Any]], ...] = (
+    ("caches", ask(), CachesTold),
+    ("now", ask(), NowTold),
+    ("store", ask(), StoreTold),
+    ("upstreams", ask(), UpstreamsTold),
+    ("entries", ask(), EntriesTold),
+    ("entry", ask(query={"key": "0" * 40}), EntryTold),
+    ("check", change(), StoreTold),
+    ("purge", change({"all": True, "dry_run": True}), PurgedTold),
+    ("explain", change({"url": "https://a.test/items/0"}), ExplainedTold),
+)
+
+
+async def test_each_answer_has_the_shape_that_is_documented(admin: Admin, session: CachedSession) -> None:
+    for name, asked, shape in SHAPES:
+        reply = await admin.answer(name, asked, [("cached_session", session)], "0")
+        found = msgspec.json.decode(reply.body, type=shape)
+        assert json.loads(msgspec.json.encode(found)) == json.loads(reply.body), name
+    assert {name for name, _, _ in SHAPES} == {one.name for one in ENDPOINTS} - {"page"}
+
+
+async def test_workers_of_one_store_take_each_others_tokens_and_see_each_others_purges(tmp_path: Path) -> None:
+    place = str(tmp_path / "shared.sqlite")
+    one, other = (CachedSession(cache=SQLiteBackend(place)) for _ in range(2))
+    first, second = Admin(is_local=True), Admin(is_local=True)
+    async with one, other:
+        await fill(one.cache)
+        token = told(await first.answer("caches", ask(), [("cached_session", one)]))["token"]
+        listing = (await ask_json(second, other, "entries"))["listing"]
+        assert (await ask_json(first, one, "entries", listing=listing))["total"] == 30
+        await ask_json(second, other, "purge", change({"host": "b.test"}, cookie=token, token=token))
+        first._watched[one.cache].listings.forget()
+        assert (await ask_json(first, one, "entries"))["total"] == 20
+        workers = {
+            (await ask_json(admin, each, "now"))["worker"]["id"] for admin, each in ((first, one), (second, other))
+        }
+        assert len(workers) == 2
+
+
+def test_the_page_knows_each_decision_that_explain_may_tell() -> None:
+    script = (files("aiohttp_cache_di.admin") / "assets" / "page.js").read_text(encoding="utf-8")
+    decisions = {one.__name__ for one in get_args(RequestDecision)}
+    assert [name for name in decisions if f"{name}: " not in script] == []
 
 
 def test_there_is_an_endpoint_for_each_question() -> None:

@@ -56,6 +56,13 @@ def test_what_a_proxy_has_handed_on_is_not_local(header: str) -> None:
     OPEN.admit(ask(headers=[("host", "localhost"), (header, "127.0.0.1")]), is_page=True)
 
 
+def test_a_proxy_that_adds_nothing_is_known_by_what_it_speaks() -> None:
+    with refused("not-local"):
+        LOCAL.admit(ask(version="1.0"), is_page=True)
+    OPEN.admit(ask(version="1.0"), is_page=True)
+    LOCAL.admit(ask(version="2"), is_page=True)
+
+
 @pytest.mark.parametrize(
     "hosts",
     [

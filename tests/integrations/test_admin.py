@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
@@ -16,6 +17,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from fastapi import Depends, FastAPI, Header, HTTPException, Security
 from fastapi.testclient import TestClient as FastAPIClient
 from starlette.middleware.cors import CORSMiddleware
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 import aiohttp_cache_di_fastapi as for_fastapi
 import aiohttp_cache_di_web as for_web
@@ -404,6 +406,29 @@ async def test_a_peer_that_a_middleware_has_changed_is_not_believed() -> None:
     for_web.add_admin(app, authorize=None)
     async with served_web(app) as made:
         assert (await made.get(PAGE)).json["error"]["code"] == "not-local"
+
+
+async def test_an_address_that_a_header_has_brought_is_not_believed() -> None:
+    app = FastAPI(lifespan=for_fastapi.lifespan)
+    app.include_router(for_fastapi.admin_router(authorize=None))
+    behind: Any = ProxyHeadersMiddleware(cast("Any", app), trusted_hosts="*")  # as uvicorn --forwarded-allow-ips='*'
+    async with app.router.lifespan_context(app):
+        transport = httpx2.ASGITransport(app=behind, client=("203.0.113.7", 50_000))
+        async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            told = await client.get(PAGE, headers={"X-Forwarded-For": "127.0.0.1"})
+            assert told.json()["error"]["code"] == "not-local"
+
+
+async def test_http_1_0_is_told_from_a_browser() -> None:
+    app = web.Application()
+    app.cleanup_ctx.append(for_web.cache_ctx)
+    for_web.add_admin(app, authorize=None)
+    async with TestServer(app) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(f"GET {PAGE} HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n".encode())
+        async with asyncio.timeout(10):
+            assert (await reader.readline()).split()[1] == b"403"
+        writer.close()
 
 
 @pytest.mark.parametrize("root_path", ["", "/service"])

@@ -367,7 +367,8 @@
     return used.status === "fulfilled";
   }
   function hostButton(host) {
-    return el("button", { type: "button", class: "link", title: `Show the entries of ${host}`, on: { click: () => { clearFilter(); $("host").value = host; go("entries"); reload(); } } }, host || "(none)");
+    if (!host || host.startsWith("(")) return host || "(none)";  // all others together
+    return el("button", { type: "button", class: "link", title: `Show the entries of ${host}`, on: { click: () => { clearFilter(); $("host").value = host; go("entries"); reload(); } } }, host);
   }
   const cell = (text, props) => el("td", props || {}, text);
   function showHosts(told) {
@@ -739,7 +740,8 @@
   });
   const MEANS = {
     Serve: "answer from the cache", Validate: "ask the origin whether what is stored still holds", Fetch: "fetch from the origin",
-    Bypass: "pass the cache by", Stale: "answer with what is stale",
+    Bypass: "pass the cache by", NotModified: "answer 304: the caller has it already", Partial: "answer with the part that is asked for",
+    RangeNotSatisfiable: "answer 416: there is no such part", GatewayTimeout: "answer 504: only the cache may be asked, and has nothing",
   };
   function explained(told) {
     const steps = told.steps.map((step) => el("li", {}, el("span", { class: step.answer ? "yes" : "no" }, step.answer ? "yes" : "no"), el("b", {}, step.question), el("span", {}, step.because)));
