@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final, NamedTuple, Protocol
 
 from aiohttp import ClientError
+from msgspec.structs import replace
 
 from aiohttp_cache_di.admin.hosts import Surveys
 from aiohttp_cache_di.admin.listing import Listings
@@ -42,6 +43,7 @@ logger = logging.getLogger(__name__)
 
 ANSWER_WITHIN_S: Final = 10.0
 PURGE_WITHIN_S: Final = 300.0
+BUSIEST: Final = 30
 
 COUNTERS: Final = (
     "hits",
@@ -135,8 +137,10 @@ async def now(asked: Asked) -> Reply:
         saved={"requests": saved.requests, "bytes": saved.bytes, "seconds": saved.seconds},
         samples=asked.watched.recent.samples(after),
         is_all=not after,
+        busiest=[replace(one, host=shown(one.host)) for one in asked.watched.recent.busiest(limit=BUSIEST)],
     )
-    return as_json(told)
+    # So that the next one may come to another worker: each tells of itself alone.
+    return as_json(told, headers={"Connection": "close"} if asked.ask.version == "1.1" else None)
 
 
 async def store(asked: Asked) -> Reply:
@@ -162,19 +166,17 @@ async def _usage(asked: Asked, checked: str | None) -> Reply:
 
 
 async def upstreams(asked: Asked) -> Reply:
-    """The largest upstreams of the store, and the busiest of this worker."""
+    """The largest upstreams of the store."""
     parameters(asked.ask, frozenset())
-    busiest, reason, found = asked.watched.recent.busiest(), "", None
+    reason, found = "", None
     try:
         found = await _of_store(asked, lambda: asked.watched.surveys.get(asked.backend.entries))
     except AdminError as failure:
         reason = failure.message
     told = UpstreamsTold(
-        worker=asked.worker,
         now=time.time(),
         largest=None if found is None else found.largest,
         hosts=0 if found is None else found.hosts,
-        busiest=busiest,
         took_s=0.0 if found is None else found.took_s,
         at=time.time() if found is None else found.at,
         reason=reason,

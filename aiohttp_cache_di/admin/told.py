@@ -94,6 +94,7 @@ class NowTold(Struct, frozen=True):
         circuit: the worst state of any operation's.
         samples: those that have begun after what was asked for.
         is_all: whether *samples* are all that there are.
+        busiest: the upstreams that were asked for most in the last minutes.
     """
 
     worker: Worker
@@ -106,6 +107,7 @@ class NowTold(Struct, frozen=True):
     saved: dict[str, float]
     samples: list[Sample]
     is_all: bool
+    busiest: list[BusyHost]
 
 
 class StoreTold(Struct, frozen=True):
@@ -139,15 +141,13 @@ class UpstreamsTold(Struct, frozen=True):
     Args:
         largest: by the bytes of their bodies, from the store; None where it does not answer, with *reason*.
         hosts: how many there are.
-        busiest: by the requests to this worker in the last minutes.
         took_s: how long the walk took.
+        at: POSIX time of the walk.
     """
 
-    worker: Worker
     now: float
     largest: list[HostTold] | None
     hosts: int
-    busiest: list[BusyHost]
     took_s: float
     at: float
     reason: str = ""

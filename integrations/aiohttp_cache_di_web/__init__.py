@@ -299,7 +299,10 @@ def _admin_handler(
                 raise web.HTTPForbidden(text="authorize= has refused the request: it did not return True")
         sessions = [(str(key), request.config_dict.get(key)) for key in keys]
         reply = await admin.answer(name, _ask(request), sessions, request.match_info.get("number", ""))
-        return web.Response(status=reply.status, body=reply.body, headers=reply.headers)
+        response = web.Response(status=reply.status, body=reply.body, headers=reply.headers)
+        if reply.headers.get("Connection") == "close":
+            response.force_close()
+        return response
 
     return handler
 

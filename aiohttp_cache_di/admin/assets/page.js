@@ -300,7 +300,8 @@
     say("t-saved-sub", `${size(saved.bytes)}, ${span(saved.seconds)} of waiting`);
     const mine = these.length > 1 ? `of ${these.length} workers` : `of worker ${these[0].worker.pid}, since ${moment(these[0].worker.since)}`;
     say("counters-note", `${mine}; each worker counts for itself`);
-    say("busiest-note", workers.size > 1 ? "of one worker, 15 minutes" : "of this worker, 15 minutes");
+    say("busiest-note", `of ${these.length > 1 ? `${these.length} workers` : "this worker"}, 15 minutes`);
+    showBusiest(these);
     if ($("counters").dataset.told !== JSON.stringify(counters)) {
       $("counters").dataset.told = JSON.stringify(counters);
       fill($("counters"), ...Object.entries(counters).map(([name, n]) => el("div", {}, el("dt", {}, name), el("dd", {}, count(n)))));
@@ -314,6 +315,20 @@
     document.title = `${caches[number] ? caches[number].name : "Cache"} · ${ratio}`;
   }
 
+  function showBusiest(these) {
+    const sums = new Map();
+    for (const { told } of these) for (const one of told.busiest) {
+      const sum = sums.get(one.host) || { host: one.host, requests: 0, cached: 0 };
+      sum.requests += one.requests; sum.cached += one.cached;
+      sums.set(one.host, sum);
+    }
+    const found = [...sums.values()].sort((one, other) => other.requests - one.requests), text = JSON.stringify(found), body = $("busiest").tBodies[0];
+    if (body.dataset.told === text) return;
+    body.dataset.told = text;
+    fill(body, ...(found.length ? found.map((one) => el("tr", {}, cell(hostButton(one.host)),
+      cell(count(one.requests), { class: "n" }), cell(percent(one.cached / one.requests), { class: "n" })))
+      : [el("tr", {}, el("td", { colSpan: 3, class: "soft" }, "no requests in 15 minutes"))]));
+  }
   let stored = null, isDown = false;
   function showFacts(these, errors, sum) {
     const cache = caches[number] || {}, p95 = quantile(sum.store, 0.95), facts = [];
@@ -376,9 +391,6 @@
     else fill($("largest").tBodies[0], ...told.largest.map((one) => el("tr", {}, cell(hostButton(one.host)),
       cell(count(one.entries), { class: "n" }), cell(percent(one.fresh / one.entries), { class: "n" }), cell(size(one.body_bytes), { class: "n" }))));
     say("largest-note", told.largest === null ? "" : `${plural(told.hosts, "host", "hosts")} in the store, ${clock(told.at)}`);
-    fill($("busiest").tBodies[0], ...(told.busiest.length ? told.busiest.map((one) => el("tr", {}, cell(hostButton(one.host)),
-      cell(count(one.requests), { class: "n" }), cell(percent(one.cached / one.requests), { class: "n" })))
-      : [el("tr", {}, el("td", { colSpan: 3, class: "soft" }, "no requests in 15 minutes"))]));
   }
 
   $("check").addEventListener("click", async () => {
