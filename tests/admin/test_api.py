@@ -375,6 +375,19 @@ async def test_whatever_a_store_raises_is_no_error_of_the_page(
         assert error["code"] == "store-failed"
 
 
+async def test_an_error_of_the_page_itself_is_logged_and_says_nothing(
+    admin: Admin, session: CachedSession, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(asked: Any) -> Any:
+        raise RuntimeError(SECRET)
+
+    monkeypatch.setitem(questions_module.QUESTIONS, "now", fail)
+    reply = await admin.answer("now", ask(), [("cached_session", session)], "0")
+    assert (reply.status, told(reply)["error"]["code"]) == (500, "error")
+    assert SECRET not in reply.body.decode()
+    assert "The admin page failed on now" in caplog.text
+
+
 async def test_the_page_runs_its_own_script_and_no_other(admin: Admin) -> None:
     reply = await admin.answer("page", ask(), [])
     policy = dict(part.split(" ", 1) for part in reply.headers["Content-Security-Policy"].split("; "))

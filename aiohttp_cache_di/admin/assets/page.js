@@ -104,8 +104,10 @@
     const all = [...troubles.values()], banner = $("banner");
     banner.hidden = !all.length;
     banner.classList.toggle("bad", all.some((one) => one.isBad));
-    const text = [...new Set(all.map((one) => one.message))].join(" ");
-    if (banner.textContent !== text) banner.textContent = text;
+    const texts = [...new Set(all.map((one) => one.message))];
+    if (banner.dataset.told === texts.join("\n")) return;
+    banner.dataset.told = texts.join("\n");
+    fill(banner, ...texts.map((text) => el("p", {}, text)));
   }
 
   // ---- samples of one worker, or of all that have answered
@@ -310,7 +312,7 @@
     const health = $("health");
     health.className = `pill ${isDown ? "bad" : ill.length ? "warn" : "ok"}`;
     say("health-text", isDown ? "store down" : ill.length ? "degraded" : "healthy");
-    trouble("health", ill.length ? `Degraded: ${ill[0].told.reason}. Requests go to the origin meanwhile.` : "", false);
+    trouble("health", ill.length && !isDown ? `Degraded: ${ill[0].told.reason}. Requests go to the origin meanwhile.` : "", false);
     showFacts(these, errors, sum);
     document.title = `${caches[number] ? caches[number].name : "Cache"} · ${ratio}`;
   }
@@ -375,7 +377,7 @@
       say("t-stored", "?");
       say("t-stored-sub", "the store does not answer");
       say("store-note", `does not answer, ${clock(Date.now() / 1000)}`);
-      trouble("store", isDown ? `${used.reason.message.replace(/\.$/, "")}. What is shown is what the workers know by themselves.` : used.reason.message);
+      trouble("store", isDown ? `${used.reason.message.replace(/\.$/, "")}. Requests go to the origin meanwhile; what is shown is what the workers know by themselves.` : used.reason.message);
     }
     if (hosts.status === "fulfilled") showHosts(hosts.value);
     show();
@@ -493,7 +495,7 @@
       say("nothing", error.message);
     }
     say("count", error.status === 400 ? "this cannot be looked for" : "not available");
-    if (error.status !== 400) trouble("entries", error.message);
+    if (error.status !== 400) trouble("entries", error.code === "store-failed" && isDown ? "" : error.message);
   }
 
   const entryAt = (index) => (table.pages.get(Math.floor(index / PAGE)) || [])[index % PAGE];
@@ -784,6 +786,7 @@
       $(name).hidden = name !== view;
       if (name === view) $(`to-${name}`).setAttribute("aria-current", "page"); else $(`to-${name}`).removeAttribute("aria-current");
     }
+    document.body.classList.toggle("fits", view === "entries");
     if (view === "entries" && !table.listing && !table.asked.size && caches.length) reload();
     scrollTo(0, 0);
     show();
@@ -831,7 +834,8 @@
       $("open-purge").hidden = !bounds.may_change;
       makeHead();
       showView();
-      if (view === "entries" && !table.listing) reload();
+      document.body.classList.toggle("fits", view === "entries");
+    if (view === "entries" && !table.listing) reload();
       await tick();
       setInterval(() => { if (!paused && !document.hidden) tick(); }, NOW_MS);
     } catch (error) {
