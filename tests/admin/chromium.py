@@ -21,7 +21,7 @@ from typing import Any, Final
 import websockets
 from websockets.asyncio.client import ClientConnection
 
-__all__ = ["MISSING", "Browser", "Tab", "browser_at", "found", "running_browser"]
+__all__ = ["MISSING", "Browser", "NoBrowserError", "Tab", "browser_at", "found", "running_browser"]
 
 NAMES: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 MISSING: Final = "there is no Chromium here: apt-get install chromium"
@@ -211,7 +211,11 @@ class Browser:
 
 @contextmanager
 def running_browser(directory: Path) -> Generator[str]:
-    """Run the browser with a profile in *directory*, and give the address of its protocol."""
+    """Run the browser with a profile in *directory*, and give the address of its protocol.
+
+    Raises:
+        NoBrowserError: it does not start.
+    """
     program = found()
     assert program is not None, MISSING
     log = directory / "log"
@@ -225,6 +229,10 @@ def running_browser(directory: Path) -> Generator[str]:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait(WITHIN_S)
+
+
+class NoBrowserError(Exception):
+    """The browser does not start here."""
 
 
 @asynccontextmanager
@@ -247,6 +255,7 @@ def _address(log: Path, process: subprocess.Popen[bytes]) -> str:
         for line in text.splitlines():
             if line.startswith("DevTools listening on "):
                 return line.removeprefix("DevTools listening on ").strip()
-        assert process.poll() is None, f"Chromium has ended: {text[-2000:]}"
+        if process.poll() is not None:
+            break
         time.sleep(0.05)
-    raise AssertionError(f"Chromium does not start: {log.read_text(errors='replace')[-2000:]}")
+    raise NoBrowserError(log.read_text(encoding="utf-8", errors="replace")[-1000:])

@@ -426,7 +426,7 @@ async def test_http_1_0_is_told_from_a_browser() -> None:
     app.cleanup_ctx.append(for_web.cache_ctx)
     for_web.add_admin(app, authorize=None)
     async with TestServer(app) as server:
-        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.make_url("/").port)
         writer.write(f"GET {PAGE} HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n".encode())
         async with asyncio.timeout(10):
             assert (await reader.readline()).split()[1] == b"403"
