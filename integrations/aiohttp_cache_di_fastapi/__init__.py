@@ -262,9 +262,9 @@ def admin_router(
     """Make a router with the admin page and its API: ``app.include_router(admin_router(authorize=require_admin))``.
 
     Args:
-        authorize: a dependency that lets a request pass, or raises an HTTPException; one that returns False refuses,
-            too. It has no default: None, written out, lets clients on this machine in and no others, which is for
-            development, and not for a service behind a proxy.
+        authorize: a dependency that lets a request pass, or raises an HTTPException; one that returns False, or a
+            response, refuses, too. It has no default: None, written out, lets clients on this machine in and no others,
+            which is for development, and not for a service behind a proxy.
         prefix: where the page is.
         keys: of the sessions whose caches it shows.
         read_only: nothing can be purged.
@@ -307,7 +307,8 @@ def _refusing_false(authorize: Authorize) -> Callable[..., Awaitable[None]]:
     needed: Any = authorize if isinstance(authorize, params.Depends) else Depends(authorize)
 
     async def gate(verdict: Any = needed) -> None:
-        if verdict is False:
+        # FastAPI looks at nothing that a dependency returns: what was meant as a refusal has to be one.
+        if verdict is False or isinstance(verdict, Response):
             raise HTTPException(403, "authorize= has refused the request")
 
     return gate

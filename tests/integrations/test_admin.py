@@ -17,6 +17,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from fastapi import Depends, FastAPI, Header, HTTPException, Security
 from fastapi.testclient import TestClient as FastAPIClient
 from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import RedirectResponse
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 import aiohttp_cache_di_fastapi as for_fastapi
@@ -271,6 +272,10 @@ async def require_admin_with_an_end(x_admin: str = Header("")) -> AsyncIterator[
     yield
 
 
+def require_admin_or_login(x_admin: str = Header("")) -> Any:
+    return None if x_admin == "yes" else RedirectResponse("/login")  # which FastAPI sends to no one
+
+
 class Requiring:
     def __call__(self, x_admin: str = Header("")) -> None:
         if x_admin != "yes":
@@ -280,6 +285,7 @@ class Requiring:
 DEPENDENCIES = [
     (require_admin, 401),
     (require_admin_at_once, 403),
+    (require_admin_or_login, 403),
     (require_admin_with_an_end, 401),
     (Requiring(), 401),
     (Depends(require_admin), 401),
