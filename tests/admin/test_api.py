@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, get_args
@@ -14,9 +14,10 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from aiohttp_cache_di import CachedSession
+from aiohttp_cache_di import CachedSession, FileBackend
 from aiohttp_cache_di.admin import ENDPOINTS, Admin, Ask, Name
 from aiohttp_cache_di.admin import questions as questions_module
+from aiohttp_cache_di.admin.preview import PREVIEW_BYTES
 from aiohttp_cache_di.admin.told import (
     CachesTold,
     EntriesTold,
@@ -45,15 +46,16 @@ def admin() -> Admin:
     return Admin(is_local=True)
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "files"])
 async def session(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[CachedSession]:
     """A session whose cache has some entries."""
     options: dict[str, Any] = {"cache_control": True}
-    backend = (
-        SQLiteBackend(str(tmp_path / "shop.sqlite"), **options)
-        if request.param == "sqlite"
-        else CacheBackend("shop", **options)
-    )
+    makers: dict[str, Callable[[], CacheBackend]] = {
+        "memory": lambda: CacheBackend("shop", **options),
+        "sqlite": lambda: SQLiteBackend(str(tmp_path / "shop.sqlite"), **options),
+        "files": lambda: FileBackend(str(tmp_path / "shop"), **options),
+    }
+    backend = makers[request.param]()
     async with CachedSession(cache=backend) as made:
         await fill(backend)
         yield made
@@ -178,6 +180,9 @@ async def test_an_entry_is_told_with_its_head_and_the_beginning_of_its_body(
     assert found["preview"]["text"].startswith("<b>x</b>")
     assert not found["preview"]["is_whole"]
     assert SECRET not in json.dumps(found)
+    await session.cache.write(make_entry("h" * 40, b"<b>x</b>" * 1_000_000))
+    huge = (await ask_json(admin, session, "entry", key="h" * 40))["preview"]
+    assert (huge["of_bytes"], len(huge["text"]), huge["is_whole"]) == (PREVIEW_BYTES, PREVIEW_BYTES, False)
     off = Admin(is_local=True, previews=False)
     assert (await ask_json(off, session, "entry", key="k" * 40))["preview"]["kind"] == "off"
     await refusal(admin, session, "entry", ask(query={"key": "gone"}), 404)
@@ -193,7 +198,7 @@ async def test_what_an_entry_says_is_never_anything_but_text(admin: Admin, sessi
         raw_headers=((evil.encode(), evil.encode()), (b"Cache-Tag", b"<script>"), (b"Content-Type", evil.encode())),
         vary_fields=("accept\u2028",),
     )
-    if isinstance(session.cache, SQLiteBackend):
+    if isinstance(session.cache, SQLiteBackend | FileBackend):
         # A file gives back what a cache may have stored, and nothing else.
         lines = ((b"X-Evil", evil.encode()), (b"Cache-Tag", b"<script>"), (b"Content-Type", evil.encode()))
         entry = replace(entry, url="https://a.test/<script>", raw_headers=lines, vary_fields=())
