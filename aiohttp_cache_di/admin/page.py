@@ -10,9 +10,14 @@ from typing import Final
 
 from aiohttp_cache_di.admin.messages import SAID_ALWAYS, Reply
 
-__all__ = ["Page"]
+__all__ = ["PARTS", "Page"]
 
 _FOLDER: Final = "assets"
+PARTS: Final = (
+    *("start", "elements", "numbers", "api", "troubles", "workers", "plots", "overview"),
+    *("entries", "entry", "purge", "explain", "moving"),
+)
+"""Of the script: files that make up one function, in this order."""
 
 
 class Page:
@@ -30,7 +35,9 @@ class Page:
 
 def _read() -> Reply:
     folder = files("aiohttp_cache_di.admin") / _FOLDER
-    html, css, js = ((folder / f"page.{kind}").read_text(encoding="utf-8") for kind in ("html", "css", "js"))
+    html, css = ((folder / f"page.{kind}").read_text(encoding="utf-8") for kind in ("html", "css"))
+    parts = [(folder / "script" / f"{part}.js").read_text(encoding="utf-8") for part in PARTS]
+    js = "\n".join(('"use strict";', "(() => {", *parts, "})();", ""))
     document = html.replace("/* page.css */", css).replace("/* page.js */", js)
     headers = {"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": _policy(css, js)}
     return Reply(200, document.encode(), {**SAID_ALWAYS, **headers})

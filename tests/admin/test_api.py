@@ -451,7 +451,7 @@ async def test_workers_of_one_store_take_each_others_tokens_and_see_each_others_
 
 
 def test_the_page_knows_each_decision_that_explain_may_tell() -> None:
-    script = (files("aiohttp_cache_di.admin") / "assets" / "page.js").read_text(encoding="utf-8")
+    script = (files("aiohttp_cache_di.admin") / "assets" / "script" / "explain.js").read_text(encoding="utf-8")
     decisions = {one.__name__ for one in get_args(RequestDecision)}
     assert [name for name in decisions if f"{name}: " not in script] == []
 

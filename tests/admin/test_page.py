@@ -1,4 +1,4 @@
-"""The page's colours can be read, in both schemes (WCAG 2.2, 1.4.3 and 1.4.11)."""
+"""What the page is made of: all parts of its script, and colours that can be read (WCAG 2.2, 1.4.3 and 1.4.11)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from importlib.resources import files
 
 import pytest
 
-STYLE = (files("aiohttp_cache_di.admin") / "assets" / "page.css").read_text(encoding="utf-8")
+from aiohttp_cache_di.admin.page import PARTS
+
+ASSETS = files("aiohttp_cache_di.admin") / "assets"
+STYLE = (ASSETS / "page.css").read_text(encoding="utf-8")
 LIGHT, DARK = (
     dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", block)) for block in re.findall(r":root \{(.*?)\}", STYLE, re.DOTALL)
 )
@@ -34,3 +37,7 @@ def test_text_stands_out_from_its_ground(scheme: dict[str, str]) -> None:
         assert contrast(scheme["soft"], scheme[ground]) >= 4.5, ground
     assert contrast(scheme["accent"], scheme["accent-ink"]) >= 4.5
     assert contrast(scheme["field-line"], scheme["card"]) >= 3
+
+
+def test_each_part_of_the_script_is_in_the_page() -> None:
+    assert sorted(PARTS) == sorted(part.name.removesuffix(".js") for part in (ASSETS / "script").iterdir())
