@@ -37,7 +37,6 @@ from tests.admin.asking import TOKEN, ask, ask_json, change, told
 from tests.backends.entries import make_entry
 from tests.origin import Origin
 
-NOW = time.time()
 SECRET = "hunter2-hunter2"
 
 
@@ -62,15 +61,16 @@ async def session(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
 
 
 async def fill(backend: CacheBackend) -> None:
+    now = time.time()
     for number in range(30):
-        at = NOW - 60 * number
+        at = now - 60 * number
         entry = replace(
             make_entry(f"{number:040x}", b"x" * (number + 1)),
             url=f"https://{'a' if number % 3 else 'b'}.test/items/{number}",
             requested_at=at,
             received_at=at,
             created_at=at,
-            fresh_until=at + 600,
+            fresh_until=at + 570,  # until half a minute before the next one is as old: the first ten are fresh
             partition="digest-of-credentials" if number == 7 else "",
             raw_headers=(
                 (b"Content-Type", b"application/json"),
