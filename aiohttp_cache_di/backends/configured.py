@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import cached_property
-from typing import TypeAlias
 
 from aiohttp_cache_di import keys
 from aiohttp_cache_di.backends.memory import DEFAULT_MAX_BYTES, DictCache, MemoryStore
@@ -13,6 +12,7 @@ from aiohttp_cache_di.backends.naming import Naming
 from aiohttp_cache_di.backends.options import MAX_IN_MEMORY_BYTES, BackendOptions, refuse_unusable
 from aiohttp_cache_di.backends.revision import setting
 from aiohttp_cache_di.backends.stacked import Stacked
+from aiohttp_cache_di.backends.typed import FilterFn
 from aiohttp_cache_di.backends.wrap.guard import DEFAULT_DEADLINE_S, StoreGuard
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
 from aiohttp_cache_di.entries.secrets import DEFAULT_SALT, digest_key_of
@@ -24,9 +24,6 @@ from aiohttp_cache_di.response import AnyResponse
 from aiohttp_cache_di.telemetry import CacheStats
 
 __all__ = ["Configured", "FilterFn", "accept_all"]
-
-FilterFn: TypeAlias = Callable[[AnyResponse], bool | Awaitable[bool]]
-"""Tells whether a response may be cached; may be a coroutine function."""
 
 
 def accept_all(response: AnyResponse) -> bool:
