@@ -54,6 +54,9 @@ class CacheMiddleware:
         self.questions = Questions(self.backend)
         self._runtime: Runtime | None = None
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} on {self.backend!r}>"
+
     async def __call__(
         self, request: ClientRequest, handler: ClientHandlerType, trail: Trail | None = None
     ) -> ClientResponse:

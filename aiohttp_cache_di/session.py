@@ -28,6 +28,7 @@ from aiohttp_cache_di.engine.reads import EarlyRead
 from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.engine.senders import ADDING, hands_on, senders_below
 from aiohttp_cache_di.engine.through import Through, may_go_through
+from aiohttp_cache_di.keys import redact_url
 from aiohttp_cache_di.middleware import CacheMiddleware
 from aiohttp_cache_di.policy.expiration import ExpirationTime
 from aiohttp_cache_di.policy.principals import Principal
@@ -108,6 +109,14 @@ class CacheMixin(Asking, TypedSession):
         traceback = getattr(self, "_source_traceback", None)
         if traceback is not None:  # which is to end at the line that calls us
             traceback.pop()
+
+    def __repr__(self) -> str:
+        if "_cache_middleware" not in vars(self):  # of one that is still being made, as a traceback may show it
+            return f"<{type(self).__name__}>"
+        state = "closed" if self.closed else "open"
+        base = getattr(self, "_base_url", None)
+        to = "" if base is None else f" to {redact_url(base)}"
+        return f"<{type(self).__name__}{to}, {state}, on {self.cache!r}>"
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)

@@ -102,6 +102,17 @@ class CacheBackend(Deleting, Explained, Configured):
             kwargs,
         )
 
+    def __repr__(self) -> str:
+        if "stats" not in vars(self):  # of one that is still being made, as a traceback may show it
+            return f"<{type(self).__name__}>"
+        place = self.guard.outages.place
+        where = f"at {place}" if place else "in memory" if self.stack.abilities.immediate else "in its own place"
+        rules = "HTTP's rules" if self.cache_control else "your rules"
+        stats = self.stats
+        well = "" if stats.health().is_ok else ", degraded"
+        told = f"{rules}, {stats.hits} hits, {stats.misses} misses{well}"
+        return f"<{type(self).__name__} {self.name!r} {where}: {told}>"
+
     def rules_for(
         self,
         url: StrOrURL,

@@ -5,9 +5,11 @@ Each option is a key of a TypedDict, with its unit and default in a docstring: t
 
 from __future__ import annotations
 
+from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, TypedDict
 
-from aiohttp import ClientSession
+from aiohttp import ClientResponse, ClientSession
 from aiohttp.typedefs import StrOrURL
 
 from aiohttp_cache_di._aiohttp.options import ClientOptions
@@ -15,8 +17,21 @@ from aiohttp_cache_di.backends.typed import CacheOptions
 from aiohttp_cache_di.policy.expiration import ExpirationTime
 from aiohttp_cache_di.policy.principals import Principal
 from aiohttp_cache_di.policy.windows import Window
+from aiohttp_cache_di.telemetry.reasons import CacheDecision
 
-__all__ = ["CacheRequestOptions", "SessionOptions"]
+__all__ = ["CacheRequestOptions", "DescribedResponse", "SessionOptions"]
+
+
+class DescribedResponse(ClientResponse):
+    """What a cached session answers with, for type checkers: a miss tells the same of itself as a hit."""
+
+    from_cache: bool
+    cache_status: str
+    cache_decision: CacheDecision
+    created_at: datetime
+    expires: datetime | None
+    is_expired: bool
+    body_path: Path | None
 
 
 class SessionOptions(ClientOptions, CacheOptions, total=False):
@@ -50,8 +65,6 @@ if TYPE_CHECKING:
     from typing import Self, Unpack, overload
 
     from aiohttp.client import _BaseRequestContextManager, _RequestOptions
-
-    from aiohttp_cache_di.response import DescribedResponse
 
     class RequestOptions(_RequestOptions, CacheRequestOptions, total=False):
         """What a request of a caching session takes beside a URL."""

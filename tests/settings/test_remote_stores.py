@@ -19,7 +19,7 @@ def test_mongodb_is_built_from_its_section(monkeypatch: pytest.MonkeyPatch) -> N
     assert isinstance(backend, MongoDBBackend)
     assert backend.name == "aiohttp-cache"
     assert (backend.stack.near_bytes > 0, backend.stack.near_lifetime_s) == (True, 5.0)
-    assert repr(backend).endswith("at mongodb://h1:27017,h2/admin>")
+    assert "at mongodb://h1:27017,h2/admin:" in repr(backend)
     monkeypatch.setenv("AIOHTTP_CACHE_MONGODB__DATABASE", "other")
     assert build_backend(CacheSettings()).name == "other"
 

@@ -66,9 +66,6 @@ class DynamoDBBackend(CacheBackend):
         super().__init__(cache_name, **{name: given[name] for name in given.keys() & BACKEND_OPTIONS})
         self.use(stack, DynamoDbCache)
 
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.name!r} at {cast(DynamoDBStore, self.stack.store).where}>"
-
 
 class DynamoDbCache(StackCache):
     """A storage in a DynamoDB table, under keys that begin with ``<namespace>:``.

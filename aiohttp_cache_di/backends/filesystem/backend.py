@@ -71,9 +71,6 @@ class FileBackend(CacheBackend):
         super().__init__(os.fspath(cache_name), autoclose=autoclose, **others)
         self.use(_stack(cache_name, use_temp, kwargs, lambda: self.largest_in_memory_bytes), FileCache)
 
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.name!r}>"
-
 
 class FileCache(StackCache):
     """A storage in the files below a directory.

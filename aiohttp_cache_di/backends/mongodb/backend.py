@@ -56,9 +56,6 @@ class MongoDBBackend(CacheBackend):
         super().__init__(cache_name, **{name: given[name] for name in given.keys() & BACKEND_OPTIONS})
         self.use(stack, MongoDBCache)
 
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.name!r} at {cast('MongoDBStore', self.stack.store).where}>"
-
 
 class MongoDBCache(StackCache):
     """A storage in a collection of MongoDB.

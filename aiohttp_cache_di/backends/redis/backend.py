@@ -60,9 +60,6 @@ class RedisBackend(CacheBackend):
         stack = _stack(cache_name, "responses", address, connection, options, lambda: self.largest_in_memory_bytes)
         self.use(stack, RedisCache)
 
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.name!r} at {cast(RedisStore, self.stack.store).topology.where}>"
-
 
 class RedisCache(StackCache):
     """A storage in Redis or Valkey, under keys that begin with ``<namespace>:<collection_name>:``.
