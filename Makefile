@@ -32,7 +32,7 @@ help:
 	@echo 'make licences              list the licences of all that an install brings along'
 	@echo 'make soak                  inject faults for minutes rather than seconds, and print the figures'
 	@echo 'make bench, bench-quick    measure'
-	@echo 'make docs                  write the table of variables into the README'
+	@echo 'make docs                  write the table of variables and the types of settings'
 	@echo 'make format                rewrite the code in the one format'
 
 $(PY):
@@ -155,6 +155,7 @@ bench-quick: $(VENV)-bench/.ready
 
 docs: $(VENV)/.dev
 	$(PY) -m tools.settings_table
+	$(PY) -m tools.settings_types
 
 clean:
 	rm -rf build dist htmlcov .coverage* .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -35,7 +35,27 @@ from aiohttp_cache_di.settings.model import DEFAULT_PREFIX, CacheSettings
 from aiohttp_cache_di.settings.sources import DEFAULT_ENV_FILE
 
 if TYPE_CHECKING:
+    from typing import TypedDict, Unpack
+
     from aiohttp_cache_di.engine.typed import SessionOptions
+
+    class ContainerOptions(TypedDict, total=False):
+        """What a `CacheContainer` takes: a value, or a provider of dependency-injector that gives it."""
+
+        prefix: str | providers.Provider[str]
+        """What the names of the variables begin with. Default: "AIOHTTP_CACHE_"."""
+        env_file: str | providers.Provider[str | None] | None
+        """Path of a file of variables, for what the environment lacks; None for none. Default: ".env", which need not
+        be there."""
+        session_options: SessionOptions | providers.Provider[Any]
+        """Arguments of `CachedSession`, which win over the settings. Default: {}."""
+        settings: CacheSettings | providers.Provider[Any]
+        """The settings, in place of those of the environment. Default: `CacheSettings` of the prefix."""
+        backend: CacheBackend | providers.Provider[Any]
+        """The back-end, in place of the one that the settings describe; who made it closes it. Default: that one."""
+        session: CachedSession | providers.Provider[Any]
+        """The session, in place of one on the back-end; who made it closes it. Default: that one."""
+
 
 __all__ = [
     "AnyContainer",
@@ -174,26 +194,11 @@ class CacheContainer(containers.DeclarativeContainer):
 
     if TYPE_CHECKING:  # at run time the container is made of whatever providers its class has
 
-        def __init__(
-            self,
-            *,
-            prefix: str | providers.Provider[str] = DEFAULT_PREFIX,
-            env_file: str | providers.Provider[str | None] | None = DEFAULT_ENV_FILE,
-            session_options: SessionOptions | providers.Provider[Mapping[str, Any]] = ...,
-            settings: CacheSettings | providers.Provider[Any] = ...,
-            backend: CacheBackend | providers.Provider[Any] = ...,
-            session: CachedSession | providers.Provider[Any] = ...,
-        ) -> None:
+        def __init__(self, **parts: Unpack[ContainerOptions]) -> None:
             """Make a container; nothing is read or built yet.
 
             Args:
-                prefix: what the names of the variables begin with. Default: "AIOHTTP_CACHE_".
-                env_file: path of a file of variables, for what the environment lacks; None for none. Default: ".env",
-                    which need not be there.
-                session_options: arguments of `CachedSession`, which win over the settings. Default: none.
-                settings: the settings, in place of those of the environment.
-                backend: the back-end, in place of the one that the settings describe; who made it closes it.
-                session: the session, in place of one on the back-end; who made it closes it.
+                parts: what takes the place of a part, each with a docstring of its own.
 
             Raises:
                 TypeError: there is no provider of that name.

@@ -62,5 +62,5 @@ def test_a_driver_that_refuses_an_address_does_not_tell_its_password(monkeypatch
 
 
 def test_the_address_is_shown_without_its_secrets() -> None:
-    settings = CacheSettings(mongodb={"url": URL})  # type: ignore[arg-type]  # as variables give it
+    settings = CacheSettings(mongodb={"url": URL})
     assert "s3cr3t" not in repr(settings)
