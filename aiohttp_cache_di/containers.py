@@ -45,7 +45,7 @@ if TYPE_CHECKING:
         prefix: str | providers.Provider[str]
         """What the names of the variables begin with. Default: "AIOHTTP_CACHE_"."""
         env_file: str | providers.Provider[str | None] | None
-        """Path of a file of variables for what the environment lacks; None for none. Default: ".env", if there is one."""
+        """Path of a file of variables for what the environment lacks; None for none. Default: ".env", if there."""
         session_options: SessionOptions | providers.Provider[Any]
         """Arguments of `CachedSession`, which win over the settings. Default: {}."""
         settings: CacheSettings | providers.Provider[Any]

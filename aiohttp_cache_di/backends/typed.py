@@ -38,7 +38,7 @@ class StorageOptions(TypedDict, total=False):
     max_bytes: int | None
     """What the entries may weigh together, in bytes; None for no bound. Of no effect on a server, which has its own.
 
-    Default: 64 MiB in memory, 1 GiB in a SQLite file or in files.
+    Default: in memory 64 MiB, in a SQLite file or in files 1 GiB.
     """
 
 
