@@ -10,7 +10,6 @@
 Sub-apps find the session of the app above them. aiohttp closes the contexts of that app *before* theirs, so a sub-app
 that uses the session in its own clean-up has a `make_cache_ctx` of its own. A second cache has a container and a key.
 `cache_health` and `cache_metrics` are handlers for readiness probes and for Prometheus.
-`cache_health` and `cache_metrics` are handlers for readiness probes and for Prometheus.
 
 The adapter is one module: it may import aiohttp.web, the container and the session, and nothing imports it. A context
 opens the container and puts the session into the app; a request, which knows the apps above its own, finds it there.
@@ -71,12 +70,18 @@ def make_cache_ctx(
     An app that several runners start at the same time has one session, which is closed with the last.
 
     Args:
-        container: None for a `CacheContainer` of its own at each start, from the ``AIOHTTP_CACHE_`` variables.
+        container: a `CacheContainer`, its class, or one that is embedded in yours; None for one of its own at each
+            start, from the ``AIOHTTP_CACHE_`` variables.
         key: where the session is kept; each cache of an app has its own.
+
+    Returns:
+        What ``app.cleanup_ctx.append(…)`` takes. At the start it raises what `open_container` raises, and
+        ConfigurationError where another cache of the app has the same key.
     """
     running: WeakKeyDictionary[web.Application, _Running] = WeakKeyDictionary()
 
     def context(app: web.Application) -> AbstractAsyncContextManager[None]:
+        """Open a cache when *app* starts, keep its session in the app, and close it when the app is cleaned up."""
         return _Context(app, key, container, running)
 
     return context
@@ -157,6 +162,7 @@ def get_cached_session(
 
     Args:
         source: a request, which also knows the apps above its own; or the app that has the context.
+        key: as it was given to `make_cache_ctx`.
 
     Raises:
         LifecycleError: the app has no context for this key, or has not been started.
@@ -181,12 +187,13 @@ def make_cache_health(
 
     Args:
         keys: of the sessions that it tells of.
-        degraded_status: the HTTP status while a cache is degraded.
+        degraded_status: the HTTP status while a cache is degraded, such as 503.
         ping: try the stores each time, rather than tell what requests have met.
     """
     probe = Probe(degraded_status, ping)
 
     async def health(request: web.Request) -> web.Response:
+        """Tell whether the cache of the app is open, and whether its store works."""
         status, told = await probe.answer([_cache_of(request, key) for key in keys])
         return web.json_response(told, status=status, headers=NO_STORE)
 
@@ -212,6 +219,7 @@ def make_cache_metrics(
     exposition = Exposition(registry)
 
     async def metrics(request: web.Request) -> web.Response:
+        """Show the counters of the cache to Prometheus."""
         caches = [cache for key in keys if (cache := _cache_of(request, key)) is not None]
         body, content_type = await exposition.show(caches, request.headers.get("Accept", ""))
         return web.Response(body=body, headers={**NO_STORE, "Content-Type": content_type})

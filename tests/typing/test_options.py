@@ -38,8 +38,8 @@ from aiohttp_cache_di.session import REQUEST_OPTIONS
 from tests.typing.typed_dicts import OPTION_FILES, typed_dicts
 
 TYPED: Final = typed_dicts(*OPTION_FILES)
-NEWER: Final = "Since"
-"""Begins what a docstring says of an option that the lowest release of a driver does not have yet."""
+NEWER: Final = "With newer drivers."
+"""Says the docstring of an option that the lowest release of a driver does not have yet."""
 
 BACKENDS: Final[dict[type[CacheBackend], str]] = {
     CacheBackend: "BackendOptions",

@@ -106,13 +106,13 @@ class MongoDBDriverOptions(TypedDict, total=False):
     retryWrites: bool
     """Whether a write is tried again once after an error of the network. Default: True."""
     max_adaptive_retries: int
-    """How often an operation is tried again while a server is overloaded. Default: the driver's."""
+    """How often an operation is tried again while a server is overloaded. With newer drivers. Default: the driver's."""
     maxAdaptiveRetries: int
-    """The same, as an address spells it. Default: the driver's."""
+    """The same, as an address spells it. With newer drivers. Default: the driver's."""
     enable_overload_retargeting: bool
-    """Whether another server is tried then. Default: the driver's."""
+    """Whether another server is tried then. With newer drivers. Default: the driver's."""
     enableOverloadRetargeting: bool
-    """The same, as an address spells it. Default: the driver's."""
+    """The same, as an address spells it. With newer drivers. Default: the driver's."""
     readPreference: str
     """From which servers is read: "primary", "secondaryPreferred" … Default: "primary"."""
     read_preference: Primary | PrimaryPreferred | Secondary | SecondaryPreferred | Nearest
@@ -136,9 +136,9 @@ class MongoDBDriverOptions(TypedDict, total=False):
     srvMaxHosts: int
     """Servers that are used at most, for ``mongodb+srv``; 0 for all. Default: 0."""
     srvAllowedHostsSuffix: str
-    """What the names of the servers have to end with, for ``mongodb+srv``. Default: the driver's."""
+    """What the servers' names have to end with, for ``mongodb+srv``. With newer drivers. Default: the driver's."""
     srv_host_validator: Callable[..., Any] | None
-    """Tells whether a server may be used, for ``mongodb+srv``. Default: None."""
+    """Tells whether a server may be used, for ``mongodb+srv``. With newer drivers. Default: None."""
     server_api: ServerApi | None
     """Version of the server's stable interface. Default: None."""
     auto_encryption_opts: AutoEncryptionOpts | None

@@ -50,7 +50,7 @@ class RedisDriverOptions(TypedDict, total=False):
     socket_keepalive_options: Mapping[int, int | bytes] | None
     """Options of TCP keep-alive, as ``socket.setsockopt`` takes them. Default: the driver's."""
     socket_read_size: int
-    """Size in bytes of one read of a socket. Default: the driver's."""
+    """Size in bytes of one read of a socket. With newer drivers. Default: the driver's."""
     health_check_interval: float
     """Seconds after which an idle connection is tried before it is used; 0 for never. Default: 0."""
     retry: Retry | None
@@ -62,7 +62,7 @@ class RedisDriverOptions(TypedDict, total=False):
     protocol: int | None
     """Version of the protocol: 2 or 3. Default: 2; where the near tier needs 3, its connection asks for that itself."""
     legacy_responses: bool
-    """Whether the driver shapes replies of the newer protocol as of the older. Default: the driver's."""
+    """Whether replies of the newer protocol look like those of the older. With newer drivers. Default: the driver's."""
     client_name: str | None
     """Name of the connections, as ``CLIENT LIST`` shows it. Default: None."""
     lib_name: str | None
@@ -70,15 +70,15 @@ class RedisDriverOptions(TypedDict, total=False):
     lib_version: str | None
     """Version of the library, as ``CLIENT LIST`` shows it. Default: ours."""
     driver_info: Any
-    """Name and version of the library in one, a ``redis.driver_info.DriverInfo``. Default: ours."""
+    """Name and version of the library in one, a ``redis.driver_info.DriverInfo``. With newer drivers. Default: ours."""
     redis_connect_func: Callable[[AbstractConnection], Awaitable[object] | object] | None
     """Called with each new connection. Default: None."""
     auto_close_connection_pool: bool | None
     """Of no effect here: the store owns its connections. Default: None."""
     event_dispatcher: Any
-    """A ``redis.event.EventDispatcher``, told of the driver's events. Default: the driver's."""
+    """A ``redis.event.EventDispatcher``, told of the driver's events. With newer drivers. Default: the driver's."""
     maint_notifications_config: Any
-    """A ``redis.maint_notifications.MaintNotificationsConfig``. Default: the driver's."""
+    """A ``redis.maint_notifications.MaintNotificationsConfig``. With newer drivers. Default: the driver's."""
     ssl: bool
     """Whether connections are encrypted, as an address ``rediss://`` says it. Default: False."""
     ssl_ca_certs: str | None
@@ -86,7 +86,7 @@ class RedisDriverOptions(TypedDict, total=False):
     ssl_ca_data: str | None
     """Authorities (PEM). Default: None."""
     ssl_ca_path: str | None
-    """Path of a directory of authorities. Default: None."""
+    """Path of a directory of authorities. With newer drivers. Default: None."""
     ssl_cert_reqs: str | ssl.VerifyMode
     """Whether the server has to show a certificate: "none", "optional" or "required". Default: "required"."""
     ssl_check_hostname: bool
@@ -96,23 +96,23 @@ class RedisDriverOptions(TypedDict, total=False):
     ssl_keyfile: str | None
     """Path of the client's private key (PEM). Default: None."""
     ssl_password: str | None
-    """Password of the client's private key. Default: None."""
+    """Password of the client's private key. With newer drivers. Default: None."""
     ssl_ciphers: str | None
     """Ciphers that are allowed, as OpenSSL writes them. Default: None."""
     ssl_min_version: ssl.TLSVersion | None
     """The oldest version of TLS that is allowed. Default: None."""
     ssl_include_verify_flags: list[ssl.VerifyFlags] | None
-    """Flags of verification that are set. Default: None."""
+    """Flags of verification that are set. With newer drivers. Default: None."""
     ssl_exclude_verify_flags: list[ssl.VerifyFlags] | None
-    """Flags of verification that are cleared. Default: None."""
+    """Flags of verification that are cleared. With newer drivers. Default: None."""
     require_full_coverage: bool
     """Of a cluster: whether it counts as open only while every slot is served. Default: the driver's."""
     dynamic_startup_nodes: bool
-    """Of a cluster: whether servers that it names later are asked for its map too. Default: the driver's."""
+    """Of a cluster: whether all its servers are asked for its map. With newer drivers. Default: the driver's."""
     address_remap: Callable[[tuple[str, int]], tuple[str, int]] | None
     """Of a cluster: from the address that a server gives to the one that is to be used. Default: None."""
     policy_resolver: Any
-    """Of a cluster: how commands find their server, an ``AsyncPolicyResolver``. Default: the driver's."""
+    """Of a cluster: finds a command's server, an ``AsyncPolicyResolver``. With newer drivers. Default: the driver's."""
     service_name: str
     """Of sentinels: what they call the server. Default: what the address says."""
     sentinel_kwargs: Mapping[str, Any]
