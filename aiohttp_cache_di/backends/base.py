@@ -204,6 +204,10 @@ class CacheBackend(Deleting, Explained, Configured):
             return False
         return await self.passes_filter(response)
 
+    def is_method_allowed(self, method: str) -> bool:
+        """Whether responses to *method*, in any case, may be cached at any URL."""
+        return self.may_allow(method.upper())
+
     async def passes_filter(self, response: AnyResponse) -> bool:
         """Ask the user's ``filter_fn``, which may be a coroutine function."""
         verdict = self.filter_fn(response)
