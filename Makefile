@@ -12,6 +12,9 @@ PY := $(BIN)/python
 PYTEST := $(PY) -m pytest -q
 # pyright's wheel is a launcher; what it fetches stays inside the environment.
 PYRIGHT := PYRIGHT_PYTHON_CACHE_DIR=$(abspath $(VENV))/pyright PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright
+# Finds the packages by the interpreter that is first on the path, and fails where a public type has to be guessed.
+VERIFY := PATH="$(abspath $(BIN)):$$PATH" $(PYRIGHT) --ignoreexternal --verifytypes
+PUBLIC := aiohttp_cache_di aiohttp_cache_di_fastapi aiohttp_cache_di_web
 CODE := aiohttp_cache_di integrations tests examples tools $(wildcard benchmarks)
 LOWEST ?= tests
 # The part of the suite that touches other people's packages most.
@@ -82,6 +85,7 @@ lint:
 types:
 	$(BIN)/mypy
 	$(PYRIGHT)
+	@for package in $(PUBLIC); do $(VERIFY) $$package > $(VENV)/pyright.txt || { cat $(VENV)/pyright.txt; exit 1; }; done; rm $(VENV)/pyright.txt
 imports:
 	$(BIN)/lint-imports
 

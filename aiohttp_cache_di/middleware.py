@@ -53,8 +53,8 @@ class CacheMiddleware:
             backend: where responses are kept, and the rules for them; None for a new `CacheBackend`, in memory. It
                 stays its maker's to close.
         """
-        self.backend = backend if backend is not None else CacheBackend()
-        self.questions = Questions(self.backend)
+        self.backend: CacheBackend = backend if backend is not None else CacheBackend()
+        self.questions: Questions = Questions(self.backend)
         self._runtime: Runtime | None = None
 
     def __repr__(self) -> str:

@@ -36,7 +36,7 @@ from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = ["BaseCache", "BaseStorage", "CacheBackend", "DictCache", "FilterFn", "ResponseOrKey"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 MAX_HOPS = 30  # of a stored chain of redirects; aiohttp itself follows 10
 

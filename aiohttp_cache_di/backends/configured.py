@@ -132,8 +132,8 @@ class Configured(Stacked, Naming, RuleBook):
         self._set_options(options)
         self._is_keyed = options.get("secret_key") is not None
         self.digest_key = digest_key_of(options.get("secret_key"), options.get("salt", DEFAULT_SALT))
-        self.stats = CacheStats()
-        self.guard = StoreGuard(self.stats, deadline_s=options.get("storage_deadline", DEFAULT_DEADLINE_S))
+        self.stats: CacheStats = CacheStats()
+        self.guard: StoreGuard = StoreGuard(self.stats, deadline_s=options.get("storage_deadline", DEFAULT_DEADLINE_S))
         memory = MemoryStore(options.get("max_entries"), options.get("max_bytes", DEFAULT_MAX_BYTES))
         self.use(StoreStack(memory, guard=self.guard), DictCache)
 

@@ -72,7 +72,7 @@ class BaseCache(metaclass=ABCMeta):
         """
         refuse_unknown(type(self).__name__, kwargs, BACKEND_OPTIONS)
         super().__init__()
-        self.codec = EntryCodec(secret_key=secret_key, salt=salt)
+        self.codec: EntryCodec = EntryCodec(secret_key=secret_key, salt=salt)
         self.on_unreadable: Callable[[int], None] = _ignore
         """Called with the number of entries that turned out to be unreadable."""
         self.on_evicted: Callable[[int], None] = _ignore

@@ -35,7 +35,7 @@ from aiohttp_cache_di.rfc9111.messages import REDIRECTS, RawHeaders, Response, S
 
 __all__ = ["ResponseStoring"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 SLOW_S = 0.25  # of a response for which other processes are worth being told that they wait in vain

@@ -126,7 +126,9 @@ class UrlRules:
             (compiled(pattern, option="urls_expire_after"), _rule(pattern, value), pattern)
             for pattern, value in patterns.items()
         )
-        self.methods = frozenset(name for _, rule, _ in self._rules for name in rule.allowed_methods or ())
+        self.methods: frozenset[str] = frozenset(
+            name for _, rule, _ in self._rules for name in rule.allowed_methods or ()
+        )
         # Remembered, since the same URLs come again and again; the size of a URL bounds what is remembered.
         self._match = lru_cache(maxsize=1024)(self._first_match)
 

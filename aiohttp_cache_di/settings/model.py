@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Unpack
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -68,7 +68,9 @@ DEFAULT_PREFIX: Final = "AIOHTTP_CACHE_"
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    """What concerns one part of a cache alone."""
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class SQLiteSettings(_Section):
@@ -167,6 +169,8 @@ class ClientSettings(_Section):
 if TYPE_CHECKING:
 
     class _Given(SettingsOptions, total=False):
+        """What `CacheSettings` takes, its sections included."""
+
         sqlite: SQLiteSettings | SQLiteSettingsOptions
         """What concerns ``backend=sqlite`` alone."""
         redis: RedisSettings | RedisSettingsOptions
@@ -192,7 +196,7 @@ class CacheSettings(BaseSettings):
         TypeError: a keyword argument is no setting.
     """
 
-    model_config = SettingsConfigDict(
+    model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
         env_prefix=DEFAULT_PREFIX,
         extra="forbid",
         frozen=True,

@@ -11,6 +11,7 @@ from typing import Any, assert_type
 from aiohttp import ClientResponse, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector, web
 from dependency_injector import containers, providers
 from fastapi import FastAPI
+from redis.asyncio import Redis, Sentinel
 
 import aiohttp_cache_di_fastapi as for_fastapi
 import aiohttp_cache_di_web as for_web
@@ -142,7 +143,7 @@ async def sessions_of_aiohttp() -> None:
     await CachedSession(**options).close()
 
 
-def every_backend(directory: Path, options: dict[str, Any]) -> None:
+def every_backend(directory: Path, options: dict[str, Any], sentinel: Sentinel) -> None:
     """Options of every backend, of its own and of its driver."""
     forms = (60, 1.5, "5m", "Sat, 21 Nov 2026 08:00:00 GMT", timedelta(hours=1), datetime.now(), -1, None)
     for lifetime in forms:
@@ -150,6 +151,8 @@ def every_backend(directory: Path, options: dict[str, Any]) -> None:
     SQLiteBackend(str(directory), fast_save=True, expire_after="5m", timeout=0.1, near_tier=False, secret_key="s" * 16)
     RedisBackend("app", "rediss://h", near_tier_s=5, socket_timeout=0.1, ssl_min_version=ssl.TLSVersion.TLSv1_3, db=1)
     RedisBackend("app", service_name="primary", sentinel_kwargs={"password": "p"}, lease=0, autoclose=True)
+    RedisBackend("app", connection=Redis(host="h"))
+    RedisBackend("app", connection=sentinel, service_name="primary")
     FileBackend(directory, fsync=True, max_body_bytes=None, allowed_methods=["GET"], autoclose=False)
     MongoDBBackend("db", host="mongodb://h", serverSelectionTimeoutMS=100, tls=True, coalesce=False)
     DynamoDBBackend("table", region_name="eu-west-1", consistent_reads=True, ignored_params=("token",))

@@ -39,6 +39,8 @@ class DynamoDBDriverOptions(TypedDict, total=False):
 
 
 class _OwnOptions(NearOptions, total=False):
+    """What only stores in DynamoDB have."""
+
     consistent_reads: bool
     """Never read what another process has just replaced, at twice the price. Default: False."""
 

@@ -22,7 +22,7 @@ from aiohttp_cache_di.rfc9111.messages import StoredResponse
 __all__ = ["DictCache"]
 
 
-class DictCache(StackCache, UserDict):  # type: ignore[type-arg, misc]  # the seeds' API has it both
+class DictCache(StackCache, UserDict[str, Any]):  # type: ignore[misc]  # the seeds' API has it both
     """Entries in a dict of this process, shared by all who share the object; gone when the process ends.
 
     Those that were stored or asked for lately are kept as they are, the others are packed.

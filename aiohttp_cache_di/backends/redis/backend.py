@@ -19,9 +19,9 @@ from aiohttp_cache_di.backends.wrap.items import StackCache
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis, RedisCluster, Sentinel
+    from redis.asyncio import Redis, RedisCluster
 
-    from aiohttp_cache_di.backends.redis.typed import RedisBackendOptions, RedisOptions
+    from aiohttp_cache_di.backends.redis.typed import RedisBackendOptions, RedisOptions, SentinelClient
 
 __all__ = ["RedisBackend", "RedisCache"]
 
@@ -38,7 +38,7 @@ class RedisBackend(CacheBackend):
         self,
         cache_name: str = "aiohttp-cache",
         address: str = "redis://localhost",
-        connection: Redis | RedisCluster | Sentinel | None = None,
+        connection: Redis | RedisCluster | SentinelClient | None = None,
         **kwargs: Unpack[RedisBackendOptions],
     ) -> None:
         """Make a backend; no connection is opened yet.
@@ -74,7 +74,7 @@ class RedisCache(StackCache):
         namespace: str = "aiohttp-cache",
         collection_name: str = "responses",
         address: str = "redis://localhost",
-        connection: Redis | RedisCluster | Sentinel | None = None,
+        connection: Redis | RedisCluster | SentinelClient | None = None,
         **kwargs: Unpack[RedisOptions],
     ) -> None:
         """Make a storage; no connection is opened yet.
@@ -120,7 +120,7 @@ def _stack(
     namespace: str,
     collection: str,
     address: str,
-    connection: Redis | RedisCluster | Sentinel | None,
+    connection: Redis | RedisCluster | SentinelClient | None,
     options: Sorted,
     body_bytes: Callable[[], int] | None = None,
 ) -> StoreStack:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, TypedDict
+from typing import Any, Protocol, TypedDict
 
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
 from redis.asyncio.retry import Retry
@@ -17,7 +17,14 @@ from redis.credentials import CredentialProvider
 
 from aiohttp_cache_di.backends.typed import CacheOptions, NearOptions, SigningOptions, StorageOptions
 
-__all__ = ["RedisBackendOptions", "RedisDriverOptions", "RedisOptions"]
+__all__ = ["RedisBackendOptions", "RedisDriverOptions", "RedisOptions", "SentinelClient"]
+
+
+class SentinelClient(Protocol):
+    """A ``redis.asyncio.Sentinel``, which has no types of its own."""
+
+    def master_for(self, service_name: str) -> Any:
+        """A client of the server that sentinels call so."""
 
 
 class RedisDriverOptions(TypedDict, total=False):
