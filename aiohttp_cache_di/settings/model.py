@@ -65,6 +65,7 @@ __all__ = [
 ]
 
 DEFAULT_PREFIX: Final = "AIOHTTP_CACHE_"
+"""What the names of a cache's variables begin with, unless it is given a prefix of its own."""
 
 
 class _Section(BaseModel):
