@@ -25,8 +25,8 @@ TAKES: Final = {
     "OptionalText": "str | None",
     "Duration": "float | str | timedelta",
     "OptionalDuration": "float | str | timedelta | None",
-    "Lifetime": "float | str | timedelta | None",
-    "StaleWindow": "float | bool | str | timedelta | None",
+    "Lifetime": "ExpirationTime",
+    "StaleWindow": "Window",
     "Size": "int | str",
     "OptionalSize": "int | str | None",
     "SizeLimit": "int | str | None",
@@ -44,7 +44,7 @@ TAKES: Final = {
     "JsonObject": "Mapping[str, Any] | str",
     "UrlPatterns": "Collection[str]",
     "UrlNames": "Mapping[str, str] | str",
-    "UrlLifetimes": "Mapping[str, float | str | timedelta | UrlExpiration | Mapping[str, Any] | None] | str",
+    "UrlLifetimes": "Mapping[str, ExpirationTime | UrlExpiration | Mapping[str, Any]] | str",
 }
 """What each kind of value takes in code; text is read as that of a variable is."""
 
@@ -62,7 +62,8 @@ from typing import Any, Literal, TypedDict
 
 from pydantic import SecretStr
 
-from aiohttp_cache_di.policy.expiration import UrlExpiration
+from aiohttp_cache_di.policy.expiration import ExpirationTime, UrlExpiration
+from aiohttp_cache_di.policy.windows import Window
 
 __all__ = [
 {names}]

@@ -115,8 +115,8 @@ class BackendOptions(StorageOptions, SigningOptions, total=False):
     partition_cookies: Literal["effective", "explicit"]
     """``"explicit"`` leaves the jar's cookies out of what sets principals apart. Default: "effective"."""
     partition_tls: Literal["authorities", "context"]
-    """``"context"`` keeps what a TLS context has brought for that object alone, since it may present a client's own
-    certificate. Default: "authorities"."""
+    """``"context"`` keeps what a TLS context has brought for that object alone, whatever it trusts and presents.
+    Default: "authorities"."""
     stale_if_error: Window
     """How long past its lifetime a response may stand in for an error: seconds, ``"1h"``, a timedelta, or True for as
     long as it is stored (RFC 5861 §4). Default: None, for not at all."""

@@ -18,7 +18,8 @@
 import `rfc9111` and the leaves beside it, and neither aiohttp nor a clock: the time is an argument, and what is decided
 is done by the engine, or by a test. How its parts move together:
 
-- ``rules`` has what holds for one request; ``expiration``, ``patterns`` and ``principals`` are how users say it.
+- ``rules`` has what holds for one request; ``expiration``, ``patterns`` and ``principals`` are how users say it, and
+  ``idle`` tells of what they say in vain.
 - ``question`` is the door for requests: it settles plain hits by a few comparisons and leaves the rest to ``request``.
 - ``request`` and ``response`` decide, with ``lifetimes`` for how long, ``not_modified`` for what a 304 confirms,
   ``parts`` for what completes a part, ``failure`` for an origin that fails and ``variants`` for where a response goes.

@@ -12,7 +12,8 @@ from typing import Any, Literal, TypedDict
 
 from pydantic import SecretStr
 
-from aiohttp_cache_di.policy.expiration import UrlExpiration
+from aiohttp_cache_di.policy.expiration import ExpirationTime, UrlExpiration
+from aiohttp_cache_di.policy.windows import Window
 
 __all__ = [
     "ClientSettingsOptions",
@@ -29,8 +30,8 @@ class SQLiteSettingsOptions(TypedDict, total=False):
     """What `SQLiteSettings` takes."""
 
     path: str | PathLike[str] | None
-    """Database file, or the directory for it; none: `<cache name>.sqlite` in the user's cache directory. It takes a
-    path (~ is your home), or none. Default: none."""
+    """Database file, or the directory for it (then it may end in a slash); none: `<cache name>.sqlite` in the user's
+    cache directory. It takes a path (~ is your home), or none. Default: none."""
     timeout: float | str | timedelta
     """How long another process's lock is waited for; keep it below storage_deadline. It takes a number of seconds or a
     duration such as 250ms, 5m, 1h30m, 2d. Default: 150ms."""
@@ -136,26 +137,27 @@ class SettingsOptions(TypedDict, total=False):
     none. Default: none."""
     cache_control: bool | str
     """Follow HTTP's own caching rules (RFC 9111). It takes true or false (also 1/0, yes/no, on/off). Default: true."""
-    expire_after: float | str | timedelta | None
+    expire_after: ExpirationTime
     """Lifetime of a response, or with cache_control of one that states none itself. It takes a number of seconds or a
-    duration such as 250ms, 5m, 1h30m, 2d; 0 (do not cache), never or none. Default: none."""
-    urls_expire_after: Mapping[str, float | str | timedelta | UrlExpiration | Mapping[str, Any] | None] | str
+    duration such as 250ms, 5m, 1h30m, 2d; a date (ISO 8601 or HTTP), 0 (do not cache), never or none. Default: none."""
+    urls_expire_after: Mapping[str, ExpirationTime | UrlExpiration | Mapping[str, Any]] | str
     """Lifetimes by URL pattern; the first match wins. It takes a JSON object of URL patterns and lifetimes, such as
     {"*.example.com/static/*": "1d"}; a rule may be {"expire_after": "5m", "override_origin": true, "stale_if_error":
     "1h", "stale_while_revalidate": "30s", "allowed_methods": ["GET"]}. Default: {}."""
     allowed_codes: Collection[int | str] | str | None
-    """Statuses that are cached. It takes status codes, separated by commas or as a JSON list; none for the mode's own.
-    Default: none."""
+    """Statuses that are cached. It takes status codes, separated by commas or as a JSON list, or none for the mode's
+    own. Default: none."""
     allowed_methods: Collection[str]
-    """Methods that are cached. It takes HTTP methods, separated by commas or as a JSON list. Default: GET,HEAD."""
+    """Methods that are cached. It takes HTTP methods, separated by commas or as a JSON list, or none. Default:
+    GET,HEAD."""
     include_headers: bool | str
     """All request headers are part of the key. It takes true or false (also 1/0, yes/no, on/off). Default: false."""
     ignored_params: Iterable[str]
-    """Parameters and headers that do not count, nor are stored. It takes names, separated by commas or as a JSON list.
-    Default: []."""
+    """Parameters and headers that do not count, nor are stored. It takes names, separated by commas or as a JSON list,
+    or none. Default: []."""
     post_as_query: Collection[str]
     """URL patterns to which POST is a query, and cached as QUERY is; for cache_control. It takes URL patterns,
-    separated by commas or as a JSON list. Default: []."""
+    separated by commas or as a JSON list, or none. Default: []."""
     match_order: bool | str | None
     """The order of parameters and of names in a JSON body counts; none: with cache_control. It takes true or false
     (also 1/0, yes/no, on/off), or none. Default: none."""
@@ -164,22 +166,22 @@ class SettingsOptions(TypedDict, total=False):
     false."""
     credential_headers: Iterable[str]
     """Further request headers that set principals apart. It takes names of header fields, separated by commas or as a
-    JSON list. Default: []."""
+    JSON list, or none. Default: []."""
     partition_cookies: Literal["effective", "explicit"]
     """Explicit: cookies of the jar do not set principals apart. It takes effective or explicit. Default: effective."""
     partition_tls: Literal["authorities", "context"]
-    """Context: each TLS context is a client of its own, for those that present certificates. It takes authorities or
+    """Context: each TLS context is a client of its own, whatever it trusts and presents. It takes authorities or
     context. Default: authorities."""
     principals: Mapping[str, str] | str
     """Whom requests are for, by URL pattern, in place of what their credentials say. It takes a JSON object of URL
     patterns and names, such as {"*.example.com": "tenant-7"}. Default: {}."""
     shared_credentials: Collection[str]
     """URL patterns: credentials to these upstreams set no one apart. It takes URL patterns, separated by commas or as a
-    JSON list. Default: []."""
-    stale_if_error: float | bool | str | timedelta | None
+    JSON list, or none. Default: []."""
+    stale_if_error: Window
     """How long a stale response may replace an error. It takes a number of seconds or a duration such as 250ms, 5m,
     1h30m, 2d; always or none. Default: none."""
-    stale_while_revalidate: float | bool | str | timedelta | None
+    stale_while_revalidate: Window
     """How long a stale response may be used while it is validated. It takes a number of seconds or a duration such as
     250ms, 5m, 1h30m, 2d; always or none. Default: none."""
     heuristic_fraction: float | str
