@@ -19,7 +19,7 @@ CODE := aiohttp_cache_di integrations tests examples tools $(wildcard benchmarks
 LOWEST ?= tests
 # The part of the suite that touches other people's packages most.
 LOWEST_QUICK := tests/test_session.py tests/test_session_drop_in.py tests/test_middleware.py tests/settings \
-	tests/test_containers.py tests/integrations tests/backends/redis/test_backend.py tests/backends/sqlite/test_backend.py
+	tests/test_containers.py tests/typing/test_options.py tests/integrations tests/backends/redis/test_backend.py tests/backends/sqlite/test_backend.py
 
 .PHONY: help docs-site demo test test-all test-lowest check covered-stores covered-rest lint format types imports secrets workflows licences dist neighbours fuzz audit soak bench bench-quick docs clean
 

@@ -1,5 +1,9 @@
 """`CachedSession`: an `aiohttp.ClientSession` with the cache installed."""
 
+# What takes more options can stand in the place of what takes fewer. pyright sees it otherwise, since who has a
+# ClientSession might hand on options that it does not know; mypy looks at overrides too, and finds none that is wrong.
+# pyright: reportIncompatibleMethodOverride=false
+
 from __future__ import annotations
 
 import asyncio
@@ -45,7 +49,7 @@ REQUEST_OPTIONS = frozenset({"expire_after", "refresh", "only_if_cached", "stale
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from aiohttp_cache_di.engine.typed import SessionOptions, TypedSession
+    from aiohttp_cache_di.engine.typed import Answer, RequestOptions, SessionOptions, TypedSession
 else:
     TypedSession = object
 
@@ -337,6 +341,15 @@ class CachedSession(CacheMixin, ClientSession):
                 TypeError: an option is not known, or belongs to the backend that is passed as *cache*.
                 ConfigurationError: an option has a value that cannot be used.
             """
+
+        def request(self, method: str, url: StrOrURL, **kwargs: Unpack[RequestOptions]) -> Answer: ...
+        def get(self, url: StrOrURL, **kwargs: Unpack[RequestOptions]) -> Answer: ...
+        def options(self, url: StrOrURL, **kwargs: Unpack[RequestOptions]) -> Answer: ...
+        def head(self, url: StrOrURL, **kwargs: Unpack[RequestOptions]) -> Answer: ...
+        def post(self, url: StrOrURL, **kwargs: Unpack[RequestOptions]) -> Answer: ...
+        def put(self, url: StrOrURL, **kwargs: Unpack[RequestOptions]) -> Answer: ...
+        def patch(self, url: StrOrURL, **kwargs: Unpack[RequestOptions]) -> Answer: ...
+        def delete(self, url: StrOrURL, **kwargs: Unpack[RequestOptions]) -> Answer: ...
 
 
 def _named(principal: Principal) -> Principal:

@@ -108,9 +108,9 @@ async def test_a_response_tells_its_url_its_status_and_its_age(origin: Origin) -
     origin.on("/page", answer("hello", headers={"Set-Cookie": f"id={SECRET}", "X-Token": SECRET}))
     credentials = {"Authorization": f"Bearer {SECRET}"}
     async with CachedSession(expire_after=300, store_cookies=True, headers=credentials) as session:
-        for _ in range(2):
-            response: Any = await session.get(f"{origin.url}/page?api_key={SECRET}&lang=de")
-            await response.read()
+        url = f"{origin.url}/page?api_key={SECRET}&lang=de"
+        await (await session.get(url)).read()
+        response = await session.get(url)
     told = repr(response)
 
     assert told.startswith(f"<CachedResponse GET {origin.url}/page?api_key=")
