@@ -44,7 +44,7 @@ class Lookup:
     """For a HEAD request: the stored response to GET that it speaks of."""
     early_read: EarlyRead | None = None
     """What has just been found; good for one read."""
-    lease_s = 0.0
+    lease_s: float = 0.0
     """For how long the lease on the key is welcome if the next read finds nothing, in seconds."""
     foreign: Any = None
     """What a method of the user's has found, if that is no response that the policy could judge."""
