@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -33,8 +36,9 @@ class Editor:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            start_new_session=True,  # what is started here starts the server itself, and both are to end
         )
-        self._timer = threading.Timer(PATIENCE_S, self._server.kill)
+        self._timer = threading.Timer(PATIENCE_S, self._kill)
         self._timer.start()
         folder = self._path.parent.as_uri()
         capabilities = {
@@ -52,11 +56,15 @@ class Editor:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._timer.cancel()
-        self._server.kill()
+        self._kill()
         self._server.wait()
         for pipe in (self._server.stdin, self._server.stdout):
             assert pipe is not None
             pipe.close()
+
+    def _kill(self) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self._server.pid, signal.SIGKILL)
 
     def arguments_at(self, line: int, column: int) -> set[str]:
         """The names of the arguments that complete a call here."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -62,6 +63,7 @@ x: Any = None
 """
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="the server is ended with what it has started, by their group")
 @pytest.mark.skipif(
     find_spec("pyright") is None or (shutil.which("node") is None and find_spec("nodeenv") is None),
     reason="pyright is not installed",
