@@ -36,8 +36,8 @@ TAKES: Final = {
     "HeaderNames": "Iterable[str]",
     "Methods": "Collection[str]",
     "Codes": "Collection[int | str] | str | None",
-    "Secrets": "Collection[SecretStr | str] | str",
-    "OptionalSecret": "SecretStr | str | None",
+    "Secrets": "Collection[SecretStr | str] | str",  # pragma: allowlist secret
+    "OptionalSecret": "SecretStr | str | None",  # pragma: allowlist secret
     "RedisUrl": "SecretStr | str",
     "OptionalEndpoint": "str | None",
     "MongoDBUrl": "SecretStr | str",
