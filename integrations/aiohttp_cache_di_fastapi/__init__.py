@@ -13,6 +13,8 @@ cache has a container and a key of its own: `make_lifespan` and `make_get_cached
 
 The adapter is one module: it may import FastAPI, Starlette, the container and the session, and nothing imports it. A
 lifespan opens the container and puts the session into the state of the app; the dependency finds it there.
+
+PYTEST_DONT_REWRITE: there is no assert here, and pytest would warn of a package that is imported before it starts.
 """
 
 from __future__ import annotations

@@ -13,6 +13,8 @@ that uses the session in its own clean-up has a `make_cache_ctx` of its own. A s
 
 The adapter is one module: it may import aiohttp.web, the container and the session, and nothing imports it. A context
 opens the container and puts the session into the app; a request, which knows the apps above its own, finds it there.
+
+PYTEST_DONT_REWRITE: there is no assert here, and pytest would warn of a package that is imported before it starts.
 """
 
 from __future__ import annotations

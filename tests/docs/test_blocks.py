@@ -27,6 +27,7 @@ ELSEWHERE = {
     "monitoring": "tests/telemetry/test_pages.py",
     "neighbours": "tests/neighbours/test_page.py",
     "operations": "tests/backends/test_operating.py",
+    "testing": "tests/testing/test_testing_page.py",
 }
 UPSTREAM = "https://api.example.com"
 
