@@ -23,6 +23,7 @@ HERE = (
     *("tutorial", "users"),
 )
 ELSEWHERE = {
+    "admin": "tests/admin/test_docs.py",
     "custom-backends": "tests/examples/test_custom_backends_page.py",
     "monitoring": "tests/telemetry/test_pages.py",
     "neighbours": "tests/neighbours/test_page.py",

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import aiohttp_cache_di
+from aiohttp_cache_di.admin.page import PARTS
 
 pytestmark = pytest.mark.packaging
 
@@ -60,6 +61,8 @@ def test_the_wheel_holds_the_four_packages_and_nothing_else(wheel: Path) -> None
     tops = {name.split("/")[0] for name in names if ".dist-info/" not in name}
     assert tops == set(PACKAGES)
     assert {f"{package}/py.typed" for package in PACKAGES} <= set(names)
+    page = [*(f"page.{kind}" for kind in ("html", "css")), *(f"script/{part}.js" for part in PARTS)]
+    assert {f"aiohttp_cache_di/admin/assets/{part}" for part in page} <= set(names)
     assert not [name for name in names if "__pycache__" in name]
 
 

@@ -46,7 +46,7 @@ class SQLiteStore:
         codec: turns items into frames and back, in the threads of the connections.
     """
 
-    limits = Limits(batch=MAX_BATCH, linger_s=LINGER_S)
+    limits: Limits = Limits(batch=MAX_BATCH, linger_s=LINGER_S)
 
     version: Callable[[str], int | None]
     """The highest version that a key may have by now, from memory; see `Versioned`."""
