@@ -11,17 +11,25 @@ from __future__ import annotations
 import errno
 import struct
 import sys
-from typing import Final
+from importlib import import_module
+from typing import Any, Final
 
-__all__ = ["ARE_THERE", "NoLocksError", "give_back", "is_free", "take"]
+__all__ = ["ARE_THERE", "FCNTL", "NoLocksError", "give_back", "is_free", "take"]
 
-if sys.platform == "win32":
-    _SET, _GET = None, None
-else:
-    import fcntl
 
-    _SET: Final[int | None] = getattr(fcntl, "F_OFD_SETLK", None)
-    _GET: Final[int | None] = getattr(fcntl, "F_OFD_GETLK", None)
+def _fcntl() -> Any:
+    try:
+        return import_module("fcntl")
+    except ImportError:  # Windows has none
+        return None
+
+
+FCNTL: Final = _fcntl()
+"""The module ``fcntl``; None where the platform has none."""
+
+_IS_KNOWN: Final = sys.platform in ("linux", "darwin")  # how a lock is packed there
+_SET: Final[int | None] = getattr(FCNTL, "F_OFD_SETLK", None) if _IS_KNOWN else None
+_GET: Final[int | None] = getattr(FCNTL, "F_OFD_GETLK", None) if _IS_KNOWN else None
 
 ARE_THERE: Final = _SET is not None
 """Whether the platform has them; a file system may have none all the same."""
@@ -43,36 +51,35 @@ def take(fd: int, offset: int) -> bool:
         NoLocksError: there are none here.
         OSError: the file system does not work.
     """
-    return _set(fd, offset, fcntl.F_WRLCK) if sys.platform != "win32" else _set(fd, offset, 0)
+    try:
+        _ask(fd, _SET, offset, "F_WRLCK")
+    except OSError as exc:
+        if exc.errno in _HELD:
+            return False
+        raise
+    return True
 
 
 def give_back(fd: int, offset: int) -> None:
     """Unlock the byte at *offset*; one that is not locked is no error."""
-    _set(fd, offset, fcntl.F_UNLCK if sys.platform != "win32" else 0)
+    _ask(fd, _SET, offset, "F_UNLCK")
 
 
 def is_free(fd: int, offset: int) -> bool:
     """Whether no other open file has the byte at *offset* right now."""
-    if _GET is None or sys.platform == "win32":
+    fields = _FLOCK.unpack(_ask(fd, _GET, offset, "F_WRLCK"))
+    return bool(fields[3 if _IS_DARWIN else 0] == FCNTL.F_UNLCK)
+
+
+def _ask(fd: int, command: int | None, offset: int, kind: str) -> bytes:
+    if command is None:
         raise NoLocksError(errno.ENOSYS, "the platform has no locks of open files")
-    answer = fcntl.fcntl(fd, _GET, _packed(offset, fcntl.F_WRLCK))
-    fields = _FLOCK.unpack(answer)
-    return bool(fields[3 if _IS_DARWIN else 0] == fcntl.F_UNLCK)
-
-
-def _packed(offset: int, kind: int) -> bytes:
-    return _FLOCK.pack(offset, 1, 0, kind, 0) if _IS_DARWIN else _FLOCK.pack(kind, 0, offset, 1, 0)
-
-
-def _set(fd: int, offset: int, kind: int) -> bool:
-    if _SET is None or sys.platform == "win32":
-        raise NoLocksError(errno.ENOSYS, "the platform has no locks of open files")
+    code = getattr(FCNTL, kind)
+    lock = (offset, 1, 0, code, 0) if _IS_DARWIN else (code, 0, offset, 1, 0)
     try:
-        fcntl.fcntl(fd, _SET, _packed(offset, kind))
+        answer: bytes = FCNTL.fcntl(fd, command, _FLOCK.pack(*lock))
     except OSError as exc:
-        if exc.errno in _HELD:
-            return False
         if exc.errno in _NONE:
             raise NoLocksError(exc.errno, exc.strerror) from exc
         raise
-    return True
+    return answer
