@@ -25,7 +25,7 @@ from aiohttp_cache_di.telemetry.names import distinct
 
 __all__ = ["ENDPOINTS", "Admin", "Endpoint", "Name"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 Name: TypeAlias = Literal[
     "page", "caches", "now", "store", "upstreams", "entries", "entry", "check", "purge", "explain"

@@ -93,13 +93,13 @@ class Listing:
     """
 
     def __init__(self, query: Query, rows: list[bytes], total: int, body_bytes: int) -> None:
-        self.id = secrets.token_hex(8)
+        self.id: str = secrets.token_hex(8)
         self.query = query
-        self.at = time.time()
+        self.at: float = time.time()
         self.total = total
         self.body_bytes = body_bytes
         self._rows = rows
-        self.used_at = time.monotonic()
+        self.used_at: float = time.monotonic()
 
     def __len__(self) -> int:
         return len(self._rows)

@@ -11,7 +11,7 @@ from msgspec import Struct, field
 
 __all__ = ["MAX_QUESTION_BYTES", "AdminError", "Ask", "Reply", "as_json"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 MAX_QUESTION_BYTES: Final = 64 * 1024
 """How long the body of a request may be."""
@@ -84,7 +84,7 @@ class AdminError(Exception):
         self.status = status
         self.code = code
         self.message = message
-        self.headers = dict(headers or {})
+        self.headers: dict[str, str] = dict(headers or {})
 
     def reply(self) -> Reply:
         """The same, as JSON."""

@@ -39,7 +39,7 @@ from aiohttp_cache_di.errors import ConfigurationError, UnreadableEntryError
 
 __all__ = ["QUESTIONS", "Asked", "Session", "Watched"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 ANSWER_WITHIN_S: Final = 10.0
 PURGE_WITHIN_S: Final = 300.0
@@ -86,11 +86,11 @@ class Watched:
     """
 
     def __init__(self, backend: CacheBackend) -> None:
-        self.recent = Recent()
-        self.listings = Listings()
-        self.surveys = Surveys()
-        self.measures = backend.stats.measure()
-        self.end = backend.stats.observe(self.recent)
+        self.recent: Recent = Recent()
+        self.listings: Listings = Listings()
+        self.surveys: Surveys = Surveys()
+        self.measures: Measures = backend.stats.measure()
+        self.end: () -> None = backend.stats.observe(self.recent)
 
     def forget(self) -> None:
         """Look at the store anew, as after a change."""
