@@ -90,7 +90,7 @@ class Watched:
         self.listings: Listings = Listings()
         self.surveys: Surveys = Surveys()
         self.measures: Measures = backend.stats.measure()
-        self.end: () -> None = backend.stats.observe(self.recent)
+        self.end: Callable[[], None] = backend.stats.observe(self.recent)
 
     def forget(self) -> None:
         """Look at the store anew, as after a change."""
