@@ -38,9 +38,10 @@ question; the lanes differ in what they need not look up, never in the rule::
                    ├─ ServeStale       in place of an error               ── stale ─────▶ response
                    └─ Pass             handed on, not stored; the next ones need not wait (hit-for-miss)
 
-For one request there is one `storing.ResponseStoring`, which is a `lookup.Lookup`: the one looks for the response, the
-other puts it in its place and clears it. Both speak to the part of the backend's stack in this loop
-(`backends.wrap.loop`), which has the writes on their way and the copies at hand.
+For one request there is one `storing.ResponseStoring`. It is a `lookup.Lookup`, which looks for the response; a
+`leasing.Leasing`, by which one process at a time asks the origin for it; and a `placing.Placing`, which puts it in its
+place and clears it. All speak to the part of the backend's stack in this loop (`backends.wrap.loop`), which has the
+writes on their way and the copies at hand. `recording` gives aiohttp's streams a `recorder.Recorder`.
 
 A *flight* (`flights`) is one request to the origin. It belongs to the ``async with`` of the exchange that began it, and
 ends there, however that is left; only `Store` hands it over, to the recording of the body. Its end frees all that

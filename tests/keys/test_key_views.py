@@ -13,7 +13,7 @@ from aiohttp.helpers import BasicAuth
 from multidict import MultiDict
 from yarl import URL
 
-from aiohttp_cache_di.keys import create_key
+from aiohttp_cache_di.keys import create_key, plain_key
 from tests.blocking import allowed_to_block
 
 BASE = "http://example.org/api"
@@ -182,3 +182,18 @@ def test_a_file_is_sent_whole_after_its_key_was_made(tmp_path: Path) -> None:
     text = io.StringIO("text")
     create_key("POST", BASE, data=text)
     assert text.read() == "text"
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+@pytest.mark.parametrize("ignored", [(), ("b",)])
+@pytest.mark.parametrize("method", ["GET", "HEAD", "QUERY"])
+@pytest.mark.parametrize(
+    "target", ["", "/", "/p;a=b?b=2&a=1&b=1", "/\u00e9?q=%2F#fragment", "/" + "x" * 2000 + "?b=2&a=1"]
+)
+def test_the_key_of_a_plain_request_is_that_of_any_request(
+    method: str, target: str, ignored: tuple[str, ...], ordered: bool
+) -> None:
+    url = URL(f"https://Example.org:8443{target}")
+    plain = plain_key(method, url, ignored_params=ignored, ordered=ordered)
+    assert plain == create_key(method, url, ignored_params=ignored, ordered=ordered)
+    assert plain != plain_key("OPTIONS", url, ignored_params=ignored, ordered=ordered)

@@ -25,7 +25,7 @@ __all__ = ["DictCache"]
 class DictCache(StackCache, UserDict[str, Any]):  # type: ignore[misc]  # the seeds' API has it both
     """Entries in a dict of this process, shared by all who share the object; gone when the process ends.
 
-    Those that were stored or asked for lately are kept as they are, the others are packed.
+    They are packed as they come; those that were asked for lately are kept open too.
     """
 
     def __init__(
