@@ -114,7 +114,14 @@ def _warm(command: argparse.ArgumentParser) -> None:
 
 
 def _copy(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--to-prefix", required=True, metavar="PREFIX", help="of the variables of the other cache")
+    way = command.add_mutually_exclusive_group(required=True)
+    way.add_argument("--to-prefix", metavar="PREFIX", help="of the variables of the other cache")
+    way.add_argument(
+        "--from-aiohttp-client-cache",
+        dest="older",
+        metavar="FILE",
+        help="take over the SQLite file of that library into the cache of --prefix; nothing in it is run",
+    )
     _selectors(command)
 
 
