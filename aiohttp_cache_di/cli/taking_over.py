@@ -31,7 +31,7 @@ REASONS: Final = {
     "filtered": "filter_fn or is_cacheable refused it",
     "impossible": "a URL, a header field or a time in it can be none",
     "method": "the method is not cached here",
-    "newer": "a newer response is stored",
+    "newer": "it is stored already, or a newer one is",
     "no-lifetime": "no lifetime, and nothing by which it could be validated",
     "no-store": "request or response forbids it",
     "principal": "it cannot be told whom it is for",

@@ -81,8 +81,8 @@ def read_older(value: bytes, secrets: Iterable[bytes] = ()) -> OlderResponse:
         raise UnknownPickleError("it is followed by something else")
     try:
         response = _response(read)
-        hops = _fields(read).get("history") or ()
-        if not isinstance(hops, tuple | list) or len(hops) > _MAX_HOPS:
+        hops: tuple[Any, ...] = _fields(read).get("history") or ()
+        if not _is(hops, tuple) or len(hops) > _MAX_HOPS:
             raise TypeError
         return response._replace(history=tuple(_response(hop) for hop in hops))
     except UnknownPickleError:
@@ -107,10 +107,14 @@ def _verified(value: bytes, secrets: Iterable[bytes]) -> bytes:
 
 
 def _fields(value: Any) -> dict[str, Any]:
-    if not isinstance(value, Inert) or value.name != _RESPONSE or not isinstance(value.state, dict):
+    if not isinstance(value, Inert) or value.name != _RESPONSE or not _is(value.state, dict):
         raise UnknownPickleError("it is no response")
     state: dict[str, Any] = value.state
     return state
+
+
+def _is(value: Any, kind: type) -> bool:
+    return isinstance(value, kind)
 
 
 def _response(value: Any) -> OlderResponse:
@@ -171,9 +175,10 @@ def _version(value: Any) -> tuple[int, int]:
 
 
 def _lines(value: Any) -> RawHeaders:
-    if not isinstance(value, tuple):
+    if not _is(value, tuple):
         raise TypeError
-    return tuple((_bytes(name), _bytes(field)) for name, field in value)
+    lines: tuple[Any, ...] = value
+    return tuple((_bytes(name), _bytes(field)) for name, field in lines)
 
 
 def _time(value: Any) -> float:

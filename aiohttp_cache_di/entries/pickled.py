@@ -163,7 +163,7 @@ class _Machine:
 
     def call(self) -> None:
         called, arguments = self.lasts(2)
-        if not isinstance(called, Named) or not isinstance(arguments, tuple):
+        if not isinstance(called, Named) or not _is(arguments, tuple):
             raise UnknownPickleError("it holds a call of what is no name")
         self.stack.append(Inert(called.name, arguments))
 
@@ -176,19 +176,23 @@ class _Machine:
 
     def extend(self, values: list[Any]) -> None:
         target = self.stack[-1]
-        if not isinstance(target, list):
+        if not _is(target, list):
             raise UnknownPickleError("it is damaged")
         target.extend(values)
 
     def set_items(self, values: list[Any]) -> None:
         target = self.stack[-1]
-        items: object = target.items if isinstance(target, Inert) else target
-        if not isinstance(items, dict) or len(values) % 2:
+        items: Any = target.items if isinstance(target, Inert) else target
+        if not _is(items, dict) or len(values) % 2:
             raise UnknownPickleError("it is damaged")
         for name, value in zip(values[::2], values[1::2], strict=True):
             if not isinstance(name, str):
                 raise UnknownPickleError(f"it holds a key that is no text ({type(name).__name__})")
             items[name] = value
+
+
+def _is(value: Any, kind: type) -> bool:
+    return isinstance(value, kind)
 
 
 def shown(text: str) -> str:
