@@ -48,6 +48,7 @@ FORMAT_VERSION: Final = 1  # Raise it whenever a field of a stored struct change
 
 _MAGIC: Final = b"\xacDI\n"  # Not UTF-8, not the start of a pickle, and a newline translation breaks it.
 _FRAME: Final = struct.Struct(">4sIBBBB")
+_HEAD_BYTES: Final = _FRAME.size
 _CHECKED_FROM: Final = 8
 _KIND_AT: Final = 9
 _FLAGS_AT: Final = 10
@@ -123,11 +124,23 @@ class _Alias(msgspec.Struct, frozen=True, array_like=True):
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_DECODERS: Final[dict[int, Callable[[memoryview], StoredResponse | _Alias | Opaque]]] = {
-    _RESPONSE: msgspec.msgpack.Decoder(StoredResponse).decode,
-    _ALIAS: msgspec.msgpack.Decoder(_Alias).decode,
-    _OPAQUE: msgspec.msgpack.Decoder(Opaque).decode,
+_KINDS: Final[dict[int, type[StoredResponse | _Alias | Opaque]]] = {
+    _RESPONSE: StoredResponse,
+    _ALIAS: _Alias,
+    _OPAQUE: Opaque,
 }
+
+
+class _Decoders(dict[int, Callable[[memoryview], StoredResponse | _Alias | Opaque]]):
+    """What decodes each kind, made when it is first asked for."""
+
+    def __missing__(self, kind: int) -> Callable[[memoryview], StoredResponse | _Alias | Opaque]:
+        decode = msgspec.msgpack.Decoder(_KINDS[kind]).decode
+        self[kind] = decode
+        return decode
+
+
+_decoders: Final = _Decoders()
 
 
 class EntryCodec:
@@ -207,15 +220,16 @@ class EntryCodec:
         """
         payload, kind, is_nameless = self._checked(data, key)
         try:
-            item = _DECODERS[kind](payload)
+            item = _decoders[kind](payload)
         except (msgspec.MsgspecError, ValueError, RecursionError, MemoryError) as exc:
             raise UnreadableEntryError("stored bytes have a valid checksum but no valid content") from exc
         if key is not None and item.key != ("" if is_nameless else key):
             raise UnreadableEntryError("stored bytes were written for another key")
-        if isinstance(item, _Alias):
+        if isinstance(item, StoredResponse):
+            if not is_possible(item):
+                raise UnreadableEntryError("stored bytes describe no possible response")
+        elif isinstance(item, _Alias):
             return item.target
-        if isinstance(item, StoredResponse) and not is_possible(item):
-            raise UnreadableEntryError("stored bytes describe no possible response")
         if is_nameless:
             force_setattr(item, "key", key)  # of an object that is not shared yet
         return item
@@ -245,21 +259,21 @@ class EntryCodec:
                 raise UnreadableEntryError(f"the store returned a {type(data).__name__}, not bytes")
             data = bytes(cast("bytearray", data))
         view = memoryview(data)
-        if len(view) < _FRAME.size:
+        if len(view) < _HEAD_BYTES:
             raise UnreadableEntryError(f"stored bytes are too short for an entry: {len(view)}")
         magic, checksum, version, kind, flags, zero = _FRAME.unpack_from(view)
         if magic != _MAGIC:
             raise UnreadableEntryError("stored bytes are not an entry of this package")
-        head, is_nameless = data[_CHECKED_FROM : _FRAME.size], bool(flags & _NAMELESS)
+        head, is_nameless, payload = data[_CHECKED_FROM:_HEAD_BYTES], bool(flags & _NAMELESS), view[_HEAD_BYTES:]
         if is_nameless:
             if key is None:
                 raise UnreadableEntryError("stored bytes name no key, and it is not known")
             head += _beside(key)
-        if crc32(view[_FRAME.size :], crc32(head)) != checksum:
+        if crc32(payload, crc32(head)) != checksum:
             raise UnreadableEntryError(
                 "stored bytes are damaged, or were written for another key: the checksum differs"
             )
-        if version != FORMAT_VERSION or kind not in _DECODERS or zero:
+        if version != FORMAT_VERSION or kind not in _KINDS or zero:
             raise UnreadableEntryError(f"stored bytes are of format {version}.{kind}, we read {FORMAT_VERSION}")
         if flags & ~(_NAMELESS | _LEADS_ON) != (_SIGNED if self._mac_keys else 0):
             raise UnreadableEntryError(
@@ -267,7 +281,7 @@ class EntryCodec:
                 if self._mac_keys
                 else "stored bytes are signed, and no secret_key is set"
             )
-        return (self._verified(view, head) if self._mac_keys else view[_FRAME.size :]), kind, is_nameless
+        return (self._verified(view, head) if self._mac_keys else payload), kind, is_nameless
 
     def _verified(self, view: memoryview, head: bytes) -> memoryview:
         if len(view) < _FRAME.size + _MAC_BYTES:
