@@ -1,4 +1,7 @@
-"""The arguments of the command: one sub-command per question that an operator has."""
+"""The arguments of the command: one sub-command per question that an operator has.
+
+By argparse, which is there and loads in milliseconds; typer would be a dependency that does the same.
+"""
 
 from __future__ import annotations
 

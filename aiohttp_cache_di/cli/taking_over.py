@@ -11,6 +11,7 @@ from typing import Final
 from aiohttp_cache_di.backends.inspecting import Wanted
 from aiohttp_cache_di.backends.selection import selection
 from aiohttp_cache_di.cli.adopting import Adopter, Left
+from aiohttp_cache_di.cli.drawing import progress
 from aiohttp_cache_di.cli.looking import selectors
 from aiohttp_cache_di.cli.older_files import OlderFile, OlderRow
 from aiohttp_cache_di.cli.running import DONE, Cache
@@ -55,10 +56,12 @@ async def take_over(given: argparse.Namespace, cache: Cache) -> int:
     secrets = [key.get_secret_value().encode() for key in cache.settings.secret_key]
     taker = _Taker(Adopter(backend), wanted, secrets, is_signed=file.is_signed)
     number = -(2**63)
-    while rows := await asyncio.to_thread(file.rows_after, number):
-        for row in rows:
-            await taker.take(row)
-        number = rows[-1].number
+    with progress("taking over", file.count, quiet=cache.as_json) as advance:
+        while rows := await asyncio.to_thread(file.rows_after, number):
+            for row in rows:
+                await taker.take(row)
+                advance(1)
+            number = rows[-1].number
     left = taker.left
     told = {"copied": taker.copied, "left": left.total(), "reasons": dict(left.most_common())}
     cache.tell(told, lambda: _lines(taker.copied, left))
