@@ -23,6 +23,7 @@ from aiohttp_cache_di.engine.answers import plain_answer
 from aiohttp_cache_di.engine.call import CURRENT_CALL, DISABLED, Call, current_call, end_call, is_disabled
 from aiohttp_cache_di.engine.describe import describe_miss
 from aiohttp_cache_di.engine.digest import digest_user
+from aiohttp_cache_di.engine.door import TAPS, tapped
 from aiohttp_cache_di.engine.exchange import Exchange
 from aiohttp_cache_di.engine.hits import count_hit, is_turn_over
 from aiohttp_cache_di.engine.looks import NotStored
@@ -74,6 +75,8 @@ class CacheMiddleware:
             if call.look is not None:
                 call.look.see(request)
         asked, handler = handler, handler if call is None or call.through is None else call.through
+        if TAPS:
+            handler = tapped(handler)
         if not _CAN_CACHE or (DISABLED.get() and is_disabled(session)) or _passes_by(request, backend):
             return await self._pass_by(request, handler, call, trail)
         runtime = self._runtime

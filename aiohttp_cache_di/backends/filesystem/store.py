@@ -317,7 +317,7 @@ class FileStore:
             leaf = self._tree.leaf(leaf_of(name))
             if leaf is not None and self._known.is_new_use(name):
                 try:
-                    os.utime(name, dir_fd=leaf.fd, follow_symlinks=False)
+                    leaf.touch(name)
                 except OSError:
                     continue  # it has gone
 
@@ -369,4 +369,5 @@ def _after_fork() -> None:
         store.after_fork()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
