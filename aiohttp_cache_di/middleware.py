@@ -46,15 +46,21 @@ class CacheMiddleware:
 
     ``ClientSession(middlewares=(CacheMiddleware(backend),))`` caches as a `CachedSession` does; put it last, so that
     it is the innermost.
-
-    Args:
-        backend: where responses are kept, and the rules for them; in memory by default.
     """
 
     def __init__(self, backend: CacheBackend | None = None) -> None:
-        self.backend = backend if backend is not None else CacheBackend()
-        self.questions = Questions(self.backend)
+        """Make a middleware; one may serve several sessions.
+
+        Args:
+            backend: where responses are kept, and the rules for them; None for a new `CacheBackend`, in memory. It
+                stays its maker's to close.
+        """
+        self.backend: CacheBackend = backend if backend is not None else CacheBackend()
+        self.questions: Questions = Questions(self.backend)
         self._runtime: Runtime | None = None
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} on {self.backend!r}>"
 
     async def __call__(
         self, request: ClientRequest, handler: ClientHandlerType, trail: Trail | None = None

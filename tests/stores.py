@@ -344,8 +344,12 @@ def make_store(kind: str, directory: Path, server: Any, name: str) -> Store:
             "cluster": {"address": server.url},
             "sentinel": {"address": server.url},
             "mongodb": {"host": server.url, "storage_deadline": PATIENT_S},
-            "dynamodb": {"endpoint_url": server.url, "create_if_not_exists": True, "storage_deadline": PATIENT_S}
-            | CREDENTIALS,
+            "dynamodb": {
+                "endpoint_url": server.url,
+                "create_if_not_exists": True,
+                "storage_deadline": PATIENT_S,
+                **CREDENTIALS,
+            },
         }
         options[kind] = {"cache_name": name, **own[kind]}
     return KINDS[kind](options[kind], server)

@@ -45,7 +45,7 @@ from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = ["Exchange"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 
 class Exchange:
@@ -71,13 +71,13 @@ class Exchange:
         self.backend = backend
         self.runtime = runtime
         self.question = question
-        self.storing = ResponseStoring(
+        self.storing: ResponseStoring = ResponseStoring(
             question.request, backend, runtime, question.rules, question.key, question.partition, key_arguments
         )
         self.as_get: AsGet | None = None
         """For a POST request: makes the question of the request to GET that its response may answer too."""
         self.storing.is_named = question.is_named
-        self.fetching = Fetching(request, handler, call, question, self.storing)
+        self.fetching: Fetching = Fetching(request, handler, call, question, self.storing)
 
     async def run(self) -> ClientResponse:
         """Answer from the store where that is allowed, else from the origin."""

@@ -51,7 +51,7 @@ class CacheClock:
     """
 
     def __init__(self) -> None:
-        self.offset_s = 0.0
+        self.offset_s: float = 0.0
         """By how much it is ahead of the real time, in seconds."""
         self._moved: list[ModuleType] = []
         self._finder = _Finder(self)

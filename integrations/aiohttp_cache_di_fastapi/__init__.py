@@ -111,14 +111,20 @@ def make_lifespan(container: AnyContainer | None = None, *, key: str = CACHED_SE
     An app that several servers start at the same time has one session in each event loop, closed with the last.
 
     Args:
-        container: None for a `CacheContainer` of its own at each start, from the ``AIOHTTP_CACHE_`` variables.
+        container: a `CacheContainer`, its class, or one that is embedded in yours; None for one of its own at each
+            start, from the ``AIOHTTP_CACHE_`` variables.
         key: where the session is kept; each cache of an app has its own.
+
+    Returns:
+        What ``FastAPI(lifespan=…)`` takes. At the start it raises what `open_container` raises, and ConfigurationError
+        where another cache of the app has the same key.
     """
 
     running: WeakKeyDictionary[Starlette, _Running] = WeakKeyDictionary()
 
     @asynccontextmanager
     async def cache_lifespan(app: Starlette | None) -> AsyncGenerator[Mapping[str, Any]]:
+        """Open a cache when *app* starts, keep its session in the app's state, and close it when the app stops."""
         if app is None:
             async with open_container(container) as session:
                 yield {key: session}
@@ -146,10 +152,15 @@ lifespan: Final = make_lifespan()
 
 
 def combine_lifespans(*lifespans: AnyLifespan) -> Lifespan:
-    """Make one lifespan of several: entered in order, left in reverse, their states put together."""
+    """Make one lifespan of several: entered in order, left in reverse, their states put together.
+
+    Args:
+        lifespans: those to combine; of states with the same name the last one counts.
+    """
 
     @asynccontextmanager
     async def combined(app: Any) -> AsyncGenerator[Mapping[str, Any]]:
+        """Enter several lifespans of *app* in order, and leave them in reverse."""
         state: dict[str, Any] = {}
         async with AsyncExitStack() as stack:
             for each in lifespans:
@@ -162,7 +173,13 @@ def combine_lifespans(*lifespans: AnyLifespan) -> Lifespan:
 
 
 def install(app: Starlette, container: AnyContainer | None = None, *, key: str = CACHED_SESSION) -> None:
-    """Open a cache around the lifespan that *app* already has, which can use it as ``app.state.cached_session``."""
+    """Open a cache around the lifespan that *app* already has, which can use it as ``app.state.cached_session``.
+
+    Args:
+        app: that has not been started yet.
+        container: as `make_lifespan` takes it.
+        key: where the session is kept; each cache of an app has its own.
+    """
     app.router.lifespan_context = combine_lifespans(make_lifespan(container, key=key), app.router.lifespan_context)
 
 
@@ -174,9 +191,21 @@ def _session_of(connection: HTTPConnection, key: str) -> CachedSession | None:
 
 
 def make_get_cached_session(key: str = CACHED_SESSION) -> Callable[[HTTPConnection], Awaitable[CachedSession]]:
-    """Make the dependency that finds the session kept under *key*, in routes, web sockets and mounted apps."""
+    """Make the dependency that finds the session kept under *key*, in routes, web sockets and mounted apps.
+
+    Args:
+        key: as it was given to `make_lifespan`.
+
+    Returns:
+        What ``Depends(…)`` takes; it raises LifecycleError where no lifespan has opened the cache.
+    """
 
     async def get_session(connection: HTTPConnection) -> CachedSession:
+        """Find the cached session of the app.
+
+        Raises:
+            LifecycleError: its lifespan did not run.
+        """
         session = _session_of(connection, key)
         if session is None:
             raise session_not_open(
@@ -208,12 +237,13 @@ def make_cache_health(
 
     Args:
         keys: of the sessions that it tells of.
-        degraded_status: the HTTP status while a cache is degraded.
+        degraded_status: the HTTP status while a cache is degraded, such as 503.
         ping: try the stores each time, rather than tell what requests have met.
     """
     probe = Probe(degraded_status, ping)
 
     async def health(request: Request) -> Response:
+        """Tell whether the cache of the app is open, and whether its store works."""
         status, told = await probe.answer([_cache_of(request, key) for key in keys])
         return JSONResponse(told, status, headers=NO_STORE)
 
@@ -237,6 +267,7 @@ def make_cache_metrics(keys: Sequence[str] = (CACHED_SESSION,), *, registry: Any
     exposition = Exposition(registry)
 
     async def metrics(request: Request) -> Response:
+        """Show the counters of the cache to Prometheus."""
         caches = [cache for key in keys if (cache := _cache_of(request, key)) is not None]
         body, content_type = await exposition.show(caches, request.headers.get("Accept", ""))
         return Response(body, headers={**NO_STORE, "Content-Type": content_type})

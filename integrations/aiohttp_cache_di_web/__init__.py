@@ -82,12 +82,18 @@ def make_cache_ctx(
     An app that several runners start at the same time has one session, which is closed with the last.
 
     Args:
-        container: None for a `CacheContainer` of its own at each start, from the ``AIOHTTP_CACHE_`` variables.
+        container: a `CacheContainer`, its class, or one that is embedded in yours; None for one of its own at each
+            start, from the ``AIOHTTP_CACHE_`` variables.
         key: where the session is kept; each cache of an app has its own.
+
+    Returns:
+        What ``app.cleanup_ctx.append(…)`` takes. At the start it raises what `open_container` raises, and
+        ConfigurationError where another cache of the app has the same key.
     """
     running: WeakKeyDictionary[web.Application, _Running] = WeakKeyDictionary()
 
     def context(app: web.Application) -> AbstractAsyncContextManager[None]:
+        """Open a cache when *app* starts, keep its session in the app, and close it when the app is cleaned up."""
         return _Context(app, key, container, running)
 
     return context
@@ -168,6 +174,7 @@ def get_cached_session(
 
     Args:
         source: a request, which also knows the apps above its own; or the app that has the context.
+        key: as it was given to `make_cache_ctx`.
 
     Raises:
         LifecycleError: the app has no context for this key, or has not been started.
@@ -192,12 +199,13 @@ def make_cache_health(
 
     Args:
         keys: of the sessions that it tells of.
-        degraded_status: the HTTP status while a cache is degraded.
+        degraded_status: the HTTP status while a cache is degraded, such as 503.
         ping: try the stores each time, rather than tell what requests have met.
     """
     probe = Probe(degraded_status, ping)
 
     async def health(request: web.Request) -> web.Response:
+        """Tell whether the cache of the app is open, and whether its store works."""
         status, told = await probe.answer([_cache_of(request, key) for key in keys])
         return web.json_response(told, status=status, headers=NO_STORE)
 
@@ -223,6 +231,7 @@ def make_cache_metrics(
     exposition = Exposition(registry)
 
     async def metrics(request: web.Request) -> web.Response:
+        """Show the counters of the cache to Prometheus."""
         caches = [cache for key in keys if (cache := _cache_of(request, key)) is not None]
         body, content_type = await exposition.show(caches, request.headers.get("Accept", ""))
         return web.Response(body=body, headers={**NO_STORE, "Content-Type": content_type})

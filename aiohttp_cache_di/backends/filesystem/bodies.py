@@ -49,11 +49,11 @@ class BodyFile:
         self, bodies: Bodies, filed: Filed, name: str, fd: int | None = None, *, temporary: str | None = None
     ) -> None:
         self._bodies = bodies
-        self.filed = filed
-        self.mark = filed.mark
-        self.name = name
+        self.filed: Filed = filed
+        self.mark: bytes = filed.mark
+        self.name: str = name
         self.fd = fd
-        self.temporary = temporary
+        self.temporary: str | None = temporary
         self._stated: tuple[int, ...] = ()
         self._seen = bytearray()
         self._left = 0
@@ -180,7 +180,7 @@ class Bodies:
     """
 
     def __init__(self, tree: Tree, known: Known, events: StoreEvents) -> None:
-        self.pool = Pool(THREADS)
+        self.pool: Pool = Pool(THREADS)
         self.known = known
         self._tree = tree
         self._events = events

@@ -67,7 +67,7 @@ class Descriptor:
     __slots__ = ("_close", "fd")
 
     def __init__(self, fd: int) -> None:
-        self.fd = fd
+        self.fd: int = fd
         self._close = os.close  # the module may be gone when a program ends
 
     def __del__(self) -> None:

@@ -120,7 +120,7 @@ class FileSpool:
 
     def __init__(self, writers: Pool, growing: Growing) -> None:
         self.error: Exception | None = None
-        self.waiting_bytes = 0
+        self.waiting_bytes: int = 0
         self._writers = writers
         self._growing = growing
         self._queue: list[bytes] = []

@@ -48,7 +48,7 @@ class FileStore:
         value_bytes: tells the size beyond which no body is written, and none is read.
     """
 
-    limits = Limits(batch=BATCH, parallel=THREADS)
+    limits: Limits = Limits(batch=BATCH, parallel=THREADS)
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class FileStore:
         value_bytes: Callable[[], int] | None = None,
     ) -> None:
         self.place = place
-        self.events = StoreEvents()
+        self.events: StoreEvents = StoreEvents()
         self._codec = codec
         self._fsync = fsync
         self._bounds = bounds

@@ -40,8 +40,8 @@ class Place:
     """
 
     def __init__(self, name: str | os.PathLike[str], use_temp: bool = False) -> None:
-        self.name = os.fspath(name)
-        self.is_temporary = use_temp and not os.path.isabs(self.name)
+        self.name: str = os.fspath(name)
+        self.is_temporary: bool = use_temp and not os.path.isabs(self.name)
         # Where it is may take a look at the file system: in a running loop that is left to a thread.
         if not _is_in_a_loop():
             self.path  # noqa: B018  # remembered, so that it does not change with the working directory
@@ -81,7 +81,7 @@ class Tree:
 
     def __init__(self, place: Place) -> None:
         self.place = place
-        self.losses = 0
+        self.losses: int = 0
         """How often the directory has been found to be gone, or to be another one."""
         self._open: _Open | None = None
         self._checked_at = 0.0

@@ -32,7 +32,7 @@ class Known:
     """
 
     def __init__(self, value_bytes: Callable[[], int] | None = None) -> None:
-        self.value_bytes = value_bytes or record_bytes()
+        self.value_bytes: Callable[[], int] = value_bytes or record_bytes()
         self._noted: dict[str, float] = {}
         self._checked: dict[Body | bytes, tuple[int, ...]] = {}
 

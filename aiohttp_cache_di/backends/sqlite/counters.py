@@ -73,9 +73,9 @@ class CounterFile:
         if words[0] != MARK:
             raise ValueError("no file of counters: it begins with something else")
         self.id: int = words[1]
-        self.counters = words[FIRST:]
-        self.identity = status.st_dev, status.st_ino
-        self.may_write = may_write
+        self.counters: memoryview[int] = words[FIRST:]
+        self.identity: tuple[int, int] = status.st_dev, status.st_ino
+        self.may_write: bool = may_write
 
     @classmethod
     def open(cls, path: str) -> CounterFile | None:

@@ -76,7 +76,7 @@ class Cassette:
             raise ConfigurationError(f"record mode {mode!r}: use one of {', '.join(MODES)}")
         self.path = path
         self.mode: Mode = mode
-        self.rules = Rules() if rules is None else rules
+        self.rules: Rules = Rules() if rules is None else rules
         self.misses: list[str] = []
         """What was asked for and is not recorded: the messages of the errors."""
         self._old: list[Exchange] = []

@@ -19,8 +19,8 @@ from aiohttp_cache_di.testing.recording.foreign import from_har, from_vcr, liste
 
 try:
     import yaml
-except ImportError as exc:
-    raise MissingDependencyError("recordings need PyYAML: pip install 'aiohttp-cache-di[testing]'") from exc
+except ImportError as _exc:
+    raise MissingDependencyError("recordings need PyYAML: pip install 'aiohttp-cache-di[testing]'") from _exc
 
 __all__ = ["dumped", "load", "loaded", "may_be_written", "save"]
 
