@@ -15,14 +15,13 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
-from importlib import import_module
-from typing import Any, ClassVar, Final, TypeVar
+from typing import ClassVar, Final, TypeVar
 
+from aiohttp_cache_di.backends.byte_locks import FCNTL
 from aiohttp_cache_di.backends.owned import is_ours_alone
 
 __all__ = [
     "CREATE",
-    "FCNTL",
     "NOT_A_LINK",
     "READ",
     "Descriptor",
@@ -49,16 +48,6 @@ _WAITS_S: Final = (0.001, 0.005, 0.02, 0.05)
 """For what another process holds open, where that keeps a file from being replaced or removed."""
 _JUNCTION: Final = 0x400  # FILE_ATTRIBUTE_REPARSE_POINT: a link of Windows, to directories too
 _seeking: Final = threading.Lock()
-
-
-def _fcntl() -> Any:
-    try:
-        return import_module("fcntl")
-    except ImportError:  # on Windows
-        return None
-
-
-FCNTL: Final = _fcntl()
 
 
 class Descriptor:

@@ -11,22 +11,20 @@ from __future__ import annotations
 import errno
 import os
 import struct
-import sys
 import threading
 import time
 from contextlib import suppress
 from typing import Final
 
-from aiohttp_cache_di.backends.filesystem.directory import CREATE, FCNTL, NOT_A_LINK, READ, Descriptor, Directory
+from aiohttp_cache_di.backends import byte_locks
+from aiohttp_cache_di.backends.byte_locks import NoLocksError
+from aiohttp_cache_di.backends.filesystem.directory import CREATE, NOT_A_LINK, READ, Descriptor, Directory
 from aiohttp_cache_di.backends.filesystem.names import leaf_of, name_of
 from aiohttp_cache_di.backends.filesystem.tree import Tree
 
 __all__ = ["Leases"]
 
 LOCK_FILE: Final = "leases"
-_FLOCK: Final = struct.Struct("qqihh") if sys.platform == "darwin" else struct.Struct("hhqqi0q")
-_SET_LOCK: Final[int | None] = getattr(FCNTL, "F_OFD_SETLK", None) if sys.platform in ("linux", "darwin") else None
-_HELD: Final = frozenset({errno.EACCES, errno.EAGAIN})
 _END: Final = struct.Struct(">d")
 
 
@@ -40,7 +38,7 @@ class Leases:
 
     def __init__(self, tree: Tree, *, use_locks: bool = True) -> None:
         self._tree = tree
-        self._use_locks = use_locks and _SET_LOCK is not None
+        self._use_locks = use_locks and byte_locks.ARE_THERE
         self._held: dict[str, float] = {}
         self._file: Descriptor | None = None
         self._guard = threading.Lock()
@@ -91,32 +89,21 @@ class Leases:
     def _take(self, name: str, ttl_s: float) -> bool:
         if self._use_locks:
             try:
-                return self._lock(name, FCNTL.F_WRLCK)
-            except OSError as exc:
-                if exc.errno in _HELD:
-                    return False
-                if exc.errno not in (errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP):
-                    raise
-                self._use_locks = False  # the file system has none
+                return byte_locks.take(self._lock_file().fd, _offset(name))
+            except NoLocksError:  # of the file system
+                self._use_locks = False
         return self._create(name, ttl_s)
 
     def _give_back(self, name: str) -> None:
         with suppress(OSError):
             if self._use_locks:
-                self._lock(name, FCNTL.F_UNLCK)
+                byte_locks.give_back(self._lock_file().fd, _offset(name))
             else:
                 leaf = self._tree.leaf(leaf_of(name))
                 if leaf is not None:
                     leaf.unlink(f"{name}.lease")
 
     # ---- locks
-
-    def _lock(self, name: str, kind: int) -> bool:
-        file = self._lock_file()
-        start, length = int(name[:15], 16), 1
-        lock = (start, length, 0, kind, 0) if sys.platform == "darwin" else (kind, 0, start, length, 0)
-        FCNTL.fcntl(file.fd, _SET_LOCK or 0, _FLOCK.pack(*lock))
-        return True
 
     def _lock_file(self) -> Descriptor:
         if self._file is None or (self._file.is_deleted and not self._held):
@@ -161,6 +148,10 @@ class Leases:
             return time.time() - status.st_mtime > 1  # its process has died, or is about to write it
         (ends_at,) = _END.unpack(data)
         return not time.time() < ends_at
+
+
+def _offset(name: str) -> int:
+    return int(name[:15], 16)
 
 
 def _opened(root: Directory) -> Descriptor | None:
