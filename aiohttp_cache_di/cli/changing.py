@@ -13,6 +13,7 @@ from typing import Any, Final
 from aiohttp import ClientError
 from yarl import URL
 
+from aiohttp_cache_di.cli.drawing import Advance, progress
 from aiohttp_cache_di.cli.looking import selectors
 from aiohttp_cache_di.cli.running import DONE, FAILED, Cache
 from aiohttp_cache_di.cli.tables import plain, size_of
@@ -47,7 +48,8 @@ def confirmed(given: argparse.Namespace, where: str) -> bool:
 
 async def purge(given: argparse.Namespace, cache: Cache) -> int:
     """Drop what is selected."""
-    purged = await cache.backend.purge(all=given.all, soft=given.soft, dry_run=given.dry_run, **selectors(given))
+    with progress("purging", quiet=cache.as_json):
+        purged = await cache.backend.purge(all=given.all, soft=given.soft, dry_run=given.dry_run, **selectors(given))
     verb = "made stale" if given.soft else "dropped"
     told = {"entries": purged.entries, "bytes": purged.bytes, "soft": given.soft, "dry_run": given.dry_run}
     what = f"{purged.entries} entries, {size_of(purged.bytes)}"
@@ -61,9 +63,10 @@ async def prune(given: argparse.Namespace, cache: Cache) -> int:
     most = _size(given.max_size)
     if given.max_age is not None:  # refused before anything is dropped
         await backend.purge(dry_run=True, older_than=given.max_age)
-    expired = await backend.delete_expired_responses()
-    old = (await backend.purge(older_than=given.max_age)).entries if given.max_age is not None else 0
-    oldest = await _drop_oldest(cache, most) if most is not None else 0
+    with progress("pruning", quiet=cache.as_json):
+        expired = await backend.delete_expired_responses()
+        old = (await backend.purge(older_than=given.max_age)).entries if given.max_age is not None else 0
+        oldest = await _drop_oldest(cache, most) if most is not None else 0
     usage = await backend.usage()
     told = {"expired": expired, "old": old, "too_much": oldest, "left": usage.entries}
     lines = f"dropped {expired} expired, {old} old and {oldest} of the oldest entries; {usage.entries} are left"
@@ -126,11 +129,10 @@ async def warm(given: argparse.Namespace, cache: Cache, urls: list[str]) -> int:
     waiting = iter(urls)
     async with build_session(cache.backend, cache.settings) as session:
         workers = range(max(1, min(given.concurrency, len(urls))))
-        async with asyncio.TaskGroup() as group:
-            for _ in workers:
-                group.create_task(_request_all(session, waiting, told, len(urls)))
-    if sys.stderr.isatty():
-        print(file=sys.stderr)
+        with progress("warming", len(urls), quiet=cache.as_json, counts=True) as advance:
+            async with asyncio.TaskGroup() as group:
+                for _ in workers:
+                    group.create_task(_request_all(session, waiting, told, advance))
     failed = [each for each in told if each["error"]]
     stored = sum("; stored" in each["cache_status"] for each in told)
     hits = sum("; hit" in each["cache_status"] for each in told)
@@ -140,11 +142,12 @@ async def warm(given: argparse.Namespace, cache: Cache, urls: list[str]) -> int:
     return FAILED if failed else DONE
 
 
-async def _request_all(session: CachedSession, urls: Iterator[str], told: list[dict[str, Any]], count: int) -> None:
+async def _request_all(
+    session: CachedSession, urls: Iterator[str], told: list[dict[str, Any]], advance: Advance
+) -> None:
     for url in urls:
         told.append(await _request(session, url))
-        if sys.stderr.isatty():
-            print(f"\r{len(told)} of {count}", end="", file=sys.stderr, flush=True)
+        advance(1)
 
 
 async def _request(session: CachedSession, url: str) -> dict[str, Any]:

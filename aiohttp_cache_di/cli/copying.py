@@ -11,6 +11,7 @@ from typing import Final
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.selection import selection
 from aiohttp_cache_di.backends.wrap.ping import reach
+from aiohttp_cache_di.cli.drawing import Advance, progress
 from aiohttp_cache_di.cli.looking import selectors
 from aiohttp_cache_di.cli.running import DONE, Cache
 from aiohttp_cache_di.errors import ConfigurationError, StorageError
@@ -39,7 +40,9 @@ async def copy(given: argparse.Namespace, cache: Cache) -> int:
         if not health.is_ok:
             raise StorageError(health.reason)
         is_alike = await _share_secret(cache.backend, target)
-        copied, left = await _copy_all(given, cache.backend, target, is_alike=is_alike)
+        total = None if selectors(given) else (await cache.backend.usage()).entries
+        with progress("copying", total, quiet=cache.as_json) as advance:
+            copied, left = await _copy_all(given, cache.backend, target, advance, is_alike=is_alike)
     finally:
         await target.close()
     told = {"copied": copied, "left": left}
@@ -66,7 +69,7 @@ async def _share_secret(source: CacheBackend, target: CacheBackend) -> bool:
 
 
 async def _copy_all(
-    given: argparse.Namespace, source: CacheBackend, target: CacheBackend, *, is_alike: bool
+    given: argparse.Namespace, source: CacheBackend, target: CacheBackend, advance: Advance, *, is_alike: bool
 ) -> tuple[int, int]:
     wanted = selection(selectors(given), ignored_params=source.ignored_params, ordered=source.is_ordered)
     copied = left = 0
@@ -77,6 +80,7 @@ async def _copy_all(
                 entries = await _entries(source, keys)
                 fitting = [entry for entry in entries if is_alike or not _needs_secret(entry)]
                 await asyncio.gather(*map(target.write, fitting))
+                advance(len(keys))
                 copied, left = copied + len(fitting), left + len(entries) - len(fitting)
     return copied, left
 

@@ -207,6 +207,7 @@ async def explain(given: argparse.Namespace, cache: Cache) -> int:
         try:
             told = await session.explain(given.method, given.url, headers=headers, refresh=given.refresh, **options)
         except (ClientError, ValueError) as exc:
-            raise ConfigurationError(f"{given.url!r}: {exc or 'no URL that can be requested'}") from exc
+            what = "use a whole URL, such as https://api.example.org/items" if str(exc) in ("", given.url) else exc
+            raise ConfigurationError(f"{plain(given.url)!r}: {what}") from exc
     cache.tell(told.as_dict(), lambda: [plain(line) for line in str(told).split("\n")])
     return DONE

@@ -15,6 +15,7 @@ from aiohttp_cache_di.cli.copying import copy
 from aiohttp_cache_di.cli.looking import check, explain, ls, show, stats
 from aiohttp_cache_di.cli.parsing import parser
 from aiohttp_cache_di.cli.running import DONE, REFUSED, Cache, Command, run
+from aiohttp_cache_di.cli.taking_over import take_over
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.settings.consistency import refuse_contradictions
 from aiohttp_cache_di.settings.model import CacheSettings
@@ -63,7 +64,7 @@ def _dispatch(given: argparse.Namespace) -> int:
     if command is None:
         print("nothing is dropped")
         return DONE
-    creates = given.command in ("check", "warm", "explain")
+    creates = given.command in ("check", "warm", "explain") or getattr(given, "older", None) is not None
     return run(command, prefix=given.prefix, env_file=given.env_file, as_json=given.json, creates=creates)
 
 
@@ -71,6 +72,8 @@ def _command(given: argparse.Namespace) -> Command | None:
     """What is to be done with the cache; None where the person who was asked says no."""
     if given.command == "warm":
         return partial(warm, given, urls=urls_of(given))
+    if given.command == "copy" and given.older is not None:
+        return partial(take_over, given)
     if given.command == "purge" and not confirmed(given, f"the cache of {given.prefix}"):
         return None
     return partial(COMMANDS[given.command], given)

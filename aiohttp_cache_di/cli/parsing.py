@@ -1,4 +1,7 @@
-"""The arguments of the command: one sub-command per question that an operator has."""
+"""The arguments of the command: one sub-command per question that an operator has.
+
+By argparse, which is there and loads in milliseconds; typer would be a dependency that does the same.
+"""
 
 from __future__ import annotations
 
@@ -114,7 +117,14 @@ def _warm(command: argparse.ArgumentParser) -> None:
 
 
 def _copy(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--to-prefix", required=True, metavar="PREFIX", help="of the variables of the other cache")
+    way = command.add_mutually_exclusive_group(required=True)
+    way.add_argument("--to-prefix", metavar="PREFIX", help="of the variables of the other cache")
+    way.add_argument(
+        "--from-aiohttp-client-cache",
+        dest="older",
+        metavar="FILE",
+        help="take over the SQLite file of that library into the cache of --prefix; nothing in it is run",
+    )
     _selectors(command)
 
 
@@ -124,7 +134,6 @@ def _prune(command: argparse.ArgumentParser) -> None:
 
 
 def _count(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise ValueError
-    return number
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r}: use a whole number, 0 or more")
+    return int(text)

@@ -78,6 +78,8 @@ def _status(command: Command, prefix: str, env_file: str, *, as_json: bool, crea
         return asyncio.run(_run(command, settings, as_json))
     except KeyboardInterrupt:
         return _failed("interrupted", INTERRUPTED)
+    except BrokenPipeError:  # of what reads the output, and has seen enough: no failure
+        raise
     except ConfigurationError as exc:
         return _failed(without_secrets(str(exc), settings), REFUSED)
     except (CacheError, OSError) as exc:

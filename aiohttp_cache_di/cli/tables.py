@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Iterable, Sequence
 
+from aiohttp_cache_di.cli.drawing import drawn
 from aiohttp_cache_di.units import format_duration
 
 __all__ = ["age_of", "columns", "left_of", "plain", "size_of"]
@@ -18,6 +19,9 @@ def columns(rows: Sequence[Sequence[str]], *, right: Iterable[int] = ()) -> list
         right: numbers of the columns that are flush right.
     """
     flush = set(right)
+    lines = drawn(rows, flush)
+    if lines is not None:
+        return lines
     widths = [max(len(row[number]) for row in rows) for number in range(len(rows[0]))]
     return [
         "  ".join(

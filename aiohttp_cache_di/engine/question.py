@@ -7,7 +7,7 @@ import time
 from collections.abc import Collection
 from copy import copy
 from ssl import SSLContext
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 from aiohttp import ClientRequest, hdrs
 from aiohttp.payload import BytesPayload, IOBasePayload, Payload
@@ -24,14 +24,18 @@ from aiohttp_cache_di.engine.hooks import Hooks
 from aiohttp_cache_di.engine.remembered import Remembered
 from aiohttp_cache_di.keys.credentials import effective_credentials, who_asks
 from aiohttp_cache_di.policy import NEEDING_POLICY, FullQuestion, Question, Rules, may_be_plain
+from aiohttp_cache_di.policy.expiration import ExpirationTime
 from aiohttp_cache_di.policy.principals import named_by
+from aiohttp_cache_di.policy.windows import Window
 from aiohttp_cache_di.rfc9111.messages import Request
 
 __all__ = [
     "MAX_KEYED_BODY_BYTES",
     "NOWHERE",
+    "Asked",
     "Place",
     "Questions",
+    "Wishes",
     "key_after_redirect",
     "key_arguments",
     "request_body",
@@ -102,6 +106,30 @@ def _without_jar(request: ClientRequest, call: Call) -> CIMultiDict[str]:
     own.update(call.headers)
     fields.extend((hdrs.COOKIE, value) for value in own.getall(hdrs.COOKIE, ()))
     return fields
+
+
+class Asked(Protocol):
+    """What is known of a request by which its place is found: one that is sent, or one that was sent long ago."""
+
+    @property
+    def method(self) -> str: ...
+    @property
+    def url(self) -> URL: ...
+    @property
+    def headers(self) -> CIMultiDict[str]: ...
+
+
+class Wishes(Protocol):
+    """What the caller of a request wishes for it: see `Call`."""
+
+    @property
+    def expire_after(self) -> ExpirationTime: ...
+    @property
+    def refresh(self) -> bool: ...
+    @property
+    def only_if_cached(self) -> bool: ...
+    @property
+    def stale_if_error(self) -> Window: ...
 
 
 class Place(NamedTuple):
@@ -175,7 +203,7 @@ class Questions:
         self._ignored, self._is_ordered = backend.ignored_params, backend.is_ordered
         self._judges_hits, self._makes_rules = hooks.judges_hits, hooks.makes_rules
 
-    def place_of(self, request: ClientRequest, arguments: dict[str, Any], url: str) -> Place:
+    def place_of(self, request: Asked, arguments: dict[str, Any], url: str) -> Place:
         """Key and partition of *request*, *arguments* being its `key_arguments` and *url* its URL as a text.
 
         Raises:
@@ -202,8 +230,8 @@ class Questions:
 
     def full(
         self,
-        request: ClientRequest,
-        call: Call,
+        request: Asked,
+        call: Wishes,
         arguments: dict[str, Any],
         *,
         url: str,
@@ -251,7 +279,7 @@ class Questions:
         place = self.place_of(get, arguments, url)
         return self.full(get, call, arguments, url=url, place=place), arguments
 
-    def _selecting(self, request: ClientRequest, place: Place) -> CIMultiDict[str] | None:
+    def _selecting(self, request: Asked, place: Place) -> CIMultiDict[str] | None:
         """The fields that Vary looks at, without those that make no difference; None where all do."""
         backend, headers = self._backend, request.headers
         if not backend.ignored_params and not place.is_named:
@@ -302,7 +330,7 @@ class Questions:
         return time.time() + rules.lifetime_s  # which ends at a point in time, and leaves less with every second
 
 
-def _place(key: str, request: ClientRequest, arguments: dict[str, Any], backend: CacheBackend) -> Place:
+def _place(key: str, request: Asked, arguments: dict[str, Any], backend: CacheBackend) -> Place:
     """The place in the partition of all that says who asks: of the request, of the way to a proxy, and its cookies."""
     headers: CIMultiDict[str] = arguments["headers"]
     proxy_headers: CIMultiDict[str] = arguments.get("proxy_headers") or CIMultiDict()

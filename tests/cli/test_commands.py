@@ -7,6 +7,8 @@ import io
 import json
 import socket
 import sqlite3
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -256,3 +258,28 @@ def test_urls_are_requested_so_that_they_are_stored(path: Path, run: Run, tmp_pa
         assert said.splitlines()[0].startswith(f"{nowhere}: ClientConnectorError: ")
         assert said.splitlines()[1] == "2 requested: 0 stored, 1 were there, 1 failed"
         assert len(listed(run, "--match", f"{origin.url}/*")) == 2
+
+
+def test_a_reader_that_has_seen_enough_is_no_failure(path: Path) -> None:
+    async def fill() -> None:
+        backend = SQLiteBackend(str(path))
+        await asyncio.gather(*(backend.write(entry(f"c{n}", f"http://c.test/{n}/{'x' * 500}")) for n in range(300)))
+        await backend.close()
+
+    asyncio.run(fill())
+    command = [sys.executable, "-m", "aiohttp_cache_di", "ls", "--json", "--limit", "0"]  # more than a pipe holds
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        assert running.stdout is not None
+        assert running.stderr is not None
+        try:
+            assert running.stdout.read(1) == b"["
+            running.stdout.close()
+            assert (running.wait(60), running.stderr.read()) == (0, b"")
+        finally:
+            running.kill()
+
+
+def test_a_number_that_is_none_is_said_in_words(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["ls", "--limit", "-1"])
+    assert "use a whole number, 0 or more" in capsys.readouterr().err

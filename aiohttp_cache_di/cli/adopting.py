@@ -1,0 +1,244 @@
+"""Responses that aiohttp-client-cache has stored become ours: under our keys, and by the rules that hold here.
+
+An old response goes the way of one that has just come from its origin, at the time at which it did: its request has a
+place (key, partition, what Vary looks at), the policy decides whether it is stored, and it is put beside the other
+variants of its URL. What is not known of it decides against it: the body of a POST request is not stored there.
+
+The lifetime that was given then counts as an ``expire_after`` of today.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+from aiohttp import hdrs
+from msgspec.structs import replace
+from multidict import CIMultiDict
+from yarl import URL
+
+from aiohttp_cache_di import keys, policy
+from aiohttp_cache_di.backends.base import CacheBackend
+from aiohttp_cache_di.engine.framing import known_size, why_not_kept
+from aiohttp_cache_di.engine.hooks import Hooks
+from aiohttp_cache_di.engine.question import Questions, key_after_redirect
+from aiohttp_cache_di.entries.build import SET_COOKIE, kept_lines
+from aiohttp_cache_di.entries.checks import leads_on
+from aiohttp_cache_di.entries.codec import EntryCodec
+from aiohttp_cache_di.entries.older import OlderResponse
+from aiohttp_cache_di.errors import StorageError, UnreadableEntryError
+from aiohttp_cache_di.policy import Bypass, Fetch, FullQuestion, Rules, Store
+from aiohttp_cache_di.policy.request import is_off
+from aiohttp_cache_di.response import CachedResponse
+from aiohttp_cache_di.rfc9111.messages import REDIRECTS, RawHeaders, Response, StoredResponse
+
+__all__ = ["Adopted", "Adopter", "Left"]
+
+_BODILESS: Final = frozenset({hdrs.METH_GET, hdrs.METH_HEAD})
+
+
+class Left(Exception):  # noqa: N818  # no failure: an answer
+    """An old response is not taken over; its text says why, as `cache_status` does where that has a word."""
+
+
+class _Asked(NamedTuple):
+    method: str
+    url: URL
+    headers: CIMultiDict[str]
+
+
+class _Wishes(NamedTuple):
+    """None: what was wished for then has become the time at which the response expires."""
+
+    expire_after: None = None
+    refresh: bool = False
+    only_if_cached: bool = False
+    stale_if_error: None = None
+
+
+class Adopted(NamedTuple):
+    """An old response as it may be stored here.
+
+    Attributes:
+        entry: under the key of its URL.
+        rules: that hold for it.
+    """
+
+    entry: StoredResponse
+    rules: Rules
+
+
+class Adopter:
+    """Makes old responses ours, and stores them.
+
+    Args:
+        backend: of the cache that they come into; its secret is known (`CacheBackend.learn_secret`).
+    """
+
+    def __init__(self, backend: CacheBackend) -> None:
+        self._backend = backend
+        self._questions = Questions(backend)
+        self._codec = EntryCodec()
+
+    def adopted(self, old: OlderResponse, links: Sequence[str] = ()) -> Adopted:
+        """What *old* is here.
+
+        Args:
+            links: keys of the redirects that led to it.
+
+        Raises:
+            Left: it is not taken over.
+        """
+        try:
+            question, arguments = self._question(old)
+            decision = _decide(old, question)
+            entry = self._entry(old, question, decision, self._links(old, question, arguments, links))
+        except (ValueError, OverflowError) as exc:  # of a URL or a number that can be none
+            raise Left("impossible") from exc
+        self._look_at(old, entry)
+        return Adopted(entry, question.rules)
+
+    async def put(self, adopted: Adopted) -> StoredResponse:
+        """Store what was adopted, unless a newer one is stored or a filter of the user's refuses it; return it.
+
+        Raises:
+            Left: it is not stored.
+        """
+        backend, (entry, rules) = self._backend, adopted
+        if Hooks.of(backend).judges_entries and not await backend.is_cacheable(CachedResponse.from_stored(entry)):
+            raise Left("filtered")
+        primary = await self._stored(entry.key)
+        same = await self._same_variant(primary, entry)
+        if same is not None and same.received_at >= entry.received_at:
+            raise Left("newer")
+        placement = policy.place_variant(primary, entry, max_variants=rules.max_variants, now=time.time())
+        for write in placement.writes:
+            await backend.write(write)
+        if placement.deletes:
+            await backend.stack.delete(set(placement.deletes))
+        return placement.writes[-1]
+
+    def _question(self, old: OlderResponse) -> tuple[FullQuestion, dict[str, Any]]:
+        """What the request was, as the engine would ask it, and the arguments of its key."""
+        headers = CIMultiDict((_text(name), _text(value)) for name, value in old.request_headers)
+        asked = _Asked(old.method, URL(old.url, encoded=True), headers)
+        has_body = headers.get(hdrs.CONTENT_LENGTH, "0") != "0" or hdrs.TRANSFER_ENCODING in headers
+        if old.method not in _BODILESS or has_body:
+            raise Left("request-body")
+        arguments: dict[str, Any] = {"headers": headers}
+        try:
+            place = self._questions.place_of(asked, arguments, old.url)
+        except (ValueError, OverflowError):
+            raise
+        except Exception as exc:  # of a function of the user's that says whom a request is for
+            raise Left("principal") from exc
+        return self._questions.full(asked, _Wishes(), arguments, url=old.url, place=place), arguments
+
+    def _links(
+        self, old: OlderResponse, question: FullQuestion, arguments: dict[str, Any], links: Sequence[str]
+    ) -> tuple[str, ...]:
+        headers = _fields(old.headers)
+        if not policy.leads_on(old.status, headers):
+            return tuple(links)
+        location = headers[hdrs.LOCATION]
+        following = key_after_redirect(question.request, old.status, location, arguments, self._backend)
+        return () if following is None else (following,)
+
+    def _entry(
+        self, old: OlderResponse, question: FullQuestion, decision: Store, links: tuple[str, ...]
+    ) -> StoredResponse:
+        backend = self._backend
+        drop = decision.drop - SET_COOKIE if backend.store_cookies else decision.drop
+        entry = StoredResponse(
+            key=question.key,
+            method=old.method,
+            url=keys.redact_url(old.url, backend.ignored_params),
+            status=old.status,
+            reason=None if old.reason is None else old.reason.encode("utf-8", "surrogateescape"),
+            version=old.version,
+            raw_headers=kept_lines(old.headers, drop, add=decision.add),
+            requested_at=old.created_at,
+            received_at=old.created_at,
+            created_at=old.created_at,
+            fresh_until=min(decision.fresh_until, old.expires),
+            store_until=decision.store_until,
+            partition=question.partition,
+            vary_fields=decision.vary_fields,
+            vary_digest=decision.vary_digest,
+            history=links,
+            body=old.body,
+        )
+        return keys.redacted(entry, backend.ignored_params, backend.digest_key)
+
+    def _look_at(self, old: OlderResponse, entry: StoredResponse) -> None:
+        """See that *entry* is one that would have been stored here, and can be read again."""
+        whole = CachedResponse.from_stored(replace(entry, raw_headers=old.headers))
+        largest = self._backend.largest_in_memory_bytes
+        unkept = why_not_kept(whole, largest)
+        if unkept is not None:
+            raise Left(unkept.value)
+        if len(entry.body) > largest:
+            raise Left("too-large")
+        is_coded = hdrs.CONTENT_ENCODING in whole.headers
+        size = known_size(whole, decoded=False)
+        if old.status in REDIRECTS and size != len(old.body):
+            raise Left("cut")  # of a redirect that was followed, the body was not read
+        if old.body and is_coded and size == len(old.body):
+            raise Left("undecoded")  # by a session that does not decode, whose responses are for such ones alone
+        if not is_coded and size is not None and size != len(old.body):
+            raise Left("damaged")
+        location = whole.headers.get(hdrs.LOCATION) or whole.headers.get(hdrs.URI)
+        if location is not None and keys.has_param(location, self._backend.ignored_params):
+            raise Left("ignored-param")
+        if old.status in REDIRECTS and not leads_on(whole.headers, old.url, old.method):
+            raise Left("odd-location")
+        if entry.store_until <= time.time():
+            raise Left("expired")
+        try:
+            self._codec.decode(self._codec.pack(entry, entry.key), entry.key)
+        except (StorageError, UnreadableEntryError) as exc:
+            raise Left("impossible") from exc
+
+    async def _stored(self, key: str) -> StoredResponse | None:
+        stack = self._backend.stack
+        return stack.packing.entry_of(await stack.get(key), key)
+
+    async def _same_variant(self, primary: StoredResponse | None, entry: StoredResponse) -> StoredResponse | None:
+        """What is stored for the same request fields as *entry*."""
+        wanted = entry.vary_fields, entry.vary_digest
+        if primary is None or (primary.vary_fields, primary.vary_digest) == wanted:
+            return primary
+        for variant in primary.variants:
+            if (variant.fields, variant.digest) == wanted:
+                return await self._stored(variant.key)
+        return None
+
+
+def _decide(old: OlderResponse, question: FullQuestion) -> Store:
+    request, rules = question.request, question.rules
+    if not 0 <= old.created_at <= time.time() + 1:
+        raise Left("impossible")
+    if is_off(rules):
+        raise Left("bypass")
+    lifetime_s, ends_at = (math.inf, None) if old.expires == math.inf else (old.expires - old.created_at, old.expires)
+    rules = replace(rules, lifetime_s=lifetime_s, ends_at=ends_at)
+    plan = policy.on_request(request, None, rules, now=old.created_at)
+    if isinstance(plan, Bypass):
+        raise Left(plan.reason)
+    if old.status == 304:
+        raise Left("status")
+    response = Response(old.status, _fields(old.headers), old.created_at, old.created_at)
+    decision = policy.on_response(request, response, Fetch("uri-miss"), rules, now=old.created_at)
+    if not isinstance(decision, Store):
+        raise Left(getattr(decision, "reason", "status"))
+    return decision
+
+
+def _fields(lines: RawHeaders) -> CIMultiDict[str]:
+    return CIMultiDict((_text(name), _text(value)) for name, value in lines)
+
+
+def _text(line: bytes) -> str:
+    return line.decode("utf-8", "surrogateescape")

@@ -1,0 +1,92 @@
+"""The SQLite file of an aiohttp-client-cache, opened to be read and nothing else."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+from collections.abc import Generator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from aiohttp_cache_di.backends.owned import is_believed
+from aiohttp_cache_di.errors import ConfigurationError, StorageError
+
+__all__ = ["OlderFile", "OlderRow"]
+
+READ_AT_A_TIME: Final = 32  # of which the bodies are in memory
+BUSY_TIMEOUT_S: Final = 5.0  # the service that owned it may still be writing
+# A pickle ends with a full stop, and a signature never does.
+_SIGNED: Final = "SELECT EXISTS (SELECT 1 FROM responses WHERE typeof(value) = 'blob' AND substr(value, -1) <> x'2e')"
+_ROWS: Final = """
+    SELECT rowid, length(value), CASE WHEN typeof(value) = 'blob' AND length(value) <= ? THEN value END
+    FROM responses WHERE rowid > ? ORDER BY rowid LIMIT ?
+"""
+
+
+class OlderRow(NamedTuple):
+    """One stored response.
+
+    Attributes:
+        value: as it is stored; None for one that is too large, or no bytes.
+    """
+
+    number: int
+    size_bytes: int
+    value: bytes | None
+
+
+class OlderFile:
+    """A file of an aiohttp-client-cache; for one thread at a time.
+
+    Args:
+        name: of the file.
+        max_bytes: of a value that is read.
+
+    Raises:
+        ConfigurationError: there is no such file, or it is of another kind.
+        StorageError: it is another user's, or cannot be read.
+    """
+
+    def __init__(self, name: str, max_bytes: int) -> None:
+        self.path = Path(name)
+        self._max_bytes = max_bytes
+        self._look_at_owner()
+        with self._connection() as connection:
+            kinds = dict(connection.execute("SELECT name, type FROM sqlite_schema").fetchall())
+            columns = [row[1] for row in connection.execute("PRAGMA table_info(responses)")]
+            if kinds.get("responses") != "table" or columns != ["key", "value"]:
+                raise ConfigurationError(f"{name}: no cache of aiohttp-client-cache: it has no table of its responses")
+            self.count = int(connection.execute("SELECT count(*) FROM responses").fetchone()[0])
+            self.is_signed = bool(connection.execute(_SIGNED).fetchone()[0])
+
+    def rows_after(self, number: int) -> list[OlderRow]:
+        """The next few rows after the one of that *number*; none when all have been read."""
+        with self._connection() as connection:
+            return [OlderRow(*row) for row in connection.execute(_ROWS, (self._max_bytes, number, READ_AT_A_TIME))]
+
+    def _look_at_owner(self) -> None:
+        try:
+            status = os.stat(self.path)
+        except OSError as exc:
+            raise ConfigurationError(f"{self.path}: it cannot be read ({exc.strerror})") from exc
+        if not stat.S_ISREG(status.st_mode):
+            raise ConfigurationError(f"{self.path}: it is no file")
+        if not is_believed(status.st_uid):
+            raise StorageError(f"{self.path} is another user's (uid {status.st_uid}): it is not believed")
+
+    @contextmanager
+    def _connection(self) -> Generator[sqlite3.Connection]:
+        try:
+            uri = f"{self.path.absolute().as_uri()}?mode=ro"
+            with closing(sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_S)) as connection:
+                connection.execute("PRAGMA trusted_schema = OFF")  # what the file says runs no function
+                connection.execute("PRAGMA cell_size_check = ON")
+                yield connection
+        except sqlite3.NotSupportedError as exc:
+            raise StorageError(f"{self.path}: {exc}") from exc
+        except sqlite3.Error as exc:
+            is_other = getattr(exc, "sqlite_errorcode", 0) == sqlite3.SQLITE_NOTADB
+            kind = ConfigurationError if is_other else StorageError
+            raise kind(f"{self.path}: it cannot be read ({exc})") from exc

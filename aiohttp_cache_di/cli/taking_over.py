@@ -1,0 +1,130 @@
+"""The command that takes over what aiohttp-client-cache has stored in a SQLite file."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from typing import Final
+
+from aiohttp_cache_di.backends.inspecting import Wanted
+from aiohttp_cache_di.backends.selection import selection
+from aiohttp_cache_di.cli.adopting import Adopter, Left
+from aiohttp_cache_di.cli.drawing import progress
+from aiohttp_cache_di.cli.looking import selectors
+from aiohttp_cache_di.cli.older_files import OlderFile, OlderRow
+from aiohttp_cache_di.cli.running import DONE, Cache
+from aiohttp_cache_di.cli.tables import columns
+from aiohttp_cache_di.entries.info import info_of
+from aiohttp_cache_di.entries.older import OlderResponse, UnknownPickleError, is_signed, read_older
+
+__all__ = ["take_over"]
+
+MORE_BYTES: Final = 1024 * 1024  # that an old response may take beside its body
+MOST_REASONS: Final = 30  # that are told: what is told of a file is the file's own words
+REASONS: Final = {
+    "authorization": "for one who has logged in, and the cache is shared",
+    "bypass": "expire_after=0 for the URL: nothing is cached here",
+    "cut": "a redirect, whose body was not kept",
+    "damaged": "the body is not as long as its head says",
+    "expired": "the lifetime is over",
+    "filtered": "filter_fn or is_cacheable refused it",
+    "impossible": "a URL, a header field or a time in it can be none",
+    "method": "the method is not cached here",
+    "newer": "it is stored already, or a newer one is",
+    "no-lifetime": "no lifetime, and nothing by which it could be validated",
+    "no-store": "request or response forbids it",
+    "principal": "it cannot be told whom it is for",
+    "request": "the request forbids it, or asks for a part or under a condition",
+    "request-body": "of a request with a body, which was not kept",
+    "selected": "not what --host, --match and the like say",
+    "status": "the status is not one that is stored here",
+    "too-large": "the body is longer than max_body_bytes",
+    "undecoded": "of a session that does not decode bodies",
+    "vary": "it varies on everything",
+}
+
+
+async def take_over(given: argparse.Namespace, cache: Cache) -> int:
+    """Store here what is in the file of an aiohttp-client-cache, and tell what was left there and why."""
+    backend = cache.backend
+    await backend.learn_secret()
+    wanted = selection(selectors(given), ignored_params=backend.ignored_params, ordered=backend.is_ordered)
+    most_bytes = int(backend.largest_in_memory_bytes) + MORE_BYTES
+    file = await asyncio.to_thread(OlderFile, given.older, most_bytes)
+    secrets = [key.get_secret_value().encode() for key in cache.settings.secret_key]
+    taker = _Taker(Adopter(backend), wanted, secrets, is_signed=file.is_signed)
+    number = -(2**63)
+    with progress("taking over", file.count, quiet=cache.as_json) as advance:
+        while rows := await asyncio.to_thread(file.rows_after, number):
+            for row in rows:
+                await taker.take(row)
+                advance(1)
+            number = rows[-1].number
+    left = taker.left
+    told = {"copied": taker.copied, "left": left.total(), "reasons": dict(left.most_common())}
+    cache.tell(told, lambda: _lines(taker.copied, left))
+    return DONE
+
+
+def _lines(copied: int, left: Counter[str]) -> list[str]:
+    lines = [f"{copied} entries taken over, {left.total()} left"]
+    if left:
+        rows = [(str(count), why, REASONS.get(why, "")) for why, count in left.most_common()]
+        lines += ["", *columns([("LEFT", "WHY", ""), *rows], right=(0,))]
+    return lines
+
+
+class _Taker:
+    """Takes rows over, and counts.
+
+    Args:
+        wanted: tells which of the responses are meant.
+        secrets: that values may be signed with.
+        is_signed: the file has signed values; one that is not signed has come there in another way.
+    """
+
+    def __init__(self, adopter: Adopter, wanted: Wanted, secrets: Sequence[bytes], *, is_signed: bool) -> None:
+        self._adopter, self._wanted, self._secrets, self._is_signed = adopter, wanted, secrets, is_signed
+        self.copied = 0
+        self.left = Counter[str]()
+
+    async def take(self, row: OlderRow) -> None:
+        """Take over one row, or count why it is left."""
+        try:
+            response = self._read(row)
+            hops = await self._hops(response)
+            await self._take(response, hops)
+        except Left as why:
+            self._leave(str(why))
+        except UnknownPickleError as why:
+            self._leave(f"not read: {why}")
+
+    def _read(self, row: OlderRow) -> OlderResponse:
+        if row.value is None:
+            raise Left("too-large")
+        if self._is_signed and not is_signed(row.value):
+            raise UnknownPickleError("it is not signed, as others in the file are")
+        return read_older(row.value, self._secrets)
+
+    async def _hops(self, response: OlderResponse) -> list[str]:
+        """Take over the redirects on the way to *response*; return their keys."""
+        found: list[str] = []
+        for hop in response.history:
+            try:
+                found.append(await self._take(hop._replace(expires=response.expires)))
+            except Left as why:
+                self._leave(f"{why}")
+        return found
+
+    async def _take(self, response: OlderResponse, links: Sequence[str] = ()) -> str:
+        adopted = self._adopter.adopted(response, links)
+        if not self._wanted(info_of(adopted.entry)):
+            raise Left("selected")
+        placed = await self._adopter.put(adopted)
+        self.copied += 1
+        return placed.key
+
+    def _leave(self, why: str) -> None:
+        self.left[why if why in self.left or len(self.left) < MOST_REASONS else "not read: other reasons"] += 1
