@@ -89,7 +89,7 @@ class Watched:
         self.recent: Recent = Recent()
         self.listings: Listings = Listings()
         self.surveys: Surveys = Surveys()
-        self.measures: Measures = backend.stats.measure()
+        self.measures = backend.stats.measure()
         self.end: Callable[[], None] = backend.stats.observe(self.recent)
 
     def forget(self) -> None:
