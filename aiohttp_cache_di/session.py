@@ -31,6 +31,7 @@ from aiohttp_cache_di.engine.through import Through, may_go_through
 from aiohttp_cache_di.middleware import CacheMiddleware
 from aiohttp_cache_di.policy.expiration import ExpirationTime
 from aiohttp_cache_di.policy.principals import Principal
+from aiohttp_cache_di.policy.tags import Tags, tags_of
 from aiohttp_cache_di.policy.windows import Window
 from aiohttp_cache_di.response import CachedResponse
 
@@ -39,7 +40,7 @@ __all__ = ["CacheMixin", "CachedSession"]
 _CAN_INSTALL = can(Needs.INSTALLING)
 _DISCOURAGED = "Inheritance class .* from ClientSession is discouraged"
 _DEPRECATED = frozenset({"auth", "conn_timeout", "proxy_auth", "read_timeout", "ssl_shutdown_timeout"})
-REQUEST_OPTIONS = frozenset({"expire_after", "refresh", "only_if_cached", "stale_if_error", "principal"})
+REQUEST_OPTIONS = frozenset({"expire_after", "refresh", "only_if_cached", "stale_if_error", "principal", "tags"})
 
 
 # What type checkers know of a caching session's requests; at run time there is nothing to it.
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
         only_if_cached: bool
         stale_if_error: Window
         principal: Principal
+        tags: Tags
 
     Answer = _BaseRequestContextManager[DescribedResponse]
 
@@ -230,6 +232,7 @@ class CacheMixin(Asking, TypedSession):
         only_if_cached: bool = False,
         stale_if_error: Window = None,
         principal: Principal = None,
+        tags: Tags = (),
         **kwargs: Any,
     ) -> ClientResponse:
         """Send a request, or answer it from the cache.
@@ -240,6 +243,7 @@ class CacheMixin(Asking, TypedSession):
             only_if_cached: answer from the cache or with 504, without asking the origin.
             stale_if_error: how long (seconds, ``"1h"``) past its lifetime a stored response may stand in for an error.
             principal: whom it is for, in place of what its credentials say; see `CacheBackend`.
+            tags: by which its response can be purged with others, beside those that the origin gives it.
             kwargs: the arguments of `aiohttp.ClientSession.request`.
         """
         found: CachedResponse | KnownCall | EarlyRead | None = None
@@ -251,6 +255,7 @@ class CacheMixin(Asking, TypedSession):
             and not only_if_cached
             and stale_if_error is None
             and principal is None
+            and not tags
             and not self._own_middlewares  # which would have to be asked about a hit too
         )
         if plain:
@@ -266,6 +271,8 @@ class CacheMixin(Asking, TypedSession):
         call = self._call(kwargs, self._principal if principal is None else _named(principal))
         call.expire_after, call.refresh, call.only_if_cached = expire_after, refresh, only_if_cached
         call.stale_if_error = stale_if_error
+        if tags:
+            call.tags = tags_of(tags)
         call.early_read = found if isinstance(found, EarlyRead) else None
         return await self._send(method, str_or_url, call, kwargs, may_learn=plain and not callable(self._principal))
 

@@ -10,7 +10,7 @@ from typing import TypeAlias
 from aiohttp_cache_di import keys
 from aiohttp_cache_di.backends.memory import DEFAULT_MAX_BYTES, DictCache, MemoryStore
 from aiohttp_cache_di.backends.naming import Naming
-from aiohttp_cache_di.backends.options import MAX_IN_MEMORY_BYTES, BackendOptions, refuse_unusable
+from aiohttp_cache_di.backends.options import MAX_IN_MEMORY_BYTES, BackendOptions, TagFn, refuse_unusable
 from aiohttp_cache_di.backends.revision import setting
 from aiohttp_cache_di.backends.stacked import Stacked
 from aiohttp_cache_di.backends.wrap.guard import DEFAULT_DEADLINE_S, StoreGuard
@@ -23,7 +23,7 @@ from aiohttp_cache_di.policy.windows import window_s
 from aiohttp_cache_di.response import AnyResponse
 from aiohttp_cache_di.telemetry import CacheStats
 
-__all__ = ["Configured", "FilterFn", "accept_all"]
+__all__ = ["Configured", "FilterFn", "TagFn", "accept_all"]
 
 FilterFn: TypeAlias = Callable[[AnyResponse], bool | Awaitable[bool]]
 """Tells whether a response may be cached; may be a coroutine function."""
@@ -46,6 +46,7 @@ class Configured(Stacked, Naming, RuleBook):
     ignored_params: frozenset[str] = setting()
     cache_control: bool = setting()
     filter_fn: FilterFn = setting()
+    tag_fn: TagFn | None = setting()
     shared: bool = setting()
     match_order: bool | None = setting()
     credential_headers: keys.CredentialNames = setting()
@@ -135,6 +136,7 @@ class Configured(Stacked, Naming, RuleBook):
         self.use(StoreStack(memory, guard=self.guard), DictCache)
 
     def _set_options(self, options: BackendOptions) -> None:
+        self.tag_fn = options.get("tag_fn")
         self.shared = options.get("shared", False)
         self.credential_headers = keys.credential_names(
             options.get("credential_headers", keys.DEFAULT_CREDENTIAL_HEADERS), self.ignored_params

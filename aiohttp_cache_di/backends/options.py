@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from typing import Any, Final, Literal, NamedTuple, SupportsIndex, TypeAlias, TypedDict, cast
 
 from aiohttp_cache_di.entries.codec import EntryCodec
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.keys import CredentialNames
 from aiohttp_cache_di.policy.principals import Principal
+from aiohttp_cache_di.policy.tags import Tags
 from aiohttp_cache_di.policy.windows import Window
+from aiohttp_cache_di.response import AnyResponse
 
 __all__ = [
     "BACKEND_OPTIONS",
@@ -18,6 +20,7 @@ __all__ = [
     "STORAGE_OPTIONS",
     "BackendOptions",
     "StorageOptions",
+    "TagFn",
     "codec_of",
     "refuse_unusable",
 ]
@@ -25,6 +28,10 @@ __all__ = [
 
 MAX_IN_MEMORY_BYTES: Final = 64 * 1024 * 1024
 """What the copies of bodies under way may take together in one process: eight of the largest kept by default."""
+
+
+TagFn: TypeAlias = Callable[[AnyResponse], Tags | Awaitable[Tags | None] | None]
+"""Tells the tags of a response that is about to be stored; may be a coroutine function."""
 
 
 class StorageOptions(TypedDict, total=False):
@@ -62,6 +69,7 @@ class BackendOptions(StorageOptions, total=False):
     write_behind: bool
     fast_lane: bool
     store_cookies: bool
+    tag_fn: TagFn | None
 
 
 STORAGE_OPTIONS = frozenset(StorageOptions.__annotations__) | {"secret_key", "salt", "serializer"}
@@ -148,6 +156,7 @@ _RULES: Mapping[str, _Rule] = {
     "allowed_methods": _Rule(_are_names, "a collection of methods, such as ('GET', 'HEAD')"),
     "ignored_params": _Rule(_or_none(_are_names), "a collection of names, or None"),
     "filter_fn": _Rule(callable, "a function or coroutine function of a response"),
+    "tag_fn": _Rule(_or_none(callable), "a function or coroutine function of a response, or None"),
     "post_as_query": _Rule(_are_names, "a collection of URL patterns"),
     "match_order": _Rule(_or_none(_is_flag), "True, False, or None for what the mode says"),
     "credential_headers": _Rule(_are_credential_names, "a collection of names of header fields"),

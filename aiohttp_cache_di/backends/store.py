@@ -44,6 +44,7 @@ __all__ = [
     "Found",
     "Immediate",
     "Item",
+    "Judging",
     "Keeping",
     "Lease",
     "Leasing",
@@ -287,6 +288,14 @@ class Immediate(Protocol):
 
     def drop(self, key: str) -> None:
         """As `Store.delete`, at once."""
+
+
+@runtime_checkable
+class Judging(Protocol):
+    """Has responses at hand at once, and asks whether one that has tags may be given."""
+
+    judge: Callable[[StoredResponse], StoredResponse | None]
+    """What is to be given in its place; set by the stack around the store."""
 
 
 @runtime_checkable

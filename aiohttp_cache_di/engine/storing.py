@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from weakref import ref
 
 from aiohttp import ClientResponse, ClientSession, hdrs
+from msgspec.structs import replace
 
 from aiohttp_cache_di import keys, policy
 from aiohttp_cache_di.backends.wrap import leases
@@ -19,15 +20,16 @@ from aiohttp_cache_di.backends.wrap.write import OnWritten
 from aiohttp_cache_di.engine.describe import Report
 from aiohttp_cache_di.engine.flights import Flight, Outcome
 from aiohttp_cache_di.engine.framing import has_known_end
-from aiohttp_cache_di.engine.lookup import Lookup
 from aiohttp_cache_di.engine.origin import Reply
 from aiohttp_cache_di.engine.question import key_after_redirect
 from aiohttp_cache_di.engine.recording import Failed, Unkept, note_failure, record, why_not_kept
 from aiohttp_cache_di.engine.spooled import MAX_JOINED_BYTES, largest_bytes, spools_of
+from aiohttp_cache_di.engine.tagged import Tagged
 from aiohttp_cache_di.entries.build import SET_COOKIE, kept_lines, reason_of, version_of
 from aiohttp_cache_di.entries.checks import leads_on
 from aiohttp_cache_di.entries.fields import expires_at
 from aiohttp_cache_di.entries.filed import FiledBody, with_body
+from aiohttp_cache_di.entries.tags import TooManyTagsError, joined
 from aiohttp_cache_di.policy import Store
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.cache_status import Detail
@@ -44,7 +46,7 @@ _OF_THIS_REQUEST = frozenset({"headers", "cookies", "data", "decoded", "principa
 """Arguments of a key that tell of one request rather than of the way to the origin."""
 
 
-class ResponseStoring(Lookup):
+class ResponseStoring(Tagged):
     """Where the response to one request is kept: looked for, put there, and cleared."""
 
     _lease: str | None = None
@@ -139,6 +141,10 @@ class ResponseStoring(Lookup):
             if session is not None:
                 self.runtime.has_changed(session)
             return "changed"
+        try:
+            self.tagging = self.tagging_of(response.raw_headers)
+        except TooManyTagsError:
+            return "too-many-tags"
         unkept = why_not_kept(response, max_bytes)
         if unkept is not None:
             return unkept.value
@@ -171,6 +177,9 @@ class ResponseStoring(Lookup):
                 flight.end(Outcome.ABANDONED if body is Unkept.CUT else Outcome.UNSHARED)
             elif not flight.store_allowed:
                 report.not_stored("invalidated")
+                flight.end(Outcome.UNSHARED)
+            elif self.runtime.here.purges.has_purged(self.tagging):
+                report.not_stored("purged")
                 flight.end(Outcome.UNSHARED)
             else:
                 self._put(make(body), flight, report)
@@ -205,6 +214,8 @@ class ResponseStoring(Lookup):
     async def _put_if_asked(self, entry: StoredResponse, flight: Flight, report: Report) -> None:
         backend = self.backend
         try:
+            if self.hooks.tags:
+                entry = await self.tagged_by_user(entry)
             response = CachedResponse.from_stored(entry)
             verdict: Any = backend.is_cacheable(response, self.actions)
             if not (await verdict if inspect.isawaitable(verdict) else verdict):
@@ -215,6 +226,8 @@ class ResponseStoring(Lookup):
                 flight.end(entry)
             else:
                 flight.end(self.place_and_tell(entry, report))
+        except TooManyTagsError:
+            report.not_stored("too-many-tags")
         except BaseException:
             report.not_stored("error")
             raise
@@ -306,12 +319,15 @@ class ResponseStoring(Lookup):
             vary_fields=decision.vary_fields,
             vary_digest=decision.vary_digest,
             history=history,
+            tagging=self.tagging,
             body=body if isinstance(body, bytes) else b"",
         )
         if not isinstance(body, bytes):
             entry = with_body(entry, body)
         if decision.combine_with is not None and decision.combine_with.body_bytes <= MAX_JOINED_BYTES:
-            entry = policy.combine(decision.combine_with, entry)
+            first = decision.combine_with
+            entry = policy.combine(first, entry)
+            entry = replace(entry, tagging=joined(first.tagging, self.tagging))
         return self.redacted(entry)
 
     def _links(self, response: ClientResponse, hops: Sequence[str]) -> tuple[str, ...]:

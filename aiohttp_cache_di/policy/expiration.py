@@ -90,6 +90,7 @@ class UrlExpiration(Struct, frozen=True):
             False is none, and None leaves it to the backend.
         stale_while_revalidate: the same.
         allowed_methods: methods that are cached; None leaves them to the backend.
+        tags: tags of these responses, by which they can be purged together.
     """
 
     value: ExpirationTime = None
@@ -97,12 +98,13 @@ class UrlExpiration(Struct, frozen=True):
     stale_if_error: Window = None
     stale_while_revalidate: Window = None
     allowed_methods: Collection[str] | None = None
+    tags: Collection[str] = ()
 
     @property
     def says_more(self) -> bool:
         """Whether it says anything but a lifetime."""
         others = (self.stale_if_error, self.stale_while_revalidate, self.allowed_methods)
-        return self.override_origin or others != (None, None, None)
+        return self.override_origin or others != (None, None, None) or bool(self.tags)
 
 
 class UrlRules:

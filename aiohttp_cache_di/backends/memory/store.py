@@ -9,7 +9,7 @@ import math
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from typing import Any, Self
 
 import msgspec
@@ -78,6 +78,8 @@ class MemoryStore:
         self.max_entries = max_entries
         self.max_bytes = max_bytes
         self.total_bytes = 0
+        self.judge: Callable[[StoredResponse], StoredResponse | None] = _as_it_is
+        """Tells what is given in place of a response that has tags (`Judging`)."""
         self._lock = threading.RLock()  # event loops in several threads may share the store
         self._foreign: set[str] = set()  # keys of what is no stored response: aliases, and objects of the user's
         # Heaps by store_until; they may name entries that are gone or were replaced, for which the second is sifted.
@@ -98,7 +100,7 @@ class MemoryStore:
             self.data.move_to_end(key)
         except KeyError:  # another thread has just deleted it
             return None
-        return entry
+        return entry if entry.tagging is None else self.judge(entry)
 
     def look(self, key: str) -> Item | None:
         """Return the item under *key*."""
@@ -306,6 +308,10 @@ class MemoryStore:
     def _is_kept_until(self, until: float, key: str) -> bool:
         entry = self.data.get(key)
         return isinstance(entry, StoredResponse | Packed) and entry.store_until == until
+
+
+def _as_it_is(entry: StoredResponse) -> StoredResponse | None:
+    return entry
 
 
 def _weight(item: object) -> int:
