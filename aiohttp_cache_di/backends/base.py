@@ -268,7 +268,7 @@ class CacheBackend(Deleting, Explained, Configured):
         """*entry* of *response* with its tags, of which purges that have begun so far say nothing."""
         told: Any = None if self.tag_fn is None else self.tag_fn(CachedResponse.from_stored(entry))
         tags = tags_of(await told if inspect.isawaitable(told) else told, option="tag_fn()")
-        if not tags and not has_tags(entry.raw_headers):
+        if not tags and not has_tags(entry.headers):
             return entry
         request = Request(response.method, str(response.url), response.request_info.headers)
         purges = await self.stack.here().purges.observe()

@@ -61,9 +61,7 @@ def is_challenge(question: FullQuestion, status: int, backend: CacheBackend) -> 
 
 
 def told_of_purge(decision: Decided, tag: str) -> Decided:
-    """*decision*, which says that it comes of the purge of *tag* ("" for of none)."""
-    if not tag:
-        return decision
+    """*decision*, which says that it comes of the purge of *tag*."""
     match decision:
         case Store() | Freshen() | Pass() | ServeStale():
             return replace(decision, cache_status=purged(decision.cache_status, tag))
@@ -121,7 +119,9 @@ class Fetching:
                 self.call.result = "miss"
                 return reply
             with reply:
-                decision = told_of_purge(await self._decide(reply, plan), self.storing.purged)
+                decision = await self._decide(reply, plan)
+                if self.storing.purged:
+                    decision = told_of_purge(decision, self.storing.purged)
                 match decision:
                     case Store():
                         return await self._store(reply, decision, flight)

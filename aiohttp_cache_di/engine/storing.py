@@ -142,7 +142,7 @@ class ResponseStoring(Tagged):
                 self.runtime.has_changed(session)
             return "changed"
         try:
-            self.tagging = self.tagging_of(response.raw_headers)
+            self.tagging = self.tagging_of(response.headers, response.raw_headers)
         except TooManyTagsError:
             return "too-many-tags"
         unkept = why_not_kept(response, max_bytes)
@@ -178,7 +178,7 @@ class ResponseStoring(Tagged):
             elif not flight.store_allowed:
                 report.not_stored("invalidated")
                 flight.end(Outcome.UNSHARED)
-            elif self.runtime.here.purges.has_purged(self.tagging):
+            elif self.tagging is not None and self.runtime.here.purges.has_purged(self.tagging):
                 report.not_stored("purged")
                 flight.end(Outcome.UNSHARED)
             else:

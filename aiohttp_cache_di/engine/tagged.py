@@ -12,7 +12,7 @@ from aiohttp_cache_di import policy
 from aiohttp_cache_di.engine.lookup import Lookup
 from aiohttp_cache_di.entries import tags
 from aiohttp_cache_di.response import CachedResponse
-from aiohttp_cache_di.rfc9111.messages import StoredResponse, Tagging
+from aiohttp_cache_di.rfc9111.messages import Headers, StoredResponse, Tagging
 
 __all__ = ["Tagged"]
 
@@ -27,10 +27,10 @@ class Tagged(Lookup):
     tagging: Tagging | None = None
     """The tags of the response that is on its way."""
 
-    def tagging_of(self, lines: Iterable[tuple[bytes, bytes]], others: Iterable[str] = ()) -> Tagging | None:
-        """The tags of a response with header *lines*, as this request has brought it."""
-        wanted = (*self.request_tags, *self.rules.tags, *others)
-        if not wanted and not tags.has_tags(lines):
+    def tagging_of(self, headers: Headers, lines: Iterable[tuple[bytes, bytes]]) -> Tagging | None:
+        """The tags of a response with *headers*, or *lines* as they are stored, as this request has brought it."""
+        wanted = self.request_tags + self.rules.tags
+        if not wanted and not tags.has_tags(headers):
             return None
         return tags.tagging_of(lines, wanted, origin=policy.origin_of(self.message), purges=self.purges)
 
@@ -41,7 +41,7 @@ class Tagged(Lookup):
             TooManyTagsError: its new tags and those that it had are too many.
         """
         known = None if entry.tagging is None else replace(entry.tagging, purges=self.purges)
-        tagging = tags.joined(known, self.tagging_of(entry.raw_headers))
+        tagging = tags.joined(known, self.tagging_of(entry.headers, entry.raw_headers))
         return entry if tagging == entry.tagging else replace(entry, tagging=tagging)
 
     async def tagged_by_user(self, entry: StoredResponse) -> StoredResponse:

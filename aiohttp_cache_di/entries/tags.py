@@ -12,7 +12,7 @@ from itertools import islice
 from typing import Final
 
 from aiohttp_cache_di.rfc9111.groups import groups_in
-from aiohttp_cache_di.rfc9111.messages import MAX_TAG_CHARS, MAX_TAGS, Tagging
+from aiohttp_cache_di.rfc9111.messages import MAX_TAG_CHARS, MAX_TAGS, Headers, Tagging
 
 __all__ = [
     "MAX_TAGS",
@@ -48,9 +48,9 @@ def as_shown(text: str) -> str:
     return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
 
 
-def has_tags(lines: Iterable[tuple[bytes, bytes]]) -> bool:
-    """Whether any of the header *lines* may give tags to a response."""
-    return any(name.lower() in TAG_FIELDS for name, _ in lines)
+def has_tags(headers: Headers) -> bool:
+    """Whether any of the fields may give tags to a response."""
+    return "Cache-Groups" in headers or "Surrogate-Key" in headers or "Cache-Tag" in headers or "xkey" in headers
 
 
 def tags_in(lines: Iterable[tuple[bytes, bytes]]) -> tuple[str, ...]:

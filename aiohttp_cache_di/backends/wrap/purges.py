@@ -117,15 +117,11 @@ class Purges:
         """The number of the latest purge that was heard of."""
         self.is_used = False
         """Whether there was anything tagged yet."""
-        self._is_known = False
+        self.is_open = True
+        """Whether `observe` takes more than a look at `latest`."""
         self._says_long = False
         self.reasons: OrderedDict[str, str] = OrderedDict()
         """The tags for which what was stored under some keys is not used, by these keys; the latest ones."""
-
-    @property
-    def is_open(self) -> bool:
-        """Whether `observe` takes more than a look at `latest`."""
-        return self.is_used or not self._is_known
 
     # ---- looking
 
@@ -179,9 +175,9 @@ class Purges:
 
     async def observe(self) -> int:
         """The number of the latest purge, for what is about to be asked for; as of now, once anything has tags."""
-        if self.is_used or not self._is_known:
+        if self.is_open:
             clock = await self._read(CLOCK)
-            self._is_known = clock is not FAILED
+            self.is_open = self.is_used or clock is FAILED
             self._hear(clock)
         return self.latest
 
@@ -201,7 +197,7 @@ class Purges:
         clock: StoredResponse | Failed | None,
         found: Sequence[StoredResponse | Failed | None],
     ) -> StoredResponse | None:
-        self.is_used = True
+        self.is_used = self.is_open = True
         if entry.tagging is not None and entry.tagging.purges > self.latest:
             self.latest = entry.tagging.purges
         self._hear(clock)
@@ -227,17 +223,15 @@ class Purges:
 
     # ---- storing
 
-    def has_purged(self, tagging: Tagging | None) -> bool:
+    def has_purged(self, tagging: Tagging) -> bool:
         """Whether a purge for good of one of these tags is known at once, of which *tagging* does not know."""
-        if tagging is None:
-            return False
         found = [self._part.peek(key) for key in keys_of(tagging)]
         marked = _marked(tagging, found)
         return marked is not None and not marked.is_soft
 
     def note_stored(self, entry: StoredResponse) -> None:
         """*entry*, which has tags, is about to be stored."""
-        self.is_used = True
+        self.is_used = self.is_open = True
         if not self._says_long and entry.store_until - entry.received_at > KEPT_S:
             self._says_long = True
             if self._part.peek(LONG) is None:
@@ -247,7 +241,7 @@ class Purges:
 
     async def begin(self, tags: Collection[str]) -> tuple[int, float]:
         """The number of a purge of *tags* that begins now, and until when its records are kept (POSIX time)."""
-        self.is_used = True
+        self.is_used = self.is_open = True
         long = await self._read(LONG)
         for mark in await asyncio.gather(self._read(CLOCK), *(self._read(_key_of(tag)) for tag in tags)):
             self._hear(mark)
