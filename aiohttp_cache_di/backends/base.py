@@ -307,6 +307,11 @@ class CacheBackend(Deleting, Explained, Configured):
     async def _usable(self, response: CachedResponse, key: str) -> CachedResponse | None:
         # Past its lifetime, a standard cache may still validate a response; by the user's rules alone it is over.
         stored = getattr(response, "stored", None)
+        if isinstance(stored, StoredResponse) and stored.tagging is not None:
+            judged = await self.stack.here().purges.judge(stored)  # a storage of the user's knows nothing of purges
+            if judged is None:
+                return None
+            response = response if judged is stored else CachedResponse.from_stored(judged)
         is_ours = self.cache_control and isinstance(stored, StoredResponse)
         expired = time.time() >= response.stored.store_until if is_ours else response.is_expired
         if not expired and await self._may_stay(response):

@@ -34,6 +34,7 @@ from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = [
+    "MARK_PREFIX",
     "SECRET_BYTES",
     "UNREADABLE",
     "Changing",
@@ -65,7 +66,17 @@ __all__ = [
     "Unreadable",
     "Versioned",
     "Written",
+    "is_mark",
 ]
+
+
+MARK_PREFIX: Final = "aiohttp-cache-di:tag:"
+"""Keys that begin like this are of records that tell of purges by tag (`wrap.purges`), and so of no response."""
+
+
+def is_mark(key: str) -> bool:
+    """Whether *key* is one of a record that tells of purges; it is shown to no one, and not counted."""
+    return key.startswith(MARK_PREFIX)
 
 
 SECRET_BYTES: Final = 32

@@ -152,6 +152,8 @@ class Lookup:
             if runtime.pending(key) is not None:  # the store does not take it for now
                 return None
         entry = await self._ask(key) if asks_user else await self._read(key)
+        if asks_user and entry is not None:
+            entry = await runtime.here.purges.judge(entry)
         if entry is None:
             self.purged = runtime.here.purges.reasons.get(key) or self.purged
         elif entry.tagging is not None:

@@ -136,7 +136,8 @@ class _Shown(MutableMapping[str, Any]):
         self._leads_on = leads_on
 
     def __contains__(self, key: object) -> bool:
-        return key in self._store.data and (key in self._store.leading_on) is self._leads_on
+        store = self._store
+        return key in store.data and (key in store.leading_on) is self._leads_on and key not in store.marks
 
     def __getitem__(self, key: str) -> Any:
         if key not in self:
@@ -156,4 +157,4 @@ class _Shown(MutableMapping[str, Any]):
 
     def __len__(self) -> int:
         leading_on = len(self._store.leading_on)
-        return leading_on if self._leads_on else len(self._store.data) - leading_on
+        return leading_on if self._leads_on else len(self._store.data) - leading_on - len(self._store.marks)

@@ -15,7 +15,7 @@ from typing import Any, Self
 import msgspec
 
 from aiohttp_cache_di.backends.inspecting import Usage
-from aiohttp_cache_di.backends.store import Found, Item, Limits, Record, Row, StoreEvents, Written
+from aiohttp_cache_di.backends.store import Found, Item, Limits, Record, Row, StoreEvents, Written, is_mark
 from aiohttp_cache_di.entries.codec import item_leads_on
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
@@ -75,6 +75,8 @@ class MemoryStore:
         self.data: OrderedDict[str, Any] = OrderedDict()
         self.leading_on: set[str] = set()
         """Keys of redirects and aliases."""
+        self.marks: set[str] = set()
+        """Keys of records that tell of purges."""
         self.max_entries = max_entries
         self.max_bytes = max_bytes
         self.total_bytes = 0
@@ -185,6 +187,7 @@ class MemoryStore:
             self._unpacked.clear()
             self._foreign.clear()
             self.leading_on.clear()
+            self.marks.clear()
             self.total_bytes = 0
         while old or any(queues):
             for _ in range(min(CHUNK, len(old))):
@@ -220,6 +223,8 @@ class MemoryStore:
             self.leading_on.add(key)
         if type(item) is StoredResponse:
             until = item.store_until
+            if is_mark(key):
+                self.marks.add(key)
             if item.key != key:
                 item = msgspec.structs.replace(item, key=key)
             self._note_unpacked(key)
@@ -237,6 +242,7 @@ class MemoryStore:
         self.total_bytes -= _weight(self.data.pop(key))
         self._foreign.discard(key)
         self.leading_on.discard(key)
+        self.marks.discard(key)
 
     def _hold(self, key: str, item: Any) -> None:
         """Have *item* in the place of what *key* had."""

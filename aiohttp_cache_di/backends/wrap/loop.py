@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Collection
 from typing import Protocol
 
-from aiohttp_cache_di.backends.store import Found, Record, Spool, Spooling, Store
+from aiohttp_cache_di.backends.store import Found, Record, Spool, Spooling, Store, is_mark
 from aiohttp_cache_di.backends.wrap.abilities import Abilities
 from aiohttp_cache_di.backends.wrap.batching import BatchedReads, UnansweredError
 from aiohttp_cache_di.backends.wrap.first_looks import FirstLooks
@@ -16,7 +16,7 @@ from aiohttp_cache_di.backends.wrap.leases import Leases
 from aiohttp_cache_di.backends.wrap.near import NearTier
 from aiohttp_cache_di.backends.wrap.packing import Packing
 from aiohttp_cache_di.backends.wrap.pending import PendingWrites
-from aiohttp_cache_di.backends.wrap.purges import PurgeCount, Purges, is_mark
+from aiohttp_cache_di.backends.wrap.purges import PurgeCount, Purges
 from aiohttp_cache_di.backends.wrap.tasks import FINISH_WITHIN_S, Tasks
 from aiohttp_cache_di.backends.wrap.tombstones import Tombstones
 from aiohttp_cache_di.backends.wrap.write import OnWritten

@@ -16,10 +16,9 @@ from functools import partial
 from itertools import islice
 from typing import Final, cast
 
-from aiohttp_cache_di.backends.store import Item, Record, Store, Written
+from aiohttp_cache_di.backends.store import Item, Record, Store, Written, is_mark
 from aiohttp_cache_di.backends.wrap.guard import OF_THE_DATA, StoreGuard
 from aiohttp_cache_di.backends.wrap.outages import kind_of
-from aiohttp_cache_di.backends.wrap.purges import is_mark
 from aiohttp_cache_di.backends.wrap.tasks import background
 from aiohttp_cache_di.backends.wrap.tombstones import Tombstones
 from aiohttp_cache_di.backends.wrap.write import OnWritten, Write

@@ -32,18 +32,18 @@ from typing import Annotated, Final, NamedTuple, Protocol, cast
 import msgspec
 from msgspec.structs import replace
 
+from aiohttp_cache_di.backends.store import MARK_PREFIX
 from aiohttp_cache_di.backends.wrap.guard import FAILED, Failed
 from aiohttp_cache_di.backends.wrap.write import OnWritten
 from aiohttp_cache_di.entries.info import EntryInfo
 from aiohttp_cache_di.rfc9111.messages import MAX_PURGES, StoredResponse, Tagging
 
-__all__ = ["CLOCK", "LONG", "MarkedTag", "PurgeCount", "Purges", "is_mark", "purge_records", "softened_by"]
+__all__ = ["CLOCK", "LONG", "MarkedTag", "PurgeCount", "Purges", "purge_records", "softened_by"]
 
-_PREFIX: Final = "aiohttp-cache-di:tag:"
-CLOCK: Final = f"{_PREFIX}purges"
+CLOCK: Final = f"{MARK_PREFIX}purges"
 """The key of the record that changes with each purge."""
 
-LONG: Final = f"{_PREFIX}long"
+LONG: Final = f"{MARK_PREFIX}long"
 """The key of the record that says that there are tagged responses which are kept for longer than `KEPT_S`."""
 
 KEPT_S: Final = 31 * 86_400.0
@@ -270,11 +270,6 @@ class Purges:
         return {mark.key for mark in marks}, {CLOCK}
 
 
-def is_mark(key: str) -> bool:
-    """Whether *key* is one of a record that tells of purges, rather than of a response."""
-    return key.startswith(_PREFIX)
-
-
 def purge_records(
     tags: Iterable[str], number: int, until: float, *, soft: bool = False, origin: str = ""
 ) -> tuple[list[StoredResponse], StoredResponse]:
@@ -338,7 +333,7 @@ def _key_of(tag: str, *, soft: bool = False, origin: str = "") -> str:
     for text in (origin, tag):
         packed = text.encode("utf-8", "surrogatepass")
         digest.update(len(packed).to_bytes(4, "big") + packed)
-    return _PREFIX + digest.hexdigest()
+    return MARK_PREFIX + digest.hexdigest()
 
 
 _encode = msgspec.msgpack.Encoder().encode

@@ -14,13 +14,23 @@ from weakref import WeakKeyDictionary, ref
 from msgspec.structs import replace
 
 from aiohttp_cache_di.backends.inspecting import Glance, Usage, Wanted
-from aiohttp_cache_di.backends.store import Counter, Item, Leasing, Record, Row, Store, StoreEvents, Unreadable
+from aiohttp_cache_di.backends.store import (
+    Counter,
+    Item,
+    Leasing,
+    Record,
+    Row,
+    Store,
+    StoreEvents,
+    Unreadable,
+    is_mark,
+)
 from aiohttp_cache_di.backends.wrap.abilities import Abilities
 from aiohttp_cache_di.backends.wrap.chunks import ChunkedStore
 from aiohttp_cache_di.backends.wrap.guard import StoreGuard
 from aiohttp_cache_di.backends.wrap.loop import LoopStack
 from aiohttp_cache_di.backends.wrap.packing import Packing
-from aiohttp_cache_di.backends.wrap.purges import CLOCK, LONG, PurgeCount, is_mark, purge_records
+from aiohttp_cache_di.backends.wrap.purges import CLOCK, LONG, PurgeCount, purge_records
 from aiohttp_cache_di.backends.wrap.tombstones import Tombstones
 from aiohttp_cache_di.entries.codec import EntryCodec, Opaque, item_leads_on
 from aiohttp_cache_di.entries.filed import FiledResponse, in_memory
@@ -245,7 +255,7 @@ class StoreStack:
         await self.settle(None)
         if self.abilities.measuring is not None:
             usage = await self.abilities.measuring.usage()
-            return replace(usage, entries=usage.entries - await self._count_marks(usage.entries))
+            return replace(usage, entries=usage.entries - await self.count_marks(usage.entries))
         entries = total = 0
         async with aclosing(self.infos(_all)) as pages:
             async for page in pages:
@@ -257,8 +267,8 @@ class StoreStack:
         """Whether there may be records that tell of purges."""
         return await self.get(CLOCK) is not None or await self.get(LONG) is not None
 
-    async def _count_marks(self, entries: int) -> int:
-        """How many of so many *entries* tell of purges; where they are many, that is not worth a walk over them."""
+    async def count_marks(self, entries: int) -> int:
+        """How many of so many *entries* are records that tell of purges; 0 where a walk over all is not worth it."""
         if entries > COUNTED_ENTRIES or not await self.knows_purges():
             return 0
         count = 0
