@@ -18,7 +18,7 @@ LOWEST ?= tests
 LOWEST_QUICK := tests/test_session.py tests/test_session_drop_in.py tests/test_middleware.py tests/settings \
 	tests/test_containers.py tests/integrations tests/backends/redis/test_backend.py tests/backends/sqlite/test_backend.py
 
-.PHONY: help demo test test-all test-lowest check covered-stores covered-rest lint format types imports secrets fuzz audit soak bench bench-quick docs clean
+.PHONY: help docs-site demo test test-all test-lowest check covered-stores covered-rest lint format types imports secrets workflows licences dist neighbours fuzz audit soak bench bench-quick docs clean
 
 help:
 	@echo 'make demo [BACKEND=…]      run two example services against a real origin and show what the cache does'
@@ -28,9 +28,13 @@ help:
 	@echo 'make test-lowest           run the tests with the lowest versions of our dependencies'
 	@echo 'make fuzz [EXAMPLES=20000] try what is generated for minutes rather than seconds'
 	@echo 'make audit                 ask PyPI for known vulnerabilities of what is installed, where it can be asked'
+	@echo 'make neighbours            run the tests with other libraries, in an environment that has them'
+	@echo 'make dist                  build the wheel and the sdist, and check what is in them'
+	@echo 'make licences              list the licences of all that an install brings along'
 	@echo 'make soak                  inject faults for minutes rather than seconds, and print the figures'
 	@echo 'make bench, bench-quick    measure'
-	@echo 'make docs                  write the table of variables into the README'
+	@echo 'make docs                  write the table of variables into docs/variables.md'
+	@echo 'make docs-site             build the site of the documentation, into site/'
 	@echo 'make format                rewrite the code in the one format'
 
 $(PY):
@@ -57,7 +61,7 @@ test: $(VENV)/.dev
 # What does not depend on one another runs side by side, on two processors. The tests that inject faults look at the
 # clock, which coverage and thousands of other tests in the same process would hold up: they run by themselves.
 check: $(VENV)/.dev
-	$(MAKE) -j2 --output-sync=target lint types imports secrets audit test-lowest \
+	$(MAKE) -j2 --output-sync=target lint types imports secrets workflows licences audit test-lowest neighbours docs-site \
 		ARGS= LOWEST="$(wildcard $(LOWEST_QUICK))"
 	$(PYTEST) tests/faults $(ARGS)
 	$(MAKE) -j2 covered-stores covered-rest
@@ -71,7 +75,7 @@ covered-stores:
 covered-rest:
 	COVERAGE_FILE=.coverage.rest $(COVERED) --ignore=tests/faults --ignore=tests/backends --ignore=tests/e2e $(ARGS)
 
-lint imports types secrets: $(VENV)/.dev
+lint imports types secrets workflows licences: $(VENV)/.dev
 lint:
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/ruff check $(CODE)
@@ -84,6 +88,25 @@ imports:
 # Tests plant secrets; elsewhere these are the words that stand for one.
 secrets:
 	git ls-files -z -- . ':!tests' | xargs -0 $(BIN)/detect-secrets-hook --no-verify --exclude-secrets '^password$$'
+
+# What GitHub runs cannot run here: its schema, and the habits that have cost other projects a release.
+workflows:
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/bug.yml .github/ISSUE_TEMPLATE/feature.yml
+	$(BIN)/zizmor --offline --no-progress --quiet .github
+
+licences:
+	$(PY) -m tools.licences
+
+# The same bytes wherever the same commit is built: tests/packaging builds them once more.
+dist: $(VENV)/.dev
+	@$(PY) -m pip install -q --group dist
+	rm -rf dist
+	$(PY) -m hatchling build -d dist
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist/*.whl
+	$(PYTEST) tests/packaging
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format $(CODE)
@@ -103,6 +126,17 @@ $(VENV)-lowest/.ready: pyproject.toml tools/lowest.py
 	@$(VENV)-lowest/bin/python -m pip install -q 'pip>=25.1'
 	@$(VENV)-lowest/bin/python tools/lowest.py > $(VENV)-lowest/constraints.txt
 	@$(VENV)-lowest/bin/python -m pip install -q -e '.[all]' --group test -c $(VENV)-lowest/constraints.txt
+	@touch $@
+
+# Another environment: what stands beside this package in an app, and must not come between us and what we develop with.
+neighbours: $(VENV)-neighbours/.ready
+	$(VENV)-neighbours/bin/python -m pytest -q $(NEIGHBOURS) $(ARGS)
+NEIGHBOURS := tests/neighbours $(wildcard tests/testing/test_neighbours.py)
+
+$(VENV)-neighbours/.ready: pyproject.toml
+	@python=$$(tools/pythons --one) && "$$python" -m venv $(VENV)-neighbours
+	@$(VENV)-neighbours/bin/python -m pip install -q 'pip>=25.1'
+	@$(VENV)-neighbours/bin/python -m pip install -q -e '.[all]' --group test --group neighbours
 	@touch $@
 
 EXAMPLES ?= 20000
@@ -135,5 +169,9 @@ bench-quick: $(VENV)-bench/.ready
 docs: $(VENV)/.dev
 	$(PY) -m tools.settings_table
 
+# Warnings are errors: a link that leads nowhere, a parameter that is documented and not there.
+docs-site: $(VENV)/.dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 clean:
-	rm -rf build dist htmlcov .coverage* .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf build dist site htmlcov .coverage* .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

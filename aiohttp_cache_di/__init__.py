@@ -50,7 +50,7 @@ _LAZY = {
     "open_container": "containers",
 }
 
-__version__ = "0.1.0"
+__version__ = "1.0.0rc1"
 
 __all__ = [
     "AnyResponse",

@@ -333,6 +333,11 @@ class CachedResponse(ClientResponse):
             await trace.send_response_chunk_received(self.method, self.url, body)
         return body
 
+    @property
+    def encoding(self) -> str:
+        """The encoding of the text, as its head or the text itself says; see `get_encoding`."""
+        return self.get_encoding()
+
     def reset(self) -> None:
         """Let the body be read again from its beginning, even if the response was given up."""
         self._body = self._stream = None

@@ -156,9 +156,8 @@ class CacheMixin(Asking, TypedSession):
         refuse_unusable({"principal": principal})
         self._principal = principal
         own = {name: kwargs.pop(name) for name in BACKEND_OPTIONS - (accepted or frozenset()) if name in kwargs}
-        if cache is not None and own:
-            names = ", ".join(sorted(own))
-            raise TypeError(f"{type(self).__name__}: give {names} to the backend that is passed as cache=")
+        if cache is not None and (others := sorted(name for name in own if not cache.was_given(name, own[name]))):
+            raise TypeError(f"{type(self).__name__}: give {', '.join(others)} to the backend that is passed as cache=")
         if accepted is not None:
             refuse_unknown(type(self).__name__, kwargs, accepted | BACKEND_OPTIONS)
         self._owns_cache = cache is None

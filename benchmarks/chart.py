@@ -22,7 +22,9 @@ GROUPS: tuple[tuple[str, str, Mapping[str, str]], ...] = (
     ),
     ("Miss, SQLite, 32 tasks", "miss", {f"{name} sqlite": name for name in (OURS, RELATIVE, HISHEL)}),
 )
-WIDTH, LEFT, RIGHT = 760, 190, 90
+LETTER = 8.0  # of a bold label, in the widest of the fonts that may be there
+LEFT, BARS, RIGHT = round(max(len(title) for title, _, _ in GROUPS) * LETTER) + 20, 480, 90
+WIDTH = LEFT + BARS + RIGHT
 BAR, GAP, TOP = 13, 16, 56
 LEAST_US = 1.0
 
@@ -49,7 +51,7 @@ def draw(data: Mapping[str, Any]) -> str:
     """Draw the times of each implementation, on a logarithmic axis, as SVG."""
     groups = list(_bars(data))
     most_us = max(us for _, bars in groups for _, us in bars)
-    scale = (WIDTH - LEFT - RIGHT) / math.log10(most_us / LEAST_US)
+    scale = BARS / math.log10(most_us / LEAST_US)
     shapes: list[str] = []
     y = TOP
     for title, bars in groups:
@@ -76,7 +78,10 @@ def draw(data: Mapping[str, Any]) -> str:
         (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {y + 14}" '
             'font-family="system-ui, sans-serif" font-size="12">',
-            "<style>text { fill: #24292f } @media (prefers-color-scheme: dark) { text { fill: #d0d7de } }</style>",
+            # On a ground of its own, so that the page may be dark where the system is not.
+            "<style>text { fill: #24292f } .ground { fill: #ffffff } @media (prefers-color-scheme: dark) "
+            "{ text { fill: #d0d7de } .ground { fill: #161b22 } }</style>",
+            f'<rect class="ground" width="{WIDTH}" height="{y + 14}" rx="6"/>',
             *legend,
             *lines,
             *shapes,

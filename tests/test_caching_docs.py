@@ -270,10 +270,6 @@ def test_all_that_cache_status_can_say_is_in_the_tables() -> None:
 ROWS = [[cell.strip() for cell in line.strip("|").split("|")] for line in section("precedence").splitlines()[2:]]
 
 
-def test_the_readme_has_the_same_table_of_lifetimes() -> None:
-    assert section("precedence", "README.md") == section("precedence")
-
-
 @pytest.mark.parametrize("row", ROWS, ids=[" ".join(row) for row in ROWS])
 def test_the_rows_of_the_table_of_lifetimes_are_true(row: list[str]) -> None:
     mode, asked, pattern, default, said, expected = (None if cell == "none" else cell for cell in row)

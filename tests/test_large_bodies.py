@@ -426,8 +426,8 @@ async def test_equal_requests_share_one_to_the_origin(origin: Origin, tmp_path: 
 
 
 def example_of_the_page() -> str:
-    """The example of the page about applications."""
-    page = Path(__file__).parents[1] / "docs" / "applications.md"
+    """The example of the page about large downloads."""
+    page = Path(__file__).parents[1] / "docs" / "downloads.md"
     (block,) = re.findall(r"```python\n([^`]*FileResponse.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
     return str(block)
 
@@ -443,7 +443,7 @@ async def test_the_example_of_the_page_sends_the_file(
     }.items():
         monkeypatch.setenv(f"AIOHTTP_CACHE_{name}", value)
     example: dict[str, Any] = {"__name__": "example"}
-    exec(compile(example_of_the_page(), "applications.md", "exec"), example)  # noqa: S102  # ours
+    exec(compile(example_of_the_page(), "downloads.md", "exec"), example)  # noqa: S102  # ours
     example["UPSTREAM"] = origin.url.rpartition("/")[0]
     sent: list[type] = []
 

@@ -13,8 +13,9 @@ from aiohttp import ClientResponse, ClientSession
 from multidict import CIMultiDict
 from yarl import URL
 
-from aiohttp_cache_di import CachedResponse, CachedSession
-from aiohttp_cache_di.backends import CacheActions, CacheBackend, RedisBackend, SQLiteBackend
+from aiohttp_cache_di import CachedResponse, CachedSession, cache_control
+from aiohttp_cache_di.backends import CacheActions, CacheBackend, RedisBackend, SQLiteBackend, SQLiteCache
+from aiohttp_cache_di.cache_keys import create_key
 from tests.origin import Origin, Received, answer
 from tests.storages import CustomBackend
 from tests.valkey import ValkeyServer
@@ -367,3 +368,75 @@ class TestCachedResponse:
                 kept += [repr(item.stored) async for item in items if isinstance(item, CachedResponse)]
         assert origin.hits_of("/new") == len(kept) == 1
         assert "first" not in kept[0]
+
+
+class TestNamesOfTheOlderLibrary:
+    """What docs/migration.md says is there."""
+
+    def test_a_key_may_be_made_by_position(self) -> None:
+        key = create_key("GET", "http://a.test/", {"b": "1", "a": "2"})
+        assert key == create_key("get", "http://a.test/?a=2&b=1")
+        assert key != create_key("GET", "http://a.test/", None, {"b": "1"})
+        assert create_key("GET", "http://a.test/", ignored_params=["a"], params={"a": "1"}) == create_key(
+            "GET", "http://a.test/"
+        )
+
+    async def test_a_disabled_backend_neither_answers_nor_stores(self, origin: Origin, backend: CacheBackend) -> None:
+        url = origin.on("/", numbered)
+        async with CachedSession(cache=backend) as session:
+            assert await fetch(session, url) == (False, "1")
+            backend.disabled = True
+            assert [await fetch(session, url) for _ in range(2)] == [(False, "2"), (False, "3")]
+            backend.disabled = False
+            assert await fetch(session, url) == (True, "1")
+
+    async def test_a_disabled_backend_follows_no_directive_either(self, origin: Origin) -> None:
+        url = origin.on("/", lambda request: answer(str(request.number), headers={"Cache-Control": "max-age=60"}))
+        backend = CacheBackend(cache_control=True)
+        backend.disabled = True
+        async with CachedSession(cache=backend) as session:
+            assert [await fetch(session, url) for _ in range(2)] == [(False, "1"), (False, "2")]
+        assert await backend.responses.size() == 0
+
+    def test_a_backend_tells_which_methods_it_caches(self) -> None:
+        backend = CacheBackend(allowed_methods=("GET", "post"))
+        assert [backend.is_method_allowed(method) for method in ("get", "POST", "PUT")] == [True, True, False]
+
+    async def test_equal_options_may_be_given_twice(self) -> None:
+        backend = CacheBackend(expire_after=60, cache_control=True, stale_if_error="1h")
+        async with CachedSession(cache=backend, expire_after=60, cache_control=True, stale_if_error="1h"):
+            pass
+        with pytest.raises(TypeError, match="give expire_after, lease to the backend"):
+            CachedSession(cache=backend, expire_after=61, cache_control=True, lease=1)
+
+    async def test_a_hit_has_an_encoding_and_can_be_read_again(self, origin: Origin, backend: CacheBackend) -> None:
+        url = origin.on("/", numbered)
+        async with CachedSession(cache=backend) as session:
+            await fetch(session, url)
+            async with session.get(url) as response:
+                assert isinstance(response, CachedResponse)
+                assert response.encoding == response.get_encoding() == "utf-8"
+                assert await response.content.read() == b"1"
+                response.reset()
+                assert await response.content.read() == b"1"
+
+    async def test_many_items_are_written_in_few_transactions(self, tmp_path: Path) -> None:
+        storage = SQLiteCache(str(tmp_path / "bulk"))
+        async with storage.bulk_commit():
+            for number in range(2_500):
+                await storage.write(f"key-{number}", f"value {number}")
+        assert await storage.size() == 2_500
+        assert await storage.read("key-2499") == "value 2499"
+        await storage.close()
+
+    async def test_a_write_that_fails_in_bulk_is_raised_at_its_end(self, tmp_path: Path) -> None:
+        storage = SQLiteCache(str(tmp_path / "bulk"), max_bytes=None)
+        (tmp_path / "bulk.sqlite").mkdir()
+        with pytest.raises(Exception, match=r"bulk"):
+            async with storage.bulk_commit():
+                await storage.write("key", "value")
+        await storage.close()
+
+    def test_the_older_modules_have_their_names(self) -> None:
+        assert cache_control.DO_NOT_CACHE == 0
+        assert cache_control.CacheActions is CacheActions

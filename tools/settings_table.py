@@ -1,4 +1,4 @@
-"""Write the table of all variables into README.md, between its two markers: ``python tools/settings_table.py``."""
+"""Write the table of all variables into docs/variables.md, between its two markers: `make docs`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from aiohttp_cache_di.settings.report import variables_table
 
-README = Path(__file__).parents[1] / "README.md"
+PAGE = Path(__file__).parents[1] / "docs" / "variables.md"
 BEGIN, END = "<!-- settings:begin -->\n", "<!-- settings:end -->\n"
 
 
@@ -17,4 +17,4 @@ def with_table(text: str) -> str:
 
 
 if __name__ == "__main__":
-    README.write_text(with_table(README.read_text(encoding="utf-8")), encoding="utf-8")
+    PAGE.write_text(with_table(PAGE.read_text(encoding="utf-8")), encoding="utf-8")

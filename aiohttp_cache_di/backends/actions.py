@@ -14,7 +14,7 @@ __all__ = ["CacheActions"]
 class CacheActions(Struct, frozen=True):
     """Made by `CacheBackend.create_cache_actions`, used by `CacheBackend.request` and `CacheBackend.is_cacheable`.
 
-    Args:
+    Attributes:
         key: the cache key of the request.
         url: its URL.
         rules: the settings that apply to it.

@@ -29,6 +29,7 @@ from aiohttp_cache_di.entries.build import body_of, entry_of
 from aiohttp_cache_di.entries.tags import has_tags, tagging_of
 from aiohttp_cache_di.policy import Rules, origin_of, tags_of
 from aiohttp_cache_di.policy.expiration import UNSET, ExpirationTime, UrlExpiration, posix_time
+from aiohttp_cache_di.policy.request import may_be_cached
 from aiohttp_cache_di.policy.rules import DEFAULT_CODES
 from aiohttp_cache_di.policy.windows import Window
 from aiohttp_cache_di.response import AnyResponse, CachedResponse
@@ -193,10 +194,13 @@ class CacheBackend(Deleting, Explained, Configured):
     @hook
     async def is_cacheable(self, response: AnyResponse | None, actions: CacheActions | None = None) -> bool:
         """Tell whether *response* may be cached: its status, its method, its lifetime and the user's filter."""
-        methods = self.allowed_methods if actions is None else actions.rules.allowed_methods
-        if response is None or response.method.upper() not in methods:
+        if response is None:
             return False
-        if actions is not None and actions.expire_after == 0:
+        method = response.method.upper()
+        if actions is None:
+            if method not in self.allowed_methods:
+                return False
+        elif not may_be_cached(method, actions.rules) or actions.expire_after == 0:
             return False
         codes = self.codes()
         if codes is not None and response.status not in codes:
@@ -204,6 +208,10 @@ class CacheBackend(Deleting, Explained, Configured):
         if not self.cache_control and getattr(response, "is_expired", False):
             return False
         return await self.passes_filter(response)
+
+    def is_method_allowed(self, method: str) -> bool:
+        """Whether responses to *method*, in any case, may be cached at any URL."""
+        return self.may_allow(method.upper())
 
     async def passes_filter(self, response: AnyResponse) -> bool:
         """Ask the user's ``filter_fn``, which may be a coroutine function."""

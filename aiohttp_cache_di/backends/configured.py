@@ -68,6 +68,7 @@ class Configured(Stacked, Naming, RuleBook):
     lease_s: float = setting()
     write_behind: bool = setting()
     fast_lane: bool = setting()
+    disabled: bool = setting()
     store_cookies: bool = setting()
 
     @cached_property
@@ -106,17 +107,22 @@ class Configured(Stacked, Naming, RuleBook):
         """Set what is set when a backend is made, and keep responses in memory."""
         # A wrong value is refused here, not at the first request.
         lifetime_s(expire_after, now=time.time())
-        refuse_unusable(
-            {
-                "urls_expire_after": urls_expire_after,
-                "allowed_codes": allowed_codes,
-                "allowed_methods": allowed_methods,
-                "ignored_params": ignored_params,
-                "filter_fn": filter_fn,
-                **options,
-            }
-        )
+        self._given = {
+            "cache_name": cache_name,
+            "expire_after": expire_after,
+            "urls_expire_after": urls_expire_after,
+            "allowed_codes": allowed_codes,
+            "allowed_methods": allowed_methods,
+            "include_headers": include_headers,
+            "ignored_params": ignored_params,
+            "autoclose": autoclose,
+            "cache_control": cache_control,
+            "filter_fn": filter_fn,
+            **options,
+        }
+        refuse_unusable(self._given)
         self.name = cache_name
+        self.disabled = False
         self.expire_after = expire_after
         self.urls_expire_after = urls_expire_after
         _ = self.url_rules  # a wrong pattern is refused here too
@@ -134,6 +140,13 @@ class Configured(Stacked, Naming, RuleBook):
         self.guard = StoreGuard(self.stats, deadline_s=options.get("storage_deadline", DEFAULT_DEADLINE_S))
         memory = MemoryStore(options.get("max_entries"), options.get("max_bytes", DEFAULT_MAX_BYTES))
         self.use(StoreStack(memory, guard=self.guard), DictCache)
+
+    def was_given(self, option: str, value: object) -> bool:
+        """Whether the backend was made with *value* for *option*, or has it by default."""
+        try:
+            return bool(self._given[option] == value)
+        except Exception:  # not given, or of a type that cannot be compared
+            return False
 
     def _set_options(self, options: BackendOptions) -> None:
         self.tag_fn = options.get("tag_fn")

@@ -37,7 +37,7 @@ MAX_HOPS = 10  # as aiohttp goes by default
 class Explanation(Struct, frozen=True, kw_only=True):
     """What the cache would do with a request, and why.
 
-    Args:
+    Attributes:
         method, url: of the request; the URL as it may be stored and shown.
         key: under which its response is kept; "" where it never is.
         partition: a short id of the principal or the credentials that it is for; "" for everyone.

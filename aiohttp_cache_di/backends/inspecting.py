@@ -37,7 +37,7 @@ class Glance(NamedTuple):
 class Purged(Struct, frozen=True):
     """What a purge has dropped, or made stale, or would.
 
-    Args:
+    Attributes:
         bytes: of the bodies.
         is_whole: whether that is all of them. Purges by tag count for a moment, while they drop what they have made
             unusable already; what they have not met by then they drop in the background.
@@ -51,7 +51,7 @@ class Purged(Struct, frozen=True):
 class Usage(Struct, frozen=True):
     """How much is stored.
 
-    Args:
+    Attributes:
         entries: redirects included.
         bytes_in_use: what they take, as far as the store can tell; else what their bodies take.
         bytes_on_disk: of the files, those that others share included; None where there are none to be seen from here.

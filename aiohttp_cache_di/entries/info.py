@@ -23,7 +23,7 @@ _TOLD: Final = TAG_FIELDS | {_CONTENT_TYPE}
 class EntryInfo(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=False):
     """A stored response as lists and selections see it: no body, no header field that could hold a secret.
 
-    Args:
+    Attributes:
         key: under which it is kept.
         method: of the request that it answers.
         url: of that request as it is stored: without userinfo, fragment and values of ignored and secret parameters.

@@ -83,7 +83,7 @@ def lifetime_s(value: ExpirationTime, *, now: float) -> float | None:
 class UrlExpiration(Struct, frozen=True):
     """What a pattern of URLs says about the responses that it matches.
 
-    Args:
+    Attributes:
         value: the lifetime; None adds none, or leaves it to the backend in a rule that says something else.
         override_origin: with ``cache_control``, the lifetime wins over what the origin says of its own response.
         stale_if_error: as the backend takes it: seconds, ``"1h"``, a timedelta, or True for as long as it is stored;

@@ -30,6 +30,7 @@ class RuleBook:
     url_rules: UrlRules
     allowed_codes: Collection[int]
     allowed_methods: frozenset[str]
+    disabled: bool
     cache_control: bool
     shared: bool
     store_cookies: bool
@@ -120,7 +121,7 @@ class RuleBook:
         *,
         now: float,
     ) -> Rules:
-        lifetime = lifetime_s(expire_after, now=now)
+        lifetime = 0.0 if self.disabled else lifetime_s(expire_after, now=now)
         if lifetime is None and not self.cache_control:
             lifetime = math.inf
         on_error_s, revalidating_s, methods = self._of_pattern(pattern)
@@ -128,7 +129,7 @@ class RuleBook:
             cache_control=self.cache_control,
             shared=self.shared,
             lifetime_s=lifetime,
-            override_origin=override_origin,
+            override_origin=override_origin or self.disabled,
             refresh=refresh,
             only_if_cached=only_if_cached,
             stale_if_error_s=on_error_s if window is None else window[0],

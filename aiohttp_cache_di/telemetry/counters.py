@@ -24,7 +24,7 @@ _RECENT_S: Final = 30.0  # Three periods of a Kubernetes readiness probe (10 s),
 class CacheStats(Struct, repr_omit_defaults=True):
     """The counters of one backend, counting up from its creation; read them here or take a `snapshot`.
 
-    Args:
+    Attributes:
         hits: answered from the cache, stale ones included.
         misses: fetched from the origin and not found in the cache.
         stale: answered with a stale response, as the rules allow when the origin fails or is being asked.

@@ -18,7 +18,7 @@ RESULTS: tuple[Result, ...] = get_args(Result)
 class Decision(Struct, frozen=True):
     """What a cache did with one request; each hop of a redirect is one.
 
-    Args:
+    Attributes:
         method: of the request.
         target: its URL without secrets, or a function that makes that when it is asked for.
         result: how the request was answered.

@@ -16,7 +16,7 @@ CircuitState: TypeAlias = Literal["closed", "half-open", "open"]
 class StatsSnapshot(Struct, frozen=True):
     """The counters of `CacheStats` at one moment.
 
-    Args:
+    Attributes:
         store_errors: storage operations that failed, by kind of failure.
         circuit: the worst state of any operation's circuit.
     """
@@ -49,7 +49,7 @@ class StatsSnapshot(Struct, frozen=True):
 class Health(Struct, frozen=True):
     """Whether a cache does what it is for. A degraded one costs its service time, never an answer.
 
-    Args:
+    Attributes:
         status: "degraded" while a storage fails, or has done so lately.
         reason: why, in words without secrets; "" when all is well.
     """

@@ -45,7 +45,7 @@ class Histogram:
 class Saved(Struct, frozen=True):
     """What answers from a cache have saved since it was measured.
 
-    Args:
+    Attributes:
         requests: to the origin.
         bytes: of bodies, from the origin.
         seconds: that the origin took to begin those answers when they were fetched.

@@ -68,7 +68,7 @@ DETAILS: Final = {
 class CacheDecision(Struct, frozen=True):
     """What happened to one request; made when it is asked for, and read from what the response says of itself.
 
-    Args:
+    Attributes:
         cache_status: as the response has it.
         values: those that decided, in words, where they are known.
     """

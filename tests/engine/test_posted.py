@@ -144,3 +144,18 @@ class TestQuery:
         untold = {"skip_auto_headers": ("Content-Type",)}
         assert await client.fetch(url, "POST", data=b"a", **untold) == (False, "POST 4")
         assert await client.fetch(url) == (True, "GET 1")
+
+
+@pytest.mark.parametrize("method", ["QUERY", "POST"])
+async def test_a_filter_leaves_queries_cacheable(origin: Origin, clients: Clients, method: str) -> None:
+    url = origin.on("/", telling())
+    seen: list[str] = []
+
+    def keep_all(response: Any) -> bool:
+        seen.append(response.method)
+        return True
+
+    client = clients(cache_control=True, post_as_query=[url], filter_fn=keep_all)
+    fetched = [await client.fetch(url, method, data=b"q", headers=TEXT) for _ in range(2)]
+    assert [is_hit for is_hit, _ in fetched] == [False, True]
+    assert set(seen) == {method}

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Callable
-from typing import Unpack, cast
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from typing import Final, Unpack, cast
 
 from aiohttp_cache_di.arguments import refuse_unknown
 from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, codec_of
 from aiohttp_cache_di.backends.sizes import record_bytes
 from aiohttp_cache_di.backends.sqlite.options import OWN_OPTIONS, SQLiteOptions, near_bytes, open_database
 from aiohttp_cache_di.backends.sqlite.store import SQLiteStore
+from aiohttp_cache_di.backends.storage import ResponseOrKey
 from aiohttp_cache_di.backends.wrap.items import StackCache
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
 
 __all__ = ["SQLiteCache", "make_stack"]
+
+MAX_IN_BULK: Final = 1_000  # writes that a block of `bulk_commit` has on their way at once
+
+_in_bulk: ContextVar[tuple[SQLiteCache, set[asyncio.Task[None]]] | None] = ContextVar("in_bulk", default=None)
 
 
 def make_stack(
@@ -92,6 +100,31 @@ class SQLiteCache(StackCache):
         """Whether writes do not wait for the disk."""
         return self._store.database.fast_save
 
+    async def write(self, key: str, item: ResponseOrKey) -> None:
+        """Store *item* under *key*, as every storage does; within `bulk_commit`, without waiting for the file."""
+        bulk = _in_bulk.get()
+        if bulk is None or bulk[0] is not self:
+            await super().write(key, item)
+            return
+        writes = bulk[1]
+        writes.add(asyncio.create_task(super().write(key, item)))
+        if len(writes) >= MAX_IN_BULK:
+            await _written(writes)
+
+    @asynccontextmanager
+    async def bulk_commit(self) -> AsyncGenerator[None]:
+        """Write many items in few transactions: ``async with cache.bulk_commit():``, and `write` in the block.
+
+        The block ends once all of them are in the file, and raises the first error that one of them has met.
+        """
+        writes: set[asyncio.Task[None]] = set()
+        before = _in_bulk.set((self, writes))
+        try:
+            yield
+        finally:
+            _in_bulk.reset(before)
+            await _written(writes)
+
     async def size(self) -> int:
         """Count the items."""
         await self.stack.settle(None)
@@ -101,3 +134,12 @@ class SQLiteCache(StackCache):
     @property
     def _store(self) -> SQLiteStore:
         return cast("SQLiteStore", self.stack.store)
+
+
+async def _written(writes: set[asyncio.Task[None]]) -> None:
+    """Wait for all of *writes*, then raise the first error of one."""
+    waited = list(writes)
+    writes.clear()
+    for outcome in await asyncio.gather(*waited, return_exceptions=True):
+        if isinstance(outcome, BaseException):
+            raise outcome

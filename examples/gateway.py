@@ -1,0 +1,69 @@
+"""A FastAPI gateway for many tenants: what belongs to one is never another's, what is public is everyone's.
+
+    uvicorn --factory examples.gateway:make_app
+
+The gateway has one login at the upstream, whose token changes each hour, and says in a header whom it asks for. So
+credentials do not tell tenants apart here; ``principal=`` does. ``AIOHTTP_CACHE_…`` variables configure the cache.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+from dependency_injector import providers
+from fastapi import APIRouter, Depends, FastAPI, Header, HTTPException, Response
+
+from aiohttp_cache_di import CacheContainer, CacheSettings
+from aiohttp_cache_di_fastapi import CachedSessionDep, make_cache_health, make_lifespan
+
+UPSTREAM = os.environ.get("UPSTREAM", "http://127.0.0.1:9001")
+TENANTS = {"key-of-red": "red", "key-of-blue": "blue"}  # in real life: your login
+
+router = APIRouter()
+
+
+async def tenant_of(x_api_key: Annotated[str, Header()]) -> str:
+    """Who asks, or 401."""
+    try:
+        return TENANTS[x_api_key]
+    except KeyError:
+        raise HTTPException(401, "this key is no tenant's") from None
+
+
+TenantDep = Annotated[str, Depends(tenant_of)]
+
+
+async def token() -> str:
+    """The gateway's own token for the upstream; another one each hour."""
+    return os.environ.get("UPSTREAM_TOKEN", "token-of-this-hour")
+
+
+TokenDep = Annotated[str, Depends(token)]
+
+
+@router.get("/orders/{order}")
+async def order(order: str, tenant: TenantDep, token: TokenDep, session: CachedSessionDep) -> Response:
+    """Of this tenant: the principal is the part of the cache that the answer lies in."""
+    headers = {"Authorization": f"Bearer {token}", "X-On-Behalf-Of": tenant}
+    async with session.get(f"{UPSTREAM}/orders/{order}", headers=headers, principal=tenant) as upstream:
+        return Response(await upstream.read(), upstream.status, {"Cache-Status": upstream.cache_status})
+
+
+@router.get("/countries")
+async def countries(tenant: TenantDep, token: TokenDep, session: CachedSessionDep) -> Response:
+    """The same for all tenants: ``shared_credentials`` says that the token sets no one apart."""
+    headers = {"Authorization": f"Bearer {token}"}
+    async with session.get(f"{UPSTREAM}/countries", headers=headers) as upstream:
+        return Response(await upstream.read(), upstream.status, {"Cache-Status": upstream.cache_status})
+
+
+def make_app() -> FastAPI:
+    """Make the app; the cache is opened when it starts and closed when it stops."""
+    host = UPSTREAM.partition("//")[2]
+    # As variable: AIOHTTP_CACHE_SHARED_CREDENTIALS=api.example.com/countries
+    settings = providers.Factory(CacheSettings, shared_credentials=[f"{host}/countries"])
+    app = FastAPI(lifespan=make_lifespan(CacheContainer(settings=settings)))
+    app.include_router(router)
+    app.add_api_route("/readyz", make_cache_health())
+    return app

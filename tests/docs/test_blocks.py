@@ -1,0 +1,174 @@
+"""The pages' code is real: each block of Python runs, and what it defines does what the page says."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from aiohttp_cache_di import CacheBackend, CachedSession
+
+DOCS = Path(__file__).parents[2] / "docs"
+# What each page's blocks are run by: here, or a test of that page's own.
+HERE = (
+    *("applications", "configuration", "container", "downloads", "graphql", "rate-limits", "several-caches"),
+    *("tutorial", "users"),
+)
+ELSEWHERE = {
+    "custom-backends": "tests/examples/test_custom_backends_page.py",
+    "monitoring": "tests/telemetry/test_pages.py",
+    "neighbours": "tests/neighbours/test_page.py",
+    "operations": "tests/backends/test_operating.py",
+}
+UPSTREAM = "https://api.example.com"
+
+
+def blocks(page: str) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", (DOCS / f"{page}.md").read_text(encoding="utf-8"), re.DOTALL)
+
+
+NUMBERED = [(page, number) for page in HERE for number in range(len(blocks(page)))]
+
+
+def run(code: str, name: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The module that *code* is. Frameworks look it up by its name."""
+    module = ModuleType(name)
+    monkeypatch.setitem(sys.modules, name, module)
+    exec(compile(code, f"{name}.py", "exec", dont_inherit=True), vars(module))  # noqa: S102  # ours
+    return module
+
+
+def test_each_page_with_code_has_a_test() -> None:
+    pages = {path.stem for path in DOCS.glob("*.md") if blocks(path.stem)}
+    assert pages == {*HERE, *ELSEWHERE} - {page for page in HERE if not blocks(page)}
+    assert all((DOCS.parent / test).exists() for test in ELSEWHERE.values())
+
+
+@pytest.mark.parametrize(("page", "number"), NUMBERED, ids=[f"{page}-{number}" for page, number in NUMBERED])
+def test_a_block_runs(page: str, number: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    run(blocks(page)[number], f"block_{number}", monkeypatch)
+
+
+class Origin:
+    """Stands for `api.example.com`; answers what a test says, and keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str]] = []
+        self.status, self.headers = 200, {"Cache-Control": "max-age=60"}
+        self.url = ""
+
+    async def answer(self, request: web.Request) -> web.Response:
+        self.asked.append((request.method, await request.text()))
+        body = {"data": len(self.asked)}
+        return web.json_response(body, status=self.status, headers=self.headers)
+
+
+@pytest.fixture
+async def origin() -> AsyncIterator[Origin]:
+    made, app = Origin(), web.Application()
+    app.router.add_route("*", "/{path:.*}", made.answer)
+    async with TestServer(app) as server:
+        made.url = str(server.make_url("")).rstrip("/")
+        yield made
+
+
+def shown(page: str, name: str, origin: Origin, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """What the one block defines in which *name* stands, asking *origin* instead of `api.example.com`."""
+    (code,) = (code for code in blocks(page) if re.search(rf"\b(def|class) {name}\b", code))
+    host = origin.url.partition("//")[2]
+    return run(code.replace(UPSTREAM, origin.url).replace("api.example.com", host), page.replace("-", "_"), monkeypatch)
+
+
+async def test_a_tenants_new_token_finds_what_the_last_one_brought(
+    origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = shown("users", "order", origin, monkeypatch).order
+    async with CachedSession(cache=CacheBackend(cache_control=True)) as session:
+        answers = [await order(session, tenant, token) for tenant in ("red", "blue") for token in ("1", "2")]
+    assert answers[0] == answers[1] != answers[2] == answers[3]
+    assert len(origin.asked) == 2
+
+
+async def test_a_function_tells_for_whom_a_request_is(origin: Origin, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = shown("users", "current_tenant", origin, monkeypatch)
+    async with page.make_session() as session:
+        for tenant in ("red", "red", "blue"):
+            page.tenant.set(tenant)
+            async with session.get(origin.url, headers={"Authorization": str(len(origin.asked))}):
+                pass
+    assert len(origin.asked) == 2
+
+
+async def test_hits_do_not_wait_for_a_limiters_place(origin: Origin, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = shown("rate-limits", "limit", origin, monkeypatch)
+    async with page.make_session(CacheBackend(cache_control=True)) as session:
+        async with session.get(origin.url) as response:
+            await response.read()
+        async with page.places, page.places, asyncio.timeout(5), session.get(origin.url) as response:
+            assert await response.json() == {"data": 1}
+            assert response.from_cache
+
+
+async def test_what_is_stored_stands_in_for_a_429_that_is_asked_to(
+    origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates = shown("rate-limits", "rates", origin, monkeypatch).rates
+    origin.headers = {"Cache-Control": "max-age=0", "ETag": '"1"'}
+    async with CachedSession(cache=CacheBackend(cache_control=True)) as session:
+        first = await rates(session, origin.url)
+        origin.status, origin.headers = 429, {"Retry-After": "10"}
+        assert await rates(session, origin.url) == first
+        async with session.get(origin.url) as response:
+            assert response.status == 429
+    assert len(origin.asked) == 3
+
+
+def test_the_rules_for_a_limited_upstream_are_accepted(origin: Origin, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = shown("rate-limits", "settings", origin, monkeypatch).settings()
+    assert settings.stale_if_error == 86_400
+
+
+async def test_equal_queries_ask_once(origin: Origin, monkeypatch: pytest.MonkeyPatch) -> None:
+    search = shown("graphql", "search", origin, monkeypatch).search
+    async with CachedSession(cache=CacheBackend(cache_control=True)) as session:
+        assert await search(session) == await search(session)
+    assert [method for method, _ in origin.asked] == ["QUERY"]
+
+
+async def test_a_mutation_drops_what_queries_had_brought(origin: Origin, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = shown("graphql", "mutate", origin, monkeypatch)
+    cache = CacheBackend(cache_control=True, post_as_query=[origin.url.partition("//")[2] + "/graphql"])
+    async with CachedSession(cache=cache) as session:
+        assert [await page.query(session, "q", id=1) for _ in range(2)] == [1, 1]
+        assert [await page.mutate(session, "m", id=1) for _ in range(2)] == [2, 3]
+        assert await page.query(session, "q", id=1) == 4
+
+
+async def test_answers_with_errors_are_kept_out(origin: Origin, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = shown("graphql", "make_cache", origin, monkeypatch).make_cache()
+    bodies = iter(["errors", "data", "data"])
+
+    async def answer(request: web.Request) -> web.Response:
+        origin.asked.append((request.method, ""))
+        return web.json_response({next(bodies): []}, headers={"Cache-Control": "max-age=60"})
+
+    app = web.Application()
+    app.router.add_post("/graphql", answer)
+    async with TestServer(app) as server:
+        url = str(server.make_url("/graphql"))
+        cache.post_as_query = [url]
+        async with CachedSession(cache=cache) as session:
+            for _ in range(3):
+                async with session.post(url, json={}) as response:
+                    await response.read()
+    assert len(origin.asked) == 2

@@ -1,0 +1,70 @@
+"""What must be true of a release before it is published: `make dist` and the release workflow ask.
+
+The version is stated once, in `aiohttp_cache_di/__init__.py`. A tag is `v` and the version, and the changelog has a
+section for it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).parent.parent
+
+
+def version_of(source: str) -> str:
+    """The version that the text of `aiohttp_cache_di/__init__.py` states.
+
+    Raises:
+        ValueError: it states none.
+    """
+    found = re.search(r'^__version__(?:: Final)? = "([^"]+)"', source, re.MULTILINE)
+    if found is None:
+        raise ValueError('there is no line __version__ = "…"')
+    return found[1]
+
+
+def notes_of(changelog: str, version: str) -> str:
+    """What the changelog says of *version*: the text beneath `## version`, with or without a date behind it.
+
+    Raises:
+        ValueError: it has no such section, or an empty one.
+    """
+    found = re.search(rf"^## {re.escape(version)}(?: [^\n]*)?\n(.*?)(?=^## |\Z)", changelog, re.MULTILINE | re.DOTALL)
+    if found is None or not found[1].strip():
+        raise ValueError(f"CHANGELOG.md says nothing of {version}: it needs a section '## {version}'")
+    return found[1].strip()
+
+
+def check(tag: str, source: str, changelog: str) -> str:
+    """The notes of the release that *tag* names.
+
+    Raises:
+        ValueError: the tag is not that of the version, or the changelog does not have it.
+    """
+    version = version_of(source)
+    if tag != f"v{version}":
+        raise ValueError(f"the tag is {tag!r}, but the version is {version!r}: it takes the tag 'v{version}'")
+    return notes_of(changelog, version)
+
+
+def main() -> int:
+    """Print the notes of the release, or say why it cannot be one; return 1 then."""
+    parser = argparse.ArgumentParser(description="Check that a tag names this version, and print its notes.")
+    parser.add_argument("--tag", required=True, help="the tag of the release, v1.2.3")
+    asked = parser.parse_args()
+    source = (ROOT / "aiohttp_cache_di" / "__init__.py").read_text(encoding="utf-8")
+    try:
+        notes = check(asked.tag, source, (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"))
+    except ValueError as error:
+        sys.stderr.write(f"release: {error}\n")
+        return 1
+    sys.stdout.write(f"{notes}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
