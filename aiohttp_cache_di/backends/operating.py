@@ -160,6 +160,7 @@ class Operated(Addressed):
                 for key, info in found.items():
                     purges.remember(key, next(tag for tag in info.tags if tag in tags))
                 await self._drop_all(list(found))
+                await asyncio.sleep(0)  # a store in memory gives others no turn
 
     async def usage(self) -> Usage:
         """How much is stored, by all processes that use the store."""

@@ -19,6 +19,7 @@ from yarl import URL
 
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.policy.patterns import MEMOISED_URL_CHARS, as_read, compiled
+from aiohttp_cache_di.policy.tags import tags_of
 from aiohttp_cache_di.policy.windows import Window, window_s
 from aiohttp_cache_di.units import parse_duration
 
@@ -225,6 +226,7 @@ def _rule(pattern: str, value: ExpirationTime | UrlExpiration) -> UrlExpiration:
         lifetime_s(rule.value, now=0.0)
         window_s(rule.stale_if_error)
         window_s(rule.stale_while_revalidate, option="stale_while_revalidate")
+        rule = replace(rule, tags=tags_of(rule.tags)) if rule.tags else rule
     except ConfigurationError as exc:
         raise ConfigurationError(f"urls_expire_after[{pattern!r}]: {exc}") from exc
     if rule.allowed_methods is None:

@@ -12,7 +12,6 @@ from yarl import URL
 from aiohttp_cache_di.policy.decisions import Rules
 from aiohttp_cache_di.policy.expiration import UNSET, ExpirationTime, UrlExpiration, UrlRules, fixed_s, lifetime_s
 from aiohttp_cache_di.policy.patterns import UrlPatterns
-from aiohttp_cache_di.policy.tags import tags_of
 from aiohttp_cache_di.policy.windows import Window, window_s
 from aiohttp_cache_di.rfc9111.messages import REDIRECTS
 
@@ -141,7 +140,7 @@ class RuleBook:
             heuristic_with_query=self.heuristic_with_query,
             max_variants=self.max_variants,
             replays_cookies=self.store_cookies,
-            tags=() if pattern is None else tags_of(pattern.tags),
+            tags=() if pattern is None else tuple(pattern.tags),
             digest_key=self.digest_key,
         )
 

@@ -82,10 +82,19 @@ class PurgeCount:
     Shared by all parts of a stack.
     """
 
-    __slots__ = ("number",)
+    __slots__ = ("number", "recent")
 
     def __init__(self) -> None:
         self.number = 0
+        self.recent: OrderedDict[str, int] = OrderedDict()
+        """The numbers of the latest purges for good, by the keys of their records."""
+
+    def add(self, marks: Sequence[StoredResponse], number: int) -> None:
+        """A purge of that *number* is about to write *marks*."""
+        self.number += 1
+        self.recent.update({mark.key: number for mark in marks})
+        while len(self.recent) > MAX_REASONS:
+            self.recent.popitem(last=False)
 
 
 class Part(Protocol):
@@ -225,9 +234,9 @@ class Purges:
 
     def has_purged(self, tagging: Tagging) -> bool:
         """Whether a purge for good of one of these tags is known at once, of which *tagging* does not know."""
-        found = [self._part.peek(key) for key in keys_of(tagging)]
-        marked = _marked(tagging, found)
-        return marked is not None and not marked.is_soft
+        peek, recent = self._part.peek, self._count.recent
+        keys = _hard_keys(tagging)
+        return any(max(_number_of(peek(key)), recent.get(key, 0)) > tagging.purges for key in keys)
 
     def note_stored(self, entry: StoredResponse) -> None:
         """*entry*, which has tags, is about to be stored."""
@@ -246,7 +255,6 @@ class Purges:
         for mark in await asyncio.gather(self._read(CLOCK), *(self._read(_key_of(tag)) for tag in tags)):
             self._hear(mark)
         self.latest = min(max(self.latest + 1, time.time_ns() // 1000), MAX_PURGES - 1)
-        self._count.number += 1
         return self.latest, time.time() + KEPT_S if long is None and not self._says_long else math.inf
 
     async def purge_groups(self, groups: Collection[str], origin: str) -> tuple[Collection[str], ...]:
@@ -257,6 +265,7 @@ class Purges:
         """
         number, until = await self.begin(groups)
         marks, clock = purge_records(groups, number, until, origin=origin)
+        self._count.add(marks, number)
         unwritten = len(marks)
 
         def tell(is_written: bool) -> None:
@@ -300,9 +309,12 @@ def softened_by(entry: StoredResponse) -> str:
 
 def keys_of(tagging: Tagging) -> list[str]:
     """The keys of the records that tell whether a response has been purged: of its groups, its tags, and softly."""
-    names = tagging.names
-    groups = [_key_of(name, origin=tagging.origin) for name in names[: tagging.groups]]
-    return [*groups, *(_key_of(name) for name in names), *(_key_of(name, soft=True) for name in names)]
+    return [*_hard_keys(tagging), *(_key_of(name, soft=True) for name in tagging.names)]
+
+
+def _hard_keys(tagging: Tagging) -> list[str]:
+    groups = [_key_of(name, origin=tagging.origin) for name in tagging.names[: tagging.groups]]
+    return [*groups, *map(_key_of, tagging.names)]
 
 
 def _keys_of(entry: StoredResponse | EntryInfo) -> list[str]:

@@ -46,6 +46,7 @@ SECRET_KEY: Final = blake2b(b"aiohttp_cache_di: the secret of digests", digest_s
 
 READ_AT_A_TIME: Final = 200  # of what is read for its upkeep; the batches of a store may have less
 UNKNOWN_AT_A_TIME: Final = 32
+TOLD_AT_A_TIME: Final = 100  # of what is in memory, and looked at in the loop
 COUNTED_ENTRIES: Final = 10_000
 DELETED_AT_A_TIME: Final = 500  # of what a walk has found to be expired
 
@@ -238,7 +239,9 @@ class StoreStack:
         if selecting is None:
             async with aclosing(self.pages(items=True)) as pages:
                 async for page in pages:
-                    yield self._told([(row.key, row.item) for row in page], wanted)
+                    for first in range(0, len(page), TOLD_AT_A_TIME):
+                        rows = page[first : first + TOLD_AT_A_TIME]
+                        yield self._told([(row.key, row.item) for row in rows], wanted)
             return
         await self.settle(None)
         glances = cast("AsyncGenerator[Sequence[Glance]]", selecting.infos(wanted))
@@ -318,6 +321,7 @@ class StoreStack:
         purges = self.here().purges
         number, until = await purges.begin(tags)
         marks, clock = purge_records(tags, number, until, soft=soft)
+        self.purge_count.add(marks, number)
         for first in range(0, len(marks), READ_AT_A_TIME):
             await asyncio.gather(*map(self._put_entry, marks[first : first + READ_AT_A_TIME]))
         await self._put_entry(clock)
