@@ -184,7 +184,7 @@ def _shown(rule: UrlRule) -> object:
         if value == getattr(default, _FIELDS.get(name, name)):
             continue
         if name in _LISTS:
-            shown[name] = sorted(value)
+            shown[name] = list(value) if name == "tags" else sorted(value)
         elif name == "override_origin":
             shown[name] = value
         elif isinstance(value, datetime):

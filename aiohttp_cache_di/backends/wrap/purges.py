@@ -156,10 +156,12 @@ class Purges:
         # Before the tags, whose purges write it after them; where nothing is at hand, all is looked at each time.
         clock = await self._read(CLOCK) if self._part.keeps_copies else None
         found = await asyncio.gather(*map(self._read, _keys_of(entry)))
-        known = [mark for mark in found if mark is not FAILED]
-        if clock is FAILED or len(known) < len(found):
+        if clock is FAILED or FAILED in found:
+            marked = _marked(entry.tagging, found)
+            if marked is not None:
+                self.remember(entry.key, marked.tag)
             return None
-        return self._judged(entry, clock, known)
+        return self._judged(entry, clock, found)
 
     async def unpurged(self, infos: Sequence[EntryInfo], wanted: Callable[[EntryInfo], bool]) -> list[EntryInfo]:
         """*infos* without those that were purged; of those that were so softly, the ones that are still *wanted*."""
