@@ -118,6 +118,11 @@ def slot_function() -> Callable[[bytes], int]:
     return found
 
 
+def is_tls(kind: type) -> bool:
+    """Whether connections of the class *kind* are TLS."""
+    return issubclass(kind, driver().SSLConnection)
+
+
 async def new_connection(pool: Any) -> Any:
     """A connection of *pool*'s settings that is not open yet.
 
@@ -135,8 +140,7 @@ async def node_connection(host: str, port: int, settings: Mapping[str, Any]) -> 
 
 
 async def _made(make: Callable[[], Any], kind: type, settings: Mapping[str, Any]) -> Any:
-    is_tls = issubclass(kind, driver().SSLConnection)
-    if not is_tls and settings.keys() & {"driver_info", "lib_version"}:
+    if not is_tls(kind) and settings.keys() & {"driver_info", "lib_version"}:
         return make()
     return await asyncio.to_thread(_made_aside, make)
 
@@ -226,6 +230,11 @@ class SentinelConnections:
     def sentinels(self) -> list[tuple[str, int]]:
         """Host and port of each."""
         return [(str(each.get("host", "localhost")), int(each.get("port", 26379))) for each in self.settings[1:]]
+
+    @property
+    def is_tls(self) -> bool:
+        """Whether connections to the primary are TLS."""
+        return is_tls(self._pool.connection_class)
 
     @property
     def settings(self) -> list[Mapping[str, Any]]:

@@ -6,21 +6,29 @@ import inspect
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
+from typing import Final, NamedTuple
 
-__all__ = ["named_parameters", "parameters_below", "refuse_unknown", "warn_at_the_caller"]
+__all__ = ["Parameters", "named_parameters", "parameters_below", "refuse_unknown", "warn_at_the_caller"]
+
+_BY_NAME: Final = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
 @lru_cache(maxsize=64)
+def _taken_by(function: Callable[..., object]) -> tuple[frozenset[str], bool]:
+    """What *function* has a name for, and whether it takes more than that by name."""
+    parameters = list(inspect.signature(function).parameters.values())
+    named = {parameter.name for parameter in parameters if parameter.kind in _BY_NAME}
+    return frozenset(named) - {"self"}, any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
+
+
 def named_parameters(function: Callable[..., object]) -> frozenset[str] | None:
     """The names of what *function* takes; None where it takes what it likes and hands it on.
 
     So does what an instrument puts in the place of a method (sentry-sdk 1.x: ``def init(*args, **kwargs)``): of what
     such a function takes nothing is known, and nothing may be refused in its name.
     """
-    parameters = inspect.signature(function).parameters
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
-        return None
-    return frozenset(parameters) - {"self", "args"}
+    names, takes_more = _taken_by(function)
+    return None if takes_more else names
 
 
 def refuse_unknown(owner: str, given: Mapping[str, object], known: Iterable[str]) -> None:
@@ -35,22 +43,28 @@ def refuse_unknown(owner: str, given: Mapping[str, object], known: Iterable[str]
             raise TypeError(f"{owner} got an unexpected option {name!r}{hint}")
 
 
-def parameters_below(session_class: type, mixin: type) -> frozenset[str] | None:
-    """The arguments that the bases below *mixin* take; None where one of them takes what it likes.
+class Parameters(NamedTuple):
+    """The names of arguments that some functions take together; they are not all where one takes what it likes."""
+
+    names: frozenset[str]
+    are_all: bool
+
+
+def parameters_below(session_class: type, mixin: type) -> Parameters:
+    """The arguments that the bases below *mixin* take.
 
     Classes above it have taken theirs when the mixin is asked, though they be named like an option of the cache.
     """
     bases = session_class.__mro__[:-1]
-    names: set[str] = set()
+    names, are_all = set[str](), True
     for base in bases[bases.index(mixin) + 1 :]:
         init = vars(base).get("__init__")
         if init is None:
             continue
-        named = named_parameters(init)
-        if named is None:
-            return None
+        named, takes_more = _taken_by(init)
         names |= named
-    return frozenset(names)
+        are_all = are_all and not takes_more
+    return Parameters(frozenset(names), are_all)
 
 
 def warn_at_the_caller(initialise: Callable[[], None], *, undo: Callable[[], None]) -> None:

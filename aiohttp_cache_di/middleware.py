@@ -26,6 +26,7 @@ from aiohttp_cache_di.engine.digest import digest_user
 from aiohttp_cache_di.engine.exchange import Exchange
 from aiohttp_cache_di.engine.hits import count_hit, is_turn_over
 from aiohttp_cache_di.engine.looks import NotStored
+from aiohttp_cache_di.engine.notes import note_users_failure
 from aiohttp_cache_di.engine.question import NOWHERE, Place, Questions, key_arguments, request_body
 from aiohttp_cache_di.engine.reads import FAILED, EarlyRead
 from aiohttp_cache_di.engine.runtime import Runtime
@@ -175,7 +176,7 @@ class CacheMiddleware:
                     place = self.questions.place_of(request, arguments, url)
             except Exception as error:  # of a function of the user's, to which the caller's request is nothing
                 is_known = False
-                backend.guard.note_failure("principal", error)
+                note_users_failure(error)
             if fails:  # one deadline per request is enough
                 call.early_read = EarlyRead(place.key, FAILED)
         question = self.questions.full(request, call, arguments, url=url, place=place, known=known)

@@ -10,10 +10,10 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 from weakref import ref
 
-from aiohttp import ClientMiddlewareType, ClientResponse, ClientSession, DigestAuthMiddleware
+from aiohttp import ClientMiddlewareType, ClientResponse, ClientSession, DigestAuthMiddleware, TraceConfig
 from aiohttp.typedefs import StrOrURL
 
-from aiohttp_cache_di._aiohttp import Needs, can, genuine_request
+from aiohttp_cache_di._aiohttp import Needs, can, genuine_request, own_request
 from aiohttp_cache_di.arguments import named_parameters, parameters_below, refuse_unknown, warn_at_the_caller
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, refuse_unusable
@@ -21,13 +21,12 @@ from aiohttp_cache_di.backends.wrap.guard import PATIENCE
 from aiohttp_cache_di.engine.asking import Asking
 from aiohttp_cache_di.engine.call import CURRENT_CALL, Call, Disabled, end_call
 from aiohttp_cache_di.engine.digest import digest_user
-from aiohttp_cache_di.engine.doubles import Doubles, is_backend
+from aiohttp_cache_di.engine.doubles import is_backend
 from aiohttp_cache_di.engine.hits import FAIR_SHARE, FastLane, KnownCall, is_turn_over
-from aiohttp_cache_di.engine.looks import Look, NotStored, may_look
 from aiohttp_cache_di.engine.reads import EarlyRead
 from aiohttp_cache_di.engine.runtime import Runtime
-from aiohttp_cache_di.engine.senders import ADDING, hands_on, senders_below
-from aiohttp_cache_di.engine.through import Through, may_go_through
+from aiohttp_cache_di.engine.senders import ADDING
+from aiohttp_cache_di.engine.sending import Sender
 from aiohttp_cache_di.middleware import CacheMiddleware
 from aiohttp_cache_di.policy.expiration import ExpirationTime
 from aiohttp_cache_di.policy.principals import Principal
@@ -136,13 +135,12 @@ class CacheMixin(Asking, TypedSession):
         "cache",
         "_cache_middleware",
         "_fast_lane",
-        "_looks_first",
         "_own_middlewares",
         "_owns_cache",
         "_principal",
         "principal",
         "_request_options",
-        "_doubles",
+        "_sender",
     }
 
     def __init__(
@@ -151,23 +149,21 @@ class CacheMixin(Asking, TypedSession):
         if not isinstance(cache, CacheBackend | None):
             raise TypeError(f"{type(self).__name__}: cache= takes a CacheBackend, not {cache!r}")
         accepted = parameters_below(type(self), CacheMixin)
-        if principal is not None and accepted is not None and "principal" in accepted:  # of a base of the user's
+        if principal is not None and "principal" in accepted.names:  # of a base of the user's
             kwargs["principal"], principal = principal, None
         refuse_unusable({"principal": principal})
         self._principal = principal
-        own = {name: kwargs.pop(name) for name in BACKEND_OPTIONS - (accepted or frozenset()) if name in kwargs}
+        own = {name: kwargs.pop(name) for name in BACKEND_OPTIONS - accepted.names if name in kwargs}
         if cache is not None and (others := sorted(name for name in own if not cache.was_given(name, own[name]))):
             raise TypeError(f"{type(self).__name__}: give {', '.join(others)} to the backend that is passed as cache=")
-        if accepted is not None:
-            refuse_unknown(type(self).__name__, kwargs, accepted | BACKEND_OPTIONS)
+        if accepted.are_all:
+            refuse_unknown(type(self).__name__, kwargs, accepted.names | BACKEND_OPTIONS)
         self._owns_cache = cache is None
         self._request_options = _request_parameters(type(self))
         backend = CacheBackend(**own) if cache is None else cache
         self._cache_middleware = CacheMiddleware(backend)
         self._fast_lane = FastLane(backend, self._cache_middleware.questions, _OWN)
-        self._doubles = Doubles()
-        below = senders_below(type(self), _OWN)
-        self._looks_first = bool(below) and all(map(hands_on, below))
+        self._sender = Sender(type(self), _OWN)
         if not _CAN_INSTALL:
             self._own_middlewares = kwargs.get("middlewares")
         if kwargs.keys() & _DEPRECATED:
@@ -221,6 +217,21 @@ class CacheMixin(Asking, TypedSession):
     def _middlewares(self, middlewares: Sequence[ClientMiddlewareType]) -> None:
         self._own_middlewares = middlewares
 
+    @property
+    def _trace_configs(self) -> list[TraceConfig]:
+        """Who traces the session's requests; while one is handed over to a base below, what goes on of its traces."""
+        call = CURRENT_CALL.get()
+        if call is not None and call.through is not None and call.session() is self:
+            traces = call.through.traces
+            if traces is not None:
+                return traces
+        configs: list[TraceConfig] = vars(self)["_trace_configs"]
+        return configs
+
+    @_trace_configs.setter
+    def _trace_configs(self, configs: list[TraceConfig]) -> None:
+        vars(self)["_trace_configs"] = configs
+
     async def _request(
         self,
         method: str,
@@ -260,7 +271,7 @@ class CacheMixin(Asking, TypedSession):
         if plain:
             found = lane.answer(self, method, str_or_url, kwargs)
             if type(found) is KnownCall:
-                found = await lane.fetch(self, found, kwargs, may_lease=not self._looks_first)
+                found = await lane.fetch(self, found, kwargs, may_lease=not self._sender.looks_first)
             if isinstance(found, CachedResponse):
                 if began_at:
                     lane.tell(method, found, began_at)
@@ -297,16 +308,8 @@ class CacheMixin(Asking, TypedSession):
             options["middlewares"] = (*own_middlewares, self._cache_middleware)
         token = CURRENT_CALL.set(call)
         try:
-            if Doubles.are_there(self.cache):
-                may_learn, send = False, super()._request
-                response = await self._doubles.request(send, self.cache, call, method, url, options)
-            elif self._looks_first and may_look(self, options, len(self._middlewares)):
-                response = await self._look_first(method, url, call, options)
-            elif self._looks_first and may_go_through(self, options):
-                call.through = Through(super()._request, options)
-                response = await genuine_request()(self, method, url, **options)
-            else:
-                response = await super()._request(method, url, **options)
+            below, middlewares = super()._request, self._middlewares
+            response = await self._sender.send(self, self.cache, below, method, url, call, options, middlewares)
         except TypeError:
             known = self._request_options
             if known is not None:
@@ -317,26 +320,11 @@ class CacheMixin(Asking, TypedSession):
                 self._fast_lane.drop(call.early_read)
             call.headers = call.cookies = None  # what remembers the call must not remember what was sent
             end_call(token)
-        if may_learn:
+            if self._sender.adds:
+                self._fast_lane.forget(for_good=True)
+        if may_learn and not self._sender.has_doubles(self.cache):
             self._fast_lane.learn(self, method, url, options, response)
         return response
-
-    async def _look_first(self, method: str, url: StrOrURL, call: Call, options: dict[str, Any]) -> ClientResponse:
-        """Answer a request from what is stored, or else send it by the bases below, which may limit rates."""
-        call.look = look = Look()
-        try:
-            stored: ClientResponse = await genuine_request()(self, method, url, **options)
-            return stored
-        except NotStored:
-            call.keys.clear()
-        finally:
-            look.is_over = True
-        try:
-            return await super()._request(method, url, **options)
-        finally:
-            if look.differs:
-                self._looks_first = False
-                self._fast_lane.forget(for_good=True)
 
     def disabled(self) -> Disabled:
         """Turn the cache off: ``async with session.disabled(): …``, for this session in this task."""
@@ -404,4 +392,4 @@ def _request_parameters(session_class: type) -> frozenset[str] | None:
     for base in session_class.__mro__[:-1]:
         if "_request" in vars(base) and base not in (CacheMixin, ClientSession):
             return None
-    return named_parameters(genuine_request())
+    return named_parameters(own_request() or genuine_request())

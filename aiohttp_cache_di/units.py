@@ -1,4 +1,4 @@
-"""Durations and sizes as people write them: ``5m``, ``1h30m``, ``64MiB``."""
+"""Durations and sizes as people write them: ``5m``, ``1h30m``, ``64MiB``; and the words for none at all."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 import re
 from typing import Final
 
-__all__ = ["format_duration", "format_size", "parse_duration", "parse_size"]
+__all__ = ["format_duration", "format_size", "means_none", "parse_duration", "parse_size"]
 
 _UNIT_S: Final = {"w": 604800.0, "d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _UNIT_BYTES: Final = {
@@ -20,7 +20,13 @@ _UNIT_BYTES: Final = {
 }
 _DURATION_PART: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|[wdhms])", re.ASCII)
 _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([kmg]?i?b)?", re.ASCII | re.IGNORECASE)
+_NONE_WORDS: Final = frozenset({"none", "null", "off"})
 _NUMBER: Final = re.compile(r"[+-]?\d+(?:\.\d+)?", re.ASCII)
+
+
+def means_none(text: str) -> bool:
+    """Whether *text* is one of the words for nothing: ``none``, ``null`` and ``off``."""
+    return text.strip().lower() in _NONE_WORDS
 
 
 def parse_duration(text: str) -> float:

@@ -8,6 +8,7 @@ import gzip
 import zlib
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
@@ -21,11 +22,13 @@ from aiohttp import (
     DigestAuthMiddleware,
     MultipartWriter,
     StreamReader,
+    TraceConfig,
     compression_utils,
 )
 from aiohttp.compression_utils import BrotliDecompressor, ZLibDecompressor
 from aiohttp.helpers import TimerContext
 from aiohttp.http_parser import DeflateBuffer, HttpResponseParserPy
+from aiohttp.tracing import Trace
 
 import aiohttp_cache_di
 from aiohttp_cache_di import CachedSession, CacheMiddleware, middleware
@@ -88,6 +91,7 @@ async def test_each_private_attribute_is_there(
         decoder = DeflateBuffer(StreamReader(response.content._protocol, 1), "gzip")
         found += [session, response, session.cookie_jar, response.content, response.connection.protocol]
         found += [decoder, decoder.decompressor, session.connector]
+        found.append(Trace(session, TraceConfig(), SimpleNamespace()))
         (one,) = (one for one in found if isinstance(one, owner))
         assert hasattr(one, name), changed(f"{owner.__name__}.{name}")
 

@@ -53,6 +53,28 @@ class TestLifetimes:
         client, url = clients(expire_after=value), origin.on("/", numbered)
         assert await hits(client, url) == [False, True, True]
 
+    @pytest.mark.parametrize("cache_control", [False, True])
+    @pytest.mark.parametrize("said_by", ["backend", "pattern", "request"])
+    async def test_a_point_in_time_is_when_the_response_expires(
+        self, origin: Origin, clients: Clients, cache_control: bool, said_by: str
+    ) -> None:
+        if said_by == "request" and clients.way.plain:
+            pytest.skip("a request of a plain session has no such argument")
+        url = origin.on("/", answer("a", headers={"Cache-Control": None}))
+        moment = datetime(2040, 2, 29, 23, 59, 59, 123456, UTC)
+        client = clients(
+            cache_control=cache_control,
+            expire_after=moment if said_by == "backend" else 60,
+            urls_expire_after={"127.0.0.1": moment} if said_by == "pattern" else None,
+        )
+        options: dict[str, Any] = {"expire_after": moment} if said_by == "request" else {}
+        for hit in (False, True):
+            async with client.session.get(url, **options) as response:
+                assert await response.text() == "a"
+            await client.backend.settle()
+            assert is_hit(response) == hit
+            assert getattr(response, "expires", None) == moment
+
     @pytest.mark.parametrize("expire_after", [0, lambda: datetime.now(UTC) - timedelta(minutes=1)])
     async def test_a_lifetime_that_is_over_stores_nothing(
         self, origin: Origin, clients: Clients, expire_after: Any

@@ -11,6 +11,7 @@ import pytest
 from aiohttp import ClientResponse, ClientSession
 
 from aiohttp_cache_di.arguments import named_parameters
+from aiohttp_cache_di.backends import CacheBackend
 from aiohttp_cache_di.containers import CacheContainer, open_container
 from aiohttp_cache_di.session import CachedSession, CacheMixin
 from aiohttp_cache_di.settings import CacheSettings
@@ -118,3 +119,22 @@ async def test_a_base_below_the_mixin_keeps_its_parameters() -> None:
 
     async with OnNamed(lease="long", expire_after=5) as session:
         assert (session.headers["Lease"], session.cache.expire_after) == ("long", 5)
+
+
+async def test_a_base_that_takes_more_keeps_the_parameters_that_it_names() -> None:
+    class Open:
+        def __init__(self, *args: Any, lease: str = "none", principal: str = "none", **kwargs: Any) -> None:
+            headers = {"Lease": lease, "Principal": principal}
+            super().__init__(*args, headers=headers, **kwargs)  # type: ignore[call-arg]  # pyright: ignore  # of the next
+
+    class OnOpen(CacheMixin, Open, ClientSession):
+        pass
+
+    async with OnOpen(lease="long", principal="me", expire_after=5, raise_for_status=True) as session:
+        assert (session.headers["Lease"], session.headers["Principal"]) == ("long", "me")
+        assert (session.cache.expire_after, session.cache.lease_s, session.principal) == (5, 2.0, None)
+    async with OnOpen(cache=CacheBackend(lease=3), lease="long") as session:
+        assert (session.headers["Lease"], session.cache.lease_s) == ("long", 3)
+    misspelt: dict[str, Any] = {"expire_aftr": 5}
+    with pytest.raises(TypeError, match="expire_aftr"):
+        OnOpen(**misspelt)

@@ -8,8 +8,10 @@ from contextlib import suppress
 from http.cookies import CookieError, SimpleCookie
 from operator import attrgetter
 from ssl import SSLContext
+from types import FunctionType
 from typing import Any, Final, TypeVar
 
+import aiohttp.client
 import aiohttp.connector
 from aiohttp import (
     ClientRequest,
@@ -31,7 +33,9 @@ __all__ = [
     "arrived_chunks",
     "body_read_of",
     "build_url",
+    "called_by",
     "connector_ssl",
+    "continued_traces",
     "decodes",
     "default_tls_context",
     "digest_login",
@@ -41,6 +45,7 @@ __all__ = [
     "headers_version",
     "is_mute",
     "middlewares_of",
+    "own_request",
     "parts_of",
     "raises_for_status",
     "request_class_of",
@@ -54,6 +59,7 @@ S = TypeVar("S", bound=ClientSession)
 
 _CAN_COOKIES: Final = can(Needs.COOKIES)
 _CAN_TRACES: Final = can(Needs.TRACES)
+_MAX_WRAPPERS: Final = 8  # one around the other
 _FILTER: Final = CookieJar.filter_cookies
 _DUMMY_FILTER: Final = DummyCookieJar.filter_cookies
 
@@ -142,8 +148,40 @@ def untraced(session: S) -> S:
 
 
 def genuine_request() -> Callable[..., Any]:
-    """What sends a request, unless a test or an instrument has put something else in its place."""
+    """What sends a request: aiohttp's own method, unless a test or an instrument has put something in its place."""
     return ClientSession._request
+
+
+def own_request() -> Callable[..., Any] | None:
+    """aiohttp's own method that sends a request, whatever is in its place; None where it was replaced out of sight."""
+    return _OWN_REQUEST
+
+
+def _own_request(function: object, depth: int = 0) -> Callable[..., Any] | None:
+    """aiohttp's own method, which is *function* or in the hands of it."""
+    if not isinstance(function, FunctionType):
+        return None
+    if function.__globals__ is aiohttp.client.__dict__:
+        return function
+    if depth > _MAX_WRAPPERS:
+        return None
+    found = (_own_request(inner, depth + 1) for inner in called_by(function).values())
+    return next(filter(None, found), None)
+
+
+def called_by(function: FunctionType) -> dict[str, FunctionType]:
+    """The functions that the code of *function* has a name for: of its closure, and of its module."""
+    code = function.__code__
+    found: dict[str, object] = {
+        name: function.__globals__[name] for name in code.co_names if name in function.__globals__
+    }
+    for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
+        with suppress(ValueError):  # empty
+            found[name] = cell.cell_contents
+    return {name: value for name, value in found.items() if isinstance(value, FunctionType)}
+
+
+_OWN_REQUEST: Final = _own_request(ClientSession._request)
 
 
 # What a session has to say about a hit: looked at on each of them, so by the private names, which cost a third.
@@ -163,7 +201,8 @@ def is_mute(session: ClientSession) -> bool:
         is_empty = jar_class.filter_cookies is _FILTER and not jar._cookies
     else:
         is_empty = jar_class is DummyCookieJar and jar_class.filter_cookies is _DUMMY_FILTER
-    return is_empty and "filter_cookies" not in jar.__dict__ and not session._trace_configs
+    own = session.__dict__  # where a session of ours keeps its trace configs, too: its property takes longer
+    return is_empty and "filter_cookies" not in jar.__dict__ and not own["_trace_configs"]
 
 
 def total_timeout_s(session: ClientSession) -> float | None:
@@ -192,6 +231,31 @@ def hand_on_traces(request: ClientRequest, response: ClientResponse) -> None:
     """Let those who trace *request* hear of the body of *response*."""
     if _CAN_TRACES:
         response._traces = request._traces
+
+
+class _Continued:
+    """Stands in for a trace config: what goes on is the trace of another request, of whose sending this one is a part.
+
+    It hears of connections. Of the request, its body and its response the other one tells.
+    """
+
+    def __init__(self, trace: Any) -> None:
+        self._trace = trace
+
+    def trace_config_ctx(self, trace_request_ctx: object = None) -> Any:
+        """The context of the trace that goes on."""
+        return self._trace._trace_config_ctx
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._trace._trace_config, name) if name.startswith(("on_connection_", "on_dns_")) else self
+
+    async def send(self, *args: object) -> None:
+        """Tell nothing."""
+
+
+def continued_traces(request: ClientRequest) -> list[Any]:
+    """What stands in for the trace configs of a session while another request sends *request*, and is not sent."""
+    return [_Continued(trace) for trace in request._traces] if _CAN_TRACES else []
 
 
 def hand_on_cookies(response: ClientResponse, cookies: Iterable[str] | ClientResponse) -> None:

@@ -23,6 +23,7 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.compression_utils import BrotliDecompressor, ZLibDecompressor
 from aiohttp.helpers import TimerContext
 from aiohttp.http_parser import DeflateBuffer, HttpResponseParserPy
+from aiohttp.tracing import Trace
 
 __all__ = ["FEATURES", "Needs", "can", "has_name", "missing_names"]
 
@@ -97,7 +98,11 @@ FEATURES: Final[Mapping[Needs, Mapping[type, tuple[str, ...]]]] = {
         StreamReader: ("_buffer", "_cursor", "_size"),
         ClientResponse: ("_cache", "_headers", "_raw_headers"),
     },
-    Needs.TRACES: {ClientRequest: ("_traces",)},
+    Needs.TRACES: {
+        ClientRequest: ("_traces",),
+        ClientSession: ("_trace_configs",),
+        Trace: ("_trace_config", "_trace_config_ctx"),
+    },
     Needs.TLS: {TCPConnector: ("_ssl",)},
     Needs.FORMS: {MultipartWriter: ("_parts",)},
     Needs.DIGEST: {DigestAuthMiddleware: ("_login_bytes", "_login_str", "_password_bytes")},

@@ -67,7 +67,7 @@ class CacheBackend(Deleting, Explained, Configured):
             ``credential_headers`` (request headers that set principals apart: by default those whose names say so;
             names alone, or ``DEFAULT_CREDENTIAL_HEADERS | names``), ``partition_cookies`` (``"explicit"`` leaves the
             jar's cookies out of that), ``partition_tls`` (``"context"`` keeps what a TLS context has brought for that
-            object alone, since it may present a client's own certificate), ``principal`` (whom requests are for: a
+            object alone, whatever it trusts and presents), ``principal`` (whom requests are for: a
             name, or a function of the request; their credentials then set no one apart), ``principals`` (names by URL
             pattern), ``shared_credentials``
             (patterns of URLs to which all credentials are as good as each other), ``stale_if_error`` and

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from functools import cached_property
@@ -17,6 +18,7 @@ from aiohttp_cache_di.backends.wrap.guard import DEFAULT_DEADLINE_S, StoreGuard
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
 from aiohttp_cache_di.entries.secrets import DEFAULT_SALT, digest_key_of
 from aiohttp_cache_di.policy.expiration import ExpirationTime, UrlExpiration, UrlRules, lifetime_s
+from aiohttp_cache_di.policy.idle import idle_settings
 from aiohttp_cache_di.policy.principals import Principal
 from aiohttp_cache_di.policy.rules import RuleBook
 from aiohttp_cache_di.policy.windows import window_s
@@ -24,6 +26,8 @@ from aiohttp_cache_di.response import AnyResponse
 from aiohttp_cache_di.telemetry import CacheStats
 
 __all__ = ["Configured", "FilterFn", "TagFn", "accept_all"]
+
+logger = logging.getLogger(__name__)
 
 FilterFn: TypeAlias = Callable[[AnyResponse], bool | Awaitable[bool]]
 """Tells whether a response may be cached; may be a coroutine function."""
@@ -134,12 +138,23 @@ class Configured(Stacked, Naming, RuleBook):
         self.cache_control = cache_control
         self.filter_fn = filter_fn
         self._set_options(options)
+        self._warn_of_idle()
         self._is_keyed = options.get("secret_key") is not None
         self.digest_key = digest_key_of(options.get("secret_key"), options.get("salt", DEFAULT_SALT))
         self.stats = CacheStats()
         self.guard = StoreGuard(self.stats, deadline_s=options.get("storage_deadline", DEFAULT_DEADLINE_S))
         memory = MemoryStore(options.get("max_entries"), options.get("max_bytes", DEFAULT_MAX_BYTES))
         self.use(StoreStack(memory, guard=self.guard), DictCache)
+
+    def _warn_of_idle(self) -> None:
+        """Tell of options that do nothing together; settings, which are newer than programs with such, refuse them."""
+        for sentence in idle_settings(
+            cache_control=self.cache_control,
+            allowed_methods=sorted(self.allowed_methods),
+            urls_expire_after=self.urls_expire_after or {},
+            post_as_query=self.post_as_query,
+        ):
+            logger.warning("Cache %s: %s", self.name, sentence)
 
     def was_given(self, option: str, value: object) -> bool:
         """Whether the backend was made with *value* for *option*, or has it by default."""

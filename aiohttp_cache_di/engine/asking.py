@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from aiohttp import ClientHandlerType, ClientRequest, ClientSession, hdrs
 from aiohttp.typedefs import StrOrURL
 
-from aiohttp_cache_di._aiohttp import build_url, genuine_request, untraced
+from aiohttp_cache_di._aiohttp import build_url, own_request, untraced
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.explaining import Explanation
 from aiohttp_cache_di.engine.call import Call
 from aiohttp_cache_di.engine.doubles import Doubles
 from aiohttp_cache_di.engine.question import Questions, key_arguments, request_body
+from aiohttp_cache_di.engine.sending import Sender
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.keys import is_redacted, spellings
 from aiohttp_cache_di.policy import FullQuestion
@@ -68,7 +69,7 @@ class Probe:
 class Asking(Session):
     """What a session with a cache can be asked about its requests."""
 
-    _looks_first: bool
+    _sender: Sender
     _own_middlewares: Any
 
     @property
@@ -109,7 +110,7 @@ class Asking(Session):
         Args:
             kwargs: the arguments of the request, ``expire_after`` and the like among them.
         """
-        if Doubles.are_there(self.cache):
+        if self._sender.has_doubles(self.cache):
             return await self.cache.explain(method, url, **kwargs)
         await self.cache.learn_secret()
         wishes = {name: kwargs.pop(name) for name in _WISHES & kwargs.keys()}
@@ -134,7 +135,7 @@ class Asking(Session):
 
     async def _key_of(self, method: str, url: StrOrURL, options: dict[str, Any], principal: Principal) -> str:
         """The key of a request, made as far as the cache is asked; "" where it does not come so far."""
-        if Doubles.are_there(self.cache):
+        if self._sender.has_doubles(self.cache):
             named = {} if principal is None else {"principal": principal}
             return Doubles.key(self, self.cache, method, url, {**options, **named})
         asked = await self._asked(method, url, options, self._call(options, principal))
@@ -142,10 +143,11 @@ class Asking(Session):
 
     async def _asked(self, method: str, url: StrOrURL, options: dict[str, Any], call: Call) -> Asked | None:
         """What a request asks of the cache; None where it does not come so far."""
-        asker, own = untraced(self), options.get("middlewares")
+        asker, given = untraced(self), options.get("middlewares")
         probe = Probe(self.cache, Questions(self.cache), call)
-        send = partial(genuine_request(), asker) if self._looks_first else super(Asking, asker)._request
-        options = {**options, "middlewares": (*((self._own_middlewares if own is None else own) or ()), probe)}
+        own = own_request()
+        send = partial(own, asker) if own is not None and self._sender.looks_first else super(Asking, asker)._request
+        options = {**options, "middlewares": (*((self._own_middlewares if given is None else given) or ()), probe)}
         try:
             await send(method, url, **options)
         except Asked as asked:

@@ -13,12 +13,12 @@ from typing import Any
 from aiohttp import ClientRequest, ClientSession
 from multidict import CIMultiDict
 
-from aiohttp_cache_di._aiohttp import genuine_request
+from aiohttp_cache_di._aiohttp import genuine_request, own_request
 from aiohttp_cache_di.arguments import named_parameters
 
 __all__ = ["Look", "NotStored", "may_look"]
 
-_KNOWN = named_parameters(genuine_request())
+_KNOWN = named_parameters(own_request() or genuine_request())
 _REPEATABLE = (str, bytes, bytearray, dict, type(None))
 
 

@@ -232,7 +232,7 @@ class Questions:
         if key and self._makes_rules:
             wishes: dict[str, Any] = {"expire_after": call.expire_after, "refresh": call.refresh}
             resolved = backend.create_cache_actions(key, request.url, **wishes, **arguments).rules
-            rules = replace(rules, lifetime_s=resolved.lifetime_s, refresh=resolved.refresh)
+            rules = replace(rules, lifetime_s=resolved.lifetime_s, ends_at=resolved.ends_at, refresh=resolved.refresh)
         return FullQuestion.of(message, rules, key=key, partition=place.partition, is_named=place.is_named)
 
     def as_get(
@@ -320,12 +320,12 @@ def _demand(request: ClientRequest, *, contexts_apart: bool = False) -> Any:
     """How the connection is to be verified: as the request says, or else the connector.
 
     A context of the connector's that does not verify is how a session connects to all hosts, and may be another object
-    in the next process; it counts as no verification, unless contexts are told apart.
+    in the next process; it counts as no verification, unless it presents a client or contexts are told apart.
     """
     demand: Any = request.ssl if request.ssl is not True else connector_ssl(request.session)
     if not isinstance(demand, SSLContext) or demand is request.ssl or contexts_apart:
         return demand
-    return demand if keys.is_verifying(demand) else False
+    return demand if keys.is_verifying(demand) or keys.client_certificate(demand) != "" else False
 
 
 def key_after_redirect(

@@ -7,7 +7,15 @@ Those that limit rates, count, or take times hand on what they were given::
             return await super()._request(*args, **kwargs)
 
 Hits pass them by, and so they do those that give a request a timeout, or another argument that says nothing of what is
-asked for.
+asked for. The same goes for what has been put in the place of such a method, or of aiohttp's own, and hands on to it::
+
+    def limited(request):
+        async def instrumented(*args, **kwargs):
+            async with LIMITER:
+                return await request(*args, **kwargs)
+        return instrumented
+
+What hands on in another way, or to something that is not seen through itself, is asked each time.
 """
 
 from __future__ import annotations
@@ -21,7 +29,7 @@ from typing import Any, Final, NamedTuple
 
 from aiohttp import ClientSession
 
-from aiohttp_cache_di._aiohttp import genuine_request
+from aiohttp_cache_di._aiohttp import called_by, genuine_request, own_request
 from aiohttp_cache_di.arguments import named_parameters
 
 __all__ = ["ADDING", "hands_on", "senders_below"]
@@ -49,9 +57,14 @@ _SETTINGS: Final = ADDING - {"closed", "loop", "_loop"}
 _HARMLESS: Final = frozenset(
     {"timeout", "trace_request_ctx", "read_bufsize", "max_line_size", "max_field_size", "max_headers"}
 )
-_TELLING: Final = (named_parameters(genuine_request()) or frozenset()) - _HARMLESS
+_TELLING: Final = (named_parameters(own_request() or genuine_request()) or frozenset()) - _HARMLESS
 _ITEM_STEPS: Final = frozenset({"STORE_SUBSCR", "BINARY_SUBSCR", "BINARY_OP", "DELETE_SUBSCR"})
+# Steps that make one sequence of positional arguments.
+_GATHERING: Final = frozenset(
+    {"PUSH_NULL", "BUILD_TUPLE", "BUILD_LIST", "LIST_EXTEND", "LIST_TO_TUPLE", "CALL_INTRINSIC_1"}
+)
 _ITEM_METHODS: Final = frozenset({"get", "setdefault", "pop"})
+_MAX_WRAPPERS: Final = 8  # one around the other
 _LONGEST_VALUE: Final = 3
 """Steps that load the value of a keyword argument, for it to be seen through: a name and two attributes of it."""
 
@@ -68,8 +81,23 @@ def senders_below(session_class: type, own: frozenset[type]) -> list[Callable[..
 
 
 def hands_on(sender: Callable[..., Any]) -> bool:
-    """Whether a method ``_request`` hands on what it was given, but for arguments that make no difference."""
-    return type(sender) is FunctionType and _hands_on(sender.__code__)
+    """Whether a method ``_request`` hands on what it was given, but for arguments that make no difference.
+
+    It hands on to the next base, or to a function that it has in its hands: aiohttp's own method, or one that hands on.
+    """
+    return _is_seen_through(sender, 0)
+
+
+def _is_seen_through(sender: object, depth: int) -> bool:
+    if type(sender) is not FunctionType or depth > _MAX_WRAPPERS:
+        return False
+    own = own_request()
+    inner = frozenset(
+        name
+        for name, function in called_by(sender).items()
+        if function is own or (function is not sender and _is_seen_through(function, depth + 1))
+    )
+    return _hands_on(sender.__code__, inner)
 
 
 class _Step(NamedTuple):
@@ -82,11 +110,17 @@ class _Step(NamedTuple):
 
 
 @lru_cache(maxsize=64)
-def _hands_on(code: CodeType) -> bool:
+def _hands_on(code: CodeType, inner: frozenset[str]) -> bool:
+    """As `hands_on`, of the code alone.
+
+    Args:
+        inner: the names that it has for functions to which it may hand on.
+    """
     if not code.co_flags & CO_VARKEYWORDS:
         return False
     last = code.co_argcount + code.co_kwonlyargcount + bool(code.co_flags & CO_VARARGS)
     *arguments, options = code.co_varnames[: last + 1]
+    positional = arguments[: code.co_argcount] + arguments[last - 1 :] * bool(code.co_flags & CO_VARARGS)
     taken = {*arguments, options} - _HARMLESS
     if not taken.isdisjoint(code.co_cellvars):
         return False
@@ -100,13 +134,29 @@ def _hands_on(code: CodeType) -> bool:
             return False
         if name.startswith("LOAD_FAST") and options in names:
             uses += names.count(options) - _is_item(steps, index, options)
-        calls += name.startswith(("LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER")) and argument == "_request"
+        if name.startswith(("LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER")) and argument == "_request":
+            calls += _is_called_with(steps, index, positional[code.co_argcount > 0 :], options)
+        elif name.startswith(("LOAD_DEREF", "LOAD_GLOBAL")) and argument in inner:
+            calls += _is_called_with(steps, index, positional, options)
         merges += name in {"DICT_MERGE", "DICT_UPDATE"}
         if name.startswith("BUILD_MAP") and argument != 0 and not (argument == 1 and _is_one_keyword(steps, index)):
             return False
         if name.startswith("BUILD_CONST_KEY_MAP"):
             return False
     return calls == uses > 0 and merges <= calls
+
+
+def _is_called_with(steps: list[_Step], index: int, wanted: list[str], options: str) -> bool:
+    """Whether what is loaded at *index* is called with the arguments *wanted*, as they are and in their order."""
+    names: list[str] = []
+    for step in steps[index + 1 :]:
+        if step.name.startswith("LOAD_FAST"):
+            names += _all(step.argument)
+            if options in names:
+                return names[: names.index(options)] == wanted
+        elif step.name not in _GATHERING:
+            return names == wanted and (step.name.startswith("BUILD_MAP") or step.is_harmless_name)
+    return False
 
 
 def _is_item(steps: list[_Step], index: int, options: str) -> bool:

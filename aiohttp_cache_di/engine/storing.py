@@ -352,9 +352,11 @@ class ResponseStoring(Tagged):
         own = {name: self.key_arguments.get(name) for name in ("headers", "cookies")}
         if "principal" in self.key_arguments:
             own["principal"] = self.key_arguments["principal"]
-        plain = {"headers": [(hdrs.HOST, host) for host in self.message.headers.getall(hdrs.HOST, ())]}
+        plain: dict[str, Any] = {"headers": [(hdrs.HOST, host) for host in self.message.headers.getall(hdrs.HOST, ())]}
+        if "tls" in way:
+            plain["tls"] = keys.without_client(way["tls"])
         outdated = {
-            self.backend.create_key(method, spelling, **fields, decoded=decoded, **way)
+            self.backend.create_key(method, spelling, decoded=decoded, **{**way, **fields})
             for url in urls
             for spelling in keys.spellings(url)
             for method in (hdrs.METH_GET, hdrs.METH_HEAD)

@@ -15,6 +15,7 @@ and no request on its way. How its parts move together:
 
 from __future__ import annotations
 
+from aiohttp_cache_di.keys.certificates import client_certificate
 from aiohttp_cache_di.keys.key import create_key, is_own_host, spellings, target_of
 from aiohttp_cache_di.keys.names import (
     DEFAULT_CREDENTIAL_HEADERS,
@@ -33,12 +34,13 @@ from aiohttp_cache_di.keys.redaction import (
     redacted,
     unsealed,
 )
-from aiohttp_cache_di.keys.tls import is_verifying, tls_token
+from aiohttp_cache_di.keys.tls import is_verifying, tls_token, without_client
 
 __all__ = [
     "DEFAULT_CREDENTIAL_HEADERS",
     "REDACTED",
     "CredentialNames",
+    "client_certificate",
     "create_key",
     "credential_names",
     "has_param",
@@ -55,4 +57,5 @@ __all__ = [
     "target_of",
     "tls_token",
     "unsealed",
+    "without_client",
 ]

@@ -18,7 +18,7 @@ from aiohttp.http import SERVER_SOFTWARE
 from aiohttp.typedefs import LooseCookies, LooseHeaders, Query
 from yarl import URL
 
-from aiohttp_cache_di._aiohttp import genuine_request
+from aiohttp_cache_di._aiohttp import genuine_request, own_request
 from aiohttp_cache_di.arguments import named_parameters, refuse_unknown
 from aiohttp_cache_di.keys.bodies import OCTETS, body_digest, body_of, canonical_pairs
 from aiohttp_cache_di.keys.credentials import (
@@ -29,14 +29,14 @@ from aiohttp_cache_di.keys.credentials import (
     who_asks,
 )
 from aiohttp_cache_di.keys.names import DEFAULT_CREDENTIAL_HEADERS, CredentialNames, credential_names, lower_names
-from aiohttp_cache_di.keys.tls import tls_token
+from aiohttp_cache_di.keys.tls import tls_token, without_client
 from aiohttp_cache_di.rfc9111.storability import CONDITIONAL_OR_RANGE
 
 __all__ = ["create_key", "is_own_host", "spellings", "target_of"]
 
 _KEY_BYTES: Final = 20
 _MEMOISED_URL_CHARS: Final = 1024  # Times the number of remembered URLs, this bounds the memory that they may take.
-_KNOWN_ARGUMENTS: Final = named_parameters(genuine_request())
+_KNOWN_ARGUMENTS: Final = named_parameters(own_request() or genuine_request())
 
 # Fields that belong to a connection, to the body (which is a component of its own), or to the cache itself: a
 # precondition or a Cache-Control in a request chooses how a stored response is used, not which one.
@@ -129,6 +129,8 @@ def create_key(
     target = _target(url.extend_query(params) if params else url, ignored, ordered)
     if (ssl is not True or server_hostname) and url.scheme in ("https", "wss"):
         tls = tls_token(ssl, server_hostname, contexts_apart=contexts_apart)
+    if tls and (principal is not None or credentials_are_shared):
+        tls = without_client(tls)
     fields = _fields(headers)
     credentials = fields
     if (

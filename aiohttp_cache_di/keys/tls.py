@@ -11,9 +11,11 @@ from weakref import WeakKeyDictionary
 from aiohttp import Fingerprint
 
 from aiohttp_cache_di._aiohttp import default_tls_context
+from aiohttp_cache_di.keys.certificates import client_certificate
 
-__all__ = ["is_verifying", "tls_token"]
+__all__ = ["is_verifying", "tls_token", "without_client"]
 
+_CLIENT: Final = "client:"
 _contexts: Final[WeakKeyDictionary[SSLContext, str]] = WeakKeyDictionary()
 _trusted: Final[WeakKeyDictionary[SSLContext, str]] = WeakKeyDictionary()
 
@@ -24,7 +26,7 @@ def tls_token(
     """What a request demands of TLS, as a text; "" for verification against the system's authorities.
 
     Args:
-        contexts_apart: each context is like no other, since it may present a certificate of a client of its own.
+        contexts_apart: each context is like no other.
     """
     name = server_hostname or ""
     if ssl is False:
@@ -32,13 +34,19 @@ def tls_token(
     if isinstance(ssl, Fingerprint):
         return f"fingerprint:{ssl.fingerprint.hex()}:{name}"
     if isinstance(ssl, SSLContext):
-        if contexts_apart or not is_verifying(ssl):
+        client = None if contexts_apart or not is_verifying(ssl) else client_certificate(ssl)
+        if client is None:
             # Nothing tells what a context lets pass, or whom it presents: what it brought is for itself alone.
             return f"context:{_contexts.setdefault(ssl, uuid.uuid4().hex)}:{name}"
         authorities = _authorities(ssl)
-        if authorities:
-            return f"authorities:{authorities}:{name}"
+        demand = f"authorities:{authorities}:{name}" if authorities else f"name:{name}" if name else ""
+        return f"{_CLIENT}{client}:{demand}" if client else demand
     return f"name:{name}" if name else ""
+
+
+def without_client(token: str) -> str:
+    """*token* without the client that it says: who asks has been said in another way."""
+    return token.removeprefix(_CLIENT).partition(":")[2] if token.startswith(_CLIENT) else token
 
 
 def is_verifying(context: SSLContext) -> bool:

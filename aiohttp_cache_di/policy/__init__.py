@@ -20,7 +20,7 @@ import `rfc9111` and the leaves beside it, and neither aiohttp nor a clock: the 
 is done by the engine, or by a test. How its parts move together:
 
 - ``rules`` has what holds for one request; ``expiration``, ``patterns``, ``principals`` and ``tags`` are how users say
-  it.
+  it, and ``idle`` tells of what they say in vain.
 - ``question`` is the door for requests: it settles plain hits by a few comparisons and leaves the rest to ``request``.
 - ``request`` and ``response`` decide, with ``lifetimes`` for how long, ``not_modified`` for what a 304 confirms,
   ``parts`` for what completes a part, ``failure`` for an origin that fails and ``variants`` for where a response goes.

@@ -40,6 +40,7 @@ class Rules(Struct, frozen=True):
         cache_control: follow RFC 9111; otherwise the rules below decide alone.
         shared: several users share the cache, so ``private``, ``s-maxage`` and ``proxy-revalidate`` count.
         lifetime_s: the ``expire_after`` that applies: None adds none, ``inf`` is for ever, 0 does not cache.
+        ends_at: POSIX time at which that ends, where it was given as a point in time.
         override_origin: *lifetime_s* wins over what the origin says of freshness (with *cache_control*).
         refresh: validate with the origin before use.
         only_if_cached: answer from the cache or not at all.
@@ -60,6 +61,7 @@ class Rules(Struct, frozen=True):
     cache_control: bool = False
     shared: bool = False
     lifetime_s: float | None = None
+    ends_at: float | None = None
     override_origin: bool = False
     refresh: bool = False
     only_if_cached: bool = False

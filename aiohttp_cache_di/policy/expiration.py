@@ -1,12 +1,14 @@
 """How long a response lives: every form in which a user may say so, and patterns of URLs that say it for some.
 
-A lifetime may be given as a number of seconds, a timedelta, a text with units (``"5m"``), a point in time (a datetime
-or an HTTP date), -1 or ``"never"`` for ever, 0 for not at all, or None for no lifetime of one's own.
+A lifetime may be given as a number of seconds, a timedelta, a text with units (``"5m"``), a point in time (a datetime,
+or its text in ISO 8601 or as an HTTP date), -1 or ``"never"`` for ever, 0 for not at all, or None or ``"none"`` for no
+lifetime of one's own.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -21,7 +23,7 @@ from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.policy.patterns import MEMOISED_URL_CHARS, as_read, compiled
 from aiohttp_cache_di.policy.tags import tags_of
 from aiohttp_cache_di.policy.windows import Window, window_s
-from aiohttp_cache_di.units import parse_duration
+from aiohttp_cache_di.units import means_none, parse_duration
 
 __all__ = [
     "FOR_EVER",
@@ -32,6 +34,7 @@ __all__ = [
     "UrlRules",
     "fixed_s",
     "lifetime_s",
+    "moment_of",
     "posix_time",
 ]
 
@@ -53,9 +56,11 @@ NOT_AT_ALL: Final = 0
 """The lifetime of what is not to be cached."""
 
 _ACCEPTED: Final = (
-    "seconds, -1 (for ever), 0 (do not cache), a text such as '5m', a timedelta, a datetime or an HTTP date"
+    "seconds, -1 (for ever), 0 (do not cache), a text such as '5m', 'never' or 'none', a timedelta, a datetime, or "
+    "its text in ISO 8601 or as an HTTP date"
 )
 _LONGEST_TEXT: Final = 64
+_ISO: Final = re.compile(r"\s*\d{4}-\d\d-\d\d")
 
 
 def lifetime_s(value: ExpirationTime, *, now: float) -> float | None:
@@ -70,14 +75,14 @@ def lifetime_s(value: ExpirationTime, *, now: float) -> float | None:
     Raises:
         ConfigurationError: *value* is none of the accepted forms; the message names it.
     """
-    if value is None:
+    if value is None or (isinstance(value, str) and means_none(value)):
         return None
     if isinstance(value, timedelta):
         return max(value.total_seconds(), 0.0)
-    if isinstance(value, datetime):
-        return _until(value, now)
-    if isinstance(value, str):
-        return _of_text(value, now)
+    if isinstance(value, str) and (fixed := fixed_s(value)) is not None:
+        return fixed
+    if isinstance(value, str | datetime):
+        return max(posix_time(moment_of(value)) - now, 0.0)
     return _of_number(value)
 
 
@@ -196,24 +201,25 @@ def _fixed_s(value: str) -> float | None:
         return None
 
 
-def _of_text(value: str, now: float) -> float:
-    fixed = fixed_s(value)
-    if fixed is not None:
-        return fixed
+def moment_of(value: str | datetime) -> datetime:
+    """The point in time that *value* is; one that has no time zone is in UTC.
+
+    Raises:
+        ConfigurationError: *value* is none; the message names it.
+    """
+    if isinstance(value, datetime):
+        return value
     try:
-        moment = parsedate_to_datetime(value)
-    except (ValueError, TypeError, IndexError) as exc:
+        if _ISO.match(value):
+            return datetime.fromisoformat(value.strip())
+        return parsedate_to_datetime(value)  # Without a zone: asctime's form or "-0000", in UTC (RFC 9110 §5.6.7).
+    except (ValueError, TypeError, IndexError, OverflowError) as exc:
         raise _refused(value) from exc
-    return _until(moment, now)  # Without a zone: asctime's form or "-0000", which mean UTC (RFC 9110 §5.6.7).
 
 
 def posix_time(moment: datetime) -> float:
     """The POSIX time of *moment*, which is in UTC where it has no time zone."""
     return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
-
-
-def _until(moment: datetime, now: float) -> float:
-    return max(posix_time(moment) - now, 0.0)
 
 
 def _refused(value: object) -> ConfigurationError:
@@ -226,7 +232,7 @@ def _rule(pattern: str, value: ExpirationTime | UrlExpiration) -> UrlExpiration:
         lifetime_s(rule.value, now=0.0)
         window_s(rule.stale_if_error)
         window_s(rule.stale_while_revalidate, option="stale_while_revalidate")
-        rule = replace(rule, tags=tags_of(rule.tags)) if rule.tags else rule
+        rule = replace(rule, tags=tags_of(rule.tags)) if rule.tags != () else rule
     except ConfigurationError as exc:
         raise ConfigurationError(f"urls_expire_after[{pattern!r}]: {exc}") from exc
     if rule.allowed_methods is None:

@@ -57,7 +57,7 @@ def _by_rules(response: Response, rules: Rules) -> Lifetime | None:
     lifetime_s = math.inf if rules.lifetime_s is None else rules.lifetime_s
     if lifetime_s <= 0:
         return None
-    fresh_until = response.received_at + lifetime_s
+    fresh_until = _end_of(lifetime_s, response.received_at, rules)
     return Lifetime(fresh_until, fresh_until + _longest_s(rules.stale_if_error_s, rules.stale_while_revalidate_s))
 
 
@@ -96,7 +96,7 @@ def _fresh_until(
     added_s = rules.lifetime_s if may_add else None
     if added_s is not None and rules.override_origin:
         _tell(told, "expire_after, which overrides the origin,", added_s)
-        return (received_at + added_s, None) if added_s > 0 else (None, None)
+        return (_end_of(added_s, received_at, rules), None) if added_s > 0 else (None, None)
     stated_s = explicit_lifetime_s(headers, received_at=received_at, shared=rules.shared)
     if stated_s is None and not may_add and not (directives.private and not rules.shared):
         return None, None
@@ -105,7 +105,7 @@ def _fresh_until(
         return -math.inf, stated_s
     if stated_s is None and added_s is not None:
         _tell(told, "expire_after", added_s)
-        return (received_at + added_s, None) if added_s > 0 else (None, None)
+        return (_end_of(added_s, received_at, rules), None) if added_s > 0 else (None, None)
     age_s = initial_age_s(headers, requested_at=response.requested_at, received_at=received_at)
     if stated_s is not None:
         if told is not None:
@@ -114,6 +114,11 @@ def _fresh_until(
     heuristic_s = _heuristic_s(request, response, rules) if may_add else 0.0
     _tell(told, "no lifetime from the origin; by heuristic_fraction since Last-Modified", heuristic_s)
     return received_at + heuristic_s - age_s, None
+
+
+def _end_of(lifetime_s: float, received_at: float, rules: Rules) -> float:
+    """When the user's lifetime ends: at the point in time that was given, or so long after the response came."""
+    return received_at + lifetime_s if rules.ends_at is None else rules.ends_at
 
 
 def _tell(told: list[str] | None, what: str, seconds: float | None = None) -> None:

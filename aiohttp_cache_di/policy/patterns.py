@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Final, TypeAlias
 from urllib.parse import unquote_to_bytes
@@ -30,6 +31,7 @@ _KEPT: Final = frozenset("%&+/:;=?@#")  # They have a meaning of their own where
 _MAGIC: Final = frozenset("*?[]")
 _IN_HOST: Final = "[^/?#]"
 _OWN_PORTS: Final = {"http": ":80", "ws": ":80", "https": ":443", "wss": ":443"}  # URLs are compared without them
+_NO_PORT: Final = r"(?![^/]*://[^/?]*:\d+(?:[/?]|\Z))"
 
 
 class UrlPatterns:
@@ -95,26 +97,48 @@ def compiled(pattern: object, *, option: str, by_host: bool = False) -> Matcher:
     scheme, separator, rest = pattern.strip().partition("://")
     if not separator or "/" in scheme:
         scheme, separator, rest = "", "", pattern.strip()
-    host, slash, path = rest.partition("/")
-    host = host.removesuffix(_OWN_PORTS.get(scheme.lower(), ""))
-    host = _IPV6.sub(r"[[]\1[]]", host) if host.startswith("[") else _readable_host(host)
-    # Without a slash, what follows a star may be of the path too, which tells capitals from small letters.
-    head = f"{scheme.lower()}{separator}{host.lower() if slash else host}"
-    stars_of_host = len(_chunks(head)) - 1 if by_host else 0
-    chunks = _chunks(f"{head}{slash}{path}", host_end=len(head) if by_host else 0, either_case=not slash)
-    if not separator:
-        chunks[0] = f"[a-z][a-z0-9+.-]*://{chunks[0]}"
-    if not slash and chunks[-1]:
-        chunks[-1] += r"(?=[:/?]|\Z)"
-    # What follows a match makes no difference, so the first place where a chunk fits is the best: an atomic group
-    # never tries another, and a hostile URL cannot make a pattern slow.
-    first, *others = chunks
+    scheme = scheme.lower()
+    host, tail = _split(rest)
+    ways = [_expression(scheme, host, tail, by_host=by_host)]
+    for own, port in _OWN_PORTS.items():
+        if host.endswith(port) and (not scheme or fnmatchcase(own, scheme)):
+            ways.append(_NO_PORT + _expression(own, host.removesuffix(port), tail, by_host=by_host))
     try:
-        stars = [_IN_HOST] * stars_of_host + ["."] * (len(others) - stars_of_host)
-        rest = "".join(f"(?>{any_of}*?{chunk})" for any_of, chunk in zip(stars, others, strict=True))
-        return re.compile(first + rest, re.DOTALL).match
+        return re.compile("|".join(ways), re.DOTALL).match
     except re.error as exc:
         raise ConfigurationError(f"{option}: {pattern!r} is no URL pattern: {exc.msg}") from exc
+
+
+def _split(rest: str) -> tuple[str, str]:
+    """The host of a pattern and what follows, which begins with a slash, or with the question mark of a query."""
+    host, slash, path = rest.partition("/")
+    # A host has no equals sign: what stands before the first is the name of a parameter, and the path is left out.
+    query_at = host.rfind("?", 0, max(host.find("="), 0))
+    return (host, slash + path) if query_at < 0 else (rest[:query_at], rest[query_at:])
+
+
+def _expression(scheme: str, host: str, tail: str, *, by_host: bool) -> str:
+    """The parts of a pattern as one regular expression; without a *scheme* it matches any."""
+    has_path = tail.startswith("/")
+    host = _IPV6.sub(r"[[]\1[]]", host) if host.startswith("[") else _readable_host(host)
+    # Without a slash, what follows a star may be of the path too, which tells capitals from small letters.
+    host = host.lower() if has_path else host
+    head = f"{scheme}://{host}" if scheme else host
+    chunks = _chunks(head, host_end=len(head) if by_host else 0, either_case=not has_path)
+    stars_of_host = len(chunks) - 1 if by_host else 0
+    if not tail and chunks[-1]:
+        chunks[-1] += r"(?=[:/?]|\Z)"
+    if tail and not has_path:
+        chunks[-1] += r"(?:/(?=\?))?"  # URLs are compared with the path that is left out
+        if by_host or "*" not in host:  # else the star may be of the path, and what follows of the query
+            chunks[-1] += r"(?=\?)"
+    following = _chunks(tail)
+    chunks = [*chunks[:-1], chunks[-1] + following[0], *following[1:]]
+    # What follows a match makes no difference, so the first place where a chunk fits is the best: an atomic group
+    # never tries another, and a hostile URL cannot make a pattern slow.
+    stars = [_IN_HOST] * stars_of_host + ["."] * (len(chunks) - 1 - stars_of_host)
+    rest = "".join(f"(?>{any_of}*?{chunk})" for any_of, chunk in zip(stars, chunks[1:], strict=True))
+    return f"{'' if scheme else '[a-z][a-z0-9+.-]*://'}{chunks[0]}{rest}"
 
 
 def _readable_host(host: str) -> str:

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 
 from yarl import URL
 
 from aiohttp_cache_di.policy.decisions import Rules
-from aiohttp_cache_di.policy.expiration import UNSET, ExpirationTime, UrlExpiration, UrlRules, fixed_s, lifetime_s
+from aiohttp_cache_di.policy.expiration import (
+    UNSET,
+    ExpirationTime,
+    UrlExpiration,
+    UrlRules,
+    fixed_s,
+    lifetime_s,
+    moment_of,
+    posix_time,
+)
 from aiohttp_cache_di.policy.patterns import UrlPatterns
 from aiohttp_cache_di.policy.windows import Window, window_s
 from aiohttp_cache_di.rfc9111.messages import REDIRECTS
+from aiohttp_cache_di.units import means_none
 
 __all__ = ["DEFAULT_CODES", "RuleBook", "is_redirect"]
 
@@ -100,10 +110,12 @@ class RuleBook:
         return rules
 
     def _read(self, expire_after: ExpirationTime) -> ExpirationTime:
-        """*expire_after*, which a text may say of a length of time, and which is None where it is not given."""
+        """*expire_after*: of a text what it says but for a point in time, and None where it is not given."""
         if expire_after is UNSET and self.cache_control:
             return None
         if isinstance(expire_after, str):
+            if means_none(expire_after):
+                return None
             seconds = fixed_s(expire_after)
             return expire_after if seconds is None else seconds
         return expire_after
@@ -128,6 +140,7 @@ class RuleBook:
             cache_control=self.cache_control,
             shared=self.shared,
             lifetime_s=lifetime,
+            ends_at=posix_time(moment_of(expire_after)) if isinstance(expire_after, str | datetime) else None,
             override_origin=override_origin or self.disabled,
             refresh=refresh,
             only_if_cached=only_if_cached,

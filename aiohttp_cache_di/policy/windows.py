@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import math
 from datetime import timedelta
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 from aiohttp_cache_di.errors import ConfigurationError
-from aiohttp_cache_di.units import parse_duration
+from aiohttp_cache_di.units import means_none, parse_duration
 
-__all__ = ["Window", "window_s"]
-
-_WORDS: Final[dict[str, bool]] = {"always": True, "none": False}
+__all__ = ["Window", "named_window", "window_s"]
 
 Window: TypeAlias = float | bool | str | timedelta | None
 """A stale window as users write it: see `window_s`."""
+
+
+def named_window(value: object) -> bool | None:
+    """What a word says of a stale window: True for ``always``, False for a word for none; None for what is no word."""
+    if not isinstance(value, str):
+        return None
+    return True if value.strip().lower() == "always" else False if means_none(value) else None
 
 
 def window_s(value: Window, *, option: str = "stale_if_error") -> float | None:
@@ -27,8 +32,8 @@ def window_s(value: Window, *, option: str = "stale_if_error") -> float | None:
     Raises:
         ConfigurationError: *value* is no length of time.
     """
-    if isinstance(value, str):
-        value = _WORDS.get(value.strip().lower(), value)
+    named = named_window(value)
+    value = value if named is None else named
     if value is None or value is False:
         return None
     if value is True:

@@ -9,14 +9,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final, cast
 
 from pydantic import SecretStr
 
 from aiohttp_cache_di.addresses import refuse_odd_mongodb_address, refuse_odd_redis_address
 from aiohttp_cache_di.entries.secrets import MIN_SECRET_CHARS
-from aiohttp_cache_di.units import parse_duration, parse_size
+from aiohttp_cache_di.policy.expiration import moment_of
+from aiohttp_cache_di.policy.windows import named_window
+from aiohttp_cache_di.units import means_none, parse_duration, parse_size
 
 __all__ = [
     "BUILT_IN_BACKENDS",
@@ -56,7 +58,6 @@ MAX_SECONDS: Final = 1e10  # 317 years; timers of the operating system overflow 
 MAX_DEPTH: Final = 32  # of JSON; options of drivers have three levels or four
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)  # RFC 9110 §5.6.2
-_NONE_WORDS: Final = frozenset({"none", "null", "off"})
 _TRUE_WORDS: Final = frozenset({"true", "yes", "on", "1"})
 _FALSE_WORDS: Final = frozenset({"false", "no", "off", "0"})
 _QUOTES: Final = ('""', "''", "``", "“”", "„“")
@@ -68,7 +69,7 @@ class FormError(ValueError):
 
 def is_none(value: object) -> bool:
     """Whether *value* is one of the words for nothing."""
-    return value is None or (isinstance(value, str) and value.strip().lower() in _NONE_WORDS)
+    return value is None or (isinstance(value, str) and means_none(value))
 
 
 def optional(value: object) -> object:
@@ -78,10 +79,12 @@ def optional(value: object) -> object:
 
 def seconds(value: object) -> object:
     """A length of time in seconds: a number, or a number with a unit."""
+    if isinstance(value, bool):
+        raise ValueError("not a length of time")
     if isinstance(value, timedelta):
         value = value.total_seconds()
     found = parse_duration(value) if isinstance(value, str) else value
-    if isinstance(found, (int, float)) and not isinstance(found, bool) and not 0 <= found < MAX_SECONDS:
+    if isinstance(found, (int, float)) and not 0 <= found < MAX_SECONDS:
         raise ValueError("not a length of time")
     return found
 
@@ -92,17 +95,32 @@ def optional_seconds(value: object) -> object:
 
 
 def lifetime(value: object) -> object:
-    """A length of time, -1 for ever, or None."""
+    """A length of time, a point in time, -1 for ever, or None."""
     if value == -1 or (isinstance(value, str) and value.strip().lower() in {"never", "-1"}):
         return -1.0
+    if isinstance(value, datetime) or (isinstance(value, str) and not is_none(value) and _is_moment(value)):
+        return moment_of(value)
     return optional_seconds(value)
+
+
+def _is_moment(text: str) -> bool:
+    """Whether *text* is a date, and no length of time."""
+    try:
+        parse_duration(text)
+    except ValueError:
+        try:
+            moment_of(text)
+        except ValueError:
+            return False
+        return True
+    return False
 
 
 def stale_window(value: object) -> object:
     """A length of time, True for as long as it is stored, or None."""
-    if value is True or (isinstance(value, str) and value.strip().lower() == "always"):
-        return True
-    return optional_seconds(value)
+    named = named_window(value)
+    value = value if named is None else named
+    return True if value is True else None if value is False else optional_seconds(value)
 
 
 def number_of_bytes(value: object) -> object:
@@ -266,9 +284,11 @@ def json_object(value: object) -> object:
 
 
 def _items(value: object, part: Callable[[str], object] = str) -> object:
-    """The parts of a list in either of its forms; texts are stripped."""
+    """The parts of a list in either of its forms; texts are stripped. A word for nothing alone is an empty list."""
     if not isinstance(value, str):
         return value
+    if is_none(value):
+        return ()
     _refuse_quotes(value)
     text = value.strip()
     if text.startswith("{"):

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
@@ -23,7 +24,7 @@ from aiohttp_cache_di.settings.url_rules import (
     show_url_names,
     show_url_rules,
 )
-from aiohttp_cache_di.units import format_duration, format_size
+from aiohttp_cache_di.units import format_duration, format_size, means_none
 
 __all__ = [
     "BackendName",
@@ -120,6 +121,7 @@ def _show_list(values: Collection[object] | None) -> str:
         return "none"
     texts = [str(value) for value in values]
     plain = texts and all(re.fullmatch(r"[\w!#$%&*+.^|~\-\]\[/]+", text) and text[0] != "[" for text in texts)
+    plain = plain and not (len(texts) == 1 and means_none(texts[0]))
     return ",".join(texts) if plain else json.dumps(texts, ensure_ascii=False)
 
 
@@ -146,7 +148,7 @@ def _mask_all(text: str) -> str:
 
 _SECONDS: Final = "a number of seconds or a duration such as 250ms, 5m, 1h30m, 2d"
 _SIZE: Final = "a number of bytes or a size such as 500kB, 64MiB, 1GiB"
-_LIST: Final = "separated by commas or as a JSON list"
+_LIST: Final = "separated by commas or as a JSON list, or none"
 
 Flag: TypeAlias = Annotated[bool, Kind("true or false (also 1/0, yes/no, on/off)")]
 OptionalFlag: TypeAlias = Annotated[
@@ -160,7 +162,9 @@ OptionalDuration: TypeAlias = Annotated[
     float | None, BeforeValidator(forms.optional_seconds), Kind(f"{_SECONDS}, or none", _show_seconds)
 ]
 Lifetime: TypeAlias = Annotated[
-    float | None, BeforeValidator(forms.lifetime), Kind(f"{_SECONDS}; 0 (do not cache), never or none", show_lifetime)
+    float | datetime | None,
+    BeforeValidator(forms.lifetime),
+    Kind(f"{_SECONDS}; a date (ISO 8601 or HTTP), 0 (do not cache), never or none", show_lifetime),
 ]
 StaleWindow: TypeAlias = Annotated[
     float | Literal[True] | None,
@@ -190,13 +194,14 @@ Methods: TypeAlias = Annotated[
 Codes: TypeAlias = Annotated[
     tuple[int, ...] | None,
     BeforeValidator(forms.codes),
-    Kind(f"status codes, {_LIST}; none for the mode's own", _show_list),
+    Kind(f"status codes, {_LIST} for the mode's own", _show_list),
 ]
 Secrets: TypeAlias = Annotated[
     tuple[SecretStr, ...],
     BeforeValidator(forms.secrets),
     Kind(
-        f"secrets of {MIN_SECRET_CHARS} characters or more, {_LIST}: the first signs, all verify",
+        f"secrets of {MIN_SECRET_CHARS} characters or more, separated by commas or as a JSON list: the first signs, "
+        "all verify",
         _show_secret,
         _mask_all,
         secret=True,

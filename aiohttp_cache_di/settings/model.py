@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, cast
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from aiohttp_cache_di.arguments import refuse_unknown
@@ -65,12 +75,30 @@ class SQLiteSettings(_Section):
 
     path: OptionalPath = Field(
         default=None,
-        description="database file, or the directory for it; none: `<cache name>.sqlite` in the user's cache directory",
+        description="database file, or the directory for it (then it may end in a slash); none: "
+        "`<cache name>.sqlite` in the user's cache directory",
     )
     timeout: Duration = Field(
         default=0.15, description="how long another process's lock is waited for; keep it below storage_deadline"
     )
     fast_save: Flag = Field(default=False, description="do not wait for the disk; a power cut may cost what is stored")
+
+    _is_directory: bool = PrivateAttr(default=False)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _see_slash(cls, data: object, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """Note the slash at the path's end, which a `Path` leaves out."""
+        made = handler(data)
+        if isinstance(data, Mapping):
+            given: object = cast("Mapping[str, object]", data).get("path")
+            made._is_directory = isinstance(given, str) and given[-1:] in ("/", os.sep)
+        return made
+
+    @property
+    def is_directory(self) -> bool:
+        """Whether the path is said to be a directory: it was written with a slash at its end."""
+        return self._is_directory
 
 
 class RedisSettings(_Section):
@@ -175,7 +203,7 @@ class CacheSettings(BaseSettings):
     )
     partition_tls: Literal["authorities", "context"] = Field(
         default="authorities",
-        description="context: each TLS context is a client of its own, for those that present certificates",
+        description="context: each TLS context is a client of its own, whatever it trusts and presents",
     )
     principals: UrlNames = Field(
         default_factory=dict,
@@ -292,7 +320,8 @@ class CacheSettings(BaseSettings):
     @property
     def sqlite_place(self) -> Place:
         """The database file of ``backend=sqlite``, and what is to be told about it; looks at the file system."""
-        return find_place(self.sqlite.path, self.name, f"{self._prefix}SQLITE__PATH")
+        path, variable = self.sqlite.path, f"{self._prefix}SQLITE__PATH"
+        return find_place(path, self.name, variable, is_directory=self.sqlite.is_directory)
 
     @property
     def sqlite_path(self) -> Path:

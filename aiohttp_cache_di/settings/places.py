@@ -30,19 +30,20 @@ class Place(NamedTuple):
     warning: str | None = None
 
 
-def find_place(given: Path | None, name: str, variable: str) -> Place:
+def find_place(given: Path | None, name: str, variable: str, *, is_directory: bool = False) -> Place:
     """Find the place of the database file.
 
     Args:
         given: what the settings say; a directory holds the file. None for the user's cache directory.
         name: of the cache, which names the file.
         variable: that sets the path, for messages.
+        is_directory: *given* is a directory, though there may be none yet.
 
     Raises:
         ConfigurationError: *given* cannot be a file's path at all.
     """
     if given is not None:
-        return _given_place(given, name, variable)
+        return _given_place(given, name, variable, is_directory=is_directory)
     return _default_place(f"{name}{SUFFIX}", variable)
 
 
@@ -80,11 +81,13 @@ def _default_place(file_name: str, variable: str) -> Place:
     return Place(path, f"{why}: {where}; {variable} names another place")
 
 
-def _given_place(given: Path, name: str, variable: str) -> Place:
+def _given_place(given: Path, name: str, variable: str, *, is_directory: bool) -> Place:
     if given == IN_MEMORY:
         return Place(given)
     path = _whole(given, variable)
-    if path.is_dir():
+    if is_directory and path.exists() and not path.is_dir():
+        raise ConfigurationError(f"{variable}={str(given)!r}: {path} is not a directory")
+    if is_directory or path.is_dir():
         path /= f"{name}{SUFFIX}"
     elif not path.suffix:
         path = path.with_name(path.name + SUFFIX)  # as SQLiteBackend does

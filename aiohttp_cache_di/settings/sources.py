@@ -21,7 +21,7 @@ from typing import Final, NamedTuple
 from dotenv import dotenv_values
 
 from aiohttp_cache_di.addresses import MASK
-from aiohttp_cache_di.settings.forms import path
+from aiohttp_cache_di.settings.forms import FormError, path
 
 __all__ = ["DEFAULT_ENV_FILE", "ENVIRONMENT", "Found", "Layers"]
 
@@ -147,6 +147,11 @@ class Layers:
                 self.problems.append(f"{target.upper()} and {name.upper()} are both set; keep one")
                 continue
             what = f"{name.upper()}={_shown_path(file)}"
+            try:
+                path(file)
+            except FormError as exc:
+                self.problems.append(f"{what}: {exc}")
+                continue
             text = self._text(what, file)
             if text is not None and text.rstrip("\r\n"):
                 layer[target] = Found(text.rstrip("\r\n"), file, by_chance)

@@ -32,7 +32,7 @@ __all__ = [
     "show_url_rules",
 ]
 
-UrlRule: TypeAlias = float | UrlExpiration | None
+UrlRule: TypeAlias = float | datetime | UrlExpiration | None
 
 _READ: Final[Mapping[str, Callable[[object], object]]] = {
     "expire_after": lifetime,
@@ -126,7 +126,7 @@ def _rule(pattern: object, given: object) -> object:
 
 def _read(given: object) -> object:
     if isinstance(given, UrlExpiration):
-        value: Any = given.value if isinstance(given.value, datetime) else lifetime(given.value)
+        value: Any = lifetime(given.value)
         windows: dict[str, Any] = {
             name: _window(name, getattr(given, name)) for name in ("stale_if_error", "stale_while_revalidate")
         }
@@ -141,7 +141,7 @@ def _read(given: object) -> object:
         found = lifetime(given)
     except ValueError:
         raise FormError("no lifetime") from None
-    if isinstance(found, bool) or not isinstance(found, (float, int, type(None))):
+    if isinstance(found, bool) or not isinstance(found, (float, int, datetime, type(None))):
         raise FormError("neither a lifetime nor an object")
     return found
 
@@ -163,7 +163,8 @@ def _policy(given: Mapping[object, object]) -> UrlExpiration:
             found = _READ[name](value)
         except ValueError:
             found = ...
-        if not isinstance(found, tuple if name in _LISTS else (int, float, type(None))):
+        kinds = dict.fromkeys(_LISTS, (tuple,)) | {"expire_after": (int, float, datetime, type(None))}
+        if not isinstance(found, kinds.get(name, (int, float, type(None)))):
             raise FormError(f"its {name} cannot be used")
         is_set = name == "allowed_methods"
         fields[_FIELDS.get(name, name)] = frozenset(cast("tuple[str, ...]", found)) if is_set else found
@@ -187,15 +188,15 @@ def _shown(rule: UrlRule) -> object:
             shown[name] = list(value) if name == "tags" else sorted(value)
         elif name == "override_origin":
             shown[name] = value
-        elif isinstance(value, datetime):
-            shown[name] = value.isoformat()
         else:
             shown[name] = "always" if value is True else show_lifetime(value)
     return shown
 
 
-def show_lifetime(value: float | None) -> str:
+def show_lifetime(value: float | datetime | None) -> str:
     """Write a lifetime as a variable would have it."""
     if value is None:
         return "none"
+    if isinstance(value, datetime):
+        return value.isoformat()
     return "never" if value == -1 else format_duration(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from types import MappingProxyType
@@ -60,7 +61,7 @@ class CacheStats(Struct, repr_omit_defaults=True):
     found_wrong: dict[str, str] = field(default_factory=dict[str, str])
     clock: Callable[[], float] = time.monotonic
     watch: Watch = field(default_factory=Watch)
-    _last_error: tuple[float, str, str] | None = None
+    _recent: dict[str, tuple[float, str]] = field(default_factory=dict[str, tuple[float, str]])
     _measures: Measures | None = None
     _is_started: bool = False
 
@@ -73,7 +74,12 @@ class CacheStats(Struct, repr_omit_defaults=True):
         """
         counted = kind if kind in self.store_errors or len(self.store_errors) < _MAX_KINDS else "other"
         self.store_errors[counted] = self.store_errors.get(counted, 0) + 1
-        self._last_error = (self.clock(), operation, kind)
+        self._recent[operation] = (self.clock(), kind)
+
+    def recovered(self, operation: str) -> None:
+        """Note that a storage operation works again: what went wrong with it before is history."""
+        self._recent.pop(operation, None)
+        self.found_wrong.pop(operation, None)
 
     def count_evicted(self, count: int) -> None:
         """Count *count* entries that were dropped to make room."""
@@ -143,19 +149,24 @@ class CacheStats(Struct, repr_omit_defaults=True):
         )
 
     def health(self, recent_s: float = _RECENT_S) -> Health:
-        """Whether the storage is well: no circuit is open, and nothing failed within the last *recent_s* seconds.
+        """Whether the storage is well: no circuit is open, and nothing that failed lately has not worked again since.
 
         Nor was anything found wrong by `CacheBackend.ping`, as at the start of an application, that still is.
 
+        Args:
+            recent_s: for how many seconds a failure counts, unless that operation succeeds before.
+
         A readiness probe should report a degraded cache and let the service take requests all the same.
         """
-        last = self._last_error
-        because = f"; the last error was {last[2]!r} on {last[1]}" if last is not None else ""
+        failed_at, kind, operation = max(
+            ((at, kind, operation) for operation, (at, kind) in self._recent.items()), default=(-math.inf, "", "")
+        )
+        because = f"; the last error was {kind!r} on {operation}" if operation else ""
         if self.circuits:
             waiting = ", ".join(sorted(self.circuits))
             return Health("degraded", f"the storage is left alone after failures of: {waiting}{because}")
         if self.found_wrong:
             return Health("degraded", f"the storage is of no use: {'; '.join(self.found_wrong.values())}")
-        if last is not None and self.clock() - last[0] < recent_s:
+        if self.clock() - failed_at < recent_s:
             return Health("degraded", f"storage operations failed within the last {recent_s:g} s{because}")
         return Health("ok")

@@ -50,7 +50,7 @@ class Health(Struct, frozen=True):
     """Whether a cache does what it is for. A degraded one costs its service time, never an answer.
 
     Attributes:
-        status: "degraded" while a storage fails, or has done so lately.
+        status: "degraded" while a storage fails, or did so lately and has not worked since.
         reason: why, in words without secrets; "" when all is well.
     """
 

@@ -156,7 +156,12 @@ _READ: Final[Mapping[Metric, Callable[[Exported], Iterator[Reading]]]] = {
         lambda of: of.sizes.size_bytes
     ),
     Metric(
-        f"{_P}degraded", f"{_O}degraded", "gauge", "1", "", "1 while the store fails or has done so lately, else 0"
+        f"{_P}degraded",
+        f"{_O}degraded",
+        "gauge",
+        "1",
+        "",
+        "1 while the store fails, or did so lately and has not worked since, else 0",
     ): _alone(lambda of: float(not of.stats.health().is_ok)),
 }
 

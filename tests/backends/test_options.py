@@ -11,6 +11,7 @@ import pytest
 
 from aiohttp_cache_di import ConfigurationError
 from aiohttp_cache_di.backends import CacheBackend
+from aiohttp_cache_di.policy.expiration import UrlExpiration
 
 
 @pytest.mark.parametrize(
@@ -62,3 +63,49 @@ def test_a_value_that_cannot_be_used_is_refused_by_name(name: str, value: Any) -
 )
 def test_what_the_documentation_allows_is_taken(options: dict[str, Any]) -> None:
     CacheBackend(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (
+            {"cache_control": True, "allowed_methods": ("GET", "POST")},
+            "allowed_methods='GET,POST': with cache_control=True a response to POST answers no other request, for "
+            "these methods are not cacheable in themselves (RFC 9110 §9.2.3); name the URLs to which POST is a query "
+            "in post_as_query, or leave it out",
+        ),
+        (
+            {"post_as_query": ["a.test"]},
+            "post_as_query: without cache_control=True it has no effect; set that, or name POST in allowed_methods, "
+            "or leave it out",
+        ),
+        (
+            {"cache_control": True, "urls_expire_after": {"a.test": UrlExpiration(allowed_methods={"PUT"})}},
+            "urls_expire_after: 'a.test': its allowed_methods: with cache_control=True a response to PUT answers no "
+            "other request, for these methods are not cacheable in themselves (RFC 9110 §9.2.3), or leave it out",
+        ),
+    ],
+)
+def test_options_that_do_nothing_together_are_told_with_the_way_out(
+    options: dict[str, Any], told: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    CacheBackend("api", **options)
+
+    assert caplog.messages == [f"Cache api: {told}"]
+    assert caplog.records[0].levelname == "WARNING"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"allowed_methods": ("GET", "POST", "PUT")},
+        {"cache_control": True, "allowed_methods": ("GET", "QUERY")},
+        {"cache_control": True, "allowed_methods": ("GET", "POST"), "post_as_query": ["a.test"]},
+    ],
+)
+def test_of_options_that_do_something_nothing_is_told(
+    options: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    CacheBackend(**options)
+
+    assert not caplog.messages

@@ -15,6 +15,7 @@ from aiohttp import ClientSession, DigestAuthMiddleware, encode_basic_auth
 from aiohttp_cache_di import CachedSession, CacheMiddleware
 from aiohttp_cache_di.backends import CacheBackend
 from aiohttp_cache_di.backends.sqlite import SQLiteBackend
+from aiohttp_cache_di.engine import notes
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.policy.principals import Principal
 from aiohttp_cache_di.rfc9111.messages import Request
@@ -271,7 +272,11 @@ async def test_a_challenge_to_credentials_is_stored_for_them_alone(cache_control
                 assert response.from_cache == expected
 
 
-async def test_a_function_that_fails_costs_the_hit_and_nothing_else(origin: Origin) -> None:
+async def test_a_function_that_fails_costs_the_hit_and_nothing_else(
+    origin: Origin, caplog: pytest.LogCaptureFixture
+) -> None:
+    notes._noted.clear()
+
     def who(request: Request) -> str:
         raise LookupError("no one is logged in")
 
@@ -283,7 +288,12 @@ async def test_a_function_that_fails_costs_the_hit_and_nothing_else(origin: Orig
         async with session.post(url, data=b"x") as response:
             assert response.status == 200
     assert await backend.responses.size() == 0
-    assert backend.stats.store_errors == {"LookupError": 2}
+    assert not backend.stats.store_errors  # for the store is well
+    assert backend.stats.health().is_ok
+    (told,) = caplog.messages
+    assert told.startswith("A function that says whose a request is, or what its key is, has failed (LookupError in ")
+    assert f"{who.__qualname__}, line" in told
+    assert "logged in" not in told
 
 
 @pytest.mark.parametrize("name", ["", 7, b"a"])

@@ -9,19 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import ClientConnectorCertificateError, TCPConnector
+from aiohttp import ClientConnectorCertificateError, TCPConnector, web
 
 from aiohttp_cache_di._aiohttp import default_tls_context
 from aiohttp_cache_di.backends import CacheBackend
-from aiohttp_cache_di.keys import tls_token
+from aiohttp_cache_di.keys import client_certificate, tls_token
 from tests.clients import Client, Clients
 from tests.origin import Origin, Received, answer
 
 
-def make_certificate(folder: Path, name: str) -> Path:
+def make_certificate(folder: Path, name: str, *kind: str) -> Path:
     """Make a certificate that vouches for itself, and its key beside it."""
     made = folder / f"{name}.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    kind = kind or ("ec", "-pkeyopt", "ec_paramgen_curve:prime256v1")
+    command = ["openssl", "req", "-x509", "-newkey", *kind, "-nodes"]
     command += ["-days", "1", "-subj", f"/CN={name}", "-addext", "subjectAltName=IP:127.0.0.1"]
     command += ["-keyout", str(folder / f"{name}.key"), "-out", str(made)]
     subprocess.run(command, check=True, capture_output=True)
@@ -30,12 +31,17 @@ def make_certificate(folder: Path, name: str) -> Path:
 
 @pytest.fixture(scope="module")
 def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Bundles of authorities: one that knows the origin, one that knows others too, and one that does not."""
+    """Bundles of authorities: one that knows the origin, one that knows others too, one that does not; and clients."""
     folder = tmp_path_factory.mktemp("certificates")
     own, other = make_certificate(folder, "own"), make_certificate(folder, "other")
     both = folder / "both.pem"
     both.write_text(other.read_text() + own.read_text())
-    return {"own": own, "other": other, "both": both}
+    users = {name: make_certificate(folder, name) for name in ("alice", "bob")}
+    users |= {"rsa": make_certificate(folder, "rsa", "rsa:2048")}
+    users |= {"ed25519": make_certificate(folder, "ed25519", "ed25519")}
+    known = folder / "clients.pem"
+    known.write_text("".join(user.read_text() for user in users.values()))
+    return {"own": own, "other": other, "both": both, "clients": known, **users}
 
 
 @pytest.fixture
@@ -154,14 +160,109 @@ async def test_contexts_of_connectors_can_be_told_apart_too(
     assert await others[0].fetch(secure.url + "/", ssl=False) == (False, "4")
 
 
-async def test_those_who_connect_as_different_clients_are_told_apart_by_name(
-    clients: Clients, secure: Origin, bundles: dict[str, Path]
+@pytest.fixture
+async def asking(bundles: dict[str, Path]) -> AsyncIterator[str]:
+    """Run an origin that asks its clients who they are, and answers with their names."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(bundles["clients"]))
+    context.load_cert_chain(bundles["own"], bundles["own"].with_suffix(".key"))
+    context.verify_mode = ssl.CERT_OPTIONAL
+
+    async def who(request: web.Request) -> web.Response:
+        certificate: Any = request.get_extra_info("peercert") or {"subject": [[("commonName", "no one")]]}
+        return web.Response(text=certificate["subject"][0][0][1], headers={"Cache-Control": "max-age=60"})
+
+    app = web.Application()
+    app.router.add_route("*", "/", who)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context)
+    await site.start()
+    port = runner.addresses[0][1]
+    yield f"https://127.0.0.1:{port}/"
+    await runner.cleanup()
+
+
+def presenting(bundles: dict[str, Path], client: str, *, flawed: str = "") -> ssl.SSLContext:
+    """Make a new context that presents a certificate, "" for none."""
+    context = trusting(bundles["own"], flawed=flawed)
+    if client:
+        context.load_cert_chain(bundles[client], bundles[client].with_suffix(".key"))
+    return context
+
+
+@pytest.mark.parametrize("cache_control", [False, True])
+async def test_who_connects_as_another_client_gets_nothing_of_the_first(
+    clients: Clients, asking: str, bundles: dict[str, Path], cache_control: bool
 ) -> None:
-    client = clients(session={} if clients.way.plain else {"principal": "somebody"}, principal="tenant-1")
-    assert await client.fetch(secure.url + "/", ssl=trusting(bundles["own"])) == (False, "1")
-    other = clients(backend=client.backend)
-    other.backend.principal = "tenant-2"
-    assert await other.fetch(secure.url + "/", ssl=trusting(bundles["own"])) == (False, "2")
+    client = clients(cache_control=cache_control)
+    for hit in (False, True):
+        for name in ("alice", "", "bob", "rsa"):
+            shown = presenting(bundles, name)
+            assert await client.fetch(asking, ssl=shown) == (hit, name or "no one")
+    assert await client.backend.has_url(asking, ssl=presenting(bundles, "alice"))
+    async with client.session.put(asking, ssl=presenting(bundles, "alice")) as response:
+        assert response.status == 200
+    left = [await client.backend.has_url(asking, ssl=presenting(bundles, name)) for name in ("alice", "", "bob")]
+    assert left == ([False, False, True] if cache_control else [True] * 3)
+
+
+@pytest.mark.parametrize("flawed", ["", "chain"])
+async def test_sessions_that_connect_as_different_clients_share_nothing(
+    clients: Clients, asking: str, bundles: dict[str, Path], flawed: str
+) -> None:
+    first = clients(session={"connector": TCPConnector(ssl=presenting(bundles, "", flawed=flawed))})
+    assert await first.fetch(asking) == (False, "no one")
+    for name in ("alice", "bob"):
+        connector = TCPConnector(ssl=presenting(bundles, name, flawed=flawed))
+        other = clients(backend=first.backend, session={"connector": connector})
+        assert [await other.fetch(asking) for _ in range(3)] == [(False, name), (True, name), (True, name)]
+    assert await first.fetch(asking) == (True, "no one")
+
+
+@pytest.mark.parametrize("option", [{"principal": "tenant-1"}, {"shared_credentials": ["127.0.0.1"]}])
+async def test_who_is_named_may_present_any_certificate(
+    clients: Clients, asking: str, bundles: dict[str, Path], option: dict[str, Any]
+) -> None:
+    client = clients(**option)
+    assert await client.fetch(asking, ssl=presenting(bundles, "alice")) == (False, "alice")
+    assert await client.fetch(asking, ssl=presenting(bundles, "bob")) == (True, "alice")
+    if "principal" in option:
+        client.backend.principal = "tenant-2"
+        assert await client.fetch(asking, ssl=presenting(bundles, "bob")) == (False, "bob")
+
+
+@pytest.mark.parametrize("restricted", ["", "1.2", "1.3", "ciphers"])
+@pytest.mark.parametrize("name", ["alice", "rsa", "ed25519", ""])
+def test_a_certificate_is_seen_whatever_else_a_context_says(
+    bundles: dict[str, Path], name: str, restricted: str
+) -> None:
+    context = presenting(bundles, name)
+    if restricted == "1.2":
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+    elif restricted == "1.3":
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+    elif restricted:
+        context.set_ciphers("ECDHE-ECDSA-AES128-GCM-SHA256" if name == "rsa" else "ECDHE-RSA-AES128-GCM-SHA256")
+    found = client_certificate(context)
+
+    assert found == client_certificate(presenting(bundles, name))
+    assert bool(found) == bool(name)
+    assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
+
+
+async def test_a_context_that_keeps_its_certificate_elsewhere_is_for_itself_alone(
+    clients: Clients, asking: str, bundles: dict[str, Path]
+) -> None:
+    class Elsewhere(ssl.SSLContext):
+        def load_cert_chain(self, *args: Any, **kwargs: Any) -> None:
+            """Load nothing."""
+
+    contexts = [Elsewhere(ssl.PROTOCOL_TLS_CLIENT) for _ in range(2)]
+    for context in contexts:
+        context.load_verify_locations(str(bundles["own"]))
+    client = clients()
+    found = [await client.fetch(asking, ssl=context) for context in (*contexts, *contexts)]
+    assert [hit for hit, _ in found] == [False, False, True, True]
 
 
 def test_the_order_of_a_bundle_makes_no_difference(bundles: dict[str, Path], tmp_path: Path) -> None:

@@ -50,6 +50,12 @@ def at(offset_s: float) -> datetime:
         ("never", math.inf),
         ("-1", math.inf),
         ("0", 0.0),
+        ("none", None),
+        (" Off ", None),
+        ("null", None),
+        (at(90).isoformat(), 90.0),
+        (at(90).replace(tzinfo=None).isoformat(" "), 90.0),
+        (at(90).strftime("%Y-%m-%dT%H:%M:%SZ"), 90.0),
     ],
 )
 def test_every_accepted_form_comes_to_seconds(value: Any, expected: float | None) -> None:
@@ -99,6 +105,8 @@ def test_the_ends_of_the_calendar_are_far_away_in_every_zone(monkeypatch: pytest
     [
         "",
         "tomorrow",
+        "always",
+        "1 Jan 99999999999999999999 00:00:00 GMT",
         "5 minutes",
         "5m5m",
         "nan",

@@ -63,3 +63,49 @@ def test_a_pattern_by_host_is_found_in_no_path_and_no_query(pattern: str, url: s
 )
 def test_a_pattern_may_have_capitals_without_a_slash_and_the_own_port_of_its_scheme(pattern: str, url: str) -> None:
     assert UrlPatterns([pattern], option="o").match(url)
+
+
+@pytest.mark.parametrize("by_host", [True, False])
+@pytest.mark.parametrize(
+    ("pattern", "url"),
+    [
+        ("e.test:443", "https://e.test/x"),
+        ("e.test:443", "https://e.test:443/"),
+        ("e.test:443", "http://e.test:443/"),
+        ("e.test:443/x", "https://e.test/x?y"),
+        ("e.test:80", "http://e.test/x"),
+        ("*.test:443", "https://api.e.test/x"),
+        ("[::1]:443", "https://[::1]/x"),
+        ("*://e.test:443", "https://e.test/"),
+        ("http*://e.test:80", "http://e.test/"),
+        ("http://e.test?x=1", "http://e.test/?x=1&y=2"),
+        ("http://e.test?x=1", "http://e.test?x=1"),
+        ("http://e.test/?x=1", "http://e.test?x=1"),
+        ("e.test?a&x=1/2", "http://e.test?a&x=1/2"),
+        ("https://e.test:443?x=1", "https://e.test/?x=1"),
+        ("e.test:8443?x=*", "https://e.test:8443/?x=1"),
+    ],
+)
+def test_a_port_may_be_any_schemes_own_and_a_query_may_follow_the_host(pattern: str, url: str, by_host: bool) -> None:
+    assert UrlPatterns([pattern], option="o", by_host=by_host).match(url)
+
+
+@pytest.mark.parametrize("by_host", [True, False])
+@pytest.mark.parametrize(
+    ("pattern", "url"),
+    [
+        ("e.test:443", "http://e.test/"),
+        ("e.test:443", "https://e.test:8443/"),
+        ("e.test:80", "https://e.test/"),
+        ("https://e.test:443", "https://e.test:8443/"),
+        ("*.test:443", "https://api.e.test:8443/"),
+        ("http://e.test:443", "http://e.test/"),
+        ("*s://e.test:80", "https://e.test/"),
+        ("http://e.test?x=1", "http://e.test.x=1/"),
+        ("http://e.test?x=1", "http://e.test/y?x=1"),
+        ("http://e.test?x=1", "http://e.test/?X=1"),
+        ("https://e.test?x=1", "https://e.test.evil.test/?x=1"),
+    ],
+)
+def test_a_pattern_with_a_port_or_a_query_covers_no_other(pattern: str, url: str, by_host: bool) -> None:
+    assert not UrlPatterns([pattern], option="o", by_host=by_host).match(url)

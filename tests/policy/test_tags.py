@@ -39,6 +39,9 @@ def test_a_pattern_of_urls_says_tags() -> None:
     assert users is not None
     assert odd is not None
     assert (users.tags, users.says_more, odd.tags) == (("users",), True, ("a",))
+    empty = UrlRules({"*": UrlExpiration(60, True, tags=[])}).match("http://a.test/")
+    assert empty is not None
+    assert (empty.tags, hash(empty) != 0) == ((), True)
     assert Rules().tags == ()
     with pytest.raises(ConfigurationError, match=r"\*/x.*tags"):
         UrlRules({"*/x": UrlExpiration(60, tags=[""])})

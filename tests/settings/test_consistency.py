@@ -40,6 +40,7 @@ def test_methods_that_the_standard_does_not_cache_are_refused_with_the_way_out(
         {"ALLOWED_METHODS": "GET,HEAD,POST", "POST_AS_QUERY": "a.test/search"},
         {"ALLOWED_METHODS": "GET,QUERY"},
         {"URLS_EXPIRE_AFTER": '{"a.test": {"allowed_methods": ["get"]}}'},
+        {"ALLOWED_METHODS": "GET,POST", "POST_AS_QUERY": "[]", "CACHE_CONTROL": "false"},
     ],
 )
 def test_methods_that_are_cached_are_taken(variables: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,3 +49,13 @@ def test_methods_that_are_cached_are_taken(variables: dict[str, str], monkeypatc
         monkeypatch.setenv(f"AIOHTTP_CACHE_{name}", value)
 
     assert build_backend(CacheSettings.load(env_file=None)).allowed_methods >= {"GET"}
+
+
+def test_post_as_query_without_the_standard_is_refused_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"BACKEND": "memory", "CACHE_CONTROL": "false", "POST_AS_QUERY": "a.test"}.items():
+        monkeypatch.setenv(f"AIOHTTP_CACHE_{name}", value)
+
+    with pytest.raises(
+        ConfigurationError, match=r"^AIOHTTP_CACHE_POST_AS_QUERY: without AIOHTTP_CACHE_CACHE_CONTROL=true"
+    ):
+        build_backend(CacheSettings.load(env_file=None))

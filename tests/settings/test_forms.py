@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import os
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
+from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.policy.expiration import UrlExpiration
 from aiohttp_cache_di.settings import CacheSettings, RedisSettings
+from aiohttp_cache_di.settings.build import build_backend
 from aiohttp_cache_di.settings.report import effective_settings
+from aiohttp_cache_di.settings.url_rules import UrlRule
 from aiohttp_cache_di.settings.variables import Variable
 
 LONG = "correct horse battery"
@@ -186,7 +191,7 @@ def test_code_gives_rules_by_pattern_as_a_backend_takes_them() -> None:
 
 
 def test_code_gives_the_windows_of_a_pattern_in_any_form_and_they_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    rules: dict[str, float | UrlExpiration | None] = {
+    rules: dict[str, UrlRule] = {
         "a.test": UrlExpiration(stale_if_error="1h", stale_while_revalidate=timedelta(minutes=1)),
         "b.test": UrlExpiration(stale_if_error=True, stale_while_revalidate=False, tags=["t"]),
     }
@@ -328,3 +333,73 @@ def test_any_text_is_taken_or_refused_and_what_is_taken_is_shown_so_that_it_is_r
 
 def value_at(settings: object, path: tuple[str, ...]) -> object:
     return functools.reduce(getattr, path, settings)
+
+
+@pytest.mark.parametrize(
+    ("given", "value"),
+    [
+        (datetime(2040, 1, 1, tzinfo=UTC), datetime(2040, 1, 1, tzinfo=UTC)),
+        (datetime(2040, 1, 1), datetime(2040, 1, 1)),
+        ("2040-01-01T00:00:00Z", datetime(2040, 1, 1, tzinfo=UTC)),
+        ("Sun, 01 Jan 2040 00:00:00 GMT", datetime(2040, 1, 1, tzinfo=UTC)),
+        ("off", None),
+        ("never", -1.0),
+        (timedelta(minutes=1), 60.0),
+    ],
+)
+def test_a_lifetime_takes_in_settings_what_it_takes_in_code(
+    given: Any, value: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules: dict[str, Any] = {"a.test": given, "b.test": {"expire_after": given}}
+    settings = CacheSettings(expire_after=given, urls_expire_after=rules)
+    rule = settings.urls_expire_after["b.test"]
+
+    assert settings.expire_after == settings.urls_expire_after["a.test"] == value
+    assert isinstance(rule, UrlExpiration)
+    assert rule.value == value
+    backend = build_backend(settings.model_copy(update={"backend": "memory"}))
+    assert backend.expire_after == value
+    shown = {setting.variable: setting.value for setting in effective_settings(settings)}
+    monkeypatch.setenv("AIOHTTP_CACHE_EXPIRE_AFTER", shown["AIOHTTP_CACHE_EXPIRE_AFTER"])
+    monkeypatch.setenv("AIOHTTP_CACHE_URLS_EXPIRE_AFTER", shown["AIOHTTP_CACHE_URLS_EXPIRE_AFTER"])
+    read = CacheSettings.load(env_file=None)
+    assert (read.expire_after, read.urls_expire_after) == (settings.expire_after, settings.urls_expire_after)
+
+
+@pytest.mark.parametrize(("word", "window"), [("always", True), ("ALWAYS", True), ("off", None), ("null", None)])
+def test_a_stale_window_takes_the_same_words_in_settings_and_in_code(word: str, window: bool | None) -> None:
+    options: dict[str, Any] = {"stale_if_error": word, "stale_while_revalidate": word}
+    settings, backend = CacheSettings(**options), CacheBackend(**options)
+
+    assert settings.stale_if_error == settings.stale_while_revalidate == window
+    assert backend.stale_if_error_s == backend.stale_while_revalidate_s == (math.inf if window else None)
+
+
+@pytest.mark.parametrize("name", ["expire_after", "storage_deadline", "lease"])
+def test_a_truth_value_is_no_length_of_time(name: str) -> None:
+    given: dict[str, Any] = {name: True}
+    with pytest.raises(ConfigurationError, match=f"{name}=True"):
+        CacheSettings(**given)
+
+
+@pytest.mark.parametrize("name", ["ignored_params", "credential_headers", "allowed_methods", "post_as_query"])
+@pytest.mark.parametrize("word", ["none", " None ", "off", "null"])
+def test_a_word_for_none_is_an_empty_list_and_no_name(name: str, word: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"AIOHTTP_CACHE_{name.upper()}", word)
+
+    assert getattr(CacheSettings.load(), name) == ()
+
+
+def test_a_name_that_is_called_none_is_written_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIOHTTP_CACHE_IGNORED_PARAMS", '["none"]')
+    settings = CacheSettings.load()
+
+    assert settings.ignored_params == ("none",)
+    shown = {setting.variable: setting.value for setting in effective_settings(settings)}
+    assert shown["AIOHTTP_CACHE_IGNORED_PARAMS"] == '["none"]'
+    monkeypatch.setenv("AIOHTTP_CACHE_IGNORED_PARAMS", "none,token")
+    assert CacheSettings.load().ignored_params == ("none", "token")
+
+
+def test_none_is_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "16 characters or more" in refusal_of("SECRET_KEY", "none", monkeypatch)

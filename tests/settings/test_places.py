@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import shutil
@@ -145,6 +146,39 @@ def test_a_path_that_is_a_directory_holds_the_file(slash: str, tmp_path: Path) -
     settings = CacheSettings(cache_name="api", sqlite=SQLiteSettings(path=Path(f"{tmp_path}/cache.d{slash}")))
 
     assert settings.sqlite_path == tmp_path / "cache.d" / "api.sqlite"
+
+
+@pytest.mark.parametrize("path", ["new/cache.d/", "new/", "./new//"])
+def test_a_path_with_a_slash_at_its_end_is_a_directory_that_may_be_made_later(
+    path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIOHTTP_CACHE_SQLITE__PATH", path)
+    directory = tmp_path / path
+
+    for settings in (CacheSettings.load(), CacheSettings(**{"sqlite": {"path": path}})):  # type: ignore[arg-type]  # pyright: ignore  # as JSON would have it
+        assert settings.sqlite_path == directory / "aiohttp-cache.sqlite"
+        assert not settings.sqlite_place.warning
+    assert not (tmp_path / "new").exists()
+
+
+async def test_a_directory_that_a_path_names_is_made_for_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIOHTTP_CACHE_SQLITE__PATH", "new/cache.d/")
+    backend = await asyncio.to_thread(lambda: build_backend(CacheSettings.load()))
+    assert (await backend.ping()).is_ok
+    await backend.close()
+    files = await asyncio.to_thread(lambda: list(tmp_path.joinpath("new").rglob("*.sqlite*")))
+    assert tmp_path / "new" / "cache.d" / "aiohttp-cache.sqlite" in files
+    assert {file.parent.name for file in files} == {"cache.d"}
+
+
+def test_a_file_where_a_directory_is_said_to_be_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tmp_path.joinpath("cache").write_text("")
+    monkeypatch.setenv("AIOHTTP_CACHE_SQLITE__PATH", "cache/")
+
+    with pytest.raises(ConfigurationError, match="cache is not a directory"):
+        _ = CacheSettings.load().sqlite_path
 
 
 def test_a_path_without_a_suffix_gets_that_of_the_backend(tmp_path: Path) -> None:

@@ -172,6 +172,25 @@ def test_an_empty_name_of_a_file_of_keys_is_refused(monkeypatch: pytest.MonkeyPa
     assert refusal().startswith("AIOHTTP_CACHE_SECRET_KEY_FILE: it is empty")
 
 
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ('"{}/secret"', "quotes came along; leave them out"),
+        ("'{}/secret'", "quotes came along; leave them out"),
+        ("file://{}/secret", "a URL, where a path belongs"),
+        ('["{}/secret"]', "JSON, where the bare text belongs"),
+    ],
+)
+def test_a_form_of_a_files_name_that_is_not_taken_is_told(
+    given: str, why: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "secret").write_text("correct horse battery")
+    monkeypatch.setenv("AIOHTTP_CACHE_SECRET_KEY_FILE", given.format(tmp_path))
+    told = refusal()
+    assert told.startswith("AIOHTTP_CACHE_SECRET_KEY_FILE=")
+    assert told.endswith(f": {why}")
+
+
 def test_only_a_secret_has_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIOHTTP_CACHE_BACKEND_FILE", "x")
     assert refusal().startswith("AIOHTTP_CACHE_BACKEND_FILE: there is no such setting")

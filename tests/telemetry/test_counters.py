@@ -79,6 +79,17 @@ def test_a_recent_error_degrades_for_a_while_and_is_named() -> None:
     assert stats.health(recent_s=60).status == "degraded"
 
 
+def test_an_error_is_history_once_that_operation_works_again() -> None:
+    stats = CacheStats(clock=FakeClock())
+    stats.count_error("write", "OSError")
+    stats.count_error("read", "timeout")
+    stats.recovered("read")
+    assert "'OSError' on write" in stats.health().reason
+    stats.recovered("write")
+    assert stats.health() == Health("ok")
+    assert stats.store_errors == {"OSError": 1, "timeout": 1}
+
+
 def test_an_open_circuit_degrades_for_as_long_as_it_is_open() -> None:
     clock = FakeClock()
     stats = CacheStats(clock=clock)

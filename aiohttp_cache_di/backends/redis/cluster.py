@@ -61,7 +61,8 @@ class Known:
     @property
     def where(self) -> str:
         """The servers, without user and password."""
-        return "redis+cluster://" + ",".join(f"{host}:{port}" for host, port in self.servers)
+        scheme = "rediss" if self.arguments.get("ssl") else "redis"
+        return f"{scheme}+cluster://" + ",".join(f"{host}:{port}" for host, port in self.servers)
 
     def reached_at(self, host: str, port: int) -> Address:
         """Where a server is reached that the cluster calls so."""

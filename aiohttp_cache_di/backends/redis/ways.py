@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final, Protocol
 
-from aiohttp_cache_di._redis import SentinelConnections, new_connection, node_connection
+from aiohttp_cache_di._redis import SentinelConnections, is_tls, new_connection, node_connection
 
 __all__ = ["DirectWay", "NodeWay", "Pool", "SentinelWay", "Way", "secrets_in"]
 
@@ -63,7 +63,8 @@ class DirectWay:
         settings = self._pool.connection_kwargs
         if "path" in settings:
             return f"unix://{settings['path']}"
-        return f"redis://{settings.get('host', 'localhost')}:{settings.get('port', 6379)}/{settings.get('db') or 0}"
+        scheme = _scheme(tls=is_tls(getattr(self._pool, "connection_class", object)))
+        return f"{scheme}://{settings.get('host', 'localhost')}:{settings.get('port', 6379)}/{settings.get('db') or 0}"
 
     @property
     def secrets(self) -> Collection[str] | None:
@@ -92,7 +93,8 @@ class NodeWay:
     @property
     def where(self) -> str:
         """The address."""
-        return f"redis://{self._host}:{self._port}"
+        scheme = _scheme(tls=is_tls(self._settings.get("connection_class", object)))
+        return f"{scheme}://{self._host}:{self._port}"
 
     @property
     def secrets(self) -> Collection[str] | None:
@@ -118,7 +120,7 @@ class SentinelWay:
     def where(self) -> str:
         """The sentinels and the name of the service."""
         hosts = ",".join(f"{host}:{port}" for host, port in self._connections.sentinels)
-        return f"redis+sentinel://{hosts}/{self._connections.service}"
+        return f"{_scheme(tls=self._connections.is_tls)}+sentinel://{hosts}/{self._connections.service}"
 
     @property
     def secrets(self) -> Collection[str] | None:
@@ -135,6 +137,10 @@ class SentinelWay:
         """See `Way`."""
         connection, close = await self._connections.new()
         return await _opened(connection, close)
+
+
+def _scheme(*, tls: bool) -> str:
+    return "rediss" if tls else "redis"
 
 
 def secrets_in(settings: Mapping[str, Any]) -> Collection[str] | None:

@@ -222,7 +222,7 @@ class StoreGuard:
             self._reads_hang_until = 0.0
         circuit.succeeded(probe=probe)
         if not circuit.failures:
-            self.stats.found_wrong.pop(operation, None)
+            self.stats.recovered(operation)
             self.outages.recovered(operation)
 
     def _failed(

@@ -70,7 +70,7 @@ async def _tried(guard: StoreGuard, operation: str, call: Callable[[], Awaitable
     guard.retry_now(operation)
     failed = object()
     if await guard.run(operation, call, failed, patient=True) is not failed:
-        guard.stats.found_wrong.pop(operation, None)
+        guard.stats.recovered(operation)
         return ""
     outages = guard.outages
     cause = outages.causes.get(operation, "it is being tried")

@@ -42,9 +42,10 @@ def arguments_of(address: str, **options: Any) -> dict[str, Any]:
     [
         ("redis+cluster://a", "redis+cluster://a:6379"),
         ("redis+cluster://u:p%40ss@a:1,b,[fd00::1]:3/0", "redis+cluster://a:1,b:6379,fd00::1:3"),
-        ("rediss+cluster://a/", "redis+cluster://a:6379"),
+        ("rediss+cluster://a/", "rediss+cluster://a:6379"),
         ("redis+sentinel://a,b:2/my.cache-1", "redis+sentinel://a:26379,b:2/my.cache-1"),
-        ("rediss+sentinel://u:p@a/cache/3?socket_timeout=2", "redis+sentinel://a:26379/cache"),
+        ("rediss+sentinel://u:p@a/cache/3?socket_timeout=2", "rediss+sentinel://a:26379/cache"),
+        ("rediss://:p@a/3", "rediss://a:6379/3"),
     ],
 )
 def test_an_address_says_where_the_servers_are(address: str, where: str) -> None:

@@ -338,6 +338,15 @@ async def test_errors_in_a_row_open_the_circuit_and_the_store_is_left_alone(
     assert guard.stats.health().status == "degraded"
 
 
+async def test_health_is_well_at_the_first_success_after_a_failure(guard: StoreGuard, store: FakeStore) -> None:
+    store.error = OSError("down")
+    await guard.run("read", store.get, "default")
+    assert guard.stats.health().status == "degraded"
+    store.error = None
+    await guard.run("read", store.get, "default")
+    assert guard.stats.health().is_ok
+
+
 async def test_timeouts_open_the_circuit_too(guard: StoreGuard, store: FakeStore) -> None:
     store.hangs = True
     await asyncio.gather(*(guard.run("read", store.get, "") for _ in range(THRESHOLD)))

@@ -1,0 +1,127 @@
+"""How a session sends a request that its fast lane does not answer: by what stands below the cache, or around it.
+
+What stands below are bases of the user's and aiohttp's own method, or what an instrument has put in its place. Those
+that only hand on what they were given, such as limits of rates (`senders`), are asked for what goes to the origin
+alone: by a look that comes first (`looks`), or where that would be noticed, by `through`. In place of all that, a test
+may have something that answers itself (`doubles`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from aiohttp import ClientMiddlewareType, ClientResponse, ClientSession
+from aiohttp.typedefs import StrOrURL
+
+from aiohttp_cache_di._aiohttp import genuine_request, own_request
+from aiohttp_cache_di.backends.base import CacheBackend
+from aiohttp_cache_di.engine.call import Call
+from aiohttp_cache_di.engine.doubles import Doubles, is_backend
+from aiohttp_cache_di.engine.looks import Look, NotStored, may_look
+from aiohttp_cache_di.engine.senders import hands_on, senders_below
+from aiohttp_cache_di.engine.through import Through, may_go_through
+
+__all__ = ["Sender"]
+
+Send = Callable[..., Awaitable[ClientResponse]]
+
+
+class Sender:
+    """Sends the requests of one session.
+
+    Args:
+        session_class: its class.
+        own: our classes of sessions.
+    """
+
+    def __init__(self, session_class: type, own: frozenset[type]) -> None:
+        self._below = senders_below(session_class, own)
+        self._doubles = Doubles()
+        self._differs = False
+        self._last: object = None
+        self._looks_first = self._is_double = False
+
+    @property
+    def looks_first(self) -> bool:
+        """Whether what stands below is not asked for hits."""
+        self._judge()
+        return self._looks_first
+
+    def has_doubles(self, backend: object) -> bool:
+        """Whether something stands in for the network or for *backend*."""
+        self._judge()
+        return self._is_double or not is_backend(backend)
+
+    def _judge(self) -> None:
+        """See through what stands below, unless it is what stood there before."""
+        last = genuine_request()
+        if last is self._last:
+            return
+        own = own_request()
+        senders = self._below if last is own else [*self._below, last]
+        self._looks_first = not self._differs and own is not None and bool(senders) and all(map(hands_on, senders))
+        self._is_double = Doubles.are_there() and not hands_on(last)
+        self._last = last
+
+    async def send(
+        self,
+        session: ClientSession,
+        backend: CacheBackend,
+        below: Send,
+        method: str,
+        url: StrOrURL,
+        call: Call,
+        options: dict[str, Any],
+        middlewares: Sequence[ClientMiddlewareType],
+    ) -> ClientResponse:
+        """Send a request by aiohttp, which asks the cache for each hop.
+
+        Args:
+            below: the method ``_request`` of the base below ours.
+            options: the arguments of the request.
+            middlewares: what aiohttp calls for it, the cache among them.
+        """
+        if self.has_doubles(backend):
+            return await self._doubles.request(below, backend, call, method, url, options)
+        own = own_request()
+        if self._looks_first and own is not None:
+            if may_look(session, options, len(middlewares)):
+                return await self._look_first(session, own, below, method, url, call, options)
+            if may_go_through(options):
+                call.through = through = Through(below, options)
+                try:
+                    response: ClientResponse = await own(session, method, url, **options)
+                finally:
+                    through.forget()
+                return response
+        return await below(method, url, **options)
+
+    async def _look_first(
+        self,
+        session: ClientSession,
+        own: Send,
+        below: Send,
+        method: str,
+        url: StrOrURL,
+        call: Call,
+        options: dict[str, Any],
+    ) -> ClientResponse:
+        """Answer a request from what is stored, or else send it by the bases below, which may limit rates."""
+        call.look = look = Look()
+        try:
+            return await own(session, method, url, **options)
+        except NotStored:
+            call.keys.clear()
+        finally:
+            look.is_over = True
+        try:
+            return await below(method, url, **options)
+        finally:
+            self._differs = self._differs or look.differs
+            self._looks_first = self._looks_first and not self._differs
+
+    @property
+    def adds(self) -> bool:
+        """Whether what stands below has been seen to send another request than it was given."""
+        return self._differs
