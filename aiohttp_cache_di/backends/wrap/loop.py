@@ -87,12 +87,11 @@ class LoopStack:
             if near_bytes
             else None
         )
-        self.keeps_copies = self.tells_all or self.near is not None
-        """Whether a response may be at hand twice, as the same object."""
         self.purges = Purges(self, purge_count)
         """What is known of purges by tag."""
+        is_all = self.tells_all or self.near is not None
         self._at_hand = _at_hand(abilities, self.near, self.purges)
-        self.peek: Callable[[str], StoredResponse | None] = self._at_hand if self.keeps_copies else self._peek
+        self.peek: Callable[[str], StoredResponse | None] = self._at_hand if is_all else self._peek
         """Gives the response under a key, if it is at hand; what is on its way counts as stored."""
         self._reads = BatchedReads(whole, guard)
         self.first_looks: FirstLooks | None = None

@@ -49,7 +49,7 @@ LONG: Final = f"{MARK_PREFIX}long"
 KEPT_S: Final = 31 * 86_400.0
 """For how long a purge is remembered where all tagged responses are gone by then; else it is for ever."""
 
-MAX_REASONS: Final = 1000
+MAX_REASONS: Final = 1000  # and as many of whatever else is remembered
 ASKED_AT_A_TIME: Final = 500
 _URL: Final = "http://tag.invalid/"  # a record has one
 _CHECKED: Final = "_checked"
@@ -101,7 +101,6 @@ class Part(Protocol):
     """The part of a stack in one loop, as far as it is needed here."""
 
     tells_all: bool
-    keeps_copies: bool
 
     @property
     def peek(self) -> Callable[[str], StoredResponse | None]:
@@ -129,6 +128,8 @@ class Purges:
         self.is_open = True
         """Whether `observe` takes more than a look at `latest`."""
         self._says_long = False
+        self._verified: OrderedDict[Tagging, tuple[bytes, int]] = OrderedDict()
+        """Tags that none was purged of when they were looked at, by the clock of then; the latest ones."""
         self.reasons: OrderedDict[str, str] = OrderedDict()
         """The tags for which what was stored under some keys is not used, by these keys; the latest ones."""
 
@@ -153,8 +154,10 @@ class Purges:
         """
         if entry.tagging is None or self.is_current(entry):
             return entry
-        # Before the tags, whose purges write it after them; where nothing is at hand, all is looked at each time.
-        clock = await self._read(CLOCK) if self._part.keeps_copies else None
+        clock = await self._read(CLOCK)  # before the tags, whose purges write it after them
+        if isinstance(clock, StoredResponse) and self._verified.get(entry.tagging) == (clock.body, self._count.number):
+            vars(entry)[_CHECKED] = clock.body, self._count.number
+            return entry
         found = await asyncio.gather(*map(self._read, _keys_of(entry)))
         if clock is FAILED or FAILED in found:
             marked = _marked(entry.tagging, found)
@@ -216,12 +219,14 @@ class Purges:
             self._hear(mark)
         marked = _marked(entry.tagging, found)
         if marked is None:
-            if not self._part.keeps_copies:
-                return entry
             if not isinstance(clock, StoredResponse):
                 clock = _record(CLOCK, self.latest, math.inf)
                 self._part.store(clock)
-            vars(entry)[_CHECKED] = clock.body, self._count.number
+            vars(entry)[_CHECKED] = now = clock.body, self._count.number
+            if entry.tagging is not None:
+                self._verified[entry.tagging] = now
+                if len(self._verified) > MAX_REASONS:
+                    self._verified.popitem(last=False)
             return entry
         self.remember(entry.key, marked.tag)
         return softened(entry, marked) if marked.is_soft else None
