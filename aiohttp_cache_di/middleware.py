@@ -20,7 +20,7 @@ from aiohttp_cache_di import keys, policy
 from aiohttp_cache_di._aiohttp import Needs, can, decodes, middlewares_of
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.engine.answers import plain_answer
-from aiohttp_cache_di.engine.call import CURRENT_CALL, Call, current_call, end_call, is_disabled
+from aiohttp_cache_di.engine.call import CURRENT_CALL, DISABLED, Call, current_call, end_call, is_disabled
 from aiohttp_cache_di.engine.describe import describe_miss
 from aiohttp_cache_di.engine.digest import digest_user
 from aiohttp_cache_di.engine.exchange import Exchange
@@ -74,7 +74,7 @@ class CacheMiddleware:
             if call.look is not None:
                 call.look.see(request)
         asked, handler = handler, handler if call is None or call.through is None else call.through
-        if not _CAN_CACHE or is_disabled(session) or _passes_by(request, backend):
+        if not _CAN_CACHE or (DISABLED.get() and is_disabled(session)) or _passes_by(request, backend):
             return await self._pass_by(request, handler, call, trail)
         runtime = self._runtime
         if runtime is None or not runtime.is_current():
@@ -163,10 +163,10 @@ class CacheMiddleware:
         is_allowed = backend.may_allow(request.method)
         arguments: dict[str, Any] = {"headers": request.headers}
         place, is_known = NOWHERE, True
-        known = known if is_allowed and not backend.is_secret_open else None
-        if known is not None:
+        if known is not None and is_allowed and not backend.is_secret_open:
             place = Place(known.key)
         else:
+            known = None
             body = await request_body(request) if is_allowed else b""
             is_known = body is not None and not runtime.changes(request.session)
             fails = backend.is_secret_open and not await backend.learn_secret()
@@ -224,7 +224,7 @@ def _passes_by(request: ClientRequest, backend: CacheBackend) -> bool:
         request.method == hdrs.METH_CONNECT
         or hdrs.UPGRADE in headers
         or (
-            (request.method in backend.allowed_methods or backend.may_allow(request.method))
-            and headers.get(hdrs.ACCEPT, "").startswith("text/event-stream")
+            headers.get(hdrs.ACCEPT, "").startswith("text/event-stream")
+            and (request.method in backend.allowed_methods or backend.may_allow(request.method))
         )
     )

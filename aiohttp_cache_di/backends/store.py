@@ -294,8 +294,8 @@ class Immediate(Protocol):
         """As `Store.get`, at once."""
         ...
 
-    def keep(self, record: Record) -> None:
-        """As `Store.put`, at once."""
+    def keep(self, record: Record) -> bool:
+        """As `Store.put`, at once; False where it is too large for the store's bounds."""
 
     def drop(self, key: str) -> None:
         """As `Store.delete`, at once."""

@@ -120,7 +120,8 @@ class Exchange:
         Args:
             is_empty: nothing that is stored is looked at.
         """
-        stored = await self.storing.find() if self.question.key and not is_empty else None
+        asks = self.question.key and not is_empty and not self.storing.is_absent()
+        stored = await self.storing.find() if asks else None
         foreign: ClientResponse | None = self.storing.foreign
         if foreign is not None:
             count_hit(self.backend.stats)

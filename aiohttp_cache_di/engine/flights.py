@@ -280,11 +280,11 @@ class Flights:
 
     def lead(self, key: str, place: str = "") -> Flight:
         """Begin a flight that others can join, led by the running task; or the one that this has announced."""
-        flight = self._flights.get(place or key)
-        if flight is None or not flight.is_announced or flight.leader is not asyncio.current_task():
+        flight, task = self._flights.get(place or key), asyncio.current_task()
+        if flight is None or not flight.is_announced or flight.leader is not task:
             flight = self.start(key, joinable=True, place=place)
         flight.is_announced = False
-        flight.leader = asyncio.current_task()
+        flight.leader = task
         return flight
 
     def announce(self, key: str) -> None:

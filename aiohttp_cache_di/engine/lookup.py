@@ -40,6 +40,19 @@ class Lookup:
         key_arguments: what `CacheBackend.create_key` is given beside method and URL.
     """
 
+    primary: StoredResponse | None = None
+    head_of: StoredResponse | None = None
+    """For a HEAD request: the stored response to GET that it speaks of."""
+    early_read: EarlyRead | None = None
+    """What has just been found; good for one read."""
+    lease_s = 0.0
+    """For how long the lease on the key is welcome if the next read finds nothing, in seconds."""
+    foreign: Any = None
+    """What a method of the user's has found, if that is no response that the policy could judge."""
+    _store_failed = False
+    purged = ""
+    """The tag for which what is stored is not used as it is."""
+
     def __init__(
         self,
         message: Request,
@@ -58,18 +71,6 @@ class Lookup:
         self.key = key
         self.partition = partition
         self.key_arguments = key_arguments
-        self.primary: StoredResponse | None = None
-        self.head_of: StoredResponse | None = None
-        """For a HEAD request: the stored response to GET that it speaks of."""
-        self.early_read: EarlyRead | None = None
-        """What has just been found; good for one read."""
-        self.lease_s = 0.0
-        """For how long the lease on the key is welcome if the next read finds nothing, in seconds."""
-        self.foreign: Any = None
-        """What a method of the user's has found, if that is no response that the policy could judge."""
-        self._store_failed = False
-        self.purged = ""
-        """The tag for which what is stored is not used as it is."""
 
     @property
     def candidates(self) -> tuple[StoredResponse | VariantRef, ...]:
@@ -90,6 +91,26 @@ class Lookup:
         return other
 
     # ---- finding
+
+    def is_absent(self) -> bool:
+        """Whether nothing is stored for the request, where that is known without asking: `find` would find nothing.
+
+        What has just been read is good for this.
+        """
+        here, early_read, key = self.runtime.here, self.early_read, self.key
+        is_known = here.tells_all or (early_read is not None and early_read.found is None and early_read.key == key)
+        if (
+            not is_known
+            or self.hooks.looks_up
+            or self.message.method == hdrs.METH_HEAD
+            or here.peek(key) is not None
+            or key in here.tombstones
+        ):
+            return False
+        self.early_read, self.lease_s = None, 0.0
+        if here.purges.reasons:
+            self.purged = here.purges.reasons.get(key, "")
+        return True
 
     async def find(self) -> StoredResponse | None:
         """The stored response that the request selects, fresh or not."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Collection
 from copy import copy
 from ssl import SSLContext
 from typing import Any, Final, NamedTuple
@@ -133,7 +134,9 @@ class Questions:
         self._known: Remembered[Question] = Remembered()
         self._revision = -1
         self._telling = keys.DEFAULT_CREDENTIAL_HEADERS
-        self._keys_count_more = self._names_principals = False
+        self._keys_count_more = self._names_principals = self._keys_are_plain = False
+        self._ignored: Collection[str] = ()
+        self._is_ordered = False
         self._judges_hits = self._makes_rules = False
         self._plain_rules: Rules | None = None  # that let a plain hit answer GET at any time
 
@@ -168,6 +171,8 @@ class Questions:
         self._telling = backend.credential_headers | NEEDING_POLICY | {"cookie"}
         self._names_principals = backend.names_principals
         self._keys_count_more = backend.include_headers or hooks.makes_keys
+        self._keys_are_plain = not self._keys_count_more and not self._names_principals
+        self._ignored, self._is_ordered = backend.ignored_params, backend.is_ordered
         self._judges_hits, self._makes_rules = hooks.judges_hits, hooks.makes_rules
 
     def place_of(self, request: ClientRequest, arguments: dict[str, Any], url: str) -> Place:
@@ -267,13 +272,19 @@ class Questions:
         asked = method, text or str(url)  # a URL with all that it remembers weighs ten times as much
         question = self._known.get(asked)
         if question is None:
-            key = self._backend.create_key(method, url)  # of the headers only credentials would count
+            key = self._plain_key(method, url, asked[1])
             question = Question(
                 method, key, plain_until=self.plain_until(method, url), may_hop=self._backend.cache_control
             )
             if not self._keys_count_more:
                 self._known.keep(asked, question)
         return question
+
+    def _plain_key(self, method: str, url: URL, text: str) -> str:
+        """The key of a request of which only credentials among the headers would count, and which has none."""
+        if self._keys_are_plain and "@" not in text:
+            return keys.plain_key(method, url, ignored_params=self._ignored, ordered=self._is_ordered)
+        return self._backend.create_key(method, url)
 
     def plain_until(self, method: str, url: URL) -> float:
         """Until when a plain hit may answer a request without wishes of its own (`Question.plain_until`)."""

@@ -64,16 +64,14 @@ def spools_of(
     *,
     joined: bool,
     spawn: Callable[[Coroutine[Any, Any, None]], object],
-) -> Spools | None:
-    """How a large body goes into the store, where that takes it as it arrives.
+) -> Spools:
+    """How a large body goes into a store that takes it as it arrives.
 
     Args:
         key: under which it will be put.
         joined: it may be a part that is joined with another one, in memory.
         spawn: runs what finishes a body in the background.
     """
-    if runtime.here.largest_spooled_bytes is None:
-        return None
     return Spools(
         partial(runtime.here.spool, key),
         patience_s=backend.guard.deadline_s,

@@ -1,29 +1,27 @@
-"""The place of one request's response: put there, and cleared."""
+"""Keeping one response: its entry is made when its last byte has come, and put in its place."""
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 from weakref import ref
 
 from aiohttp import ClientResponse, ClientSession, hdrs
 from msgspec.structs import replace
 
 from aiohttp_cache_di import keys, policy
-from aiohttp_cache_di.backends.wrap import leases
-from aiohttp_cache_di.backends.wrap.write import OnWritten
 from aiohttp_cache_di.engine.describe import Report
 from aiohttp_cache_di.engine.flights import Flight, Outcome
 from aiohttp_cache_di.engine.framing import has_known_end
 from aiohttp_cache_di.engine.origin import Reply
+from aiohttp_cache_di.engine.placing import Placing
 from aiohttp_cache_di.engine.question import key_after_redirect
 from aiohttp_cache_di.engine.recording import Failed, Unkept, note_failure, record, why_not_kept
-from aiohttp_cache_di.engine.spooled import MAX_JOINED_BYTES, largest_bytes, spools_of
+from aiohttp_cache_di.engine.spooled import MAX_JOINED_BYTES, Spools, largest_bytes, spools_of
 from aiohttp_cache_di.engine.tagged import Tagged
 from aiohttp_cache_di.entries.build import SET_COOKIE, kept_lines, reason_of, version_of
 from aiohttp_cache_di.entries.checks import leads_on
@@ -38,19 +36,13 @@ from aiohttp_cache_di.rfc9111.messages import REDIRECTS, RawHeaders, Response, S
 __all__ = ["ResponseStoring"]
 
 logger = logging.getLogger(__name__)
-T = TypeVar("T")
 
-SLOW_S = 0.25  # of a response for which other processes are worth being told that they wait in vain
 UNREAD_BYTES = 2**16  # aiohttp lets about twice as much in before it is read
-_OF_THIS_REQUEST = frozenset({"headers", "cookies", "data", "decoded", "principal"})
-"""Arguments of a key that tell of one request rather than of the way to the origin."""
 
 
-class ResponseStoring(Tagged):
+class ResponseStoring(Placing, Tagged):
     """Where the response to one request is kept: looked for, put there, and cleared."""
 
-    _lease: str | None = None
-    _leased_at: float = 0.0
     is_named: bool = False
     """Whether it is for a principal, whatever its credentials are."""
     is_asking_user: bool = False
@@ -108,16 +100,18 @@ class ResponseStoring(Tagged):
             watch=reply.watch,
             failed=failed,
             arrived=flight.arrived,
-            spools=spools_of(
-                self.runtime,
-                self.backend,
-                self.key,
-                joined=decision.combine_with is not None,
-                spawn=partial(self._finish_later, flight, owner),
-            ),
+            spools=self._spools(decision, flight, owner),
         )
         if not flight.is_over:
             self._expect_body(response, flight, owner)
+
+    def _spools(self, decision: Store, flight: Flight, owner: ref[ClientSession]) -> Spools | None:
+        """How a large body goes into the store, where that takes it as it arrives."""
+        if self.runtime.here.largest_spooled_bytes is None:
+            return None
+        is_part = decision.combine_with is not None
+        finish = partial(self._finish_later, flight, owner)
+        return spools_of(self.runtime, self.backend, self.key, joined=is_part, spawn=finish)
 
     def _expect_body(self, response: ClientResponse, flight: Flight, owner: ref[ClientSession]) -> None:
         """Something is still to come: the rest of the body, or a word of the user's about it."""
@@ -195,22 +189,6 @@ class ResponseStoring(Tagged):
         else:
             flight.end(self.place_and_tell(entry, report))
 
-    def place_and_tell(self, entry: StoredResponse, report: Report) -> StoredResponse:
-        """As `place`, letting *report* say what becomes of it."""
-        report.fresh_until = entry.fresh_until
-        placed: StoredResponse | None = None
-
-        def tell(is_written: bool) -> None:
-            is_waiting = placed is not None and self.runtime.pending(placed.key) is not None
-            report.written(is_written, is_waiting=is_waiting)
-
-        placed = self.place(entry, outcome=tell)
-        report.accepted(self._is_failing)
-        return placed
-
-    def _is_failing(self) -> bool:
-        return self._store_failed or self.backend.guard.is_failing("write")
-
     async def _put_if_asked(self, entry: StoredResponse, flight: Flight, report: Report) -> None:
         backend = self.backend
         try:
@@ -247,50 +225,6 @@ class ResponseStoring(Tagged):
         report.fresh_until = entry.fresh_until
         report.accepted(bool)  # which says no
         report.written(is_saved)
-
-    def place(self, entry: StoredResponse, *, outcome: OnWritten | None = None) -> StoredResponse:
-        """Write *entry* where it belongs among the variants of its URL; return it as it was written.
-
-        Args:
-            entry: as it may be stored: see `redacted`.
-            outcome: told of the entry's own write; see `Runtime.store`.
-        """
-        primary = self._primary_now(entry)
-        bounds: dict[str, Any] = {"max_variants": self.rules.max_variants, "now": time.time()}
-        try:
-            placement = policy.place_variant(primary, entry, **bounds)
-        except Exception:  # of what lies there, which this takes the place of
-            placement = policy.place_variant(None, entry, **bounds)
-        placed = placement.writes[-1]
-        for write in placement.writes:  # of which one may be what was read, and opened for that
-            kept = write if write is placed else self.redacted(write)
-            self.runtime.here.store(kept, outcome=outcome if write is placed else None)
-        if placement.deletes:
-            self._delete_later(set(placement.deletes))
-        return placed
-
-    def redacted(self, entry: StoredResponse) -> StoredResponse:
-        """*entry* as it may be stored."""
-        return keys.redacted(entry, self.backend.ignored_params, self.backend.digest_key)
-
-    def _primary_now(self, entry: StoredResponse) -> StoredResponse | None:
-        """What lies where *entry* goes by now, as far as that can be told at once: other variants may have come."""
-        primary = self.primary
-        if entry.method == hdrs.METH_HEAD and primary is not None and primary.method != hdrs.METH_HEAD:
-            primary = None  # a response to HEAD lies under a key of its own
-        key = entry.key if primary is None else primary.key
-        latest = self.runtime.peek(key)
-        if latest is not None and latest.key == key and latest.partition == entry.partition:
-            return latest
-        return primary
-
-    def _delete_later(self, dropped: set[str]) -> None:
-        backend = self.backend
-
-        async def delete() -> None:
-            await backend.guard.run("delete", lambda: backend.stack.delete(dropped), None)
-
-        self.runtime.spawn(delete(), owner=backend)
 
     def _entry(
         self,
@@ -339,106 +273,3 @@ class ResponseStoring(Tagged):
         location = response.headers[hdrs.LOCATION]
         following = key_after_redirect(self.message, response.status, location, self.key_arguments, self.backend)
         return () if following is None else (following,)
-
-    # ---- clearing
-
-    async def forget(self) -> None:
-        """Drop what is stored for the request."""
-        await self.drop({self.key if self.head_of is None else self.head_of.key})
-
-    async def invalidate(self, urls: Iterable[str]) -> None:
-        """Drop what is stored for *urls*: for these credentials and for none (RFC 9111 §4.4)."""
-        way = {name: value for name, value in self.key_arguments.items() if name not in _OF_THIS_REQUEST}
-        own = {name: self.key_arguments.get(name) for name in ("headers", "cookies")}
-        if "principal" in self.key_arguments:
-            own["principal"] = self.key_arguments["principal"]
-        plain: dict[str, Any] = {"headers": [(hdrs.HOST, host) for host in self.message.headers.getall(hdrs.HOST, ())]}
-        if "tls" in way:
-            plain["tls"] = keys.without_client(way["tls"])
-        outdated = {
-            self.backend.create_key(method, spelling, decoded=decoded, **{**way, **fields})
-            for url in urls
-            for spelling in keys.spellings(url)
-            for method in (hdrs.METH_GET, hdrs.METH_HEAD)
-            for fields in (own, plain)
-            for decoded in (True, False)
-        }
-        self.backend.stats.invalidated += 1
-        await self.drop(outdated)
-
-    # ---- one request to the origin per key, and one process
-
-    def may_have_company(self) -> bool:
-        """Whether another process may be fetching this key, or something has come since the store was asked."""
-        here = self.runtime.here
-        if here.leases is not None:
-            return True
-        at_hand = here.peek(self.key)
-        return at_hand is not None and at_hand is not self.primary
-
-    def place_of_own(self) -> str:
-        """What tells the request from others that it cannot share a response with, as far as what is stored tells.
-
-        The key, or for a URL whose responses vary, that of the variant; so that none waits for another's language.
-        """
-        fields = () if self.primary is None else self.primary.vary_fields
-        if not fields:
-            return self.key
-        digest = policy.vary_digest(fields, self.message.selecting_headers, self.rules.digest_key)
-        return policy.variant_key(self.key, fields, digest)
-
-    async def lease(
-        self, place: str, patience_s: float | None, usable: Callable[[StoredResponse], Awaitable[T | None]]
-    ) -> T | leases.Spared | None:
-        """Become the only process that fetches this key, or return what *usable* makes of another one's response.
-
-        Args:
-            place: see `place_of_own`.
-            patience_s: after which to fetch without a lease; None to wait for as long as it is held.
-        """
-        here, lease_s, key = self.runtime.here, self.backend.lease_s, self.key
-        at_hand = here.peek(key)
-        if at_hand is not None and at_hand is not self.primary:  # it came after the store was asked
-            answer = await self.look_again(usable)
-            if answer is not None:
-                return answer
-        if self._store_failed or lease_s <= 0 or here.leases is None:
-            return None
-        loop = asyncio.get_running_loop()
-        until = None if patience_s is None else loop.time() + patience_s
-        is_held, found = await here.leases.obtain(place, lease_s, until=until, look=partial(self.look_again, usable))
-        if is_held and found is None and place != key:  # the store has only told what is in that place
-            found = await self.look_again(usable)
-        if is_held:
-            self._lease, self._leased_at = place, loop.time()
-            if found is not None:
-                self.release_lease()
-        return found
-
-    async def look_again(self, usable: Callable[[StoredResponse], Awaitable[T | None]]) -> T | None:
-        """What *usable* makes of what is stored by now."""
-        if self._store_failed:  # one deadline per request is enough
-            return None
-        try:
-            entry = await self._select(self.key)
-        except Exception as error:
-            await self.discard(error)
-            return None
-        return None if entry is None else await usable(entry)
-
-    def drop_early_lease(self) -> None:
-        """Give the lease back that has come with a look, if it was not used."""
-        self.runtime.here.drop_early_lease(self.key, owner=self.backend)
-
-    def release_lease(self, flight: Flight | None = None) -> None:
-        """Let other processes fetch again, once what this one has stored is there to be seen.
-
-        Args:
-            flight: what it was taken for; if that took its time and brings nothing for others, they all are told so.
-        """
-        place, self._lease = self._lease, None
-        if place is None:
-            return
-        is_of_one = flight is not None and flight.outcome in (None, Outcome.UNSHARED) and flight.store_allowed
-        is_slow = asyncio.get_running_loop().time() - self._leased_at >= SLOW_S
-        self.runtime.give_back(place, owner=self.backend, written=self.key, spare=is_of_one and is_slow)

@@ -25,7 +25,8 @@ _MAX_ORIGIN_CHARS: Final = 512  # twice what a name in the DNS may have (RFC 103
 _QUERY: Final = re.compile(r"[?#].*", re.DOTALL)
 _REMEMBERED_CHARS: Final = 256  # of what is remembered of what was looked at: an entry can be anything, and large
 _METHOD: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}", re.ASCII)
-_VARY_NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9a-z]{1,4096}", re.ASCII)
+_VARY_NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9a-z]+", re.ASCII)
+_MAX_VARY_NAME_CHARS: Final = 4096
 _BEYOND_SCHEME: Final = len("https://")  # The first slash from there on is beyond the host.
 _SCHEMES: Final = frozenset({"", "http", "https"})
 _SEALED: Final = "#sealed="  # by `keys.redacted`: what is sealed was looked at before, and opens only where it was put
@@ -41,12 +42,12 @@ def is_possible(entry: StoredResponse) -> bool:
         and (-END_OF_TIME < entry.store_until < END_OF_TIME or isinf(entry.store_until))
         and entry.status != 304
         and (entry.status not in REDIRECTS or leads_on(entry.headers, entry.url, entry.method))
-        and _is_method(entry.method)
+        and (entry.method == "GET" or _is_method(entry.method))
         and _is_url(entry.url)
         and b"\n" not in lines
         and b"\r" not in lines
         and b"\0" not in lines
-        and (not entry.reason or _is_reason(entry.reason))
+        and (not entry.reason or entry.reason == b"OK" or _is_reason(entry.reason))
         and (_are_vary_names(entry.vary_fields) if entry.vary_fields else not entry.vary_digest)
         and (not entry.variants or _are_variants(entry.variants))
     )
@@ -120,7 +121,7 @@ def _are_vary_names(fields: tuple[str, ...]) -> bool:
 
 @lru_cache(maxsize=256)
 def _are_names(fields: tuple[str, ...]) -> bool:
-    return all(_VARY_NAME.fullmatch(name) and name != "*" for name in fields)
+    return all(len(name) <= _MAX_VARY_NAME_CHARS and _VARY_NAME.fullmatch(name) and name != "*" for name in fields)
 
 
 def _are_variants(variants: tuple[VariantRef, ...]) -> bool:

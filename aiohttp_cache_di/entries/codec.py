@@ -46,8 +46,11 @@ __all__ = [
 
 FORMAT_VERSION: Final = 2  # Raise it whenever a field of a stored struct changes its place or meaning.
 
+UNTAGGED_VERSION: Final = 1  # which is read, too
+
 _MAGIC: Final = b"\xacDI\n"  # Not UTF-8, not the start of a pickle, and a newline translation breaks it.
 _FRAME: Final = struct.Struct(">4sIBBBB")
+_HEAD_BYTES: Final = _FRAME.size
 _CHECKED_FROM: Final = 8
 _KIND_AT: Final = 9
 _FLAGS_AT: Final = 10
@@ -123,27 +126,37 @@ class _Alias(msgspec.Struct, frozen=True, array_like=True):
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode_response = msgspec.msgpack.Decoder(StoredResponse).decode
 _decode_raw = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
 _FIELDS: Final = len(StoredResponse.__struct_fields__)
 
 
-def _untagged(payload: memoryview) -> StoredResponse:
+def _untagged(payload: bytes | memoryview) -> StoredResponse:
     """A response as version 1 has written it, which knows no tags: the field before the body."""
     *before, body = _decode_raw(payload)
     if len(before) != _FIELDS - 2:
         raise ValueError("it has more or fewer fields than a response of version 1")
     array = b"\xdc" + _FIELDS.to_bytes(2, "big")
-    return _decode_response(b"".join((array, *map(bytes, before), b"\xc0", bytes(body))))
+    entry = _decoders[_RESPONSE](memoryview(b"".join((array, *map(bytes, before), b"\xc0", bytes(body)))))
+    return cast("StoredResponse", entry)
 
 
-_Decode: TypeAlias = Callable[[memoryview], "StoredResponse | _Alias | Opaque"]
-_DECODERS: Final[dict[int, _Decode]] = {
-    _RESPONSE: _decode_response,
-    _ALIAS: msgspec.msgpack.Decoder(_Alias).decode,
-    _OPAQUE: msgspec.msgpack.Decoder(Opaque).decode,
+_KINDS: Final[dict[int, type[StoredResponse | _Alias | Opaque]]] = {
+    _RESPONSE: StoredResponse,
+    _ALIAS: _Alias,
+    _OPAQUE: Opaque,
 }
-_BY_VERSION: Final = {FORMAT_VERSION: _DECODERS, 1: {**_DECODERS, _RESPONSE: _untagged}}
+
+
+class _Decoders(dict[int, Callable[[memoryview], StoredResponse | _Alias | Opaque]]):
+    """What decodes each kind, made when it is first asked for."""
+
+    def __missing__(self, kind: int) -> Callable[[memoryview], StoredResponse | _Alias | Opaque]:
+        decode = msgspec.msgpack.Decoder(_KINDS[kind]).decode
+        self[kind] = decode
+        return decode
+
+
+_decoders: Final = _Decoders()
 
 
 class EntryCodec:
@@ -221,17 +234,18 @@ class EntryCodec:
         Raises:
             UnreadableEntryError: always this, whatever is wrong with *data*.
         """
-        payload, decode, is_nameless = self._checked(data, key)
+        payload, kind, is_nameless, is_old = self._checked(data, key)
         try:
-            item = decode(payload)
+            item = _untagged(payload) if is_old and kind == _RESPONSE else _decoders[kind](payload)
         except (msgspec.MsgspecError, ValueError, RecursionError, MemoryError) as exc:
             raise UnreadableEntryError("stored bytes have a valid checksum but no valid content") from exc
         if key is not None and item.key != ("" if is_nameless else key):
             raise UnreadableEntryError("stored bytes were written for another key")
-        if isinstance(item, _Alias):
+        if isinstance(item, StoredResponse):
+            if not is_possible(item):
+                raise UnreadableEntryError("stored bytes describe no possible response")
+        elif isinstance(item, _Alias):
             return item.target
-        if isinstance(item, StoredResponse) and not is_possible(item):
-            raise UnreadableEntryError("stored bytes describe no possible response")
         if is_nameless:
             force_setattr(item, "key", key)  # of an object that is not shared yet
         return item
@@ -254,29 +268,28 @@ class EntryCodec:
         mac = _mac(self._mac_keys[0], head + beside, payload)
         return b"".join((_MAGIC, crc32(mac, checksum).to_bytes(4, "big"), head, payload, mac))
 
-    def _checked(self, data: object, key: str | None) -> tuple[memoryview, _Decode, bool]:
-        """The payload, what reads it, and whether it names no key."""
+    def _checked(self, data: object, key: str | None) -> tuple[memoryview, int, bool, bool]:
+        """The payload, its kind, whether it names no key, and whether it is of the version without tags."""
         if type(data) is not bytes:
             if not isinstance(data, (bytearray, memoryview)):
                 raise UnreadableEntryError(f"the store returned a {type(data).__name__}, not bytes")
             data = bytes(cast("bytearray", data))
         view = memoryview(data)
-        if len(view) < _FRAME.size:
+        if len(view) < _HEAD_BYTES:
             raise UnreadableEntryError(f"stored bytes are too short for an entry: {len(view)}")
         magic, checksum, version, kind, flags, zero = _FRAME.unpack_from(view)
         if magic != _MAGIC:
             raise UnreadableEntryError("stored bytes are not an entry of this package")
-        head, is_nameless = data[_CHECKED_FROM : _FRAME.size], bool(flags & _NAMELESS)
+        head, is_nameless, payload = data[_CHECKED_FROM:_HEAD_BYTES], bool(flags & _NAMELESS), view[_HEAD_BYTES:]
         if is_nameless:
             if key is None:
                 raise UnreadableEntryError("stored bytes name no key, and it is not known")
             head += _beside(key)
-        if crc32(view[_FRAME.size :], crc32(head)) != checksum:
+        if crc32(payload, crc32(head)) != checksum:
             raise UnreadableEntryError(
                 "stored bytes are damaged, or were written for another key: the checksum differs"
             )
-        decode = _BY_VERSION.get(version, {}).get(kind)
-        if decode is None or zero:
+        if version not in (FORMAT_VERSION, UNTAGGED_VERSION) or kind not in _KINDS or zero:
             raise UnreadableEntryError(f"stored bytes are of format {version}.{kind}, we read {FORMAT_VERSION}")
         if flags & ~(_NAMELESS | _LEADS_ON) != (_SIGNED if self._mac_keys else 0):
             raise UnreadableEntryError(
@@ -284,7 +297,7 @@ class EntryCodec:
                 if self._mac_keys
                 else "stored bytes are signed, and no secret_key is set"
             )
-        return (self._verified(view, head) if self._mac_keys else view[_FRAME.size :]), decode, is_nameless
+        return (self._verified(view, head) if self._mac_keys else payload), kind, is_nameless, version != FORMAT_VERSION
 
     def _verified(self, view: memoryview, head: bytes) -> memoryview:
         if len(view) < _FRAME.size + _MAC_BYTES:

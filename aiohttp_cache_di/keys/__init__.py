@@ -16,7 +16,7 @@ and no request on its way. How its parts move together:
 from __future__ import annotations
 
 from aiohttp_cache_di.keys.certificates import client_certificate
-from aiohttp_cache_di.keys.key import create_key, is_own_host, spellings, target_of
+from aiohttp_cache_di.keys.key import create_key, is_own_host, plain_key, spellings, target_of
 from aiohttp_cache_di.keys.names import (
     DEFAULT_CREDENTIAL_HEADERS,
     CredentialNames,
@@ -50,6 +50,7 @@ __all__ = [
     "is_secret_param",
     "is_verifying",
     "lower_names",
+    "plain_key",
     "redact_url",
     "redacted",
     "says_which_resource",

@@ -32,7 +32,7 @@ from aiohttp_cache_di.keys.names import DEFAULT_CREDENTIAL_HEADERS, CredentialNa
 from aiohttp_cache_di.keys.tls import tls_token, without_client
 from aiohttp_cache_di.rfc9111.storability import CONDITIONAL_OR_RANGE
 
-__all__ = ["create_key", "is_own_host", "spellings", "target_of"]
+__all__ = ["create_key", "is_own_host", "plain_key", "spellings", "target_of"]
 
 _KEY_BYTES: Final = 20
 _MEMOISED_URL_CHARS: Final = 1024  # Times the number of remembered URLs, this bounds the memory that they may take.
@@ -168,12 +168,25 @@ def create_key(
     host = _effective_host(fields, url) if fields else ""
     way = _way_by(proxy, proxy_headers, ignored) if proxy else ""
     text = (
-        f"1,{len(method)}:{method}{len(target)}:{target}{len(who)}:{who}{len(tls)}:{tls}"
+        f"{_beginning(method, target)}{len(who)}:{who}{len(tls)}:{tls}"
         f"{'1' if decoded else '0'}{len(body)}:{body}{len(matched)}:{matched}"
     )
     if host or way:
         text += f"h{len(host)}:{host}p{len(way)}:{way}"
     return hex_digest(text, _KEY_BYTES, digest_key if who or body or matched else b"")
+
+
+def plain_key(method: str, url: URL, *, ignored_params: Collection[str] = (), ordered: bool = False) -> str:
+    """What `create_key` makes of a method (upper case) and a URL without userinfo, and nothing else."""
+    ignored = frozenset(ignored_params) if ignored_params else _NONE
+    return hex_digest(f"{_beginning(method, _target(url, ignored, ordered))}{_NOTHING_ELSE}", _KEY_BYTES)
+
+
+def _beginning(method: str, target: str) -> str:
+    return f"1,{len(method)}:{method}{len(target)}:{target}"
+
+
+_NOTHING_ELSE: Final = "0:0:10:0:"  # no credentials, no demand of TLS, decoded, no body, no header that is matched
 
 
 def spellings(url: str | URL) -> tuple[URL, ...]:

@@ -36,7 +36,7 @@ PLAIN_HIT: Final = PlainHit.PLAIN_HIT
 Decision: TypeAlias = RequestDecision | PlainHit
 
 
-class Question(Struct, frozen=True):
+class Question(Struct, frozen=True, gc=False):
     """What a request asks for, as far as that is the same each time.
 
     Args:
@@ -60,7 +60,7 @@ class Question(Struct, frozen=True):
         return False
 
 
-class FullQuestion(Question, frozen=True, kw_only=True):
+class FullQuestion(Question, frozen=True, kw_only=True, gc=True):
     """A question with all that any decision takes.
 
     Args:

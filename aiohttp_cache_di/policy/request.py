@@ -91,17 +91,19 @@ def on_request(
         candidates: what else is stored for the URL; the entity tags are offered when *stored* is None.
         trace: takes down the way to the decision.
     """
-    if not may_be_cached(request.method, rules):
-        note(trace, "method", False, lambda: f"{request.method} is not cached here")
+    method = request.method
+    if not may_be_cached(method, rules):
+        note(trace, "method", False, f"{method} is not cached here")
         return _forward(Bypass("method"), _only_if_cached(request, rules), trace, "only_bypass")
-    if request.method in _QUERYING[rules.cache_control] and "Content-Type" not in request.headers:
+    if method in _QUERYING[rules.cache_control] and "Content-Type" not in request.headers:
         # What its content asks for cannot be told (RFC 10008 §2.7: it is a part of the cache key).
-        note(trace, "method", False, lambda: f"a {request.method} without Content-Type does not say what it asks for")
+        note(trace, "method", False, f"a {method} without Content-Type does not say what it asks for")
         return _forward(Bypass("request"), _only_if_cached(request, rules), trace, "only_bypass")
     if is_off(rules):
         note(trace, "method", False, "expire_after=0: nothing is cached")
         return _forward(Bypass("bypass"), _only_if_cached(request, rules), trace, "only_bypass")
-    note(trace, "method", True, lambda: f"{request.method} is cached")
+    if trace is not None:
+        note(trace, "method", True, f"{method} is cached")
     if rules.cache_control:
         return _by_standard(request, stored, rules, now, candidates, trace)
     return _by_rules(request, stored, rules, now, trace)
@@ -137,17 +139,20 @@ def _only_if_cached(request: Request, rules: Rules) -> bool:
 def _forward(
     plan: Bypass | Fetch | Validate, only_if_cached: bool, trace: Trace | None, question: str = "only"
 ) -> RequestDecision:
+    if trace is not None:
+        _note_plan(trace, plan, only_if_cached, question)
+    return GatewayTimeout(plan.reason, generated("only-if-cached")) if only_if_cached else plan
+
+
+def _note_plan(trace: Trace, plan: Bypass | Fetch | Validate, only_if_cached: bool, question: str) -> None:
     note(trace, question, only_if_cached)
     if only_if_cached:
-        return GatewayTimeout(plan.reason, generated("only-if-cached"))
+        return
     completes = isinstance(plan, Validate) and plan.completes
     if question != "only_bypass":
-        note(
-            trace, "rest_too" if question == "only" else "rest", completes, lambda: _offered(plan) if completes else ""
-        )
+        note(trace, "rest_too" if question == "only" else "rest", completes, _offered(plan) if completes else "")
     if question == "only" and not completes:
-        note(trace, "askable", isinstance(plan, Validate), lambda: _offered(plan))
-    return plan
+        note(trace, "askable", isinstance(plan, Validate), _offered(plan))
 
 
 def _offered(plan: Bypass | Fetch | Validate) -> str:
@@ -215,13 +220,15 @@ def _by_standard(
         directives = replace(directives, no_cache=True, max_stale_s=None)
     only_if_cached = rules.only_if_cached or directives.only_if_cached
     is_kept_out = directives.no_store and not only_if_cached
-    note(trace, "no_store", is_kept_out)
+    is_selected = stored is not None and _is_usable(request, stored)
+    if trace is not None:
+        note(trace, "no_store", is_kept_out)
+        if not is_kept_out:
+            note(trace, "selected", is_selected, "" if is_selected else _why_not_selected(stored, candidates))
     if is_kept_out:
         return Bypass("request")
-    if stored is None or not _is_usable(request, stored):
-        note(trace, "selected", False, _why_not_selected(stored, candidates))
+    if stored is None or not is_selected:
         return _forward(_miss(request, candidates), only_if_cached, trace)
-    note(trace, "selected", True)
     use = _use(stored, directives, rules, now, trace)
     if use is not None:
         revalidate = use == "stale-while-revalidate" and not only_if_cached

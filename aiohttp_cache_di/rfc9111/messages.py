@@ -51,6 +51,7 @@ MAX_TAG_CHARS = 1024
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 """Statuses that lead a client to another URL by a Location (RFC 9110 §15.4), all of which aiohttp follows."""
 
+_SIZE = "size_bytes"  # as it is remembered
 _USUAL_LINES = 32  # whose objects count as a part of what any entry takes
 _LINE_BYTES = 300  # the objects of a line: as it came, and as it is looked up
 
@@ -196,6 +197,13 @@ class StoredResponse(msgspec.Struct, frozen=True, array_like=True, dict=True, kw
     @property
     def size_bytes(self) -> int:
         """What the entry weighs in memory: all its texts but the digest of credentials, and some more for each list."""
+        memo = vars(self)  # all that have an entry on its way into a store weigh it
+        weight: int | None = memo.get(_SIZE)
+        if weight is None:
+            memo[_SIZE] = weight = self._weighed()
+        return weight
+
+    def _weighed(self) -> int:
         lines = self.raw_headers
         texts = len(self.body) + len(self.key) + len(self.url) + sum(map(len, chain.from_iterable(lines)))
         weight = texts + 4 * len(lines) + len(self.vary_digest) + len(self.reason or b"")
@@ -206,10 +214,14 @@ class StoredResponse(msgspec.Struct, frozen=True, array_like=True, dict=True, kw
         return weight
 
     @property
+    def objects_bytes(self) -> int:
+        """What a head of very many lines takes for its objects, beside what those of any entry take."""
+        return _LINE_BYTES * max(len(self.raw_headers) - _USUAL_LINES, 0)
+
+    @property
     def held_bytes(self) -> int:
-        """What the entry takes in memory: a head of very many lines takes more for its objects than for its texts."""
-        unusual = len(self.raw_headers) - _USUAL_LINES
-        return self.size_bytes + _LINE_BYTES * unusual if unusual > 0 else self.size_bytes
+        """What the entry takes in memory, beside what any entry takes."""
+        return self.size_bytes + self.objects_bytes
 
 
 def _names_bytes(names: tuple[str, ...]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import cache
 
 from aiohttp_cache_di.rfc9111.dates import parse_http_date
 from aiohttp_cache_di.rfc9111.fields import combined, single
@@ -32,7 +33,8 @@ MAX_OFFERED_CHARS = 2048
 _TAG = re.compile(r'(?:W/)?"[^"\x00-\x08\x0a-\x1f\x7f]*+"|[^\s,"\x00-\x1f\x7f]++')
 # Bytes of a tag that are no UTF-8 are read as surrogates, and clients cannot send them as they came.
 _NOT_TEXT = re.compile("[\ud800-\udfff]")
-_LIST_OF_TAGS = re.compile(rf"[\s,]*+(?:(?:{_TAG.pattern})\s*+(?:,[\s,]*+|$))*+")
+_LIST_OF_TAGS = rf"[\s,]*+(?:(?:{_TAG.pattern})\s*+(?:,[\s,]*+|$))*+"
+_compiled = cache(re.compile)
 
 
 def entity_tag(headers: Headers) -> str | None:
@@ -43,7 +45,7 @@ def entity_tag(headers: Headers) -> str | None:
 
 def listed_entity_tags(value: str) -> tuple[str, ...]:
     """The entity tags of an If-None-Match; none when *value* is not a list of tags."""
-    return tuple(_TAG.findall(value)) if _LIST_OF_TAGS.fullmatch(value) else ()
+    return tuple(_TAG.findall(value)) if _compiled(_LIST_OF_TAGS).fullmatch(value) else ()
 
 
 def is_strong(tag: str) -> bool:

@@ -12,7 +12,7 @@ import pytest
 
 from aiohttp_cache_di import CachedSession
 from aiohttp_cache_di._aiohttp import decoding
-from aiohttp_cache_di.engine import budget, recording
+from aiohttp_cache_di.engine import budget, recorder, recording
 from aiohttp_cache_di.engine.storing import ResponseStoring
 from tests.clients import Clients
 from tests.origin import Origin, Received, answer, chunked
@@ -49,7 +49,8 @@ async def test_a_large_body_of_unknown_length_reaches_its_reader_and_is_stored(
     [
         (recording, "known_size"),
         (recording, "Recorder"),
-        (recording, "_whole"),
+        (recording, "whole"),
+        (recorder, "whole"),
         (recording.Recorder, "_take"),
         (ResponseStoring, "_entry"),
         (ResponseStoring, "_put"),

@@ -14,7 +14,7 @@ from aiohttp.streams import EMPTY_PAYLOAD
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from aiohttp_cache_di._aiohttp import DecodingWatch
-from aiohttp_cache_di.engine import notes, recording
+from aiohttp_cache_di.engine import notes, recorder, recording
 from aiohttp_cache_di.engine.budget import COPIES, Budget
 from aiohttp_cache_di.engine.framing import Unkept, is_framed, why_not_kept
 from aiohttp_cache_di.engine.recording import RecordingStreamReader, record, wait_for_end
@@ -309,7 +309,7 @@ class TestFence:
             (recording, "is_decoded"),
             (recording, "arrived_chunks"),
             (recording.Recorder, "take_first"),
-            (recording, "_whole"),
+            (recorder, "whole"),
             (recording.Recorder, "_take"),
             (Budget, "take"),
             (recording, "Recorder"),
@@ -367,7 +367,7 @@ class TestFence:
         assert await body.stream.read() == b"text"
 
     async def test_a_count_that_fails_is_forgotten(self, body: Body, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(recording, "_whole", broken)
+        monkeypatch.setattr(recorder, "whole", broken)
         record(body.response, max_bytes=LIMIT, finished=broken, failed=broken)
         body.stream.feed_data(b"text")
         body.stream.feed_eof()

@@ -51,7 +51,7 @@ class TestStore:
         backend, outcomes = CacheBackend(), list[bool]()
         runtime = Runtime.of(backend)
         runtime.store(stored := entry(), outcome=outcomes.append)
-        assert runtime.peek("key") is stored
+        assert runtime.peek("key") == stored
         assert runtime.pending("key") is None
         assert (outcomes, backend.stats.stored) == ([True], 1)
 

@@ -136,8 +136,7 @@ class _Shown(MutableMapping[str, Any]):
         self._leads_on = leads_on
 
     def __contains__(self, key: object) -> bool:
-        store = self._store
-        return key in store.data and (key in store.leading_on) is self._leads_on and key not in store.marks
+        return key in self._store.data and (key in self._store.leading_on) is self._leads_on
 
     def __getitem__(self, key: str) -> Any:
         if key not in self:
@@ -157,4 +156,4 @@ class _Shown(MutableMapping[str, Any]):
 
     def __len__(self) -> int:
         leading_on = len(self._store.leading_on)
-        return leading_on if self._leads_on else len(self._store.data) - leading_on - len(self._store.marks)
+        return leading_on if self._leads_on else len(self._store.data) - leading_on

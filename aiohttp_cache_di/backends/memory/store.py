@@ -1,4 +1,4 @@
-"""A store in this process's memory: bounded by entries and bytes, expired first, then least recently used."""
+"""A store in this process's memory: bounded by entries and bytes; what has expired goes first."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ import heapq
 import math
 import threading
 import time
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from functools import cache
 from typing import Any, Self
 
 import msgspec
 
+from aiohttp_cache_di.backends.eviction import NEARLY_FULL, EvictionOrder
 from aiohttp_cache_di.backends.inspecting import Usage
 from aiohttp_cache_di.backends.store import Found, Item, Limits, Record, Row, StoreEvents, Written, is_mark
 from aiohttp_cache_di.entries.codec import item_leads_on
@@ -22,46 +24,61 @@ from aiohttp_cache_di.rfc9111.messages import StoredResponse
 __all__ = ["DEFAULT_MAX_BYTES", "MemoryStore"]
 
 DEFAULT_MAX_BYTES = 64 * 1024 * 1024
-ENTRY_OVERHEAD_BYTES = 400  # what an entry costs beside its texts: objects, the table's slot and the expiry queue's
+ENTRY_OVERHEAD_BYTES = 400  # what an entry costs beside its bytes: objects, the table's slot and the expiry queue's
 CHUNK = 100  # entries dealt with before the loop gets its turn: a millisecond at the most
 SIFTED = 4  # places of the expiry queue that are looked at for each one that is added
-MAX_UNPACKED = 1024
-MAX_PACKED_BYTES = 64 * 1024  # of an entry: beside a larger body its objects weigh nothing, and it takes time to copy
+MAX_OPEN = 1024
+
+
+MAX_MARKS = 100_000  # records of purges; what the oldest is about is older still
 
 
 class Packed(msgspec.Struct, frozen=True, gc=False):
-    """An entry at rest: one piece of bytes weighs half of what its objects do, and gives the collector no work.
+    """An entry at rest: two pieces of bytes weigh half of what its objects do, and give the collector no work.
 
     Args:
-        data: its fields but the key, which the table has, as MessagePack.
+        head: its fields but the key, which the table has, and the body, as MessagePack.
+        body: as in `StoredResponse`: the same object.
         store_until: as in `StoredResponse`.
+        objects_bytes: as in `StoredResponse`.
     """
 
-    data: bytes
+    head: bytes
+    body: bytes
     store_until: float
+    objects_bytes: int
 
     @classmethod
     def of(cls, entry: StoredResponse) -> Self:
         """Pack *entry*; raises where a field holds what has no such form."""
-        data = _encode(msgspec.structs.replace(entry, key=""))
-        until = entry.store_until
+        body, until = entry.body, entry.store_until
         # A copy, since the encoder leaves room behind what it returns; and one infinity is enough for all.
-        return cls(bytes(memoryview(data)), math.inf if until == math.inf else until)
+        head = bytes(memoryview(_encode(msgspec.structs.replace(entry, key="", body=b""))))
+        return cls(head, body, math.inf if until == math.inf else until, entry.objects_bytes)
+
+    @property
+    def open_bytes(self) -> int:
+        """What it weighs besides while it is open."""
+        return len(self.head) + self.objects_bytes
 
     def unpacked(self, key: str) -> StoredResponse:
         """The entry that is kept under *key*."""
-        return msgspec.structs.replace(_decode(self.data), key=key)
+        return msgspec.structs.replace(_decoder().decode(self.head), key=key, body=self.body)
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(StoredResponse).decode
+
+
+@cache
+def _decoder() -> msgspec.msgpack.Decoder[StoredResponse]:
+    return msgspec.msgpack.Decoder(StoredResponse)
 
 
 class MemoryStore:
     """Items in a dict of this process; gone when the process ends.
 
-    Responses that were stored or asked for lately are kept as they are, the others are packed. Users' tests may put
-    any object in place of a response.
+    Responses are packed as they come, while their bytes are in the processor's cache: many are never asked for. Those
+    that were asked for lately are kept open too. Users' tests may put any object in place of a response.
 
     Args:
         max_entries: how many items are kept at most; None for no bound.
@@ -73,35 +90,35 @@ class MemoryStore:
     def __init__(self, max_entries: int | None = None, max_bytes: float | None = DEFAULT_MAX_BYTES) -> None:
         self.events = StoreEvents()
         self.data: OrderedDict[str, Any] = OrderedDict()
+        self._order = EvictionOrder(self.data)
         self.leading_on: set[str] = set()
         """Keys of redirects and aliases."""
-        self.marks: set[str] = set()
-        """Keys of records that tell of purges."""
+        self.marks: OrderedDict[str, Any] = OrderedDict()
+        """Records that tell of purges, apart: no bound drops one while there is what it is about."""
+        self.judge: Callable[[StoredResponse], StoredResponse | None] = _as_it_is
+        """Tells what is given in place of a response that has tags (`Judging`)."""
         self.max_entries = max_entries
         self.max_bytes = max_bytes
         self.total_bytes = 0
-        self.judge: Callable[[StoredResponse], StoredResponse | None] = _as_it_is
-        """Tells what is given in place of a response that has tags (`Judging`)."""
         self._lock = threading.RLock()  # event loops in several threads may share the store
         self._foreign: set[str] = set()  # keys of what is no stored response: aliases, and objects of the user's
         # Heaps by store_until; they may name entries that are gone or were replaced, for which the second is sifted.
         self._queue: list[tuple[float, str]] = []
         self._unsifted: list[tuple[float, str]] = []
-        self._unpacked: deque[str] = deque()  # keys, the first unpacked first; may name entries that are gone
+        self._open: OrderedDict[str, StoredResponse] = OrderedDict()  # the first opened first
 
     # ---- at once
 
     def peek(self, key: str) -> StoredResponse | None:
         """Return the response under *key*."""
-        entry = self.data.get(key)
-        if type(entry) is not StoredResponse:
-            if type(entry) is not Packed:
+        entry = self._open.get(key)
+        if entry is None:
+            item = self.data.get(key)
+            if item is None:
+                return self.marks.get(key) if self.marks else None
+            if (entry := self._opened(key, item)) is None:
                 return None
-            entry = self._unpack(key, entry)
-        try:
-            self.data.move_to_end(key)
-        except KeyError:  # another thread has just deleted it
-            return None
+        self._order.used(key)
         return entry if entry.tagging is None else self.judge(entry)
 
     def look(self, key: str) -> Item | None:
@@ -109,15 +126,16 @@ class MemoryStore:
         item: Item | None = self.peek(key)
         return self.data.get(key) if item is None else item
 
-    def keep(self, record: Record) -> None:
-        """Keep a record, and let others go where a bound asks for it."""
+    def keep(self, record: Record) -> bool:
+        """Keep a record, and let others go where a bound asks for it; False where it is too large for the bounds."""
         with self._lock:
             self._put(record.key, record.item, None)
+            return record.key in self.data or record.key in self.marks
 
     def item(self, key: str) -> Any:
         """The item under *key*, which stays as packed as it is; KeyError where there is none."""
         item = self.data[key]
-        return item.unpacked(key) if type(item) is Packed else item
+        return (self._open.get(key) or item.unpacked(key)) if type(item) is Packed else item
 
     def set(self, key: str, item: Any, *, leads_on: bool | None = None) -> None:
         """Have *item* under *key*.
@@ -131,7 +149,8 @@ class MemoryStore:
     def drop(self, key: str) -> None:
         """Drop the item under *key*, if there is one."""
         with self._lock, contextlib.suppress(KeyError):
-            self._pop(key)
+            if self.marks.pop(key, None) is None:
+                self._pop(key)
 
     def take(self, key: str) -> Any:
         """Drop the item under *key* and return it; KeyError where there is none."""
@@ -144,7 +163,10 @@ class MemoryStore:
 
     async def get(self, keys: Sequence[str]) -> Sequence[Found | None]:
         """Look *keys* up."""
-        return [Found(self.item(key)) if key in self.data else None for key in keys]
+        return [
+            Found(self.item(key)) if key in self.data else Found(self.marks[key]) if key in self.marks else None
+            for key in keys
+        ]
 
     async def kinds(self, keys: Sequence[str]) -> Sequence[bool | None]:
         """Tell what is under *keys*."""
@@ -182,9 +204,10 @@ class MemoryStore:
         with self._lock:
             old = self.data
             self.data = OrderedDict()
+            self._order.clear(self.data)
             queues = self._queue, self._unsifted
             self._queue, self._unsifted = [], []
-            self._unpacked.clear()
+            self._open.clear()
             self._foreign.clear()
             self.leading_on.clear()
             self.marks.clear()
@@ -213,70 +236,83 @@ class MemoryStore:
     # ---- inside
 
     def _put(self, key: str, item: Any, leads_on: bool | None) -> None:
-        stored = getattr(item, "stored", None)
-        if isinstance(stored, StoredResponse):
-            item = stored
+        if type(item) is not StoredResponse:
+            stored = getattr(item, "stored", None)
+            item = stored if isinstance(stored, StoredResponse) else item
+        if is_mark(key):
+            self._mark(key, item)
+            return
         until = math.inf
-        self._foreign.discard(key)
-        self.leading_on.discard(key)
+        self._forget(key)
         if item_leads_on(item) if leads_on is None else leads_on:
             self.leading_on.add(key)
         if type(item) is StoredResponse:
             until = item.store_until
-            if is_mark(key):
-                self.marks.add(key)
-            if item.key != key:
-                item = msgspec.structs.replace(item, key=key)
-            self._note_unpacked(key)
+            item = _at_rest(item, key)
         else:
             self._foreign.add(key)
-        self._hold(key, item)
-        self.data.move_to_end(key)
+        is_new = key not in self.data
+        self.data[key] = item
+        weight = _weight(item)
+        self.total_bytes += weight
+        if is_new:
+            self._order.came(key, weight)
+        else:
+            self._order.used(key)
         if until != math.inf:
             heapq.heappush(self._queue, (until, key))
             self._sift_queue()
         if self._over_bounds():
             self._evict()
+        elif not self._over_bounds(NEARLY_FULL):
+            self._order.end_trials(self.total_bytes)
+
+    def _mark(self, key: str, item: Any) -> None:
+        self.marks[key] = item
+        self.marks.move_to_end(key)
+        if len(self.marks) > MAX_MARKS:
+            self.marks.popitem(last=False)
 
     def _pop(self, key: str) -> None:
-        self.total_bytes -= _weight(self.data.pop(key))
-        self._foreign.discard(key)
-        self.leading_on.discard(key)
-        self.marks.discard(key)
+        self._forget(key)
+        del self.data[key]
+        self._order.went(key)
 
-    def _hold(self, key: str, item: Any) -> None:
-        """Have *item* in the place of what *key* had."""
-        previous = self.data.get(key)
-        if previous is not None:
-            self.total_bytes -= _weight(previous)
-        self.data[key] = item
-        self.total_bytes += _weight(item)
+    def _forget(self, key: str) -> None:
+        """What is known of the item under *key* holds no more."""
+        before = self.data.get(key)
+        if before is not None:
+            self._close(key)
+            self.total_bytes -= _weight(before)
+            self._foreign.discard(key)
+            self.leading_on.discard(key)
 
-    def _unpack(self, key: str, packed: Packed) -> StoredResponse:
+    def _opened(self, key: str, item: Any) -> StoredResponse | None:
+        """The entry that *item* is; it is kept open for a while."""
+        if type(item) is not Packed:
+            return item if type(item) is StoredResponse else None
+        packed: Packed = item
         entry = packed.unpacked(key)
         with self._lock:
             if self.data.get(key) is packed:
-                self._hold(key, entry)
-                self._note_unpacked(key)
+                self._open[key] = entry
+                self.total_bytes += packed.open_bytes
+                if len(self._open) > MAX_OPEN:
+                    self._close(next(iter(self._open)))
                 if self._over_bounds():
-                    self.data.move_to_end(key)
+                    self._order.used(key)
                     self._evict()
         return entry
 
-    def _note_unpacked(self, key: str) -> None:
-        """Remember *key*, and pack what has been unpacked for the longest; if it is wanted often, it soon is again."""
-        self._unpacked.append(key)
-        if len(self._unpacked) <= MAX_UNPACKED:
-            return
-        oldest = self._unpacked.popleft()
-        entry = self.data.get(oldest)
-        if type(entry) is StoredResponse and len(entry.body) <= MAX_PACKED_BYTES:
-            with contextlib.suppress(TypeError, ValueError, OverflowError):  # what has no packed form is kept as it is
-                self._hold(oldest, Packed.of(entry))
+    def _close(self, key: str) -> None:
+        """Keep the entry under *key* open no more, if it is."""
+        if self._open.pop(key, None) is not None:
+            self.total_bytes -= self.data[key].open_bytes  # nothing else is ever open
 
-    def _over_bounds(self) -> bool:
-        return (self.max_bytes is not None and self.total_bytes > self.max_bytes) or (
-            self.max_entries is not None and len(self.data) > self.max_entries
+    def _over_bounds(self, share: float = 1.0) -> bool:
+        """Whether more is held than *share* of a bound."""
+        return (self.max_bytes is not None and self.total_bytes > self.max_bytes * share) or (
+            self.max_entries is not None and len(self.data) > self.max_entries * share
         )
 
     def _evict(self) -> None:
@@ -284,7 +320,7 @@ class MemoryStore:
         evicted = 0
         while self.data and self._over_bounds():
             if not self._drop_expired(now):
-                self._pop(next(iter(self.data)))
+                self._pop(self._order.next_to_go(self.total_bytes))
             evicted += 1
         self.events.evicted(evicted)
 
@@ -304,7 +340,9 @@ class MemoryStore:
 
     def _sift_queue(self) -> None:
         """When the queue names most entries in vain, leave those out: a few at a time, for they may be many."""
-        if not self._unsifted and len(self._queue) > 2 * len(self.data) + CHUNK:
+        if not self._unsifted:
+            if len(self._queue) <= 2 * len(self.data) + CHUNK:
+                return
             self._queue, self._unsifted = [], self._queue
         for _ in range(min(SIFTED, len(self._unsifted))):
             until, key = self._unsifted.pop()  # without its last place, a heap is one still
@@ -316,14 +354,22 @@ class MemoryStore:
         return isinstance(entry, StoredResponse | Packed) and entry.store_until == until
 
 
+def _at_rest(entry: StoredResponse, key: str) -> Packed | StoredResponse:
+    """*entry* as it is kept under *key*: as it is, where it has no packed form."""
+    try:
+        return Packed.of(entry)
+    except (TypeError, ValueError, OverflowError):
+        return entry if entry.key == key else msgspec.structs.replace(entry, key=key)
+
+
 def _as_it_is(entry: StoredResponse) -> StoredResponse | None:
     return entry
 
 
 def _weight(item: object) -> int:
     """What *item* weighs against the bound, in bytes."""
+    if isinstance(item, Packed):
+        return len(item.head) + len(item.body) + ENTRY_OVERHEAD_BYTES
     if isinstance(item, StoredResponse):
         return item.held_bytes + ENTRY_OVERHEAD_BYTES
-    if isinstance(item, Packed):
-        return len(item.data) + ENTRY_OVERHEAD_BYTES
     return ENTRY_OVERHEAD_BYTES + (len(item) if isinstance(item, str | bytes) else 0)

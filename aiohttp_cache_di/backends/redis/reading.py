@@ -63,6 +63,16 @@ class Reading:
             logger.warning("%s has a value that is larger than any that is kept there", self._topology.where)
         self._careful_until = monotonic() + CAREFUL_S
 
+    def begin(self, name: bytes) -> asyncio.Future[bytes | None] | None:
+        """Ask for the value of *name* where nothing keeps that from being done at once; else None.
+
+        Of a value that is too large, `one` tells after the `ReplyTooLargeError`.
+        """
+        connection = self._topology.now(name)
+        if connection is None or not self.is_bounded(connection):
+            return None
+        return connection.submit(get(name), value, max_bytes=self.reply_bytes)
+
     async def one(self, name: bytes) -> bytes | Unreadable | None:
         """The value of *name*; UNREADABLE for one that is too large."""
         connection = self._topology.now(name) or await self._topology.connection(name)

@@ -91,8 +91,12 @@ class RedisStore:
     async def get(self, keys: Sequence[str]) -> Sequence[Found | None]:
         """Look *keys* up in one round trip."""
         if len(keys) == 1:
-            key = keys[0]
-            value = await self._reading.one(self._names.record(key))
+            key, name, reading = keys[0], self._names.record(keys[0]), self._reading
+            try:
+                value = await (reading.begin(name) or reading.one(name))
+            except ReplyTooLargeError:
+                reading.beware()
+                value = await reading.one(name)
             return [Found(self.codec.unpack(value, key)) if isinstance(value, bytes) else self._found(value, key)]
         values = await self._reading.many([self._names.record(key) for key in keys])
         answers: list[Found | StorageError | None] = []
@@ -112,7 +116,9 @@ class RedisStore:
         written: list[asyncio.Future[Reply] | StorageError] = []
         releases: list[Release] = []
         names = [self._names.record(record.key) for record in records]
-        for record, name, connection in zip(records, names, await self._connections(names), strict=True):
+        now = self.topology.now(names[0]) if len(names) == 1 else None
+        connections = await self._connections(names) if now is None else (now,)
+        for record, name, connection in zip(records, names, connections, strict=True):
             if isinstance(connection, StorageError):
                 written.append(connection)
                 continue
@@ -231,7 +237,7 @@ class RedisStore:
         Where scripts are forbidden, or its slot is being moved, it is only looked up; and a replica grants no lease.
         """
         name = self._names.record(key)
-        connection = await self._connection(name)
+        connection = self.topology.now(name) or await self.topology.connection(name)
         if self._leases.has_scripts:  # which brings no value that is too large
             try:
                 found = await self._leases.get_or_acquire(connection, key, ttl_s, name, self._reading.reply_bytes)

@@ -32,8 +32,11 @@ class ServerError(NamedTuple):
 
 
 def command(*parts: bytes) -> bytes:
-    """Encode one command."""
-    return b"*%d\r\n%b" % (len(parts), rest(*parts))
+    """Encode one command; a large part is copied once."""
+    pieces = [b"*%d\r\n" % len(parts)]
+    for part in parts:
+        pieces += (b"$%d\r\n" % len(part), part, b"\r\n")
+    return b"".join(pieces)
 
 
 def beginning(*parts: bytes, more: int) -> bytes:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from itertools import islice
 from typing import TypeVar
@@ -54,14 +54,7 @@ class BatchedReads:
     async def get(self, key: str) -> Found | None:
         """What the store has under *key*, asked for now or later than now."""
         if self._under_way < self._limits.parallel and not (self._is_crowded or self._waiting):
-            self._under_way += 1
-            try:
-                (found,) = await self._send((key,), self._store.get)
-            finally:
-                self._under_way -= 1
-                if self._waiting:
-                    self._flush_soon()
-            return found
+            return await self._get_alone((key,))
         future: asyncio.Future[Found | None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(key, []).append(future)
         if self._under_way < self._limits.parallel:
@@ -71,6 +64,20 @@ class BatchedReads:
         except asyncio.CancelledError:
             self._left(key)
             raise
+
+    async def _get_alone(self, keys: tuple[str]) -> Found | None:
+        """What the store has under the one of *keys*."""
+        self._under_way += 1
+        guard = self._guard
+        try:
+            if guard is None:
+                return (await self._store.get(keys))[0]
+            found = await guard.run("read", partial(self._store.get, keys), None)
+        finally:
+            self._under_way -= 1
+            if self._waiting:
+                self._flush_soon()
+        return self._answered(found)[0]
 
     async def _get(self, keys: Sequence[str]) -> Sequence[Found | StorageError | None]:
         """As `Store.get`, with the failures of some among the answers of others."""
@@ -83,19 +90,22 @@ class BatchedReads:
             unanswered = UnansweredError("a server of the store has not answered")
             return [unanswered if isinstance(one, StorageError) else one for one in exc.answers]
 
-    async def _send(self, keys: Sequence[str], get: Callable[[Sequence[str]], Awaitable[Sequence[T]]]) -> Sequence[T]:
-        guard = self._guard
-        if guard is None:
-            return await get(keys)
-        found = await guard.run("read", partial(get, keys), None)
+    async def _get_guarded(self, keys: Sequence[str]) -> Sequence[Found | StorageError | None]:
+        if self._guard is None:
+            return await self._get(keys)
+        return self._answered(await self._guard.run("read", partial(self._get, keys), None))
+
+    def _answered(self, found: Sequence[T] | None) -> Sequence[T]:
+        """*found*; where that is None the guard has no answer, which is raised."""
         if found is None:
-            self._fail_waiting(guard.deadline_s)
+            self._fail_waiting()
             raise UnansweredError("the store has not answered")
         self._answered_at = asyncio.get_running_loop().time()
         return found
 
-    def _fail_waiting(self, deadline_s: float) -> None:
-        """End the wait of those whose turn has not come, if the store has answered none for *deadline_s*."""
+    def _fail_waiting(self) -> None:
+        """End the wait of those whose turn has not come, if the store has answered none for a deadline."""
+        deadline_s = math.inf if self._guard is None else self._guard.deadline_s
         if asyncio.get_running_loop().time() - self._answered_at < deadline_s:
             return
         for future in _open(self._waiting):
@@ -130,7 +140,7 @@ class BatchedReads:
 
     async def _ask(self, keys: Sequence[str], batch: Waiting) -> None:
         try:
-            found = await self._send(keys, self._get)
+            found = await self._get_guarded(keys)
         except Exception as exc:
             for future in _open(batch):
                 future.set_exception(exc)

@@ -208,11 +208,12 @@ class ImmediatePair(ForeignPair):
         """What one of them has."""
         return self.peek(key)
 
-    def keep(self, record: Record) -> None:
+    def keep(self, record: Record) -> bool:
         """Keep *record* where it belongs."""
         leads_on = item_leads_on(record.item)
-        self._stores[leads_on].keep(record)
+        is_kept: bool = self._stores[leads_on].keep(record)
         self._stores[not leads_on].drop(record.key)
+        return is_kept
 
 
 async def _read(storage: BaseCache, key: str) -> Item | Unreadable | None:

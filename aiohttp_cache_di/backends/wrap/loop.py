@@ -165,8 +165,7 @@ class LoopStack:
         if self._keep is None:
             self.pending.add(entry, outcome)
             return
-        self._keep(Record(entry.key, entry, entry.store_until))
-        is_written = self._look(entry.key) is not None  # or too large for the store's bounds
+        is_written = self._keep(Record(entry.key, entry, entry.store_until))
         self.guard.stats.stored += is_written and not is_mark(entry.key)
         if outcome is not None:
             outcome(is_written)

@@ -14,6 +14,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Container, Mapping
 from typing import Final, NamedTuple, TypeAlias
 
+from aiohttp_cache_di.backends.eviction import NEARLY_FULL, EvictionOrder
 from aiohttp_cache_di.backends.wrap.abilities import Abilities
 from aiohttp_cache_di.entries.filed import FiledResponse
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
@@ -44,7 +45,7 @@ class Held(NamedTuple):
 
 
 class NearTier:
-    """A bounded table of copies for one event loop; the least recently used one goes first.
+    """A bounded table of copies for one event loop; what is asked for once goes before what is asked for often.
 
     Args:
         abilities: of the store that they are copies from; `Versioned` or `Changing`.
@@ -69,6 +70,7 @@ class NearTier:
         self._pending = pending
         self._doubted = doubted
         self._held: OrderedDict[str, Held] = OrderedDict()
+        self._order = EvictionOrder(self._held)
         self._reading: dict[str, Token] = {}
         versioned, touching = abilities.versioned, abilities.touching
         self._version: Callable[[str], int | None] | None = None if versioned is None else versioned.version
@@ -103,7 +105,7 @@ class NearTier:
         if time.monotonic() >= held.until:
             self.drop((key,))
             return None
-        self._held.move_to_end(key)
+        self._order.used(key)
         if self._touch is not None:
             self._touch(key)
         entry = held.entry
@@ -144,13 +146,12 @@ class NearTier:
         """Forget *keys*, and what is being read of them."""
         for key in keys:
             self._reading.pop(key, None)
-            held = self._held.pop(key, None)
-            if held is not None:
-                self.total_bytes -= held.weight
+            self._let_go(key)
 
     def clear(self) -> None:
         """Forget everything, and what is being read."""
         self._held.clear()
+        self._order.clear(self._held)
         self._reading.clear()
         self.total_bytes = 0
 
@@ -161,15 +162,21 @@ class NearTier:
             self.drop(keys)
 
     def _put(self, key: str, entry: StoredResponse, version: int) -> None:
-        before = self._held.pop(key, None)
-        if before is not None:
-            self.total_bytes -= before.weight
+        self._let_go(key)
         weight = entry.held_bytes + ENTRY_OVERHEAD_BYTES
         if weight > self.max_bytes // LARGEST_SHARE or isinstance(entry, FiledResponse):
             return
         until = math.inf if self.lifetime_s == math.inf else time.monotonic() + self.lifetime_s
         self._held[key] = Held(entry, version, until, weight)
         self.total_bytes += weight
+        self._order.came(key, weight)
+        if self.total_bytes < self.max_bytes * NEARLY_FULL:
+            self._order.end_trials(self.total_bytes)
         while self.total_bytes > self.max_bytes:
-            _, oldest = self._held.popitem(last=False)
-            self.total_bytes -= oldest.weight
+            self._let_go(self._order.next_to_go(self.total_bytes))
+
+    def _let_go(self, key: str) -> None:
+        held = self._held.pop(key, None)
+        if held is not None:
+            self.total_bytes -= held.weight
+            self._order.went(key)

@@ -254,7 +254,7 @@ class PendingWrites:
             if self._guard.probe_in_s("write") is not None:
                 break
         self._workers.discard(worker)
-        if self._ready.keys() - self._busy.keys():
+        if self._ready and self._ready.keys() - self._busy.keys():
             self._kick()
 
     def _put_back(self, batch: list[Write]) -> None:

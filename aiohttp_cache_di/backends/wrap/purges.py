@@ -142,10 +142,13 @@ class Purges:
 
     def judge_at_once(self, entry: StoredResponse) -> StoredResponse | None:
         """As `judge`, where all is at hand."""
-        if self.is_current(entry):
-            return entry
         peek = self._part.peek
-        return self._judged(entry, peek(CLOCK), [peek(key) for key in _keys_of(entry)])
+        clock = peek(CLOCK)
+        if clock is not None:
+            now = clock.body, self._count.number
+            if vars(entry).get(_CHECKED) == now or self._verified.get(cast("Tagging", entry.tagging)) == now:
+                return entry
+        return self._judged(entry, clock, [peek(key) for key in _keys_of(entry)])
 
     async def judge(self, entry: StoredResponse) -> StoredResponse | None:
         """*entry* as it is, stale if one of its tags was purged softly, or None if one was purged.
@@ -332,7 +335,7 @@ def _keys_of(entry: StoredResponse | EntryInfo) -> list[str]:
 def _tagging_of(entry: StoredResponse | EntryInfo) -> Tagging | None:
     """The tags of *entry*, whose names what is told of it has elsewhere."""
     tagging = entry.tagging
-    return tagging if tagging is None or tagging.names else replace(tagging, names=cast("EntryInfo", entry).tags)
+    return tagging if tagging is None or isinstance(entry, StoredResponse) else replace(tagging, names=entry.tags)
 
 
 def _marked(tagging: Tagging | None, found: Sequence[StoredResponse | Failed | None]) -> MarkedTag | None:

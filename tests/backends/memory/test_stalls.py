@@ -73,7 +73,7 @@ async def test_what_is_cleared_is_gone_at_once_and_what_comes_meanwhile_stays(st
     entry = make_entry("1")
     storage.put(entry)
     await clearing
-    assert storage.peek("1") is entry
+    assert storage.peek("1") == entry
     assert await storage.size() == 1
 
 

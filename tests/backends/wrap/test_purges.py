@@ -216,3 +216,11 @@ async def test_a_soft_purge_makes_stale_what_a_later_one_drops() -> None:
     assert await stack.get("a") == stale or isinstance(await stack.get("a"), StoredResponse)
     await stack.purge_tags(["x"])
     assert await here.fetch("a") is None
+
+
+async def test_what_says_to_have_tags_and_has_none_is_never_purged() -> None:
+    stack, store = await filled(tagged("a"), tagged("b", "x"))
+    await other(stack).purge_tags(["x"])
+    assert await stack.here().fetch("a") is not None
+    assert [info.key for page in [page async for page in stack.infos(lambda info: True)] for info in page] == ["a"]
+    assert store.asked

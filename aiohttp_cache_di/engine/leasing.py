@@ -1,0 +1,102 @@
+"""One request to the origin per key, and one process: the lease on the key of one request."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TypeVar
+
+from aiohttp_cache_di import policy
+from aiohttp_cache_di.backends.wrap import leases
+from aiohttp_cache_di.engine.flights import Flight, Outcome
+from aiohttp_cache_di.engine.lookup import Lookup
+from aiohttp_cache_di.rfc9111.messages import StoredResponse
+
+__all__ = ["Leasing"]
+
+T = TypeVar("T")
+
+SLOW_S = 0.25  # of a response for which other processes are worth being told that they wait in vain
+
+
+class Leasing(Lookup):
+    """Where the response to one request is looked for, while one process at a time asks the origin for it."""
+
+    _lease: str | None = None
+    _leased_at: float = 0.0
+
+    def may_have_company(self) -> bool:
+        """Whether another process may be fetching this key, or something has come since the store was asked."""
+        here = self.runtime.here
+        if here.leases is not None:
+            return True
+        at_hand = here.peek(self.key)
+        return at_hand is not None and at_hand is not self.primary
+
+    def place_of_own(self) -> str:
+        """What tells the request from others that it cannot share a response with, as far as what is stored tells.
+
+        The key, or for a URL whose responses vary, that of the variant; so that none waits for another's language.
+        """
+        fields = () if self.primary is None else self.primary.vary_fields
+        if not fields:
+            return self.key
+        digest = policy.vary_digest(fields, self.message.selecting_headers, self.rules.digest_key)
+        return policy.variant_key(self.key, fields, digest)
+
+    async def lease(
+        self, place: str, patience_s: float | None, usable: Callable[[StoredResponse], Awaitable[T | None]]
+    ) -> T | leases.Spared | None:
+        """Become the only process that fetches this key, or return what *usable* makes of another one's response.
+
+        Args:
+            place: see `place_of_own`.
+            patience_s: after which to fetch without a lease; None to wait for as long as it is held.
+        """
+        here, lease_s, key = self.runtime.here, self.backend.lease_s, self.key
+        at_hand = here.peek(key)
+        if at_hand is not None and at_hand is not self.primary:  # it came after the store was asked
+            answer = await self.look_again(usable)
+            if answer is not None:
+                return answer
+        if self._store_failed or lease_s <= 0 or here.leases is None:
+            return None
+        loop = asyncio.get_running_loop()
+        until = None if patience_s is None else loop.time() + patience_s
+        is_held, found = await here.leases.obtain(place, lease_s, until=until, look=partial(self.look_again, usable))
+        if is_held and found is None and place != key:  # the store has only told what is in that place
+            found = await self.look_again(usable)
+        if is_held:
+            self._lease, self._leased_at = place, loop.time()
+            if found is not None:
+                self.release_lease()
+        return found
+
+    async def look_again(self, usable: Callable[[StoredResponse], Awaitable[T | None]]) -> T | None:
+        """What *usable* makes of what is stored by now."""
+        if self._store_failed:  # one deadline per request is enough
+            return None
+        try:
+            entry = await self._select(self.key)
+        except Exception as error:
+            await self.discard(error)
+            return None
+        return None if entry is None else await usable(entry)
+
+    def drop_early_lease(self) -> None:
+        """Give the lease back that has come with a look, if it was not used."""
+        self.runtime.here.drop_early_lease(self.key, owner=self.backend)
+
+    def release_lease(self, flight: Flight | None = None) -> None:
+        """Let other processes fetch again, once what this one has stored is there to be seen.
+
+        Args:
+            flight: what it was taken for; if that took its time and brings nothing for others, they all are told so.
+        """
+        place, self._lease = self._lease, None
+        if place is None:
+            return
+        is_of_one = flight is not None and flight.outcome in (None, Outcome.UNSHARED) and flight.store_allowed
+        is_slow = asyncio.get_running_loop().time() - self._leased_at >= SLOW_S
+        self.runtime.give_back(place, owner=self.backend, written=self.key, spare=is_of_one and is_slow)

@@ -1,0 +1,147 @@
+"""Hit ratio against size, by simulation: what is evicted here, and others: ``python -m benchmarks.simulation``.
+
+The requests are made up, from a seed: popularity by Zipf's law, sizes and lifetimes as APIs and sites have them, and a
+share of URLs that are asked for once and never again (crawlers, searches). A hit is an entry that is there and fresh.
+Under each policy what has expired goes first, as in the stores here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import heapq
+import itertools
+import math
+import random
+from dataclasses import dataclass
+from typing import Final
+
+from benchmarks.policies import POLICIES, Policy
+
+URLS: Final = 50_000
+REQUESTS: Final = 400_000
+PER_SECOND: Final = 200.0
+ONCE: Final = 0.1  # of the requests are for a URL that nothing else asks for
+LIFETIMES_S: Final = ((10, 0.10), (60, 0.20), (300, 0.30), (3_600, 0.25), (86_400, 0.15))
+MEDIAN_BYTES, SPREAD = 6_000, 1.3  # of a log-normal distribution
+SEED: Final = 20_260
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request, when it comes, and what its response would be."""
+
+    at: float
+    key: str
+    size: int
+    lifetime_s: float
+
+
+def requests(alpha: float, *, once: float = ONCE, seed: int = SEED) -> list[Asked]:
+    """The made-up requests: *alpha* of Zipf's law, *once* the share of URLs that are asked for a single time."""
+    chance = random.Random(seed)
+    weights = list(itertools.accumulate(float(rank) ** -alpha for rank in range(1, URLS + 1)))
+    popular = iter(chance.choices(range(URLS), cum_weights=weights, k=REQUESTS))
+    spans, shares = zip(*LIFETIMES_S, strict=True)
+    sizes = [max(200, int(chance.lognormvariate(0, SPREAD) * MEDIAN_BYTES)) for _ in range(URLS)]
+    lifetimes = chance.choices(spans, shares, k=URLS)
+    asked: list[Asked] = []
+    at = 0.0
+    for number in range(REQUESTS):
+        at += chance.expovariate(PER_SECOND)
+        if chance.random() < once:
+            asked.append(Asked(at, str(URLS + number), sizes[number % URLS], lifetimes[number % URLS]))
+        else:
+            url = next(popular)
+            asked.append(Asked(at, str(url), sizes[url], lifetimes[url]))
+    return asked
+
+
+def hit_ratio(policy: Policy, bound: int, asked: list[Asked]) -> float:
+    """The share of *asked* that finds a fresh entry, with at most *bound* bytes of them."""
+    fresh_until: dict[str, float] = {}
+    expiries: list[tuple[float, str]] = []
+    hits = 0
+    for one in asked:
+        if one.key in policy and fresh_until[one.key] > one.at:
+            hits += 1
+            policy.used(one.key)
+            continue
+        if one.key in policy:
+            policy.drop(one.key)
+        if one.size > bound:
+            continue
+        fresh_until[one.key] = one.at + one.lifetime_s
+        heapq.heappush(expiries, (fresh_until[one.key], one.key))
+        while policy.total + one.size > bound:
+            if expiries and expiries[0][0] <= one.at:
+                _, key = heapq.heappop(expiries)
+                if key in policy and fresh_until[key] <= one.at:
+                    policy.drop(key)
+            else:
+                policy.evict()
+        policy.add(one.key, one.size)
+    return hits / len(asked)
+
+
+def table(alphas: tuple[float, ...], shares: tuple[float, ...]) -> list[str]:
+    """The hit ratios as rows of a table in Markdown."""
+    heads = [f"Zipf {alpha}, {share:.0%}" for alpha in alphas for share in shares]
+    rows = {name: [] for name in POLICIES}  # type: dict[str, list[float]]
+    for alpha in alphas:
+        asked = requests(alpha)
+        everything = sum({one.key: one.size for one in asked}.values())
+        for share in shares:
+            bound = int(everything * share)
+            for name, make in POLICIES.items():
+                rows[name].append(hit_ratio(make(bound), bound, asked))
+    lines = [f"| | {' | '.join(heads)} |", "|---|" + "---:|" * len(heads)]
+    lines += [f"| {name} | {' | '.join(f'{ratio:.1%}' for ratio in ratios)} |" for name, ratios in rows.items()]
+    return lines
+
+
+def on_paper(alpha: float = 0.9, *, per_day: float = 1e8, body_bytes: float = 10_000, near_s: float = 5.0) -> list[str]:
+    """What 10^8 requests a day ask of the origin and of a store, with room for all, as rows of a table in Markdown.
+
+    Of a URL that is asked for *r* times a second at random times and stays fresh for *t* seconds, ``rt / (1 + rt)`` of
+    the requests are hits. A worker with copies of its own gets its share of *r*; one that may use its copy for
+    *near_s* asks the store only for what it has not had within that time.
+    """
+    weights = [float(rank) ** -alpha for rank in range(1, URLS + 1)]
+    total_per_s = per_day / 86_400
+    per_s = [total_per_s * weight / sum(weights) for weight in weights]
+
+    def hits(workers: int, at_most_s: float = math.inf) -> float:
+        found: float = sum(
+            rate * share * (rate / workers * min(span, at_most_s)) / (1 + rate / workers * min(span, at_most_s))
+            for rate in per_s
+            for span, share in LIFETIMES_S
+        )
+        return found / total_per_s
+
+    lines = [
+        "| workers | store | hits | origin calls | reads of the store | writes | bytes read |",
+        "|---|---|" + "---:|" * 5,
+    ]
+    for workers in (1, 10, 100):
+        for name, is_shared, near in (
+            ("memory of each", False, 0.0),
+            ("shared, no copies", True, 0.0),
+            ("shared, copies for 5 s", True, hits(workers, near_s)),
+            ("shared, copies as long as they are fresh (SQLite)", True, hits(workers)),
+        ):
+            ratio = hits(1 if is_shared else workers)
+            reads = (1 - near) * per_day if is_shared else 0.0
+            moved = max(0.0, ratio - near) * per_day * body_bytes if is_shared else 0.0
+            figures = (f"{value / 1e6:,.1f} M" for value in ((1 - ratio) * per_day, reads, (1 - ratio) * per_day))
+            calls, read, written = figures
+            lines.append(f"| {workers} | {name} | {ratio:.1%} | {calls} | {read} | {written} | {moved / 1e9:,.0f} GB |")
+    return lines
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Hit ratios by policy and size.")
+    parser.add_argument("--alphas", type=float, nargs="*", default=[0.7, 0.9, 1.1])
+    parser.add_argument("--shares", type=float, nargs="*", default=[0.01, 0.05, 0.2])
+    parser.add_argument("--on-paper", action="store_true", help="what 10^8 requests a day cost, without simulation")
+    given = parser.parse_args()
+    print("\n".join(on_paper()) if given.on_paper else "\n".join(table(tuple(given.alphas), tuple(given.shares))))
