@@ -12,11 +12,14 @@ PY := $(BIN)/python
 PYTEST := $(PY) -m pytest -q
 # pyright's wheel is a launcher; what it fetches stays inside the environment.
 PYRIGHT := PYRIGHT_PYTHON_CACHE_DIR=$(abspath $(VENV))/pyright PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright
+# Finds the packages by the interpreter that is first on the path, and fails where a public type has to be guessed.
+VERIFY := PATH="$(abspath $(BIN)):$$PATH" $(PYRIGHT) --ignoreexternal --verifytypes
+PUBLIC := aiohttp_cache_di aiohttp_cache_di_fastapi aiohttp_cache_di_web
 CODE := aiohttp_cache_di integrations tests examples tools $(wildcard benchmarks)
 LOWEST ?= tests
 # The part of the suite that touches other people's packages most.
 LOWEST_QUICK := tests/test_session.py tests/test_session_drop_in.py tests/test_middleware.py tests/settings \
-	tests/test_containers.py tests/integrations tests/backends/redis/test_backend.py tests/backends/sqlite/test_backend.py
+	tests/test_containers.py tests/typing/test_options.py tests/integrations tests/backends/redis/test_backend.py tests/backends/sqlite/test_backend.py
 
 .PHONY: help docs-site demo test test-all test-lowest check covered-stores covered-rest lint format types imports secrets workflows licences dist neighbours fuzz audit soak bench bench-quick docs clean
 
@@ -33,7 +36,7 @@ help:
 	@echo 'make licences              list the licences of all that an install brings along'
 	@echo 'make soak                  inject faults for minutes rather than seconds, and print the figures'
 	@echo 'make bench, bench-quick    measure'
-	@echo 'make docs                  write the table of variables into docs/variables.md'
+	@echo 'make docs                  write docs/variables.md and the types of settings'
 	@echo 'make docs-site             build the site of the documentation, into site/'
 	@echo 'make format                rewrite the code in the one format'
 
@@ -82,6 +85,7 @@ lint:
 types:
 	$(BIN)/mypy
 	$(PYRIGHT)
+	@for package in $(PUBLIC); do $(VERIFY) $$package > $(VENV)/pyright.txt || { cat $(VENV)/pyright.txt; exit 1; }; done; rm $(VENV)/pyright.txt
 imports:
 	$(BIN)/lint-imports
 
@@ -168,6 +172,7 @@ bench-quick: $(VENV)-bench/.ready
 
 docs: $(VENV)/.dev
 	$(PY) -m tools.settings_table
+	$(PY) -m tools.settings_types
 
 # Warnings are errors: a link that leads nowhere, a parameter that is documented and not there.
 docs-site: $(VENV)/.dev

@@ -2,6 +2,8 @@
 
 `CachedSession` is a drop-in for `aiohttp.ClientSession`; `CacheContainer` builds one from environment variables and
 owns its lifecycle. What needs a driver or a framework is imported when it is asked for.
+
+PYTEST_DONT_REWRITE: there is no assert here, and pytest would warn of a package that is imported before it starts.
 """
 
 from __future__ import annotations

@@ -20,18 +20,41 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from types import MappingProxyType
-from typing import Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
 import dependency_injector
 from dependency_injector import containers, providers
 
+from aiohttp_cache_di.arguments import refuse_unknown
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.errors import ConfigurationError, LifecycleError
 from aiohttp_cache_di.session import CachedSession
 from aiohttp_cache_di.settings.build import build_session, check_store, plan_backend
 from aiohttp_cache_di.settings.model import DEFAULT_PREFIX, CacheSettings
 from aiohttp_cache_di.settings.sources import DEFAULT_ENV_FILE
+
+if TYPE_CHECKING:
+    from typing import TypedDict, Unpack
+
+    from aiohttp_cache_di.engine.typed import SessionOptions
+
+    class ContainerOptions(TypedDict, total=False):
+        """What a `CacheContainer` takes: a value, or a provider of dependency-injector that gives it."""
+
+        prefix: str | providers.Provider[str]
+        """What the names of the variables begin with. Default: "AIOHTTP_CACHE_"."""
+        env_file: str | providers.Provider[str | None] | None
+        """Path of a file of variables for what the environment lacks; None for none. Default: ".env", if there."""
+        session_options: SessionOptions | providers.Provider[Any]
+        """Arguments of `CachedSession`, which win over the settings. Default: {}."""
+        settings: CacheSettings | providers.Provider[Any]
+        """The settings, in place of those of the environment. Default: `CacheSettings` of the prefix."""
+        backend: CacheBackend | providers.Provider[Any]
+        """The back-end, in place of the one that the settings describe; who made it closes it. Default: that one."""
+        session: CachedSession | providers.Provider[Any]
+        """The session, in place of one on the back-end; who made it closes it. Default: that one."""
+
 
 __all__ = [
     "AnyContainer",
@@ -132,6 +155,28 @@ async def _in_thread(settings: SettingsProvider) -> CacheSettings:
     return await _resolve(await asyncio.to_thread(asked))  # type: ignore[no-any-return]  # a provider gives anything
 
 
+class _Parts(containers.DynamicContainer):
+    """What a `CacheContainer` is once it is made."""
+
+    def __repr__(self) -> str:
+        made_from = getattr(self, "declarative_parent", None)
+        name = "CacheContainer" if made_from is None else made_from.__name__
+        parts: Mapping[str, Any] = self.providers
+        replaced = [each for each, provider in parts.items() if getattr(provider, "overridden", ())]
+        started = [each for each, provider in parts.items() if getattr(provider, "initialized", False)]
+        told = f"given: {', '.join(replaced) or 'nothing'}; started: {', '.join(started) or 'nothing'}"
+        return f"<{name} {told}>"
+
+    def override_providers(self, **overriding_providers: Any) -> containers.ProvidersOverridingContext[Any]:
+        """Override providers.
+
+        Raises:
+            TypeError: there is no provider of that name.
+        """
+        refuse_unknown("CacheContainer", overriding_providers, self.providers)
+        return super().override_providers(**overriding_providers)
+
+
 class CacheContainer(containers.DeclarativeContainer):
     """The parts of one cache. Every provider can be given as a keyword argument, or overridden.
 
@@ -140,8 +185,23 @@ class CacheContainer(containers.DeclarativeContainer):
     ``CacheContainer(session_options={"headers": {…}})`` hands arguments on to `CachedSession`. What needs a running
     event loop, such as a connector, goes in as a provider: ``session_options=providers.Factory(dict, connector=…)``.
 
-    ``session`` is shared by the whole process: never inject it with ``Closing``.
+    ``session`` is shared by the whole process: never inject it with ``Closing``. Nothing is built before
+    `open_container` or ``init_resources()`` asks for it.
     """
+
+    instance_type = _Parts
+
+    if TYPE_CHECKING:  # at run time the container is made of whatever providers its class has
+
+        def __init__(self, **parts: Unpack[ContainerOptions]) -> None:
+            """Make a container; nothing is read or built yet.
+
+            Args:
+                parts: what takes the place of a part, each with a docstring of its own.
+
+            Raises:
+                TypeError: there is no provider of that name.
+            """
 
     prefix: providers.Provider[str] = providers.Object(DEFAULT_PREFIX)
     env_file: providers.Provider[str | None] = providers.Object(DEFAULT_ENV_FILE)

@@ -23,6 +23,7 @@ from aiohttp_cache_di.engine.answers import plain_answer
 from aiohttp_cache_di.engine.call import CURRENT_CALL, DISABLED, Call, current_call, end_call, is_disabled
 from aiohttp_cache_di.engine.describe import describe_miss
 from aiohttp_cache_di.engine.digest import digest_user
+from aiohttp_cache_di.engine.door import TAPS, tapped
 from aiohttp_cache_di.engine.exchange import Exchange
 from aiohttp_cache_di.engine.hits import count_hit, is_turn_over
 from aiohttp_cache_di.engine.looks import NotStored
@@ -45,15 +46,21 @@ class CacheMiddleware:
 
     ``ClientSession(middlewares=(CacheMiddleware(backend),))`` caches as a `CachedSession` does; put it last, so that
     it is the innermost.
-
-    Args:
-        backend: where responses are kept, and the rules for them; in memory by default.
     """
 
     def __init__(self, backend: CacheBackend | None = None) -> None:
-        self.backend = backend if backend is not None else CacheBackend()
-        self.questions = Questions(self.backend)
+        """Make a middleware; one may serve several sessions.
+
+        Args:
+            backend: where responses are kept, and the rules for them; None for a new `CacheBackend`, in memory. It
+                stays its maker's to close.
+        """
+        self.backend: CacheBackend = backend if backend is not None else CacheBackend()
+        self.questions: Questions = Questions(self.backend)
         self._runtime: Runtime | None = None
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} on {self.backend!r}>"
 
     async def __call__(
         self, request: ClientRequest, handler: ClientHandlerType, trail: Trail | None = None
@@ -74,6 +81,8 @@ class CacheMiddleware:
             if call.look is not None:
                 call.look.see(request)
         asked, handler = handler, handler if call is None or call.through is None else call.through
+        if TAPS:
+            handler = tapped(handler)
         if not _CAN_CACHE or (DISABLED.get() and is_disabled(session)) or _passes_by(request, backend):
             return await self._pass_by(request, handler, call, trail)
         runtime = self._runtime

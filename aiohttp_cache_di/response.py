@@ -22,6 +22,7 @@ from aiohttp_cache_di.entries.build import body_of, entry_of
 from aiohttp_cache_di.entries.fields import expires_at, parsed_fields
 from aiohttp_cache_di.entries.filed import FiledBody, FiledResponse
 from aiohttp_cache_di.entries.streams import RELEASED, NothingSent, filed_stream, keep, memory_stream, read_filed
+from aiohttp_cache_di.keys import redact_url
 from aiohttp_cache_di.policy.telling import length_of
 from aiohttp_cache_di.rfc9111.cache_status import hit
 from aiohttp_cache_di.rfc9111.fields import combined
@@ -129,6 +130,16 @@ class CachedResponse(ClientResponse):
     def __reduce__(self) -> tuple[Any, ...]:
         """Let a user's own serializer copy the stored entry (what belongs to a session stays behind)."""
         return CachedResponse.from_stored, (self._stored,)
+
+    def __repr__(self) -> str:
+        stored = vars(self).get("_stored")
+        if not isinstance(stored, StoredResponse):  # of one that is still being made, or a stand-in of a test's
+            return f"<{type(self).__name__}>"
+        left_s = stored.fresh_until - time.time()
+        life = f"fresh for {length_of(left_s)}" if left_s > 0 else f"stale for {length_of(-left_s)}"
+        made = f"{self.created_at:%Y-%m-%d %H:%M:%S}Z"
+        told = f"[{self.status} {self.reason}] {stored.body_bytes} bytes, {life}, stored {made}"
+        return f"<{type(self).__name__} {self.method} {redact_url(stored.url)} {told}>"
 
     # ---- what the cache knows
 
@@ -365,20 +376,6 @@ class CachedResponse(ClientResponse):
     ) -> None:
         self._in_context = False
         self.release()
-
-
-if TYPE_CHECKING:
-
-    class DescribedResponse(ClientResponse):
-        """What a cached session answers with, for type checkers: a miss tells the same of itself as a hit."""
-
-        from_cache: bool
-        cache_status: str
-        cache_decision: CacheDecision
-        created_at: datetime
-        expires: datetime | None
-        is_expired: bool
-        body_path: Path | None
 
 
 AnyResponse: TypeAlias = ClientResponse | CachedResponse

@@ -1,5 +1,9 @@
 """`CachedSession`: an `aiohttp.ClientSession` with the cache installed."""
 
+# What takes more options can stand in the place of what takes fewer. pyright sees it otherwise, since who has a
+# ClientSession might hand on options that it does not know; mypy looks at overrides too, and finds none that is wrong.
+# pyright: reportIncompatibleMethodOverride=false
+
 from __future__ import annotations
 
 import asyncio
@@ -27,6 +31,7 @@ from aiohttp_cache_di.engine.reads import EarlyRead
 from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.engine.senders import ADDING
 from aiohttp_cache_di.engine.sending import Sender
+from aiohttp_cache_di.keys import redact_url
 from aiohttp_cache_di.middleware import CacheMiddleware
 from aiohttp_cache_di.policy.expiration import ExpirationTime
 from aiohttp_cache_di.policy.principals import Principal
@@ -42,79 +47,10 @@ _DEPRECATED = frozenset({"auth", "conn_timeout", "proxy_auth", "read_timeout", "
 REQUEST_OPTIONS = frozenset({"expire_after", "refresh", "only_if_cached", "stale_if_error", "principal", "tags"})
 
 
-# What type checkers know of a caching session's requests; at run time there is nothing to it.
 if TYPE_CHECKING:
-    from typing import Self, Unpack, overload
+    from typing import Unpack
 
-    from aiohttp.client import _BaseRequestContextManager, _RequestOptions
-
-    from aiohttp_cache_di.response import DescribedResponse
-
-    class CachedRequestOptions(_RequestOptions, total=False):
-        """What a request of a caching session takes beside a URL."""
-
-        expire_after: ExpirationTime
-        refresh: bool
-        only_if_cached: bool
-        stale_if_error: Window
-        principal: Principal
-        tags: Tags
-
-    Answer = _BaseRequestContextManager[DescribedResponse]
-
-    class TypedSession(ClientSession):
-        """Each method twice: as aiohttp has it, so that it overrides that one, and with the options of the cache."""
-
-        async def __aenter__(self) -> Self: ...
-
-        @overload
-        def request(self, method: str, url: StrOrURL, **kwargs: Unpack[_RequestOptions]) -> Answer: ...
-        @overload
-        def request(self, method: str, url: StrOrURL, **kwargs: Unpack[CachedRequestOptions]) -> Answer: ...
-        def request(self, method: str, url: StrOrURL, **kwargs: Unpack[CachedRequestOptions]) -> Answer: ...
-
-        @overload
-        def get(self, url: StrOrURL, **kwargs: Unpack[_RequestOptions]) -> Answer: ...
-        @overload
-        def get(self, url: StrOrURL, **kwargs: Unpack[CachedRequestOptions]) -> Answer: ...
-        def get(self, url: StrOrURL, **kwargs: Unpack[CachedRequestOptions]) -> Answer: ...
-
-        @overload
-        def options(self, url: StrOrURL, **kwargs: Unpack[_RequestOptions]) -> Answer: ...
-        @overload
-        def options(self, url: StrOrURL, **kwargs: Unpack[CachedRequestOptions]) -> Answer: ...
-        def options(self, url: StrOrURL, **kwargs: Unpack[CachedRequestOptions]) -> Answer: ...
-
-        @overload
-        def head(self, url: StrOrURL, **kwargs: Unpack[_RequestOptions]) -> Answer: ...
-        @overload
-        def head(self, url: StrOrURL, **kwargs: Unpack[CachedRequestOptions]) -> Answer: ...
-        def head(self, url: StrOrURL, **kwargs: Unpack[CachedRequestOptions]) -> Answer: ...
-
-        @overload
-        def post(self, url: StrOrURL, **kwargs: Unpack[_RequestOptions]) -> Answer: ...
-        @overload
-        def post(self, url: StrOrURL, **kwargs: Unpack[CachedRequestOptions]) -> Answer: ...
-        def post(self, url: StrOrURL, **kwargs: Unpack[CachedRequestOptions]) -> Answer: ...
-
-        @overload
-        def put(self, url: StrOrURL, **kwargs: Unpack[_RequestOptions]) -> Answer: ...
-        @overload
-        def put(self, url: StrOrURL, **kwargs: Unpack[CachedRequestOptions]) -> Answer: ...
-        def put(self, url: StrOrURL, **kwargs: Unpack[CachedRequestOptions]) -> Answer: ...
-
-        @overload
-        def patch(self, url: StrOrURL, **kwargs: Unpack[_RequestOptions]) -> Answer: ...
-        @overload
-        def patch(self, url: StrOrURL, **kwargs: Unpack[CachedRequestOptions]) -> Answer: ...
-        def patch(self, url: StrOrURL, **kwargs: Unpack[CachedRequestOptions]) -> Answer: ...
-
-        @overload
-        def delete(self, url: StrOrURL, **kwargs: Unpack[_RequestOptions]) -> Answer: ...
-        @overload
-        def delete(self, url: StrOrURL, **kwargs: Unpack[CachedRequestOptions]) -> Answer: ...
-        def delete(self, url: StrOrURL, **kwargs: Unpack[CachedRequestOptions]) -> Answer: ...
-
+    from aiohttp_cache_di.engine.typed import Answer, RequestOptions, SessionOptions, TypedSession
 else:
     TypedSession = object
 
@@ -173,6 +109,14 @@ class CacheMixin(Asking, TypedSession):
         traceback = getattr(self, "_source_traceback", None)
         if traceback is not None:  # which is to end at the line that calls us
             traceback.pop()
+
+    def __repr__(self) -> str:
+        if "_cache_middleware" not in vars(self):  # of one that is still being made, as a traceback may show it
+            return f"<{type(self).__name__}>"
+        state = "closed" if self.closed else "open"
+        base = getattr(self, "_base_url", None)
+        to = "" if base is None else f" to {redact_url(base)}"
+        return f"<{type(self).__name__}{to}, {state}, on {self.cache!r}>"
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
@@ -366,10 +310,15 @@ class CachedSession(CacheMixin, ClientSession):
     """A drop-in for `aiohttp.ClientSession` that keeps responses in a cache.
 
     Args:
+        base_url: what relative URLs are joined to.
         cache: where responses are kept, and the rules for them; a `CacheBackend` in memory by default.
         principal: whom the session's requests are for, in place of what their credentials say; see `CacheBackend`.
         kwargs: the arguments of `aiohttp.ClientSession`; without *cache*, also the options of `CacheBackend`
             (``expire_after``, ``cache_control`` …).
+
+    Raises:
+        TypeError: an option is not known, or belongs to the backend that is passed as *cache*.
+        ConfigurationError: an option has a value that cannot be used.
 
     Example::
 
@@ -377,6 +326,36 @@ class CachedSession(CacheMixin, ClientSession):
             async with session.get("https://example.org/") as response:
                 print(response.from_cache, await response.text())
     """
+
+    if TYPE_CHECKING:  # at run time the mixin takes what any of the other bases may take
+
+        def __init__(
+            self,
+            base_url: StrOrURL | None = None,
+            *,
+            cache: CacheBackend | None = None,
+            **kwargs: Unpack[SessionOptions],
+        ) -> None:
+            """Make a session; call it in the running event loop.
+
+            Args:
+                base_url: what relative URLs are joined to.
+                cache: where responses are kept, and the rules for them; a `CacheBackend` in memory by default.
+                kwargs: further options, each with a docstring of its own; those of the cache, without *cache*.
+
+            Raises:
+                TypeError: an option is not known, or belongs to the backend that is passed as *cache*.
+                ConfigurationError: an option has a value that cannot be used.
+            """
+
+        def request(self, method: str, url: StrOrURL, **kwargs: Unpack[RequestOptions]) -> Answer: ...
+        def get(self, url: StrOrURL, **kwargs: Unpack[RequestOptions]) -> Answer: ...
+        def options(self, url: StrOrURL, **kwargs: Unpack[RequestOptions]) -> Answer: ...
+        def head(self, url: StrOrURL, **kwargs: Unpack[RequestOptions]) -> Answer: ...
+        def post(self, url: StrOrURL, **kwargs: Unpack[RequestOptions]) -> Answer: ...
+        def put(self, url: StrOrURL, **kwargs: Unpack[RequestOptions]) -> Answer: ...
+        def patch(self, url: StrOrURL, **kwargs: Unpack[RequestOptions]) -> Answer: ...
+        def delete(self, url: StrOrURL, **kwargs: Unpack[RequestOptions]) -> Answer: ...
 
 
 def _named(principal: Principal) -> Principal:

@@ -86,7 +86,7 @@ def hit_ratio(policy: Policy, bound: int, asked: list[Asked]) -> float:
 def table(alphas: tuple[float, ...], shares: tuple[float, ...]) -> list[str]:
     """The hit ratios as rows of a table in Markdown."""
     heads = [f"Zipf {alpha}, {share:.0%}" for alpha in alphas for share in shares]
-    rows = {name: [] for name in POLICIES}  # type: dict[str, list[float]]
+    rows: dict[str, list[float]] = {name: [] for name in POLICIES}
     for alpha in alphas:
         asked = requests(alpha)
         everything = sum({one.key: one.size for one in asked}.values())

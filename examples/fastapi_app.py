@@ -16,6 +16,7 @@ from aiohttp_cache_di import CacheContainer, CachedSession
 from aiohttp_cache_di_fastapi import (
     CACHED_SESSION,
     CachedSessionDep,
+    admin_router,
     combine_lifespans,
     lifespan,
     make_cache_health,
@@ -57,4 +58,6 @@ def make_app() -> FastAPI:
     app.include_router(router)
     app.add_api_route("/readyz", make_cache_health([CACHED_SESSION, "rates"]))
     app.add_api_route("/metrics", make_cache_metrics([CACHED_SESSION, "rates"]))  # for Prometheus
+    if os.environ.get("CACHE_ADMIN") == "local":  # /cache-admin/, for clients on this machine and no others
+        app.include_router(admin_router(authorize=None, keys=[CACHED_SESSION, "rates"]))
     return app

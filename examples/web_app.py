@@ -14,6 +14,7 @@ from aiohttp import web
 from aiohttp_cache_di import CacheContainer, CachedSession
 from aiohttp_cache_di_web import (
     CACHED_SESSION,
+    add_admin,
     cache_ctx,
     get_cached_session,
     make_cache_ctx,
@@ -55,6 +56,8 @@ def make_app() -> web.Application:
     app.router.add_get("/rates/{currency}", rates)
     app.router.add_get("/readyz", make_cache_health([CACHED_SESSION, RATES_SESSION]))
     app.router.add_get("/metrics", make_cache_metrics([CACHED_SESSION, RATES_SESSION]))  # for Prometheus
+    if os.environ.get("CACHE_ADMIN") == "local":  # /cache-admin/, for clients on this machine and no others
+        add_admin(app, authorize=None, keys=[CACHED_SESSION, RATES_SESSION])
     return app
 
 

@@ -8,13 +8,17 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from tests.server import ServerProcess
 
 __all__ = ["CREDENTIALS", "MinistackServer", "create_client"]
 
-CREDENTIALS = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "eu-west-1"}
+CREDENTIALS: Final[Mapping[str, Any]] = {
+    "aws_access_key_id": "test",
+    "aws_secret_access_key": "test",
+    "region_name": "eu-west-1",
+}
 
 
 class MinistackServer(ServerProcess):

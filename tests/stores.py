@@ -30,6 +30,7 @@ from tests.secantus import SecantusServer
 from tests.server import ServerProcess
 from tests.valkey import ValkeyServer
 from tests.valkey_cluster import ValkeyCluster
+from tests.valkey_sentinels import Sentinels
 
 __all__ = ["KINDS", "QUICK", "SERVERS", "SHARED", "STORES", "Store", "described", "make_store", "new_store"]
 
@@ -150,26 +151,45 @@ def _frame_at(data: bytes) -> int:
 class _OnValkey(Store):
     kind = "redis"
     backend_class = RedisBackend
-    server: ValkeyServer
+
+    @property
+    def valkey(self) -> ValkeyServer:
+        """The server that has the entries."""
+        server: ValkeyServer = self.server
+        return server
 
     def connections(self) -> int:
-        return self.server.connections()
+        return self.valkey.connections()
 
     def raw_bytes(self, backend: CacheBackend) -> bytes:
-        with self.server.client() as client:
+        with self.valkey.client() as client:
             names: list[bytes] = list(client.scan_iter(match=f"{self.name}:*"))
             return b"\n".join(name + b"=" + (client.get(name) or b"") for name in names)
 
     def kept_all(self, keys: Collection[str]) -> dict[str, bytes]:
-        found: list[bytes] = self.server.command("MGET", *(f"{self.name}:responses:{key}" for key in keys))
+        found: list[bytes] = self.valkey.command("MGET", *(f"{self.name}:responses:{key}" for key in keys))
         return dict(zip(keys, found, strict=True))
 
     def plant(self, frames: Mapping[str, bytes]) -> None:
         pairs = ((f"{self.name}:responses:{key}", data) for key, data in frames.items())
-        self.server.command("MSET", *(part for pair in pairs for part in pair))
+        self.valkey.command("MSET", *(part for pair in pairs for part in pair))
 
     def _settings(self) -> Mapping[str, str]:
         return {"REDIS__URL": self.options["address"], "CACHE_NAME": self.name}
+
+
+class _BehindSentinels(_OnValkey):
+    kind = "sentinel"
+
+    @property
+    def valkey(self) -> ValkeyServer:
+        """The primary."""
+        sentinels: Sentinels = self.server
+        return sentinels.primary()
+
+    def variables(self, prefix: str = "AIOHTTP_CACHE_") -> dict[str, str]:
+        """What configures a service to use this store, which is of the kind redis."""
+        return super().variables(prefix) | {f"{prefix}BACKEND": "redis"}
 
 
 class _OnCluster(Store):
@@ -277,14 +297,17 @@ class _OnMinistack(Store):
 
 
 KINDS: Final[Mapping[str, type[Store]]] = {
-    each.kind: each for each in (Store, _InFile, _InFiles, _OnValkey, _OnCluster, _OnSecantus, _OnMinistack)
+    each.kind: each
+    for each in (Store, _InFile, _InFiles, _OnValkey, _OnCluster, _BehindSentinels, _OnSecantus, _OnMinistack)
 }
-CLUSTER: Final = pytest.param(_OnCluster.kind, marks=pytest.mark.slow)
-"""What `tests/backends/redis` has tried already: all of the faults are tried on it by the soak."""
-STORES: Final = (*(kind for kind in KINDS if kind != _OnCluster.kind), CLUSTER)
+GROUPS: Final = (_OnCluster.kind, _BehindSentinels.kind)
+"""Several servers as one; what configures them is called Redis."""
+IN_THE_SOAK: Final = tuple(pytest.param(kind, marks=pytest.mark.slow) for kind in GROUPS)
+"""What `tests/backends` has tried already: all of the faults are tried on them by the soak."""
+STORES: Final = (*(kind for kind in KINDS if kind not in GROUPS), *IN_THE_SOAK)
 SHARED: Final = tuple(kind for kind in STORES if kind != "memory")
 """Those that several processes may use."""
-QUICK: Final = (*(kind for kind, made in KINDS.items() if not made.is_slow and made is not _OnCluster), CLUSTER)
+QUICK: Final = (*(kind for kind, made in KINDS.items() if not made.is_slow and kind not in GROUPS), *IN_THE_SOAK)
 """Enough of them, where what is tested is not what a store does."""
 SERVERS: Final[Mapping[str, type[ServerProcess]]] = {
     "redis": ValkeyServer,
@@ -293,7 +316,13 @@ SERVERS: Final[Mapping[str, type[ServerProcess]]] = {
 }
 
 
-FIXTURES: Final = {"redis": "valkey", "cluster": "cluster", "mongodb": "secantus", "dynamodb": "ministack"}
+FIXTURES: Final = {
+    "redis": "valkey",
+    "cluster": "cluster",
+    "sentinel": "sentinels",
+    "mongodb": "secantus",
+    "dynamodb": "ministack",
+}
 """Of the servers of a test run, by the kind of store that needs them."""
 
 
@@ -313,9 +342,14 @@ def make_store(kind: str, directory: Path, server: Any, name: str) -> Store:
         own: dict[str, dict[str, Any]] = {
             "redis": {"address": server.url},
             "cluster": {"address": server.url},
+            "sentinel": {"address": server.url},
             "mongodb": {"host": server.url, "storage_deadline": PATIENT_S},
-            "dynamodb": {"endpoint_url": server.url, "create_if_not_exists": True, "storage_deadline": PATIENT_S}
-            | CREDENTIALS,
+            "dynamodb": {
+                "endpoint_url": server.url,
+                "create_if_not_exists": True,
+                "storage_deadline": PATIENT_S,
+                **CREDENTIALS,
+            },
         }
         options[kind] = {"cache_name": name, **own[kind]}
     return KINDS[kind](options[kind], server)

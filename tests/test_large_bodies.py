@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import gzip
+import itertools
 import json
 import os
 import re
@@ -24,7 +25,7 @@ from starlette.testclient import TestClient
 
 from aiohttp_cache_di import CachedResponse, CachedSession
 from aiohttp_cache_di.backends import CacheBackend
-from aiohttp_cache_di.backends.filesystem import FileBackend, bodies, files, spool
+from aiohttp_cache_di.backends.filesystem import FileBackend, bodies, files, keeper, spool
 from aiohttp_cache_di.backends.filesystem.bodies import BodyFile
 from aiohttp_cache_di.backends.filesystem.records import PIECE_BYTES
 from aiohttp_cache_di.backends.filesystem.store import FileStore
@@ -553,6 +554,57 @@ async def test_a_reader_that_goes_leaves_nothing_behind(origin: Origin, tmp_path
         origin.may_end.set()
 
 
+KILLED = """
+import asyncio, sys
+from pathlib import Path
+from aiohttp_cache_di import CachedSession, FileBackend
+
+async def main(url, folder):
+    backend = FileBackend(folder, cache_control=True, max_body_bytes=None)
+    async with CachedSession(cache=backend) as session, session.get(url) as response:
+        async for piece in response.content.iter_any():
+            print(len(piece), flush=True)
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+@pytest.mark.processes
+async def test_a_process_that_is_killed_amid_a_body_leaves_a_miss_and_nothing_for_long(
+    origin: Origin, tmp_path: Path
+) -> None:
+    origin.may_end.clear()
+    arguments = ("-c", KILLED, origin.url, str(tmp_path / "cache"))
+    process = await asyncio.create_subprocess_exec(sys.executable, *arguments, stdout=asyncio.subprocess.DEVNULL)
+    try:
+        await until(lambda: any(path.stat().st_size >= SIZE // 4 for path in stored_files(tmp_path)), 30)
+        process.kill()
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+    (left,) = stored_files(tmp_path)
+    long_ago = time.time() - keeper.ORPHAN_AFTER_S - 10
+    os.utime(left, (long_ago, long_ago))
+    origin.may_end.set()
+    async with caching(tmp_path) as session:
+        assert same(await fetched(session, origin), CONTENT)
+        assert origin.hits == 2, "neither a hit nor held up by a lease of the dead"
+        assert same(await (await hit(session, origin)).read(), CONTENT)
+        origin.content, origin.length = b"small", 5
+        async with asyncio.timeout(60):
+            for number in itertools.count():  # with what is written comes a look at what there is
+                async with session.get(f"{origin.url}?{number}") as response:
+                    await response.read()
+                if not left.exists():
+                    break
+                await asyncio.sleep(0.02)
+        assert not [
+            path for path in stored_files(tmp_path) if path.suffix == ".tmp" and path.stat().st_size > SIZE // 8
+        ]
+        assert same(await (await hit(session, origin)).read(), CONTENT)
+
+
 async def test_an_origin_that_breaks_off_leaves_nothing_behind(origin: Origin, tmp_path: Path) -> None:
     origin.content = CONTENT[:-10]
     async with caching(tmp_path) as session, session.get(origin.url) as response:
@@ -598,12 +650,12 @@ def is_open(fd: int) -> bool:
 async def test_a_full_disk_is_not_the_readers_affair(
     origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(fd: int, data: bytes) -> None:
+    def full(fd: int, data: list[bytes]) -> None:
         raise OSError(errno.ENOSPC, "no space left on device")
 
     async with caching(tmp_path) as session:
         with monkeypatch.context() as patched:
-            patched.setattr("aiohttp_cache_di.backends.filesystem.spool.write_all", full)
+            patched.setattr("aiohttp_cache_di.backends.filesystem.spool.write_pieces", full)
             async with session.get(origin.url) as response:
                 assert same(await response.read(), CONTENT)
                 await until(lambda: "detail=store-failed" in response.cache_status)
@@ -618,13 +670,13 @@ async def test_a_disk_that_hangs_holds_a_reader_up_for_a_moment_only(
     origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     may_go_on = threading.Event()
-    write = files.write_all
+    write = files.write_pieces
 
-    def hang(fd: int, data: bytes) -> None:
+    def hang(fd: int, data: list[bytes]) -> None:
         may_go_on.wait(60)
         write(fd, data)
 
-    monkeypatch.setattr("aiohttp_cache_di.backends.filesystem.spool.write_all", hang)
+    monkeypatch.setattr("aiohttp_cache_di.backends.filesystem.spool.write_pieces", hang)
     origin.content, origin.length = CONTENT * 5, 5 * SIZE
     try:
         async with caching(tmp_path, storage_deadline=0.05) as session, session.get(origin.url) as response:
@@ -640,13 +692,13 @@ async def test_a_disk_that_hangs_holds_a_reader_up_for_a_moment_only(
 async def test_a_disk_that_is_slow_holds_a_reader_up_so_that_memory_is_bounded(
     origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write, waiting = files.write_all, list[int]()
+    write, waiting = files.write_pieces, list[int]()
 
-    def slowly(fd: int, data: bytes) -> None:
-        threading.Event().wait(0.002)
+    def slowly(fd: int, data: list[bytes]) -> None:
+        threading.Event().wait(0.02)
         write(fd, data)
 
-    monkeypatch.setattr("aiohttp_cache_di.backends.filesystem.spool.write_all", slowly)
+    monkeypatch.setattr("aiohttp_cache_di.backends.filesystem.spool.write_pieces", slowly)
     append = spool.FileSpool.append
 
     def noted(self: spool.FileSpool, data: bytes) -> None:
@@ -712,7 +764,7 @@ async def test_a_disk_that_cannot_be_read_breaks_off_and_keeps_the_entry(
         await fetched(session, origin)
         response = await hit(session, origin)
         with monkeypatch.context() as patched:
-            patched.setattr(bodies, "_read", fail)
+            patched.setattr(bodies, "read_at", fail)
             with pytest.raises(ClientPayloadError):
                 await response.content.read()
         assert same(await (await hit(session, origin)).read(), CONTENT)

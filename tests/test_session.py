@@ -54,7 +54,7 @@ class TestConstruction:
 
     async def test_a_misspelt_option_is_refused_with_the_right_one(self) -> None:
         with pytest.raises(TypeError, match="'expire_afer'; did you mean 'expire_after'"):
-            CachedSession(expire_afer=3)
+            CachedSession(expire_afer=3)  # type: ignore[call-arg]  # the misspelling is tested
 
     async def test_a_misspelt_option_of_a_request_is_refused_with_the_right_one(self, origin: Origin) -> None:
         async with CachedSession() as session:

@@ -46,9 +46,9 @@ class DecodingWatch:
     __slots__ = ("_parser", "_protocol", "finished", "is_first")
 
     def __init__(self) -> None:
-        self.finished = False
+        self.finished: bool = False
         """Whether a decoder was seen to come to the end of its stream."""
-        self.is_first = False
+        self.is_first: bool = False
         """Whether the request was sent on a connection that had brought no response before."""
         self._protocol: Any = None
         self._parser: Any = None

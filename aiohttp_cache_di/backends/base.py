@@ -37,7 +37,7 @@ from aiohttp_cache_di.rfc9111.messages import Request, StoredResponse
 
 __all__ = ["BaseCache", "BaseStorage", "CacheBackend", "DictCache", "FilterFn", "ResponseOrKey"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 MAX_HOPS = 30  # of a stored chain of redirects; aiohttp itself follows 10
 
@@ -46,47 +46,8 @@ class CacheBackend(Deleting, Explained, Configured):
     """Base class of all backends, and the one that keeps responses in memory.
 
     To keep them elsewhere, subclass it and set `responses` and `redirects` to storages of your own (`BaseCache`).
-    The engine asks the backend through the methods below, so that overriding one takes effect.
-
-    Args:
-        cache_name: name of the cache: a namespace, a table or a file, as the backend has it.
-        expire_after: lifetime of a response: seconds, ``"5m"``, a timedelta, a datetime or an HTTP date; -1 for ever, 0
-            not to cache. With ``cache_control`` it applies to responses that state no lifetime, and None adds none; nor
-            does what is not given, though the default is -1.
-        urls_expire_after: lifetimes by URL pattern (shell globs, the first match wins).
-        allowed_codes: statuses that are cached (with ``cache_control`` the default lets the response decide).
-        allowed_methods: methods that are cached.
-        include_headers: make all request headers a part of the key, rather than those named in Vary alone.
-        ignored_params: query, form and JSON parameters and headers that do not count, and are not stored.
-        autoclose: close the storages when a session that uses the backend is closed.
-        cache_control: follow RFC 9111 and the directives of origin and caller.
-        filter_fn: tells whether a response may be cached.
-        kwargs: ``shared`` (act as a shared cache), ``post_as_query`` (patterns of URLs to which POST is a query: with
-            ``cache_control`` it is then cached as the method QUERY is), ``match_order`` (whether the order of different
-            names in a query, a form and a JSON body makes a difference; None: with ``cache_control`` alone),
-            ``credential_headers`` (request headers that set principals apart: by default those whose names say so;
-            names alone, or ``DEFAULT_CREDENTIAL_HEADERS | names``), ``partition_cookies`` (``"explicit"`` leaves the
-            jar's cookies out of that), ``partition_tls`` (``"context"`` keeps what a TLS context has brought for that
-            object alone, whatever it trusts and presents), ``principal`` (whom requests are for: a
-            name, or a function of the request; their credentials then set no one apart), ``principals`` (names by URL
-            pattern), ``shared_credentials``
-            (patterns of URLs to which all credentials are as good as each other), ``stale_if_error`` and
-            ``stale_while_revalidate`` (seconds; True for as long as it is stored), ``heuristic_fraction`` and
-            ``heuristic_with_query``, ``max_variants`` per URL,
-            ``max_body_bytes`` of a response that is stored (the copies under way in a process share 64 MiB: one that
-            finds no room in them is not stored; None for any size in files, and else for what fits in there),
-            ``coalesce`` (one request to the origin per key at a time),
-            ``coalesce_timeout`` (seconds that others wait for a body that has stopped arriving, or has no known end),
-            ``lease`` (seconds that other processes wait for one that has died with its request; 0 for none),
-            ``tag_fn`` (tells the tags of a response that is about to be stored: a text, several, or None; it may be a
-            coroutine function), ``storage_deadline`` (seconds per storage operation), ``write_behind`` (answer from
-            what is on its way into the storage; else wait until it is there), ``fast_lane``, ``store_cookies`` (store
-            and replay Set-Cookie), ``secret_key``, ``salt`` and ``serializer`` (see `BaseCache`), ``max_entries`` and
-            ``max_bytes`` of the storage.
-
-    Raises:
-        TypeError: an option is not known.
-        ConfigurationError: an option has a value that cannot be used.
+    The engine asks the backend through the methods below, so that overriding one takes effect. Beside the arguments
+    that the initialiser names it takes those of `BackendOptions`, each of which has a docstring of its own.
     """
 
     def __init__(
@@ -103,6 +64,30 @@ class CacheBackend(Deleting, Explained, Configured):
         filter_fn: FilterFn = accept_all,
         **kwargs: Unpack[BackendOptions],
     ) -> None:
+        """Make a backend.
+
+        Args:
+            cache_name: name of the cache: a namespace, a table or a file, as the backend has it.
+            expire_after: lifetime of a response: seconds, ``"5m"``, a timedelta, a datetime or an HTTP date; -1 for
+                ever, 0 not to cache. With ``cache_control`` it applies to responses that state no lifetime (RFC 9111
+                §4.2.1), and None adds none; nor does what is not given, though the default is -1.
+            urls_expire_after: lifetimes by URL pattern, such as ``{"*.example.com/static/*": "1d"}``: shell globs, the
+                first match wins.
+            allowed_codes: statuses that are cached; with ``cache_control`` the default lets the response decide
+                (RFC 9111 §3).
+            allowed_methods: methods that are cached.
+            include_headers: make all request headers a part of the key, rather than those named in Vary alone
+                (RFC 9111 §4.1).
+            ignored_params: query, form and JSON parameters and headers that do not count, and are not stored.
+            autoclose: close the storages when a session that uses the backend is closed.
+            cache_control: follow RFC 9111 and the directives of origin and caller, as a private cache does.
+            filter_fn: tells whether a response may be cached; may be a coroutine function.
+            kwargs: further options, each with a docstring of its own.
+
+        Raises:
+            TypeError: an option is not known.
+            ConfigurationError: an option has a value that cannot be used.
+        """
         refuse_unknown(type(self).__name__, kwargs, BACKEND_OPTIONS)
         super().__init__()
         self._configure(
@@ -118,6 +103,17 @@ class CacheBackend(Deleting, Explained, Configured):
             filter_fn,
             kwargs,
         )
+
+    def __repr__(self) -> str:
+        if "stats" not in vars(self):  # of one that is still being made, as a traceback may show it
+            return f"<{type(self).__name__}>"
+        place = self.guard.outages.place
+        where = f"at {place}" if place else "in memory" if self.stack.abilities.immediate else "in its own place"
+        rules = "HTTP's rules" if self.cache_control else "your rules"
+        stats = self.stats
+        well = "" if stats.health().is_ok else ", degraded"
+        told = f"{rules}, {stats.hits} hits, {stats.misses} misses{well}"
+        return f"<{type(self).__name__} {self.name!r} {where}: {told}>"
 
     def rules_for(
         self,

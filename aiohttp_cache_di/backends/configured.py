@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import cached_property
-from typing import TypeAlias
 
 from aiohttp_cache_di import keys
 from aiohttp_cache_di.backends.memory import DEFAULT_MAX_BYTES, DictCache, MemoryStore
 from aiohttp_cache_di.backends.naming import Naming
-from aiohttp_cache_di.backends.options import MAX_IN_MEMORY_BYTES, BackendOptions, TagFn, refuse_unusable
+from aiohttp_cache_di.backends.options import MAX_IN_MEMORY_BYTES, BackendOptions, refuse_unusable
 from aiohttp_cache_di.backends.revision import setting
 from aiohttp_cache_di.backends.stacked import Stacked
+from aiohttp_cache_di.backends.typed import FilterFn, TagFn
 from aiohttp_cache_di.backends.wrap.guard import DEFAULT_DEADLINE_S, StoreGuard
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
 from aiohttp_cache_di.entries.secrets import DEFAULT_SALT, digest_key_of
@@ -27,10 +27,7 @@ from aiohttp_cache_di.telemetry import CacheStats
 
 __all__ = ["Configured", "FilterFn", "TagFn", "accept_all"]
 
-logger = logging.getLogger(__name__)
-
-FilterFn: TypeAlias = Callable[[AnyResponse], bool | Awaitable[bool]]
-"""Tells whether a response may be cached; may be a coroutine function."""
+logger: logging.Logger = logging.getLogger(__name__)
 
 
 def accept_all(response: AnyResponse) -> bool:
@@ -141,8 +138,8 @@ class Configured(Stacked, Naming, RuleBook):
         self._warn_of_idle()
         self._is_keyed = options.get("secret_key") is not None
         self.digest_key = digest_key_of(options.get("secret_key"), options.get("salt", DEFAULT_SALT))
-        self.stats = CacheStats()
-        self.guard = StoreGuard(self.stats, deadline_s=options.get("storage_deadline", DEFAULT_DEADLINE_S))
+        self.stats: CacheStats = CacheStats()
+        self.guard: StoreGuard = StoreGuard(self.stats, deadline_s=options.get("storage_deadline", DEFAULT_DEADLINE_S))
         memory = MemoryStore(options.get("max_entries"), options.get("max_bytes", DEFAULT_MAX_BYTES))
         self.use(StoreStack(memory, guard=self.guard), DictCache)
 

@@ -1,18 +1,15 @@
-"""The options that every backend takes, and what their values must be: a wrong one is refused where it is given."""
+"""What the values of options must be: a wrong one is refused where it is given. `typed` lists the options."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
-from typing import Any, Final, Literal, NamedTuple, SupportsIndex, TypeAlias, TypedDict, cast
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, Final, NamedTuple, SupportsIndex, TypeAlias, cast
 
+from aiohttp_cache_di.backends.typed import BackendOptions, CacheOptions, SigningOptions, StorageOptions
 from aiohttp_cache_di.entries.codec import EntryCodec
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.keys import CredentialNames
-from aiohttp_cache_di.policy.principals import Principal
-from aiohttp_cache_di.policy.tags import Tags
-from aiohttp_cache_di.policy.windows import Window
-from aiohttp_cache_di.response import AnyResponse
 
 __all__ = [
     "BACKEND_OPTIONS",
@@ -20,7 +17,6 @@ __all__ = [
     "STORAGE_OPTIONS",
     "BackendOptions",
     "StorageOptions",
-    "TagFn",
     "codec_of",
     "refuse_unusable",
 ]
@@ -30,61 +26,8 @@ MAX_IN_MEMORY_BYTES: Final = 64 * 1024 * 1024
 """What the copies of bodies under way may take together in one process: eight of the largest kept by default."""
 
 
-TagFn: TypeAlias = Callable[[AnyResponse], Tags | Awaitable[Tags | None] | None]
-"""Tells the tags of a response that is about to be stored; may be a coroutine function."""
-
-
-class StorageOptions(TypedDict, total=False):
-    """Options of a single storage (`BaseCache`) beside those that it names."""
-
-    max_entries: int | None
-    max_bytes: int | None
-
-
-class BackendOptions(StorageOptions, total=False):
-    """Options of a backend beside those that the base class names: see `CacheBackend` for their meaning."""
-
-    secret_key: Iterable[str | bytes] | str | bytes | None
-    salt: str | bytes
-    serializer: Any
-    shared: bool
-    match_order: bool | None
-    post_as_query: Collection[str]
-    credential_headers: Collection[str] | CredentialNames
-    principal: Principal
-    principals: Mapping[str, str] | None
-    shared_credentials: Collection[str]
-    partition_cookies: Literal["effective", "explicit"]
-    partition_tls: Literal["authorities", "context"]
-    stale_if_error: Window
-    stale_while_revalidate: Window
-    heuristic_fraction: float
-    heuristic_with_query: bool
-    max_variants: int
-    max_body_bytes: int | None
-    coalesce: bool
-    coalesce_timeout: float
-    lease: float
-    storage_deadline: float
-    write_behind: bool
-    fast_lane: bool
-    store_cookies: bool
-    tag_fn: TagFn | None
-
-
-STORAGE_OPTIONS = frozenset(StorageOptions.__annotations__) | {"secret_key", "salt", "serializer"}
-BACKEND_OPTIONS = frozenset(BackendOptions.__annotations__) | {
-    "cache_name",
-    "expire_after",
-    "urls_expire_after",
-    "allowed_codes",
-    "allowed_methods",
-    "include_headers",
-    "ignored_params",
-    "autoclose",
-    "cache_control",
-    "filter_fn",
-}
+STORAGE_OPTIONS = frozenset(StorageOptions.__annotations__) | frozenset(SigningOptions.__annotations__)
+BACKEND_OPTIONS = frozenset(CacheOptions.__annotations__) | {"cache_name", "autoclose"}
 
 Check: TypeAlias = Callable[[Any], bool]
 

@@ -20,5 +20,5 @@ class PartlyReadError(StorageError):
     def __init__(self, answers: Sequence[Found | StorageError | None]) -> None:
         missing = [each for each in answers if isinstance(each, StorageError)]
         super().__init__(f"{len(missing)} of {len(answers)} keys could not be looked up: {missing[0]}")
-        self.__cause__ = missing[0].__cause__
+        self.__cause__: BaseException | None = missing[0].__cause__
         self.answers = answers

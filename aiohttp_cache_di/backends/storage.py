@@ -40,14 +40,6 @@ class BaseCache(metaclass=ABCMeta):
     wait for as long as that takes; `on_change`, where it hears of what others change; `peek`, if it has copies in
     memory; and `read_entry`, `write_entry` and `delete_expired`, where it has a shorter way than through items. Set
     `near_tier_s` to have copies of what was read kept in memory. docs/custom-backends.md has an example.
-
-    Args:
-        secret_key: signs entries, so that what others put into the store is not believed; several keys for rotation
-            (the first one signs, all of them verify).
-        salt: distinguishes uses of one key.
-        serializer: an object with ``dumps`` and ``loads`` used in place of the built-in format (a signature, if
-            any, still surrounds it).
-        kwargs: options of the backend that a storage does not need are accepted; unknown ones are a TypeError.
     """
 
     bulk_size: int = 100
@@ -64,9 +56,23 @@ class BaseCache(metaclass=ABCMeta):
         serializer: Any = None,
         **kwargs: Unpack[StorageOptions],
     ) -> None:
+        """Make a storage.
+
+        Args:
+            secret_key: signs entries, so that what others put into the store is not believed; several keys for rotation
+                (the first one signs, all of them verify).
+            salt: distinguishes uses of one key.
+            serializer: an object with ``dumps`` and ``loads`` used in place of the built-in format (a signature, if
+                any, still surrounds it).
+            kwargs: ``max_entries`` and ``max_bytes``, for a subclass to keep; those of a backend that a storage does
+                not need are passed over.
+
+        Raises:
+            TypeError: an option is not known.
+        """
         refuse_unknown(type(self).__name__, kwargs, BACKEND_OPTIONS)
         super().__init__()
-        self.codec = EntryCodec(secret_key=secret_key, salt=salt)
+        self.codec: EntryCodec = EntryCodec(secret_key=secret_key, salt=salt)
         self.on_unreadable: Callable[[int], None] = _ignore
         """Called with the number of entries that turned out to be unreadable."""
         self.on_evicted: Callable[[int], None] = _ignore

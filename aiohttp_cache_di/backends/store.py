@@ -296,6 +296,7 @@ class Immediate(Protocol):
 
     def keep(self, record: Record) -> bool:
         """As `Store.put`, at once; False where it is too large for the store's bounds."""
+        ...
 
     def drop(self, key: str) -> None:
         """As `Store.delete`, at once."""

@@ -56,5 +56,6 @@ must see a request once, `through` sends what has passed them by way of the base
 background; it passes reads and writes on to the stack's part of that loop, which it is told by the backend. `hits`
 counts them too, and lets other tasks have their turn after some. `digest` knows sessions that log in by digest.
 `posted` keeps a response to POST where it says that it answers GET (RFC 9110 §9.3.3).
-`doubles` is for tests that put something else in the place of the network or of the backend.
+`doubles` is for tests that put something else in the place of the network or of the backend; `door` is where a test
+sees what goes to the origin, and answers it.
 """

@@ -22,7 +22,7 @@ from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = ["Validation"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 LIMIT_S = 60.0  # it has no caller whose timeout would end it
 

@@ -68,7 +68,7 @@ class Report:
         self._response = ref(response)
         self._status = cache_status
         self._received_at = received_at
-        self.fresh_until = math.inf
+        self.fresh_until: float = math.inf
         """Until when the entry is fresh that is handed to the store (POSIX time)."""
         self._is_accepted = False
         self._is_told = False

@@ -24,7 +24,8 @@ from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.engine.call import Call, is_disabled
 from aiohttp_cache_di.engine.describe import Report
 from aiohttp_cache_di.policy import Fetch, Store
-from aiohttp_cache_di.rfc9111.cache_status import forwarded
+from aiohttp_cache_di.response import CachedResponse
+from aiohttp_cache_di.rfc9111.cache_status import forwarded, hit
 from aiohttp_cache_di.rfc9111.messages import Request, Response
 
 __all__ = ["Doubles", "is_backend"]
@@ -71,6 +72,8 @@ class Doubles:
             return await send(method, url, **options)
         if not is_backend(backend) or key in self._keys or LOOKUPS & vars(backend).keys():
             found = await backend.request(actions)
+            if isinstance(found, CachedResponse) and not found.cache_status:
+                found.restate(hit(fresh_until=found.stored.fresh_until, now=time.time()))
             if found is not None:
                 return found
         response = await send(method, url, **options)
@@ -91,7 +94,7 @@ class Doubles:
             return
         expires = None
         if fresh_until is not None and fresh_until < math.inf:
-            expires = datetime.now(UTC) + timedelta(seconds=min(fresh_until - time.time(), 1e9))
+            expires = datetime.fromtimestamp(time.time(), UTC) + timedelta(seconds=min(fresh_until - time.time(), 1e9))
         await backend.save_response(response, key, expires)
         self._keys.add(key)
         if report is not None:

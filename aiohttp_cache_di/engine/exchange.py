@@ -46,7 +46,7 @@ from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = ["Exchange"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 GROUP_INVALIDATION = "Cache-Group-Invalidation"
 
@@ -74,14 +74,14 @@ class Exchange:
         self.backend = backend
         self.runtime = runtime
         self.question = question
-        self.storing = ResponseStoring(
+        self.storing: ResponseStoring = ResponseStoring(
             question.request, backend, runtime, question.rules, question.key, question.partition, key_arguments
         )
         self.as_get: AsGet | None = None
         """For a POST request: makes the question of the request to GET that its response may answer too."""
         self.storing.is_named = question.is_named
         self.storing.request_tags = call.tags
-        self.fetching = Fetching(request, handler, call, question, self.storing)
+        self.fetching: Fetching = Fetching(request, handler, call, question, self.storing)
 
     async def run(self) -> ClientResponse:
         """Answer from the store where that is allowed, else from the origin."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from typing import TypeAlias, assert_never
+from typing import TYPE_CHECKING, TypeAlias, assert_never
 
 from aiohttp import ClientError, ClientHandlerType, ClientRequest, ClientResponse, hdrs
 from msgspec.structs import replace
@@ -42,9 +42,12 @@ from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.cache_status import forwarded, purged
 from aiohttp_cache_di.rfc9111.messages import StoredResponse, VariantRef
 
+if TYPE_CHECKING:
+    from aiohttp_cache_di.engine.runtime import Runtime
+
 __all__ = ["Fetching"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 Candidates: TypeAlias = tuple[StoredResponse | VariantRef, ...]
 Decided: TypeAlias = Store | Complete | Freshen | Pass | Refetch | ServeStale | None
@@ -95,8 +98,8 @@ class Fetching:
         self.call = call
         self.question = question
         self.storing = storing
-        self.backend = storing.backend
-        self.runtime = storing.runtime
+        self.backend: CacheBackend = storing.backend
+        self.runtime: Runtime = storing.runtime
 
     async def alone(self, plan: Fetch | Validate) -> ClientResponse | ServeStale:
         """Ask the origin, without letting others wait for it."""

@@ -41,6 +41,7 @@ from aiohttp_cache_di.policy import PLAIN_HIT, Question, decide, needs_policy
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from aiohttp_cache_di.telemetry import CacheStats
+from aiohttp_cache_di.telemetry.watch import Watch
 
 __all__ = ["FAIR_SHARE", "FastLane", "KnownCall", "count_hit", "count_stale_hit", "is_turn_over"]
 
@@ -83,7 +84,7 @@ class FastLane:
         self._own = own
         self._is_closed = False
         self.stats: CacheStats = getattr(backend, "stats", None) or CacheStats()  # a test's stand-in has none
-        self.watch = self.stats.watch
+        self.watch: Watch = self.stats.watch
         self._runtime: Runtime | None = None
         self._known: Remembered[KnownCall] = Remembered()
         self._origins: OrderedDict[tuple[str, str], KnownCall] = OrderedDict()

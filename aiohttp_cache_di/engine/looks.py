@@ -31,7 +31,7 @@ class Look:
 
     def __init__(self) -> None:
         self.is_over = False
-        self.differs = False
+        self.differs: bool = False
         """Whether the request that followed was another one."""
         self._seen: tuple[Any, ...] | None = None
 

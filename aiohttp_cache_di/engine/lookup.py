@@ -25,7 +25,7 @@ from aiohttp_cache_di.rfc9111.messages import Request, StoredResponse, VariantRe
 
 __all__ = ["Lookup"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 MAX_HOPS = 10  # as aiohttp goes by default
 
@@ -45,7 +45,7 @@ class Lookup:
     """For a HEAD request: the stored response to GET that it speaks of."""
     early_read: EarlyRead | None = None
     """What has just been found; good for one read."""
-    lease_s = 0.0
+    lease_s: float = 0.0
     """For how long the lease on the key is welcome if the next read finds nothing, in seconds."""
     foreign: Any = None
     """What a method of the user's has found, if that is no response that the policy could judge."""
@@ -65,7 +65,7 @@ class Lookup:
     ) -> None:
         self.message = message
         self.backend = backend
-        self.hooks = Hooks.of(backend)
+        self.hooks: Hooks = Hooks.of(backend)
         self.runtime = runtime
         self.rules = rules
         self.key = key

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 __all__ = ["Failed", "note_failure", "note_users_failure"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 Failed: TypeAlias = Callable[[str], None]
 """Called with the kind of an error of ours that cost a copy, to count it."""

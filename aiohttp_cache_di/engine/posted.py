@@ -25,7 +25,7 @@ from aiohttp_cache_di.rfc9111.messages import Request, Response
 
 __all__ = ["AsGet", "Posted"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 AsGet: TypeAlias = Callable[[], tuple[FullQuestion, dict[str, Any]]]
 """Makes the question of the request to GET, and its key's arguments."""

@@ -120,6 +120,7 @@ class RecordingStreamReader(StreamReader):
     __slots__ = ()
 
     def feed_data(self, data: bytes, *args: Any, **kwargs: Any) -> bool:
+        """Take what has arrived, and let the recorder have it too."""
         recorder = _recorders.get(id(self))
         if recorder is not None:
             recorder.feed(data)
@@ -131,12 +132,14 @@ class RecordingStreamReader(StreamReader):
         self.__class__ = SpoolingStreamReader
 
     def feed_eof(self) -> None:
+        """Take the end of the body, which makes the copy whole."""
         recorder = _recorders.get(id(self))
         if recorder is not None:
             recorder.complete(self)
         super().feed_eof()
 
     def set_exception(self, exc: BaseException, *args: Any, **kwargs: Any) -> None:
+        """Take what cuts the body off, which ends the copy."""
         recorder = _recorders.get(id(self))
         super().set_exception(exc, *args, **kwargs)
         if recorder is not None:
@@ -149,18 +152,22 @@ class SpoolingStreamReader(RecordingStreamReader):
     __slots__ = ()
 
     async def read(self, *args: Any, **kwargs: Any) -> bytes:
+        """Read, once there is room for what arrives meanwhile."""
         await self._wait_for_room()
         return await super().read(*args, **kwargs)
 
     async def readany(self) -> bytes:
+        """Read, once there is room for what arrives meanwhile."""
         await self._wait_for_room()
         return await super().readany()
 
     async def readchunk(self) -> tuple[bytes, bool]:
+        """Read, once there is room for what arrives meanwhile."""
         await self._wait_for_room()
         return await super().readchunk()
 
     async def readuntil(self, *args: Any, **kwargs: Any) -> bytes:
+        """Read, once there is room for what arrives meanwhile."""
         await self._wait_for_room()
         return await super().readuntil(*args, **kwargs)
 

@@ -40,7 +40,7 @@ class Runtime:
     """Gives the response under a key if it is at hand; what is being written counts as written."""
 
     def __init__(self, backend: CacheBackend) -> None:
-        self.flights = Flights()
+        self.flights: Flights = Flights()
         self._changing: WeakSet[ClientSession] | None = None
         self._loop = ref(asyncio.get_running_loop())
         self._tasks = Tasks()

@@ -35,7 +35,7 @@ from aiohttp_cache_di.rfc9111.messages import REDIRECTS, RawHeaders, Response, S
 
 __all__ = ["ResponseStoring"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 UNREAD_BYTES = 2**16  # aiohttp lets about twice as much in before it is read
 

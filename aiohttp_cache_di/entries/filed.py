@@ -52,7 +52,7 @@ class FiledPart:
     def __init__(self, body: FiledBody, first: int, length: int) -> None:
         self._body = body
         self._first = first
-        self.length = length
+        self.length: int = length
 
     async def piece(self, at: int) -> bytes:
         """As `FiledBody.piece`: *at* counts from the beginning of the part."""

@@ -16,7 +16,7 @@ from aiohttp_cache_di.errors import ConfigurationError
 
 __all__ = ["DEFAULT_SALT", "MIN_SECRET_CHARS", "DigestKey", "SecretKeys", "digest_key_of", "subkeys"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 SecretKeys: TypeAlias = Iterable[str | bytes] | str | bytes | None
 """One secret, or several for rotation: the first signs, all verify."""

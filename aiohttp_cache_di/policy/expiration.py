@@ -87,24 +87,23 @@ def lifetime_s(value: ExpirationTime, *, now: float) -> float | None:
 
 
 class UrlExpiration(Struct, frozen=True):
-    """What a pattern of URLs says about the responses that it matches.
-
-    Attributes:
-        value: the lifetime; None adds none, or leaves it to the backend in a rule that says something else.
-        override_origin: with ``cache_control``, the lifetime wins over what the origin says of its own response.
-        stale_if_error: as the backend takes it: seconds, ``"1h"``, a timedelta, or True for as long as it is stored;
-            False is none, and None leaves it to the backend.
-        stale_while_revalidate: the same.
-        allowed_methods: methods that are cached; None leaves them to the backend.
-        tags: tags of these responses, by which they can be purged together.
-    """
+    """What a pattern of URLs says about the responses that it matches."""
 
     value: ExpirationTime = None
+    """The lifetime: seconds, ``"5m"``, a timedelta, a datetime or an HTTP date; None adds none, or leaves it to the
+    backend in a rule that says something else."""
     override_origin: bool = False
+    """With ``cache_control``, the lifetime wins over what the origin says of its own response. Default: False."""
     stale_if_error: Window = None
+    """As the backend takes it: seconds, ``"1h"``, a timedelta, or True for as long as it is stored; False is none, and
+    None leaves it to the backend."""
     stale_while_revalidate: Window = None
+    """As the backend takes it: seconds, ``"1h"``, a timedelta, or True for as long as it is stored; False is none, and
+    None leaves it to the backend."""
     allowed_methods: Collection[str] | None = None
+    """Methods that are cached; None leaves them to the backend."""
     tags: Collection[str] = ()
+    """Tags of these responses, by which they can be purged together. Default: none."""
 
     @property
     def says_more(self) -> bool:
@@ -135,7 +134,9 @@ class UrlRules:
             (compiled(pattern, option="urls_expire_after"), _rule(pattern, value), pattern)
             for pattern, value in patterns.items()
         )
-        self.methods = frozenset(name for _, rule, _ in self._rules for name in rule.allowed_methods or ())
+        self.methods: frozenset[str] = frozenset(
+            name for _, rule, _ in self._rules for name in rule.allowed_methods or ()
+        )
         # Remembered, since the same URLs come again and again; the size of a URL bounds what is remembered.
         self._match = lru_cache(maxsize=1024)(self._first_match)
 

@@ -24,7 +24,7 @@ from aiohttp_cache_di.telemetry import Health
 
 __all__ = ["BackendPlan", "build_backend", "build_session", "check_store", "plan_backend"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, Self, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self, Unpack, cast
 
 from pydantic import (
     BaseModel,
@@ -52,6 +52,17 @@ from aiohttp_cache_di.settings.places import Place, find_directory, find_place
 from aiohttp_cache_di.settings.sources import DEFAULT_ENV_FILE
 from aiohttp_cache_di.settings.variables import Source, Variable, Variables, refuse
 
+if TYPE_CHECKING:
+    from aiohttp_cache_di.settings.typed import (
+        ClientSettingsOptions,
+        DynamoDBSettingsOptions,
+        FilesystemSettingsOptions,
+        MongoDBSettingsOptions,
+        RedisSettingsOptions,
+        SettingsOptions,
+        SQLiteSettingsOptions,
+    )
+
 __all__ = [
     "DEFAULT_PREFIX",
     "CacheSettings",
@@ -64,10 +75,13 @@ __all__ = [
 ]
 
 DEFAULT_PREFIX: Final = "AIOHTTP_CACHE_"
+"""What the names of a cache's variables begin with, unless it is given a prefix of its own."""
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    """What concerns one part of a cache alone."""
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class SQLiteSettings(_Section):
@@ -82,6 +96,10 @@ class SQLiteSettings(_Section):
         default=0.15, description="how long another process's lock is waited for; keep it below storage_deadline"
     )
     fast_save: Flag = Field(default=False, description="do not wait for the disk; a power cut may cost what is stored")
+
+    if TYPE_CHECKING:
+
+        def __init__(self, **values: Unpack[SQLiteSettingsOptions]) -> None: ...
 
     _is_directory: bool = PrivateAttr(default=False)
 
@@ -113,6 +131,10 @@ class RedisSettings(_Section):
         default=None, description="how long a process may use its own copy of what it has read from the server"
     )
 
+    if TYPE_CHECKING:
+
+        def __init__(self, **values: Unpack[RedisSettingsOptions]) -> None: ...
+
 
 class MongoDBSettings(_Section):
     """What concerns ``backend=mongodb`` alone."""
@@ -122,6 +144,10 @@ class MongoDBSettings(_Section):
     near_tier: OptionalDuration = Field(
         default=None, description="how long a process may use its own copy of what it has read from the server"
     )
+
+    if TYPE_CHECKING:
+
+        def __init__(self, **values: Unpack[MongoDBSettingsOptions]) -> None: ...
 
 
 class DynamoDBSettings(_Section):
@@ -136,6 +162,10 @@ class DynamoDBSettings(_Section):
         default=None, description="how long a process may use its own copy of what it has read from the table"
     )
 
+    if TYPE_CHECKING:
+
+        def __init__(self, **values: Unpack[DynamoDBSettingsOptions]) -> None: ...
+
 
 class FilesystemSettings(_Section):
     """What concerns ``backend=filesystem`` alone."""
@@ -144,6 +174,10 @@ class FilesystemSettings(_Section):
         default=None, description="directory of the files; none: `<cache name>` in the user's cache directory"
     )
     fsync: Flag = Field(default=False, description="have the disk keep each response before it counts as stored")
+
+    if TYPE_CHECKING:
+
+        def __init__(self, **values: Unpack[FilesystemSettingsOptions]) -> None: ...
 
 
 class ClientSettings(_Section):
@@ -155,6 +189,29 @@ class ClientSettings(_Section):
     connections: int = Field(default=100, ge=0, description="connections at most (0: no limit)")
     connections_per_host: int = Field(default=0, ge=0, description="connections to one host at most (0: no limit)")
     trust_env: Flag = Field(default=False, description="take proxies from HTTP_PROXY …, credentials from ~/.netrc")
+
+    if TYPE_CHECKING:
+
+        def __init__(self, **values: Unpack[ClientSettingsOptions]) -> None: ...
+
+
+if TYPE_CHECKING:
+
+    class _Given(SettingsOptions, total=False):
+        """What `CacheSettings` takes, its sections included."""
+
+        sqlite: SQLiteSettings | SQLiteSettingsOptions
+        """What concerns ``backend=sqlite`` alone."""
+        redis: RedisSettings | RedisSettingsOptions
+        """What concerns ``backend=redis`` alone."""
+        mongodb: MongoDBSettings | MongoDBSettingsOptions
+        """What concerns ``backend=mongodb`` alone."""
+        dynamodb: DynamoDBSettings | DynamoDBSettingsOptions
+        """What concerns ``backend=dynamodb`` alone."""
+        filesystem: FilesystemSettings | FilesystemSettingsOptions
+        """What concerns ``backend=filesystem`` alone."""
+        client: ClientSettings | ClientSettingsOptions
+        """What concerns the client's own connections."""
 
 
 class CacheSettings(BaseSettings):
@@ -168,7 +225,7 @@ class CacheSettings(BaseSettings):
         TypeError: a keyword argument is no setting.
     """
 
-    model_config = SettingsConfigDict(
+    model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
         env_prefix=DEFAULT_PREFIX,
         extra="forbid",
         frozen=True,
@@ -259,7 +316,20 @@ class CacheSettings(BaseSettings):
     _prefix: str = PrivateAttr(default=DEFAULT_PREFIX)
     _sources: dict[tuple[str, ...], Source] = PrivateAttr(default_factory=dict[tuple[str, ...], Source])
 
-    if not TYPE_CHECKING:  # type checkers make the signature from the fields, and so see a misspelt one
+    if TYPE_CHECKING:  # in code a setting takes more than it comes to: text in the forms of a variable
+
+        def __init__(self, **values: Unpack[_Given]) -> None:
+            """Read the settings of a cache; those that are given here go before the environment.
+
+            Args:
+                values: the settings, each with a docstring of its own.
+
+            Raises:
+                ConfigurationError: one message that lists everything wrong.
+                TypeError: a keyword argument is no setting.
+            """
+
+    else:
 
         def __init__(self, **values: Any) -> None:
             prefix = values.pop("_env_prefix", None) or DEFAULT_PREFIX

@@ -13,6 +13,7 @@ Result: TypeAlias = Literal["hit", "stale", "revalidated", "coalesced", "miss", 
 """How a request was answered; docs/monitoring.md tells what each means."""
 
 RESULTS: tuple[Result, ...] = get_args(Result)
+"""All of them, in the order of the pages."""
 
 
 class Decision(Struct, frozen=True):

@@ -10,7 +10,7 @@ from aiohttp_cache_di.telemetry.names import short
 
 __all__ = ["decisions_log", "log_decision", "log_end", "log_start"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 decisions_log = logger
 """Where decisions are logged, with the level DEBUG."""
 

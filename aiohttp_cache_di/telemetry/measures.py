@@ -27,9 +27,9 @@ class Histogram:
     __slots__ = ("counts", "total_s")
 
     def __init__(self) -> None:
-        self.counts = [0] * (len(BOUNDS_S) + 1)
+        self.counts: list[int] = [0] * (len(BOUNDS_S) + 1)
         """How many were up to each of `BOUNDS_S`, and above the one before; the last: above all."""
-        self.total_s = 0.0
+        self.total_s: float = 0.0
 
     def add(self, seconds: float) -> None:
         """Count one."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
 
 from aiohttp_cache_di.telemetry.counters import CacheStats
-from aiohttp_cache_di.telemetry.measures import Histogram
+from aiohttp_cache_di.telemetry.measures import Histogram, Measures
 from aiohttp_cache_di.telemetry.names import distinct
 from aiohttp_cache_di.telemetry.sizes import Sizes
 
@@ -36,9 +36,9 @@ class Exported:
 
     def __init__(self, cache: Cache, label: str) -> None:
         self.label = label
-        self.stats = cache.stats
-        self.measures = cache.stats.measure()
-        self.sizes = Sizes(cache, cache.stats)
+        self.stats: CacheStats = cache.stats
+        self.measures: Measures = cache.stats.measure()
+        self.sizes: Sizes = Sizes(cache, cache.stats)
 
 
 def exported(caches: Iterable[Cache]) -> list[Exported]:

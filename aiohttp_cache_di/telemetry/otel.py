@@ -18,8 +18,10 @@ from aiohttp_cache_di.telemetry.sampling import Samples
 try:
     from opentelemetry import metrics, trace
     from opentelemetry.metrics import CallbackOptions, Histogram, Meter, MeterProvider, Observation
-except ImportError as exc:
-    raise MissingDependencyError("OpenTelemetry needs opentelemetry-api: pip install 'aiohttp-cache-di[otel]'") from exc
+except ImportError as _exc:
+    raise MissingDependencyError(
+        "OpenTelemetry needs opentelemetry-api: pip install 'aiohttp-cache-di[otel]'"
+    ) from _exc
 
 __all__ = ["instrument"]
 

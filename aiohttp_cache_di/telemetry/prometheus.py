@@ -14,10 +14,10 @@ try:
     from prometheus_client.core import Metric as Family
     from prometheus_client.exposition import choose_encoder
     from prometheus_client.registry import Collector
-except ImportError as exc:
+except ImportError as _exc:
     raise MissingDependencyError(
         "Metrics for Prometheus need prometheus_client: pip install 'aiohttp-cache-di[prometheus]'"
-    ) from exc
+    ) from _exc
 
 __all__ = ["CacheCollector", "MetricsPage"]
 

@@ -12,7 +12,7 @@ from aiohttp_cache_di.telemetry.counters import CacheStats
 
 __all__ = ["Sizes"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 ASK_AFTER_S: Final = 60.0  # of some stores all records have to be counted
 ANSWER_WITHIN_S: Final = 10.0

@@ -10,7 +10,7 @@ from aiohttp_cache_di.telemetry.log import decisions_log, log_decision
 
 __all__ = ["Watch"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 
 class Watch:
@@ -22,7 +22,7 @@ class Watch:
     __slots__ = ("_blamed", "_observers", "is_on")
 
     def __init__(self) -> None:
-        self.is_on = True
+        self.is_on: bool = True
         """Whether anything is to be told; of a new cache that is found out by telling."""
         self._observers: tuple[Observer, ...] = ()
         self._blamed: set[int] = set()

@@ -1,55 +1,92 @@
-"""Pytest fixtures for the tests of apps that use this package; nothing else here imports pytest.
+"""For the tests of apps that use this package: fixtures, a recorder, a fake upstream, and a clock.
 
-In the ``conftest.py`` of the app: ``pytest_plugins = ["aiohttp_cache_di.testing"]``.
+With pytest there is nothing to set up: an installed package brings its plugin along (``aiohttp_cache_di_pytest``),
+which imports nothing until a test uses it. What its fixtures and its mark are made of is here as context managers and
+plain functions, for unittest and for code that is no test:
 
-- ``cache_in_memory``: every container that is opened during the test, also one that a module of the app has made
-  before, keeps responses in memory, empty at first; variables and ``.env`` are not read.
-- ``cache_container``: such a container, not open, for overrides of providers.
-- ``cached_session``: its session, open in the loop of the test.
+- `FakeUpstream`: canned responses from a real server on this machine, whatever URL the app asks for.
+- `recorded`: what upstreams have answered, from a file, or recorded into it.
+- `CacheUnderTest`: seeds a response into the app's cache, and tells what is there; `assert_hit`.
+- `CacheClock`: entries grow old without waiting.
+- `in_memory`, `store_per_worker`: which store the app's containers open.
+- `blocked_network`: connections to other machines are refused.
 
-The room is a thin consumer: it may import all that stands below it, and nothing imports it but a test-suite. What
-needs pytest stands in this module, which pytest loads as a plugin.
+The room is a thin consumer: it may import all that stands below it, and nothing imports it but a test-suite. It reaches
+requests by the engine's door (`aiohttp_cache_di.engine.door`), which no shortcut of the cache passes by.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Generator
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-import pytest
-import pytest_asyncio
+if TYPE_CHECKING:
+    from aiohttp_cache_di.testing.calls import (
+        AskedFor,
+        NetworkBlockedError,
+        UnexpectedRequestError,
+        UnrecordedRequestError,
+    )
+    from aiohttp_cache_di.testing.clock import CacheClock
+    from aiohttp_cache_di.testing.fixtures import cache_container, cache_in_memory, cached_session
+    from aiohttp_cache_di.testing.network import blocked_network
+    from aiohttp_cache_di.testing.recording import Cassette, recorded
+    from aiohttp_cache_di.testing.stores import in_memory, store_per_worker
+    from aiohttp_cache_di.testing.under_test import CacheUnderTest, assert_hit
+    from aiohttp_cache_di.testing.upstream import FakeUpstream, Reply, Route, reply
 
-from aiohttp_cache_di.containers import CacheContainer, open_container
-from aiohttp_cache_di.session import CachedSession
-from aiohttp_cache_di.settings.model import CacheSettings
+# Imported when it is asked for: fixtures need pytest, and recordings PyYAML.
+_MODULES = {
+    "AskedFor": "calls",
+    "CacheClock": "clock",
+    "CacheUnderTest": "under_test",
+    "Cassette": "recording",
+    "FakeUpstream": "upstream",
+    "NetworkBlockedError": "calls",
+    "Reply": "upstream",
+    "Route": "upstream",
+    "UnexpectedRequestError": "calls",
+    "UnrecordedRequestError": "calls",
+    "assert_hit": "under_test",
+    "blocked_network": "network",
+    "cache_container": "fixtures",
+    "cache_in_memory": "fixtures",
+    "cached_session": "fixtures",
+    "in_memory": "stores",
+    "recorded": "recording",
+    "reply": "upstream",
+    "store_per_worker": "stores",
+}
 
-__all__ = ["cache_container", "cache_in_memory", "cached_session"]
+__all__ = [
+    "AskedFor",
+    "CacheClock",
+    "CacheUnderTest",
+    "Cassette",
+    "FakeUpstream",
+    "NetworkBlockedError",
+    "Reply",
+    "Route",
+    "UnexpectedRequestError",
+    "UnrecordedRequestError",
+    "assert_hit",
+    "blocked_network",
+    "cache_container",
+    "cache_in_memory",
+    "cached_session",
+    "in_memory",
+    "recorded",
+    "reply",
+    "store_per_worker",
+]
 
 
-@pytest.fixture
-def cache_in_memory() -> Generator[CacheSettings]:
-    """Keep responses in memory, whatever the environment says; the settings may be asked what they are."""
-    # A prefix that no variables have: a test must not depend on the machine that it runs on.
-    options: dict[str, Any] = {"_env_prefix": "AIOHTTP_CACHE_DI_TESTING_", "_env_file": None}
-    settings = CacheSettings(backend="memory", cache_name="testing", **options)
-
-    def load(*_: object) -> CacheSettings:
-        return settings
-
-    with pytest.MonkeyPatch.context() as patch:
-        # Where all containers ask: an override of the class would not reach those that have been made already.
-        patch.setattr(CacheSettings, "load", load)
-        yield settings
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
 
 
-@pytest.fixture
-def cache_container(cache_in_memory: CacheSettings) -> CacheContainer:
-    """Make a container that keeps responses in memory."""
-    return CacheContainer()
-
-
-@pytest_asyncio.fixture
-async def cached_session(cache_container: CacheContainer) -> AsyncGenerator[CachedSession]:
-    """Open a session that keeps responses in memory, empty at first."""
-    async with open_container(cache_container) as session:
-        yield session
+def __dir__() -> list[str]:
+    """Names among them that are imported when they are asked for, so that pytest finds its fixtures."""
+    return sorted({*globals(), *_MODULES})

@@ -9,10 +9,12 @@
 
 An app that has a lifespan of its own calls `install`, or passes ``combine_lifespans(lifespan, its_own)``. A second
 cache has a container and a key of its own: `make_lifespan` and `make_get_cached_session`. `cache_health` and
-`cache_metrics` are routes for readiness probes and for Prometheus.
+`cache_metrics` are routes for readiness probes and for Prometheus; `admin_router` has a page to look into the caches.
 
 The adapter is one module: it may import FastAPI, Starlette, the container and the session, and nothing imports it. A
 lifespan opens the container and puts the session into the state of the app; the dependency finds it there.
+
+PYTEST_DONT_REWRITE: there is no assert here, and pytest would warn of a package that is imported before it starts.
 """
 
 from __future__ import annotations
@@ -22,11 +24,12 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from typing import Annotated, Any, Final, TypeAlias, cast
 from weakref import WeakKeyDictionary
 
-from fastapi import Depends
+from fastapi import APIRouter, Depends, HTTPException, params
 from starlette.applications import Starlette
-from starlette.requests import HTTPConnection, Request
-from starlette.responses import JSONResponse, Response
+from starlette.requests import ClientDisconnect, HTTPConnection, Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
 
+from aiohttp_cache_di.admin import DEFAULT_PATH, ENDPOINTS, Admin, Ask, Name, expect_callable, mount_path
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.containers import (
     AnyContainer,
@@ -42,9 +45,11 @@ from aiohttp_cache_di.telemetry.probe import Probe
 __all__ = [
     "CACHED_SESSION",
     "AnyLifespan",
+    "Authorize",
     "CachedSessionDep",
     "Lifespan",
     "Route",
+    "admin_router",
     "cache_health",
     "cache_metrics",
     "combine_lifespans",
@@ -68,6 +73,9 @@ AnyLifespan: TypeAlias = Callable[[Any], AbstractAsyncContextManager[Mapping[str
 
 Route: TypeAlias = Callable[[Request], Awaitable[Response]]
 """What ``app.add_api_route`` and Starlette's ``Route`` take."""
+
+Authorize: TypeAlias = Callable[..., Any] | params.Depends
+"""A dependency that raises an HTTPException to refuse, or what `Depends` and `Security` make of one."""
 
 NO_STORE: Final = {"Cache-Control": "no-store"}
 
@@ -103,14 +111,20 @@ def make_lifespan(container: AnyContainer | None = None, *, key: str = CACHED_SE
     An app that several servers start at the same time has one session in each event loop, closed with the last.
 
     Args:
-        container: None for a `CacheContainer` of its own at each start, from the ``AIOHTTP_CACHE_`` variables.
+        container: a `CacheContainer`, its class, or one that is embedded in yours; None for one of its own at each
+            start, from the ``AIOHTTP_CACHE_`` variables.
         key: where the session is kept; each cache of an app has its own.
+
+    Returns:
+        What ``FastAPI(lifespan=…)`` takes. At the start it raises what `open_container` raises, and ConfigurationError
+        where another cache of the app has the same key.
     """
 
     running: WeakKeyDictionary[Starlette, _Running] = WeakKeyDictionary()
 
     @asynccontextmanager
     async def cache_lifespan(app: Starlette | None) -> AsyncGenerator[Mapping[str, Any]]:
+        """Open a cache when *app* starts, keep its session in the app's state, and close it when the app stops."""
         if app is None:
             async with open_container(container) as session:
                 yield {key: session}
@@ -138,10 +152,15 @@ lifespan: Final = make_lifespan()
 
 
 def combine_lifespans(*lifespans: AnyLifespan) -> Lifespan:
-    """Make one lifespan of several: entered in order, left in reverse, their states put together."""
+    """Make one lifespan of several: entered in order, left in reverse, their states put together.
+
+    Args:
+        lifespans: those to combine; of states with the same name the last one counts.
+    """
 
     @asynccontextmanager
     async def combined(app: Any) -> AsyncGenerator[Mapping[str, Any]]:
+        """Enter several lifespans of *app* in order, and leave them in reverse."""
         state: dict[str, Any] = {}
         async with AsyncExitStack() as stack:
             for each in lifespans:
@@ -154,7 +173,13 @@ def combine_lifespans(*lifespans: AnyLifespan) -> Lifespan:
 
 
 def install(app: Starlette, container: AnyContainer | None = None, *, key: str = CACHED_SESSION) -> None:
-    """Open a cache around the lifespan that *app* already has, which can use it as ``app.state.cached_session``."""
+    """Open a cache around the lifespan that *app* already has, which can use it as ``app.state.cached_session``.
+
+    Args:
+        app: that has not been started yet.
+        container: as `make_lifespan` takes it.
+        key: where the session is kept; each cache of an app has its own.
+    """
     app.router.lifespan_context = combine_lifespans(make_lifespan(container, key=key), app.router.lifespan_context)
 
 
@@ -166,9 +191,21 @@ def _session_of(connection: HTTPConnection, key: str) -> CachedSession | None:
 
 
 def make_get_cached_session(key: str = CACHED_SESSION) -> Callable[[HTTPConnection], Awaitable[CachedSession]]:
-    """Make the dependency that finds the session kept under *key*, in routes, web sockets and mounted apps."""
+    """Make the dependency that finds the session kept under *key*, in routes, web sockets and mounted apps.
+
+    Args:
+        key: as it was given to `make_lifespan`.
+
+    Returns:
+        What ``Depends(…)`` takes; it raises LifecycleError where no lifespan has opened the cache.
+    """
 
     async def get_session(connection: HTTPConnection) -> CachedSession:
+        """Find the cached session of the app.
+
+        Raises:
+            LifecycleError: its lifespan did not run.
+        """
         session = _session_of(connection, key)
         if session is None:
             raise session_not_open(
@@ -200,12 +237,13 @@ def make_cache_health(
 
     Args:
         keys: of the sessions that it tells of.
-        degraded_status: the HTTP status while a cache is degraded.
+        degraded_status: the HTTP status while a cache is degraded, such as 503.
         ping: try the stores each time, rather than tell what requests have met.
     """
     probe = Probe(degraded_status, ping)
 
     async def health(request: Request) -> Response:
+        """Tell whether the cache of the app is open, and whether its store works."""
         status, told = await probe.answer([_cache_of(request, key) for key in keys])
         return JSONResponse(told, status, headers=NO_STORE)
 
@@ -229,6 +267,7 @@ def make_cache_metrics(keys: Sequence[str] = (CACHED_SESSION,), *, registry: Any
     exposition = Exposition(registry)
 
     async def metrics(request: Request) -> Response:
+        """Show the counters of the cache to Prometheus."""
         caches = [cache for key in keys if (cache := _cache_of(request, key)) is not None]
         body, content_type = await exposition.show(caches, request.headers.get("Accept", ""))
         return Response(body, headers={**NO_STORE, "Content-Type": content_type})
@@ -243,3 +282,96 @@ cache_metrics: Final = make_cache_metrics()
 def _cache_of(request: Request, key: str) -> CacheBackend | None:
     session = _session_of(request, key)
     return None if session is None or session.closed else session.cache
+
+
+def admin_router(
+    *,
+    authorize: Authorize | None,
+    prefix: str = DEFAULT_PATH,
+    keys: Sequence[str] = (CACHED_SESSION,),
+    read_only: bool = False,
+    previews: bool = True,
+) -> APIRouter:
+    """Make a router with the admin page and its API: ``app.include_router(admin_router(authorize=require_admin))``.
+
+    Args:
+        authorize: a dependency that lets a request pass, or raises an HTTPException; one that returns False, or a
+            response, refuses, too. It has no default: None, written out, lets clients on this machine in and no others,
+            which is for development, and not for a service behind a proxy.
+        prefix: where the page is.
+        keys: of the sessions whose caches it shows.
+        read_only: nothing can be purged.
+        previews: the beginnings of bodies are shown.
+
+    Raises:
+        ConfigurationError: *authorize* or *prefix* is no such thing.
+    """
+    path = mount_path(prefix, option="prefix")
+    if not isinstance(authorize, params.Depends):
+        expect_callable(authorize, what="a dependency")
+    admin = Admin(is_local=authorize is None, read_only=read_only, previews=previews)
+
+    @asynccontextmanager
+    async def watching(app: Any) -> AsyncGenerator[None]:
+        sessions = [getattr(getattr(app, "state", None), key, None) for key in keys]
+        for session in sessions:
+            admin.watch(session)
+        try:
+            yield
+        finally:
+            for session in sessions:
+                admin.leave(session)
+
+    needed = [] if authorize is None else [Depends(_refusing_false(authorize))]
+    router = APIRouter(prefix=path, dependencies=needed, include_in_schema=False, lifespan=watching)
+    for name, method, below in ENDPOINTS:
+        router.add_api_route(below, _admin_route(admin, name, keys), methods=[method], response_model=None)
+    if path:
+        own = path.rpartition("/")[2]
+
+        async def to_page() -> Response:
+            return RedirectResponse(f"{own}/")  # as the browser sees the path, whatever a proxy has taken off it
+
+        router.add_api_route("", to_page, methods=["GET"], response_model=None)
+    return router
+
+
+def _refusing_false(authorize: Authorize) -> Callable[..., Awaitable[None]]:
+    needed: Any = authorize if isinstance(authorize, params.Depends) else Depends(authorize)
+
+    async def gate(verdict: Any = needed) -> None:
+        # FastAPI looks at nothing that a dependency returns: what was meant as a refusal has to be one.
+        if verdict is False or isinstance(verdict, Response):
+            raise HTTPException(403, "authorize= has refused the request")
+
+    return gate
+
+
+def _admin_route(admin: Admin, name: Name, keys: Sequence[str]) -> Route:
+    async def route(request: Request) -> Response:
+        async def read(limit: int) -> bytes:
+            body = bytearray()
+            try:
+                async for piece in request.stream():
+                    body += piece
+                    if len(body) > limit:
+                        break
+            except ClientDisconnect:
+                pass  # the beginning is no JSON
+            return bytes(body)
+
+        ask = Ask(
+            request.method,
+            [(field.lower(), value) for field, value in request.headers.items()],
+            request.query_params.multi_items(),
+            request.cookies,
+            () if request.client is None else (request.client.host,),
+            request.url.scheme == "https",
+            read,
+            request.scope.get("http_version", ""),
+        )
+        sessions = [(key, _session_of(request, key)) for key in keys]
+        reply = await admin.answer(name, ask, sessions, request.path_params.get("number", ""))
+        return Response(reply.body, reply.status, reply.headers)
+
+    return route

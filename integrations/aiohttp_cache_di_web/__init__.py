@@ -9,23 +9,27 @@
 
 Sub-apps find the session of the app above them. aiohttp closes the contexts of that app *before* theirs, so a sub-app
 that uses the session in its own clean-up has a `make_cache_ctx` of its own. A second cache has a container and a key.
-`cache_health` and `cache_metrics` are handlers for readiness probes and for Prometheus.
-`cache_health` and `cache_metrics` are handlers for readiness probes and for Prometheus.
+`cache_health` and `cache_metrics` are handlers for readiness probes and for Prometheus; `add_admin` adds a page to look
+into the caches.
 
 The adapter is one module: it may import aiohttp.web, the container and the session, and nothing imports it. A context
 opens the container and puts the session into the app; a request, which knows the apps above its own, finds it there.
+
+PYTEST_DONT_REWRITE: there is no assert here, and pytest would warn of a package that is imported before it starts.
 """
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 from weakref import WeakKeyDictionary
 
 from aiohttp import web
 
+from aiohttp_cache_di.admin import DEFAULT_PATH, ENDPOINTS, Admin, Ask, Name, expect_callable, mount_path
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.containers import (
     AnyContainer,
@@ -40,8 +44,10 @@ from aiohttp_cache_di.telemetry.probe import Probe
 
 __all__ = [
     "CACHED_SESSION",
+    "Authorize",
     "CacheContext",
     "Handler",
+    "add_admin",
     "cache_ctx",
     "cache_health",
     "cache_metrics",
@@ -60,6 +66,11 @@ CacheContext: TypeAlias = Callable[[web.Application], AbstractAsyncContextManage
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 """What ``app.router.add_get`` takes."""
 
+Verdict: TypeAlias = bool | web.StreamResponse
+
+Authorize: TypeAlias = Callable[[web.Request], Verdict | Awaitable[Verdict]]
+"""A handler that returns True to let a request pass; or the response to send instead, or raises it."""
+
 NO_STORE: Final = {"Cache-Control": "no-store"}
 
 
@@ -71,12 +82,18 @@ def make_cache_ctx(
     An app that several runners start at the same time has one session, which is closed with the last.
 
     Args:
-        container: None for a `CacheContainer` of its own at each start, from the ``AIOHTTP_CACHE_`` variables.
+        container: a `CacheContainer`, its class, or one that is embedded in yours; None for one of its own at each
+            start, from the ``AIOHTTP_CACHE_`` variables.
         key: where the session is kept; each cache of an app has its own.
+
+    Returns:
+        What ``app.cleanup_ctx.append(…)`` takes. At the start it raises what `open_container` raises, and
+        ConfigurationError where another cache of the app has the same key.
     """
     running: WeakKeyDictionary[web.Application, _Running] = WeakKeyDictionary()
 
     def context(app: web.Application) -> AbstractAsyncContextManager[None]:
+        """Open a cache when *app* starts, keep its session in the app, and close it when the app is cleaned up."""
         return _Context(app, key, container, running)
 
     return context
@@ -157,6 +174,7 @@ def get_cached_session(
 
     Args:
         source: a request, which also knows the apps above its own; or the app that has the context.
+        key: as it was given to `make_cache_ctx`.
 
     Raises:
         LifecycleError: the app has no context for this key, or has not been started.
@@ -181,12 +199,13 @@ def make_cache_health(
 
     Args:
         keys: of the sessions that it tells of.
-        degraded_status: the HTTP status while a cache is degraded.
+        degraded_status: the HTTP status while a cache is degraded, such as 503.
         ping: try the stores each time, rather than tell what requests have met.
     """
     probe = Probe(degraded_status, ping)
 
     async def health(request: web.Request) -> web.Response:
+        """Tell whether the cache of the app is open, and whether its store works."""
         status, told = await probe.answer([_cache_of(request, key) for key in keys])
         return web.json_response(told, status=status, headers=NO_STORE)
 
@@ -212,6 +231,7 @@ def make_cache_metrics(
     exposition = Exposition(registry)
 
     async def metrics(request: web.Request) -> web.Response:
+        """Show the counters of the cache to Prometheus."""
         caches = [cache for key in keys if (cache := _cache_of(request, key)) is not None]
         body, content_type = await exposition.show(caches, request.headers.get("Accept", ""))
         return web.Response(body=body, headers={**NO_STORE, "Content-Type": content_type})
@@ -226,3 +246,97 @@ cache_metrics: Final = make_cache_metrics()
 def _cache_of(request: web.Request, key: web.AppKey[CachedSession]) -> CacheBackend | None:
     session: CachedSession | None = request.config_dict.get(key)
     return None if session is None or session.closed else session.cache
+
+
+def add_admin(
+    app: web.Application,
+    *,
+    authorize: Authorize | None,
+    path: str = DEFAULT_PATH,
+    keys: Sequence[web.AppKey[CachedSession]] = (CACHED_SESSION,),
+    read_only: bool = False,
+    previews: bool = True,
+) -> None:
+    """Add the admin page and its API to *app*, before it starts: ``add_admin(app, authorize=is_admin)``.
+
+    Args:
+        authorize: a handler, which may be a coroutine function. It returns True to let a request pass. A response that
+            it returns or raises is sent instead; anything else refuses. It has no default: None, written out, lets
+            clients on this machine in and no others, which is for development, and not for a service behind a proxy.
+        path: where the page is.
+        keys: of the sessions whose caches it shows.
+        read_only: nothing can be purged.
+        previews: the beginnings of bodies are shown.
+
+    Raises:
+        ConfigurationError: *authorize* or *path* is no such thing.
+    """
+    base = mount_path(path, option="path")
+    expect_callable(authorize, what="a handler")
+    admin = Admin(is_local=authorize is None, read_only=read_only, previews=previews)
+
+    async def watch(app: web.Application) -> None:
+        for key in keys:
+            admin.watch(app.get(key))
+
+    async def leave(app: web.Application) -> None:
+        for key in keys:
+            admin.leave(app.get(key))
+
+    app.on_startup.append(watch)
+    app.on_shutdown.append(leave)
+    for name, method, below in ENDPOINTS:
+        app.router.add_route(method, f"{base}{below}", _admin_handler(admin, name, authorize, keys))
+    if base:
+        own = base.rpartition("/")[2]
+
+        async def to_page(request: web.Request) -> web.Response:
+            # As the browser sees the path, whatever a proxy has taken off it.
+            return web.Response(status=307, headers={"Location": f"{own}/"})
+
+        app.router.add_get(base, to_page)
+
+
+def _admin_handler(
+    admin: Admin, name: Name, authorize: Authorize | None, keys: Sequence[web.AppKey[CachedSession]]
+) -> Handler:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        if authorize is not None:
+            verdict = authorize(request)
+            allowed = await verdict if inspect.isawaitable(verdict) else verdict
+            if isinstance(allowed, web.StreamResponse):
+                return allowed
+            if allowed is not True:
+                raise web.HTTPForbidden(text="authorize= has refused the request: it did not return True")
+        sessions = [(str(key), request.config_dict.get(key)) for key in keys]
+        reply = await admin.answer(name, _ask(request), sessions, request.match_info.get("number", ""))
+        response = web.Response(status=reply.status, body=reply.body, headers=reply.headers)
+        if reply.headers.get("Connection") == "close":
+            response.force_close()
+        return response
+
+    return handler
+
+
+def _ask(request: web.Request) -> Ask:
+    async def read(limit: int) -> bytes:
+        body = bytearray()
+        async for piece in request.content.iter_any():
+            body += piece
+            if len(body) > limit:
+                break
+        return bytes(body)
+
+    # A middleware may have put another address in place of the connection's own.
+    peer: object = None if request.transport is None else request.transport.get_extra_info("peername")
+    address = str(cast("tuple[object, ...]", peer)[0]) if isinstance(peer, tuple) and peer else None
+    return Ask(
+        request.method,
+        [(name.lower(), value) for name, value in request.headers.items()],
+        list(request.query.items()),
+        request.cookies,
+        (address, request.remote),
+        request.scheme == "https",
+        read,
+        f"{request.version.major}.{request.version.minor}",
+    )

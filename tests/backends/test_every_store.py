@@ -28,7 +28,7 @@ from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.response import CachedResponse
 from tests.backends.entries import make_entry
 from tests.origin import Origin, Received, answer
-from tests.stores import KINDS, SHARED, STORES, Store, new_store
+from tests.stores import GROUPS, KINDS, SHARED, STORES, Store, new_store
 
 MANY = 10_000
 MEGABYTE = 1024 * 1024
@@ -331,5 +331,5 @@ except MissingDependencyError as exc:
 def test_all_stores_are_here() -> None:
     from aiohttp_cache_di.settings.forms import BUILT_IN_BACKENDS
 
-    assert set(KINDS) - {"cluster"} == set(BUILT_IN_BACKENDS)
+    assert set(KINDS) - set(GROUPS) == set(BUILT_IN_BACKENDS)
     assert all(issubclass(type(each.backend_class("name").responses), StackCache) for each in KINDS.values())

@@ -23,10 +23,12 @@ HERE = (
     *("tags", "tutorial", "users"),
 )
 ELSEWHERE = {
+    "admin": "tests/admin/test_docs.py",
     "custom-backends": "tests/examples/test_custom_backends_page.py",
     "monitoring": "tests/telemetry/test_pages.py",
     "neighbours": "tests/neighbours/test_page.py",
     "operations": "tests/backends/test_operating.py",
+    "testing": "tests/testing/test_testing_page.py",
 }
 UPSTREAM = "https://api.example.com"
 

@@ -65,8 +65,7 @@ async def test_errors_of_the_server_are_raised() -> None:
 async def test_the_script_asks_twice_and_fetches_once(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)  # where its file goes
     graphql = Server()
     async with graphql.server() as server:
         await main(str(server.make_url("/graphql")), "query")

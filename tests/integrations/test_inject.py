@@ -66,7 +66,7 @@ def test_a_marker_is_found_where_the_page_says(
     monkeypatch.setitem(sys.modules, module.__name__, module)
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
-        exec(compile(program, "app.py", "exec", dont_inherit=True), vars(module))  # noqa: S102  # ours, above
+        exec(compile(program, "app.py", "exec", dont_inherit=True), module.__dict__)  # noqa: S102  # ours, above
     with TestClient(module.app) as client:
         for route, name in given.items():
             assert client.get(f"/{route}").json() == name

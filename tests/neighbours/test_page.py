@@ -251,18 +251,17 @@ async def test_tasks_of_celery_share_a_store(
     assert len(upstream.asked) == 1
 
 
-async def test_a_notebook_awaits_in_its_cells(
-    upstream: Upstream, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+async def test_a_notebook_awaits_in_its_cells(upstream: Upstream, tmp_path: Path) -> None:
     nbclient = pytest.importorskip("nbclient", reason="needs nbclient: make neighbours")
     nbformat = pytest.importorskip("nbformat", reason="needs nbformat: make neighbours")
     pytest.importorskip("ipykernel", reason="needs ipykernel: make neighbours")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     (code,) = (code for heading, code in BLOCKS if heading == "Jupyter")
     asking = f"for _ in range(2):\n    async with session.get('{upstream.url}/page') as r:\n        print(r.from_cache)"
     cells = [nbformat.v4.new_code_cell(text) for text in (code, asking, "await session.close()")]
     notebook = nbformat.v4.new_notebook(cells=cells)
-    await nbclient.NotebookClient(notebook, timeout=60, kernel_name="python3").async_execute()
+    await nbclient.NotebookClient(
+        notebook, timeout=60, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}
+    ).async_execute()
     assert notebook.cells[1].outputs[0].text == "False\nTrue\n"
 
 

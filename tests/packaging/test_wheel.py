@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 
 import aiohttp_cache_di
+from aiohttp_cache_di.admin.page import PARTS
 
 pytestmark = pytest.mark.packaging
 
 ROOT = Path(__file__).parent.parent.parent
-PACKAGES = ("aiohttp_cache_di", "aiohttp_cache_di_fastapi", "aiohttp_cache_di_web")
+PACKAGES = ("aiohttp_cache_di", "aiohttp_cache_di_fastapi", "aiohttp_cache_di_pytest", "aiohttp_cache_di_web")
 
 
 @pytest.fixture(scope="module")
@@ -55,11 +56,13 @@ def _run(python: Path, code: str) -> str:
     return ran.stdout
 
 
-def test_the_wheel_holds_the_three_packages_and_nothing_else(wheel: Path) -> None:
+def test_the_wheel_holds_the_four_packages_and_nothing_else(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.split("/")[0] for name in names if ".dist-info/" not in name}
     assert tops == set(PACKAGES)
     assert {f"{package}/py.typed" for package in PACKAGES} <= set(names)
+    page = [*(f"page.{kind}" for kind in ("html", "css")), *(f"script/{part}.js" for part in PARTS)]
+    assert {f"aiohttp_cache_di/admin/assets/{part}" for part in page} <= set(names)
     assert not [name for name in names if "__pycache__" in name]
 
 

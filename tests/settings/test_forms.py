@@ -208,7 +208,7 @@ def test_code_gives_the_windows_of_a_pattern_in_any_form_and_they_are_shown(monk
 
 
 def test_code_gives_durations_as_text_or_timedelta_as_well() -> None:
-    settings = CacheSettings(expire_after="5m", coalesce_timeout=timedelta(seconds=3))  # type: ignore[arg-type]  # pyright: ignore  # pydantic reads them
+    settings = CacheSettings(expire_after="5m", coalesce_timeout=timedelta(seconds=3))
 
     assert (settings.expire_after, settings.coalesce_timeout) == (300.0, 3.0)
 

@@ -19,7 +19,7 @@ def test_mongodb_is_built_from_its_section(monkeypatch: pytest.MonkeyPatch) -> N
     assert isinstance(backend, MongoDBBackend)
     assert backend.name == "aiohttp-cache"
     assert (backend.stack.near_bytes > 0, backend.stack.near_lifetime_s) == (True, 5.0)
-    assert repr(backend).endswith("at mongodb://h1:27017,h2/admin>")
+    assert "at mongodb://h1:27017,h2/admin:" in repr(backend)
     monkeypatch.setenv("AIOHTTP_CACHE_MONGODB__DATABASE", "other")
     assert build_backend(CacheSettings()).name == "other"
 
@@ -62,5 +62,5 @@ def test_a_driver_that_refuses_an_address_does_not_tell_its_password(monkeypatch
 
 
 def test_the_address_is_shown_without_its_secrets() -> None:
-    settings = CacheSettings(mongodb={"url": URL})  # type: ignore[arg-type]  # as variables give it
+    settings = CacheSettings(mongodb={"url": URL})
     assert "s3cr3t" not in repr(settings)

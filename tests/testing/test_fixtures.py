@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -69,26 +65,3 @@ async def test_a_container_that_a_module_has_made_keeps_its_responses_in_memory(
 def test_earlier_tests_have_left_nothing_behind() -> None:
     with pytest.raises(ConfigurationError, match="wrong"):
         CacheSettings.load()
-
-
-def test_a_project_names_the_plugin_in_its_conftest(tmp_path: Path) -> None:
-    (tmp_path / "conftest.py").write_text('pytest_plugins = ["aiohttp_cache_di.testing"]\n')
-    (tmp_path / "test_app.py").write_text(
-        "import pytest\n"
-        "@pytest.mark.asyncio\n"
-        "async def test_it(cached_session):\n"
-        "    assert not cached_session.closed\n"
-    )
-
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-W", "error", "-o", "asyncio_default_fixture_loop_scope=function", "."],
-        cwd=tmp_path,
-        env={**os.environ, "AIOHTTP_CACHE_BACKEND": "wrong"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "1 passed" in done.stdout

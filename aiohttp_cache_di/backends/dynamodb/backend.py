@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, Unpack, cast
 
 from aiohttp_cache_di.arguments import refuse_unknown
 from aiohttp_cache_di.backends.base import CacheBackend
@@ -16,6 +16,9 @@ from aiohttp_cache_di.backends.sizes import record_bytes
 from aiohttp_cache_di.backends.wrap.items import StackCache
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
 
+if TYPE_CHECKING:
+    from aiohttp_cache_di.backends.dynamodb.typed import DynamoDBBackendOptions, DynamoDbCacheOptions
+
 __all__ = ["DynamoDBBackend", "DynamoDbCache"]
 
 NAMESPACE: Final = "responses"
@@ -25,20 +28,9 @@ OWN_OPTIONS: Final = NEAR_OPTIONS | {"consistent_reads"}
 class DynamoDBBackend(CacheBackend):
     """A backend that keeps responses in a DynamoDB table, for any number of processes and machines.
 
-    Args:
-        cache_name: name or ARN of the table.
-        key_attr_name: name of its hash key, which is its whole key.
-        val_attr_name: name of the attribute that holds an entry.
-        create_if_not_exists: make the table when there is none: paid per request, its server drops what has expired.
-        context: what gives a client in ``async with``, to be used in place of one of our own: it serves one event
-            loop, once. A client of aiobotocore does too, and is never closed here.
-        kwargs: options of `CacheBackend`; ``consistent_reads``, ``near_tier_s`` and ``near_tier_bytes``, see
-            `DynamoDbCache`; arguments of aiobotocore's ``create_client`` (``region_name``, ``endpoint_url`` …).
-
-    Raises:
-        TypeError: an option is not known.
-        ConfigurationError: an option has a value that cannot be used.
-        MissingDependencyError: aiobotocore is not installed.
+    It takes the options of every backend (`CacheOptions`), of copies in memory, ``consistent_reads``, and the arguments
+    of aiobotocore's ``create_client`` (``region_name``, ``endpoint_url`` …). An item of DynamoDB holds 400 KB, so a
+    larger response is kept in several.
     """
 
     def __init__(
@@ -48,38 +40,38 @@ class DynamoDBBackend(CacheBackend):
         val_attr_name: str = "v",
         create_if_not_exists: bool = False,
         context: Any = None,
-        **kwargs: Any,
+        **kwargs: Unpack[DynamoDBBackendOptions],
     ) -> None:
+        """Make a backend; no connection is opened yet.
+
+        Args:
+            cache_name: name or ARN of the table.
+            key_attr_name: name of its hash key, which is its whole key.
+            val_attr_name: name of the attribute that holds an entry.
+            create_if_not_exists: make the table when there is none: paid per request, its server drops what has
+                expired.
+            context: what gives a client in ``async with``, to be used in place of one of our own: it serves one event
+                loop, once. A client of aiobotocore does too, and is never closed here.
+            kwargs: further options, each with a docstring of its own.
+
+        Raises:
+            TypeError: an option is not known.
+            ConfigurationError: an option has a value that cannot be used.
+            MissingDependencyError: aiobotocore is not installed.
+        """
         refuse_unknown(type(self).__name__, kwargs, BACKEND_OPTIONS | OWN_OPTIONS | driver_options())
         layout = Layout(cache_name, NAMESPACE, key_attr_name, val_attr_name)
         stack = _stack(layout, create_if_not_exists, context, kwargs, lambda: self.largest_in_memory_bytes)
-        super().__init__(cache_name, **{name: kwargs[name] for name in kwargs.keys() & BACKEND_OPTIONS})
+        given = cast("Mapping[str, Any]", kwargs)
+        super().__init__(cache_name, **{name: given[name] for name in given.keys() & BACKEND_OPTIONS})
         self.use(stack, DynamoDbCache)
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.name!r} at {cast(DynamoDBStore, self.stack.store).where}>"
 
 
 class DynamoDbCache(StackCache):
     """A storage in a DynamoDB table, under keys that begin with ``<namespace>:``.
 
     What a table may weigh is a matter of your bill, so ``max_entries`` and ``max_bytes`` are of no effect here.
-
-    Args:
-        table_name: name or ARN of the table.
-        namespace: first part of every key.
-        key_attr_name: see `DynamoDBBackend`, as for the following ones.
-        val_attr_name: name of the attribute that holds an entry.
-        create_if_not_exists: make the table when there is none.
-        context: gives a client.
-        kwargs: options of `BaseCache`; ``consistent_reads``: never read what another process has just replaced, at
-            twice the price; ``near_tier_s``: seconds for which a copy of an entry that was read may be used again
-            without asking, None (the default) for never; what others change meanwhile is not heard of;
-            ``near_tier_bytes``: what the copies may weigh together, 32 MiB by default; arguments of aiobotocore's
-            ``create_client``.
-
-    Raises:
-        TypeError, ConfigurationError, MissingDependencyError: as `DynamoDBBackend`.
+    With ``near_tier_s`` what others change meanwhile is not heard of.
     """
 
     def __init__(
@@ -90,8 +82,23 @@ class DynamoDbCache(StackCache):
         val_attr_name: str = "v",
         create_if_not_exists: bool = False,
         context: Any = None,
-        **kwargs: Any,
+        **kwargs: Unpack[DynamoDbCacheOptions],
     ) -> None:
+        """Make a storage; no connection is opened yet.
+
+        Args:
+            table_name: name or ARN of the table.
+            namespace: first part of every key.
+            key_attr_name: name of the table's hash key, which is its whole key.
+            val_attr_name: name of the attribute that holds an entry.
+            create_if_not_exists: make the table when there is none.
+            context: gives a client; see `DynamoDBBackend`.
+            kwargs: further options, each with a docstring of its own; those of a backend that a storage does not need
+                are passed over.
+
+        Raises:
+            TypeError, ConfigurationError, MissingDependencyError: as `DynamoDBBackend`.
+        """
         refuse_unknown(type(self).__name__, kwargs, BACKEND_OPTIONS | OWN_OPTIONS | driver_options())
         layout = Layout(table_name, namespace, key_attr_name, val_attr_name)
         super().__init__(_stack(layout, create_if_not_exists, context, kwargs))

@@ -32,15 +32,41 @@ Answer: TypeAlias = Mapping[str, Any]
 class Client(Protocol):
     """What is used of the driver's client."""
 
-    async def get_item(self, **kwargs: Any) -> Answer: ...
-    async def batch_get_item(self, **kwargs: Any) -> Answer: ...
-    async def batch_write_item(self, **kwargs: Any) -> Answer: ...
-    async def update_item(self, **kwargs: Any) -> Answer: ...
-    async def delete_item(self, **kwargs: Any) -> Answer: ...
-    async def scan(self, **kwargs: Any) -> Answer: ...
-    async def describe_table(self, **kwargs: Any) -> Answer: ...
-    async def create_table(self, **kwargs: Any) -> Answer: ...
-    async def update_time_to_live(self, **kwargs: Any) -> Answer: ...
+    async def get_item(self, **kwargs: Any) -> Answer:
+        """Read an item."""
+        ...
+
+    async def batch_get_item(self, **kwargs: Any) -> Answer:
+        """Read several items."""
+        ...
+
+    async def batch_write_item(self, **kwargs: Any) -> Answer:
+        """Write or drop several items."""
+        ...
+
+    async def update_item(self, **kwargs: Any) -> Answer:
+        """Write an item under a condition."""
+        ...
+
+    async def delete_item(self, **kwargs: Any) -> Answer:
+        """Drop an item."""
+        ...
+
+    async def scan(self, **kwargs: Any) -> Answer:
+        """Read a page of the table."""
+        ...
+
+    async def describe_table(self, **kwargs: Any) -> Answer:
+        """Tell of the table."""
+        ...
+
+    async def create_table(self, **kwargs: Any) -> Answer:
+        """Make the table."""
+        ...
+
+    async def update_time_to_live(self, **kwargs: Any) -> Answer:
+        """Let the server drop what has expired."""
+        ...
 
 
 def error_code(exc: BaseException) -> str:
@@ -70,7 +96,7 @@ class Connection:
 
     def __init__(self, client: Client, context: Any) -> None:
         self.client = client
-        self.errands = Errands()
+        self.errands: Errands = Errands()
         self.held: dict[str, tuple[str, bool, float]] = {}
         """Leases: by name, the owner's token, whether there is a record, and the loop time until which it may hold."""
         self._context = context
@@ -103,7 +129,9 @@ class Service:
         if context is not None and not (hasattr(context, "__aenter__") or hasattr(context, "batch_get_item")):
             kind = f"{type(context).__module__}.{type(context).__qualname__}"
             raise ConfigurationError(f"context has to give a client of DynamoDB in `async with`, and a {kind} does not")
-        self.where = str(options.get("endpoint_url") or options.get("region_name") or "the region of the environment")
+        self.where: str = str(
+            options.get("endpoint_url") or options.get("region_name") or "the region of the environment"
+        )
         self._layout = layout
         self._context = context
         self._options = dict(options)

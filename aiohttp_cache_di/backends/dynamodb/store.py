@@ -62,7 +62,7 @@ class DynamoDBStore:
         self._consistent: dict[str, float] = {}
         self._all_consistent_until = 0.0
         self._loops = PerLoop(self._service.connect, Connection.close)
-        self.limits = Limits(value_bytes=layout.value_bytes, batch=READ_AT_ONCE, parallel=8, drops_expired=True)
+        self.limits: Limits = Limits(value_bytes=layout.value_bytes, batch=READ_AT_ONCE, parallel=8, drops_expired=True)
 
     @property
     def where(self) -> str:

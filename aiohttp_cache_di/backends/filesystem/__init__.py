@@ -22,6 +22,7 @@ How a call moves through the room, from the event loop to the threads and back::
     files      one record's files: read, published, dropped
     uses       what this process remembers of files
     tree       the directories, open; no symbolic link is followed
+    directory  one of them, and what is done to the files in it: what is the system's own
     records    the bytes in the files
     names      what they are called
 

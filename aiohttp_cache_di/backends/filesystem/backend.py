@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
-from typing import Any, Final, cast
+from typing import Any, Final, Unpack, cast
 
 from aiohttp_cache_di.arguments import refuse_unknown
 from aiohttp_cache_di.backends.base import CacheBackend
@@ -14,28 +14,37 @@ from aiohttp_cache_di.backends.filesystem.store import FileStore
 from aiohttp_cache_di.backends.filesystem.tree import Place
 from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, codec_of, refuse_unusable
 from aiohttp_cache_di.backends.sizes import record_bytes
+from aiohttp_cache_di.backends.typed import CacheOptions, SigningOptions, StorageOptions
 from aiohttp_cache_di.backends.wrap.items import StackCache
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
 from aiohttp_cache_di.errors import ConfigurationError
 
-__all__ = ["DEFAULT_MAX_BYTES", "FileBackend", "FileCache"]
+__all__ = ["DEFAULT_MAX_BYTES", "FileBackend", "FileBackendOptions", "FileCache", "FileOptions"]
 
 DEFAULT_MAX_BYTES: Final = 1024 * 1024 * 1024
 OWN_OPTIONS: Final = frozenset({"fsync"})
 
 
+class FileOptions(StorageOptions, SigningOptions, total=False):
+    """Options of `FileCache` beside those that it names."""
+
+    fsync: bool
+    """Have the disk keep each entry before it counts as written; without it a power cut costs entries, each of which is
+    then a miss. Default: False."""
+
+
+class FileBackendOptions(CacheOptions, total=False):
+    """Options of `FileBackend` beside those that it names."""
+
+    fsync: bool
+    """Have the disk keep each response before it counts as stored; without it a power cut costs responses, each of
+    which is then a miss. Default: False."""
+
+
 class FileBackend(CacheBackend):
     """A backend that keeps responses in files, for any number of processes.
 
-    Args:
-        cache_name: path of a directory, ``~`` allowed; it is made if there is none, for this user alone.
-        use_temp: put it in the directory for temporary files, unless the path is absolute.
-        autoclose: close what is open when a session that uses the backend is closed.
-        kwargs: options of `CacheBackend`, of which ``max_bytes`` is 1 GiB by default; ``fsync``, see `FileCache`.
-
-    Raises:
-        TypeError: an option is not known.
-        ConfigurationError: an option has a value that cannot be used.
+    It takes the options of every backend (`CacheOptions`), of which ``max_bytes`` is 1 GiB by default, and ``fsync``.
     """
 
     def __init__(
@@ -43,33 +52,47 @@ class FileBackend(CacheBackend):
         cache_name: str | os.PathLike[str] = "http_cache",
         use_temp: bool = False,
         autoclose: bool = True,
-        **kwargs: Any,
+        **kwargs: Unpack[FileBackendOptions],
     ) -> None:
+        """Make a backend; nothing is opened yet.
+
+        Args:
+            cache_name: path of a directory, ``~`` allowed; it is made if there is none, for this user alone.
+            use_temp: put it in the directory for temporary files, unless the path is absolute.
+            autoclose: close what is open when a session that uses the backend is closed.
+            kwargs: further options, each with a docstring of its own.
+
+        Raises:
+            TypeError: an option is not known.
+            ConfigurationError: an option has a value that cannot be used.
+        """
         refuse_unknown(type(self).__name__, kwargs, BACKEND_OPTIONS | OWN_OPTIONS)
-        others = {name: value for name, value in kwargs.items() if name not in OWN_OPTIONS}
+        others = cast("CacheOptions", {name: value for name, value in kwargs.items() if name not in OWN_OPTIONS})
         super().__init__(os.fspath(cache_name), autoclose=autoclose, **others)
         self.use(_stack(cache_name, use_temp, kwargs, lambda: self.largest_in_memory_bytes), FileCache)
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.name!r}>"
 
 
 class FileCache(StackCache):
     """A storage in the files below a directory.
 
-    Args:
-        cache_name: path of the directory; see `FileBackend`.
-        use_temp: see `FileBackend`.
-        kwargs: options of `BaseCache`; ``max_bytes`` that the files may take (1 GiB by default; None for no bound) and
-            ``max_entries``, both kept nearly, since nothing but a look tells what other processes write; ``fsync``:
-            have the disk keep each entry before it counts as written. Without it a power cut costs entries, each of
-            which is then a miss.
-
-    Raises:
-        TypeError, ConfigurationError: as `FileBackend`.
+    ``max_bytes`` (1 GiB by default) and ``max_entries`` are kept nearly, since nothing but a look tells what other
+    processes write.
     """
 
-    def __init__(self, cache_name: str | os.PathLike[str], use_temp: bool = False, **kwargs: Any) -> None:
+    def __init__(
+        self, cache_name: str | os.PathLike[str], use_temp: bool = False, **kwargs: Unpack[FileOptions]
+    ) -> None:
+        """Make a storage; nothing is opened yet.
+
+        Args:
+            cache_name: path of a directory, ``~`` allowed; it is made if there is none, for this user alone.
+            use_temp: put it in the directory for temporary files, unless the path is absolute.
+            kwargs: further options, each with a docstring of its own; those of a backend that a storage does not need
+                are passed over.
+
+        Raises:
+            TypeError, ConfigurationError: as `FileBackend`.
+        """
         refuse_unknown(type(self).__name__, kwargs, BACKEND_OPTIONS | OWN_OPTIONS)
         super().__init__(_stack(cache_name, use_temp, kwargs))
 

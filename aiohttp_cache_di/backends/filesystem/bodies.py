@@ -7,7 +7,6 @@ meanwhile can be read to its end. All who read a body in a process share one des
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import stat
 import threading
@@ -18,13 +17,13 @@ from pathlib import Path
 from typing import Final, NoReturn
 from weakref import WeakValueDictionary
 
-from aiohttp_cache_di.backends.filesystem.files import READ_FLAGS, create, drop, drop_unused, lock, see, write_all
+from aiohttp_cache_di.backends.filesystem.directory import READ, Directory, lock_shared, read_at
+from aiohttp_cache_di.backends.filesystem.files import create, drop, drop_unused, see, write_all
 from aiohttp_cache_di.backends.filesystem.names import body_name, leaf_of, temporary_name
 from aiohttp_cache_di.backends.filesystem.pool import Pool
 from aiohttp_cache_di.backends.filesystem.records import PIECE_BYTES, Filed
-from aiohttp_cache_di.backends.filesystem.tree import Directory, Tree
+from aiohttp_cache_di.backends.filesystem.tree import Tree
 from aiohttp_cache_di.backends.filesystem.uses import Known, identity
-from aiohttp_cache_di.backends.owned import is_ours_alone
 from aiohttp_cache_di.backends.store import StoreEvents
 from aiohttp_cache_di.errors import UnreadableEntryError
 
@@ -50,11 +49,11 @@ class BodyFile:
         self, bodies: Bodies, filed: Filed, name: str, fd: int | None = None, *, temporary: str | None = None
     ) -> None:
         self._bodies = bodies
-        self.filed = filed
-        self.mark = filed.mark
-        self.name = name
+        self.filed: Filed = filed
+        self.mark: bytes = filed.mark
+        self.name: str = name
         self.fd = fd
-        self.temporary = temporary
+        self.temporary: str | None = temporary
         self._stated: tuple[int, ...] = ()
         self._seen = bytearray()
         self._left = 0
@@ -101,7 +100,7 @@ class BodyFile:
         """The piece of that *number*."""
         fd = self._opened()
         status = os.fstat(fd)
-        data = _read(fd, self.filed.size_of(number), number * PIECE_BYTES)
+        data = read_at(fd, self.filed.size_of(number), number * PIECE_BYTES)
         self._check(number, data, status)
         return data
 
@@ -109,7 +108,7 @@ class BodyFile:
         """All pieces."""
         fd = self._opened()
         status = os.fstat(fd)
-        data = _read(fd, self.length, 0)
+        data = read_at(fd, self.length, 0)
         if len(data) != self.length:
             raise UnreadableEntryError("a stored body is cut")
         if not self._bodies.known.is_checked(self.mark, status):
@@ -125,16 +124,16 @@ class BodyFile:
             FileNotFoundError: it is not there, or about to go.
             OSError: it is nothing that can be read.
         """
-        fd = os.open(body_name(self.name, self.filed.token), READ_FLAGS, dir_fd=leaf.fd)
+        fd = leaf.open(body_name(self.name, self.filed.token), READ)
         try:
             status = os.fstat(fd)
             is_right = stat.S_ISREG(status.st_mode) and status.st_size == self.length
-            is_right = is_right and is_ours_alone(fd, status, leaf.fd)
-            if is_right and not lock(fd, fcntl.LOCK_SH):
+            is_right = is_right and leaf.owns(fd, status)
+            if is_right and not lock_shared(fd):
                 raise FileNotFoundError(errno.ENOENT, "it is being dropped")
             if is_right and not self._bodies.known.is_checked(self.mark, status):
                 for number in {0, self.filed.pieces - 1}:
-                    self._check(number, _read(fd, self.filed.size_of(number), number * PIECE_BYTES), status)
+                    self._check(number, read_at(fd, self.filed.size_of(number), number * PIECE_BYTES), status)
         except UnreadableEntryError:
             is_right = False
         except BaseException:
@@ -181,7 +180,7 @@ class Bodies:
     """
 
     def __init__(self, tree: Tree, known: Known, events: StoreEvents) -> None:
-        self.pool = Pool(THREADS)
+        self.pool: Pool = Pool(THREADS)
         self.known = known
         self._tree = tree
         self._events = events
@@ -241,9 +240,18 @@ class Bodies:
             self._open[mark] = body
         return body
 
+    def written(self, filed: Filed, name: str, fd: int, temporary: str) -> BodyFile:
+        """The body that was written to the file *temporary*, open as *fd*. Raises OSError."""
+        leaf = self.leaf_of(name)
+        if leaf is None or leaf.frees_names:
+            return BodyFile(self, filed, name, fd, temporary=temporary)
+        os.close(fd)
+        leaf.move(temporary, body_name(name, filed.token))
+        return BodyFile(self, filed, name, leaf.open(body_name(name, filed.token), READ))
+
     def mention(self, leaf: Directory, name: str, filed: Filed) -> BodyFile | None:
         """As `find`, to be opened when it is read, as most of those that a walk meets are not."""
-        status = os.stat(body_name(name, filed.token), dir_fd=leaf.fd, follow_symlinks=False)
+        status = leaf.status(body_name(name, filed.token))
         return BodyFile(self, filed, name) if status.st_size == filed.length else None
 
     def place(self, body: BodyFile, leaf: Directory, name: str) -> None:
@@ -258,7 +266,7 @@ class Bodies:
                 with suppress(FileNotFoundError):
                     if source is not None:
                         target = body_name(name, body.filed.token)
-                        os.rename(body.temporary, target, src_dir_fd=source.fd, dst_dir_fd=leaf.fd)
+                        source.move(body.temporary, target, leaf)
                         body.name, body.temporary = name, None
                         return
             if not self._is_placed(body, leaf, name):
@@ -267,23 +275,17 @@ class Bodies:
     def _is_placed(self, body: BodyFile, leaf: Directory, name: str) -> bool:
         target = body_name(name, body.filed.token)
         with suppress(FileNotFoundError):
-            status = os.stat(target, dir_fd=leaf.fd, follow_symlinks=False)
+            status = leaf.status(target)
             if body.fd is not None and os.path.samestat(status, os.fstat(body.fd)):
                 return True
-            os.unlink(target, dir_fd=leaf.fd)
+            leaf.unlink(target)
         return False
 
     def _link(self, body: BodyFile, leaf: Directory, name: str) -> None:
         source, token = self.leaf_of(body.name), body.filed.token
         if source is not None and body.temporary is None and body.name != name:
             try:
-                os.link(
-                    body_name(body.name, token),
-                    body_name(name, token),
-                    src_dir_fd=source.fd,
-                    dst_dir_fd=leaf.fd,
-                    follow_symlinks=False,
-                )
+                source.link(body_name(body.name, token), body_name(name, token), leaf)
             except OSError as exc:
                 if exc.errno not in _NO_LINKS and not isinstance(exc, FileNotFoundError):
                     raise
@@ -295,15 +297,16 @@ class Bodies:
         temporary = temporary_name(name)
         fd = create(leaf, temporary)
         try:
-            for number in range(body.filed.pieces):
-                write_all(fd, body.read(number))
-            os.rename(temporary, body_name(name, body.filed.token), src_dir_fd=leaf.fd, dst_dir_fd=leaf.fd)
+            try:
+                for number in range(body.filed.pieces):
+                    write_all(fd, body.read(number))
+            finally:
+                os.close(fd)
+            leaf.move(temporary, body_name(name, body.filed.token))
         except BaseException:
             with suppress(OSError):
-                os.unlink(temporary, dir_fd=leaf.fd)
+                leaf.unlink(temporary)
             raise
-        finally:
-            os.close(fd)
 
     def _close(self, fd: int, name: str, token: bytes, temporary: str | None) -> None:
         os.close(fd)
@@ -311,7 +314,7 @@ class Bodies:
         if leaf is None:
             return
         if temporary is not None:
-            os.unlink(temporary, dir_fd=leaf.fd)
+            leaf.unlink(temporary)
             return
         seen = see(leaf, name)
         if seen is None or seen.head.token != token:
@@ -323,13 +326,6 @@ class Bodies:
         if leaf is not None and seen is not None and seen.head.token == body.filed.token:
             drop(leaf, body.name)
             self._open.pop(body.name.encode() + body.mark, None)
-
-
-def _read(fd: int, size: int, at: int) -> bytes:
-    data = os.pread(fd, size, at)
-    while len(data) < size and (more := os.pread(fd, size - len(data), at + len(data))):
-        data += more
-    return data
 
 
 def _consume(future: object) -> None:

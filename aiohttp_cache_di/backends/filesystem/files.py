@@ -11,12 +11,12 @@ is being read stays, belongs to no entry any more, and goes with its last reader
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, NamedTuple, TypeAlias
 
+from aiohttp_cache_di.backends.filesystem.directory import CREATE, READ, Directory, is_let_go, lock_alone
 from aiohttp_cache_di.backends.filesystem.names import body_name, temporary_name
 from aiohttp_cache_di.backends.filesystem.records import (
     HEAD_BYTES,
@@ -31,9 +31,7 @@ from aiohttp_cache_di.backends.filesystem.records import (
     unpack,
     with_body,
 )
-from aiohttp_cache_di.backends.filesystem.tree import Directory
 from aiohttp_cache_di.backends.filesystem.uses import Known
-from aiohttp_cache_di.backends.owned import is_ours_alone
 from aiohttp_cache_di.backends.store import UNREADABLE, Item, Unreadable
 from aiohttp_cache_di.entries.codec import EntryCodec
 from aiohttp_cache_di.entries.filed import FiledBody
@@ -41,33 +39,28 @@ from aiohttp_cache_di.entries.filed import with_body as with_other_body
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = [
-    "READ_FLAGS",
     "OpenBody",
     "Seen",
     "create",
     "disk_bytes",
     "drop",
+    "drop_left_over",
     "drop_unused",
-    "lock",
     "look_at",
     "publish",
     "read_item",
     "see",
     "write_all",
+    "write_pieces",
 ]
 
 OpenBody: TypeAlias = Callable[[Directory, str, Filed], FiledBody | None]
 """Opens the body of an entry in that directory, whose file has that name; None if it is not as it was written."""
 
-FILE_MODE: Final = 0o600
-FIRST_READ_BYTES: Final = 72 * 1024  # an entry whose body is not apart, with room for what stands before it
 MAX_ENTRY_BYTES: Final = 16 * 1024 * 1024  # beyond any header section; such a file is not ours
 HEAD_READ_BYTES: Final = 2048  # most keys and what stands before them
 TRIES: Final = 3
 BLOCK_BYTES: Final = 4096
-# Without O_NONBLOCK, opening a pipe that stands in a file's place would wait for a writer.
-READ_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-_CREATE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _NOT_OF_THE_FILE: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE})
 """What tells nothing of one file, but of the process or the file system."""
 
@@ -137,12 +130,12 @@ def disk_bytes(size: int) -> int:
 def see(leaf: Directory, name: str) -> Seen | None:
     """The head of the entry in the file of that *name*; None if there is none that can be read."""
     try:
-        fd = os.open(name, READ_FLAGS, dir_fd=leaf.fd)
+        fd = leaf.open(name, READ)
     except OSError:
         return None
     try:
         status = os.fstat(fd)
-        if not is_ours_alone(fd, status, leaf.fd):
+        if not leaf.owns(fd, status):
             return None
         data = os.read(fd, HEAD_READ_BYTES)
         if len(data) == HEAD_READ_BYTES:
@@ -194,10 +187,10 @@ def publish(
     except BaseException:
         for part, _ in parts:
             with suppress(OSError):
-                os.unlink(part, dir_fd=leaf.fd)
+                leaf.unlink(part)
         raise
     if fsync:
-        os.fsync(leaf.fd)
+        leaf.sync()
     if before is None or before.head.token != packed.token:  # or the same body has another head
         _drop_body(leaf, name, before)
     return before
@@ -207,7 +200,7 @@ def drop(leaf: Directory, name: str) -> int | None:
     """Drop the record in the file of that *name*; return what it took, None where there was none."""
     seen = see(leaf, name)
     try:
-        os.unlink(name, dir_fd=leaf.fd)
+        leaf.unlink(name)
     except FileNotFoundError:
         return None
     except OSError as exc:
@@ -225,7 +218,19 @@ def _drop_body(leaf: Directory, name: str, seen: Seen | None) -> None:
             if seen.head.is_filed:
                 drop_unused(leaf, body)
             else:
-                os.unlink(body, dir_fd=leaf.fd)
+                leaf.unlink(body)
+
+
+def drop_left_over(leaf: Directory, name: str) -> bool:
+    """Drop a file that was never published, if its writer is dead for certain; whether it went. Raises OSError."""
+    fd = leaf.open(name, READ)
+    try:
+        if not is_let_go(fd):
+            return False
+    finally:
+        os.close(fd)
+    leaf.unlink(name)
+    return True
 
 
 def drop_unused(leaf: Directory, body: str) -> bool:
@@ -234,31 +239,25 @@ def drop_unused(leaf: Directory, body: str) -> bool:
     Raises:
         OSError: it is not there, or cannot be dropped.
     """
+    if not leaf.frees_names:
+        with suppress(PermissionError):  # it is open
+            leaf.unlink(body)
+            return True
+        return False
     try:
-        fd = os.open(body, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=leaf.fd)
+        fd = leaf.open(body, READ | os.O_RDWR)
     except FileNotFoundError:
         raise
     except OSError:  # it is no file that could be read
-        os.unlink(body, dir_fd=leaf.fd)
+        leaf.unlink(body)
         return True
     try:
-        if is_ours_alone(fd, os.fstat(fd), leaf.fd) and not lock(fd, fcntl.LOCK_EX):
+        if leaf.owns(fd, os.fstat(fd)) and not lock_alone(fd):
             return False
-        os.unlink(body, dir_fd=leaf.fd)
+        leaf.unlink(body)
         return True
     finally:
         os.close(fd)
-
-
-def lock(fd: int, kind: int) -> bool:
-    """Lock an open file; False where another lock keeps it from that, True where the file system has no locks."""
-    try:
-        fcntl.flock(fd, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
-    return True
 
 
 def _filed(
@@ -276,21 +275,20 @@ def _filed(
 
 
 def _read(leaf: Directory, name: str, known: Known | None) -> bytes:
-    fd = os.open(name, READ_FLAGS, dir_fd=leaf.fd)
+    fd = leaf.open(name, READ)
     try:
         status = os.fstat(fd)
-        if not is_ours_alone(fd, status, leaf.fd):
+        if not leaf.owns(fd, status):
             return b""
-        data = os.read(fd, FIRST_READ_BYTES)
-        if len(data) == FIRST_READ_BYTES:
-            size = status.st_size
-            if size > MAX_ENTRY_BYTES:
-                return b""
-            while len(data) < size and (more := os.read(fd, size - len(data))):
-                data += more
+        size = status.st_size
+        if size > MAX_ENTRY_BYTES:
+            return b""
+        data = os.read(fd, size)
+        while len(data) < size and (more := os.read(fd, size - len(data))):
+            data += more
         if known is not None and known.is_new_use(name):
             with suppress(OSError):
-                os.utime(fd)
+                leaf.touch(name, fd)
         return data
     finally:
         os.close(fd)
@@ -299,11 +297,11 @@ def _read(leaf: Directory, name: str, known: Known | None) -> bytes:
 def _read_body(leaf: Directory, name: str, body: Body, known: Known) -> bytes | None:
     """The bytes of *body*, None if they are not as they were written."""
     try:
-        fd = os.open(body_name(name, body.token), READ_FLAGS, dir_fd=leaf.fd)
+        fd = leaf.open(body_name(name, body.token), READ)
         try:
             status = os.fstat(fd)
             is_right = status.st_size == body.length and body.length <= known.value_bytes()
-            if not is_right or not is_ours_alone(fd, status, leaf.fd):
+            if not is_right or not leaf.owns(fd, status):
                 return None
             data = os.read(fd, body.length)
             while len(data) < body.length and (more := os.read(fd, body.length - len(data))):
@@ -324,7 +322,7 @@ def _read_body(leaf: Directory, name: str, body: Body, known: Known) -> bytes | 
 
 def create(leaf: Directory, name: str) -> int:
     """Create a file that only this user can read; return its descriptor, for reading and writing."""
-    return os.open(name, _CREATE, FILE_MODE, dir_fd=leaf.fd)
+    return leaf.open(name, CREATE | os.O_RDWR)
 
 
 def write_all(fd: int, data: bytes) -> None:
@@ -332,6 +330,18 @@ def write_all(fd: int, data: bytes) -> None:
     written = os.write(fd, data)
     while written < len(data):
         written += os.write(fd, memoryview(data)[written:])
+
+
+def write_pieces(fd: int, pieces: list[bytes]) -> None:
+    """Write all of *pieces*, one after the other, by one call of the kernel if it takes them all."""
+    if not hasattr(os, "writev"):
+        write_all(fd, b"".join(pieces))
+        return
+    written = os.writev(fd, pieces)
+    for piece in pieces:
+        if written < len(piece):
+            write_all(fd, piece[written:])
+        written = max(0, written - len(piece))
 
 
 def _write(leaf: Directory, name: str, data: bytes, *, fsync: bool) -> None:
@@ -346,10 +356,10 @@ def _write(leaf: Directory, name: str, data: bytes, *, fsync: bool) -> None:
 
 def _move(leaf: Directory, source: str, target: str) -> None:
     try:
-        os.replace(source, target, src_dir_fd=leaf.fd, dst_dir_fd=leaf.fd)
+        leaf.move(source, target)
     except OSError as exc:
         if exc.errno not in (errno.EISDIR, errno.ENOTEMPTY, errno.EEXIST):
             raise
         # A directory that is not ours to empty stands in the file's place.
-        os.rename(target, temporary_name(target, "aside"), src_dir_fd=leaf.fd, dst_dir_fd=leaf.fd)
-        os.replace(source, target, src_dir_fd=leaf.fd, dst_dir_fd=leaf.fd)
+        leaf.move(target, temporary_name(target, "aside"))
+        leaf.move(source, target)

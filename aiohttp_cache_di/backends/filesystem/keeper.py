@@ -10,17 +10,16 @@ first, then those whose last use, noted in the time of their file's last change,
 
 from __future__ import annotations
 
-import os
 import random
 import threading
 import time
 from contextlib import suppress
 from typing import Final, NamedTuple
 
-from aiohttp_cache_di.backends.filesystem.files import disk_bytes, drop, drop_unused, see
+from aiohttp_cache_di.backends.filesystem.directory import Directory
+from aiohttp_cache_di.backends.filesystem.files import disk_bytes, drop, drop_left_over, drop_unused, see
 from aiohttp_cache_di.backends.filesystem.names import BODY, ENTRY, LEAVES, LEFT_OVER, body_name, entry_of
-from aiohttp_cache_di.backends.filesystem.tree import Directory, Tree
-from aiohttp_cache_di.backends.filesystem.walk import file_names
+from aiohttp_cache_di.backends.filesystem.tree import Tree
 
 __all__ = ["Bounds", "Keeper"]
 
@@ -31,8 +30,8 @@ SHARE: Final = 20  # of the time, one part is for counting
 MIN_REST_S: Final = 0.02
 LAST_BEYOND: Final = 64  # of the bound, the part that the last entry may take beyond it, for what is not its body
 SAMPLE: Final = 64  # records of which some go
-LEFT_OVER_AFTER_S: Final = 3600.0  # since it was last written to
-ORPHAN_AFTER_S: Final = 300.0  # a body is published right after it was written
+LEFT_OVER_AFTER_S: Final = 3600.0  # since it was last written to, where no lock tells that its writer lives
+ORPHAN_AFTER_S: Final = 300.0  # a body is published right after it was written, and an entry is written at once
 
 
 class Bounds(NamedTuple):
@@ -208,11 +207,11 @@ def _files(leaf: Directory) -> tuple[list[_File], list[_File]]:
     """Entries' files, and others of ours."""
     entries: list[_File] = []
     others: list[_File] = []
-    for name in file_names(leaf):
+    for name in leaf.names():
         is_entry = ENTRY.fullmatch(name) is not None
         if is_entry or BODY.fullmatch(name) or LEFT_OVER.fullmatch(name):
             with suppress(OSError):  # it has gone meanwhile
-                status = os.stat(name, dir_fd=leaf.fd, follow_symlinks=False)
+                status = leaf.status(name)
                 file = _File(name, disk_bytes(status.st_size), status.st_mtime)
                 (entries if is_entry else others).append(file)
     return entries, others
@@ -220,14 +219,15 @@ def _files(leaf: Directory) -> tuple[list[_File], list[_File]]:
 
 def _swept(leaf: Directory, file: _File, entries: set[str], now: float) -> bool:
     """Remove what belongs to no entry, if it is old; tell whether it was."""
-    if BODY.fullmatch(file.name):
-        is_remnant = now - file.changed_at > ORPHAN_AFTER_S and not _is_wanted(leaf, file.name, entries)
-    else:
-        is_remnant = now - file.changed_at > LEFT_OVER_AFTER_S
-    if not is_remnant:
-        return False
+    age_s = now - file.changed_at
     with suppress(OSError):
-        return drop_unused(leaf, file.name)
+        if BODY.fullmatch(file.name):
+            is_remnant = age_s > ORPHAN_AFTER_S and not _is_wanted(leaf, file.name, entries)
+            return is_remnant and drop_unused(leaf, file.name)
+        if age_s > LEFT_OVER_AFTER_S:
+            return drop_unused(leaf, file.name)
+        # What a process that died has left may be as large as the whole cache.
+        return age_s > ORPHAN_AFTER_S and file.name.endswith(".tmp") and drop_left_over(leaf, file.name)
     return True
 
 

@@ -9,7 +9,6 @@ the time at which it ends.
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import struct
 import sys
@@ -18,20 +17,17 @@ import time
 from contextlib import suppress
 from typing import Final
 
+from aiohttp_cache_di.backends.filesystem.directory import CREATE, FCNTL, NOT_A_LINK, READ, Descriptor, Directory
 from aiohttp_cache_di.backends.filesystem.names import leaf_of, name_of
-from aiohttp_cache_di.backends.filesystem.tree import Directory, Tree
-from aiohttp_cache_di.backends.owned import is_ours_alone
+from aiohttp_cache_di.backends.filesystem.tree import Tree
 
 __all__ = ["Leases"]
 
 LOCK_FILE: Final = "leases"
 _FLOCK: Final = struct.Struct("qqihh") if sys.platform == "darwin" else struct.Struct("hhqqi0q")
-_SET_LOCK: Final[int | None] = getattr(fcntl, "F_OFD_SETLK", None) if sys.platform in ("linux", "darwin") else None
+_SET_LOCK: Final[int | None] = getattr(FCNTL, "F_OFD_SETLK", None) if sys.platform in ("linux", "darwin") else None
 _HELD: Final = frozenset({errno.EACCES, errno.EAGAIN})
 _END: Final = struct.Struct(">d")
-_OPEN: Final = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-_CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
 class Leases:
@@ -46,7 +42,7 @@ class Leases:
         self._tree = tree
         self._use_locks = use_locks and _SET_LOCK is not None
         self._held: dict[str, float] = {}
-        self._file: Directory | None = None
+        self._file: Descriptor | None = None
         self._guard = threading.Lock()
 
     def acquire(self, key: str, ttl_s: float) -> bool:
@@ -95,7 +91,7 @@ class Leases:
     def _take(self, name: str, ttl_s: float) -> bool:
         if self._use_locks:
             try:
-                return self._lock(name, fcntl.F_WRLCK)
+                return self._lock(name, FCNTL.F_WRLCK)
             except OSError as exc:
                 if exc.errno in _HELD:
                     return False
@@ -107,11 +103,11 @@ class Leases:
     def _give_back(self, name: str) -> None:
         with suppress(OSError):
             if self._use_locks:
-                self._lock(name, fcntl.F_UNLCK)
+                self._lock(name, FCNTL.F_UNLCK)
             else:
                 leaf = self._tree.leaf(leaf_of(name))
                 if leaf is not None:
-                    os.unlink(f"{name}.lease", dir_fd=leaf.fd)
+                    leaf.unlink(f"{name}.lease")
 
     # ---- locks
 
@@ -119,10 +115,10 @@ class Leases:
         file = self._lock_file()
         start, length = int(name[:15], 16), 1
         lock = (start, length, 0, kind, 0) if sys.platform == "darwin" else (kind, 0, start, length, 0)
-        fcntl.fcntl(file.fd, _SET_LOCK or 0, _FLOCK.pack(*lock))
+        FCNTL.fcntl(file.fd, _SET_LOCK or 0, _FLOCK.pack(*lock))
         return True
 
-    def _lock_file(self) -> Directory:
+    def _lock_file(self) -> Descriptor:
         if self._file is None or (self._file.is_deleted and not self._held):
             root = self._tree.made_root()
             self._file = _opened(root) or _opened(root)
@@ -136,7 +132,7 @@ class Leases:
         leaf = self._tree.made_leaf(leaf_of(name))
         for _ in range(2):
             with suppress(FileExistsError):
-                fd = os.open(f"{name}.lease", _CREATE, 0o600, dir_fd=leaf.fd)
+                fd = leaf.open(f"{name}.lease", CREATE | os.O_WRONLY)
                 try:
                     os.write(fd, _END.pack(time.time() + ttl_s))
                 finally:
@@ -146,17 +142,17 @@ class Leases:
                 return False
             # Of two processes that find it so, both may get the lease: then both fetch, which is all that it costs.
             with suppress(FileNotFoundError):
-                os.unlink(f"{name}.lease", dir_fd=leaf.fd)
+                leaf.unlink(f"{name}.lease")
         return False
 
     def _is_over(self, leaf: Directory, name: str) -> bool:
         try:
-            fd = os.open(f"{name}.lease", _READ, dir_fd=leaf.fd)
+            fd = leaf.open(f"{name}.lease", READ)
         except (FileNotFoundError, PermissionError):
             return True
         try:
             status = os.fstat(fd)
-            if not is_ours_alone(fd, status, leaf.fd):
+            if not leaf.owns(fd, status):
                 return True
             data = os.read(fd, _END.size)
         finally:
@@ -167,12 +163,12 @@ class Leases:
         return not time.time() < ends_at
 
 
-def _opened(root: Directory) -> Directory | None:
+def _opened(root: Directory) -> Descriptor | None:
     """The file of locks, open, made if need be; another user's is removed, and None is returned."""
     with suppress(PermissionError):
-        file = Directory(os.open(LOCK_FILE, _OPEN, 0o600, dir_fd=root.fd))
-        if is_ours_alone(file.fd, os.fstat(file.fd), root.fd):
+        file = Descriptor(root.open(LOCK_FILE, os.O_RDWR | os.O_CREAT | NOT_A_LINK))
+        if root.owns(file.fd, os.fstat(file.fd)):
             return file
     with suppress(FileNotFoundError):
-        os.unlink(LOCK_FILE, dir_fd=root.fd)
+        root.unlink(LOCK_FILE)
     return None

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from typing import Final, NamedTuple
 
+from aiohttp_cache_di.backends.filesystem.directory import Directory
 from aiohttp_cache_di.backends.filesystem.files import look_at, see
 from aiohttp_cache_di.backends.filesystem.names import LEAVES, name_of
 from aiohttp_cache_di.backends.filesystem.records import NO_TOKEN
-from aiohttp_cache_di.backends.filesystem.tree import Directory, Tree
+from aiohttp_cache_di.backends.filesystem.tree import Tree
 from aiohttp_cache_di.backends.filesystem.walk import Position, entry_names
 from aiohttp_cache_di.backends.inspecting import Glance, Wanted
 from aiohttp_cache_di.entries.codec import EntryCodec

@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, Final, NamedTuple, TypeVar
 
 __all__ = ["Pool"]
@@ -33,6 +33,7 @@ class Pool:
     """Threads that begin when there is something to do, and never keep a program from ending.
 
     One pool serves all event loops. A job goes on when its caller has gone; one that has not begun by then is left.
+    A thread is begun only when the others are busy: what is read in turn is read by one, whose memory is warm.
 
     Args:
         size: how many threads there are at most.
@@ -46,6 +47,7 @@ class Pool:
         """Forget all threads and jobs, which are a parent process's."""
         self._queue: SimpleQueue[_Task | _Errand | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
+        self._idle: list[None] = []  # as many as threads wait for a job, as long as there may be more of them
         self._unfinished: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, int] = weakref.WeakKeyDictionary()
         self._finished: dict[asyncio.AbstractEventLoop, asyncio.Event] = {}
         self._guard = threading.Lock()
@@ -56,7 +58,7 @@ class Pool:
         future: asyncio.Future[T] = loop.create_future()
         self._unfinished[loop] = self._unfinished.get(loop, 0) + 1
         self._queue.put(_Task(job, undo, loop, future))
-        if len(self._threads) < self.size:
+        if len(self._threads) < self.size and not self._take_idle():
             self._grow()
         return future
 
@@ -71,6 +73,7 @@ class Pool:
                 self._start()
             finally:
                 self._guard.release()
+        self._take_idle()
         self._queue.put(_Errand(job))
 
     async def finish(self, within_s: float) -> None:
@@ -98,7 +101,7 @@ class Pool:
         """Let the threads end once the jobs are done."""
         with self._guard:
             queue, threads = self._queue, self._threads
-            self._queue, self._threads = SimpleQueue(), []
+            self._queue, self._threads, self._idle = SimpleQueue(), [], []
         for _ in threads:
             queue.put(None)
 
@@ -107,13 +110,29 @@ class Pool:
             if len(self._threads) < self.size:
                 self._start()
 
+    def _take_idle(self) -> bool:
+        """Whether a thread waits for a job, which counts as busy from now on."""
+        try:
+            self._idle.pop()
+        except IndexError:
+            return False
+        return True
+
+    def _next(self, queue: SimpleQueue[_Task | _Errand | None], idle: list[None]) -> _Task | _Errand | None:
+        with suppress(Empty):
+            return queue.get_nowait()
+        if len(idle) < self.size:
+            idle.append(None)
+        return queue.get()
+
     def _start(self) -> None:
-        thread = threading.Thread(target=self._serve, args=(self._queue,), name=THREAD_NAME, daemon=True)
+        jobs = self._queue, self._idle
+        thread = threading.Thread(target=self._serve, args=jobs, name=THREAD_NAME, daemon=True)
         self._threads.append(thread)
         thread.start()
 
-    def _serve(self, queue: SimpleQueue[_Task | _Errand | None]) -> None:
-        while (task := queue.get()) is not None:
+    def _serve(self, queue: SimpleQueue[_Task | _Errand | None], idle: list[None]) -> None:
+        while (task := self._next(queue, idle)) is not None:
             if isinstance(task, _Errand):
                 with suppress(Exception):
                     task.job()

@@ -181,7 +181,7 @@ def unpack(data: bytes, head: Head, codec: EntryCodec) -> Item | Unreadable:
     """The item in an entry's file; where its body is apart, `body_of` tells which that is."""
     kind = "whole" if head.token == NO_TOKEN else "filed" if head.is_filed else "apart"
     bound = _bound(head.key, kind)
-    item = codec.unpack(memoryview(data)[head.frame_at :], bound)
+    item = codec.unpack(data[head.frame_at :], bound)
     if bound is not head.key and isinstance(item, StoredResponse | Opaque):
         force_setattr(item, "key", head.key)  # of an object that nothing else has seen
     return item

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
 import threading
 from collections.abc import Iterable, Iterator
@@ -14,7 +13,8 @@ from typing import Final
 from zlib import crc32
 
 from aiohttp_cache_di.backends.filesystem.bodies import Bodies, BodyFile
-from aiohttp_cache_di.backends.filesystem.files import create, lock, write_all
+from aiohttp_cache_di.backends.filesystem.directory import lock_shared
+from aiohttp_cache_di.backends.filesystem.files import create, write_pieces
 from aiohttp_cache_di.backends.filesystem.names import leaf_of, new_token, temporary_name
 from aiohttp_cache_di.backends.filesystem.pool import Pool
 from aiohttp_cache_di.backends.filesystem.records import CRC_BYTES, PIECE_BYTES, Filed
@@ -24,8 +24,9 @@ from aiohttp_cache_di.errors import StorageError
 __all__ = ["FileSpool", "Growing"]
 
 BEGIN_AT_BYTES: Final = 512 * 1024  # what is worth a hop to a thread
-JOIN_BELOW_BYTES: Final = 64 * 1024  # pieces that are worth no call of the kernel each
-JOINED_BYTES: Final = 256 * 1024
+WRITTEN_BYTES: Final = 1024 * 1024
+"""Of one call of the kernel, nearly: what is written at once lies together in its memory, and is faster to read."""
+MAX_PIECES: Final = 1024  # of one call: IOV_MAX of all systems that have writev
 
 
 class Growing:
@@ -62,8 +63,9 @@ class Growing:
                 return
             fd = self._opened()
             for block in _blocks(pieces):
-                write_all(fd, block)
-                self._note(block)
+                write_pieces(fd, block)
+                for piece in block:
+                    self._note(piece)
 
     def finish(self) -> BodyFile:
         """The body, whole; it is to be placed, or else goes with this object. Raises as `write` does."""
@@ -75,7 +77,7 @@ class Growing:
                 os.fsync(fd)
             self._is_over, self._fd = True, None
             filed = Filed(new_token(), self._length, b"".join(self._digests))
-            return BodyFile(self._bodies, filed, self._name, fd, temporary=self._temporary)
+            return self._bodies.written(filed, self._name, fd, self._temporary)
 
     def discard(self) -> None:
         """Remove what was written, unless it was finished."""
@@ -87,7 +89,7 @@ class Growing:
             os.close(fd)
             leaf = self._bodies.leaf_of(self._name)
             if leaf is not None:
-                os.unlink(self._temporary, dir_fd=leaf.fd)
+                leaf.unlink(self._temporary)
 
     def _opened(self) -> int:
         if self._is_over:
@@ -98,7 +100,7 @@ class Growing:
             except FileNotFoundError:  # the directory was removed
                 self._tree.forget()
                 self._fd = create(self._tree.made_leaf(leaf_of(self._name)), self._temporary)
-            lock(self._fd, fcntl.LOCK_SH)
+            lock_shared(self._fd)
         return self._fd
 
     def _note(self, block: bytes) -> None:
@@ -118,7 +120,7 @@ class FileSpool:
 
     def __init__(self, writers: Pool, growing: Growing) -> None:
         self.error: Exception | None = None
-        self.waiting_bytes = 0
+        self.waiting_bytes: int = 0
         self._writers = writers
         self._growing = growing
         self._queue: list[bytes] = []
@@ -206,18 +208,15 @@ class _Digest:
         return self._crc.to_bytes(CRC_BYTES, "big") if self._state is None else self._state.digest()
 
 
-def _blocks(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """*pieces*, the small ones joined."""
-    small: list[bytes] = []
+def _blocks(pieces: Iterable[bytes]) -> Iterator[list[bytes]]:
+    """*pieces*, as many at a time as are written at once."""
+    block: list[bytes] = []
     size = 0
     for piece in pieces:
-        if small and (len(piece) >= JOIN_BELOW_BYTES or size >= JOINED_BYTES):
-            yield b"".join(small)
-            small, size = [], 0
-        if len(piece) >= JOIN_BELOW_BYTES:
-            yield piece
-        else:
-            small.append(piece)
-            size += len(piece)
-    if small:
-        yield b"".join(small)
+        if block and (size + len(piece) > WRITTEN_BYTES or len(block) >= MAX_PIECES):
+            yield block
+            block, size = [], 0
+        block.append(piece)
+        size += len(piece)
+    if block:
+        yield block

@@ -48,7 +48,7 @@ class FileStore:
         value_bytes: tells the size beyond which no body is written, and none is read.
     """
 
-    limits = Limits(batch=BATCH, parallel=THREADS)
+    limits: Limits = Limits(batch=BATCH, parallel=THREADS)
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class FileStore:
         value_bytes: Callable[[], int] | None = None,
     ) -> None:
         self.place = place
-        self.events = StoreEvents()
+        self.events: StoreEvents = StoreEvents()
         self._codec = codec
         self._fsync = fsync
         self._bounds = bounds
@@ -317,7 +317,7 @@ class FileStore:
             leaf = self._tree.leaf(leaf_of(name))
             if leaf is not None and self._known.is_new_use(name):
                 try:
-                    os.utime(name, dir_fd=leaf.fd, follow_symlinks=False)
+                    leaf.touch(name)
                 except OSError:
                     continue  # it has gone
 
@@ -369,4 +369,5 @@ def _after_fork() -> None:
         store.after_fork()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

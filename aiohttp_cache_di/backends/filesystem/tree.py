@@ -16,17 +16,17 @@ from contextlib import suppress
 from functools import cached_property, lru_cache, partial
 from typing import Final, NamedTuple
 
+from aiohttp_cache_di.backends.filesystem.directory import Descriptor, Directory, opened_directory
 from aiohttp_cache_di.backends.filesystem.names import temporary_name
-from aiohttp_cache_di.backends.owned import is_believed, is_ours_alone, make_directories, own_directory
+from aiohttp_cache_di.backends.owned import is_believed, make_directories, own_directory
 from aiohttp_cache_di.errors import StorageError
 
-__all__ = ["Directory", "Place", "Tree"]
+__all__ = ["Place", "Tree"]
 
-DIRECTORY_MODE: Final = 0o700
-OPEN_LEAVES: Final = 64  # of 256; each takes a file descriptor
+LEAVES_OPEN: Final = (64, 256)  # at least, and at most, which is all; each takes a file descriptor
+LEAVES_SHARE: Final = 8  # of the file descriptors that a process may have, the part that goes to leaves
 CHECKED_FOR_S: Final = 1.0
 TRIES: Final = 3
-_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NO_DIRECTORY: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EMLINK})
 """What opening nothing, or something else, says; EMLINK is FreeBSD's word for a symbolic link."""
 
@@ -40,8 +40,8 @@ class Place:
     """
 
     def __init__(self, name: str | os.PathLike[str], use_temp: bool = False) -> None:
-        self.name = os.fspath(name)
-        self.is_temporary = use_temp and not os.path.isabs(self.name)
+        self.name: str = os.fspath(name)
+        self.is_temporary: bool = use_temp and not os.path.isabs(self.name)
         # Where it is may take a look at the file system: in a running loop that is left to a thread.
         if not _is_in_a_loop():
             self.path  # noqa: B018  # remembered, so that it does not change with the working directory
@@ -60,25 +60,6 @@ class Place:
         return self.__dict__.get("path") or self.name
 
 
-class Directory:
-    """An open directory; closed with the last reference to it."""
-
-    __slots__ = ("_close", "fd")
-
-    def __init__(self, fd: int) -> None:
-        self.fd = fd
-        self._close = os.close  # the module may be gone when a program ends
-
-    def __del__(self) -> None:
-        with suppress(OSError):
-            self._close(self.fd)
-
-    @property
-    def is_deleted(self) -> bool:
-        """Whether the directory has been removed since it was opened."""
-        return os.fstat(self.fd).st_nlink == 0
-
-
 class _Open(NamedTuple):
     """The cache's directory, and what opens those below it and remembers some."""
 
@@ -87,7 +68,8 @@ class _Open(NamedTuple):
 
     @classmethod
     def below(cls, root: Directory) -> _Open:
-        return cls(root, lru_cache(maxsize=OPEN_LEAVES)(partial(_open_leaf, root)))
+        first = lru_cache(partial(_opened, above=root))
+        return cls(root, lru_cache(maxsize=_open_leaves())(partial(_open_leaf, root, first)))
 
 
 class Tree:
@@ -99,7 +81,7 @@ class Tree:
 
     def __init__(self, place: Place) -> None:
         self.place = place
-        self.losses = 0
+        self.losses: int = 0
         """How often the directory has been found to be gone, or to be another one."""
         self._open: _Open | None = None
         self._checked_at = 0.0
@@ -193,10 +175,9 @@ class Tree:
 
     def _is_at_its_place(self, root: Directory) -> bool:
         try:
-            there = os.stat(self.place.path, follow_symlinks=False)
+            return root.is_at(self.place.path)
         except FileNotFoundError:
             return False
-        return os.path.samestat(there, os.fstat(root.fd))
 
     def _opened(self, *, create: bool) -> Directory | None:
         path = self.place.path
@@ -204,31 +185,44 @@ class Tree:
             with suppress(FileExistsError):
                 make_directories(path)
         try:
-            root = Directory(os.open(path, _FLAGS))
+            root = opened_directory(path)
         except FileNotFoundError:
             return None
         except OSError as exc:
             if os.path.islink(path):
                 raise StorageError(f"{path} is a symbolic link: give the path that it leads to") from exc
             raise
-        own_directory(root.fd, path, is_temporary=self.place.is_temporary)
+        if isinstance(root, Descriptor):
+            own_directory(root.fd, path, is_temporary=self.place.is_temporary)
         return root
 
 
-def _open_leaf(root: Directory, name: str) -> Directory:
+def _open_leaves() -> int:
+    """How many leaves may be open at a time."""
+    least, most = LEAVES_OPEN
+    try:
+        import resource
+    except ImportError:  # on Windows, where an open directory is a path
+        return most
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return most if allowed == resource.RLIM_INFINITY else min(max(least, allowed // LEAVES_SHARE), most)
+
+
+def _open_leaf(root: Directory, remembered: Callable[[str], Directory], name: str) -> Directory:
     first, second = name.split("/")
-    return _opened(second, _opened(first, root))
+    above = remembered(first)
+    return _opened(second, _opened(first, root) if above.is_deleted else above)
 
 
 def _opened(name: str, above: Directory) -> Directory:
     """Open a directory; another user's counts as none."""
     try:
-        directory = Directory(os.open(name, _FLAGS, dir_fd=above.fd))
+        directory = above.child(name)
     except PermissionError:
-        if is_believed(os.stat(name, dir_fd=above.fd, follow_symlinks=False).st_uid):
+        if is_believed(above.status(name).st_uid):
             raise
         raise NotADirectoryError(errno.ENOTDIR, f"{name} is another user's: it is not used") from None
-    if not is_ours_alone(directory.fd, os.fstat(directory.fd), above.fd):
+    if isinstance(directory, Descriptor) and not above.owns(directory.fd, os.fstat(directory.fd)):
         raise NotADirectoryError(errno.ENOTDIR, f"{name} is another user's: it is not used")
     return directory
 
@@ -237,14 +231,14 @@ def _made(name: str, above: Directory) -> Directory:
     """Open a directory, made if need be; what else has its name gets another one."""
     for _ in range(TRIES):
         with suppress(FileExistsError):
-            os.mkdir(name, DIRECTORY_MODE, dir_fd=above.fd)
+            above.make(name)
         try:
             return _opened(name, above)
         except OSError as exc:
             if exc.errno not in _NO_DIRECTORY:
                 raise
         with suppress(FileNotFoundError):
-            os.rename(name, temporary_name(name, "aside"), src_dir_fd=above.fd, dst_dir_fd=above.fd)
+            above.move(name, temporary_name(name, "aside"))
     raise FileNotFoundError(errno.ENOENT, f"{name} is replaced again and again")
 
 

@@ -16,7 +16,9 @@ NOTED_EVERY_S: Final = 60.0
 MAX_REMEMBERED: Final = 16_384
 SETTLED_AFTER_S: Final = 2.0
 """As old as the last change of a file must be for a later one to bear another time; the coarsest clock of a file
-system in use counts in twos of seconds."""
+system in use (FAT) counts in twos of seconds."""
+SETTLED_SOON_AFTER_S: Final = 0.1  # where times have fractions that are finer than those of the coarsest kernel's ticks
+TICK_NS: Final = 10_000_000  # of a kernel with 100 ticks a second, and of exFAT
 
 
 class Known:
@@ -30,7 +32,7 @@ class Known:
     """
 
     def __init__(self, value_bytes: Callable[[], int] | None = None) -> None:
-        self.value_bytes = value_bytes or record_bytes()
+        self.value_bytes: Callable[[], int] = value_bytes or record_bytes()
         self._noted: dict[str, float] = {}
         self._checked: dict[Body | bytes, tuple[int, ...]] = {}
 
@@ -55,11 +57,17 @@ class Known:
 
     def note_checked(self, body: Body | bytes, status: os.stat_result) -> None:
         """The file that *status* is of has the whole *body*, or the one that has that mark."""
-        if time.time() - max(status.st_ctime, status.st_mtime) < SETTLED_AFTER_S:
+        if not _is_settled(status, time.time()):
             return
         if len(self._checked) >= MAX_REMEMBERED:
             self._checked = {}
         self._checked[body] = identity(status)
+
+
+def _is_settled(status: os.stat_result, now: float) -> bool:
+    """Whether a change of the file at *now* would give it another time."""
+    age_s = now - max(status.st_ctime, status.st_mtime)
+    return age_s >= (SETTLED_SOON_AFTER_S if status.st_ctime_ns % TICK_NS else SETTLED_AFTER_S)
 
 
 def identity(status: os.stat_result) -> tuple[int, ...]:

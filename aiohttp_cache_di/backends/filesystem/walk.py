@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
+from aiohttp_cache_di.backends.filesystem.directory import Directory
 from aiohttp_cache_di.backends.filesystem.files import OpenBody, drop, read_item, see
 from aiohttp_cache_di.backends.filesystem.names import ENTRY, LEAVES, name_of
 from aiohttp_cache_di.backends.filesystem.records import Head
-from aiohttp_cache_di.backends.filesystem.tree import Directory, Tree
+from aiohttp_cache_di.backends.filesystem.tree import Tree
 from aiohttp_cache_di.backends.filesystem.uses import Known
 from aiohttp_cache_di.backends.store import Item, Row, Unreadable
 from aiohttp_cache_di.entries.codec import EntryCodec, Opaque
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
-__all__ = ["BEGIN", "Page", "Position", "drop_where", "entry_names", "file_names", "page"]
+__all__ = ["BEGIN", "Page", "Position", "drop_where", "entry_names", "page"]
 
 PAGE_ROWS: Final = 256
 PAGE_BYTES: Final = 4 * 1024 * 1024
@@ -40,18 +40,9 @@ class Page(NamedTuple):
     then: Position | None
 
 
-def file_names(directory: Directory) -> list[str]:
-    """The names in *directory*; by a descriptor of its own, since its position belongs to whom it is open for."""
-    fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory.fd)
-    try:
-        return os.listdir(fd)
-    finally:
-        os.close(fd)
-
-
 def entry_names(directory: Directory) -> list[str]:
     """The names of entries' files in *directory*, in order."""
-    return sorted(filter(ENTRY.fullmatch, file_names(directory)))
+    return sorted(filter(ENTRY.fullmatch, directory.names()))
 
 
 def page(tree: Tree, position: Position, codec: EntryCodec, known: Known, open_body: OpenBody, *, items: bool) -> Page:

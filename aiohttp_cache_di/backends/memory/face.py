@@ -22,15 +22,10 @@ from aiohttp_cache_di.rfc9111.messages import StoredResponse
 __all__ = ["DictCache"]
 
 
-class DictCache(StackCache, UserDict):  # type: ignore[type-arg, misc]  # the seeds' API has it both
+class DictCache(StackCache, UserDict[str, Any]):  # type: ignore[misc]  # the seeds' API has it both
     """Entries in a dict of this process, shared by all who share the object; gone when the process ends.
 
     Those that were stored or asked for lately are kept as they are, the others are packed.
-
-    Args:
-        max_entries: how many entries are kept at most; None for no bound.
-        max_bytes: how many bytes they may weigh together; None for no bound.
-        kwargs: see `BaseCache`; entries never leave the process, so nothing is signed.
     """
 
     def __init__(
@@ -40,6 +35,18 @@ class DictCache(StackCache, UserDict):  # type: ignore[type-arg, misc]  # the se
         serializer: Any = None,
         **kwargs: Unpack[StorageOptions],
     ) -> None:
+        """Make an empty storage.
+
+        Args:
+            secret_key: signs what `serialize` makes; entries never leave the process, so they are not signed.
+            salt: distinguishes uses of one key.
+            serializer: used by `serialize` and `deserialize` alone.
+            kwargs: ``max_entries``, None for no bound by default; ``max_bytes``, 64 MiB by default; those of a backend
+                that a storage does not need are passed over.
+
+        Raises:
+            TypeError: an option is not known.
+        """
         refuse_unknown(type(self).__name__, kwargs, BACKEND_OPTIONS)
         store = MemoryStore(kwargs.get("max_entries"), kwargs.get("max_bytes", DEFAULT_MAX_BYTES))
         super().__init__(StoreStack(store, EntryCodec(secret_key, salt)))

@@ -85,10 +85,10 @@ class MemoryStore:
         max_bytes: how many bytes they may weigh together; None for no bound.
     """
 
-    limits = Limits(batch=1000)
+    limits: Limits = Limits(batch=1000)
 
     def __init__(self, max_entries: int | None = None, max_bytes: float | None = DEFAULT_MAX_BYTES) -> None:
-        self.events = StoreEvents()
+        self.events: StoreEvents = StoreEvents()
         self.data: OrderedDict[str, Any] = OrderedDict()
         self._order = EvictionOrder(self.data)
         self.leading_on: set[str] = set()
@@ -99,7 +99,7 @@ class MemoryStore:
         """Tells what is given in place of a response that has tags (`Judging`)."""
         self.max_entries = max_entries
         self.max_bytes = max_bytes
-        self.total_bytes = 0
+        self.total_bytes: int = 0
         self._lock = threading.RLock()  # event loops in several threads may share the store
         self._foreign: set[str] = set()  # keys of what is no stored response: aliases, and objects of the user's
         # Heaps by store_until; they may name entries that are gone or were replaced, for which the second is sifted.

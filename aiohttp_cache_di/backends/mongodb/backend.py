@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, Unpack, cast
 
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.near_options import NEAR_OPTIONS, near_arguments
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pymongo import AsyncMongoClient
 
     from aiohttp_cache_di.backends.mongodb.store import MongoDBStore
+    from aiohttp_cache_di.backends.mongodb.typed import MongoDBBackendOptions, MongoDBCacheOptions
 
 __all__ = ["MongoDBBackend", "MongoDBCache"]
 
@@ -27,52 +28,62 @@ COLLECTION: Final = "responses"
 class MongoDBBackend(CacheBackend):
     """A backend that keeps responses in MongoDB (4.4 or later), for any number of processes and machines.
 
-    Args:
-        cache_name: name of the database.
-        connection: a ``pymongo.AsyncMongoClient`` to be used in place of one of our own: in its own event loop
-            alone, and it is never closed here.
-        kwargs: options of `CacheBackend`; ``near_tier_s`` and ``near_tier_bytes``, see `MongoDBCache`; arguments of
-            ``pymongo.AsyncMongoClient``, such as ``host="mongodb://user:password@host:27017"``.
-
-    Raises:
-        TypeError: an option is not known.
-        ConfigurationError: an option has a value that cannot be used.
-        MissingDependencyError: pymongo is not installed, or too old.
+    It takes the options of every backend (`CacheOptions`), of copies in memory, see `MongoDBCache`, and the arguments
+    of ``pymongo.AsyncMongoClient``, such as ``host="mongodb://user:password@host:27017"``.
     """
 
     def __init__(
-        self, cache_name: str = "aiohttp-cache", connection: AsyncMongoClient[Any] | None = None, **kwargs: Any
+        self,
+        cache_name: str = "aiohttp-cache",
+        connection: AsyncMongoClient[Any] | None = None,
+        **kwargs: Unpack[MongoDBBackendOptions],
     ) -> None:
-        stack = _stack(cache_name, COLLECTION, connection, kwargs, lambda: self.largest_in_memory_bytes)
-        super().__init__(cache_name, **{name: kwargs[name] for name in kwargs.keys() & BACKEND_OPTIONS})
-        self.use(stack, MongoDBCache)
+        """Make a backend; no connection is opened yet.
 
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.name!r} at {cast('MongoDBStore', self.stack.store).where}>"
+        Args:
+            cache_name: name of the database.
+            connection: a ``pymongo.AsyncMongoClient`` to be used in place of one of our own: in its own event loop
+                alone, and it is never closed here.
+            kwargs: further options, each with a docstring of its own.
+
+        Raises:
+            TypeError: an option is not known.
+            ConfigurationError: an option has a value that cannot be used.
+            MissingDependencyError: pymongo is not installed, or too old.
+        """
+        stack = _stack(cache_name, COLLECTION, connection, kwargs, lambda: self.largest_in_memory_bytes)
+        given = cast("Mapping[str, Any]", kwargs)
+        super().__init__(cache_name, **{name: given[name] for name in given.keys() & BACKEND_OPTIONS})
+        self.use(stack, MongoDBCache)
 
 
 class MongoDBCache(StackCache):
     """A storage in a collection of MongoDB.
 
     What the collection may weigh is a matter of the server, so ``max_entries`` and ``max_bytes`` are of no effect here.
-
-    Args:
-        db_name: name of the database.
-        collection_name: name of the collection.
-        connection: see `MongoDBBackend`.
-        kwargs: options of `BaseCache`; ``near_tier_s``: seconds for which a copy of an entry that was read may be
-            used again without asking the server, None (the default) for never. A replica set tells at once when such
-            an entry changes (a change stream); a server by itself does not, and the seconds alone bound how old a
-            copy is; ``near_tier_bytes``: what the copies may weigh together, 32 MiB by default; arguments of
-            ``pymongo.AsyncMongoClient``.
-
-    Raises:
-        TypeError, ConfigurationError, MissingDependencyError: as `MongoDBBackend`.
+    With ``near_tier_s`` a replica set tells at once when an entry changes of which there is a copy (a change stream); a
+    server by itself does not, and the seconds alone bound how old a copy is.
     """
 
     def __init__(
-        self, db_name: str, collection_name: str, connection: AsyncMongoClient[Any] | None = None, **kwargs: Any
+        self,
+        db_name: str,
+        collection_name: str,
+        connection: AsyncMongoClient[Any] | None = None,
+        **kwargs: Unpack[MongoDBCacheOptions],
     ) -> None:
+        """Make a storage; no connection is opened yet.
+
+        Args:
+            db_name: name of the database.
+            collection_name: name of the collection.
+            connection: see `MongoDBBackend`.
+            kwargs: further options, each with a docstring of its own; those of a backend that a storage does not need
+                are passed over.
+
+        Raises:
+            TypeError, ConfigurationError, MissingDependencyError: as `MongoDBBackend`.
+        """
         super().__init__(_stack(db_name, collection_name, connection, kwargs))
 
     def __repr__(self) -> str:

@@ -41,7 +41,7 @@ class Connection:
 
     def __init__(self, client: Client, collection: AsyncCollection[Document], *, is_lent: bool) -> None:
         self.collection = collection
-        self.errands = Errands()
+        self.errands: Errands = Errands()
         self.held: dict[str, tuple[str, float]] = {}
         """Leases: by key, the owner's token and the loop time until which it may hold."""
         self.watching: asyncio.Task[None] | None = None
@@ -82,7 +82,7 @@ class Server:
         self._lent: Client | None = connection
         self._options = options
         self._names = db_name, collection_name
-        self.where = "a client of the user's" if connection is not None else _shown(options.get("host"))
+        self.where: str = "a client of the user's" if connection is not None else _shown(options.get("host"))
         _check_names(db_name, collection_name)
         _check(options)
 

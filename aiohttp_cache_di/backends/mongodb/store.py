@@ -40,7 +40,7 @@ from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = ["MongoDBStore"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 PAGE: Final = 256  # documents of a page of a walk
 BATCH: Final = 128  # keys; one more is asked for, so that the server has no cursor left to be asked again
@@ -63,7 +63,7 @@ class MongoDBStore:
         TypeError, ConfigurationError: see `Server`.
     """
 
-    limits = Limits(value_bytes=DOCUMENT_BYTES - SPARE_BYTES, batch=BATCH, parallel=4, drops_expired=True)
+    limits: Limits = Limits(value_bytes=DOCUMENT_BYTES - SPARE_BYTES, batch=BATCH, parallel=4, drops_expired=True)
 
     def __init__(
         self,

@@ -15,7 +15,7 @@ from aiohttp_cache_di.backends.mongodb.documents import Document, key_of
 
 __all__ = ["Listener", "watch"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 Listener: TypeAlias = Callable[[Collection[str] | None], None]
 """Told of keys that have changed; None: any may have."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Unpack, cast
 
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.near_options import near_arguments
@@ -19,7 +19,9 @@ from aiohttp_cache_di.backends.wrap.items import StackCache
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
+    from redis.asyncio import Redis, RedisCluster
+
+    from aiohttp_cache_di.backends.redis.typed import RedisBackendOptions, RedisOptions, SentinelClient
 
 __all__ = ["RedisBackend", "RedisCache"]
 
@@ -27,56 +29,44 @@ __all__ = ["RedisBackend", "RedisCache"]
 class RedisBackend(CacheBackend):
     """A backend that keeps responses in Redis (6 or later) or Valkey, for any number of processes.
 
-    All concurrent requests of an event loop share one connection: commands that come together are sent together.
-
-    Args:
-        cache_name: namespace: every key begins with ``<cache_name>:``.
-        address: ``redis://user:password@host:6379/0``, ``rediss://`` for TLS, or ``unix:///path?db=0``.
-        connection: an existing client whose settings are used in place of *address*; it is never closed here.
-        kwargs: options of `CacheBackend`; ``near_tier_s`` and ``near_tier_bytes``, see `RedisCache`; arguments of
-            ``redis.asyncio.Redis``, which win over the address.
-
-    Raises:
-        TypeError: an option is not known.
-        ConfigurationError: an option or the address has a value that cannot be used.
-        MissingDependencyError: redis or hiredis is not installed.
+    All concurrent requests of an event loop share one connection: commands that come together are sent together. It
+    takes the options of every backend (`CacheOptions`), of copies in memory, see `RedisCache`, and the arguments of
+    ``redis.asyncio.Redis``.
     """
 
     def __init__(
         self,
         cache_name: str = "aiohttp-cache",
         address: str = "redis://localhost",
-        connection: Redis | None = None,
-        **kwargs: Any,
+        connection: Redis | RedisCluster | SentinelClient | None = None,
+        **kwargs: Unpack[RedisBackendOptions],
     ) -> None:
+        """Make a backend; no connection is opened yet.
+
+        Args:
+            cache_name: namespace: every key begins with ``<cache_name>:``.
+            address: ``redis://user:password@host:6379/0``, ``rediss://`` for TLS, or ``unix:///path?db=0``;
+                ``redis+cluster://host,host`` for a cluster, ``redis+sentinel://host,host/name`` for sentinels.
+            connection: an existing client whose settings are used in place of *address*; it is never closed here.
+            kwargs: further options, each with a docstring of its own; those of the driver win over the address.
+
+        Raises:
+            TypeError: an option is not known.
+            ConfigurationError: an option or the address has a value that cannot be used.
+            MissingDependencyError: redis or hiredis is not installed.
+        """
         options = sorted_options(type(self).__name__, kwargs)
         super().__init__(cache_name, **options.backend)
         stack = _stack(cache_name, "responses", address, connection, options, lambda: self.largest_in_memory_bytes)
         self.use(stack, RedisCache)
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.name!r} at {cast(RedisStore, self.stack.store).topology.where}>"
 
 
 class RedisCache(StackCache):
     """A storage in Redis or Valkey, under keys that begin with ``<namespace>:<collection_name>:``.
 
     The server's memory is bounded by the server (``maxmemory`` and its policy), so ``max_entries`` and ``max_bytes``
-    are of no effect here.
-
-    Args:
-        namespace: first part of every key.
-        collection_name: second part of every key.
-        address: see `RedisBackend`.
-        connection: an existing client.
-        kwargs: options of `BaseCache`; ``near_tier_s``: seconds for which a copy of an entry that was read may be
-            used again without asking the server, None (the default) for never. The server is asked to tell at once
-            when such an entry changes (client-side caching, RESP3), so the seconds bound only what happens when the
-            network loses that message; ``near_tier_bytes``: what the copies may weigh together, 32 MiB by
-            default; arguments of ``redis.asyncio.Redis``.
-
-    Raises:
-        TypeError, ConfigurationError, MissingDependencyError: as `RedisBackend`.
+    are of no effect here. With ``near_tier_s`` the server is asked to tell at once when an entry changes of which there
+    is a copy (client-side caching, RESP3), so the seconds bound only what happens when the network loses that message.
     """
 
     def __init__(
@@ -84,9 +74,22 @@ class RedisCache(StackCache):
         namespace: str = "aiohttp-cache",
         collection_name: str = "responses",
         address: str = "redis://localhost",
-        connection: Redis | None = None,
-        **kwargs: Any,
+        connection: Redis | RedisCluster | SentinelClient | None = None,
+        **kwargs: Unpack[RedisOptions],
     ) -> None:
+        """Make a storage; no connection is opened yet.
+
+        Args:
+            namespace: first part of every key.
+            collection_name: second part of every key.
+            address: see `RedisBackend`.
+            connection: an existing client whose settings are used in place of *address*; it is never closed here.
+            kwargs: further options, each with a docstring of its own; those of the driver win over the address, and
+                those of a backend that a storage does not need are passed over.
+
+        Raises:
+            TypeError, ConfigurationError, MissingDependencyError: as `RedisBackend`.
+        """
         options = sorted_options(type(self).__name__, kwargs)
         super().__init__(_stack(namespace, collection_name, address, connection, options))
 
@@ -117,7 +120,7 @@ def _stack(
     namespace: str,
     collection: str,
     address: str,
-    connection: Redis | None,
+    connection: Redis | RedisCluster | SentinelClient | None,
     options: Sorted,
     body_bytes: Callable[[], int] | None = None,
 ) -> StoreStack:

@@ -55,7 +55,7 @@ class Known:
     """
 
     def __init__(self, servers: Sequence[Address], arguments: Mapping[str, Any]) -> None:
-        self.servers = tuple(servers)
+        self.servers: tuple[Address, ...] = tuple(servers)
         self.arguments = arguments
 
     @property

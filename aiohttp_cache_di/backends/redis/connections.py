@@ -115,9 +115,9 @@ class Connection(asyncio.Protocol):
         self.on_refused: Callable[[Sent, ServerError], bool] | None = None
         """Called with a command that ended in an error; tells whether it is asked of another server."""
         self.where = where
-        self.loop = asyncio.get_running_loop()
-        self.closed = False
-        self.retired = False
+        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
+        self.closed: bool = False
+        self.retired: bool = False
         """Whether what is under way ends here, and what comes next goes over a new connection."""
         self._timeout_s = timeout_s
         self._transport: asyncio.Transport | None = None

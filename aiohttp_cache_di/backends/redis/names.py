@@ -50,9 +50,9 @@ class Names:
         for suffix in (_LEASE, _KEPT):
             if second.endswith(suffix):  # which would be what belongs to another collection
                 second = f"{second.removesuffix(suffix)}%2D{suffix[1:]}"
-        self.records = _as_bytes(f"{namespace}:{second}:")
-        self.secret = _as_bytes(f"{namespace}:{second}{_KEPT}:")
-        self.leases = _as_bytes(f"{namespace}:{second}{_LEASE}:")
+        self.records: bytes = _as_bytes(f"{namespace}:{second}:")
+        self.secret: bytes = _as_bytes(f"{namespace}:{second}{_KEPT}:")
+        self.leases: bytes = _as_bytes(f"{namespace}:{second}{_LEASE}:")
 
     def record(self, key: str) -> bytes:
         """The name of the record under *key*."""

@@ -26,7 +26,7 @@ __all__ = ["BATCH", "Reading", "Value", "abandon_all", "all_of"]
 T = TypeVar("T")
 Value: TypeAlias = bytes | Unreadable | StorageError | None
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 BATCH: Final = 256  # names that one call may have
 REPLY_BYTES: Final = 4 * 1024 * 1024  # aimed at for one MGET, from the sizes of those before

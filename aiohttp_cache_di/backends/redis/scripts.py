@@ -54,7 +54,7 @@ class Leases:
     def __init__(self, name: Callable[[str], bytes]) -> None:
         self._name = name
         self._tokens: dict[str, bytes] = {}
-        self.has_scripts = True
+        self.has_scripts: bool = True
         """Whether the server is not known to forbid scripts."""
 
     def is_held(self, key: str) -> bool:

@@ -63,7 +63,7 @@ class RedisStore:
         codec: EntryCodec,
         value_bytes: Callable[[], int] = lambda: VALUE_BYTES,
     ) -> None:
-        self.limits = Limits(batch=BATCH, parallel=16, drops_expired=True)
+        self.limits: Limits = Limits(batch=BATCH, parallel=16, drops_expired=True)
         self.topology = topology
         self.namespace = namespace
         self.collection = collection

@@ -22,7 +22,7 @@ from aiohttp_cache_di.backends.redis.wire import Reply, ServerError, command
 
 __all__ = ["Listener", "Tracking"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 Listener: TypeAlias = Callable[[Collection[str] | None], None]
 

@@ -60,7 +60,7 @@ class ReplyParser:
 
     def __init__(self) -> None:
         self._feed, self._gets = new_reader(ProtocolError, _error, _NOTHING)
-        self.push_type = push_type()
+        self.push_type: type[list[Any]] = push_type()
 
     def feed(self, data: bytes) -> list[Reply]:
         """Take what arrived and return the replies that are complete now, in order.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias, cast
+from typing import TypeAlias, Unpack, cast
 
 from aiohttp_cache_di.arguments import refuse_unknown
 from aiohttp_cache_di.backends.base import CacheBackend
@@ -12,8 +12,10 @@ from aiohttp_cache_di.backends.sqlite.options import (
     DEFAULT_MAX_BYTES,
     DEFAULT_NEAR_BYTES,
     OWN_OPTIONS,
+    SQLiteBackendOptions,
     SQLiteOptions,
 )
+from aiohttp_cache_di.backends.typed import CacheOptions
 
 __all__ = ["DEFAULT_MAX_BYTES", "DEFAULT_NEAR_BYTES", "SQLiteBackend", "SQLiteCache", "SQLitePickleCache"]
 
@@ -22,14 +24,10 @@ SQLitePickleCache: TypeAlias = SQLiteCache
 
 
 class SQLiteBackend(CacheBackend):
-    """Responses in a SQLite file.
+    """A backend that keeps responses in a SQLite file, for any number of processes of one machine.
 
-    Args:
-        cache_name: path of the file, ``~`` allowed; ``.sqlite`` is added where there is no suffix.
-        use_temp: keep the file in the directory for temporary files.
-        fast_save: do not wait for the disk; see `SQLiteCache`.
-        autoclose: close the file when a session that uses the backend is closed.
-        kwargs: see `CacheBackend` and `SQLiteCache`.
+    The file is opened when it is used first. It takes the options of every backend (`CacheOptions`), and those of
+    ``sqlite3.connect`` and of copies in memory (`ConnectOptions`).
     """
 
     def __init__(
@@ -38,12 +36,25 @@ class SQLiteBackend(CacheBackend):
         use_temp: bool = False,
         fast_save: bool = False,
         autoclose: bool = True,
-        **kwargs: Any,
+        **kwargs: Unpack[SQLiteBackendOptions],
     ) -> None:
+        """Make a backend; nothing is opened yet.
+
+        Args:
+            cache_name: path of the file, ``~`` allowed; ``.sqlite`` is added where there is no suffix.
+            use_temp: keep the file in the directory for temporary files.
+            fast_save: do not wait for the disk; a power cut may then damage the file, and a damaged one is begun anew.
+            autoclose: close the file when a session that uses the backend is closed.
+            kwargs: further options, each with a docstring of its own.
+
+        Raises:
+            TypeError: an option is not known.
+            ConfigurationError: an option has a value that cannot be used.
+        """
         refuse_unknown(type(self).__name__, kwargs, BACKEND_OPTIONS | OWN_OPTIONS)
         own = OWN_OPTIONS | STORAGE_OPTIONS
         storage = cast("SQLiteOptions", {name: value for name, value in kwargs.items() if name in own})
-        others = {name: value for name, value in kwargs.items() if name not in OWN_OPTIONS}
+        others = cast("CacheOptions", {name: value for name, value in kwargs.items() if name not in OWN_OPTIONS})
         super().__init__(cache_name, autoclose=autoclose, **others)
         # One table: a URL has a response or a redirect.
         stack = make_stack(cache_name, "responses", use_temp, fast_save, storage, lambda: self.largest_in_memory_bytes)

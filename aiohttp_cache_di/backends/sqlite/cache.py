@@ -51,22 +51,8 @@ class SQLiteCache(StackCache):
     """Entries in a table of a SQLite file.
 
     The file is opened when it is used first, in the loop that uses it; each event loop and each forked child opens
-    connections of its own. Several processes may use one file.
-
-    Args:
-        filename: path of the file, ``~`` allowed; ``.sqlite`` is added where there is no suffix. ``":memory:"`` for a
-            database in memory, which is gone when its loop or the storage is closed.
-        table_name: name of the table.
-        use_temp: keep the file in the directory for temporary files.
-        fast_save: do not wait for the disk; a power cut may then damage the file, and a damaged one is begun anew.
-        kwargs: arguments of ``sqlite3.connect`` (``timeout`` in seconds is how long a lock is waited for; ``uri`` may
-            be a ``file:`` URI; transactions and threads are the storage's own affair), ``max_bytes`` of the file in use
-            (1 GiB by default; None for no bound), ``max_entries`` of a table, ``near_tier`` (keep hot entries of a
-            file in memory too, unless another process has changed them), ``near_tier_bytes`` (32 MiB by default), and
-            those of `BaseCache`.
-
-    Raises:
-        TypeError: an option is not known.
+    connections of its own. Several processes may use one file. ``max_bytes`` is of the file in use (1 GiB by default),
+    ``max_entries`` of a table.
     """
 
     def __init__(
@@ -77,6 +63,20 @@ class SQLiteCache(StackCache):
         fast_save: bool = False,
         **kwargs: Unpack[SQLiteOptions],
     ) -> None:
+        """Make a storage; nothing is opened yet.
+
+        Args:
+            filename: path of the file, ``~`` allowed; ``.sqlite`` is added where there is no suffix. ``":memory:"``
+                for a database in memory, which is gone when its loop or the storage is closed.
+            table_name: name of the table.
+            use_temp: keep the file in the directory for temporary files.
+            fast_save: do not wait for the disk; a power cut may then damage the file, and a damaged one is begun anew.
+            kwargs: further options, each with a docstring of its own; those of a backend that a storage does not need
+                are passed over.
+
+        Raises:
+            TypeError: an option is not known.
+        """
         refuse_unknown(type(self).__name__, kwargs, BACKEND_OPTIONS | OWN_OPTIONS)
         super().__init__(make_stack(filename, table_name, use_temp, fast_save, kwargs))
 

@@ -91,13 +91,13 @@ class Connections:
         fast_save: bool,
     ) -> None:
         self.file = file
-        self.loop = asyncio.get_running_loop()
+        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
         self.opened: asyncio.Future[None] = self.loop.create_future()
-        self.closing = False
-        self.closed = False
-        self.writable = not file.read_only
-        self.made_at = self.loop.time()
-        self.writes = WriteQueue(self, table, generations)
+        self.closing: bool = False
+        self.closed: bool = False
+        self.writable: bool = not file.read_only
+        self.made_at: float = self.loop.time()
+        self.writes: WriteQueue = WriteQueue(self, table, generations)
         self.lost: Literal["damaged", "replaced"] | None = None
         """What has become of the file (deleted counts as replaced), so that its entries are gone."""
         self._table = table

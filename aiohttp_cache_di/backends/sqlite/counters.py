@@ -35,7 +35,7 @@ FIRST: Final = 8  # the word of the first stripe
 ALL: Final = STRIPES  # the stripe of all keys
 SIZE_BYTES: Final = WORD_BYTES * (FIRST + STRIPES + 1)
 VOID: Final = 2**62  # more than any commit's number
-NOT_A_LINK: Final = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+NOT_A_LINK: Final = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
 def stripe_of(key: str) -> int:
@@ -65,17 +65,17 @@ class CounterFile:
                 raise ValueError("no file of counters: it is another user's, or others can write it")
             if may_write and hasattr(os, "fchmod") and status.st_mode & OTHERS:
                 os.fchmod(descriptor, stat.S_IMODE(status.st_mode) & ~OTHERS)
-            access = mmap.PROT_READ | mmap.PROT_WRITE if may_write else mmap.PROT_READ
-            self._map = mmap.mmap(descriptor, SIZE_BYTES, mmap.MAP_SHARED, access)
+            access = mmap.ACCESS_WRITE if may_write else mmap.ACCESS_READ  # shared in both cases
+            self._map = mmap.mmap(descriptor, SIZE_BYTES, access=access)
         finally:
             os.close(descriptor)
         words = memoryview(self._map).cast("Q")
         if words[0] != MARK:
             raise ValueError("no file of counters: it begins with something else")
         self.id: int = words[1]
-        self.counters = words[FIRST:]
-        self.identity = status.st_dev, status.st_ino
-        self.may_write = may_write
+        self.counters: memoryview[int] = words[FIRST:]
+        self.identity: tuple[int, int] = status.st_dev, status.st_ino
+        self.may_write: bool = may_write
 
     @classmethod
     def open(cls, path: str) -> CounterFile | None:
@@ -106,20 +106,24 @@ class CounterFile:
         other_name = f"{path}.{os.getpid()}-{number}"
         descriptor = os.open(other_name, os.O_RDWR | os.O_CREAT | os.O_EXCL | NOT_A_LINK, 0o600)
         try:
-            _resemble(descriptor, like)
-            # Written to its end: of a page that has no place on the disk, a mapped file would find out too late.
-            os.write(descriptor, struct.pack(f"={len(words)}Q", *words))
-            new = cls(os.dup(descriptor), may_write=True)
+            try:
+                _resemble(descriptor, like)
+                # Written to its end: of a page that has no place on the disk, a mapped file would find out too late.
+                os.write(descriptor, struct.pack(f"={len(words)}Q", *words))
+            finally:
+                os.close(descriptor)  # where a file that is open keeps its name
             old = cls.open(path)
             if old is not None and old.may_write:
                 old.counters[ALL] = VOID
+            del old
             os.replace(other_name, path)
         except BaseException:
             with contextlib.suppress(OSError):
                 os.unlink(other_name)
             raise
-        finally:
-            os.close(descriptor)
+        new = cls.open(path)
+        if new is None or not new.may_write:
+            raise OSError(f"{path} cannot be used: it was replaced")
         return new
 
     def is_whole(self) -> bool:
@@ -134,6 +138,8 @@ class CounterFile:
 
 
 def _resemble(descriptor: int, like: str) -> None:
+    if not hasattr(os, "fchmod"):
+        return
     status = os.stat(like)
     os.fchmod(descriptor, stat.S_IMODE(status.st_mode) & 0o666 | 0o600)
     if os.geteuid() == 0:

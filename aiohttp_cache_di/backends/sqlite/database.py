@@ -20,7 +20,7 @@ from aiohttp_cache_di.backends.store import StoreEvents
 
 __all__ = ["Database", "Here"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 LOG_INTERVAL_S: Final = 60.0
 READ_ONLY_RETRY_S: Final = 2.0  # after which a file that could not be written is tried again
@@ -36,8 +36,8 @@ class Here:
     __slots__ = ("connections", "evictor")
 
     def __init__(self, connections: Connections, evictor: Evictor) -> None:
-        self.connections = connections
-        self.evictor = evictor
+        self.connections: Connections = connections
+        self.evictor: Evictor = evictor
 
 
 class Database:
@@ -63,9 +63,9 @@ class Database:
         self.file = file
         self.table = table
         self.bounds = bounds
-        self.generations = Generations(file)
-        self.uses = Uses()
-        self.events = StoreEvents()
+        self.generations: Generations = Generations(file)
+        self.uses: Uses = Uses()
+        self.events: StoreEvents = StoreEvents()
         """Tells when records make room, and when the file was damaged, deleted or replaced by another one."""
         self._logged_at = -math.inf
         self.fast_save = fast_save

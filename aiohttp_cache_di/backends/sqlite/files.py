@@ -27,7 +27,7 @@ from aiohttp_cache_di.errors import StorageError
 
 __all__ = ["CONNECT_OPTIONS", "CacheFile", "DamagedError", "Identity", "is_corruption", "storage_error"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 CONNECT_OPTIONS = frozenset(
     {

@@ -65,12 +65,12 @@ class Sight:
     __slots__ = ("base", "counters", "file", "good_until", "schema", "tie")
 
     def __init__(self, file: CounterFile, tie: int, schema: int) -> None:
-        self.file = file
-        self.tie = tie
-        self.schema = schema
-        self.counters = file.counters
-        self.base = next(_bases) << BASE_BITS
-        self.good_until = 0.0  # by `time.monotonic`
+        self.file: CounterFile = file
+        self.tie: int = tie
+        self.schema: int = schema
+        self.counters: memoryview[int] = file.counters
+        self.base: int = next(_bases) << BASE_BITS
+        self.good_until: float = 0.0  # by `time.monotonic`
 
     def version_at(self, number: int, tie: int) -> int:
         """The version of what a snapshot shows that has this *number* and this *tie*; 0 if it is not known."""
@@ -89,9 +89,9 @@ class Generations:
         self._lock = threading.Lock()
         self._counters: CounterFile | None = None
         self.sight: Sight | None = None
-        self.is_wanted = False
+        self.is_wanted: bool = False
         """Whether a version has been asked for since the last check."""
-        self.is_untied = False
+        self.is_untied: bool = False
         """Whether no file of counters can be made, and others have had the time to learn that there is none."""
 
     def version(self, key: str) -> int | None:
@@ -227,8 +227,8 @@ class Commit:
     __slots__ = ("_connection", "_stripes", "number", "sight")
 
     def __init__(self, connection: sqlite3.Connection, number: int, sight: Sight | None) -> None:
-        self.number = number
-        self.sight = sight
+        self.number: int = number
+        self.sight: Sight | None = sight
         self._connection = connection
         self._stripes: set[int] = set()
 

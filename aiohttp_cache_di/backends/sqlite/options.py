@@ -6,17 +6,18 @@ import os
 from collections.abc import Callable
 from typing import Any, Final, TypedDict
 
-from aiohttp_cache_di.backends.options import BackendOptions
 from aiohttp_cache_di.backends.sqlite.database import Database
 from aiohttp_cache_di.backends.sqlite.eviction import Bounds
 from aiohttp_cache_di.backends.sqlite.files import CONNECT_OPTIONS, CacheFile
 from aiohttp_cache_di.backends.sqlite.schema import Table
+from aiohttp_cache_di.backends.typed import CacheOptions, SigningOptions, StorageOptions
 
 __all__ = [
     "DEFAULT_MAX_BYTES",
     "DEFAULT_NEAR_BYTES",
     "OWN_OPTIONS",
     "ConnectOptions",
+    "SQLiteBackendOptions",
     "SQLiteOptions",
     "near_bytes",
     "open_database",
@@ -30,19 +31,33 @@ class ConnectOptions(TypedDict, total=False):
     """Arguments of ``sqlite3.connect``, and what only this storage has."""
 
     timeout: float
+    """Seconds that another process's lock is waited for. Default: 0.15."""
     uri: bool | str
+    """A ``file:`` URI in place of the path, or True where the path is one. Default: False."""
     detect_types: int
+    """As ``sqlite3.connect`` has it; of no use here. Default: 0."""
     factory: Any
+    """The class of connections, a ``sqlite3.Connection``. Default: ``sqlite3.Connection``."""
     cached_statements: int
+    """How many statements a connection keeps prepared. Default: 128."""
     isolation_level: Any
+    """Of no effect: transactions are the storage's own affair."""
     check_same_thread: bool
+    """Of no effect: threads are the storage's own affair."""
     autocommit: Any
+    """Of no effect: transactions are the storage's own affair."""
     near_tier: bool
+    """Keep hot entries of a file in memory too, unless another process has changed them. Default: True."""
     near_tier_bytes: int
+    """What the copies may weigh together, in bytes. Default: 33554432 (32 MiB)."""
 
 
-class SQLiteOptions(BackendOptions, ConnectOptions, total=False):
-    """Options of a SQLite storage or backend beside those that their classes name."""
+class SQLiteOptions(StorageOptions, SigningOptions, ConnectOptions, total=False):
+    """Options of `SQLiteCache` beside those that it names."""
+
+
+class SQLiteBackendOptions(CacheOptions, ConnectOptions, total=False):
+    """Options of `SQLiteBackend` beside those that it names."""
 
 
 OWN_OPTIONS: Final = frozenset(ConnectOptions.__annotations__)

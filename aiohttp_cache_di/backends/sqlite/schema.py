@@ -133,9 +133,10 @@ class Table:
         own = _CAPITAL.sub(lambda letter: f"^{letter[0].lower()}", name)
         quoted = own.replace('"', '""')
         # A prefix keeps clear of tables that others (or other libraries) have in the file.
-        self.stored_name = f"cache:{own}"
-        t = self.sql = f'"cache:{quoted}"'
-        self.create = (
+        self.stored_name: str = f"cache:{own}"
+        self.sql: str = f'"cache:{quoted}"'
+        t = self.sql
+        self.create: tuple[str, ...] = (
             # The frame comes last, so that a look at the other columns reads no overflow pages. AUTOINCREMENT: what is
             # written while the table is cleared must get a higher id than what is being cleared.
             f"CREATE TABLE {t} (id INTEGER PRIMARY KEY AUTOINCREMENT, key NOT NULL UNIQUE, "
@@ -145,36 +146,36 @@ class Table:
             f'CREATE INDEX "cache-index:leads_on:{quoted}" ON {t} (leads_on) WHERE leads_on',
             *(_watch(quoted, event) for event in ("INSERT", "UPDATE OF id, key, store_until, leads_on, info, frame")),
         )
-        self.watch_deletions = _watch(quoted, "DELETE")
-        self.watch_no_deletions = f'DROP TRIGGER IF EXISTS "cache-trigger:DELETE:{quoted}"'
+        self.watch_deletions: str = _watch(quoted, "DELETE")
+        self.watch_no_deletions: str = f'DROP TRIGGER IF EXISTS "cache-trigger:DELETE:{quoted}"'
         # and six marks for each row
-        self.put = f"INSERT OR REPLACE INTO {t} (key, store_until, used, leads_on, info, frame) VALUES "
+        self.put: str = f"INSERT OR REPLACE INTO {t} (key, store_until, used, leads_on, info, frame) VALUES "
         # One snapshot has the generation and the row; without a row, the columns after the generation are None.
-        self.get = f"SELECT number, tie, key, frame FROM {GENERATION} LEFT JOIN {t} ON key = ?"
-        self.which = f"SELECT key FROM {t} WHERE key IN "  # and a list of marks
-        self.count = f"SELECT count(*) FROM {t}"
-        self.kinds_of = f"SELECT key, leads_on FROM {t} WHERE key IN "
-        self.count_kinds = f"SELECT (SELECT count(*) FROM {t}), (SELECT count(*) FROM {t} WHERE leads_on)"
-        self.last_id = f"SELECT max(id) FROM {t}"
-        self.touch = f"UPDATE {t} SET used = ? WHERE key = ?"
-        self.keys_first = f"SELECT key, leads_on FROM {t} ORDER BY key LIMIT ?"
-        self.keys_page = f"SELECT key, leads_on FROM {t} WHERE key > ? ORDER BY key LIMIT ?"
+        self.get: str = f"SELECT number, tie, key, frame FROM {GENERATION} LEFT JOIN {t} ON key = ?"
+        self.which: str = f"SELECT key FROM {t} WHERE key IN "  # and a list of marks
+        self.count: str = f"SELECT count(*) FROM {t}"
+        self.kinds_of: str = f"SELECT key, leads_on FROM {t} WHERE key IN "
+        self.count_kinds: str = f"SELECT (SELECT count(*) FROM {t}), (SELECT count(*) FROM {t} WHERE leads_on)"
+        self.last_id: str = f"SELECT max(id) FROM {t}"
+        self.touch: str = f"UPDATE {t} SET used = ? WHERE key = ?"
+        self.keys_first: str = f"SELECT key, leads_on FROM {t} ORDER BY key LIMIT ?"
+        self.keys_page: str = f"SELECT key, leads_on FROM {t} WHERE key > ? ORDER BY key LIMIT ?"
         frame = "CASE WHEN length(frame) <= ? THEN frame END"
-        self.rows_first = f"SELECT key, leads_on, {frame} FROM {t} ORDER BY key"
-        self.rows_page = f"SELECT key, leads_on, {frame} FROM {t} WHERE key > ? ORDER BY key"
+        self.rows_first: str = f"SELECT key, leads_on, {frame} FROM {t} ORDER BY key"
+        self.rows_page: str = f"SELECT key, leads_on, {frame} FROM {t} WHERE key > ? ORDER BY key"
         info = f"CASE WHEN length(info) <= {MAX_INFO_BYTES} THEN info END"
-        self.infos = f"SELECT id, key, {info} FROM {t} WHERE id > ? ORDER BY id LIMIT ?"
-        self.expired = f"SELECT id, key FROM {t} WHERE store_until <= ? ORDER BY store_until, id LIMIT ?"
-        self.oldest = f"SELECT id, key, length(frame) FROM {t} ORDER BY used, id LIMIT ?"
-        self.upto = f"SELECT id FROM {t} WHERE id <= ? ORDER BY id LIMIT ?"
-        self.remove_ids = f"DELETE FROM {t} WHERE id IN "  # and a list of marks
-        self.remove_keys = f"DELETE FROM {t} WHERE key IN "  # and a list of marks
-        self.remove_upto = f"DELETE FROM {t} WHERE id <= ?"
-        self.remove_expired = (
+        self.infos: str = f"SELECT id, key, {info} FROM {t} WHERE id > ? ORDER BY id LIMIT ?"
+        self.expired: str = f"SELECT id, key FROM {t} WHERE store_until <= ? ORDER BY store_until, id LIMIT ?"
+        self.oldest: str = f"SELECT id, key, length(frame) FROM {t} ORDER BY used, id LIMIT ?"
+        self.upto: str = f"SELECT id FROM {t} WHERE id <= ? ORDER BY id LIMIT ?"
+        self.remove_ids: str = f"DELETE FROM {t} WHERE id IN "  # and a list of marks
+        self.remove_keys: str = f"DELETE FROM {t} WHERE key IN "  # and a list of marks
+        self.remove_upto: str = f"DELETE FROM {t} WHERE id <= ?"
+        self.remove_expired: str = (
             f"DELETE FROM {t} WHERE id IN (SELECT id FROM {t} WHERE store_until <= ? ORDER BY store_until, id LIMIT ?)"
         )
-        self.empty = f"DELETE FROM {t}"
-        self.get_many = {
+        self.empty: str = f"DELETE FROM {t}"
+        self.get_many: dict[int, str] = {
             n: f"SELECT number, tie, key, frame FROM {GENERATION} LEFT JOIN {t} ON key IN ({', '.join('?' * n)})"
             for n in (2**power for power in range(MAX_BATCH.bit_length()))
         }

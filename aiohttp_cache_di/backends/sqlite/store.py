@@ -43,7 +43,7 @@ class SQLiteStore:
         codec: turns items into frames and back, in the threads of the connections.
     """
 
-    limits = Limits(batch=MAX_BATCH)
+    limits: Limits = Limits(batch=MAX_BATCH)
 
     version: Callable[[str], int | None]
     """The highest version that a key may have by now, from memory; see `Versioned`."""

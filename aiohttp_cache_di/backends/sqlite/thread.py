@@ -30,7 +30,7 @@ import aiosqlite
 
 __all__ = ["Connect", "Done", "Job", "JobConnection", "Watch", "Worker", "running_jobs"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 Job = Callable[[sqlite3.Connection], Any]
 """What a worker runs: any number of statements, in one hop to its thread."""
@@ -81,7 +81,7 @@ class JobConnection(sqlite3.Connection):
     """A connection that runs a job where others run a script, since aiosqlite passes either on to its thread."""
 
     watch: Watch
-    is_abandoned = False
+    is_abandoned: bool = False
     is_frozen = False
     """Whether the file was opened as one that no program changes."""
 

@@ -26,7 +26,7 @@ class Alarms(Generic[K]):
     __slots__ = ("_due", "_ring", "_timer", "delay_s")
 
     def __init__(self, delay_s: float, ring: Callable[[K], None]) -> None:
-        self.delay_s = delay_s
+        self.delay_s: float = delay_s
         self._ring = ring
         self._due: dict[K, float] = {}
         self._timer: asyncio.TimerHandle | None = None

@@ -19,7 +19,7 @@ import msgspec
 
 from aiohttp_cache_di.backends.inspecting import packed_info
 from aiohttp_cache_di.backends.sizes import record_bytes
-from aiohttp_cache_di.backends.store import UNREADABLE, Found, Item, Record, Row, Store, Unreadable, Written
+from aiohttp_cache_di.backends.store import UNREADABLE, Found, Item, Limits, Record, Row, Store, Unreadable, Written
 from aiohttp_cache_di.entries.codec import EntryCodec, Opaque, item_leads_on
 from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
@@ -56,7 +56,7 @@ class ChunkedStore:
         self._value_bytes = value_bytes or record_bytes()
         self._piece_bytes = (store.limits.value_bytes or sys.maxsize) - FRAME_BYTES
         self._counts: OrderedDict[str, int] = OrderedDict()  # of chunks, by keys that were lately met
-        self.limits = msgspec.structs.replace(store.limits, value_bytes=None)
+        self.limits: Limits = msgspec.structs.replace(store.limits, value_bytes=None)
 
     async def get(self, keys: Sequence[str]) -> Sequence[Found | None]:
         """Look *keys* up, and the chunks of those that have any."""

@@ -35,8 +35,8 @@ class Circuit:
         self._backoff_s = FIRST_BACKOFF_S
         self._retry_at = 0.0
         self._probing = False
-        self.failures = 0
-        self.is_open = False
+        self.failures: int = 0
+        self.is_open: bool = False
 
     def probe_in_s(self) -> float | None:
         """Seconds until the next caller may try an open circuit; None for a closed one."""

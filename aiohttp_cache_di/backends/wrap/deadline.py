@@ -23,11 +23,11 @@ class Deadline:
     __slots__ = ("begun_at", "cancelling", "due_at", "expired", "task")
 
     def __init__(self, task: asyncio.Task[object], begun_at: float, due_at: float) -> None:
-        self.task = task
-        self.begun_at = begun_at
-        self.due_at = due_at
-        self.expired = False
-        self.cancelling = task.cancelling()
+        self.task: asyncio.Task[object] = task
+        self.begun_at: float = begun_at
+        self.due_at: float = due_at
+        self.expired: bool = False
+        self.cancelling: int = task.cancelling()
 
     def elapsed_s(self) -> float:
         """How long the operation has taken."""

@@ -69,9 +69,9 @@ class ForeignPair:
         self._writes_many = all(_is_own(each.bulk_write, BaseCache.bulk_write) for each in both)
         takes_many = self._reads_many or self._writes_many
         batch = max(1, min(each.bulk_size for each in both)) if takes_many else 1
-        self.limits = Limits(batch=batch, parallel=PARALLEL_BATCHES if self._reads_many else PARALLEL)
+        self.limits: Limits = Limits(batch=batch, parallel=PARALLEL_BATCHES if self._reads_many else PARALLEL)
         if _is_own(responses.on_change, BaseCache.on_change):
-            self.on_change = responses.on_change
+            self.on_change: Callable[[Callable[[Collection[str] | None], None]], None] = responses.on_change
         self._lead_on: OrderedDict[str, None] = OrderedDict()  # keys lately found among the redirects
 
     @property

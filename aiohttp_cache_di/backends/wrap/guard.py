@@ -91,15 +91,15 @@ class StoreGuard:
     ) -> None:
         if not deadline_s > 0:
             raise ConfigurationError(f"storage_deadline={deadline_s!r}: use a positive number of seconds")
-        self.stats = CacheStats(clock=clock) if stats is None else stats
-        self.deadline_s = deadline_s
+        self.stats: CacheStats = CacheStats(clock=clock) if stats is None else stats
+        self.deadline_s: float = deadline_s
         self._clock = clock
         self._circuits: dict[str, Circuit] = {}
         self._reads = self._circuit(READ)
         self._reads_hang_until = 0.0
         self._deadlines: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _OfLoop] = weakref.WeakKeyDictionary()
         self._latest: tuple[Callable[[], object], _OfLoop] = (lambda: None, _OfLoop(deadline_s))
-        self.outages = Outages(clock)
+        self.outages: Outages = Outages(clock)
 
     def serve(self, stats: CacheStats, deadline_s: float) -> None:
         """Count in *stats* from now on, and let operations that begin from now on take *deadline_s* seconds."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, Collection, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 from contextlib import aclosing
 from typing import Any, Self
 
@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from aiohttp_cache_di.backends.storage import BaseCache, ResponseOrKey
 from aiohttp_cache_di.backends.store import Item, Lease, Record, Renewing, Row, Unreadable
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
-from aiohttp_cache_di.entries.codec import Opaque, item_leads_on
+from aiohttp_cache_di.entries.codec import EntryCodec, Opaque, item_leads_on
 from aiohttp_cache_di.errors import UnreadableEntryError
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
@@ -34,8 +34,8 @@ class StackCache(BaseCache):
         self.stack = stack
         self._leads_on = leads_on
         super().__init__(serializer=stack.packing.serializer)
-        self.codec = stack.codec
-        self.on_unreadable = stack.events.unreadable
+        self.codec: EntryCodec = stack.codec
+        self.on_unreadable: Callable[[int], None] = stack.events.unreadable
 
     @classmethod
     def on(cls, stack: StoreStack, *, leads_on: bool) -> Self:

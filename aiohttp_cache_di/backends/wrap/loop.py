@@ -60,12 +60,12 @@ class LoopStack:
     ) -> None:
         self.guard = guard
         self.tombstones = tombstones
-        self.tasks = Tasks()
-        self.leases = None if abilities.leasing is None else Leases(abilities.leasing, guard, self.tasks)
+        self.tasks: Tasks = Tasks()
+        self.leases: Leases | None = None if abilities.leasing is None else Leases(abilities.leasing, guard, self.tasks)
         self.under_way: UnderWay | None = None
         self.direct: dict[asyncio.Future[None], str] = {}
         """Writes that their users wait for, by what ends with them: a deletion of their key waits too."""
-        self.pending = PendingWrites(
+        self.pending: PendingWrites = PendingWrites(
             whole,
             guard,
             tombstones,
@@ -73,16 +73,16 @@ class LoopStack:
             written=self._note_written,
             release=self._release_later,
         )
-        self.tells_all = abilities.immediate is not None
+        self.tells_all: bool = abilities.immediate is not None
         """Whether what is not at hand is not there."""
         self._entry_of = packing.entry_of
         self._spooling = abilities.spooling if packing.serializer is None else None
-        self.largest_spooled_bytes = _largest(self._spooling)
+        self.largest_spooled_bytes: float | None = _largest(self._spooling)
         """The size of the largest body that the store takes as it arrives; None where it takes none so."""
         self._keep = None if abilities.immediate is None else abilities.immediate.keep
         self._look = _looking(abilities)
         self._pending = self.pending.entries
-        self.near = (
+        self.near: NearTier | None = (
             NearTier(abilities, near_bytes, near_lifetime_s, pending=self._pending, doubted=tombstones)
             if near_bytes
             else None

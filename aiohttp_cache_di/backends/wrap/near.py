@@ -66,7 +66,7 @@ class NearTier:
     ) -> None:
         self.max_bytes = max_bytes
         self.lifetime_s = lifetime_s
-        self.total_bytes = 0
+        self.total_bytes: int = 0
         self._pending = pending
         self._doubted = doubted
         self._held: OrderedDict[str, Held] = OrderedDict()

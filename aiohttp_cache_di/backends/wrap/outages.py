@@ -17,7 +17,7 @@ from aiohttp_cache_di.errors import StorageError
 
 __all__ = ["TIMEOUT", "Outages", "cause_of", "kind_of"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 TIMEOUT: Final = "timeout"
 

@@ -43,9 +43,9 @@ class StoreSecret:
     def __init__(self, store: Store) -> None:
         self._store = _keeper(store)
         self._asking: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[bool]] = WeakKeyDictionary()
-        self.is_known = True
+        self.is_known: bool = True
         """Whether it is the one that the store keeps."""
-        self.key = DigestKey()
+        self.key: DigestKey = DigestKey()
         """The key of digests: of the secret, or of the one that is proposed."""
         if isinstance(self._store, Immediate):
             self.key = _OF_PROCESS

@@ -76,18 +76,18 @@ class StoreStack:
         guard: StoreGuard | None = None,
     ) -> None:
         self.store = store
-        self.codec = codec or EntryCodec()
+        self.codec: EntryCodec = codec or EntryCodec()
         self.guard: Final = guard or StoreGuard()
         self.guard.outages.store = store
-        self.abilities = Abilities.of(store)
-        self.packing = Packing(serializer, self.events)
+        self.abilities: Abilities = Abilities.of(store)
+        self.packing: Packing = Packing(serializer, self.events)
         self.near_bytes = near_bytes
         self.near_lifetime_s = near_lifetime_s
         self.whole: Store = store if store.limits.value_bytes is None else ChunkedStore(store, self.codec, value_bytes)
         """The store, for items of any size."""
         self.leasing: Leasing | None = self.abilities.leasing
-        self.tombstones = Tombstones()
-        self.purge_count = PurgeCount()
+        self.tombstones: Tombstones = Tombstones()
+        self.purge_count: PurgeCount = PurgeCount()
         self._keeps_apart = self.abilities.keeping is not None or self.abilities.immediate is not None
         self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, LoopStack] = WeakKeyDictionary()
         self._latest: tuple[Callable[[], object], LoopStack | None] = (lambda: None, None)

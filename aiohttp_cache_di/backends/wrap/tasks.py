@@ -9,7 +9,7 @@ from typing import Any
 
 __all__ = ["FINISH_WITHIN_S", "Tasks", "abandon", "background", "consume_error"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 FINISH_WITHIN_S = 1.0  # several storage deadlines; only a user's own code could take longer
 

@@ -34,16 +34,16 @@ class Write:
     )
 
     def __init__(self, entry: StoredResponse, outcome: OnWritten | None) -> None:
-        self.entry = entry
-        self.size = entry.held_bytes + OVERHEAD_BYTES
-        self.outcomes = [] if outcome is None else [outcome]
-        self.is_leased = False
-        self.is_deleted = False
+        self.entry: StoredResponse = entry
+        self.size: int = entry.held_bytes + OVERHEAD_BYTES
+        self.outcomes: list[OnWritten] = [] if outcome is None else [outcome]
+        self.is_leased: bool = False
+        self.is_deleted: bool = False
         """It is to be deleted again once the put that is under way has ended."""
-        self.is_over = False
-        self.has_failed = False
-        self.tries = 0
-        self.rest_s = FIRST_REST_S
+        self.is_over: bool = False
+        self.has_failed: bool = False
+        self.tries: int = 0
+        self.rest_s: float = FIRST_REST_S
         self.timer: asyncio.TimerHandle | None = None
 
     def tell(self, is_written: bool) -> None:

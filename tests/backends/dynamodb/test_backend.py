@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from collections.abc import Callable
 from functools import partial
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from aiohttp_cache_di import ConfigurationError, DynamoDBBackend, DynamoDbCache
+from aiohttp_cache_di.backends.dynamodb import client
 from aiohttp_cache_di.response import CachedResponse
 from tests.backends.contract import MakeStorage, StorageContract
 from tests.backends.entries import make_entry
@@ -87,5 +89,30 @@ def test_an_option_that_cannot_be_used_is_an_error_at_once(options: Any, error: 
 
 def test_a_backend_says_where_it_is() -> None:
     backend = DynamoDBBackend("table", region_name="eu-west-1")
-    assert repr(backend) == "<DynamoDBBackend 'table' at eu-west-1>"
+    assert repr(backend).startswith("<DynamoDBBackend 'table' at eu-west-1:")
     assert repr(backend.responses) == "<DynamoDbCache at eu-west-1>"
+
+
+async def test_opening_holds_the_loop_up_for_far_less_than_reading_the_drivers_descriptions_takes(
+    make_backend: MakeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read() -> float:
+        began_at = time.thread_time()
+        client._loader.__wrapped__(None)  # what is read once, at import
+        return time.thread_time() - began_at
+
+    descriptions_s = await asyncio.to_thread(read)
+    took_s: list[float] = []
+    run = asyncio.Handle._run
+
+    def timed(self: asyncio.Handle) -> None:
+        before = time.thread_time()
+        run(self)
+        took_s.append(time.thread_time() - before)
+
+    backend = make_backend()
+    monkeypatch.setattr(asyncio.Handle, "_run", timed)
+    assert (await backend.ping()).status == "ok"
+    monkeypatch.undo()
+    await backend.close()
+    assert max(took_s) < descriptions_s / 2

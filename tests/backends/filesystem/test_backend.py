@@ -152,7 +152,7 @@ async def test_a_signature_is_for_one_cache(tmp_path: Path) -> None:
 
 def test_a_backend_says_where_it_is(tmp_path: Path) -> None:
     backend = FileBackend(tmp_path)
-    assert repr(backend) == f"<FileBackend {str(tmp_path)!r}>"
+    assert repr(backend).startswith(f"<FileBackend {str(tmp_path)!r} at {tmp_path}:")
     assert repr(backend.responses) == f"<FileCache in {str(tmp_path)!r}>"
 
 

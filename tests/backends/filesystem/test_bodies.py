@@ -18,13 +18,14 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from aiohttp_cache_di.backends.filesystem import FileCache, bodies, keeper, spool
+from aiohttp_cache_di.backends.filesystem import FileCache, bodies, directory, keeper, spool
+from aiohttp_cache_di.backends.filesystem.directory import Directory
 from aiohttp_cache_di.backends.filesystem.keeper import Bounds
 from aiohttp_cache_di.backends.filesystem.names import body_name, leaf_of, name_of
 from aiohttp_cache_di.backends.filesystem.pool import Pool
 from aiohttp_cache_di.backends.filesystem.records import PIECE_BYTES, Filed
 from aiohttp_cache_di.backends.filesystem.store import FileStore
-from aiohttp_cache_di.backends.filesystem.tree import Directory, Place, Tree
+from aiohttp_cache_di.backends.filesystem.tree import Place, Tree
 from aiohttp_cache_di.backends.memory import DictCache
 from aiohttp_cache_di.backends.store import Record, Spooling, Unreadable
 from aiohttp_cache_di.entries.codec import EntryCodec
@@ -145,7 +146,7 @@ async def test_a_part_is_read_by_seeking(store: FileStore, monkeypatch: pytest.M
         read.append(at)
         return os.pread(fd, size, at)
 
-    monkeypatch.setattr(bodies, "_read", noted)
+    monkeypatch.setattr(bodies, "read_at", noted)
     first = PIECE_BYTES + 7
     part = FiledPart(entry.file, first, 100)
     assert same(await part.whole(), CONTENT[first : first + 100])
@@ -170,6 +171,21 @@ async def test_small_pieces_are_written_as_well(store: FileStore) -> None:
     await body.drain(0)
     assert body.waiting_bytes == 0
     assert same(await (await body.finish()).whole(), CONTENT[:700_000])
+
+
+@pytest.mark.parametrize("has_writev", [True, False])
+async def test_what_the_disk_takes_in_parts_is_written_whole(
+    store: FileStore, monkeypatch: pytest.MonkeyPatch, has_writev: bool
+) -> None:
+    def few(fd: int, pieces: list[bytes]) -> int:
+        return os.write(fd, b"".join(pieces)[:150_001])
+
+    if has_writev:
+        monkeypatch.setattr(os, "writev", few)
+    else:
+        monkeypatch.delattr(os, "writev")
+    await keep_spooled(store)
+    assert same(await content_of((await found(store)).file), CONTENT)
 
 
 async def test_readers_share_one_descriptor_which_is_closed_with_the_last(store: FileStore) -> None:
@@ -374,7 +390,8 @@ async def test_a_body_that_changes_while_it_is_read_is_found_out(store: FileStor
 async def test_a_body_that_was_checked_is_not_checked_again_until_it_changes(
     store: FileStore, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("aiohttp_cache_di.backends.filesystem.uses.SETTLED_AFTER_S", -1)
+    for name in ("SETTLED_AFTER_S", "SETTLED_SOON_AFTER_S"):
+        monkeypatch.setattr(f"aiohttp_cache_di.backends.filesystem.uses.{name}", -1)
     await keep_spooled(store)
     assert same(await content_of((await found(store)).file), CONTENT)
     await closed(store)
@@ -451,7 +468,7 @@ async def test_a_full_disk_costs_the_body_and_leaves_nothing(
     body.append(CONTENT[: spool.BEGIN_AT_BYTES])
     await body.drain(0)
     assert len(files_in(folder)) == 1
-    monkeypatch.setattr(os, "write", write)
+    monkeypatch.setattr(os, "writev", write)
     body.append(CONTENT[: spool.BEGIN_AT_BYTES])
     await body.drain(0)
     assert isinstance(body.error, OSError)
@@ -495,22 +512,27 @@ async def test_a_body_that_is_finished_and_never_put_leaves_nothing(store: FileS
     assert files_in(folder) == set()
 
 
-async def test_what_a_dead_process_has_left_is_swept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("after_s", [keeper.ORPHAN_AFTER_S, keeper.LEFT_OVER_AFTER_S], ids=["locks", "no locks"])
+async def test_what_a_dead_process_has_left_is_swept(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, after_s: float
+) -> None:
     store = make_store(folder)
     body = store.spool("k")
     body.append(CONTENT)
     await body.drain(0)
     (name,) = files_in(folder)
     path = folder / leaf_of(name_of("k")) / name
-    age(path, keeper.LEFT_OVER_AFTER_S + 10)
-    await sweep(folder, leaf_of(name), at=path.stat().st_mtime)
-    assert path.exists(), "it is not old"
-    await sweep(folder, leaf_of(name), at=path.stat().st_mtime + 4000)
+    at = path.stat().st_mtime
+    await sweep(folder, leaf_of(name), at=at + 4000)
     assert path.exists(), "it is being written"
     fd, body._growing._fd = body._growing._fd, None  # as with the process
     assert fd is not None
     os.close(fd)
-    await sweep(folder, leaf_of(name), at=path.stat().st_mtime + 4000)
+    if after_s == keeper.LEFT_OVER_AFTER_S:
+        monkeypatch.setattr(directory, "FCNTL", None)
+    await sweep(folder, leaf_of(name), at=at + after_s - 10)
+    assert path.exists(), "it is not old"
+    await sweep(folder, leaf_of(name), at=at + after_s + 10)
     assert not path.exists()
     await store.close()
 

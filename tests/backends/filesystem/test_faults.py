@@ -338,6 +338,17 @@ async def test_a_part_that_is_removed_is_made_anew(folder: Path, store: FileStor
     assert await look(make_store(folder), "k") is not None
 
 
+async def test_a_part_that_was_removed_and_made_by_another_is_seen(folder: Path, store: FileStore) -> None:
+    first = name_of("k")[0]
+    near = next(
+        key for key in map(str, range(10_000)) if name_of(key)[0] == first and name_of(key)[1] != name_of("k")[1]
+    )
+    await keep(store, "k")
+    shutil.rmtree(folder / first)
+    await keep(make_store(folder), near)
+    assert await look(store, near) is not None
+
+
 async def test_a_cache_that_is_moved_away_is_begun_anew_within_a_second(
     folder: Path, monkeypatch: pytest.MonkeyPatch, store: FileStore
 ) -> None:

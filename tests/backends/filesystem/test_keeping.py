@@ -11,10 +11,10 @@ import pytest
 
 from aiohttp_cache_di.backends.filesystem import FileCache, files, keeper, uses
 from aiohttp_cache_di.backends.filesystem.backend import DEFAULT_MAX_BYTES
+from aiohttp_cache_di.backends.filesystem.directory import Directory
 from aiohttp_cache_di.backends.filesystem.files import disk_bytes
 from aiohttp_cache_di.backends.filesystem.records import APART_FROM_BYTES
 from aiohttp_cache_di.backends.filesystem.store import FileStore
-from aiohttp_cache_di.backends.filesystem.tree import Directory
 from aiohttp_cache_di.backends.store import Record
 from tests.backends.contract import all_keys
 from tests.backends.entries import make_entry
@@ -189,7 +189,7 @@ async def test_what_a_process_left_over_is_removed_when_it_is_old(tmp_path: Path
     cache = FileCache(tmp_path)
     await cache.write_entry(make_entry("k", bytes(APART_FROM_BYTES)))
     entry, body = entry_file(tmp_path, "k"), body_file(tmp_path, "k")
-    young, old = {".tmp": 3000, "": 200, ".lease": 3000}, {".tmp": 4000, "": 400, ".lease": 4000}
+    young, old = {".tmp": 200, "": 200, ".lease": 3000}, {".tmp": 400, "": 400, ".lease": 4000}
     remnants: dict[bool, set[str]] = {False: set(), True: set()}
     for is_old, ages in enumerate((young, old)):
         for n, (suffix, seconds) in enumerate(ages.items()):

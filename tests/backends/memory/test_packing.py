@@ -92,7 +92,10 @@ def test_what_takes_the_place_of_an_open_entry_is_found_in_its_place(storage: Di
 
 
 async def test_an_open_entry_that_is_deleted_is_gone(storage: DictCache) -> None:
-    for delete in (storage.delete, lambda _: storage.clear()):
+    async def clear(_: str) -> None:
+        await storage.clear()
+
+    for delete in (storage.delete, clear):
         storage.put(make_entry("k"))
         assert storage.peek("k") is not None
         await delete("k")

@@ -234,11 +234,11 @@ async def test_a_loop_in_another_thread_is_served_too_and_closed_from_here(own_v
 
 def test_a_misspelt_option_names_its_neighbour() -> None:
     with pytest.raises(TypeError, match="did you mean 'socket_timeout'"):
-        RedisBackend("app", socket_timout=1)
+        RedisBackend("app", socket_timout=1)  # type: ignore[call-arg]  # the misspelling is tested
     with pytest.raises(TypeError, match="did you mean 'expire_after'"):
-        RedisBackend("app", expires_after=1)
+        RedisBackend("app", expires_after=1)  # type: ignore[call-arg]  # the misspelling is tested
     with pytest.raises(TypeError, match="did you mean 'near_tier_s'"):
-        RedisCache("app", "r", near_tier=1)
+        RedisCache("app", "r", near_tier=1)  # type: ignore[call-arg]  # the misspelling is tested
 
 
 @pytest.mark.parametrize("value", [0, -1, math.nan])

@@ -1,0 +1,238 @@
+"""The table of entries: looked through once for a question, kept for a moment, and handed out a page at a time.
+
+A store can be walked, and no more: it does not sort, and has no page 700. So one walk collects what is told of the
+entries that are asked for, packed and in order; pages are cut out of that for as long as they are scrolled through. It
+takes some 300 bytes for an entry, is bounded, and goes when it has not been asked for during a minute.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import secrets
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from typing import Any, Final, Literal, TypeAlias
+
+import msgspec
+from msgspec import Struct
+
+from aiohttp_cache_di.admin.messages import AdminError
+from aiohttp_cache_di.admin.preview import shown
+from aiohttp_cache_di.entries.info import EntryInfo
+
+__all__ = ["MAX_ROWS", "Listing", "Listings", "Order", "Query", "Sort"]
+
+MAX_ROWS: Final = 200_000
+"""How many entries are kept in order; of more, those that come first."""
+
+MAX_PACKED_BYTES: Final = 96 * 1024 * 1024
+CHUNK: Final = 1000  # entries, after which others may use the loop
+IDLE_S: Final = 60.0
+YOUNG_S: Final = 2.0
+WITHIN_S: Final = 30.0
+MAX_KEPT: Final = 3
+MAX_UNDER_WAY: Final = 2
+
+Sort: TypeAlias = Literal["url", "method", "status", "type", "size", "stored", "fresh", "partition"]
+Order: TypeAlias = Literal["asc", "desc"]
+
+_VALUES: Final[dict[Sort, Callable[[EntryInfo], Any]]] = {
+    "url": lambda info: info.url,
+    "method": lambda info: info.method,
+    "status": lambda info: info.status,
+    "type": lambda info: info.content_type,
+    "size": lambda info: info.body_bytes,
+    "stored": lambda info: info.stored_at,
+    "fresh": lambda info: info.fresh_until,
+    "partition": lambda info: info.partition,
+}
+
+_pack = msgspec.msgpack.Encoder().encode
+_unpack = msgspec.msgpack.Decoder(EntryInfo).decode
+
+
+class Query(Struct, frozen=True):
+    """Which entries, and in which order.
+
+    Args:
+        words: all of which have to be in what is told of an entry, in lower case.
+        state: whether it is fresh or stale; "" for either.
+        partition: a short id, or "-" for what all may have; "" for any.
+        selectors: those of `CacheBackend.entries`, as pairs.
+    """
+
+    words: tuple[str, ...] = ()
+    state: Literal["", "fresh", "stale"] = ""
+    partition: str = ""
+    sort: Sort = "stored"
+    order: Order = "desc"
+    selectors: tuple[tuple[str, str], ...] = ()
+
+    def is_meant(self, info: EntryInfo, now: float) -> bool:
+        """Whether *info* is one of them, as far as selectors do not say."""
+        if self.state and (info.fresh_until > now) != (self.state == "fresh"):
+            return False
+        if self.partition and info.partition != ("" if self.partition == "-" else self.partition):
+            return False
+        if not self.words:
+            return True
+        told = (info.method, info.url, str(info.status), info.content_type, info.variant, info.partition, *info.tags)
+        text = " ".join(told).lower()
+        return all(word in text for word in self.words)
+
+
+class Listing:
+    """Entries in order, as they were at one moment.
+
+    Args:
+        rows: packed.
+        total: how many there are, those that were left out included.
+        body_bytes: of all of them.
+    """
+
+    def __init__(self, query: Query, rows: list[bytes], total: int, body_bytes: int) -> None:
+        self.id = secrets.token_hex(8)
+        self.query = query
+        self.at = time.time()
+        self.total = total
+        self.body_bytes = body_bytes
+        self._rows = rows
+        self.used_at = time.monotonic()
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def page(self, offset: int, limit: int) -> list[EntryInfo]:
+        """Some of its entries."""
+        self.used_at = time.monotonic()
+        return [_unpack(row) for row in self._rows[offset : offset + limit]]
+
+
+class _Collector:
+    """Puts what it is given in order, in runs that are short enough to be sorted at once."""
+
+    def __init__(self, query: Query) -> None:
+        self._value = _VALUES[query.sort]
+        self._is_down = query.order == "desc"
+        self._runs: list[list[tuple[Any, int, bytes]]] = []
+        self._run: list[tuple[Any, int, bytes]] = []
+        self._kept = self._weight = 0
+
+    def add(self, info: EntryInfo, number: int) -> None:
+        try:
+            packed = _pack(info)
+        except UnicodeError:  # of a URL that was never in a store
+            packed = _pack(msgspec.structs.replace(info, url=shown(info.url)))
+        self._run.append((self._value(info), number, packed))
+        self._kept += 1
+        self._weight += len(packed)
+
+    async def rest(self) -> None:
+        """Sort what has come since the last time, and let others use the loop."""
+        self._run.sort(reverse=self._is_down)
+        self._runs.append(self._run)
+        self._run = []
+        if self._kept > 1.25 * MAX_ROWS or self._weight > 1.25 * MAX_PACKED_BYTES:
+            self._runs = [await self._merged()]
+        await asyncio.sleep(0)
+
+    async def rows(self) -> list[bytes]:
+        return [packed for _, _, packed in await self._merged()]
+
+    async def _merged(self) -> list[tuple[Any, int, bytes]]:
+        self._run.sort(reverse=self._is_down)
+        merged: list[tuple[Any, int, bytes]] = []
+        weight = 0
+        for one in heapq.merge(*self._runs, self._run, reverse=self._is_down):
+            weight += len(one[2])
+            if len(merged) >= MAX_ROWS or weight > MAX_PACKED_BYTES:
+                break
+            merged.append(one)
+            if not len(merged) % CHUNK:
+                await asyncio.sleep(0)
+        self._kept, self._weight = len(merged), weight
+        return merged
+
+
+async def collect(entries: AsyncGenerator[EntryInfo], query: Query) -> Listing:
+    """Look through *entries* for those that *query* asks for."""
+    collector, now = _Collector(query), time.time()
+    seen = total = body_bytes = 0
+    async with aclosing(entries):
+        async for info in entries:
+            seen += 1
+            if query.is_meant(info, now):
+                total += 1
+                body_bytes += info.body_bytes
+                collector.add(info, total)
+            if not seen % CHUNK:
+                await collector.rest()
+    return Listing(query, await collector.rows(), total, body_bytes)
+
+
+class Listings:
+    """The listings of one cache that are in use."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, Listing] = {}
+        self._under_way: dict[tuple[Query, int], asyncio.Task[Listing]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def get(self, query: Query, entries: Callable[[], AsyncGenerator[EntryInfo]], known_id: str = "") -> Listing:
+        """The listing of that id if it is still there, else one that is young, else a new one.
+
+        Raises:
+            AdminError: others are being made.
+            TimeoutError: it takes too long.
+        """
+        known = self._kept.get(known_id)
+        if known is not None and known.query == query:
+            return known
+        for listing in self._kept.values():  # of another worker's listing, this worker's goes on
+            if listing.query == query and (known_id or time.time() - listing.at < YOUNG_S):
+                return listing
+        under_way = (query, id(asyncio.get_running_loop()))
+        task = self._under_way.get(under_way)
+        if task is None:
+            if len(self._under_way) >= MAX_UNDER_WAY:
+                raise AdminError(503, "busy", "the store is being looked through for others", {"Retry-After": "1"})
+            task = asyncio.create_task(self._make(query, entries))
+            self._under_way[under_way] = task
+            task.add_done_callback(lambda done: self._under_way.pop(under_way, None))
+        return await asyncio.shield(task)
+
+    def forget(self) -> None:
+        """Let all go, as after a change."""
+        self._kept.clear()
+
+    def close(self) -> None:
+        """Let all go, and what is under way in this loop."""
+        self.forget()
+        if self._timer is not None:
+            self._timer.cancel()
+        for (_, loop), task in list(self._under_way.items()):
+            if loop == id(asyncio.get_running_loop()):
+                task.cancel()
+
+    async def _make(self, query: Query, entries: Callable[[], AsyncGenerator[EntryInfo]]) -> Listing:
+        async with asyncio.timeout(WITHIN_S):
+            listing = await collect(entries(), query)
+        while len(self._kept) >= MAX_KEPT:
+            del self._kept[min(self._kept.values(), key=lambda one: one.used_at).id]
+        self._kept[listing.id] = listing
+        self._watch()
+        return listing
+
+    def _watch(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_later(IDLE_S / 4, self._drop_idle)
+
+    def _drop_idle(self) -> None:
+        self._timer = None
+        now = time.monotonic()
+        self._kept = {one.id: one for one in self._kept.values() if now - one.used_at < IDLE_S}
+        if self._kept:
+            self._watch()

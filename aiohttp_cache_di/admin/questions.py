@@ -1,0 +1,330 @@
+"""What is asked about one cache: each question by its name, and its answer as JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, NamedTuple, Protocol
+
+from aiohttp import ClientError
+from msgspec.structs import replace
+
+from aiohttp_cache_di.admin.hosts import Surveys
+from aiohttp_cache_di.admin.listing import Listings
+from aiohttp_cache_di.admin.messages import AdminError, Ask, Reply, as_json
+from aiohttp_cache_di.admin.preview import Preview, head_of, preview_of, shown
+from aiohttp_cache_di.admin.reading import body_as, number_of, page_of, parameters, purge_of, query_of, selectors_of
+from aiohttp_cache_di.admin.recent import Recent
+from aiohttp_cache_di.admin.told import (
+    EntriesTold,
+    EntryTold,
+    ExplainAsked,
+    ExplainedTold,
+    NowTold,
+    PurgeAsked,
+    PurgedTold,
+    StepTold,
+    StoreTold,
+    UpstreamsTold,
+    Worker,
+    row_of,
+)
+from aiohttp_cache_di.backends.base import CacheBackend
+from aiohttp_cache_di.backends.explaining import Explanation
+from aiohttp_cache_di.backends.wrap.outages import cause_of, kind_of
+from aiohttp_cache_di.entries.info import info_of
+from aiohttp_cache_di.errors import ConfigurationError, UnreadableEntryError
+
+__all__ = ["QUESTIONS", "Asked", "Session", "Watched"]
+
+logger = logging.getLogger(__name__)
+
+ANSWER_WITHIN_S: Final = 10.0
+PURGE_WITHIN_S: Final = 300.0
+BUSIEST: Final = 30
+
+COUNTERS: Final = (
+    "hits",
+    "misses",
+    "stale",
+    "revalidated",
+    "coalesced",
+    "stored",
+    "evicted",
+    "invalidated",
+    "bypassed",
+    "unreadable",
+    "skipped",
+)
+
+
+class Session(Protocol):
+    """What is asked of a session with a cache."""
+
+    @property
+    def cache(self) -> CacheBackend:
+        """Its backend."""
+        ...
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is of no use any more."""
+        ...
+
+    async def explain(self, method: str, url: Any, **kwargs: Any) -> Explanation:
+        """See `CachedSession`."""
+        ...
+
+
+class Watched:
+    """A cache that is looked at.
+
+    Args:
+        backend: which does not have to live on for it.
+    """
+
+    def __init__(self, backend: CacheBackend) -> None:
+        self.recent = Recent()
+        self.listings = Listings()
+        self.surveys = Surveys()
+        self.measures = backend.stats.measure()
+        self.end = backend.stats.observe(self.recent)
+
+    def forget(self) -> None:
+        """Look at the store anew, as after a change."""
+        self.listings.forget()
+        self.surveys.forget()
+
+
+class Asked(NamedTuple):
+    """A request about one cache, which is open.
+
+    Args:
+        label: what to call it.
+        previews: whether the beginnings of bodies are shown.
+    """
+
+    ask: Ask
+    label: str
+    session: Session
+    watched: Watched
+    worker: Worker
+    previews: bool
+
+    @property
+    def backend(self) -> CacheBackend:
+        """The backend of the session."""
+        return self.session.cache
+
+
+async def now(asked: Asked) -> Reply:
+    """What this worker knows by itself: counters, health, samples."""
+    given = parameters(asked.ask, frozenset({"after", "worker"}))
+    stats, me = asked.backend.stats, asked.worker
+    after = number_of(given, "after", 0, 10**12) if given.get("worker") == me.id else 0
+    snapshot, health, saved = stats.snapshot(), stats.health(), asked.watched.measures.saved
+    counters = {name: getattr(snapshot, name) for name in COUNTERS}
+    told = NowTold(
+        worker=me,
+        now=time.time(),
+        health=health.status,
+        reason=shown(health.reason),
+        circuit=snapshot.circuit,
+        counters=counters | {"requests": snapshot.requests},
+        store_errors={shown(kind): count for kind, count in snapshot.store_errors.items()},
+        saved={"requests": saved.requests, "bytes": saved.bytes, "seconds": saved.seconds},
+        samples=asked.watched.recent.samples(after),
+        is_all=not after,
+        busiest=[replace(one, host=shown(one.host)) for one in asked.watched.recent.busiest(limit=BUSIEST)],
+    )
+    # So that the next one may come to another worker: each tells of itself alone.
+    return as_json(told, headers={"Connection": "close"} if asked.ask.version == "1.1" else None)
+
+
+async def store(asked: Asked) -> Reply:
+    """How much is stored."""
+    parameters(asked.ask, frozenset())
+    return await _usage(asked, None)
+
+
+async def check(asked: Asked) -> Reply:
+    """Try the store, and tell how much is stored."""
+    parameters(asked.ask, frozenset())
+    health = await _of_store(asked, asked.backend.ping, ANSWER_WITHIN_S)
+    if not health.is_ok:
+        raise AdminError(503, "store-failed", shown(health.reason))
+    return await _usage(asked, "")
+
+
+async def _usage(asked: Asked, checked: str | None) -> Reply:
+    begun = time.perf_counter()
+    used = await _of_store(asked, asked.backend.usage, ANSWER_WITHIN_S)
+    took_s = time.perf_counter() - begun
+    return as_json(StoreTold(used.entries, used.bytes_in_use, used.bytes_on_disk, took_s, time.time(), checked=checked))
+
+
+async def upstreams(asked: Asked) -> Reply:
+    """The largest upstreams of the store."""
+    parameters(asked.ask, frozenset())
+    reason, found = "", None
+    try:
+        found = await _of_store(asked, lambda: asked.watched.surveys.get(asked.backend.entries))
+    except AdminError as failure:
+        reason = failure.message
+    told = UpstreamsTold(
+        now=time.time(),
+        largest=None if found is None else found.largest,
+        hosts=0 if found is None else found.hosts,
+        took_s=0.0 if found is None else found.took_s,
+        at=time.time() if found is None else found.at,
+        reason=reason,
+    )
+    return as_json(told)
+
+
+async def entries(asked: Asked) -> Reply:
+    """A page of the table of entries."""
+    query, given = query_of(asked.ask)
+    offset, limit = page_of(given)
+    listing = await _of_store(
+        asked,
+        lambda: asked.watched.listings.get(
+            query, lambda: asked.backend.entries(**selectors_of(query)), given.get("listing", "")
+        ),
+    )
+    now = time.time()
+    told = EntriesTold(
+        listing=listing.id,
+        at=listing.at,
+        now=now,
+        total=listing.total,
+        body_bytes=listing.body_bytes,
+        reachable=len(listing),
+        offset=offset,
+        entries=[row_of(info, now) for info in listing.page(offset, limit)],
+    )
+    return as_json(told)
+
+
+async def entry(asked: Asked) -> Reply:
+    """One entry: its head, and the beginning of its body."""
+    key = parameters(asked.ask, frozenset({"key"})).get("key", "")
+    stack = asked.backend.stack
+    item = await _of_store(asked, lambda: stack.get(key), ANSWER_WITHIN_S) if key else None
+    entry = stack.packing.entry_of(item, key)
+    if entry is None:
+        raise AdminError(404, "not-found", "nothing is stored under this key any more")
+    info, now = info_of(entry), time.time()
+    preview = Preview("off")
+    if asked.previews:
+        preview = await _of_store(asked, lambda: preview_of(entry, info.content_type), ANSWER_WITHIN_S)
+    reason = (entry.reason or b"").decode("utf-8", "replace")
+    http = ".".join(map(str, entry.version))
+    return as_json(EntryTold(row_of(info, now), now, http, shown(reason), head_of(entry), len(entry.variants), preview))
+
+
+async def purge(asked: Asked) -> Reply:
+    """Drop entries, make them stale, or tell how many that would be."""
+    parameters(asked.ask, frozenset())
+    wish = await body_as(asked.ask, PurgeAsked)
+    selectors = purge_of(wish)
+    if wish.all and selectors:
+        raise AdminError(400, "bad-request", "purge: use all, or selectors, and not both")
+    backend = asked.backend
+    purged = await _of_store(
+        asked,
+        lambda: backend.purge(all=wish.all, soft=wish.soft, dry_run=wish.dry_run, **selectors),
+        PURGE_WITHIN_S,
+    )
+    if not wish.dry_run:
+        asked.watched.forget()
+        logger.info(
+            "The admin page has %s %d entries of the cache %r, %d bytes",
+            "made stale" if wish.soft else "dropped",
+            purged.entries,
+            asked.label,
+            purged.bytes,
+        )
+    return as_json(PurgedTold(purged.entries, purged.bytes, wish.soft, wish.dry_run))
+
+
+async def explain(asked: Asked) -> Reply:
+    """What the cache would do with a request."""
+    parameters(asked.ask, frozenset())
+    wish = await body_as(asked.ask, ExplainAsked)
+    options: dict[str, Any] = {"principal": wish.principal} if wish.principal else {}
+    if not wish.url.strip():
+        raise AdminError(400, "bad-request", "url: use a URL, as the service requests it")
+
+    async def explain() -> Explanation:
+        try:
+            return await asked.session.explain(
+                wish.method.strip().upper() or "GET",
+                wish.url.strip(),
+                headers=wish.headers,
+                refresh=wish.refresh,
+                only_if_cached=wish.only_if_cached,
+                **options,
+            )
+        except (ClientError, ValueError, TypeError) as exc:
+            raise AdminError(400, "bad-request", shown(f"the request cannot be made: {exc or 'no such URL'}")) from exc
+
+    found: Explanation = await _of_store(asked, explain, ANSWER_WITHIN_S)
+    now = time.time()
+    told = ExplainedTold(
+        now=now,
+        method=shown(found.method),
+        url=shown(found.url),
+        key=found.key,
+        partition=found.partition,
+        decision=found.decision,
+        cache_status=shown(found.cache_status),
+        steps=[StepTold(step.question, step.answer, shown(step.because)) for step in found.steps],
+        settings=list(map(shown, found.settings)),
+        stored=[row_of(info, now) for info in found.stored],
+    )
+    return as_json(told)
+
+
+QUESTIONS: Final[dict[str, Callable[[Asked], Awaitable[Reply]]]] = {
+    "now": now,
+    "store": store,
+    "check": check,
+    "upstreams": upstreams,
+    "entries": entries,
+    "entry": entry,
+    "purge": purge,
+    "explain": explain,
+}
+"""By the name of the endpoint."""
+
+
+async def _of_store(asked: Asked, call: Callable[[], Awaitable[Any]], within_s: float | None = None) -> Any:
+    """What *call* gives, which asks the store.
+
+    Raises:
+        AdminError: it fails, takes too long, or was asked for what cannot be.
+    """
+    try:
+        async with asyncio.timeout(within_s):
+            return await call()
+    except AdminError:
+        raise
+    except ConfigurationError as exc:
+        raise AdminError(400, "bad-request", shown(str(exc))) from exc
+    except TimeoutError as exc:
+        raise AdminError(503, "store-failed", f"{_place(asked)} did not answer in time") from exc
+    except UnreadableEntryError as exc:
+        raise AdminError(404, "not-found", "what is stored there cannot be read") from exc
+    except Exception as exc:  # of a driver
+        words = cause_of(kind_of(exc), exc, asked.backend.stack.store)
+        raise AdminError(503, "store-failed", shown(f"{_place(asked)} fails: {words}")) from exc
+
+
+def _place(asked: Asked) -> str:
+    try:
+        return shown(asked.backend.guard.outages.where)
+    except Exception:  # of a store of the user's
+        return "The store"

@@ -1,0 +1,146 @@
+"""What a cache has done in the last minutes, by steps of some seconds: the plots of the page, and its busiest hosts."""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from msgspec import Struct
+
+from aiohttp_cache_di.telemetry import Decision, Observer
+from aiohttp_cache_di.telemetry.measures import BOUNDS_S
+
+__all__ = ["KEPT_S", "STEP_S", "BusyHost", "Recent", "Sample"]
+
+STEP_S: Final = 5
+KEPT_S: Final = 900
+HOSTS_STEP_S: Final = 60
+MAX_HOSTS: Final = 256  # that are told apart within a minute
+OTHERS: Final = "(others)"
+
+Counts = list[tuple[int, int]]
+"""How many durations were up to each bound, and above the one before: the number of the bound, and the count."""
+
+
+class Sample(Struct, frozen=True):
+    """What was done in one step.
+
+    Args:
+        at: POSIX time at which it began, a multiple of `STEP_S`.
+        results: requests, by how they were answered.
+        cached: durations of what was answered from the cache alone.
+        origin: durations of what the origin was asked for.
+        store: durations of the store's operations.
+        failed: operations of the store that failed.
+    """
+
+    at: int
+    results: dict[str, int]
+    cached: Counts
+    origin: Counts
+    store: Counts
+    failed: int
+
+
+class BusyHost(Struct, frozen=True):
+    """An upstream that was asked for lately.
+
+    Args:
+        cached: requests that were answered from the cache alone.
+    """
+
+    host: str
+    requests: int
+    cached: int
+
+
+class _Step:
+    __slots__ = ("at", "cached", "failed", "origin", "results", "store")
+
+    def __init__(self, at: int) -> None:
+        self.at = at
+        self.results: dict[str, int] = {}
+        self.cached, self.origin, self.store = ([0] * (len(BOUNDS_S) + 1) for _ in range(3))
+        self.failed = 0
+
+    def told(self) -> Sample:
+        counts = _sparse(self.cached), _sparse(self.origin), _sparse(self.store)
+        return Sample(self.at, dict(self.results), *counts, self.failed)
+
+
+class Recent(Observer):
+    """Keeps count of one cache, in bounded memory, and without a timer: a step begins with what happens in it.
+
+    Args:
+        clock: POSIX time.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._steps: deque[_Step] = deque(maxlen=KEPT_S // STEP_S)
+        self._hosts: deque[tuple[int, dict[str, list[int]]]] = deque(maxlen=KEPT_S // HOSTS_STEP_S)
+        self._from = self._until = 0.0
+        self._turn()
+
+    def decided(self, decision: Decision) -> None:
+        """Count a request."""
+        if not self._from <= self._clock() < self._until:
+            self._turn()
+        step, result = self._step, decision.result
+        step.results[result] = step.results.get(result, 0) + 1
+        is_cached = result == "hit" or result == "stale"
+        if is_cached:
+            step.cached[bisect_left(BOUNDS_S, decision.seconds)] += 1
+        elif result != "error":
+            step.origin[bisect_left(BOUNDS_S, decision.seconds)] += 1
+        parts = decision.url.split("/", 3)
+        host = parts[2] if len(parts) > 2 else ""
+        hosts = self._latest
+        counts = hosts.get(host)
+        if counts is None:
+            counts = hosts.setdefault(host if len(hosts) < MAX_HOSTS else OTHERS, [0, 0])
+        counts[0] += 1
+        counts[1] += is_cached
+
+    def operated(self, operation: str, seconds: float, *, failed: bool) -> None:
+        """Count an operation of the store."""
+        if not self._from <= self._clock() < self._until:
+            self._turn()
+        self._step.store[bisect_left(BOUNDS_S, seconds)] += 1
+        self._step.failed += failed
+
+    def samples(self, after: int = 0) -> list[Sample]:
+        """The steps in which anything happened and that began *after* a time, the oldest first."""
+        since = max(self._clock() - KEPT_S, after)
+        return [step.told() for step in self._steps if step.at > since and (step.results or any(step.store))]
+
+    def busiest(self, within_s: float = KEPT_S, limit: int = 50) -> list[BusyHost]:
+        """The upstreams that were asked for most."""
+        since, totals = self._clock() - within_s, dict[str, list[int]]()
+        for at, hosts in self._hosts:
+            if at + HOSTS_STEP_S > since:
+                for host, (requests, cached) in hosts.items():
+                    total = totals.setdefault(host, [0, 0])
+                    total[0] += requests
+                    total[1] += cached
+        found = [BusyHost(host, *counts) for host, counts in totals.items()]
+        return sorted(found, key=lambda one: (-one.requests, one.host))[:limit]
+
+    def _turn(self) -> None:
+        """Begin a step, and a minute if it is time for one."""
+        now = self._clock()
+        at = int(now // STEP_S) * STEP_S
+        self._from, self._until = float(at), float(at + STEP_S)
+        self._step = _Step(at)
+        self._steps.append(self._step)
+        minute = int(now // HOSTS_STEP_S) * HOSTS_STEP_S
+        if not self._hosts or self._hosts[-1][0] != minute:
+            self._latest: dict[str, list[int]] = {}
+            self._hosts.append((minute, self._latest))
+
+
+def _sparse(counts: list[int]) -> Counts:
+    return [(at, count) for at, count in enumerate(counts) if count]

@@ -1,0 +1,231 @@
+"""A server on this machine that gives requests the responses which a test has for them.
+
+The request of an app goes there as it is. It only connects to another place: its URL, its Host field and all that the
+app sees of it stay as it asked for. So what comes back is read, decoded, streamed and followed by aiohttp as ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import itertools
+import socket
+import threading
+import time
+import zlib
+from collections.abc import Callable, Generator
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from email.utils import formatdate
+from typing import Any, Final, Literal, TypeAlias
+
+from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, TCPConnector, hdrs, web
+from yarl import URL
+
+__all__ = ["Breaks", "Canned", "Delivery"]
+
+Breaks: TypeAlias = Literal["", "before-head", "in-body"]
+
+_TICKET: Final = "X-Aiohttp-Cache-Di-Ticket"
+_HOST: Final = "127.0.0.1"
+_WITHIN_S: Final = 5.0  # a server that has nothing to do starts and ends in milliseconds
+_FRAMING: Final = frozenset({"content-length", "transfer-encoding", "connection", "keep-alive"})
+_EXACT: Final = web.ResponseKey("exact", list[tuple[str, str]])
+_BODILESS: Final = frozenset({204, 304})
+_CODERS: Final[dict[str, Callable[[bytes], bytes]]] = {
+    "gzip": lambda body: gzip.compress(body, mtime=0),
+    "deflate": zlib.compress,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Canned:
+    """What a request is answered with.
+
+    Args:
+        headers: all of them, but those that frame the body; Date is added where there is none.
+        chunks: the body in the pieces in which it is sent; one piece is sent with its length.
+        is_coded: the body is as it goes over the wire; else it is put into the Content-Encoding that *headers* name.
+        delay_s: how long the server takes for it.
+        breaks: where the connection is cut.
+    """
+
+    status: int = 200
+    reason: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    chunks: tuple[bytes, ...] = ()
+    is_coded: bool = False
+    delay_s: float = 0.0
+    breaks: Breaks = ""
+
+
+class Delivery:
+    """The server: it starts with the first request that it is to answer, in a thread of its own."""
+
+    def __init__(self) -> None:
+        self._canned: dict[str, Canned] = {}
+        self._tickets = itertools.count(1)
+        self._lock = threading.Lock()
+        self._port = 0
+        self._thread: threading.Thread | None = None
+        self._end: Future[Callable[[], object]] = Future()
+
+    async def answer(self, request: ClientRequest, handler: ClientHandlerType, canned: Canned) -> ClientResponse:
+        """Send *request* by *handler* to the server, and let it be answered with *canned*."""
+        connector = request.session.connector
+        if not isinstance(connector, TCPConnector):
+            raise TypeError(f"{request.url} cannot be answered: {type(connector).__name__} connects elsewhere")
+        ticket = str(next(self._tickets))
+        self._canned[ticket] = canned
+        try:
+            with _led(request, URL.build(scheme="http", host=_HOST, port=self._started()), ticket):
+                return await handler(request)
+        finally:
+            self._canned.pop(ticket, None)
+
+    def close(self) -> None:
+        """End the server, if it has begun; wait for that, unless an event loop runs here, which is not to wait."""
+        thread, self._thread = self._thread, None
+        if thread is None:
+            return
+        self._end.add_done_callback(_call)
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            thread.join(_WITHIN_S)
+
+    def _started(self) -> int:
+        """The port of the server, which takes connections from now on, though its thread may not have begun."""
+        with self._lock:
+            if not self._port:
+                listening = socket.create_server((_HOST, 0), backlog=128)
+                self._port = listening.getsockname()[1]
+                self._thread = threading.Thread(target=self._run, args=(listening,), name="upstream", daemon=True)
+                self._thread.start()
+            return self._port
+
+    # ---- in the server's thread
+
+    def _run(self, listening: socket.socket) -> None:
+        asyncio.run(self._serve(listening))
+
+    async def _serve(self, listening: socket.socket) -> None:
+        app = web.Application(client_max_size=0)
+        app.router.add_route("*", "/{anything:.*}", self._respond)
+        app.on_response_prepare.append(_leave_as_canned)
+        runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.1)
+        await runner.setup()
+        await web.SockSite(runner, listening).start()
+        loop, over = asyncio.get_running_loop(), asyncio.Event()
+        self._end.set_result(lambda: loop.call_soon_threadsafe(over.set))
+        await over.wait()
+        await runner.cleanup()
+
+    async def _respond(self, request: web.Request) -> web.StreamResponse:
+        waiting = self._canned.get(request.headers.get(_TICKET, ""))
+        if waiting is None:
+            return web.Response(status=502, text="a request that no test has sent here")
+        canned = _coded(waiting)
+        async for _ in request.content.iter_any():
+            pass
+        if canned.delay_s:
+            await asyncio.sleep(canned.delay_s)
+        if canned.breaks == "before-head":
+            _cut(request)
+            return web.Response()
+        response = _head(request, canned)
+        if isinstance(response, web.Response):
+            return response
+        await response.prepare(request)
+        for chunk in canned.chunks:
+            await response.write(chunk)
+        if canned.breaks:
+            _cut(request)
+        else:
+            await response.write_eof()
+        return response
+
+
+def _call(end: Future[Callable[[], object]]) -> None:
+    with suppress(RuntimeError):  # its loop has been closed
+        end.result()()
+
+
+@contextmanager
+def _led(request: ClientRequest, place: URL, ticket: str) -> Generator[None]:
+    """Let *request* connect to *place*, and be itself again as soon as it has."""
+    asked, proxy, sent = request.url, request.proxy, vars(request).get("send")
+
+    def restore() -> None:
+        request.url = asked
+        vars(request).pop("send", None)
+        if sent is not None:
+            vars(request)["send"] = sent
+
+    async def send(conn: Any) -> ClientResponse:
+        restore()
+        request.headers[_TICKET] = ticket
+        try:
+            return await request.send(conn)
+        finally:
+            request.headers.popall(_TICKET, None)
+
+    request.url, request.proxy = place, None
+    vars(request)["send"] = send
+    try:
+        yield
+    finally:
+        restore()
+        request.proxy = proxy
+
+
+def _head(request: web.Request, canned: Canned) -> web.StreamResponse:
+    """The response to *request* as far as its head; all of it where it is sent with its length."""
+    response: web.StreamResponse
+    if len(canned.chunks) > 1 or canned.breaks:
+        response = web.StreamResponse(status=canned.status, reason=canned.reason)
+        response.enable_chunked_encoding()
+    else:
+        body = b"".join(canned.chunks) if canned.status not in _BODILESS else None
+        response = web.Response(status=canned.status, reason=canned.reason, body=body)
+    is_alone = request.method == hdrs.METH_HEAD or canned.status in _BODILESS
+    response[_EXACT] = [
+        (name, value)
+        for name, value in canned.headers
+        if name.lower() not in _FRAMING or (is_alone and name.lower() == "content-length")
+    ]
+    return response
+
+
+async def _leave_as_canned(_: web.Request, response: web.StreamResponse) -> None:
+    """Take out of the head what aiohttp.web has put there, but for what frames the body."""
+    canned = response.get(_EXACT)
+    if canned is None:
+        return
+    named = {name.lower() for name, _ in canned}
+    framing = [
+        (name, value)
+        for name, value in response.headers.items()
+        if name.lower() in _FRAMING and name.lower() not in named
+    ]
+    response.headers.clear()
+    response.headers.extend((*canned, *framing))
+    response.headers.setdefault(hdrs.DATE, formatdate(time.time(), usegmt=True))
+
+
+def _coded(canned: Canned) -> Canned:
+    """*canned* in the content coding that it names; where that is unknown here, in none, and naming none."""
+    codings = [value.strip().lower() for name, value in canned.headers if name.lower() == "content-encoding"]
+    if not codings or canned.is_coded or not canned.chunks:
+        return canned
+    coder = _CODERS.get(codings[-1]) if len(codings) == 1 else None
+    if coder is not None:
+        return replace(canned, chunks=(coder(b"".join(canned.chunks)),))
+    plain = tuple(field for field in canned.headers if field[0].lower() != "content-encoding")
+    return replace(canned, headers=plain)
+
+
+def _cut(request: web.Request) -> None:
+    if request.transport is not None:
+        request.transport.abort()

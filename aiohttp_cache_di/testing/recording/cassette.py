@@ -1,0 +1,288 @@
+"""The recorder: it stands in the door to the origin, answers from a file, and asks upstreams for what that lacks.
+
+Which of the two it does is told by the mode::
+
+    mode           recorded already     not recorded       the file at the end
+    none           from the file        fails              as it was
+    once           from the file        fails, unless      as it was, or new
+                                        there is no file
+    new_episodes   from the file        asks upstream      with what is new
+    all            asks upstream        asks upstream      what was asked, and the rest of the old
+    rewrite        asks upstream        asks upstream      what was asked
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter, defaultdict, deque
+from collections.abc import Collection
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from email.utils import formatdate, parsedate_to_datetime
+from pathlib import Path
+from typing import Any, Final, Literal, Self, TypeAlias, get_args
+
+from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, hdrs
+
+from aiohttp_cache_di._aiohttp import is_decoded
+from aiohttp_cache_di.engine.door import through_tap
+from aiohttp_cache_di.errors import ConfigurationError
+from aiohttp_cache_di.testing.calls import AskedFor, UnrecordedRequestError, asked_for
+from aiohttp_cache_di.testing.delivery import Canned, Delivery
+from aiohttp_cache_di.testing.recording import files
+from aiohttp_cache_di.testing.recording.exchanges import Answered, Asked, Exchange, Fields, value_of
+from aiohttp_cache_di.testing.recording.filters import Filters
+from aiohttp_cache_di.testing.recording.foreign import decoded
+from aiohttp_cache_di.testing.recording.matching import Key, differences, key_of, nearest
+from aiohttp_cache_di.testing.recording.merging import merged
+
+__all__ = ["MODES", "Cassette", "Mode", "recorded"]
+
+Mode: TypeAlias = Literal["none", "once", "new_episodes", "all", "rewrite"]
+MODES: Final[tuple[str, ...]] = get_args(Mode)
+_HOW: Final = "pytest --record-mode=new_episodes records it"
+_ENDLESS: Final = "text/event-stream"
+_LATEST: Final = 253402300799.0  # the end of the year 9999, the last that an HTTP date can say
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How requests are recorded and told apart.
+
+    Args:
+        filters: what is not written.
+        match_headers: names of header fields by which requests differ.
+        ignore: names of parameters, and of fields in JSON bodies, by which they do not.
+        volatile: names of header fields, and of fields in JSON bodies, that are no change when they are recorded anew.
+        repeat: answer with the last recording of a request once all have been used.
+    """
+
+    filters: Filters = field(default_factory=Filters)
+    match_headers: Collection[str] = ()
+    ignore: Collection[str] = ()
+    volatile: Collection[str] = ()
+    repeat: bool = False
+
+
+class Cassette:
+    """What is recorded in one file, and what a test adds to it.
+
+    A context manager, asynchronous or not. Left by an error, it leaves the file as it was.
+    """
+
+    def __init__(self, path: Path, mode: Mode = "none", rules: Rules | None = None) -> None:
+        if mode not in MODES:
+            raise ConfigurationError(f"record mode {mode!r}: use one of {', '.join(MODES)}")
+        self.path = path
+        self.mode: Mode = mode
+        self.rules: Rules = Rules() if rules is None else rules
+        self.misses: list[str] = []
+        """What was asked for and is not recorded: the messages of the errors."""
+        self._old: list[Exchange] = []
+        self._is_new = True
+        self._new: list[Exchange | None] = []
+        self._left: defaultdict[Key, deque[Exchange]] = defaultdict(deque)
+        self._recorded: Counter[Key] = Counter()
+        self._last: dict[Key, Exchange] = {}
+        self._delivery = Delivery()
+        self._stack = ExitStack()
+
+    # ---- its beginning and its end
+
+    def open(self) -> None:
+        """Read the file, and stand in the door from now on."""
+        try:
+            self._old = [self.rules.filters.exchange(one) for one in files.load(self.path)]
+            self._is_new = False
+        except FileNotFoundError:
+            self._is_new = True
+        is_only_read = self.mode == "none" or (self.mode == "once" and not self._is_new)
+        if not is_only_read and not files.may_be_written(self.path):
+            raise ConfigurationError(f"{self.path} is only read: record into a file that ends in .yaml")
+        for exchange in self._old:
+            self._left[self._key_of(exchange)].append(exchange)
+            self._recorded[self._key_of(exchange)] += 1
+        self._stack.callback(self._delivery.close)
+        self._stack.enter_context(through_tap(self._answer))
+
+    def close(self, *, is_kept: bool = True) -> None:
+        """Leave the door; write what is new, unless it is not to be kept."""
+        self._stack.close()
+        new = [exchange for exchange in self._new if exchange is not None]
+        if not is_kept or not (new or self.mode == "rewrite"):
+            return
+        if self.mode in ("all", "rewrite"):
+            keeps, volatile = self.mode == "all", self.rules.volatile
+            written = merged(self._old, new, self._key_of, volatile=volatile, keeps_unasked=keeps)
+        else:
+            written = [*self._old, *new]
+        if written != self._old:
+            files.save(self.path, written)
+
+    def __enter__(self) -> Self:
+        self.open()
+        return self
+
+    def __exit__(self, exc_type: type[BaseException] | None, *exc_info: object) -> None:
+        self.close(is_kept=exc_type is None)
+
+    async def __aenter__(self) -> Self:
+        await asyncio.to_thread(self.open)
+        return self
+
+    async def __aexit__(self, exc_type: type[BaseException] | None, *exc_info: object) -> None:
+        await asyncio.to_thread(self.close, is_kept=exc_type is None)
+
+    # ---- in the door
+
+    async def _answer(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+        call = await asked_for(request)
+        asked = self.rules.filters.asked(_asked(call))
+        key = self._key(asked)
+        exchange = None if self.mode in ("all", "rewrite") else self._next(key)
+        if exchange is not None:
+            return await self._delivery.answer(request, handler, _replayed(exchange, now=time.time()))
+        if self.mode == "none" or (self.mode == "once" and not self._is_new):
+            message = self._unrecorded(asked, key)
+            self.misses.append(message)
+            raise UnrecordedRequestError(message)
+        place = len(self._new)  # in the order of asking, whichever answers first
+        self._new.append(None)
+        asked_at = time.time()
+        response = await handler(request)
+        answered = await self._received(response)
+        self._new[place] = self.rules.filters.exchange(Exchange(_asked(call), answered, asked_at))
+        await request.close()
+        return await self._delivery.answer(request, handler, _canned(answered, answered.headers))
+
+    async def _received(self, response: ClientResponse) -> Answered:
+        """All of *response*."""
+        content_type = response.headers.get(hdrs.CONTENT_TYPE, "")
+        if response.status == 101 or content_type.lower().startswith(_ENDLESS):
+            response.close()
+            raise ConfigurationError(f"{response.url} answers without an end ({content_type}), which is not recorded")
+        fields = tuple(
+            (name.decode("latin-1"), value.decode("utf-8", "replace")) for name, value in response.raw_headers
+        )
+        is_coded = hdrs.CONTENT_ENCODING in response.headers and not is_decoded(response)
+        body = await response.read()
+        plain = decoded(body, value_of(fields, "content-encoding")) if is_coded and body else None
+        return Answered(
+            response.status,
+            response.reason or "",
+            fields,
+            body if plain is None else plain,
+            is_coded=is_coded and plain is None and bool(body),
+        )
+
+    def _next(self, key: Key) -> Exchange | None:
+        left = self._left.get(key)
+        if left:
+            self._last[key] = left.popleft()
+        elif not self.rules.repeat:
+            return None
+        return self._last.get(key)
+
+    def _key(self, asked: Asked) -> Key:
+        return key_of(asked, headers=self.rules.match_headers, ignored=self.rules.ignore)
+
+    def _key_of(self, exchange: Exchange) -> Key:
+        return self._key(exchange.asked)
+
+    def _unrecorded(self, asked: Asked, key: Key) -> str:
+        said = f"{asked.method} {asked.url} is not recorded in {self.path}"
+        if self._is_new:
+            return f"{said}: there is no such file; pytest --record-mode=once records it"
+        if self._recorded[key]:
+            times = self._recorded[key]
+            often = "once" if times == 1 else f"{times} times"
+            return f"{said} so often: it is recorded {often}, and asked for once more; {_HOW}"
+        near = nearest(key, self._recorded)
+        if near is None:
+            return f"{said}, which is empty; {_HOW}"
+        example = next(one.asked for one in self._old if self._key_of(one) == near)
+        lines = "".join(f"\n  - {line}" for line in differences(key, near))
+        return f"{said}; {_HOW}\nThe nearest is {example.method} {example.url}, from which it differs:{lines}"
+
+
+def recorded(path: str | Path, mode: Mode = "none", **options: Any) -> Cassette:
+    """Answer what goes to upstreams from the file at *path*, or record it there: ``with recorded("rates.yaml"): …``.
+
+    Args:
+        path: of a recording, in our YAML; or, to be read only, of a VCR cassette or a HAR file.
+        mode: ``none``, ``once``, ``new_episodes``, ``all`` or ``rewrite``.
+        options: ``filter_headers``, ``filter_query``, ``filter_json``, ``unfiltered``, ``match_headers``, ``ignore``,
+            ``volatile`` (collections of names) and ``repeat``.
+
+    Raises:
+        TypeError: an option that there is not.
+        ConfigurationError: *path* is no recording, or *mode* writes to a form that is only read.
+    """
+    return Cassette(Path(path), mode, rules_of(options))
+
+
+_FILTERS: Final = {"filter_headers": "headers", "filter_query": "query", "filter_json": "json"}
+_RULES: Final = frozenset({"ignore", "match_headers", "repeat", "volatile"})
+
+
+def rules_of(options: dict[str, Any]) -> Rules:
+    """The rules that *options* of `recorded`, or of the mark, mean."""
+    known = {*_FILTERS, *_RULES, "unfiltered"}
+    unknown = sorted(options.keys() - known)
+    if unknown:
+        raise TypeError(f"recorded: no option {', '.join(unknown)}; there are {', '.join(sorted(known))}")
+    for name, value in options.items():
+        if name != "repeat" and isinstance(value, str):
+            raise TypeError(f"recorded: {name}={value!r}: give a collection of names, as in {name}=[{value!r}]")
+    filters = {_FILTERS.get(name, name): value for name, value in options.items() if name not in _RULES}
+    return Rules(filters=Filters(**filters), **{name: options[name] for name in _RULES & options.keys()})
+
+
+def _asked(call: AskedFor) -> Asked:
+    headers = tuple((str(name), value) for name, value in call.headers.items())
+    return Asked(call.method, str(call.url), headers, call.body)
+
+
+def _canned(answered: Answered, headers: Fields) -> Canned:
+    chunks = (answered.body,) if answered.body else ()
+    return Canned(answered.status, answered.reason, headers, chunks, is_coded=answered.is_coded)
+
+
+def _replayed(exchange: Exchange, *, now: float) -> Canned:
+    """The response, as old as it was when it was recorded: what it says of times has moved along with the present."""
+    answered = exchange.answered
+    since = exchange.recorded_at
+    if since is None:
+        since = _http_date(value_of(answered.headers, "date"))
+    if since is None:
+        return _canned(answered, answered.headers)
+    by = now - since
+    return _canned(answered, tuple((name, _moved(name.lower(), value, by)) for name, value in answered.headers))
+
+
+def _moved(name: str, value: str, by_s: float) -> str:
+    if name in ("date", "expires"):
+        at = _http_date(value)
+        return value if at is None else _as_http_date(at + by_s)
+    if name == "set-cookie":
+        attributes = value.split(";")
+        return ";".join(_moved_attribute(attribute, by_s) for attribute in attributes)
+    return value
+
+
+def _moved_attribute(attribute: str, by_s: float) -> str:
+    name, found, value = attribute.partition("=")
+    at = _http_date(value) if found and name.strip().lower() == "expires" else None
+    return attribute if at is None else f"{name}={_as_http_date(at + by_s)}"
+
+
+def _http_date(text: str) -> float | None:
+    try:
+        return parsedate_to_datetime(text.replace("-", " ") if text.count("-") == 2 else text).timestamp()
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+def _as_http_date(at: float) -> str:
+    return formatdate(min(max(at, 0.0), _LATEST), usegmt=True)

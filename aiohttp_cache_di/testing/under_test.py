@@ -1,0 +1,287 @@
+"""The cache of an app under test: put a response into it, and see what it has, from wherever the test runs.
+
+The sessions of the app belong to its event loop, which may be the test's own or that of another thread, as with
+Starlette's TestClient. What a test asks of them is done there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
+from contextlib import ExitStack
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
+from functools import partial, wraps
+from typing import Any, Final, Self, TypeAlias, Unpack
+from weakref import WeakKeyDictionary, WeakSet
+
+from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, ClientSession
+from yarl import URL
+
+from aiohttp_cache_di.backends.base import CacheBackend
+from aiohttp_cache_di.engine.door import through_tap
+from aiohttp_cache_di.middleware import CacheMiddleware
+from aiohttp_cache_di.session import CacheMixin
+from aiohttp_cache_di.testing.delivery import Canned, Delivery
+from aiohttp_cache_di.testing.upstream import ReplyOptions, reply
+
+__all__ = ["CacheUnderTest", "assert_hit"]
+
+_WITHIN_S: Final = 10.0
+_FRESH: Final = ("Cache-Control", "max-age=3600")
+
+
+def assert_hit(response: Any) -> None:
+    """Assert that *response* came from the cache.
+
+    Args:
+        response: of a session with a cache; or of any client, if it has a Cache-Status field (RFC 9211), as an app
+            hands it on.
+    """
+    headers: Mapping[str, str] = getattr(response, "headers", None) or {}
+    status: str | None = getattr(response, "cache_status", None) or headers.get("Cache-Status")
+    from_cache: bool | None = getattr(response, "from_cache", None)
+    if from_cache is None and status is None:
+        raise TypeError(f"{response!r} says nothing of a cache: it has neither from_cache nor a Cache-Status field")
+    is_hit = from_cache if from_cache is not None else "; hit" in (status or "")
+    if not is_hit:
+        raise AssertionError(f"{getattr(response, 'url', 'the response')} is no hit: {status or 'from_cache=False'}")
+
+
+@dataclass(slots=True, eq=False)
+class _Seed:
+    method: str
+    url: str
+    canned: Canned
+    options: dict[str, Any]
+    planted: WeakSet[CacheBackend] = field(default_factory=WeakSet[CacheBackend])
+
+
+_planting: ContextVar[_Seed | None] = ContextVar("aiohttp_cache_di_planting", default=None)
+
+
+class _Verdict(Awaitable[None]):
+    """What an assertion comes to: done already, or when it is awaited."""
+
+    def __init__(self, doing: Callable[[], Awaitable[None]] | None, waiting: set[_Verdict]) -> None:
+        self._doing = doing
+        self._waiting = waiting
+        if doing is not None:
+            waiting.add(self)
+
+    def __await__(self) -> Generator[Any, None, None]:
+        self._waiting.discard(self)
+        doing, self._doing = self._doing, None
+        if doing is not None:
+            yield from doing().__await__()
+
+
+class CacheUnderTest:
+    """The caches of all sessions that send requests meanwhile. A context manager."""
+
+    def __init__(self) -> None:
+        self._seeds: list[_Seed] = []
+        self._sessions: WeakKeyDictionary[ClientSession, tuple[CacheBackend, asyncio.AbstractEventLoop]]
+        self._sessions = WeakKeyDictionary()
+        self._locks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+        self._waiting: set[_Verdict] = set()
+        self._failures: list[AssertionError] = []
+        self._told: dict[tuple[str, str], str] = {}
+        self._delivery = Delivery()
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        self._stack.callback(self._delivery.close)
+        self._stack.callback(setattr, CacheMixin, "_request", CacheMixin._request)
+        self._stack.callback(setattr, CacheMiddleware, "__call__", CacheMiddleware.__call__)
+        setattr(CacheMixin, "_request", _before_request(CacheMixin._request, self._prepare, self._note))  # noqa: B010
+        setattr(CacheMiddleware, "__call__", _before_call(CacheMiddleware.__call__, self._prepare, self._note))  # noqa: B010
+        return self
+
+    def __exit__(self, exc_type: type[BaseException] | None, *exc_info: object) -> None:
+        self._stack.close()
+        if exc_type is not None:
+            return
+        if self._waiting:
+            raise AssertionError("assert_cached and assert_not_cached are to be awaited in an asynchronous test")
+        if self._failures:  # which the app may have taken for its own
+            raise self._failures[0]
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(self, exc_type: type[BaseException] | None, *exc_info: object) -> None:
+        await asyncio.to_thread(self.__exit__, exc_type, *exc_info)
+
+    # ---- for tests
+
+    def seed(
+        self,
+        url: str | URL,
+        *,
+        method: str = "GET",
+        request: Mapping[str, Any] | None = None,
+        **response: Unpack[ReplyOptions],
+    ) -> None:
+        """Put a response into the cache of each session that sends a request from now on, before that is looked at.
+
+        It gets there as if the upstream had given it to the session: by its key, for its credentials, by the rules.
+
+        Args:
+            url: as the app asks for it; relative to the base URL of a session that has one.
+            request: further arguments of the request (``headers``, ``params``, ``principal`` …), as the app gives them.
+            response: see `ReplyOptions`; fresh for an hour by Cache-Control, unless *headers* say otherwise.
+
+        A response that the rules do not let keep is an AssertionError at the request.
+        """
+        canned = reply(**response).canned
+        if {name.lower() for name, _ in canned.headers}.isdisjoint({"cache-control", "expires"}):
+            canned = replace(canned, headers=(*canned.headers, _FRESH))
+        self._seeds.append(_Seed(method.upper(), str(url), canned, dict(request or {})))
+
+    def assert_cached(self, url: str | URL, *, method: str = "GET", **request: Any) -> Awaitable[None]:
+        """Assert that the response to a request of one of the app's sessions is kept, be it fresh or stale.
+
+        In an asynchronous test, await it. In another one it is done at once, while the app's loop runs in a thread.
+
+        Args:
+            request: further arguments of the request, as the app gives them.
+        """
+        return self._assert(True, str(url), method.upper(), request)
+
+    def assert_not_cached(self, url: str | URL, *, method: str = "GET", **request: Any) -> Awaitable[None]:
+        """As `assert_cached`, that none is kept by any of them."""
+        return self._assert(False, str(url), method.upper(), request)
+
+    # ---- inside
+
+    def _assert(self, wanted: bool, url: str, method: str, request: dict[str, Any]) -> Awaitable[None]:
+        async def check() -> None:
+            self._judge(wanted, url, method, [await one for one in self._asked(url, method, request)])
+
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            self._judge(wanted, url, method, [_result(one) for one in self._asked(url, method, request)])
+            return _Verdict(None, self._waiting)
+        return _Verdict(check, self._waiting)
+
+    def _asked(self, url: str, method: str, request: dict[str, Any]) -> list[_Elsewhere]:
+        return [
+            _Elsewhere(loop, partial(_is_kept, session, backend, url, method, request))
+            for session, (backend, loop) in list(self._sessions.items())
+            if not session.closed
+        ]
+
+    def _judge(self, wanted: bool, url: str, method: str, found: list[bool]) -> None:
+        if not found:
+            raise AssertionError(f"{method} {url}: no session that caches and is open has sent a request so far")
+        if any(found) is not wanted:
+            told = self._told.get((method, url))
+            why = f"; the latest answer was {told}" if told else ""
+            raise AssertionError(f"{method} {url} is {'not ' if wanted else ''}in the cache of the app's session{why}")
+
+    async def _prepare(self, session: ClientSession, backend: CacheBackend) -> None:
+        """Take note of *session*, and put in place what it lacks."""
+        loop = asyncio.get_running_loop()
+        self._sessions[session] = (backend, loop)
+        if all(backend in seed.planted for seed in self._seeds):
+            return
+        async with self._locks.setdefault(loop, asyncio.Lock()):
+            for seed in self._seeds:
+                if backend not in seed.planted:
+                    await self._plant(seed, session)
+                    seed.planted.add(backend)
+
+    def _note(self, response: ClientResponse) -> None:
+        """Take note of what is said of *response*, for a message."""
+        if not isinstance(response, ClientResponse):  # a double
+            return
+        first = response.history[0] if response.history else response
+        self._told[first.method, str(first.url)] = str(getattr(response, "cache_decision", ""))
+
+    async def _plant(self, seed: _Seed, session: ClientSession) -> None:
+        token = _planting.set(seed)
+        try:
+            await _forget(session, self._sessions[session][0], seed)
+            with through_tap(self._answer):
+                async with session.request(seed.method, seed.url, **seed.options) as response:
+                    await response.read()
+            status = str(getattr(response, "cache_status", ""))
+            if "; stored" not in status and "; hit" not in status:
+                raise AssertionError(f"{seed.method} {seed.url}: the rules do not let the seed be kept: {status}")
+        except AssertionError as error:
+            self._failures.append(error)
+            raise
+        finally:
+            _planting.reset(token)
+
+    async def _answer(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+        seed = _planting.get()
+        if seed is None:
+            return await handler(request)
+        return await self._delivery.answer(request, handler, seed.canned)
+
+
+@dataclass(frozen=True, slots=True)
+class _Elsewhere:
+    """What is to be done in *loop*."""
+
+    loop: asyncio.AbstractEventLoop
+    doing: Callable[[], Coroutine[Any, Any, bool]]
+
+    def __await__(self) -> Generator[Any, None, bool]:
+        if self.loop is asyncio.get_running_loop():
+            return (yield from self.doing().__await__())
+        future = asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self.doing(), self.loop))
+        return (yield from asyncio.wait_for(future, _WITHIN_S).__await__())
+
+
+def _result(one: _Elsewhere) -> bool:
+    if not one.loop.is_running():
+        raise AssertionError("the app's loop does not run any more: ask while its client is open")
+    return bool(asyncio.run_coroutine_threadsafe(one.doing(), one.loop).result(_WITHIN_S))
+
+
+async def _is_kept(
+    session: ClientSession, backend: CacheBackend, url: str, method: str, request: dict[str, Any]
+) -> bool:
+    if isinstance(session, CacheMixin):
+        return await session.has_url(url, method, **request)
+    return await backend.has_url(url, method, **request)
+
+
+async def _forget(session: ClientSession, backend: CacheBackend, seed: _Seed) -> None:
+    """Drop what is kept for the request of *seed*."""
+    if isinstance(session, CacheMixin):
+        await session.delete_url(seed.url, seed.method, **seed.options)
+    else:
+        await backend.delete_url(seed.url, seed.method, **seed.options)
+
+
+Prepare: TypeAlias = Callable[[ClientSession, CacheBackend], Awaitable[None]]
+Note: TypeAlias = Callable[[ClientResponse], None]
+
+
+def _before_request(request: Any, prepare: Prepare, note: Note) -> Any:
+    @wraps(request)
+    async def prepared(self: CacheMixin, *args: Any, **kwargs: Any) -> ClientResponse:
+        if _planting.get() is None:
+            await prepare(self, self.cache)
+        response: ClientResponse = await request(self, *args, **kwargs)
+        note(response)
+        return response
+
+    return prepared
+
+
+def _before_call(call: Any, prepare: Prepare, note: Note) -> Any:
+    @wraps(call)
+    async def prepared(self: CacheMiddleware, request: ClientRequest, *args: Any, **kwargs: Any) -> ClientResponse:
+        if _planting.get() is None and not isinstance(request.session, CacheMixin):
+            await prepare(request.session, self.backend)
+        response: ClientResponse = await call(self, request, *args, **kwargs)
+        note(response)
+        return response
+
+    return prepared

@@ -1,0 +1,252 @@
+"""Routes with canned responses on a real server of this machine, which sessions with a cache are led to."""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import json as json_module
+import re
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, Self, TypeAlias, TypedDict, Unpack
+
+from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
+from multidict import CIMultiDict
+from yarl import URL
+
+from aiohttp_cache_di.engine.door import through_tap
+from aiohttp_cache_di.testing.calls import AskedFor, UnexpectedRequestError, asked_for
+from aiohttp_cache_di.testing.delivery import Breaks, Canned, Delivery
+
+__all__ = ["FakeUpstream", "Reply", "Route", "is_of_this_machine", "reply"]
+
+Fails: TypeAlias = Literal["disconnects", "cuts-body"]
+_BREAKS: Final[Mapping[str, Breaks]] = {"disconnects": "before-head", "cuts-body": "in-body"}
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a route answers; see `reply`."""
+
+    canned: Canned
+    error: BaseException | None = None
+
+
+Answer: TypeAlias = Reply | Callable[[AskedFor], Reply]
+
+
+class ReplyOptions(TypedDict, total=False):
+    """What a response is made of: a status, at most one body, and what goes wrong.
+
+    Args:
+        status, reason: of the status line; 200 by default.
+        headers: fields of the head; Content-Type follows from the body, Date from the clock of the cache.
+        json, text, body: what the body is made of; bytes are sent as they are.
+        chunks: a body that is sent piece by piece.
+        delay_s: seconds that the server takes for it.
+        fails: ``"disconnects"`` before the head, or ``"cuts-body"`` after what there is of a body.
+        error: an exception that the request ends with, instead of a response: ``ClientConnectionError("refused")``.
+    """
+
+    status: int
+    reason: str
+    headers: Mapping[str, str] | Iterable[tuple[str, str]]
+    json: Any
+    text: str
+    body: bytes
+    chunks: Iterable[bytes]
+    delay_s: float
+    fails: Fails
+    error: BaseException
+
+
+def reply(**options: Unpack[ReplyOptions]) -> Reply:
+    """A response for `FakeUpstream.add`; see `ReplyOptions`.
+
+    Raises:
+        TypeError: an option that there is not, or several bodies.
+    """
+    unknown = options.keys() - ReplyOptions.__optional_keys__
+    bodies = [name for name in ("json", "text", "body", "chunks") if name in options]
+    if unknown or len(bodies) > 1:
+        what = f"no option {', '.join(sorted(unknown))}" if unknown else f"one body, not {' and '.join(bodies)}"
+        raise TypeError(f"a response takes {what}")
+    content_type, chunks = _body(options)
+    headers = [(str(name), str(value)) for name, value in CIMultiDict(options.get("headers", ())).items()]
+    if content_type and not any(name.lower() == "content-type" for name, _ in headers):
+        headers.insert(0, ("Content-Type", content_type))
+    fails = options.get("fails")
+    canned = Canned(
+        options.get("status", 200),
+        options.get("reason"),
+        tuple(headers),
+        chunks,
+        is_coded="body" in options or "chunks" in options,
+        delay_s=options.get("delay_s", 0.0),
+        breaks="" if fails is None else _BREAKS[fails],
+    )
+    return Reply(canned, options.get("error"))
+
+
+def _body(options: ReplyOptions) -> tuple[str, tuple[bytes, ...]]:
+    if "json" in options:
+        return "application/json", (json_module.dumps(options["json"], ensure_ascii=False).encode(),)
+    if "text" in options:
+        return "text/plain; charset=utf-8", (options["text"].encode(),)
+    if "chunks" in options:
+        return "", tuple(options["chunks"])
+    return "", (options["body"],) if "body" in options else ()
+
+
+@dataclass(slots=True)
+class Route:
+    """Requests that are answered alike: one after the other by what was added, and then always by the last."""
+
+    method: str
+    url: str
+    answers: list[Answer]
+    calls: list[AskedFor] = field(default_factory=list[AskedFor])
+    """The requests that have come, in their order."""
+
+    @property
+    def count(self) -> int:
+        """How many requests have come."""
+        return len(self.calls)
+
+    def then(self, answer: Callable[[AskedFor], Reply] | None = None, **options: Unpack[ReplyOptions]) -> Self:
+        """Answer the next request with this, and those after it too, unless more is added."""
+        self.answers.append(reply(**options) if answer is None else answer)
+        return self
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.url}"
+
+
+class FakeUpstream:
+    """Stands in for every upstream of the app, in all its sessions that cache.
+
+    A context manager; it takes no network, and no change of the app: the app asks for the URLs that it always asks
+    for. A request that no route answers raises `UnexpectedRequestError`, unless it is for this machine::
+
+        with FakeUpstream() as upstream:
+            upstream.get("https://api.example.com/rates", json={"EUR": 1.1}, headers={"Cache-Control": "max-age=60"})
+    """
+
+    def __init__(self) -> None:
+        self.routes: list[Route] = []
+        self.unexpected: list[AskedFor] = []
+        """The requests that no route answers."""
+        self._delivery = Delivery()
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        self._stack.callback(self._delivery.close)
+        self._stack.enter_context(through_tap(self._answer))
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._stack.close()
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await asyncio.to_thread(self._stack.close)
+
+    # ---- routes
+
+    def add(
+        self,
+        method: str,
+        url: str | URL,
+        answer: Callable[[AskedFor], Reply] | None = None,
+        **options: Unpack[ReplyOptions],
+    ) -> Route:
+        """Answer requests for *url*.
+
+        Args:
+            method: of the requests; ``"*"`` for any.
+            url: a whole URL, or a path for any host; ``*`` stands for any text. A query must be that of the request,
+                in any order; without one, any query will do.
+            answer: makes the response of the request, by `reply`.
+            options: the response, in place of *answer*; see `ReplyOptions`.
+
+        A later route goes before an earlier one. The same method and URL again replaces what that answers.
+        """
+        wanted = str(url)
+        if not wanted.startswith(("http://", "https://", "/", "*")):
+            raise ValueError(f"{wanted!r}: a route is a URL such as https://api.example.com/rates, or a path")
+        route = next((one for one in self.routes if (one.method, one.url) == (method.upper(), wanted)), None)
+        if route is None:
+            route = Route(method.upper(), wanted, [])
+            self.routes.insert(0, route)
+        route.answers.clear()
+        return route.then(answer, **options)
+
+    def get(
+        self, url: str | URL, answer: Callable[[AskedFor], Reply] | None = None, **options: Unpack[ReplyOptions]
+    ) -> Route:
+        """As `add`, for GET."""
+        return self.add("GET", url, answer, **options)
+
+    def post(
+        self, url: str | URL, answer: Callable[[AskedFor], Reply] | None = None, **options: Unpack[ReplyOptions]
+    ) -> Route:
+        """As `add`, for POST."""
+        return self.add("POST", url, answer, **options)
+
+    # ---- what has come
+
+    @property
+    def calls(self) -> list[AskedFor]:
+        """All requests that a route has answered; those of one route are in their order."""
+        return [call for route in reversed(self.routes) for call in route.calls]
+
+    def count(self, url: str | URL = "*", method: str = "*") -> int:
+        """How many requests for *url* have come, which is read as in `add`."""
+        return sum(_fits(method, str(url), call.method, call.url) for call in self.calls)
+
+    # ---- inside
+
+    async def _answer(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+        route = self._route(request.method, request.url)
+        if route is None and is_of_this_machine(request.url):
+            return await handler(request)
+        call = await asked_for(request)
+        if route is None:
+            self.unexpected.append(call)
+            raise UnexpectedRequestError(self._nearest(call))
+        answer = route.answers[min(route.count, len(route.answers) - 1)]
+        route.calls.append(call)
+        found = answer if isinstance(answer, Reply) else answer(call)
+        if found.error is not None:
+            raise found.error
+        return await self._delivery.answer(request, handler, found.canned)
+
+    def _route(self, method: str, url: URL) -> Route | None:
+        return next((route for route in self.routes if _fits(route.method, route.url, method, url)), None)
+
+    def _nearest(self, call: AskedFor) -> str:
+        said = f"{call}: no route of the fake upstream answers it"
+        near = difflib.get_close_matches(str(call), [str(route) for route in self.routes], n=1, cutoff=0.0)
+        return f"{said}; the nearest is {near[0]}" if near else f"{said}, and there are none"
+
+
+def is_of_this_machine(url: URL) -> bool:
+    """Whether *url* is of this machine's loopback interface."""
+    host = url.host or ""
+    return host in ("localhost", "::1") or host.endswith(".localhost") or host.startswith("127.")
+
+
+def _fits(wanted_method: str, wanted: str, method: str, url: URL) -> bool:
+    if wanted_method.upper() not in ("*", method):
+        return False
+    base, has_query, query = wanted.partition("?")
+    if has_query and sorted(URL(f"?{query}").query.items()) != sorted(url.query.items()):
+        return False
+    is_path = base.startswith("/")
+    asked = url.path if is_path else str(url.with_query(None).with_fragment(None))
+    if "*" in base:
+        return re.fullmatch(".*".join(map(re.escape, base.split("*"))), asked) is not None
+    return asked == (base if is_path else str(URL(base).with_fragment(None)))

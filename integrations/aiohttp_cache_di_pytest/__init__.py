@@ -1,0 +1,190 @@
+"""The pytest plugin of aiohttp-cache-di, which pytest loads wherever the package is installed.
+
+So it is a package of its own, and imports nothing of aiohttp or of the cache until a test uses it: no run pays for what
+it does not use, and coverage of an app's imports sees them all. What it offers is made in `aiohttp_cache_di.testing`.
+
+- ``@pytest.mark.recorded``: what upstreams answer comes from a file; ``--record-mode`` says when it is recorded.
+- ``--block-network``: no connection leaves this machine.
+- Fixtures: ``fake_upstream``, ``cache_seed``, ``assert_cached``, ``assert_not_cached``, ``assert_hit``,
+  ``cache_clock``, ``cache_in_memory``, ``cache_container``, ``cached_session``, ``cache_per_worker``, ``recording``.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import ExitStack
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from aiohttp_cache_di import CacheContainer, CacheSettings
+    from aiohttp_cache_di.testing import CacheClock, CacheUnderTest, Cassette, FakeUpstream
+
+MODES = ("none", "once", "new_episodes", "all", "rewrite")
+NAMES = ("filter_headers", "filter_query", "filter_json", "unfiltered", "match_headers", "ignore", "volatile")
+
+
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+    """Add the options; those that pytest-recording has as well, with the same meaning, are left to that."""
+    parser.addini("recorded_dir", "where recordings are, beside the module of their test", default="cassettes")
+    for name in NAMES:
+        parser.addini(f"recorded_{name}", f"names for {name}= of every mark recorded", type="args", default=[])
+    if not _recording_comes(pluginmanager):
+        group = parser.getgroup("aiohttp-cache-di", "responses of upstreams (aiohttp-cache-di)")
+        when = "when to record what upstreams answer: none (the default), once, new_episodes, all or rewrite"
+        group.addoption("--record-mode", choices=MODES, default=None, help=when)
+        group.addoption("--block-network", action="store_true", help="refuse connections to other machines")
+
+
+def _recording_comes(pluginmanager: pytest.PytestPluginManager) -> bool:
+    """Whether pytest-recording is or will be loaded, so that its options would be there twice."""
+    if "pytest_recording.plugin" in sys.modules:
+        return True
+    environment = [os.environ.get(name, "") for name in ("PYTEST_PLUGINS", "PYTEST_ADDOPTS")]
+    if os.environ.get("PYTEST_DISABLE_PLUGIN_AUTOLOAD") or "--disable-plugin-autoload" in sys.argv:
+        return any("pytest_recording" in text for text in (*sys.argv, *environment))
+    return find_spec("pytest_recording") is not None and not pluginmanager.is_blocked("recording")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the mark known, and block the network if that is asked for."""
+    config.addinivalue_line(
+        "markers",
+        "recorded(path=None, *, mode=None, **options): answer requests of sessions with a cache from a recording "
+        "(aiohttp-cache-di; docs/testing.md)",
+    )
+    if config.getoption("--block-network", False):
+        from aiohttp_cache_di.testing.network import blocked_network
+
+        stack = ExitStack()
+        stack.enter_context(blocked_network())
+        config.add_cleanup(stack.close)
+    if _is_there(config, "asyncio", "pytest_asyncio", "pytest_asyncio.plugin"):
+        from aiohttp_cache_di_pytest import with_asyncio
+
+        config.pluginmanager.register(with_asyncio, "aiohttp-cache-di-asyncio")
+    elif _is_there(config, "anyio", "anyio.pytest_plugin"):
+        from aiohttp_cache_di_pytest import with_anyio
+
+        config.pluginmanager.register(with_anyio, "aiohttp-cache-di-anyio")
+
+
+def _is_there(config: pytest.Config, *names: str) -> bool:
+    """Whether a plugin is, by one of the names under which it may have been loaded."""
+    return any(map(config.pluginmanager.hasplugin, names))
+
+
+@pytest.hookimpl(trylast=True)  # another hook may mark tests
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin to look at tests if one of them is recorded."""
+    if any(item.get_closest_marker("recorded") is not None for item in items):
+        from aiohttp_cache_di_pytest.recorded import RecordedTests
+
+        if not config.pluginmanager.has_plugin("aiohttp-cache-di-recorded"):
+            config.pluginmanager.register(RecordedTests(config), "aiohttp-cache-di-recorded")
+
+
+# ---- which store
+
+
+@pytest.fixture
+def cache_in_memory() -> Generator[CacheSettings]:
+    """Let the app's containers keep responses in memory, empty at first, whatever the environment says."""
+    from aiohttp_cache_di.testing import in_memory
+
+    with in_memory() as settings:
+        yield settings
+
+
+@pytest.fixture
+def cache_container(cache_in_memory: CacheSettings) -> CacheContainer:
+    """Make a container that keeps responses in memory."""
+    from aiohttp_cache_di import CacheContainer
+
+    return CacheContainer()
+
+
+@pytest.fixture
+def cache_per_worker() -> Generator[str]:
+    """Let the app's containers use the store that the environment says, a separate one for each xdist worker."""
+    from aiohttp_cache_di.testing import store_per_worker
+
+    with store_per_worker() as worker:
+        yield worker
+
+
+# ---- upstreams
+
+
+@pytest.fixture
+def fake_upstream() -> Generator[FakeUpstream]:
+    """Answer what the app's sessions ask of upstreams, from a server on this machine; see `FakeUpstream`."""
+    from aiohttp_cache_di.testing import FakeUpstream, UnexpectedRequestError
+
+    with FakeUpstream() as upstream:
+        yield upstream
+    if upstream.unexpected:
+        asked = ", ".join(map(str, upstream.unexpected))
+        raise UnexpectedRequestError(f"no route of the fake upstream answers {asked}, which the app has asked for")
+
+
+@pytest.fixture
+def recording(request: pytest.FixtureRequest) -> Cassette:
+    """Give the recording of a test that is marked ``recorded``."""
+    from aiohttp_cache_di_pytest.recorded import CASSETTE
+
+    item: pytest.Item = request.node
+    found = item.stash.get(CASSETTE, None)
+    if found is None:
+        raise pytest.UsageError(f"{item.nodeid} takes the fixture recording: mark it with pytest.mark.recorded")
+    return found
+
+
+# ---- what is in the cache
+
+
+@pytest.fixture
+def _cache_under_test() -> Generator[CacheUnderTest]:
+    from aiohttp_cache_di.testing import CacheUnderTest
+
+    with CacheUnderTest() as cache:
+        yield cache
+
+
+@pytest.fixture
+def cache_seed(_cache_under_test: CacheUnderTest) -> Callable[..., None]:
+    """Put a response into the cache of the app's sessions; see `CacheUnderTest.seed`."""
+    return _cache_under_test.seed
+
+
+@pytest.fixture
+def assert_cached(_cache_under_test: CacheUnderTest) -> Callable[..., Awaitable[None]]:
+    """Assert that the response for a URL is kept; see `CacheUnderTest.assert_cached`."""
+    return _cache_under_test.assert_cached
+
+
+@pytest.fixture
+def assert_not_cached(_cache_under_test: CacheUnderTest) -> Callable[..., Awaitable[None]]:
+    """Assert that no response for a URL is kept; see `CacheUnderTest.assert_not_cached`."""
+    return _cache_under_test.assert_not_cached
+
+
+@pytest.fixture
+def assert_hit() -> Callable[[Any], None]:
+    """Assert that a response came from the cache; see `aiohttp_cache_di.testing.assert_hit`."""
+    from aiohttp_cache_di.testing import assert_hit
+
+    return assert_hit
+
+
+@pytest.fixture
+def cache_clock() -> Generator[CacheClock]:
+    """Let entries grow old without waiting; see `CacheClock`."""
+    from aiohttp_cache_di.testing import CacheClock
+
+    with CacheClock() as clock:
+        yield clock

@@ -1,0 +1,97 @@
+"""Tests that are marked ``recorded``: the recording stands in the door from before their fixtures until after them."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from aiohttp_cache_di.testing import Cassette, UnrecordedRequestError, recorded
+from aiohttp_cache_di_pytest import NAMES
+
+__all__ = ["CASSETTE", "RecordedTests"]
+
+CASSETTE = pytest.StashKey[Cassette]()
+_FAILED = pytest.StashKey[bool]()
+_NOT_IN_NAMES = re.compile(r"[^\w.=+@,()\[\] -]+")
+_LONGEST = 150  # of a file's name; file systems take 255 bytes
+_READ = (".yml", ".json", ".har")
+
+
+class RecordedTests:
+    """The hooks; registered where a test is recorded."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """Open the recording."""
+        if item.get_closest_marker("recorded") is not None:
+            cassette = self._cassette(item)
+            cassette.open()
+            item.stash[CASSETTE], item.stash[_FAILED] = cassette, True  # until it has not
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, Any, Any]:
+        """Fail a test whose app has swallowed that something is not recorded."""
+        result = yield
+        cassette = item.stash.get(CASSETTE, None)
+        if cassette is not None:
+            if cassette.misses:
+                raise UnrecordedRequestError("\n".join(cassette.misses))
+            item.stash[_FAILED] = False
+        return result
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, Any, Any]:
+        """Write what is new, if the test has passed, and its fixtures have ended."""
+        cassette, failed = item.stash.get(CASSETTE, None), item.stash.get(_FAILED, True)
+        is_over = False
+        try:
+            result = yield
+            is_over = True
+        finally:
+            if cassette is not None:
+                del item.stash[CASSETTE]
+                cassette.close(is_kept=is_over and not failed)
+        return result
+
+    def _cassette(self, item: pytest.Item) -> Cassette:
+        options: dict[str, Any] = {name: self._config.getini(f"recorded_{name}") for name in NAMES}
+        path: str | None = None
+        mode: Any = None
+        for mark in reversed(list(item.iter_markers("recorded"))):  # the closest comes last
+            given = dict(mark.kwargs)
+            if len(mark.args) > 1 or (mark.args and "path" in given):
+                raise pytest.UsageError(f"{item.nodeid}: pytest.mark.recorded takes one path")
+            path = given.pop("path", mark.args[0] if mark.args else path)
+            mode = given.pop("mode", mode)
+            for name in NAMES:
+                if name in given:
+                    given[name] = [*options[name], *_names(item, name, given[name])]
+            options |= given
+        asked = self._config.getoption("--record-mode", None)
+        return recorded(self._path(item, path), asked or mode or "none", **options)
+
+    def _path(self, item: pytest.Item, named: str | None) -> Path:
+        if named is not None:
+            return item.path.parent / named
+        folder = item.path.parent / cast("str", self._config.getini("recorded_dir")) / item.path.stem
+        outer = [node.name for node in item.listchain() if isinstance(node, pytest.Class)]
+        name = _NOT_IN_NAMES.sub("-", ".".join([*outer, item.name]))
+        if len(name) > _LONGEST:
+            name = f"{name[:_LONGEST]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+        own = folder / f"{name}.yaml"
+        others = (folder / f"{name}{ending}" for ending in _READ)
+        return own if own.exists() else next((path for path in others if path.exists()), own)
+
+
+def _names(item: pytest.Item, option: str, value: Any) -> list[str]:
+    if isinstance(value, str):
+        raise pytest.UsageError(f"{item.nodeid}: {option}={value!r}: give a list of names")
+    return list(value)

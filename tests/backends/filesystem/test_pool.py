@@ -1,0 +1,58 @@
+"""The threads of a store of files."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from aiohttp_cache_di.backends.filesystem.pool import Pool
+
+SIZE = 3
+
+
+@pytest.fixture
+def pool() -> Iterator[Pool]:
+    """Threads that end with the test."""
+    pool = Pool(SIZE)
+    yield pool
+    pool.stop()
+
+
+async def test_what_is_done_in_turn_is_done_by_one_thread(pool: Pool) -> None:
+    used: set[int] = set()
+    async with asyncio.timeout(10):
+        for _ in range(20):
+            used.add(await pool.run(threading.get_ident))
+            while not pool._idle:  # noqa: ASYNC110  # it answers before it waits for the next job, of which nothing tells
+                await asyncio.sleep(0)
+    assert len(used) == 1
+
+
+async def test_what_is_done_at_once_is_done_by_as_many_threads_as_there_may_be(pool: Pool) -> None:
+    await pool.run(threading.get_ident)
+    meeting = threading.Barrier(SIZE)
+    await asyncio.gather(*(pool.run(lambda: meeting.wait(10)) for _ in range(SIZE)))
+    await asyncio.gather(*(pool.run(threading.get_ident) for _ in range(10 * SIZE)))
+    assert len(pool._threads) == SIZE
+
+
+async def test_an_errand_is_done_though_a_job_takes_the_only_thread(pool: Pool) -> None:
+    may_end, done = threading.Event(), threading.Event()
+    job = pool.run(lambda: may_end.wait(10))
+    pool.post(done.set)
+    other = pool.run(lambda: done.wait(10))  # for which there is another thread
+    assert await other
+    may_end.set()
+    assert await job
+
+
+async def test_threads_that_were_stopped_are_begun_anew(pool: Pool) -> None:
+    first = await pool.run(threading.current_thread)
+    pool.stop()
+    second = await pool.run(threading.current_thread)
+    assert first is not second
+    first.join(10)
+    assert not first.is_alive()

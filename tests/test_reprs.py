@@ -1,0 +1,167 @@
+"""What a debugger shows of a session, a backend, a response and a container: what one wants to know, and no secret."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aiohttp_cache_di import (
+    CacheBackend,
+    CacheContainer,
+    CachedResponse,
+    CachedSession,
+    CacheMiddleware,
+    CacheSettings,
+    DynamoDBBackend,
+    FileBackend,
+    MongoDBBackend,
+    RedisBackend,
+    SQLiteBackend,
+    open_container,
+)
+from aiohttp_cache_di.rfc9111.messages import StoredResponse
+from tests.origin import Origin, answer
+
+SECRET = "canary-canary-canary"
+
+
+def sqlite(directory: Path) -> CacheBackend:
+    return SQLiteBackend(str(directory / "http"), secret_key=SECRET)
+
+
+def files(directory: Path) -> CacheBackend:
+    return FileBackend(directory / "http", secret_key=SECRET)
+
+
+def redis(directory: Path) -> CacheBackend:
+    return RedisBackend("http", f"redis://user:{SECRET}@store.example/0", secret_key=SECRET)
+
+
+def redis_by_options(directory: Path) -> CacheBackend:
+    return RedisBackend("http", "redis://store.example/0", password=SECRET)
+
+
+def mongodb(directory: Path) -> CacheBackend:
+    return MongoDBBackend("http", host=f"mongodb://user:{SECRET}@store.example", secret_key=SECRET)
+
+
+def dynamodb(directory: Path) -> CacheBackend:
+    return DynamoDBBackend("http", region_name="eu-west-1", aws_access_key_id="id", aws_secret_access_key=SECRET)
+
+
+BACKENDS: dict[Callable[[Path], CacheBackend], str] = {
+    sqlite: "http.sqlite",
+    files: "http",
+    redis: "store.example",
+    redis_by_options: "store.example",
+    mongodb: "store.example",
+    dynamodb: "eu-west-1",
+}
+
+
+@pytest.mark.parametrize("make", BACKENDS)
+async def test_a_backend_tells_its_place_its_rules_and_what_it_has_done(
+    make: Callable[[Path], CacheBackend], tmp_path: Path
+) -> None:
+    backend = make(tmp_path)
+    told = repr(backend)
+
+    assert told.startswith(f"<{type(backend).__name__} ")
+    assert BACKENDS[make] in told
+    assert "your rules, 0 hits, 0 misses>" in told
+    assert SECRET not in told + repr(backend.responses) + repr(backend.redirects) + repr(backend.stats)
+    await backend.close()
+
+
+async def test_a_session_tells_whether_it_is_open_and_how_it_has_done(origin: Origin) -> None:
+    options: dict[str, Any] = {"headers": {"X-Token": SECRET}, "cookies": {"id": SECRET}, "principal": SECRET}
+    base = origin.url.replace("http://", f"http://user:{SECRET}@")
+    async with CachedSession(f"{base}/", cache_control=True, **options) as session:
+        for _ in range(2):
+            await (await session.get("/page")).read()
+        told = repr(session)
+
+    where = f"<CachedSession to {origin.url}/, {{}}, on <CacheBackend 'aiohttp-cache' in memory: HTTP's rules, "
+    assert told == where.format("open") + "1 hits, 1 misses>>"
+    assert repr(session) == where.format("closed") + "1 hits, 1 misses>>"
+    assert SECRET not in told
+
+
+async def test_a_backend_tells_that_its_store_fails() -> None:
+    backend = CacheBackend()
+    backend.stats.count_error("read", "timeout")
+
+    assert repr(backend).endswith("0 misses, degraded>")
+
+
+async def test_a_middleware_tells_its_backend() -> None:
+    assert repr(CacheMiddleware(CacheBackend("rates"))).startswith("<CacheMiddleware on <CacheBackend 'rates' in")
+
+
+async def test_a_response_tells_its_url_its_status_and_its_age(origin: Origin) -> None:
+    origin.on("/page", answer("hello", headers={"Set-Cookie": f"id={SECRET}", "X-Token": SECRET}))
+    credentials = {"Authorization": f"Bearer {SECRET}"}
+    async with CachedSession(expire_after=300, store_cookies=True, headers=credentials) as session:
+        url = f"{origin.url}/page?api_key={SECRET}&lang=de"
+        await (await session.get(url)).read()
+        response = await session.get(url)
+    told = repr(response)
+
+    assert told.startswith(f"<CachedResponse GET {origin.url}/page?api_key=")
+    assert "&lang=de [200 OK] " in told
+    assert re.search(r" 5 bytes, fresh for (5m|4m\d\ds), stored 20\d\d-", told)
+    assert SECRET not in told
+
+
+def test_a_response_that_is_stale_says_so() -> None:
+    stored = StoredResponse(
+        key="k",
+        method="GET",
+        url="https://example.org/",
+        status=404,
+        reason=None,
+        requested_at=0,
+        received_at=0,
+        created_at=0,
+        fresh_until=0,
+    )
+    told = repr(CachedResponse.from_stored(stored))
+
+    assert told.startswith("<CachedResponse GET https://example.org/ [404 None] 0 bytes, stale for ")
+    assert told.endswith("stored 1970-01-01 00:00:00Z>")
+
+
+async def test_what_is_still_being_made_can_be_shown() -> None:
+    for kind in (CachedSession, CacheBackend, CachedResponse):
+        assert repr(kind.__new__(kind)) == f"<{kind.__name__}>"
+    with pytest.raises(TypeError) as caught:
+        CachedSession(cache=CacheBackend(), lease=1.0)
+    assert traceback.TracebackException.from_exception(caught.value, capture_locals=True).stack
+
+
+async def test_a_container_tells_what_it_was_given_and_what_is_started() -> None:
+    settings = await asyncio.to_thread(lambda: CacheSettings(backend="memory", secret_key=[SECRET]))
+    container = CacheContainer(settings=settings, session_options={"headers": {"Authorization": SECRET}})
+
+    assert repr(container) == "<CacheContainer given: session_options, settings; started: nothing>"
+    async with open_container(container) as session:
+        told = repr(container)
+    assert told == "<CacheContainer given: session_options, settings; started: backend, session>"
+    assert SECRET not in told + repr(session) + repr(settings)
+
+
+def test_a_container_names_the_provider_that_is_meant() -> None:
+    with pytest.raises(TypeError, match="'prefx'; did you mean 'prefix'"):
+        CacheContainer(prefx="A_")  # type: ignore[call-arg]  # the misspelling is tested
+
+
+def test_no_repr_needs_a_loop_or_a_store(tmp_path: Path) -> None:
+    made = [make(tmp_path) for make in BACKENDS]
+    assert all(map(repr, made))
+    assert not list(tmp_path.iterdir())

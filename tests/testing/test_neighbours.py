@@ -1,0 +1,276 @@
+"""Beside other tools for tests: none gets into another's way. `make neighbours` installs them."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import ClientSession
+
+from aiohttp_cache_di import CachedSession, CacheMiddleware, SQLiteBackend
+from aiohttp_cache_di.testing import CacheClock, FakeUpstream, recorded
+from tests.origin import Origin, answer
+from tests.testing.projects import Project
+
+URL = "https://api.example.com/rates"
+MINUTE = {"Cache-Control": "max-age=60"}
+
+
+def needed(name: str) -> Any:
+    """The module *name*; skips where it is not installed."""
+    return pytest.importorskip(name, reason=f"needs {name}: make neighbours")
+
+
+async def ask(session: ClientSession, url: str = URL, **options: Any) -> tuple[str, bool]:
+    async with session.get(url, **options) as response:
+        return await response.text(), bool(getattr(response, "from_cache", False))
+
+
+# ---- vcrpy
+
+
+@pytest.mark.parametrize("options", [{}, {"expire_after": 60}], ids=["plain", "with options"])
+async def test_vcrpy_around_a_session_that_has_hits(options: dict[str, Any], tmp_path: Path, origin: Origin) -> None:
+    vcr = needed("vcr")
+    url = origin.on("/a", answer("hello"))
+    cassette = str(tmp_path / "a.yaml")
+    async with CachedSession(cache_control=True) as session:
+        await ask(session, url)  # so that there is a hit before there is a cassette
+        for _ in range(3):
+            with vcr.use_cassette(cassette, record_mode="new_episodes", allow_playback_repeats=True):
+                for _ in range(2):
+                    assert (await ask(session, url, **options))[0] == "hello"
+    assert origin.hits == 1
+
+
+async def test_vcrpy_answers_a_new_session_which_caches_what_that_gives(tmp_path: Path, origin: Origin) -> None:
+    vcr = needed("vcr")
+    url = origin.on("/a", answer("hello"))
+    cassette = str(tmp_path / "a.yaml")
+    for number in range(3):
+        async with CachedSession(cache_control=True) as session:
+            with vcr.use_cassette(cassette, record_mode="once"):
+                assert await ask(session, url) == ("hello", False)
+                if number:  # once it plays
+                    async with session.get(url) as response:
+                        assert response.from_cache
+                        assert "; hit" in response.cache_status
+    assert origin.hits == 1
+
+
+async def test_vcrpy_around_a_session_with_the_middleware(tmp_path: Path, origin: Origin) -> None:
+    vcr = needed("vcr")
+    url = origin.on("/a", answer("hello"))
+    for _ in range(2):
+        with vcr.use_cassette(str(tmp_path / "a.yaml"), record_mode="once", allow_playback_repeats=True):
+            async with ClientSession(middlewares=(CacheMiddleware(),)) as session:
+                assert (await ask(session, url))[0] == "hello"
+                assert (await ask(session, url))[0] == "hello"
+    assert origin.hits == 1
+
+
+async def test_a_cassette_of_vcrpy_is_read_as_it_is(tmp_path: Path, origin: Origin) -> None:
+    vcr = needed("vcr")
+    url = origin.on("/a", answer('{"a": 1}', headers={"Content-Type": "application/json"}))
+    gone = origin.on("/gone", answer("gone", status=410, reason="Gone"))
+    for name, serializer in (("a.yaml", "yaml"), ("a.json", "json")):
+        with vcr.use_cassette(str(tmp_path / name), serializer=serializer):
+            async with ClientSession() as plain:
+                await ask(plain, url)
+                await ask(plain, gone)
+    hits = origin.hits
+
+    for name in ("a.yaml", "a.json"):
+        async with recorded(tmp_path / name), CachedSession(cache_control=True) as session:
+            assert json.loads((await ask(session, url))[0]) == {"a": 1}
+            async with session.get(gone) as response:
+                assert (response.status, await response.text()) == (410, "gone")
+    assert origin.hits == hits
+
+
+# ---- aiointercept
+
+
+async def test_what_aiointercept_answers_is_cached() -> None:
+    intercept = needed("aiointercept").aiointercept
+    async with intercept(mock_external_urls=True) as mocked, CachedSession(cache_control=True) as session:
+        mocked.get("http://api.example.com/rates", payload={"EUR": 1}, headers=MINUTE)
+        assert await ask(session, "http://api.example.com/rates") == ('{"EUR": 1}', False)
+        assert await ask(session, "http://api.example.com/rates") == ('{"EUR": 1}', True)
+
+
+async def test_what_aiointercept_answers_is_recorded(tmp_path: Path) -> None:
+    intercept = needed("aiointercept").aiointercept
+    url = "http://api.example.com/rates"
+    async with intercept(mock_external_urls=True) as mocked:
+        mocked.get(url, payload={"EUR": 1}, headers=MINUTE)
+        async with recorded(tmp_path / "a.yaml", "once"), CachedSession() as session:
+            assert await ask(session, url) == ('{"EUR": 1}', False)
+    async with recorded(tmp_path / "a.yaml"), CachedSession() as session:
+        assert await ask(session, url) == ('{"EUR": 1}', False)
+
+
+# ---- clocks
+
+
+def time_machine() -> Any:
+    """The time stands still, until it is shifted."""
+    return needed("time_machine").travel("2030-01-01", tick=False)
+
+
+def freezegun(**options: Any) -> Any:
+    """As that, by freezegun."""
+    return needed("freezegun").freeze_time("2030-01-01", **options)
+
+
+def advance(moved: Any, seconds: float) -> None:
+    """Move the clock of either."""
+    (moved.tick if hasattr(moved, "move_to") and hasattr(moved, "tick") else moved.shift)(seconds)
+
+
+CLOCKS: dict[str, Callable[[], Any]] = {
+    "time-machine": time_machine,
+    "freezegun": freezegun,
+    "freezegun, real asyncio": partial(freezegun, real_asyncio=True),
+}
+STORES = [(clock, "memory") for clock in CLOCKS] + [
+    ("time-machine", "sqlite"),
+    ("freezegun, real asyncio", "sqlite"),  # its threads wait by asyncio's clock
+]
+
+
+@pytest.mark.parametrize(("clock", "store"), STORES)
+def test_a_clock_that_is_moved_moves_the_caches(clock: str, store: str, tmp_path: Path) -> None:
+    async def run(moved: Any) -> list[tuple[str, bool]]:
+        options: dict[str, Any] = {"cache_control": True}
+        if store == "sqlite":
+            options = {"cache": SQLiteBackend(str(tmp_path / "a.db"), cache_control=True, autoclose=True)}
+        found: list[tuple[str, bool]] = []
+        with FakeUpstream() as upstream:
+            upstream.get(URL, text="1", headers=MINUTE).then(text="2", headers=MINUTE)
+            async with CachedSession(**options) as session:
+                for seconds in (0, 50, 20):
+                    advance(moved, seconds)
+                    found.append(await ask(session))
+                with CacheClock() as own:
+                    own.advance(30)
+                    found.append(await ask(session))
+                    advance(moved, 40)  # both count
+                    found.append(await ask(session))
+        return found
+
+    with CLOCKS[clock]() as moved:
+        found = asyncio.run(run(moved))
+    assert found == [("1", False), ("1", True), ("2", False), ("2", True), ("2", False)]
+
+
+@pytest.mark.parametrize("clock", CLOCKS)
+def test_a_recording_is_as_old_as_it_was_by_a_clock_that_stands_still(clock: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+
+    async def record() -> None:
+        with FakeUpstream() as upstream:
+            upstream.get(URL, text="hello", headers=MINUTE)
+            async with recorded(path, "once"), CachedSession() as session:
+                await ask(session)
+
+    async def run(moved: Any) -> list[tuple[str, bool]]:
+        found: list[tuple[str, bool]] = []
+        async with CachedSession(cache_control=True) as session:
+            for seconds in (0, 50, 20):
+                advance(moved, seconds)
+                found.append(await ask(session))
+        return found
+
+    asyncio.run(record())
+    with CLOCKS[clock]() as moved, recorded(path, repeat=True):
+        found = asyncio.run(run(moved))
+    assert found == [("hello", False), ("hello", True), ("hello", False)]
+
+
+# ---- plugins of pytest
+
+EMPTY = "format: aiohttp-cache-di/1\nexchanges: []\n"
+WORKERS = """
+import asyncio
+import os
+
+import pytest
+from aiohttp_cache_di import CacheContainer, open_container
+
+URL = "https://api.example.com/rates"
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_it(number, cache_per_worker, fake_upstream):
+    fake_upstream.get(URL, text=cache_per_worker, headers={"Cache-Control": "max-age=60"})
+
+    async def ask():
+        async with open_container(CacheContainer()) as session, session.get(URL) as response:
+            return await response.text()
+
+    assert cache_per_worker == os.environ["PYTEST_XDIST_WORKER"]
+    assert asyncio.run(ask()) == cache_per_worker
+
+
+@pytest.mark.recorded
+@pytest.mark.parametrize("number", range(4))
+def test_recorded(number, recording):
+    assert recording.path.name == f"test_recorded[{number}].yaml"
+"""
+
+
+def test_each_worker_of_xdist_has_a_store_of_its_own(tmp_path: Path) -> None:
+    needed("xdist")
+    files = {f"cassettes/test_a/test_recorded[{number}].yaml": EMPTY for number in range(4)}
+    project = Project(tmp_path, {"test_a.py": WORKERS, **files, "pytest.ini": "[pytest]\nfilterwarnings = error\n"})
+
+    run = project.run(
+        *("-p", "xdist.plugin", "-n2", "--dist=each"),
+        AIOHTTP_CACHE_BACKEND="sqlite",
+        AIOHTTP_CACHE_SQLITE__PATH=str(tmp_path / "cache.db"),
+    )
+
+    assert run.code == 0, run.said
+    assert "16 passed" in run.said
+    assert {path.name for path in tmp_path.glob("*.db")} == {"cache-gw0.db", "cache-gw1.db"}
+
+
+BOTH = """
+import pytest
+from aiohttp_cache_di.testing import NetworkBlockedError
+
+
+@pytest.mark.recorded
+def test_ours(recording, request):
+    assert recording.mode == "once"
+    assert request.config.getoption("--block-network")
+
+
+@pytest.mark.vcr
+def test_theirs():
+    pass
+"""
+
+
+@pytest.mark.parametrize("first", ["aiohttp_cache_di_pytest", "pytest_recording.plugin"])
+def test_pytest_recording_has_options_of_the_same_names(first: str, tmp_path: Path) -> None:
+    needed("pytest_recording")
+    others = {"aiohttp_cache_di_pytest", "pytest_recording.plugin"} - {first}
+    project = Project(tmp_path, {"test_a.py": BOTH, "pytest.ini": "[pytest]\nfilterwarnings = error\n"})
+
+    run = project.run("-p", *others, "--record-mode=once", "--block-network", plugin=first)
+
+    run.passed(2)
+
+
+def test_a_missing_neighbour_is_named_where_its_test_is_skipped() -> None:
+    with pytest.raises(pytest.skip.Exception, match="needs no_such_thing: make neighbours"):
+        needed("no_such_thing")
+    assert importlib.util.find_spec("no_such_thing") is None

@@ -1,0 +1,81 @@
+"""Take away what only POSIX systems have, as on Windows: imported in a process of its own, before the package."""
+
+from __future__ import annotations
+
+import asyncio
+import mmap
+import os
+import pathlib
+import sys
+from collections.abc import Callable
+from typing import Any, Final
+
+import aiohttp
+import platformdirs
+
+__all__ = ["refused_while_open", "take_away"]
+
+MODULES: Final = ("fcntl", "grp", "pwd", "resource", "termios")
+NAMES: Final = (
+    *("O_NOFOLLOW", "O_DIRECTORY", "O_CLOEXEC", "O_NONBLOCK"),
+    *("chown", "fchmod", "fchown", "fork", "getegid", "geteuid", "getgid", "getuid", "lchown", "pread", "preadv"),
+    *("pwrite", "readv", "register_at_fork", "writev"),
+)
+OF_MMAP: Final = ("MAP_ANONYMOUS", "MAP_PRIVATE", "MAP_SHARED", "PROT_EXEC", "PROT_READ", "PROT_WRITE")
+
+_imported = (
+    asyncio,
+    aiohttp,
+    pathlib,
+    platformdirs,
+)  # what may look for these names itself, and does so when it is imported
+
+
+def take_away() -> None:
+    """Be without them from now on."""
+    for module in MODULES:
+        sys.modules[module] = None  # type: ignore[assignment]  # which makes an import of it fail
+    for name in NAMES:
+        if hasattr(os, name):
+            delattr(os, name)
+    for name in OF_MMAP:
+        if hasattr(mmap, name):
+            delattr(mmap, name)
+    for supported in (os.supports_dir_fd, os.supports_fd, os.supports_follow_symlinks):
+        supported.clear()
+    os.open = _without_directories(os.open)
+    for name in ("replace", "rename", "unlink", "remove"):
+        setattr(os, name, refused_while_open(getattr(os, name)))
+    for name in ("utime", "listdir", "scandir", "stat", "link", "mkdir"):
+        setattr(os, name, _by_path_only(getattr(os, name)))
+
+
+def _by_path_only(call: Callable[..., Any]) -> Callable[..., Any]:
+    def by_path(path: Any = ".", *args: Any, **options: Any) -> Any:
+        if isinstance(path, int) or any(name.endswith("dir_fd") for name in options):
+            raise NotImplementedError("there are no descriptors of directories")
+        return call(path, *args, **options)
+
+    return by_path
+
+
+def _without_directories(call: Callable[..., int]) -> Callable[..., int]:
+    def opened(path: Any, flags: int, mode: int = 0o777) -> int:
+        if os.path.isdir(path):
+            raise PermissionError(13, "Permission denied", path)
+        return call(path, flags, mode)
+
+    return opened
+
+
+def refused_while_open(call: Callable[..., None]) -> Callable[..., None]:
+    """*call*, which refuses paths of files that this process has open."""
+
+    def refused(*paths: Any) -> None:
+        real = {os.path.realpath(path) for path in paths}
+        for descriptor in pathlib.Path("/proc/self/fd").iterdir():
+            if os.path.realpath(descriptor) in real:
+                raise PermissionError(13, "it is used by a process", *paths[:1])
+        call(*paths)
+
+    return refused
