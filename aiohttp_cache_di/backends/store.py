@@ -37,6 +37,7 @@ __all__ = [
     "MARK_PREFIX",
     "SECRET_BYTES",
     "UNREADABLE",
+    "Awaiting",
     "Changing",
     "Checking",
     "Counter",
@@ -100,12 +101,15 @@ class Limits(Struct, frozen=True):
         batch: how many keys one call may have.
         parallel: how many calls of `get`, and as many of `put`, are under way at a time; more wait and so make larger
             batches.
+        linger_s: seconds for which a write that none waits for may wait for others, where one call for many costs the
+            store much less.
         drops_expired: the store drops a record by itself when its time has come, and shows it no more until then.
     """
 
     value_bytes: int | None = None
     batch: int = 1
     parallel: int = 1
+    linger_s: float = 0.0
     drops_expired: bool = False
 
 
@@ -339,6 +343,18 @@ class LookingOrLeasing(Protocol):
         """What is under *key*; where nothing is, the answer to a request for the lease on it, as `Leasing.acquire`.
 
         None: nothing is there, and the lease has to be asked for by itself. Cancelled, nothing stays held.
+        """
+        ...
+
+
+@runtime_checkable
+class Awaiting(Protocol):
+    """A `Leasing` store that tells when a lease which was refused is worth asking for again."""
+
+    async def until_free(self, key: str, within_s: float) -> None:
+        """Wait until the lease on *key* is free or something is stored there, for *within_s* seconds at most.
+
+        Raises nothing: that the store fails is told to who asks for the lease.
         """
         ...
 

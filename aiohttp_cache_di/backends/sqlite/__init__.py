@@ -5,8 +5,12 @@ How a call moves through the room, from the event loop to the threads and back::
     cache, backend      what users make: a stack (`backends.wrap`) around one store
     store               get many, put many …: each is a job for a thread, or a write for the queue
     database            the connections of the running loop; new ones when they were lost
+    looks, waits        looks that bring a lease, many in one job; waiting for what another process fetches
     connections         a reader and a writer, opened, watched, given up and closed; checks of the counters
-      writes            group commits, in the writer's thread: rows, leases, deletions, evictions (`eviction`)
+      failing           what an error says of the file and of the connections
+      reading           look-ups, and leases where nothing is found, in the reader's thread
+      writes            group commits, in the writer's thread: rows, deletions, evictions (`eviction`)
+    leases              locks on bytes of a file that say who fetches what; a table where there are none
       statements, walk  what is done in a transaction, or for a page of a walk
       thread            aiosqlite's thread, which runs whole jobs and answers by callback
     generation          whether a copy in memory is still what is stored: one comparison with

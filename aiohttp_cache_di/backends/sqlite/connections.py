@@ -18,12 +18,22 @@ from time import monotonic
 from typing import Any, Final, Literal
 
 from aiohttp_cache_di.backends.sqlite import statements as jobs
-from aiohttp_cache_di.backends.sqlite.files import CacheFile, DamagedError, Identity, is_corruption, storage_error
+from aiohttp_cache_di.backends.sqlite.failing import (
+    ConnectionsLostError,
+    asks_for_new_connections,
+    damage_in,
+    forbids_writing,
+    is_damage,
+    open_writer,
+    set_aside,
+)
+from aiohttp_cache_di.backends.sqlite.files import CacheFile, Identity, storage_error
 from aiohttp_cache_di.backends.sqlite.generation import CHECK_EVERY_S, Generations
-from aiohttp_cache_di.backends.sqlite.inspection import is_prepared, is_used_up
-from aiohttp_cache_di.backends.sqlite.opening import open_for_reading, open_for_writing
+from aiohttp_cache_di.backends.sqlite.inspection import is_prepared
+from aiohttp_cache_di.backends.sqlite.leases import Leases
+from aiohttp_cache_di.backends.sqlite.opening import open_for_reading
 from aiohttp_cache_di.backends.sqlite.schema import MAX_KEY_BYTES, Table
-from aiohttp_cache_di.backends.sqlite.thread import Done, Job, JobConnection, Worker
+from aiohttp_cache_di.backends.sqlite.thread import Done, Job, Worker
 from aiohttp_cache_di.backends.sqlite.writes import (
     Call,
     Transaction,
@@ -36,38 +46,12 @@ from aiohttp_cache_di.backends.sqlite.writes import (
 from aiohttp_cache_di.backends.wrap.tasks import consume_error
 from aiohttp_cache_di.errors import StorageError
 
-__all__ = ["Connections", "ConnectionsLostError"]
+__all__ = ["Connections"]
 
 FILE_CHECK_S: Final = 0.1  # how long a file that was deleted, replaced or altered may be read and written unnoticed
 BESIDE_FRAME_BYTES: Final = 2 * MAX_KEY_BYTES  # of a row: its key, and some numbers
 MAX_BYTES: Final = 1_000_000_000  # SQLite's own limit
 DRAIN_S: Final = 5.0  # how long closing waits for what is to be written
-
-_CANNOT_WRITE: Final = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM})
-# What statements of ours do not come to in tables of ours, and what takes too long: a new connection looks at all anew.
-_STRANGE: Final = frozenset(
-    {
-        sqlite3.SQLITE_ERROR,
-        sqlite3.SQLITE_SCHEMA,
-        sqlite3.SQLITE_CONSTRAINT,
-        sqlite3.SQLITE_MISMATCH,
-        sqlite3.SQLITE_INTERRUPT,
-        sqlite3.SQLITE_AUTH,
-    }
-)
-_GONE: Final = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOTFOUND})
-
-
-class ConnectionsLostError(StorageError):
-    """The connections are of no more use; what was asked of them may be asked of new ones, once.
-
-    Args:
-        reason: what has become of the file, if that is why.
-    """
-
-    def __init__(self, message: str, reason: Literal["damaged", "replaced"] | None = None) -> None:
-        super().__init__(message)
-        self.reason: Literal["damaged", "replaced"] | None = reason
 
 
 class Connections:
@@ -78,6 +62,7 @@ class Connections:
         table: what must be there.
         generations: of the file.
         value_bytes: tells the size beyond which no value is read; a larger one is not even looked at.
+        leases: of the store, some of which are given back with what is written.
         fast_save: do not wait for the disk, at the price of a damaged file after a power cut.
     """
 
@@ -87,6 +72,7 @@ class Connections:
         table: Table,
         generations: Generations,
         value_bytes: Callable[[], int],
+        leases: Leases,
         *,
         fast_save: bool,
     ) -> None:
@@ -97,12 +83,13 @@ class Connections:
         self.closed: bool = False
         self.writable: bool = not file.read_only
         self.made_at: float = self.loop.time()
-        self.writes: WriteQueue = WriteQueue(self, table, generations)
+        self.writes: WriteQueue = WriteQueue(self, table, generations, leases.release)
         self.lost: Literal["damaged", "replaced"] | None = None
         """What has become of the file (deleted counts as replaced), so that its entries are gone."""
         self._table = table
         self._value_bytes = value_bytes
         self._generations = generations
+        self._leases = leases
         self._fast_save = fast_save
         self._identity: Identity | None = None
         self._sound_schema: int | None = None
@@ -118,7 +105,7 @@ class Connections:
     def open(self) -> None:
         """Begin to open; `opened` tells when it is done, or why it cannot be."""
         if self.writable:
-            self._writer = Worker(partial(_open_writer, self.file, self._table, self._fast_save), self.loop)
+            self._writer = Worker(partial(open_writer, self.file, self._table, fast_save=self._fast_save), self.loop)
             self._writer.submit(lambda each: self._watched(self._prepare_writer, each), self._writer_opened)
         else:
             self._open_reader()
@@ -137,8 +124,12 @@ class Connections:
             self._stop_checking()
             self.writes.give_up(ConnectionsLostError("the connection to the cache file was given up"))
 
-    async def close(self) -> None:
-        """Finish what is under way, close the connections and end their threads."""
+    async def close(self, *, with_leases: bool = False) -> None:
+        """Finish what is under way, close the connections and end their threads.
+
+        Args:
+            with_leases: and give the leases of the store back, when all is written.
+        """
         if not self.opened.done():
             await asyncio.wait([self.opened], timeout=DRAIN_S)
             if not self.opened.done():
@@ -152,6 +143,8 @@ class Connections:
             self.writes.give_up(StorageError(f"{self.file.path} was closed before all was written"))
         self.closed = True
         self._stop_checking()
+        if with_leases and self._reader is not None:
+            self._reader.submit(lambda _: self._leases.close(), _ignore)
         # The writer last: the last one to close a file folds the log into it and removes the log.
         for worker in dict.fromkeys((self._reader, self._writer)):
             if worker is not None:
@@ -190,10 +183,7 @@ class Connections:
         if error is None:
             self._open_reader()
             return
-        code = _code(error)
-        if isinstance(error, PermissionError | OSError) and not isinstance(error, sqlite3.Error):
-            code = sqlite3.SQLITE_CANTOPEN
-        if code in _CANNOT_WRITE and self._writer is not None:
+        if forbids_writing(error) and self._writer is not None:
             self._writer.stop()
             self._writer = None
             self.writable = False
@@ -243,7 +233,7 @@ class Connections:
         self.closed = True
         if isinstance(error, ConnectionsLostError):
             self.lost = error.reason
-        self._let_go(replaced=isinstance(error, ConnectionsLostError) or _is_damage(error))
+        self._let_go(replaced=isinstance(error, ConnectionsLostError) or is_damage(error))
         if not self.opened.done():
             self.opened.set_exception(self._translated(error))
             self.opened.exception()  # a waiter gets it, if there is one
@@ -260,9 +250,13 @@ class Connections:
             elif not future.done():
                 future.set_result(result)
 
+        self.ask(job, done)
+        return future
+
+    def ask(self, job: Job, done: Done) -> None:
+        """Run a reading *job*, then ``done(result, error)`` in the loop; see `dealt_with`."""
         self._check_if_wanted()  # before the job, so that the copy which is made of its answer can be believed at once
         self.submit(job, done, checked=True)
-        return future
 
     def write(self, write: Write) -> asyncio.Future[Any]:
         """Write records, or take or release a lease; see `WriteQueue`."""
@@ -295,18 +289,10 @@ class Connections:
                 self.check_file(connection)
             return job(connection)
         except (sqlite3.DatabaseError, UnicodeDecodeError) as exc:
-            damage = exc if is_corruption(exc) else self._hidden_damage(exc, connection)
+            damage = damage_in(exc, connection, self._table)
             if damage is not None and self.writable:
                 raise set_aside(self.file, self._identity) from damage
             raise
-
-    def _hidden_damage(self, error: Exception, connection: sqlite3.Connection) -> DamagedError | None:
-        """That there are no row ids left, which SQLite calls a full disk."""
-        if _code(error) == sqlite3.SQLITE_FULL:
-            with contextlib.suppress(sqlite3.Error):
-                if is_used_up(connection, self._table):
-                    return DamagedError("there are no row ids left")
-        return None
 
     def check_file(self, connection: sqlite3.Connection) -> None:
         """See now and then, in its thread, whether the file of *connection* is the one that was opened, and ours."""
@@ -323,15 +309,15 @@ class Connections:
             self.lost = self.lost or (None if self.closed else error.reason)
             self._generations.distrust()
             self.retire(replaced=True)
-        elif _is_damage(error):
+        elif is_damage(error):
             self._generations.distrust()
             self.retire(replaced=True)
         elif self.closed and isinstance(error, sqlite3.ProgrammingError):
             # It was with a thread, and not yet begun, when the connections were given up.
             return ConnectionsLostError("the connection to the cache file was given up")
-        elif _code(error) in _STRANGE or (not writing and _code(error) in _GONE):
+        elif asks_for_new_connections(error, writing=writing):
             self._generations.distrust()
-            self.retire()  # a new connection may find things in order, or will say what is wrong
+            self.retire()
         return self._translated(error)
 
     def _translated(self, error: BaseException) -> StorageError:
@@ -376,29 +362,5 @@ class Connections:
             self._next_check = None
 
 
-def _is_damage(error: BaseException) -> bool:
-    """Whether *error* comes of a damaged file, one that cannot be set aside included."""
-    return is_corruption(error) or is_corruption(error.__cause__)
-
-
-def _code(error: BaseException) -> int:
-    code: int = getattr(error, "sqlite_errorcode", -1)
-    return code & 0xFF if code >= 0 else -1
-
-
-def set_aside(file: CacheFile, identity: Identity | None) -> StorageError:
-    """Rename a damaged file, in a connection's thread; return what is to be said of it."""
-    try:
-        file.set_aside(identity)
-    except StorageError as exc:
-        return exc
-    return ConnectionsLostError(f"{file.path} was damaged", "damaged")
-
-
-def _open_writer(file: CacheFile, table: Table, fast_save: bool) -> JobConnection:
-    try:
-        return open_for_writing(file, table, fast_save=fast_save)
-    except (sqlite3.DatabaseError, UnicodeDecodeError) as exc:
-        if is_corruption(exc):
-            raise set_aside(file, file.identity()) from exc
-        raise
+def _ignore(result: object, error: BaseException | None) -> None:
+    """Take no notice of the end of a job."""

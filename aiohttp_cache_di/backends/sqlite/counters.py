@@ -26,7 +26,7 @@ from zlib import crc32
 
 from aiohttp_cache_di.backends.owned import OTHERS, OTHERS_WRITE, is_believed
 
-__all__ = ["STRIPES", "CounterFile", "stripe_of"]
+__all__ = ["NOT_A_LINK", "STRIPES", "CounterFile", "resemble", "stripe_of"]
 
 STRIPES: Final = 4096
 WORD_BYTES: Final = 8
@@ -107,7 +107,7 @@ class CounterFile:
         descriptor = os.open(other_name, os.O_RDWR | os.O_CREAT | os.O_EXCL | NOT_A_LINK, 0o600)
         try:
             try:
-                _resemble(descriptor, like)
+                resemble(descriptor, like)
                 # Written to its end: of a page that has no place on the disk, a mapped file would find out too late.
                 os.write(descriptor, struct.pack(f"={len(words)}Q", *words))
             finally:
@@ -137,7 +137,8 @@ class CounterFile:
             counters[stripe] = number
 
 
-def _resemble(descriptor: int, like: str) -> None:
+def resemble(descriptor: int, like: str) -> None:
+    """Give an open file the owner and the mode of the file *like*, as SQLite does with the files that it makes."""
     if not hasattr(os, "fchmod"):
         return
     status = os.stat(like)

@@ -11,11 +11,15 @@ import weakref
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
-from aiohttp_cache_di.backends.sqlite.connections import Connections, ConnectionsLostError
+from aiohttp_cache_di.backends.sqlite.connections import Connections
 from aiohttp_cache_di.backends.sqlite.eviction import Bounds, Evictor, Uses
+from aiohttp_cache_di.backends.sqlite.failing import ConnectionsLostError
 from aiohttp_cache_di.backends.sqlite.files import CacheFile
 from aiohttp_cache_di.backends.sqlite.generation import Generations
+from aiohttp_cache_di.backends.sqlite.leases import Leases
+from aiohttp_cache_di.backends.sqlite.looks import Looks
 from aiohttp_cache_di.backends.sqlite.schema import Table
+from aiohttp_cache_di.backends.sqlite.waits import Waits
 from aiohttp_cache_di.backends.store import StoreEvents
 
 __all__ = ["Database", "Here"]
@@ -33,11 +37,13 @@ _databases: weakref.WeakSet[Database] = weakref.WeakSet()
 class Here:
     """One event loop's connections and what belongs to them."""
 
-    __slots__ = ("connections", "evictor")
+    __slots__ = ("connections", "evictor", "looks", "waits")
 
-    def __init__(self, connections: Connections, evictor: Evictor) -> None:
+    def __init__(self, connections: Connections, evictor: Evictor, waits: Waits) -> None:
         self.connections: Connections = connections
         self.evictor: Evictor = evictor
+        self.waits: Waits = waits
+        self.looks: Looks | None = None
 
 
 class Database:
@@ -64,6 +70,7 @@ class Database:
         self.table = table
         self.bounds = bounds
         self.generations: Generations = Generations(file)
+        self.leases: Leases = Leases(file, table.name)
         self.uses: Uses = Uses()
         self.events: StoreEvents = StoreEvents()
         """Tells when records make room, and when the file was damaged, deleted or replaced by another one."""
@@ -115,7 +122,7 @@ class Database:
         self._latest = None
         for owner, here in list(self._here.items()):
             if owner is loop:
-                await here.connections.close()
+                await here.connections.close(with_leases=len(self._here) == 1)
             elif not owner.is_running():
                 here.connections.retire()
             else:
@@ -123,6 +130,8 @@ class Database:
             self._here.pop(owner, None)
         if not self._here:
             self.generations.distrust()
+            if self.leases.are_open:  # of loops that have ended
+                await asyncio.to_thread(self.leases.close)
 
     def forsake(self) -> None:
         """Forget all connections, in a forked child: they are the parent's."""
@@ -131,6 +140,7 @@ class Database:
         self._here = {}
         self._latest = None
         self.generations.forsake()
+        self.leases.forsake()
 
     async def connected(self) -> Here:
         """The running loop's connections, opened if they are not.
@@ -158,12 +168,12 @@ class Database:
         return here
 
     def _new(self) -> Here:
-        bounded = self.file, self.table, self.generations, self.value_bytes
+        bounded = self.file, self.table, self.generations, self.value_bytes, self.leases
         connections = Connections(*bounded, fast_save=self.fast_save)
         evictor = Evictor(connections, self.bounds, self.uses, self.events.evicted)
         connections.writes.after_commit = evictor.after_commit
         connections.open()
-        return Here(connections, evictor)
+        return Here(connections, evictor, Waits(connections, self.generations.version, self.leases))
 
     def _note_loss(self, what: str) -> None:
         self.events.lost()

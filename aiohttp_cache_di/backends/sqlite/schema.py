@@ -22,6 +22,7 @@ from aiohttp_cache_di.errors import StorageError
 
 __all__ = [
     "GENERATION",
+    "HEX_DIGITS",
     "KEPT",
     "LEASES",
     "MAX_BATCH",

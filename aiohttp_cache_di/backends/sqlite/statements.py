@@ -27,6 +27,7 @@ __all__ = [
     "put_all",
     "release",
     "renew",
+    "stored",
 ]
 
 PutRow = tuple[Key, int | None, int, bool, bytes | None, bytes]
@@ -96,6 +97,11 @@ def kinds(connection: sqlite3.Connection, table: Table, keys: Sequence[Key]) -> 
     return {key: bool(leads_on) for key, leads_on in _for_keys(connection, table.kinds_of, keys)}
 
 
+def stored(connection: sqlite3.Connection, table: Table, keys: Sequence[Key]) -> set[Key]:
+    """Those of *keys* that there are."""
+    return {key for (key,) in _for_keys(connection, table.which, keys)}
+
+
 def put_all(connection: sqlite3.Connection, table: Table, rows: Sequence[PutRow]) -> None:
     """Write *rows*."""
     _insert(connection, table.put, rows)
@@ -154,9 +160,9 @@ def acquire(connection: sqlite3.Connection, table: Table, claims: Sequence[Claim
             granted.setdefault(claim.key, claim)
     leases = [(claim.key, claim.owner, now + claim.ttl_s) for claim in granted.values()]
     _insert(connection, f"INSERT OR REPLACE INTO {LEASES} VALUES ", leases)
-    stored = {key for (key,) in _for_keys(connection, table.which, list(granted))}
+    there = stored(connection, table, list(granted))
     return [
-        (Lease.GRANTED_LATE if claim.key in stored else Lease.GRANTED)
+        (Lease.GRANTED_LATE if claim.key in there else Lease.GRANTED)
         if granted.get(claim.key) is claim
         else Lease.REFUSED
         for claim in claims

@@ -12,9 +12,11 @@ from typing import Any, Final
 
 from aiohttp_cache_di.backends.inspecting import Glance, Usage, Wanted, packed_info
 from aiohttp_cache_di.backends.sqlite import statements as jobs
-from aiohttp_cache_di.backends.sqlite.connections import ConnectionsLostError
 from aiohttp_cache_di.backends.sqlite.database import Database, Here
 from aiohttp_cache_di.backends.sqlite.eviction import used_bytes
+from aiohttp_cache_di.backends.sqlite.failing import ConnectionsLostError
+from aiohttp_cache_di.backends.sqlite.looks import Looks
+from aiohttp_cache_di.backends.sqlite.reading import Answer, Asked, Reading, column_or_none
 from aiohttp_cache_di.backends.sqlite.schema import MAX_BATCH, Key, column_key, keep_secret, kept_secret, unpack_key
 from aiohttp_cache_di.backends.sqlite.thread import Job
 from aiohttp_cache_di.backends.sqlite.walk import Page, infos_page, items_page, keys_page
@@ -27,6 +29,7 @@ from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = ["SQLiteStore"]
 
+LINGER_S: Final = 0.003  # in which the misses of one task are five or so, and their commit costs half as much each
 TURN_S: Final = 0.05  # of steps in a row, between which the lock is free for too short to be found so
 PAUSE_S: Final = 0.03  # a process that waits for a lock looks for it every 25 ms at least
 MAX_FRAME_BYTES: Final = 900_000_000  # SQLite's limit for a row is 1,000,000,000
@@ -43,7 +46,7 @@ class SQLiteStore:
         codec: turns items into frames and back, in the threads of the connections.
     """
 
-    limits: Limits = Limits(batch=MAX_BATCH)
+    limits: Limits = Limits(batch=MAX_BATCH, linger_s=LINGER_S)
 
     version: Callable[[str], int | None]
     """The highest version that a key may have by now, from memory; see `Versioned`."""
@@ -55,6 +58,7 @@ class SQLiteStore:
         self.database = database
         self._codec = codec
         self._owner = secrets.token_bytes(8)
+        self._reading = Reading(database.table, codec, database.generations, database.leases)
         self.version = database.generations.version
         self.touch = database.uses.touch
 
@@ -79,12 +83,11 @@ class SQLiteStore:
         """Look *keys* up in one hop to the reader's thread, where they are decoded."""
         database = self.database
         here = database.here() or await database.connected()
-        job = partial(self._look_up, keys)
         try:
-            found: list[Found | None] = await here.connections.query(job)
+            found = await self._looks(here).get(keys)
         except ConnectionsLostError:  # asked again of new ones, as `Database.use` does
             here = await database.connected()
-            found = await here.connections.query(job)
+            found = await self._looks(here).get(keys)
         touch = self.touch
         for key, each in zip(keys, found, strict=True):
             if each is not None:
@@ -93,7 +96,7 @@ class SQLiteStore:
 
     async def kinds(self, keys: Sequence[str]) -> Sequence[bool | None]:
         """Tell what is under *keys*, from a column of its own."""
-        columns = [_column_or_none(key) for key in keys]
+        columns = [column_or_none(key) for key in keys]
         asked = [column for column in columns if column is not None]
         found: dict[Key, bool] = await self._query(partial(jobs.kinds, table=self.database.table, keys=asked))
         return [None if column is None else found.get(column) for column in columns]
@@ -101,12 +104,13 @@ class SQLiteStore:
     async def put(self, records: Sequence[Record]) -> Sequence[Written]:
         """Keep *records*; returns when they are committed."""
         weight = sum(map(_weight, records))
-        written: list[Written] = await self._write(Put(records, self._encode, self._owner, weight=weight))
+        owner = None if self.database.leases.are_locks else self._owner
+        written: list[Written] = await self._write(Put(records, self._encode, owner, weight=weight))
         return written
 
     async def delete(self, keys: Collection[str]) -> None:
         """Drop *keys*."""
-        packed = [column for key in keys if (column := _column_or_none(key)) is not None]
+        packed = [column for key in keys if (column := column_or_none(key)) is not None]
 
         def job(transaction: Transaction) -> None:
             # Of what has no row (any more), another process may have a copy.
@@ -189,6 +193,22 @@ class SQLiteStore:
 
     async def acquire(self, key: str, ttl_s: float) -> Lease:
         """Ask to be the only process that fetches *key* for *ttl_s* seconds."""
+        if self.database.leases.are_locks:
+            lease = await self._ask(Asked(key, ttl_s, looks=False))
+            if isinstance(lease, Lease):
+                return lease
+        return await self._acquire_in_table(key, ttl_s)
+
+    async def get_or_acquire(self, key: str, ttl_s: float) -> Found | Lease | None:
+        """Look *key* up in one hop to the reader's thread, and take the lease there if nothing is found."""
+        return await self._ask(Asked(key, ttl_s, looks=True))
+
+    async def until_free(self, key: str, within_s: float) -> None:
+        """Wait until the lease on *key* is free or something is stored there, for *within_s* seconds at most."""
+        here = self.database.here()
+        await (asyncio.sleep(within_s) if here is None else here.waits.until_free(key, within_s))
+
+    async def _acquire_in_table(self, key: str, ttl_s: float) -> Lease:
         packed = column_key(key)
         claim = jobs.Claim(packed, self._owner, ttl_s)
         try:
@@ -203,6 +223,8 @@ class SQLiteStore:
 
     async def renew(self, key: str, ttl_s: float) -> bool:
         """Hold a lease for *ttl_s* seconds from now."""
+        if self.database.leases.are_locks:
+            return self.database.leases.renew(key, ttl_s)
         lease = column_key(key), self._owner
         is_held: bool = await self._call(
             lambda transaction: jobs.renew(transaction.connection, lease, time.time() + ttl_s)
@@ -221,6 +243,10 @@ class SQLiteStore:
 
     async def release(self, key: str) -> None:
         """Give a lease back before its time."""
+        leases = self.database.leases
+        if leases.are_locks:
+            await self._query(lambda _: leases.release(key))
+            return
         await self._write(Release((column_key(key), self._owner)))
 
     async def delete_expired(self, now: float) -> int:
@@ -240,30 +266,6 @@ class SQLiteStore:
 
     # ---- in the threads
 
-    def _look_up(self, keys: Sequence[str], connection: sqlite3.Connection) -> list[Found | None]:
-        generations = self.database.generations
-        sight = generations.sight
-        columns = [_column_or_none(key) for key in keys]
-        asked = [column for column in columns if column is not None]
-        if not asked:
-            return [None] * len(keys)
-        try:
-            number, tie, frames = jobs.look_up(connection, self.database.table, asked)
-        except sqlite3.DataError:  # too big
-            number, tie, frames = jobs.look_up_each(connection, self.database.table, asked)
-        version = 0
-        if sight is not None:
-            version = sight.version_at(number, tie)
-            if not version:
-                generations.distrust(sight)
-        found: list[Found | None] = []
-        for key, column in zip(keys, columns, strict=True):
-            if column is None or column not in frames:
-                found.append(None)
-            else:
-                found.append(Found(self._codec.unpack(frames[column], key), version))
-        return found
-
     def _encode(self, record: Record) -> tuple[bytes, bool, bytes | None]:
         frame = self._codec.pack(record.item, record.key)
         if len(frame) > min(self.database.value_bytes(), MAX_FRAME_BYTES):
@@ -271,6 +273,21 @@ class SQLiteStore:
         return frame, item_leads_on(record.item), packed_info(record)
 
     # ---- what they share
+
+    async def _ask(self, asked: Asked) -> Answer:
+        async def run(here: Here) -> Answer:
+            looks = self._looks(here)
+            if here.connections.writable:
+                return await looks.ask(asked)
+            # Else nothing could be stored.
+            return (await looks.get((asked.key,)))[0] if asked.looks else None
+
+        return await self.database.use(run)
+
+    def _looks(self, here: Here) -> Looks:
+        if here.looks is None:
+            here.looks = Looks(here.connections, self._reading.answer, self.database.leases.release)
+        return here.looks
 
     async def _query(self, job: Job) -> Any:
         async def run(here: Here) -> Any:
@@ -311,14 +328,6 @@ class SQLiteStore:
         here = self.database.here()
         if here is not None and here.connections.writable:
             here.evictor.tidy()
-
-
-def _column_or_none(key: str) -> Key | None:
-    """The column of a key; None for one that cannot be stored, and so is not."""
-    try:
-        return column_key(key)
-    except StorageError:
-        return None
 
 
 def _weight(record: Record) -> int:

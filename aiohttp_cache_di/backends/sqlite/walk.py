@@ -15,7 +15,7 @@ __all__ = ["Page", "infos_page", "items_page", "keys_page"]
 
 KEYS_PER_PAGE: Final = 1000
 ITEMS_PER_PAGE: Final = 64
-INFOS_PER_PAGE: Final = 500  # some milliseconds, in which others wait for this thread
+INFOS_PER_PAGE: Final = 128  # about a millisecond, in which the loop may wait for the interpreter
 WALKED_BYTES: Final = 2 * 1024 * 1024  # of items; a page ends when it has this much
 
 Page = tuple[list[Row], Key | None]

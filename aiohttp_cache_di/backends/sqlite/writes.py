@@ -103,19 +103,20 @@ class Put(Write):
 
     Args:
         encode: makes the frame of a record, tells whether it leads on, and what can be told without the frame.
-        owner: whose leases are given back with records that are leased.
+        owner: whose leases in the table are given back with records that are leased; None where there are none.
     """
 
     records: Sequence[Record]
     encode: Callable[[Record], tuple[bytes, bool, bytes | None]]
-    owner: bytes
+    owner: bytes | None
     rows: list[jobs.PutRow] = field(init=False, default_factory=list[jobs.PutRow])
     failures: dict[int, StorageError] = field(init=False, default_factory=dict[int, StorageError])
+    leased: list[str] = field(init=False, default_factory=list[str])
     leases: list[jobs.LeaseOf] = field(init=False, default_factory=list[jobs.LeaseOf])
 
     def make_rows(self) -> None:
         """Make the rows; or take note of why there is none, which concerns no other record."""
-        self.rows, self.failures, self.leases = [], {}, []  # it may be tried again
+        self.rows, self.failures, self.leased, self.leases = [], {}, [], []  # it may be tried again
         used = now_used()
         for place, record in enumerate(self.records):
             try:
@@ -126,7 +127,9 @@ class Put(Write):
                 continue
             self.rows.append((key, column_time(record.until), used, leads_on, info, frame))
             if record.leased:
-                self.leases.append((key, self.owner))
+                self.leased.append(record.key)
+                if self.owner is not None:
+                    self.leases.append((key, self.owner))
 
     def written(self, version: int) -> list[Written]:
         """What became of each record, in a commit of this *version*."""
@@ -135,14 +138,14 @@ class Put(Write):
 
 @dataclass(slots=True)
 class Acquire(Write):
-    """A lease to be taken; the answer is a `Lease`."""
+    """A lease of the table to be taken; the answer is a `Lease`."""
 
     claim: jobs.Claim
 
 
 @dataclass(slots=True)
 class Release(Write):
-    """A lease to be given back."""
+    """A lease of the table to be given back."""
 
     lease: jobs.LeaseOf
 
@@ -158,14 +161,20 @@ class WriteQueue:
     """The writes of one loop's connections, committed in groups, in the order in which they were asked for.
 
     Between two calls of one group, rows are written before leases are given back and taken.
+
+    Args:
+        release: gives the lease on a key back, in the thread, once what was written with it is there to be seen.
     """
 
-    def __init__(self, thread: WriterThread, table: Table, generations: Generations) -> None:
+    def __init__(
+        self, thread: WriterThread, table: Table, generations: Generations, release: Callable[[str], object]
+    ) -> None:
         self.after_commit: Callable[[int, int], None] = _ignore
         """Called in the loop after each commit with the number of rows and of bytes written."""
         self._thread = thread
         self._table = table
         self._generations = generations
+        self._release = release
         self._waiting: deque[Write] = deque()
         self._waiting_bytes = 0
         self._committing = False
@@ -211,6 +220,10 @@ class WriteQueue:
         def job(connection: sqlite3.Connection) -> None:
             self._thread.check_file(connection)
             commit(connection, group, self._table, self._generations)
+            for write in group:
+                if isinstance(write, Put):
+                    for key in write.leased:
+                        self._release(key)
 
         def done(_: object, error: BaseException | None) -> None:
             self._committing = False

@@ -1,9 +1,10 @@
 """Being the one process that fetches a key, or finding what another one has fetched meanwhile.
 
 A lease is held for a while, and kept for as long as its holder lives: the loop that holds it renews it, so that a
-process which dies, or whose loop stands still, frees the others soon. Those who wait ask again and again, and look
-what is stored by now. A holder whose response is of no use to others leaves a *mark* when it lets go, which is a lease
-on another key: so those who wait learn that they need not wait for each other either.
+process which dies, or whose loop stands still, frees the others soon. Those who wait ask again and again, sooner where
+the store tells when (`Awaiting`), and look what is stored by now. A holder whose response is of no use to others leaves
+a *mark* when it lets go, which is a lease on another key: so those who wait learn that they need not wait for each
+other either.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final, NamedTuple, TypeVar
 
-from aiohttp_cache_di.backends.store import Lease, Leasing, Renewing
+from aiohttp_cache_di.backends.store import Awaiting, Lease, Leasing, Renewing
 from aiohttp_cache_di.backends.wrap.alarms import Alarms
 from aiohttp_cache_di.backends.wrap.guard import StoreGuard
 from aiohttp_cache_di.backends.wrap.tasks import Tasks
@@ -68,7 +69,7 @@ async def obtain(
         lease = await guard.run("lease", ask, Lease.GRANTED)
         if not lease and (until is None or loop.time() + pause_s < until):
             waited = True
-            await asyncio.sleep(pause_s)
+            await (store.until_free(key, pause_s) if isinstance(store, Awaiting) else asyncio.sleep(pause_s))
             pause_s = min(2 * pause_s, POLL_MAX_S)
         # The process that held the lease may have stored its response before it let go.
         if waited or lease is Lease.GRANTED_LATE:

@@ -71,6 +71,7 @@ class PendingWrites:
         self._workers: set[asyncio.Task[None]] = set()
         self._starting: set[asyncio.Task[None]] = set()
         self._pause: asyncio.TimerHandle | None = None
+        self._gathering: asyncio.TimerHandle | None = None
         self._waiting: list[asyncio.Future[None]] = []
 
     # ---- what is written
@@ -93,7 +94,8 @@ class PendingWrites:
         self._newest.pop(key, None)  # to the end, as the youngest
         self._newest[key] = self._ready[key] = write
         self.entries[key] = entry
-        self._kick()
+        if not self._gathers():
+            self._kick()
 
     def give_back_with(self, key: str) -> bool:
         """Give the lease on *key* back with the write of that key; False where none is about to begin."""
@@ -175,6 +177,7 @@ class PendingWrites:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within_s):
                 while any(self._is_under_way(write, tries) for write, tries in begun):
+                    self._stop_gathering()
                     waiter: asyncio.Future[None] = loop.create_future()
                     self._waiting.append(waiter)
                     await waiter
@@ -211,11 +214,27 @@ class PendingWrites:
             worker.cancel()
         if workers:
             await asyncio.wait(workers)
-        if self._pause is not None:
-            self._pause.cancel()
-            self._pause = None
+        for timer in (self._pause, self._gathering):
+            if timer is not None:
+                timer.cancel()
+        self._pause = self._gathering = None
 
     # ---- trying
+
+    def _gathers(self) -> bool:
+        """Whether what is ready waits a moment for more: none is waiting for it, and it is not much yet."""
+        limits = self._store.limits
+        if not limits.linger_s or self._waiting or len(self._ready) >= limits.batch or self._bytes >= MAX_BATCH_BYTES:
+            return False
+        if self._gathering is None and self._ready:
+            self._gathering = asyncio.get_running_loop().call_later(limits.linger_s, self._stop_gathering)
+        return self._gathering is not None
+
+    def _stop_gathering(self) -> None:
+        if self._gathering is not None:
+            self._gathering.cancel()
+            self._gathering = None
+            self._kick()
 
     def _kick(self) -> None:
         """See to it that what is ready is taken care of."""
@@ -251,10 +270,10 @@ class PendingWrites:
                 await self._try(batch)
             finally:
                 self._put_back(batch)
-            if self._guard.probe_in_s("write") is not None:
+            if self._guard.probe_in_s("write") is not None or self._gathers():
                 break
         self._workers.discard(worker)
-        if self._ready and self._ready.keys() - self._busy.keys():
+        if self._gathering is None and self._ready and self._ready.keys() - self._busy.keys():
             self._kick()
 
     def _put_back(self, batch: list[Write]) -> None:

@@ -9,7 +9,6 @@ import sqlite3
 import stat
 import tempfile
 import threading
-import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -18,7 +17,6 @@ import pytest
 
 from aiohttp_cache_di.backends.sqlite import SQLiteBackend, SQLiteCache, SQLitePickleCache
 from aiohttp_cache_di.backends.sqlite.schema import MAX_BATCH, META
-from aiohttp_cache_di.backends.store import Lease, Record
 from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.response import CachedResponse
 from tests.backends.entries import make_entry
@@ -313,82 +311,6 @@ async def test_rows_that_are_not_even_bytes_are_unreadable(cache: SQLiteCache, t
     assert cache.stack.stats.unreadable == 5
 
 
-# ---- leases
-
-
-async def test_a_lease_has_one_holder_among_all_processes(cache: SQLiteCache, tmp_path: Path) -> None:
-    other = SQLiteCache(tmp_path / "cache", "responses")
-    assert await cache.acquire_lease("k", 5)
-    assert not await cache.acquire_lease("k", 5)
-    assert not await other.acquire_lease("k", 5)
-    await other.release_lease("k")
-    assert not await other.acquire_lease("k", 5)
-    await cache.release_lease("k")
-    assert await other.acquire_lease("k", 5)
-    await other.close()
-
-
-async def test_a_lease_that_was_not_given_back_ends(cache: SQLiteCache, tmp_path: Path) -> None:
-    other = SQLiteCache(tmp_path / "cache", "responses")
-    assert await cache.acquire_lease("k", 0.05)
-    await asyncio.sleep(0.05)
-    assert await other.acquire_lease("k", 5)
-    await other.close()
-
-
-async def test_a_lease_from_a_clock_that_was_wrong_is_void(cache: SQLiteCache) -> None:
-    await cache.acquire_lease("k", 5)
-    here = cache._store.database.here()
-    assert here is not None
-    await here.connections.call(
-        lambda transaction: (
-            transaction.connection.execute(
-                'UPDATE "aiohttp_cache_di:leases" SET until = ?', (time.time() + 1e6,)
-            ).rowcount
-        )
-    )
-    assert await cache.acquire_lease("k", 5)
-
-
-async def test_leases_that_are_asked_for_together_are_each_answered_for_themselves(
-    cache: SQLiteCache, tmp_path: Path
-) -> None:
-    other = SQLiteCache(tmp_path / "cache", "redirects")
-    count = 2 * MAX_BATCH
-    await asyncio.gather(*(other.acquire_lease(f"{number}", 5) for number in range(0, count, 3)))
-    await cache.write_entry(make_entry("1"))
-    async with asyncio.timeout(5):
-        first, *answers = await asyncio.gather(
-            cache.acquire_lease("first", 5),  # under way while the others gather
-            *(cache.acquire_lease(f"{number}", 5) for number in range(count)),
-            *(cache.acquire_lease(f"{number}", 5) for number in range(count)),
-        )
-    assert first
-    once = [Lease.REFUSED if number % 3 == 0 else Lease.GRANTED for number in range(count)]
-    assert answers[count:] == [Lease.REFUSED] * count
-    assert answers[:count] == [once[0], Lease.GRANTED_LATE, *once[2:]]
-    await asyncio.gather(*(cache.release_lease(f"{number}") for number in range(count)))
-    assert not await cache.acquire_lease("0", 5), "it is another's"
-    assert await other.acquire_lease("2", 5)
-    await other.close()
-
-
-async def test_who_gets_a_lease_learns_of_what_is_written_in_the_same_commit(cache: SQLiteCache) -> None:
-    await cache.acquire_lease("held", 5)
-    entry = make_entry("held")
-    _, late, _, written = await asyncio.gather(
-        cache.contains("k"),
-        cache.acquire_lease("held", 5),  # alone, and refused
-        cache._store.put([Record("held", entry, math.inf, leased=True)]),
-        cache.acquire_lease("held", 5),
-    )
-    assert late is Lease.REFUSED
-    assert written is Lease.GRANTED_LATE
-    connection = sqlite3.connect(cache.filename)
-    assert connection.execute('SELECT count(*) FROM "aiohttp_cache_di:leases"').fetchone() == (1,)
-    connection.close()
-
-
 # ---- lifecycle
 
 
@@ -429,7 +351,7 @@ async def test_opening_and_closing_leaks_no_descriptor(tmp_path: Path) -> None:
         await cache.write_entry(make_entry("k"))
         await cache.close()
         counts.append(len(os.listdir("/proc/self/fd")))
-    assert counts[-1] == counts[0]
+    assert counts[-1] <= counts[0]  # those of tests before may end meanwhile
 
 
 def test_each_event_loop_has_connections_of_its_own(tmp_path: Path) -> None:

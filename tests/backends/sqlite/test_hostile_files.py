@@ -216,7 +216,11 @@ async def test_what_other_programs_have_in_the_file_is_their_affair(tmp_path: Pa
     await other.close()
     assert await cache.read_entry("new") is not None
     await cache.close()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["cache.sqlite", "cache.sqlite-generations"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "cache.sqlite",
+        "cache.sqlite-generations",
+        "cache.sqlite-leases",
+    ]
 
 
 @pytest.mark.parametrize("name", ["responses:until", "responses:used", "responses:INSERT", "x:DELETE:responses"])

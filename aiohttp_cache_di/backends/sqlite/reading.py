@@ -1,0 +1,137 @@
+"""What the reader's thread does for those who look keys up, and for those who ask for leases."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from typing import NamedTuple, TypeAlias
+
+from aiohttp_cache_di.backends.sqlite import statements as jobs
+from aiohttp_cache_di.backends.sqlite.generation import Generations
+from aiohttp_cache_di.backends.sqlite.leases import Leases
+from aiohttp_cache_di.backends.sqlite.schema import Key, Table, column_key
+from aiohttp_cache_di.backends.store import Found, Lease
+from aiohttp_cache_di.entries.codec import EntryCodec
+from aiohttp_cache_di.errors import StorageError
+
+__all__ = ["Answer", "Asked", "Reading", "column_or_none"]
+
+Answer: TypeAlias = Found | Lease | None
+"""What was found, or became of the request for a lease; None where there are no locks that could be leases."""
+
+
+class Asked(NamedTuple):
+    """A lease that is asked for.
+
+    Args:
+        looks: only if nothing is under the key; what is there is the answer else.
+    """
+
+    key: str
+    ttl_s: float
+    looks: bool
+
+
+class Reading:
+    """Reads from the table of a cache.
+
+    Args:
+        codec: decodes what is read.
+        generations: tell of which version it is.
+        leases: that are taken.
+    """
+
+    def __init__(self, table: Table, codec: EntryCodec, generations: Generations, leases: Leases) -> None:
+        self._table = table
+        self._codec = codec
+        self._generations = generations
+        self._leases = leases
+
+    def answer(
+        self, keys: Sequence[str], all_asked: Sequence[Asked], connection: sqlite3.Connection
+    ) -> tuple[list[Found | None], list[Answer]]:
+        """Look up *keys*, and what is asked for so, `MAX_BATCH` together; and take the leases on what is not found."""
+        looking = [asked.key for asked in all_asked if asked.looks]
+        seen, version = self._seen([*keys, *looking], connection)
+        answers = self._leased(all_asked, dict(zip(looking, seen[len(keys) :], strict=True)), version, connection)
+        return seen[: len(keys)], answers
+
+    def _leased(
+        self, all_asked: Sequence[Asked], found: dict[str, Found | None], version: int, connection: sqlite3.Connection
+    ) -> list[Answer]:
+        answers: list[Answer] = [found.get(asked.key) for asked in all_asked]
+        granted: dict[int, str] = {}
+        try:
+            for place, asked in enumerate(all_asked):
+                if answers[place] is None:
+                    answers[place] = self._acquire(asked)
+                    if answers[place]:
+                        granted[place] = asked.key
+            late = [place for place, key in granted.items() if not self._is_unchanged(key, version)]
+            self._look_again(all_asked, late, answers, connection)
+        except BaseException:
+            for key in granted.values():
+                self._leases.release(key)
+            raise
+        return answers
+
+    def _acquire(self, asked: Asked) -> Lease | None:
+        try:
+            return Lease(self._leases.acquire(asked.key, asked.ttl_s))
+        except OSError:  # the table serves
+            return None
+
+    def _is_unchanged(self, key: str, version: int) -> bool:
+        """Whether nothing was stored under *key* after what was seen of that *version*."""
+        latest = self._generations.version(key) if version else None
+        return latest is not None and latest <= version
+
+    def _look_again(
+        self, all_asked: Sequence[Asked], late: list[int], answers: list[Answer], connection: sqlite3.Connection
+    ) -> None:
+        """See whether something was stored before the leases at the places *late* were had."""
+        columns = {place: column_or_none(all_asked[place].key) for place in late}
+        there = jobs.stored(connection, self._table, [each for each in columns.values() if each is not None])
+        for place, column in columns.items():
+            if column not in there:
+                continue
+            answers[place] = Lease.GRANTED_LATE
+            asked = all_asked[place]
+            if asked.looks:
+                (found,), _ = self._seen((asked.key,), connection)
+                if found is not None:
+                    self._leases.release(asked.key)
+                    answers[place] = found
+
+    def _seen(self, keys: Sequence[str], connection: sqlite3.Connection) -> tuple[list[Found | None], int]:
+        """What is under *keys*, and the version of all that is stored; 0 where that is not known."""
+        generations = self._generations
+        sight = generations.sight
+        columns = [column_or_none(key) for key in keys]
+        asked = [column for column in columns if column is not None]
+        if not asked:
+            return [None] * len(keys), 0
+        try:
+            number, tie, frames = jobs.look_up(connection, self._table, asked)
+        except sqlite3.DataError:  # too big
+            number, tie, frames = jobs.look_up_each(connection, self._table, asked)
+        version = 0
+        if sight is not None:
+            version = sight.version_at(number, tie)
+            if not version:
+                generations.distrust(sight)
+        found: list[Found | None] = []
+        for key, column in zip(keys, columns, strict=True):
+            if column is None or column not in frames:
+                found.append(None)
+            else:
+                found.append(Found(self._codec.unpack(frames[column], key), version))
+        return found, version
+
+
+def column_or_none(key: str) -> Key | None:
+    """The column of a key; None for one that cannot be stored, and so is not."""
+    try:
+        return column_key(key)
+    except StorageError:
+        return None
