@@ -134,6 +134,8 @@ class Operated(Addressed):
     async def _in_time(self, counting: Coroutine[Any, Any, None], tally: Tally, within_s: float) -> None:
         """Wait for *counting*, which goes on in the background after *within_s*."""
         self.stack.here().tasks.spawn(tally.told(counting), owner=self)
+        if within_s <= 0:
+            return
         with suppress(TimeoutError):
             async with asyncio.timeout(None if within_s == math.inf else within_s):
                 await tally.over.wait()
