@@ -35,6 +35,7 @@ from aiohttp_cache_di.keys import redact_url
 from aiohttp_cache_di.middleware import CacheMiddleware
 from aiohttp_cache_di.policy.expiration import ExpirationTime
 from aiohttp_cache_di.policy.principals import Principal
+from aiohttp_cache_di.policy.tags import Tags, tags_of
 from aiohttp_cache_di.policy.windows import Window
 from aiohttp_cache_di.response import CachedResponse
 
@@ -43,7 +44,7 @@ __all__ = ["CacheMixin", "CachedSession"]
 _CAN_INSTALL = can(Needs.INSTALLING)
 _DISCOURAGED = "Inheritance class .* from ClientSession is discouraged"
 _DEPRECATED = frozenset({"auth", "conn_timeout", "proxy_auth", "read_timeout", "ssl_shutdown_timeout"})
-REQUEST_OPTIONS = frozenset({"expire_after", "refresh", "only_if_cached", "stale_if_error", "principal"})
+REQUEST_OPTIONS = frozenset({"expire_after", "refresh", "only_if_cached", "stale_if_error", "principal", "tags"})
 
 
 if TYPE_CHECKING:
@@ -185,6 +186,7 @@ class CacheMixin(Asking, TypedSession):
         only_if_cached: bool = False,
         stale_if_error: Window = None,
         principal: Principal = None,
+        tags: Tags = (),
         **kwargs: Any,
     ) -> ClientResponse:
         """Send a request, or answer it from the cache.
@@ -195,6 +197,7 @@ class CacheMixin(Asking, TypedSession):
             only_if_cached: answer from the cache or with 504, without asking the origin.
             stale_if_error: how long (seconds, ``"1h"``) past its lifetime a stored response may stand in for an error.
             principal: whom it is for, in place of what its credentials say; see `CacheBackend`.
+            tags: by which its response can be purged with others, beside those that the origin gives it.
             kwargs: the arguments of `aiohttp.ClientSession.request`.
         """
         found: CachedResponse | KnownCall | EarlyRead | None = None
@@ -206,6 +209,7 @@ class CacheMixin(Asking, TypedSession):
             and not only_if_cached
             and stale_if_error is None
             and principal is None
+            and not tags
             and not self._own_middlewares  # which would have to be asked about a hit too
         )
         if plain:
@@ -221,6 +225,8 @@ class CacheMixin(Asking, TypedSession):
         call = self._call(kwargs, self._principal if principal is None else _named(principal))
         call.expire_after, call.refresh, call.only_if_cached = expire_after, refresh, only_if_cached
         call.stale_if_error = stale_if_error
+        if tags:
+            call.tags = tags_of(tags)
         call.early_read = found if isinstance(found, EarlyRead) else None
         return await self._send(method, str_or_url, call, kwargs, may_learn=plain and not callable(self._principal))
 

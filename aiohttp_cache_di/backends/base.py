@@ -10,9 +10,9 @@ from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any, Unpack
 
-import msgspec
 from aiohttp import ClientResponse
 from aiohttp.typedefs import StrOrURL
+from msgspec.structs import replace
 
 from aiohttp_cache_di import keys
 from aiohttp_cache_di.arguments import refuse_unknown
@@ -26,13 +26,14 @@ from aiohttp_cache_di.backends.revision import hook
 from aiohttp_cache_di.backends.storage import BaseCache, BaseStorage, ResponseOrKey
 from aiohttp_cache_di.backends.urls import item_of
 from aiohttp_cache_di.entries.build import body_of, entry_of
-from aiohttp_cache_di.policy import Rules
+from aiohttp_cache_di.entries.tags import has_tags, tagging_of
+from aiohttp_cache_di.policy import Rules, origin_of, tags_of
 from aiohttp_cache_di.policy.expiration import UNSET, ExpirationTime, UrlExpiration, posix_time
 from aiohttp_cache_di.policy.request import may_be_cached
 from aiohttp_cache_di.policy.rules import DEFAULT_CODES
 from aiohttp_cache_di.policy.windows import Window
 from aiohttp_cache_di.response import AnyResponse, CachedResponse
-from aiohttp_cache_di.rfc9111.messages import StoredResponse
+from aiohttp_cache_di.rfc9111.messages import Request, StoredResponse
 
 __all__ = ["BaseCache", "BaseStorage", "CacheBackend", "DictCache", "FilterFn", "ResponseOrKey"]
 
@@ -251,12 +252,13 @@ class CacheBackend(Deleting, Explained, Configured):
                 await self.responses.write(key, response)
                 return
             if expires is not None:
-                entry = msgspec.structs.replace(entry, fresh_until=fresh_until, store_until=fresh_until)
+                entry = replace(entry, fresh_until=fresh_until, store_until=fresh_until)
         else:
             entry = entry_of(response, body=await body_of(response), fresh_until=fresh_until)
+            entry = await self._tagged(entry, response)
         url = keys.redact_url(entry.url, self.ignored_params)
         entry = keys.redacted(entry, self.ignored_params, self.digest_key)
-        await self.write(msgspec.structs.replace(entry, key=key, url=url, history=hops or entry.history))
+        await self.write(replace(entry, key=key, url=url, history=hops or entry.history))
         for hop_key in hops:
             if not await self.redirects.contains(hop_key):
                 await self.redirects.write(hop_key, key)
@@ -265,6 +267,16 @@ class CacheBackend(Deleting, Explained, Configured):
     async def delete(self, key: str) -> None:
         """Delete a response, its variants, and the redirects that lead to it, and what it leads to."""
         await self.bulk_delete({key})
+
+    async def _tagged(self, entry: StoredResponse, response: ClientResponse) -> StoredResponse:
+        """*entry* of *response* with its tags, of which purges that have begun so far say nothing."""
+        told: Any = None if self.tag_fn is None else self.tag_fn(CachedResponse.from_stored(entry))
+        tags = tags_of(await told if inspect.isawaitable(told) else told, option="tag_fn()")
+        if not tags and not has_tags(entry.headers):
+            return entry
+        request = Request(response.method, str(response.url), response.request_info.headers)
+        purges = await self.stack.here().purges.observe()
+        return replace(entry, tagging=tagging_of(entry.raw_headers, tags, origin=origin_of(request), purges=purges))
 
     # ---- for those who look after a cache
 
@@ -299,6 +311,11 @@ class CacheBackend(Deleting, Explained, Configured):
     async def _usable(self, response: CachedResponse, key: str) -> CachedResponse | None:
         # Past its lifetime, a standard cache may still validate a response; by the user's rules alone it is over.
         stored = getattr(response, "stored", None)
+        if isinstance(stored, StoredResponse) and stored.tagging is not None:
+            judged = await self.stack.here().purges.judge(stored)  # a storage of the user's knows nothing of purges
+            if judged is None:
+                return None
+            response = response if judged is stored else CachedResponse.from_stored(judged)
         is_ours = self.cache_control and isinstance(stored, StoredResponse)
         expired = time.time() >= response.stored.store_until if is_ours else response.is_expired
         if not expired and await self._may_stay(response):

@@ -13,7 +13,7 @@ from aiohttp_cache_di.backends.naming import Naming
 from aiohttp_cache_di.backends.options import MAX_IN_MEMORY_BYTES, BackendOptions, refuse_unusable
 from aiohttp_cache_di.backends.revision import setting
 from aiohttp_cache_di.backends.stacked import Stacked
-from aiohttp_cache_di.backends.typed import FilterFn
+from aiohttp_cache_di.backends.typed import FilterFn, TagFn
 from aiohttp_cache_di.backends.wrap.guard import DEFAULT_DEADLINE_S, StoreGuard
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
 from aiohttp_cache_di.entries.secrets import DEFAULT_SALT, digest_key_of
@@ -25,7 +25,7 @@ from aiohttp_cache_di.policy.windows import window_s
 from aiohttp_cache_di.response import AnyResponse
 from aiohttp_cache_di.telemetry import CacheStats
 
-__all__ = ["Configured", "FilterFn", "accept_all"]
+__all__ = ["Configured", "FilterFn", "TagFn", "accept_all"]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
@@ -47,6 +47,7 @@ class Configured(Stacked, Naming, RuleBook):
     ignored_params: frozenset[str] = setting()
     cache_control: bool = setting()
     filter_fn: FilterFn = setting()
+    tag_fn: TagFn | None = setting()
     shared: bool = setting()
     match_order: bool | None = setting()
     credential_headers: keys.CredentialNames = setting()
@@ -160,6 +161,7 @@ class Configured(Stacked, Naming, RuleBook):
             return False
 
     def _set_options(self, options: BackendOptions) -> None:
+        self.tag_fn = options.get("tag_fn")
         self.shared = options.get("shared", False)
         self.credential_headers = keys.credential_names(
             options.get("credential_headers", keys.DEFAULT_CREDENTIAL_HEADERS), self.ignored_params

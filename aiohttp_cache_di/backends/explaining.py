@@ -16,6 +16,7 @@ from yarl import URL
 from aiohttp_cache_di import keys, policy
 from aiohttp_cache_di.backends.naming import Naming
 from aiohttp_cache_di.backends.operating import Operated
+from aiohttp_cache_di.backends.wrap.purges import softened_by
 from aiohttp_cache_di.entries.info import EntryInfo, short_id
 from aiohttp_cache_di.keys.credentials import effective_credentials, pairs_of, who_asks
 from aiohttp_cache_di.policy import Bypass, Fetch, FullQuestion, RequestDecision, Rules, Serve, Validate, decide
@@ -196,8 +197,14 @@ class Explained(Operated, Naming):
 
     async def _entry(self, key: str, question: FullQuestion, now: float, trace: Trace) -> StoredResponse | None:
         entry = self.stack.packing.entry_of(await self.stack.get(key), key) if key else None
+        purged = "" if entry is not None else self.stack.here().purges.reasons.get(key)
+        if purged:
+            trace.hints["selected"] = f"tag {purged} was purged"
         if entry is None or entry.key != key:
             return None
+        softened = softened_by(entry)
+        if softened:
+            trace.hints["usable"] = f"tag {softened} was purged softly"
         if now >= entry.store_until:
             trace.hints["selected"] = f"what is stored has ended {length_of(now - entry.store_until)} ago"
             return None

@@ -39,10 +39,13 @@ class Purged(Struct, frozen=True):
 
     Attributes:
         bytes: of the bodies.
+        is_whole: whether that is all of them. Purges by tag count for a moment, while they drop what they have made
+            unusable already; what they have not met by then they drop in the background.
     """
 
     entries: int = 0
     bytes: int = 0
+    is_whole: bool = True
 
 
 class Usage(Struct, frozen=True):

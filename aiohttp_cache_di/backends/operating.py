@@ -6,14 +6,14 @@ import asyncio
 import math
 import time
 from abc import abstractmethod
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
-from typing import Final, Unpack
+from collections.abc import AsyncGenerator, Collection, Coroutine, Sequence
+from contextlib import aclosing, suppress
+from typing import Any, Final, Unpack
 
 from msgspec.structs import replace
 
-from aiohttp_cache_di.backends.inspecting import Purged, Usage
-from aiohttp_cache_di.backends.selection import Selectors, selection
+from aiohttp_cache_di.backends.inspecting import Purged, Usage, Wanted
+from aiohttp_cache_di.backends.selection import Selectors, selection, tags_in
 from aiohttp_cache_di.backends.urls import Addressed
 from aiohttp_cache_di.entries.info import EntryInfo
 from aiohttp_cache_di.errors import ConfigurationError
@@ -22,6 +22,30 @@ __all__ = ["Operated"]
 
 PURGED_AT_A_TIME: Final = 512
 SOFTENED_AT_A_TIME: Final = 32  # of which the bodies are read
+COUNTED_WITHIN_S: Final = 1.0
+
+
+class Tally:
+    """What a purge has met so far."""
+
+    def __init__(self) -> None:
+        self.entries = 0
+        self.bytes = 0
+        self.over = asyncio.Event()
+        self.error: Exception | None = None
+
+    def add(self, infos: Collection[EntryInfo]) -> None:
+        """Count *infos*, too."""
+        self.entries += len(infos)
+        self.bytes += sum(info.body_bytes for info in infos)
+
+    async def told(self, counting: Coroutine[Any, Any, None]) -> None:
+        """Count, and say when that is over."""
+        try:
+            await counting
+        except Exception as error:
+            self.error = error
+        self.over.set()
 
 
 class Operated(Addressed):
@@ -54,17 +78,22 @@ class Operated(Addressed):
         all: bool = False,  # as people say it
         soft: bool = False,
         dry_run: bool = False,
+        count_within_s: float = COUNTED_WITHIN_S,
         **selectors: Unpack[Selectors],
     ) -> Purged:
         """Drop the entries that meet all of *selectors*: of all methods, variants and principals.
 
-        Every process that uses the store sees the effect with its next request.
+        Every process that uses the store sees the effect with its next request. A purge by *tags* alone has it at once,
+        however many entries have them: a response that is on its way counts as purged, too, and what is concerned is
+        counted and dropped afterwards.
 
         Args:
             all: every entry; without it there has to be a selector.
             soft: those that are fresh are stale from now on rather than gone, and so are validated, or stand in for an
                 error where that is allowed.
             dry_run: drop nothing, and tell what would be.
+            count_within_s: seconds for which a purge by *tags* alone waits for the count; ``inf`` for as long as it
+                takes.
             selectors: see `Selectors`.
 
         Returns:
@@ -73,8 +102,10 @@ class Operated(Addressed):
         Raises:
             ConfigurationError: nothing is selected, or a selector has a value that cannot be used.
         """
-        if not all and not any(value is not None and value is not False for value in selectors.values()):
+        if not all and not _names(selectors):
             raise ConfigurationError("purge(): select what is to go (url=, host=, match= …), or say all=True")
+        if not dry_run and not all and _names(selectors) == {"tags"}:
+            return await self._purge_tags(selectors, soft, count_within_s)
         entries, size, now = 0, 0, time.time()
         is_whole = all and not selectors and not soft
         async with aclosing(self._selected(selectors, fresh_at=now if soft else -math.inf)) as pages:
@@ -87,6 +118,51 @@ class Operated(Addressed):
         if is_whole and not dry_run:
             await self.clear()
         return Purged(entries, size)
+
+    async def _purge_tags(self, selectors: Selectors, soft: bool, within_s: float) -> Purged:
+        """Have what has one of the tags gone at once, then drop it for a moment, and the rest in the background."""
+        wanted = selection(selectors)
+        tally = Tally()
+        if soft:  # which are counted first, as they are not to be told from others that are stale
+            await self._in_time(self._count(wanted, tally), tally, within_s)
+            await self.stack.purge_tags(tags_in(selectors), soft=True)
+        else:
+            number = await self.stack.purge_tags(tags_in(selectors))
+            await self._in_time(self._sweep(tags_in(selectors), wanted, number, tally), tally, within_s)
+        return Purged(tally.entries, tally.bytes, tally.over.is_set())
+
+    async def _in_time(self, counting: Coroutine[Any, Any, None], tally: Tally, within_s: float) -> None:
+        """Wait for *counting*, which goes on in the background after *within_s*."""
+        self.stack.here().tasks.spawn(tally.told(counting), owner=self)
+        if within_s <= 0:
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(None if within_s == math.inf else within_s):
+                await tally.over.wait()
+        if tally.error is not None:
+            raise tally.error
+
+    async def _count(self, wanted: Wanted, tally: Tally) -> None:
+        now = time.time()
+        async with aclosing(self.stack.infos(lambda info: info.fresh_until > now and wanted(info))) as pages:
+            async for page in pages:
+                tally.add({info.key: info for info in page}.values())
+
+    async def _sweep(self, tags: Collection[str], wanted: Wanted, number: int, tally: Tally) -> None:
+        """Drop what the purge of *tags* of that *number* has made unusable."""
+        purges = self.stack.here().purges
+
+        def is_purged(info: EntryInfo) -> bool:
+            return (info.tagging is None or info.tagging.purges < number) and wanted(info)
+
+        async with aclosing(self.stack.infos(is_purged, purged=True)) as pages:
+            async for page in pages:
+                found = {info.key: info for info in page}
+                tally.add(found.values())
+                for key, info in found.items():
+                    purges.remember(key, next(tag for tag in info.tags if tag in tags))
+                await self._drop_all(list(found))
+                await asyncio.sleep(0)  # a store in memory gives others no turn
 
     async def usage(self) -> Usage:
         """How much is stored, by all processes that use the store."""
@@ -119,3 +195,8 @@ class Operated(Addressed):
                     if entry is not None and entry.fresh_until > now
                 )
             )
+
+
+def _names(selectors: Selectors) -> set[str]:
+    """The names of those that select anything."""
+    return {name for name, value in selectors.items() if value is not None and value is not False}

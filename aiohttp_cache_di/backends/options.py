@@ -99,6 +99,7 @@ _RULES: Mapping[str, _Rule] = {
     "allowed_methods": _Rule(_are_names, "a collection of methods, such as ('GET', 'HEAD')"),
     "ignored_params": _Rule(_or_none(_are_names), "a collection of names, or None"),
     "filter_fn": _Rule(callable, "a function or coroutine function of a response"),
+    "tag_fn": _Rule(_or_none(callable), "a function or coroutine function of a response, or None"),
     "post_as_query": _Rule(_are_names, "a collection of URL patterns"),
     "match_order": _Rule(_or_none(_is_flag), "True, False, or None for what the mode says"),
     "credential_headers": _Rule(_are_credential_names, "a collection of names of header fields"),

@@ -13,11 +13,12 @@ from yarl import URL
 from aiohttp_cache_di import keys
 from aiohttp_cache_di.backends.inspecting import Wanted
 from aiohttp_cache_di.entries.info import EntryInfo
+from aiohttp_cache_di.entries.tags import as_shown
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.policy.patterns import as_read, compiled
 from aiohttp_cache_di.units import parse_duration, parse_size
 
-__all__ = ["Age", "Selectors", "Size", "selection"]
+__all__ = ["Age", "Selectors", "Size", "selection", "tags_in"]
 
 Age: TypeAlias = float | str | timedelta
 """Seconds, a text such as ``"1h30m"``, or a timedelta."""
@@ -78,12 +79,17 @@ def selection(
     if (size := selectors.get("larger_than")) is not None:
         bound = _bytes(size)
         tests.append(lambda info: info.body_bytes > bound)
-    if (tags := selectors.get("tags")) is not None:
-        named = frozenset(_texts("tags", tags))
+    if selectors.get("tags") is not None:
+        named = frozenset(tags_in(selectors))
         tests.append(lambda info: not named.isdisjoint(info.tags))
     if (match := selectors.get("match")) is not None:
         tests.append(_matching(_texts("match", match)))
     return _all_of(tests)
+
+
+def tags_in(selectors: Selectors) -> list[str]:
+    """The tags that are selected by, as they are kept."""
+    return [as_shown(tag) for tag in _texts("tags", selectors.get("tags"))]
 
 
 def _all_of(tests: list[Wanted]) -> Wanted:

@@ -34,6 +34,7 @@ from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = [
+    "MARK_PREFIX",
     "SECRET_BYTES",
     "UNREADABLE",
     "Awaiting",
@@ -45,6 +46,7 @@ __all__ = [
     "Found",
     "Immediate",
     "Item",
+    "Judging",
     "Keeping",
     "Lease",
     "Leasing",
@@ -65,7 +67,17 @@ __all__ = [
     "Unreadable",
     "Versioned",
     "Written",
+    "is_mark",
 ]
+
+
+MARK_PREFIX: Final = "aiohttp-cache-di:tag:"
+"""Keys that begin like this are of records that tell of purges by tag (`wrap.purges`), and so of no response."""
+
+
+def is_mark(key: str) -> bool:
+    """Whether *key* is one of a record that tells of purges; it is shown to no one, and not counted."""
+    return key.startswith(MARK_PREFIX)
 
 
 SECRET_BYTES: Final = 32
@@ -292,6 +304,14 @@ class Immediate(Protocol):
 
     def drop(self, key: str) -> None:
         """As `Store.delete`, at once."""
+
+
+@runtime_checkable
+class Judging(Protocol):
+    """Has responses at hand at once, and asks whether one that has tags may be given."""
+
+    judge: Callable[[StoredResponse], StoredResponse | None]
+    """What is to be given in its place; set by the stack around the store."""
 
 
 @runtime_checkable

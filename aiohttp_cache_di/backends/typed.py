@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeAlias, TypedDict
 from aiohttp_cache_di.keys import CredentialNames
 from aiohttp_cache_di.policy.expiration import ExpirationTime, UrlExpiration
 from aiohttp_cache_di.policy.principals import Principal
+from aiohttp_cache_di.policy.tags import Tags
 from aiohttp_cache_di.policy.windows import Window
 from aiohttp_cache_di.response import AnyResponse
 
@@ -24,10 +25,14 @@ __all__ = [
     "RuleOptions",
     "SigningOptions",
     "StorageOptions",
+    "TagFn",
 ]
 
 FilterFn: TypeAlias = Callable[[AnyResponse], bool | Awaitable[bool]]
 """Tells whether a response may be cached; may be a coroutine function."""
+
+TagFn: TypeAlias = Callable[[AnyResponse], Tags | Awaitable[Tags | None] | None]
+"""Tells the tags of a response that is about to be stored; may be a coroutine function."""
 
 
 class StorageOptions(TypedDict, total=False):
@@ -148,6 +153,9 @@ class BackendOptions(StorageOptions, SigningOptions, total=False):
     """Answer plain hits by the shortest way. Default: True."""
     store_cookies: bool
     """Store and replay Set-Cookie. Default: False."""
+    tag_fn: TagFn | None
+    """Tells the tags of a response that is about to be stored: a text, several, or None; may be a coroutine function.
+    Default: None."""
 
 
 class CacheOptions(RuleOptions, BackendOptions, total=False):

@@ -91,7 +91,8 @@ class Addressed(Stacked):
 
     async def is_kept(self, named: Collection[str]) -> bool:
         """Tell whether there is something under one of the keys *named*."""
-        return bool(await self.stack.kinds(named))
+        found = await self.stack.kinds(named)
+        return bool(found and (not await self.stack.knows_purges() or await self.stack.items(found)))
 
     async def drop(self, named: Iterable[str]) -> int:
         """Delete what is kept under the keys *named*, with what belongs to it; return how many entries went."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import math
 import sys
 import time
 from collections.abc import Iterator
@@ -49,7 +50,9 @@ def confirmed(given: argparse.Namespace, where: str) -> bool:
 async def purge(given: argparse.Namespace, cache: Cache) -> int:
     """Drop what is selected."""
     with progress("purging", quiet=cache.as_json):
-        purged = await cache.backend.purge(all=given.all, soft=given.soft, dry_run=given.dry_run, **selectors(given))
+        purged = await cache.backend.purge(
+            all=given.all, soft=given.soft, dry_run=given.dry_run, count_within_s=math.inf, **selectors(given)
+        )
     verb = "made stale" if given.soft else "dropped"
     told = {"entries": purged.entries, "bytes": purged.bytes, "soft": given.soft, "dry_run": given.dry_run}
     what = f"{purged.entries} entries, {size_of(purged.bytes)}"

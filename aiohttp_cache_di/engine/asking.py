@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 else:
     Session = object
 
-_WISHES = frozenset({"expire_after", "refresh", "only_if_cached", "stale_if_error", "principal"})
+_WISHES = frozenset({"expire_after", "refresh", "only_if_cached", "stale_if_error", "principal", "tags"})
 
 
 class Asked(BaseException):

@@ -51,6 +51,7 @@ class Call(Struct):
         look: what is to be found out without asking the origin.
         result: how the latest hop was answered.
         through: sends what goes to the origin, in place of aiohttp's own handler.
+        tags: of what is stored of it, beside those that the responses have.
     """
 
     session: ref[ClientSession]
@@ -72,6 +73,7 @@ class Call(Struct):
     look: Look | None = None
     result: Result | None = None
     through: Through | None = None
+    tags: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -118,6 +120,7 @@ class Call(Struct):
             and self.stale_if_error is None
             and self.principal is None
             and self.digest_user is None
+            and not self.tags
         )
 
 

@@ -9,6 +9,7 @@ import time
 from typing import Any, assert_never, cast
 
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, hdrs
+from msgspec.structs import replace
 
 from aiohttp_cache_di import policy
 from aiohttp_cache_di.backends.base import CacheBackend
@@ -40,12 +41,14 @@ from aiohttp_cache_di.policy import (
     decide,
 )
 from aiohttp_cache_di.response import CachedResponse
-from aiohttp_cache_di.rfc9111.cache_status import FwdReason, forwarded
+from aiohttp_cache_di.rfc9111.cache_status import FwdReason, forwarded, purged
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = ["Exchange"]
 
 logger: logging.Logger = logging.getLogger(__name__)
+
+GROUP_INVALIDATION = "Cache-Group-Invalidation"
 
 
 class Exchange:
@@ -77,6 +80,7 @@ class Exchange:
         self.as_get: AsGet | None = None
         """For a POST request: makes the question of the request to GET that its response may answer too."""
         self.storing.is_named = question.is_named
+        self.storing.request_tags = call.tags
         self.fetching: Fetching = Fetching(request, handler, call, question, self.storing)
 
     async def run(self) -> ClientResponse:
@@ -161,10 +165,14 @@ class Exchange:
     def _refuse(self, decision: GatewayTimeout) -> CachedResponse:
         self.backend.stats.misses += 1
         self.call.result = "miss"
+        if self.storing.purged:
+            decision = replace(decision, cache_status=purged(decision.cache_status, self.storing.purged))
         return gateway_timeout(decision, self.request, now=time.time())
 
     def _answer(self, decision: Reuse, *, cache_status: str = "") -> CachedResponse:
         self._note_hop()
+        if self.storing.purged and "; purged=" not in cache_status:
+            cache_status = purged(cache_status or decision.cache_status, self.storing.purged)
         return answer_from(decision, self.request, standard=self.backend.cache_control, cache_status=cache_status)
 
     def _note_hop(self) -> None:
@@ -186,6 +194,8 @@ class Exchange:
         async with posted or contextlib.nullcontext():
             response = await self.handler(self.request)
         describe_miss(response, forwarded(reason))
+        if isinstance(response, ClientResponse):
+            await self._purge_groups(response)
         if self.backend.cache_control and isinstance(response, ClientResponse):
             await self._forget_changed(response)
             if posted is not None:
@@ -193,7 +203,7 @@ class Exchange:
         return response
 
     async def _forget_changed(self, response: ClientResponse) -> None:
-        if self.question.rules.post_as_query and self.question.request.method == hdrs.METH_POST:
+        if self._is_query():
             return
         try:
             urls = policy.invalidated_urls(self.question.request, response.status, response.headers)
@@ -204,6 +214,24 @@ class Exchange:
         except BaseException:
             response.close()  # no one else knows of it
             raise
+
+    async def _purge_groups(self, response: ClientResponse) -> None:
+        """Have the groups gone that *response* has changed as it says (RFC 9875 §3), in both modes."""
+        if GROUP_INVALIDATION not in response.headers or self._is_query():
+            return
+        request = self.question.request
+        try:
+            groups = policy.invalidated_groups(request, response.headers)
+            if groups:
+                await self.storing.purge_groups(groups, policy.origin_of(request))
+        except Exception:
+            logger.exception("The groups that a request has changed could not be told from its response")
+        except BaseException:
+            response.close()  # no one else knows of it
+            raise
+
+    def _is_query(self) -> bool:
+        return self.question.rules.post_as_query and self.question.request.method == hdrs.METH_POST
 
     # ---- one request to the origin per key
 
@@ -242,6 +270,11 @@ class Exchange:
             comes: the call that has brought *entry* is about to go on from there: wait for that.
         """
         try:
+            if entry.tagging is not None:
+                judged = await self.runtime.here.purges.judge(entry)
+                if judged is None:
+                    return None
+                entry = judged
             usable = self._usable(entry)
             return usable if usable is not None and await self._may_use(entry, comes=comes) else None
         except Exception as error:
@@ -250,6 +283,8 @@ class Exchange:
 
     def _usable_at_once(self, entry: StoredResponse) -> Reuse | None:
         try:
+            if entry.tagging is not None and not self.runtime.here.purges.is_current(entry):
+                return None
             may = not self.call.follows or policy.may_be_used_alone(entry, self.question.rules, now=time.time())
             return self._usable(entry) if may else None
         except Exception:  # the next request that finds it discards it

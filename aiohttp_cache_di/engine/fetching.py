@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING, TypeAlias, assert_never
 
 from aiohttp import ClientError, ClientHandlerType, ClientRequest, ClientResponse, hdrs
+from msgspec.structs import replace
 
 from aiohttp_cache_di import policy
 from aiohttp_cache_di._aiohttp import can_prepend, hand_on_cookies, prepend
@@ -22,6 +23,7 @@ from aiohttp_cache_di.engine.flights import Flight, Outcome
 from aiohttp_cache_di.engine.origin import OriginRequest, Reply
 from aiohttp_cache_di.engine.recording import wait_for_end
 from aiohttp_cache_di.engine.storing import ResponseStoring
+from aiohttp_cache_di.entries.tags import TooManyTagsError
 from aiohttp_cache_di.policy import (
     Complete,
     Fetch,
@@ -37,7 +39,7 @@ from aiohttp_cache_di.policy import (
 )
 from aiohttp_cache_di.policy.rules import is_redirect
 from aiohttp_cache_di.response import CachedResponse
-from aiohttp_cache_di.rfc9111.cache_status import forwarded
+from aiohttp_cache_di.rfc9111.cache_status import forwarded, purged
 from aiohttp_cache_di.rfc9111.messages import StoredResponse, VariantRef
 
 if TYPE_CHECKING:
@@ -48,6 +50,7 @@ __all__ = ["Fetching"]
 logger: logging.Logger = logging.getLogger(__name__)
 
 Candidates: TypeAlias = tuple[StoredResponse | VariantRef, ...]
+Decided: TypeAlias = Store | Complete | Freshen | Pass | Refetch | ServeStale | None
 
 _CHALLENGES = frozenset({401, 407})
 
@@ -58,6 +61,18 @@ def is_challenge(question: FullQuestion, status: int, backend: CacheBackend) -> 
     Such a response says nothing of what others in the partition are given, and has no place there.
     """
     return status in _CHALLENGES and (question.is_named or backend.leaves_credentials_out)
+
+
+def told_of_purge(decision: Decided, tag: str) -> Decided:
+    """*decision*, which says that it comes of the purge of *tag*."""
+    match decision:
+        case Store() | Freshen() | Pass() | ServeStale():
+            return replace(decision, cache_status=purged(decision.cache_status, tag))
+        case Complete():
+            then = decision.then
+            return replace(decision, then=replace(then, cache_status=purged(then.cache_status, tag)))
+        case _:
+            return decision
 
 
 class Fetching:
@@ -94,6 +109,8 @@ class Fetching:
     async def fetch(self, plan: Fetch | Validate, flight: Flight) -> ClientResponse | ServeStale:
         """Ask the origin, and do as the policy decides about what it answers."""
         origin = OriginRequest(self.request, self.handler, self.call)
+        purges = self.runtime.here.purges
+        self.storing.purges = await purges.observe() if purges.is_open else purges.latest
         while True:
             refuse_when_closed(self.request.session)
             try:
@@ -106,6 +123,8 @@ class Fetching:
                 return reply
             with reply:
                 decision = await self._decide(reply, plan)
+                if self.storing.purged:
+                    decision = told_of_purge(decision, self.storing.purged)
                 match decision:
                     case Store():
                         return await self._store(reply, decision, flight)
@@ -161,9 +180,7 @@ class Fetching:
             task.uncancel()
         return stale
 
-    async def _decide(
-        self, reply: Reply, plan: Fetch | Validate
-    ) -> Store | Complete | Freshen | Pass | Refetch | ServeStale | None:
+    async def _decide(self, reply: Reply, plan: Fetch | Validate) -> Decided:
         """What to do with a reply; None where it cannot be understood, which is no reason not to hand it on."""
         if is_challenge(self.question, reply.head.status, self.backend):
             return Pass("status", forwarded(plan.reason, detail="status"))
@@ -255,13 +272,15 @@ class Fetching:
         self.call.keys.append(self.question.key)
         report = Report(answer, decision.cache_status, received_at=reply.head.received_at)
         try:
-            stored = self.storing.redacted(decision.stored)
+            stored = self.storing.redacted(self.storing.confirmed(decision.stored))
             if not flight.store_allowed:
                 report.not_stored("invalidated")
             elif stored.store_until > reply.head.received_at:
                 flight.end(self.storing.place_and_tell(stored, report))
             else:
                 flight.end(self.storing.place(stored))
+        except TooManyTagsError:
+            report.not_stored("too-many-tags")
         except Exception:
             logger.exception("What a 304 has confirmed could not be stored")
             report.not_stored("error")

@@ -23,7 +23,8 @@ class Hooks(Struct, frozen=True):
         looks_up: so is ``request`` or ``get_response``.
         saves: so is ``save_response``.
         filters: there is a ``filter_fn``.
-        judges_entries: a filter, ``is_cacheable`` or ``save_response`` has a say in what is stored.
+        tags: there is a ``tag_fn``.
+        judges_entries: a filter, ``tag_fn``, ``is_cacheable`` or ``save_response`` has a say in what is stored, or how.
     """
 
     revision: int
@@ -33,6 +34,7 @@ class Hooks(Struct, frozen=True):
     looks_up: bool
     saves: bool
     filters: bool
+    tags: bool
     judges_entries: bool
 
     @classmethod
@@ -51,7 +53,7 @@ class Hooks(Struct, frozen=True):
 
 
 def _look(backend: CacheBackend) -> Hooks:
-    own, filters = backend.overridden, backend.filter_fn is not accept_all
+    own, filters, tags = backend.overridden, backend.filter_fn is not accept_all, backend.tag_fn is not None
     return Hooks(
         revision=backend.revision,
         makes_keys="create_key" in own,
@@ -60,5 +62,6 @@ def _look(backend: CacheBackend) -> Hooks:
         looks_up=not own.isdisjoint({"request", "get_response"}),
         saves="save_response" in own,
         filters=filters,
-        judges_entries=filters or not own.isdisjoint({"is_cacheable", "save_response"}),
+        tags=tags,
+        judges_entries=filters or tags or not own.isdisjoint({"is_cacheable", "save_response"}),
     )

@@ -14,6 +14,7 @@ from yarl import URL
 from aiohttp_cache_di import keys, policy
 from aiohttp_cache_di.backends.actions import CacheActions
 from aiohttp_cache_di.backends.base import CacheBackend
+from aiohttp_cache_di.backends.wrap.purges import softened_by
 from aiohttp_cache_di.engine.hooks import Hooks
 from aiohttp_cache_di.engine.reads import FAILED, EarlyRead, Failed
 from aiohttp_cache_di.engine.runtime import Runtime
@@ -49,6 +50,8 @@ class Lookup:
     foreign: Any = None
     """What a method of the user's has found, if that is no response that the policy could judge."""
     _store_failed = False
+    purged = ""
+    """The tag for which what is stored is not used as it is."""
 
     def __init__(
         self,
@@ -105,6 +108,8 @@ class Lookup:
         ):
             return False
         self.early_read, self.lease_s = None, 0.0
+        if here.purges.reasons:
+            self.purged = here.purges.reasons.get(key, "")
         return True
 
     async def find(self) -> StoredResponse | None:
@@ -168,6 +173,12 @@ class Lookup:
             if runtime.pending(key) is not None:  # the store does not take it for now
                 return None
         entry = await self._ask(key) if asks_user else await self._read(key)
+        if asks_user and entry is not None:
+            entry = await runtime.here.purges.judge(entry)
+        if entry is None:
+            self.purged = runtime.here.purges.reasons.get(key) or self.purged
+        elif entry.tagging is not None:
+            self.purged = softened_by(entry)
         if entry is None or entry.key != key or time.time() >= entry.store_until:
             return None
         if entry.partition != self.partition and not of_any:

@@ -11,6 +11,7 @@ from typing import Any
 from weakref import ref
 
 from aiohttp import ClientResponse, ClientSession, hdrs
+from msgspec.structs import replace
 
 from aiohttp_cache_di import keys, policy
 from aiohttp_cache_di.engine.describe import Report
@@ -21,10 +22,12 @@ from aiohttp_cache_di.engine.placing import Placing
 from aiohttp_cache_di.engine.question import key_after_redirect
 from aiohttp_cache_di.engine.recording import Failed, Unkept, note_failure, record, why_not_kept
 from aiohttp_cache_di.engine.spooled import MAX_JOINED_BYTES, Spools, largest_bytes, spools_of
+from aiohttp_cache_di.engine.tagged import Tagged
 from aiohttp_cache_di.entries.build import SET_COOKIE, kept_lines, reason_of, version_of
 from aiohttp_cache_di.entries.checks import leads_on
 from aiohttp_cache_di.entries.fields import expires_at
 from aiohttp_cache_di.entries.filed import FiledBody, with_body
+from aiohttp_cache_di.entries.tags import TooManyTagsError, joined
 from aiohttp_cache_di.policy import Store
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.cache_status import Detail
@@ -37,7 +40,7 @@ logger: logging.Logger = logging.getLogger(__name__)
 UNREAD_BYTES = 2**16  # aiohttp lets about twice as much in before it is read
 
 
-class ResponseStoring(Placing):
+class ResponseStoring(Placing, Tagged):
     """Where the response to one request is kept: looked for, put there, and cleared."""
 
     is_named: bool = False
@@ -132,6 +135,10 @@ class ResponseStoring(Placing):
             if session is not None:
                 self.runtime.has_changed(session)
             return "changed"
+        try:
+            self.tagging = self.tagging_of(response.headers, response.raw_headers)
+        except TooManyTagsError:
+            return "too-many-tags"
         unkept = why_not_kept(response, max_bytes)
         if unkept is not None:
             return unkept.value
@@ -165,6 +172,9 @@ class ResponseStoring(Placing):
             elif not flight.store_allowed:
                 report.not_stored("invalidated")
                 flight.end(Outcome.UNSHARED)
+            elif self.tagging is not None and self.runtime.here.purges.has_purged(self.tagging):
+                report.not_stored("purged")
+                flight.end(Outcome.UNSHARED)
             else:
                 self._put(make(body), flight, report)
         except Exception:
@@ -182,6 +192,8 @@ class ResponseStoring(Placing):
     async def _put_if_asked(self, entry: StoredResponse, flight: Flight, report: Report) -> None:
         backend = self.backend
         try:
+            if self.hooks.tags:
+                entry = await self.tagged_by_user(entry)
             response = CachedResponse.from_stored(entry)
             verdict: Any = backend.is_cacheable(response, self.actions)
             if not (await verdict if inspect.isawaitable(verdict) else verdict):
@@ -192,6 +204,8 @@ class ResponseStoring(Placing):
                 flight.end(entry)
             else:
                 flight.end(self.place_and_tell(entry, report))
+        except TooManyTagsError:
+            report.not_stored("too-many-tags")
         except BaseException:
             report.not_stored("error")
             raise
@@ -239,12 +253,15 @@ class ResponseStoring(Placing):
             vary_fields=decision.vary_fields,
             vary_digest=decision.vary_digest,
             history=history,
+            tagging=self.tagging,
             body=body if isinstance(body, bytes) else b"",
         )
         if not isinstance(body, bytes):
             entry = with_body(entry, body)
         if decision.combine_with is not None and decision.combine_with.body_bytes <= MAX_JOINED_BYTES:
-            entry = policy.combine(decision.combine_with, entry)
+            first = decision.combine_with
+            entry = policy.combine(first, entry)
+            entry = replace(entry, tagging=joined(first.tagging, self.tagging))
         return self.redacted(entry)
 
     def _links(self, response: ClientResponse, hops: Sequence[str]) -> tuple[str, ...]:

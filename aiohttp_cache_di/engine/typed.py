@@ -16,6 +16,7 @@ from aiohttp_cache_di._aiohttp.options import ClientOptions
 from aiohttp_cache_di.backends.typed import CacheOptions
 from aiohttp_cache_di.policy.expiration import ExpirationTime
 from aiohttp_cache_di.policy.principals import Principal
+from aiohttp_cache_di.policy.tags import Tags
 from aiohttp_cache_di.policy.windows import Window
 from aiohttp_cache_di.telemetry.reasons import CacheDecision
 
@@ -59,6 +60,9 @@ class CacheRequestOptions(TypedDict, total=False):
     principal: Principal
     """Whom the request is for, in place of what its credentials say: a name, or a function of the request.
     Default: None, for what the session or the backend says."""
+    tags: Tags
+    """By which the response can be purged with others, beside the tags that the origin gives it: a text, or several.
+    Default: none."""
 
 
 if TYPE_CHECKING:

@@ -44,7 +44,9 @@ __all__ = [
     "span_of_response",
 ]
 
-FORMAT_VERSION: Final = 1  # Raise it whenever a field of a stored struct changes its place or meaning.
+FORMAT_VERSION: Final = 2  # Raise it whenever a field of a stored struct changes its place or meaning.
+
+UNTAGGED_VERSION: Final = 1  # which is read, too
 
 _MAGIC: Final = b"\xacDI\n"  # Not UTF-8, not the start of a pickle, and a newline translation breaks it.
 _FRAME: Final = struct.Struct(">4sIBBBB")
@@ -124,6 +126,20 @@ class _Alias(msgspec.Struct, frozen=True, array_like=True):
 
 
 _encode = msgspec.msgpack.Encoder().encode
+_decode_raw = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
+_FIELDS: Final = len(StoredResponse.__struct_fields__)
+
+
+def _untagged(payload: bytes | memoryview) -> StoredResponse:
+    """A response as version 1 has written it, which knows no tags: the field before the body."""
+    *before, body = _decode_raw(payload)
+    if len(before) != _FIELDS - 2:
+        raise ValueError("it has more or fewer fields than a response of version 1")
+    array = b"\xdc" + _FIELDS.to_bytes(2, "big")
+    entry = _decoders[_RESPONSE](memoryview(b"".join((array, *map(bytes, before), b"\xc0", bytes(body)))))
+    return cast("StoredResponse", entry)
+
+
 _KINDS: Final[dict[int, type[StoredResponse | _Alias | Opaque]]] = {
     _RESPONSE: StoredResponse,
     _ALIAS: _Alias,
@@ -218,9 +234,9 @@ class EntryCodec:
         Raises:
             UnreadableEntryError: always this, whatever is wrong with *data*.
         """
-        payload, kind, is_nameless = self._checked(data, key)
+        payload, kind, is_nameless, is_old = self._checked(data, key)
         try:
-            item = _decoders[kind](payload)
+            item = _untagged(payload) if is_old and kind == _RESPONSE else _decoders[kind](payload)
         except (msgspec.MsgspecError, ValueError, RecursionError, MemoryError) as exc:
             raise UnreadableEntryError("stored bytes have a valid checksum but no valid content") from exc
         if key is not None and item.key != ("" if is_nameless else key):
@@ -252,8 +268,8 @@ class EntryCodec:
         mac = _mac(self._mac_keys[0], head + beside, payload)
         return b"".join((_MAGIC, crc32(mac, checksum).to_bytes(4, "big"), head, payload, mac))
 
-    def _checked(self, data: object, key: str | None) -> tuple[memoryview, int, bool]:
-        """The payload, its kind, and whether it names no key."""
+    def _checked(self, data: object, key: str | None) -> tuple[memoryview, int, bool, bool]:
+        """The payload, its kind, whether it names no key, and whether it is of the version without tags."""
         if type(data) is not bytes:
             if not isinstance(data, (bytearray, memoryview)):
                 raise UnreadableEntryError(f"the store returned a {type(data).__name__}, not bytes")
@@ -273,7 +289,7 @@ class EntryCodec:
             raise UnreadableEntryError(
                 "stored bytes are damaged, or were written for another key: the checksum differs"
             )
-        if version != FORMAT_VERSION or kind not in _KINDS or zero:
+        if version not in (FORMAT_VERSION, UNTAGGED_VERSION) or kind not in _KINDS or zero:
             raise UnreadableEntryError(f"stored bytes are of format {version}.{kind}, we read {FORMAT_VERSION}")
         if flags & ~(_NAMELESS | _LEADS_ON) != (_SIGNED if self._mac_keys else 0):
             raise UnreadableEntryError(
@@ -281,7 +297,7 @@ class EntryCodec:
                 if self._mac_keys
                 else "stored bytes are signed, and no secret_key is set"
             )
-        return (self._verified(view, head) if self._mac_keys else payload), kind, is_nameless
+        return (self._verified(view, head) if self._mac_keys else payload), kind, is_nameless, version != FORMAT_VERSION
 
     def _verified(self, view: memoryview, head: bytes) -> memoryview:
         if len(view) < _FRAME.size + _MAC_BYTES:

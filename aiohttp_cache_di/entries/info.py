@@ -10,8 +10,8 @@ import msgspec
 from msgspec.structs import force_setattr
 
 from aiohttp_cache_di.entries.filed import FiledResponse
-from aiohttp_cache_di.entries.tags import TAG_FIELDS, tags_in
-from aiohttp_cache_di.rfc9111.messages import StoredResponse
+from aiohttp_cache_di.entries.tags import TAG_FIELDS, as_shown, tags_in
+from aiohttp_cache_di.rfc9111.messages import StoredResponse, Tagging
 
 __all__ = ["EntryInfo", "info_of", "pack_info", "short_id", "unpack_info"]
 
@@ -37,6 +37,7 @@ class EntryInfo(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=F
         tags: by which it can be purged, with others.
         variant: of a response that varies: the names of the request fields that decide, and a short id of their values.
         partition: a short id of the principal or the credentials that it belongs to; "" for what all may have.
+        tagging: what tells whether one of its tags has been purged; its names are *tags*.
     """
 
     key: str
@@ -52,10 +53,12 @@ class EntryInfo(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=F
     tags: tuple[str, ...] = ()
     variant: str = ""
     partition: str = ""
+    tagging: Tagging | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The same as JSON has it: None for a time that never comes."""
         told = msgspec.structs.asdict(self)
+        del told["tagging"]
         return {name: None if value in (math.inf, -math.inf) else value for name, value in told.items()}
 
 
@@ -66,13 +69,14 @@ def info_of(entry: StoredResponse, *, body_bytes: int | None = None) -> EntryInf
         body_bytes: the length of its body, where *entry* does not have it.
     """
     content_type = ""
-    tags: tuple[str, ...] = ()
+    tagging = entry.tagging
+    tags: tuple[str, ...] = () if tagging is None else tagging.names
     found = [(low, value) for name, value in entry.raw_headers if (low := name.lower()) in _TOLD]
     for name, value in found:
         if name == _CONTENT_TYPE:
-            content_type = _printable(value.decode("utf-8", "replace"))
-    if len(found) > bool(content_type):
-        tags = tuple(map(_printable, tags_in(found)))
+            content_type = as_shown(value.decode("utf-8", "replace"))
+    if tagging is None and len(found) > bool(content_type):  # as an earlier version has stored it
+        tags = tags_in(found)
     return EntryInfo(
         key=entry.key,
         method=entry.method,
@@ -87,6 +91,7 @@ def info_of(entry: StoredResponse, *, body_bytes: int | None = None) -> EntryInf
         tags=tags,
         variant=f"{', '.join(entry.vary_fields)} {entry.vary_digest.hex()[:8]}" if entry.vary_fields else "",
         partition=short_id(entry.partition),
+        tagging=None if tagging is None else msgspec.structs.replace(tagging, names=()),
     )
 
 
@@ -116,18 +121,10 @@ def unpack_info(data: object, key: str) -> EntryInfo | None:
         info = _decode(data)
     except (msgspec.MsgspecError, ValueError):
         return None
-    texts = (info.method, info.url, info.content_type, info.variant, info.partition, *info.tags)
+    origin = "" if info.tagging is None else info.tagging.origin
+    texts = (origin, info.method, info.url, info.content_type, info.variant, info.partition, *info.tags)
     times = (info.stored_at, info.validated_at, info.fresh_until, info.kept_until)
     if not all(map(str.isprintable, texts)) or any(map(math.isnan, times)):
         return None
     force_setattr(info, "key", key)  # of an object that nothing else has seen
     return info
-
-
-def _printable(text: str) -> str:
-    """*text* as it may be shown: an escape sequence of an origin's is none for a terminal."""
-    return (
-        text
-        if text.isprintable()
-        else "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
-    )

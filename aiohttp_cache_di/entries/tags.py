@@ -1,18 +1,34 @@
-"""Tags by which origins name what belongs together, so that it can be purged together.
+"""Tags by which users and origins name what belongs together, so that it can be purged together.
 
 ``Cache-Groups`` (RFC 9875) is the standard's field; ``Surrogate-Key``, ``Cache-Tag`` and ``xkey`` are those of content
-delivery networks, which many origins send already.
+delivery networks, which many origins send already. Others come with
+a request, or from a function of the user's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import islice
 from typing import Final
 
-__all__ = ["TAG_FIELDS", "tags_in"]
+from aiohttp_cache_di.rfc9111.groups import groups_in
+from aiohttp_cache_di.rfc9111.messages import MAX_TAG_CHARS, MAX_TAGS, Headers, Tagging
 
-MAX_TAGS: Final = 128  # of a response; RFC 9875 §2 asks for at least 32
-MAX_TAG_CHARS: Final = 1024
+__all__ = [
+    "MAX_TAGS",
+    "MAX_TAGS_BYTES",
+    "TAG_FIELDS",
+    "TooManyTagsError",
+    "as_shown",
+    "has_tags",
+    "joined",
+    "tagging_of",
+    "tags_in",
+]
+
+MAX_TAGS_BYTES: Final = 16 * 1024
+"""What the tags of one response may weigh together: as much as delivery networks take in a field."""
+
 _SPACED: Final = frozenset({b"surrogate-key", b"xkey"})  # names apart by spaces
 _LISTED: Final = frozenset({b"cache-tag"})  # by commas
 _GROUPS: Final = b"cache-groups"
@@ -21,37 +37,84 @@ TAG_FIELDS: Final = _SPACED | _LISTED | {_GROUPS}
 """Names, lower case, of the header fields that hold tags."""
 
 
+class TooManyTagsError(ValueError):
+    """A response has more tags than are kept: it cannot be stored, as a purge could not find it by each of them."""
+
+
+def as_shown(text: str) -> str:
+    """*text* as tags are kept and compared: what cannot be shown is replaced, so that it can be told to a terminal."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
+
+
+def has_tags(headers: Headers) -> bool:
+    """Whether any of the fields may give tags to a response."""
+    return "Cache-Groups" in headers or "Surrogate-Key" in headers or "Cache-Tag" in headers or "xkey" in headers
+
+
 def tags_in(lines: Iterable[tuple[bytes, bytes]]) -> tuple[str, ...]:
-    """The tags that header *lines*, with names in lower case, give to a response, each once and in their order."""
-    tags: dict[str, None] = {}
+    """The tags that header *lines* give to a response, each once, groups first; as many as are told."""
+    groups, others = _read(lines)
+    fitting = (tag for tag in dict.fromkeys((*groups, *others)) if len(tag) <= MAX_TAG_CHARS)
+    return tuple(islice(fitting, MAX_TAGS))
+
+
+def tagging_of(
+    lines: Iterable[tuple[bytes, bytes]], others: Iterable[str] = (), *, origin: str = "", purges: int = 0
+) -> Tagging | None:
+    """The tags that header *lines* give to a response, and *others*; None where there are none.
+
+    Args:
+        origin: whose groups those of ``Cache-Groups`` are.
+        purges: see `Tagging`.
+
+    Raises:
+        TooManyTagsError: they are too many, or too long.
+    """
+    groups, found = _read(lines)
+    return _checked(groups, (*found, *map(as_shown, others)), origin, purges)
+
+
+def joined(tagging: Tagging | None, other: Tagging | None) -> Tagging | None:
+    """The tags of both, as of a response that is made of two: what either has not outlived, it has not.
+
+    Raises:
+        TooManyTagsError: they are too many.
+    """
+    if tagging is None or other is None:
+        return tagging if other is None else other
+    groups = (*tagging.names[: tagging.groups], *other.names[: other.groups])
+    others = (*tagging.names[tagging.groups :], *other.names[other.groups :])
+    return _checked(groups, others, other.origin or tagging.origin, min(tagging.purges, other.purges))
+
+
+def _read(lines: Iterable[tuple[bytes, bytes]]) -> tuple[list[str], list[str]]:
+    """The groups in *lines*, and the other tags."""
+    groups: list[str] = []
+    listed: list[str] = []
+    others: list[str] = []
     for name, value in lines:
-        text = value.decode("utf-8", "replace")
-        if name in _SPACED:
-            found: Iterable[str] = text.split()
-        elif name in _LISTED:
-            found = (tag.strip() for tag in text.split(","))
-        elif name == _GROUPS:
-            found = _groups(text)
-        else:
+        low = name.lower()
+        if low not in TAG_FIELDS:
             continue
-        tags.update((tag, None) for tag in found if 0 < len(tag) <= MAX_TAG_CHARS)
-    return tuple(tags)[:MAX_TAGS]
+        text = value.decode("utf-8", "replace")
+        if low == _GROUPS:
+            listed.append(text)
+        else:
+            others += text.split() if low in _SPACED else (tag.strip() for tag in text.split(","))
+    if listed:
+        groups += map(as_shown, groups_in(", ".join(listed)))  # the lines of a list are one (RFC 9651 §4.2)
+    return [tag for tag in groups if tag], [as_shown(tag) for tag in others if tag]
 
 
-def _groups(text: str) -> list[str]:
-    """The strings in a list of RFC 9651 (RFC 9875 §2: each member is a string; others are ignored)."""
-    found: list[str] = []
-    position = 0
-    while (start := text.find('"', position)) != -1:
-        group = ""
-        position = start + 1
-        while position < len(text) and text[position] != '"':
-            if text[position] == "\\":
-                position += 1
-            group += text[position : position + 1]
-            position += 1
-        if position >= len(text):
-            return []  # RFC 9651 §4.2: a field that cannot be parsed is none
-        found.append(group)
-        position += 1
-    return found
+def _checked(groups: Iterable[str], others: Iterable[str], origin: str, purges: int) -> Tagging | None:
+    first = tuple(dict.fromkeys(groups))
+    names = tuple(dict.fromkeys((*first, *others)))
+    if not names:
+        return None
+    if len(names) > MAX_TAGS or max(map(len, names)) > MAX_TAG_CHARS:
+        raise TooManyTagsError(f"{len(names)} tags, of which {MAX_TAGS} are kept")
+    if sum(map(len, names)) > MAX_TAGS_BYTES:
+        raise TooManyTagsError(f"{len(names)} tags take more than {MAX_TAGS_BYTES} bytes")
+    return Tagging(names, len(first), origin if first else "", purges)

@@ -12,14 +12,15 @@
 `select_variant`       which of a URL's stored responses a request selects
 `place_variant`        where among them a new one goes
 `invalidated_urls`     what an unsafe request makes outdated
+`invalidated_groups`   which groups of its origin an unsafe request makes outdated
 =====================  ====================================================================================
 
 `rfc9111` knows the standard, this room knows the user's wishes as well, and is where both come to one answer. It may
 import `rfc9111` and the leaves beside it, and neither aiohttp nor a clock: the time is an argument, and what is decided
 is done by the engine, or by a test. How its parts move together:
 
-- ``rules`` has what holds for one request; ``expiration``, ``patterns`` and ``principals`` are how users say it, and
-  ``idle`` tells of what they say in vain.
+- ``rules`` has what holds for one request; ``expiration``, ``patterns``, ``principals`` and ``tags`` are how users say
+  it, and ``idle`` tells of what they say in vain.
 - ``question`` is the door for requests: it settles plain hits by a few comparisons and leaves the rest to ``request``.
 - ``request`` and ``response`` decide, with ``lifetimes`` for how long, ``not_modified`` for what a 304 confirms,
   ``parts`` for what completes a part, ``failure`` for an origin that fails and ``variants`` for where a response goes.
@@ -65,7 +66,9 @@ from aiohttp_cache_di.policy.request import (
     serve,
 )
 from aiohttp_cache_di.policy.response import may_answer_get, on_post_response, on_response
+from aiohttp_cache_di.policy.tags import Tags, tags_of
 from aiohttp_cache_di.policy.variants import Placement, place_variant
+from aiohttp_cache_di.rfc9111.groups import invalidated_groups, origin_of
 from aiohttp_cache_di.rfc9111.invalidation import invalidated_urls, is_unsafe
 from aiohttp_cache_di.rfc9111.ranges import combine, content_range
 from aiohttp_cache_di.rfc9111.vary import select_variant, variant_key, vary_digest
@@ -97,12 +100,14 @@ __all__ = [
     "Serve",
     "ServeStale",
     "Store",
+    "Tags",
     "Validate",
     "background_plan",
     "combine",
     "content_range",
     "decide",
     "hop_anew",
+    "invalidated_groups",
     "invalidated_urls",
     "is_unsafe",
     "leads_on",
@@ -116,9 +121,11 @@ __all__ = [
     "on_post_response",
     "on_request",
     "on_response",
+    "origin_of",
     "place_variant",
     "select_variant",
     "serve",
+    "tags_of",
     "variant_key",
     "vary_digest",
 ]

@@ -54,6 +54,7 @@ class Rules(Struct, frozen=True):
         heuristic_with_query: whether a URL with a query gets such a lifetime.
         max_variants: how many variants of one URL are kept side by side.
         replays_cookies: Set-Cookie is stored and served again.
+        tags: tags of what is stored, beside those that the response has.
         digest_key: of the digests of the header fields in Vary; what is bytes with a repr of its own stays secret.
     """
 
@@ -74,6 +75,7 @@ class Rules(Struct, frozen=True):
     heuristic_with_query: bool = False
     max_variants: int = 16
     replays_cookies: bool = False
+    tags: tuple[str, ...] = ()
     digest_key: bytes = b""
 
 

@@ -21,6 +21,7 @@ from yarl import URL
 
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.policy.patterns import MEMOISED_URL_CHARS, as_read, compiled
+from aiohttp_cache_di.policy.tags import tags_of
 from aiohttp_cache_di.policy.windows import Window, window_s
 from aiohttp_cache_di.units import means_none, parse_duration
 
@@ -101,12 +102,14 @@ class UrlExpiration(Struct, frozen=True):
     None leaves it to the backend."""
     allowed_methods: Collection[str] | None = None
     """Methods that are cached; None leaves them to the backend."""
+    tags: Collection[str] = ()
+    """Tags of these responses, by which they can be purged together. Default: none."""
 
     @property
     def says_more(self) -> bool:
         """Whether it says anything but a lifetime."""
         others = (self.stale_if_error, self.stale_while_revalidate, self.allowed_methods)
-        return self.override_origin or others != (None, None, None)
+        return self.override_origin or others != (None, None, None) or bool(self.tags)
 
 
 class UrlRules:
@@ -230,6 +233,7 @@ def _rule(pattern: str, value: ExpirationTime | UrlExpiration) -> UrlExpiration:
         lifetime_s(rule.value, now=0.0)
         window_s(rule.stale_if_error)
         window_s(rule.stale_while_revalidate, option="stale_while_revalidate")
+        rule = replace(rule, tags=tags_of(rule.tags)) if rule.tags != () else rule
     except ConfigurationError as exc:
         raise ConfigurationError(f"urls_expire_after[{pattern!r}]: {exc}") from exc
     if rule.allowed_methods is None:

@@ -153,6 +153,7 @@ class RuleBook:
             heuristic_with_query=self.heuristic_with_query,
             max_variants=self.max_variants,
             replays_cookies=self.store_cookies,
+            tags=() if pattern is None else tuple(pattern.tags),
             digest_key=self.digest_key,
         )
 

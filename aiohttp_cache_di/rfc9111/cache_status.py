@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Literal, TypeAlias
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "forwarded",
     "generated",
     "hit",
+    "purged",
     "stored",
     "with_detail",
 ]
@@ -45,17 +47,21 @@ Detail: TypeAlias = Literal[
     "overtaken",
     "partial",
     "private",
+    "purged",
     "set-cookie",
     "stale-if-error",
     "stale-while-revalidate",
     "status",
     "store-failed",
     "too-large",
+    "too-many-tags",
     "unseen",
     "vary",
 ]
 """What a member may say besides (RFC 9211 §2.8)."""
 
+MAX_TAG_TOLD = 64
+_ODD = re.compile(r"[^ !#-:<-\[\]-~]")  # a semicolon would be read as the end of the parameter
 _HIT = f"{CACHE_NAME}; hit"
 
 
@@ -97,6 +103,14 @@ def stored(member: str) -> str:
 def with_detail(member: str, detail: Detail) -> str:
     """*member* with a token that says more."""
     return f"{member}; detail={detail}"
+
+
+def purged(member: str, tag: str) -> str:
+    """*member*, of a request for which something was stored that is not used, since its *tag* was purged.
+
+    The parameter has a tag of ours as it is, and of an odd one what a string of RFC 9651 takes.
+    """
+    return f'{member}; purged="{_ODD.sub("?", tag[:MAX_TAG_TOLD])}"'
 
 
 def generated(detail: Detail) -> str:

@@ -13,6 +13,9 @@ from multidict import CIMultiDict, CIMultiDictProxy, MultiMapping
 
 __all__ = [
     "END_OF_TIME",
+    "MAX_PURGES",
+    "MAX_TAGS",
+    "MAX_TAG_CHARS",
     "MAX_VARIANTS",
     "REDIRECTS",
     "Headers",
@@ -20,6 +23,7 @@ __all__ = [
     "Request",
     "Response",
     "StoredResponse",
+    "Tagging",
     "VariantRef",
 ]
 
@@ -32,8 +36,17 @@ RawHeaders: TypeAlias = tuple[tuple[bytes, bytes], ...]
 END_OF_TIME = 253_402_300_800.0
 """POSIX time of the year 10000, where dates end: what lasts longer lasts for ever."""
 
+MAX_PURGES = 2**60
+"""The numbers of purges are smaller: microseconds until long after the end of time."""
+
 MAX_VARIANTS = 4096
 """How many variants of one URL are ever kept side by side."""
+
+MAX_TAGS = 256
+"""How many tags a response has at most; RFC 9875 §2 asks for at least 32."""
+
+MAX_TAG_CHARS = 1024
+"""How long a tag is at most; RFC 9875 §2 asks for at least 32."""
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 """Statuses that lead a client to another URL by a Location (RFC 9110 §15.4), all of which aiohttp follows."""
@@ -47,6 +60,7 @@ _LINE_BYTES = 300  # the objects of a line: as it came, and as it is looked up
 _At: TypeAlias = Annotated[float, Meta(ge=0, lt=253_086_768_000)]  # To 9990: what is added stays within the calendar.
 _Digest: TypeAlias = Annotated[bytes, Meta(max_length=64)]
 _Digit: TypeAlias = Annotated[int, Meta(ge=0, le=9)]
+_Tag: TypeAlias = Annotated[str, Meta(min_length=1, max_length=MAX_TAG_CHARS)]
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -102,6 +116,23 @@ class VariantRef(msgspec.Struct, frozen=True, array_like=True):
     store_until: float = math.inf
 
 
+class Tagging(msgspec.Struct, frozen=True, array_like=True):
+    """By which tags a stored response can be purged, and which purges it has outlived.
+
+    Args:
+        names: the tags, each once.
+        groups: how many of them, from the first on, are groups of the origin's own too (RFC 9875).
+        origin: whose groups these are.
+        purges: the number of a purge that had begun when the response was asked for; of all later ones the response
+            knows nothing.
+    """
+
+    names: Annotated[tuple[_Tag, ...], Meta(max_length=MAX_TAGS)]
+    groups: Annotated[int, Meta(ge=0, le=MAX_TAGS)] = 0
+    origin: Annotated[str, Meta(max_length=4096)] = ""
+    purges: Annotated[int, Meta(ge=0, lt=MAX_PURGES)] = 0
+
+
 class StoredResponse(msgspec.Struct, frozen=True, array_like=True, dict=True, kw_only=True):
     """A complete response as the cache keeps it.
 
@@ -124,6 +155,7 @@ class StoredResponse(msgspec.Struct, frozen=True, array_like=True, dict=True, kw
         vary_digest: of the storing request's normalised values for them.
         variants: where the URL's other variants are kept.
         history: keys of the redirects that led to it, where known.
+        tagging: its tags; None for one that has none.
         body: the content, decoded where the client decodes; b"" where it is not kept in memory.
     """
 
@@ -144,6 +176,7 @@ class StoredResponse(msgspec.Struct, frozen=True, array_like=True, dict=True, kw
     vary_digest: _Digest = b""
     variants: Annotated[tuple[VariantRef, ...], Meta(max_length=MAX_VARIANTS)] = ()
     history: Annotated[tuple[str, ...], Meta(max_length=1024)] = ()  # aiohttp follows 10, unless it is told to go on
+    tagging: Tagging | None = None
     body: bytes = b""
 
     @cached_property
@@ -174,6 +207,8 @@ class StoredResponse(msgspec.Struct, frozen=True, array_like=True, dict=True, kw
         lines = self.raw_headers
         texts = len(self.body) + len(self.key) + len(self.url) + sum(map(len, chain.from_iterable(lines)))
         weight = texts + 4 * len(lines) + len(self.vary_digest) + len(self.reason or b"")
+        if self.tagging is not None:
+            weight += _names_bytes(self.tagging.names)
         if self.vary_fields or self.variants or self.history:
             weight += _names_bytes(self.vary_fields) + _names_bytes(self.history) + sum(map(_ref_bytes, self.variants))
         return weight

@@ -258,7 +258,7 @@ UrlLifetimes: TypeAlias = Annotated[
     Kind(
         'a JSON object of URL patterns and lifetimes, such as {"*.example.com/static/*": "1d"}; '
         'a rule may be {"expire_after": "5m", "override_origin": true, "stale_if_error": "1h", '
-        '"stale_while_revalidate": "30s", "allowed_methods": ["GET"]}',
+        '"stale_while_revalidate": "30s", "allowed_methods": ["GET"], "tags": ["static"]}',
         show_url_rules,
         _mask_all,  # what is wrong is told by the pattern that it is about
     ),

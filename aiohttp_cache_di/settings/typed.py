@@ -143,7 +143,7 @@ class SettingsOptions(TypedDict, total=False):
     urls_expire_after: Mapping[str, ExpirationTime | UrlExpiration | Mapping[str, Any]] | str
     """Lifetimes by URL pattern; the first match wins. It takes a JSON object of URL patterns and lifetimes, such as
     {"*.example.com/static/*": "1d"}; a rule may be {"expire_after": "5m", "override_origin": true, "stale_if_error":
-    "1h", "stale_while_revalidate": "30s", "allowed_methods": ["GET"]}. Default: {}."""
+    "1h", "stale_while_revalidate": "30s", "allowed_methods": ["GET"], "tags": ["static"]}. Default: {}."""
     allowed_codes: Collection[int | str] | str | None
     """Statuses that are cached. It takes status codes, separated by commas or as a JSON list, or none for the mode's
     own. Default: none."""

@@ -16,6 +16,7 @@ from aiohttp_cache_di.keys.names import is_secret_param
 from aiohttp_cache_di.policy.expiration import UrlExpiration, UrlRules
 from aiohttp_cache_di.policy.patterns import compiled
 from aiohttp_cache_di.policy.principals import PrincipalPatterns
+from aiohttp_cache_di.policy.tags import tags_of
 from aiohttp_cache_di.policy.windows import Window, window_s
 from aiohttp_cache_di.settings.forms import FormError, flag, json_object, lifetime, methods, patterns, stale_window
 from aiohttp_cache_di.units import format_duration
@@ -39,8 +40,10 @@ _READ: Final[Mapping[str, Callable[[object], object]]] = {
     "stale_if_error": stale_window,
     "stale_while_revalidate": stale_window,
     "allowed_methods": methods,
+    "tags": tags_of,
 }
 _FIELDS: Final = {"expire_after": "value"}  # the other names are the same in both places
+_LISTS: Final = frozenset({"allowed_methods", "tags"})
 RULE_NAMES: Final = tuple(_READ)
 """What the object of a pattern may hold."""
 
@@ -124,7 +127,13 @@ def _rule(pattern: object, given: object) -> object:
 def _read(given: object) -> object:
     if isinstance(given, UrlExpiration):
         value: Any = lifetime(given.value)
-        windows = {name: _window(name, getattr(given, name)) for name in ("stale_if_error", "stale_while_revalidate")}
+        windows: dict[str, Any] = {
+            name: _window(name, getattr(given, name)) for name in ("stale_if_error", "stale_while_revalidate")
+        }
+        try:
+            windows["tags"] = tags_of(given.tags)
+        except ValueError:
+            raise FormError("its tags cannot be used") from None
         return msgspec.structs.replace(given, value=value, **windows)
     if isinstance(given, Mapping):
         return _policy(cast("Mapping[object, object]", given))
@@ -154,12 +163,11 @@ def _policy(given: Mapping[object, object]) -> UrlExpiration:
             found = _READ[name](value)
         except ValueError:
             found = ...
-        kinds = {"allowed_methods": (tuple,), "expire_after": (int, float, datetime, type(None))}
+        kinds = dict.fromkeys(_LISTS, (tuple,)) | {"expire_after": (int, float, datetime, type(None))}
         if not isinstance(found, kinds.get(name, (int, float, type(None)))):
             raise FormError(f"its {name} cannot be used")
-        fields[_FIELDS.get(name, name)] = (
-            frozenset(cast("tuple[str, ...]", found)) if isinstance(found, tuple) else found
-        )
+        is_set = name == "allowed_methods"
+        fields[_FIELDS.get(name, name)] = frozenset(cast("tuple[str, ...]", found)) if is_set else found
     return UrlExpiration(**fields)
 
 
@@ -176,8 +184,8 @@ def _shown(rule: UrlRule) -> object:
         value = getattr(rule, _FIELDS.get(name, name))
         if value == getattr(default, _FIELDS.get(name, name)):
             continue
-        if name == "allowed_methods":
-            shown[name] = sorted(value)
+        if name in _LISTS:
+            shown[name] = list(value) if name == "tags" else sorted(value)
         elif name == "override_origin":
             shown[name] = value
         else:

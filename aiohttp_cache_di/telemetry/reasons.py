@@ -55,6 +55,8 @@ DETAILS: Final = {
     "changed": "a class of the session, or a middleware behind the cache, has changed whom the request is for",
     "filtered": "`filter_fn` or `is_cacheable` refused it",
     "invalidated": "what it shows was changed or deleted while it was on its way",
+    "purged": "one of its tags was purged while it was on its way",
+    "too-many-tags": "it has more tags than are kept, so that not all of them could be purged",
     "no-room": "the memory for it, or for what waits to be written, is full",
     "store-failed": "the store failed, or is left alone because it has failed",
     "given-up": "it was deleted before it was written, or the store does not take it, or others need its room",
@@ -78,7 +80,7 @@ class CacheDecision(Struct, frozen=True):
     def parameters(self) -> dict[str, str]:
         """The parameters of the member; those without a value have ""."""
         _, *parameters = self.cache_status.split("; ")
-        return {name: value for name, _, value in (parameter.partition("=") for parameter in parameters)}
+        return {name: value.strip('"') for name, _, value in (parameter.partition("=") for parameter in parameters)}
 
     @property
     def is_hit(self) -> bool:
@@ -94,7 +96,7 @@ class CacheDecision(Struct, frozen=True):
     def reason(self) -> str:
         """The token that says most: the detail, else why it went to the origin; "" for a fresh response as it is."""
         found = self.parameters
-        return found.get("detail") or found.get("fwd", "")
+        return found.get("detail") or ("purged" if "purged" in found else found.get("fwd", ""))
 
     @property
     def because(self) -> str:
@@ -102,8 +104,12 @@ class CacheDecision(Struct, frozen=True):
         found, parts = self.parameters, list[str]()
         if "hit" in found:
             parts.append("answered from the cache")
-        elif "fwd" in found:
+        elif "fwd" in found and "purged" not in found:
             parts.append(f"sent to the origin: {FORWARDED.get(found['fwd'], found['fwd'])}")
+        elif "fwd" in found:
+            parts.append("sent to the origin")
+        if "purged" in found:
+            parts.append(f"tag {found['purged']} was purged")
         if "fwd-status" in found:
             parts.append(f"the origin said {found['fwd-status']}")
         if "collapsed" in found:

@@ -20,7 +20,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 # What each page's blocks are run by: here, or a test of that page's own.
 HERE = (
     *("applications", "configuration", "container", "downloads", "graphql", "rate-limits", "several-caches"),
-    *("tutorial", "users"),
+    *("tags", "tutorial", "users"),
 )
 ELSEWHERE = {
     "admin": "tests/admin/test_docs.py",
@@ -67,11 +67,12 @@ class Origin:
     def __init__(self) -> None:
         self.asked: list[tuple[str, str]] = []
         self.status, self.headers = 200, {"Cache-Control": "max-age=60"}
+        self.answers: dict[str, object] = {}
         self.url = ""
 
     async def answer(self, request: web.Request) -> web.Response:
         self.asked.append((request.method, await request.text()))
-        body = {"data": len(self.asked)}
+        body = {"data": len(self.asked), **self.answers}
         return web.json_response(body, status=self.status, headers=self.headers)
 
 
@@ -174,3 +175,23 @@ async def test_answers_with_errors_are_kept_out(origin: Origin, monkeypatch: pyt
                 async with session.post(url, json={}) as response:
                     await response.read()
     assert len(origin.asked) == 2
+
+
+async def test_a_user_that_has_changed_is_fetched_anew(origin: Origin, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = shown("tags", "profile", origin, monkeypatch)
+    async with CachedSession(cache=CacheBackend(cache_control=True)) as session:
+        before = [await page.profile(session, user) for user in (7, 8, 7, 8)]
+        assert before[:2] == before[2:]
+        assert await page.user_has_changed(session, 7) == 1
+        after = [await page.profile(session, user) for user in (7, 8)]
+    assert (after[0] != before[0], after[1] == before[1]) == (True, True)
+
+
+async def test_tags_are_told_of_a_body(origin: Origin, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = shown("tags", "tags_of", origin, monkeypatch).make_cache()
+    async with CachedSession(cache=cache) as session:
+        origin.answers = {"customer": 7}
+        async with session.get(origin.url) as response:
+            await response.read()
+        await cache.settle()
+        assert (await cache.purge(tags="customer:7")).entries == 1

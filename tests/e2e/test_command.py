@@ -108,6 +108,33 @@ async def test_a_service_that_runs_sees_with_its_next_request_what_the_command_h
     assert await fetch(session, urls[1]) == "2"
 
 
+async def test_a_service_that_runs_sees_with_its_next_request_which_tag_the_command_has_purged(
+    service: Service, session: CachedSession, origin: Origin
+) -> None:
+    def tagged(request: Received) -> bytes:
+        return answer(str(request.number), headers={"ETag": '"a"', "Surrogate-Key": f"all {request.path}"})
+
+    urls = [origin.on("/one", tagged), origin.on("/two", tagged)]
+    for url in urls * 3:
+        assert await fetch(session, url) == "1"
+    await session.cache.settle()
+
+    status, said, error = await service.run("ls", "--tag", "/one", "--json")
+    assert (status, [entry["tags"] for entry in json.loads(said)], error) == (0, [["all", "/one"]], "")
+    status, said, error = await service.run("purge", "--tag", "all", "--dry-run")
+    assert (status, said, error) == (0, "2 entries, 2 B: would be dropped\n", "")
+    status, said, error = await service.run("purge", "--tag", "/one", "--tag", "none", "--soft")
+    assert (status, said, error) == (0, "1 entries, 1 B: made stale\n", "")
+    async with session.get(urls[0]) as response:
+        assert (await response.text(), 'purged="/one"' in response.cache_status) == ("2", True)
+    assert await fetch(session, urls[1]) == "1"
+    await session.cache.settle()
+    status, said, error = await service.run("purge", "--tag", "all")
+    assert (status, said, error) == (0, "2 entries, 2 B: dropped\n", "")
+    assert [await fetch(session, url) for url in urls] == ["3", "2"]
+    assert [await fetch(session, url) for url in urls] == ["3", "2"]
+
+
 async def test_what_the_command_has_warmed_is_a_hit_of_the_service(
     service: Service, session: CachedSession, origin: Origin
 ) -> None:

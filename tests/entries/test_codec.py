@@ -11,10 +11,11 @@ import msgspec
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from aiohttp_cache_di.entries.codec import FORMAT_VERSION, EntryCodec, Opaque
+from aiohttp_cache_di.entries.codec import FORMAT_VERSION, EntryCodec, Opaque, _mac
 from aiohttp_cache_di.errors import ConfigurationError, StorageError, UnreadableEntryError
-from aiohttp_cache_di.rfc9111.messages import StoredResponse, VariantRef
+from aiohttp_cache_di.rfc9111.messages import StoredResponse, Tagging, VariantRef
 
 PLAIN = EntryCodec()
 SIGNED = EntryCodec("a secret")
@@ -170,6 +171,29 @@ def test_a_mutated_entry_with_a_fitting_checksum_is_read_as_an_entry_or_refused(
         return
     assert isinstance(decoded, StoredResponse)
     assert decoded.key == "k1"
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("named", [False, True])
+def test_an_entry_of_the_version_without_tags_is_read(codec: EntryCodec, named: bool) -> None:
+    kept = replace(entry(), tagging=Tagging(("a",)))
+    key = b"" if named else len(kept.key).to_bytes(4, "big") + kept.key.encode()
+    fields = msgspec.msgpack.decode(msgspec.msgpack.encode(kept if named else replace(kept, key="")))
+    del fields[StoredResponse.__struct_fields__.index("tagging")]
+    payload = msgspec.msgpack.encode(fields)
+    flags = (1 if codec.is_signing else 0) | (0 if named else 2)
+    head = bytes((1, 1, flags, 0))
+    mac = _mac(codec._mac_keys[0], head + key, payload) if codec.is_signing else b""
+    checksum = zlib.crc32(payload + mac, zlib.crc32(head + key)).to_bytes(4, "big")
+    read = codec.decode(b"\xacDI\n" + checksum + head + payload + mac, kept.key)
+    assert read == replace(kept, tagging=None)
+
+
+@pytest.mark.parametrize("fields", [[], list(range(18)), list(range(20))])
+def test_what_only_says_to_be_of_that_version_is_refused(fields: list[int]) -> None:
+    data = PLAIN.encode(entry())
+    with pytest.raises(UnreadableEntryError, match="content"):
+        PLAIN.decode(reframed(data, msgspec.msgpack.encode(fields), head=bytes((1, 1, 0, 0))), "k1")
 
 
 @pytest.mark.parametrize("version", [0, FORMAT_VERSION + 1, 255])

@@ -20,7 +20,7 @@ from yarl import URL
 from aiohttp_cache_di import CachedSession
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.store import Record
-from aiohttp_cache_di.entries.codec import EntryCodec, Opaque
+from aiohttp_cache_di.entries.codec import FORMAT_VERSION, EntryCodec, Opaque
 from aiohttp_cache_di.errors import UnreadableEntryError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from tests.backends.entries import make_entry
@@ -92,6 +92,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "vary_digest": raw,
     "variants": st.lists(variants, max_size=3),
     "history": st.lists(texts, max_size=3),
+    "tagging": st.one_of(st.none(), st.lists(values, max_size=4)),
     "body": raw,
 }
 PLAUSIBLE: dict[str, st.SearchStrategy[Any]] = {
@@ -134,13 +135,14 @@ PLAUSIBLE: dict[str, st.SearchStrategy[Any]] = {
         ),
         max_size=3,
     ),
+    "tagging": st.tuples(st.lists(texts, max_size=3), st.integers(0, 9), st.text(max_size=3), st.integers(0, 2**60)),
 }
 PLACES = list(StoredResponse.__struct_fields__)
 
 
 def framed(payload: bytes, kind: int = 1, flags: int = 2) -> bytes:
     """*payload* in a frame whose checksum is right under `KEY`."""
-    head = bytes((1, kind, flags, 0))
+    head = bytes((FORMAT_VERSION, kind, flags, 0))
     beside = len(KEY).to_bytes(4, "big") + KEY.encode()
     return b"\xacDI\n" + zlib.crc32(head + beside + payload).to_bytes(4, "big") + head + payload
 

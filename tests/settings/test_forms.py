@@ -161,6 +161,7 @@ def test_a_pattern_may_have_everything_that_code_can_give_it(monkeypatch: pytest
         "AIOHTTP_CACHE_URLS_EXPIRE_AFTER",
         '{"*.test/a": "5m", "*.test/b": {"expire_after": "1h", "override_origin": true}, "*.test/c": '
         '{"stale_if_error": "always", "stale_while_revalidate": "30s", "allowed_methods": ["get", "post"]}, '
+        '"*.test/d": {"tags": ["b", "a"]}, "*.test/e": {"expire_after": 1, "tags": "one tag"}, '
         '"*": "none"}',
     )
 
@@ -172,6 +173,8 @@ def test_a_pattern_may_have_everything_that_code_can_give_it(monkeypatch: pytest
         "*.test/c": UrlExpiration(
             stale_if_error=True, stale_while_revalidate=30.0, allowed_methods=frozenset({"GET", "POST"})
         ),
+        "*.test/d": UrlExpiration(tags=("b", "a")),
+        "*.test/e": UrlExpiration(1.0, tags=("one tag",)),
         "*": None,
     }
     shown = {row.variable: row.value for row in effective_settings(settings)}["AIOHTTP_CACHE_URLS_EXPIRE_AFTER"]
@@ -190,14 +193,14 @@ def test_code_gives_rules_by_pattern_as_a_backend_takes_them() -> None:
 def test_code_gives_the_windows_of_a_pattern_in_any_form_and_they_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     rules: dict[str, UrlRule] = {
         "a.test": UrlExpiration(stale_if_error="1h", stale_while_revalidate=timedelta(minutes=1)),
-        "b.test": UrlExpiration(stale_if_error=True, stale_while_revalidate=False),
+        "b.test": UrlExpiration(stale_if_error=True, stale_while_revalidate=False, tags=["t"]),
     }
 
     settings = CacheSettings(urls_expire_after=rules)
 
     assert settings.urls_expire_after == {
         "a.test": UrlExpiration(stale_if_error=3600.0, stale_while_revalidate=60.0),
-        "b.test": UrlExpiration(stale_if_error=True, stale_while_revalidate=0.0),
+        "b.test": UrlExpiration(stale_if_error=True, stale_while_revalidate=0.0, tags=("t",)),
     }
     shown = {row.variable: row.value for row in effective_settings(settings)}["AIOHTTP_CACHE_URLS_EXPIRE_AFTER"]
     monkeypatch.setenv("AIOHTTP_CACHE_URLS_EXPIRE_AFTER", shown)
@@ -223,6 +226,8 @@ def test_code_gives_durations_as_text_or_timedelta_as_well() -> None:
         ('{"a.test": "1h", "b.test": {"stale_while_revalidate": "-1"}}', "b.test': its stale_while_revalidate"),
         ('{"a.test": "1h", "b.test": {"allowed_methods": 5}}', "b.test': its allowed_methods"),
         ('{"a.test": "1h", "b.test": {"allowed_methods": "GET POST"}}', "b.test': its allowed_methods"),
+        ('{"a.test": "1h", "b.test": {"tags": [""]}}', "b.test': its tags"),
+        ('{"a.test": "1h", "b.test": {"tags": 5}}', "b.test': its tags"),
         ('{"a.test": "1h", "b.test": {"overide_origin": true}}', "b.test': it has something that is none of"),
         ('{"a.test": "1h", "[z-a]": "1h"}', "[z-a]"),
         ('{"a.test": "1h", "b.test": true}', "b.test"),

@@ -333,7 +333,7 @@ def test_a_subclass_reads_and_explains_its_own_variables(monkeypatch: pytest.Mon
 
 
 def test_every_option_of_a_backend_can_be_set() -> None:
-    in_code_only = {"principal", "autoclose", "filter_fn", "salt", "serializer"}
+    in_code_only = {"principal", "autoclose", "filter_fn", "tag_fn", "salt", "serializer"}
 
     assert CacheSettings.model_fields.keys() >= BACKEND_OPTIONS - in_code_only
 

@@ -9,7 +9,7 @@ import math
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from functools import cache
 from typing import Any, Self
 
@@ -17,7 +17,7 @@ import msgspec
 
 from aiohttp_cache_di.backends.eviction import NEARLY_FULL, EvictionOrder
 from aiohttp_cache_di.backends.inspecting import Usage
-from aiohttp_cache_di.backends.store import Found, Item, Limits, Record, Row, StoreEvents, Written
+from aiohttp_cache_di.backends.store import Found, Item, Limits, Record, Row, StoreEvents, Written, is_mark
 from aiohttp_cache_di.entries.codec import item_leads_on
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
@@ -28,6 +28,9 @@ ENTRY_OVERHEAD_BYTES = 400  # what an entry costs beside its bytes: objects, the
 CHUNK = 100  # entries dealt with before the loop gets its turn: a millisecond at the most
 SIFTED = 4  # places of the expiry queue that are looked at for each one that is added
 MAX_OPEN = 1024
+
+
+MAX_MARKS = 100_000  # records of purges; what the oldest is about is older still
 
 
 class Packed(msgspec.Struct, frozen=True, gc=False):
@@ -90,6 +93,10 @@ class MemoryStore:
         self._order = EvictionOrder(self.data)
         self.leading_on: set[str] = set()
         """Keys of redirects and aliases."""
+        self.marks: OrderedDict[str, Any] = OrderedDict()
+        """Records that tell of purges, apart: no bound drops one while there is what it is about."""
+        self.judge: Callable[[StoredResponse], StoredResponse | None] = _as_it_is
+        """Tells what is given in place of a response that has tags (`Judging`)."""
         self.max_entries = max_entries
         self.max_bytes = max_bytes
         self.total_bytes: int = 0
@@ -107,10 +114,12 @@ class MemoryStore:
         entry = self._open.get(key)
         if entry is None:
             item = self.data.get(key)
-            if item is None or (entry := self._opened(key, item)) is None:
+            if item is None:
+                return self.marks.get(key) if self.marks else None
+            if (entry := self._opened(key, item)) is None:
                 return None
         self._order.used(key)
-        return entry
+        return entry if entry.tagging is None else self.judge(entry)
 
     def look(self, key: str) -> Item | None:
         """Return the item under *key*."""
@@ -121,7 +130,7 @@ class MemoryStore:
         """Keep a record, and let others go where a bound asks for it; False where it is too large for the bounds."""
         with self._lock:
             self._put(record.key, record.item, None)
-            return record.key in self.data
+            return record.key in self.data or record.key in self.marks
 
     def item(self, key: str) -> Any:
         """The item under *key*, which stays as packed as it is; KeyError where there is none."""
@@ -140,7 +149,8 @@ class MemoryStore:
     def drop(self, key: str) -> None:
         """Drop the item under *key*, if there is one."""
         with self._lock, contextlib.suppress(KeyError):
-            self._pop(key)
+            if self.marks.pop(key, None) is None:
+                self._pop(key)
 
     def take(self, key: str) -> Any:
         """Drop the item under *key* and return it; KeyError where there is none."""
@@ -153,7 +163,10 @@ class MemoryStore:
 
     async def get(self, keys: Sequence[str]) -> Sequence[Found | None]:
         """Look *keys* up."""
-        return [Found(self.item(key)) if key in self.data else None for key in keys]
+        return [
+            Found(self.item(key)) if key in self.data else Found(self.marks[key]) if key in self.marks else None
+            for key in keys
+        ]
 
     async def kinds(self, keys: Sequence[str]) -> Sequence[bool | None]:
         """Tell what is under *keys*."""
@@ -197,6 +210,7 @@ class MemoryStore:
             self._open.clear()
             self._foreign.clear()
             self.leading_on.clear()
+            self.marks.clear()
             self.total_bytes = 0
         while old or any(queues):
             for _ in range(min(CHUNK, len(old))):
@@ -225,6 +239,9 @@ class MemoryStore:
         if type(item) is not StoredResponse:
             stored = getattr(item, "stored", None)
             item = stored if isinstance(stored, StoredResponse) else item
+        if is_mark(key):
+            self._mark(key, item)
+            return
         until = math.inf
         self._forget(key)
         if item_leads_on(item) if leads_on is None else leads_on:
@@ -249,6 +266,12 @@ class MemoryStore:
             self._evict()
         elif not self._over_bounds(NEARLY_FULL):
             self._order.end_trials(self.total_bytes)
+
+    def _mark(self, key: str, item: Any) -> None:
+        self.marks[key] = item
+        self.marks.move_to_end(key)
+        if len(self.marks) > MAX_MARKS:
+            self.marks.popitem(last=False)
 
     def _pop(self, key: str) -> None:
         self._forget(key)
@@ -337,6 +360,10 @@ def _at_rest(entry: StoredResponse, key: str) -> Packed | StoredResponse:
         return Packed.of(entry)
     except (TypeError, ValueError, OverflowError):
         return entry if entry.key == key else msgspec.structs.replace(entry, key=key)
+
+
+def _as_it_is(entry: StoredResponse) -> StoredResponse | None:
+    return entry
 
 
 def _weight(item: object) -> int:

@@ -128,7 +128,8 @@ class SQLiteCache(StackCache):
     async def size(self) -> int:
         """Count the items."""
         await self.stack.settle(None)
-        return await self._store.count(leads_on=self._leads_on)
+        count = await self._store.count(leads_on=self._leads_on)
+        return count if self._leads_on else count - await self.stack.count_marks(count)
 
     @property
     def _store(self) -> SQLiteStore:

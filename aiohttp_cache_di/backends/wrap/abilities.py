@@ -12,6 +12,7 @@ from aiohttp_cache_di.backends.store import (
     Changing,
     Expiring,
     Immediate,
+    Judging,
     Keeping,
     Leasing,
     LookingOrLeasing,
@@ -43,6 +44,7 @@ class Abilities(Struct, frozen=True, eq=False):
     leasing: Leasing | None
     looking_or_leasing: LookingOrLeasing | None
     immediate: Immediate | None
+    judging: Judging | None
     peeking: Peeking | None
     versioned: Versioned | None
     touching: Touching | None
@@ -62,6 +64,7 @@ class Abilities(Struct, frozen=True, eq=False):
             leasing=store if isinstance(store, Leasing) else None,
             looking_or_leasing=_looking_or_leasing(store),
             immediate=store if isinstance(store, Immediate) else None,
+            judging=store if isinstance(store, Judging) else None,
             peeking=store if isinstance(store, Peeking) else None,
             versioned=store if isinstance(store, Versioned) else None,
             touching=store if isinstance(store, Touching) else None,

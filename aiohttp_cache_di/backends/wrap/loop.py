@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Collection
 from typing import Protocol
 
-from aiohttp_cache_di.backends.store import Found, Record, Spool, Spooling, Store
+from aiohttp_cache_di.backends.store import Found, Record, Spool, Spooling, Store, is_mark
 from aiohttp_cache_di.backends.wrap.abilities import Abilities
 from aiohttp_cache_di.backends.wrap.batching import BatchedReads, UnansweredError
 from aiohttp_cache_di.backends.wrap.first_looks import FirstLooks
@@ -16,6 +16,7 @@ from aiohttp_cache_di.backends.wrap.leases import Leases
 from aiohttp_cache_di.backends.wrap.near import NearTier
 from aiohttp_cache_di.backends.wrap.packing import Packing
 from aiohttp_cache_di.backends.wrap.pending import PendingWrites
+from aiohttp_cache_di.backends.wrap.purges import PurgeCount, Purges
 from aiohttp_cache_di.backends.wrap.tasks import FINISH_WITHIN_S, Tasks
 from aiohttp_cache_di.backends.wrap.tombstones import Tombstones
 from aiohttp_cache_di.backends.wrap.write import OnWritten
@@ -43,6 +44,7 @@ class LoopStack:
         abilities: what the store can do besides.
         near_bytes: what copies in memory may weigh; 0 keeps none.
         near_lifetime_s: seconds for which such a copy is believed at most.
+        purge_count: of the purges by tag that this process has begun.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class LoopStack:
         packing: Packing,
         near_bytes: int,
         near_lifetime_s: float,
+        purge_count: PurgeCount,
     ) -> None:
         self.guard = guard
         self.tombstones = tombstones
@@ -77,18 +80,19 @@ class LoopStack:
         self.largest_spooled_bytes: float | None = _largest(self._spooling)
         """The size of the largest body that the store takes as it arrives; None where it takes none so."""
         self._keep = None if abilities.immediate is None else abilities.immediate.keep
+        self._look = _looking(abilities)
         self._pending = self.pending.entries
         self.near: NearTier | None = (
             NearTier(abilities, near_bytes, near_lifetime_s, pending=self._pending, doubted=tombstones)
             if near_bytes
             else None
         )
-        self._at_hand = _at_hand(abilities, self.near)
-        self.peek: Callable[[str], StoredResponse | None] = self._pending.get
+        self.purges = Purges(self, purge_count)
+        """What is known of purges by tag."""
+        is_all = self.tells_all or self.near is not None
+        self._at_hand = _at_hand(abilities, self.near, self.purges)
+        self.peek: Callable[[str], StoredResponse | None] = self._at_hand if is_all else self._peek
         """Gives the response under a key, if it is at hand; what is on its way counts as stored."""
-        if self._at_hand is not _nothing:
-            is_all = self.tells_all or self.near is not None
-            self.peek = self._at_hand if is_all else self._peek
         self._reads = BatchedReads(whole, guard)
         self.first_looks: FirstLooks | None = None
         """Looks that bring a lease, if the store has them."""
@@ -101,8 +105,15 @@ class LoopStack:
     def _peek(self, key: str) -> StoredResponse | None:
         entry = self._pending.get(key)
         if entry is None and key not in self.tombstones:
-            return self._at_hand(key)
-        return entry
+            entry = self._at_hand(key)
+        return entry if entry is None or entry.tagging is None else None  # which takes a look at what is stored
+
+    def _unsure(self, key: str) -> StoredResponse | None:
+        """What is at hand under *key*, if it was not given for its tags."""
+        entry = self._pending.get(key)
+        if entry is None and self.near is not None:
+            entry = self.near.unsure(key)
+        return None if entry is None or entry.tagging is None else entry
 
     async def fetch(self, key: str, *, lease_s: float = 0.0) -> StoredResponse | Failed | None:
         """The response that the store has under *key*, asked within a deadline that begins when it is sent.
@@ -113,6 +124,9 @@ class LoopStack:
         """
         if self.tells_all:
             return self.peek(key)
+        unsure = self._unsure(key)
+        if unsure is not None:
+            return await self.purges.judge(unsure)
         near, first_looks = self.near, self.first_looks
         token, entry, version = None if near is None else near.begin(key), None, 0
         try:
@@ -130,7 +144,7 @@ class LoopStack:
                 near.end(key, token, entry, version)
         if first_looks is not None:
             first_looks.note(key, entry)
-        return entry
+        return entry if entry is None or entry.tagging is None else await self.purges.judge(entry)
 
     async def get(self, key: str) -> Found | None:
         """What the store has under *key*, without a deadline."""
@@ -144,11 +158,15 @@ class LoopStack:
             if outcome is not None:  # its body is in a file of another store
                 outcome(False)
             return
+        if entry.tagging is not None:
+            self.purges.note_stored(entry)
+        if self.purges.reasons:
+            self.purges.reasons.pop(entry.key, None)
         if self._keep is None:
             self.pending.add(entry, outcome)
             return
         is_written = self._keep(Record(entry.key, entry, entry.store_until))
-        self.guard.stats.stored += is_written
+        self.guard.stats.stored += is_written and not is_mark(entry.key)
         if outcome is not None:
             outcome(is_written)
 
@@ -231,10 +249,8 @@ def _nothing(key: str) -> StoredResponse | None:
     return None
 
 
-def _at_hand(abilities: Abilities, near: NearTier | None) -> Callable[[str], StoredResponse | None]:
-    """How a response is had at once."""
-    if near is not None:
-        return near.peek
+def _looking(abilities: Abilities) -> Callable[[str], StoredResponse | None]:
+    """How a response is had at once from a store that can give one, whatever its tags are."""
     if abilities.peeking is not None:
         return abilities.peeking.peek
     immediate = abilities.immediate
@@ -246,3 +262,22 @@ def _at_hand(abilities: Abilities, near: NearTier | None) -> Callable[[str], Sto
         return item if isinstance(item, StoredResponse) else None
 
     return look
+
+
+def _at_hand(abilities: Abilities, near: NearTier | None, purges: Purges) -> Callable[[str], StoredResponse | None]:
+    """How a response is had at once."""
+    if near is not None:
+        near.is_current = purges.is_current
+        return near.peek
+    look = _looking(abilities)
+    if abilities.immediate is None:
+        return look
+    if abilities.judging is not None:
+        abilities.judging.judge = purges.judge_at_once
+        return look
+
+    def peek(key: str) -> StoredResponse | None:
+        entry = look(key)
+        return entry if entry is None or entry.tagging is None else purges.judge_at_once(entry)
+
+    return peek

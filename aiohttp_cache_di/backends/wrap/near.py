@@ -30,6 +30,11 @@ Token: TypeAlias = object
 """Proves that nothing has been heard of a key since its read began."""
 
 
+def _is_current(entry: StoredResponse) -> bool:
+    """What is known of tags where nothing is."""
+    return False
+
+
 class Held(NamedTuple):
     """A copy, and how far it is believed."""
 
@@ -72,15 +77,21 @@ class NearTier:
         self._touch: Callable[[str], None] | None = None if touching is None else touching.touch
         if abilities.changing is not None:
             abilities.changing.on_change(self._note_change)
+        self.is_current: Callable[[StoredResponse], bool] = _is_current
+        """Tells whether no tag of a response has been purged, as far as that is known at once."""
+        self._unsure: StoredResponse | None = None
 
     def __len__(self) -> int:
         return len(self._held)
 
     def peek(self, key: str) -> StoredResponse | None:
-        """What is on its way under *key*, or else the copy, if it may still be believed."""
+        """What is on its way under *key*, or else the copy, if it may still be believed.
+
+        None also where a tag of it may have been purged; `unsure` has it then.
+        """
         entry = self._pending.get(key)
         if entry is not None:
-            return entry
+            return entry if entry.tagging is None or self.is_current(entry) else self._doubt(entry)
         held = self._held.get(key)
         if held is None or key in self._doubted:
             return None
@@ -97,7 +108,17 @@ class NearTier:
         self._order.used(key)
         if self._touch is not None:
             self._touch(key)
-        return held.entry
+        entry = held.entry
+        return entry if entry.tagging is None or self.is_current(entry) else self._doubt(entry)
+
+    def unsure(self, key: str) -> StoredResponse | None:
+        """What the latest `peek` had under *key*, and did not give for its tags; at once after that."""
+        entry, self._unsure = self._unsure, None
+        return entry if entry is not None and entry.key == key else None
+
+    def _doubt(self, entry: StoredResponse) -> StoredResponse | None:
+        self._unsure = entry
+        return None
 
     # ---- reads
 

@@ -16,7 +16,7 @@ from functools import partial
 from itertools import islice
 from typing import Final, cast
 
-from aiohttp_cache_di.backends.store import Item, Record, Store, Written
+from aiohttp_cache_di.backends.store import Item, Record, Store, Written, is_mark
 from aiohttp_cache_di.backends.wrap.guard import OF_THE_DATA, StoreGuard
 from aiohttp_cache_di.backends.wrap.outages import kind_of
 from aiohttp_cache_di.backends.wrap.tasks import background
@@ -360,7 +360,7 @@ class PendingWrites:
         self._end(write)
         if not write.is_deleted:
             self._tombstones.pop(entry.key, None)
-            self._guard.stats.stored += 1
+            self._guard.stats.stored += not is_mark(write.entry.key)
         if self._forget_newest(write) and not write.is_deleted:
             self._on_written(entry, version)
         write.tell(not write.is_deleted)

@@ -11,15 +11,28 @@ from hashlib import blake2b
 from typing import Any, Final, cast
 from weakref import WeakKeyDictionary, ref
 
+from msgspec.structs import replace
+
 from aiohttp_cache_di.backends.inspecting import Glance, Usage, Wanted
-from aiohttp_cache_di.backends.store import Counter, Item, Leasing, Record, Row, Store, StoreEvents, Unreadable
+from aiohttp_cache_di.backends.store import (
+    Counter,
+    Item,
+    Leasing,
+    Record,
+    Row,
+    Store,
+    StoreEvents,
+    Unreadable,
+    is_mark,
+)
 from aiohttp_cache_di.backends.wrap.abilities import Abilities
 from aiohttp_cache_di.backends.wrap.chunks import ChunkedStore
 from aiohttp_cache_di.backends.wrap.guard import StoreGuard
 from aiohttp_cache_di.backends.wrap.loop import LoopStack
 from aiohttp_cache_di.backends.wrap.packing import Packing
+from aiohttp_cache_di.backends.wrap.purges import CLOCK, LONG, PurgeCount, purge_records
 from aiohttp_cache_di.backends.wrap.tombstones import Tombstones
-from aiohttp_cache_di.entries.codec import EntryCodec, item_leads_on
+from aiohttp_cache_di.entries.codec import EntryCodec, Opaque, item_leads_on
 from aiohttp_cache_di.entries.filed import FiledResponse, in_memory
 from aiohttp_cache_di.entries.info import EntryInfo, info_of
 from aiohttp_cache_di.errors import StorageError
@@ -33,6 +46,8 @@ SECRET_KEY: Final = blake2b(b"aiohttp_cache_di: the secret of digests", digest_s
 
 READ_AT_A_TIME: Final = 200  # of what is read for its upkeep; the batches of a store may have less
 UNKNOWN_AT_A_TIME: Final = 32
+TOLD_AT_A_TIME: Final = 100  # of what is in memory, and looked at in the loop
+COUNTED_ENTRIES: Final = 10_000
 DELETED_AT_A_TIME: Final = 500  # of what a walk has found to be expired
 
 
@@ -72,6 +87,7 @@ class StoreStack:
         """The store, for items of any size."""
         self.leasing: Leasing | None = self.abilities.leasing
         self.tombstones: Tombstones = Tombstones()
+        self.purge_count: PurgeCount = PurgeCount()
         self._keeps_apart = self.abilities.keeping is not None or self.abilities.immediate is not None
         self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, LoopStack] = WeakKeyDictionary()
         self._latest: tuple[Callable[[], object], LoopStack | None] = (lambda: None, None)
@@ -107,25 +123,30 @@ class StoreStack:
             for other in [other for other in list(self._loops) if other.is_closed()]:
                 del self._loops[other]
             parts = self.whole, self.abilities, self.guard, self.tombstones, self.packing
-            part = self._loops[loop] = LoopStack(*parts, self.near_bytes, self.near_lifetime_s)
+            part = self._loops[loop] = LoopStack(*parts, self.near_bytes, self.near_lifetime_s, self.purge_count)
         return part
 
     # ---- items, as users see them
 
     async def get(self, key: str) -> Item | None:
-        """What is stored under *key* or on its way there; what cannot be read is counted."""
+        """What is stored under *key* or on its way there; what cannot be read is counted, what was purged is gone."""
         await self.settle({key})
         here = self.here()
         entry = here.pending.entries.get(key)
         if entry is not None:
-            return entry
+            return await here.purges.judge(entry)
         found = None if key in self.tombstones else await here.get(key)
         if found is None:
             return None
         if isinstance(found.item, Unreadable):
             self.events.unreadable()
             return None
-        return found.item
+        item = found.item
+        shown = self.packing.entry_of(item, key) if isinstance(item, Opaque) and not item.leads_on else item
+        if not isinstance(shown, StoredResponse) or shown.tagging is None:
+            return item
+        judged = await here.purges.judge(shown)
+        return item if judged is shown else None if judged is None else self.packing.packed(judged)
 
     async def items(self, keys: Collection[str]) -> list[Item]:
         """As `get`, of many keys: what there is."""
@@ -153,6 +174,9 @@ class StoreStack:
         if isinstance(item, FiledResponse) and not (spooling and spooling.holds(item.file)):
             record = record._replace(item=await in_memory(item))
         here, key = self.here(), record.key
+        if isinstance(record.item, StoredResponse) and record.item.tagging is not None:
+            here.purges.note_stored(record.item)
+        here.purges.reasons.pop(key, None)
         here.pending.forget({key})
         await here.pending.settle({key})
         here.direct[under_way := asyncio.get_running_loop().create_future()] = key
@@ -197,21 +221,33 @@ class StoreStack:
         pages = cast("AsyncGenerator[Sequence[Row]]", self.whole.pages(items=items))
         async with aclosing(pages):
             async for page in pages:
-                yield [row for row in page if row.key != SECRET_KEY] if not self._keeps_apart else page
+                yield [row for row in page if not is_mark(row.key) and (self._keeps_apart or row.key != SECRET_KEY)]
 
-    async def infos(self, wanted: Wanted) -> AsyncGenerator[Sequence[EntryInfo]]:
-        """What is told of the responses that are *wanted*, a page at a time; without bodies where the store can."""
+    async def infos(self, wanted: Wanted, *, purged: bool = False) -> AsyncGenerator[Sequence[EntryInfo]]:
+        """What is told of the responses that are *wanted*, a page at a time; without bodies where the store can.
+
+        Args:
+            purged: those too that were purged by a tag, and not dropped yet.
+        """
+        purges = self.here().purges
+        async with aclosing(self._all_infos(wanted)) as pages:
+            async for page in pages:
+                yield page if purged else await purges.unpurged(page, wanted)
+
+    async def _all_infos(self, wanted: Wanted) -> AsyncGenerator[Sequence[EntryInfo]]:
         selecting = self.abilities.selecting
         if selecting is None:
             async with aclosing(self.pages(items=True)) as pages:
                 async for page in pages:
-                    yield self._told([(row.key, row.item) for row in page], wanted)
+                    for first in range(0, len(page), TOLD_AT_A_TIME):
+                        rows = page[first : first + TOLD_AT_A_TIME]
+                        yield self._told([(row.key, row.item) for row in rows], wanted)
             return
         await self.settle(None)
         glances = cast("AsyncGenerator[Sequence[Glance]]", selecting.infos(wanted))
         async with aclosing(glances):
             async for found in glances:
-                yield [glance.info for glance in found if glance.info is not None]
+                yield [glance.info for glance in found if glance.info is not None and not is_mark(glance.key)]
                 unknown = [key for key, info in found if info is None and self._is_record(key)]
                 for first in range(0, len(unknown), UNKNOWN_AT_A_TIME):
                     part = unknown[first : first + UNKNOWN_AT_A_TIME]
@@ -221,7 +257,8 @@ class StoreStack:
         """How much is stored."""
         await self.settle(None)
         if self.abilities.measuring is not None:
-            return await self.abilities.measuring.usage()
+            usage = await self.abilities.measuring.usage()
+            return replace(usage, entries=usage.entries - await self.count_marks(usage.entries))
         entries = total = 0
         async with aclosing(self.infos(_all)) as pages:
             async for page in pages:
@@ -229,13 +266,28 @@ class StoreStack:
                 total += sum(info.body_bytes for info in page)
         return Usage(entries, total)
 
+    async def knows_purges(self) -> bool:
+        """Whether there may be records that tell of purges."""
+        return await self.get(CLOCK) is not None or await self.get(LONG) is not None
+
+    async def count_marks(self, entries: int) -> int:
+        """How many of so many *entries* are records that tell of purges; 0 where a walk over all is not worth it."""
+        if entries > COUNTED_ENTRIES or not await self.knows_purges():
+            return 0
+        count = 0
+        pages = cast("AsyncGenerator[Sequence[Row]]", self.whole.pages(items=False))
+        async with aclosing(pages):
+            async for page in pages:
+                count += sum(is_mark(row.key) for row in page)
+        return count
+
     def _told(self, items: Sequence[tuple[str, Item | Unreadable | None]], wanted: Wanted) -> list[EntryInfo]:
         entries = [self.packing.entry_of(item, key) for key, item in items]
         infos = [info_of(entry) for entry in entries if entry is not None]
         return [info for info in infos if wanted(info)]
 
     def _is_record(self, key: str) -> bool:
-        return ChunkedStore.is_record(key) and (self._keeps_apart or key != SECRET_KEY)
+        return ChunkedStore.is_record(key) and not is_mark(key) and (self._keeps_apart or key != SECRET_KEY)
 
     async def delete_expired(self, now: float) -> int:
         """Drop what may be dropped at *now* (POSIX time); return how many records went."""
@@ -259,6 +311,24 @@ class StoreStack:
                 expired = []
         await self.delete(expired)
         return count + len(expired)
+
+    async def purge_tags(self, tags: Collection[str], *, soft: bool = False) -> int:
+        """Have all responses gone that have one of *tags*, or stale: those stored by now, and those asked for by now.
+
+        Returns:
+            The number of the purge: what has outlived it is not concerned (`Tagging.purges`).
+        """
+        purges = self.here().purges
+        number, until = await purges.begin(tags)
+        marks, clock = purge_records(tags, number, until, soft=soft)
+        self.purge_count.add(marks, number)
+        for first in range(0, len(marks), READ_AT_A_TIME):
+            await asyncio.gather(*map(self._put_entry, marks[first : first + READ_AT_A_TIME]))
+        await self._put_entry(clock)
+        return number
+
+    async def _put_entry(self, entry: StoredResponse) -> None:
+        await self.put(Record(entry.key, self.packing.packed(entry), entry.store_until))
 
     async def close(self) -> None:
         """Write what is left, for a moment, and close the store; may be called twice."""

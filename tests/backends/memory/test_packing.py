@@ -13,7 +13,7 @@ import pytest
 from aiohttp_cache_di.backends.memory import DictCache
 from aiohttp_cache_di.backends.memory.store import ENTRY_OVERHEAD_BYTES, MAX_OPEN, Packed
 from aiohttp_cache_di.response import CachedResponse
-from aiohttp_cache_di.rfc9111.messages import StoredResponse, VariantRef
+from aiohttp_cache_di.rfc9111.messages import StoredResponse, Tagging, VariantRef
 from tests.backends.entries import make_entry
 
 
@@ -58,6 +58,7 @@ def everything(key: str) -> StoredResponse:
         vary_digest=b"digest",
         variants=(VariantRef(("accept",), b"other digest", "another key", '"tag"', now + 30),),
         history=("first", "second"),
+        tagging=Tagging(("a", "b"), 1, "http://origin.test:80", 7),
         body=b"body",
     )
 

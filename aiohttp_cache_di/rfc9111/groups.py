@@ -1,0 +1,80 @@
+"""Groups of responses that an origin names, to be invalidated together (RFC 9875)."""
+
+from __future__ import annotations
+
+import re
+from itertools import islice
+from typing import Final
+from urllib.parse import urlsplit
+
+from aiohttp_cache_di.rfc9111.fields import combined, single
+from aiohttp_cache_di.rfc9111.invalidation import is_unsafe
+from aiohttp_cache_di.rfc9111.messages import MAX_TAG_CHARS, MAX_TAGS, Headers, Request
+
+__all__ = ["groups_in", "invalidated_groups", "origin_of"]
+
+# A list of RFC 9651 §3.1, of which the strings count and the rest has to be well formed. Possessive throughout, so that
+# no field takes more than linear time.
+_STRING: Final = r'"(?:[ !#-\[\]-~]|\\["\\])*+"'
+_BARE: Final = (
+    rf"(?:{_STRING}|[A-Za-z*][!#$%&'*+\-.^_`|~0-9A-Za-z:/]*+|[@\-]?-?[0-9]++(?:\.[0-9]++)?+"
+    r'|:[A-Za-z0-9+/=]*+:|\?[01]|%"[ !#-~]*+")'
+)
+_PARAMETERS: Final = rf"(?:;\x20*+[a-z*][a-z0-9_\-.*]*+(?:={_BARE})?+)*+"
+_ITEM: Final = rf"{_BARE}{_PARAMETERS}"
+_INNER: Final = rf"\(\x20*+(?:{_ITEM}(?:\x20++|(?=\))))*+\){_PARAMETERS}"
+_MEMBER: Final = re.compile(rf"(?:({_STRING}){_PARAMETERS}|{_ITEM}|{_INNER})")
+_COMMA: Final = re.compile(r"[ \t]*+,[ \t]*+")
+_ESCAPED: Final = re.compile(r"\\(.)")
+_PORTS: Final = {"http": 80, "https": 443}
+
+
+def groups_in(value: str) -> tuple[str, ...]:
+    """The strings in a field whose value is a list of strings, parameters left out; none where it is no list.
+
+    A member that is no string is passed over (RFC 9875 §2 knows none), and a field that cannot be parsed is none at
+    all (RFC 9651 §4.2).
+    """
+    text = value.strip(" ")
+    groups: list[str] = []
+    position, is_open = 0, bool(text)
+    while is_open:
+        member = _MEMBER.match(text, position)
+        if member is None:
+            return ()
+        if member[1] is not None:
+            groups.append(_ESCAPED.sub(r"\1", member[1][1:-1]))
+        position = member.end()
+        comma = _COMMA.match(text, position)
+        if comma is None and position < len(text.rstrip(" \t")):
+            return ()
+        is_open, position = comma is not None, position if comma is None else comma.end()
+    return tuple(groups)
+
+
+def invalidated_groups(request: Request, response_headers: Headers) -> tuple[str, ...]:
+    """The groups of the request's origin whose members the response has made outdated (RFC 9875 §3).
+
+    None when the method is safe: there the field "MUST be ignored". Of very many, the first.
+    """
+    value = combined(response_headers, "Cache-Group-Invalidation")
+    if value is None or not is_unsafe(request.method):
+        return ()
+    groups = (group for group in dict.fromkeys(groups_in(value)) if 0 < len(group) <= MAX_TAG_CHARS)
+    return tuple(islice(groups, MAX_TAGS))
+
+
+def origin_of(request: Request) -> str:
+    """The origin of a request's URL, whose groups a response to it names; a Host of its own makes it another one.
+
+    Two responses of different origins share no group, whatever they are called (RFC 9875 §2.1).
+    """
+    url = urlsplit(request.url)
+    try:
+        port = url.port if url.port is not None else _PORTS.get(url.scheme)
+    except ValueError:  # which aiohttp would not ask
+        port = None
+    origin = f"{url.scheme}://{url.hostname or ''}:{port}"
+    host = (single(request.headers, "Host") or "").lower()
+    is_own = host in ("", url.netloc.rpartition("@")[2].lower(), url.hostname, f"{url.hostname}:{port}")
+    return origin if is_own else f"{origin} {host}"

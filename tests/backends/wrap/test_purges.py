@@ -1,0 +1,226 @@
+"""What a stack knows of purges by tag: what a look costs, and what is lost in which case."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from aiohttp_cache_di.backends.memory.store import MemoryStore
+from aiohttp_cache_di.backends.store import Found, Record, Written
+from aiohttp_cache_di.backends.wrap import purges as module
+from aiohttp_cache_di.backends.wrap.guard import StoreGuard
+from aiohttp_cache_di.backends.wrap.purges import CLOCK, purge_records
+from aiohttp_cache_di.backends.wrap.stack import StoreStack
+from aiohttp_cache_di.errors import StorageError
+from aiohttp_cache_di.rfc9111.messages import StoredResponse, Tagging
+from tests.backends.entries import make_entry
+from tests.backends.proof import ProofStore
+
+
+class Counting(ProofStore):
+    """Counts reads, has versions that grow with each write, and fails when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[str] = []
+        self.versions: dict[str, int] = {}
+        self.is_down = False
+
+    def version(self, key: str) -> int | None:
+        return self.versions.get(key, 1)
+
+    async def get(self, keys: Sequence[str]) -> Sequence[Found | None]:
+        if self.is_down:
+            raise StorageError("down")
+        self.asked += keys
+        found = await super().get(keys)
+        return [one and Found(one.item, self.versions.get(key, 1)) for key, one in zip(keys, found, strict=True)]
+
+    async def put(self, records: Sequence[Record]) -> Sequence[Written]:
+        if self.is_down:
+            raise StorageError("down")
+        for record in records:
+            self.versions[record.key] = self.versions.get(record.key, 1) + 1
+        await super().put(records)
+        return [self.versions[record.key] for record in records]
+
+    async def delete(self, keys: Collection[str]) -> None:
+        for key in keys:
+            self.versions[key] = self.versions.get(key, 1) + 1
+        await super().delete(keys)
+
+
+def tagged(key: str, *tags: str, **fields: Any) -> StoredResponse:
+    return replace(make_entry(key), tagging=Tagging(tags, **fields))
+
+
+def other(stack: StoreStack) -> StoreStack:
+    """What another process has on the same store."""
+    return StoreStack(stack.store, near_bytes=1_000_000)
+
+
+async def filled(*entries: StoredResponse) -> tuple[StoreStack, Counting]:
+    store = Counting()
+    stack = StoreStack(store, near_bytes=1_000_000)
+    for entry in entries:
+        stack.here().store(entry)
+    await stack.settle()
+    for entry in entries:
+        assert await stack.here().fetch(entry.key) is not None
+    await stack.settle()
+    store.asked.clear()
+    return stack, store
+
+
+async def test_a_look_at_what_has_no_tags_asks_nothing_of_purges() -> None:
+    stack, store = await filled(make_entry("plain"), tagged("a", "a"))
+    await other(stack).purge_tags(["a"])
+    store.asked.clear()
+    assert stack.here().peek("plain") is not None
+    assert store.asked == []
+
+
+async def test_a_look_at_what_is_at_hand_asks_the_store_only_after_a_purge_and_once() -> None:
+    stack, store = await filled(tagged("a", "x", "y"), tagged("b", "z"))
+    here = stack.here()
+    for _ in range(3):
+        assert here.peek("a") is not None
+        assert here.peek("b") is not None
+    assert store.asked == []
+    await other(stack).purge_tags(["z"])
+    store.asked.clear()
+    assert here.peek("b") is None
+    assert await here.fetch("b") is None
+    assert here.peek("a") is None
+    assert await here.fetch("a") is not None
+    assert "a" not in store.asked  # the copy is as good as it was
+    assert store.asked.count(CLOCK) == 1
+    store.asked.clear()
+    assert here.peek("a") is not None
+    assert store.asked == []
+
+
+async def test_a_purge_in_this_process_counts_before_it_is_written() -> None:
+    stack, store = await filled(tagged("a", "g", groups=1, origin="o"))
+    here = stack.here()
+    store.is_down = True
+    await here.purges.purge_groups(["g"], "other")
+    await here.purges.purge_groups(["g"], "o")
+    assert here.peek("a") is None
+    assert await here.fetch("a") is None
+    assert here.purges.reasons == {"a": "g"}
+    store.is_down = False
+    await stack.settle()
+
+
+async def test_what_cannot_be_looked_at_is_not_used() -> None:
+    stack, store = await filled(tagged("a", "x"), make_entry("plain"))
+    here = stack.here()
+    await other(stack).purge_tags(["y"])
+    store.is_down = True
+    assert here.peek("a") is None
+    assert await here.fetch("a") is None
+    assert here.peek("plain") is not None
+    store.is_down = False
+    assert await StoreStack(store, guard=StoreGuard()).here().fetch("a") is not None
+
+
+async def test_a_clock_that_a_look_has_put_over_a_purges_hides_nothing() -> None:
+    stack, store = await filled(tagged("a", "x"), tagged("b", "x"))
+    here = stack.here()
+    (found,) = await store.get([CLOCK])
+    assert found is not None
+    await other(stack).purge_tags(["x"])
+    clock = purge_records([], 0, 1e12)[1]
+    await store.put([Record(CLOCK, clock, 1e12)])
+    assert await here.fetch("a") is None
+    assert here.peek("b") is None
+    number = await other(stack).purge_tags(["y"])
+    assert number > here.purges.latest > 0
+
+
+async def test_a_response_that_knows_of_a_later_purge_teaches_it() -> None:
+    stack, _ = await filled()
+    here = stack.here()
+    far = 2**59
+    here.store(tagged("a", "x", purges=far))
+    await stack.settle()
+    assert await here.fetch("a") is not None
+    assert await stack.purge_tags(["x"]) == far + 1
+    assert await here.fetch("a") is None
+
+
+async def test_numbers_end_before_they_cannot_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    stack, _ = await filled()
+    for _ in range(2):
+        stack.here().purges.latest = 2**60 - 1
+        assert await stack.purge_tags(["x"]) == 2**60 - 1
+
+
+async def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_REASONS", 3)
+    stack, _ = await filled()
+    here = stack.here()
+    await stack.purge_tags([str(number) for number in range(9)])
+    for number in range(9):
+        here.purges.remember(str(number), "x")
+    assert (len(here.purges.reasons), len(stack.purge_count.recent)) == (3, 3)
+    assert here.purges.has_purged(Tagging(("8",)))
+    here.store(make_entry("8"))
+    assert list(here.purges.reasons) == ["6", "7"]
+    await stack.settle()
+
+
+async def test_a_record_that_is_none_of_ours_says_nothing() -> None:
+    stack, store = await filled(tagged("a", "x"))
+    (mark,) = purge_records(["x"], 1, 1e12)[0]
+    for body in (b"", b"\xff", b"\x92\xcf\xff\xff\xff\xff\xff\xff\xff\xff\xc4\x00"):
+        await store.put([Record(mark.key, replace(mark, body=body), 1e12), Record(CLOCK, mark, 1e12)])
+        assert await stack.here().fetch("a") is not None
+    await store.put([Record(mark.key, "an alias", 1e12)])
+    assert await StoreStack(store).here().fetch("a") is not None
+
+
+async def test_loops_of_one_process_see_each_others_purges() -> None:
+    store = MemoryStore()
+    stack = StoreStack(store)
+    for entry in (tagged("a", "x"), tagged("b", "y")):
+        stack.here().store(entry)
+    assert stack.here().peek("a") is not None
+    seen: list[bool] = []
+
+    async def purge() -> None:
+        seen.append(stack.here().peek("a") is not None)
+        await stack.purge_tags(["x"])
+
+    thread = threading.Thread(target=lambda: asyncio.run(purge()))
+    thread.start()
+    await asyncio.to_thread(thread.join)
+    assert seen == [True]
+    assert stack.here().peek("a") is None
+    assert stack.here().peek("b") is not None
+
+
+async def test_a_soft_purge_makes_stale_what_a_later_one_drops() -> None:
+    stack, _ = await filled(tagged("a", "x", "y"))
+    here = stack.here()
+    await stack.purge_tags(["y"], soft=True)
+    stale = await here.fetch("a")
+    assert isinstance(stale, StoredResponse)
+    assert (stale.fresh_until < make_entry("a").received_at + 1e12, module.softened_by(stale)) == (True, "y")
+    assert await stack.get("a") == stale or isinstance(await stack.get("a"), StoredResponse)
+    await stack.purge_tags(["x"])
+    assert await here.fetch("a") is None
+
+
+async def test_what_says_to_have_tags_and_has_none_is_never_purged() -> None:
+    stack, store = await filled(tagged("a"), tagged("b", "x"))
+    await other(stack).purge_tags(["x"])
+    assert await stack.here().fetch("a") is not None
+    assert [info.key for page in [page async for page in stack.infos(lambda info: True)] for info in page] == ["a"]
+    assert store.asked
