@@ -36,6 +36,7 @@ from aiohttp_cache_di.backends.explaining import Explanation
 from aiohttp_cache_di.backends.wrap.outages import cause_of, kind_of
 from aiohttp_cache_di.entries.info import info_of
 from aiohttp_cache_di.errors import ConfigurationError, UnreadableEntryError
+from aiohttp_cache_di.telemetry import Measures
 
 __all__ = ["QUESTIONS", "Asked", "Session", "Watched"]
 
@@ -89,7 +90,7 @@ class Watched:
         self.recent: Recent = Recent()
         self.listings: Listings = Listings()
         self.surveys: Surveys = Surveys()
-        self.measures = backend.stats.measure()
+        self.measures: Measures = backend.stats.measure()
         self.end: Callable[[], None] = backend.stats.observe(self.recent)
 
     def forget(self) -> None:

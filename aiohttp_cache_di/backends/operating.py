@@ -29,9 +29,9 @@ class Tally:
     """What a purge has met so far."""
 
     def __init__(self) -> None:
-        self.entries = 0
-        self.bytes = 0
-        self.over = asyncio.Event()
+        self.entries: int = 0
+        self.bytes: int = 0
+        self.over: asyncio.Event = asyncio.Event()
         self.error: Exception | None = None
 
     def add(self, infos: Collection[EntryInfo]) -> None:

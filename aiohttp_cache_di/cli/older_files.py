@@ -50,7 +50,7 @@ class OlderFile:
     """
 
     def __init__(self, name: str, max_bytes: int) -> None:
-        self.path = Path(name)
+        self.path: Path = Path(name)
         self._max_bytes = max_bytes
         self._look_at_owner()
         with self._connection() as connection:
@@ -58,8 +58,8 @@ class OlderFile:
             columns = [row[1] for row in connection.execute("PRAGMA table_info(responses)")]
             if kinds.get("responses") != "table" or columns != ["key", "value"]:
                 raise ConfigurationError(f"{name}: no cache of aiohttp-client-cache: it has no table of its responses")
-            self.count = int(connection.execute("SELECT count(*) FROM responses").fetchone()[0])
-            self.is_signed = bool(connection.execute(_SIGNED).fetchone()[0])
+            self.count: int = int(connection.execute("SELECT count(*) FROM responses").fetchone()[0])
+            self.is_signed: bool = bool(connection.execute(_SIGNED).fetchone()[0])
 
     def rows_after(self, number: int) -> list[OlderRow]:
         """The next few rows after the one of that *number*; none when all have been read."""

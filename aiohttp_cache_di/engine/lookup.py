@@ -50,7 +50,7 @@ class Lookup:
     foreign: Any = None
     """What a method of the user's has found, if that is no response that the policy could judge."""
     _store_failed = False
-    purged = ""
+    purged: str = ""
     """The tag for which what is stored is not used as it is."""
 
     def __init__(

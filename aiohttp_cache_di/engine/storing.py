@@ -136,7 +136,7 @@ class ResponseStoring(Placing, Tagged):
                 self.runtime.has_changed(session)
             return "changed"
         try:
-            self.tagging = self.tagging_of(response.headers, response.raw_headers)
+            self.tagging: Tagging | None = self.tagging_of(response.headers, response.raw_headers)
         except TooManyTagsError:
             return "too-many-tags"
         unkept = why_not_kept(response, max_bytes)

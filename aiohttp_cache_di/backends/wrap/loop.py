@@ -87,7 +87,7 @@ class LoopStack:
             if near_bytes
             else None
         )
-        self.purges = Purges(self, purge_count)
+        self.purges: Purges = Purges(self, purge_count)
         """What is known of purges by tag."""
         is_all = self.tells_all or self.near is not None
         self._at_hand = _at_hand(abilities, self.near, self.purges)

@@ -85,7 +85,7 @@ class PurgeCount:
     __slots__ = ("number", "recent")
 
     def __init__(self) -> None:
-        self.number = 0
+        self.number: int = 0
         self.recent: OrderedDict[str, int] = OrderedDict()
         """The numbers of the latest purges for good, by the keys of their records."""
 
@@ -121,11 +121,11 @@ class Purges:
     def __init__(self, part: Part, count: PurgeCount) -> None:
         self._part = part
         self._count = count
-        self.latest = 0
+        self.latest: int = 0
         """The number of the latest purge that was heard of."""
-        self.is_used = False
+        self.is_used: bool = False
         """Whether there was anything tagged yet."""
-        self.is_open = True
+        self.is_open: bool = True
         """Whether `observe` takes more than a look at `latest`."""
         self._says_long = False
         self._verified: OrderedDict[Tagging, tuple[bytes, int]] = OrderedDict()
