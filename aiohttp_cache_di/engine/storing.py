@@ -31,7 +31,7 @@ from aiohttp_cache_di.entries.tags import TooManyTagsError, joined
 from aiohttp_cache_di.policy import Store
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.cache_status import Detail
-from aiohttp_cache_di.rfc9111.messages import REDIRECTS, RawHeaders, Response, StoredResponse
+from aiohttp_cache_di.rfc9111.messages import REDIRECTS, RawHeaders, Response, StoredResponse, Tagging
 
 __all__ = ["ResponseStoring"]
 
