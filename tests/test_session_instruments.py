@@ -416,3 +416,62 @@ async def test_a_base_that_tries_again_sends_the_same_body(origin: Origin) -> No
         async with session.put(url, data=FormData({"a": "b"})) as response:
             assert (response.status, await response.read()) == (200, b"a=b")
         assert [request.body for request in origin.received] == [b"a=b", b"a=b"]
+
+
+def test_a_base_that_guards_or_changes_what_comes_back_is_asked_each_time() -> None:
+    class Guard:
+        blocked = False
+
+        async def _request(self, *args: Any, **kwargs: Any) -> Any:
+            base: Any = super()
+            if self.blocked:
+                raise PermissionError
+            return await base._request(*args, **kwargs)
+
+    class Wrapping:
+        async def _request(self, *args: Any, **kwargs: Any) -> Any:
+            base: Any = super()
+            return [await base._request(*args, **kwargs)]
+
+    class Rewrapping:
+        async def _request(self, *args: Any, **kwargs: Any) -> Any:
+            base: Any = super()
+            response = await base._request(*args, **kwargs)
+            return [response]
+
+    class Faking:
+        async def _request(self, *args: Any, **kwargs: Any) -> Any:
+            base: Any = super()
+            if kwargs.get("timeout"):
+                return "fake"
+            return await base._request(*args, **kwargs)
+
+    class Marking:
+        async def _request(self, *args: Any, **kwargs: Any) -> Any:
+            base: Any = super()
+            response = await base._request(*args, **kwargs)
+            response.extra = 1
+            return response
+
+    class Early:
+        async def _request(self, *args: Any, **kwargs: Any) -> Any:
+            base: Any = super()
+            if kwargs.get("timeout"):
+                return None
+            return await base._request(*args, **kwargs)
+
+    class Reading:
+        async def _request(self, *args: Any, **kwargs: Any) -> Any:
+            base: Any = super()
+            try:
+                response = await base._request(*args, **kwargs)
+                print(response.status)
+                return response
+            except OSError:
+                raise
+            finally:
+                print("over")
+
+    for changing in (Guard, Wrapping, Rewrapping, Faking, Marking, Early):
+        assert not hands_on(changing._request), changing.__name__
+    assert hands_on(Reading._request)

@@ -204,22 +204,31 @@ class Recorder:
     def _lose(self, error: Exception) -> None:
         self._chunks = []
         note_failure(error, self._failed)
-        self.end(Unkept.FAILED)
+        self.end(Unkept.FAILED)  # raises nothing
 
     def end(self, body: bytes | FiledBody | Unkept) -> None:
         """Let go of the bytes and say what became of them."""
         finished, self._finished = self._finished, None
-        self._release()
+        try:
+            self._release()
+        except Exception as error:
+            note_failure(error, self._failed)
         if finished is not None:
             tell(finished, body, self._failed)
 
     def _release(self) -> None:
         self._chunks = []
         held, self._held = self._held, 0
-        self._budget.give_back(held)
         copy, self._copy = self._copy, None
-        if copy is not None:
-            copy.abandon()
+        try:
+            self._budget.give_back(held)
+        except Exception as error:
+            note_failure(error, self._failed)
+        try:
+            if copy is not None:
+                copy.abandon()
+        except Exception as error:
+            note_failure(error, self._failed)
 
     def __del__(self) -> None:
         finished = self._finished

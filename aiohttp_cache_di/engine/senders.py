@@ -15,7 +15,8 @@ asked for. The same goes for what has been put in the place of such a method, or
                 return await request(*args, **kwargs)
         return instrumented
 
-What hands on in another way, or to something that is not seen through itself, is asked each time.
+What raises by itself, or gives back anything but what it was given, has a say in hits too. It, and what hands on in
+another way, or to something that is not seen through itself, is asked each time.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from aiohttp import ClientSession
 
 from aiohttp_cache_di._aiohttp import called_by, genuine_request, own_request
 from aiohttp_cache_di.arguments import named_parameters
+from aiohttp_cache_di.engine.results import gives_back
 
 __all__ = ["ADDING", "hands_on", "senders_below"]
 
@@ -103,6 +105,7 @@ def _is_seen_through(sender: object, depth: int) -> bool:
 class _Step(NamedTuple):
     name: str
     argument: Any
+    offset: int
 
     @property
     def is_harmless_name(self) -> bool:
@@ -126,9 +129,10 @@ def _hands_on(code: CodeType, inner: frozenset[str]) -> bool:
         return False
     if not _SETTINGS.isdisjoint(code.co_names) or not _TELLING.isdisjoint(_texts_in(code)):
         return False
-    steps = [_Step(step.opname, step.argval) for step in dis.get_instructions(code)]
+    steps = [_Step(step.opname, step.argval, step.offset) for step in dis.get_instructions(code)]
+    called: set[int] = set()
     calls = uses = merges = 0
-    for index, (name, argument) in enumerate(steps):
+    for index, (name, argument, _) in enumerate(steps):
         names = _all(argument)
         if name.startswith(("STORE_FAST", "DELETE_FAST")) and not taken.isdisjoint(names):
             return False
@@ -136,14 +140,20 @@ def _hands_on(code: CodeType, inner: frozenset[str]) -> bool:
             uses += names.count(options) - _is_item(steps, index, options)
         if name.startswith(("LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER")) and argument == "_request":
             calls += _is_called_with(steps, index, positional[code.co_argcount > 0 :], options)
+            called |= _call_after(steps, index)
         elif name.startswith(("LOAD_DEREF", "LOAD_GLOBAL")) and argument in inner:
             calls += _is_called_with(steps, index, positional, options)
+            called |= _call_after(steps, index)
         merges += name in {"DICT_MERGE", "DICT_UPDATE"}
         if name.startswith("BUILD_MAP") and argument != 0 and not (argument == 1 and _is_one_keyword(steps, index)):
             return False
         if name.startswith("BUILD_CONST_KEY_MAP"):
             return False
-    return calls == uses > 0 and merges <= calls
+    return calls == uses > 0 and merges <= calls and gives_back(code, called)
+
+
+def _call_after(steps: list[_Step], index: int) -> set[int]:
+    return set([step.offset for step in steps[index:] if step.name == "CALL_FUNCTION_EX"][:1])
 
 
 def _is_called_with(steps: list[_Step], index: int, wanted: list[str], options: str) -> bool:

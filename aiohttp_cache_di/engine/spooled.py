@@ -125,9 +125,11 @@ class SpooledCopy:
 
     def abandon(self) -> None:
         """Let go of what was written."""
-        self._spool.abandon()
-        self._budget.give_back(self._held)
-        self._held = 0
+        held, self._held = self._held, 0
+        try:
+            self._spool.abandon()
+        finally:
+            self._budget.give_back(held)
 
     async def _finish(self, finished: Callable[[FiledBody | Unkept], None]) -> None:
         outcome: FiledBody | Unkept = Unkept.FAILED

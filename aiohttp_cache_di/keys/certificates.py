@@ -3,14 +3,17 @@
 An `ssl.SSLContext` does not tell what `load_cert_chain` has given it. But a connection in memory does: a server of our
 own, which has no certificate, is given the context in place of its own, as servers do when they have found out which
 host they are asked for. It then presents what the context has, and a client of ours, to which any is right, sees it.
-Nothing is read or sent, the context stays as it is, and nothing is proved to anyone else. It takes about 1 ms, once for
-each context; making one took ten times as long.
+Nothing is sent, the context stays as it is, and nothing is proved to anyone else. It takes some milliseconds, once for
+each context. A context that writes its secrets into a file (``keylog_filename``), or tells of its messages, is not tried:
+what it presents is not seen.
 
-Not seen is what neither TLS 1.3 nor 1.2 can present to a client of today, such as a certificate for DSA.
+A client that takes all ciphers, and each of the curves in turn, is tried where the usual ones see nothing. A certificate for
+DSA is not seen, as no TLS of today presents it by default.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import cache
 from hashlib import blake2b
 from ssl import (
@@ -30,7 +33,14 @@ from weakref import WeakKeyDictionary
 __all__ = ["client_certificate"]
 
 _VERSIONS: Final = (TLSVersion.TLSv1_3, TLSVersion.TLSv1_2)
+_CURVES: Final = (
+    *("secp256k1", "brainpoolP256r1", "brainpoolP384r1", "brainpoolP512r1"),
+    *("prime192v1", "secp224r1", "secp224k1", "secp192k1"),
+    *("brainpoolP160r1", "brainpoolP192r1", "brainpoolP224r1", "brainpoolP320r1"),
+)
+"""Those that OpenSSL does not offer by itself."""
 _ROUNDS: Final = 4  # of messages to and fro; TLS 1.2 needs three
+_NONE: Final = frozenset({"UNSUPPORTED_PROTOCOL", "NO_SHARED_CIPHER", "NO_SUITABLE_SIGNATURE_ALGORITHM"})
 _known: Final[WeakKeyDictionary[SSLContext, str | None]] = WeakKeyDictionary()
 
 
@@ -45,20 +55,27 @@ def client_certificate(context: SSLContext) -> str | None:
 def _digest(context: SSLContext) -> str | None:
     if type(context).load_cert_chain is not SSLContext.load_cert_chain:  # which may have put it elsewhere
         return None
-    for version in _VERSIONS:
+    if context.keylog_filename is not None or getattr(context, "_msg_callback", None) is not None:
+        return None  # they would be told of our handshake, the file in the event loop
+    for version, curve in (
+        *((version, "") for version in _VERSIONS),
+        *((TLSVersion.TLSv1_2, name) for name in _CURVES),
+    ):
         try:
-            certificate = _presented(context, version)
-        except SSLError:  # there is none, or none for this version
-            continue
+            certificate = _presented(context, version, curve)
+        except SSLError as error:
+            if error.reason not in _NONE:
+                return None
+            continue  # there is none, or none for this version and curve
         except Exception:  # an implementation of TLS that does not know how
             return None
         return blake2b(certificate, digest_size=16).hexdigest() if certificate else None
     return ""
 
 
-def _presented(context: SSLContext, version: TLSVersion) -> bytes | None:
+def _presented(context: SSLContext, version: TLSVersion, curve: str) -> bytes | None:
     """What *context* presents as a server; SSLError if that is nothing."""
-    client_side, server_side = _sides(version)
+    client_side, server_side = _sides(version, curve)
     to_server, to_client = MemoryBIO(), MemoryBIO()
     client = client_side.wrap_bio(to_client, to_server)
     server = server_side.wrap_bio(to_server, to_client, server_side=True)
@@ -71,12 +88,16 @@ def _presented(context: SSLContext, version: TLSVersion) -> bytes | None:
 
 
 @cache
-def _sides(version: TLSVersion) -> tuple[SSLContext, SSLContext]:
+def _sides(version: TLSVersion, curve: str) -> tuple[SSLContext, SSLContext]:
     client, server = SSLContext(PROTOCOL_TLS_CLIENT), SSLContext(PROTOCOL_TLS_SERVER)
     client.check_hostname = False
     client.verify_mode = CERT_NONE  # it is not for us to judge
     for side in (client, server):
         side.minimum_version = side.maximum_version = version
+        if curve:
+            side.set_ciphers("ALL:@SECLEVEL=0")
+            with suppress(ValueError, SSLError):  # a curve that this OpenSSL does not know
+                side.set_ecdh_curve(curve)
     return client, server
 
 

@@ -229,13 +229,18 @@ def _refused(value: object) -> ConfigurationError:
 
 def _rule(pattern: str, value: ExpirationTime | UrlExpiration) -> UrlExpiration:
     rule = value if isinstance(value, UrlExpiration) else UrlExpiration(value)
+    field = "value"
     try:
         lifetime_s(rule.value, now=0.0)
+        field = "stale_if_error"
         window_s(rule.stale_if_error)
+        field = "stale_while_revalidate"
         window_s(rule.stale_while_revalidate, option="stale_while_revalidate")
+        field = "tags"
         rule = replace(rule, tags=tags_of(rule.tags)) if rule.tags != () else rule
     except ConfigurationError as exc:
-        raise ConfigurationError(f"urls_expire_after[{pattern!r}]: {exc}") from exc
+        given = getattr(rule, field)
+        raise ConfigurationError(f"urls_expire_after[{pattern!r}]: {field}={given!r}: {exc}") from exc
     if rule.allowed_methods is None:
         return rule
     if isinstance(rule.allowed_methods, str):  # whose letters are no methods

@@ -275,3 +275,19 @@ def test_authorities_in_a_directory_pass_for_the_system_s(tmp_path: Path) -> Non
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_verify_locations(capath=str(tmp_path))
     assert tls_token(context, None) == tls_token(True, None) == ""
+
+
+@pytest.mark.parametrize("curve", ["brainpoolP256r1", "secp256k1"])
+def test_a_certificate_of_an_unusual_curve_is_not_taken_for_none(tmp_path: Path, curve: str) -> None:
+    made = make_certificate(tmp_path, "odd", "ec", "-pkeyopt", f"ec_paramgen_curve:{curve}")
+    context = ssl.create_default_context()
+    context.load_cert_chain(made, made.with_suffix(".key"))
+    assert client_certificate(context) != ""
+
+
+def test_a_context_that_logs_its_secrets_is_not_tried(tmp_path: Path) -> None:
+    context = ssl.create_default_context()
+    context.keylog_filename = str(tmp_path / "keys")
+    before = (tmp_path / "keys").read_bytes()
+    assert client_certificate(context) is None
+    assert (tmp_path / "keys").read_bytes() == before
