@@ -21,6 +21,8 @@ _READABLE: Final = frozenset(
     | {"content_type", "content_length", "charset", "closed", "from_cache"}
 )
 _AWAIT: Final = "AWAIT"
+_MAKING: Final = ("CALL", "LOAD", "BUILD", "BINARY", "COMPARE", "FORMAT")
+_IDLE: Final = frozenset({"NOP", "RESUME", "PRECALL"})
 _ENDS: Final = ("RETURN", "RAISE", "RERAISE", "SEND", "YIELD", "PUSH_EXC_INFO", "FOR_ITER")
 
 
@@ -132,9 +134,7 @@ def _origin(steps: list[_Step], index: int) -> int | None:
         if step.name == "SWAP":
             last = step.argument - 1
             depth = last if depth == 0 else 0 if depth == last else depth
-        elif depth == 0 and step.effect >= 0 and step.name not in {"NOP", "RESUME", "PRECALL"}:
-            return index
-        elif depth == 0 and step.name.startswith(("CALL", "LOAD", "BUILD", "BINARY", "COMPARE", "FORMAT")):
+        elif depth == 0 and (step.name.startswith(_MAKING) or (step.effect >= 0 and step.name not in _IDLE)):
             return index
         else:
             depth -= step.effect

@@ -4,11 +4,11 @@ An `ssl.SSLContext` does not tell what `load_cert_chain` has given it. But a con
 own, which has no certificate, is given the context in place of its own, as servers do when they have found out which
 host they are asked for. It then presents what the context has, and a client of ours, to which any is right, sees it.
 Nothing is sent, the context stays as it is, and nothing is proved to anyone else. It takes some milliseconds, once for
-each context. A context that writes its secrets into a file (``keylog_filename``), or tells of its messages, is not tried:
-what it presents is not seen.
+each context. A context that writes its secrets into a file (``keylog_filename``), or tells of its messages, is not
+tried: what it presents is not seen.
 
-A client that takes all ciphers, and each of the curves in turn, is tried where the usual ones see nothing. A certificate for
-DSA is not seen, as no TLS of today presents it by default.
+A client that takes all ciphers, and each of the curves in turn, is tried where the usual ones see nothing. A
+certificate for DSA is not seen, as no TLS of today presents it by default.
 """
 
 from __future__ import annotations

@@ -239,8 +239,8 @@ def _rule(pattern: str, value: ExpirationTime | UrlExpiration) -> UrlExpiration:
         field = "tags"
         rule = replace(rule, tags=tags_of(rule.tags)) if rule.tags != () else rule
     except ConfigurationError as exc:
-        given = getattr(rule, field)
-        raise ConfigurationError(f"urls_expire_after[{pattern!r}]: {field}={given!r}: {exc}") from exc
+        shown = "" if field == "value" else f"{field}={getattr(rule, field)!r}: "
+        raise ConfigurationError(f"urls_expire_after[{pattern!r}]: {shown}{exc}") from exc
     if rule.allowed_methods is None:
         return rule
     if isinstance(rule.allowed_methods, str):  # whose letters are no methods

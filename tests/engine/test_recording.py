@@ -13,12 +13,15 @@ from aiohttp import ClientPayloadError, ClientResponse, StreamReader
 from aiohttp.streams import EMPTY_PAYLOAD
 from multidict import CIMultiDict, CIMultiDictProxy
 
+from aiohttp_cache_di import CachedSession
 from aiohttp_cache_di._aiohttp import DecodingWatch
 from aiohttp_cache_di.engine import notes, recorder, recording
 from aiohttp_cache_di.engine.budget import COPIES, Budget
 from aiohttp_cache_di.engine.framing import Unkept, is_framed, why_not_kept
+from aiohttp_cache_di.engine.recorder import Recorder
 from aiohttp_cache_di.engine.recording import RecordingStreamReader, record, wait_for_end
 from aiohttp_cache_di.entries.filed import FiledBody
+from tests.origin import Origin, answer
 
 LIMIT = 1000
 
@@ -468,3 +471,21 @@ class TestWaitForEnd:
         asyncio.get_running_loop().call_soon(body.stream.set_exception, ClientPayloadError("broken"))
         await wait_for_end(body.response)
         assert isinstance(body.stream.exception(), ClientPayloadError)
+
+
+@pytest.mark.parametrize("broken", [(Budget, "give_back"), (Recorder, "_release")])
+async def test_an_error_while_a_copy_is_let_go_is_not_the_readers(
+    origin: Origin, monkeypatch: pytest.MonkeyPatch, broken: tuple[type, str]
+) -> None:
+    real = getattr(*broken)
+
+    def fail(*args: object) -> None:
+        real(*args)  # the budget is the process's
+        raise MemoryError
+
+    url = origin.on("/", answer("a" * 100))
+    async with asyncio.timeout(10), CachedSession() as session:
+        monkeypatch.setattr(*broken, fail)
+        async with session.get(url) as response:
+            assert await response.text() == "a" * 100
+        monkeypatch.undo()

@@ -287,3 +287,10 @@ def test_any_text_is_a_pattern_that_can_be_matched_or_is_refused(pattern: str, u
         assert "[" in pattern
         return
     rules.match(f"http://a/{url}")
+
+
+@pytest.mark.parametrize("field", ["stale_if_error", "stale_while_revalidate"])
+def test_a_wrong_window_is_refused_with_pattern_field_and_value_first(field: str) -> None:
+    wrong: dict[str, Any] = {field: "soon"}
+    with pytest.raises(ConfigurationError, match=rf"^urls_expire_after\['a.test'\]: {field}='soon'"):
+        UrlRules({"a.test": UrlExpiration(**wrong)})
