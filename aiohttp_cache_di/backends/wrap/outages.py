@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Final
 from urllib.parse import quote
 
-from aiohttp_cache_di.backends.store import Discreet, Placed
+from aiohttp_cache_di.backends.capabilities import Discreet, Placed
 from aiohttp_cache_di.errors import StorageError
 
 __all__ = ["TIMEOUT", "Outages", "cause_of", "kind_of"]
