@@ -48,7 +48,10 @@ class Outages:
     @property
     def place(self) -> str:
         """Where the store is, if it tells that."""
-        return self.store.where if isinstance(self.store, Placed) else ""
+        try:
+            return self.store.where if isinstance(self.store, Placed) else ""
+        except Exception:  # while the interpreter ends, a driver cannot be imported any more to read an address
+            return ""
 
     @property
     def where(self) -> str:
