@@ -112,24 +112,43 @@ class Asked(Protocol):
     """What is known of a request by which its place is found: one that is sent, or one that was sent long ago."""
 
     @property
-    def method(self) -> str: ...
+    def method(self) -> str:
+        """In capitals."""
+        ...
+
     @property
-    def url(self) -> URL: ...
+    def url(self) -> URL:
+        """With its query, without a fragment."""
+        ...
+
     @property
-    def headers(self) -> CIMultiDict[str]: ...
+    def headers(self) -> CIMultiDict[str]:
+        """What it sends."""
+        ...
 
 
 class Wishes(Protocol):
     """What the caller of a request wishes for it: see `Call`."""
 
     @property
-    def expire_after(self) -> ExpirationTime: ...
+    def expire_after(self) -> ExpirationTime:
+        """A lifetime for its response alone."""
+        ...
+
     @property
-    def refresh(self) -> bool: ...
+    def refresh(self) -> bool:
+        """To have what is stored validated."""
+        ...
+
     @property
-    def only_if_cached(self) -> bool: ...
+    def only_if_cached(self) -> bool:
+        """To be answered from the cache or with 504."""
+        ...
+
     @property
-    def stale_if_error(self) -> Window: ...
+    def stale_if_error(self) -> Window:
+        """How stale a response may be that stands in for an error."""
+        ...
 
 
 class Place(NamedTuple):

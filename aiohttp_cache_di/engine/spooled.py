@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any, Final, NamedTuple
 
 from aiohttp_cache_di.backends.base import CacheBackend
-from aiohttp_cache_di.backends.store import Spool
+from aiohttp_cache_di.backends.capabilities import Spool
 from aiohttp_cache_di.engine.budget import Budget
 from aiohttp_cache_di.engine.framing import Unkept
 from aiohttp_cache_di.engine.runtime import Runtime

@@ -260,6 +260,7 @@ def add_admin(
     """Add the admin page and its API to *app*, before it starts: ``add_admin(app, authorize=is_admin)``.
 
     Args:
+        app: which is to have the page; or a sub-app of it.
         authorize: a handler, which may be a coroutine function. It returns True to let a request pass. A response that
             it returns or raises is sent instead; anything else refuses. It has no default: None, written out, lets
             clients on this machine in and no others, which is for development, and not for a service behind a proxy.

@@ -13,18 +13,8 @@ from typing import Any, Protocol
 import pytest
 from msgspec.structs import replace
 
-from aiohttp_cache_di.backends.store import (
-    UNREADABLE,
-    Found,
-    Item,
-    Lease,
-    Leasing,
-    Record,
-    Row,
-    Sorting,
-    Store,
-    Written,
-)
+from aiohttp_cache_di.backends.capabilities import Leasing, Sorting
+from aiohttp_cache_di.backends.store import UNREADABLE, Found, Item, Lease, Record, Row, Store, Written
 from aiohttp_cache_di.entries.codec import EntryCodec, Opaque
 from aiohttp_cache_di.errors import StorageError
 from tests.backends.entries import make_entry

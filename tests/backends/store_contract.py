@@ -14,20 +14,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from aiohttp_cache_di.backends.capabilities import Expiring, Immediate, Leasing, Renewing, Touching, Versioned
 from aiohttp_cache_di.backends.inspecting import Measuring, Selecting
-from aiohttp_cache_di.backends.store import (
-    Expiring,
-    Found,
-    Immediate,
-    Item,
-    Leasing,
-    Record,
-    Renewing,
-    Store,
-    Touching,
-    Unreadable,
-    Versioned,
-)
+from aiohttp_cache_di.backends.store import Found, Item, Record, Store, Unreadable
 from aiohttp_cache_di.backends.wrap.abilities import Abilities
 from aiohttp_cache_di.entries.codec import EntryCodec, Opaque
 from aiohttp_cache_di.entries.info import info_of

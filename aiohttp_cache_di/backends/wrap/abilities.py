@@ -7,8 +7,7 @@ from typing import Self, TypeAlias
 
 from msgspec import Struct
 
-from aiohttp_cache_di.backends.inspecting import Measuring, Selecting
-from aiohttp_cache_di.backends.store import (
+from aiohttp_cache_di.backends.capabilities import (
     Changing,
     Expiring,
     Immediate,
@@ -19,13 +18,12 @@ from aiohttp_cache_di.backends.store import (
     Peeking,
     Sorting,
     Spooling,
-    Store,
-    StoreEvents,
     Telling,
     Touching,
-    Unreadable,
     Versioned,
 )
+from aiohttp_cache_di.backends.inspecting import Measuring, Selecting
+from aiohttp_cache_di.backends.store import Store, StoreEvents, Unreadable
 from aiohttp_cache_di.entries.codec import item_leads_on
 
 __all__ = ["Abilities"]

@@ -16,7 +16,8 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final, NamedTuple, TypeVar
 
-from aiohttp_cache_di.backends.store import Awaiting, Lease, Leasing, Renewing
+from aiohttp_cache_di.backends.capabilities import Awaiting, Leasing, Renewing
+from aiohttp_cache_di.backends.store import Lease
 from aiohttp_cache_di.backends.wrap.alarms import Alarms
 from aiohttp_cache_di.backends.wrap.guard import StoreGuard
 from aiohttp_cache_di.backends.wrap.tasks import Tasks

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Final
 from urllib.parse import quote
 
-from aiohttp_cache_di.backends.store import Discreet, Placed
+from aiohttp_cache_di.backends.capabilities import Discreet, Placed
 from aiohttp_cache_di.errors import StorageError
 
 __all__ = ["TIMEOUT", "Outages", "cause_of", "kind_of"]
@@ -48,7 +48,10 @@ class Outages:
     @property
     def place(self) -> str:
         """Where the store is, if it tells that."""
-        return self.store.where if isinstance(self.store, Placed) else ""
+        try:
+            return self.store.where if isinstance(self.store, Placed) else ""
+        except Exception:  # while the interpreter ends, a driver cannot be imported any more to read an address
+            return ""
 
     @property
     def where(self) -> str:

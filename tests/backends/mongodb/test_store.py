@@ -19,8 +19,9 @@ from pymongo import AsyncMongoClient, MongoClient
 from pymongo.errors import PyMongoError
 from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
 
+from aiohttp_cache_di.backends.capabilities import Changing, Expiring, Leasing, Versioned
 from aiohttp_cache_di.backends.mongodb.store import MongoDBStore
-from aiohttp_cache_di.backends.store import Changing, Expiring, Lease, Leasing, Versioned
+from aiohttp_cache_di.backends.store import Lease
 from aiohttp_cache_di.entries.codec import EntryCodec
 from aiohttp_cache_di.errors import ConfigurationError
 from tests.backends.remote_contract import MakeStore, RemoteContract, entry, read, write
