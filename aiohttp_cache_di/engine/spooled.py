@@ -138,11 +138,14 @@ class SpooledCopy:
         except Exception as error:
             outcome = self._refused(error)
         finally:
-            if isinstance(outcome, Unkept):
-                self._spool.abandon()
-            self._budget.give_back(self._held)
-            self._held = 0
-            finished(outcome)
+            try:
+                if isinstance(outcome, Unkept):
+                    self.abandon()
+                else:
+                    self._budget.give_back(self._held)
+                    self._held = 0
+            finally:
+                finished(outcome)  # what waits for it goes on
 
     def _settle(self) -> bool:
         """Hold as much of the budget as waits in memory; whether there is as much."""
