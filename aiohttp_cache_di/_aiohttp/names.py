@@ -106,7 +106,7 @@ FEATURES: Final[Mapping[Needs, Mapping[type, tuple[str, ...]]]] = {
     Needs.TLS: {TCPConnector: ("_ssl",)},
     Needs.FORMS: {MultipartWriter: ("_parts",)},
     Needs.DIGEST: {DigestAuthMiddleware: ("_login_bytes", "_login_str", "_password_bytes")},
-    Needs.DEBUG: {ClientSession: ("_source_traceback",)},
+    Needs.DEBUG: {ClientSession: ("_base_url", "_source_traceback")},
 }
 """By what needs them, the attributes and the class on which each must be found."""
 

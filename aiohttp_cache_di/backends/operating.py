@@ -146,7 +146,11 @@ class Operated(Addressed):
         now = time.time()
         async with aclosing(self.stack.infos(lambda info: info.fresh_until > now and wanted(info))) as pages:
             async for page in pages:
-                tally.add({info.key: info for info in page}.values())
+                found = {info.key: info for info in page}
+                tally.add(found.values())
+                unmarked = [key for key, info in found.items() if info.tagging is None]  # stored before there were marks
+                if unmarked:
+                    await self._soften(unmarked, now)
 
     async def _sweep(self, tags: Collection[str], wanted: Wanted, number: int, tally: Tally) -> None:
         """Drop what the purge of *tags* of that *number* has made unusable."""
