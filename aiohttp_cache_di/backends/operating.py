@@ -148,7 +148,9 @@ class Operated(Addressed):
             async for page in pages:
                 found = {info.key: info for info in page}
                 tally.add(found.values())
-                unmarked = [key for key, info in found.items() if info.tagging is None]  # stored before there were marks
+                unmarked = [
+                    key for key, info in found.items() if info.tagging is None
+                ]  # stored before there were marks
                 if unmarked:
                     await self._soften(unmarked, now)
 
