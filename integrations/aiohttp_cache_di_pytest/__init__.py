@@ -12,6 +12,7 @@ it does not use, and coverage of an app's imports sees them all. What it offers 
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import ExitStack
@@ -81,11 +82,31 @@ def _is_there(config: pytest.Config, *names: str) -> bool:
 @pytest.hookimpl(trylast=True)  # another hook may mark tests
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Begin to look at tests if one of them is recorded."""
+    name = "aiohttp-cache-di-recorded"
+    if _is_of_the_project(config) or config.pluginmanager.has_plugin(name):
+        return
     if any(item.get_closest_marker("recorded") is not None for item in items):
-        from aiohttp_cache_di_pytest.recorded import RecordedTests
+        try:
+            from aiohttp_cache_di_pytest.recorded import RecordedTests
+        except ImportError as error:  # PyYAML is missing: that fails the tests that need it, and no others
+            config.pluginmanager.register(_CannotRecord(error), name)
+        else:
+            config.pluginmanager.register(RecordedTests(config), name)
 
-        if not config.pluginmanager.has_plugin("aiohttp-cache-di-recorded"):
-            config.pluginmanager.register(RecordedTests(config), "aiohttp-cache-di-recorded")
+
+def _is_of_the_project(config: pytest.Config) -> bool:
+    """Whether the project has a mark of this name for something else."""
+    names = [re.split(r"[:(]", line, maxsplit=1)[0].strip() for line in config.getini("markers")]
+    return names.count("recorded") > 1
+
+
+class _CannotRecord:
+    def __init__(self, why: ImportError) -> None:
+        self._why = why
+
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        if item.get_closest_marker("recorded") is not None:
+            raise self._why
 
 
 # ---- which store

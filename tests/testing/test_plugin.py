@@ -316,3 +316,24 @@ for module in (aiohttp_cache_di, aiohttp_cache_di_fastapi, aiohttp_cache_di_web)
 
 def test_pytest_warns_of_no_package_that_is_imported_before_it() -> None:
     subprocess.run([sys.executable, "-c", PREIMPORTED], check=True)
+
+
+OWN_MARK = """
+import pytest
+
+@pytest.mark.recorded(by="alice")
+def test_it(request):
+    assert request.node.get_closest_marker("recorded").kwargs == {"by": "alice"}
+"""
+
+
+def test_a_mark_recorded_of_the_project_s_own_is_left_alone(tmp_path: Path) -> None:
+    ini = "[pytest]\nmarkers =\n    recorded: by whom\n"
+    Project(tmp_path, {"pytest.ini": ini, "test_a.py": OWN_MARK}).run().passed(1)
+
+
+def test_without_pyyaml_only_a_test_that_is_recorded_fails(tmp_path: Path) -> None:
+    test = "import pytest\n\n@pytest.mark.recorded\ndef test_a():\n    pass\n\ndef test_b():\n    pass\n"
+    files = {"pytest.ini": "[pytest]\n", "yaml.py": "raise ImportError('no yaml')\n", "test_a.py": test}
+    run = Project(tmp_path, files).run()
+    run.failed("1 passed, 1 error", "aiohttp-cache-di[testing]")

@@ -40,6 +40,13 @@ _UNWRITTEN: Final = frozenset(
 _FRAMING: Final = frozenset({"connection", "keep-alive", "transfer-encoding"})
 _URLS: Final = frozenset({"content-location", "location", "referer"})
 _CHALLENGES: Final = frozenset({"proxy-authenticate", "proxy-authentication-info", "www-authenticate"})
+_URL: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^\s]+\Z", re.IGNORECASE)
+# A field of a form in parts, a file's left out, whose boundary is the one that is written.
+_FIELD: Final = re.compile(
+    rb'(?P<head>--boundary\r\n(?:[^\r\n]+\r\n)*?content-disposition: form-data; name="(?P<name>[^"\r\n]*)"\r\n'
+    rb"(?:[^\r\n]+\r\n)*\r\n)(?P<value>.*?)(?=\r\n--boundary)",
+    re.IGNORECASE | re.DOTALL,
+)
 _IN_LINK: Final = re.compile("<([^>]*)>")
 
 
@@ -132,6 +139,8 @@ class Filters:
     def _body(self, body: bytes, content_type: str) -> bytes:
         if content_type.lower().startswith(_FORM):
             return self._pairs(body.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
+        if content_type.lower().startswith("multipart/form-data"):
+            return _FIELD.sub(self._part, body)
         found = _any_json(body) if body and is_json(content_type) else None
         if found is None:
             return body
@@ -140,10 +149,28 @@ class Filters:
         return body if shown == value else read_body({"json": shown, "layout": layout})
 
     def _json(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return self._text(value)
         fields, items = as_object(value), as_array(value)
         if fields is not None:
             return {name: self._member(name, inner) for name, inner in fields.items()}
         return value if items is None else [self._json(inner) for inner in items]
+
+    def _text(self, text: str) -> str:
+        """A text, which may be a URL with a secret: the next page of a list, for one."""
+        if not _URL.match(text):
+            return text
+        try:
+            shown = self.url(text)
+        except ValueError:
+            return text
+        return shown if REDACTED in shown or "@" in text.partition("//")[2].partition("/")[0] else text
+
+    def _part(self, part: re.Match[bytes]) -> bytes:
+        name = part["name"].decode("utf-8", "surrogateescape")
+        if name in self.unfiltered or not (name in self.query or is_secret_param(name)):
+            return part[0]
+        return part["head"] + REDACTED.encode()
 
     def _member(self, name: str, value: Any) -> Any:
         if name in self.json and name not in self.unfiltered:

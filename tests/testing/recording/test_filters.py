@@ -135,3 +135,23 @@ def test_filtering_twice_is_filtering_once() -> None:
     once = Filters().exchange(exchange)
 
     assert Filters().exchange(once) == once
+
+
+def test_a_url_in_json_is_written_without_its_secrets() -> None:
+    body = b'{"next": "https://a.test/v1?page=2&access_token=LEAK1", "self": "https://u:LEAK2@h.test/", "n": "a://b c"}'
+    exchange = Exchange(
+        Asked("GET", "https://a.test/", (), b""), Answered(200, "OK", (("Content-Type", "application/json"),), body)
+    )
+    written = Filters().exchange(exchange).answered.body
+    assert b"LEAK" not in written
+    assert b"page=2" in written
+    assert b"a://b c" in written
+
+
+def test_a_field_of_a_form_in_parts_is_written_without_its_secret() -> None:
+    part = b'--%s\r\nContent-Type: text/plain\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s\r\n'
+    body = part % (b"x1y2", b"password", b"LEAK") + part % (b"x1y2", b"city", b"paris") + b"--x1y2--\r\n"
+    asked = Asked("POST", "https://a.test/", (("Content-Type", "multipart/form-data; boundary=x1y2"),), body)
+    written = Filters().asked(asked).body
+    assert b"LEAK" not in written
+    assert b"paris" in written
