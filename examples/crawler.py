@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 from collections import deque
+from contextlib import suppress
 from html.parser import HTMLParser
 from urllib.parse import urldefrag, urljoin
 from urllib.robotparser import RobotFileParser
@@ -37,7 +38,8 @@ class Links(HTMLParser):
         """Note the target of a link, without what follows its #."""
         for name, value in attrs:
             if tag == "a" and name == "href" and value:
-                self.found.append(urldefrag(urljoin(self._base, value)).url)
+                with suppress(ValueError):  # such as http://[x/
+                    self.found.append(urldefrag(urljoin(self._base, value)).url)
 
 
 class Crawler:
@@ -52,35 +54,45 @@ class Crawler:
 
     async def run(self) -> None:
         """Walk until there are no pages left, or enough."""
-        self._robots.parse((await self._text(str(self._origin / "robots.txt"))).splitlines())
-        while self._waiting and self.fetched + self.from_cache <= self._pages:
+        robots = await self._text(str(self._origin / "robots.txt"))
+        if robots is None:  # there may be rules that cannot be read now
+            return
+        self._robots.parse(robots.splitlines())
+        self._pause_s = max(self._pause_s, float(self._robots.crawl_delay(AGENT) or 0))
+        while self._waiting and self._pages > 0:
             url = self._waiting.popleft()
             if self._robots.can_fetch(AGENT, url):
+                self._pages -= 1
                 links = Links(url)
-                links.feed(await self._text(url))
+                links.feed(await self._text(url) or "")
                 self._waiting += [new for new in links.found if self._is_new(new)]
 
     def _is_new(self, url: str) -> bool:
-        if url in self._known or not url.startswith(str(self._origin)):
+        try:
+            is_here = URL(url).origin() == self._origin
+        except ValueError:  # no URL of HTTP
+            return False
+        if url in self._known or not is_here:
             return False
         self._known.add(url)
         return True
 
-    async def _text(self, url: str) -> str:
-        """The text of a page; nothing for what is none. Pauses after each request that reached the host."""
+    async def _text(self, url: str) -> str | None:
+        """The text of a page, "" for what is none, None where the host fails. Pauses if the host was asked."""
         try:
             async with self._session.get(url) as response:
-                text = await response.text() if response.status == 200 else ""
+                is_text = response.status == 200 and response.content_type.startswith("text/")
+                text = await response.text(errors="replace") if is_text else ""
         except (ClientError, TimeoutError) as error:
             print(f"{type(error).__name__}: {url}")
-            return ""
+            return None
         print(f"{response.cache_status}: {url}")
-        if response.from_cache:
-            self.from_cache += 1
-        else:
+        if "fwd=" in response.cache_status:  # asked, and be it only whether a page is still the same
             self.fetched += 1
             await asyncio.sleep(self._pause_s)
-        return text
+        else:
+            self.from_cache += 1
+        return None if response.status >= 500 else text
 
 
 async def main(start: str, pages: int) -> None:

@@ -12,7 +12,8 @@ from aiohttp_cache_di import CachedSession, FileBackend
 from examples.crawler import Crawler
 
 PAGES = {
-    "/": '<a href="/a">a</a> <a href="/private/x">x</a> <a href="https://elsewhere.test/">elsewhere</a>',
+    "/": '<a href="/a">a</a> <a href="/private/x">x</a> <a href="https://elsewhere.test/">elsewhere</a>'
+    '<a href="http://[x/">broken</a> <a href="mailto:a@b.test">mail</a>',
     "/a": '<a href="b#part">b</a> <a href="/">back</a>',
     "/b": "the end",
 }
