@@ -55,7 +55,7 @@ def client_certificate(context: SSLContext) -> str | None:
 def _digest(context: SSLContext) -> str | None:
     if type(context).load_cert_chain is not SSLContext.load_cert_chain:  # which may have put it elsewhere
         return None
-    if context.keylog_filename is not None or getattr(context, "_msg_callback", None) is not None:
+    if any(getattr(context, name, None) is not None for name in ("keylog_filename", "_msg_callback")):
         return None  # they would be told of our handshake, the file in the event loop
     for version, curve in (
         *((version, "") for version in _VERSIONS),
