@@ -62,6 +62,8 @@ class Door:
             _expect_local(ask)
         site = ask.value("sec-fetch-site")
         if site in ("", "none", "same-origin"):
+            if not is_page:  # of an old browser, or by plain HTTP, which tells no site
+                _expect_own_origin(ask)
             return
         if is_page and ask.value("sec-fetch-mode") == "navigate" and ask.value("sec-fetch-dest") == "document":
             return

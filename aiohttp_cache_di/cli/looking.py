@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from aiohttp import ClientError
 
+from aiohttp_cache_di.admin.preview import head_of
 from aiohttp_cache_di.backends.selection import Selectors
 from aiohttp_cache_di.cli.running import DONE, FAILED, Cache
 from aiohttp_cache_di.cli.tables import age_of, columns, left_of, plain, size_of
@@ -23,7 +24,6 @@ from aiohttp_cache_di.settings.build import build_session
 
 __all__ = ["check", "explain", "ls", "selectors", "show", "stats"]
 
-SENSITIVE = frozenset({"set-cookie", "authorization", "www-authenticate"})
 LEASED_S = 5.0
 
 
@@ -170,8 +170,8 @@ async def show(given: argparse.Namespace, cache: Cache) -> int:
 async def _fields(cache: Cache, key: str) -> list[tuple[str, str]]:
     stack = cache.backend.stack
     entry = stack.packing.entry_of(await stack.get(key), key)
-    fields = [] if entry is None else list(entry.headers.items())
-    return [(name, "…" if name.lower() in SENSITIVE else value) for name, value in fields]
+    lines = [] if entry is None else head_of(entry)
+    return [(line.name, "…" if line.value is None else line.value) for line in lines]
 
 
 def _head(info: EntryInfo, fields: list[tuple[str, str]]) -> list[str]:

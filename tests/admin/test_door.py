@@ -101,6 +101,13 @@ def test_the_page_itself_and_the_address_bar_are_let_in(site: str) -> None:
     OPEN.admit(ask(headers=[("sec-fetch-site", site)]), is_page=False)
 
 
+def test_a_question_of_another_origin_is_refused_where_the_browser_tells_no_site() -> None:
+    foreign = ask(headers=[("origin", "http://evil.test"), ("host", "service.test")])
+    with refused("cross-site"):
+        OPEN.admit(foreign, is_page=False)
+    OPEN.admit(ask(headers=[("origin", "http://service.test"), ("host", "service.test")]), is_page=False)
+
+
 def test_a_change_repeats_the_cookie() -> None:
     OPEN.admit_change(change())
 

@@ -113,6 +113,20 @@ def test_heads_are_shown_without_secrets(path: Path, run: Run) -> None:
     assert run("show", "http://a.test/none")[0] == 1
 
 
+async def _keep(path: Path, each: StoredResponse) -> None:
+    backend = SQLiteBackend(str(path))
+    await backend.write(each)
+    await backend.close()
+
+
+def test_a_field_that_may_give_access_is_shown_without_its_value(path: Path, run: Run) -> None:
+    headers = ((b"X-Api-Key", b"LEAK"), (b"X-Auth-Token", b"LEAK"), (b"X-Plain", b"told"))
+    asyncio.run(_keep(path, entry("cc1", "http://c.test/", raw_headers=headers)))
+    for arguments in (["show", "cc1"], ["show", "cc1", "--json"]):
+        said = run(*arguments)[1]
+        assert ("LEAK" in said, "told" in said) == (False, True)
+
+
 def test_the_whole_is_summed_up(path: Path, run: Run) -> None:
     status, said, _ = run("stats", "--json")
     told = json.loads(said)
