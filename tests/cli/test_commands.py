@@ -10,7 +10,6 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -23,9 +22,8 @@ from aiohttp_cache_di.cli.main import main
 from aiohttp_cache_di.entries.info import info_of, pack_info
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from tests.backends.entries import make_entry
+from tests.cli.runs import Run
 from tests.integrations.origin import running_origin
-
-Run = Callable[..., tuple[int, str, str]]
 
 
 def entry(key: str, url: str, **fields: Any) -> StoredResponse:
@@ -58,18 +56,6 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     asyncio.run(fill())
     return place
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run the command line, and give its status and what it said."""
-
-    def running(*arguments: str) -> tuple[int, str, str]:
-        status = main(arguments)
-        said = capsys.readouterr()
-        return status, said.out, said.err
-
-    return running
 
 
 def listed(run: Run, *arguments: str) -> list[str]:

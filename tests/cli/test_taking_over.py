@@ -8,7 +8,6 @@ import os
 import pickle
 import sqlite3
 import subprocess
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -17,11 +16,10 @@ import pytest
 
 from aiohttp_cache_di import CachedSession
 from aiohttp_cache_di.backends.sqlite import SQLiteBackend
-from aiohttp_cache_di.cli.main import main
+from tests.cli.runs import Run
 from tests.integrations.origin import running_origin
 from tests.older_pickles import older_file, older_pickle, older_response, pickled
 
-Run = Callable[..., tuple[int, str, str]]
 ALICE = [("Authorization", "Bearer alice")]
 BOB = [("Authorization", "Bearer bob")]
 
@@ -34,18 +32,6 @@ def target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("AIOHTTP_CACHE_CACHE_CONTROL", "false")
     monkeypatch.setenv("AIOHTTP_CACHE_SQLITE__PATH", str(tmp_path / "new.sqlite"))
     return tmp_path / "new.sqlite"
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run the command line, and give its status and what it said."""
-
-    def running(*arguments: str) -> tuple[int, str, str]:
-        status = main(arguments)
-        said = capsys.readouterr()
-        return status, said.out, said.err
-
-    return running
 
 
 def taken(run: Run, file: Path, *arguments: str) -> dict[str, Any]:
