@@ -7,7 +7,7 @@ import time
 from collections.abc import Collection
 from copy import copy
 from ssl import SSLContext
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple
 
 from aiohttp import ClientRequest, hdrs
 from aiohttp.payload import BytesPayload, IOBasePayload, Payload
@@ -22,20 +22,17 @@ from aiohttp_cache_di.engine.call import Call
 from aiohttp_cache_di.engine.digest import log_in
 from aiohttp_cache_di.engine.hooks import Hooks
 from aiohttp_cache_di.engine.remembered import Remembered
+from aiohttp_cache_di.engine.wishes import Asked, Wishes
 from aiohttp_cache_di.keys.credentials import effective_credentials, who_asks
 from aiohttp_cache_di.policy import NEEDING_POLICY, FullQuestion, Question, Rules, may_be_plain
-from aiohttp_cache_di.policy.expiration import ExpirationTime
 from aiohttp_cache_di.policy.principals import named_by
-from aiohttp_cache_di.policy.windows import Window
 from aiohttp_cache_di.rfc9111.messages import Request
 
 __all__ = [
     "MAX_KEYED_BODY_BYTES",
     "NOWHERE",
-    "Asked",
     "Place",
     "Questions",
-    "Wishes",
     "key_after_redirect",
     "key_arguments",
     "request_body",
@@ -106,49 +103,6 @@ def _without_jar(request: ClientRequest, call: Call) -> CIMultiDict[str]:
     own.update(call.headers)
     fields.extend((hdrs.COOKIE, value) for value in own.getall(hdrs.COOKIE, ()))
     return fields
-
-
-class Asked(Protocol):
-    """What is known of a request by which its place is found: one that is sent, or one that was sent long ago."""
-
-    @property
-    def method(self) -> str:
-        """In capitals."""
-        ...
-
-    @property
-    def url(self) -> URL:
-        """With its query, without a fragment."""
-        ...
-
-    @property
-    def headers(self) -> CIMultiDict[str]:
-        """What it sends."""
-        ...
-
-
-class Wishes(Protocol):
-    """What the caller of a request wishes for it: see `Call`."""
-
-    @property
-    def expire_after(self) -> ExpirationTime:
-        """A lifetime for its response alone."""
-        ...
-
-    @property
-    def refresh(self) -> bool:
-        """To have what is stored validated."""
-        ...
-
-    @property
-    def only_if_cached(self) -> bool:
-        """To be answered from the cache or with 504."""
-        ...
-
-    @property
-    def stale_if_error(self) -> Window:
-        """How stale a response may be that stands in for an error."""
-        ...
 
 
 class Place(NamedTuple):
