@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import re
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -15,8 +12,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from aiohttp_cache_di import CacheBackend, CachedSession
+from tests.pages import DOCS, as_module, block_with, blocks
 
-DOCS = Path(__file__).parents[2] / "docs"
 # What each page's blocks are run by: here, or a test of that page's own.
 HERE = (
     *("applications", "configuration", "container", "downloads", "graphql", "rate-limits", "several-caches"),
@@ -33,19 +30,7 @@ ELSEWHERE = {
 UPSTREAM = "https://api.example.com"
 
 
-def blocks(page: str) -> list[str]:
-    return re.findall(r"```python\n(.*?)```", (DOCS / f"{page}.md").read_text(encoding="utf-8"), re.DOTALL)
-
-
 NUMBERED = [(page, number) for page in HERE for number in range(len(blocks(page)))]
-
-
-def run(code: str, name: str, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The module that *code* is. Frameworks look it up by its name."""
-    module = ModuleType(name)
-    monkeypatch.setitem(sys.modules, name, module)
-    exec(compile(code, f"{name}.py", "exec", dont_inherit=True), vars(module))  # noqa: S102  # ours
-    return module
 
 
 def test_each_page_with_code_has_a_test() -> None:
@@ -58,7 +43,7 @@ def test_each_page_with_code_has_a_test() -> None:
 def test_a_block_runs(page: str, number: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
 
-    run(blocks(page)[number], f"block_{number}", monkeypatch)
+    as_module(blocks(page)[number], f"block_{number}")
 
 
 class Origin:
@@ -85,25 +70,23 @@ async def origin() -> AsyncIterator[Origin]:
         yield made
 
 
-def shown(page: str, name: str, origin: Origin, monkeypatch: pytest.MonkeyPatch) -> Any:
+def shown(page: str, name: str, origin: Origin) -> Any:
     """What the one block defines in which *name* stands, asking *origin* instead of `api.example.com`."""
-    (code,) = (code for code in blocks(page) if re.search(rf"\b(def|class) {name}\b", code))
+    code = block_with(page, f"(?:def|class) {name}")
     host = origin.url.partition("//")[2]
-    return run(code.replace(UPSTREAM, origin.url).replace("api.example.com", host), page.replace("-", "_"), monkeypatch)
+    return as_module(code.replace(UPSTREAM, origin.url).replace("api.example.com", host), page.replace("-", "_"))
 
 
-async def test_a_tenants_new_token_finds_what_the_last_one_brought(
-    origin: Origin, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    order = shown("users", "order", origin, monkeypatch).order
+async def test_a_tenants_new_token_finds_what_the_last_one_brought(origin: Origin) -> None:
+    order = shown("users", "order", origin).order
     async with CachedSession(cache=CacheBackend(cache_control=True)) as session:
         answers = [await order(session, tenant, token) for tenant in ("red", "blue") for token in ("1", "2")]
     assert answers[0] == answers[1] != answers[2] == answers[3]
     assert len(origin.asked) == 2
 
 
-async def test_a_function_tells_for_whom_a_request_is(origin: Origin, monkeypatch: pytest.MonkeyPatch) -> None:
-    page = shown("users", "current_tenant", origin, monkeypatch)
+async def test_a_function_tells_for_whom_a_request_is(origin: Origin) -> None:
+    page = shown("users", "current_tenant", origin)
     async with page.make_session() as session:
         for tenant in ("red", "red", "blue"):
             page.tenant.set(tenant)
@@ -112,8 +95,8 @@ async def test_a_function_tells_for_whom_a_request_is(origin: Origin, monkeypatc
     assert len(origin.asked) == 2
 
 
-async def test_hits_do_not_wait_for_a_limiters_place(origin: Origin, monkeypatch: pytest.MonkeyPatch) -> None:
-    page = shown("rate-limits", "limit", origin, monkeypatch)
+async def test_hits_do_not_wait_for_a_limiters_place(origin: Origin) -> None:
+    page = shown("rate-limits", "limit", origin)
     async with page.make_session(CacheBackend(cache_control=True)) as session:
         async with session.get(origin.url) as response:
             await response.read()
@@ -122,10 +105,8 @@ async def test_hits_do_not_wait_for_a_limiters_place(origin: Origin, monkeypatch
             assert response.from_cache
 
 
-async def test_what_is_stored_stands_in_for_a_429_that_is_asked_to(
-    origin: Origin, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rates = shown("rate-limits", "rates", origin, monkeypatch).rates
+async def test_what_is_stored_stands_in_for_a_429_that_is_asked_to(origin: Origin) -> None:
+    rates = shown("rate-limits", "rates", origin).rates
     origin.headers = {"Cache-Control": "max-age=0", "ETag": '"1"'}
     async with CachedSession(cache=CacheBackend(cache_control=True)) as session:
         first = await rates(session, origin.url)
@@ -136,20 +117,20 @@ async def test_what_is_stored_stands_in_for_a_429_that_is_asked_to(
     assert len(origin.asked) == 3
 
 
-def test_the_rules_for_a_limited_upstream_are_accepted(origin: Origin, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = shown("rate-limits", "settings", origin, monkeypatch).settings()
+def test_the_rules_for_a_limited_upstream_are_accepted(origin: Origin) -> None:
+    settings = shown("rate-limits", "settings", origin).settings()
     assert settings.stale_if_error == 86_400
 
 
-async def test_equal_queries_ask_once(origin: Origin, monkeypatch: pytest.MonkeyPatch) -> None:
-    search = shown("graphql", "search", origin, monkeypatch).search
+async def test_equal_queries_ask_once(origin: Origin) -> None:
+    search = shown("graphql", "search", origin).search
     async with CachedSession(cache=CacheBackend(cache_control=True)) as session:
         assert await search(session) == await search(session)
     assert [method for method, _ in origin.asked] == ["QUERY"]
 
 
-async def test_a_mutation_drops_what_queries_had_brought(origin: Origin, monkeypatch: pytest.MonkeyPatch) -> None:
-    page = shown("graphql", "mutate", origin, monkeypatch)
+async def test_a_mutation_drops_what_queries_had_brought(origin: Origin) -> None:
+    page = shown("graphql", "mutate", origin)
     cache = CacheBackend(cache_control=True, post_as_query=[origin.url.partition("//")[2] + "/graphql"])
     async with CachedSession(cache=cache) as session:
         assert [await page.query(session, "q", id=1) for _ in range(2)] == [1, 1]
@@ -157,8 +138,8 @@ async def test_a_mutation_drops_what_queries_had_brought(origin: Origin, monkeyp
         assert await page.query(session, "q", id=1) == 4
 
 
-async def test_answers_with_errors_are_kept_out(origin: Origin, monkeypatch: pytest.MonkeyPatch) -> None:
-    cache = shown("graphql", "make_cache", origin, monkeypatch).make_cache()
+async def test_answers_with_errors_are_kept_out(origin: Origin) -> None:
+    cache = shown("graphql", "make_cache", origin).make_cache()
     bodies = iter(["errors", "data", "data"])
 
     async def answer(request: web.Request) -> web.Response:
@@ -177,8 +158,8 @@ async def test_answers_with_errors_are_kept_out(origin: Origin, monkeypatch: pyt
     assert len(origin.asked) == 2
 
 
-async def test_a_user_that_has_changed_is_fetched_anew(origin: Origin, monkeypatch: pytest.MonkeyPatch) -> None:
-    page = shown("tags", "profile", origin, monkeypatch)
+async def test_a_user_that_has_changed_is_fetched_anew(origin: Origin) -> None:
+    page = shown("tags", "profile", origin)
     async with CachedSession(cache=CacheBackend(cache_control=True)) as session:
         before = [await page.profile(session, user) for user in (7, 8, 7, 8)]
         assert before[:2] == before[2:]
@@ -187,8 +168,8 @@ async def test_a_user_that_has_changed_is_fetched_anew(origin: Origin, monkeypat
     assert (after[0] != before[0], after[1] == before[1]) == (True, True)
 
 
-async def test_tags_are_told_of_a_body(origin: Origin, monkeypatch: pytest.MonkeyPatch) -> None:
-    cache = shown("tags", "tags_of", origin, monkeypatch).make_cache()
+async def test_tags_are_told_of_a_body(origin: Origin) -> None:
+    cache = shown("tags", "tags_of", origin).make_cache()
     async with CachedSession(cache=cache) as session:
         origin.answers = {"customer": 7}
         async with session.get(origin.url) as response:

@@ -7,11 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -19,21 +16,14 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from aiohttp_cache_di import CacheBackend, CachedSession
+from tests.pages import as_module, block_with, blocks
 from tests.valkey import ValkeyServer
-
-PAGE = (Path(__file__).parents[2] / "docs" / "neighbours.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^#+ (\w[^\n]*)\n(?:(?!^#).)*?```python\n(.*?)```", PAGE, re.MULTILINE | re.DOTALL)
-HEADINGS = [heading for heading, _ in BLOCKS]
 
 
 def recipe(part: str, name: str) -> Any:
     """The module that the recipe of *name* is; skips where *part*, a library, is not installed."""
     pytest.importorskip(part, reason=f"needs {part}: make neighbours")
-    (code,) = (code for code in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL) if re.search(rf"\b{name}\b", code))
-    module = ModuleType(f"recipe_{name}")
-    sys.modules[module.__name__] = module  # where frameworks look names in annotations up
-    exec(compile(code, f"neighbours.md[{name}]", "exec"), vars(module))  # noqa: S102  # ours
-    return module
+    return as_module(block_with("neighbours", name), name)
 
 
 class Upstream:
@@ -255,7 +245,7 @@ async def test_a_notebook_awaits_in_its_cells(upstream: Upstream, tmp_path: Path
     nbclient = pytest.importorskip("nbclient", reason="needs nbclient: make neighbours")
     nbformat = pytest.importorskip("nbformat", reason="needs nbformat: make neighbours")
     pytest.importorskip("ipykernel", reason="needs ipykernel: make neighbours")
-    (code,) = (code for heading, code in BLOCKS if heading == "Jupyter")
+    code = block_with("neighbours", "notebook")
     asking = f"for _ in range(2):\n    async with session.get('{upstream.url}/page') as r:\n        print(r.from_cache)"
     cells = [nbformat.v4.new_code_cell(text) for text in (code, asking, "await session.close()")]
     notebook = nbformat.v4.new_notebook(cells=cells)
@@ -291,4 +281,4 @@ async def test_svcs_provides_a_session() -> None:
 
 
 def test_the_page_has_a_test_for_each_recipe() -> None:
-    assert len(re.findall(r"```python\n", PAGE)) == 15
+    assert len(blocks("neighbours")) == 15
