@@ -7,12 +7,10 @@ app sees of it stay as it asked for. So what comes back is read, decoded, stream
 from __future__ import annotations
 
 import asyncio
-import gzip
 import itertools
 import socket
 import threading
 import time
-import zlib
 from collections.abc import Callable, Generator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
@@ -22,6 +20,8 @@ from typing import Any, Final, Literal, TypeAlias
 
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, TCPConnector, hdrs, web
 from yarl import URL
+
+from aiohttp_cache_di.testing.codings import coded
 
 __all__ = ["Breaks", "Canned", "Delivery"]
 
@@ -33,10 +33,6 @@ _WITHIN_S: Final = 5.0  # a server that has nothing to do starts and ends in mil
 _FRAMING: Final = frozenset({"content-length", "transfer-encoding", "connection", "keep-alive"})
 _EXACT: Final = web.ResponseKey("exact", list[tuple[str, str]])
 _BODILESS: Final = frozenset({204, 304})
-_CODERS: Final[dict[str, Callable[[bytes], bytes]]] = {
-    "gzip": lambda body: gzip.compress(body, mtime=0),
-    "deflate": zlib.compress,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,9 +215,9 @@ def _coded(canned: Canned) -> Canned:
     codings = [value.strip().lower() for name, value in canned.headers if name.lower() == "content-encoding"]
     if not codings or canned.is_coded or not canned.chunks:
         return canned
-    coder = _CODERS.get(codings[-1]) if len(codings) == 1 else None
-    if coder is not None:
-        return replace(canned, chunks=(coder(b"".join(canned.chunks)),))
+    body = coded(b"".join(canned.chunks), codings[0]) if len(codings) == 1 else None
+    if body is not None:
+        return replace(canned, chunks=(body,))
     plain = tuple(field for field in canned.headers if field[0].lower() != "content-encoding")
     return replace(canned, headers=plain)
 

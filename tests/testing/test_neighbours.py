@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import importlib.util
 import json
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -114,6 +116,58 @@ async def test_what_aiointercept_answers_is_recorded(tmp_path: Path) -> None:
             assert await ask(session, url) == ('{"EUR": 1}', False)
     async with recorded(tmp_path / "a.yaml"), CachedSession() as session:
         assert await ask(session, url) == ('{"EUR": 1}', False)
+
+
+# ---- content codings
+
+
+def module_of(coding: str) -> Any:
+    """What codes and decodes *coding*, which aiohttp has asked for as well."""
+    if coding == "br":
+        return needed("brotli")
+    return needed("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd")
+
+
+@pytest.mark.parametrize("coding", ["br", "zstd"])
+@pytest.mark.parametrize("decodes", [True, False])
+async def test_a_body_in_brotli_or_zstandard_is_recorded_as_text_and_comes_in_its_coding(
+    coding: str, decodes: bool, tmp_path: Path, origin: Origin
+) -> None:
+    module, path, body = module_of(coding), tmp_path / "a.yaml", b"hello " * 100
+    content = module.compress(body)
+    head = answer(headers={"Content-Encoding": coding, "Content-Length": str(len(content)), **MINUTE})
+    url = origin.on("/a", head + content)
+    for mode in ("once", "none"):
+        async with (
+            recorded(path, mode),
+            CachedSession() as session,
+            session.get(url, auto_decompress=decodes) as response,
+        ):
+            assert response.headers["Content-Encoding"] == coding
+            found = await response.read()
+            assert (found if decodes else module.decompress(found)) == body
+    assert b"hello hello" in path.read_bytes()
+    assert origin.hits == 1
+
+
+@pytest.mark.parametrize("coding", ["br", "zstd"])
+async def test_a_body_that_a_cassette_has_in_its_coding_is_read(coding: str, tmp_path: Path) -> None:
+    content = base64.b64encode(module_of(coding).compress(b"hello")).decode()
+    cassette = CODED.replace("CODING", coding).replace("CONTENT", content)
+    (tmp_path / "a.yaml").write_text(cassette)
+    async with recorded(tmp_path / "a.yaml"), CachedSession() as session:
+        assert await ask(session) == ("hello", False)
+
+
+CODED = """
+interactions:
+- request: {body: null, headers: {}, method: GET, uri: 'https://api.example.com/rates'}
+  response:
+    body: {string: !!binary CONTENT}
+    headers: {Content-Encoding: [CODING]}
+    status: {code: 200, message: OK}
+version: 1
+"""
 
 
 # ---- clocks

@@ -29,11 +29,11 @@ from aiohttp_cache_di._aiohttp import is_decoded
 from aiohttp_cache_di.engine.door import through_tap
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.testing.calls import AskedFor, UnrecordedRequestError, asked_for
+from aiohttp_cache_di.testing.codings import decoded
 from aiohttp_cache_di.testing.delivery import Canned, Delivery
 from aiohttp_cache_di.testing.recording import files
 from aiohttp_cache_di.testing.recording.exchanges import Answered, Asked, Exchange, Fields, value_of
 from aiohttp_cache_di.testing.recording.filters import Filters
-from aiohttp_cache_di.testing.recording.foreign import decoded
 from aiohttp_cache_di.testing.recording.matching import Key, differences, key_of, nearest
 from aiohttp_cache_di.testing.recording.merging import merged
 

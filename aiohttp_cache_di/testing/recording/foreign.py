@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import base64
 import json
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from aiohttp_cache_di.testing.codings import decoded
 from aiohttp_cache_di.testing.recording.bodies import as_array, as_object
 from aiohttp_cache_di.testing.recording.exchanges import Answered, Asked, Exchange, Fields, value_of
 
-__all__ = ["decoded", "from_har", "from_vcr", "listed"]
+__all__ = ["from_har", "from_vcr", "listed"]
 
 
 def from_vcr(interactions: Sequence[Mapping[str, Any]]) -> list[Exchange]:
@@ -95,17 +95,3 @@ def _har_fields(headers: Sequence[Mapping[str, Any]]) -> Fields:
 def _answered(status: int, reason: str, headers: Fields, body: bytes) -> Answered:
     plain = decoded(body, value_of(headers, "content-encoding"))
     return Answered(status, reason, headers, body if plain is None else plain)
-
-
-def decoded(body: bytes, coding: str) -> bytes | None:
-    """*body* out of its content *coding*; None where it is in none, in one unknown here, or decoded already."""
-    windows = {"gzip": (31,), "x-gzip": (31,), "deflate": (15, -15)}.get(coding.strip().lower(), ())
-    for window in windows:
-        try:
-            decoder = zlib.decompressobj(window)
-            plain = decoder.decompress(body) + decoder.flush()
-        except zlib.error:
-            continue
-        if decoder.eof:
-            return plain
-    return None
