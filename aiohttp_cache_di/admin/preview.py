@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from aiohttp_cache_di.entries.filed import FiledResponse
 from aiohttp_cache_di.keys import REDACTED, is_secret_param
-from aiohttp_cache_di.keys.names import says_who_asks
+from aiohttp_cache_di.keys.names import HARMLESS_FIELDS, says_who_asks
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = ["PREVIEW_BYTES", "HeaderLine", "Preview", "head_of", "preview_of", "shown", "without_secrets"]
@@ -23,10 +23,6 @@ HEX_BYTES: Final = 1024
 MAX_LINES: Final = 500
 MAX_LINE_CHARS: Final = 4096
 
-# Header fields of responses whose names have a word such as "key" and that give access to nothing.
-_HARMLESS: Final = frozenset(
-    ("surrogate-key", "x-surrogate-key", "cache-key", "x-cache-key", "access-control-allow-credentials", "author")
-)
 # Of all charsets that Python knows, some are no such thing, and some take their time.
 _CHARSETS: Final = re.compile(
     r"utf-?8|(?:us-)?ascii|latin-?1|(?:iso-?8859|windows|cp)[-_]?\d{1,4}|utf-?16(?:-?[bl]e)?|koi8-[ru]|shift_?jis"
@@ -92,7 +88,7 @@ def head_of(entry: StoredResponse) -> list[HeaderLine]:
     for raw_name, raw_value in entry.raw_headers[:MAX_LINES]:
         name, value = raw_name.decode("utf-8", "replace"), raw_value.decode("utf-8", "replace")
         low = name.lower()
-        is_secret = low not in _HARMLESS and (says_who_asks(low) or is_secret_param(low))
+        is_secret = low not in HARMLESS_FIELDS and (says_who_asks(low) or is_secret_param(low))
         text = without_secrets(value)[0] if len(value) <= MAX_LINE_CHARS else f"{value[:MAX_LINE_CHARS]}…"
         found.append(HeaderLine(shown(name), None if is_secret else shown(text)))
     return found

@@ -14,8 +14,10 @@ from typing import Final
 
 __all__ = [
     "DEFAULT_CREDENTIAL_HEADERS",
+    "HARMLESS_FIELDS",
     "CredentialNames",
     "credential_names",
+    "is_authorization_code",
     "is_bearer_param",
     "is_secret_param",
     "lower_names",
@@ -26,7 +28,7 @@ __all__ = [
 _BEARER: Final = (
     r"auth(?!or(?!i[sz]))"  # auth, oauth, authorization; not author, nor authority
     r"|token|key(?!word|board|frame)|secret|sess(?:ion|id)|jwt|credential|passw|pwd|passphrase|passcode|pin-?code|cookie"
-    r"|bearer|assertion|saml|ticket|\b(?:otp|(?:user-?)?(?:pass|sid))\b"
+    r"|code-?verifier|(?:device|user|verification|security)-?code|bearer|assertion|saml|ticket|\b(?:otp|(?:user-?)?(?:pass|sid))\b"
 )
 _SIGNED: Final = r"signature|hmac|dpop"
 # Not secrets, but they say for whom a request is, or which application asks.
@@ -55,6 +57,16 @@ _ELSEWHERE: Final = re.compile(
     r"|(?:x-)?(?:anti-)?[cx]srf-?token"
 )
 
+HARMLESS_FIELDS: Final = frozenset(
+    ("surrogate-key", "x-surrogate-key", "cache-key", "x-cache-key", "access-control-allow-credentials", "author")
+)
+"""Header fields of responses (lower case) that have such a word in their names and give access to nothing."""
+
+# What comes with an authorization code, whose own name says nothing (RFC 6749 §4.1.3, RFC 7636 §4.5).
+_OF_GRANTS: Final = frozenset({"grant_type", "client_id", "client_secret", "redirect_uri", "code_verifier"})
+
+_LONG_CODE: Final = 16  # characters; those of countries and products are shorter, and a guess must be unlikely
+
 _REMEMBERED_CHARS: Final = 64  # Times _REMEMBERED, this bounds the memory that remembered names take.
 _REMEMBERED: Final = 1024
 
@@ -78,6 +90,18 @@ def is_secret_param(name: str) -> bool:
 def is_bearer_param(name: str) -> bool:
     """Whether the value of a query parameter called *name* gives access by itself, as a token does."""
     return _has_word(_compiled(_BEARER_PARAM), name)
+
+
+def is_authorization_code(name: str, beside: Collection[str], value: str = "") -> bool:
+    """Whether *name* is that of an authorization code of OAuth, by the names of what stands *beside* it.
+
+    Args:
+        value: of a parameter in a URL, where a redirect may bring nothing else along, or only a state.
+    """
+    if name != "code":
+        return False
+    is_long = len(value) >= _LONG_CODE and not value.isalpha() and not value.isdigit()
+    return is_long or ("state" in beside and len(value) > _LONG_CODE // 2) or not _OF_GRANTS.isdisjoint(beside)
 
 
 def _has_word(words: re.Pattern[str], name: str) -> bool:

@@ -21,17 +21,17 @@ from aiohttp_cache_di.keys.names import is_bearer_param, is_secret_param
 from aiohttp_cache_di.keys.sealing import seal, unseal
 from aiohttp_cache_di.rfc9111.messages import REDIRECTS, StoredResponse
 
-__all__ = ["REDACTED", "has_param", "is_redacted", "is_sealed", "redact_url", "redacted", "unsealed"]
+__all__ = ["NAMING_FIELDS", "REDACTED", "has_param", "is_redacted", "is_sealed", "redact_url", "redacted", "unsealed"]
 
 REDACTED: Final = "REDACTED"
 """What stands in place of a value that is not to be stored."""
 
 _REMEMBERED_CHARS: Final = 64
-# Header fields that name URLs, lower case.
-_NAMING: Final = frozenset(
+NAMING_FIELDS: Final = frozenset(
     b"location content-location link refresh sourcemap x-sourcemap x-original-url uri x-accel-redirect referer"
     b" operation-location azure-asyncoperation".split()
 )
+"""Header fields that name URLs, lower case."""
 _PAIR: Final = re.compile(r'(?<=[?&#;])([^=&#;?<>"\s]+)=([^&#<>"\s]+)')
 _NAME: Final = re.compile(r'(?:^|[?&#;])([^=&#;?<>"\s]+)=(?=[^&#])')
 _USERINFO: Final = re.compile(r'(?<=//)[^/?#<>"\s]*@')
@@ -70,7 +70,7 @@ def redacted(entry: StoredResponse, ignored_params: Collection[str] = (), key: b
     Args:
         key: by which the Location of a redirect is sealed; without one, only this process can open it.
     """
-    if _NAMING.isdisjoint(map(bytes.lower, dict(entry.raw_headers))):
+    if NAMING_FIELDS.isdisjoint(map(bytes.lower, dict(entry.raw_headers))):
         return entry
     lines = tuple(
         (name, _stored_value(name.lower(), value, entry, ignored_params, key)) for name, value in entry.raw_headers
@@ -119,7 +119,7 @@ def has_param(reference: str, names: Collection[str]) -> bool:
 def _stored_value(
     name: bytes, value: bytes, entry: StoredResponse, ignored_params: Collection[str], key: bytes
 ) -> bytes:
-    if name not in _NAMING:
+    if name not in NAMING_FIELDS:
         return value
     shown = _redacted_value(value, ignored_params)
     if name not in _LEADING or entry.status not in REDIRECTS or shown == value:

@@ -1,4 +1,4 @@
-"""Content codings: those that Python has, and Brotli and Zstandard where a package has them that aiohttp uses as well."""
+"""Content codings: those that Python has, and Brotli and Zstandard where there is a package that aiohttp uses too."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import importlib.util
+import io
 import json
 import sys
 from collections.abc import Callable
@@ -93,6 +94,36 @@ async def test_a_cassette_of_vcrpy_is_read_as_it_is(tmp_path: Path, origin: Orig
             assert json.loads((await ask(session, url))[0]) == {"a": 1}
             async with session.get(gone) as response:
                 assert (response.status, await response.text()) == (410, "gone")
+    assert origin.hits == hits
+
+
+SENT: dict[str, dict[str, Any]] = {
+    "json": {"json": {"a": 1, "b": [1, 2]}},
+    "nothing": {"json": {}},
+    "form": {"data": {"a": "1", "b": "x y"}},
+    "pairs": {"data": [("a", "1"), ("a", "2")]},
+    "text": {"data": '{"a":1}'},
+    "bytes": {"data": b"\x00\x01"},
+    "headers": {"json": {"a": 1}, "headers": {"Content-Type": "application/json", "X-A": "1"}},
+}
+
+
+async def test_bodies_that_vcrpy_has_recorded_are_found_again(tmp_path: Path, origin: Origin) -> None:
+    vcr = needed("vcr")
+    url = origin.on("/echo", lambda received: answer(received.body))
+    with vcr.use_cassette(str(tmp_path / "a.yaml"), match_on=["method", "uri", "body"]):
+        async with ClientSession() as plain:
+            for options in (*SENT.values(), {"data": {"f": io.BytesIO(b"xyz")}}):
+                async with plain.post(url, **options):
+                    pass
+    hits = origin.hits
+
+    async with recorded(tmp_path / "a.yaml"), CachedSession() as session:
+        for name, options in reversed(SENT.items()):
+            async with session.post(url, **options) as response:
+                assert response.status == 200, name
+        async with session.post(url, data={"f": io.BytesIO(b"xyz")}) as response:
+            assert b"xyz" in await response.read()
     assert origin.hits == hits
 
 

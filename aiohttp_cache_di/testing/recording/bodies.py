@@ -12,7 +12,17 @@ from typing import Any, Final, cast
 
 from aiohttp_cache_di.errors import ConfigurationError
 
-__all__ = ["as_array", "as_object", "is_json", "parsed_json", "read_body", "without", "written_body"]
+__all__ = [
+    "as_array",
+    "as_object",
+    "encoded",
+    "is_json",
+    "listed",
+    "parsed_json",
+    "read_body",
+    "without",
+    "written_body",
+]
 
 _JSON_TYPE: Final = re.compile(r"application/(?:[\w.+-]+\+)?json\b|text/json\b", re.IGNORECASE)
 _CHARSET: Final = re.compile(r"charset=\"?([\w.:-]+)", re.IGNORECASE)
@@ -77,6 +87,12 @@ def as_array(value: object) -> list[Any] | None:
     return cast("list[object]", value) if isinstance(value, list) else None
 
 
+def listed(values: Any) -> list[Any]:
+    """*values* if they are a list, and a list of the one that they are otherwise."""
+    several = as_array(values)
+    return [values] if several is None else several
+
+
 def without(value: Any, names: Collection[str]) -> Any:
     """*value*, parsed JSON, without the fields called *names* at any depth."""
     fields, items = as_object(value), as_array(value)
@@ -103,6 +119,15 @@ def written_body(body: bytes, content_type: str) -> dict[str, Any]:
         if is_same and _CONTROLS.search(text) is None:
             return {"text": text} if name == "utf-8" else {"text": text, "charset": name}
     return {"base64": base64.encodebytes(body).decode("ascii")}
+
+
+def encoded(text: str, content_type: str) -> bytes:
+    """*text* in the charset of its *content_type*, or in UTF-8 where that says none in which it can be."""
+    charset = _CHARSET.search(content_type)
+    try:
+        return text.encode(charset[1] if charset else "utf-8")
+    except (ValueError, LookupError):
+        return text.encode("utf-8", "surrogatepass")
 
 
 def read_body(written: Mapping[str, Any]) -> bytes:

@@ -17,9 +17,8 @@ import asyncio
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Collection
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
-from email.utils import formatdate, parsedate_to_datetime
 from pathlib import Path
 from typing import Any, Final, Literal, Self, TypeAlias, get_args
 
@@ -30,11 +29,12 @@ from aiohttp_cache_di.engine.door import through_tap
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.testing.calls import AskedFor, UnrecordedRequestError, asked_for
 from aiohttp_cache_di.testing.codings import decoded
-from aiohttp_cache_di.testing.delivery import Canned, Delivery
+from aiohttp_cache_di.testing.delivery import Delivery
 from aiohttp_cache_di.testing.recording import files
-from aiohttp_cache_di.testing.recording.exchanges import Answered, Asked, Exchange, Fields, value_of
+from aiohttp_cache_di.testing.recording.ageing import canned, replayed
+from aiohttp_cache_di.testing.recording.exchanges import Answered, Asked, Exchange, value_of
 from aiohttp_cache_di.testing.recording.filters import Filters
-from aiohttp_cache_di.testing.recording.matching import Key, differences, key_of, nearest
+from aiohttp_cache_di.testing.recording.matching import Key, differences, key_of, nearest, other_keys_of
 from aiohttp_cache_di.testing.recording.merging import merged
 
 __all__ = ["MODES", "Cassette", "Mode", "recorded"]
@@ -42,8 +42,10 @@ __all__ = ["MODES", "Cassette", "Mode", "recorded"]
 Mode: TypeAlias = Literal["none", "once", "new_episodes", "all", "rewrite"]
 MODES: Final[tuple[str, ...]] = get_args(Mode)
 _HOW: Final = "pytest --record-mode=new_episodes records it"
+_INTO_OUR_OWN: Final = (
+    'which is only read; @pytest.mark.recorded("NAME.yaml") and --record-mode=once record the test anew'
+)
 _ENDLESS: Final = "text/event-stream"
-_LATEST: Final = 253402300799.0  # the end of the year 9999, the last that an HTTP date can say
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +83,12 @@ class Cassette:
         """What was asked for and is not recorded: the messages of the errors."""
         self._old: list[Exchange] = []
         self._is_new = True
+        self._form = ""
+        self._writes = False
         self._new: list[Exchange | None] = []
         self._left: defaultdict[Key, deque[Exchange]] = defaultdict(deque)
         self._recorded: Counter[Key] = Counter()
+        self._also: dict[Key, Key] = {}
         self._last: dict[Key, Exchange] = {}
         self._delivery = Delivery()
         self._stack = ExitStack()
@@ -92,17 +97,22 @@ class Cassette:
 
     def open(self) -> None:
         """Read the file, and stand in the door from now on."""
-        try:
-            self._old = [self.rules.filters.exchange(one) for one in files.load(self.path)]
+        with suppress(FileNotFoundError):
+            self._form, found = files.load(self.path)
+            self._old = [self.rules.filters.exchange(one) for one in found]
             self._is_new = False
-        except FileNotFoundError:
-            self._is_new = True
-        is_only_read = self.mode == "none" or (self.mode == "once" and not self._is_new)
-        if not is_only_read and not files.may_be_written(self.path):
+        anew = self.mode in ("all", "rewrite")
+        self._writes = anew or (
+            self.mode != "none" and (self._is_new or (self.mode == "new_episodes" and not self._form))
+        )
+        if self._writes and not files.may_be_written(self.path):
             raise ConfigurationError(f"{self.path} is only read: record into a file that ends in .yaml")
         for exchange in self._old:
-            self._left[self._key_of(exchange)].append(exchange)
-            self._recorded[self._key_of(exchange)] += 1
+            key = self._key_of(exchange)
+            self._left[key].append(exchange)
+            self._recorded[key] += 1
+            for other in other_keys_of(exchange.asked, self._filtered_key):
+                self._also.setdefault(other, key)
         self._stack.callback(self._delivery.close)
         self._stack.enter_context(through_tap(self._answer))
 
@@ -117,7 +127,7 @@ class Cassette:
             written = merged(self._old, new, self._key_of, volatile=volatile, keeps_unasked=keeps)
         else:
             written = [*self._old, *new]
-        if written != self._old:
+        if written != self._old or self._form:
             files.save(self.path, written)
 
     def __enter__(self) -> Self:
@@ -140,10 +150,11 @@ class Cassette:
         call = await asked_for(request)
         asked = self.rules.filters.asked(_asked(call))
         key = self._key(asked)
+        key = key if key in self._recorded else self._also.get(key, key)
         exchange = None if self.mode in ("all", "rewrite") else self._next(key)
         if exchange is not None:
-            return await self._delivery.answer(request, handler, _replayed(exchange, now=time.time()))
-        if self.mode == "none" or (self.mode == "once" and not self._is_new):
+            return await self._delivery.answer(request, handler, replayed(exchange, now=time.time()))
+        if not self._writes:
             message = self._unrecorded(asked, key)
             self.misses.append(message)
             raise UnrecordedRequestError(message)
@@ -154,7 +165,7 @@ class Cassette:
         answered = await self._received(response)
         self._new[place] = self.rules.filters.exchange(Exchange(_asked(call), answered, asked_at))
         await request.close()
-        return await self._delivery.answer(request, handler, _canned(answered, answered.headers))
+        return await self._delivery.answer(request, handler, canned(answered, answered.headers))
 
     async def _received(self, response: ClientResponse) -> Answered:
         """All of *response*."""
@@ -187,6 +198,9 @@ class Cassette:
     def _key(self, asked: Asked) -> Key:
         return key_of(asked, headers=self.rules.match_headers, ignored=self.rules.ignore)
 
+    def _filtered_key(self, asked: Asked) -> Key:
+        return self._key(self.rules.filters.asked(asked))
+
     def _key_of(self, exchange: Exchange) -> Key:
         return self._key(exchange.asked)
 
@@ -197,13 +211,20 @@ class Cassette:
         if self._recorded[key]:
             times = self._recorded[key]
             often = "once" if times == 1 else f"{times} times"
-            return f"{said} so often: it is recorded {often}, and asked for once more; {_HOW}"
+            return f"{said} so often: it is recorded {often}, and asked for once more; {self._how()}"
         near = nearest(key, self._recorded)
         if near is None:
-            return f"{said}, which is empty; {_HOW}"
+            return f"{said}, which is empty; {self._how()}"
         example = next(one.asked for one in self._old if self._key_of(one) == near)
         lines = "".join(f"\n  - {line}" for line in differences(key, near))
-        return f"{said}; {_HOW}\nThe nearest is {example.method} {example.url}, from which it differs:{lines}"
+        return f"{said}; {self._how()}\nThe nearest is {example.method} {example.url}, from which it differs:{lines}"
+
+    def _how(self) -> str:
+        """How what is not recorded may be."""
+        if not self._form:
+            return _HOW
+        in_its_place = "; --record-mode=rewrite does so in its place" if files.may_be_written(self.path) else ""
+        return f"this is {self._form}, {_INTO_OUR_OWN}{in_its_place}"
 
 
 def recorded(path: str | Path, mode: Mode = "none", **options: Any) -> Cassette:
@@ -242,47 +263,3 @@ def rules_of(options: dict[str, Any]) -> Rules:
 def _asked(call: AskedFor) -> Asked:
     headers = tuple((str(name), value) for name, value in call.headers.items())
     return Asked(call.method, str(call.url), headers, call.body)
-
-
-def _canned(answered: Answered, headers: Fields) -> Canned:
-    chunks = (answered.body,) if answered.body else ()
-    return Canned(answered.status, answered.reason, headers, chunks, is_coded=answered.is_coded)
-
-
-def _replayed(exchange: Exchange, *, now: float) -> Canned:
-    """The response, as old as it was when it was recorded: what it says of times has moved along with the present."""
-    answered = exchange.answered
-    since = exchange.recorded_at
-    if since is None:
-        since = _http_date(value_of(answered.headers, "date"))
-    if since is None:
-        return _canned(answered, answered.headers)
-    by = now - since
-    return _canned(answered, tuple((name, _moved(name.lower(), value, by)) for name, value in answered.headers))
-
-
-def _moved(name: str, value: str, by_s: float) -> str:
-    if name in ("date", "expires"):
-        at = _http_date(value)
-        return value if at is None else _as_http_date(at + by_s)
-    if name == "set-cookie":
-        attributes = value.split(";")
-        return ";".join(_moved_attribute(attribute, by_s) for attribute in attributes)
-    return value
-
-
-def _moved_attribute(attribute: str, by_s: float) -> str:
-    name, found, value = attribute.partition("=")
-    at = _http_date(value) if found and name.strip().lower() == "expires" else None
-    return attribute if at is None else f"{name}={_as_http_date(at + by_s)}"
-
-
-def _http_date(text: str) -> float | None:
-    try:
-        return parsedate_to_datetime(text.replace("-", " ") if text.count("-") == 2 else text).timestamp()
-    except (ValueError, TypeError, OverflowError):
-        return None
-
-
-def _as_http_date(at: float) -> str:
-    return formatdate(min(max(at, 0.0), _LATEST), usegmt=True)

@@ -10,22 +10,23 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from aiohttp_cache_di.errors import ConfigurationError, MissingDependencyError
-from aiohttp_cache_di.testing.recording.bodies import as_object, read_body, written_body
+from aiohttp_cache_di.testing.recording.bodies import as_object, listed, read_body, written_body
 from aiohttp_cache_di.testing.recording.exchanges import Answered, Asked, Exchange, Fields, value_of
-from aiohttp_cache_di.testing.recording.foreign import from_har, from_vcr, listed
+from aiohttp_cache_di.testing.recording.foreign import from_har, from_vcr
 
 try:
     import yaml
+
+    from aiohttp_cache_di.testing.recording.yaml_data import LOADER
 except ImportError as _exc:
     raise MissingDependencyError("recordings need PyYAML: pip install 'aiohttp-cache-di[testing]'") from _exc
 
-__all__ = ["dumped", "load", "loaded", "may_be_written", "save"]
+__all__ = ["Recording", "dumped", "load", "loaded", "may_be_written", "save"]
 
 FORMAT: Final = "aiohttp-cache-di/1"
-_LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _HEAD: Final = "# What upstreams have answered to a test; `pytest --record-mode=rewrite` records it anew.\n"
 
 
@@ -51,7 +52,18 @@ def may_be_written(path: Path) -> bool:
     return path.suffix.lower() in (".yaml", ".yml")
 
 
-def load(path: Path) -> list[Exchange]:
+class Recording(NamedTuple):
+    """What a file has.
+
+    Args:
+        form: "" of our own; or what the other is called, which is only read.
+    """
+
+    form: str
+    exchanges: list[Exchange]
+
+
+def load(path: Path) -> Recording:
     """Read the recording at *path*.
 
     Raises:
@@ -59,37 +71,38 @@ def load(path: Path) -> list[Exchange]:
         ConfigurationError: it is neither a recording of ours nor a VCR cassette (version 1) nor a HAR file.
     """
     try:
-        return loaded(path.read_text(encoding="utf-8"))
+        return loaded(path.read_text(encoding="utf-8-sig"))
     except (ConfigurationError, UnicodeDecodeError) as exc:
         raise ConfigurationError(f"{path}: {exc}") from exc
 
 
-def loaded(text: str) -> list[Exchange]:
-    """The exchanges in a file that has *text*."""
+def loaded(text: str) -> Recording:
+    """What is in a file that has *text*."""
     content: Any
     try:
-        content = json.loads(text) if text.lstrip()[:1] == "{" else yaml.load(text, Loader=_LOADER)  # noqa: S506  # safe
+        content = json.loads(text) if text.lstrip()[:1] == "{" else yaml.load(text, Loader=LOADER)  # noqa: S506  # safe
     except (ValueError, yaml.YAMLError) as exc:
         raise ConfigurationError(f"this is neither YAML nor JSON, or has tags that would run code: {exc}") from exc
     try:
-        return _exchanges(content)
+        return _recording(content)
     except (TypeError, LookupError, AttributeError, ValueError) as exc:
         if isinstance(exc, ConfigurationError):
             raise
         raise ConfigurationError(f"a part is missing, or is another kind of thing: {exc!r}") from exc
 
 
-def _exchanges(content: Any) -> list[Exchange]:
+def _recording(content: Any) -> Recording:
     parts = as_object(content) or {}
     name = parts.get("format")
     if name is not None and name != FORMAT:
         raise ConfigurationError(f"format {name!r} is not known; this release reads {FORMAT!r}")
     if name is not None:
-        return [_read(one) for one in parts["exchanges"]]
-    if "interactions" in parts:
-        return from_vcr(parts["interactions"])
+        return Recording("", [_read(one) for one in parts["exchanges"]])
+    for interactions in ("interactions", "http_interactions"):  # of Python's VCR, and of Ruby's
+        if interactions in parts:
+            return Recording("a VCR cassette", from_vcr(parts[interactions]))
     if "log" in parts:
-        return from_har(parts["log"]["entries"])
+        return Recording("a HAR file", from_har(parts["log"]["entries"]))
     raise ConfigurationError("this is no recording: it has no exchanges, no interactions and no log")
 
 
@@ -145,7 +158,7 @@ def _surviving(body: bytes, content_type: str) -> dict[str, Any]:
     """What is written of *body*, in a form that YAML gives back as it is."""
     for kind in (content_type, "text/plain", "application/octet-stream"):
         written = written_body(body, kind)
-        if yaml.load(_dump(written), Loader=_LOADER) == written:  # noqa: S506  # safe
+        if yaml.load(_dump(written), Loader=LOADER) == written:  # noqa: S506  # safe
             return written
     return written_body(b"\0" + body, "")  # pragma: no cover  # base64 always survives
 

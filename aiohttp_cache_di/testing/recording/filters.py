@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
-from urllib.parse import unquote_plus
+from urllib.parse import quote_plus, unquote_plus
 
 from yarl import URL
 
+from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.keys import DEFAULT_CREDENTIAL_HEADERS, REDACTED, is_secret_param, redact_url
-from aiohttp_cache_di.testing.recording.bodies import as_array, as_object, is_json, parsed_json, read_body
+from aiohttp_cache_di.keys.names import HARMLESS_FIELDS, is_authorization_code
+from aiohttp_cache_di.keys.redaction import NAMING_FIELDS
+from aiohttp_cache_di.testing.recording import secrets
+from aiohttp_cache_di.testing.recording.bodies import as_array, as_object, parsed_json, read_body
 from aiohttp_cache_di.testing.recording.exchanges import Answered, Asked, Exchange, value_of
+from aiohttp_cache_di.testing.recording.meanings import boundary_of, kind_of, parsed
 
 __all__ = ["Filters"]
 
-_FORM: Final = "application/x-www-form-urlencoded"
-_BOUNDARY: Final = re.compile(r"multipart/.*boundary=\"?([^\";,\s]+)", re.IGNORECASE)
 # Of one client, one connection or one moment: nothing that a recording is about.
 _UNWRITTEN: Final = frozenset(
     {
@@ -38,16 +41,11 @@ _UNWRITTEN: Final = frozenset(
     }
 )
 _FRAMING: Final = frozenset({"connection", "keep-alive", "transfer-encoding"})
-_URLS: Final = frozenset({"content-location", "location", "referer"})
+_URLS: Final = frozenset(name.decode() for name in NAMING_FIELDS)
 _CHALLENGES: Final = frozenset({"proxy-authenticate", "proxy-authentication-info", "www-authenticate"})
 _URL: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^\s]+\Z", re.IGNORECASE)
-# A field of a form in parts, a file's left out, whose boundary is the one that is written.
-_FIELD: Final = re.compile(
-    rb'(?P<head>--boundary\r\n(?:[^\r\n]+\r\n)*?content-disposition: form-data; name="(?P<name>[^"\r\n]*)"\r\n'
-    rb"(?:[^\r\n]+\r\n)*\r\n)(?P<value>.*?)(?=\r\n--boundary)",
-    re.IGNORECASE | re.DOTALL,
-)
-_IN_LINK: Final = re.compile("<([^>]*)>")
+_IN_LINK: Final = re.compile(r"(?<=<)[^>]*(?=>)")
+_IN_REFRESH: Final = re.compile(r"(?<=url=)[^\s\"']*", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +53,17 @@ class Filters:
     """Names whose values are not written; those that the package takes for credentials are not, either.
 
     Args:
-        headers, query, json: names of header fields, of parameters in queries and forms, and of fields in JSON at any
-            depth.
+        headers, query, json: names of header fields, of parameters in queries and forms, and of fields in JSON and
+            elements in XML at any depth.
         unfiltered: names of any of these that are written, though they look like credentials.
+        texts: functions through which each URL, each value of a header field and each body that is text goes at last.
     """
 
     headers: Collection[str] = ()
     query: Collection[str] = ()
     json: Collection[str] = ()
     unfiltered: Collection[str] = ()
+    texts: Collection[Callable[[str], str]] = ()
 
     def exchange(self, exchange: Exchange) -> Exchange:
         """*exchange* as it may be written."""
@@ -72,14 +72,14 @@ class Filters:
     def asked(self, asked: Asked) -> Asked:
         """*asked* as it may be written, without what has nothing to say."""
         content_type = value_of(asked.headers, "content-type")
-        boundary, body = _BOUNDARY.match(content_type), asked.body
+        boundary, body = boundary_of(asked.body, content_type), asked.body
         headers = [field for field in asked.headers if field[0].lower() not in _UNWRITTEN]
         if boundary is not None:  # which is another one each time
-            body = body.replace(boundary[1].encode(), b"boundary")
-            content_type = content_type.replace(boundary[1], "boundary")
+            body = body.replace(boundary.encode(), b"boundary")
+            content_type = content_type.replace(boundary, "boundary")
             headers = [(name, content_type if name.lower() == "content-type" else value) for name, value in headers]
-        shown = tuple((name, self._request_field(name.lower(), value)) for name, value in headers)
-        return Asked(asked.method, self.url(asked.url), shown, self._body(body, content_type))
+        shown = tuple((name, self._last(self._request_field(name.lower(), value))) for name, value in headers)
+        return Asked(asked.method, self._last(self.url(asked.url)), shown, self._body(body, content_type))
 
     def url(self, url: str) -> str:
         """*url* as it may be written; a fragment, which is not sent, is left out."""
@@ -96,7 +96,7 @@ class Filters:
         is_bare = exchange.asked.method == "HEAD" or answered.status in (204, 304)
         dropped = _FRAMING if is_bare else _FRAMING | {"content-length"}
         shown = tuple(
-            (name, self._response_field(name.lower(), value))
+            (name, self._last(self._response_field(name.lower(), value)))
             for name, value in answered.headers
             if name.lower() not in dropped
         )
@@ -105,46 +105,94 @@ class Filters:
             body = self._body(body, value_of(answered.headers, "content-type"))
         return replace(answered, headers=shown, body=body)
 
+    def _last(self, text: str) -> str:
+        for change in self.texts:
+            text = change(text)
+            if not isinstance(text, str):
+                raise ConfigurationError(f"filter={change!r} gave {text!r}: it takes a text, and gives one")
+        return text
+
+    # ---- header fields
+
     def _request_field(self, name: str, value: str) -> str:
         if self._is_named(name, self.headers, name in DEFAULT_CREDENTIAL_HEADERS):
             return REDACTED
-        return self.url(value) if name in _URLS else value
+        return self._urls_in(name, value) if name in _URLS else value
 
     def _response_field(self, name: str, value: str) -> str:
         if name == "set-cookie":
             pair, found, rest = value.partition(";")
             kept = pair.partition("=")[0]
             return value if kept.strip() in self.unfiltered else f"{kept}={REDACTED}{found}{rest}"
-        if self._is_named(name, self.headers, is_secret_param(name) and name not in _CHALLENGES):
+        by_rule = is_secret_param(name) and name not in _CHALLENGES and name not in HARMLESS_FIELDS
+        if self._is_named(name, self.headers, by_rule):
             return REDACTED
-        if name == "link":
-            return _IN_LINK.sub(lambda found: f"<{self.url(found[1])}>", value)
-        return self.url(value) if name in _URLS else value
+        return self._urls_in(name, value) if name in _URLS else value
 
     def _is_named(self, name: str, named: Collection[str], by_rule: bool) -> bool:
         if any(name == one.lower() for one in self.unfiltered):
             return False
         return by_rule or any(name == one.lower() for one in named)
 
-    def _pairs(self, query: str) -> str:
-        return "&".join(map(self._pair, query.split("&"))) if query else ""
+    def _urls_in(self, name: str, value: str) -> str:
+        where = {"link": _IN_LINK, "refresh": _IN_REFRESH}.get(name)
+        try:
+            return self.url(value) if where is None else where.sub(lambda found: self.url(found[0]), value)
+        except ValueError:  # no URL, so what is secret in it cannot be told
+            return REDACTED
 
-    def _pair(self, pair: str) -> str:
-        name, found, _ = pair.partition("=")
+    # ---- queries and forms
+
+    def _pairs(self, query: str) -> str:
+        names = {unquote_plus(pair.partition("=")[0]) for pair in query.split("&")}
+        return "&".join(self._pair(pair, names) for pair in query.split("&")) if query else ""
+
+    def _pair(self, pair: str, names: Collection[str]) -> str:
+        name, found, value = pair.partition("=")
         plain = unquote_plus(name)
         if not found or plain in self.unfiltered:
             return pair
-        return f"{name}={REDACTED}" if plain in self.query else redact_url(f"?{pair}")[1:]
+        plain_value = unquote_plus(value)
+        if plain in self.query or is_authorization_code(plain, names, plain_value):
+            return f"{name}={REDACTED}"
+        shown = redact_url(f"?{pair}")[1:]
+        if shown != pair or not value:
+            return shown
+        text = self._text(plain_value)
+        return pair if text == plain_value else f"{name}={quote_plus(text)}"
+
+    # ---- bodies
 
     def _body(self, body: bytes, content_type: str) -> bytes:
-        if content_type.lower().startswith(_FORM):
-            return self._pairs(body.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
-        if content_type.lower().startswith("multipart/form-data"):
-            return _FIELD.sub(self._part, body)
-        found = _any_json(body) if body and is_json(content_type) else None
-        if found is None:
+        kind = kind_of(body, content_type)
+        if kind == "json":
+            body = self._json_body(body)
+        elif kind == "form":
+            body = self._pairs(body.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
+        elif kind == "parts":
+            body = secrets.in_parts(body, self._field)
+        try:
+            text = body.decode()
+        except UnicodeDecodeError:
             return body
-        value, layout = found
+        if kind == "xml":
+            text = secrets.in_xml(text, self._is_secret)
+        if kind in ("xml", "text"):
+            text = secrets.in_text(text, self._is_secret)
+        return self._last(text).encode()
+
+    def _is_secret(self, name: str) -> bool:
+        return name not in self.unfiltered and (name in self.json or is_secret_param(name))
+
+    def _field(self, name: str, value: str) -> str:
+        """The value of a field of a form in parts."""
+        if name in self.unfiltered:
+            return value
+        return REDACTED if name in self.query or self._is_secret(name) else self._text(value)
+
+    def _json_body(self, body: bytes) -> bytes:
+        found = parsed_json(body)
+        value, layout = (found[0], found[1].name) if found is not None else ((parsed(body) or (None,))[0], "compact")
         shown = self._json(value)
         return body if shown == value else read_body({"json": shown, "layout": layout})
 
@@ -153,38 +201,36 @@ class Filters:
             return self._text(value)
         fields, items = as_object(value), as_array(value)
         if fields is not None:
-            return {name: self._member(name, inner) for name, inner in fields.items()}
+            told = secrets.name_of_value(fields)
+            judge = partial(self._member, beside=fields.keys(), told=told)
+            return {name: judge(name, inner) for name, inner in fields.items()}
         return value if items is None else [self._json(inner) for inner in items]
 
-    def _text(self, text: str) -> str:
-        """A text, which may be a URL with a secret: the next page of a list, for one."""
-        if not _URL.match(text):
-            return text
-        try:
-            shown = self.url(text)
-        except ValueError:
-            return text
-        return shown if REDACTED in shown or "@" in text.partition("//")[2].partition("/")[0] else text
-
-    def _part(self, part: re.Match[bytes]) -> bytes:
-        name = part["name"].decode("utf-8", "surrogateescape")
-        if name in self.unfiltered or not (name in self.query or is_secret_param(name)):
-            return part[0]
-        return part["head"] + REDACTED.encode()
-
-    def _member(self, name: str, value: Any) -> Any:
-        if name in self.json and name not in self.unfiltered:
+    def _member(self, name: str, value: Any, *, beside: Collection[str], told: str) -> Any:
+        if name in self.unfiltered:
+            return self._json(value)
+        if name in self.json:
             return REDACTED
-        is_secret = isinstance(value, str) and value and name not in self.unfiltered and is_secret_param(name)
-        return REDACTED if is_secret else self._json(value)
+        is_secret = is_secret_param(name) or is_authorization_code(name, beside)
+        if is_secret or (name == "value" and told and self._is_secret(told)):
+            return self._without_texts(value)
+        return self._json(value)
 
+    def _without_texts(self, value: Any) -> Any:
+        """*value* of a secret's name: numbers count and measure, and texts are secrets, also in a list."""
+        items = as_array(value)
+        if items is not None:
+            return [self._without_texts(item) for item in items]
+        return (REDACTED if value else value) if isinstance(value, str) else self._json(value)
 
-def _any_json(body: bytes) -> tuple[Any, str] | None:
-    """*body* parsed, and the layout in which it is written if it is changed."""
-    found = parsed_json(body)
-    if found is not None:
-        return found[0], found[1].name
-    try:
-        return json.loads(body), "compact"
-    except (ValueError, RecursionError):
-        return None
+    def _text(self, text: str) -> str:
+        """A text within others, which may be a URL (the next page of a list, for one), JSON, GraphQL or a token."""
+        if _URL.match(text):
+            try:
+                shown = self.url(text)
+            except ValueError:
+                return text
+            return shown if REDACTED in shown or "@" in text.partition("//")[2].partition("/")[0] else text
+        if text[:1] in "{[" and text and parsed(text.encode("utf-8", "surrogatepass")) is not None:
+            return self._json_body(text.encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass")
+        return secrets.in_text(text, self._is_secret)

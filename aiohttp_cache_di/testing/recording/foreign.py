@@ -9,10 +9,11 @@ from datetime import datetime
 from typing import Any
 
 from aiohttp_cache_di.testing.codings import decoded
-from aiohttp_cache_di.testing.recording.bodies import as_array, as_object
+from aiohttp_cache_di.testing.recording.bodies import as_array, as_object, encoded, listed
 from aiohttp_cache_di.testing.recording.exchanges import Answered, Asked, Exchange, Fields, value_of
+from aiohttp_cache_di.testing.recording.meanings import form_of, parts_body
 
-__all__ = ["from_har", "from_vcr", "listed"]
+__all__ = ["from_har", "from_vcr"]
 
 
 def from_vcr(interactions: Sequence[Mapping[str, Any]]) -> list[Exchange]:
@@ -22,7 +23,10 @@ def from_vcr(interactions: Sequence[Mapping[str, Any]]) -> list[Exchange]:
 
 def _from_interaction(request: Mapping[str, Any], response: Mapping[str, Any]) -> Exchange:
     headers = _fields(request.get("headers"))
-    asked = Asked(str(request["method"]).upper(), str(request["uri"]), headers, _bytes(request.get("body")))
+    sent = request.get("body")
+    is_text = (as_object(sent) or {}).keys() in ({"encoding", "string"}, {"encoding", "base64_string"})  # in Ruby's
+    body = _bytes(sent) if is_text else _data(sent)
+    asked = Asked(str(request["method"]).upper(), str(request["uri"]), headers, body)
     status: Any = response.get("status") or {}  # in httpx's cassettes of old, it is elsewhere
     code = status["code"] if status else response["status_code"]
     content = response.get("body", response.get("content"))
@@ -32,7 +36,7 @@ def _from_interaction(request: Mapping[str, Any], response: Mapping[str, Any]) -
 
 
 def _bytes(content: Any) -> bytes:
-    if content is None:
+    if not content:
         return b""
     if isinstance(content, bytes):
         return content
@@ -43,24 +47,29 @@ def _bytes(content: Any) -> bytes:
         return _bytes(parts["string"])
     if parts is not None and parts.keys() & {"base64_string", "base64"}:
         return base64.b64decode(parts.get("base64_string") or parts["base64"])
-    # Of a serializer that shows JSON as it is.
-    return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
+    return _data(content)
+
+
+def _data(content: Any) -> bytes:
+    """What a client was given for a body, or a serializer shows of one, as JSON; bytes are what they are."""
+    if content is None or isinstance(content, str | bytes):
+        return _bytes(content)
+    pieces = as_array(content)
+    if pieces is not None and all(isinstance(piece, bytes) for piece in pieces):  # of an iterator
+        return b"".join(pieces)
+    return json.dumps(content, ensure_ascii=False, separators=(",", ":"), default=_text).encode()
 
 
 def _fields(headers: Any) -> Fields:
     by_name = as_object(headers)
     pairs: Iterable[Any] = (headers or ()) if by_name is None else by_name.items()
-    return tuple((str(name), _text(value)) for name, values in pairs for value in listed(values))
+    return tuple(
+        (str(name), _text(value)) for name, values in pairs for several in listed(values) for value in listed(several)
+    )
 
 
 def _text(value: Any) -> str:
     return value.decode("latin-1") if isinstance(value, bytes) else str(value)
-
-
-def listed(values: Any) -> list[Any]:
-    """*values* if they are a list, and a list of the one that they are otherwise."""
-    several = as_array(values)
-    return [values] if several is None else several
 
 
 def from_har(entries: Sequence[Mapping[str, Any]]) -> list[Exchange]:
@@ -71,16 +80,41 @@ def from_har(entries: Sequence[Mapping[str, Any]]) -> list[Exchange]:
 def _from_entry(entry: Mapping[str, Any]) -> Exchange:
     request: dict[str, Any] = entry["request"]
     response: dict[str, Any] = entry["response"]
-    sent: dict[str, Any] = request.get("postData") or {}
-    posted: str = sent.get("text") or ""
-    asked = Asked(str(request["method"]).upper(), str(request["url"]), _har_fields(request["headers"]), posted.encode())
+    posted: dict[str, Any] = request.get("postData") or {}
+    sent = _typed(_har_fields(request["headers"]), posted)
+    asked = Asked(str(request["method"]).upper(), str(request["url"]), sent, _posted(posted, sent))
     content: dict[str, Any] = response.get("content") or {}
-    text: str = content.get("text") or ""
-    body = base64.b64decode(text) if content.get("encoding") == "base64" else text.encode()
-    headers = _har_fields(response["headers"])
+    got = _typed(_har_fields(response["headers"]), content)
     started = entry.get("startedDateTime")
     at = datetime.fromisoformat(started).timestamp() if isinstance(started, str) else None
-    return Exchange(asked, _answered(int(response["status"]), str(response.get("statusText") or ""), headers, body), at)
+    body = _har_text(content, got)
+    return Exchange(asked, _answered(int(response["status"]), str(response.get("statusText") or ""), got, body), at)
+
+
+def _typed(headers: Fields, content: Mapping[str, Any]) -> Fields:
+    """*headers*, among which the type of *content* is, if that is known."""
+    kind = content.get("mimeType")
+    if value_of(headers, "content-type") or not isinstance(kind, str) or "/" not in kind:
+        return headers
+    return *headers, ("Content-Type", kind)
+
+
+def _posted(posted: Mapping[str, Any], headers: Fields) -> bytes:
+    params: list[Mapping[str, Any]] = posted.get("params") or []
+    if posted.get("text") or not params:
+        return _har_text(posted, headers)
+    fields = [(str(one["name"]), str(one.get("fileName") or ""), str(one.get("value") or "")) for one in params]
+    if value_of(headers, "content-type").lower().startswith("multipart/"):
+        return parts_body(fields)
+    return form_of([(name, value) for name, _, value in fields])
+
+
+def _har_text(content: Mapping[str, Any], headers: Fields) -> bytes:
+    """The bytes that the text in *content* was, which is decoded by their charset unless it is in base64."""
+    text = str(content.get("text") or "")
+    if content.get("encoding") == "base64":
+        return base64.b64decode(text)
+    return encoded(text, value_of(headers, "content-type"))
 
 
 def _har_fields(headers: Sequence[Mapping[str, Any]]) -> Fields:

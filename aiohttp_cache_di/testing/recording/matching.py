@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
 from difflib import SequenceMatcher
-from typing import Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
+from urllib.parse import parse_qsl
 
 from yarl import URL
 
-from aiohttp_cache_di.testing.recording.bodies import is_json, without
+from aiohttp_cache_di.testing.recording.bodies import as_array, as_object, is_json
 from aiohttp_cache_di.testing.recording.exchanges import Asked, value_of
+from aiohttp_cache_di.testing.recording.meanings import as_forms, kind_of, meaning_of, parsed
 
-__all__ = ["Key", "differences", "key_of", "nearest"]
+__all__ = ["Key", "differences", "key_of", "nearest", "other_keys_of"]
 
 _CONDITIONS: Final = frozenset({"if-match", "if-modified-since", "if-none-match", "if-unmodified-since"})
 _ABSENT: Final = "none"
+_MOST_FIELDS: Final = 8  # of a body are told one by one
+_LONGEST: Final = 80  # characters of a value that are told
 _Pairs: TypeAlias = tuple[tuple[str, str], ...]
 
 
@@ -44,24 +49,20 @@ def key_of(asked: Asked, *, headers: Collection[str] = (), ignored: Collection[s
     named = tuple(sorted((name.lower(), value_of(asked.headers, name.lower())) for name in headers))
     conditional = any(name.lower() in _CONDITIONS for name, _ in asked.headers)
     part = value_of(asked.headers, "range")
-    return Key(
-        asked.method, str(url.origin()), url.raw_path, query, _comparable(asked, ignored), conditional, part, named
-    )
+    body = meaning_of(asked.body, value_of(asked.headers, "content-type"), ignored)
+    return Key(asked.method, str(url.origin()), url.raw_path, query, body, conditional, part, named)
 
 
-def _comparable(asked: Asked, ignored: Collection[str]) -> str:
-    """The body as text that is the same for bodies that mean the same."""
+def other_keys_of(asked: Asked, key: Callable[[Asked], Key]) -> list[Key]:
+    """The keys of other requests that *asked* may stand for: a recording says what fields a form had, but not that.
+
+    Args:
+        key: makes the key of a request that has not been filtered.
+    """
     content_type = value_of(asked.headers, "content-type")
-    text = asked.body.decode("utf-8", "backslashreplace")
-    if content_type.lower().startswith("application/x-www-form-urlencoded"):
-        pairs = URL.build(path="/", query_string=text, encoded=True).query.items()
-        return str(sorted(pair for pair in pairs if pair[0] not in ignored))
-    if asked.body and is_json(content_type):
-        try:
-            return json.dumps(without(json.loads(text), ignored), sort_keys=True)
-        except (ValueError, RecursionError):
-            return text
-    return text
+    if not asked.body or is_json(content_type) or kind_of(asked.body, content_type) != "json":
+        return []
+    return [key(replace(asked, body=form)) for form in as_forms(asked.body)]
 
 
 def nearest(key: Key, candidates: Iterable[Key]) -> Key | None:
@@ -92,9 +93,50 @@ def differences(key: Key, other: Key) -> list[str]:
         which = "recorded one" if other.is_conditional else "one asked for"
         found.append(f"conditions: only the {which} has some (If-None-Match and the like)")
     if key.body != other.body:
-        where = _first_apart(key.body, other.body)
-        found.append(f"body: recorded {_short(other.body)}, asked for {_short(key.body)}{where}")
+        found += _body_differences(key.body, other.body)
     return found
+
+
+def _body_differences(ours: str, theirs: str) -> list[str]:
+    """What differs in two bodies, by the names of their fields where they have some."""
+    one, other = _fields(ours), _fields(theirs)
+    if one is not None and other is not None and one.keys() & other.keys():
+        return [
+            f"body at {path or 'its top'}: recorded {_leaf(other, path)}, asked for {_leaf(one, path)}"
+            for path in sorted(one.keys() | other.keys())
+            if one.get(path) != other.get(path)
+        ][:_MOST_FIELDS]
+    where = _first_apart(ours, theirs)
+    return [f"body: recorded {_short(theirs)}, asked for {_short(ours)}{where}"]
+
+
+def _fields(text: str) -> dict[str, str] | None:
+    """The leaves of a body, which is written as `meaning_of` does, by their paths; None where it has no fields."""
+    body = text.encode()
+    kind = kind_of(body, "")
+    if kind == "form":
+        by_name: dict[str, list[str]] = {}
+        for name, value in parse_qsl(text, keep_blank_values=True):
+            by_name.setdefault(name, []).append(value)
+        return {name: ", ".join(values) for name, values in by_name.items()}
+    found = parsed(body) if kind == "json" else None
+    if found is None:
+        return None
+    leaves: dict[str, str] = {}
+    _collect(found[0], "", leaves)
+    return leaves
+
+
+def _collect(value: Any, path: str, leaves: dict[str, str]) -> None:
+    fields, items = as_object(value), as_array(value)
+    if fields:
+        for name, inner in fields.items():
+            _collect(inner, f"{path}.{name}" if path else name, leaves)
+    elif items:
+        for number, inner in enumerate(items):
+            _collect(inner, f"{path}[{number}]", leaves)
+    else:
+        leaves[path] = json.dumps(value, ensure_ascii=False)
 
 
 def _pair_differences(what: str, key: _Pairs, other: _Pairs) -> list[str]:
@@ -108,8 +150,13 @@ def _pair_differences(what: str, key: _Pairs, other: _Pairs) -> list[str]:
     ] or [f"{what}s that come more than once"]
 
 
-def _short(text: str, longest: int = 80) -> str:
-    return repr(text if len(text) <= longest else text[: longest - 1] + "…") if text else _ABSENT
+def _short(text: str) -> str:
+    return repr(text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…") if text else _ABSENT
+
+
+def _leaf(leaves: Mapping[str, str], path: str) -> str:
+    text = leaves.get(path, _ABSENT)
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 
 
 def _first_apart(ours: str, theirs: str) -> str:

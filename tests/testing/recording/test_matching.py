@@ -10,6 +10,9 @@ from aiohttp_cache_di.testing.recording.matching import differences, key_of, nea
 URL = "https://api.example.com/a"
 JSON: Fields = (("Content-Type", "application/json"),)
 FORM: Fields = (("Content-Type", "application/x-www-form-urlencoded"),)
+TEXT: Fields = (("Content-Type", "text/plain"),)
+PARTS: Fields = (("Content-Type", "multipart/form-data; boundary=boundary"),)
+PART = b'--boundary\r\n%sContent-Disposition: form-data; name="a"\r\n\r\n1\r\n--boundary--\r\n'
 
 SAME = [
     (Asked("GET", f"{URL}?a=1&b=2"), Asked("GET", f"{URL}?b=2&a=1")),
@@ -18,6 +21,14 @@ SAME = [
     (Asked("POST", URL, FORM, b"a=1&b=%20"), Asked("POST", URL, FORM, b"b=+&a=1")),
     (Asked("GET", URL, (("If-None-Match", '"1"'),)), Asked("GET", URL, (("If-None-Match", '"2"'),))),
     (Asked("GET", "https://api.example.com:443/a"), Asked("GET", URL)),
+    # What another tool has recorded commonly lacks the type, or has another one.
+    (Asked("POST", URL, JSON, b'{"a": 1}'), Asked("POST", URL, (), b'{"a":1}')),
+    (Asked("POST", URL, JSON, b'{"a": 1}'), Asked("POST", URL, TEXT, b'{ "a" : 1.0 }')),
+    (Asked("POST", URL, JSON, '{"a": "é"}'.encode()), Asked("POST", URL, (), b'{"a": "\\u00e9"}')),
+    (Asked("POST", URL, FORM, b"a=1&b=%20"), Asked("POST", URL, (), b"b=+&a=1")),
+    (Asked("POST", URL, FORM, b"a=&b=1"), Asked("POST", URL, TEXT, b"a=&b=1")),
+    (Asked("POST", URL, TEXT, b"plain"), Asked("POST", URL, (), b"plain")),
+    (Asked("POST", URL, PARTS, PART % b""), Asked("POST", URL, (), PART % b"Content-Type: text/plain\r\n")),
 ]
 APART = [
     (Asked("GET", URL), Asked("POST", URL), "method: recorded POST, asked for GET"),
@@ -29,8 +40,16 @@ APART = [
     (Asked("GET", URL, (("Range", "bytes=0-1"),)), Asked("GET", URL), "Range: recorded none, asked for bytes=0-1"),
     (Asked("GET", URL, (("If-None-Match", "1"),)), Asked("GET", URL), "conditions: only the one asked for has some"),
     (Asked("GET", URL), Asked("GET", URL, (("if-modified-since", "1"),)), "conditions: only the recorded one has some"),
-    (Asked("POST", URL, JSON, b"[1]"), Asked("POST", URL, JSON, b"[2]"), "body: recorded '[2]', asked for '[1]'"),
+    (Asked("POST", URL, JSON, b"[1]"), Asked("POST", URL, JSON, b"[2]"), "body at [0]: recorded 2, asked for 1"),
+    (
+        Asked("POST", URL, JSON, b'{"user": {"name": "a", "id": 1}, "b": 1}'),
+        Asked("POST", URL, JSON, b'{"user": {"name": "b", "id": 1}, "b": 1}'),
+        'body at user.name: recorded "b", asked for "a"',
+    ),
+    (Asked("POST", URL, FORM, b"a=1&b=2"), Asked("POST", URL, FORM, b"b=2"), "body at a: recorded none, asked for 1"),
     (Asked("POST", URL, (), b"a"), Asked("POST", URL), "body: recorded none, asked for 'a'"),
+    (Asked("POST", URL, (), b"a=1"), Asked("POST", URL, JSON, b'{"a": "1"}'), "asked for 1"),
+    (Asked("POST", URL, JSON, b'{"a": 1}'), Asked("POST", URL, JSON, b'{"a": true}'), "recorded true, asked for 1"),
     (
         Asked("POST", URL, (), b"a" * 90 + b"b"),
         Asked("POST", URL, (), b"a" * 90 + b"c"),
