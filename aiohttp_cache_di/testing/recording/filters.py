@@ -170,7 +170,7 @@ class Filters:
         elif kind == "form":
             body = self._pairs(body.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
         elif kind == "parts":
-            body = secrets.in_parts(body, self._field)
+            body = secrets.in_parts(body, boundary_of(body, content_type) or "", self._field)
         try:
             text = body.decode()
         except UnicodeDecodeError:

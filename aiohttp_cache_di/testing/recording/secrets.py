@@ -10,11 +10,10 @@ from aiohttp_cache_di.keys import REDACTED
 
 __all__ = ["in_parts", "in_text", "in_xml", "name_of_value"]
 
-# A field of a form in parts, a file's left out, whose boundary is the one that is written.
-_FIELD: Final = re.compile(
-    rb'(?P<head>--boundary\r\n(?:[^\r\n]+\r\n)*?content-disposition: form-data; name="(?P<name>[^"\r\n]*)"\r\n'
-    rb"(?:[^\r\n]+\r\n)*\r\n)(?P<value>.*?)(?=\r\n--boundary)",
-    re.IGNORECASE | re.DOTALL,
+# A field of a form in parts, a file's left out.
+_FIELD: Final = (
+    rb'(?P<head>--%s\r\n(?:[^\r\n]+\r\n)*?content-disposition: form-data; name="(?P<name>[^"\r\n]*)"\r\n'
+    rb"(?:[^\r\n]+\r\n)*\r\n)(?P<value>.*?)(?=\r\n--%s)"
 )
 _ELEMENT: Final = re.compile(
     r"<(?P<name>[\w:.-]{1,64})(?P<rest>(?:\s[^<>]{0,512})?)>(?P<value><!\[CDATA\[.*?\]\]>|[^<]+)(?=</)", re.DOTALL
@@ -28,15 +27,16 @@ _LITERAL: Final = re.compile(
 _JWT: Final = re.compile(r"\beyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]*")
 
 
-def in_parts(body: bytes, judge: Callable[[str, str], str]) -> bytes:
-    """A form in parts, each of whose values is what *judge* makes of it and its name."""
+def in_parts(body: bytes, boundary: str, judge: Callable[[str, str], str]) -> bytes:
+    """A form in parts with *boundary* between them, each of whose values is what *judge* makes of it and its name."""
 
     def judged(part: re.Match[bytes]) -> bytes:
         name = part["name"].decode("utf-8", "surrogateescape")
         value = judge(name, part["value"].decode("utf-8", "surrogateescape"))
         return part["head"] + value.encode("utf-8", "surrogateescape")
 
-    return _FIELD.sub(judged, body)
+    between = re.escape(boundary.encode())
+    return re.sub(_FIELD % (between, between), judged, body, flags=re.IGNORECASE | re.DOTALL)
 
 
 def in_xml(text: str, is_secret: Callable[[str], bool]) -> str:

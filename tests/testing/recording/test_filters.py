@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
 
+from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.testing.recording.exchanges import Answered, Asked, Exchange
 from aiohttp_cache_di.testing.recording.files import dumped
 from aiohttp_cache_di.testing.recording.filters import Filters
@@ -155,3 +157,124 @@ def test_a_field_of_a_form_in_parts_is_written_without_its_secret() -> None:
     written = Filters().asked(asked).body
     assert b"LEAK" not in written
     assert b"paris" in written
+
+
+XML = (("Content-Type", "text/xml"),)
+JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NSJ9.c2lnbmF0dXJl"
+SENT = {
+    "grant": (FORM, f"grant_type=authorization_code&code={SECRET}&code_verifier={SECRET}&client_id=kept"),
+    "grant in JSON": (JSON, f'{{"grant_type": "authorization_code", "code": "{SECRET}", "client_id": "kept"}}'),
+    "refresh": (FORM, f"grant_type=refresh_token&refresh_token={SECRET}&client_secret={SECRET}&scope=kept"),
+    "device": (FORM, f"device_code={SECRET}&user_code={SECRET}&scope=kept"),
+    "no type": ((), f'{{"password": "{SECRET}", "name": "kept"}}'),
+    "form without a type": ((), f"password={SECRET}&name=kept"),
+    "variables": (JSON, f'{{"query": "mutation {{ kept }}", "variables": {{"password": "{SECRET}"}}}}'),
+    "literal": (JSON, f'{{"query": "mutation {{ login(password: \\"{SECRET}\\", name: \\"kept\\") {{ id }} }}"}}'),
+    "literal in GraphQL": ((("Content-Type", "application/graphql"),), f'{{ login(password: "{SECRET}") {{ kept }} }}'),
+    "JSON in JSON": (JSON, f'{{"kept": "{{\\"token\\": \\"{SECRET}\\"}}"}}'),
+    "JSON in a form": (FORM, f"payload=%7B%22token%22%3A%22{SECRET}%22%2C%22a%22%3A%22kept%22%7D"),
+    "list": (JSON, f'{{"tokens": ["{SECRET}"], "max_tokens": 7, "a": "kept"}}'),
+    "name and value": (JSON, f'[{{"name": "api_token", "value": "{SECRET}"}}, {{"name": "kept", "value": "v"}}]'),
+    "element": (XML, f"<a><Password type='x'>{SECRET}</Password><name>kept</name></a>"),
+    "CDATA": (XML, f"<a><s:Token><![CDATA[{SECRET}]]></s:Token><name>kept</name></a>"),
+    "attribute": (XML, f'<login user="kept" password="{SECRET}"/>'),
+    "SOAP without a type": ((), f"<soap:Envelope><Secret>{SECRET}</Secret><a>kept</a></soap:Envelope>"),
+    "JWT": ((("Content-Type", "text/plain"),), f"kept {JWT}"),
+    "JWT in JSON": (JSON, f'{{"kept": "{JWT}"}}'),
+    "parts without a type": (
+        (),
+        f'--b1\r\nContent-Disposition: form-data; name="password"\r\n\r\n{SECRET}\r\n'
+        '--b1\r\nContent-Disposition: form-data; name="a"\r\n\r\nkept\r\n--b1--\r\n',
+    ),
+}
+
+
+@pytest.mark.parametrize("what", SENT)
+def test_no_secret_in_a_body_is_written(what: str) -> None:
+    headers, body = SENT[what]
+    asked = Asked("POST", "https://a.example/", headers, body.encode())
+    answered = Answered(200, "OK", headers, body.encode())
+
+    once = Filters().exchange(Exchange(asked, answered))
+
+    for shown in (once.asked.body, once.answered.body):
+        assert SECRET.encode() not in shown
+        assert JWT.encode() not in shown
+        assert b"REDACTED" in shown
+        assert b"kept" in shown
+    assert Filters().exchange(once) == once
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"https://me:{SECRET}@a.example/?kept=1",
+        f"https://a.example/callback?code={SECRET}-long-enough-1&kept=1",
+        f"https://a.example/callback?code={SECRET}-abc&state=1&kept=1",
+        f"https://a.example/graphql?variables=%7B%22password%22%3A%22{SECRET}%22%7D&kept=1",
+        f"https://a.example/?id_token_hint={JWT}&kept=1",
+        f"https://a.example/?q={JWT}&kept=1",
+    ],
+)
+def test_no_secret_in_a_url_is_written(url: str) -> None:
+    shown = Filters().url(url)
+
+    assert SECRET not in shown
+    assert JWT not in shown
+    assert "kept=1" in shown
+
+
+@pytest.mark.parametrize(
+    ("field", "shown"),
+    [
+        (("Refresh", f"5; url=https://a.example/?token={SECRET}"), "5; url=https://a.example/?token=REDACTED"),
+        (("Operation-Location", f"https://a.example/?sig={SECRET}"), "https://a.example/?sig=REDACTED"),
+        (("Authentication-Info", SECRET), "REDACTED"),
+        (("Location", f"https://[{SECRET}"), "REDACTED"),
+        (("Surrogate-Key", "kept"), "kept"),
+        (("Access-Control-Allow-Credentials", "true"), "true"),
+    ],
+)
+def test_a_field_of_a_response_is_written_less_its_secret(field: tuple[str, str], shown: str) -> None:
+    exchange = Exchange(Asked("GET", "https://a.example/"), Answered(200, "", (field,)))
+
+    assert Filters().exchange(exchange).answered.headers == ((field[0], shown),)
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "Basic", "Digest", "AWS4-HMAC-SHA256", "Token", "ApiKey"])
+@pytest.mark.parametrize("name", ["Authorization", "Proxy-Authorization", "X-Api-Key", "Ocp-Apim-Subscription-Key"])
+def test_a_credential_of_any_scheme_is_not_written(name: str, scheme: str) -> None:
+    asked = Asked("GET", "https://a.example/", ((name, f"{scheme} {SECRET}"),))
+
+    assert Filters().asked(asked).headers == ((name, "REDACTED"),)
+
+
+def test_what_only_reads_like_a_code_or_a_token_is_written() -> None:
+    body = b'{"code": "invalid_request_error", "max_tokens": 5, "state": "CA", "text": "query the key: \\"a\\""}'
+    asked = Asked("POST", "https://a.example/?code=EUR&state=CA", JSON, body)
+
+    assert Filters().asked(asked) == asked
+
+
+def test_a_function_changes_what_no_name_tells() -> None:
+    def hidden(text: str) -> str:
+        return re.sub(r"bot\d+:\w+|<pin>\d+", "HIDDEN", text)
+
+    filters = Filters(texts=[hidden])
+    asked = Asked("POST", "https://a.example/bot1:abc/send", (("X-Via", "bot1:abc"), *XML), b"<a><pin>1</pin></a>")
+    answered = Answered(200, "OK", (("X-Next", "bot1:abc"),), b'{"next": "bot1:abc"}')
+
+    once = filters.exchange(Exchange(asked, answered))
+
+    assert once.asked.url == "https://a.example/HIDDEN/send"
+    assert (once.asked.headers[0][1], once.asked.body) == ("HIDDEN", b"<a>HIDDEN</pin></a>")
+    assert (once.answered.headers[0][1], once.answered.body) == ("HIDDEN", b'{"next": "HIDDEN"}')
+    assert filters.exchange(once) == once
+
+
+def test_a_function_that_gives_no_text_is_told() -> None:
+    def wrong(text: str) -> str:
+        return None  # type: ignore[return-value]  # what is tested
+
+    with pytest.raises(ConfigurationError, match=r"wrong.*gave None: it takes a text, and gives one"):
+        Filters(texts=[wrong]).asked(Asked("GET", "https://a.example/"))
