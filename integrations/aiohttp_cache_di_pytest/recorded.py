@@ -10,8 +10,10 @@ from typing import Any, cast
 
 import pytest
 
+from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.testing import Cassette, UnrecordedRequestError, recorded
-from aiohttp_cache_di_pytest import NAMES
+from aiohttp_cache_di.testing.recording.options import rules_of
+from aiohttp_cache_di_pytest import MODES, NAMES
 
 __all__ = ["CASSETTE", "RecordedTests"]
 
@@ -32,8 +34,11 @@ class RecordedTests:
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """Open the recording."""
         if item.get_closest_marker("recorded") is not None:
-            cassette = self._cassette(item)
-            cassette.open()
+            try:
+                cassette = self._cassette(item)
+                cassette.open()
+            except (ConfigurationError, TypeError, pytest.UsageError) as error:
+                raise pytest.fail.Exception(str(error), pytrace=False) from None
             item.stash[CASSETTE], item.stash[_FAILED] = cassette, True  # until it has not
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -63,22 +68,28 @@ class RecordedTests:
 
     def _cassette(self, item: pytest.Item) -> Cassette:
         options: dict[str, Any] = {name: self._config.getini(f"recorded_{name}") for name in NAMES}
-        path: str | None = None
+        path: Any = None
         mode: Any = None
         for mark in reversed(list(item.iter_markers("recorded"))):  # the closest comes last
             given = dict(mark.kwargs)
             if len(mark.args) > 1 or (mark.args and "path" in given):
-                raise pytest.UsageError(f"{item.nodeid}: pytest.mark.recorded takes one path")
+                raise pytest.UsageError("pytest.mark.recorded takes one path")
             path = given.pop("path", mark.args[0] if mark.args else path)
             mode = given.pop("mode", mode)
-            for name in NAMES:
+            if mode is not None and mode not in MODES:
+                raise pytest.UsageError(f"recorded: mode={mode!r}: use one of {', '.join(MODES)}")
+            rules_of(given)  # says what is wrong before it is put together with what is not
+            for name in (*NAMES, "filter"):
                 if name in given:
-                    given[name] = [*options[name], *_names(item, name, given[name])]
+                    more = [given[name]] if callable(given[name]) else given[name]
+                    given[name] = [*options.get(name, ()), *more]
             options |= given
         asked = self._config.getoption("--record-mode", None)
         return recorded(self._path(item, path), asked or mode or "none", **options)
 
-    def _path(self, item: pytest.Item, named: str | None) -> Path:
+    def _path(self, item: pytest.Item, named: Any) -> Path:
+        if not isinstance(named, str | Path | None):
+            raise pytest.UsageError(f"recorded: {named!r} is no path of a file")
         if named is not None:
             return item.path.parent / named
         folder = item.path.parent / cast("str", self._config.getini("recorded_dir")) / item.path.stem
@@ -89,9 +100,3 @@ class RecordedTests:
         own = folder / f"{name}.yaml"
         others = (folder / f"{name}{ending}" for ending in _READ)
         return own if own.exists() else next((path for path in others if path.exists()), own)
-
-
-def _names(item: pytest.Item, option: str, value: Any) -> list[str]:
-    if isinstance(value, str):
-        raise pytest.UsageError(f"{item.nodeid}: {option}={value!r}: give a list of names")
-    return list(value)

@@ -172,45 +172,82 @@ MISUSED = """
 import pytest
 
 
-@pytest.mark.recorded("a.yaml", "b.yaml")
-def test_two_paths():
-    pass
+def changed(text):
+    return text
 
 
-@pytest.mark.recorded(filter_jsn=["a"])
-def test_no_such_option():
-    pass
-
-
-@pytest.mark.recorded(ignore="a")
-def test_text_for_names():
-    pass
-
-
-@pytest.mark.recorded("broken.yaml")
-def test_broken():
-    pass
-
-
-def test_without_the_mark(recording):
+@pytest.mark.recorded(*ARGUMENTS)
+def test_it():
     pass
 """
+WITHOUT_THE_MARK = """
+def test_it(recording):
+    pass
+"""
+FAILS = {
+    "'a.yaml', 'b.yaml'": "pytest.mark.recorded takes one path",
+    "filter_jsn=['a']": "no option filter_jsn (did you mean filter_json?); there are filter, filter_headers,",
+    "'a.yaml', moode='once'": "no option moode (did you mean mode?)",
+    "mode='onec'": "mode='onec': use one of none, once, new_episodes, all, rewrite",
+    "ignore='a'": "ignore='a': give a collection of names, as in ignore=['a']",
+    "ignore=5": "ignore=5: give a collection of names",
+    "volatile=[5]": "volatile=[5]: give a collection of names",
+    "filter_json={'a': 1}": "filter_json={'a': 1}: give a collection of names",
+    "repeat='yes'": "repeat='yes': it is True or False",
+    "filter='a'": "filter='a': give a function that takes a text",
+    "5": "5 is no path of a file",
+    "'broken.yaml'": "broken.yaml: this is no recording",
+    "'here'": "Is a directory" if sys.platform != "win32" else "here",
+    "'a.txt', mode='once'": "a.txt is only read: record into a file that ends in .yaml",
+}
 
 
 def test_a_mark_that_is_misused_says_how_it_is_used(tmp_path: Path) -> None:
-    project = Project(tmp_path, {"test_a.py": MISUSED, "broken.yaml": "- 1", "pytest.ini": INI})
+    tests = {
+        f"test_{number}.py": MISUSED.replace("*ARGUMENTS", f"{arguments}") for number, arguments in enumerate(FAILS)
+    }
+    project = Project(tmp_path, {"broken.yaml": "- 1", "pytest.ini": INI, "here/a": "", **tests})
+    project.write({"test_without.py": WITHOUT_THE_MARK})
 
     said = project.run().said
 
-    assert "5 errors" in said, said
-    for words in (
-        "pytest.mark.recorded takes one path",
-        "no option filter_jsn; there are filter_headers, filter_json",
-        "ignore='a': give a list of names",
-        "broken.yaml: this is no recording",
-        "mark it with pytest.mark.recorded",
-    ):
+    assert f"{len(FAILS) + 1} errors" in said, said
+    for words in (*FAILS.values(), "mark it with pytest.mark.recorded"):
         assert words in said, said
+    assert "def rules_of" not in said  # an error of the test's, and no traceback of ours
+
+
+def test_options_of_marks_and_of_the_project_come_together(tmp_path: Path, upstream: str) -> None:
+    ini = f"{INI}recorded_filter_query = one\n"
+    project = Project(tmp_path, {"test_a.py": TOGETHER, "pytest.ini": ini})
+
+    project.run("--record-mode=once", UPSTREAM=upstream).passed(1)
+
+    written = project.read("cassettes/test_a/TestIt.test_it.yaml")
+    assert "/A/B?one=REDACTED&two=REDACTED&three=REDACTED&four=4" in written
+
+
+TOGETHER = """
+import asyncio
+import os
+
+import pytest
+from aiohttp_cache_di import CachedSession
+
+pytestmark = pytest.mark.recorded(filter_query=["two"], filter=lambda text: text.replace("/a", "/A"))
+
+
+async def ask(path):
+    async with CachedSession() as session, session.get(os.environ["UPSTREAM"] + path) as response:
+        assert response.status == 200
+
+
+@pytest.mark.recorded(filter_query=("three",))
+class TestIt:
+    @pytest.mark.recorded(filter=[lambda text: text.replace("/b", "/B")])
+    def test_it(self):
+        asyncio.run(ask("/a/b?one=1&two=2&three=3&four=4"))
+"""
 
 
 USED = """

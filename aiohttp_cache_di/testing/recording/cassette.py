@@ -16,9 +16,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Collection
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, Self, TypeAlias, get_args
 
@@ -33,9 +31,9 @@ from aiohttp_cache_di.testing.delivery import Delivery
 from aiohttp_cache_di.testing.recording import files
 from aiohttp_cache_di.testing.recording.ageing import canned, replayed
 from aiohttp_cache_di.testing.recording.exchanges import Answered, Asked, Exchange, value_of
-from aiohttp_cache_di.testing.recording.filters import Filters
 from aiohttp_cache_di.testing.recording.matching import Key, differences, key_of, nearest, other_keys_of
 from aiohttp_cache_di.testing.recording.merging import merged
+from aiohttp_cache_di.testing.recording.options import Rules, rules_of
 
 __all__ = ["MODES", "Cassette", "Mode", "recorded"]
 
@@ -46,25 +44,6 @@ _INTO_OUR_OWN: Final = (
     'which is only read; @pytest.mark.recorded("NAME.yaml") and --record-mode=once record the test anew'
 )
 _ENDLESS: Final = "text/event-stream"
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """How requests are recorded and told apart.
-
-    Args:
-        filters: what is not written.
-        match_headers: names of header fields by which requests differ.
-        ignore: names of parameters, and of fields in JSON bodies, by which they do not.
-        volatile: names of header fields, and of fields in JSON bodies, that are no change when they are recorded anew.
-        repeat: answer with the last recording of a request once all have been used.
-    """
-
-    filters: Filters = field(default_factory=Filters)
-    match_headers: Collection[str] = ()
-    ignore: Collection[str] = ()
-    volatile: Collection[str] = ()
-    repeat: bool = False
 
 
 class Cassette:
@@ -234,30 +213,16 @@ def recorded(path: str | Path, mode: Mode = "none", **options: Any) -> Cassette:
         path: of a recording, in our YAML; or, to be read only, of a VCR cassette or a HAR file.
         mode: ``none``, ``once``, ``new_episodes``, ``all`` or ``rewrite``.
         options: ``filter_headers``, ``filter_query``, ``filter_json``, ``unfiltered``, ``match_headers``, ``ignore``,
-            ``volatile`` (collections of names) and ``repeat``.
+            ``volatile`` (collections of names), ``repeat``, and ``filter``: a function, or several, through which each
+            URL, each value of a header field and each body that is text goes before it is compared or written.
 
     Raises:
-        TypeError: an option that there is not.
+        TypeError: an option that there is not, or that is of another type.
         ConfigurationError: *path* is no recording, or *mode* writes to a form that is only read.
     """
+    if not isinstance(path, str | Path):  # a caller may be untyped
+        raise TypeError(f"recorded: {path!r} is no path of a file")
     return Cassette(Path(path), mode, rules_of(options))
-
-
-_FILTERS: Final = {"filter_headers": "headers", "filter_query": "query", "filter_json": "json"}
-_RULES: Final = frozenset({"ignore", "match_headers", "repeat", "volatile"})
-
-
-def rules_of(options: dict[str, Any]) -> Rules:
-    """The rules that *options* of `recorded`, or of the mark, mean."""
-    known = {*_FILTERS, *_RULES, "unfiltered"}
-    unknown = sorted(options.keys() - known)
-    if unknown:
-        raise TypeError(f"recorded: no option {', '.join(unknown)}; there are {', '.join(sorted(known))}")
-    for name, value in options.items():
-        if name != "repeat" and isinstance(value, str):
-            raise TypeError(f"recorded: {name}={value!r}: give a collection of names, as in {name}=[{value!r}]")
-    filters = {_FILTERS.get(name, name): value for name, value in options.items() if name not in _RULES}
-    return Rules(filters=Filters(**filters), **{name: options[name] for name in _RULES & options.keys()})
 
 
 def _asked(call: AskedFor) -> Asked:

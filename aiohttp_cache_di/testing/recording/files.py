@@ -72,7 +72,9 @@ def load(path: Path) -> Recording:
     """
     try:
         return loaded(path.read_text(encoding="utf-8-sig"))
-    except (ConfigurationError, UnicodeDecodeError) as exc:
+    except FileNotFoundError:
+        raise
+    except (ConfigurationError, UnicodeDecodeError, OSError) as exc:
         raise ConfigurationError(f"{path}: {exc}") from exc
 
 

@@ -483,9 +483,17 @@ async def test_a_form_that_is_only_read_is_not_recorded_into(name: str, tmp_path
     [
         ({"filter_jsn": ["a"]}, TypeError, "no option filter_jsn"),
         ({"filter_json": "a"}, TypeError, r"filter_json=\['a'\]"),
+        ({"repeat": 1}, TypeError, "repeat=1: it is True or False"),
+        ({"filter": "a"}, TypeError, "filter='a': give a function"),
         ({"mode": "often"}, ConfigurationError, "record mode 'often': use one of none, once"),
     ],
 )
 def test_an_option_that_there_is_not_is_an_error(options: Any, error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words):
         recorded("a.yaml", **options)
+
+
+def test_a_path_that_is_none_is_an_error() -> None:
+    wrong: Any = 5
+    with pytest.raises(TypeError, match="5 is no path of a file"):
+        recorded(wrong)

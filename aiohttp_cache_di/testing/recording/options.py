@@ -1,0 +1,82 @@
+"""What `recorded` and the mark can be told: how requests are recorded and told apart."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from aiohttp_cache_di.testing.recording.filters import Filters
+
+__all__ = ["OPTIONS", "Rules", "rules_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How requests are recorded and told apart.
+
+    Args:
+        filters: what is not written.
+        match_headers: names of header fields by which requests differ.
+        ignore: names of parameters, and of fields in JSON bodies, by which they do not.
+        volatile: names of header fields, and of fields in JSON bodies, that are no change when they are recorded anew.
+        repeat: answer with the last recording of a request once all have been used.
+    """
+
+    filters: Filters = field(default_factory=Filters)
+    match_headers: Collection[str] = ()
+    ignore: Collection[str] = ()
+    volatile: Collection[str] = ()
+    repeat: bool = False
+
+
+# What the filters call the options that are theirs.
+_FILTERS: Final = {
+    "filter": "texts",
+    "filter_headers": "headers",
+    "filter_json": "json",
+    "filter_query": "query",
+    "unfiltered": "unfiltered",
+}
+OPTIONS: Final = (*_FILTERS, "ignore", "match_headers", "repeat", "volatile")
+"""The names of the options, but for the path and the mode."""
+
+
+def rules_of(options: Mapping[str, Any]) -> Rules:
+    """The rules that *options* mean.
+
+    Raises:
+        TypeError: an option that there is not, or that is of another type.
+    """
+    for name in options:
+        if name not in OPTIONS:
+            known = ("path", "mode", *OPTIONS)
+            near = difflib.get_close_matches(name, known, n=1)
+            meant = f" (did you mean {near[0]}?)" if near else ""
+            raise TypeError(f"recorded: no option {name}{meant}; there are {', '.join(sorted(known))}")
+    checked = {name: _checked(name, value) for name, value in options.items()}
+    filters = {_FILTERS[name]: value for name, value in checked.items() if name in _FILTERS}
+    return Rules(Filters(**filters), **{name: value for name, value in checked.items() if name not in _FILTERS})
+
+
+def _checked(name: str, value: Any) -> Any:
+    if name == "repeat":
+        if not isinstance(value, bool):
+            raise TypeError(f"recorded: repeat={value!r}: it is True or False")
+        return value
+    if name == "filter":
+        functions: tuple[Callable[[str], str], ...] = (value,) if callable(value) else _items(value)
+        if not functions or not all(map(callable, functions)):
+            raise TypeError(f"recorded: filter={value!r}: give a function that takes a text and gives one, or several")
+        return functions
+    if isinstance(value, str):
+        raise TypeError(f"recorded: {name}={value!r}: give a collection of names, as in {name}=[{value!r}]")
+    names = _items(value)
+    if isinstance(value, Mapping) or not all(isinstance(one, str) for one in names) or (value and not names):
+        raise TypeError(f"recorded: {name}={value!r}: give a collection of names")
+    return names
+
+
+def _items(value: Any) -> tuple[Any, ...]:
+    return tuple(value) if isinstance(value, Iterable) else ()
