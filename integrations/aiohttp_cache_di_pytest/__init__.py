@@ -24,6 +24,7 @@ import pytest
 if TYPE_CHECKING:
     from aiohttp_cache_di import CacheContainer, CacheSettings
     from aiohttp_cache_di.testing import CacheClock, CacheUnderTest, Cassette, FakeUpstream
+    from aiohttp_cache_di.testing.stores import StoreOfWorker
 
 MODES = ("none", "once", "new_episodes", "all", "rewrite")
 NAMES = ("filter_headers", "filter_query", "filter_json", "unfiltered", "match_headers", "ignore", "volatile")
@@ -129,13 +130,22 @@ def cache_container(cache_in_memory: CacheSettings) -> CacheContainer:
     return CacheContainer()
 
 
-@pytest.fixture
-def cache_per_worker() -> Generator[str]:
-    """Let the app's containers use the store that the environment says, a separate one for each xdist worker."""
-    from aiohttp_cache_di.testing import store_per_worker
+@pytest.fixture(scope="session")
+def _store_of_worker(tmp_path_factory: pytest.TempPathFactory) -> Generator[StoreOfWorker]:
+    from aiohttp_cache_di.testing.stores import StoreOfWorker
 
-    with store_per_worker() as worker:
-        yield worker
+    with StoreOfWorker(directory=tmp_path_factory.mktemp("aiohttp-cache")) as store:
+        yield store
+
+
+@pytest.fixture
+def cache_per_worker(_store_of_worker: StoreOfWorker) -> Generator[str]:
+    """Let the app's containers use a store of the kind that the environment says, another one for each xdist worker.
+
+    It lasts as long as the run.
+    """
+    with _store_of_worker.used():
+        yield _store_of_worker.worker
 
 
 # ---- upstreams

@@ -18,7 +18,7 @@ from fastapi import Depends, FastAPI
 from starlette.testclient import TestClient
 
 from aiohttp_cache_di import CachedSession, CacheMiddleware, SQLiteBackend
-from aiohttp_cache_di.testing import CacheUnderTest, FakeUpstream, assert_hit, in_memory, store_per_worker
+from aiohttp_cache_di.testing import CacheUnderTest, FakeUpstream, assert_hit, in_memory
 from aiohttp_cache_di_fastapi import get_cached_session, lifespan
 from aiohttp_cache_di_web import CACHED_SESSION, cache_ctx
 
@@ -35,10 +35,7 @@ async def rates(session: Annotated[CachedSession, Depends(get_cached_session)]) 
 
 
 @pytest.fixture(autouse=True)
-def _in_memory(request: pytest.FixtureRequest) -> Iterator[None]:
-    if "monkeypatch" in request.fixturenames:  # a test of the settings themselves
-        yield
-        return
+def _in_memory() -> Iterator[None]:
     with in_memory():
         yield
 
@@ -242,20 +239,6 @@ def test_a_hit_may_be_told_by_the_header_of_an_apps_response() -> None:
         assert_hit(SimpleNamespace(headers={"Cache-Status": "aiohttp-cache-di; fwd=miss"}))
     with pytest.raises(TypeError, match="says nothing of a cache"):
         assert_hit(httpx.Response(200))
-
-
-def test_each_worker_has_a_store_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from aiohttp_cache_di.settings import CacheSettings
-
-    monkeypatch.setenv("AIOHTTP_CACHE_BACKEND", "sqlite")
-    monkeypatch.setenv("AIOHTTP_CACHE_SQLITE__PATH", str(tmp_path / "rates.db"))
-    monkeypatch.setenv("PYTEST_XDIST_WORKER", "gw7")
-    with store_per_worker() as worker:
-        settings = CacheSettings.load()
-    assert worker == "gw7"
-    assert settings.name == "aiohttp-cache-gw7"
-    assert settings.sqlite_path == tmp_path / "rates-gw7.db"
-    assert settings.prefix == "AIOHTTP_CACHE_"
 
 
 def test_no_warning_is_left_by_an_assertion_that_is_done_at_once(cache: CacheUnderTest) -> None:
