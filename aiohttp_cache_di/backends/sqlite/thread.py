@@ -43,7 +43,6 @@ Connect = Callable[[], "JobConnection"]
 
 THREAD_NAME: Final = "aiohttp-cache-sqlite"
 EXIT_PATIENCE_S: Final = 1.0  # how long a program that forgot to close waits for its connections when it ends
-JOIN_S: Final = 0.001
 
 JOB_S: Final = 10.0  # how long SQLite may be at one job, far above what ours take
 STEPS: Final = 100_000  # of SQLite's virtual machine between two looks at the clock, about a millisecond
@@ -267,15 +266,17 @@ class Worker:
 def _keep(connect: Connect, jobs: _Jobs) -> None:
     """Have a connection opened, used and closed; in the keeper's thread."""
     # Not the loop of an application's policy: this one needs no speed, and has to work in a thread.
+    threads: list[threading.Thread] = []
     with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
-        runner.run(_hold_open(connect, jobs))
+        runner.run(_hold_open(connect, jobs, threads))
+        # Not by the loop's timers, which stand still where a test has stopped the clock.
+        for thread in threads:
+            thread.join()
     for then in jobs.then:
         then()
 
 
-async def _hold_open(connect: Connect, jobs: _Jobs) -> None:
-    threads: list[threading.Thread] = []
-
+async def _hold_open(connect: Connect, jobs: _Jobs, threads: list[threading.Thread]) -> None:
     def connector() -> JobConnection:
         thread = threading.current_thread()
         thread.name = THREAD_NAME
@@ -298,9 +299,6 @@ async def _hold_open(connect: Connect, jobs: _Jobs) -> None:
     if failure is not None:
         jobs.refuse(failure)
     jobs.connection = None
-    for thread in threads:
-        while thread.is_alive():  # noqa: ASYNC110  # a thread tells of its end in no other way
-            await asyncio.sleep(JOIN_S)
 
 
 def _keep_for_ever(thing: object) -> None:
