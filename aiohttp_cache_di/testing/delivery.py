@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Generator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from email.utils import formatdate
 from typing import Any, Final, Literal, TypeAlias
@@ -23,16 +24,24 @@ from yarl import URL
 
 from aiohttp_cache_di.testing.codings import coded
 
-__all__ = ["Breaks", "Canned", "Delivery"]
+__all__ = ["Breaks", "Canned", "Delivery", "is_answered"]
 
 Breaks: TypeAlias = Literal["", "before-head", "in-body"]
 
 _TICKET: Final = "X-Aiohttp-Cache-Di-Ticket"
-_HOST: Final = "127.0.0.1"
+_HOSTS: Final = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
 _WITHIN_S: Final = 5.0  # a server that has nothing to do starts and ends in milliseconds
 _FRAMING: Final = frozenset({"content-length", "transfer-encoding", "connection", "keep-alive"})
 _EXACT: Final = web.ResponseKey("exact", list[tuple[str, str]])
 _BODILESS: Final = frozenset({204, 304})
+
+
+_answered: ContextVar[ClientRequest | None] = ContextVar("aiohttp_cache_di_answered", default=None)
+
+
+def is_answered(request: ClientRequest) -> bool:
+    """Whether *request* is on its way to a server of ours, so that no other tap is to look at it."""
+    return _answered.get() is request
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +72,7 @@ class Delivery:
         self._canned: dict[str, Canned] = {}
         self._tickets = itertools.count(1)
         self._lock = threading.Lock()
-        self._port = 0
+        self._ports: dict[socket.AddressFamily, int] = {}
         self._thread: threading.Thread | None = None
         self._end: Future[Callable[[], object]] = Future()
 
@@ -74,10 +83,12 @@ class Delivery:
             raise TypeError(f"{request.url} cannot be answered: {type(connector).__name__} connects elsewhere")
         ticket = str(next(self._tickets))
         self._canned[ticket] = canned
+        token = _answered.set(request)
         try:
-            with _led(request, URL.build(scheme="http", host=_HOST, port=self._started()), ticket):
+            with _led(request, self._place(connector), ticket):
                 return await handler(request)
         finally:
+            _answered.reset(token)
             self._canned.pop(ticket, None)
 
     def close(self) -> None:
@@ -91,28 +102,30 @@ class Delivery:
         except RuntimeError:
             thread.join(_WITHIN_S)
 
-    def _started(self) -> int:
-        """The port of the server, which takes connections from now on, though its thread may not have begun."""
+    def _place(self, connector: TCPConnector) -> URL:
+        """Where *connector* finds the server, which takes connections from now on, though its thread may be late."""
         with self._lock:
-            if not self._port:
-                listening = socket.create_server((_HOST, 0), backlog=128)
-                self._port = listening.getsockname()[1]
+            if not self._ports:
+                listening = _listening()
+                self._ports = {made.family: made.getsockname()[1] for made in listening}
                 self._thread = threading.Thread(target=self._run, args=(listening,), name="upstream", daemon=True)
                 self._thread.start()
-            return self._port
+        family = next((one for one in self._ports if one == connector.family), socket.AF_INET)
+        return URL.build(scheme="http", host=_HOSTS[family], port=self._ports[family])
 
     # ---- in the server's thread
 
-    def _run(self, listening: socket.socket) -> None:
+    def _run(self, listening: list[socket.socket]) -> None:
         asyncio.run(self._serve(listening))
 
-    async def _serve(self, listening: socket.socket) -> None:
+    async def _serve(self, listening: list[socket.socket]) -> None:
         app = web.Application(client_max_size=0)
         app.router.add_route("*", "/{anything:.*}", self._respond)
         app.on_response_prepare.append(_leave_as_canned)
         runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.1)
         await runner.setup()
-        await web.SockSite(runner, listening).start()
+        for made in listening:
+            await web.SockSite(runner, made).start()
         loop, over = asyncio.get_running_loop(), asyncio.Event()
         self._end.set_result(lambda: loop.call_soon_threadsafe(over.set))
         await over.wait()
@@ -143,6 +156,14 @@ class Delivery:
         return response
 
 
+def _listening() -> list[socket.socket]:
+    """Sockets of this machine alone, one for each protocol that there is."""
+    found = [socket.create_server((_HOSTS[socket.AF_INET], 0), backlog=128)]
+    with suppress(OSError):  # IPv6 is turned off
+        found.append(socket.create_server((_HOSTS[socket.AF_INET6], 0), family=socket.AF_INET6, backlog=128))
+    return found
+
+
 def _call(end: Future[Callable[[], object]]) -> None:
     with suppress(RuntimeError):  # its loop has been closed
         end.result()()
@@ -151,7 +172,7 @@ def _call(end: Future[Callable[[], object]]) -> None:
 @contextmanager
 def _led(request: ClientRequest, place: URL, ticket: str) -> Generator[None]:
     """Let *request* connect to *place*, and be itself again as soon as it has."""
-    asked, proxy, sent = request.url, request.proxy, vars(request).get("send")
+    asked, proxy, name, sent = request.url, request.proxy, request.server_hostname, vars(request).get("send")
 
     def restore() -> None:
         request.url = asked
@@ -168,12 +189,13 @@ def _led(request: ClientRequest, place: URL, ticket: str) -> Generator[None]:
             request.headers.popall(_TICKET, None)
 
     request.url, request.proxy = place, None
+    request.server_hostname = f"{asked.host}:{asked.port}"  # so that limits are of the host that was asked for
     vars(request)["send"] = send
     try:
         yield
     finally:
         restore()
-        request.proxy = proxy
+        request.proxy, request.server_hostname = proxy, name
 
 
 def _head(request: web.Request, canned: Canned) -> web.StreamResponse:

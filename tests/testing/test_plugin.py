@@ -250,6 +250,42 @@ class TestIt:
 """
 
 
+WITH_UNITTEST = """
+import unittest
+
+import pytest
+from aiohttp_cache_di import CachedSession
+
+
+async def ask(path):
+    async with CachedSession() as session, session.get("https://api.example.com" + path) as response:
+        return await response.text()
+
+
+@pytest.fixture(autouse=True)
+def faked(request, fake_upstream):
+    fake_upstream.get("https://api.example.com/faked", text="faked")
+
+
+class TestIt(unittest.IsolatedAsyncioTestCase):
+    @pytest.mark.recorded("there.yml")
+    async def test_recorded(self):
+        self.assertEqual(await ask("/there"), "yml")
+        self.assertEqual(await ask("/faked"), "faked")
+        with self.assertRaisesRegex(AssertionError, "is not recorded in"):
+            await ask("/other")
+
+    async def test_without(self):
+        self.assertEqual(await ask("/faked"), "faked")
+"""
+
+
+def test_cases_of_unittest_are_recorded_and_what_no_route_answers_may_be(tmp_path: Path) -> None:
+    project = Project(tmp_path, {"test_a.py": WITH_UNITTEST, "there.yml": VCR, "pytest.ini": INI})
+
+    project.run().failed("1 failed, 1 passed", "GET https://api.example.com/other is not recorded in")
+
+
 USED = """
 import pytest
 from aiohttp_cache_di import CachedSession

@@ -27,7 +27,7 @@ from aiohttp_cache_di.engine.door import through_tap
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.testing.calls import AskedFor, UnrecordedRequestError, asked_for
 from aiohttp_cache_di.testing.codings import decoded
-from aiohttp_cache_di.testing.delivery import Delivery
+from aiohttp_cache_di.testing.delivery import Delivery, is_answered
 from aiohttp_cache_di.testing.recording import files
 from aiohttp_cache_di.testing.recording.ageing import canned, replayed
 from aiohttp_cache_di.testing.recording.exchanges import Answered, Asked, Exchange, value_of
@@ -126,6 +126,8 @@ class Cassette:
     # ---- in the door
 
     async def _answer(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+        if is_answered(request):
+            return await handler(request)
         call = await asked_for(request)
         asked = self.rules.filters.asked(_asked(call))
         key = self._key(asked)
