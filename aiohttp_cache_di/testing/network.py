@@ -7,13 +7,16 @@ import socket
 from asyncio.proactor_events import BaseProactorEventLoop
 from collections.abc import Generator
 from contextlib import contextmanager
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any, Final
 
 from aiohttp_cache_di.testing.calls import NetworkBlockedError
 
 __all__ = ["blocked_network"]
 
-_CONNECTING: Final = ("connect", "connect_ex", "sendto")
+_CONNECTING: Final = ("connect", "connect_ex", "sendmsg", "sendto")
+_LOOKING_UP: Final = ("getaddrinfo", "gethostbyaddr", "gethostbyname", "gethostbyname_ex")
 _NAMED: Final = frozenset({"", "localhost", "localhost.localdomain", "ip6-localhost", "0.0.0.0", "::"})  # noqa: S104  # to ask
 
 
@@ -26,9 +29,10 @@ def _is_here(host: object) -> bool:
     if name in _NAMED or name.endswith(".localhost") or name == socket.gethostname().lower():
         return True
     try:
-        return ipaddress.ip_address(name).is_loopback
+        address = ipaddress.ip_address(name)
     except ValueError:
         return False
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
 def _refuse(what: str) -> None:
@@ -42,25 +46,20 @@ def _refuse(what: str) -> None:
 def blocked_network() -> Generator[None]:
     """Refuse to connect to other machines, and to look up their addresses; raise `NetworkBlockedError` instead.
 
-    This machine's loopback interface and Unix sockets stay open.
+    This machine's loopback interface and Unix sockets stay open. What is not Python goes by no socket of Python's:
+    other processes, and resolvers in C such as aiodns'.
     """
-    guards: list[tuple[Any, str, Any]] = [(socket.socket, name, _guarded) for name in _CONNECTING]
+    guards: list[tuple[Any, str, Any]] = [(socket.socket, name, _guarded) for name in _CONNECTING if _has(name)]
     guards.append((BaseProactorEventLoop, "sock_connect", _guarded_loop))
+    guards += [(socket, name, _guarded_look_up) for name in _LOOKING_UP]
+    for loop in _foreign_loops():
+        guards += [(loop, name, guard) for name, guard in _GUARDS_OF_LOOPS.items()]
     kept = [(owner, name, _own(owner, name)) for owner, name, _ in guards]
-    look_up = socket.getaddrinfo
-
-    def getaddrinfo(host: Any, *args: Any, **kwargs: Any) -> Any:
-        if not _is_here(host) and not _is_address(host):
-            _refuse(f"the address of {host!r} was asked for")
-        return look_up(host, *args, **kwargs)
-
     for owner, name, guard in guards:
         setattr(owner, name, guard(getattr(owner, name)))
-    socket.getaddrinfo = getaddrinfo
     try:
         yield
     finally:
-        socket.getaddrinfo = look_up
         for owner, name, own in kept:
             if own is None:
                 delattr(owner, name)
@@ -68,17 +67,72 @@ def blocked_network() -> Generator[None]:
                 setattr(owner, name, own)
 
 
-def _own(owner: type, name: str) -> Any:
+def _has(name: str) -> bool:
+    return hasattr(socket.socket, name)
+
+
+def _foreign_loops() -> list[Any]:
+    """Classes of event loops that connect in C."""
+    return [import_module(name).Loop for name in ("uvloop", "winloop") if find_spec(name) is not None]
+
+
+def _own(owner: Any, name: str) -> Any:
     """What *owner* itself has as *name*; None where it is a base's."""
     return vars(owner).get(name)
 
 
 def _guarded(method: Any) -> Any:
     def guarded(self: socket.socket, *args: Any) -> Any:
-        _check(self, args[-1])  # of sendto, after the data
+        if isinstance(args[-1], tuple):  # of sendto and sendmsg, after the data
+            _check(self, args[-1])
         return method(self, *args)
 
     return guarded
+
+
+def _guarded_look_up(look_up: Any) -> Any:
+    def guarded(host: Any, *args: Any, **kwargs: Any) -> Any:
+        if not _is_here(host) and not _is_address(host):
+            _refuse(f"the address of {host!r} was asked for")
+        return look_up(host, *args, **kwargs)
+
+    return guarded
+
+
+def _guarded_connection(connect: Any) -> Any:
+    async def guarded(self: Any, protocol_factory: Any, host: Any = None, port: Any = None, **kwargs: Any) -> Any:
+        if not _is_here(host):
+            _refuse(f"a connection to {host}:{port}")
+        return await connect(self, protocol_factory, host, port, **kwargs)
+
+    return guarded
+
+
+def _guarded_endpoint(open_endpoint: Any) -> Any:
+    async def guarded(
+        self: Any, protocol_factory: Any, local_addr: Any = None, remote_addr: Any = None, **kwargs: Any
+    ) -> Any:
+        if isinstance(remote_addr, tuple) and not _is_here(remote_addr[0]):
+            _refuse(f"a connection to {remote_addr[0]}:{remote_addr[1]}")
+        return await open_endpoint(self, protocol_factory, local_addr, remote_addr, **kwargs)
+
+    return guarded
+
+
+def _guarded_loop_look_up(look_up: Any) -> Any:
+    async def guarded(self: Any, host: Any, *args: Any, **kwargs: Any) -> Any:
+        if not _is_here(host) and not _is_address(host):
+            _refuse(f"the address of {host!r} was asked for")
+        return await look_up(self, host, *args, **kwargs)
+
+    return guarded
+
+
+_GUARDS_OF_LOOPS: Final = {
+    "create_connection": _guarded_connection,
+    "create_datagram_endpoint": _guarded_endpoint,
+    "getaddrinfo": _guarded_loop_look_up,
+}
 
 
 def _guarded_loop(method: Any) -> Any:

@@ -17,7 +17,7 @@ import pytest
 from aiohttp import ClientSession
 
 from aiohttp_cache_di import CachedSession, CacheMiddleware, SQLiteBackend
-from aiohttp_cache_di.testing import CacheClock, FakeUpstream, recorded
+from aiohttp_cache_di.testing import CacheClock, FakeUpstream, NetworkBlockedError, blocked_network, recorded
 from tests.origin import Origin, answer
 from tests.testing.projects import Project
 
@@ -350,6 +350,28 @@ def test_pytest_recording_has_options_of_the_same_names(first: str, tmp_path: Pa
     run = project.run("-p", *others, "--record-mode=once", "--block-network", plugin=first)
 
     run.passed(2)
+
+
+def test_a_loop_in_c_does_not_connect_to_another_machine() -> None:
+    uvloop = needed("winloop" if sys.platform == "win32" else "uvloop")
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        for host in ("api.example.com", "192.0.2.1"):
+            with pytest.raises(NetworkBlockedError):
+                await asyncio.open_connection(host, 9)
+            with pytest.raises(NetworkBlockedError):
+                await loop.create_datagram_endpoint(asyncio.DatagramProtocol, remote_addr=(host, 9))
+        with pytest.raises(NetworkBlockedError):
+            await loop.getaddrinfo("api.example.com", 9)
+        server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+        async with server:
+            reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            assert await reader.read() == b""
+            writer.close()
+
+    with blocked_network():
+        uvloop.run(run())
 
 
 def test_a_missing_neighbour_is_named_where_its_test_is_skipped() -> None:

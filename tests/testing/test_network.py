@@ -14,6 +14,7 @@ from aiohttp import ClientSession
 
 from aiohttp_cache_di import CachedSession
 from aiohttp_cache_di.testing import FakeUpstream, NetworkBlockedError, blocked_network
+from aiohttp_cache_di.testing.network import _is_here
 from tests.origin import Origin, answer
 
 NO_LOOP: Any = None
@@ -37,9 +38,38 @@ def test_a_datagram_is_not_sent_to_another_machine() -> None:
         made.sendto(b"", ELSEWHERE)
 
 
+@pytest.mark.skipif(not hasattr(socket.socket, "sendmsg"), reason="Python has no sendmsg there")
+def test_a_datagram_in_pieces_is_not_sent_to_another_machine() -> None:
+    with socket.socket(type=socket.SOCK_DGRAM) as made:
+        with pytest.raises(NetworkBlockedError):
+            made.sendmsg([b"a"], [], 0, ELSEWHERE)
+        with pytest.raises(OSError, match="estination"):
+            made.sendmsg([b"a"])
+
+
 def test_an_address_is_not_asked_for() -> None:
     with pytest.raises(NetworkBlockedError, match=r"api\.example\.com"):
         socket.getaddrinfo("api.example.com", 443)
+
+
+@pytest.mark.parametrize("look_up", [socket.gethostbyname, socket.gethostbyname_ex])
+def test_nor_is_it_in_an_older_way(look_up: Any) -> None:
+    name = look_up.__name__
+    with pytest.raises(NetworkBlockedError, match=r"api\.example\.com"):
+        getattr(socket, name)("api.example.com")
+    assert getattr(socket, name)("127.0.0.1")
+
+
+@pytest.mark.parametrize("host", ["::1", "::ffff:127.0.0.1", "127.1.2.3", "localhost", b"localhost", "a.localhost"])
+def test_what_is_of_this_machine_is_known(host: Any) -> None:
+    assert _is_here(host)
+
+
+async def test_a_name_is_not_looked_up_by_the_loop() -> None:
+    with pytest.raises(NetworkBlockedError):
+        await asyncio.get_running_loop().getaddrinfo("api.example.com", 443)
+    with pytest.raises(NetworkBlockedError):
+        await asyncio.open_connection("api.example.com", 443)
 
 
 async def test_a_plain_session_is_told_what_to_do() -> None:
