@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 from asyncio.proactor_events import BaseProactorEventLoop
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
@@ -78,12 +78,17 @@ def _foreign_loops() -> list[Any]:
 
 def _own(owner: Any, name: str) -> Any:
     """What *owner* itself has as *name*; None where it is a base's."""
-    return vars(owner).get(name)
+    attributes: Mapping[str, Any] = vars(owner)
+    return attributes.get(name)
+
+
+def _is_tuple(address: object) -> bool:
+    return isinstance(address, tuple)
 
 
 def _guarded(method: Any) -> Any:
     def guarded(self: socket.socket, *args: Any) -> Any:
-        if isinstance(args[-1], tuple):  # of sendto and sendmsg, after the data
+        if _is_tuple(args[-1]):  # of sendto and sendmsg, after the data
             _check(self, args[-1])
         return method(self, *args)
 

@@ -26,7 +26,7 @@ async def opened() -> tuple[str, bool]:
         return await ask(session)
 
 
-WHERE = [
+WHERE: list[tuple[str, dict[str, str]]] = [
     ("sqlite", {}),
     ("sqlite", {"AIOHTTP_CACHE_SQLITE__PATH": "rates.db"}),
     ("filesystem", {}),

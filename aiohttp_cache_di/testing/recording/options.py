@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -66,7 +66,7 @@ def _checked(name: str, value: Any) -> Any:
             raise TypeError(f"recorded: repeat={value!r}: it is True or False")
         return value
     if name == "filter":
-        functions: tuple[Callable[[str], str], ...] = (value,) if callable(value) else _items(value)
+        functions: tuple[Any, ...] = (value,) if callable(value) else _items(value)
         if not functions or not all(map(callable, functions)):
             raise TypeError(f"recorded: filter={value!r}: give a function that takes a text and gives one, or several")
         return functions
@@ -79,4 +79,4 @@ def _checked(name: str, value: Any) -> Any:
 
 
 def _items(value: Any) -> tuple[Any, ...]:
-    return tuple(value) if isinstance(value, Iterable) else ()
+    return tuple(value) if hasattr(value, "__iter__") else ()
