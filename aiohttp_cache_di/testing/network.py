@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 from asyncio.proactor_events import BaseProactorEventLoop
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
@@ -78,8 +78,7 @@ def _foreign_loops() -> list[Any]:
 
 def _own(owner: Any, name: str) -> Any:
     """What *owner* itself has as *name*; None where it is a base's."""
-    attributes: Mapping[str, Any] = vars(owner)
-    return attributes.get(name)
+    return owner.__dict__.get(name)
 
 
 def _is_tuple(address: object) -> bool:
@@ -117,7 +116,7 @@ def _guarded_endpoint(open_endpoint: Any) -> Any:
     async def guarded(
         self: Any, protocol_factory: Any, local_addr: Any = None, remote_addr: Any = None, **kwargs: Any
     ) -> Any:
-        if isinstance(remote_addr, tuple) and not _is_here(remote_addr[0]):
+        if _is_tuple(remote_addr) and not _is_here(remote_addr[0]):
             _refuse(f"a connection to {remote_addr[0]}:{remote_addr[1]}")
         return await open_endpoint(self, protocol_factory, local_addr, remote_addr, **kwargs)
 
