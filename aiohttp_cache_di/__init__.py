@@ -22,7 +22,7 @@ from aiohttp_cache_di.errors import (
     UnreadableEntryError,
 )
 from aiohttp_cache_di.middleware import CacheMiddleware
-from aiohttp_cache_di.policy.expiration import ExpirationTime, UrlExpiration
+from aiohttp_cache_di.policy.expiration import ExpirationTime, UrlExpiration, UrlExpirationOptions, UrlLifetime
 from aiohttp_cache_di.response import AnyResponse, CachedResponse
 from aiohttp_cache_di.session import CachedSession, CacheMixin
 
@@ -85,6 +85,8 @@ __all__ = [
     "StorageTimeoutError",
     "UnreadableEntryError",
     "UrlExpiration",
+    "UrlExpirationOptions",
+    "UrlLifetime",
     "open_container",
 ]
 

@@ -90,8 +90,8 @@ class CacheMixin(Asking, TypedSession):
         refuse_unusable({"principal": principal})
         self._principal = principal
         own = {name: kwargs.pop(name) for name in BACKEND_OPTIONS - accepted.names if name in kwargs}
-        if cache is not None and (others := sorted(name for name in own if not cache.was_given(name, own[name]))):
-            raise TypeError(f"{type(self).__name__}: give {', '.join(others)} to the backend that is passed as cache=")
+        if cache is not None and own:
+            _refuse_other(type(self).__name__, cache, own)
         if accepted.are_all:
             refuse_unknown(type(self).__name__, kwargs, accepted.names | BACKEND_OPTIONS)
         self._owns_cache = cache is None
@@ -356,6 +356,17 @@ class CachedSession(CacheMixin, ClientSession):
         def put(self, url: StrOrURL, **kwargs: Unpack[RequestOptions]) -> Answer: ...
         def patch(self, url: StrOrURL, **kwargs: Unpack[RequestOptions]) -> Answer: ...
         def delete(self, url: StrOrURL, **kwargs: Unpack[RequestOptions]) -> Answer: ...
+
+
+def _refuse_other(owner: str, backend: CacheBackend, given: dict[str, Any]) -> None:
+    """Raise TypeError if *given* says something else than the backend that is passed as ``cache=``."""
+    from aiohttp_cache_di.backends.agreement import differences  # which few sessions need
+
+    refuse_unusable(given)
+    told = differences(backend, given)
+    if told:
+        way_out = "the backend's options hold: give it there, or leave it out here"
+        raise TypeError(f"{owner}: {'; '.join(told)}. With a cache=, {way_out}")
 
 
 def _named(principal: Principal) -> Principal:
