@@ -104,7 +104,8 @@ class DynamoDbCache(StackCache):
         super().__init__(_stack(layout, create_if_not_exists, context, kwargs))
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} at {cast(DynamoDBStore, self.stack.store).where}>"
+        store = cast(DynamoDBStore, self.stack.store)
+        return f"<{type(self).__name__} {store.layout.table}:{store.layout.namespace} at {store.where}>"
 
 
 def _stack(

@@ -87,7 +87,8 @@ class MongoDBCache(StackCache):
         super().__init__(_stack(db_name, collection_name, connection, kwargs))
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} at {cast('MongoDBStore', self.stack.store).where}>"
+        store = cast("MongoDBStore", self.stack.store)
+        return f"<{type(self).__name__} {store.collection_name} at {store.where}>"
 
 
 def _stack(
