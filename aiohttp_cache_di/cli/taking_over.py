@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Final
 
 from aiohttp_cache_di.backends.inspecting import Wanted
@@ -22,6 +22,7 @@ from aiohttp_cache_di.entries.older import OlderResponse, UnknownPickleError, is
 __all__ = ["take_over"]
 
 MORE_BYTES: Final = 1024 * 1024  # that an old response may take beside its body
+MOST_HOPS: Final = 100_000  # that are told apart, so that each is counted once
 MOST_REASONS: Final = 30  # that are told: what is told of a file is the file's own words
 REASONS: Final = {
     "authorization": "for one who has logged in, and the cache is shared",
@@ -88,6 +89,7 @@ class _Taker:
     def __init__(self, adopter: Adopter, wanted: Wanted, secrets: Sequence[bytes], *, is_signed: bool) -> None:
         self._adopter, self._wanted, self._secrets, self._is_signed = adopter, wanted, secrets, is_signed
         self.copied = 0
+        self._hops_taken = set[Hashable]()
         self.left = Counter[str]()
 
     async def take(self, row: OlderRow) -> None:
@@ -113,17 +115,28 @@ class _Taker:
         found: list[str] = []
         for hop in response.history:
             try:
-                found.append(await self._take(hop._replace(expires=response.expires)))
+                found.append(await self._take(hop._replace(expires=response.expires), is_hop=True))
             except Left as why:
-                self._leave(f"{why}")
+                if why.key:  # it is here: it may be a row of its own, or have led elsewhere too
+                    found.append(why.key)
+                else:
+                    self._leave(str(why))
         return found
 
-    async def _take(self, response: OlderResponse, links: Sequence[str] = ()) -> str:
+    async def _take(self, response: OlderResponse, links: Sequence[str] = (), *, is_hop: bool = False) -> str:
         adopted = self._adopter.adopted(response, links)
         if not self._wanted(info_of(adopted.entry)):
             raise Left("selected")
-        placed = await self._adopter.put(adopted)
-        self.copied += 1
+        is_known = adopted.identity in self._hops_taken
+        try:
+            placed = await self._adopter.put(adopted)
+        except Left as why:
+            if is_known and why.key:  # and counted already
+                return why.key
+            raise
+        self.copied += not is_known
+        if is_hop and len(self._hops_taken) < MOST_HOPS:
+            self._hops_taken.add(adopted.identity)
         return placed.key
 
     def _leave(self, why: str) -> None:
