@@ -91,7 +91,9 @@ class CacheMixin(Asking, TypedSession):
         self._principal = principal
         own = {name: kwargs.pop(name) for name in BACKEND_OPTIONS - accepted.names if name in kwargs}
         if cache is not None and own:
-            _refuse_other(type(self).__name__, cache, own)
+            from aiohttp_cache_di.backends.agreement import refuse_other  # which few sessions need
+
+            refuse_other(type(self).__name__, cache, own)
         if accepted.are_all:
             refuse_unknown(type(self).__name__, kwargs, accepted.names | BACKEND_OPTIONS)
         self._owns_cache = cache is None
@@ -307,17 +309,17 @@ class CacheMixin(Asking, TypedSession):
 
 
 class CachedSession(CacheMixin, ClientSession):
-    """A drop-in for `aiohttp.ClientSession` that keeps responses in a cache.
+    """A drop-in for `aiohttp.ClientSession` that keeps responses in a cache; make it in the running event loop.
 
     Args:
         base_url: what relative URLs are joined to.
         cache: where responses are kept, and the rules for them; a `CacheBackend` in memory by default.
         principal: whom the session's requests are for, in place of what their credentials say; see `CacheBackend`.
-        kwargs: the arguments of `aiohttp.ClientSession`; without *cache*, also the options of `CacheBackend`
-            (``expire_after``, ``cache_control`` …).
+        kwargs: the arguments of `aiohttp.ClientSession`, and the options of `CacheBackend` (``expire_after``,
+            ``cache_control`` …), each with a docstring of its own; beside a *cache*, those that it has anyway.
 
     Raises:
-        TypeError: an option is not known, or belongs to the backend that is passed as *cache*.
+        TypeError: an option is not known, or says something else than the backend that is passed as *cache*.
         ConfigurationError: an option has a value that cannot be used.
 
     Example::
@@ -335,38 +337,55 @@ class CachedSession(CacheMixin, ClientSession):
             *,
             cache: CacheBackend | None = None,
             **kwargs: Unpack[SessionOptions],
-        ) -> None:
-            """Make a session; call it in the running event loop.
+        ) -> None: ...
+
+        def request(self, method: str, url: StrOrURL, **kwargs: Unpack[RequestOptions]) -> Answer:
+            """Perform a request, or answer it from the cache; ``async with session.request(…) as response``.
+
+            The response says whence it comes: ``from_cache``, ``cache_status`` (RFC 9211), ``created_at``, ``expires``
+            and ``is_expired``, on a miss too. Whether it may be cached, method and settings say.
 
             Args:
-                base_url: what relative URLs are joined to.
-                cache: where responses are kept, and the rules for them; a `CacheBackend` in memory by default.
-                kwargs: further options, each with a docstring of its own; those of the cache, without *cache*.
+                method: the HTTP method; GET and HEAD are cached, others as ``allowed_methods`` and
+                    ``post_as_query`` say.
+                url: absolute, or relative to the session's ``base_url``; a text or a `yarl.URL`.
+                kwargs: aiohttp's own options of a request, and those of the cache (`CacheRequestOptions`), each with
+                    a docstring of its own.
 
             Raises:
-                TypeError: an option is not known, or belongs to the backend that is passed as *cache*.
-                ConfigurationError: an option has a value that cannot be used.
+                aiohttp.ClientError, TimeoutError: as aiohttp does, where the origin fails and no stored response may
+                    stand in for it (``stale_if_error``, RFC 5861 §4); a failure of the cache is none of the caller's.
+                TypeError: an option that neither aiohttp nor the cache knows.
             """
+            ...
 
-        def request(self, method: str, url: StrOrURL, **kwargs: Unpack[RequestOptions]) -> Answer: ...
-        def get(self, url: StrOrURL, **kwargs: Unpack[RequestOptions]) -> Answer: ...
-        def options(self, url: StrOrURL, **kwargs: Unpack[RequestOptions]) -> Answer: ...
-        def head(self, url: StrOrURL, **kwargs: Unpack[RequestOptions]) -> Answer: ...
-        def post(self, url: StrOrURL, **kwargs: Unpack[RequestOptions]) -> Answer: ...
-        def put(self, url: StrOrURL, **kwargs: Unpack[RequestOptions]) -> Answer: ...
-        def patch(self, url: StrOrURL, **kwargs: Unpack[RequestOptions]) -> Answer: ...
-        def delete(self, url: StrOrURL, **kwargs: Unpack[RequestOptions]) -> Answer: ...
+        def get(self, url: StrOrURL, **kwargs: Unpack[RequestOptions]) -> Answer:
+            """Perform a GET request, or answer it from the cache (RFC 9111 §4); see `request`."""
+            ...
 
+        def options(self, url: StrOrURL, **kwargs: Unpack[RequestOptions]) -> Answer:
+            """Perform an OPTIONS request, which the origin answers (RFC 9110 §9.3.7); see `request`."""
+            ...
 
-def _refuse_other(owner: str, backend: CacheBackend, given: dict[str, Any]) -> None:
-    """Raise TypeError if *given* says something else than the backend that is passed as ``cache=``."""
-    from aiohttp_cache_di.backends.agreement import differences  # which few sessions need
+        def head(self, url: StrOrURL, **kwargs: Unpack[RequestOptions]) -> Answer:
+            """Perform a HEAD request, or answer it from the cache (RFC 9111 §4.3.5); see `request`."""
+            ...
 
-    refuse_unusable(given)
-    told = differences(backend, given)
-    if told:
-        way_out = "the backend's options hold: give it there, or leave it out here"
-        raise TypeError(f"{owner}: {'; '.join(told)}. With a cache=, {way_out}")
+        def post(self, url: StrOrURL, **kwargs: Unpack[RequestOptions]) -> Answer:
+            """Perform a POST request, cached if ``post_as_query`` or ``allowed_methods`` say so; see `request`."""
+            ...
+
+        def put(self, url: StrOrURL, **kwargs: Unpack[RequestOptions]) -> Answer:
+            """Perform a PUT request; the standard drops what is stored for its URL (RFC 9111 §4.4)."""
+            ...
+
+        def patch(self, url: StrOrURL, **kwargs: Unpack[RequestOptions]) -> Answer:
+            """Perform a PATCH request; it drops what is stored as PUT does (RFC 9111 §4.4)."""
+            ...
+
+        def delete(self, url: StrOrURL, **kwargs: Unpack[RequestOptions]) -> Answer:
+            """Perform a DELETE request; it drops what is stored as PUT does (RFC 9111 §4.4)."""
+            ...
 
 
 def _named(principal: Principal) -> Principal:

@@ -12,6 +12,7 @@ from datetime import datetime
 from reprlib import Repr
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from aiohttp_cache_di.backends.options import refuse_unusable
 from aiohttp_cache_di.keys import credential_names
 from aiohttp_cache_di.policy.expiration import (
     UNSET,
@@ -30,7 +31,7 @@ from aiohttp_cache_di.units import means_none
 if TYPE_CHECKING:
     from aiohttp_cache_di.backends.configured import Configured
 
-__all__ = ["differences"]
+__all__ = ["differences", "refuse_other"]
 
 NormalForm: TypeAlias = "Callable[[Any, Configured], object]"
 
@@ -38,6 +39,19 @@ _UNSAID: Final = frozenset({"secret_key", "salt", "serializer", "principal", "pr
 _UNKNOWN: Final = object()
 _SHORT: Final = Repr()
 _SHORT.maxstring = _SHORT.maxother = 80
+
+
+def refuse_other(owner: str, backend: Configured, given: Mapping[str, object]) -> None:
+    """Raise TypeError if *given* says something else than *backend*, which is passed as ``cache=``.
+
+    Raises:
+        ConfigurationError: a value is none of those that the option takes.
+    """
+    refuse_unusable(given)
+    told = differences(backend, given)
+    if told:
+        way_out = "the backend's options hold: give it there, or leave it out here"
+        raise TypeError(f"{owner}: {'; '.join(told)}. With a cache=, {way_out}")
 
 
 def differences(backend: Configured, given: Mapping[str, object]) -> list[str]:

@@ -78,9 +78,9 @@ class Adopted(NamedTuple):
     rules: Rules
 
     @property
-    def identity(self) -> tuple[str, tuple[str, ...], bytes]:
-        """The same for what takes the place of one another."""
-        return self.entry.key, self.entry.vary_fields, self.entry.vary_digest
+    def identity(self) -> int:
+        """The same number for what takes the place of one another."""
+        return hash((self.entry.key, self.entry.vary_fields, self.entry.vary_digest))
 
 
 class Adopter:
