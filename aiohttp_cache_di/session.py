@@ -18,7 +18,13 @@ from aiohttp import ClientMiddlewareType, ClientResponse, ClientSession, DigestA
 from aiohttp.typedefs import StrOrURL
 
 from aiohttp_cache_di._aiohttp import Needs, can, genuine_request, own_request
-from aiohttp_cache_di.arguments import named_parameters, parameters_below, refuse_unknown, warn_at_the_caller
+from aiohttp_cache_di.arguments import (
+    SpelledOut,
+    named_parameters,
+    parameters_below,
+    refuse_unknown,
+    warn_at_the_caller,
+)
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, refuse_unusable
 from aiohttp_cache_di.backends.wrap.guard import PATIENCE
@@ -328,6 +334,8 @@ class CachedSession(CacheMixin, ClientSession):
             async with session.get("https://example.org/") as response:
                 print(response.from_cache, await response.text())
     """
+
+    __signature__ = SpelledOut("aiohttp_cache_di.engine.typed:SessionOptions", leading=("base_url",))
 
     if TYPE_CHECKING:  # at run time the mixin takes what any of the other bases may take
 

@@ -15,7 +15,7 @@ from aiohttp.typedefs import StrOrURL
 from msgspec.structs import replace
 
 from aiohttp_cache_di import keys
-from aiohttp_cache_di.arguments import refuse_unknown
+from aiohttp_cache_di.arguments import SpelledOut, refuse_unknown
 from aiohttp_cache_di.backends.actions import CacheActions
 from aiohttp_cache_di.backends.configured import Configured, FilterFn, accept_all
 from aiohttp_cache_di.backends.deleting import Deleting, next_key
@@ -49,6 +49,8 @@ class CacheBackend(Deleting, Explained, Configured):
     The engine asks the backend through the methods below, so that overriding one takes effect. Beside the arguments
     that the initialiser names it takes those of `BackendOptions`, each of which has a docstring of its own.
     """
+
+    __signature__ = SpelledOut("aiohttp_cache_di.backends.typed:BackendOptions")
 
     def __init__(
         self,

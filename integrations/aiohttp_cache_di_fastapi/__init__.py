@@ -254,8 +254,9 @@ get_cached_session: Final = make_get_cached_session()
 """The dependency that gives the session that `lifespan` has opened: ``Depends(get_cached_session)``.
 
 It works in routes, web sockets, other dependencies and mounted apps, and raises LifecycleError where the lifespan did
-not run; `CachedSessionDep` is it as a type. In a test ``app.dependency_overrides[get_cached_session] = lambda: session``
-puts another session in its place. What `make_get_cached_session` makes finds the session of another key.
+not run; `CachedSessionDep` is it as a type. In a test
+``app.dependency_overrides[get_cached_session] = lambda: session`` puts another session in its place. What
+`make_get_cached_session` makes finds the session of another key.
 """
 
 CachedSessionDep: TypeAlias = Annotated[CachedSession, Depends(get_cached_session)]
