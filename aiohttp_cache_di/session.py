@@ -89,7 +89,9 @@ class CacheMixin(Asking, TypedSession):
         self, *args: Any, cache: CacheBackend | None = None, principal: Principal = None, **kwargs: Any
     ) -> None:
         if not isinstance(cache, CacheBackend | None):
-            raise TypeError(f"{type(self).__name__}: cache= takes a CacheBackend, not {cache!r}")
+            from aiohttp_cache_di.backends.agreement import no_backend
+
+            raise TypeError(f"{type(self).__name__}: cache= takes a CacheBackend, {no_backend(cache)}")
         accepted = parameters_below(type(self), CacheMixin)
         if principal is not None and "principal" in accepted.names:  # of a base of the user's
             kwargs["principal"], principal = principal, None

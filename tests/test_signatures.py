@@ -1,4 +1,4 @@
-"""What `help` and IPython show that sessions, backends and storages take: options by name, made when it is asked for."""
+"""What `help` and IPython show that sessions, backends and storages take: options by name, made when asked for."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ from reprlib import Repr
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from aiohttp_cache_di.backends.options import refuse_unusable
+from aiohttp_cache_di.backends.storage import BaseCache
 from aiohttp_cache_di.keys import credential_names
 from aiohttp_cache_di.policy.expiration import (
     UNSET,
@@ -31,14 +32,29 @@ from aiohttp_cache_di.units import means_none
 if TYPE_CHECKING:
     from aiohttp_cache_di.backends.configured import Configured
 
-__all__ = ["differences", "refuse_other"]
+__all__ = ["differences", "no_backend", "refuse_other"]
 
 NormalForm: TypeAlias = "Callable[[Any, Configured], object]"
 
 _UNSAID: Final = frozenset({"secret_key", "salt", "serializer", "principal", "principals"})
+_BACKENDS: Final = {
+    "DynamoDbCache": "DynamoDBBackend",
+    "FileCache": "FileBackend",
+    "MongoDBCache": "MongoDBBackend",
+    "RedisCache": "RedisBackend",
+    "SQLiteCache": "SQLiteBackend",
+}
 _UNKNOWN: Final = object()
 _SHORT: Final = Repr()
 _SHORT.maxstring = _SHORT.maxother = 80
+
+
+def no_backend(given: object) -> str:
+    """What is to be said of *given* in the place of a backend; the first documents of the API mix the two up."""
+    if not isinstance(given, BaseCache):
+        return f"not {given!r}"
+    instead = _BACKENDS.get(type(given).__name__, "a CacheBackend with it as `responses`")
+    return f"and {given!r} is a storage: use {instead}"
 
 
 def refuse_other(owner: str, backend: Configured, given: Mapping[str, object]) -> None:
