@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 import aiohttp_cache_di
-from tools.release import check, notes_of, version_of
+from tools.release import check, notes_of, refuse_order, version_of
 
 ROOT = Path(__file__).parent.parent.parent
 SOURCE = '"""Docs."""\n__version__ = "1.2.3"\n'
@@ -28,8 +28,11 @@ def test_the_version_is_read_as_it_is_imported() -> None:
     assert version_of(source) == aiohttp_cache_di.__version__
 
 
-def test_the_changelog_tells_of_this_version() -> None:
-    assert notes_of((ROOT / "CHANGELOG.md").read_text(), aiohttp_cache_di.__version__)
+def test_the_changelog_tells_of_this_version_and_of_each_what_breaks_first() -> None:
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert notes_of(changelog, aiohttp_cache_di.__version__)
+    for version in re.findall(r"^## (\S+)", changelog, re.MULTILINE):
+        refuse_order(notes_of(changelog, version))
 
 
 def test_the_notes_of_a_release_end_where_the_next_section_begins() -> None:
@@ -44,6 +47,9 @@ def test_the_notes_of_a_release_end_where_the_next_section_begins() -> None:
         ("v1.2.3", "x = 1\n", CHANGELOG, "no line __version__"),
         ("v1.2.3", SOURCE, "# Changelog\n\n## Unreleased\n", "needs a section '## 1.2.3'"),
         ("v1.2.3", SOURCE, "## 1.2.3\n\n## 1.2.2\n\n- x\n", "says nothing of 1.2.3"),
+        ("v1.2.3", SOURCE, "## 1.2.3\n\n### Fixed\n\n- x\n\n### Breaking\n\n- y\n", "has the headings Fixed, Breaking"),
+        ("v1.2.3", SOURCE, "## 1.2.3\n\n### Fixed\n\n- x\n\n### Fixed\n\n- y\n", "has the headings Fixed, Fixed"),
+        ("v1.2.3", SOURCE, "## 1.2.3\n\n### News\n\n- x\n", "has the headings News; use Breaking, Changed, "),
         ("v1.2.3", SOURCE, "## 1.2.30\n\n- x\n", "says nothing of 1.2.3"),
     ],
 )
