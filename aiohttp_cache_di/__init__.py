@@ -8,8 +8,7 @@ PYTEST_DONT_REWRITE: there is no assert here, and pytest would warn of a package
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from aiohttp_cache_di.backends.base import BaseCache, BaseStorage, CacheBackend, DictCache
 from aiohttp_cache_di.errors import (
@@ -21,8 +20,9 @@ from aiohttp_cache_di.errors import (
     StorageTimeoutError,
     UnreadableEntryError,
 )
+from aiohttp_cache_di.lazy import imported_later
 from aiohttp_cache_di.middleware import CacheMiddleware
-from aiohttp_cache_di.policy.expiration import ExpirationTime, UrlExpiration
+from aiohttp_cache_di.policy.expiration import ExpirationTime, UrlExpiration, UrlExpirationOptions, UrlLifetime
 from aiohttp_cache_di.response import AnyResponse, CachedResponse
 from aiohttp_cache_di.session import CachedSession, CacheMixin
 
@@ -85,16 +85,13 @@ __all__ = [
     "StorageTimeoutError",
     "UnreadableEntryError",
     "UrlExpiration",
+    "UrlExpirationOptions",
+    "UrlLifetime",
     "open_container",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # for them the names are imported above, and another one is none
+    __getattr__ = imported_later(globals(), _LAZY)
 
 
 def __dir__() -> list[str]:

@@ -6,9 +6,17 @@ import inspect
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
+from importlib import import_module
 from typing import Final, NamedTuple
 
-__all__ = ["Parameters", "named_parameters", "parameters_below", "refuse_unknown", "warn_at_the_caller"]
+__all__ = [
+    "Parameters",
+    "SpelledOut",
+    "named_parameters",
+    "parameters_below",
+    "refuse_unknown",
+    "warn_at_the_caller",
+]
 
 _BY_NAME: Final = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
@@ -65,6 +73,48 @@ def parameters_below(session_class: type, mixin: type) -> Parameters:
         names |= named
         are_all = are_all and not takes_more
     return Parameters(frozenset(names), are_all)
+
+
+class _Omitted:
+    """The default of an option, which its docstring tells."""
+
+    def __repr__(self) -> str:
+        return "…"
+
+
+class SpelledOut:
+    """The ``__signature__`` of a class whose ``**kwargs`` are the keys of a TypedDict: they are parameters there.
+
+    `help`, IPython and their like ask for it. It is made then: to know the types takes imports that nothing else needs.
+    A class that is derived and has an ``__init__`` of its own has its own signature too.
+
+    Args:
+        options: module and name of the TypedDict, with a colon between them.
+        leading: names of parameters that come first, of a base to which they are handed on.
+    """
+
+    def __init__(self, options: str, *, leading: tuple[str, ...] = ()) -> None:
+        self._options, self._leading = options, leading
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._owner = owner
+
+    def __get__(self, instance: object, owner: type) -> inspect.Signature:
+        own, theirs = inspect.getattr_static(self._owner, "__init__"), inspect.getattr_static(owner, "__init__")
+        if instance is not None or own is not theirs:
+            raise AttributeError("__signature__")
+        named = list(inspect.signature(own).parameters.values())[1:]
+        found = {name: inspect.Parameter(name, _BY_NAME[0], default=None) for name in self._leading}
+        found |= {each.name: each for each in named if each.kind in _BY_NAME}
+        module, _, typed = self._options.partition(":")
+        options: dict[str, object] = getattr(import_module(module), typed).__annotations__
+        for name, annotation in options.items():
+            written = getattr(annotation, "__forward_arg__", annotation)
+            found.setdefault(name, inspect.Parameter(name, _BY_NAME[1], default=_OMITTED, annotation=written))
+        return inspect.Signature(list(found.values()))
+
+
+_OMITTED: Final = _Omitted()
 
 
 def warn_at_the_caller(initialise: Callable[[], None], *, undo: Callable[[], None]) -> None:

@@ -18,7 +18,13 @@ from aiohttp import ClientMiddlewareType, ClientResponse, ClientSession, DigestA
 from aiohttp.typedefs import StrOrURL
 
 from aiohttp_cache_di._aiohttp import Needs, can, genuine_request, own_request
-from aiohttp_cache_di.arguments import named_parameters, parameters_below, refuse_unknown, warn_at_the_caller
+from aiohttp_cache_di.arguments import (
+    SpelledOut,
+    named_parameters,
+    parameters_below,
+    refuse_unknown,
+    warn_at_the_caller,
+)
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, refuse_unusable
 from aiohttp_cache_di.backends.wrap.guard import PATIENCE
@@ -83,15 +89,19 @@ class CacheMixin(Asking, TypedSession):
         self, *args: Any, cache: CacheBackend | None = None, principal: Principal = None, **kwargs: Any
     ) -> None:
         if not isinstance(cache, CacheBackend | None):
-            raise TypeError(f"{type(self).__name__}: cache= takes a CacheBackend, not {cache!r}")
+            from aiohttp_cache_di.backends.agreement import no_backend
+
+            raise TypeError(f"{type(self).__name__}: cache= takes a CacheBackend, {no_backend(cache)}")
         accepted = parameters_below(type(self), CacheMixin)
         if principal is not None and "principal" in accepted.names:  # of a base of the user's
             kwargs["principal"], principal = principal, None
         refuse_unusable({"principal": principal})
         self._principal = principal
         own = {name: kwargs.pop(name) for name in BACKEND_OPTIONS - accepted.names if name in kwargs}
-        if cache is not None and (others := sorted(name for name in own if not cache.was_given(name, own[name]))):
-            raise TypeError(f"{type(self).__name__}: give {', '.join(others)} to the backend that is passed as cache=")
+        if cache is not None and own:
+            from aiohttp_cache_di.backends.agreement import refuse_other  # which few sessions need
+
+            refuse_other(type(self).__name__, cache, own)
         if accepted.are_all:
             refuse_unknown(type(self).__name__, kwargs, accepted.names | BACKEND_OPTIONS)
         self._owns_cache = cache is None
@@ -307,17 +317,17 @@ class CacheMixin(Asking, TypedSession):
 
 
 class CachedSession(CacheMixin, ClientSession):
-    """A drop-in for `aiohttp.ClientSession` that keeps responses in a cache.
+    """A drop-in for `aiohttp.ClientSession` that keeps responses in a cache; make it in the running event loop.
 
     Args:
         base_url: what relative URLs are joined to.
         cache: where responses are kept, and the rules for them; a `CacheBackend` in memory by default.
         principal: whom the session's requests are for, in place of what their credentials say; see `CacheBackend`.
-        kwargs: the arguments of `aiohttp.ClientSession`; without *cache*, also the options of `CacheBackend`
-            (``expire_after``, ``cache_control`` …).
+        kwargs: the arguments of `aiohttp.ClientSession`, and the options of `CacheBackend` (``expire_after``,
+            ``cache_control`` …), each with a docstring of its own; beside a *cache*, those that it has anyway.
 
     Raises:
-        TypeError: an option is not known, or belongs to the backend that is passed as *cache*.
+        TypeError: an option is not known, or says something else than the backend that is passed as *cache*.
         ConfigurationError: an option has a value that cannot be used.
 
     Example::
@@ -327,6 +337,8 @@ class CachedSession(CacheMixin, ClientSession):
                 print(response.from_cache, await response.text())
     """
 
+    __signature__ = SpelledOut("aiohttp_cache_di.engine.typed:SessionOptions", leading=("base_url",))
+
     if TYPE_CHECKING:  # at run time the mixin takes what any of the other bases may take
 
         def __init__(
@@ -335,27 +347,55 @@ class CachedSession(CacheMixin, ClientSession):
             *,
             cache: CacheBackend | None = None,
             **kwargs: Unpack[SessionOptions],
-        ) -> None:
-            """Make a session; call it in the running event loop.
+        ) -> None: ...
+
+        def request(self, method: str, url: StrOrURL, **kwargs: Unpack[RequestOptions]) -> Answer:
+            """Perform a request, or answer it from the cache; ``async with session.request(…) as response``.
+
+            The response says whence it comes: ``from_cache``, ``cache_status`` (RFC 9211), ``created_at``, ``expires``
+            and ``is_expired``, on a miss too. Whether it may be cached, method and settings say.
 
             Args:
-                base_url: what relative URLs are joined to.
-                cache: where responses are kept, and the rules for them; a `CacheBackend` in memory by default.
-                kwargs: further options, each with a docstring of its own; those of the cache, without *cache*.
+                method: the HTTP method; GET and HEAD are cached, others as ``allowed_methods`` and
+                    ``post_as_query`` say.
+                url: absolute, or relative to the session's ``base_url``; a text or a `yarl.URL`.
+                kwargs: aiohttp's own options of a request, and those of the cache (`CacheRequestOptions`), each with
+                    a docstring of its own.
 
             Raises:
-                TypeError: an option is not known, or belongs to the backend that is passed as *cache*.
-                ConfigurationError: an option has a value that cannot be used.
+                aiohttp.ClientError, TimeoutError: as aiohttp does, where the origin fails and no stored response may
+                    stand in for it (``stale_if_error``, RFC 5861 §4); a failure of the cache is none of the caller's.
+                TypeError: an option that neither aiohttp nor the cache knows.
             """
+            ...
 
-        def request(self, method: str, url: StrOrURL, **kwargs: Unpack[RequestOptions]) -> Answer: ...
-        def get(self, url: StrOrURL, **kwargs: Unpack[RequestOptions]) -> Answer: ...
-        def options(self, url: StrOrURL, **kwargs: Unpack[RequestOptions]) -> Answer: ...
-        def head(self, url: StrOrURL, **kwargs: Unpack[RequestOptions]) -> Answer: ...
-        def post(self, url: StrOrURL, **kwargs: Unpack[RequestOptions]) -> Answer: ...
-        def put(self, url: StrOrURL, **kwargs: Unpack[RequestOptions]) -> Answer: ...
-        def patch(self, url: StrOrURL, **kwargs: Unpack[RequestOptions]) -> Answer: ...
-        def delete(self, url: StrOrURL, **kwargs: Unpack[RequestOptions]) -> Answer: ...
+        def get(self, url: StrOrURL, **kwargs: Unpack[RequestOptions]) -> Answer:
+            """Perform a GET request, or answer it from the cache (RFC 9111 §4); see `request`."""
+            ...
+
+        def options(self, url: StrOrURL, **kwargs: Unpack[RequestOptions]) -> Answer:
+            """Perform an OPTIONS request, which the origin answers (RFC 9110 §9.3.7); see `request`."""
+            ...
+
+        def head(self, url: StrOrURL, **kwargs: Unpack[RequestOptions]) -> Answer:
+            """Perform a HEAD request, or answer it from the cache (RFC 9111 §4.3.5); see `request`."""
+            ...
+
+        def post(self, url: StrOrURL, **kwargs: Unpack[RequestOptions]) -> Answer:
+            """Perform a POST request, cached if ``post_as_query`` or ``allowed_methods`` say so; see `request`."""
+            ...
+
+        def put(self, url: StrOrURL, **kwargs: Unpack[RequestOptions]) -> Answer:
+            """Perform a PUT request; the standard drops what is stored for its URL (RFC 9111 §4.4)."""
+            ...
+
+        def patch(self, url: StrOrURL, **kwargs: Unpack[RequestOptions]) -> Answer:
+            """Perform a PATCH request; it drops what is stored as PUT does (RFC 9111 §4.4)."""
+            ...
+
+        def delete(self, url: StrOrURL, **kwargs: Unpack[RequestOptions]) -> Answer:
+            """Perform a DELETE request; it drops what is stored as PUT does (RFC 9111 §4.4)."""
+            ...
 
 
 def _named(principal: Principal) -> Principal:

@@ -55,7 +55,7 @@ def undocumented_in(node: Definition, owner: str = "") -> Iterator[str]:
     if ast.get_docstring(node) is None and not says_so_elsewhere(node):
         yield f"{owner}{node.name}"
     if isinstance(node, ast.ClassDef):
-        for inner in node.body:
+        for inner in chain(node.body, *(block.body for block in node.body if isinstance(block, ast.If))):
             if isinstance(inner, Definition) and inner.name[0] != "_":
                 yield from undocumented_in(inner, f"{owner}{node.name}.")
 
@@ -126,3 +126,18 @@ def test_what_is_made_of_others_tells_of_itself_at_run_time(name: str) -> None:
 @pytest.mark.parametrize("name", ["cache_ctx", "get_cached_session", "cache_health", "cache_metrics"])
 def test_what_is_made_of_others_tells_of_itself_at_run_time_in_aiohttp_web(name: str) -> None:
     assert inspect.getdoc(getattr(aiohttp_cache_di_web, name))
+
+
+@pytest.mark.parametrize(
+    ("made", "told"),
+    [
+        (aiohttp_cache_di_fastapi.lifespan, ("Args:", "app:", "Yields:", "Raises:", "ConfigurationError:")),
+        (aiohttp_cache_di_fastapi.get_cached_session, ("Args:", "connection:", "Returns:", "LifecycleError:")),
+        (aiohttp_cache_di_web.cache_ctx, ("Args:", "app:", "Raises:", "ConfigurationError:")),
+        (aiohttp_cache_di_web.get_cached_session, ("Args:", "source:", "key:", "Returns:", "LifecycleError:")),
+    ],
+    ids=["lifespan", "get_cached_session", "cache_ctx", "get_cached_session of aiohttp.web"],
+)
+def test_what_an_app_names_tells_of_arguments_results_and_errors(made: Any, told: tuple[str, ...]) -> None:
+    doc = inspect.getdoc(made) or ""
+    assert [word for word in told if word not in doc] == []

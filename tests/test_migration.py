@@ -406,7 +406,7 @@ class TestNamesOfTheOlderLibrary:
         backend = CacheBackend(expire_after=60, cache_control=True, stale_if_error="1h")
         async with CachedSession(cache=backend, expire_after=60, cache_control=True, stale_if_error="1h"):
             pass
-        with pytest.raises(TypeError, match="give expire_after, lease to the backend"):
+        with pytest.raises(TypeError, match=r"expire_after=61 is not .* \(60\); lease=1 is not .* \(2.0\)[.]"):
             CachedSession(cache=backend, expire_after=61, cache_control=True, lease=1)
 
     async def test_a_hit_has_an_encoding_and_can_be_read_again(self, origin: Origin, backend: CacheBackend) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from aiohttp import ClientConnectionError, ClientResponse, ClientSession, CookieJar, DummyCookieJar, TraceConfig, hdrs
 
-from aiohttp_cache_di import CachedResponse, CachedSession, CacheMiddleware, CacheMixin, ConfigurationError
+from aiohttp_cache_di import CachedResponse, CachedSession, CacheMiddleware, CacheMixin, ConfigurationError, RedisCache
 from aiohttp_cache_di.backends import CacheBackend, DictCache
 from tests.origin import Origin, Received, answer
 from tests.storages import CustomBackend
@@ -44,12 +44,22 @@ class TestConstruction:
             assert session.headers["A"] == "b"
 
     async def test_options_of_the_backend_beside_a_backend_are_refused(self) -> None:
-        with pytest.raises(TypeError, match="give expire_after to the backend"):
+        with pytest.raises(
+            TypeError, match=r"expire_after=3 is not what the backend has \(-1\).*give it there, or leave it out"
+        ):
             CachedSession(cache=CacheBackend(), expire_after=3)
 
     async def test_a_storage_is_not_taken_for_a_backend(self) -> None:
         wrong: Any = DictCache()
-        with pytest.raises(TypeError, match="cache= takes a CacheBackend"):
+        with pytest.raises(TypeError, match=r"cache= takes a CacheBackend, and <DictCache .*: use a CacheBackend with"):
+            CachedSession(cache=wrong)
+
+    async def test_a_storage_that_is_called_like_a_backend_is_told_with_the_backend(self) -> None:
+        wrong: Any = RedisCache()
+        with pytest.raises(TypeError, match=r"<RedisCache .*> is a storage: use RedisBackend$"):
+            CachedSession(cache=wrong)
+        wrong = "redis"
+        with pytest.raises(TypeError, match=r"cache= takes a CacheBackend, not 'redis'$"):
             CachedSession(cache=wrong)
 
     async def test_a_misspelt_option_is_refused_with_the_right_one(self) -> None:

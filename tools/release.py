@@ -39,16 +39,29 @@ def notes_of(changelog: str, version: str) -> str:
     return found[1].strip()
 
 
+HEADINGS: Final = ("Breaking", "Changed", "Deprecated", "Added", "Fixed", "Security")
+"""Those of a release in the changelog, in this order; none has to be there."""
+
+
+def refuse_order(notes: str) -> None:
+    """Raise ValueError if *notes* have another heading than `HEADINGS`, or these in another order."""
+    found = re.findall(r"^### (.*)$", notes, re.MULTILINE)
+    if found != [heading for heading in HEADINGS if heading in found]:
+        raise ValueError(f"CHANGELOG.md has the headings {', '.join(found)}; use {', '.join(HEADINGS)}, in this order")
+
+
 def check(tag: str, source: str, changelog: str) -> str:
     """The notes of the release that *tag* names.
 
     Raises:
-        ValueError: the tag is not that of the version, or the changelog does not have it.
+        ValueError: the tag is not that of the version, or the changelog does not have it, or in another order.
     """
     version = version_of(source)
     if tag != f"v{version}":
         raise ValueError(f"the tag is {tag!r}, but the version is {version!r}: it takes the tag 'v{version}'")
-    return notes_of(changelog, version)
+    notes = notes_of(changelog, version)
+    refuse_order(notes)
+    return notes
 
 
 def main() -> int:

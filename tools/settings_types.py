@@ -44,7 +44,7 @@ TAKES: Final = {
     "JsonObject": "Mapping[str, Any] | str",
     "UrlPatterns": "Collection[str]",
     "UrlNames": "Mapping[str, str] | str",
-    "UrlLifetimes": "Mapping[str, ExpirationTime | UrlExpiration | Mapping[str, Any]] | str",
+    "UrlLifetimes": "Mapping[str, UrlLifetime] | str",
 }
 """What each kind of value takes in code; text is read as that of a variable is."""
 
@@ -62,7 +62,7 @@ from typing import Any, Literal, TypedDict
 
 from pydantic import SecretStr
 
-from aiohttp_cache_di.policy.expiration import ExpirationTime, UrlExpiration
+from aiohttp_cache_di.policy.expiration import ExpirationTime, UrlLifetime
 from aiohttp_cache_di.policy.windows import Window
 
 __all__ = [

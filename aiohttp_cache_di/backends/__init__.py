@@ -53,14 +53,14 @@ for what is on its way. Looks through our own faces wait by themselves.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from aiohttp_cache_di.backends.actions import CacheActions
 from aiohttp_cache_di.backends.base import BaseCache, BaseStorage, CacheBackend, DictCache, ResponseOrKey
 from aiohttp_cache_di.backends.explaining import Explanation
 from aiohttp_cache_di.backends.inspecting import Purged, Usage
 from aiohttp_cache_di.entries.info import EntryInfo
+from aiohttp_cache_di.lazy import imported_later
 
 if TYPE_CHECKING:
     from aiohttp_cache_di.backends.dynamodb.backend import DynamoDBBackend, DynamoDbCache
@@ -105,10 +105,5 @@ __all__ = [
     "Usage",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # for them the names are imported above, and another one is none
+    __getattr__ = imported_later(globals(), _LAZY)

@@ -6,6 +6,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
+from aiohttp_cache_di.keys import redact_url
 from aiohttp_cache_di.policy import Rules
 
 __all__ = ["CacheActions"]
@@ -25,6 +26,9 @@ class CacheActions(Struct, frozen=True):
     url: str
     rules: Rules
     request: dict[str, Any] = field(default_factory=dict[str, Any])
+
+    def __repr__(self) -> str:  # of none of the arguments, which may hold secrets
+        return f"<CacheActions for {redact_url(self.url)} under {self.key}>"
 
     @property
     def expire_after(self) -> float | None:

@@ -15,7 +15,7 @@ from aiohttp.typedefs import StrOrURL
 from msgspec.structs import replace
 
 from aiohttp_cache_di import keys
-from aiohttp_cache_di.arguments import refuse_unknown
+from aiohttp_cache_di.arguments import SpelledOut, refuse_unknown
 from aiohttp_cache_di.backends.actions import CacheActions
 from aiohttp_cache_di.backends.configured import Configured, FilterFn, accept_all
 from aiohttp_cache_di.backends.deleting import Deleting, next_key
@@ -28,7 +28,7 @@ from aiohttp_cache_di.backends.urls import item_of
 from aiohttp_cache_di.entries.build import body_of, entry_of
 from aiohttp_cache_di.entries.tags import has_tags, tagging_of
 from aiohttp_cache_di.policy import Rules, origin_of, tags_of
-from aiohttp_cache_di.policy.expiration import UNSET, ExpirationTime, UrlExpiration, posix_time
+from aiohttp_cache_di.policy.expiration import UNSET, ExpirationTime, UrlLifetime, posix_time
 from aiohttp_cache_di.policy.request import may_be_cached
 from aiohttp_cache_di.policy.rules import DEFAULT_CODES
 from aiohttp_cache_di.policy.windows import Window
@@ -50,11 +50,13 @@ class CacheBackend(Deleting, Explained, Configured):
     that the initialiser names it takes those of `BackendOptions`, each of which has a docstring of its own.
     """
 
+    __signature__ = SpelledOut("aiohttp_cache_di.backends.typed:BackendOptions")
+
     def __init__(
         self,
         cache_name: str = "aiohttp-cache",
         expire_after: ExpirationTime = UNSET,
-        urls_expire_after: Mapping[str, ExpirationTime | UrlExpiration] | None = None,
+        urls_expire_after: Mapping[str, UrlLifetime] | None = None,
         allowed_codes: Collection[int] = DEFAULT_CODES,
         allowed_methods: Collection[str] = ("GET", "HEAD"),
         include_headers: bool = False,
@@ -72,7 +74,7 @@ class CacheBackend(Deleting, Explained, Configured):
                 ever, 0 not to cache. With ``cache_control`` it applies to responses that state no lifetime (RFC 9111
                 §4.2.1), and None adds none; nor does what is not given, though the default is -1.
             urls_expire_after: lifetimes by URL pattern, such as ``{"*.example.com/static/*": "1d"}``: shell globs, the
-                first match wins.
+                first match wins; `UrlExpiration`, or a mapping of its options, says more than a lifetime.
             allowed_codes: statuses that are cached; with ``cache_control`` the default lets the response decide
                 (RFC 9111 §3).
             allowed_methods: methods that are cached.

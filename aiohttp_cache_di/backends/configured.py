@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Collection, Iterable, Mapping
 from functools import cached_property
+from typing import Any, Final
 
 from aiohttp_cache_di import keys
 from aiohttp_cache_di.backends.memory import DEFAULT_MAX_BYTES, DictCache, MemoryStore
@@ -17,7 +18,7 @@ from aiohttp_cache_di.backends.typed import FilterFn, TagFn
 from aiohttp_cache_di.backends.wrap.guard import DEFAULT_DEADLINE_S, StoreGuard
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
 from aiohttp_cache_di.entries.secrets import DEFAULT_SALT, digest_key_of
-from aiohttp_cache_di.policy.expiration import ExpirationTime, UrlExpiration, UrlRules, lifetime_s
+from aiohttp_cache_di.policy.expiration import ExpirationTime, UrlLifetime, UrlRules, lifetime_s
 from aiohttp_cache_di.policy.idle import idle_settings
 from aiohttp_cache_di.policy.principals import Principal
 from aiohttp_cache_di.policy.rules import RuleBook
@@ -28,6 +29,16 @@ from aiohttp_cache_di.telemetry import CacheStats
 __all__ = ["Configured", "FilterFn", "TagFn", "accept_all"]
 
 logger: logging.Logger = logging.getLogger(__name__)
+
+_ATTRIBUTES: Final = {
+    "cache_name": "name",
+    "coalesce_timeout": "coalesce_timeout_s",
+    "lease": "lease_s",
+    "stale_if_error": "stale_if_error_s",
+    "stale_while_revalidate": "stale_while_revalidate_s",
+}
+_DEFAULTS: Final = {"secret_key": None, "salt": DEFAULT_SALT, "serializer": None, "max_entries": None}
+"""Of the options that become no attribute."""
 
 
 def accept_all(response: AnyResponse) -> bool:
@@ -40,7 +51,7 @@ class Configured(Stacked, Naming, RuleBook):
 
     name: str = setting()
     expire_after: ExpirationTime = setting()
-    urls_expire_after: Mapping[str, ExpirationTime | UrlExpiration] | None = setting()
+    urls_expire_after: Mapping[str, UrlLifetime] | None = setting()
     allowed_codes: Collection[int] = setting()
     allowed_methods: frozenset[str] = setting()
     include_headers: bool = setting()
@@ -95,7 +106,7 @@ class Configured(Stacked, Naming, RuleBook):
         self,
         cache_name: str,
         expire_after: ExpirationTime,
-        urls_expire_after: Mapping[str, ExpirationTime | UrlExpiration] | None,
+        urls_expire_after: Mapping[str, UrlLifetime] | None,
         allowed_codes: Collection[int],
         allowed_methods: Collection[str],
         include_headers: bool,
@@ -108,7 +119,7 @@ class Configured(Stacked, Naming, RuleBook):
         """Set what is set when a backend is made, and keep responses in memory."""
         # A wrong value is refused here, not at the first request.
         lifetime_s(expire_after, now=time.time())
-        self._given = {
+        self._given: Mapping[str, Any] = {
             "cache_name": cache_name,
             "expire_after": expire_after,
             "urls_expire_after": urls_expire_after,
@@ -148,17 +159,23 @@ class Configured(Stacked, Naming, RuleBook):
         for sentence in idle_settings(
             cache_control=self.cache_control,
             allowed_methods=sorted(self.allowed_methods),
-            urls_expire_after=self.urls_expire_after or {},
+            urls_expire_after=self.url_rules.by_pattern,
             post_as_query=self.post_as_query,
         ):
             logger.warning("Cache %s: %s", self.name, sentence)
 
-    def was_given(self, option: str, value: object) -> bool:
-        """Whether the backend was made with *value* for *option*, or has it by default."""
-        try:
-            return bool(self._given[option] == value)
-        except Exception:  # not given, or of a type that cannot be compared
-            return False
+    def value_of(self, option: str, default: object) -> object:
+        """What the backend has for *option* now: as it was given, or as it has been set since.
+
+        Args:
+            option: a name of `CacheOptions`, or ``cache_name`` or ``autoclose``.
+            default: what to return where the option is not given, and its default is the store's affair.
+        """
+        if option == "storage_deadline":
+            return self.guard.deadline_s
+        attribute = _ATTRIBUTES.get(option, option)
+        own = vars(self)
+        return own[attribute] if attribute in own else self._given.get(option, _DEFAULTS.get(option, default))
 
     def _set_options(self, options: BackendOptions) -> None:
         self.tag_fn = options.get("tag_fn")

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias, Unpack
 
 from msgspec.structs import replace
 
-from aiohttp_cache_di.arguments import refuse_unknown
+from aiohttp_cache_di.arguments import SpelledOut, refuse_unknown
 from aiohttp_cache_di.backends.near_options import DEFAULT_NEAR_TIER_BYTES
 from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, StorageOptions
 from aiohttp_cache_di.backends.store import Lease
@@ -41,6 +41,8 @@ class BaseCache(metaclass=ABCMeta):
     memory; and `read_entry`, `write_entry` and `delete_expired`, where it has a shorter way than through items. Set
     `near_tier_s` to have copies of what was read kept in memory. docs/custom-backends.md has an example.
     """
+
+    __signature__ = SpelledOut("aiohttp_cache_di.backends.typed:StorageOptions")
 
     bulk_size: int = 100
     """How many items `bulk_read` and `bulk_write` are asked for at most, where a subclass implements them."""

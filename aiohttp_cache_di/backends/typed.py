@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from typing import Any, Literal, TypeAlias, TypedDict
 
 from aiohttp_cache_di.keys import CredentialNames
-from aiohttp_cache_di.policy.expiration import ExpirationTime, UrlExpiration
+from aiohttp_cache_di.policy.expiration import ExpirationTime, UrlLifetime
 from aiohttp_cache_di.policy.principals import Principal
 from aiohttp_cache_di.policy.tags import Tags
 from aiohttp_cache_di.policy.windows import Window
@@ -77,8 +77,9 @@ class RuleOptions(TypedDict, total=False):
     """Lifetime of a response: seconds, ``"5m"``, a timedelta, a datetime or an HTTP date; -1 for ever, 0 not to cache.
     With ``cache_control`` it applies to responses that state no lifetime (RFC 9111 §4.2.1). Default: -1; with
     ``cache_control`` none is added."""
-    urls_expire_after: Mapping[str, ExpirationTime | UrlExpiration] | None
-    """Lifetimes by URL pattern, such as ``{"*.example.com/static/*": "1d"}``: shell globs, the first match wins.
+    urls_expire_after: Mapping[str, UrlLifetime] | None
+    """Lifetimes by URL pattern, such as ``{"*.example.com/static/*": "1d"}``: shell globs, the first match wins. An
+    `UrlExpiration`, or a mapping such as ``{"expire_after": "1d", "stale_if_error": "1h"}``, says more than a lifetime.
     Default: None."""
     allowed_codes: Collection[int]
     """Statuses that are cached. Default: (200,); with ``cache_control`` the response decides (RFC 9111 §3)."""

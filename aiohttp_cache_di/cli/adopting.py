@@ -21,10 +21,10 @@ from yarl import URL
 
 from aiohttp_cache_di import keys, policy
 from aiohttp_cache_di.backends.base import CacheBackend
+from aiohttp_cache_di.engine import making
 from aiohttp_cache_di.engine.framing import known_size, why_not_kept
 from aiohttp_cache_di.engine.hooks import Hooks
 from aiohttp_cache_di.engine.question import Questions, key_after_redirect
-from aiohttp_cache_di.entries.build import SET_COOKIE, kept_lines
 from aiohttp_cache_di.entries.checks import leads_on
 from aiohttp_cache_di.entries.codec import EntryCodec
 from aiohttp_cache_di.entries.older import OlderResponse
@@ -40,7 +40,15 @@ _BODILESS: Final = frozenset({hdrs.METH_GET, hdrs.METH_HEAD})
 
 
 class Left(Exception):  # noqa: N818  # no failure: an answer
-    """An old response is not taken over; its text says why, as `cache_status` does where that has a word."""
+    """An old response is not taken over; its text says why, as `cache_status` does where that has a word.
+
+    Args:
+        key: of what is stored in its place.
+    """
+
+    def __init__(self, why: str, *, key: str = "") -> None:
+        super().__init__(why)
+        self.key = key
 
 
 class _Asked(NamedTuple):
@@ -68,6 +76,11 @@ class Adopted(NamedTuple):
 
     entry: StoredResponse
     rules: Rules
+
+    @property
+    def identity(self) -> int:
+        """The same number for what takes the place of one another."""
+        return hash((self.entry.key, self.entry.vary_fields, self.entry.vary_digest))
 
 
 class Adopter:
@@ -112,7 +125,7 @@ class Adopter:
         primary = await self._stored(entry.key)
         same = await self._same_variant(primary, entry)
         if same is not None and same.received_at >= entry.received_at:
-            raise Left("newer")
+            raise Left("newer", key=same.key)
         placement = policy.place_variant(primary, entry, max_variants=rules.max_variants, now=time.time())
         for write in placement.writes:
             await backend.write(write)
@@ -150,26 +163,11 @@ class Adopter:
         self, old: OlderResponse, question: FullQuestion, decision: Store, links: tuple[str, ...]
     ) -> StoredResponse:
         backend = self._backend
-        drop = decision.drop - SET_COOKIE if backend.store_cookies else decision.drop
-        entry = StoredResponse(
-            key=question.key,
-            method=old.method,
-            url=keys.redact_url(old.url, backend.ignored_params),
-            status=old.status,
-            reason=None if old.reason is None else old.reason.encode("utf-8", "surrogateescape"),
-            version=old.version,
-            raw_headers=kept_lines(old.headers, drop, add=decision.add),
-            requested_at=old.created_at,
-            received_at=old.created_at,
-            created_at=old.created_at,
-            fresh_until=min(decision.fresh_until, old.expires),
-            store_until=decision.store_until,
-            partition=question.partition,
-            vary_fields=decision.vary_fields,
-            vary_digest=decision.vary_digest,
-            history=links,
-            body=old.body,
-        )
+        reason = None if old.reason is None else old.reason.encode("utf-8", "surrogateescape")
+        asked = making.Asked(question.key, question.partition, old.method, old.url)
+        came = making.Came(old.status, reason, old.version, old.headers, old.created_at, old.created_at, old.body)
+        entry = making.entry_by(decision, asked, came, backend, links, None)
+        entry = replace(entry, fresh_until=min(decision.fresh_until, old.expires))
         return keys.redacted(entry, backend.ignored_params, backend.digest_key)
 
     def _look_at(self, old: OlderResponse, entry: StoredResponse) -> None:

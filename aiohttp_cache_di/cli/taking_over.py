@@ -22,6 +22,7 @@ from aiohttp_cache_di.entries.older import OlderResponse, UnknownPickleError, is
 __all__ = ["take_over"]
 
 MORE_BYTES: Final = 1024 * 1024  # that an old response may take beside its body
+MOST_SEEN: Final = 500_000  # entries that are told apart, so that each is counted once
 MOST_REASONS: Final = 30  # that are told: what is told of a file is the file's own words
 REASONS: Final = {
     "authorization": "for one who has logged in, and the cache is shared",
@@ -88,6 +89,7 @@ class _Taker:
     def __init__(self, adopter: Adopter, wanted: Wanted, secrets: Sequence[bytes], *, is_signed: bool) -> None:
         self._adopter, self._wanted, self._secrets, self._is_signed = adopter, wanted, secrets, is_signed
         self.copied = 0
+        self._seen = set[int]()
         self.left = Counter[str]()
 
     async def take(self, row: OlderRow) -> None:
@@ -113,17 +115,26 @@ class _Taker:
         found: list[str] = []
         for hop in response.history:
             try:
-                found.append(await self._take(hop._replace(expires=response.expires)))
+                found.append(await self._take(hop._replace(expires=response.expires), is_hop=True))
             except Left as why:
-                self._leave(f"{why}")
+                self._leave(str(why))
         return found
 
-    async def _take(self, response: OlderResponse, links: Sequence[str] = ()) -> str:
+    async def _take(self, response: OlderResponse, links: Sequence[str] = (), *, is_hop: bool = False) -> str:
         adopted = self._adopter.adopted(response, links)
         if not self._wanted(info_of(adopted.entry)):
             raise Left("selected")
-        placed = await self._adopter.put(adopted)
-        self.copied += 1
+        # A response is in its own row and in one for each redirect that led to it, and a redirect in all it led to.
+        is_counted = adopted.identity in self._seen
+        if len(self._seen) < MOST_SEEN:
+            self._seen.add(adopted.identity)
+        try:
+            placed = await self._adopter.put(adopted)
+        except Left as why:
+            if why.key and (is_counted or is_hop):
+                return why.key
+            raise
+        self.copied += not is_counted
         return placed.key
 
     def _leave(self, why: str) -> None:

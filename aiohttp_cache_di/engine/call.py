@@ -164,6 +164,9 @@ class Disabled:
         self._session = session
         self._tokens: list[Token[tuple[ref[ClientSession], ...]]] = []
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: the cache of {self._session!r}>"
+
     def __enter__(self) -> None:
         self._tokens.append(DISABLED.set((*DISABLED.get(), ref(self._session))))
 

@@ -2,20 +2,66 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from weakref import ref
 
 from aiohttp import ClientResponse
 
 from aiohttp_cache_di.entries.fields import as_datetime
+from aiohttp_cache_di.keys import redact_url
+from aiohttp_cache_di.policy.telling import length_of, origin_of_answer, shown
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111 import cache_status as status
+from aiohttp_cache_di.rfc9111.freshness import age_value_s
 from aiohttp_cache_di.telemetry.reasons import DETAILS, CacheDecision
 
-__all__ = ["DETAILS", "Report", "describe_miss"]
+__all__ = ["DETAILS", "FetchedResponse", "Report", "describe_miss", "dress"]
+
+
+class FetchedResponse(ClientResponse):
+    """A response of aiohttp's that the cache has looked at; it differs in nothing but what a debugger shows of it.
+
+    aiohttp's own shows the header fields, which may hold secrets.
+    """
+
+    _hidden: Collection[str] = ()
+
+    def __repr__(self) -> str:
+        own = vars(self)
+        if "cache_decision" not in own:  # of one that is still being made
+            return f"<{type(self).__name__}>"
+        decision: CacheDecision = own["cache_decision"]
+        since_s = max(time.time() - own["created_at"].timestamp(), 0.0)
+        left = own["expires"]
+        told = (
+            origin_of_answer(decision.cache_status),
+            f"age {length_of(age_value_s(self.headers) + since_s)}",
+            "stored" if decision.is_stored else _why_not(decision),
+            f"fresh until {left:%Y-%m-%d %H:%M:%S}Z" if decision.is_stored and left is not None else "",
+        )
+        url = redact_url(self.url, self._hidden)
+        return shown("ClientResponse", self.method, url, self.status, self.reason, told)
+
+
+def dress(response: ClientResponse, hidden: Collection[str]) -> None:
+    """Let a described *response* of aiohttp's show no secret; one of a user's class is shown as that class has it.
+
+    Args:
+        hidden: names of parameters whose values are not shown, beside those of secrets.
+    """
+    if type(response) is ClientResponse:
+        with contextlib.suppress(TypeError):  # of a release of aiohttp whose responses have another layout
+            response.__class__ = FetchedResponse
+            response.__dict__["_hidden"] = hidden
+
+
+def _why_not(decision: CacheDecision) -> str:
+    detail = decision.parameters.get("detail", "")
+    return f"not stored ({detail})" if detail else ""
 
 
 def describe_miss(
@@ -45,7 +91,7 @@ def describe_miss(
         "is_expired": fresh_until <= received_at,
         "body_path": None,
     }
-    if made is not ClientResponse:
+    if made is not ClientResponse and made is not FetchedResponse:
         described = {name: value for name, value in described.items() if not hasattr(made, name)}
     response.__dict__.update(described)
 

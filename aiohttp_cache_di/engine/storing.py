@@ -17,13 +17,14 @@ from aiohttp_cache_di import keys, policy
 from aiohttp_cache_di.engine.describe import Report
 from aiohttp_cache_di.engine.flights import Flight, Outcome
 from aiohttp_cache_di.engine.framing import has_known_end
+from aiohttp_cache_di.engine.making import Asked, Came, entry_by
 from aiohttp_cache_di.engine.origin import Reply
 from aiohttp_cache_di.engine.placing import Placing
 from aiohttp_cache_di.engine.question import key_after_redirect
 from aiohttp_cache_di.engine.recording import Failed, Unkept, note_failure, record, why_not_kept
 from aiohttp_cache_di.engine.spooled import MAX_JOINED_BYTES, Spools, largest_bytes, spools_of
 from aiohttp_cache_di.engine.tagged import Tagged
-from aiohttp_cache_di.entries.build import SET_COOKIE, kept_lines, reason_of, version_of
+from aiohttp_cache_di.entries.build import reason_of, version_of
 from aiohttp_cache_di.entries.checks import leads_on
 from aiohttp_cache_di.entries.fields import expires_at
 from aiohttp_cache_di.entries.filed import FiledBody, with_body
@@ -235,27 +236,10 @@ class ResponseStoring(Placing, Tagged):
         body: bytes | FiledBody,
     ) -> StoredResponse:
         reason, version, lines = read
-        drop = decision.drop - SET_COOKIE if self.backend.store_cookies else decision.drop
-        entry = StoredResponse(
-            reason=reason,
-            version=version,
-            raw_headers=kept_lines(lines, drop, add=decision.add),
-            key=self.key,
-            method=self.message.method,
-            url=keys.redact_url(self.message.url, self.backend.ignored_params),
-            status=head.status,
-            requested_at=head.requested_at,
-            received_at=head.received_at,
-            created_at=head.received_at,
-            fresh_until=decision.fresh_until,
-            store_until=decision.store_until,
-            partition=self.partition,
-            vary_fields=decision.vary_fields,
-            vary_digest=decision.vary_digest,
-            history=history,
-            tagging=self.tagging,
-            body=body if isinstance(body, bytes) else b"",
-        )
+        asked = Asked(self.key, self.partition, self.message.method, self.message.url)
+        whole = body if isinstance(body, bytes) else b""
+        came = Came(head.status, reason, version, lines, head.requested_at, head.received_at, whole)
+        entry = entry_by(decision, asked, came, self.backend, history, self.tagging)
         if not isinstance(body, bytes):
             entry = with_body(entry, body)
         if decision.combine_with is not None and decision.combine_with.body_bytes <= MAX_JOINED_BYTES:

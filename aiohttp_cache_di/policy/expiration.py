@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypedDict, cast
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -28,14 +28,18 @@ from aiohttp_cache_di.units import means_none, parse_duration
 __all__ = [
     "FOR_EVER",
     "NOT_AT_ALL",
+    "RULE_FIELDS",
     "UNSET",
     "ExpirationTime",
     "UrlExpiration",
+    "UrlExpirationOptions",
+    "UrlLifetime",
     "UrlRules",
     "fixed_s",
     "lifetime_s",
     "moment_of",
     "posix_time",
+    "url_expiration",
 ]
 
 ExpirationTime: TypeAlias = int | float | str | datetime | timedelta | None
@@ -112,6 +116,35 @@ class UrlExpiration(Struct, frozen=True):
         return self.override_origin or others != (None, None, None) or bool(self.tags)
 
 
+class UrlExpirationOptions(TypedDict, total=False):
+    """What a pattern of URLs says, as a mapping: an `UrlExpiration` in the form that variables have too."""
+
+    expire_after: ExpirationTime
+    """The lifetime: seconds, ``"5m"``, a timedelta, a datetime or an HTTP date; None, and what is not given, leaves it
+    to the backend in a rule that says something else. Default: None."""
+    override_origin: bool
+    """With ``cache_control``, the lifetime wins over what the origin says of its own response. Default: False."""
+    stale_if_error: Window
+    """As the backend takes it: seconds, ``"1h"``, a timedelta, or True for as long as it is stored; False is none.
+    Default: None, for what the backend says."""
+    stale_while_revalidate: Window
+    """As the backend takes it: seconds, ``"1h"``, a timedelta, or True for as long as it is stored; False is none.
+    Default: None, for what the backend says."""
+    allowed_methods: Collection[str] | None
+    """Methods that are cached. Default: None, for those of the backend."""
+    tags: Collection[str]
+    """Tags of these responses, by which they can be purged together. Default: none."""
+
+
+UrlLifetime: TypeAlias = ExpirationTime | UrlExpiration | UrlExpirationOptions
+"""What ``urls_expire_after`` has for a pattern: a lifetime, or everything that a pattern may say, in either form."""
+
+RULE_FIELDS: Final[Mapping[str, str]] = {
+    name: "value" if name == "expire_after" else name for name in UrlExpirationOptions.__annotations__
+}
+"""The field of `UrlExpiration` for each name of `UrlExpirationOptions`."""
+
+
 class UrlRules:
     """Lifetimes by URL pattern; the first pattern that matches wins.
 
@@ -129,9 +162,9 @@ class UrlRules:
 
     __slots__ = ("_match", "_rules", "methods")
 
-    def __init__(self, patterns: Mapping[str, ExpirationTime | UrlExpiration]) -> None:
+    def __init__(self, patterns: Mapping[str, UrlLifetime]) -> None:
         self._rules = tuple(
-            (compiled(pattern, option="urls_expire_after"), _rule(pattern, value), pattern)
+            (compiled(pattern, option="urls_expire_after"), url_expiration(pattern, value), pattern)
             for pattern, value in patterns.items()
         )
         self.methods: frozenset[str] = frozenset(
@@ -145,6 +178,11 @@ class UrlRules:
 
     def __len__(self) -> int:
         return len(self._rules)
+
+    @property
+    def by_pattern(self) -> dict[str, UrlExpiration]:
+        """What each pattern says, in the order in which they are tried."""
+        return {pattern: rule for _, rule, pattern in self._rules}
 
     def match(self, url: str | URL) -> UrlExpiration | None:
         """What the first pattern that matches *url* says; None when none does."""
@@ -227,9 +265,13 @@ def _refused(value: object) -> ConfigurationError:
     return ConfigurationError(f"expire_after={value!r} is no lifetime; use {_ACCEPTED}")
 
 
-def _rule(pattern: str, value: ExpirationTime | UrlExpiration) -> UrlExpiration:
-    rule = value if isinstance(value, UrlExpiration) else UrlExpiration(value)
-    field = "value"
+def url_expiration(pattern: str, value: UrlLifetime) -> UrlExpiration:
+    """What *value* says of the URLs of *pattern*, with its tags and methods in one form.
+
+    Raises:
+        ConfigurationError: it is none of the accepted forms, or a part of it is not; the message names both.
+    """
+    rule, field = _as_rule(pattern, value), "value"
     try:
         lifetime_s(rule.value, now=0.0)
         field = "stale_if_error"
@@ -241,8 +283,29 @@ def _rule(pattern: str, value: ExpirationTime | UrlExpiration) -> UrlExpiration:
     except ConfigurationError as exc:
         shown = "" if field == "value" else f"{field}={getattr(rule, field)!r}: "
         raise ConfigurationError(f"urls_expire_after[{pattern!r}]: {shown}{exc}") from exc
+    if type(rule.override_origin) is not bool:  # a text such as "false" would be true
+        raise ConfigurationError(
+            f"urls_expire_after[{pattern!r}]: override_origin={rule.override_origin!r}: use a bool"
+        )
     if rule.allowed_methods is None:
         return rule
-    if isinstance(rule.allowed_methods, str):  # whose letters are no methods
+    return replace(rule, allowed_methods=_methods(pattern, rule.allowed_methods))
+
+
+def _as_rule(pattern: str, value: UrlLifetime) -> UrlExpiration:
+    if isinstance(value, UrlExpiration):
+        return value
+    if not isinstance(value, Mapping):
+        return UrlExpiration(value)
+    given = cast("Mapping[str, Any]", value)
+    unknown = [name for name in given if name not in RULE_FIELDS]
+    if unknown:
+        raise ConfigurationError(f"urls_expire_after[{pattern!r}]: {unknown[0]!r} is none of {', '.join(RULE_FIELDS)}")
+    return UrlExpiration(**{RULE_FIELDS[name]: said for name, said in given.items()})
+
+
+def _methods(pattern: str, given: object) -> frozenset[str]:
+    names = cast("Collection[object]", given) if isinstance(given, Collection) else (None,)
+    if isinstance(given, str) or not all(isinstance(name, str) for name in names):  # a text's letters are no methods
         raise ConfigurationError(f"urls_expire_after[{pattern!r}]: allowed_methods takes a collection of methods")
-    return replace(rule, allowed_methods=frozenset(name.upper() for name in rule.allowed_methods))
+    return frozenset(str(name).upper() for name in names)

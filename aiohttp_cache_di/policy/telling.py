@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import TypeAlias
+from collections.abc import Callable, Iterable
+from typing import Final, TypeAlias
 
 from msgspec import Struct, field
 
@@ -15,11 +15,12 @@ from aiohttp_cache_di.rfc9111.freshness import current_age_s, remaining_s
 from aiohttp_cache_di.rfc9111.messages import Request, Response, StoredResponse
 from aiohttp_cache_di.units import format_duration
 
-__all__ = ["Because", "Step", "Trace", "freshness", "length_of", "note"]
+__all__ = ["Because", "Step", "Trace", "freshness", "length_of", "note", "origin_of_answer", "shown"]
 
 Because: TypeAlias = str | Callable[[], str]
 """Why, or what tells it where it is asked for."""
 
+_OF_STALE: Final = ("max-stale", "stale-while-revalidate", "stale-if-error", "disconnected")
 NOTICEABLE_S = 1.0  # a lifetime is told to be another one from this difference on
 
 
@@ -78,6 +79,38 @@ def length_of(seconds: float) -> str:
     if math.isinf(seconds):
         return "ever"
     return f"{seconds:.0f} s" if abs(seconds) < 120 else format_duration(round(seconds))
+
+
+def origin_of_answer(cache_status: str) -> str:
+    """Where an answer came from, in the words of the metrics and with the token that says why; "" where it is not said.
+
+    Args:
+        cache_status: a Cache-Status member (RFC 9211).
+    """
+    _, *parameters = cache_status.split("; ")
+    found = {name: value for name, _, value in (parameter.partition("=") for parameter in parameters)}
+    reason, detail = found.get("fwd", ""), found.get("detail", "")
+    if "hit" in found:
+        return f"stale ({detail})" if detail in _OF_STALE else "hit"
+    if reason in ("bypass", "method"):
+        return "bypass" if reason == "bypass" else "bypass (method)"
+    if "collapsed" in found:
+        return f"coalesced ({reason})"
+    if found.get("fwd-status") == "304":
+        return f"revalidated ({reason})"
+    return f"miss ({reason})" if reason else detail
+
+
+def shown(kind: str, method: str, url: str, status: int, reason: str | None, told: Iterable[str]) -> str:
+    """A response as a debugger is to show it, on one line of printable characters and without its header fields.
+
+    Args:
+        url: without secrets.
+        told: what there is to say besides.
+    """
+    why = "None" if reason is None else reason.encode("unicode_escape").decode("ascii")
+    more = ", ".join(filter(None, told))
+    return f"<{kind} {method} {url} [{status} {why}]{more and f' {more}'}>"
 
 
 def _is_near(one: float, other: float) -> bool:

@@ -78,6 +78,9 @@ class Request(msgspec.Struct, frozen=True):
     headers: Headers
     selecting: Headers | None = None
 
+    def __repr__(self) -> str:  # of neither the fields nor the query, which may hold secrets
+        return f"<Request {self.method} {_without_query(self.url)}>"
+
     @property
     def selecting_headers(self) -> Headers:
         """The fields by which a stored response that varies is selected."""
@@ -96,6 +99,9 @@ class Response(msgspec.Struct, frozen=True):
     headers: Headers
     requested_at: float
     received_at: float
+
+    def __repr__(self) -> str:
+        return f"<Response {self.status}, {len(self.headers)} header fields>"
 
 
 class VariantRef(msgspec.Struct, frozen=True, array_like=True):
@@ -179,6 +185,10 @@ class StoredResponse(msgspec.Struct, frozen=True, array_like=True, dict=True, kw
     tagging: Tagging | None = None
     body: bytes = b""
 
+    def __repr__(self) -> str:  # of neither the fields nor the body, which may hold secrets
+        told = f"{self.body_bytes} bytes, {len(self.raw_headers)} header fields"
+        return f"<{type(self).__name__} {self.method} {_without_query(self.url)} [{self.status}] {told}>"
+
     @cached_property
     def headers(self) -> CIMultiDictProxy[str]:
         """The stored header fields, decoded as aiohttp decodes them (UTF-8 with surrogate escapes)."""
@@ -222,6 +232,11 @@ class StoredResponse(msgspec.Struct, frozen=True, array_like=True, dict=True, kw
     def held_bytes(self) -> int:
         """What the entry takes in memory, beside what any entry takes."""
         return self.size_bytes + self.objects_bytes
+
+
+def _without_query(url: str) -> str:
+    before, found, _ = url.partition("?")
+    return f"{before}?…" if found else before
 
 
 def _names_bytes(names: tuple[str, ...]) -> int:

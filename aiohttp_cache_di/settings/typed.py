@@ -12,7 +12,7 @@ from typing import Any, Literal, TypedDict
 
 from pydantic import SecretStr
 
-from aiohttp_cache_di.policy.expiration import ExpirationTime, UrlExpiration
+from aiohttp_cache_di.policy.expiration import ExpirationTime, UrlLifetime
 from aiohttp_cache_di.policy.windows import Window
 
 __all__ = [
@@ -140,7 +140,7 @@ class SettingsOptions(TypedDict, total=False):
     expire_after: ExpirationTime
     """Lifetime of a response, or with cache_control of one that states none itself. It takes a number of seconds or a
     duration such as 250ms, 5m, 1h30m, 2d; a date (ISO 8601 or HTTP), 0 (do not cache), never or none. Default: none."""
-    urls_expire_after: Mapping[str, ExpirationTime | UrlExpiration | Mapping[str, Any]] | str
+    urls_expire_after: Mapping[str, UrlLifetime] | str
     """Lifetimes by URL pattern; the first match wins. It takes a JSON object of URL patterns and lifetimes, such as
     {"*.example.com/static/*": "1d"}; a rule may be {"expire_after": "5m", "override_origin": true, "stale_if_error":
     "1h", "stale_while_revalidate": "30s", "allowed_methods": ["GET"], "tags": ["static"]}. Default: {}."""

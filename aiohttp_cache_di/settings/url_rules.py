@@ -13,7 +13,7 @@ import msgspec
 
 from aiohttp_cache_di.addresses import MASK
 from aiohttp_cache_di.keys.names import is_secret_param
-from aiohttp_cache_di.policy.expiration import UrlExpiration, UrlRules
+from aiohttp_cache_di.policy.expiration import RULE_FIELDS, UrlExpiration, UrlRules
 from aiohttp_cache_di.policy.patterns import compiled
 from aiohttp_cache_di.policy.principals import PrincipalPatterns
 from aiohttp_cache_di.policy.tags import tags_of
@@ -42,9 +42,8 @@ _READ: Final[Mapping[str, Callable[[object], object]]] = {
     "allowed_methods": methods,
     "tags": tags_of,
 }
-_FIELDS: Final = {"expire_after": "value"}  # the other names are the same in both places
 _LISTS: Final = frozenset({"allowed_methods", "tags"})
-RULE_NAMES: Final = tuple(_READ)
+RULE_NAMES: Final = tuple(RULE_FIELDS)
 """What the object of a pattern may hold."""
 
 _REQUESTED: Final = re.compile(r"(?![^/]*://)|(?:https?|[^/:]*[*?\[][^/:]*)://(?![^/\[]*:[^/\d*?\[])", re.IGNORECASE)
@@ -167,7 +166,7 @@ def _policy(given: Mapping[object, object]) -> UrlExpiration:
         if not isinstance(found, kinds.get(name, (int, float, type(None)))):
             raise FormError(f"its {name} cannot be used")
         is_set = name == "allowed_methods"
-        fields[_FIELDS.get(name, name)] = frozenset(cast("tuple[str, ...]", found)) if is_set else found
+        fields[RULE_FIELDS[name]] = frozenset(cast("tuple[str, ...]", found)) if is_set else found
     return UrlExpiration(**fields)
 
 
@@ -181,8 +180,8 @@ def _shown(rule: UrlRule) -> object:
         return show_lifetime(rule)
     default, shown = UrlExpiration(), dict[str, object]()
     for name in RULE_NAMES:
-        value = getattr(rule, _FIELDS.get(name, name))
-        if value == getattr(default, _FIELDS.get(name, name)):
+        value = getattr(rule, RULE_FIELDS[name])
+        if value == getattr(default, RULE_FIELDS[name]):
             continue
         if name in _LISTS:
             shown[name] = list(value) if name == "tags" else sorted(value)

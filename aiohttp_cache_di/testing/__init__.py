@@ -17,8 +17,9 @@ requests by the engine's door (`aiohttp_cache_di.engine.door`), which no shortcu
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from aiohttp_cache_di.lazy import imported_later
 
 if TYPE_CHECKING:
     from aiohttp_cache_di.testing.calls import (
@@ -80,11 +81,8 @@ __all__ = [
     "store_per_worker",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+if not TYPE_CHECKING:  # for them the names are imported above, and another one is none
+    __getattr__ = imported_later(globals(), _MODULES)
 
 
 def __dir__() -> list[str]:

@@ -124,7 +124,23 @@ def make_lifespan(container: AnyContainer | None = None, *, key: str = CACHED_SE
 
     @asynccontextmanager
     async def cache_lifespan(app: Starlette | None) -> AsyncGenerator[Mapping[str, Any]]:
-        """Open a cache when *app* starts, keep its session in the app's state, and close it when the app stops."""
+        """Open a cache when *app* starts, keep its session in the app's state, and close it when the app stops.
+
+        What is being stored when the app stops is stored first, within a second or so; requests under way are not
+        waited for, since the server has done so.
+
+        Args:
+            app: the app that starts; the session is ``app.state.cached_session`` while it is up (or is called like
+                the key). None where a server gives none: then it is in the lifespan's state alone.
+
+        Yields:
+            ``{"cached_session": session}``: Starlette puts it into the ``state`` of each request and web socket.
+
+        Raises:
+            ConfigurationError: at the start: a variable cannot be used, another cache of the app has the same key, or
+                ``REQUIRE_STORE`` is true and the store cannot be used.
+            MissingDependencyError: at the start: the driver of the store is not installed.
+        """
         if app is None:
             async with open_container(container) as session:
                 yield {key: session}
@@ -148,7 +164,14 @@ def make_lifespan(container: AnyContainer | None = None, *, key: str = CACHED_SE
 
 
 lifespan: Final = make_lifespan()
-"""The lifespan of an app with one cache, which is configured by the ``AIOHTTP_CACHE_`` variables."""
+"""The lifespan of an app with one cache, which the ``AIOHTTP_CACHE_`` variables describe.
+
+``FastAPI(lifespan=lifespan)`` opens the cache when the app starts and closes it when the app stops. Meanwhile
+`get_cached_session` and `CachedSessionDep` find the session, and so do ``request.state.cached_session`` and
+``app.state.cached_session``. A start raises ConfigurationError for a variable that cannot be used, and
+MissingDependencyError for a driver that is not installed. An app that has a lifespan already takes `install` or
+`combine_lifespans`; one with several caches takes `make_lifespan`.
+"""
 
 
 def combine_lifespans(*lifespans: AnyLifespan) -> Lifespan:
@@ -201,10 +224,17 @@ def make_get_cached_session(key: str = CACHED_SESSION) -> Callable[[HTTPConnecti
     """
 
     async def get_session(connection: HTTPConnection) -> CachedSession:
-        """Find the cached session of the app.
+        """Find the cached session of the app: one for the whole process, which no route closes.
+
+        Args:
+            connection: the request, or the web socket; FastAPI gives it. A mounted app has the session of the app
+                that it is mounted on.
+
+        Returns:
+            The open session, a `CachedSession`.
 
         Raises:
-            LifecycleError: its lifespan did not run.
+            LifecycleError: the app's lifespan did not run; the message says how to have it run, in a test too.
         """
         session = _session_of(connection, key)
         if session is None:
@@ -221,7 +251,13 @@ def make_get_cached_session(key: str = CACHED_SESSION) -> Callable[[HTTPConnecti
 
 
 get_cached_session: Final = make_get_cached_session()
-"""The dependency that gives the session; ``app.dependency_overrides[get_cached_session]`` replaces it in a test."""
+"""The dependency that gives the session that `lifespan` has opened: ``Depends(get_cached_session)``.
+
+It works in routes, web sockets, other dependencies and mounted apps, and raises LifecycleError where the lifespan did
+not run; `CachedSessionDep` is it as a type. In a test
+``app.dependency_overrides[get_cached_session] = lambda: session`` puts another session in its place. What
+`make_get_cached_session` makes finds the session of another key.
+"""
 
 CachedSessionDep: TypeAlias = Annotated[CachedSession, Depends(get_cached_session)]
 """The session as the type of a parameter: ``async def route(session: CachedSessionDep)``."""

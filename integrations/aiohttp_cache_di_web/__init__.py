@@ -93,7 +93,19 @@ def make_cache_ctx(
     running: WeakKeyDictionary[web.Application, _Running] = WeakKeyDictionary()
 
     def context(app: web.Application) -> AbstractAsyncContextManager[None]:
-        """Open a cache when *app* starts, keep its session in the app, and close it when the app is cleaned up."""
+        """Open a cache when *app* starts, keep its session in the app, and close it when the app is cleaned up.
+
+        What is being stored then is stored first, within a second or so.
+
+        Args:
+            app: the app, or a sub-app; the session is ``app[CACHED_SESSION]`` (or under the key that was given) from
+                the start on, and what `get_cached_session` finds.
+
+        Raises:
+            ConfigurationError: at the start: a variable cannot be used, another cache of the app has the same key, or
+                ``REQUIRE_STORE`` is true and the store cannot be used.
+            MissingDependencyError: at the start: the driver of the store is not installed.
+        """
         return _Context(app, key, container, running)
 
     return context
@@ -164,17 +176,25 @@ class _Context(AbstractAsyncContextManager[None]):
 
 
 cache_ctx: Final = make_cache_ctx()
-"""The context of an app with one cache, which is configured by the ``AIOHTTP_CACHE_`` variables."""
+"""The context of an app with one cache, which the ``AIOHTTP_CACHE_`` variables describe.
+
+``app.cleanup_ctx.append(cache_ctx)``: the cache is opened when the app starts and closed when it is cleaned up, and
+`get_cached_session` finds its session meanwhile. A start raises ConfigurationError for a variable that cannot be used,
+and MissingDependencyError for a driver that is not installed. An app with several caches takes `make_cache_ctx`.
+"""
 
 
 def get_cached_session(
     source: web.Request | web.Application, key: web.AppKey[CachedSession] = CACHED_SESSION
 ) -> CachedSession:
-    """Find the session kept under *key*.
+    """Find the open session that `cache_ctx` keeps: one for the whole process, which no handler closes.
 
     Args:
         source: a request, which also knows the apps above its own; or the app that has the context.
-        key: as it was given to `make_cache_ctx`.
+        key: as it was given to `make_cache_ctx`. Default: that of `cache_ctx`.
+
+    Returns:
+        A `CachedSession`; a test puts another one there by ``app[CACHED_SESSION] = session`` before the start.
 
     Raises:
         LifecycleError: the app has no context for this key, or has not been started.

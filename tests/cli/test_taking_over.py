@@ -114,6 +114,57 @@ def test_variants_and_redirects_are_found_by_the_requests_that_they_were_for(
         assert asked == [(True, "english"), (True, "deutsch"), (True, "there"), (True, "there"), (False, "1")]
 
 
+def a_hop() -> dict[str, Any]:
+    return {"status": 302, "headers": [("Location", "/there")], "body": b""}
+
+
+@pytest.mark.parametrize("order", [1, -1], ids=["before", "after"])
+def test_a_redirect_that_is_a_row_of_its_own_as_well_is_counted_once(
+    target: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, order: int
+) -> None:
+    monkeypatch.setenv("AIOHTTP_CACHE_ALLOWED_CODES", "200,302")
+    base = "http://a.test"
+    hop = older_response(f"{base}/go", **a_hop(), age_s=20)
+    rows = [older_pickle(f"{base}/go", **a_hop(), age_s=20), older_pickle(f"{base}/there", history=(hop,))][::order]
+    file = older_file(tmp_path / "old.sqlite", *rows)
+    assert taken(run, file) == {"copied": 2, "left": 0, "reasons": {}}
+    assert len(json.loads(run("ls", "--json")[1])) == 2
+
+
+def test_a_redirect_that_several_responses_have_in_their_history_is_counted_once(
+    target: Path, run: Run, tmp_path: Path
+) -> None:
+    base, vary = "http://a.test", [("Vary", "Accept-Language")]
+    rows = [
+        older_pickle(
+            f"{base}/there",
+            headers=vary,
+            request_headers=[("Accept-Language", language)],
+            history=(older_response(f"{base}/go", **a_hop(), age_s=age_s),),
+        )
+        for language, age_s in (("de", 20), ("en", 20), ("fr", 15), ("it", 30))
+    ]
+    file = older_file(tmp_path / "old.sqlite", *rows)
+    assert taken(run, file) == {"copied": 5, "left": 0, "reasons": {}}
+    assert taken(run, file) == {"copied": 0, "left": 4, "reasons": {"newer": 4}}
+
+
+def test_a_response_that_is_there_for_the_redirect_too_that_led_to_it_is_counted_once(
+    target: Path, run: Run, tmp_path: Path
+) -> None:
+    base = "http://a.test"
+    hop = older_response(f"{base}/go", **a_hop())
+    rows = [
+        older_pickle(f"{base}/there", history=(hop,), age_s=30),
+        older_pickle(f"{base}/there", age_s=20),
+        older_pickle(f"{base}/there", age_s=40),
+    ]
+    file = older_file(tmp_path / "old.sqlite", *rows)
+    assert taken(run, file) == {"copied": 2, "left": 0, "reasons": {}}
+    assert taken(run, file) == {"copied": 0, "left": 1, "reasons": {"newer": 1}}
+    assert len(json.loads(run("ls", "--json")[1])) == 2
+
+
 def test_times_are_kept_and_cookies_and_secrets_are_not(target: Path, run: Run, tmp_path: Path) -> None:
     url = "https://user:hunter2@api.example.org/a?token=hunter2&b=1"
     file = older_file(

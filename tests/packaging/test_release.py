@@ -10,11 +10,13 @@ import subprocess
 import sys
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 import aiohttp_cache_di
-from tools.release import check, notes_of, version_of
+from tools.release import check, notes_of, refuse_order, version_of
 
 ROOT = Path(__file__).parent.parent.parent
 SOURCE = '"""Docs."""\n__version__ = "1.2.3"\n'
@@ -26,8 +28,11 @@ def test_the_version_is_read_as_it_is_imported() -> None:
     assert version_of(source) == aiohttp_cache_di.__version__
 
 
-def test_the_changelog_tells_of_this_version() -> None:
-    assert notes_of((ROOT / "CHANGELOG.md").read_text(), aiohttp_cache_di.__version__)
+def test_the_changelog_tells_of_this_version_and_of_each_what_breaks_first() -> None:
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert notes_of(changelog, aiohttp_cache_di.__version__)
+    for version in re.findall(r"^## (\S+)", changelog, re.MULTILINE):
+        refuse_order(notes_of(changelog, version))
 
 
 def test_the_notes_of_a_release_end_where_the_next_section_begins() -> None:
@@ -42,12 +47,39 @@ def test_the_notes_of_a_release_end_where_the_next_section_begins() -> None:
         ("v1.2.3", "x = 1\n", CHANGELOG, "no line __version__"),
         ("v1.2.3", SOURCE, "# Changelog\n\n## Unreleased\n", "needs a section '## 1.2.3'"),
         ("v1.2.3", SOURCE, "## 1.2.3\n\n## 1.2.2\n\n- x\n", "says nothing of 1.2.3"),
+        ("v1.2.3", SOURCE, "## 1.2.3\n\n### Fixed\n\n- x\n\n### Breaking\n\n- y\n", "has the headings Fixed, Breaking"),
+        ("v1.2.3", SOURCE, "## 1.2.3\n\n### Fixed\n\n- x\n\n### Fixed\n\n- y\n", "has the headings Fixed, Fixed"),
+        ("v1.2.3", SOURCE, "## 1.2.3\n\n### News\n\n- x\n", "has the headings News; use Breaking, Changed, "),
         ("v1.2.3", SOURCE, "## 1.2.30\n\n- x\n", "says nothing of 1.2.3"),
     ],
 )
 def test_what_is_not_ready_is_no_release(tag: str, source: str, changelog: str, said: str) -> None:
     with pytest.raises(ValueError, match=re.escape(said)):
         check(tag, source, changelog)
+
+
+def _workflow(name: str) -> dict[Any, Any]:
+    found: dict[Any, Any] = yaml.safe_load((ROOT / ".github" / "workflows" / name).read_text(encoding="utf-8"))
+    return found
+
+
+def test_nothing_is_published_whose_commit_has_not_passed_the_tests() -> None:
+    jobs = _workflow("release.yml")["jobs"]
+    publishing = [job for job in jobs.values() if any("pypi-publish" in str(step) for step in job.get("steps", ()))]
+    (publish,) = publishing
+    needed = [jobs[name] for name in publish["needs"]]
+    assert "./.github/workflows/tests.yml" in [job.get("uses") for job in needed]
+    assert "if" not in publish  # which could run though what it needs has failed
+    assert not [job for job in needed if "if" in job or "continue-on-error" in job]
+
+
+def test_what_is_published_is_what_the_tests_have_built_and_nothing_else_is_called_like_it() -> None:
+    tests = _workflow("tests.yml")
+    assert "workflow_call" in tests[True]  # YAML reads the word `on` as that
+    called = [job["uses"] for job in tests["jobs"].values() if "uses" in job]
+    assert called == ["./.github/workflows/distribution.yml"]
+    release = _workflow("release.yml")["jobs"]
+    assert "./.github/workflows/distribution.yml" not in [job.get("uses") for job in release.values()]
 
 
 def _build(source: Path, target: Path, kind: str) -> Path:

@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 from yarl import URL
 
 from aiohttp_cache_di.errors import ConfigurationError
-from aiohttp_cache_di.policy.expiration import FOR_EVER, NOT_AT_ALL, UrlExpiration, UrlRules, lifetime_s, posix_time
+from aiohttp_cache_di.policy.expiration import (
+    FOR_EVER,
+    NOT_AT_ALL,
+    UrlExpiration,
+    UrlExpirationOptions,
+    UrlRules,
+    lifetime_s,
+    posix_time,
+    url_expiration,
+)
 
 NOW = 1_800_000_000.0
 
@@ -294,3 +303,39 @@ def test_a_wrong_window_is_refused_with_pattern_field_and_value_first(field: str
     wrong: dict[str, Any] = {field: "soon"}
     with pytest.raises(ConfigurationError, match=rf"^urls_expire_after\['a.test'\]: {field}='soon'"):
         UrlRules({"a.test": UrlExpiration(**wrong)})
+
+
+def test_a_pattern_may_say_as_a_mapping_what_it_may_say_as_an_object() -> None:
+    rule: UrlExpirationOptions = {
+        "expire_after": "1h",
+        "override_origin": True,
+        "stale_if_error": "1d",
+        "stale_while_revalidate": timedelta(seconds=30),
+        "allowed_methods": ["get"],
+        "tags": ["a", "b"],
+    }
+    assert url_expiration("a.test", rule) == UrlExpiration(
+        "1h", True, "1d", timedelta(seconds=30), frozenset({"GET"}), ("a", "b")
+    )
+    assert UrlRules({"a.test": rule}).by_pattern == {"a.test": url_expiration("a.test", rule)}
+    assert url_expiration("a.test", {}) == UrlExpiration()
+
+
+@pytest.mark.parametrize(
+    ("rule", "told"),
+    [
+        ({"expire_afer": 1}, "'expire_afer' is none of expire_after, override_origin, stale_if_error, "),
+        ({"value": 1}, "'value' is none of expire_after, "),
+        ({"expire_after": "soon"}, "expire_after='soon' is no lifetime"),
+        ({"stale_if_error": "soon"}, "stale_if_error='soon': "),
+        ({"override_origin": "false"}, "override_origin='false': use a bool"),
+        ({"allowed_methods": "GET"}, "allowed_methods takes a collection of methods"),
+        ({"allowed_methods": 7}, "allowed_methods takes a collection of methods"),
+        ({"tags": 7}, "tags=7: "),
+    ],
+    ids=str,
+)
+def test_a_part_of_a_mapping_that_cannot_be_used_is_told_with_its_pattern(rule: Any, told: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        UrlRules({"a.test": rule})
+    assert str(caught.value).startswith(f"urls_expire_after['a.test']: {told}")

@@ -18,11 +18,11 @@ from pydantic import SecretStr
 
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.errors import ConfigurationError
-from aiohttp_cache_di.policy.expiration import UrlExpiration
+from aiohttp_cache_di.policy.expiration import UrlExpiration, UrlExpirationOptions, UrlRules
 from aiohttp_cache_di.settings import CacheSettings, RedisSettings
 from aiohttp_cache_di.settings.build import build_backend
 from aiohttp_cache_di.settings.report import effective_settings
-from aiohttp_cache_di.settings.url_rules import UrlRule
+from aiohttp_cache_di.settings.url_rules import RULE_NAMES, UrlRule
 from aiohttp_cache_di.settings.variables import Variable
 
 LONG = "correct horse battery"
@@ -188,6 +188,25 @@ def test_code_gives_rules_by_pattern_as_a_backend_takes_them() -> None:
     )
 
     assert settings.urls_expire_after == {"a.test": UrlExpiration(300.0, True), "b.test": 60.0, "c.test": None}
+
+
+def test_code_and_variables_name_what_a_pattern_may_say_by_the_same_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    rule: UrlExpirationOptions = {
+        "expire_after": "1h",
+        "override_origin": True,
+        "stale_if_error": "1d",
+        "stale_while_revalidate": "30s",
+        "allowed_methods": ["get"],
+        "tags": ["a"],
+    }
+    assert set(rule) == set(RULE_NAMES)
+    monkeypatch.setenv("AIOHTTP_CACHE_URLS_EXPIRE_AFTER", json.dumps({"a.test": rule}))
+    by_variable = CacheSettings.load().urls_expire_after
+
+    assert CacheSettings(urls_expire_after={"a.test": rule}).urls_expire_after == by_variable
+    in_code = UrlRules({"a.test": rule}).match("http://a.test/")
+    assert by_variable == {"a.test": UrlExpiration(3600.0, True, 86400.0, 30.0, frozenset({"GET"}), ("a",))}
+    assert in_code == UrlExpiration("1h", True, "1d", "30s", frozenset({"GET"}), ("a",))
 
 
 def test_code_gives_the_windows_of_a_pattern_in_any_form_and_they_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,6 +34,8 @@ from aiohttp_cache_di import (
     SQLiteBackend,
     SQLiteCache,
     UrlExpiration,
+    UrlExpirationOptions,
+    UrlLifetime,
     open_container,
 )
 from aiohttp_cache_di.backends import CacheBackend
@@ -84,7 +86,7 @@ async def sessions() -> None:
     backend = CacheBackend(
         "name",
         60,
-        urls_expire_after={"*.org": 60, "*/never": UrlExpiration(0)},
+        urls_expire_after={"*.org": 60, "*/never": UrlExpiration(0), "*/more": {"expire_after": "1h", "tags": ["a"]}},
         allowed_codes=(200, 404),
         filter_fn=may_keep,
         cache_control=True,
@@ -139,6 +141,10 @@ async def sessions_of_aiohttp() -> None:
         max_bytes=64 * 1024**2,
     ) as session:
         assert_type(session, CachedSession)
+    rule: UrlExpirationOptions = {"expire_after": timedelta(hours=1), "stale_if_error": True}
+    rules: dict[str, UrlLifetime] = {"*.org": rule, "*.net": None, "*": "5m"}
+    CacheSettings(urls_expire_after=rules)
+    await CachedSession(urls_expire_after=rules, principals={"*.org": "all"}).close()
     options: dict[str, Any] = {"expire_after": 60}
     await CachedSession(**options).close()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Unpack, cast
 
-from aiohttp_cache_di.arguments import refuse_unknown
+from aiohttp_cache_di.arguments import SpelledOut, refuse_unknown
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.dynamodb.client import driver_options
 from aiohttp_cache_di.backends.dynamodb.items import Layout
@@ -32,6 +32,8 @@ class DynamoDBBackend(CacheBackend):
     of aiobotocore's ``create_client`` (``region_name``, ``endpoint_url`` …). An item of DynamoDB holds 400 KB, so a
     larger response is kept in several.
     """
+
+    __signature__ = SpelledOut("aiohttp_cache_di.backends.dynamodb.typed:DynamoDBBackendOptions")
 
     def __init__(
         self,
@@ -74,6 +76,8 @@ class DynamoDbCache(StackCache):
     With ``near_tier_s`` what others change meanwhile is not heard of.
     """
 
+    __signature__ = SpelledOut("aiohttp_cache_di.backends.dynamodb.typed:DynamoDbCacheOptions")
+
     def __init__(
         self,
         table_name: str,
@@ -104,7 +108,8 @@ class DynamoDbCache(StackCache):
         super().__init__(_stack(layout, create_if_not_exists, context, kwargs))
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} at {cast(DynamoDBStore, self.stack.store).where}>"
+        store = cast(DynamoDBStore, self.stack.store)
+        return f"<{type(self).__name__} {store.layout.table}:{store.layout.namespace} at {store.where}>"
 
 
 def _stack(

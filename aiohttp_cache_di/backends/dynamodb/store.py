@@ -69,6 +69,11 @@ class DynamoDBStore:
         """The endpoint or region."""
         return self._service.where
 
+    @property
+    def layout(self) -> Layout:
+        """The table, its attributes, and the namespace in it."""
+        return self._layout
+
     # ---- Store
 
     async def get(self, keys: Sequence[str]) -> Sequence[Found | None]:

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from typing import Any, Final, Unpack, cast
 
-from aiohttp_cache_di.arguments import refuse_unknown
+from aiohttp_cache_di.arguments import SpelledOut, refuse_unknown
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.filesystem.keeper import Bounds
 from aiohttp_cache_di.backends.filesystem.store import FileStore
@@ -47,6 +47,8 @@ class FileBackend(CacheBackend):
     It takes the options of every backend (`CacheOptions`), of which ``max_bytes`` is 1 GiB by default, and ``fsync``.
     """
 
+    __signature__ = SpelledOut("aiohttp_cache_di.backends.filesystem.backend:FileBackendOptions")
+
     def __init__(
         self,
         cache_name: str | os.PathLike[str] = "http_cache",
@@ -78,6 +80,8 @@ class FileCache(StackCache):
     ``max_bytes`` (1 GiB by default) and ``max_entries`` are kept nearly, since nothing but a look tells what other
     processes write.
     """
+
+    __signature__ = SpelledOut("aiohttp_cache_di.backends.filesystem.backend:FileOptions")
 
     def __init__(
         self, cache_name: str | os.PathLike[str], use_temp: bool = False, **kwargs: Unpack[FileOptions]

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, MutableMapping
 from contextlib import aclosing
 from typing import Any, Unpack, cast
 
-from aiohttp_cache_di.arguments import refuse_unknown
+from aiohttp_cache_di.arguments import SpelledOut, refuse_unknown
 from aiohttp_cache_di.backends.memory.store import DEFAULT_MAX_BYTES, MemoryStore
 from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, StorageOptions
 from aiohttp_cache_di.backends.storage import ResponseOrKey
@@ -27,6 +27,8 @@ class DictCache(StackCache, UserDict[str, Any]):  # type: ignore[misc]  # the se
 
     They are packed as they come; those that were asked for lately are kept open too.
     """
+
+    __signature__ = SpelledOut("aiohttp_cache_di.backends.typed:StorageOptions")
 
     def __init__(
         self,

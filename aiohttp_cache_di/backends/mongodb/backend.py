@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Unpack, cast
 
+from aiohttp_cache_di.arguments import SpelledOut
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.near_options import NEAR_OPTIONS, near_arguments
 from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, codec_of
@@ -31,6 +32,8 @@ class MongoDBBackend(CacheBackend):
     It takes the options of every backend (`CacheOptions`), of copies in memory, see `MongoDBCache`, and the arguments
     of ``pymongo.AsyncMongoClient``, such as ``host="mongodb://user:password@host:27017"``.
     """
+
+    __signature__ = SpelledOut("aiohttp_cache_di.backends.mongodb.typed:MongoDBBackendOptions")
 
     def __init__(
         self,
@@ -65,6 +68,8 @@ class MongoDBCache(StackCache):
     server by itself does not, and the seconds alone bound how old a copy is.
     """
 
+    __signature__ = SpelledOut("aiohttp_cache_di.backends.mongodb.typed:MongoDBCacheOptions")
+
     def __init__(
         self,
         db_name: str,
@@ -87,7 +92,8 @@ class MongoDBCache(StackCache):
         super().__init__(_stack(db_name, collection_name, connection, kwargs))
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} at {cast('MongoDBStore', self.stack.store).where}>"
+        store = cast("MongoDBStore", self.stack.store)
+        return f"<{type(self).__name__} {store.collection_name} at {store.where}>"
 
 
 def _stack(

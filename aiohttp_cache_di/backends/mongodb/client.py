@@ -82,6 +82,7 @@ class Server:
         self._lent: Client | None = connection
         self._options = options
         self._names = db_name, collection_name
+        self.collection_name: str = f"{db_name}.{collection_name}"
         self.where: str = "a client of the user's" if connection is not None else _shown(options.get("host"))
         _check_names(db_name, collection_name)
         _check(options)

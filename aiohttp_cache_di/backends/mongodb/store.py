@@ -87,6 +87,11 @@ class MongoDBStore:
         """The server, without credentials."""
         return self._server.where
 
+    @property
+    def collection_name(self) -> str:
+        """The collection, with its database before a dot."""
+        return self._server.collection_name
+
     # ---- Store
 
     async def get(self, keys: Sequence[str]) -> Sequence[Found | None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Unpack, cast
 
+from aiohttp_cache_di.arguments import SpelledOut
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.near_options import near_arguments
 from aiohttp_cache_di.backends.options import codec_of
@@ -33,6 +34,8 @@ class RedisBackend(CacheBackend):
     takes the options of every backend (`CacheOptions`), of copies in memory, see `RedisCache`, and the arguments of
     ``redis.asyncio.Redis``.
     """
+
+    __signature__ = SpelledOut("aiohttp_cache_di.backends.redis.typed:RedisBackendOptions")
 
     def __init__(
         self,
@@ -68,6 +71,8 @@ class RedisCache(StackCache):
     are of no effect here. With ``near_tier_s`` the server is asked to tell at once when an entry changes of which there
     is a copy (client-side caching, RESP3), so the seconds bound only what happens when the network loses that message.
     """
+
+    __signature__ = SpelledOut("aiohttp_cache_di.backends.redis.typed:RedisOptions")
 
     def __init__(
         self,

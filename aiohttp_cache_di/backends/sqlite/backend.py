@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypeAlias, Unpack, cast
 
-from aiohttp_cache_di.arguments import refuse_unknown
+from aiohttp_cache_di.arguments import SpelledOut, refuse_unknown
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, STORAGE_OPTIONS
 from aiohttp_cache_di.backends.sqlite.cache import SQLiteCache, make_stack
@@ -29,6 +29,8 @@ class SQLiteBackend(CacheBackend):
     The file is opened when it is used first. It takes the options of every backend (`CacheOptions`), and those of
     ``sqlite3.connect`` and of copies in memory (`ConnectOptions`).
     """
+
+    __signature__ = SpelledOut("aiohttp_cache_di.backends.sqlite.options:SQLiteBackendOptions")
 
     def __init__(
         self,

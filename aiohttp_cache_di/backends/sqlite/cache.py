@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from typing import Final, Unpack, cast
 
-from aiohttp_cache_di.arguments import refuse_unknown
+from aiohttp_cache_di.arguments import SpelledOut, refuse_unknown
 from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, codec_of
 from aiohttp_cache_di.backends.sizes import record_bytes
 from aiohttp_cache_di.backends.sqlite.options import OWN_OPTIONS, SQLiteOptions, near_bytes, open_database
@@ -54,6 +54,8 @@ class SQLiteCache(StackCache):
     connections of its own. Several processes may use one file. ``max_bytes`` is of the file in use (1 GiB by default),
     ``max_entries`` of a table.
     """
+
+    __signature__ = SpelledOut("aiohttp_cache_di.backends.sqlite.options:SQLiteOptions")
 
     def __init__(
         self,

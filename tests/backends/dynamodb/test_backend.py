@@ -90,7 +90,7 @@ def test_an_option_that_cannot_be_used_is_an_error_at_once(options: Any, error: 
 def test_a_backend_says_where_it_is() -> None:
     backend = DynamoDBBackend("table", region_name="eu-west-1")
     assert repr(backend).startswith("<DynamoDBBackend 'table' at eu-west-1:")
-    assert repr(backend.responses) == "<DynamoDbCache at eu-west-1>"
+    assert repr(backend.responses) == "<DynamoDbCache table:responses at eu-west-1>"
 
 
 async def test_opening_holds_the_loop_up_for_far_less_than_reading_the_drivers_descriptions_takes(

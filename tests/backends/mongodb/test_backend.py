@@ -77,4 +77,4 @@ def test_an_option_that_cannot_be_used_is_an_error_at_once(options: Any, error: 
 def test_a_backend_is_shown_without_credentials() -> None:
     backend = MongoDBBackend("db", host="mongodb://user:s3cr3t@h:1/?maxPoolSize=5")
     assert repr(backend).startswith("<MongoDBBackend 'db' at mongodb://h:1/:")
-    assert repr(backend.responses) == "<MongoDBCache at mongodb://h:1/>"
+    assert repr(backend.responses) == "<MongoDBCache db.responses at mongodb://h:1/>"

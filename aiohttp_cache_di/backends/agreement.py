@@ -1,0 +1,180 @@
+"""Whether options that a session is given, beside a backend, say the same as that backend.
+
+The same can be said in several forms: ``"1m"``, 60 and ``timedelta(minutes=1)``, a list and a set. So each option has a
+normal form, and these are compared. What the backend has is what it has now, its defaults and later changes included.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from reprlib import Repr
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from aiohttp_cache_di.backends.options import refuse_unusable
+from aiohttp_cache_di.backends.storage import BaseCache
+from aiohttp_cache_di.keys import credential_names
+from aiohttp_cache_di.policy.expiration import (
+    UNSET,
+    ExpirationTime,
+    UrlExpiration,
+    UrlRules,
+    fixed_s,
+    lifetime_s,
+    moment_of,
+    posix_time,
+)
+from aiohttp_cache_di.policy.rules import DEFAULT_CODES
+from aiohttp_cache_di.policy.windows import Window, window_s
+from aiohttp_cache_di.units import means_none
+
+if TYPE_CHECKING:
+    from aiohttp_cache_di.backends.configured import Configured
+
+__all__ = ["differences", "no_backend", "refuse_other"]
+
+NormalForm: TypeAlias = "Callable[[Any, Configured], object]"
+
+_UNSAID: Final = frozenset({"secret_key", "salt", "serializer", "principal", "principals"})
+_BACKENDS: Final = {
+    "DynamoDbCache": "DynamoDBBackend",
+    "FileCache": "FileBackend",
+    "MongoDBCache": "MongoDBBackend",
+    "RedisCache": "RedisBackend",
+    "SQLiteCache": "SQLiteBackend",
+}
+_UNKNOWN: Final = object()
+_SHORT: Final = Repr()
+_SHORT.maxstring = _SHORT.maxother = 80
+
+
+def no_backend(given: object) -> str:
+    """What is to be said of *given* in the place of a backend; the first documents of the API mix the two up."""
+    if not isinstance(given, BaseCache):
+        return f"not {given!r}"
+    instead = _BACKENDS.get(type(given).__name__, "a CacheBackend with it as `responses`")
+    return f"and {given!r} is a storage: use {instead}"
+
+
+def refuse_other(owner: str, backend: Configured, given: Mapping[str, object]) -> None:
+    """Raise TypeError if *given* says something else than *backend*, which is passed as ``cache=``.
+
+    Raises:
+        ConfigurationError: a value is none of those that the option takes.
+    """
+    refuse_unusable(given)
+    told = differences(backend, given)
+    if told:
+        way_out = "the backend's options hold: give it there, or leave it out here"
+        raise TypeError(f"{owner}: {'; '.join(told)}. With a cache=, {way_out}")
+
+
+def differences(backend: Configured, given: Mapping[str, object]) -> list[str]:
+    """What is told of each option of *given* that says something else than *backend* has; no secret is shown.
+
+    Raises:
+        ConfigurationError: a value is none of those that the option takes.
+    """
+    return [_told(backend, name, value) for name, value in sorted(given.items()) if not _agrees(backend, name, value)]
+
+
+def _agrees(backend: Configured, name: str, value: object) -> bool:
+    held = backend.value_of(name, _UNKNOWN)
+    if held is _UNKNOWN:
+        return False
+    form = _FORMS.get(name, _as_it_is)
+    try:
+        return bool(form(value, backend) == form(held, backend))
+    except (TypeError, AttributeError):  # of a type that cannot be compared
+        return value is held
+
+
+def _told(backend: Configured, name: str, value: object) -> str:
+    if name in _UNSAID:
+        return f"{name}= is not what the backend has"
+    held = backend.value_of(name, _UNKNOWN)
+    has = "its default" if held is _UNKNOWN else _SHORT.repr(held)
+    return f"{name}={_SHORT.repr(value)} is not what the backend has ({has})"
+
+
+def _as_it_is(value: Any, backend: Configured) -> object:
+    return value
+
+
+def _lifetime(value: ExpirationTime, backend: Configured) -> object:
+    if value is UNSET or value is None or (isinstance(value, str) and means_none(value)):
+        return None if backend.cache_control else math.inf  # by the user's rules alone, what says nothing is for ever
+    if isinstance(value, datetime) or (isinstance(value, str) and fixed_s(value) is None):
+        return "until", posix_time(moment_of(value))
+    return lifetime_s(value, now=0.0)
+
+
+def _window(value: Window, backend: Configured) -> object:
+    return window_s(value)
+
+
+def _window_of_pattern(value: Window) -> object:
+    return "the backend's" if value is None else window_s(value)
+
+
+def _rule(rule: UrlExpiration, backend: Configured) -> object:
+    lifetime = "the backend's" if rule.says_more and rule.value is None else _lifetime(rule.value, backend)
+    windows = _window_of_pattern(rule.stale_if_error), _window_of_pattern(rule.stale_while_revalidate)
+    return lifetime, rule.override_origin, windows, rule.allowed_methods, frozenset(rule.tags)
+
+
+def _rules(value: Any, backend: Configured) -> object:
+    # The first that matches wins, so that their order counts.
+    return [(pattern, _rule(rule, backend)) for pattern, rule in UrlRules(value or {}).by_pattern.items()]
+
+
+def _names(value: Iterable[str] | None, backend: Configured) -> object:
+    return frozenset(value or ())
+
+
+def _methods(value: Iterable[str], backend: Configured) -> object:
+    return frozenset(method.upper() for method in value)
+
+
+def _codes(value: Iterable[int], backend: Configured) -> object:
+    return None if value is DEFAULT_CODES and backend.cache_control else frozenset(value)
+
+
+def _credential_names(value: Any, backend: Configured) -> object:
+    return credential_names(value, backend.ignored_params)
+
+
+def _named(value: Mapping[str, str] | None, backend: Configured) -> object:
+    return list((value or {}).items())
+
+
+def _secrets(value: Any, backend: Configured) -> object:
+    if value is None:
+        return ()
+    return tuple(map(_as_bytes, [value] if isinstance(value, str | bytes) else value))
+
+
+def _salt(value: Any, backend: Configured) -> object:
+    return _as_bytes(value)
+
+
+def _as_bytes(value: str | bytes) -> bytes:
+    return value.encode("utf-8", "surrogateescape") if isinstance(value, str) else bytes(value)
+
+
+_FORMS: Final[Mapping[str, NormalForm]] = {
+    "expire_after": _lifetime,
+    "urls_expire_after": _rules,
+    "allowed_codes": _codes,
+    "allowed_methods": _methods,
+    "ignored_params": _names,
+    "post_as_query": _names,
+    "shared_credentials": _names,
+    "credential_headers": _credential_names,
+    "principals": _named,
+    "stale_if_error": _window,
+    "stale_while_revalidate": _window,
+    "secret_key": _secrets,
+    "salt": _salt,
+}

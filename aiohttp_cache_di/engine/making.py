@@ -1,0 +1,75 @@
+"""Making the entry of a response that the policy stores, whether it has just come or was kept elsewhere until now."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from aiohttp_cache_di import keys
+from aiohttp_cache_di.backends.base import CacheBackend
+from aiohttp_cache_di.entries.build import SET_COOKIE, kept_lines
+from aiohttp_cache_di.policy import Store
+from aiohttp_cache_di.rfc9111.messages import RawHeaders, StoredResponse, Tagging
+
+__all__ = ["Asked", "Came", "entry_by"]
+
+
+class Asked(NamedTuple):
+    """What was asked for.
+
+    Attributes:
+        key: under which the response is stored.
+        partition: digest of the credentials, or "".
+        url: whose secrets are not stored.
+    """
+
+    key: str
+    partition: str
+    method: str
+    url: str
+
+
+class Came(NamedTuple):
+    """What came, whole.
+
+    Attributes:
+        requested_at, received_at: POSIX times.
+    """
+
+    status: int
+    reason: bytes | None
+    version: tuple[int, int]
+    lines: RawHeaders
+    requested_at: float
+    received_at: float
+    body: bytes
+
+
+def entry_by(
+    decision: Store, asked: Asked, came: Came, backend: CacheBackend, history: tuple[str, ...], tagging: Tagging | None
+) -> StoredResponse:
+    """The entry that *decision* comes to, by the settings of *backend*; secrets in its header fields are still there.
+
+    Args:
+        history: keys of the redirects that led to it, or of what it leads to.
+    """
+    drop = decision.drop - SET_COOKIE if backend.store_cookies else decision.drop
+    return StoredResponse(
+        key=asked.key,
+        method=asked.method,
+        url=keys.redact_url(asked.url, backend.ignored_params),
+        status=came.status,
+        reason=came.reason,
+        version=came.version,
+        raw_headers=kept_lines(came.lines, drop, add=decision.add),
+        requested_at=came.requested_at,
+        received_at=came.received_at,
+        created_at=came.received_at,
+        fresh_until=decision.fresh_until,
+        store_until=decision.store_until,
+        partition=asked.partition,
+        vary_fields=decision.vary_fields,
+        vary_digest=decision.vary_digest,
+        history=history,
+        tagging=tagging,
+        body=came.body,
+    )

@@ -1,0 +1,88 @@
+"""What `help` and IPython show that sessions, backends and storages take: options by name, made when asked for."""
+
+from __future__ import annotations
+
+import inspect
+import pydoc
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from aiohttp import ClientSession
+
+from aiohttp_cache_di import (
+    BaseCache,
+    CacheBackend,
+    CachedSession,
+    CacheMixin,
+    DictCache,
+    DynamoDBBackend,
+    DynamoDbCache,
+    FileBackend,
+    FileCache,
+    MongoDBBackend,
+    MongoDBCache,
+    RedisBackend,
+    RedisCache,
+    SQLiteBackend,
+    SQLiteCache,
+)
+from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, STORAGE_OPTIONS
+
+BACKENDS = [CacheBackend, SQLiteBackend, RedisBackend, FileBackend, MongoDBBackend, DynamoDBBackend]
+STORAGES = [DictCache, SQLiteCache, RedisCache, FileCache, MongoDBCache, DynamoDbCache, BaseCache]
+
+
+@pytest.mark.parametrize("kind", [CachedSession, *BACKENDS])
+def test_each_option_is_a_parameter(kind: type) -> None:
+    found = inspect.signature(kind).parameters
+    places = {"cache_name", "db_name", "table_name", "autoclose"}
+    assert BACKEND_OPTIONS - set(found) <= places
+    assert not [each for each in found.values() if each.kind in (each.VAR_KEYWORD, each.VAR_POSITIONAL)]
+
+
+@pytest.mark.parametrize("kind", STORAGES)
+def test_each_option_of_a_storage_is_a_parameter(kind: type) -> None:
+    assert set(inspect.signature(kind).parameters) >= STORAGE_OPTIONS
+
+
+def test_what_comes_first_by_position_does_so_there_too() -> None:
+    assert [*inspect.signature(CachedSession).parameters][:3] == ["base_url", "cache", "principal"]
+    assert set(inspect.signature(CachedSession).parameters) >= set(inspect.signature(ClientSession).parameters)
+    backend = inspect.signature(SQLiteBackend)
+    assert [*backend.parameters][:4] == ["cache_name", "use_temp", "fast_save", "autoclose"]
+    assert backend.parameters["autoclose"].default is True
+    assert str(backend.parameters["lease"]) == "lease: 'float' = …"
+    assert backend.bind("name", expire_after=60).arguments == {"cache_name": "name", "expire_after": 60}
+
+
+def test_help_shows_them() -> None:
+    told = pydoc.plain(pydoc.render_doc(CachedSession))
+    assert "expire_after: 'ExpirationTime' = …" in told
+    assert "timeout: 'ClientTimeout | None' = …" in told
+
+
+@pytest.mark.filterwarnings("ignore:Inheritance class:DeprecationWarning")
+def test_a_class_with_an_initialiser_of_its_own_has_its_own_signature() -> None:
+    class Own(CacheMixin, ClientSession):
+        def __init__(self, tenant: str, **kwargs: Any) -> None:
+            super().__init__(**kwargs)
+
+    class OwnBackend(CacheBackend):
+        def __init__(self, tenant: str) -> None:
+            super().__init__(tenant)
+
+    class Plain(CacheBackend):
+        """It is made as its base is."""
+
+    assert str(inspect.signature(Own)) == "(tenant: 'str', **kwargs: 'Any') -> 'None'"
+    assert str(inspect.signature(OwnBackend)) == "(tenant: 'str') -> 'None'"
+    assert inspect.signature(Plain) == inspect.signature(CacheBackend)
+    assert not hasattr(OwnBackend("a"), "__signature__")
+
+
+def test_an_import_makes_none_of_it() -> None:
+    code = "import sys, aiohttp_cache_di; print('aiohttp_cache_di.engine.typed' in sys.modules)"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60).stdout
+    assert said == "False\n"
