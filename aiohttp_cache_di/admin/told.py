@@ -220,8 +220,8 @@ class PurgeAsked(Struct, frozen=True, forbid_unknown_fields=True):
 
     url: str | None = None
     host: str | None = None
-    match: str | None = None
-    tags: list[str] | None = None
+    match: str | list[str] | None = None
+    tags: str | list[str] | None = None
     older_than: str | float | None = None
     larger_than: str | int | None = None
     expired: bool = False

@@ -11,7 +11,8 @@ from functools import partial
 from typing import Final
 
 from aiohttp_cache_di.cli.changing import confirmed, prune, purge, urls_of, warm
-from aiohttp_cache_di.cli.copying import copy
+from aiohttp_cache_di.cli.copying import copy, target_of
+from aiohttp_cache_di.cli.expecting import expect_usable
 from aiohttp_cache_di.cli.looking import check, explain, ls, show, stats
 from aiohttp_cache_di.cli.parsing import parser
 from aiohttp_cache_di.cli.running import DONE, REFUSED, Cache, Command, run
@@ -25,7 +26,6 @@ __all__ = ["main"]
 
 COMMANDS: Final[dict[str, Callable[[argparse.Namespace, Cache], Awaitable[int]]]] = {
     "check": check,
-    "copy": copy,
     "explain": explain,
     "ls": ls,
     "prune": prune,
@@ -64,16 +64,22 @@ def _dispatch(given: argparse.Namespace) -> int:
     if command is None:
         print("nothing is dropped")
         return DONE
-    creates = given.command in ("check", "warm", "explain") or getattr(given, "older", None) is not None
-    return run(command, prefix=given.prefix, env_file=given.env_file, as_json=given.json, creates=creates)
+    tries = given.command == "check"
+    creates = tries or given.command in ("warm", "explain") or getattr(given, "older", None) is not None
+    return run(command, prefix=given.prefix, env_file=given.env_file, as_json=given.json, creates=creates, tries=tries)
 
 
 def _command(given: argparse.Namespace) -> Command | None:
-    """What is to be done with the cache; None where the person who was asked says no."""
+    """What is to be done with the cache; None where the person who was asked says no.
+
+    Raises:
+        ConfigurationError: the arguments cannot be meant, whatever the store holds.
+    """
+    expect_usable(given)
     if given.command == "warm":
         return partial(warm, given, urls=urls_of(given))
-    if given.command == "copy" and given.older is not None:
-        return partial(take_over, given)
+    if given.command == "copy":
+        return partial(take_over, given) if given.older is not None else partial(copy, given, settings=target_of(given))
     if given.command == "purge" and not confirmed(given, f"the cache of {given.prefix}"):
         return None
     return partial(COMMANDS[given.command], given)

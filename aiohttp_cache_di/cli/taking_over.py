@@ -12,7 +12,7 @@ from aiohttp_cache_di.backends.inspecting import Wanted
 from aiohttp_cache_di.backends.selection import selection
 from aiohttp_cache_di.cli.adopting import Adopter, Left
 from aiohttp_cache_di.cli.drawing import progress
-from aiohttp_cache_di.cli.looking import selectors
+from aiohttp_cache_di.cli.expecting import selectors
 from aiohttp_cache_di.cli.older_files import OlderFile, OlderRow
 from aiohttp_cache_di.cli.running import DONE, Cache
 from aiohttp_cache_di.cli.tables import columns

@@ -286,6 +286,17 @@ WRONG: list[dict[str, Any]] = [
     {"url": "http://[broken"},
     {"url": 3},
     {"host": ""},
+    {"host": "https://a.test/items"},
+    {"host": "*.a.test"},
+    {"host": 7},
+    {"all": True, "host": "a.test"},
+    {"all": True, "expired": True, "soft": True},
+    {"url": "ftp://a.test/"},
+    {"match": "/v1/*"},
+    {"match": ["a.test/*", "ftp://a.test/*"]},
+    {"older_than": math.inf},
+    {"older_than": math.nan},
+    {"larger_than": True},
     {"match": []},
     {"match": "[z-a]"},
     {"tags": 7},
@@ -302,6 +313,23 @@ async def test_a_selection_that_is_none_is_refused_and_nothing_goes(selectors: d
     with pytest.raises(ConfigurationError):
         await backend.purge(**selectors)
     assert (await backend.usage()).entries == 8
+
+
+async def test_a_host_is_found_in_each_of_the_forms_that_it_has() -> None:
+    backend = CacheBackend()
+    for key, url in (("aa", "https://xn--mller-kva.test/"), ("bb", "http://b.test:8080/"), ("cc", "http://[::1]/c")):
+        await backend.write(entry(key, url))
+    for host, keys in (
+        ("müller.test", ["aa"]),
+        ("XN--mller-kva.Test", ["aa"]),
+        ("müller.test:443", ["aa"]),
+        ("müller.test:80", []),
+        ("b.test:8080", ["bb"]),
+        ("b.test", []),
+        ("::1", ["cc"]),
+        ("[::1]:80", ["cc"]),
+    ):
+        assert await keys_of(backend, host=host) == keys, host
 
 
 async def test_a_misspelt_selector_is_a_type_error() -> None:
