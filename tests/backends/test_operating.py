@@ -372,6 +372,22 @@ async def test_a_selection_in_a_file_takes_less_than_a_walk_over_the_bodies(tmp_
         await backend.close()
 
 
+@pytest.mark.parametrize("store", ["sqlite", "memory"])
+async def test_what_is_used_has_no_records_of_purges_among_its_entries_however_many_they_are(
+    store: str, make_on: Callable[[str], MakeBackend]
+) -> None:
+    backend = make_on(store)(max_bytes=None)
+    plain = entry("", "http://a.test/")
+    try:
+        for first in range(0, 10_240, 128):
+            keys = [f"{n:040x}" for n in range(first, first + 128)]
+            await backend.stack.store.put([Record(key, replace(plain, key=key), math.inf) for key in keys])
+        await backend.stack.purge_tags(["red", "green", "blue"])
+        assert ((await backend.usage()).entries, await backend.responses.size()) == (10_240, 10_240)
+    finally:
+        await backend.close()
+
+
 def test_entry_info_is_what_the_documentation_says() -> None:
     page = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
     for name in EntryInfo.__struct_fields__:
