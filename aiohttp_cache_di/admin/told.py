@@ -38,7 +38,7 @@ class Worker(Struct, frozen=True):
     Args:
         id: tells it from others, and from its predecessors.
         pid: as this machine, or its container, has it.
-        since: POSIX time at which it began to count.
+        since: POSIX time at which its cache began to count: the one that is asked about, or the first of all.
     """
 
     id: str

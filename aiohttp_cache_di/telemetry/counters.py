@@ -42,6 +42,7 @@ class CacheStats(Struct, repr_omit_defaults=True):
         circuits: the state of the circuits that are not closed, by operation.
         found_wrong: what a check of the storage (`ping`) has found and is not known to be mended, by operation.
         stand_in: why responses are kept in memory though another storage was meant; "" where it is that one.
+        since: POSIX time at which counting began.
         clock: seconds of a clock that never goes back.
         watch: hands decisions to those who observe the cache.
     """
@@ -61,6 +62,7 @@ class CacheStats(Struct, repr_omit_defaults=True):
     circuits: dict[str, CircuitState] = field(default_factory=dict[str, CircuitState])
     found_wrong: dict[str, str] = field(default_factory=dict[str, str])
     stand_in: str = ""
+    since: float = field(default_factory=time.time)
     clock: Callable[[], float] = time.monotonic
     watch: Watch = field(default_factory=Watch)
     _recent: dict[str, tuple[float, str]] = field(default_factory=dict[str, tuple[float, str]])

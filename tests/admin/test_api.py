@@ -102,6 +102,18 @@ async def test_the_caches_of_the_app_are_told_with_a_token(admin: Admin, session
     assert found["bounds"]["may_change"]
 
 
+async def test_the_worker_counts_since_its_cache_was_made_and_not_since_the_first_look(
+    admin: Admin, session: CachedSession
+) -> None:
+    began = session.cache.stats.since
+    session.cache.stats.since = began - 1000
+    assert time.time() - 60 < began < time.time()
+    for name in ("caches", "now"):
+        assert (await ask_json(admin, session, name))["worker"]["since"] == began - 1000
+    none = told(await admin.answer("caches", ask(), [("cached_session", None)]))
+    assert none["worker"]["since"] > began - 1000
+
+
 async def test_caches_of_one_name_are_told_apart(admin: Admin, session: CachedSession) -> None:
     found = told(await admin.answer("caches", ask(), [("one", session), ("two", session)]))
     assert [one["name"] for one in found["caches"]] == ["shop", "shop-2"]
