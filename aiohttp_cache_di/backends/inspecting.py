@@ -14,7 +14,17 @@ from aiohttp_cache_di.backends.store import Record
 from aiohttp_cache_di.entries.info import EntryInfo, info_of, pack_info
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
-__all__ = ["MAX_INFO_BYTES", "CountingMarks", "Glance", "Measuring", "Purged", "Selecting", "Usage", "Wanted", "packed_info"]
+__all__ = [
+    "MAX_INFO_BYTES",
+    "CountingMarks",
+    "Glance",
+    "Measuring",
+    "Purged",
+    "Selecting",
+    "Usage",
+    "Wanted",
+    "packed_info",
+]
 
 MAX_INFO_BYTES: Final = 4096
 """How much a store keeps beside a record; of one that tells more, the item is read."""

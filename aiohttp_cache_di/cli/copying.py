@@ -12,7 +12,7 @@ from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.selection import selection
 from aiohttp_cache_di.cli.drawing import Advance, progress
 from aiohttp_cache_di.cli.expecting import selectors
-from aiohttp_cache_di.cli.running import DONE, Cache, expect_reached, refuse_memory
+from aiohttp_cache_di.cli.running import DONE, Cache, expect_reached, expect_secret, refuse_memory
 from aiohttp_cache_di.errors import ConfigurationError, StorageError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from aiohttp_cache_di.settings.build import build_backend
@@ -72,12 +72,10 @@ def _refuse_other_keys(source: CacheBackend, target: CacheBackend) -> None:
 
 async def _share_secret(source: CacheBackend, target: CacheBackend) -> bool:
     """Whether both make their digests with the same secret; where the target has none yet, it gets that one."""
-    await source.learn_secret()
-    keeping = target.stack.abilities.keeping
-    may_hand_on = source.is_secret_kept and target.is_secret_open  # what is made of a key goes into no store
-    if may_hand_on and keeping is not None and await keeping.kept_secret() is None:
-        await keeping.keep_secret(source.digest_key)
-    await target.learn_secret()
+    await expect_secret(source)
+    if source.is_secret_kept:  # what is made of a key goes into no store
+        target.propose_secret(source.digest_key)
+    await expect_secret(target)
     return source.digest_key == target.digest_key
 
 

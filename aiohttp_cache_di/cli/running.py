@@ -18,11 +18,23 @@ from aiohttp_cache_di.settings.model import CacheSettings
 from aiohttp_cache_di.settings.places import IN_MEMORY
 from aiohttp_cache_di.settings.secrecy import without_secrets
 
-__all__ = ["DONE", "FAILED", "INTERRUPTED", "REFUSED", "Cache", "Command", "expect_reached", "refuse_memory", "run"]
+__all__ = [
+    "DONE",
+    "FAILED",
+    "INTERRUPTED",
+    "REFUSED",
+    "Cache",
+    "Command",
+    "expect_reached",
+    "expect_secret",
+    "refuse_memory",
+    "run",
+]
 
 DONE: Final = 0
 FAILED: Final = 1
 REFUSED: Final = 2  # as argparse exits for arguments that it refuses
+ASKED_AT_MOST: Final = 3  # times, each within the deadline of a request
 INTERRUPTED: Final = 130  # as shells have it of a program that was ended by SIGINT
 
 
@@ -110,6 +122,21 @@ async def expect_reached(backend: CacheBackend) -> None:
     health = await reach(backend.stack.store, backend.guard)
     if not health.is_ok:
         raise StorageError(health.reason)
+
+
+async def expect_secret(backend: CacheBackend) -> None:
+    """Learn the secret of the digests of *backend*: what is stored without it is found by no service.
+
+    Raises:
+        StorageError: the store does not tell it.
+    """
+    for _ in range(ASKED_AT_MOST):
+        await backend.learn_secret()
+        if not backend.is_secret_open:
+            return
+    outages = backend.guard.outages
+    cause = "; ".join(outages.causes.values()) or "it keeps none"
+    raise StorageError(f"{outages.where} does not tell the secret that its keys are made with ({cause})")
 
 
 def refuse_memory(settings: CacheSettings, why: str) -> None:

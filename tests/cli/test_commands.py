@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+import uuid
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -228,6 +229,28 @@ def test_what_is_stored_is_copied_to_another_cache(
     assert listed(run, "--prefix", "NEW_CACHE_") == ["aa2", "aa1"]
     assert run("copy", "--to-prefix", "NEW_CACHE_", "--expired")[1] == "1 entries copied\n"
     assert listed(run, "--prefix", "NEW_CACHE_", "--expired") == ["bb1"]
+
+
+@pytest.mark.parametrize("server", ["secantus", "ministack"])
+def test_an_empty_store_gets_the_secret_of_the_cache_that_is_copied_to_it(
+    path: Path, run: Run, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, server: str
+) -> None:
+    url = request.getfixturevalue(server).url
+    monkeypatch.setenv("NEW_CACHE_CACHE_NAME", f"copy-{uuid.uuid4().hex}")
+    monkeypatch.setenv("NEW_CACHE_STORAGE_DEADLINE", "5s")
+    if server == "secantus":
+        monkeypatch.setenv("NEW_CACHE_BACKEND", "mongodb")
+        monkeypatch.setenv("NEW_CACHE_MONGODB__URL", url)
+    else:
+        monkeypatch.setenv("NEW_CACHE_BACKEND", "dynamodb")
+        monkeypatch.setenv("NEW_CACHE_DYNAMODB__ENDPOINT", url)
+        monkeypatch.setenv("NEW_CACHE_DYNAMODB__REGION", "eu-west-1")
+        monkeypatch.setenv("NEW_CACHE_DYNAMODB__CREATE_TABLE", "true")
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    for _ in range(2):  # also where it is there by now
+        status, said, error = run("copy", "--to-prefix", "NEW_CACHE_", "--json")
+        assert (status, error, json.loads(said)) == (0, "", {"copied": 4, "left": 0})
 
 
 def test_what_another_secret_would_not_find_again_is_not_copied(
