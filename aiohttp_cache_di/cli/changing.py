@@ -42,7 +42,7 @@ def confirmed(given: argparse.Namespace, where: str) -> bool:
         raise ConfigurationError("purge: say what is to go (--url, --host, --match …), or --all")
     if not given.all or given.yes or given.dry_run:
         return True
-    if not sys.stdin.isatty():
+    if sys.stdin is None or not sys.stdin.isatty():  # a daemon may have none
         raise ConfigurationError("purge --all: add --yes, as there is no terminal to ask at")
     verb = "Make all entries stale" if given.soft else "Drop all entries"
     print(f"{verb} of {where}? [y/N] ", end="", flush=True)
@@ -99,11 +99,9 @@ def urls_of(given: argparse.Namespace) -> list[str]:
         ConfigurationError: there are none, one is no URL, or the file cannot be read.
     """
     lines: list[str] = list(given.urls)
-    if given.file == "-":
-        lines += sys.stdin.read().splitlines()
-    elif given.file is not None:
+    if given.file is not None:
         try:
-            lines += Path(given.file).read_text(encoding="utf-8").splitlines()
+            lines += _text_of(given.file).splitlines()
         except (OSError, UnicodeDecodeError) as exc:
             raise ConfigurationError(f"--file {given.file}: it cannot be read ({exc})") from exc
     urls = list(dict.fromkeys(line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")))
@@ -117,6 +115,14 @@ def urls_of(given: argparse.Namespace) -> list[str]:
         if parsed.scheme not in ("http", "https") or not parsed.host:
             raise ConfigurationError(f"{plain(url)!r}: use a whole URL, such as https://api.example.org/items")
     return urls
+
+
+def _text_of(file: str) -> str:
+    if file != "-":
+        return Path(file).read_text(encoding="utf-8")
+    if sys.stdin is None:
+        raise OSError("there is no standard input")
+    return sys.stdin.read()
 
 
 async def warm(given: argparse.Namespace, cache: Cache, urls: list[str]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import sys
@@ -15,7 +16,7 @@ from aiohttp_cache_di.cli.copying import copy, target_of
 from aiohttp_cache_di.cli.expecting import expect_usable
 from aiohttp_cache_di.cli.looking import check, explain, ls, show, stats
 from aiohttp_cache_di.cli.parsing import parser
-from aiohttp_cache_di.cli.running import DONE, REFUSED, Cache, Command, run
+from aiohttp_cache_di.cli.running import DONE, FAILED, INTERRUPTED, REFUSED, Cache, Command, run
 from aiohttp_cache_di.cli.taking_over import take_over
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.settings.consistency import refuse_contradictions
@@ -41,15 +42,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: without the program's name; None for those of the process.
     """
-    given = parser().parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # what is stored may be more than a terminal can show
     try:
-        code = _dispatch(given)
-        sys.stdout.flush()  # here, where a failure can be caught, rather than at exit
+        code = _dispatch(parser().parse_args(arguments))
+        print(end="", flush=True)  # here, where a failure can be caught, rather than at exit
     except BrokenPipeError:
-        # The reader, such as head, has seen enough. What is still buffered must not fail at exit either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        _drop_output()  # The reader, such as head, has seen enough.
+        return DONE
+    except OSError as exc:
+        _drop_output()
+        print(f"aiohttp-cache: the output cannot be written: {exc.strerror}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:  # before a loop runs: while a file, or an answer, is waited for
+        print("\naiohttp-cache: interrupted", file=sys.stderr)
+        return INTERRUPTED
     return code
+
+
+def _drop_output() -> None:
+    """Let what is still buffered not fail at exit either."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _dispatch(given: argparse.Namespace) -> int:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from aiohttp_cache_di.backends.base import CacheBackend
+from aiohttp_cache_di.backends.wrap.outages import cause_of, kind_of
 from aiohttp_cache_di.backends.wrap.ping import reach
 from aiohttp_cache_di.errors import CacheError, ConfigurationError, StorageError
 from aiohttp_cache_di.settings.build import build_backend
@@ -34,6 +35,7 @@ __all__ = [
 DONE: Final = 0
 FAILED: Final = 1
 REFUSED: Final = 2  # as argparse exits for arguments that it refuses
+UNREADABLE: Final = "of what is stored could not be read: damaged, foreign, or signed with another key"
 ASKED_AT_MOST: Final = 3  # times, each within the deadline of a request
 INTERRUPTED: Final = 130  # as shells have it of a program that was ended by SIGINT
 
@@ -112,9 +114,12 @@ async def _run(command: Command, settings: CacheSettings, as_json: bool, *, trie
     except (ConfigurationError, CacheError, OSError):
         raise
     except Exception as exc:  # of a driver, whose words may repeat what it was given
-        raise StorageError(f"the store failed: {type(exc).__name__}") from exc
+        words = cause_of(kind_of(exc), exc, backend.stack.store)
+        raise StorageError(f"{backend.guard.outages.where} fails: {words}") from exc
     finally:
         await backend.close()
+        if backend.stats.unreadable:
+            print(f"warning: {backend.stats.unreadable} {UNREADABLE}", file=sys.stderr)
 
 
 async def expect_reached(backend: CacheBackend) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from aiohttp_cache_di.backends.base import CacheBackend
 from tests.cli.runs import Run
 
 WRONG = {
@@ -26,6 +28,10 @@ WRONG = {
     "purge --all --host a.test --yes": "use all, or a part, and not both",
     "purge --all --expired --dry-run": "use all, or a part, and not both",
     "copy --to-prefix NEW_CACHE_ --host https://a.test/items": "that is a URL",
+    "explain http://a.test/ --header no-colon": "--header 'no-colon': use 'Name: value'",
+    "explain http://a.test/ --header a\0b:c": "use 'Name: value'",
+    "explain http://a.test/ --header a:b\0c": "use 'Name: value'",
+    "explain http://a.test/ --method <>": "Method cannot contain non-token characters",
     "show a.test/items": "neither a URL, such as https://api.example.org/items, nor the beginning of a key",
     "show zz": "nor the beginning of a key",
     "show ftp://a.test/": "use an absolute URL",
@@ -141,6 +147,55 @@ def test_nothing_is_copied_into_memory(store: Path, run: Run, monkeypatch: pytes
     assert (status, said, "kept in the memory of this process" in error) == (1, "", True)
     monkeypatch.setenv("NEW_CACHE_SQLITE__PATH", ":memory:")
     assert run("copy", "--to-prefix", "NEW_CACHE_")[0] == 2
+
+
+def test_ctrl_c_while_an_answer_is_waited_for_ends_with_130(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+        def readline(self, size: int | None = -1, /) -> str:
+            raise KeyboardInterrupt
+
+        read = readline
+
+    monkeypatch.setattr("sys.stdin", Terminal())
+    for command in ("purge --all", "warm --file -"):
+        status, _, error = run(*command.split())
+        assert (status, error) == (130, "\naiohttp-cache: interrupted\n")
+
+
+def test_what_a_driver_raises_is_one_line_without_a_secret(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def usage(self: CacheBackend) -> None:
+        raise RuntimeError("redis://:hunter2@host is gone\nat line 3")
+
+    monkeypatch.setattr(CacheBackend, "usage", usage)
+    status, said, error = run("stats")
+    assert (status, said, error.count("\n"), "hunter2" in error) == (1, "", 1, False)
+    assert "cache.sqlite fails: RuntimeError" in error
+
+
+def test_a_file_that_was_damaged_is_told(run: Run, store: Path) -> None:
+    store.write_bytes(b"garbage" * 1000)
+    status, said, error = run("stats", "--json")
+    assert (status, json.loads(said)["entries"]) == (0, 0)
+    assert error == ("warning: 1 of what is stored could not be read: damaged, foreign, or signed with another key\n")
+
+
+@pytest.mark.parametrize(
+    ("streams", "command", "ends"),
+    [
+        (">&-", "stats", (0, "")),
+        ("<&-", "warm --file -", (2, "aiohttp-cache: --file -: it cannot be read (there is no standard input)\n")),
+        (">/dev/full", "settings", (1, "aiohttp-cache: the output cannot be written: No space left on device\n")),
+    ],
+)
+def test_streams_that_are_not_there_or_full_are_no_traceback(streams: str, command: str, ends: tuple[int, str]) -> None:
+    if "full" in streams and not Path("/dev/full").exists():
+        pytest.skip("there is no /dev/full")
+    program = ["sh", "-c", f'exec "$@" {streams}', "sh", sys.executable, "-m", "aiohttp_cache_di", *command.split()]
+    ended = subprocess.run(program, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
+    assert (ended.returncode, ended.stderr) == ends
 
 
 def test_a_directory_that_may_not_be_looked_at_is_no_traceback(tmp_path: Path) -> None:
