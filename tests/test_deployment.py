@@ -107,7 +107,10 @@ def test_on_a_read_only_root_responses_are_kept_in_memory() -> None:
     around = (*READ_ONLY, *AS_USER)
     skip_unless_possible(*around)
     found = ran(*around, HOME="/nonexistent", TMPDIR="/nonexistent")
-    assert (found.returncode, found.stdout) == (0, "[False, True] ok\n"), found.stderr
+    # It works, and says that this is not what was meant.
+    assert found.stdout in ("[False, True] degraded\n", "[False, True] ok\n"), found.stderr
+    in_memory = "responses are kept in the memory of this process" in found.stderr
+    assert (found.returncode, "degraded" in found.stdout) == (0, in_memory), found.stderr
     # In a temporary directory only where another file system, mounted below, can be written.
     assert "responses are kept in " in found.stderr
 

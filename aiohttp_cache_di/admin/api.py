@@ -77,7 +77,7 @@ class Admin:
         self._previews = previews
         self._page = Page()
         self._watched: WeakKeyDictionary[CacheBackend, Watched] = WeakKeyDictionary()
-        self._worker: Worker | None = None
+        self._worker = ("", 0)
 
     def watch(self, session: Session | None) -> None:
         """Count what the cache of *session* does from now on, so that the page has a past to show."""
@@ -113,7 +113,8 @@ class Admin:
                 return self._caches(ask, sessions)
             label, session = _chosen(sessions, number)
             watched = self._watched_of(session.cache)
-            return await QUESTIONS[name](Asked(ask, label, session, watched, self._me, self._previews))
+            worker = self._me(session.cache.stats.since)
+            return await QUESTIONS[name](Asked(ask, label, session, watched, worker, self._previews))
         except AdminError as refusal:
             return refusal.reply()
         except Exception:
@@ -126,17 +127,17 @@ class Admin:
             watched = self._watched[backend] = Watched(backend)
         return watched
 
-    @property
-    def _me(self) -> Worker:
+    def _me(self, since: float) -> Worker:
         pid = os.getpid()
-        if self._worker is None or self._worker.pid != pid:  # in a child, who counts anew
-            self._worker = Worker(secrets.token_hex(4), pid, time.time())
-        return self._worker
+        if self._worker[1] != pid:  # else a child, which counts on by itself, would be taken for its parent
+            self._worker = secrets.token_hex(4), pid
+        return Worker(*self._worker, since)
 
     def _caches(self, ask: Ask, sessions: Sequence[tuple[str, Session | None]]) -> Reply:
         parameters(ask, frozenset())
         token, given = self._door.token_of(ask)
         found: dict[str, CacheTold] = {}
+        since = now = time.time()
         for number, (label, session) in enumerate(sessions):
             if session is None or session.closed:
                 name = distinct(label, found)
@@ -145,8 +146,9 @@ class Admin:
             self._watched_of(session.cache)
             name = distinct(session.cache.name, found)
             found[name] = _told_of(number, name, session.cache)
+            since = min(since, session.cache.stats.since)
         bounds = Bounds(STEP_S, KEPT_S, BOUNDS_S, not self._read_only, self._previews)
-        return as_json(CachesTold(list(found.values()), self._me, token, bounds, time.time()), headers=given)
+        return as_json(CachesTold(list(found.values()), self._me(since), token, bounds, now), headers=given)
 
 
 def _chosen(sessions: Sequence[tuple[str, Session | None]], number: str) -> tuple[str, Session]:

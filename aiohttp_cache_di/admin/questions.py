@@ -33,6 +33,7 @@ from aiohttp_cache_di.admin.told import (
 )
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.explaining import Explanation
+from aiohttp_cache_di.backends.terms import is_key_beginning
 from aiohttp_cache_di.backends.wrap.outages import cause_of, kind_of
 from aiohttp_cache_di.entries.info import info_of
 from aiohttp_cache_di.errors import ConfigurationError, UnreadableEntryError
@@ -215,6 +216,8 @@ async def entry(asked: Asked) -> Reply:
     stack = asked.backend.stack
     item = await _of_store(asked, lambda: stack.get(key), ANSWER_WITHIN_S) if key else None
     entry = stack.packing.entry_of(item, key)
+    if entry is None and not is_key_beginning(key):
+        raise AdminError(400, "bad-request", shown(f"key={key[:200]!r}: use a key, as api/caches/…/entries tells it"))
     if entry is None:
         raise AdminError(404, "not-found", "nothing is stored under this key any more")
     info, now = info_of(entry), time.time()
@@ -231,8 +234,6 @@ async def purge(asked: Asked) -> Reply:
     parameters(asked.ask, frozenset())
     wish = await body_as(asked.ask, PurgeAsked)
     selectors = purge_of(wish)
-    if wish.all and selectors:
-        raise AdminError(400, "bad-request", "purge: use all, or selectors, and not both")
     backend = asked.backend
     purged = await _of_store(
         asked,

@@ -98,7 +98,7 @@ async def body_as(ask: Ask, shape: type[Shape]) -> Shape:
 def purge_of(asked: PurgeAsked) -> Selectors:
     """What is to go, as `CacheBackend.purge` takes it."""
     names = ("url", "host", "match", "tags", "older_than", "larger_than")
-    found = {name: value for name in names if (value := getattr(asked, name)) not in (None, "", [])}
+    found = {name: value for name in names if (value := getattr(asked, name)) is not None}
     return cast("Selectors", {**found, "expired": True} if asked.expired else found)
 
 

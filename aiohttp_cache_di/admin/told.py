@@ -38,7 +38,7 @@ class Worker(Struct, frozen=True):
     Args:
         id: tells it from others, and from its predecessors.
         pid: as this machine, or its container, has it.
-        since: POSIX time at which it began to count.
+        since: POSIX time at which its cache began to count: the one that is asked about, or the first of all.
     """
 
     id: str
@@ -220,8 +220,8 @@ class PurgeAsked(Struct, frozen=True, forbid_unknown_fields=True):
 
     url: str | None = None
     host: str | None = None
-    match: str | None = None
-    tags: list[str] | None = None
+    match: str | list[str] | None = None
+    tags: str | list[str] | None = None
     older_than: str | float | None = None
     larger_than: str | int | None = None
     expired: bool = False

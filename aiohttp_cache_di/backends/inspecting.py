@@ -14,7 +14,17 @@ from aiohttp_cache_di.backends.store import Record
 from aiohttp_cache_di.entries.info import EntryInfo, info_of, pack_info
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
-__all__ = ["MAX_INFO_BYTES", "Glance", "Measuring", "Purged", "Selecting", "Usage", "Wanted", "packed_info"]
+__all__ = [
+    "MAX_INFO_BYTES",
+    "CountingMarks",
+    "Glance",
+    "Measuring",
+    "Purged",
+    "Selecting",
+    "Usage",
+    "Wanted",
+    "packed_info",
+]
 
 MAX_INFO_BYTES: Final = 4096
 """How much a store keeps beside a record; of one that tells more, the item is read."""
@@ -52,8 +62,9 @@ class Usage(Struct, frozen=True):
     """How much is stored.
 
     Attributes:
-        entries: redirects included.
-        bytes_in_use: what they take, as far as the store can tell; else what their bodies take.
+        entries: responses, redirects included; no records of the cache's own, such as those of purges.
+        bytes_in_use: what is stored takes, such records included, as far as the store can tell; else what the bodies of
+            the entries take.
         bytes_on_disk: of the files, those that others share included; None where there are none to be seen from here.
     """
 
@@ -79,7 +90,16 @@ class Measuring(Protocol):
     """Knows how much it holds."""
 
     async def usage(self) -> Usage:
-        """How much that is."""
+        """How much that is, records that tell of purges included."""
+        ...
+
+
+@runtime_checkable
+class CountingMarks(Protocol):
+    """Knows how many of its records tell of purges, without a walk over all."""
+
+    async def count_marks(self) -> int:
+        """How many keys are those of `is_mark`."""
         ...
 
 

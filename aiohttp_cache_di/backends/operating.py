@@ -88,7 +88,7 @@ class Operated(Addressed):
         counted and dropped afterwards.
 
         Args:
-            all: every entry; without it there has to be a selector.
+            all: every entry, and no selector; without it there has to be one.
             soft: those that are fresh are stale from now on rather than gone, and so are validated, or stand in for an
                 error where that is allowed.
             dry_run: drop nothing, and tell what would be.
@@ -100,14 +100,18 @@ class Operated(Addressed):
             How many entries are concerned, and how large their bodies are.
 
         Raises:
-            ConfigurationError: nothing is selected, or a selector has a value that cannot be used.
+            ConfigurationError: nothing is selected, or all and a part, or a selector has a value that cannot be used.
         """
         if not all and not _names(selectors):
             raise ConfigurationError("purge(): select what is to go (url=, host=, match= …), or say all=True")
+        if all and (parts := _names(selectors) & Selectors.__annotations__.keys()):
+            raise ConfigurationError(
+                f"purge(all=True, {'=…, '.join(sorted(parts))}=…): use all, or a part, and not both"
+            )
         if not dry_run and not all and _names(selectors) == {"tags"}:
             return await self._purge_tags(selectors, soft, count_within_s)
         entries, size, now = 0, 0, time.time()
-        is_whole = all and not selectors and not soft
+        is_whole = all and not soft
         async with aclosing(self._selected(selectors, fresh_at=now if soft else -math.inf)) as pages:
             async for page in pages:
                 found = {info.key: info for info in page}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Callable, Collection, Iterable
@@ -12,6 +13,7 @@ from yarl import URL
 
 from aiohttp_cache_di import keys
 from aiohttp_cache_di.backends.inspecting import Wanted
+from aiohttp_cache_di.backends.terms import expect_pattern, expect_scheme, named_host
 from aiohttp_cache_di.entries.info import EntryInfo
 from aiohttp_cache_di.entries.tags import as_shown
 from aiohttp_cache_di.errors import ConfigurationError
@@ -35,7 +37,7 @@ class Selectors(TypedDict, total=False):
 
     Args:
         url: that it is the response to, by any method, for anyone, in any variant.
-        host: of its URL, in any case; with a port where it has one.
+        host: of its URL, in any case; with a port where it has one of its own.
         match: a pattern of URLs, or several of which one is enough, as ``urls_expire_after`` has them.
         tags: one tag, or several of which one is enough.
         older_than: how long ago its body was stored, at least.
@@ -68,7 +70,8 @@ def selection(
     at = time.time() if now is None else now
     tests: list[Wanted] = []
     if (host := selectors.get("host")) is not None:
-        tests.append(_of_host(_text("host", host)))
+        wanted_host = named_host(host)
+        tests.append(lambda info: wanted_host.is_of(info.url))
     if (url := selectors.get("url")) is not None:
         tests.append(_of_url(url, ignored_params, ordered))
     if selectors.get("expired"):
@@ -98,18 +101,6 @@ def _all_of(tests: list[Wanted]) -> Wanted:
     return lambda info: all(test(info) for test in tests)
 
 
-def _of_host(host: str) -> Wanted:
-    wanted = host.strip().lower()
-
-    def test(info: EntryInfo) -> bool:
-        start = info.url.find("://") + 3
-        end = info.url.find("/", start)
-        found = (info.url[start:end] if end > 0 else info.url[start:].partition("?")[0]).lower()
-        return found == wanted
-
-    return test
-
-
 def _of_url(url: str | URL, ignored_params: Collection[str], ordered: bool) -> Wanted:
     def target(of: str | URL) -> str:
         text = keys.redact_url(of, ignored_params)
@@ -122,8 +113,8 @@ def _of_url(url: str | URL, ignored_params: Collection[str], ordered: bool) -> W
         targets = {target(spelling) for spelling in spellings}
     except ValueError as exc:
         raise ConfigurationError(f"url={str(url)!r}: {exc}") from exc
-    if not all(spelling.is_absolute() and spelling.host for spelling in spellings):
-        raise ConfigurationError(f"url={str(url)!r}: use an absolute URL, such as https://api.example.org/items")
+    for spelling in spellings:
+        expect_scheme(spelling, url)
     paths = {spelling.raw_path for spelling in spellings}
 
     def test(info: EntryInfo) -> bool:
@@ -133,6 +124,9 @@ def _of_url(url: str | URL, ignored_params: Collection[str], ordered: bool) -> W
 
 
 def _matching(patterns: Iterable[str]) -> Wanted:
+    patterns = list(patterns)
+    for pattern in patterns:
+        expect_pattern(pattern)
     matchers = [compiled(pattern, option="match") for pattern in patterns]
 
     def test(info: EntryInfo) -> bool:
@@ -176,7 +170,7 @@ def _as_bytes(size: Size) -> float:
 def _parsed(name: str, value: object, parse: Callable[..., float], accepted: str) -> float:
     try:
         found = parse(value)
-        if found >= 0:
+        if 0 <= found < math.inf and not isinstance(value, bool):
             return found
     except (TypeError, ValueError) as exc:
         raise ConfigurationError(f"{name}={value!r}: use {accepted}") from exc

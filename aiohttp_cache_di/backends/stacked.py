@@ -135,6 +135,11 @@ class Stacked(Revised):
             self.digest_key = secret.key
         return answers
 
+    def propose_secret(self, key: bytes) -> None:
+        """Let the storage keep *key* as the secret of the digests, if it keeps none yet and was not asked before."""
+        if self._secret is not None:
+            self._secret.propose(key)
+
     async def ping(self) -> Health:
         """Open the storage, write a record to it, read that and drop it again; tell what is wrong, and where.
 

@@ -7,6 +7,7 @@ import asyncio
 import math
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -15,18 +16,19 @@ from aiohttp import ClientError
 from yarl import URL
 
 from aiohttp_cache_di.cli.drawing import Advance, progress
-from aiohttp_cache_di.cli.looking import selectors
+from aiohttp_cache_di.cli.expecting import most_bytes, selectors
 from aiohttp_cache_di.cli.running import DONE, FAILED, Cache
-from aiohttp_cache_di.cli.tables import plain, size_of
+from aiohttp_cache_di.cli.tables import columns, plain, size_of
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.keys import redact_url
 from aiohttp_cache_di.session import CachedSession
 from aiohttp_cache_di.settings.build import build_session
-from aiohttp_cache_di.units import parse_size
+from aiohttp_cache_di.telemetry.reasons import CacheDecision
 
 __all__ = ["confirmed", "prune", "purge", "urls_of", "warm"]
 
 READ_AT_A_TIME: Final = 64 * 1024
+STORED, THERE, LEFT, BROKEN = "stored", "was there", "not stored", "failed"  # what has become of a URL
 DROPPED_AT_A_TIME: Final = 512
 
 
@@ -40,7 +42,7 @@ def confirmed(given: argparse.Namespace, where: str) -> bool:
         raise ConfigurationError("purge: say what is to go (--url, --host, --match …), or --all")
     if not given.all or given.yes or given.dry_run:
         return True
-    if not sys.stdin.isatty():
+    if sys.stdin is None or not sys.stdin.isatty():  # a daemon may have none
         raise ConfigurationError("purge --all: add --yes, as there is no terminal to ask at")
     verb = "Make all entries stale" if given.soft else "Drop all entries"
     print(f"{verb} of {where}? [y/N] ", end="", flush=True)
@@ -63,9 +65,7 @@ async def purge(given: argparse.Namespace, cache: Cache) -> int:
 async def prune(given: argparse.Namespace, cache: Cache) -> int:
     """Drop what has expired, then what is too old, then the oldest until the rest is small enough."""
     backend = cache.backend
-    most = _size(given.max_size)
-    if given.max_age is not None:  # refused before anything is dropped
-        await backend.purge(dry_run=True, older_than=given.max_age)
+    most = most_bytes(given)
     with progress("pruning", quiet=cache.as_json):
         expired = await backend.delete_expired_responses()
         old = (await backend.purge(older_than=given.max_age)).entries if given.max_age is not None else 0
@@ -75,13 +75,6 @@ async def prune(given: argparse.Namespace, cache: Cache) -> int:
     lines = f"dropped {expired} expired, {old} old and {oldest} of the oldest entries; {usage.entries} are left"
     cache.tell(told, lambda: [lines])
     return DONE
-
-
-def _size(text: str | None) -> int | None:
-    try:
-        return None if text is None else parse_size(text)
-    except ValueError as exc:
-        raise ConfigurationError(f"--max-size {text!r}: use bytes, or a size with a unit, such as 1GiB") from exc
 
 
 async def _drop_oldest(cache: Cache, most: int) -> int:
@@ -106,11 +99,9 @@ def urls_of(given: argparse.Namespace) -> list[str]:
         ConfigurationError: there are none, one is no URL, or the file cannot be read.
     """
     lines: list[str] = list(given.urls)
-    if given.file == "-":
-        lines += sys.stdin.read().splitlines()
-    elif given.file is not None:
+    if given.file is not None:
         try:
-            lines += Path(given.file).read_text(encoding="utf-8").splitlines()
+            lines += _text_of(given.file).splitlines()
         except (OSError, UnicodeDecodeError) as exc:
             raise ConfigurationError(f"--file {given.file}: it cannot be read ({exc})") from exc
     urls = list(dict.fromkeys(line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")))
@@ -126,23 +117,37 @@ def urls_of(given: argparse.Namespace) -> list[str]:
     return urls
 
 
+def _text_of(file: str) -> str:
+    if file != "-":
+        return Path(file).read_text(encoding="utf-8")
+    if sys.stdin is None:
+        raise OSError("there is no standard input")
+    return sys.stdin.read()
+
+
 async def warm(given: argparse.Namespace, cache: Cache, urls: list[str]) -> int:
     """Request *urls*, some at a time, and tell what became of them."""
     told: list[dict[str, Any]] = []
     waiting = iter(urls)
     async with build_session(cache.backend, cache.settings) as session:
-        workers = range(max(1, min(given.concurrency, len(urls))))
+        workers = range(min(given.concurrency, len(urls)))
         with progress("warming", len(urls), quiet=cache.as_json, counts=True) as advance:
             async with asyncio.TaskGroup() as group:
                 for _ in workers:
                     group.create_task(_request_all(session, waiting, told, advance))
-    failed = [each for each in told if each["error"]]
-    stored = sum("; stored" in each["cache_status"] for each in told)
-    hits = sum("; hit" in each["cache_status"] for each in told)
-    lines = [f"{plain(each['url'])}: {each['error']}" for each in failed]
-    lines.append(f"{len(urls)} requested: {stored} stored, {hits} were there, {len(failed)} failed")
+    results = Counter(each["result"] for each in told)
+    missing = [each for each in told if each["result"] in (LEFT, BROKEN)]
+    lines: list[str] = []
+    if missing:
+        table = [("RESULT", "REASON", "URL", "WHY")]
+        table += [(each["result"], each["reason"] or "-", plain(each["url"]), plain(each["why"])) for each in missing]
+        lines = [*columns(table), ""]
+    left = f", {results[LEFT]} not stored" if results[LEFT] else ""
+    lines.append(
+        f"{len(urls)} requested: {results[STORED]} stored, {results[THERE]} were there{left}, {results[BROKEN]} failed"
+    )
     cache.tell(told, lambda: lines)
-    return FAILED if failed else DONE
+    return FAILED if missing else DONE
 
 
 async def _request_all(
@@ -155,16 +160,28 @@ async def _request_all(
 
 async def _request(session: CachedSession, url: str) -> dict[str, Any]:
     begun = time.perf_counter()
-    status, said, error, size = 0, "", "", 0
+    status, error, size = 0, "", 0
+    decision = CacheDecision("")
     try:
         async with session.get(url) as response:
             async for piece in response.content.iter_chunked(READ_AT_A_TIME):
                 size += len(piece)
         status = response.status
         await session.cache.settle()
-        said = response.cache_status
+        decision = response.cache_decision
         error = f"status {status}" if status >= 400 else ""
     except (ClientError, TimeoutError, OSError) as exc:
         error = f"{type(exc).__name__}: {exc}" if str(exc) else type(exc).__name__
     ms = round((time.perf_counter() - begun) * 1000, 1)
-    return {"url": redact_url(url), "status": status, "bytes": size, "cache_status": said, "error": error, "ms": ms}
+    found = BROKEN if error else STORED if decision.is_stored else THERE if decision.is_hit else LEFT
+    return {
+        "url": redact_url(url),
+        "status": status,
+        "bytes": size,
+        "result": found,
+        "reason": decision.reason,
+        "why": error or decision.because,
+        "cache_status": decision.cache_status,
+        "error": error,
+        "ms": ms,
+    }

@@ -10,35 +10,48 @@ from typing import Final
 
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.selection import selection
-from aiohttp_cache_di.backends.wrap.ping import reach
 from aiohttp_cache_di.cli.drawing import Advance, progress
-from aiohttp_cache_di.cli.looking import selectors
-from aiohttp_cache_di.cli.running import DONE, Cache
+from aiohttp_cache_di.cli.expecting import selectors
+from aiohttp_cache_di.cli.running import DONE, Cache, expect_reached, expect_secret, refuse_memory
 from aiohttp_cache_di.errors import ConfigurationError, StorageError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from aiohttp_cache_di.settings.build import build_backend
 from aiohttp_cache_di.settings.model import CacheSettings
 
-__all__ = ["copy"]
+__all__ = ["copy", "target_of"]
 
+DEFAULT: Final = "default"  # where a setting comes from that nothing has set
 COPIED_AT_A_TIME: Final = 32  # of which the bodies are in memory
 OF_KEYS: Final = ("cache_control", "match_order", "include_headers", "ignored_params", "credential_headers")
 """The settings that the keys of responses depend on."""
 
 
-async def copy(given: argparse.Namespace, cache: Cache) -> int:
-    """Copy what is selected to the cache of another prefix; what is there under the same keys is replaced."""
-    if given.to_prefix == given.prefix:
-        raise ConfigurationError(f"--to-prefix {given.to_prefix!r}: that is the cache itself")
-    settings = await asyncio.to_thread(CacheSettings.load, given.to_prefix, given.env_file)
-    if settings.backend == "memory":
-        raise ConfigurationError(f"{given.to_prefix}BACKEND=memory: it would be gone when the command ends")
+def target_of(given: argparse.Namespace) -> CacheSettings:
+    """The settings of the cache that is copied to; read before a loop runs.
+
+    Raises:
+        ConfigurationError: they are none, say nothing, or are those of the cache itself.
+    """
+    prefix = given.to_prefix
+    if prefix == given.prefix:
+        raise ConfigurationError(f"--to-prefix {prefix!r}: that is the cache itself")
+    settings = CacheSettings.load(prefix, given.env_file)
+    if all(settings.source_of(variable.path) == DEFAULT for variable in settings.variables()):
+        # Else a name that is misspelt would be a new file, and read as if all had been copied to where it belongs.
+        raise ConfigurationError(f"--to-prefix {prefix!r}: no variable begins with it; set {prefix}BACKEND at least")
+    refuse_memory(settings, "it would be gone when the command ends")
+    return settings
+
+
+async def copy(given: argparse.Namespace, cache: Cache, settings: CacheSettings) -> int:
+    """Copy what is selected to the cache of other *settings*; what is there under the same keys is replaced."""
+    place = await asyncio.to_thread(lambda: settings.place)
+    if place is not None and place.is_stand_in:
+        raise StorageError(place.warning)
     target = await asyncio.to_thread(build_backend, settings)
     try:
         _refuse_other_keys(cache.backend, target)
-        health = await reach(target.stack.store, target.guard)
-        if not health.is_ok:
-            raise StorageError(health.reason)
+        await expect_reached(target)
         is_alike = await _share_secret(cache.backend, target)
         total = None if selectors(given) else (await cache.backend.usage()).entries
         with progress("copying", total, quiet=cache.as_json) as advance:
@@ -59,12 +72,10 @@ def _refuse_other_keys(source: CacheBackend, target: CacheBackend) -> None:
 
 async def _share_secret(source: CacheBackend, target: CacheBackend) -> bool:
     """Whether both make their digests with the same secret; where the target has none yet, it gets that one."""
-    await source.learn_secret()
-    keeping = target.stack.abilities.keeping
-    may_hand_on = source.is_secret_kept and target.is_secret_open  # what is made of a key goes into no store
-    if may_hand_on and keeping is not None and await keeping.kept_secret() is None:
-        await keeping.keep_secret(source.digest_key)
-    await target.learn_secret()
+    await expect_secret(source)
+    if source.is_secret_kept:  # what is made of a key goes into no store
+        target.propose_secret(source.digest_key)
+    await expect_secret(target)
     return source.digest_key == target.digest_key
 
 

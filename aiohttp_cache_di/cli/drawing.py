@@ -78,7 +78,7 @@ def progress(what: str, total: int | None = None, *, quiet: bool = False, counts
 
 
 def _is_terminal(stream: Any) -> bool:
-    return stream.isatty() and os.environ.get("TERM") != "dumb"
+    return stream is not None and stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def _rich(*names: str) -> list[Any] | None:

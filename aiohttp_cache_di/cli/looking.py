@@ -10,27 +10,22 @@ import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from typing import Any, cast
+from typing import Any
 
 from aiohttp import ClientError
 
 from aiohttp_cache_di.admin.preview import head_of
-from aiohttp_cache_di.backends.selection import Selectors
+from aiohttp_cache_di.backends.terms import is_key_beginning
+from aiohttp_cache_di.cli.expecting import request_headers, selectors
 from aiohttp_cache_di.cli.running import DONE, FAILED, Cache
 from aiohttp_cache_di.cli.tables import age_of, columns, left_of, plain, size_of
 from aiohttp_cache_di.entries.info import EntryInfo
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.settings.build import build_session
 
-__all__ = ["check", "explain", "ls", "selectors", "show", "stats"]
+__all__ = ["check", "explain", "ls", "show", "stats"]
 
 LEASED_S = 5.0
-
-
-def selectors(given: argparse.Namespace) -> Selectors:
-    """What entries are meant, by those of the arguments that are given."""
-    named = {name: getattr(given, name) for name in Selectors.__annotations__}
-    return cast("Selectors", {name: value for name, value in named.items() if value is not None})
 
 
 async def check(given: argparse.Namespace, cache: Cache) -> int:
@@ -39,14 +34,20 @@ async def check(given: argparse.Namespace, cache: Cache) -> int:
     health = await cache.backend.ping()
     reason = health.reason or await _lease(cache)
     took_ms = (time.perf_counter() - begun) * 1000
-    told = {"ok": not reason, "backend": cache.settings.backend, "where": cache.where, "reason": reason}
+    told = {
+        "ok": not reason,
+        "backend": cache.settings.backend,
+        "where": cache.where,
+        "reason": reason,
+        "ms": round(took_ms, 1),
+    }
     if reason:
         if cache.as_json:
             cache.tell(told, list)
         else:
             print(f"aiohttp-cache: {reason}", file=sys.stderr)
         return FAILED
-    cache.tell(told | {"ms": round(took_ms, 1)}, lambda: [f"ok: {cache.where}, tried in {took_ms:.0f} ms"])
+    cache.tell(told, lambda: [f"ok: {cache.where}, tried in {took_ms:.0f} ms"])
     return DONE
 
 
@@ -154,10 +155,14 @@ def _row(info: EntryInfo) -> tuple[str, ...]:
 
 async def show(given: argparse.Namespace, cache: Cache) -> int:
     """Show heads: what is told of entries, and the header fields of the responses."""
-    what: str = given.what
+    what: str = given.what.strip()
     by_url = "://" in what
     wanted = cache.backend.entries(url=what) if by_url else cache.backend.entries()
     found = [info async for info in wanted if by_url or info.key.startswith(what)]
+    if not found and not by_url and not is_key_beginning(what):
+        raise ConfigurationError(
+            f"{plain(what)!r} is neither a URL, such as https://api.example.org/items, nor the beginning of a key"
+        )
     if not found:
         print(f"aiohttp-cache: nothing is stored for {plain(what)}", file=sys.stderr)
         return FAILED
@@ -196,12 +201,7 @@ def _head(info: EntryInfo, fields: list[tuple[str, str]]) -> list[str]:
 
 async def explain(given: argparse.Namespace, cache: Cache) -> int:
     """Tell what the cache would do with a request."""
-    headers = list[tuple[str, str]]()
-    for header in given.headers:
-        name, found, value = header.partition(":")
-        if not found or not name.strip():
-            raise ConfigurationError(f"--header {header!r}: use 'Name: value'")
-        headers.append((name.strip(), value.strip()))
+    headers = request_headers(given)
     options: dict[str, Any] = {"principal": given.principal} if given.principal else {}
     async with build_session(cache.backend, cache.settings) as session:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import sys
@@ -11,10 +12,11 @@ from functools import partial
 from typing import Final
 
 from aiohttp_cache_di.cli.changing import confirmed, prune, purge, urls_of, warm
-from aiohttp_cache_di.cli.copying import copy
+from aiohttp_cache_di.cli.copying import copy, target_of
+from aiohttp_cache_di.cli.expecting import expect_usable
 from aiohttp_cache_di.cli.looking import check, explain, ls, show, stats
 from aiohttp_cache_di.cli.parsing import parser
-from aiohttp_cache_di.cli.running import DONE, REFUSED, Cache, Command, run
+from aiohttp_cache_di.cli.running import DONE, FAILED, INTERRUPTED, REFUSED, Cache, Command, run
 from aiohttp_cache_di.cli.taking_over import take_over
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.settings.consistency import refuse_contradictions
@@ -25,7 +27,6 @@ __all__ = ["main"]
 
 COMMANDS: Final[dict[str, Callable[[argparse.Namespace, Cache], Awaitable[int]]]] = {
     "check": check,
-    "copy": copy,
     "explain": explain,
     "ls": ls,
     "prune": prune,
@@ -41,15 +42,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: without the program's name; None for those of the process.
     """
-    given = parser().parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # what is stored may be more than a terminal can show
     try:
-        code = _dispatch(given)
-        sys.stdout.flush()  # here, where a failure can be caught, rather than at exit
+        code = _dispatch(parser().parse_args(arguments))
+        print(end="", flush=True)  # here, where a failure can be caught, rather than at exit
     except BrokenPipeError:
-        # The reader, such as head, has seen enough. What is still buffered must not fail at exit either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        _drop_output()  # The reader, such as head, has seen enough.
+        return DONE
+    except OSError as exc:
+        _drop_output()
+        print(f"aiohttp-cache: the output cannot be written: {exc.strerror}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:  # before a loop runs: while a file, or an answer, is waited for
+        print("\naiohttp-cache: interrupted", file=sys.stderr)
+        return INTERRUPTED
     return code
+
+
+def _drop_output() -> None:
+    """Let what is still buffered not fail at exit either."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _dispatch(given: argparse.Namespace) -> int:
@@ -64,16 +77,22 @@ def _dispatch(given: argparse.Namespace) -> int:
     if command is None:
         print("nothing is dropped")
         return DONE
-    creates = given.command in ("check", "warm", "explain") or getattr(given, "older", None) is not None
-    return run(command, prefix=given.prefix, env_file=given.env_file, as_json=given.json, creates=creates)
+    tries = given.command == "check"
+    creates = tries or given.command in ("warm", "explain") or getattr(given, "older", None) is not None
+    return run(command, prefix=given.prefix, env_file=given.env_file, as_json=given.json, creates=creates, tries=tries)
 
 
 def _command(given: argparse.Namespace) -> Command | None:
-    """What is to be done with the cache; None where the person who was asked says no."""
+    """What is to be done with the cache; None where the person who was asked says no.
+
+    Raises:
+        ConfigurationError: the arguments cannot be meant, whatever the store holds.
+    """
+    expect_usable(given)
     if given.command == "warm":
         return partial(warm, given, urls=urls_of(given))
-    if given.command == "copy" and given.older is not None:
-        return partial(take_over, given)
+    if given.command == "copy":
+        return partial(take_over, given) if given.older is not None else partial(copy, given, settings=target_of(given))
     if given.command == "purge" and not confirmed(given, f"the cache of {given.prefix}"):
         return None
     return partial(COMMANDS[given.command], given)

@@ -6,6 +6,7 @@ By argparse, which is there and loads in milliseconds; typer would be a dependen
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
@@ -17,6 +18,8 @@ __all__ = ["SORTS", "parser"]
 
 AddParser: TypeAlias = Callable[..., argparse.ArgumentParser]
 
+MAX_COUNT: Final = 999_999_999
+_WHOLE: Final = re.compile(r"\d{1,9}", re.ASCII)
 SORTS: Final = ("url", "size", "age", "expires")
 STATUSES: Final = "exit status: 0 done, 1 the store cannot be used or something failed, 2 wrong arguments or settings"
 
@@ -113,7 +116,7 @@ def _purge(command: argparse.ArgumentParser) -> None:
 def _warm(command: argparse.ArgumentParser) -> None:
     command.add_argument("urls", nargs="*", metavar="URL")
     command.add_argument("--file", metavar="FILE", help="of URLs, one a line; - for standard input")
-    command.add_argument("--concurrency", type=_count, default=8, help="requests at a time (default: %(default)s)")
+    command.add_argument("--concurrency", type=_several, default=8, help="requests at a time (default: %(default)s)")
 
 
 def _copy(command: argparse.ArgumentParser) -> None:
@@ -133,7 +136,11 @@ def _prune(command: argparse.ArgumentParser) -> None:
     command.add_argument("--max-size", metavar="SIZE", help="drop the oldest until all bodies take no more")
 
 
-def _count(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r}: use a whole number, 0 or more")
+def _count(text: str, least: int = 0) -> int:
+    if not _WHOLE.fullmatch(text) or int(text) < least:
+        raise argparse.ArgumentTypeError(f"{text!r}: use a whole number from {least} to {MAX_COUNT}")
     return int(text)
+
+
+def _several(text: str) -> int:
+    return _count(text, least=1)

@@ -11,17 +11,32 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from aiohttp_cache_di.backends.base import CacheBackend
+from aiohttp_cache_di.backends.wrap.outages import cause_of, kind_of
 from aiohttp_cache_di.backends.wrap.ping import reach
 from aiohttp_cache_di.errors import CacheError, ConfigurationError, StorageError
 from aiohttp_cache_di.settings.build import build_backend
 from aiohttp_cache_di.settings.model import CacheSettings
+from aiohttp_cache_di.settings.places import IN_MEMORY
 from aiohttp_cache_di.settings.secrecy import without_secrets
 
-__all__ = ["DONE", "FAILED", "INTERRUPTED", "REFUSED", "Cache", "Command", "run"]
+__all__ = [
+    "DONE",
+    "FAILED",
+    "INTERRUPTED",
+    "REFUSED",
+    "Cache",
+    "Command",
+    "expect_reached",
+    "expect_secret",
+    "refuse_memory",
+    "run",
+]
 
 DONE: Final = 0
 FAILED: Final = 1
 REFUSED: Final = 2  # as argparse exits for arguments that it refuses
+UNREADABLE: Final = "of what is stored could not be read: damaged, foreign, or signed with another key"
+ASKED_AT_MOST: Final = 3  # times, each within the deadline of a request
 INTERRUPTED: Final = 130  # as shells have it of a program that was ended by SIGINT
 
 
@@ -51,31 +66,34 @@ class Cache:
 Command: TypeAlias = Callable[[Cache], Awaitable[int]]
 
 
-def run(command: Command, *, prefix: str, env_file: str, as_json: bool, creates: bool = False) -> int:
+def run(
+    command: Command, *, prefix: str, env_file: str, as_json: bool, creates: bool = False, tries: bool = False
+) -> int:
     """Run *command* and return its exit status; what went wrong is said on standard error.
 
     Args:
         creates: there need be no cache yet.
+        tries: the command itself tells what is wrong with the store.
     """
     logger = logging.getLogger("aiohttp_cache_di")
     level = logger.level
     logger.setLevel(logging.CRITICAL)  # what matters is said by the command
     try:
-        return _status(command, prefix, env_file, as_json=as_json, creates=creates)
+        return _status(command, prefix, env_file, as_json=as_json, creates=creates, tries=tries)
     finally:
         logger.setLevel(level)
 
 
-def _status(command: Command, prefix: str, env_file: str, *, as_json: bool, creates: bool) -> int:
+def _status(command: Command, prefix: str, env_file: str, *, as_json: bool, creates: bool, tries: bool) -> int:
     try:
         settings = CacheSettings.load(prefix, env_file)
-        _refuse_unseen(settings, creates=creates)
+        _refuse_unseen(settings, creates=creates, tries=tries)
     except ConfigurationError as exc:
         return _failed(str(exc), REFUSED)
-    except StorageError as exc:
+    except (StorageError, OSError) as exc:
         return _failed(str(exc), FAILED)
     try:
-        return asyncio.run(_run(command, settings, as_json))
+        return asyncio.run(_run(command, settings, as_json, tries=tries))
     except KeyboardInterrupt:
         return _failed("interrupted", INTERRUPTED)
     except BrokenPipeError:  # of what reads the output, and has seen enough: no failure
@@ -86,30 +104,63 @@ def _status(command: Command, prefix: str, env_file: str, *, as_json: bool, crea
         return _failed(without_secrets(str(exc), settings), FAILED)
 
 
-async def _run(command: Command, settings: CacheSettings, as_json: bool) -> int:
-    backend = await asyncio.to_thread(build_backend, settings)
+async def _run(command: Command, settings: CacheSettings, as_json: bool, *, tries: bool) -> int:
+    unasked = settings.model_copy(update={"require_store": False})  # what is wrong with the store is said by us
+    backend = await asyncio.to_thread(build_backend, unasked)
     try:
-        health = await reach(backend.stack.store, backend.guard)
-        if not health.is_ok:
-            raise StorageError(health.reason)
+        if not tries:
+            await expect_reached(backend)
         return await command(Cache(backend, settings, as_json))
     except (ConfigurationError, CacheError, OSError):
         raise
     except Exception as exc:  # of a driver, whose words may repeat what it was given
-        raise StorageError(f"the store failed: {type(exc).__name__}") from exc
+        words = cause_of(kind_of(exc), exc, backend.stack.store)
+        raise StorageError(f"{backend.guard.outages.where} fails: {words}") from exc
     finally:
         await backend.close()
+        if backend.stats.unreadable:
+            print(f"warning: {backend.stats.unreadable} {UNREADABLE}", file=sys.stderr)
 
 
-def _refuse_unseen(settings: CacheSettings, *, creates: bool) -> None:
-    """Refuse a cache that cannot be seen from here; or, where nothing is to be created, is not there."""
+async def expect_reached(backend: CacheBackend) -> None:
+    """Raise StorageError where the store of *backend* cannot be read."""
+    health = await reach(backend.stack.store, backend.guard)
+    if not health.is_ok:
+        raise StorageError(health.reason)
+
+
+async def expect_secret(backend: CacheBackend) -> None:
+    """Learn the secret of the digests of *backend*: what is stored without it is found by no service.
+
+    Raises:
+        StorageError: the store does not tell it.
+    """
+    for _ in range(ASKED_AT_MOST):
+        await backend.learn_secret()
+        if not backend.is_secret_open:
+            return
+    outages = backend.guard.outages
+    cause = "; ".join(outages.causes.values()) or "it keeps none"
+    raise StorageError(f"{outages.where} does not tell the secret that its keys are made with ({cause})")
+
+
+def refuse_memory(settings: CacheSettings, why: str) -> None:
+    """Raise ConfigurationError where *settings* say that responses are kept in memory."""
     if settings.backend == "memory":
-        raise ConfigurationError(
-            f"{settings.prefix}BACKEND=memory: what a service keeps in its own memory cannot be seen from here"
-        )
+        raise ConfigurationError(f"{settings.prefix}BACKEND=memory: {why}")
+    if settings.backend == "sqlite" and settings.sqlite.path == IN_MEMORY:
+        raise ConfigurationError(f"{settings.prefix}SQLITE__PATH={IN_MEMORY}: {why}")
+
+
+def _refuse_unseen(settings: CacheSettings, *, creates: bool, tries: bool) -> None:
+    """Refuse a cache that cannot be seen from here; or, where nothing is to be created, is not there."""
+    if not tries:
+        refuse_memory(settings, "what a service keeps in its own memory cannot be seen from here")
     place = settings.place
-    if place is None:
+    if place is None or (tries and place.path == IN_MEMORY):
         return
+    if place.is_stand_in:
+        raise StorageError(place.warning)
     if place.warning is not None:
         print(f"warning: {place.warning}", file=sys.stderr)
     if not creates and not place.path.exists():

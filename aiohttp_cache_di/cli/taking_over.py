@@ -12,9 +12,9 @@ from aiohttp_cache_di.backends.inspecting import Wanted
 from aiohttp_cache_di.backends.selection import selection
 from aiohttp_cache_di.cli.adopting import Adopter, Left
 from aiohttp_cache_di.cli.drawing import progress
-from aiohttp_cache_di.cli.looking import selectors
+from aiohttp_cache_di.cli.expecting import selectors
 from aiohttp_cache_di.cli.older_files import OlderFile, OlderRow
-from aiohttp_cache_di.cli.running import DONE, Cache
+from aiohttp_cache_di.cli.running import DONE, Cache, expect_secret
 from aiohttp_cache_di.cli.tables import columns
 from aiohttp_cache_di.entries.info import info_of
 from aiohttp_cache_di.entries.older import OlderResponse, UnknownPickleError, is_signed, read_older
@@ -50,7 +50,7 @@ REASONS: Final = {
 async def take_over(given: argparse.Namespace, cache: Cache) -> int:
     """Store here what is in the file of an aiohttp-client-cache, and tell what was left there and why."""
     backend = cache.backend
-    await backend.learn_secret()
+    await expect_secret(backend)
     wanted = selection(selectors(given), ignored_params=backend.ignored_params, ordered=backend.is_ordered)
     most_bytes = int(backend.largest_in_memory_bytes) + MORE_BYTES
     file = await asyncio.to_thread(OlderFile, given.older, most_bytes)

@@ -18,7 +18,6 @@ from aiohttp_cache_di.session import CachedSession
 from aiohttp_cache_di.settings.consistency import refuse_contradictions
 from aiohttp_cache_di.settings.forms import BUILT_IN_BACKENDS
 from aiohttp_cache_di.settings.model import CacheSettings
-from aiohttp_cache_di.settings.places import IN_MEMORY
 from aiohttp_cache_di.settings.secrecy import without_secrets
 from aiohttp_cache_di.telemetry import Health
 
@@ -29,11 +28,16 @@ logger: logging.Logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class BackendPlan:
-    """A back-end about to be built: its class has been found, and the place of its file."""
+    """A back-end about to be built: its class has been found, and the place of its file.
+
+    Attributes:
+        stand_in: why it keeps responses in memory though a file was meant; "" for what is as it was meant.
+    """
 
     settings: CacheSettings
     backend_class: Callable[..., CacheBackend]
     options: Mapping[str, Any] = field(repr=False)
+    stand_in: str = ""
 
     @property
     def is_built_in(self) -> bool:
@@ -48,12 +52,15 @@ class BackendPlan:
             MissingDependencyError: its driver is not installed.
         """
         try:
-            return self.backend_class(**self.options)
+            backend = self.backend_class(**self.options)
         except (TypeError, ConfigurationError) as exc:
             what = f"{self.settings.prefix}BACKEND={self.settings.backend!r} cannot be built"
             message = without_secrets(str(exc), self.settings)
             # A cause is printed with the error, and has said what the message does not.
             raise ConfigurationError(f"{what}: {message}") from (exc if message == str(exc) else None)
+        if self.stand_in:
+            backend.stats.stand_in = self.stand_in
+        return backend
 
 
 def plan_backend(settings: CacheSettings) -> BackendPlan:
@@ -65,14 +72,14 @@ def plan_backend(settings: CacheSettings) -> BackendPlan:
     """
     refuse_contradictions(settings)
     options = _common_options(settings)
-    place, given = settings.place, settings.sqlite if settings.backend == "sqlite" else settings.filesystem
+    place = settings.place
     if place is not None:
         if place.warning is not None:
             logger.warning("Cache %s: %s", settings.name, place.warning)
-        if place.path == IN_MEMORY and given.path is None:
+        if place.is_stand_in:
             if settings.require_store:
                 raise _store_missing(settings, f"{place.warning}")
-            return BackendPlan(settings, CacheBackend, options)
+            return BackendPlan(settings, CacheBackend, options, f"{place.warning}")
         options["cache_name"] = str(place.path)
     if settings.backend == "sqlite":
         options |= {"timeout": settings.sqlite.timeout, "fast_save": settings.sqlite.fast_save}

@@ -20,7 +20,6 @@ from pydantic import (
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from aiohttp_cache_di.arguments import refuse_unknown
-from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.settings.kinds import (
     BackendName,
     Codes,
@@ -50,7 +49,7 @@ from aiohttp_cache_di.settings.kinds import (
 )
 from aiohttp_cache_di.settings.places import Place, find_directory, find_place
 from aiohttp_cache_di.settings.sources import DEFAULT_ENV_FILE
-from aiohttp_cache_di.settings.variables import Source, Variable, Variables, refuse
+from aiohttp_cache_di.settings.variables import Source, Variable, Variables, expect_prefix, refuse
 
 if TYPE_CHECKING:
     from aiohttp_cache_di.settings.typed import (
@@ -370,10 +369,7 @@ class CacheSettings(BaseSettings):
             env_file: read for what the environment lacks. A missing ``.env`` is no error, any other is. The ``.env``
                 of the current directory may name no class as ``BACKEND``; a file that is named may.
         """
-        if not prefix:
-            raise ConfigurationError(
-                "prefix='': variables without a prefix are never read; give one such as 'API_CACHE_'"
-            )
+        expect_prefix(prefix)
         options: dict[str, Any] = {"_env_prefix": prefix, "_env_file": env_file}
         return cls(**options)
 

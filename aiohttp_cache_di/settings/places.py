@@ -29,6 +29,11 @@ class Place(NamedTuple):
     path: Path
     warning: str | None = None
 
+    @property
+    def is_stand_in(self) -> bool:
+        """Whether responses are kept in memory though a file was meant."""
+        return self.path == IN_MEMORY and self.warning is not None
+
 
 def find_place(given: Path | None, name: str, variable: str, *, is_directory: bool = False) -> Place:
     """Find the place of the database file.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, TypeAlias, cast, get_args, get_origin
@@ -15,8 +16,9 @@ from aiohttp_cache_di.settings.forms import CLASS_PATH, FormError
 from aiohttp_cache_di.settings.kinds import Kind
 from aiohttp_cache_di.settings.sources import DEFAULT_ENV_FILE, ENVIRONMENT, FILE_SUFFIX, Found, Layers
 
-__all__ = ["Source", "Variable", "Variables", "refuse"]
+__all__ = ["Source", "Variable", "Variables", "expect_prefix", "refuse"]
 
+_PREFIX: Final = re.compile(r"[._-]*[A-Za-z][\w.-]*", re.ASCII)  # as Kubernetes has names; shells have fewer
 _BOUNDS: Final = {"gt": "more than", "ge": "from", "le": "to", "min_length": "of a length from"}
 
 Source: TypeAlias = str
@@ -51,6 +53,14 @@ def _kind_of(annotation: object) -> Kind:
     if get_origin(annotation) is Literal:
         return Kind(" or ".join(str(value) for value in get_args(annotation)))
     return Kind({int: "a whole number", float: "a number"}.get(cast(type, annotation), "any text"))
+
+
+def expect_prefix(prefix: str) -> None:
+    """Raise ConfigurationError unless names of variables may begin with *prefix*, and a cache be called after it."""
+    if not prefix:
+        raise ConfigurationError("prefix='': variables without a prefix are never read; give one such as 'API_CACHE_'")
+    if not _PREFIX.fullmatch(prefix):
+        raise ConfigurationError(f"prefix={prefix!r}: no variable begins so; give one such as 'API_CACHE_'")
 
 
 class Variables(NamedTuple):

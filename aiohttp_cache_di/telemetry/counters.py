@@ -41,6 +41,8 @@ class CacheStats(Struct, repr_omit_defaults=True):
         store_errors: storage operations that failed, by kind of failure.
         circuits: the state of the circuits that are not closed, by operation.
         found_wrong: what a check of the storage (`ping`) has found and is not known to be mended, by operation.
+        stand_in: why responses are kept in memory though another storage was meant; "" where it is that one.
+        since: POSIX time at which counting began.
         clock: seconds of a clock that never goes back.
         watch: hands decisions to those who observe the cache.
     """
@@ -59,6 +61,8 @@ class CacheStats(Struct, repr_omit_defaults=True):
     store_errors: dict[str, int] = field(default_factory=dict[str, int])
     circuits: dict[str, CircuitState] = field(default_factory=dict[str, CircuitState])
     found_wrong: dict[str, str] = field(default_factory=dict[str, str])
+    stand_in: str = ""
+    since: float = field(default_factory=time.time)
     clock: Callable[[], float] = time.monotonic
     watch: Watch = field(default_factory=Watch)
     _recent: dict[str, tuple[float, str]] = field(default_factory=dict[str, tuple[float, str]])
@@ -151,7 +155,8 @@ class CacheStats(Struct, repr_omit_defaults=True):
     def health(self, recent_s: float = _RECENT_S) -> Health:
         """Whether the storage is well: no circuit is open, and nothing that failed lately has not worked again since.
 
-        Nor was anything found wrong by `CacheBackend.ping`, as at the start of an application, that still is.
+        Nor was anything found wrong by `CacheBackend.ping`, as at the start of an application, that still is; nor does
+        memory stand in for a file that cannot be written.
 
         Args:
             recent_s: for how many seconds a failure counts, unless that operation succeeds before.
@@ -167,6 +172,8 @@ class CacheStats(Struct, repr_omit_defaults=True):
             return Health("degraded", f"the storage is left alone after failures of: {waiting}{because}")
         if self.found_wrong:
             return Health("degraded", f"the storage is of no use: {'; '.join(self.found_wrong.values())}")
+        if self.stand_in:
+            return Health("degraded", self.stand_in)
         if self.clock() - failed_at < recent_s:
             return Health("degraded", f"storage operations failed within the last {recent_s:g} s{because}")
         return Health("ok")

@@ -102,6 +102,18 @@ async def test_the_caches_of_the_app_are_told_with_a_token(admin: Admin, session
     assert found["bounds"]["may_change"]
 
 
+async def test_the_worker_counts_since_its_cache_was_made_and_not_since_the_first_look(
+    admin: Admin, session: CachedSession
+) -> None:
+    began = session.cache.stats.since
+    session.cache.stats.since = began - 1000
+    assert time.time() - 60 < began < time.time()
+    for name in ("caches", "now"):
+        assert (await ask_json(admin, session, name))["worker"]["since"] == began - 1000
+    none = told(await admin.answer("caches", ask(), [("cached_session", None)]))
+    assert none["worker"]["since"] > began - 1000
+
+
 async def test_caches_of_one_name_are_told_apart(admin: Admin, session: CachedSession) -> None:
     found = told(await admin.answer("caches", ask(), [("one", session), ("two", session)]))
     assert [one["name"] for one in found["caches"]] == ["shop", "shop-2"]
@@ -185,8 +197,7 @@ async def test_an_entry_is_told_with_its_head_and_the_beginning_of_its_body(
     assert (huge["of_bytes"], len(huge["text"]), huge["is_whole"]) == (PREVIEW_BYTES, PREVIEW_BYTES, False)
     off = Admin(is_local=True, previews=False)
     assert (await ask_json(off, session, "entry", key="k" * 40))["preview"]["kind"] == "off"
-    await refusal(admin, session, "entry", ask(query={"key": "gone"}), 404)
-    await refusal(admin, session, "entry", ask(), 404)
+    await refusal(admin, session, "entry", ask(), 400)
 
 
 async def test_what_an_entry_says_is_never_anything_but_text(admin: Admin, session: CachedSession) -> None:
@@ -243,6 +254,11 @@ async def test_a_soft_purge_makes_stale(admin: Admin, session: CachedSession) ->
         {"url": "no url"},
         {"older_than": "soon"},
         {"all": True, "host": "a.test"},
+        {"host": "", "expired": True},
+        {"host": "https://a.test/"},
+        {"match": ["/v1/*"]},
+        {"tags": []},
+        {"older_than": "9" * 400},
         [],
         b"{",
         b"",
@@ -287,6 +303,8 @@ async def test_changes_need_the_token_and_a_page_that_may_change(admin: Admin, s
         {"unknown": "1"},
         {"older_than": "soon"},
         {"larger_than": "-3"},
+        {"host": "https://a.test/items"},
+        {"match": "/v1/*"},
     ],
 )
 async def test_a_question_that_cannot_be_is_refused(
@@ -294,6 +312,15 @@ async def test_a_question_that_cannot_be_is_refused(
 ) -> None:
     error = await refusal(admin, session, "entries", ask(query=query), 400)
     assert error["code"] == "bad-request"
+
+
+@pytest.mark.parametrize("key", ["", "no key", "<b>"])
+async def test_a_key_that_is_none_is_refused_and_one_that_is_gone_is_not_found(
+    admin: Admin, session: CachedSession, key: str
+) -> None:
+    error = await refusal(admin, session, "entry", ask(query={"key": key}), 400)
+    assert (error["code"], f"key={key!r}" in error["message"]) == ("bad-request", True)
+    await refusal(admin, session, "entry", ask(query={"key": "f" * 40}), 404)
 
 
 @pytest.mark.parametrize("number", ["1", "-1", "x", "", "9999999", "²"])

@@ -286,6 +286,17 @@ WRONG: list[dict[str, Any]] = [
     {"url": "http://[broken"},
     {"url": 3},
     {"host": ""},
+    {"host": "https://a.test/items"},
+    {"host": "*.a.test"},
+    {"host": 7},
+    {"all": True, "host": "a.test"},
+    {"all": True, "expired": True, "soft": True},
+    {"url": "ftp://a.test/"},
+    {"match": "/v1/*"},
+    {"match": ["a.test/*", "ftp://a.test/*"]},
+    {"older_than": math.inf},
+    {"older_than": math.nan},
+    {"larger_than": True},
     {"match": []},
     {"match": "[z-a]"},
     {"tags": 7},
@@ -302,6 +313,23 @@ async def test_a_selection_that_is_none_is_refused_and_nothing_goes(selectors: d
     with pytest.raises(ConfigurationError):
         await backend.purge(**selectors)
     assert (await backend.usage()).entries == 8
+
+
+async def test_a_host_is_found_in_each_of_the_forms_that_it_has() -> None:
+    backend = CacheBackend()
+    for key, url in (("aa", "https://xn--mller-kva.test/"), ("bb", "http://b.test:8080/"), ("cc", "http://[::1]/c")):
+        await backend.write(entry(key, url))
+    for host, keys in (
+        ("müller.test", ["aa"]),
+        ("XN--mller-kva.Test", ["aa"]),
+        ("müller.test:443", ["aa"]),
+        ("müller.test:80", []),
+        ("b.test:8080", ["bb"]),
+        ("b.test", []),
+        ("::1", ["cc"]),
+        ("[::1]:80", ["cc"]),
+    ):
+        assert await keys_of(backend, host=host) == keys, host
 
 
 async def test_a_misspelt_selector_is_a_type_error() -> None:
@@ -340,6 +368,22 @@ async def test_a_selection_in_a_file_takes_less_than_a_walk_over_the_bodies(tmp_
         assert selected - begun < time.perf_counter() - selected
         assert (await backend.purge(host="h7.test")).entries == 16
         assert (await backend.usage()).entries == 2032
+    finally:
+        await backend.close()
+
+
+@pytest.mark.parametrize("store", ["sqlite", "memory"])
+async def test_what_is_used_has_no_records_of_purges_among_its_entries_however_many_they_are(
+    store: str, make_on: Callable[[str], MakeBackend]
+) -> None:
+    backend = make_on(store)(max_bytes=None)
+    plain = entry("", "http://a.test/")
+    try:
+        for first in range(0, 10_240, 128):
+            keys = [f"{n:040x}" for n in range(first, first + 128)]
+            await backend.stack.store.put([Record(key, replace(plain, key=key), math.inf) for key in keys])
+        await backend.stack.purge_tags(["red", "green", "blue"])
+        assert ((await backend.usage()).entries, await backend.responses.size()) == (10_240, 10_240)
     finally:
         await backend.close()
 

@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+import uuid
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,6 @@ import pytest
 from msgspec.structs import replace
 
 from aiohttp_cache_di.backends.sqlite import SQLiteBackend
-from aiohttp_cache_di.cli.main import main
 from aiohttp_cache_di.entries.info import info_of, pack_info
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from tests.backends.entries import make_entry
@@ -231,6 +231,28 @@ def test_what_is_stored_is_copied_to_another_cache(
     assert listed(run, "--prefix", "NEW_CACHE_", "--expired") == ["bb1"]
 
 
+@pytest.mark.parametrize("server", ["secantus", "ministack"])
+def test_an_empty_store_gets_the_secret_of_the_cache_that_is_copied_to_it(
+    path: Path, run: Run, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, server: str
+) -> None:
+    url = request.getfixturevalue(server).url
+    monkeypatch.setenv("NEW_CACHE_CACHE_NAME", f"copy-{uuid.uuid4().hex}")
+    monkeypatch.setenv("NEW_CACHE_STORAGE_DEADLINE", "5s")
+    if server == "secantus":
+        monkeypatch.setenv("NEW_CACHE_BACKEND", "mongodb")
+        monkeypatch.setenv("NEW_CACHE_MONGODB__URL", url)
+    else:
+        monkeypatch.setenv("NEW_CACHE_BACKEND", "dynamodb")
+        monkeypatch.setenv("NEW_CACHE_DYNAMODB__ENDPOINT", url)
+        monkeypatch.setenv("NEW_CACHE_DYNAMODB__REGION", "eu-west-1")
+        monkeypatch.setenv("NEW_CACHE_DYNAMODB__CREATE_TABLE", "true")
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    for _ in range(2):  # also where it is there by now
+        status, said, error = run("copy", "--to-prefix", "NEW_CACHE_", "--json")
+        assert (status, error, json.loads(said)) == (0, "", {"copied": 4, "left": 0})
+
+
 def test_what_another_secret_would_not_find_again_is_not_copied(
     path: Path, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -255,9 +277,25 @@ def test_urls_are_requested_so_that_they_are_stored(path: Path, run: Run, tmp_pa
         assert origin.hits == 2
         status, said, _ = run("warm", f"{origin.url}/a", nowhere, "--concurrency", "1")
         assert status == 1
-        assert said.splitlines()[0].startswith(f"{nowhere}: ClientConnectorError: ")
-        assert said.splitlines()[1] == "2 requested: 0 stored, 1 were there, 1 failed"
+        lines = said.splitlines()
+        assert lines[1].split()[:4] == ["failed", "-", nowhere, "ClientConnectorError:"]
+        assert lines[-1] == "2 requested: 0 stored, 1 were there, 1 failed"
         assert len(listed(run, "--match", f"{origin.url}/*")) == 2
+
+
+def test_what_was_not_stored_is_told_with_its_reason(path: Path, run: Run) -> None:
+    with running_origin() as origin:
+        stored, left = f"{origin.url}/a", f"{origin.url}/b?cache-control=no-store"
+        status, said, _ = run("warm", stored, left)
+        lines = said.splitlines()
+        assert status == 1
+        assert lines[0].split() == ["RESULT", "REASON", "URL", "WHY"]
+        assert lines[1].split()[:4] == ["not", "stored", "no-store", left]
+        assert lines[1].endswith("not stored: request or response forbids it")
+        assert lines[-1] == "2 requested: 1 stored, 0 were there, 1 not stored, 0 failed"
+        status, said, _ = run("warm", stored, left, "--json")
+        told = {each["url"]: (each["result"], each["reason"], each["error"]) for each in json.loads(said)}
+        assert (status, told) == (1, {stored: ("was there", "", ""), left: ("not stored", "no-store", "")})
 
 
 def test_a_reader_that_has_seen_enough_is_no_failure(path: Path) -> None:
@@ -277,9 +315,3 @@ def test_a_reader_that_has_seen_enough_is_no_failure(path: Path) -> None:
             assert (running.wait(60), running.stderr.read()) == (0, b"")
         finally:
             running.kill()
-
-
-def test_a_number_that_is_none_is_said_in_words(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit, match="2"):
-        main(["ls", "--limit", "-1"])
-    assert "use a whole number, 0 or more" in capsys.readouterr().err

@@ -13,7 +13,10 @@ __all__ = ["Origin", "running_origin"]
 
 
 class Origin:
-    """Counts its requests and the connections that they came by; its answers may be cached for a minute."""
+    """Counts its requests and the connections that they came by.
+
+    Its answers may be cached for a minute, unless the query says another ``cache-control``.
+    """
 
     def __init__(self) -> None:
         self.hits = 0
@@ -25,7 +28,8 @@ class Origin:
         self.hits += 1
         assert request.transport is not None
         self.connections.add(request.transport.get_extra_info("peername"))
-        return web.Response(text=f"{self.hits}", headers={"Cache-Control": "max-age=60"})
+        lifetime = request.query.get("cache-control", "max-age=60")
+        return web.Response(text=f"{self.hits}", headers={"Cache-Control": lifetime})
 
 
 @contextmanager

@@ -291,5 +291,15 @@ def test_files_that_can_be_written_nowhere_are_kept_in_memory(
     monkeypatch.setenv("AIOHTTP_CACHE_BACKEND", "filesystem")
     monkeypatch.setattr("aiohttp_cache_di.settings.places.user_cache_path", _raise)
     own(temporary).touch()
-    assert type(build_backend(CacheSettings())) is CacheBackend
+    backend = build_backend(CacheSettings())
+    assert type(backend) is CacheBackend
     assert "memory" in caplog.text
+    for health in (backend.stats.health(), asyncio.run(backend.ping())):
+        assert health.status == "degraded"
+        assert "responses are kept in the memory of this process; AIOHTTP_CACHE_FILESYSTEM__PATH" in health.reason
+
+
+@pytest.mark.parametrize(("variable", "value"), [("SQLITE__PATH", ":memory:"), ("BACKEND", "memory")])
+def test_memory_that_was_meant_is_well(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
+    monkeypatch.setenv(f"AIOHTTP_CACHE_{variable}", value)
+    assert build_backend(CacheSettings()).stats.health().is_ok

@@ -131,7 +131,7 @@ class SQLiteCache(StackCache):
         """Count the items."""
         await self.stack.settle(None)
         count = await self._store.count(leads_on=self._leads_on)
-        return count if self._leads_on else count - await self.stack.count_marks(count)
+        return count if self._leads_on else count - await self.stack.count_marks()
 
     @property
     def _store(self) -> SQLiteStore:

@@ -17,7 +17,7 @@ from typing import Final
 
 from aiohttp_cache_di.backends.inspecting import MAX_INFO_BYTES
 from aiohttp_cache_di.backends.sqlite.files import DamagedError
-from aiohttp_cache_di.backends.store import SECRET_BYTES
+from aiohttp_cache_di.backends.store import MARK_PREFIX, SECRET_BYTES
 from aiohttp_cache_di.errors import StorageError
 
 __all__ = [
@@ -155,6 +155,8 @@ class Table:
         self.get: str = f"SELECT number, tie, key, frame FROM {GENERATION} LEFT JOIN {t} ON key = ?"
         self.which: str = f"SELECT key FROM {t} WHERE key IN "  # and a list of marks
         self.count: str = f"SELECT count(*) FROM {t}"
+        # by the index over keys
+        self.count_marks: str = f"SELECT count(*) FROM {t} WHERE key >= '{MARK_PREFIX}' AND key < '{MARK_PREFIX[:-1]};'"
         self.kinds_of: str = f"SELECT key, leads_on FROM {t} WHERE key IN "
         self.count_kinds: str = f"SELECT (SELECT count(*) FROM {t}), (SELECT count(*) FROM {t} WHERE leads_on)"
         self.last_id: str = f"SELECT max(id) FROM {t}"

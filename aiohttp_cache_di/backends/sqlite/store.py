@@ -155,6 +155,12 @@ class SQLiteStore:
         usage: Usage = await self._query(measure)
         return usage
 
+    async def count_marks(self) -> int:
+        """Count the records that tell of purges."""
+        found = await self._query(lambda connection: connection.execute(self.database.table.count_marks).fetchone())
+        count: int = found[0]
+        return count
+
     async def clear(self) -> None:
         """Drop everything that has been written so far."""
 

@@ -25,7 +25,8 @@ async def ping(store: Store, guard: StoreGuard) -> Health:
     Each step may take as long as a write in the background does, and is tried though the store is left alone for now.
     """
     if isinstance(store, Immediate):
-        return Health("ok")
+        stand_in = guard.stats.stand_in
+        return Health("degraded", stand_in) if stand_in else Health("ok")
     key = secrets.token_hex(20)  # as a request has one, for stores that know of no other kind
 
     async def read() -> None:

@@ -58,6 +58,11 @@ class StoreSecret:
         if self._store is not None and not isinstance(self._store, Immediate):
             self.is_known = False
 
+    def propose(self, key: bytes) -> None:
+        """Let the store keep *key*, if it keeps none yet and is asked after this."""
+        if not self.is_known:
+            self.key = DigestKey(key)
+
     async def learn(self, guard: StoreGuard) -> bool:
         """Ask the store, within a deadline, for all in this loop who want to know; return whether it answers at all."""
         if self.is_known:

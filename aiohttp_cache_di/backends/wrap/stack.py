@@ -38,7 +38,6 @@ SECRET_KEY: Final = blake2b(b"aiohttp_cache_di: the secret of digests", digest_s
 READ_AT_A_TIME: Final = 200  # of what is read for its upkeep; the batches of a store may have less
 UNKNOWN_AT_A_TIME: Final = 32
 TOLD_AT_A_TIME: Final = 100  # of what is in memory, and looked at in the loop
-COUNTED_ENTRIES: Final = 10_000
 DELETED_AT_A_TIME: Final = 500  # of what a walk has found to be expired
 
 
@@ -249,7 +248,7 @@ class StoreStack:
         await self.settle(None)
         if self.abilities.measuring is not None:
             usage = await self.abilities.measuring.usage()
-            return replace(usage, entries=usage.entries - await self.count_marks(usage.entries))
+            return replace(usage, entries=max(0, usage.entries - await self.count_marks()))
         entries = total = 0
         async with aclosing(self.infos(_all)) as pages:
             async for page in pages:
@@ -261,9 +260,11 @@ class StoreStack:
         """Whether there may be records that tell of purges."""
         return await self.get(CLOCK) is not None or await self.get(LONG) is not None
 
-    async def count_marks(self, entries: int) -> int:
-        """How many of so many *entries* are records that tell of purges; 0 where a walk over all is not worth it."""
-        if entries > COUNTED_ENTRIES or not await self.knows_purges():
+    async def count_marks(self) -> int:
+        """How many records tell of purges; it takes a walk over all keys where the store has no shorter way."""
+        if self.abilities.counting_marks is not None:
+            return await self.abilities.counting_marks.count_marks()
+        if not await self.knows_purges():
             return 0
         count = 0
         pages = cast("AsyncGenerator[Sequence[Row]]", self.whole.pages(items=False))

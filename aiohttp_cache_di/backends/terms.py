@@ -1,0 +1,112 @@
+"""The words in which people say which entries they mean, checked before anything is looked for.
+
+What is no host, pattern or URL would select nothing, and read as if nothing were stored. So it is refused, with the
+value and the way out: by one rule for calls, the command and the page.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, NamedTuple
+
+from yarl import URL
+
+from aiohttp_cache_di.errors import ConfigurationError
+
+__all__ = ["Host", "expect_pattern", "expect_scheme", "is_key_beginning", "named_host"]
+
+SCHEMES: Final = frozenset({"http", "https", "ws", "wss", "unix"})  # that aiohttp sends requests to
+OWN_PORTS: Final = {"http": "80", "https": "443", "ws": "80", "wss": "443"}
+_KEY_BEGINNING: Final = re.compile("[0-9a-f]{1,40}", re.ASCII)
+_NO_HOST: Final = re.compile(r"[\s/?#@\\*\[\]]|\Z(?<!.)")
+_BRACKETED: Final = re.compile(r"\[[0-9a-f:.]+\](?::\d+)?", re.ASCII | re.IGNORECASE)
+_ADDRESS: Final = re.compile(r"[0-9a-f.]*:[0-9a-f.]*:[0-9a-f:.]*", re.ASCII | re.IGNORECASE)
+
+
+class Host(NamedTuple):
+    """A host as URLs have it.
+
+    Args:
+        name: in small letters, without IDNA's other form, in brackets if it is an address of IPv6.
+        port: "" where none was named.
+    """
+
+    name: str
+    port: str
+
+    def is_of(self, url: str) -> bool:
+        """Whether *url* is one of this host; without a port, where the URL has none."""
+        scheme, _, rest = url.partition("://")
+        end = rest.find("/")
+        found = (rest[:end] if end >= 0 else rest.partition("?")[0]).lower()
+        if not self.port:
+            return found == self.name
+        return found == f"{self.name}:{self.port}" or (found == self.name and OWN_PORTS.get(scheme) == self.port)
+
+
+def named_host(text: object) -> Host:
+    """The host that *text* is, with its port if that is named.
+
+    Raises:
+        ConfigurationError: it is none.
+    """
+    if not isinstance(text, str) or not text.strip():
+        raise ConfigurationError(f"host={text!r}: use a host, such as 'api.example.org' or 'api.example.org:8443'")
+    given = text.strip()
+    if _ADDRESS.fullmatch(given):
+        given = f"[{given}]"
+    try:
+        url = URL(f"http://{given}/")
+        name, port = url.raw_host, url.explicit_port
+    except ValueError:
+        name, port = None, None
+    if not name or (_NO_HOST.search(given) and not _BRACKETED.fullmatch(given)) or given.endswith(":"):
+        raise ConfigurationError(f"host={text!r}: {_way_out(given)}")
+    shown = f"[{name}]" if ":" in name else name
+    return Host(shown.lower(), "" if port is None else str(port))
+
+
+def _way_out(given: str) -> str:
+    if "*" in given:
+        return f"that is a pattern; select by match: {given if '/' in given else f'{given}/*'!r}"
+    if "://" in given:
+        try:
+            url = URL(given)
+            host, port = url.host or "", url.explicit_port
+        except ValueError:
+            host, port = "", None
+        if host:
+            return (
+                f"that is a URL; use its host alone, {host if port is None else f'{host}:{port}'!r}, or select by url"
+            )
+    return "that is no host; use one such as 'api.example.org' or 'api.example.org:8443'"
+
+
+def expect_scheme(url: URL, given: object) -> None:
+    """Raise ConfigurationError unless *url*, *given* by a user, may have been requested."""
+    if not url.is_absolute() or not url.host or url.scheme not in SCHEMES:
+        raise ConfigurationError(f"url={str(given)!r}: use an absolute URL, such as https://api.example.org/items")
+
+
+def expect_pattern(pattern: str) -> None:
+    """Raise ConfigurationError for a *pattern* that no URL can meet."""
+    scheme, separator, rest = pattern.strip().partition("://")
+    if not separator or "/" in scheme:
+        scheme, rest = "", pattern.strip()
+    if scheme and not set("*?[") & set(scheme) and scheme.lower() not in SCHEMES:
+        raise ConfigurationError(f"match={pattern!r}: no URL of the cache begins with {scheme}://; use http or https")
+    is_query = rest.startswith("?") and "=" in rest.partition("/")[0]
+    if is_query or rest.startswith(("/", "#")) or not rest:
+        raise ConfigurationError(f"match={pattern!r}: a pattern begins with a host; for any host use {'*' + rest!r}")
+    host = rest.partition("/")[0].partition("?")[0]
+    if "#" in rest:
+        raise ConfigurationError(f"match={pattern!r}: what is stored has no fragment; leave out what follows the #")
+    if re.search(r"[\s\\]", host):
+        raise ConfigurationError(f"match={pattern!r}: a host has no spaces; use a pattern such as '*.example.org/v1/*'")
+    if host.rfind("[") > host.rfind("]"):
+        raise ConfigurationError(f"match={pattern!r}: the set that begins with [ has no ]; for a [ itself use [[]")
+
+
+def is_key_beginning(text: str) -> bool:
+    """Whether *text* may be a key that the cache has made, or its first digits."""
+    return _KEY_BEGINNING.fullmatch(text) is not None

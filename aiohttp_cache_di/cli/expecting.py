@@ -1,0 +1,73 @@
+"""What the arguments of a command may be, looked at before any store is: what cannot be meant ends with 2."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from typing import Final, cast
+
+from aiohttp_cache_di.backends.selection import Selectors, selection
+from aiohttp_cache_di.errors import ConfigurationError
+from aiohttp_cache_di.units import parse_size
+
+__all__ = ["expect_usable", "most_bytes", "request_headers", "selectors"]
+
+_TOKEN: Final = re.compile(r"[\w!#$%&'*+.^`|~-]+", re.ASCII)  # RFC 9110 §5.6.2
+_OPTION: Final = re.compile(r"\A[a-z_]+=")  # as calls name what they are given
+
+
+def selectors(given: argparse.Namespace) -> Selectors:
+    """What entries are meant, by those of the arguments that are given."""
+    named = {name: getattr(given, name) for name in Selectors.__annotations__}
+    return cast("Selectors", {name: value for name, value in named.items() if value is not None})
+
+
+def expect_usable(given: argparse.Namespace) -> None:
+    """Raise ConfigurationError for what cannot be meant, whatever is stored."""
+    if hasattr(given, "older_than"):
+        _expect(selectors(given))
+    if given.command == "show":
+        what = given.what.strip()
+        if not what:
+            raise ConfigurationError("show: give a URL, or the first digits of a key as ls shows them")
+        if "://" in what:
+            _expect({"url": what})
+    if given.command == "explain":
+        request_headers(given)
+    if given.command == "prune":
+        most_bytes(given)
+        if given.max_age is not None:
+            _expect({"older_than": given.max_age}, option="--max-age ")
+
+
+def most_bytes(given: argparse.Namespace) -> int | None:
+    """What ``--max-size`` says."""
+    text = given.max_size
+    try:
+        return None if text is None else parse_size(text)
+    except (ValueError, OverflowError) as exc:
+        raise ConfigurationError(f"--max-size {text!r}: use bytes, or a size with a unit, such as 1GiB") from exc
+
+
+def request_headers(given: argparse.Namespace) -> list[tuple[str, str]]:
+    """What ``--header`` says."""
+    headers = list[tuple[str, str]]()
+    for header in given.headers:
+        name, found, value = header.partition(":")
+        if not found or not _TOKEN.fullmatch(name.strip()) or not value.replace("\t", " ").isprintable():
+            raise ConfigurationError(f"--header {header!r}: use 'Name: value'")
+        headers.append((name.strip(), value.strip()))
+    return headers
+
+
+def _expect(wanted: Selectors, option: str = "") -> None:
+    try:
+        selection(wanted)
+    except ConfigurationError as exc:
+        said = _OPTION.sub(lambda found: option or _spelt(found[0]), str(exc), count=1)
+        raise ConfigurationError(said) from exc
+
+
+def _spelt(name: str) -> str:
+    """A selector as the command has it."""
+    return f"--{name.rstrip('s=').replace('_', '-')} "
