@@ -194,9 +194,10 @@ SCENARIOS: tuple[Scenario, ...] = (
             Subject(FLOOR, "floor-filesystem", {"body": LARGE}),
             Subject(OURS, "ours", {"store": "filesystem", "max_body_bytes": 2 * LARGE}),
         ),
-        {"urls": 4, "body": LARGE},
-        rounds=6,
-        quick_rounds=2,
+        {"urls": 4, "body": LARGE, "settled_s": 0.3},
+        rounds=8,
+        quick_rounds=4,
+        quick_parameters={"target_s": 0.15},
     ),
     Scenario(
         "body",

@@ -43,13 +43,18 @@ async def _calibrated(client: Client, urls: list[str], tasks: int, target_s: flo
 
 @asynccontextmanager
 async def hits(name: str, place: Place, options: dict[str, Any], parameters: dict[str, Any]) -> AsyncGenerator[Round]:
-    """Requests that are answered from the cache: ``urls`` different ones, by ``tasks`` at a time."""
+    """Requests that are answered from the cache: ``urls`` different ones, by ``tasks`` at a time.
+
+    With ``settled_s`` they begin when what was stored is as old: a body in a file that changed a moment ago is checked
+    whenever it is read, an older one only the first time.
+    """
     tasks: int = parameters.get("tasks", 1)
     path = f"b/{parameters.get('body', 10_000)}/hit"
     urls = [f"{place.origin}{path}/{number}" for number in range(parameters.get("urls", 1))]
     async with CLIENTS[name](place, options) as client:
         await _run_tasks(client, urls, min(tasks, 32))
         await client.drain()
+        await asyncio.sleep(parameters.get("settled_s", 0))
         await _run_tasks(client, urls * 2, min(tasks, 32))
         repeated: list[str] = []
 

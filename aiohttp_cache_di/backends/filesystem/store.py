@@ -69,8 +69,8 @@ class FileStore:
         self._known = Known(value_bytes)
         self._keeper = Keeper(self._tree, bounds)
         self._leases = Leases(self._tree, use_locks=use_locks)
-        self._bodies = Bodies(self._tree, self._known, self.events)
         self._readers = Pool(THREADS)
+        self._bodies = Bodies(self._tree, self._known, self.events, closing=self._readers)
         self._writers = Pool(THREADS)
         self._pools = (self._readers, self._writers, self._bodies.pool)
         self._keeping_in: asyncio.AbstractEventLoop | None = None
