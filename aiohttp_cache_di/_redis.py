@@ -14,7 +14,7 @@ import contextlib
 import copy
 import importlib
 import random
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final, NamedTuple, cast
 
 from aiohttp_cache_di.errors import MissingDependencyError
@@ -26,6 +26,7 @@ __all__ = [
     "SentinelConnections",
     "driver",
     "error_named",
+    "insisted",
     "introduction",
     "new_connection",
     "new_reader",
@@ -44,6 +45,8 @@ TOUCHED: Final = ("_reader", "_writer")
 """Attributes of redis-py's connections without a public name: the two ends of its stream."""
 
 _AHEAD_BYTES: Final = 1 << 20
+CLOSED_WITHIN_S: Final = 1.0
+"""What closing may take once it is not waited for any more: TLS waits for the other side, which may be frozen."""
 
 
 def driver() -> Any:
@@ -188,7 +191,7 @@ async def read_cluster(servers: Sequence[tuple[str, int]], arguments: Mapping[st
         settings = {name: value for name, value in client.connection_kwargs.items() if name not in _OF_NODES}
         return ClusterMap([names.get(id(nodes)) for nodes in slots], servers, settings)
     finally:
-        await asyncio.shield(_closed(manager))
+        await insisted(_closed(manager))
 
 
 _OF_NODES: Final = frozenset({"max_connections", "response_callbacks"})
@@ -202,6 +205,25 @@ def _cluster_client(servers: Sequence[tuple[str, int]], arguments: Mapping[str, 
         startup_nodes=[node(host, port) for host, port in random.sample(servers, len(servers))],
         **{"require_full_coverage": False, **arguments, "retry": no_retry()},
     )
+
+
+async def insisted(closing: Coroutine[Any, Any, None]) -> None:
+    """Await *closing* to its end; one who is cancelled meanwhile is so afterwards.
+
+    The driver closes connections one after the other and gives each a moment: what is left in the middle stays open.
+    """
+    task = asyncio.ensure_future(closing)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task], timeout=None if cancelled is None else CLOSED_WITHIN_S)
+        except asyncio.CancelledError as exc:
+            cancelled = exc
+        else:
+            task.cancel()  # which is of no effect unless it has taken too long
+    if cancelled is not None:
+        raise cancelled
+    task.result()
 
 
 async def _closed(manager: Any) -> None:
@@ -244,15 +266,14 @@ class SentinelConnections:
             *(each.connection_pool.connection_kwargs for each in self._pool.sentinel_manager.sentinels),
         ]
 
-    async def new(self) -> tuple[Any, Callable[[], Awaitable[None]]]:
+    async def new(self) -> tuple[Any, Callable[[], Coroutine[Any, Any, None]]]:
         """A connection that is not open yet, and what is to be called when it is open or cannot be."""
         pool = await asyncio.to_thread(self._fresh)  # redis-py reads files for it
         connection = await new_connection(pool)
         connection.kept_pool = pool  # of which the connection itself has a weak reference
 
         async def close() -> None:
-            for sentinel in pool.sentinel_manager.sentinels:
-                await sentinel.connection_pool.disconnect()
+            await asyncio.gather(*(each.connection_pool.disconnect() for each in pool.sentinel_manager.sentinels))
 
         return connection, close
 

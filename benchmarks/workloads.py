@@ -43,13 +43,18 @@ async def _calibrated(client: Client, urls: list[str], tasks: int, target_s: flo
 
 @asynccontextmanager
 async def hits(name: str, place: Place, options: dict[str, Any], parameters: dict[str, Any]) -> AsyncGenerator[Round]:
-    """Requests that are answered from the cache: ``urls`` different ones, by ``tasks`` at a time."""
+    """Requests that are answered from the cache: ``urls`` different ones, by ``tasks`` at a time.
+
+    With ``settled_s`` they begin when what was stored is as old: a body in a file that changed a moment ago is checked
+    whenever it is read, an older one only the first time.
+    """
     tasks: int = parameters.get("tasks", 1)
     path = f"b/{parameters.get('body', 10_000)}/hit"
     urls = [f"{place.origin}{path}/{number}" for number in range(parameters.get("urls", 1))]
     async with CLIENTS[name](place, options) as client:
         await _run_tasks(client, urls, min(tasks, 32))
         await client.drain()
+        await asyncio.sleep(parameters.get("settled_s", 0))
         await _run_tasks(client, urls * 2, min(tasks, 32))
         repeated: list[str] = []
 
@@ -66,7 +71,10 @@ async def hits(name: str, place: Place, options: dict[str, Any], parameters: dic
 
 @asynccontextmanager
 async def misses(name: str, place: Place, options: dict[str, Any], parameters: dict[str, Any]) -> AsyncGenerator[Round]:
-    """Requests for URLs that were never asked for, until all that they brought is stored."""
+    """Requests for URLs that were never asked for, until all that they brought is stored.
+
+    With ``apart`` each is made when all is stored that the one before brought, and its answer alone is waited for.
+    """
     tasks: int = parameters["tasks"]
     count: int = parameters["requests"]
     rounds = itertools.count()
@@ -74,6 +82,8 @@ async def misses(name: str, place: Place, options: dict[str, Any], parameters: d
 
         async def run_round() -> dict[str, float]:
             urls = [f"{place.origin}miss/{name}/{next(rounds)}/{number}" for number in range(count)]
+            if parameters.get("apart"):
+                return await _apart(client, urls)
             used_s, started = time.process_time(), time.perf_counter()
             await _run_tasks(client, urls, tasks)
             answered_s = time.perf_counter() - started
@@ -84,6 +94,17 @@ async def misses(name: str, place: Place, options: dict[str, Any], parameters: d
 
         await run_round()
         yield run_round
+
+
+async def _apart(client: Client, urls: list[str]) -> dict[str, float]:
+    answered_s = used_s = 0.0
+    for url in urls:
+        begun_s, started = time.process_time(), time.perf_counter()
+        await client.fetch((url,))
+        answered_s += time.perf_counter() - started
+        used_s += time.process_time() - begun_s
+        await client.drain()
+    return {"us": answered_s / len(urls) * MICRO, "cpu_us": used_s / len(urls) * MICRO}
 
 
 @asynccontextmanager

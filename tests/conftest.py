@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Generator, Iterator
 from functools import wraps
 from pathlib import Path
@@ -18,9 +19,9 @@ from aiohttp_cache_di.backends.store import Limits
 from aiohttp_cache_di.backends.wrap import first_looks
 from tests.blocking import allow_blocking, forbid_blocking, no_blocking
 from tests.clients import WAYS, Clients
-from tests.ministack import MinistackServer
+from tests.ministack import MinistackServer, RunningDynamoDB
 from tests.origin import Origin
-from tests.secantus import SecantusServer
+from tests.secantus import RunningMongoDB, SecantusServer
 from tests.valkey import ValkeyServer
 from tests.valkey_cluster import ValkeyCluster
 from tests.valkey_sentinels import Sentinels
@@ -115,14 +116,16 @@ def sentinels(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sentinels]:
 @pytest.fixture(scope="session")
 def secantus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecantusServer]:
     """Run one server that speaks MongoDB's protocol; each test takes a database of its own."""
-    with SecantusServer(tmp_path_factory.mktemp("secantus")) as server:
+    directory, url = tmp_path_factory.mktemp("secantus"), os.environ.get("TEST_MONGODB_URL")
+    with RunningMongoDB(directory, url) if url else SecantusServer(directory) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def ministack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MinistackServer]:
     """Run one server that speaks DynamoDB's protocol; each test takes a table of its own."""
-    with MinistackServer(tmp_path_factory.mktemp("ministack")) as server:
+    directory, url = tmp_path_factory.mktemp("ministack"), os.environ.get("TEST_DYNAMODB_URL")
+    with RunningDynamoDB(directory, url) if url else MinistackServer(directory) as server:
         yield server
 
 

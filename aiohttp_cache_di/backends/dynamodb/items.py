@@ -174,6 +174,23 @@ class Layout(Struct, frozen=True):
             query["ProjectionExpression"] += ", #i"
         return query
 
+    def scanning_expired(self, now_s: float) -> dict[str, Any]:
+        """Arguments of a Scan over the records of this cache whose time has come."""
+        query = self.scanning(items=False, records_only=True)
+        query["FilterExpression"] += " AND #u <= :now"
+        query["ExpressionAttributeValues"][":now"] = {"N": f"{now_s:.3f}"}
+        return query
+
+    def dropping_expired(self, name: str, now_s: float) -> dict[str, Any]:
+        """Arguments of a DeleteItem of a record, unless another has taken its place."""
+        return {
+            "TableName": self.table,
+            "Key": self.at(name),
+            "ConditionExpression": "#u <= :now",
+            "ExpressionAttributeNames": {"#u": "until"},
+            "ExpressionAttributeValues": {":now": {"N": f"{now_s:.3f}"}},
+        }
+
     # ---- leases
 
     def taking(self, name: str, token: str, now_s: float, ttl_s: float) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from aiohttp_cache_di.rfc9111.messages import StoredResponse
 __all__ = ["DynamoDBStore"]
 
 CONSISTENT_FOR_S: Final = 5.0  # after a lease or a deletion; replicas agree within a second as a rule
+DROPPED_AT_ONCE: Final = 25  # conditional deletions under way; a batch of the server's has no conditions
 MAX_NOTED: Final = 4096  # leases and keys that are remembered before those that are over are looked for
 
 
@@ -136,12 +137,12 @@ class DynamoDBStore:
 
     async def pages(self, *, items: bool) -> AsyncIterator[Sequence[Row]]:
         """Walk over all records: a Scan reads, and costs, the whole table."""
-        async for page in self._scan(items=items, records_only=True):
+        async for page in self._scan(self._layout.scanning(items=items, records_only=True)):
             yield await aside(partial(self._rows, page, items), sum(map(self._weight, page)))
 
     async def infos(self, wanted: Wanted) -> AsyncIterator[Sequence[Glance]]:
         """Find records by what stands beside their frames: a Scan that costs as much as one of all, and brings less."""
-        async for page in self._scan(items=False, records_only=True, infos=True):
+        async for page in self._scan(self._layout.scanning(items=False, records_only=True, infos=True)):
             now = time.time()
             glances: list[Glance] = []
             for item in page:
@@ -157,7 +158,7 @@ class DynamoDBStore:
         here = await self._loops.here()
         self._all_consistent_until = float("inf")
         try:
-            async for page in self._scan(items=False, records_only=False):
+            async for page in self._scan(self._layout.scanning(items=False, records_only=False)):
                 deletions = self._deletions(map(self._layout.name_in, page))
                 failed = await write_items(here.client, self._layout.table, deletions)
                 for error in failed.values():
@@ -168,6 +169,23 @@ class DynamoDBStore:
     async def close(self) -> None:
         """Close the running loop's client."""
         await self._loops.close()
+
+    # ---- Expiring
+
+    async def delete_expired(self, now: float) -> int:
+        """Drop what may be dropped at *now*, which a table without an expiry of its own never does; it costs a Scan."""
+        here = await self._loops.here()
+        count = 0
+        async for page in self._scan(self._layout.scanning_expired(now)):
+            names = list(map(self._layout.name_in, page))
+            for first in range(0, len(names), DROPPED_AT_ONCE):
+                calls = (
+                    _conditional(here.client.delete_item(**self._layout.dropping_expired(name, now)))
+                    for name in names[first : first + DROPPED_AT_ONCE]
+                )
+                count += sum(await asyncio.gather(*calls))
+            self._note_consistent(names)
+        return count
 
     # ---- Leasing
 
@@ -228,9 +246,8 @@ class DynamoDBStore:
 
     # ---- reading
 
-    async def _scan(self, *, items: bool, records_only: bool, infos: bool = False) -> AsyncIterator[list[Attributes]]:
+    async def _scan(self, query: dict[str, Any]) -> AsyncIterator[list[Attributes]]:
         here = await self._loops.here()
-        query = self._layout.scanning(items=items, records_only=records_only, infos=infos)
         while True:
             answer = await here.client.scan(**query)
             page: list[Attributes] = answer["Items"]

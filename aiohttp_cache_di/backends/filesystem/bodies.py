@@ -43,7 +43,19 @@ class BodyFile:
         temporary: the name of the file, next to the entry's, as long as it is not published.
     """
 
-    __slots__ = ("__weakref__", "_bodies", "_left", "_seen", "_stated", "fd", "filed", "mark", "name", "temporary")
+    __slots__ = (
+        "__weakref__",
+        "_bodies",
+        "_left",
+        "_seen",
+        "_stated",
+        "entry",
+        "fd",
+        "filed",
+        "mark",
+        "name",
+        "temporary",
+    )
 
     def __init__(
         self, bodies: Bodies, filed: Filed, name: str, fd: int | None = None, *, temporary: str | None = None
@@ -54,6 +66,8 @@ class BodyFile:
         self.name: str = name
         self.fd = fd
         self.temporary: str | None = temporary
+        self.entry: tuple[int, ...] = ()
+        """The identity of the file of the entry that told of it last."""
         self._stated: tuple[int, ...] = ()
         self._seen = bytearray()
         self._left = 0
@@ -64,7 +78,7 @@ class BodyFile:
     def __del__(self) -> None:
         fd, self.fd = self.fd, None
         if fd is not None:
-            self._bodies.retire(fd, self.name, self.filed.token, self.temporary)
+            self._bodies.retire(fd, self.name, self.filed.token, self.temporary, self.entry)
 
     @property
     def length(self) -> int:
@@ -177,10 +191,13 @@ class Bodies:
         tree: where the files are.
         known: bodies that need not be checked again.
         events: where it is told of what cannot be read.
+        closing: threads that close files. Those that read bodies do not: a second one would begin to read, whose memory
+            is cold.
     """
 
-    def __init__(self, tree: Tree, known: Known, events: StoreEvents) -> None:
+    def __init__(self, tree: Tree, known: Known, events: StoreEvents, closing: Pool) -> None:
         self.pool: Pool = Pool(THREADS)
+        self._closing = closing
         self.known = known
         self._tree = tree
         self._events = events
@@ -210,10 +227,10 @@ class Bodies:
             self.pool.run(partial(self._drop_entry, body)).add_done_callback(_consume)
             raise
 
-    def retire(self, fd: int, name: str, token: bytes, temporary: str | None) -> None:
+    def retire(self, fd: int, name: str, token: bytes, temporary: str | None, entry: tuple[int, ...]) -> None:
         """Close a file that is read no more, in a thread; it goes where it belongs to no entry."""
         try:
-            self.pool.post(partial(self._close, fd, name, token, temporary))
+            self._closing.post(partial(self._close, fd, name, token, temporary, entry))
         except BaseException:  # in a destructor, and maybe at the end of the program
             with suppress(Exception):
                 os.close(fd)
@@ -224,8 +241,8 @@ class Bodies:
         """The directory of the entry of that *name*."""
         return self._tree.leaf(leaf_of(name))
 
-    def find(self, leaf: Directory, name: str, filed: Filed) -> BodyFile | None:
-        """The body of the entry of that *name*, open; None if it is not as it was written.
+    def find(self, leaf: Directory, name: str, status: os.stat_result, filed: Filed) -> BodyFile | None:
+        """The body of the entry of that *name* and *status*, open; None if it is not as it was written.
 
         Raises:
             FileNotFoundError: it is not there, or about to go.
@@ -238,6 +255,7 @@ class Bodies:
             if not body.open_in(leaf):
                 return None
             self._open[mark] = body
+        body.entry = identity(status)
         return body
 
     def written(self, filed: Filed, name: str, fd: int, temporary: str) -> BodyFile:
@@ -249,7 +267,7 @@ class Bodies:
         leaf.move(temporary, body_name(name, filed.token))
         return BodyFile(self, filed, name, leaf.open(body_name(name, filed.token), READ))
 
-    def mention(self, leaf: Directory, name: str, filed: Filed) -> BodyFile | None:
+    def mention(self, leaf: Directory, name: str, _: os.stat_result, filed: Filed) -> BodyFile | None:
         """As `find`, to be opened when it is read, as most of those that a walk meets are not."""
         status = leaf.status(body_name(name, filed.token))
         return BodyFile(self, filed, name) if status.st_size == filed.length else None
@@ -308,7 +326,7 @@ class Bodies:
                 leaf.unlink(temporary)
             raise
 
-    def _close(self, fd: int, name: str, token: bytes, temporary: str | None) -> None:
+    def _close(self, fd: int, name: str, token: bytes, temporary: str | None, entry: tuple[int, ...]) -> None:
         os.close(fd)
         leaf = self.leaf_of(name)
         if leaf is None:
@@ -316,6 +334,9 @@ class Bodies:
         if temporary is not None:
             leaf.unlink(temporary)
             return
+        with suppress(OSError):
+            if entry and identity(leaf.status(name)) == entry:  # a look into the file would cost more than a small hit
+                return
         seen = see(leaf, name)
         if seen is None or seen.head.token != token:
             drop_unused(leaf, body_name(name, token))

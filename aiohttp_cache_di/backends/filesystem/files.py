@@ -14,6 +14,7 @@ import errno
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Final, NamedTuple, TypeAlias
 
 from aiohttp_cache_di.backends.filesystem.directory import CREATE, READ, Directory, is_let_go, lock_alone
@@ -54,8 +55,8 @@ __all__ = [
     "write_pieces",
 ]
 
-OpenBody: TypeAlias = Callable[[Directory, str, Filed], FiledBody | None]
-"""Opens the body of an entry in that directory, whose file has that name; None if it is not as it was written."""
+OpenBody: TypeAlias = Callable[[Directory, str, os.stat_result, Filed], FiledBody | None]
+"""Opens the body of an entry in that directory, whose file is of that name and status; None if it is not as written."""
 
 MAX_ENTRY_BYTES: Final = 16 * 1024 * 1024  # beyond any header section; such a file is not ours
 HEAD_READ_BYTES: Final = 2048  # most keys and what stands before them
@@ -93,7 +94,7 @@ def read_item(
     """
     for _ in range(TRIES):
         try:
-            data = _read(leaf, name, known if is_use else None)
+            data, status = _read(leaf, name, known if is_use else None)
         except FileNotFoundError:
             return None
         except OSError as exc:
@@ -108,7 +109,7 @@ def read_item(
             return item
         if head.is_filed:
             with suppress(FileNotFoundError):
-                return _filed(leaf, name, item, filed_of(item, head, codec), open_body)
+                return _filed(item, filed_of(item, head, codec), partial(open_body, leaf, name, status))
             continue
         body = body_of(item, head, codec)
         if body is None or isinstance(item, str):
@@ -156,7 +157,7 @@ def see(leaf: Directory, name: str) -> Seen | None:
 def look_at(leaf: Directory, name: str, codec: EntryCodec) -> tuple[Head, Item | Unreadable] | None:
     """The entry in the file of that *name*, without a body that is in a file of its own; None if there is none."""
     try:
-        data = _read(leaf, name, None)
+        data, _ = _read(leaf, name, None)
     except OSError:
         return None
     head = read_head(data)
@@ -261,12 +262,12 @@ def drop_unused(leaf: Directory, body: str) -> bool:
 
 
 def _filed(
-    leaf: Directory, name: str, item: Item, filed: Filed | None, open_body: OpenBody
+    item: Item, filed: Filed | None, open_body: Callable[[Filed], FiledBody | None]
 ) -> StoredResponse | Unreadable:
     if filed is None or not isinstance(item, StoredResponse):
         return UNREADABLE
     try:
-        body = open_body(leaf, name, filed)
+        body = open_body(filed)
     except OSError as exc:
         if exc.errno in _NOT_OF_THE_FILE or isinstance(exc, FileNotFoundError):
             raise
@@ -274,22 +275,21 @@ def _filed(
     return UNREADABLE if body is None else with_other_body(item, body)
 
 
-def _read(leaf: Directory, name: str, known: Known | None) -> bytes:
+def _read(leaf: Directory, name: str, known: Known | None) -> tuple[bytes, os.stat_result]:
+    """The bytes of an entry's file, and its status before they were read; no bytes where it is none of ours."""
     fd = leaf.open(name, READ)
     try:
         status = os.fstat(fd)
-        if not leaf.owns(fd, status):
-            return b""
         size = status.st_size
-        if size > MAX_ENTRY_BYTES:
-            return b""
+        if size > MAX_ENTRY_BYTES or not leaf.owns(fd, status):
+            return b"", status
         data = os.read(fd, size)
         while len(data) < size and (more := os.read(fd, size - len(data))):
             data += more
         if known is not None and known.is_new_use(name):
             with suppress(OSError):
                 leaf.touch(name, fd)
-        return data
+        return data, status
     finally:
         os.close(fd)
 

@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import Any, Final, NamedTuple, TypeVar
 
 __all__ = ["Pool"]
@@ -18,11 +18,29 @@ T = TypeVar("T")
 THREAD_NAME: Final = "aiohttp-cache-files"
 
 
+class _Asked:
+    """What one loop has asked for; changed in that loop alone."""
+
+    __slots__ = ("finished", "loop", "unfinished")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = weakref.ref(loop)
+        self.unfinished = 0
+        self.finished: asyncio.Event | None = None
+
+    def end(self) -> None:
+        """One job is done, whether its caller has waited or not."""
+        self.unfinished -= 1
+        if not self.unfinished and self.finished is not None:
+            self.finished.set()
+
+
 class _Task(NamedTuple):
     job: Callable[[], Any]
     undo: Callable[[Any], None] | None
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Any]
+    asked: _Asked
 
 
 class _Errand(NamedTuple):
@@ -48,16 +66,19 @@ class Pool:
         self._queue: SimpleQueue[_Task | _Errand | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._idle: list[None] = []  # as many as threads wait for a job, as long as there may be more of them
-        self._unfinished: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, int] = weakref.WeakKeyDictionary()
-        self._finished: dict[asyncio.AbstractEventLoop, asyncio.Event] = {}
+        self._asked: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Asked] = weakref.WeakKeyDictionary()
+        self._asked_last: _Asked | None = None
         self._guard = threading.Lock()
 
     def run(self, job: Callable[[], T], undo: Callable[[T], None] | None = None) -> asyncio.Future[T]:
         """Do *job* in a thread; where its caller has left by the time it is done, do *undo* with its result."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        self._unfinished[loop] = self._unfinished.get(loop, 0) + 1
-        self._queue.put(_Task(job, undo, loop, future))
+        asked = self._asked_last
+        if asked is None or asked.loop() is not loop:
+            self._asked_last = asked = self._asked.setdefault(loop, _Asked(loop))
+        asked.unfinished += 1
+        self._queue.put(_Task(job, undo, loop, future, asked))
         if len(self._threads) < self.size and not self._take_idle():
             self._grow()
         return future
@@ -78,13 +99,18 @@ class Pool:
 
     async def finish(self, within_s: float) -> None:
         """Wait until the running loop's jobs are done, those whose callers have gone included; *within_s* at most."""
-        loop = asyncio.get_running_loop()
-        if self._unfinished.get(loop):
-            event = self._finished.setdefault(loop, asyncio.Event())
+        asked = self._asked.get(loop := asyncio.get_running_loop())
+        if asked is None:
+            return
+        if asked.unfinished:
+            asked.finished = asked.finished or asyncio.Event()
             with suppress(TimeoutError):
-                await asyncio.wait_for(event.wait(), within_s)
-            self._finished.pop(loop, None)
-        self._unfinished.pop(loop, None)
+                await asyncio.wait_for(asked.finished.wait(), within_s)
+            asked.finished = None
+        if self._asked.get(loop) is asked:
+            del self._asked[loop]
+        if self._asked_last is asked:
+            self._asked_last = None
 
     @property
     def is_idle(self) -> bool:
@@ -95,7 +121,7 @@ class Pool:
     def is_shared(self) -> bool:
         """Whether another loop that is open has use for the threads."""
         running = asyncio.get_running_loop()
-        return any(not (loop is running or loop.is_closed()) for loop in list(self._unfinished))
+        return any(not (loop is running or loop.is_closed()) for loop in list(self._asked))
 
     def stop(self) -> None:
         """Let the threads end once the jobs are done."""
@@ -119,9 +145,7 @@ class Pool:
         return True
 
     def _next(self, queue: SimpleQueue[_Task | _Errand | None], idle: list[None]) -> _Task | _Errand | None:
-        with suppress(Empty):
-            return queue.get_nowait()
-        if len(idle) < self.size:
+        if queue.empty() and len(idle) < self.size:
             idle.append(None)
         return queue.get()
 
@@ -150,27 +174,20 @@ class Pool:
 
     def _answer(self, task: _Task, result: Any, error: BaseException | None, *, is_done: bool) -> None:
         undo = partial(task.undo, result) if task.undo is not None and is_done and error is None else None
-
-        def settle() -> None:
-            if not task.future.done():
-                if error is None:
-                    task.future.set_result(result)
-                else:
-                    task.future.set_exception(error)
-            elif undo is not None:
-                self.run(undo)
-            self._count_finished(task.loop)
-
         try:
-            task.loop.call_soon_threadsafe(settle)
+            task.loop.call_soon_threadsafe(self._settle, task, result, error, undo)
         except RuntimeError:  # the loop is closed: nothing waits for the answer
             if undo is not None:
                 with suppress(Exception):
                     undo()
 
-    def _count_finished(self, loop: asyncio.AbstractEventLoop) -> None:
-        left = self._unfinished.get(loop, 0)
-        if left:  # or it was not waited for any longer
-            self._unfinished[loop] = left - 1
-        if left == 1 and (event := self._finished.get(loop)) is not None:
-            event.set()
+    def _settle(self, task: _Task, result: Any, error: BaseException | None, undo: Callable[[], object] | None) -> None:
+        future = task.future
+        if not future.done():
+            if error is None:
+                future.set_result(result)
+            else:
+                future.set_exception(error)
+        elif undo is not None:
+            self.run(undo)
+        task.asked.end()

@@ -8,7 +8,7 @@ import time
 import weakref
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from functools import partial
-from typing import Any, Final, cast
+from typing import Any, Final, TypeVar, cast
 
 from aiohttp_cache_di.backends.filesystem.bodies import Bodies, BodyFile
 from aiohttp_cache_di.backends.filesystem.files import Seen, disk_bytes, drop, publish, read_item, see
@@ -30,6 +30,8 @@ from aiohttp_cache_di.entries.filed import FiledBody, FiledResponse
 from aiohttp_cache_di.errors import StorageError
 
 __all__ = ["FileStore"]
+
+T = TypeVar("T")
 
 BATCH: Final = 64
 THREADS: Final = 2  # for reading, and as many for writing: a disk that is busy with writes holds up no hit
@@ -69,8 +71,8 @@ class FileStore:
         self._known = Known(value_bytes)
         self._keeper = Keeper(self._tree, bounds)
         self._leases = Leases(self._tree, use_locks=use_locks)
-        self._bodies = Bodies(self._tree, self._known, self.events)
         self._readers = Pool(THREADS)
+        self._bodies = Bodies(self._tree, self._known, self.events, closing=self._readers)
         self._writers = Pool(THREADS)
         self._pools = (self._readers, self._writers, self._bodies.pool)
         self._keeping_in: asyncio.AbstractEventLoop | None = None
@@ -204,21 +206,33 @@ class FileStore:
         A lock is held until it is given back or its process ends; *ttl_s* bounds a lease that is a file.
         """
 
-        def undo(lease: Lease) -> None:
-            if lease:
+        return await self._undone(key, partial(self._lease, key, ttl_s))
+
+    async def get_or_acquire(self, key: str, ttl_s: float) -> Found | Lease | None:
+        """What is under *key*, or else the answer to a request for the lease on it: in one hop to a thread."""
+        found = await self._undone(key, partial(self._look_or_lease, key, ttl_s))
+        if self._tree.losses != self._losses:
+            self._tell_of_loss()
+        return found
+
+    async def release(self, key: str) -> None:
+        """Give the lease on *key* back."""
+        await self._readers.run(partial(self._leases.release, key))
+
+    async def _undone(self, key: str, ask: Callable[[], T]) -> T:
+        """The answer of *ask* in a thread; the lease on *key* that it may be goes back where the caller has left."""
+
+        def undo(answer: T) -> None:
+            if isinstance(answer, Lease) and answer:
                 self._leases.release(key)
 
-        asking = self._readers.run(partial(self._lease, key, ttl_s), undo)
+        asking = self._readers.run(ask, undo)
         try:
             return await asking
         except asyncio.CancelledError:
             if not asking.cancelled():  # the answer was on its way
                 self._readers.run(partial(undo, asking.result()))
             raise
-
-    async def release(self, key: str) -> None:
-        """Give the lease on *key* back."""
-        await self._readers.run(partial(self._leases.release, key))
 
     # ---- in the threads
 
@@ -310,6 +324,17 @@ class FileStore:
         name = name_of(key)
         leaf = self._tree.leaf(leaf_of(name))
         return Lease.GRANTED if leaf is None or see(leaf, name) is None else Lease.GRANTED_LATE
+
+    def _look_or_lease(self, key: str, ttl_s: float) -> Found | Lease | None:
+        item = self._read(key)
+        if item is not None:
+            return Found(item)
+        lease = self._lease(key, ttl_s)
+        if lease is not Lease.GRANTED_LATE:
+            return lease
+        self._leases.release(key)  # it has come meanwhile
+        item = self._read(key)
+        return None if item is None else Found(item)
 
     def _note_touched(self) -> None:
         touched, self._touched = self._touched, set()

@@ -20,7 +20,8 @@ logger: logging.Logger = logging.getLogger(__name__)
 Listener: TypeAlias = Callable[[Collection[str] | None], None]
 """Told of keys that have changed; None: any may have."""
 
-NO_STREAMS: Final = frozenset({59, 115, 303, 40573})  # command or stage unknown or refused; not a replica set
+NO_STREAMS: Final = frozenset({13, 59, 115, 303, 40324, 40573})
+"""We may not; the command or the stage is unknown, or refused; not a replica set."""
 PAUSES_S: Final = (0.1, 0.5, 2.0, 10.0)  # before a lost stream is opened again
 CLOSE_WITHIN_S: Final = 1.0  # for telling the server that its cursor is over, which it finds out by itself too
 

@@ -174,13 +174,19 @@ class Cluster:
 
     async def close(self) -> None:
         """Close the connections of the running loop, and have other loops close theirs."""
-        loop = asyncio.get_running_loop()
         self._forget_others()
-        ending = [task for task in (*self._errands, self._finding.get(loop)) if task and task.get_loop() is loop]
-        await end(*ending)
-        self._fresh_until = 0.0
-        for endpoint in list(self._endpoints.values()):
-            await endpoint.close()
+        for _ in range(2):  # what is begun by replies that come meanwhile ends too: after that, none can come
+            await end(*self._under_way())
+            self._fresh_until = 0.0
+            for endpoint in list(self._endpoints.values()):
+                await endpoint.close()
+            if not self._under_way():
+                return
+
+    def _under_way(self) -> list[asyncio.Task[None]]:
+        """What has been begun in the running loop, and is waited for by none."""
+        loop = asyncio.get_running_loop()
+        return [task for task in (*self._errands, self._finding.get(loop)) if task and task.get_loop() is loop]
 
     # ---- the map
 

@@ -83,13 +83,17 @@ class Endpoint:
         loop = asyncio.get_running_loop()
         self._forget_dead()
         task = self._opening.get(loop)
-        if task is not None:
-            task.cancel()
-            await asyncio.wait([task])
-        own = self._connections.pop(loop, None)
-        self._let_go()
+        own: Connection | None = None
+        try:
+            if task is not None:
+                task.cancel()
+                await asyncio.wait([task])
+        finally:  # who is cancelled while it is closed has closed it all the same
+            own = self._connections.pop(loop, None)
+            self._let_go()
+            if own is not None:
+                own.abort()
         if own is not None:
-            own.abort()
             await own.wait_closed()
 
     def _let_go(self) -> None:

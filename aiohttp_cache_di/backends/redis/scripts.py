@@ -7,6 +7,7 @@ origin, and never an answer.
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 from collections.abc import Callable
 from typing import Final
@@ -17,6 +18,8 @@ from aiohttp_cache_di.backends.store import Lease
 from aiohttp_cache_di.backends.wrap.tasks import abandon, consume_error
 
 __all__ = ["Leases", "Release"]
+
+logger: logging.Logger = logging.getLogger(__name__)
 
 # A lease that has passed to another process is not given back.
 RELEASE: Final = b"if redis.call('get',KEYS[1])==ARGV[1] then return redis.call('unlink',KEYS[1]) end return 0"
@@ -107,7 +110,7 @@ class Leases:
         if found == TOO_LARGE:
             raise ReplyTooLargeError(f"{connection.where} has a value of more than {max_bytes()} bytes")
         if type(found) is ServerError:
-            self.has_scripts = found.code not in FORBIDDEN
+            self._heard(connection, found)
             return found
         return Lease.REFUSED if found == REFUSED else None
 
@@ -123,7 +126,7 @@ class Leases:
             answer = await renewed
             if type(answer) is not ServerError:
                 return bool(answer == 1)
-            self.has_scripts = answer.code not in FORBIDDEN
+            self._heard(connection, answer)
         # As in `Release.finish`.
         if await connection.submit(command(b"GET", name)) != token:
             return False
@@ -132,24 +135,33 @@ class Leases:
     def begin_release(self, connection: Connection, key: str) -> Release | None:
         """Send that the lease on *key* is given back, if there is one."""
         token = self._tokens.pop(key, None)
-        return None if token is None else Release(connection, self._name(key), token)
+        return None if token is None else Release(connection, self._name(key), token, self._heard)
 
     def _cancelled(self, connection: Connection, key: str, token: bytes) -> None:
         """The request that is not waited for may be granted. What gives the lease back goes out behind it."""
         self._tokens.pop(key, None)
-        Release(connection, self._name(key), token)
+        Release(connection, self._name(key), token, self._heard)
+
+    def _heard(self, connection: Connection, error: ServerError) -> None:
+        """A script has ended in *error*."""
+        if self.has_scripts and error.code in FORBIDDEN:
+            self.has_scripts = False
+            logger.info("%s runs no scripts for us (%s): a miss takes a round trip more", connection.where, error.code)
 
 
 class Release:
     """A lease that is being given back, unless it has passed to another process."""
 
-    __slots__ = ("_connection", "_name", "_sent", "_token")
+    __slots__ = ("_connection", "_heard", "_name", "_sent", "_token")
 
-    def __init__(self, connection: Connection, name: bytes, token: bytes) -> None:
+    def __init__(
+        self, connection: Connection, name: bytes, token: bytes, heard: Callable[[Connection, ServerError], None]
+    ) -> None:
         self._connection = connection
         self._name = name
         self._token = token
-        self._sent = connection.submit(_RELEASE + rest(name, token), _is_no_error)
+        self._heard = heard
+        self._sent: asyncio.Future[Reply] = connection.submit(_RELEASE + rest(name, token), _as_it_is)
         self._sent.add_done_callback(consume_error)
 
     async def finish(self) -> None:
@@ -158,8 +170,10 @@ class Release:
         Raises:
             StorageError: it could not be told.
         """
-        if await self._sent:
+        answer = await self._sent
+        if type(answer) is not ServerError:
             return
+        self._heard(self._connection, answer)
         # Scripts are forbidden. Between these two commands the lease can pass to another process only if its time
         # runs out just then; and all that is lost by it is that the origin is asked twice.
         if await self._connection.submit(command(b"GET", self._name)) == self._token:
@@ -172,7 +186,3 @@ def _as_ms(ttl_s: float) -> bytes:
 
 def _as_it_is(reply: Reply) -> Reply:
     return reply
-
-
-def _is_no_error(reply: Reply) -> bool:
-    return type(reply) is not ServerError

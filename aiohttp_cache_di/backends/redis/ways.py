@@ -5,11 +5,10 @@ A way is settings alone. It belongs to no event loop, and what it opens is the c
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from typing import Any, Final, Protocol
 
-from aiohttp_cache_di._redis import SentinelConnections, is_tls, new_connection, node_connection
+from aiohttp_cache_di._redis import SentinelConnections, insisted, is_tls, new_connection, node_connection
 
 __all__ = ["DirectWay", "NodeWay", "Pool", "SentinelWay", "Way", "secrets_in"]
 
@@ -150,17 +149,18 @@ def secrets_in(settings: Mapping[str, Any]) -> Collection[str] | None:
     return [value for name in _SECRET if isinstance(value := settings.get(name), str)]
 
 
-async def _nothing() -> None:
-    """There is nothing besides the connection."""
+async def _opened(connection: Any, finish: Callable[[], Coroutine[Any, Any, None]] | None = None) -> Any:
+    """*connection* when it is open; what was needed for that is closed by *finish*.
 
-
-async def _opened(connection: Any, finish: Callable[[], Any] = _nothing) -> Any:
-    """*connection* when it is open; what was needed for that is closed by *finish*."""
+    One who is cancelled after it has opened, while the rest is being closed, leaves nothing open either.
+    """
     try:
-        await connection.connect()
+        try:
+            await connection.connect()
+        finally:
+            if finish is not None:
+                await insisted(finish())
     except BaseException:
         await connection.disconnect(nowait=True)
         raise
-    finally:
-        await asyncio.shield(finish())
     return connection

@@ -33,6 +33,8 @@ class Relay:
         """The share of a batch that is left unprocessed."""
         self.refuses = ""
         """Batches with this name in them are refused."""
+        self.unknown: frozenset[str] = frozenset()
+        """Operations that this server does not have."""
         self.url = ""
         self._target = target
         self._client: aiohttp.ClientSession | None = None
@@ -61,6 +63,8 @@ class Relay:
         operation = request.headers["X-Amz-Target"].partition(".")[2]
         asked = json.loads(await request.read())
         left: dict[str, Any] = {}
+        if operation in self.unknown:
+            return web.json_response({"__type": "UnknownOperationException", "message": "no"}, status=400)
         if operation in ("BatchGetItem", "BatchWriteItem"):
             ((table, wanted),) = asked["RequestItems"].items()
             each: list[Any] = wanted["Keys"] if operation == "BatchGetItem" else wanted

@@ -101,6 +101,42 @@ async def test_a_table_that_is_made_has_the_key_alone_and_drops_what_has_expired
         await store.close()
 
 
+async def test_a_server_without_expiry_keeps_what_has_expired_and_it_is_dropped_when_asked_for(
+    relay: Relay, ministack: MinistackServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    relay.unknown = frozenset({"UpdateTimeToLive"})
+    store = make_store(relay, table := uuid.uuid4().hex)
+    now = time.time()
+    assert await store.put([entry("old", until=now - 1), entry("new", until=now + 60), entry("ever", until=math.inf)])
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "no expiry could be switched on (UnknownOperationException)" in caplog.text
+    assert await store.get(["old"]) == [None]
+    assert ministack.call("Scan", TableName=table)["Count"] == 3
+    assert await store.delete_expired(now) == 1
+    assert ministack.call("Scan", TableName=table)["Count"] == 2
+    assert await store.delete_expired(now + 100) == 1
+    assert await store.get(["new"]) == [None]
+    assert (await store.get(["ever"]))[0] is not None
+    await store.close()
+
+
+async def test_what_has_taken_the_place_of_an_expired_record_is_not_dropped(
+    ministack: MinistackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, now = make_store(ministack, uuid.uuid4().hex), time.time()
+    await store.put([entry("k", until=now - 1)])
+    dropping = Layout.dropping_expired
+
+    def late(layout: Layout, name: str, now_s: float) -> dict[str, Any]:
+        return dropping(layout, name, now_s - 2)  # as if it had been replaced since it was found
+
+    monkeypatch.setattr(Layout, "dropping_expired", late)
+    assert await store.delete_expired(now) == 0
+    monkeypatch.undo()
+    assert await store.delete_expired(now) == 1
+    await store.close()
+
+
 async def test_a_table_is_made_only_if_asked_for(ministack: MinistackServer) -> None:
     options = {"endpoint_url": ministack.url, **CREDENTIALS}
     store = DynamoDBStore(Layout(table := uuid.uuid4().hex, "responses", "k", "v"), codec=EntryCodec(), options=options)

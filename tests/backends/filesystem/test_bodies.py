@@ -21,6 +21,7 @@ from msgspec.structs import replace
 from aiohttp_cache_di.backends.capabilities import Spooling
 from aiohttp_cache_di.backends.filesystem import FileCache, bodies, directory, keeper, spool
 from aiohttp_cache_di.backends.filesystem.directory import Directory
+from aiohttp_cache_di.backends.filesystem.files import Seen, see
 from aiohttp_cache_di.backends.filesystem.keeper import Bounds
 from aiohttp_cache_di.backends.filesystem.names import body_name, leaf_of, name_of
 from aiohttp_cache_di.backends.filesystem.pool import Pool
@@ -71,7 +72,7 @@ async def closed(store: FileStore) -> None:
     for pool in (store._readers, store._writers, store._bodies.pool):
         await idle(pool)  # a thread may hold what it has just answered with
     gc.collect()
-    await idle(store._bodies.pool)
+    await idle(store._readers)
 
 
 async def found(store: FileStore, key: str = "k") -> FiledResponse:
@@ -199,6 +200,32 @@ async def test_readers_share_one_descriptor_which_is_closed_with_the_last(store:
     await closed(store)
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(fd)
+
+
+async def test_letting_go_of_a_body_takes_no_look_into_the_file_of_its_entry(
+    store: FileStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await keep_spooled(store)
+    entry = await found(store)
+    looked: list[str] = []
+
+    def seen(leaf: Directory, name: str) -> Seen | None:
+        looked.append(name)
+        return see(leaf, name)
+
+    monkeypatch.setattr(bodies, "see", seen)
+    fd = entry.file.fd
+    del entry
+    await closed(store)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(fd)
+    assert not looked
+    entry = await found(store)
+    await keep(store, "k", PLAIN)
+    looked.clear()
+    del entry
+    await closed(store)
+    assert looked == [name_of("k")], "it has been replaced"
 
 
 async def test_the_path_is_that_of_the_body_once_the_entry_is_written(store: FileStore, folder: Path) -> None:

@@ -16,10 +16,12 @@ from typing import Any
 
 import pytest
 from pymongo import AsyncMongoClient, MongoClient
-from pymongo.errors import PyMongoError
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.errors import OperationFailure, PyMongoError
 from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
 
 from aiohttp_cache_di.backends.capabilities import Changing, Expiring, Leasing, Versioned
+from aiohttp_cache_di.backends.mongodb import stream
 from aiohttp_cache_di.backends.mongodb.store import MongoDBStore
 from aiohttp_cache_di.backends.store import Lease
 from aiohttp_cache_di.entries.codec import EntryCodec
@@ -238,6 +240,30 @@ async def test_after_a_stream_was_lost_any_key_may_have_changed(own_secantus: Se
             await changes.next(within_s=0.5)
     assert changes.heard[0] is None
     await store.close()
+
+
+async def test_who_may_not_watch_is_told_so_once(
+    secantus: SecantusServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", stream.__name__)
+    asked: list[object] = []
+
+    async def refused(collection: object, pipeline: object) -> None:
+        asked.append(pipeline)
+        raise OperationFailure("not authorized to execute command", 13)
+
+    monkeypatch.setattr(AsyncCollection, "watch", refused)
+    store = make_store(secantus, uuid.uuid4().hex)
+    store.on_change(lambda keys: None)
+    for _ in range(2):
+        await store.get(["k"])
+        here = store._loops.now()
+        assert here is not None
+        if here.watching is not None:
+            await asyncio.wait([here.watching], timeout=20)
+        await store.close()
+    assert len(asked) == 1
+    assert caplog.text.count("has no change streams") == 1
 
 
 async def test_a_server_without_change_streams_tells_of_none_and_is_asked_once(tmp_path: Path) -> None:

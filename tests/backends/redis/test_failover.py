@@ -25,7 +25,7 @@ AT_ONCE = 32
 REPLACED_WITHIN_S = 30.0
 HITS_WITHIN_S = 5.0
 DOWN_AFTER_MS = 1000
-WITH_PASSWORD = {"requirepass": SECRET, "primaryauth": SECRET}
+WITH_PASSWORD = {"requirepass": SECRET, "masterauth": SECRET}
 
 
 class Group(Protocol):

@@ -1,0 +1,72 @@
+"""Looks that bring the lease where they find nothing, in one hop to a thread."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from aiohttp_cache_di.backends.capabilities import LookingOrLeasing
+from aiohttp_cache_di.backends.filesystem.store import FileStore
+from aiohttp_cache_di.backends.store import Found, Lease, Record
+from tests.backends.entries import make_entry
+from tests.backends.filesystem.places import make_store
+
+HELD_S = 30.0
+
+
+def record(key: str, *, leased: bool = False) -> Record:
+    entry = make_entry(key)
+    return Record(key, entry, entry.store_until, leased=leased)
+
+
+@pytest.fixture(params=["locks", "files"])
+async def stores(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[tuple[FileStore, FileStore]]:
+    """Two stores on the same files, as two processes have them."""
+    made = tuple(make_store(tmp_path / "cache", use_locks=request.param == "locks") for _ in range(2))
+    yield made[0], made[1]
+    for store in made:
+        await store.close()
+
+
+async def test_a_look_that_finds_nothing_brings_the_lease(stores: tuple[FileStore, FileStore]) -> None:
+    one, two = stores
+    assert isinstance(one, LookingOrLeasing)
+    assert await one.get_or_acquire("k", HELD_S) is Lease.GRANTED
+    assert await two.get_or_acquire("k", HELD_S) is Lease.REFUSED
+    assert await two.get_or_acquire("j", HELD_S) is Lease.GRANTED
+    await one.put([record("k", leased=True)])
+    assert isinstance(await two.get_or_acquire("k", HELD_S), Found)
+    assert await one.acquire("k", HELD_S) is Lease.GRANTED_LATE, "a look that finds something holds nothing"
+
+
+async def test_a_look_finds_what_was_stored_before_it_had_the_lease(
+    stores: tuple[FileStore, FileStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = stores
+    assert await two.acquire("k", HELD_S)
+    acquire = one._leases.acquire
+
+    def dawdle(key: str, ttl_s: float) -> bool:
+        two._keep_all([record("k", leased=True)])  # after the look, before the lease: its holder stores, and lets go
+        return acquire(key, ttl_s)
+
+    monkeypatch.setattr(one._leases, "acquire", dawdle)
+    assert isinstance(await one.get_or_acquire("k", HELD_S), Found)
+    assert await two.acquire("k", HELD_S), "and holds nothing"
+
+
+async def test_a_look_that_is_cancelled_holds_nothing(stores: tuple[FileStore, FileStore]) -> None:
+    one, two = stores
+    await one.get(["opened"])
+    asking = [asyncio.ensure_future(one.get_or_acquire(key, HELD_S)) for key in "abcd"]
+    await asyncio.sleep(0)
+    for each in asking:
+        each.cancel()
+    await asyncio.gather(*asking, return_exceptions=True)
+    async with asyncio.timeout(10):
+        for key in "abcd":
+            while not await two.acquire(key, HELD_S):  # noqa: ASYNC110  # nothing tells that it was given back
+                await asyncio.sleep(0)
