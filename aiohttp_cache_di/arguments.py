@@ -6,7 +6,9 @@ import inspect
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final
+
+from msgspec import Struct
 
 __all__ = ["Parameters", "named_parameters", "parameters_below", "refuse_unknown", "warn_at_the_caller"]
 
@@ -43,7 +45,7 @@ def refuse_unknown(owner: str, given: Mapping[str, object], known: Iterable[str]
             raise TypeError(f"{owner} got an unexpected option {name!r}{hint}")
 
 
-class Parameters(NamedTuple):
+class Parameters(Struct, frozen=True):
     """The names of arguments that some functions take together; they are not all where one takes what it likes."""
 
     names: frozenset[str]

@@ -215,7 +215,7 @@ class CacheMixin(Asking, TypedSession):
         if plain:
             found = lane.answer(self, method, str_or_url, kwargs)
             if type(found) is KnownCall:
-                found = await lane.fetch(self, found, kwargs, may_lease=not self._sender.looks_first)
+                found = await lane.fetch(self, found, kwargs, self._sender.asks_at_once)
             if isinstance(found, CachedResponse):
                 if began_at:
                     lane.tell(method, found, began_at)

@@ -48,6 +48,10 @@ class Sender:
         self._judge()
         return self._looks_first
 
+    def asks_at_once(self) -> bool:
+        """Whether what stands below is asked for all that the fast lane does not answer."""
+        return not self.looks_first
+
     def has_doubles(self, backend: object) -> bool:
         """Whether something stands in for the network or for *backend*."""
         self._judge()
