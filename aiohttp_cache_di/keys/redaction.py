@@ -19,6 +19,7 @@ from yarl import URL
 
 from aiohttp_cache_di.keys.names import is_bearer_param, is_secret_param
 from aiohttp_cache_di.keys.sealing import seal, unseal
+from aiohttp_cache_di.late import late
 from aiohttp_cache_di.rfc9111.messages import REDIRECTS, StoredResponse
 
 __all__ = ["REDACTED", "has_param", "is_redacted", "is_sealed", "redact_url", "redacted", "unsealed"]
@@ -32,10 +33,10 @@ _NAMING: Final = frozenset(
     b"location content-location link refresh sourcemap x-sourcemap x-original-url uri x-accel-redirect referer"
     b" operation-location azure-asyncoperation".split()
 )
-_PAIR: Final = re.compile(r'(?<=[?&#;])([^=&#;?<>"\s]+)=([^&#<>"\s]+)')
-_NAME: Final = re.compile(r'(?:^|[?&#;])([^=&#;?<>"\s]+)=(?=[^&#])')
-_USERINFO: Final = re.compile(r'(?<=//)[^/?#<>"\s]*@')
-_IN_PATH: Final = re.compile(r"(?<=;)[^=;/]+=[^;/]+")
+_PAIR: Final = late(r'(?<=[?&#;])([^=&#;?<>"\s]+)=([^&#<>"\s]+)')
+_NAME: Final = late(r'(?:^|[?&#;])([^=&#;?<>"\s]+)=(?=[^&#])')
+_USERINFO: Final = late(r'(?<=//)[^/?#<>"\s]*@')
+_IN_PATH: Final = late(r"(?<=;)[^=;/]+=[^;/]+")
 _SEALED: Final = "#sealed="
 _LEADING: Final = frozenset({b"location", b"uri"})  # by which aiohttp follows a redirect
 _NESTED: Final = 4  # times that a URL may be encoded within another one
