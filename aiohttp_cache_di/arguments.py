@@ -7,7 +7,9 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from importlib import import_module
-from typing import Final, NamedTuple
+from typing import Final
+
+from msgspec import Struct
 
 __all__ = [
     "Parameters",
@@ -51,7 +53,7 @@ def refuse_unknown(owner: str, given: Mapping[str, object], known: Iterable[str]
             raise TypeError(f"{owner} got an unexpected option {name!r}{hint}")
 
 
-class Parameters(NamedTuple):
+class Parameters(Struct, frozen=True):
     """The names of arguments that some functions take together; they are not all where one takes what it likes."""
 
     names: frozenset[str]

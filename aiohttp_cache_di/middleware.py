@@ -111,7 +111,7 @@ class CacheMiddleware:
             finally:
                 if trail is not None:
                     trail.result = call.result
-        if is_turn_over(backend.stats) and isinstance(response, CachedResponse):
+        if isinstance(response, CachedResponse) and is_turn_over(backend.stats):
             await asyncio.sleep(0)
         return response
 

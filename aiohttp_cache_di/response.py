@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, cast
-from weakref import WeakKeyDictionary
 
 from aiohttp import ClientConnectionError, ClientResponse, ClientSession, HttpVersion, RequestInfo, StreamReader, hdrs
 from aiohttp.abc import AbstractStreamWriter
@@ -30,7 +29,7 @@ from aiohttp_cache_di.rfc9111.freshness import current_age_s, whole_s
 from aiohttp_cache_di.rfc9111.messages import RawHeaders, StoredResponse
 from aiohttp_cache_di.telemetry.reasons import CacheDecision
 
-__all__ = ["AnyResponse", "CachedResponse", "cached_class_for"]
+__all__ = ["AnyResponse", "CachedResponse"]
 
 HTTP_1_1 = HttpVersion(1, 1)
 
@@ -385,23 +384,3 @@ class CachedResponse(ClientResponse):
 
 AnyResponse: TypeAlias = ClientResponse | CachedResponse
 """What a cached session answers with: aiohttp's response on a miss, ours on a hit."""
-
-
-def cached_class_for(response_class: type[ClientResponse]) -> type[CachedResponse]:
-    """The class of hits for a session whose ``response_class`` is the user's own: both in one."""
-    if response_class is ClientResponse:
-        return CachedResponse
-    found = _hit_classes.get(response_class)
-    if found is None:
-        found = response_class if issubclass(response_class, CachedResponse) else _both(response_class)
-        _hit_classes[response_class] = found
-    return found
-
-
-_hit_classes: WeakKeyDictionary[type[ClientResponse], type[CachedResponse]] = WeakKeyDictionary()
-
-
-def _both(response_class: type[ClientResponse]) -> type[CachedResponse]:
-    own_init = response_class.__init__ is not ClientResponse.__init__
-    bases: Any = (response_class, CachedResponse)
-    return cast("type[CachedResponse]", type(f"Cached{response_class.__name__}", bases, {"_has_own_init": own_init}))

@@ -225,7 +225,7 @@ class CacheMixin(Asking, TypedSession):
         if plain:
             found = lane.answer(self, method, str_or_url, kwargs)
             if type(found) is KnownCall:
-                found = await lane.fetch(self, found, kwargs, may_lease=not self._sender.looks_first)
+                found = await lane.fetch(self, found, kwargs, self._sender.asks_at_once)
             if isinstance(found, CachedResponse):
                 if began_at:
                     lane.tell(method, found, began_at)
@@ -262,8 +262,10 @@ class CacheMixin(Asking, TypedSession):
             options["middlewares"] = (*own_middlewares, self._cache_middleware)
         token = CURRENT_CALL.set(call)
         try:
-            below, middlewares = super()._request, self._middlewares
-            response = await self._sender.send(self, self.cache, below, method, url, call, options, middlewares)
+            if self._sender.is_direct(self.cache):
+                response = await super()._request(method, url, **options)
+            else:
+                response = await self._sender.send(self, self.cache, super()._request, method, url, call, options)
         except TypeError:
             known = self._request_options
             if known is not None:
@@ -276,7 +278,7 @@ class CacheMixin(Asking, TypedSession):
             end_call(token)
             if self._sender.adds:
                 self._fast_lane.forget(for_good=True)
-        if may_learn and not self._sender.has_doubles(self.cache):
+        if may_learn and isinstance(response, CachedResponse) and not self._sender.has_doubles(self.cache):
             self._fast_lane.learn(self, method, url, options, response)
         return response
 

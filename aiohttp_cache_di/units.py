@@ -6,6 +6,8 @@ import math
 import re
 from typing import Final
 
+from aiohttp_cache_di.lazy import compiled_later
+
 __all__ = ["format_duration", "format_size", "means_none", "parse_duration", "parse_size"]
 
 _UNIT_S: Final = {"w": 604800.0, "d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
@@ -18,10 +20,10 @@ _UNIT_BYTES: Final = {
     "mib": 1024**2,
     "gib": 1024**3,
 }
-_DURATION_PART: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|[wdhms])", re.ASCII)
-_SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([kmg]?i?b)?", re.ASCII | re.IGNORECASE)
+_DURATION_PART: Final = compiled_later(r"(\d+(?:\.\d+)?)(ms|[wdhms])", re.ASCII)
+_SIZE: Final = compiled_later(r"(\d+(?:\.\d+)?)\s*([kmg]?i?b)?", re.ASCII | re.IGNORECASE)
 _NONE_WORDS: Final = frozenset({"none", "null", "off"})
-_NUMBER: Final = re.compile(r"[+-]?\d+(?:\.\d+)?", re.ASCII)
+_NUMBER: Final = compiled_later(r"[+-]?\d+(?:\.\d+)?", re.ASCII)
 
 
 def means_none(text: str) -> bool:

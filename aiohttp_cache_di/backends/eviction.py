@@ -30,7 +30,7 @@ class EvictionOrder(Generic[K]):
     Not thread-safe, but for `used`: a use more or less makes no difference.
     """
 
-    __slots__ = ("_gone", "_newest", "_on_trial", "_table", "_trial_weight", "_used", "used")
+    __slots__ = ("_gone", "_has_gone", "_newest", "_on_trial", "_table", "_trial_weight", "_used", "used")
 
     def __init__(self, table: OrderedDict[K, Any]) -> None:
         self._table = table
@@ -40,12 +40,13 @@ class EvictionOrder(Generic[K]):
         self._used: set[K] = set()
         self.used: Callable[[K], None] = self._used.add
         """Tell that a key was asked for: on the way of each hit."""
+        self._has_gone = False
         self._gone = array("I", bytes(4 * LEAST_PLACES))  # marks of names, each in the place that its hash says
 
     def came(self, key: K, weight: int) -> None:
         """*key* has just been put into the table, where it was not before."""
         self._newest = key
-        if not self._take_gone(key):
+        if not self._has_gone or not self._take_gone(key):
             self._on_trial[key] = weight
             self._trial_weight += weight
 
@@ -54,8 +55,9 @@ class EvictionOrder(Generic[K]):
 
         Of few entries, all are on trial: then the oldest goes first that was not used.
         """
-        while self._trial_weight * TRIAL_SHARE > total and len(self._on_trial) > FEW:
-            self._end_trial(next(iter(self._on_trial)))
+        on_trial = self._on_trial
+        while self._trial_weight * TRIAL_SHARE > total and len(on_trial) > FEW:
+            self._trial_weight -= on_trial.popitem(last=False)[1]
 
     def went(self, key: K) -> None:
         """*key* is no more in the table."""
@@ -98,6 +100,7 @@ class EvictionOrder(Generic[K]):
     def _remember_gone(self, key: K) -> None:
         if len(self._table) > len(self._gone):
             self._gone = array("I", bytes(8 * len(self._gone)))
+        self._has_gone = True
         place, mark = self._mark(key)
         self._gone[place] = mark
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any, Final, NamedTuple, SupportsIndex, TypeAlias, cast
+from typing import Any, Final, SupportsIndex, TypeAlias, cast
+
+from msgspec import Struct
 
 from aiohttp_cache_di.backends.typed import BackendOptions, CacheOptions, SigningOptions, StorageOptions
 from aiohttp_cache_di.entries.codec import EntryCodec
@@ -32,7 +34,7 @@ BACKEND_OPTIONS = frozenset(CacheOptions.__annotations__) | {"cache_name", "auto
 Check: TypeAlias = Callable[[Any], bool]
 
 
-class _Rule(NamedTuple):
+class _Rule(Struct, frozen=True):
     check: Check
     accepted: str
 

@@ -17,6 +17,7 @@ from aiohttp_cache_di.backends.terms import expect_pattern, expect_scheme, named
 from aiohttp_cache_di.entries.info import EntryInfo
 from aiohttp_cache_di.entries.tags import as_shown
 from aiohttp_cache_di.errors import ConfigurationError
+from aiohttp_cache_di.lazy import compiled_later
 from aiohttp_cache_di.policy.patterns import as_read, compiled
 from aiohttp_cache_di.units import parse_duration, parse_size
 
@@ -29,7 +30,7 @@ Size: TypeAlias = int | str
 """Bytes, or a text such as ``"64KiB"``."""
 
 # What `as_read` leaves as it is: no port, nothing encoded, a host in the one form it has.
-_AS_READ: Final = re.compile(r"https?://(?!xn--)(?:[a-z0-9-]+\.(?!xn--))*[a-z0-9-]+/[!$-&(-~]*", re.ASCII)
+_AS_READ: Final = compiled_later(r"https?://(?!xn--)(?:[a-z0-9-]+\.(?!xn--))*[a-z0-9-]+/[!$-&(-~]*", re.ASCII)
 
 
 class Selectors(TypedDict, total=False):

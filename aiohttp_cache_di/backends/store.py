@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
-from typing import Final, NamedTuple, Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from msgspec import Struct
 
@@ -102,7 +102,7 @@ class Found(Struct, frozen=True):
     version: int = 0
 
 
-class Record(NamedTuple):
+class Record(Struct, frozen=True):
     """An item to be kept.
 
     Args:
@@ -122,7 +122,7 @@ Written: TypeAlias = int | StorageError
 """The version that a record got (0 where the store has none), or why this one could not be written."""
 
 
-class Row(NamedTuple):
+class Row(Struct, frozen=True):
     """One record met on a walk.
 
     Args:

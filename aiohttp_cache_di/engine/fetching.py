@@ -184,27 +184,33 @@ class Fetching:
         """What to do with a reply; None where it cannot be understood, which is no reason not to hand it on."""
         if is_challenge(self.question, reply.head.status, self.backend):
             return Pass("status", forwarded(plan.reason, detail="status"))
+        candidates = self.storing.candidates
         try:
-            return await self._decided(reply, plan, self.storing.candidates)
+            decision = self._on_response(reply, plan, candidates)
+            return await self._loaded(decision, reply, plan, candidates) if isinstance(decision, Load) else decision
         except Exception as error:
             if plan.stored is not None or self.storing.primary is not None:  # which may be at fault
                 await self.storing.discard(error, plan.stored)
                 if isinstance(plan, Validate) and reply.head.status == 304:
                     return Refetch(plan.reason)
         try:
-            return await self._decided(reply, Fetch(plan.reason), ())
+            anew = Fetch(plan.reason)
+            decision = self._on_response(reply, anew, ())
+            return await self._loaded(decision, reply, anew, ()) if isinstance(decision, Load) else decision
         except Exception:
             logger.exception("A response could not be decided upon, and is not stored")
             return None
 
-    async def _decided(
-        self, reply: Reply, plan: Fetch | Validate, candidates: Candidates
+    async def _loaded(
+        self, decision: ResponseDecision, reply: Reply, plan: Fetch | Validate, candidates: Candidates
     ) -> Store | Complete | Freshen | Pass | Refetch | ServeStale:
-        while isinstance(decision := self._on_response(reply, plan, candidates), Load):
+        """What is decided once all has been read that *decision* asks for."""
+        while isinstance(decision, Load):
             wanted = decision.key
             entry = await self.storing.read(wanted)
             others = tuple(candidate for candidate in candidates if candidate.key != wanted)
             candidates = others if entry is None else (*others, entry)
+            decision = self._on_response(reply, plan, candidates)
         return decision
 
     def _on_response(self, reply: Reply, plan: Fetch | Validate, candidates: Candidates) -> ResponseDecision:

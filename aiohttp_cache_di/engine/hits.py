@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any, Final
 
 from aiohttp import ClientSession, RequestInfo
@@ -148,18 +149,18 @@ class FastLane:
         )
 
     async def fetch(
-        self, session: ClientSession, known: KnownCall, options: dict[str, Any], *, may_lease: bool = False
+        self, session: ClientSession, known: KnownCall, options: dict[str, Any], may_lease: Callable[[], bool]
     ) -> CachedResponse | EarlyRead | None:
         """The hit; else what is stored, so that the store is not asked twice.
 
         Args:
-            may_lease: the request, or else `drop`, follows at once.
+            may_lease: tells whether the request, or else `drop`, follows at once.
         """
         runtime, key = self._runtime, known.question.key
         if runtime is None:
             return None
         here, lease_s = runtime.here, 0.0
-        if may_lease and here.first_looks is not None and here.first_looks.is_due(key):
+        if here.first_looks is not None and here.first_looks.is_due(key) and may_lease():
             lease_s = runtime.early_lease_s(known.question, self._backend)
         found = await here.fetch(key, lease_s=lease_s)
         if isinstance(found, StoredResponse) and key not in runtime.here.tombstones:
@@ -180,7 +181,8 @@ class FastLane:
         try:
             if decide(known.question, entry, now) is not PLAIN_HIT:
                 return None
-            if not _status_passes(session, entry.status, options):
+            is_usual = entry.status == 200 and not options and not callable(raises_for_status(session))
+            if not is_usual and not _status_passes(session, entry.status, options):
                 return None
             hit = known.response_class.from_stored(
                 entry,

@@ -7,10 +7,11 @@ import time
 from collections.abc import Collection
 from copy import copy
 from ssl import SSLContext
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from aiohttp import ClientRequest, hdrs
 from aiohttp.payload import BytesPayload, IOBasePayload, Payload
+from msgspec import Struct
 from msgspec.structs import replace
 from multidict import CIMultiDict
 from yarl import URL
@@ -105,7 +106,7 @@ def _without_jar(request: ClientRequest, call: Call) -> CIMultiDict[str]:
     return fields
 
 
-class Place(NamedTuple):
+class Place(Struct, frozen=True):
     """Where the response to a request is kept.
 
     Args:

@@ -28,7 +28,8 @@ class Remembered(OrderedDict[Asked, V]):
 
     def keep(self, asked: Asked, value: V) -> None:
         """Remember *value* for *asked*, unless its URL is too long."""
-        chars = _chars_of(asked)
+        url = asked[1]
+        chars = len(url) if type(url) is str else len(str(url))
         if chars > MAX_URL_CHARS:
             return
         if asked not in self:

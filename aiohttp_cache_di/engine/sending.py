@@ -8,13 +8,13 @@ may have something that answers itself (`doubles`).
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-from aiohttp import ClientMiddlewareType, ClientResponse, ClientSession
+from aiohttp import ClientResponse, ClientSession
 from aiohttp.typedefs import StrOrURL
 
-from aiohttp_cache_di._aiohttp import genuine_request, own_request
+from aiohttp_cache_di._aiohttp import genuine_request, middlewares_of, own_request
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.engine.call import Call
 from aiohttp_cache_di.engine.doubles import Doubles, is_backend
@@ -38,7 +38,8 @@ class Sender:
     def __init__(self, session_class: type, own: frozenset[type]) -> None:
         self._below = senders_below(session_class, own)
         self._doubles = Doubles()
-        self._differs = False
+        self.adds: bool = False
+        """Whether what stands below has been seen to send another request than it was given."""
         self._last: object = None
         self._looks_first = self._is_double = False
 
@@ -47,6 +48,10 @@ class Sender:
         """Whether what stands below is not asked for hits."""
         self._judge()
         return self._looks_first
+
+    def asks_at_once(self) -> bool:
+        """Whether what stands below is asked for all that the fast lane does not answer."""
+        return not self.looks_first
 
     def has_doubles(self, backend: object) -> bool:
         """Whether something stands in for the network or for *backend*."""
@@ -60,9 +65,13 @@ class Sender:
             return
         own = own_request()
         senders = self._below if last is own else [*self._below, last]
-        self._looks_first = not self._differs and own is not None and bool(senders) and all(map(hands_on, senders))
+        self._looks_first = not self.adds and own is not None and bool(senders) and all(map(hands_on, senders))
         self._is_double = Doubles.are_there() and not hands_on(last)
         self._last = last
+
+    def is_direct(self, backend: object) -> bool:
+        """Whether a request simply goes to what stands below, as `send` would have it."""
+        return not (self.has_doubles(backend) or self._looks_first)
 
     async def send(
         self,
@@ -73,20 +82,18 @@ class Sender:
         url: StrOrURL,
         call: Call,
         options: dict[str, Any],
-        middlewares: Sequence[ClientMiddlewareType],
     ) -> ClientResponse:
         """Send a request by aiohttp, which asks the cache for each hop.
 
         Args:
             below: the method ``_request`` of the base below ours.
             options: the arguments of the request.
-            middlewares: what aiohttp calls for it, the cache among them.
         """
         if self.has_doubles(backend):
             return await self._doubles.request(below, backend, call, method, url, options)
-        own = own_request()
-        if self._looks_first and own is not None:
-            if may_look(session, options, len(middlewares)):
+        own = own_request() if self._looks_first else None
+        if own is not None:
+            if may_look(session, options, len(tuple(middlewares_of(session)))):
                 return await self._look_first(session, own, below, method, url, call, options)
             if may_go_through(options):
                 call.through = through = Through(below, options)
@@ -118,10 +125,5 @@ class Sender:
         try:
             return await below(method, url, **options)
         finally:
-            self._differs = self._differs or look.differs
-            self._looks_first = self._looks_first and not self._differs
-
-    @property
-    def adds(self) -> bool:
-        """Whether what stands below has been seen to send another request than it was given."""
-        return self._differs
+            self.adds = self.adds or look.differs
+            self._looks_first = self._looks_first and not self.adds

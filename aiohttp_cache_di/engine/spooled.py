@@ -13,7 +13,9 @@ import math
 import time
 from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
+
+from msgspec import Struct
 
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.capabilities import Spool
@@ -30,7 +32,7 @@ FULL_BYTES: Final = 4 * 1024 * 1024  # that wait to be written, when a reader is
 LOW_BYTES: Final = 2 * 1024 * 1024
 
 
-class Spools(NamedTuple):
+class Spools(Struct, frozen=True):
     """How large bodies go into a store.
 
     Args:

@@ -21,9 +21,7 @@ async def body_of(response: ClientResponse) -> bytes:
     return await response.read() if body is None else body
 
 
-def kept_lines(
-    lines: Iterable[tuple[bytes, bytes]], drop: frozenset[str], *, add: Iterable[tuple[str, str]] = ()
-) -> RawHeaders:
+def kept_lines(lines: RawHeaders, drop: frozenset[str], *, add: Iterable[tuple[str, str]] = ()) -> RawHeaders:
     """The header lines to store.
 
     Args:
@@ -31,6 +29,8 @@ def kept_lines(
         add: fields to store besides.
     """
     names = _in_bytes(drop)
+    if not add and names.isdisjoint(map(bytes.lower, dict(lines))):  # as nearly always
+        return tuple(lines)
     return (
         *[(bytes(name), bytes(value)) for name, value in lines if name.lower() not in names],
         *[(name.encode(), value.encode()) for name, value in add],

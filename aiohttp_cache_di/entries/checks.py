@@ -14,6 +14,7 @@ from typing import Final
 
 from yarl import URL
 
+from aiohttp_cache_di.lazy import compiled_later
 from aiohttp_cache_di.rfc9111.messages import END_OF_TIME, REDIRECTS, Headers, StoredResponse, VariantRef
 from aiohttp_cache_di.rfc9111.vary import MAX_VARY_NAMES
 
@@ -22,15 +23,15 @@ __all__ = ["is_possible", "leads_on"]
 _MAX_REASON_BYTES: Final = 1024
 _MAX_METHOD_CHARS: Final = 64
 _MAX_ORIGIN_CHARS: Final = 512  # twice what a name in the DNS may have (RFC 1035 §2.3.4)
-_QUERY: Final = re.compile(r"[?#].*", re.DOTALL)
+_QUERY: Final = compiled_later(r"[?#].*", re.DOTALL)
 _REMEMBERED_CHARS: Final = 256  # of what is remembered of what was looked at: an entry can be anything, and large
-_METHOD: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}", re.ASCII)
-_VARY_NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9a-z]+", re.ASCII)
+_METHOD: Final = compiled_later(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}", re.ASCII)
+_VARY_NAME: Final = compiled_later(r"[!#$%&'*+\-.^_`|~0-9a-z]+", re.ASCII)
 _MAX_VARY_NAME_CHARS: Final = 4096
 _BEYOND_SCHEME: Final = len("https://")  # The first slash from there on is beyond the host.
 _SCHEMES: Final = frozenset({"", "http", "https"})
 _SEALED: Final = "#sealed="  # by `keys.redacted`: what is sealed was looked at before, and opens only where it was put
-_LINE_BREAKING: Final = re.compile("[\r\n\0]")
+_LINE_BREAKING: Final = compiled_later("[\r\n\0]")
 
 
 def is_possible(entry: StoredResponse) -> bool:

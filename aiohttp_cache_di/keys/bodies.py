@@ -21,12 +21,14 @@ from urllib.parse import unquote, unquote_plus
 from aiohttp import FormData, MultipartWriter
 from aiohttp.payload import AsyncIterablePayload, IOBasePayload, LookupError, Payload, TextIOPayload, get_payload
 
+from aiohttp_cache_di.lazy import compiled_later
+
 __all__ = ["Body", "body_digest", "body_of", "canonical_pairs"]
 
 OCTETS: Final = "application/octet-stream"  # What aiohttp says of bytes that nothing else is said of.
 _FORM: Final = "application/x-www-form-urlencoded"
-_BOUNDARY: Final = re.compile(r';\s*boundary=("(?:[^"\\]|\\.)*"|[^;\s]*)', re.IGNORECASE)
-_PART_NAME: Final = re.compile(
+_BOUNDARY: Final = compiled_later(r';\s*boundary=("(?:[^"\\]|\\.)*"|[^;\s]*)', re.IGNORECASE)
+_PART_NAME: Final = compiled_later(
     rb'^content-disposition:[^\r\n]*?;\s*name="((?:[^"\\]|\\.)*)"', re.IGNORECASE | re.MULTILINE
 )
 

@@ -12,6 +12,8 @@ from collections.abc import Collection, Iterable
 from functools import cache, lru_cache
 from typing import Final
 
+from aiohttp_cache_di.lazy import compiled_later
+
 __all__ = [
     "DEFAULT_CREDENTIAL_HEADERS",
     "HARMLESS_FIELDS",
@@ -47,12 +49,12 @@ _WHO: Final = rf"{_BEARER}|{_SIGNED}|{_IDENTITY}|{_RESOURCE}|\bsig\b"
 _SECRET_PARAM: Final = rf"{_BEARER}|{_SIGNED}|\bsig\b|accessid"
 _BEARER_PARAM: Final = _BEARER
 _compiled = cache(re.compile)  # when it is first asked for: they are long
-_WITHIN: Final = re.compile("(?<=[a-z0-9])(?=[A-Z])")  # where a word begins in a name such as userSid
+_WITHIN: Final = compiled_later("(?<=[a-z0-9])(?=[A-Z])")  # where a word begins in a name such as userSid
 
 # Header fields with such a word that mean something else: of one request (RFC 8941 draft Idempotency-Key, RFC 6455,
 # Fetch Metadata), of the response that is wanted (RFC 9421 §5.1), of caches, and tokens against forged requests, which
 # come along with a cookie.
-_ELSEWHERE: Final = re.compile(
+_ELSEWHERE: Final = compiled_later(
     r"(?:x-)?idempotency-key|sec-websocket-key|sec-fetch-user|accept-signature|(?:x-)?(?:surrogate|cache)-key"
     r"|(?:x-)?(?:anti-)?[cx]srf-?token"
 )

@@ -19,6 +19,7 @@ from yarl import URL
 
 from aiohttp_cache_di.keys.names import is_bearer_param, is_secret_param
 from aiohttp_cache_di.keys.sealing import seal, unseal
+from aiohttp_cache_di.lazy import compiled_later
 from aiohttp_cache_di.rfc9111.messages import REDIRECTS, StoredResponse
 
 __all__ = ["NAMING_FIELDS", "REDACTED", "has_param", "is_redacted", "is_sealed", "redact_url", "redacted", "unsealed"]
@@ -32,10 +33,10 @@ NAMING_FIELDS: Final = frozenset(
     b" operation-location azure-asyncoperation".split()
 )
 """Header fields that name URLs, lower case."""
-_PAIR: Final = re.compile(r'(?<=[?&#;])([^=&#;?<>"\s]+)=([^&#<>"\s]+)')
-_NAME: Final = re.compile(r'(?:^|[?&#;])([^=&#;?<>"\s]+)=(?=[^&#])')
-_USERINFO: Final = re.compile(r'(?<=//)[^/?#<>"\s]*@')
-_IN_PATH: Final = re.compile(r"(?<=;)[^=;/]+=[^;/]+")
+_PAIR: Final = compiled_later(r'(?<=[?&#;])([^=&#;?<>"\s]+)=([^&#<>"\s]+)')
+_NAME: Final = compiled_later(r'(?:^|[?&#;])([^=&#;?<>"\s]+)=(?=[^&#])')
+_USERINFO: Final = compiled_later(r'(?<=//)[^/?#<>"\s]*@')
+_IN_PATH: Final = compiled_later(r"(?<=;)[^=;/]+=[^;/]+")
 _SEALED: Final = "#sealed="
 _LEADING: Final = frozenset({b"location", b"uri"})  # by which aiohttp follows a redirect
 _NESTED: Final = 4  # times that a URL may be encoded within another one

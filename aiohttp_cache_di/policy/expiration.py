@@ -8,7 +8,6 @@ lifetime of one's own.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -20,6 +19,7 @@ from msgspec.structs import replace
 from yarl import URL
 
 from aiohttp_cache_di.errors import ConfigurationError
+from aiohttp_cache_di.lazy import compiled_later
 from aiohttp_cache_di.policy.patterns import MEMOISED_URL_CHARS, as_read, compiled
 from aiohttp_cache_di.policy.tags import tags_of
 from aiohttp_cache_di.policy.windows import Window, window_s
@@ -64,7 +64,7 @@ _ACCEPTED: Final = (
     "its text in ISO 8601 or as an HTTP date"
 )
 _LONGEST_TEXT: Final = 64
-_ISO: Final = re.compile(r"\s*\d{4}-\d\d-\d\d")
+_ISO: Final = compiled_later(r"\s*\d{4}-\d\d-\d\d")
 
 
 def lifetime_s(value: ExpirationTime, *, now: float) -> float | None:

@@ -16,6 +16,7 @@ from urllib.parse import unquote_to_bytes
 from yarl import URL
 
 from aiohttp_cache_di.errors import ConfigurationError
+from aiohttp_cache_di.lazy import compiled_later
 
 __all__ = ["MEMOISED_URL_CHARS", "Matcher", "UrlPatterns", "as_read", "compiled"]
 
@@ -25,8 +26,8 @@ Matcher: TypeAlias = Callable[[str], re.Match[str] | None]
 MEMOISED_URL_CHARS: Final = 1024
 """How long a URL may be for what it matches to be remembered."""
 
-_IPV6: Final = re.compile(r"^\[([0-9a-fA-F.]*:[0-9a-fA-F:.]*)\]")  # An address, not a set of characters.
-_ENCODED: Final = re.compile(r"(?:%[0-9A-Fa-f]{2})+")
+_IPV6: Final = compiled_later(r"^\[([0-9a-fA-F.]*:[0-9a-fA-F:.]*)\]")  # An address, not a set of characters.
+_ENCODED: Final = compiled_later(r"(?:%[0-9A-Fa-f]{2})+")
 _KEPT: Final = frozenset("%&+/:;=?@#")  # They have a meaning of their own where they are not encoded.
 _MAGIC: Final = frozenset("*?[]")
 _IN_HOST: Final = "[^/?#]"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-import re
 from typing import Literal, TypeAlias
+
+from aiohttp_cache_di.lazy import compiled_later
 
 __all__ = [
     "CACHE_NAME",
@@ -61,7 +62,7 @@ Detail: TypeAlias = Literal[
 """What a member may say besides (RFC 9211 §2.8)."""
 
 MAX_TAG_TOLD = 64
-_ODD = re.compile(r"[^ !#-:<-\[\]-~]")  # a semicolon would be read as the end of the parameter
+_ODD = compiled_later(r"[^ !#-:<-\[\]-~]")  # a semicolon would be read as the end of the parameter
 _HIT = f"{CACHE_NAME}; hit"
 
 

@@ -6,6 +6,8 @@ import re
 from datetime import UTC, datetime, timedelta
 from functools import cache, lru_cache
 
+from aiohttp_cache_di.lazy import compiled_later
+
 __all__ = ["format_http_date", "parse_http_date"]
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -18,7 +20,7 @@ _MONTH = f"(?P<month>{'|'.join(_MONTH_NUMBERS)})"
 _TIME = "(?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})"
 
 # The formats are case-sensitive, but a cache SHOULD match them regardless of case (RFC 9111 §4.2).
-_IMF_FIXDATE = re.compile(f"{_DAY}, (?P<day>[0-9]{{2}}) {_MONTH} (?P<year>[0-9]{{4}}) {_TIME} gmt", re.I | re.A)
+_IMF_FIXDATE = compiled_later(f"{_DAY}, (?P<day>[0-9]{{2}}) {_MONTH} (?P<year>[0-9]{{4}}) {_TIME} gmt", re.I | re.A)
 _RFC850 = f"{_LONG_DAY}, (?P<day>[0-9]{{2}})-{_MONTH}-(?P<year>[0-9]{{2}}) {_TIME} gmt"
 _ASCTIME = f"{_DAY} {_MONTH} (?P<day>[0-9]{{2}}| [0-9]) {_TIME} (?P<year>[0-9]{{4}})"
 _compiled = cache(re.compile)  # which takes a while, and few dates have these forms

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import re
 from functools import lru_cache
 
 from msgspec import Struct
 
+from aiohttp_cache_di.lazy import compiled_later
 from aiohttp_cache_di.rfc9111.fields import MEMOISED_CHARS, combined, is_token, parse_delta_s, split_list, unquote
 from aiohttp_cache_di.rfc9111.messages import Headers
 
@@ -20,7 +20,7 @@ __all__ = [
     "response_directives",
 ]
 
-_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_NAME = compiled_later(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
 Members = dict[str, tuple[str | None, ...]]
 """By lower-case name: the arguments it came with, None for none, `_MALFORMED` for one that the grammar refuses."""

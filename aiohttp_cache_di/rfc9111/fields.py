@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+from aiohttp_cache_di.lazy import compiled_later
 from aiohttp_cache_di.rfc9111.messages import Headers
 
 __all__ = ["MAX_DELTA_S", "MEMOISED_CHARS", "combined", "is_token", "parse_delta_s", "single", "split_list", "unquote"]
@@ -12,12 +13,12 @@ __all__ = ["MAX_DELTA_S", "MEMOISED_CHARS", "combined", "is_token", "parse_delta
 MAX_DELTA_S = 2**31  # RFC 9111 §1.2.2: greater values count as this one
 
 # Possessive throughout, so that no header value takes more than linear time.
-_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]++")
-_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*+)"', re.S)
-_BALANCED = re.compile(r'(?:[^"]|"(?:[^"\\]|\\.)*+")*+', re.S)
-_MEMBER = re.compile(r'(?:\A|(?<=,))(?:[^",]|"(?:[^"\\]|\\.)*+")*+(?=,|\Z)', re.S)
-_ESCAPE = re.compile(r"\\(.)", re.S)
-_DIGITS = re.compile(r"[0-9]++", re.A)
+_TOKEN = compiled_later(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]++")
+_QUOTED = compiled_later(r'"((?:[^"\\]|\\.)*+)"', re.S)
+_BALANCED = compiled_later(r'(?:[^"]|"(?:[^"\\]|\\.)*+")*+', re.S)
+_MEMBER = compiled_later(r'(?:\A|(?<=,))(?:[^",]|"(?:[^"\\]|\\.)*+")*+(?=,|\Z)', re.S)
+_ESCAPE = compiled_later(r"\\(.)", re.S)
+_DIGITS = compiled_later(r"[0-9]++", re.A)
 _OWS = " \t"
 
 MEMOISED_CHARS = 256

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from itertools import islice
 from typing import Final
 from urllib.parse import urlsplit
 
+from aiohttp_cache_di.lazy import compiled_later
 from aiohttp_cache_di.rfc9111.fields import combined, single
 from aiohttp_cache_di.rfc9111.invalidation import is_unsafe
 from aiohttp_cache_di.rfc9111.messages import MAX_TAG_CHARS, MAX_TAGS, Headers, Request
@@ -23,9 +23,9 @@ _BARE: Final = (
 _PARAMETERS: Final = rf"(?:;\x20*+[a-z*][a-z0-9_\-.*]*+(?:={_BARE})?+)*+"
 _ITEM: Final = rf"{_BARE}{_PARAMETERS}"
 _INNER: Final = rf"\(\x20*+(?:{_ITEM}(?:\x20++|(?=\))))*+\){_PARAMETERS}"
-_MEMBER: Final = re.compile(rf"(?:({_STRING}){_PARAMETERS}|{_ITEM}|{_INNER})")
-_COMMA: Final = re.compile(r"[ \t]*+,[ \t]*+")
-_ESCAPED: Final = re.compile(r"\\(.)")
+_MEMBER: Final = compiled_later(rf"(?:({_STRING}){_PARAMETERS}|{_ITEM}|{_INNER})")
+_COMMA: Final = compiled_later(r"[ \t]*+,[ \t]*+")
+_ESCAPED: Final = compiled_later(r"\\(.)")
 _PORTS: Final = {"http": 80, "https": 443}
 
 

@@ -8,6 +8,7 @@ from collections.abc import Set
 from msgspec import Struct
 from msgspec.structs import replace
 
+from aiohttp_cache_di.lazy import compiled_later
 from aiohttp_cache_di.rfc9111.fields import single, split_list
 from aiohttp_cache_di.rfc9111.messages import Headers, RawHeaders, StoredResponse
 from aiohttp_cache_di.rfc9111.validation import entity_tag, matches_strongly
@@ -26,8 +27,8 @@ __all__ = [
     "select_range",
 ]
 
-_RANGE_SPEC = re.compile(r"([0-9]*)-([0-9]*)", re.A)
-_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)", re.A | re.I)
+_RANGE_SPEC = compiled_later(r"([0-9]*)-([0-9]*)", re.A)
+_CONTENT_RANGE = compiled_later(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)", re.A | re.I)
 
 _DESCRIBING_PART = frozenset({b"content-range", b"content-length"})
 _OF_ONE_PART = _DESCRIBING_PART | {b"age", b"date"}

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from functools import cache
 
+from aiohttp_cache_di.lazy import compiled_later
 from aiohttp_cache_di.rfc9111.dates import parse_http_date
 from aiohttp_cache_di.rfc9111.fields import combined, single
 from aiohttp_cache_di.rfc9111.freshness import date_at, last_modified_at
@@ -30,10 +31,11 @@ MAX_OFFERED_CHARS = 2048
 
 # A backslash does not escape here (RFC 9110 §8.8.3). Unquoted tags are not of the grammar, but some origins send
 # them and know them again only as they were.
-_TAG = re.compile(r'(?:W/)?"[^"\x00-\x08\x0a-\x1f\x7f]*+"|[^\s,"\x00-\x1f\x7f]++')
+_TAG_TEXT = r'(?:W/)?"[^"\x00-\x08\x0a-\x1f\x7f]*+"|[^\s,"\x00-\x1f\x7f]++'
+_TAG = compiled_later(_TAG_TEXT)
 # Bytes of a tag that are no UTF-8 are read as surrogates, and clients cannot send them as they came.
-_NOT_TEXT = re.compile("[\ud800-\udfff]")
-_LIST_OF_TAGS = rf"[\s,]*+(?:(?:{_TAG.pattern})\s*+(?:,[\s,]*+|$))*+"
+_NOT_TEXT = compiled_later("[\ud800-\udfff]")
+_LIST_OF_TAGS = rf"[\s,]*+(?:(?:{_TAG_TEXT})\s*+(?:,[\s,]*+|$))*+"
 _compiled = cache(re.compile)
 
 

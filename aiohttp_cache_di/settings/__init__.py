@@ -9,6 +9,7 @@ pydantic, the backends and the session, and knows no container and no framework.
 - ``sources`` reads what was given: the environment, ``.env`` files, files that variables name, a directory of secrets.
 - ``variables`` finds the variables that begin with a prefix, and explains each that cannot be used.
 - ``places`` finds a place for the file of a SQLite cache.
+- ``sections`` are the settings of one store each, and of the client's own connections.
 - ``model`` is the list of all settings: `CacheSettings` asks ``variables`` what was given and ``kinds`` what it means.
 - ``consistency`` refuses what would have no effect together with the rest.
 - ``secrecy`` masks the secrets of settings in texts of others.
@@ -17,9 +18,8 @@ pydantic, the backends and the session, and knows no container and no framework.
 
 from __future__ import annotations
 
-from aiohttp_cache_di.settings.model import (
-    DEFAULT_PREFIX,
-    CacheSettings,
+from aiohttp_cache_di.settings.model import DEFAULT_PREFIX, CacheSettings
+from aiohttp_cache_di.settings.sections import (
     ClientSettings,
     DynamoDBSettings,
     FilesystemSettings,

@@ -280,11 +280,11 @@ class RemoteContract:
     async def test_a_lease_is_given_back_with_the_write(self, make: MakeStore) -> None:
         one, two = make(self.codec), make(self.codec)
         assert await one.acquire("k", 5) == Lease.GRANTED
-        await write(one, entry("k")._replace(leased=True))
+        await write(one, replace(entry("k"), leased=True))
         assert await two.acquire("k", 5) == Lease.GRANTED_LATE
         await two.release("k")
         assert (await read(one, "k")).body == b"body"
-        await write(one, entry("k", b"without a lease")._replace(leased=True))
+        await write(one, replace(entry("k", b"without a lease"), leased=True))
         assert (await read(two, "k")).body == b"without a lease"
         await one.close()
         await two.close()

@@ -246,8 +246,9 @@ class MemoryStore:
         if is_mark(key):
             self._mark(key, item)
             return
-        until = math.inf
-        self._forget(key)
+        until, is_new = math.inf, key not in self.data
+        if not is_new:
+            self._forget(key)
         if item_leads_on(item) if leads_on is None else leads_on:
             self.leading_on.add(key)
         if type(item) is StoredResponse:
@@ -255,7 +256,6 @@ class MemoryStore:
             item = _at_rest(item, key)
         else:
             self._foreign.add(key)
-        is_new = key not in self.data
         self.data[key] = item
         weight = _weight(item)
         self.total_bytes += weight
@@ -266,10 +266,10 @@ class MemoryStore:
         if until != math.inf:
             heapq.heappush(self._queue, (until, key))
             self._sift_queue()
-        if self._over_bounds():
-            self._evict()
-        elif not self._over_bounds(NEARLY_FULL):
+        if self._has_room():
             self._order.end_trials(self.total_bytes)
+        elif self._over_bounds():
+            self._evict()
 
     def _mark(self, key: str, item: Any) -> None:
         self.marks[key] = item
@@ -313,10 +313,16 @@ class MemoryStore:
         if self._open.pop(key, None) is not None:
             self.total_bytes -= self.data[key].open_bytes  # nothing else is ever open
 
-    def _over_bounds(self, share: float = 1.0) -> bool:
-        """Whether more is held than *share* of a bound."""
-        return (self.max_bytes is not None and self.total_bytes > self.max_bytes * share) or (
-            self.max_entries is not None and len(self.data) > self.max_entries * share
+    def _has_room(self) -> bool:
+        """Whether the bounds are far away, as they commonly are."""
+        return (self.max_bytes is None or self.total_bytes <= self.max_bytes * NEARLY_FULL) and (
+            self.max_entries is None or len(self.data) <= self.max_entries * NEARLY_FULL
+        )
+
+    def _over_bounds(self) -> bool:
+        """Whether more is held than a bound allows."""
+        return (self.max_bytes is not None and self.total_bytes > self.max_bytes) or (
+            self.max_entries is not None and len(self.data) > self.max_entries
         )
 
     def _evict(self) -> None:
@@ -372,7 +378,7 @@ def _as_it_is(entry: StoredResponse) -> StoredResponse | None:
 
 def _weight(item: object) -> int:
     """What *item* weighs against the bound, in bytes."""
-    if isinstance(item, Packed):
+    if type(item) is Packed:
         return len(item.head) + len(item.body) + ENTRY_OVERHEAD_BYTES
     if isinstance(item, StoredResponse):
         return item.held_bytes + ENTRY_OVERHEAD_BYTES

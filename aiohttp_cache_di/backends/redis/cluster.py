@@ -25,6 +25,8 @@ from time import monotonic
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
+from msgspec.structs import replace
+
 from aiohttp_cache_di._redis import SLOTS, ClusterMap, read_cluster, slot_function
 from aiohttp_cache_di.backends.loops import end, shared
 from aiohttp_cache_di.backends.redis.connections import Connection, Sent
@@ -281,7 +283,7 @@ class Cluster:
             return False
         slot, host, port = redirection.groups()
         named = self.known.reached_at(host, int(port)) if host else (address[0], int(port))
-        onward = sent._replace(hops=sent.hops + 1)
+        onward = replace(sent, hops=sent.hops + 1)
         endpoint = self._endpoints.get(named)
         connection = None if endpoint is None else endpoint.connection_now()
         if connection is not None:

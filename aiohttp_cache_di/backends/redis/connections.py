@@ -13,7 +13,9 @@ import contextlib
 from collections import deque
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, ClassVar, NamedTuple, TypeVar, cast
+from typing import Any, ClassVar, TypeVar, cast
+
+from msgspec import Struct
 
 from aiohttp_cache_di._redis import error_named
 from aiohttp_cache_di.backends.redis.wire import ProtocolError, Reply, ReplyParser, ServerError
@@ -25,6 +27,7 @@ T = TypeVar("T")
 
 MAX_WINDOW = 1024  # commands under way at a time
 MIN_WINDOW = 16
+WIDE_WINDOW = MAX_WINDOW - 3  # at which the mean of this and the largest is this
 WINDOW_BYTES = 32 * 1024 * 1024  # of replies under way, as far as can be told: the server has to keep them in memory
 BATCH_BYTES = 256 * 1024  # handed to the transport at a time
 MAX_REPLY_BYTES = 16 * 1024 * 1024  # of a reply that is no value of ours, and of a message that came unasked
@@ -49,7 +52,7 @@ class ReplyTooLargeError(StorageError):
     """A reply was larger than its command may have, and the connection was ended before it was whole."""
 
 
-class Sent(NamedTuple):
+class Sent(Struct, frozen=True):
     """A command and what waits for its reply."""
 
     payload: bytes
@@ -294,7 +297,8 @@ class Connection(asyncio.Protocol):
         self._unaccounted_bytes += size
         if count:
             fitting = WINDOW_BYTES * count // self._unaccounted_bytes
-            self._window = (3 * self._window + min(max(fitting, MIN_WINDOW), MAX_WINDOW)) // 4
+            if fitting < MAX_WINDOW or self._window < WIDE_WINDOW:  # which replies of usual size do not change
+                self._window = (3 * self._window + min(max(fitting, MIN_WINDOW), MAX_WINDOW)) // 4
             self._unaccounted_bytes = 0
 
     def _refuse_endless(self) -> None:

@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from aiohttp_cache_di.backends.partly import PartlyReadError
 from aiohttp_cache_di.backends.store import Found, Store
-from aiohttp_cache_di.backends.wrap.guard import StoreGuard
+from aiohttp_cache_di.backends.wrap.guard import READ, StoreGuard
 from aiohttp_cache_di.backends.wrap.tasks import background, consume_error
 from aiohttp_cache_di.errors import StorageError
 
@@ -54,7 +54,15 @@ class BatchedReads:
     async def get(self, key: str) -> Found | None:
         """What the store has under *key*, asked for now or later than now."""
         if self._under_way < self._limits.parallel and not (self._is_crowded or self._waiting):
-            return await self._get_alone((key,))
+            guard, ask = self._guard, partial(self._store.get, (key,))
+            self._under_way += 1
+            try:
+                found = await (ask() if guard is None else guard.run(READ, ask, None))
+            finally:
+                self._under_way -= 1
+                if self._waiting:
+                    self._flush_soon()
+            return self._answered(found)[0]
         future: asyncio.Future[Found | None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(key, []).append(future)
         if self._under_way < self._limits.parallel:
@@ -65,20 +73,6 @@ class BatchedReads:
             self._left(key)
             raise
 
-    async def _get_alone(self, keys: tuple[str]) -> Found | None:
-        """What the store has under the one of *keys*."""
-        self._under_way += 1
-        guard = self._guard
-        try:
-            if guard is None:
-                return (await self._store.get(keys))[0]
-            found = await guard.run("read", partial(self._store.get, keys), None)
-        finally:
-            self._under_way -= 1
-            if self._waiting:
-                self._flush_soon()
-        return self._answered(found)[0]
-
     async def _get(self, keys: Sequence[str]) -> Sequence[Found | StorageError | None]:
         """As `Store.get`, with the failures of some among the answers of others."""
         try:
@@ -86,14 +80,14 @@ class BatchedReads:
         except PartlyReadError as exc:
             if self._guard is None:
                 return exc.answers
-            self._guard.note_failure("read", exc)
+            self._guard.note_failure(READ, exc)
             unanswered = UnansweredError("a server of the store has not answered")
             return [unanswered if isinstance(one, StorageError) else one for one in exc.answers]
 
     async def _get_guarded(self, keys: Sequence[str]) -> Sequence[Found | StorageError | None]:
         if self._guard is None:
             return await self._get(keys)
-        return self._answered(await self._guard.run("read", partial(self._get, keys), None))
+        return self._answered(await self._guard.run(READ, partial(self._get, keys), None))
 
     def _answered(self, found: Sequence[T] | None) -> Sequence[T]:
         """*found*; where that is None the guard has no answer, which is raised."""

@@ -16,6 +16,7 @@ from contextlib import suppress
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from aiohttp_cache_di.backends.inspecting import packed_info
 from aiohttp_cache_di.backends.sizes import record_bytes
@@ -133,7 +134,7 @@ class ChunkedStore:
         if row.item is None or _head(row.item) is None:
             return row
         found = await self._whole(row.key, Found(row.item))
-        return row._replace(item=UNREADABLE if found is None else found.item)
+        return replace(row, item=UNREADABLE if found is None else found.item)
 
     async def _split(self, record: Record) -> Record:
         item, key = record.item, record.key
@@ -156,7 +157,7 @@ class ChunkedStore:
                 if isinstance(written, StorageError):
                     raise written
         head = _encode(_Head(generation, len(pieces)))
-        return record._replace(item=Opaque(key, _MARK + head, item_leads_on(item)), info=packed_info(record))
+        return replace(record, item=Opaque(key, _MARK + head, item_leads_on(item)), info=packed_info(record))
 
     async def _whole(self, key: str, found: Found | None) -> Found | None:
         head = None if found is None else _head(found.item)

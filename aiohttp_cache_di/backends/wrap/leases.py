@@ -14,7 +14,9 @@ import enum
 import math
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, TypeVar
+
+from msgspec import Struct
 
 from aiohttp_cache_di.backends.capabilities import Awaiting, Leasing, Renewing
 from aiohttp_cache_di.backends.store import Lease
@@ -91,7 +93,7 @@ async def _is_marked(store: Leasing, guard: StoreGuard, key: str) -> bool:
     return False
 
 
-class _Kept(NamedTuple):
+class _Kept(Struct, frozen=True):
     """A lease that is renewed for as long as it is held; another one on the same key is another object."""
 
     ttl_s: float

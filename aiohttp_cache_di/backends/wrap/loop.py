@@ -125,9 +125,10 @@ class LoopStack:
         """
         if self.tells_all:
             return self.peek(key)
-        unsure = self._unsure(key)
-        if unsure is not None:
-            return await self.purges.judge(unsure)
+        if self._pending or self.near is not None:
+            unsure = self._unsure(key)
+            if unsure is not None:
+                return await self.purges.judge(unsure)
         near, first_looks = self.near, self.first_looks
         token, entry, version = None if near is None else near.begin(key), None, 0
         try:

@@ -12,7 +12,9 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Container, Mapping
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, TypeAlias
+
+from msgspec import Struct
 
 from aiohttp_cache_di.backends.eviction import NEARLY_FULL, EvictionOrder
 from aiohttp_cache_di.backends.wrap.abilities import Abilities
@@ -35,7 +37,7 @@ def _is_current(entry: StoredResponse) -> bool:
     return False
 
 
-class Held(NamedTuple):
+class Held(Struct, frozen=True):
     """A copy, and how far it is believed."""
 
     entry: StoredResponse

@@ -7,13 +7,13 @@ secrets and none of them is in there. Otherwise the kind of the error has to do.
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable
 from typing import Final
 from urllib.parse import quote
 
 from aiohttp_cache_di.backends.capabilities import Discreet, Placed
 from aiohttp_cache_di.errors import StorageError
+from aiohttp_cache_di.lazy import compiled_later
 
 __all__ = ["TIMEOUT", "Outages", "cause_of", "kind_of"]
 
@@ -25,7 +25,7 @@ LOG_INTERVAL_S: Final = 60.0
 MAX_WORDS_CHARS: Final = 300
 # What Redis and its like say of a command that they do not know is followed by what it was given.
 ECHO: Final = "with args beginning with"
-USERINFO: Final = re.compile(r"//[^/\s]*@")  # of an address, ours or not
+USERINFO: Final = compiled_later(r"//[^/\s]*@")  # of an address, ours or not
 
 
 class Outages:

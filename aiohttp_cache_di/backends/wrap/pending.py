@@ -17,6 +17,7 @@ from itertools import islice
 from typing import Final, cast
 
 from aiohttp_cache_di.backends.store import Item, Record, Store, Written, is_mark
+from aiohttp_cache_di.backends.wrap.gathering import MAX_BATCH_BYTES, Gathering
 from aiohttp_cache_di.backends.wrap.guard import OF_THE_DATA, StoreGuard
 from aiohttp_cache_di.backends.wrap.outages import kind_of
 from aiohttp_cache_di.backends.wrap.tasks import background
@@ -30,8 +31,6 @@ __all__ = ["MAX_PENDING_BYTES", "PendingWrites"]
 MAX_PENDING_BYTES = 64 * 1024 * 1024
 """Of entries that wait to be written; more is not stored."""
 
-MAX_BATCH_BYTES: Final = 4 * 1024 * 1024  # of one put, so that it ends within its deadline
-MAX_REST_S: Final = 5.0
 RETRY_AT_CLOSE_S: Final = 0.1
 
 
@@ -71,7 +70,7 @@ class PendingWrites:
         self._workers: set[asyncio.Task[None]] = set()
         self._starting: set[asyncio.Task[None]] = set()
         self._pause: asyncio.TimerHandle | None = None
-        self._gathering: asyncio.TimerHandle | None = None
+        self._gathering = Gathering(store.limits, self._kick)
         self._waiting: list[asyncio.Future[None]] = []
 
     # ---- what is written
@@ -121,8 +120,7 @@ class PendingWrites:
         """Take out a write that is not busy."""
         if self._ready.get(write.entry.key) is write:
             del self._ready[write.entry.key]
-        if write.timer is not None:
-            write.timer.cancel()
+        write.stop_resting()
         self._end(write)
 
     def _end(self, write: Write) -> None:
@@ -177,7 +175,7 @@ class PendingWrites:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within_s):
                 while any(self._is_under_way(write, tries) for write, tries in begun):
-                    self._stop_gathering()
+                    self._gathering.stop()
                     waiter: asyncio.Future[None] = loop.create_future()
                     self._waiting.append(waiter)
                     await waiter
@@ -214,27 +212,16 @@ class PendingWrites:
             worker.cancel()
         if workers:
             await asyncio.wait(workers)
-        for timer in (self._pause, self._gathering):
-            if timer is not None:
-                timer.cancel()
-        self._pause = self._gathering = None
+        self._gathering.cancel()
+        if self._pause is not None:
+            self._pause.cancel()
+            self._pause = None
 
     # ---- trying
 
     def _gathers(self) -> bool:
         """Whether what is ready waits a moment for more: none is waiting for it, and it is not much yet."""
-        limits = self._store.limits
-        if not limits.linger_s or self._waiting or len(self._ready) >= limits.batch or self._bytes >= MAX_BATCH_BYTES:
-            return False
-        if self._gathering is None and self._ready:
-            self._gathering = asyncio.get_running_loop().call_later(limits.linger_s, self._stop_gathering)
-        return self._gathering is not None
-
-    def _stop_gathering(self) -> None:
-        if self._gathering is not None:
-            self._gathering.cancel()
-            self._gathering = None
-            self._kick()
+        return not self._waiting and self._gathering.takes(len(self._ready), self._bytes)
 
     def _kick(self) -> None:
         """See to it that what is ready is taken care of."""
@@ -273,7 +260,7 @@ class PendingWrites:
             if self._guard.probe_in_s("write") is not None or self._gathers():
                 break
         self._workers.discard(worker)
-        if self._gathering is None and self._ready and self._ready.keys() - self._busy.keys():
+        if not self._gathering.is_under_way and self._ready and self._ready.keys() - self._busy.keys():
             self._kick()
 
     def _put_back(self, batch: list[Write]) -> None:
@@ -383,12 +370,9 @@ class PendingWrites:
             if self._newest.get(write.entry.key) is not write or (is_about_data and len(batch) == 1):
                 self._drop(write)
                 continue
-            write.tries += 1
-            write.has_failed = True
+            write.rest(self._wake)
             self._let_lease_go(write)
             write.tell(False)
-            write.timer = asyncio.get_running_loop().call_later(write.rest_s, self._wake, write)
-            write.rest_s = min(2 * write.rest_s, MAX_REST_S)
 
     def _let_lease_go(self, write: Write) -> None:
         if write.is_leased:
@@ -398,9 +382,7 @@ class PendingWrites:
     def _wake(self, write: Write) -> None:
         """Try a write again that has rested."""
         key = write.entry.key
-        if write.timer is not None and not write.is_over and self._newest.get(key) is write:
-            write.timer.cancel()
-            write.timer = None
+        if not write.is_over and self._newest.get(key) is write and write.stop_resting():
             self._ready[key] = write
             self._kick()
 

@@ -27,7 +27,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from hashlib import blake2b
-from typing import Annotated, Final, NamedTuple, Protocol, cast
+from typing import Annotated, Final, Protocol, cast
 
 import msgspec
 from msgspec.structs import replace
@@ -68,7 +68,7 @@ class Mark(msgspec.Struct, frozen=True, array_like=True):
     id: bytes
 
 
-class MarkedTag(NamedTuple):
+class MarkedTag(msgspec.Struct, frozen=True):
     """A tag of a response that has been purged since that was asked for."""
 
     tag: str

@@ -162,7 +162,7 @@ class StoreStack:
         """Keep *record*, in place of what is on its way there; returns when it is stored, or raises."""
         item, spooling = record.item, self.abilities.spooling
         if isinstance(item, FiledResponse) and not (spooling and spooling.holds(item.file)):
-            record = record._replace(item=await in_memory(item))
+            record = replace(record, item=await in_memory(item))
         here, key = self.here(), record.key
         if isinstance(record.item, StoredResponse) and record.item.tagging is not None:
             here.purges.note_stored(record.item)

@@ -15,6 +15,7 @@ OnWritten = Callable[[bool], None]
 
 OVERHEAD_BYTES: Final = 512  # of a write, beside what its entry weighs
 FIRST_REST_S = 0.1
+MAX_REST_S: Final = 5.0
 
 
 class Write:
@@ -45,6 +46,20 @@ class Write:
         self.tries: int = 0
         self.rest_s: float = FIRST_REST_S
         self.timer: asyncio.TimerHandle | None = None
+
+    def rest(self, wake: Callable[[Write], None]) -> None:
+        """A try has failed: *wake* is called when it is time for another one, later each time."""
+        self.tries += 1
+        self.has_failed = True
+        self.timer = asyncio.get_running_loop().call_later(self.rest_s, wake, self)
+        self.rest_s = min(2 * self.rest_s, MAX_REST_S)
+
+    def stop_resting(self) -> bool:
+        """Whether it was resting, which it does no more."""
+        timer, self.timer = self.timer, None
+        if timer is not None:
+            timer.cancel()
+        return timer is not None
 
     def tell(self, is_written: bool) -> None:
         """Tell those who want to know."""

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from aiohttp_cache_di.backends.dynamodb import batches
 from aiohttp_cache_di.backends.dynamodb.items import Layout
@@ -209,7 +210,7 @@ async def test_items_of_an_earlier_library_are_unreadable_and_are_overwritten_or
         ministack.call("PutItem", TableName=table, Item={"k": {"S": f"responses:{key}"}, "v": {"B": "gASVAA=="}})
     assert await read(store, "k") is UNREADABLE
     assert await store.acquire("k", 5)
-    await write(store, entry("k")._replace(leased=True))
+    await write(store, replace(entry("k"), leased=True))
     assert (await read(store, "k")).body == b"body"
     await store.clear()
     assert ministack.call("Scan", TableName=table)["Items"] == []
@@ -264,7 +265,7 @@ async def test_a_miss_is_a_read_a_lease_and_a_write(relay: Relay) -> None:
     relay.asked.clear()
     await store.get(["k"])
     await store.acquire("k", 5)
-    await write(store, entry("k")._replace(leased=True))
+    await write(store, replace(entry("k"), leased=True))
     await store.release("k")
     assert [call.operation for call in relay.asked] == ["GetItem", "UpdateItem", "BatchWriteItem"]
     await store.close()
@@ -457,7 +458,7 @@ async def test_attributes_may_have_other_names(ministack: MinistackServer) -> No
     options = {"endpoint_url": ministack.url, **CREDENTIALS}
     store = DynamoDBStore(layout, codec=EntryCodec(), create=True, options=options)
     assert await store.acquire("k", 5)
-    await write(store, entry("k")._replace(leased=True))
+    await write(store, replace(entry("k"), leased=True))
     assert await read(store, "k") is not None
     assert [[row.key for row in page] async for page in store.pages(items=True)] == [["k"]]
     assert ministack.call("Scan", TableName=table)["Items"][0]["Key"] == {"S": "responses:k"}

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from pymongo import AsyncMongoClient, MongoClient
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import OperationFailure, PyMongoError
@@ -104,9 +105,9 @@ async def test_a_lease_on_nothing_is_dropped_by_the_server_and_one_on_a_record_d
 async def test_a_write_without_the_lease_leaves_it_to_its_owner(secantus: SecantusServer) -> None:
     one, two = make_store(secantus, name := uuid.uuid4().hex), make_store(secantus, name)
     assert await one.acquire("k", 5)
-    await write(two, entry("k"), entry("j")._replace(leased=True))
+    await write(two, entry("k"), replace(entry("j"), leased=True))
     assert not await two.acquire("k", 5)
-    await write(one, entry("k")._replace(leased=True))
+    await write(one, replace(entry("k"), leased=True))
     assert await two.acquire("k", 5) == Lease.GRANTED_LATE
     await one.close()
     await two.close()
@@ -145,7 +146,7 @@ async def test_a_miss_is_a_read_a_lease_and_a_write_that_gives_it_back(secantus:
     seen.clear()
     await store.get(["k"])
     await store.acquire("k", 5)
-    await write(store, entry("k")._replace(leased=True))
+    await write(store, replace(entry("k"), leased=True))
     await store.release("k")
     assert seen == ["find", "findAndModify", "update"]
     await store.close()

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from aiohttp_cache_di import CachedSession
 from aiohttp_cache_di.backends.partly import PartlyReadError
@@ -138,7 +139,7 @@ async def test_what_is_on_its_way_is_found_on_either_side(cluster: ValkeyCluster
     assert await one.renew("leased", 20)
     await one.release("leased")
     assert await two.acquire("leased", 20) == Lease.GRANTED
-    await write(two, entry("leased")._replace(leased=True))
+    await write(two, replace(entry("leased"), leased=True))
     assert await one.acquire("leased", 20) == Lease.GRANTED_LATE
 
     await one.delete(KEYS)

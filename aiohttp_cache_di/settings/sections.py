@@ -1,0 +1,158 @@
+"""The sections of the settings: what concerns one store, or the client's own connections, alone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar, Self, Unpack, cast
+
+from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, PrivateAttr, SecretStr, model_validator
+
+from aiohttp_cache_di.settings.kinds import (
+    Duration,
+    Flag,
+    MongoDBUrl,
+    OptionalDuration,
+    OptionalEndpoint,
+    OptionalPath,
+    OptionalSecret,
+    OptionalText,
+    RedisUrl,
+)
+
+if TYPE_CHECKING:
+    from aiohttp_cache_di.settings.typed import (
+        ClientSettingsOptions,
+        DynamoDBSettingsOptions,
+        FilesystemSettingsOptions,
+        MongoDBSettingsOptions,
+        RedisSettingsOptions,
+        SQLiteSettingsOptions,
+    )
+
+__all__ = [
+    "ClientSettings",
+    "DynamoDBSettings",
+    "FilesystemSettings",
+    "MongoDBSettings",
+    "RedisSettings",
+    "SQLiteSettings",
+    "Section",
+]
+
+
+class Section(BaseModel):
+    """What concerns one part of a cache alone."""
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class SQLiteSettings(Section):
+    """What concerns ``backend=sqlite`` alone."""
+
+    path: OptionalPath = Field(
+        default=None,
+        description="database file, or the directory for it (then it may end in a slash); none: "
+        "`<cache name>.sqlite` in the user's cache directory",
+    )
+    timeout: Duration = Field(
+        default=0.15, description="how long another process's lock is waited for; keep it below storage_deadline"
+    )
+    fast_save: Flag = Field(default=False, description="do not wait for the disk; a power cut may cost what is stored")
+
+    if TYPE_CHECKING:
+
+        def __init__(self, **values: Unpack[SQLiteSettingsOptions]) -> None: ...
+
+    _is_directory: bool = PrivateAttr(default=False)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _see_slash(cls, data: object, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """Note the slash at the path's end, which a `Path` leaves out."""
+        made = handler(data)
+        if isinstance(data, Mapping):
+            given: object = cast("Mapping[str, object]", data).get("path")
+            made._is_directory = isinstance(given, str) and given[-1:] in ("/", os.sep)
+        return made
+
+    @property
+    def is_directory(self) -> bool:
+        """Whether the path is said to be a directory: it was written with a slash at its end."""
+        return self._is_directory
+
+
+class RedisSettings(Section):
+    """What concerns ``backend=redis`` alone."""
+
+    url: RedisUrl = Field(
+        default=SecretStr("redis://localhost:6379/0"), description="where the server, the cluster or its sentinels are"
+    )
+    username: OptionalText = Field(default=None, description="user name, unless the URL has it")
+    password: OptionalSecret = Field(default=None, description="password, unless the URL has it")
+    near_tier: OptionalDuration = Field(
+        default=None, description="how long a process may use its own copy of what it has read from the server"
+    )
+
+    if TYPE_CHECKING:
+
+        def __init__(self, **values: Unpack[RedisSettingsOptions]) -> None: ...
+
+
+class MongoDBSettings(Section):
+    """What concerns ``backend=mongodb`` alone."""
+
+    url: MongoDBUrl = Field(default=SecretStr("mongodb://localhost:27017"), description="where the server is")
+    database: OptionalText = Field(default=None, min_length=1, description="database; none: the cache's name")
+    near_tier: OptionalDuration = Field(
+        default=None, description="how long a process may use its own copy of what it has read from the server"
+    )
+
+    if TYPE_CHECKING:
+
+        def __init__(self, **values: Unpack[MongoDBSettingsOptions]) -> None: ...
+
+
+class DynamoDBSettings(Section):
+    """What concerns ``backend=dynamodb`` alone; credentials are found as boto finds them."""
+
+    table: OptionalText = Field(default=None, min_length=3, description="table; none: the cache's name")
+    region: OptionalText = Field(default=None, description="region; none: as boto finds it (AWS_REGION …)")
+    endpoint: OptionalEndpoint = Field(default=None, description="URL of another endpoint than AWS's own")
+    create_table: Flag = Field(default=False, description="make the table if there is none")
+    consistent_reads: Flag = Field(default=False, description="never read what was just replaced, at twice the price")
+    near_tier: OptionalDuration = Field(
+        default=None, description="how long a process may use its own copy of what it has read from the table"
+    )
+
+    if TYPE_CHECKING:
+
+        def __init__(self, **values: Unpack[DynamoDBSettingsOptions]) -> None: ...
+
+
+class FilesystemSettings(Section):
+    """What concerns ``backend=filesystem`` alone."""
+
+    path: OptionalPath = Field(
+        default=None, description="directory of the files; none: `<cache name>` in the user's cache directory"
+    )
+    fsync: Flag = Field(default=False, description="have the disk keep each response before it counts as stored")
+
+    if TYPE_CHECKING:
+
+        def __init__(self, **values: Unpack[FilesystemSettingsOptions]) -> None: ...
+
+
+class ClientSettings(Section):
+    """What concerns the client's own connections."""
+
+    cookies: Flag = Field(default=False, description="keep cookies between requests; they are then shared by all users")
+    timeout: OptionalDuration = Field(default=300.0, description="limit of a whole request")
+    connect_timeout: OptionalDuration = Field(default=30.0, description="limit of opening a connection")
+    connections: int = Field(default=100, ge=0, description="connections at most (0: no limit)")
+    connections_per_host: int = Field(default=0, ge=0, description="connections to one host at most (0: no limit)")
+    trust_env: Flag = Field(default=False, description="take proxies from HTTP_PROXY …, credentials from ~/.netrc")
+
+    if TYPE_CHECKING:
+
+        def __init__(self, **values: Unpack[ClientSettingsOptions]) -> None: ...
