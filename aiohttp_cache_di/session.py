@@ -339,7 +339,7 @@ class CachedSession(CacheMixin, ClientSession):
                 print(response.from_cache, await response.text())
     """
 
-    __signature__ = SpelledOut("aiohttp_cache_di.engine.typed:SessionOptions", leading=("base_url",))
+    __signature__: SpelledOut = SpelledOut("aiohttp_cache_di.engine.typed:SessionOptions", leading=("base_url",))
 
     if TYPE_CHECKING:  # at run time the mixin takes what any of the other bases may take
 

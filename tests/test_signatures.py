@@ -28,6 +28,7 @@ from aiohttp_cache_di import (
     SQLiteBackend,
     SQLiteCache,
 )
+from aiohttp_cache_di._aiohttp import is_genuine
 from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, STORAGE_OPTIONS
 
 BACKENDS = [CacheBackend, SQLiteBackend, RedisBackend, FileBackend, MongoDBBackend, DynamoDBBackend]
@@ -80,6 +81,10 @@ def test_a_class_with_an_initialiser_of_its_own_has_its_own_signature() -> None:
     assert str(inspect.signature(OwnBackend)) == "(tenant: 'str') -> 'None'"
     assert inspect.signature(Plain) == inspect.signature(CacheBackend)
     assert not hasattr(OwnBackend("a"), "__signature__")
+
+
+def test_a_session_class_is_as_genuine_as_without_it() -> None:
+    assert is_genuine(CachedSession)  # else no hit would take the shortest way
 
 
 def test_an_import_makes_none_of_it() -> None:

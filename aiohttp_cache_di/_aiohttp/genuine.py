@@ -6,8 +6,11 @@ import sys
 from types import FunctionType, GetSetDescriptorType, MemberDescriptorType
 from typing import Any, Final
 
+from aiohttp_cache_di.arguments import SpelledOut
+
 __all__ = ["is_genuine"]
 
+_HARMLESS: Final = (GetSetDescriptorType, MemberDescriptorType, SpelledOut)
 _looked_at: Final[dict[type, dict[str, Any]]] = {}
 
 
@@ -32,6 +35,6 @@ def _is_of(value: object, names: dict[str, Any]) -> bool:
         function = function.__func__
     if issubclass(type(function), FunctionType):
         return function.__globals__ is names
-    if kind is GetSetDescriptorType or kind is MemberDescriptorType or isinstance(value, type):
+    if kind in _HARMLESS or isinstance(value, type):
         return True
     return not callable(value) and not hasattr(kind, "__get__")

@@ -50,7 +50,7 @@ class CacheBackend(Deleting, Explained, Configured):
     that the initialiser names it takes those of `BackendOptions`, each of which has a docstring of its own.
     """
 
-    __signature__ = SpelledOut("aiohttp_cache_di.backends.typed:BackendOptions")
+    __signature__: SpelledOut = SpelledOut("aiohttp_cache_di.backends.typed:BackendOptions")
 
     def __init__(
         self,

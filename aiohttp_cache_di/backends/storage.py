@@ -42,7 +42,7 @@ class BaseCache(metaclass=ABCMeta):
     `near_tier_s` to have copies of what was read kept in memory. docs/custom-backends.md has an example.
     """
 
-    __signature__ = SpelledOut("aiohttp_cache_di.backends.typed:StorageOptions")
+    __signature__: SpelledOut = SpelledOut("aiohttp_cache_di.backends.typed:StorageOptions")
 
     bulk_size: int = 100
     """How many items `bulk_read` and `bulk_write` are asked for at most, where a subclass implements them."""

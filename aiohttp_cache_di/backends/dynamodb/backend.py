@@ -33,7 +33,7 @@ class DynamoDBBackend(CacheBackend):
     larger response is kept in several.
     """
 
-    __signature__ = SpelledOut("aiohttp_cache_di.backends.dynamodb.typed:DynamoDBBackendOptions")
+    __signature__: SpelledOut = SpelledOut("aiohttp_cache_di.backends.dynamodb.typed:DynamoDBBackendOptions")
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class DynamoDbCache(StackCache):
     With ``near_tier_s`` what others change meanwhile is not heard of.
     """
 
-    __signature__ = SpelledOut("aiohttp_cache_di.backends.dynamodb.typed:DynamoDbCacheOptions")
+    __signature__: SpelledOut = SpelledOut("aiohttp_cache_di.backends.dynamodb.typed:DynamoDbCacheOptions")
 
     def __init__(
         self,

@@ -47,7 +47,7 @@ class FileBackend(CacheBackend):
     It takes the options of every backend (`CacheOptions`), of which ``max_bytes`` is 1 GiB by default, and ``fsync``.
     """
 
-    __signature__ = SpelledOut("aiohttp_cache_di.backends.filesystem.backend:FileBackendOptions")
+    __signature__: SpelledOut = SpelledOut("aiohttp_cache_di.backends.filesystem.backend:FileBackendOptions")
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class FileCache(StackCache):
     processes write.
     """
 
-    __signature__ = SpelledOut("aiohttp_cache_di.backends.filesystem.backend:FileOptions")
+    __signature__: SpelledOut = SpelledOut("aiohttp_cache_di.backends.filesystem.backend:FileOptions")
 
     def __init__(
         self, cache_name: str | os.PathLike[str], use_temp: bool = False, **kwargs: Unpack[FileOptions]

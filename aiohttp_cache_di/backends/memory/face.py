@@ -28,7 +28,7 @@ class DictCache(StackCache, UserDict[str, Any]):  # type: ignore[misc]  # the se
     They are packed as they come; those that were asked for lately are kept open too.
     """
 
-    __signature__ = SpelledOut("aiohttp_cache_di.backends.typed:StorageOptions")
+    __signature__: SpelledOut = SpelledOut("aiohttp_cache_di.backends.typed:StorageOptions")
 
     def __init__(
         self,

@@ -33,7 +33,7 @@ class MongoDBBackend(CacheBackend):
     of ``pymongo.AsyncMongoClient``, such as ``host="mongodb://user:password@host:27017"``.
     """
 
-    __signature__ = SpelledOut("aiohttp_cache_di.backends.mongodb.typed:MongoDBBackendOptions")
+    __signature__: SpelledOut = SpelledOut("aiohttp_cache_di.backends.mongodb.typed:MongoDBBackendOptions")
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class MongoDBCache(StackCache):
     server by itself does not, and the seconds alone bound how old a copy is.
     """
 
-    __signature__ = SpelledOut("aiohttp_cache_di.backends.mongodb.typed:MongoDBCacheOptions")
+    __signature__: SpelledOut = SpelledOut("aiohttp_cache_di.backends.mongodb.typed:MongoDBCacheOptions")
 
     def __init__(
         self,

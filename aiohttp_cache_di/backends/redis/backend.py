@@ -35,7 +35,7 @@ class RedisBackend(CacheBackend):
     ``redis.asyncio.Redis``.
     """
 
-    __signature__ = SpelledOut("aiohttp_cache_di.backends.redis.typed:RedisBackendOptions")
+    __signature__: SpelledOut = SpelledOut("aiohttp_cache_di.backends.redis.typed:RedisBackendOptions")
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class RedisCache(StackCache):
     is a copy (client-side caching, RESP3), so the seconds bound only what happens when the network loses that message.
     """
 
-    __signature__ = SpelledOut("aiohttp_cache_di.backends.redis.typed:RedisOptions")
+    __signature__: SpelledOut = SpelledOut("aiohttp_cache_di.backends.redis.typed:RedisOptions")
 
     def __init__(
         self,

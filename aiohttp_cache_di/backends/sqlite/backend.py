@@ -30,7 +30,7 @@ class SQLiteBackend(CacheBackend):
     ``sqlite3.connect`` and of copies in memory (`ConnectOptions`).
     """
 
-    __signature__ = SpelledOut("aiohttp_cache_di.backends.sqlite.options:SQLiteBackendOptions")
+    __signature__: SpelledOut = SpelledOut("aiohttp_cache_di.backends.sqlite.options:SQLiteBackendOptions")
 
     def __init__(
         self,

@@ -55,7 +55,7 @@ class SQLiteCache(StackCache):
     ``max_entries`` of a table.
     """
 
-    __signature__ = SpelledOut("aiohttp_cache_di.backends.sqlite.options:SQLiteOptions")
+    __signature__: SpelledOut = SpelledOut("aiohttp_cache_di.backends.sqlite.options:SQLiteOptions")
 
     def __init__(
         self,
