@@ -101,18 +101,20 @@ def _body_differences(ours: str, theirs: str) -> list[str]:
     """What differs in two bodies, by the names of their fields where they have some."""
     one, other = _fields(ours), _fields(theirs)
     if one is not None and other is not None and one.keys() & other.keys():
-        return [
+        lines = [
             f"body at {path or 'its top'}: recorded {_leaf(other, path)}, asked for {_leaf(one, path)}"
             for path in sorted(one.keys() | other.keys())
             if one.get(path) != other.get(path)
-        ][:_MOST_FIELDS]
+        ]
+        if lines:
+            return lines[:_MOST_FIELDS]
     where = _first_apart(ours, theirs)
     return [f"body: recorded {_short(theirs)}, asked for {_short(ours)}{where}"]
 
 
 def _fields(text: str) -> dict[str, str] | None:
     """The leaves of a body, which is written as `meaning_of` does, by their paths; None where it has no fields."""
-    body = text.encode()
+    body = text.encode("utf-8", "surrogatepass")
     kind = kind_of(body, "")
     if kind == "form":
         by_name: dict[str, list[str]] = {}
