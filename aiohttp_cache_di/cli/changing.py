@@ -18,7 +18,7 @@ from yarl import URL
 from aiohttp_cache_di.cli.drawing import Advance, progress
 from aiohttp_cache_di.cli.expecting import most_bytes, selectors
 from aiohttp_cache_di.cli.running import DONE, FAILED, Cache
-from aiohttp_cache_di.cli.tables import columns, plain, size_of
+from aiohttp_cache_di.cli.tables import columns, entries_of, plain, size_of
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.keys import redact_url
 from aiohttp_cache_di.session import CachedSession
@@ -57,7 +57,7 @@ async def purge(given: argparse.Namespace, cache: Cache) -> int:
         )
     verb = "made stale" if given.soft else "dropped"
     told = {"entries": purged.entries, "bytes": purged.bytes, "soft": given.soft, "dry_run": given.dry_run}
-    what = f"{purged.entries} entries, {size_of(purged.bytes)}"
+    what = f"{entries_of(purged.entries)}, {size_of(purged.bytes)}"
     cache.tell(told, lambda: [f"{what}: would be {verb}" if given.dry_run else f"{what}: {verb}"])
     return DONE
 

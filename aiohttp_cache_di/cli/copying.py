@@ -13,6 +13,7 @@ from aiohttp_cache_di.backends.selection import selection
 from aiohttp_cache_di.cli.drawing import Advance, progress
 from aiohttp_cache_di.cli.expecting import selectors
 from aiohttp_cache_di.cli.running import DONE, Cache, expect_reached, expect_secret, refuse_memory
+from aiohttp_cache_di.cli.tables import entries_of
 from aiohttp_cache_di.errors import ConfigurationError, StorageError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from aiohttp_cache_di.settings.build import build_backend
@@ -60,7 +61,7 @@ async def copy(given: argparse.Namespace, cache: Cache, settings: CacheSettings)
         await target.close()
     told = {"copied": copied, "left": left}
     why = f"; {left} are left, whose keys are made with another secret" if left else ""
-    cache.tell(told, lambda: [f"{copied} entries copied{why}"])
+    cache.tell(told, lambda: [f"{entries_of(copied)} copied{why}"])
     return DONE
 
 

@@ -18,7 +18,7 @@ from aiohttp_cache_di.admin.preview import head_of
 from aiohttp_cache_di.backends.terms import is_key_beginning
 from aiohttp_cache_di.cli.expecting import request_headers, selectors
 from aiohttp_cache_di.cli.running import DONE, FAILED, Cache
-from aiohttp_cache_di.cli.tables import age_of, columns, left_of, plain, size_of
+from aiohttp_cache_di.cli.tables import age_of, columns, entries_of, left_of, plain, size_of
 from aiohttp_cache_di.entries.info import EntryInfo
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.settings.build import build_session
@@ -95,7 +95,7 @@ async def stats(given: argparse.Namespace, cache: Cache) -> int:
         share = f", {fresh / count:.0%} of them fresh" if count else ""
         table = [("HOST", "ENTRIES", "BODIES")]
         table += [(plain(host), str(hosts[host]), size_of(size)) for host, size in largest]
-        head = [cache.where, f"{usage.entries} entries{share}", f"{size_of(usage.bytes_in_use)} in use{on_disk}"]
+        head = [cache.where, f"{entries_of(usage.entries)}{share}", f"{size_of(usage.bytes_in_use)} in use{on_disk}"]
         head += [f"the oldest was stored {age_of(oldest)} ago", ""] if count else []
         return head + (columns(table, right=(1, 2)) if count else [])
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from aiohttp_cache_di.cli.drawing import drawn
 from aiohttp_cache_di.units import format_duration
 
-__all__ = ["age_of", "columns", "left_of", "plain", "size_of"]
+__all__ = ["age_of", "columns", "entries_of", "left_of", "plain", "size_of"]
 
 
 def columns(rows: Sequence[Sequence[str]], *, right: Iterable[int] = ()) -> list[str]:
@@ -35,6 +35,11 @@ def columns(rows: Sequence[Sequence[str]], *, right: Iterable[int] = ()) -> list
 def plain(text: str) -> str:
     """*text* without what is no printable character: what is stored came from elsewhere."""
     return text if text.isprintable() else "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+
+
+def entries_of(count: int) -> str:
+    """How many entries, in words."""
+    return "1 entry" if count == 1 else f"{count} entries"
 
 
 def size_of(size_bytes: float) -> str:

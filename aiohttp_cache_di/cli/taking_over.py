@@ -15,7 +15,7 @@ from aiohttp_cache_di.cli.drawing import progress
 from aiohttp_cache_di.cli.expecting import selectors
 from aiohttp_cache_di.cli.older_files import OlderFile, OlderRow
 from aiohttp_cache_di.cli.running import DONE, Cache, expect_secret
-from aiohttp_cache_di.cli.tables import columns
+from aiohttp_cache_di.cli.tables import columns, entries_of
 from aiohttp_cache_di.entries.info import info_of
 from aiohttp_cache_di.entries.older import OlderResponse, UnknownPickleError, is_signed, read_older
 
@@ -70,7 +70,7 @@ async def take_over(given: argparse.Namespace, cache: Cache) -> int:
 
 
 def _lines(copied: int, left: Counter[str]) -> list[str]:
-    lines = [f"{copied} entries taken over, {left.total()} left"]
+    lines = [f"{entries_of(copied)} taken over, {left.total()} left"]
     if left:
         rows = [(str(count), why, REASONS.get(why, "")) for why, count in left.most_common()]
         lines += ["", *columns([("LEFT", "WHY", ""), *rows], right=(0,))]

@@ -408,6 +408,7 @@ async def test_what_is_stored_is_shown_as_text_and_runs_nowhere(tab: Tab, serve:
             (b"Content-Type", f"text/html{EVIL}".encode()),
             (b"X-Evil", EVIL.encode()),
             (b"Cache-Tag", EVIL.encode()),
+            (b"Cache-Groups", f'"{EVIL}"'.encode()),
         ),
         vary_fields=(EVIL,),
         vary_digest=b"x" * 8,

@@ -124,7 +124,7 @@ def test_the_whole_is_summed_up(path: Path, run: Run) -> None:
 
 def test_what_is_selected_is_purged_and_nothing_else(path: Path, run: Run) -> None:
     assert run("purge", "--host", "a.test", "--dry-run")[1] == "2 entries, 2.9 KiB: would be dropped\n"
-    assert run("purge", "--url", "http://a.test/small", "--soft")[1] == "1 entries, 4 B: made stale\n"
+    assert run("purge", "--url", "http://a.test/small", "--soft")[1] == "1 entry, 4 B: made stale\n"
     assert listed(run, "--expired") == ["aa1", "bb1"]
     status, said, _ = run("purge", "--host", "a.test", "--json")
     assert (status, json.loads(said)["entries"]) == (0, 2)
@@ -227,7 +227,7 @@ def test_what_is_stored_is_copied_to_another_cache(
     status, said, _ = run("copy", "--to-prefix", "NEW_CACHE_", "--host", "a.test", "--json")
     assert (status, json.loads(said)) == (0, {"copied": 2, "left": 0})
     assert listed(run, "--prefix", "NEW_CACHE_") == ["aa2", "aa1"]
-    assert run("copy", "--to-prefix", "NEW_CACHE_", "--expired")[1] == "1 entries copied\n"
+    assert run("copy", "--to-prefix", "NEW_CACHE_", "--expired")[1] == "1 entry copied\n"
     assert listed(run, "--prefix", "NEW_CACHE_", "--expired") == ["bb1"]
 
 

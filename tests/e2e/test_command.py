@@ -102,7 +102,7 @@ async def test_a_service_that_runs_sees_with_its_next_request_what_the_command_h
     assert (status, error) == (0, "")
     assert [entry["url"] for entry in json.loads(said)] == urls
     status, said, error = await service.run("purge", "--url", urls[0])
-    assert (status, said, error) == (0, "1 entries, 1 B: dropped\n", "")
+    assert (status, said, error) == (0, "1 entry, 1 B: dropped\n", "")
     assert await fetch(session, urls[0]) == "2"
     assert await fetch(session, urls[1]) == "1"
     status, said, error = await service.run("purge", "--all", "--yes", "--soft", "--json")
@@ -126,7 +126,7 @@ async def test_a_service_that_runs_sees_with_its_next_request_which_tag_the_comm
     status, said, error = await service.run("purge", "--tag", "all", "--dry-run")
     assert (status, said, error) == (0, "2 entries, 2 B: would be dropped\n", "")
     status, said, error = await service.run("purge", "--tag", "/one", "--tag", "none", "--soft")
-    assert (status, said, error) == (0, "1 entries, 1 B: made stale\n", "")
+    assert (status, said, error) == (0, "1 entry, 1 B: made stale\n", "")
     async with session.get(urls[0]) as response:
         assert (await response.text(), 'purged="/one"' in response.cache_status) == ("2", True)
     assert await fetch(session, urls[1]) == "1"
