@@ -32,7 +32,19 @@ from tests.valkey import ValkeyServer
 from tests.valkey_cluster import ValkeyCluster
 from tests.valkey_sentinels import Sentinels
 
-__all__ = ["KINDS", "QUICK", "SERVERS", "SHARED", "STORES", "Store", "described", "make_store", "new_store"]
+__all__ = [
+    "EVERY",
+    "KINDS",
+    "QUICK",
+    "SERVERS",
+    "SHARED",
+    "SHARED_BY_ALL",
+    "STORES",
+    "Store",
+    "described",
+    "make_store",
+    "new_store",
+]
 
 PATIENT_S: Final = 5.0
 """A storage deadline where a busy machine, or a server written in Python, is not to be taken for one that fails."""
@@ -303,10 +315,13 @@ KINDS: Final[Mapping[str, type[Store]]] = {
 GROUPS: Final = (_OnCluster.kind, _BehindSentinels.kind)
 """Several servers as one; what configures them is called Redis."""
 IN_THE_SOAK: Final = tuple(pytest.param(kind, marks=pytest.mark.slow) for kind in GROUPS)
-"""What `tests/backends` has tried already: all of the faults are tried on them by the soak."""
+"""What `tests/backends` has tried already: most of the faults are tried on them by the soak alone."""
 STORES: Final = (*(kind for kind in KINDS if kind not in GROUPS), *IN_THE_SOAK)
 SHARED: Final = tuple(kind for kind in STORES if kind != "memory")
 """Those that several processes may use."""
+EVERY: Final = tuple(KINDS)
+SHARED_BY_ALL: Final = tuple(kind for kind in KINDS if kind != "memory")
+"""Those, groups too, for what takes them no time: what a store is for is tried on each in each run."""
 QUICK: Final = (*(kind for kind, made in KINDS.items() if not made.is_slow and kind not in GROUPS), *IN_THE_SOAK)
 """Enough of them, where what is tested is not what a store does."""
 SERVERS: Final[Mapping[str, type[ServerProcess]]] = {

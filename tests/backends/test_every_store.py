@@ -28,7 +28,7 @@ from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.response import CachedResponse
 from tests.backends.entries import make_entry
 from tests.origin import Origin, Received, answer
-from tests.stores import GROUPS, KINDS, SHARED, STORES, Store, new_store
+from tests.stores import EVERY, GROUPS, KINDS, SHARED, SHARED_BY_ALL, STORES, Store, new_store
 
 MANY = 10_000
 MEGABYTE = 1024 * 1024
@@ -49,6 +49,7 @@ async def backend(store: Store) -> AsyncIterator[CacheBackend]:
     await made.close()
 
 
+@pytest.mark.parametrize("store", EVERY, indirect=True)
 async def test_a_response_is_stored_once_for_all_sessions(origin: Origin, store: Store) -> None:
     url = origin.on("/a", answer("body"))
     first = store.backend()
@@ -77,7 +78,7 @@ async def test_redirects_and_responses_are_kept_together_and_shown_apart(origin:
         assert (await backend.responses.size(), await backend.redirects.size()) == (1, 0)
 
 
-@pytest.mark.parametrize("store", SHARED, indirect=True)
+@pytest.mark.parametrize("store", SHARED_BY_ALL, indirect=True)
 async def test_one_of_many_backends_fetches_what_all_ask_for(origin: Origin, store: Store) -> None:
     async def slowly(request: Received) -> bytes:
         await asyncio.sleep(0.3)
@@ -190,7 +191,7 @@ def flipped(frame: bytes, bit: int) -> bytes:
     return bytes(changed)
 
 
-@pytest.mark.parametrize("store", SHARED, indirect=True)
+@pytest.mark.parametrize("store", SHARED_BY_ALL, indirect=True)
 async def test_secrets_rotate_without_losing_what_is_stored(store: Store) -> None:
     old, both, new, none = (
         store.backend(secret_key=secrets)
@@ -257,7 +258,7 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.parametrize("store", SHARED, indirect=True)
+@pytest.mark.parametrize("store", SHARED_BY_ALL, indirect=True)
 async def test_what_another_process_writes_or_deletes_is_seen_at_once(store: Store) -> None:
     backend = store.backend()
     process = await asyncio.create_subprocess_exec(
