@@ -51,6 +51,8 @@ class Reading:
         self, keys: Sequence[str], all_asked: Sequence[Asked], connection: sqlite3.Connection
     ) -> tuple[list[Found | None], list[Answer]]:
         """Look up *keys*, and what is asked for so, `MAX_BATCH` together; and take the leases on what is not found."""
+        if not all_asked:
+            return self._seen(keys, connection)[0], []
         looking = [asked.key for asked in all_asked if asked.looks]
         seen, version = self._seen([*keys, *looking], connection)
         answers = self._leased(all_asked, dict(zip(looking, seen[len(keys) :], strict=True)), version, connection)
@@ -120,12 +122,11 @@ class Reading:
             version = sight.version_at(number, tie)
             if not version:
                 generations.distrust(sight)
-        found: list[Found | None] = []
-        for key, column in zip(keys, columns, strict=True):
-            if column is None or column not in frames:
-                found.append(None)
-            else:
-                found.append(Found(self._codec.unpack(frames[column], key), version))
+        unpack = self._codec.unpack
+        found = [
+            Found(unpack(frames[column], key), version) if column in frames else None
+            for key, column in zip(keys, columns, strict=True)
+        ]
         return found, version
 
 

@@ -6,7 +6,7 @@ import asyncio
 import secrets
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -199,9 +199,9 @@ class SQLiteStore:
                 return lease
         return await self._acquire_in_table(key, ttl_s)
 
-    async def get_or_acquire(self, key: str, ttl_s: float) -> Found | Lease | None:
+    def get_or_acquire(self, key: str, ttl_s: float) -> Coroutine[Any, Any, Found | Lease | None]:
         """Look *key* up in one hop to the reader's thread, and take the lease there if nothing is found."""
-        return await self._ask(Asked(key, ttl_s, looks=True))
+        return self._ask(Asked(key, ttl_s, looks=True))
 
     async def until_free(self, key: str, within_s: float) -> None:
         """Wait until the lease on *key* is free or something is stored there, for *within_s* seconds at most."""
@@ -275,14 +275,16 @@ class SQLiteStore:
     # ---- what they share
 
     async def _ask(self, asked: Asked) -> Answer:
-        async def run(here: Here) -> Answer:
-            looks = self._looks(here)
-            if here.connections.writable:
-                return await looks.ask(asked)
-            # Else nothing could be stored.
-            return (await looks.get((asked.key,)))[0] if asked.looks else None
+        database = self.database
+        here = database.here() or await database.connected()
+        try:
+            return await self._asked(here, asked)
+        except ConnectionsLostError:  # asked again of new ones, as `Database.use` does
+            return await self._asked(await database.connected(), asked)
 
-        return await self.database.use(run)
+    def _asked(self, here: Here, asked: Asked) -> Coroutine[Any, Any, Answer]:
+        looks = self._looks(here)
+        return looks.ask(asked) if here.connections.writable else _looked(looks, asked)
 
     def _looks(self, here: Here) -> Looks:
         if here.looks is None:
@@ -328,6 +330,11 @@ class SQLiteStore:
         here = self.database.here()
         if here is not None and here.connections.writable:
             here.evictor.tidy()
+
+
+async def _looked(looks: Looks, asked: Asked) -> Found | None:
+    """Look only, where nothing could be stored."""
+    return (await looks.get((asked.key,)))[0] if asked.looks else None
 
 
 def _weight(record: Record) -> int:
