@@ -30,6 +30,7 @@ from aiohttp_cache_di.rfc9111.messages import StoredResponse
 __all__ = ["SQLiteStore"]
 
 LINGER_S: Final = 0.003  # in which the misses of one task are five or so, and their commit costs half as much each
+READS: Final = 32  # rows of 10 kB, and what is made of them, then stay in the processor's cache until they are used
 TURN_S: Final = 0.05  # of steps in a row, between which the lock is free for too short to be found so
 PAUSE_S: Final = 0.03  # a process that waits for a lock looks for it every 25 ms at least
 MAX_FRAME_BYTES: Final = 900_000_000  # SQLite's limit for a row is 1,000,000,000
@@ -46,7 +47,7 @@ class SQLiteStore:
         codec: turns items into frames and back, in the threads of the connections.
     """
 
-    limits: Limits = Limits(batch=MAX_BATCH, linger_s=LINGER_S)
+    limits: Limits = Limits(batch=MAX_BATCH, reads=READS, linger_s=LINGER_S)
 
     version: Callable[[str], int | None]
     """The highest version that a key may have by now, from memory; see `Versioned`."""
