@@ -77,6 +77,7 @@ class Limits(Struct, frozen=True):
     Args:
         value_bytes: the largest encoded item that fits under one key; larger ones are split. None for any size.
         batch: how many keys one call may have.
+        reads: how many keys a call of `get` has at most of those that come together; 0 for as many as it may have.
         parallel: how many calls of `get`, and as many of `put`, are under way at a time; more wait and so make larger
             batches.
         linger_s: seconds for which a write that none waits for may wait for others, where one call for many costs the
@@ -86,6 +87,7 @@ class Limits(Struct, frozen=True):
 
     value_bytes: int | None = None
     batch: int = 1
+    reads: int = 0
     parallel: int = 1
     linger_s: float = 0.0
     drops_expired: bool = False

@@ -95,6 +95,7 @@ class Connections:
         self._sound_schema: int | None = None
         self._is_frozen = False
         self._checked_at = -math.inf
+        self._bounded_at = -math.inf
         self._is_checking = False
         self._next_check: asyncio.TimerHandle | None = None
         self._writer: Worker | None = None
@@ -284,8 +285,12 @@ class Connections:
     def _watched(self, job: Job, connection: sqlite3.Connection, *, checked: bool = False) -> Any:
         """Run *job* in a connection's thread, and set the file aside if it turns out to be damaged."""
         try:
-            connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, min(self._value_bytes() + BESIDE_FRAME_BYTES, MAX_BYTES))
-            if checked and monotonic() - self._checked_at > FILE_CHECK_S:
+            now = monotonic()
+            if not checked or now - self._bounded_at > FILE_CHECK_S:
+                largest = min(self._value_bytes() + BESIDE_FRAME_BYTES, MAX_BYTES)
+                connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, largest)
+                self._bounded_at = now if checked else self._bounded_at
+            if checked and now - self._checked_at > FILE_CHECK_S:
                 self.check_file(connection)
             return job(connection)
         except (sqlite3.DatabaseError, UnicodeDecodeError) as exc:

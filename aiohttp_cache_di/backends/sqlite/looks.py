@@ -66,15 +66,19 @@ class Looks:
             raise
 
     def _send(self) -> None:
-        reads, room = self._next_reads()
-        asks, self._waiting = self._waiting[:room], self._waiting[room:]
         self._is_busy = True
+        reads, room = self._next_reads()
+        asks: Asks = []
+        if self._waiting:
+            asks, self._waiting = self._waiting[:room], self._waiting[room:]
         keys = reads[0][0] if len(reads) == 1 else [key for keys, _ in reads for key in keys]
         job = partial(self._answer, keys, [asked for asked, _ in asks])
         self._connections.ask(job, partial(self._done, reads, asks))
 
     def _next_reads(self) -> tuple[Reads, int]:
         """The reads whose turn it is, and how many keys there is room for besides."""
+        if not self._reads:
+            return [], MAX_BATCH
         self._reads = [read for read in self._reads if not read[1].cancelled()]
         room, count = MAX_BATCH, 0
         for keys, _ in self._reads:

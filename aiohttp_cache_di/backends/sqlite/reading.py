@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from aiohttp_cache_di.backends.sqlite import statements as jobs
+from aiohttp_cache_di.backends.sqlite.files import DamagedError
 from aiohttp_cache_di.backends.sqlite.generation import Generations
 from aiohttp_cache_di.backends.sqlite.leases import Leases
-from aiohttp_cache_di.backends.sqlite.schema import Key, Table, column_key
+from aiohttp_cache_di.backends.sqlite.schema import MAX_NUMBER, Key, Table, checked_state, column_key
 from aiohttp_cache_di.backends.store import Found, Lease
 from aiohttp_cache_di.entries.codec import EntryCodec
 from aiohttp_cache_di.errors import StorageError
@@ -18,6 +19,19 @@ __all__ = ["Answer", "Asked", "Reading", "column_or_none"]
 
 Answer: TypeAlias = Found | Lease | None
 """What was found, or became of the request for a lease; None where there are no locks that could be leases."""
+
+
+class Snapshot(NamedTuple):
+    """What was found of some keys at one moment.
+
+    Args:
+        number: of the last commit before it.
+        tie: of the database to its counters.
+    """
+
+    number: int
+    tie: int
+    frames: dict[Key, Any]
 
 
 class Asked(NamedTuple):
@@ -51,6 +65,8 @@ class Reading:
         self, keys: Sequence[str], all_asked: Sequence[Asked], connection: sqlite3.Connection
     ) -> tuple[list[Found | None], list[Answer]]:
         """Look up *keys*, and what is asked for so, `MAX_BATCH` together; and take the leases on what is not found."""
+        if not all_asked:
+            return self._seen(keys, connection)[0], []
         looking = [asked.key for asked in all_asked if asked.looks]
         seen, version = self._seen([*keys, *looking], connection)
         answers = self._leased(all_asked, dict(zip(looking, seen[len(keys) :], strict=True)), version, connection)
@@ -112,21 +128,49 @@ class Reading:
         if not asked:
             return [None] * len(keys), 0
         try:
-            number, tie, frames = jobs.look_up(connection, self._table, asked)
+            number, tie, frames = look_up(connection, self._table, asked)
         except sqlite3.DataError:  # too big
-            number, tie, frames = jobs.look_up_each(connection, self._table, asked)
+            number, tie, frames = look_up_each(connection, self._table, asked)
         version = 0
         if sight is not None:
             version = sight.version_at(number, tie)
             if not version:
                 generations.distrust(sight)
-        found: list[Found | None] = []
-        for key, column in zip(keys, columns, strict=True):
-            if column is None or column not in frames:
-                found.append(None)
-            else:
-                found.append(Found(self._codec.unpack(frames[column], key), version))
+        unpack = self._codec.unpack
+        found = [
+            Found(unpack(frames[column], key), version) if column in frames else None
+            for key, column in zip(keys, columns, strict=True)
+        ]
         return found, version
+
+
+def look_up(connection: sqlite3.Connection, table: Table, keys: Sequence[Key]) -> Snapshot:
+    """Read the frames of those of *keys*, `MAX_BATCH` at most, that there are."""
+    if len(keys) == 1:
+        rows = connection.execute(table.get, keys).fetchall()
+    else:
+        # Few different lengths, so that each statement is prepared once; a repeated key costs next to nothing.
+        width = 1 << (len(keys) - 1).bit_length()
+        rows = connection.execute(table.get_many[width], [*keys, *[keys[-1]] * (width - len(keys))]).fetchall()
+    if not rows:  # a program that knows nothing of us has deleted the row of the generation
+        raise DamagedError("the generation is gone")
+    number, tie, first, _ = rows[0]
+    if type(number) is not int or type(tie) is not int or not 0 <= number < MAX_NUMBER:
+        raise DamagedError("the generation is none")
+    frames = {} if first is None else {key: frame for _, _, key, frame in rows}
+    return Snapshot(number, tie, frames)
+
+
+def look_up_each(connection: sqlite3.Connection, table: Table, keys: Sequence[Key]) -> Snapshot:
+    """As `look_up`, where there is a frame larger than any of ours among those of *keys*: None stands for that."""
+    number, tie = checked_state(connection)
+    frames: dict[Key, Any] = {}
+    for key in keys:
+        try:
+            frames |= look_up(connection, table, (key,)).frames
+        except sqlite3.DataError:
+            frames[key] = None
+    return Snapshot(number, tie, frames)
 
 
 def column_or_none(key: str) -> Key | None:

@@ -44,7 +44,7 @@ __all__ = [
 
 SCHEMA_VERSION: Final = 4  # Raise it whenever a table changes; tables of another version are dropped and made anew.
 
-MAX_BATCH: Final = 128  # keys per statement; rows of 10 kB then fit a cache of the processor until they are used
+MAX_BATCH: Final = 128  # keys per statement
 
 MAX_NUMBER: Final = 2**47  # commits of one file
 MAX_TIE: Final = 2**63 - 2**32  # an id of 31 bits, and changes by programs that know nothing of us

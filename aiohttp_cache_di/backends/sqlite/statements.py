@@ -7,14 +7,12 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from aiohttp_cache_di.backends.sqlite.files import DamagedError
-from aiohttp_cache_di.backends.sqlite.schema import LEASES, MAX_BATCH, MAX_NUMBER, Key, Table, checked_state
+from aiohttp_cache_di.backends.sqlite.schema import LEASES, MAX_BATCH, Key, Table
 from aiohttp_cache_di.backends.store import Lease
 
 __all__ = [
     "Claim",
     "LeaseOf",
-    "Snapshot",
     "acquire",
     "begin_clear",
     "delete_keys",
@@ -22,8 +20,6 @@ __all__ = [
     "drop_expired",
     "drop_rows",
     "drop_upto",
-    "look_up",
-    "look_up_each",
     "put_all",
     "release",
     "renew",
@@ -48,48 +44,6 @@ class Claim(NamedTuple):
     key: Key
     owner: bytes
     ttl_s: float
-
-
-class Snapshot(NamedTuple):
-    """What was found of some keys at one moment.
-
-    Args:
-        number: of the last commit before it.
-        tie: of the database to its counters.
-    """
-
-    number: int
-    tie: int
-    frames: dict[Key, Any]
-
-
-def look_up(connection: sqlite3.Connection, table: Table, keys: Sequence[Key]) -> Snapshot:
-    """Read the frames of those of *keys*, `MAX_BATCH` at most, that there are."""
-    if len(keys) == 1:
-        rows = connection.execute(table.get, keys).fetchall()
-    else:
-        # Few different lengths, so that each statement is prepared once; a repeated key costs next to nothing.
-        width = 1 << (len(keys) - 1).bit_length()
-        rows = connection.execute(table.get_many[width], [*keys, *[keys[-1]] * (width - len(keys))]).fetchall()
-    if not rows:  # a program that knows nothing of us has deleted the row of the generation
-        raise DamagedError("the generation is gone")
-    number, tie, first, _ = rows[0]
-    if type(number) is not int or type(tie) is not int or not 0 <= number < MAX_NUMBER:
-        raise DamagedError("the generation is none")
-    frames = {} if first is None else {key: frame for _, _, key, frame in rows}
-    return Snapshot(number, tie, frames)
-
-
-def look_up_each(connection: sqlite3.Connection, table: Table, keys: Sequence[Key]) -> Snapshot:
-    """As `look_up`, where there is a frame larger than any of ours among those of *keys*: None stands for that."""
-    number, tie = checked_state(connection)
-    frames: dict[Key, Any] = {}
-    for key in keys:
-        try:
-            frames |= look_up(connection, table, (key,)).frames
-        except sqlite3.DataError:
-            frames[key] = None
-    return Snapshot(number, tie, frames)
 
 
 def kinds(connection: sqlite3.Connection, table: Table, keys: Sequence[Key]) -> dict[Key, bool]:

@@ -6,7 +6,7 @@ import asyncio
 import secrets
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -30,6 +30,7 @@ from aiohttp_cache_di.rfc9111.messages import StoredResponse
 __all__ = ["SQLiteStore"]
 
 LINGER_S: Final = 0.003  # in which the misses of one task are five or so, and their commit costs half as much each
+READS: Final = 32  # rows of 10 kB, and what is made of them, then stay in the processor's cache until they are used
 TURN_S: Final = 0.05  # of steps in a row, between which the lock is free for too short to be found so
 PAUSE_S: Final = 0.03  # a process that waits for a lock looks for it every 25 ms at least
 MAX_FRAME_BYTES: Final = 900_000_000  # SQLite's limit for a row is 1,000,000,000
@@ -46,7 +47,7 @@ class SQLiteStore:
         codec: turns items into frames and back, in the threads of the connections.
     """
 
-    limits: Limits = Limits(batch=MAX_BATCH, linger_s=LINGER_S)
+    limits: Limits = Limits(batch=MAX_BATCH, reads=READS, linger_s=LINGER_S)
 
     version: Callable[[str], int | None]
     """The highest version that a key may have by now, from memory; see `Versioned`."""
@@ -205,9 +206,9 @@ class SQLiteStore:
                 return lease
         return await self._acquire_in_table(key, ttl_s)
 
-    async def get_or_acquire(self, key: str, ttl_s: float) -> Found | Lease | None:
+    def get_or_acquire(self, key: str, ttl_s: float) -> Coroutine[Any, Any, Found | Lease | None]:
         """Look *key* up in one hop to the reader's thread, and take the lease there if nothing is found."""
-        return await self._ask(Asked(key, ttl_s, looks=True))
+        return self._ask(Asked(key, ttl_s, looks=True))
 
     async def until_free(self, key: str, within_s: float) -> None:
         """Wait until the lease on *key* is free or something is stored there, for *within_s* seconds at most."""
@@ -281,14 +282,16 @@ class SQLiteStore:
     # ---- what they share
 
     async def _ask(self, asked: Asked) -> Answer:
-        async def run(here: Here) -> Answer:
-            looks = self._looks(here)
-            if here.connections.writable:
-                return await looks.ask(asked)
-            # Else nothing could be stored.
-            return (await looks.get((asked.key,)))[0] if asked.looks else None
+        database = self.database
+        here = database.here() or await database.connected()
+        try:
+            return await self._asked(here, asked)
+        except ConnectionsLostError:  # asked again of new ones, as `Database.use` does
+            return await self._asked(await database.connected(), asked)
 
-        return await self.database.use(run)
+    def _asked(self, here: Here, asked: Asked) -> Coroutine[Any, Any, Answer]:
+        looks = self._looks(here)
+        return looks.ask(asked) if here.connections.writable else _looked(looks, asked)
 
     def _looks(self, here: Here) -> Looks:
         if here.looks is None:
@@ -334,6 +337,11 @@ class SQLiteStore:
         here = self.database.here()
         if here is not None and here.connections.writable:
             here.evictor.tidy()
+
+
+async def _looked(looks: Looks, asked: Asked) -> Found | None:
+    """Look only, where nothing could be stored."""
+    return (await looks.get((asked.key,)))[0] if asked.looks else None
 
 
 def _weight(record: Record) -> int:

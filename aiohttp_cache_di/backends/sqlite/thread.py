@@ -24,7 +24,7 @@ import weakref
 from collections.abc import Callable
 from functools import lru_cache
 from queue import SimpleQueue
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, cast
 
 import aiosqlite
 
@@ -118,28 +118,14 @@ def running_jobs(factory: type[sqlite3.Connection]) -> type[JobConnection]:
     return cast("type[JobConnection]", type(factory.__name__, (JobConnection, factory), {}))
 
 
-class _Task(NamedTuple):
-    job: Job
-    done: Done
-    loop: asyncio.AbstractEventLoop
-
-    def run(self, connection: sqlite3.Connection) -> None:
-        result, error = None, None
-        try:
-            result = self.job(connection)
-        except BaseException as exc:
-            error = exc
-        self.answer(result, error)
-
-    def answer(self, result: Any, error: BaseException | None) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nothing waits for the answer
-            self.loop.call_soon_threadsafe(self.done, result, error)
+_Task = tuple[Job, Done]
 
 
 class _Jobs:
     """What a worker and its threads share; it keeps no worker alive, since that ends the threads when it is deleted."""
 
-    def __init__(self) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
         self.queue: SimpleQueue[_Task | None] = SimpleQueue()
         self.connection: JobConnection | None = None
         self.then: list[Callable[[], None]] = []
@@ -150,12 +136,26 @@ class _Jobs:
         """Run jobs, in aiosqlite's thread, until there is an end to them."""
         while (task := self.queue.get()) is not None:
             if time.monotonic() > self.ends_at:
-                task.answer(None, sqlite3.ProgrammingError("the connection was given up"))
+                self.answer(task[1], None, sqlite3.ProgrammingError("the connection was given up"))
                 continue
             connection.watch.begin()
-            task.run(connection)
+            self.run(*task, connection)
             del task  # holds what it was made of
         self.have_ended = True
+
+    def run(self, job: Job, done: Done, connection: sqlite3.Connection) -> None:
+        """Run *job*, and have its end told."""
+        result, error = None, None
+        try:
+            result = job(connection)
+        except BaseException as exc:
+            error = exc
+        self.answer(done, result, error)
+
+    def answer(self, done: Done, result: Any, error: BaseException | None) -> None:
+        """Tell the end of a job in the loop."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nothing waits for the answer
+            self.loop.call_soon_threadsafe(done, result, error)
 
     def end(self, within_s: float) -> None:
         """Let no job go on for longer than *within_s*."""
@@ -174,7 +174,7 @@ class _Jobs:
     def refuse(self, error: BaseException) -> None:
         """Answer each job with *error* until there is an end to them."""
         while (task := self.queue.get()) is not None:
-            task.answer(None, error)
+            self.answer(task[1], None, error)
 
 
 class Worker:
@@ -188,7 +188,7 @@ class Worker:
     def __init__(self, connect: Connect, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._stopping = False
-        self._jobs = _Jobs()
+        self._jobs = _Jobs(loop)
         self._keeper = threading.Thread(
             target=_keep, args=(connect, self._jobs), name=f"{THREAD_NAME}-keeper", daemon=True
         )
@@ -200,7 +200,7 @@ class Worker:
         if self._stopping:
             done(None, sqlite3.ProgrammingError("the connection was given up"))
         else:
-            self._jobs.queue.put(_Task(job, done, self._loop))
+            self._jobs.queue.put((job, done))
 
     def stop(self, then: Callable[[], None] | None = None) -> None:
         """Close the connection after the jobs before, and end the thread; do not wait.

@@ -45,6 +45,7 @@ class BatchedReads:
         self._guard = guard
         self._answered_at = -math.inf
         self._limits = store.limits
+        self._batch = store.limits.reads or store.limits.batch
         self._under_way = 0
         self._waiting: Waiting = {}
         self._batches: dict[asyncio.Task[None], Waiting] = {}
@@ -124,9 +125,9 @@ class BatchedReads:
         self._is_scheduled = False
         self._is_crowded = False
         while self._waiting and self._under_way < self._limits.parallel:
-            keys = tuple(islice(self._waiting, self._limits.batch))
+            keys = tuple(islice(self._waiting, self._batch))
             batch = {key: self._waiting.pop(key) for key in keys}
-            self._is_crowded = self._limits.batch > 1 and len(keys) > 1
+            self._is_crowded = self._batch > 1 and len(keys) > 1
             self._under_way += 1
             task = background(self._ask(keys, batch))
             task.add_done_callback(partial(self._end, batch))  # also of one that is cancelled before it begins

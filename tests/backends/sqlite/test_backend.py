@@ -16,7 +16,8 @@ import msgspec
 import pytest
 
 from aiohttp_cache_di.backends.sqlite import SQLiteBackend, SQLiteCache, SQLitePickleCache
-from aiohttp_cache_di.backends.sqlite.schema import MAX_BATCH, META
+from aiohttp_cache_di.backends.sqlite.schema import META
+from aiohttp_cache_di.backends.sqlite.store import SQLiteStore
 from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.response import CachedResponse
 from tests.backends.entries import make_entry
@@ -218,7 +219,7 @@ async def test_what_is_asked_for_in_one_tick_is_few_statements(cache: SQLiteCach
     entries = await asyncio.gather(*(cache.read_entry(f"k{n}") for n in range(400)))
     assert all(entries)
     looks = [statement for statement in statements if "FROM" in statement]  # a look at the file may be due as well
-    assert len(looks) == 1 + math.ceil(399 / MAX_BATCH)  # the first went at once, the others together
+    assert len(looks) == 1 + math.ceil(399 / SQLiteStore.limits.reads)  # the first went at once, the others together
 
 
 @pytest.mark.shortcuts

@@ -18,9 +18,9 @@ from tests.backends.proof import ProofStore
 class Noting(ProofStore):
     """Notes what it is asked for, and answers when it may."""
 
-    def __init__(self, *, batch: int = 100, parallel: int = 1) -> None:
+    def __init__(self, *, batch: int = 100, reads: int = 0, parallel: int = 1) -> None:
         super().__init__()
-        self.limits = Limits(batch=batch, parallel=parallel)
+        self.limits = Limits(batch=batch, reads=reads, parallel=parallel)
         self.calls: list[list[str]] = []
         self.under_way = 0
         self.most = 0
@@ -59,6 +59,12 @@ async def test_a_batch_has_no_more_keys_than_the_store_takes_and_each_key_once()
     store = Noting(batch=2)
     assert await ask(BatchedReads(store), *"abbccdd") == list("abbccdd")
     assert store.calls == [["a"], ["b", "c"], ["d"]]
+
+
+async def test_a_batch_is_smaller_where_the_store_reads_few_best() -> None:
+    store = Noting(reads=2)
+    assert await ask(BatchedReads(store), *"abcde") == list("abcde")
+    assert store.calls == [["a"], ["b", "c"], ["d", "e"]]
 
 
 @pytest.mark.parametrize("parallel", [1, 3])
