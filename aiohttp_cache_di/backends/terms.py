@@ -12,15 +12,16 @@ from typing import Final, NamedTuple
 from yarl import URL
 
 from aiohttp_cache_di.errors import ConfigurationError
+from aiohttp_cache_di.lazy import compiled_later
 
 __all__ = ["Host", "expect_pattern", "expect_scheme", "is_key_beginning", "named_host"]
 
 SCHEMES: Final = frozenset({"http", "https", "ws", "wss", "unix"})  # that aiohttp sends requests to
 OWN_PORTS: Final = {"http": "80", "https": "443", "ws": "80", "wss": "443"}
-_KEY_BEGINNING: Final = re.compile("[0-9a-f]{1,40}", re.ASCII)
-_NO_HOST: Final = re.compile(r"[\s/?#@\\*\[\]]|\Z(?<!.)")
-_BRACKETED: Final = re.compile(r"\[[0-9a-f:.]+\](?::\d+)?", re.ASCII | re.IGNORECASE)
-_ADDRESS: Final = re.compile(r"[0-9a-f.]*:[0-9a-f.]*:[0-9a-f:.]*", re.ASCII | re.IGNORECASE)
+_KEY_BEGINNING: Final = compiled_later("[0-9a-f]{1,40}", re.ASCII)
+_NO_HOST: Final = compiled_later(r"[\s/?#@\\*\[\]]|\Z(?<!.)")
+_BRACKETED: Final = compiled_later(r"\[[0-9a-f:.]+\](?::\d+)?", re.ASCII | re.IGNORECASE)
+_ADDRESS: Final = compiled_later(r"[0-9a-f.]*:[0-9a-f.]*:[0-9a-f:.]*", re.ASCII | re.IGNORECASE)
 
 
 class Host(NamedTuple):

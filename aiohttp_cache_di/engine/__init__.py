@@ -47,11 +47,12 @@ A *flight* (`flights`) is one request to the origin. It belongs to the ``async w
 ends there, however that is left; only `Store` hands it over, to the recording of the body. Its end frees all that
 wait, and gives the lease on the key back. They are told an entry, or why there is none (`Outcome`).
 
-`additions` tells which sessions the fast lane may answer: those whose classes add nothing to a request; `senders` knows
-the bases below the cache that send requests, and whether they hand on what they were given. `looks` lets a base that
-limits rates send only what goes to the origin, and `asking` lets a session say what is kept of its own requests; both
-make a request as aiohttp makes it, and end it where the cache has been asked. Where a session has middlewares, which
-must see a request once, `through` sends what has passed them by way of the base.
+`hit_classes` makes hits of a user's own ``response_class``. `additions` tells which sessions the fast lane may
+answer: those whose classes add nothing to a request; `senders` knows the bases below the cache that send requests,
+and whether they hand on what they were given. `looks` lets a base that limits rates send only what goes to the
+origin, and `asking` lets a session say what is kept of its own requests; both make a request as aiohttp makes it, and
+end it where the cache has been asked. Where a session has middlewares, which must see a request once, `through` sends
+what has passed them by way of the base.
 
 `runtime` has what a backend has going on in one event loop on behalf of requests: the flights, and the tasks in the
 background; it passes reads and writes on to the stack's part of that loop, which it is told by the backend. `hits`

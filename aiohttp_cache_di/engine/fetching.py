@@ -244,13 +244,14 @@ class Fetching:
         self.call.result = "miss"
         if self.storing.head_of is not None:
             self._update_get(reply, flight)
-        if not self.backend.cache_control:
+        is_hop = is_redirect(response.status)
+        if is_hop and not self.backend.cache_control:
             self._announce_next(reply)
         self.storing.store_when_whole(reply, decision, flight, call.keys, call.session)
         self.call.keys.append(self.question.key)
         if self.storing.is_asking_user:  # whose methods commonly answer at once
             await asyncio.sleep(0)
-        if is_redirect(response.status) and hdrs.LOCATION in response.headers:
+        if is_hop and hdrs.LOCATION in response.headers:
             await wait_for_end(response)  # aiohttp is about to leave it unread
         return response
 

@@ -250,7 +250,8 @@ class ResponseStoring(Placing, Tagged):
 
     def _links(self, response: ClientResponse, hops: Sequence[str]) -> tuple[str, ...]:
         """The keys of the redirects that led here (*hops*), or of what this redirect leads to."""
-        return self.following(response) if policy.leads_on(response.status, response.headers) else tuple(hops)
+        is_hop = response.status in REDIRECTS and policy.leads_on(response.status, response.headers)
+        return self.following(response) if is_hop else tuple(hops)
 
     def following(self, response: ClientResponse) -> tuple[str, ...]:
         """The key of what a redirect leads to, if that is a URL."""

@@ -44,7 +44,7 @@ def lifetime(
     else:
         _tell(told, "expire_after", rules.lifetime_s)
         found = _by_rules(response, rules)
-    if found is None or max(found.fresh_until, found.store_until) < END_OF_TIME:
+    if found is None or max(found.fresh_until, found.store_until) < END_OF_TIME or found.fresh_until == math.inf:
         return found
     return Lifetime(_at_most(found.fresh_until), _at_most(found.store_until))
 

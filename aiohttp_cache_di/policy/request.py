@@ -184,9 +184,11 @@ def _by_rules(
     ):
         note(trace, "request", True, "no-store, a condition or a range of the request's own")
         return _forward(Bypass("request"), rules.only_if_cached, trace, "only_bypass")
-    note(trace, "request", False)
+    if trace is not None:
+        note(trace, "request", False)
     if stored is None or not _is_usable(request, stored) or stored.status == 206:
-        note(trace, "selected", False, _why_not_selected(stored, ()))
+        if trace is not None:
+            note(trace, "selected", False, _why_not_selected(stored, ()))
         return _forward(Fetch("uri-miss"), rules.only_if_cached, trace)
     note(trace, "selected", True)
     past_s = -remaining_s(stored, now=now)

@@ -36,7 +36,7 @@ class Gathering:
     def takes(self, ready: int, size: int) -> bool:
         """Whether so many writes that are *ready* wait for more; all that are on their way weigh *size* bytes."""
         limits = self._limits
-        if not limits.linger_s or ready >= limits.batch or size >= MAX_BATCH_BYTES:
+        if ready >= limits.batch or size >= MAX_BATCH_BYTES:
             return False
         if self._timer is None and ready:
             self._timer = asyncio.get_running_loop().call_later(limits.linger_s, self.stop)

@@ -221,7 +221,8 @@ class PendingWrites:
 
     def _gathers(self) -> bool:
         """Whether what is ready waits a moment for more: none is waiting for it, and it is not much yet."""
-        return not self._waiting and self._gathering.takes(len(self._ready), self._bytes)
+        may_linger = self._store.limits.linger_s > 0 and not self._waiting
+        return may_linger and self._gathering.takes(len(self._ready), self._bytes)
 
     def _kick(self) -> None:
         """See to it that what is ready is taken care of."""
@@ -260,7 +261,7 @@ class PendingWrites:
             if self._guard.probe_in_s("write") is not None or self._gathers():
                 break
         self._workers.discard(worker)
-        if not self._gathering.is_under_way and self._ready and self._ready.keys() - self._busy.keys():
+        if self._ready and not self._gathering.is_under_way and self._ready.keys() - self._busy.keys():
             self._kick()
 
     def _put_back(self, batch: list[Write]) -> None:
