@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aiohttp_cache_di.testing.recording.exchanges import Answered, Asked, Exchange
@@ -40,6 +40,7 @@ TYPES = st.sampled_from(
 )
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # on a machine that is busy
 @given(body=BODIES, other=BODIES, content_type=TYPES)
 def test_any_body_is_filtered_once_and_compared(body: bytes, other: bytes, content_type: str) -> None:
     filters = Filters(json=["a"])
