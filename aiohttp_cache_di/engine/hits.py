@@ -181,8 +181,7 @@ class FastLane:
         try:
             if decide(known.question, entry, now) is not PLAIN_HIT:
                 return None
-            is_usual = entry.status == 200 and not options and not callable(raises_for_status(session))
-            if not is_usual and not _status_passes(session, entry.status, options):
+            if not _status_passes(session, entry.status, options):
                 return None
             hit = known.response_class.from_stored(
                 entry,
