@@ -72,13 +72,14 @@ class Looks:
         if self._waiting:
             asks, self._waiting = self._waiting[:room], self._waiting[room:]
         keys = reads[0][0] if len(reads) == 1 else [key for keys, _ in reads for key in keys]
-        job = partial(self._answer, keys, [asked for asked, _ in asks])
+        job = partial(self._answer, keys, [asked for asked, _ in asks] if asks else ())
         self._connections.ask(job, partial(self._done, reads, asks))
 
     def _next_reads(self) -> tuple[Reads, int]:
         """The reads whose turn it is, and how many keys there is room for besides."""
-        if not self._reads:
-            return [], MAX_BATCH
+        if len(self._reads) < 2:
+            reads, self._reads = self._reads, []
+            return reads, MAX_BATCH - (len(reads[0][0]) if reads else 0)
         self._reads = [read for read in self._reads if not read[1].cancelled()]
         room, count = MAX_BATCH, 0
         for keys, _ in self._reads:
