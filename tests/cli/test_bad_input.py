@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import subprocess
@@ -150,14 +149,14 @@ def test_nothing_is_copied_into_memory(store: Path, run: Run, monkeypatch: pytes
 
 
 def test_ctrl_c_while_an_answer_is_waited_for_ends_with_130(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Terminal(io.StringIO):
+    class Terminal:
         def isatty(self) -> bool:
             return True
 
-        def readline(self, size: int | None = -1, /) -> str:
+        def read(self) -> str:
             raise KeyboardInterrupt
 
-        read = readline
+        readline = read
 
     monkeypatch.setattr("sys.stdin", Terminal())
     for command in ("purge --all", "warm --file -"):
