@@ -22,7 +22,7 @@ from aiohttp_cache_di.entries.fields import expires_at, parsed_fields
 from aiohttp_cache_di.entries.filed import FiledBody, FiledResponse
 from aiohttp_cache_di.entries.streams import RELEASED, NothingSent, filed_stream, keep, memory_stream, read_filed
 from aiohttp_cache_di.keys import redact_url
-from aiohttp_cache_di.policy.telling import length_of, origin_of_answer, shown
+from aiohttp_cache_di.policy.telling import length_of, shown, told_of
 from aiohttp_cache_di.rfc9111.cache_status import hit
 from aiohttp_cache_di.rfc9111.fields import combined
 from aiohttp_cache_di.rfc9111.freshness import current_age_s, whole_s
@@ -134,15 +134,7 @@ class CachedResponse(ClientResponse):
         stored = vars(self).get("_stored")
         if not isinstance(stored, StoredResponse):  # of one that is still being made, or a stand-in of a test's
             return f"<{type(self).__name__}>"
-        now = time.time()
-        left_s = stored.fresh_until - now
-        told = (
-            origin_of_answer(self.cache_status),
-            f"age {length_of(current_age_s(stored, now=now))}",
-            f"fresh for {length_of(left_s)}" if left_s > 0 else f"stale for {length_of(-left_s)}",
-            f"{stored.body_bytes} bytes",
-            f"stored {self.created_at:%Y-%m-%d %H:%M:%S}Z",
-        )
+        told = told_of(stored, self.cache_status, now=time.time())
         return shown(type(self).__name__, self.method, redact_url(stored.url), self.status, self.reason, told)
 
     # ---- what the cache knows

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
 from typing import Final, TypeAlias
 
 from msgspec import Struct, field
@@ -15,7 +16,7 @@ from aiohttp_cache_di.rfc9111.freshness import current_age_s, remaining_s
 from aiohttp_cache_di.rfc9111.messages import Request, Response, StoredResponse
 from aiohttp_cache_di.units import format_duration
 
-__all__ = ["Because", "Step", "Trace", "freshness", "length_of", "note", "origin_of_answer", "shown"]
+__all__ = ["Because", "Step", "Trace", "freshness", "length_of", "note", "origin_of_answer", "shown", "told_of"]
 
 Because: TypeAlias = str | Callable[[], str]
 """Why, or what tells it where it is asked for."""
@@ -99,6 +100,20 @@ def origin_of_answer(cache_status: str) -> str:
     if found.get("fwd-status") == "304":
         return f"revalidated ({reason})"
     return f"miss ({reason})" if reason else detail
+
+
+def told_of(stored: StoredResponse, cache_status: str, *, now: float) -> Iterator[str]:
+    """What a debugger is to know of a response that was made of *stored*: see `shown`.
+
+    Args:
+        cache_status: what the response says of the cache.
+    """
+    left_s = stored.fresh_until - now
+    yield origin_of_answer(cache_status)
+    yield f"age {length_of(current_age_s(stored, now=now))}"
+    yield f"fresh for {length_of(left_s)}" if left_s > 0 else f"stale for {length_of(-left_s)}"
+    yield f"{stored.body_bytes} bytes"
+    yield f"stored {datetime.fromtimestamp(stored.created_at, UTC):%Y-%m-%d %H:%M:%S}Z"
 
 
 def shown(kind: str, method: str, url: str, status: int, reason: str | None, told: Iterable[str]) -> str:
