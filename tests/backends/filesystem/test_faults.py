@@ -27,7 +27,7 @@ from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from tests.backends.entries import make_entry
 from tests.backends.filesystem.places import body_file, entry_file, files_in, make_store
 from tests.backends.store_contract import keep, look, walk
-from tests.posix import IS_ROOT, as_root, posix_only
+from tests.posix import IS_ROOT, as_root, needs_proc, posix_only
 
 LARGE = bytes(range(256)) * (2 * APART_FROM_BYTES // 256)
 
@@ -474,6 +474,7 @@ async def test_too_many_open_files_are_an_error_and_no_miss(monkeypatch: pytest.
 async def test_the_disk_is_asked_to_keep_each_file_and_its_name_only_with_fsync(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    needs_proc()
     kept: list[str] = []
     real = os.fsync
 

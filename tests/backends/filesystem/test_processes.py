@@ -31,7 +31,7 @@ from tests.backends.entries import make_entry
 from tests.backends.filesystem.places import age, entry_file, files_in, make_store
 from tests.backends.processes import ROOT
 from tests.backends.store_contract import keep, look, walk
-from tests.posix import posix_only
+from tests.posix import needs_proc, posix_only
 
 PREAMBLE = """
 import asyncio, os, sys
@@ -408,6 +408,8 @@ async def test_two_loops_use_one_store_and_the_closing_of_one_is_not_the_others(
 
 
 async def test_no_thread_and_no_open_file_is_left_when_it_is_closed(tmp_path: Path) -> None:
+    needs_proc()
+
     def open_files() -> list[str]:
         found: list[str] = []
         for fd in os.listdir("/proc/self/fd"):

@@ -22,7 +22,7 @@ from aiohttp_cache_di.backends.sqlite import SQLiteCache, writes
 from aiohttp_cache_di.errors import StorageError
 from tests.backends.entries import make_entry
 from tests.backends.processes import PREAMBLE, ROOT, run_program
-from tests.posix import posix_only
+from tests.posix import needs_proc, posix_only
 
 NOBODY = 65534
 COUNT = 200
@@ -225,6 +225,7 @@ async def test_a_file_that_takes_the_place_of_the_open_one_is_read(cache: SQLite
 
 def open_files(directory: Path) -> list[str]:
     """The files in *directory* that this process has open, deleted ones too."""
+    needs_proc()
     found: list[str] = []
     for number in os.listdir("/proc/self/fd"):
         try:
