@@ -19,6 +19,7 @@ from aiohttp_cache_di.backends.sqlite import DEFAULT_MAX_BYTES as FILE_BYTES
 from aiohttp_cache_di.backends.sqlite import DEFAULT_NEAR_BYTES
 from aiohttp_cache_di.backends.wrap.pending import MAX_PENDING_BYTES
 from aiohttp_cache_di.settings.model import CacheSettings
+from tests.posix import IS_ROOT
 from tests.valkey import ValkeyServer
 
 PROJECT = Path(__file__).parents[1]
@@ -67,7 +68,7 @@ def run(command: Sequence[str], variables: Mapping[str, str]) -> subprocess.Comp
 
 def skip_unless_possible(*around: str) -> None:
     """Skip the test where the machine cannot run our Python inside of *around*."""
-    if os.geteuid() != 0:
+    if not IS_ROOT:
         pytest.skip(f"{around[0]} needs root")
     tool = shutil.which(around[0])
     if tool is None:

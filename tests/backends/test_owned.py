@@ -12,10 +12,11 @@ import pytest
 
 from aiohttp_cache_di.backends import owned
 from aiohttp_cache_di.errors import StorageError
+from tests.posix import as_root, posix_only
 
 NOBODY = 65534
 
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files of other users")
+pytestmark = posix_only
 
 
 def mode(path: Path) -> int:

@@ -19,6 +19,7 @@ from tests.backends.entries import make_entry
 from tests.faults.conftest import Note
 from tests.faults.load import LoopWatch
 from tests.faults.origin import Origin
+from tests.posix import needs_proc
 from tests.stores import Store
 
 MEGABYTE = 1024 * 1024
@@ -26,6 +27,7 @@ MEGABYTE = 1024 * 1024
 
 def resident_mb() -> float:
     """Memory that this process has."""
+    needs_proc()
     with open("/proc/self/statm") as statm:
         return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / MEGABYTE
 

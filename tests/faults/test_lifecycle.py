@@ -22,6 +22,7 @@ from tests.faults.conftest import Note
 from tests.faults.origin import Origin, body_of
 from tests.faults.processes import ROOT, Workers, environment, run_python
 from tests.faults.programs import PROGRAMS
+from tests.posix import needs_proc
 from tests.stores import Store
 
 ENDS_WITHIN_S = 30.0  # the start of Python on a busy machine included
@@ -39,6 +40,7 @@ def threads() -> int:
 
 
 def descriptors() -> int:
+    needs_proc()
     return len(os.listdir("/proc/self/fd"))
 
 

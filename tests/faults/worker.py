@@ -7,11 +7,11 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import itertools
 import json
 import os
 import random
-import resource
 import signal
 import sys
 import time
@@ -25,6 +25,7 @@ from yarl import URL
 
 from aiohttp_cache_di import CachedSession
 from tests.faults.origin import body_of
+from tests.posix import IS_ROOT
 from tests.stores import described
 
 NOBODY = 65534
@@ -111,8 +112,9 @@ async def main() -> None:
     """Do the job that the argument describes."""
     job: Job = json.loads(sys.argv[1])
     if "file_size_limit" in job:  # what is beyond it cannot be written, as on a full disk
+        resource = importlib.import_module("resource")
         resource.setrlimit(resource.RLIMIT_FSIZE, (job["file_size_limit"],) * 2)
-    if job.get("unprivileged") and os.geteuid() == 0:  # permissions mean nothing to root
+    if job.get("unprivileged") and IS_ROOT:  # permissions mean nothing to root
         os.setgid(NOBODY)
         os.setuid(NOBODY)
     store = described(job["kind"], job["options"])

@@ -20,9 +20,9 @@ from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.settings import CacheSettings, SQLiteSettings
 from aiohttp_cache_di.settings.build import build_backend, plan_backend
 from aiohttp_cache_di.settings.places import IN_MEMORY, find_directory, find_place
+from tests.posix import IS_POSIX, IS_ROOT
 
 VARIABLE = "X_SQLITE__PATH"
-AS_ROOT = os.getuid() == 0  # to whom permissions mean nothing
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +43,7 @@ def temporary(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]
 
 
 def own(temporary: Path) -> Path:
-    return temporary / f"aiohttp-cache-di-{os.getuid()}"
+    return temporary / (f"aiohttp-cache-di-{os.getuid()}" if IS_POSIX else "aiohttp-cache-di")
 
 
 def test_the_file_goes_into_the_users_cache_directory(tmp_path: Path) -> None:
@@ -210,7 +210,7 @@ def test_a_path_that_cannot_be_written_is_told_and_not_replaced(tmp_path: Path) 
     assert warning == f"{tmp_path / 'file'} is not a directory: responses are not kept; {VARIABLE} names another place"
 
 
-@pytest.mark.skipif(not AS_ROOT, reason="only root can become another user")
+@pytest.mark.skipif(not IS_ROOT, reason="only root can become another user")
 def test_a_user_whom_the_system_does_not_know_can_start(tmp_path: Path) -> None:
     """The command and an app run under ``env -i`` and a user id that is in no list."""
     code = (

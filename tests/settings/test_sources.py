@@ -11,6 +11,7 @@ import pytest
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.settings import CacheSettings
 from aiohttp_cache_di.settings.report import effective_settings
+from tests.posix import posix_only
 
 KEY = "a key that is long enough"
 OTHER_KEY = "another key that is long enough"
@@ -256,6 +257,7 @@ def test_what_cannot_be_read_in_the_directory_is_told_once(monkeypatch: pytest.M
 # The env file
 
 
+@posix_only
 def test_an_env_file_that_is_a_pipe_is_read_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / ".env")
     writer = threading.Thread(
@@ -271,6 +273,7 @@ def test_an_env_file_that_is_a_pipe_is_read_once(tmp_path: Path) -> None:
     assert settings.source_of(("backend",)) == ".env"
 
 
+@posix_only
 def test_a_pipe_that_no_one_writes_to_is_not_waited_for_without_end(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

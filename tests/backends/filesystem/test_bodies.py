@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import fcntl
 import gc
 import os
 import pickle
@@ -38,6 +37,7 @@ from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from tests.backends.entries import make_entry
 from tests.backends.filesystem.places import age, body_file, entry_file, files_in, make_store
 from tests.backends.store_contract import keep, look, walk
+from tests.posix import posix_only
 
 CONTENT = b"".join(n.to_bytes(4, "big") for n in range((2 * PIECE_BYTES + 5000) // 4))
 """Three pieces, no two of whose parts are alike."""
@@ -583,11 +583,12 @@ async def test_a_body_that_belongs_to_no_entry_is_swept_when_no_one_reads_it(fol
     await other.close()
 
 
+@posix_only
 async def test_a_file_system_without_locks_keeps_bodies_too(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def flock(fd: int, operation: int) -> None:
         raise OSError(errno.ENOLCK, "no locks available")
 
-    monkeypatch.setattr(fcntl, "flock", flock)
+    monkeypatch.setattr("fcntl.flock", flock)
     store = make_store(folder)
     await keep_spooled(store)
     entry = await found(store)

@@ -27,9 +27,9 @@ from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from tests.backends.entries import make_entry
 from tests.backends.filesystem.places import body_file, entry_file, files_in, make_store
 from tests.backends.store_contract import keep, look, walk
+from tests.posix import IS_ROOT, as_root, needs_proc, posix_only
 
 LARGE = bytes(range(256)) * (2 * APART_FROM_BYTES // 256)
-AS_ROOT = os.getuid() == 0  # to whom permissions mean nothing
 
 
 async def is_a_miss_that_is_overwritten(store: FileStore, key: str = "k") -> None:
@@ -199,12 +199,17 @@ def link(path: Path) -> None:
     path.symlink_to(target)
 
 
+def pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
 def full_directory(path: Path) -> None:
     path.mkdir()
     (path / "x").touch()
 
 
-@pytest.mark.parametrize("put", [link, os.mkfifo, Path.mkdir, full_directory])
+@posix_only
+@pytest.mark.parametrize("put", [link, pipe, Path.mkdir, full_directory])
 @pytest.mark.timeout(20)
 async def test_what_is_no_file_is_a_miss_and_is_left_unread(
     folder: Path, store: FileStore, put: Callable[[Path], Any]
@@ -288,7 +293,7 @@ async def test_directories_are_private_whatever_the_umask(tmp_path: Path) -> Non
     assert modes == {0o700, 0o600}
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make directories of other users")
+@as_root
 async def test_a_temporary_directory_of_another_user_is_refused(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -381,7 +386,7 @@ async def test_looking_makes_no_directory(folder: Path, store: FileStore) -> Non
 # ---- disks and permissions
 
 
-@pytest.mark.skipif(AS_ROOT, reason="permissions mean nothing to root")
+@pytest.mark.skipif(IS_ROOT, reason="permissions mean nothing to root")
 async def test_a_directory_that_cannot_be_written_can_still_be_read(folder: Path, store: FileStore) -> None:
     await keep(store, "k")
     leaf = entry_file(folder, "k").parent
@@ -469,6 +474,7 @@ async def test_too_many_open_files_are_an_error_and_no_miss(monkeypatch: pytest.
 async def test_the_disk_is_asked_to_keep_each_file_and_its_name_only_with_fsync(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    needs_proc()
     kept: list[str] = []
     real = os.fsync
 

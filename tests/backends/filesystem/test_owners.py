@@ -20,13 +20,14 @@ from aiohttp_cache_di.errors import StorageError
 from tests.backends.entries import make_entry
 from tests.backends.filesystem.places import body_file, entry_file, make_store
 from tests.backends.store_contract import keep, look, walk
+from tests.posix import as_root, posix_only
 
 LARGE = bytes(range(256)) * (2 * APART_FROM_BYTES // 256)
 ANOTHER = 12345
 SMALL_ENTRY, LARGE_ENTRY = make_entry("small"), make_entry("large", LARGE)
 SECRET = bytes(range(SECRET_BYTES))
 
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files of other users")
+pytestmark = posix_only
 
 
 async def fill(store: FileStore) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import fcntl
 import os
 import random
 import shutil
@@ -32,6 +31,7 @@ from tests.backends.entries import make_entry
 from tests.backends.filesystem.places import age, entry_file, files_in, make_store
 from tests.backends.processes import ROOT
 from tests.backends.store_contract import keep, look, walk
+from tests.posix import needs_proc, posix_only
 
 PREAMBLE = """
 import asyncio, os, sys
@@ -136,6 +136,7 @@ async def test_a_lease_file_that_says_nothing_does_not_last(tmp_path: Path) -> N
     await store.close()
 
 
+@posix_only
 @pytest.mark.parametrize("code", [errno.ENOLCK, errno.EINVAL, errno.ENOTSUP])
 async def test_where_locks_do_not_work_files_are_the_leases(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
@@ -143,7 +144,7 @@ async def test_where_locks_do_not_work_files_are_the_leases(
     def refused(*arguments: Any) -> None:
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(fcntl, "fcntl", refused)
+    monkeypatch.setattr("fcntl.fcntl", refused)
     one, two = make_store(tmp_path), make_store(tmp_path)
     assert await one.acquire("k", 5)
     assert not await two.acquire("k", 5)
@@ -312,6 +313,7 @@ for is_closing in (True, False, True, False):
     assert await Program(code, tmp_path).ended() == (0, "")
 
 
+@posix_only
 def test_a_forked_child_has_threads_and_leases_of_its_own(tmp_path: Path) -> None:
     store = make_store(tmp_path)
 
@@ -346,6 +348,7 @@ def test_a_forked_child_has_threads_and_leases_of_its_own(tmp_path: Path) -> Non
         asyncio.run(in_parent())
 
 
+@posix_only
 async def test_a_forked_child_that_uses_nothing_keeps_no_lease_of_a_dead_parent(tmp_path: Path) -> None:
     code = """
 async def hold():
@@ -405,6 +408,8 @@ async def test_two_loops_use_one_store_and_the_closing_of_one_is_not_the_others(
 
 
 async def test_no_thread_and_no_open_file_is_left_when_it_is_closed(tmp_path: Path) -> None:
+    needs_proc()
+
     def open_files() -> list[str]:
         found: list[str] = []
         for fd in os.listdir("/proc/self/fd"):

@@ -26,6 +26,7 @@ from aiohttp_cache_di.errors import ConfigurationError, StorageError
 from aiohttp_cache_di.response import CachedResponse
 from tests.backends.entries import make_entry
 from tests.backends.redis.opened import connection_of
+from tests.posix import needs_proc
 from tests.valkey import ValkeyServer
 
 numbers = itertools.count()
@@ -331,6 +332,7 @@ async def test_opening_and_closing_two_hundred_times_leaks_nothing(own_valkey: V
     cache = RedisCache("often", "r", own_valkey.url)
     await cache.write_entry(make_entry("k"))
     await cache.close()
+    needs_proc()
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(200):
         assert await cache.read_entry("k") is not None

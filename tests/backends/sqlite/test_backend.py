@@ -22,6 +22,7 @@ from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.response import CachedResponse
 from tests.backends.entries import make_entry
 from tests.backends.processes import run_program
+from tests.posix import needs_proc
 
 
 @pytest.fixture
@@ -346,6 +347,7 @@ async def test_it_is_opened_once_for_all_who_ask_at_once(cache: SQLiteCache) -> 
 
 
 async def test_opening_and_closing_leaks_no_descriptor(tmp_path: Path) -> None:
+    needs_proc()
     counts: list[int] = []
     for _ in range(20):
         cache = SQLiteCache(tmp_path / "cache")

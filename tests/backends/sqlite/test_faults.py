@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import logging
 import os
-import resource
 import sqlite3
 import subprocess
 import sys
@@ -22,6 +22,7 @@ from aiohttp_cache_di.backends.sqlite import SQLiteCache, writes
 from aiohttp_cache_di.errors import StorageError
 from tests.backends.entries import make_entry
 from tests.backends.processes import PREAMBLE, ROOT, run_program
+from tests.posix import needs_proc, posix_only
 
 NOBODY = 65534
 COUNT = 200
@@ -224,6 +225,7 @@ async def test_a_file_that_takes_the_place_of_the_open_one_is_read(cache: SQLite
 
 def open_files(directory: Path) -> list[str]:
     """The files in *directory* that this process has open, deleted ones too."""
+    needs_proc()
     found: list[str] = []
     for number in os.listdir("/proc/self/fd"):
         try:
@@ -322,6 +324,7 @@ async def test_without_a_right_to_write_nothing_can_be_made(tmp_path: Path) -> N
     await cache.close()
 
 
+@posix_only
 @pytest.mark.parametrize("read_only", ["file", "directory"])
 async def test_a_file_that_cannot_be_written_still_serves_hits(
     cache: SQLiteCache, tmp_path: Path, read_only: str
@@ -363,6 +366,7 @@ asyncio.run(main())
     assert (result.stdout, result.stderr) == ("True 20 20\n", "")
 
 
+@posix_only
 async def test_a_full_disk_fails_writes_and_no_hits() -> None:
     program = f"""
 import resource, tempfile
@@ -392,6 +396,7 @@ async def main(directory):
 with tempfile.TemporaryDirectory() as directory:
     asyncio.run(main(directory))
 """
+    resource = importlib.import_module("resource")
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[1] == resource.RLIM_INFINITY
     result = await asyncio.to_thread(run_program, program)
     assert (result.returncode, result.stderr) == (0, "")

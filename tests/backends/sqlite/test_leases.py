@@ -26,6 +26,7 @@ from aiohttp_cache_di.backends.store import Found, Lease, Record
 from tests.backends.entries import make_entry
 from tests.backends.sqlite.test_store_contract import make_store
 from tests.backends.store_contract import MakeStore, StoreContract
+from tests.posix import posix_only
 
 needs_locks = pytest.mark.skipif(not byte_locks.ARE_THERE, reason="the platform has no locks of open files")
 HELD_S = 60.0
@@ -377,6 +378,7 @@ def test_two_loops_of_one_store_are_as_much_apart_as_two_processes(tmp_path: Pat
 @needs_locks
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")  # that is what is tested
+@posix_only
 async def test_a_forked_child_neither_has_nor_keeps_its_parents_leases(store: SQLiteStore, tmp_path: Path) -> None:
     assert await store.acquire("k", HELD_S)
     two = make_store(tmp_path / "cache")

@@ -15,11 +15,12 @@ import pytest
 from aiohttp_cache_di.backends.sqlite import SQLiteCache
 from aiohttp_cache_di.errors import StorageError
 from tests.backends.entries import make_entry
+from tests.posix import as_root, posix_only
 
 NOBODY = 65534
 SUFFIXES = ("", "-wal", "-shm", "-generations")
 
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files of other users")
+pytestmark = posix_only
 
 
 @pytest.fixture
