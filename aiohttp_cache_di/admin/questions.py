@@ -55,6 +55,7 @@ COUNTERS: Final = (
     "stored",
     "evicted",
     "invalidated",
+    "purged",
     "bypassed",
     "unreadable",
     "skipped",

@@ -26,6 +26,7 @@ _WHY_NOT = {
     "bypass": "this URL is not cached, or its range cannot be cut from what is stored",
     "uri-miss": "no response is stored for its URL",
     "vary-miss": "the responses stored for its URL are for other header fields",
+    "miss": "the store does not answer, or what it has is not to be used",
     "stale": "the stored response is no longer fresh",
     "request": "the request itself keeps what is stored from being used",
     "partial": "only another part of the response is stored",

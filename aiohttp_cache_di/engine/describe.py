@@ -54,7 +54,7 @@ class Report:
     """What one response says of having been stored.
 
     It says so when its entry is accepted: it is in memory, or waits to be written to a store that is not known to
-    fail. It takes that back when writing fails, and says it again if the entry is written later.
+    fail. When writing fails it says that the entry is pending, and that it is stored if it is written later.
 
     Args:
         response: aiohttp's own for a miss, ours for what a 304 has confirmed.
@@ -62,7 +62,16 @@ class Report:
         received_at: POSIX time at which the head arrived.
     """
 
-    __slots__ = ("_is_accepted", "_is_told", "_received_at", "_response", "_said", "_status", "fresh_until")
+    __slots__ = (
+        "_is_accepted",
+        "_is_told",
+        "_received_at",
+        "_response",
+        "_said",
+        "_status",
+        "fresh_until",
+        "is_read_early",
+    )
 
     def __init__(self, response: ClientResponse, cache_status: str, *, received_at: float) -> None:
         self._response = ref(response)
@@ -70,6 +79,8 @@ class Report:
         self._received_at = received_at
         self.fresh_until: float = math.inf
         """Until when the entry is fresh that is handed to the store (POSIX time)."""
+        self.is_read_early: bool = False
+        """Whether requests are answered with the entry while it waits to be written."""
         self._is_accepted = False
         self._is_told = False
         self._said: tuple[str, float] | None = None
@@ -95,7 +106,7 @@ class Report:
         elif not self._is_accepted:
             self.not_stored("no-room")
         else:
-            self.not_stored("store-failed" if is_waiting else "given-up")
+            self._unwritten() if is_waiting else self.not_stored("given-up")
 
     def accepted(self, is_failing: Callable[[], bool]) -> None:
         """The entry waits to be written, unless the store has said more of it already.
@@ -107,9 +118,16 @@ class Report:
         if self._is_told:
             return
         if is_failing():
-            self.not_stored("store-failed")
+            self._unwritten()
         else:
             self._say(status.stored(self._status), self.fresh_until)
+
+    def _unwritten(self) -> None:
+        """The store fails, and the entry waits to be written."""
+        if self.is_read_early:
+            self._say(status.with_detail(self._status, "pending"), self.fresh_until)
+        else:
+            self.not_stored("store-failed")
 
     def _say(self, cache_status: str, fresh_until: float) -> None:
         if self._said == (cache_status, fresh_until):

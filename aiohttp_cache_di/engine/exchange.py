@@ -131,6 +131,8 @@ class Exchange:
         decision = decide(self.question, stored, now, self.storing.candidates)
         if isinstance(decision, Serve) and not await self._may_use(decision.stored):
             decision = policy.hop_anew(decision.stored, self.question.rules)
+        if self.storing.store_failed or self.storing.is_refused:
+            decision = policy.not_at_hand(decision)
         match decision:
             case PlainHit.PLAIN_HIT:
                 return self._hit(cast("StoredResponse", stored), now)  # without which there is no plain hit

@@ -20,6 +20,7 @@ from aiohttp_cache_di.engine.answers import answer_from
 from aiohttp_cache_di.engine.call import Call, refuse_when_closed
 from aiohttp_cache_di.engine.describe import Report, describe_miss
 from aiohttp_cache_di.engine.flights import Flight, Outcome
+from aiohttp_cache_di.engine.notes import note_too_many_tags
 from aiohttp_cache_di.engine.origin import OriginRequest, Reply
 from aiohttp_cache_di.engine.recording import wait_for_end
 from aiohttp_cache_di.engine.storing import ResponseStoring
@@ -279,7 +280,8 @@ class Fetching:
                 flight.end(self.storing.place_and_tell(stored, report))
             else:
                 flight.end(self.storing.place(stored))
-        except TooManyTagsError:
+        except TooManyTagsError as error:
+            note_too_many_tags(error, self.storing.told)
             report.not_stored("too-many-tags")
         except Exception:
             logger.exception("What a 304 has confirmed could not be stored")
