@@ -65,7 +65,15 @@ def _dispatch(given: argparse.Namespace) -> int:
         print("nothing is dropped")
         return DONE
     creates = given.command in ("check", "warm", "explain") or getattr(given, "older", None) is not None
-    return run(command, prefix=given.prefix, env_file=given.env_file, as_json=given.json, creates=creates)
+    needs_store = given.command != "explain"  # which tells what is done without it
+    return run(
+        command,
+        prefix=given.prefix,
+        env_file=given.env_file,
+        as_json=given.json,
+        creates=creates,
+        needs_store=needs_store,
+    )
 
 
 def _command(given: argparse.Namespace) -> Command | None:

@@ -51,22 +51,25 @@ class Cache:
 Command: TypeAlias = Callable[[Cache], Awaitable[int]]
 
 
-def run(command: Command, *, prefix: str, env_file: str, as_json: bool, creates: bool = False) -> int:
+def run(
+    command: Command, *, prefix: str, env_file: str, as_json: bool, creates: bool = False, needs_store: bool = True
+) -> int:
     """Run *command* and return its exit status; what went wrong is said on standard error.
 
     Args:
         creates: there need be no cache yet.
+        needs_store: it is of no use while the store is down; else it tells of that itself.
     """
     logger = logging.getLogger("aiohttp_cache_di")
     level = logger.level
     logger.setLevel(logging.CRITICAL)  # what matters is said by the command
     try:
-        return _status(command, prefix, env_file, as_json=as_json, creates=creates)
+        return _status(command, prefix, env_file, as_json=as_json, creates=creates, needs_store=needs_store)
     finally:
         logger.setLevel(level)
 
 
-def _status(command: Command, prefix: str, env_file: str, *, as_json: bool, creates: bool) -> int:
+def _status(command: Command, prefix: str, env_file: str, *, as_json: bool, creates: bool, needs_store: bool) -> int:
     try:
         settings = CacheSettings.load(prefix, env_file)
         _refuse_unseen(settings, creates=creates)
@@ -75,7 +78,7 @@ def _status(command: Command, prefix: str, env_file: str, *, as_json: bool, crea
     except StorageError as exc:
         return _failed(str(exc), FAILED)
     try:
-        return asyncio.run(_run(command, settings, as_json))
+        return asyncio.run(_run(command, settings, as_json, needs_store=needs_store))
     except KeyboardInterrupt:
         return _failed("interrupted", INTERRUPTED)
     except BrokenPipeError:  # of what reads the output, and has seen enough: no failure
@@ -86,11 +89,11 @@ def _status(command: Command, prefix: str, env_file: str, *, as_json: bool, crea
         return _failed(without_secrets(str(exc), settings), FAILED)
 
 
-async def _run(command: Command, settings: CacheSettings, as_json: bool) -> int:
+async def _run(command: Command, settings: CacheSettings, as_json: bool, *, needs_store: bool) -> int:
     backend = await asyncio.to_thread(build_backend, settings)
     try:
         health = await reach(backend.stack.store, backend.guard)
-        if not health.is_ok:
+        if needs_store and not health.is_ok:
             raise StorageError(health.reason)
         return await command(Cache(backend, settings, as_json))
     except (ConfigurationError, CacheError, OSError):

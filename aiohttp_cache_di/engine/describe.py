@@ -24,12 +24,14 @@ def describe_miss(
     *,
     received_at: float | None = None,
     fresh_until: float = math.inf,
+    values: str = "",
 ) -> None:
     """Give a response of aiohttp's the attributes that a hit has; those that a user's class has itself are the user's.
 
     Args:
         received_at: POSIX time at which its head arrived; now when not given.
         fresh_until: POSIX time until which it is fresh, if it is stored.
+        values: those that decided that the origin was asked, in words.
     """
     made = type(response)
     if not issubclass(made, ClientResponse):  # a double of a test
@@ -39,7 +41,7 @@ def describe_miss(
     described = {
         "from_cache": False,
         "cache_status": cache_status,
-        "cache_decision": CacheDecision(cache_status),
+        "cache_decision": CacheDecision(cache_status, values),
         "created_at": datetime.fromtimestamp(received_at, UTC),
         "expires": as_datetime(fresh_until, earliest=received_at),
         "is_expired": fresh_until <= received_at,
@@ -60,6 +62,7 @@ class Report:
         response: aiohttp's own for a miss, ours for what a 304 has confirmed.
         cache_status: what is known at the head.
         received_at: POSIX time at which the head arrived.
+        values: those that decided that the origin was asked, in words.
     """
 
     __slots__ = (
@@ -69,14 +72,16 @@ class Report:
         "_response",
         "_said",
         "_status",
+        "_values",
         "fresh_until",
         "is_read_early",
     )
 
-    def __init__(self, response: ClientResponse, cache_status: str, *, received_at: float) -> None:
+    def __init__(self, response: ClientResponse, cache_status: str, *, received_at: float, values: str = "") -> None:
         self._response = ref(response)
         self._status = cache_status
         self._received_at = received_at
+        self._values = values
         self.fresh_until: float = math.inf
         """Until when the entry is fresh that is handed to the store (POSIX time)."""
         self.is_read_early: bool = False
@@ -139,4 +144,5 @@ class Report:
         if isinstance(response, CachedResponse):
             response.restate(cache_status)
         else:
-            describe_miss(response, cache_status, received_at=self._received_at, fresh_until=fresh_until)
+            times = {"received_at": self._received_at, "fresh_until": fresh_until}
+            describe_miss(response, cache_status, **times, values=self._values)

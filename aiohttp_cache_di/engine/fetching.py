@@ -39,6 +39,7 @@ from aiohttp_cache_di.policy import (
     Validate,
 )
 from aiohttp_cache_di.policy.rules import is_redirect
+from aiohttp_cache_di.policy.telling import age_and_rest
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.cache_status import forwarded, purged
 from aiohttp_cache_di.rfc9111.messages import StoredResponse, VariantRef
@@ -110,6 +111,8 @@ class Fetching:
     async def fetch(self, plan: Fetch | Validate, flight: Flight) -> ClientResponse | ServeStale:
         """Ask the origin, and do as the policy decides about what it answers."""
         origin = OriginRequest(self.request, self.handler, self.call)
+        if plan.stored is not None:
+            self.storing.found = f"of what was stored: {age_and_rest(plan.stored, now=time.time())}"
         purges = self.runtime.here.purges
         self.storing.purges = await purges.observe() if purges.is_open else purges.latest
         while True:
@@ -299,7 +302,7 @@ class Fetching:
             flight.end(Outcome.UNSHARED)  # who answers it may have what is shared
         elif reply.response.status < 500:
             self.storing.end_unshared(flight)
-        describe_miss(reply.response, decision.cache_status)
+        describe_miss(reply.response, decision.cache_status, values=self.storing.found)
         return reply.response
 
     def _update_get(self, reply: Reply, flight: Flight) -> None:

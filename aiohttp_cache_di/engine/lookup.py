@@ -54,6 +54,8 @@ class Lookup:
     """Whether the store was asked for it, and has not answered."""
     is_refused: bool = False
     """Whether the user's filter refuses what is stored."""
+    found: str = ""
+    """What decided that the origin is asked though something is stored, in words."""
     purged: str = ""
     """The tag for which what is stored is not used as it is."""
 
@@ -147,12 +149,13 @@ class Lookup:
         return None
 
     async def _passes(self, entry: StoredResponse) -> bool:
-        """Whether the user's filter lets *entry* through; one that fails does not."""
+        """Whether the user's filter lets *entry* through; what it fails on is dropped."""
         try:
             return await self.backend.passes_filter(CachedResponse.from_stored(entry))
         except Exception as error:
             function = users_function("filter_fn", self.backend.filter_fn)
-            note_users_failure(error, function, "what is stored is not used meanwhile", of=self.told)
+            note_users_failure(error, function, "what is stored is dropped", of=self.told)
+            await self.drop({entry.key})
             return False
 
     async def is_ahead(self, hop: StoredResponse) -> bool:

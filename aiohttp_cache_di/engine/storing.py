@@ -62,7 +62,8 @@ class ResponseStoring(Placing, Tagged):
             hops: keys of the redirects that led to it.
             owner: a reference to the session that asked.
         """
-        report = Report(reply.response, decision.cache_status, received_at=reply.head.received_at)
+        at = reply.head.received_at
+        report = Report(reply.response, decision.cache_status, received_at=at, values=self.found)
         failed = partial(self.backend.stats.count_error, "record")
         try:
             self._record(reply, decision, flight, report, hops, owner, failed)
