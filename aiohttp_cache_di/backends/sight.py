@@ -11,7 +11,7 @@ from yarl import URL
 
 from aiohttp_cache_di.backends.configured import Configured
 from aiohttp_cache_di.backends.wrap.guard import PATIENCE, READ
-from aiohttp_cache_di.backends.wrap.outages import cause_of, kind_of
+from aiohttp_cache_di.backends.wrap.outages import TIMEOUT, cause_of, kind_of
 from aiohttp_cache_di.entries.info import EntryInfo
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
@@ -88,4 +88,6 @@ class Sight:
 
     def _note(self, error: Exception) -> None:
         outages, store = self._backend.guard.outages, self._backend.stack.store
-        self.error = f"{outages.where} does not answer: {cause_of(kind_of(error), error, store)}"
+        kind = kind_of(error)
+        cause = kind if kind == TIMEOUT else cause_of(kind, error, store)
+        self.error = f"{outages.where} does not answer: {cause}"

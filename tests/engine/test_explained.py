@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -12,11 +13,12 @@ import pytest
 from aiohttp import ClientResponse
 
 from aiohttp_cache_di import CachedSession
-from aiohttp_cache_di.backends import CacheBackend, SQLiteBackend
+from aiohttp_cache_di.backends import CacheBackend, RedisBackend, ResponseOrKey, SQLiteBackend
 from aiohttp_cache_di.backends.explaining import Explanation
 from aiohttp_cache_di.response import AnyResponse
+from aiohttp_cache_di.rfc9111.messages import Request
 from tests.origin import Origin, Received, answer
-from tests.storages import CustomBackend
+from tests.storages import CustomBackend, CustomStorage
 
 Meddle = Callable[[CachedSession, Origin], Awaitable[object]]
 
@@ -303,3 +305,79 @@ async def test_what_is_told_is_what_the_next_request_does(origin: Origin, tmp_pa
         check(told, response, upstream.asked[:1], situation)
         assert str(told)
         assert str(response.cache_decision)
+
+
+async def request(session: CachedSession, url: str, **options: Any) -> Any:
+    async with session.get(url, **options) as response:
+        await response.read()
+        return response
+
+
+async def test_without_an_answer_of_the_store_the_origin_is_asked_and_that_is_told(origin: Origin) -> None:
+    url = origin.on("/x", answer("text"))
+    backend = RedisBackend(address="redis://127.0.0.1:1", expire_after=60, autoclose=True)
+    async with CachedSession(cache=backend) as session:
+        for explain in (session.explain, backend.explain):
+            told = await explain("GET", url)
+            assert (told.decision, told.cache_status) == ("Fetch", "aiohttp-cache-di; fwd=miss")
+            (because,) = [step.because for step in told.steps if step.question == "selected"]
+            assert because == told.store_error
+            assert "redis://127.0.0.1:1" in told.store_error
+            assert "what is stored for the URL is not known" in str(told)
+        assert (await session.explain("POST", url)).decision == "Bypass"
+        assert (await session.explain("GET", url, only_if_cached=True)).decision == "GatewayTimeout"
+        response = await request(session, url)
+        assert response.cache_status == "aiohttp-cache-di; fwd=miss; detail=pending"
+        await backend.settle()
+
+        told = await session.explain("GET", url)  # of what waits to be written
+        assert (told.decision, told.cache_status.partition("; ttl")[0]) == ("Serve", "aiohttp-cache-di; hit")
+        assert (await request(session, url)).from_cache
+        for _ in range(5):  # which opens the circuit
+            await request(session, url, params={"n": "1"})
+        told = await session.explain("GET", url, params={"n": "2"})
+        assert told.decision == "Fetch"
+        assert told.store_error
+
+
+async def test_a_store_that_hangs_holds_an_explanation_up_for_a_while_only(origin: Origin) -> None:
+    release = asyncio.Event()
+
+    class Hanging(CustomStorage):
+        async def read(self, key: str) -> ResponseOrKey:
+            await release.wait()
+            return await super().read(key)
+
+    backend, url = CustomBackend(expire_after=60, storage_deadline=0.01, autoclose=True), origin.on("/x", answer())
+    backend.responses = Hanging()
+    async with asyncio.timeout(20), CachedSession(cache=backend) as session:
+        told = await session.explain("GET", url)
+        assert (told.decision, told.cache_status) == ("Fetch", "aiohttp-cache-di; fwd=miss")
+        assert "does not answer: timeout" in told.store_error
+        release.set()
+
+
+async def test_why_the_cache_is_passed_by_is_told(origin: Origin) -> None:
+    def fail(request: Request) -> str:
+        raise LookupError
+
+    url = origin.on("/x", answer("text"))
+    async with CachedSession(expire_after=60) as session:
+        await request(session, url)
+        with session.disabled():
+            told = await session.explain("GET", url)
+            assert (await request(session, url)).cache_status == told.cache_status == "aiohttp-cache-di; fwd=bypass"
+        assert (told.decision, told.steps[0].because) == ("Bypass", "the cache is turned off here")
+        told = await session.explain("GET", url, principal=fail)
+        assert (await request(session, url, principal=fail)).cache_status == told.cache_status
+        assert (told.decision, "fails: LookupError" in told.steps[0].because) == ("Bypass", True)
+
+
+async def test_methods_of_the_user_s_are_told_not_to_be_asked(origin: Origin) -> None:
+    class Own(CacheBackend):
+        async def get_response(self, key: str) -> Any:
+            raise AssertionError("explaining changes nothing, and this might")
+
+    async with CachedSession(cache=Own()) as session:
+        told = await session.explain("GET", origin.url)
+        assert "get_response() is your own, and is not asked here" in told.settings
