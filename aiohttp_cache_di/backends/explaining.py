@@ -176,6 +176,8 @@ class Explained(Operated, Configured):
         """Let *trace* say what is known of why nothing is selected."""
         if sight.is_dark:
             trace.hints["selected"] = sight.error
+            if primary is None:
+                trace.hints["askable"] = "what is stored is not known"
         elif primary is None and stored:
             others = sorted({info.partition or "everyone" for info in stored})
             trace.hints.setdefault("selected", f"what is stored for the URL is for others: {', '.join(others)}")

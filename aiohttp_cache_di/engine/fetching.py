@@ -111,7 +111,7 @@ class Fetching:
     async def fetch(self, plan: Fetch | Validate, flight: Flight) -> ClientResponse | ServeStale:
         """Ask the origin, and do as the policy decides about what it answers."""
         origin = OriginRequest(self.request, self.handler, self.call)
-        if plan.stored is not None:
+        if plan.stored is not None and not self.storing.found:
             self.storing.found = f"of what was stored: {age_and_rest(plan.stored, now=time.time())}"
         purges = self.runtime.here.purges
         self.storing.purges = await purges.observe() if purges.is_open else purges.latest

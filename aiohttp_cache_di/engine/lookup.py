@@ -55,7 +55,7 @@ class Lookup:
     is_refused: bool = False
     """Whether the user's filter refuses what is stored."""
     found: str = ""
-    """What decided that the origin is asked though something is stored, in words."""
+    """What decided that the origin is asked though something is stored, or may be, in words."""
     purged: str = ""
     """The tag for which what is stored is not used as it is."""
 

@@ -11,7 +11,7 @@ __all__ = ["DETAILS", "FORWARDED", "RULES", "SERVED", "CacheDecision"]
 FORWARDED: Final = {
     "uri-miss": "nothing was stored for it",
     "vary-miss": "what was stored for its URL is for other header fields",
-    "miss": "nothing stored could be used: the store did not answer, `filter_fn` refuses it, or it leads nowhere",
+    "miss": "nothing that is stored could be used",
     "stale": "what was stored is no longer fresh",
     "request": "the request itself keeps what is stored from being used",
     "partial": "only another part of the response was stored",
