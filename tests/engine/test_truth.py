@@ -15,6 +15,7 @@ from aiohttp import ClientResponse, ClientSession
 from aiohttp_cache_di import CachedSession, CacheMiddleware, policy
 from aiohttp_cache_di.backends import CacheBackend, FileBackend, RedisBackend, ResponseOrKey, SQLiteBackend
 from aiohttp_cache_di.backends.wrap import pending
+from aiohttp_cache_di.engine import recording
 from aiohttp_cache_di.engine.describe import DETAILS
 from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.engine.storing import ResponseStoring
@@ -121,6 +122,14 @@ NEVER_STORED: dict[str, tuple[Any, dict[str, Any]]] = {
     "odd-location": (answer(status=302, headers={"Location": "myapp://callback"}), {}),
     "no-room": (answer("text"), {"max_bytes": 1}),
     "no-lifetime": (answer("text", headers={"Cache-Control": "max-age=0"}), {"cache_control": True}),
+    "must-understand": (
+        answer("text", status=299, headers={"Cache-Control": "max-age=9, must-understand"}),
+        {"cache_control": True},
+    ),
+    "vary": (answer("text", headers={"Vary": "*"}), {}),
+    "status": (answer("text", status=500), {}),
+    "no-store": (answer("text", headers={"Cache-Control": "no-store"}), {}),
+    "private": (answer("text", headers={"Cache-Control": "private"}), {"shared": True}),
 }
 
 
@@ -135,6 +144,12 @@ async def test_what_is_known_not_to_be_stored_says_why_at_once(origin: Origin, d
         await response.read()
         assert told(response) == (f"detail={detail}", False)
         assert session.cache.stats.stored == 0
+
+
+async def test_what_cannot_be_copied_says_so(origin: Origin, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recording, "_CAN_RECORD", False)
+    async with CachedSession(expire_after=60) as session, session.get(origin.on("/", answer("text"))) as response:
+        assert told(response) == ("detail=unseen", False)
 
 
 async def damaged(request: Received) -> bytes:
