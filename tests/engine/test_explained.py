@@ -315,7 +315,7 @@ async def request(session: CachedSession, url: str, **options: Any) -> Any:
 
 async def test_without_an_answer_of_the_store_the_origin_is_asked_and_that_is_told(origin: Origin) -> None:
     url = origin.on("/x", answer("text"))
-    backend = RedisBackend(address="redis://127.0.0.1:1", expire_after=60, autoclose=True)
+    backend = RedisBackend(address="redis://127.0.0.1:1", expire_after=60, write_behind=True, autoclose=True)
     async with CachedSession(cache=backend) as session:
         for explain in (session.explain, backend.explain):
             told = await explain("GET", url)

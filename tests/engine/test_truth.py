@@ -46,7 +46,7 @@ class Gate(CustomStorage):
 
 
 def gated(**options: Any) -> tuple[CustomBackend, Gate]:
-    backend, gate = CustomBackend(**options), Gate()
+    backend, gate = CustomBackend(write_behind=True, **options), Gate()
     backend.responses = gate
     return backend, gate
 
@@ -355,7 +355,7 @@ def dead(store: str, tmp_path: Path, **options: Any) -> CacheBackend:
 async def test_what_a_dead_store_does_not_take_is_said_to_be_kept_in_memory_and_is(
     origin: Origin, tmp_path: Path, store: str, is_plain: bool
 ) -> None:
-    backend, url = dead(store, tmp_path, expire_after=60), origin.on("/", answer("text"))
+    backend, url = dead(store, tmp_path, expire_after=60, write_behind=True), origin.on("/", answer("text"))
     session = ClientSession(middlewares=(CacheMiddleware(backend),)) if is_plain else CachedSession(cache=backend)
     async with session, closing(backend):
         async with session.get(url) as response:
@@ -399,7 +399,7 @@ async def test_what_was_kept_in_memory_is_stored_when_the_store_is_there(
 ) -> None:
     url, address = origin.on("/", answer("text")), own_valkey.url
     own_valkey.stop()
-    backend = RedisBackend(address=address, expire_after=60)
+    backend = RedisBackend(address=address, expire_after=60, write_behind=True)
     async with CachedSession(cache=backend) as session, closing(backend):
         async with session.get(url) as response:
             await response.read()
