@@ -13,7 +13,7 @@ from time import perf_counter
 from typing import Any, Final
 from weakref import ref
 
-from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, hdrs
+from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 from msgspec.structs import replace
 
 from aiohttp_cache_di import keys, policy
@@ -27,8 +27,8 @@ from aiohttp_cache_di.engine.door import TAPS, tapped
 from aiohttp_cache_di.engine.exchange import Exchange
 from aiohttp_cache_di.engine.hits import count_hit, is_turn_over
 from aiohttp_cache_di.engine.looks import NotStored
-from aiohttp_cache_di.engine.notes import note_users_failure
-from aiohttp_cache_di.engine.question import NOWHERE, Place, Questions, key_arguments, request_body
+from aiohttp_cache_di.engine.notes import note_key_failure
+from aiohttp_cache_di.engine.question import NOWHERE, Place, Questions, key_arguments, passes_by, request_body
 from aiohttp_cache_di.engine.reads import FAILED, EarlyRead
 from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.engine.watching import Trail, tell_of
@@ -83,7 +83,7 @@ class CacheMiddleware:
         asked, handler = handler, handler if call is None or call.through is None else call.through
         if TAPS:
             handler = tapped(handler)
-        if not _CAN_CACHE or (DISABLED.get() and is_disabled(session)) or _passes_by(request, backend):
+        if not _CAN_CACHE or (DISABLED.get() and is_disabled(session)) or passes_by(request, backend):
             return await self._pass_by(request, handler, call, trail)
         runtime = self._runtime
         if runtime is None or not runtime.is_current():
@@ -186,7 +186,7 @@ class CacheMiddleware:
                     place = self.questions.place_of(request, arguments, url)
             except Exception as error:  # of a function of the user's, to which the caller's request is nothing
                 is_known = False
-                note_users_failure(error)
+                note_key_failure(error)
             if fails:  # one deadline per request is enough
                 call.early_read = EarlyRead(place.key, FAILED)
         question = self.questions.full(request, call, arguments, url=url, place=place, known=known)
@@ -225,16 +225,3 @@ class CacheMiddleware:
     async def close(self) -> None:
         """Cancel what runs in the background for the running loop, and wait for it."""
         await Runtime.of(self.backend).cancel(self.backend)
-
-
-def _passes_by(request: ClientRequest, backend: CacheBackend) -> bool:
-    """Whether the request asks for something other than a response: a tunnel, another protocol, a stream of events."""
-    headers = request.headers
-    return (
-        request.method == hdrs.METH_CONNECT
-        or hdrs.UPGRADE in headers
-        or (
-            headers.get(hdrs.ACCEPT, "").startswith("text/event-stream")
-            and (request.method in backend.allowed_methods or backend.may_allow(request.method))
-        )
-    )

@@ -22,7 +22,7 @@ from aiohttp_cache_di.entries.fields import expires_at, parsed_fields
 from aiohttp_cache_di.entries.filed import FiledBody, FiledResponse
 from aiohttp_cache_di.entries.streams import RELEASED, NothingSent, filed_stream, keep, memory_stream, read_filed
 from aiohttp_cache_di.keys import redact_url
-from aiohttp_cache_di.policy.telling import length_of, shown, told_of
+from aiohttp_cache_di.policy.telling import age_and_rest, shown, told_of
 from aiohttp_cache_di.rfc9111.cache_status import hit
 from aiohttp_cache_di.rfc9111.fields import combined
 from aiohttp_cache_di.rfc9111.freshness import current_age_s, whole_s
@@ -45,6 +45,7 @@ class CachedResponse(ClientResponse):
     _cache_status: str = ""
     _extra_headers: tuple[tuple[str, str], ...] | None = ()
     _served_at: float = 0.0
+    _answered: tuple[float, str] | None = None
     _stream: StreamReader | None = None
     _info: RequestInfo | Callable[[], RequestInfo] | None = None
     _own_headers: CIMultiDictProxy[str] | None = None
@@ -175,11 +176,19 @@ class CachedResponse(ClientResponse):
     def cache_decision(self) -> CacheDecision:
         """What the cache has done for this request, and why."""
         status = self.cache_status
-        if not self._served_at or "; hit" not in status:
+        at, how = self._answered or (self._served_at, "")
+        if not at:
             return CacheDecision(status)
-        left_s = self._stored.fresh_until - self._served_at
-        age = f"age {length_of(current_age_s(self._stored, now=self._served_at))}"
-        return CacheDecision(status, f"{age}, fresh for {length_of(left_s)}")
+        lasting = age_and_rest(self._stored, now=at)
+        return CacheDecision(status, f"{lasting}; {how}" if how else lasting)
+
+    def tell_how(self, how: str, *, at: float) -> None:
+        """Let `cache_decision` tell how this was made of what is stored.
+
+        Args:
+            at: POSIX time at which that was decided.
+        """
+        self._answered = at, how
 
     @property
     def body_path(self) -> Path | None:

@@ -236,7 +236,7 @@ class CacheMixin(Asking, TypedSession):
         call.expire_after, call.refresh, call.only_if_cached = expire_after, refresh, only_if_cached
         call.stale_if_error = stale_if_error
         if tags:
-            call.tags = tags_of(tags)
+            call.tags = tags_of(tags, bounded=False)
         call.early_read = found if isinstance(found, EarlyRead) else None
         return await self._send(method, str_or_url, call, kwargs, may_learn=plain and not callable(self._principal))
 

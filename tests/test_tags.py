@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ from aiohttp import ClientResponse
 
 from aiohttp_cache_di import CachedSession, ConfigurationError, UrlExpiration
 from aiohttp_cache_di.backends import CacheBackend
+from aiohttp_cache_di.engine import notes
 from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.response import AnyResponse
 from aiohttp_cache_di.telemetry.reasons import DETAILS
@@ -83,12 +85,46 @@ async def test_a_request_gives_tags_to_all_that_is_stored_of_it(origin: Origin, 
     assert origin.hits == 4
 
 
-@pytest.mark.parametrize("tags", [7, [""], ["a", None], b"a", ["x" * 1025], [str(n) for n in range(300)]])
-async def test_what_is_no_tag_is_refused(origin: Origin, tags: Any) -> None:
+NO_TAGS: list[Any] = [7, [""], ["a", None], b"a"]
+
+
+@pytest.mark.parametrize(
+    "options", [*({"tags": tags} for tags in NO_TAGS), {"expire_after": "no length of time"}], ids=str
+)
+async def test_what_is_no_tag_is_refused_as_any_option_of_no_use_is(origin: Origin, options: dict[str, Any]) -> None:
     async with CachedSession() as session:
-        with pytest.raises(ConfigurationError, match="tag"):
-            await session.get(origin.url, tags=tags)
+        with pytest.raises(ConfigurationError):
+            await session.get(origin.url, **options)
     assert origin.hits == 0
+
+
+@pytest.mark.parametrize("tags", [["x" * 1025], [str(n) for n in range(257)], ["x" * 1000 + str(n) for n in range(17)]])
+@pytest.mark.parametrize("by", ["request", "tag_fn"])
+async def test_more_tags_than_are_kept_cost_no_more_than_a_miss_and_are_logged(
+    origin: Origin, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, tags: list[str], by: str
+) -> None:
+    monkeypatch.setattr(notes, "_noted", {})
+    backend = CacheBackend() if by == "request" else CacheBackend(tag_fn=lambda response: tags)
+    options: Any = {"tags": tags} if by == "request" else {}
+    url = origin.on("/x", numbered())
+    async with CachedSession(cache=backend) as session:
+        for number in ("1", "2"):
+            async with session.get(f"{url}?token=hunter2", **options) as response:
+                assert (await response.text(), response.from_cache) == (number, False)
+            await backend.settle()
+            assert response.cache_decision.reason == "too-many-tags"
+            assert response.cache_decision.because.endswith(DETAILS["too-many-tags"])
+        assert backend.stats.stored == 0
+    (line,) = [each.getMessage() for each in caplog.records if each.levelno == logging.WARNING]
+    assert line.startswith(f"The response to GET {url}?token=REDACTED is handed on and not stored: it")
+
+
+async def test_a_request_with_too_many_tags_is_answered_with_what_is_stored(origin: Origin) -> None:
+    url = origin.on("/x", numbered())
+    async with CachedSession() as session:
+        for tags in ("a", [str(n) for n in range(300)]):
+            async with session.get(url, tags=tags) as response:
+                assert await response.text() == "1"
 
 
 @pytest.mark.parametrize("is_async", [False, True])
@@ -128,6 +164,44 @@ async def test_a_function_that_fails_costs_no_more_than_a_miss(origin: Origin, f
                 assert (await response.text(), response.from_cache) == (number, False)
             await session.cache.settle()
             assert "detail=error" in response.cache_status
+
+
+async def failing(response: AnyResponse) -> Any:
+    raise ValueError("hunter2")
+
+
+@pytest.mark.parametrize("option", ["tag_fn", "filter_fn"])
+async def test_a_function_that_fails_is_logged_by_its_name_with_what_becomes_of_the_response(
+    origin: Origin, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    monkeypatch.setattr(notes, "_noted", {})
+    url, functions = origin.on("/x", numbered()), dict[str, Any]({option: failing})
+    async with CachedSession(cache=CacheBackend(**functions)) as session:
+        for _ in range(2):
+            async with session.get(f"{url}?token=hunter2") as response:
+                await response.read()
+            await session.cache.settle()
+            assert response.cache_decision.reason == "error"
+    (line,) = [each.getMessage() for each in caplog.records if each.levelno == logging.WARNING]
+    assert line.startswith(f"{option} ({__name__}.failing) has failed (ValueError in failing, line ")
+    assert f" for GET {url}?token=REDACTED; the response is handed on and not stored. " in line
+    assert "hunter2" not in caplog.text
+
+
+async def test_a_filter_that_fails_on_what_is_stored_is_logged_by_its_name(
+    origin: Origin, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notes, "_noted", {})
+    url = origin.on("/x", numbered())
+    async with CachedSession() as session:
+        await told(session, url)
+        session.cache.filter_fn = failing
+        _, status, _ = await told(session, url)
+        assert status.startswith("fwd=miss")
+        assert session.cache.stats.unreadable == 0, "the entry is not at fault"
+    first = next(each.getMessage() for each in caplog.records if each.levelno == logging.WARNING)
+    assert first.startswith("filter_fn (")
+    assert "; what is stored is dropped. " in first
 
 
 async def test_settings_give_tags_by_url(origin: Origin, clients: Clients) -> None:

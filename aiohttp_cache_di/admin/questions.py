@@ -56,6 +56,7 @@ COUNTERS: Final = (
     "stored",
     "evicted",
     "invalidated",
+    "purged",
     "bypassed",
     "unreadable",
     "skipped",
@@ -286,6 +287,7 @@ async def explain(asked: Asked) -> Reply:
         steps=[StepTold(step.question, step.answer, shown(step.because)) for step in found.steps],
         settings=list(map(shown, found.settings)),
         stored=[row_of(info, now) for info in found.stored],
+        store_error=shown(found.store_error),
     )
     return as_json(told)
 

@@ -271,6 +271,7 @@ class ExplainedTold(Struct, frozen=True):
     steps: list[StepTold]
     settings: list[str]
     stored: list[Row]
+    store_error: str = ""
 
 
 def row_of(info: EntryInfo, now: float) -> Row:

@@ -27,11 +27,10 @@ from aiohttp_cache_di.backends.storage import BaseCache, BaseStorage, ResponseOr
 from aiohttp_cache_di.backends.urls import item_of
 from aiohttp_cache_di.entries.build import body_of, entry_of
 from aiohttp_cache_di.entries.tags import has_tags, tagging_of
-from aiohttp_cache_di.policy import Rules, origin_of, tags_of
+from aiohttp_cache_di.policy import origin_of, tags_of
 from aiohttp_cache_di.policy.expiration import UNSET, ExpirationTime, UrlLifetime, posix_time
 from aiohttp_cache_di.policy.request import may_be_cached
 from aiohttp_cache_di.policy.rules import DEFAULT_CODES
-from aiohttp_cache_di.policy.windows import Window
 from aiohttp_cache_di.response import AnyResponse, CachedResponse
 from aiohttp_cache_di.rfc9111.messages import Request, StoredResponse
 
@@ -117,25 +116,6 @@ class CacheBackend(Deleting, Explained, Configured):
         told = f"{rules}, {stats.hits} hits, {stats.misses} misses{well}"
         return f"<{type(self).__name__} {self.name!r} {where}: {told}>"
 
-    def rules_for(
-        self,
-        url: StrOrURL,
-        *,
-        expire_after: ExpirationTime = None,
-        refresh: bool = False,
-        only_if_cached: bool = False,
-        stale_if_error: Window = None,
-    ) -> Rules:
-        """Resolve the settings for one request: its own, else those of the first URL pattern, else the backend's."""
-        return self.resolve(
-            url,
-            now=time.time(),
-            expire_after=expire_after,
-            refresh=refresh,
-            only_if_cached=only_if_cached,
-            stale_if_error=stale_if_error,
-        )
-
     @property
     def is_ordered(self) -> bool:
         """Whether the order of different names in a query, a form and a JSON body makes a difference."""
@@ -211,11 +191,6 @@ class CacheBackend(Deleting, Explained, Configured):
         """Whether responses to *method*, in any case, may be cached at any URL."""
         return self.may_allow(method.upper())
 
-    async def passes_filter(self, response: AnyResponse) -> bool:
-        """Ask the user's ``filter_fn``, which may be a coroutine function."""
-        verdict = self.filter_fn(response)
-        return bool(await verdict if inspect.isawaitable(verdict) else verdict)
-
     @hook
     async def get_response(self, key: str) -> CachedResponse | None:
         """Fetch the response kept under *key*, following redirects; an expired or filtered one is deleted."""
@@ -287,6 +262,7 @@ class CacheBackend(Deleting, Explained, Configured):
         await self.settle()
         now = time.time()
         count = await self.stack.delete_expired(now)
+        self.stats.purged += count
         if self.filter_fn is accept_all:
             return count
         refused: set[str] = set()
@@ -295,6 +271,7 @@ class CacheBackend(Deleting, Explained, Configured):
             if item is not None and not isinstance(item, str) and not await self._may_stay(item):
                 refused.add(key)
         await self.responses.bulk_delete(refused)
+        self.stats.purged += len(refused)
         return count + len(refused)
 
     remove_expired_responses = delete_expired_responses

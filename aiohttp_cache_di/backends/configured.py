@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import time
 from collections.abc import Collection, Iterable, Mapping
 from functools import cached_property
 from typing import Any, Final
+
+from aiohttp.typedefs import StrOrURL
 
 from aiohttp_cache_di import keys
 from aiohttp_cache_di.backends.memory import DEFAULT_MAX_BYTES, DictCache, MemoryStore
@@ -18,18 +21,21 @@ from aiohttp_cache_di.backends.typed import FilterFn, TagFn
 from aiohttp_cache_di.backends.wrap.guard import DEFAULT_DEADLINE_S, StoreGuard
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
 from aiohttp_cache_di.entries.secrets import DEFAULT_SALT, digest_key_of
+from aiohttp_cache_di.policy.decisions import Rules
 from aiohttp_cache_di.policy.expiration import ExpirationTime, UrlLifetime, UrlRules, lifetime_s
 from aiohttp_cache_di.policy.idle import idle_settings
 from aiohttp_cache_di.policy.principals import Principal
 from aiohttp_cache_di.policy.rules import RuleBook
-from aiohttp_cache_di.policy.windows import window_s
+from aiohttp_cache_di.policy.windows import Window, window_s
 from aiohttp_cache_di.response import AnyResponse
 from aiohttp_cache_di.telemetry import CacheStats
 
-__all__ = ["Configured", "FilterFn", "TagFn", "accept_all"]
+__all__ = ["LOOKING_UP", "Configured", "FilterFn", "TagFn", "accept_all"]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
+LOOKING_UP: Final = frozenset({"request", "get_response"})
+"""The methods by which a user may look responses up."""
 _ATTRIBUTES: Final = {
     "cache_name": "name",
     "coalesce_timeout": "coalesce_timeout_s",
@@ -98,9 +104,38 @@ class Configured(Stacked, Naming, RuleBook):
         )
 
     @property
+    def reads_pending(self) -> bool:
+        """Whether what waits to be written answers as if it was stored: not where methods of the user's look it up."""
+        return self.write_behind and self.overridden.isdisjoint(LOOKING_UP)
+
+    @property
     def largest_in_memory_bytes(self) -> int:
         """The size of the largest body that is kept where bodies are copied in memory."""
         return MAX_IN_MEMORY_BYTES if self.max_body_bytes is None else self.max_body_bytes
+
+    def rules_for(
+        self,
+        url: StrOrURL,
+        *,
+        expire_after: ExpirationTime = None,
+        refresh: bool = False,
+        only_if_cached: bool = False,
+        stale_if_error: Window = None,
+    ) -> Rules:
+        """Resolve the settings for one request: its own, else those of the first URL pattern, else the backend's."""
+        return self.resolve(
+            url,
+            now=time.time(),
+            expire_after=expire_after,
+            refresh=refresh,
+            only_if_cached=only_if_cached,
+            stale_if_error=stale_if_error,
+        )
+
+    async def passes_filter(self, response: AnyResponse) -> bool:
+        """Ask the user's ``filter_fn``, which may be a coroutine function."""
+        verdict = self.filter_fn(response)
+        return bool(await verdict if inspect.isawaitable(verdict) else verdict)
 
     def _configure(
         self,

@@ -16,30 +16,43 @@ _FOLLOWS_ONWARD: ContextVar[bool] = ContextVar("aiohttp_cache_di_follows_onward"
 """Whether what is deleted takes along what it leads to: where a user deletes it, not where a response does."""
 
 
+_DROPPED: ContextVar[int] = ContextVar("aiohttp_cache_di_dropped", default=0)
+"""How many entries have gone since what is outdated began to be deleted."""
+
+
 class Deleting(Addressed):
     """Deletes responses with what belongs to them."""
 
     async def bulk_delete(self, keys: set[str]) -> None:
         """Delete several responses with what belongs to them; missing ones are no error."""
         await self.stack.settle(keys, within_s=self.guard.deadline_s / 2)
-        follows = _FOLLOWS_ONWARD.get()
-        await self.stack.delete(await (self._related(keys) if follows else self._related_backwards(keys)))
+        if _FOLLOWS_ONWARD.get():
+            await self.stack.delete(await self._related(keys))
+        else:
+            related, there = await self._related_backwards(keys)
+            await self.stack.delete(related)
+            _DROPPED.set(_DROPPED.get() + there)
 
-    async def invalidate(self, keys: set[str]) -> None:
+    async def invalidate(self, keys: set[str]) -> int:
         """Delete what responses of these *keys* have made outdated: with variants and redirects that lead to it.
 
         What it leads to stays: that is of another resource, perhaps of another origin, of which such a response has
         nothing to say (RFC 9111 §4.4). A `delete` of the user's is asked.
+
+        Returns:
+            How many entries went, as far as the library's own methods have deleted them.
         """
-        token = _FOLLOWS_ONWARD.set(False)
+        token, count = _FOLLOWS_ONWARD.set(False), _DROPPED.set(0)
         try:
             if "delete" not in self.overridden:
                 await self.bulk_delete(keys)
-                return
-            for key in keys:
-                await self.delete(key)
+            else:
+                for key in keys:
+                    await self.delete(key)
+            return _DROPPED.get()
         finally:
             _FOLLOWS_ONWARD.reset(token)
+            _DROPPED.reset(count)
 
     async def _related(self, keys: Collection[str]) -> set[str]:
         """*keys* themselves, their variants, the redirects before them and what they redirect to; each read once."""
@@ -57,19 +70,22 @@ class Deleting(Addressed):
             wanted = {key for key in following if key is not None} - related
         return related
 
-    async def _related_backwards(self, keys: Collection[str]) -> set[str]:
-        """*keys* themselves, their variants, and the redirects before them."""
-        related, before = set(keys), set[str]()
-        for item in await self.stack.items(keys):
+    async def _related_backwards(self, keys: Collection[str]) -> tuple[set[str], int]:
+        """*keys* themselves, their variants, and the redirects before them; and how many of them are there."""
+        variants, before = set[str](), set[str]()
+        items = await self.stack.items(keys)
+        for item in items:
             loaded: Any = self.stack.packing.loaded(item)
             entry = getattr(loaded, "stored", loaded)
             if isinstance(entry, StoredResponse):
-                related.update(ref.key for ref in entry.variants)
+                variants.update(ref.key for ref in entry.variants)
             if loaded is not None and not isinstance(loaded, str) and not item_leads_on(item):
                 before.update(self._belonging_to(loaded))
         # What once led here may be a response by now.
-        kinds = await self.stack.kinds(before - related)
-        return related | {key for key, leads_on in kinds.items() if leads_on}
+        variants -= set(keys)
+        kinds = await self.stack.kinds((before | variants) - set(keys))
+        going = variants | {key for key, leads_on in kinds.items() if leads_on}
+        return going | set(keys), len(items) + len(going & kinds.keys())
 
     def _belonging_to(self, response: Any) -> Iterable[str]:
         """The keys of what is stored for the sake of *response*."""

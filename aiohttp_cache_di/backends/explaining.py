@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Any, cast
 
 from aiohttp import BasicAuth, hdrs
@@ -14,19 +14,19 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from aiohttp_cache_di import keys, policy
-from aiohttp_cache_di.backends.naming import Naming
+from aiohttp_cache_di.backends.configured import LOOKING_UP, Configured
 from aiohttp_cache_di.backends.operating import Operated
+from aiohttp_cache_di.backends.sight import Sight
 from aiohttp_cache_di.backends.wrap.purges import softened_by
 from aiohttp_cache_di.entries.info import EntryInfo, short_id
 from aiohttp_cache_di.keys.credentials import effective_credentials, pairs_of, who_asks
 from aiohttp_cache_di.policy import Bypass, Fetch, FullQuestion, RequestDecision, Rules, Serve, Validate, decide
 from aiohttp_cache_di.policy.expiration import ExpirationTime
 from aiohttp_cache_di.policy.principals import Principal
-from aiohttp_cache_di.policy.rules import RuleBook
 from aiohttp_cache_di.policy.telling import Step, Trace, length_of
 from aiohttp_cache_di.policy.windows import Window
 from aiohttp_cache_di.response import CachedResponse
-from aiohttp_cache_di.rfc9111.cache_status import forwarded
+from aiohttp_cache_di.rfc9111.cache_status import forwarded, purged
 from aiohttp_cache_di.rfc9111.messages import Request, StoredResponse, VariantRef
 
 __all__ = ["Explained", "Explanation"]
@@ -45,7 +45,8 @@ class Explanation(Struct, frozen=True, kw_only=True):
         cache_status: what a response would say of it (RFC 9211), as far as the origin is not asked.
         steps: the questions of docs/caching.md on the way to it, each with the values that gave the answer.
         settings: those that apply, and what says so.
-        stored: all that is kept for the URL, by any method, for anyone, in any variant.
+        stored: all that is kept for the URL, by any method, for anyone, in any variant; as far as the store answers.
+        store_error: why the store does not answer, with its place and without secrets; "" where it does.
     """
 
     method: str
@@ -57,6 +58,7 @@ class Explanation(Struct, frozen=True, kw_only=True):
     steps: tuple[Step, ...]
     settings: tuple[str, ...]
     stored: tuple[EntryInfo, ...]
+    store_error: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """The same as JSON has it."""
@@ -68,7 +70,8 @@ class Explanation(Struct, frozen=True, kw_only=True):
         lines = [f"{self.method} {self.url}", f"{self.decision}: {self.cache_status}", ""]
         lines += [f"  {step.question}: {'yes' if step.answer else 'no'}{_and(step.because)}" for step in self.steps]
         lines += ["", *(f"  {setting}" for setting in self.settings), ""]
-        lines += [f"  {_line(info)}" for info in self.stored] or ["  nothing is stored for the URL"]
+        nothing = "what is stored for the URL is not known" if self.store_error else "nothing is stored for the URL"
+        lines += [f"  {_line(info)}" for info in self.stored] or [f"  {nothing}"]
         return "\n".join(lines)
 
 
@@ -83,27 +86,8 @@ def _line(info: EntryInfo) -> str:
     return ", ".join(told)
 
 
-class Explained(Operated, Naming):
+class Explained(Operated, Configured):
     """Explains what it would do."""
-
-    cache_control: bool
-    credential_headers: keys.CredentialNames
-
-    @abstractmethod
-    def rules_for(
-        self,
-        url: StrOrURL,
-        *,
-        expire_after: ExpirationTime = None,
-        refresh: bool = False,
-        only_if_cached: bool = False,
-        stale_if_error: Window = None,
-    ) -> Rules:
-        """See `CacheBackend`."""
-
-    @abstractmethod
-    async def passes_filter(self, response: CachedResponse) -> bool:
-        """See `CacheBackend`."""
 
     async def explain(
         self,
@@ -120,6 +104,7 @@ class Explained(Operated, Naming):
         """Tell what the cache would do with a request now, and why, without asking the origin.
 
         A session adds headers, cookies and credentials of its own to its requests: `CachedSession.explain` knows them.
+        A store that fails is no error here: what a request would do then is told, and why the store does not answer.
 
         Args:
             kwargs: the other arguments of the request.
@@ -142,91 +127,73 @@ class Explained(Operated, Naming):
             is_named="principal" in whose,
         )
         get_key = self.create_key(hdrs.METH_GET, asked, **arguments, **({"principal": principal} if principal else {}))
-        return await self.explain_question(question, get_key=get_key, wishes=wishes)
+        follows = bool(kwargs.get("allow_redirects", True))
+        return await self.explain_question(question, get_key=get_key, wishes=wishes, follows=follows)
 
-    async def explain_question(self, question: FullQuestion, *, get_key: str, wishes: dict[str, Any]) -> Explanation:
+    async def explain_question(
+        self,
+        question: FullQuestion,
+        *,
+        get_key: str,
+        wishes: dict[str, Any],
+        follows: bool = True,
+        passed_by: str = "",
+    ) -> Explanation:
         """As `explain`, of a request that has become a question.
 
         Args:
             get_key: the key of the same request to GET.
             wishes: those of the request for itself.
+            follows: it goes on where a redirect leads.
+            passed_by: why the cache is not asked; "" where it is.
         """
         request, rules, now, trace = question.request, question.rules, time.time(), Trace()
-        stored = [info async for info in self.entries(url=URL(request.url, encoded=True))]
-        primary, entry = await self._find(question, get_key, now, trace)
-        if primary is None and stored:
-            others = sorted({info.partition or "everyone" for info in stored})
-            trace.hints.setdefault("selected", f"what is stored for the URL is for others: {', '.join(others)}")
-        candidates: tuple[StoredResponse | VariantRef, ...] = ()
-        if primary is not None:
-            candidates = (primary, *primary.variants)
-        decision = cast("RequestDecision", decide(question, entry, now, candidates, trace))  # no plain hit, as traced
-        if isinstance(decision, Serve) and not await self._may_use(decision.stored, rules, now):
-            decision = policy.hop_anew(decision.stored, rules)
-            trace.steps.append(Step("hop", False, "what the redirect leads to is not at hand"))
+        sight = Sight(self, self.entries)
+        look = _Look(self, sight, question, trace, now)
+        decision: RequestDecision
+        if passed_by:
+            trace.steps.append(Step("method", False, passed_by))
+            decision, stored = Bypass("bypass"), await sight.infos(request.url)
+        else:
+            primary, entry = await look.find(get_key)
+            stored = await sight.infos(request.url)
+            self._hint(trace, sight, primary, stored)
+            decision = await self._decided(look, primary, entry, follows=follows)
         return Explanation(
             method=request.method,
             url=keys.redact_url(request.url, self.ignored_params),
-            key=question.key,
+            key="" if passed_by else question.key,
             partition=short_id(question.partition),
             decision=type(decision).__name__,
-            cache_status=_status_of(decision),
+            cache_status=_status_of(decision, look.purged),
             steps=tuple(trace.steps),
             settings=tuple(self._settings(request.url, rules, wishes)),
             stored=tuple(stored),
+            store_error=sight.error,
         )
 
-    async def _find(
-        self, question: FullQuestion, get_key: str, now: float, trace: Trace
-    ) -> tuple[StoredResponse | None, StoredResponse | None]:
-        """What is stored under the key of the request, and of that what it selects."""
-        request = question.request
-        looked = [get_key] if request.method == hdrs.METH_HEAD and self.cache_control else []
-        primary: StoredResponse | None = None
-        for key in (*looked, question.key):
-            primary = entry = await self._entry(key, question, now, trace)
-            if primary is not None and (primary.vary_fields or primary.variants):
-                chosen = policy.select_variant(request, primary, question.rules.digest_key)
-                if chosen is None:
-                    entry = None
-                elif chosen != primary.key:
-                    entry = await self._entry(chosen, question, now, trace)
-            if entry is not None:
-                return primary, entry
-        return primary, None
+    def _hint(self, trace: Trace, sight: Sight, primary: StoredResponse | None, stored: Sequence[EntryInfo]) -> None:
+        """Let *trace* say what is known of why nothing is selected."""
+        if sight.is_dark:
+            trace.hints["selected"] = sight.error
+            if primary is None:
+                trace.hints["askable"] = "what is stored is not known"
+        elif primary is None and stored:
+            others = sorted({info.partition or "everyone" for info in stored})
+            trace.hints.setdefault("selected", f"what is stored for the URL is for others: {', '.join(others)}")
 
-    async def _entry(self, key: str, question: FullQuestion, now: float, trace: Trace) -> StoredResponse | None:
-        entry = self.stack.packing.entry_of(await self.stack.get(key), key) if key else None
-        purged = "" if entry is not None else self.stack.here().purges.reasons.get(key)
-        if purged:
-            trace.hints["selected"] = f"tag {purged} was purged"
-        if entry is None or entry.key != key:
-            return None
-        softened = softened_by(entry)
-        if softened:
-            trace.hints["usable"] = f"tag {softened} was purged softly"
-        if now >= entry.store_until:
-            trace.hints["selected"] = f"what is stored has ended {length_of(now - entry.store_until)} ago"
-            return None
-        if entry.partition != question.partition:
-            trace.hints["selected"] = f"what is stored is for principal {short_id(entry.partition) or 'everyone'}"
-            return None
-        if not await self.passes_filter(CachedResponse.from_stored(entry)):
-            trace.hints["selected"] = "filter_fn refuses what is stored"
-            return None
-        return entry
-
-    async def _may_use(self, hop: StoredResponse, rules: Rules, now: float) -> bool:
-        """Whether *hop* is no redirect, or may be used, or leads to what is at hand."""
-        for _ in range(MAX_HOPS):
-            if policy.may_be_used_alone(hop, rules, now=now):
-                return True
-            key = hop.history[0] if hop.history else ""
-            following = self.stack.packing.entry_of(await self.stack.get(key), key) if key else None
-            if following is None or now >= following.fresh_until:
-                return False
-            hop = following
-        return False
+    async def _decided(
+        self, look: _Look, primary: StoredResponse | None, entry: StoredResponse | None, *, follows: bool
+    ) -> RequestDecision:
+        candidates: tuple[StoredResponse | VariantRef, ...] = ()
+        if primary is not None:
+            candidates = (primary, *primary.variants)
+        found = decide(look.question, entry, look.now, candidates, look.trace)
+        decision = cast("RequestDecision", found)  # no plain hit, as traced
+        if isinstance(decision, Serve) and follows and not await look.may_use(decision.stored):
+            decision = policy.hop_anew(decision.stored, look.question.rules)
+            look.trace.steps.append(Step("hop", False, "what the redirect leads to is not at hand"))
+        return policy.not_at_hand(decision) if look.sight.is_dark or look.is_refused else decision
 
     def _partition(self, url: URL, headers: CIMultiDict[str], kwargs: dict[str, Any], whose: dict[str, Any]) -> str:
         auth: BasicAuth | None = kwargs.get("auth")
@@ -243,8 +210,7 @@ class Explained(Operated, Naming):
 
     def _settings(self, url: str, rules: Rules, wishes: dict[str, Any]) -> list[str]:
         """The settings that apply to a request, and what says so."""
-        url_rules = cast("RuleBook", self).url_rules  # as the rules that it makes
-        pattern, found = url_rules.pattern_of(url), url_rules.match(url)
+        pattern, found = self.url_rules.pattern_of(url), self.url_rules.match(url)
         by_pattern = f"urls_expire_after[{pattern!r}]"
         said = [f"cache_control={rules.cache_control}{', shared=True' if rules.shared else ''}"]
         is_by_pattern = found is not None and (found.value is not None or not found.says_more)
@@ -261,8 +227,109 @@ class Explained(Operated, Naming):
                 window = "as long as it is stored" if window_s == math.inf else length_of(window_s)
                 said.append(f"{name}={window}, by {by}")
         said += [f"{name}=True, by the request" for name in ("refresh", "only_if_cached") if wishes.get(name)]
+        said += [f"{name}() is your own, and is not asked here" for name in sorted(LOOKING_UP & self.overridden)]
         return said
 
 
-def _status_of(decision: RequestDecision) -> str:
-    return forwarded(decision.reason) if isinstance(decision, Bypass | Fetch | Validate) else decision.cache_status
+class _Look:
+    """What one request would find, and why it finds no more; as `engine.lookup.Lookup` looks for it.
+
+    Args:
+        now: POSIX time, UTC.
+    """
+
+    def __init__(self, backend: Explained, sight: Sight, question: FullQuestion, trace: Trace, now: float) -> None:
+        self.sight = sight
+        self.question = question
+        self.trace = trace
+        self.now = now
+        self.purged: str = ""
+        """The tag for which what is stored is not used as it is."""
+        self.is_refused: bool = False
+        """Whether a filter refuses what is stored."""
+        self._backend = backend
+
+    async def find(self, get_key: str) -> tuple[StoredResponse | None, StoredResponse | None]:
+        """What is stored under the key of the request, and of that what it selects.
+
+        Args:
+            get_key: the key of the same request to GET.
+        """
+        is_head = self.question.method == hdrs.METH_HEAD and self._backend.cache_control
+        primary: StoredResponse | None = None
+        for key in (*([get_key] if is_head else []), self.question.key):
+            primary, entry = await self._select(key)
+            if entry is not None:
+                return primary, entry
+        return primary, None
+
+    async def may_use(self, hop: StoredResponse) -> bool:
+        """Whether *hop* is no redirect, or may be used, or leads to what is at hand."""
+        rules = self.question.rules
+        for _ in range(MAX_HOPS):
+            if hop.status == 200 or policy.may_be_used_alone(hop, rules, now=self.now):
+                return True
+            if not hop.history:
+                return False
+            _, following = await self._select(hop.history[0], of_any=True)
+            if following is None or self.now >= following.fresh_until:
+                return False
+            hop = following
+        return False
+
+    async def _select(self, key: str, *, of_any: bool = False) -> tuple[StoredResponse | None, StoredResponse | None]:
+        """What is stored under *key*, and the variant of it that the request selects."""
+        primary = entry = await self._read(key, of_any=of_any)
+        if primary is not None and (primary.vary_fields or primary.variants):
+            chosen = policy.select_variant(self.question.request, primary, self.question.rules.digest_key)
+            if chosen is None:
+                return primary, None
+            if chosen != primary.key:
+                entry = await self._read(chosen, of_any=of_any)
+        if entry is None or await self._passes(entry):
+            return primary, entry
+        return None, None
+
+    async def _read(self, key: str, *, of_any: bool) -> StoredResponse | None:
+        hints = self.trace.hints
+        entry = await self.sight.get(key) if key else None
+        if entry is None:
+            tag = self._backend.stack.here().purges.reasons.get(key)
+            if tag:
+                self.purged, hints["selected"] = tag, f"tag {tag} was purged"
+            return None
+        softened = softened_by(entry)
+        if softened:
+            hints["usable"] = f"tag {softened} was purged softly"
+        self.purged = softened if entry.tagging is not None else self.purged
+        if entry.key != key:
+            return None
+        if self.now >= entry.store_until:
+            hints["selected"] = f"what is stored has ended {length_of(self.now - entry.store_until)} ago"
+            return None
+        if entry.partition != self.question.partition and not of_any:
+            hints["selected"] = f"what is stored is for principal {short_id(entry.partition) or 'everyone'}"
+            return None
+        return entry
+
+    async def _passes(self, entry: StoredResponse) -> bool:
+        try:
+            if await self._backend.passes_filter(CachedResponse.from_stored(entry)):
+                return True
+            self.trace.hints["selected"] = "filter_fn refuses what is stored"
+        except Exception as error:  # of the user's function
+            self.trace.hints["selected"] = f"filter_fn fails on what is stored: {type(error).__name__}"
+        self.is_refused = True
+        return False
+
+
+def _status_of(decision: RequestDecision, tag: str) -> str:
+    """What a response would say.
+
+    Args:
+        tag: for which what is stored is not used as it is.
+    """
+    if isinstance(decision, Bypass):
+        return forwarded(decision.reason)
+    status = forwarded(decision.reason) if isinstance(decision, Fetch | Validate) else decision.cache_status
+    return purged(status, tag) if tag else status

@@ -17,6 +17,7 @@ from aiohttp_cache_di.backends.selection import Selectors, selection, tags_in
 from aiohttp_cache_di.backends.urls import Addressed
 from aiohttp_cache_di.entries.info import EntryInfo
 from aiohttp_cache_di.errors import ConfigurationError
+from aiohttp_cache_di.telemetry import CacheStats
 
 __all__ = ["Operated"]
 
@@ -26,9 +27,14 @@ COUNTED_WITHIN_S: Final = 1.0
 
 
 class Tally:
-    """What a purge has met so far."""
+    """What a purge has met so far.
 
-    def __init__(self) -> None:
+    Args:
+        stats: count it too.
+    """
+
+    def __init__(self, stats: CacheStats) -> None:
+        self._stats = stats
         self.entries: int = 0
         self.bytes: int = 0
         self.over: asyncio.Event = asyncio.Event()
@@ -37,6 +43,7 @@ class Tally:
     def add(self, infos: Collection[EntryInfo]) -> None:
         """Count *infos*, too."""
         self.entries += len(infos)
+        self._stats.purged += len(infos)
         self.bytes += sum(info.body_bytes for info in infos)
 
     async def told(self, counting: Coroutine[Any, Any, None]) -> None:
@@ -119,14 +126,16 @@ class Operated(Addressed):
                 size += sum(info.body_bytes for info in found.values())
                 if found and not dry_run and not is_whole:
                     await (self._soften(list(found), now) if soft else self._drop_all(list(found)))
+                    self.stats.purged += len(found)
         if is_whole and not dry_run:
             await self.clear()
+            self.stats.purged += entries
         return Purged(entries, size)
 
     async def _purge_tags(self, selectors: Selectors, soft: bool, within_s: float) -> Purged:
         """Have what has one of the tags gone at once, then drop it for a moment, and the rest in the background."""
         wanted = selection(selectors)
-        tally = Tally()
+        tally = Tally(self.stats)
         if soft:  # which are counted first, as they are not to be told from others that are stale
             await self._in_time(self._count(wanted, tally), tally, within_s)
             await self.stack.purge_tags(tags_in(selectors), soft=True)

@@ -101,7 +101,9 @@ class Addressed(Stacked):
         before = await self.stack.kinds(await self._related(doomed))
         for key in doomed:
             await self.delete(key)
-        return len(before) - len(await self.stack.kinds(before.keys()))
+        count = len(before) - len(await self.stack.kinds(before.keys()))
+        self.stats.purged += count
+        return count
 
     def _keys_of(self, url: StrOrURL, method: str, arguments: dict[str, Any]) -> set[str]:
         return {self.create_key(method, spelling, **arguments) for spelling in keys.spellings(url)}

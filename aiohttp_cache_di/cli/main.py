@@ -79,7 +79,15 @@ def _dispatch(given: argparse.Namespace) -> int:
         return DONE
     tries = given.command == "check"
     creates = tries or given.command in ("warm", "explain") or getattr(given, "older", None) is not None
-    return run(command, prefix=given.prefix, env_file=given.env_file, as_json=given.json, creates=creates, tries=tries)
+    return run(
+        command,
+        prefix=given.prefix,
+        env_file=given.env_file,
+        as_json=given.json,
+        creates=creates,
+        tries=tries,
+        needs_store=not tries and given.command != "explain",  # which tells what is done without it
+    )
 
 
 def _command(given: argparse.Namespace) -> Command | None:

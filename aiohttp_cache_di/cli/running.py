@@ -67,24 +67,34 @@ Command: TypeAlias = Callable[[Cache], Awaitable[int]]
 
 
 def run(
-    command: Command, *, prefix: str, env_file: str, as_json: bool, creates: bool = False, tries: bool = False
+    command: Command,
+    *,
+    prefix: str,
+    env_file: str,
+    as_json: bool,
+    creates: bool = False,
+    tries: bool = False,
+    needs_store: bool = True,
 ) -> int:
     """Run *command* and return its exit status; what went wrong is said on standard error.
 
     Args:
         creates: there need be no cache yet.
-        tries: the command itself tells what is wrong with the store.
+        tries: the command itself tells what is wrong with the cache.
+        needs_store: it is of no use while the store is down; else it tells of that itself.
     """
     logger = logging.getLogger("aiohttp_cache_di")
     level = logger.level
     logger.setLevel(logging.CRITICAL)  # what matters is said by the command
     try:
-        return _status(command, prefix, env_file, as_json=as_json, creates=creates, tries=tries)
+        settings = _settings(prefix, env_file, creates=creates, tries=tries)
+        return settings if isinstance(settings, int) else _status(command, settings, as_json, needs_store=needs_store)
     finally:
         logger.setLevel(level)
 
 
-def _status(command: Command, prefix: str, env_file: str, *, as_json: bool, creates: bool, tries: bool) -> int:
+def _settings(prefix: str, env_file: str, *, creates: bool, tries: bool) -> CacheSettings | int:
+    """The settings of a cache that can be seen from here, or the exit status where there is none."""
     try:
         settings = CacheSettings.load(prefix, env_file)
         _refuse_unseen(settings, creates=creates, tries=tries)
@@ -92,8 +102,12 @@ def _status(command: Command, prefix: str, env_file: str, *, as_json: bool, crea
         return _failed(str(exc), REFUSED)
     except (StorageError, OSError) as exc:
         return _failed(str(exc), FAILED)
+    return settings
+
+
+def _status(command: Command, settings: CacheSettings, as_json: bool, *, needs_store: bool) -> int:
     try:
-        return asyncio.run(_run(command, settings, as_json, tries=tries))
+        return asyncio.run(_run(command, settings, as_json, needs_store=needs_store))
     except KeyboardInterrupt:
         return _failed("interrupted", INTERRUPTED)
     except BrokenPipeError:  # of what reads the output, and has seen enough: no failure
@@ -104,11 +118,11 @@ def _status(command: Command, prefix: str, env_file: str, *, as_json: bool, crea
         return _failed(without_secrets(str(exc), settings), FAILED)
 
 
-async def _run(command: Command, settings: CacheSettings, as_json: bool, *, tries: bool) -> int:
+async def _run(command: Command, settings: CacheSettings, as_json: bool, *, needs_store: bool) -> int:
     unasked = settings.model_copy(update={"require_store": False})  # what is wrong with the store is said by us
     backend = await asyncio.to_thread(build_backend, unasked)
     try:
-        if not tries:
+        if needs_store:
             await expect_reached(backend)
         return await command(Cache(backend, settings, as_json))
     except (ConfigurationError, CacheError, OSError):

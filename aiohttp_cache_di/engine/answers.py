@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import assert_never
 
 from aiohttp import ClientRequest, hdrs
@@ -14,6 +15,7 @@ from aiohttp_cache_di.policy.decisions import GatewayTimeout, NotModified, Parti
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.messages import RawHeaders, StoredResponse
 from aiohttp_cache_di.rfc9111.ranges import content_range
+from aiohttp_cache_di.rfc9111.validation import entity_tag
 
 __all__ = ["answer_from", "gateway_timeout", "plain_answer"]
 
@@ -27,6 +29,7 @@ _WHY_NOT = {
     "bypass": "this URL is not cached, or its range cannot be cut from what is stored",
     "uri-miss": "no response is stored for its URL",
     "vary-miss": "the responses stored for its URL are for other header fields",
+    "miss": "the store does not answer, or what it has is not to be used",
     "stale": "the stored response is no longer fresh",
     "request": "the request itself keeps what is stored from being used",
     "partial": "only another part of the response is stored",
@@ -61,7 +64,25 @@ def answer_from(reuse: Reuse, request: ClientRequest, *, standard: bool, cache_s
     if standard:
         age = () if isinstance(reuse, RangeNotSatisfiable) else (("Age", str(reuse.age_s)),)
         extra = (*age, ("Cache-Status", status))
-    return _respond(stored, request, cache_status=status, extra_headers=extra)
+    response = _respond(stored, request, cache_status=status, extra_headers=extra)
+    response.tell_how(_how(reuse, request), at=time.time())
+    return response
+
+
+def _how(reuse: Reuse, request: ClientRequest) -> str:
+    """What was done with what is stored, for the caller's condition or range."""
+    match reuse:
+        case NotModified() if hdrs.IF_NONE_MATCH in request.headers:
+            return f"the caller's {hdrs.IF_NONE_MATCH} has its ETag: {entity_tag(reuse.stored.headers)}"
+        case NotModified():
+            return f"it has not changed since the date in the caller's {hdrs.IF_MODIFIED_SINCE}"
+        case Partial():
+            of = "" if reuse.complete_bytes is None else f" of {reuse.complete_bytes}"
+            return f"bytes {reuse.first}-{reuse.last}{of} are cut from it"
+        case RangeNotSatisfiable():
+            return f"the range lies beyond its {reuse.complete_bytes} bytes"
+        case _:
+            return ""
 
 
 def plain_answer(stored: StoredResponse, request: ClientRequest, *, now: float, standard: bool) -> CachedResponse:

@@ -13,9 +13,10 @@ from aiohttp.typedefs import StrOrURL
 from aiohttp_cache_di._aiohttp import build_url, own_request, untraced
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.explaining import Explanation
-from aiohttp_cache_di.engine.call import Call
+from aiohttp_cache_di.engine.call import Call, is_disabled
 from aiohttp_cache_di.engine.doubles import Doubles
-from aiohttp_cache_di.engine.question import Questions, key_arguments, request_body
+from aiohttp_cache_di.engine.question import NOWHERE, Questions, key_arguments, passes_by, request_body
+from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.engine.sending import Sender
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.keys import is_redacted, spellings
@@ -29,41 +30,57 @@ if TYPE_CHECKING:
 else:
     Session = object
 
+UNREADABLE = "a body that cannot be read twice, or is large"
 _WISHES = frozenset({"expire_after", "refresh", "only_if_cached", "stale_if_error", "principal", "tags"})
 
 
 class Asked(BaseException):
     """Ends a request that was only made for its *key*; no failure, so that nothing takes it for one."""
 
-    def __init__(self, key: str, question: Callable[[], tuple[FullQuestion, str]]) -> None:
+    def __init__(self, key: str, question: Callable[[], tuple[FullQuestion, str]], passed_by: str = "") -> None:
         super().__init__(key)
         self.key = key
+        self.passed_by = passed_by
+        """Why the cache is not asked; "" where it is."""
         self.question = question
         """Makes all of its question, and the key of the same request to GET."""
 
 
 class Probe:
-    """Stands in the place of the cache, innermost among the middlewares of a session."""
+    """Stands in the place of the cache, innermost among the middlewares of a session.
 
-    def __init__(self, backend: CacheBackend, questions: Questions, call: Call) -> None:
+    Args:
+        explains: what is passed by is told as well, rather than refused.
+    """
+
+    def __init__(self, backend: CacheBackend, questions: Questions, call: Call, *, explains: bool) -> None:
         self._backend = backend
         self._questions = questions
         self._call = call
+        self._explains = explains
 
     async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> NoReturn:
         """Tell the key of *request*."""
         body = await request_body(request)
-        if body is None:
-            raise TypeError("what has a body that cannot be read twice is not kept: give the body as bytes")
-        arguments = key_arguments(request, body, self._call, self._backend)
-        url = str(request.url)
-        place = self._questions.place_of(request, arguments, url)
+        if body is None and not self._explains:
+            raise TypeError(f"what has {UNREADABLE} is not kept: give the body as bytes")
+        url, place, passed_by = str(request.url), NOWHERE, "" if body is not None else UNREADABLE
+        arguments: dict[str, Any] = {"headers": request.headers}
+        try:
+            arguments = key_arguments(request, body or b"", self._call, self._backend)
+            place = self._questions.place_of(request, arguments, url)
+        except Exception as error:  # of a function of the user's
+            if not self._explains:
+                raise
+            passed_by = f"a function that says whose it is, or what its key is, fails: {type(error).__name__}"
+        if passes_by(request, self._backend):
+            passed_by = "it asks for a tunnel, another protocol or a stream of events"
 
         def question() -> tuple[FullQuestion, str]:
             full = self._questions.full(request, self._call, arguments, url=url, place=place)
-            return full, self._backend.create_key(hdrs.METH_GET, request.url, **arguments)
+            return full, "" if passed_by else self._backend.create_key(hdrs.METH_GET, request.url, **arguments)
 
-        raise Asked(place.key, question)
+        raise Asked(place.key, question, passed_by)
 
 
 class Asking(Session):
@@ -118,11 +135,16 @@ class Asking(Session):
         call = self._call(kwargs, self.principal if principal is None else principal)
         call.expire_after, call.refresh = wishes.get("expire_after"), wishes.get("refresh", False)
         call.only_if_cached, call.stale_if_error = wishes.get("only_if_cached", False), wishes.get("stale_if_error")
-        asked = await self._asked(method, url, kwargs, call)
+        asked = await self._asked(method, url, kwargs, call, explains=True)
         if asked is None:
             raise ConfigurationError(f"{method} {url}: a middleware of the session answers before the cache is asked")
+        passed_by = "the cache is turned off here" if is_disabled(self) else asked.passed_by
+        if not passed_by and Runtime.of(self.cache).changes(self):
+            passed_by = "the session changes whom requests are for after the cache is asked"
         question, get_key = asked.question()
-        return await self.cache.explain_question(question, get_key=get_key, wishes=wishes)
+        return await self.cache.explain_question(
+            question, get_key=get_key, wishes=wishes, follows=call.follows, passed_by=passed_by
+        )
 
     async def _keys_of(self, url: StrOrURL, method: str, arguments: dict[str, Any]) -> set[str]:
         """The keys that a request may come to, by each way of reading *url*."""
@@ -141,10 +163,12 @@ class Asking(Session):
         asked = await self._asked(method, url, options, self._call(options, principal))
         return "" if asked is None else asked.key
 
-    async def _asked(self, method: str, url: StrOrURL, options: dict[str, Any], call: Call) -> Asked | None:
+    async def _asked(
+        self, method: str, url: StrOrURL, options: dict[str, Any], call: Call, *, explains: bool = False
+    ) -> Asked | None:
         """What a request asks of the cache; None where it does not come so far."""
         asker, given = untraced(self), options.get("middlewares")
-        probe = Probe(self.cache, Questions(self.cache), call)
+        probe = Probe(self.cache, Questions(self.cache), call, explains=explains)
         own = own_request()
         send = partial(own, asker) if own is not None and self._sender.looks_first else super(Asking, asker)._request
         options = {**options, "middlewares": (*((self._own_middlewares if given is None else given) or ()), probe)}

@@ -70,12 +70,14 @@ def describe_miss(
     *,
     received_at: float | None = None,
     fresh_until: float = math.inf,
+    values: str = "",
 ) -> None:
     """Give a response of aiohttp's the attributes that a hit has; those that a user's class has itself are the user's.
 
     Args:
         received_at: POSIX time at which its head arrived; now when not given.
         fresh_until: POSIX time until which it is fresh, if it is stored.
+        values: those that decided that the origin was asked, in words.
     """
     made = type(response)
     if not issubclass(made, ClientResponse):  # a double of a test
@@ -85,7 +87,7 @@ def describe_miss(
     described = {
         "from_cache": False,
         "cache_status": cache_status,
-        "cache_decision": CacheDecision(cache_status),
+        "cache_decision": CacheDecision(cache_status, values),
         "created_at": datetime.fromtimestamp(received_at, UTC),
         "expires": as_datetime(fresh_until, earliest=received_at),
         "is_expired": fresh_until <= received_at,
@@ -100,22 +102,36 @@ class Report:
     """What one response says of having been stored.
 
     It says so when its entry is accepted: it is in memory, or waits to be written to a store that is not known to
-    fail. It takes that back when writing fails, and says it again if the entry is written later.
+    fail. When writing fails it says that the entry is pending, and that it is stored if it is written later.
 
     Args:
         response: aiohttp's own for a miss, ours for what a 304 has confirmed.
         cache_status: what is known at the head.
         received_at: POSIX time at which the head arrived.
+        values: those that decided that the origin was asked, in words.
     """
 
-    __slots__ = ("_is_accepted", "_is_told", "_received_at", "_response", "_said", "_status", "fresh_until")
+    __slots__ = (
+        "_is_accepted",
+        "_is_told",
+        "_received_at",
+        "_response",
+        "_said",
+        "_status",
+        "_values",
+        "fresh_until",
+        "is_read_early",
+    )
 
-    def __init__(self, response: ClientResponse, cache_status: str, *, received_at: float) -> None:
+    def __init__(self, response: ClientResponse, cache_status: str, *, received_at: float, values: str = "") -> None:
         self._response = ref(response)
         self._status = cache_status
         self._received_at = received_at
+        self._values = values
         self.fresh_until: float = math.inf
         """Until when the entry is fresh that is handed to the store (POSIX time)."""
+        self.is_read_early: bool = False
+        """Whether requests are answered with the entry while it waits to be written."""
         self._is_accepted = False
         self._is_told = False
         self._said: tuple[str, float] | None = None
@@ -141,7 +157,7 @@ class Report:
         elif not self._is_accepted:
             self.not_stored("no-room")
         else:
-            self.not_stored("store-failed" if is_waiting else "given-up")
+            self._unwritten() if is_waiting else self.not_stored("given-up")
 
     def accepted(self, is_failing: Callable[[], bool]) -> None:
         """The entry waits to be written, unless the store has said more of it already.
@@ -153,9 +169,16 @@ class Report:
         if self._is_told:
             return
         if is_failing():
-            self.not_stored("store-failed")
+            self._unwritten()
         else:
             self._say(status.stored(self._status), self.fresh_until)
+
+    def _unwritten(self) -> None:
+        """The store fails, and the entry waits to be written."""
+        if self.is_read_early:
+            self._say(status.with_detail(self._status, "pending"), self.fresh_until)
+        else:
+            self.not_stored("store-failed")
 
     def _say(self, cache_status: str, fresh_until: float) -> None:
         if self._said == (cache_status, fresh_until):
@@ -167,4 +190,5 @@ class Report:
         if isinstance(response, CachedResponse):
             response.restate(cache_status)
         else:
-            describe_miss(response, cache_status, received_at=self._received_at, fresh_until=fresh_until)
+            times = {"received_at": self._received_at, "fresh_until": fresh_until}
+            describe_miss(response, cache_status, **times, values=self._values)

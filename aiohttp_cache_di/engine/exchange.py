@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from typing import Any, assert_never, cast
+from typing import Any, TypeVar, assert_never, cast
 
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, hdrs
 from msgspec.structs import replace
@@ -48,6 +48,7 @@ __all__ = ["Exchange"]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
+Decision = TypeVar("Decision")
 GROUP_INVALIDATION = "Cache-Group-Invalidation"
 
 
@@ -131,6 +132,9 @@ class Exchange:
         decision = decide(self.question, stored, now, self.storing.candidates)
         if isinstance(decision, Serve) and not await self._may_use(decision.stored):
             decision = policy.hop_anew(decision.stored, self.question.rules)
+            self.storing.found = "what the stored redirect leads to is not at hand"
+        if self.storing.store_failed or self.storing.is_refused:
+            decision = self._without_stored(decision)
         match decision:
             case PlainHit.PLAIN_HIT:
                 return self._hit(cast("StoredResponse", stored), now)  # without which there is no plain hit
@@ -144,6 +148,15 @@ class Exchange:
                 return decision
             case _:
                 assert_never(decision)
+
+    def _without_stored(self, decision: Decision) -> Decision:
+        """*decision*, which says that it was made without what is stored."""
+        if self.storing.store_failed:
+            cause = self.backend.guard.outages.causes.get("read", "")
+            self.storing.found = f"the store does not answer: {cause}" if cause else "the store does not answer"
+        else:
+            self.storing.found = "filter_fn refuses what is stored"
+        return policy.not_at_hand(decision)
 
     # ---- without the origin
 

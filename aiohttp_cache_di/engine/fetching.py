@@ -20,6 +20,7 @@ from aiohttp_cache_di.engine.answers import answer_from
 from aiohttp_cache_di.engine.call import Call, refuse_when_closed
 from aiohttp_cache_di.engine.describe import Report, describe_miss
 from aiohttp_cache_di.engine.flights import Flight, Outcome
+from aiohttp_cache_di.engine.notes import note_too_many_tags
 from aiohttp_cache_di.engine.origin import OriginRequest, Reply
 from aiohttp_cache_di.engine.recording import wait_for_end
 from aiohttp_cache_di.engine.storing import ResponseStoring
@@ -38,6 +39,7 @@ from aiohttp_cache_di.policy import (
     Validate,
 )
 from aiohttp_cache_di.policy.rules import is_redirect
+from aiohttp_cache_di.policy.telling import age_and_rest
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.cache_status import forwarded, purged
 from aiohttp_cache_di.rfc9111.messages import StoredResponse, VariantRef
@@ -109,6 +111,8 @@ class Fetching:
     async def fetch(self, plan: Fetch | Validate, flight: Flight) -> ClientResponse | ServeStale:
         """Ask the origin, and do as the policy decides about what it answers."""
         origin = OriginRequest(self.request, self.handler, self.call)
+        if plan.stored is not None and not self.storing.found:
+            self.storing.found = f"of what was stored: {age_and_rest(plan.stored, now=time.time())}"
         purges = self.runtime.here.purges
         self.storing.purges = await purges.observe() if purges.is_open else purges.latest
         while True:
@@ -286,7 +290,8 @@ class Fetching:
                 flight.end(self.storing.place_and_tell(stored, report))
             else:
                 flight.end(self.storing.place(stored))
-        except TooManyTagsError:
+        except TooManyTagsError as error:
+            note_too_many_tags(error, self.storing.told)
             report.not_stored("too-many-tags")
         except Exception:
             logger.exception("What a 304 has confirmed could not be stored")
@@ -304,7 +309,7 @@ class Fetching:
             flight.end(Outcome.UNSHARED)  # who answers it may have what is shared
         elif reply.response.status < 500:
             self.storing.end_unshared(flight)
-        describe_miss(reply.response, decision.cache_status)
+        describe_miss(reply.response, decision.cache_status, values=self.storing.found)
         return reply.response
 
     def _update_get(self, reply: Reply, flight: Flight) -> None:

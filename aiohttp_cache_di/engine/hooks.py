@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from aiohttp_cache_di.backends.base import CacheBackend
-from aiohttp_cache_di.backends.configured import accept_all
+from aiohttp_cache_di.backends.configured import LOOKING_UP, accept_all
 
 __all__ = ["Hooks"]
 
@@ -59,7 +59,7 @@ def _look(backend: CacheBackend) -> Hooks:
         makes_keys="create_key" in own,
         makes_rules="create_cache_actions" in own,
         answers="request" in own,
-        looks_up=not own.isdisjoint({"request", "get_response"}),
+        looks_up=not own.isdisjoint(LOOKING_UP),
         saves="save_response" in own,
         filters=filters,
         tags=tags,

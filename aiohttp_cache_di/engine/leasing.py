@@ -60,7 +60,7 @@ class Leasing(Lookup):
             answer = await self.look_again(usable)
             if answer is not None:
                 return answer
-        if self._store_failed or lease_s <= 0 or here.leases is None:
+        if self.store_failed or lease_s <= 0 or here.leases is None:
             return None
         loop = asyncio.get_running_loop()
         until = None if patience_s is None else loop.time() + patience_s
@@ -75,7 +75,7 @@ class Leasing(Lookup):
 
     async def look_again(self, usable: Callable[[StoredResponse], Awaitable[T | None]]) -> T | None:
         """What *usable* makes of what is stored by now."""
-        if self._store_failed:  # one deadline per request is enough
+        if self.store_failed:  # one deadline per request is enough
             return None
         try:
             entry = await self._select(self.key)

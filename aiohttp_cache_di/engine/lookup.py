@@ -16,6 +16,7 @@ from aiohttp_cache_di.backends.actions import CacheActions
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.wrap.purges import softened_by
 from aiohttp_cache_di.engine.hooks import Hooks
+from aiohttp_cache_di.engine.notes import note_users_failure, users_function
 from aiohttp_cache_di.engine.reads import FAILED, EarlyRead, Failed
 from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.entries.codec import item_leads_on
@@ -49,7 +50,12 @@ class Lookup:
     """For how long the lease on the key is welcome if the next read finds nothing, in seconds."""
     foreign: Any = None
     """What a method of the user's has found, if that is no response that the policy could judge."""
-    _store_failed = False
+    store_failed: bool = False
+    """Whether the store was asked for it, and has not answered."""
+    is_refused: bool = False
+    """Whether the user's filter refuses what is stored."""
+    found: str = ""
+    """What decided that the origin is asked though something is stored, or may be, in words."""
     purged: str = ""
     """The tag for which what is stored is not used as it is."""
 
@@ -78,6 +84,11 @@ class Lookup:
         return () if self.primary is None else (self.primary, *self.primary.variants)
 
     @property
+    def told(self) -> str:
+        """The request as a log may have it."""
+        return f"{self.message.method} {keys.redact_url(self.message.url, self.backend.ignored_params)}"
+
+    @property
     def actions(self) -> CacheActions:
         """What the methods of the user's are told of the request."""
         return CacheActions(self.key, self.message.url, self.rules, self.key_arguments)
@@ -87,7 +98,7 @@ class Lookup:
         other = copy.copy(self)
         other.message = message
         other.early_read, other.lease_s = None, 0.0
-        other._store_failed = False
+        other.store_failed = other.is_refused = False
         return other
 
     # ---- finding
@@ -132,9 +143,20 @@ class Lookup:
                 return None
             if chosen != primary.key:
                 entry = await self.read(chosen, of_any=of_any)
-        if entry is None or not self.hooks.filters:
+        if entry is None or not self.hooks.filters or await self._passes(entry):
             return entry
-        return entry if await self.backend.passes_filter(CachedResponse.from_stored(entry)) else None
+        self.primary, self.is_refused = None, True
+        return None
+
+    async def _passes(self, entry: StoredResponse) -> bool:
+        """Whether the user's filter lets *entry* through; what it fails on is dropped."""
+        try:
+            return await self.backend.passes_filter(CachedResponse.from_stored(entry))
+        except Exception as error:
+            function = users_function("filter_fn", self.backend.filter_fn)
+            note_users_failure(error, function, "what is stored is dropped", of=self.told)
+            await self.drop({entry.key})
+            return False
 
     async def is_ahead(self, hop: StoredResponse) -> bool:
         """Whether the response that the redirect *hop* leads to is at hand, so that the next requests need not ask."""
@@ -207,7 +229,7 @@ class Lookup:
         else:
             found = await here.fetch(key, lease_s=lease_s)
         if isinstance(found, Failed):  # one deadline per request is enough
-            self._store_failed = True
+            self.store_failed = True
             return None
         return found
 
@@ -219,7 +241,7 @@ class Lookup:
             return stored
         found = await self.runtime.here.fetch(key)
         if isinstance(found, Failed):
-            self._store_failed = True
+            self.store_failed = True
             return None
         if found is not None and found.key == key and item_leads_on(found):
             return found
@@ -249,12 +271,16 @@ class Lookup:
             self.backend.stack.events.unreadable()
             await self.drop({key for each in found for key in (each.key, *(ref.key for ref in each.variants))})
 
-    async def drop(self, keys: set[str]) -> None:
-        """Delete what is stored under *keys*; where that fails, see to it that it is not used."""
+    async def drop(self, keys: set[str]) -> int:
+        """Delete what is stored under *keys*, and return how many entries went.
+
+        Where that fails, see to it that nothing there is used.
+        """
         self.runtime.here.invalidate(keys)
         deleted = await self.backend.guard.run("delete", lambda: self.backend.invalidate(keys), FAILED)
         if deleted is FAILED:
             self.runtime.tombstones.add(keys)
-        else:
-            for key in keys:
-                self.runtime.tombstones.pop(key, None)
+            return 0
+        for key in keys:
+            self.runtime.tombstones.pop(key, None)
+        return deleted

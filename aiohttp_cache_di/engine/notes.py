@@ -6,9 +6,11 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
-__all__ = ["Failed", "note_failure", "note_users_failure"]
+from aiohttp_cache_di.entries.tags import TooManyTagsError
+
+__all__ = ["Failed", "note_failure", "note_key_failure", "note_too_many_tags", "note_users_failure", "users_function"]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
@@ -16,6 +18,7 @@ Failed: TypeAlias = Callable[[str], None]
 """Called with the kind of an error of ours that cost a copy, to count it."""
 
 LOG_INTERVAL_S = 60.0
+OF_KEYS: Final = "A function that says whose a request is, or what its key is,"
 _noted: dict[str, float] = {}
 
 
@@ -37,22 +40,54 @@ def note_failure(error: Exception, failed: Failed | None) -> None:
             )
 
 
-def note_users_failure(error: Exception) -> None:
-    """Log once in a while that a function of the user's failed, which says of a request whose it is or what its key is.
+def note_users_failure(error: Exception, function: str, consequence: str, *, of: str = "") -> None:
+    """Log once in a while that a function of the user's failed. The store has nothing to do with it. Raises nothing.
 
-    The store has nothing to do with it. Raises nothing.
+    Args:
+        function: which one: see `users_function`.
+        consequence: what becomes of the response.
+        of: method and URL of the request, without secrets.
     """
     kind = type(error).__name__
     with contextlib.suppress(Exception):
-        if _is_time_for(f"function {kind}"):
+        if _is_time_for(f"{function} {kind}"):
             # The error's own text may name a user.
             logger.warning(
-                "A function that says whose a request is, or what its key is, has failed (%s in %s); such requests go "
-                "to the origin and are not stored. None of this kind will be logged for %d s",
+                "%s has failed (%s in %s)%s; %s. None of this kind will be logged for %d s",
+                function,
                 kind,
                 _place(error),
+                f" for {of}" if of else "",
+                consequence,
                 LOG_INTERVAL_S,
             )
+
+
+def note_key_failure(error: Exception) -> None:
+    """As `note_users_failure`, of a function that says of a request whose it is or what its key is."""
+    note_users_failure(error, OF_KEYS, "such requests go to the origin and are not stored")
+
+
+def note_too_many_tags(error: TooManyTagsError, of: str) -> None:
+    """Log once in a while that a response has more tags than are kept. Raises nothing.
+
+    Args:
+        of: method and URL of the request, without secrets.
+    """
+    with contextlib.suppress(Exception):
+        if _is_time_for("tags"):
+            logger.warning(
+                "The response to %s is handed on and not stored: %s. None of this kind will be logged for %d s",
+                of,
+                error,
+                LOG_INTERVAL_S,
+            )
+
+
+def users_function(option: str, function: object) -> str:
+    """How a log calls the *function* of the user's that was given as *option*."""
+    name = getattr(function, "__qualname__", "") or type(function).__qualname__
+    return f"{option} ({getattr(function, '__module__', None) or '?'}.{name})"
 
 
 def _is_time_for(kind: str) -> bool:

@@ -28,6 +28,7 @@ class Placing(Leasing):
     def place_and_tell(self, entry: StoredResponse, report: Report) -> StoredResponse:
         """As `place`, letting *report* say what becomes of it."""
         report.fresh_until = entry.fresh_until
+        report.is_read_early = self.backend.reads_pending
         placed: StoredResponse | None = None
 
         def tell(is_written: bool) -> None:
@@ -39,7 +40,7 @@ class Placing(Leasing):
         return placed
 
     def _is_failing(self) -> bool:
-        return self._store_failed or self.backend.guard.is_failing("write")
+        return self.store_failed or self.backend.guard.is_failing("write")
 
     def place(self, entry: StoredResponse, *, outcome: OnWritten | None = None) -> StoredResponse:
         """Write *entry* where it belongs among the variants of its URL; return it as it was written.
@@ -50,7 +51,7 @@ class Placing(Leasing):
         """
         primary = self._primary_now(entry)
         if primary is None:  # it is the only one of its URL, as nearly all are
-            self.runtime.here.store(entry, outcome)
+            self.runtime.here.store(entry, outcome, counts=outcome is not None)
             return entry
         bounds: dict[str, Any] = {"max_variants": self.rules.max_variants, "now": time.time()}
         try:
@@ -59,8 +60,8 @@ class Placing(Leasing):
             placement = policy.place_variant(None, entry, **bounds)
         placed = placement.writes[-1]
         for write in placement.writes:  # of which one may be what was read, and opened for that
-            kept = write if write is placed else self.redacted(write)
-            self.runtime.here.store(kept, outcome=outcome if write is placed else None)
+            kept, told = (write, outcome) if write is placed else (self.redacted(write), None)
+            self.runtime.here.store(kept, outcome=told, counts=told is not None)
         if placement.deletes:
             self._delete_later(set(placement.deletes))
         return placed
@@ -111,5 +112,4 @@ class Placing(Leasing):
             for fields in (own, plain)
             for decoded in (True, False)
         }
-        self.backend.stats.invalidated += 1
-        await self.drop(outdated)
+        self.backend.stats.invalidated += await self.drop(outdated)

@@ -16,7 +16,7 @@ from aiohttp_cache_di._aiohttp import DecodingWatch, watch_decoding
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.engine.call import Call
 from aiohttp_cache_di.engine.flights import Flight
-from aiohttp_cache_di.engine.notes import note_users_failure
+from aiohttp_cache_di.engine.notes import note_key_failure
 from aiohttp_cache_di.engine.origin import Reply
 from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.engine.storing import ResponseStoring
@@ -56,7 +56,7 @@ class Posted:
             self._storing.is_named = question.is_named
             self._watch = watch_decoding(request) if call.decoded else None
         except Exception as error:
-            note_users_failure(error)
+            note_key_failure(error)
 
     async def __aenter__(self) -> None:
         if self._storing is not None:

@@ -36,6 +36,7 @@ __all__ = [
     "Questions",
     "key_after_redirect",
     "key_arguments",
+    "passes_by",
     "request_body",
 ]
 
@@ -92,6 +93,19 @@ def key_arguments(request: ClientRequest, body: bytes, call: Call, backend: Cach
     if call.principal is not None:
         arguments["principal"] = named_by(call.principal, Request(request.method, str(request.url), headers))
     return arguments
+
+
+def passes_by(request: ClientRequest, backend: CacheBackend) -> bool:
+    """Whether the request asks for something other than a response: a tunnel, another protocol, a stream of events."""
+    headers = request.headers
+    return (
+        request.method == hdrs.METH_CONNECT
+        or hdrs.UPGRADE in headers
+        or (
+            headers.get(hdrs.ACCEPT, "").startswith("text/event-stream")
+            and (request.method in backend.allowed_methods or backend.may_allow(request.method))
+        )
+    )
 
 
 def _without_jar(request: ClientRequest, call: Call) -> CIMultiDict[str]:

@@ -18,6 +18,7 @@ from aiohttp_cache_di.engine.describe import Report
 from aiohttp_cache_di.engine.flights import Flight, Outcome
 from aiohttp_cache_di.engine.framing import has_known_end
 from aiohttp_cache_di.engine.making import Asked, Came, entry_by
+from aiohttp_cache_di.engine.notes import note_too_many_tags, note_users_failure, users_function
 from aiohttp_cache_di.engine.origin import Reply
 from aiohttp_cache_di.engine.placing import Placing
 from aiohttp_cache_di.engine.question import key_after_redirect
@@ -62,7 +63,8 @@ class ResponseStoring(Placing, Tagged):
             hops: keys of the redirects that led to it.
             owner: a reference to the session that asked.
         """
-        report = Report(reply.response, decision.cache_status, received_at=reply.head.received_at)
+        at = reply.head.received_at
+        report = Report(reply.response, decision.cache_status, received_at=at, values=self.found)
         failed = partial(self.backend.stats.count_error, "record")
         try:
             self._record(reply, decision, flight, report, hops, owner, failed)
@@ -138,7 +140,8 @@ class ResponseStoring(Placing, Tagged):
             return "changed"
         try:
             self.tagging: Tagging | None = self.tagging_of(response.headers, response.raw_headers)
-        except TooManyTagsError:
+        except TooManyTagsError as error:
+            note_too_many_tags(error, self.told)
             return "too-many-tags"
         unkept = why_not_kept(response, max_bytes)
         if unkept is not None:
@@ -191,27 +194,44 @@ class ResponseStoring(Placing, Tagged):
             flight.end(self.place_and_tell(entry, report))
 
     async def _put_if_asked(self, entry: StoredResponse, flight: Flight, report: Report) -> None:
-        backend = self.backend
         try:
-            if self.hooks.tags:
-                entry = await self.tagged_by_user(entry)
-            response = CachedResponse.from_stored(entry)
-            verdict: Any = backend.is_cacheable(response, self.actions)
-            if not (await verdict if inspect.isawaitable(verdict) else verdict):
-                report.not_stored("filtered")
-                self.end_unshared(flight)
-            elif self.hooks.saves:
+            asked = await self._asked_of_user(entry)
+            if isinstance(asked, str):
+                report.not_stored(asked)
+                if asked == "filtered":
+                    self.end_unshared(flight)
+                return
+            entry, response = asked
+            if self.hooks.saves:
                 await self._save_by_user(response, report)
                 flight.end(entry)
             else:
                 flight.end(self.place_and_tell(entry, report))
-        except TooManyTagsError:
-            report.not_stored("too-many-tags")
         except BaseException:
             report.not_stored("error")
             raise
         finally:
             flight.end(Outcome.UNSHARED)  # has no effect on a flight that has ended
+
+    async def _asked_of_user(self, entry: StoredResponse) -> tuple[StoredResponse, CachedResponse] | Detail:
+        """*entry* with the tags that the user tells of it, and as a response; or why it is not to be stored."""
+        backend, function = self.backend, ""
+        try:
+            if self.hooks.tags:
+                function = users_function("tag_fn", backend.tag_fn)
+                entry = await self.tagged_by_user(entry)
+            response = CachedResponse.from_stored(entry)
+            own = "is_cacheable" in backend.overridden
+            function = "is_cacheable()" if own else users_function("filter_fn", backend.filter_fn)
+            verdict: Any = backend.is_cacheable(response, self.actions)
+            is_wanted = await verdict if inspect.isawaitable(verdict) else verdict
+        except TooManyTagsError as error:
+            note_too_many_tags(error, self.told)
+            return "too-many-tags"
+        except Exception as error:  # what cannot be asked about is not stored: a purge by its tags would miss it
+            note_users_failure(error, function, "the response is handed on and not stored", of=self.told)
+            return "error"
+        return (entry, response) if is_wanted else "filtered"
 
     async def _save_by_user(self, response: CachedResponse, report: Report) -> None:
         """Let the user's own method store *response*."""

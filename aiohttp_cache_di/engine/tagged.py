@@ -47,7 +47,7 @@ class Tagged(Lookup):
     async def tagged_by_user(self, entry: StoredResponse) -> StoredResponse:
         """*entry* with the tags that the user's function tells of it."""
         told: Any = self.backend.tag_fn and self.backend.tag_fn(CachedResponse.from_stored(entry))
-        names = policy.tags_of(await told if inspect.isawaitable(told) else told, option="tag_fn()")
+        names = policy.tags_of(await told if inspect.isawaitable(told) else told, option="tag_fn()", bounded=False)
         if not names:
             return entry
         more = tags.tagging_of((), names, purges=self.purges)
@@ -55,7 +55,6 @@ class Tagged(Lookup):
 
     async def purge_groups(self, groups: Collection[str], origin: str) -> None:
         """Have all members of the *groups* of *origin* gone, for everyone (RFC 9875 §3)."""
-        self.backend.stats.invalidated += 1
         written = await self.runtime.here.purges.purge_groups(groups, origin)
         for keys_written in written:
             await self.runtime.settle(keys_written, self.backend.guard.deadline_s)

@@ -113,8 +113,10 @@ def _checked(groups: Iterable[str], others: Iterable[str], origin: str, purges: 
     names = tuple(dict.fromkeys((*first, *others)))
     if not names:
         return None
-    if len(names) > MAX_TAGS or max(map(len, names)) > MAX_TAG_CHARS:
-        raise TooManyTagsError(f"{len(names)} tags, of which {MAX_TAGS} are kept")
+    if len(names) > MAX_TAGS:
+        raise TooManyTagsError(f"it has {len(names)} tags, of which {MAX_TAGS} can be kept")
+    if max(map(len, names)) > MAX_TAG_CHARS:
+        raise TooManyTagsError(f"it has a tag of more than {MAX_TAG_CHARS} characters")
     if sum(map(len, names)) > MAX_TAGS_BYTES:
-        raise TooManyTagsError(f"{len(names)} tags take more than {MAX_TAGS_BYTES} bytes")
+        raise TooManyTagsError(f"its {len(names)} tags take more than {MAX_TAGS_BYTES} bytes")
     return Tagging(names, len(first), origin if first else "", purges)

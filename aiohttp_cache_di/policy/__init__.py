@@ -3,6 +3,7 @@
 =====================  ====================================================================================
 `decide`               what answers a question: a plain hit, or what `on_request` says
 `on_request`           answer from the store, validate, or send the request on
+`not_at_hand`          that, where what is stored could not be looked at
 `may_be_used_alone`    whether a stored redirect may be used whatever it leads to; else `hop_anew`
 `on_response`          store the origin's response, use it on what is stored, or hand it on
 `on_post_response`     what of GET the response to POST answers
@@ -52,7 +53,7 @@ from aiohttp_cache_di.policy.decisions import (
     Store,
     Validate,
 )
-from aiohttp_cache_di.policy.failure import on_failure
+from aiohttp_cache_di.policy.failure import not_at_hand, on_failure
 from aiohttp_cache_di.policy.not_modified import on_head_response
 from aiohttp_cache_di.policy.question import PLAIN_HIT, FullQuestion, PlainHit, Question, decide, may_be_plain
 from aiohttp_cache_di.policy.redirects import hop_anew, leads_on, may_be_used_alone
@@ -116,6 +117,7 @@ __all__ = [
     "may_be_plain",
     "may_be_used_alone",
     "needs_policy",
+    "not_at_hand",
     "on_failure",
     "on_head_response",
     "on_post_response",

@@ -1,15 +1,24 @@
-"""Answering for an origin that fails: by what is stored, past its lifetime (RFC 9111 §4.2.4, RFC 5861 §4)."""
+"""Answering for an origin that fails: by what is stored, past its lifetime (RFC 9111 §4.2.4, RFC 5861 §4).
+
+And what a decision is that was made without what is stored.
+"""
 
 from __future__ import annotations
 
-from aiohttp_cache_di.policy.decisions import Bypass, Plan, Rules, ServeStale
+from typing import TypeVar
+
+from msgspec.structs import replace
+
+from aiohttp_cache_di.policy.decisions import Bypass, Fetch, GatewayTimeout, Plan, Rules, ServeStale, Validate
 from aiohttp_cache_di.policy.lifetimes import stale_if_error_s
 from aiohttp_cache_di.policy.request import answer_from, serve
 from aiohttp_cache_di.rfc9111.cache_status import Detail
 from aiohttp_cache_di.rfc9111.directives import request_directives
 from aiohttp_cache_di.rfc9111.messages import Request
 
-__all__ = ["ERROR_STATUSES", "on_failure", "usable_fallback"]
+__all__ = ["ERROR_STATUSES", "not_at_hand", "on_failure", "usable_fallback"]
+
+Decided = TypeVar("Decided")
 
 ERROR_STATUSES = frozenset({500, 502, 503, 504})  # RFC 5861 §4
 
@@ -46,3 +55,10 @@ def usable_fallback(plan: Plan, rules: Rules, request: Request, *, now: float, b
         return None
     served = serve(stored, now=now, detail=detail)
     return ServeStale(stored, served.age_s, served.cache_status, answer)
+
+
+def not_at_hand(decision: Decided) -> Decided:
+    """*decision*, which was made without what is stored: the store does not answer, or a filter refuses it."""
+    if isinstance(decision, Fetch | Validate | GatewayTimeout) and decision.reason in ("uri-miss", "vary-miss"):
+        return replace(decision, reason="miss")
+    return decision

@@ -35,6 +35,4 @@ def may_be_used_alone(stored: StoredResponse, rules: Rules, *, now: float) -> bo
 
 def hop_anew(stored: StoredResponse, rules: Rules) -> Fetch | GatewayTimeout:
     """What to do in place of using the redirect *stored* without what it leads to."""
-    return (
-        GatewayTimeout("stale", generated("only-if-cached")) if rules.only_if_cached else Fetch("stale", stored=stored)
-    )
+    return GatewayTimeout("miss", generated("only-if-cached")) if rules.only_if_cached else Fetch("miss", stored=stored)

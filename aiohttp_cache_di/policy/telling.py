@@ -16,7 +16,18 @@ from aiohttp_cache_di.rfc9111.freshness import current_age_s, remaining_s
 from aiohttp_cache_di.rfc9111.messages import Request, Response, StoredResponse
 from aiohttp_cache_di.units import format_duration
 
-__all__ = ["Because", "Step", "Trace", "freshness", "length_of", "note", "origin_of_answer", "shown", "told_of"]
+__all__ = [
+    "Because",
+    "Step",
+    "Trace",
+    "age_and_rest",
+    "freshness",
+    "length_of",
+    "note",
+    "origin_of_answer",
+    "shown",
+    "told_of",
+]
 
 Because: TypeAlias = str | Callable[[], str]
 """Why, or what tells it where it is asked for."""
@@ -64,15 +75,24 @@ def freshness(stored: StoredResponse, rules: Rules, now: float) -> str:
     source = told[0] if told else "no lifetime"
     if found is None or not _is_near(found.fresh_until, stored.fresh_until):
         source += ", but it was made stale, or stored by other settings"
-    left_s = remaining_s(stored, now=now)
-    age = f"{source}, age {length_of(current_age_s(stored, now=now))}"
+    age, rest = _age_and_rest(stored, now)
+    return f"{source}, {age}: {rest}"
+
+
+def age_and_rest(stored: StoredResponse, *, now: float) -> str:
+    """How old *stored* is, and what is left of its lifetime."""
+    return ", ".join(_age_and_rest(stored, now))
+
+
+def _age_and_rest(stored: StoredResponse, now: float) -> tuple[str, str]:
+    left_s, age = remaining_s(stored, now=now), f"age {length_of(current_age_s(stored, now=now))}"
     if left_s == math.inf:
-        return f"{age}: fresh for ever"
+        return age, "fresh for ever"
     if left_s == -math.inf:
         if stored.fresh_until != -math.inf:
-            return f"{age}: it was received later than now, while a clock was wrong"
-        return f"{age}: each use needs a validation"
-    return f"{age}: fresh for {length_of(left_s)}" if left_s > 0 else f"{age}: stale by {length_of(-left_s)}"
+            return age, "it was received later than now, while a clock was wrong"
+        return age, "each use needs a validation"
+    return age, f"fresh for {length_of(left_s)}" if left_s > 0 else f"stale by {length_of(-left_s)}"
 
 
 def length_of(seconds: float) -> str:

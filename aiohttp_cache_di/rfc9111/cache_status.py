@@ -21,8 +21,8 @@ __all__ = [
 
 CACHE_NAME = "aiohttp-cache-di"
 
-FwdReason: TypeAlias = Literal["bypass", "method", "uri-miss", "vary-miss", "stale", "request", "partial"]
-"""Why a request went to the origin: a token of RFC 9211 §2.2."""
+FwdReason: TypeAlias = Literal["bypass", "method", "uri-miss", "vary-miss", "miss", "stale", "request", "partial"]
+"""Why a request went to the origin: a token of RFC 9211 §2.2; "miss" where it cannot be told what is stored."""
 
 Detail: TypeAlias = Literal[
     "answers-condition",
@@ -47,6 +47,7 @@ Detail: TypeAlias = Literal[
     "only-if-cached",
     "overtaken",
     "partial",
+    "pending",
     "private",
     "purged",
     "set-cookie",

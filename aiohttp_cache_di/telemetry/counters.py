@@ -31,9 +31,12 @@ class CacheStats(Struct, repr_omit_defaults=True):
         stale: answered with a stale response, as the rules allow when the origin fails or is being asked.
         revalidated: validated with the origin, which said that nothing had changed.
         coalesced: answered by another request's fetch that was under way.
-        stored: responses stored.
+        stored: responses written to the store.
         evicted: entries dropped to make room.
-        invalidated: entries dropped because a request changed what they show.
+        invalidated: entries dropped because a request changed what they show; members of the groups that a response
+            names (RFC 9875) are not counted.
+        purged: entries that those who look after the cache have dropped or made stale: by `CacheBackend.purge`,
+            `delete_url` and `delete_expired_responses`.
         bypassed: sent to the origin without asking the cache.
         unreadable: stored entries that could not be read: damaged, foreign, or wrongly signed. A file that is
             damaged, deleted or replaced counts as one.
@@ -55,6 +58,7 @@ class CacheStats(Struct, repr_omit_defaults=True):
     stored: int = 0
     evicted: int = 0
     invalidated: int = 0
+    purged: int = 0
     bypassed: int = 0
     unreadable: int = 0
     skipped: int = 0
@@ -145,6 +149,7 @@ class CacheStats(Struct, repr_omit_defaults=True):
             stored=self.stored,
             evicted=self.evicted,
             invalidated=self.invalidated,
+            purged=self.purged,
             bypassed=self.bypassed,
             unreadable=self.unreadable,
             skipped=self.skipped,

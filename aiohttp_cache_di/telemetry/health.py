@@ -29,6 +29,7 @@ class StatsSnapshot(Struct, frozen=True):
     stored: int
     evicted: int
     invalidated: int
+    purged: int
     bypassed: int
     unreadable: int
     skipped: int

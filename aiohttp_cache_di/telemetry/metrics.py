@@ -117,6 +117,9 @@ _READ: Final[Mapping[Metric, Callable[[Exported], Iterator[Reading]]]] = {
         f"{_P}invalidated_total", f"{_O}invalidated", "counter", "{entry}", "", "entries dropped because of a change"
     ): _alone(lambda of: of.stats.invalidated),
     Metric(
+        f"{_P}purged_total", f"{_O}purged", "counter", "{entry}", "", "entries dropped or made stale by a purge"
+    ): _alone(lambda of: of.stats.purged),
+    Metric(
         f"{_P}unreadable_total", f"{_O}unreadable", "counter", "{entry}", "", "entries that could not be read"
     ): _alone(lambda of: of.stats.unreadable),
     Metric(

@@ -11,6 +11,7 @@ __all__ = ["DETAILS", "FORWARDED", "RULES", "SERVED", "CacheDecision"]
 FORWARDED: Final = {
     "uri-miss": "nothing was stored for it",
     "vary-miss": "what was stored for its URL is for other header fields",
+    "miss": "nothing that is stored could be used",
     "stale": "what was stored is no longer fresh",
     "request": "the request itself keeps what is stored from being used",
     "partial": "only another part of the response was stored",
@@ -56,11 +57,12 @@ DETAILS: Final = {
     "filtered": "`filter_fn` or `is_cacheable` refused it",
     "invalidated": "what it shows was changed or deleted while it was on its way",
     "purged": "one of its tags was purged while it was on its way",
-    "too-many-tags": "it has more tags than are kept, so that not all of them could be purged",
+    "too-many-tags": "it has more or longer tags than are kept, so that it could not be purged by each of them",
     "no-room": "the memory for it, or for what waits to be written, is full",
+    "pending": "not yet, as the store fails: it waits in memory until the store takes it, and answers from there",
     "store-failed": "the store failed, or is left alone because it has failed",
     "given-up": "it was deleted before it was written, or the store does not take it, or others need its room",
-    "error": "an error of the cache: it could not be decided upon, or copied",
+    "error": "an error: of the cache, which could not judge or copy it, or of `tag_fn`, `filter_fn`, `is_cacheable`",
 }
 """Why a response is not stored that the policy would store: details of a Cache-Status member (RFC 9211 §2.8)."""
 

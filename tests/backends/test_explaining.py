@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from tests.origin import Origin, Received, answer
 from tests.storages import CustomBackend
 
 TAGGED = {"ETag": '"abc"', "Cache-Control": "max-age=60"}
+DATE, LATER = "Mon, 02 Nov 2026 10:00:00 GMT", "Mon, 02 Nov 2226 10:00:00 GMT"
 BACKENDS = [CacheBackend, SQLiteBackend, CustomBackend]
 
 
@@ -169,6 +171,36 @@ async def test_an_explanation_has_no_secret_and_can_be_written_as_json(origin: O
             assert explanation.stored
 
 
+async def words(session: CachedSession, url: str, **fields: str) -> str:
+    headers = {name.replace("_", "-"): value for name, value in fields.items()}
+    async with session.get(url, headers=headers) as response:
+        await response.read()
+    return re.sub(r"\b\d+ s\b", "N s", str(response.cache_decision))  # a machine may be slow
+
+
+async def test_what_had_been_stored_is_told_of_what_is_asked_for_anew(origin: Origin) -> None:
+    stale = {"Cache-Control": "max-age=60, stale-while-revalidate=600", "Age": "72", "Last-Modified": DATE}
+    url = origin.on("/x", answer("body", headers=stale))
+    other = origin.on("/y", answer("body", headers={"Cache-Control": "max-age=60"}))
+    async with CachedSession(cache_control=True) as session:
+        await words(session, url)
+        assert await words(session, url) == (
+            "answered from the cache; age N s, stale by N s; it was stale, and is validated in the background"
+        )
+        assert await words(session, url, Cache_Control="max-age=90, no-cache") == (
+            "sent to the origin: what was stored is no longer fresh; of what was stored: age N s, stale by N s; stored"
+        )
+        await words(session, other)
+        assert await words(session, other, Cache_Control="no-cache") == (
+            "sent to the origin: the request itself keeps what is stored from being used; "
+            "of what was stored: age N s, fresh for N s; stored"
+        )
+        assert await words(session, other, If_Modified_Since=LATER) == (
+            "answered from the cache; age N s, fresh for N s; "
+            "it has not changed since the date in the caller's If-Modified-Since"
+        )
+
+
 async def test_a_response_says_in_words_what_happened(origin: Origin) -> None:
     url = origin.on("/x", answer("body", headers={"Cache-Control": "no-store"}))
     other = origin.on("/y", answer("body", headers=TAGGED))
@@ -185,6 +217,15 @@ async def test_a_response_says_in_words_what_happened(origin: Origin) -> None:
         decision = response.cache_decision
         assert (decision.is_hit, decision.reason) == (True, "")
         assert str(decision) == "answered from the cache; age 0 s, fresh for 60 s"
+        assert await words(session, other, If_None_Match='"abc"') == (
+            'answered from the cache; age N s, fresh for N s; the caller\'s If-None-Match has its ETag: "abc"'
+        )
+        assert await words(session, other, Range="bytes=1-2") == (
+            "answered from the cache; age N s, fresh for N s; bytes 1-2 of 4 are cut from it"
+        )
+        assert await words(session, other, Range="bytes=7-") == (
+            "answered from the cache; age N s, fresh for N s; the range lies beyond its 4 bytes"
+        )
         async with session.get(other, headers={"Cache-Control": "only-if-cached"}, params={"a": "b"}) as response:
             pass
         assert "may only be answered from the cache" in str(response.cache_decision)

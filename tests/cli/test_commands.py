@@ -219,6 +219,23 @@ def test_what_would_be_done_is_explained(path: Path, run: Run) -> None:
     assert (told["decision"], [info["key"] for info in told["stored"]]) == ("Bypass", ["aa1"])
 
 
+@pytest.mark.parametrize("form", [(), ("--json",)], ids=["text", "json"])
+def test_what_would_be_done_is_explained_though_the_store_is_down(
+    run: Run, monkeypatch: pytest.MonkeyPatch, form: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("AIOHTTP_CACHE_BACKEND", "redis")
+    monkeypatch.setenv("AIOHTTP_CACHE_REDIS__URL", "redis://:hunter2@127.0.0.1:1")
+    status, said, wrong = run("explain", "http://a.test/items", *form)
+    assert status == 1
+    assert wrong.startswith("aiohttp-cache: The store redis://127.0.0.1:1")
+    assert wrong.count("\n") == 1
+    assert "hunter2" not in said + wrong
+    if form:
+        assert (json.loads(said)["decision"], json.loads(said)["store_error"] in wrong) == ("Fetch", True)
+    else:
+        assert said.splitlines()[1] == "Fetch: aiohttp-cache-di; fwd=miss"
+
+
 def test_what_is_stored_is_copied_to_another_cache(
     path: Path, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import ClientResponse, ClientSession
 
-from aiohttp_cache_di import CachedSession, policy
-from aiohttp_cache_di.backends import CacheBackend, RedisBackend, ResponseOrKey, SQLiteBackend
+from aiohttp_cache_di import CachedSession, CacheMiddleware, policy
+from aiohttp_cache_di.backends import CacheBackend, FileBackend, RedisBackend, ResponseOrKey, SQLiteBackend
 from aiohttp_cache_di.backends.wrap import pending
+from aiohttp_cache_di.engine import recording
 from aiohttp_cache_di.engine.describe import DETAILS
 from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.engine.storing import ResponseStoring
@@ -21,6 +23,7 @@ from aiohttp_cache_di.response import AnyResponse
 from tests.clients import Clients
 from tests.origin import CLOSE, CUT, Origin, Received, answer, chunked
 from tests.storages import CustomBackend, CustomStorage
+from tests.valkey import ValkeyServer
 
 LIMIT = 1000
 MISS = "aiohttp-cache-di; fwd=uri-miss"
@@ -43,7 +46,7 @@ class Gate(CustomStorage):
 
 
 def gated(**options: Any) -> tuple[CustomBackend, Gate]:
-    backend, gate = CustomBackend(**options), Gate()
+    backend, gate = CustomBackend(write_behind=True, **options), Gate()
     backend.responses = gate
     return backend, gate
 
@@ -78,6 +81,21 @@ async def test_a_miss_says_that_it_is_stored_when_its_last_byte_has_come(origin:
         assert told(response) == ("stored", True)
 
 
+@asynccontextmanager
+async def closing(backend: CacheBackend) -> AsyncGenerator[None]:
+    try:
+        yield
+    finally:
+        await backend.close()
+
+
+async def settled(backend: CacheBackend) -> None:
+    """Wait until all that waits is written."""
+    async with asyncio.timeout(20):
+        while backend.stack.here().pending.entries:
+            await backend.stack.here().pending.finish(1.0)
+
+
 HEAD = b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\n"
 
 
@@ -104,6 +122,14 @@ NEVER_STORED: dict[str, tuple[Any, dict[str, Any]]] = {
     "odd-location": (answer(status=302, headers={"Location": "myapp://callback"}), {}),
     "no-room": (answer("text"), {"max_bytes": 1}),
     "no-lifetime": (answer("text", headers={"Cache-Control": "max-age=0"}), {"cache_control": True}),
+    "must-understand": (
+        answer("text", status=299, headers={"Cache-Control": "max-age=9, must-understand"}),
+        {"cache_control": True},
+    ),
+    "vary": (answer("text", headers={"Vary": "*"}), {}),
+    "status": (answer("text", status=500), {}),
+    "no-store": (answer("text", headers={"Cache-Control": "no-store"}), {}),
+    "private": (answer("text", headers={"Cache-Control": "private"}), {"shared": True}),
 }
 
 
@@ -118,6 +144,12 @@ async def test_what_is_known_not_to_be_stored_says_why_at_once(origin: Origin, d
         await response.read()
         assert told(response) == (f"detail={detail}", False)
         assert session.cache.stats.stored == 0
+
+
+async def test_what_cannot_be_copied_says_so(origin: Origin, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recording, "_CAN_RECORD", False)
+    async with CachedSession(expire_after=60) as session, session.get(origin.on("/", answer("text"))) as response:
+        assert told(response) == ("detail=unseen", False)
 
 
 async def damaged(request: Received) -> bytes:
@@ -169,8 +201,13 @@ async def test_what_waits_to_be_written_is_stored_until_that_fails(origin: Origi
         gate.error = OSError("down")
         gate.open.set()
         await backend.settle()
-        assert told(response) == ("detail=store-failed", False)
+        assert told(response) == ("detail=pending", True)
         assert backend.stats.stored == 0
+        async with session.get(response.url) as hit:
+            assert (hit.from_cache, hit.expires) == (True, response.expires)
+        gate.error = None
+        await settled(backend)
+        assert (told(response), backend.stats.stored) == (("stored", True), 1)
 
 
 async def test_what_is_deleted_while_it_waits_to_be_written_says_so(origin: Origin) -> None:
@@ -179,7 +216,7 @@ async def test_what_is_deleted_while_it_waits_to_be_written_says_so(origin: Orig
     gate.open.set()
     async with CachedSession(cache=backend) as session, session.get(origin.on("/", answer("text"))) as response:
         await backend.settle()
-        assert told(response) == ("detail=store-failed", False)
+        assert told(response) == ("detail=pending", True)
         await backend.clear()
         assert told(response) == ("detail=given-up", False)
 
@@ -193,7 +230,7 @@ async def test_nothing_is_promised_while_a_store_is_known_to_fail(origin: Origin
             await backend.settle()
         gate.error = None
         async with session.get(origin.on("/two", answer("text"))) as response:
-            assert told(response) == ("detail=store-failed", False)
+            assert told(response) == ("detail=pending", True)
             await backend.settle()
             assert told(response) == ("stored", True)
             assert backend.stats.stored == 1
@@ -244,7 +281,7 @@ async def test_what_a_304_confirms_says_whether_that_is_stored(origin: Origin) -
             gate.error = OSError("down")
             gate.open.set()
             await backend.settle()
-            assert said.cache_status == "aiohttp-cache-di; fwd=stale; fwd-status=304; detail=store-failed"
+            assert said.cache_status == "aiohttp-cache-di; fwd=stale; fwd-status=304; detail=pending"
             assert response.headers["Cache-Status"] == said.cache_status
 
 
@@ -303,23 +340,85 @@ async def test_a_follower_that_asked_for_itself_was_spared_nothing(origin: Origi
     assert (stats.coalesced, stats.misses, stats.hits) == (0, 2, 0)
 
 
-@pytest.mark.parametrize("store", ["redis", "sqlite"])
-async def test_the_first_miss_on_a_dead_store_does_not_say_that_it_is_stored(
-    origin: Origin, tmp_path: Path, store: str
-) -> None:
+def dead(store: str, tmp_path: Path, **options: Any) -> CacheBackend:
+    """A backend whose store is not there."""
+    if store == "redis":
+        return RedisBackend(address="redis://127.0.0.1:1", **options)
     (tmp_path / "file").touch()  # no directory can be made of it
-    backend: CacheBackend = (
-        RedisBackend(address="redis://127.0.0.1:1")
-        if store == "redis"
-        else SQLiteBackend(str(tmp_path / "file" / "cache.sqlite"))
-    )
-    async with CachedSession(cache=backend) as session, session.get(origin.on("/", answer("text"))) as response:
-        said = [told(response)]
-        await response.read()
-        said.append(told(response))
+    if store == "filesystem":
+        return FileBackend(str(tmp_path / "file" / "cache"), **options)
+    return SQLiteBackend(str(tmp_path / "file" / "cache.sqlite"), **options)
+
+
+@pytest.mark.parametrize("is_plain", [False, True], ids=["session", "middleware"])
+@pytest.mark.parametrize("store", ["redis", "sqlite", "filesystem"])
+async def test_what_a_dead_store_does_not_take_is_said_to_be_kept_in_memory_and_is(
+    origin: Origin, tmp_path: Path, store: str, is_plain: bool
+) -> None:
+    backend, url = dead(store, tmp_path, expire_after=60, write_behind=True), origin.on("/", answer("text"))
+    session = ClientSession(middlewares=(CacheMiddleware(backend),)) if is_plain else CachedSession(cache=backend)
+    async with session, closing(backend):
+        async with session.get(url) as response:
+            said: Any = response
+            await response.read()
+            await backend.settle()
+            assert said.cache_status == "aiohttp-cache-di; fwd=miss; detail=pending"
+            assert "not stored: not yet, as the store fails" in str(said.cache_decision)
+            assert not said.cache_decision.is_stored
+        for _ in range(3):  # the last ones by the fast lane
+            async with session.get(url) as hit:
+                again: Any = hit
+                assert (again.from_cache, again.expires) == (True, said.expires)
+        stats = backend.stats
+        assert (stats.stored, stats.misses, stats.hits, origin.hits) == (0, 1, 3, 1)
+        assert stats.store_errors
+
+
+@pytest.mark.parametrize("options", [{"write_behind": False}, {}], ids=["write_behind", "get_response"])
+async def test_what_waits_and_is_not_read_meanwhile_is_said_to_have_failed(
+    origin: Origin, tmp_path: Path, options: dict[str, Any]
+) -> None:
+    class Own(RedisBackend):
+        async def get_response(self, key: str) -> Any:
+            return await super().get_response(key)
+
+    made = RedisBackend if options else Own
+    backend, url = made(address="redis://127.0.0.1:1", expire_after=60, **options), origin.on("/", answer("text"))
+    async with CachedSession(cache=backend) as session, closing(backend):
+        for _ in range(2):
+            async with session.get(url) as response:
+                await response.read()
+                await backend.settle()
+                assert response.cache_status.endswith("; detail=store-failed")
+                assert response.expires is None
+    assert origin.hits == 2
+
+
+async def test_what_was_kept_in_memory_is_stored_when_the_store_is_there(
+    origin: Origin, own_valkey: ValkeyServer
+) -> None:
+    url, address = origin.on("/", answer("text")), own_valkey.url
+    own_valkey.stop()
+    backend = RedisBackend(address=address, expire_after=60, write_behind=True)
+    async with CachedSession(cache=backend) as session, closing(backend):
+        async with session.get(url) as response:
+            await response.read()
         await backend.settle()
-        said.append(told(response))
-    assert said == [("detail=store-failed", False)] * 3
+        assert response.cache_status.endswith("; detail=pending")
+        own_valkey.start()
+        await settled(backend)
+        assert response.cache_status == "aiohttp-cache-di; fwd=miss; stored"
+        assert backend.stats.stored == 1
+
+
+async def test_a_request_that_only_the_cache_may_answer_is_told_that_the_store_does_not(
+    origin: Origin, tmp_path: Path
+) -> None:
+    backend = dead("redis", tmp_path)
+    async with CachedSession(cache=backend) as session, closing(backend):
+        response = await session.get(origin.url, only_if_cached=True)
+        assert (response.status, origin.hits) == (504, 0)
+        assert "the store does not answer" in await response.text()
 
 
 async def test_a_response_that_a_method_of_the_users_has_found_counts_as_a_hit(origin: Origin) -> None:

@@ -33,6 +33,12 @@ def test_what_is_none_is_refused_by_the_name_of_what_gave_it(given: Any) -> None
         tags_of(given, option="tag_fn()")
 
 
+def test_what_comes_with_a_request_may_be_too_long_and_too_many() -> None:
+    assert len(tags_of(["x" * 2000, *map(str, range(300))], bounded=False)) == 301
+    with pytest.raises(ConfigurationError, match="a tag is a text"):
+        tags_of([""], bounded=False)
+
+
 def test_a_pattern_of_urls_says_tags() -> None:
     rules = UrlRules({"*/users": UrlExpiration(tags="users"), "*/odd": UrlExpiration(60, tags=[" a ", "a"])})
     users, odd = rules.match("http://a.test/users/7"), rules.match("http://a.test/odd")

@@ -278,11 +278,16 @@ class FileStore:
             except StorageError as exc:
                 written[record.key] = exc
             except OSError as exc:
-                written[record.key] = StorageError(f"{self.place.path}: an entry cannot be written: {exc.strerror}")
+                error = StorageError(f"{self.place.path}: an entry cannot be written: {exc.strerror}")
+                error.__cause__ = exc
+                written[record.key] = error
             else:
                 written[record.key] = 0
                 if record.leased:
                     self._leases.release(record.key)
+        failures = [each for each in written.values() if isinstance(each, StorageError)]
+        if len(failures) == len(written) and all(isinstance(each.__cause__, OSError) for each in failures):
+            raise failures[0]  # it is the file system that fails, and may work again
         return [written[record.key] for record in records]
 
     def _keep(self, record: Record) -> None:

@@ -154,8 +154,13 @@ class LoopStack:
 
     # ---- writing
 
-    def store(self, entry: StoredResponse, outcome: OnWritten | None = None) -> None:
-        """Write *entry*: at once where that takes no waiting, else in the background."""
+    def store(self, entry: StoredResponse, outcome: OnWritten | None = None, *, counts: bool = True) -> None:
+        """Write *entry*: at once where that takes no waiting, else in the background.
+
+        Args:
+            counts: it is a response that has come, rather than one that is stored already and is written anew for
+                what else has changed, such as the list of its variants.
+        """
         if isinstance(entry, FiledResponse) and not (self._spooling and self._spooling.holds(entry.file)):
             if outcome is not None:  # its body is in a file of another store
                 outcome(False)
@@ -165,10 +170,10 @@ class LoopStack:
         if self.purges.reasons:
             self.purges.reasons.pop(entry.key, None)
         if self._keep is None:
-            self.pending.add(entry, outcome)
+            self.pending.add(entry, outcome, counts=counts)
             return
         is_written = self._keep(Record(entry.key, entry, entry.store_until))
-        self.guard.stats.stored += is_written and not is_mark(entry.key)
+        self.guard.stats.stored += is_written and counts and not is_mark(entry.key)
         if outcome is not None:
             outcome(is_written)
 

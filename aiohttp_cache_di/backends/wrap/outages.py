@@ -77,10 +77,11 @@ class Outages:
         self._told.add(operation)
         more = f"; {unlogged} more of this kind since the last message" if unlogged else ""
         logger.warning(
-            "%s has failed (%s: %s); requests go to the origin meanwhile%s. No more of this kind is logged for %d s",
+            "%s has failed (%s: %s); %s%s. No more of this kind is logged for %d s",
             self.where,
             operation,
             cause,
+            "requests go to the origin meanwhile" if operation == "read" else "no request fails for it",
             more,
             LOG_INTERVAL_S,
         )

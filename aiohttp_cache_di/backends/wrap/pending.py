@@ -75,13 +75,17 @@ class PendingWrites:
 
     # ---- what is written
 
-    def add(self, entry: StoredResponse, outcome: OnWritten | None = None) -> None:
-        """Have *entry* written, in place of what is on its way under its key."""
-        write, key = Write(entry, outcome), entry.key
+    def add(self, entry: StoredResponse, outcome: OnWritten | None = None, *, counts: bool = True) -> None:
+        """Have *entry* written, in place of what is on its way under its key.
+
+        Args:
+            counts: see `LoopStack.store`.
+        """
+        write, key = Write(entry, outcome, counts=counts), entry.key
         earlier = self._newest.get(key)
         if earlier is not None and self._busy.get(key) is not earlier:
             self._take_back(earlier)
-            write.outcomes = earlier.outcomes + write.outcomes
+            write.stand_in_for(earlier)
             write.is_leased = earlier.is_leased
         if not self._make_room(write.size):
             self._newest.pop(key, None)
@@ -348,7 +352,7 @@ class PendingWrites:
         self._end(write)
         if not write.is_deleted:
             self._tombstones.pop(entry.key, None)
-            self._guard.stats.stored += not is_mark(write.entry.key)
+            self._guard.stats.stored += write.counts and not is_mark(write.entry.key)
         if self._forget_newest(write) and not write.is_deleted:
             self._on_written(entry, version)
         write.tell(not write.is_deleted)
@@ -368,7 +372,10 @@ class PendingWrites:
         is_about_data = error is not None and kind_of(error) in OF_THE_DATA
         self._batch = max(1, len(batch) // 2)  # so that one which is at fault is soon alone
         for write in batch:
-            if self._newest.get(write.entry.key) is not write or (is_about_data and len(batch) == 1):
+            newest = self._newest.get(write.entry.key)
+            if newest is not write or (is_about_data and len(batch) == 1):
+                if newest is not None and newest is not write:
+                    newest.stand_in_for(write)
                 self._drop(write)
                 continue
             write.rest(self._wake)

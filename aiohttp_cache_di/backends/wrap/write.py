@@ -22,6 +22,7 @@ class Write:
     """An entry on its way into the store."""
 
     __slots__ = (
+        "counts",
         "entry",
         "has_failed",
         "is_deleted",
@@ -34,10 +35,12 @@ class Write:
         "tries",
     )
 
-    def __init__(self, entry: StoredResponse, outcome: OnWritten | None) -> None:
+    def __init__(self, entry: StoredResponse, outcome: OnWritten | None, *, counts: bool = True) -> None:
         self.entry: StoredResponse = entry
         self.size: int = entry.held_bytes + OVERHEAD_BYTES
         self.outcomes: list[OnWritten] = [] if outcome is None else [outcome]
+        self.counts: bool = counts
+        """Whether it brings a response that is counted when it is written."""
         self.is_leased: bool = False
         self.is_deleted: bool = False
         """It is to be deleted again once the put that is under way has ended."""
@@ -60,6 +63,11 @@ class Write:
         if timer is not None:
             timer.cancel()
         return timer is not None
+
+    def stand_in_for(self, earlier: Write) -> None:
+        """Bring what *earlier*, of the same key, was to bring: it will not be written."""
+        self.outcomes = earlier.outcomes + self.outcomes
+        self.counts = self.counts or earlier.counts
 
     def tell(self, is_written: bool) -> None:
         """Tell those who want to know."""
