@@ -11,7 +11,7 @@ from typing import Final, TypeAlias, TypedDict, cast
 from yarl import URL
 
 from aiohttp_cache_di import keys
-from aiohttp_cache_di.backends.inspecting import Wanted
+from aiohttp_cache_di.backends.inspecting import Clue, Selection, Wanted
 from aiohttp_cache_di.entries.info import EntryInfo
 from aiohttp_cache_di.entries.tags import as_shown
 from aiohttp_cache_di.errors import ConfigurationError
@@ -54,7 +54,7 @@ class Selectors(TypedDict, total=False):
 
 def selection(
     selectors: Selectors, *, ignored_params: Collection[str] = (), ordered: bool = False, now: float | None = None
-) -> Wanted:
+) -> Selection:
     """What tells whether an entry meets all of *selectors*.
 
     Raises:
@@ -67,10 +67,14 @@ def selection(
         raise TypeError(f"entries are not selected by {', '.join(sorted(unknown))}; use {known}")
     at = time.time() if now is None else now
     tests: list[Wanted] = []
+    clues: list[Clue] = []
     if (host := selectors.get("host")) is not None:
         tests.append(_of_host(_text("host", host)))
+        clues += _clue([host.strip().lower()], any_case=True)
     if (url := selectors.get("url")) is not None:
-        tests.append(_of_url(url, ignored_params, ordered))
+        test, paths = _of_url(url, ignored_params, ordered)
+        tests.append(test)
+        clues += _clue(paths)
     if selectors.get("expired"):
         tests.append(lambda info: info.fresh_until <= at)
     if (age := selectors.get("older_than")) is not None:
@@ -82,9 +86,20 @@ def selection(
     if selectors.get("tags") is not None:
         named = frozenset(tags_in(selectors))
         tests.append(lambda info: not named.isdisjoint(info.tags))
+        clues += _clue(named)
     if (match := selectors.get("match")) is not None:
         tests.append(_matching(_texts("match", match)))
-    return _all_of(tests)
+    return Selection(_all_of(tests), tuple(clues))
+
+
+def _clue(texts: Collection[str], *, any_case: bool = False) -> list[Clue]:
+    """What the packed info of an entry has that has one of *texts*; none where that cannot be said."""
+    if not all(texts) or (any_case and not all(map(str.isascii, texts))):
+        return []
+    try:
+        return [Clue(tuple(text.encode() for text in texts), any_case)]
+    except UnicodeEncodeError:
+        return []
 
 
 def tags_in(selectors: Selectors) -> list[str]:
@@ -110,7 +125,9 @@ def _of_host(host: str) -> Wanted:
     return test
 
 
-def _of_url(url: str | URL, ignored_params: Collection[str], ordered: bool) -> Wanted:
+def _of_url(url: str | URL, ignored_params: Collection[str], ordered: bool) -> tuple[Wanted, set[str]]:
+    """What tells a response to *url*, and the paths of which its own URL has one; "" for any."""
+
     def target(of: str | URL) -> str:
         text = keys.redact_url(of, ignored_params)
         return keys.target_of(URL(text, encoded=True), ignored_params, ordered=ordered)
@@ -124,12 +141,12 @@ def _of_url(url: str | URL, ignored_params: Collection[str], ordered: bool) -> W
         raise ConfigurationError(f"url={str(url)!r}: {exc}") from exc
     if not all(spelling.is_absolute() and spelling.host for spelling in spellings):
         raise ConfigurationError(f"url={str(url)!r}: use an absolute URL, such as https://api.example.org/items")
-    paths = {spelling.raw_path for spelling in spellings}
+    paths = {"" if spelling.raw_path == "/" else spelling.raw_path for spelling in spellings}
 
     def test(info: EntryInfo) -> bool:
-        return any(path in info.url or path == "/" for path in paths) and target(info.url) in targets
+        return any(path in info.url for path in paths) and target(info.url) in targets
 
-    return test
+    return test, paths
 
 
 def _matching(patterns: Iterable[str]) -> Wanted:

@@ -22,7 +22,7 @@ from aiohttp_cache_di.backends.capabilities import (
     Touching,
     Versioned,
 )
-from aiohttp_cache_di.backends.inspecting import Measuring, Selecting
+from aiohttp_cache_di.backends.inspecting import Measuring, Selecting, Softening
 from aiohttp_cache_di.backends.store import Store, StoreEvents, Unreadable
 from aiohttp_cache_di.entries.codec import item_leads_on
 
@@ -51,6 +51,7 @@ class Abilities(Struct, frozen=True, eq=False):
     keeping: Keeping | None
     selecting: Selecting | None
     measuring: Measuring | None
+    softening: Softening | None
     spooling: Spooling | None
     kinds: Kinds
     events: StoreEvents
@@ -71,6 +72,7 @@ class Abilities(Struct, frozen=True, eq=False):
             keeping=store if isinstance(store, Keeping) else None,
             selecting=store if isinstance(store, Selecting) else None,
             measuring=store if isinstance(store, Measuring) else None,
+            softening=store if isinstance(store, Softening) else None,
             spooling=store if isinstance(store, Spooling) else None,
             kinds=store.kinds if isinstance(store, Sorting) else _by_reading(store),
             events=store.events if isinstance(store, Telling) else StoreEvents(),
