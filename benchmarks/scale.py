@@ -141,7 +141,8 @@ async def size(name: str, place: Place, options: dict[str, Any], parameters: dic
     backend = make_backend("sqlite", place, {"max_bytes": None, "near_tier": False})
     count, body = parameters["entries"], parameters["body"]
     content = sum(
-        body + sum(len(name) + len(value) + 4 for name, value in entry.raw_headers) for entry in made_entries(count, body)
+        body + sum(len(name) + len(value) + 4 for name, value in entry.raw_headers)
+        for entry in made_entries(count, body)
     )
     await _fill(backend, made_entries(count, body))
 

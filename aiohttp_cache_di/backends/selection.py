@@ -30,6 +30,12 @@ Size: TypeAlias = int | str
 _AS_READ: Final = re.compile(r"https?://(?!xn--)(?:[a-z0-9-]+\.(?!xn--))*[a-z0-9-]+/[!$-&(-~]*", re.ASCII)
 
 
+# A pattern whose host is no pattern, with a path, and without what is written in several ways: a port, IDNA, escapes.
+_WHOLE_HOST: Final = re.compile(
+    r"(?:[a-z]+://)?(?P<host>(?!xn--)(?:[a-z0-9-]+\.(?!xn--))*[a-z0-9-]+)/", re.ASCII | re.IGNORECASE
+)
+
+
 class Selectors(TypedDict, total=False):
     """What entries are selected by; of several, an entry has to meet each.
 
@@ -88,7 +94,9 @@ def selection(
         tests.append(lambda info: not named.isdisjoint(info.tags))
         clues += _clue(named)
     if (match := selectors.get("match")) is not None:
-        tests.append(_matching(_texts("match", match)))
+        patterns = _texts("match", match)
+        tests.append(_matching(patterns))
+        clues += _clue([_host_in(pattern) for pattern in patterns], any_case=True)
     return Selection(_all_of(tests), tuple(clues))
 
 
@@ -157,6 +165,12 @@ def _matching(patterns: Iterable[str]) -> Wanted:
         return any(matches(text) is not None for matches in matchers)
 
     return test
+
+
+def _host_in(pattern: str) -> str:
+    """The host of *pattern*, which the URLs have that match it; "" where that cannot be said for certain."""
+    found = _WHOLE_HOST.match(pattern.strip())
+    return found["host"].lower() if found else ""
 
 
 def _text(name: str, value: object) -> str:

@@ -166,7 +166,7 @@ class Table:
         self.rows_page: str = f"SELECT key, leads_on, {frame} FROM {t} WHERE key > ? ORDER BY key"
         info = f"CASE WHEN length(info) <= {MAX_INFO_BYTES} THEN info END"
         self.infos: str = f"SELECT id, key, {info} FROM {t} WHERE id > ? ORDER BY id LIMIT ?"
-        # and what clues say, a bracket, an order and a limit: all that has no info of ours is told of, whatever they say
+        # and what clues say, a bracket, an order and a limit; what has no info of ours is told of, whatever they say
         self.infos_like: str = (
             f"SELECT id, key, {info} FROM {t} WHERE id > ? AND id <= ? "
             f"AND (typeof(info) <> 'blob' OR length(info) > {MAX_INFO_BYTES} OR "

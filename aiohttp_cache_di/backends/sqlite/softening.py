@@ -34,11 +34,11 @@ class Softened(NamedTuple):
     """What one step has done.
 
     Args:
-        count: how many keys it has dealt with.
+        keys: how many it has dealt with.
         left: those of them under which there is what only its user can read.
     """
 
-    count: int
+    keys: int
     left: list[str]
 
 

@@ -131,7 +131,7 @@ class SQLiteStore:
 
         while done < len(packed):
             softened: Softened = await self._call(step)
-            done += softened.count
+            done += softened.keys
             left += softened.left
         return left
 

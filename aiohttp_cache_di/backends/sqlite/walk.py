@@ -85,7 +85,7 @@ def infos_page(
 def _usable(clues: Sequence[Clue], connection: sqlite3.Connection) -> list[Clue]:
     """The clues that SQLite can look for."""
     few = [clue for clue in clues if len(clue.texts) <= MAX_TEXTS]
-    # To make small letters of bytes, SQLite takes them for text in the encoding of the file, which another program made.
+    # To make small letters of bytes, SQLite takes them for text in the encoding of the file, which is not always ours.
     if any(clue.any_case for clue in few) and connection.execute("PRAGMA encoding").fetchone() != ("UTF-8",):
         return [clue for clue in few if not clue.any_case]
     return few
