@@ -20,7 +20,7 @@ from aiohttp_cache_di.errors import ConfigurationError
 
 __all__ = ["Operated"]
 
-PURGED_AT_A_TIME: Final = 512
+PURGED_AT_A_TIME: Final = 256
 SOFTENED_AT_A_TIME: Final = 32  # of which the bodies are read
 COUNTED_WITHIN_S: Final = 1.0
 
