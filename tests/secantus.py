@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import pytest
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
@@ -26,6 +28,8 @@ class SecantusServer(ServerProcess):
     name = "secantus"
 
     def __init__(self, directory: Path, *, standalone: bool = False) -> None:
+        if find_spec("secantus") is None:
+            pytest.skip("secantusdb has no wheel for this Python")
         super().__init__(directory)
         self.standalone = standalone
 

@@ -172,7 +172,7 @@ def test_the_sizes_of_the_page_are_those_of_the_code(row: str, size: int) -> Non
 
 ELSEWHERE = """
 import mmap, os, sys
-import aiohttp, asyncio, sqlite3, subprocess, tempfile
+import aiohttp, asyncio, sqlite3, subprocess, sysconfig, tempfile
 for name in "geteuid getuid fchmod fchown statvfs O_NOFOLLOW O_DIRECTORY register_at_fork fork".split():
     delattr(os, name)
 for name in ("PROT_READ", "PROT_WRITE", "MAP_SHARED"):

@@ -64,7 +64,7 @@ class _Hook:
     """A method that users may override in a subclass or replace on an object, which is noticed."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        self.function = function
+        self.function = self.__wrapped__ = function  # what the stand-ins of `unittest.mock` look at
 
     def __set_name__(self, owner: type[Revised], name: str) -> None:
         self._name = name

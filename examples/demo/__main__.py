@@ -21,6 +21,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,8 @@ def run_valkey() -> Generator[str]:
 @contextmanager
 def run_secantus() -> Generator[str]:
     """Run a server that speaks MongoDB's protocol, and yield its URL."""
+    if find_spec("secantus") is None:
+        raise ServiceError("secantusdb has no wheel for this Python: make demo BACKEND=mongodb takes 3.11 to 3.13")
     port = free_port()
     folder = str(FOLDER / "secantus")
     command = ("-m", "secantus", "--host", "127.0.0.1", "--port", str(port), "--storage-path", folder)

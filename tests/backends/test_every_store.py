@@ -89,7 +89,7 @@ async def test_one_of_many_backends_fetches_what_all_ask_for(origin: Origin, sto
 
     url = origin.on("/slow", slowly)
     async with AsyncExitStack() as stack:
-        backends = [store.backend(autoclose=True) for _ in range(4)]
+        backends = [store.backend(autoclose=True, storage_deadline=10.0) for _ in range(4)]
         sessions = [await stack.enter_async_context(CachedSession(cache=backend)) for backend in backends]
         bodies = await asyncio.gather(*(fetch(session) for session in sessions for _ in range(5)))
     assert set(bodies) == {"1"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 from unittest.mock import patch
 
@@ -86,3 +87,8 @@ def test_nothing_is_raised_by_what_is_no_setting() -> None:
     before = backend.revision
     backend.anything = 1
     assert backend.revision == before
+
+
+def test_a_hook_is_seen_to_be_awaited_by_what_looks_without_calling_it() -> None:
+    # As `unittest.mock` does for the attributes of a `spec` from Python 3.14 on.
+    assert inspect.iscoroutinefunction(inspect.unwrap(inspect.getattr_static(CacheBackend, "request")))

@@ -293,16 +293,16 @@ async def test_a_stream_that_keeps_coming_holds_up_none_that_comes_later(origin:
 
 
 async def test_a_body_with_a_known_end_is_waited_for_while_it_keeps_arriving(origin: Origin, clients: Clients) -> None:
-    client = clients(session=many(), coalesce_timeout=0.5)
+    client = clients(session=many(), coalesce_timeout=1)
 
     async def script(request: Received) -> AsyncIterator[bytes]:
-        yield answer(headers={"Content-Length": "28"})
-        for _ in range(14):
+        yield answer(headers={"Content-Length": "44"})
+        for _ in range(22):
             await asyncio.sleep(0.05)
             yield b"xy"
 
     url = origin.on("/", script)
-    assert await flood(client, url, 20) == ["xy" * 14] * 20
+    assert await flood(client, url, 20) == ["xy" * 22] * 20
     assert origin.hits == 1
 
 

@@ -22,7 +22,8 @@ numbers = itertools.count()
 
 
 def backend_at(url: str, **options: Any) -> RedisBackend:
-    return RedisBackend(f"looks-{next(numbers)}", address=url, autoclose=True, **options)
+    """One whose leases are not renewed while a test counts, however slow the machine is."""
+    return RedisBackend(f"looks-{next(numbers)}", address=url, autoclose=True, lease=600, **options)
 
 
 @pytest.fixture
@@ -100,7 +101,7 @@ async def test_a_hit_is_one_plain_command(session: CachedSession, own_valkey: Va
 async def test_what_others_have_stored_is_soon_had_by_plain_commands(own_valkey: ValkeyServer, origin: Origin) -> None:
     urls = [origin.on(f"/{n}", answer("a")) for n in range(10)]
     name = f"looks-{next(numbers)}"
-    first, second = (RedisBackend(name, address=own_valkey.url, autoclose=True) for _ in range(2))
+    first, second = (RedisBackend(name, address=own_valkey.url, autoclose=True, lease=600) for _ in range(2))
     async with CachedSession(cache=first) as session:
         for url in urls:
             await text(session, url)
