@@ -19,7 +19,7 @@ import sqlite3
 import sys
 import time
 from asyncio import events
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -62,7 +62,7 @@ class Held:
 
 
 @contextmanager
-def callbacks_timed(held: Held) -> Iterator[None]:
+def callbacks_timed(held: Held) -> Generator[None]:
     """Time each callback of the loop into *held*."""
     run = events.Handle._run
 

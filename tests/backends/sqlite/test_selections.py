@@ -8,7 +8,7 @@ import math
 import random
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import aclosing, closing
 from pathlib import Path
 from typing import Any, Unpack, cast
@@ -17,7 +17,7 @@ import pytest
 from msgspec.structs import replace
 
 from aiohttp_cache_di.backends import operating
-from aiohttp_cache_di.backends.inspecting import Clue, Purged, Selection
+from aiohttp_cache_di.backends.inspecting import Clue, Glance, Purged, Selection
 from aiohttp_cache_di.backends.selection import Selectors, selection
 from aiohttp_cache_di.backends.sqlite import SQLiteBackend, softening, store, walk
 from aiohttp_cache_di.backends.sqlite.schema import Table
@@ -116,7 +116,7 @@ def test_the_clues_of_a_selection_are_in_all_that_it_selects() -> None:
         {"match": "a.test:80/"},
         {"expired": True},
     )
-    assert [selectors for selectors in unclear if clues(**selectors)] == []
+    assert [selectors for selectors in unclear if selection(selectors).clues] == []
 
 
 async def test_a_row_that_does_not_tell_is_looked_at_whatever_is_looked_for(
@@ -165,19 +165,30 @@ async def test_a_purge_has_no_step_in_which_all_is_done(
     """What is done in one callback of the loop, and in one job of a thread, does not grow with what is purged."""
     count, walked, lots, softened = 3000, list[int](), list[int](), list[int]()
     stack, infos_page, soften = backend.stack, walk.infos_page, softening.soften
+    stack_soften, stack_delete = stack.soften, stack.delete
 
-    def noting(call: Callable[..., Any], note: Callable[..., int], into: list[int]) -> Callable[..., Any]:
-        def noted(*args: Any, **kwargs: Any) -> Any:
-            result = call(*args, **kwargs)
-            into.append(note(result, *args))
-            return result
+    def noting_page(*args: Any, **kwargs: Any) -> tuple[list[Glance], int | None]:
+        page = infos_page(*args, **kwargs)
+        walked.append(len(page[0]))
+        return page
 
-        return noted
+    def noting_step(*args: Any) -> softening.Softened:
+        step = soften(*args)
+        softened.append(step.keys)
+        return step
 
-    monkeypatch.setattr(store, "infos_page", noting(infos_page, lambda result, *_: len(result[0]), walked))
-    monkeypatch.setattr(store, "soften", noting(soften, lambda result, *_: result.keys, softened))
-    monkeypatch.setattr(stack, "soften", noting(stack.soften, lambda _, keys, __: len(keys), lots))
-    monkeypatch.setattr(stack, "delete", noting(stack.delete, lambda _, keys: len(keys), lots))
+    async def noting_soften(keys: Collection[str], at: float) -> Collection[str]:
+        lots.append(len(keys))
+        return await stack_soften(keys, at)
+
+    async def noting_delete(keys: Collection[str]) -> None:
+        lots.append(len(keys))
+        await stack_delete(keys)
+
+    monkeypatch.setattr(store, "infos_page", noting_page)
+    monkeypatch.setattr(store, "soften", noting_step)
+    monkeypatch.setattr(stack, "soften", noting_soften)
+    monkeypatch.setattr(stack, "delete", noting_delete)
     monkeypatch.setattr(softening, "STEP_S", 0.0)
     await put(backend, [replace(make_entry(f"{n:040x}"), url=f"http://a.test/{n}") for n in range(count)])
 

@@ -158,14 +158,13 @@ class TestBounds:
         tier = NearTier(Abilities.of(FakeVersioned()), 64 * MEGABYTE)
         entries = [make_entry(str(number)) for number in range(3 * FREED_AT_A_TIME)]
         alone = {sys.getrefcount(entry) for entry in entries}
-        for entry in entries:
-            tier.wrote(entry, 7)
+        for number in range(len(entries)):
+            tier.wrote(entries[number], 7)
         assert len(tier) == len(entries)
-        del entry
         tier.clear()
         assert len(tier) == tier.total_bytes == 0
         assert tier.peek("0") is None
-        counts = []
+        counts = list[int]()
         for _ in range(4):
             counts.append(sum(sys.getrefcount(entry) not in alone for entry in entries))
             await asyncio.sleep(0)
