@@ -20,7 +20,7 @@ from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from benchmarks.clients import CLIENTS, Place, SessionClient, make_backend
 from benchmarks.rounds import Round
 
-__all__ = ["expire", "filled", "iterate", "size", "weight"]
+__all__ = ["WRITTEN_AT_ONCE", "expire", "filled", "iterate", "made_entries", "size", "weight"]
 
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 WRITTEN_AT_ONCE = 500
@@ -30,7 +30,7 @@ def _resident_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE_BYTES
 
 
-def _entries(count: int, body_bytes: int, expired_at: float | None = None) -> Iterator[StoredResponse]:
+def made_entries(count: int, body_bytes: int, expired_at: float | None = None) -> Iterator[StoredResponse]:
     """Entries with eight header lines; every second one may be dropped at *expired_at*."""
     now = time.time()
     for number in range(count):
@@ -98,7 +98,7 @@ async def filled(name: str, place: Place, options: dict[str, Any], parameters: d
     async with session_class(cache=backend) as session:
         client = SessionClient(session, backend)
         hot = [f"{place.origin}b/{parameters['body']}/{number}" for number in range(1000)]
-        await _fill(backend, _entries(parameters["entries"] - len(hot), parameters["body"]))
+        await _fill(backend, made_entries(parameters["entries"] - len(hot), parameters["body"]))
         for _ in range(3):
             await client.fetch(hot)
             await client.drain()
@@ -141,9 +141,10 @@ async def size(name: str, place: Place, options: dict[str, Any], parameters: dic
     backend = make_backend("sqlite", place, {"max_bytes": None, "near_tier": False})
     count, body = parameters["entries"], parameters["body"]
     content = sum(
-        body + sum(len(name) + len(value) + 4 for name, value in entry.raw_headers) for entry in _entries(count, body)
+        body + sum(len(name) + len(value) + 4 for name, value in entry.raw_headers)
+        for entry in made_entries(count, body)
     )
-    await _fill(backend, _entries(count, body))
+    await _fill(backend, made_entries(count, body))
 
     async def run_round() -> dict[str, float]:
         await backend.close()  # folds the log into the file
@@ -164,7 +165,7 @@ async def expire(name: str, place: Place, options: dict[str, Any], parameters: d
     async def run_round() -> dict[str, float]:
         expired_at = time.time() + 3600
         await backend.responses.clear()
-        await _fill(backend, _entries(count, parameters["body"], expired_at))
+        await _fill(backend, made_entries(count, parameters["body"], expired_at))
         gc.collect()
         stalls = Stalls()
         watcher = asyncio.create_task(stalls.watch())
@@ -191,7 +192,7 @@ async def iterate(
     bounds: dict[str, Any] = {"max_bytes": None, "near_tier": False} if options["store"] == "sqlite" else {}
     backend = make_backend(options["store"], place, bounds)
     count, body = parameters["entries"], parameters["body"]
-    await _fill(backend, _entries(count, body))
+    await _fill(backend, made_entries(count, body))
     gc.collect()
 
     async def run_round() -> dict[str, float]:

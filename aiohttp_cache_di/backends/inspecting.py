@@ -5,7 +5,7 @@ Of a store that has neither protocol, all records are read, a page at a time.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from typing import Final, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from msgspec import Struct
@@ -16,11 +16,14 @@ from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = [
     "MAX_INFO_BYTES",
+    "Clue",
     "CountingMarks",
     "Glance",
     "Measuring",
     "Purged",
     "Selecting",
+    "Selection",
+    "Softening",
     "Usage",
     "Wanted",
     "packed_info",
@@ -31,6 +34,40 @@ MAX_INFO_BYTES: Final = 4096
 
 Wanted: TypeAlias = Callable[[EntryInfo], bool]
 """Tells whether an entry is one that is looked for; called in any thread."""
+
+
+class Clue(NamedTuple):
+    """Bytes that the packed info (`entries.info.pack_info`) of each entry has that is looked for: one of *texts*.
+
+    Args:
+        any_case: an ASCII letter may be a capital or a small one; *texts* have small ones.
+    """
+
+    texts: tuple[bytes, ...]
+    any_case: bool = False
+
+
+class Selection:
+    """What tells whether an entry is looked for, with clues by which a store can pass most others over.
+
+    Args:
+        test: decides.
+        clues: all of which the packed info of each entry has that passes *test*; others may have them too.
+    """
+
+    __slots__ = ("clues", "test")
+
+    def __init__(self, test: Wanted, clues: tuple[Clue, ...] = ()) -> None:
+        self.test = test
+        self.clues = clues
+
+    def __call__(self, info: EntryInfo) -> bool:
+        return self.test(info)
+
+    def having(self, also: Wanted) -> Selection:
+        """Those of which *also* tells that it wants them."""
+        test = self.test
+        return Selection(lambda info: also(info) and test(info), self.clues)
 
 
 class Glance(NamedTuple):
@@ -80,7 +117,20 @@ class Selecting(Protocol):
     def infos(self, wanted: Wanted) -> AsyncIterator[Sequence[Glance]]:
         """Walk over the records that are *wanted*, and those of which nothing is known without their items.
 
-        A page at a time, as `Store.pages` does.
+        A page at a time, as `Store.pages` does. Of a `Selection`, the clues may be looked at first.
+        """
+        ...
+
+
+@runtime_checkable
+class Softening(Protocol):
+    """Makes responses stale where they are, so that no body comes to the loop and goes back."""
+
+    async def soften(self, keys: Sequence[str], at: float) -> Collection[str]:
+        """Have the responses under *keys* fresh until *at* (POSIX time) at most; what is missing stays so.
+
+        Returns:
+            Those of *keys* under which there is something that only its user can read.
         """
         ...
 

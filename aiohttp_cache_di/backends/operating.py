@@ -12,7 +12,7 @@ from typing import Any, Final, Unpack
 
 from msgspec.structs import replace
 
-from aiohttp_cache_di.backends.inspecting import Purged, Usage, Wanted
+from aiohttp_cache_di.backends.inspecting import Purged, Selection, Usage
 from aiohttp_cache_di.backends.selection import Selectors, selection, tags_in
 from aiohttp_cache_di.backends.urls import Addressed
 from aiohttp_cache_di.entries.info import EntryInfo
@@ -21,7 +21,7 @@ from aiohttp_cache_di.telemetry import CacheStats
 
 __all__ = ["Operated"]
 
-PURGED_AT_A_TIME: Final = 512
+PURGED_AT_A_TIME: Final = 256
 SOFTENED_AT_A_TIME: Final = 32  # of which the bodies are read
 COUNTED_WITHIN_S: Final = 1.0
 
@@ -30,10 +30,10 @@ class Tally:
     """What a purge has met so far.
 
     Args:
-        stats: count it too.
+        stats: what counts it too, if anything does.
     """
 
-    def __init__(self, stats: CacheStats) -> None:
+    def __init__(self, stats: CacheStats | None = None) -> None:
         self._stats = stats
         self.entries: int = 0
         self.bytes: int = 0
@@ -43,7 +43,8 @@ class Tally:
     def add(self, infos: Collection[EntryInfo]) -> None:
         """Count *infos*, too."""
         self.entries += len(infos)
-        self._stats.purged += len(infos)
+        if self._stats is not None:
+            self._stats.purged += len(infos)
         self.bytes += sum(info.body_bytes for info in infos)
 
     async def told(self, counting: Coroutine[Any, Any, None]) -> None:
@@ -117,20 +118,18 @@ class Operated(Addressed):
             )
         if not dry_run and not all and _names(selectors) == {"tags"}:
             return await self._purge_tags(selectors, soft, count_within_s)
-        entries, size, now = 0, 0, time.time()
+        tally, now = Tally(), time.time()
         is_whole = all and not soft
-        async with aclosing(self._selected(selectors, fresh_at=now if soft else -math.inf)) as pages:
-            async for page in pages:
-                found = {info.key: info for info in page}
-                entries += len(found)
-                size += sum(info.body_bytes for info in found.values())
-                if found and not dry_run and not is_whole:
+        async with aclosing(_in_lots(self._selected(selectors, fresh_at=now if soft else -math.inf))) as lots:
+            async for found in lots:
+                tally.add(found.values())
+                if not dry_run and not is_whole:
                     await (self._soften(list(found), now) if soft else self._drop_all(list(found)))
                     self.stats.purged += len(found)
         if is_whole and not dry_run:
             await self.clear()
-            self.stats.purged += entries
-        return Purged(entries, size)
+            self.stats.purged += tally.entries
+        return Purged(tally.entries, tally.bytes)
 
     async def _purge_tags(self, selectors: Selectors, soft: bool, within_s: float) -> Purged:
         """Have what has one of the tags gone at once, then drop it for a moment, and the rest in the background."""
@@ -155,11 +154,10 @@ class Operated(Addressed):
         if tally.error is not None:
             raise tally.error
 
-    async def _count(self, wanted: Wanted, tally: Tally) -> None:
+    async def _count(self, wanted: Selection, tally: Tally) -> None:
         now = time.time()
-        async with aclosing(self.stack.infos(lambda info: info.fresh_until > now and wanted(info))) as pages:
-            async for page in pages:
-                found = {info.key: info for info in page}
+        async with aclosing(_in_lots(self.stack.infos(wanted.having(lambda info: info.fresh_until > now)))) as lots:
+            async for found in lots:
                 tally.add(found.values())
                 unmarked = [
                     key for key, info in found.items() if info.tagging is None
@@ -167,16 +165,15 @@ class Operated(Addressed):
                 if unmarked:
                     await self._soften(unmarked, now)
 
-    async def _sweep(self, tags: Collection[str], wanted: Wanted, number: int, tally: Tally) -> None:
+    async def _sweep(self, tags: Collection[str], wanted: Selection, number: int, tally: Tally) -> None:
         """Drop what the purge of *tags* of that *number* has made unusable."""
         purges = self.stack.here().purges
 
         def is_purged(info: EntryInfo) -> bool:
-            return (info.tagging is None or info.tagging.purges < number) and wanted(info)
+            return info.tagging is None or info.tagging.purges < number
 
-        async with aclosing(self.stack.infos(is_purged, purged=True)) as pages:
-            async for page in pages:
-                found = {info.key: info for info in page}
+        async with aclosing(_in_lots(self.stack.infos(wanted.having(is_purged), purged=True))) as lots:
+            async for found in lots:
                 tally.add(found.values())
                 for key, info in found.items():
                     purges.remember(key, next(tag for tag in info.tags if tag in tags))
@@ -192,7 +189,7 @@ class Operated(Addressed):
         if fresh_at == -math.inf:
             return self.stack.infos(wanted)
         # What has been made stale is written anew, and may be met again.
-        return self.stack.infos(lambda info: info.fresh_until > fresh_at and wanted(info))
+        return self.stack.infos(wanted.having(lambda info: info.fresh_until > fresh_at))
 
     async def _drop_all(self, doomed: Sequence[str]) -> None:
         for first in range(0, len(doomed), PURGED_AT_A_TIME):
@@ -204,8 +201,9 @@ class Operated(Addressed):
                 await self.stack.delete(part)
 
     async def _soften(self, doomed: Sequence[str], now: float) -> None:
-        for first in range(0, len(doomed), SOFTENED_AT_A_TIME):
-            items = await self.stack.items(doomed[first : first + SOFTENED_AT_A_TIME])
+        left = list(await self.stack.soften(doomed, now))
+        for first in range(0, len(left), SOFTENED_AT_A_TIME):
+            items = await self.stack.items(left[first : first + SOFTENED_AT_A_TIME])
             entries = [self.stack.packing.entry_of(item, item.key) for item in items if not isinstance(item, str)]
             await asyncio.gather(
                 *(
@@ -214,6 +212,19 @@ class Operated(Addressed):
                     if entry is not None and entry.fresh_until > now
                 )
             )
+
+
+async def _in_lots(pages: AsyncGenerator[Sequence[EntryInfo]]) -> AsyncGenerator[dict[str, EntryInfo]]:
+    """What *pages* tell, by key, so many at a time that what is done to them in one go is worth it."""
+    lot: dict[str, EntryInfo] = {}
+    async with aclosing(pages):
+        async for page in pages:
+            lot.update((info.key, info) for info in page)
+            if len(lot) >= PURGED_AT_A_TIME:
+                yield lot
+                lot = {}
+    if lot:
+        yield lot
 
 
 def _names(selectors: Selectors) -> set[str]:

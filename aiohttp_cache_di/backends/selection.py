@@ -12,7 +12,7 @@ from typing import Final, TypeAlias, TypedDict, cast
 from yarl import URL
 
 from aiohttp_cache_di import keys
-from aiohttp_cache_di.backends.inspecting import Wanted
+from aiohttp_cache_di.backends.inspecting import Clue, Selection, Wanted
 from aiohttp_cache_di.backends.terms import expect_pattern, expect_scheme, named_host
 from aiohttp_cache_di.entries.info import EntryInfo
 from aiohttp_cache_di.entries.tags import as_shown
@@ -31,6 +31,12 @@ Size: TypeAlias = int | str
 
 # What `as_read` leaves as it is: no port, nothing encoded, a host in the one form it has.
 _AS_READ: Final = compiled_later(r"https?://(?!xn--)(?:[a-z0-9-]+\.(?!xn--))*[a-z0-9-]+/[!$-&(-~]*", re.ASCII)
+
+
+# A pattern whose host is no pattern, with a path, and without what is written in several ways: a port, IDNA, escapes.
+_WHOLE_HOST: Final = re.compile(
+    r"(?:[a-z]+://)?(?P<host>(?!xn--)(?:[a-z0-9-]+\.(?!xn--))*[a-z0-9-]+)/", re.ASCII | re.IGNORECASE
+)
 
 
 class Selectors(TypedDict, total=False):
@@ -57,7 +63,7 @@ class Selectors(TypedDict, total=False):
 
 def selection(
     selectors: Selectors, *, ignored_params: Collection[str] = (), ordered: bool = False, now: float | None = None
-) -> Wanted:
+) -> Selection:
     """What tells whether an entry meets all of *selectors*.
 
     Raises:
@@ -70,11 +76,15 @@ def selection(
         raise TypeError(f"entries are not selected by {', '.join(sorted(unknown))}; use {known}")
     at = time.time() if now is None else now
     tests: list[Wanted] = []
+    clues: list[Clue] = []
     if (host := selectors.get("host")) is not None:
         wanted_host = named_host(host)
         tests.append(lambda info: wanted_host.is_of(info.url))
+        clues += _clue([wanted_host.name], any_case=True)
     if (url := selectors.get("url")) is not None:
-        tests.append(_of_url(url, ignored_params, ordered))
+        test, paths = _of_url(url, ignored_params, ordered)
+        tests.append(test)
+        clues += _clue(paths)
     if selectors.get("expired"):
         tests.append(lambda info: info.fresh_until <= at)
     if (age := selectors.get("older_than")) is not None:
@@ -86,9 +96,22 @@ def selection(
     if selectors.get("tags") is not None:
         named = frozenset(tags_in(selectors))
         tests.append(lambda info: not named.isdisjoint(info.tags))
+        clues += _clue(named)
     if (match := selectors.get("match")) is not None:
-        tests.append(_matching(_texts("match", match)))
-    return _all_of(tests)
+        patterns = _texts("match", match)
+        tests.append(_matching(patterns))
+        clues += _clue([_host_in(pattern) for pattern in patterns], any_case=True)
+    return Selection(_all_of(tests), tuple(clues))
+
+
+def _clue(texts: Collection[str], *, any_case: bool = False) -> list[Clue]:
+    """What the packed info of an entry has that has one of *texts*; none where that cannot be said."""
+    if not all(texts) or (any_case and not all(map(str.isascii, texts))):
+        return []
+    try:
+        return [Clue(tuple(text.encode() for text in texts), any_case)]
+    except UnicodeEncodeError:
+        return []
 
 
 def tags_in(selectors: Selectors) -> list[str]:
@@ -102,7 +125,9 @@ def _all_of(tests: list[Wanted]) -> Wanted:
     return lambda info: all(test(info) for test in tests)
 
 
-def _of_url(url: str | URL, ignored_params: Collection[str], ordered: bool) -> Wanted:
+def _of_url(url: str | URL, ignored_params: Collection[str], ordered: bool) -> tuple[Wanted, set[str]]:
+    """What tells a response to *url*, and the paths of which its own URL has one; "" for any."""
+
     def target(of: str | URL) -> str:
         text = keys.redact_url(of, ignored_params)
         return keys.target_of(URL(text, encoded=True), ignored_params, ordered=ordered)
@@ -116,12 +141,12 @@ def _of_url(url: str | URL, ignored_params: Collection[str], ordered: bool) -> W
         raise ConfigurationError(f"url={str(url)!r}: {exc}") from exc
     for spelling in spellings:
         expect_scheme(spelling, url)
-    paths = {spelling.raw_path for spelling in spellings}
+    paths = {"" if spelling.raw_path == "/" else spelling.raw_path for spelling in spellings}
 
     def test(info: EntryInfo) -> bool:
-        return any(path in info.url or path == "/" for path in paths) and target(info.url) in targets
+        return any(path in info.url for path in paths) and target(info.url) in targets
 
-    return test
+    return test, paths
 
 
 def _matching(patterns: Iterable[str]) -> Wanted:
@@ -135,6 +160,12 @@ def _matching(patterns: Iterable[str]) -> Wanted:
         return any(matches(text) is not None for matches in matchers)
 
     return test
+
+
+def _host_in(pattern: str) -> str:
+    """The host of *pattern*, which the URLs have that match it; "" where that cannot be said for certain."""
+    found = _WHOLE_HOST.match(pattern.strip())
+    return found["host"].lower() if found else ""
 
 
 def _text(name: str, value: object) -> str:

@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 from aiohttp_cache_di.backends.capabilities import Expiring, Immediate, Leasing, Renewing, Touching, Versioned
-from aiohttp_cache_di.backends.inspecting import Measuring, Selecting
+from aiohttp_cache_di.backends.inspecting import Measuring, Selecting, Softening
 from aiohttp_cache_di.backends.store import Found, Item, Record, Store, Unreadable
 from aiohttp_cache_di.backends.wrap.abilities import Abilities
 from aiohttp_cache_di.entries.codec import EntryCodec, Opaque
@@ -235,6 +235,33 @@ class StoreContract:
             await store.put([Record(f"k{n}", make_entry(f"k{n}"), math.inf) for n in numbers])
         told = [key async for page in store.infos(lambda info: True) for key, _ in page]
         assert sorted(told) == sorted(f"k{n}" for n in range(MANY))
+
+    async def test_what_is_made_stale_keeps_all_but_its_lifetime(self, store: Store) -> None:
+        if not isinstance(store, Softening):
+            pytest.skip("its items are read and written")
+        entries = [
+            make_entry("fresh", b"x" * 50_000),
+            make_redirect("redirect"),
+            msgspec.structs.replace(make_entry("stale"), fresh_until=5.0),
+            make_entry("other"),
+            *(make_entry(key) for key in AWKWARD_KEYS),
+        ]
+        for entry in entries:
+            await keep(store, entry.key, entry)
+        await keep(store, "alias", "fresh")
+        await keep(store, "a user's", Opaque("a user's", b"payload"))
+        asked = ["fresh", "redirect", "stale", "alias", "missing", "a user's", *AWKWARD_KEYS]
+        assert list(await store.soften(asked, 10.0)) == ["a user's"]
+        for entry in entries:
+            until = entry.fresh_until if entry.key == "other" else min(entry.fresh_until, 10.0)
+            expected = msgspec.structs.replace(entry, fresh_until=until)
+            assert await look(store, entry.key) == expected
+            if isinstance(store, Selecting):
+                told = [each async for page in store.infos(lambda info: True) for each in page if each.key == entry.key]
+                assert [glance.info for glance in told] in ([info_of(expected)], [None])
+        assert await look(store, "alias") == "fresh"
+        assert await look(store, "a user's") == Opaque("a user's", b"payload")
+        assert await look(store, "missing") is None
 
     async def test_it_tells_how_much_it_holds(self, store: Store) -> None:
         if not isinstance(store, Measuring):

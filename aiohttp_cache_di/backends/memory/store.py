@@ -183,6 +183,21 @@ class MemoryStore:
         for key in keys:
             self.drop(key)
 
+    async def soften(self, keys: Sequence[str], at: float) -> Collection[str]:
+        """Make responses stale where they are, with a pause for others now and then."""
+        left: list[str] = []
+        for count, key in enumerate(keys, 1):
+            with self._lock:
+                item = self.data.get(key)
+                entry = item.unpacked(key) if isinstance(item, Packed) else item
+                if not isinstance(entry, StoredResponse):
+                    left += [] if item is None or isinstance(item, str) else [key]
+                elif entry.fresh_until > at:
+                    self._put(key, msgspec.structs.replace(entry, fresh_until=at), key in self.leading_on)
+            if count % CHUNK == 0:
+                await asyncio.sleep(0)
+        return left
+
     async def pages(self, *, items: bool) -> AsyncIterator[Sequence[Row]]:
         """Walk over all items, with a pause for others after each page."""
         keys = list(dict[str, Any].keys(self.data))  # not in the order of use, which takes ten times as long

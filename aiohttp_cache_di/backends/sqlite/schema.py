@@ -168,6 +168,16 @@ class Table:
         self.rows_page: str = f"SELECT key, leads_on, {frame} FROM {t} WHERE key > ? ORDER BY key"
         info = f"CASE WHEN length(info) <= {MAX_INFO_BYTES} THEN info END"
         self.infos: str = f"SELECT id, key, {info} FROM {t} WHERE id > ? ORDER BY id LIMIT ?"
+        # and what clues say, a bracket, an order and a limit; what has no info of ours is told of, whatever they say
+        self.infos_like: str = (
+            f"SELECT id, key, {info} FROM {t} WHERE id > ? AND id <= ? "
+            f"AND (typeof(info) <> 'blob' OR length(info) > {MAX_INFO_BYTES} OR "
+        )
+        self.span: str = f"SELECT max(id), count(*) FROM (SELECT id FROM {t} WHERE id > ? ORDER BY id LIMIT ?)"
+        self.whole_of: str = f"SELECT id, key, used, leads_on, {frame} FROM {t} WHERE key IN "  # and a list of marks
+        # Six marks for each row, which there is: an INSERT that always gives way, as UPDATE takes one row at a time.
+        self.alter: str = f"INSERT INTO {t} (id, key, used, leads_on, info, frame) VALUES "
+        self.altered: str = " ON CONFLICT (id) DO UPDATE SET info = excluded.info, frame = excluded.frame"
         self.expired: str = f"SELECT id, key FROM {t} WHERE store_until <= ? ORDER BY store_until, id LIMIT ?"
         self.oldest: str = f"SELECT id, key, length(frame) FROM {t} ORDER BY used, id LIMIT ?"
         self.upto: str = f"SELECT id FROM {t} WHERE id <= ? ORDER BY id LIMIT ?"

@@ -14,6 +14,7 @@ __all__ = [
     "Claim",
     "LeaseOf",
     "acquire",
+    "alter_all",
     "begin_clear",
     "delete_keys",
     "drop_dead_leases",
@@ -59,6 +60,11 @@ def stored(connection: sqlite3.Connection, table: Table, keys: Sequence[Key]) ->
 def put_all(connection: sqlite3.Connection, table: Table, rows: Sequence[PutRow]) -> None:
     """Write *rows*."""
     _insert(connection, table.put, rows)
+
+
+def alter_all(connection: sqlite3.Connection, table: Table, rows: Sequence[Sequence[object]]) -> None:
+    """Give rows that there are another info and another frame; *rows* have what `Table.alter` names."""
+    _insert(connection, table.alter, rows, table.altered)
 
 
 def delete_keys(connection: sqlite3.Connection, table: Table, keys: Sequence[Key]) -> None:
@@ -146,13 +152,13 @@ def drop_dead_leases(connection: sqlite3.Connection, now: float) -> None:
 # One statement for many rows: after each one, the thread has to wait for the interpreter's lock.
 
 
-def _insert(connection: sqlite3.Connection, sql: str, rows: Sequence[Sequence[object]]) -> None:
-    """Run *sql*, which ends in ``VALUES``, for *rows*."""
+def _insert(connection: sqlite3.Connection, sql: str, rows: Sequence[Sequence[object]], end: str = "") -> None:
+    """Run *sql*, which ends in ``VALUES``, for *rows*; *end* follows them."""
     for start in range(0, len(rows), ROWS_AT_ONCE):
         some = rows[start : start + ROWS_AT_ONCE]
         marks = f"({', '.join('?' * len(some[0]))})"
         values = [value for row in some for value in row]
-        connection.execute(sql + ", ".join([marks] * len(some)), values)
+        connection.execute(sql + ", ".join([marks] * len(some)) + end, values)
 
 
 def _for_keys(connection: sqlite3.Connection, sql: str, keys: Sequence[Key | int], *before: object) -> list[Any]:

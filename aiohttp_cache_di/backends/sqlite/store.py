@@ -18,6 +18,7 @@ from aiohttp_cache_di.backends.sqlite.failing import ConnectionsLostError
 from aiohttp_cache_di.backends.sqlite.looks import Looks
 from aiohttp_cache_di.backends.sqlite.reading import Answer, Asked, Reading, column_or_none
 from aiohttp_cache_di.backends.sqlite.schema import MAX_BATCH, Key, column_key, keep_secret, kept_secret, unpack_key
+from aiohttp_cache_di.backends.sqlite.softening import Softened, soften
 from aiohttp_cache_di.backends.sqlite.thread import Job
 from aiohttp_cache_di.backends.sqlite.walk import Page, infos_page, items_page, keys_page
 from aiohttp_cache_di.backends.sqlite.writes import Acquire, Put, Release, Transaction, TransactionJob, Write
@@ -120,6 +121,20 @@ class SQLiteStore:
 
         if packed:
             await self._call(job)
+
+    async def soften(self, keys: Sequence[str], at: float) -> Collection[str]:
+        """Make responses stale where they are, in steps between which others may write."""
+        packed = [column for key in keys if (column := column_or_none(key)) is not None]
+        done, left = 0, list[str]()
+
+        def step(transaction: Transaction) -> Softened:
+            return soften(transaction, packed[done:], at, self._codec)
+
+        while done < len(packed):
+            softened: Softened = await self._call(step)
+            done += softened.keys
+            left += softened.left
+        return left
 
     async def pages(self, *, items: bool) -> AsyncIterator[Sequence[Row]]:
         """Walk over all records in the order of their keys."""

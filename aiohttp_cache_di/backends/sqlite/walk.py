@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from aiohttp_cache_di.backends.inspecting import Glance, Wanted
+from aiohttp_cache_di.backends.inspecting import Clue, Glance, Selection, Wanted
 from aiohttp_cache_di.backends.sqlite.schema import Key, Table, unpack_key
 from aiohttp_cache_di.backends.store import Item, Row, Unreadable
 from aiohttp_cache_di.entries.info import unpack_info
@@ -16,7 +16,12 @@ __all__ = ["Page", "infos_page", "items_page", "keys_page"]
 KEYS_PER_PAGE: Final = 1000
 ITEMS_PER_PAGE: Final = 64
 INFOS_PER_PAGE: Final = 128  # about a millisecond, in which the loop may wait for the interpreter
+PASSED_PER_PAGE: Final = 1024  # rows that SQLite looks at by itself, which takes it about as long
+MAX_TEXTS: Final = 16  # of a clue that is looked for
 WALKED_BYTES: Final = 2 * 1024 * 1024  # of items; a page ends when it has this much
+
+_INFO: Final = "info"
+_SMALL: Final = "CAST(lower(info) AS BLOB)"
 
 Page = tuple[list[Row], Key | None]
 """Some rows, and the last key among them, after which the walk goes on; None when there is no more."""
@@ -62,11 +67,41 @@ def infos_page(
     Returns:
         With the last id that was looked at; None when there is no more. Frames are not read.
     """
-    rows = connection.execute(table.infos, (after, INFOS_PER_PAGE)).fetchall()
+    test, clues = (wanted.test, _usable(wanted.clues, connection)) if isinstance(wanted, Selection) else (wanted, [])
+    if clues:
+        rows, last = _rows_like(connection, table, after, clues)
+    else:
+        rows = connection.execute(table.infos, (after, INFOS_PER_PAGE)).fetchall()
+        last = rows[-1][0] if len(rows) == INFOS_PER_PAGE else None
     found: list[Glance] = []
     for _, column, data in rows:
         key = unpack_key(column)
         info = unpack_info(data, key)
-        if info is None or wanted(info):
+        if info is None or test(info):
             found.append(Glance(key, info))
-    return found, rows[-1][0] if len(rows) == INFOS_PER_PAGE else None
+    return found, last
+
+
+def _usable(clues: Sequence[Clue], connection: sqlite3.Connection) -> list[Clue]:
+    """The clues that SQLite can look for."""
+    few = [clue for clue in clues if len(clue.texts) <= MAX_TEXTS]
+    # To make small letters of bytes, SQLite takes them for text in the encoding of the file, which is not always ours.
+    if any(clue.any_case for clue in few) and connection.execute("PRAGMA encoding").fetchone() != ("UTF-8",):
+        return [clue for clue in few if not clue.any_case]
+    return few
+
+
+def _rows_like(
+    connection: sqlite3.Connection, table: Table, after: int, clues: Sequence[Clue]
+) -> tuple[list[tuple[int, Any, Any]], int | None]:
+    """The rows whose ids follow *after* which *clues* fit; with the last id that was looked at, None for the end."""
+    bound, count = connection.execute(table.span, (after, PASSED_PER_PAGE)).fetchone()
+    fits = " AND ".join(
+        f"({' OR '.join([f'instr({_SMALL if clue.any_case else _INFO}, ?)'] * len(clue.texts))})" for clue in clues
+    )
+    texts = [text for clue in clues for text in clue.texts]
+    sql = f"{table.infos_like}{fits}) ORDER BY id LIMIT {INFOS_PER_PAGE}"
+    rows = connection.execute(sql, (after, bound, *texts)).fetchall()
+    if len(rows) == INFOS_PER_PAGE:
+        return rows, rows[-1][0]
+    return rows, bound if count == PASSED_PER_PAGE else None

@@ -22,7 +22,7 @@ from aiohttp_cache_di.backends.capabilities import (
     Touching,
     Versioned,
 )
-from aiohttp_cache_di.backends.inspecting import CountingMarks, Measuring, Selecting
+from aiohttp_cache_di.backends.inspecting import CountingMarks, Measuring, Selecting, Softening
 from aiohttp_cache_di.backends.store import Store, StoreEvents, Unreadable
 from aiohttp_cache_di.entries.codec import item_leads_on
 
@@ -52,6 +52,7 @@ class Abilities(Struct, frozen=True, eq=False):
     selecting: Selecting | None
     measuring: Measuring | None
     counting_marks: CountingMarks | None
+    softening: Softening | None
     spooling: Spooling | None
     kinds: Kinds
     events: StoreEvents
@@ -73,6 +74,7 @@ class Abilities(Struct, frozen=True, eq=False):
             selecting=store if isinstance(store, Selecting) else None,
             measuring=store if isinstance(store, Measuring) else None,
             counting_marks=store if isinstance(store, CountingMarks) else None,
+            softening=store if isinstance(store, Softening) else None,
             spooling=store if isinstance(store, Spooling) else None,
             kinds=store.kinds if isinstance(store, Sorting) else _by_reading(store),
             events=store.events if isinstance(store, Telling) else StoreEvents(),

@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from aiohttp_cache_di.backends.eviction import NEARLY_FULL, EvictionOrder
 from aiohttp_cache_di.backends.wrap.abilities import Abilities
+from aiohttp_cache_di.backends.wrap.tasks import dismantle
 from aiohttp_cache_di.entries.filed import FiledResponse
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
@@ -152,8 +153,9 @@ class NearTier:
 
     def clear(self) -> None:
         """Forget everything, and what is being read."""
-        self._held.clear()
+        held, self._held = self._held, OrderedDict()
         self._order.clear(self._held)
+        dismantle(held)
         self._reading.clear()
         self.total_bytes = 0
 

@@ -196,6 +196,24 @@ class StoreStack:
         for key in keys:
             self.tombstones.pop(key, None)
 
+    async def soften(self, keys: Collection[str], at: float) -> Collection[str]:
+        """Make the responses under *keys* stale from *at* (POSIX time) on, where the store does that by itself.
+
+        Returns:
+            The keys of those that have to be read and written for it.
+        """
+        softening, size = self.abilities.softening, self.store.limits.batch
+        if softening is None or self.packing.serializer is not None:
+            return keys
+        await self.settle(keys)
+        left: list[str] = []
+        here = self.here()
+        for batch in _batches(list(keys), size):
+            left += await softening.soften(batch, at)
+            if here.near is not None:
+                here.near.drop(batch)
+        return left
+
     async def clear(self) -> None:
         """Drop everything, and what is on its way."""
         await self._void(None)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import OrderedDict
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any
 
-__all__ = ["FINISH_WITHIN_S", "Tasks", "abandon", "background", "consume_error"]
+__all__ = ["FINISH_WITHIN_S", "Tasks", "abandon", "background", "consume_error", "dismantle"]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
+FREED_AT_A_TIME = 500
 FINISH_WITHIN_S = 1.0  # several storage deadlines; only a user's own code could take longer
 
 
@@ -35,6 +38,18 @@ def consume_error(future: asyncio.Future[Any]) -> None:
     """As the callback of a future that is not awaited: take its failure, so that asyncio does not report it."""
     if not future.cancelled():
         future.exception()
+
+
+def dismantle(table: OrderedDict[str, Any]) -> None:
+    """Empty *table*, which nothing else uses any more, a few entries in each turn of the loop.
+
+    To free an entry takes a microsecond or two, and there may be many thousands.
+    """
+    for _ in range(min(FREED_AT_A_TIME, len(table))):
+        table.popitem()
+    if table:
+        with suppress(RuntimeError):  # no loop runs, which could be held up
+            asyncio.get_running_loop().call_soon(dismantle, table)
 
 
 class Tasks:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
@@ -14,6 +15,7 @@ from aiohttp_cache_di.backends.wrap.abilities import Abilities
 from aiohttp_cache_di.backends.wrap.loop import LoopStack
 from aiohttp_cache_di.backends.wrap.near import ENTRY_OVERHEAD_BYTES, NearTier
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
+from aiohttp_cache_di.backends.wrap.tasks import FREED_AT_A_TIME
 from tests.backends.entries import make_entry
 from tests.backends.proof import ProofStore
 
@@ -152,6 +154,22 @@ class TestChanging:
 
 
 class TestBounds:
+    async def test_very_many_copies_go_at_once_and_give_their_memory_back_in_turns(self) -> None:
+        tier = NearTier(Abilities.of(FakeVersioned()), 64 * MEGABYTE)
+        entries = [make_entry(str(number)) for number in range(3 * FREED_AT_A_TIME)]
+        alone = {sys.getrefcount(entry) for entry in entries}
+        for number in range(len(entries)):
+            tier.wrote(entries[number], 7)
+        assert len(tier) == len(entries)
+        tier.clear()
+        assert len(tier) == tier.total_bytes == 0
+        assert tier.peek("0") is None
+        counts = list[int]()
+        for _ in range(4):
+            counts.append(sum(sys.getrefcount(entry) not in alone for entry in entries))
+            await asyncio.sleep(0)
+        assert counts == [2 * FREED_AT_A_TIME, FREED_AT_A_TIME, 0, 0]
+
     def test_what_is_not_used_goes_first(self) -> None:
         tier = NearTier(Abilities.of(FakeVersioned()), 100 * (ENTRY_OVERHEAD_BYTES + 1500))
         for number in range(200):
