@@ -349,7 +349,14 @@ class CachedSession(CacheMixin, ClientSession):
             *,
             cache: CacheBackend | None = None,
             **kwargs: Unpack[SessionOptions],
-        ) -> None: ...
+        ) -> None:
+            """Make a session, as the class says.
+
+            Args:
+                base_url: what relative URLs are joined to.
+                cache: where responses are kept, and the rules for them; a `CacheBackend` in memory by default.
+                kwargs: further options, each with a docstring of its own.
+            """
 
         def request(self, method: str, url: StrOrURL, **kwargs: Unpack[RequestOptions]) -> Answer:
             """Perform a request, or answer it from the cache; ``async with session.request(…) as response``.
