@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Final
+from typing import Final, cast
 
 from aiohttp_cache_di.cli.changing import confirmed, prune, purge, urls_of, warm
 from aiohttp_cache_di.cli.copying import copy, target_of
@@ -42,8 +42,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: without the program's name; None for those of the process.
     """
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # what is stored may be more than a terminal can show
+    output: object = sys.stdout
+    if isinstance(output, io.TextIOWrapper):
+        cast("io.TextIOWrapper", output).reconfigure(
+            errors="backslashreplace"
+        )  # what is stored may be more than a terminal can show
     try:
         code = _dispatch(parser().parse_args(arguments))
         print(end="", flush=True)  # here, where a failure can be caught, rather than at exit

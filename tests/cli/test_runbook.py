@@ -7,7 +7,7 @@ import json
 import re
 import shlex
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import pytest
 from msgspec.structs import replace
@@ -53,10 +53,11 @@ ASKED = {
 }
 
 
-def _names_in(told: Any) -> set[str]:
-    if isinstance(told, list):
-        return set[str]().union(*map(_names_in, told))
-    return set(told) | _names_in(list(told.values())) if isinstance(told, dict) else set()
+def _names_in(told: object) -> set[str]:
+    if isinstance(told, dict):
+        named = cast("dict[str, object]", told)
+        return set(named).union(*map(_names_in, named.values()))
+    return set[str]().union(*map(_names_in, cast("list[object]", told))) if isinstance(told, list) else set()
 
 
 @pytest.mark.parametrize("command", [*ASKED, "warm"])
