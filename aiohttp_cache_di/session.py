@@ -1,9 +1,5 @@
 """`CachedSession`: an `aiohttp.ClientSession` with the cache installed."""
 
-# What takes more options can stand in the place of what takes fewer. pyright sees it otherwise, since who has a
-# ClientSession might hand on options that it does not know; mypy looks at overrides too, and finds none that is wrong.
-# pyright: reportIncompatibleMethodOverride=false
-
 from __future__ import annotations
 
 import asyncio
@@ -56,9 +52,9 @@ REQUEST_OPTIONS = frozenset({"expire_after", "refresh", "only_if_cached", "stale
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from aiohttp_cache_di.engine.typed import Answer, RequestOptions, SessionOptions, TypedSession
+    from aiohttp_cache_di.engine.typed import DocumentedSession, SessionOptions, TypedSession
 else:
-    TypedSession = object
+    TypedSession, DocumentedSession = object, ClientSession
 
 
 class CacheMixin(Asking, TypedSession):
@@ -318,7 +314,7 @@ class CacheMixin(Asking, TypedSession):
                 await self.cache.close()
 
 
-class CachedSession(CacheMixin, ClientSession):
+class CachedSession(CacheMixin, DocumentedSession):
     """A drop-in for `aiohttp.ClientSession` that keeps responses in a cache; make it in the running event loop.
 
     Args:
@@ -357,54 +353,6 @@ class CachedSession(CacheMixin, ClientSession):
                 cache: where responses are kept, and the rules for them; a `CacheBackend` in memory by default.
                 kwargs: further options, each with a docstring of its own.
             """
-
-        def request(self, method: str, url: StrOrURL, **kwargs: Unpack[RequestOptions]) -> Answer:
-            """Perform a request, or answer it from the cache; ``async with session.request(…) as response``.
-
-            The response says whence it comes: ``from_cache``, ``cache_status`` (RFC 9211), ``created_at``, ``expires``
-            and ``is_expired``, on a miss too. Whether it may be cached, method and settings say.
-
-            Args:
-                method: the HTTP method; GET and HEAD are cached, others as ``allowed_methods`` and
-                    ``post_as_query`` say.
-                url: absolute, or relative to the session's ``base_url``; a text or a `yarl.URL`.
-                kwargs: aiohttp's own options of a request, and those of the cache (`CacheRequestOptions`), each with
-                    a docstring of its own.
-
-            Raises:
-                aiohttp.ClientError, TimeoutError: as aiohttp does, where the origin fails and no stored response may
-                    stand in for it (``stale_if_error``, RFC 5861 §4); a failure of the cache is none of the caller's.
-                TypeError: an option that neither aiohttp nor the cache knows.
-            """
-            ...
-
-        def get(self, url: StrOrURL, **kwargs: Unpack[RequestOptions]) -> Answer:
-            """Perform a GET request, or answer it from the cache (RFC 9111 §4); see `request`."""
-            ...
-
-        def options(self, url: StrOrURL, **kwargs: Unpack[RequestOptions]) -> Answer:
-            """Perform an OPTIONS request, which the origin answers (RFC 9110 §9.3.7); see `request`."""
-            ...
-
-        def head(self, url: StrOrURL, **kwargs: Unpack[RequestOptions]) -> Answer:
-            """Perform a HEAD request, or answer it from the cache (RFC 9111 §4.3.5); see `request`."""
-            ...
-
-        def post(self, url: StrOrURL, **kwargs: Unpack[RequestOptions]) -> Answer:
-            """Perform a POST request, cached if ``post_as_query`` or ``allowed_methods`` say so; see `request`."""
-            ...
-
-        def put(self, url: StrOrURL, **kwargs: Unpack[RequestOptions]) -> Answer:
-            """Perform a PUT request; the standard drops what is stored for its URL (RFC 9111 §4.4)."""
-            ...
-
-        def patch(self, url: StrOrURL, **kwargs: Unpack[RequestOptions]) -> Answer:
-            """Perform a PATCH request; it drops what is stored as PUT does (RFC 9111 §4.4)."""
-            ...
-
-        def delete(self, url: StrOrURL, **kwargs: Unpack[RequestOptions]) -> Answer:
-            """Perform a DELETE request; it drops what is stored as PUT does (RFC 9111 §4.4)."""
-            ...
 
 
 def _named(principal: Principal) -> Principal:

@@ -3,6 +3,10 @@
 Each option is a key of a TypedDict, with its unit and default in a docstring: that is what editors complete and show.
 """
 
+# What takes more options can stand in the place of what takes fewer. pyright sees it otherwise, since who has a
+# ClientSession might hand on options that it does not know; mypy looks at overrides too, and finds none that is wrong.
+# pyright: reportIncompatibleMethodOverride=false
+
 from __future__ import annotations
 
 from datetime import datetime
@@ -142,4 +146,55 @@ if TYPE_CHECKING:
         def delete(self, url: StrOrURL, **kwargs: Unpack[RequestOptions]) -> Answer: ...
         def delete(self, url: StrOrURL, **kwargs: Unpack[RequestOptions]) -> Answer:
             """Perform a DELETE request."""
+            ...
+
+    class DocumentedSession(TypedSession):
+        """Each method once, as an editor is to show it: with the options of the cache, and what they do."""
+
+        def request(self, method: str, url: StrOrURL, **kwargs: Unpack[RequestOptions]) -> Answer:
+            """Perform a request, or answer it from the cache; ``async with session.request(…) as response``.
+
+            The response says whence it comes: ``from_cache``, ``cache_status`` (RFC 9211), ``created_at``, ``expires``
+            and ``is_expired``, on a miss too. Whether it may be cached, method and settings say.
+
+            Args:
+                method: the HTTP method; GET and HEAD are cached, others as ``allowed_methods`` and
+                    ``post_as_query`` say.
+                url: absolute, or relative to the session's ``base_url``; a text or a `yarl.URL`.
+                kwargs: aiohttp's own options of a request, and those of the cache (`CacheRequestOptions`), each with
+                    a docstring of its own.
+
+            Raises:
+                aiohttp.ClientError, TimeoutError: as aiohttp does, where the origin fails and no stored response may
+                    stand in for it (``stale_if_error``, RFC 5861 §4); a failure of the cache is none of the caller's.
+                TypeError: an option that neither aiohttp nor the cache knows.
+            """
+            ...
+
+        def get(self, url: StrOrURL, **kwargs: Unpack[RequestOptions]) -> Answer:
+            """Perform a GET request, or answer it from the cache (RFC 9111 §4); see `request`."""
+            ...
+
+        def options(self, url: StrOrURL, **kwargs: Unpack[RequestOptions]) -> Answer:
+            """Perform an OPTIONS request, which the origin answers (RFC 9110 §9.3.7); see `request`."""
+            ...
+
+        def head(self, url: StrOrURL, **kwargs: Unpack[RequestOptions]) -> Answer:
+            """Perform a HEAD request, or answer it from the cache (RFC 9111 §4.3.5); see `request`."""
+            ...
+
+        def post(self, url: StrOrURL, **kwargs: Unpack[RequestOptions]) -> Answer:
+            """Perform a POST request, cached if ``post_as_query`` or ``allowed_methods`` say so; see `request`."""
+            ...
+
+        def put(self, url: StrOrURL, **kwargs: Unpack[RequestOptions]) -> Answer:
+            """Perform a PUT request; the standard drops what is stored for its URL (RFC 9111 §4.4)."""
+            ...
+
+        def patch(self, url: StrOrURL, **kwargs: Unpack[RequestOptions]) -> Answer:
+            """Perform a PATCH request; it drops what is stored as PUT does (RFC 9111 §4.4)."""
+            ...
+
+        def delete(self, url: StrOrURL, **kwargs: Unpack[RequestOptions]) -> Answer:
+            """Perform a DELETE request; it drops what is stored as PUT does (RFC 9111 §4.4)."""
             ...
