@@ -11,26 +11,24 @@ An app that has a lifespan of its own calls `install`, or passes ``combine_lifes
 cache has a container and a key of its own: `make_lifespan` and `make_get_cached_session`. `cache_health` and
 `cache_metrics` are routes for readiness probes and for Prometheus; `admin_router` has a page to look into the caches.
 
-The adapter is one module: it may import FastAPI, Starlette, the container and the session, and nothing imports it. A
-lifespan opens the container and puts the session into the state of the app; the dependency finds it there.
+The adapter may import FastAPI, Starlette, the container and the session, and nothing imports it. A lifespan opens the
+container and puts the session into the state of the app (`state`); the dependency, the `routes` and the page (`admin`)
+find it there.
 
 PYTEST_DONT_REWRITE: there is no assert here, and pytest would warn of a package that is imported before it starts.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Annotated, Any, Final, TypeAlias, cast
 from weakref import WeakKeyDictionary
 
-from fastapi import APIRouter, Depends, HTTPException, params
+from fastapi import Depends
 from starlette.applications import Starlette
-from starlette.requests import ClientDisconnect, HTTPConnection, Request
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.requests import HTTPConnection
 
-from aiohttp_cache_di.admin import DEFAULT_PATH, ENDPOINTS, Admin, Ask, Name, expect_callable, mount_path
-from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.containers import (
     AnyContainer,
     container_of,
@@ -39,8 +37,9 @@ from aiohttp_cache_di.containers import (
     session_not_open,
 )
 from aiohttp_cache_di.session import CachedSession
-from aiohttp_cache_di.telemetry.exposing import Exposition
-from aiohttp_cache_di.telemetry.probe import Probe
+from aiohttp_cache_di_fastapi.admin import Authorize, admin_router
+from aiohttp_cache_di_fastapi.routes import Route, cache_health, cache_metrics, make_cache_health, make_cache_metrics
+from aiohttp_cache_di_fastapi.state import CACHED_SESSION, Running, session_of
 
 __all__ = [
     "CACHED_SESSION",
@@ -62,47 +61,11 @@ __all__ = [
     "make_lifespan",
 ]
 
-CACHED_SESSION: Final = "cached_session"
-"""Where the session is kept, in the lifespan's state and in ``app.state``."""
-
 Lifespan: TypeAlias = Callable[[Any], AbstractAsyncContextManager[Mapping[str, Any]]]
 """What FastAPI and Starlette take as ``lifespan=``, with a state."""
 
 AnyLifespan: TypeAlias = Callable[[Any], AbstractAsyncContextManager[Mapping[str, Any] | None]]
 """The same, with or without a state."""
-
-Route: TypeAlias = Callable[[Request], Awaitable[Response]]
-"""What ``app.add_api_route`` and Starlette's ``Route`` take."""
-
-Authorize: TypeAlias = Callable[..., Any] | params.Depends
-"""A dependency that raises an HTTPException to refuse, or what `Depends` and `Security` make of one."""
-
-NO_STORE: Final = {"Cache-Control": "no-store"}
-
-
-class _Running:
-    """A cache of an app that is served, by several servers perhaps; they share the session if they share the loop."""
-
-    def __init__(self, container: Any) -> None:
-        self.container = container
-        self.users = 0
-        self._sessions: list[CachedSession] = []
-
-    @contextmanager
-    def show(self, state: Any, key: str, session: CachedSession) -> Generator[None]:
-        """Keep *session* in the app's *state*, which has that of the last server that is up."""
-        # The lifespan's state reaches mounted apps and web sockets, and comes with each request from the server.
-        # The app's is for what has no request: the user's own lifespan, or a test that runs the lifespan itself.
-        self._sessions.append(session)
-        setattr(state, key, session)
-        try:
-            yield
-        finally:
-            self._sessions.remove(session)
-            if self._sessions:
-                setattr(state, key, self._sessions[-1])
-            else:
-                delattr(state, key)
 
 
 def make_lifespan(container: AnyContainer | None = None, *, key: str = CACHED_SESSION) -> Lifespan:
@@ -120,7 +83,7 @@ def make_lifespan(container: AnyContainer | None = None, *, key: str = CACHED_SE
         where another cache of the app has the same key.
     """
 
-    running: WeakKeyDictionary[Starlette, _Running] = WeakKeyDictionary()
+    running: WeakKeyDictionary[Starlette, Running] = WeakKeyDictionary()
 
     @asynccontextmanager
     async def cache_lifespan(app: Starlette | None) -> AsyncGenerator[Mapping[str, Any]]:
@@ -148,7 +111,7 @@ def make_lifespan(container: AnyContainer | None = None, *, key: str = CACHED_SE
         if app not in running:
             if hasattr(app.state, key):
                 raise session_already_open(key)
-            running[app] = _Running(container_of(container))
+            running[app] = Running(container_of(container))
         found = running[app]
         found.users += 1
         try:
@@ -206,13 +169,6 @@ def install(app: Starlette, container: AnyContainer | None = None, *, key: str =
     app.router.lifespan_context = combine_lifespans(make_lifespan(container, key=key), app.router.lifespan_context)
 
 
-def _session_of(connection: HTTPConnection, key: str) -> CachedSession | None:
-    scope: Mapping[str, Any] = connection.scope
-    app_state = getattr(scope.get("app"), "state", None)
-    session: CachedSession | None = scope.get("state", {}).get(key) or getattr(app_state, key, None)
-    return session
-
-
 def make_get_cached_session(key: str = CACHED_SESSION) -> Callable[[HTTPConnection], Awaitable[CachedSession]]:
     """Make the dependency that finds the session kept under *key*, in routes, web sockets and mounted apps.
 
@@ -236,7 +192,7 @@ def make_get_cached_session(key: str = CACHED_SESSION) -> Callable[[HTTPConnecti
         Raises:
             LifecycleError: the app's lifespan did not run; the message says how to have it run, in a test too.
         """
-        session = _session_of(connection, key)
+        session = session_of(connection, key)
         if session is None:
             raise session_not_open(
                 key,
@@ -261,153 +217,3 @@ not run; `CachedSessionDep` is it as a type. In a test
 
 CachedSessionDep: TypeAlias = Annotated[CachedSession, Depends(get_cached_session)]
 """The session as the type of a parameter: ``async def route(session: CachedSessionDep)``."""
-
-
-def make_cache_health(
-    keys: Sequence[str] = (CACHED_SESSION,), *, degraded_status: int = 200, ping: bool = False
-) -> Route:
-    """Make a route for readiness probes: ``app.add_api_route("/readyz", make_cache_health(["rates"]))``.
-
-    It answers 503 while a cache is not open, and else 200: a cache whose store fails is ``degraded``, and the service
-    works without it.
-
-    Args:
-        keys: of the sessions that it tells of.
-        degraded_status: the HTTP status while a cache is degraded, such as 503.
-        ping: try the stores each time, rather than tell what requests have met.
-    """
-    probe = Probe(degraded_status, ping)
-
-    async def health(request: Request) -> Response:
-        """Tell whether the cache of the app is open, and whether its store works."""
-        status, told = await probe.answer([_cache_of(request, key) for key in keys])
-        return JSONResponse(told, status, headers=NO_STORE)
-
-    return health
-
-
-cache_health: Final = make_cache_health()
-"""The route for readiness probes of an app with one cache: ``app.add_api_route("/readyz", cache_health)``."""
-
-
-def make_cache_metrics(keys: Sequence[str] = (CACHED_SESSION,), *, registry: Any = None) -> Route:
-    """Make a route for Prometheus; it needs the extra ``prometheus``.
-
-    Args:
-        keys: of the sessions that it tells of; one that is not open is left out.
-        registry: whose metrics are shown as well, such as `prometheus_client.REGISTRY`.
-
-    Raises:
-        MissingDependencyError: when it is asked for the first time, if prometheus_client is not installed.
-    """
-    exposition = Exposition(registry)
-
-    async def metrics(request: Request) -> Response:
-        """Show the counters of the cache to Prometheus."""
-        caches = [cache for key in keys if (cache := _cache_of(request, key)) is not None]
-        body, content_type = await exposition.show(caches, request.headers.get("Accept", ""))
-        return Response(body, headers={**NO_STORE, "Content-Type": content_type})
-
-    return metrics
-
-
-cache_metrics: Final = make_cache_metrics()
-"""The route for Prometheus of an app with one cache: ``app.add_api_route("/metrics", cache_metrics)``."""
-
-
-def _cache_of(request: Request, key: str) -> CacheBackend | None:
-    session = _session_of(request, key)
-    return None if session is None or session.closed else session.cache
-
-
-def admin_router(
-    *,
-    authorize: Authorize | None,
-    prefix: str = DEFAULT_PATH,
-    keys: Sequence[str] = (CACHED_SESSION,),
-    read_only: bool = False,
-    previews: bool = True,
-) -> APIRouter:
-    """Make a router with the admin page and its API: ``app.include_router(admin_router(authorize=require_admin))``.
-
-    Args:
-        authorize: a dependency that lets a request pass, or raises an HTTPException; one that returns False, or a
-            response, refuses, too. It has no default: None, written out, lets clients on this machine in and no others,
-            which is for development, and not for a service behind a proxy.
-        prefix: where the page is.
-        keys: of the sessions whose caches it shows.
-        read_only: nothing can be purged.
-        previews: the beginnings of bodies are shown.
-
-    Raises:
-        ConfigurationError: *authorize* or *prefix* is no such thing.
-    """
-    path = mount_path(prefix, option="prefix")
-    if not isinstance(authorize, params.Depends):
-        expect_callable(authorize, what="a dependency")
-    admin = Admin(is_local=authorize is None, read_only=read_only, previews=previews)
-
-    @asynccontextmanager
-    async def watching(app: Any) -> AsyncGenerator[None]:
-        sessions = [getattr(getattr(app, "state", None), key, None) for key in keys]
-        for session in sessions:
-            admin.watch(session)
-        try:
-            yield
-        finally:
-            for session in sessions:
-                admin.leave(session)
-
-    needed = [] if authorize is None else [Depends(_refusing_false(authorize))]
-    router = APIRouter(prefix=path, dependencies=needed, include_in_schema=False, lifespan=watching)
-    for name, method, below in ENDPOINTS:
-        router.add_api_route(below, _admin_route(admin, name, keys), methods=[method], response_model=None)
-    if path:
-        own = path.rpartition("/")[2]
-
-        async def to_page() -> Response:
-            return RedirectResponse(f"{own}/")  # as the browser sees the path, whatever a proxy has taken off it
-
-        router.add_api_route("", to_page, methods=["GET"], response_model=None)
-    return router
-
-
-def _refusing_false(authorize: Authorize) -> Callable[..., Awaitable[None]]:
-    needed: Any = authorize if isinstance(authorize, params.Depends) else Depends(authorize)
-
-    async def gate(verdict: Any = needed) -> None:
-        # FastAPI looks at nothing that a dependency returns: what was meant as a refusal has to be one.
-        if verdict is False or isinstance(verdict, Response):
-            raise HTTPException(403, "authorize= has refused the request")
-
-    return gate
-
-
-def _admin_route(admin: Admin, name: Name, keys: Sequence[str]) -> Route:
-    async def route(request: Request) -> Response:
-        async def read(limit: int) -> bytes:
-            body = bytearray()
-            try:
-                async for piece in request.stream():
-                    body += piece
-                    if len(body) > limit:
-                        break
-            except ClientDisconnect:
-                pass  # the beginning is no JSON
-            return bytes(body)
-
-        ask = Ask(
-            request.method,
-            [(field.lower(), value) for field, value in request.headers.items()],
-            request.query_params.multi_items(),
-            request.cookies,
-            () if request.client is None else (request.client.host,),
-            request.url.scheme == "https",
-            read,
-            request.scope.get("http_version", ""),
-        )
-        sessions = [(key, _session_of(request, key)) for key in keys]
-        reply = await admin.answer(name, ask, sessions, request.path_params.get("number", ""))
-        return Response(reply.body, reply.status, reply.headers)
-
-    return route
