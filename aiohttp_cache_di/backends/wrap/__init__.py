@@ -19,10 +19,10 @@ store. A stack has one part in each event loop that uses it; nothing that belong
       │    chunks                   large items in pieces, where the store has a limit
       └──► Store                    memory, SQLite, Redis, or `foreign`: two storages of a user's own
 
-Beside them: `gathering` has small writes wait for each other, where the store asks for that; `abilities` looks once
-for what a store can do besides; `packing` makes items of entries, with a user's own serializer if there is one;
-`outages` tells people of a store that fails; `ping` tries it before a request needs it; `secret` makes digests with a
-secret that the store keeps; `tasks` are those that no caller waits for.
+Beside them: `gathering` has small writes wait for each other, where the store asks for that; `puts` says how many go
+together; `abilities` looks once for what a store can do besides; `packing` makes items of entries, with a user's own
+serializer if there is one; `outages` tells people of a store that fails; `ping` tries it before a request needs it;
+`secret` makes digests with a secret that the store keeps; `tasks` are those that no caller waits for.
 
 **A hit** from memory: `peek` finds the entry among the pending writes, or, unless a tombstone forbids it, at hand: in a
 store that answers at once, or in the near tier, whose copy is good while ``store.version(key)`` has not grown, or while

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Final
 
 from aiohttp_cache_di.backends.store import Limits
+from aiohttp_cache_di.backends.wrap.puts import MAX_BATCH_BYTES
 
-__all__ = ["MAX_BATCH_BYTES", "Gathering"]
-
-MAX_BATCH_BYTES: Final = 4 * 1024 * 1024  # of one put, so that it ends within its deadline
+__all__ = ["Gathering"]
 
 
 class Gathering:

@@ -13,13 +13,13 @@ import contextlib
 import time
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
-from itertools import islice
 from typing import Final, cast
 
 from aiohttp_cache_di.backends.store import Item, Record, Store, Written, is_mark
-from aiohttp_cache_di.backends.wrap.gathering import MAX_BATCH_BYTES, Gathering
+from aiohttp_cache_di.backends.wrap.gathering import Gathering
 from aiohttp_cache_di.backends.wrap.guard import OF_THE_DATA, StoreGuard
 from aiohttp_cache_di.backends.wrap.outages import kind_of
+from aiohttp_cache_di.backends.wrap.puts import PutSize
 from aiohttp_cache_di.backends.wrap.tasks import background
 from aiohttp_cache_di.backends.wrap.tombstones import Tombstones
 from aiohttp_cache_di.backends.wrap.write import OnWritten, Write
@@ -62,7 +62,7 @@ class PendingWrites:
         self._pack = pack
         self._on_written = written
         self._release = release
-        self._batch = store.limits.batch
+        self._put_size = PutSize(store.limits.batch)
         self._bytes = 0
         self._newest: dict[str, Write] = {}  # those that are read from, the oldest first
         self._ready: dict[str, Write] = {}
@@ -284,17 +284,7 @@ class PendingWrites:
             self._tell_waiting()
 
     def _take(self) -> list[Write]:
-        batch: list[Write] = []
-        total_bytes = 0
-        for key, write in islice(self._ready.items(), 2 * self._batch + len(self._busy)):
-            if key in self._busy:
-                continue
-            total_bytes += write.size
-            if batch and total_bytes > MAX_BATCH_BYTES:
-                break
-            batch.append(write)
-            if len(batch) >= self._batch:
-                break
+        batch = self._put_size.choose(self._ready, self._busy)
         for write in batch:
             del self._ready[write.entry.key]
             self._busy[write.entry.key] = write
@@ -340,7 +330,7 @@ class PendingWrites:
         return True
 
     def _note_results(self, writes: list[Write], results: Sequence[Written]) -> None:
-        self._batch = min(2 * self._batch, self._store.limits.batch)
+        self._put_size.grow()
         for write, result in zip(writes, results, strict=True):
             if isinstance(result, StorageError):
                 self._refuse(write, result)
@@ -370,7 +360,7 @@ class PendingWrites:
 
     def _note_failure(self, batch: list[Write], error: BaseException | None) -> None:
         is_about_data = error is not None and kind_of(error) in OF_THE_DATA
-        self._batch = max(1, len(batch) // 2)  # so that one which is at fault is soon alone
+        self._put_size.shrink(len(batch))
         for write in batch:
             newest = self._newest.get(write.entry.key)
             if newest is not write or (is_about_data and len(batch) == 1):
