@@ -3,43 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import ClientSession, FormData
+from aiohttp import FormData
 
 from aiohttp_cache_di import CachedSession
 from aiohttp_cache_di.testing import UnrecordedRequestError, recorded
 from aiohttp_cache_di.testing.recording.files import loaded
 from tests.origin import Origin, answer
+from tests.testing.recording.tapes import put, text_at, text_of
 
 URL = "https://api.example.com/"
-
-
-@pytest.fixture
-async def session() -> AsyncIterator[CachedSession]:
-    async with CachedSession(cache_control=True) as made:
-        yield made
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "a.yaml"
-
-
-def put(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
-
-
-def text_at(path: Path) -> str:
-    return path.read_text(encoding="utf-8")
-
-
-async def text_of(session: ClientSession, url: str, method: str = "GET", **options: Any) -> str:
-    async with session.request(method, url, **options) as response:
-        return await response.text()
 
 
 FIELDS = """
@@ -74,10 +50,10 @@ async def test_fields_that_a_cassette_has_may_have_been_sent_in_any_form(
     put(path, FIELDS)
     options = {name: value() if callable(value) else value for name, value in options.items()}
     async with recorded(path) as cassette:
-        assert await text_of(session, URL, "POST", **options) == "first"
-        assert await text_of(session, URL, "POST", json={"a": "1", "password": "z"}) == "second"
+        assert await text_of(URL, session, "POST", **options) == "first"
+        assert await text_of(URL, session, "POST", json={"a": "1", "password": "z"}) == "second"
         with pytest.raises(UnrecordedRequestError, match="recorded 2 times, and asked for once more"):
-            await text_of(session, URL, "POST", data={"a": "1", "password": "y"})
+            await text_of(URL, session, "POST", data={"a": "1", "password": "y"})
     assert len(cassette.misses) == 1
 
 
@@ -94,7 +70,7 @@ async def test_what_another_tool_has_not_recorded_says_how_it_may_be(
     put(path, text)
     async with recorded(path, mode):
         with pytest.raises(UnrecordedRequestError, match=READ_ONLY) as caught:
-            await text_of(session, f"{URL}other")
+            await text_of(f"{URL}other", session)
 
     assert "new_episodes" not in str(caught.value)
     assert ("--record-mode=rewrite does so in its place" in str(caught.value)) is (name == "a.yaml")
@@ -106,7 +82,7 @@ async def test_a_cassette_is_recorded_anew_in_our_form_though_nothing_has_change
 ) -> None:
     url = origin.on("/a", answer("hello"))
     async with recorded(path, "once"):
-        await text_of(session, url)
+        await text_of(url, session)
     (one,) = loaded(text_at(path)).exchanges
     headers = {name: [value] for name, value in one.answered.headers}
     answered = {"body": {"string": "hello"}, "headers": headers, "status": {"code": 200, "message": "OK"}}
