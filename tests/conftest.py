@@ -17,6 +17,7 @@ from aiohttp_cache_di.backends.sqlite import SQLiteBackend, writes
 from aiohttp_cache_di.backends.sqlite.store import SQLiteStore
 from aiohttp_cache_di.backends.store import Limits
 from aiohttp_cache_di.backends.wrap import first_looks
+from aiohttp_cache_di.engine import notes
 from tests.blocking import allow_blocking, forbid_blocking, no_blocking
 from tests.clients import WAYS, Clients
 from tests.ministack import MinistackServer, RunningDynamoDB
@@ -40,6 +41,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_unconfigure() -> None:
     """Leave things as they were."""
     allow_blocking()
+
+
+def pytest_runtest_setup() -> None:
+    """Have what is logged once in a while logged in each test."""
+    notes._noted.clear()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -12,7 +12,6 @@ from aiohttp import ClientResponse
 
 from aiohttp_cache_di import CachedSession, ConfigurationError, UrlExpiration
 from aiohttp_cache_di.backends import CacheBackend
-from aiohttp_cache_di.engine import notes
 from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.response import AnyResponse
 from aiohttp_cache_di.telemetry.reasons import DETAILS
@@ -101,9 +100,8 @@ async def test_what_is_no_tag_is_refused_as_any_option_of_no_use_is(origin: Orig
 @pytest.mark.parametrize("tags", [["x" * 1025], [str(n) for n in range(257)], ["x" * 1000 + str(n) for n in range(17)]])
 @pytest.mark.parametrize("by", ["request", "tag_fn"])
 async def test_more_tags_than_are_kept_cost_no_more_than_a_miss_and_are_logged(
-    origin: Origin, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, tags: list[str], by: str
+    origin: Origin, caplog: pytest.LogCaptureFixture, tags: list[str], by: str
 ) -> None:
-    monkeypatch.setattr(notes, "_noted", {})
     backend = CacheBackend() if by == "request" else CacheBackend(tag_fn=lambda response: tags)
     options: Any = {"tags": tags} if by == "request" else {}
     url = origin.on("/x", numbered())
@@ -172,9 +170,8 @@ async def failing(response: AnyResponse) -> Any:
 
 @pytest.mark.parametrize("option", ["tag_fn", "filter_fn"])
 async def test_a_function_that_fails_is_logged_by_its_name_with_what_becomes_of_the_response(
-    origin: Origin, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, option: str
+    origin: Origin, caplog: pytest.LogCaptureFixture, option: str
 ) -> None:
-    monkeypatch.setattr(notes, "_noted", {})
     url, functions = origin.on("/x", numbered()), dict[str, Any]({option: failing})
     async with CachedSession(cache=CacheBackend(**functions)) as session:
         for _ in range(2):
@@ -189,9 +186,8 @@ async def test_a_function_that_fails_is_logged_by_its_name_with_what_becomes_of_
 
 
 async def test_a_filter_that_fails_on_what_is_stored_is_logged_by_its_name(
-    origin: Origin, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    origin: Origin, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(notes, "_noted", {})
     url = origin.on("/x", numbered())
     async with CachedSession() as session:
         await told(session, url)

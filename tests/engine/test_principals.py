@@ -15,7 +15,6 @@ from aiohttp import ClientSession, DigestAuthMiddleware, encode_basic_auth
 from aiohttp_cache_di import CachedSession, CacheMiddleware
 from aiohttp_cache_di.backends import CacheBackend
 from aiohttp_cache_di.backends.sqlite import SQLiteBackend
-from aiohttp_cache_di.engine import notes
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.policy.principals import Principal
 from aiohttp_cache_di.rfc9111.messages import Request
@@ -275,8 +274,6 @@ async def test_a_challenge_to_credentials_is_stored_for_them_alone(cache_control
 async def test_a_function_that_fails_costs_the_hit_and_nothing_else(
     origin: Origin, caplog: pytest.LogCaptureFixture
 ) -> None:
-    notes._noted.clear()
-
     def who(request: Request) -> str:
         raise LookupError("no one is logged in")
 

@@ -15,7 +15,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from aiohttp_cache_di import CachedSession
 from aiohttp_cache_di._aiohttp import DecodingWatch
-from aiohttp_cache_di.engine import notes, recorder, recording
+from aiohttp_cache_di.engine import recorder, recording
 from aiohttp_cache_di.engine.budget import COPIES, Budget
 from aiohttp_cache_di.engine.framing import Unkept, is_framed, why_not_kept
 from aiohttp_cache_di.engine.recorder import Recorder
@@ -300,10 +300,6 @@ def broken(*args: object, **kwargs: object) -> Any:
 
 class TestFence:
     """Nothing that goes wrong beside a body is the reader's concern; it is counted, and logged now and then."""
-
-    @pytest.fixture(autouse=True)
-    def forget_what_was_logged(self) -> None:
-        notes._noted.clear()
 
     @pytest.mark.parametrize(
         "place",
