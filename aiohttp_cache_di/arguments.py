@@ -123,7 +123,10 @@ class SpelledOut(inspect.Signature):
 
     def _spelled_out(self) -> list[inspect.Parameter]:
         own = inspect.getattr_static(self._owner, "__init__")
-        named = list(inspect.signature(own).parameters.values())[1:]
+        try:  # the types themselves: by them FastAPI refuses ``Depends(CachedSession)`` where it is written
+            named = list(inspect.signature(own, eval_str=True).parameters.values())[1:]
+        except NameError:
+            named = list(inspect.signature(own).parameters.values())[1:]
         found = {name: inspect.Parameter(name, _BY_NAME[0], default=None) for name in self._leading}
         found |= {each.name: each for each in named if each.kind in _BY_NAME}
         module, _, typed = self._options.partition(":")

@@ -7,10 +7,12 @@ import inspect
 import pydoc
 import subprocess
 import sys
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from aiohttp import ClientSession
+from fastapi import Depends, FastAPI
+from fastapi.exceptions import FastAPIError
 
 from aiohttp_cache_di import (
     BaseCache,
@@ -102,3 +104,11 @@ def test_what_wraps_a_class_has_its_signature() -> None:
     assert inspect.signature(made) == inspect.signature(CachedSession)
     assert str(inspect.signature(made)) == str(inspect.signature(CachedSession))
     assert inspect.signature(functools.partial(made, expire_after=60)).parameters["expire_after"].default == 60
+
+
+def test_fastapi_refuses_to_make_a_session_of_query_parameters() -> None:
+    async def route(session: Annotated[object, Depends(CachedSession)]) -> None:
+        del session
+
+    with pytest.raises(FastAPIError, match="check that"):
+        FastAPI().get("/")(route)
