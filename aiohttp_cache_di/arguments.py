@@ -114,12 +114,16 @@ class SpelledOut(inspect.Signature):
 
     @property
     def parameters(self) -> MappingProxyType[str, inspect.Parameter]:
+        """Those of the class it stands in, by name."""
         return MappingProxyType({each.name: each for each in self._spelled_out()})
 
     def replace(self, **changes: Any) -> Any:
+        """A plain signature with *changes*."""
         return inspect.Signature(self._spelled_out()).replace(**changes)
 
-    __replace__ = replace
+    def __replace__(self, **changes: Any) -> Any:
+        """As `replace`, for `copy.replace`."""
+        return self.replace(**changes)
 
     def _spelled_out(self) -> list[inspect.Parameter]:
         own = inspect.getattr_static(self._owner, "__init__")
