@@ -7,7 +7,8 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from importlib import import_module
-from typing import Final
+from types import MappingProxyType
+from typing import Any, Final
 
 from msgspec import Struct
 
@@ -84,11 +85,14 @@ class _Omitted:
         return "…"
 
 
-class SpelledOut:
+class SpelledOut(inspect.Signature):
     """The ``__signature__`` of a class whose ``**kwargs`` are the keys of a TypedDict: they are parameters there.
 
     `help`, IPython and their like ask for it. It is made then: to know the types takes imports that nothing else needs.
     A class that is derived and has an ``__init__`` of its own has its own signature too.
+
+    It is a signature itself, that of the class it stands in: `functools.wraps` copies what stands in a class to the
+    function that wraps it, where it is no descriptor.
 
     Args:
         options: module and name of the TypedDict, with a colon between them.
@@ -96,6 +100,7 @@ class SpelledOut:
     """
 
     def __init__(self, options: str, *, leading: tuple[str, ...] = ()) -> None:
+        super().__init__()
         self._options, self._leading = options, leading
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -105,7 +110,27 @@ class SpelledOut:
         own, theirs = inspect.getattr_static(self._owner, "__init__"), inspect.getattr_static(owner, "__init__")
         if instance is not None or own is not theirs:
             raise AttributeError("__signature__")
-        named = list(inspect.signature(own).parameters.values())[1:]
+        return inspect.Signature(self._spelled_out())
+
+    @property
+    def parameters(self) -> MappingProxyType[str, inspect.Parameter]:
+        """Those of the class it stands in, by name."""
+        return MappingProxyType({each.name: each for each in self._spelled_out()})
+
+    def replace(self, **changes: Any) -> Any:
+        """A plain signature with *changes*."""
+        return inspect.Signature(self._spelled_out()).replace(**changes)
+
+    def __replace__(self, **changes: Any) -> Any:
+        """As `replace`, for `copy.replace`."""
+        return self.replace(**changes)
+
+    def _spelled_out(self) -> list[inspect.Parameter]:
+        own = inspect.getattr_static(self._owner, "__init__")
+        try:  # the types themselves: by them FastAPI refuses ``Depends(CachedSession)`` where it is written
+            named = list(inspect.signature(own, eval_str=True).parameters.values())[1:]
+        except NameError:
+            named = list(inspect.signature(own).parameters.values())[1:]
         found = {name: inspect.Parameter(name, _BY_NAME[0], default=None) for name in self._leading}
         found |= {each.name: each for each in named if each.kind in _BY_NAME}
         module, _, typed = self._options.partition(":")
@@ -113,7 +138,7 @@ class SpelledOut:
         for name, annotation in options.items():
             written = getattr(annotation, "__forward_arg__", annotation)
             found.setdefault(name, inspect.Parameter(name, _BY_NAME[1], default=_OMITTED, annotation=written))
-        return inspect.Signature(list(found.values()))
+        return list(found.values())
 
 
 _OMITTED: Final = _Omitted()

@@ -19,6 +19,7 @@ PARIS = f"{web_app.WEATHER_URL}/weather/paris"
 MINUTE = {"Cache-Control": "max-age=60"}
 
 
+@pytest.mark.asyncio
 @pytest.mark.usefixtures("cache_in_memory")
 async def test_the_upstream_is_asked_once_a_minute(fake_upstream: FakeUpstream, cache_clock: CacheClock) -> None:
     """With an aiohttp.web app: the upstream is a fake, and a minute takes no time."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import pydoc
 import subprocess
 import sys
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from aiohttp import ClientSession
+from fastapi import Depends, FastAPI
+from fastapi.exceptions import FastAPIError
 
 from aiohttp_cache_di import (
     BaseCache,
@@ -91,3 +94,21 @@ def test_an_import_makes_none_of_it() -> None:
     code = "import sys, aiohttp_cache_di; print('aiohttp_cache_di.engine.typed' in sys.modules)"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60).stdout
     assert said == "False\n"
+
+
+def test_what_wraps_a_class_has_its_signature() -> None:
+    @functools.wraps(CachedSession)
+    def made(*args: Any, **kwargs: Any) -> CachedSession:
+        return CachedSession(*args, **kwargs)
+
+    assert inspect.signature(made) == inspect.signature(CachedSession)
+    assert str(inspect.signature(made)) == str(inspect.signature(CachedSession))
+    assert inspect.signature(functools.partial(made, expire_after=60)).parameters["expire_after"].default == 60
+
+
+def test_fastapi_refuses_to_make_a_session_of_query_parameters() -> None:
+    async def route(session: Annotated[object, Depends(CachedSession)]) -> None:
+        del session
+
+    with pytest.raises(FastAPIError, match="check that"):
+        FastAPI().get("/")(route)

@@ -45,7 +45,17 @@ _BACKENDS: Final = {
     "SQLiteCache": "SQLiteBackend",
 }
 _UNKNOWN: Final = object()
-_SHORT: Final = Repr()
+
+
+class _InItsOrder(Repr):
+    """A short repr; of mappings in their order, by which they may differ."""
+
+    def repr_dict(self, x: dict[Any, Any], level: int) -> str:
+        shown = [f"{self.repr1(key, level - 1)}: {self.repr1(value, level - 1)}" for key, value in x.items()]
+        return f"{{{', '.join(shown[: self.maxdict] + ['...'] * (len(shown) > self.maxdict))}}}"
+
+
+_SHORT: Final = _InItsOrder()
 _SHORT.maxstring = _SHORT.maxother = 80
 
 
@@ -95,6 +105,8 @@ def _told(backend: Configured, name: str, value: object) -> str:
         return f"{name}= is not what the backend has"
     held = backend.value_of(name, _UNKNOWN)
     has = "its default" if held is _UNKNOWN else _SHORT.repr(held)
+    if held is UNSET and backend.cache_control:
+        has = "none is given: with cache_control, that adds no lifetime"
     return f"{name}={_SHORT.repr(value)} is not what the backend has ({has})"
 
 

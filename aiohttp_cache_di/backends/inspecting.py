@@ -58,8 +58,8 @@ class Selection:
     __slots__ = ("clues", "test")
 
     def __init__(self, test: Wanted, clues: tuple[Clue, ...] = ()) -> None:
-        self.test = test
-        self.clues = clues
+        self.test: Wanted = test
+        self.clues: tuple[Clue, ...] = clues
 
     def __call__(self, info: EntryInfo) -> bool:
         return self.test(info)

@@ -17,8 +17,14 @@ __all__ = ["OlderFile", "OlderRow"]
 
 READ_AT_A_TIME: Final = 32  # of which the bodies are in memory
 BUSY_TIMEOUT_S: Final = 5.0  # the service that owned it may still be writing
-# A pickle ends with a full stop, and a signature never does.
-_SIGNED: Final = "SELECT EXISTS (SELECT 1 FROM responses WHERE typeof(value) = 'blob' AND substr(value, -1) <> x'2e')"
+# A pickle ends with a full stop, and a signature never does; its 27 characters come after one.
+_SIGNED: Final = """
+    SELECT EXISTS (
+        SELECT 1 FROM responses
+        WHERE typeof(value) = 'blob' AND substr(value, -1) <> x'2e' AND substr(value, -28, 1) = x'2e'
+            AND instr(substr(value, -27), x'00') = 0 AND CAST(substr(value, -27) AS TEXT) NOT GLOB '*[^A-Za-z0-9_-]*'
+    )
+"""
 _ROWS: Final = """
     SELECT rowid, length(value), CASE WHEN typeof(value) = 'blob' AND length(value) <= ? THEN value END
     FROM responses WHERE rowid > ? ORDER BY rowid LIMIT ?

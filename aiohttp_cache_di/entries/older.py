@@ -12,6 +12,7 @@ import math
 from base64 import urlsafe_b64encode
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from string import ascii_letters, digits
 from typing import Any, Final, NamedTuple
 
 from aiohttp_cache_di.entries.pickled import Inert, UnknownPickleError, read_pickle, shown
@@ -33,7 +34,7 @@ _NAMES: Final = _URLS | {
 }
 _SALT: Final = b"aiohttp-client-cache"  # as the library has it by default
 _SIGNATURE_CHARS: Final = 27  # of SHA-1, in base64 without padding
-_STOP: Final = b"."  # the last byte of any pickle
+_URL_SAFE: Final = ascii_letters.encode() + digits.encode() + b"-_"  # the alphabet of a signature
 _MAX_HOPS: Final = 30
 
 
@@ -61,8 +62,9 @@ class OlderResponse(NamedTuple):
 
 
 def is_signed(value: bytes) -> bool:
-    """Whether *value* ends in a signature rather than where a pickle does."""
-    return len(value) > _SIGNATURE_CHARS and not value.endswith(_STOP)
+    """Whether *value* ends in a signature, by its look; what is cut off or damaged does not."""
+    dot, signature = value[-_SIGNATURE_CHARS - 1 : -_SIGNATURE_CHARS], value[-_SIGNATURE_CHARS:]
+    return dot == b"." and not signature.translate(None, _URL_SAFE)
 
 
 def read_older(value: bytes, secrets: Iterable[bytes] = ()) -> OlderResponse:
@@ -92,16 +94,12 @@ def read_older(value: bytes, secrets: Iterable[bytes] = ()) -> OlderResponse:
 
 
 def _verified(value: bytes, secrets: Iterable[bytes]) -> bytes:
-    payload, dot, signature = (
-        value[: -_SIGNATURE_CHARS - 1],
-        value[-_SIGNATURE_CHARS - 1 :][:1],
-        value[-_SIGNATURE_CHARS:],
-    )
+    payload, signature = value[: -_SIGNATURE_CHARS - 1], value[-_SIGNATURE_CHARS:]
     for secret in secrets:
         # As itsdangerous derives and signs by default: "django-concat", HMAC with SHA-1.
         key = hashlib.sha1(_SALT + b"signer" + secret).digest()  # noqa: S324  # a format to be read, no choice of ours
         made = urlsafe_b64encode(hmac.digest(key, payload, "sha1")).rstrip(b"=")
-        if dot == b"." and hmac.compare_digest(made, signature):
+        if hmac.compare_digest(made, signature):
             return payload
     raise UnknownPickleError("it is signed with a key that is not the SECRET_KEY")
 

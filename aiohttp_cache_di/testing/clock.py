@@ -14,6 +14,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
+from math import isfinite
 from types import ModuleType
 from typing import Any, Final, Self
 
@@ -39,6 +40,15 @@ _AGEING: Final = frozenset(
         f"{_PACKAGE}.engine.storing",
     }
 )
+
+
+def _seconds(by: float | str | timedelta) -> float:
+    if isinstance(by, timedelta):
+        return by.total_seconds()
+    seconds = parse_duration(by) if isinstance(by, str) else float(by)
+    if not isfinite(seconds):
+        raise ValueError
+    return seconds
 
 
 class CacheClock:
@@ -76,11 +86,14 @@ class CacheClock:
 
         Args:
             by: seconds, a duration such as ``"1h30m"``, or a timedelta; not below zero.
+
+        Raises:
+            ValueError: *by* is none of these.
         """
-        if isinstance(by, timedelta):
-            seconds = by.total_seconds()
-        else:
-            seconds = parse_duration(by) if isinstance(by, str) else float(by)
+        try:
+            seconds = _seconds(by)
+        except (TypeError, ValueError):
+            raise ValueError(f"advance({by!r}): use seconds, a text such as '1h30m', or a timedelta") from None
         if seconds < 0:
             raise ValueError(f"advance({by!r}): a clock that goes back would make the future of what is stored")
         self.offset_s += seconds

@@ -19,7 +19,7 @@ from aiohttp_cache_di.settings.model import CacheSettings
 
 __all__ = ["StoreOfWorker", "in_memory", "store_per_worker"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 _SERVERS: Final = frozenset({"redis", "mongodb", "dynamodb"})
 _WITHIN_S: Final = 10.0  # to empty what a test has put on a server

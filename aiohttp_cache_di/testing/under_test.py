@@ -125,6 +125,8 @@ class CacheUnderTest:
     ) -> None:
         """Put a response into the cache of each session that sends a request from now on, before that is looked at.
 
+        A session that has sent one already has it before `assert_cached` looks, too.
+
         It gets there as if the upstream had given it to the session: by its key, for its credentials, by the rules.
 
         Args:
@@ -168,10 +170,18 @@ class CacheUnderTest:
 
     def _asked(self, url: str, method: str, request: dict[str, Any]) -> list[_Elsewhere]:
         return [
-            _Elsewhere(loop, partial(_is_kept, session, backend, url, method, request))
+            _Elsewhere(loop, partial(self._is_kept, session, backend, url, method, request))
             for session, (backend, loop) in list(self._sessions.items())
             if not session.closed
         ]
+
+    async def _is_kept(
+        self, session: ClientSession, backend: CacheBackend, url: str, method: str, request: dict[str, Any]
+    ) -> bool:
+        await self._prepare(session, backend)
+        if isinstance(session, CacheMixin):
+            return await session.has_url(url, method, **request)
+        return await backend.has_url(url, method, **request)
 
     def _judge(self, wanted: bool, url: str, method: str, found: list[bool]) -> None:
         if not found:
@@ -241,14 +251,6 @@ def _result(one: _Elsewhere) -> bool:
     if not one.loop.is_running():
         raise AssertionError("the app's loop does not run any more: ask while its client is open")
     return bool(asyncio.run_coroutine_threadsafe(one.doing(), one.loop).result(_WITHIN_S))
-
-
-async def _is_kept(
-    session: ClientSession, backend: CacheBackend, url: str, method: str, request: dict[str, Any]
-) -> bool:
-    if isinstance(session, CacheMixin):
-        return await session.has_url(url, method, **request)
-    return await backend.has_url(url, method, **request)
 
 
 async def _forget(session: ClientSession, backend: CacheBackend, seed: _Seed) -> None:

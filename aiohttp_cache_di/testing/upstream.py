@@ -23,6 +23,13 @@ __all__ = ["FakeUpstream", "Reply", "Route", "is_of_this_machine", "reply"]
 
 Fails: TypeAlias = Literal["disconnects", "cuts-body"]
 _BREAKS: Final[Mapping[str, Breaks]] = {"disconnects": "before-head", "cuts-body": "in-body"}
+_TYPES: Final[Mapping[str, tuple[type | tuple[type, ...], str]]] = {
+    "status": (int, "a number, such as 200"),
+    "text": (str, "a text"),
+    "body": ((bytes, bytearray, memoryview), "bytes, or text= for a text"),
+    "delay_s": ((int, float), "seconds"),
+    "error": ((BaseException, type(None)), "an exception that is made: ClientConnectionError('refused')"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,18 +72,22 @@ def reply(**options: Unpack[ReplyOptions]) -> Reply:
     """A response for `FakeUpstream.add`; see `ReplyOptions`.
 
     Raises:
-        TypeError: an option that there is not, or several bodies.
+        TypeError: an option that there is not, or that is of another type, or several bodies.
+        ValueError: an option of another value.
     """
     unknown = options.keys() - ReplyOptions.__optional_keys__
     bodies = [name for name in ("json", "text", "body", "chunks") if name in options]
     if unknown or len(bodies) > 1:
         what = f"no option {', '.join(sorted(unknown))}" if unknown else f"one body, not {' and '.join(bodies)}"
         raise TypeError(f"a response takes {what}")
+    _expect_types(options)
+    fails = options.get("fails")
+    if fails is not None and fails not in _BREAKS:  # a test may be untyped
+        raise ValueError(f"fails={fails!r}: use {' or '.join(map(repr, _BREAKS))}")
     content_type, chunks = _body(options)
     headers = [(str(name), str(value)) for name, value in CIMultiDict(options.get("headers", ())).items()]
     if content_type and not any(name.lower() == "content-type" for name, _ in headers):
         headers.insert(0, ("Content-Type", content_type))
-    fails = options.get("fails")
     canned = Canned(
         options.get("status", 200),
         options.get("reason"),
@@ -87,6 +98,13 @@ def reply(**options: Unpack[ReplyOptions]) -> Reply:
         breaks="" if fails is None else _BREAKS[fails],
     )
     return Reply(canned, options.get("error"))
+
+
+def _expect_types(options: Mapping[str, Any]) -> None:
+    """Refuse what a server could not send, where a test writes it rather than where the app asks."""
+    for name, (kinds, use) in _TYPES.items():
+        if name in options and not isinstance(options[name], kinds):
+            raise TypeError(f"{name}={options[name]!r}: use {use}")
 
 
 def _body(options: ReplyOptions) -> tuple[str, tuple[bytes, ...]]:
@@ -176,7 +194,7 @@ class FakeUpstream:
         A later route goes before an earlier one. The same method and URL again replaces what that answers.
         """
         wanted = str(url)
-        if not wanted.startswith(("http://", "https://", "/", "*")):
+        if not wanted.startswith(("http://", "https://", "/", "*")) or wanted in ("http://", "https://"):
             raise ValueError(f"{wanted!r}: a route is a URL such as https://api.example.com/rates, or a path")
         route = next((one for one in self.routes if (one.method, one.url) == (method.upper(), wanted)), None)
         if route is None:

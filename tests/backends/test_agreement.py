@@ -67,16 +67,19 @@ SAME: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"autoclose": False, "shared": False, "write_behind": True}, {}),
 ]
 
+NO_LIFETIME = "expire_after=-1 is not what the backend has (none is given: with cache_control, that adds no lifetime)"
+IN_ITS_ORDER = "urls_expire_after={'a': 1, 'b': 2} is not what the backend has ({'b': 2, 'a': 1})"
+
 OTHER: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ({"expire_after": "2m"}, {"expire_after": 60}, "expire_after='2m' is not what the backend has (60)"),
-    ({"expire_after": -1, "cache_control": True}, {"cache_control": True}, "expire_after=-1 is not"),
+    ({"expire_after": -1, "cache_control": True}, {"cache_control": True}, NO_LIFETIME),
     ({"expire_after": MOMENT}, {"expire_after": 60}, "expire_after=datetime.datetime(2030"),
     ({"allowed_codes": (200, 404)}, {}, "allowed_codes=(200, 404) is not what the backend has ((200,))"),
     ({"allowed_codes": [200], "cache_control": True}, {"cache_control": True}, "allowed_codes=[200] is not"),
     ({"allowed_methods": ["GET"]}, {}, "allowed_methods=['GET'] is not"),
     ({"ignored_params": ["a"]}, {}, "ignored_params=['a'] is not what the backend has (frozenset())"),
     ({"urls_expire_after": {"a": "1h"}}, {"urls_expire_after": {"a": 60}}, "urls_expire_after={'a': '1h'} is not"),
-    ({"urls_expire_after": {"a": 1, "b": 2}}, {"urls_expire_after": {"b": 2, "a": 1}}, "urls_expire_after={"),
+    ({"urls_expire_after": {"a": 1, "b": 2}}, {"urls_expire_after": {"b": 2, "a": 1}}, IN_ITS_ORDER),
     ({"urls_expire_after": {"a": UrlExpiration(stale_if_error=False)}}, {"urls_expire_after": {"a": None}}, "urls_"),
     ({"stale_if_error": True}, {"stale_if_error": 60}, "stale_if_error=True is not what the backend has (60.0)"),
     ({"max_bytes": 1024}, {}, "max_bytes=1024 is not what the backend has (its default)"),

@@ -286,6 +286,15 @@ def test_among_signed_values_only_those_of_the_key_are_believed(
     assert taken(run, file)["reasons"] == {"not read: it is no response": 1, unsigned: 1}
 
 
+@pytest.mark.parametrize("broken", [b"garbage", older_pickle("http://cut.test/")[:-1], b"\x80\x04." + b"\0" * 27])
+def test_a_value_that_is_damaged_makes_no_file_of_signed_ones(
+    target: Path, run: Run, tmp_path: Path, broken: bytes
+) -> None:
+    told = taken(run, older_file(tmp_path / "old.sqlite", broken, older_pickle("http://a.test/")))
+    assert (told["copied"], told["left"]) == (1, 1)
+    assert "signed" not in str(told["reasons"])
+
+
 def test_a_file_of_another_kind_is_refused(target: Path, run: Run, tmp_path: Path) -> None:
     (tmp_path / "text").write_text("text")
     with closing(sqlite3.connect(tmp_path / "view.sqlite")) as connection, connection:

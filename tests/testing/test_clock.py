@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -164,6 +165,7 @@ def test_a_clock_does_not_go_back(clock: CacheClock) -> None:
         clock.advance(-1)
 
 
-def test_a_duration_that_is_none_is_refused(clock: CacheClock) -> None:
-    with pytest.raises(ValueError, match="not a duration"):
-        clock.advance("soon")
+@pytest.mark.parametrize("by", ["soon", None, float("nan"), float("inf")])
+def test_a_duration_that_is_none_is_refused(clock: CacheClock, by: Any) -> None:
+    with pytest.raises(ValueError, match=rf"advance\({by!r}\): use seconds, a text such as '1h30m', or a timedelta"):
+        clock.advance(by)

@@ -173,6 +173,23 @@ async def test_a_later_seed_is_put_before_the_next_request(cache: CacheUnderTest
     assert await text_of(session, f"{URL}/2") == ("second", True)
 
 
+async def test_a_seed_is_there_for_an_assertion_as_for_a_request(cache: CacheUnderTest, session: CachedSession) -> None:
+    cache.seed(f"{URL}/1", text="first")
+    await text_of(session, f"{URL}/1")
+
+    cache.seed(URL, text="second")
+    await cache.assert_cached(URL)
+    assert await text_of(session) == ("second", True)
+
+
+def test_a_seed_is_there_for_an_assertion_beside_a_synchronous_client(cache: CacheUnderTest) -> None:
+    cache.seed(URL, text="seeded")
+    with TestClient(app) as client:
+        client.get("/rates")
+        cache.seed(f"{URL}/2", text="later")
+        cache.assert_cached(f"{URL}/2")
+
+
 async def test_a_seed_takes_the_place_of_what_is_there(
     cache: CacheUnderTest, upstream: FakeUpstream, session: CachedSession
 ) -> None:

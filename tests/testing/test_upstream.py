@@ -343,6 +343,11 @@ async def test_an_app_that_swallows_the_error_is_told_of_all_the_same(
     [
         ({"jsn": 1}, "no option jsn"),
         ({"json": 1, "text": "a"}, "one body, not json and text"),
+        ({"status": "200"}, "status='200': use a number"),
+        ({"text": b"a"}, "text=b'a': use a text"),
+        ({"body": "a"}, "body='a': use bytes"),
+        ({"delay_s": "1s"}, "delay_s='1s': use seconds"),
+        ({"error": ClientConnectionError}, "error=.*: use an exception that is made"),
     ],
 )
 def test_a_response_that_cannot_be_made_is_an_error_at_once(
@@ -352,9 +357,15 @@ def test_a_response_that_cannot_be_made_is_an_error_at_once(
         upstream.get("/a", **options)  # type: ignore[arg-type]  # wrong on purpose
 
 
-def test_a_route_that_is_no_url_is_an_error_at_once(upstream: FakeUpstream) -> None:
+def test_a_failure_of_another_name_is_an_error_that_has_the_names(upstream: FakeUpstream) -> None:
+    with pytest.raises(ValueError, match="fails='times-out': use 'disconnects' or 'cuts-body'"):
+        upstream.get("/a", fails="times-out")  # type: ignore[arg-type]  # wrong on purpose
+
+
+@pytest.mark.parametrize("url", ["api.example.com/rates", "https://"])
+def test_a_route_that_is_no_url_is_an_error_at_once(upstream: FakeUpstream, url: str) -> None:
     with pytest.raises(ValueError, match="a route is a URL"):
-        upstream.get("api.example.com/rates")
+        upstream.get(url)
 
 
 async def test_one_connection_at_a_time_is_enough(upstream: FakeUpstream) -> None:
