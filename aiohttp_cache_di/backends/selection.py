@@ -34,7 +34,7 @@ _AS_READ: Final = compiled_later(r"https?://(?!xn--)(?:[a-z0-9-]+\.(?!xn--))*[a-
 
 
 # A pattern whose host is no pattern, with a path, and without what is written in several ways: a port, IDNA, escapes.
-_WHOLE_HOST: Final = re.compile(
+_WHOLE_HOST: Final = compiled_later(
     r"(?:[a-z]+://)?(?P<host>(?!xn--)(?:[a-z0-9-]+\.(?!xn--))*[a-z0-9-]+)/", re.ASCII | re.IGNORECASE
 )
 
