@@ -63,10 +63,10 @@ class TestFlights:
 
     def test_what_waits_for_its_end_is_called_once(self) -> None:
         flight, calls = Flight("key"), list[str]()
-        flight.when_over(lambda: calls.append("before"))
+        flight.when_free(lambda: calls.append("before"))
         flight.end(Outcome.UNSHARED)
         flight.end(Outcome.ABANDONED)
-        flight.when_over(lambda: calls.append("after"))
+        flight.when_free(lambda: calls.append("after"))
         assert calls == ["before", "after"]
 
     async def test_patience_ends(self) -> None:
