@@ -11,7 +11,7 @@ from typing import Any, Final, Generic, TypeVar
 from aiohttp_cache_di.backends.wrap.tasks import background
 from aiohttp_cache_di.errors import StorageError
 
-__all__ = ["Errands", "PerLoop", "aside", "conclude", "end", "shared"]
+__all__ = ["Errands", "PerLoop", "aside", "conclude", "end", "is_in_a_loop", "shared"]
 
 T = TypeVar("T")
 
@@ -21,6 +21,15 @@ INSIST_TIMES: Final = 20
 LARGE_BYTES: Final = 256 * 1024  # checking as much takes a fraction of a millisecond; a thread costs about a tenth
 
 _inherited: list[object] = []  # what a parent process uses: its sockets are not for a forked child to close
+
+
+def is_in_a_loop() -> bool:
+    """Whether an event loop runs here, which must not wait for a file."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 async def shared(task: asyncio.Task[T], what: str) -> T:

@@ -8,11 +8,11 @@ from typing import Final, cast
 
 from aiohttp_cache_di.backends.selection import Selectors, selection
 from aiohttp_cache_di.errors import ConfigurationError
+from aiohttp_cache_di.rfc9111.fields import is_token
 from aiohttp_cache_di.units import parse_size
 
 __all__ = ["expect_usable", "most_bytes", "request_headers", "selectors"]
 
-_TOKEN: Final = re.compile(r"[\w!#$%&'*+.^`|~-]+", re.ASCII)  # RFC 9110 §5.6.2
 _OPTION: Final = re.compile(r"\A[a-z_]+=")  # as calls name what they are given
 
 
@@ -54,7 +54,7 @@ def request_headers(given: argparse.Namespace) -> list[tuple[str, str]]:
     headers = list[tuple[str, str]]()
     for header in given.headers:
         name, found, value = header.partition(":")
-        if not found or not _TOKEN.fullmatch(name.strip()) or not value.replace("\t", " ").isprintable():
+        if not found or not is_token(name.strip()) or not value.replace("\t", " ").isprintable():
             raise ConfigurationError(f"--header {header!r}: use 'Name: value'")
         headers.append((name.strip(), value.strip()))
     return headers

@@ -74,7 +74,6 @@ class Flight(Struct, eq=False):
     _arrived_at: float = 0.0
     _outcome: FlightOutcome | None = None
     _is_handed_over: bool = False
-    _callbacks: list[Callable[[], None]] = []
 
     async def __aenter__(self) -> Self:
         return self
@@ -88,13 +87,6 @@ class Flight(Struct, eq=False):
             self.end(Outcome.ABANDONED if is_of_one else Outcome.UNSHARED)
         elif not self._is_handed_over:
             self.end(Outcome.UNSHARED)
-
-    def when_over(self, callback: Callable[[], None]) -> None:
-        """Call *callback* when it ends; now if it has ended."""
-        if self._outcome is None:
-            self._callbacks.append(callback)
-        else:
-            callback()
 
     def when_free(self, callback: Callable[[], None]) -> None:
         """Call *callback* once nothing more is to be waited for: when it ends, or is let go before."""
@@ -176,9 +168,6 @@ class Flight(Struct, eq=False):
                 waiter.set_result(outcome)
         self._waiters.clear()
         self._patient.clear()
-        callbacks, self._callbacks = self._callbacks, []
-        for callback in callbacks:
-            callback()
 
     async def join(self, patience_s: float | None = None) -> FlightOutcome:
         """Wait for its outcome while that is of use, and for *patience_s* seconds at most."""

@@ -18,6 +18,7 @@ from aiohttp_cache_di.addresses import refuse_odd_mongodb_address, refuse_odd_re
 from aiohttp_cache_di.entries.secrets import MIN_SECRET_CHARS
 from aiohttp_cache_di.policy.expiration import moment_of
 from aiohttp_cache_di.policy.windows import named_window
+from aiohttp_cache_di.rfc9111.fields import is_token
 from aiohttp_cache_di.units import means_none, parse_duration, parse_size
 
 __all__ = [
@@ -57,7 +58,6 @@ CLASS_PATH: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 MAX_SECONDS: Final = 1e10  # 317 years; timers of the operating system overflow not far beyond
 MAX_DEPTH: Final = 32  # of JSON; options of drivers have three levels or four
 
-_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)  # RFC 9110 §5.6.2
 _TRUE_WORDS: Final = frozenset({"true", "yes", "on", "1"})
 _FALSE_WORDS: Final = frozenset({"false", "no", "off", "0"})
 _QUOTES: Final = ('""', "''", "``", "“”", "„“")
@@ -193,7 +193,7 @@ def patterns(value: object) -> object:
 def tokens(value: object) -> object:
     """Names of header fields or methods, as a JSON list or separated by commas."""
     found = _items(value)
-    if isinstance(value, str) and not all(_TOKEN.fullmatch(part) for part in cast("Collection[str]", found)):
+    if isinstance(value, str) and not all(is_token(part) for part in cast("Collection[str]", found)):
         raise FormError("a name that has other characters than HTTP allows")
     return found
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
@@ -64,10 +63,10 @@ class TestFlights:
 
     def test_what_waits_for_its_end_is_called_once(self) -> None:
         flight, calls = Flight("key"), list[str]()
-        flight.when_over(lambda: calls.append("before"))
+        flight.when_free(lambda: calls.append("before"))
         flight.end(Outcome.UNSHARED)
         flight.end(Outcome.ABANDONED)
-        flight.when_over(lambda: calls.append("after"))
+        flight.when_free(lambda: calls.append("after"))
         assert calls == ["before", "after"]
 
     async def test_patience_ends(self) -> None:
@@ -211,6 +210,13 @@ async def test_coalescing_can_be_switched_off(origin: Origin, clients: Clients) 
     assert origin.hits == 5
 
 
+async def once_all_ask(origin: Origin, request: Received, all_there: asyncio.Event) -> None:
+    """Answer the leader after a moment, and the 99 others when all are there: never, if one waits for another."""
+    if origin.hits >= 100:
+        all_there.set()
+    await (asyncio.sleep(0.1) if request.number == 1 else all_there.wait())
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -225,32 +231,30 @@ async def test_coalescing_can_be_switched_off(origin: Origin, clients: Clients) 
 async def test_a_leader_that_cannot_be_shared_holds_nobody_up(
     origin: Origin, clients: Clients, options: dict[str, Any]
 ) -> None:
-    client, url = clients(session=many()), origin.on("/", slow(0.1, **options))
+    client, all_there = clients(session=many()), asyncio.Event()
 
     async def script(request: Received) -> AsyncIterator[bytes]:
-        await asyncio.sleep(0.1)
+        await once_all_ask(origin, request, all_there)
         yield answer("text", **options)
         if "Connection" in options.get("headers", ()):
             yield CLOSE
 
-    origin.on("/", script)
-    began = time.perf_counter()
-    assert await flood(client, url, 100) == ["text"] * 100
-    assert time.perf_counter() - began < 3  # one after the other they would take ten
+    url = origin.on("/", script)
+    assert await asyncio.wait_for(flood(client, url, 100), 20) == ["text"] * 100
     assert origin.hits == 100
 
 
 @pytest.mark.parametrize("how", [CUT, CLOSE])
 async def test_a_leader_whose_connection_breaks_holds_nobody_up(origin: Origin, clients: Clients, how: bytes) -> None:
-    client = clients(session=many())
+    client, all_there = clients(session=many()), asyncio.Event()
 
     async def script(request: Received) -> AsyncIterator[bytes]:
-        await asyncio.sleep(0.1)
+        await once_all_ask(origin, request, all_there)
         yield how
 
-    url, began = origin.on("/", script), time.perf_counter()
-    assert all(isinstance(failure, ClientError) for failure in await flood(client, url, 100))
-    assert time.perf_counter() - began < 3  # one after the other they would take ten
+    url = origin.on("/", script)
+    failures = await asyncio.wait_for(flood(client, url, 100), 20)
+    assert all(isinstance(failure, ClientError) for failure in failures)
 
 
 async def test_a_leader_whose_body_has_no_known_end_holds_the_others_up_for_a_moment_only(
@@ -286,9 +290,7 @@ async def test_a_stream_that_keeps_coming_holds_up_none_that_comes_later(origin:
     async with client.session.get(url) as stream:
         await stream.content.readany()
         await asyncio.sleep(0.1)  # twice the patience
-        began = time.perf_counter()
-        assert await client.fetch(url) == (False, "text")
-        assert time.perf_counter() - began < 2
+        assert await asyncio.wait_for(client.fetch(url), 20) == (False, "text")  # and the stream would never end
         over.set()
 
 
@@ -481,11 +483,11 @@ async def test_an_origin_that_breaks_a_new_connection_lets_all_others_loose(
 
 
 async def test_leaders_that_do_not_read_their_bodies_do_not_queue_up(origin: Origin, clients: Clients) -> None:
-    client = clients(session=many())
+    client, over = clients(session=many(), coalesce_timeout=60), asyncio.Event()
 
     async def script(request: Received) -> AsyncIterator[bytes]:
         yield answer(headers={"Content-Length": "1000000"})
-        await asyncio.sleep(5)
+        await over.wait()
 
     url = origin.on("/", script)
 
@@ -493,9 +495,8 @@ async def test_leaders_that_do_not_read_their_bodies_do_not_queue_up(origin: Ori
         async with client.session.get(url) as response:
             return response.status
 
-    began = time.perf_counter()
-    assert await asyncio.gather(*(glance() for _ in range(100))) == [200] * 100
-    assert time.perf_counter() - began < 3  # one after the other they would take ten
+    assert await asyncio.wait_for(asyncio.gather(*(glance() for _ in range(100))), 20) == [200] * 100
+    over.set()
 
 
 async def test_who_asks_again_before_having_read_does_not_wait_for_itself(origin: Origin, clients: Clients) -> None:

@@ -6,7 +6,6 @@ the cache are noticed: at once where a directory was deleted, within a second wh
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import os
 import tempfile
@@ -18,6 +17,7 @@ from typing import Final, NamedTuple
 
 from aiohttp_cache_di.backends.filesystem.directory import Descriptor, Directory, opened_directory
 from aiohttp_cache_di.backends.filesystem.names import temporary_name
+from aiohttp_cache_di.backends.loops import is_in_a_loop
 from aiohttp_cache_di.backends.owned import is_believed, make_directories, own_directory
 from aiohttp_cache_di.errors import StorageError
 
@@ -43,7 +43,7 @@ class Place:
         self.name: str = os.fspath(name)
         self.is_temporary: bool = use_temp and not os.path.isabs(self.name)
         # Where it is may take a look at the file system: in a running loop that is left to a thread.
-        if not _is_in_a_loop():
+        if not is_in_a_loop():
             self.path  # noqa: B018  # remembered, so that it does not change with the working directory
 
     @cached_property
@@ -240,11 +240,3 @@ def _made(name: str, above: Directory) -> Directory:
         with suppress(FileNotFoundError):
             above.move(name, temporary_name(name, "aside"))
     raise FileNotFoundError(errno.ENOENT, f"{name} is replaced again and again")
-
-
-def _is_in_a_loop() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True

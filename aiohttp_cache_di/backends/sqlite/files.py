@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 import os
@@ -15,6 +14,7 @@ from pathlib import Path, PurePath
 from typing import Any, cast
 from urllib.parse import parse_qs, quote, urlsplit
 
+from aiohttp_cache_di.backends.loops import is_in_a_loop
 from aiohttp_cache_di.backends.owned import (
     make_directories,
     own,
@@ -91,7 +91,7 @@ class CacheFile:
         opens the file; otherwise it is said now, so that it does not change with the working directory.
         """
         file = cls._of_name(name, use_temp, connect_options)
-        if not file.is_memory and not _is_in_a_loop():
+        if not file.is_memory and not is_in_a_loop():
             file.path  # noqa: B018  # remembered
         return file
 
@@ -240,14 +240,6 @@ def _damaged_copies(path: str) -> list[int]:
     except OSError:
         return []
     return [int(match[1]) for each in names if (match := pattern.fullmatch(each))]
-
-
-def _is_in_a_loop() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
 
 
 def _as_text(column: bytes) -> str:

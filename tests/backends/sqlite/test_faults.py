@@ -10,6 +10,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Generator
 from contextlib import contextmanager
@@ -324,21 +325,27 @@ async def test_without_a_right_to_write_nothing_can_be_made(tmp_path: Path) -> N
     await cache.close()
 
 
+@pytest.fixture
+def reachable() -> Generator[Path]:
+    """A directory that other users may enter: pytest's are closed to them again whenever another pytest starts."""
+    with tempfile.TemporaryDirectory() as made:
+        path = Path(made)
+        path.chmod(0o755)
+        yield path
+        path.chmod(0o700)
+
+
 @posix_only
 @pytest.mark.parametrize("read_only", ["file", "directory"])
-async def test_a_file_that_cannot_be_written_still_serves_hits(
-    cache: SQLiteCache, tmp_path: Path, read_only: str
-) -> None:
+async def test_a_file_that_cannot_be_written_still_serves_hits(reachable: Path, read_only: str) -> None:
+    cache = SQLiteCache(reachable / "cache", "responses", near_tier=False)
     await fill(cache, 20)
     await cache.close()
-    for path in (tmp_path, *tmp_path.parents):
-        if path.stat().st_uid == os.getuid() and path != Path("/tmp").resolve():
-            path.chmod(path.stat().st_mode | 0o055)
-    (tmp_path / "cache.sqlite").chmod(0o444)
+    (reachable / "cache.sqlite").chmod(0o444)
     if read_only == "file" and os.getuid() == 0:
-        tmp_path.chmod(0o777)
+        reachable.chmod(0o777)
     elif read_only == "directory":
-        tmp_path.chmod(0o555)
+        reachable.chmod(0o555)
     program = f"""
 from aiohttp_cache_di.errors import StorageError
 async def main():
@@ -359,10 +366,7 @@ async def main():
     await cache.close()
 asyncio.run(main())
 """
-    try:
-        result = await asyncio.to_thread(run_program, program, tmp_path / "cache")
-    finally:
-        tmp_path.chmod(0o700)
+    result = await asyncio.to_thread(run_program, program, reachable / "cache")
     assert (result.stdout, result.stderr) == ("True 20 20\n", "")
 
 

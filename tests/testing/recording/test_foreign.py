@@ -90,7 +90,7 @@ async def test_a_cassette_is_recorded_anew_in_our_form_though_nothing_has_change
     put(path, json.dumps({"interactions": [{"request": asked, "response": answered}], "version": 1}))
 
     async with recorded(path, "rewrite"), CachedSession() as other:
-        await text_of(other, url)
+        await text_of(url, other)
 
     assert "format: aiohttp-cache-di/1" in text_at(path)
     assert len(loaded(text_at(path)).exchanges) == 1
