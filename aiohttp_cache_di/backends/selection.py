@@ -30,7 +30,7 @@ Size: TypeAlias = int | str
 """Bytes, or a text such as ``"64KiB"``."""
 
 # What `as_read` leaves as it is: no port, nothing encoded, a host in the one form it has.
-_AS_READ: Final = compiled_later(r"https?://(?!xn--)(?:[a-z0-9-]+\.(?!xn--))*[a-z0-9-]+/[!$-&(-~]*", re.ASCII)
+_AS_READ: Final = compiled_later(r"https?://(?!xn--)(?:[a-z0-9-]+\.(?!xn--))*[a-z0-9-]+/[!$&(-~]*", re.ASCII)
 
 
 # A pattern whose host is no pattern, with a path, and without what is written in several ways: a port, IDNA, escapes.
@@ -128,20 +128,23 @@ def _all_of(tests: list[Wanted]) -> Wanted:
 def _of_url(url: str | URL, ignored_params: Collection[str], ordered: bool) -> tuple[Wanted, set[str]]:
     """What tells a response to *url*, and the paths of which its own URL has one; "" for any."""
 
+    def shown(of: str | URL) -> URL:
+        return URL(keys.redact_url(of, ignored_params), encoded=True)
+
     def target(of: str | URL) -> str:
-        text = keys.redact_url(of, ignored_params)
-        return keys.target_of(URL(text, encoded=True), ignored_params, ordered=ordered)
+        return keys.target_of(shown(of), ignored_params, ordered=ordered)
 
     if not isinstance(url, str | URL):
         raise ConfigurationError(f"url={url!r}: use a URL")
     try:
         spellings = keys.spellings(url)
         targets = {target(spelling) for spelling in spellings}
+        named = {shown(spelling).raw_path for spelling in spellings}  # without the secrets that a path may have
     except ValueError as exc:
         raise ConfigurationError(f"url={str(url)!r}: {exc}") from exc
     for spelling in spellings:
         expect_scheme(spelling, url)
-    paths = {"" if spelling.raw_path == "/" else spelling.raw_path for spelling in spellings}
+    paths = {"" if path == "/" else path for path in named}
 
     def test(info: EntryInfo) -> bool:
         return any(path in info.url for path in paths) and target(info.url) in targets

@@ -85,7 +85,7 @@ def _way_out(given: str) -> str:
 
 def expect_scheme(url: URL, given: object) -> None:
     """Raise ConfigurationError unless *url*, *given* by a user, may have been requested."""
-    if not url.is_absolute() or not url.host or url.scheme not in SCHEMES:
+    if not url.is_absolute() or not url.raw_host or url.scheme not in SCHEMES:
         raise ConfigurationError(f"url={str(given)!r}: use an absolute URL, such as https://api.example.org/items")
 
 

@@ -17,6 +17,7 @@ from yarl import URL
 
 from aiohttp_cache_di.cli.drawing import Advance, progress
 from aiohttp_cache_di.cli.expecting import most_bytes, selectors
+from aiohttp_cache_di.cli.looking import tell_ports
 from aiohttp_cache_di.cli.running import DONE, FAILED, Cache
 from aiohttp_cache_di.cli.tables import columns, entries_of, plain, size_of
 from aiohttp_cache_di.errors import ConfigurationError
@@ -59,6 +60,8 @@ async def purge(given: argparse.Namespace, cache: Cache) -> int:
     told = {"entries": purged.entries, "bytes": purged.bytes, "soft": given.soft, "dry_run": given.dry_run}
     what = f"{entries_of(purged.entries)}, {size_of(purged.bytes)}"
     cache.tell(told, lambda: [f"{what}: would be {verb}" if given.dry_run else f"{what}: {verb}"])
+    if not purged.entries:
+        await tell_ports(given, cache)
     return DONE
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from aiohttp import ClientError
 
 from aiohttp_cache_di.admin.preview import head_of
-from aiohttp_cache_di.backends.terms import is_key_beginning
+from aiohttp_cache_di.backends.terms import is_key_beginning, named_host
 from aiohttp_cache_di.cli.expecting import request_headers, selectors
 from aiohttp_cache_di.cli.running import DONE, FAILED, Cache
 from aiohttp_cache_di.cli.tables import age_of, columns, entries_of, left_of, plain, size_of
@@ -23,9 +23,15 @@ from aiohttp_cache_di.entries.info import EntryInfo
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.settings.build import build_session
 
-__all__ = ["check", "explain", "ls", "show", "stats"]
+__all__ = ["check", "explain", "ls", "show", "stats", "tell_ports"]
 
 LEASED_S = 5.0
+PORTS_TOLD = 5
+
+
+def host_of(url: str) -> str:
+    """The host of *url*, with its port if it has one."""
+    return url.partition("://")[2].partition("/")[0].partition("?")[0]
 
 
 async def check(given: argparse.Namespace, cache: Cache) -> int:
@@ -70,7 +76,7 @@ async def stats(given: argparse.Namespace, cache: Cache) -> int:
     fresh = bodies = 0
     oldest, hosts, sizes = math.inf, Counter[str](), Counter[str]()
     async for info in cache.backend.entries():
-        host = info.url.partition("://")[2].partition("/")[0].partition("?")[0]
+        host = host_of(info.url)
         hosts[host] += 1
         sizes[host] += info.body_bytes
         bodies += info.body_bytes
@@ -132,7 +138,22 @@ async def ls(given: argparse.Namespace, cache: Cache) -> int:
         return columns(table, right=(2, 3, 4)) + more
 
     cache.tell([info.as_dict() for info in found], lines)
+    if not count:
+        await tell_ports(given, cache)
     return DONE
+
+
+async def tell_ports(given: argparse.Namespace, cache: Cache) -> None:
+    """Say which ports the URLs of a host have of which nothing was found, as it was named without one."""
+    if given.host is None or (host := named_host(given.host)).port:
+        return
+    found = {host_of(info.url) async for info in cache.backend.entries(match=f"{host.name}:*")}
+    if found:
+        named = ", ".join(sorted(found)[:PORTS_TOLD])
+        print(
+            f"aiohttp-cache: --host {given.host!r} means URLs without a port; there are some of {named}",
+            file=sys.stderr,
+        )
 
 
 async def _first(infos: AsyncIterator[EntryInfo], order: Callable[[EntryInfo], Any], limit: int) -> list[EntryInfo]:

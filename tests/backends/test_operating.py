@@ -332,6 +332,36 @@ async def test_a_host_is_found_in_each_of_the_forms_that_it_has() -> None:
         assert await keys_of(backend, host=host) == keys, host
 
 
+@pytest.mark.parametrize("store", ["memory", "sqlite"])
+async def test_what_is_written_in_several_ways_is_selected_by_each(
+    make_on: Callable[[str], MakeBackend], store: str
+) -> None:
+    urls = {
+        "aa": "https://xn--mller-kva.test/stra%C3%9Fe?q=1",
+        "bb": "https://a.test/caf%c3%a9/%5Bx%5D",
+        "cc": "https://a.test/semi;v=1;token=REDACTED/x",
+        "dd": "https://a.test/a%20b",
+    }
+    selections: list[tuple[dict[str, Any], list[str]]] = [
+        ({"url": "https://müller.test/straße?q=1"}, ["aa"]),
+        ({"url": "https://a.test/semi;v=1;token=secret/x"}, ["cc"]),
+        ({"url": "https://a.test/caf%c3%a9/%5Bx%5D"}, ["bb"]),
+        ({"url": "https://a.test/a b"}, ["dd"]),
+        ({"match": "müller.test/straße*"}, ["aa"]),
+        ({"match": "xn--mller-kva.test/stra%C3%9Fe"}, ["aa"]),
+        ({"match": "a.test/café/[[]x]"}, ["bb"]),
+        ({"match": "a.test/caf?/*"}, ["bb"]),
+        ({"match": "a.test/a b"}, ["dd"]),
+    ]
+    backend = make_on(store)(cache_control=True)
+    for key, url in urls.items():
+        await backend.write(entry(key, url))
+    for selectors, keys in selections:
+        assert await keys_of(backend, **selectors) == keys, selectors
+        assert (await backend.purge(dry_run=True, **selectors)).entries == len(keys)
+    await backend.close()
+
+
 async def test_a_misspelt_selector_is_a_type_error() -> None:
     wrong: dict[str, Any] = {"hots": "a.test"}
     with pytest.raises(TypeError, match="hots"):

@@ -64,6 +64,28 @@ def listed(run: Run, *arguments: str) -> list[str]:
     return [each["key"] for each in json.loads(said)]
 
 
+def test_a_host_of_which_nothing_is_found_for_want_of_its_port_is_told_with_it(path: Path, run: Run) -> None:
+    async def add() -> None:
+        backend = SQLiteBackend(str(path))
+        await backend.write(entry("cc1", "http://c.test:8080/one"))
+        await backend.write(entry("cc2", "http://c.test.other:8080/one"))
+        await backend.write(entry("cc3", "http://[::1]:8080/one"))
+        await backend.close()
+
+    asyncio.run(add())
+    for command in (
+        "ls --host c.test",
+        "ls --host C.Test --json",
+        "purge --host c.test",
+        "purge --host c.test --dry-run",
+    ):
+        status, _, error = run(*command.split())
+        assert (status, "means URLs without a port; there are some of c.test:8080\n" in error) == (0, True), command
+    assert "there are some of [::1]:8080" in run("ls", "--host", "::1")[2]
+    for command in ("ls --host c.test:8080", "ls --host a.test", "ls --host d.test", "ls --host c.test:81"):
+        assert run(*command.split())[2] == "", command
+
+
 def test_entries_are_listed_in_the_order_that_is_asked_for(path: Path, run: Run) -> None:
     assert listed(run) == ["aa2", "aa1", "bb2", "bb1"]
     assert listed(run, "--sort", "size", "--limit", "1") == ["aa2"]

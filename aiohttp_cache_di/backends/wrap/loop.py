@@ -128,7 +128,7 @@ class LoopStack:
         if self._pending or self.near is not None:
             unsure = self._unsure(key)
             if unsure is not None:
-                return await self.purges.judge(unsure)
+                return await self.purges.judged(unsure)
         near, first_looks = self.near, self.first_looks
         token, entry, version = None if near is None else near.begin(key), None, 0
         try:
@@ -146,7 +146,7 @@ class LoopStack:
                 near.end(key, token, entry, version)
         if first_looks is not None:
             first_looks.note(key, entry)
-        return entry if entry is None or entry.tagging is None else await self.purges.judge(entry)
+        return entry if entry is None or entry.tagging is None else await self.purges.judged(entry)
 
     async def get(self, key: str) -> Found | None:
         """What the store has under *key*, without a deadline."""

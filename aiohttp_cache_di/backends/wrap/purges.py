@@ -155,6 +155,11 @@ class Purges:
 
         None also where the store does not tell.
         """
+        judged = await self.judged(entry)
+        return None if isinstance(judged, Failed) else judged
+
+    async def judged(self, entry: StoredResponse) -> StoredResponse | Failed | None:
+        """As `judge`; FAILED where the store does not tell."""
         if entry.tagging is None or self.is_current(entry):
             return entry
         clock = await self._read(CLOCK)  # before the tags, whose purges write it after them
@@ -166,7 +171,7 @@ class Purges:
             marked = _marked(entry.tagging, found)
             if marked is not None:
                 self.remember(entry.key, marked.tag)
-            return None
+            return FAILED if marked is None else None
         return self._judged(entry, clock, found)
 
     async def unpurged(self, infos: Sequence[EntryInfo], wanted: Callable[[EntryInfo], bool]) -> list[EntryInfo]:

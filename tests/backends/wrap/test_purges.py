@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from aiohttp_cache_di.backends.memory.store import MemoryStore
 from aiohttp_cache_di.backends.store import Found, Record, Written
 from aiohttp_cache_di.backends.wrap import purges as module
-from aiohttp_cache_di.backends.wrap.guard import StoreGuard
+from aiohttp_cache_di.backends.wrap.guard import FAILED, StoreGuard
 from aiohttp_cache_di.backends.wrap.purges import CLOCK, purge_records
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
 from aiohttp_cache_di.errors import StorageError
@@ -124,7 +124,7 @@ async def test_what_cannot_be_looked_at_is_not_used() -> None:
     await other(stack).purge_tags(["y"])
     store.is_down = True
     assert here.peek("a") is None
-    assert await here.fetch("a") is None
+    assert await here.fetch("a") is FAILED, "and not said to be missing"
     assert here.peek("plain") is not None
     store.is_down = False
     assert await StoreStack(store, guard=StoreGuard()).here().fetch("a") is not None
