@@ -202,9 +202,8 @@ class FileStore:
     async def acquire(self, key: str, ttl_s: float) -> Lease:
         """Ask to be the only process that fetches *key*.
 
-        A lock is held until it is given back or its process ends; *ttl_s* bounds a lease that is a file.
+        It is held for *ttl_s*, unless it is renewed or given back before, or its process ends.
         """
-
         return await self._undone(key, partial(self._lease, key, ttl_s))
 
     async def get_or_acquire(self, key: str, ttl_s: float) -> Found | Lease | None:
@@ -213,6 +212,10 @@ class FileStore:
         if self._tree.losses != self._losses:
             self._tell_of_loss()
         return found
+
+    async def renew(self, key: str, ttl_s: float) -> bool:
+        """Hold the lease on *key* for longer."""
+        return await self._readers.run(partial(self._leases.renew, key, ttl_s))
 
     async def release(self, key: str) -> None:
         """Give the lease on *key* back."""
