@@ -1,9 +1,10 @@
 """Leases across processes: locks that the kernel drops with the process that holds them, else files.
 
-A lock is on one byte of a file that is never read, at an offset from the key's digest. It belongs to the open file, not
-to the process, so that two stores of one process are as much apart as two processes. Nothing expires: it is given back,
-or its process ends. Where the file system has no such locks, a file that is created exclusively is the lease; it bears
-the time at which it ends.
+A lock is on one byte of a file, at an offset from the key's digest. It belongs to the open file, not to the process, so
+that two stores of one process are as much apart as two processes. It is given back, or its process ends. Of a process
+that stands still no lock tells: so the file has times, until which the leases at an offset are vouched for. Who finds a
+byte locked for longer than that asks for the next one of the same lease. Where the file system has no such locks, a
+file that is created exclusively is the lease; it bears the time at which it ends.
 """
 
 from __future__ import annotations
@@ -21,11 +22,16 @@ from aiohttp_cache_di.backends.byte_locks import NoLocksError
 from aiohttp_cache_di.backends.filesystem.directory import CREATE, NOT_A_LINK, READ, Descriptor, Directory
 from aiohttp_cache_di.backends.filesystem.names import leaf_of, name_of
 from aiohttp_cache_di.backends.filesystem.tree import Tree
+from aiohttp_cache_di.errors import StorageError
 
 __all__ = ["Leases"]
 
 LOCK_FILE: Final = "leases"
 _END: Final = struct.Struct(">d")
+SLOTS: Final = 512  # times; that of an offset is the latest of all that share its slot
+RANKS: Final = 8  # holders of one lease that may stand still
+OFFSET_BITS: Final = 60
+SOUND_S: Final = 3600.0  # a time that is further ahead is from a damaged file
 
 
 class Leases:
@@ -40,6 +46,7 @@ class Leases:
         self._tree = tree
         self._use_locks = use_locks and byte_locks.ARE_THERE
         self._held: dict[str, float] = {}
+        self._ranks: dict[str, int] = {}  # of locks that are not the first of their lease
         self._file: Descriptor | None = None
         self._guard = threading.Lock()
 
@@ -57,6 +64,22 @@ class Leases:
             is_still_had = ends_at is not None and self._use_locks
             if not is_still_had and not self._take(name, ttl_s):
                 self._held.pop(name, None)
+                return False
+            if is_still_had:
+                self._vouch(name, ttl_s)
+            self._held[name] = time.monotonic() + ttl_s
+            return True
+
+    def renew(self, key: str, ttl_s: float) -> bool:
+        """Hold the lease on *key* for *ttl_s* from now on; False where it is held no more. Raises as `acquire` does."""
+        name = name_of(key)
+        with self._guard:
+            ends_at = self._held.get(name)
+            if ends_at is None or not (self._use_locks or time.monotonic() < ends_at):
+                return False
+            if self._use_locks:
+                self._vouch(name, ttl_s)
+            elif not self._prolong(name, ttl_s):
                 return False
             self._held[name] = time.monotonic() + ttl_s
             return True
@@ -78,26 +101,27 @@ class Leases:
                 for name in self._held:
                     self._give_back(name)
             self._held.clear()
+            self._ranks.clear()
             self._file = None  # and with it, all locks
 
     def forget(self) -> None:
         """Be without any: they are a parent process's, which has the same open file."""
         self._guard = threading.Lock()
-        self._held = {}
+        self._held, self._ranks = {}, {}
         self._file = None
 
     def _take(self, name: str, ttl_s: float) -> bool:
         if self._use_locks:
             try:
-                return byte_locks.take(self._lock_file().fd, _offset(name))
+                return self._lock(name, ttl_s)
             except NoLocksError:  # of the file system
                 self._use_locks = False
         return self._create(name, ttl_s)
 
     def _give_back(self, name: str) -> None:
-        with suppress(OSError):
+        with suppress(OSError, StorageError):
             if self._use_locks:
-                byte_locks.give_back(self._lock_file().fd, _offset(name))
+                byte_locks.give_back(self._lock_file().fd, _offset(name, self._ranks.pop(name, 0)))
             else:
                 leaf = self._tree.leaf(leaf_of(name))
                 if leaf is not None:
@@ -113,7 +137,43 @@ class Leases:
                 raise PermissionError(errno.EACCES, f"{LOCK_FILE} is another user's, again and again")
         return self._file
 
+    def _lock(self, name: str, ttl_s: float) -> bool:
+        fd = self._lock_file().fd
+        for rank in range(RANKS):
+            if byte_locks.take(fd, _offset(name, rank)):
+                if rank:
+                    self._ranks[name] = rank
+                self._vouch(name, ttl_s)
+                return True
+            if time.time() < self._vouched_until(fd, name):
+                break
+        return False
+
+    def _vouch(self, name: str, ttl_s: float) -> None:
+        fd, until = self._lock_file().fd, time.time() + ttl_s
+        if self._vouched_until(fd, name) < until:
+            os.lseek(fd, _slot(name), os.SEEK_SET)
+            os.write(fd, _END.pack(until))
+
+    def _vouched_until(self, fd: int, name: str) -> float:
+        os.lseek(fd, _slot(name), os.SEEK_SET)
+        data = os.read(fd, _END.size)
+        until = _END.unpack(data)[0] if len(data) == _END.size else 0.0
+        return until if until < time.time() + SOUND_S else 0.0
+
     # ---- files
+
+    def _prolong(self, name: str, ttl_s: float) -> bool:
+        leaf = self._tree.leaf(leaf_of(name))
+        with suppress(FileNotFoundError):
+            if leaf is not None:
+                fd = leaf.open(f"{name}.lease", os.O_WRONLY | NOT_A_LINK)
+                try:
+                    os.write(fd, _END.pack(time.time() + ttl_s))
+                finally:
+                    os.close(fd)
+                return True
+        return False
 
     def _create(self, name: str, ttl_s: float) -> bool:
         leaf = self._tree.made_leaf(leaf_of(name))
@@ -150,8 +210,12 @@ class Leases:
         return not time.time() < ends_at
 
 
-def _offset(name: str) -> int:
-    return int(name[:15], 16)
+def _offset(name: str, rank: int = 0) -> int:
+    return int(name[:15], 16) | rank << OFFSET_BITS
+
+
+def _slot(name: str) -> int:
+    return int(name[:15], 16) % SLOTS * _END.size
 
 
 def _opened(root: Directory) -> Descriptor | None:

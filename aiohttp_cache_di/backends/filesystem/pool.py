@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,6 +17,7 @@ __all__ = ["Pool"]
 T = TypeVar("T")
 
 THREAD_NAME: Final = "aiohttp-cache-files"
+POLL_S: Final = 0.001  # errands come from destructors, which can set no event of a loop
 
 
 class _Asked:
@@ -43,8 +45,11 @@ class _Task(NamedTuple):
     asked: _Asked
 
 
-class _Errand(NamedTuple):
-    job: Callable[[], object]
+class _Errand:
+    __slots__ = ("job",)
+
+    def __init__(self, job: Callable[[], object]) -> None:
+        self.job = job
 
 
 class Pool:
@@ -68,6 +73,7 @@ class Pool:
         self._idle: list[None] = []  # as many as threads wait for a job, as long as there may be more of them
         self._asked: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Asked] = weakref.WeakKeyDictionary()
         self._asked_last: _Asked | None = None
+        self._errands: set[_Errand] = set()  # that are not done
         self._guard = threading.Lock()
 
     def run(self, job: Callable[[], T], undo: Callable[[T], None] | None = None) -> asyncio.Future[T]:
@@ -95,10 +101,23 @@ class Pool:
             finally:
                 self._guard.release()
         self._take_idle()
-        self._queue.put(_Errand(job))
+        errand = _Errand(job)
+        self._errands.add(errand)
+        self._queue.put(errand)
 
     async def finish(self, within_s: float) -> None:
-        """Wait until the running loop's jobs are done, those whose callers have gone included; *within_s* at most."""
+        """Wait until what is asked for by now is done, *within_s* at most.
+
+        That is the running loop's jobs, those whose callers have gone included, and all errands: what an errand removes
+        would else stay, where the program ends next.
+        """
+        until = time.monotonic() + within_s
+        await self._finish_jobs(within_s)
+        errands = self._errands.copy()
+        while not errands.isdisjoint(self._errands) and time.monotonic() < until:  # noqa: ASYNC110  # see `POLL_S`
+            await asyncio.sleep(POLL_S)
+
+    async def _finish_jobs(self, within_s: float) -> None:
         asked = self._asked.get(loop := asyncio.get_running_loop())
         if asked is None:
             return
@@ -152,14 +171,15 @@ class Pool:
     def _start(self) -> None:
         jobs = self._queue, self._idle
         thread = threading.Thread(target=self._serve, args=jobs, name=THREAD_NAME, daemon=True)
-        self._threads.append(thread)
         thread.start()
+        self._threads.append(thread)  # one that cannot be started is none
 
     def _serve(self, queue: SimpleQueue[_Task | _Errand | None], idle: list[None]) -> None:
         while (task := self._next(queue, idle)) is not None:
             if isinstance(task, _Errand):
                 with suppress(Exception):
                     task.job()
+                self._errands.discard(task)
                 del task
                 continue
             result, error, is_done = None, None, False

@@ -26,6 +26,7 @@ __all__ = ["FileSpool", "Growing"]
 BEGIN_AT_BYTES: Final = 512 * 1024  # what is worth a hop to a thread
 WRITTEN_BYTES: Final = 1024 * 1024
 """Of one call of the kernel, nearly: what is written at once lies together in its memory, and is faster to read."""
+GIVEN_UP: Final = "a body was given up before it was whole"
 MAX_PIECES: Final = 1024  # of one call: IOV_MAX of all systems that have writev
 
 
@@ -86,14 +87,16 @@ class Growing:
             fd, self._fd = self._fd, None
             if fd is None:
                 return
-            os.close(fd)
-            leaf = self._bodies.leaf_of(self._name)
-            if leaf is not None:
-                leaf.unlink(self._temporary)
+            try:
+                os.close(fd)
+            finally:  # a file system may say only now that it could not write
+                leaf = self._bodies.leaf_of(self._name)
+                if leaf is not None:
+                    leaf.unlink(self._temporary)
 
     def _opened(self) -> int:
         if self._is_over:
-            raise StorageError("a body was given up before it was whole")
+            raise StorageError(GIVEN_UP)
         if self._fd is None:
             try:
                 self._fd = create(self._tree.made_leaf(leaf_of(self._name)), self._temporary)
@@ -149,6 +152,8 @@ class FileSpool:
         await self.drain(0)
         if self.error is not None:
             raise self.error
+        if self._is_over:
+            raise StorageError(GIVEN_UP)
         try:
             body = await self._writers.run(self._growing.finish)
         except BaseException:

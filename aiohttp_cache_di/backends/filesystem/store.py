@@ -21,7 +21,7 @@ from aiohttp_cache_di.backends.filesystem.records import Head, Packed, digest_by
 from aiohttp_cache_di.backends.filesystem.secret import keep_secret, kept_secret
 from aiohttp_cache_di.backends.filesystem.spool import FileSpool, Growing
 from aiohttp_cache_di.backends.filesystem.tree import Place, Tree
-from aiohttp_cache_di.backends.filesystem.uses import Known
+from aiohttp_cache_di.backends.filesystem.uses import Known, Touched
 from aiohttp_cache_di.backends.filesystem.walk import BEGIN, Page, Position, drop_where, page
 from aiohttp_cache_di.backends.inspecting import Glance, Usage, Wanted
 from aiohttp_cache_di.backends.store import Found, Item, Lease, Limits, Record, Row, StoreEvents, Unreadable, Written
@@ -78,7 +78,7 @@ class FileStore:
         self._keeping_in: asyncio.AbstractEventLoop | None = None
         self._is_closing = False
         self._losses = 0
-        self._touched: set[str] = set()
+        self._touched = Touched(self._tree, self._known)
         _stores.add(self)
 
     @property
@@ -195,17 +195,15 @@ class FileStore:
 
     def touch(self, key: str) -> None:
         """Note that a copy of *key* was used; written down with the next record."""
-        if len(self._touched) < BATCH:
-            self._touched.add(key)
+        self._touched.add(key)
 
     # ---- Leasing
 
     async def acquire(self, key: str, ttl_s: float) -> Lease:
         """Ask to be the only process that fetches *key*.
 
-        A lock is held until it is given back or its process ends; *ttl_s* bounds a lease that is a file.
+        It is held for *ttl_s*, unless it is renewed or given back before, or its process ends.
         """
-
         return await self._undone(key, partial(self._lease, key, ttl_s))
 
     async def get_or_acquire(self, key: str, ttl_s: float) -> Found | Lease | None:
@@ -214,6 +212,10 @@ class FileStore:
         if self._tree.losses != self._losses:
             self._tell_of_loss()
         return found
+
+    async def renew(self, key: str, ttl_s: float) -> bool:
+        """Hold the lease on *key* for longer."""
+        return await self._readers.run(partial(self._leases.renew, key, ttl_s))
 
     async def release(self, key: str) -> None:
         """Give the lease on *key* back."""
@@ -230,7 +232,7 @@ class FileStore:
         try:
             return await asking
         except asyncio.CancelledError:
-            if not asking.cancelled():  # the answer was on its way
+            if not asking.cancelled() and asking.exception() is None:  # the answer was on its way
                 self._readers.run(partial(undo, asking.result()))
             raise
 
@@ -268,7 +270,7 @@ class FileStore:
         return None
 
     def _keep_all(self, records: Sequence[Record]) -> list[Written]:
-        self._note_touched()
+        self._touched.note()
         latest = {record.key: n for n, record in enumerate(records)}
         written: dict[str, Written] = {}
         for n in latest.values():
@@ -340,16 +342,6 @@ class FileStore:
         self._leases.release(key)  # it has come meanwhile
         item = self._read(key)
         return None if item is None else Found(item)
-
-    def _note_touched(self) -> None:
-        touched, self._touched = self._touched, set()
-        for name in map(name_of, touched):
-            leaf = self._tree.leaf(leaf_of(name))
-            if leaf is not None and self._known.is_new_use(name):
-                try:
-                    leaf.touch(name)
-                except OSError:
-                    continue  # it has gone
 
     def _tell_of_loss(self) -> None:
         self._losses = self._tree.losses

@@ -7,13 +7,16 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from aiohttp_cache_di.backends.filesystem.names import leaf_of, name_of
 from aiohttp_cache_di.backends.filesystem.records import Body
+from aiohttp_cache_di.backends.filesystem.tree import Tree
 from aiohttp_cache_di.backends.sizes import record_bytes
 
-__all__ = ["Known", "identity"]
+__all__ = ["Known", "Touched", "identity"]
 
 NOTED_EVERY_S: Final = 60.0
 MAX_REMEMBERED: Final = 16_384
+MAX_TOUCHED: Final = 64  # each is a call of the kernel, before a record is written
 SETTLED_AFTER_S: Final = 2.0
 """As old as the last change of a file must be for a later one to bear another time; the coarsest clock of a file
 system in use (FAT) counts in twos of seconds."""
@@ -73,3 +76,33 @@ def _is_settled(status: os.stat_result, now: float) -> bool:
 def identity(status: os.stat_result) -> tuple[int, ...]:
     """What changes with a file."""
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+class Touched:
+    """The keys of which copies were used: noted with the next record, for a note alone is not worth a hop to a thread.
+
+    Args:
+        tree: where the entries are.
+        known: tells whether a use has been noted lately.
+    """
+
+    def __init__(self, tree: Tree, known: Known) -> None:
+        self._tree = tree
+        self._known = known
+        self._keys: set[str] = set()
+
+    def add(self, key: str) -> None:
+        """A copy of *key* was used; no more than `MAX_TOUCHED` are remembered."""
+        if len(self._keys) < MAX_TOUCHED:
+            self._keys.add(key)
+
+    def note(self) -> None:
+        """Note what was used; in a thread."""
+        keys, self._keys = self._keys, set()
+        for name in map(name_of, keys):
+            leaf = self._tree.leaf(leaf_of(name))
+            if leaf is not None and self._known.is_new_use(name):
+                try:
+                    leaf.touch(name)
+                except OSError:
+                    continue  # it has gone

@@ -532,6 +532,59 @@ async def test_a_body_that_is_given_up_leaves_nothing(store: FileStore, folder: 
     assert files_in(folder) == set()
 
 
+async def test_a_body_that_is_given_up_is_never_finished(store: FileStore, folder: Path) -> None:
+    may_go_on = threading.Event()
+    body = store.spool("k")
+    body.append(CONTENT)
+    await body.drain(0)
+    held = store._writers.run(partial(may_go_on.wait, 10))
+    also_held = store._writers.run(partial(may_go_on.wait, 10))
+    body.abandon()
+    finishing = asyncio.ensure_future(body.finish())
+    with pytest.raises(StorageError, match="given up"):
+        await asyncio.wait_for(finishing, 5)  # whether or not it has come to a thread that the body was given up
+    may_go_on.set()
+    await asyncio.gather(held, also_held)
+
+
+async def test_a_body_that_is_given_up_as_its_store_closes_is_gone_once_that_is_closed(
+    store: FileStore, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = store.spool("k")
+    body.append(CONTENT)
+    await body.drain(0)
+    discard = body._growing.discard
+
+    def dawdle() -> None:
+        threading.Event().wait(0.05)
+        discard()
+
+    monkeypatch.setattr(body._growing, "discard", dawdle)
+    body.abandon()
+    await store.close()
+    assert files_in(folder) == set()
+
+
+@posix_only
+async def test_a_body_that_is_given_up_goes_though_its_file_cannot_be_closed(
+    store: FileStore, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = store.spool("k")
+    body.append(CONTENT)
+    await body.drain(0)
+    close = os.close
+
+    def fail(fd: int) -> None:
+        close(fd)
+        raise OSError(errno.EDQUOT, "the quota is used up")
+
+    monkeypatch.setattr(os, "close", fail)
+    body.abandon()
+    await idle(store._writers)
+    monkeypatch.undo()
+    assert files_in(folder) == set()
+
+
 async def test_a_body_that_is_finished_and_never_put_leaves_nothing(store: FileStore, folder: Path) -> None:
     entry = await spooled(store)
     assert len(files_in(folder)) == 1

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from aiohttp_cache_di.backends.capabilities import LookingOrLeasing
 from aiohttp_cache_di.backends.filesystem.store import FileStore
 from aiohttp_cache_di.backends.store import Found, Lease, Record
+from aiohttp_cache_di.errors import StorageError
 from tests.backends.entries import make_entry
 from tests.backends.filesystem.places import make_store
 
@@ -70,3 +72,25 @@ async def test_a_look_that_is_cancelled_holds_nothing(stores: tuple[FileStore, F
         for key in "abcd":
             while not await two.acquire(key, HELD_S):  # noqa: ASYNC110  # nothing tells that it was given back
                 await asyncio.sleep(0)
+
+
+async def test_a_look_that_fails_as_its_caller_leaves_is_cancelled(
+    stores: tuple[FileStore, FileStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, _ = stores
+
+    def fail(key: str, ttl_s: float) -> Lease:
+        raise StorageError("the disk is gone")
+
+    monkeypatch.setattr(one, "_look_or_lease", fail)
+    asking = asyncio.ensure_future(one.get_or_acquire("k", HELD_S))
+    run = one._readers.run
+
+    def run_and_leave(*args: Any) -> asyncio.Future[Any]:
+        future = run(*args)
+        future.add_done_callback(lambda _: asking.cancel())  # before the caller comes to have the answer
+        return future
+
+    monkeypatch.setattr(one._readers, "run", run_and_leave)
+    with pytest.raises(asyncio.CancelledError):
+        await asking

@@ -49,6 +49,43 @@ async def test_an_errand_is_done_though_a_job_takes_the_only_thread(pool: Pool) 
     assert await job
 
 
+async def test_an_errand_is_done_once_all_is_finished(pool: Pool) -> None:
+    may_go_on, done = threading.Event(), threading.Event()
+
+    def errand() -> None:
+        may_go_on.wait(10)
+        done.set()
+
+    pool.post(errand)
+    finishing = asyncio.ensure_future(pool.finish(10))
+    await asyncio.wait([finishing], timeout=0.02)
+    assert not finishing.done()
+    may_go_on.set()
+    await finishing
+    assert done.is_set()
+
+
+async def test_an_errand_that_hangs_is_not_waited_for_any_longer_than_asked(pool: Pool) -> None:
+    may_end = threading.Event()
+    pool.post(lambda: may_end.wait(10))
+    async with asyncio.timeout(5):
+        await pool.finish(0.01)
+    may_end.set()
+
+
+async def test_a_thread_that_cannot_be_started_counts_as_none(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    for _ in range(SIZE):
+        with pytest.raises(RuntimeError, match="can't start"):
+            pool.run(threading.get_ident)
+    monkeypatch.undo()
+    async with asyncio.timeout(10):
+        await pool.run(threading.get_ident)
+
+
 async def test_threads_that_were_stopped_are_begun_anew(pool: Pool) -> None:
     first = await pool.run(threading.current_thread)
     pool.stop()

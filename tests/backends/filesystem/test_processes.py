@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from aiohttp_cache_di.backends.capabilities import Expiring, Keeping, Leasing, Placed, Touching
+from aiohttp_cache_di.backends.capabilities import Expiring, Keeping, Leasing, Placed, Renewing, Touching
 from aiohttp_cache_di.backends.filesystem import leases
 from aiohttp_cache_di.backends.filesystem.pool import THREAD_NAME
 from aiohttp_cache_di.backends.filesystem.store import FileStore
@@ -99,6 +99,41 @@ async def test_the_lease_of_a_process_that_dies_is_free_at_once(tmp_path: Path) 
     await other.kill()
     assert await store.acquire("k", 60) == Lease.GRANTED_LATE
     await store.close()
+
+
+@posix_only
+@pytest.mark.parametrize("use_locks", [True, False])
+async def test_the_lease_of_a_process_that_stands_still_ends_with_its_time(tmp_path: Path, use_locks: bool) -> None:
+    hold = HOLD.replace('"k", 60)', '"k", 0.5)')
+    store, other = make_store(tmp_path, use_locks=use_locks), Program(hold, tmp_path, use_locks=use_locks)
+    third = make_store(tmp_path, use_locks=use_locks)
+    try:
+        assert await other.says() == str(int(Lease.GRANTED_LATE))
+        other.process.send_signal(signal.SIGSTOP)
+        async with asyncio.timeout(10):
+            while not await store.acquire("k", 60):
+                await asyncio.sleep(0.01)
+        assert not await third.acquire("k", 60), "one at a time has it nevertheless"
+        await store.release("k")
+    finally:
+        await other.kill()
+    await store.close()
+    await third.close()
+
+
+@pytest.mark.parametrize("use_locks", [True, False])
+async def test_a_lease_that_is_renewed_is_held_for_longer(tmp_path: Path, use_locks: bool) -> None:
+    one, two = (make_store(tmp_path, use_locks=use_locks) for _ in range(2))
+    assert isinstance(one, Renewing)
+    assert await one.acquire("k", 0.3)
+    assert await one.renew("k", 60)
+    await asyncio.sleep(0.35)
+    assert not await two.acquire("k", 60)
+    await one.release("k")
+    assert not await one.renew("k", 60)
+    assert await two.acquire("k", 60)
+    await one.close()
+    await two.close()
 
 
 @pytest.mark.parametrize("use_locks", [True, False])
