@@ -105,12 +105,12 @@ def test_the_clues_of_a_selection_are_in_all_that_it_selects() -> None:
 
     # A URL with the port of its scheme is kept without it.
     assert clues(host=" A.test:80") == (Clue((b"a.test",), any_case=True),)
+    assert clues(host="ä.test") == (Clue((b"xn--4ca.test",), any_case=True),)
     assert clues(tags=["b", "ä"]) in [(Clue(pair),) for pair in ((b"b", "ä".encode()), ("ä".encode(), b"b"))]
     assert clues(match="http://API.test/v1/*") == (Clue((b"api.test",), any_case=True),)
     assert clues(url="http://a.test/items") == (Clue((b"/items",)),)
     unclear: tuple[Selectors, ...] = (
         {"url": "http://a.test/"},
-        {"host": "ä.test"},
         {"match": "*.test/x"},
         {"match": ["a.test/x", "a.test"]},
         {"match": "xn--9ca.test/"},
