@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+# mypy: disable-error-code="type-abstract"
+# Each ability is a protocol that can be asked for at run time.
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Self, TypeAlias
+from typing import Self, TypeAlias, TypeVar
 
 from msgspec import Struct
 
@@ -28,6 +30,7 @@ from aiohttp_cache_di.entries.codec import item_leads_on
 
 __all__ = ["Abilities"]
 
+T = TypeVar("T")
 Kinds: TypeAlias = Callable[[Sequence[str]], Awaitable[Sequence[bool | None]]]
 
 
@@ -61,24 +64,29 @@ class Abilities(Struct, frozen=True, eq=False):
     def of(cls, store: Store) -> Self:
         """Look for what *store* can do."""
         return cls(
-            leasing=store if isinstance(store, Leasing) else None,
+            leasing=_as(Leasing, store),
             looking_or_leasing=_looking_or_leasing(store),
-            immediate=store if isinstance(store, Immediate) else None,
-            judging=store if isinstance(store, Judging) else None,
-            peeking=store if isinstance(store, Peeking) else None,
-            versioned=store if isinstance(store, Versioned) else None,
-            touching=store if isinstance(store, Touching) else None,
-            changing=store if isinstance(store, Changing) else None,
-            expiring=store if isinstance(store, Expiring) else None,
-            keeping=store if isinstance(store, Keeping) else None,
-            selecting=store if isinstance(store, Selecting) else None,
-            measuring=store if isinstance(store, Measuring) else None,
-            counting_marks=store if isinstance(store, CountingMarks) else None,
-            softening=store if isinstance(store, Softening) else None,
-            spooling=store if isinstance(store, Spooling) else None,
+            immediate=_as(Immediate, store),
+            judging=_as(Judging, store),
+            peeking=_as(Peeking, store),
+            versioned=_as(Versioned, store),
+            touching=_as(Touching, store),
+            changing=_as(Changing, store),
+            expiring=_as(Expiring, store),
+            keeping=_as(Keeping, store),
+            selecting=_as(Selecting, store),
+            measuring=_as(Measuring, store),
+            counting_marks=_as(CountingMarks, store),
+            softening=_as(Softening, store),
+            spooling=_as(Spooling, store),
             kinds=store.kinds if isinstance(store, Sorting) else _by_reading(store),
             events=store.events if isinstance(store, Telling) else StoreEvents(),
         )
+
+
+def _as(ability: type[T], store: object) -> T | None:
+    """*store*, if it has the *ability*; in a function, as type checkers combine what one name is asked in a row."""
+    return store if isinstance(store, ability) else None
 
 
 def _looking_or_leasing(store: Store) -> LookingOrLeasing | None:
