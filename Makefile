@@ -135,12 +135,14 @@ $(VENV)-lowest/.ready: pyproject.toml tools/lowest.py
 # Another environment: what stands beside this package in an app, and must not come between us and what we develop with.
 neighbours: $(VENV)-neighbours/.ready
 	$(VENV)-neighbours/bin/python -m pytest -q $(NEIGHBOURS) $(ARGS)
+	PYTHONPATH=$(VENV)-neighbours/older $(VENV)-neighbours/bin/python -m pytest -q tests/neighbours -k sentry
 NEIGHBOURS := tests/neighbours $(wildcard tests/testing/test_neighbours.py)
 
 $(VENV)-neighbours/.ready: pyproject.toml
 	@python=$$(tools/pythons --one) && "$$python" -m venv $(VENV)-neighbours
 	@$(VENV)-neighbours/bin/python -m pip install -q 'pip>=25.1'
 	@$(VENV)-neighbours/bin/python -m pip install -q -e '.[all]' --group test --group neighbours
+	@$(VENV)-neighbours/bin/python -m pip install -q --target $(VENV)-neighbours/older 'sentry-sdk<2'
 	@touch $@
 
 EXAMPLES ?= 20000
