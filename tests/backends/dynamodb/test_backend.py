@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 import uuid
 from collections.abc import Callable
@@ -112,7 +113,11 @@ async def test_opening_holds_the_loop_up_for_far_less_than_reading_the_drivers_d
 
     backend = make_backend()
     monkeypatch.setattr(asyncio.Handle, "_run", timed)
-    assert (await backend.ping()).status == "ok"
+    gc.disable()  # it looks at all that the tests so far have left
+    try:
+        assert (await backend.ping()).status == "ok"
+    finally:
+        gc.enable()
     monkeypatch.undo()
     await backend.close()
     assert max(took_s) < descriptions_s / 2
