@@ -17,7 +17,7 @@ import time
 from contextlib import suppress
 from typing import Final
 
-from aiohttp_cache_di.backends import byte_locks
+from aiohttp_cache_di.backends import byte_locks, vouched
 from aiohttp_cache_di.backends.byte_locks import NoLocksError
 from aiohttp_cache_di.backends.filesystem.directory import CREATE, NOT_A_LINK, READ, Descriptor, Directory
 from aiohttp_cache_di.backends.filesystem.names import leaf_of, name_of
@@ -28,10 +28,24 @@ __all__ = ["Leases"]
 
 LOCK_FILE: Final = "leases"
 _END: Final = struct.Struct(">d")
-SLOTS: Final = 512  # times; that of an offset is the latest of all that share its slot
-RANKS: Final = 8  # holders of one lease that may stand still
 OFFSET_BITS: Final = 60
-SOUND_S: Final = 3600.0  # a time that is further ahead is from a damaged file
+
+
+class _Times:
+    """The times in the file of locks, by the clock that machines share; its handle is asked within a guard."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def __getitem__(self, slot: int) -> float:
+        os.lseek(self._fd, slot * _END.size, os.SEEK_SET)
+        data = os.read(self._fd, _END.size)
+        until: float = _END.unpack(data)[0] if len(data) == _END.size else 0.0
+        return until
+
+    def __setitem__(self, slot: int, until: float) -> None:
+        os.lseek(self._fd, slot * _END.size, os.SEEK_SET)
+        os.write(self._fd, _END.pack(until))
 
 
 class Leases:
@@ -46,7 +60,7 @@ class Leases:
         self._tree = tree
         self._use_locks = use_locks and byte_locks.ARE_THERE
         self._held: dict[str, float] = {}
-        self._ranks: dict[str, int] = {}  # of locks that are not the first of their lease
+        self._bytes: dict[str, int] = {}  # that are locked
         self._file: Descriptor | None = None
         self._guard = threading.Lock()
 
@@ -101,13 +115,13 @@ class Leases:
                 for name in self._held:
                     self._give_back(name)
             self._held.clear()
-            self._ranks.clear()
+            self._bytes.clear()
             self._file = None  # and with it, all locks
 
     def forget(self) -> None:
         """Be without any: they are a parent process's, which has the same open file."""
         self._guard = threading.Lock()
-        self._held, self._ranks = {}, {}
+        self._held, self._bytes = {}, {}
         self._file = None
 
     def _take(self, name: str, ttl_s: float) -> bool:
@@ -121,7 +135,7 @@ class Leases:
     def _give_back(self, name: str) -> None:
         with suppress(OSError, StorageError):
             if self._use_locks:
-                byte_locks.give_back(self._lock_file().fd, _offset(name, self._ranks.pop(name, 0)))
+                byte_locks.give_back(self._lock_file().fd, self._bytes.pop(name, _offset(name)))
             else:
                 leaf = self._tree.leaf(leaf_of(name))
                 if leaf is not None:
@@ -139,27 +153,16 @@ class Leases:
 
     def _lock(self, name: str, ttl_s: float) -> bool:
         fd = self._lock_file().fd
-        for rank in range(RANKS):
-            if byte_locks.take(fd, _offset(name, rank)):
-                if rank:
-                    self._ranks[name] = rank
-                self._vouch(name, ttl_s)
-                return True
-            if time.time() < self._vouched_until(fd, name):
-                break
-        return False
+        byte = vouched.take(fd, _offset(name), OFFSET_BITS, _Times(fd), time.time())
+        if byte is None:
+            return False
+        self._bytes[name] = byte
+        self._vouch(name, ttl_s)
+        return True
 
     def _vouch(self, name: str, ttl_s: float) -> None:
-        fd, until = self._lock_file().fd, time.time() + ttl_s
-        if self._vouched_until(fd, name) < until:
-            os.lseek(fd, _slot(name), os.SEEK_SET)
-            os.write(fd, _END.pack(until))
-
-    def _vouched_until(self, fd: int, name: str) -> float:
-        os.lseek(fd, _slot(name), os.SEEK_SET)
-        data = os.read(fd, _END.size)
-        until = _END.unpack(data)[0] if len(data) == _END.size else 0.0
-        return until if until < time.time() + SOUND_S else 0.0
+        now = time.time()
+        vouched.vouch(_Times(self._lock_file().fd), _offset(name), now + ttl_s, now)
 
     # ---- files
 
@@ -210,12 +213,8 @@ class Leases:
         return not time.time() < ends_at
 
 
-def _offset(name: str, rank: int = 0) -> int:
-    return int(name[:15], 16) | rank << OFFSET_BITS
-
-
-def _slot(name: str) -> int:
-    return int(name[:15], 16) % SLOTS * _END.size
+def _offset(name: str) -> int:
+    return int(name[:15], 16)
 
 
 def _opened(root: Directory) -> Descriptor | None:

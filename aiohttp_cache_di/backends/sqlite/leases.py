@@ -22,7 +22,7 @@ from hashlib import blake2b
 from math import inf
 from typing import Final
 
-from aiohttp_cache_di.backends import byte_locks
+from aiohttp_cache_di.backends import byte_locks, vouched
 from aiohttp_cache_di.backends.byte_locks import NoLocksError
 from aiohttp_cache_di.backends.owned import OTHERS, is_believed
 from aiohttp_cache_di.backends.sqlite.counters import NOT_A_LINK, resemble
@@ -31,12 +31,9 @@ from aiohttp_cache_di.backends.sqlite.schema import HEX_DIGITS
 
 __all__ = ["Leases"]
 
-SLOTS: Final = 512  # times; that of an offset is the latest of all that share its slot
-SIZE_BYTES: Final = 8 * SLOTS
+SIZE_BYTES: Final = 8 * vouched.SLOTS
 OFFSET_DIGITS: Final = 14  # of a key that is a digest
 RANK_BIT: Final = 4 * OFFSET_DIGITS
-RANKS: Final = 8  # holders of one lease that may stand still
-SOUND_S: Final = 3600.0  # a time that is further ahead is from a damaged file
 CHECK_S: Final = 1.0  # between two looks whether the file is still the one that others find
 RETRY_S: Final = 10.0  # after which a file that could not be opened is tried again
 
@@ -103,7 +100,7 @@ class Leases:
                 if held is None:
                     return False
                 self._held[offset] = held
-            self._vouch(held, offset, now)
+            vouched.vouch(held.file.ends, offset, held.until, now)
             return True
 
     def renew(self, key: str, ttl_s: float) -> bool:
@@ -113,7 +110,7 @@ class Leases:
         if held is None:
             return False
         held.until = now + ttl_s
-        self._vouch(held, offset, now)
+        vouched.vouch(held.file.ends, offset, held.until, now)
         return True
 
     def release(self, key: str) -> bool:
@@ -138,7 +135,7 @@ class Leases:
             if file is None:
                 return True
             try:
-                return byte_locks.is_free(file.descriptor, offset) or _is_overdue(file, offset, now)
+                return byte_locks.is_free(file.descriptor, offset) or vouched.is_overdue(file.ends, offset, now)
             except OSError:
                 return True
 
@@ -171,24 +168,13 @@ class Leases:
 
     def _taken(self, offset: int, now: float, ttl_s: float) -> _Held | None:
         file = self._opened(now)
-        for rank in range(RANKS):
-            byte = offset | rank << RANK_BIT
-            try:
-                is_taken = byte_locks.take(file.descriptor, byte)
-            except NoLocksError:
-                self._without_until = inf
-                self._file = None
-                raise
-            if is_taken:
-                return _Held(file, byte, now + ttl_s)
-            if not _is_overdue(file, offset, now):
-                return None
-        return None
-
-    def _vouch(self, held: _Held, offset: int, now: float) -> None:
-        ends, slot = held.file.ends, offset % SLOTS
-        if not held.until <= ends[slot] < now + SOUND_S:
-            ends[slot] = held.until
+        try:
+            byte = vouched.take(file.descriptor, offset, RANK_BIT, file.ends, now)
+        except NoLocksError:
+            self._without_until = inf
+            self._file = None
+            raise
+        return None if byte is None else _Held(file, byte, now + ttl_s)
 
     def _opened(self, now: float) -> _LockFile:
         file = self._file
@@ -214,11 +200,6 @@ class Leases:
 
 def _digest(text: str) -> int:
     return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=OFFSET_DIGITS // 2).digest())
-
-
-def _is_overdue(file: _LockFile, offset: int, now: float) -> bool:
-    """Whether none has vouched for the leases at *offset* until now."""
-    return 0 < file.ends[offset % SLOTS] < now
 
 
 def _identity(path: str) -> tuple[int, int] | None:

@@ -21,8 +21,10 @@ from typing import Any
 
 import pytest
 
+from aiohttp_cache_di.backends import byte_locks
 from aiohttp_cache_di.backends.capabilities import Expiring, Keeping, Leasing, Placed, Renewing, Touching
 from aiohttp_cache_di.backends.filesystem import leases
+from aiohttp_cache_di.backends.filesystem.names import name_of
 from aiohttp_cache_di.backends.filesystem.pool import THREAD_NAME
 from aiohttp_cache_di.backends.filesystem.store import FileStore
 from aiohttp_cache_di.backends.store import SECRET_BYTES, Lease, Record
@@ -119,6 +121,17 @@ async def test_the_lease_of_a_process_that_stands_still_ends_with_its_time(tmp_p
         await other.kill()
     await store.close()
     await third.close()
+
+
+@pytest.mark.skipif(not byte_locks.ARE_THERE, reason="the platform has no locks of open files")
+async def test_a_lock_for_which_its_holder_has_not_vouched_yet_is_held(tmp_path: Path) -> None:
+    store = make_store(tmp_path)
+    assert await store.acquire("another", 60)  # which makes the file
+    with (tmp_path / leases.LOCK_FILE).open("r+b") as file:
+        assert byte_locks.take(file.fileno(), leases._offset(name_of("k")))
+        assert await store.acquire("k", 60) == Lease.REFUSED
+    assert await store.acquire("k", 60) == Lease.GRANTED
+    await store.close()
 
 
 @pytest.mark.parametrize("use_locks", [True, False])
