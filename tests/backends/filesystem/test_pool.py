@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -63,6 +64,20 @@ async def test_an_errand_is_done_once_all_is_finished(pool: Pool) -> None:
     may_go_on.set()
     await finishing
     assert done.is_set()
+
+
+async def test_errands_are_waited_for_where_a_test_has_stopped_the_clock_of_the_loop(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_go_on, loop, now = threading.Event(), asyncio.get_running_loop(), time.monotonic()
+    pool.post(lambda: may_go_on.wait(10))
+    monkeypatch.setattr(loop, "time", lambda: now)
+    finishing = asyncio.ensure_future(pool.finish(10))
+    for delay_s, call in ((0.05, may_go_on.set), (10, lambda: loop.call_soon_threadsafe(finishing.cancel))):
+        timer = threading.Timer(delay_s, call)
+        timer.start()
+    await finishing
+    timer.cancel()
 
 
 async def test_an_errand_that_hangs_is_not_waited_for_any_longer_than_asked(pool: Pool) -> None:
