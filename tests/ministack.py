@@ -8,10 +8,9 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final
 
-from tests.server import ServerProcess
+from tests.server import RunsAlready, ServerProcess
 
 __all__ = ["CREDENTIALS", "MinistackServer", "RunningDynamoDB", "create_client"]
 
@@ -73,28 +72,8 @@ class MinistackServer(ServerProcess):
             raise RuntimeError(exc.read().decode()) from exc
 
 
-class RunningDynamoDB(MinistackServer):
-    """Another server, such as DynamoDB Local, which runs already and goes on.
-
-    Args:
-        url: where it is.
-    """
-
-    def __init__(self, directory: Path, url: str) -> None:
-        super().__init__(directory)
-        self._url = url
-
-    @property
-    def url(self) -> str:
-        """The endpoint."""
-        return self._url
-
-    def start(self) -> Self:
-        """There is nothing to start."""
-        return self
-
-    def kill(self) -> None:
-        """It is not the test's to end."""
+class RunningDynamoDB(RunsAlready, MinistackServer):
+    """Such as DynamoDB Local."""
 
 
 def create_client(url: str) -> Any:

@@ -6,13 +6,13 @@ import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 from unittest import SkipTest
 
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
-from tests.server import ServerProcess
+from tests.server import RunsAlready, ServerProcess
 
 __all__ = ["RunningMongoDB", "SecantusServer"]
 
@@ -57,25 +57,5 @@ class SecantusServer(ServerProcess):
         return MongoClient(self.url, directConnection=True, **options)
 
 
-class RunningMongoDB(SecantusServer):
-    """Another server, which runs already and goes on.
-
-    Args:
-        url: where it is.
-    """
-
-    def __init__(self, directory: Path, url: str) -> None:
-        super().__init__(directory)
-        self._url = url
-
-    @property
-    def url(self) -> str:
-        """The address."""
-        return self._url
-
-    def start(self) -> Self:
-        """There is nothing to start."""
-        return self
-
-    def kill(self) -> None:
-        """It is not the test's to end."""
+class RunningMongoDB(RunsAlready, SecantusServer):
+    """Any that speaks its protocol."""

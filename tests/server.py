@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-__all__ = ["ServerProcess", "free_port"]
+__all__ = ["RunsAlready", "ServerProcess", "free_port"]
 
 READY_WITHIN_S = 20.0
 STOPPED_WITHIN_S = 5.0
@@ -161,3 +161,27 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+class RunsAlready(ServerProcess):
+    """Stands before the class of a make of servers: another server, which runs already and goes on.
+
+    Args:
+        url: where it is.
+    """
+
+    def __init__(self, directory: Path, url: str) -> None:
+        super().__init__(directory)
+        self._url = url
+
+    @property
+    def url(self) -> str:
+        """The address."""
+        return self._url
+
+    def start(self) -> Self:
+        """There is nothing to start."""
+        return self
+
+    def kill(self) -> None:
+        """It is not the test's to end."""

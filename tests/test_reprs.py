@@ -119,11 +119,9 @@ def test_a_storage_tells_what_it_holds_where(name: str, tmp_path: Path) -> None:
     assert repr(make(tmp_path)) == told.format(path=tmp_path)
 
 
-async def test_what_belongs_to_a_request_or_a_response_shows_no_field_query_or_body() -> None:
-    url = f"https://example.org/a?token={SECRET}"
-    fields = CIMultiDict({"Authorization": SECRET})
-    request = Request("GET", url, fields)
-    stored = StoredResponse(
+def secretive(url: str) -> StoredResponse:
+    """An entry with a secret in its header fields, and in its body."""
+    return StoredResponse(
         key="k",
         method="GET",
         url=url,
@@ -136,6 +134,13 @@ async def test_what_belongs_to_a_request_or_a_response_shows_no_field_query_or_b
         raw_headers=((b"X-Token", SECRET.encode()),),
         body=SECRET.encode(),
     )
+
+
+async def test_what_belongs_to_a_request_or_a_response_shows_no_field_query_or_body() -> None:
+    url = f"https://example.org/a?token={SECRET}"
+    fields = CIMultiDict({"Authorization": SECRET})
+    request = Request("GET", url, fields)
+    stored = secretive(url)
     actions = CacheBackend().create_cache_actions("k", url, headers={"Authorization": SECRET})
 
     assert repr(request) == "<Request GET https://example.org/a?…>"
@@ -147,20 +152,7 @@ async def test_what_belongs_to_a_request_or_a_response_shows_no_field_query_or_b
 
 
 def test_what_is_told_of_an_entry_has_no_field_or_body() -> None:
-    stored = StoredResponse(
-        key="k",
-        method="GET",
-        url="https://example.org/",
-        status=200,
-        reason=b"OK",
-        requested_at=0,
-        received_at=0,
-        created_at=0,
-        fresh_until=0,
-        raw_headers=((b"X-Token", SECRET.encode()),),
-        body=SECRET.encode(),
-    )
-    told = repr(info_of(stored))
+    told = repr(info_of(secretive("https://example.org/")))
     assert told.startswith("EntryInfo(key='k', method='GET', url='https://example.org/', status=200, ")
     assert SECRET not in told
 

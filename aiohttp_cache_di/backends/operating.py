@@ -159,10 +159,8 @@ class Operated(Addressed):
         async with aclosing(_in_lots(self.stack.infos(wanted.having(lambda info: info.fresh_until > now)))) as lots:
             async for found in lots:
                 tally.add(found.values())
-                unmarked = [
-                    key for key, info in found.items() if info.tagging is None
-                ]  # stored before there were marks
-                if unmarked:
+                unmarked = [key for key, info in found.items() if info.tagging is None]
+                if unmarked:  # stored before there were marks
                     await self._soften(unmarked, now)
 
     async def _sweep(self, tags: Collection[str], wanted: Selection, number: int, tally: Tally) -> None:

@@ -44,9 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     output: object = sys.stdout
     if isinstance(output, io.TextIOWrapper):
-        cast("io.TextIOWrapper", output).reconfigure(
-            errors="backslashreplace"
-        )  # what is stored may be more than a terminal can show
+        # What is stored may be more than a terminal can show.
+        cast("io.TextIOWrapper", output).reconfigure(errors="backslashreplace")
     try:
         code = _dispatch(parser().parse_args(arguments))
         print(end="", flush=True)  # here, where a failure can be caught, rather than at exit
