@@ -28,8 +28,8 @@ __all__ = ["MAX_JOINED_BYTES", "SPOOL_FROM_BYTES", "SpooledCopy", "Spools", "lar
 
 SPOOL_FROM_BYTES: Final = 1024 * 1024  # of a body; smaller ones take less time in memory than on this way
 MAX_JOINED_BYTES: Final = 8 * 1024 * 1024  # of a part that is joined with another one, in memory
-FULL_BYTES: Final = 4 * 1024 * 1024  # that wait to be written, when a reader is held up
-LOW_BYTES: Final = 2 * 1024 * 1024
+FULL_BYTES: Final = 2 * 1024 * 1024  # that wait to be written, when a reader is held up
+LOW_BYTES: Final = 1 * 1024 * 1024
 
 
 class Spools(Struct, frozen=True):

@@ -18,7 +18,7 @@ from aiohttp import ClientSession, TCPConnector, web
 
 from examples.demo.services import PROJECT, free_port
 
-__all__ = ["Answer", "Client", "Ended", "Origin", "Service", "running_origin"]
+__all__ = ["READY_WITHIN_S", "Answer", "Client", "Ended", "Origin", "Service", "running_origin"]
 
 READY_WITHIN_S = 30.0
 STOPPED_WITHIN_S = 15.0
