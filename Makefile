@@ -10,6 +10,7 @@ BACKEND ?= sqlite
 BIN := $(VENV)/bin
 PY := $(BIN)/python
 PYTEST := $(PY) -m pytest -q
+TESTED := $(PY) -m tools.tested
 # pyright's wheel is a launcher; what it fetches stays inside the environment.
 PYRIGHT := PYRIGHT_PYTHON_CACHE_DIR=$(abspath $(VENV))/pyright PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright
 # Finds the packages by the interpreter that is first on the path, and fails where a public type has to be guessed.
@@ -59,24 +60,24 @@ demo: $(VENV)/.demo
 	@$(PY) -m examples.demo --backend $(BACKEND)
 
 test: $(VENV)/.dev
-	$(PYTEST) $(ARGS)
+	$(TESTED) tests $(ARGS)
 
 # What does not depend on one another runs side by side, on two processors. The tests that inject faults look at the
 # clock, which coverage and thousands of other tests in the same process would hold up: they run by themselves.
 check: $(VENV)/.dev
 	$(MAKE) -j2 --output-sync=target lint types imports secrets workflows licences audit test-lowest neighbours docs-site \
 		ARGS= LOWEST="$(wildcard $(LOWEST_QUICK))"
-	$(PYTEST) tests/faults $(ARGS)
+	$(TESTED) faults tests/faults $(ARGS)
 	$(MAKE) -j2 covered-stores covered-rest
 	$(COVERAGE) combine --quiet .coverage.stores .coverage.rest
 	$(COVERAGE) report
 
 COVERAGE := $(BIN)/coverage
-COVERED := $(PYTEST) --cov --cov-report= --cov-fail-under=0
+COVERED := --cov --cov-report= --cov-fail-under=0
 covered-stores:
-	COVERAGE_FILE=.coverage.stores $(COVERED) tests/backends tests/e2e $(ARGS)
+	COVERAGE_FILE=.coverage.stores $(TESTED) stores $(COVERED) tests/backends tests/e2e $(ARGS)
 covered-rest:
-	COVERAGE_FILE=.coverage.rest $(COVERED) --ignore=tests/faults --ignore=tests/backends --ignore=tests/e2e $(ARGS)
+	COVERAGE_FILE=.coverage.rest $(TESTED) rest $(COVERED) --ignore=tests/faults --ignore=tests/backends --ignore=tests/e2e $(ARGS)
 
 lint imports types secrets workflows licences: $(VENV)/.dev
 lint:
@@ -123,7 +124,7 @@ test-all:
 # say of the new ones beside them, and what Starlette's old test client leaves unclosed, is not ours to mend.
 OLD_NOISE := -W ignore::DeprecationWarning -W ignore::pytest.PytestUnraisableExceptionWarning
 test-lowest: $(VENV)-lowest/.ready
-	$(VENV)-lowest/bin/python -m pytest -q $(OLD_NOISE) $(LOWEST) $(ARGS)
+	$(VENV)-lowest/bin/python -m tools.tested lowest $(OLD_NOISE) $(LOWEST) $(ARGS)
 
 $(VENV)-lowest/.ready: pyproject.toml tools/lowest.py
 	@python=$$(tools/pythons --one) && "$$python" -m venv $(VENV)-lowest
@@ -134,7 +135,7 @@ $(VENV)-lowest/.ready: pyproject.toml tools/lowest.py
 
 # Another environment: what stands beside this package in an app, and must not come between us and what we develop with.
 neighbours: $(VENV)-neighbours/.ready
-	$(VENV)-neighbours/bin/python -m pytest -q $(NEIGHBOURS) $(ARGS)
+	$(VENV)-neighbours/bin/python -m tools.tested neighbours $(NEIGHBOURS) $(ARGS)
 	PYTHONPATH=$(VENV)-neighbours/older $(VENV)-neighbours/bin/python -m pytest -q tests/neighbours -k sentry
 NEIGHBOURS := tests/neighbours $(wildcard tests/testing/test_neighbours.py)
 
