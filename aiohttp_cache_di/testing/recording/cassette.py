@@ -43,6 +43,7 @@ _HOW: Final = "pytest --record-mode=new_episodes records it"
 _INTO_OUR_OWN: Final = (
     'which is only read; @pytest.mark.recorded("NAME.yaml") and --record-mode=once record the test anew'
 )
+_INTO_YAML: Final = "recordings are made in files that end in .yaml or .yml: name such a one"
 _ENDLESS: Final = "text/event-stream"
 
 
@@ -85,7 +86,8 @@ class Cassette:
             self.mode != "none" and (self._is_new or (self.mode == "new_episodes" and not self._form))
         )
         if self._writes and not files.may_be_written(self.path):
-            raise ConfigurationError(f"{self.path} is only read: record into a file that ends in .yaml")
+            form = f" is {self._form}, which is only read" if self._form else " cannot be recorded into"
+            raise ConfigurationError(f"{self.path}{form}; {_INTO_YAML}")
         for exchange in self._old:
             key = self._key_of(exchange)
             self._left[key].append(exchange)
@@ -188,7 +190,8 @@ class Cassette:
     def _unrecorded(self, asked: Asked, key: Key) -> str:
         said = f"{asked.method} {asked.url} is not recorded in {self.path}"
         if self._is_new:
-            return f"{said}: there is no such file; pytest --record-mode=once records it"
+            how = "pytest --record-mode=once records it" if files.may_be_written(self.path) else _INTO_YAML
+            return f"{said}: there is no such file; {how}"
         if self._recorded[key]:
             times = self._recorded[key]
             often = "once" if times == 1 else f"{times} times"
@@ -203,7 +206,7 @@ class Cassette:
     def _how(self) -> str:
         """How what is not recorded may be."""
         if not self._form:
-            return _HOW
+            return _HOW if files.may_be_written(self.path) else _INTO_YAML
         in_its_place = "; --record-mode=rewrite does so in its place" if files.may_be_written(self.path) else ""
         return f"this is {self._form}, {_INTO_OUR_OWN}{in_its_place}"
 

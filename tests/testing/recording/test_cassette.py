@@ -261,7 +261,21 @@ async def test_a_fake_upstream_may_be_recorded(path: Path) -> None:
         assert await text_of("https://api.example.com/") == "faked"
 
 
-@pytest.mark.parametrize("name", ["a.har", "a.json"])
-async def test_a_form_that_is_only_read_is_not_recorded_into(name: str, tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"is only read: record into a file that ends in \.yaml"):
-        await recorded(tmp_path / name, "once").__aenter__()
+@pytest.mark.parametrize("mode", ["once", "new_episodes", "all", "rewrite"])
+async def test_a_file_with_another_name_is_not_recorded_into(mode: Any, tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    with pytest.raises(ConfigurationError, match=r"a\.txt cannot be recorded into; .* end in \.yaml or \.yml: name"):
+        await recorded(path, mode).__aenter__()
+
+
+@pytest.mark.parametrize("text", [None, "format: aiohttp-cache-di/1\nexchanges: []\n"])
+async def test_a_miss_in_a_file_with_another_name_names_no_mode_that_would_be_refused(
+    text: str | None, tmp_path: Path, session: CachedSession
+) -> None:
+    path = tmp_path / "a.txt"
+    if text is not None:
+        put(path, text)
+    async with recorded(path):
+        with pytest.raises(UnrecordedRequestError, match=r"end in \.yaml or \.yml: name such a one") as caught:
+            await text_of("https://api.example.com/", session)
+    assert "--record-mode" not in str(caught.value)
