@@ -13,6 +13,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 __all__ = [
+    "OMITTED",
     "Parameters",
     "SpelledOut",
     "named_parameters",
@@ -137,11 +138,12 @@ class SpelledOut(inspect.Signature):
         options: dict[str, object] = getattr(import_module(module), typed).__annotations__
         for name, annotation in options.items():
             written = getattr(annotation, "__forward_arg__", annotation)
-            found.setdefault(name, inspect.Parameter(name, _BY_NAME[1], default=_OMITTED, annotation=written))
+            found.setdefault(name, inspect.Parameter(name, _BY_NAME[1], default=OMITTED, annotation=written))
         return list(found.values())
 
 
-_OMITTED: Final = _Omitted()
+OMITTED: Final = _Omitted()
+"""The default of a parameter in a signature that is made, where a docstring tells the default."""
 
 
 def warn_at_the_caller(initialise: Callable[[], None], *, undo: Callable[[], None]) -> None:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import keyword
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
@@ -26,7 +27,7 @@ from weakref import WeakKeyDictionary
 import dependency_injector
 from dependency_injector import containers, providers
 
-from aiohttp_cache_di.arguments import refuse_unknown
+from aiohttp_cache_di.arguments import OMITTED, refuse_unknown
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.errors import ConfigurationError, LifecycleError
 from aiohttp_cache_di.session import CachedSession
@@ -155,6 +156,24 @@ async def _in_thread(settings: SettingsProvider) -> CacheSettings:
     return await _resolve(await asyncio.to_thread(asked))  # type: ignore[no-any-return]  # a provider gives anything
 
 
+class _Signature(inspect.Signature):
+    """The ``__signature__`` of a container's class: each of its providers, by name; see `help`."""
+
+    def __get__(self, instance: object, owner: Any) -> inspect.Signature:
+        own, typed = inspect.Parameter.KEYWORD_ONLY, inspect.get_annotations(CacheContainer)
+        parts = [each for each in owner.providers if each.isidentifier() and not keyword.iskeyword(each)]
+        return inspect.Signature(
+            [inspect.Parameter(each, own, default=OMITTED, annotation=_given(typed.get(each))) for each in parts]
+        )
+
+
+def _given(provider: str | None) -> Any:
+    """What may be given for what a *provider* of that type gives, in words."""
+    if provider is None:
+        return inspect.Parameter.empty
+    return f"{provider.removeprefix('providers.Provider[').removesuffix(']')} | {provider}"
+
+
 class _Parts(containers.DynamicContainer):
     """What a `CacheContainer` is once it is made."""
 
@@ -190,6 +209,7 @@ class CacheContainer(containers.DeclarativeContainer):
     """
 
     instance_type = _Parts
+    __signature__: inspect.Signature = _Signature()
 
     if TYPE_CHECKING:  # at run time the container is made of whatever providers its class has
 

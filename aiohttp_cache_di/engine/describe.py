@@ -7,7 +7,8 @@ import math
 import time
 from collections.abc import Callable, Collection
 from datetime import UTC, datetime
-from weakref import ref
+from typing import Any, ClassVar, Final
+from weakref import WeakKeyDictionary, ref
 
 from aiohttp import ClientResponse
 
@@ -29,34 +30,65 @@ class FetchedResponse(ClientResponse):
     """
 
     _hidden: Collection[str] = ()
+    _shown_as: ClassVar[str] = "ClientResponse"
 
     def __repr__(self) -> str:
         own = vars(self)
-        if "cache_decision" not in own:  # of one that is still being made
+        if "_url" not in own:  # of one that is still being made
             return f"<{type(self).__name__}>"
-        decision: CacheDecision = own["cache_decision"]
-        since_s = max(time.time() - own["created_at"].timestamp(), 0.0)
-        left = own["expires"]
-        told = (
-            origin_of_answer(decision.cache_status),
-            f"age {length_of(age_value_s(self.headers) + since_s)}",
-            "stored" if decision.is_stored else _why_not(decision),
-            f"fresh until {left:%Y-%m-%d %H:%M:%S}Z" if decision.is_stored and left is not None else "",
-        )
-        url = redact_url(self.url, self._hidden)
-        return shown("ClientResponse", self.method, url, self.status, self.reason, told)
+        told = _told(self) if own.keys() >= _TOLD else ()  # a class of the user's may have one of them for itself
+        return shown(self._shown_as, self.method, redact_url(self.url, self._hidden), self.status, self.reason, told)
+
+
+_TOLD: Final = frozenset({"cache_decision", "created_at", "expires"})
+
+
+def _told(response: ClientResponse) -> Collection[str]:
+    described = vars(response)
+    decision: CacheDecision = described["cache_decision"]
+    since_s = max(time.time() - described["created_at"].timestamp(), 0.0)
+    left = described["expires"]
+    return (
+        origin_of_answer(decision.cache_status),
+        f"age {length_of(age_value_s(response.headers) + since_s)}",
+        "stored" if decision.is_stored else _why_not(decision),
+        f"fresh until {left:%Y-%m-%d %H:%M:%S}Z" if decision.is_stored and left is not None else "",
+    )
 
 
 def dress(response: ClientResponse, hidden: Collection[str]) -> None:
-    """Let a described *response* of aiohttp's show no secret; one of a user's class is shown as that class has it.
+    """Let a described *response* of the origin's show no secret; one whose class has a ``__repr__`` stays as it is.
 
     Args:
         hidden: names of parameters whose values are not shown, beside those of secrets.
     """
-    if type(response) is ClientResponse:
+    made = type(response)
+    if made is CachedResponse:
+        return
+    fetched = FetchedResponse if made is ClientResponse else _fetched_class_for(made)
+    if fetched is not None:
         with contextlib.suppress(TypeError):  # of a release of aiohttp whose responses have another layout
-            response.__class__ = FetchedResponse
+            response.__class__ = fetched
             response.__dict__["_hidden"] = hidden
+
+
+_fetched_classes: WeakKeyDictionary[type[ClientResponse], type[ClientResponse] | None] = WeakKeyDictionary()
+
+
+def _fetched_class_for(made: type[ClientResponse]) -> type[ClientResponse] | None:
+    """The class of a user's own responses that differs as `FetchedResponse` does; None where there is none."""
+    try:
+        return _fetched_classes[made]
+    except KeyError:
+        pass
+    found: type[ClientResponse] | None = None
+    if not issubclass(made, FetchedResponse) and getattr(made, "__repr__", None) is ClientResponse.__repr__:
+        bases: Any = (made, FetchedResponse)
+        described = {"__module__": made.__module__, "__qualname__": made.__qualname__, "_shown_as": made.__name__}
+        with contextlib.suppress(Exception):  # of what the class says to one that is derived from it
+            found = type(made.__name__, bases, described)
+    _fetched_classes[made] = found
+    return found
 
 
 def _why_not(decision: CacheDecision) -> str:
