@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,7 +24,7 @@ def nothing_attached(name: str) -> bytes:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[tuple[str, Attached]]:
+def opened(path: Path) -> Generator[tuple[str, Attached]]:
     """The text of the recording at *path*, and what reads the bodies that lie beside it.
 
     Raises:

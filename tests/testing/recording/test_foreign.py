@@ -99,10 +99,10 @@ async def test_a_cassette_is_recorded_anew_in_our_form_though_nothing_has_change
 
 def har_with(name: str) -> str:
     """A HAR file whose two bodies are in the file *name*, as Playwright writes it."""
-    posted = {"mimeType": "application/octet-stream", "params": [], "_file": name}
+    posted: dict[str, Any] = {"mimeType": "application/octet-stream", "params": [], "_file": name}
     content = {"mimeType": "text/plain; charset=latin-1", "size": 2, "_file": name}
     failed = {"request": {}, "response": {"status": -1}}
-    entry = {
+    entry: dict[str, Any] = {
         "request": {"method": "POST", "url": URL, "headers": [], "postData": posted},
         "response": {"status": 200, "headers": [], "content": content},
     }
