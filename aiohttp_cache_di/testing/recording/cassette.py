@@ -18,7 +18,7 @@ import time
 from collections import Counter, defaultdict, deque
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any, Final, Literal, Self, TypeAlias, get_args
+from typing import Final, Literal, Self, TypeAlias, Unpack, get_args
 
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, hdrs
 
@@ -33,7 +33,7 @@ from aiohttp_cache_di.testing.recording.ageing import canned, replayed
 from aiohttp_cache_di.testing.recording.exchanges import Answered, Asked, Exchange, value_of
 from aiohttp_cache_di.testing.recording.matching import Key, differences, key_of, nearest, other_keys_of
 from aiohttp_cache_di.testing.recording.merging import merged
-from aiohttp_cache_di.testing.recording.options import Rules, rules_of
+from aiohttp_cache_di.testing.recording.options import RecordingOptions, Rules, rules_of
 
 __all__ = ["MODES", "Cassette", "Mode", "recorded"]
 
@@ -211,15 +211,13 @@ class Cassette:
         return f"this is {self._form}, {_INTO_OUR_OWN}{in_its_place}"
 
 
-def recorded(path: str | Path, mode: Mode = "none", **options: Any) -> Cassette:
+def recorded(path: str | Path, mode: Mode = "none", **options: Unpack[RecordingOptions]) -> Cassette:
     """Answer what goes to upstreams from the file at *path*, or record it there: ``with recorded("rates.yaml"): …``.
 
     Args:
         path: of a recording, in our YAML; or, to be read only, of a VCR cassette or a HAR file.
         mode: ``none``, ``once``, ``new_episodes``, ``all`` or ``rewrite``.
-        options: ``filter_headers``, ``filter_query``, ``filter_json``, ``unfiltered``, ``match_headers``, ``ignore``,
-            ``volatile`` (collections of names), ``repeat``, and ``filter``: a function, or several, through which each
-            URL, each value of a header field and each body that is text goes before it is compared or written.
+        options: as in `RecordingOptions`.
 
     Raises:
         TypeError: an option that there is not, or that is of another type.

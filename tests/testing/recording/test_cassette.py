@@ -16,6 +16,7 @@ from aiohttp_cache_di import CachedSession, CacheMiddleware
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.testing import CacheClock, FakeUpstream, UnrecordedRequestError, recorded, reply
 from aiohttp_cache_di.testing.recording import MODES
+from aiohttp_cache_di.testing.recording.options import OPTIONS, RecordingOptions
 from tests.origin import Origin, Received, answer
 from tests.testing.recording.tapes import kept, put, text_at, text_of
 
@@ -279,3 +280,7 @@ async def test_a_miss_in_a_file_with_another_name_names_no_mode_that_would_be_re
         with pytest.raises(UnrecordedRequestError, match=r"end in \.yaml or \.yml: name such a one") as caught:
             await text_of("https://api.example.com/", session)
     assert "--record-mode" not in str(caught.value)
+
+
+def test_what_type_checkers_are_told_that_a_recording_takes_is_what_it_takes() -> None:
+    assert sorted(RecordingOptions.__annotations__) == sorted(OPTIONS)
