@@ -173,12 +173,10 @@ class CacheUnderTest:
         async def check() -> None:
             self._judge(wanted, url, method, [await one for one in self._asked(url, method, request)])
 
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            self._judge(wanted, url, method, [_result(one) for one in self._asked(url, method, request)])
-            return _Verdict(None, self._waiting)
-        return _Verdict(check, self._waiting)
+        if _is_asynchronous():
+            return _Verdict(check, self._waiting)
+        self._judge(wanted, url, method, [_result(one) for one in self._asked(url, method, request)])
+        return _Verdict(None, self._waiting)
 
     def _asked(self, url: str, method: str, request: dict[str, Any]) -> list[_Elsewhere]:
         return [
@@ -268,6 +266,14 @@ class _Elsewhere:
             return (yield from self.doing().__await__())
         future = asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self.doing(), self.loop))
         return (yield from asyncio.wait_for(future, _WITHIN_S).__await__())
+
+
+def _is_asynchronous() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _result(one: _Elsewhere) -> bool:

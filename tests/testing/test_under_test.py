@@ -304,6 +304,12 @@ def test_a_hit_may_be_told_by_the_header_of_an_apps_response() -> None:
         assert_hit(httpx.Response(200))
 
 
+def test_an_assertion_that_fails_at_once_says_nothing_but_why(cache: CacheUnderTest) -> None:
+    with pytest.raises(AssertionError, match="no session that caches") as caught:
+        cache.assert_cached(URL)
+    assert caught.value.__context__ is None
+
+
 def test_no_warning_is_left_by_an_assertion_that_is_done_at_once(cache: CacheUnderTest) -> None:
     cache.seed(URL, text="seeded")
     with TestClient(app) as client, warnings.catch_warnings():
