@@ -84,8 +84,8 @@ async def test_nor_by_a_lifetime_that_the_user_adds_to_the_standard(origin: Orig
 async def test_nor_by_one_that_a_request_has_added_or_that_is_guessed(origin: Origin) -> None:
     async with CachedSession(cache_control=True, heuristic_with_query=True) as session:
         signatures = Signatures(origin, status=301)
-        for options in ({"expire_after": 60}, {}, {}):
-            async with session.get(signatures.url, **options) as response:
+        for lifetime in (60, None, None):
+            async with session.get(signatures.url, expire_after=lifetime) as response:
                 assert await response.text() == "blob"
         signatures = Signatures(
             origin, status=301, headers={**NOTHING_SAID, "Last-Modified": "Sun, 06 Nov 1994 08:49:37 GMT"}
