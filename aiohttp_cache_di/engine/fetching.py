@@ -249,7 +249,7 @@ class Fetching:
         if self.storing.head_of is not None:
             self._update_get(reply, flight)
         is_hop = is_redirect(response.status)
-        if is_hop and not self.backend.cache_control:
+        if is_hop:
             self._announce_next(reply)
         self.storing.store_when_whole(reply, decision, flight, call.keys, call.session)
         self.call.keys.append(self.question.key)
