@@ -106,23 +106,25 @@ class Service:
         """Wait for its end; what is left of it is ended too, but told."""
         assert self._process is not None
         process = self._process
-        with contextlib.suppress(TimeoutError):  # the status, None, tells
-            await asyncio.wait_for(process.wait(), STOPPED_WITHIN_S)
-        orphans = await _orphans(process.pid)
-        ended = Ended(process.returncode, self.output, orphans)
-        self.kill()
-        return ended
+        try:
+            with contextlib.suppress(TimeoutError):  # the status, None, tells
+                await asyncio.wait_for(process.wait(), STOPPED_WITHIN_S)
+            orphans = await _orphans(process.pid)
+            return Ended(process.returncode, self.output, orphans)
+        finally:
+            await self.kill()
 
     async def stop(self) -> Ended:
         """End it with SIGTERM."""
         self.terminate()
         return await self.ended()
 
-    def kill(self) -> None:
-        """End all of its group at once, whatever state it is in."""
+    async def kill(self) -> None:
+        """End all of its group at once, whatever state it is in, and let the loop let go of it."""
         if self._process is not None:
             with contextlib.suppress(ProcessLookupError):  # it is gone already
                 os.killpg(self._process.pid, signal.SIGKILL)
+            await self._process.wait()
 
     @property
     def output(self) -> str:

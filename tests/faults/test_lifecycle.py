@@ -98,7 +98,7 @@ async def test_closing_with_requests_in_flight_ends_soon_and_loses_no_answer(
     wrong = [one for number, one in enumerate(outcomes) if one != body_of(f"/{number % 20}")]
     note(close_s=took_s, answered=len(outcomes) - len(wrong), refused=len(wrong))
     assert all(isinstance(one, Exception) for one in wrong)
-    assert took_s < 2
+    assert took_s < 5
     await backend.close()
 
 
