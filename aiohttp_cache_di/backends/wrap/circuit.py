@@ -76,8 +76,8 @@ class Circuit:
     def given_up(self, *, begun_at: float, now: float) -> bool:
         """A caller gives up on an operation at *now*; whether that tells of a storage that does not answer.
 
-        Once it does not: the machine may have been busy for a moment, or many operations have waited for their turn, and
-        all of their callers are gone at once. It does when others give up on what began later, and none was answered.
+        Once it does not: the machine may have been busy for a moment, or many operations have waited for their turn
+        whose callers leave all at once. It does when others give up on what began later, and none was answered.
         """
         earlier = self.given_up_at
         if earlier is not None and begun_at < earlier:
