@@ -203,6 +203,7 @@ class Bodies:
         self._events = events
         self._open: WeakValueDictionary[bytes, BodyFile] = WeakValueDictionary()
         self._placing = threading.Lock()
+        self._unplaced: set[tuple[str, str]] = set()  # files that belong to no entry yet, by its name and theirs
 
     @property
     def folder(self) -> Path:
@@ -213,6 +214,7 @@ class Bodies:
         """Be without threads, which are the parent process's."""
         self.pool.begin_anew()
         self._placing = threading.Lock()
+        self._unplaced = set()
 
     def has(self, body: BodyFile) -> bool:
         """Whether *body* is one of these."""
@@ -241,6 +243,28 @@ class Bodies:
         """The directory of the entry of that *name*."""
         return self._tree.leaf(leaf_of(name))
 
+    def begin(self, leaf: Directory, name: str, temporary: str) -> int:
+        """Make the file *temporary*, for a body of the entry of that *name*; return its descriptor. Raises OSError."""
+        fd = create(leaf, temporary)
+        self._unplaced.add((name, temporary))
+        return fd
+
+    def give_up(self, name: str, temporary: str) -> None:
+        """Remove a file that was begun, and was not placed. Raises OSError."""
+        self._unplaced.discard((name, temporary))
+        leaf = self.leaf_of(name)
+        if leaf is not None:
+            leaf.unlink(temporary)
+
+    def give_up_all(self) -> None:
+        """Remove all files that were begun and not placed, though there be bodies in them that are let go of later.
+
+        Where such a body is placed all the same, it is copied.
+        """
+        for name, temporary in self._unplaced.copy():
+            with suppress(OSError):
+                self.give_up(name, temporary)
+
     def find(self, leaf: Directory, name: str, status: os.stat_result, filed: Filed) -> BodyFile | None:
         """The body of the entry of that *name* and *status*, open; None if it is not as it was written.
 
@@ -265,6 +289,7 @@ class Bodies:
             return BodyFile(self, filed, name, fd, temporary=temporary)
         os.close(fd)
         leaf.move(temporary, body_name(name, filed.token))
+        self._unplaced.discard((name, temporary))
         return BodyFile(self, filed, name, leaf.open(body_name(name, filed.token), READ))
 
     def mention(self, leaf: Directory, name: str, _: os.stat_result, filed: Filed) -> BodyFile | None:
@@ -285,6 +310,7 @@ class Bodies:
                     if source is not None:
                         target = body_name(name, body.filed.token)
                         source.move(body.temporary, target, leaf)
+                        self._unplaced.discard((body.name, body.temporary))
                         body.name, body.temporary = name, None
                         return
             if not self._is_placed(body, leaf, name):
@@ -328,11 +354,11 @@ class Bodies:
 
     def _close(self, fd: int, name: str, token: bytes, temporary: str | None, entry: tuple[int, ...]) -> None:
         os.close(fd)
+        if temporary is not None:
+            self.give_up(name, temporary)
+            return
         leaf = self.leaf_of(name)
         if leaf is None:
-            return
-        if temporary is not None:
-            leaf.unlink(temporary)
             return
         with suppress(OSError):
             if entry and identity(leaf.status(name)) == entry:  # a look into the file would cost more than a small hit

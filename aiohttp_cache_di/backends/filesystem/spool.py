@@ -14,7 +14,7 @@ from zlib import crc32
 
 from aiohttp_cache_di.backends.filesystem.bodies import Bodies, BodyFile
 from aiohttp_cache_di.backends.filesystem.directory import lock_shared
-from aiohttp_cache_di.backends.filesystem.files import create, write_pieces
+from aiohttp_cache_di.backends.filesystem.files import write_pieces
 from aiohttp_cache_di.backends.filesystem.names import leaf_of, new_token, temporary_name
 from aiohttp_cache_di.backends.filesystem.pool import Pool
 from aiohttp_cache_di.backends.filesystem.records import CRC_BYTES, PIECE_BYTES, Filed
@@ -90,21 +90,22 @@ class Growing:
             try:
                 os.close(fd)
             finally:  # a file system may say only now that it could not write
-                leaf = self._bodies.leaf_of(self._name)
-                if leaf is not None:
-                    leaf.unlink(self._temporary)
+                self._bodies.give_up(self._name, self._temporary)
 
     def _opened(self) -> int:
         if self._is_over:
             raise StorageError(GIVEN_UP)
         if self._fd is None:
             try:
-                self._fd = create(self._tree.made_leaf(leaf_of(self._name)), self._temporary)
+                self._fd = self._begun()
             except FileNotFoundError:  # the directory was removed
                 self._tree.forget()
-                self._fd = create(self._tree.made_leaf(leaf_of(self._name)), self._temporary)
+                self._fd = self._begun()
             lock_shared(self._fd)
         return self._fd
+
+    def _begun(self) -> int:
+        return self._bodies.begin(self._tree.made_leaf(leaf_of(self._name)), self._name, self._temporary)
 
     def _note(self, block: bytes) -> None:
         view = memoryview(block)

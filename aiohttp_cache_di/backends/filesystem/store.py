@@ -247,6 +247,7 @@ class FileStore:
         return None if root is None else kept_secret(root)
 
     def _let_go(self) -> None:
+        self._bodies.give_up_all()
         self._leases.close()
         self._tree.close()
 

@@ -565,6 +565,32 @@ async def test_a_body_that_is_given_up_as_its_store_closes_is_gone_once_that_is_
     assert files_in(folder) == set()
 
 
+async def test_a_store_that_is_closed_leaves_no_body_that_is_let_go_of_later(store: FileStore, folder: Path) -> None:
+    growing = store.spool("growing")
+    growing.append(CONTENT)
+    await growing.drain(0)
+    finished = await spooled(store, "finished")
+    assert len(files_in(folder)) == 2
+    await store.close()
+    assert files_in(folder) == set()
+    await keep(store, "finished", finished)  # as they are used after all, they are kept
+    await keep(store, "growing", with_body(replace(PLAIN, key="growing"), await growing.finish()))
+    del growing, finished
+    for key in ("finished", "growing"):
+        assert same(await content_of((await found(store, key)).file), CONTENT)
+    await closed(store)
+    assert len(files_in(folder)) == 4
+
+
+async def test_a_forked_process_leaves_bodies_alone_that_its_parent_has_begun(store: FileStore, folder: Path) -> None:
+    body = store.spool("k")
+    body.append(CONTENT)
+    await body.drain(0)
+    store._bodies.after_fork()
+    store._bodies.give_up_all()
+    assert len(files_in(folder)) == 1
+
+
 @posix_only
 async def test_a_body_that_is_given_up_goes_though_its_file_cannot_be_closed(
     store: FileStore, folder: Path, monkeypatch: pytest.MonkeyPatch
