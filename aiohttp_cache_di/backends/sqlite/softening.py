@@ -4,7 +4,7 @@ A mark names the id of a row. A row that is written later has another id, so tha
 used twice, so that a mark which is left over concerns nothing. The row of the generation has the largest id that any
 mark names, and rows with a larger one are not looked up among the marks.
 
-A mark is not signed. Whoever can write the file can drop an entry, which is more than a mark does, or put an earlier
+A mark is not signed. Who can write the file can drop an entry, which is more than a mark does, or put an earlier
 one back, which is what dropping a mark does. No mark makes anything fresher than its own frame says.
 """
 

@@ -297,6 +297,10 @@ class SQLiteStore:
             raise StorageError(f"an entry of {len(frame)} bytes is more than this cache keeps in SQLite")
         return frame, item_leads_on(record.item), packed_info(record)
 
+    def only_read(self) -> None:
+        """Change nothing from now on."""
+        self.database.only_read()
+
     # ---- what they share
 
     async def _ask(self, asked: Asked) -> Answer:
