@@ -36,6 +36,9 @@ COMMANDS: Final[dict[str, Callable[[argparse.Namespace, Cache], Awaitable[int]]]
 }
 
 
+ONLY_READ: Final = frozenset({"explain", "ls", "show", "stats"})
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code.
 
@@ -89,6 +92,7 @@ def _dispatch(given: argparse.Namespace) -> int:
         creates=creates,
         tries=tries,
         needs_store=not tries and given.command != "explain",  # which tells what is done without it
+        changes=given.command not in ONLY_READ and not getattr(given, "dry_run", False),
     )
 
 
