@@ -81,6 +81,7 @@ FEATURES: Final[Mapping[Needs, Mapping[type, tuple[str, ...]]]] = {
     Needs.FAST_LANE: {
         ClientSession: (
             "_build_url",
+            "_connector",
             "_cookie_jar",
             "_default_headers",
             "_default_proxy",

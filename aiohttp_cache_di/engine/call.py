@@ -11,11 +11,13 @@ from weakref import ref
 from aiohttp import ClientConnectionError, ClientSession, ClientTimeout, DigestAuthMiddleware
 from msgspec import Struct
 
+from aiohttp_cache_di.backends.options import refuse_unusable
 from aiohttp_cache_di.engine.looks import Look
 from aiohttp_cache_di.engine.reads import EarlyRead
 from aiohttp_cache_di.engine.through import Through
 from aiohttp_cache_di.policy.expiration import ExpirationTime
 from aiohttp_cache_di.policy.principals import Principal
+from aiohttp_cache_di.policy.tags import Tags, tags_of
 from aiohttp_cache_di.policy.windows import Window
 from aiohttp_cache_di.telemetry import Result
 
@@ -96,6 +98,25 @@ class Call(Struct):
             principal=principal,
             digest_user=digest_user,
         )
+
+    def wish(
+        self,
+        *,
+        expire_after: ExpirationTime = None,
+        refresh: bool = False,
+        only_if_cached: bool = False,
+        stale_if_error: Window = None,
+        principal: Principal = None,
+        tags: Tags = (),
+    ) -> None:
+        """Take note of what the caller wishes for this request alone: see `CacheRequestOptions`."""
+        self.expire_after, self.refresh, self.only_if_cached = expire_after, refresh, only_if_cached
+        self.stale_if_error = stale_if_error
+        if principal is not None:
+            refuse_unusable({"principal": principal})
+            self.principal = principal
+        if tags:
+            self.tags = tags_of(tags, bounded=False)
 
     @property
     def is_looking(self) -> bool:

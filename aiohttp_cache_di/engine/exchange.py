@@ -206,7 +206,7 @@ class Exchange:
             posted = Posted(self.request, self.call, self.runtime, self.backend, self.as_get)
         async with posted or contextlib.nullcontext():
             response = await self.handler(self.request)
-        describe_miss(response, forwarded(reason))
+        describe_miss(response, forwarded(reason), hidden=self.backend.ignored_params)
         if isinstance(response, ClientResponse):
             await self._purge_groups(response)
         if self.backend.cache_control and isinstance(response, ClientResponse):
