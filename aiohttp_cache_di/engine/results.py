@@ -1,8 +1,8 @@
 """What becomes of the result of a call, as far as the code of the function tells that made it.
 
 A function gives it back as it is if each value that it returns is that result, or that of another such call, if it
-raises nothing by itself, and if it does no more with the result than to read what cannot be changed. What is not
-recognised, as on a later version of Python, is taken for a change.
+raises nothing by itself once there is one, and if it does no more with the result than to read what cannot be changed.
+What is not recognised, as on a later version of Python, is taken for a change.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ class _Step(NamedTuple):
     is_target: bool
 
 
-def gives_back(code: CodeType, calls: Collection[int]) -> bool:
-    """Whether *code* gives back, as it is, what the calls at the offsets *calls* result in."""
+def gives_back(code: CodeType, calls: Collection[int]) -> frozenset[str] | None:
+    """The names that *code* has for what the calls at the offsets *calls* result in, if it gives that back as it is."""
     if code.co_flags & (CO_GENERATOR | CO_ASYNC_GENERATOR) or not calls:
-        return False
+        return None
     steps = list(_steps(code))
     is_async = bool(code.co_flags & CO_COROUTINE)
     found: set[int] = set()
@@ -49,23 +49,24 @@ def gives_back(code: CodeType, calls: Collection[int]) -> bool:
     kept = set(found)
     returned: set[int] = set()
     for index, step in enumerate(steps):
-        if step.name == "RAISE_VARARGS" and step.argument:
-            return False
+        if step.name == "RAISE_VARARGS" and step.argument and _comes_after(steps, step, calls):
+            return None
         if step.name.startswith(("STORE_FAST", "DELETE_FAST")) and step.argument in names:
-            if _call_before(steps, index, calls, is_async=is_async) is None:
-                return False
+            is_result = _call_before(steps, index, calls, is_async=is_async) is not None
+            if not is_result and (not _is_none(steps[index - 1]) or _comes_after(steps, step, calls)):
+                return None
         elif step.name.startswith("LOAD_FAST") and step.argument in names:
             if _is_read(steps, index):
                 continue
             returned.add(index)  # and nothing else, as is found out below
         elif step.name == "RETURN_CONST" and (step.argument is not None or step.offset < min(calls)):
-            return False
+            return None
     for index, step in enumerate(steps):
         if step.name != "RETURN_VALUE":
             continue
         origin = _origin(steps, index)
         if origin is None:
-            return False
+            return None
         made = steps[origin]
         if origin in returned:
             returned.discard(origin)
@@ -73,9 +74,22 @@ def gives_back(code: CodeType, calls: Collection[int]) -> bool:
         elif (call := _call_before(steps, origin + 1, calls, is_async=is_async)) is not None:
             found.add(call)
             kept.add(-1)
-        elif made.name != "LOAD_CONST" or made.argument is not None or made.offset < min(calls):
-            return False
-    return not returned and found == set(calls) and -1 in kept
+        elif not _is_none(made) or made.offset < min(calls):
+            return None
+    return frozenset(names) if not returned and found == set(calls) and -1 in kept else None
+
+
+def _is_none(step: _Step) -> bool:
+    return step.name == "LOAD_CONST" and step.argument is None
+
+
+def _comes_after(steps: list[_Step], step: _Step, calls: Collection[int]) -> bool:
+    """Whether *step* may be done once one of *calls* has been: it stands behind it, or is gone back to."""
+    first = min(calls)
+    if step.offset > first:
+        return True
+    back = ((each.argument, each.offset) for each in steps if "JUMP_BACKWARD" in each.name)
+    return any(isinstance(target, int) and target <= step.offset and first < at for target, at in back)
 
 
 def _steps(code: CodeType) -> Iterator[_Step]:
