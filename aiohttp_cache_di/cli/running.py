@@ -123,9 +123,7 @@ def _status(command: Command, settings: CacheSettings, as_json: bool, *, needs_s
         return _failed(without_secrets(str(exc), settings), FAILED)
 
 
-async def _run(
-    command: Command, settings: CacheSettings, as_json: bool, *, needs_store: bool, changes: bool
-) -> int:
+async def _run(command: Command, settings: CacheSettings, as_json: bool, *, needs_store: bool, changes: bool) -> int:
     unasked = settings.model_copy(update={"require_store": False})  # what is wrong with the store is said by us
     backend = await asyncio.to_thread(build_backend, unasked)
     store = backend.stack.store
