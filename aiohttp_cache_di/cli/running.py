@@ -36,7 +36,10 @@ __all__ = [
 DONE: Final = 0
 FAILED: Final = 1
 REFUSED: Final = 2  # as argparse exits for arguments that it refuses
-UNREADABLE: Final = "of what is stored could not be read: damaged, foreign, or signed with another key"
+UNREADABLE: Final = (
+    "of what is stored could not be read: damaged, foreign, or signed with another key; "
+    "purges by tag that are among it are not seen here"
+)
 ASKED_AT_MOST: Final = 3  # times, each within the deadline of a request
 INTERRUPTED: Final = 130  # as shells have it of a program that was ended by SIGINT
 
