@@ -84,6 +84,7 @@ def _dispatch(given: argparse.Namespace) -> int:
         return DONE
     tries = given.command == "check"
     creates = tries or given.command in ("warm", "explain") or getattr(given, "older", None) is not None
+    reads_source = given.command == "copy" and given.older is None
     return run(
         command,
         prefix=given.prefix,
@@ -92,7 +93,7 @@ def _dispatch(given: argparse.Namespace) -> int:
         creates=creates,
         tries=tries,
         needs_store=not tries and given.command != "explain",  # which tells what is done without it
-        changes=given.command not in ONLY_READ and not getattr(given, "dry_run", False),
+        changes=given.command not in ONLY_READ and not getattr(given, "dry_run", False) and not reads_source,
     )
 
 

@@ -36,7 +36,10 @@ __all__ = [
 DONE: Final = 0
 FAILED: Final = 1
 REFUSED: Final = 2  # as argparse exits for arguments that it refuses
-UNREADABLE: Final = "of what is stored could not be read: damaged, foreign, or signed with another key"
+UNREADABLE: Final = (
+    "of what is stored could not be read: damaged, foreign, or signed with another key; "
+    "purges by tag that are among it are not seen here"
+)
 ASKED_AT_MOST: Final = 3  # times, each within the deadline of a request
 INTERRUPTED: Final = 130  # as shells have it of a program that was ended by SIGINT
 
@@ -123,9 +126,7 @@ def _status(command: Command, settings: CacheSettings, as_json: bool, *, needs_s
         return _failed(without_secrets(str(exc), settings), FAILED)
 
 
-async def _run(
-    command: Command, settings: CacheSettings, as_json: bool, *, needs_store: bool, changes: bool
-) -> int:
+async def _run(command: Command, settings: CacheSettings, as_json: bool, *, needs_store: bool, changes: bool) -> int:
     unasked = settings.model_copy(update={"require_store": False})  # what is wrong with the store is said by us
     backend = await asyncio.to_thread(build_backend, unasked)
     store = backend.stack.store

@@ -17,6 +17,7 @@ from tests.cli.runs import Run
 
 WRONG = {
     "ls --host https://a.test/items": "host 'https://a.test/items': that is a URL; use its host alone, 'a.test', or",
+    "ls --tag=": "tags='': use text that is not blank",
     "ls --host *.a.test": "select by match: '*.a.test/*'",
     "ls --host a.test/items": "that is no host",
     "ls --host a.test:http": "that is no host",
@@ -221,7 +222,8 @@ def test_a_file_that_was_damaged_is_told_where_it_is_to_be_changed(run: Run, sto
     status, _, error = run("prune", "--json")
     assert (status, error) == (
         0,
-        "warning: 1 of what is stored could not be read: damaged, foreign, or signed with another key\n",
+        "warning: 1 of what is stored could not be read: damaged, foreign, or signed with another key; "
+        "purges by tag that are among it are not seen here\n",
     )
 
 
