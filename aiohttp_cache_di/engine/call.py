@@ -54,6 +54,7 @@ class Call(Struct):
         result: how the latest hop was answered.
         through: sends what goes to the origin, in place of aiohttp's own handler.
         tags: of what is stored of it, beside those that the responses have.
+        has_wishes: whether the caller wishes for anything.
     """
 
     session: ref[ClientSession]
@@ -76,6 +77,7 @@ class Call(Struct):
     result: Result | None = None
     through: Through | None = None
     tags: tuple[str, ...] = ()
+    has_wishes: bool = False
 
     @classmethod
     def of(
@@ -117,6 +119,13 @@ class Call(Struct):
             self.principal = principal
         if tags:
             self.tags = tags_of(tags, bounded=False)
+        is_plain = expire_after is None and not refresh and not only_if_cached and stale_if_error is None
+        self.has_wishes = not is_plain or principal is not None or bool(self.tags)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the caller wishes for nothing, and is no one in particular."""
+        return not self.has_wishes and self.principal is None and self.digest_user is None
 
     @property
     def is_looking(self) -> bool:
@@ -130,19 +139,6 @@ class Call(Struct):
         if not isinstance(timeout, ClientTimeout):
             timeout = None if session is None else session.timeout
         return timeout.sock_read if isinstance(timeout, ClientTimeout) else None
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether the caller wishes for nothing."""
-        return (
-            self.expire_after is None
-            and not self.refresh
-            and not self.only_if_cached
-            and self.stale_if_error is None
-            and self.principal is None
-            and self.digest_user is None
-            and not self.tags
-        )
 
 
 CURRENT_CALL: ContextVar[Call | None] = ContextVar("aiohttp_cache_di_call", default=None)
