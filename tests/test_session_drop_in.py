@@ -1054,7 +1054,7 @@ class TestLifecycle:
 
         session = open_session()
         response = await session.get(origin.on("/", never))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await session.close()
         with pytest.raises(RuntimeError, match="Connection closed"):
             await response.read()

@@ -21,8 +21,8 @@ from examples.demo.services import PROJECT, free_port
 __all__ = ["READY_WITHIN_S", "Answer", "Client", "Ended", "Origin", "Service", "running_origin"]
 
 READY_WITHIN_S = 30.0
-STOPPED_WITHIN_S = 15.0
-ORPHANS_GONE_WITHIN_S = 2.0
+STOPPED_WITHIN_S = 30.0
+ORPHANS_GONE_WITHIN_S = 10.0
 
 _TROUBLE = re.compile(
     r"error|warning|traceback|exception|unclosed|never awaited|never retrieved|leaked|critical|destroyed", re.IGNORECASE

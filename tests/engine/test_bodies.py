@@ -74,9 +74,9 @@ async def test_an_error_of_ours_beside_a_body_reaches_no_reader(
     large = origin.on("/large", in_chunks)
     async with CachedSession() as session:
         for _ in range(2):
-            async with asyncio.timeout(5), session.get(small) as response:
+            async with asyncio.timeout(20), session.get(small) as response:
                 assert await response.text() == "text"
-            async with asyncio.timeout(5), session.get(large) as response:
+            async with asyncio.timeout(20), session.get(large) as response:
                 assert await response.read() == LARGE
             followers = await asyncio.gather(*(session.get(small) for _ in range(3)))
             assert [await response.text() for response in followers] == ["text"] * 3

@@ -148,7 +148,7 @@ async def test_a_leader_that_ends_without_a_response_frees_other_processes_at_on
         origin.answer = failing_behind(origin.gate)
     async with open_session(backend) as session, open_session(other) as another:
         leader = asyncio.create_task(body(session, f"{origin.url}/one"))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await origin.arrived.wait()
         follower = asyncio.create_task(body(another, f"{origin.url}/one"))
         await asyncio.sleep(0.1)  # until it waits for the lease; nothing tells of that
@@ -258,7 +258,7 @@ async def test_a_leader_cancelled_at_any_step_leaves_its_followers_served(
             for _ in range(step):
                 await asyncio.sleep(0)
             leader.cancel()
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 bodies = await asyncio.gather(*followers)
                 outcome = (await asyncio.gather(leader, return_exceptions=True))[0]
             cancelled += isinstance(outcome, asyncio.CancelledError)
@@ -280,7 +280,7 @@ async def test_a_followers_own_timeout_and_cancellation_act_at_once(
     backend.coalesce_timeout_s = 60.0
     async with open_session(backend) as session:
         leader = asyncio.create_task(body(session, f"{origin.url}/one"))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await origin.arrived.wait()
         begun = time.perf_counter()
         with pytest.raises(TimeoutError):
@@ -383,7 +383,7 @@ async def test_a_body_of_unknown_length_holds_others_up_for_the_coalescing_timeo
     origin.answer = answer
     async with open_session(backend) as session:
         leader = asyncio.create_task(body(session, f"{origin.url}/one"))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await origin.arrived.wait()
         begun = time.perf_counter()
         bodies = await asyncio.gather(*(body(session, f"{origin.url}/one") for _ in range(50)))
@@ -402,7 +402,7 @@ async def test_coalescing_is_off_by_one_setting(store: Store, origin: Origin) ->
     origin.gate = asyncio.Event()
     async with open_session(backend) as session:
         tasks = [asyncio.create_task(body(session, f"{origin.url}/one")) for _ in range(50)]
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while origin.total < 50:
                 origin.arrived.clear()
                 await origin.arrived.wait()

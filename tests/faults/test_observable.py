@@ -140,7 +140,7 @@ async def test_a_readiness_probe_says_degraded_and_lets_the_service_work(
         assert backend.stats.circuit == "open"
         assert backend.stats.skipped > 0
         await asyncio.to_thread(own_valkey.start)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while (await probe())["cache"] != "ok":
                 await use(1)
                 await asyncio.sleep(0.02)

@@ -118,7 +118,7 @@ async def test_leases_that_are_asked_for_together_are_each_answered_for_themselv
     count = 2 * MAX_BATCH
     await asyncio.gather(*(other.acquire_lease(f"{number}", 5) for number in range(0, count, 3)))
     await cache.write_entry(make_entry("1"))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         first, *answers = await asyncio.gather(
             cache.acquire_lease("first", 5),  # under way while the others gather
             *(cache.acquire_lease(f"{number}", 5) for number in range(count)),
@@ -168,7 +168,7 @@ async def test_who_waits_is_woken_by_what_is_stored(kind: str, cache: SQLiteCach
 
 async def test_who_waits_waits_no_longer_than_told(cache: SQLiteCache) -> None:
     assert await cache.acquire_lease("k", HELD_S)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await cache._store.until_free("k", 0.01)
 
 
@@ -262,7 +262,7 @@ async def test_a_look_that_is_cancelled_holds_nothing(store: SQLiteStore, tmp_pa
         each.cancel()
     await asyncio.gather(*asking, return_exceptions=True)
     two = make_store(tmp_path / "cache")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         for key in "abc":
             while not await two.acquire(key, HELD_S):
                 await two.until_free(key, HELD_S)
@@ -288,7 +288,7 @@ async def test_a_look_that_is_cancelled_when_its_answer_has_come_holds_nothing(
     with pytest.raises(asyncio.CancelledError):
         await asking
     two = make_store(tmp_path / "cache")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not await two.acquire("k", HELD_S):
             await two.until_free("k", HELD_S)
     await two.close()

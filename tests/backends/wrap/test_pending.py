@@ -73,7 +73,7 @@ async def here(stack: StoreStack) -> LoopStack:
 
 async def written(stack: StoreStack) -> None:
     """Wait until nothing is on its way any more."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while stack.here().pending.entries:
             await stack.settle()
             await asyncio.sleep(0.001)
@@ -148,7 +148,7 @@ async def test_a_dead_store_is_tried_as_seldom_as_its_circuit_allows(store: Slow
     assert len(store.batches) <= 4
     store.refusals.clear()
     clock.now += 1
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await written(stack)
     assert len(store.data) == 101
 
