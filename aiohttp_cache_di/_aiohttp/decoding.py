@@ -131,7 +131,7 @@ def watch_decoding(request: ClientRequest) -> DecodingWatch | None:
         return None
     watch = DecodingWatch()
     if getattr(request.send, "__self__", None) is request:  # unless a test of the user's has put another one there
-        request.send = partial(_send_watched, ref(request), watch)  # type: ignore[method-assign]  # of this one object
+        request.send = partial(_send_watched, ref(request), watch)  # of this one object
     return watch
 
 

@@ -247,7 +247,8 @@ class Report:
 
 def _ask(response: Any, report: Report) -> bool:
     """Let *response* say what *report* has to say whenever it is asked; whether it can."""
-    asking = _asking_class_for(type(response))
+    made: Any = type(response)
+    asking = _asking_class_for(made)
     if asking is None:
         return False
     try:
