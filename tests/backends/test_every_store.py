@@ -45,7 +45,8 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
 @pytest.fixture
 async def backend(store: Store) -> AsyncIterator[CacheBackend]:
     """A backend on it that takes large bodies and its time."""
-    made = store.backend(max_body_bytes=32 * MEGABYTE, storage_deadline=20.0)
+    driver = {"socketTimeoutMS": 60_000} if store.kind == "mongodb" else {}
+    made = store.backend(max_body_bytes=32 * MEGABYTE, storage_deadline=20.0, **driver)
     yield made
     await made.close()
 

