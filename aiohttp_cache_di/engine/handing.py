@@ -14,6 +14,8 @@ from inspect import CO_VARARGS
 from types import CodeType
 from typing import Any, Final, NamedTuple, cast
 
+from msgspec import Struct
+
 __all__ = ["Handed", "Parameters", "Step", "handed_by", "steps_of"]
 
 _METHOD_AND_URL: Final = ("method", "str_or_url")
@@ -43,28 +45,29 @@ def steps_of(code: CodeType) -> list[Step]:
     """The steps of *code*; those of two variables count as two."""
     found: list[Step] = []
     for each in dis.get_instructions(code):
-        if isinstance(each.argval, tuple) and "_FAST_" in each.opname:
-            kinds = re.findall(r"(?:LOAD|STORE)_FAST", each.opname)
-            found += [Step(kind, name, each.offset) for kind, name in zip(kinds, each.argval, strict=True)]
+        argument: Any = each.argval
+        if "_FAST_" in each.opname and issubclass(type(argument), tuple):
+            kinds: list[str] = re.findall(r"(?:LOAD|STORE)_FAST", each.opname)
+            found += [Step(kind, name, each.offset) for kind, name in zip(kinds, argument, strict=True)]
         else:
-            found.append(Step(each.opname, each.argval, each.offset))
+            found.append(Step(each.opname, argument, each.offset))
     return found
 
 
-class _Name(NamedTuple):
+class _Name(Struct, frozen=True):
     """The value of a parameter or a local variable."""
 
     name: str
 
 
-class _Constant(NamedTuple):
+class _Constant(Struct, frozen=True):
     """A constant, and which step loads it."""
 
     value: Any
     loaded_at: int
 
 
-class _Other(NamedTuple):
+class _Other(Struct, frozen=True):
     """Any other value."""
 
 
@@ -158,51 +161,43 @@ def handed_by(steps: Sequence[Step], index: int, options: str) -> Handed | None:
 
 
 def _gather(name: str, argument: Any, stack: list[Any], keys: set[int]) -> bool:
-    """Do what a step does that puts arguments together; whether it is one."""
+    """Do what a step does that puts arguments together; whether it is one, and finds what it puts together."""
     if name in _IDLE:
         return True
-    if name == "DICT_MERGE" and len(stack) > 1 and isinstance(stack[-2], dict):
-        stack[-2:] = [(stack[-2], stack[-1])]
-        return True
-    if name in ("BUILD_TUPLE", "BUILD_LIST"):
-        stack[len(stack) - argument :] = [stack[len(stack) - argument :]]
-        return True
-    if name == "LIST_EXTEND" and len(stack) > 1:
-        rest, gathered = stack.pop(), stack[-1]
-        if isinstance(rest, _Name) and isinstance(gathered, list):
-            cast("list[object]", gathered).append(rest)
-            return True
+    needed = {"DICT_MERGE": 2, "LIST_EXTEND": 2, "BUILD_MAP": 2 * (argument or 0)}.get(name, argument)
+    if name == "BUILD_CONST_KEY_MAP":
+        needed = argument + 1
+    if not isinstance(needed, int) or needed > len(stack):
         return False
-    pairs: list[tuple[Any, Any]]
-    if name == "BUILD_MAP":
-        parts = stack[len(stack) - 2 * argument :]
-        del stack[len(stack) - 2 * argument :]
-        pairs = list(zip(parts[::2], parts[1::2], strict=True))
-    elif name == "BUILD_CONST_KEY_MAP" and stack and isinstance(stack[-1], _Constant):
-        names = stack.pop()
-        values = stack[len(stack) - argument :]
-        del stack[len(stack) - argument :]
-        pairs = [(_Constant(each, names.loaded_at), value) for each, value in zip(names.value, values, strict=True)]
-    else:
-        return False
-    stack.append(dict[str, object]())
-    for key, value in pairs:
-        if not isinstance(key, _Constant):
+    parts = stack[len(stack) - needed :]
+    del stack[len(stack) - needed :]
+    match name:
+        case "BUILD_TUPLE" | "BUILD_LIST":
+            stack.append(parts)
+        case "LIST_EXTEND" if isinstance(parts[0], list) and isinstance(parts[1], _Name):
+            stack.append([*cast("list[object]", parts[0]), parts[1]])
+        case "DICT_MERGE" if isinstance(parts[0], dict):
+            stack.append(tuple(parts))
+        case "BUILD_MAP" if all(isinstance(each, _Constant) for each in parts[::2]):
+            keys.update(each.loaded_at for each in parts[::2])
+            stack.append({key.value: value for key, value in zip(parts[::2], parts[1::2], strict=True)})
+        case "BUILD_CONST_KEY_MAP" if isinstance(parts[-1], _Constant):
+            keys.add(parts[-1].loaded_at)
+            stack.append(dict(zip(parts[-1].value, parts[:-1], strict=True)))
+        case _:
             return False
-        keys.add(key.loaded_at)
-        stack[-1][key.value] = value
     return True
 
 
 def _whole(stack: list[Any], options: str, last: int, keys: set[int]) -> Handed | None:
-    if len(stack) != 2 or not isinstance(stack[1], tuple) or stack[1][1:] != (_Name(options),):
+    if len(stack) != 2 or not issubclass(type(stack[1]), tuple):
         return None
-    positional = stack[0] if isinstance(stack[0], list) else [] if _is_nothing(stack[0]) else [stack[0]]
-    if not all(isinstance(each, _Name) for each in positional):
+    first, (keywords, merged) = stack
+    given: list[Any] = first if issubclass(type(first), list) else [] if _is_nothing(first) else [first]
+    if merged != _Name(options) or not all(isinstance(each, _Name) for each in given):
         return None
-    names = tuple(each.name for each in positional)
-    return Handed(names, cast("dict[str, object]", stack[1][0]), last, frozenset(keys))
+    return Handed(tuple(each.name for each in given), keywords, last, frozenset(keys))
 
 
-def _is_nothing(value: object) -> bool:
+def _is_nothing(value: Any) -> bool:
     return isinstance(value, _Constant) and value.value == ()

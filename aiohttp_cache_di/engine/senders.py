@@ -123,8 +123,8 @@ def _taken(
     calls = list(_calls(steps, parameters, inner, sessions))
     if not calls or not _are_left_alone(code, steps, parameters, calls):
         return None
-    uses = sum(step.is_load and step.argument == options for step in steps)
-    items = [index for index, step in enumerate(steps) if _is_item(steps, index, options)]
+    uses = sum(each.is_load and each.argument == options for each in steps)
+    items = [index for index in range(len(steps)) if _is_item(steps, index, options)]
     if uses != len(calls) + len(items):
         return None
     results = gives_back(code, {steps[call.last].offset for call in calls})
@@ -207,5 +207,5 @@ def _is_name(step: Step, *, is_given: bool) -> bool:
 
 
 def _texts_in(constant: object) -> Iterable[str]:
-    parts: Iterable[object] = constant if isinstance(constant, tuple | frozenset) else (constant,)
-    return (part for part in parts if isinstance(part, str))
+    parts: Any = constant if issubclass(type(constant), tuple | frozenset) else (constant,)
+    yield from (part for part in parts if isinstance(part, str))
