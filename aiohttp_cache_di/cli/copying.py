@@ -131,8 +131,9 @@ async def _kept(target: CacheBackend, settings: CacheSettings, keys: Sequence[st
     await target.settle()
     count = len(keys)
     for _ in range(LOOKS):
+        has_room = await _is_within_bounds(target, settings)  # before the count, which may change else
         before, count = count, len(await target.stack.kinds(keys))
-        if count == before and await _is_within_bounds(target, settings):
+        if has_room and count == before:
             break
         await asyncio.sleep(LOOK_AGAIN_S)
     return count
