@@ -35,6 +35,7 @@ REASONS: Final = {
 }
 LOOK_AGAIN_S: Final = 0.1  # while the target makes room
 LOOKS: Final = 20
+DEFAULT_MAX_BYTES: Final = 1024**3  # of SQLite and of files
 
 
 def target_of(given: argparse.Namespace) -> CacheSettings:
@@ -67,7 +68,7 @@ async def copy(given: argparse.Namespace, cache: Cache, settings: CacheSettings)
         total = None if selectors(given) else (await cache.backend.usage()).entries
         with progress("copying", total, quiet=cache.as_json) as advance:
             copied, left = await _copy_all(given, cache.backend, target, advance, is_alike=is_alike)
-        kept = await _kept(target, copied)
+        kept = await _kept(target, settings, copied)
         left[EVICTED] = len(copied) - kept
     finally:
         await target.close()
@@ -125,16 +126,25 @@ async def _copy_all(
     return copied, left
 
 
-async def _kept(target: CacheBackend, keys: Sequence[str]) -> int:
-    """How many of *keys* there are, once that changes no more: some stores make room after they have written."""
+async def _kept(target: CacheBackend, settings: CacheSettings, keys: Sequence[str]) -> int:
+    """How many of *keys* there are once all is written and the *target* has made the room that its bounds ask for."""
     await target.settle()
     count = len(keys)
     for _ in range(LOOKS):
+        has_room = await _is_within_bounds(target, settings)  # before the count, which may change else
         before, count = count, len(await target.stack.kinds(keys))
-        if count == before:
+        if has_room and count == before:
             break
         await asyncio.sleep(LOOK_AGAIN_S)
     return count
+
+
+async def _is_within_bounds(target: CacheBackend, settings: CacheSettings) -> bool:
+    if settings.backend not in ("sqlite", "filesystem"):  # which make room themselves, after a write
+        return True
+    usage, most = await target.usage(), settings.max_entries
+    most_bytes = DEFAULT_MAX_BYTES if settings.max_bytes == "auto" else settings.max_bytes
+    return (most is None or usage.entries <= most) and (most_bytes is None or usage.bytes_in_use <= most_bytes)
 
 
 async def _entries(source: CacheBackend, keys: Sequence[str]) -> list[StoredResponse]:

@@ -17,7 +17,7 @@ from tests.cli.runs import Run
 
 WRONG = {
     "ls --host https://a.test/items": "host 'https://a.test/items': that is a URL; use its host alone, 'a.test', or",
-    "ls --tag=": "tags='': use text that is not blank",
+    "ls --tag=": "--tag '': use text that is not blank",
     "ls --host *.a.test": "select by match: '*.a.test/*'",
     "ls --host a.test/items": "that is no host",
     "ls --host a.test:http": "that is no host",

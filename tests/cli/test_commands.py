@@ -294,12 +294,11 @@ def test_an_empty_store_gets_the_secret_of_the_cache_that_is_copied_to_it(
         assert (status, error, json.loads(said)) == (0, "", {"copied": 4, "left": 0, "reasons": {}})
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "filesystem"])
 def test_what_the_target_has_no_room_for_is_not_counted_as_copied(
-    path: Path, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: str
+    path: Path, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("NEW_CACHE_BACKEND", kind)
-    monkeypatch.setenv(f"NEW_CACHE_{kind.upper()}__PATH", str(tmp_path / "new"))
+    monkeypatch.setenv("NEW_CACHE_BACKEND", "sqlite")
+    monkeypatch.setenv("NEW_CACHE_SQLITE__PATH", str(tmp_path / "new.sqlite"))
     monkeypatch.setenv("NEW_CACHE_MAX_ENTRIES", "3")
     status, said, _ = run("copy", "--to-prefix", "NEW_CACHE_", "--json")
     kept = len(listed(run, "--prefix", "NEW_CACHE_"))
