@@ -16,18 +16,17 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import keyword
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 import dependency_injector
 from dependency_injector import containers, providers
 
-from aiohttp_cache_di.arguments import OMITTED, refuse_unknown
+from aiohttp_cache_di.arguments import PartsByName, refuse_unknown, require_kind
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.errors import ConfigurationError, LifecycleError
 from aiohttp_cache_di.session import CachedSession
@@ -139,6 +138,7 @@ def session_resource(
 
     async def make() -> CachedSession:
         found = await _in_thread(settings)
+        require_kind("CacheContainer", "backend", backend, CacheBackend)
         await check_store(backend, found)
         return build_session(backend, found, options)
 
@@ -146,32 +146,14 @@ def session_resource(
 
 
 async def _in_thread(settings: SettingsProvider) -> CacheSettings:
-    """Ask for the settings where files may be read: a provider of the user's may well read them anew each time."""
+    """Ask for the settings where files may be read; a resource of the user's is asked here, as it may give a future."""
     asked: Any = settings
     while asked.last_overriding is not None:
         asked = asked.last_overriding
-    if isinstance(asked, providers.Resource) and asked.provides is not load_settings:
-        found: CacheSettings = await _resolve(asked())  # which may hand out a future of this loop
-        return found
-    return await _resolve(await asyncio.to_thread(asked))  # type: ignore[no-any-return]  # a provider gives anything
-
-
-class _Signature(inspect.Signature):
-    """The ``__signature__`` of a container's class: each of its providers, by name; see `help`."""
-
-    def __get__(self, instance: object, owner: Any) -> inspect.Signature:
-        own, typed = inspect.Parameter.KEYWORD_ONLY, inspect.get_annotations(CacheContainer)
-        parts = [each for each in owner.providers if each.isidentifier() and not keyword.iskeyword(each)]
-        return inspect.Signature(
-            [inspect.Parameter(each, own, default=OMITTED, annotation=_given(typed.get(each))) for each in parts]
-        )
-
-
-def _given(provider: str | None) -> Any:
-    """What may be given for what a *provider* of that type gives, in words."""
-    if provider is None:
-        return inspect.Parameter.empty
-    return f"{provider.removeprefix('providers.Provider[').removesuffix(']')} | {provider}"
+    is_resource = isinstance(cast("object", asked), providers.Resource) and asked.provides is not load_settings
+    found = await _resolve(asked() if is_resource else await asyncio.to_thread(asked))
+    require_kind("CacheContainer", "settings", found, CacheSettings)
+    return found  # type: ignore[no-any-return]  # a provider gives anything
 
 
 class _Parts(containers.DynamicContainer):
@@ -209,7 +191,7 @@ class CacheContainer(containers.DeclarativeContainer):
     """
 
     instance_type = _Parts
-    __signature__: inspect.Signature = _Signature()
+    __signature__: inspect.Signature = PartsByName("providers.Provider")
 
     if TYPE_CHECKING:  # at run time the container is made of whatever providers its class has
 
@@ -411,9 +393,7 @@ async def _start(resource: Any) -> None:
 
 
 async def _stop(resource: Any) -> None:
-    stopped = resource.shutdown()
-    if inspect.isawaitable(stopped):
-        await stopped
+    await _resolve(resource.shutdown())
 
 
 async def _resolve(value: Any) -> Any:
