@@ -12,7 +12,8 @@ from hashlib import blake2b
 from typing import Final
 from zlib import crc32
 
-from aiohttp_cache_di.backends.filesystem.bodies import Bodies, BodyFile
+from aiohttp_cache_di.backends.filesystem.bodies import Bodies
+from aiohttp_cache_di.backends.filesystem.body import BodyFile
 from aiohttp_cache_di.backends.filesystem.directory import lock_shared
 from aiohttp_cache_di.backends.filesystem.files import write_pieces
 from aiohttp_cache_di.backends.filesystem.names import leaf_of, new_token, temporary_name

@@ -10,7 +10,8 @@ from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from functools import partial
 from typing import Any, Final, TypeVar, cast
 
-from aiohttp_cache_di.backends.filesystem.bodies import Bodies, BodyFile
+from aiohttp_cache_di.backends.filesystem.bodies import Bodies
+from aiohttp_cache_di.backends.filesystem.body import BodyFile
 from aiohttp_cache_di.backends.filesystem.files import Seen, disk_bytes, drop, publish, read_item, see
 from aiohttp_cache_di.backends.filesystem.keeper import Bounds, Keeper
 from aiohttp_cache_di.backends.filesystem.leases import Leases
@@ -101,16 +102,14 @@ class FileStore:
     async def get(self, keys: Sequence[str]) -> Sequence[Found | None]:
         """Look *keys* up, all in one hop to a thread."""
         found = await self._readers.run(partial(self._look_up, keys))
-        if self._tree.losses != self._losses:
-            self._tell_of_loss()
+        self._tell_of_loss()
         return found
 
     async def put(self, records: Sequence[Record]) -> Sequence[Written]:
         """Keep *records*, one after the other in one hop to a thread."""
         self._is_closing = False
         written = await self._writers.run(partial(self._keep_all, records))
-        if self._tree.losses != self._losses:
-            self._tell_of_loss()
+        self._tell_of_loss()
         self._tidy()
         return written
 
@@ -153,6 +152,7 @@ class FileStore:
     async def close(self) -> None:
         """Finish what was begun, and close what is open unless another loop uses it."""
         self._is_closing = True
+        self._bodies.lingering.end()
         for pool in self._pools:
             await pool.finish(FINISH_WITHIN_S)
         if any(pool.is_shared for pool in self._pools) or all(pool.is_idle for pool in self._pools):
@@ -209,8 +209,7 @@ class FileStore:
     async def get_or_acquire(self, key: str, ttl_s: float) -> Found | Lease | None:
         """What is under *key*, or else the answer to a request for the lease on it: in one hop to a thread."""
         found = await self._undone(key, partial(self._look_or_lease, key, ttl_s))
-        if self._tree.losses != self._losses:
-            self._tell_of_loss()
+        self._tell_of_loss()
         return found
 
     async def renew(self, key: str, ttl_s: float) -> bool:
@@ -272,6 +271,7 @@ class FileStore:
 
     def _keep_all(self, records: Sequence[Record]) -> list[Written]:
         self._touched.note()
+        self._bodies.lingering.end_here()  # or what is replaced or evicted would count as being read
         latest = {record.key: n for n, record in enumerate(records)}
         written: dict[str, Written] = {}
         for n in latest.values():
@@ -320,6 +320,7 @@ class FileStore:
         return publish(leaf, name, packed, fsync=self._fsync, place_body=place)
 
     def _drop_all(self, keys: Collection[str]) -> None:
+        self._bodies.lingering.end_here()
         for name in map(name_of, keys):
             leaf = self._tree.leaf(leaf_of(name))
             freed = None if leaf is None else drop(leaf, name)
@@ -345,13 +346,15 @@ class FileStore:
         return None if item is None else Found(item)
 
     def _tell_of_loss(self) -> None:
-        self._losses = self._tree.losses
-        self.events.lost()
+        if self._tree.losses != self._losses:
+            self._losses = self._tree.losses
+            self.events.lost()
 
     # ---- in steps
 
     async def _drop_where(self, may_go: Callable[[Head], bool] | None) -> int:
         count, then = 0, cast("Position | None", BEGIN)
+        await self._writers.run(self._bodies.lingering.end_here)
         while then is not None:
             dropped, then = await self._writers.run(partial(drop_where, self._tree, then, may_go))
             count += dropped

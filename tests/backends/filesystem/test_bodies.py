@@ -18,7 +18,7 @@ import pytest
 from msgspec.structs import replace
 
 from aiohttp_cache_di.backends.capabilities import Spooling
-from aiohttp_cache_di.backends.filesystem import FileCache, bodies, directory, keeper, spool
+from aiohttp_cache_di.backends.filesystem import FileCache, bodies, body, directory, keeper, spool
 from aiohttp_cache_di.backends.filesystem.directory import Directory
 from aiohttp_cache_di.backends.filesystem.files import Seen, see
 from aiohttp_cache_di.backends.filesystem.keeper import Bounds
@@ -72,6 +72,7 @@ async def closed(store: FileStore) -> None:
     for pool in (store._readers, store._writers, store._bodies.pool):
         await idle(pool)  # a thread may hold what it has just answered with
     gc.collect()
+    store._bodies.lingering.end()
     await idle(store._readers)
 
 
@@ -148,7 +149,7 @@ async def test_a_part_is_read_by_seeking(store: FileStore, monkeypatch: pytest.M
         read.append(at)
         return os.pread(fd, size, at)
 
-    monkeypatch.setattr(bodies, "read_at", noted)
+    monkeypatch.setattr(body, "read_at", noted)
     first = PIECE_BYTES + 7
     part = FiledPart(entry.file, first, 100)
     assert same(await part.whole(), CONTENT[first : first + 100])
@@ -252,11 +253,11 @@ async def test_a_walk_reads_and_opens_no_body(store: FileStore, monkeypatch: pyt
     await keep_spooled(store)
     opened: list[str] = []
 
-    def noted(self: bodies.BodyFile, leaf: Directory) -> bool:
+    def noted(self: body.BodyFile, leaf: Directory) -> bool:
         opened.append(self.name)
         return False
 
-    monkeypatch.setattr(bodies.BodyFile, "open_in", noted)
+    monkeypatch.setattr(body.BodyFile, "open_in", noted)
     ((_, entry),) = (await walk(store, items=True)).values()
     assert isinstance(entry, FiledResponse)
     assert entry.body_bytes == len(CONTENT)
