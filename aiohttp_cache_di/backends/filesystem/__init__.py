@@ -13,6 +13,7 @@ How a call moves through the room, from the event loop to the threads and back::
     backend    what users make: a stack (`backends.wrap`) around one store
     store      get many, put many …: each is one hop to a thread
     pool       the threads, and the way back into the loop that asked
+    tidying    the keeper's steps, in the background
     keeper     counts what is there, evicts, removes remnants; in steps beside the writes
     walk       pages of records, and records that may go
     secret     what the cache keeps for itself

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 import weakref
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from functools import partial
@@ -21,6 +20,7 @@ from aiohttp_cache_di.backends.filesystem.pool import Pool
 from aiohttp_cache_di.backends.filesystem.records import Head, Packed, digest_bytes, pack, pack_filed
 from aiohttp_cache_di.backends.filesystem.secret import keep_secret, kept_secret
 from aiohttp_cache_di.backends.filesystem.spool import FileSpool, Growing
+from aiohttp_cache_di.backends.filesystem.tidying import Tidying
 from aiohttp_cache_di.backends.filesystem.tree import Place, Tree
 from aiohttp_cache_di.backends.filesystem.uses import Known, Touched
 from aiohttp_cache_di.backends.filesystem.walk import BEGIN, Page, Position, drop_where, page
@@ -76,8 +76,7 @@ class FileStore:
         self._bodies = Bodies(self._tree, self._known, self.events, closing=self._readers)
         self._writers = Pool(THREADS)
         self._pools = (self._readers, self._writers, self._bodies.pool)
-        self._keeping_in: asyncio.AbstractEventLoop | None = None
-        self._is_closing = False
+        self._tidying = Tidying(self._keeper, self._writers, self.events)
         self._losses = 0
         self._touched = Touched(self._tree, self._known)
         _stores.add(self)
@@ -107,10 +106,12 @@ class FileStore:
 
     async def put(self, records: Sequence[Record]) -> Sequence[Written]:
         """Keep *records*, one after the other in one hop to a thread."""
-        self._is_closing = False
-        written = await self._writers.run(partial(self._keep_all, records))
+        self._tidying.is_closing = False
+        try:
+            written = await self._writers.run(partial(self._keep_all, records))
+        finally:  # what has expired may be what has left no room
+            self._tidying.go_on()
         self._tell_of_loss()
-        self._tidy()
         return written
 
     async def delete(self, keys: Collection[str]) -> None:
@@ -151,7 +152,7 @@ class FileStore:
 
     async def close(self) -> None:
         """Finish what was begun, and close what is open unless another loop uses it."""
-        self._is_closing = True
+        self._tidying.is_closing = True
         self._bodies.lingering.end()
         for pool in self._pools:
             await pool.finish(FINISH_WITHIN_S)
@@ -171,9 +172,9 @@ class FileStore:
 
     def spool(self, key: str) -> FileSpool:
         """Begin a body: its file is made when there is something to be written."""
-        self._is_closing = False
-        size = digest_bytes(self._codec)
-        return FileSpool(self._writers, Growing(self._tree, self._bodies, name_of(key), size, fsync=self._fsync))
+        self._tidying.is_closing = False
+        growing = Growing(self._tree, self._bodies, name_of(key), digest_bytes(self._codec), fsync=self._fsync)
+        return FileSpool(self._writers, growing, failed=self._tidying.note_failed)
 
     def holds(self, body: FiledBody) -> bool:
         """Whether *body* is a whole one of this store."""
@@ -281,6 +282,7 @@ class FileStore:
             except StorageError as exc:
                 written[record.key] = exc
             except OSError as exc:
+                self._keeper.note_failed(exc)
                 error = StorageError(f"{self.place.path}: an entry cannot be written: {exc.strerror}")
                 error.__cause__ = exc
                 written[record.key] = error
@@ -360,23 +362,6 @@ class FileStore:
             count += dropped
         return count
 
-    def _tidy(self) -> None:
-        """Count and evict, in the background, where it is time."""
-        if (self._keeping_in is None or self._keeping_in.is_closed()) and self._keeper.is_due:
-            self._keeping_in = asyncio.get_running_loop()
-            step = self._writers.run(partial(self._keeper.step, time.time()))
-            step.add_done_callback(self._tidied)
-
-    def _tidied(self, step: asyncio.Future[tuple[int, bool]]) -> None:
-        self._keeping_in = None
-        if step.cancelled() or step.exception() is not None:
-            return  # the next record tries again
-        evicted, again = step.result()
-        if evicted:
-            self.events.evicted(evicted)
-        if again and not self._is_closing:
-            self._tidy()
-
     def after_fork(self) -> None:
         """Be without threads, locks and leases, which are the parent process's."""
         self._readers.begin_anew()
@@ -384,7 +369,7 @@ class FileStore:
         self._bodies.after_fork()
         self._keeper.begin_anew()
         self._leases.forget()
-        self._keeping_in = None
+        self._tidying.begin_anew()
 
 
 _stores: weakref.WeakSet[Any] = weakref.WeakSet()

@@ -114,7 +114,7 @@ async def sweep(folder: Path, leaf: str, *, at: float) -> None:
 
 async def tidied(store: FileStore) -> None:
     """Wait until nothing is counted or evicted any more."""
-    while store._keeping_in is not None:
+    while store._tidying._under_way_in is not None:
         await asyncio.sleep(0.001)
 
 
