@@ -14,6 +14,7 @@ import errno
 import random
 import threading
 import time
+from collections import Counter
 from contextlib import suppress
 from typing import Final, NamedTuple
 
@@ -177,7 +178,8 @@ class Keeper:
         entries, others = _files(leaf)
         known = {entry.name for entry in entries}
         others = [other for other in others if not _swept(leaf, other, known, now)]
-        self._note(name, _Count(sum(each.size for each in (*entries, *others)), len(entries)))
+        counted = (*entries, *_without_dropped(leaf, others, known))
+        self._note(name, _Count(sum(each.size for each in counted), len(entries)))
         return entries
 
     # ---- evicting
@@ -245,6 +247,17 @@ def _swept(leaf: Directory, file: _File, entries: set[str], now: float) -> bool:
         # What a process that died has left may be as large as the whole cache.
         return age_s > ORPHAN_AFTER_S and file.name.endswith(".tmp") and drop_left_over(leaf, file.name)
     return True
+
+
+def _without_dropped(leaf: Directory, files: list[_File], entries: set[str]) -> list[_File]:
+    """All but the bodies whose entries are gone: they go with their readers, and nothing else that goes makes room."""
+    bodies = Counter(entry_of(file.name) for file in files if BODY.fullmatch(file.name))
+
+    def may_be_wanted(file: _File) -> bool:
+        name = entry_of(file.name)
+        return name in entries and (bodies[name] == 1 or _is_wanted(leaf, file.name, entries))
+
+    return [file for file in files if BODY.fullmatch(file.name) is None or may_be_wanted(file)]
 
 
 def _is_wanted(leaf: Directory, body: str, entries: set[str]) -> bool:

@@ -694,6 +694,34 @@ async def test_the_bound_counts_bodies_in_files(tmp_path: Path, monkeypatch: pyt
     await store.close()
 
 
+@posix_only
+@pytest.mark.parametrize("how", ["replaced", "deleted"])
+async def test_a_body_that_is_read_though_its_entry_is_gone_costs_no_other_entry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setattr(keeper, "SHARE", 0)
+    monkeypatch.setattr(keeper, "MIN_REST_S", 0)
+    store = make_store(tmp_path / "cache", bounds=Bounds(2 * len(CONTENT), None))
+    for number in range(10):
+        await keep(store, str(number), make_entry(str(number)))
+    held = []
+    for _ in range(3):
+        await keep_spooled(store)
+        held.append(await found(store))
+        if how == "deleted":
+            await store.delete(["k"])
+        await tidied(store)
+    assert len([name for name in files_in(tmp_path / "cache") if "." in name]) == 3
+    await keep(store, "new", make_entry("new"))
+    await tidied(store)
+    for number in range(10):
+        assert await look(store, str(number)) is not None
+    held.clear()
+    await closed(store)
+    assert len([name for name in files_in(tmp_path / "cache") if "." in name]) == (1 if how == "replaced" else 0)
+    await store.close()
+
+
 async def test_one_body_may_be_as_large_as_the_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keeper, "SHARE", 0)
     monkeypatch.setattr(keeper, "MIN_REST_S", 0)
