@@ -340,7 +340,10 @@ class FileStore:
         item = self._read(key)
         if item is not None:
             return Found(item)
-        lease = self._lease(key, ttl_s)
+        try:
+            lease = self._lease(key, ttl_s)
+        except (OSError, StorageError):  # as where nothing can be written: what is there can be read all the same
+            return None
         if lease is not Lease.GRANTED_LATE:
             return lease
         self._leases.release(key)  # it has come meanwhile
