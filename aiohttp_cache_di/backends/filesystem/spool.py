@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
 from hashlib import blake2b
 from typing import Final
 from zlib import crc32
 
-from aiohttp_cache_di.backends.filesystem.bodies import Bodies, BodyFile
+from aiohttp_cache_di.backends.filesystem.bodies import Bodies
+from aiohttp_cache_di.backends.filesystem.body import BodyFile
 from aiohttp_cache_di.backends.filesystem.directory import lock_shared
 from aiohttp_cache_di.backends.filesystem.files import write_pieces
 from aiohttp_cache_di.backends.filesystem.names import leaf_of, new_token, temporary_name
@@ -120,13 +121,18 @@ class Growing:
 
 
 class FileSpool:
-    """A body on its way into a file: a `Spool`."""
+    """A body on its way into a file: a `Spool`.
 
-    def __init__(self, writers: Pool, growing: Growing) -> None:
+    Args:
+        failed: told of the error with which it cannot be written.
+    """
+
+    def __init__(self, writers: Pool, growing: Growing, failed: Callable[[Exception], object]) -> None:
         self.error: Exception | None = None
         self.waiting_bytes: int = 0
         self._writers = writers
         self._growing = growing
+        self._failed = failed
         self._queue: list[bytes] = []
         self._job: asyncio.Future[None] | None = None
         self._is_over = False
@@ -189,6 +195,7 @@ class FileSpool:
         if error is not None:
             self.abandon()
             self.error = error if isinstance(error, Exception) else StorageError(f"{type(error).__name__} in a thread")
+            self._failed(self.error)
             return
         self.waiting_bytes -= size
         if self.waiting_bytes >= BEGIN_AT_BYTES:
