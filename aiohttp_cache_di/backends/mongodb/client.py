@@ -13,8 +13,10 @@ from pymongo import AsyncMongoClient, common, uri_parser
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import ConfigurationError as DriverConfigurationError
 from pymongo.errors import InvalidURI
+from pymongo.write_concern import WriteConcern
 
 from aiohttp_cache_di.backends.loops import Errands, conclude, end
+from aiohttp_cache_di.backends.mongodb.clock import ServerClock
 from aiohttp_cache_di.backends.mongodb.documents import Document
 from aiohttp_cache_di.errors import ConfigurationError
 
@@ -41,9 +43,16 @@ class Connection:
 
     def __init__(self, client: Client, collection: AsyncCollection[Document], *, is_lent: bool) -> None:
         self.collection = collection
+        self.leasing: AsyncCollection[Document] = _lightly(collection)
+        """The same, for leases."""
         self.errands: Errands = Errands()
+        self.clock: ServerClock = ServerClock(collection.database, self.errands)
         self.held: dict[str, tuple[str, float]] = {}
         """Leases: by key, the owner's token and the loop time until which it may hold."""
+        self.indexing: asyncio.Task[None] | None = None
+        """Makes the index by which the server drops what has expired."""
+        self.looks_alone_until: float = 0.0
+        """Monotonic time before which nothing is leased with a look, which is not allowed to write."""
         self.watching: asyncio.Task[None] | None = None
         self._client = client
         self._is_lent = is_lent
@@ -100,6 +109,16 @@ class Server:
     def _collection(self, client: Client) -> AsyncCollection[Document]:
         database, collection = self._names
         return client.get_database(database, codec_options=_CODEC).get_collection(collection)
+
+
+def _lightly(collection: AsyncCollection[Document]) -> AsyncCollection[Document]:
+    """*collection*, whose writes are waited for on one server alone, unless its user has said how they are.
+
+    A lease that is lost with its server costs a second fetch; to wait for other servers would cost all misses.
+    """
+    if not collection.write_concern.is_server_default:
+        return collection
+    return collection.with_options(write_concern=WriteConcern(w=1))
 
 
 def _limits(options: Mapping[str, Any]) -> dict[str, Any]:
