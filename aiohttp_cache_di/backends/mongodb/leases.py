@@ -15,6 +15,7 @@ from pymongo.errors import (
     DuplicateKeyError,
     NetworkTimeout,
     OperationFailure,
+    PyMongoError,
     ServerSelectionTimeoutError,
 )
 
@@ -99,6 +100,11 @@ async def _take(here: Connection, key: str, terms: LeaseTerms, now_ms: int) -> L
         )
     except DuplicateKeyError:
         return Lease.REFUSED
+    except AutoReconnect as exc:
+        row = await _after(exc, here, key)
+        if row is None or row.get("o") != terms.token:
+            return Lease.REFUSED  # to be asked for again
+        return Lease.GRANTED_LATE if has_record(row, now_ms) else Lease.GRANTED
     if before is None:
         return Lease.GRANTED
     if has_record(before, now_ms):
@@ -113,13 +119,10 @@ async def _look_or_take(here: Connection, key: str, terms: LeaseTerms, now_ms: i
     except DuplicateKeyError:  # there is a lease, and perhaps a record too
         row = await here.collection.find_one({"_id": name_of(key)})
         return row if row is not None and has_record(row, now_ms) else Lease.REFUSED
-    except (NetworkTimeout, ServerSelectionTimeoutError):
-        raise
     except (AutoReconnect, OperationFailure) as exc:
-        # The primary has gone, perhaps after it has granted the lease; or we may not write, which no look has to.
-        if isinstance(exc, OperationFailure):
+        if isinstance(exc, OperationFailure):  # we may not write, which no look has to
             here.looks_alone_until = time.monotonic() + LOOKS_ALONE_FOR_S
-        row = await here.collection.find_one({"_id": name_of(key)})
+        row = await _after(exc, here, key)
         return Lease.GRANTED if row is not None and row.get("o") == terms.token else row
     if before is None:
         return Lease.GRANTED
@@ -127,6 +130,17 @@ async def _look_or_take(here: Connection, key: str, terms: LeaseTerms, now_ms: i
         return before
     free = {**unchanged(key, before), **if_free(key, now_ms)}
     return Lease((await here.leasing.update_one(free, emptying(terms))).matched_count)
+
+
+async def _after(exc: PyMongoError, here: Connection, key: str) -> Document | None:
+    """The document of *key*, after a primary has gone that may have granted the lease.
+
+    Raises:
+        PyMongoError: *exc*, where no server is there, or the one that is does not answer.
+    """
+    if isinstance(exc, (NetworkTimeout, ServerSelectionTimeoutError)):
+        raise exc
+    return await here.collection.find_one({"_id": name_of(key)})
 
 
 async def _made(collection: AsyncCollection[Document], query: Document, terms: LeaseTerms) -> Document | None:
@@ -139,9 +153,8 @@ async def _made(collection: AsyncCollection[Document], query: Document, terms: L
         "query": query,
         "update": making(terms),
         "upsert": True,
+        "writeConcern": collection.write_concern.document,
     }
-    if collection.write_concern.document:
-        asked["writeConcern"] = collection.write_concern.document
     answer: Document = await collection.database.command(asked, codec_options=collection.codec_options)
     return answer.get("value") or None
 

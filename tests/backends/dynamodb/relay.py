@@ -97,7 +97,9 @@ class Relay:
         for wanted in asked.get("RequestItems", {}).values():
             if isinstance(wanted, dict) and not wanted["Keys"]:
                 return {"Responses": {}}
-        headers = {name: request.headers[name] for name in ("X-Amz-Target", "Content-Type", "Authorization")}
+        headers = {
+            name: request.headers[name] for name in ("X-Amz-Target", "X-Amz-Date", "Content-Type", "Authorization")
+        }
         async with self._client.post(self._target, data=json.dumps(asked).encode(), headers=headers) as response:
             answer: dict[str, Any] = json.loads(await response.read())
             return answer if response.status == 200 else {**answer, "status": response.status}

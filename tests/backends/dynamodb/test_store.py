@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import importlib
 import math
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import pytest
 from msgspec.structs import replace
 
 from aiohttp_cache_di.backends.dynamodb import batches
+from aiohttp_cache_di.backends.dynamodb.client import error_code
 from aiohttp_cache_di.backends.dynamodb.items import Layout
 from aiohttp_cache_di.backends.dynamodb.store import DynamoDBStore
 from aiohttp_cache_di.backends.store import UNREADABLE, Lease
@@ -446,6 +448,14 @@ async def test_a_frozen_server_holds_up_neither_a_caller_that_leaves_nor_the_clo
 
 
 # ---- options
+
+
+def test_an_error_has_a_code_only_if_the_server_has_answered() -> None:
+    of_driver: Any = importlib.import_module("botocore.exceptions")
+    answered = of_driver.ClientError({"Error": {"Code": "ThrottlingException"}}, "GetItem")
+    assert error_code(answered) == "ThrottlingException"
+    assert error_code(of_driver.ReadTimeoutError(endpoint_url="http://x")) == ""
+    assert error_code(of_driver.NoRegionError()) == ""
 
 
 def test_an_option_that_the_driver_does_not_know_is_a_type_error() -> None:

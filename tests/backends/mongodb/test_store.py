@@ -36,6 +36,8 @@ from tests.backends.remote_contract import MakeStore, RemoteContract, entry, loo
 from tests.backends.store_contract import StoreContract
 from tests.secantus import SecantusServer
 
+UPDATES = {"findAndModify", "update"}
+
 
 def make_store(
     server: SecantusServer, name: str | None = None, codec: EntryCodec | None = None, **options: Any
@@ -179,22 +181,34 @@ async def test_no_update_is_a_pipeline_which_some_servers_do_not_take(secantus: 
     assert {type(update) for update in updates} == {dict}
 
 
-async def test_a_lease_waits_for_one_server_unless_its_user_has_said_for_how_many(secantus: SecantusServer) -> None:
+async def test_a_lease_waits_for_one_server_and_a_record_for_as_many_as_its_user_says(
+    secantus: SecantusServer,
+) -> None:
     asked: list[dict[str, Any]] = []
-    said: list[dict[str, Any]] = [{}, {"w": "majority"}]
-    for options in said:
-        store = make_store(secantus, event_listeners=[Asked(asked)], **options)
-        await store.get_or_acquire("k", 5)
-        await store.acquire("j", 5)
-        await write(store, entry("k"))
-        await store.close()
-    concerns = [
-        (next(iter(command)), command.get("writeConcern")) for command in asked if "createIndexes" not in command
-    ]
-    written = [(name, concern) for name, concern in concerns if name in ("findAndModify", "update")]
-    one, all_of_them = {"w": 1}, {"w": "majority"}
-    assert written[:3] == [("findAndModify", one), ("findAndModify", one), ("update", None)]
-    assert written[3:] == [("findAndModify", all_of_them), ("findAndModify", all_of_them), ("update", all_of_them)]
+    store = make_store(secantus, event_listeners=[Asked(asked)], w="majority")
+    await store.get_or_acquire("k", 5)
+    await store.acquire("j", 5)
+    await write(store, entry("k"))
+    await store.close()
+    written = [(name, command.get("writeConcern")) for command in asked if (name := next(iter(command))) in UPDATES]
+    assert written == [("findAndModify", {"w": 1}), ("findAndModify", {"w": 1}), ("update", {"w": "majority"})]
+
+
+@pytest.mark.parametrize(
+    ("options", "is_marked"),
+    [({}, False), ({"retryWrites": True}, True), ({"host": "mongodb://127.0.0.1:{port}/?retryWrites=true"}, True)],
+)
+async def test_writes_are_not_marked_as_to_be_tried_again_which_some_servers_refuse_unless_asked_for(
+    secantus: SecantusServer, options: dict[str, Any], *, is_marked: bool
+) -> None:
+    asked: list[dict[str, Any]] = []
+    if "host" in options:
+        options = {"host": options["host"].format(port=secantus.port)}
+    store = make_store(secantus, event_listeners=[Asked(asked)], **options)
+    await store.acquire("k", 5)
+    await write(store, replace(entry("k"), leased=True))
+    await store.close()
+    assert {"txnNumber" in command for command in asked if UPDATES & command.keys()} == {is_marked}
 
 
 async def test_a_write_after_a_deletion_leaves_no_lease_behind(secantus: SecantusServer) -> None:
@@ -204,6 +218,25 @@ async def test_a_write_after_a_deletion_leaves_no_lease_behind(secantus: Secantu
     await write(store, replace(entry("k"), leased=True))
     with secantus.client() as client:
         assert [sorted(each) for each in client[name]["responses"].find()] == [["_id", "f", "i", "v"]]
+    await store.close()
+
+
+@pytest.mark.parametrize("has_granted", [True, False])
+async def test_a_lease_whose_answer_is_lost_with_a_primary_is_ours_if_it_was_granted(
+    secantus: SecantusServer, monkeypatch: pytest.MonkeyPatch, *, has_granted: bool
+) -> None:
+    store = make_store(secantus)
+    await write(store, entry("k"))
+    change = AsyncCollection.find_one_and_update
+
+    async def lost(*args: Any, **kwargs: Any) -> Any:
+        if has_granted:
+            await change(*args, **kwargs)
+        raise AutoReconnect("gone")
+
+    monkeypatch.setattr(AsyncCollection, "find_one_and_update", lost)
+    assert await store.acquire("none", 5) is (Lease.GRANTED if has_granted else Lease.REFUSED)
+    assert await store.acquire("k", 5) is (Lease.GRANTED_LATE if has_granted else Lease.REFUSED)
     await store.close()
 
 
@@ -457,6 +490,29 @@ async def test_who_may_not_watch_is_told_so_once(
             await asyncio.wait([here.watching], timeout=20)
         await store.close()
     assert len(asked) == 1
+    assert caplog.text.count("has no change streams") == 1
+
+
+async def test_one_that_refuses_streams_by_a_code_of_its_own_is_not_asked_for_ever(
+    secantus: SecantusServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", stream.__name__)
+    asked: list[object] = []
+
+    async def refused(collection: object, pipeline: object) -> None:
+        asked.append(pipeline)
+        raise OperationFailure("not for this tier", 8000)
+
+    monkeypatch.setattr(AsyncCollection, "watch", refused)
+    monkeypatch.setattr(stream, "PAUSES_S", (0.0, 0.001))
+    store = make_store(secantus, uuid.uuid4().hex)
+    store.on_change(lambda keys: None)
+    await store.get(["k"])
+    here = await store._loops.here()
+    assert here.watching is not None
+    await asyncio.wait([here.watching], timeout=20)
+    await store.close()
+    assert len(asked) == 3
     assert caplog.text.count("has no change streams") == 1
 
 
