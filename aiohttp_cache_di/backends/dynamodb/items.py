@@ -1,8 +1,8 @@
 """Items of a table and what is asked of it: as pure functions of records.
 
 An item is ``{k: namespace and key, v: frame, i: info, f: kind, ttl, until, o: owner, l: leased until}``. Record and
-lease share it: taking the lease tells whether something is stored, and a write gives the lease back without a call of
-its own. ``ttl`` is for the server, in whole seconds, and stands in each item; ``until`` is exact, and missing where it
+lease share it: one call looks for the record or takes the lease, and a write gives the lease back without a call of its
+own. ``ttl`` is for the server, in whole seconds, and stands in each item; ``until`` is exact, and missing where it
 is never.
 """
 

@@ -1,8 +1,8 @@
 """Documents and updates of them: what stands in a collection, as pure functions.
 
 A document is ``{_id: key, v: frame, f: leads on, i: info, until: date, o: owner, l: leased until}``. Record and
-lease share it, so that one call of the server takes the lease and tells whether something is stored, and another one
-writes the record and gives the lease back. A lease on a key that has no record is a document without ``v`` and ``f``.
+lease share it, so that one call of the server looks for the record or takes the lease, and another one writes the
+record and gives the lease back. A lease on a key that has no record is a document without ``v`` and ``f``.
 """
 
 from __future__ import annotations
