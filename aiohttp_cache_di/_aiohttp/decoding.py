@@ -130,8 +130,9 @@ def watch_decoding(request: ClientRequest) -> DecodingWatch | None:
     if not _CAN_WATCH:
         return None
     watch = DecodingWatch()
-    if getattr(request.send, "__self__", None) is request:  # unless a test of the user's has put another one there
-        request.send = partial(_send_watched, ref(request), watch)  # of this one object
+    is_genuine = getattr(request.send, "__self__", None) is request  # rather than what a test of the user's put there
+    if is_genuine:
+        request.send = partial(_send_watched, ref(request), watch)  # type: ignore[method-assign]  # of this one object
     return watch
 
 

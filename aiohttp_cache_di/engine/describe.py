@@ -123,22 +123,17 @@ class Report:
             response that is shown as aiohttp shows it.
     """
 
-    __slots__ = (
-        "_is_accepted",
-        "_is_told",
-        "_listener",
-        "_status",
-        "_until",
-        "_values",
-        "cache_status",
-        "fresh_until",
-        "hidden",
-        "is_read_early",
-        "received_at",
-    )
-
     from_cache: bool = False
     body_path: Path | None = None
+    cache_status: str = ""
+    """What the response says by now."""
+    fresh_until: float = math.inf
+    """Until when the entry is fresh that is handed to the store (POSIX time)."""
+    is_read_early: bool = False
+    """Whether requests are answered with the entry while it waits to be written."""
+    _until: float = math.inf
+    _is_accepted: bool = False
+    _is_told: bool = False
 
     def __init__(
         self,
@@ -151,16 +146,8 @@ class Report:
     ) -> None:
         self._status = cache_status
         self._values = values
-        self._until = math.inf
-        self._is_accepted = self._is_told = False
         self.received_at = received_at
         self.hidden = hidden
-        self.fresh_until: float = math.inf
-        """Until when the entry is fresh that is handed to the store (POSIX time)."""
-        self.is_read_early: bool = False
-        """Whether requests are answered with the entry while it waits to be written."""
-        self.cache_status: str = ""
-        """What the response says by now."""
         asks = hidden is not None and _ask(response, self)
         self._listener = None if asks else ref(response)
 
