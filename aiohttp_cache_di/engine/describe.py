@@ -232,15 +232,15 @@ class Report:
             vars(response).update({name: getattr(self, name) for name in _DESCRIBED if name not in own})
 
 
-def _ask(response: Any, report: Report) -> bool:
+def _ask(response: ClientResponse, report: Report) -> bool:
     """Let *response* say what *report* has to say whenever it is asked; whether it can."""
-    made: Any = type(response)
-    asking = _asking_class_for(made)
+    asking = _asking_class_for(type(response))  # type: ignore[arg-type]  # mypy takes this class for unhashable
     if asking is None:
         return False
+    changed: Any = response
     try:
-        response.__class__ = asking
+        changed.__class__ = asking
     except TypeError:  # of a release of aiohttp whose responses have another layout
         return False
-    response._report = report
+    changed._report = report
     return True
