@@ -513,12 +513,43 @@ async def test_one_bad_entry_does_not_open_the_circuit(guard: StoreGuard, store:
 async def test_callers_who_give_up_on_a_slow_storage_open_the_circuit(store: FakeStore) -> None:
     guard = StoreGuard(deadline_s=0.1)
     store.hangs = True
-    for _ in range(THRESHOLD):
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.04):
-                await guard.run("read", store.get, "")
+    for _ in range(1 + THRESHOLD):  # the first proves nothing
+        assert not guard.is_open
+        await give_up(guard, store)
     assert guard.is_open
     assert guard.stats.store_errors == {"abandoned": THRESHOLD}
+
+
+async def test_callers_who_give_up_at_once_are_no_failure_of_the_storage(
+    store: FakeStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    guard = StoreGuard(deadline_s=0.1)
+    store.hangs = True
+    await asyncio.gather(*(give_up(guard, store) for _ in range(4 * THRESHOLD)))
+    assert guard.stats.store_errors == {}
+    assert guard.stats.circuits == {}
+    assert not guard.is_failing("read")
+    assert caplog.messages == []
+
+
+async def test_callers_who_give_up_now_and_then_are_no_failure_of_a_storage_that_answers_others(
+    store: FakeStore,
+) -> None:
+    guard = StoreGuard(deadline_s=0.1)
+    for _ in range(1 + THRESHOLD):
+        store.hangs = True
+        await give_up(guard, store)
+        store.hangs = False
+        assert await guard.run("read", store.get, "") == "value"
+    assert guard.stats.store_errors == {}
+    assert guard.stats.circuits == {}
+
+
+async def give_up(guard: StoreGuard, store: FakeStore) -> None:
+    """Ask a storage that hangs, as a caller who has less time than the deadline."""
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.04):
+            await guard.run("read", store.get, "")
 
 
 async def test_one_line_a_minute_is_logged_per_kind_and_without_secrets(
