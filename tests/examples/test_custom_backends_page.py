@@ -36,7 +36,8 @@ def shown() -> dict[str, Any]:
 
 @pytest.fixture
 async def client(valkey: ValkeyServer) -> AsyncIterator[Counting]:
-    made = cast(Any, Redis).from_url(valkey.url, max_connections=1000)
+    patient = {"socket_connect_timeout": 60, "socket_timeout": 60}  # hundreds of connections at once, on a busy machine
+    made = cast(Any, Redis).from_url(valkey.url, max_connections=1000, **patient)
     yield Counting(made)
     await made.aclose()
 

@@ -114,10 +114,12 @@ async def test_a_killed_holder_of_a_lease_frees_other_processes_within_its_time(
             others.go()
             reports = await others.reports(within_s=40)
         took_s = time.perf_counter() - begun
-    note(origin_hits=origin.total, freed_after_s=max(report["took_s"] for report in reports), all_s=took_s)
+    errors = [report["stats"]["store_errors"] for report in reports]
+    freed_after_s = max(report["took_s"] for report in reports)
+    note(origin_hits=origin.total, freed_after_s=freed_after_s, all_s=took_s, errors=errors)
     assert [report["outcomes"] for report in reports] == [{"ok": 1}] * 2
-    assert all(report["took_s"] < LEASE_S + SLACK_S for report in reports)
-    assert origin.total == 2
+    assert freed_after_s < LEASE_S + SLACK_S
+    assert 2 <= origin.total <= 2 + sum(map(bool, errors))
 
 
 @pytest.mark.parametrize("store", SHARED, indirect=True)
