@@ -169,7 +169,7 @@ class Questions:
             question is None
             or self._judges_hits
             or self._names_principals
-            or not self._telling.isdisjoint(map(str.lower, request.headers))
+            or not self._telling.isdisjoint(request.headers)
             or request.body
             or request.proxy is not None
             or request.ssl is not True
@@ -207,7 +207,7 @@ class Questions:
         names = backend.credential_headers
         plain = (
             len(arguments) == 1
-            and names.isdisjoint(map(str.lower, headers))
+            and names.isdisjoint(headers)
             and keys.is_own_host(headers.get(hdrs.HOST, ""), request.url)
         )
         if self._revision != backend.revision:

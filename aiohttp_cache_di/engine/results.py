@@ -11,7 +11,9 @@ import dis
 from collections.abc import Collection, Iterable, Iterator
 from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR
 from types import CodeType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
+
+from msgspec import Struct
 
 __all__ = ["gives_back"]
 
@@ -26,7 +28,7 @@ _IDLE: Final = frozenset({"NOP", "RESUME", "PRECALL"})
 _ENDS: Final = ("RETURN", "RAISE", "RERAISE", "SEND", "YIELD", "PUSH_EXC_INFO", "FOR_ITER")
 
 
-class _Step(NamedTuple):
+class _Step(Struct, frozen=True):
     name: str
     argument: Any
     offset: int

@@ -185,7 +185,7 @@ async def test_one_that_leads_to_itself_leads_nowhere(origin: Origin, clients: C
 
     client, url = clients(expire_after=60), origin.on("/", script)
     for _ in range(2):
-        assert await asyncio.wait_for(client.fetch(url), 5) == (False, "there")
+        assert await asyncio.wait_for(client.fetch(url), 20) == (False, "there")
 
 
 async def test_one_is_used_whatever_it_leads_to_by_who_does_not_follow(origin: Origin) -> None:

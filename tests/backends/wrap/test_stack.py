@@ -170,7 +170,7 @@ class TestFaults:
         async with CachedSession(cache=backend) as session:
             store.fault = fault
             for number in range(10):
-                async with asyncio.timeout(1), session.get(origin.on(f"/{number}", answer("text"))) as response:
+                async with asyncio.timeout(20), session.get(origin.on(f"/{number}", answer("text"))) as response:
                     assert await response.text() == "text"
             assert backend.stats.store_errors
             store.fault = None
