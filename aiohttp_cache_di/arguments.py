@@ -30,8 +30,11 @@ _BY_NAME: Final = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KE
 
 @lru_cache(maxsize=64)
 def _taken_by(function: Callable[..., object]) -> tuple[frozenset[str], bool]:
-    """What *function* has a name for, and whether it takes more than that by name."""
-    parameters = list(inspect.signature(function).parameters.values())
+    """What *function* has a name for, and whether it takes more than that by name, or may do so for all one can see."""
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):  # a descriptor that is not called itself, or a function of C
+        return frozenset(), True
     named = {parameter.name for parameter in parameters if parameter.kind in _BY_NAME}
     return frozenset(named) - {"self"}, any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
+from functools import partialmethod
 from typing import Any
 
 import pytest
@@ -57,6 +58,20 @@ async def test_a_container_starts() -> None:
 
     async with open_container(container) as session:
         assert not session.closed
+
+
+@pytest.mark.parametrize("name", ["__init__", "_request"])
+async def test_a_method_whose_signature_cannot_be_read_is_no_obstacle(
+    name: str, origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ClientSession, name, partialmethod(vars(ClientSession)[name]))
+    url = origin.on("/", lambda request: answer(request.headers["X-A"]))
+
+    async with CachedSession(headers={"X-A": "b"}, expire_after=60) as session:
+        assert await (await session.get(url)).text() == "b"
+        misspelt: dict[str, Any] = {"heders": {}}
+        with pytest.raises(TypeError, match="heders"):
+            await session.get(url, **misspelt)
 
 
 @pytest.mark.usefixtures("_instrumented")
