@@ -55,6 +55,7 @@ _FRAME: Final = struct.Struct(">4sIBBBB")
 HEAD_BYTES: Final = _FRAME.size
 """How much of a frame tells what kind it is."""
 
+_head_of: Final = _FRAME.unpack_from
 _CHECKED_FROM: Final = 8
 _KIND_AT: Final = 9
 _FLAGS_AT: Final = 10
@@ -283,12 +284,12 @@ class EntryCodec:
             if not isinstance(data, (bytearray, memoryview)):
                 raise UnreadableEntryError(f"the store returned a {type(data).__name__}, not bytes")
             data = bytes(cast("bytearray", data))
-        view = memoryview(data)
-        if len(view) < HEAD_BYTES:
-            raise UnreadableEntryError(f"stored bytes are too short for an entry: {len(view)}")
-        magic, checksum, version, kind, flags, zero = _FRAME.unpack_from(view)
+        if len(data) < HEAD_BYTES:
+            raise UnreadableEntryError(f"stored bytes are too short for an entry: {len(data)}")
+        magic, checksum, version, kind, flags, zero = _head_of(data)
         if magic != _MAGIC:
             raise UnreadableEntryError("stored bytes are not an entry of this package")
+        view = memoryview(data)
         head, is_nameless, payload = data[_CHECKED_FROM:HEAD_BYTES], bool(flags & _NAMELESS), view[HEAD_BYTES:]
         if is_nameless:
             if key is None:
