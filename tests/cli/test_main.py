@@ -6,10 +6,13 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+import aiohttp_cache_di_command
 from aiohttp_cache_di.cli.main import main
 from aiohttp_cache_di.settings.report import variables_table
 
@@ -127,3 +130,31 @@ def test_showing_settings_does_not_load_the_container() -> None:
     code = "import sys, aiohttp_cache_di.cli.main; sys.exit('dependency_injector' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
+
+
+def test_what_begins_the_program_is_there_before_the_cache_is_imported() -> None:
+    code = "import sys, aiohttp_cache_di_command; sys.exit('aiohttp_cache_di' in sys.modules)"
+
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
+
+
+def test_an_interrupt_while_the_cache_is_imported_ends_cleanly(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Interrupted(ModuleType):
+        def __getattr__(self, name: str) -> object:
+            raise KeyboardInterrupt
+
+    monkeypatch.setitem(sys.modules, "aiohttp_cache_di.cli.main", Interrupted("main"))
+
+    assert aiohttp_cache_di_command.main() == 130
+    assert capsys.readouterr().err == "\naiohttp-cache: interrupted\n"
+
+
+def test_the_program_runs_the_command_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["aiohttp-cache", "settings", "--markdown"])
+
+    assert aiohttp_cache_di_command.main() == 0
+    assert capsys.readouterr().out == variables_table()
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    assert project["scripts"] == {"aiohttp-cache": "aiohttp_cache_di_command:main"}

@@ -17,7 +17,13 @@ from aiohttp_cache_di.admin.page import PARTS
 pytestmark = pytest.mark.packaging
 
 ROOT = Path(__file__).parent.parent.parent
-PACKAGES = ("aiohttp_cache_di", "aiohttp_cache_di_fastapi", "aiohttp_cache_di_pytest", "aiohttp_cache_di_web")
+PACKAGES = (
+    "aiohttp_cache_di",
+    "aiohttp_cache_di_command",
+    "aiohttp_cache_di_fastapi",
+    "aiohttp_cache_di_pytest",
+    "aiohttp_cache_di_web",
+)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +62,7 @@ def _run(python: Path, code: str) -> str:
     return ran.stdout
 
 
-def test_the_wheel_holds_the_four_packages_and_nothing_else(wheel: Path) -> None:
+def test_the_wheel_holds_its_packages_and_nothing_else(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.split("/")[0] for name in names if ".dist-info/" not in name}
     assert tops == set(PACKAGES)
