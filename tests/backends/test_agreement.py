@@ -64,7 +64,7 @@ SAME: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"salt": "aiohttp-client-cache"}, {}),
     ({"filter_fn": may_keep}, {"filter_fn": may_keep}),
     ({"cache_name": "a"}, {"cache_name": "a"}),
-    ({"autoclose": False, "shared": False, "write_behind": True}, {}),
+    ({"autoclose": False, "shared": False, "coalesce": True}, {}),
 ]
 
 NO_LIFETIME = "expire_after=-1 is not what the backend has (none is given: with cache_control, that adds no lifetime)"

@@ -268,6 +268,7 @@ class TestOverrides:
 
 
 class TestStorages:
+    @pytest.mark.shortcuts
     async def test_a_storage_that_fails_costs_no_request(self, origin: Origin) -> None:
         class Broken(CustomStorage):
             async def read(self, key: str) -> ResponseOrKey:

@@ -182,6 +182,7 @@ def default_in(doc: str) -> tuple[object] | None:
     return None if found is None else (ast.literal_eval(found[1]),)
 
 
+@pytest.mark.usefixtures("usual_deadline")
 def test_the_defaults_of_a_backend_are_the_ones_that_its_options_tell() -> None:
     backend, named_ones = CacheBackend(), inspect.signature(CacheBackend.__init__).parameters
     elsewhere: dict[str, object] = {
