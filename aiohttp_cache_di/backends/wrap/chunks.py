@@ -13,6 +13,7 @@ import sys
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import suppress
+from functools import cache
 from typing import Final
 
 import msgspec
@@ -51,7 +52,11 @@ class _Head(msgspec.Struct, frozen=True, array_like=True):
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(_Head).decode
+
+
+@cache
+def _decoder() -> msgspec.msgpack.Decoder[_Head]:
+    return msgspec.msgpack.Decoder(_Head)
 
 
 class ChunkedStore:
@@ -207,7 +212,7 @@ def _head(item: Item | Unreadable | None) -> _Head | None:
     if not isinstance(item, Opaque) or not item.payload.startswith(_MARK):
         return None
     try:
-        return _decode(memoryview(item.payload)[len(_MARK) :])
+        return _decoder().decode(memoryview(item.payload)[len(_MARK) :])
     except msgspec.MsgspecError:
         return None
 

@@ -226,6 +226,7 @@ class LoopStack:
         await self.pending.give_up()
         if self.leases is not None:
             self.leases.close()
+            await self.tasks.finish()  # leases that are given back
         if self.near is not None:
             self.near.clear()
 
