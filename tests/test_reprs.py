@@ -318,7 +318,9 @@ async def test_a_miss_of_a_response_class_without_a_repr_shows_no_secret(
             told = repr(response)
             assert told.startswith(f"<{made.__name__} GET {url}?api_key=REDACTED&who=REDACTED [200 OK]")
             assert SECRET not in told
-            assert ("bypass, age " in told) is (made is not Telling)
+            assert "bypass, age " in told
+            decision: object = response.cache_decision
+            assert (decision == "its own") is (made is Telling)
             assert isinstance(response, made)
             assert (type(response).__name__, type(response).__module__) == (made.__name__, made.__module__)
 
