@@ -29,6 +29,7 @@ class RecordedTests:
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
+        self._without_requests: list[str] = []
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
@@ -64,7 +65,19 @@ class RecordedTests:
             if cassette is not None:
                 del item.stash[CASSETTE]
                 cassette.close(is_kept=is_over and not failed)
+                if cassette.is_without_requests and is_over and not failed:
+                    self._without_requests.append(item.nodeid)
         return result
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Name the tests that were to be recorded and have asked for nothing: a cache of an earlier run may be why."""
+        if self._without_requests:
+            terminalreporter.section("not recorded")
+            for test in self._without_requests:
+                terminalreporter.line(f"{test}: nothing was asked of an upstream")
+            terminalreporter.line(
+                "A cache that outlives a test may have answered: the fixture cache_in_memory has none."
+            )
 
     def _cassette(self, item: pytest.Item) -> Cassette:
         options: dict[str, Any] = {name: self._config.getini(f"recorded_{name}") for name in NAMES}

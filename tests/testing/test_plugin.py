@@ -166,6 +166,38 @@ def test_recorded_tests_from_the_first_run_to_the_next(tmp_path: Path, upstream:
     assert {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.yaml")} == files
 
 
+WITH_A_STORE = """
+import asyncio
+import os
+
+import pytest
+
+from aiohttp_cache_di import CachedSession, SQLiteBackend
+
+pytestmark = pytest.mark.recorded
+
+
+@pytest.mark.parametrize("which", ["first", "second"])
+def test_it(which):
+    async def asking():
+        async with CachedSession(cache=SQLiteBackend("cache.sqlite")) as session:
+            async with session.get(os.environ["UPSTREAM"] + "/kept") as response:
+                return await response.text()
+
+    asyncio.run(asking())
+"""
+
+
+def test_a_test_that_was_to_be_recorded_and_was_answered_by_a_store_is_named(tmp_path: Path, upstream: str) -> None:
+    project = Project(tmp_path, {"test_a.py": WITH_A_STORE, "pytest.ini": INI})
+
+    said = project.run("--record-mode=once", UPSTREAM=upstream).passed(2).said
+
+    assert "test_a.py::test_it[second]: nothing was asked of an upstream" in said
+    assert "the fixture cache_in_memory has none" in said
+    assert "test_it[first]" not in said
+
+
 INI = "[pytest]\nfilterwarnings = error\naddopts = --strict-markers\n"
 
 MISUSED = """

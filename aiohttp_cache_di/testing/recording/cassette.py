@@ -111,6 +111,11 @@ class Cassette:
         if written != self._old or self._form:
             files.save(self.path, written)
 
+    @property
+    def is_without_requests(self) -> bool:
+        """Whether there was no file, one was to be recorded, and nothing has been asked of an upstream."""
+        return self._writes and self._is_new and not self._new
+
     def __enter__(self) -> Self:
         self.open()
         return self
