@@ -702,7 +702,7 @@ async def test_a_body_that_is_read_though_its_entry_is_gone_costs_no_other_entry
     store = make_store(tmp_path / "cache", bounds=Bounds(2 * len(CONTENT), None))
     for number in range(10):
         await keep(store, str(number), make_entry(str(number)))
-    held = []
+    held = list[FiledResponse]()
     for _ in range(3):
         await keep_spooled(store)
         held.append(await found(store))

@@ -412,7 +412,7 @@ async def test_a_place_that_cannot_be_made_is_said(tmp_path: Path) -> None:
 async def test_a_disk_that_takes_no_more_keeps_what_it_has_and_no_remnant(
     folder: Path, monkeypatch: pytest.MonkeyPatch, store: FileStore, code: int, body: bytes
 ) -> None:
-    monkeypatch.setattr(keeper, "_FULL", frozenset())  # no room is made for what comes next
+    monkeypatch.setattr(keeper, "_FULL", frozenset[int]())  # no room is made for what comes next
     await keep(store, "k", old := make_entry("k", LARGE))
     before = files_in(folder)
     real, left = os.write, len(body) // 2
