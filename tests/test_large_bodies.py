@@ -32,6 +32,7 @@ from aiohttp_cache_di.backends.filesystem.store import FileStore
 from aiohttp_cache_di.entries.filed import FiledResponse
 from tests.backends.filesystem.places import is_open
 from tests.large_bodies import can_measure, large_origin
+from tests.programs import started
 
 SIZE = 4 * PIECE_BYTES + 1234
 CONTENT = b"".join(n.to_bytes(4, "big") for n in range(SIZE // 4 + 1))[:SIZE]
@@ -147,13 +148,8 @@ async def measured(folder: Path, size: int) -> list[dict[str, Any]]:
     """What plain aiohttp took, a miss, and two hits."""
     async with large_origin(size) as large:
         command = (sys.executable, "-m", "tests.large_bodies", large.url, str(folder / "cache"))
-        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
-        try:
+        async with started(*command, stdout=asyncio.subprocess.PIPE) as process:
             output, _ = await process.communicate()
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
         assert large.hits == 2, "aiohttp once and the cache once"
     return list(json.loads(output))
 
@@ -576,14 +572,8 @@ async def test_a_process_that_is_killed_amid_a_body_leaves_a_miss_and_nothing_fo
 ) -> None:
     origin.may_end.clear()
     arguments = ("-c", KILLED, origin.url, str(tmp_path / "cache"))
-    process = await asyncio.create_subprocess_exec(sys.executable, *arguments, stdout=asyncio.subprocess.DEVNULL)
-    try:
+    async with started(sys.executable, *arguments, stdout=asyncio.subprocess.DEVNULL):
         await until(lambda: any(path.stat().st_size >= SIZE // 4 for path in stored_files(tmp_path)), 30)
-        process.kill()
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
     (left,) = stored_files(tmp_path)
     long_ago = time.time() - keeper.ORPHAN_AFTER_S - 10
     os.utime(left, (long_ago, long_ago))

@@ -32,6 +32,7 @@ _BEYOND_SCHEME: Final = len("https://")  # The first slash from there on is beyo
 _SCHEMES: Final = frozenset({"", "http", "https"})
 _SEALED: Final = "#sealed="  # by `keys.redacted`: what is sealed was looked at before, and opens only where it was put
 _LINE_BREAKING: Final = compiled_later("[\r\n\0]")
+_BREAKING: Final = b"\r\n\0"
 
 
 def is_possible(entry: StoredResponse) -> bool:
@@ -45,9 +46,7 @@ def is_possible(entry: StoredResponse) -> bool:
         and (entry.status not in REDIRECTS or leads_on(entry.headers, entry.url, entry.method))
         and (entry.method == "GET" or _is_method(entry.method))
         and _is_url(entry.url)
-        and b"\n" not in lines
-        and b"\r" not in lines
-        and b"\0" not in lines
+        and len(lines.translate(None, _BREAKING)) == len(lines)
         and (not entry.reason or entry.reason == b"OK" or _is_reason(entry.reason))
         and (_are_vary_names(entry.vary_fields) if entry.vary_fields else not entry.vary_digest)
         and (not entry.variants or _are_variants(entry.variants))

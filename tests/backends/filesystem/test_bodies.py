@@ -536,12 +536,12 @@ async def test_a_body_that_is_given_up_is_never_finished(store: FileStore, folde
     body = store.spool("k")
     body.append(CONTENT)
     await body.drain(0)
-    held = store._writers.run(partial(may_go_on.wait, 10))
-    also_held = store._writers.run(partial(may_go_on.wait, 10))
+    held = store._writers.run(partial(may_go_on.wait, 60))
+    also_held = store._writers.run(partial(may_go_on.wait, 60))
     body.abandon()
     finishing = asyncio.ensure_future(body.finish())
     with pytest.raises(StorageError, match="given up"):
-        await asyncio.wait_for(finishing, 5)  # whether or not it has come to a thread that the body was given up
+        await asyncio.wait_for(finishing, 20)  # whether or not it has come to a thread that the body was given up
     may_go_on.set()
     await asyncio.gather(held, also_held)
 
