@@ -30,6 +30,7 @@ from aiohttp_cache_di.backends.filesystem.body import BodyFile
 from aiohttp_cache_di.backends.filesystem.records import PIECE_BYTES
 from aiohttp_cache_di.backends.filesystem.store import FileStore
 from aiohttp_cache_di.entries.filed import FiledResponse
+from tests.backends.filesystem.places import is_open
 from tests.large_bodies import can_measure, large_origin
 from tests.programs import started
 
@@ -624,17 +625,9 @@ async def test_a_hit_that_is_not_read_is_closed(origin: Origin, tmp_path: Path) 
         stored = response.stored
         assert isinstance(stored, FiledResponse)
         fd_of: int = stored.file.fd
-        assert os.fstat(fd_of).st_ino == name.stat().st_ino
+        assert is_open(fd_of, name)
         del response, stored
-        await until(lambda: not is_open(fd_of))
-
-
-def is_open(fd: int) -> bool:
-    try:
-        os.fstat(fd)
-    except OSError:
-        return False
-    return True
+        await until(lambda: not is_open(fd_of, name))
 
 
 async def test_a_full_disk_is_not_the_readers_affair(

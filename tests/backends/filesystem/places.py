@@ -13,7 +13,7 @@ from aiohttp_cache_di.backends.filesystem.store import FileStore
 from aiohttp_cache_di.backends.filesystem.tree import Place
 from aiohttp_cache_di.entries.codec import EntryCodec
 
-__all__ = ["age", "body_file", "entry_file", "files_in", "make_store"]
+__all__ = ["age", "body_file", "entry_file", "files_in", "is_open", "make_store"]
 
 
 def make_store(folder: Path, codec: EntryCodec | None = None, **options: Any) -> FileStore:
@@ -45,3 +45,11 @@ def age(path: Path, seconds: float) -> None:
     """Make a file look as if it was changed so long ago."""
     at = time.time() - seconds
     os.utime(path, (at, at))
+
+
+def is_open(fd: int, path: Path) -> bool:
+    """Whether *fd* is the file at *path*: its number may be another file's by now."""
+    try:
+        return os.path.samestat(os.fstat(fd), path.stat())
+    except OSError:
+        return False

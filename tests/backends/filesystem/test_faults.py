@@ -15,7 +15,7 @@ from zlib import crc32
 import msgspec
 import pytest
 
-from aiohttp_cache_di.backends.filesystem import files, tree
+from aiohttp_cache_di.backends.filesystem import files, keeper, tree
 from aiohttp_cache_di.backends.filesystem.names import leaf_of, name_of
 from aiohttp_cache_di.backends.filesystem.records import APART_FROM_BYTES, HEAD_BYTES
 from aiohttp_cache_di.backends.filesystem.store import FileStore
@@ -412,6 +412,7 @@ async def test_a_place_that_cannot_be_made_is_said(tmp_path: Path) -> None:
 async def test_a_disk_that_takes_no_more_keeps_what_it_has_and_no_remnant(
     folder: Path, monkeypatch: pytest.MonkeyPatch, store: FileStore, code: int, body: bytes
 ) -> None:
+    monkeypatch.setattr(keeper, "_FULL", frozenset[int]())  # no room is made for what comes next
     await keep(store, "k", old := make_entry("k", LARGE))
     before = files_in(folder)
     real, left = os.write, len(body) // 2
@@ -427,7 +428,7 @@ async def test_a_disk_that_takes_no_more_keeps_what_it_has_and_no_remnant(
     monkeypatch.setattr(os, "write", short_write)
     with pytest.raises(StorageError, match=os.strerror(code)):
         await store.put([Record("k", make_entry("k", body), 1e12), Record("j", make_entry("j"), 1e12)])
-    monkeypatch.undo()
+    monkeypatch.setattr(os, "write", real)
     assert await look(store, "k") == old
     assert files_in(folder) == before
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 import threading
 from functools import partial
 from pathlib import Path
@@ -18,7 +17,7 @@ from aiohttp_cache_di.backends.filesystem.store import FileStore
 from aiohttp_cache_di.backends.store import Unreadable
 from aiohttp_cache_di.entries.filed import FiledResponse, with_body
 from tests.backends.entries import make_entry
-from tests.backends.filesystem.places import age, body_file, entry_file, files_in
+from tests.backends.filesystem.places import age, body_file, entry_file, files_in, is_open
 from tests.backends.store_contract import keep, look
 from tests.posix import posix_only
 
@@ -69,14 +68,6 @@ async def idle(store: FileStore) -> None:
     for pool in (store._readers, store._bodies.pool):
         barrier = threading.Barrier(pool.size)
         await asyncio.gather(*(pool.run(partial(barrier.wait, 10)) for _ in range(pool.size)))
-
-
-def is_open(fd: int, path: Path) -> bool:
-    """Whether *fd* is the file at *path*: its number may be another file's by now."""
-    try:
-        return os.path.samestat(os.fstat(fd), path.stat())
-    except OSError:
-        return False
 
 
 async def until_closed(fd: int, path: Path) -> None:
