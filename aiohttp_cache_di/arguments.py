@@ -12,12 +12,16 @@ from typing import Any, Final
 
 from msgspec import Struct
 
+from aiohttp_cache_di.errors import ConfigurationError
+
 __all__ = [
     "Parameters",
+    "PartsByName",
     "SpelledOut",
     "named_parameters",
     "parameters_below",
     "refuse_unknown",
+    "require_kind",
     "warn_at_the_caller",
 ]
 
@@ -52,6 +56,13 @@ def refuse_unknown(owner: str, given: Mapping[str, object], known: Iterable[str]
             near = get_close_matches(name, sorted(names), n=1)
             hint = f"; did you mean {near[0]!r}?" if near else f"; it takes {', '.join(sorted(names))}"
             raise TypeError(f"{owner} got an unexpected option {name!r}{hint}")
+
+
+def require_kind(owner: str, name: str, given: object, kind: type) -> None:
+    """Raise ConfigurationError if what is *given* as the part *name* of *owner* is no *kind*."""
+    if not isinstance(given, kind):  # whose repr may have a secret in it
+        what = f"the class {given.__name__}" if isinstance(given, type) else f"of the type {type(given).__name__}"
+        raise ConfigurationError(f"{name} of a {owner} is {what}; give a {kind.__name__}, or a provider that makes one")
 
 
 class Parameters(Struct, frozen=True):
@@ -142,6 +153,32 @@ class SpelledOut(inspect.Signature):
 
 
 _OMITTED: Final = _Omitted()
+
+
+class PartsByName(inspect.Signature):
+    """The ``__signature__`` of a container's class, each of whose providers may be given by name.
+
+    Args:
+        provider: the type of a provider, which is given itself or what it gives.
+    """
+
+    def __init__(self, provider: str) -> None:
+        super().__init__()
+        self._provider = provider
+
+    def __get__(self, instance: object, owner: Any) -> inspect.Signature:
+        annotated: dict[str, str] = {}
+        for base in reversed(owner.__mro__):
+            annotated |= inspect.get_annotations(base)
+        own = [(name, self._given(annotated.get(name))) for name in owner.providers]
+        return inspect.Signature(
+            [inspect.Parameter(name, _BY_NAME[1], default=_OMITTED, annotation=given) for name, given in own]
+        )
+
+    def _given(self, annotation: object) -> object:
+        if not isinstance(annotation, str):
+            return inspect.Parameter.empty
+        return f"{annotation.removeprefix(f'{self._provider}[').removesuffix(']')} | {annotation}"
 
 
 def warn_at_the_caller(initialise: Callable[[], None], *, undo: Callable[[], None]) -> None:

@@ -20,13 +20,13 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 import dependency_injector
 from dependency_injector import containers, providers
 
-from aiohttp_cache_di.arguments import refuse_unknown
+from aiohttp_cache_di.arguments import PartsByName, refuse_unknown, require_kind
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.errors import ConfigurationError, LifecycleError
 from aiohttp_cache_di.session import CachedSession
@@ -138,6 +138,7 @@ def session_resource(
 
     async def make() -> CachedSession:
         found = await _in_thread(settings)
+        require_kind("CacheContainer", "backend", backend, CacheBackend)
         await check_store(backend, found)
         return build_session(backend, found, options)
 
@@ -145,14 +146,14 @@ def session_resource(
 
 
 async def _in_thread(settings: SettingsProvider) -> CacheSettings:
-    """Ask for the settings where files may be read: a provider of the user's may well read them anew each time."""
+    """Ask for the settings where files may be read; a resource of the user's is asked here, as it may give a future."""
     asked: Any = settings
     while asked.last_overriding is not None:
         asked = asked.last_overriding
-    if isinstance(asked, providers.Resource) and asked.provides is not load_settings:
-        found: CacheSettings = await _resolve(asked())  # which may hand out a future of this loop
-        return found
-    return await _resolve(await asyncio.to_thread(asked))  # type: ignore[no-any-return]  # a provider gives anything
+    is_resource = isinstance(cast("object", asked), providers.Resource) and asked.provides is not load_settings
+    found = await _resolve(asked() if is_resource else await asyncio.to_thread(asked))
+    require_kind("CacheContainer", "settings", found, CacheSettings)
+    return found  # type: ignore[no-any-return]  # a provider gives anything
 
 
 class _Parts(containers.DynamicContainer):
@@ -190,6 +191,7 @@ class CacheContainer(containers.DeclarativeContainer):
     """
 
     instance_type = _Parts
+    __signature__: inspect.Signature = PartsByName("providers.Provider")
 
     if TYPE_CHECKING:  # at run time the container is made of whatever providers its class has
 
@@ -391,9 +393,7 @@ async def _start(resource: Any) -> None:
 
 
 async def _stop(resource: Any) -> None:
-    stopped = resource.shutdown()
-    if inspect.isawaitable(stopped):
-        await stopped
+    await _resolve(resource.shutdown())
 
 
 async def _resolve(value: Any) -> Any:

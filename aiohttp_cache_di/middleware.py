@@ -21,7 +21,7 @@ from aiohttp_cache_di._aiohttp import Needs, can, decodes, middlewares_of
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.engine.answers import plain_answer
 from aiohttp_cache_di.engine.call import CURRENT_CALL, DISABLED, Call, current_call, end_call, is_disabled
-from aiohttp_cache_di.engine.describe import describe_miss, dress
+from aiohttp_cache_di.engine.describe import describe_miss
 from aiohttp_cache_di.engine.digest import digest_user
 from aiohttp_cache_di.engine.door import TAPS, tapped
 from aiohttp_cache_di.engine.exchange import Exchange
@@ -107,7 +107,6 @@ class CacheMiddleware:
             call.result = None
             try:
                 response = await self._exchange(request, handler, url, call, runtime, question, trail)
-                dress(response, backend.ignored_params)
             finally:
                 if trail is not None:
                     trail.result = call.result

@@ -33,12 +33,10 @@ from aiohttp_cache_di.engine.reads import EarlyRead
 from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.engine.senders import ADDING
 from aiohttp_cache_di.engine.sending import Sender
+from aiohttp_cache_di.engine.wishes import WISHES, wish_for_nothing
 from aiohttp_cache_di.keys import redact_url
 from aiohttp_cache_di.middleware import CacheMiddleware
-from aiohttp_cache_di.policy.expiration import ExpirationTime
 from aiohttp_cache_di.policy.principals import Principal
-from aiohttp_cache_di.policy.tags import Tags, tags_of
-from aiohttp_cache_di.policy.windows import Window
 from aiohttp_cache_di.response import CachedResponse
 
 __all__ = ["CacheMixin", "CachedSession"]
@@ -46,7 +44,6 @@ __all__ = ["CacheMixin", "CachedSession"]
 _CAN_INSTALL = can(Needs.INSTALLING)
 _DISCOURAGED = "Inheritance class .* from ClientSession is discouraged"
 _DEPRECATED = frozenset({"auth", "conn_timeout", "proxy_auth", "read_timeout", "ssl_shutdown_timeout"})
-REQUEST_OPTIONS = frozenset({"expire_after", "refresh", "only_if_cached", "stale_if_error", "principal", "tags"})
 
 
 if TYPE_CHECKING:
@@ -182,59 +179,34 @@ class CacheMixin(Asking, TypedSession):
     def _trace_configs(self, configs: list[TraceConfig]) -> None:
         vars(self)["_trace_configs"] = configs
 
-    async def _request(
-        self,
-        method: str,
-        str_or_url: StrOrURL,
-        *,
-        expire_after: ExpirationTime = None,
-        refresh: bool = False,
-        only_if_cached: bool = False,
-        stale_if_error: Window = None,
-        principal: Principal = None,
-        tags: Tags = (),
-        **kwargs: Any,
-    ) -> ClientResponse:
+    async def _request(self, method: str, str_or_url: StrOrURL, **options: Any) -> ClientResponse:
         """Send a request, or answer it from the cache.
 
         Args:
-            expire_after: a lifetime for this response alone; see `CacheBackend`.
-            refresh: validate with the origin before a stored response is used.
-            only_if_cached: answer from the cache or with 504, without asking the origin.
-            stale_if_error: how long (seconds, ``"1h"``) past its lifetime a stored response may stand in for an error.
-            principal: whom it is for, in place of what its credentials say; see `CacheBackend`.
-            tags: by which its response can be purged with others, beside those that the origin gives it.
-            kwargs: the arguments of `aiohttp.ClientSession.request`.
+            options: the arguments of `aiohttp.ClientSession.request`, and those of `CacheRequestOptions`.
         """
         found: CachedResponse | KnownCall | EarlyRead | None = None
         lane = self._fast_lane
         began_at = perf_counter() if lane.watch.is_on else 0.0
-        plain = (
-            expire_after is None
-            and not refresh
-            and not only_if_cached
-            and stale_if_error is None
-            and principal is None
-            and not tags
-            and not self._own_middlewares  # which would have to be asked about a hit too
-        )
-        if plain:
-            found = lane.answer(self, method, str_or_url, kwargs)
+        if not self._own_middlewares:  # which would have to be asked about a hit too
+            found = lane.answer(self, method, str_or_url, options)
             if type(found) is KnownCall:
-                found = await lane.fetch(self, found, kwargs, self._sender.asks_at_once)
+                found = await lane.fetch(self, found, options, self._sender.asks_at_once)
             if isinstance(found, CachedResponse):
                 if began_at:
                     lane.tell(method, found, began_at)
                 if not lane.stats.hits % FAIR_SHARE and is_turn_over(lane.stats):
                     await asyncio.sleep(0)
                 return found
-        call = self._call(kwargs, self._principal if principal is None else _named(principal))
-        call.expire_after, call.refresh, call.only_if_cached = expire_after, refresh, only_if_cached
-        call.stale_if_error = stale_if_error
-        if tags:
-            call.tags = tags_of(tags, bounded=False)
+        may_learn, wishes = not self._own_middlewares and not callable(self._principal), None
+        if not WISHES.isdisjoint(options):
+            may_learn = may_learn and wish_for_nothing(options)
+            wishes = {name: options.pop(name) for name in WISHES & options.keys()}
+        call = self._call(options, self._principal)
+        if wishes:
+            call.wish(**wishes)
         call.early_read = found if isinstance(found, EarlyRead) else None
-        return await self._send(method, str_or_url, call, kwargs, may_learn=plain and not callable(self._principal))
+        return await self._send(method, str_or_url, call, options, may_learn=may_learn)
 
     def _call(self, options: dict[str, Any], principal: Principal) -> Call:
         """A call with *options*, the arguments of aiohttp."""
@@ -265,7 +237,7 @@ class CacheMixin(Asking, TypedSession):
         except TypeError:
             known = self._request_options
             if known is not None:
-                refuse_unknown(f"{type(self).__name__}.request()", options, known | REQUEST_OPTIONS)
+                refuse_unknown(f"{type(self).__name__}.request()", options, known | WISHES)
             raise
         finally:
             if call.early_read is not None:
@@ -353,11 +325,6 @@ class CachedSession(CacheMixin, DocumentedSession):
                 cache: where responses are kept, and the rules for them; a `CacheBackend` in memory by default.
                 kwargs: further options, each with a docstring of its own.
             """
-
-
-def _named(principal: Principal) -> Principal:
-    refuse_unusable({"principal": principal})
-    return principal
 
 
 _OWN: Final = frozenset({CacheMixin, Asking, CachedSession})

@@ -11,10 +11,11 @@ from __future__ import annotations
 import os
 from typing import Annotated
 
+from aiohttp import ClientError
 from dependency_injector import providers
 from fastapi import APIRouter, Depends, FastAPI, Header, HTTPException, Response
 
-from aiohttp_cache_di import CacheContainer, CacheSettings
+from aiohttp_cache_di import CacheContainer, CachedSession, CacheSettings
 from aiohttp_cache_di_fastapi import CachedSessionDep, make_cache_health, make_lifespan
 
 UPSTREAM = os.environ.get("UPSTREAM", "http://127.0.0.1:9001")
@@ -46,16 +47,25 @@ TokenDep = Annotated[str, Depends(token)]
 async def order(order: str, tenant: TenantDep, token: TokenDep, session: CachedSessionDep) -> Response:
     """Of this tenant: the principal is the part of the cache that the answer lies in."""
     headers = {"Authorization": f"Bearer {token}", "X-On-Behalf-Of": tenant}
-    async with session.get(f"{UPSTREAM}/orders/{order}", headers=headers, principal=tenant) as upstream:
-        return Response(await upstream.read(), upstream.status, {"Cache-Status": upstream.cache_status})
+    return await passed_on(session, f"/orders/{order}", headers=headers, principal=tenant)
 
 
 @router.get("/countries")
 async def countries(tenant: TenantDep, token: TokenDep, session: CachedSessionDep) -> Response:
     """The same for all tenants: ``shared_credentials`` says that the token sets no one apart."""
-    headers = {"Authorization": f"Bearer {token}"}
-    async with session.get(f"{UPSTREAM}/countries", headers=headers) as upstream:
-        return Response(await upstream.read(), upstream.status, {"Cache-Status": upstream.cache_status})
+    return await passed_on(session, "/countries", headers={"Authorization": f"Bearer {token}"})
+
+
+async def passed_on(
+    session: CachedSession, path: str, *, headers: dict[str, str], principal: str | None = None
+) -> Response:
+    """What the upstream says, or the cache in its place; 502 where there is neither."""
+    try:
+        async with session.get(f"{UPSTREAM}{path}", headers=headers, principal=principal) as upstream:
+            body, told = await upstream.read(), {"Cache-Status": upstream.cache_status}
+            return Response(body, upstream.status, told, upstream.headers.get("Content-Type"))
+    except (ClientError, TimeoutError) as error:
+        raise HTTPException(502, f"the upstream cannot be asked: {type(error).__name__}") from error
 
 
 def make_app() -> FastAPI:

@@ -13,6 +13,8 @@ import sys
 from types import TracebackType
 from typing import Any, Self
 
+from aiohttp import ClientError
+
 from aiohttp_cache_di import CacheBackend, CachedSession, SQLiteBackend
 
 
@@ -62,4 +64,9 @@ async def main(url: str, query: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:3]))
+    if len(sys.argv) != 3:
+        sys.exit("usage: python -m examples.graphql_client URL QUERY")
+    try:
+        asyncio.run(main(*sys.argv[1:]))
+    except (ClientError, GraphQLError, TimeoutError) as failure:
+        sys.exit(f"{type(failure).__name__}: {failure}")

@@ -11,19 +11,31 @@ import asyncio
 import sys
 from collections.abc import Sequence
 
+from aiohttp import ClientError
+
 from aiohttp_cache_di import open_container
 
 
-async def main(urls: Sequence[str]) -> None:
-    """Fetch each URL and tell where the answer came from."""
+async def main(urls: Sequence[str]) -> int:
+    """Fetch each URL and tell where the answer came from.
+
+    Returns:
+        How many could not be fetched.
+    """
+    failures = 0
     async with open_container() as session:
         for url in urls:
-            # Kept for an hour where the origin does not say for how long itself.
-            async with session.get(url, expire_after=3600) as response:
-                body = await response.read()
-                source = "cache" if response.from_cache else "origin"
-                print(f"{response.status} {len(body)} bytes from the {source}: {url}")
+            try:
+                # Kept for an hour where the origin does not say for how long itself.
+                async with session.get(url, expire_after=3600) as response:
+                    body = await response.read()
+                    source = "cache" if response.from_cache else "origin"
+                    print(f"{response.status} {len(body)} bytes from the {source}: {url}")
+            except (ClientError, TimeoutError) as error:
+                failures += 1
+                print(f"{type(error).__name__}: {error}: {url}", file=sys.stderr)
+    return failures
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1:]))
+    sys.exit(1 if asyncio.run(main(sys.argv[1:])) else 0)

@@ -11,18 +11,20 @@ from typing import Any
 import hypothesis
 import pytest
 
-from aiohttp_cache_di.backends import CacheBackend
+from aiohttp_cache_di.backends import CacheBackend, configured
 from aiohttp_cache_di.backends.redis import connections
 from aiohttp_cache_di.backends.sqlite import SQLiteBackend, writes
 from aiohttp_cache_di.backends.sqlite.store import SQLiteStore
 from aiohttp_cache_di.backends.store import Limits
 from aiohttp_cache_di.backends.wrap import first_looks
+from aiohttp_cache_di.backends.wrap.guard import DEFAULT_DEADLINE_S
 from aiohttp_cache_di.engine import notes
 from tests.blocking import allow_blocking, forbid_blocking, no_blocking
 from tests.clients import WAYS, Clients
 from tests.ministack import MinistackServer, RunningDynamoDB
 from tests.origin import Origin
 from tests.secantus import RunningMongoDB, SecantusServer
+from tests.stores import PATIENT_S
 from tests.valkey import ValkeyServer
 from tests.valkey_cluster import ValkeyCluster
 from tests.valkey_sentinels import Sentinels
@@ -63,8 +65,12 @@ def pytest_runtest_teardown() -> Generator[None]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Forbid blocking calls; turn off, where a test does not say otherwise, what is only there for speed."""
+    """Forbid blocking calls, take no busy machine for a store that fails, and turn off what is only there for speed.
+
+    All of it holds where a test does not say otherwise.
+    """
     forbid_blocking()
+    setattr(configured, "DEFAULT_DEADLINE_S", PATIENT_S)  # noqa: B010  # it is final for the package
     if config.getoption("--without-shortcuts"):
         turn_off(CacheBackend, fast_lane=False, write_behind=False)
         turn_off(SQLiteBackend, near_tier=False)
@@ -96,6 +102,12 @@ def turn_off(made: type[CacheBackend], **options: bool) -> None:
         init(self, *args, **{**options, **kwargs})
 
     made.__init__ = plain  # type: ignore[method-assign]  # which is what it is for
+
+
+@pytest.fixture
+def usual_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let an operation of a store take as long as it does by default outside of tests."""
+    monkeypatch.setattr(configured, "DEFAULT_DEADLINE_S", DEFAULT_DEADLINE_S)
 
 
 @pytest.fixture(scope="session")

@@ -22,6 +22,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from tests.programs import started
+
 __all__ = ["renamed"]
 
 TIMEOUT_S = 10.0
@@ -197,10 +199,9 @@ async def ask_for_less(session: Any, origin: Any, way: str, told: dict[str, Any]
 
 async def renamed(package: str, name: str, *, modules: str = "") -> dict[str, Any]:
     """Run the program with *name* of *package* replaced, and return what it told."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.renaming", package, name, modules, stdout=asyncio.subprocess.PIPE, stderr=-1
-    )
-    out, errors = await asyncio.wait_for(process.communicate(), 60)
+    command, pipe = (sys.executable, "-m", "tests.renaming", package, name, modules), asyncio.subprocess.PIPE
+    async with started(*command, stdout=pipe, stderr=pipe) as process:
+        out, errors = await asyncio.wait_for(process.communicate(), 100)
     assert process.returncode == 0, errors.decode()
     told: dict[str, Any] = json.loads(out.splitlines()[-1])
     return told

@@ -17,7 +17,7 @@ from typing import Self
 
 __all__ = ["RunsAlready", "ServerProcess", "free_port"]
 
-READY_WITHIN_S = 20.0
+READY_WITHIN_S = 40.0
 STOPPED_WITHIN_S = 5.0
 START_ATTEMPTS = 5
 

@@ -620,3 +620,37 @@ def test_a_release_that_lacks_something_is_refused_at_the_import_with_its_versio
     assert dependency_injector.__version__ in str(error.value)
     assert "Resource.a_name_of_old" in str(error.value)
     assert "Resource.init" not in str(error.value)
+
+
+OF_ANOTHER_KIND: list[tuple[str, Any, str]] = [
+    (
+        "settings",
+        {"secret_key": "very-secret-indeed"},
+        "settings of a CacheContainer is of the type dict; give a Cache",
+    ),
+    (
+        "settings",
+        providers.Factory(dict),
+        "settings of a CacheContainer is of the type dict; give a CacheSettings, or",
+    ),
+    (
+        "settings",
+        CacheSettings,
+        "settings of a CacheContainer is the class CacheSettings; give a CacheSettings, or a",
+    ),
+    (
+        "backend",
+        "memory",
+        "backend of a CacheContainer is of the type str; give a CacheBackend, or a provider that",
+    ),
+    ("backend", CacheBackend, "backend of a CacheContainer is the class CacheBackend; give a CacheBackend, or a"),
+]
+
+
+@pytest.mark.parametrize(("name", "given", "said"), OF_ANOTHER_KIND)
+async def test_a_part_of_another_kind_is_refused_in_words(name: str, given: object, said: str) -> None:
+    options: Any = {name: given}
+    with pytest.raises(ConfigurationError, match=said) as caught:
+        async with open_container(CacheContainer(**options)):
+            pytest.fail("it opened")
+    assert "very-secret" not in str(caught.value)

@@ -25,12 +25,13 @@ from starlette.testclient import TestClient
 
 from aiohttp_cache_di import CachedResponse, CachedSession
 from aiohttp_cache_di.backends import CacheBackend
-from aiohttp_cache_di.backends.filesystem import FileBackend, bodies, files, keeper, spool
-from aiohttp_cache_di.backends.filesystem.bodies import BodyFile
+from aiohttp_cache_di.backends.filesystem import FileBackend, body, files, keeper, spool
+from aiohttp_cache_di.backends.filesystem.body import BodyFile
 from aiohttp_cache_di.backends.filesystem.records import PIECE_BYTES
 from aiohttp_cache_di.backends.filesystem.store import FileStore
 from aiohttp_cache_di.entries.filed import FiledResponse
 from tests.large_bodies import can_measure, large_origin
+from tests.programs import started
 
 SIZE = 4 * PIECE_BYTES + 1234
 CONTENT = b"".join(n.to_bytes(4, "big") for n in range(SIZE // 4 + 1))[:SIZE]
@@ -146,13 +147,8 @@ async def measured(folder: Path, size: int) -> list[dict[str, Any]]:
     """What plain aiohttp took, a miss, and two hits."""
     async with large_origin(size) as large:
         command = (sys.executable, "-m", "tests.large_bodies", large.url, str(folder / "cache"))
-        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
-        try:
+        async with started(*command, stdout=asyncio.subprocess.PIPE) as process:
             output, _ = await process.communicate()
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
         assert large.hits == 2, "aiohttp once and the cache once"
     return list(json.loads(output))
 
@@ -575,14 +571,8 @@ async def test_a_process_that_is_killed_amid_a_body_leaves_a_miss_and_nothing_fo
 ) -> None:
     origin.may_end.clear()
     arguments = ("-c", KILLED, origin.url, str(tmp_path / "cache"))
-    process = await asyncio.create_subprocess_exec(sys.executable, *arguments, stdout=asyncio.subprocess.DEVNULL)
-    try:
+    async with started(sys.executable, *arguments, stdout=asyncio.subprocess.DEVNULL):
         await until(lambda: any(path.stat().st_size >= SIZE // 4 for path in stored_files(tmp_path)), 30)
-        process.kill()
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
     (left,) = stored_files(tmp_path)
     long_ago = time.time() - keeper.ORPHAN_AFTER_S - 10
     os.utime(left, (long_ago, long_ago))
@@ -764,7 +754,7 @@ async def test_a_disk_that_cannot_be_read_breaks_off_and_keeps_the_entry(
         await fetched(session, origin)
         response = await hit(session, origin)
         with monkeypatch.context() as patched:
-            patched.setattr(bodies, "read_at", fail)
+            patched.setattr(body, "read_at", fail)
             with pytest.raises(ClientPayloadError):
                 await response.content.read()
         assert same(await (await hit(session, origin)).read(), CONTENT)

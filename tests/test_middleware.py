@@ -108,7 +108,7 @@ class TestPlainGet:
     async def test_hits_in_a_row_leave_others_their_turn(self, origin: Origin, clients: Clients) -> None:
         client, url, over = clients(), origin.on("/", numbered), asyncio.Event()
         asyncio.get_running_loop().call_later(0.02, over.set)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while not over.is_set():  # what a program may do that polls
                 async with client.session.get(url) as response:
                     assert await response.text() == "1"
@@ -237,7 +237,7 @@ class TestBodies:
 
         async def waiting(request: Received) -> AsyncIterator[bytes]:
             yield answer(headers={"Content-Length": "8"}) + b"firs"
-            await asyncio.wait_for(read.wait(), 5)
+            await asyncio.wait_for(read.wait(), 20)
             yield b"last"
 
         async with client.session.get(origin.on("/", waiting)) as response:

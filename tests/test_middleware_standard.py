@@ -68,9 +68,10 @@ async def test_a_hit_states_its_age_and_how_it_was_found(origin: Origin, clients
     await client.fetch(url)
     for _ in range(2):
         async with client.session.get(url) as response:
-            assert response.headers["Age"] == "0"
+            age = response.headers["Age"]
+            assert 0 <= int(age) < 60
             assert response.headers["Cache-Status"].startswith("aiohttp-cache-di; hit; ttl=")
-            assert (b"Age", b"0") in response.raw_headers
+            assert (b"Age", age.encode()) in response.raw_headers
 
 
 async def test_a_stale_response_is_validated_and_freshened(origin: Origin, clients: Clients) -> None:
@@ -197,7 +198,9 @@ async def test_a_validation_in_the_background_ends_with_its_session(origin: Orig
         await (await session.get(url)).read()
         async with session.get(url) as response:
             assert response.from_cache
-        await asyncio.sleep(0.01)
+        async with asyncio.timeout(20):
+            while origin.hits < 2:  # noqa: ASYNC110  # nothing tells of the second one
+                await asyncio.sleep(0.001)
     assert origin.hits == 2
 
 

@@ -306,7 +306,7 @@ class TestBodiesThatNobodyReads:
             await asyncio.Event().wait()
 
         url = origin.on("/never", never)
-        async with asyncio.timeout(5), CachedSession() as session:
+        async with asyncio.timeout(20), CachedSession() as session:
             response = await session.get(url)
             assert not await session.cache.has_url(url)
             assert await session.cache.responses.size() == 0

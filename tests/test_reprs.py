@@ -284,6 +284,53 @@ async def test_a_response_class_of_the_user_s_is_shown_as_it_has_it(origin: Orig
     assert (repr(first), repr(second)) == ("own", "own")
 
 
+class Plain(ClientResponse):
+    """A class that shows itself as aiohttp's does."""
+
+
+class Slotted(ClientResponse):
+    """A class with a place of its own."""
+
+    __slots__ = ("mark",)
+
+
+class Telling(ClientResponse):
+    """A class that has one of the names for itself."""
+
+    cache_decision = "its own"
+
+
+class Strict(ClientResponse):
+    """A class that wants to hear something from those that are derived from it."""
+
+    def __init_subclass__(cls, *, why: str) -> None:
+        del why
+
+
+@pytest.mark.parametrize("made", [Plain, Slotted, Telling])
+async def test_a_miss_of_a_response_class_without_a_repr_shows_no_secret(
+    origin: Origin, made: type[ClientResponse]
+) -> None:
+    url = origin.on("/page", answer("hello", headers={"X-Token": SECRET}))
+    async with CachedSession(response_class=made, ignored_params=["who"]) as session:
+        for _ in range(2):
+            response = await session.get(f"{url}?api_key={SECRET}&who={SECRET}", expire_after=0)
+            told = repr(response)
+            assert told.startswith(f"<{made.__name__} GET {url}?api_key=REDACTED&who=REDACTED [200 OK]")
+            assert SECRET not in told
+            assert "bypass, age " in told
+            decision: object = response.cache_decision
+            assert (decision == "its own") is (made is Telling)
+            assert isinstance(response, made)
+            assert (type(response).__name__, type(response).__module__) == (made.__name__, made.__module__)
+
+
+async def test_a_miss_of_a_class_that_none_can_be_derived_from_is_left_as_it_is(origin: Origin) -> None:
+    async with CachedSession(response_class=Strict) as session:
+        response = await session.get(origin.on("/page", answer("hello")), expire_after=0)
+    assert type(response).__mro__[:2] == (Strict, ClientResponse)
+
+
 async def test_a_plain_session_with_the_middleware_shows_the_same(origin: Origin) -> None:
     url = origin.on("/page", answer("hello", headers={"X-Token": SECRET}))
     async with ClientSession(middlewares=(CacheMiddleware(CacheBackend()),)) as session:

@@ -17,6 +17,7 @@ from aiohttp import ClientConnectionError, ClientResponse, ClientSession, Cookie
 
 from aiohttp_cache_di import CachedResponse, CachedSession, CacheMiddleware, CacheMixin, ConfigurationError, RedisCache
 from aiohttp_cache_di.backends import CacheBackend, DictCache
+from aiohttp_cache_di.testing import CacheClock
 from tests.origin import Origin, Received, answer
 from tests.storages import CustomBackend
 
@@ -305,14 +306,15 @@ class TestExpiry:
     async def test_expired_responses_are_deleted_on_demand(self, origin: Origin) -> None:
         origin.on("/short", numbered)
         origin.on("/long", numbered)
-        async with CachedSession(expire_after=60) as session:
-            await fetch(session, origin.url + "/short", expire_after=datetime.now(UTC) + timedelta(seconds=0.05))
-            await fetch(session, origin.url + "/long")
-            await asyncio.sleep(0.06)
-            assert await session.cache.responses.size() == 2
-            await session.delete_expired_responses()
-            assert await session.cache.responses.size() == 1
-            await session.remove_expired_responses()
+        with CacheClock() as clock:
+            async with CachedSession(expire_after="1h") as session:
+                await fetch(session, origin.url + "/short", expire_after=datetime.now(UTC) + timedelta(minutes=5))
+                await fetch(session, origin.url + "/long")
+                clock.advance("10m")
+                assert await session.cache.responses.size() == 2
+                await session.delete_expired_responses()
+                assert await session.cache.responses.size() == 1
+                await session.remove_expired_responses()
 
     async def test_what_the_filter_refuses_now_is_deleted_too(self, origin: Origin) -> None:
         origin.on("/a", numbered)

@@ -91,7 +91,7 @@ class Generator:
 async def outcome(session: ClientSession, url: str, method: str, how: str) -> tuple[Any, ...]:
     """What a caller sees of one request."""
     try:
-        async with asyncio.timeout(5), session.request(method, url) as response:
+        async with asyncio.timeout(20), session.request(method, url) as response:
             body = await response.read() if how == "read" else b""
             if how == "pieces":
                 body = b"".join([piece async for piece in response.content.iter_chunked(97)])

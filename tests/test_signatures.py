@@ -11,12 +11,14 @@ from typing import Annotated, Any
 
 import pytest
 from aiohttp import ClientSession
+from dependency_injector import providers
 from fastapi import Depends, FastAPI
 from fastapi.exceptions import FastAPIError
 
 from aiohttp_cache_di import (
     BaseCache,
     CacheBackend,
+    CacheContainer,
     CachedSession,
     CacheMixin,
     DictCache,
@@ -88,6 +90,20 @@ def test_a_class_with_an_initialiser_of_its_own_has_its_own_signature() -> None:
 
 def test_a_session_class_is_as_genuine_as_without_it() -> None:
     assert is_genuine(CachedSession)  # else no hit would take the shortest way
+
+
+def test_each_part_of_a_container_is_a_parameter() -> None:
+    class Own(CacheContainer):
+        rates = providers.Object(1.25)
+
+    found = inspect.signature(CacheContainer)
+    assert set(found.parameters) == set(CacheContainer.providers)
+    assert str(found.parameters["prefix"]) == "prefix: 'str | providers.Provider[str]' = …"
+    assert "rates" in inspect.signature(Own).parameters
+    assert "prefix: 'str" in pydoc.plain(pydoc.render_doc(CacheContainer))
+    assert found.bind(prefix="A_").arguments == {"prefix": "A_"}
+    with pytest.raises(TypeError, match="prefx"):
+        found.bind(prefx="A_")
 
 
 def test_an_import_makes_none_of_it() -> None:

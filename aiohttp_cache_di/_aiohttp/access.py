@@ -42,13 +42,12 @@ __all__ = [
     "genuine_request",
     "hand_on_cookies",
     "hand_on_traces",
-    "headers_version",
-    "is_mute",
     "middlewares_of",
     "own_request",
     "parts_of",
     "raises_for_status",
     "request_class_of",
+    "said_by",
     "sets_proxy_or_auth",
     "timer_fired",
     "total_timeout_s",
@@ -187,22 +186,31 @@ _OWN_REQUEST: Final = _own_request(ClientSession._request)
 # What a session has to say about a hit: looked at on each of them, so by the private names, which cost a third.
 
 
-def headers_version(session: ClientSession) -> int:
-    """Differs whenever the session's default headers were changed."""
-    headers: Any = session._default_headers
-    return getversion(headers)
+def said_by(session: ClientSession) -> int | None:
+    """All that the session says about a hit: a number that differs whenever its default headers were changed.
 
-
-def is_mute(session: ClientSession) -> bool:
-    """Whether the session has no cookie to send and nothing to tell or to ask; all of that may change at any time."""
+    None while it has cookies to send, or anything to tell or to ask, or when it is closed; all of that may change at
+    any time.
+    """
     jar: Any = session._cookie_jar
     jar_class: Any = jar.__class__
     if jar_class is CookieJar:
         is_empty = jar_class.filter_cookies is _FILTER and not jar._cookies
     else:
         is_empty = jar_class is DummyCookieJar and jar_class.filter_cookies is _DUMMY_FILTER
-    own = session.__dict__  # where a session of ours keeps its trace configs, too: its property takes longer
-    return is_empty and "filter_cookies" not in jar.__dict__ and not own["_trace_configs"]
+    # A session of ours keeps its trace configs there, too: its property takes longer.
+    own = session.__dict__
+    connector = own["_connector"]
+    if (
+        not is_empty
+        or "filter_cookies" in jar.__dict__
+        or own["_trace_configs"]
+        or connector is None
+        or connector.closed
+    ):
+        return None
+    headers: Any = session._default_headers
+    return getversion(headers)
 
 
 def total_timeout_s(session: ClientSession) -> float | None:

@@ -130,7 +130,8 @@ def watch_decoding(request: ClientRequest) -> DecodingWatch | None:
     if not _CAN_WATCH:
         return None
     watch = DecodingWatch()
-    if "send" not in vars(request):  # which a test of the user's may have put there
+    is_genuine = getattr(request.send, "__self__", None) is request  # rather than what a test of the user's put there
+    if is_genuine:
         request.send = partial(_send_watched, ref(request), watch)  # type: ignore[method-assign]  # of this one object
     return watch
 

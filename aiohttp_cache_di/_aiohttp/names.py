@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping
 from enum import Enum
+from functools import cache
 from types import CodeType
 from typing import Final
 
@@ -81,6 +82,7 @@ FEATURES: Final[Mapping[Needs, Mapping[type, tuple[str, ...]]]] = {
     Needs.FAST_LANE: {
         ClientSession: (
             "_build_url",
+            "_connector",
             "_cookie_jar",
             "_default_headers",
             "_default_proxy",
@@ -116,6 +118,7 @@ def has_name(owner: type, name: str) -> bool:
     return hasattr(owner, name) or name in getattr(owner, "ATTRS", ()) or name in _names_in(owner)
 
 
+@cache
 def _names_in(owner: type) -> frozenset[str]:
     functions: Iterable[object] = (value for base in owner.__mro__ for value in vars(base).values())
     codes: Iterable[CodeType | None] = (getattr(function, "__code__", None) for function in functions)

@@ -26,6 +26,7 @@ __all__ = [
     "Peeking",
     "Placed",
     "Renewing",
+    "Restrained",
     "Sorting",
     "Spool",
     "Spooling",
@@ -192,6 +193,14 @@ class Placed(Protocol):
     def where(self) -> str:
         """The path, or host, port and database; without credentials."""
         ...
+
+
+@runtime_checkable
+class Restrained(Protocol):
+    """Changes something even when it is only read: makes what is missing, or puts what is damaged aside."""
+
+    def only_read(self) -> None:
+        """Change nothing from now on; called before the first use."""
 
 
 @runtime_checkable

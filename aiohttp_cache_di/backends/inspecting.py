@@ -36,7 +36,7 @@ Wanted: TypeAlias = Callable[[EntryInfo], bool]
 """Tells whether an entry is one that is looked for; called in any thread."""
 
 
-class Clue(NamedTuple):
+class Clue(Struct, frozen=True):
     """Bytes that the packed info (`entries.info.pack_info`) of each entry has that is looked for: one of *texts*.
 
     Args:

@@ -29,10 +29,6 @@ Age: TypeAlias = float | str | timedelta
 Size: TypeAlias = int | str
 """Bytes, or a text such as ``"64KiB"``."""
 
-# What `as_read` leaves as it is: no port, nothing encoded, a host in the one form it has.
-_AS_READ: Final = compiled_later(r"https?://(?!xn--)(?:[a-z0-9-]+\.(?!xn--))*[a-z0-9-]+/[!$&(-~]*", re.ASCII)
-
-
 # A pattern whose host is no pattern, with a path, and without what is written in several ways: a port, IDNA, escapes.
 _WHOLE_HOST: Final = compiled_later(
     r"(?:[a-z]+://)?(?P<host>(?!xn--)(?:[a-z0-9-]+\.(?!xn--))*[a-z0-9-]+)/", re.ASCII | re.IGNORECASE
@@ -159,7 +155,7 @@ def _matching(patterns: Iterable[str]) -> Wanted:
     matchers = [compiled(pattern, option="match") for pattern in patterns]
 
     def test(info: EntryInfo) -> bool:
-        text = info.url if _AS_READ.fullmatch(info.url) else as_read(info.url)
+        text = as_read(info.url)
         return any(matches(text) is not None for matches in matchers)
 
     return test
@@ -173,7 +169,7 @@ def _host_in(pattern: str) -> str:
 
 def _text(name: str, value: object) -> str:
     if not isinstance(value, str) or not value.strip():
-        raise ConfigurationError(f"{name}={value!r}: use text of at least one character")
+        raise ConfigurationError(f"{name}={value!r}: use text that is not blank")
     return value
 
 

@@ -82,6 +82,8 @@ class Limits(Struct, frozen=True):
             batches.
         linger_s: seconds for which a write that none waits for may wait for others, where one call for many costs the
             store much less.
+        doubts: how many looks in a row have to find nothing, after one that has found something, before the next one
+            leases too (`LookingOrLeasing`): the more, the dearer such a look is that finds something.
         drops_expired: the store drops a record by itself when its time has come, and shows it no more until then.
     """
 
@@ -90,6 +92,7 @@ class Limits(Struct, frozen=True):
     reads: int = 0
     parallel: int = 1
     linger_s: float = 0.0
+    doubts: int = 1
     drops_expired: bool = False
 
 

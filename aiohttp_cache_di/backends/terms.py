@@ -7,8 +7,9 @@ value and the way out: by one rule for calls, the command and the page.
 from __future__ import annotations
 
 import re
-from typing import Final, NamedTuple
+from typing import Final
 
+from msgspec import Struct
 from yarl import URL
 
 from aiohttp_cache_di.errors import ConfigurationError
@@ -24,7 +25,7 @@ _BRACKETED: Final = compiled_later(r"\[[0-9a-f:.]+\](?::\d+)?", re.ASCII | re.IG
 _ADDRESS: Final = compiled_later(r"[0-9a-f.]*:[0-9a-f.]*:[0-9a-f:.]*", re.ASCII | re.IGNORECASE)
 
 
-class Host(NamedTuple):
+class Host(Struct, frozen=True):
     """A host as URLs have it.
 
     Args:

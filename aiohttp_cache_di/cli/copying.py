@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import aclosing
 from typing import Final
 
 from aiohttp_cache_di.backends.base import CacheBackend
+from aiohttp_cache_di.backends.capabilities import Restrained
 from aiohttp_cache_di.backends.selection import selection
 from aiohttp_cache_di.cli.drawing import Advance, progress
 from aiohttp_cache_di.cli.expecting import selectors
 from aiohttp_cache_di.cli.running import DONE, Cache, expect_reached, expect_secret, refuse_memory
-from aiohttp_cache_di.cli.tables import entries_of
+from aiohttp_cache_di.cli.tables import columns, entries_of
 from aiohttp_cache_di.errors import ConfigurationError, StorageError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from aiohttp_cache_di.settings.build import build_backend
@@ -25,6 +27,15 @@ DEFAULT: Final = "default"  # where a setting comes from that nothing has set
 COPIED_AT_A_TIME: Final = 32  # of which the bodies are in memory
 OF_KEYS: Final = ("cache_control", "match_order", "include_headers", "ignored_params", "credential_headers")
 """The settings that the keys of responses depend on."""
+SECRET, PURGED, EVICTED = "secret", "purged", "evicted"
+REASONS: Final = {
+    SECRET: "its key is made with another secret",
+    PURGED: "a tag of it was purged there",
+    EVICTED: "it had to make room there again",
+}
+LOOK_AGAIN_S: Final = 0.1  # while the target makes room
+LOOKS: Final = 20
+DEFAULT_MAX_BYTES: Final = 1024**3  # of SQLite and of files
 
 
 def target_of(given: argparse.Namespace) -> CacheSettings:
@@ -57,12 +68,21 @@ async def copy(given: argparse.Namespace, cache: Cache, settings: CacheSettings)
         total = None if selectors(given) else (await cache.backend.usage()).entries
         with progress("copying", total, quiet=cache.as_json) as advance:
             copied, left = await _copy_all(given, cache.backend, target, advance, is_alike=is_alike)
+        kept = await _kept(target, settings, copied)
+        left[EVICTED] = len(copied) - kept
     finally:
         await target.close()
-    told = {"copied": copied, "left": left}
-    why = f"; {left} are left, whose keys are made with another secret" if left else ""
-    cache.tell(told, lambda: [f"{entries_of(copied)} copied{why}"])
+    left = +left
+    told = {"copied": kept, "left": left.total(), "reasons": dict(left.most_common())}
+    cache.tell(told, lambda: _lines(kept, left))
     return DONE
+
+
+def _lines(copied: int, left: Counter[str]) -> list[str]:
+    if not left:
+        return [f"{entries_of(copied)} copied"]
+    rows = [(str(count), REASONS[why]) for why, count in left.most_common()]
+    return [f"{entries_of(copied)} copied, {left.total()} left", "", *columns([("LEFT", "WHY"), *rows], right=(0,))]
 
 
 def _refuse_other_keys(source: CacheBackend, target: CacheBackend) -> None:
@@ -73,7 +93,11 @@ def _refuse_other_keys(source: CacheBackend, target: CacheBackend) -> None:
 
 async def _share_secret(source: CacheBackend, target: CacheBackend) -> bool:
     """Whether both make their digests with the same secret; where the target has none yet, it gets that one."""
-    await expect_secret(source)
+    if not isinstance(source.stack.store, Restrained) or not await source.learn_secret():
+        await expect_secret(source)
+    elif source.is_secret_open:  # a file that keeps none, and is only read
+        await expect_secret(target)
+        return False
     if source.is_secret_kept:  # what is made of a key goes into no store
         target.propose_secret(source.digest_key)
     await expect_secret(target)
@@ -82,19 +106,45 @@ async def _share_secret(source: CacheBackend, target: CacheBackend) -> bool:
 
 async def _copy_all(
     given: argparse.Namespace, source: CacheBackend, target: CacheBackend, advance: Advance, *, is_alike: bool
-) -> tuple[int, int]:
+) -> tuple[list[str], Counter[str]]:
+    """Copy what is selected, and return the keys; and how many were left, by why."""
+    purges = target.stack.here().purges
     wanted = selection(selectors(given), ignored_params=source.ignored_params, ordered=source.is_ordered)
-    copied = left = 0
+    copied, left = list[str](), Counter[str]()
     async with aclosing(source.stack.infos(wanted)) as pages:
         async for page in pages:
             for first in range(0, len(page), COPIED_AT_A_TIME):
                 keys = [info.key for info in page[first : first + COPIED_AT_A_TIME]]
                 entries = await _entries(source, keys)
-                fitting = [entry for entry in entries if is_alike or not _needs_secret(entry)]
+                known = [entry for entry in entries if is_alike or not _needs_secret(entry)]
+                fitting = [entry for entry in known if await purges.judged(entry) is not None]
                 await asyncio.gather(*map(target.write, fitting))
                 advance(len(keys))
-                copied, left = copied + len(fitting), left + len(entries) - len(fitting)
+                copied += [entry.key for entry in fitting]
+                left[SECRET] += len(entries) - len(known)
+                left[PURGED] += len(known) - len(fitting)
     return copied, left
+
+
+async def _kept(target: CacheBackend, settings: CacheSettings, keys: Sequence[str]) -> int:
+    """How many of *keys* there are once all is written and the *target* has made the room that its bounds ask for."""
+    await target.settle()
+    count = len(keys)
+    for _ in range(LOOKS):
+        has_room = await _is_within_bounds(target, settings)  # before the count, which may change else
+        before, count = count, len(await target.stack.kinds(keys))
+        if has_room and count == before:
+            break
+        await asyncio.sleep(LOOK_AGAIN_S)
+    return count
+
+
+async def _is_within_bounds(target: CacheBackend, settings: CacheSettings) -> bool:
+    if settings.backend not in ("sqlite", "filesystem"):  # which make room themselves, after a write
+        return True
+    usage, most = await target.usage(), settings.max_entries
+    most_bytes = DEFAULT_MAX_BYTES if settings.max_bytes == "auto" else settings.max_bytes
+    return (most is None or usage.entries <= most) and (most_bytes is None or usage.bytes_in_use <= most_bytes)
 
 
 async def _entries(source: CacheBackend, keys: Sequence[str]) -> list[StoredResponse]:

@@ -36,6 +36,9 @@ COMMANDS: Final[dict[str, Callable[[argparse.Namespace, Cache], Awaitable[int]]]
 }
 
 
+ONLY_READ: Final = frozenset({"explain", "ls", "show", "stats"})
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code.
 
@@ -81,6 +84,7 @@ def _dispatch(given: argparse.Namespace) -> int:
         return DONE
     tries = given.command == "check"
     creates = tries or given.command in ("warm", "explain") or getattr(given, "older", None) is not None
+    reads_source = given.command == "copy" and given.older is None
     return run(
         command,
         prefix=given.prefix,
@@ -89,6 +93,7 @@ def _dispatch(given: argparse.Namespace) -> int:
         creates=creates,
         tries=tries,
         needs_store=not tries and given.command != "explain",  # which tells what is done without it
+        changes=given.command not in ONLY_READ and not getattr(given, "dry_run", False) and not reads_source,
     )
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from aiohttp_cache_di.backends.base import CacheBackend
+from aiohttp_cache_di.backends.capabilities import Restrained
 from aiohttp_cache_di.backends.wrap.outages import cause_of, kind_of
 from aiohttp_cache_di.backends.wrap.ping import reach
 from aiohttp_cache_di.errors import CacheError, ConfigurationError, StorageError
@@ -35,7 +36,10 @@ __all__ = [
 DONE: Final = 0
 FAILED: Final = 1
 REFUSED: Final = 2  # as argparse exits for arguments that it refuses
-UNREADABLE: Final = "of what is stored could not be read: damaged, foreign, or signed with another key"
+UNREADABLE: Final = (
+    "of what is stored could not be read: damaged, foreign, or signed with another key; "
+    "purges by tag that are among it are not seen here"
+)
 ASKED_AT_MOST: Final = 3  # times, each within the deadline of a request
 INTERRUPTED: Final = 130  # as shells have it of a program that was ended by SIGINT
 
@@ -75,6 +79,7 @@ def run(
     creates: bool = False,
     tries: bool = False,
     needs_store: bool = True,
+    changes: bool = True,
 ) -> int:
     """Run *command* and return its exit status; what went wrong is said on standard error.
 
@@ -82,13 +87,16 @@ def run(
         creates: there need be no cache yet.
         tries: the command itself tells what is wrong with the cache.
         needs_store: it is of no use while the store is down; else it tells of that itself.
+        changes: it may change what is stored; else nothing is changed, be it damaged or of another version.
     """
     logger = logging.getLogger("aiohttp_cache_di")
     level = logger.level
     logger.setLevel(logging.CRITICAL)  # what matters is said by the command
     try:
         settings = _settings(prefix, env_file, creates=creates, tries=tries)
-        return settings if isinstance(settings, int) else _status(command, settings, as_json, needs_store=needs_store)
+        if isinstance(settings, int):
+            return settings
+        return _status(command, settings, as_json, needs_store=needs_store, changes=changes)
     finally:
         logger.setLevel(level)
 
@@ -105,9 +113,9 @@ def _settings(prefix: str, env_file: str, *, creates: bool, tries: bool) -> Cach
     return settings
 
 
-def _status(command: Command, settings: CacheSettings, as_json: bool, *, needs_store: bool) -> int:
+def _status(command: Command, settings: CacheSettings, as_json: bool, *, needs_store: bool, changes: bool) -> int:
     try:
-        return asyncio.run(_run(command, settings, as_json, needs_store=needs_store))
+        return asyncio.run(_run(command, settings, as_json, needs_store=needs_store, changes=changes))
     except KeyboardInterrupt:
         return _failed("interrupted", INTERRUPTED)
     except BrokenPipeError:  # of what reads the output, and has seen enough: no failure
@@ -118,9 +126,12 @@ def _status(command: Command, settings: CacheSettings, as_json: bool, *, needs_s
         return _failed(without_secrets(str(exc), settings), FAILED)
 
 
-async def _run(command: Command, settings: CacheSettings, as_json: bool, *, needs_store: bool) -> int:
+async def _run(command: Command, settings: CacheSettings, as_json: bool, *, needs_store: bool, changes: bool) -> int:
     unasked = settings.model_copy(update={"require_store": False})  # what is wrong with the store is said by us
     backend = await asyncio.to_thread(build_backend, unasked)
+    store = backend.stack.store
+    if not changes and isinstance(store, Restrained):
+        store.only_read()
     try:
         if needs_store:
             await expect_reached(backend)
@@ -128,7 +139,7 @@ async def _run(command: Command, settings: CacheSettings, as_json: bool, *, need
     except (ConfigurationError, CacheError, OSError):
         raise
     except Exception as exc:  # of a driver, whose words may repeat what it was given
-        words = cause_of(kind_of(exc), exc, backend.stack.store)
+        words = cause_of(kind_of(exc), exc, store)
         raise StorageError(f"{backend.guard.outages.where} fails: {words}") from exc
     finally:
         await backend.close()

@@ -18,6 +18,7 @@ from aiohttp_cache_di.engine.doubles import Doubles
 from aiohttp_cache_di.engine.question import NOWHERE, Questions, key_arguments, passes_by, request_body
 from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.engine.sending import Sender
+from aiohttp_cache_di.engine.wishes import WISHES
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.keys import is_redacted, spellings
 from aiohttp_cache_di.policy import FullQuestion
@@ -31,7 +32,6 @@ else:
     Session = object
 
 UNREADABLE = "a body that cannot be read twice, or is large"
-_WISHES = frozenset({"expire_after", "refresh", "only_if_cached", "stale_if_error", "principal", "tags"})
 
 
 class Asked(BaseException):
@@ -130,11 +130,10 @@ class Asking(Session):
         if self._sender.has_doubles(self.cache):
             return await self.cache.explain(method, url, **kwargs)
         await self.cache.learn_secret()
-        wishes = {name: kwargs.pop(name) for name in _WISHES & kwargs.keys()}
+        wishes = {name: kwargs.pop(name) for name in WISHES & kwargs.keys()}
         principal = wishes.pop("principal", None)
-        call = self._call(kwargs, self.principal if principal is None else principal)
-        call.expire_after, call.refresh = wishes.get("expire_after"), wishes.get("refresh", False)
-        call.only_if_cached, call.stale_if_error = wishes.get("only_if_cached", False), wishes.get("stale_if_error")
+        call = self._call(kwargs, self.principal)
+        call.wish(principal=principal, **wishes)
         asked = await self._asked(method, url, kwargs, call, explains=True)
         if asked is None:
             raise ConfigurationError(f"{method} {url}: a middleware of the session answers before the cache is asked")
@@ -149,7 +148,7 @@ class Asking(Session):
     async def _keys_of(self, url: StrOrURL, method: str, arguments: dict[str, Any]) -> set[str]:
         """The keys that a request may come to, by each way of reading *url*."""
         principal = arguments.get("principal")
-        options = {name: value for name, value in arguments.items() if name not in _WISHES}
+        options = {name: value for name, value in arguments.items() if name not in WISHES}
         if principal is None:
             principal = self.principal
         found = [await self._key_of(method, spelling, options, principal) for spelling in spellings(url)]

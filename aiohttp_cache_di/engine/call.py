@@ -11,11 +11,13 @@ from weakref import ref
 from aiohttp import ClientConnectionError, ClientSession, ClientTimeout, DigestAuthMiddleware
 from msgspec import Struct
 
+from aiohttp_cache_di.backends.options import refuse_unusable
 from aiohttp_cache_di.engine.looks import Look
 from aiohttp_cache_di.engine.reads import EarlyRead
 from aiohttp_cache_di.engine.through import Through
 from aiohttp_cache_di.policy.expiration import ExpirationTime
 from aiohttp_cache_di.policy.principals import Principal
+from aiohttp_cache_di.policy.tags import Tags, tags_of
 from aiohttp_cache_di.policy.windows import Window
 from aiohttp_cache_di.telemetry import Result
 
@@ -52,6 +54,7 @@ class Call(Struct):
         result: how the latest hop was answered.
         through: sends what goes to the origin, in place of aiohttp's own handler.
         tags: of what is stored of it, beside those that the responses have.
+        has_wishes: whether the caller wishes for anything.
     """
 
     session: ref[ClientSession]
@@ -74,6 +77,7 @@ class Call(Struct):
     result: Result | None = None
     through: Through | None = None
     tags: tuple[str, ...] = ()
+    has_wishes: bool = False
 
     @classmethod
     def of(
@@ -97,6 +101,32 @@ class Call(Struct):
             digest_user=digest_user,
         )
 
+    def wish(
+        self,
+        *,
+        expire_after: ExpirationTime = None,
+        refresh: bool = False,
+        only_if_cached: bool = False,
+        stale_if_error: Window = None,
+        principal: Principal = None,
+        tags: Tags = (),
+    ) -> None:
+        """Take note of what the caller wishes for this request alone: see `CacheRequestOptions`."""
+        self.expire_after, self.refresh, self.only_if_cached = expire_after, refresh, only_if_cached
+        self.stale_if_error = stale_if_error
+        if principal is not None:
+            refuse_unusable({"principal": principal})
+            self.principal = principal
+        if tags:
+            self.tags = tags_of(tags, bounded=False)
+        is_plain = expire_after is None and not refresh and not only_if_cached and stale_if_error is None
+        self.has_wishes = not is_plain or principal is not None or bool(self.tags)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the caller wishes for nothing, and is no one in particular."""
+        return not self.has_wishes and self.principal is None and self.digest_user is None
+
     @property
     def is_looking(self) -> bool:
         """Whether the origin may not be asked."""
@@ -109,19 +139,6 @@ class Call(Struct):
         if not isinstance(timeout, ClientTimeout):
             timeout = None if session is None else session.timeout
         return timeout.sock_read if isinstance(timeout, ClientTimeout) else None
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether the caller wishes for nothing."""
-        return (
-            self.expire_after is None
-            and not self.refresh
-            and not self.only_if_cached
-            and self.stale_if_error is None
-            and self.principal is None
-            and self.digest_user is None
-            and not self.tags
-        )
 
 
 CURRENT_CALL: ContextVar[Call | None] = ContextVar("aiohttp_cache_di_call", default=None)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import time
 from collections.abc import Callable, Collection
 from datetime import UTC, datetime
+from functools import lru_cache
+from operator import attrgetter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 from weakref import ref
 
 from aiohttp import ClientResponse
@@ -19,44 +22,69 @@ from aiohttp_cache_di.rfc9111 import cache_status as status
 from aiohttp_cache_di.rfc9111.freshness import age_value_s
 from aiohttp_cache_di.telemetry.reasons import DETAILS, CacheDecision
 
-__all__ = ["DETAILS", "FetchedResponse", "Report", "describe_miss", "dress"]
+__all__ = ["DETAILS", "FetchedResponse", "Report", "describe_miss"]
+
+_DESCRIBED: Final = (
+    "from_cache",
+    "cache_status",
+    "cache_decision",
+    "created_at",
+    "expires",
+    "is_expired",
+    "body_path",
+)
 
 
 class FetchedResponse(ClientResponse):
-    """A response of aiohttp's that the cache has looked at; it differs in nothing but what a debugger shows of it.
+    """A response of aiohttp's that the cache has looked at: it has the attributes that a hit has, and shows no secret.
 
-    aiohttp's own shows the header fields, which may hold secrets.
+    aiohttp's own shows the header fields in a debugger. In all else the two are alike.
     """
 
-    _hidden: Collection[str] = ()
+    from_cache: bool = False
+    body_path: Path | None = None
+    _report: Report | None = None
+    _shown_as: ClassVar[str] = "ClientResponse"
+
+    if not TYPE_CHECKING:  # they are told of where responses are typed
+        cache_status, cache_decision, created_at, expires, is_expired = (
+            property(attrgetter(f"_report.{name}")) for name in _DESCRIBED[1:-1]
+        )
 
     def __repr__(self) -> str:
-        own = vars(self)
-        if "cache_decision" not in own:  # of one that is still being made
+        report = self._report
+        if report is None:  # of one that is still being made
             return f"<{type(self).__name__}>"
-        decision: CacheDecision = own["cache_decision"]
-        since_s = max(time.time() - own["created_at"].timestamp(), 0.0)
-        left = own["expires"]
+        decision, left = report.cache_decision, report.expires
+        since_s = max(time.time() - report.received_at, 0.0)
         told = (
             origin_of_answer(decision.cache_status),
             f"age {length_of(age_value_s(self.headers) + since_s)}",
             "stored" if decision.is_stored else _why_not(decision),
             f"fresh until {left:%Y-%m-%d %H:%M:%S}Z" if decision.is_stored and left is not None else "",
         )
-        url = redact_url(self.url, self._hidden)
-        return shown("ClientResponse", self.method, url, self.status, self.reason, told)
+        url = redact_url(self.url, report.hidden or ())
+        return shown(self._shown_as, self.method, url, self.status, self.reason, told)
 
 
-def dress(response: ClientResponse, hidden: Collection[str]) -> None:
-    """Let a described *response* of aiohttp's show no secret; one of a user's class is shown as that class has it.
+@lru_cache(64)
+def _asking_class_for(made: type[ClientResponse]) -> type[ClientResponse] | None:
+    """The class that differs from *made* as `FetchedResponse` does from aiohttp's own; None where there is none.
 
-    Args:
-        hidden: names of parameters whose values are not shown, beside those of secrets.
+    One that shows itself in its own way stays as it is.
     """
-    if type(response) is ClientResponse:
-        with contextlib.suppress(TypeError):  # of a release of aiohttp whose responses have another layout
-            response.__class__ = FetchedResponse
-            response.__dict__["_hidden"] = hidden
+    if made is ClientResponse:
+        return FetchedResponse
+    if issubclass(made, FetchedResponse):
+        return made
+    if getattr(made, "__repr__", None) is not ClientResponse.__repr__:
+        return None
+    bases: Any = (made, FetchedResponse)
+    described = {"__module__": made.__module__, "__qualname__": made.__qualname__, "_shown_as": made.__name__}
+    try:
+        return type(made.__name__, bases, described)
+    except Exception:  # of what the class says to one that is derived from it
+        return None
 
 
 def _why_not(decision: CacheDecision) -> str:
@@ -65,80 +93,87 @@ def _why_not(decision: CacheDecision) -> str:
 
 
 def describe_miss(
-    response: ClientResponse,
-    cache_status: str,
-    *,
-    received_at: float | None = None,
-    fresh_until: float = math.inf,
-    values: str = "",
+    response: ClientResponse, cache_status: str, *, values: str = "", hidden: Collection[str] | None = None
 ) -> None:
-    """Give a response of aiohttp's the attributes that a hit has; those that a user's class has itself are the user's.
+    """Give a response of aiohttp's that has just come the attributes that a hit has.
 
     Args:
-        received_at: POSIX time at which its head arrived; now when not given.
-        fresh_until: POSIX time until which it is fresh, if it is stored.
         values: those that decided that the origin was asked, in words.
+        hidden: see `Report`.
     """
-    made = type(response)
-    if not issubclass(made, ClientResponse):  # a double of a test
-        return
-    if received_at is None:
-        received_at = time.time()
-    described = {
-        "from_cache": False,
-        "cache_status": cache_status,
-        "cache_decision": CacheDecision(cache_status, values),
-        "created_at": datetime.fromtimestamp(received_at, UTC),
-        "expires": as_datetime(fresh_until, earliest=received_at),
-        "is_expired": fresh_until <= received_at,
-        "body_path": None,
-    }
-    if made is not ClientResponse and made is not FetchedResponse:
-        described = {name: value for name, value in described.items() if not hasattr(made, name)}
-    response.__dict__.update(described)
+    if issubclass(type(response), ClientResponse):  # else it is a double of a test
+        Report(response, cache_status, received_at=time.time(), values=values, hidden=hidden).begin()
 
 
 class Report:
-    """What one response says of having been stored.
+    """What one response says of the cache and of having been stored.
 
     It says so when its entry is accepted: it is in memory, or waits to be written to a store that is not known to
     fail. When writing fails it says that the entry is pending, and that it is stored if it is written later.
+
+    A response asks the report when it is asked itself. One that is shown in a way of its own is given attributes.
+    Attributes that a user's class has itself are the user's.
 
     Args:
         response: aiohttp's own for a miss, ours for what a 304 has confirmed.
         cache_status: what is known at the head.
         received_at: POSIX time at which the head arrived.
         values: those that decided that the origin was asked, in words.
+        hidden: names of parameters whose values are not shown of the response, beside those of secrets; None for a
+            response that is shown as aiohttp shows it.
     """
 
-    __slots__ = (
-        "_is_accepted",
-        "_is_told",
-        "_received_at",
-        "_response",
-        "_said",
-        "_status",
-        "_values",
-        "fresh_until",
-        "is_read_early",
-    )
+    from_cache: bool = False
+    body_path: Path | None = None
+    cache_status: str = ""
+    """What the response says by now."""
+    fresh_until: float = math.inf
+    """Until when the entry is fresh that is handed to the store (POSIX time)."""
+    is_read_early: bool = False
+    """Whether requests are answered with the entry while it waits to be written."""
+    _until: float = math.inf
+    _is_accepted: bool = False
+    _is_told: bool = False
 
-    def __init__(self, response: ClientResponse, cache_status: str, *, received_at: float, values: str = "") -> None:
-        self._response = ref(response)
+    def __init__(
+        self,
+        response: ClientResponse,
+        cache_status: str,
+        *,
+        received_at: float,
+        values: str = "",
+        hidden: Collection[str] | None = None,
+    ) -> None:
         self._status = cache_status
-        self._received_at = received_at
         self._values = values
-        self.fresh_until: float = math.inf
-        """Until when the entry is fresh that is handed to the store (POSIX time)."""
-        self.is_read_early: bool = False
-        """Whether requests are answered with the entry while it waits to be written."""
-        self._is_accepted = False
-        self._is_told = False
-        self._said: tuple[str, float] | None = None
+        self.received_at = received_at
+        self.hidden = hidden
+        asks = hidden is not None and _ask(response, self)
+        self._listener = None if asks else ref(response)
+
+    @property
+    def cache_decision(self) -> CacheDecision:
+        """What the cache has done for the request, and why."""
+        return CacheDecision(self.cache_status, self._values)
+
+    @property
+    def created_at(self) -> datetime:
+        """When the head arrived, in UTC."""
+        return datetime.fromtimestamp(self.received_at, UTC)
+
+    @property
+    def expires(self) -> datetime | None:
+        """When what is stored stops being fresh, in UTC; None for never."""
+        return as_datetime(self._until, earliest=self.received_at)
+
+    @property
+    def is_expired(self) -> bool:
+        """Whether the response was not fresh when it came."""
+        return self._until <= self.received_at
 
     def begin(self) -> None:
         """Say what is known at the head, if no more is known yet."""
-        if self._said is None:
+        if not self.cache_status:
             self._say(self._status, math.inf)
 
     def not_stored(self, detail: status.Detail) -> None:
@@ -181,14 +216,31 @@ class Report:
             self.not_stored("store-failed")
 
     def _say(self, cache_status: str, fresh_until: float) -> None:
-        if self._said == (cache_status, fresh_until):
+        if self.cache_status == cache_status and self._until == fresh_until:
             return
-        self._said = cache_status, fresh_until
-        response = self._response()
-        if response is None:
-            return
+        self.cache_status, self._until = cache_status, fresh_until
+        if self._listener is not None:
+            self._tell(self._listener())
+
+    def _tell(self, response: ClientResponse | None) -> None:
+        """Have a *response* say it that does not ask."""
         if isinstance(response, CachedResponse):
-            response.restate(cache_status)
-        else:
-            times = {"received_at": self._received_at, "fresh_until": fresh_until}
-            describe_miss(response, cache_status, **times, values=self._values)
+            response.restate(self.cache_status)
+        elif response is not None:
+            made = type(response)
+            own = () if made is ClientResponse else [name for name in _DESCRIBED if hasattr(made, name)]
+            vars(response).update({name: getattr(self, name) for name in _DESCRIBED if name not in own})
+
+
+def _ask(response: Any, report: Report) -> bool:
+    """Let *response* say what *report* has to say whenever it is asked; whether it can."""
+    made: Any = type(response)
+    asking = _asking_class_for(made)
+    if asking is None:
+        return False
+    try:
+        response.__class__ = asking
+    except TypeError:  # of a release of aiohttp whose responses have another layout
+        return False
+    response._report = report
+    return True

@@ -97,15 +97,17 @@ class Exchange:
             except Exception as error:  # whatever lies in the store costs no more than a miss
                 await self.storing.discard(error)
                 plan = await self._from_store(is_empty=True)
+            if isinstance(plan, ClientResponse):
+                return plan
+            if self.call.is_looking:
+                raise NotStored
             match plan:
-                case Bypass() | Fetch() | Validate() if self.call.is_looking:
-                    raise NotStored
-                case Bypass():
-                    return await self.bypass(plan.reason)
                 case Fetch() | Validate():
                     return await self._share_or_fetch(plan)
+                case Bypass():
+                    return await self.bypass(plan.reason)
                 case _:
-                    return plan
+                    assert_never(plan)
         finally:
             if first_looks is not None:
                 storing.drop_early_lease()
@@ -136,6 +138,8 @@ class Exchange:
         if self.storing.store_failed or self.storing.is_refused:
             decision = self._without_stored(decision)
         match decision:
+            case Fetch() | Validate() | Bypass():
+                return decision
             case PlainHit.PLAIN_HIT:
                 return self._hit(cast("StoredResponse", stored), now)  # without which there is no plain hit
             case Serve() | NotModified() | Partial() | RangeNotSatisfiable():
@@ -144,8 +148,6 @@ class Exchange:
                 return self._reuse(decision)
             case GatewayTimeout():
                 return self._refuse(decision)
-            case Bypass() | Fetch() | Validate():
-                return decision
             case _:
                 assert_never(decision)
 
@@ -206,7 +208,7 @@ class Exchange:
             posted = Posted(self.request, self.call, self.runtime, self.backend, self.as_get)
         async with posted or contextlib.nullcontext():
             response = await self.handler(self.request)
-        describe_miss(response, forwarded(reason))
+        describe_miss(response, forwarded(reason), hidden=self.backend.ignored_params)
         if isinstance(response, ClientResponse):
             await self._purge_groups(response)
         if self.backend.cache_control and isinstance(response, ClientResponse):

@@ -152,7 +152,9 @@ class Fetching:
                     case None:
                         self.backend.stats.misses += 1
                         self.call.result = "miss"
-                        describe_miss(reply.response, forwarded("bypass", detail="error"))
+                        describe_miss(
+                            reply.response, forwarded("bypass", detail="error"), hidden=self.backend.ignored_params
+                        )
                         return reply.response
                     case _:
                         assert_never(decision)
@@ -249,7 +251,7 @@ class Fetching:
         if self.storing.head_of is not None:
             self._update_get(reply, flight)
         is_hop = is_redirect(response.status)
-        if is_hop and not self.backend.cache_control:
+        if is_hop:
             self._announce_next(reply)
         self.storing.store_when_whole(reply, decision, flight, call.keys, call.session)
         self.call.keys.append(self.question.key)
@@ -309,7 +311,8 @@ class Fetching:
             flight.end(Outcome.UNSHARED)  # who answers it may have what is shared
         elif reply.response.status < 500:
             self.storing.end_unshared(flight)
-        describe_miss(reply.response, decision.cache_status, values=self.storing.found)
+        hidden = self.backend.ignored_params
+        describe_miss(reply.response, decision.cache_status, values=self.storing.found, hidden=hidden)
         return reply.response
 
     def _update_get(self, reply: Reply, flight: Flight) -> None:

@@ -65,8 +65,8 @@ class Flight(Struct, eq=False):
     """A reference to the session whose response's body is on its way, and comes without being read."""
 
     _book: Flights | None = None
-    _waiters: set[asyncio.Future[FlightOutcome]] = set()
-    _patient: set[asyncio.Future[FlightOutcome]] = set()
+    _waiters: dict[asyncio.Future[FlightOutcome], bool] = {}
+    """Those who wait, and whether they are free once it is let go."""
     _on_free: list[Callable[[], None]] = []
     _watch: asyncio.TimerHandle | None = None
     _patience_s: float = 0.0
@@ -139,8 +139,8 @@ class Flight(Struct, eq=False):
     def let_go(self) -> None:
         """Free those who wait; it may still end with an entry."""
         self.is_let_go = True
-        for waiter in self._patient:
-            if not waiter.done():
+        for waiter, is_patient in self._waiters.items():
+            if is_patient and not waiter.done():
                 waiter.set_result(Outcome.LATE)
         self._free()
 
@@ -167,7 +167,6 @@ class Flight(Struct, eq=False):
             if not waiter.done():
                 waiter.set_result(outcome)
         self._waiters.clear()
-        self._patient.clear()
 
     async def join(self, patience_s: float | None = None) -> FlightOutcome:
         """Wait for its outcome while that is of use, and for *patience_s* seconds at most."""
@@ -175,8 +174,7 @@ class Flight(Struct, eq=False):
             return self._outcome
         if self.is_let_go:
             return Outcome.LATE
-        waiter = self.begin_wait()
-        self._patient.add(waiter)
+        waiter = self.begin_wait(until_let_go=True)
         timer = None
         if patience_s is not None:
             timer = asyncio.get_running_loop().call_later(patience_s, _give_up, waiter)
@@ -185,18 +183,21 @@ class Flight(Struct, eq=False):
         finally:
             if timer is not None:
                 timer.cancel()
-            self._patient.discard(waiter)
             self.end_wait(waiter)
 
-    def begin_wait(self) -> asyncio.Future[FlightOutcome]:
-        """A future that gets the outcome when there is one; `end_wait` must follow."""
+    def begin_wait(self, *, until_let_go: bool = False) -> asyncio.Future[FlightOutcome]:
+        """A future that gets the outcome when there is one; `end_wait` must follow.
+
+        Args:
+            until_let_go: it is told `Outcome.LATE` when the flight is let go.
+        """
         waiter: asyncio.Future[FlightOutcome] = asyncio.get_running_loop().create_future()
-        self._waiters.add(waiter)
+        self._waiters[waiter] = until_let_go
         return waiter
 
     def end_wait(self, waiter: asyncio.Future[FlightOutcome]) -> None:
         """End what `begin_wait` has begun."""
-        self._waiters.discard(waiter)
+        self._waiters.pop(waiter, None)
 
 
 def _end_announced(flight: Flight) -> None:
@@ -250,7 +251,7 @@ class Flights:
 
     def __init__(self, hit_for_miss_s: float = 30.0) -> None:
         self._flights: dict[str, Flight] = {}
-        self._fetching: dict[str, set[Flight]] = {}
+        self._fetching: dict[str, list[Flight]] = {}
         self._hits_for_miss: OrderedDict[str, float] = OrderedDict()
         self._hit_for_miss_s = hit_for_miss_s
         self._watches = Alarms[Flight](math.inf, Flight.look_after)
@@ -264,7 +265,7 @@ class Flights:
         flight = Flight(key, place or key, _book=self)
         if joinable:
             self._flights[flight.place] = flight
-        self._fetching.setdefault(key, set()).add(flight)
+        self._fetching.setdefault(key, []).append(flight)
         return flight
 
     def lead(self, key: str, place: str = "") -> Flight:
@@ -296,7 +297,7 @@ class Flights:
         if self._flights.get(flight.place) is flight:
             del self._flights[flight.place]
         fetching = self._fetching[flight.key]
-        fetching.discard(flight)
+        fetching.remove(flight)
         if not fetching:
             del self._fetching[flight.key]
 

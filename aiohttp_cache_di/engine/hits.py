@@ -23,9 +23,8 @@ from aiohttp_cache_di._aiohttp import (
     Needs,
     build_url,
     can,
-    headers_version,
-    is_mute,
     raises_for_status,
+    said_by,
     sets_proxy_or_auth,
     total_timeout_s,
 )
@@ -38,6 +37,7 @@ from aiohttp_cache_di.engine.reads import EarlyRead
 from aiohttp_cache_di.engine.remembered import MAX_URL_CHARS, Asked, Remembered
 from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.engine.watching import tell_hit
+from aiohttp_cache_di.engine.wishes import WISHES, wish_for_nothing
 from aiohttp_cache_di.policy import PLAIN_HIT, Question, decide, needs_policy
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
@@ -50,7 +50,8 @@ MAX_ORIGINS = 1000
 MIN_SHARE = 20  # of a storage's deadline in the caller's total timeout, for it to be asked before that timeout begins
 _CAN_HURRY: Final = can(Needs.FAST_LANE)
 FAIR_SHARE: Final = 128  # hits in a row after which other tasks get their turn
-_PLAIN_OPTIONS = frozenset({"allow_redirects", "raise_for_status", "timeout"})
+_PLAIN_OPTIONS: Final = frozenset({"allow_redirects", "timeout"})
+_KNOWN_OPTIONS: Final = _PLAIN_OPTIONS | WISHES | {"raise_for_status"}
 
 
 class KnownCall(Struct, frozen=True):
@@ -98,19 +99,16 @@ class FastLane:
             known = self._known.get((method, url))
         except TypeError:  # a URL that is none: aiohttp says so
             return None
-        if (options and not options.keys() <= _PLAIN_OPTIONS) or (DISABLED.get() and is_disabled(session)):
+        if not (_PLAIN_OPTIONS.issuperset(options) or _is_plain_call(options)):
+            return None
+        if DISABLED.get() and is_disabled(session):
             return None
         if known is None:
             known = self._of_known_origin(session, method, url)
             if known is None:
                 return None
         backend = self._backend
-        if (
-            known.defaults_version != headers_version(session)
-            or known.backend_revision != backend.revision
-            or session.closed
-            or not is_mute(session)
-        ):
+        if known.defaults_version != said_by(session) or known.backend_revision != backend.revision:
             return None
         key = known.question.key
         runtime = self._runtime
@@ -181,7 +179,7 @@ class FastLane:
         try:
             if decide(known.question, entry, now) is not PLAIN_HIT:
                 return None
-            if not _status_passes(session, entry.status, options):
+            if entry.status != 200 and not _status_passes(session, entry.status, options):
                 return None
             hit = known.response_class.from_stored(
                 entry,
@@ -195,7 +193,7 @@ class FastLane:
             return None
         if known.is_new:
             self._known.keep(known.call, replace(known, is_new=False))
-        backend.stats.hits += 1
+        self.stats.hits += 1
         return hit
 
     def tell(self, method: str, hit: CachedResponse, began_at: float) -> None:
@@ -206,17 +204,18 @@ class FastLane:
         self, session: ClientSession, method: str, url: StrOrURL, options: dict[str, Any], response: object
     ) -> None:
         """Remember a hit that took the whole way, if the fast lane could have given it."""
-        if not isinstance(response, CachedResponse) or response.history or not options.keys() <= _PLAIN_OPTIONS:
+        if not isinstance(response, CachedResponse) or response.history or not _is_plain_call(options):
             return
         backend, stored = self._backend, response.stored
+        said = said_by(session) if _CAN_HURRY else None
         if (
-            not _CAN_HURRY
+            said is None
             or self._is_closed
-            or not is_mute(session)
             or not is_plain(session, backend)
             or stored.status in (206, 304, 416, 504)
             or response.method != method
             or method != "GET"
+            or callable(raises_for_status(session))  # which is asked about each response
             or needs_policy(session.headers)
             or not adds_nothing(session, self._own)
         ):
@@ -235,7 +234,7 @@ class FastLane:
             url=response.real_url,
             info=info,
             response_class=type(response),
-            defaults_version=headers_version(session),
+            defaults_version=said,
             backend_revision=backend.revision,
         )
         if len(str(known.url)) > MAX_URL_CHARS:
@@ -251,6 +250,15 @@ class FastLane:
         self._is_closed = self._is_closed or for_good
         self._known.clear()
         self._origins.clear()
+
+
+def _is_plain_call(options: dict[str, Any]) -> bool:
+    """Whether *options* ask for nothing that a plain hit would not be."""
+    return (
+        _KNOWN_OPTIONS.issuperset(options)
+        and not callable(options.get("raise_for_status"))
+        and wish_for_nothing(options)
+    )
 
 
 def _speaks_for_its_origin(known: KnownCall, backend: CacheBackend) -> bool:
@@ -270,7 +278,7 @@ def _has_time(session: ClientSession, options: dict[str, Any], backend: CacheBac
 
 
 def _status_passes(session: ClientSession, status: int, options: dict[str, Any]) -> bool:
-    """Whether *status* is of a whole response, for which aiohttp would neither raise nor ask elsewhere."""
+    """Whether *status*, another one than 200, is of a whole response that aiohttp would neither raise for nor leave."""
     raises = options.get("raise_for_status")
     if raises is None:
         raises = raises_for_status(session)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from msgspec import Struct
 
 from aiohttp_cache_di import keys
 from aiohttp_cache_di.backends.base import CacheBackend
@@ -13,7 +13,7 @@ from aiohttp_cache_di.rfc9111.messages import RawHeaders, StoredResponse, Taggin
 __all__ = ["Asked", "Came", "entry_by"]
 
 
-class Asked(NamedTuple):
+class Asked(Struct, frozen=True, gc=False):
     """What was asked for.
 
     Attributes:
@@ -28,7 +28,7 @@ class Asked(NamedTuple):
     url: str
 
 
-class Came(NamedTuple):
+class Came(Struct, frozen=True):
     """What came, whole.
 
     Attributes:

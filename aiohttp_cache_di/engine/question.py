@@ -25,7 +25,7 @@ from aiohttp_cache_di.engine.hooks import Hooks
 from aiohttp_cache_di.engine.remembered import Remembered
 from aiohttp_cache_di.engine.wishes import Asked, Wishes
 from aiohttp_cache_di.keys.credentials import effective_credentials, who_asks
-from aiohttp_cache_di.policy import NEEDING_POLICY, FullQuestion, Question, Rules, may_be_plain
+from aiohttp_cache_di.policy import NEEDING_POLICY, FullQuestion, Question, Rules, may_be_plain, may_hop
 from aiohttp_cache_di.policy.principals import named_by
 from aiohttp_cache_di.rfc9111.messages import Request
 
@@ -152,7 +152,7 @@ class Questions:
         self._telling = keys.DEFAULT_CREDENTIAL_HEADERS
         self._keys_count_more = self._names_principals = self._keys_are_plain = False
         self._ignored: Collection[str] = ()
-        self._is_ordered = False
+        self._is_ordered = self._may_hop = False
         self._judges_hits = self._makes_rules = False
         self._plain_rules: Rules | None = None  # that let a plain hit answer GET at any time
 
@@ -169,7 +169,7 @@ class Questions:
             question is None
             or self._judges_hits
             or self._names_principals
-            or not self._telling.isdisjoint(map(str.lower, request.headers))
+            or not self._telling.isdisjoint(request.headers)
             or request.body
             or request.proxy is not None
             or request.ssl is not True
@@ -189,6 +189,7 @@ class Questions:
         self._keys_count_more = backend.include_headers or hooks.makes_keys
         self._keys_are_plain = not self._keys_count_more and not self._names_principals
         self._ignored, self._is_ordered = backend.ignored_params, backend.is_ordered
+        self._may_hop = may_hop(cache_control=backend.cache_control, shared=backend.shared)
         self._judges_hits, self._makes_rules = hooks.judges_hits, hooks.makes_rules
 
     def place_of(self, request: Asked, arguments: dict[str, Any], url: str) -> Place:
@@ -206,7 +207,7 @@ class Questions:
         names = backend.credential_headers
         plain = (
             len(arguments) == 1
-            and names.isdisjoint(map(str.lower, headers))
+            and names.isdisjoint(headers)
             and keys.is_own_host(headers.get(hdrs.HOST, ""), request.url)
         )
         if self._revision != backend.revision:
@@ -240,7 +241,7 @@ class Questions:
         message = Request(request.method, url, request.headers, self._selecting(request, place))
         of_all = backend.of_all_urls if known is not None and known.plain_until == math.inf else None
         if of_all is not None:
-            hops = of_all.cache_control
+            hops = may_hop(cache_control=of_all.cache_control, shared=of_all.shared)
             return FullQuestion(request.method, place.key, may_hop=hops, request=message, rules=of_all)
         rules = backend.rules_for(
             request.url,
@@ -289,9 +290,7 @@ class Questions:
         question = self._known.get(asked)
         if question is None:
             key = self._plain_key(method, url, asked[1])
-            question = Question(
-                method, key, plain_until=self.plain_until(method, url), may_hop=self._backend.cache_control
-            )
+            question = Question(method, key, plain_until=self.plain_until(method, url), may_hop=self._may_hop)
             if not self._keys_count_more:
                 self._known.keep(asked, question)
         return question

@@ -1,8 +1,8 @@
 """What becomes of the result of a call, as far as the code of the function tells that made it.
 
 A function gives it back as it is if each value that it returns is that result, or that of another such call, if it
-raises nothing by itself, and if it does no more with the result than to read what cannot be changed. What is not
-recognised, as on a later version of Python, is taken for a change.
+raises nothing by itself once there is one, and if it does no more with the result than to read what cannot be changed.
+What is not recognised, as on a later version of Python, is taken for a change.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ import dis
 from collections.abc import Collection, Iterable, Iterator
 from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR
 from types import CodeType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
+
+from msgspec import Struct
 
 __all__ = ["gives_back"]
 
@@ -26,7 +28,7 @@ _IDLE: Final = frozenset({"NOP", "RESUME", "PRECALL"})
 _ENDS: Final = ("RETURN", "RAISE", "RERAISE", "SEND", "YIELD", "PUSH_EXC_INFO", "FOR_ITER")
 
 
-class _Step(NamedTuple):
+class _Step(Struct, frozen=True):
     name: str
     argument: Any
     offset: int
@@ -34,48 +36,90 @@ class _Step(NamedTuple):
     is_target: bool
 
 
-def gives_back(code: CodeType, calls: Collection[int]) -> bool:
-    """Whether *code* gives back, as it is, what the calls at the offsets *calls* result in."""
+def gives_back(code: CodeType, calls: Collection[int]) -> frozenset[str] | None:
+    """The names that *code* has for what the calls at the offsets *calls* result in, if it gives that back as it is."""
     if code.co_flags & (CO_GENERATOR | CO_ASYNC_GENERATOR) or not calls:
-        return False
-    steps = list(_steps(code))
-    is_async = bool(code.co_flags & CO_COROUTINE)
-    found: set[int] = set()
-    names: set[str] = set()
-    for index, step in enumerate(steps):
-        if step.name == "STORE_FAST" and (call := _call_before(steps, index, calls, is_async=is_async)) is not None:
-            found.add(call)
-            names.add(step.argument)
-    kept = set(found)
-    returned: set[int] = set()
-    for index, step in enumerate(steps):
-        if step.name == "RAISE_VARARGS" and step.argument:
-            return False
-        if step.name.startswith(("STORE_FAST", "DELETE_FAST")) and step.argument in names:
-            if _call_before(steps, index, calls, is_async=is_async) is None:
-                return False
-        elif step.name.startswith("LOAD_FAST") and step.argument in names:
-            if _is_read(steps, index):
+        return None
+    found = _Found(list(_steps(code)), calls, is_async=bool(code.co_flags & CO_COROUTINE))
+    loads = found.loads()
+    made = None if loads is None else found.returned()
+    if loads is None or made is None or not made:
+        return None
+    at_once = frozenset(call for at in made - loads if (call := found.call_before(at + 1)) is not None)
+    return found.names if loads <= made and found.kept | at_once == frozenset(calls) else None
+
+
+class _Found:
+    """What is done with the results of some calls.
+
+    Args:
+        steps: of the code.
+        calls: the offsets of the calls.
+        is_async: the results are waited for.
+    """
+
+    def __init__(self, steps: list[_Step], calls: Collection[int], *, is_async: bool) -> None:
+        self._steps = steps
+        self._calls = calls
+        self._is_async = is_async
+        stored = {index: self.call_before(index) for index, step in enumerate(steps) if step.name == "STORE_FAST"}
+        self.kept = frozenset(call for call in stored.values() if call is not None)
+        """The calls whose results get a name."""
+        self.names = frozenset(steps[index].argument for index, call in stored.items() if call is not None)
+        """The names of results."""
+
+    def call_before(self, index: int) -> int | None:
+        """Which of the calls has just resulted in what is on the stack before *index*."""
+        at = index - 1 - self._is_async
+        is_waited_for = not self._is_async or self._steps[index - 1].name == _AWAIT
+        is_one = at >= 0 and is_waited_for and self._steps[at].offset in self._calls
+        return self._steps[at].offset if is_one else None
+
+    def loads(self) -> frozenset[int] | None:
+        """Where results are loaded, and not just read; None where one may be replaced, or an error raised for one."""
+        found: set[int] = set()
+        for index, step in enumerate(self._steps):
+            if step.name == "RAISE_VARARGS" and step.argument and self._comes_after(step):
+                return None
+            if step.name.startswith(("STORE_FAST", "DELETE_FAST")) and step.argument in self.names:
+                is_first = _is_none(self._steps[index - 1]) and not self._comes_after(step)
+                if self.call_before(index) is None and not is_first:
+                    return None
+            elif step.name.startswith("LOAD_FAST") and step.argument in self.names and not _is_read(self._steps, index):
+                found.add(index)
+        return frozenset(found)
+
+    def returned(self) -> frozenset[int] | None:
+        """Which steps make what is returned, but for None behind the calls; None where it may be no result."""
+        found: set[int] = set()
+        for index, step in enumerate(self._steps):
+            if step.name == "RETURN_CONST" and (step.argument is not None or step.offset < min(self._calls)):
+                return None
+            if step.name != "RETURN_VALUE":
                 continue
-            returned.add(index)  # and nothing else, as is found out below
-        elif step.name == "RETURN_CONST" and (step.argument is not None or step.offset < min(calls)):
-            return False
-    for index, step in enumerate(steps):
-        if step.name != "RETURN_VALUE":
-            continue
-        origin = _origin(steps, index)
-        if origin is None:
-            return False
-        made = steps[origin]
-        if origin in returned:
-            returned.discard(origin)
-            kept.add(-1)
-        elif (call := _call_before(steps, origin + 1, calls, is_async=is_async)) is not None:
-            found.add(call)
-            kept.add(-1)
-        elif made.name != "LOAD_CONST" or made.argument is not None or made.offset < min(calls):
-            return False
-    return not returned and found == set(calls) and -1 in kept
+            origin = _origin(self._steps, index)
+            if origin is None:
+                return None
+            made = self._steps[origin]
+            if self.call_before(origin + 1) is not None or (
+                made.name.startswith("LOAD_FAST") and made.argument in self.names
+            ):
+                found.add(origin)
+            elif not _is_none(made) or made.offset < min(self._calls):
+                return None
+        return frozenset(found)
+
+    def _comes_after(self, step: _Step) -> bool:
+        """Whether *step* may be done once one of the calls has been: it stands behind it, or is gone back to."""
+        first = min(self._calls)
+        if step.offset > first:
+            return True
+        back = ((each.argument, each.offset) for each in self._steps if "JUMP_BACKWARD" in each.name)
+        return any(isinstance(target, int) and target <= step.offset and first < at for target, at in back)
+
+
+def _is_none(step: _Step) -> bool:
+    return step.name == "LOAD_CONST" and step.argument is None
 
 
 def _steps(code: CodeType) -> Iterator[_Step]:
@@ -105,14 +149,6 @@ def _parts(step: dis.Instruction, *, is_target: bool) -> Iterable[_Step]:
         return
     effect = dis.stack_effect(step.opcode, step.arg, jump=False)
     yield _Step(step.opname, step.argval, step.offset, effect, is_target)
-
-
-def _call_before(steps: list[_Step], index: int, calls: Collection[int], *, is_async: bool) -> int | None:
-    """Which of *calls* has just resulted in what is on the stack before *index*."""
-    at = index - 1 - is_async
-    if at < 0 or (is_async and steps[index - 1].name != _AWAIT) or steps[at].offset not in calls:
-        return None
-    return steps[at].offset
 
 
 def _is_read(steps: list[_Step], index: int) -> bool:

@@ -7,7 +7,8 @@ Those that limit rates, count, or take times hand on what they were given::
             return await super()._request(*args, **kwargs)
 
 Hits pass them by, and so they do those that give a request a timeout, or another argument that says nothing of what is
-asked for. The same goes for what has been put in the place of such a method, or of aiohttp's own, and hands on to it::
+asked for, that take arguments of their own, or that raise before they send anything: what goes to the origin is theirs
+to judge. The same goes for what has been put in the place of such a method, or of aiohttp's own, and hands on to it::
 
     def limited(request):
         async def instrumented(*args, **kwargs):
@@ -15,26 +16,26 @@ asked for. The same goes for what has been put in the place of such a method, or
                 return await request(*args, **kwargs)
         return instrumented
 
-What raises by itself, or gives back anything but what it was given, has a say in hits too. It, and what hands on in
-another way, or to something that is not seen through itself, is asked each time.
+What raises for what has come back, or gives back anything else, has a say in hits too. It, and what hands on in another
+way, or to something that is not seen through itself, is asked each time.
 """
 
 from __future__ import annotations
 
-import dis
 from collections.abc import Callable, Iterable
 from functools import lru_cache
-from inspect import CO_VARARGS, CO_VARKEYWORDS
-from types import CodeType, FunctionType
-from typing import Any, Final, NamedTuple
+from inspect import CO_VARKEYWORDS
+from types import CodeType, FunctionType, ModuleType
+from typing import Any, Final
 
 from aiohttp import ClientSession
 
 from aiohttp_cache_di._aiohttp import called_by, genuine_request, own_request
 from aiohttp_cache_di.arguments import named_parameters
+from aiohttp_cache_di.engine.handing import Handed, Parameters, Step, handed_by, steps_of
 from aiohttp_cache_di.engine.results import gives_back
 
-__all__ = ["ADDING", "hands_on", "senders_below"]
+__all__ = ["ADDING", "hands_on", "senders_below", "taken_by"]
 
 # What runs before the cache is asked, so that its say is in the arguments, and what has nothing to do with requests.
 _BEFORE: Final = frozenset(
@@ -61,14 +62,8 @@ _HARMLESS: Final = frozenset(
 )
 _TELLING: Final = (named_parameters(own_request() or genuine_request()) or frozenset()) - _HARMLESS
 _ITEM_STEPS: Final = frozenset({"STORE_SUBSCR", "BINARY_SUBSCR", "BINARY_OP", "DELETE_SUBSCR"})
-# Steps that make one sequence of positional arguments.
-_GATHERING: Final = frozenset(
-    {"PUSH_NULL", "BUILD_TUPLE", "BUILD_LIST", "LIST_EXTEND", "LIST_TO_TUPLE", "CALL_INTRINSIC_1"}
-)
 _ITEM_METHODS: Final = frozenset({"get", "setdefault", "pop"})
 _MAX_WRAPPERS: Final = 8  # one around the other
-_LONGEST_VALUE: Final = 3
-"""Steps that load the value of a keyword argument, for it to be seen through: a name and two attributes of it."""
 
 
 def senders_below(session_class: type, own: frozenset[type]) -> list[Callable[..., Any]]:
@@ -87,121 +82,130 @@ def hands_on(sender: Callable[..., Any]) -> bool:
 
     It hands on to the next base, or to a function that it has in its hands: aiohttp's own method, or one that hands on.
     """
-    return _is_seen_through(sender, 0)
+    return taken_by(sender) is not None
 
 
-def _is_seen_through(sender: object, depth: int) -> bool:
+def taken_by(sender: object, depth: int = 0) -> frozenset[str] | None:
+    """The names of arguments that *sender* takes for itself, if it hands on the rest (`hands_on`); else None."""
     if type(sender) is not FunctionType or depth > _MAX_WRAPPERS:
-        return False
-    own = own_request()
-    inner = frozenset(
-        name
-        for name, function in called_by(sender).items()
-        if function is own or (function is not sender and _is_seen_through(function, depth + 1))
-    )
-    return _hands_on(sender.__code__, inner)
-
-
-class _Step(NamedTuple):
-    name: str
-    argument: Any
-    offset: int
-
-    @property
-    def is_harmless_name(self) -> bool:
-        return self.name.startswith("LOAD_CONST") and isinstance(self.argument, str) and self.argument in _HARMLESS
+        return None
+    own, inner, taken = own_request(), set[str](), frozenset[str]()
+    for name, function in called_by(sender).items():
+        found = frozenset[str]() if function is own else None
+        if function is not own and function is not sender:
+            found = taken_by(function, depth + 1)
+        if found is not None:
+            inner.add(name)
+            taken |= found
+    code, names = sender.__code__, sender.__globals__
+    modules = frozenset(name for name in code.co_names if isinstance(names.get(name), ModuleType))
+    sessions = frozenset(name for name in code.co_names if names.get(name) is ClientSession)
+    own_taken = _taken(code, frozenset(inner), modules, sessions)
+    return None if own_taken is None else taken | own_taken
 
 
 @lru_cache(maxsize=64)
-def _hands_on(code: CodeType, inner: frozenset[str]) -> bool:
-    """As `hands_on`, of the code alone.
+def _taken(
+    code: CodeType, inner: frozenset[str], modules: frozenset[str], sessions: frozenset[str]
+) -> frozenset[str] | None:
+    """As `taken_by`, of the code alone.
 
     Args:
         inner: the names that it has for functions to which it may hand on.
+        modules: the names that it has for modules.
+        sessions: the names that it has for aiohttp's class of sessions.
     """
     if not code.co_flags & CO_VARKEYWORDS:
-        return False
-    last = code.co_argcount + code.co_kwonlyargcount + bool(code.co_flags & CO_VARARGS)
-    *arguments, options = code.co_varnames[: last + 1]
-    positional = arguments[: code.co_argcount] + arguments[last - 1 :] * bool(code.co_flags & CO_VARARGS)
-    taken = {*arguments, options} - _HARMLESS
-    if not taken.isdisjoint(code.co_cellvars):
-        return False
-    if not _SETTINGS.isdisjoint(code.co_names) or not _TELLING.isdisjoint(_texts_in(code)):
-        return False
-    steps = [_Step(step.opname, step.argval, step.offset) for step in dis.get_instructions(code)]
-    called: set[int] = set()
-    calls = uses = merges = 0
+        return None
+    parameters = Parameters.of(code)
+    options = parameters.options
+    steps = steps_of(code)
+    calls = list(_calls(steps, parameters, inner, sessions))
+    if not calls or not _are_left_alone(code, steps, parameters, calls):
+        return None
+    uses = sum(each.is_load and each.argument == options for each in steps)
+    items = [index for index in range(len(steps)) if _is_item(steps, index, options)]
+    if uses != len(calls) + len(items):
+        return None
+    results = gives_back(code, {steps[call.last].offset for call in calls})
+    if results is None or not all(_is_harmless(steps, index, results | modules) for index in range(len(steps))):
+        return None
+    names = {name for name in (*parameters.positional[3:], *parameters.by_name) if name not in _TELLING}
+    popped = {steps[index + 2].argument for index in items if steps[index + 1].argument == "pop"}
+    return frozenset(names | popped) - _HARMLESS
+
+
+def _calls(
+    steps: list[Step], parameters: Parameters, inner: frozenset[str], sessions: frozenset[str]
+) -> Iterable[Handed]:
+    """The calls that hand on all that matters, as it is."""
     for index, (name, argument, _) in enumerate(steps):
-        names = _all(argument)
-        if name.startswith(("STORE_FAST", "DELETE_FAST")) and not taken.isdisjoint(names):
-            return False
-        if name.startswith("LOAD_FAST") and options in names:
-            uses += names.count(options) - _is_item(steps, index, options)
-        if name.startswith(("LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER")) and argument == "_request":
-            calls += _is_called_with(steps, index, positional[code.co_argcount > 0 :], options)
-            called |= _call_after(steps, index)
-        elif name.startswith(("LOAD_DEREF", "LOAD_GLOBAL")) and argument in inner:
-            calls += _is_called_with(steps, index, positional, options)
-            called |= _call_after(steps, index)
-        merges += name in {"DICT_MERGE", "DICT_UPDATE"}
-        if name.startswith("BUILD_MAP") and argument != 0 and not (argument == 1 and _is_one_keyword(steps, index)):
-            return False
-        if name.startswith("BUILD_CONST_KEY_MAP"):
-            return False
-    return calls == uses > 0 and merges <= calls and gives_back(code, called)
+        is_method = steps[index].is_attribute and argument == "_request"
+        if is_method or (name.startswith(("LOAD_DEREF", "LOAD_GLOBAL")) and argument in inner):
+            is_method = is_method and not (index and steps[index - 1].argument in sessions)
+            call = handed_by(steps, index, parameters.options)
+            if call is not None and call.is_whole(
+                parameters, is_method=is_method, telling=_TELLING, harmless=_HARMLESS
+            ):
+                yield call
 
 
-def _call_after(steps: list[_Step], index: int) -> set[int]:
-    return set([step.offset for step in steps[index:] if step.name == "CALL_FUNCTION_EX"][:1])
-
-
-def _is_called_with(steps: list[_Step], index: int, wanted: list[str], options: str) -> bool:
-    """Whether what is loaded at *index* is called with the arguments *wanted*, as they are and in their order."""
-    names: list[str] = []
-    for step in steps[index + 1 :]:
-        if step.name.startswith("LOAD_FAST"):
-            names += _all(step.argument)
-            if options in names:
-                return names[: names.index(options)] == wanted
-        elif step.name not in _GATHERING:
-            return names == wanted and (step.name.startswith("BUILD_MAP") or step.is_harmless_name)
-    return False
-
-
-def _is_item(steps: list[_Step], index: int, options: str) -> bool:
-    """Whether *options*, which are loaded at *index*, are asked for an item that makes no difference, or given one."""
-    after = steps[index + 1 : index + 3]
-    if len(after) < 2 or _all(steps[index].argument)[-1] != options:
+def _are_left_alone(code: CodeType, steps: list[Step], parameters: Parameters, calls: list[Handed]) -> bool:
+    """Whether arguments that matter are neither changed nor named but where they are handed on."""
+    positional, rest, by_name, options = parameters
+    matter = {*positional, rest, *by_name, options} - _HARMLESS
+    changeable = _TELLING.intersection((*positional[3:], *by_name))
+    handed = sum(len(changeable & call.keywords.keys()) + len(changeable & {*call.positional}) for call in calls)
+    if not matter.isdisjoint(code.co_cellvars):
         return False
-    if steps[index - 1].is_harmless_name and after[0].name == "CONTAINS_OP":
+    uses = 0
+    keys = frozenset[int]().union(*(call.keys for call in calls))
+    for index, (name, argument, _) in enumerate(steps):
+        if name.startswith(("STORE_FAST", "DELETE_FAST")) and argument in matter:
+            return False
+        uses += steps[index].is_load and argument in changeable
+        if (
+            ("CONST" in name or name == "KW_NAMES")
+            and index not in keys
+            and not _TELLING.isdisjoint(_texts_in(argument))
+        ):
+            return False
+    return uses == handed
+
+
+def _is_harmless(steps: list[Step], index: int, owners: frozenset[str]) -> bool:
+    """Whether the step at *index* has nothing to do with a setting of the session.
+
+    Args:
+        owners: names of what is no session.
+    """
+    step = steps[index]
+    return not step.is_attribute or step.argument not in _SETTINGS or steps[index - 1].argument in owners
+
+
+def _is_item(steps: list[Step], index: int, options: str) -> bool:
+    """Whether *options* are loaded at *index* for an item that makes no difference: to ask for it, or to give it."""
+    after = steps[index + 1 : index + 3]
+    step = steps[index]
+    if len(after) < 2 or not step.is_load or step.argument != options:
+        return False
+    if _is_name(steps[index - 1], is_given=False) and after[0].name == "CONTAINS_OP":
         return True
-    if after[0].is_harmless_name:
-        return after[1].name in _ITEM_STEPS
+    if after[1].name in _ITEM_STEPS:
+        return _is_name(after[0], is_given=after[1].name == "STORE_SUBSCR")
     return (
         after[0].name.startswith(("LOAD_ATTR", "LOAD_METHOD"))
         and after[0].argument in _ITEM_METHODS
-        and after[1].is_harmless_name
+        and _is_name(after[1], is_given=after[0].argument == "setdefault")
     )
 
 
-def _is_one_keyword(steps: list[_Step], index: int) -> bool:
-    """Whether the mapping that is built at *index* is of one argument that makes no difference, and a plain value."""
-    for back in range(2, _LONGEST_VALUE + 2):
-        value = steps[max(index - back + 1, 0) : index]
-        if index >= back and steps[index - back].is_harmless_name:
-            return all(step.name.startswith("LOAD_") for step in value)
-    return False
+def _is_name(step: Step, *, is_given: bool) -> bool:
+    """Whether it loads the name of an argument that makes no difference, or if none *is_given*, of one of its own."""
+    is_name = step.name.startswith("LOAD_CONST") and isinstance(step.argument, str)
+    return is_name and (step.argument in _HARMLESS or not (is_given or step.argument in _TELLING))
 
 
-def _texts_in(code: CodeType) -> Iterable[str]:
-    for constant in code.co_consts:
-        yield from (part for part in _all(constant) if isinstance(part, str))
-
-
-def _all(argument: Any) -> tuple[Any, ...]:
-    """Its parts: some instructions have several names, and some constants several texts."""
-    parts: tuple[Any, ...] = (argument,)
-    if issubclass(type(argument), tuple):
-        parts = argument
-    return parts
+def _texts_in(constant: object) -> Iterable[str]:
+    parts: Any = constant if issubclass(type(constant), tuple | frozenset) else (constant,)
+    yield from (part for part in parts if isinstance(part, str))

@@ -19,7 +19,7 @@ from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.engine.call import Call
 from aiohttp_cache_di.engine.doubles import Doubles, is_backend
 from aiohttp_cache_di.engine.looks import Look, NotStored, may_look
-from aiohttp_cache_di.engine.senders import hands_on, senders_below
+from aiohttp_cache_di.engine.senders import hands_on, senders_below, taken_by
 from aiohttp_cache_di.engine.through import Through, may_go_through
 
 __all__ = ["Sender"]
@@ -41,6 +41,7 @@ class Sender:
         self.adds: bool = False
         """Whether what stands below has been seen to send another request than it was given."""
         self._last: object = None
+        self._theirs = frozenset[str]()
         self._looks_first = self._is_double = False
 
     @property
@@ -65,7 +66,9 @@ class Sender:
             return
         own = own_request()
         senders = self._below if last is own else [*self._below, last]
-        self._looks_first = not self.adds and own is not None and bool(senders) and all(map(hands_on, senders))
+        taken = [taken_by(sender) for sender in senders]
+        self._looks_first = not self.adds and own is not None and bool(senders) and None not in taken
+        self._theirs = frozenset[str]().union(*filter(None, taken))
         self._is_double = Doubles.are_there() and not hands_on(last)
         self._last = last
 
@@ -93,12 +96,14 @@ class Sender:
             return await self._doubles.request(below, backend, call, method, url, options)
         own = own_request() if self._looks_first else None
         if own is not None:
-            if may_look(session, options, len(tuple(middlewares_of(session)))):
-                return await self._look_first(session, own, below, method, url, call, options)
-            if may_go_through(options):
-                call.through = through = Through(below, options)
+            theirs = {name: options[name] for name in self._theirs & options.keys()}
+            ours = {name: value for name, value in options.items() if name not in theirs} if theirs else options
+            if may_look(session, ours, len(tuple(middlewares_of(session)))):
+                return await self._look_first(session, own, below, method, url, call, ours, theirs)
+            if may_go_through(ours):
+                call.through = through = Through(below, ours, theirs)
                 try:
-                    response: ClientResponse = await own(session, method, url, **options)
+                    response: ClientResponse = await own(session, method, url, **ours)
                 finally:
                     through.forget()
                 return response
@@ -113,8 +118,13 @@ class Sender:
         url: StrOrURL,
         call: Call,
         options: dict[str, Any],
+        theirs: dict[str, Any],
     ) -> ClientResponse:
-        """Answer a request from what is stored, or else send it by the bases below, which may limit rates."""
+        """Answer a request from what is stored, or else send it by the bases below, which may limit rates.
+
+        Args:
+            theirs: arguments that the bases take for themselves.
+        """
         call.look = look = Look()
         try:
             return await own(session, method, url, **options)
@@ -123,7 +133,7 @@ class Sender:
         finally:
             look.is_over = True
         try:
-            return await below(method, url, **options)
+            return await below(method, url, **options, **theirs)
         finally:
             self.adds = self.adds or look.differs
             self._looks_first = self._looks_first and not self.adds

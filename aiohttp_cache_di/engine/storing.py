@@ -64,7 +64,8 @@ class ResponseStoring(Placing, Tagged):
             owner: a reference to the session that asked.
         """
         at = reply.head.received_at
-        report = Report(reply.response, decision.cache_status, received_at=at, values=self.found)
+        hidden = self.backend.ignored_params
+        report = Report(reply.response, decision.cache_status, received_at=at, values=self.found, hidden=hidden)
         failed = partial(self.backend.stats.count_error, "record")
         try:
             self._record(reply, decision, flight, report, hops, owner, failed)

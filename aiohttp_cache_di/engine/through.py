@@ -51,11 +51,14 @@ class Through:
     Args:
         send: that method.
         options: the arguments of the call.
+        theirs: arguments that the base takes for itself.
     """
 
-    def __init__(self, send: Callable[..., Awaitable[ClientResponse]], options: Mapping[str, Any]) -> None:
+    def __init__(
+        self, send: Callable[..., Awaitable[ClientResponse]], options: Mapping[str, Any], theirs: Mapping[str, Any]
+    ) -> None:
         self._send = send
-        self._options = {name: options[name] for name in _OF_SENDING & options.keys()}
+        self._options = {name: options[name] for name in _OF_SENDING & options.keys()} | dict(theirs)
         self.traces: list[Any] | None = None
         """What stands in for the session's trace configs while a request is handed over."""
         self._failed: tuple[ref[ClientRequest], ClientError] | None = None

@@ -6,7 +6,8 @@ over.
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Any, Final, Protocol
 
 from multidict import CIMultiDict
 from yarl import URL
@@ -14,7 +15,13 @@ from yarl import URL
 from aiohttp_cache_di.policy.expiration import ExpirationTime
 from aiohttp_cache_di.policy.windows import Window
 
-__all__ = ["Asked", "Wishes"]
+__all__ = ["WISHES", "Asked", "Wishes", "wish_for_nothing"]
+
+_EMPTY: Final = frozenset({"refresh", "only_if_cached", "tags"})
+"""Wishes that are empty where nothing is wished for; the others are None."""
+
+WISHES: Final = _EMPTY | {"expire_after", "stale_if_error", "principal"}
+"""What a request of a caching session takes beside aiohttp's own options."""
 
 
 class Asked(Protocol):
@@ -58,3 +65,8 @@ class Wishes(Protocol):
     def stale_if_error(self) -> Window:
         """How stale a response may be that stands in for an error."""
         ...
+
+
+def wish_for_nothing(options: Mapping[str, Any]) -> bool:
+    """Whether those of *options* that are wishes say no more than if they were not there."""
+    return all(options[name] is None or (name in _EMPTY and not options[name]) for name in WISHES & options.keys())

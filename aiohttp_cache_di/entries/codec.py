@@ -33,12 +33,14 @@ from aiohttp_cache_di.rfc9111.messages import REDIRECTS, StoredResponse
 
 __all__ = [
     "FORMAT_VERSION",
+    "HEAD_BYTES",
     "UNREADABLE",
     "EntryCodec",
     "Item",
     "Opaque",
     "SecretKeys",
     "Unreadable",
+    "is_opaque",
     "item_leads_on",
     "leads_on",
     "span_of_response",
@@ -50,7 +52,9 @@ UNTAGGED_VERSION: Final = 1  # which is read, too
 
 _MAGIC: Final = b"\xacDI\n"  # Not UTF-8, not the start of a pickle, and a newline translation breaks it.
 _FRAME: Final = struct.Struct(">4sIBBBB")
-_HEAD_BYTES: Final = _FRAME.size
+HEAD_BYTES: Final = _FRAME.size
+"""How much of a frame tells what kind it is."""
+
 _head_of: Final = _FRAME.unpack_from
 _CHECKED_FROM: Final = 8
 _KIND_AT: Final = 9
@@ -105,6 +109,11 @@ def leads_on(frame: bytes | bytearray | memoryview) -> bool:
     Frames of earlier versions do not tell it of redirects.
     """
     return len(frame) >= _FRAME.size and (frame[_KIND_AT] == _ALIAS or bool(frame[_FLAGS_AT] & _LEADS_ON))
+
+
+def is_opaque(head: object) -> bool:
+    """Whether *head*, the first `HEAD_BYTES` of a frame, begins what a user's serializer made."""
+    return isinstance(head, bytes) and len(head) == HEAD_BYTES and head[_KIND_AT] == _OPAQUE
 
 
 def span_of_response(frame: bytes, size: int) -> tuple[int, int] | None:
@@ -275,13 +284,13 @@ class EntryCodec:
             if not isinstance(data, (bytearray, memoryview)):
                 raise UnreadableEntryError(f"the store returned a {type(data).__name__}, not bytes")
             data = bytes(cast("bytearray", data))
-        if len(data) < _HEAD_BYTES:
+        if len(data) < HEAD_BYTES:
             raise UnreadableEntryError(f"stored bytes are too short for an entry: {len(data)}")
         magic, checksum, version, kind, flags, zero = _head_of(data)
         if magic != _MAGIC:
             raise UnreadableEntryError("stored bytes are not an entry of this package")
         view = memoryview(data)
-        head, is_nameless, payload = data[_CHECKED_FROM:_HEAD_BYTES], bool(flags & _NAMELESS), view[_HEAD_BYTES:]
+        head, is_nameless, payload = data[_CHECKED_FROM:HEAD_BYTES], bool(flags & _NAMELESS), view[HEAD_BYTES:]
         if is_nameless:
             if key is None:
                 raise UnreadableEntryError("stored bytes name no key, and it is not known")

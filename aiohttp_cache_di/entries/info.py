@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -105,7 +106,11 @@ def short_id(partition: str) -> str:
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(EntryInfo).decode
+
+
+@cache
+def _decoder() -> msgspec.msgpack.Decoder[EntryInfo]:
+    return msgspec.msgpack.Decoder(EntryInfo)
 
 
 def pack_info(info: EntryInfo) -> bytes:
@@ -118,7 +123,7 @@ def unpack_info(data: object, key: str) -> EntryInfo | None:
     if not isinstance(data, bytes):
         return None
     try:
-        info = _decode(data)
+        info = _decoder().decode(data)
     except (msgspec.MsgspecError, ValueError):
         return None
     origin = "" if info.tagging is None else info.tagging.origin

@@ -15,11 +15,12 @@ from collections.abc import Callable, Coroutine, Generator, Iterable
 from contextlib import ExitStack, contextmanager
 from decimal import Decimal
 from hashlib import blake2b
-from typing import Any, Final, NamedTuple, NoReturn, cast
+from typing import Any, Final, NoReturn, cast
 from urllib.parse import unquote, unquote_plus
 
 from aiohttp import FormData, MultipartWriter
 from aiohttp.payload import AsyncIterablePayload, IOBasePayload, LookupError, Payload, TextIOPayload, get_payload
+from msgspec import Struct
 
 from aiohttp_cache_di.lazy import compiled_later
 
@@ -33,7 +34,7 @@ _PART_NAME: Final = compiled_later(
 )
 
 
-class Body(NamedTuple):
+class Body(Struct, frozen=True):
     """A request body as it goes on the wire, before any content coding that aiohttp applies itself."""
 
     content: bytes

@@ -16,6 +16,7 @@ from typing import Any, Final
 from aiohttp import BasicAuth, ClientRequest, Fingerprint
 from aiohttp.http import SERVER_SOFTWARE
 from aiohttp.typedefs import LooseCookies, LooseHeaders, Query
+from msgspec.structs import replace
 from yarl import URL
 
 from aiohttp_cache_di._aiohttp import genuine_request, own_request
@@ -276,7 +277,7 @@ def _body(
     content_encoding = compress if isinstance(compress, str) else "deflate" if compress else ""
     for name, value in fields:
         if name == "content-type":
-            body = body._replace(content_type=value)
+            body = replace(body, content_type=value)
         elif name == "content-encoding":
             content_encoding = value
     return body_digest(body, ignored, content_encoding, ordered=ordered).hex()

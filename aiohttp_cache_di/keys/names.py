@@ -120,26 +120,33 @@ class CredentialNames:
         without: names that do not count, whatever else says so, in any case.
     """
 
-    __slots__ = ("_by_rule", "_known", "_named", "_without")
+    __slots__ = ("_by_rule", "_harmless", "_known", "_named", "_without")
 
     def __init__(self, named: Iterable[str] = (), *, by_rule: bool = True, without: Iterable[str] = ()) -> None:
         self._named = frozenset(name.lower() for name in named)
         self._by_rule = by_rule
         self._without = frozenset(name.lower() for name in without)
         self._known: dict[str, bool] = {}
+        self._harmless: set[str] = set()
+        """Names, as they were spelled, that are known not to say who asks: those of nearly all requests."""
 
     def __contains__(self, name: str) -> bool:
         """Whether the header called *name* (lower case) says who asks."""
         known = self._known.get(name)
         return self._judge(name) if known is None else known
 
-    def isdisjoint(self, names: Iterable[str]) -> bool:
-        """Whether none of *names* (lower case) says who asks."""
-        known = self._known
+    def isdisjoint(self, names: Collection[str]) -> bool:
+        """Whether none of *names*, in any case, says who asks."""
+        harmless = self._harmless
+        if harmless.issuperset(names):
+            return True
         for name in names:
-            tells = known.get(name)
-            if self._judge(name) if tells is None else tells:
+            if name.lower() in self:
                 return False
+            if len(name) <= _REMEMBERED_CHARS:
+                if len(harmless) >= _REMEMBERED:
+                    harmless.clear()
+                harmless.add(str(name))
         return True
 
     @property

@@ -55,7 +55,7 @@ from aiohttp_cache_di.policy.decisions import (
 )
 from aiohttp_cache_di.policy.failure import not_at_hand, on_failure
 from aiohttp_cache_di.policy.not_modified import on_head_response
-from aiohttp_cache_di.policy.question import PLAIN_HIT, FullQuestion, PlainHit, Question, decide, may_be_plain
+from aiohttp_cache_di.policy.question import PLAIN_HIT, FullQuestion, PlainHit, Question, decide, may_be_plain, may_hop
 from aiohttp_cache_di.policy.redirects import hop_anew, leads_on, may_be_used_alone
 from aiohttp_cache_di.policy.request import (
     NEEDING_POLICY,
@@ -116,6 +116,7 @@ __all__ = [
     "may_be_cached",
     "may_be_plain",
     "may_be_used_alone",
+    "may_hop",
     "needs_policy",
     "not_at_hand",
     "on_failure",

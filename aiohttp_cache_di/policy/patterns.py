@@ -32,6 +32,10 @@ _KEPT: Final = frozenset("%&+/:;=?@#")  # They have a meaning of their own where
 _MAGIC: Final = frozenset("*?[]")
 _IN_HOST: Final = "[^/?#]"
 _OWN_PORTS: Final = {"http": ":80", "ws": ":80", "https": ":443", "wss": ":443"}  # URLs are compared without them
+# What is read as it is, but for what is percent-encoded: no port, no userinfo, a host in the one form it has.
+_PLAIN: Final = compiled_later(
+    r"https?://(?!xn--)(?:[a-z0-9-]+\.(?!xn--))*[a-z0-9-]*[a-z][a-z0-9-]*/[!$-~]*(?<!\?)", re.ASCII
+)
 _NO_PORT: Final = r"(?![^/]*://[^/?]*:\d+(?:[/?]|\Z))"
 
 
@@ -69,6 +73,10 @@ class UrlPatterns:
 
 def as_read(url: str) -> str:
     """*url* as patterns see it: lower-case scheme and host, no userinfo, no fragment, no port of the scheme's own."""
+    return _decoded(url) if _PLAIN.fullmatch(url) else _parsed(url)
+
+
+def _parsed(url: str) -> str:
     try:
         parsed = URL(url, encoded=True) if url.isascii() else URL(url)
         host, port = parsed.host, parsed.port
@@ -158,11 +166,12 @@ def _readable_label(label: str) -> str:
 
 def _decoded(text: str) -> str:
     """*text* without percent-encoding, but for what would mean something else without."""
-    return _ENCODED.sub(_read, text) if "%" in text else text
+    return _ENCODED.sub(lambda encoded: _read(encoded[0]), text) if "%" in text else text
 
 
-def _read(encoded: re.Match[str]) -> str:
-    data = unquote_to_bytes(encoded[0])
+@lru_cache(maxsize=1024)
+def _read(encoded: str) -> str:
+    data = unquote_to_bytes(encoded)
     return "".join(
         character if character.isprintable() and character not in _KEPT else _encoded(character)
         for character in data.decode("utf-8", "surrogateescape")
@@ -194,7 +203,7 @@ def _chunks(glob: str, *, host_end: int = 0, either_case: bool = False) -> list[
             chunks[-1] += (f"(?={_IN_HOST})" if position <= host_end else "") + _set(glob[position:end])
             position = end + 1
         elif encoded is not None:
-            chunks[-1] += _literal(_read(encoded))
+            chunks[-1] += _literal(_read(encoded[0]))
             position = encoded.end()
         elif either_case and character.isupper():
             chunks[-1] += f"(?:{_literal(character)}|{_literal(character.lower())})"

@@ -15,6 +15,7 @@ from typing import Final, TypeAlias, overload
 from msgspec import Struct
 
 from aiohttp_cache_di.policy.decisions import RequestDecision, Rules
+from aiohttp_cache_di.policy.redirects import is_fresh_by_origin
 from aiohttp_cache_di.policy.request import is_off, may_be_cached, needs_policy, on_request
 from aiohttp_cache_di.policy.rules import is_redirect
 from aiohttp_cache_di.policy.telling import Trace
@@ -22,7 +23,7 @@ from aiohttp_cache_di.rfc9111.freshness import MAX_SKEW_S
 from aiohttp_cache_di.rfc9111.messages import Request, StoredResponse, VariantRef
 from aiohttp_cache_di.rfc9111.vary import VARIES_ON_ALL, is_of_preferred_language, vary_digest
 
-__all__ = ["PLAIN_HIT", "FullQuestion", "PlainHit", "Question", "decide", "may_be_plain"]
+__all__ = ["PLAIN_HIT", "FullQuestion", "PlainHit", "Question", "decide", "may_be_plain", "may_hop"]
 
 
 class PlainHit(enum.Enum):
@@ -45,7 +46,7 @@ class Question(Struct, frozen=True, gc=False):
         partition: the digest of its credentials, "" for none.
         plain_until: POSIX time until which a plain hit may answer it; ``-inf`` where none ever may.
         vary_digest: of its values for the fields that the response varies on, b"" for none.
-        may_hop: a stored redirect may be the answer, whatever it leads to (see `may_be_used_alone`).
+        may_hop: a stored redirect that is fresh by the origin's word is a plain hit.
     """
 
     method: str
@@ -88,7 +89,8 @@ class FullQuestion(Question, frozen=True, kw_only=True, gc=True):
     ) -> FullQuestion:
         """The question that *request* comes to."""
         is_plain = may_be_plain(request.method, rules) and not needs_policy(request.headers)
-        until, hops = math.inf if is_plain else -math.inf, rules.cache_control
+        until = math.inf if is_plain else -math.inf
+        hops = may_hop(cache_control=rules.cache_control, shared=rules.shared)
         return cls(request.method, key, partition, until, may_hop=hops, request=request, rules=rules, is_named=is_named)
 
 
@@ -131,7 +133,7 @@ def decide(
                 and now < question.plain_until
                 and (entry.received_at <= now + MAX_SKEW_S or entry.fresh_until == math.inf)
                 and entry.method == question.method
-                and (entry.status == 200 or _is_plain(entry.status, question))
+                and (entry.status == 200 or _is_plain(entry, question, now))
             ):
                 if trace is None:
                     return PLAIN_HIT
@@ -144,5 +146,12 @@ def decide(
     return on_request(question.request, entry, question.rules, now=now, candidates=candidates, trace=trace)
 
 
-def _is_plain(status: int, question: Question) -> bool:
-    return status != 206 and (question.may_hop or not is_redirect(status))
+def may_hop(*, cache_control: bool, shared: bool) -> bool:
+    """Whether a stored redirect that is fresh by the origin's word, as a private cache reads it, is a plain hit."""
+    return cache_control and not shared
+
+
+def _is_plain(entry: StoredResponse, question: Question, now: float) -> bool:
+    if is_redirect(entry.status):
+        return question.may_hop and is_fresh_by_origin(entry, now=now, shared=False)
+    return entry.status != 206

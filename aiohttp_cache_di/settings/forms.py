@@ -154,6 +154,8 @@ def plain_text(value: object) -> object:
         _refuse_quotes(value)
         if value.strip()[:1] in ("[", "{") and _is_json(value):
             raise FormError("JSON, where the bare text belongs")
+        if _is_quoted_list(value.strip()):
+            raise FormError("a list in the notation of a program, where the bare text belongs")
         if re.search(r"[\x00-\x1f\x7f]", value):
             raise FormError("a line break or another control character in it")
     return value
@@ -295,6 +297,8 @@ def _items(value: object, part: Callable[[str], object] = str) -> object:
         raise FormError("a JSON object, where a list belongs")
     if text.startswith("["):
         return tuple(_texts(_json(text)))
+    if text.startswith("(") and text.endswith(")"):
+        raise FormError("parentheses around a list; leave them out, or write a JSON list")
     parts = [each.strip() for each in text.split(",") if each.strip()]
     for each in parts:
         if each[0] in "\"'`“„" or each[-1] in "\"'`”“":
@@ -327,6 +331,11 @@ def _refuse_quotes(text: str) -> None:
     bare = text.strip()
     if len(bare) > 1 and bare[0] + bare[-1] in _QUOTES:
         raise FormError("quotes came along; leave them out")
+
+
+def _is_quoted_list(text: str) -> bool:
+    inside = text[1:-1].strip(" ,")
+    return text[:1] + text[-1:] in ("[]", "()", "{}") and inside[:1] + inside[-1:] in ("''", '""')
 
 
 def _is_json(text: str) -> bool:

@@ -23,6 +23,7 @@ from aiohttp_cache_di.engine.door import through_tap
 from aiohttp_cache_di.middleware import CacheMiddleware
 from aiohttp_cache_di.session import CacheMixin
 from aiohttp_cache_di.testing.delivery import Canned, Delivery
+from aiohttp_cache_di.testing.manners import MANNERS, Manner
 from aiohttp_cache_di.testing.upstream import ReplyOptions, reply
 
 __all__ = ["CacheUnderTest", "assert_hit"]
@@ -55,6 +56,13 @@ class _Seed:
     canned: Canned
     options: dict[str, Any]
     planted: WeakSet[CacheBackend] = field(default_factory=WeakSet[CacheBackend])
+    asked_for: WeakSet[CacheBackend] = field(default_factory=WeakSet[CacheBackend])
+
+    def is_as_asked(self, session: ClientSession, manner: Manner) -> bool:
+        """Whether this is for a request such as *manner*, and the test does not say how it is asked for."""
+        if self.method != manner.method or not self.options.keys().isdisjoint(MANNERS):
+            return False
+        return Manner.of_arguments(session, self.method, self.url, self.options).url == manner.url
 
 
 _planting: ContextVar[_Seed | None] = ContextVar("aiohttp_cache_di_planting", default=None)
@@ -87,6 +95,7 @@ class CacheUnderTest:
         self._waiting: set[_Verdict] = set()
         self._failures: list[AssertionError] = []
         self._told: dict[tuple[str, str], str] = {}
+        self._manners: WeakKeyDictionary[ClientSession, dict[tuple[str, str], dict[str, Any]]] = WeakKeyDictionary()
         self._delivery = Delivery()
         self._stack = ExitStack()
 
@@ -128,10 +137,12 @@ class CacheUnderTest:
         A session that has sent one already has it before `assert_cached` looks, too.
 
         It gets there as if the upstream had given it to the session: by its key, for its credentials, by the rules.
+        If the app's first request for *url* has credentials or header fields of its own, it is there for these as well.
 
         Args:
             url: as the app asks for it; relative to the base URL of a session that has one.
-            request: further arguments of the request (``headers``, ``params``, ``principal`` …), as the app gives them.
+            request: further arguments of the request (``headers``, ``params``, ``principal`` …), as the app gives them;
+                with ``headers``, ``auth``, ``cookies`` or ``principal`` the response is there for no other.
             response: see `ReplyOptions`; fresh for an hour by Cache-Control, unless *headers* say otherwise.
 
         A response that the rules do not let keep is an AssertionError at the request.
@@ -147,7 +158,8 @@ class CacheUnderTest:
         In an asynchronous test, await it. In another one it is done at once, while the app's loop runs in a thread.
 
         Args:
-            request: further arguments of the request, as the app gives them.
+            request: further arguments of the request, as the app gives them; by default, those of a plain request and
+                those of the app's latest request for *url* will do.
         """
         return self._assert(True, str(url), method.upper(), request)
 
@@ -161,12 +173,10 @@ class CacheUnderTest:
         async def check() -> None:
             self._judge(wanted, url, method, [await one for one in self._asked(url, method, request)])
 
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            self._judge(wanted, url, method, [_result(one) for one in self._asked(url, method, request)])
-            return _Verdict(None, self._waiting)
-        return _Verdict(check, self._waiting)
+        if _is_asynchronous():
+            return _Verdict(check, self._waiting)
+        self._judge(wanted, url, method, [_result(one) for one in self._asked(url, method, request)])
+        return _Verdict(None, self._waiting)
 
     def _asked(self, url: str, method: str, request: dict[str, Any]) -> list[_Elsewhere]:
         return [
@@ -179,9 +189,13 @@ class CacheUnderTest:
         self, session: ClientSession, backend: CacheBackend, url: str, method: str, request: dict[str, Any]
     ) -> bool:
         await self._prepare(session, backend)
-        if isinstance(session, CacheMixin):
-            return await session.has_url(url, method, **request)
-        return await backend.has_url(url, method, **request)
+        asked = [request]
+        if request.keys().isdisjoint(MANNERS):
+            manner = Manner.of_arguments(session, method, url, request)
+            latest = self._manners.get(session, {}).get((method, manner.url))
+            asked += [latest | request] if latest else []
+        kept_by = session if isinstance(session, CacheMixin) else backend
+        return any([await kept_by.has_url(url, method, **options) for options in asked])
 
     def _judge(self, wanted: bool, url: str, method: str, found: list[bool]) -> None:
         if not found:
@@ -191,17 +205,23 @@ class CacheUnderTest:
             why = f"; the latest answer was {told}" if told else ""
             raise AssertionError(f"{method} {url} is {'not ' if wanted else ''}in the cache of the app's session{why}")
 
-    async def _prepare(self, session: ClientSession, backend: CacheBackend) -> None:
-        """Take note of *session*, and put in place what it lacks."""
+    async def _prepare(self, session: ClientSession, backend: CacheBackend, manner: Manner | None = None) -> None:
+        """Take note of *session*, and put in place what it lacks for the request that it is about to send."""
         loop = asyncio.get_running_loop()
         self._sessions[session] = (backend, loop)
-        if all(backend in seed.planted for seed in self._seeds):
+        if manner is not None:
+            self._manners.setdefault(session, {})[manner.method, manner.url] = manner.options
+        if not self._seeds:
             return
         async with self._locks.setdefault(loop, asyncio.Lock()):
             for seed in self._seeds:
                 if backend not in seed.planted:
-                    await self._plant(seed, session)
+                    await self._plant(seed, session, seed.options)
                     seed.planted.add(backend)
+                if manner is not None and backend not in seed.asked_for and seed.is_as_asked(session, manner):
+                    seed.asked_for.add(backend)
+                    if manner.options:
+                        await self._plant(seed, session, manner.options | seed.options)
 
     def _note(self, response: ClientResponse) -> None:
         """Take note of what is said of *response*, for a message."""
@@ -210,12 +230,13 @@ class CacheUnderTest:
         first = response.history[0] if response.history else response
         self._told[first.method, str(first.url)] = str(getattr(response, "cache_decision", ""))
 
-    async def _plant(self, seed: _Seed, session: ClientSession) -> None:
+    async def _plant(self, seed: _Seed, session: ClientSession, options: dict[str, Any]) -> None:
         token = _planting.set(seed)
         try:
-            await _forget(session, self._sessions[session][0], seed)
+            kept_by = session if isinstance(session, CacheMixin) else self._sessions[session][0]
+            await kept_by.delete_url(seed.url, seed.method, **options)
             with through_tap(self._answer):
-                async with session.request(seed.method, seed.url, **seed.options) as response:
+                async with session.request(seed.method, seed.url, **options) as response:
                     await response.read()
             status = str(getattr(response, "cache_status", ""))
             if "; stored" not in status and "; hit" not in status:
@@ -247,30 +268,30 @@ class _Elsewhere:
         return (yield from asyncio.wait_for(future, _WITHIN_S).__await__())
 
 
+def _is_asynchronous() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
 def _result(one: _Elsewhere) -> bool:
     if not one.loop.is_running():
         raise AssertionError("the app's loop does not run any more: ask while its client is open")
     return bool(asyncio.run_coroutine_threadsafe(one.doing(), one.loop).result(_WITHIN_S))
 
 
-async def _forget(session: ClientSession, backend: CacheBackend, seed: _Seed) -> None:
-    """Drop what is kept for the request of *seed*."""
-    if isinstance(session, CacheMixin):
-        await session.delete_url(seed.url, seed.method, **seed.options)
-    else:
-        await backend.delete_url(seed.url, seed.method, **seed.options)
-
-
-Prepare: TypeAlias = Callable[[ClientSession, CacheBackend], Awaitable[None]]
+Prepare: TypeAlias = Callable[[ClientSession, CacheBackend, Manner | None], Awaitable[None]]
 Note: TypeAlias = Callable[[ClientResponse], None]
 
 
 def _before_request(request: Any, prepare: Prepare, note: Note) -> Any:
     @wraps(request)
-    async def prepared(self: CacheMixin, *args: Any, **kwargs: Any) -> ClientResponse:
+    async def prepared(self: CacheMixin, method: str, str_or_url: Any, *args: Any, **kwargs: Any) -> ClientResponse:
         if _planting.get() is None:
-            await prepare(self, self.cache)
-        response: ClientResponse = await request(self, *args, **kwargs)
+            await prepare(self, self.cache, Manner.of_arguments(self, method, str_or_url, kwargs))
+        response: ClientResponse = await request(self, method, str_or_url, *args, **kwargs)
         note(response)
         return response
 
@@ -281,7 +302,7 @@ def _before_call(call: Any, prepare: Prepare, note: Note) -> Any:
     @wraps(call)
     async def prepared(self: CacheMiddleware, request: ClientRequest, *args: Any, **kwargs: Any) -> ClientResponse:
         if _planting.get() is None and not isinstance(request.session, CacheMixin):
-            await prepare(request.session, self.backend)
+            await prepare(request.session, self.backend, Manner.of_request(request))
         response: ClientResponse = await call(self, request, *args, **kwargs)
         note(response)
         return response

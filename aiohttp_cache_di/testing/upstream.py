@@ -215,6 +215,24 @@ class FakeUpstream:
         """As `add`, for POST."""
         return self.add("POST", url, answer, **options)
 
+    def put(
+        self, url: str | URL, answer: Callable[[AskedFor], Reply] | None = None, **options: Unpack[ReplyOptions]
+    ) -> Route:
+        """As `add`, for PUT."""
+        return self.add("PUT", url, answer, **options)
+
+    def patch(
+        self, url: str | URL, answer: Callable[[AskedFor], Reply] | None = None, **options: Unpack[ReplyOptions]
+    ) -> Route:
+        """As `add`, for PATCH."""
+        return self.add("PATCH", url, answer, **options)
+
+    def delete(
+        self, url: str | URL, answer: Callable[[AskedFor], Reply] | None = None, **options: Unpack[ReplyOptions]
+    ) -> Route:
+        """As `add`, for DELETE."""
+        return self.add("DELETE", url, answer, **options)
+
     # ---- what has come
 
     @property

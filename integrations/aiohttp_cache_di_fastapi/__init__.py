@@ -25,9 +25,16 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from typing import Annotated, Any, Final, TypeAlias, cast
 from weakref import WeakKeyDictionary
 
-from fastapi import Depends
-from starlette.applications import Starlette
-from starlette.requests import HTTPConnection
+from aiohttp_cache_di.errors import MissingDependencyError
+
+try:
+    from fastapi import Depends
+    from starlette.applications import Starlette
+    from starlette.requests import HTTPConnection
+except ModuleNotFoundError as exc:
+    raise MissingDependencyError(
+        "aiohttp_cache_di_fastapi needs fastapi: pip install 'aiohttp-cache-di[fastapi]'"
+    ) from exc
 
 from aiohttp_cache_di.containers import (
     AnyContainer,

@@ -21,7 +21,7 @@ CASSETTE = pytest.StashKey[Cassette]()
 _FAILED = pytest.StashKey[bool]()
 _NOT_IN_NAMES = re.compile(r"[^\w.=+@,()\[\] -]+")
 _LONGEST = 150  # of a file's name; file systems take 255 bytes
-_READ = (".yml", ".json", ".har")
+_READ = (".yml", ".json", ".har", ".zip")
 
 
 class RecordedTests:

@@ -8,18 +8,20 @@ import random
 import time
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
 import pytest
 from msgspec.structs import replace
 
-from aiohttp_cache_di.backends.capabilities import Leasing, Sorting
+from aiohttp_cache_di.backends.capabilities import Leasing, LookingOrLeasing, Sorting
 from aiohttp_cache_di.backends.store import UNREADABLE, Found, Item, Lease, Record, Row, Store, Written
 from aiohttp_cache_di.entries.codec import EntryCodec, Opaque
 from aiohttp_cache_di.errors import StorageError
+from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from tests.backends.entries import make_entry
 
-__all__ = ["AWKWARD_KEYS", "LeasingStore", "MakeStore", "RemoteContract", "entry", "read", "write"]
+__all__ = ["AWKWARD_KEYS", "LeasingStore", "MakeStore", "RemoteContract", "entry", "looked", "read", "write"]
 
 AWKWARD_KEYS = (
     "with space",
@@ -41,7 +43,7 @@ AWKWARD_KEYS = (
 )
 
 
-class LeasingStore(Store, Leasing, Sorting, Protocol):
+class LeasingStore(Store, Leasing, LookingOrLeasing, Sorting, Protocol):
     """What the suite is for."""
 
 
@@ -52,6 +54,12 @@ MakeStore = Callable[..., LeasingStore]
 def entry(key: str, body: bytes = b"body", until: float = math.inf) -> Record:
     """A record of a response."""
     return Record(key, replace(make_entry("url", body, until), key=key), until)
+
+
+async def looked(store: LookingOrLeasing, key: str) -> object:
+    """The body that a look finds under *key*; what it brings in its place."""
+    found = await store.get_or_acquire(key, 5)
+    return found.item.body if isinstance(found, Found) and isinstance(found.item, StoredResponse) else found
 
 
 async def write(store: Store, *records: Record) -> None:
@@ -307,6 +315,69 @@ class RemoteContract:
             await asking
         await one.close()
         assert await two.acquire("k", 5) == Lease.GRANTED
+        await two.close()
+
+    async def test_a_look_brings_what_is_there_or_else_the_lease(self, make: MakeStore) -> None:
+        one, two = make(self.codec), make(self.codec)
+        assert await one.get_or_acquire("k", 5) is Lease.GRANTED
+        assert await two.get_or_acquire("k", 5) is Lease.REFUSED
+        assert await two.acquire("k", 5) is Lease.REFUSED
+        await write(one, replace(entry("k"), leased=True))
+        assert await looked(two, "k") == b"body"
+        assert await one.acquire("k", 5) is Lease.GRANTED_LATE, "a look that finds something takes none"
+        assert await looked(two, "k") == b"body"
+        await one.release("k")
+        assert await one.get_or_acquire("j", 5) is Lease.GRANTED
+        await one.release("j")
+        assert await two.get_or_acquire("j", 5) is Lease.GRANTED
+        assert await one.get(["j"]) == [None]
+        await one.close()
+        await two.close()
+
+    async def test_a_look_takes_a_lease_that_has_ended_and_the_place_of_what_has_expired(self, make: MakeStore) -> None:
+        one, two = make(self.codec), make(self.codec)
+        assert await one.get_or_acquire("ended", 0.05) is Lease.GRANTED
+        await write(one, entry("over", until=time.time() + 0.05))
+        await asyncio.sleep(0.06)
+        for key in ("ended", "over"):
+            assert await two.get_or_acquire(key, 5) is Lease.GRANTED
+            await one.release(key)
+            assert await one.get_or_acquire(key, 5) is Lease.REFUSED
+            assert await one.acquire(key, 5) is Lease.REFUSED
+            assert await one.get([key]) == [None]
+            await write(two, replace(entry(key), leased=True))
+            assert await looked(one, key) == b"body"
+        await one.close()
+        await two.close()
+
+    async def test_of_many_that_look_at_once_one_has_the_lease(self, make: MakeStore) -> None:
+        stores = [make(self.codec) for _ in range(4)]
+        asked = await asyncio.gather(*(store.get_or_acquire("k", 5) for store in stores * 5))
+        assert asked.count(Lease.GRANTED) == 1
+        assert {Lease.GRANTED, Lease.REFUSED} >= set(asked)
+        for store in stores:
+            await store.close()
+
+    async def test_a_lease_that_a_look_has_brought_in_vain_is_not_held(self, make: MakeStore) -> None:
+        one, two = make(self.codec), make(self.codec)
+        assert await two.get(["k"]) == [None]
+        await one.get_or_acquire("opened", 5)
+        for pause_s in (0, 0.002):
+            asking = asyncio.ensure_future(one.get_or_acquire("k", 30))
+            await asyncio.sleep(pause_s)
+            asking.cancel()
+            with suppress(asyncio.CancelledError):
+                if await asking:
+                    await one.release("k")
+        await one.close()
+        assert await two.get_or_acquire("k", 5) is Lease.GRANTED
+        await two.close()
+
+    async def test_a_look_finds_what_is_unreadable(self, make: MakeStore) -> None:
+        one, two = make(self.codec), make(EntryCodec("another secret"))
+        await write(two, entry("k"))
+        assert await one.get_or_acquire("k", 5) == Found(UNREADABLE)
+        await one.close()
         await two.close()
 
     # ---- loops, and closing

@@ -24,6 +24,7 @@ from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from tests.backends.contract import AWKWARD_KEYS
 from tests.backends.entries import make_entry
+from tests.times import in_time
 
 __all__ = ["MakeStore", "StoreContract", "keep", "look", "make_redirect", "walk"]
 
@@ -385,15 +386,20 @@ class StoreContract:
         if not isinstance(store, Renewing) or not isinstance(other, Renewing):
             pytest.skip("its leases hold for a fixed time")
         assert not await store.renew("k", 60)
-        assert await store.acquire("k", 1.0)
-        assert await store.renew("k", 60)
-        assert not await other.renew("k", 60)
-        await asyncio.sleep(1.2)
-        assert not await other.acquire("k", 60)
-        await store.release("k")
-        assert not await store.renew("k", 60)
-        assert await other.acquire("k", 60)
-        await other.release("k")
+
+        async def acquire_and_renew(ttl_s: float) -> tuple[bool, bool]:
+            return bool(await store.acquire(f"k{ttl_s}", ttl_s)), await store.renew(f"k{ttl_s}", 60)
+
+        ttl_s, answers = await in_time(0.3, acquire_and_renew)
+        assert answers == (True, True)
+        key = f"k{ttl_s}"
+        assert not await other.renew(key, 60)
+        await asyncio.sleep(ttl_s + 0.1)
+        assert not await other.acquire(key, 60)
+        await store.release(key)
+        assert not await store.renew(key, 60)
+        assert await other.acquire(key, 60)
+        await other.release(key)
         await other.close()
 
     async def test_a_version_tells_of_each_change(self, make: MakeStore, store: Store) -> None:

@@ -89,6 +89,7 @@ OTHER: list[tuple[dict[str, Any], dict[str, Any], str]] = [
 ]
 
 
+@pytest.mark.usefixtures("usual_deadline")
 @pytest.mark.parametrize(("of_session", "of_backend"), SAME, ids=str)
 async def test_what_says_the_same_in_another_form_is_no_error(
     of_session: dict[str, Any], of_backend: dict[str, Any]

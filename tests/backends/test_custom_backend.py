@@ -16,6 +16,7 @@ from aiohttp import ClientResponse
 from aiohttp_cache_di import CachedResponse, CachedSession
 from aiohttp_cache_di.backends import BaseCache, BaseStorage, CacheActions, CacheBackend, ResponseOrKey
 from aiohttp_cache_di.backends.store import Record
+from aiohttp_cache_di.testing import CacheClock
 from tests.backends.entries import make_entry
 from tests.origin import Origin, Received, answer
 from tests.storages import CustomBackend, CustomStorage
@@ -104,14 +105,15 @@ class TestTheExampleOfTheDocumentation:
             assert await fetch(session, url) == (False, "3")
 
     async def test_expired_entries_are_deleted(self, origin: Origin, tmp_path: Path) -> None:
-        backend = FolderBackend(tmp_path, expire_after=0.01)
-        async with CachedSession(cache=backend) as session:
-            await fetch(session, origin.on("/", numbered))
-            await backend.settle()
-            await asyncio.sleep(0.01)
-            assert await backend.responses.size() == 1
-            await session.delete_expired_responses()
-            assert await backend.responses.size() == 0
+        backend = FolderBackend(tmp_path, expire_after=60)
+        with CacheClock() as clock:
+            async with CachedSession(cache=backend) as session:
+                await fetch(session, origin.on("/", numbered))
+                await backend.settle()
+                clock.advance("2m")
+                assert await backend.responses.size() == 1
+                await session.delete_expired_responses()
+                assert await backend.responses.size() == 0
 
     async def test_a_file_that_is_none_of_ours_is_a_miss(self, origin: Origin, tmp_path: Path) -> None:
         backend, url = FolderBackend(tmp_path), origin.on("/", numbered)

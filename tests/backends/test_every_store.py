@@ -28,6 +28,7 @@ from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.response import CachedResponse
 from tests.backends.entries import make_entry
 from tests.origin import Origin, Received, answer
+from tests.programs import started
 from tests.stores import EVERY, GROUPS, KINDS, SHARED, SHARED_BY_ALL, STORES, Store, new_store
 
 MANY = 10_000
@@ -44,7 +45,8 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
 @pytest.fixture
 async def backend(store: Store) -> AsyncIterator[CacheBackend]:
     """A backend on it that takes large bodies and its time."""
-    made = store.backend(max_body_bytes=32 * MEGABYTE, storage_deadline=20.0)
+    driver = {"socketTimeoutMS": 60_000} if store.kind == "mongodb" else {}
+    made = store.backend(max_body_bytes=32 * MEGABYTE, storage_deadline=20.0, **driver)
     yield made
     await made.close()
 
@@ -261,15 +263,10 @@ asyncio.run(main())
 @pytest.mark.parametrize("store", SHARED_BY_ALL, indirect=True)
 async def test_what_another_process_writes_or_deletes_is_seen_at_once(store: Store) -> None:
     backend = store.backend()
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", PEER, json.dumps([store.kind, store.options])),
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
+    command = (sys.executable, "-c", PEER, json.dumps([store.kind, store.options]))
+    async with started(*command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
         async with asyncio.timeout(60):
             for word, expected in (("look", False), ("write", True), ("delete", False), ("write", True)):
                 process.stdin.write(f"{word} k\n".encode())
@@ -280,10 +277,6 @@ async def test_what_another_process_writes_or_deletes_is_seen_at_once(store: Sto
             assert (await process.stdout.readline()).strip() == b"False"
             process.stdin.close()
             assert await process.wait() == 0
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
     await backend.close()
 
 

@@ -391,11 +391,11 @@ async def test_a_selection_in_a_file_takes_less_than_a_walk_over_the_bodies(tmp_
             numbers = range(first, first + 128)
             entries = [entry(f"{n:040x}", f"http://h{n % 128}.test/{n}", body=b"x" * 10_000) for n in numbers]
             await store.put([Record(each.key, each, math.inf) for each in entries])
-        begun = time.perf_counter()
+        begun = time.process_time()
         assert (await backend.purge(host="h7.test", dry_run=True)).entries == 16
-        selected = time.perf_counter()
+        selected = time.process_time()
         assert len([row async for page in store.pages(items=True) for row in page]) == 2048
-        assert selected - begun < time.perf_counter() - selected
+        assert selected - begun < time.process_time() - selected
         assert (await backend.purge(host="h7.test")).entries == 16
         assert (await backend.usage()).entries == 2032
     finally:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from tests.cli.runs import Run
 
 WRONG = {
     "ls --host https://a.test/items": "host 'https://a.test/items': that is a URL; use its host alone, 'a.test', or",
+    "ls --tag=": "--tag '': use text that is not blank",
     "ls --host *.a.test": "select by match: '*.a.test/*'",
     "ls --host a.test/items": "that is no host",
     "ls --host a.test:http": "that is no host",
@@ -174,11 +177,54 @@ def test_what_a_driver_raises_is_one_line_without_a_secret(run: Run, monkeypatch
     assert "cache.sqlite fails: RuntimeError" in error
 
 
-def test_a_file_that_was_damaged_is_told(run: Run, store: Path) -> None:
+LOOKS = ["ls", "stats", "show http://a.test/", "explain http://a.test/", "purge --all --dry-run", "ls --json"]
+
+
+def files_beside(store: Path) -> dict[str, bytes]:
+    """The files in the directory of *store*, but for SQLite's own, which it makes for its readers."""
+    return {each.name: each.read_bytes() for each in store.parent.iterdir() if not each.name.endswith(("-shm", "-wal"))}
+
+
+@pytest.mark.parametrize("command", LOOKS)
+def test_a_look_at_a_damaged_file_says_so_and_changes_nothing(run: Run, store: Path, command: str) -> None:
+    """It was set aside, as a service does that goes on with a new one."""
     store.write_bytes(b"garbage" * 1000)
-    status, said, error = run("stats", "--json")
-    assert (status, json.loads(said)["entries"]) == (0, 0)
-    assert error == ("warning: 1 of what is stored could not be read: damaged, foreign, or signed with another key\n")
+    before = files_beside(store)
+    status, _, error = run(*command.split())
+    assert status == 1
+    assert error.count("\n") == 1
+    assert f"{store} " in error
+    assert "DamagedError: the file is damaged: file is not a database" in error
+    assert files_beside(store) == before
+
+
+@pytest.mark.parametrize("command", LOOKS)
+def test_a_look_at_a_file_of_another_version_drops_nothing(run: Run, store: Path, command: str) -> None:
+    with closing(sqlite3.connect(store, isolation_level=None)) as other:
+        other.execute("PRAGMA journal_mode = DELETE")
+        other.execute('UPDATE "aiohttp_cache_di" SET version = version + 1')
+    before = files_beside(store)
+    status, _, error = run(*command.split())
+    assert (status, error.count("\n")) == (1, 1)
+    assert f"{store} has no tables of this version, and is opened to be read only" in error
+    assert files_beside(store) == before
+
+
+@pytest.mark.parametrize("command", LOOKS[:2])
+def test_a_look_at_a_file_changes_nothing_in_it(run: Run, store: Path, command: str) -> None:
+    before = files_beside(store)
+    assert run(*command.split())[0] == 0
+    assert files_beside(store) == before
+
+
+def test_a_file_that_was_damaged_is_told_where_it_is_to_be_changed(run: Run, store: Path) -> None:
+    store.write_bytes(b"garbage" * 1000)
+    status, _, error = run("prune", "--json")
+    assert (status, error) == (
+        0,
+        "warning: 1 of what is stored could not be read: damaged, foreign, or signed with another key; "
+        "purges by tag that are among it are not seen here\n",
+    )
 
 
 @pytest.mark.parametrize(

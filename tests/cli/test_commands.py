@@ -19,8 +19,9 @@ import pytest
 from msgspec.structs import replace
 
 from aiohttp_cache_di.backends.sqlite import SQLiteBackend
+from aiohttp_cache_di.backends.sqlite.schema import KEPT
 from aiohttp_cache_di.entries.info import info_of, pack_info
-from aiohttp_cache_di.rfc9111.messages import StoredResponse
+from aiohttp_cache_di.rfc9111.messages import StoredResponse, Tagging
 from tests.backends.entries import make_entry
 from tests.cli.runs import Run
 from tests.integrations.origin import running_origin
@@ -52,6 +53,7 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             entry("bb2", "http://b.test/coloured", raw_headers=TAG),
         ):
             await backend.write(each)
+        await backend.learn_secret()  # as a service does
         await backend.close()
 
     asyncio.run(fill())
@@ -264,7 +266,7 @@ def test_what_is_stored_is_copied_to_another_cache(
     monkeypatch.setenv("NEW_CACHE_BACKEND", "filesystem")
     monkeypatch.setenv("NEW_CACHE_FILESYSTEM__PATH", str(tmp_path / "files"))
     status, said, _ = run("copy", "--to-prefix", "NEW_CACHE_", "--host", "a.test", "--json")
-    assert (status, json.loads(said)) == (0, {"copied": 2, "left": 0})
+    assert (status, json.loads(said)) == (0, {"copied": 2, "left": 0, "reasons": {}})
     assert listed(run, "--prefix", "NEW_CACHE_") == ["aa2", "aa1"]
     assert run("copy", "--to-prefix", "NEW_CACHE_", "--expired")[1] == "1 entry copied\n"
     assert listed(run, "--prefix", "NEW_CACHE_", "--expired") == ["bb1"]
@@ -289,7 +291,63 @@ def test_an_empty_store_gets_the_secret_of_the_cache_that_is_copied_to_it(
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     for _ in range(2):  # also where it is there by now
         status, said, error = run("copy", "--to-prefix", "NEW_CACHE_", "--json")
-        assert (status, error, json.loads(said)) == (0, "", {"copied": 4, "left": 0})
+        assert (status, error, json.loads(said)) == (0, "", {"copied": 4, "left": 0, "reasons": {}})
+
+
+def test_what_the_target_has_no_room_for_is_not_counted_as_copied(
+    path: Path, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("NEW_CACHE_BACKEND", "sqlite")
+    monkeypatch.setenv("NEW_CACHE_SQLITE__PATH", str(tmp_path / "new.sqlite"))
+    monkeypatch.setenv("NEW_CACHE_MAX_ENTRIES", "3")
+    status, said, _ = run("copy", "--to-prefix", "NEW_CACHE_", "--json")
+    kept = len(listed(run, "--prefix", "NEW_CACHE_"))
+    assert kept < 4
+    assert (status, json.loads(said)) == (0, {"copied": kept, "left": 4 - kept, "reasons": {"evicted": 4 - kept}})
+
+
+def test_what_is_purged_by_its_tag_in_the_target_is_not_counted_as_copied(
+    path: Path, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("NEW_CACHE_BACKEND", "sqlite")
+    monkeypatch.setenv("NEW_CACHE_SQLITE__PATH", str(tmp_path / "new.sqlite"))
+
+    async def add() -> None:
+        backend = SQLiteBackend(str(path))
+        await backend.write(entry("cc1", "http://c.test/", tagging=Tagging(("users",))))
+        await backend.close()
+
+    asyncio.run(add())
+    assert run("copy", "--to-prefix", "NEW_CACHE_")[1] == "5 entries copied\n"
+    assert run("purge", "--tag", "users", "--prefix", "NEW_CACHE_")[0] == 0
+    status, said, _ = run("copy", "--to-prefix", "NEW_CACHE_")
+    assert (status, said) == (0, "4 entries copied, 1 left\n\nLEFT  WHY\n   1  a tag of it was purged there\n")
+    assert listed(run, "--prefix", "NEW_CACHE_", "--tag", "users") == []
+    assert listed(run, "--tag", "users") == ["cc1"]
+
+
+def test_a_file_that_is_copied_from_is_not_changed(
+    path: Path, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("NEW_CACHE_BACKEND", "filesystem")
+    monkeypatch.setenv("NEW_CACHE_FILESYSTEM__PATH", str(tmp_path / "files"))
+    before = path.read_bytes()
+    assert run("copy", "--to-prefix", "NEW_CACHE_")[0] == 0
+    assert path.read_bytes() == before
+    path.write_bytes(b"garbage" * 1000)
+    status, _, error = run("copy", "--to-prefix", "NEW_CACHE_")
+    assert (status, "the file is damaged" in error, path.read_bytes()) == (1, True, b"garbage" * 1000)
+
+
+def test_of_a_file_that_keeps_no_secret_what_needs_one_is_left(
+    path: Path, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("NEW_CACHE_BACKEND", "filesystem")
+    monkeypatch.setenv("NEW_CACHE_FILESYSTEM__PATH", str(tmp_path / "files"))
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("DELETE FROM aiohttp_cache_di WHERE name = ?", (KEPT,))
+    status, said, _ = run("copy", "--to-prefix", "NEW_CACHE_", "--json")
+    assert (status, json.loads(said)) == (0, {"copied": 3, "left": 1, "reasons": {"secret": 1}})
 
 
 def test_what_another_secret_would_not_find_again_is_not_copied(
@@ -299,7 +357,7 @@ def test_what_another_secret_would_not_find_again_is_not_copied(
     monkeypatch.setenv("NEW_CACHE_SQLITE__PATH", str(tmp_path / "new.sqlite"))
     monkeypatch.setenv("NEW_CACHE_SECRET_KEY", "0123456789abcdef")
     status, said, _ = run("copy", "--to-prefix", "NEW_CACHE_", "--match", "*/s*", "--json")
-    assert (status, json.loads(said)) == (0, {"copied": 1, "left": 1})
+    assert (status, json.loads(said)) == (0, {"copied": 1, "left": 1, "reasons": {"secret": 1}})
     assert listed(run, "--prefix", "NEW_CACHE_") == ["aa1"]
     monkeypatch.setenv("NEW_CACHE_CACHE_CONTROL", "false")
     assert run("copy", "--to-prefix", "NEW_CACHE_")[0] == 2

@@ -100,7 +100,7 @@ async def test_hits_do_not_wait_for_a_limiters_place(origin: Origin) -> None:
     async with page.make_session(CacheBackend(cache_control=True)) as session:
         async with session.get(origin.url) as response:
             await response.read()
-        async with page.places, page.places, asyncio.timeout(5), session.get(origin.url) as response:
+        async with page.places, page.places, asyncio.timeout(20), session.get(origin.url) as response:
             assert await response.json() == {"data": 1}
             assert response.from_cache
 

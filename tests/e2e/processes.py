@@ -21,8 +21,8 @@ from examples.demo.services import PROJECT, free_port
 __all__ = ["READY_WITHIN_S", "Answer", "Client", "Ended", "Origin", "Service", "running_origin"]
 
 READY_WITHIN_S = 30.0
-STOPPED_WITHIN_S = 15.0
-ORPHANS_GONE_WITHIN_S = 2.0
+STOPPED_WITHIN_S = 30.0
+ORPHANS_GONE_WITHIN_S = 10.0
 
 _TROUBLE = re.compile(
     r"error|warning|traceback|exception|unclosed|never awaited|never retrieved|leaked|critical|destroyed", re.IGNORECASE
@@ -106,23 +106,25 @@ class Service:
         """Wait for its end; what is left of it is ended too, but told."""
         assert self._process is not None
         process = self._process
-        with contextlib.suppress(TimeoutError):  # the status, None, tells
-            await asyncio.wait_for(process.wait(), STOPPED_WITHIN_S)
-        orphans = await _orphans(process.pid)
-        ended = Ended(process.returncode, self.output, orphans)
-        self.kill()
-        return ended
+        try:
+            with contextlib.suppress(TimeoutError):  # the status, None, tells
+                await asyncio.wait_for(process.wait(), STOPPED_WITHIN_S)
+            orphans = await _orphans(process.pid)
+            return Ended(process.returncode, self.output, orphans)
+        finally:
+            await self.kill()
 
     async def stop(self) -> Ended:
         """End it with SIGTERM."""
         self.terminate()
         return await self.ended()
 
-    def kill(self) -> None:
-        """End all of its group at once, whatever state it is in."""
+    async def kill(self) -> None:
+        """End all of its group at once, whatever state it is in, and let the loop let go of it."""
         if self._process is not None:
             with contextlib.suppress(ProcessLookupError):  # it is gone already
                 os.killpg(self._process.pid, signal.SIGKILL)
+            await self._process.wait()
 
     @property
     def output(self) -> str:

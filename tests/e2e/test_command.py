@@ -17,6 +17,7 @@ import pytest
 from aiohttp_cache_di import CachedSession, CacheSettings
 from aiohttp_cache_di.settings.build import build_backend, build_session
 from tests.origin import Origin, Received, answer
+from tests.programs import dismiss
 
 pytestmark = pytest.mark.processes
 
@@ -57,9 +58,7 @@ async def ended(process: asyncio.subprocess.Process) -> tuple[int | None, str, s
         async with asyncio.timeout(WITHIN_S):
             said, error = await process.communicate()
     finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+        await dismiss(process)
     return process.returncode, said.decode(), error.decode()
 
 
@@ -191,6 +190,4 @@ async def test_an_interrupt_ends_the_command_cleanly(service: Service, origin: O
         assert await ended(process) == (130, "", "aiohttp-cache: interrupted\n")
     finally:
         never.set()
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+        await dismiss(process)

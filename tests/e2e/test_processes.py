@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
@@ -32,7 +32,7 @@ async def client() -> AsyncGenerator[Client]:
 
 
 @pytest.fixture
-def track() -> Iterator[Start]:
+async def track() -> AsyncGenerator[Start]:
     """Make sure that a service is ended, also when the test fails."""
     services: list[Service] = []
 
@@ -42,7 +42,7 @@ def track() -> Iterator[Start]:
 
     yield remember
     for service in services:
-        service.kill()
+        await service.kill()
 
 
 @pytest.fixture(params=SHARED)

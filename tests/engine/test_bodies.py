@@ -16,6 +16,7 @@ from aiohttp_cache_di.engine import budget, recorder, recording
 from aiohttp_cache_di.engine.storing import ResponseStoring
 from tests.clients import Clients
 from tests.origin import Origin, Received, answer, chunked
+from tests.programs import started
 
 LARGE = b"0123456789abcdef" * (3 * 2**16)  # 3 MiB
 
@@ -73,9 +74,9 @@ async def test_an_error_of_ours_beside_a_body_reaches_no_reader(
     large = origin.on("/large", in_chunks)
     async with CachedSession() as session:
         for _ in range(2):
-            async with asyncio.timeout(5), session.get(small) as response:
+            async with asyncio.timeout(20), session.get(small) as response:
                 assert await response.text() == "text"
-            async with asyncio.timeout(5), session.get(large) as response:
+            async with asyncio.timeout(20), session.get(large) as response:
                 assert await response.read() == LARGE
             followers = await asyncio.gather(*(session.get(small) for _ in range(3)))
             assert [await response.text() for response in followers] == ["text"] * 3
@@ -105,6 +106,6 @@ print("ended")
 
 
 async def test_a_program_under_blockbuster_ends() -> None:
-    process = await asyncio.create_subprocess_exec(sys.executable, "-c", PROGRAM, stdout=asyncio.subprocess.PIPE)
-    out, _ = await asyncio.wait_for(process.communicate(), 30)
+    async with started(sys.executable, "-c", PROGRAM, stdout=asyncio.subprocess.PIPE) as process:
+        out, _ = await asyncio.wait_for(process.communicate(), 60)
     assert out == b"ended\n"

@@ -271,7 +271,7 @@ async def test_a_leader_whose_body_has_no_known_end_holds_the_others_up_for_a_mo
     url = origin.on("/", script)
     leader = asyncio.create_task(client.fetch(url))
     await origin.arrival()
-    assert await asyncio.wait_for(flood(client, url, 20), 2) == ["text"] * 20
+    assert await asyncio.wait_for(flood(client, url, 20), 20) == ["text"] * 20
     hang.set()
     assert (await leader)[1] == "text"
 
@@ -320,7 +320,7 @@ async def test_one_that_has_stopped_arriving_is_not(origin: Origin, clients: Cli
     url = origin.on("/", script)
     leader = asyncio.create_task(client.fetch(url))
     await origin.arrival()
-    assert await asyncio.wait_for(flood(client, url, 20), 2) == ["text"] * 20
+    assert await asyncio.wait_for(flood(client, url, 20), 20) == ["text"] * 20
     hang.set()
     assert (await leader)[1] == "text"
 
@@ -333,7 +333,7 @@ async def test_a_leader_that_does_not_read_its_large_body_holds_the_others_up_fo
     url = origin.on("/", answer(body) if has_end else CHUNKED + chunked(body))
     async with client.session.get(url):
         other = asyncio.create_task(client.fetch(url))
-        assert (await asyncio.wait_for(other, 5))[1] == body.decode()
+        assert (await asyncio.wait_for(other, 20))[1] == body.decode()
 
 
 async def test_a_slow_origin_is_asked_once_however_long_it_takes(origin: Origin, clients: Clients) -> None:
@@ -344,7 +344,7 @@ async def test_a_slow_origin_is_asked_once_however_long_it_takes(origin: Origin,
 
 
 async def test_who_waits_longer_than_it_would_for_the_origin_asks_itself(origin: Origin, clients: Clients) -> None:
-    client, hang = clients(session=many()), asyncio.Event()
+    client, hang = clients(session=many(), coalesce_timeout=60), asyncio.Event()
 
     async def script(request: Received) -> bytes:
         if request.number == 1:
@@ -354,17 +354,17 @@ async def test_who_waits_longer_than_it_would_for_the_origin_asks_itself(origin:
     url = origin.on("/", script)
     leader = asyncio.create_task(client.fetch(url))
     await origin.arrival()
-    patient: dict[str, Any] = {"timeout": ClientTimeout(sock_read=0.1)}
+    patient: dict[str, Any] = {"timeout": ClientTimeout(sock_read=0.5)}
     if not isinstance(client.session, CachedSession):  # of which only the session's own timeout is known
         client = clients(backend=client.backend, session={**many(), **patient})
         patient = {}
-    assert await asyncio.wait_for(client.fetch(url, **patient), 2) == (False, "text")
+    assert await asyncio.wait_for(client.fetch(url, **patient), 20) == (False, "text")
     hang.set()
     await leader
 
 
 async def test_a_follower_looks_into_the_store_before_it_asks_itself(origin: Origin, clients: Clients) -> None:
-    client, hang = clients(session=many(), coalesce_timeout=0.3), asyncio.Event()
+    client, hang = clients(session=many(), coalesce_timeout=1), asyncio.Event()
 
     async def script(request: Received) -> AsyncIterator[bytes]:
         yield CHUNKED
@@ -378,7 +378,7 @@ async def test_a_follower_looks_into_the_store_before_it_asks_itself(origin: Ori
     await asyncio.sleep(0.01)
     key = client.backend.create_key("GET", url)
     await client.backend.write(replace(entry(b"other"), key=key, url=url))
-    assert await asyncio.wait_for(follower, 5) == (True, "other")
+    assert await asyncio.wait_for(follower, 20) == (True, "other")
     assert origin.hits == 1
     hang.set()
     await leader
@@ -404,7 +404,7 @@ async def test_a_follower_that_was_late_gets_what_the_leader_brings_first(origin
     async with asyncio.timeout(10):
         await all_ask.wait()
     slow.set()
-    assert await asyncio.wait_for(followers, 2) == ["text"] * 20
+    assert await asyncio.wait_for(followers, 20) == ["text"] * 20
     assert (await leader)[1] == "text"
 
 
@@ -422,18 +422,34 @@ async def test_a_cancelled_leader_hands_over_to_one_follower(origin: Origin, cli
 
 
 async def test_a_leader_out_of_time_hands_over_to_one_follower(origin: Origin, clients: Clients) -> None:
-    client = clients(session=many())
-    url = origin.on("/", slow(0.1))
-    leader = asyncio.create_task(client.fetch(url, timeout=ClientTimeout(total=0.05)))
-    await origin.arrival()
+    client, never = clients(session=many()), asyncio.Event()
+
+    async def script(request: Received) -> bytes:
+        if origin.hits_of(request.path) == 1:
+            await never.wait()
+        return answer("text")
+
+    for total_s in (0.05, 0.5, 5):
+        url = origin.on(f"/{total_s}", script)
+        leader = asyncio.create_task(client.fetch(url, timeout=ClientTimeout(total=total_s)))
+        arrival = asyncio.create_task(origin.arrival())
+        await asyncio.wait((leader, arrival), return_when=asyncio.FIRST_COMPLETED)
+        if not leader.done():  # or else the machine stood still, and there is nothing to hand over
+            break
     assert await flood(client, url, 50) == ["text"] * 50
-    assert origin.hits == 2
+    assert origin.hits_of(f"/{total_s}") == 2
     with pytest.raises(TimeoutError):
         await leader
 
 
 async def test_a_follower_keeps_its_own_time_and_its_own_cancellation(origin: Origin, clients: Clients) -> None:
-    client, url = clients(session=many()), origin.on("/", slow(0.3))
+    client, may_answer = clients(session=many()), asyncio.Event()
+
+    async def script(request: Received) -> bytes:
+        await may_answer.wait()
+        return answer("text")
+
+    url = origin.on("/", script)
     leader = asyncio.create_task(client.fetch(url))
     await origin.arrival()
     with pytest.raises(TimeoutError):
@@ -443,6 +459,7 @@ async def test_a_follower_keeps_its_own_time_and_its_own_cancellation(origin: Or
     cancelled.cancel()
     await asyncio.gather(cancelled, return_exceptions=True)
     assert not leader.done()
+    may_answer.set()
     assert await leader == (False, "text")
     assert origin.hits == 1
 

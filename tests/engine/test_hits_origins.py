@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from aiohttp import ClientRequest
+from aiohttp import ClientRequest, ClientResponse
 from multidict import CIMultiDict
 from yarl import URL
 
@@ -237,3 +237,41 @@ async def test_a_new_url_is_looked_at_closely_once(
         monkeypatch.setattr(session._fast_lane._questions, "plain", None)
         for url in (origin.url + "/e", origin.url + "/a"):
             assert isinstance(found(session, url), CachedResponse)
+
+
+@pytest.mark.parametrize(
+    ("options", "is_plain"),
+    [
+        ({"refresh": False, "only_if_cached": None, "tags": ()}, True),
+        ({"expire_after": None, "stale_if_error": None, "principal": None}, True),
+        ({"raise_for_status": True, "timeout": None, "allow_redirects": True}, True),
+        ({"expire_after": 0}, False),
+        ({"refresh": True}, False),
+        ({"only_if_cached": True}, False),
+        ({"stale_if_error": 0}, False),
+        ({"principal": ""}, False),
+        ({"tags": ["a"]}, False),
+        ({"raise_for_status": print}, False),
+        ({"headers": {}}, False),
+    ],
+    ids=str,
+)
+async def test_what_wishes_for_nothing_takes_the_fast_lane(
+    backend: CacheBackend, origin: Origin, options: dict[str, Any], is_plain: bool
+) -> None:
+    async with CachedSession(cache=backend) as session:
+        await teach(session, origin.url + "/a")
+        assert isinstance(found(session, origin.url + "/a", **options), CachedResponse) is is_plain
+
+
+async def test_a_session_that_asks_a_function_about_each_status_takes_the_whole_way(
+    backend: CacheBackend, origin: Origin
+) -> None:
+    async def check(response: ClientResponse) -> None:
+        checked.append(response.status)
+
+    checked: list[int] = []
+    async with CachedSession(cache=backend, raise_for_status=check) as session:
+        await teach(session, origin.url + "/a")
+        async with session.get(origin.url + "/a"):
+            assert checked == [200] * 3

@@ -67,6 +67,49 @@ async def test_a_redirect_is_not_used_without_what_it_leads_to(
     assert signatures.given == 3
 
 
+@pytest.mark.parametrize("why", ["no-store", "too large"])
+async def test_nor_by_a_lifetime_that_the_user_adds_to_the_standard(origin: Origin, clients: Clients, why: str) -> None:
+    signatures = Signatures(origin, status=308)
+    signatures.blob, more = UNKEPT[why]
+    client = clients(cache_control=True, expire_after=60, **more)
+    for _ in range(3):
+        assert await client.fetch(signatures.url) == (False, "blob")
+    assert signatures.given == 3
+    signatures.blob, client.backend.max_body_bytes = answer("blob", headers=NOTHING_SAID), 100
+    for expected in (False, True):
+        assert await client.fetch(signatures.url) == (expected, "blob")
+    assert signatures.given == 4
+
+
+async def test_nor_by_one_that_a_request_has_added_or_that_is_guessed(origin: Origin) -> None:
+    async with CachedSession(cache_control=True, heuristic_with_query=True) as session:
+        signatures = Signatures(origin, status=301)
+        for lifetime in (60, None, None):
+            async with session.get(signatures.url, expire_after=lifetime) as response:
+                assert await response.text() == "blob"
+        signatures = Signatures(
+            origin, status=301, headers={**NOTHING_SAID, "Last-Modified": "Sun, 06 Nov 1994 08:49:37 GMT"}
+        )
+        signatures.blob = answer("blob", headers={"Cache-Control": "no-store"})
+        signatures.url = origin.on("/guessed", signatures.redirect)
+        signatures.given = 10
+        for _ in range(2):
+            async with session.get(signatures.url) as response:
+                assert await response.text() == "blob"
+
+
+async def test_an_overridden_lifetime_lets_one_be_used_alone_as_long_as_the_origins(
+    origin: Origin, clients: Clients
+) -> None:
+    rules = {"*": {"expire_after": 60, "override_origin": True}}
+    for stated, given in (("max-age=60", 1), ("max-age=0", 2)):
+        signatures = Signatures(origin, status=302, headers={"Cache-Control": stated})
+        client = clients(cache_control=True, urls_expire_after=rules)
+        for _ in range(2):
+            await client.fetch(signatures.url)
+        assert signatures.given == given
+
+
 async def test_nor_where_the_filter_refuses_that(origin: Origin, clients: Clients) -> None:
     def is_redirect(response: ClientResponse) -> bool:
         return response.status == 302
@@ -142,7 +185,7 @@ async def test_one_that_leads_to_itself_leads_nowhere(origin: Origin, clients: C
 
     client, url = clients(expire_after=60), origin.on("/", script)
     for _ in range(2):
-        assert await asyncio.wait_for(client.fetch(url), 5) == (False, "there")
+        assert await asyncio.wait_for(client.fetch(url), 20) == (False, "there")
 
 
 async def test_one_is_used_whatever_it_leads_to_by_who_does_not_follow(origin: Origin) -> None:

@@ -78,7 +78,7 @@ class TestStore:
             return runtime
 
         async def wait(runtime: Runtime) -> None:
-            await asyncio.wait_for(runtime.settle(), 1)
+            await asyncio.wait_for(runtime.settle(), 20)
 
         asyncio.run(wait(asyncio.run(begin())))
 

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from examples.demo.table import outcome
 pytestmark = pytest.mark.processes
 
 ROOT = Path(__file__).parent.parent.parent
+GONE_WITHIN_S = 10.0
 
 
 @pytest.mark.parametrize(
@@ -71,6 +73,14 @@ def _running(mark: str) -> list[str]:
     return found
 
 
+def _left(mark: str) -> list[str]:
+    """Which of them live on: what has been killed, or ends with its parent, may take a moment on a busy machine."""
+    deadline = time.monotonic() + GONE_WITHIN_S
+    while (found := _running(mark)) and time.monotonic() < deadline:
+        time.sleep(0.02)  # not our children: no event
+    return found
+
+
 @pytest.mark.parametrize("backend", ["sqlite", "filesystem", "redis", "mongodb", "dynamodb"])
 def test_the_demo_shows_misses_hits_and_validations_and_leaves_nothing_running(backend: str) -> None:
     if backend == "mongodb" and find_spec("secantus") is None:
@@ -82,7 +92,7 @@ def test_the_demo_shows_misses_hits_and_validations_and_leaves_nothing_running(b
     for word in ("miss", "hit", "revalidated", "FastAPI", "aiohttp.web", "the cache is still there"):
         assert word in shown
     assert ("Two workers, one cache" in shown) is (backend != "sqlite")
-    assert _running(mark) == []
+    assert _left(mark) == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -96,4 +106,4 @@ def test_an_interrupted_demo_ends_what_it_started(number: signal.Signals) -> Non
         _, complaints = demo.communicate(timeout=60)
     assert demo.returncode == 130, complaints
     assert complaints == "stopped; nothing is left running\n"
-    assert _running(mark) == []
+    assert _left(mark) == []

@@ -51,3 +51,14 @@ def test_what_is_public_is_fetched_once_for_all(upstream: Origin) -> None:
         assert [client.get("/countries", headers=key).text for key in (RED, BLUE)] == ["/countries for all"] * 2
         assert client.get("/countries", headers={"X-API-Key": "of no one"}).status_code == 401
     assert upstream.hits == 1
+
+
+def test_an_upstream_that_is_dead_is_a_bad_gateway_and_types_are_passed_on(
+    upstream: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with TestClient(gateway.make_app()) as client:
+        assert client.get("/orders/1", headers=RED).headers["Content-Type"] == "text/plain; charset=utf-8"
+        monkeypatch.setattr(gateway, "UPSTREAM", "http://127.0.0.1:1")  # no one listens there
+        dead = client.get("/orders/1", headers=RED)
+    assert (dead.status_code, dead.json()["detail"]) == (502, "the upstream cannot be asked: ClientConnectorError")
+    assert upstream.hits == 1

@@ -1,4 +1,4 @@
-"""The script: its second run needs no network."""
+"""The scripts: what a second run needs, and what is said of an upstream that is dead."""
 
 from __future__ import annotations
 
@@ -14,17 +14,23 @@ from tests.integrations.origin import running_origin
 pytestmark = pytest.mark.processes
 
 ROOT = Path(__file__).parent.parent.parent
+DEAD = "http://127.0.0.1:1/"  # no one listens at port 1, which takes privileges
 
 
-def _run(url: str, folder: Path) -> str:
-    ran = subprocess.run(
-        [sys.executable, "-W", "error", "-m", "examples.script", url],
-        cwd=ROOT,
-        env={**os.environ, "XDG_CACHE_HOME": str(folder)},
+def _ran(module: str, *given: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-m", f"examples.{module}", *given],
+        cwd=folder,
+        env={**os.environ, "XDG_CACHE_HOME": str(folder), "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,
+        timeout=60,
     )
+
+
+def _run(url: str, folder: Path) -> str:
+    ran = _ran("script", url, folder=folder)
     assert ran.returncode == 0, ran.stderr
     assert ran.stderr == ""
     return ran.stdout
@@ -37,3 +43,22 @@ def test_the_second_run_is_answered_from_the_users_cache_directory(tmp_path: Pat
         assert origin.hits == 1
     (database,) = tmp_path.rglob("*.sqlite")
     assert database.stat().st_mode & 0o777 == 0o600
+
+
+def test_an_upstream_that_is_dead_is_named_and_the_other_urls_are_fetched(tmp_path: Path) -> None:
+    with running_origin() as origin:
+        ran = _ran("script", DEAD, f"{origin.url}/page", folder=tmp_path)
+    assert ran.returncode == 1
+    assert ran.stderr.startswith("ClientConnectorError: Cannot connect to host 127.0.0.1:1 ")
+    assert ran.stderr.count("\n") == 1
+    assert ran.stdout == f"200 1 bytes from the origin: {origin.url}/page\n"
+
+
+@pytest.mark.parametrize(
+    ("given", "said"), [([DEAD, "{ a }"], "ClientConnectorError: Cannot connect to host 127.0.0.1:1 "), ([], "usage: ")]
+)
+def test_the_graphql_client_says_in_a_line_what_is_wrong(given: list[str], said: str, tmp_path: Path) -> None:
+    ran = _ran("graphql_client", *given, folder=tmp_path)
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert ran.stderr.startswith(said)
+    assert ran.stderr.count("\n") == 1

@@ -42,6 +42,11 @@ def own_garbage_only() -> Iterator[None]:
     gc.unfreeze()
 
 
+@pytest.fixture(autouse=True)
+def as_in_a_service(usual_deadline: None) -> None:
+    """Have a store fail as soon as it does in a service: how long that may take is looked at here."""
+
+
 @pytest.fixture
 def note(record_property: Callable[[str, object], None]) -> Note:
     """Note figures for the summary: ``note(failed=0, p99_ms=3.2)``."""

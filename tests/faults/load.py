@@ -24,10 +24,16 @@ RESUMES_WITHIN_S = 5.0
 
 
 class LoopWatch:
-    """Notes the longest time for which the loop was not to be had."""
+    """Notes the longest time for which the loop was not to be had.
+
+    Attributes:
+        longest_s: by the clock.
+        longest_busy_s: as far as this process was at work meanwhile, rather than others of the machine.
+    """
 
     def __init__(self) -> None:
         self.longest_s = 0.0
+        self.longest_busy_s = 0.0
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._watch())
@@ -35,9 +41,11 @@ class LoopWatch:
 
     async def _watch(self) -> None:
         while True:
-            begun = time.perf_counter()
+            begun, busy = time.perf_counter(), time.process_time()
             await asyncio.sleep(0.001)
-            self.longest_s = max(self.longest_s, time.perf_counter() - begun - 0.001)
+            took_s = time.perf_counter() - begun - 0.001
+            self.longest_s = max(self.longest_s, took_s)
+            self.longest_busy_s = max(self.longest_busy_s, min(took_s, time.process_time() - busy))
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None

@@ -11,10 +11,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from tests.programs import dismiss, started
+
 __all__ = ["ROOT", "Workers", "environment", "run_python"]
 
 ROOT = Path(__file__).parents[2]
-READY_WITHIN_S = 30.0
+READY_WITHIN_S = 60.0
 
 
 def environment(warnings: str = "error::ResourceWarning") -> dict[str, str]:
@@ -35,6 +37,14 @@ class Workers:
         self.processes: list[asyncio.subprocess.Process] = []
 
     async def __aenter__(self) -> Self:
+        try:
+            await self._start()
+        except BaseException:
+            await self._dismiss()
+            raise
+        return self
+
+    async def _start(self) -> None:
         for job in self.jobs:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -55,7 +65,10 @@ class Workers:
                 line = await process.stdout.readline()
                 if line != b"ready\n":
                     raise AssertionError((await process.communicate())[1].decode())
-        return self
+
+    async def _dismiss(self) -> None:
+        for process in self.processes:
+            await dismiss(process)
 
     def go(self) -> None:
         """Let all begin."""
@@ -76,10 +89,7 @@ class Workers:
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        for process in self.processes:
-            if process.returncode is None:
-                process.kill()
-            await process.communicate()
+        await self._dismiss()
 
 
 async def run_python(*arguments: str, within_s: float) -> tuple[int, str, str]:
@@ -89,7 +99,7 @@ async def run_python(*arguments: str, within_s: float) -> tuple[int, str, str]:
 
     It may forget resources: to say so is for aiohttp and asyncio.
     """
-    process = await asyncio.create_subprocess_exec(
+    async with started(
         sys.executable,
         *arguments,
         cwd=ROOT,
@@ -98,12 +108,12 @@ async def run_python(*arguments: str, within_s: float) -> tuple[int, str, str]:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         start_new_session=True,
-    )
-    try:
-        async with asyncio.timeout(within_s):
+    ) as process:
+        try:
+            async with asyncio.timeout(within_s):
+                output, errors = await process.communicate()
+        except TimeoutError:
+            os.killpg(process.pid, signal.SIGKILL)
             output, errors = await process.communicate()
-    except TimeoutError:
-        os.killpg(process.pid, signal.SIGKILL)
-        output, errors = await process.communicate()
     assert process.returncode is not None
     return process.returncode, output.decode(), errors.decode()

@@ -132,7 +132,7 @@ async def test_making_room_in_a_file_does_not_block_the_loop(tmp_path: Path, not
         async with LoopWatch() as evicting:
             for first in range(number * 600, (number + 1) * 600, 20):
                 await asyncio.gather(*(backend.write(make_entry(f"{n:040x}", body)) for n in range(first, first + 20)))
-        longest_s.append(evicting.longest_s)
+        longest_s.append(evicting.longest_busy_s)
     await backend.close()
     note(evicted=backend.stats.evicted, longest_block_ms=[round(each * 1000, 1) for each in longest_s])
     assert backend.stats.evicted > 1000

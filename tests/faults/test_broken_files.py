@@ -265,7 +265,7 @@ async def test_a_file_that_may_only_be_read_keeps_serving_hits(
     try:
         async with Workers(job) as workers:
             workers.go()
-            (report,) = await workers.reports(within_s=20)
+            (report,) = await workers.reports(within_s=40)
     finally:
         path.parent.chmod(0o700)
     note(**{name: report["stats"][name] for name in ("hits", "coalesced", "skipped", "store_errors", "circuit")})
@@ -284,7 +284,7 @@ async def test_a_disk_that_is_full(store: Store, origin: Origin, note: Note) -> 
     job["file_size_limit"] = size + 64 * 1024
     async with Workers(job) as workers:
         workers.go()
-        (report,) = await workers.reports(within_s=30)
+        (report,) = await workers.reports(within_s=40)
     note(outcomes=report["outcomes"], hits=report["stats"]["hits"], errors=report["stats"]["store_errors"])
     assert report["outcomes"] == {"ok": 320}
     assert report["stats"]["hits"] >= 20

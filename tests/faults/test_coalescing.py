@@ -20,7 +20,7 @@ from tests.stores import QUICK, SHARED, Store
 FLOOD = 500
 LEASE_S = 1.0
 TURNS = 10  # of the loop, in which a task that waits for nothing ends
-SLACK_S = 1.0  # of a busy machine; what is waited for otherwise takes several times as long
+SLACK_S = 3.0  # of a busy machine; what is waited for otherwise takes several times as long
 
 
 def open_session(backend: CacheBackend, **options: Any) -> CachedSession:
@@ -89,7 +89,7 @@ async def test_floods_in_four_processes_are_one_to_the_origin(store: Store, note
         job |= {"urls": [f"{origin.url}/one"], "tasks": 125}
         async with Workers(*[job] * 4) as workers:
             workers.go()
-            reports = await workers.reports(within_s=20)
+            reports = await workers.reports(within_s=40)
     errors = [report["stats"]["store_errors"] for report in reports]
     note(origin_hits=origin.total, slowest_s=max(report["took_s"] for report in reports), errors=errors)
     assert [report["outcomes"] for report in reports] == [{"ok": 125}] * 4
@@ -112,7 +112,7 @@ async def test_a_killed_holder_of_a_lease_frees_other_processes_within_its_time(
             begun = time.perf_counter()
             origin.gate.set()
             others.go()
-            reports = await others.reports(within_s=20)
+            reports = await others.reports(within_s=40)
         took_s = time.perf_counter() - begun
     note(origin_hits=origin.total, freed_after_s=max(report["took_s"] for report in reports), all_s=took_s)
     assert [report["outcomes"] for report in reports] == [{"ok": 1}] * 2
@@ -129,7 +129,7 @@ async def test_a_slow_origin_is_asked_once_by_all_processes_together(store: Stor
         job |= {"urls": [f"{origin.url}/one"], "tasks": 6, "backend": options}
         async with Workers(*[job] * 2) as workers:
             workers.go()
-            reports = await workers.reports(within_s=20)
+            reports = await workers.reports(within_s=40)
     slowest_s, errors = max(report["took_s"] for report in reports), [r["stats"]["store_errors"] for r in reports]
     note(origin_hits=origin.total, slowest_s=slowest_s, errors=errors)
     assert [report["outcomes"] for report in reports] == [{"ok": 6}] * 2
@@ -148,7 +148,7 @@ async def test_a_leader_that_ends_without_a_response_frees_other_processes_at_on
         origin.answer = failing_behind(origin.gate)
     async with open_session(backend) as session, open_session(other) as another:
         leader = asyncio.create_task(body(session, f"{origin.url}/one"))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await origin.arrived.wait()
         follower = asyncio.create_task(body(another, f"{origin.url}/one"))
         await asyncio.sleep(0.1)  # until it waits for the lease; nothing tells of that
@@ -172,15 +172,22 @@ async def test_processes_do_not_wait_for_each_other_in_vain_one_after_the_other(
     store: Store, origin: Origin, note: Note, kind: str
 ) -> None:
     delay_s, count = 0.6, 5
+    all_ask = asyncio.Event()
+
+    async def ready() -> None:
+        """Let the first one wait for a moment, and the others until all have asked: never, if one waits for another."""
+        if origin.total == count:
+            all_ask.set()
+        await (asyncio.sleep(delay_s) if origin.total == 1 else all_ask.wait())
 
     async def answer(request: web.Request) -> web.StreamResponse:
         if kind == "streaming":
             response = web.StreamResponse()
             await response.prepare(request)
-            await asyncio.sleep(delay_s)
+            await ready()
             await response.write(b"mine")
             return response
-        await asyncio.sleep(delay_s)
+        await ready()
         status = 500 if kind == "failing" else 200
         return web.Response(status=status, body=b"mine", headers={"Cache-Control": "no-store"})
 
@@ -188,14 +195,14 @@ async def test_processes_do_not_wait_for_each_other_in_vain_one_after_the_other(
     backends = [store.backend(coalesce_timeout=0.3, lease=60.0) for _ in range(count)]
     sessions = [open_session(backend) for backend in backends]
     begun = time.perf_counter()
-    bodies = await asyncio.gather(*(body(session, f"{origin.url}/one") for session in sessions))
+    async with asyncio.timeout(30):
+        bodies = await asyncio.gather(*(body(session, f"{origin.url}/one") for session in sessions))
     took_s = time.perf_counter() - begun
     for session, backend in zip(sessions, backends, strict=True):
         await session.close()
         await backend.close()
     note(took_s=took_s)
     assert bodies == [b"mine"] * count
-    assert took_s < 2 * delay_s + SLACK_S, f"one after the other they take {count * delay_s} s"
 
 
 @pytest.mark.parametrize("store", ["sqlite", "redis"], indirect=True)  # a lock of the kernel lives with its process
@@ -227,7 +234,7 @@ async def test_who_waits_for_another_process_keeps_its_own_time(store: Store, or
             await body(session, f"{origin.url}/one", timeout=ClientTimeout(total=0.2))
         took_s = time.perf_counter() - begun
         # It would have waited no longer for the origin either.
-        assert await body(session, f"{origin.url}/one", timeout=ClientTimeout(sock_read=0.2)) == origin.body_of("/one")
+        assert await body(session, f"{origin.url}/one", timeout=ClientTimeout(sock_read=0.5)) == origin.body_of("/one")
     await backend.close()
     await other.close()
     note(took_s=took_s)
@@ -251,7 +258,7 @@ async def test_a_leader_cancelled_at_any_step_leaves_its_followers_served(
             for _ in range(step):
                 await asyncio.sleep(0)
             leader.cancel()
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 bodies = await asyncio.gather(*followers)
                 outcome = (await asyncio.gather(leader, return_exceptions=True))[0]
             cancelled += isinstance(outcome, asyncio.CancelledError)
@@ -273,7 +280,7 @@ async def test_a_followers_own_timeout_and_cancellation_act_at_once(
     backend.coalesce_timeout_s = 60.0
     async with open_session(backend) as session:
         leader = asyncio.create_task(body(session, f"{origin.url}/one"))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await origin.arrived.wait()
         begun = time.perf_counter()
         with pytest.raises(TimeoutError):
@@ -376,7 +383,7 @@ async def test_a_body_of_unknown_length_holds_others_up_for_the_coalescing_timeo
     origin.answer = answer
     async with open_session(backend) as session:
         leader = asyncio.create_task(body(session, f"{origin.url}/one"))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await origin.arrived.wait()
         begun = time.perf_counter()
         bodies = await asyncio.gather(*(body(session, f"{origin.url}/one") for _ in range(50)))
@@ -395,7 +402,7 @@ async def test_coalescing_is_off_by_one_setting(store: Store, origin: Origin) ->
     origin.gate = asyncio.Event()
     async with open_session(backend) as session:
         tasks = [asyncio.create_task(body(session, f"{origin.url}/one")) for _ in range(50)]
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while origin.total < 50:
                 origin.arrived.clear()
                 await origin.arrived.wait()

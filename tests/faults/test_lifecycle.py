@@ -88,7 +88,7 @@ async def test_closing_with_requests_in_flight_ends_soon_and_loses_no_answer(
     backend = store.backend(autoclose=True)
     session = CachedSession(cache=backend)
     tasks = [asyncio.create_task(body(session, f"{origin.url}/{n % 20}")) for n in range(100)]
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await origin.arrived.wait()
     begun = time.perf_counter()
     await session.close()
@@ -98,7 +98,7 @@ async def test_closing_with_requests_in_flight_ends_soon_and_loses_no_answer(
     wrong = [one for number, one in enumerate(outcomes) if one != body_of(f"/{number % 20}")]
     note(close_s=took_s, answered=len(outcomes) - len(wrong), refused=len(wrong))
     assert all(isinstance(one, Exception) for one in wrong)
-    assert took_s < 2
+    assert took_s < 5
     await backend.close()
 
 

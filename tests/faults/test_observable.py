@@ -14,6 +14,7 @@ from aiohttp.test_utils import TestServer
 from aiohttp_cache_di import CachedSession
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.redis import RedisBackend
+from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.telemetry import StatsSnapshot
 from tests.faults.conftest import Note
 from tests.faults.origin import Origin
@@ -75,7 +76,9 @@ async def test_each_thing_that_a_cache_does_moves_its_counter(store: Store, orig
         asking = [asyncio.create_task(ask(session, f"{url}/c")) for _ in range(10)]
         async with asyncio.timeout(10):
             await origin.arrived.wait()
-        await asyncio.sleep(0.1)  # until the others wait; nothing tells of that
+            (flight,) = Runtime.of(backend).flights._flights.values()
+            while len(flight._waiters) < 9:  # noqa: ASYNC110  # nothing else tells that the others wait
+                await asyncio.sleep(0.001)
         origin.gate.set()
         await asyncio.gather(*asking)
         assert moved(before, stats.snapshot())["coalesced"] == 9
@@ -140,7 +143,7 @@ async def test_a_readiness_probe_says_degraded_and_lets_the_service_work(
         assert backend.stats.circuit == "open"
         assert backend.stats.skipped > 0
         await asyncio.to_thread(own_valkey.start)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while (await probe())["cache"] != "ok":
                 await use(1)
                 await asyncio.sleep(0.02)

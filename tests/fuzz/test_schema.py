@@ -19,12 +19,19 @@ from tests.fuzz.fuzzing import fuzzed
 
 WITHIN_S = 20.0
 
-TABLES = ['"cache:responses"', '"aiohttp_cache_di"', '"aiohttp_cache_di:leases"', '"aiohttp_cache_di:generation"']
+TABLES = [
+    '"cache:responses"',
+    '"aiohttp_cache_di"',
+    '"aiohttp_cache_di:leases"',
+    '"aiohttp_cache_di:generation"',
+    '"cache-softened:responses"',
+]
 COLUMNS = {
     TABLES[0]: ["id", "key", "store_until", "used", "leads_on", "frame"],
     TABLES[1]: ["name", "version"],
     TABLES[2]: ["key", "owner", "until"],
-    TABLES[3]: ["one", "number", "tie", "is_ours"],
+    TABLES[3]: ["one", "number", "tie", "is_ours", "softened"],
+    TABLES[4]: ["row", "at"],
 }
 literals = st.one_of(
     st.sampled_from(["NULL", "0", "-1", "1.5", "1e999", "''", "'x'", "x''", "x'ff80'", "CAST(x'ff' AS TEXT)"]),

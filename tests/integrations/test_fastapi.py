@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 import sys
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
@@ -452,3 +453,11 @@ def test_inject_gives_a_route_the_session_that_the_adapter_opened(origin: Origin
             assert client.get("/injected").json() == client.get("/session").json()
     finally:
         container.unwire()
+
+
+def test_without_fastapi_the_import_names_the_extra() -> None:
+    code = "import sys; sys.modules['fastapi'] = None; import aiohttp_cache_di_fastapi"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert (
+        "MissingDependencyError: aiohttp_cache_di_fastapi needs fastapi: pip install 'aiohttp-cache-di[fa" in ran.stderr
+    )

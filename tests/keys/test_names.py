@@ -94,3 +94,14 @@ def test_the_names_that_are_remembered_are_bounded() -> None:
     assert "x" * 1000 not in counting
     assert len(counting._known) <= 1024
     assert "x" * 1000 not in counting._known
+    assert all(counting.isdisjoint([f"X-{number}"]) for number in range(5000))
+    assert counting.isdisjoint(["x" * 1000])
+    assert len(counting._harmless) <= 1024
+    assert "x" * 1000 not in counting._harmless
+
+
+def test_names_are_told_apart_in_any_case() -> None:
+    for _ in range(2):  # the second time by what is remembered
+        assert DEFAULT_CREDENTIAL_HEADERS.isdisjoint(["Accept", "ACCEPT", "host"])
+        assert not DEFAULT_CREDENTIAL_HEADERS.isdisjoint(["Accept", "AUTHORIZATION"])
+        assert not DEFAULT_CREDENTIAL_HEADERS.isdisjoint(["cookie"])

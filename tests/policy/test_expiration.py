@@ -271,9 +271,9 @@ def test_a_wrong_lifetime_is_refused_with_its_pattern() -> None:
 def test_a_hostile_url_does_not_make_many_stars_slow() -> None:
     rules = UrlRules({"example.org/" + "*a" * 40 + "*b": 1})
     url = "http://example.org/" + "a" * 30_000
-    before = time.perf_counter()
+    before = time.process_time()
     assert rules.match(url) is None
-    assert time.perf_counter() - before < 1.0
+    assert time.process_time() - before < 1.0
 
 
 def test_a_very_long_url_is_matched_and_not_remembered() -> None:

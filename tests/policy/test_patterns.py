@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
+from aiohttp_cache_di.policy import patterns
 from aiohttp_cache_di.policy.patterns import UrlPatterns
 from aiohttp_cache_di.policy.principals import PrincipalPatterns
 
@@ -109,3 +112,50 @@ def test_a_port_may_be_any_schemes_own_and_a_query_may_follow_the_host(pattern: 
 )
 def test_a_pattern_with_a_port_or_a_query_covers_no_other(pattern: str, url: str, by_host: bool) -> None:
     assert not UrlPatterns([pattern], option="o", by_host=by_host).match(url)
+
+
+HOSTS = [
+    "a.test",
+    "A.test",
+    "1.2.3.4",
+    "a.1",
+    "xn--9ca.test",
+    "a.xn--9ca",
+    "a-b.c",
+    "a:80",
+    "u@a",
+    "[::1]",
+    "0x7f",
+    "a.",
+    "",
+]
+PIECES = [
+    "/",
+    "?",
+    "#",
+    "a",
+    "%C3",
+    "%A9",
+    "%2F",
+    "%2f",
+    "%",
+    "%zz",
+    "'",
+    '"',
+    "..",
+    "\\",
+    "[",
+    "&",
+    "+",
+    " ",
+    "é",
+    "%20",
+]
+
+
+def test_a_url_that_needs_no_parsing_is_read_as_one_that_is_parsed() -> None:
+    rng = random.Random(5)
+    for _ in range(3000):
+        scheme, host = rng.choice(["http", "https", "HTTP", "ftp"]), rng.choice(HOSTS)
+        url = f"{scheme}://{host}{''.join(rng.choices(PIECES, k=rng.randrange(6)))}"
+        assert patterns.as_read(url) == patterns._parsed(url)

@@ -198,7 +198,7 @@ FAILS = {
     "5": "5 is no path of a file",
     "'broken.yaml'": "broken.yaml: this is no recording",
     "'here'": "Is a directory" if sys.platform != "win32" else "here",
-    "'a.txt', mode='once'": "a.txt is only read: record into a file that ends in .yaml",
+    "'a.txt', mode='once'": "a.txt cannot be recorded into; recordings are made in files that end in .yaml",
 }
 
 

@@ -149,6 +149,52 @@ async def test_a_seed_may_say_how_the_app_asks(
     assert await text_of(session, headers={"X-Api-Key": "g"}) == ("German", False)
 
 
+MANNERS: list[dict[str, Any]] = [
+    {"headers": {"Authorization": "Bearer a", "Cache-Control": "max-stale", "If-None-Match": '"a"'}},
+    {"headers": [("X-Api-Key", "a")], "params": {"a": "1"}},
+    {"cookies": {"sid": "a"}},
+    {"principal": "me"},
+]
+
+
+@pytest.mark.parametrize("asked", MANNERS)
+async def test_a_seed_is_found_however_the_app_asks_first(
+    asked: dict[str, Any], cache: CacheUnderTest, upstream: FakeUpstream, session: CachedSession
+) -> None:
+    upstream.get(URL, text="another's", headers=MINUTE)
+    url = f"{URL}?a=1" if "params" in asked else URL
+    cache.seed(url, text="seeded")
+
+    await text_of(session, f"{URL}/2", only_if_cached=True)  # which is not what the seed is for
+    assert (await text_of(session, **asked))[0] == "seeded"
+    assert await text_of(session, url, headers={"Authorization": "Bearer b"}) == ("another's", False)
+
+
+@pytest.mark.parametrize("asked", MANNERS)
+async def test_what_is_kept_for_the_app_is_found_however_it_has_asked(
+    asked: dict[str, Any], cache: CacheUnderTest, upstream: FakeUpstream, session: CachedSession
+) -> None:
+    upstream.get(URL, text="a", headers=MINUTE)
+    url = f"{URL}?a=1" if "params" in asked else URL
+    await text_of(session, **asked)
+
+    await cache.assert_cached(url)
+    await cache.assert_not_cached(url, headers={"Authorization": "Bearer b"})
+    with pytest.raises(AssertionError, match="is in the cache"):
+        await cache.assert_not_cached(url)
+
+
+async def test_a_plain_session_finds_a_seed_and_what_is_kept_however_it_asks(
+    cache: CacheUnderTest, upstream: FakeUpstream
+) -> None:
+    upstream.get(f"{URL}/2", text="a", headers=MINUTE)
+    cache.seed(URL, text="seeded")
+    async with ClientSession(middlewares=(CacheMiddleware(),), headers={"X-Api-Key": "a"}) as session:
+        assert await text_of(session, headers={"Authorization": "Bearer a"}) == ("seeded", True)
+        await text_of(session, f"{URL}/2")
+        await cache.assert_cached(f"{URL}/2")
+
+
 async def test_each_session_is_given_its_own(cache: CacheUnderTest) -> None:
     cache.seed(URL, text="seeded")
     for _ in range(2):
@@ -256,6 +302,12 @@ def test_a_hit_may_be_told_by_the_header_of_an_apps_response() -> None:
         assert_hit(SimpleNamespace(headers={"Cache-Status": "aiohttp-cache-di; fwd=miss"}))
     with pytest.raises(TypeError, match="says nothing of a cache"):
         assert_hit(httpx.Response(200))
+
+
+def test_an_assertion_that_fails_at_once_says_nothing_but_why(cache: CacheUnderTest) -> None:
+    with pytest.raises(AssertionError, match="no session that caches") as caught:
+        cache.assert_cached(URL)
+    assert caught.value.__context__ is None
 
 
 def test_no_warning_is_left_by_an_assertion_that_is_done_at_once(cache: CacheUnderTest) -> None:

@@ -385,3 +385,15 @@ def test_text_is_as_it_was_sent() -> None:
 
     assert json.loads(found.canned.chunks[0]) == {"é": 1}
     assert found.canned.headers == (("Content-Type", "application/json"),)
+
+
+@pytest.mark.parametrize("method", ["get", "post", "put", "patch", "delete"])
+async def test_a_route_may_be_given_by_the_name_of_its_method(
+    method: str, upstream: FakeUpstream, session: CachedSession
+) -> None:
+    route = getattr(upstream, method)(f"{API}/things", text="done")
+    async with session.request(method, f"{API}/things") as response:
+        assert await response.text() == "done"
+    with pytest.raises(UnexpectedRequestError):
+        await session.options(f"{API}/things")
+    assert route.calls[0].method == method.upper()

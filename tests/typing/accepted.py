@@ -42,6 +42,7 @@ from aiohttp_cache_di.backends import CacheBackend
 from aiohttp_cache_di.rfc9111.messages import Request
 from aiohttp_cache_di.session import CacheMixin
 from aiohttp_cache_di.settings import ClientSettings, FilesystemSettings, RedisSettings, SQLiteSettings
+from aiohttp_cache_di.testing import recorded
 
 
 async def takes_a_session(session: ClientSession) -> int:
@@ -244,3 +245,9 @@ async def route(session: for_fastapi.CachedSessionDep) -> Callable[[], Awaitable
     assert_type(session, CachedSession)
     async with session.get("https://example.org/") as response:
         return response.text
+
+
+def recordings() -> None:
+    """What upstreams have said, from a file."""
+    recorded("rates.yaml", "once", filter=str.lower, filter_json=["email"], ignore=("page",), repeat=True)
+    recorded("rates.yaml", filter=[str.lower, str.strip])

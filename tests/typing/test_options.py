@@ -33,8 +33,9 @@ from aiohttp_cache_di.backends.mongodb.client import NAMED
 from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, STORAGE_OPTIONS
 from aiohttp_cache_di.backends.redis.clients import CONNECT_TIMEOUT_S, SOCKET_TIMEOUT_S
 from aiohttp_cache_di.backends.sqlite.files import BUSY_TIMEOUT_S
+from aiohttp_cache_di.engine.call import Call
+from aiohttp_cache_di.engine.wishes import WISHES
 from aiohttp_cache_di.keys import DEFAULT_CREDENTIAL_HEADERS
-from aiohttp_cache_di.session import REQUEST_OPTIONS
 from tests.typing.typed_dicts import OPTION_FILES, typed_dicts
 
 TYPED: Final = typed_dicts(*OPTION_FILES)
@@ -143,9 +144,9 @@ def test_the_defaults_of_aiohttp_are_the_ones_that_its_options_tell() -> None:
 
 def test_a_request_takes_what_type_checkers_are_told() -> None:
     told = set(TYPED["CacheRequestOptions"])
-    assert told == set(REQUEST_OPTIONS)
-    assert told == named(vars(CachedSession.__mro__[1])["_request"]) - {"method", "str_or_url"}
-    hints = get_type_hints(vars(CachedSession.__mro__[1])["_request"])
+    assert told == set(WISHES)
+    assert told == named(Call.wish)
+    hints = get_type_hints(Call.wish)
     from aiohttp_cache_di.engine.typed import CacheRequestOptions
 
     assert {name: hints[name] for name in told} == get_type_hints(CacheRequestOptions)

@@ -74,7 +74,7 @@ class Client(Protocol):
 
 def error_code(exc: BaseException) -> str:
     """What DynamoDB calls the error that *exc* is; "" for others."""
-    response: Any = getattr(exc, "response", {})
+    response: Any = getattr(exc, "response", None) or {}  # None where there was no answer
     return str(response["Error"].get("Code", "")) if "Error" in response else ""
 
 

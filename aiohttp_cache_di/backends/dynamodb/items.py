@@ -1,8 +1,8 @@
 """Items of a table and what is asked of it: as pure functions of records.
 
 An item is ``{k: namespace and key, v: frame, i: info, f: kind, ttl, until, o: owner, l: leased until}``. Record and
-lease share it: taking the lease tells whether something is stored, and a write gives the lease back without a call of
-its own. ``ttl`` is for the server, in whole seconds, and stands in each item; ``until`` is exact, and missing where it
+lease share it: one call looks for the record or takes the lease, and a write gives the lease back without a call of its
+own. ``ttl`` is for the server, in whole seconds, and stands in each item; ``until`` is exact, and missing where it
 is never.
 """
 
@@ -21,7 +21,7 @@ from aiohttp_cache_di.backends.store import Record
 from aiohttp_cache_di.entries.codec import leads_on
 from aiohttp_cache_di.errors import ConfigurationError
 
-__all__ = ["Attributes", "Layout"]
+__all__ = ["NO_RECORD", "Attributes", "Layout", "is_leading_on"]
 
 Attributes: TypeAlias = Mapping[str, Mapping[str, Any]]
 
@@ -209,6 +209,32 @@ class Layout(Struct, frozen=True):
                 ":t": {"N": str(math.ceil(now_s + ttl_s))},
             },
             "ReturnValues": "UPDATED_OLD",
+        }
+
+    def looking(self, name: str, token: str, now_s: float, ttl_s: float) -> dict[str, Any]:
+        """Arguments of an UpdateItem that takes the lease unless another has it, or a record is there.
+
+        What is there comes with the error that says so.
+        """
+        is_free = "attribute_not_exists(#l) OR #l <= :now"
+        return {
+            "TableName": self.table,
+            "Key": self.at(name),
+            "ConditionExpression": f"attribute_not_exists(#k) OR (({is_free}) AND (#f = :f OR #u <= :s))",
+            "UpdateExpression": "SET #o = :o, #l = :l, #f = :f, #t = :t REMOVE #v, #i, #u",
+            "ExpressionAttributeNames": {
+                **{"#k": self.key_attr, "#v": self.val_attr, "#o": "o", "#l": "l"},
+                **{"#f": "f", "#t": "ttl", "#i": "i", "#u": "until"},
+            },
+            "ExpressionAttributeValues": {
+                ":o": {"S": token},
+                ":l": {"N": str(round((now_s + ttl_s) * 1000))},
+                ":now": {"N": str(round(now_s * 1000))},
+                ":s": {"N": f"{now_s:.3f}"},
+                ":f": {"N": NO_RECORD},
+                ":t": {"N": str(math.ceil(now_s + ttl_s))},
+            },
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
         }
 
     def renewing(self, name: str, token: str, until_s: float) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from aiohttp_cache_di.backends.dynamodb.batches import READ_AT_ONCE, read_items, write_items
 from aiohttp_cache_di.backends.dynamodb.client import CONDITION_FAILED, NOT_THERE, Connection, Service, error_code
-from aiohttp_cache_di.backends.dynamodb.items import Attributes, Layout, is_leading_on
+from aiohttp_cache_di.backends.dynamodb.items import NO_RECORD, Attributes, Layout, is_leading_on
 from aiohttp_cache_di.backends.inspecting import Glance, Wanted
 from aiohttp_cache_di.backends.loops import PerLoop, aside
 from aiohttp_cache_di.backends.store import UNREADABLE, Found, Item, Lease, Limits, Record, Row, Unreadable, Written
@@ -24,6 +24,8 @@ __all__ = ["DynamoDBStore"]
 
 CONSISTENT_FOR_S: Final = 5.0  # after a lease or a deletion; replicas agree within a second as a rule
 DROPPED_AT_ONCE: Final = 25  # conditional deletions under way; a batch of the server's has no conditions
+LOOKS_ALONE_FOR_S: Final = 60.0  # after a look that was to lease was refused by the server
+DOUBTS: Final = 16  # a look that leases and finds something costs as many write units as a write of it
 MAX_NOTED: Final = 4096  # leases and keys that are remembered before those that are over are looked for
 
 
@@ -63,7 +65,10 @@ class DynamoDBStore:
         self._consistent: dict[str, float] = {}
         self._all_consistent_until = 0.0
         self._loops = PerLoop(self._service.connect, Connection.close)
-        self.limits: Limits = Limits(value_bytes=layout.value_bytes, batch=READ_AT_ONCE, parallel=8, drops_expired=True)
+        self._looks_alone_until = 0.0
+        self.limits: Limits = Limits(
+            value_bytes=layout.value_bytes, batch=READ_AT_ONCE, parallel=8, doubts=DOUBTS, drops_expired=True
+        )
 
     @property
     def where(self) -> str:
@@ -199,11 +204,35 @@ class DynamoDBStore:
         self._note_consistent((name,))
         if has_record is None:
             return Lease.REFUSED
-        now = asyncio.get_running_loop().time()
-        if len(here.held) >= MAX_NOTED:
-            here.held = {name: held for name, held in here.held.items() if held[2] > now}
-        here.held[name] = token, has_record, now + ttl_s
+        self._hold(here, name, token, ttl_s, has_record=has_record)
         return Lease.GRANTED_LATE if has_record else Lease.GRANTED
+
+    async def get_or_acquire(self, key: str, ttl_s: float) -> Found | Lease | None:
+        """What is under *key*, or else the answer to a request for the lease on it: with one conditional write.
+
+        Such a look costs as much as a write of what it finds.
+        """
+        here = self._loops.now() or await self._loops.here()
+        if time.monotonic() < self._looks_alone_until:
+            return (await self.get((key,)))[0]
+        name, token = self._layout.name_of(key), secrets.token_hex(12)
+        try:
+            there = await here.errands.undone(
+                self._look_or_ask(here, name, token, ttl_s), lambda: self._give_back(here, name, token, False)
+            )
+        except Exception as exc:
+            if not error_code(exc):
+                raise
+            # We may not write, writes are throttled, there is no table: none of that is in the way of a look.
+            self._looks_alone_until = time.monotonic() + LOOKS_ALONE_FOR_S
+            return (await self.get((key,)))[0]
+        self._note_consistent((name,))
+        if there is None:
+            self._hold(here, name, token, ttl_s, has_record=False)
+            return Lease.GRANTED
+        if not self._layout.has_record(there):
+            return Lease.REFUSED
+        return (await aside(partial(self._found, (key,), (there,)), self._weight(there)))[0]
 
     async def renew(self, key: str, ttl_s: float) -> bool:
         """Hold the lease on *key* for *ttl_s* seconds from now, unless it has passed to another process."""
@@ -236,6 +265,26 @@ class DynamoDBStore:
                 raise
             return None
         return "f" in answer.get("Attributes", {}) and self._layout.has_record(answer["Attributes"])
+
+    async def _look_or_ask(self, here: Connection, name: str, token: str, ttl_s: float) -> Attributes | None:
+        """Take the lease if nothing is there; else the item."""
+        try:
+            await here.client.update_item(**self._layout.looking(name, token, time.time(), ttl_s))
+        except Exception as exc:
+            if error_code(exc) != CONDITION_FAILED:
+                raise
+            there: Attributes | None = getattr(exc, "response", {}).get("Item")
+            if there is None:  # from a server that does not tell
+                found = await read_items(here.client, self._layout.table, [self._layout.at(name)], is_consistent=True)
+                there = found[0] if found else {"f": {"N": NO_RECORD}}  # of one that has just let go
+            return there
+        return None
+
+    def _hold(self, here: Connection, name: str, token: str, ttl_s: float, *, has_record: bool) -> None:
+        now = asyncio.get_running_loop().time()
+        if len(here.held) >= MAX_NOTED:
+            here.held = {name: held for name, held in here.held.items() if held[2] > now}
+        here.held[name] = token, has_record, now + ttl_s
 
     async def _give_back(self, here: Connection, name: str, token: str, has_record: bool | None) -> None:
         """Take the lease away from *token*; nothing happens where another has it."""

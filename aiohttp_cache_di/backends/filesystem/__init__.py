@@ -13,12 +13,15 @@ How a call moves through the room, from the event loop to the threads and back::
     backend    what users make: a stack (`backends.wrap`) around one store
     store      get many, put many …: each is one hop to a thread
     pool       the threads, and the way back into the loop that asked
+    tidying    the keeper's steps, in the background
     keeper     counts what is there, evicts, removes remnants; in steps beside the writes
     walk       pages of records, and records that may go
     secret     what the cache keeps for itself
     leases     locks of the kernel, else files
     spool      bodies on their way into files, written while they arrive
-    bodies     bodies that are read in pieces, each of which is checked
+    bodies     bodies that are read in pieces: opened, placed and closed
+    body       one of them: read in pieces, each of which is checked
+    lingering  their files, which stay open for a moment
     files      one record's files: read, published, dropped
     uses       what this process remembers of files
     tree       the directories, open; no symbolic link is followed

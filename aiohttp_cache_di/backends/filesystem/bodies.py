@@ -1,187 +1,38 @@
-"""Bodies that are read from their files in pieces, each of which is checked before any of its bytes is given.
+"""The bodies of a store that are read in pieces: opened, read, placed and closed.
 
 The file is opened when its entry is read and closed with the last response that has it, by a thread: what is unlinked
-meanwhile can be read to its end. All who read a body in a process share one descriptor.
+meanwhile can be read to its end. All who read a body in a process share one descriptor, and who asks again a moment
+later has it too: it is closed only then.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-import stat
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final
 from weakref import WeakValueDictionary
 
-from aiohttp_cache_di.backends.filesystem.directory import READ, Directory, lock_shared, read_at
+from aiohttp_cache_di.backends.filesystem.body import BodyFile
+from aiohttp_cache_di.backends.filesystem.directory import READ, Directory
 from aiohttp_cache_di.backends.filesystem.files import create, drop, drop_unused, see, write_all
+from aiohttp_cache_di.backends.filesystem.lingering import Lingering, Retired
 from aiohttp_cache_di.backends.filesystem.names import body_name, leaf_of, temporary_name
 from aiohttp_cache_di.backends.filesystem.pool import Pool
-from aiohttp_cache_di.backends.filesystem.records import PIECE_BYTES, Filed
+from aiohttp_cache_di.backends.filesystem.records import Filed
 from aiohttp_cache_di.backends.filesystem.tree import Tree
 from aiohttp_cache_di.backends.filesystem.uses import Known, identity
 from aiohttp_cache_di.backends.store import StoreEvents
 from aiohttp_cache_di.errors import UnreadableEntryError
 
-__all__ = ["Bodies", "BodyFile"]
+__all__ = ["Bodies"]
 
 THREADS: Final = 2  # beside those that look entries up: a body that comes slowly holds up no hit
 _NO_LINKS: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV, errno.EACCES})
-
-
-class BodyFile:
-    """The body of an entry, in its file; made and placed by `Bodies`, which see.
-
-    Args:
-        filed: what it must be.
-        name: of the entry.
-        fd: the file, open; None to open it when it is read.
-        temporary: the name of the file, next to the entry's, as long as it is not published.
-    """
-
-    __slots__ = (
-        "__weakref__",
-        "_bodies",
-        "_left",
-        "_seen",
-        "_stated",
-        "entry",
-        "fd",
-        "filed",
-        "mark",
-        "name",
-        "temporary",
-    )
-
-    def __init__(
-        self, bodies: Bodies, filed: Filed, name: str, fd: int | None = None, *, temporary: str | None = None
-    ) -> None:
-        self._bodies = bodies
-        self.filed: Filed = filed
-        self.mark: bytes = filed.mark
-        self.name: str = name
-        self.fd = fd
-        self.temporary: str | None = temporary
-        self.entry: tuple[int, ...] = ()
-        """The identity of the file of the entry that told of it last."""
-        self._stated: tuple[int, ...] = ()
-        self._seen = bytearray()
-        self._left = 0
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("a body in a file of the cache cannot be pickled: read it first")
-
-    def __del__(self) -> None:
-        fd, self.fd = self.fd, None
-        if fd is not None:
-            self._bodies.retire(fd, self.name, self.filed.token, self.temporary, self.entry)
-
-    @property
-    def length(self) -> int:
-        """As `FiledBody.length`."""
-        return self.filed.length
-
-    @property
-    def path(self) -> Path | None:
-        """As `FiledBody.path`; there is none before the entry is written."""
-        if self.temporary is not None:
-            return None
-        return self._bodies.folder / leaf_of(self.name) / body_name(self.name, self.filed.token)
-
-    def belongs_to(self, bodies: Bodies) -> bool:
-        """Whether it is one of *bodies*."""
-        return self._bodies is bodies
-
-    async def piece(self, at: int) -> bytes:
-        """As `FiledBody.piece`."""
-        if at >= self.length:
-            return b""
-        number, skipped = divmod(at, PIECE_BYTES)
-        data = await self._bodies.run(self, partial(self.read, number))
-        return data[skipped:] if skipped else data
-
-    async def whole(self) -> bytes:
-        """As `FiledBody.whole`; one hop to a thread."""
-        return await self._bodies.run(self, self.read_whole)
-
-    # ---- in a thread
-
-    def read(self, number: int) -> bytes:
-        """The piece of that *number*."""
-        fd = self._opened()
-        status = os.fstat(fd)
-        data = read_at(fd, self.filed.size_of(number), number * PIECE_BYTES)
-        self._check(number, data, status)
-        return data
-
-    def read_whole(self) -> bytes:
-        """All pieces."""
-        fd = self._opened()
-        status = os.fstat(fd)
-        data = read_at(fd, self.length, 0)
-        if len(data) != self.length:
-            raise UnreadableEntryError("a stored body is cut")
-        if not self._bodies.known.is_checked(self.mark, status):
-            view = memoryview(data)
-            for number in range(self.filed.pieces):
-                self._check(number, view[number * PIECE_BYTES : (number + 1) * PIECE_BYTES], status)
-        return data
-
-    def open_in(self, leaf: Directory) -> bool:
-        """Open the file, and look at its beginning and its end; whether it is as it was written.
-
-        Raises:
-            FileNotFoundError: it is not there, or about to go.
-            OSError: it is nothing that can be read.
-        """
-        fd = leaf.open(body_name(self.name, self.filed.token), READ)
-        try:
-            status = os.fstat(fd)
-            is_right = stat.S_ISREG(status.st_mode) and status.st_size == self.length
-            is_right = is_right and leaf.owns(fd, status)
-            if is_right and not lock_shared(fd):
-                raise FileNotFoundError(errno.ENOENT, "it is being dropped")
-            if is_right and not self._bodies.known.is_checked(self.mark, status):
-                for number in {0, self.filed.pieces - 1}:
-                    self._check(number, read_at(fd, self.filed.size_of(number), number * PIECE_BYTES), status)
-        except UnreadableEntryError:
-            is_right = False
-        except BaseException:
-            os.close(fd)
-            raise
-        if is_right:
-            self.fd = fd
-        else:
-            os.close(fd)
-        return is_right
-
-    def _opened(self) -> int:
-        if self.fd is None:
-            leaf = self._bodies.leaf_of(self.name)
-            with suppress(FileNotFoundError):
-                if leaf is not None and self.open_in(leaf) and self.fd is not None:
-                    return self.fd
-            raise UnreadableEntryError("a stored body is gone, or not as it was written")
-        return self.fd
-
-    def _check(self, number: int, data: bytes | memoryview, status: os.stat_result) -> None:
-        known = self._bodies.known
-        if len(data) == self.filed.size_of(number) and known.is_checked(self.mark, status):
-            return
-        if not self.filed.is_piece(number, data):
-            raise UnreadableEntryError("a stored body is not as it was written")
-        stated = identity(status)
-        if stated != self._stated:
-            self._stated, self._seen, self._left = stated, bytearray(self.filed.pieces), self.filed.pieces
-        if not self._seen[number]:
-            self._seen[number] = 1
-            self._left -= 1
-            if not self._left:
-                known.note_checked(self.mark, status)
 
 
 class Bodies:
@@ -203,6 +54,9 @@ class Bodies:
         self._events = events
         self._open: WeakValueDictionary[bytes, BodyFile] = WeakValueDictionary()
         self._placing = threading.Lock()
+        self._unplaced: set[tuple[str, str]] = set()  # files that belong to no entry yet, by its name and theirs
+        self.lingering: Lingering = Lingering(closing, self._close)
+        self._may_linger = False
 
     @property
     def folder(self) -> Path:
@@ -213,6 +67,8 @@ class Bodies:
         """Be without threads, which are the parent process's."""
         self.pool.begin_anew()
         self._placing = threading.Lock()
+        self._unplaced = set()
+        self.lingering.after_fork()
 
     def has(self, body: BodyFile) -> bool:
         """Whether *body* is one of these."""
@@ -227,19 +83,38 @@ class Bodies:
             self.pool.run(partial(self._drop_entry, body)).add_done_callback(_consume)
             raise
 
-    def retire(self, fd: int, name: str, token: bytes, temporary: str | None, entry: tuple[int, ...]) -> None:
-        """Close a file that is read no more, in a thread; it goes where it belongs to no entry."""
-        try:
-            self._closing.post(partial(self._close, fd, name, token, temporary, entry))
-        except BaseException:  # in a destructor, and maybe at the end of the program
-            with suppress(Exception):
-                os.close(fd)
+    def retire(self, retired: Retired, mark: bytes) -> None:
+        """Close a file that is read no more, in a thread and in a moment; it goes where it belongs to no entry."""
+        lingers = self._may_linger and retired.temporary is None
+        self.lingering.add(retired, retired.name.encode() + mark if lingers else None)
 
     # ---- in a thread
 
     def leaf_of(self, name: str) -> Directory | None:
         """The directory of the entry of that *name*."""
         return self._tree.leaf(leaf_of(name))
+
+    def begin(self, leaf: Directory, name: str, temporary: str) -> int:
+        """Make the file *temporary*, for a body of the entry of that *name*; return its descriptor. Raises OSError."""
+        fd = create(leaf, temporary)
+        self._unplaced.add((name, temporary))
+        return fd
+
+    def give_up(self, name: str, temporary: str) -> None:
+        """Remove a file that was begun, and was not placed. Raises OSError."""
+        self._unplaced.discard((name, temporary))
+        leaf = self.leaf_of(name)
+        if leaf is not None:
+            leaf.unlink(temporary)
+
+    def give_up_all(self) -> None:
+        """Remove all files that were begun and not placed, though there be bodies in them that are let go of later.
+
+        Where such a body is placed all the same, it is copied.
+        """
+        for name, temporary in self._unplaced.copy():
+            with suppress(OSError):
+                self.give_up(name, temporary)
 
     def find(self, leaf: Directory, name: str, status: os.stat_result, filed: Filed) -> BodyFile | None:
         """The body of the entry of that *name* and *status*, open; None if it is not as it was written.
@@ -251,12 +126,24 @@ class Bodies:
         mark = name.encode() + filed.mark
         body = self._open.get(mark)
         if body is None:
-            body = BodyFile(self, filed, name)
-            if not body.open_in(leaf):
+            self._may_linger = leaf.frees_names
+            body = BodyFile(self, filed, name, self._taken(mark, filed))
+            if body.fd is None and not body.open_in(leaf):
                 return None
             self._open[mark] = body
         body.entry = identity(status)
         return body
+
+    def _taken(self, mark: bytes, filed: Filed) -> int | None:
+        """The file of a body that is open still, if it is there and was found to be whole."""
+        retired = self.lingering.take(mark)
+        if retired is None:
+            return None
+        status = os.fstat(retired.fd)
+        if status.st_nlink and self.known.is_checked(filed.mark, status):
+            return retired.fd
+        self.lingering.add(retired, None)
+        return None
 
     def written(self, filed: Filed, name: str, fd: int, temporary: str) -> BodyFile:
         """The body that was written to the file *temporary*, open as *fd*. Raises OSError."""
@@ -265,6 +152,7 @@ class Bodies:
             return BodyFile(self, filed, name, fd, temporary=temporary)
         os.close(fd)
         leaf.move(temporary, body_name(name, filed.token))
+        self._unplaced.discard((name, temporary))
         return BodyFile(self, filed, name, leaf.open(body_name(name, filed.token), READ))
 
     def mention(self, leaf: Directory, name: str, _: os.stat_result, filed: Filed) -> BodyFile | None:
@@ -285,6 +173,7 @@ class Bodies:
                     if source is not None:
                         target = body_name(name, body.filed.token)
                         source.move(body.temporary, target, leaf)
+                        self._unplaced.discard((body.name, body.temporary))
                         body.name, body.temporary = name, None
                         return
             if not self._is_placed(body, leaf, name):
@@ -326,13 +215,14 @@ class Bodies:
                 leaf.unlink(temporary)
             raise
 
-    def _close(self, fd: int, name: str, token: bytes, temporary: str | None, entry: tuple[int, ...]) -> None:
+    def _close(self, retired: Retired) -> None:
+        fd, name, token, temporary, entry = retired
         os.close(fd)
+        if temporary is not None:
+            self.give_up(name, temporary)
+            return
         leaf = self.leaf_of(name)
         if leaf is None:
-            return
-        if temporary is not None:
-            leaf.unlink(temporary)
             return
         with suppress(OSError):
             if entry and identity(leaf.status(name)) == entry:  # a look into the file would cost more than a small hit

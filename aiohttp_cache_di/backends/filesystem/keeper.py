@@ -4,15 +4,17 @@ What this process writes is added at once; what others write is found when its l
 most a twentieth of one thread's time, and only while something is written. Whatever is found to be a remnant on the way
 (of a process that died while it wrote, or of two that replaced an entry at once) is removed when it is old.
 
-When a bound is passed, some leaves are drawn. Of the records in them, those that have expired or cannot be read go
-first, then those whose last use, noted in the time of their file's last change, lies farthest back.
+When a bound is passed, or the disk is full, some leaves are drawn. Of the records in them, those that have expired or
+cannot be read go first, then those whose last use, noted in the time of their file's last change, lies farthest back.
 """
 
 from __future__ import annotations
 
+import errno
 import random
 import threading
 import time
+from collections import Counter
 from contextlib import suppress
 from typing import Final, NamedTuple
 
@@ -30,8 +32,11 @@ SHARE: Final = 20  # of the time, one part is for counting
 MIN_REST_S: Final = 0.02
 LAST_BEYOND: Final = 64  # of the bound, the part that the last entry may take beyond it, for what is not its body
 SAMPLE: Final = 64  # records of which some go
+FULL_SHARE: Final = 16  # of what is there, one part goes where the disk is full
+FULL_EVERY_S: Final = 1.0  # at most: what is too large for the disk is not to cost all the others
 LEFT_OVER_AFTER_S: Final = 3600.0  # since it was last written to, where no lock tells that its writer lives
 ORPHAN_AFTER_S: Final = 300.0  # a body is published right after it was written, and an entry is written at once
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class Bounds(NamedTuple):
@@ -77,6 +82,8 @@ class Keeper:
         self._total = _Count()
         self._next = random.randrange(len(LEAVES))  # noqa: S311  # processes that start together begin apart
         self._rest_until = 0.0
+        self._is_full = False
+        self._full_again_at = 0.0
         self.begin_anew()
 
     def begin_anew(self) -> None:
@@ -90,6 +97,11 @@ class Keeper:
             before = self._counts.get(leaf)
             if before is not None:
                 self._set(leaf, _Count(before.bytes + more_bytes, before.entries + more_entries))
+
+    def note_failed(self, error: OSError) -> None:
+        """Something could not be written; if the disk is full, make room with the next step."""
+        if error.errno in _FULL and time.monotonic() >= self._full_again_at:
+            self._is_full = True
 
     @property
     def is_due(self) -> bool:
@@ -112,6 +124,8 @@ class Keeper:
     def _step(self, now: float) -> tuple[int, bool]:
         began_at = time.monotonic()
         evicted = self._evict(now) if self._is_over() else 0
+        if self._is_full:
+            self._is_full, self._full_again_at = False, began_at + FULL_EVERY_S
         while time.monotonic() < began_at + STEP_S:
             self._count(LEAVES[self._next], now)
             self._next = (self._next + 1) % len(LEAVES)
@@ -125,6 +139,8 @@ class Keeper:
 
     def _is_over(self) -> bool:
         max_bytes, max_entries = self._bounds
+        if self._is_full:
+            return True
         if max_bytes is not None and self._total.entries == 1:
             max_bytes += max_bytes // LAST_BEYOND  # a body that is as large as the bound is of use, without any other
         return (max_bytes is not None and self._total.bytes > max_bytes) or (
@@ -137,8 +153,9 @@ class Keeper:
         most = max_entries
         if max_entries is not None and max_entries >= EXACT_BELOW:
             most = int(max_entries * LOW_WATER)
+        room = 1 + total.bytes // FULL_SHARE if self._is_full else 0
         return _Count(
-            total.bytes - int(max_bytes * LOW_WATER) if max_bytes is not None and total.bytes > max_bytes else 0,
+            total.bytes - int(max_bytes * LOW_WATER) if max_bytes is not None and total.bytes > max_bytes else room,
             total.entries - most if max_entries is not None and most is not None and total.entries > max_entries else 0,
         )
 
@@ -161,7 +178,8 @@ class Keeper:
         entries, others = _files(leaf)
         known = {entry.name for entry in entries}
         others = [other for other in others if not _swept(leaf, other, known, now)]
-        self._note(name, _Count(sum(each.size for each in (*entries, *others)), len(entries)))
+        counted = (*entries, *_without_dropped(leaf, others, known))
+        self._note(name, _Count(sum(each.size for each in counted), len(entries)))
         return entries
 
     # ---- evicting
@@ -229,6 +247,17 @@ def _swept(leaf: Directory, file: _File, entries: set[str], now: float) -> bool:
         # What a process that died has left may be as large as the whole cache.
         return age_s > ORPHAN_AFTER_S and file.name.endswith(".tmp") and drop_left_over(leaf, file.name)
     return True
+
+
+def _without_dropped(leaf: Directory, files: list[_File], entries: set[str]) -> list[_File]:
+    """All but the bodies whose entries are gone: they go with their readers, and nothing else that goes makes room."""
+    bodies = Counter(entry_of(file.name) for file in files if BODY.fullmatch(file.name))
+
+    def may_be_wanted(file: _File) -> bool:
+        name = entry_of(file.name)
+        return name in entries and (bodies[name] == 1 or _is_wanted(leaf, file.name, entries))
+
+    return [file for file in files if BODY.fullmatch(file.name) is None or may_be_wanted(file)]
 
 
 def _is_wanted(leaf: Directory, body: str, entries: set[str]) -> bool:

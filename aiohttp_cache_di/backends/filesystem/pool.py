@@ -17,6 +17,13 @@ __all__ = ["Pool"]
 T = TypeVar("T")
 
 THREAD_NAME: Final = "aiohttp-cache-files"
+KEPT_BYTES: Final = 900 * 1024
+"""That a thread takes and lets go of once, as any program does that has read as much.
+
+Most C libraries give memory at the end of a heap back to the system where it is twice as much as the largest piece that
+was let go of, and from 128 KiB on before. The bodies of a batch would lie in new pages each time, and a page takes a
+thread as long as an eighth of a file. There are two batches at a time: one that is read, and one that is being used.
+"""
 POLL_S: Final = 0.001  # an errand comes from a destructor, and has no future that tells of its end
 
 
@@ -180,6 +187,7 @@ class Pool:
         self._threads.append(thread)  # one that cannot be started is none
 
     def _serve(self, queue: SimpleQueue[_Task | _Errand | None], idle: list[None]) -> None:
+        bytearray(KEPT_BYTES)
         while (task := self._next(queue, idle)) is not None:
             if isinstance(task, _Errand):
                 with suppress(Exception):

@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
 from hashlib import blake2b
 from typing import Final
 from zlib import crc32
 
-from aiohttp_cache_di.backends.filesystem.bodies import Bodies, BodyFile
+from aiohttp_cache_di.backends.filesystem.bodies import Bodies
+from aiohttp_cache_di.backends.filesystem.body import BodyFile
 from aiohttp_cache_di.backends.filesystem.directory import lock_shared
-from aiohttp_cache_di.backends.filesystem.files import create, write_pieces
+from aiohttp_cache_di.backends.filesystem.files import write_pieces
 from aiohttp_cache_di.backends.filesystem.names import leaf_of, new_token, temporary_name
 from aiohttp_cache_di.backends.filesystem.pool import Pool
 from aiohttp_cache_di.backends.filesystem.records import CRC_BYTES, PIECE_BYTES, Filed
@@ -90,21 +91,22 @@ class Growing:
             try:
                 os.close(fd)
             finally:  # a file system may say only now that it could not write
-                leaf = self._bodies.leaf_of(self._name)
-                if leaf is not None:
-                    leaf.unlink(self._temporary)
+                self._bodies.give_up(self._name, self._temporary)
 
     def _opened(self) -> int:
         if self._is_over:
             raise StorageError(GIVEN_UP)
         if self._fd is None:
             try:
-                self._fd = create(self._tree.made_leaf(leaf_of(self._name)), self._temporary)
+                self._fd = self._begun()
             except FileNotFoundError:  # the directory was removed
                 self._tree.forget()
-                self._fd = create(self._tree.made_leaf(leaf_of(self._name)), self._temporary)
+                self._fd = self._begun()
             lock_shared(self._fd)
         return self._fd
+
+    def _begun(self) -> int:
+        return self._bodies.begin(self._tree.made_leaf(leaf_of(self._name)), self._name, self._temporary)
 
     def _note(self, block: bytes) -> None:
         view = memoryview(block)
@@ -119,13 +121,18 @@ class Growing:
 
 
 class FileSpool:
-    """A body on its way into a file: a `Spool`."""
+    """A body on its way into a file: a `Spool`.
 
-    def __init__(self, writers: Pool, growing: Growing) -> None:
+    Args:
+        failed: told of the error with which it cannot be written.
+    """
+
+    def __init__(self, writers: Pool, growing: Growing, failed: Callable[[Exception], object]) -> None:
         self.error: Exception | None = None
         self.waiting_bytes: int = 0
         self._writers = writers
         self._growing = growing
+        self._failed = failed
         self._queue: list[bytes] = []
         self._job: asyncio.Future[None] | None = None
         self._is_over = False
@@ -188,6 +195,7 @@ class FileSpool:
         if error is not None:
             self.abandon()
             self.error = error if isinstance(error, Exception) else StorageError(f"{type(error).__name__} in a thread")
+            self._failed(self.error)
             return
         self.waiting_bytes -= size
         if self.waiting_bytes >= BEGIN_AT_BYTES:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 import weakref
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from functools import partial
 from typing import Any, Final, TypeVar, cast
 
-from aiohttp_cache_di.backends.filesystem.bodies import Bodies, BodyFile
+from aiohttp_cache_di.backends.filesystem.bodies import Bodies
+from aiohttp_cache_di.backends.filesystem.body import BodyFile
 from aiohttp_cache_di.backends.filesystem.files import Seen, disk_bytes, drop, publish, read_item, see
 from aiohttp_cache_di.backends.filesystem.keeper import Bounds, Keeper
 from aiohttp_cache_di.backends.filesystem.leases import Leases
@@ -20,6 +20,7 @@ from aiohttp_cache_di.backends.filesystem.pool import Pool
 from aiohttp_cache_di.backends.filesystem.records import Head, Packed, digest_bytes, pack, pack_filed
 from aiohttp_cache_di.backends.filesystem.secret import keep_secret, kept_secret
 from aiohttp_cache_di.backends.filesystem.spool import FileSpool, Growing
+from aiohttp_cache_di.backends.filesystem.tidying import Tidying
 from aiohttp_cache_di.backends.filesystem.tree import Place, Tree
 from aiohttp_cache_di.backends.filesystem.uses import Known, Touched
 from aiohttp_cache_di.backends.filesystem.walk import BEGIN, Page, Position, drop_where, page
@@ -75,8 +76,7 @@ class FileStore:
         self._bodies = Bodies(self._tree, self._known, self.events, closing=self._readers)
         self._writers = Pool(THREADS)
         self._pools = (self._readers, self._writers, self._bodies.pool)
-        self._keeping_in: asyncio.AbstractEventLoop | None = None
-        self._is_closing = False
+        self._tidying = Tidying(self._keeper, self._writers, self.events)
         self._losses = 0
         self._touched = Touched(self._tree, self._known)
         _stores.add(self)
@@ -101,17 +101,17 @@ class FileStore:
     async def get(self, keys: Sequence[str]) -> Sequence[Found | None]:
         """Look *keys* up, all in one hop to a thread."""
         found = await self._readers.run(partial(self._look_up, keys))
-        if self._tree.losses != self._losses:
-            self._tell_of_loss()
+        self._tell_of_loss()
         return found
 
     async def put(self, records: Sequence[Record]) -> Sequence[Written]:
         """Keep *records*, one after the other in one hop to a thread."""
-        self._is_closing = False
-        written = await self._writers.run(partial(self._keep_all, records))
-        if self._tree.losses != self._losses:
-            self._tell_of_loss()
-        self._tidy()
+        self._tidying.is_closing = False
+        try:
+            written = await self._writers.run(partial(self._keep_all, records))
+        finally:  # what has expired may be what has left no room
+            self._tidying.go_on()
+        self._tell_of_loss()
         return written
 
     async def delete(self, keys: Collection[str]) -> None:
@@ -152,7 +152,8 @@ class FileStore:
 
     async def close(self) -> None:
         """Finish what was begun, and close what is open unless another loop uses it."""
-        self._is_closing = True
+        self._tidying.is_closing = True
+        self._bodies.lingering.end()
         for pool in self._pools:
             await pool.finish(FINISH_WITHIN_S)
         if any(pool.is_shared for pool in self._pools) or all(pool.is_idle for pool in self._pools):
@@ -171,9 +172,9 @@ class FileStore:
 
     def spool(self, key: str) -> FileSpool:
         """Begin a body: its file is made when there is something to be written."""
-        self._is_closing = False
-        size = digest_bytes(self._codec)
-        return FileSpool(self._writers, Growing(self._tree, self._bodies, name_of(key), size, fsync=self._fsync))
+        self._tidying.is_closing = False
+        growing = Growing(self._tree, self._bodies, name_of(key), digest_bytes(self._codec), fsync=self._fsync)
+        return FileSpool(self._writers, growing, failed=self._tidying.note_failed)
 
     def holds(self, body: FiledBody) -> bool:
         """Whether *body* is a whole one of this store."""
@@ -209,8 +210,7 @@ class FileStore:
     async def get_or_acquire(self, key: str, ttl_s: float) -> Found | Lease | None:
         """What is under *key*, or else the answer to a request for the lease on it: in one hop to a thread."""
         found = await self._undone(key, partial(self._look_or_lease, key, ttl_s))
-        if self._tree.losses != self._losses:
-            self._tell_of_loss()
+        self._tell_of_loss()
         return found
 
     async def renew(self, key: str, ttl_s: float) -> bool:
@@ -247,6 +247,7 @@ class FileStore:
         return None if root is None else kept_secret(root)
 
     def _let_go(self) -> None:
+        self._bodies.give_up_all()
         self._leases.close()
         self._tree.close()
 
@@ -271,6 +272,7 @@ class FileStore:
 
     def _keep_all(self, records: Sequence[Record]) -> list[Written]:
         self._touched.note()
+        self._bodies.lingering.end_here()  # or what is replaced or evicted would count as being read
         latest = {record.key: n for n, record in enumerate(records)}
         written: dict[str, Written] = {}
         for n in latest.values():
@@ -280,6 +282,7 @@ class FileStore:
             except StorageError as exc:
                 written[record.key] = exc
             except OSError as exc:
+                self._keeper.note_failed(exc)
                 error = StorageError(f"{self.place.path}: an entry cannot be written: {exc.strerror}")
                 error.__cause__ = exc
                 written[record.key] = error
@@ -319,6 +322,7 @@ class FileStore:
         return publish(leaf, name, packed, fsync=self._fsync, place_body=place)
 
     def _drop_all(self, keys: Collection[str]) -> None:
+        self._bodies.lingering.end_here()
         for name in map(name_of, keys):
             leaf = self._tree.leaf(leaf_of(name))
             freed = None if leaf is None else drop(leaf, name)
@@ -336,7 +340,10 @@ class FileStore:
         item = self._read(key)
         if item is not None:
             return Found(item)
-        lease = self._lease(key, ttl_s)
+        try:
+            lease = self._lease(key, ttl_s)
+        except (OSError, StorageError):  # as where nothing can be written: what is there can be read all the same
+            return None
         if lease is not Lease.GRANTED_LATE:
             return lease
         self._leases.release(key)  # it has come meanwhile
@@ -344,34 +351,19 @@ class FileStore:
         return None if item is None else Found(item)
 
     def _tell_of_loss(self) -> None:
-        self._losses = self._tree.losses
-        self.events.lost()
+        if self._tree.losses != self._losses:
+            self._losses = self._tree.losses
+            self.events.lost()
 
     # ---- in steps
 
     async def _drop_where(self, may_go: Callable[[Head], bool] | None) -> int:
         count, then = 0, cast("Position | None", BEGIN)
+        await self._writers.run(self._bodies.lingering.end_here)
         while then is not None:
             dropped, then = await self._writers.run(partial(drop_where, self._tree, then, may_go))
             count += dropped
         return count
-
-    def _tidy(self) -> None:
-        """Count and evict, in the background, where it is time."""
-        if (self._keeping_in is None or self._keeping_in.is_closed()) and self._keeper.is_due:
-            self._keeping_in = asyncio.get_running_loop()
-            step = self._writers.run(partial(self._keeper.step, time.time()))
-            step.add_done_callback(self._tidied)
-
-    def _tidied(self, step: asyncio.Future[tuple[int, bool]]) -> None:
-        self._keeping_in = None
-        if step.cancelled() or step.exception() is not None:
-            return  # the next record tries again
-        evicted, again = step.result()
-        if evicted:
-            self.events.evicted(evicted)
-        if again and not self._is_closing:
-            self._tidy()
 
     def after_fork(self) -> None:
         """Be without threads, locks and leases, which are the parent process's."""
@@ -380,7 +372,7 @@ class FileStore:
         self._bodies.after_fork()
         self._keeper.begin_anew()
         self._leases.forget()
-        self._keeping_in = None
+        self._tidying.begin_anew()
 
 
 _stores: weakref.WeakSet[Any] = weakref.WeakSet()

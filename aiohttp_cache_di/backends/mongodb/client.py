@@ -13,8 +13,10 @@ from pymongo import AsyncMongoClient, common, uri_parser
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import ConfigurationError as DriverConfigurationError
 from pymongo.errors import InvalidURI
+from pymongo.write_concern import WriteConcern
 
 from aiohttp_cache_di.backends.loops import Errands, conclude, end
+from aiohttp_cache_di.backends.mongodb.clock import ServerClock
 from aiohttp_cache_di.backends.mongodb.documents import Document
 from aiohttp_cache_di.errors import ConfigurationError
 
@@ -23,7 +25,11 @@ __all__ = ["Client", "Connection", "Server"]
 Client: TypeAlias = AsyncMongoClient[Document]
 
 NAMED: Final = frozenset({"host", "port", "document_class", "tz_aware", "connect", "type_registry"})
-LIMITS: Final = {"socketTimeoutMS": 10_000, "serverSelectionTimeoutMS": 5_000}  # callers wait far shorter
+DEFAULTS: Final = {
+    "socketTimeoutMS": 10_000,  # callers wait far shorter
+    "serverSelectionTimeoutMS": 5_000,
+    "retryWrites": False,  # what matters is written until it is; DocumentDB and Cosmos DB refuse writes that are marked
+}
 CLOSE_WITHIN_S: Final = 0.5  # for telling the server that its sessions are over, which it finds out by itself too
 
 # Dates as numbers, whatever a client that was handed in has been told: no year is too far, and none needs a datetime.
@@ -41,9 +47,16 @@ class Connection:
 
     def __init__(self, client: Client, collection: AsyncCollection[Document], *, is_lent: bool) -> None:
         self.collection = collection
+        self.leasing: AsyncCollection[Document] = collection.with_options(write_concern=WriteConcern(w=1))
+        """The same, for leases: one that is lost with its server costs a fetch, a wait for others would cost each."""
         self.errands: Errands = Errands()
+        self.clock: ServerClock = ServerClock(collection.database, self.errands)
         self.held: dict[str, tuple[str, float]] = {}
         """Leases: by key, the owner's token and the loop time until which it may hold."""
+        self.indexing: asyncio.Task[None] | None = None
+        """Makes the index by which the server drops what has expired."""
+        self.looks_alone_until: float = 0.0
+        """Monotonic time before which nothing is leased with a look, which is not allowed to write."""
         self.watching: asyncio.Task[None] | None = None
         self._client = client
         self._is_lent = is_lent
@@ -95,19 +108,20 @@ class Server:
         return Connection(client, self._collection(client), is_lent=self._lent is not None)
 
     def _make(self) -> Client:
-        return AsyncMongoClient(**{**_limits(self._options), **self._options})
+        return AsyncMongoClient(**{**_defaults(self._options), **self._options})
 
     def _collection(self, client: Client) -> AsyncCollection[Document]:
         database, collection = self._names
         return client.get_database(database, codec_options=_CODEC).get_collection(collection)
 
 
-def _limits(options: Mapping[str, Any]) -> dict[str, Any]:
-    """How long a server may be silent or not be there, unless *options* tell."""
-    told = set(re.findall(r"\w*timeoutms", " ".join((*options, *_hosts(options.get("host")))).lower()))
+def _defaults(options: Mapping[str, Any]) -> dict[str, Any]:
+    """What holds unless *options* or an address tell: how long a server may be silent or not be there, for example."""
+    said = " ".join((*options, *_hosts(options.get("host")))).lower()
+    told = set(re.findall(r"\w*timeoutms|retrywrites", said))
     if "timeoutms" in told:  # which goes for all
-        return {}
-    return {name: value for name, value in LIMITS.items() if name.lower() not in told}
+        told |= {"sockettimeoutms", "serverselectiontimeoutms"}
+    return {name: value for name, value in DEFAULTS.items() if name.lower() not in told}
 
 
 def _check(options: Mapping[str, Any]) -> None:

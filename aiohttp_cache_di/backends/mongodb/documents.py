@@ -1,8 +1,8 @@
 """Documents and updates of them: what stands in a collection, as pure functions.
 
 A document is ``{_id: key, v: frame, f: leads on, i: info, until: date, o: owner, l: leased until}``. Record and
-lease share it, so that one call of the server takes the lease and tells whether something is stored, and another one
-writes the record and gives the lease back. A lease on a key that has no record is a document without ``v`` and ``f``.
+lease share it, so that one call of the server looks for the record or takes the lease, and another one writes the
+record and gives the lease back. A lease on a key that has no record is a document without ``v`` and ``f``.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import math
 from typing import Any, Final, TypeAlias
 
 from bson.datetime_ms import DatetimeMS
+from msgspec import Struct
 from pymongo import DeleteOne, UpdateOne
 
 from aiohttp_cache_di.backends.inspecting import packed_info
@@ -21,14 +22,20 @@ __all__ = [
     "DOCUMENT_BYTES",
     "SPARE_BYTES",
     "Document",
+    "LeaseTerms",
     "date_of",
+    "emptying",
     "frame_bytes",
     "giving_back",
+    "has_record",
+    "if_free",
     "is_over",
     "key_of",
+    "making",
     "name_of",
     "renewing",
     "taking",
+    "unchanged",
     "writing",
 ]
 
@@ -38,8 +45,12 @@ DOCUMENT_BYTES: Final = 16 * 1024 * 1024  # BSON document limit (maxBsonObjectSi
 SPARE_BYTES: Final = 16 * 1024  # for the key and the other fields
 FAR_AT: Final = 253_402_300_800.0  # the year 10000: what is kept as long has no date
 
-_NOW_MS: Final = {"$toLong": "$$NOW"}  # by the server's clock
-_IS_FREE: Final = {"$lte": ["$l", _NOW_MS]}  # true too where there is no lease: what is missing sorts first
+
+class LeaseTerms(Struct, frozen=True):
+    """Whose a lease is, and how long it holds by the server's clock."""
+
+    token: str
+    end_ms: int
 
 
 def name_of(key: str) -> str | bytes:
@@ -67,6 +78,11 @@ def is_over(document: Document, now_ms: float) -> bool:
     return isinstance(until, DatetimeMS) and int(until) <= now_ms
 
 
+def has_record(document: Document, now_ms: float) -> bool:
+    """Whether *document* is more than a lease, and not to be dropped by *now_ms*."""
+    return "f" in document and not is_over(document, now_ms)
+
+
 def frame_bytes(document: Document) -> int:
     """How large the record in *document* is; 0 where none is."""
     frame = document.get("v")
@@ -74,42 +90,58 @@ def frame_bytes(document: Document) -> int:
 
 
 def writing(record: Record, frame: bytes, token: str | None) -> UpdateOne:
-    """Write *record*, and take away the lease if its owner is *token*; that of another stays."""
-    until = date_of(record.until) if record.until < FAR_AT else None
+    """Write *record*.
+
+    Args:
+        token: of the owner whose lease is to be taken away with it. Where another has it by now, or it has ended, the
+            server finds a duplicate key.
+    """
     query: Document = {"_id": name_of(record.key)}
     fields: Document = {"v": frame, "f": leads_on(frame), "i": packed_info(record)}
+    gone: Document = {}
+    if record.until < FAR_AT:
+        fields["until"] = date_of(record.until)
+    else:
+        gone["until"] = ""
     if token is not None:
-        is_ours = {"$eq": ["$o", token]}
-        fields |= {"v": {"$literal": frame}, "until": until or "$$REMOVE"}
-        fields |= {field: {"$cond": [is_ours, "$$REMOVE", f"${field}"]} for field in ("o", "l")}
-        return UpdateOne(query, [{"$set": fields}], upsert=True)
-    if until is None:
-        return UpdateOne(query, {"$set": fields, "$unset": {"until": ""}}, upsert=True)
-    return UpdateOne(query, {"$set": fields | {"until": until}}, upsert=True)
+        query["o"] = token
+        gone |= {"o": "", "l": ""}
+    return UpdateOne(query, {"$set": fields, "$unset": gone} if gone else {"$set": fields}, upsert=True)
 
 
-def taking(token: str, ttl_ms: int) -> list[Document]:
-    """Give a free lease to *token*; to be used as an upsert, after which the owner tells whether it was free.
-
-    The condition stands in the update because ``$expr`` may not stand in the query of an upsert.
-    """
-    end = {"$add": ["$$NOW", ttl_ms]}
-    fields = {
-        "o": {"$cond": [_IS_FREE, token, "$o"]},
-        "l": {"$cond": [_IS_FREE, {"$add": [_NOW_MS, ttl_ms]}, "$l"]},
-        "until": {"$cond": [{"$eq": [{"$type": "$f"}, "missing"]}, end, "$until"]},
-    }
-    return [{"$set": fields}]
+# ---- leases, in words that every server knows: some take no pipeline for an update
 
 
-def renewing(ttl_ms: int) -> list[Document]:
-    """Let a lease hold for longer, and a document without a record stay as long."""
-    end = {"$add": ["$$NOW", ttl_ms]}
-    fields = {
-        "l": {"$add": [_NOW_MS, ttl_ms]},
-        "until": {"$cond": [{"$eq": [{"$type": "$f"}, "missing"]}, end, "$until"]},
-    }
-    return [{"$set": fields}]
+def making(lease: LeaseTerms) -> Document:
+    """An upsert that takes the lease where no document is, and changes none."""
+    return {"$setOnInsert": {"o": lease.token, "l": lease.end_ms, "until": DatetimeMS(lease.end_ms)}}
+
+
+def if_free(key: str, now_ms: int) -> Document:
+    """The document of *key* unless it has a lease; as an upsert's query, that is a duplicate key."""
+    return {"_id": name_of(key), "l": {"$not": {"$gt": now_ms}}}  # true too where there is none
+
+
+def taking(lease: LeaseTerms) -> Document:
+    """An upsert that takes the lease; a document that was to go has to be `emptying` then."""
+    return {"$set": {"o": lease.token, "l": lease.end_ms}, "$setOnInsert": {"until": DatetimeMS(lease.end_ms)}}
+
+
+def unchanged(key: str, before: Document) -> Document:
+    """The document of *key*, if its time is that of *before*."""
+    return {"_id": name_of(key), "until": before.get("until")}
+
+
+def emptying(lease: LeaseTerms) -> Document:
+    """Make a document whose record has expired, or that has none, one of the lease: the server does not drop it."""
+    return {"$set": making(lease)["$setOnInsert"], "$unset": {"v": "", "f": "", "i": ""}}
+
+
+def renewing(key: str, lease: LeaseTerms) -> list[UpdateOne]:
+    """Let the lease hold for longer; it is held still if one of these finds a document."""
+    ours = {"_id": name_of(key), "o": lease.token}
+    longer = {"$set": {"until": DatetimeMS(lease.end_ms)}}  # of a document that has no record
+    return [UpdateOne(ours, {"$set": {"l": lease.end_ms}}), UpdateOne({**ours, "f": {"$exists": False}}, longer)]
 
 
 def giving_back(key: str, token: str) -> list[DeleteOne | UpdateOne]:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-import secrets
 import time
 import weakref
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
-from pymongo import ReturnDocument, UpdateOne
-from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure
+from pymongo.errors import BulkWriteError
 
 from aiohttp_cache_di.backends.inspecting import Glance, Wanted
 from aiohttp_cache_di.backends.loops import PerLoop, aside
+from aiohttp_cache_di.backends.mongodb import leases
 from aiohttp_cache_di.backends.mongodb.client import Connection, Server
 from aiohttp_cache_di.backends.mongodb.documents import (
     DOCUMENT_BYTES,
@@ -23,14 +21,12 @@ from aiohttp_cache_di.backends.mongodb.documents import (
     Document,
     date_of,
     frame_bytes,
-    giving_back,
     is_over,
     key_of,
     name_of,
-    renewing,
-    taking,
     writing,
 )
+from aiohttp_cache_di.backends.mongodb.expiry import ExpiryIndex
 from aiohttp_cache_di.backends.mongodb.stream import Listener, watch
 from aiohttp_cache_di.backends.store import UNREADABLE, Found, Item, Lease, Limits, Record, Row, Unreadable, Written
 from aiohttp_cache_di.entries.codec import EntryCodec
@@ -40,13 +36,12 @@ from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = ["MongoDBStore"]
 
-logger: logging.Logger = logging.getLogger(__name__)
-
 PAGE: Final = 256  # documents of a page of a walk
 BATCH: Final = 128  # keys; one more is asked for, so that the server has no cursor left to be asked again
 PAGE_BYTES: Final = 4 * 1024 * 1024
-MAX_HELD: Final = 4096  # leases that are remembered before expired ones are looked for
 DUPLICATE_KEY: Final = 11000
+
+_Writing: TypeAlias = tuple[Record, bytes, str | None]  # its frame, and the token of the lease that ends with it
 
 
 class MongoDBStore:
@@ -79,7 +74,7 @@ class MongoDBStore:
         self._loops = PerLoop(self._connect, Connection.close)
         self._listeners: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, list[Listener]]
         self._listeners = weakref.WeakKeyDictionary()
-        self._has_index = False
+        self._expiry = ExpiryIndex(self._server.where)
         self._cannot_watch = False
 
     @property
@@ -111,20 +106,20 @@ class MongoDBStore:
     async def put(self, records: Sequence[Record]) -> Sequence[Written]:
         """Keep *records*, all with one unordered ``bulk_write``."""
         here = await self._loops.here()
-        if not self._has_index:
-            await self._make_index(here)
+        await self._expiry.make_first(here)
         results: list[Written] = [0] * len(records)
         latest = {record.key: n for n, record in enumerate(records)}
         wanted = sorted(latest.values())
         frames = await aside(partial(self._packed, records, wanted), sum(_size(records[n].item) for n in wanted))
-        todo: dict[int, UpdateOne] = {}
+        todo: dict[int, _Writing] = {}
         for n, frame in zip(wanted, frames, strict=True):
             if isinstance(frame, StorageError):
                 results[n] = frame
             else:
                 held = here.held.get(records[n].key) if records[n].leased else None
-                todo[n] = writing(records[n], frame, held[0] if held else None)
+                todo[n] = records[n], frame, held[0] if held else None
         await _write(here, todo, results)
+        self._expiry.make_again(here)
         for n in todo:
             if records[n].leased and not isinstance(results[n], StorageError):
                 here.held.pop(records[n].key, None)
@@ -196,38 +191,24 @@ class MongoDBStore:
 
     async def acquire(self, key: str, ttl_s: float) -> Lease:
         """Ask for the lease on *key*, timed by the server's clock."""
-        here = await self._loops.here()
-        token = secrets.token_hex(12)
-        has_record = await here.errands.undone(
-            _ask(here, key, token, max(1, round(ttl_s * 1000))), lambda: _give_back(here, key, token)
-        )
-        if has_record is None:
-            return Lease.REFUSED
-        now = asyncio.get_running_loop().time()
-        if len(here.held) >= MAX_HELD:
-            here.held = {key: held for key, held in here.held.items() if held[1] > now}
-        here.held[key] = token, now + ttl_s
-        return Lease.GRANTED_LATE if has_record else Lease.GRANTED
+        return await leases.acquire(await self._loops.here(), key, ttl_s)
+
+    async def get_or_acquire(self, key: str, ttl_s: float) -> Found | Lease | None:
+        """What is under *key*, or else the answer to a request for the lease on it: with one ``findAndModify``."""
+        here = self._loops.now() or await self._loops.here()
+        row = await leases.look_or_acquire(here, key, ttl_s)
+        if not isinstance(row, dict):
+            return row
+        (found,) = await aside(partial(self._found, (key,), (row,)), frame_bytes(row))
+        return found
 
     async def renew(self, key: str, ttl_s: float) -> bool:
         """Hold the lease on *key* for *ttl_s* seconds from now, by the server's clock."""
-        here = await self._loops.here()
-        held = here.held.get(key)
-        if held is None:
-            return False
-        ours = {"_id": name_of(key), "o": held[0]}
-        renewed = here.collection.update_one(ours, renewing(max(1, round(ttl_s * 1000))))
-        result = await here.errands.left(renewed)
-        if key in here.held:
-            here.held[key] = held[0], asyncio.get_running_loop().time() + ttl_s
-        return bool(result.matched_count)
+        return await leases.renew(await self._loops.here(), key, ttl_s)
 
     async def release(self, key: str) -> None:
         """Give the lease on *key* back, unless it has passed to another process."""
-        here = await self._loops.here()
-        held = here.held.pop(key, None)
-        if held is not None:
-            await here.errands.left(_give_back(here, key, held[0]))
+        await leases.release(await self._loops.here(), key)
 
     # ---- Changing
 
@@ -260,14 +241,6 @@ class MongoDBStore:
 
         await watch(here.collection, self.where, tell)
         self._cannot_watch = True
-
-    async def _make_index(self, here: Connection) -> None:
-        """Have the server drop what has expired; without the right to say so, it has to be dropped by walks."""
-        try:
-            await here.collection.create_index("until", expireAfterSeconds=0)
-        except OperationFailure as exc:
-            logger.warning("%s: no TTL index could be made (code %s): expired entries stay", self.where, exc.code)
-        self._has_index = True
 
     def _packed(self, records: Sequence[Record], wanted: Sequence[int]) -> list[bytes | StorageError]:
         frames: list[bytes | StorageError] = []
@@ -321,41 +294,24 @@ def _size(item: Item) -> int:
     return len(item) if isinstance(item, str) else len(item.payload)
 
 
-async def _write(here: Connection, todo: Mapping[int, UpdateOne], results: list[Written]) -> None:
+async def _write(here: Connection, todo: Mapping[int, _Writing], results: list[Written]) -> None:
     """Write, and note in *results* what could not be written."""
-    left: list[int] = list(todo)
+    updates = {n: writing(*each) for n, each in todo.items()}
     for is_last in (False, True):
-        if not left:
-            return
         try:
-            await here.errands.left(here.collection.bulk_write([todo[n] for n in left], ordered=False))
+            if updates:
+                await here.errands.left(here.collection.bulk_write(list(updates.values()), ordered=False))
             return
         except BulkWriteError as exc:
             errors: list[Document] = exc.details.get("writeErrors", []) if exc.details else []
             if not errors:
                 raise
-            failed: dict[int, int | None] = {left[error["index"]]: error.get("code") for error in errors}
-        # Two processes have made the same new document at once: this one's comes second, and replaces it.
+            numbers = list(updates)
+            failed: dict[int, int | None] = {numbers[error["index"]]: error.get("code") for error in errors}
+        # A lease is not ours any more, and stays; or two processes have made a document at once: what comes second is
+        # what replaces it.
         left = [n for n, code in failed.items() if code == DUPLICATE_KEY and not is_last]
+        updates = {n: writing(todo[n][0], todo[n][1], None) for n in left}
         for n, code in failed.items():
-            if n not in left:
+            if n not in updates:
                 results[n] = StorageError(f"MongoDB could not write an entry (code {code})")
-
-
-async def _ask(here: Connection, key: str, token: str, ttl_ms: int) -> bool | None:
-    """Take the lease if it is free: whether there is a record; None where another owner has it."""
-    try:
-        row = await here.collection.find_one_and_update(
-            {"_id": name_of(key)},
-            taking(token, ttl_ms),
-            upsert=True,
-            return_document=ReturnDocument.AFTER,
-            projection={"o": 1, "f": 1},
-        )
-    except DuplicateKeyError:  # of two that made the document at once, this one came second
-        return None
-    return "f" in row if row is not None and row.get("o") == token else None
-
-
-async def _give_back(here: Connection, key: str, token: str) -> None:
-    await here.collection.bulk_write(giving_back(key, token))

@@ -39,6 +39,8 @@ _CHANGES: Final[list[dict[str, Any]]] = [
 async def watch(collection: AsyncCollection[Document], where: str, tell: Listener) -> None:
     """Tell of changes until cancelled, and return where the server has no change streams.
 
+    One that refuses to open a stream again and again has none, whatever its code for that is.
+
     Whenever the stream begins or is lost, any key may have changed. A task that runs this has to be cancelled until it
     has ended: the driver first tells its server, which may be frozen.
 
@@ -61,7 +63,7 @@ async def watch(collection: AsyncCollection[Document], where: str, tell: Listene
                 with pymongo.timeout(CLOSE_WITHIN_S):
                     await stream.close()
         except PyMongoError as exc:
-            if isinstance(exc, OperationFailure) and exc.code in NO_STREAMS:
+            if isinstance(exc, OperationFailure) and (exc.code in NO_STREAMS or failures >= len(PAUSES_S)):
                 logger.info("%s has no change streams; copies of entries live for their time", where)
                 return
             logger.info("%s: the change stream was lost (%s)", where, type(exc).__name__)

@@ -104,7 +104,7 @@ class MongoDBDriverOptions(TypedDict, total=False):
     retryReads: bool
     """Whether a read is tried again once after an error of the network. Default: True."""
     retryWrites: bool
-    """Whether a write is tried again once after an error of the network. Default: True."""
+    """Whether a write is tried again at once after an error of the network. Default: False: it is tried later."""
     max_adaptive_retries: int
     """How often an operation is tried again while a server is overloaded. With newer drivers. Default: the driver's."""
     maxAdaptiveRetries: int

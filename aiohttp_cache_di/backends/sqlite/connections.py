@@ -22,6 +22,7 @@ from aiohttp_cache_di.backends.sqlite.failing import (
     ConnectionsLostError,
     asks_for_new_connections,
     damage_in,
+    damage_of,
     forbids_writing,
     is_damage,
     open_writer,
@@ -222,7 +223,8 @@ class Connections:
         elif self.writable:
             raise ConnectionsLostError(f"{self.file.path} has lost its tables", "replaced")
         else:
-            raise StorageError(f"{self.file.path} has no tables of this version, and cannot be written")
+            why = "is opened to be read only" if self.file.read_only else "cannot be written"
+            raise StorageError(f"{self.file.path} has no tables of this version, and {why}")
 
     def _reader_opened(self, _: object, error: BaseException | None) -> None:
         if error is not None:
@@ -329,7 +331,7 @@ class Connections:
         if isinstance(error, StorageError):
             return error
         translated = storage_error(error, self.file)
-        translated.__cause__ = error
+        translated.__cause__ = damage_of(error) or error
         return translated
 
     # ---- the counters

@@ -9,6 +9,7 @@ import os
 import time
 import weakref
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Final, TypeVar
 
 from aiohttp_cache_di.backends.sqlite.connections import Connections
@@ -115,6 +116,10 @@ class Database:
             if not self.file.read_only and connections.loop.time() - connections.made_at > READ_ONLY_RETRY_S:
                 connections.retire()
         return self.use(operation)
+
+    def only_read(self) -> None:
+        """Open the file to read only: no table is made, and a damaged file stays where it is."""
+        self.file = replace(self.file, read_only=True)
 
     async def close(self) -> None:
         """Close the running loop's connections, and those of loops that do not run; may be called twice."""

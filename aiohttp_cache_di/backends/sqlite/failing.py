@@ -17,6 +17,7 @@ __all__ = [
     "ConnectionsLostError",
     "asks_for_new_connections",
     "damage_in",
+    "damage_of",
     "forbids_writing",
     "is_damage",
     "open_writer",
@@ -65,6 +66,15 @@ def asks_for_new_connections(error: BaseException, *, writing: bool) -> bool:
 def is_damage(error: BaseException) -> bool:
     """Whether *error* comes of a damaged file, one that cannot be set aside included."""
     return is_corruption(error) or is_corruption(error.__cause__)
+
+
+def damage_of(error: BaseException) -> DamagedError | None:
+    """The damage that *error* tells of, in words for people who look at a file that stays where it is."""
+    if not is_corruption(error):
+        return None
+    damage = DamagedError(f"the file is damaged: {error}")
+    damage.__cause__ = error
+    return damage
 
 
 def damage_in(error: Exception, connection: sqlite3.Connection, table: Table) -> Exception | None:

@@ -63,12 +63,14 @@ def prepare_tables(connection: sqlite3.Connection, table: Table) -> None:
     found = _found(connection)
     versions = _versions(connection) if _folded(META) in found else {}
     if versions.get("") != SCHEMA_VERSION:
-        names = [Table(name).sql for name in versions if name and "\0" not in name]
+        tables = [Table(name) for name in versions if name and "\0" not in name]
+        names = [name for each in tables for name in (each.sql, each.marks)]
         for name in (*names, LEASES, GENERATION, META, '"aiohttp_cache_di:deletions"'):
             _drop(connection, found, name)
         versions = {}
     elif table.name in versions:
-        _drop(connection, found, table.sql)
+        for name in (table.sql, table.marks):
+            _drop(connection, found, name)
     left = _found(connection)
     if versions:
         _expect(left, shared)
@@ -170,6 +172,6 @@ def _ours(name: str) -> tuple[dict[str, _Thing], dict[str, _Thing]]:
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
         fill_schema(connection, table, is_new=True)
         found = _found(connection)
-    own = {_folded(thing.name): thing for thing in found.pop(_folded(table.sql))}
+    own = {_folded(thing.name): thing for name in (table.sql, table.marks) for thing in found[_folded(name)]}
     shared = [_folded(each) for each in (META, LEASES, GENERATION)]
     return {_folded(thing.name): thing for each in shared for thing in found[each]}, own

@@ -11,6 +11,7 @@ from aiohttp_cache_di.backends.sqlite.files import DamagedError
 from aiohttp_cache_di.backends.sqlite.generation import Generations
 from aiohttp_cache_di.backends.sqlite.leases import Leases
 from aiohttp_cache_di.backends.sqlite.schema import MAX_NUMBER, Key, Table, checked_state, column_key
+from aiohttp_cache_di.backends.sqlite.softening import softened
 from aiohttp_cache_di.backends.store import Found, Lease
 from aiohttp_cache_di.entries.codec import EntryCodec
 from aiohttp_cache_di.errors import StorageError
@@ -27,11 +28,12 @@ class Snapshot(NamedTuple):
     Args:
         number: of the last commit before it.
         tie: of the database to its counters.
+        rows: each ends in its frame and its mark, if it has one.
     """
 
     number: int
     tie: int
-    frames: dict[Key, Any]
+    rows: dict[Key, tuple[Any, ...]]
 
 
 class Asked(NamedTuple):
@@ -128,24 +130,28 @@ class Reading:
         if not asked:
             return [None] * len(keys), 0
         try:
-            number, tie, frames = look_up(connection, self._table, asked)
+            number, tie, rows = look_up(connection, self._table, asked)
         except sqlite3.DataError:  # too big
-            number, tie, frames = look_up_each(connection, self._table, asked)
+            number, tie, rows = look_up_each(connection, self._table, asked)
         version = 0
         if sight is not None:
             version = sight.version_at(number, tie)
             if not version:
                 generations.distrust(sight)
         unpack = self._codec.unpack
-        found = [
-            Found(unpack(frames[column], key), version) if column in frames else None
-            for key, column in zip(keys, columns, strict=True)
-        ]
+        found: list[Found | None] = []
+        for key, column in zip(keys, columns, strict=True):
+            row = rows.get(column) if column is not None else None
+            if row is None:
+                found.append(None)
+                continue
+            item = unpack(row[-2], key)
+            found.append(Found(item if row[-1] is None else softened(item, row[-1]), version))
         return found, version
 
 
 def look_up(connection: sqlite3.Connection, table: Table, keys: Sequence[Key]) -> Snapshot:
-    """Read the frames of those of *keys*, `MAX_BATCH` at most, that there are."""
+    """Read the rows of those of *keys*, `MAX_BATCH` at most, that there are."""
     if len(keys) == 1:
         rows = connection.execute(table.get, keys).fetchall()
     else:
@@ -154,23 +160,22 @@ def look_up(connection: sqlite3.Connection, table: Table, keys: Sequence[Key]) -
         rows = connection.execute(table.get_many[width], [*keys, *[keys[-1]] * (width - len(keys))]).fetchall()
     if not rows:  # a program that knows nothing of us has deleted the row of the generation
         raise DamagedError("the generation is gone")
-    number, tie, first, _ = rows[0]
+    number, tie, first, _, _ = rows[0]
     if type(number) is not int or type(tie) is not int or not 0 <= number < MAX_NUMBER:
         raise DamagedError("the generation is none")
-    frames = {} if first is None else {key: frame for _, _, key, frame in rows}
-    return Snapshot(number, tie, frames)
+    return Snapshot(number, tie, {} if first is None else {row[2]: row for row in rows})
 
 
 def look_up_each(connection: sqlite3.Connection, table: Table, keys: Sequence[Key]) -> Snapshot:
     """As `look_up`, where there is a frame larger than any of ours among those of *keys*: None stands for that."""
     number, tie = checked_state(connection)
-    frames: dict[Key, Any] = {}
+    rows: dict[Key, tuple[Any, ...]] = {}
     for key in keys:
         try:
-            frames |= look_up(connection, table, (key,)).frames
+            rows |= look_up(connection, table, (key,)).rows
         except sqlite3.DataError:
-            frames[key] = None
-    return Snapshot(number, tie, frames)
+            rows[key] = (None, None)
+    return Snapshot(number, tie, rows)
 
 
 def column_or_none(key: str) -> Key | None:

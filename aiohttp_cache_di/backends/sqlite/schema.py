@@ -42,7 +42,7 @@ __all__ = [
     "unpack_key",
 ]
 
-SCHEMA_VERSION: Final = 4  # Raise it whenever a table changes; tables of another version are dropped and made anew.
+SCHEMA_VERSION: Final = 5  # Raise it whenever a table changes; tables of another version are dropped and made anew.
 
 MAX_BATCH: Final = 128  # keys per statement
 
@@ -136,7 +136,10 @@ class Table:
         # A prefix keeps clear of tables that others (or other libraries) have in the file.
         self.stored_name: str = f"cache:{own}"
         self.sql: str = f'"cache:{quoted}"'
-        t = self.sql
+        self.marks: str = f'"cache-softened:{quoted}"'
+        t, marks = self.sql, self.marks
+        any_mark = f"(SELECT at FROM {marks} WHERE row = id)"
+        mark = f"CASE WHEN id <= softened THEN {any_mark} END"
         self.create: tuple[str, ...] = (
             # The frame comes last, so that a look at the other columns reads no overflow pages. AUTOINCREMENT: what is
             # written while the table is cleared must get a higher id than what is being cleared.
@@ -145,6 +148,7 @@ class Table:
             f'CREATE INDEX "cache-index:until:{quoted}" ON {t} (store_until) WHERE store_until IS NOT NULL',
             f'CREATE INDEX "cache-index:used:{quoted}" ON {t} (used)',
             f'CREATE INDEX "cache-index:leads_on:{quoted}" ON {t} (leads_on) WHERE leads_on',
+            f"CREATE TABLE {marks} (row INTEGER PRIMARY KEY, at REAL NOT NULL)",
             *(_watch(quoted, event) for event in ("INSERT", "UPDATE OF id, key, store_until, leads_on, info, frame")),
         )
         self.watch_deletions: str = _watch(quoted, "DELETE")
@@ -152,7 +156,8 @@ class Table:
         # and six marks for each row
         self.put: str = f"INSERT OR REPLACE INTO {t} (key, store_until, used, leads_on, info, frame) VALUES "
         # One snapshot has the generation and the row; without a row, the columns after the generation are None.
-        self.get: str = f"SELECT number, tie, key, frame FROM {GENERATION} LEFT JOIN {t} ON key = ?"
+        found = f"SELECT number, tie, key, frame, {mark} FROM {GENERATION} LEFT JOIN {t} ON key"
+        self.get: str = f"{found} = ?"
         self.which: str = f"SELECT key FROM {t} WHERE key IN "  # and a list of marks
         self.count: str = f"SELECT count(*) FROM {t}"
         # by the index over keys
@@ -164,8 +169,9 @@ class Table:
         self.keys_first: str = f"SELECT key, leads_on FROM {t} ORDER BY key LIMIT ?"
         self.keys_page: str = f"SELECT key, leads_on FROM {t} WHERE key > ? ORDER BY key LIMIT ?"
         frame = "CASE WHEN length(frame) <= ? THEN frame END"
-        self.rows_first: str = f"SELECT key, leads_on, {frame} FROM {t} ORDER BY key"
-        self.rows_page: str = f"SELECT key, leads_on, {frame} FROM {t} WHERE key > ? ORDER BY key"
+        rows = f"SELECT key, leads_on, {frame}, {any_mark} FROM {t}"
+        self.rows_first: str = f"{rows} ORDER BY key"
+        self.rows_page: str = f"{rows} WHERE key > ? ORDER BY key"
         info = f"CASE WHEN length(info) <= {MAX_INFO_BYTES} THEN info END"
         self.infos: str = f"SELECT id, key, {info} FROM {t} WHERE id > ? ORDER BY id LIMIT ?"
         # and what clues say, a bracket, an order and a limit; what has no info of ours is told of, whatever they say
@@ -174,10 +180,13 @@ class Table:
             f"AND (typeof(info) <> 'blob' OR length(info) > {MAX_INFO_BYTES} OR "
         )
         self.span: str = f"SELECT max(id), count(*) FROM (SELECT id FROM {t} WHERE id > ? ORDER BY id LIMIT ?)"
-        self.whole_of: str = f"SELECT id, key, used, leads_on, {frame} FROM {t} WHERE key IN "  # and a list of marks
-        # Six marks for each row, which there is: an INSERT that always gives way, as UPDATE takes one row at a time.
-        self.alter: str = f"INSERT INTO {t} (id, key, used, leads_on, info, frame) VALUES "
-        self.altered: str = " ON CONFLICT (id) DO UPDATE SET info = excluded.info, frame = excluded.frame"
+        head = "CASE WHEN length(frame) <= ? THEN substr(frame, 1, ?) END"
+        self.heads_of: str = f"SELECT id, key, {head} FROM {t} WHERE key IN "  # and a list of marks
+        self.soften: str = (
+            f"INSERT INTO {marks} VALUES (?, ?) ON CONFLICT (row) DO UPDATE SET at = min(at, excluded.at)"
+        )
+        self.marks_between: str = f"SELECT row, at FROM {marks} WHERE row > ? AND row <= ?"
+        self.drop_idle_marks: str = f"DELETE FROM {marks} WHERE row NOT IN (SELECT id FROM {t})"
         self.expired: str = f"SELECT id, key FROM {t} WHERE store_until <= ? ORDER BY store_until, id LIMIT ?"
         self.oldest: str = f"SELECT id, key, length(frame) FROM {t} ORDER BY used, id LIMIT ?"
         self.upto: str = f"SELECT id FROM {t} WHERE id <= ? ORDER BY id LIMIT ?"
@@ -189,8 +198,7 @@ class Table:
         )
         self.empty: str = f"DELETE FROM {t}"
         self.get_many: dict[int, str] = {
-            n: f"SELECT number, tie, key, frame FROM {GENERATION} LEFT JOIN {t} ON key IN ({', '.join('?' * n)})"
-            for n in (2**power for power in range(MAX_BATCH.bit_length()))
+            n: f"{found} IN ({', '.join('?' * n)})" for n in (2**power for power in range(MAX_BATCH.bit_length()))
         }
 
 
@@ -211,9 +219,9 @@ def fill_schema(connection: sqlite3.Connection, table: Table, *, is_new: bool) -
         run(f"CREATE TABLE {LEASES} (key PRIMARY KEY, owner BLOB NOT NULL, until REAL NOT NULL) WITHOUT ROWID")
         run(
             f"CREATE TABLE {GENERATION} (one INTEGER PRIMARY KEY CHECK (one = 1), number INTEGER NOT NULL, "
-            "tie INTEGER NOT NULL, is_ours INTEGER NOT NULL)"
+            "tie INTEGER NOT NULL, is_ours INTEGER NOT NULL, softened INTEGER NOT NULL)"
         )
-        run(f"INSERT INTO {GENERATION} VALUES (1, 0, 0, 0)")
+        run(f"INSERT INTO {GENERATION} VALUES (1, 0, 0, 0, 0)")
         run(f"INSERT INTO {META} VALUES ('', ?)", (SCHEMA_VERSION,))
     for statement in (*table.create, table.watch_deletions):
         run(statement)

@@ -1,87 +1,72 @@
-"""Making responses stale in the writer's thread: read, altered and written in one transaction, and in place.
+"""Marks of rows whose responses are stale, in a table beside them: no body is read, and no frame is written anew.
 
-What another process stores meanwhile is neither lost nor made stale. The frame keeps its size, so that SQLite writes
-down the page in which its head lies, and no more.
+A mark names the id of a row. A row that is written later has another id, so that it is fresh again, and ids are never
+used twice, so that a mark which is left over concerns nothing. The row of the generation has the largest id that any
+mark names, and rows with a larger one are not looked up among the marks.
+
+A mark is not signed. Who can write the file can drop an entry, which is more than a mark does, or put an earlier
+one back, which is what dropping a mark does. No mark makes anything fresher than its own frame says.
 """
 
+# ruff: noqa: S608  # table names cannot be parameters; ours are constants, or quoted in `Table`
 from __future__ import annotations
 
 import sqlite3
-import time
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any
 
-from msgspec.structs import replace
+from msgspec.structs import force_setattr, replace
 
-from aiohttp_cache_di.backends.inspecting import packed_info
-from aiohttp_cache_di.backends.sqlite.schema import Key, Table, unpack_key
-from aiohttp_cache_di.backends.sqlite.statements import alter_all
+from aiohttp_cache_di.backends.sqlite.schema import GENERATION, Key, Table, unpack_key
+from aiohttp_cache_di.backends.sqlite.statements import for_keys
 from aiohttp_cache_di.backends.sqlite.writes import Transaction
-from aiohttp_cache_di.backends.store import Record
-from aiohttp_cache_di.entries.codec import EntryCodec, Opaque
+from aiohttp_cache_di.entries.codec import HEAD_BYTES, Item, Unreadable, is_opaque
+from aiohttp_cache_di.entries.info import EntryInfo
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
-__all__ = ["Softened", "soften"]
-
-KEYS_AT_ONCE: Final = 32
-STEP_S: Final = 0.01  # after which others may write
-ALTERED_BYTES: Final = 2 * 1024 * 1024  # of frames that are in memory at a time
-
-AlteredRow: TypeAlias = "tuple[int, Key, int, int | None, bytes | None, bytes]"
+__all__ = ["drop_idle_marks", "marks_between", "soften", "softened", "softened_info"]
 
 
-class Softened(NamedTuple):
-    """What one step has done.
+def soften(transaction: Transaction, keys: Sequence[Key], at: float) -> list[str]:
+    """Have the responses under *keys* fresh until *at* (POSIX time) at most.
 
-    Args:
-        keys: how many it has dealt with.
-        left: those of them under which there is what only its user can read.
+    Returns:
+        The keys under which there is what only its user can read.
     """
-
-    keys: int
-    left: list[str]
-
-
-def soften(transaction: Transaction, keys: Sequence[Key], at: float, codec: EntryCodec) -> Softened:
-    """Have the responses under the first of *keys* fresh until *at* at most."""
     connection, table = transaction.connection, transaction.table
-    until = time.monotonic() + STEP_S
-    left: list[str] = []
-    count = 0
-    while count < len(keys):
-        some = keys[count : count + KEYS_AT_ONCE]
-        altered: list[AlteredRow] = []
-        weight = 0
-        for row in _rows(connection, table, some):
-            key = unpack_key(row[1])
-            item = codec.unpack(row[4], key) if isinstance(row[4], bytes) else None
-            if isinstance(item, StoredResponse) and item.fresh_until > at:
-                altered.append(_altered(row, key, replace(item, fresh_until=at), codec))
-                weight += len(row[4])
-            elif isinstance(item, Opaque):
-                left.append(key)
-            if weight > ALTERED_BYTES:
-                _write(transaction, altered)
-                altered, weight = [], 0
-        _write(transaction, altered)
-        count += len(some)
-        if time.monotonic() > until:
-            break
-    return Softened(count, left)
-
-
-def _rows(connection: sqlite3.Connection, table: Table, keys: Sequence[Key]) -> sqlite3.Cursor:
     largest = connection.getlimit(sqlite3.SQLITE_LIMIT_LENGTH)
-    return connection.execute(f"{table.whole_of}({', '.join('?' * len(keys))})", (largest, *keys))
+    rows = for_keys(connection, table.heads_of, keys, largest, HEAD_BYTES)
+    meant = [row for row in rows if not is_opaque(row[2])]
+    if meant:
+        transaction.changing().touch([unpack_key(key) for _, key, _ in meant])
+        connection.executemany(table.soften, [(row_id, at) for row_id, _, _ in meant])
+        last = max(row_id for row_id, _, _ in meant)
+        connection.execute(f"UPDATE {GENERATION} SET softened = max(softened, ?)", (last,))
+    return [unpack_key(key) for _, key, head in rows if is_opaque(head)]
 
 
-def _altered(row: tuple[Any, ...], key: str, stale: StoredResponse, codec: EntryCodec) -> AlteredRow:
-    row_id, column, used, leads_on, _ = row
-    info = packed_info(Record(key, stale, stale.store_until))
-    return row_id, column, used, leads_on, info, codec.pack(stale, key)
+def softened(item: Item | Unreadable, mark: Any) -> Item | Unreadable:
+    """*item* of a row that has that *mark*; it is not shared yet."""
+    if isinstance(item, StoredResponse):
+        force_setattr(item, "fresh_until", min(item.fresh_until, _time_of(mark)))
+    return item
 
 
-def _write(transaction: Transaction, rows: Sequence[AlteredRow]) -> None:
-    if rows:
-        transaction.changing().touch([unpack_key(row[1]) for row in rows])
-        alter_all(transaction.connection, transaction.table, rows)
+def softened_info(info: EntryInfo, mark: Any) -> EntryInfo:
+    """What is told of a row that has that *mark*."""
+    return replace(info, fresh_until=min(info.fresh_until, _time_of(mark)))
+
+
+def marks_between(connection: sqlite3.Connection, table: Table, after: int, last: int) -> dict[int, Any]:
+    """The marks of the rows whose ids follow *after*, up to *last*."""
+    return dict(connection.execute(table.marks_between, (after, last)))
+
+
+def drop_idle_marks(transaction: Transaction) -> None:
+    """Drop the marks of rows that are gone; some hundred thousand take some ten milliseconds."""
+    transaction.connection.execute(transaction.table.drop_idle_marks)
+
+
+def _time_of(mark: object) -> float:
+    """The time in *mark*; of what is none of ours, one that is long over."""
+    return mark if type(mark) is float and mark >= 0.0 else 0.0

@@ -14,13 +14,13 @@ __all__ = [
     "Claim",
     "LeaseOf",
     "acquire",
-    "alter_all",
     "begin_clear",
     "delete_keys",
     "drop_dead_leases",
     "drop_expired",
     "drop_rows",
     "drop_upto",
+    "for_keys",
     "put_all",
     "release",
     "renew",
@@ -49,12 +49,12 @@ class Claim(NamedTuple):
 
 def kinds(connection: sqlite3.Connection, table: Table, keys: Sequence[Key]) -> dict[Key, bool]:
     """Whether those of *keys* that there are lead on."""
-    return {key: bool(leads_on) for key, leads_on in _for_keys(connection, table.kinds_of, keys)}
+    return {key: bool(leads_on) for key, leads_on in for_keys(connection, table.kinds_of, keys)}
 
 
 def stored(connection: sqlite3.Connection, table: Table, keys: Sequence[Key]) -> set[Key]:
     """Those of *keys* that there are."""
-    return {key for (key,) in _for_keys(connection, table.which, keys)}
+    return {key for (key,) in for_keys(connection, table.which, keys)}
 
 
 def put_all(connection: sqlite3.Connection, table: Table, rows: Sequence[PutRow]) -> None:
@@ -62,19 +62,14 @@ def put_all(connection: sqlite3.Connection, table: Table, rows: Sequence[PutRow]
     _insert(connection, table.put, rows)
 
 
-def alter_all(connection: sqlite3.Connection, table: Table, rows: Sequence[Sequence[object]]) -> None:
-    """Give rows that there are another info and another frame; *rows* have what `Table.alter` names."""
-    _insert(connection, table.alter, rows, table.altered)
-
-
 def delete_keys(connection: sqlite3.Connection, table: Table, keys: Sequence[Key]) -> None:
     """Delete the rows of *keys*."""
-    _for_keys(connection, table.remove_keys, keys)
+    for_keys(connection, table.remove_keys, keys)
 
 
 def drop_rows(connection: sqlite3.Connection, table: Table, ids: Sequence[int]) -> None:
     """Delete the rows of *ids*."""
-    _for_keys(connection, table.remove_ids, ids)
+    for_keys(connection, table.remove_ids, ids)
 
 
 def begin_clear(connection: sqlite3.Connection, table: Table) -> int:
@@ -113,7 +108,7 @@ def acquire(connection: sqlite3.Connection, table: Table, claims: Sequence[Claim
     keys = list(dict.fromkeys(claim.key for claim in claims))
     latest = now + max(60.0, *(10 * claim.ttl_s for claim in claims))  # one that ends later is from a wrong clock
     held = f"SELECT key FROM {LEASES} WHERE until > ? AND until <= ? AND key IN "
-    taken = {key for (key,) in _for_keys(connection, held, keys, now, latest)}
+    taken = {key for (key,) in for_keys(connection, held, keys, now, latest)}
     granted: dict[Key, Claim] = {}
     for claim in claims:
         if claim.key not in taken:
@@ -141,7 +136,7 @@ def release(connection: sqlite3.Connection, leases: Iterable[LeaseOf]) -> None:
     for key, owner in leases:
         by_owner.setdefault(owner, []).append(key)
     for owner, keys in by_owner.items():
-        _for_keys(connection, f"DELETE FROM {LEASES} WHERE owner = ? AND key IN ", keys, owner)
+        for_keys(connection, f"DELETE FROM {LEASES} WHERE owner = ? AND key IN ", keys, owner)
 
 
 def drop_dead_leases(connection: sqlite3.Connection, now: float) -> None:
@@ -152,16 +147,16 @@ def drop_dead_leases(connection: sqlite3.Connection, now: float) -> None:
 # One statement for many rows: after each one, the thread has to wait for the interpreter's lock.
 
 
-def _insert(connection: sqlite3.Connection, sql: str, rows: Sequence[Sequence[object]], end: str = "") -> None:
-    """Run *sql*, which ends in ``VALUES``, for *rows*; *end* follows them."""
+def _insert(connection: sqlite3.Connection, sql: str, rows: Sequence[Sequence[object]]) -> None:
+    """Run *sql*, which ends in ``VALUES``, for *rows*."""
     for start in range(0, len(rows), ROWS_AT_ONCE):
         some = rows[start : start + ROWS_AT_ONCE]
         marks = f"({', '.join('?' * len(some[0]))})"
         values = [value for row in some for value in row]
-        connection.execute(sql + ", ".join([marks] * len(some)) + end, values)
+        connection.execute(sql + ", ".join([marks] * len(some)), values)
 
 
-def _for_keys(connection: sqlite3.Connection, sql: str, keys: Sequence[Key | int], *before: object) -> list[Any]:
+def for_keys(connection: sqlite3.Connection, sql: str, keys: Sequence[Key | int], *before: object) -> list[Any]:
     """Run *sql*, which ends in ``key IN`` after marks for *before*, for *keys*; return the rows that it gives."""
     rows: list[Any] = []
     for start in range(0, len(keys), MAX_BATCH):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import secrets
 import sqlite3
 import time
@@ -19,7 +20,7 @@ from aiohttp_cache_di.backends.sqlite.failing import ConnectionsLostError
 from aiohttp_cache_di.backends.sqlite.looks import Looks
 from aiohttp_cache_di.backends.sqlite.reading import Answer, Asked, Reading, column_or_none
 from aiohttp_cache_di.backends.sqlite.schema import MAX_BATCH, Key, column_key, keep_secret, kept_secret, unpack_key
-from aiohttp_cache_di.backends.sqlite.softening import Softened, soften
+from aiohttp_cache_di.backends.sqlite.softening import drop_idle_marks, soften
 from aiohttp_cache_di.backends.sqlite.thread import Job
 from aiohttp_cache_di.backends.sqlite.walk import Page, infos_page, items_page, keys_page
 from aiohttp_cache_di.backends.sqlite.writes import Acquire, Put, Release, Transaction, TransactionJob, Write
@@ -36,6 +37,7 @@ READS: Final = 32  # rows of 10 kB, and what is made of them, then stay in the p
 TURN_S: Final = 0.05  # of steps in a row, between which the lock is free for too short to be found so
 PAUSE_S: Final = 0.03  # a process that waits for a lock looks for it every 25 ms at least
 MAX_FRAME_BYTES: Final = 900_000_000  # SQLite's limit for a row is 1,000,000,000
+MARKS_KEPT_S: Final = 60.0  # of rows that are gone, where soft purges follow each other
 
 
 class SQLiteStore:
@@ -61,6 +63,7 @@ class SQLiteStore:
         self.database = database
         self._codec = codec
         self._owner = secrets.token_bytes(8)
+        self._marks_due_at = -math.inf
         self._reading = Reading(database.table, codec, database.generations, database.leases)
         self.version = database.generations.version
         self.touch = database.uses.touch
@@ -121,17 +124,14 @@ class SQLiteStore:
             await self._call(job)
 
     async def soften(self, keys: Sequence[str], at: float) -> Collection[str]:
-        """Make responses stale where they are, in steps between which others may write."""
+        """Mark responses as stale, in steps between which others may write."""
         packed = [column for key in keys if (column := column_or_none(key)) is not None]
-        done, left = 0, list[str]()
-
-        def step(transaction: Transaction) -> Softened:
-            return soften(transaction, packed[done:], at, self._codec)
-
-        while done < len(packed):
-            softened: Softened = await self._call(step)
-            done += softened.keys
-            left += softened.left
+        left: list[str] = []
+        if packed and time.monotonic() > self._marks_due_at:
+            await self._drop_idle_marks()
+        for first in range(0, len(packed), MAX_BATCH):
+            some = packed[first : first + MAX_BATCH]
+            left += await self._call(partial(soften, keys=some, at=at))
         return left
 
     async def pages(self, *, items: bool) -> AsyncIterator[Sequence[Row]]:
@@ -192,6 +192,7 @@ class SQLiteStore:
 
         async for _ in self._in_turns(step):
             pass
+        await self._drop_idle_marks()
         self._tidy()
 
     async def count(self, *, leads_on: bool | None = None) -> int:
@@ -281,6 +282,8 @@ class SQLiteStore:
         count = 0
         async for dropped in self._in_turns(step):
             count += dropped
+        if count:
+            await self._drop_idle_marks()
         self._tidy()
         return count
 
@@ -291,6 +294,10 @@ class SQLiteStore:
         if len(frame) > min(self.database.value_bytes(), MAX_FRAME_BYTES):
             raise StorageError(f"an entry of {len(frame)} bytes is more than this cache keeps in SQLite")
         return frame, item_leads_on(record.item), packed_info(record)
+
+    def only_read(self) -> None:
+        """Change nothing from now on."""
+        self.database.only_read()
 
     # ---- what they share
 
@@ -345,6 +352,10 @@ class SQLiteStore:
             if time.monotonic() > turn_ends_at:
                 await asyncio.sleep(PAUSE_S)
                 turn_ends_at = time.monotonic() + TURN_S
+
+    async def _drop_idle_marks(self) -> None:
+        self._marks_due_at = time.monotonic() + MARKS_KEPT_S
+        await self._call(drop_idle_marks)
 
     def _tidy(self) -> None:
         here = self.database.here()

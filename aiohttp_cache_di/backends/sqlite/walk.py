@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from aiohttp_cache_di.backends.inspecting import Clue, Glance, Selection, Wanted
 from aiohttp_cache_di.backends.sqlite.schema import Key, Table, unpack_key
+from aiohttp_cache_di.backends.sqlite.softening import marks_between, softened, softened_info
 from aiohttp_cache_di.backends.store import Item, Row, Unreadable
 from aiohttp_cache_di.entries.info import unpack_info
 
@@ -47,9 +48,10 @@ def items_page(
     rows: list[Row] = []
     weight = 0
     last: Key | None = None
-    for column, leads_on, frame in cursor:
+    for column, leads_on, frame, mark in cursor:
         key = unpack_key(column)
-        rows.append(Row(key, bool(leads_on), decode(frame, key)))
+        item = decode(frame, key)
+        rows.append(Row(key, bool(leads_on), item if mark is None else softened(item, mark)))
         weight += len(frame) if isinstance(frame, bytes) else 0
         if weight > WALKED_BYTES or len(rows) >= ITEMS_PER_PAGE:
             last = column
@@ -73,10 +75,13 @@ def infos_page(
     else:
         rows = connection.execute(table.infos, (after, INFOS_PER_PAGE)).fetchall()
         last = rows[-1][0] if len(rows) == INFOS_PER_PAGE else None
+    marks = marks_between(connection, table, rows[0][0] - 1, rows[-1][0]) if rows else {}
     found: list[Glance] = []
-    for _, column, data in rows:
+    for row_id, column, data in rows:
         key = unpack_key(column)
         info = unpack_info(data, key)
+        if row_id in marks and info is not None:
+            info = softened_info(info, marks[row_id])
         if info is None or test(info):
             found.append(Glance(key, info))
     return found, last

@@ -65,7 +65,7 @@ class Abilities(Struct, frozen=True, eq=False):
         """Look for what *store* can do."""
         return cls(
             leasing=_as(Leasing, store),
-            looking_or_leasing=_looking_or_leasing(store),
+            looking_or_leasing=_as(LookingOrLeasing, store),
             immediate=_as(Immediate, store),
             judging=_as(Judging, store),
             peeking=_as(Peeking, store),
@@ -87,11 +87,6 @@ class Abilities(Struct, frozen=True, eq=False):
 def _as(ability: type[T], store: object) -> T | None:
     """*store*, if it has the *ability*; in a function, as type checkers combine what one name is asked in a row."""
     return store if isinstance(store, ability) else None
-
-
-def _looking_or_leasing(store: Store) -> LookingOrLeasing | None:
-    """The store, if it does both at once and has each item in one piece."""
-    return store if isinstance(store, LookingOrLeasing) and store.limits.value_bytes is None else None
 
 
 def _by_reading(store: Store) -> Kinds:

@@ -13,14 +13,27 @@ import sys
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import suppress
+from functools import cache
 from typing import Final
 
 import msgspec
 from msgspec.structs import replace
 
+from aiohttp_cache_di.backends.capabilities import LookingOrLeasing
 from aiohttp_cache_di.backends.inspecting import packed_info
 from aiohttp_cache_di.backends.sizes import record_bytes
-from aiohttp_cache_di.backends.store import UNREADABLE, Found, Item, Limits, Record, Row, Store, Unreadable, Written
+from aiohttp_cache_di.backends.store import (
+    UNREADABLE,
+    Found,
+    Item,
+    Lease,
+    Limits,
+    Record,
+    Row,
+    Store,
+    Unreadable,
+    Written,
+)
 from aiohttp_cache_di.entries.codec import EntryCodec, Opaque, item_leads_on
 from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
@@ -39,7 +52,11 @@ class _Head(msgspec.Struct, frozen=True, array_like=True):
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(_Head).decode
+
+
+@cache
+def _decoder() -> msgspec.msgpack.Decoder[_Head]:
+    return msgspec.msgpack.Decoder(_Head)
 
 
 class ChunkedStore:
@@ -53,6 +70,7 @@ class ChunkedStore:
 
     def __init__(self, store: Store, codec: EntryCodec, value_bytes: Callable[[], int] | None = None) -> None:
         self._store = store
+        self._looking = store if isinstance(store, LookingOrLeasing) else None
         self._codec = codec
         self._value_bytes = value_bytes or record_bytes()
         self._piece_bytes = (store.limits.value_bytes or sys.maxsize) - FRAME_BYTES
@@ -62,6 +80,14 @@ class ChunkedStore:
     async def get(self, keys: Sequence[str]) -> Sequence[Found | None]:
         """Look *keys* up, and the chunks of those that have any."""
         return [await self._whole(key, found) for key, found in zip(keys, await self._store.get(keys), strict=True)]
+
+    async def get_or_acquire(self, key: str, ttl_s: float) -> Found | Lease | None:
+        """As `LookingOrLeasing`, of a store that is one: a look-up alone of others."""
+        if self._looking is None:
+            (found,) = await self.get((key,))
+            return found
+        answer = await self._looking.get_or_acquire(key, ttl_s)
+        return await self._whole(key, answer) if isinstance(answer, Found) else answer
 
     async def put(self, records: Sequence[Record]) -> Sequence[Written]:
         """Keep *records*, the large ones in chunks."""
@@ -186,7 +212,7 @@ def _head(item: Item | Unreadable | None) -> _Head | None:
     if not isinstance(item, Opaque) or not item.payload.startswith(_MARK):
         return None
     try:
-        return _decode(memoryview(item.payload)[len(_MARK) :])
+        return _decoder().decode(memoryview(item.payload)[len(_MARK) :])
     except msgspec.MsgspecError:
         return None
 

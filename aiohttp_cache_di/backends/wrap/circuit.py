@@ -27,7 +27,7 @@ class Circuit:
         on_change: told of each new state.
     """
 
-    __slots__ = ("_backoff_s", "_clock", "_on_change", "_probing", "_retry_at", "failures", "is_open")
+    __slots__ = ("_backoff_s", "_clock", "_on_change", "_probing", "_retry_at", "failures", "given_up_at", "is_open")
 
     def __init__(self, clock: Callable[[], float], on_change: Callable[[CircuitState], None]) -> None:
         self._clock = clock
@@ -36,6 +36,8 @@ class Circuit:
         self._retry_at = 0.0
         self._probing = False
         self.failures: int = 0
+        self.given_up_at: float | None = None
+        """When callers gave up on the storage last, if it has answered none since."""
         self.is_open: bool = False
 
     def probe_in_s(self) -> float | None:
@@ -65,10 +67,23 @@ class Circuit:
         if self.is_open and not probe:
             return
         self.failures = 0
+        self.given_up_at = None
         if self.is_open:
             self.is_open = False
             self._backoff_s = FIRST_BACKOFF_S
             self._on_change("closed")
+
+    def given_up(self, *, begun_at: float, now: float) -> bool:
+        """A caller gives up on an operation at *now*; whether that tells of a storage that does not answer.
+
+        Once it does not: the machine may have been busy for a moment, or many operations have waited for their turn
+        whose callers leave all at once. It does when others give up on what began later, and none was answered.
+        """
+        earlier = self.given_up_at
+        if earlier is not None and begun_at < earlier:
+            return False
+        self.given_up_at = now
+        return earlier is not None
 
     def failed(self, *, probe: bool) -> None:
         """An operation failed; those begun before the circuit opened do not prolong it."""

@@ -30,20 +30,22 @@ class FirstLooks:
 
     Args:
         leases: told of what was granted.
+        doubts: see `Limits`.
     """
 
-    def __init__(self, store: LookingOrLeasing, guard: StoreGuard, leases: Leases) -> None:
+    def __init__(self, store: LookingOrLeasing, guard: StoreGuard, leases: Leases, *, doubts: int = 1) -> None:
         self._store = store
         self._guard = guard
         self._leases = leases
         self._shown: OrderedDict[str, float] = OrderedDict()  # until when it lasts, by POSIX time
-        self._is_filled = False  # the last key that was not among them was there nevertheless
+        self._doubts = doubts
+        self._left = min(doubts - 1, 1)  # looks that have to find nothing yet, since a key that was not shown was there
         self._under_way: set[str] = set()
 
     def is_due(self, key: str) -> bool:
         """Whether nothing is likely to be under *key*, and no look is under way that leases it."""
         until = self._shown.get(key)
-        is_unlikely = not self._is_filled if until is None else time.time() >= until
+        is_unlikely = self._left <= 0 if until is None else time.time() >= until
         return is_unlikely and key not in self._under_way and len(self._under_way) < MAX_UNDER_WAY
 
     async def get(self, key: str, lease_s: float) -> Found | None:
@@ -70,10 +72,11 @@ class FirstLooks:
         """*entry* was found under *key*, by whichever look."""
         if entry is None:
             if self._shown.pop(key, None) is None:
-                self._is_filled = False
+                self._left -= 1
             return
         if self._shown.get(key) != entry.store_until:
-            self._is_filled = self._is_filled or key not in self._shown
+            if key not in self._shown:
+                self._left = self._doubts
             self.wrote(entry)
 
     def wrote(self, entry: StoredResponse) -> None:

@@ -35,7 +35,7 @@ PATIENCE: Final = 8
 """Deadlines that an operation may take for which no caller waits."""
 
 ABANDONED: Final = "abandoned"
-"""The caller gave up on an operation that had already taken suspiciously long."""
+"""Callers gave up on operations that had already taken suspiciously long, and the storage has answered no other."""
 CANCELLED: Final = "cancelled"
 """The storage cancelled an operation by itself, as one that is being closed does."""
 
@@ -175,7 +175,7 @@ class StoreGuard:
                 self.stats.watch.operated(operation, deadline.elapsed_s(), failed=failed_here)
         if deadline.expired and deadline.was_cancelled_by_others():
             raise asyncio.CancelledError
-        if circuit.failures:
+        if circuit.failures or circuit.given_up_at is not None:
             self._succeeded(operation, circuit, probe=probe)
         return result
 
@@ -202,7 +202,8 @@ class StoreGuard:
         """Count the failure that *exc* is, or raise it when it is the caller's own cancellation."""
         is_cancelled = isinstance(exc, asyncio.CancelledError)
         if deadline.was_cancelled_by_others() or (is_cancelled and not deadline.expired and deadline.task.cancelling()):
-            if deadline.elapsed_s() > self.deadline_s * _SUSPECT:
+            took_s, begun_at = deadline.elapsed_s(), deadline.begun_at
+            if took_s > self.deadline_s * _SUSPECT and circuit.given_up(begun_at=begun_at, now=begun_at + took_s):
                 self._failed(operation, circuit, ABANDONED, probe=probe)
             if is_cancelled:
                 raise exc

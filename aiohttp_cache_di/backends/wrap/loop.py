@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Collection
 from typing import Protocol
 
-from aiohttp_cache_di.backends.capabilities import Spool, Spooling
+from aiohttp_cache_di.backends.capabilities import LookingOrLeasing, Spool, Spooling
 from aiohttp_cache_di.backends.store import Found, Record, Store, is_mark
 from aiohttp_cache_di.backends.wrap.abilities import Abilities
 from aiohttp_cache_di.backends.wrap.batching import BatchedReads, UnansweredError
@@ -97,8 +97,8 @@ class LoopStack:
         self._reads = BatchedReads(whole, guard)
         self.first_looks: FirstLooks | None = None
         """Looks that bring a lease, if the store has them."""
-        if self.leases is not None and abilities.looking_or_leasing is not None:
-            self.first_looks = FirstLooks(abilities.looking_or_leasing, guard, self.leases)
+        if self.leases is not None and abilities.looking_or_leasing is not None and isinstance(whole, LookingOrLeasing):
+            self.first_looks = FirstLooks(whole, guard, self.leases, doubts=whole.limits.doubts)
         self._patient_reads = BatchedReads(whole)
 
     # ---- reading
@@ -226,6 +226,7 @@ class LoopStack:
         await self.pending.give_up()
         if self.leases is not None:
             self.leases.close()
+            await self.tasks.finish()  # leases that are given back
         if self.near is not None:
             self.near.clear()
 

@@ -26,6 +26,7 @@ import os
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import cache
 from hashlib import blake2b
 from typing import Annotated, Final, Protocol, cast
 
@@ -364,7 +365,11 @@ def _key_of(tag: str, *, soft: bool = False, origin: str = "") -> str:
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Mark).decode
+
+
+@cache
+def _decoder() -> msgspec.msgpack.Decoder[Mark]:
+    return msgspec.msgpack.Decoder(Mark)
 
 
 def _record(key: str, number: int, until: float) -> StoredResponse:
@@ -389,6 +394,6 @@ def _number_of(mark: StoredResponse | Failed | None) -> int:
     if not isinstance(mark, StoredResponse):
         return 0
     try:
-        return _decode(mark.body).number
+        return _decoder().decode(mark.body).number
     except (msgspec.MsgspecError, ValueError):
         return 0

@@ -78,9 +78,9 @@ class Tasks:
         task.add_done_callback(over)
         return True
 
-    async def finish(self, owner: object) -> None:
-        """Wait a moment for what runs for *owner*, such as a lease that is given back."""
-        tasks = [task for task, whose in self._tasks.items() if whose is owner]
+    async def finish(self, owner: object = None) -> None:
+        """Wait a moment for what runs for *owner* (None: for any), such as a lease that is given back."""
+        tasks = [task for task, whose in self._tasks.items() if owner is None or whose is owner]
         if tasks:
             await asyncio.wait(tasks, timeout=FINISH_WITHIN_S)
 

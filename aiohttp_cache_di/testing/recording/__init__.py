@@ -2,7 +2,8 @@
 
 - ``exchanges``: a request and its response, as they are written: the one thing that all others speak of.
 - ``bodies``: a body as JSON, text or base64, whichever can be read and comes back byte for byte.
-- ``files``: our own form, in YAML, and which form a file has; ``foreign``: VCR cassettes and HAR files.
+- ``files``: our own form, in YAML, and which form a file has; ``foreign``: VCR cassettes and HAR files;
+  ``places``: the file or archive that a recording is in, and what lies beside it.
 - ``filters``: what is taken out before anything is compared or written.
 - ``matching``: whether a recorded request is the one that is asked, and what differs from the nearest.
 - ``merging``: a new recording that keeps what has not changed of the old one as it is.

@@ -18,7 +18,7 @@ import time
 from collections import Counter, defaultdict, deque
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any, Final, Literal, Self, TypeAlias, get_args
+from typing import Final, Literal, Self, TypeAlias, Unpack, get_args
 
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, hdrs
 
@@ -33,7 +33,7 @@ from aiohttp_cache_di.testing.recording.ageing import canned, replayed
 from aiohttp_cache_di.testing.recording.exchanges import Answered, Asked, Exchange, value_of
 from aiohttp_cache_di.testing.recording.matching import Key, differences, key_of, nearest, other_keys_of
 from aiohttp_cache_di.testing.recording.merging import merged
-from aiohttp_cache_di.testing.recording.options import Rules, rules_of
+from aiohttp_cache_di.testing.recording.options import RecordingOptions, Rules, rules_of
 
 __all__ = ["MODES", "Cassette", "Mode", "recorded"]
 
@@ -43,6 +43,7 @@ _HOW: Final = "pytest --record-mode=new_episodes records it"
 _INTO_OUR_OWN: Final = (
     'which is only read; @pytest.mark.recorded("NAME.yaml") and --record-mode=once record the test anew'
 )
+_INTO_YAML: Final = "recordings are made in files that end in .yaml or .yml: name such a one"
 _ENDLESS: Final = "text/event-stream"
 
 
@@ -85,7 +86,8 @@ class Cassette:
             self.mode != "none" and (self._is_new or (self.mode == "new_episodes" and not self._form))
         )
         if self._writes and not files.may_be_written(self.path):
-            raise ConfigurationError(f"{self.path} is only read: record into a file that ends in .yaml")
+            form = f" is {self._form}, which is only read" if self._form else " cannot be recorded into"
+            raise ConfigurationError(f"{self.path}{form}; {_INTO_YAML}")
         for exchange in self._old:
             key = self._key_of(exchange)
             self._left[key].append(exchange)
@@ -188,7 +190,8 @@ class Cassette:
     def _unrecorded(self, asked: Asked, key: Key) -> str:
         said = f"{asked.method} {asked.url} is not recorded in {self.path}"
         if self._is_new:
-            return f"{said}: there is no such file; pytest --record-mode=once records it"
+            how = "pytest --record-mode=once records it" if files.may_be_written(self.path) else _INTO_YAML
+            return f"{said}: there is no such file; {how}"
         if self._recorded[key]:
             times = self._recorded[key]
             often = "once" if times == 1 else f"{times} times"
@@ -203,20 +206,18 @@ class Cassette:
     def _how(self) -> str:
         """How what is not recorded may be."""
         if not self._form:
-            return _HOW
+            return _HOW if files.may_be_written(self.path) else _INTO_YAML
         in_its_place = "; --record-mode=rewrite does so in its place" if files.may_be_written(self.path) else ""
         return f"this is {self._form}, {_INTO_OUR_OWN}{in_its_place}"
 
 
-def recorded(path: str | Path, mode: Mode = "none", **options: Any) -> Cassette:
+def recorded(path: str | Path, mode: Mode = "none", **options: Unpack[RecordingOptions]) -> Cassette:
     """Answer what goes to upstreams from the file at *path*, or record it there: ``with recorded("rates.yaml"): …``.
 
     Args:
         path: of a recording, in our YAML; or, to be read only, of a VCR cassette or a HAR file.
         mode: ``none``, ``once``, ``new_episodes``, ``all`` or ``rewrite``.
-        options: ``filter_headers``, ``filter_query``, ``filter_json``, ``unfiltered``, ``match_headers``, ``ignore``,
-            ``volatile`` (collections of names), ``repeat``, and ``filter``: a function, or several, through which each
-            URL, each value of a header field and each body that is text goes before it is compared or written.
+        options: as in `RecordingOptions`.
 
     Raises:
         TypeError: an option that there is not, or that is of another type.

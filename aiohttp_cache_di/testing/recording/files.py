@@ -15,7 +15,8 @@ from typing import Any, Final, NamedTuple
 from aiohttp_cache_di.errors import ConfigurationError, MissingDependencyError
 from aiohttp_cache_di.testing.recording.bodies import as_object, listed, read_body, written_body
 from aiohttp_cache_di.testing.recording.exchanges import Answered, Asked, Exchange, Fields, value_of
-from aiohttp_cache_di.testing.recording.foreign import from_har, from_vcr
+from aiohttp_cache_di.testing.recording.foreign import Attached, from_har, from_vcr
+from aiohttp_cache_di.testing.recording.places import nothing_attached, opened
 
 try:
     import yaml
@@ -71,29 +72,30 @@ def load(path: Path) -> Recording:
         ConfigurationError: it is neither a recording of ours nor a VCR cassette (version 1) nor a HAR file.
     """
     try:
-        return loaded(path.read_text(encoding="utf-8-sig"))
+        with opened(path) as (text, attached):
+            return loaded(text, attached)
     except FileNotFoundError:
         raise
     except (ConfigurationError, UnicodeDecodeError, OSError) as exc:
         raise ConfigurationError(f"{path}: {exc}") from exc
 
 
-def loaded(text: str) -> Recording:
-    """What is in a file that has *text*."""
+def loaded(text: str, attached: Attached = nothing_attached) -> Recording:
+    """What is in a file that has *text*; *attached* reads what lies beside it."""
     content: Any
     try:
         content = json.loads(text) if text.lstrip()[:1] == "{" else yaml.load(text, Loader=LOADER)  # noqa: S506  # safe
     except (ValueError, yaml.YAMLError) as exc:
         raise ConfigurationError(f"this is neither YAML nor JSON, or has tags that would run code: {exc}") from exc
     try:
-        return _recording(content)
+        return _recording(content, attached)
     except (TypeError, LookupError, AttributeError, ValueError) as exc:
         if isinstance(exc, ConfigurationError):
             raise
         raise ConfigurationError(f"a part is missing, or is another kind of thing: {exc!r}") from exc
 
 
-def _recording(content: Any) -> Recording:
+def _recording(content: Any, attached: Attached) -> Recording:
     parts = as_object(content) or {}
     name = parts.get("format")
     if name is not None and name != FORMAT:
@@ -104,7 +106,7 @@ def _recording(content: Any) -> Recording:
         if interactions in parts:
             return Recording("a VCR cassette", from_vcr(parts[interactions]))
     if "log" in parts:
-        return Recording("a HAR file", from_har(parts["log"]["entries"]))
+        return Recording("a HAR file", from_har(parts["log"]["entries"], attached))
     raise ConfigurationError("this is no recording: it has no exchanges, no interactions and no log")
 
 

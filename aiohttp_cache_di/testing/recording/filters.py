@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final
 from urllib.parse import quote_plus, unquote_plus
@@ -17,6 +17,7 @@ from aiohttp_cache_di.keys.names import HARMLESS_FIELDS, is_authorization_code
 from aiohttp_cache_di.keys.redaction import NAMING_FIELDS
 from aiohttp_cache_di.testing.recording import secrets
 from aiohttp_cache_di.testing.recording.bodies import as_array, as_object, parsed_json, read_body
+from aiohttp_cache_di.testing.recording.echoes import echoes_of
 from aiohttp_cache_di.testing.recording.exchanges import Answered, Asked, Exchange, value_of
 from aiohttp_cache_di.testing.recording.meanings import boundary_of, kind_of, parsed
 
@@ -64,10 +65,14 @@ class Filters:
     json: Collection[str] = ()
     unfiltered: Collection[str] = ()
     texts: Collection[Callable[[str], str]] = ()
+    _echoes: re.Pattern[str] | None = field(default=None, repr=False, kw_only=True)
 
     def exchange(self, exchange: Exchange) -> Exchange:
-        """*exchange* as it may be written."""
-        return replace(exchange, asked=self.asked(exchange.asked), answered=self._answered(exchange))
+        """*exchange* as it may be written; its response has none of the request's secrets, either."""
+        asked = self.asked(exchange.asked)
+        echoes = echoes_of(exchange.asked, asked)
+        answering = self if echoes is None else replace(self, _echoes=echoes)
+        return replace(exchange, asked=asked, answered=answering._answered(exchange))
 
     def asked(self, asked: Asked) -> Asked:
         """*asked* as it may be written, without what has nothing to say."""
@@ -105,6 +110,9 @@ class Filters:
             body = self._body(body, value_of(answered.headers, "content-type"))
         return replace(answered, headers=shown, body=body)
 
+    def _without_echoes(self, text: str) -> str:
+        return text if self._echoes is None else self._echoes.sub(REDACTED, text)
+
     def _last(self, text: str) -> str:
         for change in self.texts:
             text = change(text)
@@ -127,7 +135,7 @@ class Filters:
         by_rule = is_secret_param(name) and name not in _CHALLENGES and name not in HARMLESS_FIELDS
         if self._is_named(name, self.headers, by_rule):
             return REDACTED
-        return self._urls_in(name, value) if name in _URLS else value
+        return self._without_echoes(self._urls_in(name, value) if name in _URLS else value)
 
     def _is_named(self, name: str, named: Collection[str], by_rule: bool) -> bool:
         if any(name == one.lower() for one in self.unfiltered):
@@ -178,7 +186,7 @@ class Filters:
         if kind == "xml":
             text = secrets.in_xml(text, self._is_secret)
         if kind in ("xml", "text"):
-            text = secrets.in_text(text, self._is_secret)
+            text = self._without_echoes(secrets.in_text(text, self._is_secret))
         return self._last(text).encode()
 
     def _is_secret(self, name: str) -> bool:
@@ -225,6 +233,7 @@ class Filters:
 
     def _text(self, text: str) -> str:
         """A text within others, which may be a URL (the next page of a list, for one), JSON, GraphQL or a token."""
+        text = self._without_echoes(text)
         if _URL.match(text):
             try:
                 shown = self.url(text)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 from aiohttp_cache_di.testing.codings import decoded
 from aiohttp_cache_di.testing.recording.bodies import as_array, as_object, encoded, listed
 from aiohttp_cache_di.testing.recording.exchanges import Answered, Asked, Exchange, Fields, value_of
 from aiohttp_cache_di.testing.recording.meanings import form_of, parts_body
 
-__all__ = ["from_har", "from_vcr"]
+__all__ = ["Attached", "from_har", "from_vcr"]
+
+Attached: TypeAlias = Callable[[str], bytes]
+"""Reads what lies beside a recording, by the name that the recording has for it."""
 
 
 def from_vcr(interactions: Sequence[Mapping[str, Any]]) -> list[Exchange]:
@@ -72,22 +75,25 @@ def _text(value: Any) -> str:
     return value.decode("latin-1") if isinstance(value, bytes) else str(value)
 
 
-def from_har(entries: Sequence[Mapping[str, Any]]) -> list[Exchange]:
-    """The exchanges of a HAR file (version 1.2), but for those that a browser has blocked."""
-    return [_from_entry(entry) for entry in entries if entry["response"]["status"]]
+def from_har(entries: Sequence[Mapping[str, Any]], attached: Attached) -> list[Exchange]:
+    """The exchanges of a HAR file (version 1.2), but for those that a browser has blocked.
+
+    Playwright may put bodies into files beside it, which *attached* reads.
+    """
+    return [_from_entry(entry, attached) for entry in entries if int(entry["response"]["status"]) > 0]
 
 
-def _from_entry(entry: Mapping[str, Any]) -> Exchange:
+def _from_entry(entry: Mapping[str, Any], attached: Attached) -> Exchange:
     request: dict[str, Any] = entry["request"]
     response: dict[str, Any] = entry["response"]
     posted: dict[str, Any] = request.get("postData") or {}
     sent = _typed(_har_fields(request["headers"]), posted)
-    asked = Asked(str(request["method"]).upper(), str(request["url"]), sent, _posted(posted, sent))
+    asked = Asked(str(request["method"]).upper(), str(request["url"]), sent, _posted(posted, sent, attached))
     content: dict[str, Any] = response.get("content") or {}
     got = _typed(_har_fields(response["headers"]), content)
     started = entry.get("startedDateTime")
     at = datetime.fromisoformat(started).timestamp() if isinstance(started, str) else None
-    body = _har_text(content, got)
+    body = _har_body(content, got, attached)
     return Exchange(asked, _answered(int(response["status"]), str(response.get("statusText") or ""), got, body), at)
 
 
@@ -99,18 +105,20 @@ def _typed(headers: Fields, content: Mapping[str, Any]) -> Fields:
     return *headers, ("Content-Type", kind)
 
 
-def _posted(posted: Mapping[str, Any], headers: Fields) -> bytes:
+def _posted(posted: Mapping[str, Any], headers: Fields, attached: Attached) -> bytes:
     params: list[Mapping[str, Any]] = posted.get("params") or []
-    if posted.get("text") or not params:
-        return _har_text(posted, headers)
+    if posted.get("text") or posted.get("_file") or not params:
+        return _har_body(posted, headers, attached)
     fields = [(str(one["name"]), str(one.get("fileName") or ""), str(one.get("value") or "")) for one in params]
     if value_of(headers, "content-type").lower().startswith("multipart/"):
         return parts_body(fields)
     return form_of([(name, value) for name, _, value in fields])
 
 
-def _har_text(content: Mapping[str, Any], headers: Fields) -> bytes:
+def _har_body(content: Mapping[str, Any], headers: Fields, attached: Attached) -> bytes:
     """The bytes that the text in *content* was, which is decoded by their charset unless it is in base64."""
+    if content.get("_file"):
+        return attached(str(content["_file"]))
     text = str(content.get("text") or "")
     if content.get("encoding") == "base64":
         return base64.b64decode(text)

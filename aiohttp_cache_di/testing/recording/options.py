@@ -3,13 +3,36 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 
 from aiohttp_cache_di.testing.recording.filters import Filters
 
-__all__ = ["OPTIONS", "Rules", "rules_of"]
+__all__ = ["OPTIONS", "RecordingOptions", "Rules", "rules_of"]
+
+
+class RecordingOptions(TypedDict, total=False):
+    """How `recorded` and the mark record; each may be left out."""
+
+    filter_headers: Collection[str]
+    """Names of header fields whose values are not written, beside those of credentials. Default: ()."""
+    filter_query: Collection[str]
+    """Names of parameters, in queries and in forms, whose values are not written. Default: ()."""
+    filter_json: Collection[str]
+    """Names of fields in JSON and of elements in XML, at any depth, whose values are not written. Default: ()."""
+    filter: Callable[[str], str] | Collection[Callable[[str], str]]
+    """Changes each URL, each value of a header field and each body that is text before it is written. Default: ()."""
+    unfiltered: Collection[str]
+    """Names whose values are written, though they look like credentials. Default: ()."""
+    match_headers: Collection[str]
+    """Names of header fields by which requests differ. Default: ()."""
+    ignore: Collection[str]
+    """Names of parameters, and of fields in JSON bodies, by which requests do not differ. Default: ()."""
+    volatile: Collection[str]
+    """Names of header fields, and of fields in JSON bodies, that are no change when recorded anew. Default: ()."""
+    repeat: bool
+    """Answer with the last recording of a request once all have been used. Default: False."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +66,7 @@ OPTIONS: Final = (*_FILTERS, "ignore", "match_headers", "repeat", "volatile")
 """The names of the options, but for the path and the mode."""
 
 
-def rules_of(options: Mapping[str, Any]) -> Rules:
+def rules_of(options: Mapping[str, object]) -> Rules:
     """The rules that *options* mean.
 
     Raises:

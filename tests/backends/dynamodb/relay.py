@@ -35,6 +35,8 @@ class Relay:
         """Batches with this name in them are refused."""
         self.unknown: frozenset[str] = frozenset()
         """Operations that this server does not have."""
+        self.tells = True
+        """Whether what has failed a condition comes with the error, as from an older server it does not."""
         self.url = ""
         self._target = target
         self._client: aiohttp.ClientSession | None = None
@@ -81,6 +83,8 @@ class Relay:
             self.asked.append(Call(operation, [str(asked["Key"]["k"]["S"])], asked["ConsistentRead"]))
         else:
             self.asked.append(Call(operation, [], False))
+        if not self.tells:
+            asked.pop("ReturnValuesOnConditionCheckFailure", None)
         answer = await self._pass_on(request, asked)
         if left:
             answer["UnprocessedKeys" if operation == "BatchGetItem" else "UnprocessedItems"] = left
@@ -93,7 +97,9 @@ class Relay:
         for wanted in asked.get("RequestItems", {}).values():
             if isinstance(wanted, dict) and not wanted["Keys"]:
                 return {"Responses": {}}
-        headers = {name: request.headers[name] for name in ("X-Amz-Target", "Content-Type", "Authorization")}
+        headers = {
+            name: request.headers[name] for name in ("X-Amz-Target", "X-Amz-Date", "Content-Type", "Authorization")
+        }
         async with self._client.post(self._target, data=json.dumps(asked).encode(), headers=headers) as response:
             answer: dict[str, Any] = json.loads(await response.read())
             return answer if response.status == 200 else {**answer, "status": response.status}

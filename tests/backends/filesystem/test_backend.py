@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import os
 import stat
 import tempfile
+import threading
 import tracemalloc
 from collections.abc import Callable
 from functools import partial
@@ -17,6 +19,7 @@ import pytest
 from aiohttp_cache_di import CachedSession, ConfigurationError, FileBackend, FileCache
 from aiohttp_cache_di.backends import sizes
 from aiohttp_cache_di.backends.filesystem.records import APART_FROM_BYTES
+from aiohttp_cache_di.backends.wrap import guard
 from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.response import CachedResponse
 from tests.backends.entries import make_entry
@@ -60,6 +63,34 @@ async def test_a_body_of_any_size_is_kept_and_goes_with_its_entry(
     await backend.delete("k")
     assert files_in(tmp_path / "cache") == set()
     await backend.close()
+
+
+async def test_look_ups_whose_callers_leave_are_no_failure_of_the_files(
+    tmp_path: Path, origin: Origin, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = origin.on("/", answer("body"))
+    monkeypatch.setattr(guard, "_SUSPECT", 0)  # however long they have taken
+    async with CachedSession(cache=FileBackend(tmp_path / "cache", storage_deadline=30)) as session:
+        await (await session.get(url)).read()
+        await session.cache.settle()
+        assert isinstance(session.cache.responses, FileCache)
+        store = session.cache.responses._store
+        may_go_on = threading.Event()
+        for _ in range(store._readers.size):
+            store._readers.run(partial(may_go_on.wait, 10))
+        asking = [asyncio.ensure_future(session.get(f"{url}?{number}")) for number in range(20)]
+        async with asyncio.timeout(20):
+            while store._readers._queue.qsize() < 5:  # noqa: ASYNC110  # and no thread takes any, nor tells of it
+                await asyncio.sleep(0)
+        for each in asking:
+            each.cancel()
+        await asyncio.wait(asking)
+        may_go_on.set()
+        async with session.get(url) as response:
+            assert response.from_cache
+        assert session.cache.stats.store_errors == {}
+        assert session.cache.stats.health().status == "ok"
+    assert caplog.messages == []
 
 
 async def test_the_paths_are_those_of_the_entries(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ import pytest
 from msgspec.structs import replace
 
 from aiohttp_cache_di.backends.capabilities import Spooling
-from aiohttp_cache_di.backends.filesystem import FileCache, bodies, directory, keeper, spool
+from aiohttp_cache_di.backends.filesystem import FileCache, bodies, body, directory, keeper, spool
 from aiohttp_cache_di.backends.filesystem.directory import Directory
 from aiohttp_cache_di.backends.filesystem.files import Seen, see
 from aiohttp_cache_di.backends.filesystem.keeper import Bounds
@@ -72,6 +72,7 @@ async def closed(store: FileStore) -> None:
     for pool in (store._readers, store._writers, store._bodies.pool):
         await idle(pool)  # a thread may hold what it has just answered with
     gc.collect()
+    store._bodies.lingering.end()
     await idle(store._readers)
 
 
@@ -113,7 +114,7 @@ async def sweep(folder: Path, leaf: str, *, at: float) -> None:
 
 async def tidied(store: FileStore) -> None:
     """Wait until nothing is counted or evicted any more."""
-    while store._keeping_in is not None:
+    while store._tidying._under_way_in is not None:
         await asyncio.sleep(0.001)
 
 
@@ -148,7 +149,7 @@ async def test_a_part_is_read_by_seeking(store: FileStore, monkeypatch: pytest.M
         read.append(at)
         return os.pread(fd, size, at)
 
-    monkeypatch.setattr(bodies, "read_at", noted)
+    monkeypatch.setattr(body, "read_at", noted)
     first = PIECE_BYTES + 7
     part = FiledPart(entry.file, first, 100)
     assert same(await part.whole(), CONTENT[first : first + 100])
@@ -252,11 +253,11 @@ async def test_a_walk_reads_and_opens_no_body(store: FileStore, monkeypatch: pyt
     await keep_spooled(store)
     opened: list[str] = []
 
-    def noted(self: bodies.BodyFile, leaf: Directory) -> bool:
+    def noted(self: body.BodyFile, leaf: Directory) -> bool:
         opened.append(self.name)
         return False
 
-    monkeypatch.setattr(bodies.BodyFile, "open_in", noted)
+    monkeypatch.setattr(body.BodyFile, "open_in", noted)
     ((_, entry),) = (await walk(store, items=True)).values()
     assert isinstance(entry, FiledResponse)
     assert entry.body_bytes == len(CONTENT)
@@ -537,12 +538,12 @@ async def test_a_body_that_is_given_up_is_never_finished(store: FileStore, folde
     body = store.spool("k")
     body.append(CONTENT)
     await body.drain(0)
-    held = store._writers.run(partial(may_go_on.wait, 10))
-    also_held = store._writers.run(partial(may_go_on.wait, 10))
+    held = store._writers.run(partial(may_go_on.wait, 60))
+    also_held = store._writers.run(partial(may_go_on.wait, 60))
     body.abandon()
     finishing = asyncio.ensure_future(body.finish())
     with pytest.raises(StorageError, match="given up"):
-        await asyncio.wait_for(finishing, 5)  # whether or not it has come to a thread that the body was given up
+        await asyncio.wait_for(finishing, 20)  # whether or not it has come to a thread that the body was given up
     may_go_on.set()
     await asyncio.gather(held, also_held)
 
@@ -563,6 +564,32 @@ async def test_a_body_that_is_given_up_as_its_store_closes_is_gone_once_that_is_
     body.abandon()
     await store.close()
     assert files_in(folder) == set()
+
+
+async def test_a_store_that_is_closed_leaves_no_body_that_is_let_go_of_later(store: FileStore, folder: Path) -> None:
+    growing = store.spool("growing")
+    growing.append(CONTENT)
+    await growing.drain(0)
+    finished = await spooled(store, "finished")
+    assert len(files_in(folder)) == 2
+    await store.close()
+    assert files_in(folder) == set()
+    await keep(store, "finished", finished)  # as they are used after all, they are kept
+    await keep(store, "growing", with_body(replace(PLAIN, key="growing"), await growing.finish()))
+    del growing, finished
+    for key in ("finished", "growing"):
+        assert same(await content_of((await found(store, key)).file), CONTENT)
+    await closed(store)
+    assert len(files_in(folder)) == 4
+
+
+async def test_a_forked_process_leaves_bodies_alone_that_its_parent_has_begun(store: FileStore, folder: Path) -> None:
+    body = store.spool("k")
+    body.append(CONTENT)
+    await body.drain(0)
+    store._bodies.after_fork()
+    store._bodies.give_up_all()
+    assert len(files_in(folder)) == 1
 
 
 @posix_only
@@ -664,6 +691,34 @@ async def test_the_bound_counts_bodies_in_files(tmp_path: Path, monkeypatch: pyt
         await tidied(store)
     assert await look(store, "a") is None
     assert isinstance(await look(store, "c"), FiledResponse)
+    await store.close()
+
+
+@posix_only
+@pytest.mark.parametrize("how", ["replaced", "deleted"])
+async def test_a_body_that_is_read_though_its_entry_is_gone_costs_no_other_entry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setattr(keeper, "SHARE", 0)
+    monkeypatch.setattr(keeper, "MIN_REST_S", 0)
+    store = make_store(tmp_path / "cache", bounds=Bounds(2 * len(CONTENT), None))
+    for number in range(10):
+        await keep(store, str(number), make_entry(str(number)))
+    held = []
+    for _ in range(3):
+        await keep_spooled(store)
+        held.append(await found(store))
+        if how == "deleted":
+            await store.delete(["k"])
+        await tidied(store)
+    assert len([name for name in files_in(tmp_path / "cache") if "." in name]) == 3
+    await keep(store, "new", make_entry("new"))
+    await tidied(store)
+    for number in range(10):
+        assert await look(store, str(number)) is not None
+    held.clear()
+    await closed(store)
+    assert len([name for name in files_in(tmp_path / "cache") if "." in name]) == (1 if how == "replaced" else 0)
     await store.close()
 
 

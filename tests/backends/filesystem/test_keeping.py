@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import time
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from aiohttp_cache_di.backends.filesystem.files import disk_bytes
 from aiohttp_cache_di.backends.filesystem.records import APART_FROM_BYTES
 from aiohttp_cache_di.backends.filesystem.store import FileStore
 from aiohttp_cache_di.backends.store import Record
+from aiohttp_cache_di.errors import StorageError
 from tests.backends.contract import all_keys
 from tests.backends.entries import make_entry
 from tests.backends.filesystem.places import age, body_file, entry_file, files_in
@@ -36,7 +39,7 @@ def store_of(cache: FileCache) -> FileStore:
 
 async def settled(cache: FileCache) -> None:
     """Wait until nothing is being counted or evicted any more."""
-    while store_of(cache)._keeping_in is not None:
+    while store_of(cache)._tidying._under_way_in is not None:
         await asyncio.sleep(0.001)
 
 
@@ -244,4 +247,72 @@ async def test_expired_records_go_with_their_bodies_when_asked_for(tmp_path: Pat
     await keep(store_of(cache), "body", make_entry("body", bytes(APART_FROM_BYTES), until), until=until)
     assert await cache.delete_expired(now + 100) == 151
     assert len(await walk(store_of(cache))) == len(files_in(tmp_path)) == 150
+    await cache.close()
+
+
+@pytest.fixture
+def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """A disk that is full when entries take as many bytes."""
+    size = [400_000]
+    write_all = files.write_all
+
+    def write(fd: int, data: bytes) -> None:
+        if weight(tmp_path) + disk_bytes(len(data)) > size[0]:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write_all(fd, data)
+
+    monkeypatch.setattr(files, "write_all", write)
+    return size
+
+
+async def test_a_disk_that_is_full_before_a_bound_is_passed_keeps_what_is_used(
+    tmp_path: Path, disk: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper, "FULL_EVERY_S", 0)
+    cache = FileCache(tmp_path)
+    refused = 0
+    for n in range(120):
+        entry = make_entry(f"k{n}", bytes(10_000))
+        try:
+            await cache.write_entry(entry)
+        except StorageError:
+            refused += 1
+            await settled(cache)
+            await cache.write_entry(entry)
+        age(entry_file(tmp_path, f"k{n}"), 1000 - n)
+        await settled(cache)
+    assert 0 < refused <= 90
+    kept = await all_keys(cache)
+    assert "k119" in kept
+    assert len(kept) >= 20
+    assert cache.stack.stats.evicted >= 90
+    await cache.close()
+
+
+async def test_what_is_too_large_for_a_full_disk_does_not_cost_all_that_is_kept(
+    tmp_path: Path, disk: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper, "FULL_EVERY_S", 1000)
+    cache = FileCache(tmp_path)
+    for n in range(30):
+        await cache.write_entry(make_entry(f"k{n}", bytes(10_000)))
+    for _ in range(20):
+        with pytest.raises(StorageError, match="No space left"):
+            await cache.write_entry(make_entry("large", bytes(500_000)))
+        await settled(cache)
+    assert len(await all_keys(cache)) >= 25
+    await cache.close()
+
+
+async def test_what_has_expired_goes_first_where_the_disk_is_full(tmp_path: Path, disk: list[int]) -> None:
+    cache = FileCache(tmp_path)
+    for n in range(25):
+        await cache.write_entry(make_entry(f"k{n}", bytes(10_000), store_until=1 if n % 5 else inf))
+    disk[0] = 0
+    with pytest.raises(StorageError, match="No space left"):
+        await cache.write_entry(make_entry("new", bytes(10_000)))
+    await settled(cache)
+    kept = await all_keys(cache)
+    assert kept >= {f"k{n}" for n in range(0, 25, 5)}
+    assert len(kept) < 25
     await cache.close()

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from aiohttp_cache_di import CachedSession, FileBackend
 from aiohttp_cache_di.backends.capabilities import LookingOrLeasing
+from aiohttp_cache_di.backends.filesystem import files, leases
 from aiohttp_cache_di.backends.filesystem.store import FileStore
 from aiohttp_cache_di.backends.store import Found, Lease, Record
 from aiohttp_cache_di.errors import StorageError
 from tests.backends.entries import make_entry
 from tests.backends.filesystem.places import make_store
+from tests.origin import Origin, answer
 
 HELD_S = 30.0
 
@@ -94,3 +98,37 @@ async def test_a_look_that_fails_as_its_caller_leaves_is_cancelled(
     monkeypatch.setattr(one._readers, "run", run_and_leave)
     with pytest.raises(asyncio.CancelledError):
         await asking
+
+
+async def test_a_look_tells_what_is_there_though_no_lease_can_be_had(
+    stores: tuple[FileStore, FileStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, _ = stores
+    await one.put([record("k")])
+
+    def refuse(key: str, ttl_s: float) -> bool:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(one._leases, "acquire", refuse)
+    assert await one.get_or_acquire("j", HELD_S) is None
+    assert isinstance(await one.get_or_acquire("k", HELD_S), Found)
+
+
+async def test_a_cache_that_cannot_be_written_still_gives_what_it_has(
+    tmp_path: Path, origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = origin.on("/", answer("body"))
+    async with CachedSession(cache=FileBackend(tmp_path / "cache")) as session:
+        await (await session.get(url)).read()
+
+    def refuse(*_: object) -> bool:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(leases.Leases, "acquire", refuse)
+    monkeypatch.setattr(files, "create", refuse)
+    async with CachedSession(cache=FileBackend(tmp_path / "cache")) as session:
+        for number in range(5):
+            assert await (await session.get(f"{url}?{number}")).text() == "body"
+        async with session.get(url) as response:
+            assert response.from_cache
+        assert "read" not in session.cache.stats.circuits

@@ -34,6 +34,7 @@ from tests.backends.filesystem.places import age, entry_file, files_in, make_sto
 from tests.backends.processes import ROOT
 from tests.backends.store_contract import keep, look, walk
 from tests.posix import needs_proc, posix_only
+from tests.times import in_time
 
 PREAMBLE = """
 import asyncio, os, sys
@@ -138,13 +139,18 @@ async def test_a_lock_for_which_its_holder_has_not_vouched_yet_is_held(tmp_path:
 async def test_a_lease_that_is_renewed_is_held_for_longer(tmp_path: Path, use_locks: bool) -> None:
     one, two = (make_store(tmp_path, use_locks=use_locks) for _ in range(2))
     assert isinstance(one, Renewing)
-    assert await one.acquire("k", 0.3)
-    assert await one.renew("k", 60)
-    await asyncio.sleep(0.35)
-    assert not await two.acquire("k", 60)
-    await one.release("k")
-    assert not await one.renew("k", 60)
-    assert await two.acquire("k", 60)
+
+    async def acquire_and_renew(ttl_s: float) -> tuple[bool, bool]:
+        return bool(await one.acquire(f"k{ttl_s}", ttl_s)), await one.renew(f"k{ttl_s}", 60)
+
+    ttl_s, answers = await in_time(0.3, acquire_and_renew)
+    assert answers == (True, True)
+    key = f"k{ttl_s}"
+    await asyncio.sleep(ttl_s + 0.05)
+    assert not await two.acquire(key, 60)
+    await one.release(key)
+    assert not await one.renew(key, 60)
+    assert await two.acquire(key, 60)
     await one.close()
     await two.close()
 
@@ -161,14 +167,19 @@ async def test_the_lease_of_a_process_that_closes_is_free_at_once(tmp_path: Path
 
 async def test_a_lease_that_is_a_file_ends_with_its_time(tmp_path: Path) -> None:
     one, two = (make_store(tmp_path, use_locks=False) for _ in range(2))
-    assert await one.acquire("k", 0.05)
-    assert not await two.acquire("k", 5)
-    await asyncio.sleep(0.06)
-    assert await two.acquire("k", 5)
-    await one.release("k")  # it has passed to another
-    assert not await one.acquire("k", 5)
-    await two.release("k")
-    assert await one.acquire("k", 5)
+
+    async def ask_both(ttl_s: float) -> tuple[bool, bool]:
+        return bool(await one.acquire(f"k{ttl_s}", ttl_s)), bool(await two.acquire(f"k{ttl_s}", 60))
+
+    ttl_s, granted = await in_time(0.05, ask_both)
+    assert granted == (True, False)
+    key = f"k{ttl_s}"
+    await asyncio.sleep(ttl_s + 0.01)
+    assert await two.acquire(key, 60)
+    await one.release(key)  # it has passed to another
+    assert not await one.acquire(key, 60)
+    await two.release(key)
+    assert await one.acquire(key, 60)
     await one.close()
     await two.close()
 
@@ -205,10 +216,14 @@ async def test_where_locks_do_not_work_files_are_the_leases(
 
 async def test_a_lease_is_refused_to_another_request_of_the_same_store_until_its_time_is_over(tmp_path: Path) -> None:
     store = make_store(tmp_path)
-    assert await store.acquire("k", 0.05)
-    assert not await store.acquire("k", 5)
-    await asyncio.sleep(0.06)
-    assert await store.acquire("k", 5)
+
+    async def ask_twice(ttl_s: float) -> tuple[bool, bool]:
+        return bool(await store.acquire(f"k{ttl_s}", ttl_s)), bool(await store.acquire(f"k{ttl_s}", 60))
+
+    ttl_s, granted = await in_time(0.05, ask_twice)
+    assert granted == (True, False)
+    await asyncio.sleep(ttl_s + 0.01)
+    assert await store.acquire(f"k{ttl_s}", 60)
     await store.close()
 
 

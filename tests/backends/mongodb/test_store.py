@@ -15,21 +15,28 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bson.codec_options import CodecOptions
+from bson.datetime_ms import DatetimeMS
 from msgspec.structs import replace
 from pymongo import AsyncMongoClient, MongoClient
 from pymongo.asynchronous.collection import AsyncCollection
-from pymongo.errors import OperationFailure, PyMongoError
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import AutoReconnect, NotPrimaryError, OperationFailure, PyMongoError
 from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
 
-from aiohttp_cache_di.backends.capabilities import Changing, Expiring, Leasing, Versioned
-from aiohttp_cache_di.backends.mongodb import stream
+from aiohttp_cache_di.backends.capabilities import Changing, Expiring, Leasing, LookingOrLeasing, Versioned
+from aiohttp_cache_di.backends.loops import Errands
+from aiohttp_cache_di.backends.mongodb import clock, expiry, stream
+from aiohttp_cache_di.backends.mongodb.clock import ServerClock
 from aiohttp_cache_di.backends.mongodb.store import MongoDBStore
 from aiohttp_cache_di.backends.store import Lease
 from aiohttp_cache_di.entries.codec import EntryCodec
 from aiohttp_cache_di.errors import ConfigurationError
-from tests.backends.remote_contract import MakeStore, RemoteContract, entry, read, write
+from tests.backends.remote_contract import MakeStore, RemoteContract, entry, looked, read, write
 from tests.backends.store_contract import StoreContract
 from tests.secantus import SecantusServer
+
+UPDATES = {"findAndModify", "update"}
 
 
 def make_store(
@@ -89,11 +96,12 @@ async def test_a_lease_on_nothing_is_dropped_by_the_server_and_one_on_a_record_d
 ) -> None:
     store = make_store(secantus, name := uuid.uuid4().hex)
     await write(store, entry("never"))
+    begun = time.time()
     assert await store.acquire("empty", 5) == Lease.GRANTED
     assert await store.acquire("never", 5) == Lease.GRANTED_LATE
     with secantus.client(tz_aware=True) as client:
         documents = {each["_id"]: each for each in client[name]["responses"].find()}
-    assert documents["empty"]["until"].timestamp() == pytest.approx(time.time() + 5, abs=1)
+    assert begun + 4 < documents["empty"]["until"].timestamp() < time.time() + 6
     assert "until" not in documents["never"]
     await store.release("empty")
     await store.release("never")
@@ -139,16 +147,235 @@ async def test_a_batch_is_one_find_and_a_put_is_one_update(secantus: SecantusSer
     await store.close()
 
 
-async def test_a_miss_is_a_read_a_lease_and_a_write_that_gives_it_back(secantus: SecantusServer) -> None:
+async def test_a_miss_is_a_look_that_leases_and_a_write_that_gives_it_back(secantus: SecantusServer) -> None:
     seen: list[str] = []
     store = make_store(secantus, event_listeners=[Heard(seen)])
     await write(store, entry("first"))
     seen.clear()
-    await store.get(["k"])
-    await store.acquire("k", 5)
+    await store.get_or_acquire("k", 5)
     await write(store, replace(entry("k"), leased=True))
     await store.release("k")
-    assert seen == ["find", "findAndModify", "update"]
+    assert seen == ["findAndModify", "update"]
+    seen.clear()
+    await store.get(["j"])
+    await store.acquire("j", 5)
+    await write(store, replace(entry("j"), leased=True))
+    await store.get_or_acquire("j", 5)
+    assert seen == ["find", "findAndModify", "update", "findAndModify"]
+    await store.close()
+
+
+async def test_no_update_is_a_pipeline_which_some_servers_do_not_take(secantus: SecantusServer) -> None:
+    asked: list[dict[str, Any]] = []
+    store = make_store(secantus, event_listeners=[Asked(asked)])
+    await write(store, entry("k", until=time.time() + 60), entry("over", until=time.time() - 60))
+    for key in ("k", "over", "none"):
+        await store.acquire(key, 5)
+        await store.renew(key, 5)
+        await store.release(key)
+        await store.get_or_acquire(key, 5)
+        await write(store, replace(entry(key), leased=True))
+    await store.close()
+    updates = [each["u"] for command in asked for each in command.get("updates", ())]
+    updates += [command["update"] for command in asked if "findAndModify" in command]
+    assert len(updates) > 10
+    assert {type(update) for update in updates} == {dict}
+
+
+async def test_a_lease_waits_for_one_server_and_a_record_for_as_many_as_its_user_says(
+    secantus: SecantusServer,
+) -> None:
+    asked: list[dict[str, Any]] = []
+    store = make_store(secantus, event_listeners=[Asked(asked)], w="majority")
+    await store.get_or_acquire("k", 5)
+    await store.acquire("j", 5)
+    await write(store, entry("k"))
+    await store.close()
+    written = [(name, command.get("writeConcern")) for command in asked if (name := next(iter(command))) in UPDATES]
+    assert written == [("findAndModify", {"w": 1}), ("findAndModify", {"w": 1}), ("update", {"w": "majority"})]
+
+
+@pytest.mark.parametrize(
+    ("options", "is_marked"),
+    [({}, False), ({"retryWrites": True}, True), ({"host": "mongodb://127.0.0.1:{port}/?retryWrites=true"}, True)],
+)
+async def test_writes_are_not_marked_as_to_be_tried_again_which_some_servers_refuse_unless_asked_for(
+    secantus: SecantusServer, options: dict[str, Any], *, is_marked: bool
+) -> None:
+    asked: list[dict[str, Any]] = []
+    if "host" in options:
+        options = {"host": options["host"].format(port=secantus.port)}
+    store = make_store(secantus, event_listeners=[Asked(asked)], **options)
+    await store.acquire("k", 5)
+    await write(store, replace(entry("k"), leased=True))
+    await store.close()
+    assert {"txnNumber" in command for command in asked if UPDATES & command.keys()} == {is_marked}
+
+
+async def test_a_write_after_a_deletion_leaves_no_lease_behind(secantus: SecantusServer) -> None:
+    store = make_store(secantus, name := uuid.uuid4().hex)
+    assert await store.get_or_acquire("k", 5) is Lease.GRANTED
+    await store.delete(["k"])
+    await write(store, replace(entry("k"), leased=True))
+    with secantus.client() as client:
+        assert [sorted(each) for each in client[name]["responses"].find()] == [["_id", "f", "i", "v"]]
+    await store.close()
+
+
+@pytest.mark.parametrize("has_granted", [True, False])
+async def test_a_lease_whose_answer_is_lost_with_a_primary_is_ours_if_it_was_granted(
+    secantus: SecantusServer, monkeypatch: pytest.MonkeyPatch, *, has_granted: bool
+) -> None:
+    store = make_store(secantus)
+    await write(store, entry("k"))
+    change = AsyncCollection.find_one_and_update
+
+    async def lost(*args: Any, **kwargs: Any) -> Any:
+        if has_granted:
+            await change(*args, **kwargs)
+        raise AutoReconnect("gone")
+
+    monkeypatch.setattr(AsyncCollection, "find_one_and_update", lost)
+    assert await store.acquire("none", 5) is (Lease.GRANTED if has_granted else Lease.REFUSED)
+    assert await store.acquire("k", 5) is (Lease.GRANTED_LATE if has_granted else Lease.REFUSED)
+    await store.close()
+
+
+@pytest.mark.parametrize("failure", [AutoReconnect("gone"), NotPrimaryError("gone")])
+async def test_a_look_whose_answer_is_lost_with_a_primary_is_asked_for_again(
+    secantus: SecantusServer, monkeypatch: pytest.MonkeyPatch, failure: Exception
+) -> None:
+    store = make_store(secantus)
+    await write(store, entry("k"))
+    command = AsyncDatabase.command
+
+    async def lost(*args: Any, **kwargs: Any) -> Any:
+        answer = await command(*args, **kwargs)
+        if isinstance(args[1], dict) and "findAndModify" in args[1]:
+            raise failure
+        return answer
+
+    monkeypatch.setattr(AsyncDatabase, "command", lost)
+    assert await looked(store, "k") == b"body"
+    assert await store.get_or_acquire("j", 5) is Lease.GRANTED, "the server has granted it before it went"
+    await store.release("j")
+    assert await store.get_or_acquire("j", 5) is Lease.GRANTED
+    await store.close()
+
+
+async def test_who_may_not_write_finds_what_is_there_and_asks_for_no_lease_with_a_look(
+    secantus: SecantusServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+    store = make_store(secantus, event_listeners=[Heard(seen)])
+    await write(store, entry("k"))
+
+    async def refused(*args: Any, **kwargs: Any) -> Any:
+        raise OperationFailure("not authorized", 13)
+
+    await store.get_or_acquire("j", 5)
+    monkeypatch.setattr(AsyncDatabase, "command", refused)
+    seen.clear()
+    for _ in range(2):
+        assert await looked(store, "k") == b"body"
+        assert await store.get_or_acquire("none", 5) is None
+    assert seen == ["find"] * 4
+    here = await store._loops.here()
+    monkeypatch.undo()
+    here.looks_alone_until = 0.0
+    assert await store.get_or_acquire("none", 5) is Lease.GRANTED
+    await store.close()
+
+
+async def test_leases_go_by_the_servers_clock_however_wrong_ours_is(
+    secantus: SecantusServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = make_store(secantus, name := uuid.uuid4().hex), make_store(secantus, name)
+    await write(two, entry("first"))
+    now = time.time()
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "time", lambda: now + 3600)
+        assert await one.acquire("k", 5)
+    with secantus.client() as client:
+        lease = client[name]["responses"].find_one({"_id": "k"})
+    assert lease is not None
+    assert lease["l"] / 1000 == pytest.approx(now + 5, abs=4)
+    assert not await two.acquire("k", 5)
+    await one.close()
+    await two.close()
+
+
+@pytest.mark.parametrize("told_ms", [None, 90_000])
+async def test_a_server_is_asked_for_its_time_once_a_minute(
+    monkeypatch: pytest.MonkeyPatch, told_ms: int | None
+) -> None:
+    server = FakeDatabase(told_ms)
+    errands = Errands()
+    told = ServerClock(server, errands)  # type: ignore[arg-type]  # it is asked for nothing else
+    expected = time.time() * 1000 if told_ms is None else told_ms
+    times = await asyncio.gather(*(told.now_ms() for _ in range(5)))
+    assert times == pytest.approx([expected] * 5, abs=500)
+    assert server.asked == 1
+    monkeypatch.setattr(clock, "ASK_EVERY_S", 0.0)
+    await told.now_ms()
+    await errands.finish()
+    assert server.asked == 2
+
+
+async def test_a_collection_that_is_dropped_has_its_index_again_after_a_minute(
+    secantus: SecantusServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[dict[str, Any]] = []
+    store = make_store(secantus, name := uuid.uuid4().hex, event_listeners=[Asked(asked)])
+    await write(store, entry("k"))
+    with secantus.client() as client:
+        client[name].drop_collection("responses")
+        await write(store, entry("k"))
+        await write(store, entry("k"))
+        assert sum("createIndexes" in command for command in asked) == 1
+        later = time.monotonic() + expiry.MAKE_EVERY_S
+        with monkeypatch.context() as patch:
+            patch.setattr(time, "monotonic", lambda: later)
+            await write(store, entry("k"))
+        here = await store._loops.here()
+        assert here.indexing is not None
+        await asyncio.wait([here.indexing], timeout=20)
+        assert client[name]["responses"].index_information()["until_1"]["expireAfterSeconds"] == 0
+    assert sum("createIndexes" in command for command in asked) == 2
+    await store.close()
+
+
+async def test_without_the_right_to_make_an_index_all_goes_on_and_it_is_told_once(
+    secantus: SecantusServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def refused(*args: object, **kwargs: object) -> None:
+        raise OperationFailure("not authorized", 13)
+
+    monkeypatch.setattr(AsyncCollection, "create_index", refused)
+    monkeypatch.setattr(expiry, "MAKE_EVERY_S", 0.0)
+    store = make_store(secantus)
+    for _ in range(3):
+        await write(store, entry("k"))
+    assert await read(store, "k") is not None
+    await store.close()
+    assert caplog.text.count("no TTL index could be made (code 13)") == 1
+
+
+async def test_an_index_that_takes_long_holds_no_write_up_for_more_than_a_moment(
+    secantus: SecantusServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def slow(*args: object, **kwargs: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(AsyncCollection, "create_index", slow)
+    monkeypatch.setattr(expiry, "FIRST_WITHIN_S", 0.01)
+    store = make_store(secantus)
+    async with asyncio.timeout(20):
+        await write(store, entry("k"))
+    assert await read(store, "k") is not None
+    here = await store._loops.here()
+    assert here.indexing is not None
+    here.indexing.cancel()
     await store.close()
 
 
@@ -267,6 +494,29 @@ async def test_who_may_not_watch_is_told_so_once(
     assert caplog.text.count("has no change streams") == 1
 
 
+async def test_one_that_refuses_streams_by_a_code_of_its_own_is_not_asked_for_ever(
+    secantus: SecantusServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", stream.__name__)
+    asked: list[object] = []
+
+    async def refused(collection: object, pipeline: object) -> None:
+        asked.append(pipeline)
+        raise OperationFailure("not for this tier", 8000)
+
+    monkeypatch.setattr(AsyncCollection, "watch", refused)
+    monkeypatch.setattr(stream, "PAUSES_S", (0.0, 0.001))
+    store = make_store(secantus, uuid.uuid4().hex)
+    store.on_change(lambda keys: None)
+    await store.get(["k"])
+    here = await store._loops.here()
+    assert here.watching is not None
+    await asyncio.wait([here.watching], timeout=20)
+    await store.close()
+    assert len(asked) == 3
+    assert caplog.text.count("has no change streams") == 1
+
+
 async def test_a_server_without_change_streams_tells_of_none_and_is_asked_once(tmp_path: Path) -> None:
     with SecantusServer(tmp_path, standalone=True) as server:
         seen: list[str] = []
@@ -287,6 +537,7 @@ async def test_a_server_without_change_streams_tells_of_none_and_is_asked_once(t
 def test_a_store_tells_what_it_can_do(secantus: SecantusServer) -> None:
     store = make_store(secantus)
     assert isinstance(store, Leasing)
+    assert isinstance(store, LookingOrLeasing)
     assert isinstance(store, Changing)
     assert not isinstance(store, Versioned)
 
@@ -427,6 +678,44 @@ class Changes:
         self._event.clear()
         with suppress(TimeoutError):
             await asyncio.wait_for(self._event.wait(), within_s)
+
+
+class FakeDatabase:
+    """What tells the time, or does not.
+
+    Args:
+        told_ms: the time; None for a server that refuses to say.
+    """
+
+    codec_options: CodecOptions[dict[str, Any]] = CodecOptions()
+
+    def __init__(self, told_ms: int | None) -> None:
+        self.told_ms = told_ms
+        self.asked = 0
+
+    async def command(self, name: str, **options: Any) -> dict[str, Any]:
+        """Answer ``hello``."""
+        assert name == "hello"
+        self.asked += 1
+        if self.told_ms is None:
+            raise OperationFailure("no such command", 59)
+        return {"localTime": DatetimeMS(self.told_ms)}
+
+
+class Asked(CommandListener):
+    """Keeps the commands that the driver sends about records."""
+
+    def __init__(self, asked: list[dict[str, Any]]) -> None:
+        self._asked = asked
+
+    def started(self, event: CommandStartedEvent) -> None:
+        self._asked.append(dict(event.command))
+
+    def succeeded(self, event: CommandSucceededEvent) -> None:
+        """Of no interest."""
+
+    def failed(self, event: CommandFailedEvent) -> None:
+        """Of no interest."""
 
 
 class Heard(CommandListener):

@@ -173,7 +173,7 @@ async def test_the_settings_of_sentinels_are_used_and_not_their_clients(sentinel
 async def test_a_users_client_that_would_try_again_and_again_is_not_waited_for() -> None:
     client = sentinel_of([("127.0.0.1", 1)]).master_for(SERVICE)
     cache = RedisCache("app", "r", connection=client)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         with pytest.raises(StorageError, match="MasterNotFoundError"):
             await cache.read_entry("k")
     await cache.close()

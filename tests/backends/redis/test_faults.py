@@ -40,7 +40,7 @@ async def server_that(script: Script) -> AsyncGenerator[str]:
         yield f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     finally:
         server.close()
-        await asyncio.wait_for(asyncio.gather(*serving), 5)  # each ends with its client
+        await asyncio.wait_for(asyncio.gather(*serving), 20)  # each ends with its client
 
 
 async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, after: bytes = b"") -> None:

@@ -158,11 +158,11 @@ async def test_a_follower_in_another_process_learns_of_the_result(own_valkey: Va
         leader = asyncio.create_task(text(leading, url))
         await origin.arrival()
         follower = asyncio.create_task(text(following, url))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while commands(own_valkey).get("eval") != 2:  # noqa: ASYNC110  # the server tells in no other way
                 await asyncio.sleep(0.001)
         may_answer.set()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             assert [await leader, await follower] == ["b", "b"]
     assert origin.hits == 1
     assert other.stats.coalesced == 1
@@ -231,6 +231,6 @@ async def test_a_copy_of_what_a_first_look_has_found_hears_of_changes(own_valkey
         key = other.create_key("GET", url)
         assert other.stack.here().peek(key) is not None
         await one.delete(key)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while other.stack.here().peek(key) is not None:  # noqa: ASYNC110  # the message sets no event
                 await asyncio.sleep(0.001)

@@ -258,12 +258,12 @@ async def test_a_lost_file_leaves_nothing_open_and_takes_nothing_from_the_next(
     now_open = open_files(tmp_path)
     for losses in range(1, 4):
         loss(path)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while cache.stack.stats.unreadable < losses:
                 await cache.read_entry("not in memory")
         assert cache.stack.stats.unreadable == losses, "a loss counts once"
         await fill(cache)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             # A thread closes what is left.
             while open_files(tmp_path) != now_open:  # noqa: ASYNC110  # nothing tells of it
                 await asyncio.sleep(0.01)

@@ -244,7 +244,7 @@ async def test_after_the_bound_changes_are_seen_although_the_counters_are_lost(
         assert await current(cache, "k") == b"new"
         peer.do('cache.write_entry(make_entry("k", b"newer"))')
         assert await current(cache, "k") == b"newer"
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while cache.peek("k") is None:  # and copies are believed again
                 await current(cache, "k")
         peer.do('cache.delete("k")')

@@ -149,11 +149,11 @@ async def test_what_a_closed_file_has_in_place_of_ours_is_set_aside(
 async def test_what_is_put_in_place_of_ours_while_the_file_is_open_is_found_out(
     cache: SQLiteCache, tmp_path: Path, what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(thread, "JOB_S", 0.3)
     run(tmp_path, NOT_OURS[what])
     await asyncio.sleep(connections.FILE_CHECK_S)
-    async with asyncio.timeout(QUICK_S):
-        for _ in range(3):  # until SQLite, or a check, stumbles over it
+    async with asyncio.timeout(4 * QUICK_S):
+        monkeypatch.setattr(thread, "JOB_S", 0.3)  # a machine that stands still interrupts what is of ours, too
+        for _ in range(5):  # until SQLite, or a check, stumbles over it
             try:
                 assert await is_of_use(cache)
             except StorageError:
@@ -161,6 +161,7 @@ async def test_what_is_put_in_place_of_ours_while_the_file_is_open_is_found_out(
             break
         else:
             raise AssertionError("the file is never mended")
+        monkeypatch.undo()
         await cache.close()
     async with asyncio.timeout(QUICK_S):
         assert await is_of_use(cache), "nor is it left to the next program"

@@ -145,7 +145,7 @@ async def test_what_another_evicts_is_not_held_when_it_is_deleted(cache: SQLiteC
     other = SQLiteCache(tmp_path / "cache", "responses", max_entries=1)
     await cache.write_entry(make_entry("k"))
     await other.write_entry(make_entry("o"))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not other.stack.stats.evicted:  # noqa: ASYNC110  # nothing tells of it
             await asyncio.sleep(0.001)
     await other.delete("k")
@@ -188,7 +188,7 @@ async def test_nothing_is_believed_when_the_file_cannot_be_asked(cache: SQLiteCa
     assert cache.peek("k") is None
     stalled.set()
     assert await fetch(cache, "k") is not None
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while cache.peek("k") is None:
             await fetch(cache, "k")
 

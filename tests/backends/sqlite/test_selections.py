@@ -20,7 +20,9 @@ from aiohttp_cache_di.backends import operating
 from aiohttp_cache_di.backends.inspecting import Clue, Glance, Purged, Selection
 from aiohttp_cache_di.backends.selection import Selectors, selection
 from aiohttp_cache_di.backends.sqlite import SQLiteBackend, softening, store, walk
-from aiohttp_cache_di.backends.sqlite.schema import Table
+from aiohttp_cache_di.backends.sqlite.schema import GENERATION, MAX_BATCH, Table
+from aiohttp_cache_di.backends.sqlite.store import SQLiteStore
+from aiohttp_cache_di.backends.sqlite.writes import Transaction
 from aiohttp_cache_di.backends.store import Record
 from aiohttp_cache_di.entries.info import info_of
 from aiohttp_cache_di.rfc9111.messages import StoredResponse, Tagging
@@ -173,10 +175,9 @@ async def test_a_purge_has_no_step_in_which_all_is_done(
         walked.append(len(page[0]))
         return page
 
-    def noting_step(*args: Any) -> softening.Softened:
-        step = soften(*args)
-        softened.append(step.keys)
-        return step
+    def noting_step(transaction: Transaction, keys: Sequence[bytes | str], at: float) -> list[str]:
+        softened.append(len(keys))
+        return soften(transaction, keys, at)
 
     async def noting_soften(keys: Collection[str], at: float) -> Collection[str]:
         lots.append(len(keys))
@@ -190,11 +191,10 @@ async def test_a_purge_has_no_step_in_which_all_is_done(
     monkeypatch.setattr(store, "soften", noting_step)
     monkeypatch.setattr(stack, "soften", noting_soften)
     monkeypatch.setattr(stack, "delete", noting_delete)
-    monkeypatch.setattr(softening, "STEP_S", 0.0)
     await put(backend, [replace(make_entry(f"{n:040x}"), url=f"http://a.test/{n}") for n in range(count)])
 
     assert (await backend.purge(host="a.test", soft=True)).entries == count
-    assert (sum(softened), max(softened)) == (count, softening.KEYS_AT_ONCE)
+    assert (sum(softened), max(softened)) == (count, MAX_BATCH)
     assert (await backend.purge(host="a.test")).entries == count
 
     most = operating.PURGED_AT_A_TIME + walk.INFOS_PER_PAGE
@@ -225,7 +225,7 @@ async def test_what_is_made_stale_is_the_same_but_for_its_lifetime(backend: SQLi
     entries = {entry.key: entry for entry in (random_entry(rng, number) for number in range(200))}
     await put(backend, list(entries.values()))
     with closing(sqlite3.connect(tmp_path / "cache.sqlite")) as other:
-        what = "id, key, store_until, used, leads_on, length(info), length(frame)"
+        what = "id, key, store_until, used, leads_on, info, frame"
         beside = f"SELECT {what} FROM {Table('responses').sql} WHERE typeof(key) = 'blob'"
         before = other.execute(beside).fetchall()
         begun = time.time()
@@ -249,11 +249,8 @@ async def read(backend: SQLiteBackend, key: str) -> StoredResponse:
     return found
 
 
-async def test_what_is_stored_while_others_are_made_stale_is_not_lost(
-    backend: SQLiteBackend, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_what_is_stored_while_others_are_made_stale_is_not_lost(backend: SQLiteBackend) -> None:
     """A soft purge once read an entry, and wrote it back over what had been stored, or dropped, meanwhile."""
-    monkeypatch.setattr(softening, "STEP_S", 0.0)
     keys = [f"{n:040x}" for n in range(400)]
     await put(backend, [make_entry(key, b"old") for key in keys])
     purge = asyncio.create_task(backend.purge(all=True, soft=True))
@@ -282,6 +279,73 @@ async def test_copies_in_memory_of_what_was_made_stale_are_void_everywhere(tmp_p
     finally:
         await ours.close()
         await theirs.close()
+
+
+def marks(directory: Path) -> list[tuple[int, float]]:
+    with closing(sqlite3.connect(directory / "cache.sqlite")) as other:
+        return other.execute(f"SELECT * FROM {Table('responses').marks}").fetchall()
+
+
+async def test_a_row_is_fresh_again_when_it_is_written_after_a_soft_purge(
+    backend: SQLiteBackend, tmp_path: Path
+) -> None:
+    await put(backend, [make_entry("a"), make_entry("b")])
+    await backend.purge(all=True, soft=True)
+    again = make_entry("a", b"again")
+    await put(backend, [again])
+    assert await read(backend, "a") == again
+    assert (await read(backend, "b")).fresh_until <= time.time()
+    assert await keys_of(backend, expired=True) == {"b"}
+    assert {entry.key: entry.fresh_until <= time.time() async for entry in walked(backend)} == {"a": False, "b": True}
+    assert [row for row, _ in marks(tmp_path)] == [1, 2]
+
+
+async def walked(backend: SQLiteBackend) -> AsyncIterator[StoredResponse]:
+    async for page in backend.stack.pages(items=True):
+        for row in page:
+            assert isinstance(row.item, StoredResponse)
+            yield row.item
+
+
+async def test_a_second_soft_purge_does_not_make_longer_what_the_first_has_ended(backend: SQLiteBackend) -> None:
+    await put(backend, [make_entry("a")])
+    for at in (1000.0, 2000.0, 500.0):
+        await backend.stack.soften(["a"], at)
+    assert (await read(backend, "a")).fresh_until == 500.0
+
+
+async def test_marks_go_with_their_rows(
+    backend: SQLiteBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "MARKS_KEPT_S", -1.0)
+    gone = replace(make_entry("gone"), store_until=1.0)
+    await backend.stack.store.put([Record("gone", gone, 1.0), Record("kept", make_entry("kept"), math.inf)])
+    await backend.purge(all=True, soft=True)
+    assert [row for row, _ in marks(tmp_path)] == [1, 2]
+    kept_store = backend.stack.store
+    assert isinstance(kept_store, SQLiteStore)
+    await kept_store.delete_expired(time.time())
+    assert [row for row, _ in marks(tmp_path)] == [2]
+    for _ in range(3):  # they are looked through now and then, too
+        await put(backend, [make_entry("kept")])
+        await backend.stack.soften(["kept"], 5.0)
+    assert [row for row, _ in marks(tmp_path)] == [5]
+    await backend.clear()
+    assert marks(tmp_path) == []
+
+
+@pytest.mark.parametrize("mark", ["'text'", "x'00'", "-1.0", "-1e999", "zeroblob(100000)"])
+async def test_a_mark_that_is_none_of_ours_makes_no_more_than_stale(
+    backend: SQLiteBackend, tmp_path: Path, mark: str
+) -> None:
+    entries = [make_entry("a"), make_entry("b")]
+    await put(backend, entries)
+    with closing(sqlite3.connect(tmp_path / "cache.sqlite", isolation_level=None)) as other:
+        other.execute(f"INSERT INTO {Table('responses').marks} VALUES (1, {mark}), (2, 1e999)")
+        other.execute(f"UPDATE {GENERATION} SET softened = 'x'")
+    found = await backend.stack.store.get(["a", "b"])
+    assert [each and each.item for each in found] == [replace(entries[0], fresh_until=0.0), entries[1]]
+    assert await keys_of(backend, expired=True) == {"a"}
 
 
 def test_a_selection_stays_one_where_more_is_asked_for() -> None:

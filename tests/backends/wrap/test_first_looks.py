@@ -143,6 +143,35 @@ async def test_it_is_not_due_while_what_is_not_known_is_found(here: LoopStack) -
     assert looks.is_due("another")
 
 
+async def test_where_finding_something_is_dear_several_looks_have_to_find_nothing_first(place: Place) -> None:
+    store = LookingStore(place=place)
+    store.limits = replace(store.limits, doubts=3)
+    looks = looks_of(StoreStack(store).here())
+    assert not looks.is_due("k"), "it begins with a look that costs less"
+    looks.note("k", None)
+    assert looks.is_due("k")
+    looks.note("of another process", make_entry("of another process"))
+    for key in ("a", "b"):
+        looks.note(key, None)
+        assert not looks.is_due("k")
+    looks.note("c", None)
+    assert looks.is_due("k")
+
+
+async def test_what_is_large_is_found_whole_by_a_look(place: Place) -> None:
+    store = LookingStore(place=place)
+    store.limits = replace(store.limits, value_bytes=20_000, batch=10)
+    here = StoreStack(store).here()
+    await put(here, replace(make_entry("large", bytes(100_000)), store_until=math.inf))
+    other = StoreStack(store).here()
+    assert looks_of(other).is_due("large")
+    found = await other.fetch("large", lease_s=LEASE_S)
+    assert isinstance(found, StoredResponse)
+    assert found.body == bytes(100_000)
+    assert await other.fetch("none", lease_s=LEASE_S) is None
+    assert place.leases.keys() == {"none"}
+
+
 async def test_what_is_remembered_is_bounded(here: LoopStack, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(first_looks, "MAX_SHOWN", 3)
     looks = looks_of(here)

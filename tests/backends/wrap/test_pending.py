@@ -73,7 +73,7 @@ async def here(stack: StoreStack) -> LoopStack:
 
 async def written(stack: StoreStack) -> None:
     """Wait until nothing is on its way any more."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while stack.here().pending.entries:
             await stack.settle()
             await asyncio.sleep(0.001)
@@ -148,7 +148,7 @@ async def test_a_dead_store_is_tried_as_seldom_as_its_circuit_allows(store: Slow
     assert len(store.batches) <= 4
     store.refusals.clear()
     clock.now += 1
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await written(stack)
     assert len(store.data) == 101
 
@@ -253,7 +253,7 @@ async def test_the_end_does_not_wait_for_a_store_that_is_gone(
     outcomes: list[bool] = []
     store.refusals = [OSError("gone")] * 1000
     stack.here().store(make_entry("k"), outcomes.append)
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(20):
         await stack.close()
     assert outcomes[-1] is False
     assert stack.stats.store_errors["unwritten"] == 1
@@ -271,7 +271,7 @@ async def test_a_storage_that_waits_for_the_writes_waits_for_none_of_its_own() -
     store = Waiting()
     store.stack = stack = StoreStack(store)
     stack.here().store(make_entry("k"))
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(20):
         await written(stack)
     assert list(store.data) == ["k"]
 

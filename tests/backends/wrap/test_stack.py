@@ -104,6 +104,25 @@ class TestTwoProcesses:
         await here.tasks.finish(here)
         assert await other.leasing.acquire("k", 5)
 
+    async def test_a_store_is_closed_when_the_last_lease_has_gone_back(self) -> None:
+        told: list[str] = []
+
+        class Slow(CapableStore):
+            async def release(self, key: str) -> None:
+                await asyncio.sleep(0.02)
+                told.append(key)
+
+            async def close(self) -> None:
+                await super().close()
+                told.append("closed")
+
+        one = StoreStack(Slow(place=Place()))
+        assert one.leasing is not None
+        await one.leasing.acquire("k", 5)
+        one.here().give_back("k", owner=self)
+        await one.close()
+        assert told == ["k", "closed"]
+
     async def test_who_waits_for_a_lease_finds_what_its_holder_has_stored(self) -> None:
         holder, waiter = process(place := Place()), process(place)
         assert holder.leasing is not None
@@ -151,7 +170,7 @@ class TestFaults:
         async with CachedSession(cache=backend) as session:
             store.fault = fault
             for number in range(10):
-                async with asyncio.timeout(1), session.get(origin.on(f"/{number}", answer("text"))) as response:
+                async with asyncio.timeout(20), session.get(origin.on(f"/{number}", answer("text"))) as response:
                     assert await response.text() == "text"
             assert backend.stats.store_errors
             store.fault = None

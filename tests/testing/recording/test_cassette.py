@@ -16,6 +16,7 @@ from aiohttp_cache_di import CachedSession, CacheMiddleware
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.testing import CacheClock, FakeUpstream, UnrecordedRequestError, recorded, reply
 from aiohttp_cache_di.testing.recording import MODES
+from aiohttp_cache_di.testing.recording.options import OPTIONS, RecordingOptions
 from tests.origin import Origin, Received, answer
 from tests.testing.recording.tapes import kept, put, text_at, text_of
 
@@ -261,7 +262,25 @@ async def test_a_fake_upstream_may_be_recorded(path: Path) -> None:
         assert await text_of("https://api.example.com/") == "faked"
 
 
-@pytest.mark.parametrize("name", ["a.har", "a.json"])
-async def test_a_form_that_is_only_read_is_not_recorded_into(name: str, tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"is only read: record into a file that ends in \.yaml"):
-        await recorded(tmp_path / name, "once").__aenter__()
+@pytest.mark.parametrize("mode", ["once", "new_episodes", "all", "rewrite"])
+async def test_a_file_with_another_name_is_not_recorded_into(mode: Any, tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    with pytest.raises(ConfigurationError, match=r"a\.txt cannot be recorded into; .* end in \.yaml or \.yml: name"):
+        await recorded(path, mode).__aenter__()
+
+
+@pytest.mark.parametrize("text", [None, "format: aiohttp-cache-di/1\nexchanges: []\n"])
+async def test_a_miss_in_a_file_with_another_name_names_no_mode_that_would_be_refused(
+    text: str | None, tmp_path: Path, session: CachedSession
+) -> None:
+    path = tmp_path / "a.txt"
+    if text is not None:
+        put(path, text)
+    async with recorded(path):
+        with pytest.raises(UnrecordedRequestError, match=r"end in \.yaml or \.yml: name such a one") as caught:
+            await text_of("https://api.example.com/", session)
+    assert "--record-mode" not in str(caught.value)
+
+
+def test_what_type_checkers_are_told_that_a_recording_takes_is_what_it_takes() -> None:
+    assert sorted(RecordingOptions.__annotations__) == sorted(OPTIONS)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import FormData
 
-from aiohttp_cache_di import CachedSession
+from aiohttp_cache_di import CachedSession, ConfigurationError
 from aiohttp_cache_di.testing import UnrecordedRequestError, recorded
-from aiohttp_cache_di.testing.recording.files import loaded
+from aiohttp_cache_di.testing.recording.files import load, loaded
 from tests.origin import Origin, answer
 from tests.testing.recording.tapes import put, text_at, text_of
 
@@ -94,3 +95,63 @@ async def test_a_cassette_is_recorded_anew_in_our_form_though_nothing_has_change
 
     assert "format: aiohttp-cache-di/1" in text_at(path)
     assert len(loaded(text_at(path)).exchanges) == 1
+
+
+def har_with(name: str) -> str:
+    """A HAR file whose two bodies are in the file *name*, as Playwright writes it."""
+    posted: dict[str, Any] = {"mimeType": "application/octet-stream", "params": [], "_file": name}
+    content = {"mimeType": "text/plain; charset=latin-1", "size": 2, "_file": name}
+    failed = {"request": {}, "response": {"status": -1}}
+    entry: dict[str, Any] = {
+        "request": {"method": "POST", "url": URL, "headers": [], "postData": posted},
+        "response": {"status": 200, "headers": [], "content": content},
+    }
+    return json.dumps({"log": {"entries": [entry, failed]}})
+
+
+@pytest.mark.parametrize("suffix", [".har", ".zip"])
+def test_bodies_that_playwright_has_put_beside_a_har_file_are_read(suffix: str, tmp_path: Path) -> None:
+    body, path = b"\xe9\x00", tmp_path / f"a{suffix}"
+    if suffix == ".zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("har.har", har_with("1f.bin"))
+            archive.writestr("1f.bin", body)
+    else:
+        put(path, har_with("1f.bin"))
+        (tmp_path / "1f.bin").write_bytes(body)
+
+    (one,) = load(path).exchanges
+
+    assert (one.asked.body, one.answered.body) == (body, body)
+
+
+@pytest.mark.parametrize(
+    ("name", "why"), [("1f.bin", "cannot be read"), ("../1f.bin", "outside of"), ("/etc/hosts", "outside of")]
+)
+def test_a_body_that_does_not_lie_beside_a_har_file_is_named(name: str, why: str, tmp_path: Path) -> None:
+    (tmp_path / "1f.bin").write_bytes(b"another's")
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    put(folder / "a.har", har_with(name))
+    with pytest.raises(ConfigurationError, match=f"a.har: .*{name}.*{why}"):
+        load(folder / "a.har")
+
+
+@pytest.mark.parametrize(
+    ("names", "why"), [(["har.har"], "the archive does not have"), ([], "0 files"), (["a.har", "b.har"], "2 files")]
+)
+def test_an_archive_that_lacks_a_part_says_so(names: list[str], why: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in names:
+            archive.writestr(name, har_with("1f.bin"))
+    with pytest.raises(ConfigurationError, match=f"a.zip: .*{why}"):
+        load(path)
+    path.write_bytes(b"no archive")
+    with pytest.raises(ConfigurationError, match=r"a\.zip: this is no archive"):
+        load(path)
+
+
+def test_a_har_file_of_no_file_has_no_bodies_beside_it() -> None:
+    with pytest.raises(ConfigurationError, match=r"1f\.bin.*not here"):
+        loaded(har_with("1f.bin"))

@@ -1,0 +1,67 @@
+"""The time by a server's clock: every process that leases has it from there, however wrong its own clock is."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Final
+
+from bson.datetime_ms import DatetimeMS
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import OperationFailure
+
+from aiohttp_cache_di.backends.loops import Errands
+from aiohttp_cache_di.backends.mongodb.documents import Document
+from aiohttp_cache_di.backends.wrap.tasks import consume_error
+
+__all__ = ["ServerClock"]
+
+ASK_EVERY_S: Final = 60.0
+
+
+class ServerClock:
+    """Knows how far a server's clock is from ours, within half of a round trip; asked now and then, by none who waits.
+
+    Args:
+        database: of the server; its codec gives dates as `DatetimeMS`.
+        errands: of the loop.
+    """
+
+    def __init__(self, database: AsyncDatabase[Document], errands: Errands) -> None:
+        self._database = database
+        self._errands = errands
+        self._ahead_ms: float | None = None  # of this process's monotonic clock, which is never set
+        self._asking: asyncio.Task[None] | None = None
+        self._asked_at = 0.0
+
+    async def now_ms(self) -> int:
+        """Milliseconds since 1970.
+
+        Raises:
+            PyMongoError: the server was not there when it was asked first.
+        """
+        now = time.monotonic()
+        if self._asking is None or (self._asking.done() and (self._ahead_ms is None or now >= self._due_at)):
+            self._asked_at = now
+            self._asking = self._errands.begin(self._ask())
+            self._asking.add_done_callback(consume_error)
+        if self._ahead_ms is None:
+            await asyncio.shield(self._asking)
+        return round(time.monotonic() * 1000 + (self._ahead_ms or 0.0))
+
+    @property
+    def _due_at(self) -> float:
+        return self._asked_at + ASK_EVERY_S
+
+    async def _ask(self) -> None:
+        asked_at = time.monotonic()
+        told: object = None
+        try:
+            answer: Document = await self._database.command("hello", codec_options=self._database.codec_options)
+            told = answer.get("localTime")
+        except OperationFailure:
+            pass  # one that does not say
+        now = time.monotonic()
+        told_ms = float(int(told)) if isinstance(told, DatetimeMS) else time.time() * 1000
+        at = (asked_at + now) / 2 if isinstance(told, DatetimeMS) else now
+        self._ahead_ms = told_ms - at * 1000

@@ -1,0 +1,167 @@
+"""Leases on keys: what is asked of the server, in one call where that is possible."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, TypeVar
+
+from pymongo import ReturnDocument
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.errors import (
+    AutoReconnect,
+    DuplicateKeyError,
+    NetworkTimeout,
+    OperationFailure,
+    PyMongoError,
+    ServerSelectionTimeoutError,
+)
+
+from aiohttp_cache_di.backends.mongodb.client import Connection
+from aiohttp_cache_di.backends.mongodb.documents import (
+    Document,
+    LeaseTerms,
+    emptying,
+    giving_back,
+    has_record,
+    if_free,
+    making,
+    name_of,
+    renewing,
+    taking,
+    unchanged,
+)
+from aiohttp_cache_di.backends.store import Lease
+
+__all__ = ["acquire", "look_or_acquire", "release", "renew"]
+
+T = TypeVar("T")
+
+LOOKS_ALONE_FOR_S: Final = 60.0  # after the server has refused a look that was to lease
+MAX_HELD: Final = 4096  # leases that are remembered before expired ones are looked for
+
+
+async def acquire(here: Connection, key: str, ttl_s: float) -> Lease:
+    """Ask for the lease on *key*."""
+    return await _asked_for(here, key, ttl_s, _take)
+
+
+async def look_or_acquire(here: Connection, key: str, ttl_s: float) -> Document | Lease | None:
+    """The document of *key* with its record; where none is, the answer to a request for the lease, if one was made."""
+    if time.monotonic() < here.looks_alone_until:
+        return await here.errands.left(here.collection.find_one({"_id": name_of(key)}))
+    return await _asked_for(here, key, ttl_s, _look_or_take)
+
+
+async def renew(here: Connection, key: str, ttl_s: float) -> bool:
+    """Hold the lease on *key* for *ttl_s* seconds from now; False where it is not held any more."""
+    held = here.held.get(key)
+    if held is None:
+        return False
+    end_ms = await here.clock.now_ms() + _ms(ttl_s)
+    result = await here.errands.left(here.leasing.bulk_write(renewing(key, LeaseTerms(held[0], end_ms))))
+    if key in here.held:
+        here.held[key] = held[0], asyncio.get_running_loop().time() + ttl_s
+    return bool(result.matched_count)
+
+
+async def release(here: Connection, key: str) -> None:
+    """Give the lease on *key* back, unless it has passed to another process."""
+    held = here.held.pop(key, None)
+    if held is not None:
+        await here.errands.left(_give_back(here, key, held[0]))
+
+
+async def _asked_for(
+    here: Connection, key: str, ttl_s: float, ask: Callable[[Connection, str, LeaseTerms, int], Coroutine[Any, Any, T]]
+) -> T:
+    """The answer of *ask*, kept in mind where it is a lease; one that comes when the caller has left goes back."""
+    now_ms = await here.clock.now_ms()
+    terms = LeaseTerms(secrets.token_hex(12), now_ms + _ms(ttl_s))
+    answer = await here.errands.undone(ask(here, key, terms, now_ms), lambda: _give_back(here, key, terms.token))
+    if isinstance(answer, Lease) and answer:
+        now = asyncio.get_running_loop().time()
+        if len(here.held) >= MAX_HELD:
+            here.held = {key: held for key, held in here.held.items() if held[1] > now}
+        here.held[key] = terms.token, now + ttl_s
+    return answer
+
+
+async def _take(here: Connection, key: str, terms: LeaseTerms, now_ms: int) -> Lease:
+    try:
+        before: Document | None = await here.leasing.find_one_and_update(
+            if_free(key, now_ms),
+            taking(terms),
+            upsert=True,
+            projection={"f": 1, "until": 1},
+            return_document=ReturnDocument.BEFORE,
+        )
+    except DuplicateKeyError:
+        return Lease.REFUSED
+    except AutoReconnect as exc:
+        row = await _after(exc, here, key)
+        if row is None or row.get("o") != terms.token:
+            return Lease.REFUSED  # to be asked for again
+        return Lease.GRANTED_LATE if has_record(row, now_ms) else Lease.GRANTED
+    if before is None:
+        return Lease.GRANTED
+    if has_record(before, now_ms):
+        return Lease.GRANTED_LATE
+    await here.leasing.update_one({**unchanged(key, before), "o": terms.token}, emptying(terms))
+    return Lease.GRANTED
+
+
+async def _look_or_take(here: Connection, key: str, terms: LeaseTerms, now_ms: int) -> Document | Lease | None:
+    try:
+        before = await _made(here.leasing, if_free(key, now_ms), terms)
+    except DuplicateKeyError:  # there is a lease, and perhaps a record too
+        row = await here.collection.find_one({"_id": name_of(key)})
+        return row if row is not None and has_record(row, now_ms) else Lease.REFUSED
+    except (AutoReconnect, OperationFailure) as exc:
+        if isinstance(exc, OperationFailure):  # we may not write, which no look has to
+            here.looks_alone_until = time.monotonic() + LOOKS_ALONE_FOR_S
+        row = await _after(exc, here, key)
+        return Lease.GRANTED if row is not None and row.get("o") == terms.token else row
+    if before is None:
+        return Lease.GRANTED
+    if has_record(before, now_ms):
+        return before
+    free = {**unchanged(key, before), **if_free(key, now_ms)}
+    return Lease((await here.leasing.update_one(free, emptying(terms))).matched_count)
+
+
+async def _after(exc: PyMongoError, here: Connection, key: str) -> Document | None:
+    """The document of *key*, after a primary has gone that may have granted the lease.
+
+    Raises:
+        PyMongoError: *exc*, where no server is there, or the one that is does not answer.
+    """
+    if isinstance(exc, (NetworkTimeout, ServerSelectionTimeoutError)):
+        raise exc
+    return await here.collection.find_one({"_id": name_of(key)})
+
+
+async def _made(collection: AsyncCollection[Document], query: Document, terms: LeaseTerms) -> Document | None:
+    """The document that *query* finds; None where there was none, and one with the lease is made.
+
+    Not by the driver's own method: what makes a server ready to be asked for the same again is another write of its.
+    """
+    asked: Document = {
+        "findAndModify": collection.name,
+        "query": query,
+        "update": making(terms),
+        "upsert": True,
+        "writeConcern": collection.write_concern.document,
+    }
+    answer: Document = await collection.database.command(asked, codec_options=collection.codec_options)
+    return answer.get("value") or None
+
+
+async def _give_back(here: Connection, key: str, token: str) -> None:
+    await here.leasing.bulk_write(giving_back(key, token))
+
+
+def _ms(seconds: float) -> int:
+    return max(1, round(seconds * 1000))

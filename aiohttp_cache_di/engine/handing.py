@@ -1,0 +1,203 @@
+"""The arguments that a call hands on, as far as the code of the caller shows them.
+
+A call ``inner(method, url, *args, timeout=5, **options)`` loads its arguments one by one and puts them together; its
+steps are gone through with a stack of what they load. What is not recognised, as on a later version of Python, is no
+call that is seen through.
+"""
+
+from __future__ import annotations
+
+import dis
+import re
+from collections.abc import Mapping, Sequence
+from inspect import CO_VARARGS
+from types import CodeType
+from typing import Any, Final, NamedTuple, cast
+
+from msgspec import Struct
+
+__all__ = ["Handed", "Parameters", "Step", "handed_by", "steps_of"]
+
+_METHOD_AND_URL: Final = ("method", "str_or_url")
+# Steps that leave what is loaded as it is.
+_IDLE: Final = frozenset({"PUSH_NULL", "LIST_TO_TUPLE", "CALL_INTRINSIC_1", "CACHE", "EXTENDED_ARG", "NOT_TAKEN"})
+
+
+class Step(NamedTuple):
+    """One instruction, with one variable at most."""
+
+    name: str
+    argument: Any
+    offset: int
+
+    @property
+    def is_load(self) -> bool:
+        """Whether it loads a parameter or a local variable."""
+        return self.name.startswith("LOAD_FAST")
+
+    @property
+    def is_attribute(self) -> bool:
+        """Whether it deals with an attribute."""
+        return self.name.startswith(("LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER", "STORE_ATTR", "DELETE_ATTR"))
+
+
+def steps_of(code: CodeType) -> list[Step]:
+    """The steps of *code*; those of two variables count as two."""
+    found: list[Step] = []
+    for each in dis.get_instructions(code):
+        argument: Any = each.argval
+        if "_FAST_" in each.opname and issubclass(type(argument), tuple):
+            kinds: list[str] = re.findall(r"(?:LOAD|STORE)_FAST", each.opname)
+            found += [Step(kind, name, each.offset) for kind, name in zip(kinds, argument, strict=True)]
+        else:
+            found.append(Step(each.opname, argument, each.offset))
+    return found
+
+
+class _Name(Struct, frozen=True):
+    """The value of a parameter or a local variable."""
+
+    name: str
+
+
+class _Constant(Struct, frozen=True):
+    """A constant, and which step loads it."""
+
+    value: Any
+    loaded_at: int
+
+
+class _Other(Struct, frozen=True):
+    """Any other value."""
+
+
+class Parameters(NamedTuple):
+    """The parameters of a method ``_request``, or of a function in its place.
+
+    Attributes:
+        positional: by position, the session among them.
+        rest: of further positional arguments; "" for none.
+        by_name: by name alone.
+        options: of all other arguments.
+    """
+
+    positional: tuple[str, ...]
+    rest: str
+    by_name: tuple[str, ...]
+    options: str
+
+    @classmethod
+    def of(cls, code: CodeType) -> Parameters:
+        """Those of *code*, which takes all other arguments too."""
+        names, first, last = code.co_varnames, code.co_argcount, code.co_argcount + code.co_kwonlyargcount
+        has_rest = bool(code.co_flags & CO_VARARGS)
+        return cls(names[:first], names[last] if has_rest else "", names[first:last], names[last + has_rest])
+
+
+class Handed(NamedTuple):
+    """What one call hands on: ``*positional, **keywords, **options``."""
+
+    positional: tuple[str, ...]
+    keywords: Mapping[str, object]
+    last: int
+    """The index of the step that makes the call."""
+    keys: frozenset[int]
+    """The indices of the steps that load the names of keyword arguments."""
+
+    def is_whole(
+        self, parameters: Parameters, *, is_method: bool, telling: frozenset[str], harmless: frozenset[str]
+    ) -> bool:
+        """Whether all *parameters* are handed on that matter, each under its name, and no other argument that may.
+
+        Args:
+            is_method: the session is given by Python itself.
+            telling: names of arguments that matter to aiohttp.
+            harmless: names of those that do not.
+        """
+        positional, rest, by_name, _ = parameters
+        session = positional[:1] if not is_method else ()
+        wanted = positional[1:] if positional else ()
+        given = self.positional
+        if given[: len(session)] != session:
+            return False
+        given = given[len(session) :]
+        if rest:
+            return given == (*wanted, rest) and self._are_named(by_name, telling, harmless)
+        if given != wanted[: len(given)]:
+            return False
+        taken = {_METHOD_AND_URL[at]: name for at, name in enumerate(wanted[:2]) if at >= len(given)}
+        if any(self.keywords.get(key) != _Name(name) for key, name in taken.items()):
+            return False
+        return self._are_named((*wanted[max(2, len(given)) :], *by_name), telling, harmless.union(taken))
+
+    def _are_named(self, names: Sequence[str], telling: frozenset[str], others: frozenset[str]) -> bool:
+        as_they_are = {name for name in names if self.keywords.get(name) == _Name(name)}
+        return telling.intersection(names) <= as_they_are and self.keywords.keys() <= as_they_are | others
+
+
+def handed_by(steps: Sequence[Step], index: int, options: str) -> Handed | None:
+    """What the call hands on whose function the step at *index* loads; None where that is not seen.
+
+    Args:
+        options: the name of all other arguments, which the call takes as they are.
+    """
+    stack: list[Any] = []
+    keys: set[int] = set()
+    for at in range(index + 1, len(steps)):
+        name, argument, _ = step = steps[at]
+        if name == "CALL_FUNCTION_EX":
+            return _whole(stack, options, at, keys)
+        if step.is_load:
+            stack.append(_Name(argument))
+        elif name.startswith(("LOAD_CONST", "LOAD_SMALL_INT")):
+            stack.append(_Constant(argument, at))
+        elif name.startswith(("LOAD_GLOBAL", "LOAD_DEREF")):
+            stack.append(_Other())
+        elif name.startswith("LOAD_ATTR") and stack:
+            stack[-1] = _Other()
+        elif not _gather(name, argument, stack, keys):
+            return None
+    return None
+
+
+def _gather(name: str, argument: Any, stack: list[Any], keys: set[int]) -> bool:
+    """Do what a step does that puts arguments together; whether it is one, and finds what it puts together."""
+    if name in _IDLE:
+        return True
+    needed = {"DICT_MERGE": 2, "LIST_EXTEND": 2, "BUILD_MAP": 2 * (argument or 0)}.get(name, argument)
+    if name == "BUILD_CONST_KEY_MAP":
+        needed = argument + 1
+    if not isinstance(needed, int) or needed > len(stack):
+        return False
+    parts = stack[len(stack) - needed :]
+    del stack[len(stack) - needed :]
+    match name:
+        case "BUILD_TUPLE" | "BUILD_LIST":
+            stack.append(parts)
+        case "LIST_EXTEND" if isinstance(parts[0], list) and isinstance(parts[1], _Name):
+            stack.append([*cast("list[object]", parts[0]), parts[1]])
+        case "DICT_MERGE" if isinstance(parts[0], dict):
+            stack.append(tuple(parts))
+        case "BUILD_MAP" if all(isinstance(each, _Constant) for each in parts[::2]):
+            keys.update(each.loaded_at for each in parts[::2])
+            stack.append({key.value: value for key, value in zip(parts[::2], parts[1::2], strict=True)})
+        case "BUILD_CONST_KEY_MAP" if isinstance(parts[-1], _Constant):
+            keys.add(parts[-1].loaded_at)
+            stack.append(dict(zip(parts[-1].value, parts[:-1], strict=True)))
+        case _:
+            return False
+    return True
+
+
+def _whole(stack: list[Any], options: str, last: int, keys: set[int]) -> Handed | None:
+    if len(stack) != 2 or not issubclass(type(stack[1]), tuple):
+        return None
+    first, (keywords, merged) = stack
+    given: list[Any] = first if issubclass(type(first), list) else [] if _is_nothing(first) else [first]
+    if merged != _Name(options) or not all(isinstance(each, _Name) for each in given):
+        return None
+    return Handed(tuple(each.name for each in given), keywords, last, frozenset(keys))
+
+
+def _is_nothing(value: Any) -> bool:
+    return isinstance(value, _Constant) and value.value == ()
