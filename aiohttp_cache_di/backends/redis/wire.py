@@ -45,8 +45,11 @@ def beginning(*parts: bytes, more: int) -> bytes:
 
 
 def rest(*parts: bytes) -> bytes:
-    """Encode the last *parts* of a command."""
-    return b"".join([b"$%d\r\n%b\r\n" % (len(part), part) for part in parts])
+    """Encode the last *parts* of a command, which are short: in one step, in which a long one is copied twice."""
+    values: list[int | bytes] = []
+    for part in parts:
+        values += (len(part), part)
+    return b"$%d\r\n%b\r\n" * len(parts) % tuple(values)
 
 
 class ReplyParser:

@@ -10,7 +10,7 @@ import asyncio
 import math
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -55,6 +55,11 @@ class Uses:
         keys = self._keys
         if len(keys) < MAX_TOUCHED:
             keys.add(key)
+
+    def touch_all(self, keys: Iterable[str]) -> None:
+        """Remember that *keys* were used."""
+        if len(self._keys) < MAX_TOUCHED:
+            self._keys.update(keys)
 
     def take(self) -> list[str]:
         """The keys that were used since the last time."""

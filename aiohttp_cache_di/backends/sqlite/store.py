@@ -9,6 +9,7 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Sequence
 from functools import partial
+from itertools import compress
 from typing import Any, Final
 
 from aiohttp_cache_di.backends.inspecting import Glance, Usage, Wanted, packed_info
@@ -93,10 +94,7 @@ class SQLiteStore:
         except ConnectionsLostError:  # asked again of new ones, as `Database.use` does
             here = await database.connected()
             found = await self._looks(here).get(keys)
-        touch = self.touch
-        for key, each in zip(keys, found, strict=True):
-            if each is not None:
-                touch(key)
+        database.uses.touch_all(compress(keys, found))
         return found
 
     async def kinds(self, keys: Sequence[str]) -> Sequence[bool | None]:

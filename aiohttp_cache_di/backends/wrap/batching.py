@@ -125,8 +125,11 @@ class BatchedReads:
         self._is_scheduled = False
         self._is_crowded = False
         while self._waiting and self._under_way < self._limits.parallel:
-            keys = tuple(islice(self._waiting, self._batch))
-            batch = {key: self._waiting.pop(key) for key in keys}
+            if len(self._waiting) <= self._batch:
+                batch, self._waiting = self._waiting, {}
+            else:
+                batch = {key: self._waiting.pop(key) for key in tuple(islice(self._waiting, self._batch))}
+            keys = tuple(batch)
             self._is_crowded = self._batch > 1 and len(keys) > 1
             self._under_way += 1
             task = background(self._ask(keys, batch))
@@ -140,8 +143,8 @@ class BatchedReads:
             for future in _open(batch):
                 future.set_exception(exc)
         else:
-            for key, one in zip(keys, found, strict=True):
-                for future in batch[key]:
+            for futures, one in zip(batch.values(), found, strict=True):
+                for future in futures:
                     if future.done():
                         continue
                     if isinstance(one, StorageError):
