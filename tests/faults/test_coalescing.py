@@ -174,13 +174,27 @@ async def test_processes_do_not_wait_for_each_other_in_vain_one_after_the_other(
     store: Store, origin: Origin, note: Note, kind: str
 ) -> None:
     delay_s, count = 0.6, 5
+    held = served = 0
     all_ask = asyncio.Event()
 
-    async def ready() -> None:
-        """Let the first one wait for a moment, and the others until all have asked: never, if one waits for another."""
-        if origin.total == count:
+    def look() -> None:
+        if held + served == count:
             all_ask.set()
+
+    async def ready() -> None:
+        """Hold the first one for a moment, and others until each asks or is served: never, if one waits for another."""
+        nonlocal held
+        held += 1
+        look()
         await (asyncio.sleep(delay_s) if origin.total == 1 else all_ask.wait())
+        held -= 1
+
+    async def ask(session: CachedSession) -> bytes:
+        nonlocal served
+        found = await body(session, f"{origin.url}/one")
+        served += 1
+        look()
+        return found
 
     async def answer(request: web.Request) -> web.StreamResponse:
         if kind == "streaming":
@@ -198,7 +212,7 @@ async def test_processes_do_not_wait_for_each_other_in_vain_one_after_the_other(
     sessions = [open_session(backend) for backend in backends]
     begun = time.perf_counter()
     async with asyncio.timeout(30):
-        bodies = await asyncio.gather(*(body(session, f"{origin.url}/one") for session in sessions))
+        bodies = await asyncio.gather(*map(ask, sessions))
     took_s = time.perf_counter() - begun
     for session, backend in zip(sessions, backends, strict=True):
         await session.close()
