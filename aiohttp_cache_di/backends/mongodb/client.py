@@ -25,7 +25,7 @@ __all__ = ["Client", "Connection", "Server"]
 Client: TypeAlias = AsyncMongoClient[Document]
 
 NAMED: Final = frozenset({"host", "port", "document_class", "tz_aware", "connect", "type_registry"})
-DEFAULTS: Final = {
+DEFAULTS: Final[Mapping[str, int]] = {
     "socketTimeoutMS": 10_000,  # callers wait far shorter
     "serverSelectionTimeoutMS": 5_000,
     "retryWrites": False,  # what matters is written until it is; DocumentDB and Cosmos DB refuse writes that are marked

@@ -67,7 +67,7 @@ class Database:
         fast_save: bool,
         value_bytes: Callable[[], int],
     ) -> None:
-        self.file = file
+        self.file: CacheFile = file
         self.table = table
         self.bounds = bounds
         self.generations: Generations = Generations(file)
