@@ -31,10 +31,10 @@ try:
     from fastapi import Depends
     from starlette.applications import Starlette
     from starlette.requests import HTTPConnection
-except ModuleNotFoundError as exc:
+except ModuleNotFoundError as _missing:
     raise MissingDependencyError(
         "aiohttp_cache_di_fastapi needs fastapi: pip install 'aiohttp-cache-di[fastapi]'"
-    ) from exc
+    ) from _missing
 
 from aiohttp_cache_di.containers import (
     AnyContainer,
