@@ -27,9 +27,9 @@ DEFAULT: Final = "default"  # where a setting comes from that nothing has set
 COPIED_AT_A_TIME: Final = 32  # of which the bodies are in memory
 OF_KEYS: Final = ("cache_control", "match_order", "include_headers", "ignored_params", "credential_headers")
 """The settings that the keys of responses depend on."""
-SECRET, PURGED, EVICTED = "secret", "purged", "evicted"
+KEYED, PURGED, EVICTED = "secret", "purged", "evicted"
 REASONS: Final = {
-    SECRET: "its key is made with another secret",
+    KEYED: "its key is made with another secret",
     PURGED: "a tag of it was purged there",
     EVICTED: "it had to make room there again",
 }
@@ -121,7 +121,7 @@ async def _copy_all(
                 await asyncio.gather(*map(target.write, fitting))
                 advance(len(keys))
                 copied += [entry.key for entry in fitting]
-                left[SECRET] += len(entries) - len(known)
+                left[KEYED] += len(entries) - len(known)
                 left[PURGED] += len(known) - len(fitting)
     return copied, left
 
