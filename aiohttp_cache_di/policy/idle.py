@@ -58,8 +58,8 @@ def _why_not(methods: Collection[str], post_as_query: Collection[str], spelling:
         odd.remove("POST")
     if not odd:
         return ""
-    way_out = f"; name the URLs to which POST is a query in {spelling.post_as_query}" if "POST" in odd else ""
+    way_out = f"name the URLs to which POST is a query in {spelling.post_as_query}, or " if "POST" in odd else ""
     return (
         f"with {spelling.cache_control} a response to {', '.join(odd)} answers no other request, for these "
-        f"methods are not cacheable in themselves (RFC 9110 §9.2.3){way_out}, or leave it out"
+        f"methods are not cacheable in themselves (RFC 9110 §9.2.3); {way_out}leave it out"
     )

@@ -169,10 +169,21 @@ def optional_text(value: object) -> object:
     return optional(_no_structure(plain_text(value)))
 
 
+_VARIABLE_IN_PATH: Final = re.compile(
+    r"""
+    \$ \{ [^}]* \} | \$ \( [^)]* \)  # ${HOME}, and $(HOME) as Kubernetes has it, anywhere
+    | (?:\A|(?<=[/\\])) \s* \$ [A-Za-z_]\w* (?=[/\\]|\s*\Z)  # $HOME as the whole name of a directory or a file
+    """,
+    re.VERBOSE,
+)
+
+
 def path(value: object) -> object:
     """A file path, or None."""
     if isinstance(value, str) and re.search(r"\A\s*(?:file|sqlite[\w+]*):|://", value, re.IGNORECASE):
         raise FormError("a URL, where a path belongs")
+    if isinstance(value, str) and _VARIABLE_IN_PATH.search(value):
+        raise FormError("a variable in it, which nothing replaces here; write the path out")
     return optional(_no_structure(plain_text(value)))
 
 

@@ -82,7 +82,7 @@ def test_what_the_documentation_allows_is_taken(options: dict[str, Any]) -> None
         (
             {"cache_control": True, "urls_expire_after": {"a.test": UrlExpiration(allowed_methods={"PUT"})}},
             "urls_expire_after: 'a.test': its allowed_methods: with cache_control=True a response to PUT answers no "
-            "other request, for these methods are not cacheable in themselves (RFC 9110 §9.2.3), or leave it out",
+            "other request, for these methods are not cacheable in themselves (RFC 9110 §9.2.3); leave it out",
         ),
     ],
 )

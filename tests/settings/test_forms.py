@@ -107,6 +107,10 @@ def test_secrets_are_read_in_both_forms(text: str, monkeypatch: pytest.MonkeyPat
         ("SQLITE__PATH", "file:///var/cache/http.sqlite", "a URL"),
         ("SQLITE__PATH", '["/var/cache"]', "JSON"),
         ("SQLITE__PATH", "['/var/cache']", "notation of a program"),
+        ("SQLITE__PATH", "$HOME/http.sqlite", "a variable in it"),
+        ("SQLITE__PATH", "/var/cache/$APP", "a variable in it"),
+        ("SQLITE__PATH", "/var/cache/${APP}.sqlite", "a variable in it"),
+        ("FILESYSTEM__PATH", "$(HOME)/files", "a variable in it"),
         ("BACKEND", '"memory"', "it accepts memory"),
         ("EXPIRE_AFTER", '"60"', "it accepts"),
     ],
@@ -115,6 +119,13 @@ def test_what_looks_like_a_form_that_is_not_taken_is_refused(
     name: str, text: str, why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert why in refusal_of(name, text, monkeypatch)
+
+
+@pytest.mark.parametrize("path", ["/srv/c$/http.sqlite", "/srv/$1/a", "/srv/$Recycle.Bin/a", "/srv/a$b", "$"])
+def test_a_dollar_in_a_path_that_names_no_variable_is_taken(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIOHTTP_CACHE_SQLITE__PATH", path)
+
+    assert CacheSettings.load().sqlite.path == Path(path)
 
 
 @pytest.mark.parametrize("name", ["URLS_EXPIRE_AFTER", "BACKEND_OPTIONS", "IGNORED_PARAMS", "REDIS__PASSWORD"])
