@@ -45,7 +45,7 @@ def target_of(given: argparse.Namespace) -> CacheSettings:
         ConfigurationError: they are none, say nothing, or are those of the cache itself.
     """
     prefix = given.to_prefix
-    if prefix == given.prefix:
+    if prefix.lower() == given.prefix.lower():  # which is how variables are read
         raise ConfigurationError(f"--to-prefix {prefix!r}: that is the cache itself")
     settings = CacheSettings.load(prefix, given.env_file)
     if all(settings.source_of(variable.path) == DEFAULT for variable in settings.variables()):

@@ -55,6 +55,7 @@ WRONG = {
     "warm http://a.test/ --concurrency ²": "argument --concurrency: '²': use a whole number",
     "copy --to-prefix NEW_CACHE_": "no variable begins with it; set NEW_CACHE_BACKEND at least",
     "copy --to-prefix=AIOHTTP_CACHE_": "that is the cache itself",
+    "copy --to-prefix=aiohttp_cache_": "that is the cache itself",
 }
 
 
