@@ -27,11 +27,12 @@ DEFAULT: Final = "default"  # where a setting comes from that nothing has set
 COPIED_AT_A_TIME: Final = 32  # of which the bodies are in memory
 OF_KEYS: Final = ("cache_control", "match_order", "include_headers", "ignored_params", "credential_headers")
 """The settings that the keys of responses depend on."""
-SECRET, PURGED, EVICTED = "secret", "purged", "evicted"
+SECRET, PURGED, EVICTED, UNREAD = "secret", "purged", "evicted", "unread"
 REASONS: Final = {
     SECRET: "its key is made with another secret",
     PURGED: "a tag of it was purged there",
     EVICTED: "it had to make room there again",
+    UNREAD: "it cannot be read, or has gone meanwhile",
 }
 LOOK_AGAIN_S: Final = 0.1  # while the target makes room
 LOOKS: Final = 20
@@ -121,6 +122,7 @@ async def _copy_all(
                 await asyncio.gather(*map(target.write, fitting))
                 advance(len(keys))
                 copied += [entry.key for entry in fitting]
+                left[UNREAD] += len(keys) - len(entries)
                 left[SECRET] += len(entries) - len(known)
                 left[PURGED] += len(known) - len(fitting)
     return copied, left
