@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Any, cast
 
 from aiohttp import BasicAuth, hdrs
@@ -32,6 +32,7 @@ from aiohttp_cache_di.rfc9111.messages import Request, StoredResponse, VariantRe
 __all__ = ["Explained", "Explanation"]
 
 MAX_HOPS = 10  # as aiohttp goes by default
+UNREADABLE = "what is stored for it cannot be read: damaged, foreign, or signed with another key"
 
 
 class Explanation(Struct, frozen=True, kw_only=True):
@@ -157,7 +158,7 @@ class Explained(Operated, Configured):
         else:
             primary, entry = await look.find(get_key)
             stored = await sight.infos(request.url)
-            self._hint(trace, sight, primary, stored)
+            self._hint(trace, sight, primary, stored, {get_key, question.key})
             decision = await self._decided(look, primary, entry, follows=follows)
         return Explanation(
             method=request.method,
@@ -172,12 +173,20 @@ class Explained(Operated, Configured):
             store_error=sight.error,
         )
 
-    def _hint(self, trace: Trace, sight: Sight, primary: StoredResponse | None, stored: Sequence[EntryInfo]) -> None:
-        """Let *trace* say what is known of why nothing is selected."""
+    def _hint(
+        self, trace: Trace, sight: Sight, primary: StoredResponse | None, stored: Sequence[EntryInfo], own: Set[str]
+    ) -> None:
+        """Let *trace* say what is known of why nothing is selected.
+
+        Args:
+            own: the keys of what the request may be answered with.
+        """
         if sight.is_dark:
             trace.hints["selected"] = sight.error
             if primary is None:
                 trace.hints["askable"] = "what is stored is not known"
+        elif primary is None and any(info.key in own for info in stored):
+            trace.hints.setdefault("selected", UNREADABLE)
         elif primary is None and stored:
             others = sorted({info.partition or "everyone" for info in stored})
             trace.hints.setdefault("selected", f"what is stored for the URL is for others: {', '.join(others)}")

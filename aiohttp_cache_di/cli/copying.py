@@ -27,11 +27,12 @@ DEFAULT: Final = "default"  # where a setting comes from that nothing has set
 COPIED_AT_A_TIME: Final = 32  # of which the bodies are in memory
 OF_KEYS: Final = ("cache_control", "match_order", "include_headers", "ignored_params", "credential_headers")
 """The settings that the keys of responses depend on."""
-KEYED, PURGED, EVICTED = "secret", "purged", "evicted"
+KEYED, PURGED, EVICTED, UNREAD = "secret", "purged", "evicted", "unread"
 REASONS: Final = {
     KEYED: "its key is made with another secret",
     PURGED: "a tag of it was purged there",
     EVICTED: "it had to make room there again",
+    UNREAD: "it cannot be read, or has gone meanwhile",
 }
 LOOK_AGAIN_S: Final = 0.1  # while the target makes room
 LOOKS: Final = 20
@@ -45,7 +46,7 @@ def target_of(given: argparse.Namespace) -> CacheSettings:
         ConfigurationError: they are none, say nothing, or are those of the cache itself.
     """
     prefix = given.to_prefix
-    if prefix == given.prefix:
+    if prefix.lower() == given.prefix.lower():  # which is how variables are read
         raise ConfigurationError(f"--to-prefix {prefix!r}: that is the cache itself")
     settings = CacheSettings.load(prefix, given.env_file)
     if all(settings.source_of(variable.path) == DEFAULT for variable in settings.variables()):
@@ -121,6 +122,7 @@ async def _copy_all(
                 await asyncio.gather(*map(target.write, fitting))
                 advance(len(keys))
                 copied += [entry.key for entry in fitting]
+                left[UNREAD] += len(keys) - len(entries)
                 left[KEYED] += len(entries) - len(known)
                 left[PURGED] += len(known) - len(fitting)
     return copied, left

@@ -44,6 +44,10 @@ ASKED_AT_MOST: Final = 3  # times, each within the deadline of a request
 INTERRUPTED: Final = 130  # as shells have it of a program that was ended by SIGINT
 
 
+class OutputError(OSError):
+    """What a command has to say cannot be written; there is nothing wrong with the store."""
+
+
 @dataclass(frozen=True)
 class Cache:
     """The cache that a command works on.
@@ -64,7 +68,13 @@ class Cache:
 
     def tell(self, told: Any, lines: Callable[[], list[str]]) -> None:
         """Print *told* as JSON, or *lines* for people."""
-        print(json.dumps(told, indent=2) if self.as_json else "\n".join(lines()))
+        said = json.dumps(told, indent=2) if self.as_json else "\n".join(lines())
+        try:
+            print(said)
+        except BrokenPipeError:
+            raise
+        except OSError as exc:
+            raise OutputError(*exc.args) from exc
 
 
 Command: TypeAlias = Callable[[Cache], Awaitable[int]]
@@ -118,7 +128,7 @@ def _status(command: Command, settings: CacheSettings, as_json: bool, *, needs_s
         return asyncio.run(_run(command, settings, as_json, needs_store=needs_store, changes=changes))
     except KeyboardInterrupt:
         return _failed("interrupted", INTERRUPTED)
-    except BrokenPipeError:  # of what reads the output, and has seen enough: no failure
+    except (BrokenPipeError, OutputError):  # what reads the output has seen enough, or there is no room for it
         raise
     except ConfigurationError as exc:
         return _failed(without_secrets(str(exc), settings), REFUSED)

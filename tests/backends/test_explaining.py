@@ -100,6 +100,19 @@ async def test_the_values_that_decide_are_told(origin: Origin) -> None:
         assert step(told, "selected") == (False, "what is stored for the URL is for others: everyone")
 
 
+async def test_what_is_signed_with_another_key_is_not_said_to_be_for_others(origin: Origin, tmp_path: Path) -> None:
+    url = origin.on("/x", answer("body", headers=TAGGED))
+    options = options_of(SQLiteBackend, tmp_path)
+    plain = SQLiteBackend(cache_control=True, autoclose=True, **options)
+    async with CachedSession(cache=plain) as session, session.get(url) as response:
+        await response.read()
+    signed = SQLiteBackend(cache_control=True, autoclose=True, secret_key="one that has not signed it", **options)
+    async with CachedSession(cache=signed) as session:
+        told = await session.explain("GET", url)
+    unreadable = "what is stored for it cannot be read: damaged, foreign, or signed with another key"
+    assert (told.decision, step(told, "selected"), len(told.stored)) == ("Fetch", (False, unreadable), 1)
+
+
 async def test_the_setting_that_says_so_is_told(origin: Origin) -> None:
     url, other = origin.on("/v1/x", answer("body")), origin.on("/v2/x", answer("body"))
     patterns = {"127.0.0.1:*/v1/*": UrlExpiration(30, stale_if_error=60)}

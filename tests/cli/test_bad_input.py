@@ -55,6 +55,7 @@ WRONG = {
     "warm http://a.test/ --concurrency ²": "argument --concurrency: '²': use a whole number",
     "copy --to-prefix NEW_CACHE_": "no variable begins with it; set NEW_CACHE_BACKEND at least",
     "copy --to-prefix=AIOHTTP_CACHE_": "that is the cache itself",
+    "copy --to-prefix=aiohttp_cache_": "that is the cache itself",
 }
 
 
@@ -233,13 +234,19 @@ def test_a_file_that_was_damaged_is_told_where_it_is_to_be_changed(run: Run, sto
         (">&-", "stats", (0, "")),
         ("<&-", "warm --file -", (2, "aiohttp-cache: --file -: it cannot be read (there is no standard input)\n")),
         (">/dev/full", "settings", (1, "aiohttp-cache: the output cannot be written: No space left on device\n")),
+        (">/dev/full", "stats", (1, "aiohttp-cache: the output cannot be written: No space left on device\n")),
+        (">/dev/full", "ls --json", (1, "aiohttp-cache: the output cannot be written: No space left on device\n")),
     ],
 )
-def test_streams_that_are_not_there_or_full_are_no_traceback(streams: str, command: str, ends: tuple[int, str]) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])  # written at the end, or at once, as is of much output
+def test_streams_that_are_not_there_or_full_are_no_traceback(
+    streams: str, command: str, ends: tuple[int, str], unbuffered: str
+) -> None:
     if "full" in streams and not Path("/dev/full").exists():
         pytest.skip("there is no /dev/full")
     program = ["sh", "-c", f'exec "$@" {streams}', "sh", sys.executable, "-m", "aiohttp_cache_di", *command.split()]
-    ended = subprocess.run(program, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
+    variables = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    ended = subprocess.run(program, env=variables, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
     assert (ended.returncode, ended.stderr) == ends
 
 

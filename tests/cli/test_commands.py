@@ -326,6 +326,18 @@ def test_what_is_purged_by_its_tag_in_the_target_is_not_counted_as_copied(
     assert listed(run, "--tag", "users") == ["cc1"]
 
 
+def test_what_cannot_be_read_is_not_passed_over_in_silence_by_a_copy(
+    path: Path, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("NEW_CACHE_BACKEND", "sqlite")
+    monkeypatch.setenv("NEW_CACHE_SQLITE__PATH", str(tmp_path / "new.sqlite"))
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("""UPDATE "cache:responses" SET frame = zeroblob(300) WHERE key = 'aa1'""")
+    status, said, error = run("copy", "--to-prefix", "NEW_CACHE_", "--json")
+    assert (status, json.loads(said)) == (0, {"copied": 3, "left": 1, "reasons": {"unread": 1}})
+    assert error.startswith("warning: 1 of what is stored could not be read")
+
+
 def test_a_file_that_is_copied_from_is_not_changed(
     path: Path, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
