@@ -83,7 +83,7 @@ def _dispatch(given: argparse.Namespace) -> int:
         print("nothing is dropped")
         return DONE
     tries = given.command == "check"
-    creates = tries or given.command in ("warm", "explain") or getattr(given, "older", None) is not None
+    creates = tries or given.command == "warm" or getattr(given, "older", None) is not None
     reads_source = given.command == "copy" and given.older is None
     return run(
         command,

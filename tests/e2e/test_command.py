@@ -161,7 +161,7 @@ async def test_what_was_obtained_with_credentials_is_a_hit_in_the_copy_for_these
     copy = {"COPY_BACKEND": "sqlite", "COPY_SQLITE__PATH": str(service.directory / "copy.sqlite")}
     service.variables |= copy
     status, said, error = await service.run("copy", "--to-prefix", "COPY_", "--json")
-    assert (status, json.loads(said), error) == (0, {"copied": 1, "left": 0}, "")
+    assert (status, json.loads(said), error) == (0, {"copied": 1, "left": 0, "reasons": {}}, "")
     for name, value in copy.items():
         monkeypatch.setenv(name, value)
     backend = await asyncio.to_thread(lambda: build_backend(CacheSettings.load("COPY_")))
