@@ -162,6 +162,7 @@ async def test_a_walk_ends_though_more_is_written_all_the_time(
 # ---- purges
 
 
+@pytest.mark.shortcuts  # without which each row has a step of its own
 async def test_a_purge_has_no_step_in_which_all_is_done(
     backend: SQLiteBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
