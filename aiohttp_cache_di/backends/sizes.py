@@ -1,12 +1,13 @@
-"""What a record may weigh, which bounds what is read of a store that others may write to."""
+"""What a record may weigh, which bounds what is read of a store that others may write to; and what a disk may hold."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, Final
 
-__all__ = ["VALUE_BYTES", "record_bytes"]
+__all__ = ["DEFAULT_MAX_BYTES", "VALUE_BYTES", "record_bytes"]
 
+DEFAULT_MAX_BYTES: Final = 1024 * 1024 * 1024  # of SQLite files, and of files
 VALUE_BYTES: Final = 64 * 1024 * 1024  # of a body that a user writes, whatever responses may have
 BESIDE_BODY_BYTES: Final = 4 * 1024 * 1024  # of a record: headers, names of variants, a signature
 SERIALIZED_GROWTH: Final = 4  # what a serializer of the user's may make of a body

@@ -12,6 +12,7 @@ from typing import Final
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.capabilities import Restrained
 from aiohttp_cache_di.backends.selection import selection
+from aiohttp_cache_di.backends.sizes import DEFAULT_MAX_BYTES
 from aiohttp_cache_di.cli.drawing import Advance, progress
 from aiohttp_cache_di.cli.expecting import selectors
 from aiohttp_cache_di.cli.running import DONE, Cache, expect_reached, expect_secret, refuse_memory
@@ -36,7 +37,6 @@ REASONS: Final = {
 }
 LOOK_AGAIN_S: Final = 0.1  # while the target makes room
 LOOKS: Final = 20
-DEFAULT_MAX_BYTES: Final = 1024**3  # of SQLite and of files
 
 
 def target_of(given: argparse.Namespace) -> CacheSettings:

@@ -13,7 +13,7 @@ from aiohttp_cache_di.backends.filesystem.keeper import Bounds
 from aiohttp_cache_di.backends.filesystem.store import FileStore
 from aiohttp_cache_di.backends.filesystem.tree import Place
 from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, codec_of, refuse_unusable
-from aiohttp_cache_di.backends.sizes import record_bytes
+from aiohttp_cache_di.backends.sizes import DEFAULT_MAX_BYTES, record_bytes
 from aiohttp_cache_di.backends.typed import CacheOptions, SigningOptions, StorageOptions
 from aiohttp_cache_di.backends.wrap.items import StackCache
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
@@ -21,7 +21,6 @@ from aiohttp_cache_di.errors import ConfigurationError
 
 __all__ = ["DEFAULT_MAX_BYTES", "FileBackend", "FileBackendOptions", "FileCache", "FileOptions"]
 
-DEFAULT_MAX_BYTES: Final = 1024 * 1024 * 1024
 OWN_OPTIONS: Final = frozenset({"fsync"})
 
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from typing import Any, Final, TypedDict
 
+from aiohttp_cache_di.backends.sizes import DEFAULT_MAX_BYTES
 from aiohttp_cache_di.backends.sqlite.database import Database
 from aiohttp_cache_di.backends.sqlite.eviction import Bounds
 from aiohttp_cache_di.backends.sqlite.files import CONNECT_OPTIONS, CacheFile
@@ -23,7 +24,6 @@ __all__ = [
     "open_database",
 ]
 
-DEFAULT_MAX_BYTES: Final = 1024 * 1024 * 1024
 DEFAULT_NEAR_BYTES: Final = 32 * 1024 * 1024
 
 
