@@ -37,7 +37,7 @@ from aiohttp_cache_di.settings.sources import DEFAULT_ENV_FILE
 if TYPE_CHECKING:
     from typing import TypedDict, Unpack
 
-    from aiohttp_cache_di.engine.typed import SessionOptions
+    from aiohttp_cache_di.engine.calls.typed import SessionOptions
 
     class ContainerOptions(TypedDict, total=False):
         """What a `CacheContainer` takes: a value, or a provider of dependency-injector that gives it."""

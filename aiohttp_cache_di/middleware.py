@@ -19,17 +19,17 @@ from msgspec.structs import replace
 from aiohttp_cache_di import keys, policy
 from aiohttp_cache_di._aiohttp import Needs, can, decodes, middlewares_of
 from aiohttp_cache_di.backends.base import CacheBackend
-from aiohttp_cache_di.engine.answers import plain_answer
-from aiohttp_cache_di.engine.call import CURRENT_CALL, DISABLED, Call, current_call, end_call, is_disabled
-from aiohttp_cache_di.engine.describe import describe_miss
-from aiohttp_cache_di.engine.digest import digest_user
+from aiohttp_cache_di.engine.answering.answers import plain_answer
+from aiohttp_cache_di.engine.answering.describe import describe_miss
+from aiohttp_cache_di.engine.calls.call import CURRENT_CALL, DISABLED, Call, current_call, end_call, is_disabled
+from aiohttp_cache_di.engine.calls.looks import NotStored
+from aiohttp_cache_di.engine.calls.reads import FAILED, EarlyRead
 from aiohttp_cache_di.engine.door import TAPS, tapped
 from aiohttp_cache_di.engine.exchange import Exchange
 from aiohttp_cache_di.engine.hits import count_hit, is_turn_over
-from aiohttp_cache_di.engine.looks import NotStored
 from aiohttp_cache_di.engine.notes import note_key_failure
-from aiohttp_cache_di.engine.question import NOWHERE, Place, Questions, key_arguments, passes_by, request_body
-from aiohttp_cache_di.engine.reads import FAILED, EarlyRead
+from aiohttp_cache_di.engine.questions.digest import digest_user
+from aiohttp_cache_di.engine.questions.question import NOWHERE, Place, Questions, key_arguments, passes_by, request_body
 from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.engine.watching import Trail, tell_of
 from aiohttp_cache_di.policy import PLAIN_HIT, Question, decide, vary_digest

@@ -24,16 +24,16 @@ from aiohttp_cache_di.arguments import (
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, refuse_unusable
 from aiohttp_cache_di.backends.wrap.guard import PATIENCE
-from aiohttp_cache_di.engine.asking import Asking
-from aiohttp_cache_di.engine.call import CURRENT_CALL, Call, Disabled, end_call
-from aiohttp_cache_di.engine.digest import digest_user
-from aiohttp_cache_di.engine.doubles import is_backend
+from aiohttp_cache_di.engine.bases.asking import Asking
+from aiohttp_cache_di.engine.bases.doubles import is_backend
+from aiohttp_cache_di.engine.bases.senders import ADDING
+from aiohttp_cache_di.engine.bases.sending import Sender
+from aiohttp_cache_di.engine.calls.call import CURRENT_CALL, Call, Disabled, end_call
+from aiohttp_cache_di.engine.calls.reads import EarlyRead
+from aiohttp_cache_di.engine.calls.wishes import WISHES, wish_for_nothing
 from aiohttp_cache_di.engine.hits import FAIR_SHARE, FastLane, KnownCall, is_turn_over
-from aiohttp_cache_di.engine.reads import EarlyRead
+from aiohttp_cache_di.engine.questions.digest import digest_user
 from aiohttp_cache_di.engine.runtime import Runtime
-from aiohttp_cache_di.engine.senders import ADDING
-from aiohttp_cache_di.engine.sending import Sender
-from aiohttp_cache_di.engine.wishes import WISHES, wish_for_nothing
 from aiohttp_cache_di.keys import redact_url
 from aiohttp_cache_di.middleware import CacheMiddleware
 from aiohttp_cache_di.policy.principals import Principal
@@ -49,7 +49,7 @@ _DEPRECATED = frozenset({"auth", "conn_timeout", "proxy_auth", "read_timeout", "
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from aiohttp_cache_di.engine.typed import DocumentedSession, SessionOptions, TypedSession
+    from aiohttp_cache_di.engine.calls.typed import DocumentedSession, SessionOptions, TypedSession
 else:
     TypedSession, DocumentedSession = object, ClientSession
 
@@ -307,7 +307,7 @@ class CachedSession(CacheMixin, DocumentedSession):
                 print(response.from_cache, await response.text())
     """
 
-    __signature__: SpelledOut = SpelledOut("aiohttp_cache_di.engine.typed:SessionOptions", leading=("base_url",))
+    __signature__: SpelledOut = SpelledOut("aiohttp_cache_di.engine.calls.typed:SessionOptions", leading=("base_url",))
 
     if TYPE_CHECKING:  # at run time the mixin takes what any of the other bases may take
 

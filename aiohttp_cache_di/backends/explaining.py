@@ -241,7 +241,7 @@ class Explained(Operated, Configured):
 
 
 class _Look:
-    """What one request would find, and why it finds no more; as `engine.lookup.Lookup` looks for it.
+    """What one request would find, and why it finds no more; as `engine.keeping.lookup.Lookup` looks for it.
 
     Args:
         now: POSIX time, UTC.

@@ -21,10 +21,10 @@ from yarl import URL
 
 from aiohttp_cache_di import keys, policy
 from aiohttp_cache_di.backends.base import CacheBackend
-from aiohttp_cache_di.engine import making
-from aiohttp_cache_di.engine.framing import known_size, why_not_kept
-from aiohttp_cache_di.engine.hooks import Hooks
-from aiohttp_cache_di.engine.question import Questions, key_after_redirect
+from aiohttp_cache_di.engine.copies.framing import known_size, why_not_kept
+from aiohttp_cache_di.engine.keeping import making
+from aiohttp_cache_di.engine.questions.hooks import Hooks
+from aiohttp_cache_di.engine.questions.question import Questions, key_after_redirect
 from aiohttp_cache_di.entries.checks import leads_on
 from aiohttp_cache_di.entries.codec import EntryCodec
 from aiohttp_cache_di.entries.older import OlderResponse

@@ -4,11 +4,11 @@ It may import what lies below: backends, response, policy, keys, entries, teleme
 middleware and the session. The policy decides and the backend keeps; the engine asks the one, reads and writes the
 other, and talks with aiohttp.
 
-What a caller wishes of one call is in a `call`, which all hops of its redirects share, and which the middleware finds
-by a context variable. A request becomes a *question* (`question`): key, partition, rules, and whether a plain hit may
-answer it. `hooks` says, once per revision of a backend, which of the user's own methods have a say in keys, rules,
-look-ups or storing; where one has, no shortcut is taken past it. One function, `policy.decide`, says what answers a
-question; the lanes differ in what they need not look up, never in the rule::
+What a caller wishes of one call is in a `calls.call`, which all hops of its redirects share, and which the middleware
+finds by a context variable. A request becomes a *question* (`questions`): key, partition, rules, and whether a plain
+hit may answer it. Where a user's own method has a say in that, no shortcut is taken past it (`questions.hooks`). One
+function, `policy.decide`, says what answers a question; the lanes differ in what they need not look up, never in the
+rule::
 
     session.get()
       │  hits.FastLane            remembers the question of a call        ── plain hit ─▶ response
@@ -38,26 +38,30 @@ question; the lanes differ in what they need not look up, never in the rule::
                    ├─ ServeStale       in place of an error               ── stale ─────▶ response
                    └─ Pass             handed on, not stored; the next ones need not wait (hit-for-miss)
 
-For one request there is one `storing.ResponseStoring`. It is a `lookup.Lookup`, which looks for the response; a
-`leasing.Leasing`, by which one process at a time asks the origin for it; and a `placing.Placing`, which puts it in its
-place and clears it. All speak to the part of the backend's stack in this loop (`backends.wrap.loop`), which has the
-writes on their way and the copies at hand. `recording` gives aiohttp's streams a `recorder.Recorder`.
+The rooms, each of which says what it may import; imports point down this list::
+
+    exchange    one hop of one call: the loop above
+    background  a validation in the background
+    fetching    one request on its way to the origin, and what is done with what that answers
+    sharing     whether the response to one request answers another, here or in another process
+    keeping/    finding one response in the store, the lease on its key, and putting it in its place
+    copies/     a copy of a body, taken while its reader reads
+    origin      sending one request to the origin, and an eye on what comes back
+    hits        the fast lane, and how hits are counted and let other tasks have their turn
+    bases/      the other classes of a session's family: what they add to a request, and how it is sent through them
+    questions/  what a request asks of the store: key, partition, rules
+    runtime     what a backend has going on in one event loop on behalf of requests
+    answering/  what the caller gets, and what an answer of the origin says of the cache
+    calls/      what one call asks of the cache
+    flights     one request to the origin per key at a time
+    watching    telling those who watch a cache what became of a request
+    notes       errors that cost a copy or a hit, and nothing else
+    door        where a test sees what goes to the origin, and answers it
 
 A *flight* (`flights`) is one request to the origin. It belongs to the ``async with`` of the exchange that began it, and
 ends there, however that is left; only `Store` hands it over, to the recording of the body. Its end frees all that
 wait, and gives the lease on the key back. They are told an entry, or why there is none (`Outcome`).
 
-`hit_classes` makes hits of a user's own ``response_class``. `additions` tells which sessions the fast lane may
-answer: those whose classes add nothing to a request; `senders` knows the bases below the cache that send requests,
-and whether they hand on what they were given. `looks` lets a base that limits rates send only what goes to the
-origin, and `asking` lets a session say what is kept of its own requests; both make a request as aiohttp makes it, and
-end it where the cache has been asked. Where a session has middlewares, which must see a request once, `through` sends
-what has passed them by way of the base.
-
-`runtime` has what a backend has going on in one event loop on behalf of requests: the flights, and the tasks in the
-background; it passes reads and writes on to the stack's part of that loop, which it is told by the backend. `hits`
-counts them too, and lets other tasks have their turn after some. `digest` knows sessions that log in by digest.
-`posted` keeps a response to POST where it says that it answers GET (RFC 9110 §9.3.3).
-`doubles` is for tests that put something else in the place of the network or of the backend; `door` is where a test
-sees what goes to the origin, and answers it.
+`keeping`, `copies` and `runtime` speak to the part of the backend's stack in this loop (`backends.wrap.loop`), which
+has the writes on their way and the copies at hand.
 """

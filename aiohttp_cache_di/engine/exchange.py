@@ -13,18 +13,18 @@ from msgspec.structs import replace
 
 from aiohttp_cache_di import policy
 from aiohttp_cache_di.backends.base import CacheBackend
-from aiohttp_cache_di.engine.answers import answer_from, gateway_timeout, plain_answer
+from aiohttp_cache_di.engine.answering.answers import answer_from, gateway_timeout, plain_answer
+from aiohttp_cache_di.engine.answering.describe import describe_miss
 from aiohttp_cache_di.engine.background import Validation
-from aiohttp_cache_di.engine.call import Call
-from aiohttp_cache_di.engine.describe import describe_miss
+from aiohttp_cache_di.engine.calls.call import Call
+from aiohttp_cache_di.engine.calls.looks import NotStored
 from aiohttp_cache_di.engine.fetching import Fetching
 from aiohttp_cache_di.engine.flights import Flight, unless_ended
 from aiohttp_cache_di.engine.hits import count_hit, count_stale_hit
-from aiohttp_cache_di.engine.looks import NotStored
-from aiohttp_cache_di.engine.posted import AsGet, Posted
+from aiohttp_cache_di.engine.keeping.posted import AsGet, Posted
+from aiohttp_cache_di.engine.keeping.storing import ResponseStoring
 from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.engine.sharing import Sharing
-from aiohttp_cache_di.engine.storing import ResponseStoring
 from aiohttp_cache_di.policy import (
     Bypass,
     Fetch,

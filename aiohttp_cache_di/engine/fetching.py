@@ -16,14 +16,14 @@ from msgspec.structs import replace
 from aiohttp_cache_di import policy
 from aiohttp_cache_di._aiohttp import can_prepend, hand_on_cookies, prepend
 from aiohttp_cache_di.backends.base import CacheBackend
-from aiohttp_cache_di.engine.answers import answer_from
-from aiohttp_cache_di.engine.call import Call, refuse_when_closed
-from aiohttp_cache_di.engine.describe import Report, describe_miss
+from aiohttp_cache_di.engine.answering.answers import answer_from
+from aiohttp_cache_di.engine.answering.describe import Report, describe_miss
+from aiohttp_cache_di.engine.calls.call import Call, refuse_when_closed
+from aiohttp_cache_di.engine.copies.recording import wait_for_end
 from aiohttp_cache_di.engine.flights import Flight, Outcome
+from aiohttp_cache_di.engine.keeping.storing import ResponseStoring
 from aiohttp_cache_di.engine.notes import note_too_many_tags
 from aiohttp_cache_di.engine.origin import OriginRequest, Reply
-from aiohttp_cache_di.engine.recording import wait_for_end
-from aiohttp_cache_di.engine.storing import ResponseStoring
 from aiohttp_cache_di.entries.tags import TooManyTagsError
 from aiohttp_cache_di.policy import (
     Complete,

@@ -29,15 +29,15 @@ from aiohttp_cache_di._aiohttp import (
     total_timeout_s,
 )
 from aiohttp_cache_di.backends.base import CacheBackend
-from aiohttp_cache_di.engine.additions import adds_nothing
-from aiohttp_cache_di.engine.call import DISABLED, is_disabled
-from aiohttp_cache_di.engine.hooks import Hooks
-from aiohttp_cache_di.engine.question import Questions
-from aiohttp_cache_di.engine.reads import EarlyRead
-from aiohttp_cache_di.engine.remembered import MAX_URL_CHARS, Asked, Remembered
+from aiohttp_cache_di.engine.bases.additions import adds_nothing
+from aiohttp_cache_di.engine.calls.call import DISABLED, is_disabled
+from aiohttp_cache_di.engine.calls.reads import EarlyRead
+from aiohttp_cache_di.engine.calls.wishes import WISHES, wish_for_nothing
+from aiohttp_cache_di.engine.questions.hooks import Hooks
+from aiohttp_cache_di.engine.questions.question import Questions
+from aiohttp_cache_di.engine.questions.remembered import MAX_URL_CHARS, Asked, Remembered
 from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.engine.watching import tell_hit
-from aiohttp_cache_di.engine.wishes import WISHES, wish_for_nothing
 from aiohttp_cache_di.policy import PLAIN_HIT, Question, decide, needs_policy
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.messages import StoredResponse

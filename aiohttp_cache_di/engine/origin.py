@@ -13,7 +13,7 @@ from msgspec import Struct
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from aiohttp_cache_di._aiohttp import DecodingWatch, is_disconnection, timer_fired, watch_decoding, will_retry
-from aiohttp_cache_di.engine.call import Call
+from aiohttp_cache_di.engine.calls.call import Call
 from aiohttp_cache_di.keys import CredentialNames, says_which_resource
 from aiohttp_cache_di.policy import Fetch, Validate
 from aiohttp_cache_di.rfc9111.messages import Response

@@ -16,7 +16,7 @@ from aiohttp_cache_di.backends.wrap.stack import StoreStack
 from aiohttp_cache_di.backends.wrap.tasks import FINISH_WITHIN_S, Tasks
 from aiohttp_cache_di.backends.wrap.tombstones import Tombstones
 from aiohttp_cache_di.backends.wrap.write import OnWritten
-from aiohttp_cache_di.engine.call import CURRENT_CALL
+from aiohttp_cache_di.engine.calls.call import CURRENT_CALL
 from aiohttp_cache_di.engine.flights import Flights
 from aiohttp_cache_di.engine.watching import tell_start
 from aiohttp_cache_di.policy import Question

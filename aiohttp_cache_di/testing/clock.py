@@ -37,7 +37,7 @@ _AGEING: Final = frozenset(
         f"{_PACKAGE}.backends.wrap.near",
         f"{_PACKAGE}.engine.runtime",
         f"{_PACKAGE}.engine.sharing",
-        f"{_PACKAGE}.engine.storing",
+        f"{_PACKAGE}.engine.keeping.storing",
     }
 )
 

@@ -12,8 +12,8 @@ import pytest
 
 from aiohttp_cache_di import CachedSession
 from aiohttp_cache_di._aiohttp import decoding
-from aiohttp_cache_di.engine import budget, recorder, recording
-from aiohttp_cache_di.engine.storing import ResponseStoring
+from aiohttp_cache_di.engine.copies import budget, recorder, recording
+from aiohttp_cache_di.engine.keeping.storing import ResponseStoring
 from tests.clients import Clients
 from tests.origin import Origin, Received, answer, chunked
 from tests.programs import started

@@ -15,10 +15,10 @@ from aiohttp import ClientResponse, ClientSession
 from aiohttp_cache_di import CachedSession, CacheMiddleware, policy
 from aiohttp_cache_di.backends import CacheBackend, FileBackend, RedisBackend, ResponseOrKey, SQLiteBackend
 from aiohttp_cache_di.backends.wrap import pending
-from aiohttp_cache_di.engine import recording
-from aiohttp_cache_di.engine.describe import DETAILS
+from aiohttp_cache_di.engine.answering.describe import DETAILS
+from aiohttp_cache_di.engine.copies import recording
+from aiohttp_cache_di.engine.keeping.storing import ResponseStoring
 from aiohttp_cache_di.engine.runtime import Runtime
-from aiohttp_cache_di.engine.storing import ResponseStoring
 from aiohttp_cache_di.response import AnyResponse
 from tests.clients import Clients
 from tests.origin import CLOSE, CUT, Origin, Received, answer, chunked

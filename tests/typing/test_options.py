@@ -33,8 +33,8 @@ from aiohttp_cache_di.backends.mongodb.client import NAMED
 from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, STORAGE_OPTIONS
 from aiohttp_cache_di.backends.redis.clients import CONNECT_TIMEOUT_S, SOCKET_TIMEOUT_S
 from aiohttp_cache_di.backends.sqlite.files import BUSY_TIMEOUT_S
-from aiohttp_cache_di.engine.call import Call
-from aiohttp_cache_di.engine.wishes import WISHES
+from aiohttp_cache_di.engine.calls.call import Call
+from aiohttp_cache_di.engine.calls.wishes import WISHES
 from aiohttp_cache_di.keys import DEFAULT_CREDENTIAL_HEADERS
 from tests.typing.typed_dicts import OPTION_FILES, typed_dicts
 
@@ -147,7 +147,7 @@ def test_a_request_takes_what_type_checkers_are_told() -> None:
     assert told == set(WISHES)
     assert told == named(Call.wish)
     hints = get_type_hints(Call.wish)
-    from aiohttp_cache_di.engine.typed import CacheRequestOptions
+    from aiohttp_cache_di.engine.calls.typed import CacheRequestOptions
 
     assert {name: hints[name] for name in told} == get_type_hints(CacheRequestOptions)
 

@@ -14,11 +14,11 @@ from weakref import WeakValueDictionary
 from aiohttp import ClientError, ClientResponse, StreamReader
 
 from aiohttp_cache_di._aiohttp import DecodingWatch, Needs, arrived_chunks, can, is_decoded
-from aiohttp_cache_di.engine.budget import COPIES, Budget
-from aiohttp_cache_di.engine.framing import Unkept, is_framed, known_size, why_not_kept
+from aiohttp_cache_di.engine.copies.budget import COPIES, Budget
+from aiohttp_cache_di.engine.copies.framing import Unkept, is_framed, known_size, why_not_kept
+from aiohttp_cache_di.engine.copies.recorder import Arrived, Finished, Recorder, tell, whole
+from aiohttp_cache_di.engine.copies.spooled import Spools
 from aiohttp_cache_di.engine.notes import Failed, note_failure
-from aiohttp_cache_di.engine.recorder import Arrived, Finished, Recorder, tell, whole
-from aiohttp_cache_di.engine.spooled import Spools
 
 __all__ = [
     "COPIES",

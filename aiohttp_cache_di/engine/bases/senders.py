@@ -32,8 +32,8 @@ from aiohttp import ClientSession
 
 from aiohttp_cache_di._aiohttp import called_by, genuine_request, own_request
 from aiohttp_cache_di.arguments import named_parameters
-from aiohttp_cache_di.engine.handing import Handed, Parameters, Step, handed_by, steps_of
-from aiohttp_cache_di.engine.results import gives_back
+from aiohttp_cache_di.engine.bases.handing import Handed, Parameters, Step, handed_by, steps_of
+from aiohttp_cache_di.engine.bases.results import gives_back
 
 __all__ = ["ADDING", "hands_on", "senders_below", "taken_by"]
 

@@ -13,12 +13,12 @@ from aiohttp.typedefs import StrOrURL
 from aiohttp_cache_di._aiohttp import build_url, own_request, untraced
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.explaining import Explanation
-from aiohttp_cache_di.engine.call import Call, is_disabled
-from aiohttp_cache_di.engine.doubles import Doubles
-from aiohttp_cache_di.engine.question import NOWHERE, Questions, key_arguments, passes_by, request_body
+from aiohttp_cache_di.engine.bases.doubles import Doubles
+from aiohttp_cache_di.engine.bases.sending import Sender
+from aiohttp_cache_di.engine.calls.call import Call, is_disabled
+from aiohttp_cache_di.engine.calls.wishes import WISHES
+from aiohttp_cache_di.engine.questions.question import NOWHERE, Questions, key_arguments, passes_by, request_body
 from aiohttp_cache_di.engine.runtime import Runtime
-from aiohttp_cache_di.engine.sending import Sender
-from aiohttp_cache_di.engine.wishes import WISHES
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.keys import is_redacted, spellings
 from aiohttp_cache_di.policy import FullQuestion

@@ -10,8 +10,8 @@ from aiohttp import hdrs
 
 from aiohttp_cache_di import keys, policy
 from aiohttp_cache_di.backends.wrap.write import OnWritten
-from aiohttp_cache_di.engine.describe import Report
-from aiohttp_cache_di.engine.leasing import Leasing
+from aiohttp_cache_di.engine.answering.describe import Report
+from aiohttp_cache_di.engine.keeping.leasing import Leasing
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = ["Placing"]

@@ -19,11 +19,11 @@ from yarl import URL
 from aiohttp_cache_di import keys
 from aiohttp_cache_di._aiohttp import connector_ssl, parts_of
 from aiohttp_cache_di.backends.base import CacheBackend
-from aiohttp_cache_di.engine.call import Call
-from aiohttp_cache_di.engine.digest import log_in
-from aiohttp_cache_di.engine.hooks import Hooks
-from aiohttp_cache_di.engine.remembered import Remembered
-from aiohttp_cache_di.engine.wishes import Asked, Wishes
+from aiohttp_cache_di.engine.calls.call import Call
+from aiohttp_cache_di.engine.calls.wishes import Asked, Wishes
+from aiohttp_cache_di.engine.questions.digest import log_in
+from aiohttp_cache_di.engine.questions.hooks import Hooks
+from aiohttp_cache_di.engine.questions.remembered import Remembered
 from aiohttp_cache_di.keys.credentials import effective_credentials, who_asks
 from aiohttp_cache_di.policy import NEEDING_POLICY, FullQuestion, Question, Rules, may_be_plain, may_hop
 from aiohttp_cache_di.policy.principals import named_by

@@ -15,9 +15,9 @@ from aiohttp_cache_di import keys, policy
 from aiohttp_cache_di.backends.actions import CacheActions
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.wrap.purges import softened_by
-from aiohttp_cache_di.engine.hooks import Hooks
+from aiohttp_cache_di.engine.calls.reads import FAILED, EarlyRead, Failed
 from aiohttp_cache_di.engine.notes import note_users_failure, users_function
-from aiohttp_cache_di.engine.reads import FAILED, EarlyRead, Failed
+from aiohttp_cache_di.engine.questions.hooks import Hooks
 from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.entries.codec import item_leads_on
 from aiohttp_cache_di.policy import Rules

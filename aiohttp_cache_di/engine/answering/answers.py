@@ -8,7 +8,7 @@ from typing import assert_never
 from aiohttp import ClientRequest, hdrs
 
 from aiohttp_cache_di._aiohttp import hand_on_cookies, hand_on_traces
-from aiohttp_cache_di.engine.hit_classes import cached_class_for
+from aiohttp_cache_di.engine.answering.hit_classes import cached_class_for
 from aiohttp_cache_di.entries.fields import set_cookies
 from aiohttp_cache_di.entries.filed import FiledPart, FiledResponse, with_body
 from aiohttp_cache_di.policy.decisions import GatewayTimeout, NotModified, Partial, RangeNotSatisfiable, Reuse, Serve

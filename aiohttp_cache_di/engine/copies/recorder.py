@@ -10,10 +10,10 @@ from typing import TypeAlias
 from aiohttp import StreamReader
 
 from aiohttp_cache_di._aiohttp import DecodingWatch
-from aiohttp_cache_di.engine.budget import Budget
-from aiohttp_cache_di.engine.framing import Unkept, why_not_whole
+from aiohttp_cache_di.engine.copies.budget import Budget
+from aiohttp_cache_di.engine.copies.framing import Unkept, why_not_whole
+from aiohttp_cache_di.engine.copies.spooled import SpooledCopy, Spools
 from aiohttp_cache_di.engine.notes import Failed, note_failure
-from aiohttp_cache_di.engine.spooled import SpooledCopy, Spools
 from aiohttp_cache_di.entries.filed import FiledBody
 
 __all__ = ["Arrived", "Finished", "Recorder", "tell", "whole"]

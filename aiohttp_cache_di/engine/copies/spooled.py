@@ -19,8 +19,8 @@ from msgspec import Struct
 
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.capabilities import Spool
-from aiohttp_cache_di.engine.budget import Budget
-from aiohttp_cache_di.engine.framing import Unkept
+from aiohttp_cache_di.engine.copies.budget import Budget
+from aiohttp_cache_di.engine.copies.framing import Unkept
 from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.entries.filed import FiledBody
 

@@ -22,8 +22,8 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from aiohttp_cache_di.backends import CacheBackend
-from aiohttp_cache_di.engine.call import Call
-from aiohttp_cache_di.engine.question import (
+from aiohttp_cache_di.engine.calls.call import Call
+from aiohttp_cache_di.engine.questions.question import (
     MAX_KEYED_BODY_BYTES,
     Questions,
     key_after_redirect,

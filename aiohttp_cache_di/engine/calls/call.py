@@ -12,9 +12,9 @@ from aiohttp import ClientConnectionError, ClientSession, ClientTimeout, DigestA
 from msgspec import Struct
 
 from aiohttp_cache_di.backends.options import refuse_unusable
-from aiohttp_cache_di.engine.looks import Look
-from aiohttp_cache_di.engine.reads import EarlyRead
-from aiohttp_cache_di.engine.through import Through
+from aiohttp_cache_di.engine.calls.looks import Look
+from aiohttp_cache_di.engine.calls.reads import EarlyRead
+from aiohttp_cache_di.engine.calls.through import Through
 from aiohttp_cache_di.policy.expiration import ExpirationTime
 from aiohttp_cache_di.policy.principals import Principal
 from aiohttp_cache_di.policy.tags import Tags, tags_of

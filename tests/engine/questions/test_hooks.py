@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from aiohttp_cache_di.backends import CacheBackend
-from aiohttp_cache_di.engine.hooks import Hooks
+from aiohttp_cache_di.engine.questions.hooks import Hooks
 
 
 def names(hooks: Hooks) -> set[str]:

@@ -21,8 +21,8 @@ from aiohttp_cache_di import policy
 from aiohttp_cache_di._aiohttp import build_url, genuine_request
 from aiohttp_cache_di.backends.actions import CacheActions
 from aiohttp_cache_di.backends.base import CacheBackend
-from aiohttp_cache_di.engine.call import Call, is_disabled
-from aiohttp_cache_di.engine.describe import Report
+from aiohttp_cache_di.engine.answering.describe import Report
+from aiohttp_cache_di.engine.calls.call import Call, is_disabled
 from aiohttp_cache_di.policy import Fetch, Store
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.cache_status import forwarded, hit

@@ -15,11 +15,11 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from aiohttp_cache_di import CachedSession
 from aiohttp_cache_di._aiohttp import DecodingWatch
-from aiohttp_cache_di.engine import recorder, recording
-from aiohttp_cache_di.engine.budget import COPIES, Budget
-from aiohttp_cache_di.engine.framing import Unkept, is_framed, why_not_kept
-from aiohttp_cache_di.engine.recorder import Recorder
-from aiohttp_cache_di.engine.recording import RecordingStreamReader, record, wait_for_end
+from aiohttp_cache_di.engine.copies import recorder, recording
+from aiohttp_cache_di.engine.copies.budget import COPIES, Budget
+from aiohttp_cache_di.engine.copies.framing import Unkept, is_framed, why_not_kept
+from aiohttp_cache_di.engine.copies.recorder import Recorder
+from aiohttp_cache_di.engine.copies.recording import RecordingStreamReader, record, wait_for_end
 from aiohttp_cache_di.entries.filed import FiledBody
 from tests.origin import Origin, answer
 

@@ -14,17 +14,17 @@ from aiohttp import ClientResponse, ClientSession, hdrs
 from msgspec.structs import replace
 
 from aiohttp_cache_di import keys, policy
-from aiohttp_cache_di.engine.describe import Report
+from aiohttp_cache_di.engine.answering.describe import Report
+from aiohttp_cache_di.engine.copies.framing import has_known_end
+from aiohttp_cache_di.engine.copies.recording import Failed, Unkept, note_failure, record, why_not_kept
+from aiohttp_cache_di.engine.copies.spooled import MAX_JOINED_BYTES, Spools, largest_bytes, spools_of
 from aiohttp_cache_di.engine.flights import Flight, Outcome
-from aiohttp_cache_di.engine.framing import has_known_end
-from aiohttp_cache_di.engine.making import Asked, Came, entry_by
+from aiohttp_cache_di.engine.keeping.making import Asked, Came, entry_by
+from aiohttp_cache_di.engine.keeping.placing import Placing
+from aiohttp_cache_di.engine.keeping.tagged import Tagged
 from aiohttp_cache_di.engine.notes import note_too_many_tags, note_users_failure, users_function
 from aiohttp_cache_di.engine.origin import Reply
-from aiohttp_cache_di.engine.placing import Placing
-from aiohttp_cache_di.engine.question import key_after_redirect
-from aiohttp_cache_di.engine.recording import Failed, Unkept, note_failure, record, why_not_kept
-from aiohttp_cache_di.engine.spooled import MAX_JOINED_BYTES, Spools, largest_bytes, spools_of
-from aiohttp_cache_di.engine.tagged import Tagged
+from aiohttp_cache_di.engine.questions.question import key_after_redirect
 from aiohttp_cache_di.entries.build import reason_of, version_of
 from aiohttp_cache_di.entries.checks import leads_on
 from aiohttp_cache_di.entries.fields import expires_at
