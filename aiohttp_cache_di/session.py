@@ -22,7 +22,7 @@ from aiohttp_cache_di.arguments import (
     warn_at_the_caller,
 )
 from aiohttp_cache_di.backends.base import CacheBackend
-from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, refuse_unusable
+from aiohttp_cache_di.backends.options.values import BACKEND_OPTIONS, refuse_unusable
 from aiohttp_cache_di.backends.wrap.guard import PATIENCE
 from aiohttp_cache_di.engine.bases.asking import Asking
 from aiohttp_cache_di.engine.bases.doubles import is_backend

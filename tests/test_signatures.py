@@ -34,7 +34,7 @@ from aiohttp_cache_di import (
     SQLiteCache,
 )
 from aiohttp_cache_di._aiohttp import is_genuine
-from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, STORAGE_OPTIONS
+from aiohttp_cache_di.backends.options.values import BACKEND_OPTIONS, STORAGE_OPTIONS
 
 BACKENDS = [CacheBackend, SQLiteBackend, RedisBackend, FileBackend, MongoDBBackend, DynamoDBBackend]
 STORAGES = [DictCache, SQLiteCache, RedisCache, FileCache, MongoDBCache, DynamoDbCache, BaseCache]

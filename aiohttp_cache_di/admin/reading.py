@@ -10,7 +10,7 @@ import msgspec
 from aiohttp_cache_di.admin.listing import MAX_ROWS, Order, Query, Sort
 from aiohttp_cache_di.admin.messages import MAX_QUESTION_BYTES, AdminError, Ask
 from aiohttp_cache_di.admin.told import PurgeAsked
-from aiohttp_cache_di.backends.selection import Selectors
+from aiohttp_cache_di.backends.operating.selection import Selectors
 
 __all__ = ["body_as", "number_of", "page_of", "parameters", "purge_of", "query_of", "selectors_of"]
 

@@ -3,19 +3,27 @@
 This room may import `response` and what lies below it: policy, keys, entries, telemetry, rfc9111, errors. It knows no
 request on its way: that is the engine's. A backend that needs a driver is imported when it is asked for.
 
-- `base` has `CacheBackend`: the methods that users call and override; `configured` has its settings, `stacked` its hold
-  on the store, `deleting` knows what goes with a response that is deleted (`invalidate` is the engine's, and follows no
-  redirect), `revision` tells those who remember answers that a setting has changed, `options` says what may be set
-  to what.
-- `store` is the contract of a store; `memory/`, `sqlite/`, `redis/`, `filesystem/`, `mongodb/` and `dynamodb/` keep it
-  and do no more.
-- `operating` shows what is stored and purges it, as `selection` says, by what a store can tell without bodies
-  (`inspecting`); `explaining` tells what the cache would do with a request.
-- `naming` knows whom requests to a backend are for; `urls` looks for what is kept for a URL and drops it.
-- `wrap/` is what every store gets around it: the stack that the engine asks, and the item face that users see.
-- `loops` gives each event loop a driver's client of its own, `near_options` says what copies in memory may be;
-  `owned` makes files that no other user of the machine can touch.
-- `storage` is `BaseCache`, the API of that face, and of storages that users write.
+Imports point down this list::
+
+    dynamodb/ filesystem/ mongodb/ redis/ sqlite/   each keeps to the contract and does no more
+    base         `CacheBackend`: the methods that users call and override
+    agreement    whether options beside a backend say what it says
+    operating/   what those who look after a cache ask: entries, purges, "what would you do with this request?"
+    configured   the settings of a backend, and how options become them
+    deleting     what goes with a response that is deleted (`invalidate` is the engine's, and follows no redirect)
+    urls         what is kept for a URL: looked for, and dropped
+    stacked      a backend's hold on its store: one stack, and the two storages that users see
+    memory/      the store in this process's memory
+    loops        a driver's client for each event loop
+    wrap/        what every store gets around it: the stack that the engine asks, and the item face that users see
+    storage      `BaseCache`, the API of that face, and of storages that users write
+    store/       the contract of a store, and what one may be able to do besides
+    options/     what may be set, and to what
+    disk/        files that no other user of the machine can touch, and locks on them
+    naming       whom the requests to a backend are for
+    revision     settings that may change at any time: those who remember answers are told
+    eviction     which entry of a bounded table goes first
+    actions      what the cache means to do, for callers that drive a backend by hand
 
 How a backend is put together::
 
@@ -57,8 +65,8 @@ from typing import TYPE_CHECKING
 
 from aiohttp_cache_di.backends.actions import CacheActions
 from aiohttp_cache_di.backends.base import BaseCache, BaseStorage, CacheBackend, DictCache, ResponseOrKey
-from aiohttp_cache_di.backends.explaining import Explanation
-from aiohttp_cache_di.backends.inspecting import Purged, Usage
+from aiohttp_cache_di.backends.operating.explaining import Explanation
+from aiohttp_cache_di.backends.store.inspecting import Purged, Usage
 from aiohttp_cache_di.entries.info import EntryInfo
 from aiohttp_cache_di.lazy import imported_later
 

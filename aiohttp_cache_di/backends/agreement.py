@@ -12,7 +12,7 @@ from datetime import datetime
 from reprlib import Repr
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from aiohttp_cache_di.backends.options import refuse_unusable
+from aiohttp_cache_di.backends.options.values import refuse_unusable
 from aiohttp_cache_di.backends.storage import BaseCache
 from aiohttp_cache_di.keys import credential_names
 from aiohttp_cache_di.policy.expiration import (

@@ -19,9 +19,9 @@ from aiohttp_cache_di.arguments import SpelledOut, refuse_unknown
 from aiohttp_cache_di.backends.actions import CacheActions
 from aiohttp_cache_di.backends.configured import Configured, FilterFn, accept_all
 from aiohttp_cache_di.backends.deleting import Deleting, next_key
-from aiohttp_cache_di.backends.explaining import Explained
 from aiohttp_cache_di.backends.memory import DictCache
-from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, BackendOptions
+from aiohttp_cache_di.backends.operating.explaining import Explained
+from aiohttp_cache_di.backends.options.values import BACKEND_OPTIONS, BackendOptions
 from aiohttp_cache_di.backends.revision import hook
 from aiohttp_cache_di.backends.storage import BaseCache, BaseStorage, ResponseOrKey
 from aiohttp_cache_di.backends.urls import item_of
@@ -49,7 +49,7 @@ class CacheBackend(Deleting, Explained, Configured):
     that the initialiser names it takes those of `BackendOptions`, each of which has a docstring of its own.
     """
 
-    __signature__: SpelledOut = SpelledOut("aiohttp_cache_di.backends.typed:BackendOptions")
+    __signature__: SpelledOut = SpelledOut("aiohttp_cache_di.backends.options.typed:BackendOptions")
 
     def __init__(
         self,

@@ -14,10 +14,10 @@ from aiohttp.typedefs import StrOrURL
 from aiohttp_cache_di import keys
 from aiohttp_cache_di.backends.memory import DEFAULT_MAX_BYTES, DictCache, MemoryStore
 from aiohttp_cache_di.backends.naming import Naming
-from aiohttp_cache_di.backends.options import MAX_IN_MEMORY_BYTES, BackendOptions, refuse_unusable
+from aiohttp_cache_di.backends.options.typed import FilterFn, TagFn
+from aiohttp_cache_di.backends.options.values import MAX_IN_MEMORY_BYTES, BackendOptions, refuse_unusable
 from aiohttp_cache_di.backends.revision import setting
 from aiohttp_cache_di.backends.stacked import Stacked
-from aiohttp_cache_di.backends.typed import FilterFn, TagFn
 from aiohttp_cache_di.backends.wrap.guard import DEFAULT_DEADLINE_S, StoreGuard
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
 from aiohttp_cache_di.entries.secrets import DEFAULT_SALT, digest_key_of

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import Any, Protocol
 from weakref import WeakMethod, WeakSet
 
-from aiohttp_cache_di.backends.near_options import NEAR_OPTIONS, near_arguments
+from aiohttp_cache_di.backends.options.near import NEAR_OPTIONS, near_arguments
 from aiohttp_cache_di.backends.revision import Revised
 from aiohttp_cache_di.backends.storage import BaseCache
 from aiohttp_cache_di.backends.store import Record

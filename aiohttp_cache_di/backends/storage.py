@@ -9,8 +9,8 @@ from typing import Any, TypeAlias, Unpack
 from msgspec.structs import replace
 
 from aiohttp_cache_di.arguments import SpelledOut, refuse_unknown
-from aiohttp_cache_di.backends.near_options import DEFAULT_NEAR_TIER_BYTES
-from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, StorageOptions
+from aiohttp_cache_di.backends.options.near import DEFAULT_NEAR_TIER_BYTES
+from aiohttp_cache_di.backends.options.values import BACKEND_OPTIONS, StorageOptions
 from aiohttp_cache_di.backends.store import Lease
 from aiohttp_cache_di.entries.codec import EntryCodec, Opaque
 from aiohttp_cache_di.errors import UnreadableEntryError
@@ -42,7 +42,7 @@ class BaseCache(metaclass=ABCMeta):
     `near_tier_s` to have copies of what was read kept in memory. docs/custom-backends.md has an example.
     """
 
-    __signature__: SpelledOut = SpelledOut("aiohttp_cache_di.backends.typed:StorageOptions")
+    __signature__: SpelledOut = SpelledOut("aiohttp_cache_di.backends.options.typed:StorageOptions")
 
     bulk_size: int = 100
     """How many items `bulk_read` and `bulk_write` are asked for at most, where a subclass implements them."""

@@ -10,9 +10,9 @@ from contextlib import aclosing
 from typing import Final
 
 from aiohttp_cache_di.backends.base import CacheBackend
-from aiohttp_cache_di.backends.capabilities import Restrained
-from aiohttp_cache_di.backends.selection import selection
-from aiohttp_cache_di.backends.sizes import DEFAULT_MAX_BYTES
+from aiohttp_cache_di.backends.operating.selection import selection
+from aiohttp_cache_di.backends.store.capabilities import Restrained
+from aiohttp_cache_di.backends.store.sizes import DEFAULT_MAX_BYTES
 from aiohttp_cache_di.cli.drawing import Advance, progress
 from aiohttp_cache_di.cli.expecting import selectors
 from aiohttp_cache_di.cli.running import DONE, Cache, expect_reached, expect_secret, refuse_memory

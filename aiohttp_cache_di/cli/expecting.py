@@ -6,7 +6,7 @@ import argparse
 import re
 from typing import Final, cast
 
-from aiohttp_cache_di.backends.selection import Selectors, selection
+from aiohttp_cache_di.backends.operating.selection import Selectors, selection
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.rfc9111.fields import is_token
 from aiohttp_cache_di.units import parse_size

@@ -15,7 +15,7 @@ from typing import Any
 from aiohttp import ClientError
 
 from aiohttp_cache_di.admin.preview import head_of
-from aiohttp_cache_di.backends.terms import is_key_beginning, named_host
+from aiohttp_cache_di.backends.operating.terms import is_key_beginning, named_host
 from aiohttp_cache_di.cli.expecting import request_headers, selectors
 from aiohttp_cache_di.cli.running import DONE, FAILED, Cache
 from aiohttp_cache_di.cli.tables import age_of, columns, entries_of, left_of, plain, size_of

@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from aiohttp_cache_di.backends.owned import is_believed
+from aiohttp_cache_di.backends.disk.owned import is_believed
 from aiohttp_cache_di.errors import ConfigurationError, StorageError
 
 __all__ = ["OlderFile", "OlderRow"]

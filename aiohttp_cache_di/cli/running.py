@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from aiohttp_cache_di.backends.base import CacheBackend
-from aiohttp_cache_di.backends.capabilities import Restrained
+from aiohttp_cache_di.backends.store.capabilities import Restrained
 from aiohttp_cache_di.backends.wrap.outages import cause_of, kind_of
 from aiohttp_cache_di.backends.wrap.ping import reach
 from aiohttp_cache_di.errors import CacheError, ConfigurationError, StorageError

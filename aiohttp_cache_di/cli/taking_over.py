@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
-from aiohttp_cache_di.backends.inspecting import Wanted
-from aiohttp_cache_di.backends.selection import selection
+from aiohttp_cache_di.backends.operating.selection import selection
+from aiohttp_cache_di.backends.store.inspecting import Wanted
 from aiohttp_cache_di.cli.adopting import Adopter, Left
 from aiohttp_cache_di.cli.drawing import progress
 from aiohttp_cache_di.cli.expecting import selectors

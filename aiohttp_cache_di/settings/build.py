@@ -12,7 +12,7 @@ from aiohttp import ClientTimeout, DummyCookieJar, TCPConnector
 
 from aiohttp_cache_di import keys
 from aiohttp_cache_di.backends.base import CacheBackend
-from aiohttp_cache_di.backends.options import BACKEND_OPTIONS
+from aiohttp_cache_di.backends.options.values import BACKEND_OPTIONS
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.session import CachedSession
 from aiohttp_cache_di.settings.consistency import refuse_contradictions

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from platformdirs import user_cache_path
 
-from aiohttp_cache_di.backends.owned import temporary_directory
+from aiohttp_cache_di.backends.disk.owned import temporary_directory
 from aiohttp_cache_di.errors import ConfigurationError, StorageError
 
 __all__ = ["IN_MEMORY", "Place", "find_directory", "find_place"]

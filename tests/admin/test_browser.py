@@ -19,8 +19,8 @@ import aiohttp_cache_di_web as for_web
 from aiohttp_cache_di import CachedSession
 from aiohttp_cache_di.admin import api as api_module
 from aiohttp_cache_di.backends import CacheBackend
+from aiohttp_cache_di.backends.operating.selection import Selectors
 from aiohttp_cache_di.backends.redis import RedisBackend
-from aiohttp_cache_di.backends.selection import Selectors
 from aiohttp_cache_di.entries.info import EntryInfo
 from tests.admin.chromium import MISSING, NoBrowserError, Tab, browser_at, found, running_browser
 from tests.backends.entries import make_entry

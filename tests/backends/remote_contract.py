@@ -14,8 +14,8 @@ from typing import Any, Protocol
 import pytest
 from msgspec.structs import replace
 
-from aiohttp_cache_di.backends.capabilities import Leasing, LookingOrLeasing, Sorting
 from aiohttp_cache_di.backends.store import UNREADABLE, Found, Item, Lease, Record, Row, Store, Written
+from aiohttp_cache_di.backends.store.capabilities import Leasing, LookingOrLeasing, Sorting
 from aiohttp_cache_di.entries.codec import EntryCodec, Opaque
 from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse

@@ -14,9 +14,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from aiohttp_cache_di.backends.capabilities import Expiring, Immediate, Leasing, Renewing, Touching, Versioned
-from aiohttp_cache_di.backends.inspecting import Measuring, Selecting, Softening
 from aiohttp_cache_di.backends.store import Found, Item, Record, Store, Unreadable
+from aiohttp_cache_di.backends.store.capabilities import Expiring, Immediate, Leasing, Renewing, Touching, Versioned
+from aiohttp_cache_di.backends.store.inspecting import Measuring, Selecting, Softening
 from aiohttp_cache_di.backends.wrap.abilities import Abilities
 from aiohttp_cache_di.entries.codec import EntryCodec, Opaque
 from aiohttp_cache_di.entries.info import info_of

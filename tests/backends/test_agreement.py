@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from aiohttp_cache_di import CacheBackend, CachedSession, ConfigurationError, SQLiteBackend, UrlExpiration
-from aiohttp_cache_di.backends.options import BACKEND_OPTIONS
+from aiohttp_cache_di.backends.options.values import BACKEND_OPTIONS
 
 MOMENT = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
 SECRET = "canary-canary-canary"  # pragma: allowlist secret

@@ -13,8 +13,8 @@ from msgspec.structs import replace
 
 from aiohttp_cache_di import CachedSession
 from aiohttp_cache_di.backends import CacheBackend
-from aiohttp_cache_di.backends.inspecting import Purged
 from aiohttp_cache_di.backends.store import is_mark
+from aiohttp_cache_di.backends.store.inspecting import Purged
 from aiohttp_cache_di.backends.wrap.purges import CLOCK, KEPT_S, LONG, purge_records
 from aiohttp_cache_di.rfc9111.messages import StoredResponse, Tagging
 from tests.backends.entries import make_entry

@@ -24,7 +24,7 @@ ELSEWHERE = {
     "custom-backends": "tests/examples/test_custom_backends_page.py",
     "monitoring": "tests/telemetry/test_pages.py",
     "neighbours": "tests/neighbours/test_page.py",
-    "operations": "tests/backends/test_operating.py",
+    "operations": "tests/backends/operating/test_operated.py",
     "testing": "tests/testing/test_testing_page.py",
 }
 UPSTREAM = "https://api.example.com"

@@ -13,7 +13,7 @@ import aiohttp_cache_di
 import aiohttp_cache_di_fastapi
 import aiohttp_cache_di_web
 from aiohttp_cache_di import telemetry, testing
-from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, STORAGE_OPTIONS
+from aiohttp_cache_di.backends.options.values import BACKEND_OPTIONS, STORAGE_OPTIONS
 from aiohttp_cache_di.settings.model import CacheSettings
 from aiohttp_cache_di.telemetry.reasons import DETAILS, FORWARDED, SERVED
 

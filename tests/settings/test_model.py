@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from aiohttp_cache_di.backends.options import BACKEND_OPTIONS
+from aiohttp_cache_di.backends.options.values import BACKEND_OPTIONS
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.settings import CacheSettings, RedisSettings
 from aiohttp_cache_di.settings.report import effective_settings

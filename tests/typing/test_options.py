@@ -30,7 +30,7 @@ from aiohttp_cache_di import (
     SQLiteCache,
 )
 from aiohttp_cache_di.backends.mongodb.client import NAMED
-from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, STORAGE_OPTIONS
+from aiohttp_cache_di.backends.options.values import BACKEND_OPTIONS, STORAGE_OPTIONS
 from aiohttp_cache_di.backends.redis.clients import CONNECT_TIMEOUT_S, SOCKET_TIMEOUT_S
 from aiohttp_cache_di.backends.sqlite.files import BUSY_TIMEOUT_S
 from aiohttp_cache_di.engine.calls.call import Call

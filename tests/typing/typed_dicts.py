@@ -15,7 +15,7 @@ PACKAGE = Path(aiohttp_cache_di.__file__).parent
 
 OPTION_FILES = (
     "_aiohttp/options.py",
-    "backends/typed.py",
+    "backends/options/typed.py",
     "backends/sqlite/options.py",
     "backends/filesystem/backend.py",
     "backends/redis/typed.py",

@@ -10,9 +10,9 @@ from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.dynamodb.client import driver_options
 from aiohttp_cache_di.backends.dynamodb.items import Layout
 from aiohttp_cache_di.backends.dynamodb.store import DynamoDBStore
-from aiohttp_cache_di.backends.near_options import NEAR_OPTIONS, near_arguments
-from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, codec_of
-from aiohttp_cache_di.backends.sizes import record_bytes
+from aiohttp_cache_di.backends.options.near import NEAR_OPTIONS, near_arguments
+from aiohttp_cache_di.backends.options.values import BACKEND_OPTIONS, codec_of
+from aiohttp_cache_di.backends.store.sizes import record_bytes
 from aiohttp_cache_di.backends.wrap.items import StackCache
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
 

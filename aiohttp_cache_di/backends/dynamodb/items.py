@@ -16,8 +16,8 @@ from typing import Any, Final, TypeAlias
 
 from msgspec import Struct
 
-from aiohttp_cache_di.backends.inspecting import packed_info
 from aiohttp_cache_di.backends.store import Record
+from aiohttp_cache_di.backends.store.inspecting import packed_info
 from aiohttp_cache_di.entries.codec import leads_on
 from aiohttp_cache_di.errors import ConfigurationError
 

@@ -12,9 +12,19 @@ from typing import Any, Final
 from aiohttp_cache_di.backends.dynamodb.batches import READ_AT_ONCE, read_items, write_items
 from aiohttp_cache_di.backends.dynamodb.client import CONDITION_FAILED, NOT_THERE, Connection, Service, error_code
 from aiohttp_cache_di.backends.dynamodb.items import NO_RECORD, Attributes, Layout, is_leading_on
-from aiohttp_cache_di.backends.inspecting import Glance, Wanted
 from aiohttp_cache_di.backends.loops import PerLoop, aside
-from aiohttp_cache_di.backends.store import UNREADABLE, Found, Item, Lease, Limits, Record, Row, Unreadable, Written
+from aiohttp_cache_di.backends.store import (
+    UNREADABLE,
+    Found,
+    Item,
+    Lease,
+    Limits,
+    Record,
+    Row,
+    Unreadable,
+    Written,
+)
+from aiohttp_cache_di.backends.store.inspecting import Glance, Wanted
 from aiohttp_cache_di.entries.codec import EntryCodec
 from aiohttp_cache_di.entries.info import unpack_info
 from aiohttp_cache_di.errors import StorageError

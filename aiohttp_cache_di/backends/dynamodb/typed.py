@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, TypedDict
 
-from aiohttp_cache_di.backends.typed import CacheOptions, NearOptions, SigningOptions, StorageOptions
+from aiohttp_cache_di.backends.options.typed import CacheOptions, NearOptions, SigningOptions, StorageOptions
 
 __all__ = ["DynamoDBBackendOptions", "DynamoDBDriverOptions", "DynamoDbCacheOptions"]
 

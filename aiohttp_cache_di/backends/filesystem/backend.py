@@ -12,9 +12,9 @@ from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.filesystem.keeper import Bounds
 from aiohttp_cache_di.backends.filesystem.store import FileStore
 from aiohttp_cache_di.backends.filesystem.tree import Place
-from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, codec_of, refuse_unusable
-from aiohttp_cache_di.backends.sizes import DEFAULT_MAX_BYTES, record_bytes
-from aiohttp_cache_di.backends.typed import CacheOptions, SigningOptions, StorageOptions
+from aiohttp_cache_di.backends.options.typed import CacheOptions, SigningOptions, StorageOptions
+from aiohttp_cache_di.backends.options.values import BACKEND_OPTIONS, codec_of, refuse_unusable
+from aiohttp_cache_di.backends.store.sizes import DEFAULT_MAX_BYTES, record_bytes
 from aiohttp_cache_di.backends.wrap.items import StackCache
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
 from aiohttp_cache_di.errors import ConfigurationError

@@ -17,8 +17,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import ClassVar, Final, TypeVar
 
-from aiohttp_cache_di.backends.byte_locks import FCNTL
-from aiohttp_cache_di.backends.owned import is_ours_alone
+from aiohttp_cache_di.backends.disk.byte_locks import FCNTL
+from aiohttp_cache_di.backends.disk.owned import is_ours_alone
 
 __all__ = [
     "CREATE",

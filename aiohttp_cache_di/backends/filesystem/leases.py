@@ -17,8 +17,8 @@ import time
 from contextlib import suppress
 from typing import Final
 
-from aiohttp_cache_di.backends import byte_locks, vouched
-from aiohttp_cache_di.backends.byte_locks import NoLocksError
+from aiohttp_cache_di.backends.disk import byte_locks, vouched
+from aiohttp_cache_di.backends.disk.byte_locks import NoLocksError
 from aiohttp_cache_di.backends.filesystem.directory import CREATE, NOT_A_LINK, READ, Descriptor, Directory
 from aiohttp_cache_di.backends.filesystem.names import leaf_of, name_of
 from aiohttp_cache_di.backends.filesystem.tree import Tree

@@ -11,7 +11,7 @@ from aiohttp_cache_di.backends.filesystem.names import LEAVES, name_of
 from aiohttp_cache_di.backends.filesystem.records import NO_TOKEN
 from aiohttp_cache_di.backends.filesystem.tree import Tree
 from aiohttp_cache_di.backends.filesystem.walk import Position, entry_names
-from aiohttp_cache_di.backends.inspecting import Glance, Wanted
+from aiohttp_cache_di.backends.store.inspecting import Glance, Wanted
 from aiohttp_cache_di.entries.codec import EntryCodec
 from aiohttp_cache_di.entries.info import info_of
 from aiohttp_cache_di.rfc9111.messages import StoredResponse

@@ -24,8 +24,18 @@ from aiohttp_cache_di.backends.filesystem.tidying import Tidying
 from aiohttp_cache_di.backends.filesystem.tree import Place, Tree
 from aiohttp_cache_di.backends.filesystem.uses import Known, Touched
 from aiohttp_cache_di.backends.filesystem.walk import BEGIN, Page, Position, drop_where, page
-from aiohttp_cache_di.backends.inspecting import Glance, Usage, Wanted
-from aiohttp_cache_di.backends.store import Found, Item, Lease, Limits, Record, Row, StoreEvents, Unreadable, Written
+from aiohttp_cache_di.backends.store import (
+    Found,
+    Item,
+    Lease,
+    Limits,
+    Record,
+    Row,
+    StoreEvents,
+    Unreadable,
+    Written,
+)
+from aiohttp_cache_di.backends.store.inspecting import Glance, Usage, Wanted
 from aiohttp_cache_di.entries.codec import EntryCodec
 from aiohttp_cache_di.entries.filed import FiledBody, FiledResponse
 from aiohttp_cache_di.errors import StorageError

@@ -15,10 +15,10 @@ from contextlib import suppress
 from functools import cached_property, lru_cache, partial
 from typing import Final, NamedTuple
 
+from aiohttp_cache_di.backends.disk.owned import is_believed, make_directories, own_directory
 from aiohttp_cache_di.backends.filesystem.directory import Descriptor, Directory, opened_directory
 from aiohttp_cache_di.backends.filesystem.names import temporary_name
 from aiohttp_cache_di.backends.loops import is_in_a_loop
-from aiohttp_cache_di.backends.owned import is_believed, make_directories, own_directory
 from aiohttp_cache_di.errors import StorageError
 
 __all__ = ["Place", "Tree"]

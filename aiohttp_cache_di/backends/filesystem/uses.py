@@ -10,7 +10,7 @@ from typing import Final
 from aiohttp_cache_di.backends.filesystem.names import leaf_of, name_of
 from aiohttp_cache_di.backends.filesystem.records import Body
 from aiohttp_cache_di.backends.filesystem.tree import Tree
-from aiohttp_cache_di.backends.sizes import record_bytes
+from aiohttp_cache_di.backends.store.sizes import record_bytes
 
 __all__ = ["Known", "Touched", "identity"]
 

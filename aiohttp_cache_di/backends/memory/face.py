@@ -9,7 +9,7 @@ from typing import Any, Unpack, cast
 
 from aiohttp_cache_di.arguments import SpelledOut, refuse_unknown
 from aiohttp_cache_di.backends.memory.store import DEFAULT_MAX_BYTES, MemoryStore
-from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, StorageOptions
+from aiohttp_cache_di.backends.options.values import BACKEND_OPTIONS, StorageOptions
 from aiohttp_cache_di.backends.storage import ResponseOrKey
 from aiohttp_cache_di.backends.store import Item
 from aiohttp_cache_di.backends.wrap.items import StackCache
@@ -28,7 +28,7 @@ class DictCache(StackCache, UserDict[str, Any]):  # type: ignore[misc]  # the se
     They are packed as they come; those that were asked for lately are kept open too.
     """
 
-    __signature__: SpelledOut = SpelledOut("aiohttp_cache_di.backends.typed:StorageOptions")
+    __signature__: SpelledOut = SpelledOut("aiohttp_cache_di.backends.options.typed:StorageOptions")
 
     def __init__(
         self,

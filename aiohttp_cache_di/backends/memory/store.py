@@ -16,8 +16,8 @@ from typing import Any, Self
 import msgspec
 
 from aiohttp_cache_di.backends.eviction import NEARLY_FULL, EvictionOrder
-from aiohttp_cache_di.backends.inspecting import Usage
 from aiohttp_cache_di.backends.store import Found, Item, Limits, Record, Row, StoreEvents, Written, is_mark
+from aiohttp_cache_di.backends.store.inspecting import Usage
 from aiohttp_cache_di.entries.codec import item_leads_on
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 

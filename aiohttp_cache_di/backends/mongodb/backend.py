@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Final, Unpack, cast
 
 from aiohttp_cache_di.arguments import SpelledOut
 from aiohttp_cache_di.backends.base import CacheBackend
-from aiohttp_cache_di.backends.near_options import NEAR_OPTIONS, near_arguments
-from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, codec_of
-from aiohttp_cache_di.backends.sizes import record_bytes
+from aiohttp_cache_di.backends.options.near import NEAR_OPTIONS, near_arguments
+from aiohttp_cache_di.backends.options.values import BACKEND_OPTIONS, codec_of
+from aiohttp_cache_di.backends.store.sizes import record_bytes
 from aiohttp_cache_di.backends.wrap.items import StackCache
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
 from aiohttp_cache_di.errors import MissingDependencyError

@@ -14,8 +14,8 @@ from bson.datetime_ms import DatetimeMS
 from msgspec import Struct
 from pymongo import DeleteOne, UpdateOne
 
-from aiohttp_cache_di.backends.inspecting import packed_info
 from aiohttp_cache_di.backends.store import Record
+from aiohttp_cache_di.backends.store.inspecting import packed_info
 from aiohttp_cache_di.entries.codec import leads_on
 
 __all__ = [

@@ -11,7 +11,6 @@ from typing import Any, Final, TypeAlias
 
 from pymongo.errors import BulkWriteError
 
-from aiohttp_cache_di.backends.inspecting import Glance, Wanted
 from aiohttp_cache_di.backends.loops import PerLoop, aside
 from aiohttp_cache_di.backends.mongodb import leases
 from aiohttp_cache_di.backends.mongodb.client import Connection, Server
@@ -28,7 +27,18 @@ from aiohttp_cache_di.backends.mongodb.documents import (
 )
 from aiohttp_cache_di.backends.mongodb.expiry import ExpiryIndex
 from aiohttp_cache_di.backends.mongodb.stream import Listener, watch
-from aiohttp_cache_di.backends.store import UNREADABLE, Found, Item, Lease, Limits, Record, Row, Unreadable, Written
+from aiohttp_cache_di.backends.store import (
+    UNREADABLE,
+    Found,
+    Item,
+    Lease,
+    Limits,
+    Record,
+    Row,
+    Unreadable,
+    Written,
+)
+from aiohttp_cache_di.backends.store.inspecting import Glance, Wanted
 from aiohttp_cache_di.entries.codec import EntryCodec
 from aiohttp_cache_di.entries.info import unpack_info
 from aiohttp_cache_di.errors import StorageError

@@ -17,7 +17,7 @@ from pymongo.encryption_options import AutoEncryptionOpts
 from pymongo.read_preferences import Nearest, Primary, PrimaryPreferred, Secondary, SecondaryPreferred
 from pymongo.server_api import ServerApi
 
-from aiohttp_cache_di.backends.typed import CacheOptions, NearOptions, SigningOptions, StorageOptions
+from aiohttp_cache_di.backends.options.typed import CacheOptions, NearOptions, SigningOptions, StorageOptions
 
 __all__ = ["MongoDBBackendOptions", "MongoDBCacheOptions", "MongoDBDriverOptions"]
 

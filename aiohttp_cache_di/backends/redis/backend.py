@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Unpack, cast
 
 from aiohttp_cache_di.arguments import SpelledOut
 from aiohttp_cache_di.backends.base import CacheBackend
-from aiohttp_cache_di.backends.near_options import near_arguments
-from aiohttp_cache_di.backends.options import codec_of
+from aiohttp_cache_di.backends.options.near import near_arguments
+from aiohttp_cache_di.backends.options.values import codec_of
 from aiohttp_cache_di.backends.redis.clients import topology_at, topology_of
 from aiohttp_cache_di.backends.redis.options import (
     Sorted,
     sorted_options,
 )
 from aiohttp_cache_di.backends.redis.store import RedisStore
-from aiohttp_cache_di.backends.sizes import record_bytes
+from aiohttp_cache_di.backends.store.sizes import record_bytes
 from aiohttp_cache_di.backends.wrap.items import StackCache
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
 

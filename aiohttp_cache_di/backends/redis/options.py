@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from aiohttp_cache_di.arguments import refuse_unknown
-from aiohttp_cache_di.backends.options import BACKEND_OPTIONS
+from aiohttp_cache_di.backends.options.values import BACKEND_OPTIONS
 from aiohttp_cache_di.backends.redis.clients import driver_options
 from aiohttp_cache_di.errors import ConfigurationError
 

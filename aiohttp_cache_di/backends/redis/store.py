@@ -9,8 +9,6 @@ import time
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from typing import Final
 
-from aiohttp_cache_di.backends.inspecting import Glance, Wanted
-from aiohttp_cache_di.backends.partly import PartlyReadError
 from aiohttp_cache_di.backends.redis.commands import get_upto, head, number, page, size_of, storing, value
 from aiohttp_cache_di.backends.redis.connections import Connection, ReplyTooLargeError, expect_no_error
 from aiohttp_cache_di.backends.redis.endpoints import Endpoint
@@ -31,6 +29,8 @@ from aiohttp_cache_di.backends.store import (
     Unreadable,
     Written,
 )
+from aiohttp_cache_di.backends.store.inspecting import Glance, Wanted
+from aiohttp_cache_di.backends.store.partly import PartlyReadError
 from aiohttp_cache_di.entries.codec import EntryCodec, leads_on
 from aiohttp_cache_di.entries.outline import OUTLINE_BYTES, outline
 from aiohttp_cache_di.errors import StorageError

@@ -15,7 +15,7 @@ from redis.asyncio.connection import AbstractConnection, ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.credentials import CredentialProvider
 
-from aiohttp_cache_di.backends.typed import CacheOptions, NearOptions, SigningOptions, StorageOptions
+from aiohttp_cache_di.backends.options.typed import CacheOptions, NearOptions, SigningOptions, StorageOptions
 
 __all__ = ["RedisBackendOptions", "RedisDriverOptions", "RedisOptions", "SentinelClient"]
 

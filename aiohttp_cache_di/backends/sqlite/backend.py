@@ -6,7 +6,8 @@ from typing import TypeAlias, Unpack, cast
 
 from aiohttp_cache_di.arguments import SpelledOut, refuse_unknown
 from aiohttp_cache_di.backends.base import CacheBackend
-from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, STORAGE_OPTIONS
+from aiohttp_cache_di.backends.options.typed import CacheOptions
+from aiohttp_cache_di.backends.options.values import BACKEND_OPTIONS, STORAGE_OPTIONS
 from aiohttp_cache_di.backends.sqlite.cache import SQLiteCache, make_stack
 from aiohttp_cache_di.backends.sqlite.options import (
     DEFAULT_MAX_BYTES,
@@ -15,7 +16,6 @@ from aiohttp_cache_di.backends.sqlite.options import (
     SQLiteBackendOptions,
     SQLiteOptions,
 )
-from aiohttp_cache_di.backends.typed import CacheOptions
 
 __all__ = ["DEFAULT_MAX_BYTES", "DEFAULT_NEAR_BYTES", "SQLiteBackend", "SQLiteCache", "SQLitePickleCache"]
 

@@ -10,11 +10,11 @@ from contextvars import ContextVar
 from typing import Final, Unpack, cast
 
 from aiohttp_cache_di.arguments import SpelledOut, refuse_unknown
-from aiohttp_cache_di.backends.options import BACKEND_OPTIONS, codec_of
-from aiohttp_cache_di.backends.sizes import record_bytes
+from aiohttp_cache_di.backends.options.values import BACKEND_OPTIONS, codec_of
 from aiohttp_cache_di.backends.sqlite.options import OWN_OPTIONS, SQLiteOptions, near_bytes, open_database
 from aiohttp_cache_di.backends.sqlite.store import SQLiteStore
 from aiohttp_cache_di.backends.storage import ResponseOrKey
+from aiohttp_cache_di.backends.store.sizes import record_bytes
 from aiohttp_cache_di.backends.wrap.items import StackCache
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
 

@@ -24,7 +24,7 @@ from collections.abc import Iterable
 from typing import Final
 from zlib import crc32
 
-from aiohttp_cache_di.backends.owned import OTHERS, OTHERS_WRITE, is_believed
+from aiohttp_cache_di.backends.disk.owned import OTHERS, OTHERS_WRITE, is_believed
 
 __all__ = ["NOT_A_LINK", "STRIPES", "CounterFile", "resemble", "stripe_of"]
 

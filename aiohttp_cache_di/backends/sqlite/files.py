@@ -14,14 +14,14 @@ from pathlib import Path, PurePath
 from typing import Any, cast
 from urllib.parse import parse_qs, quote, urlsplit
 
-from aiohttp_cache_di.backends.loops import is_in_a_loop
-from aiohttp_cache_di.backends.owned import (
+from aiohttp_cache_di.backends.disk.owned import (
     make_directories,
     own,
     real_path,
     temporary_directory,
     temporary_directory_path,
 )
+from aiohttp_cache_di.backends.loops import is_in_a_loop
 from aiohttp_cache_di.backends.sqlite.thread import JobConnection, running_jobs
 from aiohttp_cache_di.errors import StorageError
 

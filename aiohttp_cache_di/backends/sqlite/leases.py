@@ -22,9 +22,9 @@ from hashlib import blake2b
 from math import inf
 from typing import Final
 
-from aiohttp_cache_di.backends import byte_locks, vouched
-from aiohttp_cache_di.backends.byte_locks import NoLocksError
-from aiohttp_cache_di.backends.owned import OTHERS, is_believed
+from aiohttp_cache_di.backends.disk import byte_locks, vouched
+from aiohttp_cache_di.backends.disk.byte_locks import NoLocksError
+from aiohttp_cache_di.backends.disk.owned import OTHERS, is_believed
 from aiohttp_cache_di.backends.sqlite.counters import NOT_A_LINK, resemble
 from aiohttp_cache_di.backends.sqlite.files import CacheFile
 from aiohttp_cache_di.backends.sqlite.schema import HEX_DIGITS

@@ -6,12 +6,12 @@ import os
 from collections.abc import Callable
 from typing import Any, Final, TypedDict
 
-from aiohttp_cache_di.backends.sizes import DEFAULT_MAX_BYTES
+from aiohttp_cache_di.backends.options.typed import CacheOptions, SigningOptions, StorageOptions
 from aiohttp_cache_di.backends.sqlite.database import Database
 from aiohttp_cache_di.backends.sqlite.eviction import Bounds
 from aiohttp_cache_di.backends.sqlite.files import CONNECT_OPTIONS, CacheFile
 from aiohttp_cache_di.backends.sqlite.schema import Table
-from aiohttp_cache_di.backends.typed import CacheOptions, SigningOptions, StorageOptions
+from aiohttp_cache_di.backends.store.sizes import DEFAULT_MAX_BYTES
 
 __all__ = [
     "DEFAULT_MAX_BYTES",

@@ -15,9 +15,9 @@ import sqlite3
 import time
 from typing import Final
 
-from aiohttp_cache_di.backends.inspecting import MAX_INFO_BYTES
 from aiohttp_cache_di.backends.sqlite.files import DamagedError
 from aiohttp_cache_di.backends.store import MARK_PREFIX, SECRET_BYTES
+from aiohttp_cache_di.backends.store.inspecting import MAX_INFO_BYTES
 from aiohttp_cache_di.errors import StorageError
 
 __all__ = [

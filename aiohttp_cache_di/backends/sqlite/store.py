@@ -12,7 +12,6 @@ from functools import partial
 from itertools import compress
 from typing import Any, Final
 
-from aiohttp_cache_di.backends.inspecting import Glance, Usage, Wanted, packed_info
 from aiohttp_cache_di.backends.sqlite import statements as jobs
 from aiohttp_cache_di.backends.sqlite.database import Database, Here
 from aiohttp_cache_di.backends.sqlite.eviction import used_bytes
@@ -25,6 +24,7 @@ from aiohttp_cache_di.backends.sqlite.thread import Job
 from aiohttp_cache_di.backends.sqlite.walk import Page, infos_page, items_page, keys_page
 from aiohttp_cache_di.backends.sqlite.writes import Acquire, Put, Release, Transaction, TransactionJob, Write
 from aiohttp_cache_di.backends.store import Found, Lease, Limits, Record, Row, StoreEvents, Written
+from aiohttp_cache_di.backends.store.inspecting import Glance, Usage, Wanted, packed_info
 from aiohttp_cache_di.backends.wrap.tasks import consume_error
 from aiohttp_cache_di.entries.codec import EntryCodec, Opaque, item_leads_on
 from aiohttp_cache_di.errors import StorageError

@@ -6,10 +6,10 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from aiohttp_cache_di.backends.inspecting import Clue, Glance, Selection, Wanted
 from aiohttp_cache_di.backends.sqlite.schema import Key, Table, unpack_key
 from aiohttp_cache_di.backends.sqlite.softening import marks_between, softened, softened_info
 from aiohttp_cache_di.backends.store import Item, Row, Unreadable
+from aiohttp_cache_di.backends.store.inspecting import Clue, Glance, Selection, Wanted
 from aiohttp_cache_di.entries.info import unpack_info
 
 __all__ = ["Page", "infos_page", "items_page", "keys_page"]

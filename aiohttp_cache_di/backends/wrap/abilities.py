@@ -9,7 +9,8 @@ from typing import Self, TypeAlias, TypeVar
 
 from msgspec import Struct
 
-from aiohttp_cache_di.backends.capabilities import (
+from aiohttp_cache_di.backends.store import Store, StoreEvents, Unreadable
+from aiohttp_cache_di.backends.store.capabilities import (
     Changing,
     Expiring,
     Immediate,
@@ -24,8 +25,7 @@ from aiohttp_cache_di.backends.capabilities import (
     Touching,
     Versioned,
 )
-from aiohttp_cache_di.backends.inspecting import CountingMarks, Measuring, Selecting, Softening
-from aiohttp_cache_di.backends.store import Store, StoreEvents, Unreadable
+from aiohttp_cache_di.backends.store.inspecting import CountingMarks, Measuring, Selecting, Softening
 from aiohttp_cache_di.entries.codec import item_leads_on
 
 __all__ = ["Abilities"]

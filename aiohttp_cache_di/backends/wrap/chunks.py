@@ -19,9 +19,6 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
-from aiohttp_cache_di.backends.capabilities import LookingOrLeasing
-from aiohttp_cache_di.backends.inspecting import packed_info
-from aiohttp_cache_di.backends.sizes import record_bytes
 from aiohttp_cache_di.backends.store import (
     UNREADABLE,
     Found,
@@ -34,6 +31,9 @@ from aiohttp_cache_di.backends.store import (
     Unreadable,
     Written,
 )
+from aiohttp_cache_di.backends.store.capabilities import LookingOrLeasing
+from aiohttp_cache_di.backends.store.inspecting import packed_info
+from aiohttp_cache_di.backends.store.sizes import record_bytes
 from aiohttp_cache_di.entries.codec import EntryCodec, Opaque, item_leads_on
 from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse

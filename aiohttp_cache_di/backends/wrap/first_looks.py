@@ -12,8 +12,8 @@ from collections import OrderedDict
 from functools import partial
 from typing import Final
 
-from aiohttp_cache_di.backends.capabilities import LookingOrLeasing
 from aiohttp_cache_di.backends.store import Found, Lease
+from aiohttp_cache_di.backends.store.capabilities import LookingOrLeasing
 from aiohttp_cache_di.backends.wrap.batching import UnansweredError
 from aiohttp_cache_di.backends.wrap.guard import FAILED, READ, Failed, StoreGuard
 from aiohttp_cache_di.backends.wrap.leases import Leases

@@ -10,9 +10,9 @@ from typing import Any, Self
 
 from msgspec.structs import replace
 
-from aiohttp_cache_di.backends.capabilities import Renewing
 from aiohttp_cache_di.backends.storage import BaseCache, ResponseOrKey
 from aiohttp_cache_di.backends.store import Item, Lease, Record, Row, Unreadable
+from aiohttp_cache_di.backends.store.capabilities import Renewing
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
 from aiohttp_cache_di.entries.codec import EntryCodec, Opaque, item_leads_on
 from aiohttp_cache_di.errors import UnreadableEntryError

@@ -7,8 +7,8 @@ import math
 from collections.abc import Callable, Collection
 from typing import Protocol
 
-from aiohttp_cache_di.backends.capabilities import LookingOrLeasing, Spool, Spooling
 from aiohttp_cache_di.backends.store import Found, Record, Store, is_mark
+from aiohttp_cache_di.backends.store.capabilities import LookingOrLeasing, Spool, Spooling
 from aiohttp_cache_di.backends.wrap.abilities import Abilities
 from aiohttp_cache_di.backends.wrap.batching import BatchedReads, UnansweredError
 from aiohttp_cache_di.backends.wrap.first_looks import FirstLooks

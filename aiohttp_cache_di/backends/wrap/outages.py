@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Final
 from urllib.parse import quote
 
-from aiohttp_cache_di.backends.capabilities import Discreet, Placed
+from aiohttp_cache_di.backends.store.capabilities import Discreet, Placed
 from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.lazy import compiled_later
 

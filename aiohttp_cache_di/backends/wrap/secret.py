@@ -16,8 +16,8 @@ import secrets
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
-from aiohttp_cache_di.backends.capabilities import Immediate, Keeping, Leasing
 from aiohttp_cache_di.backends.store import SECRET_BYTES, Found, Record, Store
+from aiohttp_cache_di.backends.store.capabilities import Immediate, Keeping, Leasing
 from aiohttp_cache_di.backends.wrap.foreign import ForeignPair
 from aiohttp_cache_di.backends.wrap.guard import StoreGuard
 from aiohttp_cache_di.backends.wrap.items import StackCache

@@ -13,9 +13,9 @@ from weakref import WeakKeyDictionary, ref
 
 from msgspec.structs import replace
 
-from aiohttp_cache_di.backends.capabilities import Leasing
-from aiohttp_cache_di.backends.inspecting import Glance, Usage, Wanted
 from aiohttp_cache_di.backends.store import Counter, Item, Record, Row, Store, StoreEvents, Unreadable, is_mark
+from aiohttp_cache_di.backends.store.capabilities import Leasing
+from aiohttp_cache_di.backends.store.inspecting import Glance, Usage, Wanted
 from aiohttp_cache_di.backends.wrap.abilities import Abilities
 from aiohttp_cache_di.backends.wrap.chunks import ChunkedStore
 from aiohttp_cache_di.backends.wrap.guard import StoreGuard

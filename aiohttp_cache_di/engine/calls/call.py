@@ -11,7 +11,7 @@ from weakref import ref
 from aiohttp import ClientConnectionError, ClientSession, ClientTimeout, DigestAuthMiddleware
 from msgspec import Struct
 
-from aiohttp_cache_di.backends.options import refuse_unusable
+from aiohttp_cache_di.backends.options.values import refuse_unusable
 from aiohttp_cache_di.engine.calls.looks import Look
 from aiohttp_cache_di.engine.calls.reads import EarlyRead
 from aiohttp_cache_di.engine.calls.through import Through

@@ -17,7 +17,7 @@ from aiohttp import ClientResponse, ClientSession
 from aiohttp.typedefs import StrOrURL
 
 from aiohttp_cache_di._aiohttp.options import ClientOptions
-from aiohttp_cache_di.backends.typed import CacheOptions
+from aiohttp_cache_di.backends.options.typed import CacheOptions
 from aiohttp_cache_di.policy.expiration import ExpirationTime
 from aiohttp_cache_di.policy.principals import Principal
 from aiohttp_cache_di.policy.tags import Tags

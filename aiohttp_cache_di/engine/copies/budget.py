@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from threading import Lock
 
-from aiohttp_cache_di.backends.options import MAX_IN_MEMORY_BYTES
+from aiohttp_cache_di.backends.options.values import MAX_IN_MEMORY_BYTES
 
 __all__ = ["COPIES", "Budget"]
 

@@ -18,7 +18,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from aiohttp_cache_di.backends.base import CacheBackend
-from aiohttp_cache_di.backends.capabilities import Spool
+from aiohttp_cache_di.backends.store.capabilities import Spool
 from aiohttp_cache_di.engine.copies.budget import Budget
 from aiohttp_cache_di.engine.copies.framing import Unkept
 from aiohttp_cache_di.engine.runtime import Runtime

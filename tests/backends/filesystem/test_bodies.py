@@ -17,7 +17,6 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from aiohttp_cache_di.backends.capabilities import Spooling
 from aiohttp_cache_di.backends.filesystem import FileCache, bodies, body, directory, keeper, spool
 from aiohttp_cache_di.backends.filesystem.directory import Directory
 from aiohttp_cache_di.backends.filesystem.files import Seen, see
@@ -29,6 +28,7 @@ from aiohttp_cache_di.backends.filesystem.store import FileStore
 from aiohttp_cache_di.backends.filesystem.tree import Place, Tree
 from aiohttp_cache_di.backends.memory import DictCache
 from aiohttp_cache_di.backends.store import Record, Unreadable
+from aiohttp_cache_di.backends.store.capabilities import Spooling
 from aiohttp_cache_di.entries.codec import EntryCodec
 from aiohttp_cache_di.entries.filed import FiledBody, FiledPart, FiledResponse, in_memory, with_body
 from aiohttp_cache_di.errors import StorageError, UnreadableEntryError

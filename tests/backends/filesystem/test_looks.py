@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from aiohttp_cache_di import CachedSession, FileBackend
-from aiohttp_cache_di.backends.capabilities import LookingOrLeasing
 from aiohttp_cache_di.backends.filesystem import files, leases
 from aiohttp_cache_di.backends.filesystem.store import FileStore
 from aiohttp_cache_di.backends.store import Found, Lease, Record
+from aiohttp_cache_di.backends.store.capabilities import LookingOrLeasing
 from aiohttp_cache_di.errors import StorageError
 from tests.backends.entries import make_entry
 from tests.backends.filesystem.places import make_store

@@ -21,13 +21,13 @@ from typing import Any
 
 import pytest
 
-from aiohttp_cache_di.backends import byte_locks
-from aiohttp_cache_di.backends.capabilities import Expiring, Keeping, Leasing, Placed, Renewing, Touching
+from aiohttp_cache_di.backends.disk import byte_locks
 from aiohttp_cache_di.backends.filesystem import leases
 from aiohttp_cache_di.backends.filesystem.names import name_of
 from aiohttp_cache_di.backends.filesystem.pool import THREAD_NAME
 from aiohttp_cache_di.backends.filesystem.store import FileStore
 from aiohttp_cache_di.backends.store import SECRET_BYTES, Lease, Record
+from aiohttp_cache_di.backends.store.capabilities import Expiring, Keeping, Leasing, Placed, Renewing, Touching
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from tests.backends.entries import make_entry
 from tests.backends.filesystem.places import age, entry_file, files_in, make_store

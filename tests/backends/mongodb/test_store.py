@@ -24,12 +24,12 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import AutoReconnect, NotPrimaryError, OperationFailure, PyMongoError
 from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
 
-from aiohttp_cache_di.backends.capabilities import Changing, Expiring, Leasing, LookingOrLeasing, Versioned
 from aiohttp_cache_di.backends.loops import Errands
 from aiohttp_cache_di.backends.mongodb import clock, expiry, stream
 from aiohttp_cache_di.backends.mongodb.clock import ServerClock
 from aiohttp_cache_di.backends.mongodb.store import MongoDBStore
 from aiohttp_cache_di.backends.store import Lease
+from aiohttp_cache_di.backends.store.capabilities import Changing, Expiring, Leasing, LookingOrLeasing, Versioned
 from aiohttp_cache_di.entries.codec import EntryCodec
 from aiohttp_cache_di.errors import ConfigurationError
 from tests.backends.remote_contract import MakeStore, RemoteContract, entry, looked, read, write

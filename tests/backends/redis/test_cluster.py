@@ -13,11 +13,11 @@ import pytest
 from msgspec.structs import replace
 
 from aiohttp_cache_di import CachedSession
-from aiohttp_cache_di.backends.partly import PartlyReadError
 from aiohttp_cache_di.backends.redis import RedisBackend, RedisCache, endpoints
 from aiohttp_cache_di.backends.redis import cluster as module
 from aiohttp_cache_di.backends.redis.wire import command
 from aiohttp_cache_di.backends.store import Found, Lease
+from aiohttp_cache_di.backends.store.partly import PartlyReadError
 from aiohttp_cache_di.errors import StorageError
 from tests.backends.entries import make_entry
 from tests.backends.redis.opened import store_at, store_of

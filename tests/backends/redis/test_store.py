@@ -10,9 +10,9 @@ from typing import Any, cast
 import msgspec
 import pytest
 
-from aiohttp_cache_di.backends.capabilities import Changing, Expiring, Leasing, LookingOrLeasing
 from aiohttp_cache_di.backends.redis.store import PAGE, RedisStore
 from aiohttp_cache_di.backends.store import UNREADABLE, Found, Item, Lease, Record
+from aiohttp_cache_di.backends.store.capabilities import Changing, Expiring, Leasing, LookingOrLeasing
 from aiohttp_cache_di.entries.codec import EntryCodec, Opaque
 from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from aiohttp_cache_di.backends import byte_locks
+from aiohttp_cache_di.backends.disk import byte_locks
 from aiohttp_cache_di.backends.sqlite import SQLiteCache
 from aiohttp_cache_di.backends.sqlite import leases as leases_module
 from aiohttp_cache_di.backends.sqlite.schema import MAX_BATCH

@@ -16,14 +16,14 @@ from typing import Any, Unpack, cast
 import pytest
 from msgspec.structs import replace
 
-from aiohttp_cache_di.backends import operating
-from aiohttp_cache_di.backends.inspecting import Clue, Glance, Purged, Selection
-from aiohttp_cache_di.backends.selection import Selectors, selection
+from aiohttp_cache_di.backends.operating import operated
+from aiohttp_cache_di.backends.operating.selection import Selectors, selection
 from aiohttp_cache_di.backends.sqlite import SQLiteBackend, softening, store, walk
 from aiohttp_cache_di.backends.sqlite.schema import GENERATION, MAX_BATCH, Table
 from aiohttp_cache_di.backends.sqlite.store import SQLiteStore
 from aiohttp_cache_di.backends.sqlite.writes import Transaction
 from aiohttp_cache_di.backends.store import Record
+from aiohttp_cache_di.backends.store.inspecting import Clue, Glance, Purged, Selection
 from aiohttp_cache_di.entries.info import info_of
 from aiohttp_cache_di.rfc9111.messages import StoredResponse, Tagging
 from tests.backends.entries import make_entry
@@ -198,10 +198,10 @@ async def test_a_purge_has_no_step_in_which_all_is_done(
     assert (sum(softened), max(softened)) == (count, MAX_BATCH)
     assert (await backend.purge(host="a.test")).entries == count
 
-    most = operating.PURGED_AT_A_TIME + walk.INFOS_PER_PAGE
+    most = operated.PURGED_AT_A_TIME + walk.INFOS_PER_PAGE
     assert (sum(walked), max(walked)) == (2 * count, walk.INFOS_PER_PAGE)
     assert sum(lots) == 2 * count
-    assert operating.PURGED_AT_A_TIME <= max(lots) < most  # not one by one either
+    assert operated.PURGED_AT_A_TIME <= max(lots) < most  # not one by one either
 
 
 @pytest.mark.parametrize("soft", [True, False])

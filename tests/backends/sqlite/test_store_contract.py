@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from aiohttp_cache_di.backends.sizes import record_bytes
 from aiohttp_cache_di.backends.sqlite.options import SQLiteOptions, open_database
 from aiohttp_cache_di.backends.sqlite.store import SQLiteStore
+from aiohttp_cache_di.backends.store.sizes import record_bytes
 from aiohttp_cache_di.entries.codec import EntryCodec
 from tests.backends.store_contract import MakeStore, StoreContract
 

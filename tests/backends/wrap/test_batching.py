@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from aiohttp_cache_di.backends.partly import PartlyReadError
 from aiohttp_cache_di.backends.store import Found, Limits
+from aiohttp_cache_di.backends.store.partly import PartlyReadError
 from aiohttp_cache_di.backends.wrap.batching import BatchedReads, UnansweredError
 from aiohttp_cache_di.backends.wrap.guard import StoreGuard
 from aiohttp_cache_di.errors import StorageError

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from msgspec import Struct
 
-from aiohttp_cache_di.backends.store import Record
+from aiohttp_cache_di.backends.store.contract import Record
 from aiohttp_cache_di.entries.info import EntryInfo, info_of, pack_info
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 

@@ -18,10 +18,10 @@ from msgspec.structs import replace
 
 from aiohttp_cache_di import CachedSession, ConfigurationError, DynamoDBBackend, FileBackend, MongoDBBackend
 from aiohttp_cache_di.backends import CacheBackend
-from aiohttp_cache_di.backends.inspecting import Purged
 from aiohttp_cache_di.backends.redis import RedisBackend
 from aiohttp_cache_di.backends.sqlite import SQLiteBackend
 from aiohttp_cache_di.backends.store import Record
+from aiohttp_cache_di.backends.store.inspecting import Purged
 from aiohttp_cache_di.entries.codec import EntryCodec
 from aiohttp_cache_di.entries.info import EntryInfo, info_of, short_id
 from aiohttp_cache_di.response import CachedResponse

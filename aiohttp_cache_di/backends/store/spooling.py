@@ -1,4 +1,4 @@
-"""What a store may be able to do besides (`backends.store`): keep bodies of any size without having them in memory."""
+"""What a store may be able to do besides (`store`): keep bodies of any size without having them in memory."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from aiohttp_cache_di.backends import owned
+from aiohttp_cache_di.backends.disk import owned
 from aiohttp_cache_di.errors import StorageError
 from tests.posix import as_root, posix_only
 

@@ -8,7 +8,7 @@ from typing import Any, Final, SupportsIndex, TypeAlias, cast
 
 from msgspec import Struct
 
-from aiohttp_cache_di.backends.typed import BackendOptions, CacheOptions, SigningOptions, StorageOptions
+from aiohttp_cache_di.backends.options.typed import BackendOptions, CacheOptions, SigningOptions, StorageOptions
 from aiohttp_cache_di.entries.codec import EntryCodec
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.keys import CredentialNames

@@ -12,8 +12,8 @@ from typing import Final, TypeAlias, TypedDict, cast
 from yarl import URL
 
 from aiohttp_cache_di import keys
-from aiohttp_cache_di.backends.inspecting import Clue, Selection, Wanted
-from aiohttp_cache_di.backends.terms import expect_pattern, expect_scheme, named_host
+from aiohttp_cache_di.backends.operating.terms import expect_pattern, expect_scheme, named_host
+from aiohttp_cache_di.backends.store.inspecting import Clue, Selection, Wanted
 from aiohttp_cache_di.entries.info import EntryInfo
 from aiohttp_cache_di.entries.tags import as_shown
 from aiohttp_cache_di.errors import ConfigurationError

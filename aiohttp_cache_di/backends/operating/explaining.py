@@ -15,8 +15,8 @@ from yarl import URL
 
 from aiohttp_cache_di import keys, policy
 from aiohttp_cache_di.backends.configured import LOOKING_UP, Configured
-from aiohttp_cache_di.backends.operating import Operated
-from aiohttp_cache_di.backends.sight import Sight
+from aiohttp_cache_di.backends.operating.operated import Operated
+from aiohttp_cache_di.backends.operating.sight import Sight
 from aiohttp_cache_di.backends.wrap.purges import softened_by
 from aiohttp_cache_di.entries.info import EntryInfo, short_id
 from aiohttp_cache_di.keys.credentials import effective_credentials, pairs_of, who_asks

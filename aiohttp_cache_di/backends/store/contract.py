@@ -194,7 +194,7 @@ class Store(Protocol):
         """Look *keys* up, `Limits.batch` of them at most; the answers are in their order, None for nothing.
 
         Raises:
-            PartlyReadError (`backends.partly`): some could be looked up, and have their answers in it.
+            PartlyReadError (`backends.store.partly`): some could be looked up, and have their answers in it.
             StorageError, or what the driver raises: none of them could be.
         """
         ...

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from aiohttp_cache_di.backends.store import Found
+from aiohttp_cache_di.backends.store.contract import Found
 from aiohttp_cache_di.errors import StorageError
 
 __all__ = ["PartlyReadError"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final, Protocol
 
-from aiohttp_cache_di.backends import byte_locks
+from aiohttp_cache_di.backends.disk import byte_locks
 
 __all__ = ["SLOTS", "Times", "is_overdue", "take", "vouch"]
 

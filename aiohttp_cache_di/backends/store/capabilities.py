@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from typing import Protocol, runtime_checkable
 
-from aiohttp_cache_di.backends.spooling import Spool, Spooling
-from aiohttp_cache_di.backends.store import Found, Item, Lease, Record, StoreEvents
+from aiohttp_cache_di.backends.store.contract import Found, Item, Lease, Record, StoreEvents
+from aiohttp_cache_di.backends.store.spooling import Spool, Spooling
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = [

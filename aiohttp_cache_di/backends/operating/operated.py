@@ -12,8 +12,8 @@ from typing import Any, Final, Unpack
 
 from msgspec.structs import replace
 
-from aiohttp_cache_di.backends.inspecting import Purged, Selection, Usage
-from aiohttp_cache_di.backends.selection import Selectors, selection, tags_in
+from aiohttp_cache_di.backends.operating.selection import Selectors, selection, tags_in
+from aiohttp_cache_di.backends.store.inspecting import Purged, Selection, Usage
 from aiohttp_cache_di.backends.urls import Addressed
 from aiohttp_cache_di.entries.info import EntryInfo
 from aiohttp_cache_di.errors import ConfigurationError
