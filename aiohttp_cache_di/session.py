@@ -23,7 +23,7 @@ from aiohttp_cache_di.arguments import (
 )
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.options.values import BACKEND_OPTIONS, refuse_unusable
-from aiohttp_cache_di.backends.wrap.guard import PATIENCE
+from aiohttp_cache_di.backends.wrap.guarding.guard import PATIENCE
 from aiohttp_cache_di.engine.bases.asking import Asking
 from aiohttp_cache_di.engine.bases.doubles import is_backend
 from aiohttp_cache_di.engine.bases.senders import ADDING

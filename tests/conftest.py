@@ -16,8 +16,8 @@ from aiohttp_cache_di.backends.redis import connections
 from aiohttp_cache_di.backends.sqlite import SQLiteBackend, writes
 from aiohttp_cache_di.backends.sqlite.store import SQLiteStore
 from aiohttp_cache_di.backends.store import Limits
-from aiohttp_cache_di.backends.wrap import first_looks
-from aiohttp_cache_di.backends.wrap.guard import DEFAULT_DEADLINE_S
+from aiohttp_cache_di.backends.wrap.guarding.guard import DEFAULT_DEADLINE_S
+from aiohttp_cache_di.backends.wrap.looking import first_looks
 from aiohttp_cache_di.engine import notes
 from tests.blocking import allow_blocking, forbid_blocking, no_blocking
 from tests.clients import WAYS, Clients

@@ -34,7 +34,7 @@ from aiohttp_cache_di.admin.told import (
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.operating.explaining import Explanation
 from aiohttp_cache_di.backends.operating.terms import is_key_beginning
-from aiohttp_cache_di.backends.wrap.outages import cause_of, kind_of
+from aiohttp_cache_di.backends.wrap.guarding.outages import cause_of, kind_of
 from aiohttp_cache_di.entries.info import info_of
 from aiohttp_cache_di.errors import ConfigurationError, UnreadableEntryError
 from aiohttp_cache_di.telemetry import Measures

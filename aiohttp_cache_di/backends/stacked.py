@@ -11,7 +11,7 @@ from aiohttp_cache_di.backends.revision import Revised
 from aiohttp_cache_di.backends.storage import BaseCache
 from aiohttp_cache_di.backends.store import Record
 from aiohttp_cache_di.backends.wrap.foreign import pair_of
-from aiohttp_cache_di.backends.wrap.guard import StoreGuard
+from aiohttp_cache_di.backends.wrap.guarding.guard import StoreGuard
 from aiohttp_cache_di.backends.wrap.items import StackCache
 from aiohttp_cache_di.backends.wrap.ping import ping
 from aiohttp_cache_di.backends.wrap.secret import StoreSecret

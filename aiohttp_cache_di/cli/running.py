@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias
 
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.store.capabilities import Restrained
-from aiohttp_cache_di.backends.wrap.outages import cause_of, kind_of
+from aiohttp_cache_di.backends.wrap.guarding.outages import cause_of, kind_of
 from aiohttp_cache_di.backends.wrap.ping import reach
 from aiohttp_cache_di.errors import CacheError, ConfigurationError, StorageError
 from aiohttp_cache_di.settings.build import build_backend

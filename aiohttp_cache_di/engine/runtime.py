@@ -14,8 +14,8 @@ from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.wrap.loop import LoopStack
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
 from aiohttp_cache_di.backends.wrap.tasks import FINISH_WITHIN_S, Tasks
-from aiohttp_cache_di.backends.wrap.tombstones import Tombstones
-from aiohttp_cache_di.backends.wrap.write import OnWritten
+from aiohttp_cache_di.backends.wrap.writing.tombstones import Tombstones
+from aiohttp_cache_di.backends.wrap.writing.write import OnWritten
 from aiohttp_cache_di.engine.calls.call import CURRENT_CALL
 from aiohttp_cache_di.engine.flights import Flights
 from aiohttp_cache_di.engine.watching import tell_start

@@ -14,7 +14,7 @@ from aiohttp import ClientResponse, ClientSession
 
 from aiohttp_cache_di import CachedSession, CacheMiddleware, policy
 from aiohttp_cache_di.backends import CacheBackend, FileBackend, RedisBackend, ResponseOrKey, SQLiteBackend
-from aiohttp_cache_di.backends.wrap import pending
+from aiohttp_cache_di.backends.wrap.writing import pending
 from aiohttp_cache_di.engine.answering.describe import DETAILS
 from aiohttp_cache_di.engine.copies import recording
 from aiohttp_cache_di.engine.keeping.storing import ResponseStoring

@@ -12,7 +12,7 @@ from aiohttp import ClientConnectorError
 from aiohttp_cache_di import CachedSession
 from aiohttp_cache_di.backends import CacheBackend
 from aiohttp_cache_di.backends.sqlite import SQLiteBackend
-from aiohttp_cache_di.backends.wrap.outages import Outages
+from aiohttp_cache_di.backends.wrap.guarding.outages import Outages
 from aiohttp_cache_di.engine.hits import FAIR_SHARE
 from aiohttp_cache_di.telemetry import CacheStats, Decision, Saved
 from tests.clients import Clients

@@ -22,7 +22,7 @@ from tests.stores import Store
 from tests.valkey import ValkeyServer
 
 RECENT_S = 0.3
-OUTAGES = "aiohttp_cache_di.backends.wrap.outages"
+OUTAGES = "aiohttp_cache_di.backends.wrap.guarding.outages"
 
 
 async def ask(session: CachedSession, url: str, **options: Any) -> int:

@@ -10,8 +10,8 @@ from contextlib import aclosing
 from yarl import URL
 
 from aiohttp_cache_di.backends.configured import Configured
-from aiohttp_cache_di.backends.wrap.guard import PATIENCE, READ
-from aiohttp_cache_di.backends.wrap.outages import TIMEOUT, cause_of, kind_of
+from aiohttp_cache_di.backends.wrap.guarding.guard import PATIENCE, READ
+from aiohttp_cache_di.backends.wrap.guarding.outages import TIMEOUT, cause_of, kind_of
 from aiohttp_cache_di.entries.info import EntryInfo
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse

@@ -10,19 +10,19 @@ store. A stack has one part in each event loop that uses it; nothing that belong
       ▼                          ▼
     loop.LoopStack            items.StackCache          one per loop                 one per face
       │                          │
-      ├─ pending  ◄──────────────┤  writes on their way: read from here, tried until they are written
-      ├─ tombstones ◄────────────┤  keys whose deletion failed: nothing under them is used
+      ├─ writing/ ◄──────────────┤  pending: writes on their way, read from here, tried until they are written
+      │                          │  tombstones: keys whose deletion failed: nothing under them is used
       ├─ near                    │  copies in memory, believed while the store vouches for them
-      ├─ batching ◄──────────────┤  concurrent reads go together
-      ├─ first_looks             │  what is not likely to be there is looked for and leased at once
-      ├─ guard (circuit, deadline)  what a caller waits for ends in time; a dead store is left alone
+      ├─ looking/ ◄──────────────┤  batching: concurrent reads go together; leases: one process fetches
+      │                          │  first_looks: what is not likely to be there is looked for and leased at once
+      ├─ guarding/                  what a caller waits for ends in time; a dead store is left alone
       │    chunks                   large items in pieces, where the store has a limit
       └──► Store                    memory, SQLite, Redis, or `foreign`: two storages of a user's own
 
-Beside them: `gathering` has small writes wait for each other, where the store asks for that; `puts` says how many go
-together; `abilities` looks once for what a store can do besides; `packing` makes items of entries, with a user's own
-serializer if there is one; `outages` tells people of a store that fails; `ping` tries it before a request needs it;
-`secret` makes digests with a secret that the store keeps; `tasks` are those that no caller waits for.
+Beside them: `abilities` looks once for what a store can do besides; `packing` makes items of entries, with a user's own
+serializer if there is one; `purges` keeps what was purged by tag; `ping` tries a store before a request needs it;
+`secret` makes digests with a secret that the store keeps; `tasks` are those that no caller waits for, and `alarms`
+timers that hardly ever ring.
 
 **A hit** from memory: `peek` finds the entry among the pending writes, or, unless a tombstone forbids it, at hand: in a
 store that answers at once, or in the near tier, whose copy is good while ``store.version(key)`` has not grown, or while

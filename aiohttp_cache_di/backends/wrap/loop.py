@@ -10,17 +10,17 @@ from typing import Protocol
 from aiohttp_cache_di.backends.store import Found, Record, Store, is_mark
 from aiohttp_cache_di.backends.store.capabilities import LookingOrLeasing, Spool, Spooling
 from aiohttp_cache_di.backends.wrap.abilities import Abilities
-from aiohttp_cache_di.backends.wrap.batching import BatchedReads, UnansweredError
-from aiohttp_cache_di.backends.wrap.first_looks import FirstLooks
-from aiohttp_cache_di.backends.wrap.guard import FAILED, Failed, StoreGuard
-from aiohttp_cache_di.backends.wrap.leases import Leases
+from aiohttp_cache_di.backends.wrap.guarding.guard import FAILED, Failed, StoreGuard
+from aiohttp_cache_di.backends.wrap.looking.batching import BatchedReads, UnansweredError
+from aiohttp_cache_di.backends.wrap.looking.first_looks import FirstLooks
+from aiohttp_cache_di.backends.wrap.looking.leases import Leases
 from aiohttp_cache_di.backends.wrap.near import NearTier
 from aiohttp_cache_di.backends.wrap.packing import Packing
-from aiohttp_cache_di.backends.wrap.pending import PendingWrites
 from aiohttp_cache_di.backends.wrap.purges import PurgeCount, Purges
 from aiohttp_cache_di.backends.wrap.tasks import FINISH_WITHIN_S, Tasks
-from aiohttp_cache_di.backends.wrap.tombstones import Tombstones
-from aiohttp_cache_di.backends.wrap.write import OnWritten
+from aiohttp_cache_di.backends.wrap.writing.pending import PendingWrites
+from aiohttp_cache_di.backends.wrap.writing.tombstones import Tombstones
+from aiohttp_cache_di.backends.wrap.writing.write import OnWritten
 from aiohttp_cache_di.entries.filed import FiledResponse
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 

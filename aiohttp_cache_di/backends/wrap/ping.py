@@ -9,7 +9,7 @@ from typing import Final
 
 from aiohttp_cache_di.backends.store import Record, Store
 from aiohttp_cache_di.backends.store.capabilities import Checking, Immediate
-from aiohttp_cache_di.backends.wrap.guard import StoreGuard
+from aiohttp_cache_di.backends.wrap.guarding.guard import StoreGuard
 from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.telemetry import Health
 

@@ -34,8 +34,8 @@ import msgspec
 from msgspec.structs import replace
 
 from aiohttp_cache_di.backends.store import MARK_PREFIX
-from aiohttp_cache_di.backends.wrap.guard import FAILED, Failed
-from aiohttp_cache_di.backends.wrap.write import OnWritten
+from aiohttp_cache_di.backends.wrap.guarding.guard import FAILED, Failed
+from aiohttp_cache_di.backends.wrap.writing.write import OnWritten
 from aiohttp_cache_di.entries.info import EntryInfo
 from aiohttp_cache_di.rfc9111.messages import MAX_PURGES, StoredResponse, Tagging
 

@@ -19,7 +19,7 @@ from weakref import WeakKeyDictionary
 from aiohttp_cache_di.backends.store import SECRET_BYTES, Found, Record, Store
 from aiohttp_cache_di.backends.store.capabilities import Immediate, Keeping, Leasing
 from aiohttp_cache_di.backends.wrap.foreign import ForeignPair
-from aiohttp_cache_di.backends.wrap.guard import StoreGuard
+from aiohttp_cache_di.backends.wrap.guarding.guard import StoreGuard
 from aiohttp_cache_di.backends.wrap.items import StackCache
 from aiohttp_cache_di.backends.wrap.stack import SECRET_KEY
 from aiohttp_cache_di.entries.secrets import DigestKey

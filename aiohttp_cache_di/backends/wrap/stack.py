@@ -18,11 +18,11 @@ from aiohttp_cache_di.backends.store.capabilities import Leasing
 from aiohttp_cache_di.backends.store.inspecting import Glance, Usage, Wanted
 from aiohttp_cache_di.backends.wrap.abilities import Abilities
 from aiohttp_cache_di.backends.wrap.chunks import ChunkedStore
-from aiohttp_cache_di.backends.wrap.guard import StoreGuard
+from aiohttp_cache_di.backends.wrap.guarding.guard import StoreGuard
 from aiohttp_cache_di.backends.wrap.loop import LoopStack
 from aiohttp_cache_di.backends.wrap.packing import Packing
 from aiohttp_cache_di.backends.wrap.purges import CLOCK, LONG, PurgeCount, purge_records
-from aiohttp_cache_di.backends.wrap.tombstones import Tombstones
+from aiohttp_cache_di.backends.wrap.writing.tombstones import Tombstones
 from aiohttp_cache_di.entries.codec import EntryCodec, Opaque, item_leads_on
 from aiohttp_cache_di.entries.filed import FiledResponse, in_memory
 from aiohttp_cache_di.entries.info import EntryInfo, info_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from aiohttp_cache_di.backends.wrap.guard import FAILED, Failed
+from aiohttp_cache_di.backends.wrap.guarding.guard import FAILED, Failed
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = ["FAILED", "EarlyRead", "Failed"]

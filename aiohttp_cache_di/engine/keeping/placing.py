@@ -9,7 +9,7 @@ from typing import Any
 from aiohttp import hdrs
 
 from aiohttp_cache_di import keys, policy
-from aiohttp_cache_di.backends.wrap.write import OnWritten
+from aiohttp_cache_di.backends.wrap.writing.write import OnWritten
 from aiohttp_cache_di.engine.answering.describe import Report
 from aiohttp_cache_di.engine.keeping.leasing import Leasing
 from aiohttp_cache_di.rfc9111.messages import StoredResponse

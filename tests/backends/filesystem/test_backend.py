@@ -19,7 +19,7 @@ import pytest
 from aiohttp_cache_di import CachedSession, ConfigurationError, FileBackend, FileCache
 from aiohttp_cache_di.backends.filesystem.records import APART_FROM_BYTES
 from aiohttp_cache_di.backends.store import sizes
-from aiohttp_cache_di.backends.wrap import guard
+from aiohttp_cache_di.backends.wrap.guarding import guard
 from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.response import CachedResponse
 from tests.backends.entries import make_entry

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from aiohttp_cache_di.backends.memory.store import MemoryStore
 from aiohttp_cache_di.backends.store import Found, Record, Written
 from aiohttp_cache_di.backends.wrap import purges as module
-from aiohttp_cache_di.backends.wrap.guard import FAILED, StoreGuard
+from aiohttp_cache_di.backends.wrap.guarding.guard import FAILED, StoreGuard
 from aiohttp_cache_di.backends.wrap.purges import CLOCK, purge_records
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
 from aiohttp_cache_di.errors import StorageError

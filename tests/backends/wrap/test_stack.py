@@ -14,9 +14,9 @@ from msgspec.structs import replace
 
 from aiohttp_cache_di import CacheBackend, CachedSession
 from aiohttp_cache_di.backends.store import Found, Lease, Record, Written
-from aiohttp_cache_di.backends.wrap import leases
-from aiohttp_cache_di.backends.wrap.guard import StoreGuard
+from aiohttp_cache_di.backends.wrap.guarding.guard import StoreGuard
 from aiohttp_cache_di.backends.wrap.items import StackCache
+from aiohttp_cache_di.backends.wrap.looking import leases
 from aiohttp_cache_di.backends.wrap.loop import FAILED
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
 from aiohttp_cache_di.errors import StorageError

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from aiohttp_cache_di.backends.store import Limits, Record, Written
-from aiohttp_cache_di.backends.wrap import write
-from aiohttp_cache_di.backends.wrap.guard import StoreGuard
+from aiohttp_cache_di.backends.wrap.guarding.guard import StoreGuard
 from aiohttp_cache_di.backends.wrap.loop import LoopStack
-from aiohttp_cache_di.backends.wrap.pending import MAX_PENDING_BYTES
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
+from aiohttp_cache_di.backends.wrap.writing import write
+from aiohttp_cache_di.backends.wrap.writing.pending import MAX_PENDING_BYTES
 from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from aiohttp_cache_di.telemetry import CacheStats

@@ -14,9 +14,9 @@ from typing import Final
 
 from aiohttp_cache_di.backends.store import Found, Lease
 from aiohttp_cache_di.backends.store.capabilities import LookingOrLeasing
-from aiohttp_cache_di.backends.wrap.batching import UnansweredError
-from aiohttp_cache_di.backends.wrap.guard import FAILED, READ, Failed, StoreGuard
-from aiohttp_cache_di.backends.wrap.leases import Leases
+from aiohttp_cache_di.backends.wrap.guarding.guard import FAILED, READ, Failed, StoreGuard
+from aiohttp_cache_di.backends.wrap.looking.batching import UnansweredError
+from aiohttp_cache_di.backends.wrap.looking.leases import Leases
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = ["FirstLooks"]

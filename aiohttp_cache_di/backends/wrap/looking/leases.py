@@ -21,7 +21,7 @@ from msgspec import Struct
 from aiohttp_cache_di.backends.store import Lease
 from aiohttp_cache_di.backends.store.capabilities import Awaiting, Leasing, Renewing
 from aiohttp_cache_di.backends.wrap.alarms import Alarms
-from aiohttp_cache_di.backends.wrap.guard import StoreGuard
+from aiohttp_cache_di.backends.wrap.guarding.guard import StoreGuard
 from aiohttp_cache_di.backends.wrap.tasks import Tasks
 
 __all__ = ["SPARED", "Leases", "Spared", "obtain"]

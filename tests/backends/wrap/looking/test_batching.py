@@ -9,8 +9,8 @@ import pytest
 
 from aiohttp_cache_di.backends.store import Found, Limits
 from aiohttp_cache_di.backends.store.partly import PartlyReadError
-from aiohttp_cache_di.backends.wrap.batching import BatchedReads, UnansweredError
-from aiohttp_cache_di.backends.wrap.guard import StoreGuard
+from aiohttp_cache_di.backends.wrap.guarding.guard import StoreGuard
+from aiohttp_cache_di.backends.wrap.looking.batching import BatchedReads, UnansweredError
 from aiohttp_cache_di.errors import StorageError
 from tests.backends.proof import ProofStore
 

@@ -16,13 +16,13 @@ from functools import partial
 from typing import Final, cast
 
 from aiohttp_cache_di.backends.store import Item, Record, Store, Written, is_mark
-from aiohttp_cache_di.backends.wrap.gathering import Gathering
-from aiohttp_cache_di.backends.wrap.guard import OF_THE_DATA, StoreGuard
-from aiohttp_cache_di.backends.wrap.outages import kind_of
-from aiohttp_cache_di.backends.wrap.puts import PutSize
+from aiohttp_cache_di.backends.wrap.guarding.guard import OF_THE_DATA, StoreGuard
+from aiohttp_cache_di.backends.wrap.guarding.outages import kind_of
 from aiohttp_cache_di.backends.wrap.tasks import background
-from aiohttp_cache_di.backends.wrap.tombstones import Tombstones
-from aiohttp_cache_di.backends.wrap.write import OnWritten, Write
+from aiohttp_cache_di.backends.wrap.writing.gathering import Gathering
+from aiohttp_cache_di.backends.wrap.writing.puts import PutSize
+from aiohttp_cache_di.backends.wrap.writing.tombstones import Tombstones
+from aiohttp_cache_di.backends.wrap.writing.write import OnWritten, Write
 from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 

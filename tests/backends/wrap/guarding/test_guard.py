@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from aiohttp_cache_di.backends.wrap.circuit import FIRST_BACKOFF_S, MAX_BACKOFF_S, THRESHOLD
-from aiohttp_cache_di.backends.wrap.guard import StoreGuard
+from aiohttp_cache_di.backends.wrap.guarding.circuit import FIRST_BACKOFF_S, MAX_BACKOFF_S, THRESHOLD
+from aiohttp_cache_di.backends.wrap.guarding.guard import StoreGuard
 from aiohttp_cache_di.errors import ConfigurationError, StorageError, StorageTimeoutError, UnreadableEntryError
 from aiohttp_cache_di.telemetry import CacheStats
 from tests.times import shortest

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from aiohttp_cache_di.backends.wrap.puts import MAX_BATCH_BYTES, PutSize
-from aiohttp_cache_di.backends.wrap.write import Write
+from aiohttp_cache_di.backends.wrap.writing.puts import MAX_BATCH_BYTES, PutSize
+from aiohttp_cache_di.backends.wrap.writing.write import Write
 from tests.backends.entries import make_entry
 
 

@@ -14,9 +14,9 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Final, TypeVar, cast
 
-from aiohttp_cache_di.backends.wrap.circuit import MAX_BACKOFF_S, Circuit
-from aiohttp_cache_di.backends.wrap.deadline import Deadline, Deadlines
-from aiohttp_cache_di.backends.wrap.outages import TIMEOUT, Outages, kind_of
+from aiohttp_cache_di.backends.wrap.guarding.circuit import MAX_BACKOFF_S, Circuit
+from aiohttp_cache_di.backends.wrap.guarding.deadline import Deadline, Deadlines
+from aiohttp_cache_di.backends.wrap.guarding.outages import TIMEOUT, Outages, kind_of
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.telemetry import CacheStats, CircuitState
 

@@ -10,9 +10,9 @@ import pytest
 from msgspec.structs import replace
 
 from aiohttp_cache_di.backends.store import Found, Lease
-from aiohttp_cache_di.backends.wrap import first_looks
-from aiohttp_cache_di.backends.wrap.first_looks import FirstLooks
-from aiohttp_cache_di.backends.wrap.guard import FAILED
+from aiohttp_cache_di.backends.wrap.guarding.guard import FAILED
+from aiohttp_cache_di.backends.wrap.looking import first_looks
+from aiohttp_cache_di.backends.wrap.looking.first_looks import FirstLooks
 from aiohttp_cache_di.backends.wrap.loop import LoopStack
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
 from aiohttp_cache_di.rfc9111.messages import StoredResponse

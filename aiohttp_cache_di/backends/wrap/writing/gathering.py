@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from aiohttp_cache_di.backends.store import Limits
-from aiohttp_cache_di.backends.wrap.puts import MAX_BATCH_BYTES
+from aiohttp_cache_di.backends.wrap.writing.puts import MAX_BATCH_BYTES
 
 __all__ = ["Gathering"]
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from itertools import islice
 from typing import Final
 
-from aiohttp_cache_di.backends.wrap.write import Write
+from aiohttp_cache_di.backends.wrap.writing.write import Write
 
 __all__ = ["MAX_BATCH_BYTES", "PutSize"]
 
