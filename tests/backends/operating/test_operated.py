@@ -419,6 +419,6 @@ async def test_what_is_used_has_no_records_of_purges_among_its_entries_however_m
 
 
 def test_entry_info_is_what_the_documentation_says() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+    page = (Path(__file__).parents[3] / "docs" / "operations.md").read_text()
     for name in EntryInfo.__struct_fields__:
         assert f"`{name}`" in page
