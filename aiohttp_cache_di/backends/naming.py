@@ -10,8 +10,8 @@ from typing import Any
 from aiohttp.typedefs import LooseHeaders, StrOrURL
 from multidict import CIMultiDict
 
-from aiohttp_cache_di.policy.patterns import UrlPatterns
-from aiohttp_cache_di.policy.principals import Principal, PrincipalPatterns, named_by
+from aiohttp_cache_di.policy.rules.patterns import UrlPatterns
+from aiohttp_cache_di.policy.rules.principals import Principal, PrincipalPatterns, named_by
 from aiohttp_cache_di.rfc9111.messages import Request
 
 __all__ = ["Naming"]

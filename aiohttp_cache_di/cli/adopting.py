@@ -30,7 +30,7 @@ from aiohttp_cache_di.entries.codec import EntryCodec
 from aiohttp_cache_di.entries.older import OlderResponse
 from aiohttp_cache_di.errors import StorageError, UnreadableEntryError
 from aiohttp_cache_di.policy import Bypass, Fetch, FullQuestion, Rules, Store
-from aiohttp_cache_di.policy.request import is_off
+from aiohttp_cache_di.policy.requests.request import is_off
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.messages import REDIRECTS, RawHeaders, Response, StoredResponse
 

@@ -16,8 +16,8 @@ from pydantic import SecretStr
 
 from aiohttp_cache_di.addresses import refuse_odd_mongodb_address, refuse_odd_redis_address
 from aiohttp_cache_di.entries.secrets import MIN_SECRET_CHARS
-from aiohttp_cache_di.policy.expiration import moment_of
-from aiohttp_cache_di.policy.windows import named_window
+from aiohttp_cache_di.policy.rules.expiration import moment_of
+from aiohttp_cache_di.policy.rules.windows import named_window
 from aiohttp_cache_di.rfc9111.fields import is_token
 from aiohttp_cache_di.units import means_none, parse_duration, parse_size
 

@@ -10,7 +10,7 @@ import pytest
 
 from aiohttp_cache_di import CachedResponse
 from aiohttp_cache_di.backends import CacheBackend, DictCache
-from aiohttp_cache_di.policy.expiration import lifetime_s
+from aiohttp_cache_di.policy.rules.expiration import lifetime_s
 
 
 def refuse(response: object) -> bool:

@@ -47,9 +47,9 @@ def test_every_import_points_down_the_layers(project: Path) -> None:
     ("module", "line", "contract"),
     [
         ("aiohttp_cache_di/rfc9111/freshness.py", "import time", "The rules know no clock"),
-        ("aiohttp_cache_di/policy/request.py", "import asyncio", "The rules know no clock"),
+        ("aiohttp_cache_di/policy/requests/request.py", "import asyncio", "The rules know no clock"),
         (
-            "aiohttp_cache_di/policy/request.py",
+            "aiohttp_cache_di/policy/requests/request.py",
             "from aiohttp_cache_di import middleware",
             "Imports point down the layers",
         ),

@@ -21,10 +21,10 @@ from aiohttp_cache_di.backends.wrap.purges import softened_by
 from aiohttp_cache_di.entries.info import EntryInfo, short_id
 from aiohttp_cache_di.keys.credentials import effective_credentials, pairs_of, who_asks
 from aiohttp_cache_di.policy import Bypass, Fetch, FullQuestion, RequestDecision, Rules, Serve, Validate, decide
-from aiohttp_cache_di.policy.expiration import ExpirationTime
-from aiohttp_cache_di.policy.principals import Principal
-from aiohttp_cache_di.policy.telling import Step, Trace, length_of
-from aiohttp_cache_di.policy.windows import Window
+from aiohttp_cache_di.policy.rules.expiration import ExpirationTime
+from aiohttp_cache_di.policy.rules.principals import Principal
+from aiohttp_cache_di.policy.rules.windows import Window
+from aiohttp_cache_di.policy.tracing import Step, Trace, length_of
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.cache_status import forwarded, purged
 from aiohttp_cache_di.rfc9111.messages import Request, StoredResponse, VariantRef

@@ -22,7 +22,7 @@ from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.keys import is_redacted, spellings
 from aiohttp_cache_di.policy import FullQuestion
-from aiohttp_cache_di.policy.principals import Principal
+from aiohttp_cache_di.policy.rules.principals import Principal
 
 __all__ = ["Asking"]
 

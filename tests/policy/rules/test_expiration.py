@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from yarl import URL
 
 from aiohttp_cache_di.errors import ConfigurationError
-from aiohttp_cache_di.policy.expiration import (
+from aiohttp_cache_di.policy.rules.expiration import (
     FOR_EVER,
     NOT_AT_ALL,
     UrlExpiration,

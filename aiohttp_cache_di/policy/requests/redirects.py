@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from aiohttp_cache_di.policy.decisions import Fetch, GatewayTimeout, Rules
-from aiohttp_cache_di.policy.rules import is_redirect
+from aiohttp_cache_di.policy.decisions import Fetch, GatewayTimeout
+from aiohttp_cache_di.policy.rules.resolved import Rules
 from aiohttp_cache_di.rfc9111.cache_status import generated
 from aiohttp_cache_di.rfc9111.directives import response_directives
 from aiohttp_cache_di.rfc9111.freshness import current_age_s, explicit_lifetime_s
-from aiohttp_cache_di.rfc9111.messages import Headers, StoredResponse
+from aiohttp_cache_di.rfc9111.messages import REDIRECTS, Headers, StoredResponse
 
 __all__ = ["hop_anew", "is_fresh_by_origin", "leads_on", "may_be_used_alone"]
 
 
 def leads_on(status: int, headers: Headers) -> bool:
     """Whether aiohttp goes on from a response to another URL."""
-    return is_redirect(status) and "Location" in headers
+    return status in REDIRECTS and "Location" in headers
 
 
 def may_be_used_alone(stored: StoredResponse, rules: Rules, *, now: float) -> bool:

@@ -18,13 +18,13 @@ from aiohttp_cache_di.policy.decisions import (
     RangeNotSatisfiable,
     RequestDecision,
     Reuse,
-    Rules,
     Serve,
     Validate,
 )
 from aiohttp_cache_di.policy.lifetimes import may_serve_stale, stale_while_revalidate_s
 from aiohttp_cache_di.policy.parts import asks_for_rest
-from aiohttp_cache_di.policy.telling import Because, Trace, freshness, length_of, note
+from aiohttp_cache_di.policy.rules.resolved import Rules
+from aiohttp_cache_di.policy.tracing import Because, Trace, freshness, length_of, note
 from aiohttp_cache_di.rfc9111.cache_status import Detail, FwdReason, generated, hit
 from aiohttp_cache_di.rfc9111.directives import (
     NO_DIRECTIVES,

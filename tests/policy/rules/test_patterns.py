@@ -6,9 +6,9 @@ import random
 
 import pytest
 
-from aiohttp_cache_di.policy import patterns
-from aiohttp_cache_di.policy.patterns import UrlPatterns
-from aiohttp_cache_di.policy.principals import PrincipalPatterns
+from aiohttp_cache_di.policy.rules import patterns
+from aiohttp_cache_di.policy.rules.patterns import UrlPatterns
+from aiohttp_cache_di.policy.rules.principals import PrincipalPatterns
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import TypeAlias
 
 from aiohttp_cache_di.errors import ConfigurationError
-from aiohttp_cache_di.policy.patterns import MEMOISED_URL_CHARS, as_read, compiled
+from aiohttp_cache_di.policy.rules.patterns import MEMOISED_URL_CHARS, as_read, compiled
 from aiohttp_cache_di.rfc9111.messages import Request
 
 __all__ = ["Principal", "PrincipalPatterns", "named_by"]

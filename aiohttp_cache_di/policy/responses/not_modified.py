@@ -15,11 +15,11 @@ from aiohttp_cache_di.policy.decisions import (
     Pass,
     Refetch,
     ResponseDecision,
-    Rules,
     Validate,
 )
 from aiohttp_cache_di.policy.lifetimes import lifetime
-from aiohttp_cache_di.policy.request import answer_from
+from aiohttp_cache_di.policy.requests.request import answer_from
+from aiohttp_cache_di.policy.rules.resolved import Rules
 from aiohttp_cache_di.rfc9111.cache_status import forwarded
 from aiohttp_cache_di.rfc9111.dates import format_http_date
 from aiohttp_cache_di.rfc9111.directives import response_directives

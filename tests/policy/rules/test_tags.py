@@ -8,8 +8,8 @@ import pytest
 
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.policy import Rules
-from aiohttp_cache_di.policy.expiration import UrlExpiration, UrlRules
-from aiohttp_cache_di.policy.tags import tags_of
+from aiohttp_cache_di.policy.rules.expiration import UrlExpiration, UrlRules
+from aiohttp_cache_di.policy.rules.tags import tags_of
 
 
 @pytest.mark.parametrize(

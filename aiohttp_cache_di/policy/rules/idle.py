@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 
 from msgspec import Struct
 
-from aiohttp_cache_di.policy.expiration import UrlExpiration
+from aiohttp_cache_di.policy.rules.expiration import UrlExpiration
 
 __all__ = ["IN_CODE", "Spelling", "idle_settings"]
 

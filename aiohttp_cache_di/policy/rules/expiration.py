@@ -20,9 +20,9 @@ from yarl import URL
 
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.lazy import compiled_later
-from aiohttp_cache_di.policy.patterns import MEMOISED_URL_CHARS, as_read, compiled
-from aiohttp_cache_di.policy.tags import tags_of
-from aiohttp_cache_di.policy.windows import Window, window_s
+from aiohttp_cache_di.policy.rules.patterns import MEMOISED_URL_CHARS, as_read, compiled
+from aiohttp_cache_di.policy.rules.tags import tags_of
+from aiohttp_cache_di.policy.rules.windows import Window, window_s
 from aiohttp_cache_di.units import means_none, parse_duration
 
 __all__ = [

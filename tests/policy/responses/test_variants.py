@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from aiohttp_cache_di.policy.variants import Placement, place_variant
+from aiohttp_cache_di.policy.responses.variants import Placement, place_variant
 from aiohttp_cache_di.rfc9111.messages import StoredResponse, VariantRef
 from aiohttp_cache_di.rfc9111.vary import variant_key
 from tests.messages import NOW, a_stored

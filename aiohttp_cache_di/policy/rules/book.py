@@ -9,8 +9,7 @@ from functools import cached_property
 
 from yarl import URL
 
-from aiohttp_cache_di.policy.decisions import Rules
-from aiohttp_cache_di.policy.expiration import (
+from aiohttp_cache_di.policy.rules.expiration import (
     UNSET,
     ExpirationTime,
     UrlExpiration,
@@ -20,12 +19,13 @@ from aiohttp_cache_di.policy.expiration import (
     moment_of,
     posix_time,
 )
-from aiohttp_cache_di.policy.patterns import UrlPatterns
-from aiohttp_cache_di.policy.windows import Window, window_s
+from aiohttp_cache_di.policy.rules.patterns import UrlPatterns
+from aiohttp_cache_di.policy.rules.resolved import Rules
+from aiohttp_cache_di.policy.rules.windows import Window, window_s
 from aiohttp_cache_di.rfc9111.messages import REDIRECTS
 from aiohttp_cache_di.units import means_none
 
-__all__ = ["DEFAULT_CODES", "RuleBook", "is_redirect"]
+__all__ = ["DEFAULT_CODES", "RuleBook"]
 
 DEFAULT_CODES = (200,)
 MAX_RESOLVED = 1000
@@ -185,8 +185,3 @@ class RuleBook:
         if self.cache_control:
             return None if self.allowed_codes is DEFAULT_CODES else frozenset(self.allowed_codes)
         return frozenset(self.allowed_codes) | REDIRECTS
-
-
-def is_redirect(status: int) -> bool:
-    """Whether aiohttp follows a response of this status."""
-    return status in REDIRECTS
