@@ -3,6 +3,7 @@
 The adapters in ``integrations/`` mount it: they hand requests on as an `Ask` and send each `Reply`. Who may come in
 is the app's to say, by ``authorize=``, before anything gets here. How the parts move together:
 
+- ``mounting`` checks what the adapters are given, and ``messages`` is what they hand on and send.
 - ``door`` lets requests in: local ones where that is the bound, none of other sites' pages, changes by a token.
 - ``api`` answers by name (`ENDPOINTS`); ``questions`` has what is asked of one cache, in the shapes of ``told``, and
   ``reading`` checks what is asked for.

@@ -13,10 +13,10 @@ from aiohttp.typedefs import StrOrURL
 
 from aiohttp_cache_di import keys
 from aiohttp_cache_di.backends.memory import DEFAULT_MAX_BYTES, DictCache, MemoryStore
-from aiohttp_cache_di.backends.naming import Naming
+from aiohttp_cache_di.backends.options.naming import Naming
+from aiohttp_cache_di.backends.options.revision import setting
 from aiohttp_cache_di.backends.options.typed import FilterFn, TagFn
 from aiohttp_cache_di.backends.options.values import MAX_IN_MEMORY_BYTES, BackendOptions, refuse_unusable
-from aiohttp_cache_di.backends.revision import setting
 from aiohttp_cache_di.backends.stacked import Stacked
 from aiohttp_cache_di.backends.wrap.guarding.guard import DEFAULT_DEADLINE_S, StoreGuard
 from aiohttp_cache_di.backends.wrap.stack import StoreStack

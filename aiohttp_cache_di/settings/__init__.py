@@ -11,6 +11,7 @@ pydantic, the backends and the session, and knows no container and no framework.
 - ``places`` finds a place for the file of a SQLite cache.
 - ``sections`` are the settings of one store each, and of the client's own connections.
 - ``model`` is the list of all settings: `CacheSettings` asks ``variables`` what was given and ``kinds`` what it means.
+- ``typed`` lists them as code may give them, for type checkers.
 - ``consistency`` refuses what would have no effect together with the rest.
 - ``secrecy`` masks the secrets of settings in texts of others.
 - ``build`` makes the backend and the session that settings describe; ``report`` shows settings to a person.

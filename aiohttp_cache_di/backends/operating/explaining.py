@@ -16,7 +16,7 @@ from yarl import URL
 from aiohttp_cache_di import keys, policy
 from aiohttp_cache_di.backends.configured import LOOKING_UP, Configured
 from aiohttp_cache_di.backends.operating.operated import Operated
-from aiohttp_cache_di.backends.operating.sight import Sight
+from aiohttp_cache_di.backends.operating.store_view import StoreView
 from aiohttp_cache_di.backends.wrap.purges import softened_by
 from aiohttp_cache_di.entries.info import EntryInfo, short_id
 from aiohttp_cache_di.keys.credentials import effective_credentials, pairs_of, who_asks
@@ -149,16 +149,16 @@ class Explained(Operated, Configured):
             passed_by: why the cache is not asked; "" where it is.
         """
         request, rules, now, trace = question.request, question.rules, time.time(), Trace()
-        sight = Sight(self, self.entries)
-        look = _Look(self, sight, question, trace, now)
+        view = StoreView(self, self.entries)
+        look = _Look(self, view, question, trace, now)
         decision: RequestDecision
         if passed_by:
             trace.steps.append(Step("method", False, passed_by))
-            decision, stored = Bypass("bypass"), await sight.infos(request.url)
+            decision, stored = Bypass("bypass"), await view.infos(request.url)
         else:
             primary, entry = await look.find(get_key)
-            stored = await sight.infos(request.url)
-            self._hint(trace, sight, primary, stored, {get_key, question.key})
+            stored = await view.infos(request.url)
+            self._hint(trace, view, primary, stored, {get_key, question.key})
             decision = await self._decided(look, primary, entry, follows=follows)
         return Explanation(
             method=request.method,
@@ -170,19 +170,19 @@ class Explained(Operated, Configured):
             steps=tuple(trace.steps),
             settings=tuple(self._settings(request.url, rules, wishes)),
             stored=tuple(stored),
-            store_error=sight.error,
+            store_error=view.error,
         )
 
     def _hint(
-        self, trace: Trace, sight: Sight, primary: StoredResponse | None, stored: Sequence[EntryInfo], own: Set[str]
+        self, trace: Trace, view: StoreView, primary: StoredResponse | None, stored: Sequence[EntryInfo], own: Set[str]
     ) -> None:
         """Let *trace* say what is known of why nothing is selected.
 
         Args:
             own: the keys of what the request may be answered with.
         """
-        if sight.is_dark:
-            trace.hints["selected"] = sight.error
+        if view.is_incomplete:
+            trace.hints["selected"] = view.error
             if primary is None:
                 trace.hints["askable"] = "what is stored is not known"
         elif primary is None and any(info.key in own for info in stored):
@@ -202,7 +202,7 @@ class Explained(Operated, Configured):
         if isinstance(decision, Serve) and follows and not await look.may_use(decision.stored):
             decision = policy.hop_anew(decision.stored, look.question.rules)
             look.trace.steps.append(Step("hop", False, "what the redirect leads to is not at hand"))
-        return policy.not_at_hand(decision) if look.sight.is_dark or look.is_refused else decision
+        return policy.not_at_hand(decision) if look.view.is_incomplete or look.is_refused else decision
 
     def _partition(self, url: URL, headers: CIMultiDict[str], kwargs: dict[str, Any], whose: dict[str, Any]) -> str:
         auth: BasicAuth | None = kwargs.get("auth")
@@ -247,8 +247,8 @@ class _Look:
         now: POSIX time, UTC.
     """
 
-    def __init__(self, backend: Explained, sight: Sight, question: FullQuestion, trace: Trace, now: float) -> None:
-        self.sight = sight
+    def __init__(self, backend: Explained, view: StoreView, question: FullQuestion, trace: Trace, now: float) -> None:
+        self.view = view
         self.question = question
         self.trace = trace
         self.now = now
@@ -301,7 +301,7 @@ class _Look:
 
     async def _read(self, key: str, *, of_any: bool) -> StoredResponse | None:
         hints = self.trace.hints
-        entry = await self.sight.get(key) if key else None
+        entry = await self.view.get(key) if key else None
         if entry is None:
             tag = self._backend.stack.here().purges.reasons.get(key)
             if tag:

@@ -14,7 +14,7 @@ import pytest
 
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.testing.recording.exchanges import Answered, Asked, Exchange
-from aiohttp_cache_di.testing.recording.files import dumped, load, loaded, save
+from aiohttp_cache_di.testing.recording.keeping.files import dumped, load, loaded, save
 
 ONE = Exchange(
     Asked("POST", "https://api.example.com/a?b=1", (("Content-Type", "application/json"),), b'{"yes":"no"}'),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from aiohttp_cache_di.testing.recording.comparing.matching import Key, key_of
 from aiohttp_cache_di.testing.recording.exchanges import Answered, Asked, Exchange
-from aiohttp_cache_di.testing.recording.matching import Key, key_of
-from aiohttp_cache_di.testing.recording.merging import merged
+from aiohttp_cache_di.testing.recording.keeping.merging import merged
 
 
 def exchange(path: str, body: str = "a", *, at: float = 1.0, **headers: str) -> Exchange:

@@ -8,8 +8,8 @@ import json
 import pytest
 
 from aiohttp_cache_di.testing.recording.exchanges import Answered, Asked, Exchange, Fields
-from aiohttp_cache_di.testing.recording.files import dumped
-from aiohttp_cache_di.testing.recording.filters import Filters
+from aiohttp_cache_di.testing.recording.hiding.filters import Filters
+from aiohttp_cache_di.testing.recording.keeping.files import dumped
 
 SECRET = 'tOp/"s3cr3t+%'
 JSON = ("Content-Type", "application/json")

@@ -16,10 +16,10 @@ from aiohttp_cache_di.entries.info import EntryInfo
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
-__all__ = ["Sight"]
+__all__ = ["StoreView"]
 
 
-class Sight:
+class StoreView:
     """One look at what *backend* keeps. A store that fails is asked once, and is no error.
 
     Args:
@@ -29,7 +29,7 @@ class Sight:
 
     error: str = ""
     """Why the store does not answer, with its place; "" where it does."""
-    is_dark: bool = False
+    is_incomplete: bool = False
     """Whether something was looked for in vain, since the store does not answer."""
 
     def __init__(self, backend: Configured, entries: Callable[..., AsyncGenerator[EntryInfo]]) -> None:
@@ -55,7 +55,7 @@ class Sight:
                 return stack.packing.entry_of(await stack.get(key), key)
         except Exception as error:
             self._note(error)
-            self.is_dark = True
+            self.is_incomplete = True
             return None
 
     async def infos(self, url: str) -> list[EntryInfo]:
@@ -83,7 +83,7 @@ class Sight:
         if not self.error and rest_s:
             cause = guard.outages.causes.get(READ, "it has failed")
             self.error = f"{guard.outages.where} is left alone for {rest_s:.1f} s: {cause}"
-        self.is_dark = self.is_dark or bool(self.error)
+        self.is_incomplete = self.is_incomplete or bool(self.error)
         return bool(self.error)
 
     def _note(self, error: Exception) -> None:

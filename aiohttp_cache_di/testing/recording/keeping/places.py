@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from aiohttp_cache_di.errors import ConfigurationError
-from aiohttp_cache_di.testing.recording.foreign import Attached
+from aiohttp_cache_di.testing.recording.keeping.foreign import Attached
 
 __all__ = ["nothing_attached", "opened"]
 

@@ -10,8 +10,8 @@ import pytest
 
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.testing.recording.exchanges import Answered, Asked, Exchange
-from aiohttp_cache_di.testing.recording.files import dumped
-from aiohttp_cache_di.testing.recording.filters import Filters
+from aiohttp_cache_di.testing.recording.hiding.filters import Filters
+from aiohttp_cache_di.testing.recording.keeping.files import dumped
 
 SECRET = "s3cr3t"
 FORM = (("Content-Type", "application/x-www-form-urlencoded"),)

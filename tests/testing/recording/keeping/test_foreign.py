@@ -12,7 +12,7 @@ from aiohttp import FormData
 
 from aiohttp_cache_di import CachedSession, ConfigurationError
 from aiohttp_cache_di.testing import UnrecordedRequestError, recorded
-from aiohttp_cache_di.testing.recording.files import load, loaded
+from aiohttp_cache_di.testing.recording.keeping.files import load, loaded
 from tests.origin import Origin, answer
 from tests.testing.recording.tapes import put, text_at, text_of
 

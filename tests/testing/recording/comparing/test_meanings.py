@@ -9,10 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from aiohttp_cache_di.testing.recording.comparing.matching import differences, key_of, other_keys_of
+from aiohttp_cache_di.testing.recording.comparing.meanings import as_forms, kind_of, meaning_of
 from aiohttp_cache_di.testing.recording.exchanges import Answered, Asked, Exchange
-from aiohttp_cache_di.testing.recording.filters import Filters
-from aiohttp_cache_di.testing.recording.matching import differences, key_of, other_keys_of
-from aiohttp_cache_di.testing.recording.meanings import as_forms, kind_of, meaning_of
+from aiohttp_cache_di.testing.recording.hiding.filters import Filters
 
 WORDS = st.sampled_from(
     ["password", "token", "code", "grant_type", "name", "value", "a", "eyJ", "query", "https://a.b/"]

@@ -12,8 +12,8 @@ from urllib.parse import parse_qsl
 from yarl import URL
 
 from aiohttp_cache_di.testing.recording.bodies import as_array, as_object, is_json
+from aiohttp_cache_di.testing.recording.comparing.meanings import as_forms, kind_of, meaning_of, parsed
 from aiohttp_cache_di.testing.recording.exchanges import Asked, value_of
-from aiohttp_cache_di.testing.recording.meanings import as_forms, kind_of, meaning_of, parsed
 
 __all__ = ["Key", "differences", "key_of", "nearest", "other_keys_of"]
 

@@ -9,8 +9,8 @@ from dataclasses import replace
 from typing import Final
 
 from aiohttp_cache_di.testing.recording.bodies import is_json, without
+from aiohttp_cache_di.testing.recording.comparing.matching import Key
 from aiohttp_cache_di.testing.recording.exchanges import Exchange, Fields, value_of
-from aiohttp_cache_di.testing.recording.matching import Key
 
 __all__ = ["merged"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from aiohttp_cache_di.testing.recording.comparing.matching import differences, key_of, nearest
 from aiohttp_cache_di.testing.recording.exchanges import Asked, Fields
-from aiohttp_cache_di.testing.recording.matching import differences, key_of, nearest
 
 URL = "https://api.example.com/a"
 JSON: Fields = (("Content-Type", "application/json"),)

@@ -15,13 +15,13 @@ from typing import Any, Final, NamedTuple
 from aiohttp_cache_di.errors import ConfigurationError, MissingDependencyError
 from aiohttp_cache_di.testing.recording.bodies import as_object, listed, read_body, written_body
 from aiohttp_cache_di.testing.recording.exchanges import Answered, Asked, Exchange, Fields, value_of
-from aiohttp_cache_di.testing.recording.foreign import Attached, from_har, from_vcr
-from aiohttp_cache_di.testing.recording.places import nothing_attached, opened
+from aiohttp_cache_di.testing.recording.keeping.foreign import Attached, from_har, from_vcr
+from aiohttp_cache_di.testing.recording.keeping.places import nothing_attached, opened
 
 try:
     import yaml
 
-    from aiohttp_cache_di.testing.recording.yaml_data import LOADER
+    from aiohttp_cache_di.testing.recording.keeping.yaml_data import LOADER
 except ImportError as _exc:
     raise MissingDependencyError("recordings need PyYAML: pip install 'aiohttp-cache-di[testing]'") from _exc
 

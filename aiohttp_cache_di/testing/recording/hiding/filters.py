@@ -15,11 +15,11 @@ from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.keys import DEFAULT_CREDENTIAL_HEADERS, REDACTED, is_secret_param, redact_url
 from aiohttp_cache_di.keys.names import HARMLESS_FIELDS, is_authorization_code
 from aiohttp_cache_di.keys.redaction import NAMING_FIELDS
-from aiohttp_cache_di.testing.recording import secrets
 from aiohttp_cache_di.testing.recording.bodies import as_array, as_object, parsed_json, read_body
-from aiohttp_cache_di.testing.recording.echoes import echoes_of
+from aiohttp_cache_di.testing.recording.comparing.meanings import boundary_of, kind_of, parsed
 from aiohttp_cache_di.testing.recording.exchanges import Answered, Asked, Exchange, value_of
-from aiohttp_cache_di.testing.recording.meanings import boundary_of, kind_of, parsed
+from aiohttp_cache_di.testing.recording.hiding import secrets
+from aiohttp_cache_di.testing.recording.hiding.echoes import echoes_of
 
 __all__ = ["Filters"]
 

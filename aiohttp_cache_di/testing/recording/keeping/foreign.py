@@ -10,8 +10,8 @@ from typing import Any, TypeAlias
 
 from aiohttp_cache_di.testing.codings import decoded
 from aiohttp_cache_di.testing.recording.bodies import as_array, as_object, encoded, listed
+from aiohttp_cache_di.testing.recording.comparing.meanings import form_of, parts_body
 from aiohttp_cache_di.testing.recording.exchanges import Answered, Asked, Exchange, Fields, value_of
-from aiohttp_cache_di.testing.recording.meanings import form_of, parts_body
 
 __all__ = ["Attached", "from_har", "from_vcr"]
 

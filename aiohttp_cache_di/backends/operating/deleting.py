@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 from contextvars import ContextVar
 from typing import Any
 
-from aiohttp_cache_di.backends.urls import Addressed
+from aiohttp_cache_di.backends.operating.urls import Addressed
 from aiohttp_cache_di.entries.codec import item_leads_on
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
