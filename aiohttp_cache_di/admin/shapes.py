@@ -1,4 +1,4 @@
-"""What the API tells, and what it is told: the shapes of its JSON, in one place."""
+"""The shapes of the API's JSON: what is asked, and what is answered."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from aiohttp_cache_di.entries.info import EntryInfo
 
 __all__ = [
     "Bounds",
-    "CacheTold",
-    "CachesTold",
-    "EntriesTold",
-    "EntryTold",
-    "ExplainAsked",
-    "ExplainedTold",
-    "HostTold",
-    "NowTold",
-    "PurgeAsked",
-    "PurgedTold",
+    "CacheInfo",
+    "CachesAnswer",
+    "EntriesAnswer",
+    "EntryAnswer",
+    "ExplainAnswer",
+    "ExplainRequest",
+    "HostUsage",
+    "NowAnswer",
+    "PurgeAnswer",
+    "PurgeRequest",
     "Row",
-    "StepTold",
-    "StoreTold",
-    "UpstreamsTold",
+    "StepInfo",
+    "StoreAnswer",
+    "UpstreamsAnswer",
     "Worker",
     "row_of",
 ]
@@ -46,7 +46,7 @@ class Worker(Struct, frozen=True):
     since: float
 
 
-class CacheTold(Struct, frozen=True):
+class CacheInfo(Struct, frozen=True):
     """A cache of the app.
 
     Args:
@@ -75,17 +75,17 @@ class Bounds(Struct, frozen=True):
     shows_bodies: bool
 
 
-class CachesTold(Struct, frozen=True):
+class CachesAnswer(Struct, frozen=True):
     """``GET api/caches``."""
 
-    caches: list[CacheTold]
+    caches: list[CacheInfo]
     worker: Worker
     token: str
     bounds: Bounds
     now: float
 
 
-class NowTold(Struct, frozen=True):
+class NowAnswer(Struct, frozen=True):
     """``GET api/caches/{number}/now``: what this worker knows by itself; no store is asked.
 
     Args:
@@ -110,7 +110,7 @@ class NowTold(Struct, frozen=True):
     busiest: list[BusyHost]
 
 
-class StoreTold(Struct, frozen=True):
+class StoreAnswer(Struct, frozen=True):
     """``GET …/store`` and ``POST …/check``: what the store says of itself.
 
     Args:
@@ -126,7 +126,7 @@ class StoreTold(Struct, frozen=True):
     checked: str | None = None
 
 
-class HostTold(Struct, frozen=True):
+class HostUsage(Struct, frozen=True):
     """What is stored of one upstream."""
 
     host: str
@@ -135,7 +135,7 @@ class HostTold(Struct, frozen=True):
     fresh: int
 
 
-class UpstreamsTold(Struct, frozen=True):
+class UpstreamsAnswer(Struct, frozen=True):
     """``GET …/upstreams``.
 
     Args:
@@ -146,7 +146,7 @@ class UpstreamsTold(Struct, frozen=True):
     """
 
     now: float
-    largest: list[HostTold] | None
+    largest: list[HostUsage] | None
     hosts: int
     took_s: float
     at: float
@@ -154,7 +154,7 @@ class UpstreamsTold(Struct, frozen=True):
 
 
 class Row(Struct, frozen=True):
-    """What is told of an entry; see `EntryInfo`.
+    """An entry, in one row of a table; see `EntryInfo`.
 
     Args:
         fresh_until: POSIX time; None for ever where it is fresh, and else where each use needs a validation.
@@ -177,7 +177,7 @@ class Row(Struct, frozen=True):
     partition: str
 
 
-class EntriesTold(Struct, frozen=True):
+class EntriesAnswer(Struct, frozen=True):
     """``GET …/entries``.
 
     Args:
@@ -198,7 +198,7 @@ class EntriesTold(Struct, frozen=True):
     entries: list[Row]
 
 
-class EntryTold(Struct, frozen=True):
+class EntryAnswer(Struct, frozen=True):
     """``GET …/entry``.
 
     Args:
@@ -215,7 +215,7 @@ class EntryTold(Struct, frozen=True):
     preview: Preview
 
 
-class PurgeAsked(Struct, frozen=True, forbid_unknown_fields=True):
+class PurgeRequest(Struct, frozen=True, forbid_unknown_fields=True):
     """``POST …/purge``: the selectors of `CacheBackend.purge`."""
 
     url: str | None = None
@@ -230,7 +230,7 @@ class PurgeAsked(Struct, frozen=True, forbid_unknown_fields=True):
     dry_run: bool = False
 
 
-class PurgedTold(Struct, frozen=True):
+class PurgeAnswer(Struct, frozen=True):
     """What a purge has dropped, has made stale, or would."""
 
     entries: int
@@ -239,7 +239,7 @@ class PurgedTold(Struct, frozen=True):
     dry_run: bool
 
 
-class ExplainAsked(Struct, frozen=True, forbid_unknown_fields=True):
+class ExplainRequest(Struct, frozen=True, forbid_unknown_fields=True):
     """``POST …/explain``: a request of the session, which is not made."""
 
     url: str
@@ -250,7 +250,7 @@ class ExplainAsked(Struct, frozen=True, forbid_unknown_fields=True):
     only_if_cached: bool = False
 
 
-class StepTold(Struct, frozen=True):
+class StepInfo(Struct, frozen=True):
     """One question on the way to a decision, as docs/caching.md has it."""
 
     question: str
@@ -258,7 +258,7 @@ class StepTold(Struct, frozen=True):
     because: str
 
 
-class ExplainedTold(Struct, frozen=True):
+class ExplainAnswer(Struct, frozen=True):
     """What the cache would do with a request; see `Explanation`."""
 
     now: float
@@ -268,14 +268,14 @@ class ExplainedTold(Struct, frozen=True):
     partition: str
     decision: str
     cache_status: str
-    steps: list[StepTold]
+    steps: list[StepInfo]
     settings: list[str]
     stored: list[Row]
     store_error: str = ""
 
 
 def row_of(info: EntryInfo, now: float) -> Row:
-    """What is told of *info*."""
+    """The row that shows *info*."""
     return Row(
         info.key,
         shown(info.method),
