@@ -3,8 +3,8 @@
 This room turns words into values and values into objects; what the values mean is decided below it. It may import
 pydantic, the backends and the session, and knows no container and no framework. Its parts, from the bottom up:
 
-- ``forms`` turns the text of a variable into a value, and refuses a form that is not taken; ``url_rules`` does so for
-  rules by URL pattern.
+- ``notation`` reads lists and JSON, and refuses a form that is not taken.
+- ``forms`` turns the text of a variable into a value; ``url_rules`` does so for rules by URL pattern.
 - ``kinds`` says of each kind of value how it is read, shown and explained.
 - ``sources`` reads what was given: the environment, ``.env`` files, files that variables name, a directory of secrets.
 - ``variables`` finds the variables that begin with a prefix, and explains each that cannot be used.
