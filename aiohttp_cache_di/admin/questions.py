@@ -32,7 +32,7 @@ from aiohttp_cache_di.admin.shapes import (
     row_of,
 )
 from aiohttp_cache_di.backends.base import CacheBackend
-from aiohttp_cache_di.backends.operating.explaining import Explanation
+from aiohttp_cache_di.backends.operating.explanation import Explanation
 from aiohttp_cache_di.backends.operating.terms import is_key_beginning
 from aiohttp_cache_di.backends.wrap.guarding.outages import cause_of, kind_of
 from aiohttp_cache_di.entries.info import info_of

@@ -21,6 +21,19 @@ Imports point down this list::
     eviction     which entry of a bounded table goes first
     actions      what the cache means to do, for callers that drive a backend by hand
 
+The methods of a backend are written where their subject is; each class knows those below it, and no other::
+
+    base.CacheBackend             what the engine asks, and users override
+      operating.deleting.Deleting     bulk_delete, invalidate
+      operating.explaining.Explained  explain
+        operating.operated.Operated   entries, purge, usage
+          operating.urls.Addressed    has_url, delete_url, get_urls
+      configured.Configured       settings, rules for a request
+        options.naming.Naming     whom a request is for
+        policy's RuleBook         the rules by which requests are decided
+        stacked.Stacked           responses, redirects, the secret, ping, settle
+          options.revision.Revised    notices each change
+
 How a backend is put together::
 
     CacheBackend ── stack ──────────── StoreStack ── LoopStack, one per event loop ── Store   (one per backend)
@@ -61,7 +74,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp_cache_di.backends.actions import CacheActions
 from aiohttp_cache_di.backends.base import BaseCache, BaseStorage, CacheBackend, DictCache, ResponseOrKey
-from aiohttp_cache_di.backends.operating.explaining import Explanation
+from aiohttp_cache_di.backends.operating.explanation import Explanation
 from aiohttp_cache_di.backends.store.inspecting import Purged, Usage
 from aiohttp_cache_di.entries.info import EntryInfo
 from aiohttp_cache_di.lazy import imported_later
