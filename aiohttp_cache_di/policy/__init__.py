@@ -69,8 +69,8 @@ from aiohttp_cache_di.policy.requests.request import (
     may_be_cached,
     needs_policy,
     on_request,
-    serve,
 )
+from aiohttp_cache_di.policy.requests.reuse import serve
 from aiohttp_cache_di.policy.responses.failure import not_at_hand, on_failure
 from aiohttp_cache_di.policy.responses.not_modified import on_head_response
 from aiohttp_cache_di.policy.responses.response import may_answer_get, on_post_response, on_response
