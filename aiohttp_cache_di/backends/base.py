@@ -255,7 +255,7 @@ class CacheBackend(Deleting, Explained, Configured):
         purges = await self.stack.here().purges.observe()
         return replace(entry, tagging=tagging_of(entry.raw_headers, tags, origin=origin_of(request), purges=purges))
 
-    # ---- for those who look after a cache
+    # ---- for operators
 
     async def delete_expired_responses(self) -> int:
         """Delete what has expired, and what ``filter_fn`` does not let through any more; return how many went."""
