@@ -92,17 +92,19 @@ class CacheBackend(Deleting, Explained, Configured):
         refuse_unknown(type(self).__name__, kwargs, BACKEND_OPTIONS)
         super().__init__()
         self._configure(
-            cache_name,
-            expire_after,
-            urls_expire_after,
-            allowed_codes,
-            allowed_methods,
-            include_headers,
-            ignored_params,
-            autoclose,
-            cache_control,
-            filter_fn,
-            kwargs,
+            {
+                "cache_name": cache_name,
+                "expire_after": expire_after,
+                "urls_expire_after": urls_expire_after,
+                "allowed_codes": allowed_codes,
+                "allowed_methods": allowed_methods,
+                "include_headers": include_headers,
+                "ignored_params": ignored_params,
+                "autoclose": autoclose,
+                "cache_control": cache_control,
+                "filter_fn": filter_fn,
+                **kwargs,
+            }
         )
 
     def __repr__(self) -> str:
