@@ -157,7 +157,7 @@ class Bodies:
 
     def mention(self, leaf: Directory, name: str, _: os.stat_result, filed: Filed) -> BodyFile | None:
         """As `find`, to be opened when it is read, as most of those that a walk meets are not."""
-        status = leaf.status(body_name(name, filed.token))
+        status = leaf.status_of(body_name(name, filed.token))
         return BodyFile(self, filed, name) if status.st_size == filed.length else None
 
     def place(self, body: BodyFile, leaf: Directory, name: str) -> None:
@@ -182,7 +182,7 @@ class Bodies:
     def _is_placed(self, body: BodyFile, leaf: Directory, name: str) -> bool:
         target = body_name(name, body.filed.token)
         with suppress(FileNotFoundError):
-            status = leaf.status(target)
+            status = leaf.status_of(target)
             if body.fd is not None and os.path.samestat(status, os.fstat(body.fd)):
                 return True
             leaf.unlink(target)
@@ -225,7 +225,9 @@ class Bodies:
         if leaf is None:
             return
         with suppress(OSError):
-            if entry and identity(leaf.status(name)) == entry:  # a look into the file would cost more than a small hit
+            if (
+                entry and identity(leaf.status_of(name)) == entry
+            ):  # a look into the file would cost more than a small hit
                 return
         seen = see(leaf, name)
         if seen is None or seen.head.token != token:

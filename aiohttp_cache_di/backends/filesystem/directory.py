@@ -12,10 +12,9 @@ import os
 import stat
 import threading
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
-from typing import ClassVar, Final, TypeVar
+from typing import Final
 
 from aiohttp_cache_di.backends.disk.byte_locks import FCNTL
 from aiohttp_cache_di.backends.disk.owned import is_ours_alone
@@ -29,11 +28,8 @@ __all__ = [
     "is_let_go",
     "lock_alone",
     "lock_shared",
-    "opened_directory",
     "read_at",
 ]
-
-T = TypeVar("T")
 
 _BINARY: Final[int] = getattr(os, "O_BINARY", 0)  # of Windows, which else changes the ends of lines
 NOT_A_LINK: Final[int] = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | _BINARY
@@ -71,94 +67,77 @@ class Descriptor:
         return os.fstat(self.fd).st_nlink == 0
 
 
-class Directory(ABC):
-    """An open directory. What is said to raise OSError raises what the call of the system does."""
+class Directory:
+    """An open directory. What is said to raise OSError raises what the call of the system does.
 
-    __slots__ = ()
+    Args:
+        name: its path, or its name in the directory *above*.
+        above: the directory that it is in.
 
-    frees_names: ClassVar[bool]
-    """Whether a file that is open can be removed, and be given another name."""
+    Raises:
+        OSError: it cannot be opened; it is a link, too.
+    """
+
+    __slots__ = ("_file", "_path", "fd", "status")
+
+    def __init__(self, name: str, above: Directory | None = None) -> None:
+        self._path: str = name if above is None else above._of(name)
+        self._file: Descriptor | None = None
+        self.fd: int | None = None
+        """The descriptor; None where a directory is a path."""
+        if _HAS_DESCRIPTORS:
+            self.fd = os.open(self._path, _DIRECTORY, dir_fd=above.fd if above is not None else None)
+            self._file = Descriptor(self.fd)
+        self.status: os.stat_result = _status_of_no_link(self._path) if self.fd is None else os.fstat(self.fd)
+        """What was told of it when it was opened."""
+        if not stat.S_ISDIR(self.status.st_mode):
+            raise NotADirectoryError(errno.ENOTDIR, f"{self._path} is no directory")
 
     @property
-    @abstractmethod
+    def frees_names(self) -> bool:
+        """Whether a file in it that is open can be removed, and be given another name."""
+        return self.fd is not None
+
+    @property
     def is_deleted(self) -> bool:
         """Whether the directory has been removed since it was opened."""
+        if self._file is not None:
+            return self._file.is_deleted
+        try:
+            return not self.is_at(self._path)
+        except OSError:
+            return True
 
-    @abstractmethod
     def is_at(self, path: str) -> bool:
         """Whether it is what stands at *path*. Raises OSError."""
+        return os.path.samestat(os.stat(path, follow_symlinks=False), self.status)
 
-    @abstractmethod
-    def child(self, name: str) -> Directory:
-        """Open the directory of that *name*; no link is followed. Raises OSError."""
-
-    @abstractmethod
     def make(self, name: str) -> None:
         """Make a directory of that *name*. Raises OSError."""
+        os.mkdir(self._of(name), _MODE, dir_fd=self.fd)
 
-    @abstractmethod
     def open(self, name: str, flags: int, mode: int = 0o600) -> int:
         """Open the file of that *name*; no link is followed. Raises OSError."""
+        if self.fd is None and not flags & os.O_EXCL:
+            with suppress(FileNotFoundError):
+                _status_of_no_link(self._of(name))
+        return os.open(self._of(name), flags, mode, dir_fd=self.fd)
 
-    @abstractmethod
-    def status(self, name: str) -> os.stat_result:
+    def status_of(self, name: str) -> os.stat_result:
         """What is told of *name*, of a link itself. Raises OSError."""
+        return os.stat(self._of(name), dir_fd=self.fd, follow_symlinks=False)
 
-    @abstractmethod
     def owns(self, fd: int, status: os.stat_result) -> bool:
-        """Whether an open file in it, of that *status*, is believed; see `is_ours_alone`."""
+        """Whether an open file in it, of that *status*, is believed; see `is_ours_alone`.
 
-    @abstractmethod
+        Where a directory is a path, what is another user's is a matter of its access list.
+        """
+        return self.fd is None or is_ours_alone(fd, status, self.fd)
+
     def names(self) -> list[str]:
         """The names in it. Raises OSError."""
-
-    @abstractmethod
-    def move(self, name: str, target: str, into: Directory | None = None) -> None:
-        """Give *name* another name, there or in another directory, in the place of what has that. Raises OSError."""
-
-    @abstractmethod
-    def link(self, name: str, target: str, into: Directory | None = None) -> None:
-        """Give *name* a second name, which nothing has so far. Raises OSError."""
-
-    @abstractmethod
-    def unlink(self, name: str) -> None:
-        """Remove the file of that *name*. Raises OSError."""
-
-    @abstractmethod
-    def touch(self, name: str, fd: int | None = None) -> None:
-        """Note the time as that of the last change of *name*, which *fd* may be open for. Raises OSError."""
-
-    @abstractmethod
-    def sync(self) -> None:
-        """Have the disk keep the names in it. Raises OSError."""
-
-
-class _ByDescriptor(Descriptor, Directory):
-    """A directory as a descriptor."""
-
-    __slots__ = ()
-
-    frees_names = True
-
-    def is_at(self, path: str) -> bool:
-        return os.path.samestat(os.stat(path, follow_symlinks=False), os.fstat(self.fd))
-
-    def child(self, name: str) -> Directory:
-        return _ByDescriptor(os.open(name, _DIRECTORY, dir_fd=self.fd))
-
-    def make(self, name: str) -> None:
-        os.mkdir(name, _MODE, dir_fd=self.fd)
-
-    def open(self, name: str, flags: int, mode: int = 0o600) -> int:
-        return os.open(name, flags, mode, dir_fd=self.fd)
-
-    def status(self, name: str) -> os.stat_result:
-        return os.stat(name, dir_fd=self.fd, follow_symlinks=False)
-
-    def owns(self, fd: int, status: os.stat_result) -> bool:
-        return is_ours_alone(fd, status, self.fd)
-
-    def names(self) -> list[str]:
+        if self.fd is None:
+            return os.listdir(self._path)
         fd = os.open(".", _DIRECTORY, dir_fd=self.fd)  # of its own: a position belongs to whom it is open for
         try:
             return os.listdir(fd)
@@ -166,97 +145,45 @@ class _ByDescriptor(Descriptor, Directory):
             os.close(fd)
 
     def move(self, name: str, target: str, into: Directory | None = None) -> None:
-        os.replace(name, target, src_dir_fd=self.fd, dst_dir_fd=self._other(into))
+        """Give *name* another name, there or in another directory, in the place of what has that. Raises OSError."""
+        other = into or self
+        names = self._of(name), other._of(target)
+        self._patiently(lambda: os.replace(*names, src_dir_fd=self.fd, dst_dir_fd=other.fd))
 
     def link(self, name: str, target: str, into: Directory | None = None) -> None:
-        os.link(name, target, src_dir_fd=self.fd, dst_dir_fd=self._other(into), follow_symlinks=False)
+        """Give *name* a second name, which nothing has so far. Raises OSError."""
+        other = into or self
+        names, follow = (self._of(name), other._of(target)), self.fd is None
+        os.link(*names, src_dir_fd=self.fd, dst_dir_fd=other.fd, follow_symlinks=follow)
 
     def unlink(self, name: str) -> None:
-        os.unlink(name, dir_fd=self.fd)
+        """Remove the file of that *name*. Raises OSError."""
+        self._patiently(lambda: os.unlink(self._of(name), dir_fd=self.fd))
 
     def touch(self, name: str, fd: int | None = None) -> None:
-        if fd is not None:
-            os.utime(fd)
-        else:
+        """Note the time as that of the last change of *name*, which *fd* may be open for. Raises OSError."""
+        if self.fd is None:
+            os.utime(self._of(name))
+        elif fd is None:
             os.utime(name, dir_fd=self.fd, follow_symlinks=False)
+        else:
+            os.utime(fd)
 
     def sync(self) -> None:
-        os.fsync(self.fd)
-
-    def _other(self, directory: Directory | None) -> int:
-        return directory.fd if isinstance(directory, _ByDescriptor) else self.fd
-
-
-class _ByPath(Directory):
-    """A directory as a path, which has to be one and no link."""
-
-    __slots__ = ("_opened", "_path")
-
-    frees_names = False
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self._opened = _status(path)
-        if not stat.S_ISDIR(self._opened.st_mode):
-            raise NotADirectoryError(errno.ENOTDIR, f"{path} is no directory")
-
-    @property
-    def is_deleted(self) -> bool:
-        try:
-            return not self.is_at(self._path)
-        except OSError:
-            return True
-
-    def is_at(self, path: str) -> bool:
-        return os.path.samestat(os.stat(path, follow_symlinks=False), self._opened)
-
-    def child(self, name: str) -> Directory:
-        return _ByPath(self._of(name))
-
-    def make(self, name: str) -> None:
-        os.mkdir(self._of(name), _MODE)
-
-    def open(self, name: str, flags: int, mode: int = 0o600) -> int:
-        path = self._of(name)
-        if not flags & os.O_EXCL:
-            with suppress(FileNotFoundError):
-                _status(path)
-        return os.open(path, flags, mode)
-
-    def status(self, name: str) -> os.stat_result:
-        return os.stat(self._of(name), follow_symlinks=False)
-
-    def owns(self, fd: int, status: os.stat_result) -> bool:
-        return True  # what is another user's is a matter of the directory's access list
-
-    def names(self) -> list[str]:
-        return os.listdir(self._path)
-
-    def move(self, name: str, target: str, into: Directory | None = None) -> None:
-        _patiently(lambda: os.replace(self._of(name), self._in(into, target)))
-
-    def link(self, name: str, target: str, into: Directory | None = None) -> None:
-        os.link(self._of(name), self._in(into, target))
-
-    def unlink(self, name: str) -> None:
-        _patiently(lambda: os.unlink(self._of(name)))
-
-    def touch(self, name: str, fd: int | None = None) -> None:
-        os.utime(self._of(name))
-
-    def sync(self) -> None:
-        """There is no such call: what was written to the files is all that can be seen to."""
+        """Have the disk keep the names in it, where there is a call for that. Raises OSError."""
+        if self.fd is not None:
+            os.fsync(self.fd)
 
     def _of(self, name: str) -> str:
-        return os.path.join(self._path, name)
+        return name if self.fd is not None else os.path.join(self._path, name)
 
-    def _in(self, directory: Directory | None, name: str) -> str:
-        return directory._of(name) if isinstance(directory, _ByPath) else self._of(name)
-
-
-def opened_directory(path: str) -> Directory:
-    """The directory at *path*, open. Raises OSError; where *path* is a link, too."""
-    return _ByDescriptor(os.open(path, _DIRECTORY)) if _HAS_DESCRIPTORS else _ByPath(path)
+    def _patiently(self, call: Callable[[], object]) -> None:
+        for wait_s in _WAITS_S if self.fd is None else ():
+            with suppress(PermissionError):
+                call()
+                return
+            time.sleep(wait_s)
+        call()
 
 
 def lock_shared(fd: int) -> bool:
@@ -301,17 +228,9 @@ def _lock(fd: int, kind: int) -> bool | None:
     return True
 
 
-def _status(path: str) -> os.stat_result:
+def _status_of_no_link(path: str) -> os.stat_result:
     """What is told of *path*; a link is an error."""
     status = os.stat(path, follow_symlinks=False)
     if stat.S_ISLNK(status.st_mode) or getattr(status, "st_file_attributes", 0) & _JUNCTION:
         raise OSError(errno.ELOOP, f"{path} is a link: it is not followed")
     return status
-
-
-def _patiently(call: Callable[[], T]) -> T:
-    for wait_s in _WAITS_S:
-        with suppress(PermissionError):
-            return call()
-        time.sleep(wait_s)
-    return call()

@@ -229,7 +229,7 @@ def _files(leaf: Directory) -> tuple[list[_File], list[_File]]:
         is_entry = ENTRY.fullmatch(name) is not None
         if is_entry or BODY.fullmatch(name) or LEFT_OVER.fullmatch(name):
             with suppress(OSError):  # it has gone meanwhile
-                status = leaf.status(name)
+                status = leaf.status_of(name)
                 file = _File(name, disk_bytes(status.st_size), status.st_mtime)
                 (entries if is_entry else others).append(file)
     return entries, others

@@ -16,7 +16,7 @@ from functools import cached_property, lru_cache, partial
 from typing import Final, NamedTuple
 
 from aiohttp_cache_di.backends.disk.owned import is_believed, make_directories, own_directory
-from aiohttp_cache_di.backends.filesystem.directory import Descriptor, Directory, opened_directory
+from aiohttp_cache_di.backends.filesystem.directory import Directory
 from aiohttp_cache_di.backends.filesystem.names import temporary_name
 from aiohttp_cache_di.backends.loops import is_in_a_loop
 from aiohttp_cache_di.errors import StorageError
@@ -185,14 +185,14 @@ class Tree:
             with suppress(FileExistsError):
                 make_directories(path)
         try:
-            root = opened_directory(path)
+            root = Directory(path)
         except FileNotFoundError:
             return None
         except OSError as exc:
             if os.path.islink(path):
                 raise StorageError(f"{path} is a symbolic link: give the path that it leads to") from exc
             raise
-        if isinstance(root, Descriptor):
+        if root.fd is not None:
             own_directory(root.fd, path, is_temporary=self.place.is_temporary)
         return root
 
@@ -217,12 +217,12 @@ def _open_leaf(root: Directory, remembered: Callable[[str], Directory], name: st
 def _opened(name: str, above: Directory) -> Directory:
     """Open a directory; another user's counts as none."""
     try:
-        directory = above.child(name)
+        directory = Directory(name, above)
     except PermissionError:
-        if is_believed(above.status(name).st_uid):
+        if is_believed(above.status_of(name).st_uid):
             raise
         raise NotADirectoryError(errno.ENOTDIR, f"{name} is another user's: it is not used") from None
-    if isinstance(directory, Descriptor) and not above.owns(directory.fd, os.fstat(directory.fd)):
+    if directory.fd is not None and not above.owns(directory.fd, directory.status):
         raise NotADirectoryError(errno.ENOTDIR, f"{name} is another user's: it is not used")
     return directory
 
