@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import weakref
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from functools import partial
 from typing import Any, Final, TypeVar, cast
 
@@ -14,8 +14,7 @@ from aiohttp_cache_di.backends.filesystem.body import BodyFile
 from aiohttp_cache_di.backends.filesystem.files import Seen, disk_bytes, drop, publish, read_item, see
 from aiohttp_cache_di.backends.filesystem.keeper import Bounds, Keeper
 from aiohttp_cache_di.backends.filesystem.leases import Leases
-from aiohttp_cache_di.backends.filesystem.looking import Glances, glances, measured
-from aiohttp_cache_di.backends.filesystem.names import LEAVES, leaf_of, name_of
+from aiohttp_cache_di.backends.filesystem.names import leaf_of, name_of
 from aiohttp_cache_di.backends.filesystem.pool import Pool
 from aiohttp_cache_di.backends.filesystem.records import Head, Packed, digest_bytes, pack, pack_filed
 from aiohttp_cache_di.backends.filesystem.secret import keep_secret, kept_secret
@@ -23,7 +22,7 @@ from aiohttp_cache_di.backends.filesystem.spool import FileSpool, Growing
 from aiohttp_cache_di.backends.filesystem.tidying import Tidying
 from aiohttp_cache_di.backends.filesystem.tree import Place, Tree
 from aiohttp_cache_di.backends.filesystem.uses import Known, Touched
-from aiohttp_cache_di.backends.filesystem.walk import BEGIN, Page, Position, drop_where, page
+from aiohttp_cache_di.backends.filesystem.walk import dropped, glances, rows, sizes
 from aiohttp_cache_di.backends.store import (
     Found,
     Item,
@@ -128,32 +127,19 @@ class FileStore:
         """Drop *keys*."""
         await self._writers.run(partial(self._drop_all, keys))
 
-    async def pages(self, *, items: bool) -> AsyncIterator[Sequence[Row]]:
+    def pages(self, *, items: bool) -> AsyncIterator[Sequence[Row]]:
         """Walk over all records, directory by directory."""
-        then: Position | None = BEGIN
-        while then is not None:
-            step: Page = await self._writers.run(
-                partial(page, self._tree, then, self._codec, self._known, self._bodies.mention, items=items)
-            )
-            if step.rows:
-                yield step.rows
-            then = step.then
+        return self._steps(rows(self._tree, self._codec, self._known, self._bodies.mention, items=items))
 
-    async def infos(self, wanted: Wanted) -> AsyncIterator[Sequence[Glance]]:
+    def infos(self, wanted: Wanted) -> AsyncIterator[Sequence[Glance]]:
         """Find records by their entries' files; bodies that are in files of their own are not read."""
-        then: Position | None = BEGIN
-        while then is not None:
-            step: Glances = await self._writers.run(partial(glances, self._tree, then, self._codec, wanted))
-            if step.found:
-                yield step.found
-            then = step.then
+        return self._steps(glances(self._tree, self._codec, wanted))
 
     async def usage(self) -> Usage:
         """Count what the files take."""
         entries = total = 0
-        for number in range(len(LEAVES)):
-            count, size = await self._writers.run(partial(measured, self._tree, number))
-            entries, total = entries + count, total + size
+        async for step in self._steps(sizes(self._tree)):
+            entries, total = entries + len(step), total + sum(step)
         return Usage(entries, total, total)
 
     async def clear(self) -> None:
@@ -367,13 +353,14 @@ class FileStore:
 
     # ---- in steps
 
+    async def _steps(self, walk: Iterator[T]) -> AsyncIterator[T]:
+        """What *walk* gives, with a hop to a thread for each step of it."""
+        while (step := await self._writers.run(lambda: next(walk, None))) is not None:
+            yield step
+
     async def _drop_where(self, may_go: Callable[[Head], bool] | None) -> int:
-        count, then = 0, cast("Position | None", BEGIN)
         await self._writers.run(self._bodies.lingering.end_here)
-        while then is not None:
-            dropped, then = await self._writers.run(partial(drop_where, self._tree, then, may_go))
-            count += dropped
-        return count
+        return sum([len(step) async for step in self._steps(dropped(self._tree, may_go))])
 
     def after_fork(self) -> None:
         """Be without threads, locks and leases, which are the parent process's."""
