@@ -25,8 +25,8 @@ from starlette.testclient import TestClient
 
 from aiohttp_cache_di import CachedResponse, CachedSession
 from aiohttp_cache_di.backends import CacheBackend
-from aiohttp_cache_di.backends.filesystem import FileBackend, body, files, keeper, spool
-from aiohttp_cache_di.backends.filesystem.body import BodyFile
+from aiohttp_cache_di.backends.filesystem import FileBackend, bodies, files, keeper, spool
+from aiohttp_cache_di.backends.filesystem.bodies import BodyFile
 from aiohttp_cache_di.backends.filesystem.records import PIECE_BYTES
 from aiohttp_cache_di.backends.filesystem.store import FileStore
 from aiohttp_cache_di.entries.filed import FiledResponse
@@ -747,7 +747,7 @@ async def test_a_disk_that_cannot_be_read_breaks_off_and_keeps_the_entry(
         await fetched(session, origin)
         response = await hit(session, origin)
         with monkeypatch.context() as patched:
-            patched.setattr(body, "read_at", fail)
+            patched.setattr(bodies, "read_at", fail)
             with pytest.raises(ClientPayloadError):
                 await response.content.read()
         assert same(await (await hit(session, origin)).read(), CONTENT)

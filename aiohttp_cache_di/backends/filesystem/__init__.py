@@ -4,7 +4,7 @@
 
     cache/3/f/3f19…c2                    an entry: head, key, frame; the name is the digest of the key
     cache/3/f/3f19…c2.8be1d7f00a91c2d4   its body, from 64 KiB on
-    cache/3/f/3f19…c2.….tmp              an entry, or a body of more than 1 MiB, that is being written
+    cache/3/f/3f19…c2.….tmp              an entry that is being written
     cache/leases                         an empty file; locks on its bytes are leases
     cache/secret                         what digests of credentials are made with, unless the user gives a key
 
@@ -15,13 +15,11 @@ How a call moves through the room, from the event loop to the threads and back::
     pool       the threads, and the way back into the loop that asked
     tidying    the keeper's steps, in the background
     keeper     counts what is there, evicts, removes remnants; in steps beside the writes
-    walk       pages of records, and records that may go
+    walk       what is done to all records, in steps
     secret     what the cache keeps for itself
     leases     locks of the kernel, else files
     spool      bodies on their way into files, written while they arrive
-    bodies     bodies that are read in pieces: opened, placed and closed
-    body       one of them: read in pieces, each of which is checked
-    lingering  their files, which stay open for a moment
+    bodies     bodies that are read in pieces: opened, checked, placed and closed
     files      one record's files: read, published, dropped
     uses       what this process remembers of files
     tree       the directories, open; no symbolic link is followed

@@ -25,7 +25,6 @@ __all__ = [
     "READ",
     "Descriptor",
     "Directory",
-    "is_let_go",
     "lock_alone",
     "lock_shared",
     "read_at",
@@ -188,43 +187,39 @@ class Directory:
 
 def lock_shared(fd: int) -> bool:
     """Lock an open file with others; False where another is alone with it, True where there are no locks."""
-    return FCNTL is None or _lock(fd, FCNTL.LOCK_SH) is not False
+    return _lock(fd, "LOCK_SH")
 
 
 def lock_alone(fd: int) -> bool:
     """Lock an open file alone; False where another has it locked, True where there are no locks."""
-    return FCNTL is None or _lock(fd, FCNTL.LOCK_EX) is not False
-
-
-def is_let_go(fd: int) -> bool:
-    """Whether an open file has no lock, which it would have if it were used; False, too, where there are no locks."""
-    return FCNTL is not None and _lock(fd, FCNTL.LOCK_EX) is True
+    return _lock(fd, "LOCK_EX")
 
 
 def read_at(fd: int, size: int, at: int) -> bytes:
     """*size* bytes from the position *at* on; fewer at the end of the file. Raises OSError."""
-    if not hasattr(os, "pread"):
-        with _seeking:
-            os.lseek(fd, at, os.SEEK_SET)
-            return _read(lambda size, _: os.read(fd, size), size, at)
-    return _read(lambda size, at: os.pread(fd, size, at), size, at)
-
-
-def _read(read: Callable[[int, int], bytes], size: int, at: int) -> bytes:
-    data = read(size, at)
-    while len(data) < size and (more := read(size - len(data), at + len(data))):
+    data = _pread(fd, size, at)
+    while len(data) < size and (more := _pread(fd, size - len(data), at + len(data))):
         data += more
     return data
 
 
-def _lock(fd: int, kind: int) -> bool | None:
-    """Whether it is locked now; None where there are no locks."""
+def _seek_and_read(fd: int, size: int, at: int) -> bytes:
+    with _seeking:
+        os.lseek(fd, at, os.SEEK_SET)
+        return os.read(fd, size)
+
+
+_pread: Final[Callable[[int, int, int], bytes]] = getattr(os, "pread", _seek_and_read)  # Windows has none
+
+
+def _lock(fd: int, kind: str) -> bool:
     try:
-        FCNTL.flock(fd, kind | FCNTL.LOCK_NB)
+        if FCNTL is not None:
+            FCNTL.flock(fd, getattr(FCNTL, kind) | FCNTL.LOCK_NB)
     except BlockingIOError:
         return False
-    except OSError:
-        return None
+    except OSError:  # there are no locks
+        pass
     return True
 
 

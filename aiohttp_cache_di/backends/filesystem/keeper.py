@@ -19,7 +19,7 @@ from contextlib import suppress
 from typing import Final, NamedTuple
 
 from aiohttp_cache_di.backends.filesystem.directory import Directory
-from aiohttp_cache_di.backends.filesystem.files import disk_bytes, drop, drop_left_over, drop_unused, see
+from aiohttp_cache_di.backends.filesystem.files import disk_bytes, drop, drop_unused, see
 from aiohttp_cache_di.backends.filesystem.names import BODY, ENTRY, LEAVES, LEFT_OVER, body_name, entry_of
 from aiohttp_cache_di.backends.filesystem.tree import Tree
 
@@ -34,8 +34,8 @@ LAST_BEYOND: Final = 64  # of the bound, the part that the last entry may take b
 SAMPLE: Final = 64  # records of which some go
 FULL_SHARE: Final = 16  # of what is there, one part goes where the disk is full
 FULL_EVERY_S: Final = 1.0  # at most: what is too large for the disk is not to cost all the others
-LEFT_OVER_AFTER_S: Final = 3600.0  # since it was last written to, where no lock tells that its writer lives
-ORPHAN_AFTER_S: Final = 300.0  # a body is published right after it was written, and an entry is written at once
+LEASE_AFTER_S: Final = 3600.0
+ORPHAN_AFTER_S: Final = 300.0  # since it was last written to, and unless a lock tells that its writer or a reader lives
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -238,14 +238,12 @@ def _files(leaf: Directory) -> tuple[list[_File], list[_File]]:
 def _swept(leaf: Directory, file: _File, entries: set[str], now: float) -> bool:
     """Remove what belongs to no entry, if it is old; tell whether it was."""
     age_s = now - file.changed_at
+    if age_s <= (LEASE_AFTER_S if file.name.endswith(".lease") else ORPHAN_AFTER_S):
+        return False
+    if BODY.fullmatch(file.name) and _is_wanted(leaf, file.name, entries):
+        return False
     with suppress(OSError):
-        if BODY.fullmatch(file.name):
-            is_remnant = age_s > ORPHAN_AFTER_S and not _is_wanted(leaf, file.name, entries)
-            return is_remnant and drop_unused(leaf, file.name)
-        if age_s > LEFT_OVER_AFTER_S:
-            return drop_unused(leaf, file.name)
-        # What a process that died has left may be as large as the whole cache.
-        return age_s > ORPHAN_AFTER_S and file.name.endswith(".tmp") and drop_left_over(leaf, file.name)
+        return drop_unused(leaf, file.name)
     return True
 
 

@@ -9,14 +9,14 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterator, Seque
 from functools import partial
 from typing import Any, Final, TypeVar, cast
 
-from aiohttp_cache_di.backends.filesystem.bodies import Bodies
-from aiohttp_cache_di.backends.filesystem.body import BodyFile
+from aiohttp_cache_di.backends.filesystem.bodies import Bodies, BodyFile
+from aiohttp_cache_di.backends.filesystem.directory import Directory
 from aiohttp_cache_di.backends.filesystem.files import Seen, disk_bytes, drop, publish, read_item, see
 from aiohttp_cache_di.backends.filesystem.keeper import Bounds, Keeper
 from aiohttp_cache_di.backends.filesystem.leases import Leases
 from aiohttp_cache_di.backends.filesystem.names import leaf_of, name_of
 from aiohttp_cache_di.backends.filesystem.pool import Pool
-from aiohttp_cache_di.backends.filesystem.records import Head, Packed, digest_bytes, pack, pack_filed
+from aiohttp_cache_di.backends.filesystem.records import Head, digest_bytes, pack
 from aiohttp_cache_di.backends.filesystem.secret import keep_secret, kept_secret
 from aiohttp_cache_di.backends.filesystem.spool import FileSpool, Growing
 from aiohttp_cache_di.backends.filesystem.tidying import Tidying
@@ -149,7 +149,6 @@ class FileStore:
     async def close(self) -> None:
         """Finish what was begun, and close what is open unless another loop uses it."""
         self._tidying.is_closing = True
-        self._bodies.lingering.end()
         for pool in self._pools:
             await pool.finish(FINISH_WITHIN_S)
         if any(pool.is_shared for pool in self._pools) or all(pool.is_idle for pool in self._pools):
@@ -169,12 +168,12 @@ class FileStore:
     def spool(self, key: str) -> FileSpool:
         """Begin a body: its file is made when there is something to be written."""
         self._tidying.is_closing = False
-        growing = Growing(self._tree, self._bodies, name_of(key), digest_bytes(self._codec), fsync=self._fsync)
+        growing = Growing(self._bodies, name_of(key), digest_bytes(self._codec), fsync=self._fsync)
         return FileSpool(self._writers, growing, failed=self._tidying.note_failed)
 
     def holds(self, body: FiledBody) -> bool:
         """Whether *body* is a whole one of this store."""
-        return isinstance(body, BodyFile) and self._bodies.has(body)
+        return isinstance(body, BodyFile) and body.belongs_to(self._bodies)
 
     # ---- Keeping, Expiring, Touching
 
@@ -268,7 +267,6 @@ class FileStore:
 
     def _keep_all(self, records: Sequence[Record]) -> list[Written]:
         self._touched.note()
-        self._bodies.lingering.end_here()  # or what is replaced or evicted would count as being read
         latest = {record.key: n for n, record in enumerate(records)}
         written: dict[str, Written] = {}
         for n in latest.values():
@@ -298,27 +296,21 @@ class FileStore:
             if not self.holds(item.file):
                 raise StorageError("the body of an entry is in a file of another store")
             body = cast("BodyFile", item.file)
-            packed = pack_filed(item, body.filed, record.key, record.until, self._codec)
-        else:
-            packed = pack(item, record.key, record.until, self._codec)
-            if len(packed.body) > self._known.value_bytes():
-                raise StorageError(f"a body of {len(packed.body)} bytes is more than this cache keeps")
-        try:
-            before = self._publish(name, packed, body)
-        except FileNotFoundError:  # the directory was removed
-            self._tree.forget()
-            before = self._publish(name, packed, body)
+        filed = None if body is None else body.filed
+        packed = pack(item, record.key, record.until, self._codec, filed)
+        if len(packed.body) > self._known.value_bytes():
+            raise StorageError(f"a body of {len(packed.body)} bytes is more than this cache keeps")
+
+        def write(leaf: Directory) -> Seen | None:
+            place = None if body is None else partial(self._bodies.place, body, leaf, name)
+            return publish(leaf, name, packed, fsync=self._fsync, place_body=place)
+
+        before = self._tree.in_leaf(leaf_of(name), write)
         self._known.note_written(name)
         size = disk_bytes(len(packed.entry)) + disk_bytes(packed.body_bytes)
         self._keeper.wrote(leaf_of(name), size - (before.disk_bytes if before else 0), 0 if before else 1)
 
-    def _publish(self, name: str, packed: Packed, body: BodyFile | None) -> Seen | None:
-        leaf = self._tree.made_leaf(leaf_of(name))
-        place = None if body is None else partial(self._bodies.place, body, leaf, name)
-        return publish(leaf, name, packed, fsync=self._fsync, place_body=place)
-
     def _drop_all(self, keys: Collection[str]) -> None:
-        self._bodies.lingering.end_here()
         for name in map(name_of, keys):
             leaf = self._tree.leaf(leaf_of(name))
             freed = None if leaf is None else drop(leaf, name)
@@ -359,7 +351,6 @@ class FileStore:
             yield step
 
     async def _drop_where(self, may_go: Callable[[Head], bool] | None) -> int:
-        await self._writers.run(self._bodies.lingering.end_here)
         return sum([len(step) async for step in self._steps(dropped(self._tree, may_go))])
 
     def after_fork(self) -> None:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cached_property, lru_cache, partial
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from aiohttp_cache_di.backends.disk.owned import is_believed, make_directories, own_directory
 from aiohttp_cache_di.backends.filesystem.directory import Directory
@@ -22,6 +22,8 @@ from aiohttp_cache_di.backends.loops import is_in_a_loop
 from aiohttp_cache_di.errors import StorageError
 
 __all__ = ["Place", "Tree"]
+
+T = TypeVar("T")
 
 LEAVES_OPEN: Final = (64, 256)  # at least, and at most, which is all; each takes a file descriptor
 LEAVES_SHARE: Final = 8  # of the file descriptors that a process may have, the part that goes to leaves
@@ -146,6 +148,18 @@ class Tree:
                 return _made(second, _made(first, here.root))
             self.forget()
         raise StorageError(f"{self.place.path} is removed again and again")
+
+    def in_leaf(self, name: str, work: Callable[[Directory], T]) -> T:
+        """Do *work* in the directory of that *name*, made if need be: once more where it was removed meanwhile.
+
+        Raises:
+            StorageError, OSError: see `leaf`; and what *work* raises.
+        """
+        try:
+            return work(self.made_leaf(name))
+        except FileNotFoundError:
+            self.forget()
+            return work(self.made_leaf(name))
 
     def forget(self) -> None:
         """Look for all directories anew: one of them was removed."""

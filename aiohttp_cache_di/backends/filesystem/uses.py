@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Final
 
 from aiohttp_cache_di.backends.filesystem.names import leaf_of, name_of
-from aiohttp_cache_di.backends.filesystem.records import Body
+from aiohttp_cache_di.backends.filesystem.records import Filed
 from aiohttp_cache_di.backends.filesystem.tree import Tree
 from aiohttp_cache_di.backends.store.sizes import record_bytes
 
@@ -37,7 +37,7 @@ class Known:
     def __init__(self, value_bytes: Callable[[], int] | None = None) -> None:
         self.value_bytes: Callable[[], int] = value_bytes or record_bytes()
         self._noted: dict[str, float] = {}
-        self._checked: dict[Body | bytes, tuple[int, ...]] = {}
+        self._checked: dict[Filed, tuple[int, ...]] = {}
 
     def is_new_use(self, name: str) -> bool:
         """Whether a use of the entry of that *name* has to be noted now."""
@@ -54,12 +54,12 @@ class Known:
         """The file of that *name* was written just now, which is as good as a use."""
         self.is_new_use(name)
 
-    def is_checked(self, body: Body | bytes, status: os.stat_result) -> bool:
-        """Whether *body*, or the one that has that mark, was found to be whole in the very file of *status*."""
+    def is_checked(self, body: Filed, status: os.stat_result) -> bool:
+        """Whether *body* was found to be whole in the very file of *status*."""
         return self._checked.get(body) == identity(status)
 
-    def note_checked(self, body: Body | bytes, status: os.stat_result) -> None:
-        """The file that *status* is of has the whole *body*, or the one that has that mark."""
+    def note_checked(self, body: Filed, status: os.stat_result) -> None:
+        """The file that *status* is of has the whole *body*."""
         if not _is_settled(status, time.time()):
             return
         if len(self._checked) >= MAX_REMEMBERED:

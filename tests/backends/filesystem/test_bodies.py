@@ -17,9 +17,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from aiohttp_cache_di.backends.filesystem import FileCache, bodies, body, directory, keeper, spool
+from aiohttp_cache_di.backends.filesystem import FileCache, bodies, directory, keeper, spool
 from aiohttp_cache_di.backends.filesystem.directory import Directory
-from aiohttp_cache_di.backends.filesystem.files import Seen, see
 from aiohttp_cache_di.backends.filesystem.keeper import Bounds
 from aiohttp_cache_di.backends.filesystem.names import body_name, leaf_of, name_of
 from aiohttp_cache_di.backends.filesystem.pool import Pool
@@ -72,7 +71,6 @@ async def closed(store: FileStore) -> None:
     for pool in (store._readers, store._writers, store._bodies.pool):
         await idle(pool)  # a thread may hold what it has just answered with
     gc.collect()
-    store._bodies.lingering.end()
     await idle(store._readers)
 
 
@@ -149,7 +147,7 @@ async def test_a_part_is_read_by_seeking(store: FileStore, monkeypatch: pytest.M
         read.append(at)
         return os.pread(fd, size, at)
 
-    monkeypatch.setattr(body, "read_at", noted)
+    monkeypatch.setattr(bodies, "read_at", noted)
     first = PIECE_BYTES + 7
     part = FiledPart(entry.file, first, 100)
     assert same(await part.whole(), CONTENT[first : first + 100])
@@ -202,36 +200,23 @@ async def test_readers_share_one_descriptor_which_is_closed_with_the_last(store:
     assert not is_open(fd, body_file(folder, "k"))
 
 
-async def test_letting_go_of_a_body_takes_no_look_into_the_file_of_its_entry(
-    store: FileStore, folder: Path, monkeypatch: pytest.MonkeyPatch
+async def test_the_path_is_that_of_the_body_before_and_after_its_entry_is_written(
+    store: FileStore, folder: Path
 ) -> None:
-    await keep_spooled(store)
-    entry = await found(store)
-    looked: list[str] = []
-
-    def seen(leaf: Directory, name: str) -> Seen | None:
-        looked.append(name)
-        return see(leaf, name)
-
-    monkeypatch.setattr(bodies, "see", seen)
-    fd = entry.file.fd
-    del entry
-    await closed(store)
-    assert not is_open(fd, body_file(folder, "k"))
-    assert not looked
-    entry = await found(store)
-    await keep(store, "k", PLAIN)
-    looked.clear()
-    del entry
-    await closed(store)
-    assert looked == [name_of("k")], "it has been replaced"
-
-
-async def test_the_path_is_that_of_the_body_once_the_entry_is_written(store: FileStore, folder: Path) -> None:
     entry = await spooled(store)
-    assert entry.file.path is None
+    path = entry.file.path
+    assert same(path.read_bytes(), CONTENT)
     await keep(store, "k", entry)
-    assert entry.file.path == body_file(folder, "k")
+    assert entry.file.path == path == body_file(folder, "k")
+
+
+@posix_only
+async def test_a_body_that_is_put_first_under_another_key_has_its_path_there(store: FileStore, folder: Path) -> None:
+    entry = await spooled(store)
+    await keep(store, "other", replace(entry, key="other"))
+    assert entry.file.path == body_file(folder, "other")
+    assert files_in(folder) == {name_of("other"), body_file(folder, "other").name}
+    assert same(await content_of(entry.file), CONTENT)
 
 
 async def test_an_entry_that_is_still_being_written_can_be_read(store: FileStore) -> None:
@@ -251,17 +236,27 @@ async def test_a_walk_reads_and_opens_no_body(store: FileStore, monkeypatch: pyt
     await keep_spooled(store)
     opened: list[str] = []
 
-    def noted(self: body.BodyFile, leaf: Directory) -> bool:
+    def noted(self: bodies.BodyFile, leaf: Directory) -> bool:
         opened.append(self.name)
         return False
 
-    monkeypatch.setattr(body.BodyFile, "open_in", noted)
+    monkeypatch.setattr(bodies.BodyFile, "open_in", noted)
     ((_, entry),) = (await walk(store, items=True)).values()
     assert isinstance(entry, FiledResponse)
     assert entry.body_bytes == len(CONTENT)
     assert not opened
     monkeypatch.undo()
     assert same(await content_of(entry.file), CONTENT)
+
+
+async def test_what_a_walk_has_met_can_be_put_again(store: FileStore) -> None:
+    await keep_spooled(store)
+    ((_, entry),) = (await walk(store, items=True)).values()
+    assert isinstance(entry, FiledResponse)
+    await keep(store, "k", replace(entry, fresh_until=entry.fresh_until + 60))
+    again = await found(store)
+    assert again.fresh_until == entry.fresh_until + 60
+    assert same(await content_of(again.file), CONTENT)
 
 
 # ---- replaced, moved, dropped
@@ -618,9 +613,9 @@ async def test_a_body_that_is_finished_and_never_put_leaves_nothing(store: FileS
     assert files_in(folder) == set()
 
 
-@pytest.mark.parametrize("after_s", [keeper.ORPHAN_AFTER_S, keeper.LEFT_OVER_AFTER_S], ids=["locks", "no locks"])
+@pytest.mark.parametrize("locks", [True, False])
 async def test_what_a_dead_process_has_left_is_swept(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, after_s: float
+    folder: Path, monkeypatch: pytest.MonkeyPatch, locks: bool
 ) -> None:
     store = make_store(folder)
     body = store.spool("k")
@@ -634,11 +629,11 @@ async def test_what_a_dead_process_has_left_is_swept(
     fd, body._growing._fd = body._growing._fd, None  # as with the process
     assert fd is not None
     os.close(fd)
-    if after_s == keeper.LEFT_OVER_AFTER_S:
+    if not locks:
         monkeypatch.setattr(directory, "FCNTL", None)
-    await sweep(folder, leaf_of(name), at=at + after_s - 10)
+    await sweep(folder, leaf_of(name), at=at + keeper.ORPHAN_AFTER_S - 10)
     assert path.exists(), "it is not old"
-    await sweep(folder, leaf_of(name), at=at + after_s + 10)
+    await sweep(folder, leaf_of(name), at=at + keeper.ORPHAN_AFTER_S + 10)
     assert not path.exists()
     await store.close()
 
