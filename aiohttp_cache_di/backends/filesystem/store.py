@@ -200,7 +200,7 @@ class FileStore:
 
         It is held for *ttl_s*, unless it is renewed or given back before, or its process ends.
         """
-        return await self._undone(key, partial(self._lease, key, ttl_s))
+        return await self._undone(key, lambda: self._lease(name_of(key), ttl_s))
 
     async def get_or_acquire(self, key: str, ttl_s: float) -> Found | Lease | None:
         """What is under *key*, or else the answer to a request for the lease on it: in one hop to a thread."""
@@ -210,18 +210,18 @@ class FileStore:
 
     async def renew(self, key: str, ttl_s: float) -> bool:
         """Hold the lease on *key* for longer."""
-        return await self._readers.run(partial(self._leases.renew, key, ttl_s))
+        return await self._readers.run(partial(self._leases.renew, name_of(key), ttl_s))
 
     async def release(self, key: str) -> None:
         """Give the lease on *key* back."""
-        await self._readers.run(partial(self._leases.release, key))
+        await self._readers.run(partial(self._leases.release, name_of(key)))
 
     async def _undone(self, key: str, ask: Callable[[], T]) -> T:
         """The answer of *ask* in a thread; the lease on *key* that it may be goes back where the caller has left."""
 
         def undo(answer: T) -> None:
             if isinstance(answer, Lease) and answer:
-                self._leases.release(key)
+                self._leases.release(name_of(key))
 
         asking = self._readers.run(ask, undo)
         try:
@@ -249,12 +249,11 @@ class FileStore:
     def _look_up(self, keys: Sequence[str]) -> list[Found | None]:
         found: list[Found | None] = []
         for key in keys:
-            item = self._read(key)
+            item = self._read(key, name_of(key))
             found.append(None if item is None else Found(item))
         return found
 
-    def _read(self, key: str) -> Item | Unreadable | None:
-        name = name_of(key)
+    def _read(self, key: str, name: str) -> Item | Unreadable | None:
         for _ in range(2):
             leaf = self._tree.leaf(leaf_of(name))
             if leaf is None:
@@ -282,8 +281,6 @@ class FileStore:
                 written[record.key] = error
             else:
                 written[record.key] = 0
-                if record.leased:
-                    self._leases.release(record.key)
         failures = [each for each in written.values() if isinstance(each, StorageError)]
         if len(failures) == len(written) and all(isinstance(each.__cause__, OSError) for each in failures):
             raise failures[0]  # it is the file system that fails, and may work again
@@ -309,6 +306,8 @@ class FileStore:
         self._known.note_written(name)
         size = disk_bytes(len(packed.entry)) + disk_bytes(packed.body_bytes)
         self._keeper.wrote(leaf_of(name), size - (before.disk_bytes if before else 0), 0 if before else 1)
+        if record.leased:
+            self._leases.release(name)
 
     def _drop_all(self, keys: Collection[str]) -> None:
         for name in map(name_of, keys):
@@ -317,25 +316,25 @@ class FileStore:
             if freed is not None:
                 self._keeper.wrote(leaf_of(name), -freed, -1)
 
-    def _lease(self, key: str, ttl_s: float) -> Lease:
-        if not self._leases.acquire(key, ttl_s):
+    def _lease(self, name: str, ttl_s: float) -> Lease:
+        if not self._leases.acquire(name, ttl_s):
             return Lease.REFUSED
-        name = name_of(key)
         leaf = self._tree.leaf(leaf_of(name))
         return Lease.GRANTED if leaf is None or see(leaf, name) is None else Lease.GRANTED_LATE
 
     def _look_or_lease(self, key: str, ttl_s: float) -> Found | Lease | None:
-        item = self._read(key)
+        name = name_of(key)
+        item = self._read(key, name)
         if item is not None:
             return Found(item)
         try:
-            lease = self._lease(key, ttl_s)
+            lease = self._lease(name, ttl_s)
         except (OSError, StorageError):  # as where nothing can be written: what is there can be read all the same
             return None
         if lease is not Lease.GRANTED_LATE:
             return lease
-        self._leases.release(key)  # it has come meanwhile
-        item = self._read(key)
+        self._leases.release(name)  # it has come meanwhile
+        item = self._read(key, name)
         return None if item is None else Found(item)
 
     def _tell_of_loss(self) -> None:
