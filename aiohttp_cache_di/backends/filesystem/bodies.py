@@ -19,7 +19,7 @@ from typing import Final, NoReturn
 from weakref import WeakValueDictionary
 
 from aiohttp_cache_di.backends.filesystem.directory import READ, Directory, lock_shared, read_at
-from aiohttp_cache_di.backends.filesystem.files import create, drop, drop_unused, see, write_all
+from aiohttp_cache_di.backends.filesystem.files import create, drop, drop_unused, see, write_file
 from aiohttp_cache_di.backends.filesystem.names import body_name, leaf_of, temporary_name
 from aiohttp_cache_di.backends.filesystem.pool import Pool
 from aiohttp_cache_di.backends.filesystem.records import PIECE_BYTES, Filed
@@ -122,7 +122,7 @@ class BodyFile:
             UnreadableEntryError: it is gone, or not as it was written.
         """
         if self.fd is None:
-            leaf = self._bodies.leaf_of(self.name)
+            leaf = self._bodies.tree.leaf(self.name)
             with suppress(FileNotFoundError):
                 if leaf is not None and self.open_in(leaf) and self.fd is not None:
                     return self.fd
@@ -185,7 +185,7 @@ class Bodies:
         self.pool: Pool = Pool(THREADS)
         self.known: Known = known
         self._closing = closing
-        self._tree = tree
+        self.tree: Tree = tree
         self._events = events
         self._open: WeakValueDictionary[tuple[str, Filed], BodyFile] = WeakValueDictionary()
         self._placing = threading.Lock()
@@ -194,7 +194,7 @@ class Bodies:
     @property
     def folder(self) -> Path:
         """The directory of the cache."""
-        return Path(self._tree.place.path)
+        return Path(self.tree.place.path)
 
     def after_fork(self) -> None:
         """Be without threads, which are the parent process's."""
@@ -221,14 +221,10 @@ class Bodies:
 
     # ---- in a thread
 
-    def leaf_of(self, name: str) -> Directory | None:
-        """The directory of the entry of that *name*, and of the files of its bodies."""
-        return self._tree.leaf(leaf_of(name))
-
     def begin(self, name: str, token: bytes) -> int:
         """Make the file of a body for the entry of that *name*, and return its descriptor. Raises OSError."""
         file = body_name(name, token)
-        fd = self._tree.in_leaf(leaf_of(name), lambda leaf: create(leaf, file))
+        fd = self.tree.in_leaf(name, lambda leaf: create(leaf, file))
         lock_shared(fd)
         self._unplaced.add(file)
         return fd
@@ -238,7 +234,7 @@ class Bodies:
         try:
             os.close(fd)
         finally:  # a file system may say only now that it could not write
-            leaf = self.leaf_of(name)
+            leaf = self.tree.leaf(name)
             seen = None if leaf is None else see(leaf, name)
             if leaf is not None and (seen is None or seen.head.token != token):
                 self._unplaced.discard(body_name(name, token))
@@ -252,7 +248,7 @@ class Bodies:
         """
         while self._unplaced:
             file = self._unplaced.pop()
-            leaf = self.leaf_of(file)
+            leaf = self.tree.leaf(file)
             with suppress(OSError):
                 if leaf is not None:
                     leaf.unlink(file)
@@ -293,7 +289,7 @@ class Bodies:
 
     def _move(self, body: BodyFile, leaf: Directory, name: str) -> None:
         """Give the file of a body that belongs to no entry yet to that of another *name*, where that can be done."""
-        before, source = body.file_name, self.leaf_of(body.name)
+        before, source = body.file_name, self.tree.leaf(body.name)
         with suppress(FileNotFoundError):
             if source is not None and source.frees_names:
                 source.move(before, body_name(name, body.filed.token), leaf)
@@ -301,7 +297,7 @@ class Bodies:
                 body.name = name
 
     def _link(self, body: BodyFile, leaf: Directory, name: str) -> None:
-        source, token = self.leaf_of(body.name), body.filed.token
+        source, token = self.tree.leaf(body.name), body.filed.token
         if source is not None and body.name != name:
             try:
                 source.link(body.file_name, body_name(name, token), leaf)
@@ -313,7 +309,7 @@ class Bodies:
         _copy(body, leaf, name)
 
     def _drop_entry(self, body: BodyFile) -> None:
-        leaf = self.leaf_of(body.name)
+        leaf = self.tree.leaf(body.name)
         seen = None if leaf is None else see(leaf, body.name)
         if leaf is not None and seen is not None and seen.head.token == body.filed.token:
             drop(leaf, body.name)
@@ -331,13 +327,8 @@ def _is_placed(body: BodyFile, leaf: Directory, name: str) -> bool:
 
 def _copy(body: BodyFile, leaf: Directory, name: str) -> None:
     temporary = temporary_name(name)
-    fd = create(leaf, temporary)
     try:
-        try:
-            for number in range(body.filed.pieces):
-                write_all(fd, body.read(number))
-        finally:
-            os.close(fd)
+        write_file(leaf, temporary, map(body.read, range(body.filed.pieces)))
         leaf.move(temporary, body_name(name, body.filed.token))
     except BaseException:
         with suppress(OSError):

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Final, NamedTuple, TypeAlias
 
@@ -48,6 +48,7 @@ __all__ = [
     "read_item",
     "see",
     "write_all",
+    "write_file",
     "write_pieces",
 ]
 
@@ -168,7 +169,7 @@ def publish(
         if place_body is not None:
             place_body()
         for part, data in parts:
-            _write(leaf, part, data, fsync=fsync)
+            write_file(leaf, part, [data], fsync=fsync)
         before = see(leaf, name)
         _move(leaf, parts[0][0], name)
     except BaseException:
@@ -303,10 +304,12 @@ def write_pieces(fd: int, pieces: list[bytes]) -> None:
         written = max(0, written - len(piece))
 
 
-def _write(leaf: Directory, name: str, data: bytes, *, fsync: bool) -> None:
+def write_file(leaf: Directory, name: str, pieces: Iterable[bytes], *, fsync: bool = False) -> None:
+    """Make a file of *pieces*. Raises OSError."""
     fd = create(leaf, name)
     try:
-        write_all(fd, data)
+        for piece in pieces:
+            write_all(fd, piece)
         if fsync:
             os.fsync(fd)
     finally:

@@ -64,7 +64,6 @@ class _Candidate(NamedTuple):
     used_at: float
     name: str
     size: int
-    leaf: str
 
 
 class Keeper:
@@ -91,8 +90,9 @@ class Keeper:
         self._adding = threading.Lock()
         self._stepping = threading.Lock()
 
-    def wrote(self, leaf: str, more_bytes: int, more_entries: int) -> None:
-        """Add what was written, and take away what it replaced."""
+    def wrote(self, name: str, more_bytes: int, more_entries: int) -> None:
+        """Add what was written for the entry of that *name*, and take away what it replaced."""
+        leaf = name[:2]
         with self._adding:
             before = self._counts.get(leaf)
             if before is not None:
@@ -194,7 +194,7 @@ class Keeper:
             entries = self._count(name, now)
             leaf = self._tree.leaf(name)
             if leaf is not None:
-                candidates += (_candidate(leaf, name, entry, now) for entry in entries)
+                candidates += (_candidate(leaf, entry, now) for entry in entries)
         if not self._is_over():
             return 0
         candidates.sort()
@@ -206,19 +206,19 @@ class Keeper:
                 break
             if self._total.entries == 1 and not self._is_over():
                 break
-            leaf = self._tree.leaf(candidate.leaf)
+            leaf = self._tree.leaf(candidate.name)
             if leaf is not None and drop(leaf, candidate.name) is not None:
                 evicted += 1
                 freed += candidate.size
-                self.wrote(candidate.leaf, -candidate.size, -1)
+                self.wrote(candidate.name, -candidate.size, -1)
         return evicted
 
 
-def _candidate(leaf: Directory, leaf_name: str, entry: _File, now: float) -> _Candidate:
+def _candidate(leaf: Directory, entry: _File, now: float) -> _Candidate:
     seen = see(leaf, entry.name)
     size = entry.size if seen is None else seen.disk_bytes
     is_of_use = seen is not None and seen.head.until > now
-    return _Candidate(is_of_use, entry.changed_at, entry.name, size, leaf_name)
+    return _Candidate(is_of_use, entry.changed_at, entry.name, size)
 
 
 def _files(leaf: Directory) -> tuple[list[_File], list[_File]]:

@@ -20,7 +20,6 @@ from typing import Final
 from aiohttp_cache_di.backends.disk import byte_locks, vouched
 from aiohttp_cache_di.backends.disk.byte_locks import NoLocksError
 from aiohttp_cache_di.backends.filesystem.directory import CREATE, NOT_A_LINK, READ, Descriptor, Directory
-from aiohttp_cache_di.backends.filesystem.names import leaf_of
 from aiohttp_cache_di.backends.filesystem.tree import Tree
 from aiohttp_cache_di.errors import StorageError
 
@@ -134,7 +133,7 @@ class Leases:
                 if self._file is not None:
                     byte_locks.give_back(self._file.fd, self._bytes.pop(name, _offset(name)))
             else:
-                leaf = self._tree.leaf(leaf_of(name))
+                leaf = self._tree.leaf(name)
                 if leaf is not None:
                     leaf.unlink(f"{name}.lease")
 
@@ -159,7 +158,7 @@ class Leases:
     # ---- files
 
     def _prolong(self, name: str, ttl_s: float) -> bool:
-        leaf = self._tree.leaf(leaf_of(name))
+        leaf = self._tree.leaf(name)
         with suppress(FileNotFoundError):
             if leaf is not None:
                 fd = leaf.open(f"{name}.lease", os.O_WRONLY | NOT_A_LINK)
@@ -171,7 +170,7 @@ class Leases:
         return False
 
     def _create(self, name: str, ttl_s: float) -> bool:
-        leaf = self._tree.made_leaf(leaf_of(name))
+        leaf = self._tree.made_leaf(name)
         for _ in range(TRIES):
             with suppress(FileExistsError):
                 fd = leaf.open(f"{name}.lease", CREATE | os.O_WRONLY)

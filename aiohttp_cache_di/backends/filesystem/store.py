@@ -21,7 +21,7 @@ from aiohttp_cache_di.backends.filesystem.secret import keep_secret, kept_secret
 from aiohttp_cache_di.backends.filesystem.spool import FileSpool, Growing
 from aiohttp_cache_di.backends.filesystem.tidying import Tidying
 from aiohttp_cache_di.backends.filesystem.tree import Place, Tree
-from aiohttp_cache_di.backends.filesystem.uses import Known, Touched
+from aiohttp_cache_di.backends.filesystem.uses import Known
 from aiohttp_cache_di.backends.filesystem.walk import dropped, glances, rows, sizes
 from aiohttp_cache_di.backends.store import (
     Found,
@@ -87,7 +87,6 @@ class FileStore:
         self._pools = (self._readers, self._writers, self._bodies.pool)
         self._tidying = Tidying(self._keeper, self._writers, self.events)
         self._losses = 0
-        self._touched = Touched(self._tree, self._known)
         _stores.add(self)
 
     @property
@@ -191,7 +190,7 @@ class FileStore:
 
     def touch(self, key: str) -> None:
         """Note that a copy of *key* was used; written down with the next record."""
-        self._touched.add(key)
+        self._known.touch(key)
 
     # ---- Leasing
 
@@ -255,7 +254,7 @@ class FileStore:
 
     def _read(self, key: str, name: str) -> Item | Unreadable | None:
         for _ in range(2):
-            leaf = self._tree.leaf(leaf_of(name))
+            leaf = self._tree.leaf(name)
             if leaf is None:
                 return None
             item = read_item(leaf, name, key, self._codec, self._known, self._bodies.find)
@@ -265,7 +264,7 @@ class FileStore:
         return None
 
     def _keep_all(self, records: Sequence[Record]) -> list[Written]:
-        self._touched.note()
+        self._known.note_touched(self._tree)
         latest = {record.key: n for n, record in enumerate(records)}
         written: dict[str, Written] = {}
         for n in latest.values():
@@ -302,24 +301,24 @@ class FileStore:
             place = None if body is None else partial(self._bodies.place, body, leaf, name)
             return publish(leaf, name, packed, fsync=self._fsync, place_body=place)
 
-        before = self._tree.in_leaf(leaf_of(name), write)
+        before = self._tree.in_leaf(name, write)
         self._known.note_written(name)
         size = disk_bytes(len(packed.entry)) + disk_bytes(packed.body_bytes)
-        self._keeper.wrote(leaf_of(name), size - (before.disk_bytes if before else 0), 0 if before else 1)
+        self._keeper.wrote(name, size - (before.disk_bytes if before else 0), 0 if before else 1)
         if record.leased:
             self._leases.release(name)
 
     def _drop_all(self, keys: Collection[str]) -> None:
         for name in map(name_of, keys):
-            leaf = self._tree.leaf(leaf_of(name))
+            leaf = self._tree.leaf(name)
             freed = None if leaf is None else drop(leaf, name)
             if freed is not None:
-                self._keeper.wrote(leaf_of(name), -freed, -1)
+                self._keeper.wrote(name, -freed, -1)
 
     def _lease(self, name: str, ttl_s: float) -> Lease:
         if not self._leases.acquire(name, ttl_s):
             return Lease.REFUSED
-        leaf = self._tree.leaf(leaf_of(name))
+        leaf = self._tree.leaf(name)
         return Lease.GRANTED if leaf is None or see(leaf, name) is None else Lease.GRANTED_LATE
 
     def _look_or_lease(self, key: str, ttl_s: float) -> Found | Lease | None:

@@ -110,7 +110,7 @@ class Tree:
         return None if here is None else here.root
 
     def leaf(self, name: str) -> Directory | None:
-        """The directory of that *name* in the second level; None where there is none, or something else.
+        """The directory of the file of that *name*; None where there is none, or something else.
 
         Raises:
             StorageError: see `made_root`.
@@ -121,7 +121,7 @@ class Tree:
             if here is None:
                 return None
             try:
-                return here.leaf(name)
+                return here.leaf(name[:2])
             except OSError as exc:
                 if exc.errno not in _NO_DIRECTORY:
                     raise
@@ -131,7 +131,7 @@ class Tree:
         return None
 
     def made_leaf(self, name: str) -> Directory:
-        """The directory of that *name*, made if need be; what else stands in its place gets another name.
+        """The directory of the file of that *name*, made if need be; what else stands in its place gets another name.
 
         Raises:
             StorageError, OSError: see `leaf`.
@@ -139,18 +139,17 @@ class Tree:
         for _ in range(TRIES):
             here = self._made_root()
             try:
-                return here.leaf(name)
+                return here.leaf(name[:2])
             except OSError as exc:
                 if exc.errno not in _NO_DIRECTORY:
                     raise
             with suppress(FileNotFoundError):  # what is above it was removed a moment ago
-                first, second = name.split("/")
-                return _made(second, _made(first, here.root))
+                return _made(name[1], _made(name[0], here.root))
             self.forget()
         raise StorageError(f"{self.place.path} is removed again and again")
 
     def in_leaf(self, name: str, work: Callable[[Directory], T]) -> T:
-        """Do *work* in the directory of that *name*, made if need be: once more where it was removed meanwhile.
+        """Do *work* in the directory of the file of that *name*: once more where it was removed meanwhile.
 
         Raises:
             StorageError, OSError: see `leaf`; and what *work* raises.
@@ -223,9 +222,8 @@ def _open_leaves() -> int:
 
 
 def _open_leaf(root: Directory, remembered: Callable[[str], Directory], name: str) -> Directory:
-    first, second = name.split("/")
-    above = remembered(first)
-    return _opened(second, _opened(first, root) if above.is_deleted else above)
+    above = remembered(name[0])
+    return _opened(name[1], _opened(name[0], root) if above.is_deleted else above)
 
 
 def _opened(name: str, above: Directory) -> Directory:

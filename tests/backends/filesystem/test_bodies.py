@@ -105,9 +105,9 @@ def flip(path: Path, at: int) -> None:
         file.write(bytes([byte ^ 1]))
 
 
-async def sweep(folder: Path, leaf: str, *, at: float) -> None:
-    """Look at the files in a directory as another process would at that time."""
-    await asyncio.to_thread(keeper.Keeper(Tree(Place(folder)), Bounds(None, None))._count, leaf, at)
+async def sweep(folder: Path, *, at: float) -> None:
+    """Look at the files beside those of "k" as another process would at that time."""
+    await asyncio.to_thread(keeper.Keeper(Tree(Place(folder)), Bounds(None, None))._count, name_of("k")[:2], at)
 
 
 async def tidied(store: FileStore) -> None:
@@ -624,16 +624,16 @@ async def test_what_a_dead_process_has_left_is_swept(
     (name,) = files_in(folder)
     path = folder / leaf_of(name_of("k")) / name
     at = path.stat().st_mtime
-    await sweep(folder, leaf_of(name), at=at + 4000)
+    await sweep(folder, at=at + 4000)
     assert path.exists(), "it is being written"
     fd, body._growing._fd = body._growing._fd, None  # as with the process
     assert fd is not None
     os.close(fd)
     if not locks:
         monkeypatch.setattr(directory, "FCNTL", None)
-    await sweep(folder, leaf_of(name), at=at + keeper.ORPHAN_AFTER_S - 10)
+    await sweep(folder, at=at + keeper.ORPHAN_AFTER_S - 10)
     assert path.exists(), "it is not old"
-    await sweep(folder, leaf_of(name), at=at + keeper.ORPHAN_AFTER_S + 10)
+    await sweep(folder, at=at + keeper.ORPHAN_AFTER_S + 10)
     assert not path.exists()
     await store.close()
 
@@ -646,11 +646,11 @@ async def test_a_body_that_belongs_to_no_entry_is_swept_when_no_one_reads_it(fol
     assert path is not None
     await other.delete(["k"])
     later = path.stat().st_mtime + keeper.ORPHAN_AFTER_S + 10
-    await sweep(folder, leaf_of(name_of("k")), at=later)
+    await sweep(folder, at=later)
     assert path.exists()
     os.close(entry.file.fd)  # as with the process that reads it
     entry.file.fd = None
-    await sweep(folder, leaf_of(name_of("k")), at=later)
+    await sweep(folder, at=later)
     assert not path.exists()
     await store.close()
     await other.close()
