@@ -45,6 +45,7 @@ __all__ = [
     "drop_unused",
     "look_at",
     "publish",
+    "read_file",
     "read_item",
     "see",
     "write_all",
@@ -93,7 +94,7 @@ def read_item(
     try:
         for _ in range(TRIES):
             try:
-                data, _ = _read(leaf, name, _OF_AN_ENTRY, known if is_use else None)
+                data, _ = read_file(leaf, name, _OF_AN_ENTRY, known if is_use else None)
             except FileNotFoundError:
                 return None
             head = read_head(data)
@@ -144,7 +145,7 @@ def see(leaf: Directory, name: str) -> Seen | None:
 def look_at(leaf: Directory, name: str, codec: EntryCodec) -> tuple[Head, Item | Unreadable] | None:
     """The entry in the file of that *name*, without a body that is in a file of its own; None if there is none."""
     try:
-        data, _ = _read(leaf, name, _OF_AN_ENTRY)
+        data, _ = read_file(leaf, name, _OF_AN_ENTRY)
     except OSError:
         return None
     head = read_head(data)
@@ -250,7 +251,7 @@ def _whole(
         return UNREADABLE if body is None else with_other_body(item, body)
     if filed.length > known.value_bytes():
         return UNREADABLE
-    content, status = _read(leaf, body_name(name, filed.token), range(filed.length, filed.length + 1))
+    content, status = read_file(leaf, body_name(name, filed.token), range(filed.length, filed.length + 1))
     if not (known.is_checked(filed, status) and len(content) == filed.length):
         if not filed.is_whole(content):
             return UNREADABLE
@@ -259,7 +260,7 @@ def _whole(
     return item
 
 
-def _read(leaf: Directory, name: str, sizes: range, known: Known | None = None) -> tuple[bytes, os.stat_result]:
+def read_file(leaf: Directory, name: str, sizes: range, known: Known | None = None) -> tuple[bytes, os.stat_result]:
     """The bytes of a file, and its status before they were read; no bytes of one that is not ours, or of no such size.
 
     Args:

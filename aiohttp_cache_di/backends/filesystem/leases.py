@@ -19,7 +19,8 @@ from typing import Final
 
 from aiohttp_cache_di.backends.disk import byte_locks, vouched
 from aiohttp_cache_di.backends.disk.byte_locks import NoLocksError
-from aiohttp_cache_di.backends.filesystem.directory import CREATE, NOT_A_LINK, READ, Descriptor, Directory
+from aiohttp_cache_di.backends.filesystem.directory import NOT_A_LINK, READ, Descriptor, Directory
+from aiohttp_cache_di.backends.filesystem.files import write_file
 from aiohttp_cache_di.backends.filesystem.tree import Tree
 from aiohttp_cache_di.errors import StorageError
 
@@ -173,11 +174,7 @@ class Leases:
         leaf = self._tree.made_leaf(name)
         for _ in range(TRIES):
             with suppress(FileExistsError):
-                fd = leaf.open(f"{name}.lease", CREATE | os.O_WRONLY)
-                try:
-                    os.write(fd, _END.pack(time.time() + ttl_s))
-                finally:
-                    os.close(fd)
+                write_file(leaf, f"{name}.lease", [_END.pack(time.time() + ttl_s)])
                 return True
             if not self._is_over(leaf, name):
                 return False

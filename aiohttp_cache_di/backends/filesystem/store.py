@@ -178,11 +178,11 @@ class FileStore:
 
     async def kept_secret(self) -> bytes | None:
         """The secret that is kept in a file of its own."""
-        return await self._readers.run(self._kept_secret)
+        return await self._readers.run(partial(kept_secret, self._tree))
 
     async def keep_secret(self, proposed: bytes) -> bytes:
         """The secret that is kept by now; *proposed*, if there is none."""
-        return await self._writers.run(partial(self._keep_secret, proposed))
+        return await self._writers.run(partial(keep_secret, self._tree, proposed))
 
     async def delete_expired(self, now: float) -> int:
         """Drop what may be dropped at *now*."""
@@ -231,14 +231,6 @@ class FileStore:
             raise
 
     # ---- in the threads
-
-    def _keep_secret(self, proposed: bytes) -> bytes:
-        root = self._tree.made_root()
-        return kept_secret(root) or keep_secret(root, proposed)
-
-    def _kept_secret(self) -> bytes | None:
-        root = self._tree.root()
-        return None if root is None else kept_secret(root)
 
     def _let_go(self) -> None:
         self._bodies.give_up_all()
