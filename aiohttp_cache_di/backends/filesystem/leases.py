@@ -19,9 +19,9 @@ from typing import Final
 
 from aiohttp_cache_di.backends.disk import byte_locks, vouched
 from aiohttp_cache_di.backends.disk.byte_locks import NoLocksError
-from aiohttp_cache_di.backends.filesystem.directory import NOT_A_LINK, READ, Descriptor, Directory
-from aiohttp_cache_di.backends.filesystem.files import write_file
-from aiohttp_cache_di.backends.filesystem.tree import Tree
+from aiohttp_cache_di.backends.filesystem.places.directory import NOT_A_LINK, READ, Descriptor, Directory
+from aiohttp_cache_di.backends.filesystem.places.tree import Tree
+from aiohttp_cache_di.backends.filesystem.records.files import write_file
 from aiohttp_cache_di.errors import StorageError
 
 __all__ = ["Leases"]

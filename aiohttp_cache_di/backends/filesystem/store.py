@@ -9,20 +9,20 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterator, Seque
 from functools import partial
 from typing import Any, Final, TypeVar, cast
 
-from aiohttp_cache_di.backends.filesystem.bodies import Bodies, BodyFile
-from aiohttp_cache_di.backends.filesystem.directory import Directory
-from aiohttp_cache_di.backends.filesystem.files import Seen, disk_bytes, drop, publish, read_item, see
-from aiohttp_cache_di.backends.filesystem.keeper import Bounds, Keeper
+from aiohttp_cache_di.backends.filesystem.bodies.reading import Bodies, BodyFile
+from aiohttp_cache_di.backends.filesystem.bodies.spool import FileSpool, Growing
+from aiohttp_cache_di.backends.filesystem.keeping.keeper import Bounds, Keeper
+from aiohttp_cache_di.backends.filesystem.keeping.tidying import Tidying
 from aiohttp_cache_di.backends.filesystem.leases import Leases
-from aiohttp_cache_di.backends.filesystem.names import leaf_of, name_of
+from aiohttp_cache_di.backends.filesystem.places.directory import Directory
+from aiohttp_cache_di.backends.filesystem.places.names import leaf_of, name_of
+from aiohttp_cache_di.backends.filesystem.places.tree import Place, Tree
 from aiohttp_cache_di.backends.filesystem.pool import Pool
-from aiohttp_cache_di.backends.filesystem.records import Head, digest_bytes, pack
+from aiohttp_cache_di.backends.filesystem.records.files import Seen, disk_bytes, drop, publish, read_item, see
+from aiohttp_cache_di.backends.filesystem.records.packing import Head, digest_bytes, pack
+from aiohttp_cache_di.backends.filesystem.records.uses import Known
+from aiohttp_cache_di.backends.filesystem.records.walk import dropped, glances, rows, sizes
 from aiohttp_cache_di.backends.filesystem.secret import keep_secret, kept_secret
-from aiohttp_cache_di.backends.filesystem.spool import FileSpool, Growing
-from aiohttp_cache_di.backends.filesystem.tidying import Tidying
-from aiohttp_cache_di.backends.filesystem.tree import Place, Tree
-from aiohttp_cache_di.backends.filesystem.uses import Known
-from aiohttp_cache_di.backends.filesystem.walk import dropped, glances, rows, sizes
 from aiohttp_cache_di.backends.store import (
     Found,
     Item,

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from aiohttp_cache_di import CachedSession, ConfigurationError, FileBackend, FileCache
-from aiohttp_cache_di.backends.filesystem.records import APART_FROM_BYTES
+from aiohttp_cache_di.backends.filesystem.records.packing import APART_FROM_BYTES
 from aiohttp_cache_di.backends.store import sizes
 from aiohttp_cache_di.backends.wrap.guarding import guard
 from aiohttp_cache_di.errors import StorageError

@@ -15,11 +15,13 @@ from zlib import crc32
 import msgspec
 import pytest
 
-from aiohttp_cache_di.backends.filesystem import files, keeper, tree
-from aiohttp_cache_di.backends.filesystem.names import leaf_of, name_of
-from aiohttp_cache_di.backends.filesystem.records import APART_FROM_BYTES, HEAD_BYTES
+from aiohttp_cache_di.backends.filesystem.keeping import keeper
+from aiohttp_cache_di.backends.filesystem.places import tree
+from aiohttp_cache_di.backends.filesystem.places.names import leaf_of, name_of
+from aiohttp_cache_di.backends.filesystem.places.tree import Place
+from aiohttp_cache_di.backends.filesystem.records import files
+from aiohttp_cache_di.backends.filesystem.records.packing import APART_FROM_BYTES, HEAD_BYTES
 from aiohttp_cache_di.backends.filesystem.store import FileStore
-from aiohttp_cache_di.backends.filesystem.tree import Place
 from aiohttp_cache_di.backends.store import Item, Record, Unreadable
 from aiohttp_cache_di.entries.codec import EntryCodec
 from aiohttp_cache_di.errors import StorageError

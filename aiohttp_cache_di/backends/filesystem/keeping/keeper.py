@@ -18,10 +18,10 @@ from collections import Counter
 from contextlib import suppress
 from typing import Final, NamedTuple
 
-from aiohttp_cache_di.backends.filesystem.directory import Directory
-from aiohttp_cache_di.backends.filesystem.files import disk_bytes, drop, drop_unused, see
-from aiohttp_cache_di.backends.filesystem.names import BODY, ENTRY, LEAVES, LEFT_OVER, body_name, entry_of
-from aiohttp_cache_di.backends.filesystem.tree import Tree
+from aiohttp_cache_di.backends.filesystem.places.directory import Directory
+from aiohttp_cache_di.backends.filesystem.places.names import BODY, ENTRY, LEAVES, LEFT_OVER, body_name, entry_of
+from aiohttp_cache_di.backends.filesystem.places.tree import Tree
+from aiohttp_cache_di.backends.filesystem.records.files import disk_bytes, drop, drop_unused, see
 
 __all__ = ["Bounds", "Keeper"]
 

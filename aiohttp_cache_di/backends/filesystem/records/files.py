@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Final, NamedTuple, TypeAlias
 
-from aiohttp_cache_di.backends.filesystem.directory import CREATE, READ, Directory, lock_alone, read_at
-from aiohttp_cache_di.backends.filesystem.names import body_name, temporary_name
-from aiohttp_cache_di.backends.filesystem.records import (
+from aiohttp_cache_di.backends.filesystem.places.directory import CREATE, READ, Directory, lock_alone, read_at
+from aiohttp_cache_di.backends.filesystem.places.names import body_name, temporary_name
+from aiohttp_cache_di.backends.filesystem.records.packing import (
     HEAD_BYTES,
     NO_TOKEN,
     Filed,
@@ -29,7 +29,7 @@ from aiohttp_cache_di.backends.filesystem.records import (
     unpack,
     with_body,
 )
-from aiohttp_cache_di.backends.filesystem.uses import Known
+from aiohttp_cache_di.backends.filesystem.records.uses import Known
 from aiohttp_cache_di.backends.store import UNREADABLE, Item, Unreadable
 from aiohttp_cache_di.entries.codec import EntryCodec
 from aiohttp_cache_di.entries.filed import FiledBody

@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Final, TypeVar
 
-from aiohttp_cache_di.backends.filesystem.directory import Directory
-from aiohttp_cache_di.backends.filesystem.files import OpenBody, drop, look_at, read_item, see
-from aiohttp_cache_di.backends.filesystem.names import ENTRY, LEAVES, name_of
-from aiohttp_cache_di.backends.filesystem.records import NO_TOKEN, Head
-from aiohttp_cache_di.backends.filesystem.tree import Tree
-from aiohttp_cache_di.backends.filesystem.uses import Known
+from aiohttp_cache_di.backends.filesystem.places.directory import Directory
+from aiohttp_cache_di.backends.filesystem.places.names import ENTRY, LEAVES, name_of
+from aiohttp_cache_di.backends.filesystem.places.tree import Tree
+from aiohttp_cache_di.backends.filesystem.records.files import OpenBody, drop, look_at, read_item, see
+from aiohttp_cache_di.backends.filesystem.records.packing import NO_TOKEN, Head
+from aiohttp_cache_di.backends.filesystem.records.uses import Known
 from aiohttp_cache_di.backends.store import Item, Row, Unreadable
 from aiohttp_cache_di.backends.store.inspecting import Glance, Wanted
 from aiohttp_cache_di.entries.codec import EntryCodec, Opaque

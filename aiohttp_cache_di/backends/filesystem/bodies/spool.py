@@ -12,11 +12,11 @@ from hashlib import blake2b
 from typing import Final
 from zlib import crc32
 
-from aiohttp_cache_di.backends.filesystem.bodies import Bodies, BodyFile
-from aiohttp_cache_di.backends.filesystem.files import write_pieces
-from aiohttp_cache_di.backends.filesystem.names import new_token
+from aiohttp_cache_di.backends.filesystem.bodies.reading import Bodies, BodyFile
+from aiohttp_cache_di.backends.filesystem.places.names import new_token
 from aiohttp_cache_di.backends.filesystem.pool import Pool
-from aiohttp_cache_di.backends.filesystem.records import CRC_BYTES, PIECE_BYTES, Filed
+from aiohttp_cache_di.backends.filesystem.records.files import write_pieces
+from aiohttp_cache_di.backends.filesystem.records.packing import CRC_BYTES, PIECE_BYTES, Filed
 from aiohttp_cache_di.errors import StorageError
 
 __all__ = ["FileSpool", "Growing"]

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from aiohttp_cache_di.backends.filesystem.names import name_of
-from aiohttp_cache_di.backends.filesystem.records import Filed
-from aiohttp_cache_di.backends.filesystem.tree import Tree
+from aiohttp_cache_di.backends.filesystem.places.names import name_of
+from aiohttp_cache_di.backends.filesystem.places.tree import Tree
+from aiohttp_cache_di.backends.filesystem.records.packing import Filed
 from aiohttp_cache_di.backends.store.sizes import record_bytes
 
 __all__ = ["Known", "identity"]

@@ -17,14 +17,17 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from aiohttp_cache_di.backends.filesystem import FileCache, bodies, directory, keeper, spool
-from aiohttp_cache_di.backends.filesystem.directory import Directory
-from aiohttp_cache_di.backends.filesystem.keeper import Bounds
-from aiohttp_cache_di.backends.filesystem.names import body_name, leaf_of, name_of
+from aiohttp_cache_di.backends.filesystem import FileCache
+from aiohttp_cache_di.backends.filesystem.bodies import reading, spool
+from aiohttp_cache_di.backends.filesystem.keeping import keeper
+from aiohttp_cache_di.backends.filesystem.keeping.keeper import Bounds
+from aiohttp_cache_di.backends.filesystem.places import directory
+from aiohttp_cache_di.backends.filesystem.places.directory import Directory
+from aiohttp_cache_di.backends.filesystem.places.names import body_name, leaf_of, name_of
+from aiohttp_cache_di.backends.filesystem.places.tree import Place, Tree
 from aiohttp_cache_di.backends.filesystem.pool import Pool
-from aiohttp_cache_di.backends.filesystem.records import PIECE_BYTES, Filed
+from aiohttp_cache_di.backends.filesystem.records.packing import PIECE_BYTES, Filed
 from aiohttp_cache_di.backends.filesystem.store import FileStore
-from aiohttp_cache_di.backends.filesystem.tree import Place, Tree
 from aiohttp_cache_di.backends.memory import DictCache
 from aiohttp_cache_di.backends.store import Record, Unreadable
 from aiohttp_cache_di.backends.store.capabilities import Spooling
@@ -147,7 +150,7 @@ async def test_a_part_is_read_by_seeking(store: FileStore, monkeypatch: pytest.M
         read.append(at)
         return os.pread(fd, size, at)
 
-    monkeypatch.setattr(bodies, "read_at", noted)
+    monkeypatch.setattr(reading, "read_at", noted)
     first = PIECE_BYTES + 7
     part = FiledPart(entry.file, first, 100)
     assert same(await part.whole(), CONTENT[first : first + 100])
@@ -236,11 +239,11 @@ async def test_a_walk_reads_and_opens_no_body(store: FileStore, monkeypatch: pyt
     await keep_spooled(store)
     opened: list[str] = []
 
-    def noted(self: bodies.BodyFile, leaf: Directory) -> bool:
+    def noted(self: reading.BodyFile, leaf: Directory) -> bool:
         opened.append(self.name)
         return False
 
-    monkeypatch.setattr(bodies.BodyFile, "open_in", noted)
+    monkeypatch.setattr(reading.BodyFile, "open_in", noted)
     ((_, entry),) = (await walk(store, items=True)).values()
     assert isinstance(entry, FiledResponse)
     assert entry.body_bytes == len(CONTENT)
@@ -413,7 +416,7 @@ async def test_a_body_that_was_checked_is_not_checked_again_until_it_changes(
     store: FileStore, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("SETTLED_AFTER_S", "SETTLED_SOON_AFTER_S"):
-        monkeypatch.setattr(f"aiohttp_cache_di.backends.filesystem.uses.{name}", -1)
+        monkeypatch.setattr(f"aiohttp_cache_di.backends.filesystem.records.uses.{name}", -1)
     await keep_spooled(store)
     assert same(await content_of((await found(store)).file), CONTENT)
     await closed(store)

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from aiohttp_cache_di.backends.filesystem.records import Filed
-from aiohttp_cache_di.backends.filesystem.uses import Known
+from aiohttp_cache_di.backends.filesystem.records.packing import Filed
+from aiohttp_cache_di.backends.filesystem.records.uses import Known
 
 BODY = Filed(bytes(8), 10, b"crc1")
 NOW = int(time.time())

@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import Final, NoReturn
 from weakref import WeakValueDictionary
 
-from aiohttp_cache_di.backends.filesystem.directory import READ, Directory, lock_shared, read_at
-from aiohttp_cache_di.backends.filesystem.files import create, drop, drop_unused, see, write_file
-from aiohttp_cache_di.backends.filesystem.names import body_name, leaf_of, temporary_name
+from aiohttp_cache_di.backends.filesystem.places.directory import READ, Directory, lock_shared, read_at
+from aiohttp_cache_di.backends.filesystem.places.names import body_name, leaf_of, temporary_name
+from aiohttp_cache_di.backends.filesystem.places.tree import Tree
 from aiohttp_cache_di.backends.filesystem.pool import Pool
-from aiohttp_cache_di.backends.filesystem.records import PIECE_BYTES, Filed
-from aiohttp_cache_di.backends.filesystem.tree import Tree
-from aiohttp_cache_di.backends.filesystem.uses import Known, identity
+from aiohttp_cache_di.backends.filesystem.records.files import create, drop, drop_unused, see, write_file
+from aiohttp_cache_di.backends.filesystem.records.packing import PIECE_BYTES, Filed
+from aiohttp_cache_di.backends.filesystem.records.uses import Known, identity
 from aiohttp_cache_di.backends.store import StoreEvents
 from aiohttp_cache_di.errors import UnreadableEntryError
 

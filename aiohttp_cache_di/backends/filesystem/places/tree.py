@@ -16,8 +16,8 @@ from functools import cached_property, lru_cache, partial
 from typing import Final, NamedTuple, TypeVar
 
 from aiohttp_cache_di.backends.disk.owned import is_believed, make_directories, own_directory
-from aiohttp_cache_di.backends.filesystem.directory import Directory
-from aiohttp_cache_di.backends.filesystem.names import temporary_name
+from aiohttp_cache_di.backends.filesystem.places.directory import Directory
+from aiohttp_cache_di.backends.filesystem.places.names import temporary_name
 from aiohttp_cache_di.backends.loops import is_in_a_loop
 from aiohttp_cache_di.errors import StorageError
 

@@ -21,7 +21,7 @@ from zlib import crc32
 
 from msgspec.structs import force_setattr, replace
 
-from aiohttp_cache_di.backends.filesystem.names import new_token
+from aiohttp_cache_di.backends.filesystem.places.names import new_token
 from aiohttp_cache_di.entries.codec import EntryCodec, Item, Opaque, Unreadable, item_leads_on
 from aiohttp_cache_di.entries.filed import with_body as with_other_body
 from aiohttp_cache_di.errors import StorageError
