@@ -10,7 +10,6 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar
 
 from pymongo import ReturnDocument
-from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import (
     AutoReconnect,
     DuplicateKeyError,
