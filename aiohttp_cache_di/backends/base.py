@@ -18,19 +18,19 @@ from aiohttp_cache_di import keys
 from aiohttp_cache_di.arguments import SpelledOut, refuse_unknown
 from aiohttp_cache_di.backends.actions import CacheActions
 from aiohttp_cache_di.backends.configured import Configured, FilterFn, accept_all
-from aiohttp_cache_di.backends.deleting import Deleting, next_key
 from aiohttp_cache_di.backends.memory import DictCache
+from aiohttp_cache_di.backends.operating.deleting import Deleting, next_key
 from aiohttp_cache_di.backends.operating.explaining import Explained
+from aiohttp_cache_di.backends.operating.urls import item_of
+from aiohttp_cache_di.backends.options.revision import hook
 from aiohttp_cache_di.backends.options.values import BACKEND_OPTIONS, BackendOptions
-from aiohttp_cache_di.backends.revision import hook
 from aiohttp_cache_di.backends.storage import BaseCache, BaseStorage, ResponseOrKey
-from aiohttp_cache_di.backends.urls import item_of
 from aiohttp_cache_di.entries.build import body_of, entry_of
 from aiohttp_cache_di.entries.tags import has_tags, tagging_of
 from aiohttp_cache_di.policy import origin_of, tags_of
-from aiohttp_cache_di.policy.expiration import UNSET, ExpirationTime, UrlLifetime, posix_time
-from aiohttp_cache_di.policy.request import may_be_cached
-from aiohttp_cache_di.policy.rules import DEFAULT_CODES
+from aiohttp_cache_di.policy.requests.request import may_be_cached
+from aiohttp_cache_di.policy.rules.book import DEFAULT_CODES
+from aiohttp_cache_di.policy.rules.expiration import UNSET, ExpirationTime, UrlLifetime, posix_time
 from aiohttp_cache_di.response import AnyResponse, CachedResponse
 from aiohttp_cache_di.rfc9111.messages import Request, StoredResponse
 

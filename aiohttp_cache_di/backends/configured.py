@@ -13,20 +13,20 @@ from aiohttp.typedefs import StrOrURL
 
 from aiohttp_cache_di import keys
 from aiohttp_cache_di.backends.memory import DEFAULT_MAX_BYTES, DictCache, MemoryStore
-from aiohttp_cache_di.backends.naming import Naming
+from aiohttp_cache_di.backends.options.naming import Naming
+from aiohttp_cache_di.backends.options.revision import setting
 from aiohttp_cache_di.backends.options.typed import FilterFn, TagFn
 from aiohttp_cache_di.backends.options.values import MAX_IN_MEMORY_BYTES, BackendOptions, refuse_unusable
-from aiohttp_cache_di.backends.revision import setting
 from aiohttp_cache_di.backends.stacked import Stacked
 from aiohttp_cache_di.backends.wrap.guarding.guard import DEFAULT_DEADLINE_S, StoreGuard
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
 from aiohttp_cache_di.entries.secrets import DEFAULT_SALT, digest_key_of
-from aiohttp_cache_di.policy.decisions import Rules
-from aiohttp_cache_di.policy.expiration import ExpirationTime, UrlLifetime, UrlRules, lifetime_s
-from aiohttp_cache_di.policy.idle import idle_settings
-from aiohttp_cache_di.policy.principals import Principal
-from aiohttp_cache_di.policy.rules import RuleBook
-from aiohttp_cache_di.policy.windows import Window, window_s
+from aiohttp_cache_di.policy.rules.book import RuleBook
+from aiohttp_cache_di.policy.rules.expiration import ExpirationTime, UrlLifetime, UrlRules, lifetime_s
+from aiohttp_cache_di.policy.rules.idle import idle_settings
+from aiohttp_cache_di.policy.rules.principals import Principal
+from aiohttp_cache_di.policy.rules.resolved import Rules
+from aiohttp_cache_di.policy.rules.windows import Window, window_s
 from aiohttp_cache_di.response import AnyResponse
 from aiohttp_cache_di.telemetry import CacheStats
 

@@ -9,7 +9,7 @@ and no request on its way. How its parts move together:
 - ``bodies`` brings a request body into one canonical form.
 - ``key`` makes the key of method, URL, partition, body and the way to the origin: the same for the engine, which has
   a request, and for users, who ask about one.
-- ``tls`` says what a request demands of TLS, as a part of the key.
+- ``tls`` says what a request demands of TLS, as a part of the key, and ``certificates`` whom a TLS context presents.
 - ``redaction`` takes out of URLs what may be neither stored nor shown; ``sealing`` hides what is needed nevertheless.
 """
 

@@ -12,8 +12,9 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from aiohttp_cache_di.errors import ConfigurationError
-from aiohttp_cache_di.settings.forms import CLASS_PATH, FormError
+from aiohttp_cache_di.settings.forms import CLASS_PATH
 from aiohttp_cache_di.settings.kinds import Kind
+from aiohttp_cache_di.settings.notation import FormError
 from aiohttp_cache_di.settings.sources import DEFAULT_ENV_FILE, ENVIRONMENT, FILE_SUFFIX, Found, Layers
 
 __all__ = ["Source", "Variable", "Variables", "expect_prefix", "refuse"]

@@ -133,7 +133,7 @@ class Service:
             kind = f"{type(context).__module__}.{type(context).__qualname__}"
             raise ConfigurationError(f"context has to give a client of DynamoDB in `async with`, and a {kind} does not")
         self.where: str = str(
-            options.get("endpoint_url") or options.get("region_name") or "the region of the environment"
+            options.get("endpoint_url") or options.get("region_name") or "dynamodb in the region of the environment"
         )
         self._layout = layout
         self._context = context

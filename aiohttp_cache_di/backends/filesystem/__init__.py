@@ -16,6 +16,7 @@ How a call moves through the room, from the event loop to the threads and back::
     tidying    the keeper's steps, in the background
     keeper     counts what is there, evicts, removes remnants; in steps beside the writes
     walk       pages of records, and records that may go
+    looking    the same in a thread, without the bodies that are in files of their own
     secret     what the cache keeps for itself
     leases     locks of the kernel, else files
     spool      bodies on their way into files, written while they arrive

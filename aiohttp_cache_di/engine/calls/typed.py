@@ -18,10 +18,10 @@ from aiohttp.typedefs import StrOrURL
 
 from aiohttp_cache_di._aiohttp.options import ClientOptions
 from aiohttp_cache_di.backends.options.typed import CacheOptions
-from aiohttp_cache_di.policy.expiration import ExpirationTime
-from aiohttp_cache_di.policy.principals import Principal
-from aiohttp_cache_di.policy.tags import Tags
-from aiohttp_cache_di.policy.windows import Window
+from aiohttp_cache_di.policy.rules.expiration import ExpirationTime
+from aiohttp_cache_di.policy.rules.principals import Principal
+from aiohttp_cache_di.policy.rules.tags import Tags
+from aiohttp_cache_di.policy.rules.windows import Window
 from aiohttp_cache_di.telemetry.reasons import CacheDecision
 
 __all__ = ["CacheRequestOptions", "DescribedResponse", "SessionOptions"]

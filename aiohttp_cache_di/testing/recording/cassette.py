@@ -28,11 +28,11 @@ from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.testing.calls import AskedFor, UnrecordedRequestError, asked_for
 from aiohttp_cache_di.testing.codings import decoded
 from aiohttp_cache_di.testing.delivery import Delivery, is_answered
-from aiohttp_cache_di.testing.recording import files
 from aiohttp_cache_di.testing.recording.ageing import canned, replayed
+from aiohttp_cache_di.testing.recording.comparing.matching import Key, differences, key_of, nearest, other_keys_of
 from aiohttp_cache_di.testing.recording.exchanges import Answered, Asked, Exchange, value_of
-from aiohttp_cache_di.testing.recording.matching import Key, differences, key_of, nearest, other_keys_of
-from aiohttp_cache_di.testing.recording.merging import merged
+from aiohttp_cache_di.testing.recording.keeping import files
+from aiohttp_cache_di.testing.recording.keeping.merging import merged
 from aiohttp_cache_di.testing.recording.options import RecordingOptions, Rules, rules_of
 
 __all__ = ["MODES", "Cassette", "Mode", "recorded"]

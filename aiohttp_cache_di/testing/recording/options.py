@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypedDict
 
-from aiohttp_cache_di.testing.recording.filters import Filters
+from aiohttp_cache_di.testing.recording.hiding.filters import Filters
 
 __all__ = ["OPTIONS", "RecordingOptions", "Rules", "rules_of"]
 
