@@ -161,6 +161,7 @@ class TestConstruction:
             "from aiohttp import ClientSession\n"
             "class Mixed(aiohttp_cache_di.CacheMixin, ClientSession): pass\n"
             "async def main():\n"
+            "    asyncio.get_running_loop().slow_callback_duration = 60\n"  # a busy machine is told of, too
             "    async with aiohttp_cache_di.CachedSession() as session: session.cache = session.cache\n"
             "    async with Mixed(): pass\n"
             "asyncio.run(main())\n"
