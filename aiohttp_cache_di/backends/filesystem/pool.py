@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 import time
 import weakref
@@ -130,6 +131,8 @@ class Pool:
         Raises:
             RuntimeError: no thread can be started, as at the end of a program.
         """
+        if sys.is_finalizing():  # Before CPython 3.12 a thread that is started then is waited for without end.
+            raise RuntimeError("no thread can be started while the interpreter ends")
         if not self._threads and self._guard.acquire(blocking=False):
             try:
                 self._start()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import threading
 import time
 import weakref
@@ -14,6 +16,21 @@ import pytest
 from aiohttp_cache_di.backends.filesystem.pool import Pool
 
 SIZE = 3
+LEAVES_AN_ERRAND = """
+from aiohttp_cache_di.backends.filesystem.pool import Pool
+
+class Left:
+    def __init__(self):
+        self.pool, self.cycle = Pool(1), self
+
+    def __del__(self):
+        try:
+            self.pool.post(print)
+        except RuntimeError as exc:
+            print(exc)
+
+left = Left()
+"""
 
 
 @pytest.fixture
@@ -120,6 +137,12 @@ async def test_a_thread_that_cannot_be_started_counts_as_none(pool: Pool, monkey
     monkeypatch.undo()
     async with asyncio.timeout(10):
         await pool.run(threading.get_ident)
+
+
+def test_what_is_left_when_the_interpreter_ends_does_not_keep_it_from_ending() -> None:
+    ended = subprocess.run([sys.executable, "-c", LEAVES_AN_ERRAND], capture_output=True, text=True, timeout=30)
+    said = "no thread can be started while the interpreter ends\n"
+    assert (ended.returncode, ended.stdout) == (0, said), ended.stderr
 
 
 async def test_threads_that_were_stopped_are_begun_anew(pool: Pool) -> None:
