@@ -36,7 +36,7 @@ from aiohttp_cache_di.engine.questions.digest import digest_user
 from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.keys import redact_url
 from aiohttp_cache_di.middleware import CacheMiddleware
-from aiohttp_cache_di.policy.principals import Principal
+from aiohttp_cache_di.policy.rules.principals import Principal
 from aiohttp_cache_di.response import CachedResponse
 
 __all__ = ["CacheMixin", "CachedSession"]

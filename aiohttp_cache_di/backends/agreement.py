@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from aiohttp_cache_di.backends.options.values import refuse_unusable
 from aiohttp_cache_di.backends.storage import BaseCache
 from aiohttp_cache_di.keys import credential_names
-from aiohttp_cache_di.policy.expiration import (
+from aiohttp_cache_di.policy.rules.book import DEFAULT_CODES
+from aiohttp_cache_di.policy.rules.expiration import (
     UNSET,
     ExpirationTime,
     UrlExpiration,
@@ -25,8 +26,7 @@ from aiohttp_cache_di.policy.expiration import (
     moment_of,
     posix_time,
 )
-from aiohttp_cache_di.policy.rules import DEFAULT_CODES
-from aiohttp_cache_di.policy.windows import Window, window_s
+from aiohttp_cache_di.policy.rules.windows import Window, window_s
 from aiohttp_cache_di.units import means_none
 
 if TYPE_CHECKING:

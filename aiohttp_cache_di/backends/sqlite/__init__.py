@@ -3,6 +3,7 @@
 How a call moves through the room, from the event loop to the threads and back::
 
     cache, backend      what users make: a stack (`backends.wrap`) around one store
+    options             what they take, and the database that it describes
     store               get many, put many …: each is a job for a thread, or a write for the queue
     database            the connections of the running loop; new ones when they were lost
     looks, waits        looks that bring a lease, many in one job; waiting for what another process fetches
@@ -11,6 +12,7 @@ How a call moves through the room, from the event loop to the threads and back::
       reading           look-ups, and leases where nothing is found, in the reader's thread
       writes            group commits, in the writer's thread: rows, deletions, evictions (`eviction`)
     leases              locks on bytes of a file that say who fetches what; a table where there are none
+      softening         marks of rows that a purge has made stale
       statements, walk  what is done in a transaction, or for a page of a walk
       thread            aiosqlite's thread, which runs whole jobs and answers by callback
     generation          whether a copy in memory is still what is stored: one comparison with

@@ -11,7 +11,7 @@ import pytest
 
 from aiohttp_cache_di import ConfigurationError, DynamoDBBackend, MongoDBBackend, RedisBackend, SQLiteBackend
 from aiohttp_cache_di.backends import CacheBackend
-from aiohttp_cache_di.policy.expiration import UrlExpiration
+from aiohttp_cache_di.policy.rules.expiration import UrlExpiration
 
 
 @pytest.mark.parametrize(
