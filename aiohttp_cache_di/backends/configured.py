@@ -167,7 +167,7 @@ class Configured(Stacked, Naming, RuleBook):
         self.allowed_methods = frozenset(method.upper() for method in given["allowed_methods"])
         self.include_headers = given["include_headers"]
         self.ignored_params = frozenset(given["ignored_params"] or ())
-        self.autoclose = given["autoclose"]
+        self.autoclose: bool = given["autoclose"]
         self.cache_control = given["cache_control"]
         self.filter_fn = given["filter_fn"]
         self._set_options(given)
