@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from aiohttp_cache_di.backends.redis import RedisCache
 from aiohttp_cache_di.backends.redis.clients import topology_at
-from aiohttp_cache_di.backends.redis.connections import Connection
+from aiohttp_cache_di.backends.redis.connections.connection import Connection
 from aiohttp_cache_di.backends.redis.store import RedisStore
 from aiohttp_cache_di.entries.codec import EntryCodec
 from tests.stores import PATIENT_S

@@ -20,8 +20,8 @@ import redis
 import redis.asyncio
 
 from aiohttp_cache_di.backends.redis import RedisBackend, RedisCache
-from aiohttp_cache_di.backends.redis.connections import Connection
-from aiohttp_cache_di.backends.redis.wire import command
+from aiohttp_cache_di.backends.redis.connections.connection import Connection
+from aiohttp_cache_di.backends.redis.connections.wire import command
 from aiohttp_cache_di.errors import ConfigurationError, StorageError
 from aiohttp_cache_di.response import CachedResponse
 from tests.backends.entries import make_entry
