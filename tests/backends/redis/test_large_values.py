@@ -29,7 +29,7 @@ NEVER = float("inf")
 
 @pytest.fixture
 async def store(own_valkey: ValkeyServer) -> AsyncIterator[RedisStore]:
-    topology = topology_at(own_valkey.url, {})
+    topology = topology_at(own_valkey.url, {"socket_timeout": PATIENT_S})  # some servers copy what is planted first
     store = RedisStore(topology, "app", "responses", EntryCodec(), lambda: BOUND)
     await store.put([Record(f"k{n}", make_entry(f"k{n}", b"%d" % n), NEVER) for n in range(10)])
     yield store
