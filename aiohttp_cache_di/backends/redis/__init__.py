@@ -5,7 +5,7 @@ it (`backends.wrap`). redis-py brings the address, the options and open, authent
 servers of a cluster; hiredis parses; all that is taken of the two beyond their documented use is in
 `aiohttp_cache_di._redis`. How the parts move together:
 
-- `backend` has the two names that users know, and puts the others together from their options (`options`, `typed`);
+- `backend` has the two names that users know, and puts the others together from their options (`typed`);
   `clients` makes of an address or of a client of redis-py's the topology that a store has.
 - `store` says what is sent for each operation of the contract (`backends.store`), and what is made of the replies.
 
