@@ -23,6 +23,7 @@ logger: logging.Logger = logging.getLogger(__name__)
 
 CONDITION_FAILED: Final = "ConditionalCheckFailedException"
 NOT_THERE: Final = "ResourceNotFoundException"
+NOT_ALLOWED: Final = "AccessDeniedException"
 IN_USE: Final = "ResourceInUseException"
 
 POLL_S: Final = 0.02  # before looking again whether a new table is ready, which takes AWS some seconds; doubles
@@ -147,9 +148,12 @@ class Service:
         if self._is_to_create:
             try:
                 await _ensure_table(connection.client, self._layout)
-            except BaseException:
-                await connection.close()
-                raise
+            except BaseException as exc:
+                if error_code(exc) != NOT_ALLOWED:
+                    await connection.close()
+                    raise
+                self._creates = False
+                logger.warning("the table %s is used as it is: we may not describe or create it", self._layout.table)
             self._is_to_create = False
         return connection
 

@@ -123,7 +123,8 @@ def _known(owner: str, given: Mapping[str, Any]) -> Mapping[str, Any]:
     Raises:
         TypeError: one of them is not.
     """
-    refuse_unknown(owner, given, BACKEND_OPTIONS | NEAR_OPTIONS | driver_options())
+    named = {"address", "connection"}  # which may be what a misspelt one is meant to be
+    refuse_unknown(owner, given, BACKEND_OPTIONS | NEAR_OPTIONS | driver_options() | named)
     return given
 
 
