@@ -16,7 +16,7 @@ import msgspec
 import pytest
 
 from aiohttp_cache_di.backends.sqlite import SQLiteBackend, SQLiteCache, SQLitePickleCache
-from aiohttp_cache_di.backends.sqlite.schema import META
+from aiohttp_cache_di.backends.sqlite.file.schema import META
 from aiohttp_cache_di.backends.sqlite.store import SQLiteStore
 from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.response import CachedResponse

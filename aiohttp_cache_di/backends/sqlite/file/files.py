@@ -23,7 +23,7 @@ from aiohttp_cache_di.backends.disk.owned import (
     whole_path,
 )
 from aiohttp_cache_di.backends.loops import is_in_a_loop
-from aiohttp_cache_di.backends.sqlite.thread import JobConnection, running_jobs
+from aiohttp_cache_di.backends.sqlite.file.thread import JobConnection, running_jobs
 from aiohttp_cache_di.errors import ConfigurationError, StorageError
 
 __all__ = ["CONNECT_OPTIONS", "CacheFile", "DamagedError", "Identity", "is_corruption", "storage_error"]
