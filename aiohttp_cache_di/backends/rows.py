@@ -130,6 +130,10 @@ class RowStore(ABC, Generic[C, R]):
         """Whether the server takes a row with *frame*."""
 
     @abstractmethod
+    def _code_of(self, error: BaseException) -> str:
+        """What the server calls *error*; "" for one of the driver's, or of others."""
+
+    @abstractmethod
     async def _write(self, here: C, frames: Mapping[str, tuple[Record, bytes]]) -> dict[str, StorageError]:
         """Write records, by key; tell which of them could not be written."""
 
@@ -190,6 +194,10 @@ class RowStore(ABC, Generic[C, R]):
     async def close(self) -> None:
         """Close the running loop's client, unless it was handed in."""
         await self._loops.close()
+
+    def told_of(self, error: BaseException) -> str:
+        """What may be told of *error*: the server's code, or words of our own."""
+        return str(error) if isinstance(error, StorageError) else self._code_of(error)
 
     # ---- Leasing
 

@@ -9,8 +9,8 @@ How a call moves through the room::
       batches        requests of up to 25 or 100 items; what the server leaves unprocessed is asked for again
     client           aiobotocore's client for each event loop, and the table, made when it is missing
 
-Imports point down this list. What is done with rows here as in any such database is written in `backends.rows`. The room
-may import that, the contract and `backends.wrap`; aiobotocore is imported when a client is made. Callers' patience,
+Imports point down this list. What is done with rows as in any such database is written in `backends.rows`. The room may
+import that, the contract and `backends.wrap`; aiobotocore is imported when a client is made. Callers' patience,
 retries after an outage and copies in memory are the stack's.
 """
 

@@ -215,6 +215,9 @@ class DynamoDBStore(RowStore[Connection, Attributes]):
     def _fits(self, record: Record, frame: bytes) -> bool:
         return self._layout.fits(record, frame)
 
+    def _code_of(self, error: BaseException) -> str:
+        return error_code(error)
+
     # ---- leases
 
     async def _take(self, here: Connection, key: str, token: str, ttl_s: float) -> Lease:

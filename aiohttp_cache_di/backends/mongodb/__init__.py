@@ -12,8 +12,8 @@ How a call moves through the room::
       clock          the time by the server's clock
     typed          the driver's options, for type checkers
 
-Imports point down this list. What is done with rows here as in any such database is written in `backends.rows`. The room
-may import that, the contract and `backends.wrap`; pymongo is imported with the room, so nothing imports the room that
+Imports point down this list. What is done with rows as in any such database is written in `backends.rows`. The room may
+import that, the contract and `backends.wrap`; pymongo is imported with the room, so nothing imports the room that
 does not ask for MongoDB. Callers' patience, retries after an outage and copies in memory are the stack's.
 """
 

@@ -7,7 +7,7 @@ import weakref
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
-from pymongo.errors import BulkWriteError
+from pymongo.errors import BulkWriteError, OperationFailure
 
 from aiohttp_cache_di.backends.mongodb import leases
 from aiohttp_cache_di.backends.mongodb.client import Connection, Server
@@ -167,6 +167,11 @@ class MongoDBStore(RowStore[Connection, Document]):
 
     def _fits(self, record: Record, frame: bytes) -> bool:
         return len(frame) + len(name_of(record.key)) <= DOCUMENT_BYTES - SPARE_BYTES // 2
+
+    def _code_of(self, error: BaseException) -> str:
+        if not isinstance(error, OperationFailure):
+            return ""
+        return str((error.details or {}).get("codeName") or error.code or "")
 
     async def _walk(self, *, items: bool = False, infos: bool = False) -> AsyncGenerator[Sequence[Document], None]:
         """With one cursor, which the server forgets after ten idle minutes."""
