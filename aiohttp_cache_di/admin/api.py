@@ -15,7 +15,7 @@ from aiohttp_cache_di.admin.door import Door
 from aiohttp_cache_di.admin.messages import AdminError, Ask, Reply, as_json
 from aiohttp_cache_di.admin.page import Page
 from aiohttp_cache_di.admin.preview import shown
-from aiohttp_cache_di.admin.questions import QUESTIONS, Question, Session, Watched
+from aiohttp_cache_di.admin.questions import QUESTIONS, AdminRequest, Session, Watched
 from aiohttp_cache_di.admin.reading import parameters
 from aiohttp_cache_di.admin.recent import KEPT_S, STEP_S
 from aiohttp_cache_di.admin.shapes import Bounds, CacheInfo, CachesAnswer, Worker
@@ -114,7 +114,7 @@ class Admin:
             label, session = _chosen(sessions, number)
             watched = self._watched_of(session.cache)
             worker = self._me(session.cache.stats.since)
-            return await QUESTIONS[name](Question(ask, label, session, watched, worker, self._previews))
+            return await QUESTIONS[name](AdminRequest(ask, label, session, watched, worker, self._previews))
         except AdminError as refusal:
             return refusal.reply()
         except Exception:

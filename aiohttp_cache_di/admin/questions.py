@@ -39,7 +39,7 @@ from aiohttp_cache_di.entries.info import info_of
 from aiohttp_cache_di.errors import ConfigurationError, UnreadableEntryError
 from aiohttp_cache_di.telemetry import Measures
 
-__all__ = ["QUESTIONS", "Question", "Session", "Watched"]
+__all__ = ["QUESTIONS", "AdminRequest", "Session", "Watched"]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
@@ -101,7 +101,7 @@ class Watched:
         self.surveys.forget()
 
 
-class Question(NamedTuple):
+class AdminRequest(NamedTuple):
     """A request about one cache, which is open.
 
     Args:
@@ -121,13 +121,40 @@ class Question(NamedTuple):
         """The backend of the session."""
         return self.session.cache
 
+    async def of_store(self, call: Callable[[], Awaitable[Any]], within_s: float | None = None) -> Any:
+        """What *call* gives, which asks the store.
 
-async def now(question: Question) -> Reply:
+        Raises:
+            AdminError: it fails, takes too long, or was asked for what cannot be.
+        """
+        try:
+            async with asyncio.timeout(within_s):
+                return await call()
+        except AdminError:
+            raise
+        except ConfigurationError as exc:
+            raise AdminError(400, "bad-request", shown(str(exc))) from exc
+        except TimeoutError as exc:
+            raise AdminError(503, "store-failed", f"{self._place()} did not answer in time") from exc
+        except UnreadableEntryError as exc:
+            raise AdminError(404, "not-found", "what is stored there cannot be read") from exc
+        except Exception as exc:  # of a driver
+            words = cause_of(kind_of(exc), exc, self.backend.stack.store)
+            raise AdminError(503, "store-failed", shown(f"{self._place()} fails: {words}")) from exc
+
+    def _place(self) -> str:
+        try:
+            return shown(self.backend.guard.outages.where)
+        except Exception:  # of a store of the user's
+            return "The store"
+
+
+async def now(request: AdminRequest) -> Reply:
     """What this worker knows by itself: counters, health, samples."""
-    given = parameters(question.ask, frozenset({"after", "worker"}))
-    stats, me = question.backend.stats, question.worker
+    given = parameters(request.ask, frozenset({"after", "worker"}))
+    stats, me = request.backend.stats, request.worker
     after = number_of(given, "after", 0, 10**12) if given.get("worker") == me.id else 0
-    snapshot, health, saved = stats.snapshot(), stats.health(), question.watched.measures.saved
+    snapshot, health, saved = stats.snapshot(), stats.health(), request.watched.measures.saved
     counters = {name: getattr(snapshot, name) for name in COUNTERS}
     answer = NowAnswer(
         worker=me,
@@ -138,44 +165,44 @@ async def now(question: Question) -> Reply:
         counters=counters | {"requests": snapshot.requests},
         store_errors={shown(kind): count for kind, count in snapshot.store_errors.items()},
         saved={"requests": saved.requests, "bytes": saved.bytes, "seconds": saved.seconds},
-        samples=question.watched.recent.samples(after),
+        samples=request.watched.recent.samples(after),
         is_all=not after,
-        busiest=[replace(one, host=shown(one.host)) for one in question.watched.recent.busiest(limit=BUSIEST)],
+        busiest=[replace(one, host=shown(one.host)) for one in request.watched.recent.busiest(limit=BUSIEST)],
     )
     # So that the next one may come to another worker: each tells of itself alone.
-    return as_json(answer, headers={"Connection": "close"} if question.ask.version == "1.1" else None)
+    return as_json(answer, headers={"Connection": "close"} if request.ask.version == "1.1" else None)
 
 
-async def store(question: Question) -> Reply:
+async def store(request: AdminRequest) -> Reply:
     """How much is stored."""
-    parameters(question.ask, frozenset())
-    return await _usage(question, None)
+    parameters(request.ask, frozenset())
+    return await _usage(request, None)
 
 
-async def check(question: Question) -> Reply:
+async def check(request: AdminRequest) -> Reply:
     """Try the store, and tell how much is stored."""
-    parameters(question.ask, frozenset())
-    health = await _of_store(question, question.backend.ping, ANSWER_WITHIN_S)
+    parameters(request.ask, frozenset())
+    health = await request.of_store(request.backend.ping, ANSWER_WITHIN_S)
     if not health.is_ok:
         raise AdminError(503, "store-failed", shown(health.reason))
-    return await _usage(question, "")
+    return await _usage(request, "")
 
 
-async def _usage(question: Question, checked: str | None) -> Reply:
+async def _usage(request: AdminRequest, checked: str | None) -> Reply:
     begun = time.perf_counter()
-    used = await _of_store(question, question.backend.usage, ANSWER_WITHIN_S)
+    used = await request.of_store(request.backend.usage, ANSWER_WITHIN_S)
     took_s = time.perf_counter() - begun
     return as_json(
         StoreAnswer(used.entries, used.bytes_in_use, used.bytes_on_disk, took_s, time.time(), checked=checked)
     )
 
 
-async def upstreams(question: Question) -> Reply:
+async def upstreams(request: AdminRequest) -> Reply:
     """The largest upstreams of the store."""
-    parameters(question.ask, frozenset())
+    parameters(request.ask, frozenset())
     reason, found = "", None
     try:
-        found = await _of_store(question, lambda: question.watched.surveys.get(question.backend.entries))
+        found = await request.of_store(lambda: request.watched.surveys.get(request.backend.entries))
     except AdminError as failure:
         reason = failure.message
     answer = UpstreamsAnswer(
@@ -189,14 +216,13 @@ async def upstreams(question: Question) -> Reply:
     return as_json(answer)
 
 
-async def entries(question: Question) -> Reply:
+async def entries(request: AdminRequest) -> Reply:
     """A page of the table of entries."""
-    query, given = query_of(question.ask)
+    query, given = query_of(request.ask)
     offset, limit = page_of(given)
-    listing = await _of_store(
-        question,
-        lambda: question.watched.listings.get(
-            query, lambda: question.backend.entries(**selectors_of(query)), given.get("listing", "")
+    listing = await request.of_store(
+        lambda: request.watched.listings.get(
+            query, lambda: request.backend.entries(**selectors_of(query)), given.get("listing", "")
         ),
     )
     now = time.time()
@@ -213,11 +239,11 @@ async def entries(question: Question) -> Reply:
     return as_json(answer)
 
 
-async def entry(question: Question) -> Reply:
+async def entry(request: AdminRequest) -> Reply:
     """One entry: its head, and the beginning of its body."""
-    key = parameters(question.ask, frozenset({"key"})).get("key", "")
-    stack = question.backend.stack
-    item = await _of_store(question, lambda: stack.get(key), ANSWER_WITHIN_S) if key else None
+    key = parameters(request.ask, frozenset({"key"})).get("key", "")
+    stack = request.backend.stack
+    item = await request.of_store(lambda: stack.get(key), ANSWER_WITHIN_S) if key else None
     entry = stack.packing.entry_of(item, key)
     if entry is None and not is_key_beginning(key):
         raise AdminError(400, "bad-request", shown(f"key={key[:200]!r}: use a key, as api/caches/…/entries tells it"))
@@ -225,8 +251,8 @@ async def entry(question: Question) -> Reply:
         raise AdminError(404, "not-found", "nothing is stored under this key any more")
     info, now = info_of(entry), time.time()
     preview = Preview("off")
-    if question.previews:
-        preview = await _of_store(question, lambda: preview_of(entry, info.content_type), ANSWER_WITHIN_S)
+    if request.previews:
+        preview = await request.of_store(lambda: preview_of(entry, info.content_type), ANSWER_WITHIN_S)
     reason = (entry.reason or b"").decode("utf-8", "replace")
     http = ".".join(map(str, entry.version))
     return as_json(
@@ -234,40 +260,39 @@ async def entry(question: Question) -> Reply:
     )
 
 
-async def purge(question: Question) -> Reply:
+async def purge(request: AdminRequest) -> Reply:
     """Drop entries, make them stale, or tell how many that would be."""
-    parameters(question.ask, frozenset())
-    wish = await body_as(question.ask, PurgeRequest)
+    parameters(request.ask, frozenset())
+    wish = await body_as(request.ask, PurgeRequest)
     selectors = purge_of(wish)
-    backend = question.backend
-    purged = await _of_store(
-        question,
+    backend = request.backend
+    purged = await request.of_store(
         lambda: backend.purge(all=wish.all, soft=wish.soft, dry_run=wish.dry_run, **selectors),
         PURGE_WITHIN_S,
     )
     if not wish.dry_run:
-        question.watched.forget()
+        request.watched.forget()
         logger.info(
             "The admin page has %s %d entries of the cache %r, %d bytes",
             "made stale" if wish.soft else "dropped",
             purged.entries,
-            question.label,
+            request.label,
             purged.bytes,
         )
     return as_json(PurgeAnswer(purged.entries, purged.bytes, wish.soft, wish.dry_run))
 
 
-async def explain(question: Question) -> Reply:
+async def explain(request: AdminRequest) -> Reply:
     """What the cache would do with a request."""
-    parameters(question.ask, frozenset())
-    wish = await body_as(question.ask, ExplainRequest)
+    parameters(request.ask, frozenset())
+    wish = await body_as(request.ask, ExplainRequest)
     options: dict[str, Any] = {"principal": wish.principal} if wish.principal else {}
     if not wish.url.strip():
         raise AdminError(400, "bad-request", "url: use a URL, as the service requests it")
 
     async def explain() -> Explanation:
         try:
-            return await question.session.explain(
+            return await request.session.explain(
                 wish.method.strip().upper() or "GET",
                 wish.url.strip(),
                 headers=wish.headers,
@@ -278,7 +303,7 @@ async def explain(question: Question) -> Reply:
         except (ClientError, ValueError, TypeError) as exc:
             raise AdminError(400, "bad-request", shown(f"the request cannot be made: {exc or 'no such URL'}")) from exc
 
-    found: Explanation = await _of_store(question, explain, ANSWER_WITHIN_S)
+    found: Explanation = await request.of_store(explain, ANSWER_WITHIN_S)
     now = time.time()
     answer = ExplainAnswer(
         now=now,
@@ -296,7 +321,7 @@ async def explain(question: Question) -> Reply:
     return as_json(answer)
 
 
-QUESTIONS: Final[dict[str, Callable[[Question], Awaitable[Reply]]]] = {
+QUESTIONS: Final[dict[str, Callable[[AdminRequest], Awaitable[Reply]]]] = {
     "now": now,
     "store": store,
     "check": check,
@@ -307,32 +332,3 @@ QUESTIONS: Final[dict[str, Callable[[Question], Awaitable[Reply]]]] = {
     "explain": explain,
 }
 """By the name of the endpoint."""
-
-
-async def _of_store(question: Question, call: Callable[[], Awaitable[Any]], within_s: float | None = None) -> Any:
-    """What *call* gives, which asks the store.
-
-    Raises:
-        AdminError: it fails, takes too long, or was asked for what cannot be.
-    """
-    try:
-        async with asyncio.timeout(within_s):
-            return await call()
-    except AdminError:
-        raise
-    except ConfigurationError as exc:
-        raise AdminError(400, "bad-request", shown(str(exc))) from exc
-    except TimeoutError as exc:
-        raise AdminError(503, "store-failed", f"{_place(question)} did not answer in time") from exc
-    except UnreadableEntryError as exc:
-        raise AdminError(404, "not-found", "what is stored there cannot be read") from exc
-    except Exception as exc:  # of a driver
-        words = cause_of(kind_of(exc), exc, question.backend.stack.store)
-        raise AdminError(503, "store-failed", shown(f"{_place(question)} fails: {words}")) from exc
-
-
-def _place(question: Question) -> str:
-    try:
-        return shown(question.backend.guard.outages.where)
-    except Exception:  # of a store of the user's
-        return "The store"

@@ -92,17 +92,19 @@ class CacheBackend(Deleting, Explained, Configured):
         refuse_unknown(type(self).__name__, kwargs, BACKEND_OPTIONS)
         super().__init__()
         self._configure(
-            cache_name,
-            expire_after,
-            urls_expire_after,
-            allowed_codes,
-            allowed_methods,
-            include_headers,
-            ignored_params,
-            autoclose,
-            cache_control,
-            filter_fn,
-            kwargs,
+            {
+                "cache_name": cache_name,
+                "expire_after": expire_after,
+                "urls_expire_after": urls_expire_after,
+                "allowed_codes": allowed_codes,
+                "allowed_methods": allowed_methods,
+                "include_headers": include_headers,
+                "ignored_params": ignored_params,
+                "autoclose": autoclose,
+                "cache_control": cache_control,
+                "filter_fn": filter_fn,
+                **kwargs,
+            }
         )
 
     def __repr__(self) -> str:
@@ -255,7 +257,7 @@ class CacheBackend(Deleting, Explained, Configured):
         purges = await self.stack.here().purges.observe()
         return replace(entry, tagging=tagging_of(entry.raw_headers, tags, origin=origin_of(request), purges=purges))
 
-    # ---- for those who look after a cache
+    # ---- for operators
 
     async def delete_expired_responses(self) -> int:
         """Delete what has expired, and what ``filter_fn`` does not let through any more; return how many went."""

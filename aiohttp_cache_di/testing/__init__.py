@@ -8,7 +8,7 @@ plain functions, for unittest and for code that is no test:
   coding (``codings``), whatever URL the app asks for.
 - ``recording/``: `recorded`, what upstreams have answered, from a file, or recorded into it.
 - ``under_test``: `CacheUnderTest` seeds a response into the app's cache, as the app would ask for it (``manners``), and
-  tells what is there; `assert_hit`.
+  tells what is there, in the app's own event loop (``app_loop``); `assert_hit`.
 - ``clock``: `CacheClock`, by which entries grow old without waiting.
 - ``stores``: `in_memory` and `store_per_worker`, which store the app's containers open.
 - ``network``: `blocked_network`, by which connections to other machines are refused.

@@ -26,7 +26,7 @@ SOFTENED_AT_A_TIME: Final = 32  # of which the bodies are read
 COUNTED_WITHIN_S: Final = 1.0
 
 
-class PurgeCount:
+class PurgeTotals:
     """What a purge has concerned so far.
 
     Args:
@@ -118,54 +118,54 @@ class Operated(Addressed):
             )
         if not dry_run and not all and _names(selectors) == {"tags"}:
             return await self._purge_tags(selectors, soft, count_within_s)
-        count, now = PurgeCount(), time.time()
+        totals, now = PurgeTotals(), time.time()
         is_whole = all and not soft
         async with aclosing(_in_batches(self._selected(selectors, fresh_at=now if soft else -math.inf))) as batches:
             async for found in batches:
-                count.add(found.values())
+                totals.add(found.values())
                 if not dry_run and not is_whole:
                     await (self._soften(list(found), now) if soft else self._drop_all(list(found)))
                     self.stats.purged += len(found)
         if is_whole and not dry_run:
             await self.clear()
-            self.stats.purged += count.entries
-        return Purged(count.entries, count.bytes)
+            self.stats.purged += totals.entries
+        return Purged(totals.entries, totals.bytes)
 
     async def _purge_tags(self, selectors: Selectors, soft: bool, within_s: float) -> Purged:
         """Have what has one of the tags gone at once, then drop it for a moment, and the rest in the background."""
         wanted = selection(selectors)
-        count = PurgeCount(self.stats)
+        totals = PurgeTotals(self.stats)
         if soft:  # which are counted first, as they are not to be told from others that are stale
-            await self._in_time(self._count(wanted, count), count, within_s)
+            await self._in_time(self._count(wanted, totals), totals, within_s)
             await self.stack.purge_tags(tags_in(selectors), soft=True)
         else:
             number = await self.stack.purge_tags(tags_in(selectors))
-            await self._in_time(self._sweep(tags_in(selectors), wanted, number, count), count, within_s)
-        return Purged(count.entries, count.bytes, count.done.is_set())
+            await self._in_time(self._sweep(tags_in(selectors), wanted, number, totals), totals, within_s)
+        return Purged(totals.entries, totals.bytes, totals.done.is_set())
 
-    async def _in_time(self, counting: Coroutine[Any, Any, None], count: PurgeCount, within_s: float) -> None:
+    async def _in_time(self, counting: Coroutine[Any, Any, None], totals: PurgeTotals, within_s: float) -> None:
         """Wait for *counting*, which goes on in the background after *within_s*."""
-        self.stack.here().tasks.spawn(count.run(counting), owner=self)
+        self.stack.here().tasks.spawn(totals.run(counting), owner=self)
         if within_s <= 0:
             return
         with suppress(TimeoutError):
             async with asyncio.timeout(None if within_s == math.inf else within_s):
-                await count.done.wait()
-        if count.error is not None:
-            raise count.error
+                await totals.done.wait()
+        if totals.error is not None:
+            raise totals.error
 
-    async def _count(self, wanted: Selection, count: PurgeCount) -> None:
+    async def _count(self, wanted: Selection, totals: PurgeTotals) -> None:
         now = time.time()
         async with aclosing(
             _in_batches(self.stack.infos(wanted.having(lambda info: info.fresh_until > now)))
         ) as batches:
             async for found in batches:
-                count.add(found.values())
+                totals.add(found.values())
                 unmarked = [key for key, info in found.items() if info.tagging is None]
                 if unmarked:  # stored before there were marks
                     await self._soften(unmarked, now)
 
-    async def _sweep(self, tags: Collection[str], wanted: Selection, number: int, count: PurgeCount) -> None:
+    async def _sweep(self, tags: Collection[str], wanted: Selection, number: int, totals: PurgeTotals) -> None:
         """Drop what the purge of *tags* of that *number* has made unusable."""
         purges = self.stack.here().purges
 
@@ -174,7 +174,7 @@ class Operated(Addressed):
 
         async with aclosing(_in_batches(self.stack.infos(wanted.having(is_purged), purged=True))) as batches:
             async for found in batches:
-                count.add(found.values())
+                totals.add(found.values())
                 for key, info in found.items():
                     purges.remember(key, next(tag for tag in info.tags if tag in tags))
                 await self._drop_all(list(found))

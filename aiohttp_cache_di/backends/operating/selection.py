@@ -1,4 +1,4 @@
-"""Which entries are meant: by URL, host, pattern, tag, age, size or state, as those who look after a cache say it."""
+"""Which entries are meant: by URL, host, pattern, tag, age, size or state, as operators say it."""
 
 from __future__ import annotations
 

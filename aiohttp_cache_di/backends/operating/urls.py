@@ -1,4 +1,4 @@
-"""What is kept for a URL: looked for, and dropped, for those who look after a cache."""
+"""What is kept for a URL: looked for, and dropped."""
 
 from __future__ import annotations
 
@@ -96,10 +96,10 @@ class Addressed(Stacked):
 
     async def drop(self, named: Iterable[str]) -> int:
         """Delete what is kept under the keys *named*, with what belongs to it; return how many entries went."""
-        doomed = set(named)
-        await self.settle(doomed)
-        before = await self.stack.kinds(await self._related(doomed))
-        for key in doomed:
+        wanted = set(named)
+        await self.settle(wanted)
+        before = await self.stack.kinds(await self._related(wanted))
+        for key in wanted:
             await self.delete(key)
         count = len(before) - len(await self.stack.kinds(before.keys()))
         self.stats.purged += count

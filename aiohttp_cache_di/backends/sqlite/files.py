@@ -23,7 +23,7 @@ from aiohttp_cache_di.backends.disk.owned import (
 )
 from aiohttp_cache_di.backends.loops import is_in_a_loop
 from aiohttp_cache_di.backends.sqlite.thread import JobConnection, running_jobs
-from aiohttp_cache_di.errors import StorageError
+from aiohttp_cache_di.errors import ConfigurationError, StorageError
 
 __all__ = ["CONNECT_OPTIONS", "CacheFile", "DamagedError", "Identity", "is_corruption", "storage_error"]
 
@@ -98,7 +98,11 @@ class CacheFile:
     @classmethod
     def _of_name(cls, name: str | os.PathLike[str], use_temp: bool, connect_options: Mapping[str, Any]) -> CacheFile:
         options = {key: value for key, value in connect_options.items() if key in PASSED_ON}
-        options["timeout"] = float(connect_options.get("timeout", BUSY_TIMEOUT_S))
+        timeout = connect_options.get("timeout", BUSY_TIMEOUT_S)
+        try:
+            options["timeout"] = float(timeout)
+        except (TypeError, ValueError) as exc:
+            raise ConfigurationError(f"timeout={timeout!r}: use a number of seconds") from exc
         uri = connect_options.get("uri", False)
         text = uri if isinstance(uri, str) else os.fspath(name)
         if text.startswith("file:") and uri:

@@ -6,7 +6,7 @@ import asyncio
 import time
 from functools import partial
 
-from aiohttp_cache_di.backends.filesystem.keeper import Keeper
+from aiohttp_cache_di.backends.filesystem.keeping.keeper import Keeper
 from aiohttp_cache_di.backends.filesystem.pool import Pool
 from aiohttp_cache_di.backends.store import StoreEvents
 

@@ -18,10 +18,10 @@ from collections import Counter
 from contextlib import suppress
 from typing import Final, NamedTuple
 
-from aiohttp_cache_di.backends.filesystem.directory import Directory
-from aiohttp_cache_di.backends.filesystem.files import disk_bytes, drop, drop_left_over, drop_unused, see
-from aiohttp_cache_di.backends.filesystem.names import BODY, ENTRY, LEAVES, LEFT_OVER, body_name, entry_of
-from aiohttp_cache_di.backends.filesystem.tree import Tree
+from aiohttp_cache_di.backends.filesystem.places.directory import Directory
+from aiohttp_cache_di.backends.filesystem.places.names import BODY, ENTRY, LEAVES, LEFT_OVER, body_name, entry_of
+from aiohttp_cache_di.backends.filesystem.places.tree import Tree
+from aiohttp_cache_di.backends.filesystem.records.files import disk_bytes, drop, drop_unused, see
 
 __all__ = ["Bounds", "Keeper"]
 
@@ -34,8 +34,8 @@ LAST_BEYOND: Final = 64  # of the bound, the part that the last entry may take b
 SAMPLE: Final = 64  # records of which some go
 FULL_SHARE: Final = 16  # of what is there, one part goes where the disk is full
 FULL_EVERY_S: Final = 1.0  # at most: what is too large for the disk is not to cost all the others
-LEFT_OVER_AFTER_S: Final = 3600.0  # since it was last written to, where no lock tells that its writer lives
-ORPHAN_AFTER_S: Final = 300.0  # a body is published right after it was written, and an entry is written at once
+LEASE_AFTER_S: Final = 3600.0
+ORPHAN_AFTER_S: Final = 300.0  # since it was last written to, and unless a lock tells that its writer or a reader lives
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -64,7 +64,6 @@ class _Candidate(NamedTuple):
     used_at: float
     name: str
     size: int
-    leaf: str
 
 
 class Keeper:
@@ -91,8 +90,9 @@ class Keeper:
         self._adding = threading.Lock()
         self._stepping = threading.Lock()
 
-    def wrote(self, leaf: str, more_bytes: int, more_entries: int) -> None:
-        """Add what was written, and take away what it replaced."""
+    def wrote(self, name: str, more_bytes: int, more_entries: int) -> None:
+        """Add what was written for the entry of that *name*, and take away what it replaced."""
+        leaf = name[:2]
         with self._adding:
             before = self._counts.get(leaf)
             if before is not None:
@@ -194,7 +194,7 @@ class Keeper:
             entries = self._count(name, now)
             leaf = self._tree.leaf(name)
             if leaf is not None:
-                candidates += (_candidate(leaf, name, entry, now) for entry in entries)
+                candidates += (_candidate(leaf, entry, now) for entry in entries)
         if not self._is_over():
             return 0
         candidates.sort()
@@ -206,19 +206,19 @@ class Keeper:
                 break
             if self._total.entries == 1 and not self._is_over():
                 break
-            leaf = self._tree.leaf(candidate.leaf)
+            leaf = self._tree.leaf(candidate.name)
             if leaf is not None and drop(leaf, candidate.name) is not None:
                 evicted += 1
                 freed += candidate.size
-                self.wrote(candidate.leaf, -candidate.size, -1)
+                self.wrote(candidate.name, -candidate.size, -1)
         return evicted
 
 
-def _candidate(leaf: Directory, leaf_name: str, entry: _File, now: float) -> _Candidate:
+def _candidate(leaf: Directory, entry: _File, now: float) -> _Candidate:
     seen = see(leaf, entry.name)
     size = entry.size if seen is None else seen.disk_bytes
     is_of_use = seen is not None and seen.head.until > now
-    return _Candidate(is_of_use, entry.changed_at, entry.name, size, leaf_name)
+    return _Candidate(is_of_use, entry.changed_at, entry.name, size)
 
 
 def _files(leaf: Directory) -> tuple[list[_File], list[_File]]:
@@ -229,7 +229,7 @@ def _files(leaf: Directory) -> tuple[list[_File], list[_File]]:
         is_entry = ENTRY.fullmatch(name) is not None
         if is_entry or BODY.fullmatch(name) or LEFT_OVER.fullmatch(name):
             with suppress(OSError):  # it has gone meanwhile
-                status = leaf.status(name)
+                status = leaf.status_of(name)
                 file = _File(name, disk_bytes(status.st_size), status.st_mtime)
                 (entries if is_entry else others).append(file)
     return entries, others
@@ -238,14 +238,12 @@ def _files(leaf: Directory) -> tuple[list[_File], list[_File]]:
 def _swept(leaf: Directory, file: _File, entries: set[str], now: float) -> bool:
     """Remove what belongs to no entry, if it is old; tell whether it was."""
     age_s = now - file.changed_at
+    if age_s <= (LEASE_AFTER_S if file.name.endswith(".lease") else ORPHAN_AFTER_S):
+        return False
+    if BODY.fullmatch(file.name) and _is_wanted(leaf, file.name, entries):
+        return False
     with suppress(OSError):
-        if BODY.fullmatch(file.name):
-            is_remnant = age_s > ORPHAN_AFTER_S and not _is_wanted(leaf, file.name, entries)
-            return is_remnant and drop_unused(leaf, file.name)
-        if age_s > LEFT_OVER_AFTER_S:
-            return drop_unused(leaf, file.name)
-        # What a process that died has left may be as large as the whole cache.
-        return age_s > ORPHAN_AFTER_S and file.name.endswith(".tmp") and drop_left_over(leaf, file.name)
+        return drop_unused(leaf, file.name)
     return True
 
 

@@ -12,27 +12,24 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from functools import partial
 from typing import Final, NamedTuple, TypeAlias
 
-from aiohttp_cache_di.backends.filesystem.directory import CREATE, READ, Directory, is_let_go, lock_alone
-from aiohttp_cache_di.backends.filesystem.names import body_name, temporary_name
-from aiohttp_cache_di.backends.filesystem.records import (
+from aiohttp_cache_di.backends.filesystem.places.directory import CREATE, READ, Directory, lock_alone, read_at
+from aiohttp_cache_di.backends.filesystem.places.names import body_name, temporary_name
+from aiohttp_cache_di.backends.filesystem.records.packing import (
     HEAD_BYTES,
     NO_TOKEN,
-    Body,
     Filed,
     Head,
     Packed,
-    body_of,
     filed_of,
     read_head,
     unpack,
     with_body,
 )
-from aiohttp_cache_di.backends.filesystem.uses import Known
+from aiohttp_cache_di.backends.filesystem.records.uses import Known
 from aiohttp_cache_di.backends.store import UNREADABLE, Item, Unreadable
 from aiohttp_cache_di.entries.codec import EntryCodec
 from aiohttp_cache_di.entries.filed import FiledBody
@@ -45,20 +42,22 @@ __all__ = [
     "create",
     "disk_bytes",
     "drop",
-    "drop_left_over",
     "drop_unused",
     "look_at",
     "publish",
+    "read_file",
     "read_item",
     "see",
     "write_all",
+    "write_file",
     "write_pieces",
 ]
 
-OpenBody: TypeAlias = Callable[[Directory, str, os.stat_result, Filed], FiledBody | None]
-"""Opens the body of an entry in that directory, whose file is of that name and status; None if it is not as written."""
+OpenBody: TypeAlias = Callable[[Directory, str, Filed], FiledBody | None]
+"""Opens the body of the entry of that name, in that directory; None if it is not as written."""
 
 MAX_ENTRY_BYTES: Final = 16 * 1024 * 1024  # beyond any header section; such a file is not ours
+_OF_AN_ENTRY: Final = range(MAX_ENTRY_BYTES + 1)
 HEAD_READ_BYTES: Final = 2048  # most keys and what stands before them
 TRIES: Final = 3
 BLOCK_BYTES: Final = 4096
@@ -92,34 +91,23 @@ def read_item(
     Raises:
         OSError: the file system does not work.
     """
-    for _ in range(TRIES):
-        try:
-            data, status = _read(leaf, name, known if is_use else None)
-        except FileNotFoundError:
-            return None
-        except OSError as exc:
-            if exc.errno in _NOT_OF_THE_FILE:
-                raise
-            return UNREADABLE
-        head = read_head(data)
-        if head is None or head.key != key:
-            return UNREADABLE
-        item = unpack(data, head, codec)
-        if head.token == NO_TOKEN or isinstance(item, Unreadable):
-            return item
-        if head.is_filed:
-            with suppress(FileNotFoundError):
-                return _filed(item, filed_of(item, head, codec), partial(open_body, leaf, name, status))
-            continue
-        body = body_of(item, head, codec)
-        if body is None or isinstance(item, str):
-            return UNREADABLE
-        with suppress(FileNotFoundError):
-            content = _read_body(leaf, name, body, known)
-            if content is None:
+    try:
+        for _ in range(TRIES):
+            try:
+                data, _ = read_file(leaf, name, _OF_AN_ENTRY, known if is_use else None)
+            except FileNotFoundError:
+                return None
+            head = read_head(data)
+            if head is None or head.key != key:
                 return UNREADABLE
-            with_body(item, content)
-            return item
+            item = unpack(data, head, codec)
+            if head.token == NO_TOKEN or isinstance(item, Unreadable):
+                return item
+            with suppress(FileNotFoundError):  # of an entry that was replaced meanwhile
+                return _whole(leaf, name, item, head, codec, known, open_body)
+    except OSError as exc:
+        if exc.errno in _NOT_OF_THE_FILE:
+            raise
     return UNREADABLE
 
 
@@ -157,7 +145,7 @@ def see(leaf: Directory, name: str) -> Seen | None:
 def look_at(leaf: Directory, name: str, codec: EntryCodec) -> tuple[Head, Item | Unreadable] | None:
     """The entry in the file of that *name*, without a body that is in a file of its own; None if there is none."""
     try:
-        data, _ = _read(leaf, name, None)
+        data, _ = read_file(leaf, name, _OF_AN_ENTRY)
     except OSError:
         return None
     head = read_head(data)
@@ -182,7 +170,7 @@ def publish(
         if place_body is not None:
             place_body()
         for part, data in parts:
-            _write(leaf, part, data, fsync=fsync)
+            write_file(leaf, part, [data], fsync=fsync)
         before = see(leaf, name)
         _move(leaf, parts[0][0], name)
     except BaseException:
@@ -222,20 +210,8 @@ def _drop_body(leaf: Directory, name: str, seen: Seen | None) -> None:
                 leaf.unlink(body)
 
 
-def drop_left_over(leaf: Directory, name: str) -> bool:
-    """Drop a file that was never published, if its writer is dead for certain; whether it went. Raises OSError."""
-    fd = leaf.open(name, READ)
-    try:
-        if not is_let_go(fd):
-            return False
-    finally:
-        os.close(fd)
-    leaf.unlink(name)
-    return True
-
-
 def drop_unused(leaf: Directory, body: str) -> bool:
-    """Drop the file of a body, unless it is being read; whether it went.
+    """Drop the file of a body, or another one, unless it is being read or written; whether it went.
 
     Raises:
         OSError: it is not there, or cannot be dropped.
@@ -261,63 +237,48 @@ def drop_unused(leaf: Directory, body: str) -> bool:
         os.close(fd)
 
 
-def _filed(
-    item: Item, filed: Filed | None, open_body: Callable[[Filed], FiledBody | None]
-) -> StoredResponse | Unreadable:
-    if filed is None or not isinstance(item, StoredResponse):
+def _whole(
+    leaf: Directory, name: str, item: Item, head: Head, codec: EntryCodec, known: Known, open_body: OpenBody
+) -> Item | Unreadable:
+    """*item* with its body, which is in a file of its own. Raises OSError."""
+    filed = filed_of(item, head, codec)
+    if filed is None or isinstance(item, str):
         return UNREADABLE
-    try:
-        body = open_body(filed)
-    except OSError as exc:
-        if exc.errno in _NOT_OF_THE_FILE or isinstance(exc, FileNotFoundError):
-            raise
+    if head.is_filed:
+        if not isinstance(item, StoredResponse):
+            return UNREADABLE
+        body = open_body(leaf, name, filed)
+        return UNREADABLE if body is None else with_other_body(item, body)
+    if filed.length > known.value_bytes():
         return UNREADABLE
-    return UNREADABLE if body is None else with_other_body(item, body)
+    content, status = read_file(leaf, body_name(name, filed.token), range(filed.length, filed.length + 1))
+    if not (known.is_checked(filed, status) and len(content) == filed.length):
+        if not filed.is_whole(content):
+            return UNREADABLE
+        known.note_checked(filed, status)
+    with_body(item, content)
+    return item
 
 
-def _read(leaf: Directory, name: str, known: Known | None) -> tuple[bytes, os.stat_result]:
-    """The bytes of an entry's file, and its status before they were read; no bytes where it is none of ours."""
+def read_file(leaf: Directory, name: str, sizes: range, known: Known | None = None) -> tuple[bytes, os.stat_result]:
+    """The bytes of a file, and its status before they were read; no bytes of one that is not ours, or of no such size.
+
+    Args:
+        sizes: those that it may have.
+        known: tells whether a use of it has to be noted.
+    """
     fd = leaf.open(name, READ)
     try:
         status = os.fstat(fd)
-        size = status.st_size
-        if size > MAX_ENTRY_BYTES or not leaf.owns(fd, status):
+        if status.st_size not in sizes or not leaf.owns(fd, status):
             return b"", status
-        data = os.read(fd, size)
-        while len(data) < size and (more := os.read(fd, size - len(data))):
-            data += more
+        data = read_at(fd, status.st_size, 0)
         if known is not None and known.is_new_use(name):
             with suppress(OSError):
                 leaf.touch(name, fd)
         return data, status
     finally:
         os.close(fd)
-
-
-def _read_body(leaf: Directory, name: str, body: Body, known: Known) -> bytes | None:
-    """The bytes of *body*, None if they are not as they were written."""
-    try:
-        fd = leaf.open(body_name(name, body.token), READ)
-        try:
-            status = os.fstat(fd)
-            is_right = status.st_size == body.length and body.length <= known.value_bytes()
-            if not is_right or not leaf.owns(fd, status):
-                return None
-            data = os.read(fd, body.length)
-            while len(data) < body.length and (more := os.read(fd, body.length - len(data))):
-                data += more
-        finally:
-            os.close(fd)
-    except OSError as exc:
-        if exc.errno in _NOT_OF_THE_FILE or isinstance(exc, FileNotFoundError):
-            raise
-        return None
-    if known.is_checked(body, status) and len(data) == body.length:
-        return data
-    if not body.is_whole(data):
-        return None
-    known.note_checked(body, status)
-    return data
 
 
 def create(leaf: Directory, name: str) -> int:
@@ -344,10 +305,12 @@ def write_pieces(fd: int, pieces: list[bytes]) -> None:
         written = max(0, written - len(piece))
 
 
-def _write(leaf: Directory, name: str, data: bytes, *, fsync: bool) -> None:
+def write_file(leaf: Directory, name: str, pieces: Iterable[bytes], *, fsync: bool = False) -> None:
+    """Make a file of *pieces*. Raises OSError."""
     fd = create(leaf, name)
     try:
-        write_all(fd, data)
+        for piece in pieces:
+            write_all(fd, piece)
         if fsync:
             os.fsync(fd)
     finally:

@@ -12,14 +12,11 @@ from hashlib import blake2b
 from typing import Final
 from zlib import crc32
 
-from aiohttp_cache_di.backends.filesystem.bodies import Bodies
-from aiohttp_cache_di.backends.filesystem.body import BodyFile
-from aiohttp_cache_di.backends.filesystem.directory import lock_shared
-from aiohttp_cache_di.backends.filesystem.files import write_pieces
-from aiohttp_cache_di.backends.filesystem.names import leaf_of, new_token, temporary_name
+from aiohttp_cache_di.backends.filesystem.bodies.reading import Bodies, BodyFile
+from aiohttp_cache_di.backends.filesystem.places.names import new_token
 from aiohttp_cache_di.backends.filesystem.pool import Pool
-from aiohttp_cache_di.backends.filesystem.records import CRC_BYTES, PIECE_BYTES, Filed
-from aiohttp_cache_di.backends.filesystem.tree import Tree
+from aiohttp_cache_di.backends.filesystem.records.files import write_pieces
+from aiohttp_cache_di.backends.filesystem.records.packing import CRC_BYTES, PIECE_BYTES, Filed
 from aiohttp_cache_di.errors import StorageError
 
 __all__ = ["FileSpool", "Growing"]
@@ -32,7 +29,7 @@ MAX_PIECES: Final = 1024  # of one call: IOV_MAX of all systems that have writev
 
 
 class Growing:
-    """A file that a body is written to, for threads; it is there from the first byte on, under a temporary name.
+    """A file that a body is written to, for threads; it is there from the first byte on.
 
     Args:
         name: of the entry.
@@ -40,11 +37,10 @@ class Growing:
         fsync: have the disk keep the body before it counts as written.
     """
 
-    def __init__(self, tree: Tree, bodies: Bodies, name: str, digest_bytes: int, *, fsync: bool) -> None:
-        self._tree = tree
+    def __init__(self, bodies: Bodies, name: str, digest_bytes: int, *, fsync: bool) -> None:
         self._bodies = bodies
         self._name = name
-        self._temporary = temporary_name(name)
+        self._token = new_token()
         self._digest_bytes = digest_bytes
         self._fsync = fsync
         self._fd: int | None = None
@@ -78,35 +74,22 @@ class Growing:
             if self._fsync:
                 os.fsync(fd)
             self._is_over, self._fd = True, None
-            filed = Filed(new_token(), self._length, b"".join(self._digests))
-            return self._bodies.written(filed, self._name, fd, self._temporary)
+            return BodyFile(self._bodies, Filed(self._token, self._length, b"".join(self._digests)), self._name, fd)
 
     def discard(self) -> None:
-        """Remove what was written, unless it was finished."""
+        """Remove what was written, unless it was finished. Raises OSError."""
         with self._guard:
             self._is_over = True
             fd, self._fd = self._fd, None
-            if fd is None:
-                return
-            try:
-                os.close(fd)
-            finally:  # a file system may say only now that it could not write
-                self._bodies.give_up(self._name, self._temporary)
+            if fd is not None:
+                self._bodies.close(fd, self._name, self._token)
 
     def _opened(self) -> int:
         if self._is_over:
             raise StorageError(GIVEN_UP)
         if self._fd is None:
-            try:
-                self._fd = self._begun()
-            except FileNotFoundError:  # the directory was removed
-                self._tree.forget()
-                self._fd = self._begun()
-            lock_shared(self._fd)
+            self._fd = self._bodies.begin(self._name, self._token)
         return self._fd
-
-    def _begun(self) -> int:
-        return self._bodies.begin(self._tree.made_leaf(leaf_of(self._name)), self._name, self._temporary)
 
     def _note(self, block: bytes) -> None:
         view = memoryview(block)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
-from aiohttp_cache_di.backends.filesystem.names import leaf_of, name_of
-from aiohttp_cache_di.backends.filesystem.records import Body
-from aiohttp_cache_di.backends.filesystem.tree import Tree
+from aiohttp_cache_di.backends.filesystem.places.names import name_of
+from aiohttp_cache_di.backends.filesystem.places.tree import Tree
+from aiohttp_cache_di.backends.filesystem.records.packing import Filed
 from aiohttp_cache_di.backends.store.sizes import record_bytes
 
-__all__ = ["Known", "Touched", "identity"]
+__all__ = ["Known", "identity"]
 
 NOTED_EVERY_S: Final = 60.0
 MAX_REMEMBERED: Final = 16_384
@@ -37,7 +38,8 @@ class Known:
     def __init__(self, value_bytes: Callable[[], int] | None = None) -> None:
         self.value_bytes: Callable[[], int] = value_bytes or record_bytes()
         self._noted: dict[str, float] = {}
-        self._checked: dict[Body | bytes, tuple[int, ...]] = {}
+        self._touched: set[str] = set()
+        self._checked: dict[Filed, tuple[int, ...]] = {}
 
     def is_new_use(self, name: str) -> bool:
         """Whether a use of the entry of that *name* has to be noted now."""
@@ -54,12 +56,29 @@ class Known:
         """The file of that *name* was written just now, which is as good as a use."""
         self.is_new_use(name)
 
-    def is_checked(self, body: Body | bytes, status: os.stat_result) -> bool:
-        """Whether *body*, or the one that has that mark, was found to be whole in the very file of *status*."""
+    def touch(self, key: str) -> None:
+        """A copy of *key* was used, which is noted with the next record: a note alone is not worth a hop to a thread.
+
+        No more than `MAX_TOUCHED` are remembered.
+        """
+        if len(self._touched) < MAX_TOUCHED:
+            self._touched.add(key)
+
+    def note_touched(self, tree: Tree) -> None:
+        """Note which copies were used of the entries in *tree*; in a thread."""
+        keys, self._touched = self._touched, set()
+        for name in map(name_of, keys):
+            leaf = tree.leaf(name)
+            if leaf is not None and self.is_new_use(name):
+                with suppress(OSError):  # it has gone
+                    leaf.touch(name)
+
+    def is_checked(self, body: Filed, status: os.stat_result) -> bool:
+        """Whether *body* was found to be whole in the very file of *status*."""
         return self._checked.get(body) == identity(status)
 
-    def note_checked(self, body: Body | bytes, status: os.stat_result) -> None:
-        """The file that *status* is of has the whole *body*, or the one that has that mark."""
+    def note_checked(self, body: Filed, status: os.stat_result) -> None:
+        """The file that *status* is of has the whole *body*."""
         if not _is_settled(status, time.time()):
             return
         if len(self._checked) >= MAX_REMEMBERED:
@@ -76,33 +95,3 @@ def _is_settled(status: os.stat_result, now: float) -> bool:
 def identity(status: os.stat_result) -> tuple[int, ...]:
     """What changes with a file."""
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
-
-
-class Touched:
-    """The keys of which copies were used: noted with the next record, for a note alone is not worth a hop to a thread.
-
-    Args:
-        tree: where the entries are.
-        known: tells whether a use has been noted lately.
-    """
-
-    def __init__(self, tree: Tree, known: Known) -> None:
-        self._tree = tree
-        self._known = known
-        self._keys: set[str] = set()
-
-    def add(self, key: str) -> None:
-        """A copy of *key* was used; no more than `MAX_TOUCHED` are remembered."""
-        if len(self._keys) < MAX_TOUCHED:
-            self._keys.add(key)
-
-    def note(self) -> None:
-        """Note what was used; in a thread."""
-        keys, self._keys = self._keys, set()
-        for name in map(name_of, keys):
-            leaf = self._tree.leaf(leaf_of(name))
-            if leaf is not None and self._known.is_new_use(name):
-                try:
-                    leaf.touch(name)
-                except OSError:
-                    continue  # it has gone

@@ -17,15 +17,17 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from aiohttp_cache_di.backends.filesystem import FileCache, bodies, body, directory, keeper, spool
-from aiohttp_cache_di.backends.filesystem.directory import Directory
-from aiohttp_cache_di.backends.filesystem.files import Seen, see
-from aiohttp_cache_di.backends.filesystem.keeper import Bounds
-from aiohttp_cache_di.backends.filesystem.names import body_name, leaf_of, name_of
+from aiohttp_cache_di.backends.filesystem import FileCache
+from aiohttp_cache_di.backends.filesystem.bodies import reading, spool
+from aiohttp_cache_di.backends.filesystem.keeping import keeper
+from aiohttp_cache_di.backends.filesystem.keeping.keeper import Bounds
+from aiohttp_cache_di.backends.filesystem.places import directory
+from aiohttp_cache_di.backends.filesystem.places.directory import Directory
+from aiohttp_cache_di.backends.filesystem.places.names import body_name, leaf_of, name_of
+from aiohttp_cache_di.backends.filesystem.places.tree import Place, Tree
 from aiohttp_cache_di.backends.filesystem.pool import Pool
-from aiohttp_cache_di.backends.filesystem.records import PIECE_BYTES, Filed
+from aiohttp_cache_di.backends.filesystem.records.packing import PIECE_BYTES, Filed
 from aiohttp_cache_di.backends.filesystem.store import FileStore
-from aiohttp_cache_di.backends.filesystem.tree import Place, Tree
 from aiohttp_cache_di.backends.memory import DictCache
 from aiohttp_cache_di.backends.store import Record, Unreadable
 from aiohttp_cache_di.backends.store.capabilities import Spooling
@@ -72,7 +74,6 @@ async def closed(store: FileStore) -> None:
     for pool in (store._readers, store._writers, store._bodies.pool):
         await idle(pool)  # a thread may hold what it has just answered with
     gc.collect()
-    store._bodies.lingering.end()
     await idle(store._readers)
 
 
@@ -107,9 +108,9 @@ def flip(path: Path, at: int) -> None:
         file.write(bytes([byte ^ 1]))
 
 
-async def sweep(folder: Path, leaf: str, *, at: float) -> None:
-    """Look at the files in a directory as another process would at that time."""
-    await asyncio.to_thread(keeper.Keeper(Tree(Place(folder)), Bounds(None, None))._count, leaf, at)
+async def sweep(folder: Path, *, at: float) -> None:
+    """Look at the files beside those of "k" as another process would at that time."""
+    await asyncio.to_thread(keeper.Keeper(Tree(Place(folder)), Bounds(None, None))._count, name_of("k")[:2], at)
 
 
 async def tidied(store: FileStore) -> None:
@@ -149,7 +150,7 @@ async def test_a_part_is_read_by_seeking(store: FileStore, monkeypatch: pytest.M
         read.append(at)
         return os.pread(fd, size, at)
 
-    monkeypatch.setattr(body, "read_at", noted)
+    monkeypatch.setattr(reading, "read_at", noted)
     first = PIECE_BYTES + 7
     part = FiledPart(entry.file, first, 100)
     assert same(await part.whole(), CONTENT[first : first + 100])
@@ -202,36 +203,23 @@ async def test_readers_share_one_descriptor_which_is_closed_with_the_last(store:
     assert not is_open(fd, body_file(folder, "k"))
 
 
-async def test_letting_go_of_a_body_takes_no_look_into_the_file_of_its_entry(
-    store: FileStore, folder: Path, monkeypatch: pytest.MonkeyPatch
+async def test_the_path_is_that_of_the_body_before_and_after_its_entry_is_written(
+    store: FileStore, folder: Path
 ) -> None:
-    await keep_spooled(store)
-    entry = await found(store)
-    looked: list[str] = []
-
-    def seen(leaf: Directory, name: str) -> Seen | None:
-        looked.append(name)
-        return see(leaf, name)
-
-    monkeypatch.setattr(bodies, "see", seen)
-    fd = entry.file.fd
-    del entry
-    await closed(store)
-    assert not is_open(fd, body_file(folder, "k"))
-    assert not looked
-    entry = await found(store)
-    await keep(store, "k", PLAIN)
-    looked.clear()
-    del entry
-    await closed(store)
-    assert looked == [name_of("k")], "it has been replaced"
-
-
-async def test_the_path_is_that_of_the_body_once_the_entry_is_written(store: FileStore, folder: Path) -> None:
     entry = await spooled(store)
-    assert entry.file.path is None
+    path = entry.file.path
+    assert same(path.read_bytes(), CONTENT)
     await keep(store, "k", entry)
-    assert entry.file.path == body_file(folder, "k")
+    assert entry.file.path == path == body_file(folder, "k")
+
+
+@posix_only
+async def test_a_body_that_is_put_first_under_another_key_has_its_path_there(store: FileStore, folder: Path) -> None:
+    entry = await spooled(store)
+    await keep(store, "other", replace(entry, key="other"))
+    assert entry.file.path == body_file(folder, "other")
+    assert files_in(folder) == {name_of("other"), body_file(folder, "other").name}
+    assert same(await content_of(entry.file), CONTENT)
 
 
 async def test_an_entry_that_is_still_being_written_can_be_read(store: FileStore) -> None:
@@ -251,17 +239,27 @@ async def test_a_walk_reads_and_opens_no_body(store: FileStore, monkeypatch: pyt
     await keep_spooled(store)
     opened: list[str] = []
 
-    def noted(self: body.BodyFile, leaf: Directory) -> bool:
+    def noted(self: reading.BodyFile, leaf: Directory) -> bool:
         opened.append(self.name)
         return False
 
-    monkeypatch.setattr(body.BodyFile, "open_in", noted)
+    monkeypatch.setattr(reading.BodyFile, "open_in", noted)
     ((_, entry),) = (await walk(store, items=True)).values()
     assert isinstance(entry, FiledResponse)
     assert entry.body_bytes == len(CONTENT)
     assert not opened
     monkeypatch.undo()
     assert same(await content_of(entry.file), CONTENT)
+
+
+async def test_what_a_walk_has_met_can_be_put_again(store: FileStore) -> None:
+    await keep_spooled(store)
+    ((_, entry),) = (await walk(store, items=True)).values()
+    assert isinstance(entry, FiledResponse)
+    await keep(store, "k", replace(entry, fresh_until=entry.fresh_until + 60))
+    again = await found(store)
+    assert again.fresh_until == entry.fresh_until + 60
+    assert same(await content_of(again.file), CONTENT)
 
 
 # ---- replaced, moved, dropped
@@ -418,7 +416,7 @@ async def test_a_body_that_was_checked_is_not_checked_again_until_it_changes(
     store: FileStore, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("SETTLED_AFTER_S", "SETTLED_SOON_AFTER_S"):
-        monkeypatch.setattr(f"aiohttp_cache_di.backends.filesystem.uses.{name}", -1)
+        monkeypatch.setattr(f"aiohttp_cache_di.backends.filesystem.records.uses.{name}", -1)
     await keep_spooled(store)
     assert same(await content_of((await found(store)).file), CONTENT)
     await closed(store)
@@ -618,9 +616,9 @@ async def test_a_body_that_is_finished_and_never_put_leaves_nothing(store: FileS
     assert files_in(folder) == set()
 
 
-@pytest.mark.parametrize("after_s", [keeper.ORPHAN_AFTER_S, keeper.LEFT_OVER_AFTER_S], ids=["locks", "no locks"])
+@pytest.mark.parametrize("locks", [True, False])
 async def test_what_a_dead_process_has_left_is_swept(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, after_s: float
+    folder: Path, monkeypatch: pytest.MonkeyPatch, locks: bool
 ) -> None:
     store = make_store(folder)
     body = store.spool("k")
@@ -629,16 +627,16 @@ async def test_what_a_dead_process_has_left_is_swept(
     (name,) = files_in(folder)
     path = folder / leaf_of(name_of("k")) / name
     at = path.stat().st_mtime
-    await sweep(folder, leaf_of(name), at=at + 4000)
+    await sweep(folder, at=at + 4000)
     assert path.exists(), "it is being written"
     fd, body._growing._fd = body._growing._fd, None  # as with the process
     assert fd is not None
     os.close(fd)
-    if after_s == keeper.LEFT_OVER_AFTER_S:
+    if not locks:
         monkeypatch.setattr(directory, "FCNTL", None)
-    await sweep(folder, leaf_of(name), at=at + after_s - 10)
+    await sweep(folder, at=at + keeper.ORPHAN_AFTER_S - 10)
     assert path.exists(), "it is not old"
-    await sweep(folder, leaf_of(name), at=at + after_s + 10)
+    await sweep(folder, at=at + keeper.ORPHAN_AFTER_S + 10)
     assert not path.exists()
     await store.close()
 
@@ -651,11 +649,11 @@ async def test_a_body_that_belongs_to_no_entry_is_swept_when_no_one_reads_it(fol
     assert path is not None
     await other.delete(["k"])
     later = path.stat().st_mtime + keeper.ORPHAN_AFTER_S + 10
-    await sweep(folder, leaf_of(name_of("k")), at=later)
+    await sweep(folder, at=later)
     assert path.exists()
     os.close(entry.file.fd)  # as with the process that reads it
     entry.file.fd = None
-    await sweep(folder, leaf_of(name_of("k")), at=later)
+    await sweep(folder, at=later)
     assert not path.exists()
     await store.close()
     await other.close()

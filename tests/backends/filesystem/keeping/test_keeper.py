@@ -11,11 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from aiohttp_cache_di.backends.filesystem import FileCache, files, keeper, uses
+from aiohttp_cache_di.backends.filesystem import FileCache
 from aiohttp_cache_di.backends.filesystem.backend import DEFAULT_MAX_BYTES
-from aiohttp_cache_di.backends.filesystem.directory import Directory
-from aiohttp_cache_di.backends.filesystem.files import disk_bytes
-from aiohttp_cache_di.backends.filesystem.records import APART_FROM_BYTES
+from aiohttp_cache_di.backends.filesystem.keeping import keeper
+from aiohttp_cache_di.backends.filesystem.places.directory import Directory
+from aiohttp_cache_di.backends.filesystem.records import files, uses
+from aiohttp_cache_di.backends.filesystem.records.files import disk_bytes
+from aiohttp_cache_di.backends.filesystem.records.packing import APART_FROM_BYTES
 from aiohttp_cache_di.backends.filesystem.store import FileStore
 from aiohttp_cache_di.backends.store import Record
 from aiohttp_cache_di.errors import StorageError

@@ -7,9 +7,10 @@ import time
 
 import pytest
 
-from aiohttp_cache_di.backends.filesystem.uses import Known
+from aiohttp_cache_di.backends.filesystem.records.packing import Filed
+from aiohttp_cache_di.backends.filesystem.records.uses import Known
 
-MARK = b"mark"
+BODY = Filed(bytes(8), 10, b"crc1")
 NOW = int(time.time())
 
 
@@ -35,15 +36,15 @@ def test_a_check_counts_once_a_later_change_would_bear_another_time(
 ) -> None:
     monkeypatch.setattr(time, "time", lambda: NOW + 0.5)
     known = Known()
-    known.note_checked(MARK, status(changed_ns))
-    assert known.is_checked(MARK, status(changed_ns)) is is_believed
+    known.note_checked(BODY, status(changed_ns))
+    assert known.is_checked(BODY, status(changed_ns)) is is_believed
 
 
 def test_a_check_counts_for_one_file_as_it_was() -> None:
     known = Known()
     long_ago = (NOW - 100) * 10**9
-    known.note_checked(MARK, status(long_ago))
-    assert known.is_checked(MARK, status(long_ago))
-    assert not known.is_checked(MARK, status(long_ago + 1))
-    assert not known.is_checked(MARK, status(long_ago, inode=2))
-    assert not known.is_checked(b"other", status(long_ago))
+    known.note_checked(BODY, status(long_ago))
+    assert known.is_checked(BODY, status(long_ago))
+    assert not known.is_checked(BODY, status(long_ago + 1))
+    assert not known.is_checked(BODY, status(long_ago, inode=2))
+    assert not known.is_checked(BODY._replace(token=b"another1"), status(long_ago))

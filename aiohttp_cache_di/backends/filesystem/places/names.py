@@ -21,8 +21,8 @@ __all__ = [
 ]
 
 _DIGITS: Final = "0123456789abcdef"
-LEAVES: Final = tuple(f"{first}/{second}" for first in _DIGITS for second in _DIGITS)
-"""The directories that files are in, two levels of them."""
+LEAVES: Final = tuple(first + second for first in _DIGITS for second in _DIGITS)
+"""What names begin with: a digit for each of two levels of directories."""
 
 NAME_CHARS: Final = 40
 ENTRY: Final = re.compile(r"[0-9a-f]{40}")
@@ -37,7 +37,7 @@ def name_of(key: str) -> str:
 
 
 def leaf_of(name: str) -> str:
-    """The directory of the file of that *name*."""
+    """The path of the directory of the file of that *name*."""
     return f"{name[0]}/{name[1]}"
 
 

@@ -13,15 +13,17 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cached_property, lru_cache, partial
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from aiohttp_cache_di.backends.disk.owned import is_believed, make_directories, own_directory
-from aiohttp_cache_di.backends.filesystem.directory import Descriptor, Directory, opened_directory
-from aiohttp_cache_di.backends.filesystem.names import temporary_name
+from aiohttp_cache_di.backends.filesystem.places.directory import Directory
+from aiohttp_cache_di.backends.filesystem.places.names import temporary_name
 from aiohttp_cache_di.backends.loops import is_in_a_loop
 from aiohttp_cache_di.errors import StorageError
 
 __all__ = ["Place", "Tree"]
+
+T = TypeVar("T")
 
 LEAVES_OPEN: Final = (64, 256)  # at least, and at most, which is all; each takes a file descriptor
 LEAVES_SHARE: Final = 8  # of the file descriptors that a process may have, the part that goes to leaves
@@ -108,7 +110,7 @@ class Tree:
         return None if here is None else here.root
 
     def leaf(self, name: str) -> Directory | None:
-        """The directory of that *name* in the second level; None where there is none, or something else.
+        """The directory of the file of that *name*; None where there is none, or something else.
 
         Raises:
             StorageError: see `made_root`.
@@ -119,7 +121,7 @@ class Tree:
             if here is None:
                 return None
             try:
-                return here.leaf(name)
+                return here.leaf(name[:2])
             except OSError as exc:
                 if exc.errno not in _NO_DIRECTORY:
                     raise
@@ -129,7 +131,7 @@ class Tree:
         return None
 
     def made_leaf(self, name: str) -> Directory:
-        """The directory of that *name*, made if need be; what else stands in its place gets another name.
+        """The directory of the file of that *name*, made if need be; what else stands in its place gets another name.
 
         Raises:
             StorageError, OSError: see `leaf`.
@@ -137,15 +139,26 @@ class Tree:
         for _ in range(TRIES):
             here = self._made_root()
             try:
-                return here.leaf(name)
+                return here.leaf(name[:2])
             except OSError as exc:
                 if exc.errno not in _NO_DIRECTORY:
                     raise
             with suppress(FileNotFoundError):  # what is above it was removed a moment ago
-                first, second = name.split("/")
-                return _made(second, _made(first, here.root))
+                return _made(name[1], _made(name[0], here.root))
             self.forget()
         raise StorageError(f"{self.place.path} is removed again and again")
+
+    def in_leaf(self, name: str, work: Callable[[Directory], T]) -> T:
+        """Do *work* in the directory of the file of that *name*: once more where it was removed meanwhile.
+
+        Raises:
+            StorageError, OSError: see `leaf`; and what *work* raises.
+        """
+        try:
+            return work(self.made_leaf(name))
+        except FileNotFoundError:
+            self.forget()
+            return work(self.made_leaf(name))
 
     def forget(self) -> None:
         """Look for all directories anew: one of them was removed."""
@@ -185,14 +198,14 @@ class Tree:
             with suppress(FileExistsError):
                 make_directories(path)
         try:
-            root = opened_directory(path)
+            root = Directory(path)
         except FileNotFoundError:
             return None
         except OSError as exc:
             if os.path.islink(path):
                 raise StorageError(f"{path} is a symbolic link: give the path that it leads to") from exc
             raise
-        if isinstance(root, Descriptor):
+        if root.fd is not None:
             own_directory(root.fd, path, is_temporary=self.place.is_temporary)
         return root
 
@@ -209,20 +222,19 @@ def _open_leaves() -> int:
 
 
 def _open_leaf(root: Directory, remembered: Callable[[str], Directory], name: str) -> Directory:
-    first, second = name.split("/")
-    above = remembered(first)
-    return _opened(second, _opened(first, root) if above.is_deleted else above)
+    above = remembered(name[0])
+    return _opened(name[1], _opened(name[0], root) if above.is_deleted else above)
 
 
 def _opened(name: str, above: Directory) -> Directory:
     """Open a directory; another user's counts as none."""
     try:
-        directory = above.child(name)
+        directory = Directory(name, above)
     except PermissionError:
-        if is_believed(above.status(name).st_uid):
+        if is_believed(above.status_of(name).st_uid):
             raise
         raise NotADirectoryError(errno.ENOTDIR, f"{name} is another user's: it is not used") from None
-    if isinstance(directory, Descriptor) and not above.owns(directory.fd, os.fstat(directory.fd)):
+    if directory.fd is not None and not above.owns(directory.fd, directory.status):
         raise NotADirectoryError(errno.ENOTDIR, f"{name} is another user's: it is not used")
     return directory
 

@@ -7,9 +7,9 @@ look at the entry::
     key … | frame …
 
 The frame is the codec's, made under the key. A body of 64 KiB or more is a file of its own, and the frame has a few
-bytes in its place: the token in that file's name, its length, and its digest, a cryptographic one where entries are
-signed. A body that was spooled has a digest for each MiB of it, so that it can be checked as it is read. Frames of the
-three kinds are made under different keys, so that no change of the head turns those bytes into a body.
+bytes in its place: the token in that file's name, its length, and the digest of each MiB of it, a cryptographic one
+where entries are signed. One that was spooled is read in pieces, any other with its entry. Frames of the three kinds
+are made under different keys, so that no change of the head turns those bytes into a body.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from zlib import crc32
 
 from msgspec.structs import force_setattr, replace
 
-from aiohttp_cache_di.backends.filesystem.names import new_token
+from aiohttp_cache_di.backends.filesystem.places.names import new_token
 from aiohttp_cache_di.entries.codec import EntryCodec, Item, Opaque, Unreadable, item_leads_on
 from aiohttp_cache_di.entries.filed import with_body as with_other_body
 from aiohttp_cache_di.errors import StorageError
@@ -33,22 +33,19 @@ __all__ = [
     "HEAD_BYTES",
     "NO_TOKEN",
     "PIECE_BYTES",
-    "Body",
     "Filed",
     "Head",
     "Packed",
-    "body_of",
     "digest_bytes",
     "filed_of",
     "pack",
-    "pack_filed",
     "read_head",
     "unpack",
     "with_body",
 ]
 
 APART_FROM_BYTES: Final = 64 * 1024
-PIECE_BYTES: Final = 1024 * 1024  # of a spooled body, for each of which there is a digest
+PIECE_BYTES: Final = 1024 * 1024  # of a body, for each of which there is a digest
 FORMAT_VERSION: Final = 1
 MAX_KEY_BYTES: Final = 1024 * 1024
 NO_TOKEN: Final = bytes(8)
@@ -79,38 +76,28 @@ class Head(NamedTuple):
     """Whether that file is to be read in pieces."""
 
 
-class Body(NamedTuple):
-    """A body in a file of its own."""
-
-    token: bytes
-    length: int
-    digest: bytes
-
-    def is_whole(self, data: bytes) -> bool:
-        """Whether *data* is that body."""
-        return len(data) == self.length and _digest(data, len(self.digest)) == self.digest
-
-
 class Filed(NamedTuple):
-    """A body in a file of its own that is read in pieces.
+    """A body in a file of its own.
 
     Args:
-        digests: of all pieces, one after the other.
+        digests: of all its pieces, one after the other.
     """
 
     token: bytes
     length: int
     digests: bytes
 
+    @classmethod
+    def of(cls, data: bytes, size: int) -> Filed:
+        """Of all of *data*, with digests of that *size*."""
+        pieces = range(0, len(data), PIECE_BYTES)
+        view = memoryview(data)
+        return cls(new_token(), len(data), b"".join(_digest(view[at : at + PIECE_BYTES], size) for at in pieces))
+
     @property
     def pieces(self) -> int:
         """How many pieces it has."""
         return -(-self.length // PIECE_BYTES)
-
-    @property
-    def mark(self) -> bytes:
-        """What no other body has."""
-        return self.token + blake2b(self.digests, digest_size=DIGEST_BYTES).digest()
 
     def size_of(self, number: int) -> int:
         """The size of the piece of that *number*."""
@@ -122,9 +109,16 @@ class Filed(NamedTuple):
         wanted = self.digests[number * size : (number + 1) * size]
         return len(data) == self.size_of(number) and _digest(data, size) == wanted
 
+    def is_whole(self, data: bytes) -> bool:
+        """Whether *data* is that body."""
+        view, numbers = memoryview(data), range(self.pieces)
+        return len(data) == self.length and all(
+            self.is_piece(n, view[n * PIECE_BYTES : (n + 1) * PIECE_BYTES]) for n in numbers
+        )
+
 
 class Packed(NamedTuple):
-    """A record as the bytes of its files; the body of a `Filed` one is in its file already."""
+    """A record as the bytes of its files; no body where that is in its file already."""
 
     entry: bytes
     token: bytes
@@ -132,30 +126,26 @@ class Packed(NamedTuple):
     body_bytes: int
 
 
-def pack(item: Item, key: str, until: float, codec: EntryCodec) -> Packed:
+def pack(item: Item, key: str, until: float, codec: EntryCodec, filed: Filed | None = None) -> Packed:
     """Make the bytes of a record's files.
+
+    Args:
+        filed: the body, if it is in its file already.
 
     Raises:
         StorageError: the item cannot be encoded, or its key is too large.
     """
-    token, body = NO_TOKEN, _body(item)
     flags = _LEADS_ON if item_leads_on(item) else 0
-    if len(body) < APART_FROM_BYTES:
-        frame = codec.pack(item, _bound(key, "whole"))
-        body = b""
-    else:
-        token = new_token()
-        digest = _digest(body, digest_bytes(codec))
-        frame = codec.pack(_with(item, _BODY.pack(token, len(body)) + digest), _bound(key, "apart"))
-    return Packed(_entry(key, until, flags, token, len(body), frame), token, body, len(body))
-
-
-def pack_filed(item: StoredResponse, filed: Filed, key: str, until: float, codec: EntryCodec) -> Packed:
-    """Make the bytes of the entry of *item*, whose body is *filed*. Raises as `pack` does."""
-    flags = _FILED | (_LEADS_ON if item_leads_on(item) else 0)
-    plain = with_other_body(item, _BODY.pack(filed.token, filed.length) + filed.digests)
-    frame = codec.pack(plain, _bound(key, "filed"))
-    return Packed(_entry(key, until, flags, filed.token, filed.length, frame), filed.token, b"", filed.length)
+    body, kind = b"", "whole"
+    if filed is not None:
+        kind, flags = "filed", flags | _FILED
+    elif len(data := _body(item)) >= APART_FROM_BYTES:
+        body, kind, filed = data, "apart", Filed.of(data, digest_bytes(codec))
+    if filed is not None:
+        item = _with(item, _BODY.pack(filed.token, filed.length) + filed.digests)
+    token, length = (NO_TOKEN, 0) if filed is None else (filed.token, filed.length)
+    frame = codec.pack(item, _bound(key, kind))
+    return Packed(_entry(key, until, flags, token, length, frame), token, body, length)
 
 
 def read_head(data: bytes) -> Head | None:
@@ -178,7 +168,7 @@ def read_head(data: bytes) -> Head | None:
 
 
 def unpack(data: bytes, head: Head, codec: EntryCodec) -> Item | Unreadable:
-    """The item in an entry's file; where its body is apart, `body_of` tells which that is."""
+    """The item in an entry's file; where its body is apart, `filed_of` tells which that is."""
     kind = "whole" if head.token == NO_TOKEN else "filed" if head.is_filed else "apart"
     bound = _bound(head.key, kind)
     item = codec.unpack(data[head.frame_at :], bound)
@@ -187,18 +177,9 @@ def unpack(data: bytes, head: Head, codec: EntryCodec) -> Item | Unreadable:
     return item
 
 
-def body_of(item: Item | Unreadable, head: Head, codec: EntryCodec) -> Body | None:
+def filed_of(item: Item | Unreadable, head: Head, codec: EntryCodec) -> Filed | None:
     """The body of *item* that is in a file of its own; None if it is none that can be believed."""
     data = b"" if isinstance(item, Unreadable) else _body(item)
-    if len(data) != _BODY.size + digest_bytes(codec):
-        return None
-    token, length = _BODY.unpack_from(data)
-    return Body(token, length, data[_BODY.size :]) if token == head.token else None
-
-
-def filed_of(item: Item | Unreadable, head: Head, codec: EntryCodec) -> Filed | None:
-    """The spooled body of *item*; None if it is none that can be believed."""
-    data = item.body if isinstance(item, StoredResponse) else b""
     if len(data) <= _BODY.size:
         return None
     token, length = _BODY.unpack_from(data)
@@ -233,7 +214,7 @@ def _body(item: Item) -> bytes:
 
 def _with(item: Item, body: bytes) -> Item:
     if isinstance(item, StoredResponse):
-        return replace(item, body=body)
+        return with_other_body(item, body)
     return replace(item, payload=body) if isinstance(item, Opaque) else item
 
 
