@@ -23,7 +23,7 @@ from aiohttp_cache_di.backends.filesystem.records.packing import read_head
 from aiohttp_cache_di.backends.mongodb import MongoDBBackend
 from aiohttp_cache_di.backends.redis import RedisBackend
 from aiohttp_cache_di.backends.sqlite import SQLiteBackend
-from aiohttp_cache_di.backends.sqlite.schema import pack_key
+from aiohttp_cache_di.backends.sqlite.file.schema import pack_key
 from tests.backends.filesystem.places import entry_file
 from tests.ministack import CREDENTIALS, MinistackServer
 from tests.secantus import SecantusServer

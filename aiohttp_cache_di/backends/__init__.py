@@ -22,18 +22,18 @@ Imports point down this list::
     eviction     which entry of a bounded table goes first
     actions      what the cache means to do, for callers that drive a backend by hand
 
-The methods of a backend are written where their subject is; each class knows those below it, and no other::
+The methods of a backend are written where their subject is; each class knows some of those below it::
 
-    base.CacheBackend             what the engine asks, and users override
-      operating.deleting.Deleting     bulk_delete, invalidate
-      operating.explaining.Explained  explain
-        operating.operated.Operated   entries, purge, usage
-          operating.urls.Addressed    has_url, delete_url, get_urls
-      configured.Configured       settings, rules for a request
-        options.naming.Naming     whom a request is for
-        policy's RuleBook         the rules by which requests are decided
-        stacked.Stacked           responses, redirects, the secret, ping, settle
-          options.revision.Revised    notices each change
+    base.CacheBackend               what the engine asks, and users override
+      operating.explaining.Explained    explain
+      operating.operated.Operated       entries, purge, usage
+      operating.urls.Addressed          has_url, delete_url, get_urls
+      operating.deleting.Deleting       bulk_delete, invalidate
+      configured.Configured             the settings
+      options.naming.Naming             whom a request is for
+      policy.rules.book.RuleBook        the rules, from settings and the wishes of a call
+      stacked.Stacked                   responses, redirects, the secret, ping, settle
+      options.revision.Revised          notices each change
 
 How a backend is put together::
 

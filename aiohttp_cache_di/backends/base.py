@@ -19,7 +19,7 @@ from aiohttp_cache_di.arguments import SpelledOut, refuse_unknown
 from aiohttp_cache_di.backends.actions import CacheActions
 from aiohttp_cache_di.backends.configured import Configured, FilterFn, accept_all
 from aiohttp_cache_di.backends.memory import DictCache
-from aiohttp_cache_di.backends.operating.deleting import Deleting, next_key
+from aiohttp_cache_di.backends.operating.deleting import next_key
 from aiohttp_cache_di.backends.operating.explaining import Explained
 from aiohttp_cache_di.backends.operating.urls import item_of
 from aiohttp_cache_di.backends.options.revision import hook
@@ -41,7 +41,7 @@ logger: logging.Logger = logging.getLogger(__name__)
 MAX_HOPS = 30  # of a stored chain of redirects; aiohttp itself follows 10
 
 
-class CacheBackend(Deleting, Explained, Configured):
+class CacheBackend(Explained, Configured):
     """Base class of all backends, and the one that keeps responses in memory.
 
     To keep them elsewhere, subclass it and set `responses` and `redirects` to storages of your own (`BaseCache`).

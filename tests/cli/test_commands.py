@@ -19,7 +19,7 @@ import pytest
 from msgspec.structs import replace
 
 from aiohttp_cache_di.backends.sqlite import SQLiteBackend
-from aiohttp_cache_di.backends.sqlite.schema import KEPT
+from aiohttp_cache_di.backends.sqlite.file.schema import KEPT
 from aiohttp_cache_di.entries.info import info_of, pack_info
 from aiohttp_cache_di.rfc9111.messages import StoredResponse, Tagging
 from tests.backends.entries import make_entry

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Collection, Iterable
 from contextvars import ContextVar
 from typing import Any
 
-from aiohttp_cache_di.backends.operating.urls import Addressed
+from aiohttp.typedefs import StrOrURL
+
+from aiohttp_cache_di.backends.stacked import Stacked
 from aiohttp_cache_di.entries.codec import item_leads_on
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
@@ -20,8 +23,16 @@ _DROPPED: ContextVar[int] = ContextVar("aiohttp_cache_di_dropped", default=0)
 """How many entries have gone since what is outdated began to be deleted."""
 
 
-class Deleting(Addressed):
+class Deleting(Stacked):
     """Deletes responses with what belongs to them."""
+
+    @abstractmethod
+    def create_key(self, method: str, url: StrOrURL, **kwargs: Any) -> str:
+        """See `CacheBackend`."""
+
+    @abstractmethod
+    async def delete(self, key: str) -> None:
+        """See `CacheBackend`."""
 
     async def bulk_delete(self, keys: set[str]) -> None:
         """Delete several responses with what belongs to them; missing ones are no error."""

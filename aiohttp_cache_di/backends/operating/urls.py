@@ -12,7 +12,7 @@ from yarl import URL
 
 from aiohttp_cache_di import keys
 from aiohttp_cache_di.arguments import refuse_unknown
-from aiohttp_cache_di.backends.stacked import Stacked
+from aiohttp_cache_di.backends.operating.deleting import Deleting
 from aiohttp_cache_di.backends.storage import BaseCache
 from aiohttp_cache_di.backends.wrap.items import StackCache
 from aiohttp_cache_di.entries.info import EntryInfo
@@ -23,7 +23,7 @@ from aiohttp_cache_di.rfc9111.messages import StoredResponse
 __all__ = ["Addressed", "item_of"]
 
 
-class Addressed(Stacked):
+class Addressed(Deleting):
     """Finds what is kept by URLs, or by the keys that a session makes of its requests."""
 
     ignored_params: frozenset[str]
@@ -32,18 +32,6 @@ class Addressed(Stacked):
     @abstractmethod
     def is_ordered(self) -> bool:
         """Whether the order of different names in a query makes a difference."""
-
-    @abstractmethod
-    def create_key(self, method: str, url: StrOrURL, **kwargs: Any) -> str:
-        """See `CacheBackend`."""
-
-    @abstractmethod
-    async def delete(self, key: str) -> None:
-        """See `CacheBackend`."""
-
-    @abstractmethod
-    async def _related(self, keys: Collection[str]) -> set[str]:
-        """*keys* and what is deleted with them."""
 
     async def has_url(self, url: StrOrURL, method: str = "GET", **kwargs: Any) -> bool:
         """Tell whether the response to this request is cached; *kwargs* are the request's arguments.

@@ -152,6 +152,19 @@ def test_a_relative_path_is_that_of_the_directory_in_which_it_was_given(
     assert FileCache("~/name").cache_dir == str(tmp_path / "name")
 
 
+async def test_a_home_that_there_is_not_is_an_error_with_the_way_out_and_no_hang() -> None:
+    cache = FileCache("~no-such-user/cache")  # in a loop, where a thread finds it out
+    async with asyncio.timeout(30):
+        for _ in range(2):
+            with pytest.raises(
+                StorageError, match=r"~no-such-user/cache.*: there is no such home directory; give a whole"
+            ):
+                await cache.read_entry("k")
+        await cache.close()
+    with pytest.raises(StorageError, match="no such home directory"):
+        await asyncio.to_thread(FileCache, "~no-such-user/cache")
+
+
 @pytest.mark.parametrize(
     ("options", "error", "text"),
     [

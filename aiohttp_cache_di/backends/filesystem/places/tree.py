@@ -15,7 +15,7 @@ from contextlib import suppress
 from functools import cached_property, lru_cache, partial
 from typing import Final, NamedTuple, TypeVar
 
-from aiohttp_cache_di.backends.disk.owned import is_believed, make_directories, own_directory
+from aiohttp_cache_di.backends.disk.owned import is_believed, make_directories, own_directory, whole_path
 from aiohttp_cache_di.backends.filesystem.places.directory import Directory
 from aiohttp_cache_di.backends.filesystem.places.names import temporary_name
 from aiohttp_cache_di.backends.loops import is_in_a_loop
@@ -53,8 +53,7 @@ class Place:
         """The directory's path, absolute."""
         if self.is_temporary:
             return os.path.join(tempfile.gettempdir(), self.name)
-        name = os.path.expanduser(self.name) if self.name[:1] == "~" else self.name
-        return os.path.normpath(name) if os.path.isabs(name) else os.path.abspath(name)
+        return whole_path(self.name)
 
     @property
     def known_path(self) -> str:

@@ -19,7 +19,6 @@ from typing import Final, NamedTuple, TypeAlias
 from aiohttp_cache_di.backends.filesystem.places.directory import CREATE, READ, Directory, lock_alone, read_at
 from aiohttp_cache_di.backends.filesystem.places.names import body_name, temporary_name
 from aiohttp_cache_di.backends.filesystem.records.packing import (
-    HEAD_BYTES,
     NO_TOKEN,
     Filed,
     Head,
@@ -119,27 +118,17 @@ def disk_bytes(size: int) -> int:
 def see(leaf: Directory, name: str) -> Seen | None:
     """The head of the entry in the file of that *name*; None if there is none that can be read."""
     try:
-        fd = leaf.open(name, READ)
-    except OSError:
-        return None
-    try:
-        status = os.fstat(fd)
-        if not leaf.owns(fd, status):
-            return None
-        data = os.read(fd, HEAD_READ_BYTES)
-        if len(data) == HEAD_READ_BYTES:
-            needed = HEAD_BYTES + int.from_bytes(data[8:12], "big") - len(data)
-            if 0 < needed < MAX_ENTRY_BYTES:
-                data += os.read(fd, needed)
+        data, status = read_file(leaf, name, _OF_AN_ENTRY, most=HEAD_READ_BYTES)
         head = read_head(data)
-        if head is None:
-            return None
-        body = disk_bytes(head.body_bytes) if head.token != NO_TOKEN else 0
-        return Seen(head, disk_bytes(status.st_size) + body)
+        if head is None and len(data) == HEAD_READ_BYTES:  # as of a long key
+            data, status = read_file(leaf, name, _OF_AN_ENTRY)
+            head = read_head(data)
     except OSError:
         return None
-    finally:
-        os.close(fd)
+    if head is None:
+        return None
+    body = disk_bytes(head.body_bytes) if head.token != NO_TOKEN else 0
+    return Seen(head, disk_bytes(status.st_size) + body)
 
 
 def look_at(leaf: Directory, name: str, codec: EntryCodec) -> tuple[Head, Item | Unreadable] | None:
@@ -260,19 +249,23 @@ def _whole(
     return item
 
 
-def read_file(leaf: Directory, name: str, sizes: range, known: Known | None = None) -> tuple[bytes, os.stat_result]:
+def read_file(
+    leaf: Directory, name: str, sizes: range, known: Known | None = None, most: int | None = None
+) -> tuple[bytes, os.stat_result]:
     """The bytes of a file, and its status before they were read; no bytes of one that is not ours, or of no such size.
 
     Args:
         sizes: those that it may have.
         known: tells whether a use of it has to be noted.
+        most: how many bytes are read at most; None for all.
     """
     fd = leaf.open(name, READ)
     try:
         status = os.fstat(fd)
-        if status.st_size not in sizes or not leaf.owns(fd, status):
+        size = status.st_size
+        if size not in sizes or not leaf.owns(fd, status):
             return b"", status
-        data = read_at(fd, status.st_size, 0)
+        data = read_at(fd, size if most is None else min(size, most), 0)
         if known is not None and known.is_new_use(name):
             with suppress(OSError):
                 leaf.touch(name, fd)

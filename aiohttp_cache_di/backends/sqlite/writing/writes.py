@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, Final, Protocol, TypeAlias, cast
 
-from aiohttp_cache_di.backends.sqlite import statements as jobs
-from aiohttp_cache_di.backends.sqlite.generation import Commit, Generations, UntiedError
-from aiohttp_cache_di.backends.sqlite.schema import Table, column_key, column_time, now_used
-from aiohttp_cache_di.backends.sqlite.thread import Done, Job
+from aiohttp_cache_di.backends.sqlite.file.schema import Table, column_key, column_time, now_used
+from aiohttp_cache_di.backends.sqlite.file.thread import Done, Job
+from aiohttp_cache_di.backends.sqlite.shared.generation import Commit, Generations, UntiedError
+from aiohttp_cache_di.backends.sqlite.writing import statements as jobs
 from aiohttp_cache_di.backends.store import Record, Written
 from aiohttp_cache_di.errors import StorageError
 

@@ -10,10 +10,10 @@ import sqlite3
 import time
 from typing import Final
 
-from aiohttp_cache_di.backends.sqlite.files import CacheFile
-from aiohttp_cache_di.backends.sqlite.inspection import is_prepared, prepare_tables
-from aiohttp_cache_di.backends.sqlite.schema import Table
-from aiohttp_cache_di.backends.sqlite.thread import JobConnection
+from aiohttp_cache_di.backends.sqlite.file.files import CacheFile
+from aiohttp_cache_di.backends.sqlite.file.inspection import is_prepared, prepare_tables
+from aiohttp_cache_di.backends.sqlite.file.schema import Table
+from aiohttp_cache_di.backends.sqlite.file.thread import JobConnection
 
 __all__ = ["open_for_reading", "open_for_writing"]
 

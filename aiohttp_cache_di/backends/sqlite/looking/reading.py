@@ -6,12 +6,12 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
 
-from aiohttp_cache_di.backends.sqlite import statements as jobs
-from aiohttp_cache_di.backends.sqlite.files import DamagedError
-from aiohttp_cache_di.backends.sqlite.generation import Generations
-from aiohttp_cache_di.backends.sqlite.leases import Leases
-from aiohttp_cache_di.backends.sqlite.schema import MAX_NUMBER, Key, Table, checked_state, column_key
-from aiohttp_cache_di.backends.sqlite.softening import softened
+from aiohttp_cache_di.backends.sqlite.file.files import DamagedError
+from aiohttp_cache_di.backends.sqlite.file.schema import MAX_NUMBER, Key, Table, checked_state, column_key
+from aiohttp_cache_di.backends.sqlite.shared.generation import Generations
+from aiohttp_cache_di.backends.sqlite.shared.leases import Leases
+from aiohttp_cache_di.backends.sqlite.writing import statements as jobs
+from aiohttp_cache_di.backends.sqlite.writing.softening import softened
 from aiohttp_cache_di.backends.store import Found, Lease
 from aiohttp_cache_di.entries.codec import EntryCodec
 from aiohttp_cache_di.errors import StorageError

@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import Any, cast
 from urllib.parse import parse_qs, quote, urlsplit
 
@@ -20,9 +20,10 @@ from aiohttp_cache_di.backends.disk.owned import (
     real_path,
     temporary_directory,
     temporary_directory_path,
+    whole_path,
 )
 from aiohttp_cache_di.backends.loops import is_in_a_loop
-from aiohttp_cache_di.backends.sqlite.thread import JobConnection, running_jobs
+from aiohttp_cache_di.backends.sqlite.file.thread import JobConnection, running_jobs
 from aiohttp_cache_di.errors import ConfigurationError, StorageError
 
 __all__ = ["CONNECT_OPTIONS", "CacheFile", "DamagedError", "Identity", "is_corruption", "storage_error"]
@@ -136,9 +137,7 @@ class CacheFile:
             return ":memory:"
         if self.is_temporary:
             return os.path.join(temporary_directory_path(), os.path.basename(self.name))
-        # A path that is absolute needs no working directory, and one without a tilde no home.
-        name = self.name if self.name[:1] != "~" else str(Path(self.name).expanduser())
-        return os.path.normpath(name) if os.path.isabs(name) else os.path.abspath(name)
+        return whole_path(self.name)
 
     @property
     def known_path(self) -> str:
@@ -261,5 +260,5 @@ def is_corruption(error: BaseException | None) -> bool:
 
 def storage_error(error: BaseException, file: CacheFile) -> StorageError:
     """Say what happened to which file."""
-    where = "the SQLite database in memory" if file.is_memory else file.path
+    where = "the SQLite database in memory" if file.is_memory else file.known_path
     return StorageError(f"{where}: {getattr(error, 'sqlite_errorname', type(error).__name__)}: {error}")

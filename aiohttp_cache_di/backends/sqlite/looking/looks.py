@@ -9,9 +9,9 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from aiohttp_cache_di.backends.sqlite.connections import Connections
-from aiohttp_cache_di.backends.sqlite.reading import Answer, Asked
-from aiohttp_cache_di.backends.sqlite.schema import MAX_BATCH
-from aiohttp_cache_di.backends.sqlite.writes import fail
+from aiohttp_cache_di.backends.sqlite.file.schema import MAX_BATCH
+from aiohttp_cache_di.backends.sqlite.looking.reading import Answer, Asked
+from aiohttp_cache_di.backends.sqlite.writing.writes import fail
 from aiohttp_cache_di.backends.store import Found, Lease
 from aiohttp_cache_di.backends.wrap.tasks import consume_error
 from aiohttp_cache_di.errors import StorageError

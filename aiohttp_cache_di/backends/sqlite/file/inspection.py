@@ -13,8 +13,8 @@ from contextlib import closing
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from aiohttp_cache_di.backends.sqlite.files import DamagedError
-from aiohttp_cache_di.backends.sqlite.schema import (
+from aiohttp_cache_di.backends.sqlite.file.files import DamagedError
+from aiohttp_cache_di.backends.sqlite.file.schema import (
     GENERATION,
     KEPT,
     LEASES,

@@ -6,11 +6,11 @@ import contextlib
 import sqlite3
 from typing import Final, Literal
 
-from aiohttp_cache_di.backends.sqlite.files import CacheFile, DamagedError, Identity, is_corruption
-from aiohttp_cache_di.backends.sqlite.inspection import is_used_up
-from aiohttp_cache_di.backends.sqlite.opening import open_for_writing
-from aiohttp_cache_di.backends.sqlite.schema import Table
-from aiohttp_cache_di.backends.sqlite.thread import JobConnection
+from aiohttp_cache_di.backends.sqlite.file.files import CacheFile, DamagedError, Identity, is_corruption
+from aiohttp_cache_di.backends.sqlite.file.inspection import is_used_up
+from aiohttp_cache_di.backends.sqlite.file.opening import open_for_writing
+from aiohttp_cache_di.backends.sqlite.file.schema import Table
+from aiohttp_cache_di.backends.sqlite.file.thread import JobConnection
 from aiohttp_cache_di.errors import StorageError
 
 __all__ = [

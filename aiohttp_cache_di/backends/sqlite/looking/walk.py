@@ -6,8 +6,8 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from aiohttp_cache_di.backends.sqlite.schema import Key, Table, unpack_key
-from aiohttp_cache_di.backends.sqlite.softening import marks_between, softened, softened_info
+from aiohttp_cache_di.backends.sqlite.file.schema import Key, Table, unpack_key
+from aiohttp_cache_di.backends.sqlite.writing.softening import marks_between, softened, softened_info
 from aiohttp_cache_di.backends.store import Item, Row, Unreadable
 from aiohttp_cache_di.backends.store.inspecting import Clue, Glance, Selection, Wanted
 from aiohttp_cache_di.entries.info import unpack_info

@@ -5,8 +5,9 @@ each other, and be answered right. The kernel frees what a dead process held. Wh
 but stands still, no lock tells: so the file has times besides, mapped into memory, until which the leases at an offset
 are vouched for. Who finds a byte locked for longer than that asks for the next one of the same lease, its *heir's*.
 
-The table of leases (`statements`) serves where there are no such locks: on another platform, on a file system without,
-for a database in memory. Processes of the one kind and of the other do not see each other's leases: both fetch then.
+The table of leases (`writing.statements`) serves where there are no such locks: on another platform, on a file system
+without, for a database in memory. Processes of the one kind and of the other do not see each other's leases: both fetch
+then.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ from typing import Final
 from aiohttp_cache_di.backends.disk import byte_locks, vouched
 from aiohttp_cache_di.backends.disk.byte_locks import NoLocksError
 from aiohttp_cache_di.backends.disk.owned import OTHERS, is_believed
-from aiohttp_cache_di.backends.sqlite.counters import NOT_A_LINK, resemble
-from aiohttp_cache_di.backends.sqlite.files import CacheFile
-from aiohttp_cache_di.backends.sqlite.schema import HEX_DIGITS
+from aiohttp_cache_di.backends.sqlite.file.files import CacheFile
+from aiohttp_cache_di.backends.sqlite.file.schema import HEX_DIGITS
+from aiohttp_cache_di.backends.sqlite.shared.counters import NOT_A_LINK, resemble
 
 __all__ = ["Leases"]
 

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Final
 
 from aiohttp_cache_di.backends.sqlite.connections import Connections
-from aiohttp_cache_di.backends.sqlite.leases import Leases
+from aiohttp_cache_di.backends.sqlite.shared.leases import Leases
 from aiohttp_cache_di.errors import StorageError
 
 __all__ = ["Waits"]

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from aiohttp_cache_di.backends.sqlite.schema import LEASES, MAX_BATCH, Key, Table
+from aiohttp_cache_di.backends.sqlite.file.schema import LEASES, MAX_BATCH, Key, Table
 from aiohttp_cache_di.backends.store import Lease
 
 __all__ = [

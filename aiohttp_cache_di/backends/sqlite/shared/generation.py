@@ -28,9 +28,9 @@ from time import monotonic
 from typing import Final
 from zlib import crc32
 
-from aiohttp_cache_di.backends.sqlite.counters import ALL, STRIPES, CounterFile, stripe_of
-from aiohttp_cache_di.backends.sqlite.files import CacheFile
-from aiohttp_cache_di.backends.sqlite.schema import GENERATION, checked_state
+from aiohttp_cache_di.backends.sqlite.file.files import CacheFile
+from aiohttp_cache_di.backends.sqlite.file.schema import GENERATION, checked_state
+from aiohttp_cache_di.backends.sqlite.shared.counters import ALL, STRIPES, CounterFile, stripe_of
 
 __all__ = ["CHECK_EVERY_S", "CHECK_S", "Commit", "Generations", "Sight", "UntiedError"]
 

@@ -2,8 +2,8 @@
 
 A cache is a rowid table of frames with a unique index over their keys: WITHOUT ROWID is slower with blobs. Besides, the
 file has one row, the *generation*: the number of the last commit that changed an entry, and the *tie* to the table in
-shared memory that tells other processes of it (`generation`). Each commit of ours that changes entries raises the
-number. Triggers change the tie when anything else changes an entry, whichever program it is: they run in its SQLite.
+shared memory that tells other processes of it (`shared.generation`). Each commit of ours that changes entries raises
+the number. Triggers change the tie when anything else changes an entry, whichever program does: they run in its SQLite.
 """
 
 # ruff: noqa: S608  # table names cannot be parameters; ours are constants, or quoted in `Table`
@@ -15,7 +15,7 @@ import sqlite3
 import time
 from typing import Final
 
-from aiohttp_cache_di.backends.sqlite.files import DamagedError
+from aiohttp_cache_di.backends.sqlite.file.files import DamagedError
 from aiohttp_cache_di.backends.store import MARK_PREFIX, SECRET_BYTES
 from aiohttp_cache_di.backends.store.inspecting import MAX_INFO_BYTES
 from aiohttp_cache_di.errors import StorageError

@@ -20,8 +20,8 @@ import pytest
 
 from aiohttp_cache_di.backends.disk import byte_locks
 from aiohttp_cache_di.backends.sqlite import SQLiteCache
-from aiohttp_cache_di.backends.sqlite import leases as leases_module
-from aiohttp_cache_di.backends.sqlite.schema import MAX_BATCH
+from aiohttp_cache_di.backends.sqlite.file.schema import MAX_BATCH
+from aiohttp_cache_di.backends.sqlite.shared import leases as leases_module
 from aiohttp_cache_di.backends.sqlite.store import SQLiteStore
 from aiohttp_cache_di.backends.store import Found, Lease, Record
 from tests.backends.entries import make_entry
