@@ -12,6 +12,7 @@ Imports point down this list::
     configured   the settings of a backend, and how options become them
     stacked      a backend's hold on its store: one stack, and the two storages that users see
     memory/      the store in this process's memory
+    rows         what stores have in common that keep a row for each key in a database on a server
     loops        a driver's client for each event loop
     wrap/        what every store gets around it: the stack that the engine asks, and the item face that users see
     storage      `BaseCache`, the API of that face, and of storages that users write

@@ -3,14 +3,15 @@
 How a call moves through the room::
 
     backend          what users make: a stack (`backends.wrap`) around one store
-    store            get many, put many, lease …: what is asked of the table, and what is made of its answers
+    store            what is asked of the table, as a `RowStore`
       items          records as items of the table, names and conditions: pure functions
       typed          the driver's options, for type checkers
       batches        requests of up to 25 or 100 items; what the server leaves unprocessed is asked for again
     client           aiobotocore's client for each event loop, and the table, made when it is missing
 
-Imports point down this list. The room may import the contract, `backends.wrap` and `backends.loops`; aiobotocore is
-imported when a client is made. Callers' patience, retries after an outage and copies in memory are the stack's.
+Imports point down this list. What is done with rows as in any such database is written in `backends.rows`. The room may
+import that, the contract and `backends.wrap`; aiobotocore is imported when a client is made. Callers' patience,
+retries after an outage and copies in memory are the stack's.
 """
 
 from __future__ import annotations

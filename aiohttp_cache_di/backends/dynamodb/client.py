@@ -14,7 +14,8 @@ from typing import Any, Final, Protocol, TypeAlias
 
 from aiohttp_cache_di.arguments import refuse_unknown
 from aiohttp_cache_di.backends.dynamodb.items import Layout
-from aiohttp_cache_di.backends.loops import Errands, conclude
+from aiohttp_cache_di.backends.loops import conclude
+from aiohttp_cache_di.backends.rows import OfLoop
 from aiohttp_cache_di.errors import ConfigurationError, MissingDependencyError, StorageError
 
 __all__ = ["CONDITION_FAILED", "NOT_THERE", "Client", "Connection", "Service", "driver_options", "error_code"]
@@ -90,7 +91,7 @@ def driver_options() -> frozenset[str]:
     return frozenset(inspect.signature(create).parameters) - {"self", "service_name"}
 
 
-class Connection:
+class Connection(OfLoop):
     """What one event loop has of DynamoDB.
 
     Args:
@@ -99,10 +100,8 @@ class Connection:
     """
 
     def __init__(self, client: Client, context: Any) -> None:
+        super().__init__()
         self.client = client
-        self.errands: Errands = Errands()
-        self.held: dict[str, tuple[str, bool, float]] = {}
-        """Leases: by name, the owner's token, whether there is a record, and the loop time until which it may hold."""
         self._context = context
 
     async def close(self) -> None:

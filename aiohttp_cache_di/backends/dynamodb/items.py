@@ -21,7 +21,7 @@ from aiohttp_cache_di.backends.store.inspecting import packed_info
 from aiohttp_cache_di.entries.codec import leads_on
 from aiohttp_cache_di.errors import ConfigurationError
 
-__all__ = ["NO_RECORD", "Attributes", "Layout", "is_leading_on"]
+__all__ = ["NO_RECORD", "Attributes", "Layout"]
 
 Attributes: TypeAlias = Mapping[str, Mapping[str, Any]]
 
@@ -134,13 +134,19 @@ class Layout(Struct, frozen=True):
             return value
         return None
 
-    def has_record(self, item: Attributes) -> bool:
-        """Whether *item* is more than a lease."""
-        return item.get("f", {}).get("N") != NO_RECORD
+    def has_record(self, item: Attributes, now_s: float) -> bool:
+        """Whether *item* is more than a lease, and not to be dropped by *now_s*."""
+        until = item.get("until", {}).get("N")
+        return item.get("f", {}).get("N") != NO_RECORD and (until is None or float(until) > now_s)
 
-    def fits(self, item: Attributes, frame: bytes) -> bool:
-        """Whether DynamoDB takes *item*, which holds *frame*."""
-        named = len(item.get("n", {}).get("B", b""))
+    def leads_on(self, item: Attributes) -> bool:
+        """Whether the record of *item* is a redirect or an alias."""
+        return item.get("f", {}).get("N") == "1"
+
+    def fits(self, record: Record, frame: bytes) -> bool:
+        """Whether DynamoDB takes an item for *record*, which holds *frame*."""
+        is_plain = self._is_plain(record.key, f"{self.prefix}{record.key}")
+        named = 0 if is_plain else len(record.key.encode("utf-8", "surrogatepass"))
         return len(frame) + named <= self.value_bytes + SPARE_BYTES // 2
 
     # ---- walks
@@ -268,8 +274,3 @@ class Layout(Struct, frozen=True):
             "ExpressionAttributeNames": {"#o": "o", "#l": "l"},
             "ExpressionAttributeValues": {":o": {"S": token}},
         }
-
-
-def is_leading_on(item: Attributes) -> bool:
-    """Whether the record of *item* is a redirect or an alias."""
-    return item.get("f", {}).get("N") == "1"

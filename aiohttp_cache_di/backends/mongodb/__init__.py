@@ -3,7 +3,7 @@
 How a call moves through the room::
 
     backend          what users make: a stack (`backends.wrap`) around one store
-    store            get many, put many …: what is asked of a collection, and what is made of its answers
+    store            what is asked of a collection, as a `RowStore`
       leases         leases, alone and with a look
       expiry         the index by which the server drops what has expired
       documents      records and leases as documents, filters and updates: pure functions
@@ -12,9 +12,9 @@ How a call moves through the room::
       clock          the time by the server's clock
     typed          the driver's options, for type checkers
 
-Imports point down this list. The room may import the contract, `backends.wrap` and `backends.loops`; pymongo is
-imported with the room, so nothing imports the room that does not ask for MongoDB. Callers' patience, retries after an
-outage and copies in memory are the stack's.
+Imports point down this list. What is done with rows as in any such database is written in `backends.rows`. The room may
+import that, the contract and `backends.wrap`; pymongo is imported with the room, so nothing imports the room that
+does not ask for MongoDB. Callers' patience, retries after an outage and copies in memory are the stack's.
 """
 
 from __future__ import annotations

@@ -16,9 +16,10 @@ from pymongo.errors import InvalidURI
 from pymongo.write_concern import WriteConcern
 
 from aiohttp_cache_di.arguments import refuse_unknown
-from aiohttp_cache_di.backends.loops import Errands, conclude, end
+from aiohttp_cache_di.backends.loops import conclude, end
 from aiohttp_cache_di.backends.mongodb.clock import ServerClock
 from aiohttp_cache_di.backends.mongodb.documents import Document
+from aiohttp_cache_di.backends.rows import OfLoop
 from aiohttp_cache_di.errors import ConfigurationError
 
 __all__ = ["Client", "Connection", "Server"]
@@ -37,7 +38,7 @@ CLOSE_WITHIN_S: Final = 0.5  # for telling the server that its sessions are over
 _CODEC: Final = CodecOptions[Document](datetime_conversion=DatetimeConversion.DATETIME_MS)
 
 
-class Connection:
+class Connection(OfLoop):
     """What one event loop has of a server.
 
     Args:
@@ -47,17 +48,13 @@ class Connection:
     """
 
     def __init__(self, client: Client, collection: AsyncCollection[Document], *, is_lent: bool) -> None:
+        super().__init__()
         self.collection = collection
         self.leasing: AsyncCollection[Document] = collection.with_options(write_concern=WriteConcern(w=1))
         """The same, for leases: one that is lost with its server costs a fetch, a wait for others would cost each."""
-        self.errands: Errands = Errands()
         self.clock: ServerClock = ServerClock(collection.database, self.errands)
-        self.held: dict[str, tuple[str, float]] = {}
-        """Leases: by key, the owner's token and the loop time until which it may hold."""
         self.indexing: asyncio.Task[None] | None = None
         """Makes the index by which the server drops what has expired."""
-        self.looks_alone_until: float = 0.0
-        """Monotonic time before which nothing is leased with a look, which is not allowed to write."""
         self.watching: asyncio.Task[None] | None = None
         self._client = client
         self._is_lent = is_lent

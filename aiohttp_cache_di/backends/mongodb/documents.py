@@ -25,7 +25,6 @@ __all__ = [
     "LeaseTerms",
     "date_of",
     "emptying",
-    "frame_bytes",
     "giving_back",
     "has_record",
     "if_free",
@@ -81,12 +80,6 @@ def is_over(document: Document, now_ms: float) -> bool:
 def has_record(document: Document, now_ms: float) -> bool:
     """Whether *document* is more than a lease, and not to be dropped by *now_ms*."""
     return "f" in document and not is_over(document, now_ms)
-
-
-def frame_bytes(document: Document) -> int:
-    """How large the record in *document* is; 0 where none is."""
-    frame = document.get("v")
-    return len(frame) if isinstance(frame, bytes) else 0
 
 
 def writing(record: Record, frame: bytes, token: str | None) -> UpdateOne:

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import secrets
-import time
-from collections.abc import Callable, Coroutine
-from typing import Any, Final, TypeVar
+from typing import Final
 
 from pymongo import ReturnDocument
 from pymongo.errors import (
@@ -35,64 +31,16 @@ from aiohttp_cache_di.backends.mongodb.documents import (
 )
 from aiohttp_cache_di.backends.store import Lease
 
-__all__ = ["acquire", "look_or_acquire", "release", "renew"]
+__all__ = ["give_back", "look_or_take", "renew", "take"]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
-LOOKS_ALONE_FOR_S: Final = 60.0  # after the server has refused a look that was to lease
 NO_LEASES: Final = "%s: this server's findAndModify makes no document (upsert): each process fetches for itself"
-MAX_HELD: Final = 4096  # leases that are remembered before expired ones are looked for
 
 
-async def acquire(here: Connection, key: str, ttl_s: float) -> Lease:
+async def take(here: Connection, key: str, token: str, ttl_s: float) -> Lease:
     """Ask for the lease on *key*."""
-    return await _asked_for(here, key, ttl_s, _take)
-
-
-async def look_or_acquire(here: Connection, key: str, ttl_s: float) -> Document | Lease | None:
-    """The document of *key* with its record; where none is, the answer to a request for the lease, if one was made."""
-    if time.monotonic() < here.looks_alone_until:
-        return await here.errands.left(here.collection.find_one({"_id": name_of(key)}))
-    return await _asked_for(here, key, ttl_s, _look_or_take)
-
-
-async def renew(here: Connection, key: str, ttl_s: float) -> bool:
-    """Hold the lease on *key* for *ttl_s* seconds from now; False where it is not held any more."""
-    held = here.held.get(key)
-    if held is None:
-        return False
-    end_ms = await here.clock.now_ms() + _ms(ttl_s)
-    result = await here.errands.left(here.leasing.bulk_write(renewing(key, LeaseTerms(held[0], end_ms))))
-    if key in here.held:
-        here.held[key] = held[0], asyncio.get_running_loop().time() + ttl_s
-    return bool(result.matched_count)
-
-
-async def release(here: Connection, key: str) -> None:
-    """Give the lease on *key* back, unless it has passed to another process."""
-    held = here.held.pop(key, None)
-    if held is not None:
-        await here.errands.left(_give_back(here, key, held[0]))
-
-
-async def _asked_for(
-    here: Connection, key: str, ttl_s: float, ask: Callable[[Connection, str, LeaseTerms, int], Coroutine[Any, Any, T]]
-) -> T:
-    """The answer of *ask*, kept in mind where it is a lease; one that comes when the caller has left goes back."""
-    now_ms = await here.clock.now_ms()
-    terms = LeaseTerms(secrets.token_hex(12), now_ms + _ms(ttl_s))
-    answer = await here.errands.undone(ask(here, key, terms, now_ms), lambda: _give_back(here, key, terms.token))
-    if isinstance(answer, Lease) and answer:
-        now = asyncio.get_running_loop().time()
-        if len(here.held) >= MAX_HELD:
-            here.held = {key: held for key, held in here.held.items() if held[1] > now}
-        here.held[key] = terms.token, now + ttl_s
-    return answer
-
-
-async def _take(here: Connection, key: str, terms: LeaseTerms, now_ms: int) -> Lease:
+    terms, now_ms = await _terms(here, token, ttl_s)
     try:
         before: Document | None = await here.leasing.find_one_and_update(
             if_free(key, now_ms),
@@ -116,7 +64,9 @@ async def _take(here: Connection, key: str, terms: LeaseTerms, now_ms: int) -> L
     return Lease.GRANTED
 
 
-async def _look_or_take(here: Connection, key: str, terms: LeaseTerms, now_ms: int) -> Document | Lease | None:
+async def look_or_take(here: Connection, key: str, token: str, ttl_s: float) -> Document | Lease | None:
+    """The document of *key* with its record; where none is, the answer to a request for the lease, if one was made."""
+    terms, now_ms = await _terms(here, token, ttl_s)
     try:
         before = await _made(here, key, terms, now_ms)
         if before is None:
@@ -129,10 +79,21 @@ async def _look_or_take(here: Connection, key: str, terms: LeaseTerms, now_ms: i
         row = await here.collection.find_one({"_id": name_of(key)})
         return row if row is not None and has_record(row, now_ms) else Lease.REFUSED
     except (AutoReconnect, OperationFailure) as exc:
-        if isinstance(exc, OperationFailure):  # we may not write, which no look has to
-            here.looks_alone_until = time.monotonic() + LOOKS_ALONE_FOR_S
+        if isinstance(exc, OperationFailure):
+            here.look_alone()
         row = await _after(exc, here, key)
         return Lease.GRANTED if row is not None and row.get("o") == terms.token else row
+
+
+async def renew(here: Connection, key: str, token: str, ttl_s: float) -> bool:
+    """Hold the lease on *key* for *ttl_s* seconds from now; False where it is not held any more."""
+    terms, _ = await _terms(here, token, ttl_s)
+    return bool((await here.errands.left(here.leasing.bulk_write(renewing(key, terms)))).matched_count)
+
+
+async def give_back(here: Connection, key: str, token: str) -> None:
+    """Give the lease on *key* back, unless it has passed to another process."""
+    await here.leasing.bulk_write(giving_back(key, token))
 
 
 async def _after(exc: PyMongoError, here: Connection, key: str) -> Document | None:
@@ -175,14 +136,12 @@ async def _there(here: Connection, key: str, terms: LeaseTerms) -> Document | No
     if owner is None:
         if not here.looks_alone_until:
             logger.warning(NO_LEASES, here.collection.full_name)
-        here.looks_alone_until = time.monotonic() + LOOKS_ALONE_FOR_S
+        here.look_alone()
         return row
     return None
 
 
-async def _give_back(here: Connection, key: str, token: str) -> None:
-    await here.leasing.bulk_write(giving_back(key, token))
-
-
-def _ms(seconds: float) -> int:
-    return max(1, round(seconds * 1000))
+async def _terms(here: Connection, token: str, ttl_s: float) -> tuple[LeaseTerms, int]:
+    """A lease from now on, and the time, by the server's clock."""
+    now_ms = await here.clock.now_ms()
+    return LeaseTerms(token, now_ms + max(1, round(ttl_s * 1000))), now_ms

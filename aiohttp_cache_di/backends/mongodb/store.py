@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import time
 import weakref
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from functools import partial
-from typing import Any, Final, TypeAlias
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+from typing import Any, ClassVar, Final
 
-from pymongo.errors import BulkWriteError
+from pymongo.errors import BulkWriteError, OperationFailure
 
-from aiohttp_cache_di.backends.loops import PerLoop, aside
 from aiohttp_cache_di.backends.mongodb import leases
 from aiohttp_cache_di.backends.mongodb.client import Connection, Server
 from aiohttp_cache_di.backends.mongodb.documents import (
@@ -19,30 +16,17 @@ from aiohttp_cache_di.backends.mongodb.documents import (
     SPARE_BYTES,
     Document,
     date_of,
-    frame_bytes,
-    is_over,
+    has_record,
     key_of,
     name_of,
     writing,
 )
 from aiohttp_cache_di.backends.mongodb.expiry import ExpiryIndex
 from aiohttp_cache_di.backends.mongodb.stream import Listener, watch
-from aiohttp_cache_di.backends.store import (
-    UNREADABLE,
-    Found,
-    Item,
-    Lease,
-    Limits,
-    Record,
-    Row,
-    Unreadable,
-    Written,
-)
-from aiohttp_cache_di.backends.store.inspecting import Glance, Wanted
+from aiohttp_cache_di.backends.rows import RowStore
+from aiohttp_cache_di.backends.store import Found, Lease, Limits, Record
 from aiohttp_cache_di.entries.codec import EntryCodec
-from aiohttp_cache_di.entries.info import unpack_info
 from aiohttp_cache_di.errors import StorageError
-from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = ["MongoDBStore"]
 
@@ -51,11 +35,9 @@ BATCH: Final = 128  # keys; one more is asked for, so that the server has no cur
 PAGE_BYTES: Final = 4 * 1024 * 1024
 DUPLICATE_KEY: Final = 11000
 
-_Writing: TypeAlias = tuple[Record, bytes, str | None]  # its frame, and the token of the lease that ends with it
 
-
-class MongoDBStore:
-    """Records in one collection, for any number of processes and machines.
+class MongoDBStore(RowStore[Connection, Document]):
+    """Records in one collection, for any number of processes and machines; leases go by the server's clock.
 
     Args:
         db_name: name of the database.
@@ -68,6 +50,7 @@ class MongoDBStore:
         TypeError, ConfigurationError: see `Server`.
     """
 
+    make: ClassVar[str] = "MongoDB"
     limits: Limits = Limits(value_bytes=DOCUMENT_BYTES - SPARE_BYTES, batch=BATCH, parallel=4, drops_expired=True)
 
     def __init__(
@@ -79,9 +62,8 @@ class MongoDBStore:
         connection: Any = None,
         options: Mapping[str, Any] | None = None,
     ) -> None:
+        super().__init__(codec, self._connect)
         self._server = Server(db_name, collection_name, connection, options or {})
-        self._codec = codec
-        self._loops = PerLoop(self._connect, Connection.close)
         self._listeners: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, list[Listener]]
         self._listeners = weakref.WeakKeyDictionary()
         self._expiry = ExpiryIndex(self._server.where)
@@ -109,85 +91,24 @@ class MongoDBStore:
         else:
             wanted = here.collection.find({"_id": {"$in": names}}, batch_size=BATCH + 1)
             rows = await here.errands.left(wanted.to_list())
-        by_name = {row["_id"]: row for row in rows}
-        work = partial(self._found, keys, [by_name.get(name) for name in names])
-        return await aside(work, sum(map(frame_bytes, rows)))
-
-    async def put(self, records: Sequence[Record]) -> Sequence[Written]:
-        """Keep *records*, all with one unordered ``bulk_write``."""
-        here = await self._loops.here()
-        await self._expiry.make_first(here)
-        results: list[Written] = [0] * len(records)
-        latest = {record.key: n for n, record in enumerate(records)}
-        wanted = sorted(latest.values())
-        frames = await aside(partial(self._packed, records, wanted), sum(_size(records[n].item) for n in wanted))
-        todo: dict[int, _Writing] = {}
-        for n, frame in zip(wanted, frames, strict=True):
-            if isinstance(frame, StorageError):
-                results[n] = frame
-            else:
-                held = here.held.get(records[n].key) if records[n].leased else None
-                todo[n] = records[n], frame, held[0] if held else None
-        await _write(here, todo, results)
-        self._expiry.make_again(here)
-        for n in todo:
-            if records[n].leased and not isinstance(results[n], StorageError):
-                here.held.pop(records[n].key, None)
-        return [results[latest[record.key]] for record in records]
+        return await self._answers(keys, rows)
 
     async def kinds(self, keys: Sequence[str]) -> Sequence[bool | None]:
         """Tell what is under *keys*, with one ``find`` that leaves the frames where they are."""
         here = await self._loops.here()
-        names = [name_of(key) for key in keys]
-        wanted = {"_id": {"$in": names}, "f": {"$exists": True}}
+        wanted = {"_id": {"$in": [name_of(key) for key in keys]}, "f": {"$exists": True}}
         finding = here.collection.find(wanted, {"f": 1, "until": 1}, batch_size=BATCH + 1)
-        rows = await here.errands.left(finding.to_list())
-        now_ms = time.time() * 1000
-        kinds = {row["_id"]: bool(row["f"]) for row in rows if not is_over(row, now_ms)}
-        return [kinds.get(name) for name in names]
+        return self._kinds(keys, await here.errands.left(finding.to_list()))
 
     async def delete(self, keys: Collection[str]) -> None:
         """Drop *keys*, and leases on them."""
         here = await self._loops.here()
         await here.errands.left(here.collection.delete_many({"_id": {"$in": [name_of(key) for key in keys]}}))
 
-    async def pages(self, *, items: bool) -> AsyncIterator[Sequence[Row]]:
-        """Walk over all records with one cursor, which the server forgets after ten idle minutes."""
-        here = await self._loops.here()
-        fields = {"f": 1, "until": 1, **({"v": 1} if items else {})}
-        async with here.collection.find({"f": {"$exists": True}}, fields, batch_size=PAGE) as cursor:
-            page: list[Document] = []
-            weight = 0
-            async for row in cursor:
-                page.append(row)
-                weight += frame_bytes(row)
-                if len(page) >= PAGE or weight >= PAGE_BYTES:
-                    yield await aside(partial(self._rows, page, items), weight)
-                    page, weight = [], 0
-            if page:
-                yield await aside(partial(self._rows, page, items), weight)
-
-    async def infos(self, wanted: Wanted) -> AsyncIterator[Sequence[Glance]]:
-        """Find records by what stands beside their frames, which stay where they are."""
-        here = await self._loops.here()
-        fields = {"i": 1, "until": 1}
-        async with here.collection.find({"f": {"$exists": True}}, fields, batch_size=PAGE) as cursor:
-            page: list[Document] = []
-            async for row in cursor:
-                page.append(row)
-                if len(page) >= PAGE:
-                    yield _glances(page, wanted)
-                    page = []
-            yield _glances(page, wanted)
-
     async def clear(self) -> None:
         """Drop all documents; the collection and its index stay."""
         here = await self._loops.here()
         await here.collection.delete_many({})
-
-    async def close(self) -> None:
-        """Close the running loop's client, unless it was handed in."""
-        await self._loops.close()
 
     # ---- Expiring
 
@@ -196,29 +117,6 @@ class MongoDBStore:
         here = await self._loops.here()
         result = await here.collection.delete_many({"until": {"$lte": date_of(now)}, "f": {"$exists": True}})
         return result.deleted_count
-
-    # ---- Leasing
-
-    async def acquire(self, key: str, ttl_s: float) -> Lease:
-        """Ask for the lease on *key*, timed by the server's clock."""
-        return await leases.acquire(await self._loops.here(), key, ttl_s)
-
-    async def get_or_acquire(self, key: str, ttl_s: float) -> Found | Lease | None:
-        """What is under *key*, or else the answer to a request for the lease on it: with one ``findAndModify``."""
-        here = self._loops.now() or await self._loops.here()
-        row = await leases.look_or_acquire(here, key, ttl_s)
-        if not isinstance(row, dict):
-            return row
-        (found,) = await aside(partial(self._found, (key,), (row,)), frame_bytes(row))
-        return found
-
-    async def renew(self, key: str, ttl_s: float) -> bool:
-        """Hold the lease on *key* for *ttl_s* seconds from now, by the server's clock."""
-        return await leases.renew(await self._loops.here(), key, ttl_s)
-
-    async def release(self, key: str) -> None:
-        """Give the lease on *key* back, unless it has passed to another process."""
-        await leases.release(await self._loops.here(), key)
 
     # ---- Changing
 
@@ -231,8 +129,6 @@ class MongoDBStore:
         here = self._loops.now()
         if here is not None:
             self._begin_watching(here)
-
-    # ---- inside
 
     async def _connect(self) -> Connection:
         here = await self._server.connect()
@@ -252,76 +148,90 @@ class MongoDBStore:
         await watch(here.collection, self.where, tell)
         self._cannot_watch = True
 
-    def _packed(self, records: Sequence[Record], wanted: Sequence[int]) -> list[bytes | StorageError]:
-        frames: list[bytes | StorageError] = []
-        for n in wanted:
-            key, item = records[n].key, records[n].item
-            try:
-                frame = self._codec.pack(item, key)
-            except StorageError as exc:
-                frames.append(exc)
-                continue
-            size = len(frame) + len(name_of(key))
-            too_large = StorageError(f"an entry of {size} bytes is too large for MongoDB")
-            frames.append(frame if size <= DOCUMENT_BYTES - SPARE_BYTES // 2 else too_large)
-        return frames
+    # ---- rows
 
-    def _found(self, keys: Sequence[str], rows: Sequence[Document | None]) -> list[Found | None]:
-        now_ms = time.time() * 1000
-        return [
-            None if row is None or "v" not in row or is_over(row, now_ms) else Found(self._item(row, key))
-            for key, row in zip(keys, rows, strict=True)
-        ]
+    def _key_in(self, row: Document) -> str:
+        return key_of(row["_id"])
 
-    def _rows(self, page: Sequence[Document], items: bool) -> list[Row]:
-        now_ms = time.time() * 1000
-        return [
-            Row(key, bool(row["f"]), self._item(row, key) if items else None)
-            for key, row in [(key_of(row["_id"]), row) for row in page if not is_over(row, now_ms)]
-        ]
+    def _frame_in(self, row: Document) -> object:
+        return row.get("v")
 
-    def _item(self, row: Document, key: str) -> Item | Unreadable:
-        frame = row.get("v")
-        return self._codec.unpack(frame, key) if isinstance(frame, bytes) else UNREADABLE
+    def _info_in(self, row: Document) -> Any:
+        return row.get("i")
+
+    def _has_record(self, row: Document, now: float) -> bool:
+        return has_record(row, now * 1000)
+
+    def _leads_on(self, row: Document) -> bool:
+        return bool(row["f"])
+
+    def _fits(self, record: Record, frame: bytes) -> bool:
+        return len(frame) + len(name_of(record.key)) <= DOCUMENT_BYTES - SPARE_BYTES // 2
+
+    def _code_of(self, error: BaseException) -> str:
+        if not isinstance(error, OperationFailure):
+            return ""
+        return str((error.details or {}).get("codeName") or error.code or "")
+
+    async def _walk(self, *, items: bool = False, infos: bool = False) -> AsyncGenerator[Sequence[Document], None]:
+        """With one cursor, which the server forgets after ten idle minutes."""
+        here = await self._loops.here()
+        fields = {"f": 1, "until": 1, **({"v": 1} if items else {}), **({"i": 1} if infos else {})}
+        async with here.collection.find({"f": {"$exists": True}}, fields, batch_size=PAGE) as cursor:
+            page: list[Document] = []
+            weight = 0
+            async for row in cursor:
+                page.append(row)
+                weight += self._weight((row,))
+                if len(page) >= PAGE or weight >= PAGE_BYTES:
+                    yield page
+                    page, weight = [], 0
+            if page:
+                yield page
+
+    async def _write(self, here: Connection, frames: Mapping[str, tuple[Record, bytes]]) -> dict[str, StorageError]:
+        """With one unordered ``bulk_write``, and one more for what two processes have made at once."""
+        await self._expiry.make_first(here)
+        held = {key: here.held[key].token for key, (record, _) in frames.items() if record.leased and key in here.held}
+        updates = {key: writing(*each, held.get(key)) for key, each in frames.items()}
+        failed: dict[str, StorageError] = {}
+        for is_last in (False, True):
+            codes = await _failures(here, updates)
+            # A lease is not ours any more, and stays; or two processes have made a document at once: what comes second
+            # is what replaces it.
+            left = [key for key, code in codes.items() if code == DUPLICATE_KEY and not is_last]
+            for key in codes.keys() - left:
+                failed[key] = StorageError(f"MongoDB could not write an entry (code {codes[key]})")
+            updates = {key: writing(*frames[key], None) for key in left}
+            if not updates:
+                break
+        self._expiry.make_again(here)
+        return failed
+
+    # ---- leases
+
+    async def _take(self, here: Connection, key: str, token: str, ttl_s: float) -> Lease:
+        return await leases.take(here, key, token, ttl_s)
+
+    async def _look_or_take(self, here: Connection, key: str, token: str, ttl_s: float) -> Document | Lease | None:
+        return await leases.look_or_take(here, key, token, ttl_s)
+
+    async def _renew(self, here: Connection, key: str, token: str, ttl_s: float) -> bool:
+        return await leases.renew(here, key, token, ttl_s)
+
+    async def _give_back(self, here: Connection, key: str, token: str, has_record: bool = False) -> None:
+        del has_record  # it makes no difference here
+        await leases.give_back(here, key, token)
 
 
-def _glances(page: Sequence[Document], wanted: Wanted) -> list[Glance]:
-    now_ms = time.time() * 1000
-    glances: list[Glance] = []
-    for row in page:
-        if not is_over(row, now_ms):
-            key = key_of(row["_id"])
-            info = unpack_info(row.get("i"), key)
-            if info is None or wanted(info):
-                glances.append(Glance(key, info))
-    return glances
-
-
-def _size(item: Item) -> int:
-    """About how large *item* is."""
-    if isinstance(item, StoredResponse):
-        return item.size_bytes
-    return len(item) if isinstance(item, str) else len(item.payload)
-
-
-async def _write(here: Connection, todo: Mapping[int, _Writing], results: list[Written]) -> None:
-    """Write, and note in *results* what could not be written."""
-    updates = {n: writing(*each) for n, each in todo.items()}
-    for is_last in (False, True):
-        try:
-            if updates:
-                await here.errands.left(here.collection.bulk_write(list(updates.values()), ordered=False))
-            return
-        except BulkWriteError as exc:
-            errors: list[Document] = exc.details.get("writeErrors", []) if exc.details else []
-            if not errors:
-                raise
-            numbers = list(updates)
-            failed: dict[int, int | None] = {numbers[error["index"]]: error.get("code") for error in errors}
-        # A lease is not ours any more, and stays; or two processes have made a document at once: what comes second is
-        # what replaces it.
-        left = [n for n, code in failed.items() if code == DUPLICATE_KEY and not is_last]
-        updates = {n: writing(todo[n][0], todo[n][1], None) for n in left}
-        for n, code in failed.items():
-            if n not in updates:
-                results[n] = StorageError(f"MongoDB could not write an entry (code {code})")
+async def _failures(here: Connection, updates: Mapping[str, Any]) -> dict[str, int | None]:
+    """Make *updates*, by key; tell the server's code for those that failed."""
+    try:
+        await here.errands.left(here.collection.bulk_write(list(updates.values()), ordered=False))
+    except BulkWriteError as exc:
+        errors: list[Document] = exc.details.get("writeErrors", []) if exc.details else []
+        if not errors:
+            raise
+        keys = list(updates)
+        return {keys[error["index"]]: error.get("code") for error in errors}
+    return {}

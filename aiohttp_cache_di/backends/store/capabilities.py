@@ -14,6 +14,7 @@ from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = [
     "Awaiting",
+    "Candid",
     "Changing",
     "Checking",
     "Discreet",
@@ -210,6 +211,15 @@ class Discreet(Protocol):
     @property
     def secrets(self) -> Collection[str] | None:
         """What its driver was given and no message may repeat; None where that is not known."""
+        ...
+
+
+@runtime_checkable
+class Candid(Protocol):
+    """Knows what may be told of an error beside its kind, however secret the words of its driver are."""
+
+    def told_of(self, error: BaseException) -> str:
+        """What its server calls *error*, or words that repeat nothing that was given; "" where there are none."""
         ...
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from aiohttp_cache_di import ConfigurationError, DynamoDBBackend, DynamoDbCache
 from aiohttp_cache_di.backends.dynamodb import client
+from aiohttp_cache_di.backends.wrap.guarding.outages import cause_of, kind_of
 from aiohttp_cache_di.response import CachedResponse
 from tests.backends.contract import MakeStorage, StorageContract
 from tests.backends.entries import make_entry
@@ -48,6 +49,23 @@ def make_backend(ministack: MinistackServer) -> MakeBackend:
         storage_deadline=5.0,
         **CREDENTIALS,
     )
+
+
+async def test_what_is_wrong_with_a_table_is_told_by_the_servers_name_for_it_or_in_words_of_ours(
+    make_backend: MakeBackend,
+) -> None:
+    backend = make_backend()
+    await backend.responses.write("k", CachedResponse.from_stored(make_entry("k")))
+    causes: list[str] = []
+    for create in (False, True):
+        other = make_backend(key_attr_name="other", create_if_not_exists=create)
+        with pytest.raises(Exception) as failure:  # noqa: PT011  # of the driver's, or ours
+            await other.responses.read("k")
+        causes.append(cause_of(kind_of(failure.value), failure.value, other.stack.store))
+        await other.close()
+    assert causes[0] == "ClientError: ValidationException"
+    assert "has another key than 'other' alone" in causes[1]
+    await backend.close()
 
 
 async def test_a_copy_in_memory_is_believed_for_its_lifetime(make_backend: MakeBackend) -> None:

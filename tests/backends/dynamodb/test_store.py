@@ -319,7 +319,7 @@ async def test_who_may_not_write_finds_what_is_there_and_asks_for_no_lease_with_
         assert await store.get_or_acquire("none", 5) is None
     assert [call.operation for call in relay.asked] == ["GetItem"] * 4
     relay.unknown = frozenset()
-    store._looks_alone_until = 0.0
+    (await store._loops.here()).looks_alone_until = 0.0
     assert await store.get_or_acquire("none", 5) is Lease.GRANTED
     await store.close()
 
@@ -331,6 +331,15 @@ async def test_a_look_finds_a_table_that_is_gone_and_has_it_made_again(ministack
     assert await store.get_or_acquire("k", 5) is None
     await write(store, entry("k"))
     assert await looked(store, "k") == b"body"
+    await store.close()
+
+
+async def test_a_write_finds_a_table_that_is_gone_and_has_it_made_again(ministack: MinistackServer) -> None:
+    store = make_store(ministack, table := uuid.uuid4().hex)
+    await write(store, entry("k"))
+    ministack.call("DeleteTable", TableName=table)
+    await write(store, entry("j"))
+    assert await looked(store, "j") == b"body"
     await store.close()
 
 

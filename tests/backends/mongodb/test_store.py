@@ -29,9 +29,17 @@ from aiohttp_cache_di.backends.mongodb import clock, expiry, stream
 from aiohttp_cache_di.backends.mongodb.clock import ServerClock
 from aiohttp_cache_di.backends.mongodb.store import MongoDBStore
 from aiohttp_cache_di.backends.store import Lease
-from aiohttp_cache_di.backends.store.capabilities import Changing, Expiring, Leasing, LookingOrLeasing, Versioned
+from aiohttp_cache_di.backends.store.capabilities import (
+    Candid,
+    Changing,
+    Expiring,
+    Leasing,
+    LookingOrLeasing,
+    Versioned,
+)
+from aiohttp_cache_di.backends.wrap.guarding.outages import cause_of, kind_of
 from aiohttp_cache_di.entries.codec import EntryCodec
-from aiohttp_cache_di.errors import ConfigurationError
+from aiohttp_cache_di.errors import ConfigurationError, StorageError
 from tests.backends.remote_contract import MakeStore, RemoteContract, entry, looked, read, write
 from tests.backends.store_contract import StoreContract
 from tests.secantus import SecantusServer
@@ -71,6 +79,25 @@ class TestRemoteContract(RemoteContract):
             document = collection.find_one({"_id": key})
             assert document is not None
             collection.update_one({"_id": key}, {"$set": {"v": change(document["v"])}})
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (OperationFailure("s3cret", 13, {"codeName": "Unauthorized"}), "Unauthorized"),
+        (OperationFailure("s3cret", 8000), "8000"),
+        (OperationFailure("s3cret"), ""),
+        (AutoReconnect("s3cret"), ""),
+        (StorageError("an entry is too large"), "an entry is too large"),
+    ],
+)
+async def test_of_an_error_the_servers_name_for_it_is_told_or_words_of_ours_and_none_of_the_drivers(
+    error: Exception, told: str
+) -> None:
+    store = MongoDBStore("db", "responses", codec=EntryCodec())
+    assert isinstance(store, Candid)
+    assert store.told_of(error) == told
+    assert "s3cret" not in cause_of(kind_of(error), error, store)
 
 
 # ---- what the server is told

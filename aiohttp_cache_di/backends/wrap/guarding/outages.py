@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Final
 from urllib.parse import quote
 
-from aiohttp_cache_di.backends.store.capabilities import Discreet, Placed
+from aiohttp_cache_di.backends.store.capabilities import Candid, Discreet, Placed
 from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.lazy import compiled_later
 
@@ -98,12 +98,15 @@ class Outages:
 
 
 def cause_of(kind: str, error: BaseException | None, store: object = None) -> str:
-    """The kind of a failure and, where they hold no secret, the driver's words."""
+    """The kind of a failure, its server's name for it and, where they hold no secret, the driver's words."""
     if error is None:
         return kind
     cause = _cause(error)
     words = " ".join(str(cause).split())
     name = kind if kind != TIMEOUT else type(cause).__name__
+    told = store.told_of(cause) if isinstance(store, Candid) else ""
+    if told and told != name:
+        return f"{name}: {told}"
     if isinstance(cause, OSError) and cause.errno is None:  # the words of a program, not of the system
         return name
     if not words or not isinstance(store, Discreet) or store.secrets is None:

@@ -1,0 +1,312 @@
+"""What the stores have in common that keep a row for each key, with its lease, in a database on a server."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import aclosing
+from functools import partial
+from typing import Any, ClassVar, Final, Generic, TypeAlias, TypeVar
+
+from msgspec import Struct
+
+from aiohttp_cache_di.backends.loops import Errands, PerLoop, aside
+from aiohttp_cache_di.backends.store import UNREADABLE, Found, Item, Lease, Record, Row, Unreadable, Written
+from aiohttp_cache_di.backends.store.inspecting import Glance, Wanted
+from aiohttp_cache_di.entries.codec import EntryCodec
+from aiohttp_cache_di.entries.info import unpack_info
+from aiohttp_cache_di.errors import StorageError
+from aiohttp_cache_di.rfc9111.messages import StoredResponse
+
+__all__ = ["Held", "OfLoop", "RowStore"]
+
+LOOKS_ALONE_FOR_S: Final = 60.0
+MAX_HELD: Final = 4096  # leases that are remembered before expired ones are looked for
+
+
+class Held(Struct, frozen=True):
+    """A lease that was granted.
+
+    Args:
+        token: of its owner.
+        until: loop time until which it may hold.
+        has_record: whether the row has a record too, as far as the server has told.
+    """
+
+    token: str
+    until: float
+    has_record: bool = False
+
+
+class OfLoop(ABC):
+    """What one event loop has of a server.
+
+    Attributes:
+        errands: calls that go on when their caller has gone.
+        held: leases, by key.
+        looks_alone_until: monotonic time before which nothing is leased with a look, which the server has refused.
+    """
+
+    def __init__(self) -> None:
+        self.errands: Errands = Errands()
+        self.held: dict[str, Held] = {}
+        self.looks_alone_until: float = 0.0
+
+    def look_alone(self) -> None:
+        """Lease nothing with a look for a while: we may not write, which no look has to."""
+        self.looks_alone_until = time.monotonic() + LOOKS_ALONE_FOR_S
+
+    def hold(self, key: str, token: str, ttl_s: float, *, has_record: bool = False) -> None:
+        """Remember the lease on *key*."""
+        now = asyncio.get_running_loop().time()
+        if len(self.held) >= MAX_HELD:
+            self.held = {key: held for key, held in self.held.items() if held.until > now}
+        self.held[key] = Held(token, now + ttl_s, has_record)
+
+    def hold_longer(self, key: str, ttl_s: float) -> None:
+        """Remember that the lease on *key* was renewed, unless it was given back meanwhile."""
+        held = self.held.get(key)
+        if held is not None:
+            self.hold(key, held.token, ttl_s, has_record=held.has_record)
+
+    @abstractmethod
+    async def close(self) -> None:
+        """End what runs in the background, and the driver's client if it is ours."""
+
+
+C = TypeVar("C", bound=OfLoop)
+R = TypeVar("R")
+A = TypeVar("A")
+
+Ask: TypeAlias = Callable[[C, str, str, float], Coroutine[Any, Any, A]]
+"""Asks for a lease on a key, for the owner of a token and so many seconds."""
+
+
+class RowStore(ABC, Generic[C, R]):
+    """Reads rows as records, and writes records as rows.
+
+    A row has a frame (see `EntryCodec`), and beside it what is told of it without the frame. One whose time has come
+    is none, whether its server has dropped it or not.
+
+    Args:
+        codec: makes frames of items.
+        connect: makes what the running loop has of the server.
+    """
+
+    make: ClassVar[str]
+    """What users call the server."""
+
+    def __init__(self, codec: EntryCodec, connect: Callable[[], Coroutine[Any, Any, C]]) -> None:
+        self._codec = codec
+        self._loops = PerLoop(connect, _close)
+
+    # ---- of each store
+
+    @abstractmethod
+    def _key_in(self, row: R) -> str:
+        """The key that *row* is for."""
+
+    @abstractmethod
+    def _frame_in(self, row: R) -> object:
+        """What stands in the place of the frame; None where nothing does."""
+
+    @abstractmethod
+    def _info_in(self, row: R) -> Any:
+        """What `pack_info` has made of the record in *row*; None where nothing is told."""
+
+    @abstractmethod
+    def _has_record(self, row: R, now: float) -> bool:
+        """Whether *row* is more than a lease, and its time has not come at *now* (POSIX)."""
+
+    @abstractmethod
+    def _leads_on(self, row: R) -> bool:
+        """Whether the record in *row* is a redirect or an alias."""
+
+    @abstractmethod
+    def _fits(self, record: Record, frame: bytes) -> bool:
+        """Whether the server takes a row with *frame*."""
+
+    @abstractmethod
+    def _code_of(self, error: BaseException) -> str:
+        """What the server calls *error*; "" for one of the driver's, or of others."""
+
+    @abstractmethod
+    async def _write(self, here: C, frames: Mapping[str, tuple[Record, bytes]]) -> dict[str, StorageError]:
+        """Write records, by key; tell which of them could not be written."""
+
+    @abstractmethod
+    def _walk(self, *, items: bool = False, infos: bool = False) -> AsyncGenerator[Sequence[R], None]:
+        """Go over all records, a page at a time, with their frames or with what is told of them."""
+
+    @abstractmethod
+    async def _take(self, here: C, key: str, token: str, ttl_s: float) -> Lease:
+        """Ask for the lease on *key*."""
+
+    @abstractmethod
+    async def _look_or_take(self, here: C, key: str, token: str, ttl_s: float) -> R | Lease | None:
+        """The row of *key* with a record; where none is, the answer to a request for the lease, if one was made."""
+
+    @abstractmethod
+    async def _renew(self, here: C, key: str, token: str, ttl_s: float) -> bool:
+        """Let a lease hold for *ttl_s* seconds from now; False where it is not held any more."""
+
+    @abstractmethod
+    async def _give_back(self, here: C, key: str, token: str, has_record: bool = False) -> None:
+        """Take the lease on *key* away from *token*, and the row if there is no record in it.
+
+        Args:
+            has_record: there is one for certain; it may be there else too, since not every server tells.
+        """
+
+    # ---- Store
+
+    @abstractmethod
+    async def get(self, keys: Sequence[str]) -> Sequence[Found | None]:
+        """Look *keys* up."""
+
+    async def put(self, records: Sequence[Record]) -> Sequence[Written]:
+        """Keep *records*, with as few calls as the server allows; a lease that ends with a record goes with it."""
+        here = await self._loops.here()
+        latest = {record.key: record for record in records}
+        frames, failed = await aside(partial(self._packed, latest), sum(_size(each.item) for each in latest.values()))
+        if frames:
+            failed |= await self._write(here, frames)
+        for key, record in latest.items():
+            if record.leased and key not in failed:
+                here.held.pop(key, None)
+        return [failed.get(record.key, 0) for record in records]
+
+    async def pages(self, *, items: bool) -> AsyncIterator[Sequence[Row]]:
+        """Walk over all records."""
+        async with aclosing(self._walk(items=items)) as pages:
+            async for page in pages:
+                yield await aside(partial(self._rows, page, items), self._weight(page))
+
+    async def infos(self, wanted: Wanted) -> AsyncIterator[Sequence[Glance]]:
+        """Find records by what stands beside their frames, which stay where they are."""
+        async with aclosing(self._walk(infos=True)) as pages:
+            async for page in pages:
+                yield self._glances(page, wanted)
+
+    async def close(self) -> None:
+        """Close the running loop's client, unless it was handed in."""
+        await self._loops.close()
+
+    def told_of(self, error: BaseException) -> str:
+        """What may be told of *error*: the server's code, or words of our own."""
+        return str(error) if isinstance(error, StorageError) else self._code_of(error)
+
+    # ---- Leasing
+
+    async def acquire(self, key: str, ttl_s: float) -> Lease:
+        """Ask for the lease on *key*."""
+        return await self._leased(await self._loops.here(), key, ttl_s, self._take)
+
+    async def get_or_acquire(self, key: str, ttl_s: float) -> Found | Lease | None:
+        """What is under *key*, or else the answer to a request for the lease on it: with one conditional write."""
+        here = self._loops.now() or await self._loops.here()
+        if time.monotonic() < here.looks_alone_until:
+            return (await self.get((key,)))[0]
+        row = await self._leased(here, key, ttl_s, self._look_or_take)
+        if row is None or isinstance(row, Lease):
+            return row
+        return (await self._answers((key,), (row,)))[0]
+
+    async def renew(self, key: str, ttl_s: float) -> bool:
+        """Hold the lease on *key* for *ttl_s* seconds from now, unless it has passed to another process."""
+        here = await self._loops.here()
+        held = here.held.get(key)
+        if held is None:
+            return False
+        is_held = await self._renew(here, key, held.token, ttl_s)
+        here.hold_longer(key, ttl_s)
+        return is_held
+
+    async def release(self, key: str) -> None:
+        """Give the lease on *key* back, unless it has passed to another process."""
+        here = await self._loops.here()
+        held = here.held.pop(key, None)
+        if held is not None:
+            await here.errands.left(self._give_back(here, key, held.token, held.has_record))
+
+    async def _leased(self, here: C, key: str, ttl_s: float, ask: Ask[C, A]) -> A:
+        """The answer of *ask*, kept in mind where it is a lease; one that comes when the caller has left goes back."""
+        token = secrets.token_hex(12)
+        answer = await here.errands.undone(ask(here, key, token, ttl_s), lambda: self._give_back(here, key, token))
+        if isinstance(answer, Lease) and answer:
+            here.hold(key, token, ttl_s, has_record=answer is Lease.GRANTED_LATE)
+        return answer
+
+    # ---- rows as records
+
+    async def _answers(self, keys: Sequence[str], rows: Sequence[R]) -> list[Found | None]:
+        """What *rows*, in any order, have for *keys*."""
+        return await aside(partial(self._found, keys, rows), self._weight(rows))
+
+    def _kinds(self, keys: Sequence[str], rows: Sequence[R]) -> list[bool | None]:
+        """Whether what is under each of *keys* leads on; None where nothing is."""
+        now = time.time()
+        kinds = {self._key_in(row): self._leads_on(row) for row in rows if self._has_record(row, now)}
+        return [kinds.get(key) for key in keys]
+
+    def _found(self, keys: Sequence[str], rows: Sequence[R]) -> list[Found | None]:
+        now = time.time()
+        there = {self._key_in(row): row for row in rows if self._has_record(row, now)}
+        return [Found(self._item(there[key], key)) if key in there else None for key in keys]
+
+    def _rows(self, page: Sequence[R], items: bool) -> list[Row]:
+        now = time.time()
+        return [
+            Row(key, self._leads_on(row), self._item(row, key) if items else None)
+            for key, row in [(self._key_in(row), row) for row in page if self._has_record(row, now)]
+        ]
+
+    def _glances(self, page: Sequence[R], wanted: Wanted) -> list[Glance]:
+        now = time.time()
+        glances: list[Glance] = []
+        for row in page:
+            if self._has_record(row, now):
+                key = self._key_in(row)
+                info = unpack_info(self._info_in(row), key)
+                if info is None or wanted(info):
+                    glances.append(Glance(key, info))
+        return glances
+
+    def _item(self, row: R, key: str) -> Item | Unreadable:
+        frame = self._frame_in(row)
+        return self._codec.unpack(frame, key) if isinstance(frame, bytes) else UNREADABLE
+
+    def _weight(self, rows: Sequence[R]) -> int:
+        """How large the frames in *rows* are together."""
+        return sum(len(frame) for frame in map(self._frame_in, rows) if isinstance(frame, bytes))
+
+    # ---- records as rows
+
+    def _packed(self, records: Mapping[str, Record]) -> tuple[dict[str, tuple[Record, bytes]], dict[str, StorageError]]:
+        frames: dict[str, tuple[Record, bytes]] = {}
+        failed: dict[str, StorageError] = {}
+        for key, record in records.items():
+            try:
+                frame = self._codec.pack(record.item, key)
+            except StorageError as exc:
+                failed[key] = exc
+                continue
+            if self._fits(record, frame):
+                frames[key] = record, frame
+            else:
+                failed[key] = StorageError(f"an entry of {len(frame)} bytes is too large for {self.make}")
+        return frames, failed
+
+
+async def _close(here: OfLoop) -> None:
+    await here.close()
+
+
+def _size(item: Item) -> int:
+    """About how large *item* is."""
+    if isinstance(item, StoredResponse):
+        return item.size_bytes
+    return len(item) if isinstance(item, str) else len(item.payload)
