@@ -105,7 +105,7 @@ class Fetching:
 
     async def alone(self, plan: Fetch | Validate) -> ClientResponse | ServeStale:
         """Ask the origin, without letting others wait for it."""
-        async with self.runtime.flights.start(self.question.key, joinable=False) as flight:
+        with self.runtime.flights.start(self.question.key, joinable=False) as flight:
             return await self.fetch(plan, flight)
 
     async def fetch(self, plan: Fetch | Validate, flight: Flight) -> ClientResponse | ServeStale:

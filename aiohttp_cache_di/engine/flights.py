@@ -46,8 +46,8 @@ MAX_KEYS = 10_000  # whose responses cannot be shared
 class Flight(Struct, eq=False):
     """A request to the origin that others may wait for.
 
-    It has one owner, in an ``async with`` at whose end the flight ends too: the exchange, until that hands it over to
-    the recording of the body.
+    It has one owner, in a ``with`` at whose end the flight ends too: the exchange, until that hands it over to the
+    recording of the body.
     """
 
     key: str
@@ -75,10 +75,10 @@ class Flight(Struct, eq=False):
     _outcome: FlightOutcome | None = None
     _is_handed_over: bool = False
 
-    async def __aenter__(self) -> Self:
+    def __enter__(self) -> Self:
         return self
 
-    async def __aexit__(
+    def __exit__(
         self, exc_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if error is not None:
@@ -96,7 +96,7 @@ class Flight(Struct, eq=False):
             callback()
 
     def hand_over(self) -> None:
-        """Let it go on after the ``async with``: the caller of this ends it."""
+        """Let it go on after the ``with``: the caller of this ends it."""
         self._is_handed_over = True
 
     @property

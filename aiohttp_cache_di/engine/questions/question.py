@@ -120,7 +120,7 @@ def _without_jar(request: ClientRequest, call: Call) -> CIMultiDict[str]:
     return fields
 
 
-class Place(Struct, frozen=True):
+class Place(Struct, frozen=True, gc=False):
     """Where the response to a request is kept.
 
     Args:
@@ -156,8 +156,8 @@ class Questions:
         self._judges_hits = self._makes_rules = False
         self._plain_rules: Rules | None = None  # that let a plain hit answer GET at any time
 
-    def remembered(self, request: ClientRequest, url: str) -> Question | None:
-        """The question of *request*, if it is known and a plain hit may be all that it takes.
+    def of_plain(self, request: ClientRequest, url: str) -> Question | None:
+        """The question of *request*, if nothing but its URL sets it apart, so that a plain hit may be all that it takes.
 
         Args:
             url: its URL as a text.
@@ -166,7 +166,7 @@ class Questions:
             self._renew()
         question = self._known.get((request.method, url))
         if (
-            question is None
+            (question is None and (request.method != hdrs.METH_GET or self._keys_count_more))
             or self._judges_hits
             or self._names_principals
             or not self._telling.isdisjoint(request.headers)
@@ -178,7 +178,7 @@ class Questions:
             or not keys.is_own_host(request.headers.get(hdrs.HOST, ""), request.url)
         ):
             return None
-        return question
+        return self.plain(hdrs.METH_GET, request.url, url) if question is None else question
 
     def _renew(self) -> None:
         backend, hooks = self._backend, Hooks.of(self._backend)
@@ -233,7 +233,7 @@ class Questions:
             arguments: its `key_arguments`.
             url: its URL as a text.
             place: `NOWHERE` for one whose response is never stored.
-            known: the same, if it is remembered.
+            known: the same, if nothing but its URL sets it apart.
         """
         backend = self._backend
         if self._revision != backend.revision:
