@@ -17,10 +17,9 @@ from msgspec import Struct
 from aiohttp_cache_di.policy.decisions import Fetch, RequestDecision, Rules
 from aiohttp_cache_di.policy.redirects import is_fresh_by_origin
 from aiohttp_cache_di.policy.request import is_off, may_be_cached, needs_policy, on_request
-from aiohttp_cache_di.policy.rules import is_redirect
 from aiohttp_cache_di.policy.telling import Trace
 from aiohttp_cache_di.rfc9111.freshness import MAX_SKEW_S
-from aiohttp_cache_di.rfc9111.messages import Request, StoredResponse, VariantRef
+from aiohttp_cache_di.rfc9111.messages import REDIRECTS, Request, StoredResponse, VariantRef
 from aiohttp_cache_di.rfc9111.vary import VARIES_ON_ALL, is_of_preferred_language, vary_digest
 
 __all__ = ["PLAIN_HIT", "FullQuestion", "PlainHit", "Question", "decide", "may_be_plain", "may_hop"]
@@ -160,6 +159,6 @@ def may_hop(*, cache_control: bool, shared: bool) -> bool:
 
 
 def _is_plain(entry: StoredResponse, question: Question, now: float) -> bool:
-    if is_redirect(entry.status):
+    if entry.status in REDIRECTS:
         return question.may_hop and is_fresh_by_origin(entry, now=now, shared=False)
     return entry.status != 206

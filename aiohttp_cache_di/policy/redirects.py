@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from aiohttp_cache_di.policy.decisions import Fetch, GatewayTimeout, Rules
-from aiohttp_cache_di.policy.rules import is_redirect
 from aiohttp_cache_di.rfc9111.cache_status import generated
 from aiohttp_cache_di.rfc9111.directives import response_directives
 from aiohttp_cache_di.rfc9111.freshness import current_age_s, explicit_lifetime_s
-from aiohttp_cache_di.rfc9111.messages import Headers, StoredResponse
+from aiohttp_cache_di.rfc9111.messages import REDIRECTS, Headers, StoredResponse
 
 __all__ = ["hop_anew", "is_fresh_by_origin", "leads_on", "may_be_used_alone"]
 
 
 def leads_on(status: int, headers: Headers) -> bool:
     """Whether aiohttp goes on from a response to another URL."""
-    return is_redirect(status) and "Location" in headers
+    return status in REDIRECTS and "Location" in headers
 
 
 def may_be_used_alone(stored: StoredResponse, rules: Rules, *, now: float) -> bool:
@@ -38,9 +37,10 @@ def is_fresh_by_origin(stored: StoredResponse, *, now: float, shared: bool) -> b
 
 
 def _stated_s(stored: StoredResponse, *, shared: bool) -> float | None:
-    if response_directives(stored.headers).no_cache:
+    directives = response_directives(stored.headers)
+    if directives.no_cache:
         return None
-    return explicit_lifetime_s(stored.headers, received_at=stored.received_at, shared=shared)
+    return explicit_lifetime_s(stored.headers, directives, received_at=stored.received_at, shared=shared)
 
 
 def hop_anew(stored: StoredResponse, rules: Rules) -> Fetch | GatewayTimeout:

@@ -25,7 +25,7 @@ from aiohttp_cache_di.policy.windows import Window, window_s
 from aiohttp_cache_di.rfc9111.messages import REDIRECTS
 from aiohttp_cache_di.units import means_none
 
-__all__ = ["DEFAULT_CODES", "RuleBook", "is_redirect"]
+__all__ = ["DEFAULT_CODES", "RuleBook"]
 
 DEFAULT_CODES = (200,)
 MAX_RESOLVED = 1000
@@ -185,8 +185,3 @@ class RuleBook:
         if self.cache_control:
             return None if self.allowed_codes is DEFAULT_CODES else frozenset(self.allowed_codes)
         return frozenset(self.allowed_codes) | REDIRECTS
-
-
-def is_redirect(status: int) -> bool:
-    """Whether aiohttp follows a response of this status."""
-    return status in REDIRECTS

@@ -157,7 +157,7 @@ class Questions:
         self._plain_rules: Rules | None = None  # that let a plain hit answer GET at any time
 
     def of_plain(self, request: ClientRequest, url: str) -> Question | None:
-        """The question of *request*, if nothing but its URL sets it apart, so that a plain hit may be all that it takes.
+        """The question of *request*, if nothing but its URL sets it apart: a plain hit may be all that it takes.
 
         Args:
             url: its URL as a text.
