@@ -67,7 +67,7 @@ class Flight(Struct, eq=False):
     _book: Flights | None = None
     _waiters: dict[asyncio.Future[FlightOutcome], bool] = {}
     """Those who wait, and whether they are free once it is let go."""
-    _on_free: list[Callable[[], None]] = []
+    _on_free: tuple[Callable[[], None], ...] = ()
     _watch: asyncio.TimerHandle | None = None
     _patience_s: float = 0.0
     _has_end: bool = False
@@ -91,7 +91,7 @@ class Flight(Struct, eq=False):
     def when_free(self, callback: Callable[[], None]) -> None:
         """Call *callback* once nothing more is to be waited for: when it ends, or is let go before."""
         if self._outcome is None and not self.is_let_go:
-            self._on_free.append(callback)
+            self._on_free += (callback,)
         else:
             callback()
 
@@ -148,7 +148,7 @@ class Flight(Struct, eq=False):
         if self._watch is not None:
             self._watch.cancel()
             self._watch = None
-        callbacks, self._on_free = self._on_free, []
+        callbacks, self._on_free = self._on_free, ()
         for callback in callbacks:
             callback()
 

@@ -24,7 +24,7 @@ DEFAULT_GRACE_S = 86400.0
 """How long past its lifetime a response is kept, to be validated or to stand in when the origin cannot be reached."""
 
 
-class Lifetime(Struct, frozen=True):
+class Lifetime(Struct, frozen=True, gc=False):
     """Times of a response that may be stored, as `StoredResponse` has them."""
 
     fresh_until: float

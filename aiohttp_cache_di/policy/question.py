@@ -61,7 +61,7 @@ class Question(Struct, frozen=True, gc=False):
         return False
 
 
-class FullQuestion(Question, frozen=True, kw_only=True, gc=True):
+class FullQuestion(Question, frozen=True, kw_only=True):
     """A question with all that any decision takes.
 
     Args:

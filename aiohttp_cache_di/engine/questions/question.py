@@ -164,9 +164,10 @@ class Questions:
         """
         if self._revision != self._backend.revision:
             self._renew()
-        question = self._known.get((request.method, url))
+        asked = request.method, url
+        question = self._known.get(asked)
         if (
-            (question is None and (request.method != hdrs.METH_GET or self._keys_count_more))
+            (question is None and (asked[0] != hdrs.METH_GET or self._keys_count_more))
             or self._judges_hits
             or self._names_principals
             or not self._telling.isdisjoint(request.headers)
@@ -178,7 +179,7 @@ class Questions:
             or not keys.is_own_host(request.headers.get(hdrs.HOST, ""), request.url)
         ):
             return None
-        return self.plain(hdrs.METH_GET, request.url, url) if question is None else question
+        return self._learn(asked, request.url) if question is None else question
 
     def _renew(self) -> None:
         backend, hooks = self._backend, Hooks.of(self._backend)
@@ -241,8 +242,7 @@ class Questions:
         message = Request(request.method, url, request.headers, self._selecting(request, place))
         of_all = backend.of_all_urls if known is not None and known.plain_until == math.inf else None
         if of_all is not None:
-            hops = may_hop(cache_control=of_all.cache_control, shared=of_all.shared)
-            return FullQuestion(request.method, place.key, may_hop=hops, request=message, rules=of_all)
+            return FullQuestion(request.method, place.key, may_hop=self._may_hop, request=message, rules=of_all)
         rules = backend.rules_for(
             request.url,
             expire_after=call.expire_after,
@@ -288,11 +288,15 @@ class Questions:
             self._renew()
         asked = method, text or str(url)  # a URL with all that it remembers weighs ten times as much
         question = self._known.get(asked)
-        if question is None:
-            key = self._plain_key(method, url, asked[1])
-            question = Question(method, key, plain_until=self.plain_until(method, url), may_hop=self._may_hop)
-            if not self._keys_count_more:
-                self._known.keep(asked, question)
+        return self._learn(asked, url) if question is None else question
+
+    def _learn(self, asked: tuple[str, str], url: URL) -> Question:
+        """The question of what is *asked*, which is remembered from now on."""
+        method, text = asked
+        key = self._plain_key(method, url, text)
+        question = Question(method, key, plain_until=self.plain_until(method, url), may_hop=self._may_hop)
+        if not self._keys_count_more:
+            self._known.keep(asked, question)
         return question
 
     def _plain_key(self, method: str, url: URL, text: str) -> str:

@@ -28,8 +28,7 @@ class Remembered(OrderedDict[Asked, V]):
 
     def keep(self, asked: Asked, value: V) -> None:
         """Remember *value* for *asked*, unless its URL is too long."""
-        url = asked[1]
-        chars = len(url) if type(url) is str else len(str(url))
+        chars = _chars_of(asked)
         if chars > MAX_URL_CHARS:
             return
         if asked not in self:
