@@ -239,7 +239,9 @@ class Questions:
         backend = self._backend
         if self._revision != backend.revision:
             self._renew()
-        message = Request(request.method, url, request.headers, self._selecting(request, place))
+        is_all_told = not backend.ignored_params and not place.is_named
+        selecting = None if is_all_told else self._selecting(request, place)
+        message = Request(request.method, url, request.headers, selecting)
         of_all = backend.of_all_urls if known is not None and known.plain_until == math.inf else None
         if of_all is not None:
             return FullQuestion(request.method, place.key, may_hop=self._may_hop, request=message, rules=of_all)
@@ -271,8 +273,6 @@ class Questions:
     def _selecting(self, request: Asked, place: Place) -> CIMultiDict[str] | None:
         """The fields that Vary looks at, without those that make no difference; None where all do."""
         backend, headers = self._backend, request.headers
-        if not backend.ignored_params and not place.is_named:
-            return None
         ignored = keys.lower_names(backend.ignored_params)
         unmatched = [
             name
