@@ -66,6 +66,13 @@ class Packed(msgspec.Struct, frozen=True, gc=False):
         return msgspec.structs.replace(_decoder().decode(self.head), key=key, body=self.body)
 
 
+class Due(msgspec.Struct, frozen=True, order=True, gc=False):
+    """When the entry under *key* may go (POSIX time): what is due first is the least."""
+
+    until: float
+    key: str
+
+
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -103,8 +110,8 @@ class MemoryStore:
         self._lock = threading.RLock()  # event loops in several threads may share the store
         self._foreign: set[str] = set()  # keys of what is no stored response: aliases, and objects of the user's
         # Heaps by store_until; they may name entries that are gone or were replaced, for which the second is sifted.
-        self._queue: list[tuple[float, str]] = []
-        self._unsifted: list[tuple[float, str]] = []
+        self._queue: list[Due] = []
+        self._unsifted: list[Due] = []
         self._open: OrderedDict[str, StoredResponse] = OrderedDict()  # the first opened first
 
     # ---- at once
@@ -279,8 +286,9 @@ class MemoryStore:
         else:
             self._order.used(key)
         if until != math.inf:
-            heapq.heappush(self._queue, (until, key))
-            self._sift_queue()
+            heapq.heappush(self._queue, Due(until, key))
+            if self._unsifted or len(self._queue) > 2 * len(self.data) + CHUNK:
+                self._sift_queue()
         if self._has_room():
             self._order.end_trials(self.total_bytes)
         elif self._over_bounds():
@@ -356,27 +364,25 @@ class MemoryStore:
 
     def _drop_first_expired(self, now: float) -> bool:
         for queue in (self._queue, self._unsifted):
-            while queue and queue[0][0] <= now:
-                until, key = heapq.heappop(queue)
-                if self._is_kept_until(until, key):
-                    self._pop(key)
+            while queue and queue[0].until <= now:
+                due = heapq.heappop(queue)
+                if self._is_kept_until(due):
+                    self._pop(due.key)
                     return True
         return False
 
     def _sift_queue(self) -> None:
-        """When the queue names most entries in vain, leave those out: a few at a time, for they may be many."""
+        """The queue names most entries in vain: leave those out, a few at a time, for they may be many."""
         if not self._unsifted:
-            if len(self._queue) <= 2 * len(self.data) + CHUNK:
-                return
             self._queue, self._unsifted = [], self._queue
         for _ in range(min(SIFTED, len(self._unsifted))):
-            until, key = self._unsifted.pop()  # without its last place, a heap is one still
-            if self._is_kept_until(until, key):
-                heapq.heappush(self._queue, (until, key))
+            due = self._unsifted.pop()  # without its last place, a heap is one still
+            if self._is_kept_until(due):
+                heapq.heappush(self._queue, due)
 
-    def _is_kept_until(self, until: float, key: str) -> bool:
-        entry = self.data.get(key)
-        return isinstance(entry, StoredResponse | Packed) and entry.store_until == until
+    def _is_kept_until(self, due: Due) -> bool:
+        entry = self.data.get(due.key)
+        return isinstance(entry, StoredResponse | Packed) and entry.store_until == due.until
 
 
 def _at_rest(entry: StoredResponse, key: str) -> Packed | StoredResponse:
