@@ -10,12 +10,12 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
-from functools import cache
-from typing import Any, Self
+from typing import Any
 
 import msgspec
 
 from aiohttp_cache_di.backends.eviction import NEARLY_FULL, EvictionOrder
+from aiohttp_cache_di.backends.memory.packed import Packed, at_rest
 from aiohttp_cache_di.backends.store import Found, Item, Limits, Record, Row, StoreEvents, Written, is_mark
 from aiohttp_cache_di.backends.store.inspecting import Usage
 from aiohttp_cache_di.entries.codec import item_leads_on
@@ -33,52 +33,11 @@ MAX_OPEN = 1024
 MAX_MARKS = 100_000  # records of purges; what the oldest is about is older still
 
 
-class Packed(msgspec.Struct, frozen=True, gc=False):
-    """An entry at rest: two pieces of bytes weigh half of what its objects do, and give the collector no work.
-
-    Args:
-        head: its fields but the key, which the table has, and the body, as MessagePack.
-        body: as in `StoredResponse`: the same object.
-        store_until: as in `StoredResponse`.
-        objects_bytes: as in `StoredResponse`.
-    """
-
-    head: bytes
-    body: bytes
-    store_until: float
-    objects_bytes: int
-
-    @classmethod
-    def of(cls, entry: StoredResponse) -> Self:
-        """Pack *entry*; raises where a field holds what has no such form."""
-        body, until = entry.body, entry.store_until
-        # A copy, since the encoder leaves room behind what it returns; and one infinity is enough for all.
-        head = bytes(memoryview(_encode(msgspec.structs.replace(entry, key="", body=b""))))
-        return cls(head, body, math.inf if until == math.inf else until, entry.objects_bytes)
-
-    @property
-    def open_bytes(self) -> int:
-        """What it weighs besides while it is open."""
-        return len(self.head) + self.objects_bytes
-
-    def unpacked(self, key: str) -> StoredResponse:
-        """The entry that is kept under *key*."""
-        return msgspec.structs.replace(_decoder().decode(self.head), key=key, body=self.body)
-
-
 class Due(msgspec.Struct, frozen=True, order=True, gc=False):
     """When the entry under *key* may go (POSIX time): what is due first is the least."""
 
     until: float
     key: str
-
-
-_encode = msgspec.msgpack.Encoder().encode
-
-
-@cache
-def _decoder() -> msgspec.msgpack.Decoder[StoredResponse]:
-    return msgspec.msgpack.Decoder(StoredResponse)
 
 
 class MemoryStore:
@@ -275,7 +234,7 @@ class MemoryStore:
             self.leading_on.add(key)
         if type(item) is StoredResponse:
             until = item.store_until
-            item = _at_rest(item, key)
+            item = at_rest(item, key)
         else:
             self._foreign.add(key)
         self.data[key] = item
@@ -383,14 +342,6 @@ class MemoryStore:
     def _is_kept_until(self, due: Due) -> bool:
         entry = self.data.get(due.key)
         return isinstance(entry, StoredResponse | Packed) and entry.store_until == due.until
-
-
-def _at_rest(entry: StoredResponse, key: str) -> Packed | StoredResponse:
-    """*entry* as it is kept under *key*: as it is, where it has no packed form."""
-    try:
-        return Packed.of(entry)
-    except (TypeError, ValueError, OverflowError):
-        return entry if entry.key == key else msgspec.structs.replace(entry, key=key)
 
 
 def _as_it_is(entry: StoredResponse) -> StoredResponse | None:

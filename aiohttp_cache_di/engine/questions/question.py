@@ -134,6 +134,7 @@ class Place(Struct, frozen=True, gc=False):
 
 
 NOWHERE: Final = Place("")
+_NOTHING: Final[Remembered[Question]] = Remembered()
 
 
 class Questions:
@@ -147,7 +148,7 @@ class Questions:
 
     def __init__(self, backend: CacheBackend) -> None:
         self._backend = backend
-        self._known: Remembered[Question] = Remembered()
+        self._known: dict[str, Remembered[Question]] = {}  # by method
         self._revision = -1
         self._telling = keys.DEFAULT_CREDENTIAL_HEADERS
         self._keys_count_more = self._names_principals = self._keys_are_plain = False
@@ -164,10 +165,10 @@ class Questions:
         """
         if self._revision != self._backend.revision:
             self._renew()
-        asked = request.method, url
-        question = self._known.get(asked)
+        method = request.method
+        question = self._known.get(method, _NOTHING).get(url)
         if (
-            (question is None and (asked[0] != hdrs.METH_GET or self._keys_count_more))
+            (question is None and (method != hdrs.METH_GET or self._keys_count_more))
             or self._judges_hits
             or self._names_principals
             or not self._telling.isdisjoint(request.headers)
@@ -179,7 +180,7 @@ class Questions:
             or not keys.is_own_host(request.headers.get(hdrs.HOST, ""), request.url)
         ):
             return None
-        return self._learn(asked, request.url) if question is None else question
+        return self._learn(method, request.url, url) if question is None else question
 
     def _renew(self) -> None:
         backend, hooks = self._backend, Hooks.of(self._backend)
@@ -286,17 +287,18 @@ class Questions:
         """The question of a request that nothing sets apart but its method and *url* (as a *text*, if at hand)."""
         if self._revision != self._backend.revision:
             self._renew()
-        asked = method, text or str(url)  # a URL with all that it remembers weighs ten times as much
-        question = self._known.get(asked)
-        return self._learn(asked, url) if question is None else question
+        text = text or str(url)  # a URL with all that it remembers weighs ten times as much
+        question = self._known.get(method, _NOTHING).get(text)
+        return self._learn(method, url, text) if question is None else question
 
-    def _learn(self, asked: tuple[str, str], url: URL) -> Question:
-        """The question of what is *asked*, which is remembered from now on."""
-        method, text = asked
+    def _learn(self, method: str, url: URL, text: str) -> Question:
+        """The question of a request that nothing else sets apart, which is remembered from now on."""
         key = self._plain_key(method, url, text)
         question = Question(method, key, plain_until=self.plain_until(method, url), may_hop=self._may_hop)
         if not self._keys_count_more:
-            self._known.keep(asked, question)
+            if method not in self._known:
+                self._known[method] = Remembered()
+            self._known[method].keep(text, question)
         return question
 
     def _plain_key(self, method: str, url: URL, text: str) -> str:
