@@ -50,10 +50,11 @@ def main() -> None:
             )
             services.clear()
             print(f"\n{scenario_table(scenario, found)}\n  {time.monotonic() - begun:.0f} s", flush=True)
-    print(f"\n{aims_table(found)}\n\n{time.monotonic() - started:.0f} s", flush=True)
+    took_s = time.monotonic() - started
+    print(f"\n{aims_table(found)}\n\n{took_s:.0f} s", flush=True)
     if not arguments.only:
         arguments.out.mkdir(parents=True, exist_ok=True)
-        data = as_json(found, is_quick=arguments.quick)
+        data = as_json(found, is_quick=arguments.quick, took_s=took_s)
         suffix = "-quick" if arguments.quick else ""
         write_json(arguments.out / f"results{suffix}.json", data)
         if not arguments.quick:

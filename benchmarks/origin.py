@@ -1,7 +1,7 @@
 """The origin of the benchmarks, a process of its own: as little work per response as asyncio allows.
 
 ``/…`` answers 10 kB at once, ``/b/<bytes>/…`` as many as it says, ``/slow/<ms>/…`` its first kilobyte at once and the
-rest after so many milliseconds. Every response has eight header fields, and an ETag of its own.
+rest after so many milliseconds. Every response has eight header fields, an ETag of its own, and is fresh for a day.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
+import time
+from email.utils import formatdate
 
 __all__ = ["main"]
 
@@ -16,7 +18,7 @@ BODY_BYTES = 10_000
 FIRST_BYTES = 1_000
 _HEAD = (
     b"HTTP/1.1 200 OK\r\n"
-    b"Date: Sat, 21 Nov 2026 08:00:00 GMT\r\n"
+    b"Date: %s\r\n"
     b"Server: bench\r\n"
     b"Content-Type: application/json; charset=utf-8\r\n"
     b"Cache-Control: public, max-age=86400\r\n"
@@ -32,6 +34,7 @@ class Origin(asyncio.Protocol):
 
     _numbers = itertools.count(random.getrandbits(40))  # only to differ
     _bodies: dict[int, bytes] = {}  # noqa: RUF012  # one for all connections
+    _date = (0, b"")  # a second, and how a header says it
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
@@ -51,7 +54,10 @@ class Origin(asyncio.Protocol):
         parts = path.split(b"/")
         size = int(parts[2]) if parts[1] == b"b" else BODY_BYTES
         number = next(self._numbers)
-        head = _HEAD % (number, number, size)
+        second = int(time.time())
+        if second != self._date[0]:
+            Origin._date = second, formatdate(second, usegmt=True).encode()
+        head = _HEAD % (self._date[1], number, number, size)
         body = self._bodies.setdefault(size, b"x" * size)
         if parts[1] != b"slow":
             self._transport.write(head + body)

@@ -1,4 +1,4 @@
-"""What a hit is made of, on each backend: ``python -m benchmarks.profiles``.
+"""What a hit is made of, on each backend: ``python -m benchmarks.profiles``, which leaves ``results/profiles.json``.
 
 The profiler slows Python's own functions down most, so shares are shown, and the time that they are shares of comes
 from rounds without it.
@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import cProfile
+import json
 import pstats
 import time
 from collections import Counter
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 from benchmarks import floors
@@ -19,8 +20,9 @@ from benchmarks.clients import CLIENTS, Place
 from benchmarks.rounds import Subject
 from benchmarks.services import Services
 
-__all__ = ["main"]
+__all__ = ["RESULTS", "main"]
 
+RESULTS = Path(__file__).parent / "results" / "profiles.json"
 URLS = 200
 REPEATS = 20
 LEAST_SHARE = 0.02
@@ -78,15 +80,17 @@ async def _profile(subject: Subject, place: Place) -> tuple[float, Counter[str]]
 
 
 def main() -> None:
-    """Print a table per backend."""
+    """Print the shares on each backend, and write them down."""
+    found: dict[str, dict[str, float]] = {}
     with Services() as services:
         for subject in SUBJECTS:
             best_s, shares = asyncio.run(_profile(subject, Place(**services.place(subject))))
+            of = {part: round(own_s / shares.total(), 3) for part, own_s in shares.most_common()}
+            found[subject.label] = {part: share for part, share in of.items() if share >= LEAST_SHARE}
             print(f"\n{subject.label}: {best_s * 1e6:.1f} µs, one at a time")
-            for part, own_s in shares.most_common():
-                share = own_s / shares.total()
-                if share >= LEAST_SHARE:
-                    print(f"  {share:6.1%}  {part}")
+            for part, share in found[subject.label].items():
+                print(f"  {share:6.1%}  {part}")
+    RESULTS.write_text(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":

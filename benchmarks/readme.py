@@ -1,4 +1,7 @@
-"""The tables of `README.md` beside this file, made from what a run has left: ``python -m benchmarks.readme``."""
+"""What pages tell of figures, made from what runs have left: ``python -m benchmarks.readme``.
+
+The tables and some sentences of `README.md` beside this file, and a row of docs/stores.md.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,18 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.plan import OURS, Found
+from benchmarks import interpreters, profiles
+from benchmarks.aims import Found, added_us
+from benchmarks.plan import FLOOR, INSTALLED, OTHER_STORES, OURS, RELATIVE
 from benchmarks.report import aims_markdown, from_json, judged_again, write_json
 
-__all__ = ["PAGE", "RESULTS", "filled", "main"]
+__all__ = ["PAGE", "RESULTS", "STORES_PAGE", "filled", "filled_stores", "main"]
 
 PAGE = Path(__file__).with_name("README.md")
+STORES_PAGE = Path(__file__).parents[1] / "docs" / "stores.md"
 RESULTS = Path(__file__).parent / "results" / "results.json"
 NOTHING = "-"
+TIMES = "\N{MULTIPLICATION SIGN}"
 
 
 def _us(found: Found, scenario: str, subject: str, *, median: bool = False) -> str:
@@ -64,7 +71,7 @@ def _concurrency(found: Found) -> str:
     rows = [
         [title, *(_us(found, f"{store}-{tasks}", subject) for subject in (label, "floor") for tasks in (1, 64, 1000))]
         for title, store, label in (
-            ("SQLite as installed", "sqlite", f"{OURS} as installed"),
+            ("SQLite as installed", "sqlite", INSTALLED),
             ("SQLite, from the file", "sqlite", OURS),
             ("Redis", "redis", OURS),
         )
@@ -73,16 +80,110 @@ def _concurrency(found: Found) -> str:
 
 
 def _misses(found: Found) -> str:
-    figures = found["miss"]
     rows = [
         [
             label.replace(OURS, "this package,"),
-            f"{measured.best['us']:,.0f}",
-            f"{measured.best['us'] - figures['httpx' if label.startswith('hishel') else 'aiohttp'].best['us']:,.0f}",
+            _us(found, "miss", label, median=True),
+            f"{measured.median['cpu_us']:,.0f}",
+            f"{added_us(found, label, 'httpx' if label.startswith('hishel') else 'aiohttp'):,.0f}",
         ]
-        for label, measured in figures.items()
+        for label, measured in found["miss"].items()
     ]
-    return _table(["", "per request", "added to aiohttp (hishel: to httpx)"], rows)
+    return _table(["medians", "by the clock", "processor", "added to aiohttp (hishel: to httpx)"], rows)
+
+
+def _over(found: Found, scenario: str, subject: str = OURS) -> str:
+    """How often the time of its floor *subject* takes."""
+    figures = found[scenario]
+    return f"{figures[subject].best['us'] / figures[FLOOR].best['us']:.1f}"
+
+
+def _others(found: Found) -> str:
+    rows = [
+        [
+            title,
+            *(
+                cell
+                for tasks in (1, 64)
+                for cell in (
+                    _us(found, f"{store}-{tasks}", OURS),
+                    _us(found, f"{store}-{tasks}", FLOOR),
+                    f"{_over(found, f'{store}-{tasks}')}x",
+                    _us(found, f"{store}-{tasks}", RELATIVE),
+                )
+            ),
+        ]
+        for store, (title, *_) in OTHER_STORES.items()
+    ]
+    head = [name for tasks in ("1 task", "64 tasks") for name in (tasks, "floor", "", RELATIVE)]
+    return _table(["per hit", *head], rows)
+
+
+def _sizes(found: Found) -> str:
+    weights, files, expired = found["weight"], found["file"], found["expire"]
+    ratios = [measured.best["ratio"] for measured in files.values()]
+    took = [expired[store].median["s"] for store in ("memory", "sqlite", "redis")]
+    stalls = [expired[store].median["stall_ms"] for store in ("memory", "sqlite", "redis")]
+    return (
+        f"An entry in memory costs its body and {weights[OURS].median['bytes']:,.0f} bytes "
+        f"({RELATIVE}: {weights[RELATIVE].median['bytes']:,.0f}).\n"
+        f"A SQLite file is {ratios[0]:.2f} times as large as the bodies and header lines in it at 2 kB, "
+        f"{ratios[1]:.2f} times at 10 kB.\n"
+        f"Deleting the expired half of 100,000 entries takes {took[0]:.2g} s in memory, {took[1]:.2g} s in SQLite and "
+        f"{took[2]:.2g} s in Redis,\nin steps between which others run; the longest takes "
+        f"{stalls[0]:.1f}, {stalls[1]:.1f} and {stalls[2]:.1f} ms."
+    )
+
+
+def _first_byte(found: Found) -> str:
+    ours, relative, bare = (found["first-byte"][name].best["us"] / 1000 for name in (OURS, RELATIVE, "aiohttp"))
+    return (
+        f"The first byte of a body that takes 50 ms more comes {ours - bare:.1f} ms later than aiohttp's; "
+        f"with {RELATIVE}, {relative - bare:.0f} ms later."
+    )
+
+
+def _run(data: dict[str, Any], found: Found) -> str:
+    packages = ", ".join(f"{name} {version}" for name, version in data["versions"].items())
+    took = f"It took {data['took_s']:,} s. " if "took_s" in data else ""
+    floor = found["memory"]["middleware floor"].best["us"]
+    bare = found["miss"]["aiohttp"].median["cpu_us"]
+    return (
+        f"Run on {data['system']}, CPython {data['python']}, {packages}.\n"
+        f"{took}The microseconds aimed at were set where the floor of a middleware takes 12.8 µs and a request of\n"
+        f"aiohttp's alone 68 µs; here they take {floor:.1f} and {bare:.0f} µs. So read ratios, not times."
+    )
+
+
+def _interpreters() -> str:
+    found: dict[str, dict[str, Any]] = json.loads(interpreters.RESULTS.read_text())
+    labels = list(next(iter(found.values())))
+    return _table(
+        ["processor's time", f"{labels[0]}, µs", *labels[1:]],
+        [
+            [
+                title,
+                f"{figures[labels[0]]['median']['cpu_us']:.3g}",
+                *(
+                    f"{figures[label]['median']['cpu_us'] / figures[labels[0]]['median']['cpu_us']:.2f}x"
+                    for label in labels[1:]
+                ),
+            ]
+            for title, figures in found.items()
+        ],
+    )
+
+
+def _profiles() -> str:
+    found: dict[str, dict[str, float]] = json.loads(profiles.RESULTS.read_text())
+    rows: list[list[str]] = []
+    for title, shares in found.items():
+        ours = {part.removeprefix("ours: "): share for part, share in shares.items() if part.startswith("ours: ")}
+        most = ", ".join(f"{part} {100 * share:.0f}" for part, share in list(ours.items())[:4])
+        others = {part: share for part, share in shares.items() if not part.startswith(("ours: ", "benchmarks"))}
+        rest = ", ".join(f"{part} {100 * share:.0f}" for part, share in others.items())
+        rows.append([title, f"{100 * sum(ours.values()):.0f} %{f': {most}' if most else ''}", rest])
+    return "\n".join(["| | ours | others, % |", "|---|---|---|", *map(_row, rows)])
 
 
 def _routes(found: Found) -> str:
@@ -93,31 +194,56 @@ def _routes(found: Found) -> str:
     return _table(["", "requests/s", "of the same app's constant route"], rows)
 
 
-TABLES: dict[str, Callable[[Found], str]] = {
+MADE: dict[str, Callable[[Found], str]] = {
     "entries": _entries,
+    "sizes": _sizes,
     "bodies": _bodies,
     "concurrency": _concurrency,
     "misses": _misses,
+    "first-byte": _first_byte,
+    "others": _others,
     "routes": _routes,
 }
 
 
 def filled(page: str, data: dict[str, Any]) -> str:
-    """*page* with the figures of the run *data* in its tables."""
+    """*page* with the figures of the run *data*, and of those of interpreters and profiles that were written down."""
     found = from_json(data)
-    tables = {"aims": aims_markdown(data)} | {name: make(found) for name, make in TABLES.items()}
-    for name, table in tables.items():
-        page, count = re.subn(rf"(<!-- {name} -->\n).*?(<!-- end -->)", rf"\g<1>{table}\n\g<2>", page, flags=re.DOTALL)
+    made = {name: make(found) for name, make in MADE.items()}
+    made |= {"aims": aims_markdown(data), "run": _run(data, found)}
+    made |= {"interpreters": _interpreters(), "profiles": _profiles()}
+    for name, text in made.items():
+        page, count = re.subn(rf"(<!-- {name} -->\n).*?(<!-- end -->)", rf"\g<1>{text}\n\g<2>", page, flags=re.DOTALL)
         if count != 1:
-            raise ValueError(f"the page has {count} places for the table {name!r}, not one")
+            raise ValueError(f"the page has {count} places for {name!r}, not one")
+    return page
+
+
+def filled_stores(page: str, data: dict[str, Any]) -> str:
+    """docs/stores.md with the factors of the run *data* in its row of hits."""
+    found = from_json(data)
+    factors = {store: f"{_over(found, f'{store}-1')} {TIMES}" for store in ("sqlite", "redis", *OTHER_STORES)}
+    cells = [
+        f"{found['memory'][OURS].best['us']:.0f} µs",
+        f"{factors['sqlite']} a hop to its thread (with copies: {_over(found, 'sqlite-1', INSTALLED)} {TIMES})",
+        f"{factors['filesystem']} reading the file in a thread",
+        f"{factors['redis']} a `GET`",
+        f"{factors['mongodb']} a `find_one`",
+        f"{factors['dynamodb']} a `GetItem`",
+    ]
+    title = "a hit, one at a time"
+    page, count = re.subn(rf"^\| {title} \|.*$", _row([title, *cells]), page, flags=re.MULTILINE)
+    if count != 1:
+        raise ValueError(f"the page has {count} rows {title!r}, not one")
     return page
 
 
 def main() -> None:
-    """Judge the run anew, and put its figures into the page."""
+    """Judge the run anew, and put its figures into the pages."""
     data = judged_again(json.loads(RESULTS.read_text()))
     write_json(RESULTS, data)
     PAGE.write_text(filled(PAGE.read_text(), data))
+    STORES_PAGE.write_text(filled_stores(STORES_PAGE.read_text(), data))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from benchmarks.plan import AIMS, Found, Scenario
+from benchmarks.aims import AIMS, Found
+from benchmarks.plan import Scenario
 from benchmarks.rounds import Measured
 
 __all__ = ["aims_markdown", "aims_table", "as_json", "from_json", "judged_again", "scenario_table", "write_json"]
@@ -90,8 +91,8 @@ def _number(value: float) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def as_json(found: Found, *, is_quick: bool) -> dict[str, Any]:
-    """Everything that was measured, and where."""
+def as_json(found: Found, *, is_quick: bool, took_s: float) -> dict[str, Any]:
+    """Everything that was measured, where, and in what time."""
     versions: dict[str, str] = {}
     for package in PACKAGES:
         try:
@@ -100,6 +101,7 @@ def as_json(found: Found, *, is_quick: bool) -> dict[str, Any]:
             continue
     return {
         "quick": is_quick,
+        "took_s": round(took_s),
         "load_average": os.getloadavg()[1],
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors",

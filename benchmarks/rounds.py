@@ -29,12 +29,16 @@ class Subject:
         client: its name in `benchmarks.clients`.
         options: of that client.
         parameters: of the workload, over those of the scenario.
+        python: the interpreter that runs it, if it is not this one.
+        uvloop: whether it runs on uvloop's event loop.
     """
 
     label: str
     client: str
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
     parameters: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    python: str = sys.executable
+    uvloop: bool = False
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,7 @@ class Measured:
     best: dict[str, float]
     median: dict[str, float]
     rounds: int
+    worst: dict[str, float] = field(default_factory=dict[str, float])
 
     @classmethod
     def of(cls, rounds: Sequence[Mapping[str, float]]) -> Measured:
@@ -53,6 +58,7 @@ class Measured:
             best={name: min(one[name] for one in rounds) for name in names},
             median={name: statistics.median(one[name] for one in rounds) for name in names},
             rounds=len(rounds),
+            worst={name: max(one[name] for one in rounds) for name in names},
         )
 
 
@@ -68,10 +74,11 @@ class Worker(AbstractContextManager["Worker"]):
             "place": dict(place),
             "options": dict(subject.options),
             "parameters": {**parameters, **subject.parameters},
+            "uvloop": subject.uvloop,
         }
         self._label = subject.label
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.worker", json.dumps(spec)],
+            [subject.python, "-m", "benchmarks.worker", json.dumps(spec)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -7,6 +7,7 @@ import contextlib
 import json
 import logging
 import sys
+from importlib import import_module
 from typing import Any
 
 from benchmarks import workloads
@@ -25,7 +26,8 @@ def main() -> None:
     """Answer each line on standard input by a line with what a round found."""
     spec = json.loads(sys.argv[1])
     logging.disable()  # a peer that fails a thousand times would say so a thousand times
-    with asyncio.Runner() as runner:
+    loop_factory = import_module("uvloop").new_event_loop if spec.get("uvloop") else None
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
         stack = contextlib.AsyncExitStack()
         try:
             run_round = runner.run(_open(stack, spec))

@@ -50,6 +50,9 @@ class MinistackServer(ServerProcess):
         try:
             with urllib.request.urlopen(f"{self.url}/_ministack/health", timeout=1) as answer:
                 return bool(answer.status == 200)
+        except urllib.error.HTTPError as exc:
+            exc.close()
+            return False
         except OSError:
             return False
 
@@ -70,7 +73,8 @@ class MinistackServer(ServerProcess):
             with urllib.request.urlopen(request, timeout=10) as answer:
                 return json.load(answer)
         except urllib.error.HTTPError as exc:
-            raise RuntimeError(exc.read().decode()) from exc
+            with exc:
+                raise RuntimeError(exc.read().decode()) from exc
 
 
 class RunningDynamoDB(RunsAlready, MinistackServer):

@@ -1,14 +1,49 @@
-"""The page about what the cache costs shows what was measured."""
+"""The pages about what the cache costs show what was measured."""
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeAlias
 
-from benchmarks.readme import PAGE, RESULTS, filled
+import pytest
+
+from aiohttp_cache_di import CacheBackend, CachedSession
+from benchmarks.aims import AIMS, added_us
+from benchmarks.origin import Origin
+from benchmarks.readme import PAGE, RESULTS, STORES_PAGE, filled, filled_stores
 from benchmarks.report import judged_again
+from benchmarks.rounds import Measured
+
+Fill: TypeAlias = Callable[[str, dict[str, Any]], str]
 
 
-def test_the_figures_of_the_page_are_those_of_the_run_that_was_written_down() -> None:
-    page, data = PAGE.read_text(), json.loads(RESULTS.read_text())
-    assert filled(page, judged_again(data)) == page
+@pytest.mark.parametrize(("page", "fill"), [(PAGE, filled), (STORES_PAGE, filled_stores)], ids=["costs", "stores"])
+def test_the_figures_of_a_page_are_those_of_the_runs_that_were_written_down(page: Path, fill: Fill) -> None:
+    text, data = page.read_text(), json.loads(RESULTS.read_text())
+    assert fill(text, judged_again(data)) == text
     assert not data["quick"]
+
+
+async def test_what_the_benchmarks_origin_sends_is_fresh_by_the_standard() -> None:
+    server = await asyncio.get_running_loop().create_server(Origin, "127.0.0.1", 0)
+    async with server, CachedSession(cache=CacheBackend(cache_control=True)) as session:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/hit"
+        for is_hit in (False, True):
+            async with session.get(url) as response:
+                assert len(await response.read()) == 10_000
+            assert response.from_cache is is_hit
+
+
+def test_a_client_that_waits_for_its_origin_does_not_make_misses_look_cheap() -> None:
+    bare = Measured.of([{"us": 110.0, "cpu_us": 76.0}])
+    found = {"miss": {"aiohttp": bare, "ours memory": Measured.of([{"us": 190.0, "cpu_us": 180.0}])}}
+    assert added_us(found, "ours memory") == 104.0
+
+
+def test_one_round_with_errors_is_one_too_many() -> None:
+    rounds = [{"us": 30.0, "errors": 0.0}, {"us": 30.0, "errors": 3.0}, {"us": 30.0, "errors": 0.0}]
+    aim = next(aim for aim in AIMS if aim.text == "Redis, errors of 10,000 tasks")
+    assert not aim.is_reached(aim.value({"flood-10000": {"aiohttp-cache-di": Measured.of(rounds)}}))

@@ -38,7 +38,7 @@ from aiohttp_cache_di.policy import (
     Store,
     Validate,
 )
-from aiohttp_cache_di.policy.telling import age_and_rest
+from aiohttp_cache_di.policy.tracing import age_and_rest
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.cache_status import forwarded, purged
 from aiohttp_cache_di.rfc9111.messages import REDIRECTS, StoredResponse, VariantRef

@@ -246,7 +246,7 @@ from tests.stores import described
 from aiohttp_cache_di.response import CachedResponse
 
 async def main():
-    backend = described(*json.loads(sys.argv[1])).backend()
+    backend = described(*json.loads(sys.argv[1])).backend(storage_deadline=20.0)
     for line in sys.stdin:
         word, key = line.split()
         if word == "write":
@@ -262,7 +262,7 @@ asyncio.run(main())
 
 @pytest.mark.parametrize("store", SHARED_BY_ALL, indirect=True)
 async def test_what_another_process_writes_or_deletes_is_seen_at_once(store: Store) -> None:
-    backend = store.backend()
+    backend = store.backend(storage_deadline=20.0)
     command = (sys.executable, "-c", PEER, json.dumps([store.kind, store.options]))
     async with started(*command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None
