@@ -101,7 +101,7 @@ class CacheMiddleware:
         url = str(request.url)
         user = digest_user(middlewares_of(session)) if call is None else None
         is_plain = decoded and user is None and (call is None or call.is_plain) and not runtime.changes(session)
-        question = self.questions.remembered(request, url) if is_plain else None
+        question = self.questions.of_plain(request, url) if is_plain else None
         response: ClientResponse | None = None
         if question is not None and (call is None or call.early_read is None):
             response = self._at_once(request, question, call, runtime)
@@ -172,7 +172,7 @@ class CacheMiddleware:
         """Let the policy decide, which may take asking storages and the origin.
 
         Args:
-            known: the question of the request, if it is remembered: then nothing but its URL sets it apart.
+            known: the question of the request, if nothing but its URL sets it apart.
             trail: of a request that is watched.
         """
         backend = self.backend

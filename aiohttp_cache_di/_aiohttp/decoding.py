@@ -64,7 +64,12 @@ class DecodingWatch:
     def feed_data(self, data: bytes) -> Any:
         """Feed *data* to the parser, head and body apart."""
         parser = self._parser
-        if self._is_over(data):
+        try:
+            is_over = self._protocol._parser is self and _begins_uncoded(data)
+        except Exception:  # of ours, which keeps it from being watched
+            is_over = True
+        if is_over:
+            self._detach()
             return parser.feed_data(data)
         messages: list[Any] = []
         heads = 0
@@ -85,16 +90,6 @@ class DecodingWatch:
             if upgraded or not data:
                 return messages, upgraded, tail + data
             heads += 1
-
-    def _is_over(self, data: bytes) -> bool:
-        """Leave the parser alone if there is nothing to watch, or an error of ours keeps it from being watched."""
-        try:
-            is_over = self._protocol._parser is self and _begins_uncoded(data)
-        except Exception:
-            is_over = True
-        if is_over:
-            self._detach()
-        return is_over
 
     def _detach(self) -> None:
         if self._protocol._parser is self:

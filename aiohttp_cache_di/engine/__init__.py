@@ -58,7 +58,7 @@ The rooms, each of which says what it may import; imports point down this list::
     notes       errors that cost a copy or a hit, and nothing else
     door        where a test sees what goes to the origin, and answers it
 
-A *flight* (`flights`) is one request to the origin. It belongs to the ``async with`` of the exchange that began it, and
+A *flight* (`flights`) is one request to the origin. It belongs to the ``with`` of the exchange that began it, and
 ends there, however that is left; only `Store` hands it over, to the recording of the body. Its end frees all that
 wait, and gives the lease on the key back. They are told an entry, or why there is none (`Outcome`).
 

@@ -206,7 +206,7 @@ class Exchange:
         posted = None
         if self.as_get is not None:
             posted = Posted(self.request, self.call, self.runtime, self.backend, self.as_get)
-        async with posted or contextlib.nullcontext():
+        with posted or contextlib.nullcontext():
             response = await self.handler(self.request)
         describe_miss(response, forwarded(reason), hidden=self.backend.ignored_params)
         if isinstance(response, ClientResponse):
@@ -260,7 +260,7 @@ class Exchange:
             return await self._race(plan, found)
         if found is not None:
             return await self._collapsed(found, plan)
-        async with sharing.lead() as flight:
+        with sharing.lead() as flight:
             found = await sharing.lease(flight) if self.storing.may_have_company() else None
             if found is not None:
                 return await self._collapsed(found, plan)

@@ -104,7 +104,7 @@ class Fetching:
 
     async def alone(self, plan: Fetch | Validate) -> ClientResponse | ServeStale:
         """Ask the origin, without letting others wait for it."""
-        async with self.runtime.flights.start(self.question.key, joinable=False) as flight:
+        with self.runtime.flights.start(self.question.key, joinable=False) as flight:
             return await self.fetch(plan, flight)
 
     async def fetch(self, plan: Fetch | Validate, flight: Flight) -> ClientResponse | ServeStale:
@@ -124,7 +124,7 @@ class Fetching:
                 self.backend.stats.misses += 1
                 self.call.result = "miss"
                 return reply
-            with reply:
+            try:
                 decision = await self._decide(reply, plan)
                 if self.storing.purged:
                     decision = told_of_purge(decision, self.storing.purged)
@@ -157,6 +157,9 @@ class Fetching:
                         return reply.response
                     case _:
                         assert_never(decision)
+            except BaseException:
+                reply.response.close()  # no one else knows of it
+                raise
 
     def _instead_or_raise(
         self, error: BaseException, origin: OriginRequest, plan: Fetch | Validate, flight: Flight

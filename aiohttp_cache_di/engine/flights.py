@@ -46,8 +46,8 @@ MAX_KEYS = 10_000  # whose responses cannot be shared
 class Flight(Struct, eq=False):
     """A request to the origin that others may wait for.
 
-    It has one owner, in an ``async with`` at whose end the flight ends too: the exchange, until that hands it over to
-    the recording of the body.
+    It has one owner, in a ``with`` at whose end the flight ends too: the exchange, until that hands it over to the
+    recording of the body.
     """
 
     key: str
@@ -67,7 +67,7 @@ class Flight(Struct, eq=False):
     _book: Flights | None = None
     _waiters: dict[asyncio.Future[FlightOutcome], bool] = {}
     """Those who wait, and whether they are free once it is let go."""
-    _on_free: list[Callable[[], None]] = []
+    _on_free: tuple[Callable[[], None], ...] = ()
     _watch: asyncio.TimerHandle | None = None
     _patience_s: float = 0.0
     _has_end: bool = False
@@ -75,10 +75,10 @@ class Flight(Struct, eq=False):
     _outcome: FlightOutcome | None = None
     _is_handed_over: bool = False
 
-    async def __aenter__(self) -> Self:
+    def __enter__(self) -> Self:
         return self
 
-    async def __aexit__(
+    def __exit__(
         self, exc_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if error is not None:
@@ -91,12 +91,12 @@ class Flight(Struct, eq=False):
     def when_free(self, callback: Callable[[], None]) -> None:
         """Call *callback* once nothing more is to be waited for: when it ends, or is let go before."""
         if self._outcome is None and not self.is_let_go:
-            self._on_free.append(callback)
+            self._on_free += (callback,)
         else:
             callback()
 
     def hand_over(self) -> None:
-        """Let it go on after the ``async with``: the caller of this ends it."""
+        """Let it go on after the ``with``: the caller of this ends it."""
         self._is_handed_over = True
 
     @property
@@ -148,7 +148,7 @@ class Flight(Struct, eq=False):
         if self._watch is not None:
             self._watch.cancel()
             self._watch = None
-        callbacks, self._on_free = self._on_free, []
+        callbacks, self._on_free = self._on_free, ()
         for callback in callbacks:
             callback()
 

@@ -35,7 +35,7 @@ from aiohttp_cache_di.engine.calls.reads import EarlyRead
 from aiohttp_cache_di.engine.calls.wishes import WISHES, wish_for_nothing
 from aiohttp_cache_di.engine.questions.hooks import Hooks
 from aiohttp_cache_di.engine.questions.question import Questions
-from aiohttp_cache_di.engine.questions.remembered import MAX_URL_CHARS, Asked, Remembered
+from aiohttp_cache_di.engine.questions.remembered import MAX_URL_CHARS, Remembered
 from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.engine.watching import tell_hit
 from aiohttp_cache_di.policy import PLAIN_HIT, Question, decide, needs_policy
@@ -58,11 +58,11 @@ class KnownCall(Struct, frozen=True):
     """What a request came to when it took the whole way; or will, as one to the same origin did.
 
     Args:
-        call: method and URL as the caller gave them.
+        asked: the URL as the caller gave it.
         is_new: it is only the origin that is known; under the key there may be a redirect, or nothing.
     """
 
-    call: Asked
+    asked: StrOrURL
     question: Question
     url: URL
     info: RequestInfo
@@ -96,7 +96,7 @@ class FastLane:
     ) -> CachedResponse | KnownCall | None:
         """The hit; what is remembered of it, for `fetch`, where the storage has to be asked; else None."""
         try:
-            known = self._known.get((method, url))
+            known = self._known.get(url) if method == "GET" else None
         except TypeError:  # a URL that is none: aiohttp says so
             return None
         if not (_PLAIN_OPTIONS.issuperset(options) or _is_plain_call(options)):
@@ -139,7 +139,7 @@ class FastLane:
             return None
         return replace(
             origin,
-            call=(method, url),
+            asked=url,
             question=question,
             url=target,
             info=RequestInfo(target, method, origin.info.headers, target),
@@ -192,7 +192,7 @@ class FastLane:
         except Exception:  # the whole way comes to it too, and there it is discarded
             return None
         if known.is_new:
-            self._known.keep(known.call, replace(known, is_new=False))
+            self._known.keep(known.asked, replace(known, is_new=False))
         self.stats.hits += 1
         return hit
 
@@ -223,7 +223,7 @@ class FastLane:
         self._runtime = Runtime.of(backend)
         info = response.request_info
         known = KnownCall(
-            call=(method, url),
+            asked=url,
             question=Question(
                 method,
                 stored.key,
@@ -239,7 +239,7 @@ class FastLane:
         )
         if len(str(known.url)) > MAX_URL_CHARS:
             return
-        self._known.keep(known.call, known)
+        self._known.keep(known.asked, known)
         if _speaks_for_its_origin(known, backend):
             self._origins[info.url.scheme, info.url.raw_authority] = known
             if len(self._origins) > MAX_ORIGINS:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 from msgspec import Struct
@@ -22,7 +21,7 @@ __all__ = ["OriginRequest", "Reply"]
 
 
 class Reply(Struct, frozen=True):
-    """What the origin answered, closed if the ``with`` around its use ends in an error: no one else knows of it.
+    """What the origin answered.
 
     Args:
         watch: tells whether its content coding came to its end; None where nothing is decoded.
@@ -52,15 +51,6 @@ class Reply(Struct, frozen=True):
         return asked == told or (
             self.by_proxy and asked == [field for field in told if field[0] != "proxy-authorization"]
         )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, exc_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if error is not None:
-            self.response.close()
 
 
 def _told(fields: Mapping[str, str], names: CredentialNames, is_named: bool) -> list[tuple[str, str]]:

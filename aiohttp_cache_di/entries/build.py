@@ -46,7 +46,8 @@ def reason_of(response: ClientResponse) -> bytes | None:
 def version_of(response: ClientResponse) -> tuple[int, int]:
     """The HTTP version of *response*."""
     version = response.version
-    return (1, 1) if version is None else (version.major, version.minor)
+    # All of 1.1 share one object: of what is kept at hand, the collector has to look at the rest.
+    return (1, 1) if version is None or version == (1, 1) else (version.major, version.minor)
 
 
 def entry_of(response: ClientResponse, *, body: bytes, fresh_until: float = float("inf")) -> StoredResponse:

@@ -1,4 +1,7 @@
-"""What the policy can decide, as immutable values: a driver of the policy matches on them and does as they say."""
+"""What the policy can decide, as immutable values: a driver of the policy matches on them and does as they say.
+
+Nothing that they hold refers to them, so that the collector finds nothing in those of each request (``gc=False``).
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,7 @@ class Bypass(Struct, frozen=True):
     reason: FwdReason
 
 
-class Fetch(Struct, frozen=True):
+class Fetch(Struct, frozen=True, gc=False):
     """Send the request as it is.
 
     Args:
@@ -122,7 +125,7 @@ class GatewayTimeout(Struct, frozen=True):
     cache_status: str
 
 
-class Validate(Struct, frozen=True):
+class Validate(Struct, frozen=True, gc=False):
     """Send the request with *headers* set in place of the caller's of those names; everything else stays.
 
     Args:
@@ -152,7 +155,7 @@ RequestDecision: TypeAlias = (
 )
 
 
-class Store(Struct, frozen=True):
+class Store(Struct, frozen=True, gc=False):
     """Hand the response on, and store it once its body has arrived completely.
 
     Args:
@@ -209,7 +212,7 @@ class Load(Struct, frozen=True):
     key: str
 
 
-class Pass(Struct, frozen=True):
+class Pass(Struct, frozen=True, gc=False):
     """Hand the response on and store nothing.
 
     Args:

@@ -24,7 +24,7 @@ DEFAULT_GRACE_S = 86400.0
 """How long past its lifetime a response is kept, to be validated or to stand in when the origin cannot be reached."""
 
 
-class Lifetime(Struct, frozen=True):
+class Lifetime(Struct, frozen=True, gc=False):
     """Times of a response that may be stored, as `StoredResponse` has them."""
 
     fresh_until: float
@@ -97,7 +97,7 @@ def _fresh_until(
     if added_s is not None and rules.override_origin:
         _tell(told, "expire_after, which overrides the origin,", added_s)
         return (_end_of(added_s, received_at, rules), None) if added_s > 0 else (None, None)
-    stated_s = explicit_lifetime_s(headers, received_at=received_at, shared=rules.shared)
+    stated_s = explicit_lifetime_s(headers, directives, received_at=received_at, shared=rules.shared)
     if stated_s is None and not may_add and not (directives.private and not rules.shared):
         return None, None
     if directives.no_cache:
@@ -109,7 +109,7 @@ def _fresh_until(
     age_s = initial_age_s(headers, requested_at=response.requested_at, received_at=received_at)
     if stated_s is not None:
         if told is not None:
-            told.append(f"{stating_field(headers, shared=rules.shared)}={stated_s:g} from the origin")
+            told.append(f"{stating_field(directives, shared=rules.shared)}={stated_s:g} from the origin")
         return received_at + stated_s - age_s, stated_s
     heuristic_s = _heuristic_s(request, response, rules) if may_add else 0.0
     _tell(told, "no lifetime from the origin; by heuristic_fraction since Last-Modified", heuristic_s)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from aiohttp_cache_di.rfc9111.dates import parse_http_date
-from aiohttp_cache_di.rfc9111.directives import response_directives
+from aiohttp_cache_di.rfc9111.directives import ResponseDirectives
 from aiohttp_cache_di.rfc9111.fields import MAX_DELTA_S, combined, parse_delta_s, single, split_list
 from aiohttp_cache_di.rfc9111.messages import Headers, StoredResponse
 
@@ -91,13 +91,17 @@ def remaining_s(stored: StoredResponse, *, now: float) -> float:
     return left_s if stored.received_at <= now + MAX_SKEW_S or left_s == math.inf else -math.inf
 
 
-def explicit_lifetime_s(headers: Headers, *, received_at: float, shared: bool) -> float | None:
+def explicit_lifetime_s(
+    headers: Headers, directives: ResponseDirectives, *, received_at: float, shared: bool
+) -> float | None:
     """The freshness lifetime that the origin states, or None when it states none (RFC 9111 §4.2.1).
 
     s-maxage (for a shared cache) wins over max-age, which wins over Expires. An Expires that is repeated or no date
     has passed (RFC 9111 §5.3).
+
+    Args:
+        directives: those of *headers*.
     """
-    directives = response_directives(headers)
     if shared and directives.s_maxage_s is not None:
         return directives.s_maxage_s
     if directives.max_age_s is not None:
@@ -111,9 +115,8 @@ def explicit_lifetime_s(headers: Headers, *, received_at: float, shared: bool) -
     return max(0.0, expires_at - date_at(headers, received_at=received_at))
 
 
-def stating_field(headers: Headers, *, shared: bool) -> str:
+def stating_field(directives: ResponseDirectives, *, shared: bool) -> str:
     """What of a response states the lifetime that `explicit_lifetime_s` finds: a directive, or a field."""
-    directives = response_directives(headers)
     if shared and directives.s_maxage_s is not None:
         return "s-maxage"
     return "max-age" if directives.max_age_s is not None else "Expires"

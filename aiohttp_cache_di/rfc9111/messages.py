@@ -63,7 +63,7 @@ _Digit: TypeAlias = Annotated[int, Meta(ge=0, le=9)]
 _Tag: TypeAlias = Annotated[str, Meta(min_length=1, max_length=MAX_TAG_CHARS)]
 
 
-class Request(msgspec.Struct, frozen=True):
+class Request(msgspec.Struct, frozen=True, gc=False):
     """A request as it would go on the wire.
 
     Args:
@@ -87,7 +87,7 @@ class Request(msgspec.Struct, frozen=True):
         return self.headers if self.selecting is None else self.selecting
 
 
-class Response(msgspec.Struct, frozen=True):
+class Response(msgspec.Struct, frozen=True, gc=False):
     """The head of a response as the origin sent it.
 
     Args:

@@ -42,23 +42,21 @@ class TestFlights:
     )
     async def test_it_ends_with_its_owner(self, error: BaseException | None, expected: Outcome) -> None:
         flight = Flights().start("key", joinable=True)
-        with suppress(ValueError, TimeoutError, asyncio.CancelledError):
-            async with flight:
-                if error is not None:
-                    raise error
+        with suppress(ValueError, TimeoutError, asyncio.CancelledError), flight:
+            if error is not None:
+                raise error
         assert await flight.join(0) is expected
 
     async def test_it_goes_on_when_its_owner_hands_it_over(self) -> None:
-        async with Flights().start("key", joinable=True) as flight:
+        with Flights().start("key", joinable=True) as flight:
             flight.hand_over()
         assert not flight.is_over
 
     async def test_an_error_after_that_ends_it_all_the_same(self) -> None:
         flight = Flights().start("key", joinable=True)
-        with suppress(TimeoutError):
-            async with flight:
-                flight.hand_over()
-                raise TimeoutError
+        with suppress(TimeoutError), flight:
+            flight.hand_over()
+            raise TimeoutError
         assert await flight.join(0) is Outcome.ABANDONED
 
     def test_what_waits_for_its_end_is_called_once(self) -> None:

@@ -103,7 +103,7 @@ def test_messages_of_any_fields_are_judged(asked: Headers, answered: Headers, me
     request = Request(method, "http://origin.test/a", asked)
     found = directives.response_directives(answered)
     directives.request_directives(asked)
-    lifetime = freshness.explicit_lifetime_s(answered, received_at=NOW, shared=shared)
+    lifetime = freshness.explicit_lifetime_s(answered, found, received_at=NOW, shared=shared)
     assert lifetime is None or 0 <= lifetime < math.inf
     assert freshness.initial_age_s(answered, requested_at=NOW - 1, received_at=NOW) >= 0
     assert math.isfinite(freshness.date_at(answered, received_at=NOW))

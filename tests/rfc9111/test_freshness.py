@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aiohttp_cache_di.rfc9111.directives import response_directives
 from aiohttp_cache_di.rfc9111.freshness import (
     age_value_s,
     current_age_s,
@@ -18,7 +19,8 @@ from tests.messages import NOW, Fields, a_stored, date, fields_of
 
 
 def stated_s(fields: Fields, *, shared: bool = False) -> float | None:
-    return explicit_lifetime_s(fields_of(fields), received_at=NOW, shared=shared)
+    headers = fields_of(fields)
+    return explicit_lifetime_s(headers, response_directives(headers), received_at=NOW, shared=shared)
 
 
 def guessed_s(fields: Fields, *, url: str = "http://example.org/", with_query: bool = False) -> float:

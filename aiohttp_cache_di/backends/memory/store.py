@@ -10,12 +10,12 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
-from functools import cache
-from typing import Any, Self
+from typing import Any
 
 import msgspec
 
 from aiohttp_cache_di.backends.eviction import NEARLY_FULL, EvictionOrder
+from aiohttp_cache_di.backends.memory.packed import Packed, at_rest
 from aiohttp_cache_di.backends.store import Found, Item, Limits, Record, Row, StoreEvents, Written, is_mark
 from aiohttp_cache_di.backends.store.inspecting import Usage
 from aiohttp_cache_di.entries.codec import item_leads_on
@@ -33,45 +33,11 @@ MAX_OPEN = 1024
 MAX_MARKS = 100_000  # records of purges; what the oldest is about is older still
 
 
-class Packed(msgspec.Struct, frozen=True, gc=False):
-    """An entry at rest: two pieces of bytes weigh half of what its objects do, and give the collector no work.
+class Due(msgspec.Struct, frozen=True, order=True, gc=False):
+    """When the entry under *key* may go (POSIX time): what is due first is the least."""
 
-    Args:
-        head: its fields but the key, which the table has, and the body, as MessagePack.
-        body: as in `StoredResponse`: the same object.
-        store_until: as in `StoredResponse`.
-        objects_bytes: as in `StoredResponse`.
-    """
-
-    head: bytes
-    body: bytes
-    store_until: float
-    objects_bytes: int
-
-    @classmethod
-    def of(cls, entry: StoredResponse) -> Self:
-        """Pack *entry*; raises where a field holds what has no such form."""
-        body, until = entry.body, entry.store_until
-        # A copy, since the encoder leaves room behind what it returns; and one infinity is enough for all.
-        head = bytes(memoryview(_encode(msgspec.structs.replace(entry, key="", body=b""))))
-        return cls(head, body, math.inf if until == math.inf else until, entry.objects_bytes)
-
-    @property
-    def open_bytes(self) -> int:
-        """What it weighs besides while it is open."""
-        return len(self.head) + self.objects_bytes
-
-    def unpacked(self, key: str) -> StoredResponse:
-        """The entry that is kept under *key*."""
-        return msgspec.structs.replace(_decoder().decode(self.head), key=key, body=self.body)
-
-
-_encode = msgspec.msgpack.Encoder().encode
-
-
-@cache
-def _decoder() -> msgspec.msgpack.Decoder[StoredResponse]:
-    return msgspec.msgpack.Decoder(StoredResponse)
+    until: float
+    key: str
 
 
 class MemoryStore:
@@ -103,8 +69,8 @@ class MemoryStore:
         self._lock = threading.RLock()  # event loops in several threads may share the store
         self._foreign: set[str] = set()  # keys of what is no stored response: aliases, and objects of the user's
         # Heaps by store_until; they may name entries that are gone or were replaced, for which the second is sifted.
-        self._queue: list[tuple[float, str]] = []
-        self._unsifted: list[tuple[float, str]] = []
+        self._queue: list[Due] = []
+        self._unsifted: list[Due] = []
         self._open: OrderedDict[str, StoredResponse] = OrderedDict()  # the first opened first
 
     # ---- at once
@@ -268,7 +234,7 @@ class MemoryStore:
             self.leading_on.add(key)
         if type(item) is StoredResponse:
             until = item.store_until
-            item = _at_rest(item, key)
+            item = at_rest(item, key)
         else:
             self._foreign.add(key)
         self.data[key] = item
@@ -279,8 +245,9 @@ class MemoryStore:
         else:
             self._order.used(key)
         if until != math.inf:
-            heapq.heappush(self._queue, (until, key))
-            self._sift_queue()
+            heapq.heappush(self._queue, Due(until, key))
+            if self._unsifted or len(self._queue) > 2 * len(self.data) + CHUNK:
+                self._sift_queue()
         if self._has_room():
             self._order.end_trials(self.total_bytes)
         elif self._over_bounds():
@@ -356,35 +323,25 @@ class MemoryStore:
 
     def _drop_first_expired(self, now: float) -> bool:
         for queue in (self._queue, self._unsifted):
-            while queue and queue[0][0] <= now:
-                until, key = heapq.heappop(queue)
-                if self._is_kept_until(until, key):
-                    self._pop(key)
+            while queue and queue[0].until <= now:
+                due = heapq.heappop(queue)
+                if self._is_kept_until(due):
+                    self._pop(due.key)
                     return True
         return False
 
     def _sift_queue(self) -> None:
-        """When the queue names most entries in vain, leave those out: a few at a time, for they may be many."""
+        """The queue names most entries in vain: leave those out, a few at a time, for they may be many."""
         if not self._unsifted:
-            if len(self._queue) <= 2 * len(self.data) + CHUNK:
-                return
             self._queue, self._unsifted = [], self._queue
         for _ in range(min(SIFTED, len(self._unsifted))):
-            until, key = self._unsifted.pop()  # without its last place, a heap is one still
-            if self._is_kept_until(until, key):
-                heapq.heappush(self._queue, (until, key))
+            due = self._unsifted.pop()  # without its last place, a heap is one still
+            if self._is_kept_until(due):
+                heapq.heappush(self._queue, due)
 
-    def _is_kept_until(self, until: float, key: str) -> bool:
-        entry = self.data.get(key)
-        return isinstance(entry, StoredResponse | Packed) and entry.store_until == until
-
-
-def _at_rest(entry: StoredResponse, key: str) -> Packed | StoredResponse:
-    """*entry* as it is kept under *key*: as it is, where it has no packed form."""
-    try:
-        return Packed.of(entry)
-    except (TypeError, ValueError, OverflowError):
-        return entry if entry.key == key else msgspec.structs.replace(entry, key=key)
+    def _is_kept_until(self, due: Due) -> bool:
+        entry = self.data.get(due.key)
+        return isinstance(entry, StoredResponse | Packed) and entry.store_until == due.until
 
 
 def _as_it_is(entry: StoredResponse) -> StoredResponse | None:

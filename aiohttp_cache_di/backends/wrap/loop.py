@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Collection
 from typing import Protocol
 
-from aiohttp_cache_di.backends.store import Found, Record, Store, is_mark
+from aiohttp_cache_di.backends.store import Found, Record, Store
 from aiohttp_cache_di.backends.store.capabilities import LookingOrLeasing, Spool, Spooling
 from aiohttp_cache_di.backends.wrap.abilities import Abilities
 from aiohttp_cache_di.backends.wrap.guarding.guard import FAILED, Failed, StoreGuard
@@ -158,8 +158,8 @@ class LoopStack:
         """Write *entry*: at once where that takes no waiting, else in the background.
 
         Args:
-            counts: it is a response that has come, rather than one that is stored already and is written anew for
-                what else has changed, such as the list of its variants.
+            counts: it is a response that has come, rather than a record of a purge, or one that is stored already and
+                is written anew for what else has changed, such as the list of its variants.
         """
         if isinstance(entry, FiledResponse) and not (self._spooling and self._spooling.holds(entry.file)):
             if outcome is not None:  # its body is in a file of another store
@@ -173,7 +173,7 @@ class LoopStack:
             self.pending.add(entry, outcome, counts=counts)
             return
         is_written = self._keep(Record(entry.key, entry, entry.store_until))
-        self.guard.stats.stored += is_written and counts and not is_mark(entry.key)
+        self.guard.stats.stored += is_written and counts
         if outcome is not None:
             outcome(is_written)
 

@@ -38,7 +38,7 @@ def _is_current(entry: StoredResponse) -> bool:
     return False
 
 
-class Held(Struct, frozen=True):
+class Held(Struct, frozen=True, gc=False):
     """A copy, and how far it is believed."""
 
     entry: StoredResponse

@@ -112,7 +112,7 @@ class Part(Protocol):
         """See `LoopStack`."""
         ...
 
-    def store(self, entry: StoredResponse, outcome: OnWritten | None = None) -> None:
+    def store(self, entry: StoredResponse, outcome: OnWritten | None = None, *, counts: bool = True) -> None:
         """See `LoopStack`."""
 
 
@@ -230,7 +230,7 @@ class Purges:
         if marked is None:
             if not isinstance(clock, StoredResponse):
                 clock = _record(CLOCK, self.latest, math.inf)
-                self._part.store(clock)
+                self._part.store(clock, counts=False)
             vars(entry)[_CHECKED] = now = clock.body, self._count.number
             if entry.tagging is not None:
                 self._verified[entry.tagging] = now
@@ -260,7 +260,7 @@ class Purges:
         if not self._says_long and entry.store_until - entry.received_at > KEPT_S:
             self._says_long = True
             if self._part.peek(LONG) is None:
-                self._part.store(_record(LONG, 0, math.inf))
+                self._part.store(_record(LONG, 0, math.inf), counts=False)
 
     # ---- purging
 
@@ -288,10 +288,10 @@ class Purges:
             nonlocal unwritten
             unwritten -= is_written
             if not unwritten:
-                self._part.store(clock)
+                self._part.store(clock, counts=False)
 
         for mark in marks:
-            self._part.store(mark, tell)
+            self._part.store(mark, tell, counts=False)
         return {mark.key for mark in marks}, {CLOCK}
 
 

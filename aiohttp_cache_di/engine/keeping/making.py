@@ -8,28 +8,13 @@ from aiohttp_cache_di import keys
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.entries.build import SET_COOKIE, kept_lines
 from aiohttp_cache_di.policy import Store
-from aiohttp_cache_di.rfc9111.messages import RawHeaders, StoredResponse, Tagging
+from aiohttp_cache_di.rfc9111.messages import RawHeaders, Request, StoredResponse, Tagging
 
-__all__ = ["Asked", "Came", "entry_by"]
-
-
-class Asked(Struct, frozen=True, gc=False):
-    """What was asked for.
-
-    Attributes:
-        key: under which the response is stored.
-        partition: digest of the credentials, or "".
-        url: whose secrets are not stored.
-    """
-
-    key: str
-    partition: str
-    method: str
-    url: str
+__all__ = ["Came", "entry_by"]
 
 
-class Came(Struct, frozen=True):
-    """What came, whole.
+class Came(Struct, frozen=True, gc=False):
+    """The head of what came, as it came.
 
     Attributes:
         requested_at, received_at: POSIX times.
@@ -41,22 +26,33 @@ class Came(Struct, frozen=True):
     lines: RawHeaders
     requested_at: float
     received_at: float
-    body: bytes
 
 
 def entry_by(
-    decision: Store, asked: Asked, came: Came, backend: CacheBackend, history: tuple[str, ...], tagging: Tagging | None
+    decision: Store,
+    request: Request,
+    came: Came,
+    body: bytes,
+    backend: CacheBackend,
+    *,
+    key: str,
+    partition: str,
+    history: tuple[str, ...],
+    tagging: Tagging | None,
 ) -> StoredResponse:
     """The entry that *decision* comes to, by the settings of *backend*; secrets in its header fields are still there.
 
     Args:
+        request: what was asked for; the secrets of its URL are not stored.
+        key: under which the response is stored.
+        partition: digest of the credentials, or "".
         history: keys of the redirects that led to it, or of what it leads to.
     """
     drop = decision.drop - SET_COOKIE if backend.store_cookies else decision.drop
     return StoredResponse(
-        key=asked.key,
-        method=asked.method,
-        url=keys.redact_url(asked.url, backend.ignored_params),
+        key=key,
+        method=request.method,
+        url=keys.redact_url(request.url, backend.ignored_params),
         status=came.status,
         reason=came.reason,
         version=came.version,
@@ -66,10 +62,10 @@ def entry_by(
         created_at=came.received_at,
         fresh_until=decision.fresh_until,
         store_until=decision.store_until,
-        partition=asked.partition,
+        partition=partition,
         vary_fields=decision.vary_fields,
         vary_digest=decision.vary_digest,
         history=history,
         tagging=tagging,
-        body=came.body,
+        body=body,
     )

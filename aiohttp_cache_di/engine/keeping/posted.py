@@ -32,7 +32,7 @@ AsGet: TypeAlias = Callable[[], tuple[FullQuestion, dict[str, Any]]]
 
 
 class Posted:
-    """One such request, from before it is sent: an ``async with`` around the sending, then `store`.
+    """One such request, from before it is sent: a ``with`` around the sending, then `store`.
 
     Meanwhile it counts as a request to GET under way, so that what it brings is not stored if the resource was changed
     by another one after it was sent. Raises nothing.
@@ -58,15 +58,15 @@ class Posted:
         except Exception as error:
             note_key_failure(error)
 
-    async def __aenter__(self) -> None:
+    def __enter__(self) -> None:
         if self._storing is not None:
             self._flight = self._runtime.flights.start(self._storing.key, joinable=False)
 
-    async def __aexit__(
+    def __exit__(
         self, exc_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if self._flight is not None:
-            await self._flight.__aexit__(exc_type, error, traceback)
+            self._flight.__exit__(exc_type, error, traceback)
 
     def store(self, request: Request, response: ClientResponse) -> None:
         """Store *response* to *request* for GET, if it says that it may be, once its last byte has arrived.

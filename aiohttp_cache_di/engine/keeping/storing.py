@@ -19,7 +19,7 @@ from aiohttp_cache_di.engine.copies.framing import has_known_end
 from aiohttp_cache_di.engine.copies.recording import Failed, Unkept, note_failure, record, why_not_kept
 from aiohttp_cache_di.engine.copies.spooled import MAX_JOINED_BYTES, Spools, largest_bytes, spools_of
 from aiohttp_cache_di.engine.flights import Flight, Outcome
-from aiohttp_cache_di.engine.keeping.making import Asked, Came, entry_by
+from aiohttp_cache_di.engine.keeping.making import Came, entry_by
 from aiohttp_cache_di.engine.keeping.placing import Placing
 from aiohttp_cache_di.engine.keeping.tagged import Tagged
 from aiohttp_cache_di.engine.notes import note_too_many_tags, note_users_failure, users_function
@@ -33,7 +33,7 @@ from aiohttp_cache_di.entries.tags import TooManyTagsError, joined
 from aiohttp_cache_di.policy import Store
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.cache_status import Detail
-from aiohttp_cache_di.rfc9111.messages import REDIRECTS, RawHeaders, Response, StoredResponse, Tagging
+from aiohttp_cache_di.rfc9111.messages import REDIRECTS, StoredResponse, Tagging
 
 __all__ = ["ResponseStoring"]
 
@@ -85,7 +85,7 @@ class ResponseStoring(Placing, Tagged):
         owner: ref[ClientSession],
         failed: Failed,
     ) -> None:
-        response = reply.response
+        response, head = reply.response, reply.head
         max_bytes = largest_bytes(self.runtime, self.backend)
         why_not = self._why_not(reply, owner, max_bytes)
         if why_not is not None:
@@ -93,8 +93,9 @@ class ResponseStoring(Placing, Tagged):
             self.end_unshared(flight)
             return
         # What a caller does to the response afterwards makes no difference.
-        read = reason_of(response), version_of(response), response.raw_headers
-        make = partial(self._entry, read, reply.head, decision, self._links(response, hops))
+        lines, times = response.raw_headers, (head.requested_at, head.received_at)
+        came = Came(head.status, reason_of(response), version_of(response), lines, *times)
+        make = partial(self._entry, came, decision, self._links(response, hops))
         finished = partial(self._finished, make, flight, report)
         flight.hand_over()
         record(
@@ -248,19 +249,18 @@ class ResponseStoring(Placing, Tagged):
         report.accepted(bool)  # which says no
         report.written(is_saved)
 
-    def _entry(
-        self,
-        read: tuple[bytes | None, tuple[int, int], RawHeaders],
-        head: Response,
-        decision: Store,
-        history: tuple[str, ...],
-        body: bytes | FiledBody,
-    ) -> StoredResponse:
-        reason, version, lines = read
-        asked = Asked(self.key, self.partition, self.message.method, self.message.url)
-        whole = body if isinstance(body, bytes) else b""
-        came = Came(head.status, reason, version, lines, head.requested_at, head.received_at, whole)
-        entry = entry_by(decision, asked, came, self.backend, history, self.tagging)
+    def _entry(self, came: Came, decision: Store, history: tuple[str, ...], body: bytes | FiledBody) -> StoredResponse:
+        entry = entry_by(
+            decision,
+            self.message,
+            came,
+            body if isinstance(body, bytes) else b"",
+            self.backend,
+            key=self.key,
+            partition=self.partition,
+            history=history,
+            tagging=self.tagging,
+        )
         if not isinstance(body, bytes):
             entry = with_body(entry, body)
         if decision.combine_with is not None and decision.combine_with.body_bytes <= MAX_JOINED_BYTES:

@@ -120,7 +120,7 @@ def _without_jar(request: ClientRequest, call: Call) -> CIMultiDict[str]:
     return fields
 
 
-class Place(Struct, frozen=True):
+class Place(Struct, frozen=True, gc=False):
     """Where the response to a request is kept.
 
     Args:
@@ -134,6 +134,7 @@ class Place(Struct, frozen=True):
 
 
 NOWHERE: Final = Place("")
+_NOTHING: Final[Remembered[Question]] = Remembered()
 
 
 class Questions:
@@ -147,7 +148,7 @@ class Questions:
 
     def __init__(self, backend: CacheBackend) -> None:
         self._backend = backend
-        self._known: Remembered[Question] = Remembered()
+        self._known: dict[str, Remembered[Question]] = {}  # by method
         self._revision = -1
         self._telling = keys.DEFAULT_CREDENTIAL_HEADERS
         self._keys_count_more = self._names_principals = self._keys_are_plain = False
@@ -156,17 +157,18 @@ class Questions:
         self._judges_hits = self._makes_rules = False
         self._plain_rules: Rules | None = None  # that let a plain hit answer GET at any time
 
-    def remembered(self, request: ClientRequest, url: str) -> Question | None:
-        """The question of *request*, if it is known and a plain hit may be all that it takes.
+    def of_plain(self, request: ClientRequest, url: str) -> Question | None:
+        """The question of *request*, if nothing but its URL sets it apart: a plain hit may be all that it takes.
 
         Args:
             url: its URL as a text.
         """
         if self._revision != self._backend.revision:
             self._renew()
-        question = self._known.get((request.method, url))
+        method = request.method
+        question = self._known.get(method, _NOTHING).get(url)
         if (
-            question is None
+            (question is None and (method != hdrs.METH_GET or self._keys_count_more))
             or self._judges_hits
             or self._names_principals
             or not self._telling.isdisjoint(request.headers)
@@ -178,7 +180,7 @@ class Questions:
             or not keys.is_own_host(request.headers.get(hdrs.HOST, ""), request.url)
         ):
             return None
-        return question
+        return self._learn(method, request.url, url) if question is None else question
 
     def _renew(self) -> None:
         backend, hooks = self._backend, Hooks.of(self._backend)
@@ -233,16 +235,17 @@ class Questions:
             arguments: its `key_arguments`.
             url: its URL as a text.
             place: `NOWHERE` for one whose response is never stored.
-            known: the same, if it is remembered.
+            known: the same, if nothing but its URL sets it apart.
         """
         backend = self._backend
         if self._revision != backend.revision:
             self._renew()
-        message = Request(request.method, url, request.headers, self._selecting(request, place))
+        is_all_told = not backend.ignored_params and not place.is_named
+        selecting = None if is_all_told else self._selecting(request, place)
+        message = Request(request.method, url, request.headers, selecting)
         of_all = backend.of_all_urls if known is not None and known.plain_until == math.inf else None
         if of_all is not None:
-            hops = may_hop(cache_control=of_all.cache_control, shared=of_all.shared)
-            return FullQuestion(request.method, place.key, may_hop=hops, request=message, rules=of_all)
+            return FullQuestion(request.method, place.key, may_hop=self._may_hop, request=message, rules=of_all)
         rules = backend.rules_for(
             request.url,
             expire_after=call.expire_after,
@@ -271,8 +274,6 @@ class Questions:
     def _selecting(self, request: Asked, place: Place) -> CIMultiDict[str] | None:
         """The fields that Vary looks at, without those that make no difference; None where all do."""
         backend, headers = self._backend, request.headers
-        if not backend.ignored_params and not place.is_named:
-            return None
         ignored = keys.lower_names(backend.ignored_params)
         unmatched = [
             name
@@ -286,13 +287,18 @@ class Questions:
         """The question of a request that nothing sets apart but its method and *url* (as a *text*, if at hand)."""
         if self._revision != self._backend.revision:
             self._renew()
-        asked = method, text or str(url)  # a URL with all that it remembers weighs ten times as much
-        question = self._known.get(asked)
-        if question is None:
-            key = self._plain_key(method, url, asked[1])
-            question = Question(method, key, plain_until=self.plain_until(method, url), may_hop=self._may_hop)
-            if not self._keys_count_more:
-                self._known.keep(asked, question)
+        text = text or str(url)  # a URL with all that it remembers weighs ten times as much
+        question = self._known.get(method, _NOTHING).get(text)
+        return self._learn(method, url, text) if question is None else question
+
+    def _learn(self, method: str, url: URL, text: str) -> Question:
+        """The question of a request that nothing else sets apart, which is remembered from now on."""
+        key = self._plain_key(method, url, text)
+        question = Question(method, key, plain_until=self.plain_until(method, url), may_hop=self._may_hop)
+        if not self._keys_count_more:
+            if method not in self._known:
+                self._known[method] = Remembered()
+            self._known[method].keep(text, question)
         return question
 
     def _plain_key(self, method: str, url: URL, text: str) -> str:

@@ -1,13 +1,13 @@
-"""What is remembered of requests, by method and URL as they were given: bounded in number and in what URLs weigh."""
+"""What is remembered of requests of one method, by their URLs: bounded in number and in what URLs weigh."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Final, TypeAlias, TypeVar
+from typing import Final, TypeVar
 
 from aiohttp.typedefs import StrOrURL
 
-__all__ = ["MAX_URL_CHARS", "Asked", "Remembered"]
+__all__ = ["MAX_URL_CHARS", "Remembered"]
 
 MAX_REMEMBERED: Final = 10_000
 MAX_URL_CHARS: Final = 1024  # a longer one is not remembered
@@ -15,26 +15,22 @@ MAX_CHARS: Final = 1024 * 1024  # of all URLs together; what is kept of one weig
 
 V = TypeVar("V")
 
-Asked: TypeAlias = tuple[str, StrOrURL]
-"""Method and URL."""
 
-
-class Remembered(OrderedDict[Asked, V]):
-    """A table of what requests have come to; what was remembered first goes first."""
+class Remembered(OrderedDict[StrOrURL, V]):
+    """A table of what requests have come to, by their URLs as they were given; what was remembered first goes first."""
 
     def __init__(self) -> None:
         super().__init__()
         self._chars = 0
 
-    def keep(self, asked: Asked, value: V) -> None:
-        """Remember *value* for *asked*, unless its URL is too long."""
-        url = asked[1]
-        chars = len(url) if type(url) is str else len(str(url))
+    def keep(self, url: StrOrURL, value: V) -> None:
+        """Remember *value* for *url*, unless that is too long."""
+        chars = _chars_of(url)
         if chars > MAX_URL_CHARS:
             return
-        if asked not in self:
+        if url not in self:
             self._chars += chars
-        self[asked] = value
+        self[url] = value
         while self._chars > MAX_CHARS or len(self) > MAX_REMEMBERED:
             oldest, _ = self.popitem(last=False)
             self._chars -= _chars_of(oldest)
@@ -45,6 +41,5 @@ class Remembered(OrderedDict[Asked, V]):
         self._chars = 0
 
 
-def _chars_of(asked: Asked) -> int:
-    url = asked[1]
+def _chars_of(url: StrOrURL) -> int:
     return len(url if isinstance(url, str) else str(url))

@@ -14,7 +14,7 @@ from typing import Final, TypeAlias, overload
 
 from msgspec import Struct
 
-from aiohttp_cache_di.policy.decisions import RequestDecision
+from aiohttp_cache_di.policy.decisions import Fetch, RequestDecision
 from aiohttp_cache_di.policy.requests.redirects import is_fresh_by_origin
 from aiohttp_cache_di.policy.requests.request import is_off, may_be_cached, needs_policy, on_request
 from aiohttp_cache_di.policy.rules.resolved import Rules
@@ -33,6 +33,7 @@ class PlainHit(enum.Enum):
 
 
 PLAIN_HIT: Final = PlainHit.PLAIN_HIT
+NOTHING_STORED: Final = Fetch("uri-miss")
 
 Decision: TypeAlias = RequestDecision | PlainHit
 
@@ -61,7 +62,7 @@ class Question(Struct, frozen=True, gc=False):
         return False
 
 
-class FullQuestion(Question, frozen=True, kw_only=True, gc=True):
+class FullQuestion(Question, frozen=True, kw_only=True):
     """A question with all that any decision takes.
 
     Args:
@@ -73,6 +74,11 @@ class FullQuestion(Question, frozen=True, kw_only=True, gc=True):
     request: Request
     rules: Rules
     is_named: bool = False
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it asks for nothing but a response that may be stored: where none is, the origin is to give it."""
+        return self.plain_until == math.inf and self.method == "GET" and not self.rules.only_if_cached
 
     def selects(self, entry: StoredResponse) -> bool:
         """Whether the values of the request for the Vary fields of *entry* are those that it was stored with."""
@@ -143,6 +149,8 @@ def decide(
             entry = None
     if not isinstance(question, FullQuestion):
         return None
+    if entry is None and not candidates and trace is None and question.is_plain:
+        return NOTHING_STORED
     return on_request(question.request, entry, question.rules, now=now, candidates=candidates, trace=trace)
 
 

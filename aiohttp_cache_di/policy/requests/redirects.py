@@ -38,9 +38,10 @@ def is_fresh_by_origin(stored: StoredResponse, *, now: float, shared: bool) -> b
 
 
 def _stated_s(stored: StoredResponse, *, shared: bool) -> float | None:
-    if response_directives(stored.headers).no_cache:
+    directives = response_directives(stored.headers)
+    if directives.no_cache:
         return None
-    return explicit_lifetime_s(stored.headers, received_at=stored.received_at, shared=shared)
+    return explicit_lifetime_s(stored.headers, directives, received_at=stored.received_at, shared=shared)
 
 
 def hop_anew(stored: StoredResponse, rules: Rules) -> Fetch | GatewayTimeout:

@@ -78,11 +78,23 @@ def on_response(
         stale = usable_fallback(plan, rules, request, now=now, by_default=False)
         if stale is not None:
             return stale
-    directives = response_directives(response.headers)
-    why_not = _why_not(request, response, directives, rules)
+    return _store_or_pass(request, response, plan, rules)
+
+
+def _store_or_pass(
+    request: Request, response: Response, plan: Fetch | Validate, rules: Rules, *, sent: Request | None = None
+) -> Store | Pass:
+    """What to do with *response* itself.
+
+    Args:
+        sent: the request with the conditions of *plan*, where they made it what it is.
+    """
+    headers = response.headers
+    directives, fields = response_directives(headers), vary_fields(headers)
+    why_not = _why_not(sent or request, response, directives, fields, rules)
     if why_not is not None:
         return _pass(request, plan, response.status, why_not)
-    return _store(request, response, directives, plan, rules)
+    return _store(request, response, directives, fields, plan, rules)
 
 
 def _complete(request: Request, response: Response, plan: Validate, rules: Rules) -> Complete | Refetch:
@@ -91,13 +103,7 @@ def _complete(request: Request, response: Response, plan: Validate, rules: Rules
         return Refetch(plan.reason)  # of another state of the resource, or not what was asked for
     headers = CIMultiDict(request.headers)
     headers.update(plan.headers)
-    directives = response_directives(response.headers)
-    why_not = _why_not(replace(request, headers=headers), response, directives, rules)
-    then = (
-        _store(request, response, directives, plan, rules)
-        if why_not is None
-        else _pass(request, plan, response.status, why_not)
-    )
+    then = _store_or_pass(request, response, plan, rules, sent=replace(request, headers=headers))
     return Complete(stored, len(stored.body) + int(length), then)
 
 
@@ -116,7 +122,9 @@ def on_post_response(request: Request, response: Response, rules: Rules) -> tupl
     if not may_answer_get(request, rules):
         return None
     reference = single(headers, "Content-Location")
-    stated_s = explicit_lifetime_s(headers, received_at=response.received_at, shared=rules.shared)
+    stated_s = explicit_lifetime_s(
+        headers, response_directives(headers), received_at=response.received_at, shared=rules.shared
+    )
     if not 200 <= response.status < 300 or response.status == 206 or not reference or not stated_s:
         return None
     if not is_same_url(request.url, reference):
@@ -127,7 +135,12 @@ def on_post_response(request: Request, response: Response, rules: Rules) -> tupl
 
 
 def _store(
-    request: Request, response: Response, directives: ResponseDirectives, plan: Fetch | Validate, rules: Rules
+    request: Request,
+    response: Response,
+    directives: ResponseDirectives,
+    fields: tuple[str, ...],
+    plan: Fetch | Validate,
+    rules: Rules,
 ) -> Store | Pass:
     headers, stored = response.headers, plan.stored
     times = lifetime(request, response, directives, rules)
@@ -136,7 +149,6 @@ def _store(
     if response.status == 206 and stored is not None and stored.status == 200:
         # A part must not take the place of the whole, unless the whole is of another state of the resource.
         return Pass("partial", forwarded(plan.reason, detail="partial"), forget=_differ(stored.headers, headers))
-    fields = vary_fields(headers)
     return Store(
         drop=unstorable_fields(headers, directives, shared=rules.shared),
         fresh_until=times.fresh_until,
@@ -150,7 +162,9 @@ def _store(
     )
 
 
-def _why_not(request: Request, response: Response, directives: ResponseDirectives, rules: Rules) -> Detail | None:
+def _why_not(
+    request: Request, response: Response, directives: ResponseDirectives, fields: tuple[str, ...], rules: Rules
+) -> Detail | None:
     status, headers = response.status, response.headers
     # Part of a login, a logout or the like: what it leads to is asked for with the cookie.
     if leads_on(status, headers) and sets_cookie(headers) and not rules.replays_cookies:
@@ -165,7 +179,7 @@ def _why_not(request: Request, response: Response, directives: ResponseDirective
         if not rules.cache_control or value is None or parse_content_range(value) is None:
             return "partial"
     # Nothing could ever select it.
-    return "vary" if vary_fields(headers) == VARIES_ON_ALL else None
+    return "vary" if fields == VARIES_ON_ALL else None
 
 
 def _is_plain_hop(response: Response, rules: Rules) -> bool:

@@ -11,7 +11,8 @@ import msgspec
 import pytest
 
 from aiohttp_cache_di.backends.memory import DictCache
-from aiohttp_cache_di.backends.memory.store import ENTRY_OVERHEAD_BYTES, MAX_OPEN, Packed
+from aiohttp_cache_di.backends.memory.packed import Packed
+from aiohttp_cache_di.backends.memory.store import ENTRY_OVERHEAD_BYTES, MAX_OPEN
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.messages import StoredResponse, Tagging, VariantRef
 from tests.backends.entries import make_entry

@@ -24,10 +24,10 @@ MEGABYTE = 1024 * 1024
 def test_the_oldest_go_when_there_are_too_many() -> None:
     table = Remembered[int]()
     for number in range(MAX_REMEMBERED + 10):
-        table.keep(("GET", f"/{number}"), number)
+        table.keep(f"/{number}", number)
     assert len(table) == MAX_REMEMBERED
-    assert ("GET", "/9") not in table
-    assert table["GET", "/10"] == 10
+    assert "/9" not in table
+    assert table["/10"] == 10
 
 
 def test_the_oldest_go_when_their_urls_weigh_too_much() -> None:
@@ -35,17 +35,17 @@ def test_the_oldest_go_when_their_urls_weigh_too_much() -> None:
     fitting = MAX_CHARS // MAX_URL_CHARS
     for number in range(fitting + 10):
         for _ in range(2):  # what is remembered anew weighs no more
-            table.keep(("GET", URL(f"http://h/{number:0{MAX_URL_CHARS - 9}}")), number)
+            table.keep(URL(f"http://h/{number:0{MAX_URL_CHARS - 9}}"), number)
     assert len(table) == fitting
     assert list(table.values()) == list(range(10, fitting + 10))
     table.clear()
-    table.keep(("GET", "/"), 1)
+    table.keep("/", 1)
     assert len(table) == 1
 
 
 def test_a_long_url_is_not_remembered() -> None:
     table = Remembered[int]()
-    table.keep(("GET", "x" * (MAX_URL_CHARS + 1)), 1)
+    table.keep("x" * (MAX_URL_CHARS + 1), 1)
     assert not table
 
 

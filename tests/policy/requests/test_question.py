@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from aiohttp_cache_di.policy import PLAIN_HIT, Fetch, FullQuestion, Question, Rules, Serve, decide
+from aiohttp_cache_di.policy import PLAIN_HIT, Fetch, FullQuestion, Question, Rules, Serve, decide, on_request
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from aiohttp_cache_di.rfc9111.vary import vary_digest
 from tests.messages import NOW, a_request, a_stored
@@ -49,6 +49,21 @@ class TestPlainHit:
 
     def test_nothing_is_not_one(self, question: Question) -> None:
         assert decide(question, None, NOW) is not PLAIN_HIT
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "QUERY", "PUT"])
+@pytest.mark.parametrize("fields", [{}, {"Cache-Control": "only-if-cached"}, {"Range": "bytes=0-1"}], ids=repr)
+@pytest.mark.parametrize("cache_control", [True, False])
+@pytest.mark.parametrize(
+    "more", [{}, {"refresh": True}, {"only_if_cached": True}, {"lifetime_s": 0}, {"post_as_query": True}], ids=repr
+)
+def test_where_nothing_is_stored_the_short_way_comes_to_what_the_whole_one_does(
+    method: str, fields: dict[str, str], cache_control: bool, more: dict[str, Any]
+) -> None:
+    rules = Rules(cache_control=cache_control, allowed_methods=frozenset({"GET", "HEAD", "POST", "QUERY"}), **more)
+    request = replace(a_request(fields), method=method)
+    question = FullQuestion.of(request, rules, key="k")
+    assert decide(question, None, NOW) == on_request(request, None, rules, now=NOW)
 
 
 def test_a_response_that_another_key_leads_to_takes_the_whole_question() -> None:

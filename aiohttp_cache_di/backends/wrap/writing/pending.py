@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Final, cast
 
-from aiohttp_cache_di.backends.store import Item, Record, Store, Written, is_mark
+from aiohttp_cache_di.backends.store import Item, Record, Store, Written
 from aiohttp_cache_di.backends.wrap.guarding.guard import OF_THE_DATA, StoreGuard
 from aiohttp_cache_di.backends.wrap.guarding.outages import kind_of
 from aiohttp_cache_di.backends.wrap.tasks import background
@@ -342,7 +342,7 @@ class PendingWrites:
         self._end(write)
         if not write.is_deleted:
             self._tombstones.pop(entry.key, None)
-            self._guard.stats.stored += write.counts and not is_mark(write.entry.key)
+            self._guard.stats.stored += write.counts
         if self._forget_newest(write) and not write.is_deleted:
             self._on_written(entry, version)
         write.tell(not write.is_deleted)
