@@ -131,7 +131,7 @@ def _other_misses(store: str) -> Scenario:
             *(Subject(peer, "relative", {"store": store}) for peer in peers),
         ),
         {"tasks": 1, "requests": 60, "apart": True},
-        rounds=3,
+        rounds=8,
         quick_rounds=2,
         quick_parameters={"requests": 40},
     )
