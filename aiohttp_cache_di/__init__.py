@@ -22,7 +22,7 @@ from aiohttp_cache_di.errors import (
 )
 from aiohttp_cache_di.lazy import imported_later
 from aiohttp_cache_di.middleware import CacheMiddleware
-from aiohttp_cache_di.policy.expiration import ExpirationTime, UrlExpiration, UrlExpirationOptions, UrlLifetime
+from aiohttp_cache_di.policy.rules.expiration import ExpirationTime, UrlExpiration, UrlExpirationOptions, UrlLifetime
 from aiohttp_cache_di.response import AnyResponse, CachedResponse
 from aiohttp_cache_di.session import CachedSession, CacheMixin
 

@@ -49,6 +49,18 @@ def named_parameters(function: Callable[..., object]) -> frozenset[str] | None:
     return None if takes_more else names
 
 
+_MEANT: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        **dict.fromkeys(("url", "uri", "dsn", "server"), ("address", "host", "endpoint_url")),
+        **dict.fromkeys(("path", "db_path", "filename", "namespace"), ("cache_name",)),
+        "backend": ("cache",),
+        "match_headers": ("include_headers",),
+        "ttl": ("expire_after",),
+    }
+)
+"""Names that other libraries have for what is meant, which no spelling tells; the first one counts that is taken."""
+
+
 def refuse_unknown(owner: str, given: Mapping[str, object], known: Iterable[str]) -> None:
     """Raise TypeError for the first option of *given* that is not *known*, naming it and its nearest neighbour."""
     names = frozenset(known)
@@ -56,7 +68,8 @@ def refuse_unknown(owner: str, given: Mapping[str, object], known: Iterable[str]
         if name not in names:
             from difflib import get_close_matches  # which takes longer to import than most of this package
 
-            near = get_close_matches(name, sorted(names), n=1)
+            near = [meant for meant in _MEANT.get(name, ()) if meant in names]
+            near = near or get_close_matches(name, sorted(names), n=1)
             hint = f"; did you mean {near[0]!r}?" if near else f"; it takes {', '.join(sorted(names))}"
             raise TypeError(f"{owner} got an unexpected option {name!r}{hint}")
 

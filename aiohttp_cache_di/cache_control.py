@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from aiohttp_cache_di.backends.actions import CacheActions
-from aiohttp_cache_di.policy.expiration import ExpirationTime, UrlExpiration
+from aiohttp_cache_di.policy.rules.expiration import ExpirationTime, UrlExpiration
 
 __all__ = ["DO_NOT_CACHE", "CacheActions", "ExpirationTime", "UrlExpiration"]
 

@@ -54,7 +54,14 @@ class CacheMiddleware:
         Args:
             backend: where responses are kept, and the rules for them; None for a new `CacheBackend`, in memory. It
                 stays its maker's to close.
+
+        Raises:
+            TypeError: *backend* is something else.
         """
+        if not isinstance(backend, CacheBackend | None):
+            from aiohttp_cache_di.backends.agreement import no_backend
+
+            raise TypeError(f"CacheMiddleware takes a CacheBackend, {no_backend(backend)}")
         self.backend: CacheBackend = backend if backend is not None else CacheBackend()
         self.questions: Questions = Questions(self.backend)
         self._runtime: Runtime | None = None

@@ -22,7 +22,7 @@ from aiohttp_cache_di.entries.fields import expires_at, parsed_fields
 from aiohttp_cache_di.entries.filed import FiledBody, FiledResponse
 from aiohttp_cache_di.entries.streams import RELEASED, NothingSent, filed_stream, keep, memory_stream, read_filed
 from aiohttp_cache_di.keys import redact_url
-from aiohttp_cache_di.policy.telling import age_and_rest, shown, told_of
+from aiohttp_cache_di.policy.tracing import age_and_rest, shown, told_of
 from aiohttp_cache_di.rfc9111.cache_status import hit
 from aiohttp_cache_di.rfc9111.fields import combined
 from aiohttp_cache_di.rfc9111.freshness import current_age_s, whole_s

@@ -36,7 +36,7 @@ from aiohttp_cache_di.engine.questions.digest import digest_user
 from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.keys import redact_url
 from aiohttp_cache_di.middleware import CacheMiddleware
-from aiohttp_cache_di.policy.principals import Principal
+from aiohttp_cache_di.policy.rules.principals import Principal
 from aiohttp_cache_di.response import CachedResponse
 
 __all__ = ["CacheMixin", "CachedSession"]
@@ -96,7 +96,7 @@ class CacheMixin(Asking, TypedSession):
 
             refuse_other(type(self).__name__, cache, own)
         if accepted.are_all:
-            refuse_unknown(type(self).__name__, kwargs, accepted.names | BACKEND_OPTIONS)
+            refuse_unknown(type(self).__name__, kwargs, accepted.names | BACKEND_OPTIONS | {"cache", "principal"})
         self._owns_cache = cache is None
         self._request_options = _request_parameters(type(self))
         backend = CacheBackend(**own) if cache is None else cache

@@ -29,7 +29,7 @@ from msgspec.structs import replace
 from aiohttp_cache_di import CacheBackend
 from aiohttp_cache_di.admin.hosts import survey
 from aiohttp_cache_di.admin.listing import Query, collect
-from aiohttp_cache_di.backends.sqlite.schema import Table
+from aiohttp_cache_di.backends.sqlite.file.schema import Table
 from aiohttp_cache_di.rfc9111.messages import Tagging
 from benchmarks.clients import Place, make_backend
 from benchmarks.rounds import Subject

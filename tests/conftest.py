@@ -13,8 +13,9 @@ import pytest
 
 from aiohttp_cache_di.backends import CacheBackend, configured
 from aiohttp_cache_di.backends.redis import connections
-from aiohttp_cache_di.backends.sqlite import SQLiteBackend, writes
+from aiohttp_cache_di.backends.sqlite import SQLiteBackend
 from aiohttp_cache_di.backends.sqlite.store import SQLiteStore
+from aiohttp_cache_di.backends.sqlite.writing import writes
 from aiohttp_cache_di.backends.store import Limits
 from aiohttp_cache_di.backends.wrap.guarding.guard import DEFAULT_DEADLINE_S
 from aiohttp_cache_di.backends.wrap.looking import first_looks

@@ -19,11 +19,11 @@ from pymongo import MongoClient, UpdateOne
 from aiohttp_cache_di.backends.base import CacheBackend, DictCache
 from aiohttp_cache_di.backends.dynamodb import DynamoDBBackend
 from aiohttp_cache_di.backends.filesystem import FileBackend
-from aiohttp_cache_di.backends.filesystem.records import read_head
+from aiohttp_cache_di.backends.filesystem.records.packing import read_head
 from aiohttp_cache_di.backends.mongodb import MongoDBBackend
 from aiohttp_cache_di.backends.redis import RedisBackend
 from aiohttp_cache_di.backends.sqlite import SQLiteBackend
-from aiohttp_cache_di.backends.sqlite.schema import pack_key
+from aiohttp_cache_di.backends.sqlite.file.schema import pack_key
 from tests.backends.filesystem.places import entry_file
 from tests.ministack import CREDENTIALS, MinistackServer
 from tests.secantus import SecantusServer

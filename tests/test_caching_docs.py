@@ -16,10 +16,10 @@ from msgspec.structs import replace
 from aiohttp_cache_di import policy
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.policy import Bypass, Fetch, Rules, Store, Validate
-from aiohttp_cache_di.policy.expiration import UrlExpiration
 from aiohttp_cache_di.policy.parts import asks_for_rest
-from aiohttp_cache_di.policy.request import own_conditions
-from aiohttp_cache_di.policy.telling import Trace
+from aiohttp_cache_di.policy.requests.request import own_conditions
+from aiohttp_cache_di.policy.rules.expiration import UrlExpiration
+from aiohttp_cache_di.policy.tracing import Trace
 from aiohttp_cache_di.rfc9111.cache_status import Detail, FwdReason
 from aiohttp_cache_di.rfc9111.directives import request_directives, response_directives
 from aiohttp_cache_di.rfc9111.freshness import current_age_s

@@ -19,7 +19,8 @@ from aiohttp.test_utils import BaseTestServer, TestServer
 from dependency_injector import containers, providers
 
 from aiohttp_cache_di.backends.base import CacheBackend
-from aiohttp_cache_di.containers import NEEDED, CacheContainer, open_container, require
+from aiohttp_cache_di.containers import CacheContainer, open_container
+from aiohttp_cache_di.containers.parts import NEEDED, require
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.session import CachedSession
 from aiohttp_cache_di.settings import CacheSettings
@@ -280,7 +281,7 @@ async def test_a_start_that_is_cancelled_midway_is_undone_without_noise() -> Non
 
 
 async def test_a_start_that_hangs_can_be_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aiohttp_cache_di.containers.CANCELLED_START_S", 0.01)
+    monkeypatch.setattr("aiohttp_cache_di.containers.opening.CANCELLED_START_S", 0.01)
     opening = asyncio.Event()
 
     @asynccontextmanager

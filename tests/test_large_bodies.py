@@ -25,9 +25,12 @@ from starlette.testclient import TestClient
 
 from aiohttp_cache_di import CachedResponse, CachedSession
 from aiohttp_cache_di.backends import CacheBackend
-from aiohttp_cache_di.backends.filesystem import FileBackend, body, files, keeper, spool
-from aiohttp_cache_di.backends.filesystem.body import BodyFile
-from aiohttp_cache_di.backends.filesystem.records import PIECE_BYTES
+from aiohttp_cache_di.backends.filesystem import FileBackend
+from aiohttp_cache_di.backends.filesystem.bodies import reading, spool
+from aiohttp_cache_di.backends.filesystem.bodies.reading import BodyFile
+from aiohttp_cache_di.backends.filesystem.keeping import keeper
+from aiohttp_cache_di.backends.filesystem.records import files
+from aiohttp_cache_di.backends.filesystem.records.packing import PIECE_BYTES
 from aiohttp_cache_di.backends.filesystem.store import FileStore
 from aiohttp_cache_di.entries.filed import FiledResponse
 from tests.backends.filesystem.places import is_open
@@ -638,7 +641,7 @@ async def test_a_full_disk_is_not_the_readers_affair(
 
     async with caching(tmp_path) as session:
         with monkeypatch.context() as patched:
-            patched.setattr("aiohttp_cache_di.backends.filesystem.spool.write_pieces", full)
+            patched.setattr("aiohttp_cache_di.backends.filesystem.bodies.spool.write_pieces", full)
             async with session.get(origin.url) as response:
                 assert same(await response.read(), CONTENT)
                 await until(lambda: "detail=store-failed" in response.cache_status)
@@ -659,7 +662,7 @@ async def test_a_disk_that_hangs_holds_a_reader_up_for_a_moment_only(
         may_go_on.wait(60)
         write(fd, data)
 
-    monkeypatch.setattr("aiohttp_cache_di.backends.filesystem.spool.write_pieces", hang)
+    monkeypatch.setattr("aiohttp_cache_di.backends.filesystem.bodies.spool.write_pieces", hang)
     origin.content, origin.length = CONTENT * 5, 5 * SIZE
     try:
         async with caching(tmp_path, storage_deadline=0.05) as session, session.get(origin.url) as response:
@@ -681,7 +684,7 @@ async def test_a_disk_that_is_slow_holds_a_reader_up_so_that_memory_is_bounded(
         threading.Event().wait(0.02)
         write(fd, data)
 
-    monkeypatch.setattr("aiohttp_cache_di.backends.filesystem.spool.write_pieces", slowly)
+    monkeypatch.setattr("aiohttp_cache_di.backends.filesystem.bodies.spool.write_pieces", slowly)
     append = spool.FileSpool.append
 
     def noted(self: spool.FileSpool, data: bytes) -> None:
@@ -747,7 +750,7 @@ async def test_a_disk_that_cannot_be_read_breaks_off_and_keeps_the_entry(
         await fetched(session, origin)
         response = await hit(session, origin)
         with monkeypatch.context() as patched:
-            patched.setattr(body, "read_at", fail)
+            patched.setattr(reading, "read_at", fail)
             with pytest.raises(ClientPayloadError):
                 await response.content.read()
         assert same(await (await hit(session, origin)).read(), CONTENT)

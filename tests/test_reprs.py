@@ -36,7 +36,7 @@ from aiohttp_cache_di import (
 )
 from aiohttp_cache_di.engine.answering.describe import FetchedResponse
 from aiohttp_cache_di.entries.info import info_of
-from aiohttp_cache_di.policy.telling import origin_of_answer, shown
+from aiohttp_cache_di.policy.tracing import origin_of_answer, shown
 from aiohttp_cache_di.rfc9111.messages import Request, Response, StoredResponse
 from tests.origin import Origin, Received, answer
 

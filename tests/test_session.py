@@ -8,7 +8,7 @@ import subprocess
 import sys
 import warnings
 import weakref
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -60,8 +60,22 @@ class TestConstruction:
         with pytest.raises(TypeError, match=r"<RedisCache .*> is a storage: use RedisBackend$"):
             CachedSession(cache=wrong)
         wrong = "redis"
-        with pytest.raises(TypeError, match=r"cache= takes a CacheBackend, not 'redis'$"):
+        with pytest.raises(TypeError, match=r"cache= takes a CacheBackend, not 'redis': use one such as SQLiteBackend"):
             CachedSession(cache=wrong)
+
+    @pytest.mark.parametrize("make", [lambda wrong: CachedSession(cache=wrong), CacheMiddleware])
+    async def test_what_is_no_backend_is_refused_and_no_password_told(self, make: Callable[[Any], object]) -> None:
+        with pytest.raises(TypeError, match=r"not the class CacheBackend: call it$"):
+            make(CacheBackend)
+        with pytest.raises(TypeError, match="not an address: use one such as RedisBackend") as caught:
+            make("redis://:hunter2@localhost")
+        assert "hunter2" not in str(caught.value)
+
+    async def test_a_name_that_is_almost_cache_is_told_so(self) -> None:
+        for name in ("cach", "backend"):
+            misspelt: Any = {name: None}
+            with pytest.raises(TypeError, match=f"'{name}'; did you mean 'cache'"):
+                CachedSession(**misspelt)
 
     async def test_a_misspelt_option_is_refused_with_the_right_one(self) -> None:
         with pytest.raises(TypeError, match="'expire_afer'; did you mean 'expire_after'"):

@@ -8,7 +8,7 @@ import pytest
 
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.errors import ConfigurationError
-from aiohttp_cache_di.policy.expiration import UrlExpiration, UrlRules
+from aiohttp_cache_di.policy.rules.expiration import UrlExpiration, UrlRules
 from tests.clients import Clients
 from tests.origin import Origin, Received, answer
 

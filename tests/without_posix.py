@@ -52,15 +52,22 @@ def take_away() -> None:
 
 def _by_path_only(call: Callable[..., Any]) -> Callable[..., Any]:
     def by_path(path: Any = ".", *args: Any, **options: Any) -> Any:
-        if isinstance(path, int) or any(name.endswith("dir_fd") for name in options):
+        if isinstance(path, int):
             raise NotImplementedError("there are no descriptors of directories")
-        return call(path, *args, **options)
+        return call(path, *args, **_without_descriptors(options))
 
     return by_path
 
 
+def _without_descriptors(options: dict[str, Any]) -> dict[str, Any]:
+    """The options of a call, of which None is no descriptor of a directory."""
+    if any(name.endswith("dir_fd") and value is not None for name, value in options.items()):
+        raise NotImplementedError("there are no descriptors of directories")
+    return {name: value for name, value in options.items() if not name.endswith("dir_fd")}
+
+
 def _without_directories(call: Callable[..., int]) -> Callable[..., int]:
-    def opened(path: Any, flags: int, mode: int = 0o777) -> int:
+    def opened(path: Any, flags: int, mode: int = 0o777, *, dir_fd: None = None) -> int:
         if os.path.isdir(path):
             raise PermissionError(13, "Permission denied", path)
         return call(path, flags, mode)
@@ -71,11 +78,11 @@ def _without_directories(call: Callable[..., int]) -> Callable[..., int]:
 def refused_while_open(call: Callable[..., None]) -> Callable[..., None]:
     """*call*, which refuses paths of files that this process has open."""
 
-    def refused(*paths: Any) -> None:
+    def refused(*paths: Any, **options: Any) -> None:
         real = {os.path.realpath(path) for path in paths}
         for descriptor in pathlib.Path("/proc/self/fd").iterdir():
             if os.path.realpath(descriptor) in real:
                 raise PermissionError(13, "it is used by a process", *paths[:1])
-        call(*paths)
+        call(*paths, **_without_descriptors(options))
 
     return refused

@@ -62,8 +62,8 @@ from typing import Any, Literal, TypedDict
 
 from pydantic import SecretStr
 
-from aiohttp_cache_di.policy.expiration import ExpirationTime, UrlLifetime
-from aiohttp_cache_di.policy.windows import Window
+from aiohttp_cache_di.policy.rules.expiration import ExpirationTime, UrlLifetime
+from aiohttp_cache_di.policy.rules.windows import Window
 
 __all__ = [
 {names}]

@@ -8,6 +8,7 @@ imported, with one warning: requests are slower then, or not cached, and answere
 - `decoding`: watches the parser of a response.
 - `joining`: puts what is kept of a body before the rest of it.
 - `genuine`: whether its classes are as aiohttp made them.
+- `options`: the arguments of its session, for type checkers.
 
 The subclasses of aiohttp's classes (`session`, `response`) use the names of their bases in their own code; those are in
 the list as well.

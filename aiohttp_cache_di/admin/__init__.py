@@ -3,9 +3,10 @@
 The adapters in ``integrations/`` mount it: they hand requests on as an `Ask` and send each `Reply`. Who may come in
 is the app's to say, by ``authorize=``, before anything gets here. How the parts move together:
 
+- ``mounting`` checks what the adapters are given, and ``messages`` is what they hand on and send.
 - ``door`` lets requests in: local ones where that is the bound, none of other sites' pages, changes by a token.
-- ``api`` answers by name (`ENDPOINTS`); ``questions`` has what is asked of one cache, in the shapes of ``told``, and
-  ``reading`` checks what is asked for.
+- ``api`` answers by name (`ENDPOINTS`); ``questions`` has what is asked of one cache, ``shapes`` the structs of
+  its JSON, and ``reading`` checks what is asked for.
 - ``recent`` observes each cache, and counts by steps of some seconds. It knows this process, as counters do; what is
   stored is asked of the store, and is the same in each.
 - ``listing`` keeps what a walk over the store has found in order, so that pages can be cut out of it; ``hosts`` adds

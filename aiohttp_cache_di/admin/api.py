@@ -15,10 +15,10 @@ from aiohttp_cache_di.admin.door import Door
 from aiohttp_cache_di.admin.messages import AdminError, Ask, Reply, as_json
 from aiohttp_cache_di.admin.page import Page
 from aiohttp_cache_di.admin.preview import shown
-from aiohttp_cache_di.admin.questions import QUESTIONS, Asked, Session, Watched
+from aiohttp_cache_di.admin.questions import QUESTIONS, AdminRequest, Session, Watched
 from aiohttp_cache_di.admin.reading import parameters
 from aiohttp_cache_di.admin.recent import KEPT_S, STEP_S
-from aiohttp_cache_di.admin.told import Bounds, CachesTold, CacheTold, Worker
+from aiohttp_cache_di.admin.shapes import Bounds, CacheInfo, CachesAnswer, Worker
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.telemetry.measures import BOUNDS_S
 from aiohttp_cache_di.telemetry.names import distinct
@@ -114,7 +114,7 @@ class Admin:
             label, session = _chosen(sessions, number)
             watched = self._watched_of(session.cache)
             worker = self._me(session.cache.stats.since)
-            return await QUESTIONS[name](Asked(ask, label, session, watched, worker, self._previews))
+            return await QUESTIONS[name](AdminRequest(ask, label, session, watched, worker, self._previews))
         except AdminError as refusal:
             return refusal.reply()
         except Exception:
@@ -136,19 +136,19 @@ class Admin:
     def _caches(self, ask: Ask, sessions: Sequence[tuple[str, Session | None]]) -> Reply:
         parameters(ask, frozenset())
         token, given = self._door.token_of(ask)
-        found: dict[str, CacheTold] = {}
+        found: dict[str, CacheInfo] = {}
         since = now = time.time()
         for number, (label, session) in enumerate(sessions):
             if session is None or session.closed:
                 name = distinct(label, found)
-                found[name] = CacheTold(number, shown(name), is_open=False)
+                found[name] = CacheInfo(number, shown(name), is_open=False)
                 continue
             self._watched_of(session.cache)
             name = distinct(session.cache.name, found)
-            found[name] = _told_of(number, name, session.cache)
+            found[name] = _info_of(number, name, session.cache)
             since = min(since, session.cache.stats.since)
         bounds = Bounds(STEP_S, KEPT_S, BOUNDS_S, not self._read_only, self._previews)
-        return as_json(CachesTold(list(found.values()), self._me(since), token, bounds, now), headers=given)
+        return as_json(CachesAnswer(list(found.values()), self._me(since), token, bounds, now), headers=given)
 
 
 def _chosen(sessions: Sequence[tuple[str, Session | None]], number: str) -> tuple[str, Session]:
@@ -160,10 +160,10 @@ def _chosen(sessions: Sequence[tuple[str, Session | None]], number: str) -> tupl
     return label, session
 
 
-def _told_of(number: int, name: str, backend: CacheBackend) -> CacheTold:
+def _info_of(number: int, name: str, backend: CacheBackend) -> CacheInfo:
     where = ""
     with suppress(Exception):  # of a store of the user's
         where = backend.guard.outages.place
     mode = "HTTP's own rules (cache_control)" if backend.cache_control else "your rules"
     shared = ", shared" if backend.shared else ""
-    return CacheTold(number, shown(name), True, type(backend).__name__, shown(where), mode + shared)
+    return CacheInfo(number, shown(name), True, type(backend).__name__, shown(where), mode + shared)

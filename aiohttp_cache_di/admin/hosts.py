@@ -11,7 +11,7 @@ from typing import Final
 from msgspec import Struct
 
 from aiohttp_cache_di.admin.preview import shown
-from aiohttp_cache_di.admin.told import HostTold
+from aiohttp_cache_di.admin.shapes import HostUsage
 from aiohttp_cache_di.entries.info import EntryInfo
 
 __all__ = ["Survey", "Surveys"]
@@ -34,7 +34,7 @@ class Survey(Struct, frozen=True):
         at: POSIX time of the walk.
     """
 
-    largest: list[HostTold]
+    largest: list[HostUsage]
     hosts: int
     took_s: float
     at: float
@@ -64,7 +64,7 @@ async def survey(entries: AsyncGenerator[EntryInfo]) -> Survey:
             seen += 1
             if not seen % CHUNK:
                 await asyncio.sleep(0)
-    told = [HostTold(shown(host), each.entries, each.body_bytes, each.fresh) for host, each in sums.items()]
+    told = [HostUsage(shown(host), each.entries, each.body_bytes, each.fresh) for host, each in sums.items()]
     told.sort(key=lambda one: (-one.body_bytes, one.host))
     return Survey(told[:TOLD], len(sums), time.perf_counter() - begun, now)
 

@@ -17,29 +17,29 @@ from aiohttp_cache_di.admin.messages import AdminError, Ask, Reply, as_json
 from aiohttp_cache_di.admin.preview import Preview, head_of, preview_of, shown
 from aiohttp_cache_di.admin.reading import body_as, number_of, page_of, parameters, purge_of, query_of, selectors_of
 from aiohttp_cache_di.admin.recent import Recent
-from aiohttp_cache_di.admin.told import (
-    EntriesTold,
-    EntryTold,
-    ExplainAsked,
-    ExplainedTold,
-    NowTold,
-    PurgeAsked,
-    PurgedTold,
-    StepTold,
-    StoreTold,
-    UpstreamsTold,
+from aiohttp_cache_di.admin.shapes import (
+    EntriesAnswer,
+    EntryAnswer,
+    ExplainAnswer,
+    ExplainRequest,
+    NowAnswer,
+    PurgeAnswer,
+    PurgeRequest,
+    StepInfo,
+    StoreAnswer,
+    UpstreamsAnswer,
     Worker,
     row_of,
 )
 from aiohttp_cache_di.backends.base import CacheBackend
-from aiohttp_cache_di.backends.operating.explaining import Explanation
+from aiohttp_cache_di.backends.operating.explanation import Explanation
 from aiohttp_cache_di.backends.operating.terms import is_key_beginning
 from aiohttp_cache_di.backends.wrap.guarding.outages import cause_of, kind_of
 from aiohttp_cache_di.entries.info import info_of
 from aiohttp_cache_di.errors import ConfigurationError, UnreadableEntryError
 from aiohttp_cache_di.telemetry import Measures
 
-__all__ = ["QUESTIONS", "Asked", "Session", "Watched"]
+__all__ = ["QUESTIONS", "AdminRequest", "Session", "Watched"]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
@@ -101,7 +101,7 @@ class Watched:
         self.surveys.forget()
 
 
-class Asked(NamedTuple):
+class AdminRequest(NamedTuple):
     """A request about one cache, which is open.
 
     Args:
@@ -121,15 +121,42 @@ class Asked(NamedTuple):
         """The backend of the session."""
         return self.session.cache
 
+    async def of_store(self, call: Callable[[], Awaitable[Any]], within_s: float | None = None) -> Any:
+        """What *call* gives, which asks the store.
 
-async def now(asked: Asked) -> Reply:
+        Raises:
+            AdminError: it fails, takes too long, or was asked for what cannot be.
+        """
+        try:
+            async with asyncio.timeout(within_s):
+                return await call()
+        except AdminError:
+            raise
+        except ConfigurationError as exc:
+            raise AdminError(400, "bad-request", shown(str(exc))) from exc
+        except TimeoutError as exc:
+            raise AdminError(503, "store-failed", f"{self._place()} did not answer in time") from exc
+        except UnreadableEntryError as exc:
+            raise AdminError(404, "not-found", "what is stored there cannot be read") from exc
+        except Exception as exc:  # of a driver
+            words = cause_of(kind_of(exc), exc, self.backend.stack.store)
+            raise AdminError(503, "store-failed", shown(f"{self._place()} fails: {words}")) from exc
+
+    def _place(self) -> str:
+        try:
+            return shown(self.backend.guard.outages.where)
+        except Exception:  # of a store of the user's
+            return "The store"
+
+
+async def now(request: AdminRequest) -> Reply:
     """What this worker knows by itself: counters, health, samples."""
-    given = parameters(asked.ask, frozenset({"after", "worker"}))
-    stats, me = asked.backend.stats, asked.worker
+    given = parameters(request.ask, frozenset({"after", "worker"}))
+    stats, me = request.backend.stats, request.worker
     after = number_of(given, "after", 0, 10**12) if given.get("worker") == me.id else 0
-    snapshot, health, saved = stats.snapshot(), stats.health(), asked.watched.measures.saved
+    snapshot, health, saved = stats.snapshot(), stats.health(), request.watched.measures.saved
     counters = {name: getattr(snapshot, name) for name in COUNTERS}
-    told = NowTold(
+    answer = NowAnswer(
         worker=me,
         now=time.time(),
         health=health.status,
@@ -138,45 +165,47 @@ async def now(asked: Asked) -> Reply:
         counters=counters | {"requests": snapshot.requests},
         store_errors={shown(kind): count for kind, count in snapshot.store_errors.items()},
         saved={"requests": saved.requests, "bytes": saved.bytes, "seconds": saved.seconds},
-        samples=asked.watched.recent.samples(after),
+        samples=request.watched.recent.samples(after),
         is_all=not after,
-        busiest=[replace(one, host=shown(one.host)) for one in asked.watched.recent.busiest(limit=BUSIEST)],
+        busiest=[replace(one, host=shown(one.host)) for one in request.watched.recent.busiest(limit=BUSIEST)],
     )
     # So that the next one may come to another worker: each tells of itself alone.
-    return as_json(told, headers={"Connection": "close"} if asked.ask.version == "1.1" else None)
+    return as_json(answer, headers={"Connection": "close"} if request.ask.version == "1.1" else None)
 
 
-async def store(asked: Asked) -> Reply:
+async def store(request: AdminRequest) -> Reply:
     """How much is stored."""
-    parameters(asked.ask, frozenset())
-    return await _usage(asked, None)
+    parameters(request.ask, frozenset())
+    return await _usage(request, None)
 
 
-async def check(asked: Asked) -> Reply:
+async def check(request: AdminRequest) -> Reply:
     """Try the store, and tell how much is stored."""
-    parameters(asked.ask, frozenset())
-    health = await _of_store(asked, asked.backend.ping, ANSWER_WITHIN_S)
+    parameters(request.ask, frozenset())
+    health = await request.of_store(request.backend.ping, ANSWER_WITHIN_S)
     if not health.is_ok:
         raise AdminError(503, "store-failed", shown(health.reason))
-    return await _usage(asked, "")
+    return await _usage(request, "")
 
 
-async def _usage(asked: Asked, checked: str | None) -> Reply:
+async def _usage(request: AdminRequest, checked: str | None) -> Reply:
     begun = time.perf_counter()
-    used = await _of_store(asked, asked.backend.usage, ANSWER_WITHIN_S)
+    used = await request.of_store(request.backend.usage, ANSWER_WITHIN_S)
     took_s = time.perf_counter() - begun
-    return as_json(StoreTold(used.entries, used.bytes_in_use, used.bytes_on_disk, took_s, time.time(), checked=checked))
+    return as_json(
+        StoreAnswer(used.entries, used.bytes_in_use, used.bytes_on_disk, took_s, time.time(), checked=checked)
+    )
 
 
-async def upstreams(asked: Asked) -> Reply:
+async def upstreams(request: AdminRequest) -> Reply:
     """The largest upstreams of the store."""
-    parameters(asked.ask, frozenset())
+    parameters(request.ask, frozenset())
     reason, found = "", None
     try:
-        found = await _of_store(asked, lambda: asked.watched.surveys.get(asked.backend.entries))
+        found = await request.of_store(lambda: request.watched.surveys.get(request.backend.entries))
     except AdminError as failure:
         reason = failure.message
-    told = UpstreamsTold(
+    answer = UpstreamsAnswer(
         now=time.time(),
         largest=None if found is None else found.largest,
         hosts=0 if found is None else found.hosts,
@@ -184,21 +213,20 @@ async def upstreams(asked: Asked) -> Reply:
         at=time.time() if found is None else found.at,
         reason=reason,
     )
-    return as_json(told)
+    return as_json(answer)
 
 
-async def entries(asked: Asked) -> Reply:
+async def entries(request: AdminRequest) -> Reply:
     """A page of the table of entries."""
-    query, given = query_of(asked.ask)
+    query, given = query_of(request.ask)
     offset, limit = page_of(given)
-    listing = await _of_store(
-        asked,
-        lambda: asked.watched.listings.get(
-            query, lambda: asked.backend.entries(**selectors_of(query)), given.get("listing", "")
+    listing = await request.of_store(
+        lambda: request.watched.listings.get(
+            query, lambda: request.backend.entries(**selectors_of(query)), given.get("listing", "")
         ),
     )
     now = time.time()
-    told = EntriesTold(
+    answer = EntriesAnswer(
         listing=listing.id,
         at=listing.at,
         now=now,
@@ -208,14 +236,14 @@ async def entries(asked: Asked) -> Reply:
         offset=offset,
         entries=[row_of(info, now) for info in listing.page(offset, limit)],
     )
-    return as_json(told)
+    return as_json(answer)
 
 
-async def entry(asked: Asked) -> Reply:
+async def entry(request: AdminRequest) -> Reply:
     """One entry: its head, and the beginning of its body."""
-    key = parameters(asked.ask, frozenset({"key"})).get("key", "")
-    stack = asked.backend.stack
-    item = await _of_store(asked, lambda: stack.get(key), ANSWER_WITHIN_S) if key else None
+    key = parameters(request.ask, frozenset({"key"})).get("key", "")
+    stack = request.backend.stack
+    item = await request.of_store(lambda: stack.get(key), ANSWER_WITHIN_S) if key else None
     entry = stack.packing.entry_of(item, key)
     if entry is None and not is_key_beginning(key):
         raise AdminError(400, "bad-request", shown(f"key={key[:200]!r}: use a key, as api/caches/…/entries tells it"))
@@ -223,47 +251,48 @@ async def entry(asked: Asked) -> Reply:
         raise AdminError(404, "not-found", "nothing is stored under this key any more")
     info, now = info_of(entry), time.time()
     preview = Preview("off")
-    if asked.previews:
-        preview = await _of_store(asked, lambda: preview_of(entry, info.content_type), ANSWER_WITHIN_S)
+    if request.previews:
+        preview = await request.of_store(lambda: preview_of(entry, info.content_type), ANSWER_WITHIN_S)
     reason = (entry.reason or b"").decode("utf-8", "replace")
     http = ".".join(map(str, entry.version))
-    return as_json(EntryTold(row_of(info, now), now, http, shown(reason), head_of(entry), len(entry.variants), preview))
+    return as_json(
+        EntryAnswer(row_of(info, now), now, http, shown(reason), head_of(entry), len(entry.variants), preview)
+    )
 
 
-async def purge(asked: Asked) -> Reply:
+async def purge(request: AdminRequest) -> Reply:
     """Drop entries, make them stale, or tell how many that would be."""
-    parameters(asked.ask, frozenset())
-    wish = await body_as(asked.ask, PurgeAsked)
+    parameters(request.ask, frozenset())
+    wish = await body_as(request.ask, PurgeRequest)
     selectors = purge_of(wish)
-    backend = asked.backend
-    purged = await _of_store(
-        asked,
+    backend = request.backend
+    purged = await request.of_store(
         lambda: backend.purge(all=wish.all, soft=wish.soft, dry_run=wish.dry_run, **selectors),
         PURGE_WITHIN_S,
     )
     if not wish.dry_run:
-        asked.watched.forget()
+        request.watched.forget()
         logger.info(
             "The admin page has %s %d entries of the cache %r, %d bytes",
             "made stale" if wish.soft else "dropped",
             purged.entries,
-            asked.label,
+            request.label,
             purged.bytes,
         )
-    return as_json(PurgedTold(purged.entries, purged.bytes, wish.soft, wish.dry_run))
+    return as_json(PurgeAnswer(purged.entries, purged.bytes, wish.soft, wish.dry_run))
 
 
-async def explain(asked: Asked) -> Reply:
+async def explain(request: AdminRequest) -> Reply:
     """What the cache would do with a request."""
-    parameters(asked.ask, frozenset())
-    wish = await body_as(asked.ask, ExplainAsked)
+    parameters(request.ask, frozenset())
+    wish = await body_as(request.ask, ExplainRequest)
     options: dict[str, Any] = {"principal": wish.principal} if wish.principal else {}
     if not wish.url.strip():
         raise AdminError(400, "bad-request", "url: use a URL, as the service requests it")
 
     async def explain() -> Explanation:
         try:
-            return await asked.session.explain(
+            return await request.session.explain(
                 wish.method.strip().upper() or "GET",
                 wish.url.strip(),
                 headers=wish.headers,
@@ -274,9 +303,9 @@ async def explain(asked: Asked) -> Reply:
         except (ClientError, ValueError, TypeError) as exc:
             raise AdminError(400, "bad-request", shown(f"the request cannot be made: {exc or 'no such URL'}")) from exc
 
-    found: Explanation = await _of_store(asked, explain, ANSWER_WITHIN_S)
+    found: Explanation = await request.of_store(explain, ANSWER_WITHIN_S)
     now = time.time()
-    told = ExplainedTold(
+    answer = ExplainAnswer(
         now=now,
         method=shown(found.method),
         url=shown(found.url),
@@ -284,15 +313,15 @@ async def explain(asked: Asked) -> Reply:
         partition=found.partition,
         decision=found.decision,
         cache_status=shown(found.cache_status),
-        steps=[StepTold(step.question, step.answer, shown(step.because)) for step in found.steps],
+        steps=[StepInfo(step.question, step.answer, shown(step.because)) for step in found.steps],
         settings=list(map(shown, found.settings)),
         stored=[row_of(info, now) for info in found.stored],
         store_error=shown(found.store_error),
     )
-    return as_json(told)
+    return as_json(answer)
 
 
-QUESTIONS: Final[dict[str, Callable[[Asked], Awaitable[Reply]]]] = {
+QUESTIONS: Final[dict[str, Callable[[AdminRequest], Awaitable[Reply]]]] = {
     "now": now,
     "store": store,
     "check": check,
@@ -303,32 +332,3 @@ QUESTIONS: Final[dict[str, Callable[[Asked], Awaitable[Reply]]]] = {
     "explain": explain,
 }
 """By the name of the endpoint."""
-
-
-async def _of_store(asked: Asked, call: Callable[[], Awaitable[Any]], within_s: float | None = None) -> Any:
-    """What *call* gives, which asks the store.
-
-    Raises:
-        AdminError: it fails, takes too long, or was asked for what cannot be.
-    """
-    try:
-        async with asyncio.timeout(within_s):
-            return await call()
-    except AdminError:
-        raise
-    except ConfigurationError as exc:
-        raise AdminError(400, "bad-request", shown(str(exc))) from exc
-    except TimeoutError as exc:
-        raise AdminError(503, "store-failed", f"{_place(asked)} did not answer in time") from exc
-    except UnreadableEntryError as exc:
-        raise AdminError(404, "not-found", "what is stored there cannot be read") from exc
-    except Exception as exc:  # of a driver
-        words = cause_of(kind_of(exc), exc, asked.backend.stack.store)
-        raise AdminError(503, "store-failed", shown(f"{_place(asked)} fails: {words}")) from exc
-
-
-def _place(asked: Asked) -> str:
-    try:
-        return shown(asked.backend.guard.outages.where)
-    except Exception:  # of a store of the user's
-        return "The store"

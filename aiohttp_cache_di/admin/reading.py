@@ -9,7 +9,7 @@ import msgspec
 
 from aiohttp_cache_di.admin.listing import MAX_ROWS, Order, Query, Sort
 from aiohttp_cache_di.admin.messages import MAX_QUESTION_BYTES, AdminError, Ask
-from aiohttp_cache_di.admin.told import PurgeAsked
+from aiohttp_cache_di.admin.shapes import PurgeRequest
 from aiohttp_cache_di.backends.operating.selection import Selectors
 
 __all__ = ["body_as", "number_of", "page_of", "parameters", "purge_of", "query_of", "selectors_of"]
@@ -95,7 +95,7 @@ async def body_as(ask: Ask, shape: type[Shape]) -> Shape:
         raise _bad(f"the body: {exc}") from exc
 
 
-def purge_of(asked: PurgeAsked) -> Selectors:
+def purge_of(asked: PurgeRequest) -> Selectors:
     """What is to go, as `CacheBackend.purge` takes it."""
     names = ("url", "host", "match", "tags", "older_than", "larger_than")
     found = {name: value for name in names if (value := getattr(asked, name)) is not None}

@@ -8,22 +8,31 @@ Imports point down this list::
     dynamodb/ filesystem/ mongodb/ redis/ sqlite/   each keeps to the contract and does no more
     base         `CacheBackend`: the methods that users call and override
     agreement    whether options beside a backend say what it says
-    operating/   what those who look after a cache ask: entries, purges, "what would you do with this request?"
+    operating/   for operators: entries, purges, what is kept for a URL, "what would you do with this request?"
     configured   the settings of a backend, and how options become them
-    deleting     what goes with a response that is deleted (`invalidate` is the engine's, and follows no redirect)
-    urls         what is kept for a URL: looked for, and dropped
     stacked      a backend's hold on its store: one stack, and the two storages that users see
     memory/      the store in this process's memory
     loops        a driver's client for each event loop
     wrap/        what every store gets around it: the stack that the engine asks, and the item face that users see
     storage      `BaseCache`, the API of that face, and of storages that users write
     store/       the contract of a store, and what one may be able to do besides
-    options/     what may be set, and to what
+    options/     what may be set, to what, and how a change is noticed
     disk/        files that no other user of the machine can touch, and locks on them
-    naming       whom the requests to a backend are for
-    revision     settings that may change at any time: those who remember answers are told
     eviction     which entry of a bounded table goes first
     actions      what the cache means to do, for callers that drive a backend by hand
+
+The methods of a backend are written where their subject is; each class knows some of those below it::
+
+    base.CacheBackend               what the engine asks, and users override
+      operating.explaining.Explained    explain
+      operating.operated.Operated       entries, purge, usage
+      operating.urls.Addressed          has_url, delete_url, get_urls
+      operating.deleting.Deleting       bulk_delete, invalidate
+      configured.Configured             the settings
+      options.naming.Naming             whom a request is for
+      policy.rules.book.RuleBook        the rules, from settings and the wishes of a call
+      stacked.Stacked                   responses, redirects, the secret, ping, settle
+      options.revision.Revised          notices each change
 
 How a backend is put together::
 
@@ -65,7 +74,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp_cache_di.backends.actions import CacheActions
 from aiohttp_cache_di.backends.base import BaseCache, BaseStorage, CacheBackend, DictCache, ResponseOrKey
-from aiohttp_cache_di.backends.operating.explaining import Explanation
+from aiohttp_cache_di.backends.operating.explanation import Explanation
 from aiohttp_cache_di.backends.store.inspecting import Purged, Usage
 from aiohttp_cache_di.entries.info import EntryInfo
 from aiohttp_cache_di.lazy import imported_later

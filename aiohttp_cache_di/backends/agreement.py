@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from aiohttp_cache_di.backends.options.values import refuse_unusable
 from aiohttp_cache_di.backends.storage import BaseCache
 from aiohttp_cache_di.keys import credential_names
-from aiohttp_cache_di.policy.expiration import (
+from aiohttp_cache_di.policy.rules.book import DEFAULT_CODES
+from aiohttp_cache_di.policy.rules.expiration import (
     UNSET,
     ExpirationTime,
     UrlExpiration,
@@ -25,8 +26,7 @@ from aiohttp_cache_di.policy.expiration import (
     moment_of,
     posix_time,
 )
-from aiohttp_cache_di.policy.rules import DEFAULT_CODES
-from aiohttp_cache_di.policy.windows import Window, window_s
+from aiohttp_cache_di.policy.rules.windows import Window, window_s
 from aiohttp_cache_di.units import means_none
 
 if TYPE_CHECKING:
@@ -61,8 +61,12 @@ _SHORT.maxstring = _SHORT.maxother = 80
 
 def no_backend(given: object) -> str:
     """What is to be said of *given* in the place of a backend; the first documents of the API mix the two up."""
+    if isinstance(given, type):
+        return f"not the class {given.__name__}: call it"
+    if isinstance(given, str) and "://" in given:  # with a password in it, maybe
+        return "not an address: use one such as RedisBackend(address='redis://…')"
     if not isinstance(given, BaseCache):
-        return f"not {given!r}"
+        return f"not {given!r}: use one such as SQLiteBackend('cache.sqlite')"
     instead = _BACKENDS.get(type(given).__name__, "a CacheBackend with it as `responses`")
     return f"and {given!r} is a storage: use {instead}"
 

@@ -18,19 +18,19 @@ from aiohttp_cache_di import keys
 from aiohttp_cache_di.arguments import SpelledOut, refuse_unknown
 from aiohttp_cache_di.backends.actions import CacheActions
 from aiohttp_cache_di.backends.configured import Configured, FilterFn, accept_all
-from aiohttp_cache_di.backends.deleting import Deleting, next_key
 from aiohttp_cache_di.backends.memory import DictCache
+from aiohttp_cache_di.backends.operating.deleting import next_key
 from aiohttp_cache_di.backends.operating.explaining import Explained
+from aiohttp_cache_di.backends.operating.urls import item_of
+from aiohttp_cache_di.backends.options.revision import hook
 from aiohttp_cache_di.backends.options.values import BACKEND_OPTIONS, BackendOptions
-from aiohttp_cache_di.backends.revision import hook
 from aiohttp_cache_di.backends.storage import BaseCache, BaseStorage, ResponseOrKey
-from aiohttp_cache_di.backends.urls import item_of
 from aiohttp_cache_di.entries.build import body_of, entry_of
 from aiohttp_cache_di.entries.tags import has_tags, tagging_of
 from aiohttp_cache_di.policy import origin_of, tags_of
-from aiohttp_cache_di.policy.expiration import UNSET, ExpirationTime, UrlLifetime, posix_time
-from aiohttp_cache_di.policy.request import may_be_cached
-from aiohttp_cache_di.policy.rules import DEFAULT_CODES
+from aiohttp_cache_di.policy.requests.request import may_be_cached
+from aiohttp_cache_di.policy.rules.book import DEFAULT_CODES
+from aiohttp_cache_di.policy.rules.expiration import UNSET, ExpirationTime, UrlLifetime, posix_time
 from aiohttp_cache_di.response import AnyResponse, CachedResponse
 from aiohttp_cache_di.rfc9111.messages import Request, StoredResponse
 
@@ -41,7 +41,7 @@ logger: logging.Logger = logging.getLogger(__name__)
 MAX_HOPS = 30  # of a stored chain of redirects; aiohttp itself follows 10
 
 
-class CacheBackend(Deleting, Explained, Configured):
+class CacheBackend(Explained, Configured):
     """Base class of all backends, and the one that keeps responses in memory.
 
     To keep them elsewhere, subclass it and set `responses` and `redirects` to storages of your own (`BaseCache`).
@@ -92,17 +92,19 @@ class CacheBackend(Deleting, Explained, Configured):
         refuse_unknown(type(self).__name__, kwargs, BACKEND_OPTIONS)
         super().__init__()
         self._configure(
-            cache_name,
-            expire_after,
-            urls_expire_after,
-            allowed_codes,
-            allowed_methods,
-            include_headers,
-            ignored_params,
-            autoclose,
-            cache_control,
-            filter_fn,
-            kwargs,
+            {
+                "cache_name": cache_name,
+                "expire_after": expire_after,
+                "urls_expire_after": urls_expire_after,
+                "allowed_codes": allowed_codes,
+                "allowed_methods": allowed_methods,
+                "include_headers": include_headers,
+                "ignored_params": ignored_params,
+                "autoclose": autoclose,
+                "cache_control": cache_control,
+                "filter_fn": filter_fn,
+                **kwargs,
+            }
         )
 
     def __repr__(self) -> str:
@@ -255,7 +257,7 @@ class CacheBackend(Deleting, Explained, Configured):
         purges = await self.stack.here().purges.observe()
         return replace(entry, tagging=tagging_of(entry.raw_headers, tags, origin=origin_of(request), purges=purges))
 
-    # ---- for those who look after a cache
+    # ---- for operators
 
     async def delete_expired_responses(self) -> int:
         """Delete what has expired, and what ``filter_fn`` does not let through any more; return how many went."""

@@ -13,24 +13,24 @@ from aiohttp.typedefs import StrOrURL
 
 from aiohttp_cache_di import keys
 from aiohttp_cache_di.backends.memory import DEFAULT_MAX_BYTES, DictCache, MemoryStore
-from aiohttp_cache_di.backends.naming import Naming
+from aiohttp_cache_di.backends.options.naming import Naming
+from aiohttp_cache_di.backends.options.revision import setting
 from aiohttp_cache_di.backends.options.typed import FilterFn, TagFn
 from aiohttp_cache_di.backends.options.values import MAX_IN_MEMORY_BYTES, BackendOptions, refuse_unusable
-from aiohttp_cache_di.backends.revision import setting
 from aiohttp_cache_di.backends.stacked import Stacked
 from aiohttp_cache_di.backends.wrap.guarding.guard import DEFAULT_DEADLINE_S, StoreGuard
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
 from aiohttp_cache_di.entries.secrets import DEFAULT_SALT, digest_key_of
-from aiohttp_cache_di.policy.decisions import Rules
-from aiohttp_cache_di.policy.expiration import ExpirationTime, UrlLifetime, UrlRules, lifetime_s
-from aiohttp_cache_di.policy.idle import idle_settings
-from aiohttp_cache_di.policy.principals import Principal
-from aiohttp_cache_di.policy.rules import RuleBook
-from aiohttp_cache_di.policy.windows import Window, window_s
+from aiohttp_cache_di.policy.rules.book import RuleBook
+from aiohttp_cache_di.policy.rules.expiration import ExpirationTime, UrlLifetime, UrlRules, lifetime_s
+from aiohttp_cache_di.policy.rules.idle import idle_settings
+from aiohttp_cache_di.policy.rules.principals import Principal
+from aiohttp_cache_di.policy.rules.resolved import Rules
+from aiohttp_cache_di.policy.rules.windows import Window, window_s
 from aiohttp_cache_di.response import AnyResponse
 from aiohttp_cache_di.telemetry import CacheStats
 
-__all__ = ["LOOKING_UP", "Configured", "FilterFn", "TagFn", "accept_all"]
+__all__ = ["LOOKING_UP", "Configured", "FilterFn", "GivenOptions", "TagFn", "accept_all"]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
@@ -50,6 +50,21 @@ _DEFAULTS: Final = {"secret_key": None, "salt": DEFAULT_SALT, "serializer": None
 def accept_all(response: AnyResponse) -> bool:
     """Cache every response that the other rules let through."""
     return True
+
+
+class GivenOptions(BackendOptions):
+    """What a backend is made with: what its initialiser names, and further options."""
+
+    cache_name: str
+    expire_after: ExpirationTime
+    urls_expire_after: Mapping[str, UrlLifetime] | None
+    allowed_codes: Collection[int]
+    allowed_methods: Collection[str]
+    include_headers: bool
+    ignored_params: Iterable[str] | None
+    autoclose: bool
+    cache_control: bool
+    filter_fn: FilterFn
 
 
 class Configured(Stacked, Naming, RuleBook):
@@ -137,56 +152,31 @@ class Configured(Stacked, Naming, RuleBook):
         verdict = self.filter_fn(response)
         return bool(await verdict if inspect.isawaitable(verdict) else verdict)
 
-    def _configure(
-        self,
-        cache_name: str,
-        expire_after: ExpirationTime,
-        urls_expire_after: Mapping[str, UrlLifetime] | None,
-        allowed_codes: Collection[int],
-        allowed_methods: Collection[str],
-        include_headers: bool,
-        ignored_params: Iterable[str] | None,
-        autoclose: bool,
-        cache_control: bool,
-        filter_fn: FilterFn,
-        options: BackendOptions,
-    ) -> None:
+    def _configure(self, given: GivenOptions) -> None:
         """Set what is set when a backend is made, and keep responses in memory."""
         # A wrong value is refused here, not at the first request.
-        lifetime_s(expire_after, now=time.time())
-        self._given: Mapping[str, Any] = {
-            "cache_name": cache_name,
-            "expire_after": expire_after,
-            "urls_expire_after": urls_expire_after,
-            "allowed_codes": allowed_codes,
-            "allowed_methods": allowed_methods,
-            "include_headers": include_headers,
-            "ignored_params": ignored_params,
-            "autoclose": autoclose,
-            "cache_control": cache_control,
-            "filter_fn": filter_fn,
-            **options,
-        }
-        refuse_unusable(self._given)
-        self.name = cache_name
+        lifetime_s(given["expire_after"], now=time.time())
+        refuse_unusable(given)
+        self._given: Mapping[str, Any] = given
+        self.name = given["cache_name"]
         self.disabled = False
-        self.expire_after = expire_after
-        self.urls_expire_after = urls_expire_after
+        self.expire_after = given["expire_after"]
+        self.urls_expire_after = given["urls_expire_after"]
         _ = self.url_rules  # a wrong pattern is refused here too
-        self.allowed_codes = allowed_codes
-        self.allowed_methods = frozenset(method.upper() for method in allowed_methods)
-        self.include_headers = include_headers
-        self.ignored_params = frozenset(ignored_params or ())
-        self.autoclose = autoclose
-        self.cache_control = cache_control
-        self.filter_fn = filter_fn
-        self._set_options(options)
+        self.allowed_codes = given["allowed_codes"]
+        self.allowed_methods = frozenset(method.upper() for method in given["allowed_methods"])
+        self.include_headers = given["include_headers"]
+        self.ignored_params = frozenset(given["ignored_params"] or ())
+        self.autoclose = given["autoclose"]
+        self.cache_control = given["cache_control"]
+        self.filter_fn = given["filter_fn"]
+        self._set_options(given)
         self._warn_of_idle()
-        self._is_keyed = options.get("secret_key") is not None
-        self.digest_key = digest_key_of(options.get("secret_key"), options.get("salt", DEFAULT_SALT))
+        self._is_keyed = given.get("secret_key") is not None
+        self.digest_key = digest_key_of(given.get("secret_key"), given.get("salt", DEFAULT_SALT))
         self.stats: CacheStats = CacheStats()
-        self.guard: StoreGuard = StoreGuard(self.stats, deadline_s=options.get("storage_deadline", DEFAULT_DEADLINE_S))
-        memory = MemoryStore(options.get("max_entries"), options.get("max_bytes", DEFAULT_MAX_BYTES))
+        self.guard: StoreGuard = StoreGuard(self.stats, deadline_s=given.get("storage_deadline", DEFAULT_DEADLINE_S))
+        memory = MemoryStore(given.get("max_entries"), given.get("max_bytes", DEFAULT_MAX_BYTES))
         self.use(StoreStack(memory, guard=self.guard), DictCache)
 
     def _warn_of_idle(self) -> None:

@@ -30,16 +30,16 @@ from aiohttp_cache_di.entries.codec import EntryCodec
 from aiohttp_cache_di.entries.older import OlderResponse
 from aiohttp_cache_di.errors import StorageError, UnreadableEntryError
 from aiohttp_cache_di.policy import Bypass, Fetch, FullQuestion, Rules, Store
-from aiohttp_cache_di.policy.request import is_off
+from aiohttp_cache_di.policy.requests.request import is_off
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.messages import REDIRECTS, RawHeaders, Response, StoredResponse
 
-__all__ = ["Adopted", "Adopter", "Left"]
+__all__ = ["Adopted", "Adopter", "NotAdopted"]
 
 _BODILESS: Final = frozenset({hdrs.METH_GET, hdrs.METH_HEAD})
 
 
-class Left(Exception):  # noqa: N818  # no failure: an answer
+class NotAdopted(Exception):  # noqa: N818  # no failure: an answer
     """An old response is not taken over; its text says why, as `cache_status` does where that has a word.
 
     Args:
@@ -51,14 +51,14 @@ class Left(Exception):  # noqa: N818  # no failure: an answer
         self.key = key
 
 
-class _Asked(NamedTuple):
+class _PastRequest(NamedTuple):
     method: str
     url: URL
     headers: CIMultiDict[str]
 
 
-class _Wishes(NamedTuple):
-    """None: what was wished for then has become the time at which the response expires."""
+class _NoWishes(NamedTuple):
+    """What was wished for then has become the time at which the response expires."""
 
     expire_after: None = None
     refresh: bool = False
@@ -102,14 +102,14 @@ class Adopter:
             links: keys of the redirects that led to it.
 
         Raises:
-            Left: it is not taken over.
+            NotAdopted: it is not taken over.
         """
         try:
             question, arguments = self._question(old)
             decision = _decide(old, question)
             entry = self._entry(old, question, decision, self._links(old, question, arguments, links))
         except (ValueError, OverflowError) as exc:  # of a URL or a number that can be none
-            raise Left("impossible") from exc
+            raise NotAdopted("impossible") from exc
         self._look_at(old, entry)
         return Adopted(entry, question.rules)
 
@@ -117,15 +117,15 @@ class Adopter:
         """Store what was adopted, unless a newer one is stored or a filter of the user's refuses it; return it.
 
         Raises:
-            Left: it is not stored.
+            NotAdopted: it is not stored.
         """
         backend, (entry, rules) = self._backend, adopted
         if Hooks.of(backend).judges_entries and not await backend.is_cacheable(CachedResponse.from_stored(entry)):
-            raise Left("filtered")
+            raise NotAdopted("filtered")
         primary = await self._stored(entry.key)
         same = await self._same_variant(primary, entry)
         if same is not None and same.received_at >= entry.received_at:
-            raise Left("newer", key=same.key)
+            raise NotAdopted("newer", key=same.key)
         placement = policy.place_variant(primary, entry, max_variants=rules.max_variants, now=time.time())
         for write in placement.writes:
             await backend.write(write)
@@ -136,18 +136,18 @@ class Adopter:
     def _question(self, old: OlderResponse) -> tuple[FullQuestion, dict[str, Any]]:
         """What the request was, as the engine would ask it, and the arguments of its key."""
         headers = CIMultiDict((_text(name), _text(value)) for name, value in old.request_headers)
-        asked = _Asked(old.method, URL(old.url, encoded=True), headers)
+        asked = _PastRequest(old.method, URL(old.url, encoded=True), headers)
         has_body = headers.get(hdrs.CONTENT_LENGTH, "0") != "0" or hdrs.TRANSFER_ENCODING in headers
         if old.method not in _BODILESS or has_body:
-            raise Left("request-body")
+            raise NotAdopted("request-body")
         arguments: dict[str, Any] = {"headers": headers}
         try:
             place = self._questions.place_of(asked, arguments, old.url)
         except (ValueError, OverflowError):
             raise
         except Exception as exc:  # of a function of the user's that says whom a request is for
-            raise Left("principal") from exc
-        return self._questions.full(asked, _Wishes(), arguments, url=old.url, place=place), arguments
+            raise NotAdopted("principal") from exc
+        return self._questions.full(asked, _NoWishes(), arguments, url=old.url, place=place), arguments
 
     def _links(
         self, old: OlderResponse, question: FullQuestion, arguments: dict[str, Any], links: Sequence[str]
@@ -176,28 +176,28 @@ class Adopter:
         largest = self._backend.largest_in_memory_bytes
         unkept = why_not_kept(whole, largest)
         if unkept is not None:
-            raise Left(unkept.value)
+            raise NotAdopted(unkept.value)
         if len(entry.body) > largest:
-            raise Left("too-large")
+            raise NotAdopted("too-large")
         is_coded = hdrs.CONTENT_ENCODING in whole.headers
         size = known_size(whole, decoded=False)
         if old.status in REDIRECTS and size != len(old.body):
-            raise Left("cut")  # of a redirect that was followed, the body was not read
+            raise NotAdopted("cut")  # of a redirect that was followed, the body was not read
         if old.body and is_coded and size == len(old.body):
-            raise Left("undecoded")  # by a session that does not decode, whose responses are for such ones alone
+            raise NotAdopted("undecoded")  # by a session that does not decode, whose responses are for such ones alone
         if not is_coded and size is not None and size != len(old.body):
-            raise Left("damaged")
+            raise NotAdopted("damaged")
         location = whole.headers.get(hdrs.LOCATION) or whole.headers.get(hdrs.URI)
         if location is not None and keys.has_param(location, self._backend.ignored_params):
-            raise Left("ignored-param")
+            raise NotAdopted("ignored-param")
         if old.status in REDIRECTS and not leads_on(whole.headers, old.url, old.method):
-            raise Left("odd-location")
+            raise NotAdopted("odd-location")
         if entry.store_until <= time.time():
-            raise Left("expired")
+            raise NotAdopted("expired")
         try:
             self._codec.decode(self._codec.pack(entry, entry.key), entry.key)
         except (StorageError, UnreadableEntryError) as exc:
-            raise Left("impossible") from exc
+            raise NotAdopted("impossible") from exc
 
     async def _stored(self, key: str) -> StoredResponse | None:
         stack = self._backend.stack
@@ -217,20 +217,20 @@ class Adopter:
 def _decide(old: OlderResponse, question: FullQuestion) -> Store:
     request, rules = question.request, question.rules
     if not 0 <= old.created_at <= time.time() + 1:
-        raise Left("impossible")
+        raise NotAdopted("impossible")
     if is_off(rules):
-        raise Left("bypass")
+        raise NotAdopted("bypass")
     lifetime_s, ends_at = (math.inf, None) if old.expires == math.inf else (old.expires - old.created_at, old.expires)
     rules = replace(rules, lifetime_s=lifetime_s, ends_at=ends_at)
     plan = policy.on_request(request, None, rules, now=old.created_at)
     if isinstance(plan, Bypass):
-        raise Left(plan.reason)
+        raise NotAdopted(plan.reason)
     if old.status == 304:
-        raise Left("status")
+        raise NotAdopted("status")
     response = Response(old.status, _fields(old.headers), old.created_at, old.created_at)
     decision = policy.on_response(request, response, Fetch("uri-miss"), rules, now=old.created_at)
     if not isinstance(decision, Store):
-        raise Left(getattr(decision, "reason", "status"))
+        raise NotAdopted(getattr(decision, "reason", "status"))
     return decision
 
 

@@ -84,15 +84,15 @@ async def _drop_oldest(cache: Cache, most: int) -> int:
     """Drop the entries that were stored the longest ago, until the bodies of the others take *most* bytes."""
     found = [(info.stored_at, info.body_bytes, info.key) async for info in cache.backend.entries()]
     excess = sum(size for _, size, _ in found) - most
-    doomed: list[str] = []
+    oldest: list[str] = []
     for _, size, key in sorted(found):
         if excess <= 0:
             break
         excess -= size
-        doomed.append(key)
-    for first in range(0, len(doomed), DROPPED_AT_A_TIME):
-        await cache.backend.stack.delete(doomed[first : first + DROPPED_AT_A_TIME])
-    return len(doomed)
+        oldest.append(key)
+    for first in range(0, len(oldest), DROPPED_AT_A_TIME):
+        await cache.backend.stack.delete(oldest[first : first + DROPPED_AT_A_TIME])
+    return len(oldest)
 
 
 def urls_of(given: argparse.Namespace) -> list[str]:

@@ -15,7 +15,7 @@ from aiohttp_cache_di.backends.store.capabilities import Restrained
 from aiohttp_cache_di.backends.store.sizes import DEFAULT_MAX_BYTES
 from aiohttp_cache_di.cli.drawing import Advance, progress
 from aiohttp_cache_di.cli.expecting import selectors
-from aiohttp_cache_di.cli.running import DONE, Cache, expect_reached, expect_secret, refuse_memory
+from aiohttp_cache_di.cli.running import DONE, Cache, expect_reached, expect_secret, is_unsaid, refuse_memory
 from aiohttp_cache_di.cli.tables import columns, entries_of
 from aiohttp_cache_di.errors import ConfigurationError, StorageError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
@@ -24,7 +24,6 @@ from aiohttp_cache_di.settings.model import CacheSettings
 
 __all__ = ["copy", "target_of"]
 
-DEFAULT: Final = "default"  # where a setting comes from that nothing has set
 COPIED_AT_A_TIME: Final = 32  # of which the bodies are in memory
 OF_KEYS: Final = ("cache_control", "match_order", "include_headers", "ignored_params", "credential_headers")
 """The settings that the keys of responses depend on."""
@@ -49,7 +48,7 @@ def target_of(given: argparse.Namespace) -> CacheSettings:
     if prefix.lower() == given.prefix.lower():  # which is how variables are read
         raise ConfigurationError(f"--to-prefix {prefix!r}: that is the cache itself")
     settings = CacheSettings.load(prefix, given.env_file)
-    if all(settings.source_of(variable.path) == DEFAULT for variable in settings.variables()):
+    if is_unsaid(settings):
         # Else a name that is misspelt would be a new file, and read as if all had been copied to where it belongs.
         raise ConfigurationError(f"--to-prefix {prefix!r}: no variable begins with it; set {prefix}BACKEND at least")
     refuse_memory(settings, "it would be gone when the command ends")

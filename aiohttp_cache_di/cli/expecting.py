@@ -33,6 +33,9 @@ def expect_usable(given: argparse.Namespace) -> None:
         if "://" in what:
             _expect({"url": what})
     if given.command == "explain":
+        _expect({"url": given.url}, option="explain ")
+        if not is_token(given.method):
+            raise ConfigurationError(f"--method {given.method!r}: use a method of HTTP, such as GET")
         request_headers(given)
     if given.command == "prune":
         most_bytes(given)

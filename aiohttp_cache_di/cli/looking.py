@@ -231,6 +231,8 @@ async def explain(given: argparse.Namespace, cache: Cache) -> int:
             what = "use a whole URL, such as https://api.example.org/items" if str(exc) in ("", given.url) else exc
             raise ConfigurationError(f"{plain(given.url)!r}: {what}") from exc
     cache.tell(told.as_dict(), lambda: [plain(line) for line in str(told).split("\n")])
+    if not told.store_error and not told.stored and not cache.as_json:
+        print("aiohttp-cache: `warm` requests it, and says why a response is not stored", file=sys.stderr)
     if told.store_error:
         print(f"aiohttp-cache: {plain(told.store_error)}", file=sys.stderr)
         return FAILED

@@ -8,6 +8,7 @@ import logging
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from aiohttp_cache_di.backends.base import CacheBackend
@@ -16,7 +17,7 @@ from aiohttp_cache_di.backends.wrap.guarding.outages import cause_of, kind_of
 from aiohttp_cache_di.backends.wrap.ping import reach
 from aiohttp_cache_di.errors import CacheError, ConfigurationError, StorageError
 from aiohttp_cache_di.settings.build import build_backend
-from aiohttp_cache_di.settings.model import CacheSettings
+from aiohttp_cache_di.settings.model import DEFAULT_PREFIX, CacheSettings
 from aiohttp_cache_di.settings.places import IN_MEMORY
 from aiohttp_cache_di.settings.secrecy import without_secrets
 
@@ -29,11 +30,13 @@ __all__ = [
     "Command",
     "expect_reached",
     "expect_secret",
+    "is_unsaid",
     "refuse_memory",
     "run",
 ]
 
 DONE: Final = 0
+DEFAULT: Final = "default"  # where a setting comes from that nothing has set
 FAILED: Final = 1
 REFUSED: Final = 2  # as argparse exits for arguments that it refuses
 UNREADABLE: Final = (
@@ -198,8 +201,24 @@ def _refuse_unseen(settings: CacheSettings, *, creates: bool, tries: bool) -> No
         raise StorageError(place.warning)
     if place.warning is not None:
         print(f"warning: {place.warning}", file=sys.stderr)
-    if not creates and not place.path.exists():
+    if creates:
+        _refuse_unnamed(settings, place.path)
+    elif not place.path.exists():
         raise StorageError(f"{place.path}: nothing is stored there")
+
+
+def _refuse_unnamed(settings: CacheSettings, path: Path) -> None:
+    """Refuse a prefix that names no cache: one that is misspelt would be a new file, and be taken for the other."""
+    prefix = settings.prefix
+    if prefix.upper() != DEFAULT_PREFIX and is_unsaid(settings) and not path.exists():
+        raise ConfigurationError(
+            f"--prefix {prefix!r}: no variable begins with it, and there is no {path}; set {prefix}BACKEND at least"
+        )
+
+
+def is_unsaid(settings: CacheSettings) -> bool:
+    """Whether nothing but defaults says what the cache is."""
+    return all(settings.source_of(variable.path) == DEFAULT for variable in settings.variables())
 
 
 def _failed(message: str, status: int) -> int:

@@ -10,7 +10,7 @@ from typing import Final
 
 from aiohttp_cache_di.backends.operating.selection import selection
 from aiohttp_cache_di.backends.store.inspecting import Wanted
-from aiohttp_cache_di.cli.adopting import Adopter, Left
+from aiohttp_cache_di.cli.adopting import Adopter, NotAdopted
 from aiohttp_cache_di.cli.drawing import progress
 from aiohttp_cache_di.cli.expecting import selectors
 from aiohttp_cache_di.cli.older_files import OlderFile, OlderRow
@@ -98,14 +98,14 @@ class _Taker:
             response = self._read(row)
             hops = await self._hops(response)
             await self._take(response, hops)
-        except Left as why:
+        except NotAdopted as why:
             self._leave(str(why))
         except UnknownPickleError as why:
             self._leave(f"not read: {why}")
 
     def _read(self, row: OlderRow) -> OlderResponse:
         if row.value is None:
-            raise Left("too-large")
+            raise NotAdopted("too-large")
         if self._is_signed and not is_signed(row.value):
             raise UnknownPickleError("it is not signed, as others in the file are")
         return read_older(row.value, self._secrets)
@@ -116,21 +116,21 @@ class _Taker:
         for hop in response.history:
             try:
                 found.append(await self._take(hop._replace(expires=response.expires), is_hop=True))
-            except Left as why:
+            except NotAdopted as why:
                 self._leave(str(why))
         return found
 
     async def _take(self, response: OlderResponse, links: Sequence[str] = (), *, is_hop: bool = False) -> str:
         adopted = self._adopter.adopted(response, links)
         if not self._wanted(info_of(adopted.entry)):
-            raise Left("selected")
+            raise NotAdopted("selected")
         # A response is in its own row and in one for each redirect that led to it, and a redirect in all it led to.
         is_counted = adopted.identity in self._seen
         if len(self._seen) < MOST_SEEN:
             self._seen.add(adopted.identity)
         try:
             placed = await self._adopter.put(adopted)
-        except Left as why:
+        except NotAdopted as why:
             if why.key and (is_counted or is_hop):
                 return why.key
             raise

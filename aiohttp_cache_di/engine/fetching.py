@@ -38,11 +38,10 @@ from aiohttp_cache_di.policy import (
     Store,
     Validate,
 )
-from aiohttp_cache_di.policy.rules import is_redirect
-from aiohttp_cache_di.policy.telling import age_and_rest
+from aiohttp_cache_di.policy.tracing import age_and_rest
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.cache_status import forwarded, purged
-from aiohttp_cache_di.rfc9111.messages import StoredResponse, VariantRef
+from aiohttp_cache_di.rfc9111.messages import REDIRECTS, StoredResponse, VariantRef
 
 if TYPE_CHECKING:
     from aiohttp_cache_di.engine.runtime import Runtime
@@ -250,7 +249,7 @@ class Fetching:
         self.call.result = "miss"
         if self.storing.head_of is not None:
             self._update_get(reply, flight)
-        is_hop = is_redirect(response.status)
+        is_hop = response.status in REDIRECTS
         if is_hop:
             self._announce_next(reply)
         self.storing.store_when_whole(reply, decision, flight, call.keys, call.session)

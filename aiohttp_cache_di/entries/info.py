@@ -1,4 +1,4 @@
-"""What can be told of a stored response without its body: for those who look into a cache."""
+"""What can be told of a stored response without its body."""
 
 from __future__ import annotations
 

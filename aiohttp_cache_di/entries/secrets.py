@@ -44,6 +44,9 @@ def subkeys(secret_key: SecretKeys, salt: str | bytes, *names: str) -> tuple[byt
     """
     if secret_key is None:
         return ()
+    if not isinstance(secret_key, str | bytes | Iterable):
+        kind = type(secret_key).__name__
+        raise ConfigurationError(f"secret_key is of the type {kind}; give text or bytes, several of them, or None")
     secrets = [secret_key] if isinstance(secret_key, str | bytes) else list(secret_key)
     if not secrets or not all(secret and _as_bytes(secret).strip(_BLANK) for secret in secrets):
         # An empty secret would look like protection and be none, and so would one of spaces or zeros.

@@ -9,14 +9,15 @@ and no request on its way. How its parts move together:
 - ``bodies`` brings a request body into one canonical form.
 - ``key`` makes the key of method, URL, partition, body and the way to the origin: the same for the engine, which has
   a request, and for users, who ask about one.
-- ``tls`` says what a request demands of TLS, as a part of the key.
+- ``targets`` has what of a URL makes a difference.
+- ``tls`` says what a request demands of TLS, as a part of the key, and ``certificates`` whom a TLS context presents.
 - ``redaction`` takes out of URLs what may be neither stored nor shown; ``sealing`` hides what is needed nevertheless.
 """
 
 from __future__ import annotations
 
 from aiohttp_cache_di.keys.certificates import client_certificate
-from aiohttp_cache_di.keys.key import create_key, is_own_host, plain_key, spellings, target_of
+from aiohttp_cache_di.keys.key import create_key, plain_key
 from aiohttp_cache_di.keys.names import (
     DEFAULT_CREDENTIAL_HEADERS,
     CredentialNames,
@@ -34,6 +35,7 @@ from aiohttp_cache_di.keys.redaction import (
     redacted,
     unsealed,
 )
+from aiohttp_cache_di.keys.targets import is_own_host, spellings, target_of
 from aiohttp_cache_di.keys.tls import is_verifying, tls_token, without_client
 
 __all__ = [

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json as jsonlib
 from collections.abc import Callable, Collection
-from functools import lru_cache
 from ssl import SSLContext
 from typing import Any, Final
 
@@ -21,7 +20,7 @@ from yarl import URL
 
 from aiohttp_cache_di._aiohttp import genuine_request, own_request
 from aiohttp_cache_di.arguments import named_parameters, refuse_unknown
-from aiohttp_cache_di.keys.bodies import OCTETS, body_digest, body_of, canonical_pairs
+from aiohttp_cache_di.keys.bodies import OCTETS, body_digest, body_of
 from aiohttp_cache_di.keys.credentials import (
     Fields,
     effective_credentials,
@@ -30,13 +29,13 @@ from aiohttp_cache_di.keys.credentials import (
     who_asks,
 )
 from aiohttp_cache_di.keys.names import DEFAULT_CREDENTIAL_HEADERS, CredentialNames, credential_names, lower_names
+from aiohttp_cache_di.keys.targets import is_own_host, remembered_target
 from aiohttp_cache_di.keys.tls import tls_token, without_client
 from aiohttp_cache_di.rfc9111.storability import CONDITIONAL_OR_RANGE
 
-__all__ = ["create_key", "is_own_host", "plain_key", "spellings", "target_of"]
+__all__ = ["create_key", "plain_key"]
 
 _KEY_BYTES: Final = 20
-_MEMOISED_URL_CHARS: Final = 1024  # Times the number of remembered URLs, this bounds the memory that they may take.
 _KNOWN_ARGUMENTS: Final = named_parameters(own_request() or genuine_request())
 
 # Fields that belong to a connection, to the body (which is a component of its own), or to the cache itself: a
@@ -127,7 +126,7 @@ def create_key(
         refuse_unknown("create_key()", kwargs, _KNOWN_ARGUMENTS | {"expire_after", "refresh"})
     url = URL(url) if isinstance(url, str) else url
     ignored = frozenset(ignored_params) if ignored_params else _NONE
-    target = _target(url.extend_query(params) if params else url, ignored, ordered)
+    target = remembered_target(url.extend_query(params) if params else url, ignored, ordered)
     if (ssl is not True or server_hostname) and url.scheme in ("https", "wss"):
         tls = tls_token(ssl, server_hostname, contexts_apart=contexts_apart)
     if tls and (principal is not None or credentials_are_shared):
@@ -180,7 +179,7 @@ def create_key(
 def plain_key(method: str, url: URL, *, ignored_params: Collection[str] = (), ordered: bool = False) -> str:
     """What `create_key` makes of a method (upper case) and a URL without userinfo, and nothing else."""
     ignored = frozenset(ignored_params) if ignored_params else _NONE
-    return hex_digest(f"{_beginning(method, _target(url, ignored, ordered))}{_NOTHING_ELSE}", _KEY_BYTES)
+    return hex_digest(f"{_beginning(method, remembered_target(url, ignored, ordered))}{_NOTHING_ELSE}", _KEY_BYTES)
 
 
 def _beginning(method: str, target: str) -> str:
@@ -188,54 +187,6 @@ def _beginning(method: str, target: str) -> str:
 
 
 _NOTHING_ELSE: Final = "0:0:10:0:"  # no credentials, no demand of TLS, decoded, no body, no header that is matched
-
-
-def spellings(url: str | URL) -> tuple[URL, ...]:
-    """The URLs that *url* may stand for: a text is requested as `URL` quotes it anew, or as it is by ``encoded=True``.
-
-    Both are the same but for texts such as ``?a=b%2Fc``, which aiohttp requests as ``?a=b/c``.
-    """
-    if isinstance(url, URL):
-        return (url,)
-    quoted = URL(url)
-    try:
-        as_it_is = URL(url, encoded=True)
-        same = str(as_it_is) == str(quoted) or not as_it_is.is_absolute()
-    except ValueError:
-        return (quoted,)
-    return (quoted,) if same else (quoted, as_it_is)
-
-
-def _target(url: URL, ignored: frozenset[str], ordered: bool) -> str:
-    """Scheme, host, port, path and query of *url*; userinfo counts as a credential, the fragment not at all."""
-    query = url.raw_query_string
-    if not query or len(query) + len(url.raw_path) > _MEMOISED_URL_CHARS:  # without one, it is quicker made than found
-        return _canonical_target(url, ignored, ordered)
-    return _memoised_target(url, ignored, ordered)
-
-
-def target_of(url: URL, ignored_params: Collection[str] = (), *, ordered: bool = False) -> str:
-    """What of *url* makes a difference to a key, as a text."""
-    return _canonical_target(url, frozenset(ignored_params), ordered)
-
-
-def _canonical_target(url: URL, ignored: frozenset[str], ordered: bool) -> str:
-    query = url.raw_query_string
-    query = canonical_pairs(query, ignored, ordered=ordered) if query else ""
-    base = f"{url.scheme}://{(url.raw_host or '').lower()}:{url.port}{url.raw_path}"
-    return f"{base}?{query}" if query else base
-
-
-_memoised_target = lru_cache(maxsize=1024)(_canonical_target)  # an object with a URL weighs thrice what the text does
-
-
-def is_own_host(host: str, url: URL) -> bool:
-    """Whether *host*, a Host field, says no more than *url* does."""
-    own = url.host_port_subcomponent
-    if host == own:
-        return True
-    host = host.strip().lower()
-    return host == own or host == f"{url.host_subcomponent}:{url.port}"
 
 
 def _effective_host(fields: Fields, url: URL) -> str:

@@ -20,11 +20,11 @@
 import `rfc9111` and the leaves beside it, and neither aiohttp nor a clock: the time is an argument, and what is decided
 is done by the engine, or by a test. How its parts move together:
 
-- ``rules`` has what holds for one request; ``expiration``, ``patterns``, ``principals`` and ``tags`` are how users say
-  it, and ``idle`` tells of what they say in vain.
-- ``question`` is the door for requests: it settles plain hits by a few comparisons and leaves the rest to ``request``.
-- ``request`` and ``response`` decide, with ``lifetimes`` for how long, ``not_modified`` for what a 304 confirms,
-  ``parts`` for what completes a part, ``failure`` for an origin that fails and ``variants`` for where a response goes.
+- ``rules/`` is how users say what they want, and what of it holds for one request.
+- ``requests/`` decides about a request; its ``question`` settles plain hits by a few comparisons.
+- ``responses/`` decides about what the origin answers, or about its failure, and where a response goes.
+- ``lifetimes`` tells for how long a response may be used and kept, ``parts`` what completes a part; ``tracing`` writes
+  down the way to a decision, where that is asked for.
 - ``decisions`` has all outcomes as immutable values. A ``match`` on them that ends in ``assert_never`` is the whole of
   what a driver of the policy needs.
 """
@@ -47,28 +47,36 @@ from aiohttp_cache_di.policy.decisions import (
     RequestDecision,
     ResponseDecision,
     Reuse,
-    Rules,
     Serve,
     ServeStale,
     Store,
     Validate,
 )
-from aiohttp_cache_di.policy.failure import not_at_hand, on_failure
-from aiohttp_cache_di.policy.not_modified import on_head_response
-from aiohttp_cache_di.policy.question import PLAIN_HIT, FullQuestion, PlainHit, Question, decide, may_be_plain, may_hop
-from aiohttp_cache_di.policy.redirects import hop_anew, leads_on, may_be_used_alone
-from aiohttp_cache_di.policy.request import (
+from aiohttp_cache_di.policy.requests.question import (
+    PLAIN_HIT,
+    FullQuestion,
+    PlainHit,
+    Question,
+    decide,
+    may_be_plain,
+    may_hop,
+)
+from aiohttp_cache_di.policy.requests.redirects import hop_anew, leads_on, may_be_used_alone
+from aiohttp_cache_di.policy.requests.request import (
     NEEDING_POLICY,
     PRIVATE_TO_CALLER,
     background_plan,
     may_be_cached,
     needs_policy,
     on_request,
-    serve,
 )
-from aiohttp_cache_di.policy.response import may_answer_get, on_post_response, on_response
-from aiohttp_cache_di.policy.tags import Tags, tags_of
-from aiohttp_cache_di.policy.variants import Placement, place_variant
+from aiohttp_cache_di.policy.requests.reuse import serve
+from aiohttp_cache_di.policy.responses.failure import not_at_hand, on_failure
+from aiohttp_cache_di.policy.responses.not_modified import on_head_response
+from aiohttp_cache_di.policy.responses.response import may_answer_get, on_post_response, on_response
+from aiohttp_cache_di.policy.responses.variants import Placement, place_variant
+from aiohttp_cache_di.policy.rules.resolved import Rules
+from aiohttp_cache_di.policy.rules.tags import Tags, tags_of
 from aiohttp_cache_di.rfc9111.groups import invalidated_groups, origin_of
 from aiohttp_cache_di.rfc9111.invalidation import invalidated_urls, is_unsafe
 from aiohttp_cache_di.rfc9111.ranges import combine, content_range

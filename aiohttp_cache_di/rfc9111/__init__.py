@@ -8,5 +8,6 @@ the leaves beside it. How its parts move together:
 - ``fields``, ``dates`` and ``directives`` read header fields, and forgive what the standard forgives.
 - ``storability`` (§3), ``freshness`` (§4.2), ``vary`` (§4.1), ``validation`` (§4.3), ``ranges`` (§3.3) and
   ``invalidation`` (§4.4) are one question each, asked by `policy`, which joins the answers to a decision.
+- ``groups`` (RFC 9875) are responses that an origin has invalidated together.
 - ``cache_status`` (RFC 9211) says in a field what was decided.
 """

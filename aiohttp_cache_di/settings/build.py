@@ -6,11 +6,11 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Any
+from typing import Any, Final
 
 from aiohttp import ClientTimeout, DummyCookieJar, TCPConnector
 
-from aiohttp_cache_di import keys
+from aiohttp_cache_di import backends, keys
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.options.values import BACKEND_OPTIONS
 from aiohttp_cache_di.errors import ConfigurationError
@@ -81,18 +81,9 @@ def plan_backend(settings: CacheSettings) -> BackendPlan:
                 raise _store_missing(settings, f"{place.warning}")
             return BackendPlan(settings, CacheBackend, options, f"{place.warning}")
         options["cache_name"] = str(place.path)
-    if settings.backend == "sqlite":
-        options |= {"timeout": settings.sqlite.timeout, "fast_save": settings.sqlite.fast_save}
-    elif settings.backend == "filesystem":
-        options["fsync"] = settings.filesystem.fsync
-    elif settings.backend == "redis":
-        options |= _redis_options(settings)
-    elif settings.backend == "mongodb":
-        mongodb = settings.mongodb
-        options |= {"host": mongodb.url.get_secret_value(), "near_tier_s": mongodb.near_tier}
-        options["cache_name"] = mongodb.database or settings.name
-    elif settings.backend == "dynamodb":
-        options |= _dynamodb_options(settings)
+    own_options = _OWN_OPTIONS.get(settings.backend)
+    if own_options is not None:
+        options |= own_options(settings)
     return BackendPlan(settings, _backend_class(settings), {**options, **settings.backend_options})
 
 
@@ -160,6 +151,14 @@ def _common_options(settings: CacheSettings) -> dict[str, Any]:
     return options
 
 
+def _sqlite_options(settings: CacheSettings) -> dict[str, Any]:
+    return {"timeout": settings.sqlite.timeout, "fast_save": settings.sqlite.fast_save}
+
+
+def _filesystem_options(settings: CacheSettings) -> dict[str, Any]:
+    return {"fsync": settings.filesystem.fsync}
+
+
 def _redis_options(settings: CacheSettings) -> dict[str, Any]:
     redis = settings.redis
     own: dict[str, Any] = {"address": redis.url.get_secret_value(), "near_tier_s": redis.near_tier}
@@ -168,6 +167,15 @@ def _redis_options(settings: CacheSettings) -> dict[str, Any]:
     if redis.password is not None:
         own["password"] = redis.password.get_secret_value()
     return own
+
+
+def _mongodb_options(settings: CacheSettings) -> dict[str, Any]:
+    mongodb = settings.mongodb
+    return {
+        "cache_name": mongodb.database or settings.name,
+        "host": mongodb.url.get_secret_value(),
+        "near_tier_s": mongodb.near_tier,
+    }
 
 
 def _dynamodb_options(settings: CacheSettings) -> dict[str, Any]:
@@ -182,31 +190,29 @@ def _dynamodb_options(settings: CacheSettings) -> dict[str, Any]:
     return own | {name: value for name, value in given.items() if value is not None}
 
 
+_OWN_OPTIONS: Final[Mapping[str, Callable[[CacheSettings], dict[str, Any]]]] = {
+    "sqlite": _sqlite_options,
+    "filesystem": _filesystem_options,
+    "redis": _redis_options,
+    "mongodb": _mongodb_options,
+    "dynamodb": _dynamodb_options,
+}
+_CLASSES: Final = {
+    "memory": "CacheBackend",
+    "sqlite": "SQLiteBackend",
+    "filesystem": "FileBackend",
+    "redis": "RedisBackend",
+    "mongodb": "MongoDBBackend",
+    "dynamodb": "DynamoDBBackend",
+}
+
+
 def _backend_class(settings: CacheSettings) -> Callable[..., CacheBackend]:
-    if settings.backend == "memory":
-        return CacheBackend
-    if settings.backend == "sqlite":
-        from aiohttp_cache_di.backends.sqlite.backend import SQLiteBackend
-
-        return SQLiteBackend
-    if settings.backend == "filesystem":
-        from aiohttp_cache_di.backends.filesystem.backend import FileBackend
-
-        return FileBackend
-    if settings.backend == "redis":
-        # Inside the function: the driver is an extra, and importing this module must do without.
-        from aiohttp_cache_di.backends.redis.backend import RedisBackend
-
-        return RedisBackend
-    if settings.backend == "mongodb":
-        from aiohttp_cache_di.backends.mongodb.backend import MongoDBBackend
-
-        return MongoDBBackend
-    if settings.backend == "dynamodb":
-        from aiohttp_cache_di.backends.dynamodb.backend import DynamoDBBackend
-
-        return DynamoDBBackend
-    return _load_class(settings)
+    name = _CLASSES.get(settings.backend)
+    if name is None:
+        return _load_class(settings)
+    found: type[CacheBackend] = getattr(backends, name)  # which imports a driver, an extra, only now
+    return found
 
 
 def _load_class(settings: CacheSettings) -> type[CacheBackend]:

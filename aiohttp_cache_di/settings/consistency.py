@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aiohttp_cache_di.policy.idle import Spelling, idle_settings
+from aiohttp_cache_di.policy.rules.idle import Spelling, idle_settings
 from aiohttp_cache_di.settings.model import CacheSettings
 from aiohttp_cache_di.settings.variables import refuse
 

@@ -1,30 +1,37 @@
-"""How text becomes a value: the forms that are taken, and those that look like one that is not.
+"""How text becomes a value: one function for each kind of value that a setting has.
 
-What is not text comes from code and passes through, for pydantic to check. A form that is not taken is refused rather
-than taken literally: ``["token"]`` read as a name would let the token be stored.
+What is not text comes from code and passes through, for pydantic to check.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
-from typing import Any, Final, cast
+from typing import Final, cast
 
 from pydantic import SecretStr
 
 from aiohttp_cache_di.addresses import refuse_odd_mongodb_address, refuse_odd_redis_address
 from aiohttp_cache_di.entries.secrets import MIN_SECRET_CHARS
-from aiohttp_cache_di.policy.expiration import moment_of
-from aiohttp_cache_di.policy.windows import named_window
+from aiohttp_cache_di.policy.rules.expiration import moment_of
+from aiohttp_cache_di.policy.rules.windows import named_window
 from aiohttp_cache_di.rfc9111.fields import is_token
+from aiohttp_cache_di.settings.notation import (
+    FormError,
+    is_json,
+    is_quoted_list,
+    items_of,
+    parsed_json,
+    refuse_quotes,
+    refuse_separators,
+    refuse_spaces,
+)
 from aiohttp_cache_di.units import means_none, parse_duration, parse_size
 
 __all__ = [
     "BUILT_IN_BACKENDS",
     "CLASS_PATH",
-    "FormError",
     "backend_name",
     "codes",
     "flag",
@@ -56,15 +63,9 @@ BUILT_IN_BACKENDS: Final = ("memory", "sqlite", "redis", "filesystem", "dynamodb
 CLASS_PATH: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 MAX_SECONDS: Final = 1e10  # 317 years; timers of the operating system overflow not far beyond
-MAX_DEPTH: Final = 32  # of JSON; options of drivers have three levels or four
 
 _TRUE_WORDS: Final = frozenset({"true", "yes", "on", "1"})
 _FALSE_WORDS: Final = frozenset({"false", "no", "off", "0"})
-_QUOTES: Final = ('""', "''", "``", "“”", "„“")
-
-
-class FormError(ValueError):
-    """Why the form of a value is not taken, in words that repeat none of it, for it may be a secret."""
 
 
 def is_none(value: object) -> bool:
@@ -151,10 +152,10 @@ def flag(value: object) -> bool:
 def plain_text(value: object) -> object:
     """Text as it is; quotes that came along and JSON are no part of any text that makes sense here."""
     if isinstance(value, str):
-        _refuse_quotes(value)
-        if value.strip()[:1] in ("[", "{") and _is_json(value):
+        refuse_quotes(value)
+        if value.strip()[:1] in ("[", "{") and is_json(value):
             raise FormError("JSON, where the bare text belongs")
-        if _is_quoted_list(value.strip()):
+        if is_quoted_list(value.strip()):
             raise FormError("a list in the notation of a program, where the bare text belongs")
         if re.search(r"[\x00-\x1f\x7f]", value):
             raise FormError("a line break or another control character in it")
@@ -195,17 +196,17 @@ def _no_structure(value: object) -> object:
 
 def names(value: object) -> object:
     """Names, as a JSON list or separated by commas."""
-    return _items(value, part=_refuse_separators)
+    return items_of(value, part=refuse_separators)
 
 
 def patterns(value: object) -> object:
     """URL patterns, as a JSON list or separated by commas."""
-    return _items(value, part=_refuse_spaces)
+    return items_of(value, part=refuse_spaces)
 
 
 def tokens(value: object) -> object:
     """Names of header fields or methods, as a JSON list or separated by commas."""
-    found = _items(value)
+    found = items_of(value)
     if isinstance(value, str) and not all(is_token(part) for part in cast("Collection[str]", found)):
         raise FormError("a name that has other characters than HTTP allows")
     return found
@@ -223,7 +224,7 @@ def codes(value: object) -> object:
     """Status codes, as a JSON list or separated by commas, or None."""
     if is_none(value):
         return None
-    found = _items(value)
+    found = items_of(value)
     if isinstance(value, str) and not all(re.fullmatch(r"[1-5]\d\d", part) for part in cast("Collection[str]", found)):
         raise FormError("a status is a number from 100 to 599")
     return found
@@ -231,7 +232,7 @@ def codes(value: object) -> object:
 
 def secrets(value: object) -> object:
     """Secrets, as a JSON list or separated by commas; each has to be long enough to be one."""
-    found = _items(value)
+    found = items_of(value)
     if isinstance(value, str) and not found:
         raise ValueError("no secret")  # to set it means to sign
     if isinstance(found, Collection):
@@ -248,23 +249,20 @@ def secrets(value: object) -> object:
 
 def redis_url(value: object) -> object:
     """The address of a Redis server that can be read in one way only."""
-    text = value.get_secret_value() if isinstance(value, SecretStr) else value
-    if not isinstance(text, str):
-        raise ValueError("not the URL of a Redis server")
-    try:
-        refuse_odd_redis_address(text)
-    except ValueError as exc:
-        raise FormError(str(exc)) from None
-    return text
+    return _address(value, refuse_odd_redis_address, "Redis")
 
 
 def mongodb_url(value: object) -> object:
     """The address of a MongoDB server, or of several, that can be read in one way only."""
+    return _address(value, refuse_odd_mongodb_address, "MongoDB")
+
+
+def _address(value: object, refuse_odd: Callable[[str], object], kind: str) -> str:
     text = value.get_secret_value() if isinstance(value, SecretStr) else value
     if not isinstance(text, str):
-        raise ValueError("not the URL of a MongoDB server")
+        raise ValueError(f"not the URL of a {kind} server")
     try:
-        refuse_odd_mongodb_address(text)
+        refuse_odd(text)
     except ValueError as exc:
         raise FormError(str(exc)) from None
     return text
@@ -290,108 +288,7 @@ def json_object(value: object) -> object:
     """A JSON object."""
     if not isinstance(value, str):
         return value
-    found = _json(value)
+    found = parsed_json(value)
     if not isinstance(found, dict):
         raise ValueError("not a JSON object")
     return cast("object", found)
-
-
-def _items(value: object, part: Callable[[str], object] = str) -> object:
-    """The parts of a list in either of its forms; texts are stripped. A word for nothing alone is an empty list."""
-    if not isinstance(value, str):
-        return value
-    if is_none(value):
-        return ()
-    _refuse_quotes(value)
-    text = value.strip()
-    if text.startswith("{"):
-        raise FormError("a JSON object, where a list belongs")
-    if text.startswith("["):
-        return tuple(_texts(_json(text)))
-    if text.startswith("(") and text.endswith(")"):
-        raise FormError("parentheses around a list; leave them out, or write a JSON list")
-    parts = [each.strip() for each in text.split(",") if each.strip()]
-    for each in parts:
-        if each[0] in "\"'`“„" or each[-1] in "\"'`”“":
-            raise FormError("quotes came along; leave them out, or write a JSON list")
-        part(each)
-    return tuple(parts)
-
-
-def _texts(found: object) -> Iterable[str]:
-    if not isinstance(found, list):
-        raise FormError("not a JSON list")
-    for item in cast("list[object]", found):
-        if isinstance(item, bool) or not isinstance(item, (str, int)) or item == "":
-            raise FormError("a JSON list of something else than texts")
-        yield str(item)
-
-
-def _refuse_separators(name: str) -> None:
-    if "://" in name:
-        raise FormError("a URL, where names belong")
-    _refuse_spaces(name)
-
-
-def _refuse_spaces(name: str) -> None:
-    if re.search(r"[\s;]", name):
-        raise FormError("a space or a semicolon inside of a name; if it is meant, write a JSON list")
-
-
-def _refuse_quotes(text: str) -> None:
-    bare = text.strip()
-    if len(bare) > 1 and bare[0] + bare[-1] in _QUOTES:
-        raise FormError("quotes came along; leave them out")
-
-
-def _is_quoted_list(text: str) -> bool:
-    inside = text[1:-1].strip(" ,")
-    return text[:1] + text[-1:] in ("[]", "()", "{}") and inside[:1] + inside[-1:] in ("''", '""')
-
-
-def _is_json(text: str) -> bool:
-    try:
-        _json(text)
-    except FormError as exc:
-        return exc.args != (_NO_JSON,)
-    return True
-
-
-_NO_JSON: Final = "not JSON"
-_TOO_DEEP: Final = "JSON that is nested too deeply"
-
-
-def _json(text: str) -> object:
-    try:
-        found = json.loads(text, object_pairs_hook=_unique)
-    except RecursionError:
-        raise FormError(_TOO_DEEP) from None
-    except FormError:
-        raise
-    except ValueError:  # whose text may repeat what it could not read
-        raise FormError(_NO_JSON) from None
-    _refuse_depth(found)
-    return cast("object", found)
-
-
-def _refuse_depth(found: object) -> None:
-    """Whatever walks through the values later may do so by recursion."""
-    level: list[object] = [found]
-    for _ in range(MAX_DEPTH):
-        below: list[object] = []
-        for value in level:
-            if isinstance(value, dict):
-                below.extend(cast("dict[str, object]", value).values())
-            elif isinstance(value, list):
-                below.extend(cast("list[object]", value))
-        if not below:
-            return
-        level = below
-    raise FormError(_TOO_DEEP)
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> Mapping[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise FormError("JSON that names the same thing twice")
-    return found

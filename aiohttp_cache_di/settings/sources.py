@@ -21,7 +21,8 @@ from typing import Final, NamedTuple
 from dotenv import dotenv_values
 
 from aiohttp_cache_di.addresses import MASK
-from aiohttp_cache_di.settings.forms import FormError, path
+from aiohttp_cache_di.settings.forms import path
+from aiohttp_cache_di.settings.notation import FormError
 
 __all__ = ["DEFAULT_ENV_FILE", "ENVIRONMENT", "Found", "Layers"]
 

@@ -13,12 +13,13 @@ import msgspec
 
 from aiohttp_cache_di.addresses import MASK
 from aiohttp_cache_di.keys.names import is_secret_param
-from aiohttp_cache_di.policy.expiration import RULE_FIELDS, UrlExpiration, UrlRules
-from aiohttp_cache_di.policy.patterns import compiled
-from aiohttp_cache_di.policy.principals import PrincipalPatterns
-from aiohttp_cache_di.policy.tags import tags_of
-from aiohttp_cache_di.policy.windows import Window, window_s
-from aiohttp_cache_di.settings.forms import FormError, flag, json_object, lifetime, methods, patterns, stale_window
+from aiohttp_cache_di.policy.rules.expiration import RULE_FIELDS, UrlExpiration, UrlRules
+from aiohttp_cache_di.policy.rules.patterns import compiled
+from aiohttp_cache_di.policy.rules.principals import PrincipalPatterns
+from aiohttp_cache_di.policy.rules.tags import tags_of
+from aiohttp_cache_di.policy.rules.windows import Window, window_s
+from aiohttp_cache_di.settings.forms import flag, json_object, lifetime, methods, patterns, stale_window
+from aiohttp_cache_di.settings.notation import FormError
 from aiohttp_cache_di.units import format_duration
 
 __all__ = [

@@ -12,8 +12,9 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from aiohttp_cache_di.errors import ConfigurationError
-from aiohttp_cache_di.settings.forms import CLASS_PATH, FormError
+from aiohttp_cache_di.settings.forms import CLASS_PATH
 from aiohttp_cache_di.settings.kinds import Kind
+from aiohttp_cache_di.settings.notation import FormError
 from aiohttp_cache_di.settings.sources import DEFAULT_ENV_FILE, ENVIRONMENT, FILE_SUFFIX, Found, Layers
 
 __all__ = ["Source", "Variable", "Variables", "expect_prefix", "refuse"]
@@ -127,9 +128,7 @@ class Variables(NamedTuple):
         """Turn one of pydantic's errors into a sentence that names the variable, the value and what is accepted."""
         location = tuple(str(step) for step in error["loc"])
         item = next((item for item in self.known if location[: len(item.path)] == item.path), None)
-        if (
-            item is None
-        ):  # a section that is none, or has something that is no setting; a variable is refused as unknown
+        if item is None:  # a section that is none, or has what is no setting; a variable is refused as unknown
             return f"{'.'.join(location)}: {error['msg']}" if location[0] in self.given else None
         cause = error.get("ctx", {}).get("error")
         accepted = f"it accepts {item.accepts}{f' ({cause})' if isinstance(cause, FormError) else ''}"

@@ -8,8 +8,11 @@ may be imported.
 
 What is more than a count is told to observers: the engine hands each `decisions.Decision` to the `watch.Watch` of the
 cache, and the guard each operation of the store. The watch hands it on to the log (`log`), to what measures
-(`measures`) and to users' own. `prometheus` and `otel` read what these hold, each by a package that is an extra;
-nothing here imports them.
+(`measures`) and to users' own.
+
+`metrics` is the table of what exporters show, under the `names` of the caches; `sizes` asks stores for theirs, rarely.
+`prometheus` and `otel` (with an even `sampling` of durations) read it, each by a package that is an extra; nothing else
+here imports them. `exposing` answers a route for Prometheus, and `probe` a readiness probe.
 """
 
 from __future__ import annotations

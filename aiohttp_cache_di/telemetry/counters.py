@@ -35,7 +35,7 @@ class CacheStats(Struct, repr_omit_defaults=True):
         evicted: entries dropped to make room.
         invalidated: entries dropped because a request changed what they show; members of the groups that a response
             names (RFC 9875) are not counted.
-        purged: entries that those who look after the cache have dropped or made stale: by `CacheBackend.purge`,
+        purged: entries that operators have dropped or made stale: by `CacheBackend.purge`,
             `delete_url` and `delete_expired_responses`.
         bypassed: sent to the origin without asking the cache.
         unreadable: stored entries that could not be read: damaged, foreign, or wrongly signed. A file that is

@@ -1,4 +1,4 @@
-"""What a route for Prometheus does, whatever the framework; prometheus_client is imported when it is asked first."""
+"""What a route for Prometheus answers, whatever the framework; the first request imports prometheus_client."""
 
 from __future__ import annotations
 

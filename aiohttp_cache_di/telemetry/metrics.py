@@ -54,6 +54,9 @@ Reading: TypeAlias = tuple[tuple[str, ...], float]
 """The values of a metric's own labels, and the metric's."""
 
 
+Kind: TypeAlias = Literal["counter", "gauge", "histogram"]
+
+
 class Metric(NamedTuple):
     """One metric.
 
@@ -67,7 +70,7 @@ class Metric(NamedTuple):
 
     name: str
     otel_name: str
-    kind: Literal["counter", "gauge", "histogram"]
+    kind: Kind
     unit: str
     label: str
     help: str
@@ -101,89 +104,48 @@ def _errors(of: Exported) -> Iterator[Reading]:
         yield (kind,), count
 
 
-_P, _O = "aiohttp_cache_", "http.client.cache."
+def _metric(name: str, otel_name: str, kind: Kind, unit: str, meaning: str, label: str = "") -> Metric:
+    return Metric(f"aiohttp_cache_{name}", f"http.client.cache.{otel_name}", kind, unit, label, meaning)
+
+
+def _counter(name: str, unit: str, meaning: str, otel_name: str = "", label: str = "") -> Metric:
+    return _metric(f"{name}_total", otel_name or name, "counter", unit, meaning, label)
+
+
+_STORE_ERRORS: Final = "operations of the store that failed"
+_SKIPPED: Final = "operations not tried, as the store is left alone"
+_SAVED_S: Final = "seconds that the origin took for what hits were answered with"
+_DEGRADED: Final = "1 while the store fails, or did so lately and has not worked since, else 0"
+_REQUEST_S: Final = "time until the response was there; of one of the origin's, until its head was"
+_OPERATION_S: Final = "time that operations of the store took"
 
 _READ: Final[Mapping[Metric, Callable[[Exported], Iterator[Reading]]]] = {
-    Metric(
-        f"{_P}requests_total", f"{_O}requests", "counter", "{request}", "result", "requests, by how they were answered"
-    ): _requests,
-    Metric(f"{_P}stored_total", f"{_O}stored", "counter", "{response}", "", "responses written to the store"): _alone(
-        lambda of: of.stats.stored
+    _counter("requests", "{request}", "requests, by how they were answered", label="result"): _requests,
+    _counter("stored", "{response}", "responses written to the store"): _alone(lambda of: of.stats.stored),
+    _counter("evicted", "{entry}", "entries dropped to make room"): _alone(lambda of: of.stats.evicted),
+    _counter("invalidated", "{entry}", "entries dropped because of a change"): _alone(lambda of: of.stats.invalidated),
+    _counter("purged", "{entry}", "entries dropped or made stale by a purge"): _alone(lambda of: of.stats.purged),
+    _counter("unreadable", "{entry}", "entries that could not be read"): _alone(lambda of: of.stats.unreadable),
+    _counter("store_errors", "{error}", _STORE_ERRORS, "store.errors", "kind"): _errors,
+    _counter("store_skipped", "{operation}", _SKIPPED, "store.skipped"): _alone(lambda of: of.stats.skipped),
+    _counter("saved_requests", "{request}", "requests the origin was spared", "saved.requests"): _alone(
+        lambda of: of.measures.saved.requests
     ),
-    Metric(f"{_P}evicted_total", f"{_O}evicted", "counter", "{entry}", "", "entries dropped to make room"): _alone(
-        lambda of: of.stats.evicted
+    _counter("saved_bytes", "By", "bytes of bodies the origin was spared", "saved.bytes"): _alone(
+        lambda of: of.measures.saved.bytes
     ),
-    Metric(
-        f"{_P}invalidated_total", f"{_O}invalidated", "counter", "{entry}", "", "entries dropped because of a change"
-    ): _alone(lambda of: of.stats.invalidated),
-    Metric(
-        f"{_P}purged_total", f"{_O}purged", "counter", "{entry}", "", "entries dropped or made stale by a purge"
-    ): _alone(lambda of: of.stats.purged),
-    Metric(
-        f"{_P}unreadable_total", f"{_O}unreadable", "counter", "{entry}", "", "entries that could not be read"
-    ): _alone(lambda of: of.stats.unreadable),
-    Metric(
-        f"{_P}store_errors_total",
-        f"{_O}store.errors",
-        "counter",
-        "{error}",
-        "kind",
-        "operations of the store that failed",
-    ): _errors,
-    Metric(
-        f"{_P}store_skipped_total",
-        f"{_O}store.skipped",
-        "counter",
-        "{operation}",
-        "",
-        "operations not tried, as the store is left alone",
-    ): _alone(lambda of: of.stats.skipped),
-    Metric(
-        f"{_P}saved_requests_total", f"{_O}saved.requests", "counter", "{request}", "", "requests the origin was spared"
-    ): _alone(lambda of: of.measures.saved.requests),
-    Metric(
-        f"{_P}saved_bytes_total", f"{_O}saved.bytes", "counter", "By", "", "bytes of bodies the origin was spared"
-    ): _alone(lambda of: of.measures.saved.bytes),
-    Metric(
-        f"{_P}saved_seconds_total",
-        f"{_O}saved.time",
-        "counter",
-        "s",
-        "",
-        "seconds that the origin took for what hits were answered with",
-    ): _alone(lambda of: of.measures.saved.seconds),
-    Metric(f"{_P}entries", f"{_O}entries", "gauge", "{entry}", "", "entries in the store"): _alone(
-        lambda of: of.sizes.entries
-    ),
-    Metric(f"{_P}size_bytes", f"{_O}size", "gauge", "By", "", "bytes that the entries take"): _alone(
-        lambda of: of.sizes.size_bytes
-    ),
-    Metric(
-        f"{_P}degraded",
-        f"{_O}degraded",
-        "gauge",
-        "1",
-        "",
-        "1 while the store fails, or did so lately and has not worked since, else 0",
-    ): _alone(lambda of: float(not of.stats.health().is_ok)),
+    _counter("saved_seconds", "s", _SAVED_S, "saved.time"): _alone(lambda of: of.measures.saved.seconds),
+    _metric("entries", "entries", "gauge", "{entry}", "entries in the store"): _alone(lambda of: of.sizes.entries),
+    _metric("size_bytes", "size", "gauge", "By", "bytes that the entries take"): _alone(lambda of: of.sizes.size_bytes),
+    _metric("degraded", "degraded", "gauge", "1", _DEGRADED): _alone(lambda of: float(not of.stats.health().is_ok)),
 }
 
 _MEASURED: Final[Mapping[Metric, Callable[[Exported], Mapping[str, Histogram]]]] = {
-    Metric(
-        f"{_P}request_duration_seconds",
-        f"{_O}request.duration",
-        "histogram",
-        "s",
-        "result",
-        "time until the response was there; of one of the origin's, until its head was",
-    ): lambda of: {str(result): histogram for result, histogram in dict(of.measures.requests).items()},
-    Metric(
-        f"{_P}store_operation_duration_seconds",
-        f"{_O}store.operation.duration",
-        "histogram",
-        "s",
-        "operation",
-        "time that operations of the store took",
+    _metric("request_duration_seconds", "request.duration", "histogram", "s", _REQUEST_S, "result"): lambda of: {
+        str(result): histogram for result, histogram in dict(of.measures.requests).items()
+    },
+    _metric(
+        "store_operation_duration_seconds", "store.operation.duration", "histogram", "s", _OPERATION_S, "operation"
     ): lambda of: of.measures.operations,
 }
 

@@ -45,7 +45,10 @@ RULES: Final = {
 
 DETAILS: Final = {
     "too-large": "the body is longer than `max_body_bytes`, or than `max_bytes` of files",
-    "close-delimited": "the body ends where the connection ends, so that nothing tells whether it is whole",
+    "close-delimited": (
+        "the body ends where the connection ends, so that nothing tells whether it is whole, "
+        "or is coded for the transfer still"
+    ),
     "event-stream": "the body is a stream of events",
     "cut": "the body did not arrive to its end, or was not read to its end",
     "damaged": "the content coding of the body is damaged, or its length is not the one that was announced",

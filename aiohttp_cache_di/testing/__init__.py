@@ -4,12 +4,16 @@ With pytest there is nothing to set up: an installed package brings its plugin a
 which imports nothing until a test uses it. What its fixtures and its mark are made of is here as context managers and
 plain functions, for unittest and for code that is no test:
 
-- `FakeUpstream`: canned responses from a real server on this machine, whatever URL the app asks for.
-- `recorded`: what upstreams have answered, from a file, or recorded into it.
-- `CacheUnderTest`: seeds a response into the app's cache, and tells what is there; `assert_hit`.
-- `CacheClock`: entries grow old without waiting.
-- `in_memory`, `store_per_worker`: which store the app's containers open.
-- `blocked_network`: connections to other machines are refused.
+- ``upstream``: `FakeUpstream`, canned responses from a real server on this machine (``delivery``), in any content
+  coding (``codings``), whatever URL the app asks for.
+- ``recording/``: `recorded`, what upstreams have answered, from a file, or recorded into it.
+- ``under_test``: `CacheUnderTest` seeds a response into the app's cache, as the app would ask for it (``manners``), and
+  tells what is there, in the app's own event loop (``app_loop``); `assert_hit`.
+- ``clock``: `CacheClock`, by which entries grow old without waiting.
+- ``stores``: `in_memory` and `store_per_worker`, which store the app's containers open.
+- ``network``: `blocked_network`, by which connections to other machines are refused.
+- ``calls``: the requests that tests see, and the errors about them.
+- ``fixtures``: those of pytest, for a ``conftest.py`` that names them itself.
 
 The room is a thin consumer: it may import all that stands below it, and nothing imports it but a test-suite. It reaches
 requests by the engine's door (`aiohttp_cache_di.engine.door`), which no shortcut of the cache passes by.

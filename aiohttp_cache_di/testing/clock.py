@@ -28,7 +28,7 @@ _REAL: Final = frozenset(
     {
         __name__,
         f"{_PACKAGE}.backends.filesystem.leases",
-        f"{_PACKAGE}.backends.filesystem.uses",
+        f"{_PACKAGE}.backends.filesystem.records.uses",
     }
 )
 # Where `time.monotonic` measures the age of something that is known: elsewhere it bounds waits.

@@ -7,7 +7,7 @@ Starlette's TestClient. What a test asks of them is done there.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import ExitStack
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
@@ -22,13 +22,13 @@ from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.engine.door import through_tap
 from aiohttp_cache_di.middleware import CacheMiddleware
 from aiohttp_cache_di.session import CacheMixin
+from aiohttp_cache_di.testing.app_loop import InLoop, Verdict, is_asynchronous, result_of
 from aiohttp_cache_di.testing.delivery import Canned, Delivery
 from aiohttp_cache_di.testing.manners import MANNERS, Manner
 from aiohttp_cache_di.testing.upstream import ReplyOptions, reply
 
 __all__ = ["CacheUnderTest", "assert_hit"]
 
-_WITHIN_S: Final = 10.0
 _FRESH: Final = ("Cache-Control", "max-age=3600")
 
 
@@ -68,22 +68,6 @@ class _Seed:
 _planting: ContextVar[_Seed | None] = ContextVar("aiohttp_cache_di_planting", default=None)
 
 
-class _Verdict(Awaitable[None]):
-    """What an assertion comes to: done already, or when it is awaited."""
-
-    def __init__(self, doing: Callable[[], Awaitable[None]] | None, waiting: set[_Verdict]) -> None:
-        self._doing = doing
-        self._waiting = waiting
-        if doing is not None:
-            waiting.add(self)
-
-    def __await__(self) -> Generator[Any, None, None]:
-        self._waiting.discard(self)
-        doing, self._doing = self._doing, None
-        if doing is not None:
-            yield from doing().__await__()
-
-
 class CacheUnderTest:
     """The caches of all sessions that send requests meanwhile. A context manager."""
 
@@ -92,7 +76,7 @@ class CacheUnderTest:
         self._sessions: WeakKeyDictionary[ClientSession, tuple[CacheBackend, asyncio.AbstractEventLoop]]
         self._sessions = WeakKeyDictionary()
         self._locks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
-        self._waiting: set[_Verdict] = set()
+        self._waiting: set[Verdict] = set()
         self._failures: list[AssertionError] = []
         self._told: dict[tuple[str, str], str] = {}
         self._manners: WeakKeyDictionary[ClientSession, dict[tuple[str, str], dict[str, Any]]] = WeakKeyDictionary()
@@ -173,14 +157,14 @@ class CacheUnderTest:
         async def check() -> None:
             self._judge(wanted, url, method, [await one for one in self._asked(url, method, request)])
 
-        if _is_asynchronous():
-            return _Verdict(check, self._waiting)
-        self._judge(wanted, url, method, [_result(one) for one in self._asked(url, method, request)])
-        return _Verdict(None, self._waiting)
+        if is_asynchronous():
+            return Verdict(check, self._waiting)
+        self._judge(wanted, url, method, [result_of(one) for one in self._asked(url, method, request)])
+        return Verdict(None, self._waiting)
 
-    def _asked(self, url: str, method: str, request: dict[str, Any]) -> list[_Elsewhere]:
+    def _asked(self, url: str, method: str, request: dict[str, Any]) -> list[InLoop]:
         return [
-            _Elsewhere(loop, partial(self._is_kept, session, backend, url, method, request))
+            InLoop(loop, partial(self._is_kept, session, backend, url, method, request))
             for session, (backend, loop) in list(self._sessions.items())
             if not session.closed
         ]
@@ -252,34 +236,6 @@ class CacheUnderTest:
         if seed is None:
             return await handler(request)
         return await self._delivery.answer(request, handler, seed.canned)
-
-
-@dataclass(frozen=True, slots=True)
-class _Elsewhere:
-    """What is to be done in *loop*."""
-
-    loop: asyncio.AbstractEventLoop
-    doing: Callable[[], Coroutine[Any, Any, bool]]
-
-    def __await__(self) -> Generator[Any, None, bool]:
-        if self.loop is asyncio.get_running_loop():
-            return (yield from self.doing().__await__())
-        future = asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self.doing(), self.loop))
-        return (yield from asyncio.wait_for(future, _WITHIN_S).__await__())
-
-
-def _is_asynchronous() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
-
-
-def _result(one: _Elsewhere) -> bool:
-    if not one.loop.is_running():
-        raise AssertionError("the app's loop does not run any more: ask while its client is open")
-    return bool(asyncio.run_coroutine_threadsafe(one.doing(), one.loop).result(_WITHIN_S))
 
 
 Prepare: TypeAlias = Callable[[ClientSession, CacheBackend, Manner | None], Awaitable[None]]

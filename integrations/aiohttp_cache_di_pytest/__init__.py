@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from aiohttp_cache_di.testing.stores import StoreOfWorker
 
 MODES = ("none", "once", "new_episodes", "all", "rewrite")
+UNASKED = "aiohttp_cache_di_unasked"  # of a report, that its test was to be recorded and has asked for nothing
 NAMES = ("filter_headers", "filter_query", "filter_json", "unfiltered", "match_headers", "ignore", "volatile")
 
 
@@ -93,6 +94,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             config.pluginmanager.register(_CannotRecord(error), name)
         else:
             config.pluginmanager.register(RecordedTests(config), name)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name the tests that were to be recorded and have asked for nothing: a cache of an earlier run may be why."""
+    ended = terminalreporter.stats.get("", ())  # where set-ups and tear-downs are that have passed
+    unasked = [report.nodeid for report in ended if getattr(report, UNASKED, False)]
+    if unasked:
+        terminalreporter.section("not recorded")
+        for test in unasked:
+            terminalreporter.line(f"{test}: nothing was asked of an upstream")
+        terminalreporter.line("A cache that outlives a test may have answered: the fixture cache_in_memory has none.")
 
 
 def _is_of_the_project(config: pytest.Config) -> bool:

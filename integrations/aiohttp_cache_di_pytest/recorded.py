@@ -13,12 +13,13 @@ import pytest
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.testing import Cassette, UnrecordedRequestError, recorded
 from aiohttp_cache_di.testing.recording.options import rules_of
-from aiohttp_cache_di_pytest import MODES, NAMES
+from aiohttp_cache_di_pytest import MODES, NAMES, UNASKED
 
 __all__ = ["CASSETTE", "RecordedTests"]
 
 CASSETTE = pytest.StashKey[Cassette]()
 _FAILED = pytest.StashKey[bool]()
+_UNASKED = pytest.StashKey[bool]()
 _NOT_IN_NAMES = re.compile(r"[^\w.=+@,()\[\] -]+")
 _LONGEST = 150  # of a file's name; file systems take 255 bytes
 _READ = (".yml", ".json", ".har", ".zip")
@@ -29,7 +30,6 @@ class RecordedTests:
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
-        self._without_requests: list[str] = []
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
@@ -65,19 +65,18 @@ class RecordedTests:
             if cassette is not None:
                 del item.stash[CASSETTE]
                 cassette.close(is_kept=is_over and not failed)
-                if cassette.is_without_requests and is_over and not failed:
-                    self._without_requests.append(item.nodeid)
+                item.stash[_UNASKED] = cassette.is_without_requests and is_over and not failed
         return result
 
-    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Name the tests that were to be recorded and have asked for nothing: a cache of an earlier run may be why."""
-        if self._without_requests:
-            terminalreporter.section("not recorded")
-            for test in self._without_requests:
-                terminalreporter.line(f"{test}: nothing was asked of an upstream")
-            terminalreporter.line(
-                "A cache that outlives a test may have answered: the fixture cache_in_memory has none."
-            )
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Say in the last report of a test that it has asked for nothing; a worker of xdist sends that along."""
+        report = yield
+        if call.when == "teardown" and item.stash.get(_UNASKED, False):
+            setattr(report, UNASKED, True)
+        return report
 
     def _cassette(self, item: pytest.Item) -> Cassette:
         options: dict[str, Any] = {name: self._config.getini(f"recorded_{name}") for name in NAMES}

@@ -18,15 +18,15 @@ from aiohttp_cache_di import CachedSession, FileBackend
 from aiohttp_cache_di.admin import ENDPOINTS, Admin, Ask, Name
 from aiohttp_cache_di.admin import questions as questions_module
 from aiohttp_cache_di.admin.preview import PREVIEW_BYTES
-from aiohttp_cache_di.admin.told import (
-    CachesTold,
-    EntriesTold,
-    EntryTold,
-    ExplainedTold,
-    NowTold,
-    PurgedTold,
-    StoreTold,
-    UpstreamsTold,
+from aiohttp_cache_di.admin.shapes import (
+    CachesAnswer,
+    EntriesAnswer,
+    EntryAnswer,
+    ExplainAnswer,
+    NowAnswer,
+    PurgeAnswer,
+    StoreAnswer,
+    UpstreamsAnswer,
 )
 from aiohttp_cache_di.backends import CacheBackend
 from aiohttp_cache_di.backends.redis import RedisBackend
@@ -439,15 +439,15 @@ async def test_the_page_runs_its_own_script_and_no_other(admin: Admin) -> None:
 
 
 SHAPES: tuple[tuple[Name, Ask, type[Any]], ...] = (
-    ("caches", ask(), CachesTold),
-    ("now", ask(), NowTold),
-    ("store", ask(), StoreTold),
-    ("upstreams", ask(), UpstreamsTold),
-    ("entries", ask(), EntriesTold),
-    ("entry", ask(query={"key": "0" * 40}), EntryTold),
-    ("check", change(), StoreTold),
-    ("purge", change({"all": True, "dry_run": True}), PurgedTold),
-    ("explain", change({"url": "https://a.test/items/0"}), ExplainedTold),
+    ("caches", ask(), CachesAnswer),
+    ("now", ask(), NowAnswer),
+    ("store", ask(), StoreAnswer),
+    ("upstreams", ask(), UpstreamsAnswer),
+    ("entries", ask(), EntriesAnswer),
+    ("entry", ask(query={"key": "0" * 40}), EntryAnswer),
+    ("check", change(), StoreAnswer),
+    ("purge", change({"all": True, "dry_run": True}), PurgeAnswer),
+    ("explain", change({"url": "https://a.test/items/0"}), ExplainAnswer),
 )
 
 

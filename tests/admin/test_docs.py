@@ -14,7 +14,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from fastapi.testclient import TestClient as FastAPIClient
 
 from aiohttp_cache_di.admin import ENDPOINTS
-from aiohttp_cache_di.admin.told import PurgeAsked
+from aiohttp_cache_di.admin.shapes import PurgeRequest
 from examples import fastapi_app, web_app
 
 ROOT = Path(__file__).parents[2]
@@ -84,7 +84,7 @@ def test_the_tables_have_each_endpoint_each_code_and_each_selector() -> None:
     codes = set(re.findall(r'AdminError\(\s*\d+, "([a-z-]+)"', sources)) - {"error"}
     assert len(codes) > 8
     assert [code for code in codes if f"`{code}`" not in PAGE] == []
-    assert [name for name in PurgeAsked.__struct_fields__ if f'"{name}": ' not in PAGE] == []
+    assert [name for name in PurgeRequest.__struct_fields__ if f'"{name}": ' not in PAGE] == []
 
 
 def test_the_pictures_are_there_and_small() -> None:

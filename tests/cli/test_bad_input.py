@@ -33,7 +33,9 @@ WRONG = {
     "explain http://a.test/ --header no-colon": "--header 'no-colon': use 'Name: value'",
     "explain http://a.test/ --header a\0b:c": "use 'Name: value'",
     "explain http://a.test/ --header a:b\0c": "use 'Name: value'",
-    "explain http://a.test/ --method <>": "Method cannot contain non-token characters",
+    "explain http://a.test/ --method <>": "--method '<>': use a method of HTTP, such as GET",
+    "explain nonsense": "explain 'nonsense': use an absolute URL, such as https://api.example.org/items",
+    "explain ftp://a.test/": "use an absolute URL",
     "show a.test/items": "neither a URL, such as https://api.example.org/items, nor the beginning of a key",
     "show zz": "nor the beginning of a key",
     "show ftp://a.test/": "use an absolute URL",
@@ -81,6 +83,32 @@ def test_what_cannot_be_meant_ends_with_2_and_the_way_out(given: str, run: Run, 
         status, said, error = int(str(refused.code)), "", WRONG[given]
     assert (status, said, WRONG[given] in error) == (2, "", True), error
     assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.parametrize("given", ["explain nonsense", "explain http://a.test/ --method <>", "show ftp://a.test/"])
+def test_what_cannot_be_meant_is_said_before_there_is_a_store(
+    given: str, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("AIOHTTP_CACHE_SQLITE__PATH", str(tmp_path / "none.sqlite"))
+    status, said, error = run(*given.split())
+    assert (status, said) == (2, "")
+    assert "nothing is stored" not in error
+
+
+@pytest.mark.parametrize("command", ["check", "warm http://127.0.0.1:1/"])
+def test_a_prefix_that_no_variable_has_makes_no_new_file(
+    command: str, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    status, said, error = run(*command.split(), "--prefix", "TYPO_CACHE_")
+    assert (status, said) == (2, "")
+    assert "--prefix 'TYPO_CACHE_': no variable begins with it" in error
+    assert "set TYPO_CACHE_BACKEND at least" in error
+    assert not (tmp_path / "home").exists()
+
+    monkeypatch.setenv("TYPO_CACHE_BACKEND", "sqlite")
+    assert run("check", "--prefix", "TYPO_CACHE_")[0] == 0
+    monkeypatch.delenv("TYPO_CACHE_BACKEND")
+    assert run("check", "--prefix", "TYPO_CACHE_")[0] == 0  # the file is there, as a container with this prefix has it
 
 
 def test_what_argparse_refuses_names_the_value_and_what_is_taken(run: Run, capsys: pytest.CaptureFixture[str]) -> None:

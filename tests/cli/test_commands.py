@@ -19,7 +19,7 @@ import pytest
 from msgspec.structs import replace
 
 from aiohttp_cache_di.backends.sqlite import SQLiteBackend
-from aiohttp_cache_di.backends.sqlite.schema import KEPT
+from aiohttp_cache_di.backends.sqlite.file.schema import KEPT
 from aiohttp_cache_di.entries.info import info_of, pack_info
 from aiohttp_cache_di.rfc9111.messages import StoredResponse, Tagging
 from tests.backends.entries import make_entry
@@ -236,8 +236,10 @@ def test_another_cache_is_named_by_its_prefix(path: Path, run: Run, monkeypatch:
 
 
 def test_what_would_be_done_is_explained(path: Path, run: Run) -> None:
-    status, said, _ = run("explain", "http://a.test/none", "--header", "Accept: text/plain")
+    status, said, hint = run("explain", "http://a.test/none", "--header", "Accept: text/plain")
     assert (status, "Fetch: aiohttp-cache-di; fwd=uri-miss" in said) == (0, True)
+    assert hint == "aiohttp-cache: `warm` requests it, and says why a response is not stored\n"
+    assert run("explain", "http://a.test/small")[2] == ""
     status, said, _ = run("explain", "-X", "POST", "http://a.test/small", "--json")
     told = json.loads(said)
     assert (told["decision"], [info["key"] for info in told["stored"]]) == ("Bypass", ["aa1"])

@@ -14,7 +14,7 @@ from aiohttp import ClientResponse
 
 from aiohttp_cache_di import CachedSession
 from aiohttp_cache_di.backends import CacheBackend, RedisBackend, ResponseOrKey, SQLiteBackend
-from aiohttp_cache_di.backends.operating.explaining import Explanation
+from aiohttp_cache_di.backends.operating.explanation import Explanation
 from aiohttp_cache_di.response import AnyResponse
 from aiohttp_cache_di.rfc9111.messages import Request
 from tests.origin import Origin, Received, answer

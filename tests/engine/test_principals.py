@@ -16,7 +16,7 @@ from aiohttp_cache_di import CachedSession, CacheMiddleware
 from aiohttp_cache_di.backends import CacheBackend
 from aiohttp_cache_di.backends.sqlite import SQLiteBackend
 from aiohttp_cache_di.errors import ConfigurationError
-from aiohttp_cache_di.policy.principals import Principal
+from aiohttp_cache_di.policy.rules.principals import Principal
 from aiohttp_cache_di.rfc9111.messages import Request
 from tests.origin import Origin, Received, answer
 

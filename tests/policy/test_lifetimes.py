@@ -5,8 +5,8 @@ import math
 import pytest
 from msgspec.structs import replace
 
-from aiohttp_cache_di.policy.decisions import Rules
 from aiohttp_cache_di.policy.lifetimes import DEFAULT_GRACE_S, Lifetime, lifetime
+from aiohttp_cache_di.policy.rules.resolved import Rules
 from aiohttp_cache_di.rfc9111.directives import response_directives
 from tests.messages import NOW, PRIVATE, Fields, a_request, a_response, date
 

@@ -18,7 +18,7 @@ from pydantic import SecretStr
 
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.errors import ConfigurationError
-from aiohttp_cache_di.policy.expiration import UrlExpiration, UrlExpirationOptions, UrlRules
+from aiohttp_cache_di.policy.rules.expiration import UrlExpiration, UrlExpirationOptions, UrlRules
 from aiohttp_cache_di.settings import CacheSettings, RedisSettings
 from aiohttp_cache_di.settings.build import build_backend
 from aiohttp_cache_di.settings.report import effective_settings

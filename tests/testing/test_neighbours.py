@@ -326,6 +326,28 @@ def test_each_worker_of_xdist_has_a_store_of_its_own(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("*.db"))
 
 
+UNASKED = """
+import pytest
+
+
+@pytest.mark.recorded
+@pytest.mark.parametrize("number", range(2))
+def test_it(number):
+    pass
+"""
+
+
+def test_what_has_recorded_nothing_in_a_worker_of_xdist_is_named(tmp_path: Path) -> None:
+    needed("xdist")
+    project = Project(tmp_path, {"test_a.py": UNASKED, "pytest.ini": "[pytest]\nfilterwarnings = error\n"})
+
+    run = project.run("-p", "xdist.plugin", "-n2", "--record-mode=once")
+
+    assert run.code == 0, run.said
+    for number in range(2):
+        assert f"test_a.py::test_it[{number}]: nothing was asked of an upstream" in run.said
+
+
 BOTH = """
 import pytest
 from aiohttp_cache_di.testing import NetworkBlockedError

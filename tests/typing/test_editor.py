@@ -69,7 +69,7 @@ x: Any = None
     reason="pyright is not installed",
 )
 def test_every_option_is_completed_and_shown_with_its_meaning(tmp_path: Path) -> None:
-    files = (*OPTION_FILES, "settings/typed.py", "settings/model.py", "containers.py")
+    files = (*OPTION_FILES, "settings/typed.py", "settings/model.py", "containers/parts.py")
     options = {"": {}, **typed_dicts(*files)}
     lines, expected, places = HEAD.splitlines(), dict[int, tuple[str, set[str]]](), dict[tuple[int, int], str]()
     for call, (typed_dict, names) in NAMED.items():

@@ -32,7 +32,7 @@ from aiohttp_cache_di import (
 from aiohttp_cache_di.backends.mongodb.client import NAMED
 from aiohttp_cache_di.backends.options.values import BACKEND_OPTIONS, STORAGE_OPTIONS
 from aiohttp_cache_di.backends.redis.clients import CONNECT_TIMEOUT_S, SOCKET_TIMEOUT_S
-from aiohttp_cache_di.backends.sqlite.files import BUSY_TIMEOUT_S
+from aiohttp_cache_di.backends.sqlite.file.files import BUSY_TIMEOUT_S
 from aiohttp_cache_di.engine.calls.call import Call
 from aiohttp_cache_di.engine.calls.wishes import WISHES
 from aiohttp_cache_di.keys import DEFAULT_CREDENTIAL_HEADERS

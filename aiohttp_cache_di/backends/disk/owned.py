@@ -31,6 +31,7 @@ __all__ = [
     "real_path",
     "temporary_directory",
     "temporary_directory_path",
+    "whole_path",
 ]
 
 _DIRECTORY: Final = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0)
@@ -224,3 +225,16 @@ def _anothers(path: str, owner: int) -> str:
         f"{path} belongs to the user {owner}, and this program runs as {os.geteuid()}: it is not used; "
         "delete it, or give the cache another place"
     )
+
+
+def whole_path(name: str) -> str:
+    """*name* as an absolute path, ``~`` being a home; a name that is absolute needs no working directory.
+
+    Raises:
+        StorageError: there is no such home, as of a user whom the system does not know where HOME is not set.
+    """
+    if name[:1] == "~":
+        name, given = os.path.expanduser(name), name
+        if name[:1] == "~":
+            raise StorageError(f"{given}: there is no such home directory; give a whole path, or set HOME")
+    return os.path.normpath(name) if os.path.isabs(name) else os.path.abspath(name)

@@ -5,6 +5,7 @@ How a call moves through the room::
     backend          what users make: a stack (`backends.wrap`) around one store
     store            get many, put many, lease …: what is asked of the table, and what is made of its answers
       items          records as items of the table, names and conditions: pure functions
+      typed          the driver's options, for type checkers
       batches        requests of up to 25 or 100 items; what the server leaves unprocessed is asked for again
     client           aiobotocore's client for each event loop, and the table, made when it is missing
 

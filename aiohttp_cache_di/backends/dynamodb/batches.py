@@ -40,11 +40,14 @@ async def read_items(
     if len(keys) == 1:  # the same price, and quicker
         answer = await client.get_item(TableName=table, Key=keys[0], ConsistentRead=is_consistent, **(only or {}))
         return [answer["Item"]] if "Item" in answer else []
-    left: Any = {table: {"Keys": keys, "ConsistentRead": is_consistent, **(only or {})}}
+    terms = {"ConsistentRead": is_consistent, **(only or {})}
+    left: Any = {table: {"Keys": keys}}
     items: list[Attributes] = []
     failures = 0
     while True:
-        answer = await client.batch_get_item(RequestItems=left)
+        # Said anew each time: what is left comes back without its terms from some servers (dynalite).
+        asked = {name: {"Keys": each["Keys"], **terms} for name, each in left.items()}
+        answer = await client.batch_get_item(RequestItems=asked)
         got: list[Attributes] = [item for each in answer["Responses"].values() for item in each]
         items += got
         left = answer.get("UnprocessedKeys")

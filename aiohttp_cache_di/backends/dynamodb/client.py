@@ -23,6 +23,7 @@ logger: logging.Logger = logging.getLogger(__name__)
 
 CONDITION_FAILED: Final = "ConditionalCheckFailedException"
 NOT_THERE: Final = "ResourceNotFoundException"
+NOT_ALLOWED: Final = "AccessDeniedException"
 IN_USE: Final = "ResourceInUseException"
 
 POLL_S: Final = 0.02  # before looking again whether a new table is ready, which takes AWS some seconds; doubles
@@ -133,7 +134,7 @@ class Service:
             kind = f"{type(context).__module__}.{type(context).__qualname__}"
             raise ConfigurationError(f"context has to give a client of DynamoDB in `async with`, and a {kind} does not")
         self.where: str = str(
-            options.get("endpoint_url") or options.get("region_name") or "the region of the environment"
+            options.get("endpoint_url") or options.get("region_name") or "dynamodb in the region of the environment"
         )
         self._layout = layout
         self._context = context
@@ -147,9 +148,12 @@ class Service:
         if self._is_to_create:
             try:
                 await _ensure_table(connection.client, self._layout)
-            except BaseException:
-                await connection.close()
-                raise
+            except BaseException as exc:
+                if error_code(exc) != NOT_ALLOWED:
+                    await connection.close()
+                    raise
+                self._creates = False
+                logger.warning("the table %s is used as it is: we may not describe or create it", self._layout.table)
             self._is_to_create = False
         return connection
 

@@ -209,7 +209,7 @@ class DynamoDBStore:
         here = await self._loops.here()
         name, token = self._layout.name_of(key), secrets.token_hex(12)
         has_record = await here.errands.undone(
-            self._ask(here, name, token, ttl_s), lambda: self._give_back(here, name, token, None)
+            self._ask(here, name, token, ttl_s), lambda: self._give_back(here, name, token)
         )
         self._note_consistent((name,))
         if has_record is None:
@@ -228,7 +228,7 @@ class DynamoDBStore:
         name, token = self._layout.name_of(key), secrets.token_hex(12)
         try:
             there = await here.errands.undone(
-                self._look_or_ask(here, name, token, ttl_s), lambda: self._give_back(here, name, token, False)
+                self._look_or_ask(here, name, token, ttl_s), lambda: self._give_back(here, name, token)
             )
         except Exception as exc:
             if not error_code(exc):
@@ -296,11 +296,13 @@ class DynamoDBStore:
             here.held = {name: held for name, held in here.held.items() if held[2] > now}
         here.held[name] = token, has_record, now + ttl_s
 
-    async def _give_back(self, here: Connection, name: str, token: str, has_record: bool | None) -> None:
-        """Take the lease away from *token*; nothing happens where another has it."""
-        if has_record is not True and await _conditional(here.client.delete_item(**self._layout.dropping(name, token))):
-            return
-        if has_record is not False:
+    async def _give_back(self, here: Connection, name: str, token: str, has_record: bool = False) -> None:
+        """Take the lease away from *token*; nothing happens where another has it.
+
+        Args:
+            has_record: there is one for certain; it may be there else too, since not every server told it.
+        """
+        if has_record or not await _conditional(here.client.delete_item(**self._layout.dropping(name, token))):
             await _conditional(here.client.update_item(**self._layout.giving_back(name, token)))
 
     # ---- reading

@@ -4,30 +4,21 @@
 
     cache/3/f/3f19…c2                    an entry: head, key, frame; the name is the digest of the key
     cache/3/f/3f19…c2.8be1d7f00a91c2d4   its body, from 64 KiB on
-    cache/3/f/3f19…c2.….tmp              an entry, or a body of more than 1 MiB, that is being written
-    cache/leases                         an empty file; locks on its bytes are leases
+    cache/3/f/3f19…c2.….tmp              an entry that is being written
+    cache/leases                         times; locks on its bytes are leases
     cache/secret                         what digests of credentials are made with, unless the user gives a key
 
 How a call moves through the room, from the event loop to the threads and back::
 
     backend    what users make: a stack (`backends.wrap`) around one store
     store      get many, put many …: each is one hop to a thread
-    pool       the threads, and the way back into the loop that asked
-    tidying    the keeper's steps, in the background
-    keeper     counts what is there, evicts, removes remnants; in steps beside the writes
-    walk       pages of records, and records that may go
     secret     what the cache keeps for itself
     leases     locks of the kernel, else files
-    spool      bodies on their way into files, written while they arrive
-    bodies     bodies that are read in pieces: opened, placed and closed
-    body       one of them: read in pieces, each of which is checked
-    lingering  their files, which stay open for a moment
-    files      one record's files: read, published, dropped
-    uses       what this process remembers of files
-    tree       the directories, open; no symbolic link is followed
-    directory  one of them, and what is done to the files in it: what is the system's own
-    records    the bytes in the files
-    names      what they are called
+    keeping/   counts what is there, evicts, removes remnants; in steps beside the writes
+    bodies/    bodies that are written while they arrive, and read in pieces
+    records/   the files of records: what is in them, how they are read, published and dropped
+    places/    what files are called, and the directories that they are in; no symbolic link is followed
+    pool       the threads, and the way back into the loop that asked
 
 No file tells what is in others, and what is read is right without a lock: a file is moved to its place when it is
 whole, what it holds proves itself, and what does not is a miss. Imports point down this list.

@@ -9,9 +9,9 @@ from typing import Any, Final, Unpack, cast
 
 from aiohttp_cache_di.arguments import SpelledOut, refuse_unknown
 from aiohttp_cache_di.backends.base import CacheBackend
-from aiohttp_cache_di.backends.filesystem.keeper import Bounds
+from aiohttp_cache_di.backends.filesystem.keeping.keeper import Bounds
+from aiohttp_cache_di.backends.filesystem.places.tree import Place
 from aiohttp_cache_di.backends.filesystem.store import FileStore
-from aiohttp_cache_di.backends.filesystem.tree import Place
 from aiohttp_cache_di.backends.options.typed import CacheOptions, SigningOptions, StorageOptions
 from aiohttp_cache_di.backends.options.values import BACKEND_OPTIONS, codec_of, refuse_unusable
 from aiohttp_cache_di.backends.store.sizes import DEFAULT_MAX_BYTES, record_bytes

@@ -19,9 +19,9 @@ from typing import Final
 
 from aiohttp_cache_di.backends.disk import byte_locks, vouched
 from aiohttp_cache_di.backends.disk.byte_locks import NoLocksError
-from aiohttp_cache_di.backends.filesystem.directory import CREATE, NOT_A_LINK, READ, Descriptor, Directory
-from aiohttp_cache_di.backends.filesystem.names import leaf_of, name_of
-from aiohttp_cache_di.backends.filesystem.tree import Tree
+from aiohttp_cache_di.backends.filesystem.places.directory import NOT_A_LINK, READ, Descriptor, Directory
+from aiohttp_cache_di.backends.filesystem.places.tree import Tree
+from aiohttp_cache_di.backends.filesystem.records.files import write_file
 from aiohttp_cache_di.errors import StorageError
 
 __all__ = ["Leases"]
@@ -29,23 +29,22 @@ __all__ = ["Leases"]
 LOCK_FILE: Final = "leases"
 _END: Final = struct.Struct(">d")
 OFFSET_BITS: Final = 60
+TRIES: Final = 2
 
 
 class _Times:
-    """The times in the file of locks, by the clock that machines share; its handle is asked within a guard."""
+    """The times in the file of locks, by the clock that machines share."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
 
     def __getitem__(self, slot: int) -> float:
-        os.lseek(self._fd, slot * _END.size, os.SEEK_SET)
-        data = os.read(self._fd, _END.size)
+        data = os.pread(self._fd, _END.size, slot * _END.size)
         until: float = _END.unpack(data)[0] if len(data) == _END.size else 0.0
         return until
 
     def __setitem__(self, slot: int, until: float) -> None:
-        os.lseek(self._fd, slot * _END.size, os.SEEK_SET)
-        os.write(self._fd, _END.pack(until))
+        os.pwrite(self._fd, _END.pack(until), slot * _END.size)
 
 
 class Leases:
@@ -64,13 +63,12 @@ class Leases:
         self._file: Descriptor | None = None
         self._guard = threading.Lock()
 
-    def acquire(self, key: str, ttl_s: float) -> bool:
-        """Ask for the lease on *key*.
+    def acquire(self, name: str, ttl_s: float) -> bool:
+        """Ask for the lease on the entry of that *name*.
 
         Raises:
             StorageError, OSError: the file system does not work.
         """
-        name = name_of(key)
         with self._guard:
             ends_at = self._held.get(name)
             if ends_at is not None and time.monotonic() < ends_at:
@@ -84,9 +82,8 @@ class Leases:
             self._held[name] = time.monotonic() + ttl_s
             return True
 
-    def renew(self, key: str, ttl_s: float) -> bool:
-        """Hold the lease on *key* for *ttl_s* from now on; False where it is held no more. Raises as `acquire` does."""
-        name = name_of(key)
+    def renew(self, name: str, ttl_s: float) -> bool:
+        """Hold a lease for *ttl_s* from now on; False where it is held no more. Raises as `acquire` does."""
         with self._guard:
             ends_at = self._held.get(name)
             if ends_at is None or not (self._use_locks or time.monotonic() < ends_at):
@@ -98,9 +95,8 @@ class Leases:
             self._held[name] = time.monotonic() + ttl_s
             return True
 
-    def release(self, key: str) -> None:
-        """Give the lease on *key* back, if it is held here."""
-        name = name_of(key)
+    def release(self, name: str) -> None:
+        """Give a lease back, if it is held here."""
         if name not in self._held:
             return
         with self._guard:
@@ -135,24 +131,19 @@ class Leases:
     def _give_back(self, name: str) -> None:
         with suppress(OSError, StorageError):
             if self._use_locks:
-                byte_locks.give_back(self._lock_file().fd, self._bytes.pop(name, _offset(name)))
+                if self._file is not None:
+                    byte_locks.give_back(self._file.fd, self._bytes.pop(name, _offset(name)))
             else:
-                leaf = self._tree.leaf(leaf_of(name))
+                leaf = self._tree.leaf(name)
                 if leaf is not None:
                     leaf.unlink(f"{name}.lease")
 
     # ---- locks
 
-    def _lock_file(self) -> Descriptor:
-        if self._file is None or (self._file.is_deleted and not self._held):
-            root = self._tree.made_root()
-            self._file = _opened(root) or _opened(root)
-            if self._file is None:
-                raise PermissionError(errno.EACCES, f"{LOCK_FILE} is another user's, again and again")
-        return self._file
-
     def _lock(self, name: str, ttl_s: float) -> bool:
-        fd = self._lock_file().fd
+        if self._file is None or (not self._held and self._file.is_deleted):
+            self._file = _opened(self._tree.made_root())
+        fd = self._file.fd
         byte = vouched.take(fd, _offset(name), OFFSET_BITS, _Times(fd), time.time())
         if byte is None:
             return False
@@ -161,13 +152,14 @@ class Leases:
         return True
 
     def _vouch(self, name: str, ttl_s: float) -> None:
-        now = time.time()
-        vouched.vouch(_Times(self._lock_file().fd), _offset(name), now + ttl_s, now)
+        if self._file is not None:
+            now = time.time()
+            vouched.vouch(_Times(self._file.fd), _offset(name), now + ttl_s, now)
 
     # ---- files
 
     def _prolong(self, name: str, ttl_s: float) -> bool:
-        leaf = self._tree.leaf(leaf_of(name))
+        leaf = self._tree.leaf(name)
         with suppress(FileNotFoundError):
             if leaf is not None:
                 fd = leaf.open(f"{name}.lease", os.O_WRONLY | NOT_A_LINK)
@@ -179,14 +171,10 @@ class Leases:
         return False
 
     def _create(self, name: str, ttl_s: float) -> bool:
-        leaf = self._tree.made_leaf(leaf_of(name))
-        for _ in range(2):
+        leaf = self._tree.made_leaf(name)
+        for _ in range(TRIES):
             with suppress(FileExistsError):
-                fd = leaf.open(f"{name}.lease", CREATE | os.O_WRONLY)
-                try:
-                    os.write(fd, _END.pack(time.time() + ttl_s))
-                finally:
-                    os.close(fd)
+                write_file(leaf, f"{name}.lease", [_END.pack(time.time() + ttl_s)])
                 return True
             if not self._is_over(leaf, name):
                 return False
@@ -217,12 +205,13 @@ def _offset(name: str) -> int:
     return int(name[:15], 16)
 
 
-def _opened(root: Directory) -> Descriptor | None:
-    """The file of locks, open, made if need be; another user's is removed, and None is returned."""
-    with suppress(PermissionError):
-        file = Descriptor(root.open(LOCK_FILE, os.O_RDWR | os.O_CREAT | NOT_A_LINK))
-        if root.owns(file.fd, os.fstat(file.fd)):
-            return file
-    with suppress(FileNotFoundError):
-        root.unlink(LOCK_FILE)
-    return None
+def _opened(root: Directory) -> Descriptor:
+    """The file of locks, open, made if need be; another user's is removed."""
+    for _ in range(TRIES):
+        with suppress(PermissionError):
+            file = Descriptor(root.open(LOCK_FILE, os.O_RDWR | os.O_CREAT | NOT_A_LINK))
+            if root.owns(file.fd, os.fstat(file.fd)):
+                return file
+        with suppress(FileNotFoundError):
+            root.unlink(LOCK_FILE)
+    raise PermissionError(errno.EACCES, f"{LOCK_FILE} is another user's, again and again")

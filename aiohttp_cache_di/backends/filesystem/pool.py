@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 import time
 import weakref
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from queue import SimpleQueue
 from typing import Any, Final, NamedTuple, TypeVar
 
 __all__ = ["Pool"]
@@ -59,6 +60,36 @@ class _Errand:
         self.job = job
 
 
+class _Waiting:
+    """What is to be done, and the threads that wait for it, each at a lock of its own: the last to come goes first.
+
+    One that is woken is woken for a job; a queue that all wait at would wake a second one in vain for each.
+    """
+
+    __slots__ = ("idle", "jobs")
+
+    def __init__(self) -> None:
+        self.jobs: deque[_Task | _Errand | None] = deque()
+        self.idle: list[threading.Lock] = []
+
+    def put(self, job: _Task | _Errand | None) -> bool:
+        """Have *job* done; False where no thread waits for one. From anywhere, a destructor too."""
+        self.jobs.append(job)
+        try:
+            self.idle.pop().release()
+        except IndexError:
+            return False
+        return True
+
+    def rest(self, lock: threading.Lock) -> None:
+        """Wait for something to do, as one that is in `idle` or has just been taken out."""
+        if self.jobs:
+            with suppress(ValueError):
+                self.idle.remove(lock)
+                return
+        lock.acquire()
+
+
 class Pool:
     """Threads that begin when there is something to do, and never keep a program from ending.
 
@@ -75,9 +106,8 @@ class Pool:
 
     def begin_anew(self) -> None:
         """Forget all threads and jobs, which are a parent process's."""
-        self._queue: SimpleQueue[_Task | _Errand | None] = SimpleQueue()
+        self._waiting = _Waiting()
         self._threads: list[threading.Thread] = []
-        self._idle: list[None] = []  # as many as threads wait for a job, as long as there may be more of them
         self._asked: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Asked] = weakref.WeakKeyDictionary()
         self._asked_last: _Asked | None = None
         self._errands: set[_Errand] = set()  # that are not done
@@ -91,8 +121,7 @@ class Pool:
         if asked is None or asked.loop() is not loop:
             self._asked_last = asked = self._asked.setdefault(loop, _Asked(loop))
         asked.unfinished += 1
-        self._queue.put(_Task(job, undo, loop, future, asked))
-        if len(self._threads) < self.size and not self._take_idle():
+        if not self._waiting.put(_Task(job, undo, loop, future, asked)) and len(self._threads) < self.size:
             self._grow()
         return future
 
@@ -102,15 +131,16 @@ class Pool:
         Raises:
             RuntimeError: no thread can be started, as at the end of a program.
         """
+        if sys.is_finalizing():  # Before CPython 3.12 a thread that is started then is waited for without end.
+            raise RuntimeError("no thread can be started while the interpreter ends")
         if not self._threads and self._guard.acquire(blocking=False):
             try:
                 self._start()
             finally:
                 self._guard.release()
-        self._take_idle()
         errand = _Errand(job)
         self._errands.add(errand)
-        self._queue.put(errand)
+        self._waiting.put(errand)
 
     async def finish(self, within_s: float) -> None:
         """Wait until what is asked for by now is done: *within_s* at most for either kind.
@@ -157,53 +187,58 @@ class Pool:
     def stop(self) -> None:
         """Let the threads end once the jobs are done."""
         with self._guard:
-            queue, threads = self._queue, self._threads
-            self._queue, self._threads, self._idle = SimpleQueue(), [], []
+            waiting, threads = self._waiting, self._threads
+            self._waiting, self._threads = _Waiting(), []
         for _ in threads:
-            queue.put(None)
+            waiting.put(None)
 
     def _grow(self) -> None:
         with self._guard:
             if len(self._threads) < self.size:
                 self._start()
 
-    def _take_idle(self) -> bool:
-        """Whether a thread waits for a job, which counts as busy from now on."""
-        try:
-            self._idle.pop()
-        except IndexError:
-            return False
-        return True
-
-    def _next(self, queue: SimpleQueue[_Task | _Errand | None], idle: list[None]) -> _Task | _Errand | None:
-        if queue.empty() and len(idle) < self.size:
-            idle.append(None)
-        return queue.get()
-
     def _start(self) -> None:
-        jobs = self._queue, self._idle
-        thread = threading.Thread(target=self._serve, args=jobs, name=THREAD_NAME, daemon=True)
+        thread = threading.Thread(target=self._serve, args=(self._waiting,), name=THREAD_NAME, daemon=True)
         thread.start()
         self._threads.append(thread)  # one that cannot be started is none
 
-    def _serve(self, queue: SimpleQueue[_Task | _Errand | None], idle: list[None]) -> None:
+    def _serve(self, waiting: _Waiting) -> None:
         bytearray(KEPT_BYTES)
-        while (task := self._next(queue, idle)) is not None:
-            if isinstance(task, _Errand):
-                with suppress(Exception):
-                    task.job()
-                self._errands.discard(task)
-                del task
+        lock = threading.Lock()
+        lock.acquire()
+        while True:
+            try:
+                job = waiting.jobs.popleft()
+            except IndexError:
+                waiting.idle.append(lock)
+                waiting.rest(lock)
                 continue
-            result, error, is_done = None, None, False
-            if not task.future.cancelled():
-                is_done = True
-                try:
-                    result = task.job()
-                except BaseException as exc:
-                    error = exc
-            self._answer(task, result, error, is_done=is_done)
-            del task, result, error  # or a body would stay in memory until the next job
+            if job is None:
+                return
+            is_idle = self._do(job, waiting, lock)
+            del job  # or a body would stay in memory until the next one
+            if is_idle:
+                waiting.rest(lock)
+
+    def _do(self, job: _Task | _Errand, waiting: _Waiting, lock: threading.Lock) -> bool:
+        """Do *job*; whether its thread counts as idle since."""
+        if isinstance(job, _Errand):
+            with suppress(Exception):
+                job.job()
+            self._errands.discard(job)
+            return False
+        result, error, is_done = None, None, False
+        if not job.future.cancelled():
+            is_done = True
+            try:
+                result = job.job()
+            except BaseException as exc:
+                error = exc
+        is_idle = not waiting.jobs
+        if is_idle:  # who is answered may ask again before this thread has come to wait
+            waiting.idle.append(lock)
+        self._answer(job, result, error, is_done=is_done)
+        return is_idle
 
     def _answer(self, task: _Task, result: Any, error: BaseException | None, *, is_done: bool) -> None:
         undo = partial(task.undo, result) if task.undo is not None and is_done and error is None else None

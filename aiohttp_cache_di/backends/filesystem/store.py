@@ -5,25 +5,24 @@ from __future__ import annotations
 import asyncio
 import os
 import weakref
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from functools import partial
 from typing import Any, Final, TypeVar, cast
 
-from aiohttp_cache_di.backends.filesystem.bodies import Bodies
-from aiohttp_cache_di.backends.filesystem.body import BodyFile
-from aiohttp_cache_di.backends.filesystem.files import Seen, disk_bytes, drop, publish, read_item, see
-from aiohttp_cache_di.backends.filesystem.keeper import Bounds, Keeper
+from aiohttp_cache_di.backends.filesystem.bodies.reading import Bodies, BodyFile
+from aiohttp_cache_di.backends.filesystem.bodies.spool import FileSpool, Growing
+from aiohttp_cache_di.backends.filesystem.keeping.keeper import Bounds, Keeper
+from aiohttp_cache_di.backends.filesystem.keeping.tidying import Tidying
 from aiohttp_cache_di.backends.filesystem.leases import Leases
-from aiohttp_cache_di.backends.filesystem.looking import Glances, glances, measured
-from aiohttp_cache_di.backends.filesystem.names import LEAVES, leaf_of, name_of
+from aiohttp_cache_di.backends.filesystem.places.directory import Directory
+from aiohttp_cache_di.backends.filesystem.places.names import leaf_of, name_of
+from aiohttp_cache_di.backends.filesystem.places.tree import Place, Tree
 from aiohttp_cache_di.backends.filesystem.pool import Pool
-from aiohttp_cache_di.backends.filesystem.records import Head, Packed, digest_bytes, pack, pack_filed
+from aiohttp_cache_di.backends.filesystem.records.files import Seen, disk_bytes, drop, publish, read_item, see
+from aiohttp_cache_di.backends.filesystem.records.packing import Head, digest_bytes, pack
+from aiohttp_cache_di.backends.filesystem.records.uses import Known
+from aiohttp_cache_di.backends.filesystem.records.walk import dropped, glances, rows, sizes
 from aiohttp_cache_di.backends.filesystem.secret import keep_secret, kept_secret
-from aiohttp_cache_di.backends.filesystem.spool import FileSpool, Growing
-from aiohttp_cache_di.backends.filesystem.tidying import Tidying
-from aiohttp_cache_di.backends.filesystem.tree import Place, Tree
-from aiohttp_cache_di.backends.filesystem.uses import Known, Touched
-from aiohttp_cache_di.backends.filesystem.walk import BEGIN, Page, Position, drop_where, page
 from aiohttp_cache_di.backends.store import (
     Found,
     Item,
@@ -88,7 +87,6 @@ class FileStore:
         self._pools = (self._readers, self._writers, self._bodies.pool)
         self._tidying = Tidying(self._keeper, self._writers, self.events)
         self._losses = 0
-        self._touched = Touched(self._tree, self._known)
         _stores.add(self)
 
     @property
@@ -128,32 +126,19 @@ class FileStore:
         """Drop *keys*."""
         await self._writers.run(partial(self._drop_all, keys))
 
-    async def pages(self, *, items: bool) -> AsyncIterator[Sequence[Row]]:
+    def pages(self, *, items: bool) -> AsyncIterator[Sequence[Row]]:
         """Walk over all records, directory by directory."""
-        then: Position | None = BEGIN
-        while then is not None:
-            step: Page = await self._writers.run(
-                partial(page, self._tree, then, self._codec, self._known, self._bodies.mention, items=items)
-            )
-            if step.rows:
-                yield step.rows
-            then = step.then
+        return self._steps(rows(self._tree, self._codec, self._known, self._bodies.mention, items=items))
 
-    async def infos(self, wanted: Wanted) -> AsyncIterator[Sequence[Glance]]:
+    def infos(self, wanted: Wanted) -> AsyncIterator[Sequence[Glance]]:
         """Find records by their entries' files; bodies that are in files of their own are not read."""
-        then: Position | None = BEGIN
-        while then is not None:
-            step: Glances = await self._writers.run(partial(glances, self._tree, then, self._codec, wanted))
-            if step.found:
-                yield step.found
-            then = step.then
+        return self._steps(glances(self._tree, self._codec, wanted))
 
     async def usage(self) -> Usage:
         """Count what the files take."""
         entries = total = 0
-        for number in range(len(LEAVES)):
-            count, size = await self._writers.run(partial(measured, self._tree, number))
-            entries, total = entries + count, total + size
+        async for step in self._steps(sizes(self._tree)):
+            entries, total = entries + len(step), total + sum(step)
         return Usage(entries, total, total)
 
     async def clear(self) -> None:
@@ -163,7 +148,6 @@ class FileStore:
     async def close(self) -> None:
         """Finish what was begun, and close what is open unless another loop uses it."""
         self._tidying.is_closing = True
-        self._bodies.lingering.end()
         for pool in self._pools:
             await pool.finish(FINISH_WITHIN_S)
         if any(pool.is_shared for pool in self._pools) or all(pool.is_idle for pool in self._pools):
@@ -183,22 +167,22 @@ class FileStore:
     def spool(self, key: str) -> FileSpool:
         """Begin a body: its file is made when there is something to be written."""
         self._tidying.is_closing = False
-        growing = Growing(self._tree, self._bodies, name_of(key), digest_bytes(self._codec), fsync=self._fsync)
+        growing = Growing(self._bodies, name_of(key), digest_bytes(self._codec), fsync=self._fsync)
         return FileSpool(self._writers, growing, failed=self._tidying.note_failed)
 
     def holds(self, body: FiledBody) -> bool:
         """Whether *body* is a whole one of this store."""
-        return isinstance(body, BodyFile) and self._bodies.has(body)
+        return isinstance(body, BodyFile) and body.belongs_to(self._bodies)
 
     # ---- Keeping, Expiring, Touching
 
     async def kept_secret(self) -> bytes | None:
         """The secret that is kept in a file of its own."""
-        return await self._readers.run(self._kept_secret)
+        return await self._readers.run(partial(kept_secret, self._tree))
 
     async def keep_secret(self, proposed: bytes) -> bytes:
         """The secret that is kept by now; *proposed*, if there is none."""
-        return await self._writers.run(partial(self._keep_secret, proposed))
+        return await self._writers.run(partial(keep_secret, self._tree, proposed))
 
     async def delete_expired(self, now: float) -> int:
         """Drop what may be dropped at *now*."""
@@ -206,7 +190,7 @@ class FileStore:
 
     def touch(self, key: str) -> None:
         """Note that a copy of *key* was used; written down with the next record."""
-        self._touched.add(key)
+        self._known.touch(key)
 
     # ---- Leasing
 
@@ -215,7 +199,7 @@ class FileStore:
 
         It is held for *ttl_s*, unless it is renewed or given back before, or its process ends.
         """
-        return await self._undone(key, partial(self._lease, key, ttl_s))
+        return await self._undone(key, lambda: self._lease(name_of(key), ttl_s))
 
     async def get_or_acquire(self, key: str, ttl_s: float) -> Found | Lease | None:
         """What is under *key*, or else the answer to a request for the lease on it: in one hop to a thread."""
@@ -225,18 +209,18 @@ class FileStore:
 
     async def renew(self, key: str, ttl_s: float) -> bool:
         """Hold the lease on *key* for longer."""
-        return await self._readers.run(partial(self._leases.renew, key, ttl_s))
+        return await self._readers.run(partial(self._leases.renew, name_of(key), ttl_s))
 
     async def release(self, key: str) -> None:
         """Give the lease on *key* back."""
-        await self._readers.run(partial(self._leases.release, key))
+        await self._readers.run(partial(self._leases.release, name_of(key)))
 
     async def _undone(self, key: str, ask: Callable[[], T]) -> T:
         """The answer of *ask* in a thread; the lease on *key* that it may be goes back where the caller has left."""
 
         def undo(answer: T) -> None:
             if isinstance(answer, Lease) and answer:
-                self._leases.release(key)
+                self._leases.release(name_of(key))
 
         asking = self._readers.run(ask, undo)
         try:
@@ -248,14 +232,6 @@ class FileStore:
 
     # ---- in the threads
 
-    def _keep_secret(self, proposed: bytes) -> bytes:
-        root = self._tree.made_root()
-        return kept_secret(root) or keep_secret(root, proposed)
-
-    def _kept_secret(self) -> bytes | None:
-        root = self._tree.root()
-        return None if root is None else kept_secret(root)
-
     def _let_go(self) -> None:
         self._bodies.give_up_all()
         self._leases.close()
@@ -264,14 +240,13 @@ class FileStore:
     def _look_up(self, keys: Sequence[str]) -> list[Found | None]:
         found: list[Found | None] = []
         for key in keys:
-            item = self._read(key)
+            item = self._read(key, name_of(key))
             found.append(None if item is None else Found(item))
         return found
 
-    def _read(self, key: str) -> Item | Unreadable | None:
-        name = name_of(key)
+    def _read(self, key: str, name: str) -> Item | Unreadable | None:
         for _ in range(2):
-            leaf = self._tree.leaf(leaf_of(name))
+            leaf = self._tree.leaf(name)
             if leaf is None:
                 return None
             item = read_item(leaf, name, key, self._codec, self._known, self._bodies.find)
@@ -281,8 +256,7 @@ class FileStore:
         return None
 
     def _keep_all(self, records: Sequence[Record]) -> list[Written]:
-        self._touched.note()
-        self._bodies.lingering.end_here()  # or what is replaced or evicted would count as being read
+        self._known.note_touched(self._tree)
         latest = {record.key: n for n, record in enumerate(records)}
         written: dict[str, Written] = {}
         for n in latest.values():
@@ -298,8 +272,6 @@ class FileStore:
                 written[record.key] = error
             else:
                 written[record.key] = 0
-                if record.leased:
-                    self._leases.release(record.key)
         failures = [each for each in written.values() if isinstance(each, StorageError)]
         if len(failures) == len(written) and all(isinstance(each.__cause__, OSError) for each in failures):
             raise failures[0]  # it is the file system that fails, and may work again
@@ -312,52 +284,48 @@ class FileStore:
             if not self.holds(item.file):
                 raise StorageError("the body of an entry is in a file of another store")
             body = cast("BodyFile", item.file)
-            packed = pack_filed(item, body.filed, record.key, record.until, self._codec)
-        else:
-            packed = pack(item, record.key, record.until, self._codec)
-            if len(packed.body) > self._known.value_bytes():
-                raise StorageError(f"a body of {len(packed.body)} bytes is more than this cache keeps")
-        try:
-            before = self._publish(name, packed, body)
-        except FileNotFoundError:  # the directory was removed
-            self._tree.forget()
-            before = self._publish(name, packed, body)
+        filed = None if body is None else body.filed
+        packed = pack(item, record.key, record.until, self._codec, filed)
+        if len(packed.body) > self._known.value_bytes():
+            raise StorageError(f"a body of {len(packed.body)} bytes is more than this cache keeps")
+
+        def write(leaf: Directory) -> Seen | None:
+            place = None if body is None else partial(self._bodies.place, body, leaf, name)
+            return publish(leaf, name, packed, fsync=self._fsync, place_body=place)
+
+        before = self._tree.in_leaf(name, write)
         self._known.note_written(name)
         size = disk_bytes(len(packed.entry)) + disk_bytes(packed.body_bytes)
-        self._keeper.wrote(leaf_of(name), size - (before.disk_bytes if before else 0), 0 if before else 1)
-
-    def _publish(self, name: str, packed: Packed, body: BodyFile | None) -> Seen | None:
-        leaf = self._tree.made_leaf(leaf_of(name))
-        place = None if body is None else partial(self._bodies.place, body, leaf, name)
-        return publish(leaf, name, packed, fsync=self._fsync, place_body=place)
+        self._keeper.wrote(name, size - (before.disk_bytes if before else 0), 0 if before else 1)
+        if record.leased:
+            self._leases.release(name)
 
     def _drop_all(self, keys: Collection[str]) -> None:
-        self._bodies.lingering.end_here()
         for name in map(name_of, keys):
-            leaf = self._tree.leaf(leaf_of(name))
+            leaf = self._tree.leaf(name)
             freed = None if leaf is None else drop(leaf, name)
             if freed is not None:
-                self._keeper.wrote(leaf_of(name), -freed, -1)
+                self._keeper.wrote(name, -freed, -1)
 
-    def _lease(self, key: str, ttl_s: float) -> Lease:
-        if not self._leases.acquire(key, ttl_s):
+    def _lease(self, name: str, ttl_s: float) -> Lease:
+        if not self._leases.acquire(name, ttl_s):
             return Lease.REFUSED
-        name = name_of(key)
-        leaf = self._tree.leaf(leaf_of(name))
+        leaf = self._tree.leaf(name)
         return Lease.GRANTED if leaf is None or see(leaf, name) is None else Lease.GRANTED_LATE
 
     def _look_or_lease(self, key: str, ttl_s: float) -> Found | Lease | None:
-        item = self._read(key)
+        name = name_of(key)
+        item = self._read(key, name)
         if item is not None:
             return Found(item)
         try:
-            lease = self._lease(key, ttl_s)
+            lease = self._lease(name, ttl_s)
         except (OSError, StorageError):  # as where nothing can be written: what is there can be read all the same
             return None
         if lease is not Lease.GRANTED_LATE:
             return lease
-        self._leases.release(key)  # it has come meanwhile
-        item = self._read(key)
+        self._leases.release(name)  # it has come meanwhile
+        item = self._read(key, name)
         return None if item is None else Found(item)
 
     def _tell_of_loss(self) -> None:
@@ -367,13 +335,13 @@ class FileStore:
 
     # ---- in steps
 
+    async def _steps(self, walk: Iterator[T]) -> AsyncIterator[T]:
+        """What *walk* gives, with a hop to a thread for each step of it."""
+        while (step := await self._writers.run(lambda: next(walk, None))) is not None:
+            yield step
+
     async def _drop_where(self, may_go: Callable[[Head], bool] | None) -> int:
-        count, then = 0, cast("Position | None", BEGIN)
-        await self._writers.run(self._bodies.lingering.end_here)
-        while then is not None:
-            dropped, then = await self._writers.run(partial(drop_where, self._tree, then, may_go))
-            count += dropped
-        return count
+        return sum([len(step) async for step in self._steps(dropped(self._tree, may_go))])
 
     def after_fork(self) -> None:
         """Be without threads, locks and leases, which are the parent process's."""

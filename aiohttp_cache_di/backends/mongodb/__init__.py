@@ -10,6 +10,7 @@ How a call moves through the room::
       stream         a change stream for the copies in memory, where the server offers one
     client           pymongo's client for each event loop, made from one set of options
       clock          the time by the server's clock
+    typed          the driver's options, for type checkers
 
 Imports point down this list. The room may import the contract, `backends.wrap` and `backends.loops`; pymongo is
 imported with the room, so nothing imports the room that does not ask for MongoDB. Callers' patience, retries after an

@@ -15,6 +15,7 @@ from pymongo.errors import ConfigurationError as DriverConfigurationError
 from pymongo.errors import InvalidURI
 from pymongo.write_concern import WriteConcern
 
+from aiohttp_cache_di.arguments import refuse_unknown
 from aiohttp_cache_di.backends.loops import Errands, conclude, end
 from aiohttp_cache_di.backends.mongodb.clock import ServerClock
 from aiohttp_cache_di.backends.mongodb.documents import Document
@@ -91,7 +92,8 @@ class Server:
     def __init__(self, db_name: str, collection_name: str, connection: Any, options: Mapping[str, Any]) -> None:
         if connection is not None and not isinstance(connection, AsyncMongoClient):
             kind = f"{type(connection).__module__}.{type(connection).__qualname__}"
-            raise ConfigurationError(f"connection has to be a pymongo.AsyncMongoClient, not a {kind}")
+            hint = "; an address is given as host=" if isinstance(connection, str) else ""
+            raise ConfigurationError(f"connection has to be a pymongo.AsyncMongoClient, not a {kind}{hint}")
         self._lent: Client | None = connection
         self._options = options
         self._names = db_name, collection_name
@@ -129,6 +131,7 @@ def _check(options: Mapping[str, Any]) -> None:
 
     A client is not made for it: that looks into files, and the caller may be in an event loop.
     """
+    refuse_unknown("MongoDBBackend", dict.fromkeys(options.keys() & {"uri", "url"}), ("host",))
     try:
         for address in _hosts(options.get("host")):
             if "://" in address:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar
 
 from pymongo import ReturnDocument
-from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import (
     AutoReconnect,
     DuplicateKeyError,
@@ -37,9 +37,12 @@ from aiohttp_cache_di.backends.store import Lease
 
 __all__ = ["acquire", "look_or_acquire", "release", "renew"]
 
+logger: logging.Logger = logging.getLogger(__name__)
+
 T = TypeVar("T")
 
 LOOKS_ALONE_FOR_S: Final = 60.0  # after the server has refused a look that was to lease
+NO_LEASES: Final = "%s: this server's findAndModify makes no document (upsert): each process fetches for itself"
 MAX_HELD: Final = 4096  # leases that are remembered before expired ones are looked for
 
 
@@ -115,7 +118,13 @@ async def _take(here: Connection, key: str, terms: LeaseTerms, now_ms: int) -> L
 
 async def _look_or_take(here: Connection, key: str, terms: LeaseTerms, now_ms: int) -> Document | Lease | None:
     try:
-        before = await _made(here.leasing, if_free(key, now_ms), terms)
+        before = await _made(here, key, terms, now_ms)
+        if before is None:
+            return Lease.GRANTED
+        if has_record(before, now_ms):
+            return before
+        free = {**unchanged(key, before), **if_free(key, now_ms)}
+        return Lease((await here.leasing.update_one(free, emptying(terms))).matched_count)
     except DuplicateKeyError:  # there is a lease, and perhaps a record too
         row = await here.collection.find_one({"_id": name_of(key)})
         return row if row is not None and has_record(row, now_ms) else Lease.REFUSED
@@ -124,12 +133,6 @@ async def _look_or_take(here: Connection, key: str, terms: LeaseTerms, now_ms: i
             here.looks_alone_until = time.monotonic() + LOOKS_ALONE_FOR_S
         row = await _after(exc, here, key)
         return Lease.GRANTED if row is not None and row.get("o") == terms.token else row
-    if before is None:
-        return Lease.GRANTED
-    if has_record(before, now_ms):
-        return before
-    free = {**unchanged(key, before), **if_free(key, now_ms)}
-    return Lease((await here.leasing.update_one(free, emptying(terms))).matched_count)
 
 
 async def _after(exc: PyMongoError, here: Connection, key: str) -> Document | None:
@@ -143,20 +146,38 @@ async def _after(exc: PyMongoError, here: Connection, key: str) -> Document | No
     return await here.collection.find_one({"_id": name_of(key)})
 
 
-async def _made(collection: AsyncCollection[Document], query: Document, terms: LeaseTerms) -> Document | None:
-    """The document that *query* finds; None where there was none, and one with the lease is made.
+async def _made(here: Connection, key: str, terms: LeaseTerms, now_ms: int) -> Document | None:
+    """The document of *key* if it has no lease; None where there was none, and one with the lease is made.
 
     Not by the driver's own method: what makes a server ready to be asked for the same again is another write of its.
     """
+    collection = here.leasing
     asked: Document = {
         "findAndModify": collection.name,
-        "query": query,
+        "query": if_free(key, now_ms),
         "update": making(terms),
         "upsert": True,
         "writeConcern": collection.write_concern.document,
     }
     answer: Document = await collection.database.command(asked, codec_options=collection.codec_options)
-    return answer.get("value") or None
+    before: Document | None = answer.get("value") or None
+    if before is None and "upserted" not in (answer.get("lastErrorObject") or {}):
+        return await _there(here, key, terms)
+    return before
+
+
+async def _there(here: Connection, key: str, terms: LeaseTerms) -> Document | None:
+    """As `_made`, from a server that does not say what it has made; some do nothing then, and say that it went well."""
+    row: Document | None = await here.collection.find_one({"_id": name_of(key)})
+    owner = row and row.get("o")
+    if owner is not None and owner != terms.token:
+        raise DuplicateKeyError("another has the lease")
+    if owner is None:
+        if not here.looks_alone_until:
+            logger.warning(NO_LEASES, here.collection.full_name)
+        here.looks_alone_until = time.monotonic() + LOOKS_ALONE_FOR_S
+        return row
+    return None
 
 
 async def _give_back(here: Connection, key: str, token: str) -> None:

@@ -9,82 +9,30 @@ from typing import Any, cast
 
 from aiohttp import BasicAuth, hdrs
 from aiohttp.typedefs import StrOrURL
-from msgspec import Struct, to_builtins
 from multidict import CIMultiDict
 from yarl import URL
 
 from aiohttp_cache_di import keys, policy
 from aiohttp_cache_di.backends.configured import LOOKING_UP, Configured
+from aiohttp_cache_di.backends.operating.explanation import Explanation
 from aiohttp_cache_di.backends.operating.operated import Operated
-from aiohttp_cache_di.backends.operating.sight import Sight
+from aiohttp_cache_di.backends.operating.store_view import StoreView
 from aiohttp_cache_di.backends.wrap.purges import softened_by
 from aiohttp_cache_di.entries.info import EntryInfo, short_id
 from aiohttp_cache_di.keys.credentials import effective_credentials, pairs_of, who_asks
 from aiohttp_cache_di.policy import Bypass, Fetch, FullQuestion, RequestDecision, Rules, Serve, Validate, decide
-from aiohttp_cache_di.policy.expiration import ExpirationTime
-from aiohttp_cache_di.policy.principals import Principal
-from aiohttp_cache_di.policy.telling import Step, Trace, length_of
-from aiohttp_cache_di.policy.windows import Window
+from aiohttp_cache_di.policy.rules.expiration import ExpirationTime
+from aiohttp_cache_di.policy.rules.principals import Principal
+from aiohttp_cache_di.policy.rules.windows import Window
+from aiohttp_cache_di.policy.tracing import Step, Trace, length_of
 from aiohttp_cache_di.response import CachedResponse
 from aiohttp_cache_di.rfc9111.cache_status import forwarded, purged
 from aiohttp_cache_di.rfc9111.messages import Request, StoredResponse, VariantRef
 
-__all__ = ["Explained", "Explanation"]
+__all__ = ["Explained"]
 
 MAX_HOPS = 10  # as aiohttp goes by default
 UNREADABLE = "what is stored for it cannot be read: damaged, foreign, or signed with another key"
-
-
-class Explanation(Struct, frozen=True, kw_only=True):
-    """What the cache would do with a request, and why.
-
-    Attributes:
-        method, url: of the request; the URL as it may be stored and shown.
-        key: under which its response is kept; "" where it never is.
-        partition: a short id of the principal or the credentials that it is for; "" for everyone.
-        decision: the name of the decision, as docs/caching.md has it.
-        cache_status: what a response would say of it (RFC 9211), as far as the origin is not asked.
-        steps: the questions of docs/caching.md on the way to it, each with the values that gave the answer.
-        settings: those that apply, and what says so.
-        stored: all that is kept for the URL, by any method, for anyone, in any variant; as far as the store answers.
-        store_error: why the store does not answer, with its place and without secrets; "" where it does.
-    """
-
-    method: str
-    url: str
-    key: str
-    partition: str
-    decision: str
-    cache_status: str
-    steps: tuple[Step, ...]
-    settings: tuple[str, ...]
-    stored: tuple[EntryInfo, ...]
-    store_error: str = ""
-
-    def as_dict(self) -> dict[str, Any]:
-        """The same as JSON has it."""
-        told: dict[str, Any] = to_builtins(self)
-        told["stored"] = [info.as_dict() for info in self.stored]
-        return told
-
-    def __str__(self) -> str:
-        lines = [f"{self.method} {self.url}", f"{self.decision}: {self.cache_status}", ""]
-        lines += [f"  {step.question}: {'yes' if step.answer else 'no'}{_and(step.because)}" for step in self.steps]
-        lines += ["", *(f"  {setting}" for setting in self.settings), ""]
-        nothing = "what is stored for the URL is not known" if self.store_error else "nothing is stored for the URL"
-        lines += [f"  {_line(info)}" for info in self.stored] or [f"  {nothing}"]
-        return "\n".join(lines)
-
-
-def _and(because: str) -> str:
-    return f" ({because})" if because else ""
-
-
-def _line(info: EntryInfo) -> str:
-    told = [f"stored: {info.method} {info.status}, {info.body_bytes} bytes, key {info.key[:12]}"]
-    told += [f"varies on {info.variant}"] if info.variant else []
-    told += [f"for principal {info.partition}"] if info.partition else []
-    return ", ".join(told)
 
 
 class Explained(Operated, Configured):
@@ -149,16 +97,16 @@ class Explained(Operated, Configured):
             passed_by: why the cache is not asked; "" where it is.
         """
         request, rules, now, trace = question.request, question.rules, time.time(), Trace()
-        sight = Sight(self, self.entries)
-        look = _Look(self, sight, question, trace, now)
+        view = StoreView(self, self.entries)
+        look = _Look(self, view, question, trace, now)
         decision: RequestDecision
         if passed_by:
             trace.steps.append(Step("method", False, passed_by))
-            decision, stored = Bypass("bypass"), await sight.infos(request.url)
+            decision, stored = Bypass("bypass"), await view.infos(request.url)
         else:
             primary, entry = await look.find(get_key)
-            stored = await sight.infos(request.url)
-            self._hint(trace, sight, primary, stored, {get_key, question.key})
+            stored = await view.infos(request.url)
+            self._hint(trace, view, primary, stored, {get_key, question.key})
             decision = await self._decided(look, primary, entry, follows=follows)
         return Explanation(
             method=request.method,
@@ -170,19 +118,19 @@ class Explained(Operated, Configured):
             steps=tuple(trace.steps),
             settings=tuple(self._settings(request.url, rules, wishes)),
             stored=tuple(stored),
-            store_error=sight.error,
+            store_error=view.error,
         )
 
     def _hint(
-        self, trace: Trace, sight: Sight, primary: StoredResponse | None, stored: Sequence[EntryInfo], own: Set[str]
+        self, trace: Trace, view: StoreView, primary: StoredResponse | None, stored: Sequence[EntryInfo], own: Set[str]
     ) -> None:
         """Let *trace* say what is known of why nothing is selected.
 
         Args:
             own: the keys of what the request may be answered with.
         """
-        if sight.is_dark:
-            trace.hints["selected"] = sight.error
+        if view.is_incomplete:
+            trace.hints["selected"] = view.error
             if primary is None:
                 trace.hints["askable"] = "what is stored is not known"
         elif primary is None and any(info.key in own for info in stored):
@@ -202,7 +150,7 @@ class Explained(Operated, Configured):
         if isinstance(decision, Serve) and follows and not await look.may_use(decision.stored):
             decision = policy.hop_anew(decision.stored, look.question.rules)
             look.trace.steps.append(Step("hop", False, "what the redirect leads to is not at hand"))
-        return policy.not_at_hand(decision) if look.sight.is_dark or look.is_refused else decision
+        return policy.not_at_hand(decision) if look.view.is_incomplete or look.is_refused else decision
 
     def _partition(self, url: URL, headers: CIMultiDict[str], kwargs: dict[str, Any], whose: dict[str, Any]) -> str:
         auth: BasicAuth | None = kwargs.get("auth")
@@ -247,8 +195,8 @@ class _Look:
         now: POSIX time, UTC.
     """
 
-    def __init__(self, backend: Explained, sight: Sight, question: FullQuestion, trace: Trace, now: float) -> None:
-        self.sight = sight
+    def __init__(self, backend: Explained, view: StoreView, question: FullQuestion, trace: Trace, now: float) -> None:
+        self.view = view
         self.question = question
         self.trace = trace
         self.now = now
@@ -301,7 +249,7 @@ class _Look:
 
     async def _read(self, key: str, *, of_any: bool) -> StoredResponse | None:
         hints = self.trace.hints
-        entry = await self.sight.get(key) if key else None
+        entry = await self.view.get(key) if key else None
         if entry is None:
             tag = self._backend.stack.here().purges.reasons.get(key)
             if tag:

@@ -1,4 +1,4 @@
-"""What those who look after a cache ask of it: what is in there, how much that is, and to have some of it gone."""
+"""What operators ask of a cache: what is in there, how much that is, and to have some of it gone."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import Any, Final, Unpack
 from msgspec.structs import replace
 
 from aiohttp_cache_di.backends.operating.selection import Selectors, selection, tags_in
+from aiohttp_cache_di.backends.operating.urls import Addressed
 from aiohttp_cache_di.backends.store.inspecting import Purged, Selection, Usage
-from aiohttp_cache_di.backends.urls import Addressed
 from aiohttp_cache_di.entries.info import EntryInfo
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.telemetry import CacheStats
@@ -26,8 +26,8 @@ SOFTENED_AT_A_TIME: Final = 32  # of which the bodies are read
 COUNTED_WITHIN_S: Final = 1.0
 
 
-class Tally:
-    """What a purge has met so far.
+class PurgeTotals:
+    """What a purge has concerned so far.
 
     Args:
         stats: what counts it too, if anything does.
@@ -37,7 +37,7 @@ class Tally:
         self._stats = stats
         self.entries: int = 0
         self.bytes: int = 0
-        self.over: asyncio.Event = asyncio.Event()
+        self.done: asyncio.Event = asyncio.Event()
         self.error: Exception | None = None
 
     def add(self, infos: Collection[EntryInfo]) -> None:
@@ -47,13 +47,13 @@ class Tally:
             self._stats.purged += len(infos)
         self.bytes += sum(info.body_bytes for info in infos)
 
-    async def told(self, counting: Coroutine[Any, Any, None]) -> None:
-        """Count, and say when that is over."""
+    async def run(self, counting: Coroutine[Any, Any, None]) -> None:
+        """Let *counting* count, and set `done` when it ends or fails."""
         try:
             await counting
         except Exception as error:
             self.error = error
-        self.over.set()
+        self.done.set()
 
 
 class Operated(Addressed):
@@ -118,61 +118,63 @@ class Operated(Addressed):
             )
         if not dry_run and not all and _names(selectors) == {"tags"}:
             return await self._purge_tags(selectors, soft, count_within_s)
-        tally, now = Tally(), time.time()
+        totals, now = PurgeTotals(), time.time()
         is_whole = all and not soft
-        async with aclosing(_in_lots(self._selected(selectors, fresh_at=now if soft else -math.inf))) as lots:
-            async for found in lots:
-                tally.add(found.values())
+        async with aclosing(_in_batches(self._selected(selectors, fresh_at=now if soft else -math.inf))) as batches:
+            async for found in batches:
+                totals.add(found.values())
                 if not dry_run and not is_whole:
                     await (self._soften(list(found), now) if soft else self._drop_all(list(found)))
                     self.stats.purged += len(found)
         if is_whole and not dry_run:
             await self.clear()
-            self.stats.purged += tally.entries
-        return Purged(tally.entries, tally.bytes)
+            self.stats.purged += totals.entries
+        return Purged(totals.entries, totals.bytes)
 
     async def _purge_tags(self, selectors: Selectors, soft: bool, within_s: float) -> Purged:
         """Have what has one of the tags gone at once, then drop it for a moment, and the rest in the background."""
         wanted = selection(selectors)
-        tally = Tally(self.stats)
+        totals = PurgeTotals(self.stats)
         if soft:  # which are counted first, as they are not to be told from others that are stale
-            await self._in_time(self._count(wanted, tally), tally, within_s)
+            await self._in_time(self._count(wanted, totals), totals, within_s)
             await self.stack.purge_tags(tags_in(selectors), soft=True)
         else:
             number = await self.stack.purge_tags(tags_in(selectors))
-            await self._in_time(self._sweep(tags_in(selectors), wanted, number, tally), tally, within_s)
-        return Purged(tally.entries, tally.bytes, tally.over.is_set())
+            await self._in_time(self._sweep(tags_in(selectors), wanted, number, totals), totals, within_s)
+        return Purged(totals.entries, totals.bytes, totals.done.is_set())
 
-    async def _in_time(self, counting: Coroutine[Any, Any, None], tally: Tally, within_s: float) -> None:
+    async def _in_time(self, counting: Coroutine[Any, Any, None], totals: PurgeTotals, within_s: float) -> None:
         """Wait for *counting*, which goes on in the background after *within_s*."""
-        self.stack.here().tasks.spawn(tally.told(counting), owner=self)
+        self.stack.here().tasks.spawn(totals.run(counting), owner=self)
         if within_s <= 0:
             return
         with suppress(TimeoutError):
             async with asyncio.timeout(None if within_s == math.inf else within_s):
-                await tally.over.wait()
-        if tally.error is not None:
-            raise tally.error
+                await totals.done.wait()
+        if totals.error is not None:
+            raise totals.error
 
-    async def _count(self, wanted: Selection, tally: Tally) -> None:
+    async def _count(self, wanted: Selection, totals: PurgeTotals) -> None:
         now = time.time()
-        async with aclosing(_in_lots(self.stack.infos(wanted.having(lambda info: info.fresh_until > now)))) as lots:
-            async for found in lots:
-                tally.add(found.values())
+        async with aclosing(
+            _in_batches(self.stack.infos(wanted.having(lambda info: info.fresh_until > now)))
+        ) as batches:
+            async for found in batches:
+                totals.add(found.values())
                 unmarked = [key for key, info in found.items() if info.tagging is None]
                 if unmarked:  # stored before there were marks
                     await self._soften(unmarked, now)
 
-    async def _sweep(self, tags: Collection[str], wanted: Selection, number: int, tally: Tally) -> None:
+    async def _sweep(self, tags: Collection[str], wanted: Selection, number: int, totals: PurgeTotals) -> None:
         """Drop what the purge of *tags* of that *number* has made unusable."""
         purges = self.stack.here().purges
 
         def is_purged(info: EntryInfo) -> bool:
             return info.tagging is None or info.tagging.purges < number
 
-        async with aclosing(_in_lots(self.stack.infos(wanted.having(is_purged), purged=True))) as lots:
-            async for found in lots:
-                tally.add(found.values())
+        async with aclosing(_in_batches(self.stack.infos(wanted.having(is_purged), purged=True))) as batches:
+            async for found in batches:
+                totals.add(found.values())
                 for key, info in found.items():
                     purges.remember(key, next(tag for tag in info.tags if tag in tags))
                 await self._drop_all(list(found))
@@ -189,17 +191,17 @@ class Operated(Addressed):
         # What has been made stale is written anew, and may be met again.
         return self.stack.infos(wanted.having(lambda info: info.fresh_until > fresh_at))
 
-    async def _drop_all(self, doomed: Sequence[str]) -> None:
-        for first in range(0, len(doomed), PURGED_AT_A_TIME):
-            part = doomed[first : first + PURGED_AT_A_TIME]
+    async def _drop_all(self, keys: Sequence[str]) -> None:
+        for first in range(0, len(keys), PURGED_AT_A_TIME):
+            part = keys[first : first + PURGED_AT_A_TIME]
             if "delete" in self.overridden:  # which the user's may have to hear of
                 for key in part:
                     await self.delete(key)
             else:
                 await self.stack.delete(part)
 
-    async def _soften(self, doomed: Sequence[str], now: float) -> None:
-        left = list(await self.stack.soften(doomed, now))
+    async def _soften(self, keys: Sequence[str], now: float) -> None:
+        left = list(await self.stack.soften(keys, now))
         for first in range(0, len(left), SOFTENED_AT_A_TIME):
             items = await self.stack.items(left[first : first + SOFTENED_AT_A_TIME])
             entries = [self.stack.packing.entry_of(item, item.key) for item in items if not isinstance(item, str)]
@@ -212,17 +214,17 @@ class Operated(Addressed):
             )
 
 
-async def _in_lots(pages: AsyncGenerator[Sequence[EntryInfo]]) -> AsyncGenerator[dict[str, EntryInfo]]:
+async def _in_batches(pages: AsyncGenerator[Sequence[EntryInfo]]) -> AsyncGenerator[dict[str, EntryInfo]]:
     """What *pages* tell, by key, so many at a time that what is done to them in one go is worth it."""
-    lot: dict[str, EntryInfo] = {}
+    batch: dict[str, EntryInfo] = {}
     async with aclosing(pages):
         async for page in pages:
-            lot.update((info.key, info) for info in page)
-            if len(lot) >= PURGED_AT_A_TIME:
-                yield lot
-                lot = {}
-    if lot:
-        yield lot
+            batch.update((info.key, info) for info in page)
+            if len(batch) >= PURGED_AT_A_TIME:
+                yield batch
+                batch = {}
+    if batch:
+        yield batch
 
 
 def _names(selectors: Selectors) -> set[str]:

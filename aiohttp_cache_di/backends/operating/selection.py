@@ -1,4 +1,4 @@
-"""Which entries are meant: by URL, host, pattern, tag, age, size or state, as those who look after a cache say it."""
+"""Which entries are meant: by URL, host, pattern, tag, age, size or state, as operators say it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from aiohttp_cache_di.entries.info import EntryInfo
 from aiohttp_cache_di.entries.tags import as_shown
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.lazy import compiled_later
-from aiohttp_cache_di.policy.patterns import as_read, compiled
+from aiohttp_cache_di.policy.rules.patterns import as_read, compiled
 from aiohttp_cache_di.units import parse_duration, parse_size
 
 __all__ = ["Age", "Selectors", "Size", "selection", "tags_in"]

@@ -11,10 +11,10 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from typing import Any, Literal, TypeAlias, TypedDict
 
 from aiohttp_cache_di.keys import CredentialNames
-from aiohttp_cache_di.policy.expiration import ExpirationTime, UrlLifetime
-from aiohttp_cache_di.policy.principals import Principal
-from aiohttp_cache_di.policy.tags import Tags
-from aiohttp_cache_di.policy.windows import Window
+from aiohttp_cache_di.policy.rules.expiration import ExpirationTime, UrlLifetime
+from aiohttp_cache_di.policy.rules.principals import Principal
+from aiohttp_cache_di.policy.rules.tags import Tags
+from aiohttp_cache_di.policy.rules.windows import Window
 from aiohttp_cache_di.response import AnyResponse
 
 __all__ = [

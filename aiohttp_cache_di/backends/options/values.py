@@ -31,6 +31,9 @@ MAX_IN_MEMORY_BYTES: Final = 64 * 1024 * 1024
 STORAGE_OPTIONS = frozenset(StorageOptions.__annotations__) | frozenset(SigningOptions.__annotations__)
 BACKEND_OPTIONS = frozenset(CacheOptions.__annotations__) | {"cache_name", "autoclose"}
 
+_OF_SERVERS: Final = frozenset({"redis", "rediss", "valkey", "valkeys", "unix", "mongodb"})
+_NAME_ACCEPTED: Final = "a name; the address of a server is said by address= for Redis, and by host= for MongoDB"
+
 Check: TypeAlias = Callable[[Any], bool]
 
 
@@ -49,7 +52,13 @@ def refuse_unusable(options: Mapping[str, Any]) -> None:
     for name, value in options.items():
         rule = _RULES.get(name)
         if rule is not None and not rule.check(value):
-            raise ConfigurationError(f"{name}={value!r}: use {rule.accepted}")
+            raise ConfigurationError(f"{name}={_shown(value)}: use {rule.accepted}")
+
+
+def _shown(value: object) -> str:
+    """The value, but of an address no more than its scheme: there may be a password in it."""
+    scheme, is_address, _ = value.partition("://") if isinstance(value, str) else ("", "", "")
+    return f"'{scheme}://…'" if is_address else repr(value)
 
 
 def _are_codes(value: Any) -> bool:
@@ -91,11 +100,29 @@ def _is_flag(value: Any) -> bool:
     return isinstance(value, bool)
 
 
+def _is_switch(value: Any) -> bool:
+    # "false" would count as true, and so would the names of some header fields.
+    return isinstance(value, int) and value in (0, 1)
+
+
+def _is_cache_name(value: Any) -> bool:
+    if not isinstance(value, str):
+        return True
+    scheme, is_address, _ = value.partition("://")
+    return value != "" and not (is_address and scheme.partition("+")[0].lower() in _OF_SERVERS)
+
+
+def _is_serializer(value: Any) -> bool:
+    return callable(getattr(value, "dumps", None)) and callable(getattr(value, "loads", None))
+
+
 _COUNT = _Rule(_at_least(0), "a number from 0")
 _BOUND = _Rule(_or_none(_at_least(0)), "a number from 0, or None for no bound")
 _SECONDS = _Rule(_at_least(0), "a number of seconds")
+_SWITCH = _Rule(_is_switch, "True or False")
 
 _RULES: Mapping[str, _Rule] = {
+    "cache_name": _Rule(_is_cache_name, _NAME_ACCEPTED),
     "urls_expire_after": _Rule(_or_none(_is_mapping), "a mapping of URL patterns to lifetimes, or None"),
     "allowed_codes": _Rule(_are_codes, "a collection of status codes, such as (200, 404)"),
     "allowed_methods": _Rule(_are_names, "a collection of methods, such as ('GET', 'HEAD')"),
@@ -118,4 +145,11 @@ _RULES: Mapping[str, _Rule] = {
     "coalesce_timeout": _SECONDS,
     "lease": _SECONDS,
     "storage_deadline": _SECONDS,
+    "serializer": _Rule(_or_none(_is_serializer), "an object with dumps and loads, or None"),
+    **dict.fromkeys(
+        ("autoclose", "cache_control", "coalesce", "fast_lane", "heuristic_with_query", "include_headers", "shared"),
+        _SWITCH,
+    ),
+    "store_cookies": _SWITCH,
+    "write_behind": _SWITCH,
 }

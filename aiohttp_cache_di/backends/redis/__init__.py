@@ -4,7 +4,8 @@ What is here knows how records are kept on such a server, and nothing of request
 it (`backends.wrap`). redis-py brings the address, the options and open, authenticated connections; hiredis parses; all
 that is taken of the two beyond their documented use is in `aiohttp_cache_di._redis`. How the parts move together:
 
-- `backend` has the two names that users know, and puts the others together from their options (`options`); `clients`
+- `backend` has the two names that users know, and puts the others together from their options (`options`;
+  the driver's, for type checkers, are in `typed`); `clients`
   makes of an address or of a client of redis-py's the topology that a store has.
 - `store` says what is sent for each operation of the contract (`backends.store`), and what is made of the replies;
   `scripts` does so for leases. `names` says what records and leases are called, and `reading` that no value is read

@@ -111,7 +111,9 @@ def topology_of(client: Any, options: Mapping[str, Any]) -> Topology:
     kind = getattr(pool, "connection_class", None)
     if not hasattr(pool, "make_connection") or not inspect.iscoroutinefunction(getattr(kind, "connect", None)):
         name = f"{type(client).__module__}.{type(client).__qualname__}"
-        raise ConfigurationError(f"connection has to be a redis.asyncio.Redis, RedisCluster or Sentinel, not a {name}")
+        hint = "; an address is given as address=" if isinstance(client, str) else ""
+        kinds = "redis.asyncio.Redis, RedisCluster or Sentinel"
+        raise ConfigurationError(f"connection has to be a {kinds}, not a {name}{hint}")
     if not isinstance(pool, _sentinel_pool()):
         return SingleServer(DirectWay(pool))
     if not pool.is_master:

@@ -33,7 +33,7 @@ def sorted_options(owner: str, given: Mapping[str, Any]) -> Sorted:
         MissingDependencyError: redis or hiredis is not installed.
     """
     of_driver = driver_options()
-    refuse_unknown(owner, given, BACKEND_OPTIONS | NEAR_OPTIONS | of_driver)
+    refuse_unknown(owner, given, BACKEND_OPTIONS | NEAR_OPTIONS | of_driver | {"address", "connection"})
     near_tier_s = given.get("near_tier_s")
     if near_tier_s is not None and not near_tier_s > 0:
         raise ConfigurationError(f"near_tier_s={near_tier_s!r}: give seconds above 0, or None for no near tier")

@@ -2,24 +2,18 @@
 
 How a call moves through the room, from the event loop to the threads and back::
 
-    cache, backend      what users make: a stack (`backends.wrap`) around one store
+    cache, backend      what users make: a stack (`backends.wrap`) around one store; their `options`
     store               get many, put many …: each is a job for a thread, or a write for the queue
     database            the connections of the running loop; new ones when they were lost
-    looks, waits        looks that bring a lease, many in one job; waiting for what another process fetches
+    looking/            look-ups, and leases where nothing is found, many in one job of the reader's thread; walks
+    eviction            keeps the file within its bounds, between the writes of others
     connections         a reader and a writer, opened, watched, given up and closed; checks of the counters
-      failing           what an error says of the file and of the connections
-      reading           look-ups, and leases where nothing is found, in the reader's thread
-      writes            group commits, in the writer's thread: rows, deletions, evictions (`eviction`)
-    leases              locks on bytes of a file that say who fetches what; a table where there are none
-      statements, walk  what is done in a transaction, or for a page of a walk
-      thread            aiosqlite's thread, which runs whole jobs and answers by callback
-    generation          whether a copy in memory is still what is stored: one comparison with
-      counters          a file of counters that all processes have mapped
-    opening, inspection how a connection is set up; whether the file has what we have put there
-    schema, files       tables, triggers and statements; where the file is, and what is done with a damaged one
+    writing/            group commits, in the writer's thread: what is done in a transaction
+    shared/             whether a copy in memory is still what is stored; locks that say who fetches what
+    file/               where the file is and what is in it; threads, and connections that are opened on them
 
 No file, lock or statement is waited for in the loop. Imports point down this list. The room may import the contract of
-stores, `backends.wrap` for the two at the top, `entries` for what stands in a row, and aiosqlite in ``thread`` alone.
+stores, `backends.wrap` for the two at the top, and `entries` for what stands in a row.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ class SQLiteBackend(CacheBackend):
             TypeError: an option is not known.
             ConfigurationError: an option has a value that cannot be used.
         """
-        refuse_unknown(type(self).__name__, kwargs, BACKEND_OPTIONS | OWN_OPTIONS)
+        refuse_unknown(type(self).__name__, kwargs, BACKEND_OPTIONS | OWN_OPTIONS | {"use_temp", "fast_save"})
         own = OWN_OPTIONS | STORAGE_OPTIONS
         storage = cast("SQLiteOptions", {name: value for name, value in kwargs.items() if name in own})
         others = cast("CacheOptions", {name: value for name, value in kwargs.items() if name not in OWN_OPTIONS})

@@ -17,8 +17,7 @@ from functools import partial
 from time import monotonic
 from typing import Any, Final, Literal
 
-from aiohttp_cache_di.backends.sqlite import statements as jobs
-from aiohttp_cache_di.backends.sqlite.failing import (
+from aiohttp_cache_di.backends.sqlite.file.failing import (
     ConnectionsLostError,
     asks_for_new_connections,
     damage_in,
@@ -28,14 +27,15 @@ from aiohttp_cache_di.backends.sqlite.failing import (
     open_writer,
     set_aside,
 )
-from aiohttp_cache_di.backends.sqlite.files import CacheFile, Identity, storage_error
-from aiohttp_cache_di.backends.sqlite.generation import CHECK_EVERY_S, Generations
-from aiohttp_cache_di.backends.sqlite.inspection import is_prepared
-from aiohttp_cache_di.backends.sqlite.leases import Leases
-from aiohttp_cache_di.backends.sqlite.opening import open_for_reading
-from aiohttp_cache_di.backends.sqlite.schema import MAX_KEY_BYTES, Table
-from aiohttp_cache_di.backends.sqlite.thread import Done, Job, Worker
-from aiohttp_cache_di.backends.sqlite.writes import (
+from aiohttp_cache_di.backends.sqlite.file.files import CacheFile, Identity, storage_error
+from aiohttp_cache_di.backends.sqlite.file.inspection import is_prepared
+from aiohttp_cache_di.backends.sqlite.file.opening import open_for_reading
+from aiohttp_cache_di.backends.sqlite.file.schema import MAX_KEY_BYTES, Table
+from aiohttp_cache_di.backends.sqlite.file.thread import Done, Job, Worker
+from aiohttp_cache_di.backends.sqlite.shared.generation import CHECK_EVERY_S, Generations
+from aiohttp_cache_di.backends.sqlite.shared.leases import Leases
+from aiohttp_cache_di.backends.sqlite.writing import statements as jobs
+from aiohttp_cache_di.backends.sqlite.writing.writes import (
     Call,
     Transaction,
     TransactionJob,
@@ -142,7 +142,7 @@ class Connections:
         try:
             await asyncio.wait_for(self.writes.drain(), DRAIN_S)
         except TimeoutError:
-            self.writes.give_up(StorageError(f"{self.file.path} was closed before all was written"))
+            self.writes.give_up(StorageError(f"{self.file.known_path} was closed before all was written"))
         self.closed = True
         self._stop_checking()
         if with_leases and self._reader is not None:

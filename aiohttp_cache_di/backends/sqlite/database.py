@@ -14,13 +14,13 @@ from typing import Final, TypeVar
 
 from aiohttp_cache_di.backends.sqlite.connections import Connections
 from aiohttp_cache_di.backends.sqlite.eviction import Bounds, Evictor, Uses
-from aiohttp_cache_di.backends.sqlite.failing import ConnectionsLostError
-from aiohttp_cache_di.backends.sqlite.files import CacheFile
-from aiohttp_cache_di.backends.sqlite.generation import Generations
-from aiohttp_cache_di.backends.sqlite.leases import Leases
-from aiohttp_cache_di.backends.sqlite.looks import Looks
-from aiohttp_cache_di.backends.sqlite.schema import Table
-from aiohttp_cache_di.backends.sqlite.waits import Waits
+from aiohttp_cache_di.backends.sqlite.file.failing import ConnectionsLostError
+from aiohttp_cache_di.backends.sqlite.file.files import CacheFile
+from aiohttp_cache_di.backends.sqlite.file.schema import Table
+from aiohttp_cache_di.backends.sqlite.looking.looks import Looks
+from aiohttp_cache_di.backends.sqlite.looking.waits import Waits
+from aiohttp_cache_di.backends.sqlite.shared.generation import Generations
+from aiohttp_cache_di.backends.sqlite.shared.leases import Leases
 from aiohttp_cache_di.backends.store import StoreEvents
 
 __all__ = ["Database", "Here"]

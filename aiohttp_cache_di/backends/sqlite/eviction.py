@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from aiohttp_cache_di.backends.sqlite import statements as jobs
 from aiohttp_cache_di.backends.sqlite.connections import Connections
-from aiohttp_cache_di.backends.sqlite.schema import Table, now_used, pack_key
-from aiohttp_cache_di.backends.sqlite.writes import Transaction
+from aiohttp_cache_di.backends.sqlite.file.schema import Table, now_used, pack_key
+from aiohttp_cache_di.backends.sqlite.writing import statements as jobs
+from aiohttp_cache_di.backends.sqlite.writing.writes import Transaction
 from aiohttp_cache_di.errors import StorageError
 
 __all__ = ["Bounds", "Evictor", "Uses"]

@@ -9,8 +9,8 @@ from typing import Any, Final, TypedDict
 from aiohttp_cache_di.backends.options.typed import CacheOptions, SigningOptions, StorageOptions
 from aiohttp_cache_di.backends.sqlite.database import Database
 from aiohttp_cache_di.backends.sqlite.eviction import Bounds
-from aiohttp_cache_di.backends.sqlite.files import CONNECT_OPTIONS, CacheFile
-from aiohttp_cache_di.backends.sqlite.schema import Table
+from aiohttp_cache_di.backends.sqlite.file.files import CONNECT_OPTIONS, CacheFile
+from aiohttp_cache_di.backends.sqlite.file.schema import Table
 from aiohttp_cache_di.backends.store.sizes import DEFAULT_MAX_BYTES
 
 __all__ = [

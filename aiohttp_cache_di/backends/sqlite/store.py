@@ -12,17 +12,24 @@ from functools import partial
 from itertools import compress
 from typing import Any, Final
 
-from aiohttp_cache_di.backends.sqlite import statements as jobs
 from aiohttp_cache_di.backends.sqlite.database import Database, Here
 from aiohttp_cache_di.backends.sqlite.eviction import used_bytes
-from aiohttp_cache_di.backends.sqlite.failing import ConnectionsLostError
-from aiohttp_cache_di.backends.sqlite.looks import Looks
-from aiohttp_cache_di.backends.sqlite.reading import Answer, Asked, Reading, column_or_none
-from aiohttp_cache_di.backends.sqlite.schema import MAX_BATCH, Key, column_key, keep_secret, kept_secret, unpack_key
-from aiohttp_cache_di.backends.sqlite.softening import drop_idle_marks, soften
-from aiohttp_cache_di.backends.sqlite.thread import Job
-from aiohttp_cache_di.backends.sqlite.walk import Page, infos_page, items_page, keys_page
-from aiohttp_cache_di.backends.sqlite.writes import Acquire, Put, Release, Transaction, TransactionJob, Write
+from aiohttp_cache_di.backends.sqlite.file.failing import ConnectionsLostError
+from aiohttp_cache_di.backends.sqlite.file.schema import (
+    MAX_BATCH,
+    Key,
+    column_key,
+    keep_secret,
+    kept_secret,
+    unpack_key,
+)
+from aiohttp_cache_di.backends.sqlite.file.thread import Job
+from aiohttp_cache_di.backends.sqlite.looking.looks import Looks
+from aiohttp_cache_di.backends.sqlite.looking.reading import Answer, Asked, Reading, column_or_none
+from aiohttp_cache_di.backends.sqlite.looking.walk import Page, infos_page, items_page, keys_page
+from aiohttp_cache_di.backends.sqlite.writing import statements as jobs
+from aiohttp_cache_di.backends.sqlite.writing.softening import drop_idle_marks, soften
+from aiohttp_cache_di.backends.sqlite.writing.writes import Acquire, Put, Release, Transaction, TransactionJob, Write
 from aiohttp_cache_di.backends.store import Found, Lease, Limits, Record, Row, StoreEvents, Written
 from aiohttp_cache_di.backends.store.inspecting import Glance, Usage, Wanted, packed_info
 from aiohttp_cache_di.backends.wrap.tasks import consume_error

@@ -187,7 +187,7 @@ class Touching(Protocol):
 
 @runtime_checkable
 class Placed(Protocol):
-    """Tells where it is, for people who look after it."""
+    """Tells operators where it is."""
 
     @property
     def where(self) -> str:

@@ -211,7 +211,7 @@ class Store(Protocol):
         """Drop *keys*, `Limits.batch` of them at most; missing ones are no error."""
 
     def pages(self, *, items: bool) -> AsyncIterator[Sequence[Row]]:
-        """Walk over all records, a page at a time: in bounded memory, and without holding anybody up.
+        """Walk over all records, a page at a time: in bounded memory, and without holding others up.
 
         A record that is put or dropped meanwhile may be met or not; all others are met, some perhaps twice.
 

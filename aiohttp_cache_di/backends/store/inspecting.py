@@ -1,4 +1,4 @@
-"""What a store may be able to tell of its records without their bodies, for those who look after a cache.
+"""What a store may be able to tell of its records without their bodies, for operators.
 
 Of a store that has neither protocol, all records are read, a page at a time.
 """

@@ -12,7 +12,7 @@ from aiohttp.typedefs import StrOrURL
 
 from aiohttp_cache_di._aiohttp import build_url, own_request, untraced
 from aiohttp_cache_di.backends.base import CacheBackend
-from aiohttp_cache_di.backends.operating.explaining import Explanation
+from aiohttp_cache_di.backends.operating.explanation import Explanation
 from aiohttp_cache_di.engine.bases.doubles import Doubles
 from aiohttp_cache_di.engine.bases.sending import Sender
 from aiohttp_cache_di.engine.calls.call import Call, is_disabled
@@ -22,7 +22,7 @@ from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.keys import is_redacted, spellings
 from aiohttp_cache_di.policy import FullQuestion
-from aiohttp_cache_di.policy.principals import Principal
+from aiohttp_cache_di.policy.rules.principals import Principal
 
 __all__ = ["Asking"]
 

@@ -15,10 +15,10 @@ from aiohttp_cache_di.backends.options.values import refuse_unusable
 from aiohttp_cache_di.engine.calls.looks import Look
 from aiohttp_cache_di.engine.calls.reads import EarlyRead
 from aiohttp_cache_di.engine.calls.through import Through
-from aiohttp_cache_di.policy.expiration import ExpirationTime
-from aiohttp_cache_di.policy.principals import Principal
-from aiohttp_cache_di.policy.tags import Tags, tags_of
-from aiohttp_cache_di.policy.windows import Window
+from aiohttp_cache_di.policy.rules.expiration import ExpirationTime
+from aiohttp_cache_di.policy.rules.principals import Principal
+from aiohttp_cache_di.policy.rules.tags import Tags, tags_of
+from aiohttp_cache_di.policy.rules.windows import Window
 from aiohttp_cache_di.telemetry import Result
 
 __all__ = [

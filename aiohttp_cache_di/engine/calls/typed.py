@@ -18,10 +18,10 @@ from aiohttp.typedefs import StrOrURL
 
 from aiohttp_cache_di._aiohttp.options import ClientOptions
 from aiohttp_cache_di.backends.options.typed import CacheOptions
-from aiohttp_cache_di.policy.expiration import ExpirationTime
-from aiohttp_cache_di.policy.principals import Principal
-from aiohttp_cache_di.policy.tags import Tags
-from aiohttp_cache_di.policy.windows import Window
+from aiohttp_cache_di.policy.rules.expiration import ExpirationTime
+from aiohttp_cache_di.policy.rules.principals import Principal
+from aiohttp_cache_di.policy.rules.tags import Tags
+from aiohttp_cache_di.policy.rules.windows import Window
 from aiohttp_cache_di.telemetry.reasons import CacheDecision
 
 __all__ = ["CacheRequestOptions", "DescribedResponse", "SessionOptions"]
@@ -154,8 +154,8 @@ if TYPE_CHECKING:
         def request(self, method: str, url: StrOrURL, **kwargs: Unpack[RequestOptions]) -> Answer:
             """Perform a request, or answer it from the cache; ``async with session.request(…) as response``.
 
-            The response says whence it comes: ``from_cache``, ``cache_status`` (RFC 9211), ``created_at``, ``expires``
-            and ``is_expired``, on a miss too. Whether it may be cached, method and settings say.
+            The response says where it comes from, on a miss too: ``from_cache``, ``cache_status`` (RFC 9211),
+            ``created_at``, ``expires`` and ``is_expired``. Whether it may be cached, method and settings say.
 
             Args:
                 method: the HTTP method; GET and HEAD are cached, others as ``allowed_methods`` and

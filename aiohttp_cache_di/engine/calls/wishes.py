@@ -12,8 +12,8 @@ from typing import Any, Final, Protocol
 from multidict import CIMultiDict
 from yarl import URL
 
-from aiohttp_cache_di.policy.expiration import ExpirationTime
-from aiohttp_cache_di.policy.windows import Window
+from aiohttp_cache_di.policy.rules.expiration import ExpirationTime
+from aiohttp_cache_di.policy.rules.windows import Window
 
 __all__ = ["WISHES", "Asked", "Wishes", "wish_for_nothing"]
 

@@ -17,7 +17,7 @@ class Unkept(enum.Enum):
     """Why there is no copy of a body, in a word."""
 
     CUT = "cut"  # it did not arrive to its end
-    UNFRAMED = "close-delimited"  # its end cannot be told from a connection that broke
+    UNFRAMED = "close-delimited"  # its end cannot be told from a connection that broke, or it is coded still
     ENDLESS = "event-stream"  # it has no end
     TOO_LARGE = "too-large"  # for max_body_bytes
     DAMAGED = "damaged"  # its content coding did not come to its end, or it is not as long as announced
@@ -35,13 +35,14 @@ class Unkept(enum.Enum):
 def is_framed(response: ClientResponse) -> bool:
     """Whether the end of the body can be told from a connection that broke (RFC 9112 §6.3).
 
-    A body that ends where the connection ends may have been cut; it is handed on and never stored.
+    A body that ends where the connection ends may have been cut; it is handed on and never stored. Nor is one with a
+    transfer coding beside chunked: aiohttp does not undo it, and the field that tells of it is of the connection.
     """
     if is_bodiless(response):
         return True
     headers = response.headers
     if hdrs.TRANSFER_ENCODING in headers:
-        return headers[hdrs.TRANSFER_ENCODING].lower().rpartition(",")[2].strip() == "chunked"
+        return [coding.strip().lower() for coding in headers.getall(hdrs.TRANSFER_ENCODING)] == ["chunked"]
     return hdrs.CONTENT_LENGTH in headers
 
 

@@ -26,7 +26,7 @@ from aiohttp_cache_di.engine.questions.hooks import Hooks
 from aiohttp_cache_di.engine.questions.remembered import Remembered
 from aiohttp_cache_di.keys.credentials import effective_credentials, who_asks
 from aiohttp_cache_di.policy import NEEDING_POLICY, FullQuestion, Question, Rules, may_be_plain, may_hop
-from aiohttp_cache_di.policy.principals import named_by
+from aiohttp_cache_di.policy.rules.principals import named_by
 from aiohttp_cache_di.rfc9111.messages import Request
 
 __all__ = [

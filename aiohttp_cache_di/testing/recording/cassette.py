@@ -28,12 +28,12 @@ from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.testing.calls import AskedFor, UnrecordedRequestError, asked_for
 from aiohttp_cache_di.testing.codings import decoded
 from aiohttp_cache_di.testing.delivery import Delivery, is_answered
-from aiohttp_cache_di.testing.recording import files
 from aiohttp_cache_di.testing.recording.ageing import canned, replayed
+from aiohttp_cache_di.testing.recording.comparing.matching import Key, differences, key_of, nearest, other_keys_of
 from aiohttp_cache_di.testing.recording.exchanges import Answered, Asked, Exchange, value_of
-from aiohttp_cache_di.testing.recording.matching import Key, differences, key_of, nearest, other_keys_of
-from aiohttp_cache_di.testing.recording.merging import merged
-from aiohttp_cache_di.testing.recording.options import RecordingOptions, Rules, rules_of
+from aiohttp_cache_di.testing.recording.keeping import files
+from aiohttp_cache_di.testing.recording.keeping.merging import merged
+from aiohttp_cache_di.testing.recording.options import RecordingOptions, RecordingRules, rules_of
 
 __all__ = ["MODES", "Cassette", "Mode", "recorded"]
 
@@ -53,12 +53,12 @@ class Cassette:
     A context manager, asynchronous or not. Left by an error, it leaves the file as it was.
     """
 
-    def __init__(self, path: Path, mode: Mode = "none", rules: Rules | None = None) -> None:
+    def __init__(self, path: Path, mode: Mode = "none", rules: RecordingRules | None = None) -> None:
         if mode not in MODES:
             raise ConfigurationError(f"record mode {mode!r}: use one of {', '.join(MODES)}")
         self.path = path
         self.mode: Mode = mode
-        self.rules: Rules = Rules() if rules is None else rules
+        self.rules: RecordingRules = RecordingRules() if rules is None else rules
         self.misses: list[str] = []
         """What was asked for and is not recorded: the messages of the errors."""
         self._old: list[Exchange] = []

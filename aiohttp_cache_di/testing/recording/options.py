@@ -7,9 +7,9 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypedDict
 
-from aiohttp_cache_di.testing.recording.filters import Filters
+from aiohttp_cache_di.testing.recording.hiding.filters import Filters
 
-__all__ = ["OPTIONS", "RecordingOptions", "Rules", "rules_of"]
+__all__ = ["OPTIONS", "RecordingOptions", "RecordingRules", "rules_of"]
 
 
 class RecordingOptions(TypedDict, total=False):
@@ -36,7 +36,7 @@ class RecordingOptions(TypedDict, total=False):
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class RecordingRules:
     """How requests are recorded and told apart.
 
     Args:
@@ -66,7 +66,7 @@ OPTIONS: Final = (*_FILTERS, "ignore", "match_headers", "repeat", "volatile")
 """The names of the options, but for the path and the mode."""
 
 
-def rules_of(options: Mapping[str, object]) -> Rules:
+def rules_of(options: Mapping[str, object]) -> RecordingRules:
     """The rules that *options* mean.
 
     Raises:
@@ -80,7 +80,8 @@ def rules_of(options: Mapping[str, object]) -> Rules:
             raise TypeError(f"recorded: no option {name}{meant}; there are {', '.join(sorted(known))}")
     checked = {name: _checked(name, value) for name, value in options.items()}
     filters = {_FILTERS[name]: value for name, value in checked.items() if name in _FILTERS}
-    return Rules(Filters(**filters), **{name: value for name, value in checked.items() if name not in _FILTERS})
+    others = {name: value for name, value in checked.items() if name not in _FILTERS}
+    return RecordingRules(Filters(**filters), **others)
 
 
 def _checked(name: str, value: Any) -> Any:

@@ -35,8 +35,10 @@ class Relay:
         """Batches with this name in them are refused."""
         self.unknown: frozenset[str] = frozenset()
         """Operations that this server does not have."""
+        self.forbidden: frozenset[str] = frozenset()
+        """Operations that we may not ask for."""
         self.tells = True
-        """Whether what has failed a condition comes with the error, as from an older server it does not."""
+        """Whether what was there comes with the answer, and with the error where it has failed a condition."""
         self.url = ""
         self._target = target
         self._client: aiohttp.ClientSession | None = None
@@ -67,6 +69,8 @@ class Relay:
         left: dict[str, Any] = {}
         if operation in self.unknown:
             return web.json_response({"__type": "UnknownOperationException", "message": "no"}, status=400)
+        if operation in self.forbidden:
+            return web.json_response({"__type": "AccessDeniedException", "message": "no"}, status=400)
         if operation in ("BatchGetItem", "BatchWriteItem"):
             ((table, wanted),) = asked["RequestItems"].items()
             each: list[Any] = wanted["Keys"] if operation == "BatchGetItem" else wanted
@@ -77,7 +81,7 @@ class Relay:
             done = len(each) - int(len(each) * self.leaves)
             if done < len(each):
                 rest = each[done:]
-                left = {table: {**wanted, "Keys": rest} if operation == "BatchGetItem" else rest}
+                left = {table: {"Keys": rest} if operation == "BatchGetItem" else rest}
             del each[done:]
         elif operation == "GetItem":
             self.asked.append(Call(operation, [str(asked["Key"]["k"]["S"])], asked["ConsistentRead"]))
@@ -85,6 +89,7 @@ class Relay:
             self.asked.append(Call(operation, [], False))
         if not self.tells:
             asked.pop("ReturnValuesOnConditionCheckFailure", None)
+            asked.pop("ReturnValues", None)
         answer = await self._pass_on(request, asked)
         if left:
             answer["UnprocessedKeys" if operation == "BatchGetItem" else "UnprocessedItems"] = left

@@ -285,8 +285,28 @@ async def test_a_server_that_does_not_tell_what_has_failed_a_condition_is_asked_
     assert await two.get_or_acquire("k", 5) is Lease.REFUSED
     await write(one, replace(entry("k"), leased=True))
     assert await looked(two, "k") == b"body"
+    assert await one.acquire("k", 5)
+    assert not await two.acquire("k", 5)
+    await one.release("k")
+    assert await two.acquire("k", 5), "the lease on a record is given back, though the server has told of none"
     await one.close()
     await two.close()
+
+
+async def test_who_may_not_describe_or_create_a_table_uses_the_one_that_is_there(
+    relay: Relay, ministack: MinistackServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    owner = make_store(ministack, table := uuid.uuid4().hex)
+    await write(owner, entry("k"))
+    relay.forbidden = frozenset({"DescribeTable", "CreateTable"})
+    store, lost = make_store(relay, table), make_store(relay, uuid.uuid4().hex)
+    assert await looked(store, "k") == b"body"
+    for _ in range(2):
+        with pytest.raises(Exception, match="ResourceNotFoundException"):
+            await lost.get(["k"])
+    assert [record.levelname for record in caplog.records] == ["WARNING"] * 2, "one for each table"
+    for each in (owner, store, lost):
+        await each.close()
 
 
 async def test_who_may_not_write_finds_what_is_there_and_asks_for_no_lease_with_a_look(relay: Relay) -> None:
@@ -335,6 +355,7 @@ async def test_what_is_left_unprocessed_is_asked_for_again(relay: Relay) -> None
     relay.asked.clear()
     assert None not in await store.get(keys)
     assert len(relay.asked) > 1
+    assert {call.is_consistent for call in relay.asked} == {False}
     await store.delete(keys)
     assert set(await store.get(keys)) == {None}
     await store.close()

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from aiohttp_cache_di import CachedSession, ConfigurationError, FileBackend, FileCache
-from aiohttp_cache_di.backends.filesystem.records import APART_FROM_BYTES
+from aiohttp_cache_di.backends.filesystem.records.packing import APART_FROM_BYTES
 from aiohttp_cache_di.backends.store import sizes
 from aiohttp_cache_di.backends.wrap.guarding import guard
 from aiohttp_cache_di.errors import StorageError
@@ -80,7 +80,7 @@ async def test_look_ups_whose_callers_leave_are_no_failure_of_the_files(
             store._readers.run(partial(may_go_on.wait, 10))
         asking = [asyncio.ensure_future(session.get(f"{url}?{number}")) for number in range(20)]
         async with asyncio.timeout(20):
-            while store._readers._queue.qsize() < 5:  # noqa: ASYNC110  # and no thread takes any, nor tells of it
+            while len(store._readers._waiting.jobs) < 5:  # noqa: ASYNC110  # and no thread takes any, nor tells of it
                 await asyncio.sleep(0)
         for each in asking:
             each.cancel()
@@ -150,6 +150,19 @@ def test_a_relative_path_is_that_of_the_directory_in_which_it_was_given(
     assert cache.cache_dir == str(tmp_path / "name")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert FileCache("~/name").cache_dir == str(tmp_path / "name")
+
+
+async def test_a_home_that_there_is_not_is_an_error_with_the_way_out_and_no_hang() -> None:
+    cache = FileCache("~no-such-user/cache")  # in a loop, where a thread finds it out
+    async with asyncio.timeout(30):
+        for _ in range(2):
+            with pytest.raises(
+                StorageError, match=r"~no-such-user/cache.*: there is no such home directory; give a whole"
+            ):
+                await cache.read_entry("k")
+        await cache.close()
+    with pytest.raises(StorageError, match="no such home directory"):
+        await asyncio.to_thread(FileCache, "~no-such-user/cache")
 
 
 @pytest.mark.parametrize(

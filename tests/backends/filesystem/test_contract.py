@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from aiohttp_cache_di.backends.filesystem import FileCache, directory
+from aiohttp_cache_di.backends.filesystem import FileCache
+from aiohttp_cache_di.backends.filesystem.places import directory
 from tests.backends.contract import MakeStorage, StorageContract
 from tests.backends.filesystem.places import make_store
 from tests.backends.store_contract import MakeStore, StoreContract

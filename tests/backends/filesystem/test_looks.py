@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from aiohttp_cache_di import CachedSession, FileBackend
-from aiohttp_cache_di.backends.filesystem import files, leases
+from aiohttp_cache_di.backends.filesystem import leases
+from aiohttp_cache_di.backends.filesystem.records import files
 from aiohttp_cache_di.backends.filesystem.store import FileStore
 from aiohttp_cache_di.backends.store import Found, Lease, Record
 from aiohttp_cache_di.backends.store.capabilities import LookingOrLeasing

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from aiohttp_cache_di.backends.disk import owned
-from aiohttp_cache_di.backends.filesystem.records import APART_FROM_BYTES
+from aiohttp_cache_di.backends.filesystem.records.packing import APART_FROM_BYTES
 from aiohttp_cache_di.backends.filesystem.store import FileStore
 from aiohttp_cache_di.backends.store import SECRET_BYTES, Record, Unreadable
 from aiohttp_cache_di.errors import StorageError

@@ -3,15 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import threading
 import time
+import weakref
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
 from aiohttp_cache_di.backends.filesystem.pool import Pool
 
 SIZE = 3
+LEAVES_AN_ERRAND = """
+from aiohttp_cache_di.backends.filesystem.pool import Pool
+
+class Left:
+    def __init__(self):
+        self.pool, self.cycle = Pool(1), self
+
+    def __del__(self):
+        try:
+            self.pool.post(print)
+        except RuntimeError as exc:
+            print(exc)
+
+left = Left()
+"""
 
 
 @pytest.fixture
@@ -24,12 +43,31 @@ def pool() -> Iterator[Pool]:
 
 async def test_what_is_done_in_turn_is_done_by_one_thread(pool: Pool) -> None:
     used: set[int] = set()
-    async with asyncio.timeout(10):
-        for _ in range(20):
-            used.add(await pool.run(threading.get_ident))
-            while not pool._idle:  # noqa: ASYNC110  # it answers before it waits for the next job, of which nothing tells
-                await asyncio.sleep(0)
+    for _ in range(100):
+        used.add(await pool.run(threading.get_ident))
     assert len(used) == 1
+
+
+async def test_no_job_is_left_where_many_come_as_threads_begin_to_wait(pool: Pool) -> None:
+    async def ask(count: int) -> None:
+        for n in range(count):
+            assert await pool.run(partial(abs, n)) == n
+
+    async with asyncio.timeout(60):
+        for tasks in (1, 2, SIZE, 2 * SIZE):
+            await asyncio.gather(*(ask(200) for _ in range(tasks)))
+
+
+async def test_a_thread_that_waits_holds_nothing_of_what_it_did_last(pool: Pool) -> None:
+    class Body:
+        pass
+
+    body = await pool.run(Body)
+    is_there = weakref.ref(body)
+    del body
+    async with asyncio.timeout(10):
+        while is_there() is not None:  # noqa: ASYNC110  # nothing tells when the thread has come to wait
+            await asyncio.sleep(0)
 
 
 async def test_what_is_done_at_once_is_done_by_as_many_threads_as_there_may_be(pool: Pool) -> None:
@@ -99,6 +137,12 @@ async def test_a_thread_that_cannot_be_started_counts_as_none(pool: Pool, monkey
     monkeypatch.undo()
     async with asyncio.timeout(10):
         await pool.run(threading.get_ident)
+
+
+def test_what_is_left_when_the_interpreter_ends_does_not_keep_it_from_ending() -> None:
+    ended = subprocess.run([sys.executable, "-c", LEAVES_AN_ERRAND], capture_output=True, text=True, timeout=30)
+    said = "no thread can be started while the interpreter ends\n"
+    assert (ended.returncode, ended.stdout) == (0, said), ended.stderr
 
 
 async def test_threads_that_were_stopped_are_begun_anew(pool: Pool) -> None:

@@ -23,7 +23,7 @@ import pytest
 
 from aiohttp_cache_di.backends.disk import byte_locks
 from aiohttp_cache_di.backends.filesystem import leases
-from aiohttp_cache_di.backends.filesystem.names import name_of
+from aiohttp_cache_di.backends.filesystem.places.names import name_of
 from aiohttp_cache_di.backends.filesystem.pool import THREAD_NAME
 from aiohttp_cache_di.backends.filesystem.store import FileStore
 from aiohttp_cache_di.backends.store import SECRET_BYTES, Lease, Record

@@ -287,6 +287,49 @@ async def test_who_may_not_write_finds_what_is_there_and_asks_for_no_lease_with_
     await store.close()
 
 
+async def test_a_server_that_does_not_tell_what_it_has_made_is_asked_for_it(
+    secantus: SecantusServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = make_store(secantus, name := uuid.uuid4().hex), make_store(secantus, name)
+    await write(one, entry("k"))
+    command: Any = vars(AsyncDatabase)["command"]
+
+    async def silent(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return {**await command(*args, **kwargs), "lastErrorObject": None}
+        except OperationFailure:  # which some take for nothing
+            return {"ok": 1, "value": None}
+
+    monkeypatch.setattr(AsyncDatabase, "command", silent)
+    assert await one.get_or_acquire("j", 5) is Lease.GRANTED
+    assert await two.get_or_acquire("j", 5) is Lease.REFUSED
+    assert await looked(two, "k") == b"body"
+    await one.close()
+    await two.close()
+
+
+async def test_a_server_that_makes_nothing_and_says_that_it_went_well_hides_no_record(
+    secantus: SecantusServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = make_store(secantus)
+    await write(store, entry("k"))
+    command: Any = vars(AsyncDatabase)["command"]
+
+    async def idle(*args: Any, **kwargs: Any) -> Any:
+        is_change = isinstance(args[1], dict) and "findAndModify" in args[1]
+        return {"ok": 1, "value": None} if is_change else await command(*args, **kwargs)
+
+    monkeypatch.setattr(AsyncDatabase, "command", idle)
+    assert await looked(store, "k") == b"body"
+    assert await store.get_or_acquire("none", 5) is None, "it is not asked for leases for a while"
+    (await store._loops.here()).looks_alone_until = 1.0
+    assert await store.get_or_acquire("none", 5) is Lease.GRANTED, "each process fetches for itself"
+    await write(store, replace(entry("none"), leased=True))
+    assert await looked(store, "none") == b"body"
+    assert caplog.text.count("each process fetches for itself") == 1
+    await store.close()
+
+
 async def test_leases_go_by_the_servers_clock_however_wrong_ours_is(
     secantus: SecantusServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

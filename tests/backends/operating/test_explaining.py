@@ -11,7 +11,7 @@ import pytest
 
 from aiohttp_cache_di import CachedSession, UrlExpiration
 from aiohttp_cache_di.backends import CacheBackend
-from aiohttp_cache_di.backends.operating.explaining import Explanation
+from aiohttp_cache_di.backends.operating.explanation import Explanation
 from aiohttp_cache_di.backends.sqlite import SQLiteBackend
 from tests.origin import Origin, Received, answer
 from tests.storages import CustomBackend

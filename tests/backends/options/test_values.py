@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from aiohttp_cache_di import ConfigurationError
+from aiohttp_cache_di import ConfigurationError, DynamoDBBackend, MongoDBBackend, RedisBackend, SQLiteBackend
 from aiohttp_cache_di.backends import CacheBackend
-from aiohttp_cache_di.policy.expiration import UrlExpiration
+from aiohttp_cache_di.policy.rules.expiration import UrlExpiration
 
 
 @pytest.mark.parametrize(
@@ -43,6 +43,15 @@ from aiohttp_cache_di.policy.expiration import UrlExpiration
         ("coalesce_timeout", math.nan),
         ("lease", True),
         ("storage_deadline", None),
+        ("cache_control", "false"),
+        ("include_headers", ["Accept"]),
+        ("shared", None),
+        ("store_cookies", "yes"),
+        ("serializer", "json"),
+        ("serializer", 5),
+        ("cache_name", ""),
+        ("cache_name", "redis://localhost:6379/0"),
+        ("cache_name", "mongodb+srv://cluster.example.net"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_refused_by_name(name: str, value: Any) -> None:
@@ -109,3 +118,42 @@ def test_of_options_that_do_something_nothing_is_told(
     CacheBackend(**options)
 
     assert not caplog.messages
+
+
+def test_an_address_in_place_of_a_name_is_not_repeated_with_its_password() -> None:
+    with pytest.raises(
+        ConfigurationError, match=r"^cache_name='redis://…': use a name; .* address= for Redis"
+    ) as caught:
+        RedisBackend("redis://:hunter2@localhost:6379/0")
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "meant"),
+    [
+        (RedisBackend, "url", "address"),
+        (RedisBackend, "adress", "address"),
+        (MongoDBBackend, "url", "host"),
+        (DynamoDBBackend, "url", "endpoint_url"),
+        (SQLiteBackend, "path", "cache_name"),
+        (SQLiteBackend, "use_tmp", "use_temp"),
+        (CacheBackend, "match_headers", "include_headers"),
+    ],
+)
+def test_a_name_that_other_libraries_have_for_an_option_leads_to_ours(kind: Any, name: str, meant: str) -> None:
+    with pytest.raises(TypeError, match=f"unexpected option '{name}'; did you mean '{meant}'"):
+        kind(**{name: "x"})
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "value", "said"),
+    [
+        (RedisBackend, "connection", "redis://h", "not a builtins.str; an address is given as address="),
+        (MongoDBBackend, "connection", "mongodb://h", "not a builtins.str; an address is given as host="),
+        (SQLiteBackend, "timeout", "soon", "timeout='soon': use a number of seconds"),
+        (CacheBackend, "secret_key", 5, "secret_key is of the type int; give text or bytes"),
+    ],
+)
+def test_a_value_of_another_kind_is_refused_with_the_way_out(kind: Any, name: str, value: Any, said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said):
+        kind(**{name: value})

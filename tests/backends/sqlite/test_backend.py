@@ -16,7 +16,7 @@ import msgspec
 import pytest
 
 from aiohttp_cache_di.backends.sqlite import SQLiteBackend, SQLiteCache, SQLitePickleCache
-from aiohttp_cache_di.backends.sqlite.schema import META
+from aiohttp_cache_di.backends.sqlite.file.schema import META
 from aiohttp_cache_di.backends.sqlite.store import SQLiteStore
 from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.response import CachedResponse
@@ -76,6 +76,19 @@ async def test_the_file_is_where_its_name_says(tmp_path: Path, name: str, file: 
 async def test_a_tilde_is_the_users_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     assert SQLiteCache("~/cache").filename == str(tmp_path / "cache.sqlite")
+
+
+async def test_a_home_that_there_is_not_is_an_error_with_the_way_out_and_no_hang() -> None:
+    cache = SQLiteCache("~no-such-user/cache")  # in a loop, where a thread finds it out
+    async with asyncio.timeout(30):
+        for _ in range(2):
+            with pytest.raises(
+                StorageError, match=r"~no-such-user/cache.*: there is no such home directory; give a whole"
+            ):
+                await cache.read_entry("k")
+        await cache.close()
+    with pytest.raises(StorageError, match="no such home directory"):
+        await asyncio.to_thread(SQLiteCache, "~no-such-user/cache")
 
 
 async def test_a_uri_names_a_file_that_is_only_read(tmp_path: Path) -> None:

@@ -19,7 +19,8 @@ from pathlib import Path
 import aiosqlite
 import pytest
 
-from aiohttp_cache_di.backends.sqlite import SQLiteCache, writes
+from aiohttp_cache_di.backends.sqlite import SQLiteCache
+from aiohttp_cache_di.backends.sqlite.writing import writes
 from aiohttp_cache_di.errors import StorageError
 from tests.backends.entries import make_entry
 from tests.backends.processes import PREAMBLE, ROOT, run_program

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from aiohttp_cache_di.backends.sqlite import SQLiteCache
-from aiohttp_cache_di.backends.sqlite.counters import SIZE_BYTES, CounterFile, stripe_of
-from aiohttp_cache_di.backends.sqlite.files import CacheFile
-from aiohttp_cache_di.backends.sqlite.generation import CHECK_S, Generations
+from aiohttp_cache_di.backends.sqlite.file.files import CacheFile
+from aiohttp_cache_di.backends.sqlite.shared.counters import SIZE_BYTES, CounterFile, stripe_of
+from aiohttp_cache_di.backends.sqlite.shared.generation import CHECK_S, Generations
 from aiohttp_cache_di.backends.wrap.loop import Failed
 from tests.backends.entries import make_entry
 from tests.backends.processes import PREAMBLE, ROOT, Peer, run_program
@@ -155,7 +155,8 @@ STEPS = {
 }
 KILLED = """
 import signal
-from aiohttp_cache_di.backends.sqlite import generation, writes
+from aiohttp_cache_di.backends.sqlite.shared import generation
+from aiohttp_cache_di.backends.sqlite.writing import writes
 owner, name = sys.argv[2].split(".")
 owner = {"Commit": generation.Commit, "Transaction": writes.Transaction}[owner]
 step = getattr(owner, name)

@@ -15,11 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from aiohttp_cache_di.backends.sqlite import SQLiteBackend, SQLiteCache, connections, thread
-from aiohttp_cache_di.backends.sqlite.files import CacheFile
-from aiohttp_cache_di.backends.sqlite.inspection import is_prepared
-from aiohttp_cache_di.backends.sqlite.opening import open_for_writing
-from aiohttp_cache_di.backends.sqlite.schema import Table
+from aiohttp_cache_di.backends.sqlite import SQLiteBackend, SQLiteCache, connections
+from aiohttp_cache_di.backends.sqlite.file import thread
+from aiohttp_cache_di.backends.sqlite.file.files import CacheFile
+from aiohttp_cache_di.backends.sqlite.file.inspection import is_prepared
+from aiohttp_cache_di.backends.sqlite.file.opening import open_for_writing
+from aiohttp_cache_di.backends.sqlite.file.schema import Table
 from aiohttp_cache_di.backends.store import sizes
 from aiohttp_cache_di.errors import StorageError
 from tests.backends.entries import make_entry

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from aiohttp_cache_di.backends.sqlite import SQLiteCache, generation
-from aiohttp_cache_di.backends.sqlite.generation import CHECK_S
+from aiohttp_cache_di.backends.sqlite import SQLiteCache
+from aiohttp_cache_di.backends.sqlite.shared import generation
+from aiohttp_cache_di.backends.sqlite.shared.generation import CHECK_S
 from aiohttp_cache_di.backends.wrap.loop import Failed
 from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse

@@ -18,10 +18,12 @@ from msgspec.structs import replace
 
 from aiohttp_cache_di.backends.operating import operated
 from aiohttp_cache_di.backends.operating.selection import Selectors, selection
-from aiohttp_cache_di.backends.sqlite import SQLiteBackend, softening, store, walk
-from aiohttp_cache_di.backends.sqlite.schema import GENERATION, MAX_BATCH, Table
+from aiohttp_cache_di.backends.sqlite import SQLiteBackend, store
+from aiohttp_cache_di.backends.sqlite.file.schema import GENERATION, MAX_BATCH, Table
+from aiohttp_cache_di.backends.sqlite.looking import walk
 from aiohttp_cache_di.backends.sqlite.store import SQLiteStore
-from aiohttp_cache_di.backends.sqlite.writes import Transaction
+from aiohttp_cache_di.backends.sqlite.writing import softening
+from aiohttp_cache_di.backends.sqlite.writing.writes import Transaction
 from aiohttp_cache_di.backends.store import Record
 from aiohttp_cache_di.backends.store.inspecting import Clue, Glance, Purged, Selection
 from aiohttp_cache_di.entries.info import info_of

@@ -9,7 +9,7 @@ from aiohttp import ClientSession
 
 from aiohttp_cache_di import CachedSession
 from aiohttp_cache_di.testing.recording.exchanges import Exchange
-from aiohttp_cache_di.testing.recording.files import loaded
+from aiohttp_cache_di.testing.recording.keeping.files import loaded
 
 __all__ = ["kept", "put", "text_at", "text_of"]
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.testing.recording.bodies import read_body, written_body
 from aiohttp_cache_di.testing.recording.exchanges import Answered, Asked, Exchange
-from aiohttp_cache_di.testing.recording.files import dumped, loaded
+from aiohttp_cache_di.testing.recording.keeping.files import dumped, loaded
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),

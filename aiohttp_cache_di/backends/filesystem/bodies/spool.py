@@ -1,0 +1,218 @@
+"""Bodies on their way into files: written by a thread while they arrive, and held in memory only until then."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from functools import partial
+from hashlib import blake2b
+from typing import Final
+from zlib import crc32
+
+from aiohttp_cache_di.backends.filesystem.bodies.reading import Bodies, BodyFile
+from aiohttp_cache_di.backends.filesystem.places.names import new_token
+from aiohttp_cache_di.backends.filesystem.pool import Pool
+from aiohttp_cache_di.backends.filesystem.records.files import write_pieces
+from aiohttp_cache_di.backends.filesystem.records.packing import CRC_BYTES, PIECE_BYTES, Filed
+from aiohttp_cache_di.errors import StorageError
+
+__all__ = ["FileSpool", "Growing"]
+
+BEGIN_AT_BYTES: Final = 512 * 1024  # what is worth a hop to a thread
+WRITTEN_BYTES: Final = 1024 * 1024
+"""Of one call of the kernel, nearly: what is written at once lies together in its memory, and is faster to read."""
+GIVEN_UP: Final = "a body was given up before it was whole"
+MAX_PIECES: Final = 1024  # of one call: IOV_MAX of all systems that have writev
+
+
+class Growing:
+    """A file that a body is written to, for threads; it is there from the first byte on.
+
+    Args:
+        name: of the entry.
+        digest_bytes: the size of the digest of a piece.
+        fsync: have the disk keep the body before it counts as written.
+    """
+
+    def __init__(self, bodies: Bodies, name: str, digest_bytes: int, *, fsync: bool) -> None:
+        self._bodies = bodies
+        self._name = name
+        self._token = new_token()
+        self._digest_bytes = digest_bytes
+        self._fsync = fsync
+        self._fd: int | None = None
+        self._length = 0
+        self._digests: list[bytes] = []
+        self._digest = _Digest(digest_bytes)
+        self._is_over = False
+        self._guard = threading.Lock()
+
+    def write(self, pieces: Iterable[bytes]) -> None:
+        """Write *pieces*.
+
+        Raises:
+            StorageError, OSError: they cannot be written.
+        """
+        with self._guard:
+            if self._is_over:
+                return
+            fd = self._opened()
+            for block in _blocks(pieces):
+                write_pieces(fd, block)
+                for piece in block:
+                    self._note(piece)
+
+    def finish(self) -> BodyFile:
+        """The body, whole; it is to be placed, or else goes with this object. Raises as `write` does."""
+        with self._guard:
+            fd = self._opened()
+            if self._length % PIECE_BYTES:
+                self._digests.append(self._digest.value())
+            if self._fsync:
+                os.fsync(fd)
+            self._is_over, self._fd = True, None
+            return BodyFile(self._bodies, Filed(self._token, self._length, b"".join(self._digests)), self._name, fd)
+
+    def discard(self) -> None:
+        """Remove what was written, unless it was finished. Raises OSError."""
+        with self._guard:
+            self._is_over = True
+            fd, self._fd = self._fd, None
+            if fd is not None:
+                self._bodies.close(fd, self._name, self._token)
+
+    def _opened(self) -> int:
+        if self._is_over:
+            raise StorageError(GIVEN_UP)
+        if self._fd is None:
+            self._fd = self._bodies.begin(self._name, self._token)
+        return self._fd
+
+    def _note(self, block: bytes) -> None:
+        view = memoryview(block)
+        while view:
+            room = PIECE_BYTES - self._length % PIECE_BYTES
+            self._digest.update(view[:room])
+            self._length += len(view[:room])
+            view = view[room:]
+            if self._length % PIECE_BYTES == 0:
+                self._digests.append(self._digest.value())
+                self._digest = _Digest(self._digest_bytes)
+
+
+class FileSpool:
+    """A body on its way into a file: a `Spool`.
+
+    Args:
+        failed: told of the error with which it cannot be written.
+    """
+
+    def __init__(self, writers: Pool, growing: Growing, failed: Callable[[Exception], object]) -> None:
+        self.error: Exception | None = None
+        self.waiting_bytes: int = 0
+        self._writers = writers
+        self._growing = growing
+        self._failed = failed
+        self._queue: list[bytes] = []
+        self._job: asyncio.Future[None] | None = None
+        self._is_over = False
+
+    def __del__(self) -> None:
+        self.abandon()
+
+    def append(self, data: bytes) -> None:
+        """As `Spool.append`."""
+        if self._is_over or self.error is not None:
+            return
+        self._queue.append(data)
+        self.waiting_bytes += len(data)
+        if self._job is None and self.waiting_bytes >= BEGIN_AT_BYTES:
+            self._begin()
+
+    async def drain(self, to_bytes: int) -> None:
+        """As `Spool.drain`."""
+        while self.waiting_bytes > to_bytes and self.error is None and not self._is_over:
+            await asyncio.wait([self._job or self._begin()])
+
+    async def finish(self) -> BodyFile:
+        """As `Spool.finish`."""
+        await self.drain(0)
+        if self.error is not None:
+            raise self.error
+        if self._is_over:
+            raise StorageError(GIVEN_UP)
+        try:
+            body = await self._writers.run(self._growing.finish)
+        except BaseException:
+            self.abandon()
+            raise
+        self._is_over = True
+        return body
+
+    def abandon(self) -> None:
+        """As `Spool.abandon`."""
+        if self._is_over:
+            return
+        self._is_over = True
+        self._queue.clear()
+        self.waiting_bytes = 0
+        with suppress(Exception):  # at the end of the program; what is left is swept
+            self._writers.post(self._growing.discard)
+
+    def _begin(self) -> asyncio.Future[None]:
+        pieces, self._queue = self._queue, []
+        self._job = job = self._writers.run(partial(self._growing.write, pieces))
+        job.add_done_callback(partial(self._end, sum(map(len, pieces))))
+        return job
+
+    def _end(self, size: int, job: asyncio.Future[None]) -> None:
+        self._job = None
+        if self._is_over:
+            if not job.cancelled():
+                job.exception()
+            return
+        error = StorageError("the thread was stopped") if job.cancelled() else job.exception()
+        if error is not None:
+            self.abandon()
+            self.error = error if isinstance(error, Exception) else StorageError(f"{type(error).__name__} in a thread")
+            self._failed(self.error)
+            return
+        self.waiting_bytes -= size
+        if self.waiting_bytes >= BEGIN_AT_BYTES:
+            self._begin()
+
+
+class _Digest:
+    """The digest of one piece, while it is written."""
+
+    __slots__ = ("_crc", "_state")
+
+    def __init__(self, size: int) -> None:
+        self._crc = 0
+        self._state = None if size == CRC_BYTES else blake2b(digest_size=size)
+
+    def update(self, data: memoryview) -> None:
+        if self._state is None:
+            self._crc = crc32(data, self._crc)
+        else:
+            self._state.update(data)
+
+    def value(self) -> bytes:
+        return self._crc.to_bytes(CRC_BYTES, "big") if self._state is None else self._state.digest()
+
+
+def _blocks(pieces: Iterable[bytes]) -> Iterator[list[bytes]]:
+    """*pieces*, as many at a time as are written at once."""
+    block: list[bytes] = []
+    size = 0
+    for piece in pieces:
+        if block and (size + len(piece) > WRITTEN_BYTES or len(block) >= MAX_PIECES):
+            yield block
+            block, size = [], 0
+        block.append(piece)
+        size += len(piece)
+    if block:
+        yield block

@@ -1,0 +1,321 @@
+"""The files of one record: read, published, dropped; all in a thread, below a directory that is open.
+
+An entry's file is written beside its place and moved there, so that a reader has all of one entry or all of another.
+A body's file bears a name of its own and is there before the entry that tells of it. A reader that comes when the
+entry is replaced may find that body gone, and then reads the entry again.
+
+Who has a spooled body open holds a shared lock on its file. Such a body is dropped by who gets the other lock: one that
+is being read stays, belongs to no entry any more, and goes with its last reader or in a sweep.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import Final, NamedTuple, TypeAlias
+
+from aiohttp_cache_di.backends.filesystem.places.directory import CREATE, READ, Directory, lock_alone, read_at
+from aiohttp_cache_di.backends.filesystem.places.names import body_name, temporary_name
+from aiohttp_cache_di.backends.filesystem.records.packing import (
+    NO_TOKEN,
+    Filed,
+    Head,
+    Packed,
+    filed_of,
+    read_head,
+    unpack,
+    with_body,
+)
+from aiohttp_cache_di.backends.filesystem.records.uses import Known
+from aiohttp_cache_di.backends.store import UNREADABLE, Item, Unreadable
+from aiohttp_cache_di.entries.codec import EntryCodec
+from aiohttp_cache_di.entries.filed import FiledBody
+from aiohttp_cache_di.entries.filed import with_body as with_other_body
+from aiohttp_cache_di.rfc9111.messages import StoredResponse
+
+__all__ = [
+    "OpenBody",
+    "Seen",
+    "create",
+    "disk_bytes",
+    "drop",
+    "drop_unused",
+    "look_at",
+    "publish",
+    "read_file",
+    "read_item",
+    "see",
+    "write_all",
+    "write_file",
+    "write_pieces",
+]
+
+OpenBody: TypeAlias = Callable[[Directory, str, Filed], FiledBody | None]
+"""Opens the body of the entry of that name, in that directory; None if it is not as written."""
+
+MAX_ENTRY_BYTES: Final = 16 * 1024 * 1024  # beyond any header section; such a file is not ours
+_OF_AN_ENTRY: Final = range(MAX_ENTRY_BYTES + 1)
+HEAD_READ_BYTES: Final = 2048  # most keys and what stands before them
+TRIES: Final = 3
+BLOCK_BYTES: Final = 4096
+_NOT_OF_THE_FILE: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE})
+"""What tells nothing of one file, but of the process or the file system."""
+
+
+class Seen(NamedTuple):
+    """What the head of an entry's file tells, and what its files take."""
+
+    head: Head
+    disk_bytes: int
+
+
+def read_item(
+    leaf: Directory,
+    name: str,
+    key: str,
+    codec: EntryCodec,
+    known: Known,
+    open_body: OpenBody,
+    *,
+    is_use: bool = True,
+) -> Item | Unreadable | None:
+    """What is under *key*, whose entry is in the file of that *name*; None for nothing.
+
+    Args:
+        known: bodies that need not be checked again, and when uses were noted.
+        is_use: note that the entry was used.
+
+    Raises:
+        OSError: the file system does not work.
+    """
+    try:
+        for _ in range(TRIES):
+            try:
+                data, _ = read_file(leaf, name, _OF_AN_ENTRY, known if is_use else None)
+            except FileNotFoundError:
+                return None
+            head = read_head(data)
+            if head is None or head.key != key:
+                return UNREADABLE
+            item = unpack(data, head, codec)
+            if head.token == NO_TOKEN or isinstance(item, Unreadable):
+                return item
+            with suppress(FileNotFoundError):  # of an entry that was replaced meanwhile
+                return _whole(leaf, name, item, head, codec, known, open_body)
+    except OSError as exc:
+        if exc.errno in _NOT_OF_THE_FILE:
+            raise
+    return UNREADABLE
+
+
+def disk_bytes(size: int) -> int:
+    """What a file of that *size* takes, nearly."""
+    return -size // BLOCK_BYTES * -BLOCK_BYTES
+
+
+def see(leaf: Directory, name: str) -> Seen | None:
+    """The head of the entry in the file of that *name*; None if there is none that can be read."""
+    try:
+        data, status = read_file(leaf, name, _OF_AN_ENTRY, most=HEAD_READ_BYTES)
+        head = read_head(data)
+        if head is None and len(data) == HEAD_READ_BYTES:  # as of a long key
+            data, status = read_file(leaf, name, _OF_AN_ENTRY)
+            head = read_head(data)
+    except OSError:
+        return None
+    if head is None:
+        return None
+    body = disk_bytes(head.body_bytes) if head.token != NO_TOKEN else 0
+    return Seen(head, disk_bytes(status.st_size) + body)
+
+
+def look_at(leaf: Directory, name: str, codec: EntryCodec) -> tuple[Head, Item | Unreadable] | None:
+    """The entry in the file of that *name*, without a body that is in a file of its own; None if there is none."""
+    try:
+        data, _ = read_file(leaf, name, _OF_AN_ENTRY)
+    except OSError:
+        return None
+    head = read_head(data)
+    return None if head is None else (head, unpack(data, head, codec))
+
+
+def publish(
+    leaf: Directory, name: str, packed: Packed, *, fsync: bool, place_body: Callable[[], None] | None = None
+) -> Seen | None:
+    """Put a record in the place of what is there, and return what that was.
+
+    Args:
+        place_body: sees to it that the body is in its file.
+
+    Raises:
+        OSError: it could not be written; what was there is there still.
+    """
+    parts = [(temporary_name(name), packed.entry)]
+    if packed.token != NO_TOKEN and place_body is None:
+        parts.append((body_name(name, packed.token), packed.body))
+    try:
+        if place_body is not None:
+            place_body()
+        for part, data in parts:
+            write_file(leaf, part, [data], fsync=fsync)
+        before = see(leaf, name)
+        _move(leaf, parts[0][0], name)
+    except BaseException:
+        for part, _ in parts:
+            with suppress(OSError):
+                leaf.unlink(part)
+        raise
+    if fsync:
+        leaf.sync()
+    if before is None or before.head.token != packed.token:  # or the same body has another head
+        _drop_body(leaf, name, before)
+    return before
+
+
+def drop(leaf: Directory, name: str) -> int | None:
+    """Drop the record in the file of that *name*; return what it took, None where there was none."""
+    seen = see(leaf, name)
+    try:
+        leaf.unlink(name)
+    except FileNotFoundError:
+        return None
+    except OSError as exc:
+        if exc.errno not in (errno.EISDIR, errno.EPERM):  # Linux, and POSIX, of a directory in the file's place
+            raise
+        return None
+    _drop_body(leaf, name, seen)
+    return 0 if seen is None else seen.disk_bytes
+
+
+def _drop_body(leaf: Directory, name: str, seen: Seen | None) -> None:
+    if seen is not None and seen.head.token != NO_TOKEN:
+        body = body_name(name, seen.head.token)
+        with suppress(OSError):
+            if seen.head.is_filed:
+                drop_unused(leaf, body)
+            else:
+                leaf.unlink(body)
+
+
+def drop_unused(leaf: Directory, body: str) -> bool:
+    """Drop the file of a body, or another one, unless it is being read or written; whether it went.
+
+    Raises:
+        OSError: it is not there, or cannot be dropped.
+    """
+    if not leaf.frees_names:
+        with suppress(PermissionError):  # it is open
+            leaf.unlink(body)
+            return True
+        return False
+    try:
+        fd = leaf.open(body, READ | os.O_RDWR)
+    except FileNotFoundError:
+        raise
+    except OSError:  # it is no file that could be read
+        leaf.unlink(body)
+        return True
+    try:
+        if leaf.owns(fd, os.fstat(fd)) and not lock_alone(fd):
+            return False
+        leaf.unlink(body)
+        return True
+    finally:
+        os.close(fd)
+
+
+def _whole(
+    leaf: Directory, name: str, item: Item, head: Head, codec: EntryCodec, known: Known, open_body: OpenBody
+) -> Item | Unreadable:
+    """*item* with its body, which is in a file of its own. Raises OSError."""
+    filed = filed_of(item, head, codec)
+    if filed is None or isinstance(item, str):
+        return UNREADABLE
+    if head.is_filed:
+        if not isinstance(item, StoredResponse):
+            return UNREADABLE
+        body = open_body(leaf, name, filed)
+        return UNREADABLE if body is None else with_other_body(item, body)
+    if filed.length > known.value_bytes():
+        return UNREADABLE
+    content, status = read_file(leaf, body_name(name, filed.token), range(filed.length, filed.length + 1))
+    if not (known.is_checked(filed, status) and len(content) == filed.length):
+        if not filed.is_whole(content):
+            return UNREADABLE
+        known.note_checked(filed, status)
+    with_body(item, content)
+    return item
+
+
+def read_file(
+    leaf: Directory, name: str, sizes: range, known: Known | None = None, most: int | None = None
+) -> tuple[bytes, os.stat_result]:
+    """The bytes of a file, and its status before they were read; no bytes of one that is not ours, or of no such size.
+
+    Args:
+        sizes: those that it may have.
+        known: tells whether a use of it has to be noted.
+        most: how many bytes are read at most; None for all.
+    """
+    fd = leaf.open(name, READ)
+    try:
+        status = os.fstat(fd)
+        size = status.st_size
+        if size not in sizes or not leaf.owns(fd, status):
+            return b"", status
+        data = read_at(fd, size if most is None else min(size, most), 0)
+        if known is not None and known.is_new_use(name):
+            with suppress(OSError):
+                leaf.touch(name, fd)
+        return data, status
+    finally:
+        os.close(fd)
+
+
+def create(leaf: Directory, name: str) -> int:
+    """Create a file that only this user can read; return its descriptor, for reading and writing."""
+    return leaf.open(name, CREATE | os.O_RDWR)
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """Write all of *data*."""
+    written = os.write(fd, data)
+    while written < len(data):
+        written += os.write(fd, memoryview(data)[written:])
+
+
+def write_pieces(fd: int, pieces: list[bytes]) -> None:
+    """Write all of *pieces*, one after the other, by one call of the kernel if it takes them all."""
+    if not hasattr(os, "writev"):
+        write_all(fd, b"".join(pieces))
+        return
+    written = os.writev(fd, pieces)
+    for piece in pieces:
+        if written < len(piece):
+            write_all(fd, piece[written:])
+        written = max(0, written - len(piece))
+
+
+def write_file(leaf: Directory, name: str, pieces: Iterable[bytes], *, fsync: bool = False) -> None:
+    """Make a file of *pieces*. Raises OSError."""
+    fd = create(leaf, name)
+    try:
+        for piece in pieces:
+            write_all(fd, piece)
+        if fsync:
+            os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _move(leaf: Directory, source: str, target: str) -> None:
+    try:
+        leaf.move(source, target)
+    except OSError as exc:
+        if exc.errno not in (errno.EISDIR, errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        # A directory that is not ours to empty stands in the file's place.
+        leaf.move(target, temporary_name(target, "aside"))
+        leaf.move(source, target)

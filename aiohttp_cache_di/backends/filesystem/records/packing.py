@@ -1,0 +1,229 @@
+"""What is in the files of a record.
+
+An entry's file begins with a head of its own, which tells what a walk, a sweep or an eviction has to know without a
+look at the entry::
+
+    magic 4 | version 1 | flags 1 | zero 2 | key's length 4 | until 8 | token 8 | body's length 8 | crc32 4
+    key … | frame …
+
+The frame is the codec's, made under the key. A body of 64 KiB or more is a file of its own, and the frame has a few
+bytes in its place: the token in that file's name, its length, and the digest of each MiB of it, a cryptographic one
+where entries are signed. One that was spooled is read in pieces, any other with its entry. Frames of the three kinds
+are made under different keys, so that no change of the head turns those bytes into a body.
+"""
+
+from __future__ import annotations
+
+import struct
+from hashlib import blake2b
+from typing import Final, NamedTuple
+from zlib import crc32
+
+from msgspec.structs import force_setattr, replace
+
+from aiohttp_cache_di.backends.filesystem.places.names import new_token
+from aiohttp_cache_di.entries.codec import EntryCodec, Item, Opaque, Unreadable, item_leads_on
+from aiohttp_cache_di.entries.filed import with_body as with_other_body
+from aiohttp_cache_di.errors import StorageError
+from aiohttp_cache_di.rfc9111.messages import StoredResponse
+
+__all__ = [
+    "CRC_BYTES",
+    "DIGEST_BYTES",
+    "HEAD_BYTES",
+    "NO_TOKEN",
+    "PIECE_BYTES",
+    "Filed",
+    "Head",
+    "Packed",
+    "digest_bytes",
+    "filed_of",
+    "pack",
+    "read_head",
+    "unpack",
+    "with_body",
+]
+
+APART_FROM_BYTES: Final = 64 * 1024
+PIECE_BYTES: Final = 1024 * 1024  # of a body, for each of which there is a digest
+FORMAT_VERSION: Final = 1
+MAX_KEY_BYTES: Final = 1024 * 1024
+NO_TOKEN: Final = bytes(8)
+_MAGIC: Final = b"\xacDF\n"
+_HEAD: Final = struct.Struct(">4sBB2xId8sQI")
+_CHECKED: Final = _HEAD.size - 4
+HEAD_BYTES: Final = _HEAD.size
+_LEADS_ON: Final = 1
+_FILED: Final = 2
+_BODY: Final = struct.Struct(">8sQ")
+CRC_BYTES: Final = 4
+DIGEST_BYTES: Final = 32
+_KINDS: Final = {"whole": "\0whole ", "apart": "\0apart ", "filed": "\0filed "}
+
+
+class Head(NamedTuple):
+    """What the head of an entry's file tells."""
+
+    key: str
+    until: float
+    leads_on: bool
+    token: bytes
+    """In the name of the body's file; `NO_TOKEN` where the body is in the entry's own."""
+    body_bytes: int
+    """The size of that file."""
+    frame_at: int
+    is_filed: bool = False
+    """Whether that file is to be read in pieces."""
+
+
+class Filed(NamedTuple):
+    """A body in a file of its own.
+
+    Args:
+        digests: of all its pieces, one after the other.
+    """
+
+    token: bytes
+    length: int
+    digests: bytes
+
+    @classmethod
+    def of(cls, data: bytes, size: int) -> Filed:
+        """Of all of *data*, with digests of that *size*."""
+        pieces = range(0, len(data), PIECE_BYTES)
+        view = memoryview(data)
+        return cls(new_token(), len(data), b"".join(_digest(view[at : at + PIECE_BYTES], size) for at in pieces))
+
+    @property
+    def pieces(self) -> int:
+        """How many pieces it has."""
+        return -(-self.length // PIECE_BYTES)
+
+    def size_of(self, number: int) -> int:
+        """The size of the piece of that *number*."""
+        return min(PIECE_BYTES, self.length - number * PIECE_BYTES)
+
+    def is_piece(self, number: int, data: bytes | memoryview) -> bool:
+        """Whether *data* is the piece of that *number*."""
+        size = len(self.digests) // self.pieces
+        wanted = self.digests[number * size : (number + 1) * size]
+        return len(data) == self.size_of(number) and _digest(data, size) == wanted
+
+    def is_whole(self, data: bytes) -> bool:
+        """Whether *data* is that body."""
+        view, numbers = memoryview(data), range(self.pieces)
+        return len(data) == self.length and all(
+            self.is_piece(n, view[n * PIECE_BYTES : (n + 1) * PIECE_BYTES]) for n in numbers
+        )
+
+
+class Packed(NamedTuple):
+    """A record as the bytes of its files; no body where that is in its file already."""
+
+    entry: bytes
+    token: bytes
+    body: bytes
+    body_bytes: int
+
+
+def pack(item: Item, key: str, until: float, codec: EntryCodec, filed: Filed | None = None) -> Packed:
+    """Make the bytes of a record's files.
+
+    Args:
+        filed: the body, if it is in its file already.
+
+    Raises:
+        StorageError: the item cannot be encoded, or its key is too large.
+    """
+    flags = _LEADS_ON if item_leads_on(item) else 0
+    body, kind = b"", "whole"
+    if filed is not None:
+        kind, flags = "filed", flags | _FILED
+    elif len(data := _body(item)) >= APART_FROM_BYTES:
+        body, kind, filed = data, "apart", Filed.of(data, digest_bytes(codec))
+    if filed is not None:
+        item = _with(item, _BODY.pack(filed.token, filed.length) + filed.digests)
+    token, length = (NO_TOKEN, 0) if filed is None else (filed.token, filed.length)
+    frame = codec.pack(item, _bound(key, kind))
+    return Packed(_entry(key, until, flags, token, length, frame), token, body, length)
+
+
+def read_head(data: bytes) -> Head | None:
+    """The head that *data* begins with; None if there is none, or not all of it."""
+    if len(data) < HEAD_BYTES:
+        return None
+    magic, version, flags, key_bytes, until, token, body_bytes, checksum = _HEAD.unpack_from(data)
+    if magic != _MAGIC or version != FORMAT_VERSION or key_bytes > MAX_KEY_BYTES:
+        return None
+    named = data[HEAD_BYTES : HEAD_BYTES + key_bytes]
+    if len(named) != key_bytes or crc32(named, crc32(data[:_CHECKED])) != checksum:
+        return None
+    try:
+        key = named.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        return None
+    return Head(
+        key, until, bool(flags & _LEADS_ON), token, body_bytes, HEAD_BYTES + key_bytes, is_filed=bool(flags & _FILED)
+    )
+
+
+def unpack(data: bytes, head: Head, codec: EntryCodec) -> Item | Unreadable:
+    """The item in an entry's file; where its body is apart, `filed_of` tells which that is."""
+    kind = "whole" if head.token == NO_TOKEN else "filed" if head.is_filed else "apart"
+    bound = _bound(head.key, kind)
+    item = codec.unpack(data[head.frame_at :], bound)
+    if bound is not head.key and isinstance(item, StoredResponse | Opaque):
+        force_setattr(item, "key", head.key)  # of an object that nothing else has seen
+    return item
+
+
+def filed_of(item: Item | Unreadable, head: Head, codec: EntryCodec) -> Filed | None:
+    """The body of *item* that is in a file of its own; None if it is none that can be believed."""
+    data = b"" if isinstance(item, Unreadable) else _body(item)
+    if len(data) <= _BODY.size:
+        return None
+    token, length = _BODY.unpack_from(data)
+    filed = Filed(token, length, data[_BODY.size :])
+    is_possible = filed.token == head.token and filed.length == head.body_bytes
+    return filed if is_possible and len(filed.digests) == filed.pieces * digest_bytes(codec) else None
+
+
+def digest_bytes(codec: EntryCodec) -> int:
+    """The size of the digest of a body, or of a piece of one."""
+    return DIGEST_BYTES if codec.is_signing else CRC_BYTES
+
+
+def with_body(item: StoredResponse | Opaque, body: bytes) -> None:
+    """Put *body* into an item that `unpack` has made."""
+    force_setattr(item, "payload" if isinstance(item, Opaque) else "body", body)
+
+
+def _entry(key: str, until: float, flags: int, token: bytes, body_bytes: int, frame: bytes) -> bytes:
+    named = key.encode("utf-8", "surrogatepass")
+    if len(named) > MAX_KEY_BYTES:
+        raise StorageError(f"a key of {len(named)} bytes is too large")
+    head = _HEAD.pack(_MAGIC, FORMAT_VERSION, flags, len(named), until, token, body_bytes, 0)[:_CHECKED]
+    return b"".join((head, crc32(named, crc32(head)).to_bytes(4, "big"), named, frame))
+
+
+def _body(item: Item) -> bytes:
+    if isinstance(item, StoredResponse):
+        return item.body
+    return item.payload if isinstance(item, Opaque) else b""
+
+
+def _with(item: Item, body: bytes) -> Item:
+    if isinstance(item, StoredResponse):
+        return with_other_body(item, body)
+    return replace(item, payload=body) if isinstance(item, Opaque) else item
+
+
+def _bound(key: str, kind: str) -> str:
+    """The key that a frame is made under: no two of a key and a kind give the same."""
+    return key if kind == "whole" and not key.startswith("\0") else _KINDS[kind] + key
+
+
+def _digest(data: bytes | memoryview, size: int) -> bytes:
+    if size == CRC_BYTES:
+        return crc32(data).to_bytes(CRC_BYTES, "big")
+    return blake2b(data, digest_size=size).digest()

@@ -1,0 +1,112 @@
+"""Walks over the files of a cache, in steps that a thread does between other things."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Final, TypeVar
+
+from aiohttp_cache_di.backends.filesystem.places.directory import Directory
+from aiohttp_cache_di.backends.filesystem.places.names import ENTRY, LEAVES, name_of
+from aiohttp_cache_di.backends.filesystem.places.tree import Tree
+from aiohttp_cache_di.backends.filesystem.records.files import OpenBody, drop, look_at, read_item, see
+from aiohttp_cache_di.backends.filesystem.records.packing import NO_TOKEN, Head
+from aiohttp_cache_di.backends.filesystem.records.uses import Known
+from aiohttp_cache_di.backends.store import Item, Row, Unreadable
+from aiohttp_cache_di.backends.store.inspecting import Glance, Wanted
+from aiohttp_cache_di.entries.codec import EntryCodec, Opaque
+from aiohttp_cache_di.entries.info import info_of
+from aiohttp_cache_di.rfc9111.messages import StoredResponse
+
+__all__ = ["dropped", "glances", "rows", "sizes"]
+
+T = TypeVar("T")
+
+STEP_S: Final = 0.02  # in a thread that others wait for
+STEP_BYTES: Final = 4 * 1024 * 1024  # of items
+
+
+def rows(tree: Tree, codec: EntryCodec, known: Known, open_body: OpenBody, *, items: bool) -> Iterator[list[Row]]:
+    """All records, with their items or not."""
+
+    def row(leaf: Directory, name: str) -> Row | None:
+        head = _head(leaf, name)
+        if head is None or not items:
+            return None if head is None else Row(head.key, head.leads_on)
+        item = read_item(leaf, name, head.key, codec, known, open_body, is_use=False)
+        return None if item is None else Row(head.key, head.leads_on, item)
+
+    return _in_steps(tree, row, lambda row: _weight(row.item))
+
+
+def glances(tree: Tree, codec: EntryCodec, wanted: Wanted) -> Iterator[list[Glance]]:
+    """What is told, without bodies in files of their own, of records that are *wanted* or tell nothing."""
+
+    def glance(leaf: Directory, name: str) -> Glance | None:
+        seen = look_at(leaf, name, codec)
+        if seen is None or not _is_in_place(seen[0], name):
+            return None
+        head, item = seen
+        if not isinstance(item, StoredResponse):
+            return Glance(head.key, None)
+        info = info_of(item, body_bytes=None if head.token == NO_TOKEN else head.body_bytes)
+        return Glance(head.key, info) if wanted(info) else None
+
+    return _in_steps(tree, glance)
+
+
+def sizes(tree: Tree) -> Iterator[list[int]]:
+    """What the files of each record take."""
+
+    def size(leaf: Directory, name: str) -> int | None:
+        seen = see(leaf, name)
+        return None if seen is None else seen.disk_bytes
+
+    return _in_steps(tree, size)
+
+
+def dropped(tree: Tree, may_go: Callable[[Head], bool] | None) -> Iterator[list[int]]:
+    """Drop the records whose head *may_go*, or (None) all of them; what the files of each took."""
+
+    def size(leaf: Directory, name: str) -> int | None:
+        if may_go is not None:
+            seen = see(leaf, name)
+            if seen is None or not may_go(seen.head):
+                return None
+        return drop(leaf, name)
+
+    return _in_steps(tree, size)
+
+
+def _in_steps(
+    tree: Tree, look: Callable[[Directory, str], T | None], weigh: Callable[[T], int] = lambda _: 0
+) -> Iterator[list[T]]:
+    """What *look* finds in the files of all entries: what is found in a moment, or weighs as much as a step may."""
+    found: list[T] = []
+    weight, until = 0, time.monotonic() + STEP_S
+    for leaf in filter(None, map(tree.leaf, LEAVES)):
+        for name in filter(ENTRY.fullmatch, leaf.names()):
+            each = look(leaf, name)
+            if each is not None:
+                found.append(each)
+                weight += weigh(each)
+            if weight >= STEP_BYTES or time.monotonic() >= until:
+                yield found
+                found, weight, until = [], 0, time.monotonic() + STEP_S
+    yield found
+
+
+def _head(leaf: Directory, name: str) -> Head | None:
+    seen = see(leaf, name)
+    return seen.head if seen is not None and _is_in_place(seen.head, name) else None
+
+
+def _is_in_place(head: Head, name: str) -> bool:
+    """Whether it is no other key's file."""
+    return name_of(head.key) == name
+
+
+def _weight(item: Item | Unreadable | None) -> int:
+    if isinstance(item, StoredResponse):
+        return item.size_bytes
+    return len(item.payload) if isinstance(item, Opaque) else 0

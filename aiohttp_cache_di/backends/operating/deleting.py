@@ -1,0 +1,114 @@
+"""What goes with a response that is deleted: its variants, the redirects that lead to it, and what it leads to."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Collection, Iterable
+from contextvars import ContextVar
+from typing import Any
+
+from aiohttp.typedefs import StrOrURL
+
+from aiohttp_cache_di.backends.stacked import Stacked
+from aiohttp_cache_di.entries.codec import item_leads_on
+from aiohttp_cache_di.rfc9111.messages import StoredResponse
+
+__all__ = ["Deleting", "next_key"]
+
+_FOLLOWS_ONWARD: ContextVar[bool] = ContextVar("aiohttp_cache_di_follows_onward", default=True)
+"""Whether what is deleted takes along what it leads to: where a user deletes it, not where a response does."""
+
+
+_DROPPED: ContextVar[int] = ContextVar("aiohttp_cache_di_dropped", default=0)
+"""How many entries have gone since what is outdated began to be deleted."""
+
+
+class Deleting(Stacked):
+    """Deletes responses with what belongs to them."""
+
+    @abstractmethod
+    def create_key(self, method: str, url: StrOrURL, **kwargs: Any) -> str:
+        """See `CacheBackend`."""
+
+    @abstractmethod
+    async def delete(self, key: str) -> None:
+        """See `CacheBackend`."""
+
+    async def bulk_delete(self, keys: set[str]) -> None:
+        """Delete several responses with what belongs to them; missing ones are no error."""
+        await self.stack.settle(keys, within_s=self.guard.deadline_s / 2)
+        if _FOLLOWS_ONWARD.get():
+            await self.stack.delete(await self._related(keys))
+        else:
+            related, there = await self._related_backwards(keys)
+            await self.stack.delete(related)
+            _DROPPED.set(_DROPPED.get() + there)
+
+    async def invalidate(self, keys: set[str]) -> int:
+        """Delete what responses of these *keys* have made outdated: with variants and redirects that lead to it.
+
+        What it leads to stays: that is of another resource, perhaps of another origin, of which such a response has
+        nothing to say (RFC 9111 §4.4). A `delete` of the user's is asked.
+
+        Returns:
+            How many entries went, as far as the library's own methods have deleted them.
+        """
+        token, count = _FOLLOWS_ONWARD.set(False), _DROPPED.set(0)
+        try:
+            if "delete" not in self.overridden:
+                await self.bulk_delete(keys)
+            else:
+                for key in keys:
+                    await self.delete(key)
+            return _DROPPED.get()
+        finally:
+            _FOLLOWS_ONWARD.reset(token)
+            _DROPPED.reset(count)
+
+    async def _related(self, keys: Collection[str]) -> set[str]:
+        """*keys* themselves, their variants, the redirects before them and what they redirect to; each read once."""
+        related, wanted = set[str](), set(keys)
+        while wanted:
+            related |= wanted
+            following = set[str | None]()
+            for item in await self.stack.items(wanted):
+                loaded: Any = self.stack.packing.loaded(item)
+                entry = getattr(loaded, "stored", loaded)
+                if isinstance(loaded, str) or (isinstance(entry, StoredResponse) and item_leads_on(item)):
+                    following.add(next_key(loaded))
+                elif loaded is not None:
+                    related.update(self._belonging_to(loaded))
+            wanted = {key for key in following if key is not None} - related
+        return related
+
+    async def _related_backwards(self, keys: Collection[str]) -> tuple[set[str], int]:
+        """*keys* themselves, their variants, and the redirects before them; and how many of them are there."""
+        variants, before = set[str](), set[str]()
+        items = await self.stack.items(keys)
+        for item in items:
+            loaded: Any = self.stack.packing.loaded(item)
+            entry = getattr(loaded, "stored", loaded)
+            if isinstance(entry, StoredResponse):
+                variants.update(ref.key for ref in entry.variants)
+            if loaded is not None and not isinstance(loaded, str) and not item_leads_on(item):
+                before.update(self._belonging_to(loaded))
+        # What once led here may be a response by now.
+        variants -= set(keys)
+        kinds = await self.stack.kinds((before | variants) - set(keys))
+        going = variants | {key for key, leads_on in kinds.items() if leads_on}
+        return going | set(keys), len(items) + len(going & kinds.keys())
+
+    def _belonging_to(self, response: Any) -> Iterable[str]:
+        """The keys of what is stored for the sake of *response*."""
+        stored = getattr(response, "stored", response)
+        if isinstance(stored, StoredResponse):
+            return (*(ref.key for ref in stored.variants), *stored.history)
+        return [self.create_key(hop.method, hop.url) for hop in response.history]
+
+
+def next_key(hop: Any) -> str | None:
+    """The key of what a stored redirect leads to, where it is known."""
+    if hop is None or isinstance(hop, str):
+        return hop
+    stored = getattr(hop, "stored", hop)
+    return stored.history[0] if isinstance(stored, StoredResponse) and stored.history else None

@@ -1,0 +1,64 @@
+"""An explanation, as a value, as text and as JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct, to_builtins
+
+from aiohttp_cache_di.entries.info import EntryInfo
+from aiohttp_cache_di.policy.tracing import Step
+
+__all__ = ["Explanation"]
+
+
+class Explanation(Struct, frozen=True, kw_only=True):
+    """What the cache would do with a request, and why.
+
+    Attributes:
+        method, url: of the request; the URL as it may be stored and shown.
+        key: under which its response is kept; "" where it never is.
+        partition: a short id of the principal or the credentials that it is for; "" for everyone.
+        decision: the name of the decision, as docs/caching.md has it.
+        cache_status: what a response would say of it (RFC 9211), as far as the origin is not asked.
+        steps: the questions of docs/caching.md on the way to it, each with the values that gave the answer.
+        settings: those that apply, and what says so.
+        stored: all that is kept for the URL, by any method, for anyone, in any variant; as far as the store answers.
+        store_error: why the store does not answer, with its place and without secrets; "" where it does.
+    """
+
+    method: str
+    url: str
+    key: str
+    partition: str
+    decision: str
+    cache_status: str
+    steps: tuple[Step, ...]
+    settings: tuple[str, ...]
+    stored: tuple[EntryInfo, ...]
+    store_error: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as JSON has it."""
+        told: dict[str, Any] = to_builtins(self)
+        told["stored"] = [info.as_dict() for info in self.stored]
+        return told
+
+    def __str__(self) -> str:
+        lines = [f"{self.method} {self.url}", f"{self.decision}: {self.cache_status}", ""]
+        lines += [f"  {step.question}: {'yes' if step.answer else 'no'}{_and(step.because)}" for step in self.steps]
+        lines += ["", *(f"  {setting}" for setting in self.settings), ""]
+        nothing = "what is stored for the URL is not known" if self.store_error else "nothing is stored for the URL"
+        lines += [f"  {_line(info)}" for info in self.stored] or [f"  {nothing}"]
+        return "\n".join(lines)
+
+
+def _and(because: str) -> str:
+    return f" ({because})" if because else ""
+
+
+def _line(info: EntryInfo) -> str:
+    told = [f"stored: {info.method} {info.status}, {info.body_bytes} bytes, key {info.key[:12]}"]
+    told += [f"varies on {info.variant}"] if info.variant else []
+    told += [f"for principal {info.partition}"] if info.partition else []
+    return ", ".join(told)

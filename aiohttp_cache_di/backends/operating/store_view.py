@@ -1,0 +1,93 @@
+"""What a request would find if it was made now: looked for as it would look, and without a word of it to others."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+
+from yarl import URL
+
+from aiohttp_cache_di.backends.configured import Configured
+from aiohttp_cache_di.backends.wrap.guarding.guard import PATIENCE, READ
+from aiohttp_cache_di.backends.wrap.guarding.outages import TIMEOUT, cause_of, kind_of
+from aiohttp_cache_di.entries.info import EntryInfo
+from aiohttp_cache_di.errors import ConfigurationError
+from aiohttp_cache_di.rfc9111.messages import StoredResponse
+
+__all__ = ["StoreView"]
+
+
+class StoreView:
+    """One look at what *backend* keeps. A store that fails is asked once, and is no error.
+
+    Args:
+        backend: whose store is looked at.
+        entries: iterates over what is told of what it keeps (`Operated.entries`).
+    """
+
+    error: str = ""
+    """Why the store does not answer, with its place; "" where it does."""
+    is_incomplete: bool = False
+    """Whether something was looked for in vain, since the store does not answer."""
+
+    def __init__(self, backend: Configured, entries: Callable[..., AsyncGenerator[EntryInfo]]) -> None:
+        self._backend = backend
+        self._entries = entries
+
+    async def get(self, key: str) -> StoredResponse | None:
+        """What is under *key*, whether it may be used or not; None too where the store does not answer."""
+        backend, stack = self._backend, self._backend.stack
+        here = stack.here()
+        waiting = here.pending.entries.get(key)
+        if waiting is not None and backend.reads_pending:
+            return await here.purges.judge(waiting)
+        if waiting is not None:
+            await stack.settle({key}, backend.guard.deadline_s)
+            if key in here.pending.entries:
+                return None
+        entry = here.peek(key)
+        if entry is not None or here.tells_all or self._is_left_alone():
+            return entry
+        try:
+            async with asyncio.timeout(self._within_s()):
+                return stack.packing.entry_of(await stack.get(key), key)
+        except Exception as error:
+            self._note(error)
+            self.is_incomplete = True
+            return None
+
+    async def infos(self, url: str) -> list[EntryInfo]:
+        """What is told of all that is kept for *url*, as far as the store answers."""
+        if self.error:
+            return []
+        found: list[EntryInfo] = []
+        try:
+            async with aclosing(self._entries(url=URL(url, encoded=True))) as infos:
+                found.extend([info async for info in infos])
+        except ConfigurationError:  # of the URL
+            raise
+        except Exception as error:
+            self._note(error)
+        return found
+
+    def _within_s(self) -> float | None:
+        within_s = PATIENCE * self._backend.guard.deadline_s
+        return None if within_s == math.inf else within_s
+
+    def _is_left_alone(self) -> bool:
+        """Whether a request would not ask the store now: it has failed too often, or has just done so here."""
+        guard = self._backend.guard
+        rest_s = guard.probe_in_s(READ)
+        if not self.error and rest_s:
+            cause = guard.outages.causes.get(READ, "it has failed")
+            self.error = f"{guard.outages.where} is left alone for {rest_s:.1f} s: {cause}"
+        self.is_incomplete = self.is_incomplete or bool(self.error)
+        return bool(self.error)
+
+    def _note(self, error: Exception) -> None:
+        outages, store = self._backend.guard.outages, self._backend.stack.store
+        kind = kind_of(error)
+        cause = kind if kind == TIMEOUT else cause_of(kind, error, store)
+        self.error = f"{outages.where} does not answer: {cause}"

@@ -1,0 +1,177 @@
+"""Whether a file has what we have put there, and nothing in its place: looked at before a statement of ours runs.
+
+A SQLite file brings SQL with it. A view in place of a table, a trigger on it or a column that is computed runs whenever
+we read or write. So what the file says under our names, and what it says of our tables, must be word for word what
+SQLite has written down in a database of our own making. What other programs have in the file is their affair.
+"""
+
+# ruff: noqa: S608  # table names cannot be parameters; ours are constants, or quoted in `Table`
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+from aiohttp_cache_di.backends.sqlite.file.files import DamagedError
+from aiohttp_cache_di.backends.sqlite.file.schema import (
+    GENERATION,
+    KEPT,
+    LEASES,
+    META,
+    SCHEMA_VERSION,
+    Table,
+    checked_state,
+    fill_schema,
+)
+
+__all__ = ["is_prepared", "is_used_up", "prepare_tables"]
+
+MAX_TABLES: Final = 10_000  # of caches in one file
+MAX_ROW_ID: Final = 2**62  # SQLite has no id left after 2**63 - 1
+
+
+class _Thing(NamedTuple):
+    """A table, index, view or trigger, as ``sqlite_master`` has it."""
+
+    type: str
+    name: str
+    table: str
+    sql: str | None
+
+
+def is_prepared(connection: sqlite3.Connection, table: Table) -> bool:
+    """Whether the file has the tables, of our version, and nothing else in their place.
+
+    Raises:
+        DamagedError: what it has is not ours.
+    """
+    if connection.in_transaction:
+        return _is_prepared(connection, table)
+    connection.execute("BEGIN")  # all that is read is of one moment
+    try:
+        return _is_prepared(connection, table)
+    finally:
+        connection.execute("COMMIT")
+
+
+def prepare_tables(connection: sqlite3.Connection, table: Table) -> None:
+    """Make what is missing, in a transaction; what another version has made is dropped."""
+    if _is_prepared(connection, table):
+        return
+    shared, _ = _ours(table.name)
+    found = _found(connection)
+    versions = _versions(connection) if _folded(META) in found else {}
+    if versions.get("") != SCHEMA_VERSION:
+        tables = [Table(name) for name in versions if name and "\0" not in name]
+        names = [name for each in tables for name in (each.sql, each.marks)]
+        for name in (*names, LEASES, GENERATION, META, '"aiohttp_cache_di:deletions"'):
+            _drop(connection, found, name)
+        versions = {}
+    elif table.name in versions:
+        for name in (table.sql, table.marks):
+            _drop(connection, found, name)
+    left = _found(connection)
+    if versions:
+        _expect(left, shared)
+    _expect_nothing(left, {**_ours(table.name)[1], **({} if versions else shared)})
+    fill_schema(connection, table, is_new=not versions)
+
+
+def is_used_up(connection: sqlite3.Connection, table: Table) -> bool:
+    """Whether there are no row ids left, which takes us longer than a machine lasts."""
+    (last,) = connection.execute(f"SELECT max(id) FROM {table.sql}").fetchone()
+    sequence = connection.execute(
+        "SELECT max(seq) FROM sqlite_sequence WHERE name = ?", (table.stored_name,)
+    ).fetchone()
+    return any(_exceeds(each) for each in (last, *sequence))
+
+
+def _exceeds(number: object) -> bool:
+    return number is not None and (type(number) is not int or number > MAX_ROW_ID)
+
+
+def _is_prepared(connection: sqlite3.Connection, table: Table) -> bool:
+    shared, own = _ours(table.name)
+    found = _found(connection)
+    if _folded(META) not in found:
+        _expect_nothing(found, {**shared, **own})
+        return False
+    _expect(found, {name: thing for name, thing in shared.items() if _folded(thing.table) == _folded(META)})
+    versions = _versions(connection)
+    if versions.get("") != SCHEMA_VERSION:
+        return False
+    _expect(found, shared)
+    checked_state(connection)
+    if table.name not in versions:
+        _expect_nothing(found, own)
+        return False
+    if versions[table.name] != SCHEMA_VERSION:
+        return False
+    _expect(found, own)
+    if is_used_up(connection, table):
+        raise DamagedError("there are no row ids left")
+    return True
+
+
+def _versions(connection: sqlite3.Connection) -> dict[str, int]:
+    rows = connection.execute(
+        f"SELECT name, version FROM {META} WHERE name IS NOT ? LIMIT {MAX_TABLES}", (KEPT,)
+    ).fetchall()
+    if len(rows) == MAX_TABLES or not all(type(name) is str and type(version) is int for name, version in rows):
+        raise DamagedError("the list of tables holds something else")
+    return dict(rows)
+
+
+def _found(connection: sqlite3.Connection) -> dict[str, list[_Thing]]:
+    """What the file has, by the table that it belongs to."""
+    found: dict[str, list[_Thing]] = {}
+    for row in connection.execute("SELECT type, name, tbl_name, sql FROM main.sqlite_master"):
+        if not all(type(each) is str for each in row[:3]):
+            raise DamagedError("the schema holds something else")
+        thing = _Thing(*row)
+        found.setdefault(_folded(thing.table), []).append(thing)
+    return found
+
+
+def _expect(found: dict[str, list[_Thing]], ours: dict[str, _Thing]) -> None:
+    """See that the tables of *ours* are as they should be, and that nothing else belongs to them."""
+    tables = {_folded(thing.table) for thing in ours.values()}
+    there = [thing for name in tables for thing in found.get(name, ())]
+    if len(there) != len(ours) or set(there) != set(ours.values()):
+        raise DamagedError("the file has other tables, views or triggers than a cache makes")
+
+
+def _expect_nothing(found: dict[str, list[_Thing]], ours: dict[str, _Thing]) -> None:
+    """See that there is nothing under the names of *ours*."""
+    names = set(ours)
+    if any(_folded(thing.name) in names for things in found.values() for thing in things):
+        raise DamagedError("the file has tables, views or triggers of its own where a cache makes some")
+
+
+def _drop(connection: sqlite3.Connection, found: dict[str, list[_Thing]], name: str) -> None:
+    """Drop the table *name* (quoted), with what belongs to it."""
+    for thing in found.get(_folded(name), ()):
+        if _folded(thing.name) == _folded(name):
+            if thing.type != "table" or "VIRTUAL" in str(thing.sql).split("(")[0].upper():
+                raise DamagedError("the file has something else where a cache makes a table")
+            connection.execute(f"DROP TABLE {name}")
+
+
+def _folded(name: str) -> str:
+    """A name, quoted or not, as SQLite compares it: without regard to the case of ASCII letters."""
+    if name.startswith('"'):
+        name = name[1:-1].replace('""', '"')
+    return name.encode("utf-8", "surrogateescape").lower().decode("utf-8", "surrogateescape")
+
+
+@lru_cache(maxsize=64)
+def _ours(name: str) -> tuple[dict[str, _Thing], dict[str, _Thing]]:
+    """What SQLite writes down of the tables of all caches, and of the one called *name*."""
+    table = Table(name)
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        fill_schema(connection, table, is_new=True)
+        found = _found(connection)
+    own = {_folded(thing.name): thing for name in (table.sql, table.marks) for thing in found[_folded(name)]}
+    shared = [_folded(each) for each in (META, LEASES, GENERATION)]
+    return {_folded(thing.name): thing for each in shared for thing in found[each]}, own

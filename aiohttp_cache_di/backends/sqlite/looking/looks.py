@@ -1,0 +1,128 @@
+"""Looking keys up, and asking for leases: in one job for all that came while the one before it was under way."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, TypeAlias
+
+from aiohttp_cache_di.backends.sqlite.connections import Connections
+from aiohttp_cache_di.backends.sqlite.file.schema import MAX_BATCH
+from aiohttp_cache_di.backends.sqlite.looking.reading import Answer, Asked
+from aiohttp_cache_di.backends.sqlite.writing.writes import fail
+from aiohttp_cache_di.backends.store import Found, Lease
+from aiohttp_cache_di.backends.wrap.tasks import consume_error
+from aiohttp_cache_di.errors import StorageError
+
+__all__ = ["Looks"]
+
+Reads: TypeAlias = list[tuple[Sequence[str], asyncio.Future[Any]]]
+Asks: TypeAlias = list[tuple[Asked, asyncio.Future[Any]]]
+
+
+class Looks:
+    """What is asked in one event loop.
+
+    Args:
+        connections: that are asked.
+        answer: answers them all, in the reader's thread: what is looked up, and who asks for a lease.
+        release: gives the lease on a key back, in such a thread.
+    """
+
+    def __init__(
+        self,
+        connections: Connections,
+        answer: Callable[[Sequence[str], Sequence[Asked], sqlite3.Connection], tuple[list[Found | None], list[Answer]]],
+        release: Callable[[str], object],
+    ) -> None:
+        self._connections = connections
+        self._answer = answer
+        self._release = release
+        self._reads: Reads = []
+        self._waiting: Asks = []
+        self._is_busy = False
+
+    def get(self, keys: Sequence[str]) -> asyncio.Future[list[Found | None]]:
+        """Look *keys* up, `MAX_BATCH` of them at most."""
+        future: asyncio.Future[list[Found | None]] = self._connections.loop.create_future()
+        self._reads.append((keys, future))
+        if not self._is_busy:
+            self._send()
+        return future
+
+    async def ask(self, asked: Asked) -> Answer:
+        """Ask now, or with the next ones; who is cancelled holds nothing."""
+        future: asyncio.Future[Answer] = self._connections.loop.create_future()
+        self._waiting.append((asked, future))
+        if not self._is_busy:
+            self._send()
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if not future.cancelled() and future.exception() is None:  # the answer had come
+                self._drop(asked, future.result())
+            raise
+
+    def _send(self) -> None:
+        self._is_busy = True
+        reads, room = self._next_reads()
+        asks: Asks = []
+        if self._waiting:
+            asks, self._waiting = self._waiting[:room], self._waiting[room:]
+        keys = reads[0][0] if len(reads) == 1 else [key for keys, _ in reads for key in keys]
+        job = partial(self._answer, keys, [asked for asked, _ in asks] if asks else ())
+        self._connections.ask(job, partial(self._done, reads, asks))
+
+    def _next_reads(self) -> tuple[Reads, int]:
+        """The reads whose turn it is, and how many keys there is room for besides."""
+        if len(self._reads) < 2:
+            reads, self._reads = self._reads, []
+            return reads, MAX_BATCH - (len(reads[0][0]) if reads else 0)
+        self._reads = [read for read in self._reads if not read[1].cancelled()]
+        room, count = MAX_BATCH, 0
+        for keys, _ in self._reads:
+            if len(keys) > room:
+                break
+            room -= len(keys)
+            count += 1
+        reads, self._reads = self._reads[:count], self._reads[count:]
+        return reads, room
+
+    def _done(
+        self,
+        reads: Reads,
+        asks: Asks,
+        answers: tuple[list[Found | None], list[Answer]] | None,
+        error: BaseException | None,
+    ) -> None:
+        self._is_busy = False
+        if answers is None:
+            failure = self._connections.dealt_with(error or StorageError("there is no answer"))
+            fail([future for _, future in (*reads, *asks)], failure)
+        else:
+            self._tell(reads, asks, *answers)
+        if (self._reads or self._waiting) and not self._is_busy:
+            self._send()
+
+    def _tell(self, reads: Reads, asks: Asks, found: list[Found | None], answers: list[Answer]) -> None:
+        begin = 0
+        for keys, future in reads:
+            end = begin + len(keys)
+            if not future.done():
+                future.set_result(found[begin:end])
+            begin = end
+        for (asked, asking), answer in zip(asks, answers, strict=True):
+            if asking.cancelled():
+                self._drop(asked, answer)
+            else:
+                asking.set_result(answer)
+
+    def _drop(self, asked: Asked, answer: Answer) -> None:
+        if isinstance(answer, Lease) and answer:
+            self._connections.query(partial(_give_back, self._release, asked.key)).add_done_callback(consume_error)
+
+
+def _give_back(release: Callable[[str], object], key: str, _: sqlite3.Connection) -> None:
+    release(key)

@@ -1,0 +1,252 @@
+"""Whether a copy in memory is still what the file has: one comparison, without asking the file.
+
+Each commit that changes entries bears a number, which the database keeps. Before a writer commits, and while it has the
+database's write lock, it sets the counters of the keys that it touches to that number, in memory that all processes
+share (`counters`). A reader learns in one snapshot what is stored and the number of the last commit: a copy that was
+read at number g is good while the counter of its key is g or less. A writer that dies between the two has set counters
+for a commit that never was: others read once more. Each of these says what makes the counters void::
+
+    the database names another file of counters (its *tie*)    every read and every commit sees that
+    a program that knows nothing of counters changes rows      triggers change the tie
+    the file of counters, or the database, is gone, replaced
+    or truncated; a table was dropped                          a check sees that, within `CHECK_S`
+
+A copy is believed only within `CHECK_S` of a successful check. Checks are made in the reader's thread, and only while
+copies are asked about. Versions that `SQLiteStore` tells of are these numbers on top of a *base* that grows each time
+the counters were void, so that a version from before is lower than all that come.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterable
+from time import monotonic
+from typing import Final
+from zlib import crc32
+
+from aiohttp_cache_di.backends.sqlite.file.files import CacheFile
+from aiohttp_cache_di.backends.sqlite.file.schema import GENERATION, checked_state
+from aiohttp_cache_di.backends.sqlite.shared.counters import ALL, STRIPES, CounterFile, stripe_of
+
+__all__ = ["CHECK_EVERY_S", "CHECK_S", "Commit", "Generations", "Sight", "UntiedError"]
+
+CHECK_S: Final = 0.5  # how long what only a check finds out may go unnoticed
+CHECK_EVERY_S: Final = 0.2
+MANY: Final = STRIPES // 4  # keys that are touched at once, from which all are
+
+BASE_BITS: Final = 48  # of a version, below those of its base: commits of one file
+ID_BITS: Final = 32  # of a tie, below those of the id: changes by programs that know nothing of us
+MASK: Final = STRIPES - 1
+
+_BEGIN: Final = f"UPDATE {GENERATION} SET number = ?, is_ours = 1"  # noqa: S608  # a constant
+_END: Final = f"UPDATE {GENERATION} SET is_ours = 0"  # noqa: S608
+_TIE: Final = f"UPDATE {GENERATION} SET tie = ?"  # noqa: S608
+
+_bases = itertools.count(1)
+
+
+class UntiedError(Exception):
+    """In a transaction: no file of counters can be made, and others still believe theirs."""
+
+
+class Sight:
+    """What is known of the counters while nothing has made them void.
+
+    Args:
+        file: the file of counters.
+        tie: of the database to that file.
+        schema: the version of the database's schema.
+    """
+
+    __slots__ = ("base", "counters", "file", "good_until", "schema", "tie")
+
+    def __init__(self, file: CounterFile, tie: int, schema: int) -> None:
+        self.file: CounterFile = file
+        self.tie: int = tie
+        self.schema: int = schema
+        self.counters: memoryview[int] = file.counters
+        self.base: int = next(_bases) << BASE_BITS
+        self.good_until: float = 0.0  # by `time.monotonic`
+
+    def version_at(self, number: int, tie: int) -> int:
+        """The version of what a snapshot shows that has this *number* and this *tie*; 0 if it is not known."""
+        return self.base + number if tie == self.tie else 0
+
+
+class Generations:
+    """The generations of one database, for all loops and threads of this process.
+
+    Args:
+        file: the database file; one in memory has none.
+    """
+
+    def __init__(self, file: CacheFile) -> None:
+        self._file = file
+        self._lock = threading.Lock()
+        self._counters: CounterFile | None = None
+        self.sight: Sight | None = None
+        self.is_wanted: bool = False
+        """Whether a version has been asked for since the last check."""
+        self.is_untied: bool = False
+        """Whether no file of counters can be made, and others have had the time to learn that there is none."""
+
+    def version(self, key: str) -> int | None:
+        """The highest version that *key* may have by now, from memory; None when that is not known."""
+        sight = self.sight
+        self.is_wanted = True
+        if sight is None or monotonic() > sight.good_until:
+            return None
+        counters = sight.counters
+        try:
+            number, of_all = counters[crc32(key.encode()) & MASK], counters[ALL]
+        except UnicodeEncodeError:  # a key that cannot be stored
+            return None
+        return sight.base + (number if number > of_all else of_all)
+
+    def distrust(self, sight: Sight | None = None) -> None:
+        """Believe no copy until a check has been made.
+
+        Args:
+            sight: which is found to be void; None for any.
+        """
+        with self._lock:
+            if sight is None or self.sight is sight:
+                self.sight = None
+            if sight is None:
+                self._counters = None
+
+    def forsake(self) -> None:
+        """Forget everything in a forked child."""
+        self._lock = threading.Lock()  # a thread of the parent's may have had the other one
+        self.sight = self._counters = None
+
+    # ---- in a connection's thread
+
+    def check(self, connection: sqlite3.Connection) -> bool:
+        """See whether the counters are what they were, and find them if not; tell whether there are any."""
+        begun = monotonic()
+        self.is_wanted = False
+        _, tie = checked_state(connection)
+        schema = _schema(connection)
+        counters = self._found(tie)
+        if counters is None:
+            self.distrust(self.sight)
+            return False
+        self._seen(counters, tie, schema).good_until = begun + CHECK_S
+        return True
+
+    def begin(self, connection: sqlite3.Connection) -> Commit:
+        """Begin to change entries within a transaction that has the write lock.
+
+        Raises:
+            UntiedError: call `untie`, and begin the transaction anew.
+        """
+        number, tie = checked_state(connection)
+        counters = None if self.is_untied and not tie >> ID_BITS else self._for_writing(connection, tie)
+        if counters is not None and counters.id != tie >> ID_BITS:
+            tie = counters.id << ID_BITS
+            connection.execute(_TIE, (tie,))
+        connection.execute(_BEGIN, (number + 1,))
+        if counters is None:
+            return Commit(connection, number + 1, None)
+        sight = self.sight
+        if sight is None or sight.file is not counters or sight.tie != tie:
+            sight = self._seen(counters, tie, _schema(connection))
+        return Commit(connection, number + 1, sight)
+
+    def untie(self, connection: sqlite3.Connection) -> None:
+        """Have it known that this process cannot set counters, and wait until others do not believe theirs."""
+        connection.execute(_TIE, (0,))  # a transaction of its own
+        self.distrust()
+        time.sleep(CHECK_S)
+        self.is_untied = True
+
+    def _for_writing(self, connection: sqlite3.Connection, tie: int) -> CounterFile | None:
+        if self._file.is_memory:
+            return None
+        counters = self._counters
+        if counters is None or counters.id != tie >> ID_BITS or not counters.may_write or not counters.is_whole():
+            counters = self._opened(tie)
+            if counters is None or not counters.may_write:
+                try:
+                    counters = CounterFile.create(self._path, self._file.path)
+                except OSError as exc:
+                    raise UntiedError from exc
+            self._counters = counters
+        self.is_untied = False
+        return counters
+
+    def _found(self, tie: int) -> CounterFile | None:
+        """The file of counters at its place, if it is the one of *tie*."""
+        counters = self._counters
+        if counters is None or counters.id != tie >> ID_BITS or not counters.is_whole() or not self._is_there(counters):
+            self._counters = counters = self._opened(tie)
+        return counters
+
+    def _opened(self, tie: int) -> CounterFile | None:
+        counters = None if self._file.is_memory else CounterFile.open(self._path)
+        return counters if counters is not None and counters.id == tie >> ID_BITS else None
+
+    def _is_there(self, counters: CounterFile) -> bool:
+        try:
+            status = os.stat(self._path, follow_symlinks=False)
+        except OSError:
+            return False
+        return (status.st_dev, status.st_ino) == counters.identity
+
+    def _seen(self, counters: CounterFile, tie: int, schema: int) -> Sight:
+        """What is known of *counters*: as before, unless something has made that void."""
+        with self._lock:
+            sight = self.sight
+            if sight is None or (sight.file, sight.tie, sight.schema) != (counters, tie, schema):
+                sight = self.sight = Sight(counters, tie, schema)
+            return sight
+
+    @property
+    def _path(self) -> str:
+        return f"{os.path.realpath(self._file.path)}-generations"  # of a link, where SQLite has its log too
+
+
+def _schema(connection: sqlite3.Connection) -> int:
+    version: int = connection.execute("PRAGMA schema_version").fetchone()[0]
+    return version
+
+
+class Commit:
+    """A transaction that changes entries.
+
+    Args:
+        number: that it bears.
+        sight: of the counters to be set; None when there are none.
+    """
+
+    __slots__ = ("_connection", "_stripes", "number", "sight")
+
+    def __init__(self, connection: sqlite3.Connection, number: int, sight: Sight | None) -> None:
+        self.number: int = number
+        self.sight: Sight | None = sight
+        self._connection = connection
+        self._stripes: set[int] = set()
+
+    @property
+    def version(self) -> int:
+        """The version of what it writes; 0 when that is not known."""
+        return 0 if self.sight is None else self.sight.base + self.number
+
+    def touch(self, keys: Iterable[str]) -> None:
+        """Copies of *keys* will not be good any more."""
+        self._stripes.update(map(stripe_of, keys))
+
+    def touch_all(self) -> None:
+        """No copy that anyone has will be good any more."""
+        self._stripes.add(ALL)
+
+    def publish(self) -> None:
+        """Tell other processes, just before the commit itself."""
+        self._connection.execute(_END)
+        if self.sight is not None:
+            self.sight.file.set([ALL] if len(self._stripes) > MANY else self._stripes, self.number)

@@ -1,0 +1,4 @@
+"""What is done in transactions, in the writer's thread: `writes` go into group commits, of `statements` on many rows.
+
+`softening` makes responses stale where they are. May import `file` and `shared`.
+"""

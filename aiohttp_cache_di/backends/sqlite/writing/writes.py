@@ -1,0 +1,330 @@
+"""Writing in group commits: what is asked for while a transaction is under way shares the next one."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any, Final, Protocol, TypeAlias, cast
+
+from aiohttp_cache_di.backends.sqlite.file.schema import Table, column_key, column_time, now_used
+from aiohttp_cache_di.backends.sqlite.file.thread import Done, Job
+from aiohttp_cache_di.backends.sqlite.shared.generation import Commit, Generations, UntiedError
+from aiohttp_cache_di.backends.sqlite.writing import statements as jobs
+from aiohttp_cache_di.backends.store import Record, Written
+from aiohttp_cache_di.errors import StorageError
+
+__all__ = [
+    "Acquire",
+    "Call",
+    "Put",
+    "Release",
+    "Transaction",
+    "Write",
+    "WriteQueue",
+    "WriterThread",
+    "commit",
+    "fail",
+    "resolve",
+]
+
+MAX_GROUP: Final = 256  # writes in one transaction
+MAX_GROUP_BYTES: Final = 4 * 1024 * 1024
+MAX_WAITING_BYTES: Final = 64 * 1024 * 1024  # of a file that is locked for long; the next writes are refused
+
+
+class WriterThread(Protocol):
+    """What a queue needs of the connections that it belongs to."""
+
+    loop: asyncio.AbstractEventLoop
+
+    def submit(self, job: Job, done: Done, *, writing: bool = False) -> None:
+        """Run *job* in the thread of the reader or the writer, then ``done(result, error)`` in the loop."""
+
+    def check_file(self, connection: sqlite3.Connection) -> None:
+        """In such a thread: raise `ConnectionsLostError` if the file is another one by now, or not ours any more."""
+
+    def dealt_with(self, error: BaseException, *, writing: bool = False) -> StorageError:
+        """Do what *error* asks for, and say what happened."""
+        ...
+
+
+class Transaction:
+    """A transaction that has the write lock.
+
+    Args:
+        connection: that it belongs to.
+        table: of the cache.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, table: Table, generations: Generations) -> None:
+        self.connection = connection
+        self.table = table
+        self._generations = generations
+        self._commit: Commit | None = None
+
+    def changing(self) -> Commit:
+        """Say that entries are about to be changed."""
+        if self._commit is None:
+            self._commit = self._generations.begin(self.connection)
+        return self._commit
+
+    def end(self) -> None:
+        """Commit."""
+        if self._commit is not None:
+            self._commit.publish()
+        self.connection.execute("COMMIT")
+
+
+TransactionJob: TypeAlias = Callable[[Transaction], Any]
+
+
+@dataclass(slots=True, kw_only=True)
+class Write:
+    """Something to be done within a transaction.
+
+    Args:
+        weight: how many bytes are to be written, as far as can be told before they are encoded.
+    """
+
+    weight: int = 0
+    future: asyncio.Future[Any] = field(init=False)
+    result: Any = field(init=False, default=None)
+
+
+@dataclass(slots=True)
+class Put(Write):
+    """Records to be written; the answer is a list of `Written`.
+
+    Args:
+        encode: makes the frame of a record, tells whether it leads on, and what can be told without the frame.
+        owner: whose leases in the table are given back with records that are leased; None where there are none.
+    """
+
+    records: Sequence[Record]
+    encode: Callable[[Record], tuple[bytes, bool, bytes | None]]
+    owner: bytes | None
+    rows: list[jobs.PutRow] = field(init=False, default_factory=list[jobs.PutRow])
+    failures: dict[int, StorageError] = field(init=False, default_factory=dict[int, StorageError])
+    leased: list[str] = field(init=False, default_factory=list[str])
+    leases: list[jobs.LeaseOf] = field(init=False, default_factory=list[jobs.LeaseOf])
+
+    def make_rows(self) -> None:
+        """Make the rows; or take note of why there is none, which concerns no other record."""
+        self.rows, self.failures, self.leased, self.leases = [], {}, [], []  # it may be tried again
+        used = now_used()
+        for place, record in enumerate(self.records):
+            try:
+                key = column_key(record.key)
+                frame, leads_on, info = self.encode(record)
+            except Exception as exc:
+                self.failures[place] = exc if isinstance(exc, StorageError) else _unwritable(record, exc)
+                continue
+            self.rows.append((key, column_time(record.until), used, leads_on, info, frame))
+            if record.leased:
+                self.leased.append(record.key)
+                if self.owner is not None:
+                    self.leases.append((key, self.owner))
+
+    def written(self, version: int) -> list[Written]:
+        """What became of each record, in a commit of this *version*."""
+        return [self.failures.get(place, version) for place in range(len(self.records))]
+
+
+@dataclass(slots=True)
+class Acquire(Write):
+    """A lease of the table to be taken; the answer is a `Lease`."""
+
+    claim: jobs.Claim
+
+
+@dataclass(slots=True)
+class Release(Write):
+    """A lease of the table to be given back."""
+
+    lease: jobs.LeaseOf
+
+
+@dataclass(slots=True)
+class Call(Write):
+    """Any other job; the answer is what it returns."""
+
+    job: TransactionJob
+
+
+class WriteQueue:
+    """The writes of one loop's connections, committed in groups, in the order in which they were asked for.
+
+    Between two calls of one group, rows are written before leases are given back and taken.
+
+    Args:
+        release: gives the lease on a key back, in the thread, once what was written with it is there to be seen.
+    """
+
+    def __init__(
+        self, thread: WriterThread, table: Table, generations: Generations, release: Callable[[str], object]
+    ) -> None:
+        self.after_commit: Callable[[int, int], None] = _ignore
+        """Called in the loop after each commit with the number of rows and of bytes written."""
+        self._thread = thread
+        self._table = table
+        self._generations = generations
+        self._release = release
+        self._waiting: deque[Write] = deque()
+        self._waiting_bytes = 0
+        self._committing = False
+        self._idle: list[asyncio.Future[None]] = []
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is being written or waits."""
+        return not (self._committing or self._waiting)
+
+    def write(self, write: Write) -> asyncio.Future[Any]:
+        """Do *write* after those before it; the answer comes with the commit that it shares with others."""
+        if write.weight and self._waiting_bytes > MAX_WAITING_BYTES:
+            raise StorageError(f"{self._waiting_bytes} bytes wait to be written already")
+        write.future = self._thread.loop.create_future()
+        self._waiting_bytes += write.weight
+        self._waiting.append(write)
+        if not self._committing:
+            self._send()
+        return write.future
+
+    async def drain(self) -> None:
+        """Wait until everything is written."""
+        while not self.is_idle:
+            idle: asyncio.Future[None] = self._thread.loop.create_future()
+            self._idle.append(idle)
+            await idle
+
+    def give_up(self, reason: StorageError) -> None:
+        """Fail what waits."""
+        fail([write.future for write in self._waiting], reason)
+        self._waiting.clear()
+        self._waiting_bytes = 0
+        self._wake_idle()
+
+    def _send(self) -> None:
+        group, weight = self._next_group()
+        if not group:
+            self._wake_idle()
+            return
+        self._committing = True
+
+        def job(connection: sqlite3.Connection) -> None:
+            self._thread.check_file(connection)
+            commit(connection, group, self._table, self._generations)
+            for write in group:
+                if isinstance(write, Put):
+                    for key in write.leased:
+                        self._release(key)
+
+        def done(_: object, error: BaseException | None) -> None:
+            self._committing = False
+            if error is not None:
+                reason = self._thread.dealt_with(error, writing=True)
+                fail([write.future for write in group], reason)
+            else:
+                for write in group:
+                    resolve(write.future, write.result)
+                self.after_commit(sum(len(write.rows) for write in group if isinstance(write, Put)), weight)
+            if not self._committing:
+                self._send()
+
+        self._thread.submit(job, done, writing=True)
+
+    def _next_group(self) -> tuple[list[Write], int]:
+        group: list[Write] = []
+        weight = 0
+        while self._waiting and len(group) < MAX_GROUP and weight < MAX_GROUP_BYTES:
+            write = self._waiting.popleft()
+            self._waiting_bytes -= write.weight
+            if write.future.cancelled() and not isinstance(write, Put | Release):
+                continue  # nothing waits for a lease any more; a row is worth keeping all the same
+            weight += write.weight
+            group.append(write)
+        return group, weight
+
+    def _wake_idle(self) -> None:
+        idle, self._idle = self._idle, []
+        for future in idle:
+            resolve(future, None)
+
+
+def commit(connection: sqlite3.Connection, group: Sequence[Write], table: Table, generations: Generations) -> None:
+    """Do all of *group* in one transaction, in a writer's thread."""
+    for write in group:  # before the transaction, for whose end others may wait
+        if isinstance(write, Put):
+            write.make_rows()
+    while True:
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            transaction = Transaction(connection, table, generations)
+            for is_call, some in groupby(group, lambda write: isinstance(write, Call)):
+                (_run if is_call else _batch)(transaction, list(some))
+            transaction.end()
+        except BaseException as exc:
+            # SQLite has rolled back by itself after some errors, and says so by another.
+            with contextlib.suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
+            if not isinstance(exc, UntiedError):
+                raise
+            generations.untie(connection)
+        else:
+            return
+
+
+def _run(transaction: Transaction, calls: list[Write]) -> None:
+    for call in calls:
+        call.result = cast("Call", call).job(transaction)
+
+
+def _batch(transaction: Transaction, writes: list[Write]) -> None:
+    """Write the rows first and take leases last: a process that gets one learns of all that is stored by then."""
+    puts = [write for write in writes if isinstance(write, Put)]
+    rows = [row for put in puts for row in put.rows]
+    version = 0
+    if rows:
+        change = transaction.changing()
+        version = change.version
+        change.touch(record.key for put in puts for record in put.records)
+        jobs.put_all(transaction.connection, transaction.table, rows)
+    for put in puts:
+        put.result = put.written(version)
+    released = [write.lease for write in writes if isinstance(write, Release)]
+    jobs.release(transaction.connection, [*released, *(lease for put in puts for lease in put.leases)])
+    acquired = [write for write in writes if isinstance(write, Acquire)]
+    if acquired:
+        claims = [write.claim for write in acquired]
+        leases = jobs.acquire(transaction.connection, transaction.table, claims, time.time())
+        for write, lease in zip(acquired, leases, strict=True):
+            write.result = lease
+
+
+def _unwritable(record: Record, error: Exception) -> StorageError:
+    failure = StorageError(f"the entry {record.key!r} cannot be written: {type(error).__name__}")
+    failure.__cause__ = error
+    return failure
+
+
+def _ignore(rows: int, weight: int) -> None:
+    """Take no notice of commits."""
+
+
+def resolve(future: asyncio.Future[Any], result: Any) -> None:
+    """Give *future* its result unless its waiter was cancelled."""
+    if not future.done():
+        future.set_result(result)
+
+
+def fail(futures: Iterable[asyncio.Future[Any]], error: BaseException) -> None:
+    """Give *futures* an error, but those whose waiters were cancelled."""
+    for future in futures:
+        if not future.done():
+            future.set_exception(error)

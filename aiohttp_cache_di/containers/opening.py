@@ -1,0 +1,203 @@
+"""`open_container`, which starts what a session needs in order, and stops it in reverse order."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from typing import Any, Final, TypeAlias
+from weakref import WeakKeyDictionary
+
+from dependency_injector import containers, providers
+
+from aiohttp_cache_di.containers.parts import CacheContainer, load_settings, resolve
+from aiohttp_cache_di.errors import ConfigurationError, LifecycleError
+from aiohttp_cache_di.session import CachedSession
+
+__all__ = ["AnyContainer", "container_of", "open_container", "session_already_open", "session_not_open"]
+
+CANCELLED_START_S: Final = 5.0  # a resource that is just starting may finish, so that it can be closed in order
+
+AnyContainer: TypeAlias = "containers.Container | type[containers.Container] | providers.Container[Any]"
+"""A container, its class (a new container is then made at each start), or one that is embedded in another."""
+
+
+def open_container(container: AnyContainer | None = None) -> AbstractAsyncContextManager[CachedSession]:
+    """Open *container*, yield its session, and close in reverse order whatever was started here.
+
+    The session is the object itself, not a future, and stays the same while the container is open. Only what the
+    session needs is started (with an override, that may be nothing), then the container's other resources. What was
+    running before stays running. When a start fails or is cancelled, what had started is closed in reverse order.
+    A container that is opened again while it is open is shared, and closed with the last who opened it; in another
+    event loop it has another session.
+
+    Args:
+        container: None for a new `CacheContainer`, which reads the variables that begin with ``AIOHTTP_CACHE_``.
+
+    Raises:
+        ConfigurationError: a setting cannot be used, or the container has no provider ``session``, or the setting
+            ``require_store`` is true and the store cannot be opened, read and written.
+        MissingDependencyError: the back-end's driver is not installed.
+    """
+    return _Opening(CacheContainer if container is None else container)
+
+
+class _Opening(AbstractAsyncContextManager[CachedSession]):
+    """What `open_container` returns."""
+
+    def __init__(self, container: AnyContainer) -> None:
+        self._container = container
+        self._share: _Share | None = None
+
+    async def __aenter__(self) -> CachedSession:
+        self._share = share = _join(container_of(self._container))
+        try:
+            async with share.lock:
+                return await share.start()
+        except BaseException:
+            await share.leave()
+            raise
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        if self._share is not None:
+            await self._share.leave()
+
+
+class _Share:
+    """A container that is open in one loop: started with the first who opens it there, closed with the last."""
+
+    def __init__(self, given: Any, container: Any) -> None:
+        self._given = given
+        self._loop = asyncio.get_running_loop()
+        self._started = AsyncExitStack()
+        self.container = container
+        self.lock = asyncio.Lock()  # held while anything starts or stops
+        self.users = 0
+
+    async def start(self) -> CachedSession:
+        """Start what is not running; when that fails or is cancelled, what had started now is closed."""
+        async with AsyncExitStack() as stack:
+            for resource in _in_order(self.container):
+                if not resource.initialized:
+                    # Before the start, not after: a start that is cancelled midway is undone as well.
+                    stack.push_async_callback(_stop, resource)
+                    resource.reset_async_mode()
+                await _start(resource)
+            session: CachedSession = await resolve(self.container.session())
+            self._started.push_async_exit(stack.pop_all())
+        return session
+
+    async def leave(self) -> None:
+        """Close what was started, unless others still use it or have come meanwhile."""
+        self.users -= 1
+        if self.users:
+            return
+        async with self.lock:
+            if self.users:
+                return
+            try:
+                await self._started.aclose()
+            finally:
+                if not self.users:
+                    _forget(self._given, self._loop)
+
+
+_shares: WeakKeyDictionary[Any, dict[asyncio.AbstractEventLoop, _Share]] = WeakKeyDictionary()
+_shares_lock = threading.Lock()  # loops are in threads of their own
+
+
+def _join(given: Any) -> _Share:
+    loop = asyncio.get_running_loop()
+    with _shares_lock:
+        by_loop = _shares.setdefault(given, {})
+        if loop not in by_loop:
+            by_loop[loop] = _Share(given, _twin(given) if by_loop else given)
+        by_loop[loop].users += 1
+        return by_loop[loop]
+
+
+def _forget(given: Any, loop: asyncio.AbstractEventLoop) -> None:
+    with _shares_lock:
+        by_loop = _shares[given]
+        del by_loop[loop]
+        if not by_loop:
+            del _shares[given]
+
+
+def _twin(container: Any) -> Any:
+    """Make another container like *container*, whose resources belong to another loop."""
+    made_from = getattr(container, "declarative_parent", None)
+    if made_from is None:
+        raise LifecycleError(f"{container!r} is open in another event loop; each needs a container of its own")
+    twin = made_from()
+    for name, provider in container.providers.items():
+        for override in provider.overridden:
+            twin.providers[name].override(override)
+    return twin
+
+
+def session_not_open(key: object, why: str) -> LifecycleError:
+    """Make the error of an adapter that finds no session under *key*."""
+    return LifecycleError(f"the cached session {key!r} is not open: {why}")
+
+
+def session_already_open(key: object) -> ConfigurationError:
+    """Make the error of an adapter that finds another cache's session under *key*."""
+    return ConfigurationError(f"two caches of one app are kept under {key!r}; give each a key of its own: key=…")
+
+
+def container_of(container: AnyContainer | None) -> Any:
+    """The container that is meant, a new one for a class or None; an adapter keeps it while its app is up."""
+    container = CacheContainer if container is None else container
+    if isinstance(container, providers.Container):
+        found: Any = container()
+    else:
+        found = container() if isinstance(container, type) else container
+    if "session" not in getattr(found, "providers", {}):
+        raise ConfigurationError(
+            f"{container!r} has no provider 'session'; give a CacheContainer, or the one embedded in yours: app.cache"
+        )
+    return found
+
+
+def _in_order(container: Any) -> Iterator[Any]:
+    """The resources to start, each after those that it depends on, the session's before all others."""
+    # With the session overridden, these two have no use but what the override itself makes of them.
+    skipped = {"settings", "backend"} if container.session.last_overriding is not None else set[str]()
+    seen: set[int] = set()
+    yield from _dependencies_first(container.session, seen)
+    for name, provider in container.providers.items():
+        if name not in skipped:
+            yield from _dependencies_first(provider, seen)
+
+
+def _dependencies_first(provider: Any, seen: set[int]) -> Iterator[Any]:
+    if id(provider) in seen:
+        return
+    seen.add(id(provider))
+    if provider.last_overriding is not None:  # asked instead, so what the overridden one depends on is not needed
+        yield from _dependencies_first(provider.last_overriding, seen)
+        return
+    for related in provider.related:
+        yield from _dependencies_first(related, seen)
+    if isinstance(provider, providers.Resource):
+        yield provider
+
+
+async def _start(resource: Any) -> None:
+    started = asyncio.to_thread(resource.init) if resource.provides is load_settings else resource.init()
+    if not inspect.isawaitable(started):
+        return
+    future = asyncio.ensure_future(started)
+    try:
+        await asyncio.shield(future)
+    except asyncio.CancelledError:
+        await asyncio.wait({future}, timeout=CANCELLED_START_S)
+        future.cancel()  # does nothing to one that is done
+        raise
+
+
+async def _stop(resource: Any) -> None:
+    await resolve(resource.shutdown())

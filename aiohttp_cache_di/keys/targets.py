@@ -1,0 +1,63 @@
+"""What of a URL makes a difference to a key: one text for all spellings that lead to one resource."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from functools import lru_cache
+from typing import Final
+
+from yarl import URL
+
+from aiohttp_cache_di.keys.bodies import canonical_pairs
+
+__all__ = ["is_own_host", "remembered_target", "spellings", "target_of"]
+
+_MEMOISED_URL_CHARS: Final = 1024  # Times the number of remembered URLs, this bounds the memory that they may take.
+
+
+def spellings(url: str | URL) -> tuple[URL, ...]:
+    """The URLs that *url* may stand for: a text is requested as `URL` quotes it anew, or as it is by ``encoded=True``.
+
+    Both are the same but for texts such as ``?a=b%2Fc``, which aiohttp requests as ``?a=b/c``.
+    """
+    if isinstance(url, URL):
+        return (url,)
+    quoted = URL(url)
+    try:
+        as_it_is = URL(url, encoded=True)
+        same = str(as_it_is) == str(quoted) or not as_it_is.is_absolute()
+    except ValueError:
+        return (quoted,)
+    return (quoted,) if same else (quoted, as_it_is)
+
+
+def remembered_target(url: URL, ignored: frozenset[str], ordered: bool) -> str:
+    """Scheme, host, port, path and query of *url*; userinfo counts as a credential, the fragment not at all."""
+    query = url.raw_query_string
+    if not query or len(query) + len(url.raw_path) > _MEMOISED_URL_CHARS:  # without one, it is quicker made than found
+        return _canonical_target(url, ignored, ordered)
+    return _memoised_target(url, ignored, ordered)
+
+
+def target_of(url: URL, ignored_params: Collection[str] = (), *, ordered: bool = False) -> str:
+    """What of *url* makes a difference to a key, as a text."""
+    return _canonical_target(url, frozenset(ignored_params), ordered)
+
+
+def _canonical_target(url: URL, ignored: frozenset[str], ordered: bool) -> str:
+    query = url.raw_query_string
+    query = canonical_pairs(query, ignored, ordered=ordered) if query else ""
+    base = f"{url.scheme}://{(url.raw_host or '').lower()}:{url.port}{url.raw_path}"
+    return f"{base}?{query}" if query else base
+
+
+_memoised_target = lru_cache(maxsize=1024)(_canonical_target)  # an object with a URL weighs thrice what the text does
+
+
+def is_own_host(host: str, url: URL) -> bool:
+    """Whether *host*, a Host field, says no more than *url* does."""
+    own = url.host_port_subcomponent
+    if host == own:
+        return True
+    host = host.strip().lower()
+    return host == own or host == f"{url.host_subcomponent}:{url.port}"

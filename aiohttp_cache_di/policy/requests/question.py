@@ -1,0 +1,157 @@
+"""Whether a stored response answers a request: one decision, whichever way the request takes.
+
+A `Question` is made once and remembered. It suffices for the commonest answer by far, a *plain hit*: the entry is
+fresh, the request asks for nothing special, and nothing keeps the one from being the answer to the other. All else
+takes a `FullQuestion`, which has the request itself.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Sequence
+from typing import Final, TypeAlias, overload
+
+from msgspec import Struct
+
+from aiohttp_cache_di.policy.decisions import RequestDecision
+from aiohttp_cache_di.policy.requests.redirects import is_fresh_by_origin
+from aiohttp_cache_di.policy.requests.request import is_off, may_be_cached, needs_policy, on_request
+from aiohttp_cache_di.policy.rules.resolved import Rules
+from aiohttp_cache_di.policy.tracing import Trace
+from aiohttp_cache_di.rfc9111.freshness import MAX_SKEW_S
+from aiohttp_cache_di.rfc9111.messages import REDIRECTS, Request, StoredResponse, VariantRef
+from aiohttp_cache_di.rfc9111.vary import VARIES_ON_ALL, is_of_preferred_language, vary_digest
+
+__all__ = ["PLAIN_HIT", "FullQuestion", "PlainHit", "Question", "decide", "may_be_plain", "may_hop"]
+
+
+class PlainHit(enum.Enum):
+    """The decision that costs nothing to make."""
+
+    PLAIN_HIT = "the entry is the answer, as it is"
+
+
+PLAIN_HIT: Final = PlainHit.PLAIN_HIT
+
+Decision: TypeAlias = RequestDecision | PlainHit
+
+
+class Question(Struct, frozen=True, gc=False):
+    """What a request asks for, as far as that is the same each time.
+
+    Args:
+        method: upper case.
+        key: where the response is stored that it selects.
+        partition: the digest of its credentials, "" for none.
+        plain_until: POSIX time until which a plain hit may answer it; ``-inf`` where none ever may.
+        vary_digest: of its values for the fields that the response varies on, b"" for none.
+        may_hop: a stored redirect that is fresh by the origin's word is a plain hit.
+    """
+
+    method: str
+    key: str
+    partition: str = ""
+    plain_until: float = math.inf
+    vary_digest: bytes = b""
+    may_hop: bool = False
+
+    def selects(self, entry: StoredResponse) -> bool:
+        """Whether *entry*, of another key or with other values for its Vary fields, is one that it asks for."""
+        return False
+
+
+class FullQuestion(Question, frozen=True, kw_only=True, gc=True):
+    """A question with all that any decision takes.
+
+    Args:
+        request: as it would go on the wire.
+        rules: those that apply to it.
+        is_named: its partition is that of a principal, whatever its credentials are.
+    """
+
+    request: Request
+    rules: Rules
+    is_named: bool = False
+
+    def selects(self, entry: StoredResponse) -> bool:
+        """Whether the values of the request for the Vary fields of *entry* are those that it was stored with."""
+        fields = entry.vary_fields
+        if not fields or fields == VARIES_ON_ALL:
+            return not fields
+        headers = self.request.selecting_headers
+        is_same = vary_digest(fields, headers, self.rules.digest_key) == entry.vary_digest
+        return is_same or is_of_preferred_language(entry, headers)
+
+    @classmethod
+    def of(
+        cls, request: Request, rules: Rules, *, key: str, partition: str = "", is_named: bool = False
+    ) -> FullQuestion:
+        """The question that *request* comes to."""
+        is_plain = may_be_plain(request.method, rules) and not needs_policy(request.headers)
+        until = math.inf if is_plain else -math.inf
+        hops = may_hop(cache_control=rules.cache_control, shared=rules.shared)
+        return cls(request.method, key, partition, until, may_hop=hops, request=request, rules=rules, is_named=is_named)
+
+
+def may_be_plain(method: str, rules: Rules) -> bool:
+    """Whether the rules let a plain hit be the answer."""
+    return may_be_cached(method, rules) and not rules.refresh and not is_off(rules)
+
+
+@overload
+def decide(
+    question: FullQuestion,
+    entry: StoredResponse | None,
+    now: float,
+    candidates: Sequence[StoredResponse | VariantRef] = (),
+    trace: Trace | None = None,
+) -> Decision: ...
+@overload
+def decide(question: Question, entry: StoredResponse | None, now: float) -> Decision | None: ...
+def decide(
+    question: Question,
+    entry: StoredResponse | None,
+    now: float,
+    candidates: Sequence[StoredResponse | VariantRef] = (),
+    trace: Trace | None = None,
+) -> Decision | None:
+    """Decide what answers *question*; None where that takes a `FullQuestion`.
+
+    Args:
+        entry: what is stored for it: under its key, or the variant that was selected.
+        now: POSIX time, UTC.
+        candidates: as in `on_request`.
+        trace: as there; a plain hit is told as what it is, a decision to serve.
+    """
+    if entry is not None:
+        if entry.partition == question.partition and (
+            (entry.vary_digest == question.vary_digest and entry.key == question.key) or question.selects(entry)
+        ):
+            if (
+                now < entry.fresh_until
+                and now < question.plain_until
+                and (entry.received_at <= now + MAX_SKEW_S or entry.fresh_until == math.inf)
+                and entry.method == question.method
+                and (entry.status == 200 or _is_plain(entry, question, now))
+            ):
+                if trace is None:
+                    return PLAIN_HIT
+            elif now >= entry.store_until:
+                entry = None
+        else:
+            entry = None
+    if not isinstance(question, FullQuestion):
+        return None
+    return on_request(question.request, entry, question.rules, now=now, candidates=candidates, trace=trace)
+
+
+def may_hop(*, cache_control: bool, shared: bool) -> bool:
+    """Whether a stored redirect that is fresh by the origin's word, as a private cache reads it, is a plain hit."""
+    return cache_control and not shared
+
+
+def _is_plain(entry: StoredResponse, question: Question, now: float) -> bool:
+    if entry.status in REDIRECTS:
+        return question.may_hop and is_fresh_by_origin(entry, now=now, shared=False)
+    return entry.status != 206

@@ -1,0 +1,48 @@
+"""Redirects that are stored for the sake of what they lead to: when they may be used."""
+
+from __future__ import annotations
+
+from aiohttp_cache_di.policy.decisions import Fetch, GatewayTimeout
+from aiohttp_cache_di.policy.rules.resolved import Rules
+from aiohttp_cache_di.rfc9111.cache_status import generated
+from aiohttp_cache_di.rfc9111.directives import response_directives
+from aiohttp_cache_di.rfc9111.freshness import current_age_s, explicit_lifetime_s
+from aiohttp_cache_di.rfc9111.messages import REDIRECTS, Headers, StoredResponse
+
+__all__ = ["hop_anew", "is_fresh_by_origin", "leads_on", "may_be_used_alone"]
+
+
+def leads_on(status: int, headers: Headers) -> bool:
+    """Whether aiohttp goes on from a response to another URL."""
+    return status in REDIRECTS and "Location" in headers
+
+
+def may_be_used_alone(stored: StoredResponse, rules: Rules, *, now: float) -> bool:
+    """Whether *stored* may be used whatever it leads to.
+
+    By a lifetime of the user's a redirect is kept without a word of the origin's that it will hold: it may lead to a
+    URL that is good for one request. So it is used for as long as the origin itself says, and beyond that only together
+    with the response that it leads to.
+    """
+    if not leads_on(stored.status, stored.headers):
+        return True
+    if rules.cache_control and now >= stored.fresh_until:  # by HTTP's own rules, of a lifetime that the origin stated
+        return _stated_s(stored, shared=rules.shared) is not None
+    return is_fresh_by_origin(stored, now=now, shared=rules.shared)
+
+
+def is_fresh_by_origin(stored: StoredResponse, *, now: float, shared: bool) -> bool:
+    """Whether the origin itself has said that *stored* is good until now."""
+    stated_s = _stated_s(stored, shared=shared)
+    return stated_s is not None and current_age_s(stored, now=now) < stated_s
+
+
+def _stated_s(stored: StoredResponse, *, shared: bool) -> float | None:
+    if response_directives(stored.headers).no_cache:
+        return None
+    return explicit_lifetime_s(stored.headers, received_at=stored.received_at, shared=shared)
+
+
+def hop_anew(stored: StoredResponse, rules: Rules) -> Fetch | GatewayTimeout:
+    """What to do in place of using the redirect *stored* without what it leads to."""
+    return GatewayTimeout("miss", generated("only-if-cached")) if rules.only_if_cached else Fetch("miss", stored=stored)

@@ -1,0 +1,65 @@
+"""Answering for an origin that fails: by what is stored, past its lifetime (RFC 9111 §4.2.4, RFC 5861 §4).
+
+And what a decision is that was made without what is stored.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from msgspec.structs import replace
+
+from aiohttp_cache_di.policy.decisions import Bypass, Fetch, GatewayTimeout, Plan, ServeStale, Validate
+from aiohttp_cache_di.policy.lifetimes import stale_if_error_s
+from aiohttp_cache_di.policy.requests.reuse import answer_from, serve
+from aiohttp_cache_di.policy.rules.resolved import Rules
+from aiohttp_cache_di.rfc9111.cache_status import Detail
+from aiohttp_cache_di.rfc9111.directives import request_directives
+from aiohttp_cache_di.rfc9111.messages import Request
+
+__all__ = ["ERROR_STATUSES", "not_at_hand", "on_failure", "usable_fallback"]
+
+Decided = TypeVar("Decided")
+
+ERROR_STATUSES = frozenset({500, 502, 503, 504})  # RFC 5861 §4
+
+
+def on_failure(plan: Plan, rules: Rules, request: Request, *, now: float, timeout: bool) -> ServeStale | None:
+    """What to answer when the origin gave no answer at all; None when the error is the caller's.
+
+    Args:
+        now: POSIX time, UTC.
+        timeout: it may have been slow rather than unreachable; only ``stale-if-error`` covers that.
+    """
+    return usable_fallback(plan, rules, request, now=now, by_default=not timeout)
+
+
+def usable_fallback(plan: Plan, rules: Rules, request: Request, *, now: float, by_default: bool) -> ServeStale | None:
+    """The plan's fallback, if it may be used now.
+
+    Args:
+        by_default: the origin cannot be reached, so that no directive is needed to serve what is stale.
+    """
+    if isinstance(plan, Bypass) or plan.fallback is None:
+        return None
+    stored = plan.fallback
+    directives = request_directives(request.headers)
+    if now - stored.fresh_until < stale_if_error_s(stored, directives, rules):
+        detail: Detail = "stale-if-error"
+    elif by_default and rules.cache_control and directives.max_age_s is None and directives.min_fresh_s is None:
+        # A caller who bounds the age wants no stale response (RFC 9111 §5.2.1.1).
+        detail = "disconnected"
+    else:
+        return None
+    answer = answer_from(request, stored, now=now, detail=detail)
+    if answer is None:
+        return None
+    served = serve(stored, now=now, detail=detail)
+    return ServeStale(stored, served.age_s, served.cache_status, answer)
+
+
+def not_at_hand(decision: Decided) -> Decided:
+    """*decision*, which was made without what is stored: the store does not answer, or a filter refuses it."""
+    if isinstance(decision, Fetch | Validate | GatewayTimeout) and decision.reason in ("uri-miss", "vary-miss"):
+        return replace(decision, reason="miss")
+    return decision

@@ -1,0 +1,173 @@
+"""What a 304, or the answer to a HEAD request, says of stored responses (RFC 9111 §4.3.4, §4.3.5)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import msgspec
+
+from aiohttp_cache_di.policy.decisions import (
+    Fetch,
+    Freshen,
+    Load,
+    NotModified,
+    Pass,
+    Refetch,
+    ResponseDecision,
+    Validate,
+)
+from aiohttp_cache_di.policy.lifetimes import lifetime
+from aiohttp_cache_di.policy.requests.reuse import answer_from
+from aiohttp_cache_di.policy.rules.resolved import Rules
+from aiohttp_cache_di.rfc9111.cache_status import forwarded
+from aiohttp_cache_di.rfc9111.dates import format_http_date
+from aiohttp_cache_di.rfc9111.directives import response_directives
+from aiohttp_cache_di.rfc9111.fields import combined, single
+from aiohttp_cache_di.rfc9111.freshness import current_age_s, whole_s
+from aiohttp_cache_di.rfc9111.messages import Request, Response, StoredResponse, VariantRef
+from aiohttp_cache_di.rfc9111.storability import forbidding_directive, unstorable_fields
+from aiohttp_cache_di.rfc9111.validation import (
+    entity_tag,
+    listed_entity_tags,
+    matches_weakly,
+    updated_headers,
+)
+from aiohttp_cache_di.rfc9111.vary import VARIES_ON_ALL, vary_digest, vary_fields
+
+__all__ = ["on_head_response", "on_not_modified"]
+
+Candidate = StoredResponse | VariantRef
+
+
+def on_not_modified(
+    request: Request,
+    response: Response,
+    plan: Fetch | Validate,
+    rules: Rules,
+    *,
+    now: float,
+    candidates: Sequence[Candidate],
+) -> ResponseDecision:
+    """Decide about a 304: it confirms one of *candidates*, or answers the caller's own condition, or neither."""
+    is_ours = isinstance(plan, Validate)
+    if isinstance(plan, Validate):
+        confirmed = _confirmed_by_us(response, plan, candidates)
+    else:
+        confirmed = _by_caller(request, response, candidates)
+    if confirmed is None:
+        return Refetch(plan.reason) if is_ours else Pass("not-modified", forwarded(plan.reason))
+    if isinstance(confirmed, VariantRef):
+        return Load(confirmed.key)
+    updated = _freshened(request, confirmed, response, rules)
+    status = forwarded(plan.reason, fwd_status=304 if is_ours else None)
+    if not is_ours:
+        answer = NotModified(updated, whole_s(current_age_s(updated, now=now)), status)
+        return Freshen(updated, status, answer)
+    reused = answer_from(request, updated, now=now)
+    if reused is None:
+        return Refetch(plan.reason)
+    # Validated a moment ago, whatever lifetime it has.
+    return Freshen(updated, status, msgspec.structs.replace(reused, cache_status=status, stale=False))
+
+
+def _confirmed_by_us(response: Response, plan: Validate, candidates: Sequence[Candidate]) -> Candidate | None:
+    """The stored response that a 304 to our own condition is about (RFC 9111 §4.3.4)."""
+    stored, tag = plan.stored, entity_tag(response.headers)
+    confirmed = None if tag is None else _with_tag(tag, candidates)
+    if confirmed is not None:
+        return confirmed
+    modified = single(response.headers, "Last-Modified")
+    if stored is not None and entity_tag(stored.headers) is None and modified is not None:
+        # Asked about by its date alone, it is confirmed by that date alone: a file put back has an older one.
+        return stored if modified == single(stored.headers, "Last-Modified") else None
+    if tag is not None:
+        return None
+    # Many origins leave the tag out of a 304; then it can only be about the one response that was asked about.
+    tagged = [candidate for candidate in candidates if _tag(candidate) is not None]
+    if len(tagged) > 1:
+        return None
+    return stored if stored is not None else next(iter(tagged), None)
+
+
+def _by_caller(request: Request, response: Response, candidates: Sequence[Candidate]) -> Candidate | None:
+    """The stored response that a 304 to the caller's own condition confirms, if that is certain."""
+    tag = entity_tag(response.headers)
+    if tag is not None:
+        return _with_tag(tag, candidates)
+    listed = combined(request.headers, "If-None-Match")
+    if listed is not None:
+        tags = listed_entity_tags(listed)
+        return _with_tag(tags[0], candidates) if len(tags) == 1 else None
+    since = single(request.headers, "If-Modified-Since")
+    modified = single(response.headers, "Last-Modified") or since
+    if modified is None:
+        return None
+    loaded = (candidate for candidate in candidates if isinstance(candidate, StoredResponse))
+    return next((candidate for candidate in loaded if single(candidate.headers, "Last-Modified") == modified), None)
+
+
+def _with_tag(tag: str, candidates: Sequence[Candidate]) -> Candidate | None:
+    """The candidate with exactly *tag*, or else one that it matches weakly."""
+    matching = [candidate for candidate in candidates if (own := _tag(candidate)) and matches_weakly(own, tag)]
+    return next((candidate for candidate in matching if _tag(candidate) == tag), next(iter(matching), None))
+
+
+def _tag(candidate: Candidate) -> str | None:
+    return candidate.etag if isinstance(candidate, VariantRef) else entity_tag(candidate.headers)
+
+
+def _freshened(request: Request, stored: StoredResponse, response: Response, rules: Rules) -> StoredResponse:
+    """*stored*, with the header fields and times that *response* brings."""
+    # What the stored Cache-Control says holds until another one takes its place.
+    directives = response_directives(response.headers if "Cache-Control" in response.headers else stored.headers)
+    drop = unstorable_fields(response.headers, directives, shared=rules.shared)
+    lines = updated_headers(stored.raw_headers, response.headers, drop)
+    if "Date" not in response.headers:
+        lines += ((b"Date", format_http_date(response.received_at).encode()),)
+    updated = msgspec.structs.replace(
+        stored, raw_headers=lines, requested_at=response.requested_at, received_at=response.received_at
+    )
+    merged = Response(stored.status, updated.headers, response.requested_at, response.received_at)
+    times = lifetime(request, merged, response_directives(merged.headers), rules)
+    fields = vary_fields(updated.headers)
+    if fields not in (stored.vary_fields, VARIES_ON_ALL) and _selects(request, stored, rules):
+        digest = vary_digest(fields, request.selecting_headers, rules.digest_key)
+        stored = updated = msgspec.structs.replace(updated, vary_fields=fields, vary_digest=digest)
+    forbidden = forbidding_directive(request, stored.status, directives, shared=rules.shared)
+    if times is None or forbidden or fields != stored.vary_fields:
+        # It answers this one request; the store drops it at once, for what it says of itself no longer holds.
+        return msgspec.structs.replace(updated, fresh_until=-math.inf, store_until=response.received_at)
+    return msgspec.structs.replace(updated, fresh_until=times.fresh_until, store_until=times.store_until)
+
+
+def _selects(request: Request, stored: StoredResponse, rules: Rules) -> bool:
+    return vary_digest(stored.vary_fields, request.selecting_headers, rules.digest_key) == stored.vary_digest
+
+
+def on_head_response(
+    request: Request, response: Response, stored: StoredResponse, rules: Rules, *, now: float
+) -> StoredResponse | None:
+    """What becomes of a stored GET response after a HEAD request went to the origin (RFC 9111 §4.3.5).
+
+    Returns the entry to write in its place: updated where the two agree, in need of validation where they do not; None
+    to leave it as it is.
+
+    Args:
+        now: POSIX time, UTC.
+    """
+    if not rules.cache_control or response.status != 200 or stored.status != 200 or stored.method == "HEAD":
+        return None
+    if all(_agrees(name, response, stored) for name in ("ETag", "Last-Modified", "Content-Length")):
+        return _freshened(request, stored, response, rules)
+    return None if stored.fresh_until <= now else msgspec.structs.replace(stored, fresh_until=now)
+
+
+def _agrees(name: str, response: Response, stored: StoredResponse) -> bool:
+    value, known = single(response.headers, name), single(stored.headers, name)
+    if value is None:
+        return True
+    if known is None and name == "Content-Length":
+        # A chunked body came without one; once decoded, its length tells nothing.
+        return "Content-Encoding" in stored.headers or value == str(stored.body_bytes)
+    return value == known

@@ -1,0 +1,183 @@
+"""What to do with a response from the origin: store it, use it on what is stored, or hand it on (RFC 9111 §3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+from multidict import CIMultiDict
+
+from aiohttp_cache_di.policy.decisions import (
+    Bypass,
+    Complete,
+    Fetch,
+    Pass,
+    Plan,
+    Refetch,
+    ResponseDecision,
+    Store,
+    Validate,
+)
+from aiohttp_cache_di.policy.lifetimes import lifetime
+from aiohttp_cache_di.policy.parts import completes
+from aiohttp_cache_di.policy.requests.redirects import leads_on
+from aiohttp_cache_di.policy.requests.request import is_off
+from aiohttp_cache_di.policy.responses.failure import ERROR_STATUSES, usable_fallback
+from aiohttp_cache_di.policy.responses.not_modified import on_not_modified
+from aiohttp_cache_di.policy.rules.resolved import Rules
+from aiohttp_cache_di.rfc9111.cache_status import Detail, forwarded
+from aiohttp_cache_di.rfc9111.dates import format_http_date
+from aiohttp_cache_di.rfc9111.directives import ResponseDirectives, response_directives
+from aiohttp_cache_di.rfc9111.fields import single
+from aiohttp_cache_di.rfc9111.freshness import explicit_lifetime_s
+from aiohttp_cache_di.rfc9111.invalidation import is_same_url
+from aiohttp_cache_di.rfc9111.messages import Headers, Request, Response, StoredResponse, VariantRef
+from aiohttp_cache_di.rfc9111.ranges import may_combine, parse_content_range
+from aiohttp_cache_di.rfc9111.storability import sets_cookie, unstorable_fields, why_not_storable
+from aiohttp_cache_di.rfc9111.validation import entity_tag
+from aiohttp_cache_di.rfc9111.vary import VARIES_ON_ALL, vary_digest, vary_fields
+
+__all__ = ["may_answer_get", "on_post_response", "on_response"]
+
+# With a condition of ours in the request, these may be about the condition; the caller has sent none.
+_REFUSING = frozenset({400, 412, 413, 431})
+
+# Answers that tell the current state of the resource, so that what was stored before is outdated.
+_OUTDATING = frozenset({*range(200, 206), *range(300, 304), 307, 308, 404, 410})
+
+
+def on_response(
+    request: Request,
+    response: Response,
+    plan: Plan,
+    rules: Rules,
+    *,
+    now: float,
+    candidates: Sequence[StoredResponse | VariantRef] = (),
+) -> ResponseDecision:
+    """Decide about the origin's *response* to *plan*.
+
+    Args:
+        request: the caller's, without the conditions that the plan added.
+        now: POSIX time, UTC; at or after ``response.received_at``.
+        candidates: what is stored for the URL, as far as it is known; ``plan.stored`` counts as one of them.
+    """
+    if isinstance(plan, Bypass):
+        return Pass(plan.reason, forwarded(plan.reason))
+    stored = plan.stored
+    if stored is not None:
+        # First, because variants may share a weak tag, and this one is what the request selects.
+        candidates = (stored, *(candidate for candidate in candidates if candidate.key != stored.key))
+    if response.status == 304:
+        return on_not_modified(request, response, plan, rules, now=now, candidates=candidates)
+    if isinstance(plan, Validate) and response.status in _REFUSING:
+        return Refetch(plan.reason)
+    if isinstance(plan, Validate) and plan.completes and response.status in (206, 416):
+        return _complete(request, response, plan, rules)
+    if response.status in ERROR_STATUSES:
+        stale = usable_fallback(plan, rules, request, now=now, by_default=False)
+        if stale is not None:
+            return stale
+    directives = response_directives(response.headers)
+    why_not = _why_not(request, response, directives, rules)
+    if why_not is not None:
+        return _pass(request, plan, response.status, why_not)
+    return _store(request, response, directives, plan, rules)
+
+
+def _complete(request: Request, response: Response, plan: Validate, rules: Rules) -> Complete | Refetch:
+    stored, length = plan.stored, single(response.headers, "Content-Length")
+    if stored is None or length is None or not completes(stored, response):
+        return Refetch(plan.reason)  # of another state of the resource, or not what was asked for
+    headers = CIMultiDict(request.headers)
+    headers.update(plan.headers)
+    directives = response_directives(response.headers)
+    why_not = _why_not(replace(request, headers=headers), response, directives, rules)
+    then = (
+        _store(request, response, directives, plan, rules)
+        if why_not is None
+        else _pass(request, plan, response.status, why_not)
+    )
+    return Complete(stored, len(stored.body) + int(length), then)
+
+
+def may_answer_get(request: Request, rules: Rules) -> bool:
+    """Whether the response to *request* may answer GET, if it says so: see `on_post_response`."""
+    return rules.cache_control and request.method == "POST" and "GET" in rules.allowed_methods and not is_off(rules)
+
+
+def on_post_response(request: Request, response: Response, rules: Rules) -> tuple[Request, Store] | None:
+    """The request to GET that the response to a POST request answers, and how it is to be stored for that; else None.
+
+    It says so by a Content-Location that is the target's own URL, and by a lifetime of its own (RFC 9110 §9.3.3). It
+    never answers another POST.
+    """
+    headers = response.headers
+    if not may_answer_get(request, rules):
+        return None
+    reference = single(headers, "Content-Location")
+    stated_s = explicit_lifetime_s(headers, received_at=response.received_at, shared=rules.shared)
+    if not 200 <= response.status < 300 or response.status == 206 or not reference or not stated_s:
+        return None
+    if not is_same_url(request.url, reference):
+        return None
+    get = replace(request, method="GET")
+    decision = on_response(get, response, Fetch("method"), rules, now=response.received_at)
+    return (get, decision) if isinstance(decision, Store) else None
+
+
+def _store(
+    request: Request, response: Response, directives: ResponseDirectives, plan: Fetch | Validate, rules: Rules
+) -> Store | Pass:
+    headers, stored = response.headers, plan.stored
+    times = lifetime(request, response, directives, rules)
+    if times is None:
+        return _pass(request, plan, response.status, "no-lifetime")
+    if response.status == 206 and stored is not None and stored.status == 200:
+        # A part must not take the place of the whole, unless the whole is of another state of the resource.
+        return Pass("partial", forwarded(plan.reason, detail="partial"), forget=_differ(stored.headers, headers))
+    fields = vary_fields(headers)
+    return Store(
+        drop=unstorable_fields(headers, directives, shared=rules.shared),
+        fresh_until=times.fresh_until,
+        store_until=times.store_until,
+        vary_fields=fields,
+        vary_digest=vary_digest(fields, request.selecting_headers, rules.digest_key),
+        cache_status=forwarded(plan.reason),
+        # A recipient with a clock adds the Date that is missing to what it stores (RFC 9110 §6.6.1).
+        add=() if "Date" in headers or not rules.cache_control else (("Date", format_http_date(response.received_at)),),
+        combine_with=stored if response.status == 206 and stored is not None and may_combine(stored, headers) else None,
+    )
+
+
+def _why_not(request: Request, response: Response, directives: ResponseDirectives, rules: Rules) -> Detail | None:
+    status, headers = response.status, response.headers
+    # Part of a login, a logout or the like: what it leads to is asked for with the cookie.
+    if leads_on(status, headers) and sets_cookie(headers) and not rules.replays_cookies:
+        return "set-cookie"
+    if rules.allowed_codes is not None and status not in rules.allowed_codes and not _is_plain_hop(response, rules):
+        return "status"
+    why_not = why_not_storable(request, status, headers, directives, shared=rules.shared)
+    if why_not is not None:
+        return why_not
+    if status == 206:
+        value = single(headers, "Content-Range")
+        if not rules.cache_control or value is None or parse_content_range(value) is None:
+            return "partial"
+    # Nothing could ever select it.
+    return "vary" if vary_fields(headers) == VARIES_ON_ALL else None
+
+
+def _is_plain_hop(response: Response, rules: Rules) -> bool:
+    """Whether *response* is a redirect on the way to one that may be stored, which the rules do not mention."""
+    return leads_on(response.status, response.headers) and not rules.cache_control
+
+
+def _pass(request: Request, plan: Fetch | Validate, status: int, why: Detail) -> Pass:
+    forget = plan.stored is not None and plan.stored.method == request.method and status in _OUTDATING
+    return Pass(why, forwarded(plan.reason, detail=why), forget=forget)
+
+
+def _differ(one: Headers, other: Headers) -> bool:
+    tags = entity_tag(one), entity_tag(other)
+    return None not in tags and tags[0] != tags[1]

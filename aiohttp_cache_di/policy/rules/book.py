@@ -1,0 +1,187 @@
+"""The settings that apply to one request, resolved from those of the backend and the caller's own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from datetime import datetime, timedelta
+from functools import cached_property
+
+from yarl import URL
+
+from aiohttp_cache_di.policy.rules.expiration import (
+    UNSET,
+    ExpirationTime,
+    UrlExpiration,
+    UrlRules,
+    fixed_s,
+    lifetime_s,
+    moment_of,
+    posix_time,
+)
+from aiohttp_cache_di.policy.rules.patterns import UrlPatterns
+from aiohttp_cache_di.policy.rules.resolved import Rules
+from aiohttp_cache_di.policy.rules.windows import Window, window_s
+from aiohttp_cache_di.rfc9111.messages import REDIRECTS
+from aiohttp_cache_di.units import means_none
+
+__all__ = ["DEFAULT_CODES", "RuleBook"]
+
+DEFAULT_CODES = (200,)
+MAX_RESOLVED = 1000
+_STAYING = (int, float, timedelta, type(None))
+
+
+class RuleBook:
+    """The rules of a backend; for the meaning of its attributes see `CacheBackend`, which sets them."""
+
+    expire_after: ExpirationTime
+    url_rules: UrlRules
+    allowed_codes: Collection[int]
+    allowed_methods: frozenset[str]
+    disabled: bool
+    cache_control: bool
+    shared: bool
+    store_cookies: bool
+    stale_if_error_s: float | None
+    stale_while_revalidate_s: float | None
+    heuristic_fraction: float
+    heuristic_with_query: bool
+    max_variants: int
+    digest_key: bytes
+    post_as_query: Collection[str]
+
+    @cached_property
+    def query_patterns(self) -> UrlPatterns:
+        """Patterns of the URLs where POST is used as a query."""
+        return UrlPatterns(self.post_as_query, option="post_as_query")
+
+    @cached_property
+    def resolved(self) -> dict[tuple[object, ...], Rules]:
+        """Rules by the wishes they were resolved from."""
+        return {}
+
+    @cached_property
+    def of_all_urls(self) -> Rules | None:
+        """The rules of a request without wishes; None where they differ by URL or with the time."""
+        expire_after = self._read(self.expire_after)
+        if self.url_rules or self.query_patterns or not isinstance(expire_after, _STAYING):
+            return None
+        wishes = (expire_after, False, False, False, None, False, None)
+        rules = self.resolved[wishes] = self._rules(*wishes, now=0.0)
+        return rules
+
+    def resolve(
+        self,
+        url: str | URL,
+        *,
+        now: float,
+        expire_after: ExpirationTime = None,
+        refresh: bool = False,
+        only_if_cached: bool = False,
+        stale_if_error: Window = None,
+    ) -> Rules:
+        """Resolve the settings for one request: its own, else those of the first URL pattern, else the backend's.
+
+        Args:
+            now: POSIX time, UTC, from which a lifetime that ends at a point in time is counted.
+        """
+        if expire_after is None and not refresh and not only_if_cached and stale_if_error is None:
+            rules = self.of_all_urls
+            if rules is not None:
+                return rules
+        found = self.url_rules.match(str(url)) if self.url_rules else None
+        more = found if found is not None and found.says_more else None
+        override_origin = False
+        if expire_after is None:
+            override_origin = found is not None and found.override_origin
+            expire_after = self.expire_after if found is None or (more and more.value is None) else found.value
+        expire_after = self._read(expire_after)
+        window = None if stale_if_error is None else (window_s(stale_if_error),)
+        is_query = self.query_patterns.match(url)
+        wishes = (expire_after, override_origin, refresh, only_if_cached, window, is_query, more)
+        if not isinstance(expire_after, _STAYING):  # a point in time leaves less with every second
+            return self._rules(*wishes, now=now)
+        rules = self.resolved.get(wishes)
+        if rules is None:
+            if len(self.resolved) > MAX_RESOLVED:
+                self.resolved.clear()
+            rules = self.resolved[wishes] = self._rules(*wishes, now=now)
+        return rules
+
+    def _read(self, expire_after: ExpirationTime) -> ExpirationTime:
+        """*expire_after*: of a text what it says but for a point in time, and None where it is not given."""
+        if expire_after is UNSET and self.cache_control:
+            return None
+        if isinstance(expire_after, str):
+            if means_none(expire_after):
+                return None
+            seconds = fixed_s(expire_after)
+            return expire_after if seconds is None else seconds
+        return expire_after
+
+    def _rules(
+        self,
+        expire_after: ExpirationTime,
+        override_origin: bool,
+        refresh: bool,
+        only_if_cached: bool,
+        window: tuple[float | None] | None,
+        post_as_query: bool,
+        pattern: UrlExpiration | None,
+        *,
+        now: float,
+    ) -> Rules:
+        lifetime = 0.0 if self.disabled else lifetime_s(expire_after, now=now)
+        if lifetime is None and not self.cache_control:
+            lifetime = math.inf
+        on_error_s, revalidating_s, methods = self._of_pattern(pattern)
+        return Rules(
+            cache_control=self.cache_control,
+            shared=self.shared,
+            lifetime_s=lifetime,
+            ends_at=posix_time(moment_of(expire_after)) if isinstance(expire_after, str | datetime) else None,
+            override_origin=override_origin or self.disabled,
+            refresh=refresh,
+            only_if_cached=only_if_cached,
+            stale_if_error_s=on_error_s if window is None else window[0],
+            stale_while_revalidate_s=revalidating_s,
+            allowed_codes=self.codes() if self.cache_control or self.store_cookies else frozenset(self.allowed_codes),
+            allowed_methods=methods,
+            post_as_query=post_as_query,
+            heuristic_fraction=self.heuristic_fraction,
+            heuristic_with_query=self.heuristic_with_query,
+            max_variants=self.max_variants,
+            replays_cookies=self.store_cookies,
+            tags=() if pattern is None else tuple(pattern.tags),
+            digest_key=self.digest_key,
+        )
+
+    def _of_pattern(self, pattern: UrlExpiration | None) -> tuple[float | None, float | None, frozenset[str]]:
+        """The stale windows and the methods, which a pattern may say and the backend says for all others."""
+        on_error_s, revalidating_s, methods = self.stale_if_error_s, self.stale_while_revalidate_s, self.allowed_methods
+        if pattern is not None:
+            if pattern.stale_if_error is not None:
+                on_error_s = window_s(pattern.stale_if_error)
+            if pattern.stale_while_revalidate is not None:
+                revalidating_s = window_s(pattern.stale_while_revalidate)
+            if pattern.allowed_methods is not None:
+                methods = frozenset(pattern.allowed_methods)
+        return on_error_s, revalidating_s, methods
+
+    def may_allow(self, method: str) -> bool:
+        """Whether any URL's responses to *method* may be stored; which one's, its rules know."""
+        if method in self.allowed_methods or method in self.url_rules.methods:
+            return True
+        if not self.cache_control:
+            return False
+        return self.may_allow("GET") if method == "QUERY" else method == "POST" and bool(self.query_patterns)
+
+    def codes(self) -> frozenset[int] | None:
+        """The statuses that may be stored, None for all; a redirect is stored for the sake of what it leads to.
+
+        With ``cache_control`` the default leaves the choice to the response.
+        """
+        if self.cache_control:
+            return None if self.allowed_codes is DEFAULT_CODES else frozenset(self.allowed_codes)
+        return frozenset(self.allowed_codes) | REDIRECTS

@@ -1,0 +1,311 @@
+"""How long a response lives: every form in which a user may say so, and patterns of URLs that say it for some.
+
+A lifetime may be given as a number of seconds, a timedelta, a text with units (``"5m"``), a point in time (a datetime,
+or its text in ISO 8601 or as an HTTP date), -1 or ``"never"`` for ever, 0 for not at all, or None or ``"none"`` for no
+lifetime of one's own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from functools import lru_cache
+from typing import Any, Final, TypeAlias, TypedDict, cast
+
+from msgspec import Struct
+from msgspec.structs import replace
+from yarl import URL
+
+from aiohttp_cache_di.errors import ConfigurationError
+from aiohttp_cache_di.lazy import compiled_later
+from aiohttp_cache_di.policy.rules.patterns import MEMOISED_URL_CHARS, as_read, compiled
+from aiohttp_cache_di.policy.rules.tags import tags_of
+from aiohttp_cache_di.policy.rules.windows import Window, window_s
+from aiohttp_cache_di.units import means_none, parse_duration
+
+__all__ = [
+    "FOR_EVER",
+    "NOT_AT_ALL",
+    "RULE_FIELDS",
+    "UNSET",
+    "ExpirationTime",
+    "UrlExpiration",
+    "UrlExpirationOptions",
+    "UrlLifetime",
+    "UrlRules",
+    "fixed_s",
+    "lifetime_s",
+    "moment_of",
+    "posix_time",
+    "url_expiration",
+]
+
+ExpirationTime: TypeAlias = int | float | str | datetime | timedelta | None
+"""A lifetime as users write it: see `lifetime_s`."""
+
+FOR_EVER: Final = -1
+"""The lifetime of what never expires."""
+
+
+class _Unset(int):
+    """The default of ``expire_after``: -1 to all who look at it, and yet not a -1 that was given."""
+
+
+UNSET: Final = _Unset(FOR_EVER)
+"""No lifetime was given: for ever by the rules alone, none of the user's where the standard decides."""
+
+NOT_AT_ALL: Final = 0
+"""The lifetime of what is not to be cached."""
+
+_ACCEPTED: Final = (
+    "seconds, -1 (for ever), 0 (do not cache), a text such as '5m', 'never' or 'none', a timedelta, a datetime, or "
+    "its text in ISO 8601 or as an HTTP date"
+)
+_LONGEST_TEXT: Final = 64
+_ISO: Final = compiled_later(r"\s*\d{4}-\d\d-\d\d")
+
+
+def lifetime_s(value: ExpirationTime, *, now: float) -> float | None:
+    """Seconds for which *value* lets a response live: ``inf`` for ever, 0 not at all, None for "says nothing".
+
+    A datetime without a time zone is in UTC, so that it means the same on each machine. A point in time that has
+    passed, and a negative timedelta, leave nothing (0).
+
+    Args:
+        now: POSIX time, UTC; points in time count from it.
+
+    Raises:
+        ConfigurationError: *value* is none of the accepted forms; the message names it.
+    """
+    if value is None or (isinstance(value, str) and means_none(value)):
+        return None
+    if isinstance(value, timedelta):
+        return max(value.total_seconds(), 0.0)
+    if isinstance(value, str) and (fixed := fixed_s(value)) is not None:
+        return fixed
+    if isinstance(value, str | datetime):
+        return max(posix_time(moment_of(value)) - now, 0.0)
+    return _of_number(value)
+
+
+class UrlExpiration(Struct, frozen=True):
+    """What a pattern of URLs says about the responses that it matches."""
+
+    value: ExpirationTime = None
+    """The lifetime: seconds, ``"5m"``, a timedelta, a datetime or an HTTP date; None adds none, or leaves it to the
+    backend in a rule that says something else."""
+    override_origin: bool = False
+    """With ``cache_control``, the lifetime wins over what the origin says of its own response. Default: False."""
+    stale_if_error: Window = None
+    """As the backend takes it: seconds, ``"1h"``, a timedelta, or True for as long as it is stored; False is none, and
+    None leaves it to the backend."""
+    stale_while_revalidate: Window = None
+    """As the backend takes it: seconds, ``"1h"``, a timedelta, or True for as long as it is stored; False is none, and
+    None leaves it to the backend."""
+    allowed_methods: Collection[str] | None = None
+    """Methods that are cached; None leaves them to the backend."""
+    tags: Collection[str] = ()
+    """Tags of these responses, by which they can be purged together. Default: none."""
+
+    @property
+    def says_more(self) -> bool:
+        """Whether it says anything but a lifetime."""
+        others = (self.stale_if_error, self.stale_while_revalidate, self.allowed_methods)
+        return self.override_origin or others != (None, None, None) or bool(self.tags)
+
+
+class UrlExpirationOptions(TypedDict, total=False):
+    """What a pattern of URLs says, as a mapping: an `UrlExpiration` in the form that variables have too."""
+
+    expire_after: ExpirationTime
+    """The lifetime: seconds, ``"5m"``, a timedelta, a datetime or an HTTP date; None, and what is not given, leaves it
+    to the backend in a rule that says something else. Default: None."""
+    override_origin: bool
+    """With ``cache_control``, the lifetime wins over what the origin says of its own response. Default: False."""
+    stale_if_error: Window
+    """As the backend takes it: seconds, ``"1h"``, a timedelta, or True for as long as it is stored; False is none.
+    Default: None, for what the backend says."""
+    stale_while_revalidate: Window
+    """As the backend takes it: seconds, ``"1h"``, a timedelta, or True for as long as it is stored; False is none.
+    Default: None, for what the backend says."""
+    allowed_methods: Collection[str] | None
+    """Methods that are cached. Default: None, for those of the backend."""
+    tags: Collection[str]
+    """Tags of these responses, by which they can be purged together. Default: none."""
+
+
+UrlLifetime: TypeAlias = ExpirationTime | UrlExpiration | UrlExpirationOptions
+"""What ``urls_expire_after`` has for a pattern: a lifetime, or everything that a pattern may say, in either form."""
+
+RULE_FIELDS: Final[Mapping[str, str]] = {
+    name: "value" if name == "expire_after" else name for name in UrlExpirationOptions.__annotations__
+}
+"""The field of `UrlExpiration` for each name of `UrlExpirationOptions`."""
+
+
+class UrlRules:
+    """Lifetimes by URL pattern; the first pattern that matches wins.
+
+    A pattern is a shell glob for host and path: ``*`` and ``**`` are any characters, ``?`` is one, ``[…]`` is one of
+    a set. It may name the scheme (``https://api.example.org/v1``), else it matches any. It covers all that begins
+    with what it matches, as if ``*`` followed: ``example.org/api`` covers ``http://example.org/api/items?page=2``;
+    but a host without a path ends where the host does, so ``example.org`` does not cover ``example.org.evil.test``.
+    Letter case makes no difference in scheme and host, and neither does userinfo, a fragment, the scheme's own port, or
+    whether a name or a character is encoded: ``bücher.example/my files`` covers ``http://xn--bcher-kva.example/my%20files``.
+
+    Raises:
+        ConfigurationError: a pattern is not text, or has a set that is none (``[z-a]``), or its lifetime is none of
+            the accepted forms.
+    """
+
+    __slots__ = ("_match", "_rules", "methods")
+
+    def __init__(self, patterns: Mapping[str, UrlLifetime]) -> None:
+        self._rules = tuple(
+            (compiled(pattern, option="urls_expire_after"), url_expiration(pattern, value), pattern)
+            for pattern, value in patterns.items()
+        )
+        self.methods: frozenset[str] = frozenset(
+            name for _, rule, _ in self._rules for name in rule.allowed_methods or ()
+        )
+        # Remembered, since the same URLs come again and again; the size of a URL bounds what is remembered.
+        self._match = lru_cache(maxsize=1024)(self._first_match)
+
+    def __bool__(self) -> bool:
+        return bool(self._rules)
+
+    def __len__(self) -> int:
+        return len(self._rules)
+
+    @property
+    def by_pattern(self) -> dict[str, UrlExpiration]:
+        """What each pattern says, in the order in which they are tried."""
+        return {pattern: rule for _, rule, pattern in self._rules}
+
+    def match(self, url: str | URL) -> UrlExpiration | None:
+        """What the first pattern that matches *url* says; None when none does."""
+        if not self._rules:
+            return None
+        text = url if isinstance(url, str) else str(url)
+        return self._match(text) if len(text) <= MEMOISED_URL_CHARS else self._first_match(text)
+
+    def _first_match(self, url: str) -> UrlExpiration | None:
+        target = as_read(url)
+        return next((rule for matches, rule, _ in self._rules if matches(target) is not None), None)
+
+    def pattern_of(self, url: str | URL) -> str | None:
+        """The first pattern that matches *url*, as it was written; None when none does."""
+        target = as_read(str(url))
+        return next((pattern for matches, _, pattern in self._rules if matches(target) is not None), None)
+
+
+def _of_number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:  # NaN
+        raise _refused(value)
+    if value == FOR_EVER:
+        return math.inf
+    if value < 0:
+        return 0.0
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
+
+
+def fixed_s(value: str) -> float | None:
+    """Seconds for which the text *value* lets a response live, where that does not depend on when: no date.
+
+    Raises:
+        ConfigurationError: *value* is NaN.
+    """
+    return _fixed_s(value) if len(value) <= _LONGEST_TEXT else None
+
+
+@lru_cache(maxsize=256)
+def _fixed_s(value: str) -> float | None:
+    text = value.strip().lower()
+    if text == "never":
+        return math.inf
+    try:
+        return _of_number(float(text))
+    except ConfigurationError as exc:
+        raise _refused(value) from exc
+    except ValueError:
+        pass  # Not a number.
+    try:
+        return parse_duration(text)
+    except ValueError:
+        return None
+
+
+def moment_of(value: str | datetime) -> datetime:
+    """The point in time that *value* is; one that has no time zone is in UTC.
+
+    Raises:
+        ConfigurationError: *value* is none; the message names it.
+    """
+    if isinstance(value, datetime):
+        return value
+    try:
+        if _ISO.match(value):
+            return datetime.fromisoformat(value.strip())
+        return parsedate_to_datetime(value)  # Without a zone: asctime's form or "-0000", in UTC (RFC 9110 §5.6.7).
+    except (ValueError, TypeError, IndexError, OverflowError) as exc:
+        raise _refused(value) from exc
+
+
+def posix_time(moment: datetime) -> float:
+    """The POSIX time of *moment*, which is in UTC where it has no time zone."""
+    return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _refused(value: object) -> ConfigurationError:
+    return ConfigurationError(f"expire_after={value!r} is no lifetime; use {_ACCEPTED}")
+
+
+def url_expiration(pattern: str, value: UrlLifetime) -> UrlExpiration:
+    """What *value* says of the URLs of *pattern*, with its tags and methods in one form.
+
+    Raises:
+        ConfigurationError: it is none of the accepted forms, or a part of it is not; the message names both.
+    """
+    rule, field = _as_rule(pattern, value), "value"
+    try:
+        lifetime_s(rule.value, now=0.0)
+        field = "stale_if_error"
+        window_s(rule.stale_if_error)
+        field = "stale_while_revalidate"
+        window_s(rule.stale_while_revalidate, option="stale_while_revalidate")
+        field = "tags"
+        rule = replace(rule, tags=tags_of(rule.tags)) if rule.tags != () else rule
+    except ConfigurationError as exc:
+        shown = "" if field == "value" else f"{field}={getattr(rule, field)!r}: "
+        raise ConfigurationError(f"urls_expire_after[{pattern!r}]: {shown}{exc}") from exc
+    if type(rule.override_origin) is not bool:  # a text such as "false" would be true
+        raise ConfigurationError(
+            f"urls_expire_after[{pattern!r}]: override_origin={rule.override_origin!r}: use a bool"
+        )
+    if rule.allowed_methods is None:
+        return rule
+    return replace(rule, allowed_methods=_methods(pattern, rule.allowed_methods))
+
+
+def _as_rule(pattern: str, value: UrlLifetime) -> UrlExpiration:
+    if isinstance(value, UrlExpiration):
+        return value
+    if not isinstance(value, Mapping):
+        return UrlExpiration(value)
+    given = cast("Mapping[str, Any]", value)
+    unknown = [name for name in given if name not in RULE_FIELDS]
+    if unknown:
+        raise ConfigurationError(f"urls_expire_after[{pattern!r}]: {unknown[0]!r} is none of {', '.join(RULE_FIELDS)}")
+    return UrlExpiration(**{RULE_FIELDS[name]: said for name, said in given.items()})
+
+
+def _methods(pattern: str, given: object) -> frozenset[str]:
+    names = cast("Collection[object]", given) if isinstance(given, Collection) else (None,)
+    if isinstance(given, str) or not all(isinstance(name, str) for name in names):  # a text's letters are no methods
+        raise ConfigurationError(f"urls_expire_after[{pattern!r}]: allowed_methods takes a collection of methods")
+    return frozenset(str(name).upper() for name in names)

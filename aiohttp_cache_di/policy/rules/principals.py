@@ -1,0 +1,59 @@
+"""Whom requests are for, where that is said better than by their credentials: by name, by pattern or by a function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import TypeAlias
+
+from aiohttp_cache_di.errors import ConfigurationError
+from aiohttp_cache_di.policy.rules.patterns import MEMOISED_URL_CHARS, as_read, compiled
+from aiohttp_cache_di.rfc9111.messages import Request
+
+__all__ = ["Principal", "PrincipalPatterns", "named_by"]
+
+Principal: TypeAlias = str | Callable[[Request], str | None] | None
+"""Whom a request is for: a name, or a function of the request that gives one; None leaves it to the credentials."""
+
+
+class PrincipalPatterns:
+    """Principals by URL pattern, as `UrlRules` has patterns, but by host; the first that matches wins.
+
+    Raises:
+        ConfigurationError: a pattern is none, or a name is no text or empty.
+    """
+
+    __slots__ = ("_match", "_names")
+
+    def __init__(self, names: Mapping[str, str]) -> None:
+        for pattern, name in names.items():
+            if not isinstance(name, str) or not name:
+                raise ConfigurationError(f"principals[{pattern!r}]: use a name of at least one character")
+        matchers = (compiled(pattern, option="principals", by_host=True) for pattern in names)
+        self._names = tuple(zip(matchers, names.values(), strict=True))
+        self._match = lru_cache(maxsize=1024)(self._first_match)
+
+    def __bool__(self) -> bool:
+        return bool(self._names)
+
+    def match(self, url: str) -> str | None:
+        """The name that the first pattern gives that covers *url*."""
+        if not self._names:
+            return None
+        return self._match(url) if len(url) <= MEMOISED_URL_CHARS else self._first_match(url)
+
+    def _first_match(self, url: str) -> str | None:
+        target = as_read(url)
+        return next((name for matches, name in self._names if matches(target) is not None), None)
+
+
+def named_by(principal: Principal, request: Request) -> str | None:
+    """The name that *principal* comes to for *request*.
+
+    Raises:
+        ConfigurationError: it is no text, or empty: those who have no name are not one person.
+    """
+    name = principal(request) if callable(principal) else principal
+    if name is not None and (not isinstance(name, str) or not name):
+        raise ConfigurationError("principal= takes a name of at least one character, or a function that gives one")
+    return name

@@ -1,0 +1,152 @@
+"""The way to a decision, told while it is decided: each question of docs/caching.md that was asked, and why so."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
+from typing import Final, TypeAlias
+
+from msgspec import Struct, field
+
+from aiohttp_cache_di.policy.lifetimes import lifetime
+from aiohttp_cache_di.policy.rules.resolved import Rules
+from aiohttp_cache_di.rfc9111.directives import response_directives
+from aiohttp_cache_di.rfc9111.freshness import current_age_s, remaining_s
+from aiohttp_cache_di.rfc9111.messages import Request, Response, StoredResponse
+from aiohttp_cache_di.units import format_duration
+
+__all__ = [
+    "Because",
+    "Step",
+    "Trace",
+    "age_and_rest",
+    "freshness",
+    "length_of",
+    "note",
+    "origin_of_answer",
+    "shown",
+    "told_of",
+]
+
+Because: TypeAlias = str | Callable[[], str]
+"""Why, or what tells it where it is asked for."""
+
+_OF_STALE: Final = ("max-stale", "stale-while-revalidate", "stale-if-error", "disconnected")
+NOTICEABLE_S = 1.0  # a lifetime is told to be another one from this difference on
+
+
+class Step(Struct, frozen=True):
+    """One question, as the diagrams of docs/caching.md name it.
+
+    Args:
+        because: the values that gave the answer; "" where there is nothing to say.
+    """
+
+    question: str
+    answer: bool
+    because: str = ""
+
+
+class Trace(Struct):
+    """What was asked on the way to a decision, in its order.
+
+    Args:
+        hints: what is known beforehand of why a question has its answer.
+    """
+
+    steps: list[Step] = field(default_factory=list[Step])
+    hints: dict[str, str] = field(default_factory=dict[str, str])
+
+
+def note(trace: Trace | None, question: str, answer: bool, because: Because = "") -> None:
+    """Write down in *trace*, if there is one, how *question* was answered."""
+    if trace is not None:
+        text = trace.hints.get(question) or (because if isinstance(because, str) else because())
+        trace.steps.append(Step(question, answer, text))
+
+
+def freshness(stored: StoredResponse, rules: Rules, now: float) -> str:
+    """What the lifetime of *stored* comes from, and what is left of it."""
+    told: list[str] = []
+    request = Request(stored.method, stored.url, stored.headers)
+    response = Response(stored.status, stored.headers, stored.requested_at, stored.received_at)
+    found = lifetime(request, response, response_directives(stored.headers), rules, told)
+    source = told[0] if told else "no lifetime"
+    if found is None or not _is_near(found.fresh_until, stored.fresh_until):
+        source += ", but it was made stale, or stored by other settings"
+    age, rest = _age_and_rest(stored, now)
+    return f"{source}, {age}: {rest}"
+
+
+def age_and_rest(stored: StoredResponse, *, now: float) -> str:
+    """How old *stored* is, and what is left of its lifetime."""
+    return ", ".join(_age_and_rest(stored, now))
+
+
+def _age_and_rest(stored: StoredResponse, now: float) -> tuple[str, str]:
+    left_s, age = remaining_s(stored, now=now), f"age {length_of(current_age_s(stored, now=now))}"
+    if left_s == math.inf:
+        return age, "fresh for ever"
+    if left_s == -math.inf:
+        if stored.fresh_until != -math.inf:
+            return age, "it was received later than now, while a clock was wrong"
+        return age, "each use needs a validation"
+    return age, f"fresh for {length_of(left_s)}" if left_s > 0 else f"stale by {length_of(-left_s)}"
+
+
+def length_of(seconds: float) -> str:
+    """*seconds* as people read them: whole ones below two minutes, else with units."""
+    if math.isinf(seconds):
+        return "ever"
+    return f"{seconds:.0f} s" if abs(seconds) < 120 else format_duration(round(seconds))
+
+
+def origin_of_answer(cache_status: str) -> str:
+    """Where an answer came from, in the words of the metrics and with the token that says why; "" where it is not said.
+
+    Args:
+        cache_status: a Cache-Status member (RFC 9211).
+    """
+    _, *parameters = cache_status.split("; ")
+    found = {name: value for name, _, value in (parameter.partition("=") for parameter in parameters)}
+    reason, detail = found.get("fwd", ""), found.get("detail", "")
+    if "hit" in found:
+        return f"stale ({detail})" if detail in _OF_STALE else "hit"
+    if reason in ("bypass", "method"):
+        return "bypass" if reason == "bypass" else "bypass (method)"
+    if "collapsed" in found:
+        return f"coalesced ({reason})"
+    if found.get("fwd-status") == "304":
+        return f"revalidated ({reason})"
+    return f"miss ({reason})" if reason else detail
+
+
+def told_of(stored: StoredResponse, cache_status: str, *, now: float) -> Iterator[str]:
+    """What a debugger is to know of a response that was made of *stored*: see `shown`.
+
+    Args:
+        cache_status: what the response says of the cache.
+    """
+    left_s = stored.fresh_until - now
+    yield origin_of_answer(cache_status)
+    yield f"age {length_of(current_age_s(stored, now=now))}"
+    yield f"fresh for {length_of(left_s)}" if left_s > 0 else f"stale for {length_of(-left_s)}"
+    yield f"{stored.body_bytes} bytes"
+    yield f"stored {datetime.fromtimestamp(stored.created_at, UTC):%Y-%m-%d %H:%M:%S}Z"
+
+
+def shown(kind: str, method: str, url: str, status: int, reason: str | None, told: Iterable[str]) -> str:
+    """A response as a debugger is to show it, on one line of printable characters and without its header fields.
+
+    Args:
+        url: without secrets.
+        told: what there is to say besides.
+    """
+    why = "None" if reason is None else reason.encode("unicode_escape").decode("ascii")
+    more = ", ".join(filter(None, told))
+    return f"<{kind} {method} {url} [{status} {why}]{more and f' {more}'}>"
+
+
+def _is_near(one: float, other: float) -> bool:
+    return one == other or abs(one - other) < NOTICEABLE_S

@@ -1,0 +1,208 @@
+"""Recordings as files: our own form in YAML, which people read and change; and which form a file has."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from aiohttp_cache_di.errors import ConfigurationError, MissingDependencyError
+from aiohttp_cache_di.testing.recording.bodies import as_object, listed, read_body, written_body
+from aiohttp_cache_di.testing.recording.exchanges import Answered, Asked, Exchange, Fields, value_of
+from aiohttp_cache_di.testing.recording.keeping.foreign import Attached, from_har, from_vcr
+from aiohttp_cache_di.testing.recording.keeping.places import nothing_attached, opened
+
+try:
+    import yaml
+
+    from aiohttp_cache_di.testing.recording.keeping.yaml_data import LOADER
+except ImportError as _exc:
+    raise MissingDependencyError("recordings need PyYAML: pip install 'aiohttp-cache-di[testing]'") from _exc
+
+__all__ = ["Recording", "dumped", "load", "loaded", "may_be_written", "save"]
+
+FORMAT: Final = "aiohttp-cache-di/1"
+_HEAD: Final = "# What upstreams have answered to a test; `pytest --record-mode=rewrite` records it anew.\n"
+
+
+_YAML: Final[Any] = yaml
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes text of several lines as a block, and everything in the order in which it comes."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def _represent_text(dumper: Any, text: str) -> Any:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+_Dumper.add_representer(str, _represent_text)
+
+
+def may_be_written(path: Path) -> bool:
+    """Whether a recording at *path* is in a form that we write, by its name."""
+    return path.suffix.lower() in (".yaml", ".yml")
+
+
+class Recording(NamedTuple):
+    """What a file has.
+
+    Args:
+        form: "" of our own; or what the other is called, which is only read.
+    """
+
+    form: str
+    exchanges: list[Exchange]
+
+
+def load(path: Path) -> Recording:
+    """Read the recording at *path*.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ConfigurationError: it is neither a recording of ours nor a VCR cassette (version 1) nor a HAR file.
+    """
+    try:
+        with opened(path) as (text, attached):
+            return loaded(text, attached)
+    except FileNotFoundError:
+        raise
+    except (ConfigurationError, UnicodeDecodeError, OSError) as exc:
+        raise ConfigurationError(f"{path}: {exc}") from exc
+
+
+def loaded(text: str, attached: Attached = nothing_attached) -> Recording:
+    """What is in a file that has *text*; *attached* reads what lies beside it."""
+    content: Any
+    try:
+        content = json.loads(text) if text.lstrip()[:1] == "{" else yaml.load(text, Loader=LOADER)  # noqa: S506  # safe
+    except (ValueError, yaml.YAMLError) as exc:
+        raise ConfigurationError(f"this is neither YAML nor JSON, or has tags that would run code: {exc}") from exc
+    try:
+        return _recording(content, attached)
+    except (TypeError, LookupError, AttributeError, ValueError) as exc:
+        if isinstance(exc, ConfigurationError):
+            raise
+        raise ConfigurationError(f"a part is missing, or is another kind of thing: {exc!r}") from exc
+
+
+def _recording(content: Any, attached: Attached) -> Recording:
+    parts = as_object(content) or {}
+    name = parts.get("format")
+    if name is not None and name != FORMAT:
+        raise ConfigurationError(f"format {name!r} is not known; this release reads {FORMAT!r}")
+    if name is not None:
+        return Recording("", [_read(one) for one in parts["exchanges"]])
+    for interactions in ("interactions", "http_interactions"):  # of Python's VCR, and of Ruby's
+        if interactions in parts:
+            return Recording("a VCR cassette", from_vcr(parts[interactions]))
+    if "log" in parts:
+        return Recording("a HAR file", from_har(parts["log"]["entries"], attached))
+    raise ConfigurationError("this is no recording: it has no exchanges, no interactions and no log")
+
+
+def dumped(exchanges: Iterable[Exchange]) -> str:
+    """The text of a file with *exchanges*."""
+    content = {"format": FORMAT, "exchanges": [_written(one) for one in exchanges]}
+    return _HEAD + _dump(content)
+
+
+def save(path: Path, exchanges: Iterable[Exchange]) -> None:
+    """Put a file with *exchanges* at *path*, all of it or none."""
+    text = dumped(exchanges)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    number, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", dir=path.parent)
+    try:
+        with os.fdopen(number, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+        Path(name).chmod(0o644)  # it goes into a repository; mkstemp makes it the user's alone
+        Path(name).replace(path)
+    except BaseException:
+        with suppress(OSError):
+            Path(name).unlink()
+        raise
+
+
+def _dump(content: Any) -> str:
+    text: str = _YAML.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=10**6)
+    return text
+
+
+def _written(exchange: Exchange) -> dict[str, Any]:
+    asked, answered = exchange.asked, exchange.answered
+    request: dict[str, Any] = {"method": asked.method, "url": asked.url}
+    if asked.headers:
+        request["headers"] = _grouped(asked.headers)
+    request |= _surviving(asked.body, value_of(asked.headers, "content-type"))
+    response: dict[str, Any] = {"status": answered.status}
+    if answered.reason != _phrase(answered.status):
+        response["reason"] = answered.reason
+    if answered.headers:
+        response["headers"] = _grouped(answered.headers)
+    response |= _surviving(answered.body, value_of(answered.headers, "content-type"))
+    if answered.is_coded:
+        response["coded"] = True
+    found: dict[str, Any] = {"request": request, "response": response}
+    if exchange.recorded_at is not None:
+        moment = datetime.fromtimestamp(int(exchange.recorded_at), UTC)
+        found["recorded_at"] = moment.isoformat().replace("+00:00", "Z")
+    return found
+
+
+def _surviving(body: bytes, content_type: str) -> dict[str, Any]:
+    """What is written of *body*, in a form that YAML gives back as it is."""
+    for kind in (content_type, "text/plain", "application/octet-stream"):
+        written = written_body(body, kind)
+        if yaml.load(_dump(written), Loader=LOADER) == written:  # noqa: S506  # safe
+            return written
+    return written_body(b"\0" + body, "")  # pragma: no cover  # base64 always survives
+
+
+def _read(written: Mapping[str, Any]) -> Exchange:
+    request, response = written["request"], written["response"]
+    asked = Asked(str(request["method"]).upper(), str(request["url"]), _fields(request), read_body(request))
+    status = int(response["status"])
+    reason = str(response.get("reason", _phrase(status)))
+    answered = Answered(status, reason, _fields(response), read_body(response), bool(response.get("coded")))
+    at = written.get("recorded_at")
+    if isinstance(at, str):
+        at = datetime.fromisoformat(at)
+    if isinstance(at, datetime) and at.tzinfo is None:
+        at = at.replace(tzinfo=UTC)
+    return Exchange(asked, answered, at.timestamp() if isinstance(at, datetime) else None)
+
+
+def _grouped(fields: Fields) -> dict[str, Any]:
+    """By name: a value, or a list of them."""
+    found: dict[str, Any] = {}
+    names: dict[str, str] = {}
+    for name, value in fields:
+        shown = names.setdefault(name.lower(), name)
+        if shown not in found:
+            found[shown] = value
+        elif isinstance(found[shown], list):
+            found[shown].append(value)
+        else:
+            found[shown] = [found[shown], value]
+    return found
+
+
+def _fields(written: Mapping[str, Any]) -> Fields:
+    headers: Mapping[str, Any] = written.get("headers") or {}
+    return tuple((str(name), str(value)) for name, values in headers.items() for value in listed(values))
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return ""

@@ -1,0 +1,62 @@
+"""Where a recording lies: in a file, which may have others beside it, or in an archive, as Playwright saves one."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from aiohttp_cache_di.errors import ConfigurationError
+from aiohttp_cache_di.testing.recording.keeping.foreign import Attached
+
+__all__ = ["nothing_attached", "opened"]
+
+
+def nothing_attached(name: str) -> bytes:
+    """Refuse to read *name*: the recording came from no file.
+
+    Raises:
+        ConfigurationError: always.
+    """
+    raise ConfigurationError(f"a body is in the file {name!r}, which is not here")
+
+
+@contextmanager
+def opened(path: Path) -> Generator[tuple[str, Attached]]:
+    """The text of the recording at *path*, and what reads the bodies that lie beside it.
+
+    Raises:
+        OSError: it cannot be read.
+        ConfigurationError: it is an archive without a recording, or one that is broken.
+    """
+    if path.suffix.lower() != ".zip":
+        yield path.read_text(encoding="utf-8-sig"), lambda name: _beside(path, name)
+        return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [name for name in archive.namelist() if name.lower().endswith(".har")]
+            if len(names) != 1:
+                raise ConfigurationError(f"the archive has {len(names)} files that end in .har, and is to have one")
+            yield archive.read(names[0]).decode("utf-8-sig"), lambda name: _inside(archive, name)
+    except (zipfile.BadZipFile, zlib.error, RuntimeError) as exc:  # the latter of passwords and odd methods
+        raise ConfigurationError(f"this is no archive that can be read: {exc}") from exc
+
+
+def _beside(path: Path, name: str) -> bytes:
+    folder = path.parent.resolve()
+    found = (folder / name).resolve()
+    if not found.is_relative_to(folder):
+        raise ConfigurationError(f"a body is to be in the file {name!r}, which is outside of {folder}")
+    try:
+        return found.read_bytes()
+    except OSError as exc:
+        raise ConfigurationError(f"a body is in the file {name!r}, which cannot be read: {exc}") from exc
+
+
+def _inside(archive: zipfile.ZipFile, name: str) -> bytes:
+    try:
+        return archive.read(name)
+    except KeyError:
+        raise ConfigurationError(f"a body is in the file {name!r}, which the archive does not have") from None

@@ -1,0 +1,116 @@
+"""The admin page and its API, which look into the caches of an app, as routes of aiohttp.web."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeAlias, cast
+
+from aiohttp import web
+
+from aiohttp_cache_di.admin import DEFAULT_PATH, ENDPOINTS, Admin, Ask, Name, expect_callable, mount_path
+from aiohttp_cache_di.session import CachedSession
+from aiohttp_cache_di_web.routes import Handler
+from aiohttp_cache_di_web.state import CACHED_SESSION
+
+__all__ = ["Authorize", "add_admin"]
+
+Verdict: TypeAlias = bool | web.StreamResponse
+
+Authorize: TypeAlias = Callable[[web.Request], Verdict | Awaitable[Verdict]]
+"""A handler that returns True to let a request pass; or the response to send instead, or raises it."""
+
+
+def add_admin(
+    app: web.Application,
+    *,
+    authorize: Authorize | None,
+    path: str = DEFAULT_PATH,
+    keys: Sequence[web.AppKey[CachedSession]] = (CACHED_SESSION,),
+    read_only: bool = False,
+    previews: bool = True,
+) -> None:
+    """Add the admin page and its API to *app*, before it starts: ``add_admin(app, authorize=is_admin)``.
+
+    Args:
+        app: which is to have the page; or a sub-app of it.
+        authorize: a handler, which may be a coroutine function. It returns True to let a request pass. A response that
+            it returns or raises is sent instead; anything else refuses. It has no default: None, written out, lets
+            clients on this machine in and no others, which is for development, and not for a service behind a proxy.
+        path: where the page is.
+        keys: of the sessions whose caches it shows.
+        read_only: nothing can be purged.
+        previews: the beginnings of bodies are shown.
+
+    Raises:
+        ConfigurationError: *authorize* or *path* is no such thing.
+    """
+    base = mount_path(path, option="path")
+    expect_callable(authorize, what="a handler")
+    admin = Admin(is_local=authorize is None, read_only=read_only, previews=previews)
+
+    async def watch(app: web.Application) -> None:
+        for key in keys:
+            admin.watch(app.get(key))
+
+    async def leave(app: web.Application) -> None:
+        for key in keys:
+            admin.leave(app.get(key))
+
+    app.on_startup.append(watch)
+    app.on_shutdown.append(leave)
+    for name, method, below in ENDPOINTS:
+        app.router.add_route(method, f"{base}{below}", _admin_handler(admin, name, authorize, keys))
+    if base:
+        own = base.rpartition("/")[2]
+
+        async def to_page(request: web.Request) -> web.Response:
+            # As the browser sees the path, whatever a proxy has taken off it.
+            return web.Response(status=307, headers={"Location": f"{own}/"})
+
+        app.router.add_get(base, to_page)
+
+
+def _admin_handler(
+    admin: Admin, name: Name, authorize: Authorize | None, keys: Sequence[web.AppKey[CachedSession]]
+) -> Handler:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        if authorize is not None:
+            verdict = authorize(request)
+            allowed = await verdict if inspect.isawaitable(verdict) else verdict
+            if isinstance(allowed, web.StreamResponse):
+                return allowed
+            if allowed is not True:
+                raise web.HTTPForbidden(text="authorize= has refused the request: it did not return True")
+        sessions = [(str(key), request.config_dict.get(key)) for key in keys]
+        reply = await admin.answer(name, _ask(request), sessions, request.match_info.get("number", ""))
+        response = web.Response(status=reply.status, body=reply.body, headers=reply.headers)
+        if reply.headers.get("Connection") == "close":
+            response.force_close()
+        return response
+
+    return handler
+
+
+def _ask(request: web.Request) -> Ask:
+    async def read(limit: int) -> bytes:
+        body = bytearray()
+        async for piece in request.content.iter_any():
+            body += piece
+            if len(body) > limit:
+                break
+        return bytes(body)
+
+    # A middleware may have put another address in place of the connection's own.
+    peer: object = None if request.transport is None else request.transport.get_extra_info("peername")
+    address = str(cast("tuple[object, ...]", peer)[0]) if isinstance(peer, tuple) and peer else None
+    return Ask(
+        request.method,
+        [(name.lower(), value) for name, value in request.headers.items()],
+        list(request.query.items()),
+        request.cookies,
+        (address, request.remote),
+        request.scheme == "https",
+        read,
+        f"{request.version.major}.{request.version.minor}",
+    )

@@ -1,0 +1,139 @@
+"""The cached session in an app: opened with it, kept in it, closed with it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import AsyncGenerator, Callable, MutableMapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Final, TypeAlias
+from weakref import WeakKeyDictionary
+
+from aiohttp import web
+
+from aiohttp_cache_di.backends.base import CacheBackend
+from aiohttp_cache_di.containers import AnyContainer, container_of, open_container, session_already_open
+from aiohttp_cache_di.session import CachedSession
+
+__all__ = ["CACHED_SESSION", "CacheContext", "cache_ctx", "cache_of", "make_cache_ctx"]
+
+CACHED_SESSION: Final = web.AppKey("CACHED_SESSION", CachedSession)
+"""Where the session is kept in the app."""
+
+CacheContext: TypeAlias = Callable[[web.Application], AbstractAsyncContextManager[None]]
+"""What ``app.cleanup_ctx`` takes."""
+
+
+def make_cache_ctx(
+    container: AnyContainer | None = None, *, key: web.AppKey[CachedSession] = CACHED_SESSION
+) -> CacheContext:
+    """Make a context that opens *container* when the app starts and closes it when the app is cleaned up.
+
+    An app that several runners start at the same time has one session, which is closed with the last.
+
+    Args:
+        container: a `CacheContainer`, its class, or one that is embedded in yours; None for one of its own at each
+            start, from the ``AIOHTTP_CACHE_`` variables.
+        key: where the session is kept; each cache of an app has its own.
+
+    Returns:
+        What ``app.cleanup_ctx.append(…)`` takes. At the start it raises what `open_container` raises, and
+        ConfigurationError where another cache of the app has the same key.
+    """
+    running: WeakKeyDictionary[web.Application, _Running] = WeakKeyDictionary()
+
+    def context(app: web.Application) -> AbstractAsyncContextManager[None]:
+        """Open a cache when *app* starts, keep its session in the app, and close it when the app is cleaned up.
+
+        What is being stored then is stored first, within a second or so.
+
+        Args:
+            app: the app, or a sub-app; the session is ``app[CACHED_SESSION]`` (or under the key that was given) from
+                the start on, and what `get_cached_session` finds.
+
+        Raises:
+            ConfigurationError: at the start: a variable cannot be used, another cache of the app has the same key, or
+                ``REQUIRE_STORE`` is true and the store cannot be used.
+            MissingDependencyError: at the start: the driver of the store is not installed.
+        """
+        return _Context(app, key, container, running)
+
+    return context
+
+
+class _Running:
+    """A cache of an app that is served, by several runners perhaps."""
+
+    def __init__(self, container: Any) -> None:
+        self.container = container
+        self.contexts: list[_Context] = []
+
+
+class _Context(AbstractAsyncContextManager[None]):
+    """One start of an app.
+
+    When a runner is cleaned up, aiohttp leaves the contexts of *all* starts, in reverse order, and does so once for
+    each runner. So the last runner goes when the first context has been left as often as there are contexts.
+    """
+
+    def __init__(
+        self,
+        app: web.Application,
+        key: web.AppKey[CachedSession],
+        container: AnyContainer | None,
+        running: MutableMapping[web.Application, _Running],
+    ) -> None:
+        self._app, self._key, self._container, self._running = app, key, container, running
+        self._left = 0
+        # A generator: when a start fails and nothing is cleaned up, the end of the loop closes it.
+        self._open = self._keep_open()
+
+    async def __aenter__(self) -> None:
+        app = self._app
+        if app not in self._running:
+            if self._key in app and not app[self._key].closed:
+                raise session_already_open(self._key)
+            self._running[app] = _Running(container_of(self._container))
+        self._running[app].contexts.append(self)
+        await anext(self._open)
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self._left += 1
+        found = self._running.get(self._app)
+        if found is None or self is not found.contexts[0] or self._left < len(found.contexts):
+            return
+        for context in reversed(found.contexts.copy()):
+            await anext(context._open, None)
+
+    async def _keep_open(self) -> AsyncGenerator[None]:
+        found = self._running[self._app]
+        try:
+            async with open_container(found.container) as session:
+                self._show(session)
+                yield
+        finally:
+            found.contexts.remove(self)
+            if not found.contexts:
+                self._running.pop(self._app, None)
+
+    def _show(self, session: CachedSession) -> None:
+        if self._app.get(self._key) is session:
+            return
+        with warnings.catch_warnings():
+            # Of an app that is started once more: what is kept in it was meant to change then.
+            warnings.filterwarnings("ignore", "Changing state of started", DeprecationWarning)
+            self._app[self._key] = session
+
+
+cache_ctx: Final = make_cache_ctx()
+"""The context of an app with one cache, which the ``AIOHTTP_CACHE_`` variables describe.
+
+``app.cleanup_ctx.append(cache_ctx)``: the cache is opened when the app starts and closed when it is cleaned up, and
+`get_cached_session` finds its session meanwhile. A start raises ConfigurationError for a variable that cannot be used,
+and MissingDependencyError for a driver that is not installed. An app with several caches takes `make_cache_ctx`.
+"""
+
+
+def cache_of(request: web.Request, key: web.AppKey[CachedSession]) -> CacheBackend | None:
+    """The cache of the session kept under *key*; None where there is none, or it is closed."""
+    session: CachedSession | None = request.config_dict.get(key)
+    return None if session is None or session.closed else session.cache

@@ -1,0 +1,94 @@
+"""The revision tells of each change of what answers depend on."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+
+from aiohttp_cache_di import CachedResponse
+from aiohttp_cache_di.backends import CacheBackend, DictCache
+from aiohttp_cache_di.policy.rules.expiration import lifetime_s
+
+
+def refuse(response: object) -> bool:
+    """Cache nothing."""
+    return False
+
+
+def one_key(*args: object, **kwargs: object) -> str:
+    """The same key for all."""
+    return "k"
+
+
+SETTINGS: list[tuple[str, Any]] = [
+    ("expire_after", 5),
+    ("urls_expire_after", {"*.org": 5}),
+    ("allowed_codes", (404,)),
+    ("allowed_methods", frozenset({"POST"})),
+    ("include_headers", True),
+    ("ignored_params", frozenset({"token"})),
+    ("cache_control", True),
+    ("filter_fn", refuse),
+    ("shared", True),
+    ("credential_headers", frozenset({"x-key"})),
+    ("stale_if_error_s", 5.0),
+    ("max_variants", 1),
+    ("write_behind", False),
+    ("fast_lane", False),
+    ("store_cookies", True),
+    ("responses", DictCache()),
+    ("redirects", DictCache()),
+    ("response_aliases", DictCache()),
+    ("create_key", one_key),
+    ("get_response", None),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), SETTINGS)
+def test_a_setting_that_is_set_raises_it_and_is_read_again(name: str, value: Any) -> None:
+    backend = CacheBackend()
+    before = backend.revision
+    setattr(backend, name, value)
+    assert backend.revision > before
+    assert getattr(backend, name) is value or value is None
+
+
+def test_rules_are_those_of_the_latest_settings() -> None:
+    backend = CacheBackend(expire_after=5)
+    assert backend.rules_for("http://example.org").lifetime_s == 5
+    backend.expire_after = 6
+    assert backend.rules_for("http://example.org").lifetime_s == 6
+    backend.urls_expire_after = {"*.org": 7}
+    assert backend.rules_for("http://example.org").lifetime_s == lifetime_s(7, now=0.0)
+
+
+def test_a_hook_is_the_users_where_a_subclass_or_the_object_has_its_own() -> None:
+    class Own(CacheBackend):
+        async def get_response(self, key: str) -> CachedResponse | None:
+            return None
+
+    assert CacheBackend().overridden == frozenset()
+    assert Own().overridden == {"get_response"}
+    backend = Own()
+    with patch.object(backend, "create_key", return_value="k"):
+        assert backend.overridden == {"get_response", "create_key"}
+        assert backend.create_key("GET", "http://example.org") == "k"
+    assert backend.overridden == {"get_response"}
+    assert backend.create_key("GET", "http://example.org") != "k"
+    with pytest.raises(AttributeError):
+        del backend.create_key
+
+
+def test_nothing_is_raised_by_what_is_no_setting() -> None:
+    backend: Any = CacheBackend()
+    before = backend.revision
+    backend.anything = 1
+    assert backend.revision == before
+
+
+def test_a_hook_is_seen_to_be_awaited_by_what_looks_without_calling_it() -> None:
+    # As `unittest.mock` does for the attributes of a `spec` from Python 3.14 on.
+    assert inspect.iscoroutinefunction(inspect.unwrap(inspect.getattr_static(CacheBackend, "request")))

@@ -1,0 +1,161 @@
+"""Patterns of URLs: which part of a URL a star may stand for."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from aiohttp_cache_di.policy.rules import patterns
+from aiohttp_cache_di.policy.rules.patterns import UrlPatterns
+from aiohttp_cache_di.policy.rules.principals import PrincipalPatterns
+
+
+@pytest.mark.parametrize(
+    ("pattern", "url"),
+    [
+        ("*.amazonaws.com", "https://s3.amazonaws.com"),
+        ("*.amazonaws.com", "https://s3.eu.amazonaws.com:8443/x?y"),
+        ("*.amazonaws.com", "https://amazonaws.com.x.amazonaws.com/"),
+        ("*.Example.COM", "https://api.example.com/"),
+        ("https://*.example.com/v1/*", "https://a.b.example.com/v1/x/y"),
+        ("*/v1/*", "https://any.test/v1/x"),
+        ("api?.example.com", "https://api1.example.com/"),
+        ("api[!x].example.com", "https://api1.example.com/"),
+        ("example.com/*me", "https://example.com/x/y?me"),
+    ],
+)
+def test_a_pattern_by_host_covers_the_hosts_that_it_names(pattern: str, url: str) -> None:
+    assert UrlPatterns([pattern], option="o", by_host=True).match(url)
+    assert UrlPatterns([pattern], option="o").match(url)
+    assert PrincipalPatterns({pattern: "it"}).match(url) == "it"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "url"),
+    [
+        ("*.amazonaws.com", "https://evil.test/me?next=https://s3.amazonaws.com/x"),
+        ("*.amazonaws.com", "https://evil.test/a.amazonaws.com"),
+        ("*.amazonaws.com", "https://evil.test?x=.amazonaws.com"),
+        ("*.amazonaws.com", "https://x.amazonaws.com@evil.test/"),
+        ("*.amazonaws.com/*", "https://evil.test/files/www.amazonaws.com/x"),
+        ("*amazonaws*", "https://evil.test/amazonaws"),
+        ("evil?x.amazonaws.com", "https://evil/x.amazonaws.com"),
+        ("evil[!a]x.amazonaws.com", "https://evil/x.amazonaws.com"),
+        ("https://*.amazonaws.com", "https://evil.test/https://s3.amazonaws.com"),
+    ],
+)
+def test_a_pattern_by_host_is_found_in_no_path_and_no_query(pattern: str, url: str) -> None:
+    assert not UrlPatterns([pattern], option="o", by_host=True).match(url)
+    assert PrincipalPatterns({pattern: "it"}).match(url) is None
+
+
+@pytest.mark.parametrize(
+    ("pattern", "url"),
+    [
+        ("https://e.test:443/*", "https://e.test/x"),
+        ("http://e.test:80", "http://e.test:80/"),
+        ("https://[::1]:443/*", "https://[::1]/x"),
+        ("*.PDF", "https://e.test/Report.PDF"),
+        ("*Report.pdf", "https://e.test/x/Report.pdf"),
+        ("*?ID=5", "https://e.test/x?ID=5"),
+        ("*Müller", "https://e.test/wiki/M%C3%BCller"),
+        ("e.test*ID=5", "https://e.test/x?ID=5"),
+        ("*.Example.COM", "https://api.example.com/"),
+    ],
+)
+def test_a_pattern_may_have_capitals_without_a_slash_and_the_own_port_of_its_scheme(pattern: str, url: str) -> None:
+    assert UrlPatterns([pattern], option="o").match(url)
+
+
+@pytest.mark.parametrize("by_host", [True, False])
+@pytest.mark.parametrize(
+    ("pattern", "url"),
+    [
+        ("e.test:443", "https://e.test/x"),
+        ("e.test:443", "https://e.test:443/"),
+        ("e.test:443", "http://e.test:443/"),
+        ("e.test:443/x", "https://e.test/x?y"),
+        ("e.test:80", "http://e.test/x"),
+        ("*.test:443", "https://api.e.test/x"),
+        ("[::1]:443", "https://[::1]/x"),
+        ("*://e.test:443", "https://e.test/"),
+        ("http*://e.test:80", "http://e.test/"),
+        ("http://e.test?x=1", "http://e.test/?x=1&y=2"),
+        ("http://e.test?x=1", "http://e.test?x=1"),
+        ("http://e.test/?x=1", "http://e.test?x=1"),
+        ("e.test?a&x=1/2", "http://e.test?a&x=1/2"),
+        ("https://e.test:443?x=1", "https://e.test/?x=1"),
+        ("e.test:8443?x=*", "https://e.test:8443/?x=1"),
+    ],
+)
+def test_a_port_may_be_any_schemes_own_and_a_query_may_follow_the_host(pattern: str, url: str, by_host: bool) -> None:
+    assert UrlPatterns([pattern], option="o", by_host=by_host).match(url)
+
+
+@pytest.mark.parametrize("by_host", [True, False])
+@pytest.mark.parametrize(
+    ("pattern", "url"),
+    [
+        ("e.test:443", "http://e.test/"),
+        ("e.test:443", "https://e.test:8443/"),
+        ("e.test:80", "https://e.test/"),
+        ("https://e.test:443", "https://e.test:8443/"),
+        ("*.test:443", "https://api.e.test:8443/"),
+        ("http://e.test:443", "http://e.test/"),
+        ("*s://e.test:80", "https://e.test/"),
+        ("http://e.test?x=1", "http://e.test.x=1/"),
+        ("http://e.test?x=1", "http://e.test/y?x=1"),
+        ("http://e.test?x=1", "http://e.test/?X=1"),
+        ("https://e.test?x=1", "https://e.test.evil.test/?x=1"),
+    ],
+)
+def test_a_pattern_with_a_port_or_a_query_covers_no_other(pattern: str, url: str, by_host: bool) -> None:
+    assert not UrlPatterns([pattern], option="o", by_host=by_host).match(url)
+
+
+HOSTS = [
+    "a.test",
+    "A.test",
+    "1.2.3.4",
+    "a.1",
+    "xn--9ca.test",
+    "a.xn--9ca",
+    "a-b.c",
+    "a:80",
+    "u@a",
+    "[::1]",
+    "0x7f",
+    "a.",
+    "",
+]
+PIECES = [
+    "/",
+    "?",
+    "#",
+    "a",
+    "%C3",
+    "%A9",
+    "%2F",
+    "%2f",
+    "%",
+    "%zz",
+    "'",
+    '"',
+    "..",
+    "\\",
+    "[",
+    "&",
+    "+",
+    " ",
+    "é",
+    "%20",
+]
+
+
+def test_a_url_that_needs_no_parsing_is_read_as_one_that_is_parsed() -> None:
+    rng = random.Random(5)
+    for _ in range(3000):
+        scheme, host = rng.choice(["http", "https", "HTTP", "ftp"]), rng.choice(HOSTS)
+        url = f"{scheme}://{host}{''.join(rng.choices(PIECES, k=rng.randrange(6)))}"
+        assert patterns.as_read(url) == patterns._parsed(url)
