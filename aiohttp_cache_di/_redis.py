@@ -4,7 +4,7 @@ redis-py opens, encrypts and authenticates a connection, by its own options and 
 sentinels know it. It lends a connection to one task at a time, so what is under way for a thousand tasks needs a
 thousand of them. Here one connection serves them all, so its stream is taken over when it is open. For the stream there
 is no public name: `TOUCHED` names the two attributes that hold it. Without them a connection is used by its public
-methods, which is slower (`backends.redis.driven`).
+methods, which is slower (`backends.redis.connections.driven`).
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ import hypothesis
 import pytest
 
 from aiohttp_cache_di.backends import CacheBackend, configured
-from aiohttp_cache_di.backends.redis import connections
+from aiohttp_cache_di.backends.redis.connections import connection
 from aiohttp_cache_di.backends.sqlite import SQLiteBackend
 from aiohttp_cache_di.backends.sqlite.store import SQLiteStore
 from aiohttp_cache_di.backends.sqlite.writing import writes
@@ -77,7 +77,7 @@ def pytest_configure(config: pytest.Config) -> None:
         turn_off(SQLiteBackend, near_tier=False)
         SQLiteStore.limits = Limits()
         setattr(first_looks, "MAX_UNDER_WAY", 0)  # noqa: B010  # it is final for the package
-        for module, name in ((writes, "MAX_GROUP"), (connections, "BATCH_BYTES")):
+        for module, name in ((writes, "MAX_GROUP"), (connection, "BATCH_BYTES")):
             assert getattr(module, name) > 1
             setattr(module, name, 1)
 

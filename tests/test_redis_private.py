@@ -11,7 +11,7 @@ import redis.asyncio
 
 from aiohttp_cache_di import _redis
 from aiohttp_cache_di.backends.redis import RedisBackend, RedisCache
-from aiohttp_cache_di.backends.redis.driven import DrivenConnection
+from aiohttp_cache_di.backends.redis.connections.driven import DrivenConnection
 from aiohttp_cache_di.errors import MissingDependencyError
 from tests.backends.entries import make_entry
 from tests.backends.redis.opened import connection_of

@@ -33,6 +33,11 @@ async def fetch(session: ClientSession, url: str, **options: Any) -> tuple[bool,
         return isinstance(response, CachedResponse), await response.text()
 
 
+def session_on(cache: Any) -> CachedSession:
+    """A session on *cache*, whatever that is."""
+    return CachedSession(cache=cache)
+
+
 class TestConstruction:
     async def test_the_default_cache_is_in_memory_and_the_session_s_own(self) -> None:
         async with CachedSession() as session:
@@ -63,7 +68,7 @@ class TestConstruction:
         with pytest.raises(TypeError, match=r"cache= takes a CacheBackend, not 'redis': use one such as SQLiteBackend"):
             CachedSession(cache=wrong)
 
-    @pytest.mark.parametrize("make", [lambda wrong: CachedSession(cache=wrong), CacheMiddleware])
+    @pytest.mark.parametrize("make", [session_on, CacheMiddleware])
     async def test_what_is_no_backend_is_refused_and_no_password_told(self, make: Callable[[Any], object]) -> None:
         with pytest.raises(TypeError, match=r"not the class CacheBackend: call it$"):
             make(CacheBackend)
@@ -157,6 +162,7 @@ class TestConstruction:
             "logging.getLogger('asyncio').setLevel(logging.ERROR)  # not of what takes 0.1 s on a busy machine\n"
             "class Mixed(aiohttp_cache_di.CacheMixin, ClientSession): pass\n"
             "async def main():\n"
+            "    asyncio.get_running_loop().slow_callback_duration = 60\n"  # a busy machine is told of, too
             "    async with aiohttp_cache_di.CachedSession() as session: session.cache = session.cache\n"
             "    async with Mixed(): pass\n"
             "asyncio.run(main())\n"

@@ -19,7 +19,7 @@ from aiohttp_cache_di.cli.parsing import parser
 from aiohttp_cache_di.cli.running import DONE, FAILED, INTERRUPTED, REFUSED, Cache, Command, run
 from aiohttp_cache_di.cli.taking_over import take_over
 from aiohttp_cache_di.errors import ConfigurationError
-from aiohttp_cache_di.settings.consistency import refuse_contradictions
+from aiohttp_cache_di.settings.consistency import passed_over, refuse_contradictions
 from aiohttp_cache_di.settings.model import CacheSettings
 from aiohttp_cache_di.settings.report import EffectiveSetting, effective_settings, variables_table
 
@@ -122,9 +122,12 @@ def _settings(given: argparse.Namespace) -> int:
         refuse_contradictions(settings)
         rows = list(effective_settings(settings))
         place = settings.place
+        unused = passed_over(settings)
     except ConfigurationError as exc:
         print(exc, file=sys.stderr)
         return REFUSED
+    if unused is not None:
+        print(f"warning: {unused}", file=sys.stderr)
     if place is not None and place.warning is not None:
         print(f"warning: {place.warning}", file=sys.stderr)
     if given.json:

@@ -17,6 +17,7 @@ from aiohttp_cache_di.backends.wrap.guarding.outages import cause_of, kind_of
 from aiohttp_cache_di.backends.wrap.ping import reach
 from aiohttp_cache_di.errors import CacheError, ConfigurationError, StorageError
 from aiohttp_cache_di.settings.build import build_backend
+from aiohttp_cache_di.settings.consistency import passed_over
 from aiohttp_cache_di.settings.model import DEFAULT_PREFIX, CacheSettings
 from aiohttp_cache_di.settings.places import IN_MEMORY
 from aiohttp_cache_di.settings.secrecy import without_secrets
@@ -194,6 +195,8 @@ def _refuse_unseen(settings: CacheSettings, *, creates: bool, tries: bool) -> No
     """Refuse a cache that cannot be seen from here; or, where nothing is to be created, is not there."""
     if not tries:
         refuse_memory(settings, "what a service keeps in its own memory cannot be seen from here")
+    if (unused := passed_over(settings)) is not None:
+        print(f"warning: {unused}", file=sys.stderr)
     place = settings.place
     if place is None or (tries and place.path == IN_MEMORY):
         return

@@ -49,25 +49,14 @@ def version_of(response: ClientResponse) -> tuple[int, int]:
     return (1, 1) if version is None else (version.major, version.minor)
 
 
-def entry_of(
-    response: ClientResponse,
-    *,
-    body: bytes,
-    key: str = "",
-    fresh_until: float = float("inf"),
-    drop: frozenset[str] = SET_COOKIE,
-) -> StoredResponse:
-    """Make a stored entry from aiohttp's response, its body and nothing else.
-
-    Args:
-        drop: names, lower case, of header fields that are not stored.
-    """
+def entry_of(response: ClientResponse, *, body: bytes, fresh_until: float = float("inf")) -> StoredResponse:
+    """Make a stored entry, without a key and Set-Cookie, from aiohttp's response, its body and nothing else."""
     now = time.time()
     return StoredResponse(
         reason=reason_of(response),
         version=version_of(response),
-        raw_headers=kept_lines(response.raw_headers, drop),
-        key=key,
+        raw_headers=kept_lines(response.raw_headers, SET_COOKIE),
+        key="",
         method=response.method,
         url=str(response.url),
         status=response.status,

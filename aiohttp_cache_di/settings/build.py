@@ -15,7 +15,7 @@ from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.options.values import BACKEND_OPTIONS
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.session import CachedSession
-from aiohttp_cache_di.settings.consistency import refuse_contradictions
+from aiohttp_cache_di.settings.consistency import passed_over, refuse_contradictions
 from aiohttp_cache_di.settings.forms import BUILT_IN_BACKENDS
 from aiohttp_cache_di.settings.model import CacheSettings
 from aiohttp_cache_di.settings.secrecy import without_secrets
@@ -71,6 +71,8 @@ def plan_backend(settings: CacheSettings) -> BackendPlan:
             written, and ``require_store`` is true; or a setting would have no effect.
     """
     refuse_contradictions(settings)
+    if (unused := passed_over(settings)) is not None:
+        logger.warning("Cache %s: %s", settings.name, unused)
     options = _common_options(settings)
     place = settings.place
     if place is not None:

@@ -154,9 +154,11 @@ class Variables(NamedTuple):
         known = {self.name(item).lower(): self.name(item) for item in self.known}
         files = [name + FILE_SUFFIX for name, item in zip(known, self.known, strict=True) if item.kind.secret]
         meant = {**known, **{name: name.upper() for name in files}}
+        tails = {name[len(self.prefix) :]: whole for name, whole in meant.items()}  # what they share says nothing
         problems: list[str] = []
         for name in sorted(self.found.keys() - known.keys()):
-            hints = [f"did you mean {meant[near]}?" for near in difflib.get_close_matches(name, meant, 1, cutoff=0.75)]
+            near = difflib.get_close_matches(name[len(self.prefix) :], tails, 1)
+            hints = [f"did you mean {tails[tail]}?" for tail in near]
             if any(name.endswith(f"_{item.suffix.lower()}") for item in self.known) or not hints:
                 hints.append(f"variables of another cache need a prefix that does not begin with {self.prefix}")
             source = self.found[name].source

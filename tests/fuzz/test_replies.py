@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiohttp_cache_di.backends.redis import commands
-from aiohttp_cache_di.backends.redis.wire import ProtocolError, ReplyParser
+from aiohttp_cache_di.backends.redis.connections.wire import ProtocolError, ReplyParser
+from aiohttp_cache_di.backends.redis.records import commands
 from aiohttp_cache_di.errors import StorageError
 from tests.fuzz.fuzzing import fuzzed
 

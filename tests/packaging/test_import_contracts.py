@@ -65,7 +65,7 @@ def test_every_import_points_down_the_layers(project: Path) -> None:
         ("aiohttp_cache_di/misplaced.py", "", "Imports point down the layers"),
         ("aiohttp_cache_di/rfc9111/dates.py", "import aiohttp_cache_di.rfc9111.freshness", "No circle of imports"),
         (
-            "aiohttp_cache_di/backends/redis/wire.py",
+            "aiohttp_cache_di/backends/redis/connections/wire.py",
             "import aiohttp_cache_di.backends.sqlite",
             "A store knows no other",
         ),

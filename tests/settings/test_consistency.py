@@ -7,7 +7,8 @@ import pytest
 from aiohttp_cache_di.cli.main import main
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.settings import CacheSettings
-from aiohttp_cache_di.settings.build import build_backend
+from aiohttp_cache_di.settings.build import build_backend, plan_backend
+from aiohttp_cache_di.settings.consistency import passed_over
 
 
 @pytest.mark.parametrize(
@@ -59,3 +60,23 @@ def test_post_as_query_without_the_standard_is_refused_with_the_way_out(monkeypa
         ConfigurationError, match=r"^AIOHTTP_CACHE_POST_AS_QUERY: without AIOHTTP_CACHE_CACHE_CONTROL=true"
     ):
         build_backend(CacheSettings.load(env_file=None))
+
+
+def test_a_variable_of_a_store_that_nothing_names_is_told_and_one_beside_a_named_store_is_not(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("AIOHTTP_CACHE_REDIS__URL", "redis://cache.example:6379/0")
+    said = (
+        "AIOHTTP_CACHE_REDIS__URL is passed over: AIOHTTP_CACHE_BACKEND is not set, and so sqlite; "
+        "set AIOHTTP_CACHE_BACKEND=redis"
+    )
+    assert passed_over(CacheSettings.load()) == said
+    plan_backend(CacheSettings.load())
+    assert said in caplog.text
+
+    monkeypatch.setenv("AIOHTTP_CACHE_BACKEND", "memory")
+    assert passed_over(CacheSettings.load()) is None
+    monkeypatch.delenv("AIOHTTP_CACHE_REDIS__URL")
+    monkeypatch.delenv("AIOHTTP_CACHE_BACKEND")
+    monkeypatch.setenv("AIOHTTP_CACHE_SQLITE__TIMEOUT", "5s")
+    assert passed_over(CacheSettings.load()) is None

@@ -217,6 +217,12 @@ def test_a_misspelt_variable_is_refused_with_the_nearest_name(
     assert refusal() == f"AIOHTTP_CACHE_{name.upper()}: there is no such setting; did you mean {nearest}?"
 
 
+def test_a_variable_that_is_like_no_other_but_by_its_prefix_is_given_no_hint(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIOHTTP_CACHE_TYPO", "1")
+
+    assert "did you mean" not in refusal()
+
+
 def test_a_variable_that_looks_like_another_caches_is_refused_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIOHTTP_CACHE_WEATHER_FORECAST_BACKEND", "memory")
 

@@ -98,23 +98,23 @@ class Explained(Operated, Configured):
         """
         request, rules, now, trace = question.request, question.rules, time.time(), Trace()
         view = StoreView(self, self.entries)
-        look = _Look(self, view, question, trace, now)
+        search = _Search(self, view, question, trace, now)
         decision: RequestDecision
         if passed_by:
             trace.steps.append(Step("method", False, passed_by))
             decision, stored = Bypass("bypass"), await view.infos(request.url)
         else:
-            primary, entry = await look.find(get_key)
+            primary, entry = await search.find(get_key)
             stored = await view.infos(request.url)
             self._hint(trace, view, primary, stored, {get_key, question.key})
-            decision = await self._decided(look, primary, entry, follows=follows)
+            decision = await self._decided(search, primary, entry, follows=follows)
         return Explanation(
             method=request.method,
             url=keys.redact_url(request.url, self.ignored_params),
             key="" if passed_by else question.key,
             partition=short_id(question.partition),
             decision=type(decision).__name__,
-            cache_status=_status_of(decision, look.purged),
+            cache_status=_status_of(decision, search.purged),
             steps=tuple(trace.steps),
             settings=tuple(self._settings(request.url, rules, wishes)),
             stored=tuple(stored),
@@ -140,17 +140,17 @@ class Explained(Operated, Configured):
             trace.hints.setdefault("selected", f"what is stored for the URL is for others: {', '.join(others)}")
 
     async def _decided(
-        self, look: _Look, primary: StoredResponse | None, entry: StoredResponse | None, *, follows: bool
+        self, search: _Search, primary: StoredResponse | None, entry: StoredResponse | None, *, follows: bool
     ) -> RequestDecision:
         candidates: tuple[StoredResponse | VariantRef, ...] = ()
         if primary is not None:
             candidates = (primary, *primary.variants)
-        found = decide(look.question, entry, look.now, candidates, look.trace)
+        found = decide(search.question, entry, search.now, candidates, search.trace)
         decision = cast("RequestDecision", found)  # no plain hit, as traced
-        if isinstance(decision, Serve) and follows and not await look.may_use(decision.stored):
-            decision = policy.hop_anew(decision.stored, look.question.rules)
-            look.trace.steps.append(Step("hop", False, "what the redirect leads to is not at hand"))
-        return policy.not_at_hand(decision) if look.view.is_incomplete or look.is_refused else decision
+        if isinstance(decision, Serve) and follows and not await search.may_use(decision.stored):
+            decision = policy.hop_anew(decision.stored, search.question.rules)
+            search.trace.steps.append(Step("hop", False, "what the redirect leads to is not at hand"))
+        return policy.not_at_hand(decision) if search.view.is_incomplete or search.is_refused else decision
 
     def _partition(self, url: URL, headers: CIMultiDict[str], kwargs: dict[str, Any], whose: dict[str, Any]) -> str:
         auth: BasicAuth | None = kwargs.get("auth")
@@ -188,7 +188,7 @@ class Explained(Operated, Configured):
         return said
 
 
-class _Look:
+class _Search:
     """What one request would find, and why it finds no more; as `engine.keeping.lookup.Lookup` looks for it.
 
     Args:

@@ -57,9 +57,7 @@ class Selectors(TypedDict, total=False):
     expired: bool
 
 
-def selection(
-    selectors: Selectors, *, ignored_params: Collection[str] = (), ordered: bool = False, now: float | None = None
-) -> Selection:
+def selection(selectors: Selectors, *, ignored_params: Collection[str] = (), ordered: bool = False) -> Selection:
     """What tells whether an entry meets all of *selectors*.
 
     Raises:
@@ -70,7 +68,7 @@ def selection(
     if unknown:
         known = ", ".join(sorted(Selectors.__annotations__))
         raise TypeError(f"entries are not selected by {', '.join(sorted(unknown))}; use {known}")
-    at = time.time() if now is None else now
+    now = time.time()
     tests: list[Wanted] = []
     clues: list[Clue] = []
     if (host := selectors.get("host")) is not None:
@@ -82,9 +80,9 @@ def selection(
         tests.append(test)
         clues += _clue(paths)
     if selectors.get("expired"):
-        tests.append(lambda info: info.fresh_until <= at)
+        tests.append(lambda info: info.fresh_until <= now)
     if (age := selectors.get("older_than")) is not None:
-        stored_before = at - _seconds(age)
+        stored_before = now - _seconds(age)
         tests.append(lambda info: info.stored_at <= stored_before)
     if (size := selectors.get("larger_than")) is not None:
         bound = _bytes(size)

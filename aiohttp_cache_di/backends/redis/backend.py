@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Unpack, cast
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Unpack, cast
 
-from aiohttp_cache_di.arguments import SpelledOut
+from aiohttp_cache_di.arguments import SpelledOut, refuse_unknown
 from aiohttp_cache_di.backends.base import CacheBackend
-from aiohttp_cache_di.backends.options.near import near_arguments
-from aiohttp_cache_di.backends.options.values import codec_of
-from aiohttp_cache_di.backends.redis.clients import topology_at, topology_of
-from aiohttp_cache_di.backends.redis.options import (
-    Sorted,
-    sorted_options,
-)
+from aiohttp_cache_di.backends.options.near import NEAR_OPTIONS, near_arguments
+from aiohttp_cache_di.backends.options.values import BACKEND_OPTIONS, codec_of
+from aiohttp_cache_di.backends.redis.clients import driver_options, topology_at, topology_of
 from aiohttp_cache_di.backends.redis.store import RedisStore
 from aiohttp_cache_di.backends.store.sizes import record_bytes
 from aiohttp_cache_di.backends.wrap.items import StackCache
@@ -58,9 +54,9 @@ class RedisBackend(CacheBackend):
             ConfigurationError: an option or the address has a value that cannot be used.
             MissingDependencyError: redis or hiredis is not installed.
         """
-        options = sorted_options(type(self).__name__, kwargs)
-        super().__init__(cache_name, **options.backend)
-        stack = _stack(cache_name, "responses", address, connection, options, lambda: self.largest_in_memory_bytes)
+        given = _known(type(self).__name__, kwargs)
+        super().__init__(cache_name, **{name: given[name] for name in given.keys() & BACKEND_OPTIONS})
+        stack = _stack(cache_name, "responses", address, connection, given, lambda: self.largest_in_memory_bytes)
         self.use(stack, RedisCache)
 
 
@@ -95,7 +91,7 @@ class RedisCache(StackCache):
         Raises:
             TypeError, ConfigurationError, MissingDependencyError: as `RedisBackend`.
         """
-        options = sorted_options(type(self).__name__, kwargs)
+        options = _known(type(self).__name__, kwargs)
         super().__init__(_stack(namespace, collection_name, address, connection, options))
 
     @property
@@ -121,12 +117,23 @@ class RedisCache(StackCache):
         return self._store.topology.where
 
 
+def _known(owner: str, given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """*given*, all of which are options of *owner*.
+
+    Raises:
+        TypeError: one of them is not.
+    """
+    named = {"address", "connection"}  # which may be what a misspelt one is meant to be
+    refuse_unknown(owner, given, BACKEND_OPTIONS | NEAR_OPTIONS | driver_options() | named)
+    return given
+
+
 def _stack(
     namespace: str,
     collection: str,
     address: str,
     connection: Redis | RedisCluster | SentinelClient | None,
-    options: Sorted,
+    options: Mapping[str, Any],
     body_bytes: Callable[[], int] | None = None,
 ) -> StoreStack:
     """A store for the options given, and what is around it.
@@ -134,10 +141,11 @@ def _stack(
     Args:
         body_bytes: tells how large the body of a response may be that is stored.
     """
-    given = options.driver
-    topology = topology_at(address, given) if connection is None else topology_of(connection, given)
-    codec = codec_of(options.backend, namespace, collection)
-    serializer = options.backend.get("serializer")
+    of_driver = {name: options[name] for name in options.keys() - BACKEND_OPTIONS - NEAR_OPTIONS}
+    near = near_arguments(options)
+    topology = topology_at(address, of_driver) if connection is None else topology_of(connection, of_driver)
+    codec = codec_of(options, namespace, collection)
+    serializer = options.get("serializer")
     value_bytes = record_bytes(serializer, body_bytes, by_users=False)
     store = RedisStore(topology, namespace, collection, codec, value_bytes)
-    return StoreStack(store, codec, serializer, **near_arguments(options.near))
+    return StoreStack(store, codec, serializer, **near)

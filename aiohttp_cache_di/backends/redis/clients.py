@@ -9,9 +9,9 @@ from typing import Any, Final, NamedTuple
 
 from aiohttp_cache_di._redis import driver, introduction, no_retry
 from aiohttp_cache_di.addresses import hosts_of, mask_redis_address, refuse_odd_redis_address
-from aiohttp_cache_di.backends.redis.cluster import Cluster, Known
-from aiohttp_cache_di.backends.redis.topology import SingleServer, Topology
-from aiohttp_cache_di.backends.redis.ways import DirectWay, SentinelWay
+from aiohttp_cache_di.backends.redis.servers.cluster import Cluster, Known
+from aiohttp_cache_di.backends.redis.servers.topology import SingleServer, Topology
+from aiohttp_cache_di.backends.redis.servers.ways import DirectWay, SentinelWay
 from aiohttp_cache_di.errors import ConfigurationError
 
 __all__ = ["driver_options", "topology_at", "topology_of"]

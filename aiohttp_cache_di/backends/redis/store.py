@@ -9,15 +9,15 @@ import time
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from typing import Final
 
-from aiohttp_cache_di.backends.redis.commands import get_upto, head, number, page, size_of, storing, value
-from aiohttp_cache_di.backends.redis.connections import Connection, ReplyTooLargeError, expect_no_error
-from aiohttp_cache_di.backends.redis.endpoints import Endpoint
-from aiohttp_cache_di.backends.redis.names import Names
-from aiohttp_cache_di.backends.redis.reading import BATCH, Reading, abandon_all, all_of
-from aiohttp_cache_di.backends.redis.scripts import Leases, Release
-from aiohttp_cache_di.backends.redis.topology import Topology
-from aiohttp_cache_di.backends.redis.tracking import Tracking
-from aiohttp_cache_di.backends.redis.wire import Reply, ServerError, command
+from aiohttp_cache_di.backends.redis.connections.connection import Connection, ReplyTooLargeError, expect_no_error
+from aiohttp_cache_di.backends.redis.connections.wire import Reply, ServerError, command
+from aiohttp_cache_di.backends.redis.records.commands import get_upto, head, number, page, size_of, storing, value
+from aiohttp_cache_di.backends.redis.records.leases import Leases, Release
+from aiohttp_cache_di.backends.redis.records.names import Names
+from aiohttp_cache_di.backends.redis.records.reading import BATCH, Reading, abandon_all, all_of
+from aiohttp_cache_di.backends.redis.records.tracking import Tracking
+from aiohttp_cache_di.backends.redis.servers.endpoints import Endpoint
+from aiohttp_cache_di.backends.redis.servers.topology import Topology
 from aiohttp_cache_di.backends.store import (
     SECRET_BYTES,
     UNREADABLE,

@@ -7,9 +7,10 @@ from typing import Any, cast
 
 from aiohttp_cache_di.backends.redis import RedisCache
 from aiohttp_cache_di.backends.redis.clients import topology_at
-from aiohttp_cache_di.backends.redis.connections import Connection
+from aiohttp_cache_di.backends.redis.connections.connection import Connection
 from aiohttp_cache_di.backends.redis.store import RedisStore
 from aiohttp_cache_di.entries.codec import EntryCodec
+from tests.stores import PATIENT_S
 from tests.valkey import ValkeyServer
 
 __all__ = ["connection_of", "make_store", "store_at", "store_of"]
@@ -36,6 +37,6 @@ def make_store(
 
 
 def store_at(address: str, namespace: str = "", codec: EntryCodec | None = None, **options: Any) -> RedisStore:
-    """Make a store at an address of any kind."""
-    topology = topology_at(address, options)
+    """Make a store at an address of any kind, which does not take a busy machine for a server that is silent."""
+    topology = topology_at(address, {"socket_timeout": PATIENT_S, **options})
     return RedisStore(topology, namespace or f"store-{next(numbers)}", "responses", codec or EntryCodec())

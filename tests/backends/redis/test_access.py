@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from aiohttp_cache_di.backends.redis import RedisBackend, RedisCache, scripts
+from aiohttp_cache_di.backends.redis import RedisBackend, RedisCache
+from aiohttp_cache_di.backends.redis.records import leases
 from aiohttp_cache_di.errors import ConfigurationError, StorageError
 from tests.backends.entries import make_entry
 from tests.valkey import ValkeyServer
@@ -99,7 +100,7 @@ def test_a_tls_connection_of_a_closed_loop_is_released(tls_address: str, certifi
 async def test_a_user_with_few_rights_suffices(
     own_valkey: ValkeyServer, near_tier_s: float | None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level("INFO", scripts.__name__)
+    caplog.set_level("INFO", leases.__name__)
     own_valkey.command("ACL", "SETUSER", "web", "on", f">{SECRET}", "~app:*", "+@read", "+@write", "+client", "-eval")
     address = f"redis://web:{QUOTED}@127.0.0.1:{own_valkey.port}"
     cache = RedisCache("app", "responses", address, near_tier_s=near_tier_s)

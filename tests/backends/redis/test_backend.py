@@ -20,13 +20,14 @@ import redis
 import redis.asyncio
 
 from aiohttp_cache_di.backends.redis import RedisBackend, RedisCache
-from aiohttp_cache_di.backends.redis.connections import Connection
-from aiohttp_cache_di.backends.redis.wire import command
+from aiohttp_cache_di.backends.redis.connections.connection import Connection
+from aiohttp_cache_di.backends.redis.connections.wire import command
 from aiohttp_cache_di.errors import ConfigurationError, StorageError
 from aiohttp_cache_di.response import CachedResponse
 from tests.backends.entries import make_entry
 from tests.backends.redis.opened import connection_of
 from tests.posix import needs_proc
+from tests.stores import PATIENT_S
 from tests.valkey import ValkeyServer
 
 numbers = itertools.count()
@@ -161,7 +162,7 @@ async def test_a_value_of_another_type_is_a_miss_for_its_key_alone(valkey: Valke
 
 @pytest.mark.parametrize("count", [1_000, 10_000])
 async def test_any_number_of_concurrent_hits_works_over_one_connection(own_valkey: ValkeyServer, count: int) -> None:
-    cache = RedisCache("many", "responses", own_valkey.url)
+    cache = RedisCache("many", "responses", own_valkey.url, socket_timeout=PATIENT_S)
     await asyncio.gather(*(cache.write_entry(make_entry(f"k{index}", b"x" * 10_000)) for index in range(100)))
     found = await asyncio.gather(*(cache.read_entry(f"k{index % 100}") for index in range(count)))
     assert [entry.key for entry in found if entry is not None] == [f"k{index % 100}" for index in range(count)]

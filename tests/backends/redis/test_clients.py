@@ -13,8 +13,8 @@ from redis.asyncio.cluster import ClusterNode
 
 from aiohttp_cache_di.backends.redis import RedisBackend, RedisCache
 from aiohttp_cache_di.backends.redis.clients import topology_at, topology_of
-from aiohttp_cache_di.backends.redis.cluster import Cluster
-from aiohttp_cache_di.backends.redis.topology import SingleServer
+from aiohttp_cache_di.backends.redis.servers.cluster import Cluster
+from aiohttp_cache_di.backends.redis.servers.topology import SingleServer
 from aiohttp_cache_di.errors import ConfigurationError, StorageError
 from aiohttp_cache_di.settings import CacheSettings
 from aiohttp_cache_di.settings.build import build_backend

@@ -13,9 +13,10 @@ import pytest
 from msgspec.structs import replace
 
 from aiohttp_cache_di import CachedSession
-from aiohttp_cache_di.backends.redis import RedisBackend, RedisCache, endpoints
-from aiohttp_cache_di.backends.redis import cluster as module
-from aiohttp_cache_di.backends.redis.wire import command
+from aiohttp_cache_di.backends.redis import RedisBackend, RedisCache
+from aiohttp_cache_di.backends.redis.connections.wire import command
+from aiohttp_cache_di.backends.redis.servers import cluster as module
+from aiohttp_cache_di.backends.redis.servers import endpoints
 from aiohttp_cache_di.backends.store import Found, Lease
 from aiohttp_cache_di.backends.store.partly import PartlyReadError
 from aiohttp_cache_di.errors import StorageError

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from aiohttp_cache_di.backends.redis import RedisCache
-from aiohttp_cache_di.backends.redis.wire import command
+from aiohttp_cache_di.backends.redis.connections.wire import command
 from aiohttp_cache_di.errors import StorageError, StorageTimeoutError
 from tests.backends.entries import make_entry
 from tests.backends.redis.opened import connection_of, store_of

@@ -15,6 +15,7 @@ from aiohttp_cache_di.backends.redis import RedisBackend
 from aiohttp_cache_di.engine.runtime import Runtime
 from tests.backends.redis.turns import Relay
 from tests.origin import Origin, Received, answer
+from tests.stores import PATIENT_S
 from tests.valkey import ValkeyServer
 
 pytestmark = pytest.mark.shortcuts
@@ -23,8 +24,9 @@ numbers = itertools.count()
 
 
 def backend_at(url: str, **options: Any) -> RedisBackend:
-    """One whose leases are not renewed while a test counts, however slow the machine is."""
-    return RedisBackend(f"looks-{next(numbers)}", address=url, autoclose=True, lease=600, **options)
+    """One whose leases are not renewed while a test counts, nor connections given up, however slow the machine is."""
+    name = f"looks-{next(numbers)}"
+    return RedisBackend(name, address=url, autoclose=True, lease=600, socket_timeout=PATIENT_S, **options)
 
 
 @pytest.fixture

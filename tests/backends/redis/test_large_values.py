@@ -17,6 +17,7 @@ from aiohttp_cache_di.entries.codec import EntryCodec
 from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from tests.backends.entries import make_entry
+from tests.stores import PATIENT_S
 from tests.times import shortest
 from tests.valkey import ValkeyServer
 
@@ -28,7 +29,7 @@ NEVER = float("inf")
 
 @pytest.fixture
 async def store(own_valkey: ValkeyServer) -> AsyncIterator[RedisStore]:
-    topology = topology_at(own_valkey.url, {})
+    topology = topology_at(own_valkey.url, {"socket_timeout": PATIENT_S})  # some servers copy what is planted first
     store = RedisStore(topology, "app", "responses", EntryCodec(), lambda: BOUND)
     await store.put([Record(f"k{n}", make_entry(f"k{n}", b"%d" % n), NEVER) for n in range(10)])
     yield store
@@ -158,7 +159,7 @@ async def test_what_could_not_be_read_is_not_written(store: RedisStore) -> None:
 
 
 async def test_the_bound_follows_from_what_the_backend_stores(own_valkey: ValkeyServer) -> None:
-    backend = RedisBackend("bounds", own_valkey.url)
+    backend = RedisBackend("bounds", own_valkey.url, socket_timeout=PATIENT_S)
     large = make_entry("k", bytes(15_000_000))
     with pytest.raises(StorageError):
         await backend.responses.write_entry(large)
@@ -171,7 +172,7 @@ async def test_the_bound_follows_from_what_the_backend_stores(own_valkey: Valkey
 
 
 async def test_a_storage_by_itself_keeps_what_is_larger(own_valkey: ValkeyServer) -> None:
-    cache = RedisCache("bounds", "alone", own_valkey.url)
+    cache = RedisCache("bounds", "alone", own_valkey.url, socket_timeout=PATIENT_S)
     await cache.write_entry(make_entry("k", bytes(30_000_000)))
     assert await cache.read_entry("k") is not None
     await cache.close()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from redis.crc import key_slot
 
 from aiohttp_cache_di.backends.redis import RedisBackend, RedisCache
-from aiohttp_cache_di.backends.redis.names import Names
+from aiohttp_cache_di.backends.redis.records.names import Names
 from tests.backends.entries import make_entry
 from tests.valkey import ValkeyServer
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from aiohttp_cache_di.backends.redis.wire import ProtocolError, ReplyParser, ServerError, command
+from aiohttp_cache_di.backends.redis.connections.wire import ProtocolError, ReplyParser, ServerError, command
 
 REPLIES: list[tuple[bytes, Any]] = [
     (b"+OK\r\n", b"OK"),

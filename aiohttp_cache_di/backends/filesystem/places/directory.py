@@ -117,10 +117,12 @@ class Directory:
 
     def open(self, name: str, flags: int, mode: int = 0o600) -> int:
         """Open the file of that *name*; no link is followed. Raises OSError."""
-        if self.fd is None and not flags & os.O_EXCL:
-            with suppress(FileNotFoundError):
-                _status_of_no_link(self._of(name))
-        return os.open(self._of(name), flags, mode, dir_fd=self.fd)
+        if self.fd is None:
+            name = self._of(name)
+            if not flags & os.O_EXCL:
+                with suppress(FileNotFoundError):
+                    _status_of_no_link(name)
+        return os.open(name, flags, mode, dir_fd=self.fd)
 
     def status_of(self, name: str) -> os.stat_result:
         """What is told of *name*, of a link itself. Raises OSError."""

@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterable, Sequence
 from time import monotonic
 from typing import Any, Final, TypeAlias, TypeVar
 
-from aiohttp_cache_di.backends.redis.commands import LARGE, get, get_upto, head, submit_mget, value
-from aiohttp_cache_di.backends.redis.connections import Connection, ReplyTooLargeError
-from aiohttp_cache_di.backends.redis.topology import Topology
+from aiohttp_cache_di.backends.redis.connections.connection import Connection, ReplyTooLargeError
+from aiohttp_cache_di.backends.redis.records.commands import LARGE, get, get_upto, head, submit_mget, value
+from aiohttp_cache_di.backends.redis.servers.topology import Topology
 from aiohttp_cache_di.backends.store import UNREADABLE, Unreadable
 from aiohttp_cache_di.backends.wrap.tasks import abandon
 from aiohttp_cache_di.errors import StorageError

@@ -6,8 +6,8 @@ import asyncio
 from typing import Any, ClassVar, Final
 
 from aiohttp_cache_di._redis import error_named
-from aiohttp_cache_di.backends.redis.connections import REFUSALS, Connection
-from aiohttp_cache_di.backends.redis.wire import Reply, ServerError
+from aiohttp_cache_di.backends.redis.connections.connection import REFUSALS, Connection
+from aiohttp_cache_di.backends.redis.connections.wire import Reply, ServerError
 from aiohttp_cache_di.errors import StorageError
 
 __all__ = ["DrivenConnection"]

@@ -12,8 +12,8 @@ import secrets
 from collections.abc import Callable
 from typing import Final
 
-from aiohttp_cache_di.backends.redis.connections import Connection, ReplyTooLargeError
-from aiohttp_cache_di.backends.redis.wire import Reply, ServerError, beginning, command, rest
+from aiohttp_cache_di.backends.redis.connections.connection import Connection, ReplyTooLargeError
+from aiohttp_cache_di.backends.redis.connections.wire import Reply, ServerError, beginning, command, rest
 from aiohttp_cache_di.backends.store import Lease
 from aiohttp_cache_di.backends.wrap.tasks import abandon, consume_error
 

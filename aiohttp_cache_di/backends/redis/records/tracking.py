@@ -15,10 +15,10 @@ from collections.abc import Callable, Collection
 from typing import TypeAlias
 from weakref import WeakKeyDictionary
 
-from aiohttp_cache_di.backends.redis.connections import Connection
-from aiohttp_cache_di.backends.redis.names import Names
-from aiohttp_cache_di.backends.redis.topology import Topology
-from aiohttp_cache_di.backends.redis.wire import Reply, ServerError, command
+from aiohttp_cache_di.backends.redis.connections.connection import Connection
+from aiohttp_cache_di.backends.redis.connections.wire import Reply, ServerError, command
+from aiohttp_cache_di.backends.redis.records.names import Names
+from aiohttp_cache_di.backends.redis.servers.topology import Topology
 
 __all__ = ["Listener", "Tracking"]
 

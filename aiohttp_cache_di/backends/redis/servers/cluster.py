@@ -29,11 +29,11 @@ from msgspec.structs import replace
 
 from aiohttp_cache_di._redis import SLOTS, ClusterMap, read_cluster, slot_function
 from aiohttp_cache_di.backends.loops import end, shared
-from aiohttp_cache_di.backends.redis.connections import Connection, Sent
-from aiohttp_cache_di.backends.redis.endpoints import Endpoint
-from aiohttp_cache_di.backends.redis.topology import Part
-from aiohttp_cache_di.backends.redis.ways import NodeWay, secrets_in
-from aiohttp_cache_di.backends.redis.wire import ServerError, command
+from aiohttp_cache_di.backends.redis.connections.connection import Connection, Sent
+from aiohttp_cache_di.backends.redis.connections.wire import ServerError, command
+from aiohttp_cache_di.backends.redis.servers.endpoints import Endpoint
+from aiohttp_cache_di.backends.redis.servers.topology import Part
+from aiohttp_cache_di.backends.redis.servers.ways import NodeWay, secrets_in
 from aiohttp_cache_di.backends.wrap.tasks import background, consume_error
 from aiohttp_cache_di.errors import StorageError
 

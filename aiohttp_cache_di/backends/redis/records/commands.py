@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final, cast
 
-from aiohttp_cache_di.backends.redis.connections import Connection, expect_no_error
-from aiohttp_cache_di.backends.redis.wire import Reply, ServerError, command
+from aiohttp_cache_di.backends.redis.connections.connection import Connection, expect_no_error
+from aiohttp_cache_di.backends.redis.connections.wire import Reply, ServerError, command
 from aiohttp_cache_di.errors import StorageError
 
 __all__ = ["LARGE", "get", "get_upto", "head", "number", "page", "size_of", "storing", "submit_mget", "value"]

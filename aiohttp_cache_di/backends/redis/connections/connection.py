@@ -18,7 +18,7 @@ from typing import Any, ClassVar, TypeVar, cast
 from msgspec import Struct
 
 from aiohttp_cache_di._redis import error_named
-from aiohttp_cache_di.backends.redis.wire import ProtocolError, Reply, ReplyParser, ServerError
+from aiohttp_cache_di.backends.redis.connections.wire import ProtocolError, Reply, ReplyParser, ServerError
 from aiohttp_cache_di.errors import StorageError, StorageTimeoutError
 
 __all__ = ["MAX_REPLY_BYTES", "REFUSALS", "Connection", "ReplyTooLargeError", "Sent", "expect_no_error", "refusal"]

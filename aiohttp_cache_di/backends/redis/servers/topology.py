@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple, Protocol
 
-from aiohttp_cache_di.backends.redis.connections import Connection
-from aiohttp_cache_di.backends.redis.endpoints import Endpoint
-from aiohttp_cache_di.backends.redis.ways import Way
+from aiohttp_cache_di.backends.redis.connections.connection import Connection
+from aiohttp_cache_di.backends.redis.servers.endpoints import Endpoint
+from aiohttp_cache_di.backends.redis.servers.ways import Way
 from aiohttp_cache_di.errors import StorageError
 
 __all__ = ["Part", "SingleServer", "Topology"]

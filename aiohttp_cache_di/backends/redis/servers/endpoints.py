@@ -9,9 +9,9 @@ from typing import Any
 
 from aiohttp_cache_di._redis import take_stream
 from aiohttp_cache_di.backends.loops import shared
-from aiohttp_cache_di.backends.redis.connections import Connection
-from aiohttp_cache_di.backends.redis.driven import DrivenConnection
-from aiohttp_cache_di.backends.redis.ways import Way
+from aiohttp_cache_di.backends.redis.connections.connection import Connection
+from aiohttp_cache_di.backends.redis.connections.driven import DrivenConnection
+from aiohttp_cache_di.backends.redis.servers.ways import Way
 from aiohttp_cache_di.errors import StorageError
 
 __all__ = ["Endpoint"]
