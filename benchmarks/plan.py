@@ -131,7 +131,7 @@ def _other_misses(store: str) -> Scenario:
             *(Subject(peer, "relative", {"store": store}) for peer in peers),
         ),
         {"tasks": 1, "requests": 60, "apart": True},
-        rounds=3,
+        rounds=8,
         quick_rounds=2,
         quick_parameters={"requests": 40},
     )
@@ -295,7 +295,7 @@ SCENARIOS: tuple[Scenario, ...] = (
             *(Subject(f"{RELATIVE} {store}", "relative", {"store": store}) for store in ("memory", "sqlite")),
             Subject(f"{HISHEL} sqlite", "hishel", {"store": "sqlite"}),
         ),
-        {"seconds": 0.6},
+        {"seconds": 0.45},
         rounds=4,
         quick_rounds=1,
         quick_parameters={"seconds": 0.15},
@@ -357,7 +357,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         "expire",
         tuple(Subject(store, "ours", {"store": store}) for store in ("memory", "sqlite", "redis")),
         {"entries": 100_000, "body": 2000},
-        rounds=2,
+        rounds=1,
         quick_parameters=None,
     ),
     Scenario(

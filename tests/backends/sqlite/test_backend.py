@@ -416,8 +416,7 @@ def test_loops_in_several_threads_share_a_storage(tmp_path: Path) -> None:
 FORGETFUL = {
     "after its work": "async def main():\n    await cache.write_entry(make_entry('k'))\nasyncio.run(main())",
     "with writes under way": (
-        "async def main():\n    asyncio.get_running_loop().slow_callback_duration = 60\n"
-        "    await cache.write_entry(make_entry('k'))\n"
+        "async def main():\n    await cache.write_entry(make_entry('k'))\n"
         "    for n in range(500):\n        asyncio.ensure_future(cache.write_entry(make_entry(str(n))))\n"
         "    await asyncio.sleep(0.001)\nasyncio.run(main())"
     ),
@@ -442,10 +441,10 @@ FORGETFUL = {
 def test_a_program_that_forgets_to_close_ends_by_itself_and_says_nothing(tmp_path: Path, program: str) -> None:
     # CPython >= 3.13 itself tells of a connection that is left open, as it does of files, to those who ask for it.
     options = ("-X", "dev", "-W", "error", "-W", "ignore:unclosed database:ResourceWarning")
-    result = run_program("cache = SQLiteCache(sys.argv[1])\n" + program, tmp_path / "cache", options=options)
-    # The loop's debug mode tells of what has taken a busy machine long.
-    said = [line for line in result.stderr.splitlines() if not line.startswith("Executing <")]
-    assert (result.returncode, result.stdout, said) == (0, "", [])
+    # asyncio warns of what takes 0.1 s, as anything does on a busy machine.
+    prelude = "import logging; logging.getLogger('asyncio').setLevel(logging.ERROR)\ncache = SQLiteCache(sys.argv[1])\n"
+    result = run_program(prelude + program, tmp_path / "cache", options=options)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
 
 
 def test_a_forked_child_opens_connections_of_its_own(tmp_path: Path) -> None:
