@@ -272,7 +272,7 @@ class StoreContract:
             await keep(store, f"k{n}", make_entry(f"k{n}", b"x" * 50_000))
         usage = await store.usage()
         assert (before.entries, usage.entries) == (0, 3)
-        assert usage.bytes_in_use - before.bytes_in_use >= 140_000  # what is empty may have pages with room in them
+        assert usage.bytes_in_use - before.bytes_in_use >= 150_000
 
     async def test_a_walk_may_be_left_early_and_others_may_write_meanwhile(self, store: Store) -> None:
         for number in range(MANY):
