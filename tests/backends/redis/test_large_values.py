@@ -67,6 +67,7 @@ async def test_a_large_value_is_not_taken_and_does_not_hold_up_the_loop(
 
     async def longest() -> float:
         store._reading._careful_until = 0.0  # so that each look is the first one
+        caplog.clear()
         before = sent_bytes(own_valkey)
         reading = asyncio.ensure_future(store.get(["k1"]))
         longest_s, then = 0.0, time.perf_counter()
