@@ -164,10 +164,10 @@ class Adopter:
     ) -> StoredResponse:
         backend = self._backend
         reason = None if old.reason is None else old.reason.encode("utf-8", "surrogateescape")
-        came = making.Came(old.status, reason, old.version, old.headers, old.created_at, old.created_at)
+        head = making.ReceivedHead(old.status, reason, old.version, old.headers, old.created_at, old.created_at)
         place = {"key": question.key, "partition": question.partition}
         entry = making.entry_by(
-            decision, question.request, came, old.body, backend, **place, history=links, tagging=None
+            decision, question.request, head, old.body, backend, **place, history=links, tagging=None
         )
         entry = replace(entry, fresh_until=min(decision.fresh_until, old.expires))
         return keys.redacted(entry, backend.ignored_params, backend.digest_key)

@@ -28,8 +28,8 @@ thread as long as an eighth of a file. There are two batches at a time: one that
 POLL_S: Final = 0.001  # an errand comes from a destructor, and has no future that tells of its end
 
 
-class _Asked:
-    """What one loop has asked for; changed in that loop alone."""
+class _LoopJobs:
+    """The jobs that one loop has asked for; changed in that loop alone."""
 
     __slots__ = ("finished", "loop", "unfinished")
 
@@ -50,7 +50,7 @@ class _Task(NamedTuple):
     undo: Callable[[Any], None] | None
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Any]
-    asked: _Asked
+    jobs: _LoopJobs
 
 
 class _Errand:
@@ -108,8 +108,8 @@ class Pool:
         """Forget all threads and jobs, which are a parent process's."""
         self._waiting = _Waiting()
         self._threads: list[threading.Thread] = []
-        self._asked: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Asked] = weakref.WeakKeyDictionary()
-        self._asked_last: _Asked | None = None
+        self._by_loop: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopJobs] = weakref.WeakKeyDictionary()
+        self._latest: _LoopJobs | None = None
         self._errands: set[_Errand] = set()  # that are not done
         self._guard = threading.Lock()
 
@@ -117,11 +117,11 @@ class Pool:
         """Do *job* in a thread; where its caller has left by the time it is done, do *undo* with its result."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        asked = self._asked_last
-        if asked is None or asked.loop() is not loop:
-            self._asked_last = asked = self._asked.setdefault(loop, _Asked(loop))
-        asked.unfinished += 1
-        if not self._waiting.put(_Task(job, undo, loop, future, asked)) and len(self._threads) < self.size:
+        jobs = self._latest
+        if jobs is None or jobs.loop() is not loop:
+            self._latest = jobs = self._by_loop.setdefault(loop, _LoopJobs(loop))
+        jobs.unfinished += 1
+        if not self._waiting.put(_Task(job, undo, loop, future, jobs)) and len(self._threads) < self.size:
             self._grow()
         return future
 
@@ -160,18 +160,18 @@ class Pool:
             time.sleep(POLL_S)
 
     async def _finish_jobs(self, within_s: float) -> None:
-        asked = self._asked.get(loop := asyncio.get_running_loop())
-        if asked is None:
+        jobs = self._by_loop.get(loop := asyncio.get_running_loop())
+        if jobs is None:
             return
-        if asked.unfinished:
-            asked.finished = asked.finished or asyncio.Event()
+        if jobs.unfinished:
+            jobs.finished = jobs.finished or asyncio.Event()
             with suppress(TimeoutError):
-                await asyncio.wait_for(asked.finished.wait(), within_s)
-            asked.finished = None
-        if self._asked.get(loop) is asked:
-            del self._asked[loop]
-        if self._asked_last is asked:
-            self._asked_last = None
+                await asyncio.wait_for(jobs.finished.wait(), within_s)
+            jobs.finished = None
+        if self._by_loop.get(loop) is jobs:
+            del self._by_loop[loop]
+        if self._latest is jobs:
+            self._latest = None
 
     @property
     def is_idle(self) -> bool:
@@ -182,7 +182,7 @@ class Pool:
     def is_shared(self) -> bool:
         """Whether another loop that is open has use for the threads."""
         running = asyncio.get_running_loop()
-        return any(not (loop is running or loop.is_closed()) for loop in list(self._asked))
+        return any(not (loop is running or loop.is_closed()) for loop in list(self._by_loop))
 
     def stop(self) -> None:
         """Let the threads end once the jobs are done."""
@@ -258,4 +258,4 @@ class Pool:
                 future.set_exception(error)
         elif undo is not None:
             self.run(undo)
-        task.asked.end()
+        task.jobs.end()

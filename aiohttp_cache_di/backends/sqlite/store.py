@@ -25,7 +25,7 @@ from aiohttp_cache_di.backends.sqlite.file.schema import (
 )
 from aiohttp_cache_di.backends.sqlite.file.thread import Job
 from aiohttp_cache_di.backends.sqlite.looking.looks import Looks
-from aiohttp_cache_di.backends.sqlite.looking.reading import Answer, Asked, Reading, column_or_none
+from aiohttp_cache_di.backends.sqlite.looking.reading import Answer, LeaseRequest, Reading, column_or_none
 from aiohttp_cache_di.backends.sqlite.looking.walk import Page, infos_page, items_page, keys_page
 from aiohttp_cache_di.backends.sqlite.writing import statements as jobs
 from aiohttp_cache_di.backends.sqlite.writing.softening import drop_idle_marks, soften
@@ -222,14 +222,14 @@ class SQLiteStore:
     async def acquire(self, key: str, ttl_s: float) -> Lease:
         """Ask to be the only process that fetches *key* for *ttl_s* seconds."""
         if self.database.leases.are_locks:
-            lease = await self._ask(Asked(key, ttl_s, looks=False))
+            lease = await self._ask(LeaseRequest(key, ttl_s, looks=False))
             if isinstance(lease, Lease):
                 return lease
         return await self._acquire_in_table(key, ttl_s)
 
     def get_or_acquire(self, key: str, ttl_s: float) -> Coroutine[Any, Any, Found | Lease | None]:
         """Look *key* up in one hop to the reader's thread, and take the lease there if nothing is found."""
-        return self._ask(Asked(key, ttl_s, looks=True))
+        return self._ask(LeaseRequest(key, ttl_s, looks=True))
 
     async def until_free(self, key: str, within_s: float) -> None:
         """Wait until the lease on *key* is free or something is stored there, for *within_s* seconds at most."""
@@ -308,17 +308,17 @@ class SQLiteStore:
 
     # ---- what they share
 
-    async def _ask(self, asked: Asked) -> Answer:
+    async def _ask(self, request: LeaseRequest) -> Answer:
         database = self.database
         here = database.here() or await database.connected()
         try:
-            return await self._asked(here, asked)
+            return await self._asked(here, request)
         except ConnectionsLostError:  # asked again of new ones, as `Database.use` does
-            return await self._asked(await database.connected(), asked)
+            return await self._asked(await database.connected(), request)
 
-    def _asked(self, here: Here, asked: Asked) -> Coroutine[Any, Any, Answer]:
+    def _asked(self, here: Here, request: LeaseRequest) -> Coroutine[Any, Any, Answer]:
         looks = self._looks(here)
-        return looks.ask(asked) if here.connections.writable else _looked(looks, asked)
+        return looks.ask(request) if here.connections.writable else _looked(looks, request)
 
     def _looks(self, here: Here) -> Looks:
         if here.looks is None:
@@ -370,9 +370,9 @@ class SQLiteStore:
             here.evictor.tidy()
 
 
-async def _looked(looks: Looks, asked: Asked) -> Found | None:
+async def _looked(looks: Looks, request: LeaseRequest) -> Found | None:
     """Look only, where nothing could be stored."""
-    return (await looks.get((asked.key,)))[0] if asked.looks else None
+    return (await looks.get((request.key,)))[0] if request.looks else None
 
 
 def _weight(record: Record) -> int:

@@ -34,7 +34,7 @@ else:
 UNREADABLE = "a body that cannot be read twice, or is large"
 
 
-class Asked(BaseException):
+class ProbeReached(BaseException):
     """Ends a request that was only made for its *key*; no failure, so that nothing takes it for one."""
 
     def __init__(self, key: str, question: Callable[[], tuple[FullQuestion, str]], passed_by: str = "") -> None:
@@ -80,7 +80,7 @@ class Probe:
             full = self._questions.full(request, self._call, arguments, url=url, place=place)
             return full, "" if passed_by else self._backend.create_key(hdrs.METH_GET, request.url, **arguments)
 
-        raise Asked(place.key, question, passed_by)
+        raise ProbeReached(place.key, question, passed_by)
 
 
 class Asking(Session):
@@ -164,7 +164,7 @@ class Asking(Session):
 
     async def _asked(
         self, method: str, url: StrOrURL, options: dict[str, Any], call: Call, *, explains: bool = False
-    ) -> Asked | None:
+    ) -> ProbeReached | None:
         """What a request asks of the cache; None where it does not come so far."""
         asker, given = untraced(self), options.get("middlewares")
         probe = Probe(self.cache, Questions(self.cache), call, explains=explains)
@@ -173,8 +173,8 @@ class Asking(Session):
         options = {**options, "middlewares": (*((self._own_middlewares if given is None else given) or ()), probe)}
         try:
             await send(method, url, **options)
-        except Asked as asked:
-            return asked
+        except ProbeReached as reached:
+            return reached
         finally:
             if asker is not self:
                 asker.detach()

@@ -15,7 +15,7 @@ from yarl import URL
 from aiohttp_cache_di.policy.rules.expiration import ExpirationTime
 from aiohttp_cache_di.policy.rules.windows import Window
 
-__all__ = ["WISHES", "Asked", "Wishes", "wish_for_nothing"]
+__all__ = ["WISHES", "RequestFacts", "Wishes", "wish_for_nothing"]
 
 _EMPTY: Final = frozenset({"refresh", "only_if_cached", "tags"})
 """Wishes that are empty where nothing is wished for; the others are None."""
@@ -24,7 +24,7 @@ WISHES: Final = _EMPTY | {"expire_after", "stale_if_error", "principal"}
 """What a request of a caching session takes beside aiohttp's own options."""
 
 
-class Asked(Protocol):
+class RequestFacts(Protocol):
     """What is known of a request by which its place is found: one that is sent, or one that was sent long ago."""
 
     @property

@@ -10,10 +10,10 @@ from aiohttp_cache_di.entries.build import SET_COOKIE, kept_lines
 from aiohttp_cache_di.policy import Store
 from aiohttp_cache_di.rfc9111.messages import RawHeaders, Request, StoredResponse, Tagging
 
-__all__ = ["Came", "entry_by"]
+__all__ = ["ReceivedHead", "entry_by"]
 
 
-class Came(Struct, frozen=True, gc=False):
+class ReceivedHead(Struct, frozen=True, gc=False):
     """The head of what came, as it came.
 
     Attributes:
@@ -31,7 +31,7 @@ class Came(Struct, frozen=True, gc=False):
 def entry_by(
     decision: Store,
     request: Request,
-    came: Came,
+    head: ReceivedHead,
     body: bytes,
     backend: CacheBackend,
     *,
@@ -53,13 +53,13 @@ def entry_by(
         key=key,
         method=request.method,
         url=keys.redact_url(request.url, backend.ignored_params),
-        status=came.status,
-        reason=came.reason,
-        version=came.version,
-        raw_headers=kept_lines(came.lines, drop, add=decision.add),
-        requested_at=came.requested_at,
-        received_at=came.received_at,
-        created_at=came.received_at,
+        status=head.status,
+        reason=head.reason,
+        version=head.version,
+        raw_headers=kept_lines(head.lines, drop, add=decision.add),
+        requested_at=head.requested_at,
+        received_at=head.received_at,
+        created_at=head.received_at,
         fresh_until=decision.fresh_until,
         store_until=decision.store_until,
         partition=partition,

@@ -19,7 +19,7 @@ from aiohttp_cache_di.engine.copies.framing import has_known_end
 from aiohttp_cache_di.engine.copies.recording import Failed, Unkept, note_failure, record, why_not_kept
 from aiohttp_cache_di.engine.copies.spooled import MAX_JOINED_BYTES, Spools, largest_bytes, spools_of
 from aiohttp_cache_di.engine.flights import Flight, Outcome
-from aiohttp_cache_di.engine.keeping.making import Came, entry_by
+from aiohttp_cache_di.engine.keeping.making import ReceivedHead, entry_by
 from aiohttp_cache_di.engine.keeping.placing import Placing
 from aiohttp_cache_di.engine.keeping.tagged import Tagged
 from aiohttp_cache_di.engine.notes import note_too_many_tags, note_users_failure, users_function
@@ -94,8 +94,8 @@ class ResponseStoring(Placing, Tagged):
             return
         # What a caller does to the response afterwards makes no difference.
         lines, times = response.raw_headers, (head.requested_at, head.received_at)
-        came = Came(head.status, reason_of(response), version_of(response), lines, *times)
-        make = partial(self._entry, came, decision, self._links(response, hops))
+        received = ReceivedHead(head.status, reason_of(response), version_of(response), lines, *times)
+        make = partial(self._entry, received, decision, self._links(response, hops))
         finished = partial(self._finished, make, flight, report)
         flight.hand_over()
         record(
@@ -249,11 +249,13 @@ class ResponseStoring(Placing, Tagged):
         report.accepted(bool)  # which says no
         report.written(is_saved)
 
-    def _entry(self, came: Came, decision: Store, history: tuple[str, ...], body: bytes | FiledBody) -> StoredResponse:
+    def _entry(
+        self, received: ReceivedHead, decision: Store, history: tuple[str, ...], body: bytes | FiledBody
+    ) -> StoredResponse:
         entry = entry_by(
             decision,
             self.message,
-            came,
+            received,
             body if isinstance(body, bytes) else b"",
             self.backend,
             key=self.key,

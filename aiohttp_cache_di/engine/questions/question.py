@@ -20,7 +20,7 @@ from aiohttp_cache_di import keys
 from aiohttp_cache_di._aiohttp import connector_ssl, parts_of
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.engine.calls.call import Call
-from aiohttp_cache_di.engine.calls.wishes import Asked, Wishes
+from aiohttp_cache_di.engine.calls.wishes import RequestFacts, Wishes
 from aiohttp_cache_di.engine.questions.digest import log_in
 from aiohttp_cache_di.engine.questions.hooks import Hooks
 from aiohttp_cache_di.engine.questions.remembered import Remembered
@@ -194,7 +194,7 @@ class Questions:
         self._may_hop = may_hop(cache_control=backend.cache_control, shared=backend.shared)
         self._judges_hits, self._makes_rules = hooks.judges_hits, hooks.makes_rules
 
-    def place_of(self, request: Asked, arguments: dict[str, Any], url: str) -> Place:
+    def place_of(self, request: RequestFacts, arguments: dict[str, Any], url: str) -> Place:
         """Key and partition of *request*, *arguments* being its `key_arguments` and *url* its URL as a text.
 
         Raises:
@@ -221,7 +221,7 @@ class Questions:
 
     def full(
         self,
-        request: Asked,
+        request: RequestFacts,
         call: Wishes,
         arguments: dict[str, Any],
         *,
@@ -271,7 +271,7 @@ class Questions:
         place = self.place_of(get, arguments, url)
         return self.full(get, call, arguments, url=url, place=place), arguments
 
-    def _selecting(self, request: Asked, place: Place) -> CIMultiDict[str] | None:
+    def _selecting(self, request: RequestFacts, place: Place) -> CIMultiDict[str] | None:
         """The fields that Vary looks at, without those that make no difference; None where all do."""
         backend, headers = self._backend, request.headers
         ignored = keys.lower_names(backend.ignored_params)
@@ -323,7 +323,7 @@ class Questions:
         return time.time() + rules.lifetime_s  # which ends at a point in time, and leaves less with every second
 
 
-def _place(key: str, request: Asked, arguments: dict[str, Any], backend: CacheBackend) -> Place:
+def _place(key: str, request: RequestFacts, arguments: dict[str, Any], backend: CacheBackend) -> Place:
     """The place in the partition of all that says who asks: of the request, of the way to a proxy, and its cookies."""
     headers: CIMultiDict[str] = arguments["headers"]
     proxy_headers: CIMultiDict[str] = arguments.get("proxy_headers") or CIMultiDict()

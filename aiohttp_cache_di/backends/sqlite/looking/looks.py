@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from aiohttp_cache_di.backends.sqlite.connections import Connections
 from aiohttp_cache_di.backends.sqlite.file.schema import MAX_BATCH
-from aiohttp_cache_di.backends.sqlite.looking.reading import Answer, Asked
+from aiohttp_cache_di.backends.sqlite.looking.reading import Answer, LeaseRequest
 from aiohttp_cache_di.backends.sqlite.writing.writes import fail
 from aiohttp_cache_di.backends.store import Found, Lease
 from aiohttp_cache_di.backends.wrap.tasks import consume_error
@@ -19,7 +19,7 @@ from aiohttp_cache_di.errors import StorageError
 __all__ = ["Looks"]
 
 Reads: TypeAlias = list[tuple[Sequence[str], asyncio.Future[Any]]]
-Asks: TypeAlias = list[tuple[Asked, asyncio.Future[Any]]]
+LeaseRequests: TypeAlias = list[tuple[LeaseRequest, asyncio.Future[Any]]]
 
 
 class Looks:
@@ -34,14 +34,16 @@ class Looks:
     def __init__(
         self,
         connections: Connections,
-        answer: Callable[[Sequence[str], Sequence[Asked], sqlite3.Connection], tuple[list[Found | None], list[Answer]]],
+        answer: Callable[
+            [Sequence[str], Sequence[LeaseRequest], sqlite3.Connection], tuple[list[Found | None], list[Answer]]
+        ],
         release: Callable[[str], object],
     ) -> None:
         self._connections = connections
         self._answer = answer
         self._release = release
         self._reads: Reads = []
-        self._waiting: Asks = []
+        self._waiting: LeaseRequests = []
         self._is_busy = False
 
     def get(self, keys: Sequence[str]) -> asyncio.Future[list[Found | None]]:
@@ -52,27 +54,27 @@ class Looks:
             self._send()
         return future
 
-    async def ask(self, asked: Asked) -> Answer:
+    async def ask(self, request: LeaseRequest) -> Answer:
         """Ask now, or with the next ones; who is cancelled holds nothing."""
         future: asyncio.Future[Answer] = self._connections.loop.create_future()
-        self._waiting.append((asked, future))
+        self._waiting.append((request, future))
         if not self._is_busy:
             self._send()
         try:
             return await future
         except asyncio.CancelledError:
             if not future.cancelled() and future.exception() is None:  # the answer had come
-                self._drop(asked, future.result())
+                self._drop(request, future.result())
             raise
 
     def _send(self) -> None:
         self._is_busy = True
         reads, room = self._next_reads()
-        asks: Asks = []
+        asks: LeaseRequests = []
         if self._waiting:
             asks, self._waiting = self._waiting[:room], self._waiting[room:]
         keys = reads[0][0] if len(reads) == 1 else [key for keys, _ in reads for key in keys]
-        job = partial(self._answer, keys, [asked for asked, _ in asks] if asks else ())
+        job = partial(self._answer, keys, [request for request, _ in asks] if asks else ())
         self._connections.ask(job, partial(self._done, reads, asks))
 
     def _next_reads(self) -> tuple[Reads, int]:
@@ -93,7 +95,7 @@ class Looks:
     def _done(
         self,
         reads: Reads,
-        asks: Asks,
+        asks: LeaseRequests,
         answers: tuple[list[Found | None], list[Answer]] | None,
         error: BaseException | None,
     ) -> None:
@@ -106,22 +108,22 @@ class Looks:
         if (self._reads or self._waiting) and not self._is_busy:
             self._send()
 
-    def _tell(self, reads: Reads, asks: Asks, found: list[Found | None], answers: list[Answer]) -> None:
+    def _tell(self, reads: Reads, asks: LeaseRequests, found: list[Found | None], answers: list[Answer]) -> None:
         begin = 0
         for keys, future in reads:
             end = begin + len(keys)
             if not future.done():
                 future.set_result(found[begin:end])
             begin = end
-        for (asked, asking), answer in zip(asks, answers, strict=True):
+        for (request, asking), answer in zip(asks, answers, strict=True):
             if asking.cancelled():
-                self._drop(asked, answer)
+                self._drop(request, answer)
             else:
                 asking.set_result(answer)
 
-    def _drop(self, asked: Asked, answer: Answer) -> None:
+    def _drop(self, request: LeaseRequest, answer: Answer) -> None:
         if isinstance(answer, Lease) and answer:
-            self._connections.query(partial(_give_back, self._release, asked.key)).add_done_callback(consume_error)
+            self._connections.query(partial(_give_back, self._release, request.key)).add_done_callback(consume_error)
 
 
 def _give_back(release: Callable[[str], object], key: str, _: sqlite3.Connection) -> None:

@@ -16,7 +16,7 @@ from aiohttp_cache_di.backends.store import Found, Lease
 from aiohttp_cache_di.entries.codec import EntryCodec
 from aiohttp_cache_di.errors import StorageError
 
-__all__ = ["Answer", "Asked", "Reading", "column_or_none"]
+__all__ = ["Answer", "LeaseRequest", "Reading", "column_or_none"]
 
 Answer: TypeAlias = Found | Lease | None
 """What was found, or became of the request for a lease; None where there are no locks that could be leases."""
@@ -36,7 +36,7 @@ class Snapshot(NamedTuple):
     rows: dict[Key, tuple[Any, ...]]
 
 
-class Asked(NamedTuple):
+class LeaseRequest(NamedTuple):
     """A lease that is asked for.
 
     Args:
@@ -64,38 +64,42 @@ class Reading:
         self._leases = leases
 
     def answer(
-        self, keys: Sequence[str], all_asked: Sequence[Asked], connection: sqlite3.Connection
+        self, keys: Sequence[str], requests: Sequence[LeaseRequest], connection: sqlite3.Connection
     ) -> tuple[list[Found | None], list[Answer]]:
         """Look up *keys*, and what is asked for so, `MAX_BATCH` together; and take the leases on what is not found."""
-        if not all_asked:
+        if not requests:
             return self._seen(keys, connection)[0], []
-        looking = [asked.key for asked in all_asked if asked.looks]
+        looking = [request.key for request in requests if request.looks]
         seen, version = self._seen([*keys, *looking], connection)
-        answers = self._leased(all_asked, dict(zip(looking, seen[len(keys) :], strict=True)), version, connection)
+        answers = self._leased(requests, dict(zip(looking, seen[len(keys) :], strict=True)), version, connection)
         return seen[: len(keys)], answers
 
     def _leased(
-        self, all_asked: Sequence[Asked], found: dict[str, Found | None], version: int, connection: sqlite3.Connection
+        self,
+        requests: Sequence[LeaseRequest],
+        found: dict[str, Found | None],
+        version: int,
+        connection: sqlite3.Connection,
     ) -> list[Answer]:
-        answers: list[Answer] = [found.get(asked.key) for asked in all_asked]
+        answers: list[Answer] = [found.get(request.key) for request in requests]
         granted: dict[int, str] = {}
         try:
-            for place, asked in enumerate(all_asked):
+            for place, request in enumerate(requests):
                 if answers[place] is None:
-                    answers[place] = self._acquire(asked)
+                    answers[place] = self._acquire(request)
                     if answers[place]:
-                        granted[place] = asked.key
+                        granted[place] = request.key
             late = [place for place, key in granted.items() if not self._is_unchanged(key, version)]
-            self._look_again(all_asked, late, answers, connection)
+            self._look_again(requests, late, answers, connection)
         except BaseException:
             for key in granted.values():
                 self._leases.release(key)
             raise
         return answers
 
-    def _acquire(self, asked: Asked) -> Lease | None:
+    def _acquire(self, request: LeaseRequest) -> Lease | None:
         try:
-            return Lease(self._leases.acquire(asked.key, asked.ttl_s))
+            return Lease(self._leases.acquire(request.key, request.ttl_s))
         except OSError:  # the table serves
             return None
 
@@ -105,20 +109,20 @@ class Reading:
         return latest is not None and latest <= version
 
     def _look_again(
-        self, all_asked: Sequence[Asked], late: list[int], answers: list[Answer], connection: sqlite3.Connection
+        self, requests: Sequence[LeaseRequest], late: list[int], answers: list[Answer], connection: sqlite3.Connection
     ) -> None:
         """See whether something was stored before the leases at the places *late* were had."""
-        columns = {place: column_or_none(all_asked[place].key) for place in late}
+        columns = {place: column_or_none(requests[place].key) for place in late}
         there = jobs.stored(connection, self._table, [each for each in columns.values() if each is not None])
         for place, column in columns.items():
             if column not in there:
                 continue
             answers[place] = Lease.GRANTED_LATE
-            asked = all_asked[place]
-            if asked.looks:
-                (found,), _ = self._seen((asked.key,), connection)
+            request = requests[place]
+            if request.looks:
+                (found,), _ = self._seen((request.key,), connection)
                 if found is not None:
-                    self._leases.release(asked.key)
+                    self._leases.release(request.key)
                     answers[place] = found
 
     def _seen(self, keys: Sequence[str], connection: sqlite3.Connection) -> tuple[list[Found | None], int]:
