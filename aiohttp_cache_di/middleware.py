@@ -24,9 +24,9 @@ from aiohttp_cache_di.engine.answering.describe import describe_miss
 from aiohttp_cache_di.engine.calls.call import CURRENT_CALL, DISABLED, Call, current_call, end_call, is_disabled
 from aiohttp_cache_di.engine.calls.looks import NotStored
 from aiohttp_cache_di.engine.calls.reads import FAILED, EarlyRead
+from aiohttp_cache_di.engine.counting import count_hit, is_turn_over
 from aiohttp_cache_di.engine.door import TAPS, tapped
 from aiohttp_cache_di.engine.exchange import Exchange
-from aiohttp_cache_di.engine.hits import count_hit, is_turn_over
 from aiohttp_cache_di.engine.notes import note_key_failure
 from aiohttp_cache_di.engine.questions.digest import digest_user
 from aiohttp_cache_di.engine.questions.question import NOWHERE, Place, Questions, key_arguments, passes_by, request_body

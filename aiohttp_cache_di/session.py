@@ -31,7 +31,8 @@ from aiohttp_cache_di.engine.bases.sending import Sender
 from aiohttp_cache_di.engine.calls.call import CURRENT_CALL, Call, Disabled, end_call
 from aiohttp_cache_di.engine.calls.reads import EarlyRead
 from aiohttp_cache_di.engine.calls.wishes import WISHES, wish_for_nothing
-from aiohttp_cache_di.engine.hits import FAIR_SHARE, FastLane, KnownCall, is_turn_over
+from aiohttp_cache_di.engine.counting import FAIR_SHARE, is_turn_over
+from aiohttp_cache_di.engine.hits import FastLane, KnownCall
 from aiohttp_cache_di.engine.questions.digest import digest_user
 from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.keys import redact_url

@@ -47,13 +47,14 @@ The rooms, each of which says what it may import; imports point down this list::
     keeping/    finding one response in the store, the lease on its key, and putting it in its place
     copies/     a copy of a body, taken while its reader reads
     origin      sending one request to the origin, and an eye on what comes back
-    hits        the fast lane, and how hits are counted and let other tasks have their turn
+    hits        the fast lane: a plain hit before aiohttp makes a request
     bases/      the other classes of a session's family: what they add to a request, and how it is sent through them
     questions/  what a request asks of the store: key, partition, rules
     runtime     what a backend has going on in one event loop on behalf of requests
     answering/  what the caller gets, and what an answer of the origin says of the cache
     calls/      what one call asks of the cache
     flights     one request to the origin per key at a time
+    counting    counting hits, and letting other tasks have their turn after some
     watching    telling those who watch a cache what became of a request
     notes       errors that cost a copy or a hit, and nothing else
     door        where a test sees what goes to the origin, and answers it

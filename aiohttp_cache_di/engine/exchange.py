@@ -18,9 +18,9 @@ from aiohttp_cache_di.engine.answering.describe import describe_miss
 from aiohttp_cache_di.engine.background import Validation
 from aiohttp_cache_di.engine.calls.call import Call
 from aiohttp_cache_di.engine.calls.looks import NotStored
+from aiohttp_cache_di.engine.counting import count_hit, count_stale_hit
 from aiohttp_cache_di.engine.fetching import Fetching
 from aiohttp_cache_di.engine.flights import Flight, unless_ended
-from aiohttp_cache_di.engine.hits import count_hit, count_stale_hit
 from aiohttp_cache_di.engine.keeping.posted import AsGet, Posted
 from aiohttp_cache_di.engine.keeping.storing import ResponseStoring
 from aiohttp_cache_di.engine.runtime import Runtime

@@ -44,12 +44,11 @@ from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from aiohttp_cache_di.telemetry import CacheStats
 from aiohttp_cache_di.telemetry.watch import Watch
 
-__all__ = ["FAIR_SHARE", "FastLane", "KnownCall", "count_hit", "count_stale_hit", "is_turn_over"]
+__all__ = ["FastLane", "KnownCall"]
 
 MAX_ORIGINS = 1000
 MIN_SHARE = 20  # of a storage's deadline in the caller's total timeout, for it to be asked before that timeout begins
 _CAN_HURRY: Final = can(Needs.FAST_LANE)
-FAIR_SHARE: Final = 128  # hits in a row after which other tasks get their turn
 _PLAIN_OPTIONS: Final = frozenset({"allow_redirects", "timeout"})
 _KNOWN_OPTIONS: Final = _PLAIN_OPTIONS | WISHES | {"raise_for_status"}
 
@@ -297,25 +296,3 @@ def is_plain(session: ClientSession, backend: CacheBackend) -> bool:
         and not callable(backend.principal)
         and not sets_proxy_or_auth(session)
     )
-
-
-# ---- hits are counted here, and others get their turn after some: a hit that waits for nothing gives none
-
-
-def count_hit(stats: CacheStats) -> None:
-    """Count an answer from the store."""
-    stats.hits += 1
-
-
-def count_stale_hit(stats: CacheStats) -> None:
-    """Count an answer from the store whose lifetime is over."""
-    stats.hits += 1
-    stats.stale += 1
-
-
-def is_turn_over(stats: CacheStats) -> bool:
-    """Whether, after the hit that has just been counted, other tasks get their turn."""
-    if stats.hits % FAIR_SHARE:
-        return False
-    stats.watch.refresh()
-    return True
