@@ -54,12 +54,13 @@ The rooms, each of which says what it may import; imports point down this list::
     answering/  what the caller gets, and what an answer of the origin says of the cache
     calls/      what one call asks of the cache
     flights     one request to the origin per key at a time
+    flight      one request to the origin that others wait for
     counting    counting hits, and letting other tasks have their turn after some
     watching    telling those who watch a cache what became of a request
     notes       errors that cost a copy or a hit, and nothing else
     door        where a test sees what goes to the origin, and answers it
 
-A *flight* (`flights`) is one request to the origin. It belongs to the ``with`` of the exchange that began it, and
+A *flight* (`flight`) is one request to the origin. It belongs to the ``with`` of the exchange that began it, and
 ends there, however that is left; only `Store` hands it over, to the recording of the body. Its end frees all that
 wait, and gives the lease on the key back. They are told an entry, or why there is none (`Outcome`).
 

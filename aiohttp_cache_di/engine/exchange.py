@@ -20,7 +20,7 @@ from aiohttp_cache_di.engine.calls.call import Call
 from aiohttp_cache_di.engine.calls.looks import NotStored
 from aiohttp_cache_di.engine.counting import count_hit, count_stale_hit
 from aiohttp_cache_di.engine.fetching import Fetching
-from aiohttp_cache_di.engine.flights import Flight, unless_ended
+from aiohttp_cache_di.engine.flight import Flight, unless_ended
 from aiohttp_cache_di.engine.keeping.posted import AsGet, Posted
 from aiohttp_cache_di.engine.keeping.storing import ResponseStoring
 from aiohttp_cache_di.engine.runtime import Runtime

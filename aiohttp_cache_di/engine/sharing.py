@@ -10,7 +10,7 @@ from functools import partial
 from aiohttp import hdrs
 
 from aiohttp_cache_di.engine.calls.call import Call
-from aiohttp_cache_di.engine.flights import Flight, Outcome
+from aiohttp_cache_di.engine.flight import Flight, Outcome
 from aiohttp_cache_di.engine.keeping.storing import ResponseStoring
 from aiohttp_cache_di.policy import Fetch, FullQuestion, Reuse, Validate
 from aiohttp_cache_di.rfc9111.messages import StoredResponse

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -14,122 +13,14 @@ from msgspec.structs import replace
 
 from aiohttp_cache_di import CachedSession
 from aiohttp_cache_di.backends import CacheBackend
-from aiohttp_cache_di.engine.flights import Flight, Flights, Outcome, unless_ended
+from aiohttp_cache_di.engine.flight import Outcome
+from aiohttp_cache_di.engine.flights import Flights
 from tests.clients import Client, Clients, is_hit
 from tests.origin import CLOSE, CUT, Origin, Received, Script, answer, chunked
 from tests.test_response import entry
 
 
 class TestFlights:
-    async def test_an_outcome_reaches_all_who_wait(self) -> None:
-        flight, outcome = Flight("key"), entry()
-        waiting = [asyncio.create_task(flight.join(1)) for _ in range(3)]
-        await asyncio.sleep(0)
-        flight.end(outcome)
-        flight.end(Outcome.UNSHARED)
-        assert [await task for task in waiting] == [outcome] * 3
-        assert await flight.join(0) is outcome
-
-    @pytest.mark.parametrize(
-        ("error", "expected"),
-        [
-            (None, Outcome.UNSHARED),
-            (ValueError(), Outcome.UNSHARED),
-            (TimeoutError(), Outcome.ABANDONED),
-            (asyncio.CancelledError(), Outcome.ABANDONED),
-        ],
-        ids=repr,
-    )
-    async def test_it_ends_with_its_owner(self, error: BaseException | None, expected: Outcome) -> None:
-        flight = Flights().start("key", joinable=True)
-        with suppress(ValueError, TimeoutError, asyncio.CancelledError), flight:
-            if error is not None:
-                raise error
-        assert await flight.join(0) is expected
-
-    async def test_it_goes_on_when_its_owner_hands_it_over(self) -> None:
-        with Flights().start("key", joinable=True) as flight:
-            flight.hand_over()
-        assert not flight.is_over
-
-    async def test_an_error_after_that_ends_it_all_the_same(self) -> None:
-        flight = Flights().start("key", joinable=True)
-        with suppress(TimeoutError), flight:
-            flight.hand_over()
-            raise TimeoutError
-        assert await flight.join(0) is Outcome.ABANDONED
-
-    def test_what_waits_for_its_end_is_called_once(self) -> None:
-        flight, calls = Flight("key"), list[str]()
-        flight.when_free(lambda: calls.append("before"))
-        flight.end(Outcome.UNSHARED)
-        flight.end(Outcome.ABANDONED)
-        flight.when_free(lambda: calls.append("after"))
-        assert calls == ["before", "after"]
-
-    async def test_patience_ends(self) -> None:
-        assert await Flight("key").join(0.001) == Outcome.LATE
-
-    async def test_one_that_is_let_go_frees_those_who_wait_and_may_still_bring_an_entry(self) -> None:
-        flight, outcome, calls = Flight("key"), entry(), list[str]()
-        flight.when_free(lambda: calls.append("free"))
-        waiting = asyncio.create_task(flight.join())
-        racing = asyncio.create_task(unless_ended(flight, lambda entry: entry, asyncio.Event().wait()))
-        await asyncio.sleep(0)
-        flight.let_go()
-        assert await waiting is Outcome.LATE
-        assert await flight.join() is Outcome.LATE
-        flight.when_free(lambda: calls.append("at once"))
-        flight.end(outcome)
-        assert await racing is outcome
-        assert await flight.join() is outcome
-        assert calls == ["free", "at once"]
-
-    async def test_a_follower_that_is_cancelled_leaves_the_others(self) -> None:
-        flight = Flight("key")
-        one, other = (asyncio.create_task(flight.join(1)) for _ in range(2))
-        await asyncio.sleep(0)
-        one.cancel()
-        await asyncio.gather(one, return_exceptions=True)
-        flight.end(Outcome.UNSHARED)
-        assert await other == Outcome.UNSHARED
-
-    async def test_work_goes_on_until_the_flight_brings_something_of_use(self) -> None:
-        flight, ended = Flight("key"), asyncio.Event()
-
-        async def work() -> str:
-            try:
-                await asyncio.Event().wait()
-            finally:
-                ended.set()
-            return "work"
-
-        task = asyncio.create_task(unless_ended(flight, lambda entry: entry.status, work()))
-        await asyncio.sleep(0)
-        flight.end(entry())
-        assert await task == 200
-        assert ended.is_set()
-        assert task.cancelling() == 0
-
-    @pytest.mark.parametrize("outcome", [entry(), Outcome.UNSHARED, Outcome.ABANDONED])
-    async def test_work_comes_to_its_end_when_the_flight_brings_nothing_of_use(self, outcome: Outcome) -> None:
-        flight, done = Flight("key"), asyncio.Event()
-        task = asyncio.create_task(unless_ended(flight, lambda _: None, done.wait()))
-        await asyncio.sleep(0)
-        flight.end(outcome)
-        await asyncio.sleep(0)
-        done.set()
-        assert await task is True
-
-    async def test_who_is_cancelled_while_the_flight_lands_is_cancelled(self) -> None:
-        flight = Flight("key")
-        task = asyncio.create_task(unless_ended(flight, lambda entry: entry, asyncio.Event().wait()))
-        await asyncio.sleep(0)
-        flight.end(entry())
-        task.cancel()
-        await asyncio.wait([task])
-        assert task.cancelled()
-
     def test_only_a_joinable_flight_is_current(self) -> None:
         flights = Flights()
         flights.start("key", joinable=False)

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from aiohttp_cache_di import policy
 from aiohttp_cache_di.backends.wrap.looking import leases
-from aiohttp_cache_di.engine.flights import Flight, Outcome
+from aiohttp_cache_di.engine.flight import Flight, Outcome
 from aiohttp_cache_di.engine.keeping.lookup import Lookup
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 

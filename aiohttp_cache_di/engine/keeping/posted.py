@@ -15,7 +15,7 @@ from aiohttp_cache_di import policy
 from aiohttp_cache_di._aiohttp import DecodingWatch, watch_decoding
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.engine.calls.call import Call
-from aiohttp_cache_di.engine.flights import Flight
+from aiohttp_cache_di.engine.flight import Flight
 from aiohttp_cache_di.engine.keeping.storing import ResponseStoring
 from aiohttp_cache_di.engine.notes import note_key_failure
 from aiohttp_cache_di.engine.origin import Reply

@@ -18,7 +18,7 @@ from aiohttp_cache_di.engine.answering.describe import Report
 from aiohttp_cache_di.engine.copies.framing import has_known_end
 from aiohttp_cache_di.engine.copies.recording import Failed, Unkept, note_failure, record, why_not_kept
 from aiohttp_cache_di.engine.copies.spooled import MAX_JOINED_BYTES, Spools, largest_bytes, spools_of
-from aiohttp_cache_di.engine.flights import Flight, Outcome
+from aiohttp_cache_di.engine.flight import Flight, Outcome
 from aiohttp_cache_di.engine.keeping.making import ReceivedHead, entry_by
 from aiohttp_cache_di.engine.keeping.placing import Placing
 from aiohttp_cache_di.engine.keeping.tagged import Tagged
