@@ -29,7 +29,8 @@ from aiohttp_cache_di.engine.door import TAPS, tapped
 from aiohttp_cache_di.engine.exchange import Exchange
 from aiohttp_cache_di.engine.notes import note_key_failure
 from aiohttp_cache_di.engine.questions.digest import digest_user
-from aiohttp_cache_di.engine.questions.question import NOWHERE, Place, Questions, key_arguments, passes_by, request_body
+from aiohttp_cache_di.engine.questions.question import NOWHERE, Place, Questions
+from aiohttp_cache_di.engine.questions.wire import key_arguments, passes_by, request_body
 from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.engine.watching import Trail, tell_of
 from aiohttp_cache_di.policy import PLAIN_HIT, Question, decide, vary_digest

@@ -17,7 +17,8 @@ from aiohttp_cache_di.engine.bases.doubles import Doubles
 from aiohttp_cache_di.engine.bases.sending import Sender
 from aiohttp_cache_di.engine.calls.call import Call, is_disabled
 from aiohttp_cache_di.engine.calls.wishes import WISHES
-from aiohttp_cache_di.engine.questions.question import NOWHERE, Questions, key_arguments, passes_by, request_body
+from aiohttp_cache_di.engine.questions.question import NOWHERE, Questions
+from aiohttp_cache_di.engine.questions.wire import key_arguments, passes_by, request_body
 from aiohttp_cache_di.engine.runtime import Runtime
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.keys import is_redacted, spellings

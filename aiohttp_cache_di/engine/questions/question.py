@@ -1,4 +1,4 @@
-"""What a request asks of the cache: its key, made from what will really go on the wire, and what may answer it."""
+"""What a request asks of the cache: where its response is kept, and what may answer it."""
 
 from __future__ import annotations
 
@@ -6,118 +6,28 @@ import math
 import time
 from collections.abc import Collection
 from copy import copy
-from ssl import SSLContext
 from typing import Any, Final
 
 from aiohttp import ClientRequest, hdrs
-from aiohttp.payload import BytesPayload, IOBasePayload, Payload
 from msgspec import Struct
 from msgspec.structs import replace
 from multidict import CIMultiDict
 from yarl import URL
 
 from aiohttp_cache_di import keys
-from aiohttp_cache_di._aiohttp import connector_ssl, parts_of
+from aiohttp_cache_di._aiohttp import connector_ssl
 from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.engine.calls.call import Call
 from aiohttp_cache_di.engine.calls.wishes import RequestFacts, Wishes
-from aiohttp_cache_di.engine.questions.digest import log_in
 from aiohttp_cache_di.engine.questions.hooks import Hooks
 from aiohttp_cache_di.engine.questions.remembered import Remembered
 from aiohttp_cache_di.keys.credentials import effective_credentials, who_asks
 from aiohttp_cache_di.policy import NEEDING_POLICY, FullQuestion, Question, Rules, may_be_plain, may_hop
-from aiohttp_cache_di.policy.rules.principals import named_by
 from aiohttp_cache_di.rfc9111.messages import Request
 
-__all__ = [
-    "MAX_KEYED_BODY_BYTES",
-    "NOWHERE",
-    "Place",
-    "Questions",
-    "key_after_redirect",
-    "key_arguments",
-    "passes_by",
-    "request_body",
-]
+__all__ = ["NOWHERE", "Place", "Questions", "key_after_redirect"]
 
 _OF_CONTENT = (hdrs.CONTENT_TYPE, hdrs.CONTENT_LENGTH, hdrs.CONTENT_ENCODING, hdrs.TRANSFER_ENCODING)
-MAX_KEYED_BODY_BYTES = 1024 * 1024  # a larger upload is not worth holding in memory for its key
-
-
-async def request_body(request: ClientRequest) -> bytes | None:
-    """The body as it will be sent; b"" for none, None for one that cannot be read, or not twice, or is large."""
-    payload = request.body
-    if isinstance(payload, bytes):
-        return payload
-    if not _is_repeatable(payload):
-        return None
-    size = payload.size
-    if size is None or size > MAX_KEYED_BODY_BYTES:
-        return None
-    try:
-        return await payload.as_bytes()
-    except Exception:  # aiohttp says so when it sends it
-        return None
-
-
-def _is_repeatable(payload: Payload) -> bool:
-    parts = parts_of(payload)
-    if parts is not None:
-        return all(map(_is_repeatable, parts))
-    return isinstance(payload, BytesPayload | IOBasePayload)
-
-
-def key_arguments(request: ClientRequest, body: bytes, call: Call, backend: CacheBackend) -> dict[str, Any]:
-    """The keyword arguments for `CacheBackend.create_key` that a request amounts to."""
-    headers = request.headers
-    arguments: dict[str, Any] = {"headers": headers}
-    if body:
-        arguments["data"] = body
-    if not call.decoded:
-        arguments["decoded"] = False
-    if request.proxy is not None:
-        arguments["proxy"] = request.proxy
-        arguments["proxy_auth"] = request.proxy_auth
-        arguments["proxy_headers"] = request.proxy_headers
-    if request.is_ssl():
-        apart = backend.partition_tls == "context"
-        demand = _demand(request, contexts_apart=apart)
-        tls = keys.tls_token(demand, request.server_hostname, contexts_apart=apart)
-        if tls:
-            arguments["tls"] = tls
-    if backend.partition_cookies == "explicit" and hdrs.COOKIE in headers:
-        arguments["headers"] = _without_jar(request, call)
-        arguments["cookies"] = call.cookies
-    if call.digest_user is not None:
-        arguments["headers"] = log_in(arguments["headers"], call.digest_user)
-    if call.principal is not None:
-        arguments["principal"] = named_by(call.principal, Request(request.method, str(request.url), headers))
-    return arguments
-
-
-def passes_by(request: ClientRequest, backend: CacheBackend) -> bool:
-    """Whether the request asks for something other than a response: a tunnel, another protocol, a stream of events."""
-    headers = request.headers
-    return (
-        request.method == hdrs.METH_CONNECT
-        or hdrs.UPGRADE in headers
-        or (
-            headers.get(hdrs.ACCEPT, "").startswith("text/event-stream")
-            and (request.method in backend.allowed_methods or backend.may_allow(request.method))
-        )
-    )
-
-
-def _without_jar(request: ClientRequest, call: Call) -> CIMultiDict[str]:
-    """The header fields of *request* with the cookies of the caller's own headers, and not those of the jar."""
-    fields = CIMultiDict(request.headers)
-    if call.headers is None:  # a plain session: nothing tells the caller's cookies from the jar's
-        return fields
-    del fields[hdrs.COOKIE]
-    own = CIMultiDict(request.session.headers)
-    own.update(call.headers)
-    fields.extend((hdrs.COOKIE, value) for value in own.getall(hdrs.COOKIE, ()))
-    return fields
 
 
 class Place(Struct, frozen=True, gc=False):
@@ -195,7 +105,7 @@ class Questions:
         self._judges_hits, self._makes_rules = hooks.judges_hits, hooks.makes_rules
 
     def place_of(self, request: RequestFacts, arguments: dict[str, Any], url: str) -> Place:
-        """Key and partition of *request*, *arguments* being its `key_arguments` and *url* its URL as a text.
+        """Key and partition of *request*, *arguments* being its `wire.key_arguments` and *url* its URL as a text.
 
         Raises:
             Exception: what a function of the user's raises that says whom the request is for.
@@ -232,7 +142,7 @@ class Questions:
         """All that *request* asks, with the caller's wishes and by the rules that apply.
 
         Args:
-            arguments: its `key_arguments`.
+            arguments: its `wire.key_arguments`.
             url: its URL as a text.
             place: `NOWHERE` for one whose response is never stored.
             known: the same, if nothing but its URL sets it apart.
@@ -263,7 +173,7 @@ class Questions:
     def as_get(
         self, request: ClientRequest, call: Call, arguments: dict[str, Any], *, url: str
     ) -> tuple[FullQuestion, dict[str, Any]]:
-        """What a request to GET asks for that is *request* without its content, and its `key_arguments`."""
+        """What a request to GET asks for that is *request* without its content, and its `wire.key_arguments`."""
         get = copy(request)
         get.method, get.headers = hdrs.METH_GET, _without(request.headers, *_OF_CONTENT)
         arguments = {name: value for name, value in arguments.items() if name != "data"}
@@ -346,18 +256,6 @@ def _place(key: str, request: RequestFacts, arguments: dict[str, Any], backend: 
     )
     is_logged_in = headers.get(hdrs.AUTHORIZATION) != request.headers.get(hdrs.AUTHORIZATION)  # by digest
     return Place(key, partition, principal is not None or are_shared or is_logged_in)
-
-
-def _demand(request: ClientRequest, *, contexts_apart: bool = False) -> Any:
-    """How the connection is to be verified: as the request says, or else the connector.
-
-    A context of the connector's that does not verify is how a session connects to all hosts, and may be another object
-    in the next process; it counts as no verification, unless it presents a client or contexts are told apart.
-    """
-    demand: Any = request.ssl if request.ssl is not True else connector_ssl(request.session)
-    if not isinstance(demand, SSLContext) or demand is request.ssl or contexts_apart:
-        return demand
-    return demand if keys.is_verifying(demand) or keys.client_certificate(demand) != "" else False
 
 
 def key_after_redirect(
