@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 import time
@@ -24,7 +23,7 @@ from aiohttp_cache_di.engine.flight import Flight, unless_ended
 from aiohttp_cache_di.engine.keeping.posted import AsGet, Posted
 from aiohttp_cache_di.engine.keeping.storing import ResponseStoring
 from aiohttp_cache_di.engine.runtime import Runtime
-from aiohttp_cache_di.engine.sharing import Sharing
+from aiohttp_cache_di.engine.sharing import Sharing, may_use
 from aiohttp_cache_di.policy import (
     Bypass,
     Fetch,
@@ -132,7 +131,7 @@ class Exchange:
             return foreign
         now = time.time()
         decision = decide(self.question, stored, now, self.storing.candidates)
-        if isinstance(decision, Serve) and not await self._may_use(decision.stored):
+        if isinstance(decision, Serve) and not await may_use(decision.stored, self.call, self.storing):
             decision = policy.hop_anew(decision.stored, self.question.rules)
             self.storing.found = "what the stored redirect leads to is not at hand"
         if self.storing.store_failed or self.storing.is_refused:
@@ -252,12 +251,12 @@ class Exchange:
 
     async def _share_or_fetch(self, plan: Fetch | Validate) -> ClientResponse:
         """Use what another request is about to bring, or lead the way to the origin."""
-        sharing = Sharing(self.question, self.storing, self.call, self._usable_with_its_end)
+        sharing = Sharing(self.question, self.storing, self.call)
         if not sharing.may_share(plan):
             return await self._fetch_alone(plan)
         found = await sharing.follow() if sharing.has_leader() else None
         if isinstance(found, Flight):
-            return await self._race(plan, found)
+            return await self._race(plan, found, sharing)
         if found is not None:
             return await self._collapsed(found, plan)
         with sharing.lead() as flight:
@@ -268,61 +267,10 @@ class Exchange:
                 return await self._answered(await self.fetching.fetch(plan, flight))
         return await self._fetch_alone(plan)  # waiting is of no use, or what it would have brought is outdated
 
-    def _usable(self, entry: StoredResponse) -> Reuse | None:
-        """How the response to another request answers this one, if it does."""
-        now, opened = time.time(), self.storing.opened(entry)
-        if opened is None:
-            return None
-        decision = decide(self.question, opened, now)
-        if decision is policy.PLAIN_HIT:
-            return policy.serve(opened, now=now)
-        return decision if isinstance(decision, Reuse) and not decision.stale else None
-
-    async def _usable_with_its_end(self, entry: StoredResponse, comes: bool) -> Reuse | None:
-        """As `_usable`; a redirect only with what it leads to. What cannot be judged is not usable, and is dropped.
-
-        Args:
-            comes: the call that has brought *entry* is about to go on from there: wait for that.
-        """
-        try:
-            if entry.tagging is not None:
-                judged = await self.runtime.here.purges.judge(entry)
-                if judged is None:
-                    return None
-                entry = judged
-            usable = self._usable(entry)
-            return usable if usable is not None and await self._may_use(entry, comes=comes) else None
-        except Exception as error:
-            await self.storing.discard(error, entry)
-            return None
-
-    def _usable_at_once(self, entry: StoredResponse) -> Reuse | None:
-        try:
-            if entry.tagging is not None and not self.runtime.here.purges.is_current(entry):
-                return None
-            may = not self.call.follows or policy.may_be_used_alone(entry, self.question.rules, now=time.time())
-            return self._usable(entry) if may else None
-        except Exception:  # the next request that finds it discards it
-            return None
-
-    async def _may_use(self, entry: StoredResponse, *, comes: bool = False) -> bool:
-        """Whether *entry* is no redirect that may be used up, but with what it leads to."""
-        if entry.status == 200 or not self.call.follows:
-            return True
-        if policy.may_be_used_alone(entry, self.question.rules, now=time.time()):
-            return True
-        if await self.storing.is_ahead(entry):
-            return True
-        flight = self.runtime.flights.current(entry.history[0]) if comes and entry.history else None
-        if flight is None or flight.leader is asyncio.current_task():
-            return False
-        await flight.join(self.call.read_timeout_s)
-        return await self.storing.is_ahead(entry)
-
-    async def _race(self, plan: Fetch | Validate, flight: Flight) -> ClientResponse:
+    async def _race(self, plan: Fetch | Validate, flight: Flight, sharing: Sharing) -> ClientResponse:
         """Fetch, unless *flight* after all brings what answers this request, and sooner."""
         fetching = self._fetch_alone(plan)
-        first: ClientResponse | Reuse = await unless_ended(flight, self._usable_at_once, fetching)
+        first: ClientResponse | Reuse = await unless_ended(flight, sharing.usable_at_once, fetching)
         if isinstance(first, ClientResponse):
             return first
         self.backend.stats.misses += 1  # nothing was spared: the origin has been asked

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
 from functools import partial
 
 from aiohttp import hdrs
 
+from aiohttp_cache_di import policy
 from aiohttp_cache_di.engine.calls.call import Call
 from aiohttp_cache_di.engine.flight import Flight, Outcome
 from aiohttp_cache_di.engine.keeping.storing import ResponseStoring
-from aiohttp_cache_di.policy import Fetch, FullQuestion, Reuse, Validate
+from aiohttp_cache_di.policy import Fetch, FullQuestion, Reuse, Validate, decide
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
-__all__ = ["Sharing"]
+__all__ = ["Sharing", "may_use"]
 
 MAX_ABANDONED = 1  # flights that one request sees abandoned before it goes on its own
 _SHAREABLE = frozenset(
@@ -24,21 +24,9 @@ _SHAREABLE = frozenset(
 
 
 class Sharing:
-    """What one request may have of the others.
+    """What one request may have of the others."""
 
-    Args:
-        usable: how the response to another request answers this one, if it does; and whether its call is still on its
-            way.
-    """
-
-    def __init__(
-        self,
-        question: FullQuestion,
-        storing: ResponseStoring,
-        call: Call,
-        usable: Callable[[StoredResponse, bool], Awaitable[Reuse | None]],
-    ) -> None:
-        self.usable = usable
+    def __init__(self, question: FullQuestion, storing: ResponseStoring, call: Call) -> None:
         self._question = question
         self._storing = storing
         self._call = call
@@ -71,14 +59,11 @@ class Sharing:
             if outcome is Outcome.ABANDONED and abandoned < MAX_ABANDONED:
                 abandoned += 1
                 continue
-            usable = await self.usable(outcome, True) if isinstance(outcome, StoredResponse) else None
+            usable = await self._usable(outcome, comes=True) if isinstance(outcome, StoredResponse) else None
             if usable is None:  # something may have been stored meanwhile, by this flight or another
                 usable = await self._storing.look_again(self._usable)
             return flight if usable is None else usable
         return None
-
-    async def _usable(self, entry: StoredResponse) -> Reuse | None:
-        return await self.usable(entry, False)
 
     def lead(self) -> Flight:
         """Begin a flight that others can join."""
@@ -100,3 +85,65 @@ class Sharing:
         if found is not None:
             storing.end_unshared(flight)
         return None
+
+    # ---- the response to another request
+
+    def usable_at_once(self, entry: StoredResponse) -> Reuse | None:
+        """As `_usable`, as far as that can be told without waiting."""
+        try:
+            if entry.tagging is not None and not self._storing.runtime.here.purges.is_current(entry):
+                return None
+            may = not self._call.follows or policy.may_be_used_alone(entry, self._question.rules, now=time.time())
+            return self._answer_of(entry) if may else None
+        except Exception:  # the next request that finds it discards it
+            return None
+
+    async def _usable(self, entry: StoredResponse, *, comes: bool = False) -> Reuse | None:
+        """How *entry* answers this request, if it does; a redirect only with what it leads to.
+
+        What cannot be judged is not usable, and is dropped.
+
+        Args:
+            comes: the call that has brought *entry* is about to go on from there: wait for that.
+        """
+        try:
+            if entry.tagging is not None:
+                judged = await self._storing.runtime.here.purges.judge(entry)
+                if judged is None:
+                    return None
+                entry = judged
+            usable = self._answer_of(entry)
+            if usable is None:
+                return None
+            may = await may_use(entry, self._call, self._storing) or (comes and await self._is_followed(entry))
+            return usable if may else None
+        except Exception as error:
+            await self._storing.discard(error, entry)
+            return None
+
+    def _answer_of(self, entry: StoredResponse) -> Reuse | None:
+        now, opened = time.time(), self._storing.opened(entry)
+        if opened is None:
+            return None
+        decision = decide(self._question, opened, now)
+        if decision is policy.PLAIN_HIT:
+            return policy.serve(opened, now=now)
+        return decision if isinstance(decision, Reuse) and not decision.stale else None
+
+    async def _is_followed(self, hop: StoredResponse) -> bool:
+        """Whether the call that has brought the redirect *hop* brings what that leads to as well."""
+        flight = self._flights.current(hop.history[0]) if hop.history else None
+        if flight is None or flight.leader is asyncio.current_task():
+            return False
+        await flight.join(self._call.read_timeout_s)
+        return await self._storing.is_ahead(hop)
+
+
+async def may_use(entry: StoredResponse, call: Call, storing: ResponseStoring) -> bool:
+    """Whether *entry* is no redirect that may be used up, but with what it leads to."""
+    return (
+        entry.status == 200
+        or not call.follows
+        or policy.may_be_used_alone(entry, storing.rules, now=time.time())
+        or await storing.is_ahead(entry)
+    )
