@@ -178,36 +178,24 @@ class CacheMiddleware:
         """
         backend = self.backend
         is_allowed = backend.may_allow(request.method)
-        arguments: dict[str, Any] = {"headers": request.headers}
-        place, is_known = NOWHERE, True
+        place: Place | None
         if known is not None and is_allowed and not backend.is_secret_open:
-            place = Place(known.key)
+            place, arguments = Place(known.key), {"headers": request.headers}
         else:
             known = None
-            body = await request_body(request) if is_allowed else b""
-            is_known = body is not None and not runtime.changes(request.session)
-            fails = backend.is_secret_open and not await backend.learn_secret()
-            try:
-                arguments = key_arguments(request, body or b"", call, backend)
-                if body is not None and is_known and is_allowed:
-                    place = self.questions.place_of(request, arguments, url)
-            except Exception as error:  # of a function of the user's, to which the caller's request is nothing
-                is_known = False
-                note_key_failure(error)
-            if fails:  # one deadline per request is enough
-                call.early_read = EarlyRead(place.key, FAILED)
-        question = self.questions.full(request, call, arguments, url=url, place=place, known=known)
+            place, arguments = await self._place_of(request, url, call, runtime, is_allowed=is_allowed)
+        question = self.questions.full(request, call, arguments, url=url, place=place or NOWHERE, known=known)
         exchange = Exchange(request, handler, call, runtime, backend, question, arguments)
         if trail is not None:
             trail.key = question.key
         else:
             backend.stats.watch.refresh()
-        if is_known and policy.may_answer_get(question.request, question.rules):
-            exchange.as_get = partial(self.questions.as_get, request, call, arguments, url=url)
-        if not is_known:
+        if place is None:
             if call.is_looking:
                 raise NotStored
             return await exchange.bypass("bypass")
+        if policy.may_answer_get(question.request, question.rules):
+            exchange.as_get = partial(self.questions.as_get, request, call, arguments, url=url)
         if CURRENT_CALL.get() is call:
             return await exchange.run()
         token = CURRENT_CALL.set(call)  # of a plain session
@@ -215,6 +203,30 @@ class CacheMiddleware:
             return await exchange.run()
         finally:
             end_call(token)
+
+    async def _place_of(
+        self, request: ClientRequest, url: str, call: Call, runtime: Runtime, *, is_allowed: bool
+    ) -> tuple[Place | None, dict[str, Any]]:
+        """Where the response to *request* is kept, and its `key_arguments`; None where that cannot be told.
+
+        Args:
+            is_allowed: whether the response may be stored at all; it is kept `NOWHERE` else.
+        """
+        backend, place = self.backend, NOWHERE
+        arguments: dict[str, Any] = {"headers": request.headers}
+        body = await request_body(request) if is_allowed else b""
+        is_known = body is not None and not runtime.changes(request.session)
+        fails = backend.is_secret_open and not await backend.learn_secret()
+        try:
+            arguments = key_arguments(request, body or b"", call, backend)
+            if is_known and is_allowed:
+                place = self.questions.place_of(request, arguments, url)
+        except Exception as error:  # of a function of the user's, to which the caller's request is nothing
+            is_known = False
+            note_key_failure(error)
+        if fails:  # one deadline per request is enough
+            call.early_read = EarlyRead(place.key, FAILED)
+        return place if is_known else None, arguments
 
     async def _pass_by(
         self, request: ClientRequest, handler: ClientHandlerType, call: Call | None, trail: Trail | None
