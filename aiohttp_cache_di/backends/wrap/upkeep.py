@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from aiohttp_cache_di.backends.store import Item, Record, Row, Unreadable, is_mark
 from aiohttp_cache_di.backends.store.inspecting import Glance, Usage, Wanted
 from aiohttp_cache_di.backends.wrap.chunks import ChunkedStore
-from aiohttp_cache_di.backends.wrap.purges import CLOCK, LONG, purge_records
+from aiohttp_cache_di.backends.wrap.marks import LAST_PURGE_KEY, LONG_LIVED_KEY, purge_records
 from aiohttp_cache_di.backends.wrap.stack import StoreStack, in_batches
 from aiohttp_cache_di.entries.info import EntryInfo, info_of
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
@@ -57,7 +57,7 @@ async def usage(stack: StoreStack) -> Usage:
 
 async def knows_purges(stack: StoreStack) -> bool:
     """Whether there may be records that tell of purges."""
-    return await stack.get(CLOCK) is not None or await stack.get(LONG) is not None
+    return await stack.get(LAST_PURGE_KEY) is not None or await stack.get(LONG_LIVED_KEY) is not None
 
 
 async def count_marks(stack: StoreStack) -> int:
@@ -125,12 +125,12 @@ async def purge_tags(stack: StoreStack, tags: Collection[str], *, soft: bool = F
     """
     purges = stack.here().purges
     number, until = await purges.begin(tags)
-    marks, clock = purge_records(tags, number, until, soft=soft)
+    marks, last = purge_records(tags, number, until, soft=soft)
     stack.purge_count.add(marks, number)
     for first in range(0, len(marks), WRITTEN_AT_A_TIME):
         part = marks[first : first + WRITTEN_AT_A_TIME]
         await asyncio.gather(*(_put(stack, mark) for mark in part))
-    await _put(stack, clock)
+    await _put(stack, last)
     return number
 
 

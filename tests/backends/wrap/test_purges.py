@@ -15,7 +15,7 @@ from aiohttp_cache_di.backends.store import Found, Record, Written
 from aiohttp_cache_di.backends.wrap import purges as module
 from aiohttp_cache_di.backends.wrap import upkeep
 from aiohttp_cache_di.backends.wrap.guarding.guard import FAILED, StoreGuard
-from aiohttp_cache_di.backends.wrap.purges import CLOCK, purge_records
+from aiohttp_cache_di.backends.wrap.marks import LAST_PURGE_KEY, purge_records, softened_by
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
 from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse, Tagging
@@ -100,7 +100,7 @@ async def test_a_look_at_what_is_at_hand_asks_the_store_only_after_a_purge_and_o
     assert here.peek("a") is None
     assert await here.fetch("a") is not None
     assert "a" not in store.asked  # the copy is as good as it was
-    assert store.asked.count(CLOCK) == 1
+    assert store.asked.count(LAST_PURGE_KEY) == 1
     store.asked.clear()
     assert here.peek("a") is not None
     assert store.asked == []
@@ -131,14 +131,14 @@ async def test_what_cannot_be_looked_at_is_not_used() -> None:
     assert await StoreStack(store, guard=StoreGuard()).here().fetch("a") is not None
 
 
-async def test_a_clock_that_a_look_has_put_over_a_purges_hides_nothing() -> None:
+async def test_a_last_that_a_look_has_put_over_a_purges_hides_nothing() -> None:
     stack, store = await filled(tagged("a", "x"), tagged("b", "x"))
     here = stack.here()
-    (found,) = await store.get([CLOCK])
+    (found,) = await store.get([LAST_PURGE_KEY])
     assert found is not None
     await upkeep.purge_tags(other(stack), ["x"])
-    clock = purge_records([], 0, 1e12)[1]
-    await store.put([Record(CLOCK, clock, 1e12)])
+    last = purge_records([], 0, 1e12)[1]
+    await store.put([Record(LAST_PURGE_KEY, last, 1e12)])
     assert await here.fetch("a") is None
     assert here.peek("b") is None
     number = await upkeep.purge_tags(other(stack), ["y"])
@@ -181,7 +181,7 @@ async def test_a_record_that_is_none_of_ours_says_nothing() -> None:
     stack, store = await filled(tagged("a", "x"))
     (mark,) = purge_records(["x"], 1, 1e12)[0]
     for body in (b"", b"\xff", b"\x92\xcf\xff\xff\xff\xff\xff\xff\xff\xff\xc4\x00"):
-        await store.put([Record(mark.key, replace(mark, body=body), 1e12), Record(CLOCK, mark, 1e12)])
+        await store.put([Record(mark.key, replace(mark, body=body), 1e12), Record(LAST_PURGE_KEY, mark, 1e12)])
         assert await stack.here().fetch("a") is not None
     await store.put([Record(mark.key, "an alias", 1e12)])
     assert await StoreStack(store).here().fetch("a") is not None
@@ -213,7 +213,7 @@ async def test_a_soft_purge_makes_stale_what_a_later_one_drops() -> None:
     await upkeep.purge_tags(stack, ["y"], soft=True)
     stale = await here.fetch("a")
     assert isinstance(stale, StoredResponse)
-    assert (stale.fresh_until < make_entry("a").received_at + 1e12, module.softened_by(stale)) == (True, "y")
+    assert (stale.fresh_until < make_entry("a").received_at + 1e12, softened_by(stale)) == (True, "y")
     assert await stack.get("a") == stale or isinstance(await stack.get("a"), StoredResponse)
     await upkeep.purge_tags(stack, ["x"])
     assert await here.fetch("a") is None
