@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from aiohttp_cache_di.backends.loops import Errands, PerLoop, aside
 from aiohttp_cache_di.backends.store import UNREADABLE, Found, Item, Lease, Record, Row, Unreadable, Written
-from aiohttp_cache_di.backends.store.inspecting import Glance, Wanted
+from aiohttp_cache_di.backends.store.inspecting import InfoRow, Wanted
 from aiohttp_cache_di.entries.codec import EntryCodec
 from aiohttp_cache_di.entries.info import unpack_info
 from aiohttp_cache_di.errors import StorageError
@@ -185,11 +185,11 @@ class RowStore(ABC, Generic[C, R]):
             async for page in pages:
                 yield await aside(partial(self._rows, page, items), self._weight(page))
 
-    async def infos(self, wanted: Wanted) -> AsyncIterator[Sequence[Glance]]:
+    async def infos(self, wanted: Wanted) -> AsyncIterator[Sequence[InfoRow]]:
         """Find records by what stands beside their frames, which stay where they are."""
         async with aclosing(self._walk(infos=True)) as pages:
             async for page in pages:
-                yield self._glances(page, wanted)
+                yield self._info_rows(page, wanted)
 
     async def close(self) -> None:
         """Close the running loop's client, unless it was handed in."""
@@ -264,16 +264,16 @@ class RowStore(ABC, Generic[C, R]):
             for key, row in [(self._key_in(row), row) for row in page if self._has_record(row, now)]
         ]
 
-    def _glances(self, page: Sequence[R], wanted: Wanted) -> list[Glance]:
+    def _info_rows(self, page: Sequence[R], wanted: Wanted) -> list[InfoRow]:
         now = time.time()
-        glances: list[Glance] = []
+        rows: list[InfoRow] = []
         for row in page:
             if self._has_record(row, now):
                 key = self._key_in(row)
                 info = unpack_info(self._info_in(row), key)
                 if info is None or wanted(info):
-                    glances.append(Glance(key, info))
-        return glances
+                    rows.append(InfoRow(key, info))
+        return rows
 
     def _item(self, row: R, key: str) -> Item | Unreadable:
         frame = self._frame_in(row)

@@ -14,7 +14,7 @@ from typing import Final, cast
 from msgspec.structs import replace
 
 from aiohttp_cache_di.backends.store import Item, Record, Row, Unreadable, is_mark
-from aiohttp_cache_di.backends.store.inspecting import Glance, Usage, Wanted
+from aiohttp_cache_di.backends.store.inspecting import InfoRow, Usage, Wanted
 from aiohttp_cache_di.backends.wrap.chunks import ChunkedStore
 from aiohttp_cache_di.backends.wrap.marks import LAST_PURGE_KEY, LONG_LIVED_KEY, purge_records
 from aiohttp_cache_di.backends.wrap.stack import StoreStack, in_batches
@@ -144,10 +144,10 @@ async def _all_infos(stack: StoreStack, wanted: Wanted) -> AsyncGenerator[Sequen
                     yield _told(stack, [(row.key, row.item) for row in rows], wanted)
         return
     await stack.settle(None)
-    glances = cast("AsyncGenerator[Sequence[Glance]]", selecting.infos(wanted))
-    async with aclosing(glances):
-        async for found in glances:
-            yield [glance.info for glance in found if glance.info is not None and not is_mark(glance.key)]
+    info_rows = cast("AsyncGenerator[Sequence[InfoRow]]", selecting.infos(wanted))
+    async with aclosing(info_rows):
+        async for found in info_rows:
+            yield [row.info for row in found if row.info is not None and not is_mark(row.key)]
             unknown = [key for key, info in found if info is None and _is_record(stack, key)]
             for first in range(0, len(unknown), UNKNOWN_AT_A_TIME):
                 part = unknown[first : first + UNKNOWN_AT_A_TIME]

@@ -25,7 +25,7 @@ from aiohttp_cache_di.backends.sqlite.store import SQLiteStore
 from aiohttp_cache_di.backends.sqlite.writing import softening
 from aiohttp_cache_di.backends.sqlite.writing.writes import Transaction
 from aiohttp_cache_di.backends.store import Record
-from aiohttp_cache_di.backends.store.inspecting import Clue, Glance, Purged, Selection
+from aiohttp_cache_di.backends.store.inspecting import Clue, InfoRow, Purged, Selection
 from aiohttp_cache_di.backends.wrap import upkeep
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
 from aiohttp_cache_di.entries.info import info_of
@@ -175,7 +175,7 @@ async def test_a_purge_has_no_step_in_which_all_is_done(
     stack, infos_page, soften = backend.stack, walk.infos_page, softening.soften
     stack_soften, stack_delete = upkeep.soften, stack.delete
 
-    def noting_page(*args: Any, **kwargs: Any) -> tuple[list[Glance], int | None]:
+    def noting_page(*args: Any, **kwargs: Any) -> tuple[list[InfoRow], int | None]:
         page = infos_page(*args, **kwargs)
         walked.append(len(page[0]))
         return page
