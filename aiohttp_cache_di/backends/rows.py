@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Final, Generic, TypeAlias, TypeVar
 
 from msgspec import Struct
 
-from aiohttp_cache_di.backends.loops import Errands, PerLoop, aside
+from aiohttp_cache_di.backends.loops import DetachedCalls, PerLoop, aside
 from aiohttp_cache_di.backends.store import UNREADABLE, Found, Item, Lease, Record, Row, Unreadable, Written
 from aiohttp_cache_di.backends.store.inspecting import InfoRow, Wanted
 from aiohttp_cache_di.entries.codec import EntryCodec
@@ -45,13 +45,13 @@ class OfLoop(ABC):
     """What one event loop has of a server.
 
     Attributes:
-        errands: calls that go on when their caller has gone.
+        calls: those that go on when their caller has gone.
         held: leases, by key.
         looks_alone_until: monotonic time before which nothing is leased with a look, which the server has refused.
     """
 
     def __init__(self) -> None:
-        self.errands: Errands = Errands()
+        self.calls: DetachedCalls = DetachedCalls()
         self.held: dict[str, Held] = {}
         self.looks_alone_until: float = 0.0
 
@@ -230,12 +230,12 @@ class RowStore(ABC, Generic[C, R]):
         here = await self._loops.here()
         held = here.held.pop(key, None)
         if held is not None:
-            await here.errands.left(self._give_back(here, key, held.token, held.has_record))
+            await here.calls.run(self._give_back(here, key, held.token, held.has_record))
 
     async def _leased(self, here: C, key: str, ttl_s: float, ask: Ask[C, A]) -> A:
         """The answer of *ask*, kept in mind where it is a lease; one that comes when the caller has left goes back."""
         token = secrets.token_hex(12)
-        answer = await here.errands.undone(ask(here, key, token, ttl_s), lambda: self._give_back(here, key, token))
+        answer = await here.calls.run_or_undo(ask(here, key, token, ttl_s), lambda: self._give_back(here, key, token))
         if isinstance(answer, Lease) and answer:
             here.hold(key, token, ttl_s, has_record=answer is Lease.GRANTED_LATE)
         return answer
