@@ -119,7 +119,7 @@ class Generations:
             if sight is None:
                 self._counters = None
 
-    def forsake(self) -> None:
+    def after_fork(self) -> None:
         """Forget everything in a forked child."""
         self._lock = threading.Lock()  # a thread of the parent's may have had the other one
         self.sight = self._counters = None

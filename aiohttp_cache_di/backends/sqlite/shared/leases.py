@@ -151,7 +151,7 @@ class Leases:
             self._held.clear()
             self._file = None
 
-    def forsake(self) -> None:
+    def after_fork(self) -> None:
         """Be without any in a forked child: they are its parent's, which has the same open file."""
         self._guard = threading.Lock()  # a thread of the parent's may have had the other one
         self._held = {}
