@@ -30,8 +30,8 @@ from aiohttp_cache_di.backends.mongodb.clock import ServerClock
 from aiohttp_cache_di.backends.mongodb.store import MongoDBStore
 from aiohttp_cache_di.backends.store import Lease
 from aiohttp_cache_di.backends.store.capabilities import (
-    Candid,
     Changing,
+    Describing,
     Expiring,
     Leasing,
     LookingOrLeasing,
@@ -95,7 +95,7 @@ async def test_of_an_error_the_servers_name_for_it_is_told_or_words_of_ours_and_
     error: Exception, told: str
 ) -> None:
     store = MongoDBStore("db", "responses", codec=EntryCodec())
-    assert isinstance(store, Candid)
+    assert isinstance(store, Describing)
     assert store.told_of(error) == told
     assert "s3cret" not in cause_of(kind_of(error), error, store)
 
