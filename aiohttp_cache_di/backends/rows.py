@@ -21,13 +21,13 @@ from aiohttp_cache_di.entries.info import unpack_info
 from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
-__all__ = ["Held", "OfLoop", "RowStore"]
+__all__ = ["HeldLease", "OfLoop", "RowStore"]
 
 LOOKS_ALONE_FOR_S: Final = 60.0
 MAX_HELD: Final = 4096  # leases that are remembered before expired ones are looked for
 
 
-class Held(Struct, frozen=True):
+class HeldLease(Struct, frozen=True):
     """A lease that was granted.
 
     Args:
@@ -52,7 +52,7 @@ class OfLoop(ABC):
 
     def __init__(self) -> None:
         self.calls: DetachedCalls = DetachedCalls()
-        self.held: dict[str, Held] = {}
+        self.held: dict[str, HeldLease] = {}
         self.looks_alone_until: float = 0.0
 
     def look_alone(self) -> None:
@@ -64,7 +64,7 @@ class OfLoop(ABC):
         now = asyncio.get_running_loop().time()
         if len(self.held) >= MAX_HELD:
             self.held = {key: held for key, held in self.held.items() if held.until > now}
-        self.held[key] = Held(token, now + ttl_s, has_record)
+        self.held[key] = HeldLease(token, now + ttl_s, has_record)
 
     def hold_longer(self, key: str, ttl_s: float) -> None:
         """Remember that the lease on *key* was renewed, unless it was given back meanwhile."""
