@@ -25,6 +25,7 @@ from aiohttp_cache_di.backends.operating.urls import item_of
 from aiohttp_cache_di.backends.options.revision import hook
 from aiohttp_cache_di.backends.options.values import BACKEND_OPTIONS, BackendOptions
 from aiohttp_cache_di.backends.storage import BaseCache, BaseStorage, ResponseOrKey
+from aiohttp_cache_di.backends.wrap import upkeep
 from aiohttp_cache_di.entries.build import body_of, entry_of
 from aiohttp_cache_di.entries.tags import has_tags, tagging_of
 from aiohttp_cache_di.policy import origin_of, tags_of
@@ -263,7 +264,7 @@ class CacheBackend(Explained, Configured):
         """Delete what has expired, and what ``filter_fn`` does not let through any more; return how many went."""
         await self.settle()
         now = time.time()
-        count = await self.stack.delete_expired(now)
+        count = await upkeep.delete_expired(self.stack, now)
         self.stats.purged += count
         if self.filter_fn is accept_all:
             return count

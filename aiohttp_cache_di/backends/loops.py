@@ -11,7 +11,7 @@ from typing import Any, Final, Generic, TypeVar
 from aiohttp_cache_di.backends.wrap.tasks import background
 from aiohttp_cache_di.errors import StorageError
 
-__all__ = ["Errands", "PerLoop", "aside", "conclude", "end", "is_in_a_loop", "shared"]
+__all__ = ["DetachedCalls", "PerLoop", "aside", "conclude", "end", "is_in_a_loop", "shared"]
 
 T = TypeVar("T")
 
@@ -129,7 +129,7 @@ class PerLoop(Generic[T]):
                 each.pop(loop, None)
 
 
-class Errands:
+class DetachedCalls:
     """Calls in one loop that go on when their caller has gone."""
 
     def __init__(self) -> None:
@@ -142,7 +142,7 @@ class Errands:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def left(self, call: Coroutine[Any, Any, T]) -> T:
+    async def run(self, call: Coroutine[Any, Any, T]) -> T:
         """The result of *call*; a caller who is cancelled leaves at once, whatever the call makes of its cancellation.
 
         A driver may overhear it (`asyncio.wait_for` of Python 3.11 does, when what it waits for ends at the same time).
@@ -154,7 +154,7 @@ class Errands:
             task.cancel()
             raise
 
-    async def undone(self, call: Coroutine[Any, Any, T], undo: Callable[[], Coroutine[Any, Any, None]]) -> T:
+    async def run_or_undo(self, call: Coroutine[Any, Any, T], undo: Callable[[], Coroutine[Any, Any, None]]) -> T:
         """The result of *call*; where the caller is cancelled, the call goes on to its end and is then undone."""
         task = self.begin(call)
         try:

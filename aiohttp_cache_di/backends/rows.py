@@ -13,21 +13,21 @@ from typing import Any, ClassVar, Final, Generic, TypeAlias, TypeVar
 
 from msgspec import Struct
 
-from aiohttp_cache_di.backends.loops import Errands, PerLoop, aside
+from aiohttp_cache_di.backends.loops import DetachedCalls, PerLoop, aside
 from aiohttp_cache_di.backends.store import UNREADABLE, Found, Item, Lease, Record, Row, Unreadable, Written
-from aiohttp_cache_di.backends.store.inspecting import Glance, Wanted
+from aiohttp_cache_di.backends.store.inspecting import InfoRow, Wanted
 from aiohttp_cache_di.entries.codec import EntryCodec
 from aiohttp_cache_di.entries.info import unpack_info
 from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
-__all__ = ["Held", "OfLoop", "RowStore"]
+__all__ = ["HeldLease", "OfLoop", "RowStore"]
 
 LOOKS_ALONE_FOR_S: Final = 60.0
 MAX_HELD: Final = 4096  # leases that are remembered before expired ones are looked for
 
 
-class Held(Struct, frozen=True):
+class HeldLease(Struct, frozen=True):
     """A lease that was granted.
 
     Args:
@@ -45,14 +45,14 @@ class OfLoop(ABC):
     """What one event loop has of a server.
 
     Attributes:
-        errands: calls that go on when their caller has gone.
+        calls: those that go on when their caller has gone.
         held: leases, by key.
         looks_alone_until: monotonic time before which nothing is leased with a look, which the server has refused.
     """
 
     def __init__(self) -> None:
-        self.errands: Errands = Errands()
-        self.held: dict[str, Held] = {}
+        self.calls: DetachedCalls = DetachedCalls()
+        self.held: dict[str, HeldLease] = {}
         self.looks_alone_until: float = 0.0
 
     def look_alone(self) -> None:
@@ -64,7 +64,7 @@ class OfLoop(ABC):
         now = asyncio.get_running_loop().time()
         if len(self.held) >= MAX_HELD:
             self.held = {key: held for key, held in self.held.items() if held.until > now}
-        self.held[key] = Held(token, now + ttl_s, has_record)
+        self.held[key] = HeldLease(token, now + ttl_s, has_record)
 
     def hold_longer(self, key: str, ttl_s: float) -> None:
         """Remember that the lease on *key* was renewed, unless it was given back meanwhile."""
@@ -185,11 +185,11 @@ class RowStore(ABC, Generic[C, R]):
             async for page in pages:
                 yield await aside(partial(self._rows, page, items), self._weight(page))
 
-    async def infos(self, wanted: Wanted) -> AsyncIterator[Sequence[Glance]]:
+    async def infos(self, wanted: Wanted) -> AsyncIterator[Sequence[InfoRow]]:
         """Find records by what stands beside their frames, which stay where they are."""
         async with aclosing(self._walk(infos=True)) as pages:
             async for page in pages:
-                yield self._glances(page, wanted)
+                yield self._info_rows(page, wanted)
 
     async def close(self) -> None:
         """Close the running loop's client, unless it was handed in."""
@@ -230,12 +230,12 @@ class RowStore(ABC, Generic[C, R]):
         here = await self._loops.here()
         held = here.held.pop(key, None)
         if held is not None:
-            await here.errands.left(self._give_back(here, key, held.token, held.has_record))
+            await here.calls.run(self._give_back(here, key, held.token, held.has_record))
 
     async def _leased(self, here: C, key: str, ttl_s: float, ask: Ask[C, A]) -> A:
         """The answer of *ask*, kept in mind where it is a lease; one that comes when the caller has left goes back."""
         token = secrets.token_hex(12)
-        answer = await here.errands.undone(ask(here, key, token, ttl_s), lambda: self._give_back(here, key, token))
+        answer = await here.calls.run_or_undo(ask(here, key, token, ttl_s), lambda: self._give_back(here, key, token))
         if isinstance(answer, Lease) and answer:
             here.hold(key, token, ttl_s, has_record=answer is Lease.GRANTED_LATE)
         return answer
@@ -264,16 +264,16 @@ class RowStore(ABC, Generic[C, R]):
             for key, row in [(self._key_in(row), row) for row in page if self._has_record(row, now)]
         ]
 
-    def _glances(self, page: Sequence[R], wanted: Wanted) -> list[Glance]:
+    def _info_rows(self, page: Sequence[R], wanted: Wanted) -> list[InfoRow]:
         now = time.time()
-        glances: list[Glance] = []
+        rows: list[InfoRow] = []
         for row in page:
             if self._has_record(row, now):
                 key = self._key_in(row)
                 info = unpack_info(self._info_in(row), key)
                 if info is None or wanted(info):
-                    glances.append(Glance(key, info))
-        return glances
+                    rows.append(InfoRow(key, info))
+        return rows
 
     def _item(self, row: R, key: str) -> Item | Unreadable:
         frame = self._frame_in(row)

@@ -13,6 +13,7 @@ from aiohttp_cache_di.backends.base import CacheBackend
 from aiohttp_cache_di.backends.operating.selection import selection
 from aiohttp_cache_di.backends.store.capabilities import Restrained
 from aiohttp_cache_di.backends.store.sizes import DEFAULT_MAX_BYTES
+from aiohttp_cache_di.backends.wrap import upkeep
 from aiohttp_cache_di.cli.drawing import Advance, progress
 from aiohttp_cache_di.cli.expecting import selectors
 from aiohttp_cache_di.cli.running import DONE, Cache, expect_reached, expect_secret, is_unsaid, refuse_memory
@@ -111,7 +112,7 @@ async def _copy_all(
     purges = target.stack.here().purges
     wanted = selection(selectors(given), ignored_params=source.ignored_params, ordered=source.is_ordered)
     copied, left = list[str](), Counter[str]()
-    async with aclosing(source.stack.infos(wanted)) as pages:
+    async with aclosing(upkeep.infos(source.stack, wanted)) as pages:
         async for page in pages:
             for first in range(0, len(page), COPIED_AT_A_TIME):
                 keys = [info.key for info in page[first : first + COPIED_AT_A_TIME]]

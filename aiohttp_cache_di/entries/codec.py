@@ -195,16 +195,13 @@ class EntryCodec:
         """Whether entries are signed."""
         return bool(self._mac_keys)
 
-    def encode(self, entry: StoredResponse, *, named: bool = True) -> bytes:
-        """The bytes to store under ``entry.key``.
-
-        Args:
-            named: whether they hold the key. Without it they are smaller, and only who knows the key can read them.
+    def encode(self, entry: StoredResponse) -> bytes:
+        """The bytes to store under ``entry.key``, which they hold.
 
         Raises:
             StorageError: a text field holds what UTF-8 cannot (a lone surrogate).
         """
-        return self._frame(_RESPONSE, entry) if named else self._frame(_RESPONSE, replace(entry, key=""), entry.key)
+        return self._frame(_RESPONSE, entry)
 
     def encode_alias(self, target: str, key: str) -> bytes:
         """The bytes to store under *key* that lead to the entry under *target*."""
@@ -215,7 +212,7 @@ class EntryCodec:
         return self._frame(_OPAQUE, Opaque(key, payload))
 
     def pack(self, item: Item, key: str) -> bytes:
-        """The bytes to store under *key*, which they do not hold.
+        """The bytes to store under *key*, which they do not hold: they are smaller, and the key is needed to read them.
 
         Raises:
             StorageError: a text field holds what UTF-8 cannot (a lone surrogate).

@@ -222,7 +222,7 @@ class StoreContract:
         for entry in entries:
             await keep(store, entry.key, entry)
         await keep(store, "alias", "plain")
-        told = [glance async for page in store.infos(lambda info: info.key != "other") for glance in page]
+        told = [row async for page in store.infos(lambda info: info.key != "other") for row in page]
         expected = {entry.key: info_of(entry) for entry in entries if entry.key != "other"}
         assert {key: info for key, info in told if info is not None}.items() <= expected.items()
         assert sorted(key for key, _ in told) == sorted([*expected, "alias"])
@@ -259,7 +259,7 @@ class StoreContract:
             assert await look(store, entry.key) == expected
             if isinstance(store, Selecting):
                 told = [each async for page in store.infos(lambda info: True) for each in page if each.key == entry.key]
-                assert [glance.info for glance in told] in ([info_of(expected)], [None])
+                assert [row.info for row in told] in ([info_of(expected)], [None])
         assert await look(store, "alias") == "fresh"
         assert await look(store, "a user's") == Opaque("a user's", b"payload")
         assert await look(store, "missing") is None

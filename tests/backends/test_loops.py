@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from aiohttp_cache_di.backends import loops
-from aiohttp_cache_di.backends.loops import Errands, PerLoop, conclude, end
+from aiohttp_cache_di.backends.loops import DetachedCalls, PerLoop, conclude, end
 
 
 class Stubborn:
@@ -68,14 +68,14 @@ async def test_a_caller_who_is_cancelled_leaves_at_once_though_the_call_overhear
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(loops, "FINISH_WITHIN_S", 0.01)
-    errands, call = Errands(), Stubborn(1)
-    caller = asyncio.create_task(errands.left(call()))
+    calls, call = DetachedCalls(), Stubborn(1)
+    caller = asyncio.create_task(calls.run(call()))
     await call.begun.wait()
     caller.cancel()
     with pytest.raises(asyncio.CancelledError):
         await caller
     assert call.left == 0, "it goes on"
-    await errands.finish()
+    await calls.finish()
     assert call.left == -1
 
 

@@ -15,7 +15,8 @@ from aiohttp_cache_di import CachedSession
 from aiohttp_cache_di.backends import CacheBackend
 from aiohttp_cache_di.backends.store import is_mark
 from aiohttp_cache_di.backends.store.inspecting import Purged
-from aiohttp_cache_di.backends.wrap.purges import CLOCK, KEPT_S, LONG, purge_records
+from aiohttp_cache_di.backends.wrap import upkeep
+from aiohttp_cache_di.backends.wrap.marks import KEPT_S, LAST_PURGE_KEY, LONG_LIVED_KEY, purge_records
 from aiohttp_cache_di.rfc9111.messages import StoredResponse, Tagging
 from tests.backends.entries import make_entry
 from tests.origin import Origin, Received, answer
@@ -89,7 +90,7 @@ async def test_a_purge_has_its_effect_though_nothing_is_dropped(backend: CacheBa
         await backend.write(tagged(key, key))
     await backend.write(make_entry("plain"))
     assert await keys_of(backend) == {"a", "b", "plain"}
-    await backend.stack.purge_tags(["a"])
+    await upkeep.purge_tags(backend.stack, ["a"])
     assert await backend.get_response("a") is None
     assert await backend.get_response("b") is not None
     assert await keys_of(backend) == {"b", "plain"}
@@ -153,8 +154,8 @@ async def test_a_response_that_was_asked_for_before_a_purge_counts_as_purged(
 async def test_records_of_purges_are_shown_nowhere(backend: CacheBackend) -> None:
     await backend.write(tagged("a", "a", "b"))
     await backend.get_response("a")
-    await backend.stack.purge_tags(["b"], soft=True)
-    await backend.stack.purge_tags(["c"])
+    await upkeep.purge_tags(backend.stack, ["b"], soft=True)
+    await upkeep.purge_tags(backend.stack, ["c"])
     await backend.settle()
     assert await keys_of(backend) == {"a"}
     if not isinstance(backend, CustomBackend):  # which has storages that show all they are given
@@ -281,13 +282,13 @@ async def test_no_clock_decides_what_a_purge_is_about(backend: CacheBackend, mon
         purges = await backend.stack.here().purges.observe()
         await backend.write(tagged(f"k{number}", "a", purges=purges))
         assert await backend.get_response(f"k{number}") is not None
-        await backend.stack.purge_tags(["a"])
+        await upkeep.purge_tags(backend.stack, ["a"])
         assert await backend.get_response(f"k{number}") is None
 
 
 async def test_a_purge_is_remembered_for_as_long_as_what_it_is_about_can_be_kept(backend: CacheBackend) -> None:
     async def until() -> float:
-        await backend.stack.purge_tags(["a"])
+        await upkeep.purge_tags(backend.stack, ["a"])
         (mark,) = purge_records(["a"], 1, 1.0)[0]
         (found,) = await backend.stack.store.get([mark.key])
         assert found is not None
@@ -303,12 +304,12 @@ async def test_a_purge_is_remembered_for_as_long_as_what_it_is_about_can_be_kept
     assert await until() > now + 100 * KEPT_S
 
 
-async def test_a_clock_that_is_lost_makes_nothing_usable_again(backend: CacheBackend) -> None:
+async def test_a_lost_record_of_the_last_purge_makes_nothing_usable_again(backend: CacheBackend) -> None:
     await backend.write(tagged("a", "a"))
     await backend.write(tagged("b", "b"))
     assert await backend.get_response("a") is not None
-    await backend.stack.purge_tags(["a"])
-    await backend.stack.delete([CLOCK, LONG])
+    await upkeep.purge_tags(backend.stack, ["a"])
+    await backend.stack.delete([LAST_PURGE_KEY, LONG_LIVED_KEY])
     assert await backend.get_response("a") is None
     assert await backend.get_response("b") is not None
     await backend.settle()
@@ -316,12 +317,12 @@ async def test_a_clock_that_is_lost_makes_nothing_usable_again(backend: CacheBac
 
 
 def test_the_keys_of_records_are_none_of_a_request() -> None:
-    marks, clock = purge_records(["a", "b", "a"], 1, 1.0)
+    marks, last = purge_records(["a", "b", "a"], 1, 1.0)
     groups, _ = purge_records(["a"], 1, 1.0, origin="http://a.test:80")
     others, _ = purge_records(["a"], 1, 1.0, origin="http://b.test:80")
     soft, _ = purge_records(["a"], 1, 1.0, soft=True)
     keys = [mark.key for mark in (*marks, *groups, *others, *soft)]
     assert len(marks) == 2
     assert len(set(keys)) == 5
-    assert all(map(is_mark, (*keys, clock.key, LONG)))
+    assert all(map(is_mark, (*keys, last.key, LONG_LIVED_KEY)))
     assert not is_mark(make_entry("a").key)

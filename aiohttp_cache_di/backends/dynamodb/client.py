@@ -106,7 +106,7 @@ class Connection(OfLoop):
 
     async def close(self) -> None:
         """End what runs in the background, and the client."""
-        await self.errands.finish()
+        await self.calls.finish()
         if self._context is not None:
             await conclude(self._context.__aexit__(None, None, None))
 

@@ -21,7 +21,7 @@ from aiohttp_cache_di.backends.filesystem.pool import Pool
 from aiohttp_cache_di.backends.filesystem.records.files import Seen, disk_bytes, drop, publish, read_item, see
 from aiohttp_cache_di.backends.filesystem.records.packing import Head, digest_bytes, pack
 from aiohttp_cache_di.backends.filesystem.records.uses import Known
-from aiohttp_cache_di.backends.filesystem.records.walk import dropped, glances, rows, sizes
+from aiohttp_cache_di.backends.filesystem.records.walk import dropped, info_rows, rows, sizes
 from aiohttp_cache_di.backends.filesystem.secret import keep_secret, kept_secret
 from aiohttp_cache_di.backends.store import (
     Found,
@@ -34,7 +34,7 @@ from aiohttp_cache_di.backends.store import (
     Unreadable,
     Written,
 )
-from aiohttp_cache_di.backends.store.inspecting import Glance, Usage, Wanted
+from aiohttp_cache_di.backends.store.inspecting import InfoRow, Usage, Wanted
 from aiohttp_cache_di.entries.codec import EntryCodec
 from aiohttp_cache_di.entries.filed import FiledBody, FiledResponse
 from aiohttp_cache_di.errors import StorageError
@@ -130,9 +130,9 @@ class FileStore:
         """Walk over all records, directory by directory."""
         return self._steps(rows(self._tree, self._codec, self._known, self._bodies.mention, items=items))
 
-    def infos(self, wanted: Wanted) -> AsyncIterator[Sequence[Glance]]:
+    def infos(self, wanted: Wanted) -> AsyncIterator[Sequence[InfoRow]]:
         """Find records by their entries' files; bodies that are in files of their own are not read."""
-        return self._steps(glances(self._tree, self._codec, wanted))
+        return self._steps(info_rows(self._tree, self._codec, wanted))
 
     async def usage(self) -> Usage:
         """Count what the files take."""

@@ -52,7 +52,7 @@ class Connection(OfLoop):
         self.collection = collection
         self.leasing: AsyncCollection[Document] = collection.with_options(write_concern=WriteConcern(w=1))
         """The same, for leases: one that is lost with its server costs a fetch, a wait for others would cost each."""
-        self.clock: ServerClock = ServerClock(collection.database, self.errands)
+        self.clock: ServerClock = ServerClock(collection.database, self.calls)
         self.indexing: asyncio.Task[None] | None = None
         """Makes the index by which the server drops what has expired."""
         self.watching: asyncio.Task[None] | None = None
@@ -63,7 +63,7 @@ class Connection(OfLoop):
         """End what runs in the background, and the client unless it is lent."""
         if self.watching is not None:
             await end(self.watching)
-        await self.errands.finish()
+        await self.calls.finish()
         if not self._is_lent:
             await conclude(self._close_client())
 

@@ -10,7 +10,7 @@ from bson.datetime_ms import DatetimeMS
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import OperationFailure
 
-from aiohttp_cache_di.backends.loops import Errands
+from aiohttp_cache_di.backends.loops import DetachedCalls
 from aiohttp_cache_di.backends.mongodb.documents import Document
 from aiohttp_cache_di.backends.wrap.tasks import consume_error
 
@@ -24,12 +24,12 @@ class ServerClock:
 
     Args:
         database: of the server; its codec gives dates as `DatetimeMS`.
-        errands: of the loop.
+        calls: of the loop, that go on when their caller has gone.
     """
 
-    def __init__(self, database: AsyncDatabase[Document], errands: Errands) -> None:
+    def __init__(self, database: AsyncDatabase[Document], calls: DetachedCalls) -> None:
         self._database = database
-        self._errands = errands
+        self._calls = calls
         self._ahead_ms: float | None = None  # of this process's monotonic clock, which is never set
         self._asking: asyncio.Task[None] | None = None
         self._asked_at = 0.0
@@ -43,7 +43,7 @@ class ServerClock:
         now = time.monotonic()
         if self._asking is None or (self._asking.done() and (self._ahead_ms is None or now >= self._due_at)):
             self._asked_at = now
-            self._asking = self._errands.begin(self._ask())
+            self._asking = self._calls.begin(self._ask())
             self._asking.add_done_callback(consume_error)
         if self._ahead_ms is None:
             await asyncio.shield(self._asking)

@@ -50,7 +50,7 @@ class ExpiryIndex:
             self._begin(here)
 
     def _begin(self, here: Connection) -> None:
-        here.indexing = here.errands.begin(self._make(here))
+        here.indexing = here.calls.begin(self._make(here))
         here.indexing.add_done_callback(consume_error)
 
     async def _make(self, here: Connection) -> None:

@@ -88,7 +88,7 @@ async def look_or_take(here: Connection, key: str, token: str, ttl_s: float) -> 
 async def renew(here: Connection, key: str, token: str, ttl_s: float) -> bool:
     """Hold the lease on *key* for *ttl_s* seconds from now; False where it is not held any more."""
     terms, _ = await _terms(here, token, ttl_s)
-    return bool((await here.errands.left(here.leasing.bulk_write(renewing(key, terms)))).matched_count)
+    return bool((await here.calls.run(here.leasing.bulk_write(renewing(key, terms)))).matched_count)
 
 
 async def give_back(here: Connection, key: str, token: str) -> None:

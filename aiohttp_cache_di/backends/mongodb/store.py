@@ -86,11 +86,11 @@ class MongoDBStore(RowStore[Connection, Document]):
         here = self._loops.now() or await self._loops.here()
         names = [name_of(key) for key in keys]
         if len(names) == 1:  # by the shortest way that a server has
-            row = await here.errands.left(here.collection.find_one({"_id": names[0]}))
+            row = await here.calls.run(here.collection.find_one({"_id": names[0]}))
             rows = [row] if row is not None else []
         else:
             wanted = here.collection.find({"_id": {"$in": names}}, batch_size=BATCH + 1)
-            rows = await here.errands.left(wanted.to_list())
+            rows = await here.calls.run(wanted.to_list())
         return await self._answers(keys, rows)
 
     async def kinds(self, keys: Sequence[str]) -> Sequence[bool | None]:
@@ -98,12 +98,12 @@ class MongoDBStore(RowStore[Connection, Document]):
         here = await self._loops.here()
         wanted = {"_id": {"$in": [name_of(key) for key in keys]}, "f": {"$exists": True}}
         finding = here.collection.find(wanted, {"f": 1, "until": 1}, batch_size=BATCH + 1)
-        return self._kinds(keys, await here.errands.left(finding.to_list()))
+        return self._kinds(keys, await here.calls.run(finding.to_list()))
 
     async def delete(self, keys: Collection[str]) -> None:
         """Drop *keys*, and leases on them."""
         here = await self._loops.here()
-        await here.errands.left(here.collection.delete_many({"_id": {"$in": [name_of(key) for key in keys]}}))
+        await here.calls.run(here.collection.delete_many({"_id": {"$in": [name_of(key) for key in keys]}}))
 
     async def clear(self) -> None:
         """Drop all documents; the collection and its index stay."""
@@ -227,7 +227,7 @@ class MongoDBStore(RowStore[Connection, Document]):
 async def _failures(here: Connection, updates: Mapping[str, Any]) -> dict[str, int | None]:
     """Make *updates*, by key; tell the server's code for those that failed."""
     try:
-        await here.errands.left(here.collection.bulk_write(list(updates.values()), ordered=False))
+        await here.calls.run(here.collection.bulk_write(list(updates.values()), ordered=False))
     except BulkWriteError as exc:
         errors: list[Document] = exc.details.get("writeErrors", []) if exc.details else []
         if not errors:

@@ -17,7 +17,7 @@ from aiohttp_cache_di.backends.configured import LOOKING_UP, Configured
 from aiohttp_cache_di.backends.operating.explanation import Explanation
 from aiohttp_cache_di.backends.operating.operated import Operated
 from aiohttp_cache_di.backends.operating.store_view import StoreView
-from aiohttp_cache_di.backends.wrap.purges import softened_by
+from aiohttp_cache_di.backends.wrap.marks import softened_by
 from aiohttp_cache_di.entries.info import EntryInfo, short_id
 from aiohttp_cache_di.keys.credentials import effective_credentials, pairs_of, who_asks
 from aiohttp_cache_di.policy import Bypass, Fetch, FullQuestion, RequestDecision, Rules, Serve, Validate, decide

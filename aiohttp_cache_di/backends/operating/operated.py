@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from aiohttp_cache_di.backends.operating.selection import Selectors, selection, tags_in
 from aiohttp_cache_di.backends.operating.urls import Addressed
 from aiohttp_cache_di.backends.store.inspecting import Purged, Selection, Usage
+from aiohttp_cache_di.backends.wrap import upkeep
 from aiohttp_cache_di.entries.info import EntryInfo
 from aiohttp_cache_di.errors import ConfigurationError
 from aiohttp_cache_di.telemetry import CacheStats
@@ -137,9 +138,9 @@ class Operated(Addressed):
         totals = PurgeTotals(self.stats)
         if soft:  # which are counted first, as they are not to be told from others that are stale
             await self._in_time(self._count(wanted, totals), totals, within_s)
-            await self.stack.purge_tags(tags_in(selectors), soft=True)
+            await upkeep.purge_tags(self.stack, tags_in(selectors), soft=True)
         else:
-            number = await self.stack.purge_tags(tags_in(selectors))
+            number = await upkeep.purge_tags(self.stack, tags_in(selectors))
             await self._in_time(self._sweep(tags_in(selectors), wanted, number, totals), totals, within_s)
         return Purged(totals.entries, totals.bytes, totals.done.is_set())
 
@@ -157,7 +158,7 @@ class Operated(Addressed):
     async def _count(self, wanted: Selection, totals: PurgeTotals) -> None:
         now = time.time()
         async with aclosing(
-            _in_batches(self.stack.infos(wanted.having(lambda info: info.fresh_until > now)))
+            _in_batches(upkeep.infos(self.stack, wanted.having(lambda info: info.fresh_until > now)))
         ) as batches:
             async for found in batches:
                 totals.add(found.values())
@@ -172,7 +173,7 @@ class Operated(Addressed):
         def is_purged(info: EntryInfo) -> bool:
             return info.tagging is None or info.tagging.purges < number
 
-        async with aclosing(_in_batches(self.stack.infos(wanted.having(is_purged), purged=True))) as batches:
+        async with aclosing(_in_batches(upkeep.infos(self.stack, wanted.having(is_purged), purged=True))) as batches:
             async for found in batches:
                 totals.add(found.values())
                 for key, info in found.items():
@@ -182,14 +183,14 @@ class Operated(Addressed):
 
     async def usage(self) -> Usage:
         """How much is stored, by all processes that use the store."""
-        return await self.stack.usage()
+        return await upkeep.usage(self.stack)
 
     def _selected(self, selectors: Selectors, *, fresh_at: float = -math.inf) -> AsyncGenerator[Sequence[EntryInfo]]:
         wanted = selection(selectors, ignored_params=self.ignored_params, ordered=self.is_ordered)
         if fresh_at == -math.inf:
-            return self.stack.infos(wanted)
+            return upkeep.infos(self.stack, wanted)
         # What has been made stale is written anew, and may be met again.
-        return self.stack.infos(wanted.having(lambda info: info.fresh_until > fresh_at))
+        return upkeep.infos(self.stack, wanted.having(lambda info: info.fresh_until > fresh_at))
 
     async def _drop_all(self, keys: Sequence[str]) -> None:
         for first in range(0, len(keys), PURGED_AT_A_TIME):
@@ -201,7 +202,7 @@ class Operated(Addressed):
                 await self.stack.delete(part)
 
     async def _soften(self, keys: Sequence[str], now: float) -> None:
-        left = list(await self.stack.soften(keys, now))
+        left = list(await upkeep.soften(self.stack, keys, now))
         for first in range(0, len(left), SOFTENED_AT_A_TIME):
             items = await self.stack.items(left[first : first + SOFTENED_AT_A_TIME])
             entries = [self.stack.packing.entry_of(item, item.key) for item in items if not isinstance(item, str)]

@@ -14,6 +14,7 @@ from aiohttp_cache_di import keys
 from aiohttp_cache_di.arguments import refuse_unknown
 from aiohttp_cache_di.backends.operating.deleting import Deleting
 from aiohttp_cache_di.backends.storage import BaseCache
+from aiohttp_cache_di.backends.wrap import upkeep
 from aiohttp_cache_di.backends.wrap.items import StackCache
 from aiohttp_cache_di.entries.info import EntryInfo
 from aiohttp_cache_di.errors import UnreadableEntryError
@@ -80,7 +81,7 @@ class Addressed(Deleting):
     async def is_kept(self, named: Collection[str]) -> bool:
         """Tell whether there is something under one of the keys *named*."""
         found = await self.stack.kinds(named)
-        return bool(found and (not await self.stack.knows_purges() or await self.stack.items(found)))
+        return bool(found and (not await upkeep.knows_purges(self.stack) or await self.stack.items(found)))
 
     async def drop(self, named: Iterable[str]) -> int:
         """Delete what is kept under the keys *named*, with what belongs to it; return how many entries went."""
@@ -106,7 +107,7 @@ class Addressed(Deleting):
                 return method in (None, info.method) and self._target(self._shown(info.url)) in wanted
             return False
 
-        async with aclosing(self.stack.infos(is_wanted)) as pages:
+        async with aclosing(upkeep.infos(self.stack, is_wanted)) as pages:
             return {info.key async for page in pages for info in page}
 
     def _shown(self, url: str | URL) -> str:

@@ -29,7 +29,7 @@ from aiohttp_cache_di.backends.store import (
     Unreadable,
     Written,
 )
-from aiohttp_cache_di.backends.store.inspecting import Glance, Wanted
+from aiohttp_cache_di.backends.store.inspecting import InfoRow, Wanted
 from aiohttp_cache_di.backends.store.partly import PartlyReadError
 from aiohttp_cache_di.entries.codec import EntryCodec, leads_on
 from aiohttp_cache_di.entries.outline import OUTLINE_BYTES, outline
@@ -165,19 +165,19 @@ class RedisStore:
                 part = names[first : first + step]
                 yield await (self._rows(part) if items else self._heads(await endpoint.connection(), part))
 
-    async def infos(self, wanted: Wanted) -> AsyncIterator[Sequence[Glance]]:
+    async def infos(self, wanted: Wanted) -> AsyncIterator[Sequence[InfoRow]]:
         """Find records by the beginnings of their values, in one round trip for each page."""
         last = b"%d" % (OUTLINE_BYTES - 1)
         async for endpoint, names in self._walk():
             connection = await endpoint.connection()
             asked = [connection.submit(command(b"GETRANGE", name, b"0", last), head) for name in names]
             sizes = [connection.submit(command(b"STRLEN", name), size_of) for name in names]
-            found: list[Glance] = []
+            found: list[InfoRow] = []
             for name, beginning, size in zip(names, await all_of(asked), await all_of(sizes), strict=True):
                 key = self._key(name)
                 info = outline(beginning, size, key)
                 if beginning and (info is None or wanted(info)):
-                    found.append(Glance(key, info))
+                    found.append(InfoRow(key, info))
             if found:
                 yield found
 

@@ -15,6 +15,7 @@ from aiohttp_cache_di.backends.sqlite.options import OWN_OPTIONS, SQLiteOptions,
 from aiohttp_cache_di.backends.sqlite.store import SQLiteStore
 from aiohttp_cache_di.backends.storage import ResponseOrKey
 from aiohttp_cache_di.backends.store.sizes import record_bytes
+from aiohttp_cache_di.backends.wrap import upkeep
 from aiohttp_cache_di.backends.wrap.items import StackCache
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
 
@@ -131,7 +132,7 @@ class SQLiteCache(StackCache):
         """Count the items."""
         await self.stack.settle(None)
         count = await self._store.count(leads_on=self._leads_on)
-        return count if self._leads_on else count - await self.stack.count_marks()
+        return count if self._leads_on else count - await upkeep.count_marks(self.stack)
 
     @property
     def _store(self) -> SQLiteStore:

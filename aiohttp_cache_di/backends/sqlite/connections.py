@@ -152,7 +152,7 @@ class Connections:
             if worker is not None:
                 await worker.finish()
 
-    def forsake(self) -> None:
+    def after_fork(self) -> None:
         """Forget the connections in a forked child: they are the parent's."""
         self.closed = True
 

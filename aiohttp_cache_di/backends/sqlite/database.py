@@ -138,14 +138,14 @@ class Database:
             if self.leases.are_open:  # of loops that have ended
                 await asyncio.to_thread(self.leases.close)
 
-    def forsake(self) -> None:
+    def after_fork(self) -> None:
         """Forget all connections, in a forked child: they are the parent's."""
         for here in list(self._here.values()):
-            here.connections.forsake()
+            here.connections.after_fork()
         self._here = {}
         self._latest = None
-        self.generations.forsake()
-        self.leases.forsake()
+        self.generations.after_fork()
+        self.leases.after_fork()
 
     async def connected(self) -> Here:
         """The running loop's connections, opened if they are not.
@@ -195,10 +195,10 @@ class Database:
                 self._here.pop(loop, None)
 
 
-def _forsake_all() -> None:
+def _after_fork() -> None:
     for database in list(_databases):
-        database.forsake()
+        database.after_fork()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forsake_all)
+    os.register_at_fork(after_in_child=_after_fork)

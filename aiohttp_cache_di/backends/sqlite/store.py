@@ -31,7 +31,7 @@ from aiohttp_cache_di.backends.sqlite.writing import statements as jobs
 from aiohttp_cache_di.backends.sqlite.writing.softening import drop_idle_marks, soften
 from aiohttp_cache_di.backends.sqlite.writing.writes import Acquire, Put, Release, Transaction, TransactionJob, Write
 from aiohttp_cache_di.backends.store import Found, Lease, Limits, Record, Row, StoreEvents, Written
-from aiohttp_cache_di.backends.store.inspecting import Glance, Usage, Wanted, packed_info
+from aiohttp_cache_di.backends.store.inspecting import InfoRow, Usage, Wanted, packed_info
 from aiohttp_cache_di.backends.wrap.tasks import consume_error
 from aiohttp_cache_di.entries.codec import EntryCodec, Opaque, item_leads_on
 from aiohttp_cache_di.errors import StorageError
@@ -156,7 +156,7 @@ class SQLiteStore:
             if after is None:
                 return
 
-    async def infos(self, wanted: Wanted) -> AsyncIterator[Sequence[Glance]]:
+    async def infos(self, wanted: Wanted) -> AsyncIterator[Sequence[InfoRow]]:
         """Find records in the order in which they were written, from a column of its own."""
         after: int | None = 0
         while after is not None:

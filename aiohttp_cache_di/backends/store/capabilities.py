@@ -14,9 +14,9 @@ from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
 __all__ = [
     "Awaiting",
-    "Candid",
     "Changing",
     "Checking",
+    "Describing",
     "Discreet",
     "Expiring",
     "Immediate",
@@ -215,7 +215,7 @@ class Discreet(Protocol):
 
 
 @runtime_checkable
-class Candid(Protocol):
+class Describing(Protocol):
     """Knows what may be told of an error beside its kind, however secret the words of its driver are."""
 
     def told_of(self, error: BaseException) -> str:

@@ -50,7 +50,7 @@ __all__ = [
 
 
 MARK_PREFIX: Final = "aiohttp-cache-di:tag:"
-"""Keys that begin like this are of records that tell of purges by tag (`wrap.purges`), and so of no response."""
+"""Keys that begin like this are of records that tell of purges by tag (`wrap.marks`), and so of no response."""
 
 
 def is_mark(key: str) -> bool:

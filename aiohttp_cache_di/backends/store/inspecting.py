@@ -18,7 +18,7 @@ __all__ = [
     "MAX_INFO_BYTES",
     "Clue",
     "CountingMarks",
-    "Glance",
+    "InfoRow",
     "Measuring",
     "Purged",
     "Selecting",
@@ -70,7 +70,7 @@ class Selection:
         return Selection(lambda info: also(info) and test(info), self.clues)
 
 
-class Glance(NamedTuple):
+class InfoRow(NamedTuple):
     """One record met on a walk without bodies.
 
     Args:
@@ -114,7 +114,7 @@ class Usage(Struct, frozen=True):
 class Selecting(Protocol):
     """Finds records by what is told of them, without a look at their bodies."""
 
-    def infos(self, wanted: Wanted) -> AsyncIterator[Sequence[Glance]]:
+    def infos(self, wanted: Wanted) -> AsyncIterator[Sequence[InfoRow]]:
         """Walk over the records that are *wanted*, and those of which nothing is known without their items.
 
         A page at a time, as `Store.pages` does. Of a `Selection`, the clues may be looked at first.

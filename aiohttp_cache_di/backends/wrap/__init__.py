@@ -20,9 +20,11 @@ store. A stack has one part in each event loop that uses it; nothing that belong
       └──► Store                    memory, SQLite, Redis, or `foreign`: two storages of a user's own
 
 Beside them: `abilities` looks once for what a store can do besides; `packing` makes items of entries, with a user's own
-serializer if there is one; `purges` keeps what was purged by tag; `ping` tries a store before a request needs it;
-`secret` makes digests with a secret that the store keeps; `tasks` are those that no caller waits for, and `alarms`
-timers that hardly ever ring.
+serializer if there is one; `purges` is what each loop knows of purges by tag, and `marks` the records that tell of
+them; `upkeep` is what operators ask of a stack: what is in
+the store, how much that is, and to have some of it gone; `ping` tries a store before a request needs it; `secret` makes
+digests with a secret that the store keeps; `tasks` are those that no caller waits for, and `alarms` timers that hardly
+ever ring.
 
 **A hit** from memory: `peek` finds the entry among the pending writes, or, unless a tombstone forbids it, at hand: in a
 store that answers at once, or in the near tier, whose copy is good while ``store.version(key)`` has not grown, or while

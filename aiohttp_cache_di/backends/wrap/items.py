@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from aiohttp_cache_di.backends.storage import BaseCache, ResponseOrKey
 from aiohttp_cache_di.backends.store import Item, Lease, Record, Row, Unreadable
 from aiohttp_cache_di.backends.store.capabilities import Renewing
+from aiohttp_cache_di.backends.wrap import upkeep
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
 from aiohttp_cache_di.entries.codec import EntryCodec, Opaque, item_leads_on
 from aiohttp_cache_di.errors import UnreadableEntryError
@@ -162,7 +163,7 @@ class StackCache(BaseCache):
 
     async def delete_expired(self, now: float) -> int:
         """Delete what may be dropped at *now* (POSIX time); return how many entries went."""
-        return await self.stack.delete_expired(now)
+        return await upkeep.delete_expired(self.stack, now)
 
     async def acquire_lease(self, key: str, ttl_s: float) -> Lease | bool:
         """Ask to be the only process that fetches *key* for *ttl_s* seconds."""

@@ -38,7 +38,7 @@ def _is_current(entry: StoredResponse) -> bool:
     return False
 
 
-class Held(Struct, frozen=True, gc=False):
+class Copy(Struct, frozen=True, gc=False):
     """A copy, and how far it is believed."""
 
     entry: StoredResponse
@@ -72,8 +72,8 @@ class NearTier:
         self.total_bytes: int = 0
         self._pending = pending
         self._doubted = doubted
-        self._held: OrderedDict[str, Held] = OrderedDict()
-        self._order = EvictionOrder(self._held)
+        self._copies: OrderedDict[str, Copy] = OrderedDict()
+        self._order = EvictionOrder(self._copies)
         self._reading: dict[str, Token] = {}
         versioned, touching = abilities.versioned, abilities.touching
         self._version: Callable[[str], int | None] | None = None if versioned is None else versioned.version
@@ -85,7 +85,7 @@ class NearTier:
         self._unsure: StoredResponse | None = None
 
     def __len__(self) -> int:
-        return len(self._held)
+        return len(self._copies)
 
     def peek(self, key: str) -> StoredResponse | None:
         """What is on its way under *key*, or else the copy, if it may still be believed.
@@ -95,23 +95,23 @@ class NearTier:
         entry = self._pending.get(key)
         if entry is not None:
             return entry if entry.tagging is None or self.is_current(entry) else self._doubt(entry)
-        held = self._held.get(key)
-        if held is None or key in self._doubted:
+        copy = self._copies.get(key)
+        if copy is None or key in self._doubted:
             return None
         if self._version is not None:
             version = self._version(key)
             if version is None:
                 return None
-            if version > held.version:
+            if version > copy.version:
                 self.drop((key,))
                 return None
-        if time.monotonic() >= held.until:
+        if time.monotonic() >= copy.until:
             self.drop((key,))
             return None
         self._order.used(key)
         if self._touch is not None:
             self._touch(key)
-        entry = held.entry
+        entry = copy.entry
         return entry if entry.tagging is None or self.is_current(entry) else self._doubt(entry)
 
     def unsure(self, key: str) -> StoredResponse | None:
@@ -153,9 +153,9 @@ class NearTier:
 
     def clear(self) -> None:
         """Forget everything, and what is being read."""
-        held, self._held = self._held, OrderedDict()
-        self._order.clear(self._held)
-        dismantle(held)
+        copies, self._copies = self._copies, OrderedDict()
+        self._order.clear(self._copies)
+        dismantle(copies)
         self._reading.clear()
         self.total_bytes = 0
 
@@ -171,7 +171,7 @@ class NearTier:
         if weight > self.max_bytes // LARGEST_SHARE or isinstance(entry, FiledResponse):
             return
         until = math.inf if self.lifetime_s == math.inf else time.monotonic() + self.lifetime_s
-        self._held[key] = Held(entry, version, until, weight)
+        self._copies[key] = Copy(entry, version, until, weight)
         self.total_bytes += weight
         self._order.came(key, weight)
         if self.total_bytes < self.max_bytes * NEARLY_FULL:
@@ -180,7 +180,7 @@ class NearTier:
             self._let_go(self._order.next_to_go(self.total_bytes))
 
     def _let_go(self, key: str) -> None:
-        held = self._held.pop(key, None)
-        if held is not None:
-            self.total_bytes -= held.weight
+        copy = self._copies.pop(key, None)
+        if copy is not None:
+            self.total_bytes -= copy.weight
             self._order.went(key)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import time
 from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Sequence
 from contextlib import aclosing
 from hashlib import blake2b
@@ -15,30 +14,25 @@ from msgspec.structs import replace
 
 from aiohttp_cache_di.backends.store import Counter, Item, Record, Row, Store, StoreEvents, Unreadable, is_mark
 from aiohttp_cache_di.backends.store.capabilities import Leasing
-from aiohttp_cache_di.backends.store.inspecting import Glance, Usage, Wanted
 from aiohttp_cache_di.backends.wrap.abilities import Abilities
 from aiohttp_cache_di.backends.wrap.chunks import ChunkedStore
 from aiohttp_cache_di.backends.wrap.guarding.guard import StoreGuard
 from aiohttp_cache_di.backends.wrap.loop import LoopStack
 from aiohttp_cache_di.backends.wrap.packing import Packing
-from aiohttp_cache_di.backends.wrap.purges import CLOCK, LONG, PurgeCount, purge_records
+from aiohttp_cache_di.backends.wrap.purges import PurgeCount
 from aiohttp_cache_di.backends.wrap.writing.tombstones import Tombstones
 from aiohttp_cache_di.entries.codec import EntryCodec, Opaque, item_leads_on
 from aiohttp_cache_di.entries.filed import FiledResponse, in_memory
-from aiohttp_cache_di.entries.info import EntryInfo, info_of
 from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 from aiohttp_cache_di.telemetry import CacheStats
 
-__all__ = ["SECRET_KEY", "StoreStack"]
+__all__ = ["SECRET_KEY", "StoreStack", "in_batches"]
 
 SECRET_KEY: Final = blake2b(b"aiohttp_cache_di: the secret of digests", digest_size=20).hexdigest()
 """The key of a record that is no response: the secret of a store that does not keep it apart (`secret`)."""
 
-READ_AT_A_TIME: Final = 200  # of what is read for its upkeep; the batches of a store may have less
-UNKNOWN_AT_A_TIME: Final = 32
-TOLD_AT_A_TIME: Final = 100  # of what is in memory, and looked at in the loop
-DELETED_AT_A_TIME: Final = 500  # of what a walk has found to be expired
+READ_AT_A_TIME: Final = 200  # the batches of a store may have less
 
 
 class StoreStack:
@@ -116,6 +110,10 @@ class StoreStack:
             part = self._loops[loop] = LoopStack(*parts, self.near_bytes, self.near_lifetime_s, self.purge_count)
         return part
 
+    def shows(self, key: str) -> bool:
+        """Whether *key* is of what users store: not of a purge, nor of the secret."""
+        return not is_mark(key) and (self._keeps_apart or key != SECRET_KEY)
+
     # ---- items, as users see them
 
     async def get(self, key: str) -> Item | None:
@@ -151,7 +149,8 @@ class StoreStack:
         await self.settle(keys)
         pending, limits = self.here().pending.entries, self.store.limits
         kinds = {key: item_leads_on(pending[key]) for key in keys if key in pending}
-        batches = list(_batches([key for key in keys if key not in kinds and key not in self.tombstones], limits.batch))
+        asked = [key for key in keys if key not in kinds and key not in self.tombstones]
+        batches = list(in_batches(asked, limits.batch))
         for first in range(0, len(batches), limits.parallel):
             part = batches[first : first + limits.parallel]
             for batch, found in zip(part, await asyncio.gather(*map(self.abilities.kinds, part)), strict=True):
@@ -188,31 +187,13 @@ class StoreStack:
     async def delete(self, keys: Collection[str]) -> None:
         """Drop *keys*, and what is on its way there."""
         await self._void(keys)
-        for batch in _batches(list(keys), self.store.limits.batch):
+        for batch in in_batches(list(keys), self.store.limits.batch):
             await self.whole.delete(batch)
         here = self.here()
         if here.near is not None:
             here.near.drop(keys)
         for key in keys:
             self.tombstones.pop(key, None)
-
-    async def soften(self, keys: Collection[str], at: float) -> Collection[str]:
-        """Make the responses under *keys* stale from *at* (POSIX time) on, where the store does that by itself.
-
-        Returns:
-            The keys of those that have to be read and written for it.
-        """
-        softening, size = self.abilities.softening, self.store.limits.batch
-        if softening is None or self.packing.serializer is not None:
-            return keys
-        await self.settle(keys)
-        left: list[str] = []
-        here = self.here()
-        for batch in _batches(list(keys), size):
-            left += await softening.soften(batch, at)
-            if here.near is not None:
-                here.near.drop(batch)
-        return left
 
     async def clear(self) -> None:
         """Drop everything, and what is on its way."""
@@ -229,116 +210,7 @@ class StoreStack:
         pages = cast("AsyncGenerator[Sequence[Row]]", self.whole.pages(items=items))
         async with aclosing(pages):
             async for page in pages:
-                yield [row for row in page if not is_mark(row.key) and (self._keeps_apart or row.key != SECRET_KEY)]
-
-    async def infos(self, wanted: Wanted, *, purged: bool = False) -> AsyncGenerator[Sequence[EntryInfo]]:
-        """What is told of the responses that are *wanted*, a page at a time; without bodies where the store can.
-
-        Args:
-            purged: those too that were purged by a tag, and not dropped yet.
-        """
-        purges = self.here().purges
-        async with aclosing(self._all_infos(wanted)) as pages:
-            async for page in pages:
-                yield page if purged else await purges.unpurged(page, wanted)
-
-    async def _all_infos(self, wanted: Wanted) -> AsyncGenerator[Sequence[EntryInfo]]:
-        selecting = self.abilities.selecting
-        if selecting is None:
-            async with aclosing(self.pages(items=True)) as pages:
-                async for page in pages:
-                    for first in range(0, len(page), TOLD_AT_A_TIME):
-                        rows = page[first : first + TOLD_AT_A_TIME]
-                        yield self._told([(row.key, row.item) for row in rows], wanted)
-            return
-        await self.settle(None)
-        glances = cast("AsyncGenerator[Sequence[Glance]]", selecting.infos(wanted))
-        async with aclosing(glances):
-            async for found in glances:
-                yield [glance.info for glance in found if glance.info is not None and not is_mark(glance.key)]
-                unknown = [key for key, info in found if info is None and self._is_record(key)]
-                for first in range(0, len(unknown), UNKNOWN_AT_A_TIME):
-                    part = unknown[first : first + UNKNOWN_AT_A_TIME]
-                    yield self._told([(key, await self.get(key)) for key in part], wanted)
-
-    async def usage(self) -> Usage:
-        """How much is stored."""
-        await self.settle(None)
-        if self.abilities.measuring is not None:
-            usage = await self.abilities.measuring.usage()
-            return replace(usage, entries=max(0, usage.entries - await self.count_marks()))
-        entries = total = 0
-        async with aclosing(self.infos(_all)) as pages:
-            async for page in pages:
-                entries += len(page)
-                total += sum(info.body_bytes for info in page)
-        return Usage(entries, total)
-
-    async def knows_purges(self) -> bool:
-        """Whether there may be records that tell of purges."""
-        return await self.get(CLOCK) is not None or await self.get(LONG) is not None
-
-    async def count_marks(self) -> int:
-        """How many records tell of purges; it takes a walk over all keys where the store has no shorter way."""
-        if self.abilities.counting_marks is not None:
-            return await self.abilities.counting_marks.count_marks()
-        if not await self.knows_purges():
-            return 0
-        count = 0
-        pages = cast("AsyncGenerator[Sequence[Row]]", self.whole.pages(items=False))
-        async with aclosing(pages):
-            async for page in pages:
-                count += sum(is_mark(row.key) for row in page)
-        return count
-
-    def _told(self, items: Sequence[tuple[str, Item | Unreadable | None]], wanted: Wanted) -> list[EntryInfo]:
-        entries = [self.packing.entry_of(item, key) for key, item in items]
-        infos = [info_of(entry) for entry in entries if entry is not None]
-        return [info for info in infos if wanted(info)]
-
-    def _is_record(self, key: str) -> bool:
-        return ChunkedStore.is_record(key) and not is_mark(key) and (self._keeps_apart or key != SECRET_KEY)
-
-    async def delete_expired(self, now: float) -> int:
-        """Drop what may be dropped at *now* (POSIX time); return how many records went."""
-        here, expiring = self.here(), self.abilities.expiring
-        if expiring is not None:
-            count = await expiring.delete_expired(now)
-            if here.near is not None and count:
-                here.near.clear()
-            return count
-        if self.store.limits.drops_expired and now <= time.time():
-            return 0
-        count, expired = 0, list[str]()
-        async for page in self.whole.pages(items=True):
-            for row in page:
-                entry = self.packing.entry_of(row.item, row.key)
-                if entry is not None and entry.store_until <= now:
-                    expired.append(row.key)
-            if len(expired) >= DELETED_AT_A_TIME:
-                count += len(expired)
-                await self.delete(expired)
-                expired = []
-        await self.delete(expired)
-        return count + len(expired)
-
-    async def purge_tags(self, tags: Collection[str], *, soft: bool = False) -> int:
-        """Have all responses gone that have one of *tags*, or stale: those stored by now, and those asked for by now.
-
-        Returns:
-            The number of the purge: what has outlived it is not concerned (`Tagging.purges`).
-        """
-        purges = self.here().purges
-        number, until = await purges.begin(tags)
-        marks, clock = purge_records(tags, number, until, soft=soft)
-        self.purge_count.add(marks, number)
-        for first in range(0, len(marks), READ_AT_A_TIME):
-            await asyncio.gather(*map(self._put_entry, marks[first : first + READ_AT_A_TIME]))
-        await self._put_entry(clock)
-        return number
-
-    async def _put_entry(self, entry: StoredResponse) -> None:
-        await self.put(Record(entry.key, self.packing.packed(entry), entry.store_until))
+                yield [row for row in page if self.shows(row.key)]
 
     async def close(self) -> None:
         """Write what is left, for a moment, and close the store; may be called twice."""
@@ -383,10 +255,7 @@ class StoreStack:
             await asyncio.wait(direct)
 
 
-def _all(info: EntryInfo) -> bool:
-    return True
-
-
-def _batches(keys: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+def in_batches(keys: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    """*keys*, so many at a time."""
     for first in range(0, len(keys), size):
         yield keys[first : first + size]

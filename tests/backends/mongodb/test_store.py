@@ -24,14 +24,14 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import AutoReconnect, NotPrimaryError, OperationFailure, PyMongoError
 from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
 
-from aiohttp_cache_di.backends.loops import Errands
+from aiohttp_cache_di.backends.loops import DetachedCalls
 from aiohttp_cache_di.backends.mongodb import clock, expiry, stream
 from aiohttp_cache_di.backends.mongodb.clock import ServerClock
 from aiohttp_cache_di.backends.mongodb.store import MongoDBStore
 from aiohttp_cache_di.backends.store import Lease
 from aiohttp_cache_di.backends.store.capabilities import (
-    Candid,
     Changing,
+    Describing,
     Expiring,
     Leasing,
     LookingOrLeasing,
@@ -95,7 +95,7 @@ async def test_of_an_error_the_servers_name_for_it_is_told_or_words_of_ours_and_
     error: Exception, told: str
 ) -> None:
     store = MongoDBStore("db", "responses", codec=EntryCodec())
-    assert isinstance(store, Candid)
+    assert isinstance(store, Describing)
     assert store.told_of(error) == told
     assert "s3cret" not in cause_of(kind_of(error), error, store)
 
@@ -380,15 +380,15 @@ async def test_a_server_is_asked_for_its_time_once_a_minute(
     monkeypatch: pytest.MonkeyPatch, told_ms: int | None
 ) -> None:
     server = FakeDatabase(told_ms)
-    errands = Errands()
-    told = ServerClock(server, errands)  # type: ignore[arg-type]  # it is asked for nothing else
+    calls = DetachedCalls()
+    told = ServerClock(server, calls)  # type: ignore[arg-type]  # it is asked for nothing else
     expected = time.time() * 1000 if told_ms is None else told_ms
     times = await asyncio.gather(*(told.now_ms() for _ in range(5)))
     assert times == pytest.approx([expected] * 5, abs=500)
     assert server.asked == 1
     monkeypatch.setattr(clock, "ASK_EVERY_S", 0.0)
     await told.now_ms()
-    await errands.finish()
+    await calls.finish()
     assert server.asked == 2
 
 

@@ -22,6 +22,7 @@ from aiohttp_cache_di.backends.redis import RedisBackend
 from aiohttp_cache_di.backends.sqlite import SQLiteBackend
 from aiohttp_cache_di.backends.store import Record
 from aiohttp_cache_di.backends.store.inspecting import Purged
+from aiohttp_cache_di.backends.wrap import upkeep
 from aiohttp_cache_di.entries.codec import EntryCodec
 from aiohttp_cache_di.entries.info import EntryInfo, info_of, short_id
 from aiohttp_cache_di.response import CachedResponse
@@ -412,7 +413,7 @@ async def test_what_is_used_has_no_records_of_purges_among_its_entries_however_m
         for first in range(0, 10_240, 128):
             keys = [f"{n:040x}" for n in range(first, first + 128)]
             await backend.stack.store.put([Record(key, replace(plain, key=key), math.inf) for key in keys])
-        await backend.stack.purge_tags(["red", "green", "blue"])
+        await upkeep.purge_tags(backend.stack, ["red", "green", "blue"])
         assert ((await backend.usage()).entries, await backend.responses.size()) == (10_240, 10_240)
     finally:
         await backend.close()

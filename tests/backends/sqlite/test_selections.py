@@ -25,7 +25,9 @@ from aiohttp_cache_di.backends.sqlite.store import SQLiteStore
 from aiohttp_cache_di.backends.sqlite.writing import softening
 from aiohttp_cache_di.backends.sqlite.writing.writes import Transaction
 from aiohttp_cache_di.backends.store import Record
-from aiohttp_cache_di.backends.store.inspecting import Clue, Glance, Purged, Selection
+from aiohttp_cache_di.backends.store.inspecting import Clue, InfoRow, Purged, Selection
+from aiohttp_cache_di.backends.wrap import upkeep
+from aiohttp_cache_di.backends.wrap.stack import StoreStack
 from aiohttp_cache_di.entries.info import info_of
 from aiohttp_cache_di.rfc9111.messages import StoredResponse, Tagging
 from tests.backends.entries import make_entry
@@ -171,9 +173,9 @@ async def test_a_purge_has_no_step_in_which_all_is_done(
     """What is done in one callback of the loop, and in one job of a thread, does not grow with what is purged."""
     count, walked, lots, softened = 3000, list[int](), list[int](), list[int]()
     stack, infos_page, soften = backend.stack, walk.infos_page, softening.soften
-    stack_soften, stack_delete = stack.soften, stack.delete
+    stack_soften, stack_delete = upkeep.soften, stack.delete
 
-    def noting_page(*args: Any, **kwargs: Any) -> tuple[list[Glance], int | None]:
+    def noting_page(*args: Any, **kwargs: Any) -> tuple[list[InfoRow], int | None]:
         page = infos_page(*args, **kwargs)
         walked.append(len(page[0]))
         return page
@@ -182,9 +184,9 @@ async def test_a_purge_has_no_step_in_which_all_is_done(
         softened.append(len(keys))
         return soften(transaction, keys, at)
 
-    async def noting_soften(keys: Collection[str], at: float) -> Collection[str]:
+    async def noting_soften(stack: StoreStack, keys: Collection[str], at: float) -> Collection[str]:
         lots.append(len(keys))
-        return await stack_soften(keys, at)
+        return await stack_soften(stack, keys, at)
 
     async def noting_delete(keys: Collection[str]) -> None:
         lots.append(len(keys))
@@ -192,7 +194,7 @@ async def test_a_purge_has_no_step_in_which_all_is_done(
 
     monkeypatch.setattr(store, "infos_page", noting_page)
     monkeypatch.setattr(store, "soften", noting_step)
-    monkeypatch.setattr(stack, "soften", noting_soften)
+    monkeypatch.setattr(upkeep, "soften", noting_soften)
     monkeypatch.setattr(stack, "delete", noting_delete)
     await put(backend, [replace(make_entry(f"{n:040x}"), url=f"http://a.test/{n}") for n in range(count)])
 
@@ -313,7 +315,7 @@ async def walked(backend: SQLiteBackend) -> AsyncIterator[StoredResponse]:
 async def test_a_second_soft_purge_does_not_make_longer_what_the_first_has_ended(backend: SQLiteBackend) -> None:
     await put(backend, [make_entry("a")])
     for at in (1000.0, 2000.0, 500.0):
-        await backend.stack.soften(["a"], at)
+        await upkeep.soften(backend.stack, ["a"], at)
     assert (await read(backend, "a")).fresh_until == 500.0
 
 
@@ -331,7 +333,7 @@ async def test_marks_go_with_their_rows(
     assert [row for row, _ in marks(tmp_path)] == [2]
     for _ in range(3):  # they are looked through now and then, too
         await put(backend, [make_entry("kept")])
-        await backend.stack.soften(["kept"], 5.0)
+        await upkeep.soften(backend.stack, ["kept"], 5.0)
     assert [row for row, _ in marks(tmp_path)] == [5]
     await backend.clear()
     assert marks(tmp_path) == []

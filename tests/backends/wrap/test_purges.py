@@ -13,8 +13,9 @@ from msgspec.structs import replace
 from aiohttp_cache_di.backends.memory.store import MemoryStore
 from aiohttp_cache_di.backends.store import Found, Record, Written
 from aiohttp_cache_di.backends.wrap import purges as module
+from aiohttp_cache_di.backends.wrap import upkeep
 from aiohttp_cache_di.backends.wrap.guarding.guard import FAILED, StoreGuard
-from aiohttp_cache_di.backends.wrap.purges import CLOCK, purge_records
+from aiohttp_cache_di.backends.wrap.marks import LAST_PURGE_KEY, purge_records, softened_by
 from aiohttp_cache_di.backends.wrap.stack import StoreStack
 from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.rfc9111.messages import StoredResponse, Tagging
@@ -79,7 +80,7 @@ async def filled(*entries: StoredResponse) -> tuple[StoreStack, Counting]:
 
 async def test_a_look_at_what_has_no_tags_asks_nothing_of_purges() -> None:
     stack, store = await filled(make_entry("plain"), tagged("a", "a"))
-    await other(stack).purge_tags(["a"])
+    await upkeep.purge_tags(other(stack), ["a"])
     store.asked.clear()
     assert stack.here().peek("plain") is not None
     assert store.asked == []
@@ -92,14 +93,14 @@ async def test_a_look_at_what_is_at_hand_asks_the_store_only_after_a_purge_and_o
         assert here.peek("a") is not None
         assert here.peek("b") is not None
     assert store.asked == []
-    await other(stack).purge_tags(["z"])
+    await upkeep.purge_tags(other(stack), ["z"])
     store.asked.clear()
     assert here.peek("b") is None
     assert await here.fetch("b") is None
     assert here.peek("a") is None
     assert await here.fetch("a") is not None
     assert "a" not in store.asked  # the copy is as good as it was
-    assert store.asked.count(CLOCK) == 1
+    assert store.asked.count(LAST_PURGE_KEY) == 1
     store.asked.clear()
     assert here.peek("a") is not None
     assert store.asked == []
@@ -121,7 +122,7 @@ async def test_a_purge_in_this_process_counts_before_it_is_written() -> None:
 async def test_what_cannot_be_looked_at_is_not_used() -> None:
     stack, store = await filled(tagged("a", "x"), make_entry("plain"))
     here = stack.here()
-    await other(stack).purge_tags(["y"])
+    await upkeep.purge_tags(other(stack), ["y"])
     store.is_down = True
     assert here.peek("a") is None
     assert await here.fetch("a") is FAILED, "and not said to be missing"
@@ -130,17 +131,17 @@ async def test_what_cannot_be_looked_at_is_not_used() -> None:
     assert await StoreStack(store, guard=StoreGuard()).here().fetch("a") is not None
 
 
-async def test_a_clock_that_a_look_has_put_over_a_purges_hides_nothing() -> None:
+async def test_a_last_that_a_look_has_put_over_a_purges_hides_nothing() -> None:
     stack, store = await filled(tagged("a", "x"), tagged("b", "x"))
     here = stack.here()
-    (found,) = await store.get([CLOCK])
+    (found,) = await store.get([LAST_PURGE_KEY])
     assert found is not None
-    await other(stack).purge_tags(["x"])
-    clock = purge_records([], 0, 1e12)[1]
-    await store.put([Record(CLOCK, clock, 1e12)])
+    await upkeep.purge_tags(other(stack), ["x"])
+    last = purge_records([], 0, 1e12)[1]
+    await store.put([Record(LAST_PURGE_KEY, last, 1e12)])
     assert await here.fetch("a") is None
     assert here.peek("b") is None
-    number = await other(stack).purge_tags(["y"])
+    number = await upkeep.purge_tags(other(stack), ["y"])
     assert number > here.purges.latest > 0
 
 
@@ -151,7 +152,7 @@ async def test_a_response_that_knows_of_a_later_purge_teaches_it() -> None:
     here.store(tagged("a", "x", purges=far))
     await stack.settle()
     assert await here.fetch("a") is not None
-    assert await stack.purge_tags(["x"]) == far + 1
+    assert await upkeep.purge_tags(stack, ["x"]) == far + 1
     assert await here.fetch("a") is None
 
 
@@ -159,14 +160,14 @@ async def test_numbers_end_before_they_cannot_be_kept(monkeypatch: pytest.Monkey
     stack, _ = await filled()
     for _ in range(2):
         stack.here().purges.latest = 2**60 - 1
-        assert await stack.purge_tags(["x"]) == 2**60 - 1
+        assert await upkeep.purge_tags(stack, ["x"]) == 2**60 - 1
 
 
 async def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_REASONS", 3)
     stack, _ = await filled()
     here = stack.here()
-    await stack.purge_tags([str(number) for number in range(9)])
+    await upkeep.purge_tags(stack, [str(number) for number in range(9)])
     for number in range(9):
         here.purges.remember(str(number), "x")
     assert (len(here.purges.reasons), len(stack.purge_count.recent)) == (3, 3)
@@ -180,7 +181,7 @@ async def test_a_record_that_is_none_of_ours_says_nothing() -> None:
     stack, store = await filled(tagged("a", "x"))
     (mark,) = purge_records(["x"], 1, 1e12)[0]
     for body in (b"", b"\xff", b"\x92\xcf\xff\xff\xff\xff\xff\xff\xff\xff\xc4\x00"):
-        await store.put([Record(mark.key, replace(mark, body=body), 1e12), Record(CLOCK, mark, 1e12)])
+        await store.put([Record(mark.key, replace(mark, body=body), 1e12), Record(LAST_PURGE_KEY, mark, 1e12)])
         assert await stack.here().fetch("a") is not None
     await store.put([Record(mark.key, "an alias", 1e12)])
     assert await StoreStack(store).here().fetch("a") is not None
@@ -196,7 +197,7 @@ async def test_loops_of_one_process_see_each_others_purges() -> None:
 
     async def purge() -> None:
         seen.append(stack.here().peek("a") is not None)
-        await stack.purge_tags(["x"])
+        await upkeep.purge_tags(stack, ["x"])
 
     thread = threading.Thread(target=lambda: asyncio.run(purge()))
     thread.start()
@@ -209,18 +210,19 @@ async def test_loops_of_one_process_see_each_others_purges() -> None:
 async def test_a_soft_purge_makes_stale_what_a_later_one_drops() -> None:
     stack, _ = await filled(tagged("a", "x", "y"))
     here = stack.here()
-    await stack.purge_tags(["y"], soft=True)
+    await upkeep.purge_tags(stack, ["y"], soft=True)
     stale = await here.fetch("a")
     assert isinstance(stale, StoredResponse)
-    assert (stale.fresh_until < make_entry("a").received_at + 1e12, module.softened_by(stale)) == (True, "y")
+    assert (stale.fresh_until < make_entry("a").received_at + 1e12, softened_by(stale)) == (True, "y")
     assert await stack.get("a") == stale or isinstance(await stack.get("a"), StoredResponse)
-    await stack.purge_tags(["x"])
+    await upkeep.purge_tags(stack, ["x"])
     assert await here.fetch("a") is None
 
 
 async def test_what_says_to_have_tags_and_has_none_is_never_purged() -> None:
     stack, store = await filled(tagged("a"), tagged("b", "x"))
-    await other(stack).purge_tags(["x"])
+    await upkeep.purge_tags(other(stack), ["x"])
     assert await stack.here().fetch("a") is not None
-    assert [info.key for page in [page async for page in stack.infos(lambda info: True)] for info in page] == ["a"]
+    told = [info.key async for page in upkeep.infos(stack, lambda info: True) for info in page]
+    assert told == ["a"]
     assert store.asked

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from aiohttp_cache_di import CacheBackend, CachedSession
 from aiohttp_cache_di.backends.store import Found, Lease, Record, Written
+from aiohttp_cache_di.backends.wrap import upkeep
 from aiohttp_cache_di.backends.wrap.guarding.guard import StoreGuard
 from aiohttp_cache_di.backends.wrap.items import StackCache
 from aiohttp_cache_di.backends.wrap.looking import leases
@@ -299,8 +300,8 @@ class TestUpkeep:
         stack = StoreStack(store)
         await stack.put(Record("k", make_entry("k", store_until=1.0), 1.0))
         store.limits = replace(store.limits, drops_expired=True)
-        assert await stack.delete_expired(time.time()) == 0
-        assert await stack.delete_expired(time.time() + 60) == 1
+        assert await upkeep.delete_expired(stack, time.time()) == 0
+        assert await upkeep.delete_expired(stack, time.time() + 60) == 1
 
 
 class TestFaces:

@@ -13,12 +13,12 @@ from aiohttp_cache_di.backends.filesystem.records.files import OpenBody, drop, l
 from aiohttp_cache_di.backends.filesystem.records.packing import NO_TOKEN, Head
 from aiohttp_cache_di.backends.filesystem.records.uses import Known
 from aiohttp_cache_di.backends.store import Item, Row, Unreadable
-from aiohttp_cache_di.backends.store.inspecting import Glance, Wanted
+from aiohttp_cache_di.backends.store.inspecting import InfoRow, Wanted
 from aiohttp_cache_di.entries.codec import EntryCodec, Opaque
 from aiohttp_cache_di.entries.info import info_of
 from aiohttp_cache_di.rfc9111.messages import StoredResponse
 
-__all__ = ["dropped", "glances", "rows", "sizes"]
+__all__ = ["dropped", "info_rows", "rows", "sizes"]
 
 T = TypeVar("T")
 
@@ -39,20 +39,20 @@ def rows(tree: Tree, codec: EntryCodec, known: Known, open_body: OpenBody, *, it
     return _in_steps(tree, row, lambda row: _weight(row.item))
 
 
-def glances(tree: Tree, codec: EntryCodec, wanted: Wanted) -> Iterator[list[Glance]]:
+def info_rows(tree: Tree, codec: EntryCodec, wanted: Wanted) -> Iterator[list[InfoRow]]:
     """What is told, without bodies in files of their own, of records that are *wanted* or tell nothing."""
 
-    def glance(leaf: Directory, name: str) -> Glance | None:
+    def look(leaf: Directory, name: str) -> InfoRow | None:
         seen = look_at(leaf, name, codec)
         if seen is None or not _is_in_place(seen[0], name):
             return None
         head, item = seen
         if not isinstance(item, StoredResponse):
-            return Glance(head.key, None)
+            return InfoRow(head.key, None)
         info = info_of(item, body_bytes=None if head.token == NO_TOKEN else head.body_bytes)
-        return Glance(head.key, info) if wanted(info) else None
+        return InfoRow(head.key, info) if wanted(info) else None
 
-    return _in_steps(tree, glance)
+    return _in_steps(tree, look)
 
 
 def sizes(tree: Tree) -> Iterator[list[int]]:

@@ -252,7 +252,7 @@ class Worker:
         if self._jobs.connection is not None:
             self._jobs.connection.abandon()
 
-    def forsake(self) -> None:
+    def after_fork(self) -> None:
         """Forget thread and connection in a forked child: both stayed with the parent.
 
         So did the loop. Finalising it here would keep the parent's from being woken: both share an epoll object.
@@ -316,12 +316,12 @@ def _stop_all() -> None:
         worker.join(max(0.0, patience_ends_at - time.monotonic()))
 
 
-def _forsake_all() -> None:
+def _after_fork() -> None:
     for worker in list(_live):
-        worker.forsake()
+        worker.after_fork()
     _live.clear()
 
 
 atexit.register(_stop_all)
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forsake_all)
+    os.register_at_fork(after_in_child=_after_fork)

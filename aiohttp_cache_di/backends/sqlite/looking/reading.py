@@ -128,7 +128,7 @@ class Reading:
     def _seen(self, keys: Sequence[str], connection: sqlite3.Connection) -> tuple[list[Found | None], int]:
         """What is under *keys*, and the version of all that is stored; 0 where that is not known."""
         generations = self._generations
-        sight = generations.sight
+        view = generations.view
         columns = [column_or_none(key) for key in keys]
         asked = [column for column in columns if column is not None]
         if not asked:
@@ -138,10 +138,10 @@ class Reading:
         except sqlite3.DataError:  # too big
             number, tie, rows = look_up_each(connection, self._table, asked)
         version = 0
-        if sight is not None:
-            version = sight.version_at(number, tie)
+        if view is not None:
+            version = view.version_at(number, tie)
             if not version:
-                generations.distrust(sight)
+                generations.distrust(view)
         unpack = self._codec.unpack
         found: list[Found | None] = []
         for key, column in zip(keys, columns, strict=True):

@@ -9,7 +9,7 @@ from typing import Any, Final
 from aiohttp_cache_di.backends.sqlite.file.schema import Key, Table, unpack_key
 from aiohttp_cache_di.backends.sqlite.writing.softening import marks_between, softened, softened_info
 from aiohttp_cache_di.backends.store import Item, Row, Unreadable
-from aiohttp_cache_di.backends.store.inspecting import Clue, Glance, Selection, Wanted
+from aiohttp_cache_di.backends.store.inspecting import Clue, InfoRow, Selection, Wanted
 from aiohttp_cache_di.entries.info import unpack_info
 
 __all__ = ["Page", "infos_page", "items_page", "keys_page"]
@@ -63,7 +63,7 @@ def items_page(
 
 def infos_page(
     connection: sqlite3.Connection, table: Table, after: int, wanted: Wanted
-) -> tuple[list[Glance], int | None]:
+) -> tuple[list[InfoRow], int | None]:
     """What is told of the rows whose ids follow *after*, of those that are *wanted* or of which nothing is known.
 
     Returns:
@@ -76,14 +76,14 @@ def infos_page(
         rows = connection.execute(table.infos, (after, INFOS_PER_PAGE)).fetchall()
         last = rows[-1][0] if len(rows) == INFOS_PER_PAGE else None
     marks = marks_between(connection, table, rows[0][0] - 1, rows[-1][0]) if rows else {}
-    found: list[Glance] = []
+    found: list[InfoRow] = []
     for row_id, column, data in rows:
         key = unpack_key(column)
         info = unpack_info(data, key)
         if row_id in marks and info is not None:
             info = softened_info(info, marks[row_id])
         if info is None or test(info):
-            found.append(Glance(key, info))
+            found.append(InfoRow(key, info))
     return found, last
 
 

@@ -32,7 +32,7 @@ from aiohttp_cache_di.backends.sqlite.file.files import CacheFile
 from aiohttp_cache_di.backends.sqlite.file.schema import GENERATION, checked_state
 from aiohttp_cache_di.backends.sqlite.shared.counters import ALL, STRIPES, CounterFile, stripe_of
 
-__all__ = ["CHECK_EVERY_S", "CHECK_S", "Commit", "Generations", "Sight", "UntiedError"]
+__all__ = ["CHECK_EVERY_S", "CHECK_S", "Commit", "CounterView", "Generations", "UntiedError"]
 
 CHECK_S: Final = 0.5  # how long what only a check finds out may go unnoticed
 CHECK_EVERY_S: Final = 0.2
@@ -53,7 +53,7 @@ class UntiedError(Exception):
     """In a transaction: no file of counters can be made, and others still believe theirs."""
 
 
-class Sight:
+class CounterView:
     """What is known of the counters while nothing has made them void.
 
     Args:
@@ -88,7 +88,7 @@ class Generations:
         self._file = file
         self._lock = threading.Lock()
         self._counters: CounterFile | None = None
-        self.sight: Sight | None = None
+        self.view: CounterView | None = None
         self.is_wanted: bool = False
         """Whether a version has been asked for since the last check."""
         self.is_untied: bool = False
@@ -96,33 +96,33 @@ class Generations:
 
     def version(self, key: str) -> int | None:
         """The highest version that *key* may have by now, from memory; None when that is not known."""
-        sight = self.sight
+        view = self.view
         self.is_wanted = True
-        if sight is None or monotonic() > sight.good_until:
+        if view is None or monotonic() > view.good_until:
             return None
-        counters = sight.counters
+        counters = view.counters
         try:
             number, of_all = counters[crc32(key.encode()) & MASK], counters[ALL]
         except UnicodeEncodeError:  # a key that cannot be stored
             return None
-        return sight.base + (number if number > of_all else of_all)
+        return view.base + (number if number > of_all else of_all)
 
-    def distrust(self, sight: Sight | None = None) -> None:
+    def distrust(self, view: CounterView | None = None) -> None:
         """Believe no copy until a check has been made.
 
         Args:
-            sight: which is found to be void; None for any.
+            view: which is found to be void; None for any.
         """
         with self._lock:
-            if sight is None or self.sight is sight:
-                self.sight = None
-            if sight is None:
+            if view is None or self.view is view:
+                self.view = None
+            if view is None:
                 self._counters = None
 
-    def forsake(self) -> None:
+    def after_fork(self) -> None:
         """Forget everything in a forked child."""
         self._lock = threading.Lock()  # a thread of the parent's may have had the other one
-        self.sight = self._counters = None
+        self.view = self._counters = None
 
     # ---- in a connection's thread
 
@@ -134,7 +134,7 @@ class Generations:
         schema = _schema(connection)
         counters = self._found(tie)
         if counters is None:
-            self.distrust(self.sight)
+            self.distrust(self.view)
             return False
         self._seen(counters, tie, schema).good_until = begun + CHECK_S
         return True
@@ -153,10 +153,10 @@ class Generations:
         connection.execute(_BEGIN, (number + 1,))
         if counters is None:
             return Commit(connection, number + 1, None)
-        sight = self.sight
-        if sight is None or sight.file is not counters or sight.tie != tie:
-            sight = self._seen(counters, tie, _schema(connection))
-        return Commit(connection, number + 1, sight)
+        view = self.view
+        if view is None or view.file is not counters or view.tie != tie:
+            view = self._seen(counters, tie, _schema(connection))
+        return Commit(connection, number + 1, view)
 
     def untie(self, connection: sqlite3.Connection) -> None:
         """Have it known that this process cannot set counters, and wait until others do not believe theirs."""
@@ -198,13 +198,13 @@ class Generations:
             return False
         return (status.st_dev, status.st_ino) == counters.identity
 
-    def _seen(self, counters: CounterFile, tie: int, schema: int) -> Sight:
+    def _seen(self, counters: CounterFile, tie: int, schema: int) -> CounterView:
         """What is known of *counters*: as before, unless something has made that void."""
         with self._lock:
-            sight = self.sight
-            if sight is None or (sight.file, sight.tie, sight.schema) != (counters, tie, schema):
-                sight = self.sight = Sight(counters, tie, schema)
-            return sight
+            view = self.view
+            if view is None or (view.file, view.tie, view.schema) != (counters, tie, schema):
+                view = self.view = CounterView(counters, tie, schema)
+            return view
 
     @property
     def _path(self) -> str:
@@ -221,21 +221,21 @@ class Commit:
 
     Args:
         number: that it bears.
-        sight: of the counters to be set; None when there are none.
+        view: of the counters to be set; None when there are none.
     """
 
-    __slots__ = ("_connection", "_stripes", "number", "sight")
+    __slots__ = ("_connection", "_stripes", "number", "view")
 
-    def __init__(self, connection: sqlite3.Connection, number: int, sight: Sight | None) -> None:
+    def __init__(self, connection: sqlite3.Connection, number: int, view: CounterView | None) -> None:
         self.number: int = number
-        self.sight: Sight | None = sight
+        self.view: CounterView | None = view
         self._connection = connection
         self._stripes: set[int] = set()
 
     @property
     def version(self) -> int:
         """The version of what it writes; 0 when that is not known."""
-        return 0 if self.sight is None else self.sight.base + self.number
+        return 0 if self.view is None else self.view.base + self.number
 
     def touch(self, keys: Iterable[str]) -> None:
         """Copies of *keys* will not be good any more."""
@@ -248,5 +248,5 @@ class Commit:
     def publish(self) -> None:
         """Tell other processes, just before the commit itself."""
         self._connection.execute(_END)
-        if self.sight is not None:
-            self.sight.file.set([ALL] if len(self._stripes) > MANY else self._stripes, self.number)
+        if self.view is not None:
+            self.view.file.set([ALL] if len(self._stripes) > MANY else self._stripes, self.number)

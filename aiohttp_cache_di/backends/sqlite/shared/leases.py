@@ -54,7 +54,7 @@ class _LockFile:
 
 
 @dataclass(slots=True)
-class _Held:
+class _HeldLease:
     file: _LockFile
     byte: int
     until: float  # by `time.monotonic`
@@ -71,7 +71,7 @@ class Leases:
     def __init__(self, file: CacheFile, table_name: str) -> None:
         self._database = file
         self._salt = _digest(table_name)
-        self._held: dict[int, _Held] = {}
+        self._held: dict[int, _HeldLease] = {}
         self._guard = threading.Lock()
         self._file: _LockFile | None = None
         self._checked_at = -inf
@@ -151,7 +151,7 @@ class Leases:
             self._held.clear()
             self._file = None
 
-    def forsake(self) -> None:
+    def after_fork(self) -> None:
         """Be without any in a forked child: they are its parent's, which has the same open file."""
         self._guard = threading.Lock()  # a thread of the parent's may have had the other one
         self._held = {}
@@ -167,7 +167,7 @@ class Leases:
                 pass
         return _digest(key) ^ self._salt
 
-    def _taken(self, offset: int, now: float, ttl_s: float) -> _Held | None:
+    def _taken(self, offset: int, now: float, ttl_s: float) -> _HeldLease | None:
         file = self._opened(now)
         try:
             byte = vouched.take(file.descriptor, offset, RANK_BIT, file.ends, now)
@@ -175,7 +175,7 @@ class Leases:
             self._without_until = inf
             self._file = None
             raise
-        return None if byte is None else _Held(file, byte, now + ttl_s)
+        return None if byte is None else _HeldLease(file, byte, now + ttl_s)
 
     def _opened(self, now: float) -> _LockFile:
         file = self._file

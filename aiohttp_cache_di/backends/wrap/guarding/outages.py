@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Final
 from urllib.parse import quote
 
-from aiohttp_cache_di.backends.store.capabilities import Candid, Discreet, Placed
+from aiohttp_cache_di.backends.store.capabilities import Describing, Discreet, Placed
 from aiohttp_cache_di.errors import StorageError
 from aiohttp_cache_di.lazy import compiled_later
 
@@ -104,7 +104,7 @@ def cause_of(kind: str, error: BaseException | None, store: object = None) -> st
     cause = _cause(error)
     words = " ".join(str(cause).split())
     name = kind if kind != TIMEOUT else type(cause).__name__
-    told = store.told_of(cause) if isinstance(store, Candid) else ""
+    told = store.told_of(cause) if isinstance(store, Describing) else ""
     if told and told != name:
         return f"{name}: {told}"
     if isinstance(cause, OSError) and cause.errno is None:  # the words of a program, not of the system

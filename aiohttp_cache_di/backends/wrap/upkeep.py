@@ -1,0 +1,171 @@
+"""What operators ask of a store: what is in there, how much that is, and to have some of it gone or stale.
+
+A store that can do better than a walk over its items says so by its capabilities (`abilities`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Collection, Sequence
+from contextlib import aclosing
+from typing import Final, cast
+
+from msgspec.structs import replace
+
+from aiohttp_cache_di.backends.store import Item, Record, Row, Unreadable, is_mark
+from aiohttp_cache_di.backends.store.inspecting import InfoRow, Usage, Wanted
+from aiohttp_cache_di.backends.wrap.chunks import ChunkedStore
+from aiohttp_cache_di.backends.wrap.marks import LAST_PURGE_KEY, LONG_LIVED_KEY, purge_records
+from aiohttp_cache_di.backends.wrap.stack import StoreStack, in_batches
+from aiohttp_cache_di.entries.info import EntryInfo, info_of
+from aiohttp_cache_di.rfc9111.messages import StoredResponse
+
+__all__ = ["count_marks", "delete_expired", "infos", "knows_purges", "purge_tags", "soften", "usage"]
+
+UNKNOWN_AT_A_TIME: Final = 32
+TOLD_AT_A_TIME: Final = 100  # of what is in memory, and looked at in the loop
+DELETED_AT_A_TIME: Final = 500  # of what a walk has found to be expired
+WRITTEN_AT_A_TIME: Final = 200  # the batches of a store may have less
+
+
+async def infos(stack: StoreStack, wanted: Wanted, *, purged: bool = False) -> AsyncGenerator[Sequence[EntryInfo]]:
+    """What is told of the responses that are *wanted*, a page at a time; without bodies where the store can.
+
+    Args:
+        purged: those too that were purged by a tag, and not dropped yet.
+    """
+    purges = stack.here().purges
+    async with aclosing(_all_infos(stack, wanted)) as pages:
+        async for page in pages:
+            yield page if purged else await purges.unpurged(page, wanted)
+
+
+async def usage(stack: StoreStack) -> Usage:
+    """How much is stored."""
+    await stack.settle(None)
+    if stack.abilities.measuring is not None:
+        told = await stack.abilities.measuring.usage()
+        return replace(told, entries=max(0, told.entries - await count_marks(stack)))
+    entries = total = 0
+    async with aclosing(infos(stack, _all)) as pages:
+        async for page in pages:
+            entries += len(page)
+            total += sum(info.body_bytes for info in page)
+    return Usage(entries, total)
+
+
+async def knows_purges(stack: StoreStack) -> bool:
+    """Whether there may be records that tell of purges."""
+    return await stack.get(LAST_PURGE_KEY) is not None or await stack.get(LONG_LIVED_KEY) is not None
+
+
+async def count_marks(stack: StoreStack) -> int:
+    """How many records tell of purges; it takes a walk over all keys where the store has no shorter way."""
+    if stack.abilities.counting_marks is not None:
+        return await stack.abilities.counting_marks.count_marks()
+    if not await knows_purges(stack):
+        return 0
+    count = 0
+    pages = cast("AsyncGenerator[Sequence[Row]]", stack.whole.pages(items=False))
+    async with aclosing(pages):
+        async for page in pages:
+            count += sum(is_mark(row.key) for row in page)
+    return count
+
+
+async def delete_expired(stack: StoreStack, now: float) -> int:
+    """Drop what may be dropped at *now* (POSIX time); return how many records went."""
+    here, expiring = stack.here(), stack.abilities.expiring
+    if expiring is not None:
+        count = await expiring.delete_expired(now)
+        if here.near is not None and count:
+            here.near.clear()
+        return count
+    if stack.store.limits.drops_expired and now <= time.time():
+        return 0
+    count, expired = 0, list[str]()
+    async for page in stack.whole.pages(items=True):
+        for row in page:
+            entry = stack.packing.entry_of(row.item, row.key)
+            if entry is not None and entry.store_until <= now:
+                expired.append(row.key)
+        if len(expired) >= DELETED_AT_A_TIME:
+            count += len(expired)
+            await stack.delete(expired)
+            expired = []
+    await stack.delete(expired)
+    return count + len(expired)
+
+
+async def soften(stack: StoreStack, keys: Collection[str], at: float) -> Collection[str]:
+    """Make the responses under *keys* stale from *at* (POSIX time) on, where the store does that by itself.
+
+    Returns:
+        The keys of those that have to be read and written for it.
+    """
+    softening, size = stack.abilities.softening, stack.store.limits.batch
+    if softening is None or stack.packing.serializer is not None:
+        return keys
+    await stack.settle(keys)
+    left: list[str] = []
+    here = stack.here()
+    for batch in in_batches(list(keys), size):
+        left += await softening.soften(batch, at)
+        if here.near is not None:
+            here.near.drop(batch)
+    return left
+
+
+async def purge_tags(stack: StoreStack, tags: Collection[str], *, soft: bool = False) -> int:
+    """Have all responses gone that have one of *tags*, or stale: those stored by now, and those asked for by now.
+
+    Returns:
+        The number of the purge: what has outlived it is not concerned (`Tagging.purges`).
+    """
+    purges = stack.here().purges
+    number, until = await purges.begin(tags)
+    marks, last = purge_records(tags, number, until, soft=soft)
+    stack.purge_count.add(marks, number)
+    for first in range(0, len(marks), WRITTEN_AT_A_TIME):
+        part = marks[first : first + WRITTEN_AT_A_TIME]
+        await asyncio.gather(*(_put(stack, mark) for mark in part))
+    await _put(stack, last)
+    return number
+
+
+async def _all_infos(stack: StoreStack, wanted: Wanted) -> AsyncGenerator[Sequence[EntryInfo]]:
+    selecting = stack.abilities.selecting
+    if selecting is None:
+        async with aclosing(stack.pages(items=True)) as pages:
+            async for page in pages:
+                for first in range(0, len(page), TOLD_AT_A_TIME):
+                    rows = page[first : first + TOLD_AT_A_TIME]
+                    yield _told(stack, [(row.key, row.item) for row in rows], wanted)
+        return
+    await stack.settle(None)
+    info_rows = cast("AsyncGenerator[Sequence[InfoRow]]", selecting.infos(wanted))
+    async with aclosing(info_rows):
+        async for found in info_rows:
+            yield [row.info for row in found if row.info is not None and not is_mark(row.key)]
+            unknown = [key for key, info in found if info is None and _is_record(stack, key)]
+            for first in range(0, len(unknown), UNKNOWN_AT_A_TIME):
+                part = unknown[first : first + UNKNOWN_AT_A_TIME]
+                yield _told(stack, [(key, await stack.get(key)) for key in part], wanted)
+
+
+def _told(stack: StoreStack, items: Sequence[tuple[str, Item | Unreadable | None]], wanted: Wanted) -> list[EntryInfo]:
+    entries = [stack.packing.entry_of(item, key) for key, item in items]
+    return [info for entry in entries if entry is not None and wanted(info := info_of(entry))]
+
+
+def _is_record(stack: StoreStack, key: str) -> bool:
+    return ChunkedStore.is_record(key) and stack.shows(key)
+
+
+async def _put(stack: StoreStack, entry: StoredResponse) -> None:
+    await stack.put(Record(entry.key, stack.packing.packed(entry), entry.store_until))
+
+
+def _all(info: EntryInfo) -> bool:
+    return True
